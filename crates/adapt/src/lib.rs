@@ -1,0 +1,1 @@
+//! The trainer: methods, optimisers, events, checkpoints and the gate.

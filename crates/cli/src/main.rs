@@ -1,0 +1,2 @@
+//! The `fieldfit` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Frames, image folders, the three-way split, augmentation and batches.

@@ -1,0 +1,1 @@
+//! Files that survive power cuts: one small file-system trait and atomic commit.

@@ -1,0 +1,71 @@
+//! What can go wrong while a network runs.
+
+use thiserror::Error;
+
+/// A computation that can't be done.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// The batch's values don't match its shape, or it has no pixels.
+    #[error(
+        "expected {count}×{height}×{width}×3 values with at least one pixel, found {found}: check the batch's shape"
+    )]
+    Images {
+        /// Images announced.
+        count: usize,
+        /// Rows announced.
+        height: usize,
+        /// Columns announced.
+        width: usize,
+        /// Values present.
+        found: usize,
+    },
+    /// A parameter with another number of values than the network's.
+    #[error("tensor `{name}`: expected {expected} values, found {found}: were these parameters made for this network?")]
+    Tensor {
+        /// Its name.
+        name: String,
+        /// What the network says.
+        expected: usize,
+        /// What there was.
+        found: usize,
+    },
+    /// Not one label an image.
+    #[error("{images} images came with {labels} labels: give one label an image")]
+    LabelCount {
+        /// Images in the batch.
+        images: usize,
+        /// Labels in the batch.
+        labels: usize,
+    },
+    /// A label that is not a class.
+    #[error("label {found} of image {position} is not below {classes}: labels count from 0")]
+    Label {
+        /// Which image of the batch.
+        position: usize,
+        /// Its label.
+        found: u32,
+        /// How many classes the head has.
+        classes: usize,
+    },
+    /// No thread pool of that size.
+    #[error("can't start {threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+    /// A device that this build or this machine doesn't have.
+    #[error("device `{device}` is not to be had: {reason}")]
+    Device {
+        /// Its name on the command line.
+        device: &'static str,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// candle failed.
+    #[cfg(feature = "candle")]
+    #[error("candle: {0}")]
+    Candle(#[from] candle_core::Error),
+}

@@ -1,0 +1,140 @@
+//! The seam between a network and what computes it.
+
+use crate::ExecError;
+use fieldfit_model::{Images, Params};
+use fieldfit_nets::{Network, Shape, TensorId};
+use fieldfit_tpgm::Real;
+
+/// Where a network runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// Our kernels, on that many threads.
+    Cpu {
+        /// At least 1.
+        threads: usize,
+    },
+    /// candle on a CUDA device (feature `cuda`).
+    Cuda {
+        /// Which device, from 0.
+        ordinal: usize,
+    },
+    /// candle on Apple's GPU (feature `metal`).
+    Metal,
+}
+
+/// Values of a batch, one row an image.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Matrix<T> {
+    /// One an image.
+    pub rows: usize,
+    /// Values an image: classes or features.
+    pub columns: usize,
+    /// `[rows, columns]`.
+    pub values: Vec<T>,
+}
+
+impl<T> Matrix<T> {
+    /// The values of one image.
+    pub fn row(&self, row: usize) -> &[T] {
+        &self.values[row * self.columns..][..self.columns]
+    }
+}
+
+/// What one pass over a labelled batch gave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Loss<T> {
+    /// Mean cross-entropy in nats.
+    pub mean: T,
+    /// How many images had their label as the largest logit.
+    pub correct: usize,
+}
+
+/// Computes a network with weights that may change between calls, and its gradients.
+///
+/// Batch-norm statistics are frozen: training and evaluation compute the same function.
+pub trait Executor<T: Real>: Send {
+    /// What it computes.
+    fn network(&self) -> &Network;
+
+    /// The pooled features of each image, `[N, features]`.
+    ///
+    /// # Errors
+    /// If the images or the parameters don't fit the network, or the device fails.
+    fn features(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError>;
+
+    /// The logits of each image, `[N, classes]`.
+    ///
+    /// # Errors
+    /// As [`Executor::features`].
+    fn logits(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError>;
+
+    /// Mean cross-entropy of the labels, and its gradient with respect to each tensor that `gradients` has room for.
+    ///
+    /// A tensor whose buffer in `gradients` is empty is frozen: nothing is computed for it, nor for what lies only
+    /// below it. The buffers are overwritten, not added to.
+    ///
+    /// # Errors
+    /// As [`Executor::features`]; if a label is not a class; if there is not one label an image.
+    fn gradient(
+        &mut self,
+        params: &Params<T>,
+        images: &Images,
+        labels: &[u32],
+        gradients: &mut Params<T>,
+    ) -> Result<Loss<T>, ExecError>;
+
+    /// Runs the backbone and shows each stage's output by name: `[N, H, W, C]`.
+    ///
+    /// # Errors
+    /// As [`Executor::features`].
+    fn trace(
+        &mut self,
+        params: &Params<T>,
+        images: &Images,
+        visit: &mut dyn FnMut(&str, Shape, &[T]),
+    ) -> Result<(), ExecError>;
+}
+
+/// Weights made ready to infer with: folded and packed once, immutable, shared by threads.
+pub trait Prepared: Send + Sync {
+    /// The logits of each image, `[N, classes]`.
+    ///
+    /// # Errors
+    /// If the images don't fit the network, or the device fails.
+    fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError>;
+}
+
+/// Checks what every executor must refuse: images that are no images, tensors of the wrong size, labels out of range.
+pub(crate) fn check<T>(
+    network: &Network,
+    params: &Params<T>,
+    images: &Images,
+    labels: Option<&[u32]>,
+) -> Result<(), ExecError> {
+    if images.height == 0 || images.width == 0 || images.values.len() != images.count * images.stride() {
+        return Err(ExecError::Images {
+            count: images.count,
+            height: images.height,
+            width: images.width,
+            found: images.values.len(),
+        });
+    }
+    for (id, spec) in network.tensors() {
+        check_tensor(network, id, params[id].len(), spec.len())?;
+    }
+    let Some(labels) = labels else { return Ok(()) };
+    if labels.len() != images.count {
+        return Err(ExecError::LabelCount { images: images.count, labels: labels.len() });
+    }
+    match labels.iter().position(|&label| label as usize >= network.head.classes) {
+        Some(position) => Err(ExecError::Label { position, found: labels[position], classes: network.head.classes }),
+        None => Ok(()),
+    }
+}
+
+fn check_tensor(network: &Network, id: TensorId, found: usize, expected: usize) -> Result<(), ExecError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(ExecError::Tensor { name: network.tensor(id).name.clone(), expected, found })
+}

@@ -1,0 +1,73 @@
+//! Values of a network's tensors, in the network's order.
+
+use fieldfit_nets::{Network, TensorId};
+use std::ops::{Index, IndexMut};
+
+/// One buffer a tensor, aligned with [`Network::tensors`]; a tensor that a computation leaves out has an empty one.
+///
+/// Serves for weights, for δ = θ − θ0, for gradients and for an optimiser's state alike.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Params<T> {
+    tensors: Vec<Vec<T>>,
+}
+
+impl<T: Clone + Default> Params<T> {
+    /// Zeros for every tensor of the network.
+    pub fn zeros(network: &Network) -> Self {
+        Self::zeros_where(network, |_| true)
+    }
+
+    /// Zeros for the tensors that `keep` names, nothing for the others.
+    pub fn zeros_where(network: &Network, keep: impl Fn(TensorId) -> bool) -> Self {
+        let buffer = |(id, spec): (TensorId, &fieldfit_nets::TensorSpec)| {
+            if keep(id) { vec![T::default(); spec.len()] } else { Vec::new() }
+        };
+        Self { tensors: network.tensors().map(buffer).collect() }
+    }
+}
+
+impl<T> Params<T> {
+    /// Whether the tensor has values here.
+    pub fn contains(&self, id: TensorId) -> bool {
+        !self.tensors[id.index()].is_empty()
+    }
+
+    /// How many values there are in all.
+    pub fn len(&self) -> usize {
+        self.tensors.iter().map(Vec::len).sum()
+    }
+
+    /// Whether no tensor has values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Replaces one tensor's values, whatever their number: the network says what fits.
+    pub fn replace(&mut self, id: TensorId, values: Vec<T>) {
+        self.tensors[id.index()] = values;
+    }
+
+    /// Every tensor's values, aligned with [`Network::tensors`].
+    pub fn buffers(&self) -> &[Vec<T>] {
+        &self.tensors
+    }
+
+    /// Every tensor's values, to be written in place.
+    pub fn buffers_mut(&mut self) -> &mut [Vec<T>] {
+        &mut self.tensors
+    }
+}
+
+impl<T> Index<TensorId> for Params<T> {
+    type Output = [T];
+
+    fn index(&self, id: TensorId) -> &[T] {
+        &self.tensors[id.index()]
+    }
+}
+
+impl<T> IndexMut<TensorId> for Params<T> {
+    fn index_mut(&mut self, id: TensorId) -> &mut [T] {
+        &mut self.tensors[id.index()]
+    }
+}

@@ -1,0 +1,133 @@
+//! EfficientNet-Lite (Tan & Le, ICML 2019; the Lite variant without squeeze-and-excitation and with ReLU6).
+//!
+//! Tensor names as in `efficientnet_lite_pytorch`, which follows the TensorFlow checkpoints: `_conv_stem`, `_bn0`,
+//! `_blocks.{i}._expand_conv`, …, `_fc`.
+
+use crate::network::{Activation, Builder, ConvSpec, Network, Op, Stage};
+
+const EPSILON: f64 = 1e-3;
+
+/// One row of the paper's table 1: inverted-residual blocks that share a width.
+struct Row {
+    repeats: usize,
+    kernel: usize,
+    stride: usize,
+    expand: usize,
+    output: usize,
+}
+
+const fn row(repeats: usize, kernel: usize, stride: usize, expand: usize, output: usize) -> Row {
+    Row { repeats, kernel, stride, expand, output }
+}
+
+/// EfficientNet-Lite0: 224 px, 1000 classes, 4.65 M parameters.
+pub(crate) fn lite0() -> Network {
+    let rows = [
+        row(1, 3, 1, 1, 16),
+        row(2, 3, 2, 6, 24),
+        row(2, 5, 2, 6, 40),
+        row(3, 3, 2, 6, 80),
+        row(3, 5, 1, 6, 112),
+        row(4, 5, 2, 6, 192),
+        row(1, 3, 1, 6, 320),
+    ];
+    build("efficientnet-lite0", 32, &rows, 1280, 1000)
+}
+
+/// The same kinds of block, ten classes and some five thousand parameters: for tests that train in milliseconds.
+pub(crate) fn tiny() -> Network {
+    let rows = [row(1, 3, 1, 1, 8), row(2, 3, 2, 4, 12), row(1, 5, 2, 4, 16)];
+    build("efficientnet-tiny", 8, &rows, 48, 10)
+}
+
+fn build(architecture: &'static str, stem: usize, rows: &[Row], features: usize, classes: usize) -> Network {
+    let mut builder = Builder::default();
+    let mut stages = vec![Stage {
+        name: "stem".into(),
+        ops: vec![builder.conv("_conv_stem", "_bn0", EPSILON, dense(3, stem, 3, 2))],
+        residual: false,
+    }];
+    let mut width = stem;
+    for row in rows {
+        for repeat in 0..row.repeats {
+            let stride = if repeat == 0 { row.stride } else { 1 };
+            let index = stages.len() - 1;
+            stages.push(block(&mut builder, index, width, stride, row));
+            width = row.output;
+        }
+    }
+    stages.push(Stage {
+        name: "head".into(),
+        ops: vec![builder.conv("_conv_head", "_bn1", EPSILON, dense(width, features, 1, 1))],
+        residual: false,
+    });
+    stages.push(Stage { name: "pool".into(), ops: vec![Op::GlobalAveragePool], residual: false });
+    builder.finish(architecture, stages, "_fc", features, classes)
+}
+
+/// Inverted residual: expand (unless by 1), depthwise, project; a shortcut where the shapes allow it.
+fn block(builder: &mut Builder, index: usize, input: usize, stride: usize, row: &Row) -> Stage {
+    let expanded = input * row.expand;
+    let name = |module: &str| format!("_blocks.{index}.{module}");
+    let mut ops = Vec::with_capacity(3);
+    if row.expand > 1 {
+        ops.push(builder.conv(&name("_expand_conv"), &name("_bn0"), EPSILON, dense(input, expanded, 1, 1)));
+    }
+    let depthwise = ConvSpec { groups: expanded, ..dense(expanded, expanded, row.kernel, stride) };
+    ops.push(builder.conv(&name("_depthwise_conv"), &name("_bn1"), EPSILON, depthwise));
+    let project = ConvSpec { activation: Activation::Identity, ..dense(expanded, row.output, 1, 1) };
+    ops.push(builder.conv(&name("_project_conv"), &name("_bn2"), EPSILON, project));
+    Stage { name: format!("block{index}"), ops, residual: stride == 1 && input == row.output }
+}
+
+const fn dense(input: usize, output: usize, kernel: usize, stride: usize) -> ConvSpec {
+    ConvSpec { input, output, kernel, stride, groups: 1, activation: Activation::Relu6 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Role;
+
+    /// A block table that drifted from the paper's: the count of parameters is the published one.
+    #[test]
+    fn lite0_has_the_published_parameters() {
+        let network = lite0();
+        assert_eq!(network.parameter_count(), 4_652_008);
+        let backbone = network.tensors.iter().filter(|t| t.role.is_trainable() && !t.role.is_head());
+        assert_eq!(backbone.map(crate::TensorSpec::len).sum::<usize>(), 3_371_008);
+    }
+
+    /// A tensor under a name that the checkpoint doesn't have, or a kernel shaped the other way round.
+    #[test]
+    fn names_and_shapes_are_the_checkpoints() {
+        let network = lite0();
+        let shape = |name: &str| network.tensor(network.find(name).unwrap()).shape.clone();
+        assert_eq!(shape("_conv_stem.weight"), [32, 3, 3, 3]);
+        assert!(network.find("_blocks.0._expand_conv.weight").is_none());
+        assert_eq!(shape("_blocks.1._expand_conv.weight"), [96, 16, 1, 1]);
+        assert_eq!(shape("_blocks.3._depthwise_conv.weight"), [144, 1, 5, 5]);
+        assert_eq!(shape("_blocks.15._bn2.running_var"), [320]);
+        assert_eq!(shape("_fc.weight"), [1000, 1280]);
+    }
+
+    /// Odd inputs: SAME rounds up at every stride, so 95 px ends at 3×3.
+    #[test]
+    fn shapes_round_up_under_same_padding() {
+        let network = lite0();
+        let shapes = network.shapes(95, 95).unwrap();
+        let sides: Vec<_> = shapes.iter().filter_map(|ops| ops.last()).map(|shape| shape.height).collect();
+        assert_eq!(sides, [48, 48, 24, 24, 12, 12, 6, 6, 6, 6, 6, 6, 3, 3, 3, 3, 3, 3, 1]);
+    }
+
+    /// A head swapped for other classes that leaves the old shapes behind.
+    #[test]
+    fn with_classes_reshapes_the_head_only() {
+        let (old, new) = (lite0(), lite0().with_classes(7));
+        for ((_, a), (_, b)) in old.tensors().zip(new.tensors()) {
+            assert_eq!(a.shape == b.shape, !a.role.is_head(), "{}", a.name);
+        }
+        assert_eq!(new.tensor(new.head.weight).shape, [7, 1280]);
+        assert_eq!(new.tensors.iter().filter(|t| t.role == Role::HeadBias).count(), 1);
+    }
+}

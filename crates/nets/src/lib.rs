@@ -1,0 +1,23 @@
+//! Architectures as data.
+//!
+//! A [`Network`] is a list of [`Stage`]s, each a list of [`Op`]s over tensors that are named and shaped exactly as the
+//! checkpoints of timm or torchvision name and shape them. Executors interpret it, importers check a file against it,
+//! the memory plan adds it up.
+//!
+//! This crate holds no values: no tensors, no weights, no arithmetic beyond that on shapes.
+//!
+//! ```
+//! let network = fieldfit_nets::by_name("efficientnet-lite0")?;
+//! assert_eq!(network.head.classes, 1000);
+//! assert_eq!(network.parameter_count(), 4_652_008);
+//! # Ok::<(), fieldfit_nets::UnknownArchitecture>(())
+//! ```
+
+mod efficientnet_lite;
+mod network;
+mod registry;
+mod shape;
+
+pub use network::{Activation, BatchNorm, Conv, Head, Network, Op, Padding, Role, Stage, TensorId, TensorSpec};
+pub use registry::{ARCHITECTURES, UnknownArchitecture, by_name};
+pub use shape::{Shape, ShapeError};

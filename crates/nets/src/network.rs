@@ -1,0 +1,342 @@
+//! The vocabulary: networks, stages, ops and the tensors that they refer to.
+
+use crate::shape::{Shape, ShapeError};
+
+/// A tensor of a network: its position in [`Network::tensors`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TensorId(usize);
+
+impl TensorId {
+    /// The position in [`Network::tensors`], and in every list that is aligned with it.
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// What a tensor is to its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Convolution kernel, `[out, in / groups, k, k]`.
+    Kernel,
+    /// Per-channel scale of a norm (γ of batch norm), `[C]`.
+    NormScale,
+    /// Per-channel shift of a norm (β of batch norm), `[C]`.
+    NormShift,
+    /// Running mean of a batch norm, `[C]`. Never trained.
+    RunningMean,
+    /// Running variance of a batch norm, `[C]`. Never trained.
+    RunningVariance,
+    /// Weight of the classifier, `[classes, features]`.
+    HeadWeight,
+    /// Bias of the classifier, `[classes]`.
+    HeadBias,
+}
+
+impl Role {
+    /// Whether gradient descent may move the tensor. Running statistics are kept as the base has them.
+    pub const fn is_trainable(self) -> bool {
+        !matches!(self, Self::RunningMean | Self::RunningVariance)
+    }
+
+    /// Whether the tensor belongs to the classifier, which a new set of classes replaces.
+    pub const fn is_head(self) -> bool {
+        matches!(self, Self::HeadWeight | Self::HeadBias)
+    }
+}
+
+/// Name, shape and role of one tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// The name in the checkpoint.
+    pub name: String,
+    /// The shape in the checkpoint, outermost dimension first.
+    pub shape: Vec<usize>,
+    /// What the tensor is for.
+    pub role: Role,
+}
+
+impl TensorSpec {
+    /// How many values the tensor has.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether the tensor has no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many rows the row norms of TPGM see: one an output unit, and one in all for a tensor of one dimension.
+    pub fn rows(&self) -> usize {
+        if self.shape.len() < 2 { 1 } else { self.shape[0] }
+    }
+}
+
+/// How a convolution pads its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// TensorFlow's SAME: the output is `ceil(input / stride)`, an odd rest goes after (below, right).
+    Same,
+}
+
+impl Padding {
+    /// Zeros before and after one spatial dimension.
+    pub const fn amounts(self, input: usize, kernel: usize, stride: usize) -> (usize, usize) {
+        match self {
+            Self::Same => {
+                let covered = (input.div_ceil(stride).saturating_sub(1)) * stride + kernel;
+                let total = covered.saturating_sub(input);
+                (total / 2, total - total / 2)
+            }
+        }
+    }
+}
+
+/// What follows a norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+}
+
+/// Batch norm with frozen statistics: `y = (x − mean) / √(variance + ε) · scale + shift`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNorm {
+    /// γ, `[C]`.
+    pub scale: TensorId,
+    /// β, `[C]`.
+    pub shift: TensorId,
+    /// Running mean, `[C]`.
+    pub mean: TensorId,
+    /// Running variance, `[C]`.
+    pub variance: TensorId,
+    /// ε, added to the variance.
+    pub epsilon: f64,
+}
+
+/// Convolution, batch norm and activation: one op, because with frozen statistics its backward needs only its output.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Conv {
+    /// The kernel, `[output, input / groups, kernel, kernel]`.
+    pub weight: TensorId,
+    /// The norm that follows.
+    pub norm: BatchNorm,
+    /// The activation that follows the norm.
+    pub activation: Activation,
+    /// Input channels.
+    pub input: usize,
+    /// Output channels.
+    pub output: usize,
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Step of the kernel in both directions.
+    pub stride: usize,
+    /// Groups: 1 for a dense convolution, `input` for a depthwise one.
+    pub groups: usize,
+    /// How the input is padded.
+    pub padding: Padding,
+}
+
+impl Conv {
+    /// Whether every channel is convolved alone.
+    pub const fn is_depthwise(&self) -> bool {
+        self.groups == self.input && self.groups == self.output
+    }
+
+    /// Whether the convolution is a matrix product over channels.
+    pub const fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.stride == 1 && self.groups == 1
+    }
+
+    /// The output's shape.
+    ///
+    /// # Errors
+    /// If the input has another number of channels, or no pixels.
+    pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
+        if input.channels != self.input {
+            return Err(ShapeError::Channels { expected: self.input, found: input.channels });
+        }
+        if input.height == 0 || input.width == 0 {
+            return Err(ShapeError::Empty { height: input.height, width: input.width });
+        }
+        let side = |pixels: usize| {
+            let (before, after) = self.padding.amounts(pixels, self.kernel, self.stride);
+            (pixels + before + after - self.kernel) / self.stride + 1
+        };
+        Ok(Shape { height: side(input.height), width: side(input.width), channels: self.output })
+    }
+}
+
+/// One step of a stage.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Op {
+    /// Convolution, norm, activation.
+    Conv(Conv),
+    /// The mean over all pixels: `[N, H, W, C]` to `[N, 1, 1, C]`.
+    GlobalAveragePool,
+}
+
+/// A named run of ops, with or without a shortcut around it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// Its name in reports: `stem`, `block0`, …, `head`, `pool`.
+    pub name: String,
+    /// What it computes, in order.
+    pub ops: Vec<Op>,
+    /// Whether its input is added to its output.
+    pub residual: bool,
+}
+
+/// The classifier: `logits = features · weightᵀ + bias`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// `[classes, features]`.
+    pub weight: TensorId,
+    /// `[classes]`.
+    pub bias: TensorId,
+    /// How many features go in.
+    pub features: usize,
+    /// How many logits come out.
+    pub classes: usize,
+}
+
+/// An image classifier: a backbone of stages that ends in one feature vector an image, and a linear head.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Network {
+    /// The architecture's name in the registry.
+    pub architecture: &'static str,
+    /// Every tensor, in the order of the forward pass; the head's are last.
+    pub tensors: Vec<TensorSpec>,
+    /// The backbone.
+    pub stages: Vec<Stage>,
+    /// The classifier.
+    pub head: Head,
+}
+
+impl Network {
+    /// The specification of a tensor.
+    pub fn tensor(&self, id: TensorId) -> &TensorSpec {
+        &self.tensors[id.0]
+    }
+
+    /// Every tensor with its id, in order.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = (TensorId, &TensorSpec)> {
+        self.tensors.iter().enumerate().map(|(index, spec)| (TensorId(index), spec))
+    }
+
+    /// The tensor of that name.
+    pub fn find(&self, name: &str) -> Option<TensorId> {
+        self.tensors.iter().position(|spec| spec.name == name).map(TensorId)
+    }
+
+    /// How many values gradient descent may move. Running statistics don't count.
+    pub fn parameter_count(&self) -> usize {
+        self.tensors.iter().filter(|spec| spec.role.is_trainable()).map(TensorSpec::len).sum()
+    }
+
+    /// The same backbone under a head for another number of classes.
+    pub fn with_classes(&self, classes: usize) -> Self {
+        let mut network = self.clone();
+        network.head.classes = classes;
+        network.tensors[self.head.weight.0].shape[0] = classes;
+        network.tensors[self.head.bias.0].shape[0] = classes;
+        network
+    }
+
+    /// The output shape of every op of every stage for an image of that size, in the order of the forward pass.
+    ///
+    /// # Errors
+    /// If the image has no pixels.
+    pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Vec<Shape>>, ShapeError> {
+        let mut shape = Shape { height, width, channels: 3 };
+        self.stages
+            .iter()
+            .map(|stage| {
+                stage
+                    .ops
+                    .iter()
+                    .map(|op| {
+                        shape = op.output_shape(shape)?;
+                        Ok(shape)
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+}
+
+impl Op {
+    /// The output's shape.
+    ///
+    /// # Errors
+    /// If the op can't take that input.
+    pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
+        match self {
+            Self::Conv(conv) => conv.output_shape(input),
+            Self::GlobalAveragePool => Ok(Shape { height: 1, width: 1, channels: input.channels }),
+        }
+    }
+}
+
+/// Collects tensors while an architecture is written down.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    tensors: Vec<TensorSpec>,
+}
+
+/// What distinguishes one convolution from the next in an architecture's table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConvSpec {
+    pub input: usize,
+    pub output: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub groups: usize,
+    pub activation: Activation,
+}
+
+impl Builder {
+    fn tensor(&mut self, name: String, shape: &[usize], role: Role) -> TensorId {
+        self.tensors.push(TensorSpec { name, shape: shape.to_vec(), role });
+        TensorId(self.tensors.len() - 1)
+    }
+
+    /// A convolution `weight` and the batch norm `norm` after it, by the names of their modules.
+    pub fn conv(&mut self, weight: &str, norm: &str, epsilon: f64, spec: ConvSpec) -> Op {
+        let ConvSpec { input, output, kernel, stride, groups, activation } = spec;
+        let shape = [output, input / groups, kernel, kernel];
+        Op::Conv(Conv {
+            weight: self.tensor(format!("{weight}.weight"), &shape, Role::Kernel),
+            norm: BatchNorm {
+                scale: self.tensor(format!("{norm}.weight"), &[output], Role::NormScale),
+                shift: self.tensor(format!("{norm}.bias"), &[output], Role::NormShift),
+                mean: self.tensor(format!("{norm}.running_mean"), &[output], Role::RunningMean),
+                variance: self.tensor(format!("{norm}.running_var"), &[output], Role::RunningVariance),
+                epsilon,
+            },
+            activation,
+            input,
+            output,
+            kernel,
+            stride,
+            groups,
+            padding: Padding::Same,
+        })
+    }
+
+    /// Closes the network with a linear head of that module name.
+    pub fn finish(
+        mut self,
+        architecture: &'static str,
+        stages: Vec<Stage>,
+        head: &str,
+        features: usize,
+        classes: usize,
+    ) -> Network {
+        let weight = self.tensor(format!("{head}.weight"), &[classes, features], Role::HeadWeight);
+        let bias = self.tensor(format!("{head}.bias"), &[classes], Role::HeadBias);
+        Network { architecture, tensors: self.tensors, stages, head: Head { weight, bias, features, classes } }
+    }
+}

@@ -1,0 +1,1 @@
+//! Adaptations on disk: versions, activation, rollback.
