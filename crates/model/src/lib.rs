@@ -1,7 +1,37 @@
-//! A base model on disk: manifest, labels, preprocessing, mapped weights, import.
+//! A base model on disk, what runs of it, and how it came there.
+//!
+//! A model folder holds `manifest.toml` ([`Manifest`]), `labels.txt` (one class a line, in the order of the logits),
+//! `weights.safetensors` and `NOTICE`. [`Base::open`] maps the weights, proves that they are whole and fit their
+//! architecture, and lends them in their stored type ([`TensorView`]); nothing here ever writes to them. [`Weights`] is
+//! what an executor runs: a base, or a base and a delta. [`encode_delta`] goes the other way, and [`import`] makes a
+//! model folder of a PyTorch or safetensors checkpoint.
+//!
+//! This crate computes no network and reads no image.
+//!
+//! ```no_run
+//! let base = fieldfit_model::Base::open("models/efficientnet-lite0".as_ref())?;
+//! println!("{} knows {} classes, id {}", base.manifest().name, base.labels().len(), base.id());
+//! # Ok::<(), fieldfit_model::ModelError>(())
+//! ```
 
+#[cfg(target_endian = "big")]
+compile_error!("weights are mapped as they are stored, little-endian: a big-endian target can't read them in place");
+
+mod base;
+mod check;
+mod error;
 mod images;
+mod manifest;
 mod params;
+mod view;
+mod weights;
 
+pub use base::{Base, BaseId};
+pub use error::ModelError;
 pub use images::Images;
+pub use manifest::{
+    Filter, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Preprocessing, Scaling, WeightsFile,
+};
 pub use params::Params;
+pub use view::{Dtype, TensorView};
+pub use weights::Weights;

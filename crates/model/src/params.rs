@@ -1,12 +1,13 @@
 //! Values of a network's tensors, in the network's order.
 
 use fieldfit_nets::{Network, TensorId};
+use serde::{Deserialize, Serialize};
 use std::ops::{Index, IndexMut};
 
 /// One buffer a tensor, aligned with [`Network::tensors`]; a tensor that a computation leaves out has an empty one.
 ///
 /// Serves for weights, for δ = θ − θ0, for gradients and for an optimiser's state alike.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Params<T> {
     tensors: Vec<Vec<T>>,
 }

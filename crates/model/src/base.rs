@@ -1,0 +1,243 @@
+//! A base model, mapped and proven whole.
+
+use crate::check;
+use crate::error::ModelError;
+use crate::manifest::{LABELS_FILE, Manifest, Preprocessing, hexadecimal};
+use crate::params::Params;
+use crate::view::{Dtype, TensorView};
+use fieldfit_nets::{Network, TensorId, TensorSpec};
+use fieldfit_tpgm::Real;
+use memmap2::Mmap;
+use safetensors::tensor::{Metadata, SafeTensors, TensorInfo};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Identifies a base: SHA-256 over its architecture, preprocessing and weights, whatever its folder is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BaseId(pub [u8; 32]);
+
+impl fmt::Display for BaseId {
+    /// 64 lower-case hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hexadecimal::encode(&self.0))
+    }
+}
+
+/// A pre-trained model θ0. Its weights stay in their file and their stored type, and are never written to.
+#[derive(Debug)]
+pub struct Base {
+    path: PathBuf,
+    manifest: Manifest,
+    preprocessing: Preprocessing,
+    labels: Vec<String>,
+    network: Network,
+    id: BaseId,
+    bytes: Bytes,
+    /// Where each tensor of the network lies in `bytes`.
+    places: Vec<Place>,
+}
+
+/// Stored type and bytes of one tensor.
+#[derive(Debug)]
+struct Place {
+    dtype: Dtype,
+    range: Range<usize>,
+}
+
+/// The weights file's bytes.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    Copied(Vec<u8>),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+impl Base {
+    /// Maps the model in `folder` and proves it whole: length and hash as in the manifest; every tensor's name, shape and
+    /// type as in the architecture; one label a class; finite values. Allocates nothing of the weights' size.
+    ///
+    /// The weights stay in the file: the kernel may drop their pages under pressure and read them again. Whoever
+    /// truncates the file while it is mapped kills the process (SIGBUS), and whoever overwrites it in place changes the
+    /// weights unseen; [`import`](crate::import) makes it read-only, and a file that is replaced by renaming is safe.
+    /// Where that can't be relied on, use [`Base::open_copied`].
+    ///
+    /// # Errors
+    /// If a file is missing, cut short, altered, or doesn't fit the architecture; the error names file and tensor.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        Self::open_with(folder, |file| {
+            // SAFETY: the map is only read. That nobody truncates or rewrites the file under it is the condition that
+            // the documentation states; its length was checked against the manifest.
+            unsafe { Mmap::map(file) }.map(Bytes::Mapped)
+        })
+    }
+
+    /// As [`Base::open`], but reads the weights to the heap, where no other process can touch them.
+    ///
+    /// # Errors
+    /// As [`Base::open`].
+    pub fn open_copied(folder: &Path) -> Result<Self, ModelError> {
+        Self::open_with(folder, |mut file| {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut file, &mut bytes)?;
+            Ok(Bytes::Copied(bytes))
+        })
+    }
+
+    fn open_with(folder: &Path, load: impl Fn(&File) -> std::io::Result<Bytes>) -> Result<Self, ModelError> {
+        let manifest = Manifest::read(folder)?;
+        let labels_path = folder.join(LABELS_FILE);
+        let labels = check::labels(&labels_path)?;
+        let path = folder.join(&manifest.weights.file);
+        let bytes = whole_file(&path, manifest.weights.bytes, load)?;
+        let (start, metadata) = SafeTensors::read_metadata(&bytes)
+            .map(|(header, metadata)| (header + size_of::<u64>(), metadata))
+            .map_err(|source| ModelError::Safetensors { path: path.clone(), source })?;
+        let network = fitting_network(&manifest.architecture, &labels, &labels_path, &metadata, &path)?;
+        let places = network
+            .tensors()
+            .map(|(_, spec)| place(spec, &metadata, start, &path))
+            .collect::<Result<Vec<_>, ModelError>>()?;
+        verify_hash(&bytes, &manifest, &path)?;
+        let preprocessing = manifest.preprocessing();
+        let id = identify(network.architecture, &preprocessing, &manifest.weights.sha256);
+        let base = Self { path: folder.to_owned(), manifest, preprocessing, labels, network, id, bytes, places };
+        base.verify_finite(&path)?;
+        Ok(base)
+    }
+
+    /// What the model says about itself.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The architecture, under the head that the model has.
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// One name a class, in the order of the logits.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// How images become the network's input.
+    pub const fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// What identifies this base.
+    pub const fn id(&self) -> BaseId {
+        self.id
+    }
+
+    /// The model's folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One tensor, lent in its stored type.
+    pub fn tensor(&self, id: TensorId) -> TensorView<'_> {
+        let Place { dtype, range } = &self.places[id.index()];
+        TensorView::new(*dtype, &self.bytes[range.clone()])
+    }
+
+    /// Every tensor, copied to the heap and converted.
+    pub fn params<T: Real>(&self) -> Params<T> {
+        let mut params = Params::zeros(&self.network);
+        for (id, _) in self.network.tensors() {
+            self.tensor(id).copy_into(&mut params[id]);
+        }
+        params
+    }
+
+    fn verify_finite(&self, path: &Path) -> Result<(), ModelError> {
+        for (id, spec) in self.network.tensors() {
+            if let Some(index) = self.tensor(id).first_not_finite() {
+                return Err(ModelError::NotFinite { path: path.to_owned(), name: spec.name.clone(), index });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a file of that length.
+fn whole_file(path: &Path, expected: u64, load: impl Fn(&File) -> std::io::Result<Bytes>) -> Result<Bytes, ModelError> {
+    let unreadable = |source| ModelError::read(path, source);
+    let file = File::open(path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?.len();
+    if found != expected {
+        return Err(ModelError::Length { path: path.to_owned(), expected, found });
+    }
+    load(&file).map_err(unreadable)
+}
+
+fn fitting_network(
+    architecture: &str,
+    labels: &[String],
+    labels_path: &Path,
+    metadata: &Metadata,
+    path: &Path,
+) -> Result<Network, ModelError> {
+    let tensors = metadata.tensors();
+    let shapes = tensors.iter().map(|(name, info)| (name.as_str(), info.shape.as_slice())).collect();
+    check::network(architecture, labels, labels_path, &shapes, path)
+}
+
+/// Where a tensor lies, if its type can be used.
+fn place(spec: &TensorSpec, metadata: &Metadata, start: usize, path: &Path) -> Result<Place, ModelError> {
+    let unusable = |expected, found: String| ModelError::TensorDtype {
+        path: path.to_owned(),
+        name: spec.name.clone(),
+        expected,
+        found,
+    };
+    let Some(TensorInfo { dtype, data_offsets: (from, to), .. }) = metadata.info(&spec.name) else {
+        let (name, expected) = (spec.name.clone(), spec.shape.clone());
+        return Err(ModelError::TensorMissing { path: path.to_owned(), name, expected, architecture: "the network" });
+    };
+    let dtype = match (dtype, spec.shape.len()) {
+        (safetensors::Dtype::F32, _) => Dtype::F32,
+        (safetensors::Dtype::F16, 2..) => Dtype::F16,
+        (safetensors::Dtype::BF16, 2..) => Dtype::Bf16,
+        (other, 2..) => return Err(unusable("F16, BF16 or F32", other.to_string())),
+        (other, _) => return Err(unusable("F32, as every tensor of one dimension", other.to_string())),
+    };
+    Ok(Place { dtype, range: start + from..start + to })
+}
+
+fn verify_hash(bytes: &[u8], manifest: &Manifest, path: &Path) -> Result<(), ModelError> {
+    let (expected, found) = (manifest.weights.sha256, Sha256::digest(bytes).into());
+    if found != expected {
+        return Err(ModelError::Altered { path: path.to_owned(), expected, found });
+    }
+    Ok(())
+}
+
+/// SHA-256 over a canonical encoding: strings after their length, numbers little-endian.
+fn identify(architecture: &str, preprocessing: &Preprocessing, weights: &[u8; 32]) -> BaseId {
+    let Preprocessing { size, crop, mean, std, filter } = preprocessing;
+    let mut hash = Sha256::new();
+    for text in ["fieldfit base 1", architecture, filter.name()] {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    hash.update(size.to_le_bytes());
+    for value in [crop].into_iter().chain(mean).chain(std) {
+        hash.update(value.to_le_bytes());
+    }
+    hash.update(weights);
+    BaseId(hash.finalize().into())
+}

@@ -1,0 +1,176 @@
+//! What can be wrong with a model.
+
+use crate::manifest::hexadecimal;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a model could not be opened, merged, encoded or imported.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A file of the model that isn't there.
+    #[error("{} is missing: a model folder holds manifest.toml, labels.txt and its weights; import it again", path.display())]
+    Missing {
+        /// The file that was looked for.
+        path: PathBuf,
+    },
+    /// A file that couldn't be read.
+    #[error("can't read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file or folder that couldn't be written.
+    #[error("can't write {}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A manifest that isn't one.
+    #[error("{} is no manifest", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Where and why it fails to parse.
+        source: Box<toml::de::Error>,
+    },
+    /// A manifest with an impossible value.
+    #[error("{}: `{field}` {problem}", path.display())]
+    ManifestValue {
+        /// The manifest.
+        path: PathBuf,
+        /// The key.
+        field: &'static str,
+        /// What it must be.
+        problem: &'static str,
+    },
+    /// An architecture that this version doesn't have.
+    #[error(transparent)]
+    Architecture(#[from] fieldfit_nets::UnknownArchitecture),
+    /// Labels that don't fit the classifier.
+    #[error("{} has {found} labels, but the classifier has {expected} classes: write one label a line, in the order of the logits", path.display())]
+    Labels {
+        /// The labels file.
+        path: PathBuf,
+        /// Classes of the classifier.
+        expected: usize,
+        /// Labels in the file.
+        found: usize,
+    },
+    /// A label that is blank or stands twice.
+    #[error("{}, line {line}: label `{label}` {problem}: every class needs a name of its own", path.display())]
+    Label {
+        /// The labels file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The label.
+        label: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A weights file that is cut short, or longer than it was.
+    #[error("{} has {found} bytes, but the manifest says {expected}: it is cut short or was replaced; restore it or import it again", path.display())]
+    Length {
+        /// The weights file.
+        path: PathBuf,
+        /// Bytes according to the manifest.
+        expected: u64,
+        /// Bytes in the file.
+        found: u64,
+    },
+    /// A weights file whose bytes are not those that were imported.
+    #[error("{} was altered: its sha256 is {}, the manifest says {}; restore it or import it again", path.display(), hexadecimal::encode(found), hexadecimal::encode(expected))]
+    Altered {
+        /// The weights file.
+        path: PathBuf,
+        /// The manifest's hash.
+        expected: [u8; 32],
+        /// The file's hash.
+        found: [u8; 32],
+    },
+    /// A file that isn't safetensors.
+    #[error("{} is no whole safetensors file", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What the header fails.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor that the architecture needs and the file lacks.
+    #[error("{}: tensor `{name}` of shape {expected:?} is missing: is this a checkpoint of {architecture}?", path.display())]
+    TensorMissing {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The architecture's shape.
+        expected: Vec<usize>,
+        /// The architecture.
+        architecture: &'static str,
+    },
+    /// A tensor that the architecture doesn't have.
+    #[error("{}: {architecture} has no tensor `{name}` (of shape {found:?}): is this a checkpoint of {architecture}?", path.display())]
+    TensorExtra {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// The architecture.
+        architecture: &'static str,
+    },
+    /// A tensor of another shape.
+    #[error("{}: tensor `{name}` has shape {found:?}, {architecture} needs {expected:?}", path.display())]
+    TensorShape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The architecture's shape.
+        expected: Vec<usize>,
+        /// The file's shape.
+        found: Vec<usize>,
+        /// The architecture.
+        architecture: &'static str,
+    },
+    /// A tensor of a type that can't be used.
+    #[error("{}: tensor `{name}` is stored as {found}, expected {expected}", path.display())]
+    TensorDtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The types that can be used.
+        expected: &'static str,
+        /// The file's type.
+        found: String,
+    },
+    /// NaN or infinity among the weights.
+    #[error("{}: tensor `{name}` is not finite at value {index}: the checkpoint is broken or overflowed; get it again", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The first such value, in the file's order.
+        index: usize,
+    },
+}
+
+impl ModelError {
+    /// A file of the model that couldn't be read, or isn't there.
+    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path },
+            _ => Self::Read { path, source },
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What a model folder says about itself.
+
+use crate::error::ModelError;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The manifest's file name in a model folder.
+pub const MANIFEST_FILE: &str = "manifest.toml";
+/// The labels' file name: one class a line, in the order of the logits.
+pub const LABELS_FILE: &str = "labels.txt";
+/// The file name of the licence notice.
+pub const NOTICE_FILE: &str = "NOTICE";
+
+/// `manifest.toml`: a model's name, architecture, input, weights and origin. Unknown keys are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What people call the model.
+    pub name: String,
+    /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`].
+    pub architecture: String,
+    /// What the network is fed.
+    pub input: Input,
+    /// How pixels become what the network is fed.
+    pub preprocessing: Scaling,
+    /// Which file holds the weights, and how to know it.
+    pub weights: WeightsFile,
+    /// Where the weights come from.
+    pub origin: Origin,
+}
+
+/// The image that the network is fed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Side of the square image, in pixels.
+    pub size: u32,
+    /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
+    pub crop: f32,
+}
+
+/// `(value − mean) / std` per channel after resampling.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaling {
+    /// Subtracted, red, green, blue, in units of 0..255.
+    pub mean: [f32; 3],
+    /// Divided by, red, green, blue, in units of 0..255.
+    pub std: [f32; 3],
+    /// How images are resampled.
+    pub filter: Filter,
+}
+
+/// A resampling filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Filter {
+    /// Linear in both directions.
+    Bilinear,
+    /// Catmull-Rom cubic.
+    Bicubic,
+    /// Lanczos with three lobes.
+    Lanczos3,
+}
+
+impl Filter {
+    /// The name in a manifest.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+            Self::Lanczos3 => "lanczos3",
+        }
+    }
+}
+
+/// The weights file: its name, its length and its hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsFile {
+    /// A file name in the model folder.
+    pub file: String,
+    /// The file's length.
+    pub bytes: u64,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    #[serde(with = "hexadecimal")]
+    pub sha256: [u8; 32],
+}
+
+/// Where the weights come from and under which terms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The package, repository or person that published them.
+    pub source: String,
+    /// The source's version.
+    pub version: String,
+    /// SPDX expression of their licence.
+    pub licence: String,
+    /// Name of the checkpoint that was imported.
+    pub file: String,
+    /// SHA-256 of that checkpoint, 64 hexadecimal digits.
+    #[serde(with = "hexadecimal")]
+    pub sha256: [u8; 32],
+}
+
+/// How an image becomes the network's input: [`Input`] and [`Scaling`] together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preprocessing {
+    /// Side of the square image, in pixels.
+    pub size: u32,
+    /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
+    pub crop: f32,
+    /// Subtracted, red, green, blue, in units of 0..255.
+    pub mean: [f32; 3],
+    /// Divided by, red, green, blue, in units of 0..255.
+    pub std: [f32; 3],
+    /// How images are resampled.
+    pub filter: Filter,
+}
+
+impl Manifest {
+    /// Reads and checks `manifest.toml` of a model folder.
+    ///
+    /// # Errors
+    /// If the file can't be read, isn't a manifest, or says something impossible.
+    pub fn read(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join(MANIFEST_FILE);
+        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::read(&path, source))?;
+        let manifest: Self = toml::from_str(&text)
+            .map_err(|source| ModelError::Manifest { path: path.clone(), source: source.into() })?;
+        match manifest.problem() {
+            Some((field, problem)) => Err(ModelError::ManifestValue { path, field, problem }),
+            None => Ok(manifest),
+        }
+    }
+
+    /// Input and scaling together.
+    pub const fn preprocessing(&self) -> Preprocessing {
+        let (Input { size, crop }, Scaling { mean, std, filter }) = (self.input, self.preprocessing);
+        Preprocessing { size, crop, mean, std, filter }
+    }
+
+    /// The first value that no model can have.
+    pub(crate) fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let Self { input, preprocessing, weights, .. } = self;
+        let is_bad_divisor = |std: &f32| !std.is_finite() || *std <= 0.0;
+        let checks = [
+            (!(1..=4096).contains(&input.size), "input.size", "must be 1 to 4096 pixels"),
+            (!(input.crop > 0.0 && input.crop <= 1.0), "input.crop", "must be above 0 and at most 1"),
+            (!preprocessing.mean.iter().all(|v| v.is_finite()), "preprocessing.mean", "must be three finite numbers"),
+            (preprocessing.std.iter().any(is_bad_divisor), "preprocessing.std", "must be three numbers above 0"),
+            (!is_file_name(&weights.file), "weights.file", "must be a plain file name in the model's folder"),
+        ];
+        checks.into_iter().find(|(is_bad, ..)| *is_bad).map(|(_, field, problem)| (field, problem))
+    }
+}
+
+/// Whether the name can't lead out of its folder.
+fn is_file_name(name: &str) -> bool {
+    Path::new(name).file_name().is_some_and(|file| file == name)
+}
+
+/// 32 bytes as 64 lower-case digits.
+pub(crate) mod hexadecimal {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn encode(bytes: &[u8; 32]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn decode(text: &str) -> Option<[u8; 32]> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..][..2], 16).ok()?;
+        }
+        Some(bytes)
+    }
+
+    pub fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(deserializer)?;
+        decode(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not 64 hexadecimal digits")))
+    }
+}
