@@ -64,6 +64,20 @@ pub enum ExecError {
         /// Why, and what to do.
         reason: String,
     },
+    /// A trainable tensor that the loss does not depend on.
+    #[error("tensor `{name}` receives no gradient: freeze it, or check that a stage of the network uses it")]
+    NoGradient {
+        /// Its name.
+        name: String,
+    },
+    /// An op that the executor can't compute.
+    #[error("tensor `{name}` belongs to {what}, which this executor can't compute: run the network on another device")]
+    Unsupported {
+        /// The tensor that the op is known by.
+        name: String,
+        /// What the op is.
+        what: String,
+    },
     /// candle failed.
     #[cfg(feature = "candle")]
     #[error("candle: {0}")]

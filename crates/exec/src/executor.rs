@@ -2,7 +2,7 @@
 
 use crate::ExecError;
 use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, Shape, TensorId};
+use fieldfit_nets::{Network, Shape, TensorSpec};
 use fieldfit_tpgm::Real;
 
 /// Where a network runs.
@@ -37,6 +37,15 @@ impl<T> Matrix<T> {
     /// The values of one image.
     pub fn row(&self, row: usize) -> &[T] {
         &self.values[row * self.columns..][..self.columns]
+    }
+}
+
+impl<T: PartialOrd> Matrix<T> {
+    /// How many rows have their largest value, the first of equals, in the labelled column.
+    pub fn correct(&self, labels: &[u32]) -> usize {
+        let largest =
+            |row: &[T]| (1..row.len()).fold(0, |best, column| if row[column] > row[best] { column } else { best });
+        labels.iter().enumerate().filter(|&(row, &label)| largest(self.row(row)) == label as usize).count()
     }
 }
 
@@ -104,6 +113,15 @@ pub trait Prepared: Send + Sync {
     fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError>;
 }
 
+/// Checks that the batch has as many values as its shape says, and pixels.
+pub(crate) fn check_images(images: &Images) -> Result<(), ExecError> {
+    let Images { count, height, width, ref values } = *images;
+    if height == 0 || width == 0 || values.len() != count * images.stride() {
+        return Err(ExecError::Images { count, height, width, found: values.len() });
+    }
+    Ok(())
+}
+
 /// Checks what every executor must refuse: images that are no images, tensors of the wrong size, labels out of range.
 pub(crate) fn check<T>(
     network: &Network,
@@ -111,17 +129,8 @@ pub(crate) fn check<T>(
     images: &Images,
     labels: Option<&[u32]>,
 ) -> Result<(), ExecError> {
-    if images.height == 0 || images.width == 0 || images.values.len() != images.count * images.stride() {
-        return Err(ExecError::Images {
-            count: images.count,
-            height: images.height,
-            width: images.width,
-            found: images.values.len(),
-        });
-    }
-    for (id, spec) in network.tensors() {
-        check_tensor(network, id, params[id].len(), spec.len())?;
-    }
+    check_images(images)?;
+    check_params(network, params)?;
     let Some(labels) = labels else { return Ok(()) };
     if labels.len() != images.count {
         return Err(ExecError::LabelCount { images: images.count, labels: labels.len() });
@@ -132,9 +141,20 @@ pub(crate) fn check<T>(
     }
 }
 
-fn check_tensor(network: &Network, id: TensorId, found: usize, expected: usize) -> Result<(), ExecError> {
-    if found == expected {
+/// Checks that every tensor has as many values as the network says.
+pub(crate) fn check_params<T>(network: &Network, params: &Params<T>) -> Result<(), ExecError> {
+    network.tensors().try_for_each(|(id, spec)| check_tensor(spec, params[id].len()))
+}
+
+/// Checks that every tensor with room for a gradient has room for all of it.
+pub(crate) fn check_gradients<T>(network: &Network, gradients: &Params<T>) -> Result<(), ExecError> {
+    let mut trained = network.tensors().filter(|(id, _)| gradients.contains(*id));
+    trained.try_for_each(|(id, spec)| check_tensor(spec, gradients[id].len()))
+}
+
+fn check_tensor(spec: &TensorSpec, found: usize) -> Result<(), ExecError> {
+    if found == spec.len() {
         return Ok(());
     }
-    Err(ExecError::Tensor { name: network.tensor(id).name.clone(), expected, found })
+    Err(ExecError::Tensor { name: spec.name.clone(), expected: spec.len(), found })
 }

@@ -1,5 +1,7 @@
 //! Runs a network forward and backward.
 
+#[cfg(feature = "candle")]
+pub mod candle;
 mod error;
 mod executor;
 

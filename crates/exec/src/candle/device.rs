@@ -1,0 +1,46 @@
+//! Opening candle's devices.
+
+use crate::{Device, ExecError};
+
+/// Opens the device that candle is to compute on. `Device::Cpu` is candle's own CPU path, whose threads candle chooses.
+///
+/// # Errors
+/// If this build lacks the device's feature, or the machine the device.
+pub fn device(device: Device) -> Result<candle_core::Device, ExecError> {
+    match device {
+        Device::Cpu { .. } => Ok(candle_core::Device::Cpu),
+        Device::Cuda { ordinal } => cuda(ordinal),
+        Device::Metal => metal(),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(ordinal: usize) -> Result<candle_core::Device, ExecError> {
+    let missing = |error| ExecError::Device {
+        device: "cuda",
+        reason: format!("device {ordinal} does not open ({error}): is the driver loaded and the device listed?"),
+    };
+    candle_core::Device::new_cuda(ordinal).map_err(missing)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_ordinal: usize) -> Result<candle_core::Device, ExecError> {
+    Err(ExecError::Device { device: "cuda", reason: "this build has no CUDA: build with `--features cuda`".into() })
+}
+
+#[cfg(feature = "metal")]
+fn metal() -> Result<candle_core::Device, ExecError> {
+    let missing = |reason: String| ExecError::Device { device: "metal", reason };
+    // candle indexes its list of Metal devices unchecked, and so panics where there is none.
+    std::panic::catch_unwind(|| candle_core::Device::new_metal(0))
+        .map_err(|_| missing("this machine has no Metal device".into()))?
+        .map_err(|error| missing(format!("the device does not open ({error})")))
+}
+
+#[cfg(not(feature = "metal"))]
+fn metal() -> Result<candle_core::Device, ExecError> {
+    Err(ExecError::Device {
+        device: "metal",
+        reason: "this build has no Metal: build with `--features metal` on macOS".into(),
+    })
+}

@@ -1,0 +1,245 @@
+//! A network's stages out of candle ops whose forward and backward are right.
+//!
+//! Activations are `[N, H, W, C]`. candle's convolutions are not used: a grouped one costs a call a channel, and a
+//! dense one is wrong on Metal for the non-contiguous kernels of its own backward. Slices, sums and matrix products are
+//! right everywhere, and differentiable.
+
+use crate::ExecError;
+use candle_core::{D, Tensor};
+use fieldfit_nets::{Activation, BatchNorm, Conv, Network, Op, TensorId};
+
+/// A network whose frozen norms are folded into its kernels.
+///
+/// Folding is differentiable: built from variables, the graph carries gradients to them.
+#[derive(Debug)]
+pub(super) struct Graph {
+    stages: Vec<Stage>,
+    weight: Tensor,
+    bias: Tensor,
+    features: usize,
+}
+
+#[derive(Debug)]
+struct Stage {
+    name: String,
+    layers: Vec<Layer>,
+    residual: bool,
+}
+
+#[derive(Debug)]
+enum Layer {
+    Conv(Folded),
+    GlobalAveragePool,
+}
+
+/// Convolution, shift, activation.
+#[derive(Debug)]
+struct Folded {
+    conv: Conv,
+    /// `[k·k·input/groups, output]`, taps row by row, the channels of a tap innermost.
+    kernel: Tensor,
+    /// `[output]`.
+    shift: Tensor,
+}
+
+impl Graph {
+    /// Folds the tensors, given in the network's order.
+    pub fn new(network: &Network, tensors: &[Tensor]) -> Result<Self, ExecError> {
+        let layer = |op: &Op| match op {
+            Op::Conv(conv) => fold(network, tensors, conv).map(Layer::Conv),
+            Op::GlobalAveragePool => Ok(Layer::GlobalAveragePool),
+        };
+        let stage = |stage: &fieldfit_nets::Stage| {
+            let layers = stage.ops.iter().map(layer).collect::<Result<_, _>>()?;
+            Ok(Stage { name: stage.name.clone(), layers, residual: stage.residual })
+        };
+        Ok(Self {
+            stages: network.stages.iter().map(stage).collect::<Result<_, ExecError>>()?,
+            weight: tensors[network.head.weight.index()].clone(),
+            bias: tensors[network.head.bias.index()].clone(),
+            features: network.head.features,
+        })
+    }
+
+    /// `[N, H, W, 3]` to `[N, features]`; shows each stage's output on the way.
+    pub fn features(
+        &self,
+        images: &Tensor,
+        mut visit: impl FnMut(&str, &Tensor) -> Result<(), ExecError>,
+    ) -> Result<Tensor, ExecError> {
+        let mut x = images.clone();
+        for stage in &self.stages {
+            x = stage.forward(&x)?;
+            visit(&stage.name, &x)?;
+        }
+        Ok(x.reshape(((), self.features))?)
+    }
+
+    /// `[N, H, W, 3]` to `[N, classes]`.
+    pub fn logits(&self, images: &Tensor) -> Result<Tensor, ExecError> {
+        let features = self.features(images, |_, _| Ok(()))?;
+        Ok(features.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?)
+    }
+}
+
+impl Stage {
+    fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
+        let mut x = input.clone();
+        for layer in &self.layers {
+            x = match layer {
+                Layer::Conv(folded) => folded.forward(&x)?,
+                Layer::GlobalAveragePool => x.mean_keepdim((1, 2))?,
+            };
+        }
+        if self.residual { x + input } else { Ok(x) }
+    }
+}
+
+impl Folded {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let taps = taps(x, &self.conv)?;
+        let product = if self.conv.is_depthwise() { self.weigh(&taps)? } else { self.multiply(&taps)? };
+        let y = product.broadcast_add(&self.shift)?;
+        match self.conv.activation {
+            Activation::Identity => Ok(y),
+            Activation::Relu6 => relu6(&y),
+        }
+    }
+
+    /// Each channel alone: the sum of the taps, each scaled channel by channel.
+    fn weigh(&self, taps: &[Tensor]) -> candle_core::Result<Tensor> {
+        let term = |index: usize| taps[index].broadcast_mul(&self.kernel.get(index)?);
+        (1..taps.len()).try_fold(term(0)?, |sum, index| sum + term(index)?)
+    }
+
+    /// All channels together: one matrix product over the taps side by side.
+    fn multiply(&self, taps: &[Tensor]) -> candle_core::Result<Tensor> {
+        let patches = Tensor::cat(taps, D::Minus1)?;
+        let (count, height, width, depth) = patches.dims4()?;
+        patches.reshape(((), depth))?.matmul(&self.kernel)?.reshape((count, height, width, self.conv.output))
+    }
+}
+
+fn fold(network: &Network, tensors: &[Tensor], conv: &Conv) -> Result<Folded, ExecError> {
+    if conv.groups != 1 && !conv.is_depthwise() {
+        return Err(ExecError::Unsupported {
+            name: network.tensor(conv.weight).name.clone(),
+            what: format!("a convolution of {} groups over {} channels", conv.groups, conv.input),
+        });
+    }
+    let (scale, shift) = affine(tensors, &conv.norm)?;
+    let weight = &tensors[conv.weight.index()];
+    let kernel = weight.permute((2, 3, 1, 0))?.reshape(((), conv.output))?.broadcast_mul(&scale)?;
+    Ok(Folded { conv: *conv, kernel, shift })
+}
+
+/// The frozen norm as `x · scale + shift`.
+fn affine(tensors: &[Tensor], norm: &BatchNorm) -> candle_core::Result<(Tensor, Tensor)> {
+    let tensor = |id: TensorId| &tensors[id.index()];
+    let scale = (tensor(norm.scale) / (tensor(norm.variance) + norm.epsilon)?.sqrt()?)?;
+    let shift = (tensor(norm.shift) - (tensor(norm.mean) * &scale)?)?;
+    Ok((scale, shift))
+}
+
+/// What each of the `k·k` positions of the kernel sees, row by row: `[N, H', W', C]` each.
+///
+/// A stride becomes an axis of its own, since candle's slices have no step: after padding to a multiple of it,
+/// `[N, H, W, C]` is `[N, H/s, s, W/s, s, C]`.
+fn taps(x: &Tensor, conv: &Conv) -> candle_core::Result<Vec<Tensor>> {
+    let Conv { kernel, stride, .. } = *conv;
+    if kernel == 1 && stride == 1 {
+        return Ok(vec![x.clone()]);
+    }
+    let (count, height, width, channels) = x.dims4()?;
+    let padded = pad(&pad(x, 1, conv)?, 2, conv)?;
+    let (rows, columns) = (padded.dim(1)? / stride, padded.dim(2)? / stride);
+    let phases = padded.reshape((count, rows, stride, columns, stride, channels))?;
+    let mut taps = Vec::with_capacity(kernel * kernel);
+    for row in 0..kernel {
+        let line = phases.narrow(1, row / stride, height.div_ceil(stride))?.narrow(2, row % stride, 1)?.squeeze(2)?;
+        for column in 0..kernel {
+            let tap = line.narrow(2, column / stride, width.div_ceil(stride))?;
+            taps.push(tap.narrow(3, column % stride, 1)?.squeeze(3)?);
+        }
+    }
+    Ok(taps)
+}
+
+/// Pads one axis as the convolution says, and on to a multiple of the stride.
+fn pad(x: &Tensor, axis: usize, conv: &Conv) -> candle_core::Result<Tensor> {
+    let pixels = x.dim(axis)?;
+    let (before, after) = conv.padding.amounts(pixels, conv.kernel, conv.stride);
+    let rest = (before + pixels + after).next_multiple_of(conv.stride) - (before + pixels + after);
+    x.pad_with_zeros(axis, before, after + rest)
+}
+
+/// `min(max(x, 0), 6)` whose gradient at 0 and at 6 is 0. candle's own `maximum` and `minimum` pass half of it there.
+fn relu6(x: &Tensor) -> candle_core::Result<Tensor> {
+    let bound = |value: f64| Tensor::full(value, (), x.device())?.to_dtype(x.dtype())?.broadcast_as(x.shape());
+    let lower = x.le(0.0)?.where_cond(&bound(0.0)?, x)?;
+    lower.ge(6.0)?.where_cond(&bound(6.0)?, &lower)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device, Var};
+    use fieldfit_nets::{Padding, by_name};
+
+    /// A convolution of the tiny network with its geometry changed.
+    fn conv(input: usize, output: usize, kernel: usize, stride: usize, groups: usize) -> Conv {
+        let network = by_name("efficientnet-tiny").unwrap();
+        let Op::Conv(template) = network.stages[0].ops[0] else { panic!("the stem is a convolution") };
+        Conv { input, output, kernel, stride, groups, activation: Activation::Identity, ..template }
+    }
+
+    /// Values without symmetry, so that a transposed or mirrored axis shows.
+    fn ramp(shape: &[usize], step: f64) -> Tensor {
+        let values: Vec<f64> = (0..shape.iter().product()).map(|i: usize| (i as f64 * step).sin()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    /// The same convolution by candle's forward pass, which is right on the CPU.
+    fn reference(x: &Tensor, weight: &Tensor, conv: &Conv) -> Tensor {
+        let mut x = x.permute((0, 3, 1, 2)).unwrap();
+        for axis in [2, 3] {
+            let (before, after) = Padding::Same.amounts(x.dim(axis).unwrap(), conv.kernel, conv.stride);
+            x = x.pad_with_zeros(axis, before, after).unwrap();
+        }
+        let y = x.contiguous().unwrap().conv2d(weight, 0, conv.stride, 1, conv.groups).unwrap();
+        y.permute((0, 2, 3, 1)).unwrap()
+    }
+
+    /// A tap off by a pixel, a phase of the stride swapped, padding on the wrong side, channels mixed up.
+    #[test]
+    fn convolutions_are_candles() {
+        for (kernel, stride) in [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (5, 2)] {
+            for (height, width) in [(8, 8), (7, 10), (9, 5), (1, 2)] {
+                for (output, groups) in [(5, 1), (4, 4)] {
+                    let conv = conv(4, output, kernel, stride, groups);
+                    let x = ramp(&[2, height, width, 4], 0.37);
+                    let weight = ramp(&[output, 4 / groups, kernel, kernel], 0.73);
+                    let flat = weight.permute((2, 3, 1, 0)).unwrap().reshape(((), output)).unwrap();
+                    let shift = Tensor::zeros(output, DType::F64, &Device::Cpu).unwrap();
+                    let found = Folded { conv, kernel: flat, shift }.forward(&x).unwrap();
+                    let gap = (found - reference(&x, &weight, &conv)).unwrap().abs().unwrap();
+                    let gap = gap.max_all().unwrap().to_scalar::<f64>().unwrap();
+                    assert!(gap < 1e-12, "{kernel}×{kernel}/{stride}, {height}×{width}, {groups} groups: off by {gap}");
+                }
+            }
+        }
+    }
+
+    /// Half a gradient at a tie, as candle's `clamp` gives, or a NaN that turns into a number.
+    #[test]
+    fn relu6_stops_the_gradient_at_its_ends() {
+        let x = Var::new(&[-1.0, 0.0, 1e-9, 3.0, 6.0, 7.0, f64::INFINITY], &Device::Cpu).unwrap();
+        let y = relu6(&x).unwrap();
+        assert_eq!(y.to_vec1::<f64>().unwrap(), [0.0, 0.0, 1e-9, 3.0, 6.0, 6.0, 6.0]);
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let gradient = gradients.get(&x).unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(gradient, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+        let nan = relu6(&Tensor::new(&[f64::NAN], &Device::Cpu).unwrap()).unwrap();
+        assert!(nan.to_vec1::<f64>().unwrap()[0].is_nan());
+    }
+}

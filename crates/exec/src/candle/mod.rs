@@ -1,0 +1,152 @@
+//! The same networks out of candle ops: CUDA and Metal, and in f64 the oracle of the tests.
+//!
+//! Slower on a CPU than [`crate::cpu`], and it keeps every intermediate result until the backward pass. candle computes
+//! both operands' gradients of a product even where one of them is frozen.
+
+mod device;
+mod graph;
+#[cfg(test)]
+mod tests;
+
+pub use device::device;
+
+use crate::ExecError;
+use crate::executor::{Executor, Loss, Matrix, Prepared, check, check_gradients, check_images, check_params};
+use candle_core::{Device, Tensor, Var, WithDType, backprop::GradStore};
+use fieldfit_model::{Images, Params};
+use fieldfit_nets::{Network, Shape, TensorSpec};
+use fieldfit_tpgm::Real;
+use graph::Graph;
+use std::marker::PhantomData;
+
+/// Computes a network on a candle device, in `f32` or `f64`.
+#[derive(Debug)]
+pub struct Candle<T> {
+    network: Network,
+    device: Device,
+    scalar: PhantomData<T>,
+}
+
+impl<T: Real + WithDType> Candle<T> {
+    /// An executor of that network on that device: see [`device`].
+    pub fn new(network: &Network, device: Device) -> Self {
+        Self { network: network.clone(), device, scalar: PhantomData }
+    }
+
+    fn graph(&self, params: &Params<T>, images: &Images) -> Result<Graph, ExecError> {
+        check(&self.network, params, images, None)?;
+        Graph::new(&self.network, &upload(&self.network, params, &self.device)?)
+    }
+
+    /// Every tensor of the network, those with room for a gradient as variables.
+    fn leaves(&self, params: &Params<T>, gradients: &Params<T>) -> Result<Vec<Tensor>, ExecError> {
+        let mut tensors = upload(&self.network, params, &self.device)?;
+        for (id, _) in self.network.tensors().filter(|(id, _)| gradients.contains(*id)) {
+            tensors[id.index()] = Var::from_tensor(&tensors[id.index()])?.as_tensor().clone();
+        }
+        Ok(tensors)
+    }
+
+    /// Writes each variable's gradient to its buffer.
+    fn collect(&self, leaves: &[Tensor], store: &GradStore, gradients: &mut Params<T>) -> Result<(), ExecError> {
+        for (id, spec) in self.network.tensors().filter(|(id, _)| leaves[id.index()].is_variable()) {
+            let gradient = store.get(&leaves[id.index()]);
+            let gradient = gradient.ok_or_else(|| ExecError::NoGradient { name: spec.name.clone() })?;
+            gradients[id].copy_from_slice(&values(gradient)?);
+        }
+        Ok(())
+    }
+}
+
+impl<T: Real + WithDType> Executor<T> for Candle<T> {
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn features(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError> {
+        let graph = self.graph(params, images)?;
+        download(&graph.features(&batch::<T>(images, &self.device)?, |_, _| Ok(()))?)
+    }
+
+    fn logits(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError> {
+        let graph = self.graph(params, images)?;
+        download(&graph.logits(&batch::<T>(images, &self.device)?)?)
+    }
+
+    fn gradient(
+        &mut self,
+        params: &Params<T>,
+        images: &Images,
+        labels: &[u32],
+        gradients: &mut Params<T>,
+    ) -> Result<Loss<T>, ExecError> {
+        check(&self.network, params, images, Some(labels))?;
+        check_gradients(&self.network, gradients)?;
+        let leaves = self.leaves(params, gradients)?;
+        let logits = Graph::new(&self.network, &leaves)?.logits(&batch::<T>(images, &self.device)?)?;
+        let targets = Tensor::from_slice(labels, labels.len(), &self.device)?;
+        let loss = candle_nn::loss::cross_entropy(&logits, &targets)?;
+        self.collect(&leaves, &loss.backward()?, gradients)?;
+        Ok(Loss { mean: loss.to_scalar()?, correct: download::<T>(&logits)?.correct(labels) })
+    }
+
+    fn trace(
+        &mut self,
+        params: &Params<T>,
+        images: &Images,
+        visit: &mut dyn FnMut(&str, Shape, &[T]),
+    ) -> Result<(), ExecError> {
+        let graph = self.graph(params, images)?;
+        graph.features(&batch::<T>(images, &self.device)?, |name, output| {
+            let (_, height, width, channels) = output.dims4()?;
+            visit(name, Shape { height, width, channels }, &values(output)?);
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+/// Weights folded once and kept on a candle device.
+#[derive(Debug)]
+pub struct Inference {
+    graph: Graph,
+    device: Device,
+}
+
+impl Inference {
+    /// Folds the norms and copies the weights to that device: see [`device`].
+    ///
+    /// # Errors
+    /// If the parameters don't fit the network, or the device fails.
+    pub fn new(network: &Network, params: &Params<f32>, device: Device) -> Result<Self, ExecError> {
+        check_params(network, params)?;
+        let graph = Graph::new(network, &upload(network, params, &device)?)?;
+        Ok(Self { graph, device })
+    }
+}
+
+impl Prepared for Inference {
+    fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError> {
+        check_images(images)?;
+        download(&self.graph.logits(&batch::<f32>(images, &self.device)?)?)
+    }
+}
+
+fn upload<T: WithDType>(network: &Network, params: &Params<T>, device: &Device) -> Result<Vec<Tensor>, ExecError> {
+    let tensor = |(id, spec): (_, &TensorSpec)| Ok(Tensor::from_slice(&params[id], spec.shape.as_slice(), device)?);
+    network.tensors().map(tensor).collect()
+}
+
+fn batch<T: WithDType>(images: &Images, device: &Device) -> Result<Tensor, ExecError> {
+    let shape = (images.count, images.height, images.width, 3);
+    Ok(Tensor::from_slice(&images.values, shape, device)?.to_dtype(T::DTYPE)?)
+}
+
+fn values<T: WithDType>(tensor: &Tensor) -> candle_core::Result<Vec<T>> {
+    tensor.flatten_all()?.to_vec1()
+}
+
+fn download<T: WithDType>(tensor: &Tensor) -> Result<Matrix<T>, ExecError> {
+    let (rows, columns) = tensor.dims2()?;
+    Ok(Matrix { rows, columns, values: values(tensor)? })
+}
