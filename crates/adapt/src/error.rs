@@ -1,0 +1,130 @@
+//! What can stop an adaptation.
+
+use fieldfit_data::DataError;
+use fieldfit_durable::DurableError;
+use fieldfit_exec::ExecError;
+use fieldfit_model::ModelError;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why an adaptation ended without a delta. Nothing is stored then, but for the checkpoint that the error names.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AdaptError {
+    /// A method that there isn't.
+    #[error("no method is called `{name}`: use one of {}", .known.join(", "))]
+    Method {
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        known: Vec<&'static str>,
+    },
+    /// A number that no run can go by.
+    #[error("option `{name}` is {found}: give {expected}")]
+    Option {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A pattern that is no glob.
+    #[error("exclude pattern `{pattern}` can't be read: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pattern that matches nothing would silently constrain what it was meant to spare.
+    #[error("exclude pattern `{pattern}` matches no tensor: names look like `{example}`")]
+    PatternMatchesNothing {
+        /// The pattern.
+        pattern: String,
+        /// A name of this network.
+        example: String,
+    },
+    /// The loss is no number any more, or so is a gradient.
+    #[error("the run diverged at step {step}: {what} is not finite; nothing was stored; lower the learning rate")]
+    Diverged {
+        /// From 1.
+        step: u64,
+        /// What stopped being finite.
+        what: &'static str,
+    },
+    /// The loss left the region that can be trained in.
+    #[error("the run collapsed at step {step}: {reason}; nothing was stored; lower the learning rate or warm up longer")]
+    Collapsed {
+        /// From 1.
+        step: u64,
+        /// What was seen.
+        reason: String,
+    },
+    /// A tensor that is meant to train but doesn't.
+    #[error(
+        "tensor `{name}` is trainable but received no gradient: the network doesn't use it, or its activations are dead"
+    )]
+    NoGradient {
+        /// Its name.
+        name: String,
+    },
+    /// Somebody asked the run to stop.
+    #[error("stopped on request; {}", resume_hint(.checkpoint.as_ref()))]
+    Interrupted {
+        /// Where the run's state is; nothing when it was asked to keep none, or stopped before its first step.
+        checkpoint: Option<PathBuf>,
+    },
+    /// There is nothing to resume from.
+    #[error("no checkpoint at {}: start without resuming", path.display())]
+    NoCheckpoint {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A checkpoint that was cut short or altered.
+    #[error("the checkpoint {} is damaged ({reason}): delete it and start again", path.display())]
+    DamagedCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A checkpoint of another run.
+    #[error(
+        "the checkpoint {} was made with other {what}: resume with the same, or start without resuming", path.display()
+    )]
+    OtherCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What differs: the base, the images, the options.
+        what: &'static str,
+    },
+    /// A network that can't take images of that size.
+    #[error("{0}")]
+    Shape(#[from] fieldfit_nets::ShapeError),
+    /// The images can't be had.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network can't be computed.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The base or the delta is not right.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The decoded delta is not right.
+    #[error(transparent)]
+    Delta(#[from] fieldfit_delta::DeltaError),
+    /// The checkpoint can't be written or read.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// The state can't be put into bytes.
+    #[error("the run's state can't be encoded: {0}")]
+    Encode(#[from] postcard::Error),
+}
+
+fn resume_hint(checkpoint: Option<&PathBuf>) -> String {
+    checkpoint.map_or_else(
+        || "there is no checkpoint to resume from".into(),
+        |path| format!("the state is in {}: resume to go on from it", path.display()),
+    )
+}

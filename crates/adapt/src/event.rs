@@ -1,0 +1,210 @@
+//! What a run tells while it goes on.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One thing that happened, as the command prints it: `{"event":"step","step":1,…}`. Accuracies are 0..1, losses nats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// What the run is going to do.
+    Plan {
+        /// The method's name.
+        method: String,
+        /// The classes, in the order of their labels.
+        classes: Vec<String>,
+        /// Images that train weights.
+        train: usize,
+        /// Images that learn radii and never train weights.
+        validation: usize,
+        /// Images that decide whether the result is accepted, and do nothing else.
+        gate: usize,
+        /// Images that could not be read.
+        skipped: usize,
+        /// What the split did that one would not expect.
+        notes: Vec<String>,
+        /// Optimiser steps in all.
+        steps: u64,
+        /// Side of the images in pixels.
+        size: u32,
+    },
+    /// What the run will need at its peak, by estimate, before it takes it.
+    Memory(MemoryPlan),
+    /// A checkpoint was found, and the run goes on from it.
+    Resumed {
+        /// Steps already done.
+        step: u64,
+    },
+    /// How far a phase without steps has come.
+    Progress {
+        /// Which one.
+        phase: Phase,
+        /// Images or radius steps done.
+        done: usize,
+        /// Of how many.
+        total: usize,
+    },
+    /// The linear probe on the untouched base is trained.
+    Probe {
+        /// The L2 penalty that the validation slice preferred.
+        penalty: f64,
+        /// Its cross-entropy on the training slice.
+        loss: f64,
+        /// Its accuracy on the validation slice.
+        accuracy: f64,
+    },
+    /// One optimiser step.
+    Step {
+        /// From 1.
+        step: u64,
+        /// Of how many.
+        steps: u64,
+        /// Mean cross-entropy of the batch before the step.
+        loss: f64,
+        /// The step's learning rate.
+        learning_rate: f64,
+        /// Norm over all gradients, before clipping.
+        gradient: f64,
+    },
+    /// One pass over the training slice.
+    Epoch {
+        /// From 1.
+        epoch: u32,
+        /// Of how many.
+        epochs: u32,
+        /// Mean training loss over the pass.
+        loss: f64,
+        /// Accuracy on the validation slice.
+        accuracy: f64,
+    },
+    /// Where the radii stand: the ratio of a tensor is the share of its difference that its radius lets through.
+    Radii(RadiiSummary),
+    /// The loss left the region that can be trained in; nothing will be stored.
+    Collapse {
+        /// At which step.
+        step: u64,
+        /// What was seen.
+        reason: String,
+    },
+    /// The run's state is on disk.
+    Checkpoint {
+        /// Where.
+        path: PathBuf,
+        /// After that many steps.
+        step: u64,
+    },
+    /// The verdict on the decoded delta.
+    Gate(Gate),
+    /// The end of it all; sent by whoever stores the delta.
+    Done {
+        /// Its number in the store.
+        version: u32,
+        /// Its file.
+        delta: PathBuf,
+        /// The file's size.
+        delta_bytes: u64,
+        /// Whether it is what runs now.
+        active: bool,
+        /// Why, or why not.
+        reason: String,
+        /// The verdict in figures.
+        gate: GateFigures,
+        /// Wall time of the whole.
+        seconds: f64,
+    },
+}
+
+/// A phase without optimiser steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The base's features of the training and validation images.
+    Features,
+    /// The validation slice after an epoch.
+    Validation,
+    /// Radius steps after training.
+    Radii,
+    /// The gate slice, before and after.
+    Gate,
+}
+
+/// Bytes that training takes, by estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPlan {
+    /// The merged weights, f32.
+    pub weights: u64,
+    /// The differences from the base.
+    pub delta: u64,
+    /// The gradients.
+    pub gradients: u64,
+    /// The optimiser's state.
+    pub optimiser: u64,
+    /// Outputs of all ops that the backward pass needs, for one batch.
+    pub activations: u64,
+    /// Images waiting in the loader, and the batch.
+    pub images: u64,
+    /// All of the above.
+    pub total: u64,
+}
+
+/// What the radii let through, over all constrained tensors that moved.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RadiiSummary {
+    /// Constrained tensors that moved.
+    pub tensors: usize,
+    /// Mean ratio, 0..1.
+    pub mean_ratio: f64,
+    /// Tensors that go back to the base: ratio below 0.01.
+    pub closed: usize,
+    /// Tensors that keep their whole difference: ratio above 0.99.
+    pub open: usize,
+    /// Loss of the last radius step on its validation batch.
+    pub loss: f64,
+}
+
+/// The gate's verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Images in the gate slice.
+    pub images: usize,
+    /// How many of them the reference got right.
+    pub before: usize,
+    /// How many of them the decoded delta gets right.
+    pub after: usize,
+    /// What `before` is about.
+    pub reference: Reference,
+    /// Whether the delta may become active: `after ≥ before`.
+    pub accepted: bool,
+    /// The verdict in words.
+    pub reason: String,
+}
+
+/// What a delta has to be at least as good as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reference {
+    /// The version that runs now, which has these classes.
+    Active,
+    /// A linear probe on the untouched base.
+    Probe,
+}
+
+impl Gate {
+    /// The verdict with accuracies in 0..1.
+    pub fn figures(&self) -> GateFigures {
+        let share = |right: usize| right as f64 / self.images.max(1) as f64;
+        GateFigures { images: self.images, before: share(self.before), after: share(self.after) }
+    }
+}
+
+/// The gate's figures, accuracies in 0..1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GateFigures {
+    /// Images in the gate slice.
+    pub images: usize,
+    /// The reference's accuracy.
+    pub before: f64,
+    /// The decoded delta's accuracy.
+    pub after: f64,
+}

@@ -1,0 +1,226 @@
+//! How to adapt: every choice that a run depends on.
+
+use crate::AdaptError;
+use fieldfit_data::{Augmentation, Fractions};
+use fieldfit_delta::Codec;
+use fieldfit_exec::Device;
+use fieldfit_tpgm::Norm;
+use serde::{Deserialize, Serialize};
+
+/// Every choice of an adaptation. The defaults are safe: they don't collapse, and the ball is on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// The method, by its name in [`METHODS`](crate::METHODS).
+    pub method: String,
+    /// Passes over the training slice.
+    pub epochs: u32,
+    /// Side of the training images in pixels; nothing for the base's own.
+    pub size: Option<u32>,
+    /// Images a step, and a radius step. At least 1.
+    pub batch: usize,
+    /// How gradients become steps.
+    pub optimiser: OptimiserOptions,
+    /// How the learning rate rises and falls.
+    pub schedule: ScheduleOptions,
+    /// The norm over all gradients to which a longer one is shortened; nothing to leave them as they are.
+    pub clip: Option<f64>,
+    /// What is done to training images.
+    pub augmentation: Augmentation,
+    /// Seed of everything random: shuffling, augmentation, a new head's start.
+    pub seed: u64,
+    /// How the images divide into train, validation and gate.
+    pub fractions: Fractions,
+    /// What only methods with radii look at.
+    pub tpgm: TpgmOptions,
+    /// How the delta file stores its values.
+    pub codec: Codec,
+    /// Where to compute.
+    pub device: Device,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            method: "tpgm".into(),
+            epochs: 4,
+            size: None,
+            batch: 16,
+            optimiser: OptimiserOptions::default(),
+            schedule: ScheduleOptions::default(),
+            clip: Some(1.0),
+            augmentation: Augmentation::Basic,
+            seed: 0,
+            fractions: Fractions::default(),
+            tpgm: TpgmOptions::default(),
+            codec: Codec::F16,
+            device: Device::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) },
+        }
+    }
+}
+
+/// An optimiser and its constants. Tensors of one dimension (biases, norm affine) are never decayed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "optimiser", rename_all = "lowercase")]
+pub enum OptimiserOptions {
+    /// Stochastic gradient descent with Nesterov's momentum, as PyTorch computes it.
+    Sgd {
+        /// The largest learning rate of the schedule. 3e-3 is safe with warm-up and clipping; 1e-2 without them is not.
+        learning_rate: f64,
+        /// μ in 0..1; 0 for plain descent.
+        momentum: f64,
+        /// Added to the gradient: this times the weight.
+        weight_decay: f64,
+    },
+    /// Adam with decoupled decay (Loshchilov and Hutter, ICLR 2019).
+    AdamW {
+        /// The largest learning rate of the schedule.
+        learning_rate: f64,
+        /// Decay of the mean gradient.
+        beta1: f64,
+        /// Decay of the mean squared gradient.
+        beta2: f64,
+        /// Added to the root of the mean squared gradient.
+        epsilon: f64,
+        /// Each step shortens the weight by this times the learning rate.
+        weight_decay: f64,
+    },
+}
+
+impl OptimiserOptions {
+    /// SGD with Nesterov momentum 0.9 at 3e-3. No decay: it would pull towards 0, not towards the base.
+    pub const fn sgd() -> Self {
+        Self::Sgd { learning_rate: 3e-3, momentum: 0.9, weight_decay: 0.0 }
+    }
+
+    /// AdamW at 1e-4 with PyTorch's other constants. No decay: it would pull towards 0, not towards the base.
+    pub const fn adamw() -> Self {
+        Self::AdamW { learning_rate: 1e-4, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+
+    /// The largest learning rate of the schedule.
+    pub const fn learning_rate(&self) -> f64 {
+        match *self {
+            Self::Sgd { learning_rate, .. } | Self::AdamW { learning_rate, .. } => learning_rate,
+        }
+    }
+
+    /// The same optimiser at another learning rate.
+    #[must_use]
+    pub const fn with_learning_rate(mut self, rate: f64) -> Self {
+        match &mut self {
+            Self::Sgd { learning_rate, .. } | Self::AdamW { learning_rate, .. } => *learning_rate = rate,
+        }
+        self
+    }
+
+    /// Values of state for each trained value, which the memory plan adds up.
+    pub(crate) const fn state_per_value(&self) -> usize {
+        match self {
+            Self::Sgd { .. } => 1,
+            Self::AdamW { .. } => 2,
+        }
+    }
+}
+
+impl Default for OptimiserOptions {
+    fn default() -> Self {
+        Self::adamw()
+    }
+}
+
+/// A rising line, then half a cosine down to 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleOptions {
+    /// Steps over which the rate rises to its largest. Runs shorter than ten times that warm up for a tenth of themselves.
+    pub warm_up: u64,
+}
+
+impl Default for ScheduleOptions {
+    fn default() -> Self {
+        Self { warm_up: 20 }
+    }
+}
+
+/// How radii are learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TpgmOptions {
+    /// How the distance of a tensor from the base is measured.
+    pub norm: Norm,
+    /// When radii are learned and when weights are projected.
+    pub mode: Mode,
+    /// Adam's learning rate on the radii, in the norm's units.
+    pub learning_rate: f64,
+    /// Glob patterns over tensor names that go unconstrained. A new head has no origin and always does.
+    pub exclude: Vec<String>,
+}
+
+impl Default for TpgmOptions {
+    fn default() -> Self {
+        Self { norm: Norm::Mars, mode: Mode::EveryStep { radius_every: 1 }, learning_rate: 1e-2, exclude: Vec::new() }
+    }
+}
+
+/// When radii are learned and when weights are projected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum Mode {
+    /// The paper's setting for DomainNet: weights are projected after every optimiser step.
+    EveryStep {
+        /// One radius step every that many optimiser steps, starting with the first. At least 1.
+        radius_every: u64,
+    },
+    /// The paper's setting for ImageNet: weights train freely, then radii are learned, then weights are projected once.
+    PostHoc {
+        /// How many radius steps.
+        steps: u64,
+    },
+}
+
+impl Options {
+    /// Refuses numbers that no run can go by.
+    ///
+    /// # Errors
+    /// [`AdaptError::Option`] with the option's name, its value and what it may be.
+    pub fn validate(&self) -> Result<(), AdaptError> {
+        let radius_every = match self.tpgm.mode {
+            Mode::EveryStep { radius_every } => radius_every,
+            Mode::PostHoc { .. } => 1,
+        };
+        require(self.batch > 0, "batch", self.batch, "at least 1")?;
+        require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
+        require(self.size != Some(0), "size", 0, "at least 1 pixel")?;
+        require(radius_every > 0, "radius_every", radius_every, "at least 1")?;
+        require_positive("tpgm learning rate", self.tpgm.learning_rate)?;
+        require_positive("learning rate", self.optimiser.learning_rate())?;
+        self.clip.map_or(Ok(()), |clip| require_positive("clip", clip))?;
+        match self.optimiser {
+            OptimiserOptions::Sgd { momentum, weight_decay, .. } => {
+                require_below_one("momentum", momentum)?;
+                require(weight_decay >= 0.0, "weight decay", weight_decay, "0 or more")
+            }
+            OptimiserOptions::AdamW { beta1, beta2, epsilon, weight_decay, .. } => {
+                require_below_one("beta1", beta1)?;
+                require_below_one("beta2", beta2)?;
+                require_positive("epsilon", epsilon)?;
+                require(weight_decay >= 0.0, "weight decay", weight_decay, "0 or more")
+            }
+        }
+    }
+}
+
+fn require_positive(name: &'static str, value: f64) -> Result<(), AdaptError> {
+    require(value > 0.0 && value.is_finite(), name, value, "a number above 0")
+}
+
+fn require_below_one(name: &'static str, value: f64) -> Result<(), AdaptError> {
+    require((0.0..1.0).contains(&value), name, value, "at least 0 and below 1")
+}
+
+fn require(
+    holds: bool,
+    name: &'static str,
+    found: impl std::fmt::Display,
+    expected: &'static str,
+) -> Result<(), AdaptError> {
+    if holds { Ok(()) } else { Err(AdaptError::Option { name, found: found.to_string(), expected }) }
+}

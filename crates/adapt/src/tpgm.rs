@@ -1,0 +1,131 @@
+//! TPGM (Tian et al., CVPR 2023, arXiv 2303.10720): the radius step and the projection, on a network.
+
+use crate::{RadiiSummary, State};
+use fieldfit_exec::{ExecError, Executor, Loss};
+use fieldfit_model::{Images, Params};
+use fieldfit_nets::{Network, TensorId};
+use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, distances, initial_radius, project, radius_gradient, ratios};
+use serde::{Deserialize, Serialize};
+
+/// A ratio below this counts as closed: the tensor went back to its base.
+const CLOSED: f64 = 0.01;
+/// A ratio above this counts as open: the radius doesn't hold the tensor back.
+const OPEN: f64 = 0.99;
+
+/// A ball for each constrained tensor, and how its radius is learned.
+///
+/// A radius starts when its tensor has moved for the first time, at half the least distance among the rows that moved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Balls<T> {
+    norm: Norm,
+    adam: RadiusAdam,
+    /// By [`TensorId::index`].
+    constrained: Vec<bool>,
+    /// By [`TensorId::index`]; nothing where the tensor is free or has not moved yet.
+    radii: Vec<Option<Radius<T>>>,
+}
+
+impl<T: Real> Balls<T> {
+    /// Balls for the tensors that `constrained` names.
+    pub fn new(network: &Network, norm: Norm, adam: RadiusAdam, constrained: impl Fn(TensorId) -> bool) -> Self {
+        let constrained: Vec<_> = network.tensors().map(|(id, _)| constrained(id)).collect();
+        Self { norm, adam, radii: vec![None; constrained.len()], constrained }
+    }
+
+    /// How distances are measured.
+    pub const fn norm(&self) -> Norm {
+        self.norm
+    }
+
+    /// Whether the tensor has a ball.
+    pub fn constrains(&self, id: TensorId) -> bool {
+        self.constrained[id.index()]
+    }
+
+    /// γ of a tensor; nothing where it is free or has not moved yet.
+    pub fn radius(&self, id: TensorId) -> Option<T> {
+        self.radii[id.index()].map(|radius| radius.value)
+    }
+
+    /// One step of Adam on the radii: one forward and backward at the projected weights, on images that never train
+    /// weights.
+    ///
+    /// `weights` holds θ0 + r·δ afterwards and `gradients` the validation loss's there; δ itself is left as it is. Both
+    /// must have room for the state's trainable tensors. The new radii are not clipped until they are next used.
+    ///
+    /// # Errors
+    /// If the images don't fit the network, or the device fails.
+    pub fn radius_step(
+        &mut self,
+        state: &State<'_, T>,
+        executor: &mut dyn Executor<T>,
+        (images, labels): (&Images, &[u32]),
+        weights: &mut Params<T>,
+        gradients: &mut Params<T>,
+    ) -> Result<Loss<T>, ExecError> {
+        self.fit_to(state);
+        state.merge_projected_into(weights, |id, list| self.ratios(state, id, list));
+        let loss = executor.gradient(weights, images, labels, gradients)?;
+        for (id, spec) in state.network().tensors() {
+            if let Some(radius) = &mut self.radii[id.index()] {
+                let slope = radius_gradient(self.norm, &gradients[id], &state.delta[id], spec.rows(), radius.value);
+                radius.update(slope, &self.adam);
+            }
+        }
+        Ok(loss)
+    }
+
+    /// Pulls every constrained δ back into its ball.
+    pub fn project(&mut self, state: &mut State<'_, T>) {
+        self.fit_to(state);
+        let rows: Vec<_> = state.network().tensors().map(|(id, spec)| (id, spec.rows())).collect();
+        for (id, rows) in rows {
+            if let Some(radius) = self.radii[id.index()] {
+                project(self.norm, &mut state.delta[id], rows, radius.value);
+            }
+        }
+    }
+
+    /// What the radii let through as they stand. `loss` is that of the last radius step.
+    pub fn summary(&self, state: &State<'_, T>, loss: T) -> RadiiSummary {
+        let (mut norms, mut list) = (Vec::new(), Vec::new());
+        let mut means = Vec::new();
+        for (id, spec) in state.network().tensors() {
+            let Some(radius) = self.radii[id.index()] else { continue };
+            distances(self.norm, &state.delta[id], spec.rows(), &mut norms);
+            norms.retain(|&distance| distance > T::zero());
+            ratios(&norms, radius.value, &mut list);
+            if !list.is_empty() {
+                means.push(list.iter().map(|ratio| ratio.wide()).sum::<f64>() / list.len() as f64);
+            }
+        }
+        RadiiSummary {
+            tensors: means.len(),
+            mean_ratio: means.iter().sum::<f64>() / means.len().max(1) as f64,
+            closed: means.iter().filter(|&&ratio| ratio < CLOSED).count(),
+            open: means.iter().filter(|&&ratio| ratio > OPEN).count(),
+            loss: loss.wide(),
+        }
+    }
+
+    /// Starts the radii of tensors that moved for the first time, and clips the others to how far theirs has moved.
+    fn fit_to(&mut self, state: &State<'_, T>) {
+        let mut norms = Vec::new();
+        for (id, spec) in state.network().tensors().filter(|&(id, _)| self.constrained[id.index()]) {
+            distances(self.norm, &state.delta[id], spec.rows(), &mut norms);
+            let radius = &mut self.radii[id.index()];
+            match radius {
+                Some(radius) => radius.clip(norms.iter().copied().fold(T::zero(), T::max)),
+                None => *radius = initial_radius(&norms).map(Radius::new),
+            }
+        }
+    }
+
+    fn ratios(&self, state: &State<'_, T>, id: TensorId, list: &mut Vec<T>) {
+        if let Some(radius) = self.radii[id.index()] {
+            let mut norms = Vec::new();
+            distances(self.norm, &state.delta[id], state.network().tensor(id).rows(), &mut norms);
+            ratios(&norms, radius.value, list);
+        }
+    }
+}
