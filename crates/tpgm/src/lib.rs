@@ -1,5 +1,61 @@
 //! Trainable projected gradients: distances, projections, radii and how they are learned.
+//!
+//! Fine-tuning moves a tensor from its pre-trained values θ0 (the *base*) by δ = θ − θ0 (the *delta*). TPGM keeps every
+//! δ inside a ball around zero whose *radius* γ is itself learned, on images that never train the weights: Tian et al.,
+//! *Trainable Projected Gradient Method for Robust Fine-tuning*, CVPR 2023, arXiv 2303.10720.
+//!
+//! | what | here | paper |
+//! |---|---|---|
+//! | ‖δ‖, over the tensor (L2) or a row at a time (MARS, the maximum absolute row sum) | [`distances`] | § 3.2 |
+//! | `r = clamp(γ / (n + ε), 0, 1)`, one a norm | [`ratios`] | § 3.2 |
+//! | the projection, `δ ← r · δ` | [`project`] | § 3.2 |
+//! | `∂L/∂γ = Σ_{i active} ⟨G_i, δ_i⟩ / (n_i + ε)`, with G the loss's gradient at θ0 + r·δ | [`radius_gradient`] | § 3.3 |
+//! | γ's start, its Adam and its clipping | [`initial_radius`], [`Radius::update`], [`Radius::clip`] | § 3.4 |
+//!
+//! The state of a training run is δ, never θ − θ0 recovered from rounded weights; a radius step needs the unprojected
+//! δ and the gradient at the projected weights, and no autograd through the projection: γ enters it as a factor only.
+//!
+//! **Dead zone.** Where γ has been clipped to the norm itself, `γ / (n + ε)` is just below 1 in f64 and exactly 1 in
+//! f32, and a rule that asks for a ratio below 1 would lose the gradient in f32 for good. Here a norm is *active* iff
+//! `0 < γ ≤ n`, in either type.
+//!
+//! One iteration of the every-step setting, for one tensor:
+//!
+//! ```
+//! use fieldfit_tpgm::{Norm, Radius, RadiusAdam, distances, initial_radius, project, radius_gradient};
+//!
+//! let rows = 2;
+//! let mut delta = [0.3_f32, -0.4, 0.0, 0.0, 0.2, -0.1]; // as the optimiser left it, [2, 3]
+//! let gradient = [0.5_f32, 0.1, 0.0, 0.2, 0.3, 0.1]; // of the validation loss, at the projected weights
+//!
+//! let mut norms = Vec::new();
+//! distances(Norm::Mars, &delta, rows, &mut norms);
+//! let furthest = norms.iter().copied().fold(0.0, f32::max);
+//!
+//! let mut radius = Radius::new(initial_radius(&norms).unwrap_or(0.0));
+//! let slope = radius_gradient(Norm::Mars, &gradient, &delta, rows, radius.value);
+//! radius.update(slope, &RadiusAdam::default());
+//! radius.clip(furthest);
+//! project(Norm::Mars, &mut delta, rows, radius.value);
+//!
+//! distances(Norm::Mars, &delta, rows, &mut norms);
+//! assert!(norms.iter().all(|&norm| norm <= radius.value * 1.000_001));
+//! ```
+//!
+//! Slices in, slices out: this crate knows no network, no file and no thread. Which tensors are constrained is the
+//! caller's choice; a new head has no pre-trained origin and must not be. Values that are not finite are not looked
+//! for: they come out as they went in, and it is the caller's loss that shows them.
 
+mod norm;
+mod projection;
+mod radius;
 mod real;
+mod sum;
 
+pub use norm::{Norm, distances};
+pub use projection::{project, ratios};
+pub use radius::{MINIMUM_RADIUS, Radius, RadiusAdam, initial_radius, radius_gradient};
 pub use real::Real;
+
+/// ε: added to every norm before it divides.
+pub const EPSILON: f64 = 1e-8;

@@ -1,0 +1,113 @@
+//! How far a tensor has moved.
+
+use crate::Real;
+use crate::sum::{sum, sum_and_dot};
+use serde::{Deserialize, Serialize};
+
+/// How a tensor's distance from its base is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Norm {
+    /// `√Σδ²` over the whole tensor: one norm a tensor.
+    L2,
+    /// `Σ|δ|` over each row (Gouk et al., ICLR 2021): one norm an output unit, all under one radius.
+    Mars,
+}
+
+impl Norm {
+    /// How many values of a tensor share one norm.
+    ///
+    /// # Panics
+    /// If `rows` doesn't divide `length`.
+    pub(crate) fn span(self, length: usize, rows: usize) -> usize {
+        assert!(rows > 0 && length.is_multiple_of(rows), "{length} values can't make {rows} rows of equal length");
+        let span = match self {
+            Self::L2 => length,
+            Self::Mars => length / rows,
+        };
+        span.max(1)
+    }
+
+    /// The norm of values that share one.
+    pub(crate) fn of<T: Real>(self, values: &[T]) -> T {
+        T::of(match self {
+            Self::L2 => sum(values, |value| value * value).sqrt(),
+            Self::Mars => sum(values, f64::abs),
+        })
+    }
+
+    /// The norm of values that share one and, on the same pass, their inner product with `factors`.
+    pub(crate) fn and_dot<T: Real>(self, values: &[T], factors: &[T]) -> (T, f64) {
+        let (norm, dot) = match self {
+            Self::L2 => {
+                let (squares, dot) = sum_and_dot(values, factors, |value| value * value);
+                (squares.sqrt(), dot)
+            }
+            Self::Mars => sum_and_dot(values, factors, f64::abs),
+        };
+        (T::of(norm), dot)
+    }
+}
+
+/// The norms `n` of a tensor's δ: one in all under [`Norm::L2`], one a row under [`Norm::Mars`].
+///
+/// `delta` is `[rows, …]`, row-major. A tensor of one dimension is one row, whatever the norm. Replaces what `out` held.
+/// A tensor without values has no norm.
+///
+/// # Panics
+/// If `rows` doesn't divide `delta`.
+pub fn distances<T: Real>(norm: Norm, delta: &[T], rows: usize, out: &mut Vec<T>) {
+    let span = norm.span(delta.len(), rows);
+    out.clear();
+    out.extend(delta.chunks_exact(span).map(|values| norm.of(values)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a lane that is dropped or counted twice where a row's length is not a multiple of the lanes.
+    #[test]
+    fn every_value_of_a_row_counts_once() {
+        for length in 1..40 {
+            let delta: Vec<f32> = (0..2 * length).map(|index| index as f32 - 7.0).collect();
+            let mut norms = Vec::new();
+            distances(Norm::Mars, &delta, 2, &mut norms);
+            let expected: Vec<f32> =
+                delta.chunks(length).map(|row| row.iter().map(|value| value.abs()).sum()).collect();
+            assert_eq!(norms, expected, "rows of {length}");
+
+            distances(Norm::L2, &delta, 2, &mut norms);
+            let squares: f64 = delta.iter().map(|&value| f64::from(value * value)).sum();
+            assert_eq!(norms, [squares.sqrt() as f32], "two rows of {length}");
+
+            let (norm, dot) = Norm::L2.and_dot(&delta, &delta);
+            assert_eq!((norm, dot), (norms[0], squares), "two rows of {length}, fused");
+        }
+    }
+
+    /// Catches sums in f32: a million small values after a large one would vanish one by one.
+    #[test]
+    fn long_sums_keep_their_small_values() {
+        let mut delta = vec![1e-3_f32; 1 << 20];
+        delta[0] = 1e5;
+        let expected = 1e5 + f64::from(1e-3_f32) * ((1 << 20) - 1) as f64;
+        let norm: f32 = Norm::Mars.of(&delta);
+        assert_eq!(norm, expected as f32);
+    }
+
+    /// Catches a crash on a tensor that has no values.
+    #[test]
+    fn an_empty_tensor_has_no_norm() {
+        let mut norms = vec![1.0_f32];
+        distances(Norm::Mars, &[], 3, &mut norms);
+        assert!(norms.is_empty());
+    }
+
+    /// Catches rows that silently leave out a tensor's last values.
+    #[test]
+    #[should_panic(expected = "7 values can't make 2 rows")]
+    fn rows_of_unequal_length_are_refused() {
+        distances(Norm::Mars, &[0.0_f32; 7], 2, &mut Vec::new());
+    }
+}

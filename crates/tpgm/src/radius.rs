@@ -1,0 +1,167 @@
+//! Where a radius starts, which way the validation loss pulls it, and how it moves.
+
+use crate::{EPSILON, Norm, Real};
+use serde::{Deserialize, Serialize};
+
+/// The least radius that [`Radius::clip`] leaves: a radius of zero would have no gradient and never come back.
+pub const MINIMUM_RADIUS: f64 = 1e-8;
+
+/// ∂L/∂γ at the projected weights, in closed form: `Σ_{i active} ⟨G_i, δ_i⟩ / (n_i + ε)`, active iff `0 < γ ≤ n_i`.
+///
+/// `gradient` is G, the gradient of the validation loss with respect to this tensor at θ0 + r·δ; `delta` is the
+/// *unprojected* δ. Both are `[rows, …]`, row-major, and are read once.
+///
+/// # Panics
+/// If `rows` doesn't divide `delta`, or `gradient` and `delta` differ in length.
+pub fn radius_gradient<T: Real>(norm: Norm, gradient: &[T], delta: &[T], rows: usize, radius: T) -> T {
+    assert_eq!(gradient.len(), delta.len(), "a gradient for another tensor");
+    let span = norm.span(delta.len(), rows);
+    let pull = |(gradient, delta): (&[T], &[T])| {
+        let (distance, dot) = norm.and_dot(delta, gradient);
+        let active = radius > T::zero() && radius <= distance;
+        if active { dot / (distance.wide() + EPSILON) } else { 0.0 }
+    };
+    T::of(gradient.chunks_exact(span).zip(delta.chunks_exact(span)).map(pull).sum())
+}
+
+/// The radius at first use: half of the least distance among the rows that moved; none if nothing moved.
+///
+/// A row that has not moved (a dead channel has no gradient) would start the radius at zero and snap the whole tensor
+/// to its base. Under [`Norm::L2`] this keeps exactly half of every tensor's δ.
+pub fn initial_radius<T: Real>(distances: &[T]) -> Option<T> {
+    let moved = distances.iter().copied().filter(|&distance| distance > T::zero());
+    moved.reduce(T::min).map(|least| least / T::of(2.0))
+}
+
+/// How radii move: Adam (Kingma & Ba, ICLR 2015), without weight decay.
+///
+/// A radius moves by about `learning_rate` a step, whatever the size of its gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RadiusAdam {
+    /// Step length, in the radius's unit.
+    pub learning_rate: f64,
+    /// Decay of the running mean of gradients.
+    pub beta1: f64,
+    /// Decay of the running mean of their squares.
+    pub beta2: f64,
+    /// Keeps a step finite where gradients vanish.
+    pub epsilon: f64,
+}
+
+impl Default for RadiusAdam {
+    /// The authors' settings.
+    fn default() -> Self {
+        Self { learning_rate: 1e-2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
+}
+
+/// One tensor's radius and its optimiser's state, which outlives every step of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Radius<T> {
+    /// γ, in the unit of the distances.
+    pub value: T,
+    mean: T,
+    square: T,
+    step: u64,
+}
+
+impl<T: Real> Radius<T> {
+    /// A radius that has not been learned yet.
+    pub fn new(value: T) -> Self {
+        Self { value, mean: T::zero(), square: T::zero(), step: 0 }
+    }
+
+    /// How many updates it has seen.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// One step of Adam against ∂L/∂γ; [`Radius::clip`] it before use.
+    pub fn update(&mut self, gradient: T, adam: &RadiusAdam) {
+        self.step += 1;
+        let gradient = gradient.wide();
+        let mean = adam.beta1 * self.mean.wide() + (1.0 - adam.beta1) * gradient;
+        let square = adam.beta2 * self.square.wide() + (1.0 - adam.beta2) * gradient * gradient;
+
+        let step = self.step as f64;
+        let unbiased_mean = mean / (1.0 - adam.beta1.powf(step));
+        let unbiased_square = square / (1.0 - adam.beta2.powf(step));
+        let change = adam.learning_rate * unbiased_mean / (unbiased_square.sqrt() + adam.epsilon);
+
+        self.value = T::of(self.value.wide() - change);
+        self.mean = T::of(mean);
+        self.square = T::of(square);
+    }
+
+    /// Keeps the radius within [`MINIMUM_RADIUS`] and the furthest distance that the tensor has moved.
+    ///
+    /// The minimum wins where nothing moved. A NaN stays, to be seen.
+    pub fn clip(&mut self, furthest: T) {
+        let least = T::of(MINIMUM_RADIUS);
+        self.value = self.value.clamp(least, furthest.max(least));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches the collapse of a whole tensor because one row has not moved, and a crash where none has.
+    #[test]
+    fn the_initial_radius_looks_at_rows_that_moved() {
+        assert_eq!(initial_radius(&[0.0, 0.6, 0.4]), Some(0.2_f32));
+        assert_eq!(initial_radius(&[0.0_f32, 0.0]), None);
+        assert_eq!(initial_radius::<f32>(&[]), None);
+    }
+
+    /// Catches the dead zone: a radius clipped to its norm that has lost its gradient, in f32 above all.
+    #[test]
+    fn a_radius_clipped_to_its_norm_stays_alive() {
+        fn check<T: Real>() {
+            let delta = [T::of(0.3), T::of(-0.4)];
+            let gradient = [T::of(0.5), T::of(0.25)];
+            for norm in [Norm::L2, Norm::Mars] {
+                let mut radius = Radius::new(T::of(9.0));
+                radius.clip(norm.of(&delta));
+                let slope = radius_gradient(norm, &gradient, &delta, 1, radius.value).wide();
+                let expected = 0.05 / norm.of(&delta).wide();
+                assert!((slope - expected).abs() < 1e-6, "{norm:?}: {slope}, not {expected}");
+            }
+        }
+        check::<f32>();
+        check::<f64>();
+    }
+
+    /// Catches a gradient from rows inside the ball, where the projection doesn't depend on γ, and at γ = 0.
+    #[test]
+    fn a_slack_or_closed_ball_has_no_gradient() {
+        let (delta, gradient) = ([0.3_f32, -0.4], [0.5_f32, 0.25]);
+        assert_eq!(radius_gradient(Norm::Mars, &gradient, &delta, 1, 0.71), 0.0);
+        assert_eq!(radius_gradient(Norm::Mars, &gradient, &delta, 1, 0.0), 0.0);
+    }
+
+    /// Catches a clip that panics where nothing moved, or that turns a NaN into a plausible radius.
+    #[test]
+    fn clipping_survives_a_tensor_that_did_not_move() {
+        let mut radius = Radius::new(-0.5_f32);
+        radius.clip(0.0);
+        assert_eq!(radius.value, 1e-8);
+        radius.update(f32::NAN, &RadiusAdam::default());
+        radius.clip(1.0);
+        assert!(radius.value.is_nan());
+    }
+
+    /// Catches state that a checkpoint would lose.
+    #[test]
+    fn a_radius_resumes_where_it_was_saved() {
+        let mut radius = Radius::new(0.5_f32);
+        radius.update(0.3, &RadiusAdam::default());
+        let saved = serde_json::to_string(&radius).unwrap();
+        let mut resumed: Radius<f32> = serde_json::from_str(&saved).unwrap();
+        assert_eq!(resumed, radius);
+        radius.update(-0.1, &RadiusAdam::default());
+        resumed.update(-0.1, &RadiusAdam::default());
+        assert_eq!(resumed, radius);
+        assert_eq!(resumed.step(), 2);
+    }
+}
