@@ -1,1 +1,36 @@
-//! Files that survive power cuts: one small file-system trait and atomic commit.
+//! Files that survive power cuts.
+//!
+//! [`commit`] replaces a file's content so that whoever opens it next, even after a power cut, finds the old content or
+//! the new one, whole. [`commit_sealed`] also lets [`read_sealed`] tell a damaged file from a good one. [`lock`] keeps a
+//! second writer away and ends with its process, however that ends.
+//!
+//! All of it goes through [`Files`], a file system's few primitive operations: [`Disk`] is the real one, and the feature
+//! `testing` has one that forgets what was not synced and fails at the operation a test names.
+//!
+//! This crate knows nothing of what is in the files and lays out no folders: that is the business of those who use it.
+//!
+//! ```
+//! use fieldfit_durable::{Disk, commit_sealed, read_sealed};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("progress");
+//! commit_sealed(&Disk, &path, *b"EXAMPLE1", b"step 12")?;
+//! assert_eq!(read_sealed(&Disk, &path, *b"EXAMPLE1", 1 << 20)?, b"step 12");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod commit;
+mod disk;
+mod error;
+mod files;
+mod lock;
+mod sealed;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use commit::{commit, create_folder, read};
+pub use disk::Disk;
+pub use error::DurableError;
+pub use files::{Claim, Files, Lock, NewFile};
+pub use lock::lock;
+pub use sealed::{Kind, SEAL_LEN, SealError, commit_sealed, read_sealed, seal, unseal};

@@ -1,0 +1,69 @@
+//! What can go wrong with durable files.
+
+use crate::sealed::SealError;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+use thiserror::Error;
+
+/// A file that could not be read, or not be replaced.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DurableError {
+    /// The system refused an operation.
+    #[error("can't {action} {}: {source}{}", path.display(), advice(source.kind()))]
+    Io {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody else is writing.
+    #[error(
+        "{} is locked by {by}: wait until that has ended, or end it; the lock goes with its process, so that the file \
+         need not and must not be removed",
+        path.display()
+    )]
+    Locked {
+        /// The lock's file.
+        path: PathBuf,
+        /// Who holds it.
+        by: String,
+    },
+    /// The content is not what was once committed.
+    #[error("{}: {source}", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SealError,
+    },
+}
+
+impl DurableError {
+    /// Whether there is no such file or folder.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Puts the action and the path to what the system says.
+    pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// What to do about an error of the system's, where that is known.
+fn advice(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; what was there before is untouched: free some space and try again"
+        }
+        io::ErrorKind::PermissionDenied => "; look at the owner and the mode of the file and its folder",
+        io::ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing, or choose another place",
+        io::ErrorKind::FileTooLarge => "; no file of this kind is that large: it is damaged or not one of ours",
+        _ => "",
+    }
+}

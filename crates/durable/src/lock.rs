@@ -1,0 +1,41 @@
+//! One writer at a time.
+
+use crate::{
+    error::DurableError,
+    files::{Claim, Files, Lock},
+};
+use std::{
+    env,
+    path::Path,
+    process, thread,
+    time::{Duration, Instant},
+};
+
+/// How long a waiting writer sleeps before it asks again.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Takes the advisory lock of the file at `path`, which is created if need be; waits for as long as `patience` if
+/// somebody else holds it.
+///
+/// Locks keep apart those who ask for them and nobody else. The file stays when the lock is given back.
+///
+/// # Errors
+/// [`DurableError::Locked`] with the holder's name if it is not to be had in time; [`DurableError::Io`].
+pub fn lock(files: &dyn Files, path: &Path, patience: Duration) -> Result<Lock, DurableError> {
+    let end = Instant::now() + patience;
+    loop {
+        match files.claim(path, &holder()).map_err(DurableError::at("lock", path))? {
+            Claim::Held(lock) => return Ok(lock),
+            Claim::Taken { by } if Instant::now() >= end => {
+                return Err(DurableError::Locked { path: path.to_owned(), by });
+            }
+            Claim::Taken { .. } => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// This process, as the others are to know it.
+fn holder() -> String {
+    let program = env::current_exe().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    format!("process {} ({})", process::id(), program.as_deref().unwrap_or("unknown program"))
+}

@@ -1,0 +1,124 @@
+//! The real file system: guards against a lock that outlives its process or keeps nobody away, and against a commit
+//! that works on the simulated disk alone.
+
+use fieldfit_durable::{
+    Claim, Disk, DurableError, Files, commit, commit_sealed, create_folder, lock, read, read_sealed,
+};
+use std::{
+    env, fs, io,
+    path::Path,
+    process::{self, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+const LIMIT: u64 = 1 << 20;
+
+/// A commit that doesn't replace, leaves its temporary file, or can't make its folders.
+#[test]
+fn a_commit_replaces_the_content_and_leaves_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("a/b");
+    create_folder(&Disk, &folder).unwrap();
+    create_folder(&Disk, &folder).unwrap();
+    for content in [b"first".as_slice(), b"second, longer", b"3"] {
+        commit(&Disk, &folder.join("file"), content).unwrap();
+        assert_eq!(read(&Disk, &folder.join("file"), LIMIT).unwrap(), content);
+    }
+    assert_eq!(Disk.list(&folder).unwrap(), ["file"]);
+}
+
+/// A leftover of a killed process that stands in the way of the next commit.
+#[test]
+fn a_leftover_temporary_file_is_overwritten() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join(".file.tmp"), "half of something longer than the next content").unwrap();
+    commit(&Disk, &root.path().join("file"), b"whole").unwrap();
+    assert_eq!(read(&Disk, &root.path().join("file"), LIMIT).unwrap(), b"whole");
+    assert_eq!(Disk.list(root.path()).unwrap(), ["file"]);
+}
+
+/// An error that doesn't say which file, or a missing file taken for another trouble.
+#[test]
+fn errors_name_the_path() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = read(&Disk, &root.path().join("nothing"), LIMIT).unwrap_err();
+    assert!(missing.is_not_found() && missing.to_string().contains("nothing"), "{missing}");
+    let path = root.path().join("no-folder/file");
+    assert!(commit(&Disk, &path, b"").unwrap_err().to_string().contains("no-folder"));
+    fs::write(root.path().join("file"), "").unwrap();
+    let error = create_folder(&Disk, &root.path().join("file")).unwrap_err();
+    assert!(!error.is_not_found(), "{error}");
+}
+
+/// A limit that the real disk does not keep.
+#[test]
+fn a_file_beyond_the_limit_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("file");
+    fs::write(&path, [0; 100]).unwrap();
+    assert_eq!(read(&Disk, &path, 100).unwrap().len(), 100);
+    let DurableError::Io { source, .. } = read(&Disk, &path, 99).unwrap_err() else { panic!("another error") };
+    assert_eq!(source.kind(), io::ErrorKind::FileTooLarge);
+}
+
+/// A truncated file that reads as sealed.
+#[test]
+fn a_truncated_file_is_found_damaged() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("file");
+    commit_sealed(&Disk, &path, *b"TESTING1", b"content").unwrap();
+    assert_eq!(read_sealed(&Disk, &path, *b"TESTING1", LIMIT).unwrap(), b"content");
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(50).unwrap();
+    let error = read_sealed(&Disk, &path, *b"TESTING1", LIMIT).unwrap_err();
+    assert!(matches!(error, DurableError::Sealed { .. }) && error.to_string().contains("file"), "{error}");
+}
+
+/// Two holders in one process, or a lock that is not given back.
+#[test]
+fn a_lock_keeps_the_second_away_until_it_is_dropped() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("lock");
+    let held = lock(&Disk, &path, Duration::ZERO).unwrap();
+    let error = lock(&Disk, &path, Duration::from_millis(20)).unwrap_err();
+    assert!(error.to_string().contains(&format!("process {}", process::id())), "{error}");
+    drop(held);
+    drop(lock(&Disk, &path, Duration::ZERO).unwrap());
+}
+
+/// A lock that stays when its process is killed: the store would be locked for ever.
+#[test]
+fn a_lock_dies_with_its_process() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("lock");
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "holds_the_lock_until_killed", "--ignored"])
+        .env("LOCK", &path)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while holder(&path) != Some(format!("process {}", child.id())) {
+        assert!(child.try_wait().unwrap().is_none(), "the holder ended early");
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(lock(&Disk, &path, Duration::ZERO).unwrap());
+}
+
+/// The other process of [`a_lock_dies_with_its_process`].
+#[test]
+#[ignore = "started and killed by a_lock_dies_with_its_process"]
+fn holds_the_lock_until_killed() {
+    let _held = lock(&Disk, Path::new(&env::var("LOCK").unwrap()), Duration::from_secs(10)).unwrap();
+    thread::sleep(Duration::from_secs(60));
+}
+
+/// Who holds the lock, without the program's name.
+fn holder(path: &Path) -> Option<String> {
+    let claim = if path.exists() { Disk.claim(path, "the test").ok()? } else { return None };
+    match claim {
+        Claim::Held(_) => None,
+        Claim::Taken { by } => by.split(" (").next().map(str::to_owned),
+    }
+}
