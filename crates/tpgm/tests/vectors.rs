@@ -136,9 +136,9 @@ impl<T: Real> Slice<T> {
             let powers = [logit(0).exp(), logit(1).exp()];
             let total = powers[0] + powers[1];
             out.loss -= share * (powers[label] / total).ln();
-            for class in 0..2 {
+            for (class, power) in powers.into_iter().enumerate() {
                 let target = if class == label { T::one() } else { T::zero() };
-                let slope = share * (powers[class] / total - target);
+                let slope = share * (power / total - target);
                 out.bias[class] += slope;
                 (0..3).for_each(|i| out.weight[3 * class + i] += slope * input[i]);
             }
