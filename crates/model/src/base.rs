@@ -2,7 +2,7 @@
 
 use crate::check;
 use crate::error::ModelError;
-use crate::manifest::{LABELS_FILE, Manifest, Preprocessing, hexadecimal};
+use crate::manifest::{LABELS_FILE, Manifest, Preprocessing};
 use crate::params::Params;
 use crate::view::{Dtype, TensorView};
 use fieldfit_nets::{Network, TensorId, TensorSpec};
@@ -16,13 +16,19 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Identifies a base: SHA-256 over its architecture, preprocessing and weights, whatever its folder is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BaseId(pub [u8; 32]);
 
 impl fmt::Display for BaseId {
     /// 64 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hexadecimal::encode(&self.0))
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for BaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BaseId({self})")
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with a model.
 
-use crate::manifest::hexadecimal;
+use crate::import::CheckpointError;
+use crate::view::Dtype;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -85,7 +86,7 @@ pub enum ModelError {
         found: u64,
     },
     /// A weights file whose bytes are not those that were imported.
-    #[error("{} was altered: its sha256 is {}, the manifest says {}; restore it or import it again", path.display(), hexadecimal::encode(found), hexadecimal::encode(expected))]
+    #[error("{} was altered: its sha256 is {}, the manifest says {}; restore it or import it again", path.display(), hex::encode(found), hex::encode(expected))]
     Altered {
         /// The weights file.
         path: PathBuf,
@@ -162,6 +163,34 @@ pub enum ModelError {
         /// The first such value, in the file's order.
         index: usize,
     },
+    /// A weight that is too large for the type it should be stored in.
+    #[error("{}: tensor `{name}` has {value} at value {index}, too large for {dtype}: import as bf16 or f32", path.display())]
+    Overflow {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The first such value.
+        index: usize,
+        /// The value.
+        value: f32,
+        /// The type.
+        dtype: Dtype,
+    },
+    /// A checkpoint that can't be read.
+    #[error("can't import {}", path.display())]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Why.
+        source: Box<CheckpointError>,
+    },
+    /// A folder that is there already.
+    #[error("{} exists: an import never replaces a model; remove it or choose another folder", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 impl ModelError {
@@ -172,5 +201,10 @@ impl ModelError {
             io::ErrorKind::NotFound => Self::Missing { path },
             _ => Self::Read { path, source },
         }
+    }
+
+    /// A checkpoint that can't be read.
+    pub(crate) fn checkpoint(path: &Path, source: CheckpointError) -> Self {
+        Self::Checkpoint { path: path.to_owned(), source: Box::new(source) }
     }
 }

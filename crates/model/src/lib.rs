@@ -21,6 +21,7 @@ mod base;
 mod check;
 mod error;
 mod images;
+pub mod import;
 mod manifest;
 mod params;
 mod view;

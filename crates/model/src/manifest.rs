@@ -83,7 +83,7 @@ pub struct WeightsFile {
     /// The file's length.
     pub bytes: u64,
     /// SHA-256 of the file, 64 hexadecimal digits.
-    #[serde(with = "hexadecimal")]
+    #[serde(with = "hex::serde")]
     pub sha256: [u8; 32],
 }
 
@@ -91,16 +91,14 @@ pub struct WeightsFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// The package, repository or person that published them.
+    /// The package, repository or person that published them, with its version.
     pub source: String,
-    /// The source's version.
-    pub version: String,
     /// SPDX expression of their licence.
     pub licence: String,
     /// Name of the checkpoint that was imported.
     pub file: String,
     /// SHA-256 of that checkpoint, 64 hexadecimal digits.
-    #[serde(with = "hexadecimal")]
+    #[serde(with = "hex::serde")]
     pub sha256: [u8; 32],
 }
 
@@ -159,33 +157,4 @@ impl Manifest {
 /// Whether the name can't lead out of its folder.
 fn is_file_name(name: &str) -> bool {
     Path::new(name).file_name().is_some_and(|file| file == name)
-}
-
-/// 32 bytes as 64 lower-case digits.
-pub(crate) mod hexadecimal {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub fn encode(bytes: &[u8; 32]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    fn decode(text: &str) -> Option<[u8; 32]> {
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * index..][..2], 16).ok()?;
-        }
-        Some(bytes)
-    }
-
-    pub fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&encode(bytes))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
-        let text = String::deserialize(deserializer)?;
-        decode(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not 64 hexadecimal digits")))
-    }
 }

@@ -1,0 +1,125 @@
+//! Writes a model folder, whole or not at all.
+
+use super::{Request, Stored};
+use crate::base::{Base, BaseId};
+use crate::error::ModelError;
+use crate::manifest::{
+    Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Preprocessing, Scaling, WeightsFile,
+};
+use crate::view::Dtype;
+use safetensors::tensor::TensorView;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+const WEIGHTS_FILE: &str = "weights.safetensors";
+
+/// What the folder became.
+pub(super) struct Written {
+    pub bytes: u64,
+    pub id: BaseId,
+}
+
+/// An import never replaces a model.
+pub(super) fn refuse_existing(out: &Path) -> Result<(), ModelError> {
+    match fs::symlink_metadata(out) {
+        Ok(_) => Err(ModelError::Exists { path: out.to_owned() }),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Writes the folder under a temporary one beside `request.out`, opens it as a user would, and renames it.
+pub(super) fn write(
+    request: &Request<'_>,
+    labels: &[String],
+    tensors: &[Stored<'_>],
+    source_hash: [u8; 32],
+) -> Result<Written, ModelError> {
+    let out = request.out;
+    let unwritable = |source| ModelError::Write { path: out.to_owned(), source };
+    let weights = serialise(tensors, request.weights)?;
+    let manifest = manifest(request, &weights, source_hash)?;
+    let text = toml::to_string(&manifest).map_err(|error| unwritable(io::Error::other(error)))?;
+
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(unwritable)?;
+    let temporary = tempfile::Builder::new().prefix(".import-").tempdir_in(parent).map_err(unwritable)?;
+    // The temporary folder is private to the user; the model's has the permissions that every new folder has.
+    let staged = temporary.path().join(&manifest.name);
+    fs::create_dir(&staged).map_err(unwritable)?;
+    write_synced(&staged.join(MANIFEST_FILE), text.as_bytes()).map_err(unwritable)?;
+    write_synced(&staged.join(LABELS_FILE), (labels.join("\n") + "\n").as_bytes()).map_err(unwritable)?;
+    write_synced(&staged.join(NOTICE_FILE), notice(&manifest).as_bytes()).map_err(unwritable)?;
+    write_synced(&staged.join(WEIGHTS_FILE), &weights).map_err(unwritable)?;
+    make_read_only(&staged.join(WEIGHTS_FILE)).map_err(unwritable)?;
+
+    let id = Base::open(&staged)?.id();
+    refuse_existing(out)?;
+    fs::rename(&staged, out).map_err(unwritable)?;
+    Ok(Written { bytes: manifest.weights.bytes, id })
+}
+
+fn serialise(tensors: &[Stored<'_>], path: &Path) -> Result<Vec<u8>, ModelError> {
+    let invalid = |source| ModelError::Safetensors { path: path.to_owned(), source };
+    let views = tensors.iter().map(|Stored { spec, dtype, bytes }| {
+        let dtype = match dtype {
+            Dtype::F16 => safetensors::Dtype::F16,
+            Dtype::Bf16 => safetensors::Dtype::BF16,
+            Dtype::F32 => safetensors::Dtype::F32,
+        };
+        Ok((spec.name.as_str(), TensorView::new(dtype, spec.shape.clone(), bytes)?))
+    });
+    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(invalid)?;
+    safetensors::serialize(views, None::<HashMap<String, String>>).map_err(invalid)
+}
+
+fn manifest(request: &Request<'_>, weights: &[u8], source_hash: [u8; 32]) -> Result<Manifest, ModelError> {
+    let Preprocessing { size, crop, mean, std, filter } = request.preprocessing;
+    let file_name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let manifest = Manifest {
+        name: file_name(request.out),
+        architecture: request.architecture.to_owned(),
+        input: Input { size, crop },
+        preprocessing: Scaling { mean, std, filter },
+        weights: WeightsFile {
+            file: WEIGHTS_FILE.to_owned(),
+            bytes: weights.len() as u64,
+            sha256: Sha256::digest(weights).into(),
+        },
+        origin: Origin {
+            source: request.source.to_owned(),
+            licence: request.licence.to_owned(),
+            file: file_name(request.weights),
+            sha256: source_hash,
+        },
+    };
+    match manifest.problem() {
+        Some((field, problem)) => {
+            Err(ModelError::ManifestValue { path: request.out.join(MANIFEST_FILE), field, problem })
+        }
+        None => Ok(manifest),
+    }
+}
+
+fn notice(manifest: &Manifest) -> String {
+    let Origin { source, licence, file, sha256 } = &manifest.origin;
+    format!(
+        "{name}\n\nWeights: {source}.\nLicence: {licence}.\nConverted from {file}, sha256 {hash}.\n",
+        name = manifest.name,
+        hash = hex::encode(sha256),
+    )
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn make_read_only(path: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(path)?.permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(path, permissions)
+}
