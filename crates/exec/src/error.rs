@@ -48,6 +48,9 @@ pub enum ExecError {
         /// How many classes the head has.
         classes: usize,
     },
+    /// An image that the network can't take.
+    #[error(transparent)]
+    Shape(#[from] fieldfit_nets::ShapeError),
     /// No thread pool of that size.
     #[error("can't start {threads} threads: {reason}")]
     Threads {
@@ -71,10 +74,10 @@ pub enum ExecError {
         name: String,
     },
     /// An op that the executor can't compute.
-    #[error("tensor `{name}` belongs to {what}, which this executor can't compute: run the network on another device")]
+    #[error("stage `{stage}` has {what}, which this executor can't compute: run the network on another device")]
     Unsupported {
-        /// The tensor that the op is known by.
-        name: String,
+        /// The stage that the op belongs to.
+        stage: String,
         /// What the op is.
         what: String,
     },

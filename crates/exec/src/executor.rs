@@ -22,6 +22,17 @@ pub enum Device {
     Metal,
 }
 
+impl Device {
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu { .. } => "cpu",
+            Self::Cuda { .. } => "cuda",
+            Self::Metal => "metal",
+        }
+    }
+}
+
 /// Values of a batch, one row an image.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Matrix<T> {

@@ -1,9 +1,54 @@
 //! Runs a network forward and backward.
+//!
+//! [`Executor`] is the seam: a network as data, parameters, a batch in; features, logits or gradients out. [`cpu`] is
+//! our own kernels, which a robot runs; [`candle`](https://docs.rs/candle-core) composes the same network for CUDA and
+//! Metal, and in f64 as the oracle that the tests hold both against. [`Prepared`] is a network folded for inference.
+//!
+//! What this crate is not: it knows no files, no optimiser, no method. Its README holds the experiment that decided
+//! for networks as data.
 
 #[cfg(feature = "candle")]
 pub mod candle;
+pub mod cpu;
 mod error;
 mod executor;
 
 pub use error::ExecError;
 pub use executor::{Device, Executor, Loss, Matrix, Prepared};
+
+use fieldfit_model::Params;
+use fieldfit_nets::Network;
+
+/// What runs the network on that device, with weights that may change between calls.
+///
+/// # Errors
+/// If this build or this machine lacks the device, or the network has an op that it can't run.
+pub fn executor(device: Device, network: &Network) -> Result<Box<dyn Executor<f32>>, ExecError> {
+    match device {
+        Device::Cpu { threads } => Ok(Box::new(cpu::Cpu::new(network, threads)?)),
+        #[cfg(feature = "candle")]
+        _ => Ok(Box::new(candle::Candle::<f32>::new(network, candle::device(device)?))),
+        #[cfg(not(feature = "candle"))]
+        _ => Err(missing(device)),
+    }
+}
+
+/// The network with these weights, made ready to infer on that device.
+///
+/// # Errors
+/// As [`executor`], or if the parameters don't fit the network.
+pub fn prepare(device: Device, network: &Network, params: &Params<f32>) -> Result<Box<dyn Prepared>, ExecError> {
+    match device {
+        Device::Cpu { threads } => Ok(Box::new(cpu::PreparedCpu::new(network, params, threads)?)),
+        #[cfg(feature = "candle")]
+        _ => Ok(Box::new(candle::PreparedCandle::new(network, params, candle::device(device)?)?)),
+        #[cfg(not(feature = "candle"))]
+        _ => Err(missing(device)),
+    }
+}
+
+#[cfg(not(feature = "candle"))]
+fn missing(device: Device) -> ExecError {
+    let name = device.name();
+    ExecError::Device { device: name, reason: format!("this build has no {name}: build with `--features {name}`") }
+}

@@ -45,12 +45,8 @@ struct Folded {
 impl Graph {
     /// Folds the tensors, given in the network's order.
     pub fn new(network: &Network, tensors: &[Tensor]) -> Result<Self, ExecError> {
-        let layer = |op: &Op| match op {
-            Op::Conv(conv) => fold(network, tensors, conv).map(Layer::Conv),
-            Op::GlobalAveragePool => Ok(Layer::GlobalAveragePool),
-        };
         let stage = |stage: &fieldfit_nets::Stage| {
-            let layers = stage.ops.iter().map(layer).collect::<Result<_, _>>()?;
+            let layers = stage.ops.iter().map(|op| Layer::new(op, &stage.name, tensors)).collect::<Result<_, _>>()?;
             Ok(Stage { name: stage.name.clone(), layers, residual: stage.residual })
         };
         Ok(Self {
@@ -82,6 +78,19 @@ impl Graph {
     }
 }
 
+impl Layer {
+    fn new(op: &Op, stage: &str, tensors: &[Tensor]) -> Result<Self, ExecError> {
+        match op {
+            Op::Conv(conv) if conv.groups != 1 && !conv.is_depthwise() => Err(ExecError::Unsupported {
+                stage: stage.to_owned(),
+                what: format!("a convolution in {} groups", conv.groups),
+            }),
+            Op::Conv(conv) => Ok(Self::Conv(Folded::new(conv, tensors)?)),
+            Op::GlobalAveragePool => Ok(Self::GlobalAveragePool),
+        }
+    }
+}
+
 impl Stage {
     fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
         let mut x = input.clone();
@@ -96,6 +105,12 @@ impl Stage {
 }
 
 impl Folded {
+    fn new(conv: &Conv, tensors: &[Tensor]) -> candle_core::Result<Self> {
+        let (scale, shift) = affine(tensors, &conv.norm)?;
+        let taps = tensors[conv.weight.index()].permute((2, 3, 1, 0))?.reshape(((), conv.output))?;
+        Ok(Self { conv: *conv, kernel: taps.broadcast_mul(&scale)?, shift })
+    }
+
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let taps = taps(x, &self.conv)?;
         let product = if self.conv.is_depthwise() { self.weigh(&taps)? } else { self.multiply(&taps)? };
@@ -118,19 +133,6 @@ impl Folded {
         let (count, height, width, depth) = patches.dims4()?;
         patches.reshape(((), depth))?.matmul(&self.kernel)?.reshape((count, height, width, self.conv.output))
     }
-}
-
-fn fold(network: &Network, tensors: &[Tensor], conv: &Conv) -> Result<Folded, ExecError> {
-    if conv.groups != 1 && !conv.is_depthwise() {
-        return Err(ExecError::Unsupported {
-            name: network.tensor(conv.weight).name.clone(),
-            what: format!("a convolution of {} groups over {} channels", conv.groups, conv.input),
-        });
-    }
-    let (scale, shift) = affine(tensors, &conv.norm)?;
-    let weight = &tensors[conv.weight.index()];
-    let kernel = weight.permute((2, 3, 1, 0))?.reshape(((), conv.output))?.broadcast_mul(&scale)?;
-    Ok(Folded { conv: *conv, kernel, shift })
 }
 
 /// The frozen norm as `x · scale + shift`.

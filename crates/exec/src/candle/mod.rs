@@ -108,12 +108,12 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
 
 /// Weights folded once and kept on a candle device.
 #[derive(Debug)]
-pub struct Inference {
+pub struct PreparedCandle {
     graph: Graph,
     device: Device,
 }
 
-impl Inference {
+impl PreparedCandle {
     /// Folds the norms and copies the weights to that device: see [`device`].
     ///
     /// # Errors
@@ -125,7 +125,7 @@ impl Inference {
     }
 }
 
-impl Prepared for Inference {
+impl Prepared for PreparedCandle {
     fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError> {
         check_images(images)?;
         download(&self.graph.logits(&batch::<f32>(images, &self.device)?)?)

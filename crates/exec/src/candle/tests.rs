@@ -1,6 +1,6 @@
 //! candle's gradients against finite differences in f64, and what the executor refuses.
 
-use super::{Candle, Inference, device};
+use super::{Candle, PreparedCandle, device};
 use crate::{Device, ExecError, Executor, Prepared};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, TensorId, by_name};
@@ -111,7 +111,7 @@ fn prepared_weights_give_the_executors_logits() {
     let (network, images) = (tiny(), random_images(7));
     let params: Params<f32> = random_params(&network, 8);
     let mut executor = Candle::new(&network, candle_core::Device::Cpu);
-    let prepared = Inference::new(&network, &params, candle_core::Device::Cpu).unwrap();
+    let prepared = PreparedCandle::new(&network, &params, candle_core::Device::Cpu).unwrap();
     assert_eq!(prepared.logits(&images).unwrap(), executor.logits(&params, &images).unwrap());
 }
 

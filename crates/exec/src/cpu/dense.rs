@@ -1,0 +1,143 @@
+//! k×k convolutions over all channels: tiles of patches, then the matrix product of [`pointwise`](super::pointwise).
+
+use super::finish::{ChannelSums, Finish, Upstream};
+use super::fold::Folded;
+use super::matmul::{Onto, View, matmul};
+use super::pointwise::{Backward, accumulators, reduce};
+use super::threads::{Threads, cut};
+use fieldfit_nets::{Conv, Shape};
+use std::ops::Range;
+
+/// One convolution at one size of image.
+pub(super) struct Dense {
+    pub conv: Conv,
+    pub input: Shape,
+    pub output: Shape,
+}
+
+impl Dense {
+    /// `output = finish(patches(input) · weightᵀ)`, a row of the output a tile.
+    pub fn forward(&self, threads: &Threads, folded: &Folded, input: &[f32], finish: Finish<'_>, output: &mut [f32]) {
+        let (outputs, patch) = (self.conv.output, self.patch());
+        let weight = View::new(&folded.weight, outputs, patch).transposed();
+        let line = self.output.width * outputs;
+        let ranges = threads.ranges(output.len() / line);
+        let parts = ranges.iter().cloned().zip(cut(&ranges, line, output)).collect();
+        threads.each(parts, |(range, part)| {
+            let mut patches = vec![0.0; self.output.width * patch];
+            for (row, out) in range.zip(part.chunks_exact_mut(line)) {
+                self.gather(row, input, &mut patches);
+                matmul(View::new(&patches, self.output.width, patch), weight, out, Onto::Fresh);
+                finish.apply(row * line, out);
+            }
+        });
+    }
+
+    /// Both gradients; returns the sums over pixels of the input's gradient, a channel each.
+    ///
+    /// Patches overlap, so the input's gradient is cut by image, not by row.
+    pub fn backward(&self, threads: &Threads, folded: &Folded, pass: Backward<'_>, scratch: &mut Vec<f32>) -> Vec<f64> {
+        let images = pass.gradient.len() / self.output.len();
+        let ranges = threads.ranges(images);
+        let kernels = accumulators(scratch, pass.kernel.is_some(), ranges.len(), folded.weight.len());
+        let (targets, upstream) = match pass.upstream {
+            Some((values, upstream)) => (cut(&ranges, self.input.len(), values), Some(upstream)),
+            None => (ranges.iter().map(|_| Default::default()).collect(), None),
+        };
+        let mut sums = vec![ChannelSums::new(self.conv.input); ranges.len()];
+        let parts = ranges.iter().cloned().zip(kernels).zip(targets).zip(&mut sums).collect();
+        threads.each(parts, |(((range, kernel), target), sums): (((Range<usize>, &mut [f32]), &mut [f32]), _)| {
+            self.backward_kernel(range.clone(), pass.gradient, pass.input, kernel);
+            if let Some(upstream) = &upstream {
+                self.backward_input(range, pass.gradient, folded, upstream, target, sums);
+            }
+        });
+        if let Some(kernel) = pass.kernel {
+            reduce(scratch, kernel);
+        }
+        ChannelSums::merge(sums)
+    }
+
+    fn backward_kernel(&self, images: Range<usize>, gradient: &[f32], input: &[f32], kernel: &mut [f32]) {
+        if kernel.is_empty() {
+            return;
+        }
+        let mut patches = vec![0.0; self.output.width * self.patch()];
+        let rows = images.start * self.output.height..images.end * self.output.height;
+        for row in rows.clone() {
+            self.gather(row, input, &mut patches);
+            let patches = View::new(&patches, self.output.width, self.patch());
+            let onto = if row == rows.start { Onto::Fresh } else { Onto::Sum };
+            matmul(self.line(gradient, row).transposed(), patches, kernel, onto);
+        }
+    }
+
+    fn backward_input(
+        &self,
+        images: Range<usize>,
+        gradient: &[f32],
+        folded: &Folded,
+        upstream: &Upstream<'_>,
+        target: &mut [f32],
+        sums: &mut ChannelSums,
+    ) {
+        let weight = View::new(&folded.weight, self.conv.output, self.patch());
+        let mut patches = vec![0.0; self.output.width * self.patch()];
+        for (image, target) in images.zip(target.chunks_exact_mut(self.input.len())) {
+            target.fill(0.0);
+            for row in 0..self.output.height {
+                matmul(self.line(gradient, image * self.output.height + row), weight, &mut patches, Onto::Fresh);
+                self.scatter(row, &patches, target);
+            }
+            upstream.apply(image * self.input.len(), target, sums);
+        }
+    }
+
+    /// Values of one patch: `k · k · in`.
+    const fn patch(&self) -> usize {
+        self.conv.kernel * self.conv.kernel * self.conv.input
+    }
+
+    /// One row of an output-shaped matrix, `[width, out]`; rows count through the batch.
+    fn line<'a>(&self, values: &'a [f32], row: usize) -> View<'a> {
+        let length = self.output.width * self.conv.output;
+        View::new(&values[row * length..][..length], self.output.width, self.conv.output)
+    }
+
+    /// The patches under one row of the output, `[width, k, k, in]`, zeros where they overhang.
+    fn gather(&self, row: usize, input: &[f32], patches: &mut [f32]) {
+        let image = &input[row / self.output.height * self.input.len()..][..self.input.len()];
+        patches.fill(0.0);
+        self.overlaps(row % self.output.height, |patch, pixels| {
+            patches[patch..][..pixels.len()].copy_from_slice(&image[pixels]);
+        });
+    }
+
+    /// The reverse of [`Dense::gather`], summing where patches overlap, into one image.
+    fn scatter(&self, row: usize, patches: &[f32], image: &mut [f32]) {
+        self.overlaps(row, |patch, pixels| {
+            let patch = &patches[patch..][..pixels.len()];
+            image[pixels].iter_mut().zip(patch).for_each(|(value, addend)| *value += addend);
+        });
+    }
+
+    /// For each line of each patch under a row of one image's output: where it lies in the patches, and which of the
+    /// image's values it covers.
+    fn overlaps(&self, row: usize, mut visit: impl FnMut(usize, Range<usize>)) {
+        let Conv { kernel, stride, padding, input: channels, .. } = self.conv;
+        let (top, _) = padding.amounts(self.input.height, kernel, stride);
+        let (left, _) = padding.amounts(self.input.width, kernel, stride);
+        for tap in 0..kernel {
+            let Some(y) = (row * stride + tap).checked_sub(top).filter(|y| *y < self.input.height) else { continue };
+            for column in 0..self.output.width {
+                let start = column * stride;
+                let (first, last) = (start.max(left), (start + kernel).min(left + self.input.width));
+                if first < last {
+                    let patch = ((column * kernel + tap) * kernel + first - start) * channels;
+                    let pixel = (y * self.input.width + first - left) * channels;
+                    visit(patch, pixel..pixel + (last - first) * channels);
+                }
+            }
+        }
+    }
+}

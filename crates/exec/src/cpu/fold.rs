@@ -1,0 +1,74 @@
+//! Convolution kernels with the frozen norm folded in, laid out as the kernels read them.
+
+use fieldfit_model::Params;
+use fieldfit_nets::Conv;
+
+/// `s·W` and `β − s·μ` with `s = γ / √(σ² + ε)`: convolving with them is convolution and norm at once.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Folded {
+    /// Taps innermost last: `[k, k, C]` for a depthwise convolution, else `[out, k, k, in]`.
+    pub weight: Vec<f32>,
+    /// `[out]`.
+    pub bias: Vec<f32>,
+    /// s, `[out]`.
+    pub scale: Vec<f32>,
+}
+
+impl Folded {
+    /// Folds anew into the buffers that there are.
+    pub fn refill(&mut self, conv: &Conv, params: &Params<f32>) {
+        let (gamma, beta) = (&params[conv.norm.scale], &params[conv.norm.shift]);
+        let (mean, variance) = (&params[conv.norm.mean], &params[conv.norm.variance]);
+        self.scale.clear();
+        self.scale
+            .extend(gamma.iter().zip(variance).map(|(gamma, variance)| gamma * inverse_deviation(conv, *variance)));
+        self.bias.clear();
+        self.bias.extend(self.scale.iter().zip(mean).zip(beta).map(|((scale, mean), beta)| beta - scale * mean));
+        let source = &params[conv.weight];
+        self.weight.resize(source.len(), 0.0);
+        permute(conv, source, &mut self.weight, Direction::FromCheckpoint);
+        if conv.is_depthwise() {
+            for tap in self.weight.chunks_exact_mut(conv.output) {
+                tap.iter_mut().zip(&self.scale).for_each(|(weight, scale)| *weight *= scale);
+            }
+        } else {
+            for (row, scale) in self.weight.chunks_exact_mut(conv.kernel * conv.kernel * conv.input).zip(&self.scale) {
+                row.iter_mut().for_each(|weight| *weight *= scale);
+            }
+        }
+    }
+}
+
+/// `1 / √(σ² + ε)`.
+pub(super) fn inverse_deviation(conv: &Conv, variance: f32) -> f32 {
+    (1.0 / (f64::from(variance) + conv.norm.epsilon).sqrt()) as f32
+}
+
+/// Which way a kernel's values are reordered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    FromCheckpoint,
+    ToCheckpoint,
+}
+
+/// Reorders between the checkpoint's `[out, in / groups, k, k]` and the layout of [`Folded::weight`].
+pub(super) fn permute(conv: &Conv, source: &[f32], target: &mut [f32], direction: Direction) {
+    let taps = conv.kernel * conv.kernel;
+    if taps == 1 {
+        target.copy_from_slice(source);
+        return;
+    }
+    let (block, inner) =
+        if conv.is_depthwise() { (source.len(), conv.output) } else { (taps * conv.input, conv.input) };
+    for (source, target) in source.chunks_exact(block).zip(target.chunks_exact_mut(block)) {
+        for tap in 0..taps {
+            for channel in 0..inner {
+                let (checkpoint, ours) = (channel * taps + tap, tap * inner + channel);
+                match direction {
+                    Direction::FromCheckpoint => target[ours] = source[checkpoint],
+                    Direction::ToCheckpoint => target[checkpoint] = source[ours],
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The ends of a network: the mean over pixels, the linear classifier and the loss.
+
+use super::finish::{ChannelSums, Upstream};
+use super::matmul::{Onto, View, matmul};
+use super::threads::{Threads, cut};
+use crate::Loss;
+
+/// The mean over each image's pixels: `[N, pixels, C]` to `[N, C]`.
+pub(super) fn pool(input: &[f32], pixels: usize, channels: usize, output: &mut [f32]) {
+    for (image, mean) in input.chunks_exact(pixels * channels).zip(output.chunks_exact_mut(channels)) {
+        mean.fill(0.0);
+        for pixel in image.chunks_exact(channels) {
+            mean.iter_mut().zip(pixel).for_each(|(mean, value)| *mean += value);
+        }
+        mean.iter_mut().for_each(|mean| *mean /= pixels as f32);
+    }
+}
+
+/// Spreads the gradient of each image's mean over its pixels; returns the sums over pixels, a channel each.
+pub(super) fn pool_backward(
+    threads: &Threads,
+    gradient: &[f32],
+    pixels: usize,
+    channels: usize,
+    target: &mut [f32],
+    upstream: &Upstream<'_>,
+) -> Vec<f64> {
+    let image = pixels * channels;
+    let ranges = threads.ranges(target.len() / image);
+    let mut sums = vec![ChannelSums::new(channels); ranges.len()];
+    let parts = ranges.iter().cloned().zip(cut(&ranges, image, target)).zip(&mut sums).collect();
+    threads.each(parts, |((range, part), sums): ((std::ops::Range<usize>, &mut [f32]), _)| {
+        for (index, target) in range.zip(part.chunks_exact_mut(image)) {
+            let gradient = &gradient[index * channels..][..channels];
+            for pixel in target.chunks_exact_mut(channels) {
+                pixel.iter_mut().zip(gradient).for_each(|(value, gradient)| *value = gradient / pixels as f32);
+            }
+            upstream.apply(index * image, target, sums);
+        }
+    });
+    ChannelSums::merge(sums)
+}
+
+/// `logits = features · weightᵀ + bias`.
+pub(super) fn classify(features: &[f32], weight: &[f32], bias: &[f32], logits: &mut [f32]) {
+    let (classes, width) = (bias.len(), weight.len() / bias.len());
+    let features = View::new(features, features.len() / width, width);
+    matmul(features, View::new(weight, classes, width).transposed(), logits, Onto::Fresh);
+    for row in logits.chunks_exact_mut(classes) {
+        row.iter_mut().zip(bias).for_each(|(logit, bias)| *logit += bias);
+    }
+}
+
+/// Mean cross-entropy; `logits` become its gradient, `(softmax − one-hot) / N`.
+pub(super) fn cross_entropy(logits: &mut [f32], labels: &[u32], classes: usize) -> Loss<f32> {
+    let (mut total, mut correct) = (0.0, 0);
+    for (row, &label) in logits.chunks_exact_mut(classes).zip(labels) {
+        let label = label as usize;
+        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        correct += usize::from(row.iter().position(|value| *value == largest) == Some(label));
+        let sum: f64 = row.iter().map(|value| f64::from(value - largest).exp()).sum();
+        total += sum.ln() - f64::from(row[label] - largest);
+        for (class, value) in row.iter_mut().enumerate() {
+            let probability = f64::from(*value - largest).exp() / sum;
+            *value = ((probability - f64::from(u8::from(class == label))) / labels.len() as f64) as f32;
+        }
+    }
+    Loss { mean: (total / labels.len().max(1) as f64) as f32, correct }
+}

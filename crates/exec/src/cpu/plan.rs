@@ -1,0 +1,98 @@
+//! A network laid out for one size of batch: which op reads which buffer, and how large each is.
+
+use super::dense::Dense;
+use super::depthwise::Depthwise;
+use crate::ExecError;
+use fieldfit_nets::{Activation, Conv, Network, Op, Shape, Stage};
+
+/// One op with its shapes. Step `i` reads activation `i` (the images are activation 0) and writes activation `i + 1`.
+pub(super) struct Step {
+    pub op: Op,
+    pub input: Shape,
+    pub output: Shape,
+    /// The activation that a shortcut adds to this step's output.
+    pub shortcut: Option<usize>,
+}
+
+impl Step {
+    /// The activation that ends the op.
+    pub const fn activation(&self) -> Activation {
+        match &self.op {
+            Op::Conv(conv) => conv.activation,
+            Op::GlobalAveragePool => Activation::Identity,
+        }
+    }
+
+    /// The convolution as the kernels take it.
+    pub fn kernel(&self, conv: Conv) -> Kernel {
+        let (input, output) = (self.input, self.output);
+        if conv.is_pointwise() {
+            Kernel::Pointwise
+        } else if conv.is_depthwise() {
+            Kernel::Depthwise(Depthwise { conv, input, output })
+        } else {
+            Kernel::Dense(Dense { conv, input, output })
+        }
+    }
+}
+
+/// Which kernel a convolution runs on.
+pub(super) enum Kernel {
+    Pointwise,
+    Depthwise(Depthwise),
+    Dense(Dense),
+}
+
+/// Every step of the backbone, in order.
+pub(super) struct Plan {
+    pub steps: Vec<Step>,
+    /// Each stage's name and its last step.
+    pub stages: Vec<(String, usize)>,
+}
+
+impl Plan {
+    pub fn new(network: &Network, height: usize, width: usize) -> Result<Self, ExecError> {
+        let mut input = Shape { height, width, channels: 3 };
+        let mut plan = Self { steps: Vec::new(), stages: Vec::new() };
+        for (stage, shapes) in network.stages.iter().zip(network.shapes(height, width)?) {
+            let entry = plan.steps.len();
+            for (&op, output) in stage.ops.iter().zip(shapes) {
+                plan.steps.push(Step { op, input, output, shortcut: None });
+                input = output;
+            }
+            if let Some(last) = plan.steps.get_mut(entry..).and_then(<[Step]>::last_mut) {
+                last.shortcut = stage.residual.then_some(entry);
+                plan.stages.push((stage.name.clone(), plan.steps.len() - 1));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The last step that reads an activation.
+    pub fn last_use(&self, activation: usize) -> usize {
+        let shortcut = self.steps.iter().rposition(|step| step.shortcut == Some(activation));
+        shortcut.unwrap_or(0).max(activation)
+    }
+}
+
+/// Refuses what has no kernel here, before anything runs.
+pub(super) fn check_supported(network: &Network) -> Result<(), ExecError> {
+    for stage in &network.stages {
+        for op in &stage.ops {
+            let Op::Conv(conv) = op else { continue };
+            if conv.groups != 1 && !conv.is_depthwise() {
+                return Err(unsupported(stage, format!("a convolution in {} groups", conv.groups)));
+            }
+        }
+        if let (true, Some(Op::Conv(conv))) = (stage.residual, stage.ops.last())
+            && conv.activation != Activation::Identity
+        {
+            return Err(unsupported(stage, "an activation ahead of a shortcut's sum".into()));
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(stage: &Stage, what: String) -> ExecError {
+    ExecError::Unsupported { stage: stage.name.clone(), what }
+}

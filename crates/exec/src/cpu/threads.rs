@@ -1,0 +1,51 @@
+//! A fixed number of threads and work cut into as many parts, so that the same threads give the same bits.
+
+use crate::ExecError;
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use std::ops::Range;
+
+/// A pool of its own, so that an adaptation and an inference beside it don't share threads by accident.
+pub(super) struct Threads {
+    pool: rayon::ThreadPool,
+    count: usize,
+}
+
+impl Threads {
+    pub fn new(count: usize) -> Result<Self, ExecError> {
+        let failed = |reason: String| ExecError::Threads { threads: count, reason };
+        if count == 0 {
+            return Err(failed("at least one is needed".into()));
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(count)
+            .thread_name(|index| format!("fieldfit-exec-{index}"))
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self { pool, count })
+    }
+
+    /// `0..items` cut into at most as many ranges as there are threads, of nearly equal length, in order.
+    pub fn ranges(&self, items: usize) -> Vec<Range<usize>> {
+        let parts = self.count.min(items).max(1);
+        (0..parts).map(|part| part * items / parts..(part + 1) * items / parts).collect()
+    }
+
+    /// Runs `work` on every part, one a thread.
+    pub fn each<P: Send>(&self, parts: Vec<P>, work: impl Fn(P) + Sync + Send) {
+        match parts.len() {
+            0 | 1 => parts.into_iter().for_each(work),
+            _ => self.pool.install(|| parts.into_par_iter().with_max_len(1).for_each(work)),
+        }
+    }
+}
+
+/// Cuts a matrix of `width` values a row along ranges of its rows.
+pub(super) fn cut<'a, T>(ranges: &[Range<usize>], width: usize, mut values: &'a mut [T]) -> Vec<&'a mut [T]> {
+    let mut parts = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        let (part, rest) = values.split_at_mut(range.len() * width);
+        parts.push(part);
+        values = rest;
+    }
+    parts
+}

@@ -1,0 +1,165 @@
+//! The fast kernels against the f64 oracle: a kernel that is right on round sizes only, a tail of channels left out, a
+//! shortcut or a mask in the wrong place, a sum that depends on how the work was cut.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may end them")]
+
+use fieldfit_exec::{Executor, Loss, Prepared, candle::Candle, cpu};
+use fieldfit_model::{Images, Params};
+use fieldfit_nets::{Network, Role, TensorId, by_name};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const SIZES: [(usize, usize, usize); 6] = [(1, 1, 1), (1, 32, 32), (2, 33, 47), (3, 31, 8), (5, 17, 64), (1, 2, 95)];
+
+fn network() -> Network {
+    by_name("efficientnet-tiny").unwrap().with_classes(5)
+}
+
+fn params(network: &Network) -> Params<f32> {
+    let mut generator = ChaCha8Rng::seed_from_u64(7);
+    let mut params = Params::zeros(network);
+    for (id, spec) in network.tensors() {
+        let spread = (spec.rows() as f32 / spec.len() as f32).sqrt();
+        for value in &mut params[id] {
+            let unit: f32 = generator.random_range(-1.0..1.0);
+            *value = match spec.role {
+                Role::NormScale | Role::RunningVariance => 1.5 + unit,
+                Role::Kernel | Role::HeadWeight => 2.0 * unit * spread,
+                _ => unit,
+            };
+        }
+    }
+    params
+}
+
+fn images(count: usize, height: usize, width: usize) -> Images {
+    let mut generator = ChaCha8Rng::seed_from_u64(11);
+    let mut images = Images::zeros(count, height, width);
+    images.values.fill_with(|| generator.random_range(-2.0..2.0));
+    images
+}
+
+fn labels(count: usize) -> Vec<u32> {
+    (0..count as u32).map(|i| i * 3 % 5).collect()
+}
+
+fn widen(params: &Params<f32>) -> Params<f64> {
+    let mut wide = Params::zeros(&network());
+    for (wide, narrow) in wide.buffers_mut().iter_mut().zip(params.buffers()) {
+        *wide = narrow.iter().map(|value| f64::from(*value)).collect();
+    }
+    wide
+}
+
+fn trainable(network: &Network) -> impl Fn(TensorId) -> bool + '_ {
+    |id| network.tensor(id).role.is_trainable()
+}
+
+fn gradient(threads: usize, images: &Images, keep: impl Fn(TensorId) -> bool) -> (Loss<f32>, Params<f32>) {
+    let network = network();
+    let mut gradients = Params::zeros_where(&network, keep);
+    gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value = f32::NAN);
+    let mut cpu = cpu::Cpu::new(&network, threads).unwrap();
+    let loss = cpu.gradient(&params(&network), images, &labels(images.count), &mut gradients).unwrap();
+    (loss, gradients)
+}
+
+/// The distance between two tensors over the oracle's length.
+fn distance(fast: &[f32], oracle: &[f64]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    norm(&mut fast.iter().zip(oracle).map(|(a, b)| f64::from(*a) - b)) / norm(&mut oracle.iter().copied()).max(1e-9)
+}
+
+/// A size at which a kernel reads or writes the wrong pixel.
+#[test]
+fn logits_agree_on_every_size() {
+    let network = network();
+    let params = params(&network);
+    for (count, height, width) in SIZES {
+        let images = images(count, height, width);
+        let oracle = Candle::<f64>::new(&network, candle_core::Device::Cpu).logits(&widen(&params), &images).unwrap();
+        let fast = cpu::Cpu::new(&network, 2).unwrap().logits(&params, &images).unwrap();
+        let prepared = cpu::PreparedCpu::new(&network, &params, 2).unwrap().logits(&images).unwrap();
+        assert!(distance(&fast.values, &oracle.values) < 1e-5, "{count}×{height}×{width}");
+        assert_eq!(fast, prepared, "{count}×{height}×{width}");
+    }
+}
+
+/// A backward kernel that is wrong at an edge, or a tensor's gradient that misses a part.
+#[test]
+fn every_gradient_agrees_on_every_size() {
+    let network = network();
+    for (count, height, width) in SIZES {
+        let images = images(count, height, width);
+        let mut expected = Params::zeros_where(&network, trainable(&network));
+        let mut candle = Candle::<f64>::new(&network, candle_core::Device::Cpu);
+        let wide = widen(&params(&network));
+        let oracle = candle.gradient(&wide, &images, &labels(count), &mut expected).unwrap();
+        for threads in [1, 2, 3] {
+            let (loss, found) = gradient(threads, &images, trainable(&network));
+            assert!((f64::from(loss.mean) - oracle.mean).abs() < 1e-5 * oracle.mean.abs());
+            assert_eq!(loss.correct, oracle.correct);
+            for (id, spec) in network.tensors().filter(|(_, spec)| spec.role.is_trainable()) {
+                let distance = distance(&found[id], &expected[id]);
+                assert!(distance < 1e-4, "{}: {distance:e} at {count}×{height}×{width}, {threads} threads", spec.name);
+            }
+        }
+    }
+}
+
+/// Freezing some tensors changes the gradients of others, whichever prefix or subset is frozen.
+#[test]
+fn frozen_tensors_leave_the_rest_as_it_was() {
+    let network = network();
+    let images = images(3, 33, 31);
+    let (_, all) = gradient(2, &images, trainable(&network));
+    let subsets: [&dyn Fn(TensorId) -> bool; 4] = [
+        &|id| network.tensor(id).role.is_head(),
+        &|id| network.tensor(id).role == Role::NormShift,
+        &|id| network.tensor(id).role == Role::NormScale,
+        &|id| network.tensor(id).name.starts_with("_blocks.2.") && network.tensor(id).role == Role::Kernel,
+    ];
+    for keep in subsets {
+        let (_, some) = gradient(2, &images, keep);
+        assert!(some.len() > 0 && some.len() < all.len());
+        for (id, spec) in network.tensors() {
+            let expected: &[f32] = if keep(id) { &all[id] } else { &[] };
+            assert_eq!(&some[id], expected, "{}", spec.name);
+        }
+    }
+}
+
+/// Work that is cut by which thread is free, rather than by their number.
+#[test]
+fn the_same_threads_give_the_same_bits() {
+    let network = network();
+    let images = images(4, 40, 40);
+    let first = gradient(2, &images, trainable(&network));
+    for _ in 0..5 {
+        assert_eq!(gradient(2, &images, trainable(&network)), first);
+    }
+}
+
+/// Buffers of one batch that leak into the next.
+#[test]
+fn passes_of_different_sizes_dont_disturb_each_other() {
+    let network = network();
+    let params = params(&network);
+    let mut cpu = cpu::Cpu::new(&network, 2).unwrap();
+    let small = images(1, 17, 23);
+    let fresh = cpu.logits(&params, &small).unwrap();
+    let mut gradients = Params::zeros_where(&network, trainable(&network));
+    cpu.gradient(&params, &images(4, 40, 40), &labels(4), &mut gradients).unwrap();
+    assert_eq!(cpu.logits(&params, &small).unwrap(), fresh);
+}
+
+/// An empty batch that divides by zero, or leaves old values in the gradients.
+#[test]
+fn an_empty_batch_gives_no_rows_and_zero_gradients() {
+    let network = network();
+    let none = Images::zeros(0, 32, 32);
+    assert_eq!(cpu::Cpu::new(&network, 2).unwrap().logits(&params(&network), &none).unwrap().rows, 0);
+    let (loss, gradients) = gradient(2, &none, trainable(&network));
+    assert_eq!(loss, Loss { mean: 0.0, correct: 0 });
+    assert!(gradients.buffers().iter().flatten().all(|value| *value == 0.0));
+}
