@@ -1,1 +1,30 @@
 //! Adaptations on disk: versions, activation, rollback.
+//!
+//! A [`Store`] is a folder of delta files, numbered from 1, and one small file that says which of them runs. Whatever
+//! happens to a process or its power, whoever opens the store next finds what was before an operation or what was to be
+//! after it. One process writes at a time, kept apart by a lock that dies with its holder; any number of them read, without
+//! locks, also from a read-only file system. `README.md` beside this crate has the layout and the reasons.
+//!
+//! The store never holds the base, and knows it only by its hash: all deltas of one store are made for one base.
+//!
+//! ```no_run
+//! use fieldfit_store::Store;
+//!
+//! let store = Store::create_or_open("robot.store")?;
+//! let version = store.add(&std::fs::read("night.delta")?)?;
+//! store.activate(version)?;
+//! assert_eq!(store.active()?, Some(version));
+//! store.rollback()?;
+//! assert_eq!(store.active()?, None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod state;
+mod store;
+mod verify;
+
+pub use error::{Problem, StoreError};
+pub use state::{Change, Entry, Event, HISTORY, State};
+pub use store::{Store, WorkDir};
+pub use verify::Finding;

@@ -1,0 +1,163 @@
+//! What can go wrong with a store.
+
+use crate::state::Entry;
+use fieldfit_delta::DeltaError;
+use fieldfit_durable::DurableError;
+use std::{io, path::PathBuf};
+use thiserror::Error;
+
+/// A store that can't be read or written, or an operation that it refuses. The store is then as it was before.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is none.
+    #[error("there is no store at {}: check the path, or make one by adapting into it", path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A folder with other things in it.
+    #[error(
+        "{} is not a store, and `{found}` is in it already: choose a new or an empty folder for the store",
+        path.display()
+    )]
+    NotAStore {
+        /// The folder.
+        path: PathBuf,
+        /// The first thing that is not a store's.
+        found: String,
+    },
+    /// The file that says which version runs can't be trusted.
+    #[error(
+        "{} is damaged: {reason}. Restore it from a copy; without one, the deltas in `versions` beside it are each whole \
+         by themselves: add them to a new store",
+        path.display()
+    )]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Bytes that are no whole delta; they were not stored.
+    #[error("this is no delta to be stored: {0}")]
+    Delta(Box<DeltaError>),
+    /// A delta for another base; it was not stored.
+    #[error(
+        "this delta is made for the base {found}, this store is for the base {expected}: use a store of its own for \
+         each base"
+    )]
+    OtherBase {
+        /// The store's base, in hexadecimal.
+        expected: String,
+        /// The delta's, in hexadecimal.
+        found: String,
+    },
+    /// A number that no version has.
+    #[error("there is no version {version} in {}: it has {known}", path.display())]
+    Unknown {
+        /// The number asked for.
+        version: u32,
+        /// The store.
+        path: PathBuf,
+        /// The numbers there are.
+        known: String,
+    },
+    /// A version whose file is not what was stored.
+    #[error("version {version} can't be used, {}: {problem}. Roll back, or activate another version", path.display())]
+    Damaged {
+        /// Its number.
+        version: u32,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: Problem,
+    },
+    /// An attempt to run what was refused.
+    #[error(
+        "version {version} was refused: {reason}. To run it nevertheless, add its file {} again and activate that \
+         version", path.display()
+    )]
+    Refused {
+        /// Its number.
+        version: u32,
+        /// Why it was refused.
+        reason: String,
+        /// Its file.
+        path: PathBuf,
+    },
+    /// An attempt to refuse what runs, or what was refused before.
+    #[error("version {version} is {state} and can't be refused: only a candidate or a retired version can")]
+    NotRefusable {
+        /// Its number.
+        version: u32,
+        /// What it is.
+        state: &'static str,
+    },
+    /// The base runs.
+    #[error("there is nothing to roll back: the base runs, without any delta")]
+    NothingToRollBack,
+    /// There were 2³² − 1 versions.
+    #[error("this store has used up its version numbers: begin another one")]
+    NumbersUsedUp,
+    /// A file could not be read or written, or somebody else is writing.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+}
+
+impl From<DeltaError> for StoreError {
+    fn from(error: DeltaError) -> Self {
+        Self::Delta(Box::new(error))
+    }
+}
+
+/// What is wrong with a version's file.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// It is gone.
+    #[error("the file is missing")]
+    Missing,
+    /// It can't be read.
+    #[error(transparent)]
+    Unreadable(DurableError),
+    /// It is shorter or longer than what was stored.
+    #[error("it has no longer the {expected} bytes that were stored")]
+    Length {
+        /// Bytes stored.
+        expected: u64,
+    },
+    /// Some of it has changed.
+    #[error("its sha256 should be {expected} and is {found}")]
+    Hash {
+        /// What was stored, in hexadecimal.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// It is as it was stored, and yet no delta that this build can read.
+    #[error("this version of fieldfit can't read it: {0}")]
+    Delta(Box<DeltaError>),
+    /// It is for another base than the store.
+    #[error("it is made for the base {found}, not for {expected}")]
+    OtherBase {
+        /// The store's base, in hexadecimal.
+        expected: String,
+        /// The delta's.
+        found: String,
+    },
+}
+
+impl Problem {
+    /// What an error in reading that version means.
+    pub(crate) fn reading(entry: &Entry) -> impl FnOnce(DurableError) -> Self {
+        let expected = entry.bytes;
+        move |error| match error {
+            error if error.is_not_found() => Self::Missing,
+            DurableError::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                Self::Length { expected }
+            }
+            error => Self::Unreadable(error),
+        }
+    }
+}

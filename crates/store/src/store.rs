@@ -1,0 +1,345 @@
+//! The store's folder and the operations on it.
+
+use crate::{
+    error::{Problem, StoreError},
+    state::{Base, Change, Entry, Event, Record, State},
+};
+use fieldfit_delta::Delta;
+use fieldfit_durable::{
+    Disk, DurableError, Files, Kind, Lock, commit, commit_sealed, create_folder, lock, read, read_sealed,
+};
+use sha2::{Digest, Sha256};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// The state file's kind and version.
+const STATE_KIND: Kind = *b"FFSTATE1";
+
+/// The longest state file that is read, in bytes: tens of thousands of versions.
+const STATE_LIMIT: u64 = 16 << 20;
+
+/// How long a writer waits for another one, whose operation takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+const STATE: &str = "state";
+const VERSIONS: &str = "versions";
+const WORK: &str = "work";
+const LOCK: &str = "lock";
+
+/// What may be in a folder in which a store was being made when the power went.
+const BEGUN: [&str; 2] = [LOCK, ".state.tmp"];
+
+/// A store: numbered deltas, and which of them runs.
+///
+/// A handle holds nothing open and remembers nothing: each call reads the state file, so that it sees what other handles
+/// and processes have done. Calls that write hold the store's lock for their own length.
+#[derive(Debug, Clone)]
+pub struct Store {
+    files: Arc<dyn Files>,
+    path: PathBuf,
+}
+
+impl Store {
+    /// The store in that folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] if there is none; [`StoreError::State`] if it is damaged.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_on(Arc::new(Disk), path.as_ref())
+    }
+
+    /// The store in that folder, which is made, empty, if there is none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`StoreError::NotAStore`] if the folder has something else in it;
+    /// [`StoreError::Durable`] if it can't be made.
+    pub fn create_or_open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::create_or_open_on(Arc::new(Disk), path.as_ref())
+    }
+
+    /// [`open`](Self::open) on another file system, as tests do.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_on(files: Arc<dyn Files>, path: &Path) -> Result<Self, StoreError> {
+        let store = Self { files, path: path.to_owned() };
+        store.record()?;
+        Ok(store)
+    }
+
+    /// [`create_or_open`](Self::create_or_open) on another file system, as tests do.
+    ///
+    /// # Errors
+    /// Those of [`create_or_open`](Self::create_or_open).
+    pub fn create_or_open_on(files: Arc<dyn Files>, path: &Path) -> Result<Self, StoreError> {
+        let store = Self { files, path: path.to_owned() };
+        match store.record() {
+            Err(StoreError::Missing { .. }) => store.create()?,
+            other => drop(other?),
+        }
+        Ok(store)
+    }
+
+    /// The store's folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All versions, ascending by number.
+    ///
+    /// # Errors
+    /// If the state can't be read.
+    pub fn versions(&self) -> Result<Vec<Entry>, StoreError> {
+        Ok(self.record()?.versions)
+    }
+
+    /// The version that runs; `None` is the base.
+    ///
+    /// # Errors
+    /// If the state can't be read.
+    pub fn active(&self) -> Result<Option<u32>, StoreError> {
+        Ok(self.record()?.active())
+    }
+
+    /// A number that grows whenever the active version changes, whoever changed it.
+    ///
+    /// # Errors
+    /// If the state can't be read.
+    pub fn generation(&self) -> Result<u64, StoreError> {
+        Ok(self.record()?.generation)
+    }
+
+    /// The hash of the base that all deltas are made for; `None` before there is one.
+    ///
+    /// # Errors
+    /// If the state can't be read.
+    pub fn base(&self) -> Result<Option<[u8; 32]>, StoreError> {
+        Ok(self.record()?.base.map(|base| base.0))
+    }
+
+    /// What was done to the store, oldest first: the last [`HISTORY`](crate::HISTORY) events.
+    ///
+    /// # Errors
+    /// If the state can't be read.
+    pub fn history(&self) -> Result<Vec<Event>, StoreError> {
+        Ok(self.record()?.history)
+    }
+
+    /// Stores a delta as a candidate, and returns its number.
+    ///
+    /// # Errors
+    /// [`StoreError::Delta`] if it is no whole delta, [`StoreError::OtherBase`] if it is made for another base than the
+    /// store's others, [`StoreError::Durable`] if it can't be written. The store is then as it was.
+    pub fn add(&self, delta: &[u8]) -> Result<u32, StoreError> {
+        let base = Base(Delta::parse(delta)?.header().base);
+        let (_lock, mut record) = self.begin()?;
+        let version = record.admit(base)?;
+        // Nothing refers to this file before the state does: cut off in between, the next version overwrites it.
+        create_folder(&*self.files, &self.path.join(VERSIONS))?;
+        commit(&*self.files, &self.delta_path(version), delta)?;
+        let change = record.add(base, delta.len() as u64, sha256(delta));
+        self.commit(record, change)?;
+        Ok(version)
+    }
+
+    /// Makes a version the active one. Nothing happens if it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`], [`StoreError::Refused`], [`StoreError::Damaged`], [`StoreError::Durable`].
+    pub fn activate(&self, version: u32) -> Result<(), StoreError> {
+        let (_lock, mut record) = self.begin()?;
+        let entry = self.entry(&record, version)?;
+        match &entry.state {
+            State::Active => return Ok(()),
+            State::Refused { reason } => {
+                return Err(StoreError::Refused { version, reason: reason.clone(), path: self.delta_path(version) });
+            }
+            State::Candidate | State::Retired => self.whole(entry)?,
+        };
+        let change = record.activate(version);
+        self.commit(record, change)
+    }
+
+    /// Marks a candidate or a retired version as not to be run, and why.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`], [`StoreError::NotRefusable`], [`StoreError::Durable`].
+    pub fn refuse(&self, version: u32, reason: &str) -> Result<(), StoreError> {
+        let (_lock, mut record) = self.begin()?;
+        let state = &self.entry(&record, version)?.state;
+        if matches!(state, State::Active | State::Refused { .. }) {
+            return Err(StoreError::NotRefusable { version, state: state.name() });
+        }
+        let change = record.refuse(version, reason);
+        self.commit(record, change)
+    }
+
+    /// Makes what was active before active again, and returns it; `None` is the base.
+    ///
+    /// Versions that are damaged by now are passed over: going back always leads to something that runs.
+    ///
+    /// # Errors
+    /// [`StoreError::NothingToRollBack`] if the base runs, [`StoreError::Durable`].
+    pub fn rollback(&self) -> Result<Option<u32>, StoreError> {
+        let (_lock, mut record) = self.begin()?;
+        let from = record.active().ok_or(StoreError::NothingToRollBack)?;
+        let change = record.roll_back(from, |entry| {
+            self.whole(entry).inspect_err(|error| log::warn!("passed over in going back: {error}")).is_ok()
+        });
+        let active = record.active();
+        self.commit(record, change)?;
+        Ok(active)
+    }
+
+    /// A version's delta, as it was stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`], or [`StoreError::Damaged`] if it is not what was stored.
+    pub fn read(&self, version: u32) -> Result<Vec<u8>, StoreError> {
+        self.whole(self.entry(&self.record()?, version)?)
+    }
+
+    /// Where a version's delta is, or would be.
+    pub fn delta_path(&self, version: u32) -> PathBuf {
+        self.path.join(VERSIONS).join(format!("{version:06}.delta"))
+    }
+
+    /// The folder for what an adaptation leaves to go on from, claimed for one adaptation until the value is dropped. The
+    /// store itself stays free for others.
+    ///
+    /// # Errors
+    /// [`StoreError::Durable`] with the other one's name if an adaptation is running.
+    pub fn work_dir(&self) -> Result<WorkDir, StoreError> {
+        let path = self.path.join(WORK);
+        create_folder(&*self.files, &path)?;
+        let lock = lock(&*self.files, &path.join(LOCK), Duration::ZERO)?;
+        Ok(WorkDir { path, _lock: lock })
+    }
+
+    /// What the state file says now.
+    pub(crate) fn record(&self) -> Result<Record, StoreError> {
+        let path = self.path.join(STATE);
+        let bytes = match read_sealed(&*self.files, &path, STATE_KIND, STATE_LIMIT) {
+            Err(error) if error.is_not_found() => return Err(self.without_state(path)),
+            Err(DurableError::Sealed { path, source }) => {
+                return Err(StoreError::State { path, reason: source.to_string() });
+            }
+            other => other?,
+        };
+        Record::parse(&bytes).map_err(|reason| StoreError::State { path, reason })
+    }
+
+    /// A version's file, if it is what was stored.
+    pub(crate) fn intact(&self, entry: &Entry) -> Result<Vec<u8>, Problem> {
+        let bytes =
+            read(&*self.files, &self.delta_path(entry.version), entry.bytes).map_err(Problem::reading(entry))?;
+        let found = sha256(&bytes);
+        if bytes.len() as u64 != entry.bytes {
+            Err(Problem::Length { expected: entry.bytes })
+        } else if found != entry.hash {
+            Err(Problem::Hash { expected: hex::encode(entry.hash), found: hex::encode(found) })
+        } else {
+            Ok(bytes)
+        }
+    }
+
+    fn whole(&self, entry: &Entry) -> Result<Vec<u8>, StoreError> {
+        let (version, path) = (entry.version, self.delta_path(entry.version));
+        self.intact(entry).map_err(|problem| StoreError::Damaged { version, path, problem })
+    }
+
+    fn entry<'a>(&self, record: &'a Record, version: u32) -> Result<&'a Entry, StoreError> {
+        record.entry(version).ok_or_else(|| record.unknown(version, &self.path))
+    }
+
+    /// Makes the folder and, last, the state that makes it a store.
+    fn create(&self) -> Result<(), StoreError> {
+        create_folder(&*self.files, &self.path)?;
+        self.refuse_other_folders()?;
+        let _lock = self.lock()?;
+        match self.record() {
+            Err(StoreError::Missing { .. }) => self.write(&Record::empty()),
+            // Another process was faster.
+            other => other.map(drop),
+        }
+    }
+
+    fn refuse_other_folders(&self) -> Result<(), StoreError> {
+        let names = self.list(&self.path)?;
+        let other = names.iter().find(|name| *name != STATE && BEGUN.iter().all(|begun| name != begun));
+        other.map_or(Ok(()), |found| Err(StoreError::NotAStore { path: self.path.clone(), found: found.clone() }))
+    }
+
+    /// What it means that there is no state file.
+    fn without_state(&self, path: PathBuf) -> StoreError {
+        match self.list(&self.path.join(VERSIONS)) {
+            Ok(names) if !names.is_empty() => {
+                StoreError::State { path, reason: format!("it is missing, and `{VERSIONS}` has files") }
+            }
+            _ => StoreError::Missing { path: self.path.clone() },
+        }
+    }
+
+    fn list(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
+        let names = self.files.list(folder);
+        let names = names.map_err(|source| DurableError::Io { action: "list", path: folder.to_owned(), source })?;
+        Ok(names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
+    }
+
+    fn lock(&self) -> Result<Lock, StoreError> {
+        Ok(lock(&*self.files, &self.path.join(LOCK), PATIENCE)?)
+    }
+
+    /// The lock, and the state that the operation starts from: synced first, since whoever wrote it may have been killed
+    /// before doing so, and a power cut must not take away what later writes build on.
+    fn begin(&self) -> Result<(Lock, Record), StoreError> {
+        let lock = self.lock()?;
+        let synced = self.files.sync_folder(&self.path);
+        synced.map_err(|source| DurableError::Io { action: "sync the folder", path: self.path.clone(), source })?;
+        Ok((lock, self.record()?))
+    }
+
+    /// The one step in which an operation happens.
+    fn commit(&self, mut record: Record, change: Change) -> Result<(), StoreError> {
+        record.remember(now(), change);
+        self.write(&record)
+    }
+
+    fn write(&self, record: &Record) -> Result<(), StoreError> {
+        let path = self.path.join(STATE);
+        let bytes = serde_json::to_vec(record).map_err(|error| DurableError::Io {
+            action: "write",
+            path: path.clone(),
+            source: io::Error::from(error),
+        })?;
+        Ok(commit_sealed(&*self.files, &path, STATE_KIND, &bytes)?)
+    }
+}
+
+/// A store's work folder, claimed by one adaptation until this is dropped.
+#[derive(Debug)]
+#[must_use = "the claim ends when this is dropped"]
+pub struct WorkDir {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl WorkDir {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// Seconds since 1970; 0 if the clock is before that.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,50 @@
+//! Looking at every version of a store.
+
+use crate::{
+    error::{Problem, StoreError},
+    state::{Base, Entry},
+    store::Store,
+};
+use fieldfit_delta::Delta;
+use std::path::PathBuf;
+
+/// A version that can't be used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Finding {
+    /// Its number.
+    pub version: u32,
+    /// Its file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+impl Store {
+    /// Reads every version and returns those that can't be used; none if all is well.
+    ///
+    /// # Errors
+    /// If the state can't be read.
+    pub fn verify(&self) -> Result<Vec<Finding>, StoreError> {
+        let record = self.record()?;
+        let findings = record.versions.iter().filter_map(|entry| {
+            let problem = self.problem(entry, record.base)?;
+            Some(Finding { version: entry.version, path: self.delta_path(entry.version), problem })
+        });
+        Ok(findings.collect())
+    }
+
+    fn problem(&self, entry: &Entry, base: Option<Base>) -> Option<Problem> {
+        let bytes = match self.intact(entry) {
+            Ok(bytes) => bytes,
+            Err(problem) => return Some(problem),
+        };
+        let delta = match Delta::parse(&bytes) {
+            Ok(delta) => delta,
+            Err(error) => return Some(Problem::Delta(Box::new(error))),
+        };
+        let found = Base(delta.header().base);
+        let expected = base.filter(|expected| *expected != found)?;
+        Some(Problem::OtherBase { expected: expected.to_string(), found: found.to_string() })
+    }
+}

@@ -1,0 +1,56 @@
+//! Small deltas, and all that a reader can see of a store.
+
+use fieldfit_delta::{Codec, Header, Kind, Provenance, Task, Tensor, encode};
+use fieldfit_durable::testing::Simulated;
+use fieldfit_store::{Entry, Store, StoreError};
+use std::{path::Path, sync::Arc};
+
+/// Where the store is on a simulated disk.
+pub const ROOT: &str = "/robot/store";
+
+/// A whole delta of a few hundred bytes for a base, another one for each `seed`.
+pub fn delta(base: u8, seed: u64) -> Vec<u8> {
+    let header = Header {
+        base: [base; 32],
+        parent: None,
+        task: Task::Classification,
+        input_size: 32,
+        crop: 0.875,
+        classes: 2,
+        tensors: 1,
+        provenance: Provenance { seed, ..Provenance::default() },
+    };
+    let values = [seed as f32, 1.0];
+    let bias = Tensor {
+        name: "classifier.bias",
+        shape: &[2],
+        kind: Kind::Replacement,
+        ball: None,
+        codec: Codec::F16,
+        values: &values,
+    };
+    encode(&header, &["cat", "dog"], &[bias]).unwrap()
+}
+
+/// The store on a simulated disk, which is made if there is none.
+pub fn store(disk: &Simulated) -> Result<Store, StoreError> {
+    Store::create_or_open_on(Arc::new(disk.clone()), Path::new(ROOT))
+}
+
+/// All that a reader can see of a store, but for its history's clock.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    pub versions: Vec<Entry>,
+    pub active: Option<u32>,
+    pub generation: u64,
+    pub deltas: Vec<Vec<u8>>,
+}
+
+/// Looks at a store, whose every version has to be whole.
+pub fn look(store: &Store) -> Look {
+    let findings = store.verify().unwrap();
+    assert!(findings.is_empty(), "{findings:?}");
+    let versions = store.versions().unwrap();
+    let deltas = versions.iter().map(|entry| store.read(entry.version).unwrap()).collect();
+    Look { versions, active: store.active().unwrap(), generation: store.generation().unwrap(), deltas }
+}

@@ -1,0 +1,190 @@
+//! Damaged and forged stores, and what is not to be stored: guards against a version that runs though it is not what was
+//! stored, a guess where the state is lost, and a state file that makes the reader panic.
+
+use crate::common::{ROOT, delta, look, store};
+use fieldfit_durable::{Files, seal, testing::Simulated, unseal};
+use fieldfit_store::{Change, Problem, State, Store, StoreError};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const KIND: [u8; 8] = *b"FFSTATE1";
+
+fn state() -> PathBuf {
+    Path::new(ROOT).join("state")
+}
+
+fn with_versions(count: u64) -> (Simulated, Store) {
+    let disk = Simulated::new();
+    let store = store(&disk).unwrap();
+    for seed in 1..=count {
+        let version = store.add(&delta(0, seed)).unwrap();
+        store.activate(version).unwrap();
+    }
+    (disk, store)
+}
+
+/// A flipped bit or a cut in the state that goes unnoticed, or is taken for a new store.
+#[test]
+fn a_damaged_state_is_reported_and_left_alone() {
+    let damages: [fn(&mut Vec<u8>); 5] = [
+        |bytes| bytes[100] ^= 1,
+        |bytes| bytes[20] ^= 1,
+        |bytes| bytes.truncate(70),
+        Vec::clear,
+        |bytes| bytes.push(0),
+    ];
+    for damage in damages {
+        let (disk, opened) = with_versions(1);
+        disk.damage(&state(), damage);
+        let before = disk.contents();
+        let errors = [store(&disk).unwrap_err(), opened.active().unwrap_err(), opened.add(&delta(0, 2)).unwrap_err()];
+        for error in errors {
+            assert!(matches!(error, StoreError::State { .. }), "{error:?}");
+            assert!(error.to_string().contains("add them to a new store"), "{error}");
+        }
+        assert_eq!(disk.contents(), before);
+    }
+}
+
+/// A lost state taken for a new store: its first version would overwrite the old one.
+#[test]
+fn a_lost_state_is_not_begun_anew() {
+    let (disk, _) = with_versions(1);
+    disk.remove(&state()).unwrap();
+    let error = store(&disk).unwrap_err();
+    assert!(matches!(&error, StoreError::State { reason, .. } if reason.contains("missing")), "{error}");
+}
+
+/// A state whose seal holds and that makes no sense: the reader panics, or the next version overwrites another one.
+#[test]
+fn a_forged_state_is_refused() {
+    type Forgery = (&'static str, fn(&mut Value));
+    let forgeries: [Forgery; 9] = [
+        ("no field", |state| *state = json!({})),
+        ("next 0", |state| state["next"] = json!(0)),
+        ("next is taken", |state| state["next"] = json!(2)),
+        ("version 0", |state| state["versions"][0]["version"] = json!(0)),
+        ("one number twice", |state| state["versions"][1]["version"] = json!(1)),
+        ("two are active", |state| state["versions"][0]["state"] = json!("active")),
+        ("none is active", |state| state["line"] = json!([])),
+        ("an unknown one is active", |state| state["line"] = json!([1, 7])),
+        ("no base", |state| state["base"] = json!(null)),
+    ];
+    for (name, forge) in forgeries {
+        let (disk, opened) = with_versions(2);
+        disk.damage(&state(), |bytes| {
+            let mut record = serde_json::from_slice(unseal(KIND, bytes).unwrap()).unwrap();
+            forge(&mut record);
+            *bytes = seal(KIND, &serde_json::to_vec(&record).unwrap());
+        });
+        assert!(matches!(opened.versions(), Err(StoreError::State { .. })), "{name}: {:?}", opened.versions());
+    }
+}
+
+/// A damaged version that runs, or that `verify` doesn't see.
+#[test]
+fn a_damaged_version_is_found_and_not_run() {
+    type Damage = (fn(&Simulated, &Path), fn(&Problem) -> bool);
+    let damages: [Damage; 4] = [
+        (|disk, path| disk.damage(path, |bytes| bytes[90] ^= 4), |problem| matches!(problem, Problem::Hash { .. })),
+        (
+            |disk, path| disk.damage(path, |bytes| bytes.truncate(90)),
+            |problem| matches!(problem, Problem::Length { .. }),
+        ),
+        (|disk, path| disk.damage(path, |bytes| bytes.push(0)), |problem| matches!(problem, Problem::Length { .. })),
+        (|disk, path| disk.remove(path).unwrap(), |problem| matches!(problem, Problem::Missing)),
+    ];
+    for (damage, is_expected) in damages {
+        let (disk, store) = with_versions(3);
+        damage(&disk, &store.delta_path(2));
+        let findings = store.verify().unwrap();
+        assert!(findings.len() == 1 && findings[0].version == 2 && is_expected(&findings[0].problem), "{findings:?}");
+        for error in [store.read(2).unwrap_err(), store.activate(2).unwrap_err()] {
+            let StoreError::Damaged { version: 2, path, problem } = &error else { panic!("{error:?}") };
+            assert!(is_expected(problem) && *path == store.delta_path(2), "{error}");
+        }
+        assert_eq!((store.active().unwrap(), store.generation().unwrap()), (Some(3), 3));
+        assert_eq!(store.read(3).unwrap(), delta(0, 3));
+    }
+}
+
+/// A rollback that stops at a damaged version and leaves the bad one running, or says nothing of it.
+#[test]
+fn a_rollback_passes_over_damaged_versions() {
+    let (disk, store) = with_versions(3);
+    disk.damage(&store.delta_path(2), |bytes| bytes[90] ^= 4);
+    assert_eq!(store.rollback().unwrap(), Some(1));
+    let recorded = store.history().unwrap().pop().unwrap().change;
+    assert_eq!(recorded, Change::RolledBack { from: 3, to: Some(1), passed_over: vec![2] });
+
+    disk.remove(&store.delta_path(1)).unwrap();
+    assert_eq!(store.rollback().unwrap(), None);
+    assert!(matches!(store.rollback(), Err(StoreError::NothingToRollBack)));
+}
+
+/// Bytes that reach the disk before they are verified.
+#[test]
+fn what_is_no_delta_for_this_base_is_not_stored() {
+    let (disk, store) = with_versions(1);
+    let before = disk.contents();
+    let whole = delta(0, 2);
+    let mut flipped = whole.clone();
+    flipped[60] ^= 1;
+    for bytes in [&whole[..whole.len() - 1], &flipped, b"", b"not a delta"] {
+        assert!(matches!(store.add(bytes), Err(StoreError::Delta(_))));
+    }
+    let error = store.add(&delta(7, 2)).unwrap_err();
+    let StoreError::OtherBase { expected, found } = &error else { panic!("{error:?}") };
+    assert_eq!((expected, found), (&"00".repeat(32), &"07".repeat(32)));
+    assert!(error.to_string().contains(found), "{error}");
+    assert_eq!(disk.contents(), before);
+}
+
+/// An activation of what the gate refused, a refusal of what runs, a number that isn't there.
+#[test]
+fn operations_that_make_no_sense_change_nothing() {
+    let (_, store) = with_versions(1);
+    store.add(&delta(0, 2)).unwrap();
+    store.refuse(2, "three images worse").unwrap();
+    let before = look(&store);
+    assert_eq!(before.versions[1].state, State::Refused { reason: "three images worse".into() });
+
+    let error = store.activate(2).unwrap_err();
+    assert!(
+        matches!(error, StoreError::Refused { version: 2, .. }) && error.to_string().contains("three images worse")
+    );
+    assert!(matches!(store.refuse(2, "again"), Err(StoreError::NotRefusable { version: 2, state: "refused" })));
+    assert!(matches!(store.refuse(1, "runs"), Err(StoreError::NotRefusable { version: 1, state: "active" })));
+    let unknown = [store.activate(3).unwrap_err(), store.refuse(0, "").unwrap_err(), store.read(9).unwrap_err()];
+    for error in unknown {
+        assert!(matches!(error, StoreError::Unknown { .. }) && error.to_string().contains("1, 2"), "{error}");
+    }
+    store.activate(1).unwrap();
+    assert_eq!(look(&store), before);
+}
+
+/// A refused version that a rollback brings back.
+#[test]
+fn a_refused_version_is_no_target_of_a_rollback() {
+    let (_, store) = with_versions(3);
+    store.refuse(2, "drives into walls").unwrap();
+    assert_eq!(store.rollback().unwrap(), Some(1));
+}
+
+/// A folder of somebody else's files made a store, or a missing store made by a command that only reads.
+#[test]
+fn other_folders_are_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("holiday.jpg"), "").unwrap();
+    let error = Store::create_or_open(root.path()).unwrap_err();
+    assert!(matches!(&error, StoreError::NotAStore { found, .. } if found == "holiday.jpg"), "{error}");
+    let missing = root.path().join("missing");
+    assert!(matches!(Store::open(&missing), Err(StoreError::Missing { .. })));
+    assert!(!missing.exists());
+    let error = Store::create_or_open(root.path().join("holiday.jpg/store")).unwrap_err();
+    assert!(matches!(error, StoreError::Durable(_)) && error.to_string().contains("holiday.jpg"), "{error}");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+}
