@@ -1,10 +1,22 @@
 //! From a base and a folder of images to a delta and a verdict.
 
-use crate::{AdaptError, Control, Event, Gate, Options};
+use crate::checkpoint::{Identity, Progress, Snapshot};
+use crate::feed::{Cycle, Feed};
+use crate::plan::Plan;
+use crate::probe::{self, Features, Probe};
+use crate::trainer::Trainer;
+use crate::watch::Watch;
+use crate::{
+    AdaptError, Control, Event, Gate, HeadStart, Method, Optimiser, Options, Phase, Schedule, Session, State, Tracker,
+    gate,
+};
 use fieldfit_data::Dataset;
-use fieldfit_delta::Delta;
-use fieldfit_model::Base;
+use fieldfit_delta::{Delta, Provenance};
+use fieldfit_exec::{Executor, executor};
+use fieldfit_model::{Base, Change, Params, encode_delta};
+use fieldfit_tpgm::Norm;
 use std::path::Path;
+use std::time::Instant;
 
 /// What to adapt, to what, and how.
 #[derive(Clone, Copy)]
@@ -46,11 +58,150 @@ pub struct Outcome {
 /// # Errors
 /// If options, images or checkpoint can't be used; if the run diverges, collapses or is stopped. Nothing is stored then
 /// but the checkpoint.
-pub fn adapt(
+pub fn adapt(request: &Request<'_>, control: &Control, events: &mut dyn FnMut(Event)) -> Result<Outcome, AdaptError> {
+    let started = Instant::now();
+    let tracker = &mut Tracker::new(control, events);
+    let (plan, method) = Plan::new(request)?;
+    tracker.tell(plan.event(request));
+    tracker.tell(Event::Memory(plan.memory(request.options, method.as_ref())?));
+    let mut trainer = trainer(request, &plan, method, tracker)?;
+    trainer.run(tracker)?;
+    let (delta, gate) = judged(&trainer, tracker)?;
+    Ok(Outcome { delta, gate, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// A run at its start, or where its checkpoint left it.
+fn trainer<'a>(
+    request: &'a Request<'a>,
+    plan: &'a Plan,
+    method: Box<dyn Method>,
+    tracker: &mut Tracker<'_>,
+) -> Result<Trainer<'a>, AdaptError> {
+    let options = request.options;
+    let identity = Identity::new(request.base, request.dataset, &plan.split, options);
+    let resumed = match request.checkpoint {
+        Some(Checkpointing { path, resume: true }) => Some(Snapshot::read(path, &identity, &plan.network)?),
+        _ => None,
+    };
+    let feed = Feed::new(request, plan.size, request.base.preprocessing().crop);
+    let mut executor = executor(options.device, &plan.network)?;
+    let probe = match &resumed {
+        Some(snapshot) => snapshot.probe.clone().into_owned(),
+        None => train_probe(request, plan, &feed, executor.as_mut(), tracker)?,
+    };
+    let head = match method.head() {
+        HeadStart::Probe => probe.head.clone(),
+        HeadStart::Random => plan.random_head(options.seed),
+    };
+    let state = State::new(request.base, plan.network.clone(), head, |id| method.trains(plan.network.tensor(id)));
+    let mut trainer = Trainer {
+        optimiser: Optimiser::new(options.optimiser, &plan.network, &state.delta),
+        schedule: Schedule::new(&options.schedule, options.optimiser.learning_rate(), plan.steps),
+        session: Session {
+            weights: state.weights(),
+            gradients: state.delta.clone(),
+            validation: Cycle::new(feed, &plan.split.validation),
+            executor,
+            state,
+        },
+        progress: Progress { step: 0, drawn: 0, epoch_loss: 0.0, watch: Watch::new(plan.network.head.classes) },
+        request,
+        plan,
+        feed,
+        identity,
+        probe,
+        method,
+    };
+    if let Some(snapshot) = resumed {
+        trainer.restore(snapshot)?;
+        tracker.tell(Event::Resumed { step: trainer.progress.step });
+    }
+    Ok(trainer)
+}
+
+/// Trains a new head on the untouched base's features, each computed once.
+fn train_probe(
     request: &Request<'_>,
-    control: &Control,
-    events: &mut dyn FnMut(Event),
-) -> Result<Outcome, AdaptError> {
-    let _ = (request, control, events);
-    Err(AdaptError::Interrupted { checkpoint: None })
+    plan: &Plan,
+    feed: &Feed<'_>,
+    executor: &mut dyn Executor<f32>,
+    tracker: &mut Tracker<'_>,
+) -> Result<Probe, AdaptError> {
+    let head = plan.random_head(request.options.seed);
+    let weights = State::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
+    let total = plan.split.train.len() + plan.split.validation.len();
+    let mut done = 0;
+    let mut features = |slice: &[usize]| {
+        let mut features = Features::default();
+        for batch in feed.in_order(slice)? {
+            if tracker.is_stopped() {
+                return Err(AdaptError::Interrupted { checkpoint: None });
+            }
+            let batch = batch?;
+            features.extend(executor.features(&weights, &batch.images)?, &batch.labels);
+            done += batch.labels.len();
+            tracker.tell(Event::Progress { phase: Phase::Features, done, total });
+        }
+        Ok(features)
+    };
+    let (train, validation) = (features(&plan.split.train)?, features(&plan.split.validation)?);
+    let probe = probe::fit(&plan.network, &train, &validation);
+    tracker.tell(Event::Probe { penalty: probe.penalty, loss: probe.loss, accuracy: probe.accuracy });
+    Ok(probe)
+}
+
+/// Encodes the result, judges what the bytes decode to, and writes the verdict into them.
+fn judged(trainer: &Trainer<'_>, tracker: &mut Tracker<'_>) -> Result<(Vec<u8>, Gate), AdaptError> {
+    let weights = trainer.session.state.weights();
+    let unjudged = encode(trainer, &weights, None)?;
+    let gate = gate::judge(trainer.request, trainer.plan, &trainer.probe.head, &unjudged, tracker)?;
+    Ok((encode(trainer, &weights, Some(&gate))?, gate))
+}
+
+/// The delta file. The verdict only goes into its provenance; the tensors are the same bytes with and without it.
+fn encode(trainer: &Trainer<'_>, weights: &Params<f32>, gate: Option<&Gate>) -> Result<Vec<u8>, AdaptError> {
+    let Trainer { request, plan, session, method, .. } = trainer;
+    let (norm, radii) = match method.constraint() {
+        Some(constraint) => (constraint.norm, constraint.radii),
+        None => (Norm::L2, vec![None; plan.network.tensors.len()]),
+    };
+    let change = Change {
+        delta: &session.state.delta,
+        radii: &radii,
+        norm,
+        head_weight: &weights[plan.network.head.weight],
+        head_bias: &weights[plan.network.head.bias],
+        labels: &request.dataset.classes,
+        input_size: plan.size,
+        crop: request.base.preprocessing().crop,
+        codec: request.options.codec,
+    };
+    let provenance = provenance(request.options, plan, gate);
+    Ok(encode_delta(request.base, &change, provenance, request.active.map(Delta::hash))?)
+}
+
+fn provenance(options: &Options, plan: &Plan, gate: Option<&Gate>) -> Provenance {
+    let figures = gate.map(Gate::figures);
+    Provenance {
+        fieldfit: truncated(env!("CARGO_PKG_VERSION")),
+        method: truncated(&options.method),
+        options: truncated(&options.to_string()),
+        seed: options.seed,
+        train: plan.split.train.len() as u32,
+        validation: plan.split.validation.len() as u32,
+        gate: plan.split.gate.len() as u32,
+        before: figures.map_or(0.0, |figures| figures.before as f32),
+        after: figures.map_or(0.0, |figures| figures.after as f32),
+    }
+}
+
+/// As much of the text as fits, in whole characters.
+fn truncated<const N: usize>(text: &str) -> heapless::String<N> {
+    let mut fitting = heapless::String::new();
+    for character in text.chars() {
+        if fitting.push(character).is_err() {
+            break;
+        }
+    }
+    fitting
 }

@@ -54,7 +54,9 @@ pub enum AdaptError {
         what: &'static str,
     },
     /// The loss left the region that can be trained in.
-    #[error("the run collapsed at step {step}: {reason}; nothing was stored; lower the learning rate or warm up longer")]
+    #[error(
+        "the run collapsed at step {step}: {reason}; nothing was stored; lower the learning rate or warm up longer"
+    )]
     Collapsed {
         /// From 1.
         step: u64,

@@ -1,13 +1,54 @@
-//! The trainer: methods, optimisers, events, checkpoints and the gate.
+//! The trainer: what turns a base and a folder of labelled images into a delta, and judges it.
+//!
+//! [`adapt`] divides the images in three: **train** moves weights, **validation** learns radii and never moves weights,
+//! **gate** does neither and decides. It trains a linear probe on the untouched base, then runs a [`Method`] over the
+//! loop, encodes the difference from the base, decodes it again and counts what the decoded delta gets right on the
+//! gate slice, against what runs now. All the while it tells what happens as [`Event`]s; a [`Control`] stops it, and a
+//! checkpoint lets it go on to the same bits.
+//!
+//! The trainer's state is δ = θ − θ0 ([`State`]), never θ. The parts of a step are public and generic over the scalar,
+//! so that tests can run the very same code in f64: [`Optimiser`], [`clip_global_norm`], and [`Balls`] for TPGM's
+//! radius step and projection.
+//!
+//! What this crate is not: it stores nothing but its checkpoint, activates nothing, and prints nothing.
+//!
+//! A new method is one file in `methods/` and one line in its list; see [`Method`] for what the loop asks of it.
 
 mod adapt;
+mod checkpoint;
 mod control;
 mod error;
+mod evaluate;
 mod event;
+mod feed;
+mod gate;
+mod method;
+mod methods;
+mod optimiser;
 mod options;
+mod patterns;
+mod plan;
+mod probe;
+mod schedule;
+mod session;
+mod state;
+mod tpgm;
+mod tracker;
+mod trainer;
+mod watch;
 
 pub use adapt::{Checkpointing, Outcome, Request, adapt};
 pub use control::Control;
 pub use error::AdaptError;
+pub use evaluate::{ClassScore, Evaluation, agreement, evaluate, under_base_head};
 pub use event::{Event, Gate, GateFigures, MemoryPlan, Phase, RadiiSummary, Reference};
+pub use feed::Cycle;
+pub use method::{Constraint, HeadStart, Method};
+pub use methods::{Entry, METHODS, method};
+pub use optimiser::{Optimiser, clip_global_norm};
 pub use options::{Mode, OptimiserOptions, Options, ScheduleOptions, TpgmOptions};
+pub use schedule::Schedule;
+pub use session::Session;
+pub use state::{Head, State};
+pub use tpgm::Balls;
+pub use tracker::Tracker;

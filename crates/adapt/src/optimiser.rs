@@ -135,3 +135,111 @@ pub fn clip_global_norm<T: Real>(gradients: &mut Params<T>, largest: Option<f64>
     }
     norm
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fieldfit_nets::{TensorId, by_name};
+
+    /// Three steps of a 2×2 weight and a bias of two, as `torch.optim` takes them in f64 with the bias undecayed.
+    fn run(options: OptimiserOptions) -> Vec<[Vec<f64>; 2]> {
+        let network = by_name("efficientnet-tiny").unwrap();
+        let (weight, bias) = (network.head.weight, network.head.bias);
+        let start = |mut params: Params<f64>, values: [&[f64]; 2]| {
+            params.replace(weight, values[0].to_vec());
+            params.replace(bias, values[1].to_vec());
+            params
+        };
+        let nothing = Params::zeros_where(&network, |_| false);
+        let origin = start(nothing.clone(), [&[0.5, -1.25, 2.0, 0.0], &[0.3, -0.7]]);
+        let mut delta = start(nothing.clone(), [&[0.0; 4], &[0.0; 2]]);
+        let mut weights = origin.clone();
+        let mut optimiser = Optimiser::new(options, &network, &delta);
+        optimiser.first = delta.clone();
+        if matches!(options, OptimiserOptions::AdamW { .. }) {
+            optimiser.second = delta.clone();
+        }
+        let mut seen = Vec::new();
+        for step in 0..3 {
+            let s = f64::from(step);
+            let slope = [0.1, -0.2, 0.3, 0.4].map(|value| value * (1.0 + 0.5 * s));
+            let slope = [slope[0], slope[1] - 0.3 * s, slope[2], slope[3]];
+            let gradients = start(nothing.clone(), [&slope, &[1.0 / (s + 1.0), -2.0 / (s + 1.0)]]);
+            optimiser.step(&mut delta, &weights, &gradients, 0.1);
+            let merged = |id: TensorId| origin[id].iter().zip(&delta[id]).map(|(a, b)| a + b).collect::<Vec<_>>();
+            let values = [merged(weight), merged(bias)];
+            weights = start(nothing.clone(), [&values[0], &values[1]]);
+            seen.push(values);
+        }
+        seen
+    }
+
+    fn assert_close(found: &[[Vec<f64>; 2]], expected: [([f64; 4], [f64; 2]); 3]) {
+        for (step, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let pairs = found[0].iter().zip(expected.0).chain(found[1].iter().zip(expected.1));
+            for (found, expected) in pairs {
+                assert!((found - expected).abs() < 1e-12, "step {step}: {found}, not {expected}");
+            }
+        }
+    }
+
+    /// Nesterov's look-ahead on the wrong buffer, a first step without its momentum, decay that misses θ0 or hits biases.
+    #[test]
+    fn sgd_steps_as_pytorch_does() {
+        let sgd = OptimiserOptions::Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.05 };
+        assert_close(
+            &run(sgd),
+            [
+                ([0.47625, -1.200125, 1.924, -0.076], [0.11, -0.32]),
+                ([0.433100625, -1.0534613125, 1.787822, -0.221678], [-0.066, 0.032]),
+                (
+                    [0.3677948565625, -0.7808566737812498, 1.583435491, -0.449024259],
+                    [-0.24273333333333336, 0.38546666666666674],
+                ),
+            ],
+        );
+    }
+
+    /// A missing bias correction, ε inside the root, decay that goes through the moments.
+    #[test]
+    fn adamw_steps_as_pytorch_does() {
+        let adamw =
+            OptimiserOptions::AdamW { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.05 };
+        assert_close(
+            &run(adamw),
+            [
+                (
+                    [0.397500009999999, -1.1437500049999998, 1.8900000033333333, -0.09999999750000005],
+                    [0.20000000099999998, -0.6000000004999999],
+                ),
+                (
+                    [0.2964317912681182, -1.0462531451287804, 1.7814692794535971, -0.19858072202321836],
+                    [0.10678203829816106, -0.5067820372085103],
+                ),
+                (
+                    [0.19622494814869118, -0.9491171341887564, 1.67383724466036, -0.2963125073381817],
+                    [0.019466186760911428, -0.4194661850228968],
+                ),
+            ],
+        );
+    }
+
+    /// A norm per tensor instead of one over all, or a short gradient made longer.
+    #[test]
+    fn clipping_shortens_all_gradients_together() {
+        let network = by_name("efficientnet-tiny").unwrap();
+        let mut gradients: Params<f64> = Params::zeros_where(&network, |_| false);
+        gradients.replace(network.head.weight, vec![3.0, 4.0]);
+        gradients.replace(network.head.bias, vec![12.0]);
+        let untouched = gradients.clone();
+        assert_eq!(clip_global_norm(&mut gradients, Some(13.5)), 13.0);
+        assert_eq!(clip_global_norm(&mut gradients, None), 13.0);
+        assert_eq!(gradients, untouched);
+
+        assert_eq!(clip_global_norm(&mut gradients, Some(2.0)), 13.0);
+        let expected = [0.461538426036, 0.615384568047, 1.846153704142];
+        for (found, expected) in gradients.buffers().iter().flatten().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+        }
+    }
+}

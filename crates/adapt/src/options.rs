@@ -6,6 +6,7 @@ use fieldfit_delta::Codec;
 use fieldfit_exec::Device;
 use fieldfit_tpgm::Norm;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Every choice of an adaptation. The defaults are safe: they don't collapse, and the ball is on.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +56,21 @@ impl Default for Options {
             codec: Codec::F16,
             device: Device::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) },
         }
+    }
+}
+
+/// What a delta's provenance records: the choices that made it, but not where it was computed.
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, epochs, batch, optimiser, schedule, augmentation, seed, tpgm, codec, .. } = self;
+        write!(f, "method={method} epochs={epochs} batch={batch} {optimiser} warm_up={}", schedule.warm_up)?;
+        if let Some(size) = self.size {
+            write!(f, " size={size}")?;
+        }
+        if let Some(clip) = self.clip {
+            write!(f, " clip={clip}")?;
+        }
+        write!(f, " augmentation={augmentation:?} seed={seed} codec={codec:?} {tpgm}")
     }
 }
 
@@ -122,6 +138,21 @@ impl OptimiserOptions {
     }
 }
 
+impl fmt::Display for OptimiserOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sgd { learning_rate, momentum, weight_decay } => {
+                write!(f, "optimiser=sgd learning_rate={learning_rate} momentum={momentum} weight_decay={weight_decay}")
+            }
+            Self::AdamW { learning_rate, beta1, beta2, epsilon, weight_decay } => write!(
+                f,
+                "optimiser=adamw learning_rate={learning_rate} beta1={beta1} beta2={beta2} epsilon={epsilon} \
+                 weight_decay={weight_decay}"
+            ),
+        }
+    }
+}
+
 impl Default for OptimiserOptions {
     fn default() -> Self {
         Self::adamw()
@@ -157,6 +188,17 @@ pub struct TpgmOptions {
 impl Default for TpgmOptions {
     fn default() -> Self {
         Self { norm: Norm::Mars, mode: Mode::EveryStep { radius_every: 1 }, learning_rate: 1e-2, exclude: Vec::new() }
+    }
+}
+
+impl fmt::Display for TpgmOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { norm, mode, learning_rate, exclude } = self;
+        match mode {
+            Mode::EveryStep { radius_every } => write!(f, "tpgm=every-step radius_every={radius_every}")?,
+            Mode::PostHoc { steps } => write!(f, "tpgm=post-hoc radius_steps={steps}")?,
+        }
+        write!(f, " norm={norm:?} radius_learning_rate={learning_rate} exclude={exclude:?}")
     }
 }
 

@@ -36,7 +36,11 @@ impl<'a, T: Real> State<'a, T> {
     /// # Panics
     /// If the head doesn't fit the network.
     pub fn new(base: &'a Base, network: Network, head: Head, trains: impl Fn(TensorId) -> bool) -> Self {
-        assert_eq!(head.weight.len(), network.head.classes * network.head.features, "a weight for each class and feature");
+        assert_eq!(
+            head.weight.len(),
+            network.head.classes * network.head.features,
+            "a weight for each class and feature"
+        );
         assert_eq!(head.bias.len(), network.head.classes, "a bias for each class");
         let delta = Params::zeros_where(&network, trains);
         Self { base, network, head, delta }

@@ -15,7 +15,7 @@ const OPEN: f64 = 0.99;
 /// A ball for each constrained tensor, and how its radius is learned.
 ///
 /// A radius starts when its tensor has moved for the first time, at half the least distance among the rows that moved.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Balls<T> {
     norm: Norm,
     adam: RadiusAdam,
@@ -23,13 +23,16 @@ pub struct Balls<T> {
     constrained: Vec<bool>,
     /// By [`TensorId::index`]; nothing where the tensor is free or has not moved yet.
     radii: Vec<Option<Radius<T>>>,
+    /// By [`TensorId::index`]: the norms of δ when it was last looked at.
+    #[serde(skip)]
+    distances: Vec<Vec<T>>,
 }
 
 impl<T: Real> Balls<T> {
     /// Balls for the tensors that `constrained` names.
     pub fn new(network: &Network, norm: Norm, adam: RadiusAdam, constrained: impl Fn(TensorId) -> bool) -> Self {
         let constrained: Vec<_> = network.tensors().map(|(id, _)| constrained(id)).collect();
-        Self { norm, adam, radii: vec![None; constrained.len()], constrained }
+        Self { norm, adam, radii: vec![None; constrained.len()], constrained, distances: Vec::new() }
     }
 
     /// How distances are measured.
@@ -37,14 +40,9 @@ impl<T: Real> Balls<T> {
         self.norm
     }
 
-    /// Whether the tensor has a ball.
-    pub fn constrains(&self, id: TensorId) -> bool {
-        self.constrained[id.index()]
-    }
-
-    /// γ of a tensor; nothing where it is free or has not moved yet.
-    pub fn radius(&self, id: TensorId) -> Option<T> {
-        self.radii[id.index()].map(|radius| radius.value)
+    /// γ by [`TensorId::index`]; nothing where a tensor is free or has not moved yet.
+    pub fn values(&self) -> Vec<Option<T>> {
+        self.radii.iter().map(|radius| radius.map(|radius| radius.value)).collect()
     }
 
     /// One step of Adam on the radii: one forward and backward at the projected weights, on images that never train
@@ -64,7 +62,7 @@ impl<T: Real> Balls<T> {
         gradients: &mut Params<T>,
     ) -> Result<Loss<T>, ExecError> {
         self.fit_to(state);
-        state.merge_projected_into(weights, |id, list| self.ratios(state, id, list));
+        state.merge_projected_into(weights, |id, list| self.ratios(id, list));
         let loss = executor.gradient(weights, images, labels, gradients)?;
         for (id, spec) in state.network().tensors() {
             if let Some(radius) = &mut self.radii[id.index()] {
@@ -86,15 +84,14 @@ impl<T: Real> Balls<T> {
         }
     }
 
-    /// What the radii let through as they stand. `loss` is that of the last radius step.
-    pub fn summary(&self, state: &State<'_, T>, loss: T) -> RadiiSummary {
-        let (mut norms, mut list) = (Vec::new(), Vec::new());
+    /// What the radii let through of the δ that the last radius step or projection met. `loss` is the radius step's.
+    pub fn summary(&self, loss: T) -> RadiiSummary {
+        let mut list = Vec::new();
         let mut means = Vec::new();
-        for (id, spec) in state.network().tensors() {
-            let Some(radius) = self.radii[id.index()] else { continue };
-            distances(self.norm, &state.delta[id], spec.rows(), &mut norms);
-            norms.retain(|&distance| distance > T::zero());
-            ratios(&norms, radius.value, &mut list);
+        for (radius, distances) in self.radii.iter().zip(&self.distances) {
+            let Some(radius) = radius else { continue };
+            let moved: Vec<_> = distances.iter().copied().filter(|&distance| distance > T::zero()).collect();
+            ratios(&moved, radius.value, &mut list);
             if !list.is_empty() {
                 means.push(list.iter().map(|ratio| ratio.wide()).sum::<f64>() / list.len() as f64);
             }
@@ -108,24 +105,22 @@ impl<T: Real> Balls<T> {
         }
     }
 
-    /// Starts the radii of tensors that moved for the first time, and clips the others to how far theirs has moved.
+    /// Measures every constrained δ, starts the radii of those that moved for the first time, and clips the others'.
     fn fit_to(&mut self, state: &State<'_, T>) {
-        let mut norms = Vec::new();
+        self.distances.resize(self.radii.len(), Vec::new());
         for (id, spec) in state.network().tensors().filter(|&(id, _)| self.constrained[id.index()]) {
-            distances(self.norm, &state.delta[id], spec.rows(), &mut norms);
-            let radius = &mut self.radii[id.index()];
-            match radius {
+            let norms = &mut self.distances[id.index()];
+            distances(self.norm, &state.delta[id], spec.rows(), norms);
+            match &mut self.radii[id.index()] {
                 Some(radius) => radius.clip(norms.iter().copied().fold(T::zero(), T::max)),
-                None => *radius = initial_radius(&norms).map(Radius::new),
+                radius => *radius = initial_radius(norms).map(Radius::new),
             }
         }
     }
 
-    fn ratios(&self, state: &State<'_, T>, id: TensorId, list: &mut Vec<T>) {
+    fn ratios(&self, id: TensorId, list: &mut Vec<T>) {
         if let Some(radius) = self.radii[id.index()] {
-            let mut norms = Vec::new();
-            distances(self.norm, &state.delta[id], state.network().tensor(id).rows(), &mut norms);
-            ratios(&norms, radius.value, list);
+            ratios(&self.distances[id.index()], radius.value, list);
         }
     }
 }

@@ -1,0 +1,120 @@
+//! A run's state on disk.
+
+use crate::optimiser::Optimiser;
+use crate::probe::Probe;
+use crate::watch::Watch;
+use crate::{AdaptError, Options};
+use fieldfit_data::{Dataset, Split};
+use fieldfit_durable::{Disk, DurableError, Kind, commit_sealed, read_sealed};
+use fieldfit_model::{Base, Params};
+use fieldfit_nets::Network;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::path::Path;
+
+/// What a checkpoint is, and the version of its layout.
+const KIND: Kind = *b"FFADAPT1";
+
+/// What a run computes from: a checkpoint serves no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    base: [u8; 32],
+    images: [u8; 32],
+    options: [u8; 32],
+}
+
+impl Identity {
+    pub fn new(base: &Base, dataset: &Dataset, split: &Split, options: &Options) -> Self {
+        Self {
+            base: base.id().0,
+            images: images(dataset, split),
+            options: Sha256::digest(format!("{options:?}")).into(),
+        }
+    }
+
+    /// What differs from the other, if anything.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        let same = [
+            ("base", self.base == other.base),
+            ("images", self.images == other.images),
+            ("options", self.options == other.options),
+        ];
+        same.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
+    }
+}
+
+/// A hash over class names and over name, size, class, group and slice of every image; not over the folder's own place.
+fn images(dataset: &Dataset, split: &Split) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut text = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    dataset.classes.iter().for_each(|class| text(class));
+    for slice in [&split.train, &split.validation, &split.gate] {
+        text("slice");
+        for sample in slice.iter().map(|&index| &dataset.samples[index]) {
+            let bytes = std::fs::metadata(&sample.path).map_or(0, |metadata| metadata.len());
+            text(&sample.path.file_name().unwrap_or_default().to_string_lossy());
+            text(&format!("{} {bytes} {:?}", sample.class, sample.group));
+        }
+    }
+    hash.finalize().into()
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Validation batches that radius steps have drawn.
+    pub drawn: u64,
+    /// Sum of the losses of this epoch's steps.
+    pub epoch_loss: f64,
+    pub watch: Watch,
+}
+
+/// All that a run needs to go on to the same bits.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Snapshot<'a> {
+    pub identity: Cow<'a, Identity>,
+    pub progress: Cow<'a, Progress>,
+    pub probe: Cow<'a, Probe>,
+    pub delta: Cow<'a, Params<f32>>,
+    pub optimiser: Cow<'a, Optimiser<f32>>,
+    pub method: Vec<u8>,
+}
+
+impl Snapshot<'_> {
+    /// Writes it in one step that a power cut can't split.
+    ///
+    /// # Errors
+    /// If the file can't be written; what was there before is then still there.
+    pub fn write(&self, path: &Path) -> Result<(), AdaptError> {
+        Ok(commit_sealed(&Disk, path, KIND, &postcard::to_stdvec(self)?)?)
+    }
+
+    /// Reads the state of a run with this identity.
+    ///
+    /// # Errors
+    /// If there is none, it is damaged, or it is another run's.
+    pub fn read(path: &Path, identity: &Identity, network: &Network) -> Result<Snapshot<'static>, AdaptError> {
+        let damaged = |reason: String| AdaptError::DamagedCheckpoint { path: path.to_owned(), reason };
+        let content = read_sealed(&Disk, path, KIND, longest(network)).map_err(|error| match error {
+            error if error.is_not_found() => AdaptError::NoCheckpoint { path: path.to_owned() },
+            DurableError::Sealed { source, .. } => damaged(source.to_string()),
+            error => error.into(),
+        })?;
+        let snapshot: Snapshot<'static> = postcard::from_bytes(&content).map_err(|error| damaged(error.to_string()))?;
+        match snapshot.identity.difference(identity) {
+            Some(what) => Err(AdaptError::OtherCheckpoint { path: path.to_owned(), what }),
+            None => Ok(snapshot),
+        }
+    }
+}
+
+/// No checkpoint of that network is longer: δ, two values of optimiser state each, a probe, radii and what is around.
+fn longest(network: &Network) -> u64 {
+    (network.parameter_count() * 4 * size_of::<f32>() + (1 << 20)) as u64
+}

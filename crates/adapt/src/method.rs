@@ -1,0 +1,88 @@
+//! What distinguishes one way of fine-tuning from another.
+
+use crate::{AdaptError, Session, Tracker};
+use fieldfit_nets::TensorSpec;
+use fieldfit_tpgm::Norm;
+use std::ops::ControlFlow;
+
+/// Where the new head starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadStart {
+    /// At the linear probe on the base's features.
+    Probe,
+    /// At small random values, from the run's seed.
+    Random,
+}
+
+/// The balls that a method kept its result in: what the delta file states and a reader checks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Constraint {
+    /// How distances are measured.
+    pub norm: Norm,
+    /// γ by [`TensorId::index`](fieldfit_nets::TensorId::index); nothing where a tensor is free or did not move.
+    pub radii: Vec<Option<f32>>,
+}
+
+/// One way of fine-tuning. The loop asks it at each turn; what it leaves alone is plain fine-tuning.
+///
+/// A method keeps between steps only what [`Method::save`] saves.
+pub trait Method: Send {
+    /// Where the new head starts.
+    fn head(&self) -> HeadStart;
+
+    /// Whether a tensor trains. If none does, there are no steps and the result is the head's start.
+    fn trains(&self, spec: &TensorSpec) -> bool {
+        spec.role.is_trainable()
+    }
+
+    /// Before an optimiser step: `session.gradients` is the training loss's, unclipped, and may be added to.
+    fn before_step(&mut self, _session: &mut Session<'_>) {}
+
+    /// After an optimiser step, counted from 1. May change δ, and use `session.weights` and `session.gradients` as it
+    /// likes.
+    ///
+    /// # Errors
+    /// If images can't be had, or the network can't be computed.
+    fn after_step(
+        &mut self,
+        _step: u64,
+        _session: &mut Session<'_>,
+        _tracker: &mut Tracker<'_>,
+    ) -> Result<(), AdaptError> {
+        Ok(())
+    }
+
+    /// After the last step. Leaves in `session.state.delta` what is to be stored; breaks, with nothing lost, as soon as
+    /// the tracker is told to stop.
+    ///
+    /// # Errors
+    /// If images can't be had, or the network can't be computed.
+    fn finish(
+        &mut self,
+        _session: &mut Session<'_>,
+        _tracker: &mut Tracker<'_>,
+    ) -> Result<ControlFlow<()>, AdaptError> {
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The balls of the result, if the method has any.
+    fn constraint(&self) -> Option<Constraint> {
+        None
+    }
+
+    /// What a checkpoint must hold to go on to the same bits.
+    ///
+    /// # Errors
+    /// If it can't be encoded.
+    fn save(&self) -> Result<Vec<u8>, AdaptError> {
+        Ok(Vec::new())
+    }
+
+    /// Takes back what [`Method::save`] gave.
+    ///
+    /// # Errors
+    /// If these bytes are another method's.
+    fn restore(&mut self, _bytes: &[u8]) -> Result<(), AdaptError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! Plain fine-tuning: everything trains, under a head that starts at random.
+
+use super::Entry;
+use crate::{HeadStart, Method};
+
+pub(super) const ENTRY: Entry =
+    Entry { name: "full", about: "everything trains, the head from random values", build: |_, _| Ok(Box::new(Full)) };
+
+struct Full;
+
+impl Method for Full {
+    fn head(&self) -> HeadStart {
+        HeadStart::Random
+    }
+}

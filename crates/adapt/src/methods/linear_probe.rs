@@ -1,0 +1,20 @@
+//! A new head on the untouched base: what every other method has to beat.
+
+use super::Entry;
+use crate::{HeadStart, Method};
+use fieldfit_nets::TensorSpec;
+
+pub(super) const ENTRY: Entry =
+    Entry { name: "linear-probe", about: "a new head on the untouched base", build: |_, _| Ok(Box::new(LinearProbe)) };
+
+struct LinearProbe;
+
+impl Method for LinearProbe {
+    fn head(&self) -> HeadStart {
+        HeadStart::Probe
+    }
+
+    fn trains(&self, _: &TensorSpec) -> bool {
+        false
+    }
+}

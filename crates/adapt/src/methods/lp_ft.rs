@@ -1,0 +1,18 @@
+//! LP-FT (Kumar et al., ICLR 2022): a linear probe first, then everything, so that a random head distorts no features.
+
+use super::Entry;
+use crate::{HeadStart, Method};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "lp-ft",
+    about: "everything trains, the head from the linear probe",
+    build: |_, _| Ok(Box::new(LpFt)),
+};
+
+struct LpFt;
+
+impl Method for LpFt {
+    fn head(&self) -> HeadStart {
+        HeadStart::Probe
+    }
+}

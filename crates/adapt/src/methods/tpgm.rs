@@ -1,0 +1,90 @@
+//! TPGM (Tian et al., CVPR 2023, arXiv 2303.10720): LP-FT inside a ball around the base for every tensor, whose radius
+//! is learned on images that never train weights.
+
+use super::Entry;
+use crate::patterns::matching;
+use crate::{AdaptError, Balls, Constraint, Event, HeadStart, Method, Mode, Options, Phase, Session, Tracker};
+use fieldfit_nets::Network;
+use fieldfit_tpgm::RadiusAdam;
+use std::ops::ControlFlow;
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "tpgm",
+    about: "as lp-ft, every tensor inside a learned radius around the base",
+    build: |options, network| Ok(Box::new(Tpgm::new(options, network)?)),
+};
+
+struct Tpgm {
+    mode: Mode,
+    balls: Balls<f32>,
+    /// Radius steps done after training.
+    learned: u64,
+}
+
+impl Tpgm {
+    fn new(options: &Options, network: &Network) -> Result<Self, AdaptError> {
+        let free = matching(network, &options.tpgm.exclude)?;
+        let adam = RadiusAdam { learning_rate: options.tpgm.learning_rate, ..RadiusAdam::default() };
+        let balls = Balls::new(network, options.tpgm.norm, adam, |id| {
+            let role = network.tensor(id).role;
+            role.is_trainable() && !role.is_head() && !free.contains(&id)
+        });
+        Ok(Self { mode: options.tpgm.mode, balls, learned: 0 })
+    }
+
+    fn learn(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
+        let batch = session.validation.next_batch()?;
+        let Session { state, executor, weights, gradients, .. } = session;
+        let loss =
+            self.balls.radius_step(state, executor.as_mut(), (&batch.images, &batch.labels), weights, gradients)?;
+        tracker.tell(Event::Radii(self.balls.summary(loss.mean)));
+        Ok(())
+    }
+}
+
+impl Method for Tpgm {
+    fn head(&self) -> HeadStart {
+        HeadStart::Probe
+    }
+
+    fn after_step(
+        &mut self,
+        step: u64,
+        session: &mut Session<'_>,
+        tracker: &mut Tracker<'_>,
+    ) -> Result<(), AdaptError> {
+        let Mode::EveryStep { radius_every } = self.mode else { return Ok(()) };
+        if (step - 1).is_multiple_of(radius_every) {
+            self.learn(session, tracker)?;
+        }
+        self.balls.project(&mut session.state);
+        Ok(())
+    }
+
+    fn finish(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<ControlFlow<()>, AdaptError> {
+        let Mode::PostHoc { steps } = self.mode else { return Ok(ControlFlow::Continue(())) };
+        while self.learned < steps {
+            if tracker.is_stopped() {
+                return Ok(ControlFlow::Break(()));
+            }
+            self.learn(session, tracker)?;
+            self.learned += 1;
+            tracker.tell(Event::Progress { phase: Phase::Radii, done: self.learned as usize, total: steps as usize });
+        }
+        self.balls.project(&mut session.state);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn constraint(&self) -> Option<Constraint> {
+        Some(Constraint { norm: self.balls.norm(), radii: self.balls.values() })
+    }
+
+    fn save(&self) -> Result<Vec<u8>, AdaptError> {
+        Ok(postcard::to_stdvec(&(&self.balls, self.learned))?)
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), AdaptError> {
+        (self.balls, self.learned) = postcard::from_bytes(bytes)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! What a run is going to do, before it does any of it.
+
+use crate::{AdaptError, Event, Head, MemoryPlan, Method, Options, Request, method};
+use fieldfit_data::Split;
+use fieldfit_nets::{Network, ShapeError};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+/// The stream of the run's generator that a random head is drawn from.
+const HEAD_STREAM: u64 = 1;
+
+/// The decisions that follow from a request alone.
+pub(crate) struct Plan {
+    pub split: Split,
+    /// The base's backbone under a head for the new classes.
+    pub network: Network,
+    pub size: u32,
+    pub steps_per_epoch: u64,
+    pub steps: u64,
+}
+
+impl Plan {
+    /// Checks the options and divides the images.
+    pub fn new(request: &Request<'_>) -> Result<(Self, Box<dyn Method>), AdaptError> {
+        let options = request.options;
+        options.validate()?;
+        let network = request.base.network().with_classes(request.dataset.classes.len());
+        let method = method(options, &network)?;
+        let split = request.dataset.split(&options.fractions)?;
+        let steps_per_epoch = split.train.len().div_ceil(options.batch) as u64;
+        let trains = network.tensors().any(|(_, spec)| method.trains(spec));
+        let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
+        let size = options.size.unwrap_or(request.base.preprocessing().size);
+        Ok((Self { split, network, size, steps_per_epoch, steps }, method))
+    }
+
+    /// The plan as it is told.
+    pub fn event(&self, request: &Request<'_>) -> Event {
+        let Split { train, validation, gate, notes, .. } = &self.split;
+        Event::Plan {
+            method: request.options.method.clone(),
+            classes: request.dataset.classes.clone(),
+            train: train.len(),
+            validation: validation.len(),
+            gate: gate.len(),
+            skipped: request.dataset.skipped.len(),
+            notes: request.dataset.notes.iter().chain(notes).cloned().collect(),
+            steps: self.steps,
+            size: self.size,
+        }
+    }
+
+    /// What training takes, by estimate: parameters and their companions, one batch's activations, waiting images.
+    pub fn memory(&self, options: &Options, method: &dyn Method) -> Result<MemoryPlan, ShapeError> {
+        const F32: u64 = size_of::<f32>() as u64;
+        /// Batches ready, being made and in use.
+        const BATCHES: u64 = 7;
+        let all: usize = self.network.tensors().map(|(_, spec)| spec.len()).sum();
+        let trained: usize =
+            self.network.tensors().filter(|(_, spec)| method.trains(spec)).map(|(_, spec)| spec.len()).sum();
+        let side = self.size as usize;
+        let shapes = self.network.shapes(side, side)?;
+        let outputs = shapes.iter().flatten().map(|shape| shape.len());
+        // The backward pass holds two gradients of activations beside the outputs.
+        let per_image: usize = outputs.clone().sum::<usize>() + 2 * outputs.max().unwrap_or(0);
+        let batch = options.batch as u64;
+        let mut plan = MemoryPlan {
+            weights: F32 * all as u64,
+            delta: F32 * trained as u64,
+            gradients: F32 * trained as u64,
+            optimiser: F32 * (trained * options.optimiser.state_per_value()) as u64,
+            activations: F32 * batch * if trained > 0 { per_image as u64 } else { 0 },
+            images: F32 * BATCHES * batch * (3 * side * side) as u64,
+            total: 0,
+        };
+        plan.total = plan.weights + plan.delta + plan.gradients + plan.optimiser + plan.activations + plan.images;
+        Ok(plan)
+    }
+
+    /// A head of small random values, uniform in ±1/√features as PyTorch's linear layers start.
+    pub fn random_head(&self, seed: u64) -> Head {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(HEAD_STREAM);
+        let bound = 1.0 / (self.network.head.features as f32).sqrt();
+        let mut draw = |count: usize| (0..count).map(|_| random.random_range(-bound..=bound)).collect();
+        let classes = self.network.head.classes;
+        Head { weight: draw(classes * self.network.head.features), bias: draw(classes) }
+    }
+}

@@ -1,0 +1,154 @@
+//! The loop.
+
+use crate::checkpoint::{Identity, Progress, Snapshot};
+use crate::evaluate::evaluate;
+use crate::feed::Feed;
+use crate::optimiser::{Optimiser, clip_global_norm};
+use crate::plan::Plan;
+use crate::probe::Probe;
+use crate::{AdaptError, Event, Method, Phase, Request, Schedule, Session, Tracker};
+use fieldfit_data::Batch;
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+/// A run from its first step to its last, or from a checkpoint on.
+pub(crate) struct Trainer<'a> {
+    pub request: &'a Request<'a>,
+    pub plan: &'a Plan,
+    pub feed: Feed<'a>,
+    pub identity: Identity,
+    pub probe: Probe,
+    pub method: Box<dyn Method>,
+    pub session: Session<'a>,
+    pub optimiser: Optimiser<f32>,
+    pub schedule: Schedule,
+    pub progress: Progress,
+}
+
+impl Trainer<'_> {
+    /// Trains to the end. What is to be stored is in the session's δ then.
+    pub fn run(&mut self, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
+        while self.progress.step < self.plan.steps {
+            self.epoch(tracker)?;
+        }
+        match self.method.finish(&mut self.session, tracker)? {
+            std::ops::ControlFlow::Continue(()) => Ok(()),
+            std::ops::ControlFlow::Break(()) => Err(self.interrupt(tracker)),
+        }
+    }
+
+    /// Goes on from a checkpoint's state.
+    pub fn restore(&mut self, snapshot: Snapshot<'_>) -> Result<(), AdaptError> {
+        self.method.restore(&snapshot.method)?;
+        self.session.state.delta = snapshot.delta.into_owned();
+        self.optimiser = snapshot.optimiser.into_owned();
+        self.progress = snapshot.progress.into_owned();
+        self.session.validation.skip_to(self.progress.drawn);
+        Ok(())
+    }
+
+    /// The rest of the current epoch.
+    fn epoch(&mut self, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
+        let (epoch, done) = self.position();
+        for batch in self.feed.training(&self.plan.split.train, epoch, done)? {
+            if tracker.is_stopped() {
+                return Err(self.interrupt(tracker));
+            }
+            self.step(&batch?, tracker)?;
+        }
+        self.end_epoch(epoch, tracker)
+    }
+
+    /// The epoch, and the steps done in it.
+    fn position(&self) -> (u64, u64) {
+        let per_epoch = self.plan.steps_per_epoch;
+        (self.progress.step / per_epoch, self.progress.step % per_epoch)
+    }
+
+    fn step(&mut self, batch: &Batch, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
+        let Session { state, executor, weights, gradients, .. } = &mut self.session;
+        state.merge_into(weights);
+        let loss = f64::from(executor.gradient(weights, &batch.images, &batch.labels, gradients)?.mean);
+        if self.progress.step == 0 {
+            require_gradients(&self.session)?;
+        }
+        self.method.before_step(&mut self.session);
+        let Session { state, weights, gradients, .. } = &mut self.session;
+        let norm = clip_global_norm(gradients, self.request.options.clip);
+        let learning_rate = self.schedule.rate(self.progress.step);
+        self.progress.step += 1;
+        self.progress.epoch_loss += loss;
+        let step = self.progress.step;
+        collapsed(self.progress.watch.step(step, loss, norm), tracker)?;
+        self.optimiser.step(&mut state.delta, weights, gradients, learning_rate);
+        self.method.after_step(step, &mut self.session, tracker)?;
+        tracker.tell(Event::Step { step, steps: self.plan.steps, loss, learning_rate, gradient: norm });
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, epoch: u64, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
+        let loss = self.progress.epoch_loss / self.plan.steps_per_epoch as f64;
+        self.progress.epoch_loss = 0.0;
+        let images = &self.plan.split.validation;
+        let Session { state, executor, weights, .. } = &mut self.session;
+        state.merge_into(weights);
+        let evaluation = evaluate(
+            self.plan.network.head.classes,
+            self.feed.in_order(images)?,
+            |images| executor.logits(weights, images),
+            |done| tracker.tell(Event::Progress { phase: Phase::Validation, done, total: images.len() }),
+        )?;
+        let last = self.progress.step == self.plan.steps;
+        collapsed(self.progress.watch.epoch(self.progress.step, loss, &evaluation, last), tracker)?;
+        let (epoch, epochs) = (epoch as u32 + 1, self.request.options.epochs);
+        tracker.tell(Event::Epoch { epoch, epochs, loss, accuracy: evaluation.accuracy() });
+        self.save(tracker)?;
+        Ok(())
+    }
+
+    /// Writes a checkpoint, if one is wanted.
+    fn save(&mut self, tracker: &mut Tracker<'_>) -> Result<Option<PathBuf>, AdaptError> {
+        let Some(checkpointing) = self.request.checkpoint else { return Ok(None) };
+        self.progress.drawn = self.session.validation.drawn();
+        let snapshot = Snapshot {
+            identity: Cow::Borrowed(&self.identity),
+            progress: Cow::Borrowed(&self.progress),
+            probe: Cow::Borrowed(&self.probe),
+            delta: Cow::Borrowed(&self.session.state.delta),
+            optimiser: Cow::Borrowed(&self.optimiser),
+            method: self.method.save()?,
+        };
+        snapshot.write(checkpointing.path)?;
+        let path = checkpointing.path.to_owned();
+        tracker.tell(Event::Checkpoint { path: path.clone(), step: self.progress.step });
+        Ok(Some(path))
+    }
+
+    /// Saves the state, and says where; an error on the way is the more important one.
+    fn interrupt(&mut self, tracker: &mut Tracker<'_>) -> AdaptError {
+        match self.save(tracker) {
+            Ok(checkpoint) => AdaptError::Interrupted { checkpoint },
+            Err(error) => error,
+        }
+    }
+}
+
+/// Tells of a collapse before the run ends for it.
+fn collapsed(verdict: Result<(), AdaptError>, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
+    verdict.inspect_err(|error| {
+        if let AdaptError::Collapsed { step, .. } | AdaptError::Diverged { step, .. } = error {
+            tracker.tell(Event::Collapse { step: *step, reason: error.to_string() });
+        }
+    })
+}
+
+/// Silence is the commonest fault of training code: a tensor that is cut off from the loss trains nothing and says so
+/// nowhere.
+fn require_gradients(session: &Session<'_>) -> Result<(), AdaptError> {
+    for (id, spec) in session.state.network().tensors() {
+        if session.state.delta.contains(id) && session.gradients[id].iter().all(|&value| value == 0.0) {
+            return Err(AdaptError::NoGradient { name: spec.name.clone() });
+        }
+    }
+    Ok(())
+}

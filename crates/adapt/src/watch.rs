@@ -1,0 +1,108 @@
+//! Sees a run that is lost.
+
+use crate::{AdaptError, Evaluation};
+use serde::{Deserialize, Serialize};
+
+/// Weight of the newest loss in the smoothed one.
+const NEWEST: f64 = 0.2;
+/// Steps in a row over the limit that end a run.
+const PATIENCE: u32 = 10;
+/// A run whose first loss is below this share of chance knew something that it can lose.
+const KNEW_SOMETHING: f64 = 0.75;
+
+/// Follows the loss, and ends a run that diverged or collapsed.
+///
+/// Chance is ln(classes), the loss of uniform guesses. A run that starts well below it has collapsed once its smoothed
+/// loss stays near chance: every image gets the same class. One that starts near chance, with a random head, has once
+/// the loss stays well above both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    chance: f64,
+    first: Option<f64>,
+    smoothed: f64,
+    above: u32,
+}
+
+impl Watch {
+    pub fn new(classes: usize) -> Self {
+        Self { chance: (classes as f64).ln(), first: None, smoothed: 0.0, above: 0 }
+    }
+
+    /// Looks at one step's loss and gradient norm.
+    pub fn step(&mut self, step: u64, loss: f64, gradient: f64) -> Result<(), AdaptError> {
+        for (what, value) in [("the loss", loss), ("the gradient", gradient)] {
+            if !value.is_finite() {
+                return Err(AdaptError::Diverged { step, what });
+            }
+        }
+        let first = *self.first.get_or_insert(loss);
+        self.smoothed = if step == 1 { loss } else { (1.0 - NEWEST) * self.smoothed + NEWEST * loss };
+        let limit = self.limit(first);
+        self.above = if self.smoothed > limit { self.above + 1 } else { 0 };
+        if self.above < PATIENCE {
+            return Ok(());
+        }
+        let Self { smoothed, chance, .. } = self;
+        let reason = format!(
+            "the loss stays at {smoothed:.2}, above {limit:.2}; it started at {first:.2}, and guessing gives {chance:.2}"
+        );
+        Err(AdaptError::Collapsed { step, reason })
+    }
+
+    /// Looks at the validation slice after an epoch: a network that gives every image the same class, and no lower loss
+    /// than it started with, has collapsed, unless it never knew better and may still learn.
+    pub fn epoch(&self, step: u64, loss: f64, evaluation: &Evaluation, last: bool) -> Result<(), AdaptError> {
+        let first = self.first.unwrap_or(loss);
+        let may_still_learn = !last && first > KNEW_SOMETHING * self.chance;
+        let learned_nothing = loss > 0.95 * first.min(self.chance);
+        if may_still_learn || !learned_nothing || !evaluation.is_constant() {
+            return Ok(());
+        }
+        let reason = format!("every validation image gets the same class, and the loss is {loss:.2} from {first:.2}");
+        Err(AdaptError::Collapsed { step, reason })
+    }
+
+    fn limit(&self, first: f64) -> f64 {
+        if first < KNEW_SOMETHING * self.chance { 0.95 * self.chance } else { 1.25 * first.max(self.chance) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(classes: usize, losses: impl IntoIterator<Item = f64>) -> Result<(), AdaptError> {
+        let mut watch = Watch::new(classes);
+        losses.into_iter().zip(1..).try_for_each(|(loss, step)| watch.step(step, loss, 1.0))
+    }
+
+    /// The collapse that PyTorch showed: from a good probe to ln(classes) within twenty steps.
+    #[test]
+    fn a_good_start_that_ends_at_chance_has_collapsed() {
+        let losses = [0.1, 0.2, 0.9, 3.0].into_iter().chain(std::iter::repeat_n(7_f64.ln(), 30));
+        let error = run(7, losses).unwrap_err();
+        assert!(matches!(error, AdaptError::Collapsed { step: 10..25, .. }), "{error}");
+    }
+
+    /// A watch that ends healthy runs: one that starts at chance and learns, one with a single bad batch, a slow one.
+    #[test]
+    fn healthy_runs_go_on() {
+        run(7, (0..100).map(|step| 2.1 * (-f64::from(step) / 40.0).exp())).unwrap();
+        run(7, (0..100).map(|step| if step % 20 == 7 { 5.0 } else { 0.3 })).unwrap();
+        run(7, (0..100).map(|step| 1.95 + 0.1 * f64::from(step).sin())).unwrap();
+    }
+
+    /// A random start that only gets worse.
+    #[test]
+    fn a_loss_well_above_chance_has_collapsed() {
+        assert!(matches!(run(7, (0..40).map(|step| 2.0 + 0.2 * f64::from(step))), Err(AdaptError::Collapsed { .. })));
+    }
+
+    /// NaN compares false with every limit, and would go unseen.
+    #[test]
+    fn what_is_not_finite_ends_the_run_at_once() {
+        assert!(matches!(run(7, [1.0, f64::NAN]), Err(AdaptError::Diverged { step: 2, what: "the loss" })));
+        let gradient = Watch::new(7).step(1, 1.0, f64::INFINITY);
+        assert!(matches!(gradient, Err(AdaptError::Diverged { step: 1, what: "the gradient" })));
+    }
+}

@@ -1,0 +1,73 @@
+//! A tiny base, a small folder of images, and runs over them.
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+
+use fieldfit_adapt::{AdaptError, Checkpointing, Control, Event, Options, Outcome, Request, adapt};
+use fieldfit_data::{Augmentation, Dataset, FolderOptions, Fractions};
+use fieldfit_exec::Device;
+use fieldfit_model::Base;
+use fieldfit_tests::tiny;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A base and images that are gone when this is.
+pub struct Field {
+    pub folder: TempDir,
+    pub base: Base,
+    pub dataset: Dataset,
+}
+
+impl Field {
+    /// The base and the images of that seed.
+    pub fn new(seed: u64) -> Self {
+        let folder = TempDir::new().unwrap();
+        let base = Base::open(&tiny::base(folder.path(), seed)).unwrap();
+        let images = folder.path().join("images");
+        tiny::images(&images, 16, seed);
+        let dataset = Dataset::open(&images, &FolderOptions::default()).unwrap();
+        Self { folder, base, dataset }
+    }
+
+    /// A run without checkpoint or active version, and what it told.
+    pub fn adapt(&self, options: &Options) -> (Result<Outcome, AdaptError>, Vec<Event>) {
+        let mut events = Vec::new();
+        let outcome = adapt(&self.request(options), &Control::new(), &mut |event| events.push(event));
+        (outcome, events)
+    }
+
+    /// A run that keeps a checkpoint, stopped once `stop` says so.
+    pub fn adapt_until(
+        &self,
+        options: &Options,
+        checkpoint: &Path,
+        resume: bool,
+        mut stop: impl FnMut(&Event) -> bool,
+    ) -> Result<Outcome, AdaptError> {
+        let checkpoint = Some(Checkpointing { path: checkpoint, resume });
+        let control = Control::new();
+        let mut listen = |event: Event| {
+            if stop(&event) {
+                control.stop();
+            }
+        };
+        adapt(&Request { checkpoint, ..self.request(options) }, &control, &mut listen)
+    }
+
+    pub fn request<'a>(&'a self, options: &'a Options) -> Request<'a> {
+        Request { base: &self.base, dataset: &self.dataset, options, active: None, checkpoint: None }
+    }
+}
+
+/// Two short epochs of that method on small images.
+pub fn options(method: &str) -> Options {
+    Options {
+        method: method.into(),
+        epochs: 2,
+        size: Some(32),
+        batch: 8,
+        augmentation: Augmentation::Basic,
+        fractions: Fractions { validation: 0.2, gate: 0.2 },
+        device: Device::Cpu { threads: 1 },
+        ..Options::default()
+    }
+}

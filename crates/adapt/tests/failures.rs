@@ -1,0 +1,71 @@
+//! Against runs that go wrong in silence.
+
+mod common;
+
+use common::{Field, options};
+use fieldfit_adapt::{AdaptError, Event, OptimiserOptions, Options, TpgmOptions};
+use std::fs;
+
+/// A run that diverges must end with an error that says so, and leave nothing that could be taken for a result.
+#[test]
+fn a_learning_rate_that_diverges_stops_the_run_and_stores_nothing() {
+    let field = Field::new(4);
+    let checkpoint = field.folder.path().join("work").join("checkpoint");
+    fs::create_dir(field.folder.path().join("work")).unwrap();
+    for rate in [1e3, 1e30] {
+        let options = Options {
+            optimiser: OptimiserOptions::sgd().with_learning_rate(rate),
+            clip: None,
+            epochs: 8,
+            ..options("lp-ft")
+        };
+        let mut told = false;
+        let outcome = field.adapt_until(&options, &checkpoint, false, |event| {
+            told |= matches!(event, Event::Collapse { .. });
+            false
+        });
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, AdaptError::Diverged { .. } | AdaptError::Collapsed { .. }), "{error}");
+        assert!(error.to_string().contains("nothing was stored") && error.to_string().contains("learning rate"));
+        assert!(told);
+        assert_eq!(fs::read_dir(checkpoint.parent().unwrap()).unwrap().count(), 0);
+    }
+}
+
+/// Options that would fail late, or do something else than what they say.
+#[test]
+fn options_that_no_run_can_go_by_are_refused_before_it_starts() {
+    let field = Field::new(4);
+    let refused = |options: Options| {
+        let (outcome, events) = field.adapt(&options);
+        assert_eq!(events, []);
+        outcome.unwrap_err()
+    };
+    let exclude = |pattern: &str| TpgmOptions { exclude: vec![pattern.into()], ..TpgmOptions::default() };
+
+    let error = refused(Options { tpgm: exclude("head.*"), ..options("tpgm") });
+    assert!(matches!(error, AdaptError::PatternMatchesNothing { pattern, .. } if pattern == "head.*"));
+    let error = refused(options("magic"));
+    assert!(matches!(&error, AdaptError::Method { name, .. } if name == "magic"));
+    assert!(error.to_string().contains("linear-probe, full, lp-ft, tpgm"));
+    for (name, options) in [
+        ("batch", Options { batch: 0, ..options("full") }),
+        ("epochs", Options { epochs: 0, ..options("full") }),
+        ("size", Options { size: Some(0), ..options("full") }),
+        ("clip", Options { clip: Some(f64::NAN), ..options("full") }),
+        ("learning rate", Options { optimiser: OptimiserOptions::sgd().with_learning_rate(-1.0), ..options("full") }),
+    ] {
+        assert!(matches!(refused(options), AdaptError::Option { name: found, .. } if found == name));
+    }
+}
+
+/// A gate that lets through what is worse than a probe: a random head that had no chance to learn.
+#[test]
+fn a_result_worse_than_the_probe_is_refused_with_the_figures() {
+    let field = Field::new(4);
+    let hopeless = OptimiserOptions::sgd().with_learning_rate(1e-12);
+    let outcome = field.adapt(&Options { optimiser: hopeless, ..options("full") }).0.unwrap();
+    let gate = &outcome.gate;
+    assert!(!gate.accepted && gate.after < gate.before, "{gate:?}");
+    assert!(gate.reason.contains(&gate.after.to_string()) && gate.reason.contains("linear probe"));
+}

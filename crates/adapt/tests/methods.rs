@@ -1,0 +1,140 @@
+//! Against methods that touch what they must leave alone.
+
+mod common;
+
+use common::{Field, options};
+use fieldfit_adapt::{
+    Balls, Event, Head, METHODS, Mode, Optimiser, OptimiserOptions, Options, Reference, State, TpgmOptions,
+    clip_global_norm,
+};
+use fieldfit_delta::{Delta, Kind};
+use fieldfit_exec::{Executor, cpu::Cpu};
+use fieldfit_model::{Images, Params, Weights};
+use fieldfit_tpgm::{Norm, RadiusAdam, distances};
+
+/// Fast enough to leave a ball in a few steps.
+fn fast(method: &str) -> Options {
+    Options { optimiser: OptimiserOptions::sgd().with_learning_rate(1e-2), ..options(method) }
+}
+
+/// A method that does not end in a delta that runs, or that moves running statistics.
+#[test]
+fn every_method_ends_in_a_delta_of_its_own_name() {
+    let field = Field::new(3);
+    for entry in METHODS {
+        let (outcome, events) = field.adapt(&fast(entry.name));
+        let outcome = outcome.unwrap();
+        let delta = Delta::parse(&outcome.delta).unwrap();
+        let provenance = &delta.header().provenance;
+        assert_eq!(provenance.method, entry.name);
+        assert_eq!(f64::from(provenance.after), f64::from(outcome.gate.figures().after as f32));
+        assert!(delta.labels().eq(&field.dataset.classes));
+        assert!(delta.records().all(|record| !record.name.contains("running_")));
+        assert!(events.iter().any(|event| matches!(event, Event::Memory(plan) if plan.total > 0)));
+
+        let weights = Weights::adapted(&field.base, &delta).unwrap();
+        for (id, spec) in field.base.network().tensors().filter(|(_, spec)| !spec.role.is_trainable()) {
+            assert_eq!(weights.params[id], field.base.params::<f32>()[id], "{} under {}", spec.name, entry.name);
+        }
+    }
+}
+
+/// A probe that fine-tunes on the sly.
+#[test]
+fn the_linear_probe_stores_a_head_and_nothing_else() {
+    let field = Field::new(3);
+    let (outcome, events) = field.adapt(&fast("linear-probe"));
+    let outcome = outcome.unwrap();
+    let delta = Delta::parse(&outcome.delta).unwrap();
+    let names: Vec<_> = delta.records().map(|record| (record.name, record.kind)).collect();
+    assert_eq!(names, [("_fc.weight", Kind::Replacement), ("_fc.bias", Kind::Replacement)]);
+    assert!(!events.iter().any(|event| matches!(event, Event::Step { .. })));
+    assert_eq!(outcome.gate.reference, Reference::Probe);
+    assert!(outcome.gate.after * 2 > outcome.gate.images, "{:?}", outcome.gate);
+}
+
+/// A ball that is learned and then forgotten: in the file, every difference lies in the ball that is written beside it.
+#[test]
+fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
+    let field = Field::new(3);
+    let post_hoc = Mode::PostHoc { steps: 5 };
+    let every = Mode::EveryStep { radius_every: 2 };
+    for (mode, norm) in [(post_hoc, Norm::L2), (every, Norm::Mars), (every, Norm::L2)] {
+        let exclude = vec!["_blocks.1.*".to_owned()];
+        let options = Options { tpgm: TpgmOptions { mode, norm, exclude, ..TpgmOptions::default() }, ..fast("tpgm") };
+        let outcome = field.adapt(&options).0.unwrap();
+        let delta = Delta::parse(&outcome.delta).unwrap();
+        let mut held = 0;
+        for record in delta.records() {
+            let free = record.kind == Kind::Replacement || record.name.starts_with("_blocks.1.");
+            assert_eq!(record.ball.is_none(), free, "{} under {mode:?}", record.name);
+            if let Some(ball) = record.ball {
+                assert!(ball.distance <= ball.radius * 1.001, "{}: {ball:?}", record.name);
+                held += 1;
+            }
+        }
+        assert!(held > 5, "only {held} tensors are held under {mode:?}");
+    }
+}
+
+/// A projection that skips a tensor, comes before the step instead of after, or touches what is excluded.
+#[test]
+fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouched() {
+    let field = Field::new(3);
+    let network = field.base.network().with_classes(3);
+    let head = Head { weight: vec![0.1; 3 * network.head.features], bias: vec![0.0; 3] };
+    let mut state = State::<f32>::new(&field.base, network.clone(), head, |id| network.tensor(id).role.is_trainable());
+    let excluded = network.find("_bn0.weight").unwrap();
+    let constrains = |id| state.delta.contains(id) && !network.tensor(id).role.is_head() && id != excluded;
+    let mut balls = Balls::new(&network, Norm::Mars, RadiusAdam::default(), constrains);
+    let held: Vec<_> = network.tensors().filter(|&(id, _)| constrains(id)).collect();
+
+    let mut executor = Cpu::new(&network, 1).unwrap();
+    let mut optimiser = Optimiser::new(OptimiserOptions::sgd(), &network, &state.delta);
+    let (mut weights, mut gradients) = (state.weights(), state.delta.clone());
+    let (train, validation) = (pictures(0), pictures(1));
+    let mut norms = Vec::new();
+    for step in 0..5 {
+        state.merge_into(&mut weights);
+        executor.gradient(&weights, &train, &[0, 1, 2], &mut gradients).unwrap();
+        clip_global_norm(&mut gradients, Some(1.0));
+        optimiser.step(&mut state.delta, &weights, &gradients, 1e-2);
+        let free = [excluded, network.head.weight].map(|id| state.delta[id].to_vec());
+        balls.radius_step(&state, &mut executor, (&validation, &[0, 1, 2]), &mut weights, &mut gradients).unwrap();
+        balls.project(&mut state);
+
+        assert_eq!(free, [excluded, network.head.weight].map(|id| state.delta[id].to_vec()));
+        let radii = balls.values();
+        assert_eq!(radii[excluded.index()], None);
+        for (id, spec) in &held {
+            distances(Norm::Mars, &state.delta[*id], spec.rows(), &mut norms);
+            let furthest = norms.iter().copied().fold(0.0, f32::max);
+            let radius = radii[id.index()].unwrap_or(0.0);
+            assert!(furthest <= radius * (1.0 + 1e-5), "{} after step {step}: {furthest} > {radius}", spec.name);
+        }
+    }
+    let moved = |params: &Params<f32>| held.iter().filter(|(id, _)| params[*id].iter().any(|&v| v != 0.0)).count();
+    assert!(moved(&state.delta) > held.len() / 2);
+}
+
+/// Three images of different brightness.
+fn pictures(seed: usize) -> Images {
+    let mut images = Images::zeros(3, 32, 32);
+    for (index, value) in images.values.iter_mut().enumerate() {
+        *value = ((index * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0 + (index / (32 * 32 * 3)) as f32 * 0.5;
+    }
+    images
+}
+
+/// A run of the same seed that differs from the last, or of another seed that doesn't.
+#[test]
+fn the_seed_decides_every_bit() {
+    let field = Field::new(3);
+    let run = |seed| field.adapt(&Options { seed, ..fast("full") }).0.unwrap().delta;
+    assert_eq!(run(1), run(1));
+    let weights = |bytes: &[u8]| {
+        let delta = Delta::parse(bytes).unwrap();
+        delta.records().map(|record| record.payload.to_vec()).collect::<Vec<_>>()
+    };
+    assert_ne!(weights(&run(1)), weights(&run(2)));
+}

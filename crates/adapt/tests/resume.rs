@@ -1,0 +1,144 @@
+//! Against a resumed run that is not the run that was interrupted, and checkpoints that are taken for what they aren't.
+
+mod common;
+
+use common::{Field, options};
+use fieldfit_adapt::{AdaptError, Event, Mode, OptimiserOptions, Options, TpgmOptions};
+use std::fs;
+
+fn variants() -> Vec<Options> {
+    let post_hoc = TpgmOptions { mode: Mode::PostHoc { steps: 6 }, ..TpgmOptions::default() };
+    let every_third = TpgmOptions { mode: Mode::EveryStep { radius_every: 3 }, ..TpgmOptions::default() };
+    vec![
+        Options { optimiser: OptimiserOptions::sgd(), ..options("full") },
+        options("lp-ft"),
+        Options { tpgm: every_third, ..options("tpgm") },
+        Options { tpgm: post_hoc, ..options("tpgm") },
+    ]
+}
+
+/// State that a checkpoint forgets: the optimiser's, the radii's, the place in the epoch, in the validation images or in
+/// the random numbers. Stopped early, in the middle of an epoch, at its end, and after the last step.
+#[test]
+fn a_resumed_run_ends_in_the_same_bits() {
+    let field = Field::new(1);
+    let checkpoint = field.folder.path().join("checkpoint");
+    for options in variants() {
+        let (whole, events) = field.adapt(&options);
+        let whole = whole.unwrap();
+        let steps = events.iter().filter(|event| matches!(event, Event::Step { .. })).count() as u64;
+        assert!(steps >= 6, "{steps} steps are too few to stop between");
+        for stop in [1, steps / 2 - 1, steps / 2, steps] {
+            let stopped = field.adapt_until(
+                &options,
+                &checkpoint,
+                false,
+                |event| matches!(event, Event::Step { step, .. } if *step == stop),
+            );
+            let resumed = match stopped {
+                Err(AdaptError::Interrupted { checkpoint: Some(path) }) => {
+                    assert_eq!(path, checkpoint);
+                    field.adapt_until(&options, &checkpoint, true, |_| false).unwrap()
+                }
+                // A method with nothing left to learn after its last step has ended.
+                Ok(outcome) if stop == steps => outcome,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(resumed.delta, whole.delta, "{} stopped after step {stop}", options.method);
+            assert_eq!(resumed.gate, whole.gate);
+        }
+    }
+}
+
+/// Radius steps after training that a resumed run repeats or leaves out.
+#[test]
+fn a_run_stopped_while_it_learns_radii_resumes_there() {
+    let field = Field::new(1);
+    let checkpoint = field.folder.path().join("checkpoint");
+    let options = variants().pop().unwrap();
+    let whole = field.adapt(&options).0.unwrap();
+    let stopped = field.adapt_until(&options, &checkpoint, false, |event| matches!(event, Event::Radii(_)));
+    assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: Some(_) })));
+    let mut radii = 0;
+    let resumed = field.adapt_until(&options, &checkpoint, true, |event| {
+        assert!(!matches!(event, Event::Step { .. } | Event::Probe { .. }));
+        radii += usize::from(matches!(event, Event::Radii(_)));
+        false
+    });
+    assert_eq!(resumed.unwrap().delta, whole.delta);
+    assert_eq!(radii, 5);
+}
+
+/// A run killed outright: the checkpoint at the end of the last epoch serves as well.
+#[test]
+fn every_epoch_leaves_a_checkpoint() {
+    let field = Field::new(1);
+    let checkpoint = field.folder.path().join("checkpoint");
+    let mut steps = Vec::new();
+    let whole = field.adapt_until(&options("tpgm"), &checkpoint, false, |event| {
+        if let Event::Checkpoint { step, .. } = event {
+            steps.push(*step);
+        }
+        false
+    });
+    assert_eq!(steps.len(), 2);
+    let resumed = field.adapt_until(&options("tpgm"), &checkpoint, true, |_| false);
+    assert_eq!(resumed.unwrap().delta, whole.unwrap().delta);
+}
+
+/// A checkpoint that is resumed with other options, images or base would end in a mixture of two runs.
+#[test]
+fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
+    let (field, other) = (Field::new(1), Field::new(2));
+    let checkpoint = field.folder.path().join("checkpoint");
+    let stop = |event: &Event| matches!(event, Event::Step { step: 3, .. });
+    field.adapt_until(&options("lp-ft"), &checkpoint, false, stop).unwrap_err();
+    let before = fs::read(&checkpoint).unwrap();
+
+    let changed = Options { seed: 9, ..options("lp-ft") };
+    let with_images = Field { dataset: other.dataset.clone(), ..Field::new(1) };
+    let refusals = [
+        ("options", field.adapt_until(&changed, &checkpoint, true, |_| false)),
+        ("base", other.adapt_until(&options("lp-ft"), &checkpoint, true, |_| false)),
+        ("images", with_images.adapt_until(&options("lp-ft"), &checkpoint, true, |_| false)),
+    ];
+    for (expected, refusal) in refusals {
+        match refusal {
+            Err(AdaptError::OtherCheckpoint { what, path }) => assert_eq!((what, &path), (expected, &checkpoint)),
+            other => panic!("expected other {expected}, found {other:?}"),
+        }
+    }
+    assert_eq!(fs::read(&checkpoint).unwrap(), before);
+}
+
+/// A damaged checkpoint that is trained on from, or a missing one that starts a run nobody asked for.
+#[test]
+fn a_damaged_or_missing_checkpoint_is_refused() {
+    let field = Field::new(1);
+    let checkpoint = field.folder.path().join("checkpoint");
+    let missing = field.adapt_until(&options("lp-ft"), &checkpoint, true, |_| false);
+    assert!(matches!(missing, Err(AdaptError::NoCheckpoint { path }) if path == checkpoint));
+
+    let stop = |event: &Event| matches!(event, Event::Step { step: 3, .. });
+    field.adapt_until(&options("lp-ft"), &checkpoint, false, stop).unwrap_err();
+    let whole = fs::read(&checkpoint).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 4;
+    for bytes in [&flipped, &whole[..whole.len() / 2], &[]] {
+        fs::write(&checkpoint, bytes).unwrap();
+        let refused = field.adapt_until(&options("lp-ft"), &checkpoint, true, |_| false);
+        assert!(matches!(refused, Err(AdaptError::DamagedCheckpoint { .. })), "{refused:?}");
+    }
+}
+
+/// A run without a place for checkpoints must say that there is none.
+#[test]
+fn a_stop_during_the_probe_or_without_a_checkpoint_says_so() {
+    let field = Field::new(1);
+    let checkpoint = field.folder.path().join("checkpoint");
+    let stopped = field.adapt_until(&options("lp-ft"), &checkpoint, false, |event| matches!(event, Event::Plan { .. }));
+    let error = stopped.unwrap_err();
+    assert!(matches!(error, AdaptError::Interrupted { checkpoint: None }));
+    assert!(error.to_string().contains("no checkpoint"));
+    assert!(!checkpoint.exists());
+}
