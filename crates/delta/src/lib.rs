@@ -1,1 +1,122 @@
-//! The delta file: what an adaptation changed, compact and verifiable. no_std.
+//! The delta file: what an adaptation changed, compact and verifiable.
+//!
+//! A delta is all that a device stores of an adaptation, and all that another needs to run it on the same base model:
+//! which base, the labels, the input's size, and the tensors that moved, as differences from the base or, for a new
+//! head, as replacements. What it leaves out is the base's.
+//!
+//! This crate is the format alone. It is `no_std`, forbids `unsafe`, and verifies, iterates and decodes without a heap,
+//! so that a microcontroller can check a file before it passes it on; only writing, under the feature `alloc`, needs
+//! one. It knows no base: whether names, shapes and balls are right for one is checked by who applies the delta.
+//!
+//! ```
+//! # #[cfg(feature = "alloc")] {
+//! use fieldfit_delta::{Ball, Codec, Delta, Header, Kind, Norm, Provenance, Task, Tensor, encode};
+//!
+//! let provenance = Provenance { method: "tpgm".try_into().unwrap(), ..Provenance::default() };
+//! let header = Header {
+//!     base: [7; 32],
+//!     parent: None,
+//!     task: Task::Classification,
+//!     input_size: 128,
+//!     crop: 0.875,
+//!     classes: 2,
+//!     tensors: 0, // counted by `encode`
+//!     provenance,
+//! };
+//! let moved = Tensor {
+//!     name: "stem.weight",
+//!     shape: &[2, 3],
+//!     kind: Kind::Difference,
+//!     ball: Some(Ball { norm: Norm::Mars, radius: 0.5, distance: 0.375 }),
+//!     codec: Codec::F16,
+//!     values: &[0.25, 0.0, -0.125, 0.0, 0.0, 0.0625],
+//! };
+//! let file = encode(&header, &["cat", "dog"], &[moved])?;
+//!
+//! let delta = Delta::parse(&file)?;
+//! assert!(delta.labels().eq(["cat", "dog"]));
+//! for record in delta.records() {
+//!     let mut values = vec![0.0; record.len()];
+//!     record.decode_into(&mut values)?;
+//!     assert_eq!(values, moved.values);
+//! }
+//! # }
+//! # Ok::<(), fieldfit_delta::DeltaError>(())
+//! ```
+//!
+//! # The file, format version 1
+//!
+//! Integers and floats are little-endian; there is no padding. `H`, `L`, `n`, `r` and `P` are lengths that the file
+//! gives.
+//!
+//! ```text
+//!   offset    bytes
+//!        0        8  magic: 89 46 46 44 45 4C 54 41, "\x89FFDELTA"
+//!        8        4  u32  format version: 1
+//!       12        4  u32  H, the header's length, at most 4096
+//!       16        8  u64  the file's length, to its last byte
+//!       24        H  the header: `Header`, field by field, as postcard 1 encodes it
+//!   24 + H        4  u32  the number of labels: the header's classes
+//!   28 + H        4  u32  L, the labels' length
+//!   32 + H        L  the labels, each:
+//!                        2  u16  n, its length, at most 256
+//!                        n  UTF-8
+//!   32 + H + L    …  the records, as many as the header's tensors, each:
+//!                        2  u16  n, the name's length, 1 to 128
+//!                        n  the name, UTF-8
+//!                        1  r, the number of dimensions, 1 to 6
+//!                      4·r  u32 each: the dimensions, outermost first, none of them 0
+//!                        1  kind: 0 difference, 1 replacement
+//!                        1  ball: 0 none, 1 L2, 2 MARS; unless none:
+//!                           4  f32  radius
+//!                           4  f32  distance of the decoded difference
+//!                        1  codec: 0 f16, 1 int8
+//!                        4  u32  P, the payload's length
+//!                        P  payload
+//!    last 32     32  SHA-256 of every byte before it
+//!
+//!   payload f16      2 each: the values, IEEE half precision
+//!   payload int8     for each row (index of the first dimension; one row for a tensor of one dimension):
+//!                        4  f32  scale, ≥ 0
+//!                        1 each: codes, i8 from −127 to 127; value = scale · code
+//! ```
+//!
+//! Records stand in the network's order, each name once. Every byte belongs to exactly one field: nothing may stand
+//! between sections, after the last record or after the hash.
+//!
+//! # Versions
+//!
+//! A reader reads every format version up to [`VERSION`] and refuses later ones by number. A change to the layout or
+//! to the meaning of any field takes a new version. New codecs, kinds and norms don't: each record names its own, and
+//! a reader that doesn't know one says which.
+//!
+//! # Trust
+//!
+//! The hash finds damage, not malice: who can write a file can write its hash. Therefore everything else is checked
+//! with the same care after the hash has passed, against the [`limits`] before anything is computed from it.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod codec;
+mod cursor;
+mod error;
+mod header;
+mod layout;
+pub mod limits;
+mod read;
+mod record;
+#[cfg(feature = "alloc")]
+mod write;
+
+pub use codec::{Codec, CodecError};
+pub use error::{DeltaError, Name};
+pub use header::{Header, Provenance, Task};
+pub use layout::VERSION;
+pub use read::Delta;
+pub use record::{Ball, Kind, Norm, Record};
+#[cfg(feature = "alloc")]
+pub use write::{Tensor, encode};

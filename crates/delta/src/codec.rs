@@ -1,0 +1,182 @@
+//! How a tensor's values become bytes: one file a codec.
+//!
+//! A codec sees `[rows, …]` values, row-major, and its payload alone. To add one, add its file, its variant and its
+//! number here; numbers are never given twice.
+
+mod f16;
+mod int8;
+
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// How a tensor's values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// IEEE half precision, 2 bytes a value, rounded to nearest even.
+    ///
+    /// |decoded − v| ≤ max(2⁻¹¹·|v|, 2⁻²⁵), so |decoded| ≤ |v|·(1 + 2⁻¹¹) + 2⁻²⁵. Values beyond ±65504 are refused.
+    F16,
+    /// One byte a value and 4 bytes a row: `v ≈ scale · code`, scale = max|row| / 127, rounded to nearest.
+    ///
+    /// With m the row's max|v|: |decoded − v| ≤ m/254·(1 + 10⁻⁴), |decoded| ≤ m·(1 + 10⁻⁶), zeros stay zeros. A row
+    /// of no value above 1.5·10⁻³⁶ decodes to zeros. Values beyond ±10³⁸ are refused. A tensor of one dimension is one
+    /// row.
+    Int8,
+}
+
+/// Bytes that are no payload of a codec, or values that a codec can't hold. Indices count from 0, rows first.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// Rows of unequal length.
+    #[error("expected values for {rows} rows of equal length, found {values}: check the tensor's shape")]
+    Rows {
+        /// Values given.
+        values: usize,
+        /// Rows they should make.
+        rows: usize,
+    },
+    /// Not as many bytes as the shape and the codec need.
+    #[error("expected {expected} bytes of {codec:?}, found {found}: the delta is malformed")]
+    Length {
+        /// The codec.
+        codec: Codec,
+        /// Bytes it needs.
+        expected: usize,
+        /// Bytes there are.
+        found: usize,
+    },
+    /// A buffer of the wrong length to decode into.
+    #[error("expected room for {expected} values, found room for {found}: was the buffer made for this tensor?")]
+    Room {
+        /// Values of the tensor.
+        expected: usize,
+        /// Values of the buffer.
+        found: usize,
+    },
+    /// NaN or infinity.
+    #[error("expected finite values, found {found} at index {index}: the run that made it went astray")]
+    NotFinite {
+        /// Which value.
+        index: usize,
+        /// The value.
+        found: f32,
+    },
+    /// A value beyond the codec's range.
+    #[error("expected values within ±{limit} for {codec:?}, found {found} at index {index}: choose another codec")]
+    Overflow {
+        /// The codec.
+        codec: Codec,
+        /// Its greatest magnitude.
+        limit: f32,
+        /// Which value.
+        index: usize,
+        /// The value.
+        found: f32,
+    },
+    /// A row's scale that is none.
+    #[error("expected a finite scale of at least 0, found {found} for row {row}: the delta is malformed")]
+    Scale {
+        /// Which row.
+        row: usize,
+        /// The scale.
+        found: f32,
+    },
+    /// A code that the codec doesn't write.
+    #[error("expected codes from -127 to 127, found {found} at index {index}: the delta is malformed")]
+    Code {
+        /// Which value.
+        index: usize,
+        /// The code.
+        found: i8,
+    },
+}
+
+impl Codec {
+    pub(crate) const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::F16),
+            1 => Some(Self::Int8),
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::F16 => 0,
+            Self::Int8 => 1,
+        }
+    }
+
+    /// Bytes of the payload of `values` values in `rows` rows.
+    pub const fn payload_bytes(self, values: usize, rows: usize) -> usize {
+        match self {
+            Self::F16 => f16::length(values),
+            Self::Int8 => int8::length(values, rows),
+        }
+    }
+
+    /// Whether the payload decodes to as many finite values.
+    pub(crate) fn check(self, payload: &[u8], values: usize, rows: usize) -> Result<(), CodecError> {
+        self.check_length(payload, values, rows)?;
+        match self {
+            Self::F16 => f16::check(payload),
+            Self::Int8 => int8::check(payload, values / rows),
+        }
+    }
+
+    /// Fills `out`, `[rows, …]`, with the values of a payload that has passed [`Codec::check`].
+    pub(crate) fn decode(self, payload: &[u8], rows: usize, out: &mut [f32]) -> Result<(), CodecError> {
+        self.check_length(payload, out.len(), rows)?;
+        match self {
+            Self::F16 => f16::decode(payload, out),
+            Self::Int8 => int8::decode(payload, out.len() / rows, out),
+        }
+        Ok(())
+    }
+
+    fn check_length(self, payload: &[u8], values: usize, rows: usize) -> Result<(), CodecError> {
+        check_rows(values, rows)?;
+        let expected = self.payload_bytes(values, rows);
+        if payload.len() == expected {
+            return Ok(());
+        }
+        Err(CodecError::Length { codec: self, expected, found: payload.len() })
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Codec {
+    /// Appends the payload of the values.
+    pub(crate) fn encode(self, values: &[f32], rows: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        check_rows(values.len(), rows)?;
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(CodecError::NotFinite { index, found: values[index] });
+        }
+        out.reserve(self.payload_bytes(values.len(), rows));
+        match self {
+            Self::F16 => f16::encode(values, out),
+            Self::Int8 => int8::encode(values, values.len() / rows, out),
+        }
+    }
+
+    /// What values become once stored and read again, `[rows, …]`: with it a caller holds a ball around them.
+    ///
+    /// # Errors
+    /// If a value is not finite or beyond the codec's range, or the values don't make `rows` rows of equal length.
+    pub fn decoded(self, values: &[f32], rows: usize) -> Result<Vec<f32>, CodecError> {
+        let mut payload = Vec::new();
+        self.encode(values, rows, &mut payload)?;
+        let mut decoded = alloc::vec![0.0; values.len()];
+        self.decode(&payload, rows, &mut decoded)?;
+        Ok(decoded)
+    }
+}
+
+fn check_rows(values: usize, rows: usize) -> Result<(), CodecError> {
+    if rows > 0 && values > 0 && values.is_multiple_of(rows) { Ok(()) } else { Err(CodecError::Rows { values, rows }) }
+}

@@ -1,0 +1,20 @@
+//! What a delta file may hold at most. A reader refuses more before it allocates or computes anything of that size.
+
+/// Bytes of the encoded header.
+pub const MAX_HEADER_BYTES: usize = 4096;
+/// Tensors in a file.
+pub const MAX_TENSORS: usize = 4096;
+/// Dimensions of a tensor; at least one.
+pub const MAX_RANK: usize = 6;
+/// Bytes of a tensor's name; at least one.
+pub const MAX_NAME_BYTES: usize = 128;
+/// Classes; at least one.
+pub const MAX_CLASSES: usize = 65_536;
+/// Bytes of a label.
+pub const MAX_LABEL_BYTES: usize = 256;
+/// Pixels of the input's side; at least one.
+pub const MAX_INPUT_SIZE: u32 = 8192;
+/// Values of one tensor. A difference is bounded by its base's shape besides; who applies it checks that.
+pub const MAX_TENSOR_VALUES: usize = 1 << 28;
+/// Values of all replacements together: a new head's shape is bounded by no base.
+pub const MAX_REPLACED_VALUES: usize = 16 << 20;

@@ -1,0 +1,225 @@
+//! One changed tensor.
+
+use crate::codec::{Codec, CodecError};
+use crate::cursor::Cursor;
+use crate::error::{DeltaError, Name};
+use crate::limits::{MAX_NAME_BYTES, MAX_RANK, MAX_REPLACED_VALUES, MAX_TENSOR_VALUES};
+use serde::{Deserialize, Serialize};
+
+/// What a record's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// δ = θ − θ0: added to the base's tensor of the same name and shape.
+    Difference,
+    /// θ: stands in the place of the base's tensor, whose shape it need not have. A new head is one.
+    Replacement,
+}
+
+/// How a ball is measured; the definitions are those of the trainable projected gradient method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Norm {
+    /// `√Σδ²` over the tensor.
+    L2,
+    /// `Σ|δ|` over each row.
+    Mars,
+}
+
+/// The ball around its base that a difference lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ball {
+    /// How distances are measured.
+    pub norm: Norm,
+    /// γ.
+    pub radius: f32,
+    /// The norm of the difference as decoded, the greatest of its rows' under [`Norm::Mars`].
+    pub distance: f32,
+}
+
+/// One changed tensor, its values still encoded in the file's bytes.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Record<'a> {
+    /// The tensor's name, as the base has it.
+    pub name: &'a str,
+    /// Its dimensions, outermost first.
+    pub shape: heapless::Vec<u32, MAX_RANK>,
+    /// What the values are.
+    pub kind: Kind,
+    /// The ball that a constrained difference lies in.
+    pub ball: Option<Ball>,
+    /// How the values are encoded.
+    pub codec: Codec,
+    /// The encoded values.
+    pub payload: &'a [u8],
+}
+
+impl Record<'_> {
+    /// How many values the tensor has.
+    pub fn len(&self) -> usize {
+        self.shape.iter().map(|&size| size as usize).product()
+    }
+
+    /// Whether the tensor has no values; a file's records all have some.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many rows norms and codecs see: one an output unit, and one in all for a tensor of one dimension.
+    pub fn rows(&self) -> usize {
+        match *self.shape {
+            [rows, _, ..] => rows as usize,
+            _ => 1,
+        }
+    }
+
+    /// Writes the values, row-major.
+    ///
+    /// # Errors
+    /// If `out` has another length than the tensor.
+    pub fn decode_into(&self, out: &mut [f32]) -> Result<(), DeltaError> {
+        if out.len() != self.len() {
+            return Err(self.fault(CodecError::Room { expected: self.len(), found: out.len() }));
+        }
+        self.codec.decode(self.payload, self.rows(), out).map_err(|source| self.fault(source))
+    }
+
+    /// Whether every encoded value is sound.
+    pub(crate) fn check_payload(&self) -> Result<(), DeltaError> {
+        self.codec.check(self.payload, self.len(), self.rows()).map_err(|source| self.fault(source))
+    }
+
+    fn fault(&self, source: CodecError) -> DeltaError {
+        DeltaError::Payload { name: self.name.into(), source }
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Reads the record at the cursor, all but its payload's values checked.
+    pub(crate) fn read(cursor: &mut Cursor<'a>, index: usize) -> Result<Self, DeltaError> {
+        let length = cursor.u16("a tensor's name")?.into();
+        check_name_length(index, length)?;
+        let name = cursor.text(length, "a tensor's name")?;
+        let shape = read_shape(cursor, name)?;
+        let kind = Kind::read(cursor, name)?;
+        let ball = Ball::read(cursor, name)?;
+        check_ball(name, kind, ball)?;
+        let number = cursor.u8("a codec")?;
+        let codec =
+            Codec::from_number(number).ok_or_else(|| DeltaError::UnknownCodec { name: name.into(), found: number })?;
+        let length = cursor.u32("a payload's length")?;
+        let payload = cursor.take(length as usize, "a payload")?;
+        Ok(Self { name, shape, kind, ball, codec, payload })
+    }
+}
+
+fn read_shape(cursor: &mut Cursor, name: &str) -> Result<heapless::Vec<u32, MAX_RANK>, DeltaError> {
+    let rank = cursor.u8("a tensor's rank")?.into();
+    let mut shape = heapless::Vec::new();
+    for _ in 0..rank {
+        let size = cursor.u32("a tensor's shape")?;
+        shape.push(size).map_err(|_| DeltaError::Rank { name: name.into(), found: rank })?;
+    }
+    check_shape(name, shape.iter().map(|&size| size as usize))?;
+    Ok(shape)
+}
+
+impl Kind {
+    fn read(cursor: &mut Cursor, name: &str) -> Result<Self, DeltaError> {
+        match cursor.u8("a tensor's kind")? {
+            0 => Ok(Self::Difference),
+            1 => Ok(Self::Replacement),
+            found => Err(DeltaError::UnknownKind { name: name.into(), found }),
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Difference => 0,
+            Self::Replacement => 1,
+        }
+    }
+}
+
+impl Norm {
+    /// 0 stands for no ball.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::L2 => 1,
+            Self::Mars => 2,
+        }
+    }
+}
+
+impl Ball {
+    fn read(cursor: &mut Cursor, name: &str) -> Result<Option<Self>, DeltaError> {
+        let norm = match cursor.u8("a ball's norm")? {
+            0 => return Ok(None),
+            1 => Norm::L2,
+            2 => Norm::Mars,
+            found => return Err(DeltaError::UnknownNorm { name: name.into(), found }),
+        };
+        let radius = cursor.f32("a ball's radius")?;
+        let distance = cursor.f32("a ball's distance")?;
+        Ok(Some(Self { norm, radius, distance }))
+    }
+}
+
+pub(crate) fn check_name_length(index: usize, found: usize) -> Result<(), DeltaError> {
+    if (1..=MAX_NAME_BYTES).contains(&found) { Ok(()) } else { Err(DeltaError::NameLength { index, found }) }
+}
+
+/// The number of values, if the shape is within the limits.
+pub(crate) fn check_shape(name: &str, shape: impl ExactSizeIterator<Item = usize>) -> Result<usize, DeltaError> {
+    let rank = shape.len();
+    if !(1..=MAX_RANK).contains(&rank) {
+        return Err(DeltaError::Rank { name: name.into(), found: rank });
+    }
+    let mut values = 1_usize;
+    for (axis, size) in shape.enumerate() {
+        if size == 0 {
+            return Err(DeltaError::EmptyDimension { name: name.into(), axis });
+        }
+        values = values
+            .checked_mul(size)
+            .filter(|&values| values <= MAX_TENSOR_VALUES)
+            .ok_or_else(|| DeltaError::TensorSize { name: name.into() })?;
+    }
+    Ok(values)
+}
+
+/// A ball of finite numbers, around a difference only.
+pub(crate) fn check_ball(name: &str, kind: Kind, ball: Option<Ball>) -> Result<(), DeltaError> {
+    let Some(ball) = ball else { return Ok(()) };
+    let sound = |number: f32| number.is_finite() && number >= 0.0;
+    let name = Name::from(name);
+    if kind == Kind::Replacement {
+        return Err(DeltaError::BallOfReplacement { name });
+    }
+    if !sound(ball.radius) {
+        return Err(DeltaError::Radius { name, found: ball.radius });
+    }
+    if !sound(ball.distance) {
+        return Err(DeltaError::Distance { name, found: ball.distance });
+    }
+    Ok(())
+}
+
+/// Counts the values of replacements, which no base's shape bounds.
+#[derive(Default)]
+pub(crate) struct Replaced(usize);
+
+impl Replaced {
+    pub(crate) fn add(&mut self, name: &str, kind: Kind, values: usize) -> Result<(), DeltaError> {
+        if kind == Kind::Replacement {
+            self.0 = self.0.saturating_add(values);
+        }
+        if self.0 > MAX_REPLACED_VALUES {
+            return Err(DeltaError::ReplacedSize { name: name.into(), found: self.0 });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! Writing: what [`encode`] returns, [`Delta::parse`](crate::Delta::parse) accepts.
+
+use crate::codec::CodecError;
+use crate::layout::{FILE_LENGTH_OFFSET, MAGIC, VERSION};
+use crate::limits::{MAX_HEADER_BYTES, MAX_TENSORS};
+use crate::read::check_label_length;
+use crate::record::{Replaced, check_ball, check_name_length, check_shape};
+use crate::{Ball, Codec, DeltaError, Header, Kind};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use sha2::{Digest, Sha256};
+
+/// One changed tensor, to be written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tensor<'a> {
+    /// The tensor's name, as the base has it.
+    pub name: &'a str,
+    /// Its dimensions, outermost first.
+    pub shape: &'a [usize],
+    /// What the values are.
+    pub kind: Kind,
+    /// The ball that a constrained difference lies in; see [`Codec::decoded`] for its distance.
+    pub ball: Option<Ball>,
+    /// How the values are to be encoded.
+    pub codec: Codec,
+    /// The values, row-major.
+    pub values: &'a [f32],
+}
+
+impl Tensor<'_> {
+    fn rows(&self) -> usize {
+        match *self.shape {
+            [rows, _, ..] => rows,
+            _ => 1,
+        }
+    }
+}
+
+/// A delta file of these tensors, in this order; give them in the network's. Counts `header.tensors` itself.
+///
+/// A tensor that did not move need not be given: what a delta leaves out is the base's.
+///
+/// # Errors
+/// If a value is not finite or beyond its codec's range, a limit is exceeded, two tensors share a name, or the labels
+/// are not as many as the header's classes.
+pub fn encode(header: &Header, labels: &[&str], tensors: &[Tensor]) -> Result<Vec<u8>, DeltaError> {
+    let header = complete(header, labels, tensors)?;
+    let mut file = Vec::new();
+    write_header(&header, &mut file)?;
+    write_labels(labels, &mut file)?;
+    write_records(tensors, &mut file)?;
+    seal(&mut file);
+    Ok(file)
+}
+
+fn complete(header: &Header, labels: &[&str], tensors: &[Tensor]) -> Result<Header, DeltaError> {
+    if tensors.len() > MAX_TENSORS {
+        return Err(DeltaError::TensorCount { found: tensors.len() });
+    }
+    let header = Header { tensors: tensors.len() as u32, ..header.clone() };
+    header.check()?;
+    if labels.len() != header.classes as usize {
+        return Err(DeltaError::LabelCount { classes: header.classes, labels: labels.len() });
+    }
+    Ok(header)
+}
+
+/// Leaves the file's length to [`seal`].
+fn write_header(header: &Header, file: &mut Vec<u8>) -> Result<(), DeltaError> {
+    let mut buffer = [0; MAX_HEADER_BYTES];
+    let encoded = postcard::to_slice(header, &mut buffer).map_err(|reason| DeltaError::HeaderEncoding { reason })?;
+    file.extend(MAGIC);
+    file.extend(VERSION.to_le_bytes());
+    file.extend((encoded.len() as u32).to_le_bytes());
+    file.extend(0_u64.to_le_bytes());
+    file.extend_from_slice(encoded);
+    Ok(())
+}
+
+fn write_labels(labels: &[&str], file: &mut Vec<u8>) -> Result<(), DeltaError> {
+    for (index, label) in labels.iter().enumerate() {
+        check_label_length(index, label.len())?;
+    }
+    let length: usize = labels.iter().map(|label| size_of::<u16>() + label.len()).sum();
+    file.extend((labels.len() as u32).to_le_bytes());
+    file.extend((length as u32).to_le_bytes());
+    labels.iter().for_each(|label| write_text(label, file));
+    Ok(())
+}
+
+fn write_records(tensors: &[Tensor], file: &mut Vec<u8>) -> Result<(), DeltaError> {
+    let mut names = BTreeSet::new();
+    let mut replaced = Replaced::default();
+    for (index, tensor) in tensors.iter().enumerate() {
+        check_name_length(index, tensor.name.len())?;
+        if !names.insert(tensor.name) {
+            return Err(DeltaError::DuplicateName { name: tensor.name.into() });
+        }
+        let values = check_shape(tensor.name, tensor.shape.iter().copied())?;
+        replaced.add(tensor.name, tensor.kind, values)?;
+        check_ball(tensor.name, tensor.kind, tensor.ball)?;
+        if tensor.values.len() != values {
+            let (name, found) = (tensor.name.into(), tensor.values.len());
+            return Err(DeltaError::ValueCount { name, expected: values, found });
+        }
+        write_record(tensor, file).map_err(|source| DeltaError::Payload { name: tensor.name.into(), source })?;
+    }
+    Ok(())
+}
+
+/// Writes a record whose every length is known to be within the limits, and so to fit its field.
+fn write_record(tensor: &Tensor, file: &mut Vec<u8>) -> Result<(), CodecError> {
+    write_text(tensor.name, file);
+    file.push(tensor.shape.len() as u8);
+    tensor.shape.iter().for_each(|&size| file.extend((size as u32).to_le_bytes()));
+    file.push(tensor.kind.number());
+    write_ball(tensor.ball, file);
+    file.push(tensor.codec.number());
+    let payload = tensor.codec.payload_bytes(tensor.values.len(), tensor.rows());
+    file.extend((payload as u32).to_le_bytes());
+    tensor.codec.encode(tensor.values, tensor.rows(), file)
+}
+
+fn write_ball(ball: Option<Ball>, file: &mut Vec<u8>) {
+    let Some(Ball { norm, radius, distance }) = ball else { return file.push(0) };
+    file.push(norm.number());
+    file.extend(radius.to_le_bytes());
+    file.extend(distance.to_le_bytes());
+}
+
+fn write_text(text: &str, file: &mut Vec<u8>) {
+    file.extend((text.len() as u16).to_le_bytes());
+    file.extend_from_slice(text.as_bytes());
+}
+
+/// Writes what is known last: the length, then the hash of all before it.
+fn seal(file: &mut Vec<u8>) {
+    let hash_length = <Sha256 as Digest>::output_size();
+    let length = (file.len() + hash_length) as u64;
+    file[FILE_LENGTH_OFFSET..][..size_of::<u64>()].copy_from_slice(&length.to_le_bytes());
+    let hash = Sha256::digest(&*file);
+    file.extend_from_slice(&hash);
+}

@@ -1,0 +1,111 @@
+//! What is written is read, byte for byte where the documentation says. Guards against a layout that drifts from its
+//! diagram, or changes without a new version.
+#![cfg(feature = "alloc")]
+#![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
+
+mod common;
+
+use common::{BIAS, HEAD, KERNEL, LABELS, header, sample, tensors};
+use fieldfit_delta::{Delta, DeltaError, Header, Record, VERSION, encode};
+use sha2::{Digest, Sha256};
+
+fn decoded(record: &Record) -> Vec<f32> {
+    let mut values = vec![f32::NAN; record.len()];
+    record.decode_into(&mut values).unwrap();
+    values
+}
+
+/// Catches any field that doesn't survive a file.
+#[test]
+fn everything_comes_back() {
+    let file = sample();
+    let delta = Delta::parse(&file).unwrap();
+    assert_eq!(*delta.header(), Header { tensors: 3, ..header() });
+    assert!(delta.labels().eq(LABELS));
+
+    let records: Vec<Record> = delta.records().collect();
+    assert_eq!(records.len(), 3);
+    for (record, tensor) in records.iter().zip(&tensors()) {
+        assert_eq!(record.name, tensor.name);
+        assert!(record.shape.iter().map(|&size| size as usize).eq(tensor.shape.iter().copied()));
+        assert_eq!((record.kind, record.ball, record.codec), (tensor.kind, tensor.ball, tensor.codec));
+    }
+    assert_eq!(records.iter().map(Record::rows).collect::<Vec<_>>(), [2, 1, 2]);
+    assert_eq!(decoded(&records[0]), KERNEL, "half precision holds these exactly");
+    for (record, values) in [(&records[1], &BIAS[..]), (&records[2], &HEAD)] {
+        for (decoded, value) in decoded(record).iter().zip(values) {
+            assert!((decoded - value).abs() <= 3.0 / 254.0 * 1.0001, "{decoded}, not {value}");
+        }
+    }
+}
+
+/// Catches a reader or a writer that needs at least one tensor, or text in a label.
+#[test]
+fn a_delta_may_change_nothing() {
+    let file = encode(&Header { classes: 1, ..header() }, &[""], &[]).unwrap();
+    let delta = Delta::parse(&file).unwrap();
+    assert!(delta.labels().eq([""]));
+    assert_eq!(delta.records().count(), 0);
+}
+
+/// Catches a field that is not where the documentation's diagram has it.
+#[test]
+fn every_field_is_where_the_diagram_says() {
+    let file = sample();
+    let u16_at = |at: usize| usize::from(u16::from_le_bytes(file[at..at + 2].try_into().unwrap()));
+    let u32_at = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    let f32_at = |at: usize| f32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    assert_eq!(file[..8], *b"\x89FFDELTA");
+    assert_eq!(u32_at(8), VERSION as usize);
+    let header = u32_at(12);
+    assert_eq!(u64::from_le_bytes(file[16..24].try_into().unwrap()), file.len() as u64);
+    assert_eq!(file[24..24 + 32], [0xb5; 32], "the header begins with the base");
+
+    let labels = 24 + header;
+    assert_eq!(u32_at(labels), 2);
+    assert_eq!(u32_at(labels + 4), 2 + 3 + 2 + LABELS[1].len());
+    assert_eq!(u16_at(labels + 8), 3);
+    assert_eq!(file[labels + 10..labels + 13], *b"cat");
+
+    let record = labels + 8 + u32_at(labels + 4);
+    assert_eq!(u16_at(record), 11);
+    assert_eq!(file[record + 2..record + 13], *b"stem.weight");
+    assert_eq!(file[record + 13], 4);
+    assert_eq!([0, 4, 8, 12].map(|at| u32_at(record + 14 + at)), [2, 3, 1, 1]);
+    assert_eq!(file[record + 30..record + 32], [0, 2], "a difference, in MARS balls");
+    assert_eq!((f32_at(record + 32), f32_at(record + 36)), (1.5, 1.25));
+    assert_eq!(file[record + 40], 0, "f16");
+    assert_eq!(u32_at(record + 41), 12);
+    assert_eq!(file[record + 45..record + 47], [0x00, 0x34], "0.25 in half precision");
+
+    let record = record + 45 + 12;
+    assert_eq!(u16_at(record), 9);
+    let payload = record + 2 + 9 + 1 + 4 + 1 + 9 + 1 + 4;
+    assert_eq!(f32_at(payload), 0.75 / 127.0);
+    assert_eq!(file[payload + 4..payload + 7], [(-85_i8) as u8, 0, 127]);
+
+    let end = file.len() - 32;
+    assert_eq!(file[end..], *Sha256::digest(&file[..end]));
+    assert_eq!(Delta::parse(&file).unwrap().hash(), file[end..]);
+}
+
+/// Catches a change to the format, the header's order of fields included, that forgot to take a new version: robots in
+/// the field hold files of this one.
+#[test]
+fn version_1_stays_as_it_was() {
+    let hash = Delta::parse(&sample()).unwrap().hash();
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hash, "809158dbdf192e2f1c805817aac4e0d8f4fd505b0371354f35d6f4482511d02b");
+}
+
+/// Catches a buffer that is filled in part, or run over.
+#[test]
+fn a_buffer_of_another_size_is_refused() {
+    let file = sample();
+    let record = Delta::parse(&file).unwrap().records().next().unwrap();
+    for room in [0, 5, 7] {
+        let refused = record.decode_into(&mut vec![0.0; room]).unwrap_err();
+        assert!(matches!(refused, DeltaError::Payload { .. }), "{refused}");
+        assert!(refused.to_string().contains("stem.weight"), "{refused}");
+    }
+}
