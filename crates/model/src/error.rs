@@ -1,7 +1,9 @@
 //! What can be wrong with a model.
 
+use crate::base::BaseId;
 use crate::import::CheckpointError;
 use crate::view::Dtype;
+use fieldfit_delta::{DeltaError, Kind};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -161,6 +163,73 @@ pub enum ModelError {
         /// The tensor.
         name: String,
         /// The first such value, in the file's order.
+        index: usize,
+    },
+    /// A delta that can't be read or written.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
+    /// A delta for another base.
+    #[error("the delta is for base {found}, this is {name}, {expected}: use the model that it was made on")]
+    DeltaBase {
+        /// This base's name.
+        name: String,
+        /// This base.
+        expected: BaseId,
+        /// The delta's base.
+        found: BaseId,
+    },
+    /// A delta of a tensor that the network doesn't have.
+    #[error("the delta changes tensor `{name}`, which {architecture} doesn't have")]
+    DeltaTensor {
+        /// The tensor.
+        name: String,
+        /// The architecture.
+        architecture: &'static str,
+    },
+    /// A delta of a tensor of another shape.
+    #[error("the delta's tensor `{name}` has shape {found:?}, the network's {expected:?}")]
+    DeltaShape {
+        /// The tensor.
+        name: String,
+        /// The network's shape.
+        expected: Vec<usize>,
+        /// The delta's shape.
+        found: Vec<usize>,
+    },
+    /// A delta that replaces what it may only move, or moves what it may only replace or must leave alone.
+    #[error("the delta's tensor `{name}` is a {}, but {expected}", if *.found == Kind::Difference { "difference" } else { "replacement" })]
+    DeltaKind {
+        /// The tensor.
+        name: String,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        found: Kind,
+    },
+    /// A delta without a classifier for its labels.
+    #[error("the delta has no `{name}`: it must bring the classifier for its labels")]
+    DeltaHead {
+        /// The tensor that it lacks.
+        name: String,
+    },
+    /// A difference that leaves its ball: ‖δ‖ > γ.
+    #[error(
+        "the delta's tensor `{name}` is {distance} from the base, outside its ball of radius {radius}: adapt again"
+    )]
+    OutsideBall {
+        /// The tensor.
+        name: String,
+        /// γ.
+        radius: f32,
+        /// ‖δ‖, the greatest of its rows' under MARS.
+        distance: f32,
+    },
+    /// A merged weight that is NaN or infinite.
+    #[error("tensor `{name}` is not finite at value {index} once the delta is added: adapt again")]
+    DeltaNotFinite {
+        /// The tensor.
+        name: String,
+        /// The first such value.
         index: usize,
     },
     /// A weight that is too large for the type it should be stored in.

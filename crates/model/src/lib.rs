@@ -17,7 +17,9 @@
 #[cfg(target_endian = "big")]
 compile_error!("weights are mapped as they are stored, little-endian: a big-endian target can't read them in place");
 
+mod ball;
 mod base;
+mod change;
 mod check;
 mod error;
 mod images;
@@ -27,7 +29,9 @@ mod params;
 mod view;
 mod weights;
 
+pub use ball::BALL_TOLERANCE;
 pub use base::{Base, BaseId};
+pub use change::{Change, encode_delta};
 pub use error::ModelError;
 pub use images::Images;
 pub use manifest::{

@@ -1,8 +1,12 @@
 //! What an executor runs.
 
-use crate::base::Base;
+use crate::ball;
+use crate::base::{Base, BaseId};
+use crate::error::ModelError;
 use crate::params::Params;
-use fieldfit_nets::Network;
+use fieldfit_delta::{Ball, Delta, Kind, Record};
+use fieldfit_nets::{Network, TensorId};
+use fieldfit_tpgm::Norm;
 
 /// What runs: a base, or a base and a delta.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,5 +33,90 @@ impl Weights {
             input_size: base.preprocessing().size,
             crop: base.preprocessing().crop,
         }
+    }
+
+    /// The base with a delta added: θ0 + δ, under the delta's head.
+    ///
+    /// # Errors
+    /// If the delta is for another base, changes a tensor that the network doesn't have, in another shape or in a way
+    /// that it may not be changed, leaves a ball by more than [`BALL_TOLERANCE`](crate::BALL_TOLERANCE), makes a weight
+    /// infinite, or brings no head. The error names the tensor.
+    pub fn adapted(base: &Base, delta: &Delta<'_>) -> Result<Self, ModelError> {
+        let header = delta.header();
+        let (expected, found) = (base.id(), BaseId(header.base));
+        if found != expected {
+            return Err(ModelError::DeltaBase { name: base.manifest().name.clone(), expected, found });
+        }
+        let network = base.network().with_classes(header.classes as usize);
+        let mut params = backbone(base);
+        for record in delta.records() {
+            let id = changed_tensor(&network, &record)?;
+            params.replace(id, changed_values(base, id, &record)?);
+        }
+        for id in [network.head.weight, network.head.bias] {
+            if !params.contains(id) {
+                return Err(ModelError::DeltaHead { name: network.tensor(id).name.clone() });
+            }
+        }
+        let labels = delta.labels().map(str::to_owned).collect();
+        Ok(Self { network, labels, params, input_size: header.input_size, crop: header.crop })
+    }
+}
+
+/// The base's tensors but those of its head.
+fn backbone(base: &Base) -> Params<f32> {
+    let network = base.network();
+    let mut params = Params::zeros_where(network, |id| !network.tensor(id).role.is_head());
+    for (id, _) in network.tensors().filter(|(_, spec)| !spec.role.is_head()) {
+        base.tensor(id).copy_into(&mut params[id]);
+    }
+    params
+}
+
+/// The tensor that a record changes, if it is one that can be changed so.
+fn changed_tensor(network: &Network, record: &Record<'_>) -> Result<TensorId, ModelError> {
+    let name = || record.name.to_owned();
+    let Some(id) = network.find(record.name) else {
+        return Err(ModelError::DeltaTensor { name: name(), architecture: network.architecture });
+    };
+    let spec = network.tensor(id);
+    let expected = match (spec.role.is_head(), record.kind) {
+        (true, Kind::Difference) => Some("the head can only be replaced"),
+        (false, Kind::Replacement) => Some("only the head can be replaced"),
+        (false, Kind::Difference) if !spec.role.is_trainable() => Some("running statistics stay the base's"),
+        _ => None,
+    };
+    if let Some(expected) = expected {
+        return Err(ModelError::DeltaKind { name: name(), expected, found: record.kind });
+    }
+    let found: Vec<usize> = record.shape.iter().map(|&size| size as usize).collect();
+    if found != spec.shape {
+        return Err(ModelError::DeltaShape { name: name(), expected: spec.shape.clone(), found });
+    }
+    Ok(id)
+}
+
+/// A record's values; those of a difference added to the base's.
+fn changed_values(base: &Base, id: TensorId, record: &Record<'_>) -> Result<Vec<f32>, ModelError> {
+    let mut values = vec![0.0; record.len()];
+    record.decode_into(&mut values)?;
+    if record.kind == Kind::Replacement {
+        return Ok(values);
+    }
+    if let Some(Ball { norm, radius, .. }) = record.ball {
+        ball::check(record.name, &values, record.rows(), trained_norm(norm), radius)?;
+    }
+    let mut merged = vec![0.0; values.len()];
+    base.tensor(id).merge_into(&values, &[1.0], &mut merged);
+    match merged.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(ModelError::DeltaNotFinite { name: record.name.to_owned(), index }),
+        None => Ok(merged),
+    }
+}
+
+const fn trained_norm(norm: fieldfit_delta::Norm) -> Norm {
+    match norm {
+        fieldfit_delta::Norm::L2 => Norm::L2,
+        fieldfit_delta::Norm::Mars => Norm::Mars,
     }
 }

@@ -1,0 +1,128 @@
+//! From a trained state to a delta file.
+
+use crate::ball;
+use crate::base::Base;
+use crate::error::ModelError;
+use crate::params::Params;
+use fieldfit_delta::{Ball, Codec, DeltaError, Header, Kind, Provenance, Task, Tensor};
+use fieldfit_nets::{Network, TensorId, TensorSpec};
+use fieldfit_tpgm::Norm;
+
+/// What a training run changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// δ = θ − θ0 of the backbone, already projected. A tensor that is empty or all zeros did not move; the head's are
+    /// not looked at.
+    pub delta: &'a Params<f32>,
+    /// γ of every constrained tensor, in the network's order; `None` for one that may go anywhere.
+    pub radii: &'a [Option<f32>],
+    /// How distances are measured.
+    pub norm: Norm,
+    /// The new head's weight, `[classes, features]`.
+    pub head_weight: &'a [f32],
+    /// The new head's bias, `[classes]`.
+    pub head_bias: &'a [f32],
+    /// One name a class, in the order of the logits.
+    pub labels: &'a [String],
+    /// Side of the square image that the run was trained for, in pixels.
+    pub input_size: u32,
+    /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
+    pub crop: f32,
+    /// How kernels are stored. Vectors and the head are few values that matter much: they are stored as f16.
+    pub codec: Codec,
+}
+
+/// Encodes a change as a delta file for `base`, whose `parent` is the hash of the delta that the run started from.
+///
+/// Tensors that did not move are left out. What decodes to something outside its ball is scaled back until it is inside
+/// up to [`BALL_TOLERANCE`](crate::BALL_TOLERANCE), so that the file passes
+/// [`Weights::adapted`](crate::Weights::adapted).
+///
+/// # Errors
+/// If δ lies outside its ball before encoding, is not finite, or exceeds a limit of the file format or the codec.
+///
+/// # Panics
+/// If `delta`, `radii` or the head don't have the lengths of the base's network under a head for `labels`.
+pub fn encode_delta(
+    base: &Base,
+    change: &Change<'_>,
+    provenance: Provenance,
+    parent: Option<[u8; 32]>,
+) -> Result<Vec<u8>, ModelError> {
+    let network = base.network().with_classes(change.labels.len());
+    let differences = network
+        .tensors()
+        .filter(|(id, spec)| !spec.role.is_head() && change.delta[*id].iter().any(|&value| value != 0.0))
+        .filter_map(|(id, spec)| Difference::of(change, id, spec).transpose())
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut tensors: Vec<Tensor<'_>> = differences.iter().map(Difference::tensor).collect();
+    tensors.extend(head(&network, change));
+    let labels: Vec<&str> = change.labels.iter().map(String::as_str).collect();
+    let header = Header {
+        base: base.id().0,
+        parent,
+        task: Task::Classification,
+        input_size: change.input_size,
+        crop: change.crop,
+        classes: labels.len() as u32,
+        tensors: tensors.len() as u32,
+        provenance,
+    };
+    Ok(fieldfit_delta::encode(&header, &labels, &tensors)?)
+}
+
+/// A tensor that moved, as it will be stored.
+struct Difference<'a> {
+    spec: &'a TensorSpec,
+    ball: Option<Ball>,
+    codec: Codec,
+    values: Vec<f32>,
+}
+
+impl<'a> Difference<'a> {
+    /// `None` if nothing is left of it once it is encoded.
+    fn of(change: &Change<'_>, id: TensorId, spec: &'a TensorSpec) -> Result<Option<Self>, ModelError> {
+        let (radius, rows) = (change.radii[id.index()], spec.rows());
+        let codec = if spec.shape.len() < 2 { Codec::F16 } else { change.codec };
+        let payload = |source| DeltaError::Payload { name: spec.name.as_str().into(), source };
+        let mut values = change.delta[id].to_vec();
+        assert_eq!(values.len(), spec.len(), "δ of `{}` has the shape of its tensor", spec.name);
+        if let Some(radius) = radius {
+            ball::check(&spec.name, &values, rows, change.norm, radius)?;
+            ball::hold(&mut values, rows, change.norm, radius, codec).map_err(payload)?;
+        }
+        let decoded = codec.decoded(&values, rows).map_err(payload)?;
+        if decoded.iter().all(|&value| value == 0.0) {
+            return Ok(None);
+        }
+        let ball = match radius {
+            Some(radius) => {
+                let distance = ball::check(&spec.name, &decoded, rows, change.norm, radius)?;
+                Some(Ball { norm: stored_norm(change.norm), radius, distance })
+            }
+            None => None,
+        };
+        Ok(Some(Self { spec, ball, codec, values }))
+    }
+
+    fn tensor(&self) -> Tensor<'_> {
+        let Self { spec, ball, codec, values } = self;
+        Tensor { name: &spec.name, shape: &spec.shape, kind: Kind::Difference, ball: *ball, codec: *codec, values }
+    }
+}
+
+fn head<'a>(network: &'a Network, change: &Change<'a>) -> [Tensor<'a>; 2] {
+    [(network.head.weight, change.head_weight), (network.head.bias, change.head_bias)].map(|(id, values)| {
+        let spec = network.tensor(id);
+        assert_eq!(values.len(), spec.len(), "`{}` has one row a label", spec.name);
+        let (name, shape, kind) = (spec.name.as_str(), spec.shape.as_slice(), Kind::Replacement);
+        Tensor { name, shape, kind, ball: None, codec: Codec::F16, values }
+    })
+}
+
+const fn stored_norm(norm: Norm) -> fieldfit_delta::Norm {
+    match norm {
+        Norm::L2 => fieldfit_delta::Norm::L2,
+        Norm::Mars => fieldfit_delta::Norm::Mars,
+    }
+}
