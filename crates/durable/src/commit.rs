@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_power_cut_at_any_operation_leaves_the_old_content_or_the_new_one() {
         for old in [None, Some(b"the old content".as_slice())] {
-            for fault in [Fault::PowerCut, Fault::Error(io::ErrorKind::StorageFull)] {
+            for fault in [Fault::Stop, Fault::Error(io::ErrorKind::StorageFull)] {
                 let new = b"the new content, which is longer";
                 let disks = exhaust(
                     fault,
@@ -161,7 +161,7 @@ mod tests {
     fn a_folder_that_was_made_stays() {
         let deep = Path::new("/a/b/c");
         exhaust(
-            Fault::PowerCut,
+            Fault::Stop,
             Simulated::new,
             |disk| create_folder(disk, deep).is_ok(),
             |disk, done| {

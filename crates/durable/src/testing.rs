@@ -17,8 +17,8 @@ use std::{
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The operation and all that follow fail: the power is gone.
-    PowerCut,
+    /// The operation and all that follow fail: the process is gone, or the power.
+    Stop,
     /// The operation fails, with this error; those that follow work. Half of a write is done.
     Error(io::ErrorKind),
 }
@@ -119,6 +119,19 @@ impl Simulated {
         subsets.flat_map(|subset| inner.disks(&inner.names_with(subset))).map(Self::holding).collect()
     }
 
+    /// The disk after its process was killed and the power stayed: what was not synced may still be lost.
+    pub fn after_kill(&self) -> Self {
+        let inner = self.inner();
+        let next = Inner {
+            contents: inner.contents.clone(),
+            seen: inner.seen.clone(),
+            on_medium: inner.on_medium.clone(),
+            pending: inner.pending.clone(),
+            ..Inner::default()
+        };
+        Self { inner: Arc::new(Mutex::new(next)) }
+    }
+
     /// The disk as processes see it, for comparison: what is in each file.
     pub fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let inner = self.inner();
@@ -157,7 +170,7 @@ impl Simulated {
         let number = inner.operations;
         inner.operations += 1;
         let error = match inner.fault {
-            Some((at, Fault::PowerCut)) if number >= at => io::Error::other("the power is gone"),
+            Some((at, Fault::Stop)) if number >= at => io::Error::other("stopped here"),
             Some((at, Fault::Error(kind))) if number == at => kind.into(),
             _ => return Ok(inner),
         };
@@ -414,11 +427,11 @@ mod tests {
         assert!(found(&removed_first).contains(&None), "the old one removed first");
     }
 
-    /// A power cut that lets later operations through, or an error that doesn't.
+    /// A stop that lets later operations through, or an error that doesn't.
     #[test]
     fn faults_come_when_told() {
         let disk = disk();
-        disk.fail_after(1, Fault::PowerCut);
+        disk.fail_after(1, Fault::Stop);
         assert!(disk.read(path(), 100).is_ok() && !disk.failed());
         assert!(disk.read(path(), 100).is_err() && disk.read(path(), 100).is_err() && disk.failed());
 
