@@ -57,8 +57,8 @@ impl Graph {
         })
     }
 
-    /// `[N, H, W, 3]` to `[N, features]`; shows each stage's output on the way.
-    pub fn features(
+    /// `[N, H, W, 3]` through every stage; shows each one's output.
+    pub fn backbone(
         &self,
         images: &Tensor,
         mut visit: impl FnMut(&str, &Tensor) -> Result<(), ExecError>,
@@ -68,12 +68,17 @@ impl Graph {
             x = stage.forward(&x)?;
             visit(&stage.name, &x)?;
         }
-        Ok(x.reshape(((), self.features))?)
+        Ok(x)
+    }
+
+    /// `[N, H, W, 3]` to `[N, features]`.
+    pub fn features(&self, images: &Tensor) -> Result<Tensor, ExecError> {
+        Ok(self.backbone(images, |_, _| Ok(()))?.reshape(((), self.features))?)
     }
 
     /// `[N, H, W, 3]` to `[N, classes]`.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor, ExecError> {
-        let features = self.features(images, |_, _| Ok(()))?;
+        let features = self.features(images)?;
         Ok(features.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?)
     }
 }

@@ -65,7 +65,7 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
 
     fn features(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError> {
         let graph = self.graph(params, images)?;
-        download(&graph.features(&batch::<T>(images, &self.device)?, |_, _| Ok(()))?)
+        download(&graph.features(&batch::<T>(images, &self.device)?)?)
     }
 
     fn logits(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError> {
@@ -97,7 +97,7 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
         visit: &mut dyn FnMut(&str, Shape, &[T]),
     ) -> Result<(), ExecError> {
         let graph = self.graph(params, images)?;
-        graph.features(&batch::<T>(images, &self.device)?, |name, output| {
+        graph.backbone(&batch::<T>(images, &self.device)?, |name, output| {
             let (_, height, width, channels) = output.dims4()?;
             visit(name, Shape { height, width, channels }, &values(output)?);
             Ok(())
