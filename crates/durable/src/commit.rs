@@ -15,6 +15,22 @@ pub fn read(files: &dyn Files, path: &Path, limit: u64) -> Result<Vec<u8>, Durab
     files.read(path, limit).map_err(DurableError::at("read", path))
 }
 
+/// The names in a folder, sorted.
+///
+/// # Errors
+/// [`DurableError::Io`] if it can't be listed.
+pub fn list(files: &dyn Files, folder: &Path) -> Result<Vec<OsString>, DurableError> {
+    files.list(folder).map_err(DurableError::at("list", folder))
+}
+
+/// Returns when the names in a folder are on the medium.
+///
+/// # Errors
+/// [`DurableError::Io`] if it can't be synced.
+pub fn sync_folder(files: &dyn Files, folder: &Path) -> Result<(), DurableError> {
+    files.sync_folder(folder).map_err(DurableError::at("sync the folder", folder))
+}
+
 /// Makes `bytes` the content of the file at `path`, in one step that a power cut can't split.
 ///
 /// The bytes go to a temporary name in the same folder and are synced before they get the name `path`; then the folder
@@ -44,12 +60,11 @@ pub(crate) fn commit_parts(files: &dyn Files, path: &Path, parts: &[&[u8]]) -> R
 /// [`DurableError::Io`] if that can't be done, or if something else has the name.
 pub fn create_folder(files: &dyn Files, path: &Path) -> Result<(), DurableError> {
     let parent = folder(path);
-    match files.list(path) {
+    match list(files, path) {
         Ok(_) => return keep_folder(files, parent),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(DurableError::at("open the folder", path)(error)),
+        Err(error) if error.is_not_found() => create_folder(files, parent)?,
+        Err(error) => return Err(error),
     }
-    create_folder(files, parent)?;
     match files.create_folder(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             Err(DurableError::at("create the folder", path)(error))
@@ -75,10 +90,6 @@ fn write_and_rename(files: &dyn Files, temporary: &Path, path: &Path, parts: &[&
     file.sync().map_err(DurableError::at("sync", temporary))?;
     drop(file);
     files.rename(temporary, path).map_err(DurableError::at("replace", path))
-}
-
-fn sync_folder(files: &dyn Files, path: &Path) -> Result<(), DurableError> {
-    files.sync_folder(path).map_err(DurableError::at("sync the folder", path))
 }
 
 /// The folder that a path is in.

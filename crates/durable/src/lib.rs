@@ -28,7 +28,7 @@ mod sealed;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use commit::{commit, create_folder, read};
+pub use commit::{commit, create_folder, list, read, sync_folder};
 pub use disk::Disk;
 pub use error::DurableError;
 pub use files::{Claim, Files, Lock, NewFile};
