@@ -178,7 +178,7 @@ impl Record {
     }
 
     pub fn entry(&self, version: u32) -> Option<&Entry> {
-        self.versions.iter().find(|entry| entry.version == version)
+        Some(&self.versions[self.position(version)?])
     }
 
     /// The number that the next version gets, if its base is the store's.
@@ -207,7 +207,7 @@ impl Record {
         self.line.retain(|number| *number != version);
         self.line.push(version);
         self.set(version, State::Active);
-        self.generation += 1;
+        self.generation = self.generation.wrapping_add(1);
         Change::Activated { version }
     }
 
@@ -231,7 +231,7 @@ impl Record {
         if let Some(version) = to {
             self.set(version, State::Active);
         }
-        self.generation += 1;
+        self.generation = self.generation.wrapping_add(1);
         Change::RolledBack { from, to, passed_over }
     }
 
@@ -248,8 +248,12 @@ impl Record {
     }
 
     fn set(&mut self, version: u32, state: State) {
-        if let Some(entry) = self.versions.iter_mut().find(|entry| entry.version == version) {
-            entry.state = state;
+        if let Some(position) = self.position(version) {
+            self.versions[position].state = state;
         }
+    }
+
+    fn position(&self, version: u32) -> Option<usize> {
+        self.versions.binary_search_by_key(&version, |entry| entry.version).ok()
     }
 }

@@ -6,7 +6,8 @@ use crate::{
 };
 use fieldfit_delta::Delta;
 use fieldfit_durable::{
-    Disk, DurableError, Files, Kind, Lock, commit, commit_sealed, create_folder, lock, read, read_sealed,
+    Disk, DurableError, Files, Kind, Lock, commit, commit_sealed, create_folder, list, lock, read, read_sealed,
+    sync_folder,
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -30,8 +31,8 @@ const VERSIONS: &str = "versions";
 const WORK: &str = "work";
 const LOCK: &str = "lock";
 
-/// What may be in a folder in which a store was being made when the power went.
-const BEGUN: [&str; 2] = [LOCK, ".state.tmp"];
+/// What a store's folder may hold, also while it is being made.
+const OURS: [&str; 5] = [STATE, VERSIONS, WORK, LOCK, ".state.tmp"];
 
 /// A store: numbered deltas, and which of them runs.
 ///
@@ -224,7 +225,7 @@ impl Store {
     pub(crate) fn record(&self) -> Result<Record, StoreError> {
         let path = self.path.join(STATE);
         let bytes = match read_sealed(&*self.files, &path, STATE_KIND, STATE_LIMIT) {
-            Err(error) if error.is_not_found() => return Err(self.without_state(path)),
+            Err(error) if error.is_not_found() => return self.without_state(path),
             Err(DurableError::Sealed { path, source }) => {
                 return Err(StoreError::State { path, reason: source.to_string() });
             }
@@ -269,25 +270,30 @@ impl Store {
     }
 
     fn refuse_other_folders(&self) -> Result<(), StoreError> {
-        let names = self.list(&self.path)?;
-        let other = names.iter().find(|name| *name != STATE && BEGUN.iter().all(|begun| name != begun));
-        other.map_or(Ok(()), |found| Err(StoreError::NotAStore { path: self.path.clone(), found: found.clone() }))
-    }
-
-    /// What it means that there is no state file.
-    fn without_state(&self, path: PathBuf) -> StoreError {
-        match self.list(&self.path.join(VERSIONS)) {
-            Ok(names) if !names.is_empty() => {
-                StoreError::State { path, reason: format!("it is missing, and `{VERSIONS}` has files") }
+        let names = list(&*self.files, &self.path)?;
+        match names.iter().find(|name| OURS.iter().all(|ours| name != ours)) {
+            Some(name) => {
+                let found = name.to_string_lossy().into_owned();
+                Err(StoreError::NotAStore { path: self.path.clone(), found })
             }
-            _ => StoreError::Missing { path: self.path.clone() },
+            None => Ok(()),
         }
     }
 
-    fn list(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
-        let names = self.files.list(folder);
-        let names = names.map_err(|source| DurableError::Io { action: "list", path: folder.to_owned(), source })?;
-        Ok(names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
+    /// What it means that there was no state file.
+    fn without_state(&self, path: PathBuf) -> Result<Record, StoreError> {
+        let is_used = match list(&*self.files, &self.path.join(VERSIONS)) {
+            Err(error) if error.is_not_found() => false,
+            names => !names?.is_empty(),
+        };
+        if !is_used {
+            Err(StoreError::Missing { path: self.path.clone() })
+        } else if list(&*self.files, &self.path)?.iter().any(|name| name == STATE) {
+            // Another process made the store and added to it in this very moment.
+            self.record()
+        } else {
+            Err(StoreError::State { path, reason: format!("it is missing, and `{VERSIONS}` has files") })
+        }
     }
 
     fn lock(&self) -> Result<Lock, StoreError> {
@@ -298,8 +304,7 @@ impl Store {
     /// before doing so, and a power cut must not take away what later writes build on.
     fn begin(&self) -> Result<(Lock, Record), StoreError> {
         let lock = self.lock()?;
-        let synced = self.files.sync_folder(&self.path);
-        synced.map_err(|source| DurableError::Io { action: "sync the folder", path: self.path.clone(), source })?;
+        sync_folder(&*self.files, &self.path)?;
         Ok((lock, self.record()?))
     }
 
