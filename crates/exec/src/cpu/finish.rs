@@ -1,7 +1,7 @@
 //! What is done to a tile of rows while it is still in the cache: after a forward product, and after a backward one.
 
 use fieldfit_nets::Activation;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 /// The largest value that ReLU6 lets through.
 const SIX: f32 = 6.0;
@@ -19,16 +19,14 @@ pub(super) struct Finish<'a> {
 impl Finish<'_> {
     /// `tile` are whole rows of the output, `offset` values into it.
     pub fn apply(&self, offset: usize, tile: &mut [f32]) {
-        let shortcut = self.shortcut.map(|values| &values[offset..][..tile.len()]);
-        Arch::new().dispatch(|| {
-            match self.activation {
-                Activation::Identity => add_bias(tile, self.bias, |value| value),
-                Activation::Relu6 => add_bias(tile, self.bias, |value| value.clamp(0.0, SIX)),
-            }
-            if let Some(shortcut) = shortcut {
-                add(tile, shortcut);
-            }
-        });
+        let arch = Arch::new();
+        match self.activation {
+            Activation::Identity => arch.dispatch(AddBias { tile, bias: self.bias, clamp: false }),
+            Activation::Relu6 => arch.dispatch(AddBias { tile, bias: self.bias, clamp: true }),
+        }
+        if let Some(shortcut) = self.shortcut {
+            arch.dispatch(Add { other: &shortcut[offset..][..tile.len()], values: tile });
+        }
     }
 }
 
@@ -46,19 +44,14 @@ pub(super) struct Upstream<'a> {
 impl Upstream<'_> {
     /// `tile` are whole rows of the gradient, `offset` values into it. Adds each channel's sum to `sums`.
     pub fn apply(&self, offset: usize, tile: &mut [f32], sums: &mut ChannelSums) {
-        let input = &self.input[offset..][..tile.len()];
-        let shortcut = self.shortcut.map(|values| &values[offset..][..tile.len()]);
-        Arch::new().dispatch(|| {
-            if let Some(shortcut) = shortcut {
-                add(tile, shortcut);
-            }
-            if self.activation == Activation::Relu6 {
-                for (gradient, &value) in tile.iter_mut().zip(input) {
-                    *gradient = if value > 0.0 && value < SIX { *gradient } else { 0.0 };
-                }
-            }
-            sums.add(tile);
-        });
+        let arch = Arch::new();
+        if let Some(shortcut) = self.shortcut {
+            arch.dispatch(Add { other: &shortcut[offset..][..tile.len()], values: tile });
+        }
+        if self.activation == Activation::Relu6 {
+            arch.dispatch(Mask { output: &self.input[offset..][..tile.len()], gradient: tile });
+        }
+        sums.add(tile);
     }
 }
 
@@ -66,7 +59,7 @@ impl Upstream<'_> {
 #[derive(Clone)]
 pub(super) struct ChannelSums {
     tile: Vec<f32>,
-    pub totals: Vec<f64>,
+    totals: Vec<f64>,
 }
 
 impl ChannelSums {
@@ -74,7 +67,7 @@ impl ChannelSums {
         Self { tile: vec![0.0; channels], totals: vec![0.0; channels] }
     }
 
-    /// Adds other parts' totals, in their order.
+    /// The parts' totals, added in their order.
     pub fn merge(parts: Vec<Self>) -> Vec<f64> {
         let mut parts = parts.into_iter().map(|part| part.totals);
         let mut totals = parts.next().unwrap_or_default();
@@ -84,32 +77,84 @@ impl ChannelSums {
         totals
     }
 
-    #[inline(always)]
     fn add(&mut self, rows: &[f32]) {
         self.tile.fill(0.0);
-        for row in rows.chunks_exact(self.tile.len()) {
-            for (sum, value) in self.tile.iter_mut().zip(row) {
-                *sum += value;
-            }
-        }
+        let channels = self.tile.len();
+        let arch = Arch::new();
+        rows.chunks_exact(channels).for_each(|row| arch.dispatch(Add { values: &mut self.tile, other: row }));
         for (total, sum) in self.totals.iter_mut().zip(&self.tile) {
             *total += f64::from(*sum);
         }
     }
 }
 
-#[inline(always)]
-fn add_bias(tile: &mut [f32], bias: &[f32], activate: impl Fn(f32) -> f32) {
-    for row in tile.chunks_exact_mut(bias.len()) {
-        for (value, bias) in row.iter_mut().zip(bias) {
-            *value = activate(*value + bias);
+/// `tile = activation(tile + bias)`, row by row.
+struct AddBias<'a> {
+    tile: &'a mut [f32],
+    bias: &'a [f32],
+    /// Whether the activation is ReLU6.
+    clamp: bool,
+}
+
+impl WithSimd for AddBias<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
+        let (biases, bias_rest) = S::as_simd_f32s(self.bias);
+        for row in self.tile.chunks_exact_mut(self.bias.len()) {
+            let (values, rest) = S::as_mut_simd_f32s(row);
+            for (value, bias) in values.iter_mut().zip(biases) {
+                let sum = simd.add_f32s(*value, *bias);
+                *value = if self.clamp { simd.min_f32s(simd.max_f32s(sum, zero), six) } else { sum };
+            }
+            for (value, bias) in rest.iter_mut().zip(bias_rest) {
+                let sum = *value + bias;
+                *value = if self.clamp { sum.clamp(0.0, SIX) } else { sum };
+            }
         }
     }
 }
 
-#[inline(always)]
-fn add(tile: &mut [f32], other: &[f32]) {
-    for (value, other) in tile.iter_mut().zip(other) {
-        *value += other;
+/// `values += other`.
+struct Add<'a> {
+    values: &'a mut [f32],
+    other: &'a [f32],
+}
+
+impl WithSimd for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (values, rest) = S::as_mut_simd_f32s(self.values);
+        let (others, other_rest) = S::as_simd_f32s(self.other);
+        values.iter_mut().zip(others).for_each(|(value, other)| *value = simd.add_f32s(*value, *other));
+        rest.iter_mut().zip(other_rest).for_each(|(value, other)| *value += other);
+    }
+}
+
+/// Zeroes the gradient where ReLU6 was at one of its ends: `0 < output < 6` elsewhere.
+struct Mask<'a> {
+    gradient: &'a mut [f32],
+    output: &'a [f32],
+}
+
+impl WithSimd for Mask<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
+        let (gradients, rest) = S::as_mut_simd_f32s(self.gradient);
+        let (outputs, output_rest) = S::as_simd_f32s(self.output);
+        for (gradient, output) in gradients.iter_mut().zip(outputs) {
+            let passed = simd.select_f32s(simd.less_than_f32s(*output, six), *gradient, zero);
+            *gradient = simd.select_f32s(simd.less_than_f32s(zero, *output), passed, zero);
+        }
+        for (gradient, output) in rest.iter_mut().zip(output_rest) {
+            *gradient = if *output > 0.0 && *output < SIX { *gradient } else { 0.0 };
+        }
     }
 }
