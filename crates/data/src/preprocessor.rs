@@ -1,0 +1,255 @@
+//! Pixels to the network's input.
+
+use crate::decode;
+use crate::error::DataError;
+use crate::frame::{Frame, PixelFormat, Pixels};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fieldfit_model::{Filter, Preprocessing};
+
+/// The largest side of a network's input, in pixels.
+const MAX_SIZE: u32 = 4096;
+
+/// Turns frames into a network's input, reusing its buffers.
+///
+/// The image's shorter side is scaled to `size / crop` pixels and the `size × size` in its centre are taken, in one
+/// resampling of 8-bit values with antialiasing, as Pillow resizes and crops; then `(value − mean) / std` per channel.
+/// Pixels with packed rows are read in place and nothing is allocated for them once buffers have grown; an encoded frame
+/// takes what its decoder takes.
+#[derive(Debug, Clone)]
+pub struct Preprocessor {
+    size: u32,
+    crop: f32,
+    mean: [f32; 3],
+    std: [f32; 3],
+    options: ResizeOptions,
+    resizer: Resizer,
+    /// The network's value of each 8-bit value, per channel.
+    table: Vec<[f32; 3]>,
+    packed: Vec<u8>,
+    resized: Vec<u8>,
+}
+
+/// The part of an image that becomes the network's input, in pixels, and what is done to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct View {
+    pub left: f64,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
+    /// Left and right change places.
+    pub flip: bool,
+    pub colour: Option<Colour>,
+}
+
+/// Factors by which colours are off; 1 leaves them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Colour {
+    pub brightness: f32,
+    /// About the mean brightness of the image.
+    pub contrast: f32,
+    /// About the pixel's own brightness.
+    pub saturation: f32,
+}
+
+impl Preprocessor {
+    /// A preprocessor for inputs of `size × size` pixels that cover `crop` of the shorter side; mean, std and filter
+    /// are the model's.
+    ///
+    /// # Errors
+    /// If the size is not 1 to 4096 or the crop not above 0 and at most 1.
+    pub fn new(recipe: &Preprocessing, size: u32, crop: f32) -> Result<Self, DataError> {
+        let is_possible = (1..=MAX_SIZE).contains(&size) && crop > 0.0 && crop <= 1.0;
+        if !is_possible {
+            return Err(DataError::Recipe { size, crop });
+        }
+        let Preprocessing { mean, std, .. } = *recipe;
+        let normalised = |value: u8| std::array::from_fn(|channel| (f32::from(value) - mean[channel]) / std[channel]);
+        Ok(Self {
+            size,
+            crop,
+            mean,
+            std,
+            options: ResizeOptions::new().resize_alg(ResizeAlg::Convolution(convolution(recipe.filter))),
+            resizer: Resizer::new(),
+            table: (0..=255).map(normalised).collect(),
+            packed: Vec::new(),
+            resized: Vec::new(),
+        })
+    }
+
+    /// Side of the network's input, in pixels.
+    pub const fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Values of the network's input: `size · size · 3`.
+    pub const fn values(&self) -> usize {
+        self.size as usize * self.size as usize * 3
+    }
+
+    /// Writes the frame as the network's input, `[size, size, 3]`, red first.
+    ///
+    /// # Errors
+    /// If the frame's description does not fit its data, encoded bytes can't be decoded, or `out` has another length.
+    pub fn prepare(&mut self, frame: &Frame, out: &mut [f32]) -> Result<(), DataError> {
+        match frame {
+            Frame::Pixels(pixels) => self.prepare_pixels(pixels, out),
+            Frame::Encoded(bytes) => self.prepare_pixels(&decode::pixels(&decode::decode(bytes)?), out),
+        }
+    }
+
+    fn prepare_pixels(&mut self, pixels: &Pixels, out: &mut [f32]) -> Result<(), DataError> {
+        pixels.check()?;
+        self.render(pixels, &self.centre(pixels.width, pixels.height), out)
+    }
+
+    /// The centre of an image as inference sees it: where the centre crop of the scaled image lies in the original.
+    pub(crate) fn centre(&self, width: u32, height: u32) -> View {
+        let shorter = width.min(height);
+        // In f32, as the crop is: 128 / 0.8 is then 160, not a little less.
+        let scaled_shorter = (self.size as f32 / self.crop).floor() as u64;
+        let span = |side: u32| {
+            let scaled = scaled_shorter * u64::from(side) / u64::from(shorter);
+            let margin = ((scaled - u64::from(self.size)) as f64 / 2.0).round_ties_even();
+            let original = |length: f64| length * f64::from(side) / scaled as f64;
+            let length = original(f64::from(self.size));
+            (off_centres(original(margin), length, self.size), length)
+        };
+        let ((left, width), (top, height)) = (span(width), span(height));
+        View { left, top, width, height, flip: false, colour: None }
+    }
+
+    /// Writes that view of the pixels, which have been checked, as the network's input.
+    pub(crate) fn render(&mut self, pixels: &Pixels, view: &View, out: &mut [f32]) -> Result<(), DataError> {
+        if out.len() != self.values() {
+            return Err(DataError::Output { size: self.size, expected: self.values(), found: out.len() });
+        }
+        self.resample(pixels, view)?;
+        match &view.colour {
+            None => self.normalise(pixels.format, out),
+            Some(colour) => self.normalise_coloured(pixels.format, colour, out),
+        }
+        if view.flip {
+            mirror(out, self.size as usize);
+        }
+        Ok(())
+    }
+
+    /// Fills `resized` with the view at the network's size, in the frame's own format.
+    fn resample(&mut self, pixels: &Pixels, view: &View) -> Result<(), DataError> {
+        let Self { size, packed, resized, .. } = self;
+        let kind = match pixels.format {
+            PixelFormat::Rgb8 | PixelFormat::Bgr8 => PixelType::U8x3,
+            PixelFormat::Gray8 => PixelType::U8,
+        };
+        resized.resize(*size as usize * *size as usize * pixels.format.bytes(), 0);
+        let source = packed_rows(pixels, packed);
+        let source = ImageRef::new(pixels.width, pixels.height, source, kind).map_err(unresampled)?;
+        let mut target = Image::from_slice_u8(*size, *size, resized, kind).map_err(unresampled)?;
+        let options = self.options.crop(view.left, view.top, view.width, view.height);
+        self.resizer.resize(&source, &mut target, &options).map_err(unresampled)
+    }
+
+    fn normalise(&self, format: PixelFormat, out: &mut [f32]) {
+        let table = |value: u8| &self.table[usize::from(value)];
+        for (out, [red, green, blue]) in out.chunks_exact_mut(3).zip(colours(&self.resized, format)) {
+            out.copy_from_slice(&[table(red)[0], table(green)[1], table(blue)[2]]);
+        }
+    }
+
+    fn normalise_coloured(&self, format: PixelFormat, colour: &Colour, out: &mut [f32]) {
+        let pixel_count = out.len() / 3;
+        let total: f64 = colours(&self.resized, format).map(|pixel| f64::from(brightness(pixel.map(f32::from)))).sum();
+        let mean_brightness = (total / pixel_count as f64) as f32;
+        for (out, pixel) in out.chunks_exact_mut(3).zip(colours(&self.resized, format)) {
+            let changed = colour.apply(pixel.map(f32::from), mean_brightness);
+            for channel in 0..3 {
+                out[channel] = (changed[channel] - self.mean[channel]) / self.std[channel];
+            }
+        }
+    }
+}
+
+impl Colour {
+    /// Saturation, contrast and brightness in turn, in 0..255.
+    fn apply(&self, pixel: [f32; 3], mean_brightness: f32) -> [f32; 3] {
+        let grey = brightness(pixel);
+        pixel.map(|channel| {
+            let saturated = grey + self.saturation * (channel - grey);
+            let contrasted = mean_brightness + self.contrast * (saturated - mean_brightness);
+            (contrasted * self.brightness).clamp(0.0, 255.0)
+        })
+    }
+}
+
+/// Luma of ITU-R BT.601.
+fn brightness([red, green, blue]: [f32; 3]) -> f32 {
+    0.299 * red + 0.587 * green + 0.114 * blue
+}
+
+/// Where a stretch of pixels that becomes `size` pixels starts, a millionth of a pixel further on if need be.
+///
+/// When the resampler enlarges, and the first or the last pixel it makes is centred on one of the image, it leaves out
+/// that one's neighbours, whose weights are 0, and then takes them to be absent for the next pixel, too.
+fn off_centres(start: f64, length: f64, size: u32) -> f64 {
+    const NUDGE: f64 = 1e-6;
+    let scale = length / f64::from(size);
+    let is_on_centre = |position: f64| {
+        let centre = start + (position + 0.5) * scale - 0.5;
+        (centre - centre.round()).abs() < NUDGE / 4.0
+    };
+    let is_whole_image_at_its_size = start == 0.0 && length == f64::from(size);
+    let is_enlarged = scale < 1.0 + f64::EPSILON * length;
+    if is_enlarged && !is_whole_image_at_its_size && (is_on_centre(0.0) || is_on_centre(f64::from(size - 1))) {
+        start + NUDGE
+    } else {
+        start
+    }
+}
+
+fn unresampled(error: impl std::error::Error + Send + Sync + 'static) -> DataError {
+    DataError::Resample(Box::new(error))
+}
+
+fn convolution(filter: Filter) -> FilterType {
+    match filter {
+        Filter::Bilinear => FilterType::Bilinear,
+        Filter::Bicubic => FilterType::CatmullRom,
+        Filter::Lanczos3 => FilterType::Lanczos3,
+    }
+}
+
+/// The rows without padding: in place where there is none, else copied into the buffer.
+fn packed_rows<'a>(pixels: &Pixels<'a>, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    let row = pixels.row_bytes();
+    if pixels.stride == row {
+        return pixels.data;
+    }
+    buffer.clear();
+    for padded in pixels.data.chunks(pixels.stride) {
+        buffer.extend_from_slice(&padded[..row]);
+    }
+    buffer
+}
+
+/// The pixels as red, green and blue.
+fn colours(bytes: &[u8], format: PixelFormat) -> impl Iterator<Item = [u8; 3]> {
+    bytes.chunks_exact(format.bytes()).map(move |pixel| match format {
+        PixelFormat::Rgb8 => [pixel[0], pixel[1], pixel[2]],
+        PixelFormat::Bgr8 => [pixel[2], pixel[1], pixel[0]],
+        PixelFormat::Gray8 => [pixel[0]; 3],
+    })
+}
+
+/// Left and right of `[size, size, 3]` change places.
+fn mirror(values: &mut [f32], size: usize) {
+    for row in values.chunks_exact_mut(size * 3) {
+        for left in 0..size / 2 {
+            let right = size - 1 - left;
+            for channel in 0..3 {
+                row.swap(left * 3 + channel, right * 3 + channel);
+            }
+        }
+    }
+}

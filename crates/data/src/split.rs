@@ -1,0 +1,224 @@
+//! Who trains weights, who learns radii, who judges: the three-way split.
+
+use crate::dataset::{Dataset, Group};
+use crate::error::{DataError, SplitError};
+use crate::layout::Part;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Images of every class that each slice needs.
+pub const MINIMUM: usize = 2;
+
+/// The parts of a data set that do not train weights.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Fractions {
+    /// For radii.
+    pub validation: f64,
+    /// For judging the result.
+    pub gate: f64,
+}
+
+impl Default for Fractions {
+    /// 80 % train, 10 % validation, 10 % gate.
+    fn default() -> Self {
+        Self { validation: 0.1, gate: 0.1 }
+    }
+}
+
+/// Positions in [`Dataset::samples`], each in one slice at most, ascending.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Split {
+    /// Weights learn from these.
+    pub train: Vec<usize>,
+    /// Radii learn from these; weights never do.
+    pub validation: Vec<usize>,
+    /// These judge the result and do nothing else.
+    pub gate: Vec<usize>,
+    /// Where the split had to depart from the hash alone, for people to read.
+    pub notes: Vec<String>,
+}
+
+impl Dataset {
+    /// Splits the images by a hash of their group: which slice an image is in depends on nothing else, so adding images
+    /// moves none, and a group is never on two sides.
+    ///
+    /// Where the folder has a `val` part, all of `train` trains, and `val` is divided between validation and gate in
+    /// the ratio of the fractions; images of `train` whose group is also in `val` are left out.
+    ///
+    /// A class with fewer than [`MINIMUM`] images in validation or gate gets groups that the hash puts nearest to that
+    /// slice; the notes say so. Such a group may go back once the class has more images.
+    ///
+    /// # Errors
+    /// If there are fewer than two classes, a fraction leaves a slice empty, or a class is too small to be in all three.
+    pub fn split(&self, fractions: &Fractions) -> Result<Split, DataError> {
+        let Fractions { validation, gate } = *fractions;
+        if !(validation > 0.0 && gate > 0.0 && validation + gate < 1.0) {
+            return Err(SplitError::Fractions { validation, gate }.into());
+        }
+        let present = self.samples.iter().map(|sample| sample.class).collect::<BTreeSet<_>>();
+        if present.len() < 2 {
+            return Err(SplitError::Classes { classes: present.len() }.into());
+        }
+        let mut draft = Draft::new(self, fractions);
+        for class in present.iter().copied() {
+            draft.top_up(class, Slice::Gate);
+            draft.top_up(class, Slice::Validation);
+        }
+        for class in present {
+            draft.check(class)?;
+        }
+        Ok(draft.finish())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slice {
+    Train,
+    Validation,
+    Gate,
+}
+
+/// The images of one group, which go together.
+struct Bucket {
+    group: Group,
+    slice: Slice,
+    samples: Vec<usize>,
+}
+
+struct Draft<'a> {
+    dataset: &'a Dataset,
+    buckets: Vec<Bucket>,
+    has_val: bool,
+    /// From 0 to the first is the gate, on to the second validation, the rest trains.
+    borders: [f64; 2],
+    notes: Vec<String>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(dataset: &'a Dataset, fractions: &Fractions) -> Self {
+        let has_val = dataset.samples.iter().any(|sample| sample.part == Some(Part::Val));
+        let held_out = fractions.validation + fractions.gate;
+        let borders = if has_val { [fractions.gate / held_out, 1.0] } else { [fractions.gate, held_out] };
+        let mut draft = Self { dataset, buckets: Vec::new(), has_val, borders, notes: Vec::new() };
+        draft.fill();
+        draft
+    }
+
+    /// Puts every group where its hash says.
+    fn fill(&mut self) {
+        let mut groups: BTreeMap<Group, Vec<usize>> = BTreeMap::new();
+        for (index, sample) in self.dataset.samples.iter().enumerate() {
+            groups.entry(sample.group).or_default().push(index);
+        }
+        let mut left_out = 0;
+        for (group, mut samples) in groups {
+            let in_val = |index: &usize| self.dataset.samples[*index].part == Some(Part::Val);
+            let slice = if self.has_val && !samples.iter().any(in_val) { Slice::Train } else { self.slice_of(&group) };
+            if self.has_val && slice != Slice::Train {
+                let before = samples.len();
+                samples.retain(in_val);
+                left_out += before - samples.len();
+            }
+            self.buckets.push(Bucket { group, slice, samples });
+        }
+        if left_out > 0 {
+            self.notes.push(format!("left {left_out} images of train out: val has images of the same groups"));
+        }
+    }
+
+    fn slice_of(&self, group: &Group) -> Slice {
+        match group.position() {
+            position if position < self.borders[0] => Slice::Gate,
+            position if position < self.borders[1] => Slice::Validation,
+            _ => Slice::Train,
+        }
+    }
+
+    /// Moves groups of the class into the slice until it has enough of them or no slice can give any more.
+    fn top_up(&mut self, class: u32, slice: Slice) {
+        let donor = match slice {
+            _ if !self.has_val => Slice::Train,
+            Slice::Gate => Slice::Validation,
+            _ => Slice::Gate,
+        };
+        let before = self.count(class, slice);
+        while self.count(class, slice) < MINIMUM {
+            let Some(bucket) = self.nearest(class, slice, donor) else { break };
+            self.buckets[bucket].slice = slice;
+        }
+        let moved = self.count(class, slice) - before;
+        if moved > 0 {
+            let name = &self.dataset.classes[class as usize];
+            let (slice, donor) = (slice.name(), donor.name());
+            self.notes.push(format!("moved {moved} images of `{name}` from {donor} to {slice}, which had {before}"));
+        }
+    }
+
+    /// The donor's group of that class nearest to the slice that the donor can spare.
+    fn nearest(&self, class: u32, slice: Slice, donor: Slice) -> Option<usize> {
+        let available = self.count(class, donor);
+        let can_spare = |bucket: &Bucket| {
+            let given = self.count_in(bucket, class);
+            bucket.slice == donor && given > 0 && available - given >= MINIMUM
+        };
+        let candidates = self.buckets.iter().enumerate().filter(|(_, bucket)| can_spare(bucket));
+        let distance = |bucket: &Bucket| self.distance(bucket.group.position(), slice);
+        candidates.min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b))).map(|(index, _)| index)
+    }
+
+    /// How far the position is from the slice's stretch.
+    fn distance(&self, position: f64, slice: Slice) -> f64 {
+        let [gate, validation] = self.borders;
+        let (from, to) = match slice {
+            Slice::Gate => (0.0, gate),
+            Slice::Validation => (gate, validation),
+            Slice::Train => (validation, 1.0),
+        };
+        (from - position).max(position - to).max(0.0)
+    }
+
+    fn check(&self, class: u32) -> Result<(), SplitError> {
+        let [train, validation, gate] =
+            [Slice::Train, Slice::Validation, Slice::Gate].map(|slice| self.count(class, slice));
+        if train.min(validation).min(gate) >= MINIMUM {
+            return Ok(());
+        }
+        Err(SplitError::ClassTooSmall {
+            class: self.dataset.classes[class as usize].clone(),
+            images: train + validation + gate,
+            groups: self.buckets.iter().filter(|bucket| self.count_in(bucket, class) > 0).count(),
+            train,
+            validation,
+            gate,
+        })
+    }
+
+    fn count(&self, class: u32, slice: Slice) -> usize {
+        let buckets = self.buckets.iter().filter(|bucket| bucket.slice == slice);
+        buckets.map(|bucket| self.count_in(bucket, class)).sum()
+    }
+
+    fn count_in(&self, bucket: &Bucket, class: u32) -> usize {
+        bucket.samples.iter().filter(|index| self.dataset.samples[**index].class == class).count()
+    }
+
+    fn finish(self) -> Split {
+        let of = |slice| {
+            let buckets = self.buckets.iter().filter(|bucket| bucket.slice == slice);
+            let mut samples: Vec<usize> = buckets.flat_map(|bucket| bucket.samples.iter().copied()).collect();
+            samples.sort_unstable();
+            samples
+        };
+        let [train, validation, gate] = [Slice::Train, Slice::Validation, Slice::Gate].map(of);
+        Split { train, validation, gate, notes: self.notes }
+    }
+}
+
+impl Slice {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Gate => "gate",
+        }
+    }
+}

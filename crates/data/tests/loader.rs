@@ -1,0 +1,181 @@
+//! Batches: order, content, augmentation, errors, and threads that end.
+#![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests")]
+
+mod common;
+
+use common::{preprocessor, write_images};
+use fieldfit_data::{
+    Augmentation, Batch, DataError, Dataset, FolderOptions, Frame, Loader, LoaderOptions, Preprocessor, shuffled,
+};
+use tempfile::{TempDir, tempdir};
+
+/// Two classes of 9 images.
+fn dataset() -> (TempDir, Dataset) {
+    let folder = tempdir().unwrap();
+    write_images(&folder.path().join("a"), "", 0, 9);
+    write_images(&folder.path().join("b"), "", 20, 9);
+    let dataset = Dataset::open(folder.path(), &FolderOptions::default()).unwrap();
+    (folder, dataset)
+}
+
+fn options(augmentation: Augmentation, threads: usize) -> LoaderOptions {
+    LoaderOptions { batch: 4, augmentation, seed: 7, threads, ..LoaderOptions::default() }
+}
+
+fn load(dataset: &Dataset, order: &[usize], options: &LoaderOptions) -> Vec<Batch> {
+    Loader::new(dataset, order, &preprocessor(), options).unwrap().map(Result::unwrap).collect()
+}
+
+fn all(dataset: &Dataset) -> Vec<usize> {
+    (0..dataset.samples.len()).collect()
+}
+
+/// Catches evaluation that sees other pixels than inference, and labels beside the wrong image.
+#[test]
+fn without_augmentation_images_are_as_at_inference() {
+    let (_folder, dataset) = dataset();
+    let order = shuffled(&all(&dataset), 3, 0);
+    let batches = load(&dataset, &order, &options(Augmentation::None, 2));
+    assert_eq!(batches.iter().flat_map(|batch| batch.samples.clone()).collect::<Vec<_>>(), order);
+    let mut inference = preprocessor();
+    let mut expected = vec![0.0; inference.values()];
+    for batch in &batches {
+        for (position, sample) in batch.samples.iter().enumerate() {
+            let sample = &dataset.samples[*sample];
+            inference.prepare(&Frame::Encoded(&std::fs::read(&sample.path).unwrap()), &mut expected).unwrap();
+            assert_eq!(batch.images.image(position), expected);
+            assert_eq!(batch.labels[position], sample.class);
+        }
+    }
+}
+
+/// Catches a short last batch that is lost, padded or delivered against the caller's wish.
+#[test]
+fn the_last_batch_is_short_or_left_out() {
+    let (_folder, dataset) = dataset();
+    let sizes = |drop_last| {
+        let options = LoaderOptions { drop_last, ..options(Augmentation::None, 2) };
+        load(&dataset, &all(&dataset), &options).iter().map(|batch| batch.images.count).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(false), [4, 4, 4, 4, 2]);
+    assert_eq!(sizes(true), [4, 4, 4, 4]);
+    assert!(load(&dataset, &[], &options(Augmentation::None, 2)).is_empty());
+}
+
+/// Catches randomness or order that depends on which thread is faster.
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let (_folder, dataset) = dataset();
+    let order = shuffled(&all(&dataset), 3, 1);
+    let one = load(&dataset, &order, &options(Augmentation::Basic, 1));
+    for threads in [2, 3, 8] {
+        assert_eq!(load(&dataset, &order, &options(Augmentation::Basic, threads)), one);
+    }
+}
+
+/// Catches augmentation that ignores seed or epoch, or that depends on the image's place in the order.
+#[test]
+fn augmentation_follows_from_seed_epoch_and_sample_alone() {
+    let (_folder, dataset) = dataset();
+    let images = |order: &[usize], seed, epoch| {
+        let options = LoaderOptions { seed, epoch, ..options(Augmentation::Basic, 2) };
+        load(&dataset, order, &options)
+    };
+    let first = images(&[5, 6], 7, 0);
+    assert_eq!(images(&[6, 5], 7, 0)[0].images.image(1), first[0].images.image(0));
+    assert_ne!(images(&[5, 6], 8, 0)[0].images, first[0].images);
+    assert_ne!(images(&[5, 6], 7, 1)[0].images, first[0].images);
+    let plain = load(&dataset, &[5, 6], &options(Augmentation::None, 2));
+    assert_ne!(plain[0].images, first[0].images);
+}
+
+/// Catches augmentation that leaves the range of the network's input, never flips, or always does.
+#[test]
+fn augmented_images_stay_images_and_flip_half_the_time() {
+    let folder = tempdir().unwrap();
+    let half = |left: u8, right: u8| {
+        image::RgbImage::from_fn(40, 40, |x, _| image::Rgb([if x < 20 { left } else { right }; 3]))
+    };
+    for class in ["a", "b"] {
+        std::fs::create_dir(folder.path().join(class)).unwrap();
+    }
+    half(0, 255).save(folder.path().join("a/0.png")).unwrap();
+    half(10, 250).save(folder.path().join("b/0.png")).unwrap();
+    let dataset = Dataset::open(folder.path(), &FolderOptions::default()).unwrap();
+    let mut flipped = 0;
+    for epoch in 0..100 {
+        let options = LoaderOptions { epoch, ..options(Augmentation::Basic, 1) };
+        let image = load(&dataset, &[0], &options).remove(0).images.values;
+        assert!(image.iter().all(|value| (-127.0 / 128.0..=1.0).contains(value)));
+        let row = &image[8 * 16 * 3..][..16 * 3];
+        flipped += usize::from(row[0] > row[15 * 3]);
+        assert_ne!(row[0] > 0.0, row[15 * 3] > 0.0, "one half is dark, the other bright");
+    }
+    assert!((35..=65).contains(&flipped), "{flipped} of 100");
+}
+
+/// Catches an order that is not a permutation, or that does not follow from seed and epoch.
+#[test]
+fn shuffling_follows_from_seed_and_epoch() {
+    let order: Vec<usize> = (10..60).collect();
+    let shuffle = shuffled(&order, 1, 2);
+    assert_eq!(shuffle, shuffled(&order, 1, 2));
+    assert_ne!(shuffle, shuffled(&order, 1, 3));
+    assert_ne!(shuffle, shuffled(&order, 2, 2));
+    let mut sorted = shuffle.clone();
+    sorted.sort_unstable();
+    assert!(sorted == order && shuffle != order);
+}
+
+/// Catches an image that disappears during training and takes the run down, or is left out in silence.
+#[test]
+fn an_image_that_is_gone_is_an_error_with_its_name_and_the_end() {
+    let (_folder, dataset) = dataset();
+    std::fs::remove_file(&dataset.samples[6].path).unwrap();
+    let mut loader = Loader::new(&dataset, &all(&dataset), &preprocessor(), &options(Augmentation::Basic, 2)).unwrap();
+    assert!(loader.next().unwrap().is_ok());
+    match loader.next().unwrap() {
+        Err(DataError::Read { path, .. }) => assert_eq!(path, dataset.samples[6].path),
+        other => panic!("{other:?}"),
+    }
+    assert!(loader.next().is_none());
+}
+
+/// Catches a loader whose drop waits for ever on threads that wait for a consumer: the test would not end.
+#[test]
+fn dropping_a_loader_ends_its_threads() {
+    let (_folder, dataset) = dataset();
+    let order: Vec<usize> = all(&dataset).into_iter().cycle().take(1800).collect();
+    let mut loader = Loader::new(&dataset, &order, &preprocessor(), &options(Augmentation::Basic, 3)).unwrap();
+    assert!(loader.next().unwrap().is_ok());
+    drop(loader);
+    drop(Loader::new(&dataset, &order, &preprocessor(), &options(Augmentation::None, 2)).unwrap());
+}
+
+/// Catches settings that would hang or panic in a thread.
+#[test]
+fn impossible_loaders_are_refused() {
+    let (_folder, dataset) = dataset();
+    let new = |order: &[usize], batch, threads| {
+        let options = LoaderOptions { batch, threads, ..LoaderOptions::default() };
+        Loader::new(&dataset, order, &preprocessor(), &options)
+    };
+    assert!(matches!(new(&[0], 0, 2), Err(DataError::Batches { batch: 0, threads: 2 })));
+    assert!(matches!(new(&[0], 4, 0), Err(DataError::Batches { batch: 4, threads: 0 })));
+    assert!(matches!(new(&[18], 4, 1), Err(DataError::NoSuchSample { index: 18, samples: 18 })));
+}
+
+/// Catches a preprocessor that keeps something of one image in the next: the order of batches must not matter.
+#[test]
+fn preprocessors_keep_nothing_between_images() {
+    let (_folder, dataset) = dataset();
+    let mut shared: Preprocessor = preprocessor();
+    let files: Vec<Vec<u8>> = dataset.samples.iter().map(|sample| std::fs::read(&sample.path).unwrap()).collect();
+    let mut again = vec![0.0; shared.values()];
+    let mut fresh = vec![0.0; shared.values()];
+    for bytes in &files {
+        shared.prepare(&Frame::Encoded(bytes), &mut again).unwrap();
+        preprocessor().prepare(&Frame::Encoded(bytes), &mut fresh).unwrap();
+        assert_eq!(again, fresh);
+    }
+}
