@@ -76,7 +76,7 @@ impl fmt::Display for Options {
 
 /// An optimiser and its constants. Tensors of one dimension (biases, norm affine) are never decayed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "optimiser", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum OptimiserOptions {
     /// Stochastic gradient descent with Nesterov's momentum, as PyTorch computes it.
     Sgd {
@@ -204,7 +204,7 @@ impl fmt::Display for TpgmOptions {
 
 /// When radii are learned and when weights are projected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "mode", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// The paper's setting for DomainNet: weights are projected after every optimiser step.
     EveryStep {

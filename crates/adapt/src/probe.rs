@@ -202,7 +202,7 @@ mod tests {
         let labels: Vec<u32> = (0..images).map(|image| (image % network.head.classes) as u32).collect();
         let value = |label: u32, feature: usize, noise: &mut ChaCha8Rng| {
             let wobble = noise.next_u32() as f32 / u32::MAX as f32 - 0.5;
-            20.0 + centres[label as usize * network.head.features + feature] + 2.0 * wobble
+            20.0 + centres[label as usize * network.head.features + feature] + wobble
         };
         let row = |&label: &u32| (0..network.head.features).map(|f| value(label, f, &mut noise)).collect::<Vec<_>>();
         let values = labels.iter().flat_map(row).collect();

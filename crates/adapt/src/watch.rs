@@ -49,13 +49,12 @@ impl Watch {
         Err(AdaptError::Collapsed { step, reason })
     }
 
-    /// Looks at the validation slice after an epoch: a network that gives every image the same class, and no lower loss
+    /// Looks at the validation slice after an epoch: a network that gives every image the same class, at no lower loss
     /// than it started with, has collapsed, unless it never knew better and may still learn.
     pub fn epoch(&self, step: u64, loss: f64, evaluation: &Evaluation, last: bool) -> Result<(), AdaptError> {
         let first = self.first.unwrap_or(loss);
         let may_still_learn = !last && first > KNEW_SOMETHING * self.chance;
-        let learned_nothing = loss > 0.95 * first.min(self.chance);
-        if may_still_learn || !learned_nothing || !evaluation.is_constant() {
+        if may_still_learn || loss < first || !evaluation.is_constant() {
             return Ok(());
         }
         let reason = format!("every validation image gets the same class, and the loss is {loss:.2} from {first:.2}");

@@ -4,7 +4,13 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{AdaptError, Event, OptimiserOptions, Options, TpgmOptions};
+use fieldfit_model::Base;
+use fieldfit_model::import::{Request, import};
+use fieldfit_tests::tiny;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use std::fs;
+use std::path::Path;
 
 /// A run that diverges must end with an error that says so, and leave nothing that could be taken for a result.
 #[test]
@@ -68,4 +74,32 @@ fn a_result_worse_than_the_probe_is_refused_with_the_figures() {
     let gate = &outcome.gate;
     assert!(!gate.accepted && gate.after < gate.before, "{gate:?}");
     assert!(gate.reason.contains(&gate.after.to_string()) && gate.reason.contains("linear probe"));
+}
+
+/// Training that is cut off from its loss: a stem whose outputs are all 0 lets no gradient through, and would train
+/// nothing without a word.
+#[test]
+fn a_tensor_without_gradient_stops_the_run_with_its_name() {
+    let field = Field::new(4);
+    let base = dead_stem(field.folder.path());
+    let error = Field { base, ..field }.adapt(&options("full")).0.unwrap_err();
+    assert!(matches!(&error, AdaptError::NoGradient { name } if name == "_conv_stem.weight"), "{error}");
+}
+
+/// The tiny base with a shift far below 0 after its first convolution.
+fn dead_stem(folder: &Path) -> Base {
+    let [alive, dead, labels, out] =
+        ["alive.safetensors", "dead.safetensors", "labels.txt", "dead"].map(|name| folder.join(name));
+    tiny::checkpoint(&alive, 4);
+    let bytes = fs::read(&alive).unwrap();
+    let shift = [(-1e3_f32).to_le_bytes(); 8].concat();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = tensors.tensors().into_iter().map(|(name, view)| {
+        let data = if name == "_bn0.bias" { shift.as_slice() } else { view.data() };
+        let view = TensorView::new(view.dtype(), view.shape().to_vec(), data).unwrap();
+        (name, view)
+    });
+    fs::write(&dead, safetensors::serialize(tensors, None).unwrap()).unwrap();
+    import(&Request::new(&dead, "efficientnet-tiny", &labels, &out)).unwrap();
+    Base::open(&out).unwrap()
 }

@@ -73,7 +73,7 @@ fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
                 held += 1;
             }
         }
-        assert!(held > 5, "only {held} tensors are held under {mode:?}");
+        assert!(held > 2, "only {held} tensors are held under {mode:?}");
     }
 }
 

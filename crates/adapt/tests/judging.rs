@@ -1,0 +1,133 @@
+//! Against verdicts on something else than what will run.
+
+mod common;
+
+use common::{Field, options};
+use fieldfit_adapt::{
+    Control, Event, MemoryPlan, OptimiserOptions, Options, Reference, Request, adapt, agreement, evaluate,
+    under_base_head,
+};
+use fieldfit_data::{Batch, DataError};
+use fieldfit_delta::Delta;
+use fieldfit_exec::{Device, Matrix, prepare};
+use fieldfit_model::{Images, Weights};
+use serde_json::{Value, json};
+
+fn with_active(field: &Field, options: &Options, active: &[u8]) -> fieldfit_adapt::Outcome {
+    let active = Delta::parse(active).unwrap();
+    let request = Request { active: Some(&active), ..field.request(options) };
+    adapt(&request, &Control::new(), &mut |_| ()).unwrap()
+}
+
+/// A gate that compares with the probe although a better version runs, or a delta that doesn't know its parent.
+#[test]
+fn the_active_version_is_the_reference_where_it_has_the_classes() {
+    let field = Field::new(5);
+    let first = field.adapt(&options("lp-ft")).0.unwrap();
+    assert_eq!(first.gate.reference, Reference::Probe);
+    let hopeless = OptimiserOptions::sgd().with_learning_rate(1e-12);
+    let second = with_active(&field, &Options { optimiser: hopeless, ..options("full") }, &first.delta);
+    assert_eq!(second.gate.reference, Reference::Active);
+    assert_eq!(second.gate.before, first.gate.after);
+    assert!(!second.gate.accepted && second.gate.reason.contains("the active version"));
+    let parent = Delta::parse(&second.delta).unwrap().header().parent;
+    assert_eq!(parent, Some(Delta::parse(&first.delta).unwrap().hash()));
+}
+
+/// The same classes in another order are the same classes; other classes are not.
+#[test]
+fn the_references_labels_are_matched_by_name() {
+    let mut field = Field::new(5);
+    let first = field.adapt(&options("linear-probe")).0.unwrap();
+    let names = field.dataset.classes.clone();
+    let reversed: Vec<_> = names.iter().rev().cloned().collect();
+    let other: Vec<_> = names.iter().map(|name| format!("{name}s")).collect();
+
+    field.dataset = field.dataset.with_labels(&reversed).unwrap();
+    let same = with_active(&field, &options("linear-probe"), &first.delta);
+    assert_eq!((same.gate.reference, same.gate.before), (Reference::Active, first.gate.after));
+    field.dataset.classes = other;
+    let renamed = with_active(&field, &options("linear-probe"), &first.delta);
+    assert_eq!(renamed.gate.reference, Reference::Probe);
+}
+
+fn batch(labels: &[u32]) -> Result<Batch, DataError> {
+    let mut images = Images::zeros(labels.len(), 32, 32);
+    for (index, value) in images.values.iter_mut().enumerate() {
+        *value = ((index * 29) % 97) as f32 / 48.0 - 1.0;
+    }
+    Ok(Batch { images, labels: labels.to_vec(), samples: vec![0; labels.len()] })
+}
+
+/// Counts by class that don't add up, or a largest logit that is not the largest.
+#[test]
+fn evaluation_counts_by_class() {
+    let logits = |images: &Images| {
+        let values = (0..images.count).flat_map(|image| if image == 0 { [0.1, 0.7, 0.2] } else { [0.5, 0.1, 0.5] });
+        Ok(Matrix { rows: images.count, columns: 3, values: values.collect() })
+    };
+    let mut done = Vec::new();
+    let evaluation = evaluate(3, [batch(&[1, 0, 2]), batch(&[0])], logits, |images| done.push(images)).unwrap();
+    assert_eq!(done, [3, 4]);
+    assert_eq!((evaluation.images(), evaluation.correct()), (4, 2));
+    let counts = evaluation.per_class.iter().map(|class| (class.images, class.correct, class.predicted));
+    assert!(counts.eq([(2, 1, 2), (1, 1, 2), (1, 0, 0)]), "{evaluation:?}");
+    assert!(!evaluation.is_constant());
+}
+
+/// A retention that is measured under the wrong head: a probe has forgotten nothing, and must agree on every image.
+#[test]
+fn an_untouched_backbone_agrees_with_its_base() {
+    let field = Field::new(5);
+    let base = Weights::of_base(&field.base);
+    let probe = field.adapt(&options("linear-probe")).0.unwrap();
+    let probe = Weights::adapted(&field.base, &Delta::parse(&probe.delta).unwrap()).unwrap();
+    let returned = under_base_head(&probe, &field.base);
+    assert_eq!(returned.params, base.params);
+    assert_eq!(returned.labels, base.labels);
+
+    let mut other = base.clone();
+    other.params[base.network.head.bias].fill(-1e6);
+    other.params[base.network.head.bias][7] = 1e6;
+    let device = Device::Cpu { threads: 1 };
+    let ready = |weights: &Weights| prepare(device, &weights.network, &weights.params).unwrap();
+    let batches = || [batch(&[0, 0, 0])];
+    assert_eq!(agreement(ready(&base).as_ref(), ready(&returned).as_ref(), batches()).unwrap(), 1.0);
+    assert!(agreement(ready(&base).as_ref(), ready(&other).as_ref(), batches()).unwrap() < 1.0);
+}
+
+/// A plan that forgets what an optimiser keeps, or counts activations for a method that computes no gradient.
+#[test]
+fn the_memory_plan_follows_the_method_and_the_optimiser() {
+    let field = Field::new(5);
+    let plan = |options: &Options| -> MemoryPlan {
+        let (_, events) = field.adapt(options);
+        events.iter().find_map(|event| if let Event::Memory(plan) = event { Some(*plan) } else { None }).unwrap()
+    };
+    let adam = plan(&options("lp-ft"));
+    let sgd = plan(&Options { optimiser: OptimiserOptions::sgd(), ..options("lp-ft") });
+    let probe = plan(&options("linear-probe"));
+    assert_eq!(adam.optimiser, 2 * adam.delta);
+    assert_eq!(sgd.optimiser, sgd.delta);
+    assert_eq!((probe.delta, probe.activations), (0, 0));
+    let twice = plan(&Options { batch: 16, ..options("lp-ft") });
+    assert_eq!(twice.activations, 2 * adam.activations);
+}
+
+/// Events that a consumer of the command's lines can't read, or a run that keeps quiet about a phase.
+#[test]
+fn events_are_tagged_json_and_come_in_order() {
+    let field = Field::new(5);
+    let (outcome, events) = field.adapt(&options("tpgm"));
+    outcome.unwrap();
+    let lines: Vec<Value> = events.iter().map(|event| serde_json::to_value(event).unwrap()).collect();
+    let mut names: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    names.dedup();
+    assert_eq!(names[..5], ["plan", "memory", "progress", "probe", "radii"]);
+    assert_eq!(names[names.len() - 3..], ["epoch", "progress", "gate"]);
+    assert_eq!(lines[0]["classes"], json!(["grass", "sand", "water"]));
+    let step = lines.iter().find(|line| line["event"] == "step").unwrap();
+    assert!(step["loss"].is_f64() && step["learning_rate"].is_f64() && step["step"] == 1);
+    let read: Vec<Event> = lines.into_iter().map(|line| serde_json::from_value(line).unwrap()).collect();
+    assert_eq!(read, events);
+}
