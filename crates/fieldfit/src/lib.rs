@@ -1,1 +1,64 @@
-//! The face of it all: a Runtime that opens a base, infers, adapts, activates and rolls back.
+//! An embedded inference and adaptation runtime for vision models on robots.
+//!
+//! A [`Runtime`] maps a pre-trained model (the *base*, never written to), answers frames, fine-tunes it on local images
+//! without leaving the base's neighbourhood, proves on held-out images that the result is no worse, stores only what
+//! changed (a *delta*), and swaps it in while frames keep flowing. Any version can be rolled back, at last to the base.
+//!
+//! This crate is the face of the others: it re-exports what a robot's program needs. It draws nothing, prints nothing
+//! and installs no signal handler; it logs through [`log`](https://docs.rs/log). How networks are computed, trained and
+//! stored is in the crates below it.
+//!
+//! ```no_run
+//! use fieldfit::{Dataset, FolderOptions, Frame, Options, PixelFormat, Pixels, Runtime};
+//! use std::thread;
+//!
+//! # fn camera() -> Vec<u8> { vec![0; 640 * 480 * 3] }
+//! # fn main() -> Result<(), fieldfit::Error> {
+//! let runtime = Runtime::builder("models/efficientnet-lite0").store_or_new("adaptations").open()?;
+//! let images = Dataset::open("images".as_ref(), &FolderOptions::default())?;
+//! thread::scope(|scope| {
+//!     // Learns and, if the result is no worse on images that it was not trained on, swaps it in.
+//!     let adaptation = scope.spawn(|| runtime.adapt(&images, &Options::default()));
+//!     // Meanwhile frames are answered, each by one whole version.
+//!     while !adaptation.is_finished() {
+//!         let data = camera();
+//!         let frame = Frame::Pixels(Pixels::packed(&data, PixelFormat::Bgr8, 640, 480));
+//!         let prediction = runtime.infer(&frame)?;
+//!         if let Some(best) = prediction.best() {
+//!             println!("{} ({:.0} %) says {}", best.label, 100.0 * best.probability, prediction.version());
+//!         }
+//!     }
+//!     Ok(())
+//! })
+//! # }
+//! ```
+
+mod active;
+mod adapting;
+mod error;
+mod evaluation;
+mod info;
+mod prediction;
+mod runtime;
+mod version;
+
+pub use adapting::Adapted;
+pub use error::Error;
+pub use evaluation::{ClassCount, Evaluation, agreement};
+pub use fieldfit_adapt::{
+    AdaptError, Control, Entry as MethodEntry, Event, Gate, GateFigures, METHODS, MemoryPlan, Mode, OptimiserOptions,
+    Options, Phase, RadiiSummary, Reference, ScheduleOptions, TpgmOptions,
+};
+pub use fieldfit_data::{
+    Augmentation, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress, Purpose,
+};
+pub use fieldfit_delta::{Ball, Codec, DeltaError, Kind};
+pub use fieldfit_exec::{Device, ExecError};
+pub use fieldfit_model::{Base, BaseId, Dtype, ModelError, import};
+pub use fieldfit_nets::ARCHITECTURES;
+pub use fieldfit_store::{Finding, Store, StoreError};
+pub use fieldfit_tpgm::Norm;
+pub use info::{DeltaInfo, Info, ModelInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
+pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
+pub use runtime::{Builder, Runtime, all_cores};
+pub use version::Version;

@@ -1,0 +1,290 @@
+//! The command line as typed; each command turns its own part into what the library takes.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Adapts a pre-trained vision model to what a robot sees, on the robot.
+///
+/// The base model is never written to. What an adaptation changed is a small delta file; a store keeps its versions,
+/// activates one after it has proved itself on held-out images, and can always roll back.
+///
+/// Exit status: 0 done; 1 failed, or the adaptation was refused by its gate; 2 wrong usage.
+/// Logs go to standard error; RUST_LOG sets how much (error, warn, info, debug).
+#[derive(Debug, Parser)]
+#[command(name = "fieldfit", version, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the command can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Adapt the shipped model to a small set of images and show what comes of it, in under three minutes
+    Demo(DemoArgs),
+    /// Make a model folder of a checkpoint (.pth or .safetensors)
+    Import(ImportArgs),
+    /// Show what a model folder, a delta file or a store holds
+    Info(InfoArgs),
+    /// Name what is on images
+    Infer(InferArgs),
+    /// Measure accuracy on a folder of labelled images
+    Eval(EvalArgs),
+    /// Adapt a model to a folder of labelled images; the result goes to a store and has to pass its gate
+    Adapt(AdaptArgs),
+    /// Manage the versions in a store
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+/// `fieldfit demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where the demo's deltas and its store go
+    #[arg(long, value_name = "DIR", default_value = "fieldfit-demo")]
+    pub out: PathBuf,
+}
+
+/// `fieldfit import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The checkpoint: .pth of any age, or .safetensors
+    pub weights: PathBuf,
+    /// Its architecture
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(fieldfit::ARCHITECTURES))]
+    pub arch: String,
+    /// One class name a line, in the order of the head's outputs
+    #[arg(long, value_name = "FILE")]
+    pub labels: PathBuf,
+    /// The model folder to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// How tensors of two or more dimensions are stored; the others and running statistics stay f32
+    #[arg(long, value_enum, default_value_t = Dtype::F16)]
+    pub dtype: Dtype,
+    /// Who published the weights (a package, a repository, a person), for the manifest
+    #[arg(long, value_name = "TEXT")]
+    pub source: Option<String>,
+    /// Their licence as an SPDX expression, for the manifest
+    #[arg(long, value_name = "SPDX")]
+    pub licence: Option<String>,
+}
+
+/// Types that weights are stored in.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Dtype {
+    /// Half precision, 11 bits of significand.
+    F16,
+    /// Brain float, 8 bits of significand.
+    Bf16,
+    /// Single precision.
+    F32,
+}
+
+/// `fieldfit info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// A model folder, a delta file or a store
+    pub path: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which weights run, and where.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// The base model's folder
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Run the version that is active in this store
+    #[arg(long, value_name = "DIR", conflicts_with = "delta")]
+    pub store: Option<PathBuf>,
+    /// Run this delta
+    #[arg(long, value_name = "FILE")]
+    pub delta: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Args)]
+pub struct DeviceArgs {
+    /// What computes
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
+    /// Threads that compute on the CPU [default: one a core]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub threads: Option<u32>,
+}
+
+/// Devices by name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DeviceName {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU; needs a build with the feature `cuda`.
+    Cuda,
+    /// Apple's GPU; needs a build with the feature `metal`.
+    Metal,
+}
+
+/// `fieldfit infer`.
+#[derive(Debug, Args)]
+pub struct InferArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// How many classes to name for each image
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=fieldfit::MAX_TOP as i64))]
+    pub top: u32,
+    /// Print one JSON object an image
+    #[arg(long)]
+    pub json: bool,
+    /// The images: JPEG, PNG or WebP
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+}
+
+/// `fieldfit eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Images in one folder a class; of `train`, `val` and `test` folders, `test` is used
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fieldfit adapt`.
+#[derive(Debug, Args)]
+pub struct AdaptArgs {
+    /// The base model's folder
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Images in one folder a class; of `train`, `val` and `test` folders, `train` and `val` are used
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where the versions are kept; made if it isn't there
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+    /// How to learn
+    #[arg(long, value_name = "NAME", default_value = "tpgm", value_parser = methods())]
+    pub method: String,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Passes over the training images
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub epochs: Option<u32>,
+    /// Side of the images in pixels [default: the base's]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(16..=1024))]
+    pub size: Option<u32>,
+    /// Images in a training step
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub batch: Option<u32>,
+    /// Learning rate of the backbone
+    #[arg(long, value_name = "X", value_parser = positive)]
+    pub lr: Option<f64>,
+    /// What every random choice follows from
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Regular expression on file names; images whose first group (or whole match) is equal are kept together
+    #[arg(long, value_name = "PATTERN")]
+    pub group: Option<String>,
+    /// Leave tensors of this name (`*` matches anything) unconstrained by a radius; may be given again
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Go on from the checkpoint that an interrupted run left in the store
+    #[arg(long)]
+    pub resume: bool,
+    /// Print one JSON object an event
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fieldfit store`.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// List the versions and their states
+    List(StoreArgs),
+    /// Make a version the active one
+    Activate(StoreVersionArgs),
+    /// Go back to the version that was active before, at last to the base
+    Rollback(StoreArgs),
+    /// Read every version and check it
+    Verify(StoreArgs),
+    /// Add a delta file as a candidate
+    Add(StoreAddArgs),
+}
+
+/// A store.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// The store's folder
+    #[arg(value_name = "STORE")]
+    pub store: PathBuf,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A version in a store.
+#[derive(Debug, Args)]
+pub struct StoreVersionArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The version's number
+    #[arg(value_name = "VERSION", value_parser = at_least_one())]
+    pub version: u32,
+}
+
+/// A file for a store.
+#[derive(Debug, Args)]
+pub struct StoreAddArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The delta file
+    #[arg(value_name = "FILE")]
+    pub delta: PathBuf,
+}
+
+fn at_least_one() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
+}
+
+fn methods() -> PossibleValuesParser {
+    let methods = fieldfit::METHODS.iter();
+    methods.map(|method| PossibleValue::new(method.name).help(method.about)).collect::<Vec<_>>().into()
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err("expected a number above 0, such as 1e-3".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// A flag that clap would only complain about at run time: two of one name, a default that doesn't parse.
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    /// A learning rate that would be silently clamped, or parsed as something else.
+    #[test]
+    fn only_positive_finite_numbers_are_rates() {
+        assert_eq!(positive("1e-3"), Ok(1e-3));
+        for text in ["0", "-1", "inf", "nan", "fast"] {
+            assert!(positive(text).is_err(), "{text}");
+        }
+    }
+}

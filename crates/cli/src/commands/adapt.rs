@@ -1,0 +1,91 @@
+//! `fieldfit adapt`.
+
+use crate::args::AdaptArgs;
+use crate::error::Error;
+use crate::interrupt;
+use crate::output::{Output, bytes, percent};
+use crate::progress::Progress;
+use fieldfit::{AdaptError, Adapted, FolderOptions, Options, Purpose, Runtime};
+use std::process::ExitCode;
+
+pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
+    let output = Output::new(args.json);
+    let options = options(args);
+    options.validate().map_err(fieldfit::Error::from)?;
+    let control = interrupt::control()?;
+    let runtime = Runtime::builder(&args.model).device(options.device).store_or_new(&args.store).open()?;
+    let progress = Progress::new(args.json);
+    let folder = FolderOptions { purpose: Purpose::Adapt, group: args.group.clone() };
+    let images = super::images(&args.data, &folder, &progress)?;
+    let mut unwritten = None;
+    let adapted = runtime.adapt_with(&images, &options, args.resume, &control, &mut |event| {
+        progress.event(&event);
+        if output.is_json()
+            && let Err(error) = output.object(&event)
+        {
+            control.stop();
+            unwritten.get_or_insert(error);
+        }
+    });
+    progress.finish();
+    if let Some(error) = unwritten {
+        return Err(error);
+    }
+    let adapted = adapted.map_err(told)?;
+    if !output.is_json() {
+        output.text(text(&adapted, args))?;
+    }
+    Ok(if adapted.active { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn options(args: &AdaptArgs) -> Options {
+    let mut options = Options { method: args.method.clone(), ..Options::default() };
+    options.device = super::device(&args.device);
+    options.size = args.size;
+    options.tpgm.exclude.clone_from(&args.exclude);
+    if let Some(epochs) = args.epochs {
+        options.epochs = epochs;
+    }
+    if let Some(batch) = args.batch {
+        options.batch = batch as usize;
+    }
+    if let Some(rate) = args.lr {
+        options.optimiser = options.optimiser.with_learning_rate(rate);
+    }
+    if let Some(seed) = args.seed {
+        options.seed = seed;
+    }
+    options
+}
+
+/// An interruption says how to go on; any other error is the library's.
+fn told(error: fieldfit::Error) -> Error {
+    match error {
+        fieldfit::Error::Adapt(AdaptError::Interrupted { checkpoint: Some(checkpoint) }) => {
+            Error::Interrupted { checkpoint, resume: interrupt::resume_command() }
+        }
+        error => error.into(),
+    }
+}
+
+fn text(adapted: &Adapted, args: &AdaptArgs) -> String {
+    let Adapted { version, delta, delta_bytes, active, reason, gate, seconds } = adapted;
+    let verdict = if *active { "runs now" } else { "was refused" };
+    let mut text = format!(
+        "version {version} {verdict}: {reason}\n\
+         gate: {} before, {} after, on {} images\n\
+         delta: {} ({}), {seconds:.1} s",
+        percent(gate.before),
+        percent(gate.after),
+        gate.images,
+        delta.display(),
+        bytes(*delta_bytes),
+    );
+    if *active {
+        let (model, store) = (args.model.display(), args.store.display());
+        text.push_str(&format!(
+            "\nnext: fieldfit infer --model {model} --store {store} IMAGE\n      fieldfit store rollback {store}"
+        ));
+    }
+    text
+}

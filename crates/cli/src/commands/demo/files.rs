@@ -1,0 +1,41 @@
+//! Where the demo's model and images are.
+
+use crate::error::Error;
+use std::path::{Path, PathBuf};
+
+const MODEL: &str = "models/efficientnet-lite0";
+const IMAGES: &str = "tests/data/emoji";
+
+/// The demo's model and images, found in a clone of the repository.
+pub struct Files {
+    /// The base model's folder.
+    pub model: PathBuf,
+    emoji: PathBuf,
+}
+
+impl Files {
+    /// Looks under the current folder, then beside the executable and in the folders above it, then in the source tree
+    /// that the executable was built from.
+    pub fn find() -> Result<Self, Error> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let executable = std::env::current_exe().unwrap_or_default();
+        let mut roots = vec![PathBuf::new()];
+        roots.extend(executable.ancestors().skip(1).map(Path::to_owned));
+        roots.push(source.clone());
+        let find = |what: &'static str| {
+            let mut places = roots.iter().map(|root| root.join(what));
+            places.find(|place| place.is_dir()).ok_or_else(|| Error::NoDemoFiles { what, source_tree: source.clone() })
+        };
+        Ok(Self { model: find(MODEL)?, emoji: find(IMAGES)? })
+    }
+
+    /// The images of one drawing style.
+    pub fn style(&self, name: &str) -> PathBuf {
+        self.emoji.join(name)
+    }
+
+    /// What the running camera looks at: something that is not trained on.
+    pub fn frame(&self) -> PathBuf {
+        self.emoji.join("twitter/test/bird/owl_1f989.png")
+    }
+}

@@ -1,0 +1,58 @@
+//! One file a command.
+
+mod adapt;
+mod demo;
+mod eval;
+mod import;
+mod infer;
+mod info;
+mod store;
+
+use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs};
+use crate::error::Error;
+use crate::progress::Progress;
+use fieldfit::{Dataset, Device, FolderOptions, Runtime};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// Whatever keeps it from doing so.
+pub fn run(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Info(args) => info::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Infer(args) => infer::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Adapt(args) => adapt::run(&args),
+        Command::Store(command) => store::run(&command).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn device(args: &DeviceArgs) -> Device {
+    match args.device {
+        DeviceName::Cpu => {
+            args.threads.map_or_else(fieldfit::all_cores, |threads| Device::Cpu { threads: threads as usize })
+        }
+        DeviceName::Cuda => Device::Cuda { ordinal: 0 },
+        DeviceName::Metal => Device::Metal,
+    }
+}
+
+fn open(args: &ModelArgs) -> Result<Runtime, Error> {
+    let mut builder = Runtime::builder(&args.model).device(device(&args.device));
+    if let Some(store) = &args.store {
+        builder = builder.store(store);
+    }
+    if let Some(delta) = &args.delta {
+        builder = builder.delta(delta);
+    }
+    Ok(builder.open()?)
+}
+
+fn images(folder: &Path, options: &FolderOptions, progress: &Progress) -> Result<Dataset, Error> {
+    let mut read = |read: fieldfit::Progress| progress.images("reading images", read.done, read.total);
+    Ok(Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?)
+}

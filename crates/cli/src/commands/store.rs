@@ -1,0 +1,111 @@
+//! `fieldfit store`.
+
+use crate::args::{StoreAddArgs, StoreArgs, StoreCommand, StoreVersionArgs};
+use crate::error::Error;
+use crate::output::{Output, bytes, table};
+use comfy_table::Table;
+use fieldfit::{Finding, Store, VersionInfo};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// What runs after a change.
+#[derive(Serialize)]
+struct Active {
+    active: Option<u32>,
+}
+
+/// A version that was added.
+#[derive(Serialize)]
+struct Added {
+    version: u32,
+}
+
+/// A version that can't be used.
+#[derive(Serialize)]
+struct Unusable {
+    version: u32,
+    delta: PathBuf,
+    problem: String,
+}
+
+pub fn run(command: &StoreCommand) -> Result<(), Error> {
+    match command {
+        StoreCommand::List(args) => list(args),
+        StoreCommand::Activate(args) => activate(args),
+        StoreCommand::Rollback(args) => rollback(args),
+        StoreCommand::Verify(args) => verify(args),
+        StoreCommand::Add(args) => add(args),
+    }
+}
+
+fn list(args: &StoreArgs) -> Result<(), Error> {
+    let output = Output::new(args.json);
+    let store = fieldfit::store_info(&args.store)?;
+    if output.is_json() {
+        return store.versions.iter().try_for_each(|version| output.object(version));
+    }
+    output.text(versions_table(&store.versions))
+}
+
+/// One row a version.
+pub fn versions_table(versions: &[VersionInfo]) -> Table {
+    let mut table = table(&["version", "state", "size", "delta", "reason"], 5);
+    for version in versions {
+        table.add_row([
+            version.version.to_string(),
+            version.state.to_owned(),
+            bytes(version.bytes),
+            version.delta.display().to_string(),
+            version.reason.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+fn activate(args: &StoreVersionArgs) -> Result<(), Error> {
+    let store = open(&args.store)?;
+    store.activate(args.version).map_err(fieldfit::Error::from)?;
+    show_active(&args.store, Some(args.version))
+}
+
+fn rollback(args: &StoreArgs) -> Result<(), Error> {
+    let active = open(args)?.rollback().map_err(fieldfit::Error::from)?;
+    show_active(args, active)
+}
+
+fn show_active(args: &StoreArgs, active: Option<u32>) -> Result<(), Error> {
+    Output::new(args.json).show(&Active { active }, |Active { active }| match active {
+        Some(version) => format!("version {version} is active"),
+        None => "the base is active".into(),
+    })
+}
+
+fn verify(args: &StoreArgs) -> Result<(), Error> {
+    let output = Output::new(args.json);
+    let findings = open(args)?.verify().map_err(fieldfit::Error::from)?;
+    for Finding { version, path, problem, .. } in &findings {
+        let unusable = Unusable { version: *version, delta: path.clone(), problem: problem.to_string() };
+        output.show(&unusable, |Unusable { version, delta, problem }| {
+            format!("version {version}, {}: {problem}", delta.display())
+        })?;
+    }
+    match findings.len() {
+        0 if output.is_json() => Ok(()),
+        0 => output.text("every version is whole"),
+        findings => Err(Error::Damaged { findings }),
+    }
+}
+
+fn add(args: &StoreAddArgs) -> Result<(), Error> {
+    let path = &args.delta;
+    let bytes = std::fs::read(path).map_err(|source| fieldfit::Error::Read { path: path.clone(), source })?;
+    let version = open(&args.store)?.add(&bytes).map_err(fieldfit::Error::from)?;
+    let store = args.store.store.display();
+    Output::new(args.store.json).show(&Added { version }, |Added { version }| {
+        format!("version {version} is a candidate; run it with\n  fieldfit store activate {store} {version}")
+    })
+}
+
+fn open(args: &StoreArgs) -> Result<Store, Error> {
+    Ok(Store::open(&args.store).map_err(fieldfit::Error::from)?)
+}

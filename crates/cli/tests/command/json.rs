@@ -1,0 +1,141 @@
+//! With `--json`, standard output is one object a line, in the shapes that scripts rely on.
+
+use crate::scene::{ADAPT, Scene, keys};
+use serde_json::{Value, json};
+
+/// Adaptations whose last event doesn't say what is stored and what runs, or that print between the events.
+#[test]
+fn adapt_prints_events_and_ends_with_done() {
+    let scene = Scene::new();
+    let ran = scene.run(&format!("{ADAPT} --json"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let events = ran.objects();
+    assert!(events.iter().all(|event| event["event"].is_string()));
+    assert_eq!(events.iter().filter(|event| event["event"] == "epoch").count(), 2);
+    assert!(events.iter().any(|event| event["event"] == "step" && event["loss"].as_f64().unwrap() > 0.0));
+    assert_eq!(events.iter().filter(|event| event["event"] == "done").count(), 1);
+
+    let done = events.last().unwrap();
+    assert_eq!(keys(done), ["active", "delta", "delta_bytes", "event", "gate", "reason", "seconds", "version"]);
+    assert_eq!(keys(&done["gate"]), ["after", "before", "images"]);
+    assert_eq!((&done["event"], &done["version"], &done["active"]), (&json!("done"), &json!(1), &json!(true)));
+    let file = scene.path(done["delta"].as_str().unwrap());
+    assert_eq!(file.metadata().unwrap().len(), done["delta_bytes"].as_u64().unwrap());
+    assert!(done["gate"]["images"].as_u64().unwrap() >= 6);
+    for accuracy in ["before", "after"] {
+        assert!((0.0..=1.0).contains(&done["gate"][accuracy].as_f64().unwrap()), "{done}");
+    }
+}
+
+/// A version that its gate refused being active, or the command pretending that all is well, or not saying why.
+#[test]
+fn an_adaptation_that_the_gate_refuses_is_told_and_exits_with_1() {
+    let scene = Scene::new();
+    // A random head that hardly moves can't be as good as a linear probe.
+    let ran = scene.run(&format!("{ADAPT} --method full --lr 1e-9 --json"));
+    assert_eq!(ran.status, 1, "{}", ran.stdout);
+    let events = ran.objects();
+    let done = events.last().unwrap();
+    assert_eq!((&done["event"], &done["active"]), (&json!("done"), &json!(false)));
+    assert!(done["gate"]["after"].as_f64() < done["gate"]["before"].as_f64(), "{done}");
+
+    let listed = scene.run("store list store --json").objects();
+    assert_eq!((&listed[0]["state"], &listed[0]["reason"]), (&json!("refused"), &done["reason"]));
+    let evaluation = scene.refused("eval --model tiny-1 --store store --data images");
+    assert!(evaluation.contains("the base"), "the base still runs: {evaluation}");
+}
+
+/// Rankings out of order, probabilities that aren't, or another number of classes than was asked for.
+#[test]
+fn infer_prints_one_ranking_an_image() {
+    let scene = Scene::adapted();
+    let images = "images/sand/sand_0.png images/water/water_3.png";
+    let base = scene.run(&format!("infer --model tiny-1 --top 4 --json {images}"));
+    assert_eq!(base.status, 0, "{}", base.stderr);
+    let answers = base.objects();
+    assert_eq!(answers.len(), 2);
+    for (answer, image) in answers.iter().zip(images.split(' ')) {
+        assert_eq!(keys(answer), ["image", "top"]);
+        assert_eq!(answer["image"], image);
+        let top = answer["top"].as_array().unwrap();
+        assert_eq!(top.len(), 4);
+        assert!(top.iter().all(|class| keys(class) == ["index", "label", "score"]));
+        assert!(top.iter().all(|class| class["label"] == format!("thing {}", class["index"])));
+        let scores: Vec<f64> = top.iter().map(|class| class["score"].as_f64().unwrap()).collect();
+        assert!(scores.is_sorted_by(|a, b| a >= b) && scores[0] <= 1.0 && scores[3] > 0.0, "{scores:?}");
+    }
+
+    let adapted = scene.run(&format!("infer --model tiny-1 --store store --json {images}")).objects();
+    let best: Vec<&Value> = adapted.iter().map(|answer| &answer["top"][0]["label"]).collect();
+    assert_eq!(best, ["sand", "water"]);
+    assert_eq!(adapted[0]["top"].as_array().unwrap().len(), 3, "as many as the model knows");
+    let of_file = scene.run(&format!("infer --model tiny-1 --delta store/versions/000001.delta --json {images}"));
+    assert_eq!(of_file.objects(), adapted, "a version and its file are the same");
+}
+
+/// Counts that don't add up, classes that are missing, or unreadable images that nobody hears of.
+#[test]
+fn eval_prints_counts_that_add_up() {
+    let scene = Scene::adapted();
+    std::fs::write(scene.path("images/sand/broken.png"), b"no image").unwrap();
+    let ran = scene.run("eval --model tiny-1 --store store --data images --json");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let evaluation = &ran.objects()[0];
+    assert_eq!(keys(evaluation), ["accuracy", "correct", "images", "per_class", "skipped"]);
+    assert_eq!((&evaluation["images"], &evaluation["skipped"]), (&json!(90), &json!(1)));
+    let classes = evaluation["per_class"].as_object().unwrap();
+    assert_eq!(classes.keys().collect::<Vec<_>>(), ["grass", "sand", "water"]);
+    assert!(classes.values().all(|class| class["images"] == 30 && keys(class) == ["correct", "images"]));
+    let correct: u64 = classes.values().map(|class| class["correct"].as_u64().unwrap()).sum();
+    assert_eq!(evaluation["correct"], correct);
+    assert_eq!(evaluation["accuracy"].as_f64().unwrap(), correct as f64 / 90.0);
+    assert!(correct >= 86, "three colours are easily told apart: {evaluation}");
+}
+
+/// A script that can't tell what it looks at.
+#[test]
+fn info_tells_models_deltas_and_stores() {
+    let scene = Scene::adapted();
+    let info = |path: &str| scene.run(&format!("info {path} --json")).objects().remove(0);
+    let (model, delta, store) = (info("tiny-1"), info("store/versions/000001.delta"), info("store"));
+    assert_eq!((&model["kind"], &delta["kind"], &store["kind"]), (&json!("model"), &json!("delta"), &json!("store")));
+    assert_eq!((&model["architecture"], &model["input_size"]), (&json!("efficientnet-tiny"), &json!(32)));
+    assert_eq!(model["labels"].as_array().unwrap().len(), 10);
+    assert_eq!(delta["base"], model["id"]);
+    assert_eq!((&delta["method"], &delta["labels"]), (&json!("tpgm"), &json!(["grass", "sand", "water"])));
+    let tensors = delta["tensors"].as_array().unwrap();
+    assert!(tensors.iter().any(|tensor| tensor["kind"] == "replacement" && tensor["ball"].is_null()));
+    let balls: Vec<&Value> = tensors.iter().map(|tensor| &tensor["ball"]).filter(|ball| ball.is_object()).collect();
+    assert!(!balls.is_empty(), "TPGM holds differences in balls");
+    for ball in balls {
+        assert!(ball["distance"].as_f64().unwrap() <= ball["radius"].as_f64().unwrap() * 1.001, "{ball}");
+    }
+    assert_eq!((&store["active"], &store["versions"][0]["state"]), (&json!(1), &json!("active")));
+}
+
+/// An operation on the store that reports something else than what the store then says.
+#[test]
+fn the_store_is_managed_version_by_version() {
+    let scene = Scene::adapted();
+    let json = |arguments: &str| {
+        let ran = scene.run(&format!("store {arguments} --json"));
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        ran.objects()
+    };
+    let states = || json("list store").iter().map(|version| version["state"].clone()).collect::<Vec<_>>();
+    assert_eq!(json("add store store/versions/000001.delta"), [json!({"version": 2})]);
+    assert_eq!(states(), ["active", "candidate"]);
+    assert_eq!(json("activate store 2"), [json!({"active": 2})]);
+    assert_eq!(states(), ["retired", "active"]);
+    assert_eq!(json("rollback store"), [json!({"active": 1})]);
+    assert_eq!(json("rollback store"), [json!({"active": null})]);
+    assert_eq!(json("verify store"), [] as [Value; 0]);
+    assert_eq!(keys(&json("list store")[0]), ["bytes", "delta", "reason", "state", "version"]);
+
+    std::fs::write(scene.path("store/versions/000002.delta"), b"cut").unwrap();
+    let ran = scene.run("store verify store --json");
+    let findings = ran.objects();
+    assert_eq!((ran.status, findings.len()), (1, 1));
+    assert_eq!(keys(&findings[0]), ["delta", "problem", "version"]);
+    assert_eq!(findings[0]["version"], 2);
+}

@@ -1,0 +1,9 @@
+//! The command as a person or a script runs it: what it prints where, how it exits, and what it leaves behind.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+mod interrupt;
+mod json;
+mod refusals;
+mod scene;
+mod text;

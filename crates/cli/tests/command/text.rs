@@ -1,0 +1,39 @@
+//! What a person reads.
+
+use crate::scene::{ADAPT, Scene};
+
+/// Output that leaves a person without the result, its place, or the next step.
+#[test]
+fn a_person_is_told_results_places_and_next_steps() {
+    let scene = Scene::new();
+    let ran = scene.run(ADAPT);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for word in ["version 1 runs now", "store/versions/000001.delta", "store rollback store"] {
+        assert!(ran.stdout.contains(word), "{word}: {}", ran.stdout);
+    }
+    assert!(ran.stderr.contains("epoch 2 of 2"), "progress is told where there is no terminal: {}", ran.stderr);
+
+    let text = |arguments: &str| scene.run(arguments).stdout;
+    assert!(text("infer --model tiny-1 --store store images/sand/sand_0.png").contains("sand"));
+    let evaluation = text("eval --model tiny-1 --store store --data images");
+    assert!(["grass", "accuracy", "all"].iter().all(|word| evaluation.contains(word)), "{evaluation}");
+    assert!(text("info tiny-1").contains("efficientnet-tiny"));
+    assert!(text("info store/versions/000001.delta").contains("tpgm"));
+    assert!(text("info store").contains("version 1 runs"));
+    assert!(text("store list store").contains("active"));
+    assert!(text("store verify store").contains("whole"));
+    assert!(text("store rollback store").contains("the base is active"));
+}
+
+/// A log line among the results.
+#[test]
+fn logs_go_to_standard_error_only() {
+    let scene = Scene::new();
+    let mut command = assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("fieldfit"));
+    let command = command.current_dir(scene.folder()).env("RUST_LOG", "debug");
+    let output = command.args(ADAPT.split(' ')).arg("--json").output().unwrap();
+    assert!(output.status.success());
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.lines().all(|line| line.starts_with("{\"event\":")), "{stdout}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("fieldfit"), "the level is heard");
+}

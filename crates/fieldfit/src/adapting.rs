@@ -1,0 +1,134 @@
+//! From a folder of images to a version that runs, or that was refused.
+
+use crate::runtime::{parse, read};
+use crate::{Error, Runtime};
+use fieldfit_adapt::{Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt};
+use fieldfit_data::Dataset;
+use fieldfit_store::Store;
+use std::path::{Path, PathBuf};
+
+/// The file in the store's work folder that an interrupted adaptation goes on from.
+const CHECKPOINT: &str = "adapt.checkpoint";
+
+/// What an adaptation came to. It is in the store, whatever the gate said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adapted {
+    /// Its number in the store.
+    pub version: u32,
+    /// Its delta file.
+    pub delta: PathBuf,
+    /// The file's size.
+    pub delta_bytes: u64,
+    /// Whether the gate accepted it, so that it runs now.
+    pub active: bool,
+    /// Why, or why not.
+    pub reason: String,
+    /// Accuracies on the gate slice, of what ran before and of this version.
+    pub gate: GateFigures,
+    /// Wall time of the adaptation.
+    pub seconds: f64,
+}
+
+impl From<Adapted> for Event {
+    fn from(adapted: Adapted) -> Self {
+        let Adapted { version, delta, delta_bytes, active, reason, gate, seconds } = adapted;
+        Self::Done { version, delta, delta_bytes, active, reason, gate, seconds }
+    }
+}
+
+impl Runtime {
+    /// Adapts the base to labelled images, stores what came of it, and runs it if it passes its gate.
+    ///
+    /// Frames go on being answered by what runs, from other threads, until the new version replaces it.
+    ///
+    /// # Errors
+    /// As [`adapt_with`](Self::adapt_with).
+    pub fn adapt(&self, images: &Dataset, options: &Options) -> Result<Adapted, Error> {
+        self.adapt_with(images, options, false, &Control::new(), &mut |_| ())
+    }
+
+    /// As [`adapt`](Self::adapt), heard and stopped from outside.
+    ///
+    /// `resume` goes on from the checkpoint that an interrupted run left in the store. `events` hears everything; the
+    /// last event, [`Event::Done`], says what is in the store and what runs.
+    ///
+    /// # Errors
+    /// If there is no store, or it can't be written, or another adaptation is running in it; if options, images or checkpoint can't be used; if the run
+    /// diverges or was stopped through `control` (it left a checkpoint then). Nothing was added to the store, and what
+    /// ran goes on.
+    pub fn adapt_with(
+        &self,
+        images: &Dataset,
+        options: &Options,
+        resume: bool,
+        control: &Control,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Adapted, Error> {
+        let store = self.store_to("keep an adaptation in")?;
+        let work = store.work_dir()?;
+        let checkpoint = work.path().join(CHECKPOINT);
+        let outcome =
+            self.train(store, images, options, Checkpointing { path: &checkpoint, resume }, control, events)?;
+        let adapted = self.keep(store, outcome)?;
+        remove(&checkpoint)?;
+        events(adapted.clone().into());
+        Ok(adapted)
+    }
+
+    fn train(
+        &self,
+        store: &Store,
+        dataset: &Dataset,
+        options: &Options,
+        checkpoint: Checkpointing<'_>,
+        control: &Control,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Outcome, Error> {
+        let active = store.active()?.map(|version| Ok::<_, Error>((store.delta_path(version), store.read(version)?)));
+        let active = active.transpose()?;
+        let active = active.as_ref().map(|(path, bytes)| parse(path, bytes)).transpose()?;
+        let request =
+            Request { base: self.base(), dataset, options, active: active.as_ref(), checkpoint: Some(checkpoint) };
+        Ok(adapt(&request, control, events)?)
+    }
+
+    /// Puts the delta into the store, and runs it or says why not.
+    fn keep(&self, store: &Store, outcome: Outcome) -> Result<Adapted, Error> {
+        let Outcome { delta, gate, seconds } = outcome;
+        let version = store.add(&delta)?;
+        if gate.accepted {
+            self.activate(version)?;
+        } else {
+            store.refuse(version, &gate.reason)?;
+        }
+        Ok(Adapted {
+            version,
+            delta: store.delta_path(version),
+            delta_bytes: delta.len() as u64,
+            active: gate.accepted,
+            gate: gate.figures(),
+            reason: gate.reason,
+            seconds,
+        })
+    }
+
+    /// Puts a delta that comes from elsewhere into the store, as a candidate; [`activate`](Self::activate) runs it.
+    ///
+    /// # Errors
+    /// If there is no store, or it can't be written; if the file is no whole delta, or is made for another base.
+    pub fn add(&self, delta: &Path) -> Result<u32, Error> {
+        let store = self.store_to("add a delta to")?;
+        let bytes = read(delta)?;
+        crate::runtime::adapted(self.base(), delta, &bytes)?;
+        Ok(store.add(&bytes)?)
+    }
+}
+
+fn remove(checkpoint: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(checkpoint) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Remove { path: checkpoint.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}

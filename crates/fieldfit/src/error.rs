@@ -1,0 +1,86 @@
+//! What can go wrong, from whichever crate below.
+
+use crate::Version;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Whatever keeps a runtime from doing what it was asked to.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A base, or a base with a delta, that can't be used.
+    #[error(transparent)]
+    Model(#[from] fieldfit_model::ModelError),
+    /// A delta file that can't be read.
+    #[error("{}: {source}", path.display())]
+    Delta {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: fieldfit_delta::DeltaError,
+    },
+    /// Images that can't be used.
+    #[error(transparent)]
+    Data(#[from] fieldfit_data::DataError),
+    /// A computation that failed, or a device that isn't there.
+    #[error(transparent)]
+    Exec(#[from] fieldfit_exec::ExecError),
+    /// A store that can't be read or written.
+    #[error(transparent)]
+    Store(#[from] fieldfit_store::StoreError),
+    /// An adaptation that could not be finished; nothing was stored.
+    #[error(transparent)]
+    Adapt(#[from] fieldfit_adapt::AdaptError),
+    /// A file that can't be read.
+    #[error("can't read {}: check that the file is there and may be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A checkpoint that is of no use any more and can't be removed.
+    #[error("can't remove {}: delete it, or the next resumed run would start from it", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something that needs a store, from a runtime without one.
+    #[error("this runtime has no store to {action}: open it with one, `Runtime::builder(model).store(path)`")]
+    NoStore {
+        /// What was asked for.
+        action: &'static str,
+    },
+    /// A path that is neither a model folder, nor a delta file, nor a store.
+    #[error(
+        "{} is no model folder (it would hold manifest.toml), no delta file and no store: check the path",
+        path.display()
+    )]
+    Unknown {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Images of classes that the model doesn't know.
+    #[error(
+        "{version} can't be evaluated on these images: adapt the model to their classes first, or run a version that \
+         knows them, from its store or its delta file"
+    )]
+    Classes {
+        /// What ran.
+        version: Version,
+        /// Which classes, and which it knows.
+        source: fieldfit_data::DataError,
+    },
+    /// A model whose output is no number.
+    #[error("{version} gave the logit {value} for class {class}: its weights are unfit, go back to another version")]
+    Logit {
+        /// What ran.
+        version: Version,
+        /// Which output of the head.
+        class: usize,
+        /// What came out.
+        value: f32,
+    },
+}

@@ -1,0 +1,124 @@
+//! What a frame shows, by descending probability.
+
+use crate::{Error, Version};
+use std::sync::Arc;
+
+/// The most classes that a prediction can rank.
+pub const MAX_TOP: usize = 16;
+
+/// One class of a prediction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// Which output of the head, from 0.
+    pub index: u32,
+    /// Its share of the softmax, 0..1.
+    pub probability: f32,
+}
+
+/// One class of a prediction, with its name.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ranked<'a> {
+    /// Which output of the head, from 0.
+    pub index: u32,
+    /// The class's name.
+    pub label: &'a str,
+    /// Its share of the softmax, 0..1.
+    pub probability: f32,
+}
+
+/// The likeliest classes of a frame, and which version of the model said so.
+///
+/// Of fixed capacity; it shares the labels of the version that answered, so they fit even after a swap.
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    version: Version,
+    labels: Arc<[String]>,
+    top: heapless::Vec<Candidate, MAX_TOP>,
+}
+
+impl Prediction {
+    /// Ranks the logits of one image, one a label.
+    pub(crate) fn new(version: Version, labels: &Arc<[String]>, logits: &[f32]) -> Result<Self, Error> {
+        match logits.iter().position(|logit| !logit.is_finite()) {
+            Some(class) => Err(Error::Logit { version, class, value: logits[class] }),
+            None => Ok(Self { version, labels: labels.clone(), top: rank(logits) }),
+        }
+    }
+
+    /// The version that answered.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The classes by descending probability: [`MAX_TOP`] of them, or as many as there are.
+    pub fn top(&self) -> impl ExactSizeIterator<Item = Ranked<'_>> {
+        self.top.iter().map(|&Candidate { index, probability }| Ranked {
+            index,
+            label: &self.labels[index as usize],
+            probability,
+        })
+    }
+
+    /// The likeliest class. `None` only for a head without outputs, which no model folder has.
+    pub fn best(&self) -> Option<Ranked<'_>> {
+        self.top().next()
+    }
+}
+
+/// The largest logits as shares of the softmax, by descending share, then by ascending index.
+fn rank(logits: &[f32]) -> heapless::Vec<Candidate, MAX_TOP> {
+    let mut top = heapless::Vec::<usize, MAX_TOP>::new();
+    for (class, &logit) in logits.iter().enumerate() {
+        let place = top.iter().position(|&ranked| logit > logits[ranked]).unwrap_or(top.len());
+        if place < MAX_TOP {
+            top.truncate(MAX_TOP - 1);
+            // There is room for one: the line above made it.
+            let _ = top.insert(place, class);
+        }
+    }
+    let largest = top.first().map_or(0.0, |&class| f64::from(logits[class]));
+    let share = |logit: f32| (f64::from(logit) - largest).exp();
+    let total: f64 = logits.iter().map(|&logit| share(logit)).sum();
+    top.iter()
+        .map(|&class| Candidate { index: class as u32, probability: (share(logits[class]) / total) as f32 })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(count: usize) -> Arc<[String]> {
+        (0..count).map(|class| format!("class {class}")).collect()
+    }
+
+    /// A ranking that loses a class at the edge of its capacity, or keeps a smaller one.
+    #[test]
+    fn the_largest_logits_are_ranked_in_order() {
+        let logits: Vec<f32> = (0..40).map(|class| ((class * 17) % 40) as f32 * 0.25).collect();
+        let prediction = Prediction::new(Version::Base, &labels(40), &logits).unwrap();
+        let mut expected: Vec<usize> = (0..40).collect();
+        expected.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        let found: Vec<usize> = prediction.top().map(|ranked| ranked.index as usize).collect();
+        assert_eq!(found, expected[..MAX_TOP]);
+        assert_eq!(prediction.best().unwrap().label, format!("class {}", expected[0]));
+    }
+
+    /// A softmax over the ranked classes only, or one that overflows.
+    #[test]
+    fn probabilities_are_shares_of_all_classes() {
+        let prediction = Prediction::new(Version::Base, &labels(20), &[500.0; 20]).unwrap();
+        assert_eq!(prediction.top().len(), MAX_TOP);
+        assert!(prediction.top().all(|ranked| (ranked.probability - 0.05).abs() < 1e-7));
+        assert!(prediction.top().map(|ranked| ranked.index).eq(0..MAX_TOP as u32), "equals keep the head's order");
+    }
+
+    /// A model gone wrong that still names a class.
+    #[test]
+    fn logits_that_are_no_numbers_are_refused() {
+        for value in [f32::NAN, f32::INFINITY] {
+            let error = Prediction::new(Version::Stored(3), &labels(3), &[0.0, value, 1.0]).unwrap_err();
+            assert!(error.to_string().contains("version 3"), "{error}");
+        }
+    }
+}
