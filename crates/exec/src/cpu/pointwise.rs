@@ -7,10 +7,13 @@ use super::threads::{Threads, cut};
 
 /// Bytes of a tile's input and output that stay in the second-level cache until the tile is finished.
 const TILE_BYTES: usize = 256 * 1024;
+/// Fewer rows than this don't pay for packing the weights, which each product does anew.
+const LEAST_ROWS: usize = 256;
 
-/// Rows a tile: a multiple of 16 of which input and output fit in [`TILE_BYTES`].
-fn tile_rows(input: usize, output: usize) -> usize {
-    (TILE_BYTES / (4 * (input + output)) / 16).max(2) * 16
+/// Rows a tile.
+const fn tile_rows(input: usize, output: usize) -> usize {
+    let fitting = TILE_BYTES / (4 * (input + output)) / 16 * 16;
+    if fitting < LEAST_ROWS { LEAST_ROWS } else { fitting }
 }
 
 /// `output = finish(input · weightᵀ)`.
