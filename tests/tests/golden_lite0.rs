@@ -1,0 +1,439 @@
+//! EfficientNet-Lite0 with its shipped weights against PyTorch in f64: `tests/data/golden_lite0.json` has the logits, a
+//! summary of every stage, the gradient of every parameter, and five steps each of SGD and of TPGM in both settings.
+//!
+//! Guards against a base that is read wrongly and a network that is computed wrongly, forward or backward; and against
+//! an optimiser, a radius step or a projection that drifts from the paper's. One suite runs over each executor: candle in
+//! f64 to the file's last digit, our kernels in f32.
+//!
+//! f32 meets two limits of its own here. ReLU6's gradient jumps where its input crosses 0 or 6, and in the training batch
+//! some inputs of block 1 lie closer to that than f32 can tell (4e-7 below 6, where numbers are 5e-7 apart): candle in f32
+//! crosses there, too. And five steps are chaotic: in f64, weights that differ by 5e-8 of themselves move the last loss by
+//! 5e-2. So the kernels make each step of a trace from where the oracle stands, and tensors up to block 1 have more room.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at its first surprise")]
+
+use fieldfit_adapt::{Balls, Head, Optimiser, OptimiserOptions, State};
+use fieldfit_exec::{
+    Device, Executor,
+    candle::{Candle, device},
+    cpu::Cpu,
+};
+use fieldfit_model::{Base, Images, Params};
+use fieldfit_nets::{Network, Shape, TensorId};
+use fieldfit_tpgm::{Norm, RadiusAdam, Real};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+#[derive(Deserialize)]
+struct Golden {
+    /// By the side of the square images, in pixels.
+    inference: BTreeMap<String, Inference>,
+    training: Training,
+}
+
+#[derive(Deserialize)]
+struct Inference {
+    top5: Vec<Vec<usize>>,
+    top5_logits: Vec<Vec<f64>>,
+    logits_first8: Vec<Vec<f64>>,
+    stages: HashMap<String, Summary>,
+}
+
+/// A stage's output, flattened as `[N, C, H, W]`.
+#[derive(Debug, Deserialize)]
+struct Summary {
+    shape: Vec<usize>,
+    mean: f64,
+    std: f64,
+    absmax: f64,
+    first4: Vec<f64>,
+    last4: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Training {
+    loss: f64,
+    logits: Vec<Vec<f64>>,
+    grad: HashMap<String, Gradient>,
+    sgd: Trace,
+    tpgm_mars_every: Trace,
+    tpgm_l2_post_hoc: Trace,
+}
+
+#[derive(Deserialize)]
+struct Gradient {
+    l2: f64,
+    first3: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Trace {
+    steps: Vec<Step>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Step {
+    loss: f64,
+    val_loss: f64,
+    gamma_before_clip: HashMap<String, f64>,
+    delta_l2: HashMap<String, f64>,
+}
+
+fn golden() -> Golden {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/golden_lite0.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn base() -> Base {
+    Base::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/efficientnet-lite0")).unwrap()
+}
+
+/// The images that the reference calls b = first, first + 1, …
+fn images(first: usize, count: usize, side: usize) -> Images {
+    let mut images = Images::zeros(count, side, side);
+    for (position, value) in images.values.iter_mut().enumerate() {
+        let (channel, pixel) = (position % 3 + 1, position / 3);
+        let (column, row, image) = (pixel % side + 1, pixel / side % side + 1, pixel / side / side + first);
+        let (row, channel, column, image) = (row as f64, channel as f64, column as f64, image as f64);
+        *value = ((0.05 * row * channel).sin() * (0.031 * column + 0.7 * image).cos()) as f32;
+    }
+    images
+}
+
+/// What runs the suite, and how closely it must agree with the reference.
+trait Subject {
+    type Scalar: Real;
+    const TOLERANCES: Tolerances;
+
+    fn executor(network: &Network) -> Box<dyn Executor<Self::Scalar>>;
+}
+
+struct Tolerances {
+    /// Of logits and of their loss, absolute.
+    logits: f64,
+    /// Of a stage's values and statistics, in units of its largest value.
+    stage: f64,
+    /// Of a parameter's gradient, in units of its l2 norm.
+    gradient: f64,
+    /// Of a loss on the way, absolute.
+    loss: f64,
+    /// Of ‖δ‖ after a step, relative.
+    delta: f64,
+    /// Of a radius right after its step, absolute: a step is about 1e-2 long.
+    radius: f64,
+    /// How much more room gradients and δ have up to block 1, where inputs of ReLU6 lie on a kink.
+    kink: f64,
+}
+
+impl Tolerances {
+    fn room(&self, network: &Network, id: TensorId) -> f64 {
+        let smooth = network.find("_blocks.2._expand_conv.weight").unwrap();
+        if id < smooth { self.kink } else { 1.0 }
+    }
+}
+
+/// The file has 9 decimals of losses, logits and statistics, and 9 digits of gradients and distances. On the way, the
+/// reference recovers δ from θ, which leaves 1e-8 of the smallest.
+struct Oracle;
+
+impl Subject for Oracle {
+    type Scalar = f64;
+    const TOLERANCES: Tolerances =
+        Tolerances { logits: 1e-9, stage: 1e-9, gradient: 1e-8, loss: 2e-8, delta: 1e-8, radius: 1e-8, kink: 1.0 };
+
+    fn executor(network: &Network) -> Box<dyn Executor<f64>> {
+        Box::new(Candle::new(network, device(Device::Cpu { threads: 1 }).unwrap()))
+    }
+}
+
+/// f32 has 1e-7, which some fifty layers amplify.
+struct Kernels;
+
+impl Subject for Kernels {
+    type Scalar = f32;
+    const TOLERANCES: Tolerances =
+        Tolerances { logits: 1e-3, stage: 1e-4, gradient: 1e-3, loss: 1e-3, delta: 1e-3, radius: 1e-4, kink: 5.0 };
+
+    fn executor(network: &Network) -> Box<dyn Executor<f32>> {
+        Box::new(Cpu::new(network, 2).unwrap())
+    }
+}
+
+fn assert_close(found: f64, expected: f64, tolerance: f64, what: &str) {
+    let gap = (found - expected).abs();
+    assert!(gap <= tolerance, "{what}: {found} against {expected}, off by {gap:e}, allowed {tolerance:e}");
+}
+
+fn l2<T: Real>(values: &[T]) -> f64 {
+    values.iter().map(|value| value.wide() * value.wide()).sum::<f64>().sqrt()
+}
+
+/// The values of `[N, H, W, C]` in the order of `[N, C, H, W]`.
+fn channels_first<T: Real>(shape: Shape, values: &[T]) -> Vec<f64> {
+    let mut out = Vec::with_capacity(values.len());
+    for image in values.chunks_exact(shape.len()) {
+        for channel in 0..shape.channels {
+            out.extend(image.iter().skip(channel).step_by(shape.channels).map(|value| value.wide()));
+        }
+    }
+    out
+}
+
+fn assert_stage(found: &[f64], expected: &Summary, tolerance: f64, name: &str) {
+    let tolerance = tolerance * expected.absmax.max(1.0);
+    assert_eq!(found.len(), expected.shape.iter().product::<usize>(), "{name}");
+    let count = found.len() as f64;
+    let mean = found.iter().sum::<f64>() / count;
+    let variance = found.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    let largest = found.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    assert_close(mean, expected.mean, tolerance, &format!("{name}: mean"));
+    assert_close(variance.sqrt(), expected.std, tolerance, &format!("{name}: standard deviation"));
+    assert_close(largest, expected.absmax, tolerance, &format!("{name}: largest"));
+    let ends = found[..4].iter().chain(&found[found.len() - 4..]);
+    for (found, expected) in ends.zip(expected.first4.iter().chain(&expected.last4)) {
+        assert_close(*found, *expected, tolerance, &format!("{name}: first or last values"));
+    }
+}
+
+/// A tensor under another's name, padding on the wrong side, a norm's ε, a stage left out: at an even, a small and an odd
+/// size, stage by stage, so that the first wrong one is named.
+fn inference<S: Subject>() {
+    let base = base();
+    let (network, params) = (base.network(), base.params());
+    let mut executor = S::executor(network);
+    for (side, expected) in golden().inference {
+        let images = images(0, 2, side.parse().unwrap());
+        let mut seen = 0;
+        let mut check = |name: &str, shape: Shape, values: &[S::Scalar]| {
+            let (stage, name) = (&expected.stages[name], format!("{name} at {side} px"));
+            assert_stage(&channels_first(shape, values), stage, S::TOLERANCES.stage, &name);
+            seen += 1;
+        };
+        executor.trace(&params, &images, &mut check).unwrap();
+        assert_eq!(seen, expected.stages.len(), "stages at {side} px");
+        let logits = executor.logits(&params, &images).unwrap();
+        for row in 0..images.count {
+            let found = logits.row(row);
+            let top = expected.top5[row].iter().zip(&expected.top5_logits[row]).map(|(&class, &logit)| (class, logit));
+            for (class, logit) in expected.logits_first8[row].iter().copied().enumerate().chain(top) {
+                let what = format!("logit {class} of image {row} at {side} px");
+                assert_close(found[class].wide(), logit, S::TOLERANCES.logits, &what);
+            }
+            let best = (0..found.len()).max_by(|&a, &b| found[a].wide().total_cmp(&found[b].wide()));
+            assert_eq!(best, Some(expected.top5[row][0]), "image {row} at {side} px");
+        }
+    }
+}
+
+/// The reference's training set-up: a new head of seven classes, four images to train on and four to learn radii on.
+struct Run<'a, T> {
+    state: State<'a, T>,
+    executor: Box<dyn Executor<T>>,
+    optimiser: Optimiser<T>,
+    balls: Balls<T>,
+    weights: Params<T>,
+    gradients: Params<T>,
+}
+
+const CLASSES: usize = 7;
+const SIDE: usize = 128;
+const TRAIN: [u32; 4] = [0, 3, 5, 6];
+const VALIDATION: [u32; 4] = [1, 2, 3, 4];
+const LEARNING_RATE: f64 = 1e-3;
+
+impl<'a, T: Real> Run<'a, T> {
+    fn new<S: Subject<Scalar = T>>(base: &'a Base, norm: Norm) -> Self {
+        let network = base.network().with_classes(CLASSES);
+        let features = network.head.features;
+        let weight = |position: usize| {
+            let (output, input) = ((position / features + 1) as f64, (position % features) as f64);
+            (0.02 * (0.37 * output + 0.011 * output * input).sin()) as f32
+        };
+        let head = Head { weight: (0..CLASSES * features).map(weight).collect(), bias: vec![0.0; CLASSES] };
+        let trains = |id| base.network().tensor(id).role.is_trainable();
+        let state = State::new(base, network.clone(), head, trains);
+        let constrained = |id| trains(id) && !network.tensor(id).role.is_head();
+        let sgd = OptimiserOptions::Sgd { learning_rate: LEARNING_RATE, momentum: 0.9, weight_decay: 0.0 };
+        Self {
+            executor: S::executor(&network),
+            optimiser: Optimiser::new(sgd, &network, &state.delta),
+            balls: Balls::new(&network, norm, RadiusAdam::default(), constrained),
+            weights: state.weights(),
+            gradients: Params::zeros_where(&network, trains),
+            state,
+        }
+    }
+
+    fn gradient(&mut self) -> f64 {
+        self.state.merge_into(&mut self.weights);
+        let images = images(0, TRAIN.len(), SIDE);
+        self.executor.gradient(&self.weights, &images, &TRAIN, &mut self.gradients).unwrap().mean.wide()
+    }
+
+    /// One step of SGD; the loss before it.
+    fn step(&mut self) -> f64 {
+        let loss = self.gradient();
+        self.optimiser.step(&mut self.state.delta, &self.weights, &self.gradients, LEARNING_RATE);
+        loss
+    }
+
+    /// One radius step; the validation loss before it.
+    fn radius_step(&mut self) -> f64 {
+        let images = images(VALIDATION.len(), VALIDATION.len(), SIDE);
+        let Self { state, executor, balls, weights, gradients, .. } = self;
+        let loss = balls.radius_step(state, executor.as_mut(), (&images, &VALIDATION), weights, gradients);
+        loss.unwrap().mean.wide()
+    }
+
+    /// Goes on from where a run in f64 stands.
+    fn continue_from(&mut self, other: &Run<'_, f64>)
+    where
+        T: DeserializeOwned,
+    {
+        for (mine, theirs) in self.state.delta.buffers_mut().iter_mut().zip(other.state.delta.buffers()) {
+            mine.iter_mut().zip(theirs).for_each(|(mine, &theirs)| *mine = T::of(theirs));
+        }
+        self.optimiser = converted(&other.optimiser);
+        self.balls = converted(&other.balls);
+    }
+}
+
+/// The same state in another scalar, by way of what a checkpoint would hold.
+fn converted<A: Serialize, B: DeserializeOwned>(state: &A) -> B {
+    serde_json::from_value(serde_json::to_value(state).unwrap()).unwrap()
+}
+
+fn assert_deltas<S: Subject>(run: &Run<'_, S::Scalar>, expected: &Step, when: usize) {
+    assert!(!expected.delta_l2.is_empty());
+    let network = run.state.network();
+    for (name, &distance) in &expected.delta_l2 {
+        let id = network.find(name).unwrap();
+        let tolerance = S::TOLERANCES.delta * S::TOLERANCES.room(network, id) * distance;
+        assert_close(l2(&run.state.delta[id]), distance, tolerance, &format!("‖δ‖ of {name} after step {when}"));
+    }
+}
+
+fn assert_radii<S: Subject>(run: &Run<'_, S::Scalar>, expected: &Step, when: usize) {
+    assert!(!expected.gamma_before_clip.is_empty());
+    let found = run.balls.values();
+    for (name, &radius) in &expected.gamma_before_clip {
+        let found = found[run.state.network().find(name).unwrap().index()].unwrap().wide();
+        assert_close(found, radius, S::TOLERANCES.radius, &format!("radius of {name} after step {when}"));
+    }
+}
+
+/// A step of SGD, as the reference made it.
+fn step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: usize) {
+    assert_close(run.step(), expected.loss, S::TOLERANCES.loss, &format!("loss of step {when}"));
+}
+
+/// A radius step, as the reference made it.
+fn radius_step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: usize) {
+    let what = format!("validation loss of radius step {when}");
+    assert_close(run.radius_step(), expected.val_loss, S::TOLERANCES.loss, &what);
+    assert_radii::<S>(run, expected, when);
+}
+
+/// A step of SGD, a radius step and the projection, as the reference made them.
+fn projected_step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: usize) {
+    step::<S>(run, expected, when);
+    radius_step::<S>(run, expected, when);
+    run.balls.project(&mut run.state);
+    assert_deltas::<S>(run, expected, when);
+}
+
+/// A backward pass that is wrong anywhere, or leaves a parameter out: all 149 of them.
+fn gradients<S: Subject>() {
+    let (base, expected) = (base(), golden().training);
+    let mut run = Run::new::<S>(&base, Norm::L2);
+    assert_close(run.gradient(), expected.loss, S::TOLERANCES.logits, "loss");
+    let logits = run.executor.logits(&run.weights, &images(0, TRAIN.len(), SIDE)).unwrap();
+    for (found, expected) in logits.values.iter().zip(expected.logits.iter().flatten()) {
+        assert_close(found.wide(), *expected, S::TOLERANCES.logits, "logit");
+    }
+    let network = run.state.network();
+    let trainable = network.tensors().filter(|(_, spec)| spec.role.is_trainable());
+    let found: Vec<_> = trainable.map(|(id, spec)| (id, spec.name.as_str(), &run.gradients[id])).collect();
+    assert_eq!(found.len(), expected.grad.len());
+    for (id, name, gradient) in found {
+        let Gradient { l2: norm, first3 } = &expected.grad[name];
+        let tolerance = S::TOLERANCES.gradient * S::TOLERANCES.room(network, id) * norm;
+        assert_close(l2(gradient), *norm, tolerance, &format!("‖gradient‖ of {name}"));
+        for (found, expected) in gradient.iter().zip(first3) {
+            assert_close(found.wide(), *expected, tolerance, &format!("gradient of {name}"));
+        }
+    }
+}
+
+/// Momentum that is not Nesterov's, a step that is applied twice or to the wrong tensor; then, from where those five steps
+/// ended, radii of the post-hoc setting whose gradient, start or Adam is wrong.
+#[test]
+fn sgd_then_post_hoc_radii() {
+    let (base, expected) = (base(), golden().training);
+    let (mut exact, mut fast) = (Run::new::<Oracle>(&base, Norm::L2), Run::new::<Kernels>(&base, Norm::L2));
+    for (when, expected) in expected.sgd.steps.iter().enumerate() {
+        fast.continue_from(&exact);
+        step::<Oracle>(&mut exact, expected, when);
+        step::<Kernels>(&mut fast, expected, when);
+        assert_deltas::<Oracle>(&exact, expected, when);
+        assert_deltas::<Kernels>(&fast, expected, when);
+    }
+    for (when, expected) in expected.tpgm_l2_post_hoc.steps.iter().enumerate() {
+        fast.continue_from(&exact);
+        radius_step::<Oracle>(&mut exact, expected, when);
+        radius_step::<Kernels>(&mut fast, expected, when);
+    }
+}
+
+/// Radii that are learned before the optimiser's step instead of after it, rows that share a norm, a projection with a
+/// stale radius, or one that resets the momentum.
+#[test]
+fn mars_every_step() {
+    let (base, expected) = (base(), golden().training);
+    let (mut exact, mut fast) = (Run::new::<Oracle>(&base, Norm::Mars), Run::new::<Kernels>(&base, Norm::Mars));
+    for (when, expected) in expected.tpgm_mars_every.steps.iter().enumerate() {
+        fast.continue_from(&exact);
+        projected_step::<Oracle>(&mut exact, expected, when);
+        projected_step::<Kernels>(&mut fast, expected, when);
+    }
+}
+
+macro_rules! suite {
+    ($name:ident, $subject:ty) => {
+        mod $name {
+            #[test]
+            fn inference() {
+                super::inference::<$subject>();
+            }
+
+            #[test]
+            fn gradients() {
+                super::gradients::<$subject>();
+            }
+        }
+    };
+}
+
+suite!(candle_in_f64, super::Oracle);
+suite!(kernels_in_f32, super::Kernels);
+
+/// The file summarises gradients; the oracle has every value of them. At these sizes, image 5 stays ten times f32's error
+/// away from every kink of ReLU6, so that nothing but rounding sets the two apart.
+#[test]
+fn every_gradient_value_is_the_oracles() {
+    let base = base();
+    let network = base.network();
+    let trainable = |id| network.tensor(id).role.is_trainable();
+    for side in [64, 65] {
+        let (images, labels) = (images(5, 1, side), [800]);
+        let mut expected = Params::zeros_where(network, trainable);
+        Oracle::executor(network).gradient(&base.params(), &images, &labels, &mut expected).unwrap();
+        let mut found = Params::zeros_where(network, trainable);
+        Kernels::executor(network).gradient(&base.params(), &images, &labels, &mut found).unwrap();
+        for (id, spec) in network.tensors().filter(|(id, _)| trainable(*id)) {
+            let gap: Vec<f64> = found[id].iter().zip(&expected[id]).map(|(&a, &b)| f64::from(a) - b).collect();
+            assert_close(l2(&gap), 0.0, 1e-4 * l2(&expected[id]), &format!("{} at {side} px", spec.name));
+        }
+    }
+}
