@@ -109,6 +109,7 @@ mod layout;
 pub mod limits;
 mod read;
 mod record;
+mod seen;
 #[cfg(feature = "alloc")]
 mod write;
 

@@ -4,6 +4,7 @@ use crate::cursor::Cursor;
 use crate::layout::{MAGIC, MINIMUM_BYTES, PROLOGUE_BYTES, TRAILER_BYTES, VERSION};
 use crate::limits::{MAX_HEADER_BYTES, MAX_LABEL_BYTES};
 use crate::record::Replaced;
+use crate::seen::Seen;
 use crate::{DeltaError, Header, Record};
 use sha2::{Digest, Sha256};
 
@@ -56,14 +57,14 @@ impl<'a> Delta<'a> {
     fn check_records(&self) -> Result<(), DeltaError> {
         let mut cursor = self.records;
         let mut replaced = Replaced::default();
+        let mut seen = Seen::new(&self.hash);
         for index in 0..self.header.tensors as usize {
             let record = Record::read(&mut cursor, index)?;
-            replaced.add(record.name, record.kind, record.len())?;
-            record.check_payload()?;
-            // Quadratic, but without a heap; at the limit of tensors it costs what hashing a few megabytes does.
-            if self.records().take(index).any(|earlier| earlier.name == record.name) {
+            if seen.add(record.name) && self.records().take(index).any(|earlier| earlier.name == record.name) {
                 return Err(DeltaError::DuplicateName { name: record.name.into() });
             }
+            replaced.add(record.name, record.kind, record.len())?;
+            record.check_payload()?;
         }
         cursor.end("records")
     }
