@@ -142,3 +142,41 @@ fn position<const N: usize>(bytes: &[u8], is_bad: impl Fn([u8; N]) -> bool) -> O
     let start = block * BLOCK;
     values[start..].iter().position(|&value| is_bad(value)).map(|index| start + index)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A conversion or a test for NaN that is wrong for one kind of half: zeros, subnormals, infinities, NaNs.
+    #[test]
+    fn every_half_is_read_as_what_it_is() {
+        let mut bytes = vec![0];
+        bytes.extend((0..=u16::MAX).flat_map(u16::to_le_bytes));
+        let unaligned = &bytes[1..];
+        let mut out = vec![0.0_f32; 1 << 16];
+        for (dtype, value) in [
+            (Dtype::F16, (|bits| f16::from_bits(bits).to_f32()) as fn(u16) -> f32),
+            (Dtype::Bf16, |bits| bf16::from_bits(bits).to_f32()),
+        ] {
+            TensorView::new(dtype, unaligned).copy_into(&mut out);
+            for (bits, &read) in (0..=u16::MAX).zip(&out) {
+                let expected = value(bits);
+                assert!(read == expected || read.is_nan() && expected.is_nan(), "{dtype} {bits:#06x}: {read}");
+                let alone = TensorView::new(dtype, &unaligned[2 * usize::from(bits)..][..2]);
+                assert_eq!(alone.first_not_finite().is_none(), expected.is_finite(), "{dtype} {bits:#06x}");
+            }
+        }
+    }
+
+    /// A NaN after the last whole block that is never looked at.
+    #[test]
+    fn the_first_value_that_is_not_finite_is_found_anywhere() {
+        for position in [0, BLOCK - 1, BLOCK, 2 * BLOCK + 6] {
+            let mut values = vec![f32::MAX; 2 * BLOCK + 7];
+            assert_eq!(TensorView::from_f32(&values).first_not_finite(), None);
+            values[position] = f32::NEG_INFINITY;
+            values[2 * BLOCK + 6] = f32::NAN;
+            assert_eq!(TensorView::from_f32(&values).first_not_finite(), Some(position));
+        }
+    }
+}
