@@ -1,0 +1,185 @@
+"""PyTorch's side: EfficientNet-Lite0, answering as `crates/adapt/examples/peer.rs` does.
+
+    torch_peer.py check THREADS
+    torch_peer.py train|infer THREADS SIDE eager|channels-last|channels-last-folded
+
+A batch norm has frozen statistics and a trainable affine; `folded` (inference only) multiplies it into its convolution.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+WEIGHTS = Path(__file__).parents[2] / "models/efficientnet-lite0/weights.safetensors"
+# Repeats, kernel, stride, expansion, output width of each row of blocks.
+ROWS = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
+        (1, 3, 1, 6, 320)]
+FEATURES, BASE_CLASSES, CLASSES, BATCH = 1280, 1000, 7, 16
+
+
+class Conv(torch.nn.Conv2d):
+    """A convolution padded as TensorFlow's SAME: at stride 2 an odd rest goes below and right."""
+
+    def __init__(self, inputs, outputs, kernel, stride=1, groups=1):
+        padding = kernel // 2 if stride == 1 else 0
+        super().__init__(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+
+    def forward(self, x):
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if stride > 1:
+            totals = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[:1:-1]]
+            x = functional.pad(x, [amount for total in totals for amount in (total // 2, total - total // 2)])
+        return super().forward(x)
+
+
+def norm(width):
+    return torch.nn.BatchNorm2d(width, eps=1e-3)
+
+
+class Block(torch.nn.Module):
+    """Inverted residual: expand (unless by 1), depthwise, project; a shortcut where the shapes allow it."""
+
+    def __init__(self, inputs, outputs, kernel, stride, expansion):
+        super().__init__()
+        width = inputs * expansion
+        if expansion > 1:
+            self._expand_conv, self._bn0 = Conv(inputs, width, 1), norm(width)
+        self._depthwise_conv, self._bn1 = Conv(width, width, kernel, stride, width), norm(width)
+        self._project_conv, self._bn2 = Conv(width, outputs, 1), norm(outputs)
+        self.expands, self.residual = expansion > 1, stride == 1 and inputs == outputs
+
+    def forward(self, x):
+        y = x
+        if self.expands:
+            y = functional.relu6(self._bn0(self._expand_conv(y)), inplace=True)
+        y = functional.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
+        y = self._bn2(self._project_conv(y))
+        return x + y if self.residual else y
+
+
+class Lite0(torch.nn.Module):
+    """The network under the names of its published checkpoint, with the shipped weights in f32."""
+
+    def __init__(self):
+        super().__init__()
+        self._conv_stem, self._bn0 = Conv(3, 32, 3, 2), norm(32)
+        blocks, width = [], 32
+        for repeats, kernel, stride, expansion, outputs in ROWS:
+            for repeat in range(repeats):
+                blocks.append(Block(width, outputs, kernel, stride if repeat == 0 else 1, expansion))
+                width = outputs
+        self._blocks = torch.nn.ModuleList(blocks)
+        self._conv_head, self._bn1 = Conv(width, FEATURES, 1), norm(FEATURES)
+        self._fc = torch.nn.Linear(FEATURES, BASE_CLASSES)
+        self.load()
+        self.eval()
+
+    def load(self):
+        tensors = {name: tensor.float() for name, tensor in load_file(WEIGHTS).items()}
+        missing, unexpected = self.load_state_dict(tensors, strict=False)
+        missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+        if missing or unexpected:
+            sys.exit(f"{WEIGHTS}: missing {missing}, unexpected {unexpected}")
+
+    def forward(self, x):
+        x = functional.relu6(self._bn0(self._conv_stem(x)), inplace=True)
+        for block in self._blocks:
+            x = block(x)
+        x = functional.relu6(self._bn1(self._conv_head(x)), inplace=True)
+        return self._fc(functional.adaptive_avg_pool2d(x, 1).flatten(1))
+
+    def with_new_head(self):
+        """The same network under the golden file's head of seven classes."""
+        output, feature = numpy.arange(1, CLASSES + 1)[:, None], numpy.arange(FEATURES)[None]
+        weight = 0.02 * numpy.sin(0.37 * output + 0.011 * output * feature)
+        self._fc = torch.nn.Linear(FEATURES, CLASSES)
+        with torch.no_grad():
+            self._fc.weight.copy_(torch.from_numpy(weight.astype(numpy.float32)))
+            self._fc.bias.zero_()
+        return self
+
+    def folded(self):
+        for module in [self, *self._blocks]:
+            for conv, bn in [("_conv_stem", "_bn0"), ("_conv_head", "_bn1"), ("_expand_conv", "_bn0"),
+                             ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]:
+                if hasattr(module, conv):
+                    setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, bn)))
+                    setattr(module, bn, torch.nn.Identity())
+        return self
+
+
+def images(first, count, side):
+    """The golden file's images of those numbers, `[N, 3, H, W]`."""
+    image = numpy.arange(first, first + count)[:, None, None, None]
+    channel, row, column = (numpy.arange(1, size + 1) for size in (3, side, side))
+    values = numpy.sin(0.05 * row[:, None] * channel[:, None, None]) * numpy.cos(0.031 * column + 0.7 * image)
+    return torch.from_numpy(values.astype(numpy.float32))
+
+
+class Training:
+    """Forward, backward, SGD with Nesterov's momentum."""
+
+    def __init__(self, model, x, labels):
+        self.model, self.x, self.labels = model, x, labels
+        self.sgd = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, nesterov=True, fused=True)
+
+    def step(self):
+        """Returns the loss before it."""
+        self.sgd.zero_grad()
+        loss = functional.cross_entropy(self.model(self.x), self.labels)
+        loss.backward()
+        self.sgd.step()
+        return loss.item()
+
+
+def check():
+    with torch.inference_mode():
+        logits = Lite0()(images(0, 2, 224)).tolist()
+    training = Training(Lite0().with_new_head(), images(0, 4, 128), torch.tensor([0, 3, 5, 6]))
+    print(json.dumps({"logits": logits, "losses": [training.step(), training.step()], "torch": torch.__version__}))
+
+
+def train(side, layout):
+    model, x = laid_out(Lite0().with_new_head(), images(0, BATCH, side), layout)
+    serve(Training(model, x, torch.arange(BATCH) % CLASSES).step)
+
+
+def infer(side, layout):
+    model, x = laid_out(Lite0(), images(0, 1, side), layout)
+    with torch.inference_mode():
+        serve(lambda: model(x)[0, 0].item())
+
+
+def laid_out(model, x, layout):
+    if layout.endswith("-folded"):
+        model = model.folded()
+    if layout.startswith("channels-last"):
+        return model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+    return model, x
+
+
+def serve(step):
+    """Answers each line of the standard input, a number of steps, until it ends."""
+    for line in sys.stdin:
+        milliseconds, results = [], []
+        for _ in range(int(line)):
+            start = time.perf_counter()
+            results.append(step())
+            milliseconds.append((time.perf_counter() - start) * 1e3)
+        print(json.dumps({"ms": milliseconds, "results": results}), flush=True)
+
+
+if __name__ == "__main__":
+    work, threads, *rest = sys.argv[1:]
+    torch.set_num_threads(int(threads))
+    if work == "check":
+        check()
+    else:
+        {"train": train, "infer": infer}[work](int(rest[0]), rest[1])
