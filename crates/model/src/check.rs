@@ -32,12 +32,20 @@ pub(crate) fn network(
 fn shapes(network: &Network, found: &Shapes<'_>, path: &Path) -> Result<(), ModelError> {
     let (path, architecture) = (|| path.to_owned(), network.architecture);
     for (_, spec) in network.tensors() {
-        let (name, expected) = (spec.name.clone(), spec.shape.clone());
+        let (name, expected) = (|| spec.name.clone(), || spec.shape.clone());
         match found.get(spec.name.as_str()) {
-            None => return Err(ModelError::TensorMissing { path: path(), name, expected, architecture }),
+            None => {
+                return Err(ModelError::TensorMissing {
+                    path: path(),
+                    name: name(),
+                    expected: expected(),
+                    architecture,
+                });
+            }
             Some(&shape) if shape != spec.shape => {
                 let found = shape.to_vec();
-                return Err(ModelError::TensorShape { path: path(), name, expected, found, architecture });
+                let (path, name, expected) = (path(), name(), expected());
+                return Err(ModelError::TensorShape { path, name, expected, found, architecture });
             }
             Some(_) => {}
         }

@@ -1,0 +1,79 @@
+//! θ0 is read through the map: neither opening a base nor merging into it allocates anything of its size.
+#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+
+use fieldfit_model::import::{Request, import};
+use fieldfit_model::{Base, Dtype, LABELS_FILE};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tempfile::TempDir;
+
+/// Counts every byte that is asked for.
+struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Relaxed);
+        // SAFETY: the caller's promises are the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `alloc`, so from the system.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Bytes allocated by the way, freed or not.
+fn allocated_by<T>(action: impl FnOnce() -> T) -> (usize, T) {
+    let before = ALLOCATED.load(Relaxed);
+    let result = action();
+    (ALLOCATED.load(Relaxed) - before, result)
+}
+
+/// A copy of the weights, or of one tensor, on the heap. One test, so that no other allocates beside it.
+#[test]
+fn opening_and_merging_allocate_nothing_of_the_bases_size() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/efficientnet-lite0");
+    let (opening, base) = allocated_by(|| Base::open(&folder).unwrap());
+    let (weights, network) = (base.manifest().weights.bytes as usize, base.network());
+    let head = base.tensor(network.head.weight);
+    let largest_tensor = head.len() * head.dtype().size();
+    assert!(opening < largest_tensor, "opening {weights} bytes of weights allocated {opening}");
+
+    let (opening_wide, wide) = allocated_by({
+        let folder = widened(&base);
+        move || Base::open(&folder.path().join("wide")).unwrap()
+    });
+    let growth = wide.manifest().weights.bytes as usize - weights;
+    assert!(opening_wide.abs_diff(opening) < growth / 1000, "{growth} bytes more: {opening_wide} instead of {opening}");
+
+    let (copying, copy) = allocated_by(|| Base::open_copied(&folder).unwrap());
+    assert!(copying > weights, "a copy of {weights} bytes counted as {copying}: the counter is blind");
+    drop(copy);
+
+    let largest = network.tensors().map(|(_, spec)| spec.len()).max().unwrap();
+    let (delta, mut out) = (vec![1e-3_f32; largest], vec![0.0_f32; largest]);
+    let (merging, ()) = allocated_by(|| {
+        for (id, spec) in network.tensors() {
+            base.tensor(id).merge_into(&delta[..spec.len()], &[0.5], &mut out[..spec.len()]);
+        }
+    });
+    assert_eq!(merging, 0);
+}
+
+/// The same base with kernels of twice the size, in the folder `wide`.
+fn widened(base: &Base) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let (weights, labels) = (base.path().join(&base.manifest().weights.file), base.path().join(LABELS_FILE));
+    let out = folder.path().join("wide");
+    let request = Request::new(&weights, &base.manifest().architecture, &labels, &out);
+    import(&Request { dtype: Dtype::F32, ..request }).unwrap();
+    folder
+}
