@@ -39,6 +39,7 @@ mod error;
 mod evaluation;
 mod info;
 mod prediction;
+mod retired;
 mod runtime;
 mod version;
 

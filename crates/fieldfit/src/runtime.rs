@@ -1,6 +1,7 @@
 //! The runtime: what answers frames, and how what answers is replaced.
 
 use crate::active::Active;
+use crate::retired::Retired;
 use crate::{Error, Prediction, Version};
 use arc_swap::ArcSwap;
 use fieldfit_data::Frame;
@@ -11,9 +12,10 @@ use fieldfit_store::Store;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long a swap waits for frames that still compute with the old weights, before it leaves freeing them to the next.
+/// How long a swap waits for frames that still compute with the old weights, before it leaves freeing them to the next
+/// swap or poll.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A base model and the adaptation that runs on it, shared by as many threads as there are.
@@ -31,12 +33,10 @@ pub struct Runtime {
 }
 
 /// What only one swap at a time may touch.
-#[derive(Default)]
 struct Swaps {
     /// The store's generation that the active weights were made from, or one before it.
     generation: u64,
-    /// Replaced weights that were still in use.
-    retired: Vec<Arc<Active>>,
+    retired: Retired<Active>,
 }
 
 /// Says what a [`Runtime`] runs, before it is opened.
@@ -98,7 +98,7 @@ impl Builder {
             (None, None) => (Version::Base, Weights::of_base(&base)),
         };
         let active = Active::new(version, weights, base.preprocessing(), self.device)?;
-        let swaps = Mutex::new(Swaps { generation, retired: Vec::new() });
+        let swaps = Mutex::new(Swaps { generation, retired: Retired::new() });
         Ok(Runtime { base, device: self.device, store, active: ArcSwap::from_pointee(active), swaps })
     }
 }
@@ -191,7 +191,7 @@ impl Runtime {
         let mut swaps = self.swapping();
         let generation = store.generation()?;
         if generation == swaps.generation {
-            swaps.free();
+            swaps.retired.free();
             return Ok(None);
         }
         let next = self.prepare(stored(&self.base, store, store.active()?)?)?;
@@ -220,27 +220,9 @@ impl Runtime {
     /// The swap: one pointer. From here on every frame that starts sees the new version.
     fn replace(&self, swaps: &mut Swaps, next: Active, generation: u64) {
         log::info!("{} runs now", next.version());
-        swaps.retired.push(self.active.swap(Arc::new(next)));
+        let replaced = self.active.swap(Arc::new(next));
         swaps.generation = generation;
-        swaps.wait();
-    }
-}
-
-impl Swaps {
-    /// Frees replaced weights as soon as no frame computes with them: here, since freeing megabytes is no work for the
-    /// thread that answers frames.
-    fn wait(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
-        self.free();
-        while !self.retired.is_empty() && Instant::now() < deadline {
-            thread::sleep(Duration::from_micros(200));
-            self.free();
-        }
-    }
-
-    /// Frees what nobody uses. Nobody can begin to: the pointer that frames start from is another one already.
-    fn free(&mut self) {
-        self.retired.retain(|active| Arc::strong_count(active) > 1);
+        swaps.retired.retire(replaced, PATIENCE);
     }
 }
 

@@ -9,7 +9,9 @@ use crate::interrupt;
 use crate::output::{Output, bytes, percent, table};
 use crate::progress::Progress;
 use camera::{Camera, Spell};
-use fieldfit::{AdaptError, Adapted, Control, Dataset, FolderOptions, Options, Purpose, Runtime, Version};
+use fieldfit::{
+    AdaptError, Adapted, Control, Dataset, Event, FolderOptions, Fractions, Options, Purpose, Runtime, Version,
+};
 use files::Files;
 use std::path::Path;
 use std::process::ExitCode;
@@ -102,9 +104,15 @@ impl<'a> Demo<'a> {
     }
 
     fn train(&self, runtime: &Runtime, method: &str) -> Result<Adapted, Error> {
-        let options = Options { method: method.into(), size: Some(96), epochs: 4, ..Options::default() };
-        let adapted =
-            runtime.adapt_with(&self.train, &options, false, &self.control, &mut |event| self.progress.event(&event));
+        // Few images: a gate of a tenth would decide by a coin's toss.
+        let fractions = Fractions { validation: 0.15, gate: 0.2 };
+        let options = Options { method: method.into(), size: Some(96), epochs: 5, fractions, ..Options::default() };
+        let mut tell = |event: Event| {
+            if !matches!(event, Event::Plan { .. }) || method == METHODS[0].0 {
+                self.progress.event(&event);
+            }
+        };
+        let adapted = runtime.adapt_with(&self.train, &options, false, &self.control, &mut tell);
         adapted.map_err(|error| match error {
             fieldfit::Error::Adapt(AdaptError::Interrupted { .. }) => Error::DemoStopped,
             error => error.into(),

@@ -1,6 +1,7 @@
 //! With `--json`, standard output is one object a line, in the shapes that scripts rely on.
 
 use crate::scene::{ADAPT, Scene, keys};
+use fieldfit_tests::tiny;
 use serde_json::{Value, json};
 
 /// Adaptations whose last event doesn't say what is stored and what runs, or that print between the events.
@@ -30,19 +31,25 @@ fn adapt_prints_events_and_ends_with_done() {
 /// A version that its gate refused being active, or the command pretending that all is well, or not saying why.
 #[test]
 fn an_adaptation_that_the_gate_refuses_is_told_and_exits_with_1() {
-    let scene = Scene::new();
-    // A random head that hardly moves can't be as good as a linear probe.
-    let ran = scene.run(&format!("{ADAPT} --method full --lr 1e-9 --json"));
+    let scene = Scene::adapted();
+    tiny::images(&scene.path("wrong/val"), 20, 6);
+    tiny::images(&scene.path("wrong/train"), 20, 7);
+    let folder = |name: &str| scene.path("wrong/train").join(name);
+    for (from, to) in [("grass", "grass or sand"), ("sand", "grass"), ("grass or sand", "sand")] {
+        std::fs::rename(folder(from), folder(to)).unwrap();
+    }
+    let ran = scene.run(&format!("{} --json", ADAPT.replace("--data images", "--data wrong")));
     assert_eq!(ran.status, 1, "{}", ran.stdout);
     let events = ran.objects();
     let done = events.last().unwrap();
-    assert_eq!((&done["event"], &done["active"]), (&json!("done"), &json!(false)));
+    assert_eq!((&done["event"], &done["version"], &done["active"]), (&json!("done"), &json!(2), &json!(false)));
     assert!(done["gate"]["after"].as_f64() < done["gate"]["before"].as_f64(), "{done}");
 
     let listed = scene.run("store list store --json").objects();
-    assert_eq!((&listed[0]["state"], &listed[0]["reason"]), (&json!("refused"), &done["reason"]));
-    let evaluation = scene.refused("eval --model tiny-1 --store store --data images");
-    assert!(evaluation.contains("the base"), "the base still runs: {evaluation}");
+    assert_eq!((&listed[0]["state"], &listed[1]["state"]), (&json!("active"), &json!("refused")));
+    assert_eq!(listed[1]["reason"], done["reason"]);
+    let evaluation = scene.run("eval --model tiny-1 --store store --data wrong/val --json").objects();
+    assert!(evaluation[0]["accuracy"].as_f64().unwrap() > 0.9, "version 1 still runs: {}", evaluation[0]);
 }
 
 /// Rankings out of order, probabilities that aren't, or another number of classes than was asked for.

@@ -129,7 +129,7 @@ fn patterns_that_match_nothing() {
 #[test]
 fn a_learning_rate_that_diverges_stores_nothing() {
     let scene = Scene::new();
-    let ran = scene.run(&format!("{ADAPT} --method full --lr 1e6 --epochs 10 --json"));
+    let ran = scene.run(&format!("{ADAPT} --method full --lr 1e6 --json"));
     assert_eq!(ran.status, 1);
     assert!(ran.stderr.contains("lower the learning rate"), "{}", ran.stderr);
     assert!(ran.objects().iter().all(|event| event["event"] != "done"));
@@ -173,7 +173,7 @@ fn wrong_usage_exits_with_2() {
     ] {
         let ran = scene.run(arguments);
         assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{arguments}: {}", ran.stderr);
-        assert!(ran.stderr.contains("Usage: fieldfit"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("help"), "{}", ran.stderr);
     }
     assert!(!scene.path("store").exists());
 }
