@@ -66,6 +66,9 @@ impl Evaluation {
 ///
 /// # Errors
 /// If images can't be had or the network can't be computed.
+///
+/// # Panics
+/// If a label or a column is not below `classes`.
 pub fn evaluate(
     classes: usize,
     batches: impl IntoIterator<Item = Result<Batch, DataError>>,

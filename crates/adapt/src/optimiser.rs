@@ -3,7 +3,7 @@
 use crate::OptimiserOptions;
 use fieldfit_model::Params;
 use fieldfit_nets::Network;
-use fieldfit_tpgm::Real;
+use fieldfit_tpgm::{Norm, Real, distances};
 use serde::{Deserialize, Serialize};
 
 /// An optimiser with its state. It moves δ = θ − θ0; weight decay looks at θ.
@@ -127,8 +127,12 @@ impl<T: Real> AdamW<T> {
 ///
 /// Returns the norm before, which is not finite if any gradient isn't; nothing is shortened then.
 pub fn clip_global_norm<T: Real>(gradients: &mut Params<T>, largest: Option<f64>) -> f64 {
-    let square = |value: &T| value.wide() * value.wide();
-    let norm = gradients.buffers().iter().flatten().map(square).sum::<f64>().sqrt();
+    let mut norms = Vec::new();
+    let mut square = |tensor: &Vec<T>| {
+        distances(Norm::L2, tensor, 1, &mut norms);
+        norms.iter().map(|norm| norm.wide() * norm.wide()).sum::<f64>()
+    };
+    let norm = gradients.buffers().iter().map(&mut square).sum::<f64>().sqrt();
     if let Some(largest) = largest.filter(|&largest| norm.is_finite() && norm > largest) {
         let scale = T::of(largest / (norm + 1e-6));
         gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value *= scale);

@@ -9,6 +9,7 @@ use crate::probe::Probe;
 use crate::{AdaptError, Event, Method, Phase, Request, Schedule, Session, Tracker};
 use fieldfit_data::Batch;
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// A run from its first step to its last, or from a checkpoint on.
@@ -32,8 +33,8 @@ impl Trainer<'_> {
             self.epoch(tracker)?;
         }
         match self.method.finish(&mut self.session, tracker)? {
-            std::ops::ControlFlow::Continue(()) => Ok(()),
-            std::ops::ControlFlow::Break(()) => Err(self.interrupt(tracker)),
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(self.interrupt(tracker)),
         }
     }
 

@@ -14,8 +14,10 @@ pub struct Entry {
     pub name: &'static str,
     /// One line for help texts.
     pub about: &'static str,
-    build: fn(&Options, &Network) -> Result<Box<dyn Method>, AdaptError>,
+    build: Build,
 }
+
+type Build = fn(&Options, &Network) -> Result<Box<dyn Method>, AdaptError>;
 
 /// Every method, in the order in which help texts list them.
 pub const METHODS: &[Entry] = &[linear_probe::ENTRY, full::ENTRY, lp_ft::ENTRY, tpgm::ENTRY];
