@@ -1,0 +1,58 @@
+//! candle as one would write it at first: its own convolutions, grouped ones included, under its autograd.
+
+use crate::{Gradient, Work};
+use candle_core::{Device, Result, Tensor, Var};
+use fieldfit_nets::{Activation, Conv, Op, TensorSpec};
+
+fn convolve(x: &Tensor, conv: &Conv, tensors: &[Tensor]) -> Result<Tensor> {
+    let mut x = x.clone();
+    for axis in [2, 3] {
+        let (before, after) = conv.padding.amounts(x.dim(axis)?, conv.kernel, conv.stride);
+        x = x.pad_with_zeros(axis, before, after)?;
+    }
+    let norm = &conv.norm;
+    let channels = |tensor: &Tensor| tensor.reshape((1, conv.output, 1, 1));
+    let scale = (&tensors[norm.scale.index()] / (&tensors[norm.variance.index()] + norm.epsilon)?.sqrt()?)?;
+    let shift = (&tensors[norm.shift.index()] - (&tensors[norm.mean.index()] * &scale)?)?;
+    let y = x.conv2d(&tensors[conv.weight.index()], 0, conv.stride, 1, conv.groups)?;
+    let y = y.broadcast_mul(&channels(&scale)?)?.broadcast_add(&channels(&shift)?)?;
+    if conv.activation == Activation::Relu6 { y.clamp(0f32, 6f32) } else { Ok(y) }
+}
+
+fn loss(work: &Work, tensors: &[Tensor]) -> Result<Tensor> {
+    let images = &work.images;
+    let shape = (images.count, images.height, images.width, 3);
+    let mut x = Tensor::from_slice(&images.values, shape, &Device::Cpu)?.permute((0, 3, 1, 2))?.contiguous()?;
+    for stage in &work.network.stages {
+        let entry = x.clone();
+        for op in &stage.ops {
+            x = match op {
+                Op::Conv(conv) => convolve(&x, conv, tensors)?,
+                Op::GlobalAveragePool => x.mean((2, 3))?,
+            };
+        }
+        if stage.residual {
+            x = (x + entry)?;
+        }
+    }
+    let head = work.network.head;
+    let logits = x.matmul(&tensors[head.weight.index()].t()?)?.broadcast_add(&tensors[head.bias.index()])?;
+    candle_nn::loss::cross_entropy(&logits, &Tensor::new(work.labels.as_slice(), &Device::Cpu)?)
+}
+
+pub fn open(_: &Work) -> Gradient {
+    Box::new(|work, gradients| {
+        let variable = |(id, spec): (_, &TensorSpec)| {
+            let tensor = Tensor::from_slice(&work.params[id], spec.shape.as_slice(), &Device::Cpu).unwrap();
+            if spec.role.is_trainable() { Var::from_tensor(&tensor).unwrap().as_tensor().clone() } else { tensor }
+        };
+        let tensors: Vec<_> = work.network.tensors().map(variable).collect();
+        let loss = loss(work, &tensors).unwrap();
+        let store = loss.backward().unwrap();
+        for (id, _) in work.network.tensors().filter(|(_, spec)| spec.role.is_trainable()) {
+            let gradient = store.get(&tensors[id.index()]).unwrap().flatten_all().unwrap();
+            gradients[id].copy_from_slice(&gradient.to_vec1::<f32>().unwrap());
+        }
+        loss.to_scalar().unwrap()
+    })
+}
