@@ -4,7 +4,7 @@
 //! `cargo bench -p fieldfit-exec --features candle --bench designs`
 
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
-#![allow(dead_code, reason = "the kernels are compiled in whole, since the crate keeps them to itself")]
+#![allow(dead_code, unused_imports, reason = "the kernels are compiled in whole, since the crate keeps them to itself")]
 
 #[path = "../../src/cpu/dense.rs"]
 mod dense;
