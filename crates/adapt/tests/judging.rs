@@ -1,5 +1,7 @@
 //! Against verdicts on something else than what will run.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that can't be made ends the test")]
+
 mod common;
 
 use common::{Field, options};

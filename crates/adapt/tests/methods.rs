@@ -77,7 +77,8 @@ fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
     }
 }
 
-/// A projection that skips a tensor, comes before the step instead of after, or touches what is excluded.
+/// A projection that skips a tensor, comes before the step instead of after, or touches what is excluded; a radius that
+/// is never learned.
 #[test]
 fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouched() {
     let field = Field::new(3);
@@ -101,6 +102,13 @@ fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouche
         optimiser.step(&mut state.delta, &weights, &gradients, 1e-2);
         let free = [excluded, network.head.weight].map(|id| state.delta[id].to_vec());
         balls.radius_step(&state, &mut executor, (&validation, &[0, 1, 2]), &mut weights, &mut gradients).unwrap();
+        if step == 0 {
+            let stem = network.find("_conv_stem.weight").unwrap();
+            distances(Norm::Mars, &state.delta[stem], network.tensor(stem).rows(), &mut norms);
+            let start = norms.iter().copied().filter(|&norm| norm > 0.0).fold(f32::INFINITY, f32::min) / 2.0;
+            let moved = (balls.values()[stem.index()].unwrap() - start).abs();
+            assert!((moved - 1e-2).abs() < 1e-4, "Adam's first step is as long as its rate, not {moved}");
+        }
         balls.project(&mut state);
 
         assert_eq!(free, [excluded, network.head.weight].map(|id| state.delta[id].to_vec()));
