@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fieldfit::Options;
 use std::path::PathBuf;
 
 /// Adapts a pre-trained vision model to what a robot sees, on the robot.
@@ -155,6 +156,9 @@ pub struct EvalArgs {
     /// Images in one folder a class; of `train`, `val` and `test` folders, `test` is used
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// Tell also how often the adapted backbone, under the base's own head, names what the base names
+    #[arg(long)]
+    pub agreement: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -178,20 +182,20 @@ pub struct AdaptArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Passes over the training images
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
-    pub epochs: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = at_least_one(), default_value_t = Options::default().epochs)]
+    pub epochs: u32,
     /// Side of the images in pixels [default: the base's]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(16..=1024))]
     pub size: Option<u32>,
     /// Images in a training step
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
-    pub batch: Option<u32>,
-    /// Learning rate of the backbone
-    #[arg(long, value_name = "X", value_parser = positive)]
-    pub lr: Option<f64>,
+    #[arg(long, value_name = "N", value_parser = at_least_one(), default_value_t = Options::default().batch as u32)]
+    pub batch: u32,
+    /// Largest learning rate of the schedule
+    #[arg(long, value_name = "X", value_parser = positive, default_value_t = Options::default().optimiser.learning_rate())]
+    pub lr: f64,
     /// What every random choice follows from
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
+    #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
+    pub seed: u64,
     /// Regular expression on file names; images whose first group (or whole match) is equal are kept together
     #[arg(long, value_name = "PATTERN")]
     pub group: Option<String>,

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::interrupt;
 use crate::output::{Output, bytes, percent};
 use crate::progress::Progress;
-use fieldfit::{AdaptError, Adapted, FolderOptions, Options, Purpose, Runtime};
+use fieldfit::{AdaptError, Adapted, FolderOptions, Options, Purpose, Runtime, TpgmOptions};
 use std::process::ExitCode;
 
 pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
@@ -39,23 +39,18 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
 }
 
 fn options(args: &AdaptArgs) -> Options {
-    let mut options = Options { method: args.method.clone(), ..Options::default() };
-    options.device = super::device(&args.device);
-    options.size = args.size;
-    options.tpgm.exclude.clone_from(&args.exclude);
-    if let Some(epochs) = args.epochs {
-        options.epochs = epochs;
+    let defaults = Options::default();
+    Options {
+        method: args.method.clone(),
+        epochs: args.epochs,
+        size: args.size,
+        batch: args.batch as usize,
+        optimiser: defaults.optimiser.with_learning_rate(args.lr),
+        seed: args.seed,
+        tpgm: TpgmOptions { exclude: args.exclude.clone(), ..defaults.tpgm },
+        device: super::device(&args.device),
+        ..defaults
     }
-    if let Some(batch) = args.batch {
-        options.batch = batch as usize;
-    }
-    if let Some(rate) = args.lr {
-        options.optimiser = options.optimiser.with_learning_rate(rate);
-    }
-    if let Some(seed) = args.seed {
-        options.seed = seed;
-    }
-    options
 }
 
 /// An interruption says how to go on; any other error is the library's.

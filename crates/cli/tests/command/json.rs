@@ -99,6 +99,18 @@ fn eval_prints_counts_that_add_up() {
     assert!(correct >= 86, "three colours are easily told apart: {evaluation}");
 }
 
+/// An agreement that nobody asked for, that isn't a share, or that isn't whole for the base itself.
+#[test]
+fn eval_tells_the_agreement_with_the_base_when_asked() {
+    let scene = Scene::adapted();
+    let ask = |store: &str| scene.run(&format!("eval --model tiny-1 {store} --data images --agreement --json"));
+    let agreement = ask("--store store").objects()[0]["agreement"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&agreement), "{agreement}");
+    let probe = scene.run("adapt --model tiny-1 --data images --store probe --method linear-probe --threads 1");
+    assert_eq!(probe.status, 0, "{}", probe.stderr);
+    assert_eq!(ask("--store probe").objects()[0]["agreement"], 1.0, "the probe leaves the backbone alone");
+}
+
 /// A script that can't tell what it looks at.
 #[test]
 fn info_tells_models_deltas_and_stores() {

@@ -4,6 +4,7 @@
 
 mod interrupt;
 mod json;
+mod readme;
 mod refusals;
 mod scene;
 mod text;

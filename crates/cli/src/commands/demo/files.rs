@@ -34,8 +34,8 @@ impl Files {
         self.emoji.join(name)
     }
 
-    /// What the running camera looks at: something that is not trained on.
+    /// What the running camera looks at: a thing and a style that are not trained on.
     pub fn frame(&self) -> PathBuf {
-        self.emoji.join("twitter/test/bird/owl_1f989.png")
+        self.emoji.join("twitter/test/vehicle/truck_1f69a.png")
     }
 }
