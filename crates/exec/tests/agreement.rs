@@ -121,7 +121,7 @@ fn frozen_tensors_leave_the_rest_as_it_was() {
     ];
     for keep in subsets {
         let (_, some) = gradient(2, &images, keep);
-        assert!(some.len() > 0 && some.len() < all.len());
+        assert!(!some.is_empty() && some.len() < all.len());
         for (id, spec) in network.tensors() {
             let expected: &[f32] = if keep(id) { &all[id] } else { &[] };
             assert_eq!(&some[id], expected, "{}", spec.name);

@@ -3,7 +3,8 @@
 use crate::finish::{ChannelSums, Finish, Upstream};
 use crate::fold::Folded;
 use crate::plan::{Kernel, Step};
-use crate::pointwise::{self, Backward};
+use crate::pointwise;
+use crate::share::Backward;
 use crate::threads::{Threads, cut};
 use fieldfit_nets::{Activation, Conv};
 

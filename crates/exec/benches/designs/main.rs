@@ -22,6 +22,8 @@ mod matmul;
 mod plan;
 #[path = "../../src/cpu/pointwise.rs"]
 mod pointwise;
+#[path = "../../src/cpu/share.rs"]
+mod share;
 #[path = "../../src/cpu/threads.rs"]
 mod threads;
 

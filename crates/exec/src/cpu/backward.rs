@@ -7,10 +7,11 @@ use super::forward::activation;
 use super::head;
 use super::matmul::{Onto, View, matmul};
 use super::plan::{Kernel, Plan, Step};
-use super::pointwise::{self, Backward};
+use super::pointwise;
+use super::share::Backward;
 use super::threads::Threads;
 use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Activation, Conv, Head, Op, TensorId};
+use fieldfit_nets::{Activation, Conv, Head, Op};
 
 /// What a backward pass reads and writes.
 pub(super) struct Pass<'a> {
@@ -137,12 +138,12 @@ impl Pass<'_> {
             let row = unscaled.len() / conv.output;
             if self.gradients.contains(conv.norm.scale) {
                 let weight = &self.params[conv.weight];
-                for channel in 0..conv.output {
+                for (channel, sum) in sums.iter().enumerate() {
                     let values = channel * row..(channel + 1) * row;
                     let product = dot(&weight[values.clone()], &unscaled[values]);
                     let mean = f64::from(self.params[conv.norm.mean][channel]);
                     let inverse = f64::from(inverse_deviation(conv, self.params[conv.norm.variance][channel]));
-                    self.gradients[conv.norm.scale][channel] = ((product - mean * sums[channel]) * inverse) as f32;
+                    self.gradients[conv.norm.scale][channel] = ((product - mean * sum) * inverse) as f32;
                 }
             }
             if self.gradients.contains(conv.weight) {
@@ -154,8 +155,7 @@ impl Pass<'_> {
             self.buffers.give(unscaled);
         }
         if self.gradients.contains(conv.norm.shift) {
-            let shift: TensorId = conv.norm.shift;
-            self.gradients[shift].iter_mut().zip(sums).for_each(|(shift, sum)| *shift = *sum as f32);
+            self.gradients[conv.norm.shift].iter_mut().zip(sums).for_each(|(shift, sum)| *shift = *sum as f32);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! k×k convolutions over all channels: tiles of patches, then the matrix product of [`pointwise`](super::pointwise).
 
-use super::finish::{ChannelSums, Finish, Upstream};
+use super::finish::Finish;
 use super::fold::Folded;
 use super::matmul::{Onto, View, matmul};
-use super::pointwise::{Backward, accumulators, reduce};
+use super::share::{Backward, Target};
 use super::threads::{Threads, cut};
 use fieldfit_nets::{Conv, Shape};
 use std::ops::Range;
@@ -38,58 +38,36 @@ impl Dense {
     /// Patches overlap, so the input's gradient is cut by image, not by row.
     pub fn backward(&self, threads: &Threads, folded: &Folded, pass: Backward<'_>, scratch: &mut Vec<f32>) -> Vec<f64> {
         let images = pass.gradient.len() / self.output.len();
-        let ranges = threads.ranges(images);
-        let kernels = accumulators(scratch, pass.kernel.is_some(), ranges.len(), folded.weight.len());
-        let (targets, upstream) = match pass.upstream {
-            Some((values, upstream)) => (cut(&ranges, self.input.len(), values), Some(upstream)),
-            None => (ranges.iter().map(|_| Default::default()).collect(), None),
-        };
-        let mut sums = vec![ChannelSums::new(self.conv.input); ranges.len()];
-        let parts = ranges.iter().cloned().zip(kernels).zip(targets).zip(&mut sums).collect();
-        threads.each(parts, |(((range, kernel), target), sums): (((Range<usize>, &mut [f32]), &mut [f32]), _)| {
-            self.backward_kernel(range.clone(), pass.gradient, pass.input, kernel);
-            if let Some(upstream) = &upstream {
-                self.backward_input(range, pass.gradient, folded, upstream, target, sums);
+        pass.shared(threads, (images, self.input.len()), self.conv.input, scratch, |share| {
+            if !share.kernel.is_empty() {
+                self.backward_kernel(share.range.clone(), share.gradient, share.input, share.kernel);
             }
-        });
-        if let Some(kernel) = pass.kernel {
-            reduce(scratch, kernel);
-        }
-        ChannelSums::merge(sums)
+            if let Some(target) = share.target {
+                self.backward_input(share.range, share.gradient, folded, target);
+            }
+        })
     }
 
     fn backward_kernel(&self, images: Range<usize>, gradient: &[f32], input: &[f32], kernel: &mut [f32]) {
-        if kernel.is_empty() {
-            return;
-        }
+        kernel.fill(0.0);
         let mut patches = vec![0.0; self.output.width * self.patch()];
-        let rows = images.start * self.output.height..images.end * self.output.height;
-        for row in rows.clone() {
+        for row in images.start * self.output.height..images.end * self.output.height {
             self.gather(row, input, &mut patches);
             let patches = View::new(&patches, self.output.width, self.patch());
-            let onto = if row == rows.start { Onto::Fresh } else { Onto::Sum };
-            matmul(self.line(gradient, row).transposed(), patches, kernel, onto);
+            matmul(self.line(gradient, row).transposed(), patches, kernel, Onto::Sum);
         }
     }
 
-    fn backward_input(
-        &self,
-        images: Range<usize>,
-        gradient: &[f32],
-        folded: &Folded,
-        upstream: &Upstream<'_>,
-        target: &mut [f32],
-        sums: &mut ChannelSums,
-    ) {
+    fn backward_input(&self, images: Range<usize>, gradient: &[f32], folded: &Folded, target: Target<'_>) {
         let weight = View::new(&folded.weight, self.conv.output, self.patch());
         let mut patches = vec![0.0; self.output.width * self.patch()];
-        for (image, target) in images.zip(target.chunks_exact_mut(self.input.len())) {
-            target.fill(0.0);
+        for (image, values) in images.zip(target.values.chunks_exact_mut(self.input.len())) {
+            values.fill(0.0);
             for row in 0..self.output.height {
                 matmul(self.line(gradient, image * self.output.height + row), weight, &mut patches, Onto::Fresh);
-                self.scatter(row, &patches, target);
+                self.scatter(row, &patches, values);
             }
-            upstream.apply(image * self.input.len(), target, sums);
+            target.upstream.apply(image * self.input.len(), values, target.sums);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::finish::{ChannelSums, Finish, Upstream};
 use super::fold::Folded;
-use super::pointwise::{Backward, accumulators, reduce};
+use super::share::{Backward, accumulators, reduce};
 use super::threads::{Threads, cut};
 use fieldfit_nets::{Conv, Shape};
 use pulp::{Arch, Simd, WithSimd};
@@ -102,7 +102,7 @@ impl Depthwise {
         let kernel_line = self.conv.kernel * self.conv.input;
         let columns = self.forward_columns();
         let ranges = threads.ranges(gradient.len() / line);
-        let kernels = accumulators(scratch, true, ranges.len(), kernel.len());
+        let kernels = accumulators(scratch, kernel.len(), ranges.len());
         let parts = ranges.iter().cloned().zip(kernels).collect();
         threads.each(parts, |(range, sums): (Range<usize>, &mut [f32])| {
             sums.fill(0.0);

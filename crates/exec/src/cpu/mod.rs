@@ -17,6 +17,7 @@ mod matmul;
 mod plan;
 mod pointwise;
 mod prepared;
+mod share;
 mod threads;
 
 use crate::executor::{check, check_gradients};
