@@ -17,7 +17,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: fieldfit_delta::DeltaError,
+        source: Box<fieldfit_delta::DeltaError>,
     },
     /// Images that can't be used.
     #[error(transparent)]

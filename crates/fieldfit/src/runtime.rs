@@ -248,7 +248,7 @@ pub(crate) fn adapted(base: &Base, path: &Path, bytes: &[u8]) -> Result<Weights,
 }
 
 pub(crate) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Delta<'a>, Error> {
-    Delta::parse(bytes).map_err(|source| Error::Delta { path: path.to_owned(), source })
+    Delta::parse(bytes).map_err(|source| Error::Delta { path: path.to_owned(), source: source.into() })
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
