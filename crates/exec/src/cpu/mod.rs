@@ -2,7 +2,7 @@
 //! only its output, gradients of kernel and input in one pass over tiles.
 //!
 //! The gradient that travels down is always the one ahead of an activation: each op's backward ends by masking with
-//! the op below ([`finish::Upstream`]), while the tile is in the cache. With G the gradient of the unscaled kernel W
+//! the op below (`finish::Upstream`), while the tile is in the cache. With G the gradient of the unscaled kernel W
 //! and s = γ/√(σ²+ε): ∂L/∂W = s·G, ∂L/∂β = Σdz, ∂L/∂γ = (⟨W,G⟩ − μ·Σdz)/√(σ²+ε).
 
 mod backward;
