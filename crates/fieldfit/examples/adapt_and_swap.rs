@@ -5,7 +5,7 @@
 //! cargo run --release -p fieldfit --example adapt_and_swap -- models/efficientnet-lite0 tests/data/emoji/google adaptations
 //! ```
 
-use fieldfit::{Control, Dataset, Error, Event, FolderOptions, Frame, Options, Runtime};
+use fieldfit::{Adapted, Control, Dataset, Error, Event, FolderOptions, Frame, Options, Runtime};
 use std::env;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,8 +27,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         thread::sleep(Duration::from_millis(500));
         is_over.store(true, Ordering::Relaxed);
         frames.join().map_err(|_| "the thread that answers frames panicked")??;
-        adapted?;
-        println!("rolled back: {} runs", runtime.rollback()?);
+        if adapted?.active {
+            println!("rolled back: {} runs", runtime.rollback()?);
+        }
         Ok(())
     })
 }
@@ -49,7 +50,7 @@ fn answer_frames(runtime: &Runtime, camera: &[u8], is_over: &AtomicBool) -> Resu
     Ok(())
 }
 
-fn adapt(runtime: &Runtime, images: &Dataset) -> Result<(), Error> {
+fn adapt(runtime: &Runtime, images: &Dataset) -> Result<Adapted, Error> {
     let options = Options { size: Some(96), epochs: 2, ..Options::default() };
     let adapted = runtime.adapt_with(images, &options, false, &Control::new(), &mut |event| {
         if let Event::Epoch { epoch, epochs, accuracy, .. } = event {
@@ -57,5 +58,5 @@ fn adapt(runtime: &Runtime, images: &Dataset) -> Result<(), Error> {
         }
     })?;
     println!("version {}, {} bytes: {}", adapted.version, adapted.delta_bytes, adapted.reason);
-    Ok(())
+    Ok(adapted)
 }
