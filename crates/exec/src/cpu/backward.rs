@@ -1,11 +1,11 @@
 //! The backward pass over a plan.
 
 use super::buffers::Buffers;
-use super::finish::Upstream;
+use super::finish::{AsItIs, Upstream};
 use super::fold::{Direction, Folded, inverse_deviation, permute};
 use super::forward::activation;
 use super::head;
-use super::matmul::{Onto, View, matmul};
+use super::product::{Onto, Packed, multiply, outer};
 use super::plan::{Kernel, Plan, Step};
 use super::pointwise;
 use super::share::Backward;
@@ -64,11 +64,10 @@ impl Pass<'_> {
 
     /// Gradients of the classifier's tensors, where they are trained.
     fn head_gradients(&mut self, head: &Head, logits: &[f32]) {
-        let rows = self.images.count;
         if self.gradients.contains(head.weight) {
-            let features = View::new(&self.activations[self.plan.steps.len()], rows, head.features);
-            let logits = View::new(logits, rows, head.classes);
-            matmul(logits.transposed(), features, &mut self.gradients[head.weight], Onto::Fresh);
+            let features = &self.activations[self.plan.steps.len()];
+            let target = &mut self.gradients[head.weight];
+            outer((logits, head.classes), 0..head.classes, (features, head.features), target, Onto::Fresh);
         }
         if self.gradients.contains(head.bias) {
             let bias = &mut self.gradients[head.bias];
@@ -82,8 +81,10 @@ impl Pass<'_> {
     fn features_gradient(&mut self, head: &Head, logits: &[f32]) -> Vec<f32> {
         let rows = self.images.count;
         let mut gradient = self.buffers.take(rows * head.features);
-        let weight = View::new(&self.params[head.weight], head.classes, head.features);
-        matmul(View::new(logits, rows, head.classes), weight, &mut gradient, Onto::Fresh);
+        let weight = &self.params[head.weight];
+        let mut packed = Packed::default();
+        packed.refill(head.classes, head.features, |class, feature| weight[class * head.features + feature]);
+        multiply(logits, &packed, 0, &mut gradient, &mut AsItIs);
         gradient
     }
 
@@ -118,7 +119,7 @@ impl Pass<'_> {
     ) -> Vec<f64> {
         let (step, folded) = (&self.plan.steps[index], &self.folded[index]);
         let wanted = self.gradients.contains(conv.weight) || self.gradients.contains(conv.norm.scale);
-        let mut kernel = if wanted { self.buffers.take(folded.weight.len()) } else { Vec::new() };
+        let mut kernel = if wanted { self.buffers.take(self.params[conv.weight].len()) } else { Vec::new() };
         let pass = Backward { gradient: &downward.values, input, kernel: wanted.then_some(&mut kernel), upstream };
         let sums = match step.kernel(*conv) {
             Kernel::Pointwise => pointwise::backward(self.threads, folded, pass, self.scratch),

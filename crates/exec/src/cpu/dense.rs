@@ -1,8 +1,8 @@
-//! k×k convolutions over all channels: tiles of patches, then the matrix product of [`pointwise`](super::pointwise).
+//! k×k convolutions over all channels: tiles of patches, then the matrix products of [`pointwise`](super::pointwise).
 
-use super::finish::Finish;
+use super::finish::{AsItIs, Finish};
 use super::fold::Folded;
-use super::matmul::{Onto, View, matmul};
+use super::product::{Onto, multiply, outer};
 use super::share::{Backward, Target};
 use super::threads::{Threads, cut};
 use fieldfit_nets::{Conv, Shape};
@@ -19,7 +19,6 @@ impl Dense {
     /// `output = finish(patches(input) · weightᵀ)`, a row of the output a tile.
     pub fn forward(&self, threads: &Threads, folded: &Folded, input: &[f32], finish: Finish<'_>, output: &mut [f32]) {
         let (outputs, patch) = (self.conv.output, self.patch());
-        let weight = View::new(&folded.weight, outputs, patch).transposed();
         let line = self.output.width * outputs;
         let ranges = threads.ranges(output.len() / line);
         let parts = ranges.iter().cloned().zip(cut(&ranges, line, output)).collect();
@@ -27,8 +26,7 @@ impl Dense {
             let mut patches = vec![0.0; self.output.width * patch];
             for (row, out) in range.zip(part.chunks_exact_mut(line)) {
                 self.gather(row, input, &mut patches);
-                matmul(View::new(&patches, self.output.width, patch), weight, out, Onto::Fresh);
-                finish.apply(row * line, out);
+                multiply(&patches, &folded.forward, row * self.output.width, out, &mut { finish });
             }
         });
     }
@@ -49,25 +47,26 @@ impl Dense {
     }
 
     fn backward_kernel(&self, images: Range<usize>, gradient: &[f32], input: &[f32], kernel: &mut [f32]) {
-        kernel.fill(0.0);
-        let mut patches = vec![0.0; self.output.width * self.patch()];
-        for row in images.start * self.output.height..images.end * self.output.height {
+        let (outputs, patch) = (self.conv.output, self.patch());
+        let mut patches = vec![0.0; self.output.width * patch];
+        let rows = images.start * self.output.height..images.end * self.output.height;
+        for row in rows.clone() {
             self.gather(row, input, &mut patches);
-            let patches = View::new(&patches, self.output.width, self.patch());
-            matmul(self.line(gradient, row).transposed(), patches, kernel, Onto::Sum);
+            let onto = if row == rows.start { Onto::Fresh } else { Onto::Sum };
+            outer((self.line(gradient, row), outputs), 0..outputs, (&patches, patch), kernel, onto);
         }
     }
 
     fn backward_input(&self, images: Range<usize>, gradient: &[f32], folded: &Folded, target: Target<'_>) {
-        let weight = View::new(&folded.weight, self.conv.output, self.patch());
         let mut patches = vec![0.0; self.output.width * self.patch()];
         for (image, values) in images.zip(target.values.chunks_exact_mut(self.input.len())) {
             values.fill(0.0);
             for row in 0..self.output.height {
-                matmul(self.line(gradient, image * self.output.height + row), weight, &mut patches, Onto::Fresh);
+                let gradient = self.line(gradient, image * self.output.height + row);
+                multiply(gradient, &folded.backward, 0, &mut patches, &mut AsItIs);
                 self.scatter(row, &patches, values);
             }
-            target.upstream.apply(image * self.input.len(), values, target.sums);
+            target.upstream.summing(target.sums).apply(image * self.input.len(), values);
         }
     }
 
@@ -77,9 +76,9 @@ impl Dense {
     }
 
     /// One row of an output-shaped matrix, `[width, out]`; rows count through the batch.
-    fn line<'a>(&self, values: &'a [f32], row: usize) -> View<'a> {
+    fn line<'a>(&self, values: &'a [f32], row: usize) -> &'a [f32] {
         let length = self.output.width * self.conv.output;
-        View::new(&values[row * length..][..length], self.output.width, self.conv.output)
+        &values[row * length..][..length]
     }
 
     /// The patches under one row of the output, `[width, k, k, in]`, zeros where they overhang.

@@ -1,10 +1,36 @@
-//! What is done to a tile of rows while it is still in the cache: after a forward product, and after a backward one.
+//! What ends a tile of sums before it is written: after a forward op, and after a backward one.
 
+use super::tile::{Block, Sums, VECTORS, with_vectors};
 use fieldfit_nets::Activation;
 use pulp::{Arch, Simd, WithSimd};
 
 /// The largest value that ReLU6 lets through.
 const SIX: f32 = 6.0;
+
+/// Ends tiles of an activation, each once.
+pub(super) trait Ending {
+    /// Ends the sums of one tile, which are written thereafter.
+    fn end<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        block: &Block<S>,
+        sums: &mut Sums<S, R, V>,
+    );
+}
+
+/// The sums are the result.
+pub(super) struct AsItIs;
+
+impl Ending for AsItIs {
+    #[inline(always)]
+    fn end<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
+        &mut self,
+        _: S,
+        _: &Block<S>,
+        _: &mut Sums<S, R, V>,
+    ) {
+    }
+}
 
 /// Ends a forward op: bias (the folded norm's shift), activation, shortcut.
 #[derive(Clone, Copy)]
@@ -16,16 +42,30 @@ pub(super) struct Finish<'a> {
     pub shortcut: Option<&'a [f32]>,
 }
 
-impl Finish<'_> {
-    /// `tile` are whole rows of the output, `offset` values into it.
-    pub fn apply(&self, offset: usize, tile: &mut [f32]) {
-        let arch = Arch::new();
-        match self.activation {
-            Activation::Identity => arch.dispatch(AddBias { tile, bias: self.bias, clamp: false }),
-            Activation::Relu6 => arch.dispatch(AddBias { tile, bias: self.bias, clamp: true }),
+impl Ending for Finish<'_> {
+    #[inline(always)]
+    fn end<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        block: &Block<S>,
+        sums: &mut Sums<S, R, V>,
+    ) {
+        let bias = block.read_channels::<V, TAIL>(simd, self.bias);
+        for vector in 0..V {
+            for sums in sums.iter_mut() {
+                sums[vector] = simd.add_f32s(sums[vector], bias[vector]);
+            }
+        }
+        if self.activation == Activation::Relu6 {
+            let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
+            for vector in 0..V {
+                for sums in sums.iter_mut() {
+                    sums[vector] = simd.min_f32s(simd.max_f32s(sums[vector], zero), six);
+                }
+            }
         }
         if let Some(shortcut) = self.shortcut {
-            arch.dispatch(Add { other: &shortcut[offset..][..tile.len()], values: tile });
+            add(simd, sums, &block.read::<R, V, TAIL>(simd, shortcut));
         }
     }
 }
@@ -41,21 +81,78 @@ pub(super) struct Upstream<'a> {
     pub shortcut: Option<&'a [f32]>,
 }
 
-impl Upstream<'_> {
-    /// `tile` are whole rows of the gradient, `offset` values into it. Adds each channel's sum to `sums`.
-    pub fn apply(&self, offset: usize, tile: &mut [f32], sums: &mut ChannelSums) {
-        let arch = Arch::new();
-        if let Some(shortcut) = self.shortcut {
-            arch.dispatch(Add { other: &shortcut[offset..][..tile.len()], values: tile });
-        }
-        if self.activation == Activation::Relu6 {
-            arch.dispatch(Mask { output: &self.input[offset..][..tile.len()], gradient: tile });
-        }
-        sums.add(tile);
+impl<'a> Upstream<'a> {
+    /// Ends tiles and sums them up.
+    pub const fn summing(self, sums: &'a mut ChannelSums) -> Summing<'a> {
+        Summing { upstream: self, sums }
     }
 }
 
-/// One sum a channel: f32 within a tile, f64 over tiles.
+/// [`Upstream`], and the sums of what it lets through.
+pub(super) struct Summing<'a> {
+    upstream: Upstream<'a>,
+    sums: &'a mut ChannelSums,
+}
+
+impl Summing<'_> {
+    /// Ends whole rows in place, `first` values into the activation.
+    pub fn apply(&mut self, first: usize, rows: &mut [f32]) {
+        Arch::new().dispatch(Apply { first, rows, ending: self });
+        self.sums.flush();
+    }
+
+    /// To be called after a tile's worth of rows: the sums so far go from f32 to f64.
+    pub fn flush(&mut self) {
+        self.sums.flush();
+    }
+}
+
+impl Ending for Summing<'_> {
+    #[inline(always)]
+    fn end<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        block: &Block<S>,
+        sums: &mut Sums<S, R, V>,
+    ) {
+        if let Some(shortcut) = self.upstream.shortcut {
+            add(simd, sums, &block.read::<R, V, TAIL>(simd, shortcut));
+        }
+        if self.upstream.activation == Activation::Relu6 {
+            mask(simd, sums, &block.read::<R, V, TAIL>(simd, self.upstream.input));
+        }
+        let mut totals = [simd.splat_f32s(0.0); V];
+        for vector in 0..V {
+            for sums in sums.iter() {
+                totals[vector] = simd.add_f32s(totals[vector], sums[vector]);
+            }
+        }
+        block.add_channels::<V, TAIL>(simd, totals, &mut self.sums.tile);
+    }
+}
+
+#[inline(always)]
+fn add<S: Simd, const R: usize, const V: usize>(simd: S, sums: &mut Sums<S, R, V>, other: &Sums<S, R, V>) {
+    for vector in 0..V {
+        for (sums, other) in sums.iter_mut().zip(other) {
+            sums[vector] = simd.add_f32s(sums[vector], other[vector]);
+        }
+    }
+}
+
+/// Zeroes the gradient where ReLU6 was at one of its ends: `0 < output < 6` elsewhere.
+#[inline(always)]
+fn mask<S: Simd, const R: usize, const V: usize>(simd: S, gradient: &mut Sums<S, R, V>, output: &Sums<S, R, V>) {
+    let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
+    for vector in 0..V {
+        for (gradient, output) in gradient.iter_mut().zip(output) {
+            let passed = simd.select_f32s(simd.less_than_f32s(output[vector], six), gradient[vector], zero);
+            gradient[vector] = simd.select_f32s(simd.less_than_f32s(zero, output[vector]), passed, zero);
+        }
+    }
+}
+
+/// One sum a channel: f32 within a tile's worth of rows, f64 over them.
 #[derive(Clone)]
 pub(super) struct ChannelSums {
     tile: Vec<f32>,
@@ -77,84 +174,42 @@ impl ChannelSums {
         totals
     }
 
-    fn add(&mut self, rows: &[f32]) {
-        self.tile.fill(0.0);
-        let channels = self.tile.len();
-        let arch = Arch::new();
-        rows.chunks_exact(channels).for_each(|row| arch.dispatch(Add { values: &mut self.tile, other: row }));
-        for (total, sum) in self.totals.iter_mut().zip(&self.tile) {
-            *total += f64::from(*sum);
+    fn flush(&mut self) {
+        for (total, sum) in self.totals.iter_mut().zip(&mut self.tile) {
+            *total += f64::from(std::mem::take(sum));
         }
     }
 }
 
-/// `tile = activation(tile + bias)`, row by row.
-struct AddBias<'a> {
-    tile: &'a mut [f32],
-    bias: &'a [f32],
-    /// Whether the activation is ReLU6.
-    clamp: bool,
+/// Ends rows that are in memory already.
+struct Apply<'a, E> {
+    first: usize,
+    rows: &'a mut [f32],
+    ending: &'a mut E,
 }
 
-impl WithSimd for AddBias<'_> {
+impl WithSimd for Apply<'_, Summing<'_>> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
-        let (biases, bias_rest) = S::as_simd_f32s(self.bias);
-        for row in self.tile.chunks_exact_mut(self.bias.len()) {
-            let (values, rest) = S::as_mut_simd_f32s(row);
-            for (value, bias) in values.iter_mut().zip(biases) {
-                let sum = simd.add_f32s(*value, *bias);
-                *value = if self.clamp { simd.min_f32s(simd.max_f32s(sum, zero), six) } else { sum };
-            }
-            for (value, bias) in rest.iter_mut().zip(bias_rest) {
-                let sum = *value + bias;
-                *value = if self.clamp { sum.clamp(0.0, SIX) } else { sum };
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let channels = self.ending.sums.tile.len();
+        for row in (0..self.rows.len()).step_by(channels) {
+            for channel in (0..channels).step_by(VECTORS * S::F32_LANES) {
+                with_vectors!(S::F32_LANES, channels, channel, self.tile::<S>(simd, row, channel));
             }
         }
     }
 }
 
-/// `values += other`.
-struct Add<'a> {
-    values: &'a mut [f32],
-    other: &'a [f32],
-}
-
-impl WithSimd for Add<'_> {
-    type Output = ();
-
+impl Apply<'_, Summing<'_>> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (values, rest) = S::as_mut_simd_f32s(self.values);
-        let (others, other_rest) = S::as_simd_f32s(self.other);
-        values.iter_mut().zip(others).for_each(|(value, other)| *value = simd.add_f32s(*value, *other));
-        rest.iter_mut().zip(other_rest).for_each(|(value, other)| *value += other);
-    }
-}
-
-/// Zeroes the gradient where ReLU6 was at one of its ends: `0 < output < 6` elsewhere.
-struct Mask<'a> {
-    gradient: &'a mut [f32],
-    output: &'a [f32],
-}
-
-impl WithSimd for Mask<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
-        let (gradients, rest) = S::as_mut_simd_f32s(self.gradient);
-        let (outputs, output_rest) = S::as_simd_f32s(self.output);
-        for (gradient, output) in gradients.iter_mut().zip(outputs) {
-            let passed = simd.select_f32s(simd.less_than_f32s(*output, six), *gradient, zero);
-            *gradient = simd.select_f32s(simd.less_than_f32s(zero, *output), passed, zero);
-        }
-        for (gradient, output) in rest.iter_mut().zip(output_rest) {
-            *gradient = if *output > 0.0 && *output < SIX { *gradient } else { 0.0 };
-        }
+    fn tile<S: Simd, const V: usize, const TAIL: bool>(&mut self, simd: S, row: usize, channel: usize) {
+        let channels = self.ending.sums.tile.len();
+        let here = Block::new::<V>(simd, row + channel, channels, channel, channels);
+        let mut values = here.read::<1, V, TAIL>(simd, self.rows);
+        let block = here.at(self.first + here.start);
+        self.ending.end::<S, 1, V, TAIL>(simd, &block, &mut values);
+        here.write::<1, V, TAIL>(simd, &values, 0, self.rows);
     }
 }

@@ -1,22 +1,34 @@
 //! Convolution kernels with the frozen norm folded in, laid out as the kernels read them.
 
+use super::product::Packed;
 use fieldfit_model::Params;
 use fieldfit_nets::Conv;
 
 /// `s·W` and `β − s·μ` with `s = γ / √(σ² + ε)`: convolving with them is convolution and norm at once.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Folded {
-    /// Taps innermost last: `[k, k, C]` for a depthwise convolution, else `[out, k, k, in]`.
-    pub weight: Vec<f32>,
+    /// Of a depthwise convolution, `[k, k, C]`; else empty.
+    pub taps: Vec<f32>,
+    /// Of any other: `[k · k · in, out]`.
+    pub forward: Packed,
+    /// The same transposed, `[out, k · k · in]`, where a backward pass follows.
+    pub backward: Packed,
     /// `[out]`.
     pub bias: Vec<f32>,
     /// s, `[out]`.
     pub scale: Vec<f32>,
 }
 
+/// What weights are folded for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Inference,
+    Training,
+}
+
 impl Folded {
     /// Folds anew into the buffers that there are.
-    pub fn refill(&mut self, conv: &Conv, params: &Params<f32>) {
+    pub fn refill(&mut self, conv: &Conv, params: &Params<f32>, purpose: Purpose) {
         let (gamma, beta) = (&params[conv.norm.scale], &params[conv.norm.shift]);
         let (mean, variance) = (&params[conv.norm.mean], &params[conv.norm.variance]);
         self.scale.clear();
@@ -24,17 +36,23 @@ impl Folded {
             .extend(gamma.iter().zip(variance).map(|(gamma, variance)| gamma * inverse_deviation(conv, *variance)));
         self.bias.clear();
         self.bias.extend(self.scale.iter().zip(mean).zip(beta).map(|((scale, mean), beta)| beta - scale * mean));
-        let source = &params[conv.weight];
-        self.weight.resize(source.len(), 0.0);
-        permute(conv, source, &mut self.weight, Direction::FromCheckpoint);
+        let weight = &params[conv.weight];
         if conv.is_depthwise() {
-            for tap in self.weight.chunks_exact_mut(conv.output) {
+            self.taps.resize(weight.len(), 0.0);
+            permute(conv, weight, &mut self.taps, Direction::FromCheckpoint);
+            for tap in self.taps.chunks_exact_mut(conv.output) {
                 tap.iter_mut().zip(&self.scale).for_each(|(weight, scale)| *weight *= scale);
             }
-        } else {
-            for (row, scale) in self.weight.chunks_exact_mut(conv.kernel * conv.kernel * conv.input).zip(&self.scale) {
-                row.iter_mut().for_each(|weight| *weight *= scale);
-            }
+            return;
+        }
+        let (taps, scale) = (conv.kernel * conv.kernel, &self.scale);
+        let patch = taps * conv.input;
+        let at = |output: usize, k: usize| {
+            scale[output] * weight[output * patch + k % conv.input * taps + k / conv.input]
+        };
+        self.forward.refill(patch, conv.output, |k, output| at(output, k));
+        if purpose == Purpose::Training {
+            self.backward.refill(conv.output, patch, at);
         }
     }
 }
@@ -51,7 +69,8 @@ pub(super) enum Direction {
     ToCheckpoint,
 }
 
-/// Reorders between the checkpoint's `[out, in / groups, k, k]` and the layout of [`Folded::weight`].
+/// Reorders between the checkpoint's `[out, in / groups, k, k]` and taps ahead of channels: `[k, k, C]` for a depthwise
+/// convolution, else `[out, k, k, in]`.
 pub(super) fn permute(conv: &Conv, source: &[f32], target: &mut [f32], direction: Direction) {
     let taps = conv.kernel * conv.kernel;
     if taps == 1 {

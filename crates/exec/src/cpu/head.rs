@@ -1,9 +1,10 @@
 //! The ends of a network: the mean over pixels, the linear classifier and the loss.
 
-use super::finish::{ChannelSums, Upstream};
-use super::matmul::{Onto, View, matmul};
+use super::finish::{ChannelSums, Finish, Upstream};
+use super::product::{Packed, multiply};
 use super::threads::{Threads, cut};
 use crate::Loss;
+use fieldfit_nets::Activation;
 
 /// The mean over each image's pixels: `[N, pixels, C]` to `[N, C]`.
 pub(super) fn pool(input: &[f32], pixels: usize, channels: usize, output: &mut [f32]) {
@@ -35,20 +36,15 @@ pub(super) fn pool_backward(
             for pixel in target.chunks_exact_mut(channels) {
                 pixel.iter_mut().zip(gradient).for_each(|(value, gradient)| *value = gradient / pixels as f32);
             }
-            upstream.apply(index * image, target, sums);
+            upstream.summing(sums).apply(index * image, target);
         }
     });
     ChannelSums::merge(sums)
 }
 
-/// `logits = features · weightᵀ + bias`.
-pub(super) fn classify(features: &[f32], weight: &[f32], bias: &[f32], logits: &mut [f32]) {
-    let (classes, width) = (bias.len(), weight.len() / bias.len());
-    let features = View::new(features, features.len() / width, width);
-    matmul(features, View::new(weight, classes, width).transposed(), logits, Onto::Fresh);
-    for row in logits.chunks_exact_mut(classes) {
-        row.iter_mut().zip(bias).for_each(|(logit, bias)| *logit += bias);
-    }
+/// `logits = features · weight + bias`, the weight `[features, classes]`.
+pub(super) fn classify(features: &[f32], weight: &Packed, bias: &[f32], logits: &mut [f32]) {
+    multiply(features, weight, 0, logits, &mut Finish { bias, activation: Activation::Identity, shortcut: None });
 }
 
 /// Mean cross-entropy; `logits` become its gradient, `(softmax − one-hot) / N`.

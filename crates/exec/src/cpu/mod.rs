@@ -13,21 +13,24 @@ mod finish;
 mod fold;
 mod forward;
 mod head;
-mod matmul;
 mod plan;
 mod pointwise;
 mod prepared;
+mod product;
 mod share;
 mod threads;
+mod tile;
+mod walk;
 
 use crate::executor::{check, check_gradients};
 use crate::{ExecError, Executor, Loss, Matrix};
 use buffers::Buffers;
 use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, Op, Shape};
-use fold::Folded;
+use fieldfit_nets::{Head, Network, Op, Shape};
+use fold::{Folded, Purpose};
 use forward::Keep;
 use plan::Plan;
+use product::Packed;
 use threads::Threads;
 
 pub use prepared::PreparedCpu;
@@ -62,7 +65,7 @@ impl Cpu {
     fn plan(&mut self, params: &Params<f32>, images: &Images, labels: Option<&[u32]>) -> Result<Plan, ExecError> {
         check(&self.network, params, images, labels)?;
         let plan = Plan::new(&self.network, images.height, images.width)?;
-        fold_all(&plan, params, &mut self.folded);
+        fold_all(&plan, params, Purpose::Training, &mut self.folded);
         Ok(plan)
     }
 
@@ -76,12 +79,19 @@ impl Cpu {
     }
 }
 
+/// The classifier's weight, `[features, classes]`.
+fn pack_head(head: &Head, weight: &[f32]) -> Packed {
+    let mut packed = Packed::default();
+    packed.refill(head.features, head.classes, |feature, class| weight[class * head.features + feature]);
+    packed
+}
+
 /// Folds every convolution of the plan, into the buffers that there are.
-fn fold_all(plan: &Plan, params: &Params<f32>, folded: &mut Vec<Folded>) {
+fn fold_all(plan: &Plan, params: &Params<f32>, purpose: Purpose, folded: &mut Vec<Folded>) {
     folded.resize_with(plan.steps.len(), Folded::default);
     for (step, folded) in plan.steps.iter().zip(folded) {
         if let Op::Conv(conv) = &step.op {
-            folded.refill(conv, params);
+            folded.refill(conv, params, purpose);
         }
     }
 }
@@ -103,7 +113,7 @@ impl Executor<f32> for Cpu {
         let features = self.features(params, images)?;
         let head = self.network.head;
         let mut values = vec![0.0; images.count * head.classes];
-        head::classify(&features.values, &params[head.weight], &params[head.bias], &mut values);
+        head::classify(&features.values, &pack_head(&head, &params[head.weight]), &params[head.bias], &mut values);
         self.buffers.give(features.values);
         Ok(Matrix { rows: images.count, columns: head.classes, values })
     }
@@ -121,7 +131,7 @@ impl Executor<f32> for Cpu {
         let head = self.network.head;
         let features = &activations[plan.steps.len()];
         let mut logits = self.buffers.take(images.count * head.classes);
-        head::classify(features, &params[head.weight], &params[head.bias], &mut logits);
+        head::classify(features, &pack_head(&head, &params[head.weight]), &params[head.bias], &mut logits);
         let loss = head::cross_entropy(&mut logits, labels, head.classes);
         let mut pass = backward::Pass {
             threads: &self.threads,

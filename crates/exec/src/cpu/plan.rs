@@ -29,7 +29,7 @@ impl Step {
         if conv.is_pointwise() {
             Kernel::Pointwise
         } else if conv.is_depthwise() {
-            Kernel::Depthwise(Depthwise { conv, input, output })
+            Kernel::Depthwise(Depthwise::new(&conv, input, output))
         } else {
             Kernel::Dense(Dense { conv, input, output })
         }

@@ -1,11 +1,12 @@
 //! Inference: norms folded once, nothing kept between layers.
 
 use super::buffers::Buffers;
-use super::fold::Folded;
+use super::fold::{Folded, Purpose};
+use super::product::Packed;
 use super::forward::{self, Keep};
 use super::plan::{self, Plan};
 use super::threads::Threads;
-use super::{fold_all, head};
+use super::{fold_all, head, pack_head};
 use crate::executor::{check_images, check_params};
 use crate::{ExecError, Matrix, Prepared};
 use fieldfit_model::{Images, Params};
@@ -17,7 +18,7 @@ pub struct PreparedCpu {
     network: Network,
     threads: Threads,
     folded: Vec<Folded>,
-    head_weight: Vec<f32>,
+    head_weight: Packed,
     head_bias: Vec<f32>,
     /// Buffers of calls that have ended, for the next ones.
     buffers: Mutex<Buffers>,
@@ -30,12 +31,12 @@ impl PreparedCpu {
         plan::check_supported(network)?;
         check_params(network, params)?;
         let mut folded = Vec::new();
-        fold_all(&Plan::new(network, 1, 1)?, params, &mut folded);
+        fold_all(&Plan::new(network, 1, 1)?, params, Purpose::Inference, &mut folded);
         Ok(Self {
             network: network.clone(),
             threads: Threads::new(threads)?,
             folded,
-            head_weight: params[network.head.weight].to_vec(),
+            head_weight: pack_head(&network.head, &params[network.head.weight]),
             head_bias: params[network.head.bias].to_vec(),
             buffers: Mutex::default(),
         })

@@ -10,7 +10,7 @@ pub(super) struct Backward<'a> {
     pub gradient: &'a [f32],
     /// The convolution's input, `[pixels, in]`.
     pub input: &'a [f32],
-    /// The gradient of the unscaled kernel, in the layout of [`Folded::weight`](super::fold::Folded); overwritten.
+    /// The gradient of the unscaled kernel, taps ahead of channels; overwritten.
     pub kernel: Option<&'a mut [f32]>,
     /// The gradient of the input and how it ends.
     pub upstream: Option<(&'a mut [f32], Upstream<'a>)>,

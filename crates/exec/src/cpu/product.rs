@@ -1,0 +1,232 @@
+//! Matrix products over whole activations: weights packed once, results ended in registers.
+
+use super::finish::{AsItIs, Ending};
+use super::tile::{Block, Left, Right, VECTORS, with_vectors};
+use pulp::{Arch, Simd, WithSimd};
+use std::ops::Range;
+
+/// Rows of a tile where registers suffice; half of it elsewhere.
+const ROWS: usize = 8;
+/// Terms of a sum between two visits to its memory: the panel of the right operand stays in the first-level cache.
+const DEPTH: usize = 128;
+
+/// The right operand of products, `[depth, columns]`, in panels of as many columns as a tile is wide.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Packed {
+    values: Vec<f32>,
+    depth: usize,
+    columns: usize,
+}
+
+impl Packed {
+    /// Values that a matrix of that size takes, its last panel filled up with zeros.
+    pub fn size(depth: usize, columns: usize) -> usize {
+        depth * columns.next_multiple_of(lanes())
+    }
+
+    /// Packs anew, into the buffer that there is; `value` gives that of a depth and a column.
+    pub fn refill(&mut self, depth: usize, columns: usize, value: impl Fn(usize, usize) -> f32) {
+        (self.depth, self.columns) = (depth, columns);
+        let lanes = lanes();
+        self.values.resize(Self::size(depth, columns), 0.0);
+        let mut rest = self.values.as_mut_slice();
+        for first in (0..columns).step_by(VECTORS * lanes) {
+            let filled = first..columns.min(first + VECTORS * lanes);
+            let width = filled.len().next_multiple_of(lanes);
+            let (panel, after) = rest.split_at_mut(depth * width);
+            for (k, row) in panel.chunks_exact_mut(width).enumerate() {
+                row.iter_mut().zip(filled.clone()).for_each(|(slot, column)| *slot = value(k, column));
+                row[filled.len()..].fill(0.0);
+            }
+            rest = after;
+        }
+    }
+
+    pub const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    pub const fn columns(&self) -> usize {
+        self.columns
+    }
+}
+
+/// `out = end(left · right)`: `left` is `[rows, depth]`, `out` `[rows, columns]`, its first row the activation's row
+/// `first`.
+pub(super) fn multiply(left: &[f32], right: &Packed, first: usize, out: &mut [f32], ending: &mut impl Ending) {
+    let rows = if right.depth == 0 { 0 } else { left.len() / right.depth };
+    assert_eq!((left.len(), out.len()), (rows * right.depth, rows * right.columns), "the operands' sizes");
+    Arch::new().dispatch(Multiply {
+        rows,
+        columns: right.columns,
+        depth: right.depth,
+        left: Left { start: left.as_ptr(), step: right.depth, depth_step: 1 },
+        right: |column, width| Right { start: right.values[column * right.depth..].as_ptr(), depth_step: width },
+        first: first * right.columns,
+        out,
+        onto: Onto::Fresh,
+        ending,
+    });
+}
+
+/// What happens to the values that a sum is written over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Onto {
+    /// They are overwritten.
+    Fresh,
+    /// The sum is added to them.
+    Sum,
+}
+
+/// `out = leftᵀ · right` or `out += leftᵀ · right` for some rows of it: `left` is `[depth, columns of left]`, of which
+/// `rows` are the output's rows, and `right` `[depth, columns]`.
+pub(super) fn outer(
+    (left, left_columns): (&[f32], usize),
+    rows: Range<usize>,
+    (right, columns): (&[f32], usize),
+    out: &mut [f32],
+    onto: Onto,
+) {
+    let depth = left.len() / left_columns;
+    assert_eq!((left.len(), right.len()), (depth * left_columns, depth * columns), "the operands' sizes");
+    assert!(rows.end <= left_columns && out.len() == rows.len() * columns, "the product's size");
+    if depth == 0 && onto == Onto::Fresh {
+        out.fill(0.0);
+    }
+    let blocks = left.chunks(DEPTH * left_columns).zip(right.chunks(DEPTH * columns));
+    for (index, (left, right)) in blocks.enumerate() {
+        Arch::new().dispatch(Multiply {
+            rows: rows.len(),
+            columns,
+            depth: right.len() / columns,
+            left: Left { start: left[rows.start..].as_ptr(), step: 1, depth_step: left_columns },
+            right: |column, _| Right { start: right[column..].as_ptr(), depth_step: columns },
+            first: 0,
+            out,
+            onto: if index == 0 { onto } else { Onto::Sum },
+            ending: &mut AsItIs,
+        });
+    }
+}
+
+/// Lanes of a vector on this CPU.
+fn lanes() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    Arch::new().dispatch(Lanes)
+}
+
+/// A product, cut into panels of columns and those into tiles.
+struct Multiply<'a, P, E> {
+    rows: usize,
+    columns: usize,
+    depth: usize,
+    left: Left,
+    /// The right operand's panel from a column on, of that many columns with those that fill it up.
+    right: P,
+    /// Position in the whole activation of the output's first value.
+    first: usize,
+    out: &'a mut [f32],
+    onto: Onto,
+    ending: &'a mut E,
+}
+
+impl<P: Fn(usize, usize) -> Right, E: Ending> WithSimd for Multiply<'_, P, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for column in (0..self.columns).step_by(VECTORS * S::F32_LANES) {
+            with_vectors!(S::F32_LANES, self.columns, column, self.panel::<S>(simd, column));
+        }
+    }
+}
+
+impl<P: Fn(usize, usize) -> Right, E: Ending> Multiply<'_, P, E> {
+    #[inline(always)]
+    fn panel<S: Simd, const V: usize, const TAIL: bool>(&mut self, simd: S, column: usize) {
+        let right = (self.right)(column, V * S::F32_LANES);
+        let mut row = 0;
+        if S::REGISTER_COUNT >= 32 {
+            while row + ROWS <= self.rows {
+                self.tile::<S, ROWS, V, TAIL>(simd, row, column, right);
+                row += ROWS;
+            }
+        }
+        while row + ROWS / 2 <= self.rows {
+            self.tile::<S, { ROWS / 2 }, V, TAIL>(simd, row, column, right);
+            row += ROWS / 2;
+        }
+        while row < self.rows {
+            self.tile::<S, 1, V, TAIL>(simd, row, column, right);
+            row += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        right: Right,
+    ) {
+        let start = self.first + row * self.columns + column;
+        let block = Block::new::<V>(simd, start, self.columns, column, self.columns);
+        let left = Left { start: self.left.start.wrapping_add(row * self.left.step), ..self.left };
+        // SAFETY: `multiply` and `outer` checked that the operands have `rows` and `columns` for each k below `depth`;
+        // this tile's rows and columns are among them.
+        let mut sums = unsafe { block.product::<R, V, TAIL>(simd, self.depth, left, right) };
+        if self.onto == Onto::Sum {
+            let before = block.at(start - self.first).read::<R, V, TAIL>(simd, self.out);
+            for vector in 0..V {
+                for (sums, before) in sums.iter_mut().zip(&before) {
+                    sums[vector] = simd.add_f32s(before[vector], sums[vector]);
+                }
+            }
+        }
+        self.ending.end::<S, R, V, TAIL>(simd, &block, &mut sums);
+        block.write::<R, V, TAIL>(simd, &sums, self.first, self.out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7 + seed * 13) % 11) as f32 - 5.0).collect()
+    }
+
+    /// A tile that reads or writes beside its rows and columns: both products against the definition, on sizes around
+    /// every multiple of the tile's. Whole numbers are exact in any order.
+    #[test]
+    fn products_follow_the_definition() {
+        for (m, n, k) in [(1, 1, 1), (3, 5, 2), (8, 48, 16), (9, 47, 7), (13, 49, 3), (17, 100, 5), (4, 16, 131), (0, 3, 2)] {
+            let (left, right) = (ramp(m * k, 1), ramp(k * n, 2));
+            let sum = |row: usize, column: usize| (0..k).map(|x| left[row * k + x] * right[x * n + column]).sum::<f32>();
+            let expected: Vec<f32> = (0..m * n).map(|i| sum(i / n, i % n)).collect();
+            let mut packed = Packed::default();
+            packed.refill(k, n, |k, column| right[k * n + column]);
+            let mut out = vec![f32::NAN; m * n];
+            multiply(&left, &packed, 0, &mut out, &mut AsItIs);
+            assert_eq!(out, expected, "{m}×{k} · {k}×{n}");
+            let flipped: Vec<f32> = (0..m * k).map(|i| left[i % m * k + i / m]).collect();
+            if m > 0 {
+                out.fill(f32::NAN);
+                outer((&flipped, m), 0..m, (&right, n), &mut out, Onto::Fresh);
+                assert_eq!(out, expected, "({k}×{m})ᵀ · {k}×{n}");
+                outer((&flipped, m), 0..m, (&right, n), &mut out, Onto::Sum);
+                assert!(out.iter().zip(&expected).all(|(out, expected)| *out == 2.0 * expected));
+                outer((&flipped, m), 1..m, (&right, n), &mut out[n..], Onto::Fresh);
+                assert_eq!(out[n..], expected[n..], "rows from 1 on");
+            }
+        }
+    }
+}
