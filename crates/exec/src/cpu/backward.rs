@@ -83,7 +83,9 @@ impl Pass<'_> {
         let mut gradient = self.buffers.take(rows * head.features);
         let weight = &self.params[head.weight];
         let mut packed = Packed::default();
-        packed.refill(head.classes, head.features, |class, feature| weight[class * head.features + feature]);
+        packed.refill(head.classes, head.features, |class, features, row| {
+            row.copy_from_slice(&weight[class * head.features..][features]);
+        });
         multiply(logits, &packed, 0, &mut gradient, &mut AsItIs);
         gradient
     }

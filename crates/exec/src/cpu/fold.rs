@@ -47,12 +47,23 @@ impl Folded {
         }
         let (taps, scale) = (conv.kernel * conv.kernel, &self.scale);
         let patch = taps * conv.input;
-        let at = |output: usize, k: usize| {
-            scale[output] * weight[output * patch + k % conv.input * taps + k / conv.input]
-        };
-        self.forward.refill(patch, conv.output, |k, output| at(output, k));
+        // Where the checkpoint has the k-th value of a patch.
+        let place = |k: usize| if taps == 1 { k } else { k % conv.input * taps + k / conv.input };
+        self.forward.refill(patch, conv.output, |k, outputs, row| {
+            let place = place(k);
+            for (value, output) in row.iter_mut().zip(outputs) {
+                *value = scale[output] * weight[output * patch + place];
+            }
+        });
         if purpose == Purpose::Training {
-            self.backward.refill(conv.output, patch, at);
+            self.backward.refill(conv.output, patch, |output, patches, row| {
+                let (scale, weight) = (scale[output], &weight[output * patch..][..patch]);
+                if taps == 1 {
+                    row.iter_mut().zip(&weight[patches]).for_each(|(value, weight)| *value = scale * weight);
+                } else {
+                    row.iter_mut().zip(patches).for_each(|(value, k)| *value = scale * weight[place(k)]);
+                }
+            });
         }
     }
 }

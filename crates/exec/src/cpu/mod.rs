@@ -65,7 +65,7 @@ impl Cpu {
     fn plan(&mut self, params: &Params<f32>, images: &Images, labels: Option<&[u32]>) -> Result<Plan, ExecError> {
         check(&self.network, params, images, labels)?;
         let plan = Plan::new(&self.network, images.height, images.width)?;
-        fold_all(&plan, params, Purpose::Training, &mut self.folded);
+        fold_all(&self.threads, &plan, params, Purpose::Training, &mut self.folded);
         Ok(plan)
     }
 
@@ -82,18 +82,26 @@ impl Cpu {
 /// The classifier's weight, `[features, classes]`.
 fn pack_head(head: &Head, weight: &[f32]) -> Packed {
     let mut packed = Packed::default();
-    packed.refill(head.features, head.classes, |feature, class| weight[class * head.features + feature]);
+    packed.refill(head.features, head.classes, |feature, classes, row| {
+        row.iter_mut().zip(classes).for_each(|(value, class)| *value = weight[class * head.features + feature]);
+    });
     packed
 }
 
 /// Folds every convolution of the plan, into the buffers that there are.
-fn fold_all(plan: &Plan, params: &Params<f32>, purpose: Purpose, folded: &mut Vec<Folded>) {
+fn fold_all(
+    threads: &Threads,
+    plan: &Plan,
+    params: &Params<f32>,
+    purpose: Purpose,
+    folded: &mut Vec<Folded>,
+) {
     folded.resize_with(plan.steps.len(), Folded::default);
-    for (step, folded) in plan.steps.iter().zip(folded) {
+    threads.each(plan.steps.iter().zip(folded).collect(), |(step, folded)| {
         if let Op::Conv(conv) = &step.op {
             folded.refill(conv, params, purpose);
         }
-    }
+    });
 }
 
 impl Executor<f32> for Cpu {

@@ -28,9 +28,23 @@ pub(super) fn forward(threads: &Threads, folded: &Folded, input: &[f32], finish:
     });
 }
 
-/// Both gradients in one pass over tiles; returns the sums over pixels of the input's gradient, a channel each.
-pub(super) fn backward(threads: &Threads, folded: &Folded, pass: Backward<'_>, scratch: &mut Vec<f32>) -> Vec<f64> {
+/// Both gradients; returns the sums over pixels of the input's gradient, a channel each.
+///
+/// They are made in one pass over tiles, of which each thread has its share. Where the kernel is larger than the input,
+/// each thread has a share of the kernel instead, and no partial sums of it.
+pub(super) fn backward(
+    threads: &Threads,
+    folded: &Folded,
+    mut pass: Backward<'_>,
+    scratch: &mut Vec<f32>,
+) -> Vec<f64> {
     let (inputs, outputs) = (folded.forward.depth(), folded.forward.columns());
+    if let Some(kernel) = pass.kernel.take_if(|kernel| kernel.len() > pass.input.len()) {
+        let ranges = threads.ranges(outputs);
+        threads.each(ranges.iter().cloned().zip(cut(&ranges, inputs, kernel)).collect(), |(range, kernel)| {
+            outer((pass.gradient, outputs), range, (pass.input, inputs), kernel, Onto::Fresh);
+        });
+    }
     let tile = tile_rows(inputs, outputs);
     let rows = pass.gradient.len() / outputs;
     pass.shared(threads, (rows, inputs), inputs, scratch, |mut share| {

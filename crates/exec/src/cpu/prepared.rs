@@ -31,10 +31,11 @@ impl PreparedCpu {
         plan::check_supported(network)?;
         check_params(network, params)?;
         let mut folded = Vec::new();
-        fold_all(&Plan::new(network, 1, 1)?, params, Purpose::Inference, &mut folded);
+        let threads = Threads::new(threads)?;
+        fold_all(&threads, &Plan::new(network, 1, 1)?, params, Purpose::Inference, &mut folded);
         Ok(Self {
             network: network.clone(),
-            threads: Threads::new(threads)?,
+            threads,
             folded,
             head_weight: pack_head(&network.head, &params[network.head.weight]),
             head_bias: params[network.head.bias].to_vec(),

@@ -24,8 +24,8 @@ impl Packed {
         depth * columns.next_multiple_of(lanes())
     }
 
-    /// Packs anew, into the buffer that there is; `value` gives that of a depth and a column.
-    pub fn refill(&mut self, depth: usize, columns: usize, value: impl Fn(usize, usize) -> f32) {
+    /// Packs anew, into the buffer that there is; `fill` writes those columns of the row at a depth.
+    pub fn refill(&mut self, depth: usize, columns: usize, fill: impl Fn(usize, Range<usize>, &mut [f32])) {
         (self.depth, self.columns) = (depth, columns);
         let lanes = lanes();
         self.values.resize(Self::size(depth, columns), 0.0);
@@ -35,8 +35,9 @@ impl Packed {
             let width = filled.len().next_multiple_of(lanes);
             let (panel, after) = rest.split_at_mut(depth * width);
             for (k, row) in panel.chunks_exact_mut(width).enumerate() {
-                row.iter_mut().zip(filled.clone()).for_each(|(slot, column)| *slot = value(k, column));
-                row[filled.len()..].fill(0.0);
+                let (row, filling) = row.split_at_mut(filled.len());
+                fill(k, filled.clone(), row);
+                filling.fill(0.0);
             }
             rest = after;
         }
@@ -54,7 +55,7 @@ impl Packed {
 /// `out = end(left · right)`: `left` is `[rows, depth]`, `out` `[rows, columns]`, its first row the activation's row
 /// `first`.
 pub(super) fn multiply(left: &[f32], right: &Packed, first: usize, out: &mut [f32], ending: &mut impl Ending) {
-    let rows = if right.depth == 0 { 0 } else { left.len() / right.depth };
+    let rows = left.len().checked_div(right.depth).unwrap_or(0);
     assert_eq!((left.len(), out.len()), (rows * right.depth, rows * right.columns), "the operands' sizes");
     Arch::new().dispatch(Multiply {
         rows,
@@ -213,7 +214,7 @@ mod tests {
             let sum = |row: usize, column: usize| (0..k).map(|x| left[row * k + x] * right[x * n + column]).sum::<f32>();
             let expected: Vec<f32> = (0..m * n).map(|i| sum(i / n, i % n)).collect();
             let mut packed = Packed::default();
-            packed.refill(k, n, |k, column| right[k * n + column]);
+            packed.refill(k, n, |k, columns, row| row.copy_from_slice(&right[k * n..][columns]));
             let mut out = vec![f32::NAN; m * n];
             multiply(&left, &packed, 0, &mut out, &mut AsItIs);
             assert_eq!(out, expected, "{m}×{k} · {k}×{n}");
