@@ -1,162 +1,167 @@
-//! The backward pass over a plan.
+//! A pass forward and backward over some of a batch's images.
 
-use super::buffers::Buffers;
+use super::arena::Arena;
 use super::finish::Upstream;
-use super::fold::{Direction, Folded, inverse_deviation, permute};
-use super::forward::activation;
-use super::head;
+use super::fold::{Direction, inverse_deviation, permute};
+use super::forward::Context;
+use super::head::{self, Tally};
 use super::matmul::{Onto, View, matmul};
-use super::plan::{Kernel, Plan, Step};
+use super::plan::Kernel;
 use super::pointwise;
+use super::schedule::{Buffer, Source, Task};
 use super::share::Backward;
-use super::threads::Threads;
-use fieldfit_model::{Images, Params};
+use fieldfit_model::Params;
 use fieldfit_nets::{Activation, Conv, Head, Op};
 
-/// What a backward pass reads and writes.
+/// What a pass reads and writes beside its [`Context`].
 pub(super) struct Pass<'a> {
-    pub threads: &'a Threads,
-    pub plan: &'a Plan,
-    pub folded: &'a [Folded],
+    pub context: Context<'a>,
     pub params: &'a Params<f32>,
-    pub images: &'a Images,
-    /// Every activation of the forward pass.
-    pub activations: &'a [Vec<f32>],
-    pub buffers: &'a mut Buffers,
+    pub labels: &'a [u32],
+    /// Images of the whole batch, over which the loss is the mean.
+    pub batch: usize,
+    pub arena: &'a mut Arena,
     pub scratch: &'a mut Vec<f32>,
     /// Tensors without room here are frozen.
     pub gradients: &'a mut Params<f32>,
+    /// Whether this is the batch's first pass, whose gradients are written, or another one, whose are added.
+    pub onto: Onto,
+    /// The loss so far.
+    pub tally: &'a mut Tally,
 }
 
-/// The gradient ahead of a step's activation, and its sum over pixels for each channel.
-struct Downward {
-    values: Vec<f32>,
-    sums: Vec<f64>,
+/// One step's part of a backward pass, as in [`Task::Backward`].
+struct Descent {
+    index: usize,
+    input: Source,
+    gradient: Buffer,
+    target: Option<Buffer>,
+    shortcut: Option<Buffer>,
+    kernel: Option<[Buffer; 2]>,
 }
 
 impl Pass<'_> {
-    /// From the gradient of the logits, `[N, classes]`, down to the lowest step with a trainable tensor.
-    pub fn run(&mut self, head: &Head, logits: &[f32]) {
-        self.head_gradients(head, logits);
-        let Some(lowest) = self.plan.steps.iter().position(|step| self.trains(step)) else { return };
-        let mut downward = Downward { values: self.features_gradient(head, logits), sums: Vec::new() };
-        let mut held: Option<(usize, Vec<f32>)> = None;
-        for index in (lowest..self.plan.steps.len()).rev() {
-            let step = &self.plan.steps[index];
-            let ends_here = held.take_if(|(target, _)| *target == index).map(|(_, gradient)| gradient);
-            let around = (step.shortcut == Some(index)).then_some(&*downward.values);
-            let below = (index > lowest).then_some(ends_here.as_deref().or(around));
-            let next = self.step(index, &downward, below);
-            let done = std::mem::replace(&mut downward, next).values;
-            ends_here.into_iter().for_each(|gradient| self.buffers.give(gradient));
-            match step.shortcut {
-                Some(target) if target < index => held = Some((target, done)),
-                _ => self.buffers.give(done),
+    /// Every task of the schedule.
+    pub fn run(&mut self, head: &Head) {
+        // Of the gradient that travels down: its sum over pixels for each channel.
+        let mut sums = Vec::new();
+        for task in &self.context.schedule.tasks {
+            match *task {
+                Task::Forward { step, input, shortcut, output } => {
+                    self.context.forward(self.arena, step, (input, shortcut), output);
+                }
+                Task::Head { features, logits, gradient } => self.head(head, features, logits, gradient),
+                Task::Backward { step, input, gradient, target, shortcut, kernel } => {
+                    sums = self.descend(&Descent { index: step, input, gradient, target, shortcut, kernel }, &sums);
+                }
             }
         }
-        self.buffers.give(downward.values);
     }
 
-    fn trains(&self, step: &Step) -> bool {
-        let Op::Conv(conv) = &step.op else { return false };
-        [conv.weight, conv.norm.scale, conv.norm.shift].into_iter().any(|id| self.gradients.contains(id))
-    }
-
-    /// Gradients of the classifier's tensors, where they are trained.
-    fn head_gradients(&mut self, head: &Head, logits: &[f32]) {
-        let rows = self.images.count;
+    /// The loss, the gradients of the classifier's tensors where they train, and the features' gradient.
+    fn head(&mut self, head: &Head, features: Buffer, logits: Buffer, gradient: Option<Buffer>) {
+        let rows = self.context.count;
+        let range = |buffer| self.context.range(buffer);
+        let [features, logits, gradient] =
+            self.arena.borrow([range(features), range(logits), gradient.map_or(0..0, range)]);
+        let weight = &self.params[head.weight];
+        head::classify(features, weight, &self.params[head.bias], logits);
+        self.tally.add(logits, self.labels, head.classes, self.batch);
+        let residual = View::new(logits, rows, head.classes);
         if self.gradients.contains(head.weight) {
-            let features = View::new(&self.activations[self.plan.steps.len()], rows, head.features);
-            let logits = View::new(logits, rows, head.classes);
-            matmul(logits.transposed(), features, &mut self.gradients[head.weight], Onto::Fresh);
+            let features = View::new(features, rows, head.features);
+            matmul(residual.transposed(), features, &mut self.gradients[head.weight], self.onto);
         }
         if self.gradients.contains(head.bias) {
-            let bias = &mut self.gradients[head.bias];
-            bias.fill(0.0);
-            for row in logits.chunks_exact(head.classes) {
-                bias.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-            }
+            let sum = |class: usize| logits.iter().skip(class).step_by(head.classes).sum();
+            put(&mut self.gradients[head.bias], (0..head.classes).map(sum), self.onto);
+        }
+        if !gradient.is_empty() {
+            matmul(residual, View::new(weight, head.classes, head.features), gradient, Onto::Fresh);
         }
     }
 
-    fn features_gradient(&mut self, head: &Head, logits: &[f32]) -> Vec<f32> {
-        let rows = self.images.count;
-        let mut gradient = self.buffers.take(rows * head.features);
-        let weight = View::new(&self.params[head.weight], head.classes, head.features);
-        matmul(View::new(logits, rows, head.classes), weight, &mut gradient, Onto::Fresh);
-        gradient
-    }
-
-    /// One step: its tensors' gradients, and what goes further down if `below` is there; `below` holds the gradient
-    /// that a shortcut brings to the step's input, if one does.
-    fn step(&mut self, index: usize, downward: &Downward, below: Option<Option<&[f32]>>) -> Downward {
-        let step = &self.plan.steps[index];
-        let input = activation(self.images, self.activations, index);
-        let mut target = below.map(|_| self.buffers.take(self.images.count * step.input.len())).unwrap_or_default();
-        let upstream = below.map(|shortcut| {
-            let activation = index.checked_sub(1).map_or(Activation::Identity, |i| self.plan.steps[i].activation());
-            (&mut target[..], Upstream { input, activation, shortcut })
+    /// One step: its tensors' gradients, and what goes further down; returns the latter's sums over pixels.
+    fn descend(&mut self, descent: &Descent, sums: &[f64]) -> Vec<f64> {
+        let Context { threads, plan, folded, images, .. } = self.context;
+        let Descent { index, input, gradient, target, shortcut, kernel } = *descent;
+        let (step, folded) = (&plan.steps[index], &folded[index]);
+        let range = |buffer| self.context.range(buffer);
+        let optional = |buffer: Option<Buffer>| buffer.map_or(0..0, range);
+        let apart = shortcut.filter(|shortcut| *shortcut != gradient);
+        let [ours, checkpoint] = kernel.map_or([None; 2], |kernel| kernel.map(Some));
+        let [read, downward, below, brought, ours, checkpoint] = self.arena.borrow([
+            self.context.source(input),
+            range(gradient),
+            optional(target),
+            optional(apart),
+            optional(ours),
+            optional(checkpoint),
+        ]);
+        let (downward, brought) = (&*downward, &*brought);
+        let values = if input == Source::Images { images } else { read };
+        let upstream = target.is_some().then(|| {
+            let activation = index.checked_sub(1).map_or(Activation::Identity, |i| plan.steps[i].activation());
+            // Around a single op, the shortcut brings the gradient that the op itself starts from.
+            let shortcut = shortcut.map(|buffer| if buffer == gradient { downward } else { brought });
+            (below, Upstream { input: values, activation, shortcut })
         });
-        let sums = match (&step.op, upstream) {
-            (Op::Conv(conv), upstream) => self.convolution(index, conv, downward, input, upstream),
-            (Op::GlobalAveragePool, Some((target, upstream))) => {
-                let (pixels, channels) = (step.input.pixels(), step.input.channels);
-                head::pool_backward(self.threads, &downward.values, pixels, channels, target, &upstream)
-            }
-            (Op::GlobalAveragePool, None) => Vec::new(),
+        let Op::Conv(conv) = &step.op else {
+            let (pixels, channels) = (step.input.pixels(), step.input.channels);
+            return upstream.map_or_else(Vec::new, |(target, upstream)| {
+                head::pool_backward(threads, downward, pixels, channels, target, &upstream)
+            });
         };
-        Downward { values: target, sums }
-    }
-
-    fn convolution(
-        &mut self,
-        index: usize,
-        conv: &Conv,
-        downward: &Downward,
-        input: &[f32],
-        upstream: Option<(&mut [f32], Upstream<'_>)>,
-    ) -> Vec<f64> {
-        let (step, folded) = (&self.plan.steps[index], &self.folded[index]);
-        let wanted = self.gradients.contains(conv.weight) || self.gradients.contains(conv.norm.scale);
-        let mut kernel = if wanted { self.buffers.take(folded.weight.len()) } else { Vec::new() };
-        let pass = Backward { gradient: &downward.values, input, kernel: wanted.then_some(&mut kernel), upstream };
-        let sums = match step.kernel(*conv) {
-            Kernel::Pointwise => pointwise::backward(self.threads, folded, pass, self.scratch),
-            Kernel::Depthwise(depthwise) => depthwise.backward(self.threads, folded, pass, self.scratch),
-            Kernel::Dense(dense) => dense.backward(self.threads, folded, pass, self.scratch),
+        let wanted = kernel.is_some();
+        let pass = Backward { gradient: downward, input: values, kernel: wanted.then_some(&mut *ours), upstream };
+        let below = match step.kernel(*conv) {
+            Kernel::Pointwise => pointwise::backward(threads, folded, pass, self.scratch),
+            Kernel::Depthwise(depthwise) => depthwise.backward(threads, folded, pass, self.scratch),
+            Kernel::Dense(dense) => dense.backward(threads, folded, pass, self.scratch),
         };
-        self.tensor_gradients(conv, folded, &kernel, &downward.sums);
-        self.buffers.give(kernel);
-        sums
+        if wanted {
+            permute(conv, ours, checkpoint, Direction::ToCheckpoint);
+        }
+        let unscaled = wanted.then_some(&*checkpoint);
+        tensor_gradients(self.gradients, self.onto, self.params, conv, (unscaled, &folded.scale, sums));
+        below
     }
+}
 
-    /// From the gradient G of the unscaled kernel and Σdz to those of kernel, scale and shift.
-    fn tensor_gradients(&mut self, conv: &Conv, folded: &Folded, kernel: &[f32], sums: &[f64]) {
-        if !kernel.is_empty() {
-            let mut unscaled = self.buffers.take(kernel.len());
-            permute(conv, kernel, &mut unscaled, Direction::ToCheckpoint);
-            let row = unscaled.len() / conv.output;
-            if self.gradients.contains(conv.norm.scale) {
-                let weight = &self.params[conv.weight];
-                for (channel, sum) in sums.iter().enumerate() {
-                    let values = channel * row..(channel + 1) * row;
-                    let product = dot(&weight[values.clone()], &unscaled[values]);
-                    let mean = f64::from(self.params[conv.norm.mean][channel]);
-                    let inverse = f64::from(inverse_deviation(conv, self.params[conv.norm.variance][channel]));
-                    self.gradients[conv.norm.scale][channel] = ((product - mean * sum) * inverse) as f32;
-                }
-            }
-            if self.gradients.contains(conv.weight) {
-                let targets = self.gradients[conv.weight].chunks_exact_mut(row);
-                for ((target, unscaled), scale) in targets.zip(unscaled.chunks_exact(row)).zip(&folded.scale) {
-                    target.iter_mut().zip(unscaled).for_each(|(target, value)| *target = scale * value);
-                }
-            }
-            self.buffers.give(unscaled);
+/// From the gradient G of the unscaled kernel, s and Σdz to the gradients of kernel, scale and shift.
+fn tensor_gradients(
+    gradients: &mut Params<f32>,
+    onto: Onto,
+    params: &Params<f32>,
+    conv: &Conv,
+    (unscaled, scale, sums): (Option<&[f32]>, &[f32], &[f64]),
+) {
+    let row = super::plan::weight_len(conv) / conv.output;
+    if let Some(unscaled) = unscaled.filter(|_| gradients.contains(conv.norm.scale)) {
+        let rows = unscaled.chunks_exact(row).zip(params[conv.weight].chunks_exact(row));
+        let norms = params[conv.norm.mean].iter().zip(&params[conv.norm.variance]);
+        let values = rows.zip(norms).zip(sums).map(|(((unscaled, weight), (mean, variance)), sum)| {
+            let inverse = f64::from(inverse_deviation(conv, *variance));
+            ((dot(weight, unscaled) - f64::from(*mean) * sum) * inverse) as f32
+        });
+        put(&mut gradients[conv.norm.scale], values, onto);
+    }
+    if let Some(unscaled) = unscaled.filter(|_| gradients.contains(conv.weight)) {
+        let targets = gradients[conv.weight].chunks_exact_mut(row);
+        for ((target, unscaled), scale) in targets.zip(unscaled.chunks_exact(row)).zip(scale) {
+            put(target, unscaled.iter().map(|value| scale * value), onto);
         }
-        if self.gradients.contains(conv.norm.shift) {
-            self.gradients[conv.norm.shift].iter_mut().zip(sums).for_each(|(shift, sum)| *shift = *sum as f32);
-        }
+    }
+    if gradients.contains(conv.norm.shift) {
+        put(&mut gradients[conv.norm.shift], sums.iter().map(|sum| *sum as f32), onto);
+    }
+}
+
+/// Writes the values over the targets, or adds them.
+fn put(targets: &mut [f32], values: impl Iterator<Item = f32>, onto: Onto) {
+    match onto {
+        Onto::Fresh => targets.iter_mut().zip(values).for_each(|(target, value)| *target = value),
+        Onto::Sum => targets.iter_mut().zip(values).for_each(|(target, value)| *target += value),
     }
 }
 

@@ -5,40 +5,48 @@
 //! the op below (`finish::Upstream`), while the tile is in the cache. With G the gradient of the unscaled kernel W
 //! and s = γ/√(σ²+ε): ∂L/∂W = s·G, ∂L/∂β = Σdz, ∂L/∂γ = (⟨W,G⟩ − μ·Σdz)/√(σ²+ε).
 
+mod arena;
 mod backward;
-mod buffers;
 mod dense;
 mod depthwise;
 mod finish;
 mod fold;
+mod footprint;
 mod forward;
 mod head;
 mod matmul;
 mod plan;
 mod pointwise;
 mod prepared;
+mod schedule;
 mod share;
 mod threads;
 
 use crate::executor::{check, check_gradients};
+use crate::memory::Passes;
 use crate::{ExecError, Executor, Loss, Matrix};
-use buffers::Buffers;
+use arena::Arena;
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Op, Shape};
 use fold::Folded;
-use forward::Keep;
+use forward::Context;
+use head::Tally;
+use matmul::Onto;
 use plan::Plan;
+use schedule::Schedule;
 use threads::Threads;
 
+pub(crate) use footprint::{inference_footprint, training_footprint};
 pub use prepared::PreparedCpu;
 
 /// Runs a network forward and backward on a fixed number of threads.
 ///
-/// Same parameters, images and threads on the same kind of CPU give the same bits.
+/// Same parameters, images, threads and [`Passes`] on the same kind of CPU give the same bits.
 pub struct Cpu {
     network: Network,
     threads: Threads,
-    buffers: Buffers,
+    passes: Passes,
+    arena: Arena,
     /// One a step of the plan; empty where the step has no kernel.
     folded: Vec<Folded>,
     scratch: Vec<f32>,
@@ -46,13 +54,14 @@ pub struct Cpu {
 
 impl Cpu {
     /// # Errors
-    /// If the threads can't be started, or an op of the network has no kernel here.
-    pub fn new(network: &Network, threads: usize) -> Result<Self, ExecError> {
+    /// If the threads can't be started, an op of the network has no kernel here, or the micro-batch has no images.
+    pub fn new(network: &Network, threads: usize, passes: Passes) -> Result<Self, ExecError> {
         plan::check_supported(network)?;
         Ok(Self {
             network: network.clone(),
             threads: Threads::new(threads)?,
-            buffers: Buffers::default(),
+            passes: passes.check()?,
+            arena: Arena::default(),
             folded: Vec::new(),
             scratch: Vec::new(),
         })
@@ -66,14 +75,26 @@ impl Cpu {
         Ok(plan)
     }
 
-    /// Every activation that `keep` says, by position; the last are the pooled features.
-    fn run(&mut self, plan: &Plan, images: &Images, keep: Keep) -> Vec<Vec<f32>> {
-        forward::run(&self.threads, plan, &self.folded, images, keep, &mut self.buffers)
+    /// Every micro-batch forward; `visit` sees each step's output for each.
+    fn infer(&mut self, plan: &Plan, images: &Images, mut visit: impl FnMut(usize, &[f32])) {
+        let schedule = &Schedule::inference(plan, self.passes.images(images.count));
+        self.arena.fit(schedule.len());
+        let Self { threads, folded, arena, .. } = self;
+        for (count, images) in parts(images, self.passes.micro_batch) {
+            Context { threads, plan, folded, schedule, images, count }.infer(arena, &mut visit);
+        }
     }
+}
 
-    fn give_back(&mut self, activations: Vec<Vec<f32>>) {
-        activations.into_iter().for_each(|buffer| self.buffers.give(buffer));
-    }
+/// The images of a batch, some at a time; at least one part, which may be empty.
+fn parts(images: &Images, micro_batch: usize) -> impl Iterator<Item = (usize, &[f32])> {
+    let stride = images.stride();
+    let count = images.count.div_ceil(micro_batch).max(1);
+    (0..count).map(move |part| {
+        let first = part * micro_batch;
+        let count = micro_batch.min(images.count - first);
+        (count, &images.values[first * stride..][..count * stride])
+    })
 }
 
 /// Folds every convolution of the plan, into the buffers that there are.
@@ -93,10 +114,15 @@ impl Executor<f32> for Cpu {
 
     fn features(&mut self, params: &Params<f32>, images: &Images) -> Result<Matrix<f32>, ExecError> {
         let plan = self.plan(params, images, None)?;
-        let mut activations = self.run(&plan, images, Keep::Last);
-        let values = activations.pop().unwrap_or_default();
-        self.give_back(activations);
-        Ok(Matrix { rows: images.count, columns: self.network.head.features, values })
+        let columns = self.network.head.features;
+        let mut values = Vec::with_capacity(images.count * columns);
+        let last = plan.steps.len() - 1;
+        self.infer(&plan, images, |step, output| {
+            if step == last {
+                values.extend_from_slice(output);
+            }
+        });
+        Ok(Matrix { rows: images.count, columns, values })
     }
 
     fn logits(&mut self, params: &Params<f32>, images: &Images) -> Result<Matrix<f32>, ExecError> {
@@ -104,7 +130,6 @@ impl Executor<f32> for Cpu {
         let head = self.network.head;
         let mut values = vec![0.0; images.count * head.classes];
         head::classify(&features.values, &params[head.weight], &params[head.bias], &mut values);
-        self.buffers.give(features.values);
         Ok(Matrix { rows: images.count, columns: head.classes, values })
     }
 
@@ -117,27 +142,36 @@ impl Executor<f32> for Cpu {
     ) -> Result<Loss<f32>, ExecError> {
         check_gradients(&self.network, gradients)?;
         let plan = self.plan(params, images, Some(labels))?;
-        let activations = self.run(&plan, images, Keep::All);
-        let head = self.network.head;
-        let features = &activations[plan.steps.len()];
-        let mut logits = self.buffers.take(images.count * head.classes);
-        head::classify(features, &params[head.weight], &params[head.bias], &mut logits);
-        let loss = head::cross_entropy(&mut logits, labels, head.classes);
-        let mut pass = backward::Pass {
-            threads: &self.threads,
-            plan: &plan,
-            folded: &self.folded,
-            params,
-            images,
-            activations: &activations,
-            buffers: &mut self.buffers,
-            scratch: &mut self.scratch,
-            gradients,
-        };
-        pass.run(&head, &logits);
-        self.buffers.give(logits);
-        self.give_back(activations);
-        Ok(loss)
+        let (head, batch) = (self.network.head, images.count);
+        let Passes { micro_batch, recomputed } = self.passes;
+        let trains = |id| gradients.contains(id);
+        let schedule = Schedule::training(&plan, head, &trains, recomputed, self.passes.images(batch));
+        self.arena.fit(schedule.len());
+        let scratch = footprint::scratch_len(&plan, &trains, self.threads.count());
+        self.scratch.reserve_exact(scratch.saturating_sub(self.scratch.len()));
+        let mut tally = Tally::default();
+        for (part, (count, values)) in parts(images, micro_batch).enumerate() {
+            let mut pass = backward::Pass {
+                context: Context {
+                    threads: &self.threads,
+                    plan: &plan,
+                    folded: &self.folded,
+                    schedule: &schedule,
+                    images: values,
+                    count,
+                },
+                params,
+                labels: &labels[part * micro_batch..][..count],
+                batch,
+                arena: &mut self.arena,
+                scratch: &mut self.scratch,
+                gradients,
+                onto: if part == 0 { Onto::Fresh } else { Onto::Sum },
+                tally: &mut tally,
+            };
+            pass.run(&head);
+        }
+        Ok(tally.loss(batch))
     }
 
     fn trace(
@@ -147,11 +181,15 @@ impl Executor<f32> for Cpu {
         visit: &mut dyn FnMut(&str, Shape, &[f32]),
     ) -> Result<(), ExecError> {
         let plan = self.plan(params, images, None)?;
-        let activations = self.run(&plan, images, Keep::All);
-        for (name, last) in &plan.stages {
-            visit(name, plan.steps[*last].output, &activations[last + 1]);
+        let mut outputs = vec![Vec::new(); plan.stages.len()];
+        self.infer(&plan, images, |step, values| {
+            if let Some(stage) = plan.stages.iter().position(|stage| stage.last == step) {
+                outputs[stage].extend_from_slice(values);
+            }
+        });
+        for (stage, output) in plan.stages.iter().zip(&outputs) {
+            visit(&stage.name, plan.steps[stage.last].output, output);
         }
-        self.give_back(activations);
         Ok(())
     }
 }

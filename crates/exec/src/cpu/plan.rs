@@ -3,7 +3,7 @@
 use super::dense::Dense;
 use super::depthwise::Depthwise;
 use crate::ExecError;
-use fieldfit_nets::{Activation, Conv, Network, Op, Shape, Stage};
+use fieldfit_nets::{Activation, Conv, Network, Op, Shape, Stage, TensorId};
 
 /// One op with its shapes. Step `i` reads activation `i` (the images are activation 0) and writes activation `i + 1`.
 pub(super) struct Step {
@@ -46,8 +46,15 @@ pub(super) enum Kernel {
 /// Every step of the backbone, in order.
 pub(super) struct Plan {
     pub steps: Vec<Step>,
-    /// Each stage's name and its last step.
-    pub stages: Vec<(String, usize)>,
+    pub stages: Vec<Span>,
+}
+
+/// The steps of a stage.
+pub(super) struct Span {
+    pub name: String,
+    pub first: usize,
+    /// Included.
+    pub last: usize,
 }
 
 impl Plan {
@@ -62,17 +69,24 @@ impl Plan {
             }
             if let Some(last) = plan.steps.get_mut(entry..).and_then(<[Step]>::last_mut) {
                 last.shortcut = stage.residual.then_some(entry);
-                plan.stages.push((stage.name.clone(), plan.steps.len() - 1));
+                plan.stages.push(Span { name: stage.name.clone(), first: entry, last: plan.steps.len() - 1 });
             }
         }
         Ok(plan)
     }
 
-    /// The last step that reads an activation.
-    pub fn last_use(&self, activation: usize) -> usize {
-        let shortcut = self.steps.iter().rposition(|step| step.shortcut == Some(activation));
-        shortcut.unwrap_or(0).max(activation)
+    /// The lowest step with a tensor that trains: no gradient goes further down.
+    pub fn lowest_trained(&self, trains: &dyn Fn(TensorId) -> bool) -> Option<usize> {
+        self.steps.iter().position(|step| {
+            let Op::Conv(conv) = &step.op else { return false };
+            [conv.weight, conv.norm.scale, conv.norm.shift].into_iter().any(trains)
+        })
     }
+}
+
+/// Values of a convolution's kernel.
+pub(super) const fn weight_len(conv: &Conv) -> usize {
+    conv.output * (conv.input / conv.groups) * conv.kernel * conv.kernel
 }
 
 /// Refuses what has no kernel here, before anything runs.

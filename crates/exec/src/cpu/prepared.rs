@@ -1,26 +1,27 @@
 //! Inference: norms folded once, nothing kept between layers.
 
-use super::buffers::Buffers;
+use super::arena::Arena;
 use super::fold::Folded;
-use super::forward::{self, Keep};
+use super::forward::Context;
 use super::plan::{self, Plan};
+use super::schedule::Schedule;
 use super::threads::Threads;
 use super::{fold_all, head};
 use crate::executor::{check_images, check_params};
 use crate::{ExecError, Matrix, Prepared};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::Network;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A network with its weights folded for inference.
 pub struct PreparedCpu {
     network: Network,
     threads: Threads,
-    folded: Vec<Folded>,
-    head_weight: Vec<f32>,
-    head_bias: Vec<f32>,
-    /// Buffers of calls that have ended, for the next ones.
-    buffers: Mutex<Buffers>,
+    pub(super) folded: Vec<Folded>,
+    pub(super) head_weight: Vec<f32>,
+    pub(super) head_bias: Vec<f32>,
+    /// The memory of calls that have ended, for the next ones: as many as threads have ever inferred at once.
+    arenas: Mutex<Vec<Arena>>,
 }
 
 impl PreparedCpu {
@@ -37,8 +38,12 @@ impl PreparedCpu {
             folded,
             head_weight: params[network.head.weight].to_vec(),
             head_bias: params[network.head.bias].to_vec(),
-            buffers: Mutex::default(),
+            arenas: Mutex::default(),
         })
+    }
+
+    pub(super) fn arenas(&self) -> MutexGuard<'_, Vec<Arena>> {
+        self.arenas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -46,14 +51,23 @@ impl Prepared for PreparedCpu {
     fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError> {
         check_images(images)?;
         let plan = Plan::new(&self.network, images.height, images.width)?;
-        let mut buffers = std::mem::take(&mut *self.buffers.lock().unwrap_or_else(PoisonError::into_inner));
-        let activations = forward::run(&self.threads, &plan, &self.folded, images, Keep::Last, &mut buffers);
-        let features = activations.last().map(Vec::as_slice).unwrap_or_default();
+        let schedule = Schedule::inference(&plan, images.count);
+        let mut arena = self.arenas().pop().unwrap_or_default();
+        arena.fit(schedule.len());
+        let context = Context {
+            threads: &self.threads,
+            plan: &plan,
+            folded: &self.folded,
+            schedule: &schedule,
+            images: &images.values,
+            count: images.count,
+        };
+        context.infer(&mut arena, |_, _| {});
         let classes = self.network.head.classes;
         let mut values = vec![0.0; images.count * classes];
+        let features = arena.get(context.source(schedule.features));
         head::classify(features, &self.head_weight, &self.head_bias, &mut values);
-        activations.into_iter().for_each(|buffer| buffers.give(buffer));
-        *self.buffers.lock().unwrap_or_else(PoisonError::into_inner) = buffers;
+        self.arenas().push(arena);
         Ok(Matrix { rows: images.count, columns: classes, values })
     }
 }

@@ -24,6 +24,11 @@ impl Threads {
         Ok(Self { pool, count })
     }
 
+    /// How many there are.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
     /// `0..items` cut into at most as many ranges as there are threads, of nearly equal length, in order.
     pub fn ranges(&self, items: usize) -> Vec<Range<usize>> {
         let parts = self.count.min(items).max(1);
