@@ -140,8 +140,10 @@ def measure(row: Row, command: Commands, rounds: int) -> list[dict]:
 
 def result(row: Row, side: Side, ours: dict, theirs: dict, turns: list[float]) -> dict:
     ratio = {"median": statistics.median(turns), "min": min(turns), "max": max(turns)}
-    memory = ours["peak_mib"] / theirs["peak_mib"]
-    return {"row": row.name, "peer": side.name, "ours": ours, "theirs": theirs, "ratio": ratio, "memory_ratio": memory}
+    answer = {"row": row.name, "peer": side.name, "ours": ours, "theirs": theirs, "ratio": ratio}
+    if row.tolerance is None:
+        return answer
+    return answer | {"memory_ratio": ours["peak_mib"] / theirs["peak_mib"]}
 
 
 def best(results: list[dict]) -> dict:

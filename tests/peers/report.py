@@ -25,10 +25,14 @@ def table(rows: list[list[dict]]) -> str:
 
 def figures(result: dict) -> str:
     ours, theirs, ratio = result["ours"], result["theirs"], result["ratio"]
-    return (
+    times = (
         f"{ours['ms']:7.1f} {ours['least_ms']:7.1f} {theirs['ms']:7.1f} {theirs['least_ms']:7.1f} "
-        f"{ratio['median']:6.2f} {ratio['min']:6.2f} {ratio['max']:6.2f} "
-        f"{ours['cpu_ms']:7.1f} {theirs['cpu_ms']:7.1f} "
+        f"{ratio['median']:6.2f} {ratio['min']:6.2f} {ratio['max']:6.2f}"
+    )
+    if "memory_ratio" not in result:
+        return times
+    return (
+        f"{times} {ours['cpu_ms']:7.1f} {theirs['cpu_ms']:7.1f} "
         f"{ours['peak_mib']:6.0f} {theirs['peak_mib']:6.0f} {result['memory_ratio']:6.3f}"
     )
 

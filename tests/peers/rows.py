@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 LAYOUTS = ("eager", "channels-last")
+# What the trainer takes at a time where nobody says otherwise.
+MICRO = 4
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Row:
     theirs: tuple[Side, ...]
     # Steps a turn, the first of which isn't counted; none: a turn is a whole process up to its first answer.
     steps: int | None
-    # How far the first results may lie apart; none: they are of different inputs.
+    # How far the first results may lie apart; none: ours is one convolution in a chain, whose inputs are others, and
+    # whose process does the whole chain's work.
     tolerance: float | None
 
 
@@ -55,11 +58,11 @@ def start(threads: int) -> Row:
 
 
 def train(threads: int, side: int, batch: int, micro: int) -> Row:
-    """PyTorch with the whole batch at once, and `micro` images at a time as well."""
+    """Ours with `micro` images at a time; PyTorch's with the whole batch at once, and as ours, too."""
     theirs = [torch(layout, "train", side, batch, batch, layout) for layout in LAYOUTS]
     if micro < batch:
         theirs += [torch(f"{layout}, {micro} at a time", "train", side, batch, micro, layout) for layout in LAYOUTS]
-    return Row(f"train-{side}", threads, ours("train", side, batch), tuple(theirs), 3, 1e-4)
+    return Row(f"train-{side}", threads, ours("train", side, batch, micro), tuple(theirs), 3, 1e-4)
 
 
 def tpgm(threads: int) -> Row:
@@ -72,7 +75,7 @@ def kernel(threads: int, kind: str, direction: str) -> Row:
     return Row(f"{kind}-{direction}", threads, ours("kernel", kind, direction), theirs, 12, None)
 
 
-# Each by its name, from the number of threads and of images that PyTorch takes at a time.
+# Each by its name, from the number of threads and of images that a training step takes at a time.
 ROWS: dict[str, Callable[[int, int], Row]] = {
     "infer-224": lambda threads, _: infer(threads, 224),
     "start-224": lambda threads, _: start(threads),
@@ -98,7 +101,7 @@ class Point:
     def row(self) -> Row:
         if self.work == "infer":
             return infer(self.threads, self.side, self.batch)
-        return train(self.threads, self.side, self.batch, self.batch)
+        return train(self.threads, self.side, self.batch, min(MICRO, self.batch))
 
 
 def points(threads: int) -> list[Point]:
