@@ -3,7 +3,8 @@
 //! ```text
 //! peer check  THREADS                                   what all sides must agree on, as one JSON line
 //! peer infer  THREADS SIDE [BATCH]                      serves the logits of one image of SIDE pixels, or of BATCH
-//! peer train  THREADS SIDE [BATCH]                      serves training steps, as the trainer makes them, on 16 images
+//! peer train  THREADS SIDE [BATCH MICRO]                serves training steps on 16 images, as the trainer makes them,
+//!                                                       or on BATCH, MICRO at a time
 //! peer tpgm   THREADS SIDE                              the same, each followed by a radius step on 16 other images
 //!                                                       and a projection
 //! peer kernel THREADS depthwise|dense forward|backward  serves one convolution of 8 images of 56 pixels
@@ -17,7 +18,7 @@
 mod kernel;
 
 use fieldfit_adapt::{Balls, Head, Optimiser, OptimiserOptions, State, clip_global_norm};
-use fieldfit_exec::{Device, Executor, executor, prepare};
+use fieldfit_exec::{Device, Executor, Passes, executor, prepare};
 use fieldfit_model::{Base, Images, Params};
 use fieldfit_nets::TensorId;
 use fieldfit_tpgm::{Norm, RadiusAdam};
@@ -40,8 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["check", threads] => check(&base, threads.parse()?),
         ["infer", threads, side] => infer(&base, threads.parse()?, side.parse()?, 1),
         ["infer", threads, side, batch] => infer(&base, threads.parse()?, side.parse()?, batch.parse()?),
-        ["train", threads, side] => train(&base, threads.parse()?, side.parse()?, BATCH),
-        ["train", threads, side, batch] => train(&base, threads.parse()?, side.parse()?, batch.parse()?),
+        ["train", threads, side] => train(&base, threads.parse()?, side.parse()?, BATCH, Passes::default()),
+        ["train", threads, side, batch, micro] => {
+            train(&base, threads.parse()?, side.parse()?, batch.parse()?, Passes::of(micro.parse()?))
+        }
         ["tpgm", threads, side] => tpgm(&base, threads.parse()?, side.parse()?),
         ["kernel", threads, kind, direction] => convolution(threads.parse()?, kind, direction),
         _ => Err("usage: peer check|infer|train|tpgm|kernel THREADS …".into()),
@@ -52,22 +55,22 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn check(base: &Base, threads: usize) -> Result<(), Box<dyn Error>> {
     let prepared = prepare(Device::Cpu { threads }, base.network(), &base.params())?;
     let logits = prepared.logits(&images(0, 2, 224))?;
-    let mut training = Training::new(base, threads)?;
+    let mut training = Training::new(base, threads, Passes::default())?;
     let batch = (images(0, 4, 128), vec![0, 3, 5, 6]);
     let losses = [training.step(&batch)?, training.step(&batch)?];
     println!("{}", json!({ "logits": [logits.row(0), logits.row(1)], "losses": losses }));
     Ok(())
 }
 
-fn train(base: &Base, threads: usize, side: usize, count: usize) -> Result<(), Box<dyn Error>> {
+fn train(base: &Base, threads: usize, side: usize, count: usize, passes: Passes) -> Result<(), Box<dyn Error>> {
     let batch = batch(0, count, side);
-    let mut training = Training::new(base, threads)?;
+    let mut training = Training::new(base, threads, passes)?;
     serve(|| training.step(&batch))
 }
 
 fn tpgm(base: &Base, threads: usize, side: usize) -> Result<(), Box<dyn Error>> {
     let (batch, validation) = (batch(0, BATCH, side), batch(BATCH, BATCH, side));
-    let mut training = Training::new(base, threads)?;
+    let mut training = Training::new(base, threads, Passes::default())?;
     let network = training.state.network();
     let constrained = |id| trains(base, id) && !network.tensor(id).role.is_head();
     let mut balls = Balls::new(network, Norm::Mars, RadiusAdam::default(), constrained);
@@ -126,12 +129,12 @@ struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    fn new(base: &'a Base, threads: usize) -> Result<Self, Box<dyn Error>> {
+    fn new(base: &'a Base, threads: usize, passes: Passes) -> Result<Self, Box<dyn Error>> {
         let network = base.network().with_classes(CLASSES);
         let state = State::new(base, network.clone(), head(network.head.features), |id| trains(base, id));
         let sgd = OptimiserOptions::sgd().with_learning_rate(LEARNING_RATE);
         Ok(Self {
-            executor: executor(Device::Cpu { threads }, &network)?,
+            executor: executor(Device::Cpu { threads }, &network, passes)?,
             optimiser: Optimiser::new(sgd, &network, &state.delta),
             weights: state.weights(),
             gradients: state.delta.clone(),
@@ -144,8 +147,8 @@ impl<'a> Training<'a> {
         let Self { state, executor, optimiser, weights, gradients } = self;
         state.merge_into(weights);
         let loss = executor.gradient(weights, images, labels, gradients)?;
-        clip_global_norm(gradients, None);
-        optimiser.step(&mut state.delta, weights, gradients, LEARNING_RATE);
+        let clip = clip_global_norm(gradients, None);
+        optimiser.step_scaled(&mut state.delta, weights, (gradients, clip.scale), LEARNING_RATE);
         Ok(loss.mean)
     }
 
