@@ -1,17 +1,26 @@
-"""PyTorch's side: EfficientNet-Lite0, answering as `crates/adapt/examples/peer.rs` does.
+"""PyTorch's side: EfficientNet-Lite0, answering as `crates/adapt/examples/peer` does.
 
-    torch_peer.py check THREADS
-    torch_peer.py train|infer THREADS SIDE eager|channels-last|channels-last-folded
+    torch_peer.py check   THREADS
+    torch_peer.py infer   THREADS SIDE BATCH LAYOUT
+    torch_peer.py train   THREADS SIDE BATCH MICRO LAYOUT        MICRO images at a time, gradients summed up
+    torch_peer.py kernel  THREADS depthwise|dense forward|backward LAYOUT
+    torch_peer.py machine THREADS                                this machine's own matrix product and copy
+    torch_peer.py export  THREADS MODEL                          for ONNX Runtime
 
-A batch norm has frozen statistics and a trainable affine; `folded` (inference only) multiplies it into its convolution.
+LAYOUT is eager, channels-last or channels-last-folded. A batch norm has frozen statistics and a trainable affine;
+`folded` (inference only) multiplies it into its convolution.
 """
 
 import json
+import statistics
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
+import serving
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional
@@ -21,7 +30,9 @@ WEIGHTS = Path(__file__).parents[2] / "models/efficientnet-lite0/weights.safeten
 # Repeats, kernel, stride, expansion, output width of each row of blocks.
 ROWS = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
         (1, 3, 1, 6, 320)]
-FEATURES, BASE_CLASSES, CLASSES, BATCH = 1280, 1000, 7, 16
+FEATURES, BASE_CLASSES, CLASSES = 1280, 1000, 7
+# Input and output channels and groups of the convolutions that are timed alone: 3×3, 8 images of 56 px.
+KERNELS = {"depthwise": (144, 144, 144), "dense": (64, 64, 1)}
 
 
 class Conv(torch.nn.Conv2d):
@@ -116,45 +127,90 @@ class Lite0(torch.nn.Module):
 
 
 def images(first, count, side):
-    """The golden file's images of those numbers, `[N, 3, H, W]`."""
-    image = numpy.arange(first, first + count)[:, None, None, None]
-    channel, row, column = (numpy.arange(1, size + 1) for size in (3, side, side))
-    values = numpy.sin(0.05 * row[:, None] * channel[:, None, None]) * numpy.cos(0.031 * column + 0.7 * image)
-    return torch.from_numpy(values.astype(numpy.float32))
+    return torch.from_numpy(serving.images(first, count, side))
 
 
 class Training:
     """Forward, backward, SGD with Nesterov's momentum."""
 
-    def __init__(self, model, x, labels):
-        self.model, self.x, self.labels = model, x, labels
+    def __init__(self, model, x, labels, micro):
+        self.model, self.x, self.labels, self.micro = model, x, labels, micro
         self.sgd = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, nesterov=True, fused=True)
 
-    def step(self):
+    def step(self) -> float:
         """Returns the loss before it."""
         self.sgd.zero_grad()
-        loss = functional.cross_entropy(self.model(self.x), self.labels)
-        loss.backward()
+        total = 0.0
+        for x, labels in zip(self.x.split(self.micro), self.labels.split(self.micro), strict=True):
+            loss = functional.cross_entropy(self.model(x), labels, reduction="sum") / len(self.x)
+            loss.backward()
+            total += loss.item()
         self.sgd.step()
-        return loss.item()
+        return total
 
 
-def check():
+def check() -> None:
     with torch.inference_mode():
         logits = Lite0()(images(0, 2, 224)).tolist()
-    training = Training(Lite0().with_new_head(), images(0, 4, 128), torch.tensor([0, 3, 5, 6]))
-    print(json.dumps({"logits": logits, "losses": [training.step(), training.step()], "torch": torch.__version__}))
+    training = Training(Lite0().with_new_head(), images(0, 4, 128), torch.tensor([0, 3, 5, 6]), 4)
+    print(json.dumps({"logits": logits, "losses": [training.step(), training.step()], "version": torch.__version__}))
 
 
-def train(side, layout):
-    model, x = laid_out(Lite0().with_new_head(), images(0, BATCH, side), layout)
-    serve(Training(model, x, torch.arange(BATCH) % CLASSES).step)
-
-
-def infer(side, layout):
-    model, x = laid_out(Lite0(), images(0, 1, side), layout)
+def infer(side: str, batch: str, layout: str) -> None:
+    model, x = laid_out(Lite0(), images(0, int(batch), int(side)), layout)
     with torch.inference_mode():
-        serve(lambda: model(x)[0, 0].item())
+        serving.serve(lambda: model(x)[0, 0].item())
+
+
+def train(side: str, batch: str, micro: str, layout: str) -> None:
+    model, x = laid_out(Lite0().with_new_head(), images(0, int(batch), int(side)), layout)
+    serving.serve(Training(model, x, torch.arange(int(batch)) % CLASSES, int(micro)).step)
+
+
+def kernel(kind: str, direction: str, layout: str) -> None:
+    """The convolution alone: no norm, no activation. Backward is both gradients."""
+    inputs, outputs, groups = KERNELS[kind]
+    sizes = [(8, inputs, 56, 56), (outputs, inputs // groups, 3, 3), (8, outputs, 56, 56)]
+    order = torch.channels_last if layout == "channels-last" else torch.contiguous_format
+    x, weight, gradient = (torch.rand(size).contiguous(memory_format=order) for size in sizes)
+    how = {"stride": [1, 1], "padding": [1, 1], "dilation": [1, 1], "groups": groups}
+
+    def backward():
+        return torch.ops.aten.convolution_backward(
+            gradient, x, weight, None, transposed=False, output_padding=[0, 0], output_mask=[True, True, False], **how
+        )
+
+    convolve = {"forward": lambda: [functional.conv2d(x, weight, None, **how)], "backward": backward}[direction]
+    with torch.inference_mode():
+        serving.serve(lambda: convolve()[0][0, 0, 0, 0].item())
+
+
+def machine() -> None:
+    """GFLOP/s of a product of square matrices, GB/s (read and written) of a copy that no cache holds."""
+    side, size = 2048, 64 << 20
+    left, right, source = torch.rand(side, side), torch.rand(side, side), torch.rand(size // 4)
+    target = torch.empty_like(source)
+    product, copy = median_seconds(lambda: left @ right), median_seconds(lambda: target.copy_(source))
+    print(json.dumps({"gemm_gflops": 2 * side**3 / product / 1e9, "copy_gbs": 2 * size / copy / 1e9}))
+
+
+def median_seconds(work: Callable[[], object], repeats: int = 15) -> float:
+    """Of all but the first, which finds cold caches."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
+
+
+def export(path: str) -> None:
+    """Whole or not at all: the file is the cache of later runs."""
+    partial = Path(f"{path}.partial")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Lite0().folded(), (images(0, 1, 224),), partial, dynamo=False, input_names=["images"])
+    partial.replace(path)
 
 
 def laid_out(model, x, layout):
@@ -165,21 +221,8 @@ def laid_out(model, x, layout):
     return model, x
 
 
-def serve(step):
-    """Answers each line of the standard input, a number of steps, until it ends."""
-    for line in sys.stdin:
-        milliseconds, results = [], []
-        for _ in range(int(line)):
-            start = time.perf_counter()
-            results.append(step())
-            milliseconds.append((time.perf_counter() - start) * 1e3)
-        print(json.dumps({"ms": milliseconds, "results": results}), flush=True)
-
-
 if __name__ == "__main__":
     work, threads, *rest = sys.argv[1:]
     torch.set_num_threads(int(threads))
-    if work == "check":
-        check()
-    else:
-        {"train": train, "infer": infer}[work](int(rest[0]), rest[1])
+    works = {"check": check, "infer": infer, "train": train, "kernel": kernel, "machine": machine, "export": export}
+    works[work](*rest)

@@ -13,7 +13,7 @@
 
 use fieldfit_adapt::{Balls, Head, Optimiser, OptimiserOptions, State};
 use fieldfit_exec::{
-    Device, Executor,
+    Device, Executor, Passes,
     candle::{Candle, device},
     cpu::Cpu,
 };
@@ -156,7 +156,7 @@ impl Subject for Kernels {
         Tolerances { logits: 1e-3, stage: 1e-4, gradient: 1e-3, loss: 1e-3, delta: 1e-3, radius: 1e-4, kink: 5.0 };
 
     fn executor(network: &Network) -> Box<dyn Executor<f32>> {
-        Box::new(Cpu::new(network, 2).unwrap())
+        Box::new(Cpu::new(network, 2, Passes::default()).unwrap())
     }
 }
 

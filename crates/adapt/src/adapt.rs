@@ -12,7 +12,7 @@ use crate::{
 };
 use fieldfit_data::Dataset;
 use fieldfit_delta::{Delta, Provenance};
-use fieldfit_exec::{Executor, executor};
+use fieldfit_exec::{Executor, Passes, executor};
 use fieldfit_model::{Base, Change, Params, encode_delta};
 use fieldfit_tpgm::Norm;
 use std::path::Path;
@@ -84,7 +84,7 @@ fn trainer<'a>(
         _ => None,
     };
     let feed = Feed::new(request, plan.size, request.base.preprocessing().crop);
-    let mut executor = executor(options.device, &plan.network)?;
+    let mut executor = executor(options.device, &plan.network, Passes::default())?;
     let probe = match &resumed {
         Some(snapshot) => snapshot.probe.clone().into_owned(),
         None => train_probe(request, plan, &feed, executor.as_mut(), tracker)?,

@@ -45,7 +45,7 @@ pub use event::{Event, Gate, GateFigures, MemoryPlan, Phase, RadiiSummary, Refer
 pub use feed::Cycle;
 pub use method::{Constraint, HeadStart, Method};
 pub use methods::{Entry, METHODS, method};
-pub use optimiser::{Optimiser, clip_global_norm};
+pub use optimiser::{Clip, Optimiser, clip_global_norm};
 pub use options::{Mode, OptimiserOptions, Options, ScheduleOptions, TpgmOptions};
 pub use schedule::Schedule;
 pub use session::Session;

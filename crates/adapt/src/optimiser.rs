@@ -4,6 +4,7 @@ use crate::OptimiserOptions;
 use fieldfit_model::Params;
 use fieldfit_nets::Network;
 use fieldfit_tpgm::{Norm, Real, distances};
+use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
 /// An optimiser with its state. It moves δ = θ − θ0; weight decay looks at θ.
@@ -39,7 +40,22 @@ impl<T: Real> Optimiser<T> {
     /// # Panics
     /// If the parameters were made for another network.
     pub fn step(&mut self, delta: &mut Params<T>, weights: &Params<T>, gradients: &Params<T>, learning_rate: f64) {
+        self.step_scaled(delta, weights, (gradients, 1.0), learning_rate);
+    }
+
+    /// [`Optimiser::step`] with every gradient times a factor, [`Clip::scale`], on the same pass.
+    ///
+    /// # Panics
+    /// If the parameters were made for another network.
+    pub fn step_scaled(
+        &mut self,
+        delta: &mut Params<T>,
+        weights: &Params<T>,
+        (gradients, scale): (&Params<T>, f64),
+        learning_rate: f64,
+    ) {
         self.steps += 1;
+        let arch = Arch::new();
         let states = self.first.buffers_mut().iter_mut().zip(self.second.buffers_mut());
         let inputs = weights.buffers().iter().zip(gradients.buffers());
         let tensors = delta.buffers_mut().iter_mut().zip(inputs).zip(states).zip(&self.decayed);
@@ -48,16 +64,44 @@ impl<T: Real> Optimiser<T> {
                 continue;
             }
             assert!(delta.len() == weights.len() && delta.len() == gradients.len(), "parameters of another network");
+            let tensor = Tensor { delta, weights, gradients, scale: T::of(scale) };
             let decay = |decay: f64| if decayed { decay } else { 0.0 };
             match self.options {
                 OptimiserOptions::Sgd { momentum, weight_decay, .. } => {
-                    let sgd = Sgd::new(learning_rate, momentum, decay(weight_decay));
-                    sgd.step(delta, weights, gradients, first);
+                    let rule = Sgd::new(learning_rate, momentum, decay(weight_decay));
+                    arch.dispatch(SgdStep { rule, tensor, velocities: first });
                 }
                 OptimiserOptions::AdamW { beta1, beta2, epsilon, weight_decay, .. } => {
-                    let adam = AdamW::new(learning_rate, (beta1, beta2), epsilon, decay(weight_decay), self.steps);
-                    adam.step(delta, weights, gradients, (first, second));
+                    let rule = AdamW::new(learning_rate, (beta1, beta2), epsilon, decay(weight_decay), self.steps);
+                    arch.dispatch(AdamWStep { rule, tensor, means: first, squares: second });
                 }
+            }
+        }
+    }
+}
+
+/// One tensor of a step.
+struct Tensor<'a, T> {
+    delta: &'a mut [T],
+    weights: &'a [T],
+    gradients: &'a [T],
+    /// What gradients are multiplied by.
+    scale: T,
+}
+
+impl<T: Real> Tensor<'_, T> {
+    /// `rule(δ, θ, g, state)` for each value. Where θ doesn't matter it is not read, and stands as 0.
+    #[inline(always)]
+    fn each<State>(self, reads_weights: bool, states: impl Iterator<Item = State>, rule: impl Fn(&mut T, T, T, State)) {
+        let Self { delta, weights, gradients, scale } = self;
+        let values = delta.iter_mut().zip(gradients).zip(states);
+        if reads_weights {
+            for (((delta, &gradient), state), &weight) in values.zip(weights) {
+                rule(delta, weight, scale * gradient, state);
+            }
+        } else {
+            for ((delta, &gradient), state) in values {
+                rule(delta, T::zero(), scale * gradient, state);
             }
         }
     }
@@ -74,14 +118,25 @@ impl<T: Real> Sgd<T> {
     fn new(rate: f64, momentum: f64, decay: f64) -> Self {
         Self { rate: T::of(rate), momentum: T::of(momentum), decay: T::of(decay) }
     }
+}
 
-    fn step(&self, delta: &mut [T], weights: &[T], gradients: &[T], velocities: &mut [T]) {
-        let inputs = weights.iter().zip(gradients);
-        for ((delta, (&weight, &gradient)), velocity) in delta.iter_mut().zip(inputs).zip(velocities) {
-            let gradient = gradient + self.decay * weight;
-            *velocity = self.momentum * *velocity + gradient;
-            *delta -= self.rate * (gradient + self.momentum * *velocity);
-        }
+struct SgdStep<'a, T> {
+    rule: Sgd<T>,
+    tensor: Tensor<'a, T>,
+    velocities: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for SgdStep<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Sgd { rate, momentum, decay } = self.rule;
+        self.tensor.each(decay != T::zero(), self.velocities.iter_mut(), |delta, weight, gradient, velocity| {
+            let gradient = gradient + decay * weight;
+            *velocity = momentum * *velocity + gradient;
+            *delta -= rate * (gradient + momentum * *velocity);
+        });
     }
 }
 
@@ -110,34 +165,53 @@ impl<T: Real> AdamW<T> {
             root: T::of(correction(beta2).sqrt()),
         }
     }
+}
 
-    fn step(&self, delta: &mut [T], weights: &[T], gradients: &[T], (means, squares): (&mut [T], &mut [T])) {
-        let inputs = weights.iter().zip(gradients);
-        let states = means.iter_mut().zip(squares);
-        for ((delta, (&weight, &gradient)), (mean, square)) in delta.iter_mut().zip(inputs).zip(states) {
-            *mean = self.beta1 * *mean + (T::one() - self.beta1) * gradient;
-            *square = self.beta2 * *square + (T::one() - self.beta2) * gradient * gradient;
-            let scale = square.sqrt() / self.root + self.epsilon;
-            *delta -= self.decay * weight + self.rate * *mean / scale;
-        }
+struct AdamWStep<'a, T> {
+    rule: AdamW<T>,
+    tensor: Tensor<'a, T>,
+    means: &'a mut [T],
+    squares: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for AdamWStep<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let AdamW { rate, decay, beta1, beta2, epsilon, root } = self.rule;
+        let states = self.means.iter_mut().zip(self.squares);
+        self.tensor.each(decay != T::zero(), states, |delta, weight, gradient, (mean, square)| {
+            *mean = beta1 * *mean + (T::one() - beta1) * gradient;
+            *square = beta2 * *square + (T::one() - beta2) * gradient * gradient;
+            let scale = square.sqrt() / root + epsilon;
+            *delta -= decay * weight + rate * *mean / scale;
+        });
     }
 }
 
-/// Shortens the gradients together so that their common L2 norm is `largest` at most, as `torch.nn.utils.clip_grad_norm_`.
+/// What becomes of gradients that are too long together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clip {
+    /// The L2 norm over all gradients; not finite if any gradient isn't.
+    pub norm: f64,
+    /// What shortens them, at most 1; for [`Optimiser::step_scaled`].
+    pub scale: f64,
+}
+
+/// The factor that shortens gradients together so that their common L2 norm is `largest` at most, as
+/// `torch.nn.utils.clip_grad_norm_`. The gradients stay as they are: the step applies the factor on its own pass.
 ///
-/// Returns the norm before, which is not finite if any gradient isn't; nothing is shortened then.
-pub fn clip_global_norm<T: Real>(gradients: &mut Params<T>, largest: Option<f64>) -> f64 {
+/// Where the norm is not finite nothing is shortened.
+pub fn clip_global_norm<T: Real>(gradients: &Params<T>, largest: Option<f64>) -> Clip {
     let mut norms = Vec::new();
     let mut square = |tensor: &Vec<T>| {
         distances(Norm::L2, tensor, 1, &mut norms);
         norms.iter().map(|norm| norm.wide() * norm.wide()).sum::<f64>()
     };
     let norm = gradients.buffers().iter().map(&mut square).sum::<f64>().sqrt();
-    if let Some(largest) = largest.filter(|&largest| norm.is_finite() && norm > largest) {
-        let scale = T::of(largest / (norm + 1e-6));
-        gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value *= scale);
-    }
-    norm
+    let too_long = largest.filter(|&largest| norm.is_finite() && norm > largest);
+    Clip { norm, scale: too_long.map_or(1.0, |largest| largest / (norm + 1e-6)) }
 }
 
 #[cfg(test)]
@@ -228,22 +302,28 @@ mod tests {
         );
     }
 
-    /// A norm per tensor instead of one over all, or a short gradient made longer.
+    /// A norm per tensor instead of one over all, a short gradient made longer, a scale that a step leaves out.
     #[test]
     fn clipping_shortens_all_gradients_together() {
         let network = by_name("efficientnet-tiny").unwrap();
         let mut gradients: Params<f64> = Params::zeros_where(&network, |_| false);
         gradients.replace(network.head.weight, vec![3.0, 4.0]);
         gradients.replace(network.head.bias, vec![12.0]);
-        let untouched = gradients.clone();
-        assert_eq!(clip_global_norm(&mut gradients, Some(13.5)), 13.0);
-        assert_eq!(clip_global_norm(&mut gradients, None), 13.0);
-        assert_eq!(gradients, untouched);
+        let whole = Clip { norm: 13.0, scale: 1.0 };
+        assert_eq!(clip_global_norm(&gradients, Some(13.5)), whole);
+        assert_eq!(clip_global_norm(&gradients, None), whole);
 
-        assert_eq!(clip_global_norm(&mut gradients, Some(2.0)), 13.0);
+        let clip = clip_global_norm(&gradients, Some(2.0));
+        assert_eq!(clip.norm, 13.0);
+        let mut delta = gradients.clone();
+        delta.buffers_mut().iter_mut().for_each(|tensor| tensor.fill(0.0));
+        let plain = OptimiserOptions::Sgd { learning_rate: 1.0, momentum: 0.0, weight_decay: 0.0 };
+        let mut optimiser = Optimiser::new(plain, &network, &delta);
+        optimiser.first = delta.clone();
+        optimiser.step_scaled(&mut delta, &gradients, (&gradients, clip.scale), 1.0);
         let expected = [0.461538426036, 0.615384568047, 1.846153704142];
-        for (found, expected) in gradients.buffers().iter().flatten().zip(expected) {
-            assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+        for (found, expected) in delta.buffers().iter().flatten().zip(expected) {
+            assert!((found + expected).abs() < 1e-12, "{found}, not -{expected}");
         }
     }
 }

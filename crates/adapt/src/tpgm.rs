@@ -4,7 +4,7 @@ use crate::{RadiiSummary, State};
 use fieldfit_exec::{ExecError, Executor, Loss};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, TensorId};
-use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, distances, initial_radius, project, radius_gradient, ratios};
+use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, distances, initial_radius, radius_gradient, ratios, rescale};
 use serde::{Deserialize, Serialize};
 
 /// A ratio below this counts as closed: the tensor went back to its base.
@@ -64,9 +64,10 @@ impl<T: Real> Balls<T> {
         self.fit_to(state);
         state.merge_projected_into(weights, |id, list| self.ratios(id, list));
         let loss = executor.gradient(weights, images, labels, gradients)?;
-        for (id, spec) in state.network().tensors() {
+        for (id, _) in state.network().tensors() {
             if let Some(radius) = &mut self.radii[id.index()] {
-                let slope = radius_gradient(self.norm, &gradients[id], &state.delta[id], spec.rows(), radius.value);
+                let slope =
+                    radius_gradient(&gradients[id], &state.delta[id], &self.distances[id.index()], radius.value);
                 radius.update(slope, &self.adam);
             }
         }
@@ -76,12 +77,17 @@ impl<T: Real> Balls<T> {
     /// Pulls every constrained δ back into its ball.
     pub fn project(&mut self, state: &mut State<'_, T>) {
         self.fit_to(state);
-        let rows: Vec<_> = state.network().tensors().map(|(id, spec)| (id, spec.rows())).collect();
-        for (id, rows) in rows {
-            if let Some(radius) = self.radii[id.index()] {
-                project(self.norm, &mut state.delta[id], rows, radius.value);
+        self.rescale(state);
+    }
+
+    /// [`Balls::project`] right after a radius step, whose distances still hold: nothing may have moved δ in between.
+    pub(crate) fn project_measured(&mut self, state: &mut State<'_, T>) {
+        for (radius, distances) in self.radii.iter_mut().zip(&self.distances) {
+            if let Some(radius) = radius {
+                radius.clip(furthest(distances));
             }
         }
+        self.rescale(state);
     }
 
     /// What the radii let through of the δ that the last radius step or projection met. `loss` is the radius step's.
@@ -112,8 +118,19 @@ impl<T: Real> Balls<T> {
             let norms = &mut self.distances[id.index()];
             distances(self.norm, &state.delta[id], spec.rows(), norms);
             match &mut self.radii[id.index()] {
-                Some(radius) => radius.clip(norms.iter().copied().fold(T::zero(), T::max)),
+                Some(radius) => radius.clip(furthest(norms)),
                 radius => *radius = initial_radius(norms).map(Radius::new),
+            }
+        }
+    }
+
+    /// δ ← r·δ, by the distances that were measured last.
+    fn rescale(&self, state: &mut State<'_, T>) {
+        let mut list = Vec::new();
+        for ((radius, distances), delta) in self.radii.iter().zip(&self.distances).zip(state.delta.buffers_mut()) {
+            if let Some(radius) = radius {
+                ratios(distances, radius.value, &mut list);
+                rescale(delta, &list);
             }
         }
     }
@@ -123,4 +140,8 @@ impl<T: Real> Balls<T> {
             ratios(&self.distances[id.index()], radius.value, list);
         }
     }
+}
+
+fn furthest<T: Real>(distances: &[T]) -> T {
+    distances.iter().copied().fold(T::zero(), T::max)
 }

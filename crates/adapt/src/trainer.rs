@@ -75,15 +75,15 @@ impl Trainer<'_> {
         }
         self.method.before_step(&mut self.session);
         let Session { state, weights, gradients, .. } = &mut self.session;
-        let norm = clip_global_norm(gradients, self.request.options.clip);
+        let clip = clip_global_norm(gradients, self.request.options.clip);
         let learning_rate = self.schedule.rate(self.progress.step);
         self.progress.step += 1;
         self.progress.epoch_loss += loss;
         let step = self.progress.step;
-        collapsed(self.progress.watch.step(step, loss, norm), tracker)?;
-        self.optimiser.step(&mut state.delta, weights, gradients, learning_rate);
+        collapsed(self.progress.watch.step(step, loss, clip.norm), tracker)?;
+        self.optimiser.step_scaled(&mut state.delta, weights, (gradients, clip.scale), learning_rate);
         self.method.after_step(step, &mut self.session, tracker)?;
-        tracker.tell(Event::Step { step, steps: self.plan.steps, loss, learning_rate, gradient: norm });
+        tracker.tell(Event::Step { step, steps: self.plan.steps, loss, learning_rate, gradient: clip.norm });
         Ok(())
     }
 

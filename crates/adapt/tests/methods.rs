@@ -8,7 +8,7 @@ use fieldfit_adapt::{
     clip_global_norm,
 };
 use fieldfit_delta::{Delta, Kind};
-use fieldfit_exec::{Executor, cpu::Cpu};
+use fieldfit_exec::{Executor, Passes, cpu::Cpu};
 use fieldfit_model::{Images, Params, Weights};
 use fieldfit_tpgm::{Norm, RadiusAdam, distances};
 
@@ -90,7 +90,7 @@ fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouche
     let mut balls = Balls::new(&network, Norm::Mars, RadiusAdam::default(), constrains);
     let held: Vec<_> = network.tensors().filter(|&(id, _)| constrains(id)).collect();
 
-    let mut executor = Cpu::new(&network, 1).unwrap();
+    let mut executor = Cpu::new(&network, 1, Passes::default()).unwrap();
     let mut optimiser = Optimiser::new(OptimiserOptions::sgd(), &network, &state.delta);
     let (mut weights, mut gradients) = (state.weights(), state.delta.clone());
     let (train, validation) = (pictures(0), pictures(1));
@@ -98,8 +98,8 @@ fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouche
     for step in 0..5 {
         state.merge_into(&mut weights);
         executor.gradient(&weights, &train, &[0, 1, 2], &mut gradients).unwrap();
-        clip_global_norm(&mut gradients, Some(1.0));
-        optimiser.step(&mut state.delta, &weights, &gradients, 1e-2);
+        let clip = clip_global_norm(&gradients, Some(1.0));
+        optimiser.step_scaled(&mut state.delta, &weights, (&gradients, clip.scale), 1e-2);
         let free = [excluded, network.head.weight].map(|id| state.delta[id].to_vec());
         balls.radius_step(&state, &mut executor, (&validation, &[0, 1, 2]), &mut weights, &mut gradients).unwrap();
         if step == 0 {

@@ -5,7 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark: criterion's macros, and panics that end it")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use fieldfit_exec::{Executor, Prepared, cpu};
+use fieldfit_exec::{Executor, Passes, Prepared, cpu};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, by_name};
 use std::hint::black_box;
@@ -44,7 +44,7 @@ fn inference(criterion: &mut Criterion) {
 fn training(criterion: &mut Criterion) {
     let network = by_name("efficientnet-lite0").unwrap().with_classes(7);
     let params = params(&network);
-    let mut cpu = cpu::Cpu::new(&network, THREADS).unwrap();
+    let mut cpu = cpu::Cpu::new(&network, THREADS, Passes::default()).unwrap();
     let labels: Vec<u32> = (0..16).map(|i| i % 7).collect();
     let mut gradients = Params::zeros_where(&network, |id| network.tensor(id).role.is_trainable());
     let mut group = criterion.benchmark_group("gradient");

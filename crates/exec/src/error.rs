@@ -59,6 +59,9 @@ pub enum ExecError {
         /// What the system said.
         reason: String,
     },
+    /// A micro-batch without images.
+    #[error("a micro-batch of 0 images computes nothing: give at least 1")]
+    MicroBatch,
     /// A device that this build or this machine doesn't have.
     #[error("device `{device}` is not to be had: {reason}")]
     Device {

@@ -12,20 +12,23 @@ pub mod candle;
 pub mod cpu;
 mod error;
 mod executor;
+pub mod memory;
 
 pub use error::ExecError;
 pub use executor::{Device, Executor, Loss, Matrix, Prepared};
+pub use memory::Passes;
 
 use fieldfit_model::Params;
 use fieldfit_nets::Network;
 
-/// What runs the network on that device, with weights that may change between calls.
+/// What runs the network on that device, with weights that may change between calls. candle computes whole batches and
+/// nothing twice, whatever `passes` says.
 ///
 /// # Errors
-/// If this build or this machine lacks the device, or the network has an op that it can't run.
-pub fn executor(device: Device, network: &Network) -> Result<Box<dyn Executor<f32>>, ExecError> {
+/// If this build or this machine lacks the device, the network has an op that it can't run, or a pass has no images.
+pub fn executor(device: Device, network: &Network, passes: Passes) -> Result<Box<dyn Executor<f32>>, ExecError> {
     match device {
-        Device::Cpu { threads } => Ok(Box::new(cpu::Cpu::new(network, threads)?)),
+        Device::Cpu { threads } => Ok(Box::new(cpu::Cpu::new(network, threads, passes)?)),
         #[cfg(feature = "candle")]
         _ => Ok(Box::new(candle::Candle::<f32>::new(network, candle::device(device)?))),
         #[cfg(not(feature = "candle"))]

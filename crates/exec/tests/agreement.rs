@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may end them")]
 
-use fieldfit_exec::{Executor, Loss, Prepared, candle::Candle, cpu};
+use fieldfit_exec::{Executor, Loss, Passes, Prepared, candle::Candle, cpu};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, TensorId, by_name};
 use rand::{RngExt, SeedableRng};
@@ -59,7 +59,7 @@ fn gradient(threads: usize, images: &Images, keep: impl Fn(TensorId) -> bool) ->
     let network = network();
     let mut gradients = Params::zeros_where(&network, keep);
     gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value = f32::NAN);
-    let mut cpu = cpu::Cpu::new(&network, threads).unwrap();
+    let mut cpu = cpu::Cpu::new(&network, threads, Passes::of(usize::MAX)).unwrap();
     let loss = cpu.gradient(&params(&network), images, &labels(images.count), &mut gradients).unwrap();
     (loss, gradients)
 }
@@ -78,7 +78,7 @@ fn logits_agree_on_every_size() {
     for (count, height, width) in SIZES {
         let images = images(count, height, width);
         let oracle = Candle::<f64>::new(&network, candle_core::Device::Cpu).logits(&widen(&params), &images).unwrap();
-        let fast = cpu::Cpu::new(&network, 2).unwrap().logits(&params, &images).unwrap();
+        let fast = cpu::Cpu::new(&network, 2, Passes::of(usize::MAX)).unwrap().logits(&params, &images).unwrap();
         let prepared = cpu::PreparedCpu::new(&network, &params, 2).unwrap().logits(&images).unwrap();
         assert!(distance(&fast.values, &oracle.values) < 1e-5, "{count}×{height}×{width}");
         assert_eq!(fast, prepared, "{count}×{height}×{width}");
@@ -145,7 +145,7 @@ fn the_same_threads_give_the_same_bits() {
 fn passes_of_different_sizes_dont_disturb_each_other() {
     let network = network();
     let params = params(&network);
-    let mut cpu = cpu::Cpu::new(&network, 2).unwrap();
+    let mut cpu = cpu::Cpu::new(&network, 2, Passes::default()).unwrap();
     let small = images(1, 17, 23);
     let fresh = cpu.logits(&params, &small).unwrap();
     let mut gradients = Params::zeros_where(&network, trainable(&network));
@@ -158,7 +158,10 @@ fn passes_of_different_sizes_dont_disturb_each_other() {
 fn an_empty_batch_gives_no_rows_and_zero_gradients() {
     let network = network();
     let none = Images::zeros(0, 32, 32);
-    assert_eq!(cpu::Cpu::new(&network, 2).unwrap().logits(&params(&network), &none).unwrap().rows, 0);
+    assert_eq!(
+        cpu::Cpu::new(&network, 2, Passes::default()).unwrap().logits(&params(&network), &none).unwrap().rows,
+        0
+    );
     let (loss, gradients) = gradient(2, &none, trainable(&network));
     assert_eq!(loss, Loss { mean: 0.0, correct: 0 });
     assert!(gradients.buffers().iter().flatten().all(|value| *value == 0.0));

@@ -1,11 +1,10 @@
 //! One tensor of a base, lent from the map in its stored type.
 
 use fieldfit_tpgm::Real;
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
+use pulp::{Arch, Simd, WithSimd};
 use std::fmt;
 
-/// Values converted at a time: they stay in the first-level cache, on the stack.
+/// Values tested at a time.
 const BLOCK: usize = 1024;
 
 /// How values are stored.
@@ -41,7 +40,7 @@ impl fmt::Display for Dtype {
 
 /// One tensor of a base in its stored type: little-endian bytes, aligned or not.
 ///
-/// Reading converts in blocks on the stack; nothing is allocated.
+/// Reading converts value by value; nothing is allocated.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
     dtype: Dtype,
@@ -81,31 +80,19 @@ impl<'a> TensorView<'a> {
     /// If `out` has another length.
     pub fn copy_into<T: Real>(&self, out: &mut [T]) {
         assert_eq!(out.len(), self.len(), "a tensor is copied whole");
-        let mut block = [0.0; BLOCK];
-        for (bytes, out) in self.bytes.chunks(BLOCK * self.dtype.size()).zip(out.chunks_mut(BLOCK)) {
-            let values = &mut block[..out.len()];
-            widen(self.dtype, bytes, values);
-            for (out, value) in out.iter_mut().zip(values) {
-                *out = T::of(f64::from(*value));
-            }
-        }
+        Arch::new().dispatch(Copy { view: *self, out });
     }
 
     /// `out = θ0 + r·δ`: the projected weights of TPGM (arXiv 2303.10720, eq. 3), with one ratio for the tensor or one a
-    /// row.
+    /// row. One pass: nothing is read or written twice.
     ///
     /// # Panics
     /// If `out` or `delta` has another length, or that is no multiple of the number of ratios.
     pub fn merge_into<T: Real>(&self, delta: &[T], ratios: &[T], out: &mut [T]) {
+        assert_eq!(out.len(), self.len(), "a tensor is merged whole");
         assert_eq!(delta.len(), self.len(), "δ has the shape of its tensor");
         assert!(!ratios.is_empty() && self.len().is_multiple_of(ratios.len()), "one ratio, or one a row");
-        self.copy_into(out);
-        let row = (self.len() / ratios.len()).max(1);
-        for ((out, delta), &ratio) in out.chunks_exact_mut(row).zip(delta.chunks_exact(row)).zip(ratios) {
-            for (out, &delta) in out.iter_mut().zip(delta) {
-                *out += ratio * delta;
-            }
-        }
+        Arch::new().dispatch(Merge { view: *self, delta, ratios, out });
     }
 
     /// The position of the first NaN or infinity.
@@ -118,20 +105,87 @@ impl<'a> TensorView<'a> {
     }
 }
 
-/// Converts at most [`BLOCK`] values from little-endian bytes of any alignment.
-fn widen(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
-    let mut aligned = [0_u16; BLOCK];
-    match dtype {
-        Dtype::F16 => align::<f16>(bytes, &mut aligned).convert_to_f32_slice(out),
-        Dtype::Bf16 => align::<bf16>(bytes, &mut aligned).convert_to_f32_slice(out),
-        Dtype::F32 => bytemuck::cast_slice_mut(out).copy_from_slice(bytes),
+/// [`TensorView::copy_into`], for the machine's own SIMD.
+struct Copy<'a, T> {
+    view: TensorView<'a>,
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Copy<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        match self.view.dtype {
+            Dtype::F16 => self.run(f16_to_f32),
+            Dtype::Bf16 => self.run(bf16_to_f32),
+            Dtype::F32 => self.run(f32::from_le_bytes),
+        }
     }
 }
 
-fn align<'a, H: bytemuck::AnyBitPattern>(bytes: &[u8], aligned: &'a mut [u16; BLOCK]) -> &'a [H] {
-    let halves = &mut aligned[..bytes.len() / 2];
-    bytemuck::cast_slice_mut(halves).copy_from_slice(bytes);
-    bytemuck::cast_slice(halves)
+impl<T: Real> Copy<'_, T> {
+    #[inline(always)]
+    fn run<const N: usize>(self, widen: impl Fn([u8; N]) -> f32) {
+        let (values, _) = self.view.bytes.as_chunks::<N>();
+        for (out, &value) in self.out.iter_mut().zip(values) {
+            *out = T::of(f64::from(widen(value)));
+        }
+    }
+}
+
+/// [`TensorView::merge_into`], for the machine's own SIMD.
+struct Merge<'a, T> {
+    view: TensorView<'a>,
+    delta: &'a [T],
+    ratios: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Merge<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        match self.view.dtype {
+            Dtype::F16 => self.run(f16_to_f32),
+            Dtype::Bf16 => self.run(bf16_to_f32),
+            Dtype::F32 => self.run(f32::from_le_bytes),
+        }
+    }
+}
+
+impl<T: Real> Merge<'_, T> {
+    #[inline(always)]
+    fn run<const N: usize>(self, widen: impl Fn([u8; N]) -> f32) {
+        let Self { view, delta, ratios, out } = self;
+        let (base, _) = view.bytes.as_chunks::<N>();
+        let row = (out.len() / ratios.len()).max(1);
+        let rows = base.chunks_exact(row).zip(delta.chunks_exact(row)).zip(ratios);
+        for (out, ((base, delta), &ratio)) in out.chunks_exact_mut(row).zip(rows) {
+            for (out, (&base, &delta)) in out.iter_mut().zip(base.iter().zip(delta)) {
+                *out = T::of(f64::from(widen(base))) + ratio * delta;
+            }
+        }
+    }
+}
+
+/// Exactly, without a branch or an instruction that not every machine has, so that it vectorises anywhere: exponent and
+/// fraction moved to where an `f32` has them come out as if the exponent's bias were 127, and not 15.
+#[inline(always)]
+fn f16_to_f32(bytes: [u8; 2]) -> f32 {
+    /// 2 to the difference of the biases.
+    const REBIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
+    const INFINITY: u32 = 0x7c00 << 13;
+    let bits = u32::from(u16::from_le_bytes(bytes));
+    let (sign, magnitude) = ((bits & 0x8000) << 16, (bits & 0x7fff) << 13);
+    let special = if magnitude >= INFINITY { f32::INFINITY.to_bits() } else { 0 };
+    f32::from_bits((f32::from_bits(magnitude) * REBIAS).to_bits() | sign | special)
+}
+
+#[inline(always)]
+fn bf16_to_f32(bytes: [u8; 2]) -> f32 {
+    f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
 }
 
 /// The position of the first value that `is_bad`; whole blocks are tested without a branch, so that they vectorise.
@@ -146,6 +200,7 @@ fn position<const N: usize>(bytes: &[u8], is_bad: impl Fn([u8; N]) -> bool) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::{bf16, f16};
 
     /// A conversion or a test for NaN that is wrong for one kind of half: zeros, subnormals, infinities, NaNs.
     #[test]

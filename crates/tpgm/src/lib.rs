@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | ‖δ‖, over the tensor (L2) or a row at a time (MARS, the maximum absolute row sum) | [`distances`] | § 3.2 |
 //! | `r = clamp(γ / (n + ε), 0, 1)`, one a norm | [`ratios`] | § 3.2 |
-//! | the projection, `δ ← r · δ` | [`project`] | § 3.2 |
+//! | the projection, `δ ← r · δ` | [`project`], [`rescale`] | § 3.2 |
 //! | `∂L/∂γ = Σ_{i active} ⟨G_i, δ_i⟩ / (n_i + ε)`, with G the loss's gradient at θ0 + r·δ | [`radius_gradient`] | § 3.3 |
 //! | γ's start, its Adam and its clipping | [`initial_radius`], [`Radius::update`], [`Radius::clip`] | § 3.4 |
 //!
@@ -33,7 +33,7 @@
 //! let furthest = norms.iter().copied().fold(0.0, f32::max);
 //!
 //! let mut radius = Radius::new(initial_radius(&norms).unwrap_or(0.0));
-//! let slope = radius_gradient(Norm::Mars, &gradient, &delta, rows, radius.value);
+//! let slope = radius_gradient(&gradient, &delta, &norms, radius.value);
 //! radius.update(slope, &RadiusAdam::default());
 //! radius.clip(furthest);
 //! project(Norm::Mars, &mut delta, rows, radius.value);
@@ -53,7 +53,7 @@ mod real;
 mod sum;
 
 pub use norm::{Norm, distances};
-pub use projection::{project, ratios};
+pub use projection::{project, ratios, rescale};
 pub use radius::{MINIMUM_RADIUS, Radius, RadiusAdam, initial_radius, radius_gradient};
 pub use real::Real;
 

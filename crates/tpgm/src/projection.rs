@@ -1,6 +1,7 @@
 //! Back into the ball.
 
-use crate::{EPSILON, Norm, Real};
+use crate::{EPSILON, Norm, Real, distances};
+use pulp::{Arch, Simd, WithSimd};
 
 /// How much of δ stays, `r = clamp(γ / (n + ε), 0, 1)`, for each of the norms that [`distances`](crate::distances) gave.
 ///
@@ -18,11 +19,38 @@ pub fn ratios<T: Real>(distances: &[T], radius: T, out: &mut Vec<T>) {
 /// # Panics
 /// If `rows` doesn't divide `delta`.
 pub fn project<T: Real>(norm: Norm, delta: &mut [T], rows: usize, radius: T) {
-    let span = norm.span(delta.len(), rows);
-    for values in delta.chunks_exact_mut(span) {
-        let ratio = ratio(norm.of(values), radius);
-        if ratio != T::one() {
-            values.iter_mut().for_each(|value| *value *= ratio);
+    let mut factors = Vec::new();
+    distances(norm, delta, rows, &mut factors);
+    factors.iter_mut().for_each(|factor| *factor = ratio(*factor, radius));
+    rescale(delta, &factors);
+}
+
+/// `δ ← r · δ` by ratios that are known already, one for the tensor or one a row: what [`project`] ends with. Rows of
+/// `r = 1` are neither read nor written.
+///
+/// # Panics
+/// If the number of ratios doesn't divide `delta`.
+pub fn rescale<T: Real>(delta: &mut [T], ratios: &[T]) {
+    assert!(delta.len().is_multiple_of(ratios.len().max(1)), "{} values, {} ratios", delta.len(), ratios.len());
+    Arch::new().dispatch(Rescale { delta, ratios });
+}
+
+/// [`rescale`], for the machine's own SIMD.
+struct Rescale<'a, T> {
+    delta: &'a mut [T],
+    ratios: &'a [T],
+}
+
+impl<T: Real> WithSimd for Rescale<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let span = (self.delta.len() / self.ratios.len().max(1)).max(1);
+        for (values, &ratio) in self.delta.chunks_exact_mut(span).zip(self.ratios) {
+            if ratio != T::one() {
+                values.iter_mut().for_each(|value| *value *= ratio);
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Where a radius starts, which way the validation loss pulls it, and how it moves.
 
-use crate::{EPSILON, Norm, Real};
+use crate::sum::dot;
+use crate::{EPSILON, Real};
+use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
 /// The least radius that [`Radius::clip`] leaves: a radius of zero would have no gradient and never come back.
@@ -9,19 +11,40 @@ pub const MINIMUM_RADIUS: f64 = 1e-8;
 /// ∂L/∂γ at the projected weights, in closed form: `Σ_{i active} ⟨G_i, δ_i⟩ / (n_i + ε)`, active iff `0 < γ ≤ n_i`.
 ///
 /// `gradient` is G, the gradient of the validation loss with respect to this tensor at θ0 + r·δ; `delta` is the
-/// *unprojected* δ. Both are `[rows, …]`, row-major, and are read once.
+/// *unprojected* δ, and `distances` its norms as [`distances`](crate::distances) gives them, one for the tensor or one
+/// a row. Rows that are not active are not read.
 ///
 /// # Panics
-/// If `rows` doesn't divide `delta`, or `gradient` and `delta` differ in length.
-pub fn radius_gradient<T: Real>(norm: Norm, gradient: &[T], delta: &[T], rows: usize, radius: T) -> T {
+/// If `gradient` and `delta` differ in length, or the number of norms doesn't divide it.
+pub fn radius_gradient<T: Real>(gradient: &[T], delta: &[T], distances: &[T], radius: T) -> T {
     assert_eq!(gradient.len(), delta.len(), "a gradient for another tensor");
-    let span = norm.span(delta.len(), rows);
-    let pull = |(gradient, delta): (&[T], &[T])| {
-        let (distance, dot) = norm.and_dot(delta, gradient);
-        let active = radius > T::zero() && radius <= distance;
-        if active { dot / (distance.wide() + EPSILON) } else { 0.0 }
-    };
-    T::of(gradient.chunks_exact(span).zip(delta.chunks_exact(span)).map(pull).sum())
+    assert!(delta.len().is_multiple_of(distances.len().max(1)), "distances of another tensor");
+    T::of(Arch::new().dispatch(Pull { gradient, delta, distances, radius }))
+}
+
+/// [`radius_gradient`], for the machine's own SIMD.
+struct Pull<'a, T> {
+    gradient: &'a [T],
+    delta: &'a [T],
+    distances: &'a [T],
+    radius: T,
+}
+
+impl<T: Real> WithSimd for Pull<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let Self { gradient, delta, distances, radius } = self;
+        let span = (delta.len() / distances.len().max(1)).max(1);
+        let mut total = 0.0;
+        for ((gradient, delta), &distance) in gradient.chunks_exact(span).zip(delta.chunks_exact(span)).zip(distances) {
+            if radius > T::zero() && radius <= distance {
+                total += dot(gradient, delta) / (distance.wide() + EPSILON);
+            }
+        }
+        total
+    }
 }
 
 /// The radius at first use: half of the least distance among the rows that moved; none if nothing moved.
@@ -105,6 +128,7 @@ impl<T: Real> Radius<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Norm;
 
     /// Catches the collapse of a whole tensor because one row has not moved, and a crash where none has.
     #[test]
@@ -123,7 +147,7 @@ mod tests {
             for norm in [Norm::L2, Norm::Mars] {
                 let mut radius = Radius::new(T::of(9.0));
                 radius.clip(norm.of(&delta));
-                let slope = radius_gradient(norm, &gradient, &delta, 1, radius.value).wide();
+                let slope = radius_gradient(&gradient, &delta, &[norm.of(&delta)], radius.value).wide();
                 let expected = 0.05 / norm.of(&delta).wide();
                 assert!((slope - expected).abs() < 1e-6, "{norm:?}: {slope}, not {expected}");
             }
@@ -136,8 +160,8 @@ mod tests {
     #[test]
     fn a_slack_or_closed_ball_has_no_gradient() {
         let (delta, gradient) = ([0.3_f32, -0.4], [0.5_f32, 0.25]);
-        assert_eq!(radius_gradient(Norm::Mars, &gradient, &delta, 1, 0.71), 0.0);
-        assert_eq!(radius_gradient(Norm::Mars, &gradient, &delta, 1, 0.0), 0.0);
+        assert_eq!(radius_gradient(&gradient, &delta, &[0.7], 0.71), 0.0);
+        assert_eq!(radius_gradient(&gradient, &delta, &[0.7], 0.0), 0.0);
     }
 
     /// Catches a clip that panics where nothing moved, or that turns a NaN into a plausible radius.

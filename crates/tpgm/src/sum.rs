@@ -1,43 +1,82 @@
 //! Sums over many values: in f64, in one pass, in an order that depends on nothing but their number.
+//!
+//! Plain loops, which the compiler vectorises where they are inlined into a [`pulp::WithSimd`]: no instruction set
+//! changes a bit of what they come to.
 
 use crate::Real;
 
-/// Independent running sums. A single one would add no faster than one addition's latency, and could not be vectorised:
-/// the compiler may not reorder floating-point additions.
-const LANES: usize = 8;
+/// Running sums side by side in long rows: enough to hide an addition's latency.
+const LANES: usize = 32;
+/// Running sums side by side in what is left of a row, or in a short one.
+const FEW: usize = 8;
 
 /// `Σ term(value)`.
+#[inline(always)]
 pub(crate) fn sum<T: Real>(values: &[T], term: impl Fn(f64) -> f64) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += term(value.wide());
-        }
-    }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane += term(value.wide());
-    }
-    lanes.iter().sum()
+    sums(values, values, |value, _| term(value))
 }
 
-/// `Σ term(value)` and `Σ value · factor`, reading both slices once.
-pub(crate) fn sum_and_dot<T: Real>(values: &[T], factors: &[T], term: impl Fn(f64) -> f64) -> (f64, f64) {
-    let mut sums = [0.0; LANES];
-    let mut dots = [0.0; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    let (factor_chunks, factor_rest) = factors.as_chunks::<LANES>();
-    for (chunk, factors) in chunks.iter().zip(factor_chunks) {
-        for lane in 0..LANES {
-            let value = chunk[lane].wide();
-            sums[lane] += term(value);
-            dots[lane] += value * factors[lane].wide();
+/// `Σ value · factor`.
+#[inline(always)]
+pub(crate) fn dot<T: Real>(values: &[T], factors: &[T]) -> f64 {
+    sums(values, factors, |value, factor| value * factor)
+}
+
+/// `Σ term(value, factor)`.
+#[inline(always)]
+fn sums<T: Real>(values: &[T], factors: &[T], term: impl Fn(f64, f64) -> f64) -> f64 {
+    let (blocks, values) = values.as_chunks::<LANES>();
+    let (factor_blocks, factors) = factors.as_chunks::<LANES>();
+    let mut few = [0.0; FEW];
+    if !blocks.is_empty() {
+        let mut lanes = [0.0; LANES];
+        for (values, factors) in blocks.iter().zip(factor_blocks) {
+            add(&mut lanes, values, factors, &term);
+        }
+        for lane in 0..FEW {
+            few[lane] = (lanes[lane] + lanes[lane + 16]) + (lanes[lane + 8] + lanes[lane + 24]);
         }
     }
-    for (lane, (value, factor)) in rest.iter().zip(factor_rest).enumerate() {
-        let value = value.wide();
-        sums[lane] += term(value);
-        dots[lane] += value * factor.wide();
+    let (chunks, values) = values.as_chunks::<FEW>();
+    let (factor_chunks, factors) = factors.as_chunks::<FEW>();
+    for (values, factors) in chunks.iter().zip(factor_chunks) {
+        add(&mut few, values, factors, &term);
     }
-    (sums.iter().sum(), dots.iter().sum())
+    let [a, b, c, d, e, f, g, h] = few;
+    let mut total = ((a + e) + (c + g)) + ((b + f) + (d + h));
+    for (value, factor) in values.iter().zip(factors) {
+        total += term(value.wide(), factor.wide());
+    }
+    total
+}
+
+/// Adds one term to each running sum.
+#[inline(always)]
+fn add<T: Real, const N: usize>(
+    lanes: &mut [f64; N],
+    values: &[T; N],
+    factors: &[T; N],
+    term: &impl Fn(f64, f64) -> f64,
+) {
+    for lane in 0..N {
+        lanes[lane] += term(values[lane].wide(), factors[lane].wide());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a lane that is dropped or counted twice where a length is not a multiple of the lanes.
+    #[test]
+    fn every_value_counts_once() {
+        for length in 0..100_u32 {
+            let values: Vec<f32> = (0..length).map(|index| index as f32 - 7.0).collect();
+            let factors: Vec<f32> = values.iter().map(|value| value * 3.0 + 1.0).collect();
+            let products = values.iter().zip(&factors).map(|(value, factor)| f64::from(value * factor));
+            assert_eq!(dot(&values, &factors), products.sum::<f64>(), "{length} values");
+            let magnitudes = values.iter().map(|value| f64::from(value.abs()));
+            assert_eq!(sum(&values, f64::abs), magnitudes.sum::<f64>(), "{length} values");
+        }
+    }
 }

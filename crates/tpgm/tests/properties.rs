@@ -2,7 +2,7 @@
 //! nothing that was there already and never makes a NaN of finite values. Guards against a γ that silently learns
 //! nothing, the commonest bug of ports.
 
-use fieldfit_tpgm::{EPSILON, Norm, distances, project, radius_gradient, ratios};
+use fieldfit_tpgm::{EPSILON, Norm, Real, distances, project, radius_gradient, ratios};
 use proptest::prelude::*;
 
 /// A smooth loss with another slope at every weight: `Σ exp(a·w / 4)`, a = 1 … n.
@@ -25,7 +25,7 @@ fn norms() -> impl Strategy<Value = Norm> {
     prop_oneof![Just(Norm::L2), Just(Norm::Mars)]
 }
 
-fn norms_of(norm: Norm, delta: &[f32], rows: usize) -> Vec<f32> {
+fn norms_of<T: Real>(norm: Norm, delta: &[T], rows: usize) -> Vec<T> {
     let mut norms = Vec::new();
     distances(norm, delta, rows, &mut norms);
     norms
@@ -39,7 +39,7 @@ fn the_radius_gradient_is_the_slope_of_the_loss() {
     let rows = 3;
     for (norm, radius) in [(Norm::L2, 0.1), (Norm::L2, 0.4), (Norm::Mars, 0.2), (Norm::Mars, 0.4)] {
         let gradient = loss_gradient(&projected(norm, &delta, rows, radius));
-        let slope = radius_gradient(norm, &gradient, &delta, rows, radius);
+        let slope = radius_gradient(&gradient, &delta, &norms_of(norm, &delta, rows), radius);
 
         let step = 1e-5;
         let ahead = loss(&projected(norm, &delta, rows, radius + step));

@@ -158,10 +158,15 @@ fn assert_all_near<T: Real>(found: &[T], expected: &[f64], tolerance: f64, what:
     found.iter().zip(expected).for_each(|(&found, &expected)| assert_near(found, expected, tolerance, what));
 }
 
-/// The radius, clipped as every call clips it, and δ projected with it.
-fn clipped_and_projected<T: Real>(norm: Norm, delta: &[T], rows: usize, radius: f64) -> (T, Vec<T>) {
+fn norms_of<T: Real>(norm: Norm, delta: &[T], rows: usize) -> Vec<T> {
     let mut norms = Vec::new();
     distances(norm, delta, rows, &mut norms);
+    norms
+}
+
+/// The radius, clipped as every call clips it, and δ projected with it.
+fn clipped_and_projected<T: Real>(norm: Norm, delta: &[T], rows: usize, radius: f64) -> (T, Vec<T>) {
+    let norms = norms_of(norm, delta, rows);
     let mut radius = Radius::new(T::of(radius));
     radius.clip(norms.into_iter().fold(T::zero(), T::max));
     let mut projected = delta.to_vec();
@@ -175,8 +180,7 @@ fn check_projection<T: Real>(tolerance: f64) {
     assert_eq!(vectors.projection.len(), 6);
     for case in &vectors.projection {
         let what = format!("{:?} at {}", case.norm, case.gamma);
-        let mut norms = Vec::new();
-        distances(case.norm, &delta, ROWS, &mut norms);
+        let norms = norms_of(case.norm, &delta, ROWS);
         assert_all_near(&norms, &case.norms, tolerance, &what);
 
         let (radius, projected) = clipped_and_projected(case.norm, &delta, ROWS, case.gamma);
@@ -185,7 +189,7 @@ fn check_projection<T: Real>(tolerance: f64) {
 
         let evaluation = validation.evaluate(&weight, &[T::zero(); 2]);
         assert_near(evaluation.loss, case.val_loss, tolerance, &what);
-        let slope = radius_gradient(case.norm, &evaluation.weight, &delta, ROWS, radius);
+        let slope = radius_gradient(&evaluation.weight, &delta, &norms, radius);
         assert_near(slope, case.dloss_dgamma, tolerance, &what);
     }
 }
@@ -200,9 +204,9 @@ fn check_bias<T: Real>(tolerance: f64) {
 
     let evaluation = vectors.validation().evaluate(&plus(&vectors.base(), &projected), &projected_bias);
     assert_near(evaluation.loss, case.val_loss, tolerance, "loss");
-    let slope = radius_gradient(Norm::Mars, &evaluation.weight, &delta, ROWS, weight_radius);
+    let slope = radius_gradient(&evaluation.weight, &delta, &norms_of(Norm::Mars, &delta, ROWS), weight_radius);
     assert_near(slope, case.dgamma_w, tolerance, "∂L/∂γ of the weight");
-    let slope = radius_gradient(Norm::Mars, &evaluation.bias, &bias, 1, bias_radius);
+    let slope = radius_gradient(&evaluation.bias, &bias, &norms_of(Norm::Mars, &bias, 1), bias_radius);
     assert_near(slope, case.dgamma_b, tolerance, "∂L/∂γ of the bias");
 }
 
@@ -233,9 +237,7 @@ impl<T: Real> Constrained<T> {
     }
 
     fn distances(&self) -> Vec<T> {
-        let mut norms = Vec::new();
-        distances(self.norm, &self.delta, self.rows, &mut norms);
-        norms
+        norms_of(self.norm, &self.delta, self.rows)
     }
 
     fn radius(&self) -> T {
@@ -258,7 +260,7 @@ impl<T: Real> Constrained<T> {
     }
 
     fn learn(&mut self, gradient: &[T]) {
-        let slope = radius_gradient(self.norm, gradient, &self.delta, self.rows, self.radius());
+        let slope = radius_gradient(gradient, &self.delta, &self.distances(), self.radius());
         let mut radius = self.radius.unwrap();
         radius.update(slope, &RadiusAdam::default());
         self.radius = Some(radius);

@@ -56,8 +56,10 @@ impl Method for Tpgm {
         let Mode::EveryStep { radius_every } = self.mode else { return Ok(()) };
         if (step - 1).is_multiple_of(radius_every) {
             self.learn(session, tracker)?;
+            self.balls.project_measured(&mut session.state);
+        } else {
+            self.balls.project(&mut session.state);
         }
-        self.balls.project(&mut session.state);
         Ok(())
     }
 

@@ -32,7 +32,7 @@ mod custom_ops;
 mod kernel;
 mod tape;
 
-use fieldfit_exec::{ExecError, Executor, Loss, candle::Candle, cpu::Cpu};
+use fieldfit_exec::{ExecError, Executor, Loss, Passes, candle::Candle, cpu::Cpu};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, by_name};
 use std::process::Command;
@@ -79,10 +79,11 @@ const DESIGNS: &[Design] = &[
         source: &[
             include_str!("../../src/cpu/forward.rs"),
             include_str!("../../src/cpu/backward.rs"),
-            include_str!("../../src/cpu/buffers.rs"),
+            include_str!("../../src/cpu/arena.rs"),
+            include_str!("../../src/cpu/schedule.rs"),
             include_str!("../../src/cpu/mod.rs"),
         ],
-        open: |work| executor(Cpu::new(&work.network, THREADS).unwrap()),
+        open: |work| executor(Cpu::new(&work.network, THREADS, Passes::of(usize::MAX)).unwrap()),
     },
     Design {
         name: "candle, slices and products: exec::candle",

@@ -91,7 +91,9 @@ impl<'a> Tape<'a> {
         let features = self.values[position].clone();
         let mut logits = vec![0.0; count * head.classes];
         head::classify(&features, &work.params[head.weight], &work.params[head.bias], &mut logits);
-        let loss = head::cross_entropy(&mut logits, &work.labels, head.classes).mean;
+        let mut tally = head::Tally::default();
+        tally.add(&mut logits, &work.labels, head.classes, work.labels.len());
+        let loss = tally.loss(work.labels.len()).mean;
         self.records.push(Box::new(move |flow| {
             let gradient = View::new(&logits, count, head.classes);
             let features = View::new(&features, count, head.features);

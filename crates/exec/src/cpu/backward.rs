@@ -1,166 +1,195 @@
-//! The backward pass over a plan.
+//! A pass forward and backward over some of a batch's images.
 
-use super::buffers::Buffers;
+use super::Classifier;
+use super::arena::Arena;
 use super::finish::{AsItIs, Upstream};
-use super::fold::{Direction, Folded, inverse_deviation, permute};
-use super::forward::activation;
-use super::head;
-use super::product::{Onto, Packed, multiply, outer};
-use super::plan::{Kernel, Plan, Step};
+use super::fold::{Folded, inverse_deviation, put, to_checkpoint};
+use super::forward::Context;
+use super::head::{self, Tally};
+use super::plan::{Kernel, Plan};
 use super::pointwise;
+use super::product::{Onto, multiply, outer};
+use super::schedule::{Buffer, Source, Task};
 use super::share::Backward;
 use super::threads::Threads;
-use fieldfit_model::{Images, Params};
+use fieldfit_model::Params;
 use fieldfit_nets::{Activation, Conv, Head, Op};
 
-/// What a backward pass reads and writes.
+/// What a pass reads and writes beside its [`Context`].
 pub(super) struct Pass<'a> {
-    pub threads: &'a Threads,
-    pub plan: &'a Plan,
-    pub folded: &'a [Folded],
+    pub context: Context<'a>,
     pub params: &'a Params<f32>,
-    pub images: &'a Images,
-    /// Every activation of the forward pass.
-    pub activations: &'a [Vec<f32>],
-    pub buffers: &'a mut Buffers,
+    pub classifier: &'a Classifier,
+    pub labels: &'a [u32],
+    /// Images of the whole batch, over which the loss is the mean.
+    pub batch: usize,
+    pub arena: &'a mut Arena,
     pub scratch: &'a mut Vec<f32>,
-    /// Tensors without room here are frozen.
+    /// Tensors without room here are frozen. Those of kernels are of the unscaled ones, until [`scale`] ends them.
     pub gradients: &'a mut Params<f32>,
+    /// Whether this is the batch's first pass, whose gradients are written, or another one, whose are added.
+    pub onto: Onto,
+    /// The loss so far.
+    pub tally: &'a mut Tally,
 }
 
-/// The gradient ahead of a step's activation, and its sum over pixels for each channel.
-struct Downward {
-    values: Vec<f32>,
-    sums: Vec<f64>,
+/// One step's part of a backward pass, as in [`Task::Backward`].
+struct Descent {
+    index: usize,
+    input: Source,
+    gradient: Buffer,
+    target: Option<Buffer>,
+    shortcut: Option<Buffer>,
+    taps: Option<Buffer>,
+    kernel: Option<Buffer>,
 }
 
 impl Pass<'_> {
-    /// From the gradient of the logits, `[N, classes]`, down to the lowest step with a trainable tensor.
-    pub fn run(&mut self, head: &Head, logits: &[f32]) {
-        self.head_gradients(head, logits);
-        let Some(lowest) = self.plan.steps.iter().position(|step| self.trains(step)) else { return };
-        let mut downward = Downward { values: self.features_gradient(head, logits), sums: Vec::new() };
-        let mut held: Option<(usize, Vec<f32>)> = None;
-        for index in (lowest..self.plan.steps.len()).rev() {
-            let step = &self.plan.steps[index];
-            let ends_here = held.take_if(|(target, _)| *target == index).map(|(_, gradient)| gradient);
-            let around = (step.shortcut == Some(index)).then_some(&*downward.values);
-            let below = (index > lowest).then_some(ends_here.as_deref().or(around));
-            let next = self.step(index, &downward, below);
-            let done = std::mem::replace(&mut downward, next).values;
-            ends_here.into_iter().for_each(|gradient| self.buffers.give(gradient));
-            match step.shortcut {
-                Some(target) if target < index => held = Some((target, done)),
-                _ => self.buffers.give(done),
+    /// Every task of the schedule.
+    pub fn run(&mut self, head: &Head) {
+        // Of the gradient that travels down: its sum over pixels for each channel.
+        let mut sums = Vec::new();
+        for task in &self.context.schedule.tasks {
+            match *task {
+                Task::Forward { step, input, shortcut, output } => {
+                    self.context.forward(self.arena, step, (input, shortcut), output);
+                }
+                Task::Head { features, logits, gradient } => self.head(head, features, logits, gradient),
+                Task::Backward { step, input, gradient, target, shortcut, taps, kernel } => {
+                    let descent = Descent { index: step, input, gradient, target, shortcut, taps, kernel };
+                    sums = self.descend(&descent, &sums);
+                }
             }
         }
-        self.buffers.give(downward.values);
     }
 
-    fn trains(&self, step: &Step) -> bool {
-        let Op::Conv(conv) = &step.op else { return false };
-        [conv.weight, conv.norm.scale, conv.norm.shift].into_iter().any(|id| self.gradients.contains(id))
-    }
-
-    /// Gradients of the classifier's tensors, where they are trained.
-    fn head_gradients(&mut self, head: &Head, logits: &[f32]) {
+    /// The loss, the gradients of the classifier's tensors where they train, and the features' gradient.
+    fn head(&mut self, head: &Head, features: Buffer, logits: Buffer, gradient: Option<Buffer>) {
+        let range = |buffer| self.context.range(buffer);
+        let [features, logits, gradient] =
+            self.arena.borrow([range(features), range(logits), gradient.map_or(0..0, range)]);
+        head::classify(features, &self.classifier.forward, &self.params[head.bias], logits);
+        self.tally.add(logits, self.labels, head.classes, self.batch);
         if self.gradients.contains(head.weight) {
-            let features = &self.activations[self.plan.steps.len()];
-            let target = &mut self.gradients[head.weight];
-            outer((logits, head.classes), 0..head.classes, (features, head.features), target, Onto::Fresh);
+            let (residual, features) = ((&*logits, head.classes), (&*features, head.features));
+            outer(residual, 0..head.classes, features, &mut self.gradients[head.weight], self.onto);
         }
         if self.gradients.contains(head.bias) {
-            let bias = &mut self.gradients[head.bias];
-            bias.fill(0.0);
-            for row in logits.chunks_exact(head.classes) {
-                bias.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-            }
+            let sum = |class: usize| logits.iter().skip(class).step_by(head.classes).sum();
+            put(&mut self.gradients[head.bias], (0..head.classes).map(sum), self.onto);
+        }
+        if !gradient.is_empty() {
+            multiply(logits, &self.classifier.backward, 0, gradient, &mut AsItIs);
         }
     }
 
-    fn features_gradient(&mut self, head: &Head, logits: &[f32]) -> Vec<f32> {
-        let rows = self.images.count;
-        let mut gradient = self.buffers.take(rows * head.features);
-        let weight = &self.params[head.weight];
-        let mut packed = Packed::default();
-        packed.refill(head.classes, head.features, |class, features, row| {
-            row.copy_from_slice(&weight[class * head.features..][features]);
+    /// One step: its tensors' gradients, and what goes further down; returns the latter's sums over pixels.
+    fn descend(&mut self, descent: &Descent, sums: &[f64]) -> Vec<f64> {
+        let Context { threads, plan, folded, images, .. } = self.context;
+        let Descent { index, input, gradient, target, shortcut, taps, kernel } = *descent;
+        let (step, folded) = (&plan.steps[index], &folded[index]);
+        let range = |buffer| self.context.range(buffer);
+        let optional = |buffer: Option<Buffer>| buffer.map_or(0..0, range);
+        let apart = shortcut.filter(|shortcut| *shortcut != gradient);
+        let [read, downward, below, brought, taps, kernel] = self.arena.borrow([
+            self.context.source(input),
+            range(gradient),
+            optional(target),
+            optional(apart),
+            optional(taps),
+            optional(kernel),
+        ]);
+        let (downward, brought) = (&*downward, &*brought);
+        let values = if input == Source::Images { images } else { read };
+        let upstream = target.is_some().then(|| {
+            let activation = index.checked_sub(1).map_or(Activation::Identity, |i| plan.steps[i].activation());
+            // Around a single op, the shortcut brings the gradient that the op itself starts from.
+            let shortcut = shortcut.map(|buffer| if buffer == gradient { downward } else { brought });
+            (below, Upstream { input: values, activation, shortcut })
         });
-        multiply(logits, &packed, 0, &mut gradient, &mut AsItIs);
-        gradient
-    }
-
-    /// One step: its tensors' gradients, and what goes further down if `below` is there; `below` holds the gradient
-    /// that a shortcut brings to the step's input, if one does.
-    fn step(&mut self, index: usize, downward: &Downward, below: Option<Option<&[f32]>>) -> Downward {
-        let step = &self.plan.steps[index];
-        let input = activation(self.images, self.activations, index);
-        let mut target = below.map(|_| self.buffers.take(self.images.count * step.input.len())).unwrap_or_default();
-        let upstream = below.map(|shortcut| {
-            let activation = index.checked_sub(1).map_or(Activation::Identity, |i| self.plan.steps[i].activation());
-            (&mut target[..], Upstream { input, activation, shortcut })
-        });
-        let sums = match (&step.op, upstream) {
-            (Op::Conv(conv), upstream) => self.convolution(index, conv, downward, input, upstream),
-            (Op::GlobalAveragePool, Some((target, upstream))) => {
-                let (pixels, channels) = (step.input.pixels(), step.input.channels);
-                head::pool_backward(self.threads, &downward.values, pixels, channels, target, &upstream)
-            }
-            (Op::GlobalAveragePool, None) => Vec::new(),
+        let Op::Conv(conv) = &step.op else {
+            let (pixels, channels) = (step.input.pixels(), step.input.channels);
+            return upstream.map_or_else(Vec::new, |(target, upstream)| {
+                head::pool_backward(threads, downward, pixels, channels, target, &upstream)
+            });
         };
-        Downward { values: target, sums }
-    }
-
-    fn convolution(
-        &mut self,
-        index: usize,
-        conv: &Conv,
-        downward: &Downward,
-        input: &[f32],
-        upstream: Option<(&mut [f32], Upstream<'_>)>,
-    ) -> Vec<f64> {
-        let (step, folded) = (&self.plan.steps[index], &self.folded[index]);
-        let wanted = self.gradients.contains(conv.weight) || self.gradients.contains(conv.norm.scale);
-        let mut kernel = if wanted { self.buffers.take(self.params[conv.weight].len()) } else { Vec::new() };
-        let pass = Backward { gradient: &downward.values, input, kernel: wanted.then_some(&mut kernel), upstream };
-        let sums = match step.kernel(*conv) {
-            Kernel::Pointwise => pointwise::backward(self.threads, folded, pass, self.scratch),
-            Kernel::Depthwise(depthwise) => depthwise.backward(self.threads, folded, pass, self.scratch),
-            Kernel::Dense(dense) => dense.backward(self.threads, folded, pass, self.scratch),
+        let (trains, onto) = (self.gradients.contains(conv.weight), self.onto);
+        let below = {
+            // A kernel that trains has its gradient summed up where it belongs; another one's is wanted for its scale.
+            let (kernel, onto) =
+                if trains { (&mut self.gradients[conv.weight], onto) } else { (&mut *kernel, Onto::Fresh) };
+            let direct = if taps.is_empty() { (&mut *kernel, onto) } else { (&mut *taps, Onto::Fresh) };
+            let wanted = (!direct.0.is_empty()).then_some(direct);
+            let pass = Backward { gradient: downward, input: values, kernel: wanted, upstream };
+            let below = match &step.kernel {
+                Kernel::Pointwise => pointwise::backward(threads, folded, pass, self.scratch),
+                Kernel::Depthwise(depthwise) => depthwise.backward(threads, folded, pass, self.scratch),
+                Kernel::Dense(dense) => dense.backward(threads, folded, pass, self.scratch),
+                Kernel::Pool => Vec::new(),
+            };
+            if !taps.is_empty() {
+                to_checkpoint(conv, taps, kernel, onto);
+            }
+            below
         };
-        self.tensor_gradients(conv, folded, &kernel, &downward.sums);
-        self.buffers.give(kernel);
-        sums
-    }
-
-    /// From the gradient G of the unscaled kernel and Σdz to those of kernel, scale and shift.
-    fn tensor_gradients(&mut self, conv: &Conv, folded: &Folded, kernel: &[f32], sums: &[f64]) {
-        if !kernel.is_empty() {
-            let mut unscaled = self.buffers.take(kernel.len());
-            permute(conv, kernel, &mut unscaled, Direction::ToCheckpoint);
-            let row = unscaled.len() / conv.output;
-            if self.gradients.contains(conv.norm.scale) {
-                let weight = &self.params[conv.weight];
-                for (channel, sum) in sums.iter().enumerate() {
-                    let values = channel * row..(channel + 1) * row;
-                    let product = dot(&weight[values.clone()], &unscaled[values]);
-                    let mean = f64::from(self.params[conv.norm.mean][channel]);
-                    let inverse = f64::from(inverse_deviation(conv, self.params[conv.norm.variance][channel]));
-                    self.gradients[conv.norm.scale][channel] = ((product - mean * sum) * inverse) as f32;
-                }
-            }
-            if self.gradients.contains(conv.weight) {
-                let targets = self.gradients[conv.weight].chunks_exact_mut(row);
-                for ((target, unscaled), scale) in targets.zip(unscaled.chunks_exact(row)).zip(&folded.scale) {
-                    target.iter_mut().zip(unscaled).for_each(|(target, value)| *target = scale * value);
-                }
-            }
-            self.buffers.give(unscaled);
+        if self.gradients.contains(conv.norm.scale) {
+            let unscaled = (!trains).then_some(&*kernel);
+            put(&mut self.gradients[conv.norm.scale], scale_gradient(conv, self.params, unscaled, Some(sums)), onto);
         }
         if self.gradients.contains(conv.norm.shift) {
-            self.gradients[conv.norm.shift].iter_mut().zip(sums).for_each(|(shift, sum)| *shift = *sum as f32);
+            put(&mut self.gradients[conv.norm.shift], sums.iter().map(|sum| *sum as f32), onto);
         }
+        below
     }
+}
+
+/// Ends a batch: turns the gradients of unscaled kernels, summed over its parts, into those of the kernels, and gives
+/// the scales theirs.
+pub(super) fn scale(
+    threads: &Threads,
+    plan: &Plan,
+    folded: &[Folded],
+    params: &Params<f32>,
+    gradients: &mut Params<f32>,
+) {
+    let mut room: Vec<_> = gradients.buffers_mut().iter_mut().map(Vec::as_mut_slice).collect();
+    let convolutions = plan.steps.iter().zip(folded).filter_map(|(step, folded)| match &step.op {
+        Op::Conv(conv) => {
+            let [kernel, scale] = [conv.weight, conv.norm.scale].map(|id| std::mem::take(&mut room[id.index()]));
+            Some((conv, folded, kernel, scale))
+        }
+        Op::GlobalAveragePool => None,
+    });
+    threads.each(
+        convolutions.filter(|(_, _, kernel, _)| !kernel.is_empty()).collect(),
+        |(conv, folded, kernel, scale)| {
+            if !scale.is_empty() {
+                put(scale, scale_gradient(conv, params, Some(kernel), None), Onto::Sum);
+            }
+            let row = kernel.len() / conv.output;
+            for (row, scale) in kernel.chunks_exact_mut(row).zip(&folded.scale) {
+                row.iter_mut().for_each(|value| *value *= scale);
+            }
+        },
+    );
+}
+
+/// `(⟨W, G⟩ − μ·Σdz) / √(σ² + ε)` of each channel, or one of the two terms of it.
+fn scale_gradient(
+    conv: &Conv,
+    params: &Params<f32>,
+    unscaled: Option<&[f32]>,
+    sums: Option<&[f64]>,
+) -> impl Iterator<Item = f32> {
+    let (weight, mean, variance) = (&params[conv.weight], &params[conv.norm.mean], &params[conv.norm.variance]);
+    let row = weight.len() / conv.output;
+    (0..conv.output).map(move |channel| {
+        let values = channel * row..(channel + 1) * row;
+        let product = unscaled.map_or(0.0, |unscaled| dot(&weight[values.clone()], &unscaled[values]));
+        let shifted = sums.map_or(0.0, |sums| f64::from(mean[channel]) * sums[channel]);
+        let inverse = f64::from(inverse_deviation(conv, variance[channel]));
+        ((product - shifted) * inverse) as f32
+    })
 }
 
 fn dot(left: &[f32], right: &[f32]) -> f64 {

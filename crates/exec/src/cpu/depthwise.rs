@@ -49,44 +49,42 @@ impl Depthwise {
     }
 
     /// Both gradients; returns the sums over pixels of the input's gradient, a channel each.
-    ///
-    /// Shared out by image, so that each row of the gradient is met by both while it is in the cache.
     pub fn backward(&self, threads: &Threads, folded: &Folded, pass: Backward<'_>, scratch: &mut Vec<f32>) -> Vec<f64> {
         let Walk { target: input, source: output, .. } = self.backward;
-        let images = pass.gradient.len() / output.len();
-        pass.shared(threads, (images, input.len()), self.channels, scratch, |mut share| {
-            share.kernel.fill(0.0);
-            for image in share.range.clone() {
-                self.backward_image(folded, image, &mut share);
+        let Backward { gradient, kernel, upstream, .. } = pass;
+        let images = gradient.len() / output.len();
+        if kernel.is_some() {
+            let rows = (images * output.height, output.width * self.channels);
+            let pass = Backward { kernel, upstream: None, ..pass };
+            pass.shared(threads, rows, self.channels, scratch, |share| self.backward_kernel(share));
+        }
+        let rows = (images * input.height, input.width * self.channels);
+        let pass = Backward { kernel: None, upstream, ..pass };
+        pass.shared(threads, rows, self.channels, scratch, |share| {
+            let Some(target) = share.target else { return };
+            let mut ending = target.upstream.summing(target.sums);
+            for (row, target) in share.range.zip(target.values.chunks_exact_mut(rows.1)) {
+                let image = &share.gradient[row / input.height * output.len()..][..output.len()];
+                self.gather(&self.backward, row, image, &folded.taps, target, &mut ending);
+                ending.flush();
             }
         })
     }
 
-    fn backward_image(&self, folded: &Folded, image: usize, share: &mut Share<'_>) {
-        let Walk { target: input, source: output, .. } = self.backward;
-        let gradient = &share.gradient[image * output.len()..][..output.len()];
-        if !share.kernel.is_empty() {
-            let source = &share.input[image * input.len()..][..input.len()];
-            for (row, gradient) in gradient.chunks_exact(output.width * self.channels).enumerate() {
-                let (first, segments) = self.forward.row(row);
-                Arch::new().dispatch(Correlate {
-                    channels: self.channels,
-                    segments,
-                    gradient,
-                    source: &source[first..],
-                    kernel: share.kernel,
-                });
-            }
-        }
-        if let Some(target) = &mut share.target {
-            let line = input.width * self.channels;
-            let first = image - share.range.start;
-            let mut ending = target.upstream.summing(target.sums);
-            for (row, target) in target.values[first * input.len()..][..input.len()].chunks_exact_mut(line).enumerate() {
-                let row = image * input.height + row;
-                self.gather(&self.backward, row, gradient, &folded.taps, target, &mut ending);
-            }
-            ending.flush();
+    fn backward_kernel(&self, share: Share<'_>) {
+        let Walk { target: output, source: input, .. } = self.forward;
+        let line = output.width * self.channels;
+        share.kernel.fill(0.0);
+        for row in share.range {
+            let (first, segments) = self.forward.row(row % output.height);
+            let image = &share.input[row / output.height * input.len()..][..input.len()];
+            Arch::new().dispatch(Correlate {
+                channels: self.channels,
+                segments,
+                gradient: &share.gradient[row * line..][..line],
+                source: &image[first..],
+                kernel: share.kernel,
+            });
         }
     }
 
@@ -177,8 +175,7 @@ impl<E: Ending> Gather<'_, E> {
         let weight = self.weight.as_ptr().wrapping_add(channel);
         // SAFETY: `with_simd` checked that every tap of every pixel of the segment has all its channels in the source
         // and in the kernel; the block's channels are among them.
-        let mut sums =
-            unsafe { block.convolve::<R, V, TAIL>(simd, &segment.taps, (source, source_step), weight) };
+        let mut sums = unsafe { block.convolve::<R, V, TAIL>(simd, &segment.taps, (source, source_step), weight) };
         self.ending.end::<S, R, V, TAIL>(simd, &block, &mut sums);
         block.write::<R, V, TAIL>(simd, &sums, self.first, self.target);
     }

@@ -1,6 +1,6 @@
 //! Convolution kernels with the frozen norm folded in, laid out as the kernels read them.
 
-use super::product::Packed;
+use super::product::{Onto, Packed};
 use fieldfit_model::Params;
 use fieldfit_nets::Conv;
 
@@ -38,10 +38,11 @@ impl Folded {
         self.bias.extend(self.scale.iter().zip(mean).zip(beta).map(|((scale, mean), beta)| beta - scale * mean));
         let weight = &params[conv.weight];
         if conv.is_depthwise() {
+            let taps = conv.kernel * conv.kernel;
             self.taps.resize(weight.len(), 0.0);
-            permute(conv, weight, &mut self.taps, Direction::FromCheckpoint);
-            for tap in self.taps.chunks_exact_mut(conv.output) {
-                tap.iter_mut().zip(&self.scale).for_each(|(weight, scale)| *weight *= scale);
+            for (tap, values) in self.taps.chunks_exact_mut(conv.output).enumerate() {
+                let weights = weight.iter().skip(tap).step_by(taps);
+                values.iter_mut().zip(weights).zip(&self.scale).for_each(|((value, weight), s)| *value = s * weight);
             }
             return;
         }
@@ -73,32 +74,22 @@ pub(super) fn inverse_deviation(conv: &Conv, variance: f32) -> f32 {
     (1.0 / (f64::from(variance) + conv.norm.epsilon).sqrt()) as f32
 }
 
-/// Which way a kernel's values are reordered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
-    FromCheckpoint,
-    ToCheckpoint,
+/// Puts a kernel's gradient from our order, taps ahead of channels (`[k, k, C]` for a depthwise convolution, else
+/// `[out, k, k, in]`), into the checkpoint's `[out, in / groups, k, k]`.
+pub(super) fn to_checkpoint(conv: &Conv, ours: &[f32], checkpoint: &mut [f32], onto: Onto) {
+    let taps = conv.kernel * conv.kernel;
+    let (block, inner) = if conv.is_depthwise() { (ours.len(), conv.output) } else { (taps * conv.input, conv.input) };
+    for (ours, checkpoint) in ours.chunks_exact(block).zip(checkpoint.chunks_exact_mut(block)) {
+        for (channel, values) in checkpoint.chunks_exact_mut(taps).enumerate() {
+            put(values, (0..taps).map(|tap| ours[tap * inner + channel]), onto);
+        }
+    }
 }
 
-/// Reorders between the checkpoint's `[out, in / groups, k, k]` and taps ahead of channels: `[k, k, C]` for a depthwise
-/// convolution, else `[out, k, k, in]`.
-pub(super) fn permute(conv: &Conv, source: &[f32], target: &mut [f32], direction: Direction) {
-    let taps = conv.kernel * conv.kernel;
-    if taps == 1 {
-        target.copy_from_slice(source);
-        return;
-    }
-    let (block, inner) =
-        if conv.is_depthwise() { (source.len(), conv.output) } else { (taps * conv.input, conv.input) };
-    for (source, target) in source.chunks_exact(block).zip(target.chunks_exact_mut(block)) {
-        for tap in 0..taps {
-            for channel in 0..inner {
-                let (checkpoint, ours) = (channel * taps + tap, tap * inner + channel);
-                match direction {
-                    Direction::FromCheckpoint => target[ours] = source[checkpoint],
-                    Direction::ToCheckpoint => target[checkpoint] = source[ours],
-                }
-            }
-        }
+/// Writes the values over the targets, or adds them.
+pub(super) fn put(targets: &mut [f32], values: impl Iterator<Item = f32>, onto: Onto) {
+    match onto {
+        Onto::Fresh => targets.iter_mut().zip(values).for_each(|(target, value)| *target = value),
+        Onto::Sum => targets.iter_mut().zip(values).for_each(|(target, value)| *target += value),
     }
 }

@@ -1,68 +1,84 @@
-//! The forward pass over a plan.
+//! One step forward.
 
-use super::buffers::Buffers;
+use super::arena::Arena;
 use super::finish::Finish;
 use super::fold::Folded;
 use super::head;
 use super::plan::{Kernel, Plan, Step};
 use super::pointwise;
+use super::schedule::{Buffer, Schedule, Source, Task};
 use super::threads::Threads;
-use fieldfit_model::Images;
-use fieldfit_nets::Op;
 
-/// Which activations are still there after the pass.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
-    /// Every one: a backward pass follows.
-    All,
-    /// The features alone; each other buffer is free again after its last use.
-    Last,
+/// What both passes read: the network laid out, its weights, and the images that are computed now.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub threads: &'a Threads,
+    pub plan: &'a Plan,
+    pub folded: &'a [Folded],
+    pub schedule: &'a Schedule,
+    /// `[count, H, W, 3]`.
+    pub images: &'a [f32],
+    pub count: usize,
 }
 
-/// Runs every step; returns the activations by position, empty where they weren't kept. Position 0, the images, is
-/// always empty: they are lent.
-pub(super) fn run(
-    threads: &Threads,
-    plan: &Plan,
-    folded: &[Folded],
-    images: &Images,
-    keep: Keep,
-    buffers: &mut Buffers,
-) -> Vec<Vec<f32>> {
-    let mut activations = vec![Vec::new()];
-    for (index, (step, folded)) in plan.steps.iter().zip(folded).enumerate() {
-        let mut output = buffers.take(images.count * step.output.len());
-        let read = |position: usize| activation(images, &activations, position);
-        forward(threads, step, folded, read(index), step.shortcut.map(read), &mut output);
-        activations.push(output);
-        if keep == Keep::Last {
-            let done = (0..=index).filter(|position| plan.last_use(*position) == index);
-            done.for_each(|position| buffers.give(std::mem::take(&mut activations[position])));
+impl Context<'_> {
+    /// Where a buffer lies now.
+    pub fn range(&self, buffer: Buffer) -> std::ops::Range<usize> {
+        self.schedule.range(buffer, self.count)
+    }
+
+    /// Where a source lies; an empty range for the images.
+    pub fn source(&self, source: Source) -> std::ops::Range<usize> {
+        match source {
+            Source::Images => 0..0,
+            Source::Buffer(buffer) => self.range(buffer),
         }
     }
-    activations
+
+    /// Runs every step of a schedule without a backward pass; `visit` sees each step's output.
+    pub fn infer(&self, arena: &mut Arena, mut visit: impl FnMut(usize, &[f32])) {
+        for task in &self.schedule.tasks {
+            if let Task::Forward { step, input, shortcut, output } = *task {
+                self.forward(arena, step, (input, shortcut), output);
+                visit(step, arena.get(self.range(output)));
+            }
+        }
+    }
+
+    /// One step, into its output's buffer.
+    pub fn forward(
+        &self,
+        arena: &mut Arena,
+        index: usize,
+        (input, shortcut): (Source, Option<Source>),
+        output: Buffer,
+    ) {
+        let apart = shortcut.filter(|shortcut| *shortcut != input);
+        let ranges = [self.source(input), apart.map_or(0..0, |source| self.source(source)), self.range(output)];
+        let [read, added, output] = arena.borrow(ranges);
+        let values = if input == Source::Images { self.images } else { read };
+        let shortcut = shortcut.map(|source| match source {
+            // Around a single op, what it adds is what it reads.
+            source if source == input => values,
+            Source::Images => self.images,
+            Source::Buffer(_) => added,
+        });
+        compute(self.threads, &self.plan.steps[index], &self.folded[index], (values, shortcut), output);
+    }
 }
 
-/// The activation at that position; the images are the first.
-pub(super) fn activation<'a>(images: &'a Images, activations: &'a [Vec<f32>], position: usize) -> &'a [f32] {
-    if position == 0 { &images.values } else { &activations[position] }
-}
-
-fn forward(
+fn compute(
     threads: &Threads,
     step: &Step,
     folded: &Folded,
-    input: &[f32],
-    shortcut: Option<&[f32]>,
+    (input, shortcut): (&[f32], Option<&[f32]>),
     output: &mut [f32],
 ) {
-    let Op::Conv(conv) = step.op else {
-        return head::pool(input, step.input.pixels(), step.input.channels, output);
-    };
-    let finish = Finish { bias: &folded.bias, activation: conv.activation, shortcut };
-    match step.kernel(conv) {
+    let finish = Finish { bias: &folded.bias, activation: step.activation(), shortcut };
+    match &step.kernel {
         Kernel::Pointwise => pointwise::forward(threads, folded, input, finish, output),
         Kernel::Depthwise(depthwise) => depthwise.forward(threads, folded, input, finish, output),
         Kernel::Dense(dense) => dense.forward(threads, folded, input, finish, output),
+        Kernel::Pool => head::pool(input, step.input.pixels(), step.input.channels, output),
     }
 }

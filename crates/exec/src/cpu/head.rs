@@ -47,19 +47,31 @@ pub(super) fn classify(features: &[f32], weight: &Packed, bias: &[f32], logits: 
     multiply(features, weight, 0, logits, &mut Finish { bias, activation: Activation::Identity, shortcut: None });
 }
 
-/// Mean cross-entropy; `logits` become its gradient, `(softmax − one-hot) / N`.
-pub(super) fn cross_entropy(logits: &mut [f32], labels: &[u32], classes: usize) -> Loss<f32> {
-    let (mut total, mut correct) = (0.0, 0);
-    for (row, &label) in logits.chunks_exact_mut(classes).zip(labels) {
-        let label = label as usize;
-        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        correct += usize::from(row.iter().position(|value| *value == largest) == Some(label));
-        let sum: f64 = row.iter().map(|value| f64::from(value - largest).exp()).sum();
-        total += sum.ln() - f64::from(row[label] - largest);
-        for (class, value) in row.iter_mut().enumerate() {
-            let probability = f64::from(*value - largest).exp() / sum;
-            *value = ((probability - f64::from(u8::from(class == label))) / labels.len() as f64) as f32;
+/// The loss of a batch, as far as it has been computed.
+#[derive(Default)]
+pub(super) struct Tally {
+    total: f64,
+    correct: usize,
+}
+
+impl Tally {
+    /// Adds the cross-entropy of some of a batch's images; `logits` become their gradient, `(softmax − one-hot) / batch`.
+    pub fn add(&mut self, logits: &mut [f32], labels: &[u32], classes: usize, batch: usize) {
+        for (row, &label) in logits.chunks_exact_mut(classes).zip(labels) {
+            let label = label as usize;
+            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            self.correct += usize::from(row.iter().position(|value| *value == largest) == Some(label));
+            let sum: f64 = row.iter().map(|value| f64::from(value - largest).exp()).sum();
+            self.total += sum.ln() - f64::from(row[label] - largest);
+            for (class, value) in row.iter_mut().enumerate() {
+                let probability = f64::from(*value - largest).exp() / sum;
+                *value = ((probability - f64::from(u8::from(class == label))) / batch as f64) as f32;
+            }
         }
     }
-    Loss { mean: (total / labels.len().max(1) as f64) as f32, correct }
+
+    /// The mean over the batch.
+    pub fn loss(&self, batch: usize) -> Loss<f32> {
+        Loss { mean: (self.total / batch.max(1) as f64) as f32, correct: self.correct }
+    }
 }

@@ -5,97 +5,184 @@
 //! the op below (`finish::Upstream`), while the tile is in the cache. With G the gradient of the unscaled kernel W
 //! and s = γ/√(σ²+ε): ∂L/∂W = s·G, ∂L/∂β = Σdz, ∂L/∂γ = (⟨W,G⟩ − μ·Σdz)/√(σ²+ε).
 
+mod arena;
 mod backward;
-mod buffers;
 mod dense;
 mod depthwise;
 mod finish;
 mod fold;
+mod footprint;
 mod forward;
 mod head;
 mod plan;
 mod pointwise;
 mod prepared;
 mod product;
+mod schedule;
 mod share;
 mod threads;
 mod tile;
 mod walk;
 
 use crate::executor::{check, check_gradients};
+use crate::memory::Passes;
 use crate::{ExecError, Executor, Loss, Matrix};
-use buffers::Buffers;
+use arena::Arena;
 use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Head, Network, Op, Shape};
+use fieldfit_nets::{Head, Network, Op, Shape, TensorId};
 use fold::{Folded, Purpose};
-use forward::Keep;
+use forward::Context;
+use head::Tally;
 use plan::Plan;
-use product::Packed;
+use product::{Onto, Packed};
+use schedule::Schedule;
+use std::sync::Arc;
 use threads::Threads;
 
+pub(crate) use footprint::{inference_footprint, training_footprint};
 pub use prepared::PreparedCpu;
 
 /// Runs a network forward and backward on a fixed number of threads.
 ///
-/// Same parameters, images and threads on the same kind of CPU give the same bits.
+/// Same parameters, images, threads and [`Passes`] on the same kind of CPU give the same bits.
 pub struct Cpu {
     network: Network,
     threads: Threads,
-    buffers: Buffers,
+    passes: Passes,
+    layout: Layout,
+    arena: Arena,
     /// One a step of the plan; empty where the step has no kernel.
     folded: Vec<Folded>,
+    classifier: Classifier,
     scratch: Vec<f32>,
 }
 
 impl Cpu {
     /// # Errors
-    /// If the threads can't be started, or an op of the network has no kernel here.
-    pub fn new(network: &Network, threads: usize) -> Result<Self, ExecError> {
+    /// If the threads can't be started, an op of the network has no kernel here, or the micro-batch has no images.
+    pub fn new(network: &Network, threads: usize, passes: Passes) -> Result<Self, ExecError> {
         plan::check_supported(network)?;
         Ok(Self {
             network: network.clone(),
             threads: Threads::new(threads)?,
-            buffers: Buffers::default(),
+            passes: passes.check()?,
+            layout: Layout::default(),
+            arena: Arena::default(),
             folded: Vec::new(),
+            classifier: Classifier::default(),
             scratch: Vec::new(),
         })
     }
 
-    /// Lays the network out for the batch and folds the norms into the kernels.
-    fn plan(&mut self, params: &Params<f32>, images: &Images, labels: Option<&[u32]>) -> Result<Plan, ExecError> {
-        check(&self.network, params, images, labels)?;
-        let plan = Plan::new(&self.network, images.height, images.width)?;
-        fold_all(&self.threads, &plan, params, Purpose::Training, &mut self.folded);
-        Ok(plan)
-    }
-
-    /// Every activation that `keep` says, by position; the last are the pooled features.
-    fn run(&mut self, plan: &Plan, images: &Images, keep: Keep) -> Vec<Vec<f32>> {
-        forward::run(&self.threads, plan, &self.folded, images, keep, &mut self.buffers)
-    }
-
-    fn give_back(&mut self, activations: Vec<Vec<f32>>) {
-        activations.into_iter().for_each(|buffer| self.buffers.give(buffer));
+    /// Every micro-batch forward; `visit` sees each step's output for each.
+    fn infer(
+        &mut self,
+        params: &Params<f32>,
+        images: &Images,
+        mut visit: impl FnMut(&Plan, usize, &[f32]) + Send,
+    ) -> Result<(), ExecError> {
+        check(&self.network, params, images, None)?;
+        let work = Work { images: self.passes.images(images.count), trained: None };
+        let (plan, schedule) = &self.layout.of(&self.network, images, Passes::default(), work)?;
+        let Self { threads, passes, folded, arena, .. } = self;
+        threads.enter(|| {
+            fold_all(threads, plan, params, Purpose::Inference, folded);
+            arena.fit(schedule.len());
+            for (count, images) in parts(images, passes.micro_batch) {
+                let context = Context { threads, plan, folded, schedule, images, count };
+                context.infer(arena, |step, output| visit(plan, step, output));
+            }
+        });
+        Ok(())
     }
 }
 
-/// The classifier's weight, `[features, classes]`.
-fn pack_head(head: &Head, weight: &[f32]) -> Packed {
-    let mut packed = Packed::default();
-    packed.refill(head.features, head.classes, |feature, classes, row| {
-        row.iter_mut().zip(classes).for_each(|(value, class)| *value = weight[class * head.features + feature]);
-    });
-    packed
+/// The network laid out for the size of image that came last, and the schedules of the kinds of work that were done.
+#[derive(Default)]
+struct Layout {
+    plan: Option<Arc<Plan>>,
+    schedules: Vec<(Work, Arc<Schedule>)>,
+}
+
+/// What a schedule is for.
+#[derive(PartialEq, Eq)]
+struct Work {
+    /// Images at once.
+    images: usize,
+    /// Which tensors train; nothing where there is no backward pass.
+    trained: Option<Vec<bool>>,
+}
+
+impl Layout {
+    /// As it was for the last batch of the kind, or made anew.
+    fn of(
+        &mut self,
+        network: &Network,
+        images: &Images,
+        passes: Passes,
+        work: Work,
+    ) -> Result<(Arc<Plan>, Arc<Schedule>), ExecError> {
+        let fits = |plan: &&Arc<Plan>| plan.is_for(images.height, images.width);
+        let plan = match self.plan.as_ref().filter(fits) {
+            Some(plan) => plan.clone(),
+            None => {
+                self.schedules.clear();
+                let plan = Plan::new(network, images.height, images.width)?;
+                self.plan.insert(Arc::new(plan)).clone()
+            }
+        };
+        if let Some((_, schedule)) = self.schedules.iter().find(|(known, _)| *known == work) {
+            return Ok((plan, schedule.clone()));
+        }
+        let schedule = match &work.trained {
+            None => Schedule::inference(&plan, work.images),
+            Some(trained) => {
+                let trains = |id: TensorId| trained[id.index()];
+                Schedule::training(&plan, network.head, &trains, passes.recomputed, work.images)
+            }
+        };
+        let schedule = Arc::new(schedule);
+        self.schedules.push((work, schedule.clone()));
+        Ok((plan, schedule))
+    }
+}
+
+/// The classifier's weight as products read it.
+#[derive(Debug, Default)]
+struct Classifier {
+    /// `[features, classes]`.
+    forward: Packed,
+    /// `[classes, features]`, where a backward pass follows.
+    backward: Packed,
+}
+
+impl Classifier {
+    fn refill(&mut self, head: &Head, weight: &[f32], purpose: Purpose) {
+        let features = head.features;
+        self.forward.refill(features, head.classes, |feature, classes, row| {
+            row.iter_mut().zip(classes).for_each(|(value, class)| *value = weight[class * features + feature]);
+        });
+        if purpose == Purpose::Training {
+            self.backward.refill(head.classes, features, |class, columns, row| {
+                row.copy_from_slice(&weight[class * features..][columns]);
+            });
+        }
+    }
+}
+
+/// The images of a batch, some at a time; at least one part, which may be empty.
+fn parts(images: &Images, micro_batch: usize) -> impl Iterator<Item = (usize, &[f32])> {
+    let stride = images.stride();
+    let count = images.count.div_ceil(micro_batch).max(1);
+    (0..count).map(move |part| {
+        let first = part * micro_batch;
+        let count = micro_batch.min(images.count - first);
+        (count, &images.values[first * stride..][..count * stride])
+    })
 }
 
 /// Folds every convolution of the plan, into the buffers that there are.
-fn fold_all(
-    threads: &Threads,
-    plan: &Plan,
-    params: &Params<f32>,
-    purpose: Purpose,
-    folded: &mut Vec<Folded>,
-) {
+fn fold_all(threads: &Threads, plan: &Plan, params: &Params<f32>, purpose: Purpose, folded: &mut Vec<Folded>) {
     folded.resize_with(plan.steps.len(), Folded::default);
     threads.each(plan.steps.iter().zip(folded).collect(), |(step, folded)| {
         if let Op::Conv(conv) = &step.op {
@@ -110,19 +197,22 @@ impl Executor<f32> for Cpu {
     }
 
     fn features(&mut self, params: &Params<f32>, images: &Images) -> Result<Matrix<f32>, ExecError> {
-        let plan = self.plan(params, images, None)?;
-        let mut activations = self.run(&plan, images, Keep::Last);
-        let values = activations.pop().unwrap_or_default();
-        self.give_back(activations);
-        Ok(Matrix { rows: images.count, columns: self.network.head.features, values })
+        let columns = self.network.head.features;
+        let mut values = Vec::with_capacity(images.count * columns);
+        self.infer(params, images, |plan, step, output| {
+            if step + 1 == plan.steps.len() {
+                values.extend_from_slice(output);
+            }
+        })?;
+        Ok(Matrix { rows: images.count, columns, values })
     }
 
     fn logits(&mut self, params: &Params<f32>, images: &Images) -> Result<Matrix<f32>, ExecError> {
         let features = self.features(params, images)?;
         let head = self.network.head;
         let mut values = vec![0.0; images.count * head.classes];
-        head::classify(&features.values, &pack_head(&head, &params[head.weight]), &params[head.bias], &mut values);
-        self.buffers.give(features.values);
+        self.classifier.refill(&head, &params[head.weight], Purpose::Inference);
+        head::classify(&features.values, &self.classifier.forward, &params[head.bias], &mut values);
         Ok(Matrix { rows: images.count, columns: head.classes, values })
     }
 
@@ -133,28 +223,39 @@ impl Executor<f32> for Cpu {
         labels: &[u32],
         gradients: &mut Params<f32>,
     ) -> Result<Loss<f32>, ExecError> {
+        check(&self.network, params, images, Some(labels))?;
         check_gradients(&self.network, gradients)?;
-        let plan = self.plan(params, images, Some(labels))?;
-        let activations = self.run(&plan, images, Keep::All);
-        let head = self.network.head;
-        let features = &activations[plan.steps.len()];
-        let mut logits = self.buffers.take(images.count * head.classes);
-        head::classify(features, &pack_head(&head, &params[head.weight]), &params[head.bias], &mut logits);
-        let loss = head::cross_entropy(&mut logits, labels, head.classes);
-        let mut pass = backward::Pass {
-            threads: &self.threads,
-            plan: &plan,
-            folded: &self.folded,
-            params,
-            images,
-            activations: &activations,
-            buffers: &mut self.buffers,
-            scratch: &mut self.scratch,
-            gradients,
-        };
-        pass.run(&head, &logits);
-        self.buffers.give(logits);
-        self.give_back(activations);
+        let (head, batch) = (self.network.head, images.count);
+        let trained: Vec<_> = self.network.tensors().map(|(id, _)| gradients.contains(id)).collect();
+        let work = Work { images: self.passes.images(batch), trained: Some(trained) };
+        let (plan, schedule) = &self.layout.of(&self.network, images, self.passes, work)?;
+        let Self { threads, passes, arena, folded, classifier, scratch, .. } = self;
+        let scratch_len =
+            footprint::scratch_len(plan, &|id| gradients.contains(id), threads.count(), schedule.images());
+        arena.fit(schedule.len());
+        scratch.reserve_exact(scratch_len.saturating_sub(scratch.len()));
+        let loss = threads.enter(|| {
+            fold_all(threads, plan, params, Purpose::Training, folded);
+            classifier.refill(&head, &params[head.weight], Purpose::Training);
+            let mut tally = Tally::default();
+            for (part, (count, values)) in parts(images, passes.micro_batch).enumerate() {
+                let mut pass = backward::Pass {
+                    context: Context { threads, plan, folded, schedule, images: values, count },
+                    params,
+                    classifier,
+                    labels: &labels[part * passes.micro_batch..][..count],
+                    batch,
+                    arena,
+                    scratch,
+                    gradients,
+                    onto: if part == 0 { Onto::Fresh } else { Onto::Sum },
+                    tally: &mut tally,
+                };
+                pass.run(&head);
+            }
+            backward::scale(threads, plan, folded, params, gradients);
+            tally.loss(batch)
+        });
         Ok(loss)
     }
 
@@ -164,12 +265,16 @@ impl Executor<f32> for Cpu {
         images: &Images,
         visit: &mut dyn FnMut(&str, Shape, &[f32]),
     ) -> Result<(), ExecError> {
-        let plan = self.plan(params, images, None)?;
-        let activations = self.run(&plan, images, Keep::All);
-        for (name, last) in &plan.stages {
-            visit(name, plan.steps[*last].output, &activations[last + 1]);
+        let mut outputs = vec![(Shape { height: 0, width: 0, channels: 0 }, Vec::new()); self.network.stages.len()];
+        self.infer(params, images, |plan, step, values| {
+            if let Some(stage) = plan.stages.iter().position(|stage| stage.last == step) {
+                outputs[stage].0 = plan.steps[step].output;
+                outputs[stage].1.extend_from_slice(values);
+            }
+        })?;
+        for (stage, (shape, output)) in self.network.stages.iter().zip(&outputs) {
+            visit(&stage.name, *shape, output);
         }
-        self.give_back(activations);
         Ok(())
     }
 }

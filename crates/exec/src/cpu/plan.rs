@@ -3,7 +3,7 @@
 use super::dense::Dense;
 use super::depthwise::Depthwise;
 use crate::ExecError;
-use fieldfit_nets::{Activation, Conv, Network, Op, Shape, Stage};
+use fieldfit_nets::{Activation, Conv, Network, Op, Shape, Stage, TensorId};
 
 /// One op with its shapes. Step `i` reads activation `i` (the images are activation 0) and writes activation `i + 1`.
 pub(super) struct Step {
@@ -12,6 +12,7 @@ pub(super) struct Step {
     pub output: Shape,
     /// The activation that a shortcut adds to this step's output.
     pub shortcut: Option<usize>,
+    pub kernel: Kernel,
 }
 
 impl Step {
@@ -22,32 +23,38 @@ impl Step {
             Op::GlobalAveragePool => Activation::Identity,
         }
     }
-
-    /// The convolution as the kernels take it.
-    pub fn kernel(&self, conv: Conv) -> Kernel {
-        let (input, output) = (self.input, self.output);
-        if conv.is_pointwise() {
-            Kernel::Pointwise
-        } else if conv.is_depthwise() {
-            Kernel::Depthwise(Depthwise::new(&conv, input, output))
-        } else {
-            Kernel::Dense(Dense { conv, input, output })
-        }
-    }
 }
 
-/// Which kernel a convolution runs on.
+/// What computes an op.
 pub(super) enum Kernel {
     Pointwise,
     Depthwise(Depthwise),
     Dense(Dense),
+    Pool,
+}
+
+impl Kernel {
+    fn new(op: &Op, input: Shape, output: Shape) -> Self {
+        match *op {
+            Op::Conv(conv) if conv.is_pointwise() => Self::Pointwise,
+            Op::Conv(conv) if conv.is_depthwise() => Self::Depthwise(Depthwise::new(&conv, input, output)),
+            Op::Conv(conv) => Self::Dense(Dense { conv, input, output }),
+            Op::GlobalAveragePool => Self::Pool,
+        }
+    }
 }
 
 /// Every step of the backbone, in order.
 pub(super) struct Plan {
     pub steps: Vec<Step>,
-    /// Each stage's name and its last step.
-    pub stages: Vec<(String, usize)>,
+    pub stages: Vec<Span>,
+}
+
+/// The steps of a stage.
+pub(super) struct Span {
+    pub first: usize,
+    /// Included.
+    pub last: usize,
 }
 
 impl Plan {
@@ -57,22 +64,35 @@ impl Plan {
         for (stage, shapes) in network.stages.iter().zip(network.shapes(height, width)?) {
             let entry = plan.steps.len();
             for (&op, output) in stage.ops.iter().zip(shapes) {
-                plan.steps.push(Step { op, input, output, shortcut: None });
+                let kernel = Kernel::new(&op, input, output);
+                plan.steps.push(Step { op, input, output, shortcut: None, kernel });
                 input = output;
             }
             if let Some(last) = plan.steps.get_mut(entry..).and_then(<[Step]>::last_mut) {
                 last.shortcut = stage.residual.then_some(entry);
-                plan.stages.push((stage.name.clone(), plan.steps.len() - 1));
+                plan.stages.push(Span { first: entry, last: plan.steps.len() - 1 });
             }
         }
         Ok(plan)
     }
 
-    /// The last step that reads an activation.
-    pub fn last_use(&self, activation: usize) -> usize {
-        let shortcut = self.steps.iter().rposition(|step| step.shortcut == Some(activation));
-        shortcut.unwrap_or(0).max(activation)
+    /// Whether it is for images of that size.
+    pub fn is_for(&self, height: usize, width: usize) -> bool {
+        self.steps.first().is_some_and(|step| (step.input.height, step.input.width) == (height, width))
     }
+
+    /// The lowest step with a tensor that trains: no gradient goes further down.
+    pub fn lowest_trained(&self, trains: &dyn Fn(TensorId) -> bool) -> Option<usize> {
+        self.steps.iter().position(|step| {
+            let Op::Conv(conv) = &step.op else { return false };
+            [conv.weight, conv.norm.scale, conv.norm.shift].into_iter().any(trains)
+        })
+    }
+}
+
+/// Values of a convolution's kernel.
+pub(super) const fn weight_len(conv: &Conv) -> usize {
+    conv.output * (conv.input / conv.groups) * conv.kernel * conv.kernel
 }
 
 /// Refuses what has no kernel here, before anything runs.

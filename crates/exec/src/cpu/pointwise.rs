@@ -28,21 +28,20 @@ pub(super) fn forward(threads: &Threads, folded: &Folded, input: &[f32], finish:
     });
 }
 
+/// Whether each thread has a share of a kernel's gradient rather than of the pixels, and no partial sums of it.
+pub(super) const fn is_shared_by_rows(kernel: usize, input: usize) -> bool {
+    kernel > input
+}
+
 /// Both gradients; returns the sums over pixels of the input's gradient, a channel each.
 ///
-/// They are made in one pass over tiles, of which each thread has its share. Where the kernel is larger than the input,
-/// each thread has a share of the kernel instead, and no partial sums of it.
-pub(super) fn backward(
-    threads: &Threads,
-    folded: &Folded,
-    mut pass: Backward<'_>,
-    scratch: &mut Vec<f32>,
-) -> Vec<f64> {
+/// They are made in one pass over tiles, of which each thread has its share; a large kernel's is made ahead of it.
+pub(super) fn backward(threads: &Threads, folded: &Folded, mut pass: Backward<'_>, scratch: &mut Vec<f32>) -> Vec<f64> {
     let (inputs, outputs) = (folded.forward.depth(), folded.forward.columns());
-    if let Some(kernel) = pass.kernel.take_if(|kernel| kernel.len() > pass.input.len()) {
+    if let Some((kernel, onto)) = pass.kernel.take_if(|kernel| is_shared_by_rows(kernel.0.len(), pass.input.len())) {
         let ranges = threads.ranges(outputs);
         threads.each(ranges.iter().cloned().zip(cut(&ranges, inputs, kernel)).collect(), |(range, kernel)| {
-            outer((pass.gradient, outputs), range, (pass.input, inputs), kernel, Onto::Fresh);
+            outer((pass.gradient, outputs), range, (pass.input, inputs), kernel, onto);
         });
     }
     let tile = tile_rows(inputs, outputs);

@@ -43,6 +43,11 @@ impl Packed {
         }
     }
 
+    /// Values that it has room for.
+    pub const fn capacity(&self) -> usize {
+        self.values.capacity()
+    }
+
     pub const fn depth(&self) -> usize {
         self.depth
     }
@@ -209,9 +214,12 @@ mod tests {
     /// every multiple of the tile's. Whole numbers are exact in any order.
     #[test]
     fn products_follow_the_definition() {
-        for (m, n, k) in [(1, 1, 1), (3, 5, 2), (8, 48, 16), (9, 47, 7), (13, 49, 3), (17, 100, 5), (4, 16, 131), (0, 3, 2)] {
+        for (m, n, k) in
+            [(1, 1, 1), (3, 5, 2), (8, 48, 16), (9, 47, 7), (13, 49, 3), (17, 100, 5), (4, 16, 131), (0, 3, 2)]
+        {
             let (left, right) = (ramp(m * k, 1), ramp(k * n, 2));
-            let sum = |row: usize, column: usize| (0..k).map(|x| left[row * k + x] * right[x * n + column]).sum::<f32>();
+            let sum =
+                |row: usize, column: usize| (0..k).map(|x| left[row * k + x] * right[x * n + column]).sum::<f32>();
             let expected: Vec<f32> = (0..m * n).map(|i| sum(i / n, i % n)).collect();
             let mut packed = Packed::default();
             packed.refill(k, n, |k, columns, row| row.copy_from_slice(&right[k * n..][columns]));

@@ -1,6 +1,7 @@
 //! How a backward pass is shared out to threads, and how their partial sums become one.
 
 use super::finish::{ChannelSums, Upstream};
+use super::product::Onto;
 use super::threads::{Threads, cut};
 use std::ops::Range;
 
@@ -10,8 +11,8 @@ pub(super) struct Backward<'a> {
     pub gradient: &'a [f32],
     /// The convolution's input, `[pixels, in]`.
     pub input: &'a [f32],
-    /// The gradient of the unscaled kernel, taps ahead of channels; overwritten.
-    pub kernel: Option<&'a mut [f32]>,
+    /// The gradient of the unscaled kernel, taps ahead of channels.
+    pub kernel: Option<(&'a mut [f32], Onto)>,
     /// The gradient of the input and how it ends.
     pub upstream: Option<(&'a mut [f32], Upstream<'a>)>,
 }
@@ -48,7 +49,8 @@ impl Backward<'_> {
     ) -> Vec<f64> {
         let Self { gradient, input, kernel, upstream } = self;
         let ranges = threads.ranges(items);
-        let mut kernels = accumulators(scratch, kernel.as_deref().map_or(0, <[f32]>::len), ranges.len()).into_iter();
+        let mut kernels =
+            accumulators(scratch, kernel.as_ref().map_or(0, |(kernel, _)| kernel.len()), ranges.len()).into_iter();
         let mut sums = vec![ChannelSums::new(channels); ranges.len()];
         let (targets, upstream) = upstream.unzip();
         let mut targets = targets.map(|values| cut(&ranges, item, values).into_iter());
@@ -64,26 +66,26 @@ impl Backward<'_> {
             }),
         });
         threads.each(shares.collect(), work);
-        if let Some(kernel) = kernel {
-            reduce(scratch, kernel);
+        if let Some((kernel, onto)) = kernel {
+            reduce(scratch, kernel, onto);
         }
         ChannelSums::merge(sums)
     }
 }
 
 /// One buffer of `size` a part for partial sums of a kernel's gradient; none for a size of 0.
-pub(super) fn accumulators(scratch: &mut Vec<f32>, size: usize, parts: usize) -> Vec<&mut [f32]> {
+fn accumulators(scratch: &mut Vec<f32>, size: usize, parts: usize) -> Vec<&mut [f32]> {
     scratch.resize(parts * size, 0.0);
     scratch.chunks_exact_mut(size.max(1)).collect()
 }
 
 /// Adds the parts up, in their order.
-pub(super) fn reduce(parts: &[f32], total: &mut [f32]) {
-    let mut parts = parts.chunks_exact(total.len());
-    if let Some(first) = parts.next() {
-        total.copy_from_slice(first);
-    }
-    for part in parts {
-        total.iter_mut().zip(part).for_each(|(total, value)| *total += value);
+fn reduce(parts: &[f32], total: &mut [f32], onto: Onto) {
+    for (index, part) in parts.chunks_exact(total.len()).enumerate() {
+        if index == 0 && onto == Onto::Fresh {
+            total.copy_from_slice(part);
+        } else {
+            total.iter_mut().zip(part).for_each(|(total, value)| *total += value);
+        }
     }
 }

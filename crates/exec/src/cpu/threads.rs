@@ -3,10 +3,12 @@
 use crate::ExecError;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A pool of its own, so that an adaptation and an inference beside it don't share threads by accident.
+#[derive(Clone)]
 pub(super) struct Threads {
-    pool: rayon::ThreadPool,
+    pool: Arc<rayon::ThreadPool>,
     count: usize,
 }
 
@@ -21,13 +23,23 @@ impl Threads {
             .thread_name(|index| format!("fieldfit-exec-{index}"))
             .build()
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { pool, count })
+        Ok(Self { pool: Arc::new(pool), count })
+    }
+
+    /// How many there are.
+    pub const fn count(&self) -> usize {
+        self.count
     }
 
     /// `0..items` cut into at most as many ranges as there are threads, of nearly equal length, in order.
     pub fn ranges(&self, items: usize) -> Vec<Range<usize>> {
         let parts = self.count.min(items).max(1);
         (0..parts).map(|part| part * items / parts..(part + 1) * items / parts).collect()
+    }
+
+    /// Runs `work` on one of the threads: entering once costs less than once an op.
+    pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
     }
 
     /// Runs `work` on every part, one a thread.

@@ -61,7 +61,12 @@ impl<S: Simd> Block<S> {
             for (row, tile) in tile.iter_mut().enumerate() {
                 // SAFETY: the slice goes from the first row's first value to the last row's last unmasked one.
                 tile[vector] = unsafe {
-                    load::<S, TAIL>(simd, self.mask, start.add(row * self.step + vector * S::F32_LANES), vector + 1 == V)
+                    load::<S, TAIL>(
+                        simd,
+                        self.mask,
+                        start.add(row * self.step + vector * S::F32_LANES),
+                        vector + 1 == V,
+                    )
                 };
             }
         }

@@ -139,7 +139,8 @@ struct Columns {
 impl Columns {
     /// The positions cut into those where the kernel lies within the row, and each of those at the edges.
     fn segments(&self, sights: &[(usize, usize)], source: Shape, kernel: usize) -> Vec<Segment> {
-        let inside = |position: &usize| self.taps.iter().all(|tap| self.source(*position, tap.0, source.width).is_some());
+        let inside =
+            |position: &usize| self.taps.iter().all(|tap| self.source(*position, tap.0, source.width).is_some());
         let start = self.positions.clone().find(inside).unwrap_or(self.positions.end);
         let end = (start..self.positions.end).find(|position| !inside(position)).unwrap_or(self.positions.end);
         let single = |position: usize| position..position + 1;

@@ -1,21 +1,28 @@
-//! Our side of `tests/peers`, which times it against PyTorch; see the README there.
+//! Our side of `tests/peers`, which times it against PyTorch and ONNX Runtime; see the README there.
 //!
 //! ```text
-//! peer check THREADS        what both sides must agree on, as one JSON line
-//! peer train THREADS SIDE   serves training steps, as the trainer makes them, on 16 images of SIDE pixels
-//! peer tpgm THREADS SIDE    the same, each followed by a radius step on 16 other images and a projection
-//! peer infer THREADS SIDE   serves inference, one image of SIDE pixels at a time
+//! peer check  THREADS                                   what all sides must agree on, as one JSON line
+//! peer infer  THREADS SIDE [BATCH]                      serves the logits of one image of SIDE pixels, or of BATCH
+//! peer train  THREADS SIDE [BATCH MICRO]                serves training steps on 16 images, as the trainer makes them,
+//!                                                       or on BATCH, MICRO at a time
+//! peer tpgm   THREADS SIDE                              the same, each followed by a radius step on 16 other images
+//!                                                       and a projection
+//! peer kernel THREADS depthwise|dense forward|backward  serves one convolution of 8 images of 56 pixels
 //! ```
 //!
 //! To serve is to answer each line on the standard input, a number of steps, with a JSON line: how many milliseconds
-//! each step took and what it came to, the loss or the first logit. Images, labels and the new head follow the formulas
-//! of `tests/data/golden_lite0.json`.
+//! each step took and what it came to, the loss or the first logit. `echo 1 | peer infer 2 224` is a whole process from
+//! its start to its first prediction. Images, labels and the new head follow the formulas of
+//! `tests/data/golden_lite0.json`.
+
+mod kernel;
 
 use fieldfit_adapt::{Balls, Head, Optimiser, OptimiserOptions, State, clip_global_norm};
-use fieldfit_exec::{Device, Executor, executor, prepare};
+use fieldfit_exec::{Device, Executor, Passes, executor, prepare};
 use fieldfit_model::{Base, Images, Params};
 use fieldfit_nets::TensorId;
 use fieldfit_tpgm::{Norm, RadiusAdam};
+use kernel::{Kernel, Kind};
 use serde_json::json;
 use std::error::Error;
 use std::io::{Write, stdin, stdout};
@@ -32,10 +39,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["check", threads] => check(&base, threads.parse()?),
-        ["train", threads, side] => train(&base, threads.parse()?, side.parse()?),
+        ["infer", threads, side] => infer(&base, threads.parse()?, side.parse()?, 1),
+        ["infer", threads, side, batch] => infer(&base, threads.parse()?, side.parse()?, batch.parse()?),
+        ["train", threads, side] => train(&base, threads.parse()?, side.parse()?, BATCH, Passes::default()),
+        ["train", threads, side, batch, micro] => {
+            train(&base, threads.parse()?, side.parse()?, batch.parse()?, Passes::of(micro.parse()?))
+        }
         ["tpgm", threads, side] => tpgm(&base, threads.parse()?, side.parse()?),
-        ["infer", threads, side] => infer(&base, threads.parse()?, side.parse()?),
-        _ => Err("usage: peer check THREADS | peer train|tpgm|infer THREADS SIDE".into()),
+        ["kernel", threads, kind, direction] => convolution(threads.parse()?, kind, direction),
+        _ => Err("usage: peer check|infer|train|tpgm|kernel THREADS …".into()),
     }
 }
 
@@ -43,22 +55,22 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn check(base: &Base, threads: usize) -> Result<(), Box<dyn Error>> {
     let prepared = prepare(Device::Cpu { threads }, base.network(), &base.params())?;
     let logits = prepared.logits(&images(0, 2, 224))?;
-    let mut training = Training::new(base, threads)?;
+    let mut training = Training::new(base, threads, Passes::default())?;
     let batch = (images(0, 4, 128), vec![0, 3, 5, 6]);
     let losses = [training.step(&batch)?, training.step(&batch)?];
     println!("{}", json!({ "logits": [logits.row(0), logits.row(1)], "losses": losses }));
     Ok(())
 }
 
-fn train(base: &Base, threads: usize, side: usize) -> Result<(), Box<dyn Error>> {
-    let batch = batch(0, side);
-    let mut training = Training::new(base, threads)?;
+fn train(base: &Base, threads: usize, side: usize, count: usize, passes: Passes) -> Result<(), Box<dyn Error>> {
+    let batch = batch(0, count, side);
+    let mut training = Training::new(base, threads, passes)?;
     serve(|| training.step(&batch))
 }
 
 fn tpgm(base: &Base, threads: usize, side: usize) -> Result<(), Box<dyn Error>> {
-    let (batch, validation) = (batch(0, side), batch(BATCH, side));
-    let mut training = Training::new(base, threads)?;
+    let (batch, validation) = (batch(0, BATCH, side), batch(BATCH, BATCH, side));
+    let mut training = Training::new(base, threads, Passes::default())?;
     let network = training.state.network();
     let constrained = |id| trains(base, id) && !network.tensor(id).role.is_head();
     let mut balls = Balls::new(network, Norm::Mars, RadiusAdam::default(), constrained);
@@ -69,21 +81,35 @@ fn tpgm(base: &Base, threads: usize, side: usize) -> Result<(), Box<dyn Error>> 
     })
 }
 
-fn infer(base: &Base, threads: usize, side: usize) -> Result<(), Box<dyn Error>> {
-    let image = images(0, 1, side);
+fn infer(base: &Base, threads: usize, side: usize, count: usize) -> Result<(), Box<dyn Error>> {
+    let images = images(0, count, side);
     let prepared = prepare(Device::Cpu { threads }, base.network(), &base.params())?;
-    serve(|| Ok(prepared.logits(&image)?.values[0]))
+    serve(|| Ok(prepared.logits(&images)?.values[0]))
 }
 
-/// Answers each line of the standard input until it ends.
+fn convolution(threads: usize, kind: &str, direction: &str) -> Result<(), Box<dyn Error>> {
+    let mut kernel = Kernel::new(Kind::by_name(kind)?, threads)?;
+    match direction {
+        "forward" => answer(|| Ok((kernel.forward()?, 0.0))),
+        "backward" => answer(|| Ok((kernel.backward()?, 0.0))),
+        _ => Err(format!("{direction} is no direction: forward or backward").into()),
+    }
+}
+
+/// Times each step that is asked for.
 fn serve(mut step: impl FnMut() -> Result<f32, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+    answer(|| {
+        let start = Instant::now();
+        let result = step()?;
+        Ok((start.elapsed().as_secs_f64() * 1e3, result))
+    })
+}
+
+/// Answers each line of the standard input until it ends; a step gives its milliseconds and what it came to.
+fn answer(mut step: impl FnMut() -> Result<(f64, f32), Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
     for line in stdin().lines() {
-        let (mut milliseconds, mut results) = (Vec::new(), Vec::new());
-        for _ in 0..line?.trim().parse()? {
-            let start = Instant::now();
-            results.push(step()?);
-            milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
-        }
+        let steps = (0..line?.trim().parse()?).map(|_| step());
+        let (milliseconds, results): (Vec<_>, Vec<_>) = steps.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         println!("{}", json!({ "ms": milliseconds, "results": results }));
         stdout().flush()?;
     }
@@ -103,12 +129,12 @@ struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    fn new(base: &'a Base, threads: usize) -> Result<Self, Box<dyn Error>> {
+    fn new(base: &'a Base, threads: usize, passes: Passes) -> Result<Self, Box<dyn Error>> {
         let network = base.network().with_classes(CLASSES);
         let state = State::new(base, network.clone(), head(network.head.features), |id| trains(base, id));
         let sgd = OptimiserOptions::sgd().with_learning_rate(LEARNING_RATE);
         Ok(Self {
-            executor: executor(Device::Cpu { threads }, &network)?,
+            executor: executor(Device::Cpu { threads }, &network, passes)?,
             optimiser: Optimiser::new(sgd, &network, &state.delta),
             weights: state.weights(),
             gradients: state.delta.clone(),
@@ -121,8 +147,8 @@ impl<'a> Training<'a> {
         let Self { state, executor, optimiser, weights, gradients } = self;
         state.merge_into(weights);
         let loss = executor.gradient(weights, images, labels, gradients)?;
-        clip_global_norm(gradients, None);
-        optimiser.step(&mut state.delta, weights, gradients, LEARNING_RATE);
+        let clip = clip_global_norm(gradients, None);
+        optimiser.step_scaled(&mut state.delta, weights, (gradients, clip.scale), LEARNING_RATE);
         Ok(loss.mean)
     }
 
@@ -148,17 +174,21 @@ fn head(features: usize) -> Head {
 }
 
 /// The images of those numbers, and a label each.
-fn batch(first: usize, side: usize) -> Batch {
-    (images(first, BATCH, side), (first..first + BATCH).map(|image| (image % CLASSES) as u32).collect())
+fn batch(first: usize, count: usize, side: usize) -> Batch {
+    (images(first, count, side), (first..first + count).map(|image| (image % CLASSES) as u32).collect())
 }
 
 fn images(first: usize, count: usize, side: usize) -> Images {
+    let rows: Vec<_> = (1..=side).map(|row| [1, 2, 3].map(|channel| (0.05 * (row * channel) as f64).sin())).collect();
     let mut images = Images::zeros(count, side, side);
-    for (position, value) in images.values.iter_mut().enumerate() {
-        let (channel, pixel) = (position % 3 + 1, position / 3);
-        let (column, row, image) = (pixel % side + 1, pixel / side % side + 1, pixel / side / side + first);
-        let (row, channel, column, image) = (row as f64, channel as f64, column as f64, image as f64);
-        *value = ((0.05 * row * channel).sin() * (0.031 * column + 0.7 * image).cos()) as f32;
+    for (position, image) in images.values.chunks_exact_mut(side * side * 3).enumerate() {
+        let phase = 0.7 * (first + position) as f64;
+        let columns: Vec<_> = (1..=side).map(|column| (0.031 * column as f64 + phase).cos()).collect();
+        for (row, pixels) in rows.iter().zip(image.chunks_exact_mut(side * 3)) {
+            for (column, pixel) in columns.iter().zip(pixels.chunks_exact_mut(3)) {
+                pixel.iter_mut().zip(row).for_each(|(value, row)| *value = (row * column) as f32);
+            }
+        }
     }
     images
 }

@@ -1,0 +1,101 @@
+//! What the kernels hold, from the network as data: planned before there is any of it, or counted.
+
+use super::arena::Arena;
+use super::fold::{Folded, Purpose};
+use super::plan::{Plan, check_supported, weight_len};
+use super::product::Packed;
+use super::schedule::Schedule;
+use super::{Classifier, Cpu, PreparedCpu, pointwise};
+use crate::ExecError;
+use crate::memory::{Footprint, Passes, Size};
+use fieldfit_nets::{Network, Op, TensorId};
+
+const F32: usize = size_of::<f32>();
+
+pub(crate) fn training_footprint(
+    network: &Network,
+    trains: &dyn Fn(TensorId) -> bool,
+    size: Size,
+    passes: Passes,
+    threads: usize,
+) -> Result<Footprint, ExecError> {
+    check_supported(network)?;
+    let plan = Plan::new(network, size.height, size.width)?;
+    let schedule = Schedule::training(&plan, network.head, trains, passes.recomputed, passes.images(size.batch));
+    Ok(Footprint {
+        activations: Arena::bytes_for(schedule.len()),
+        scratch: F32 * scratch_len(&plan, trains, threads, schedule.images()),
+        folded: folded(&plan, network, Purpose::Training),
+    })
+}
+
+pub(crate) fn inference_footprint(network: &Network, size: Size) -> Result<Footprint, ExecError> {
+    check_supported(network)?;
+    let plan = Plan::new(network, size.height, size.width)?;
+    Ok(Footprint {
+        activations: Arena::bytes_for(Schedule::inference(&plan, size.batch).len()),
+        scratch: 0,
+        folded: folded(&plan, network, Purpose::Inference) + F32 * network.head.classes,
+    })
+}
+
+/// Values of the largest kernel of whose gradient each thread has a sum of its own, once a thread.
+pub(super) fn scratch_len(plan: &Plan, trains: &dyn Fn(TensorId) -> bool, threads: usize, images: usize) -> usize {
+    let kernels = plan.steps.iter().filter_map(|step| match &step.op {
+        Op::Conv(conv) if trains(conv.weight) || trains(conv.norm.scale) => {
+            let is_whole =
+                conv.is_pointwise() && pointwise::is_shared_by_rows(weight_len(conv), images * step.input.len());
+            (!is_whole).then_some(weight_len(conv))
+        }
+        _ => None,
+    });
+    threads * kernels.max().unwrap_or(0)
+}
+
+/// Kernel, shift and scale of every convolution, and the classifier.
+fn folded(plan: &Plan, network: &Network, purpose: Purpose) -> usize {
+    let both = |depth: usize, columns: usize| {
+        let backward = if purpose == Purpose::Training { Packed::size(columns, depth) } else { 0 };
+        Packed::size(depth, columns) + backward
+    };
+    let values = plan.steps.iter().map(|step| match &step.op {
+        Op::Conv(conv) if conv.is_depthwise() => weight_len(conv) + 2 * conv.output,
+        Op::Conv(conv) => both(weight_len(conv) / conv.output, conv.output) + 2 * conv.output,
+        Op::GlobalAveragePool => 0,
+    });
+    F32 * (values.sum::<usize>() + both(network.head.features, network.head.classes))
+}
+
+fn held(folded: &[Folded], classifier: &Classifier) -> usize {
+    let values = |folded: &Folded| {
+        folded.taps.capacity()
+            + folded.forward.capacity()
+            + folded.backward.capacity()
+            + folded.bias.capacity()
+            + folded.scale.capacity()
+    };
+    let classifier = classifier.forward.capacity() + classifier.backward.capacity();
+    F32 * (folded.iter().map(values).sum::<usize>() + classifier)
+}
+
+impl Cpu {
+    /// What it holds by now.
+    pub fn footprint(&self) -> Footprint {
+        Footprint {
+            activations: self.arena.bytes(),
+            scratch: F32 * self.scratch.capacity(),
+            folded: held(&self.folded, &self.classifier),
+        }
+    }
+}
+
+impl PreparedCpu {
+    /// What it holds by now.
+    pub fn footprint(&self) -> Footprint {
+        Footprint {
+            activations: self.arenas(),
+            scratch: 0,
+            folded: held(&self.folded, &self.classifier) + F32 * self.head_bias.capacity(),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Everything that a pass does, in order, and where in memory each of its buffers lies: known before it starts.
+//!
+//! A buffer lives from the first task that names it to the last, and buffers that never live together may share memory.
+//! The largest are placed first, each at the lowest place that is free all its life (greedy by size: Pisarchyk and Lee,
+//! "Efficient memory management for deep neural net inference", arXiv 2001.03288).
+
+use super::arena::LINE;
+use super::plan::{Plan, weight_len};
+use fieldfit_nets::{Head, Op, TensorId};
+use std::ops::Range;
+
+/// A buffer of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Buffer(usize);
+
+/// What a step reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The images, which are lent.
+    Images,
+    /// Another step's output.
+    Buffer(Buffer),
+}
+
+/// One thing to do. Steps are by position in [`Plan::steps`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Task {
+    /// A step of the plan.
+    Forward { step: usize, input: Source, shortcut: Option<Source>, output: Buffer },
+    /// Logits, the loss, the head's gradients, and that of the features where something below the head trains.
+    Head { features: Buffer, logits: Buffer, gradient: Option<Buffer> },
+    /// A step's gradients.
+    Backward {
+        step: usize,
+        input: Source,
+        /// The gradient ahead of the step's activation.
+        gradient: Buffer,
+        /// The same of the step before it, where something below this step trains.
+        target: Option<Buffer>,
+        /// The gradient that a shortcut brings to the step's input.
+        shortcut: Option<Buffer>,
+        /// The gradient of the unscaled kernel, where it has to be reordered first.
+        taps: Option<Buffer>,
+        /// The same as the checkpoint has it, where the scale trains and the kernel, whose gradient's room it would
+        /// have, doesn't.
+        kernel: Option<Buffer>,
+    },
+}
+
+impl Task {
+    /// The buffers that it reads or writes.
+    fn buffers(&self) -> impl Iterator<Item = Buffer> {
+        let read = |source| if let Source::Buffer(buffer) = source { Some(buffer) } else { None };
+        let named = match *self {
+            Self::Forward { input, shortcut, output, .. } => {
+                [read(input), shortcut.and_then(read), Some(output), None, None, None]
+            }
+            Self::Head { features, logits, gradient } => [Some(features), Some(logits), gradient, None, None, None],
+            Self::Backward { input, gradient, target, shortcut, taps, kernel, .. } => {
+                [read(input), Some(gradient), target, shortcut, taps, kernel]
+            }
+        };
+        named.into_iter().flatten()
+    }
+}
+
+/// Where a buffer lies.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    start: usize,
+    size: Size,
+}
+
+/// How many values a buffer has.
+#[derive(Debug, Clone, Copy)]
+enum Size {
+    /// That many an image.
+    Image(usize),
+    /// That many in all.
+    Whole(usize),
+}
+
+impl Size {
+    const fn of(self, images: usize) -> usize {
+        match self {
+            Self::Image(len) => len * images,
+            Self::Whole(len) => len,
+        }
+    }
+}
+
+/// The tasks of a pass over up to a fixed number of images.
+pub(super) struct Schedule {
+    pub tasks: Vec<Task>,
+    /// What the last step leaves.
+    pub features: Source,
+    places: Vec<Place>,
+    len: usize,
+    images: usize,
+}
+
+impl Schedule {
+    /// Forward alone.
+    pub fn inference(plan: &Plan, images: usize) -> Self {
+        let mut writer = Writer::default();
+        let activations = writer.forward(plan);
+        writer.place(activations[plan.steps.len()], images)
+    }
+
+    /// Forward and backward, for the tensors that train. Of the first `recomputed` stages only their inputs are kept
+    /// for the backward pass, which computes what is inside them again.
+    pub fn training(
+        plan: &Plan,
+        head: Head,
+        trains: &dyn Fn(TensorId) -> bool,
+        recomputed: usize,
+        images: usize,
+    ) -> Self {
+        let mut writer = Writer::default();
+        let mut activations = writer.forward(plan);
+        let features = activations[plan.steps.len()];
+        let lowest = plan.lowest_trained(trains);
+        let gradient = writer.head(head, features, lowest.is_some());
+        if let (Some(lowest), Some(gradient)) = (lowest, gradient) {
+            writer.backward(plan, &mut activations, Descent { lowest, recomputed, trains }, gradient);
+        }
+        writer.place(features, images)
+    }
+
+    /// Images at once, at most.
+    pub const fn images(&self) -> usize {
+        self.images
+    }
+
+    /// Values that its arena must have room for.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where a buffer lies in the arena in a pass over that many images.
+    pub fn range(&self, buffer: Buffer, images: usize) -> Range<usize> {
+        let Place { start, size } = self.places[buffer.0];
+        start..start + size.of(images)
+    }
+}
+
+/// How far a backward pass goes down, and how.
+#[derive(Clone, Copy)]
+struct Descent<'a> {
+    lowest: usize,
+    recomputed: usize,
+    trains: &'a dyn Fn(TensorId) -> bool,
+}
+
+/// Writes a schedule down.
+#[derive(Default)]
+struct Writer {
+    tasks: Vec<Task>,
+    sizes: Vec<Size>,
+}
+
+impl Writer {
+    fn buffer(&mut self, size: Size) -> Buffer {
+        self.sizes.push(size);
+        Buffer(self.sizes.len() - 1)
+    }
+
+    /// Every step; returns every activation.
+    fn forward(&mut self, plan: &Plan) -> Vec<Source> {
+        let mut activations = vec![Source::Images];
+        for step in 0..plan.steps.len() {
+            let output = self.step(plan, step, &activations);
+            activations.push(output);
+        }
+        activations
+    }
+
+    /// One step forward, into a buffer of its own.
+    fn step(&mut self, plan: &Plan, step: usize, activations: &[Source]) -> Source {
+        let output = self.buffer(Size::Image(plan.steps[step].output.len()));
+        let shortcut = plan.steps[step].shortcut.map(|position| activations[position]);
+        self.tasks.push(Task::Forward { step, input: activations[step], shortcut, output });
+        Source::Buffer(output)
+    }
+
+    /// Returns the gradient of the features, if that is wanted.
+    fn head(&mut self, head: Head, features: Source, is_wanted: bool) -> Option<Buffer> {
+        // A network without steps has no features but its images, which no head takes.
+        let Source::Buffer(features) = features else { return None };
+        let logits = self.buffer(Size::Image(head.classes));
+        let gradient = is_wanted.then(|| self.buffer(Size::Image(head.features)));
+        self.tasks.push(Task::Head { features, logits, gradient });
+        gradient
+    }
+
+    /// Stage by stage from the top, to the lowest step that trains.
+    fn backward(&mut self, plan: &Plan, activations: &mut [Source], descent: Descent<'_>, mut gradient: Buffer) {
+        for (index, stage) in plan.stages.iter().enumerate().rev() {
+            if stage.last < descent.lowest {
+                return;
+            }
+            if index < descent.recomputed {
+                for step in stage.first..stage.last {
+                    activations[step + 1] = self.step(plan, step, activations);
+                }
+            }
+            let ahead = gradient;
+            for step in (stage.first.max(descent.lowest)..=stage.last).rev() {
+                let target = (step > descent.lowest).then(|| self.buffer(Size::Image(plan.steps[step].input.len())));
+                let ends_here = plan.steps[stage.last].shortcut == Some(step) && target.is_some();
+                let shortcut = ends_here.then_some(ahead);
+                let [taps, kernel] = self.kernel(&plan.steps[step].op, descent.trains);
+                let input = activations[step];
+                self.tasks.push(Task::Backward { step, input, gradient, target, shortcut, taps, kernel });
+                gradient = target.unwrap_or(gradient);
+            }
+        }
+    }
+
+    /// Room for the gradient of the unscaled kernel: reordered, and as the checkpoint has it.
+    fn kernel(&mut self, op: &Op, trains: &dyn Fn(TensorId) -> bool) -> [Option<Buffer>; 2] {
+        let Op::Conv(conv) = op else { return [None; 2] };
+        let (weight, scale) = (trains(conv.weight), trains(conv.norm.scale));
+        let room = Size::Whole(weight_len(conv));
+        [(weight || scale) && conv.kernel > 1, scale && !weight].map(|wanted| wanted.then(|| self.buffer(room)))
+    }
+
+    /// Finds every buffer a place.
+    fn place(self, features: Source, images: usize) -> Schedule {
+        let lives = self.lives();
+        let Self { tasks, sizes } = self;
+        let room = |index: usize| sizes[index].of(images).next_multiple_of(LINE);
+        let mut order: Vec<usize> = (0..sizes.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(room(index)));
+        let mut places: Vec<Place> = sizes.iter().map(|&size| Place { start: 0, size }).collect();
+        for (done, &index) in order.iter().enumerate() {
+            let beside = order[..done].iter().filter(|&&other| lives[other].overlaps(lives[index]));
+            let mut taken: Vec<Range<usize>> =
+                beside.map(|&other| places[other].start..places[other].start + room(other)).collect();
+            taken.sort_by_key(|taken| taken.start);
+            places[index].start = lowest_gap(&taken, room(index));
+        }
+        let len = (0..sizes.len()).map(|index| places[index].start + room(index)).max().unwrap_or(0);
+        Schedule { tasks, features, places, len, images }
+    }
+
+    /// From when to when each buffer is named.
+    fn lives(&self) -> Vec<Life> {
+        let mut lives = vec![Life { first: usize::MAX, last: 0 }; self.sizes.len()];
+        for (time, task) in self.tasks.iter().enumerate() {
+            for Buffer(index) in task.buffers() {
+                let life = &mut lives[index];
+                (life.first, life.last) = (life.first.min(time), time);
+            }
+        }
+        lives
+    }
+}
+
+/// The first and the last task that name a buffer.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    first: usize,
+    last: usize,
+}
+
+impl Life {
+    const fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// The lowest start of that many values that touch none of the ranges, which are sorted by their starts.
+fn lowest_gap(taken: &[Range<usize>], len: usize) -> usize {
+    let mut start = 0;
+    for taken in taken {
+        if taken.start >= start + len {
+            break;
+        }
+        start = start.max(taken.end);
+    }
+    start
+}

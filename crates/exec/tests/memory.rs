@@ -1,0 +1,177 @@
+//! Memory traded for time must change nothing else, and the plan of it must be what is taken.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
+
+use fieldfit_exec::memory::{self, Footprint, Size};
+use fieldfit_exec::{ExecError, Executor, Loss, Passes, Prepared, cpu};
+use fieldfit_model::{Images, Params};
+use fieldfit_nets::{Network, Role, TensorId, by_name};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const THREADS: usize = 2;
+
+fn network() -> Network {
+    by_name("efficientnet-tiny").unwrap().with_classes(5)
+}
+
+fn params(network: &Network) -> Params<f32> {
+    let mut generator = ChaCha8Rng::seed_from_u64(3);
+    let mut params = Params::zeros(network);
+    for (id, spec) in network.tensors() {
+        let spread = (spec.rows() as f32 / spec.len() as f32).sqrt();
+        params[id].fill_with(|| {
+            let unit: f32 = generator.random_range(-1.0..1.0);
+            match spec.role {
+                Role::NormScale | Role::RunningVariance => 1.5 + unit,
+                Role::Kernel | Role::HeadWeight => 2.0 * unit * spread,
+                _ => unit,
+            }
+        });
+    }
+    params
+}
+
+fn images(count: usize) -> Images {
+    let mut generator = ChaCha8Rng::seed_from_u64(4);
+    let mut images = Images::zeros(count, 33, 26);
+    images.values.fill_with(|| generator.random_range(-2.0..2.0));
+    images
+}
+
+fn labels(count: usize) -> Vec<u32> {
+    (0..count as u32).map(|i| i * 3 % 5).collect()
+}
+
+type Subset<'a> = Box<dyn Fn(TensorId) -> bool + 'a>;
+
+/// What trains, from everything to nothing: each leaves out other tasks, buffers and prefixes of the network.
+fn subsets(network: &Network) -> Vec<(&'static str, Subset<'_>)> {
+    let spec = move |id| network.tensor(id);
+    vec![
+        ("all", Box::new(move |id| spec(id).role.is_trainable())),
+        ("head", Box::new(move |id| spec(id).role.is_head())),
+        ("shifts", Box::new(move |id| spec(id).role == Role::NormShift)),
+        ("inside a block", Box::new(move |id| spec(id).name == "_blocks.2._project_conv.weight")),
+        ("nothing", Box::new(|_| false)),
+    ]
+}
+
+fn gradient(passes: Passes, count: usize, trains: impl Fn(TensorId) -> bool) -> (Loss<f32>, Params<f32>, Footprint) {
+    let network = network();
+    let mut gradients = Params::zeros_where(&network, trains);
+    // What is there before must not matter: it is written over, not added to.
+    gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value = f32::NAN);
+    let mut cpu = cpu::Cpu::new(&network, THREADS, passes).unwrap();
+    let loss = cpu.gradient(&params(&network), &images(count), &labels(count), &mut gradients).unwrap();
+    (loss, gradients, cpu.footprint())
+}
+
+/// Parts that are left out or counted twice, a mean over a part instead of the batch, gradients of one part that
+/// overwrite another's: batches that the micro-batch divides, doesn't divide, and that are smaller than it or empty.
+#[test]
+fn parts_of_a_batch_give_the_batchs_gradients() {
+    let network = network();
+    for (name, trains) in subsets(&network) {
+        for (count, micro_batch) in [(0, 3), (1, 1), (1, 3), (6, 3), (7, 3), (7, 1)] {
+            let (loss, whole, _) = gradient(Passes::of(usize::MAX), count, &trains);
+            let (found, parts, _) = gradient(Passes::of(micro_batch), count, &trains);
+            assert_eq!(found.correct, loss.correct);
+            assert!((found.mean - loss.mean).abs() <= 1e-6 * loss.mean, "{found:?} for {loss:?}");
+            for (id, spec) in network.tensors() {
+                assert_eq!(parts.contains(id), trains(id));
+                let largest = whole[id].iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+                assert!(count == 0 || largest > 0.0 || !trains(id), "{}: nothing to compare", spec.name);
+                let gap = whole[id].iter().zip(&parts[id]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(
+                    gap <= 2e-5 * largest,
+                    "{name}, {}: {gap:e} of {largest:e}, {micro_batch} of {count}",
+                    spec.name
+                );
+            }
+        }
+    }
+}
+
+/// An activation that is computed again from something else than what it was computed from, or that was overwritten
+/// before its backward step.
+#[test]
+fn what_is_computed_twice_gives_the_same_bits() {
+    let network = network();
+    for (name, trains) in subsets(&network) {
+        let (loss, kept, _) = gradient(Passes::of(3), 7, &trains);
+        for recomputed in 1..=network.stages.len() + 1 {
+            let (again, gradients, _) = gradient(Passes { micro_batch: 3, recomputed }, 7, &trains);
+            assert_eq!((again, &gradients), (loss, &kept), "{name}, {recomputed} stages");
+        }
+    }
+}
+
+/// Work that is cut by which thread is free, over parts as within one.
+#[test]
+fn the_same_passes_give_the_same_bits() {
+    let passes = Passes { micro_batch: 2, recomputed: 2 };
+    let network = network();
+    let trains = |id| network.tensor(id).role.is_trainable();
+    let (loss, gradients, _) = gradient(passes, 5, trains);
+    for _ in 0..3 {
+        let (again, same, _) = gradient(passes, 5, trains);
+        assert_eq!((again, same), (loss, gradients.clone()));
+    }
+}
+
+/// A plan that drifts from what is taken, in either direction.
+#[test]
+fn the_executor_holds_what_was_planned() {
+    let network = network();
+    for (name, trains) in subsets(&network) {
+        for (count, passes) in [
+            (5, Passes::of(usize::MAX)),
+            (5, Passes::of(2)),
+            (1, Passes::of(4)),
+            (5, Passes { micro_batch: 2, recomputed: 99 }),
+        ] {
+            let size = Size { batch: count, height: 33, width: 26 };
+            let planned = memory::training(&network, &trains, size, passes, THREADS).unwrap();
+            let (_, _, held) = gradient(passes, count, &trains);
+            assert_eq!(held, planned, "{name}, {count} images, {passes}");
+        }
+    }
+}
+
+/// The same for inference, where a second frame must take nothing more.
+#[test]
+fn prepared_weights_hold_what_was_planned() {
+    let network = network();
+    let prepared = cpu::PreparedCpu::new(&network, &params(&network), THREADS).unwrap();
+    for _ in 0..2 {
+        prepared.logits(&images(3)).unwrap();
+        let planned = memory::inference(&network, Size { batch: 3, height: 33, width: 26 }).unwrap();
+        assert_eq!(prepared.footprint(), planned);
+    }
+}
+
+/// Knobs that save nothing: on the network that robots run, at its own size.
+#[test]
+fn each_way_to_save_memory_saves_some() {
+    let network = by_name("efficientnet-lite0").unwrap();
+    let trains = |id| network.tensor(id).role.is_trainable();
+    let activations = |passes: Passes| {
+        let size = Size { batch: 16, height: 224, width: 224 };
+        memory::training(&network, trains, size, passes, THREADS).unwrap().activations
+    };
+    let (whole, four) = (activations(Passes::of(16)), activations(Passes::of(4)));
+    // All but the gradients of kernels is a quarter.
+    assert!(2 * whole > 7 * four, "{four} for a quarter of {whole}");
+    let recomputed: Vec<usize> =
+        (0..=network.stages.len()).map(|recomputed| activations(Passes { micro_batch: 4, recomputed })).collect();
+    assert!(recomputed.is_sorted_by(|a, b| a >= b), "{recomputed:?}");
+    assert!(2 * recomputed[network.stages.len()] < four, "{recomputed:?}");
+}
+
+/// A micro-batch of nothing, which would never end or divide by zero.
+#[test]
+fn no_images_at_once_are_refused() {
+    let refused = cpu::Cpu::new(&network(), THREADS, Passes::of(0));
+    assert!(matches!(refused.err(), Some(ExecError::MicroBatch)));
+}

@@ -1,0 +1,115 @@
+"""What is measured: the rows of the table, and those that show how time and memory grow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LAYOUTS = ("eager", "channels-last")
+# What the trainer takes at a time where nobody says otherwise.
+MICRO = 4
+
+
+@dataclass(frozen=True)
+class Side:
+    """A program, by its name in `run`, and what it is asked to do."""
+
+    name: str
+    program: str
+    work: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Our work and what it is compared with, each a process."""
+
+    name: str
+    threads: int
+    ours: Side
+    theirs: tuple[Side, ...]
+    # Steps a turn, the first of which isn't counted; none: a turn is a whole process up to its first answer.
+    steps: int | None
+    # How far the first results may lie apart; none: ours is one convolution in a chain, whose inputs are others, and
+    # whose process does the whole chain's work.
+    tolerance: float | None
+
+
+def ours(*work: object) -> Side:
+    return Side("Fieldfit", "ours", tuple(map(str, work)))
+
+
+def torch(label: str, *work: object) -> Side:
+    return Side(f"PyTorch {label}", "torch", tuple(map(str, work)))
+
+
+def onnx() -> Side:
+    return Side("ONNX Runtime", "onnx", ("infer", "MODEL"))
+
+
+def infer(threads: int, side: int, batch: int = 1) -> Row:
+    theirs = [torch(layout, "infer", side, batch, layout) for layout in (*LAYOUTS, "channels-last-folded")]
+    name = f"infer-{side}"
+    if (side, batch) == (224, 1):
+        theirs.append(onnx())
+    return Row(name, threads, ours("infer", side, batch), tuple(theirs), 25, 1e-3)
+
+
+def start(threads: int) -> Row:
+    theirs = torch("eager", "infer", 224, 1, "eager"), onnx()
+    return Row("start-224", threads, ours("infer", 224), theirs, None, 1e-3)
+
+
+def train(threads: int, side: int, batch: int, micro: int) -> Row:
+    """Ours with `micro` images at a time; PyTorch's with the whole batch at once, and as ours, too."""
+    theirs = [torch(layout, "train", side, batch, batch, layout) for layout in LAYOUTS]
+    if micro < batch:
+        theirs += [torch(f"{layout}, {micro} at a time", "train", side, batch, micro, layout) for layout in LAYOUTS]
+    return Row(f"train-{side}", threads, ours("train", side, batch, micro), tuple(theirs), 3, 1e-4)
+
+
+def tpgm(threads: int) -> Row:
+    step = Side("our lp-ft step", "ours", ("train", "128"))
+    return Row("tpgm-128", threads, ours("tpgm", 128), (step,), 4, 1e-4)
+
+
+def kernel(threads: int, kind: str, direction: str) -> Row:
+    theirs = tuple(torch(layout, "kernel", kind, direction, layout) for layout in LAYOUTS)
+    return Row(f"{kind}-{direction}", threads, ours("kernel", kind, direction), theirs, 12, None)
+
+
+# Each by its name, from the number of threads and of images that a training step takes at a time.
+ROWS: dict[str, Callable[[int, int], Row]] = {
+    "infer-224": lambda threads, _: infer(threads, 224),
+    "start-224": lambda threads, _: start(threads),
+    "train-128": lambda threads, micro: train(threads, 128, 16, micro),
+    "train-224": lambda threads, micro: train(threads, 224, 16, micro),
+    "tpgm-128": lambda threads, _: tpgm(threads),
+    "depthwise-forward": lambda threads, _: kernel(threads, "depthwise", "forward"),
+    "depthwise-backward": lambda threads, _: kernel(threads, "depthwise", "backward"),
+    "dense-forward": lambda threads, _: kernel(threads, "dense", "forward"),
+    "dense-backward": lambda threads, _: kernel(threads, "dense", "backward"),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One size at which growth is looked at."""
+
+    work: str
+    side: int
+    batch: int
+    threads: int
+
+    def row(self) -> Row:
+        if self.work == "infer":
+            return infer(self.threads, self.side, self.batch)
+        return train(self.threads, self.side, self.batch, min(MICRO, self.batch))
+
+
+def points(threads: int) -> list[Point]:
+    """Every work at every size, on one thread and on all."""
+    return [
+        Point(work, side, batch, count)
+        for work in ("infer", "train")
+        for side in (128, 224)
+        for batch in (1, 4, 16)
+        for count in sorted({1, threads})
+    ]
