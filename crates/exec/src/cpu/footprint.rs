@@ -77,7 +77,7 @@ impl PreparedCpu {
     /// What it holds by now.
     pub fn footprint(&self) -> Footprint {
         Footprint {
-            activations: self.arenas().iter().map(Arena::bytes).sum(),
+            activations: self.spare().iter().map(|workspace| workspace.arena.bytes()).sum(),
             scratch: 0,
             folded: held(&self.folded) + F32 * (self.head_weight.capacity() + self.head_bias.capacity()),
         }

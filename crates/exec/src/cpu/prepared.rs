@@ -8,7 +8,8 @@ use super::schedule::Schedule;
 use super::threads::Threads;
 use super::{fold_all, head};
 use crate::executor::{check_images, check_params};
-use crate::{ExecError, Matrix, Prepared};
+use crate::memory::Size;
+use crate::{ExecError, Prepared};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::Network;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,16 @@ pub struct PreparedCpu {
     pub(super) folded: Vec<Folded>,
     pub(super) head_weight: Vec<f32>,
     pub(super) head_bias: Vec<f32>,
-    /// The memory of calls that have ended, for the next ones: as many as threads have ever inferred at once.
-    arenas: Mutex<Vec<Arena>>,
+    /// What calls that have ended leave to the next ones: as many as threads have ever inferred at once.
+    spare: Mutex<Vec<Workspace>>,
+}
+
+/// What one call works with: the network laid out for a size of batch, and the memory for it.
+pub(super) struct Workspace {
+    size: Size,
+    plan: Plan,
+    schedule: Schedule,
+    pub(super) arena: Arena,
 }
 
 impl PreparedCpu {
@@ -38,36 +47,52 @@ impl PreparedCpu {
             folded,
             head_weight: params[network.head.weight].to_vec(),
             head_bias: params[network.head.bias].to_vec(),
-            arenas: Mutex::default(),
+            spare: Mutex::default(),
         })
     }
 
-    pub(super) fn arenas(&self) -> MutexGuard<'_, Vec<Arena>> {
-        self.arenas.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn spare(&self) -> MutexGuard<'_, Vec<Workspace>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Workspace {
+    /// For images of that size, with the arena of an earlier one.
+    fn new(network: &Network, size: Size, mut arena: Arena) -> Result<Self, ExecError> {
+        let plan = Plan::new(network, size.height, size.width)?;
+        let schedule = Schedule::inference(&plan, size.batch);
+        arena.fit(schedule.len());
+        Ok(Self { size, plan, schedule, arena })
     }
 }
 
 impl Prepared for PreparedCpu {
-    fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError> {
+    fn classes(&self) -> usize {
+        self.network.head.classes
+    }
+
+    fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
         check_images(images)?;
-        let plan = Plan::new(&self.network, images.height, images.width)?;
-        let schedule = Schedule::inference(&plan, images.count);
-        let mut arena = self.arenas().pop().unwrap_or_default();
-        arena.fit(schedule.len());
+        let size = Size { batch: images.count, height: images.height, width: images.width };
+        let spare = self.spare().pop();
+        let mut workspace = match spare {
+            Some(workspace) if workspace.size == size => workspace,
+            other => Workspace::new(&self.network, size, other.map(|other| other.arena).unwrap_or_default())?,
+        };
+        let Workspace { plan, schedule, arena, .. } = &mut workspace;
         let context = Context {
             threads: &self.threads,
-            plan: &plan,
+            plan,
             folded: &self.folded,
-            schedule: &schedule,
+            schedule,
             images: &images.values,
             count: images.count,
         };
-        context.infer(&mut arena, |_, _| {});
-        let classes = self.network.head.classes;
-        let mut values = vec![0.0; images.count * classes];
+        context.infer(arena, |_, _| {});
+        logits.resize(images.count * self.classes(), 0.0);
         let features = arena.get(context.source(schedule.features));
-        head::classify(features, &self.head_weight, &self.head_bias, &mut values);
-        self.arenas().push(arena);
-        Ok(Matrix { rows: images.count, columns: classes, values })
+        head::classify(features, &self.head_weight, &self.head_bias, logits);
+        self.spare().push(workspace);
+        Ok(())
     }
 }
