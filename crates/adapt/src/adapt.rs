@@ -4,7 +4,7 @@ use crate::checkpoint::{Identity, Progress, Snapshot};
 use crate::feed::{Cycle, Feed};
 use crate::plan::Plan;
 use crate::probe::{self, Features, Probe};
-use crate::trainer::Trainer;
+use crate::trainer::{Trained, Trainer};
 use crate::watch::Watch;
 use crate::{
     AdaptError, Control, Event, Gate, HeadStart, Method, Optimiser, Options, Phase, Schedule, Session, State, Tracker,
@@ -12,8 +12,8 @@ use crate::{
 };
 use fieldfit_data::Dataset;
 use fieldfit_delta::{Delta, Provenance};
-use fieldfit_exec::{Executor, Passes, executor};
-use fieldfit_model::{Base, Change, Params, encode_delta};
+use fieldfit_exec::{Executor, executor};
+use fieldfit_model::{Base, Change, encode_delta};
 use fieldfit_tpgm::Norm;
 use std::path::Path;
 use std::time::Instant;
@@ -63,10 +63,9 @@ pub fn adapt(request: &Request<'_>, control: &Control, events: &mut dyn FnMut(Ev
     let tracker = &mut Tracker::new(control, events);
     let (plan, method) = Plan::new(request)?;
     tracker.tell(plan.event(request));
-    tracker.tell(Event::Memory(plan.memory(request.options, method.as_ref())?));
-    let mut trainer = trainer(request, &plan, method, tracker)?;
-    trainer.run(tracker)?;
-    let (delta, gate) = judged(&trainer, tracker)?;
+    tracker.tell(Event::Memory(plan.memory));
+    let trained = trainer(request, &plan, method, tracker)?.run(tracker)?;
+    let (delta, gate) = judged(request, &plan, &trained, tracker)?;
     Ok(Outcome { delta, gate, seconds: started.elapsed().as_secs_f64() })
 }
 
@@ -78,13 +77,13 @@ fn trainer<'a>(
     tracker: &mut Tracker<'_>,
 ) -> Result<Trainer<'a>, AdaptError> {
     let options = request.options;
-    let identity = Identity::new(request.base, request.dataset, &plan.split, options);
+    let identity = Identity::new(request.base, request.dataset, &plan.split, options, plan.memory.passes());
     let resumed = match request.checkpoint {
         Some(Checkpointing { path, resume: true }) => Some(Snapshot::read(path, &identity, &plan.network)?),
         _ => None,
     };
     let feed = Feed::new(request, plan.size, request.base.preprocessing().crop);
-    let mut executor = executor(options.device, &plan.network, Passes::default())?;
+    let mut executor = executor(options.device, &plan.network, plan.memory.passes())?;
     let probe = match &resumed {
         Some(snapshot) => snapshot.probe.clone().into_owned(),
         None => train_probe(request, plan, &feed, executor.as_mut(), tracker)?,
@@ -151,26 +150,36 @@ fn train_probe(
 }
 
 /// Encodes the result, judges what the bytes decode to, and writes the verdict into them.
-fn judged(trainer: &Trainer<'_>, tracker: &mut Tracker<'_>) -> Result<(Vec<u8>, Gate), AdaptError> {
-    let weights = trainer.session.state.weights();
-    let unjudged = encode(trainer, &weights, None)?;
-    let gate = gate::judge(trainer.request, trainer.plan, &trainer.probe.head, &unjudged, tracker)?;
-    Ok((encode(trainer, &weights, Some(&gate))?, gate))
+fn judged(
+    request: &Request<'_>,
+    plan: &Plan,
+    trained: &Trained<'_>,
+    tracker: &mut Tracker<'_>,
+) -> Result<(Vec<u8>, Gate), AdaptError> {
+    let unjudged = encode(request, plan, trained, None)?;
+    let gate = gate::judge(request, plan, &trained.probe.head, &unjudged, tracker)?;
+    drop(unjudged);
+    Ok((encode(request, plan, trained, Some(&gate))?, gate))
 }
 
 /// The delta file. The verdict only goes into its provenance; the tensors are the same bytes with and without it.
-fn encode(trainer: &Trainer<'_>, weights: &Params<f32>, gate: Option<&Gate>) -> Result<Vec<u8>, AdaptError> {
-    let Trainer { request, plan, session, method, .. } = trainer;
-    let (norm, radii) = match method.constraint() {
+fn encode(
+    request: &Request<'_>,
+    plan: &Plan,
+    trained: &Trained<'_>,
+    gate: Option<&Gate>,
+) -> Result<Vec<u8>, AdaptError> {
+    let (norm, radii) = match trained.method.constraint() {
         Some(constraint) => (constraint.norm, constraint.radii),
         None => (Norm::L2, vec![None; plan.network.tensors.len()]),
     };
+    let head = trained.state.moved_head();
     let change = Change {
-        delta: &session.state.delta,
+        delta: &trained.state.delta,
         radii: &radii,
         norm,
-        head_weight: &weights[plan.network.head.weight],
-        head_bias: &weights[plan.network.head.bias],
+        head_weight: &head.weight,
+        head_bias: &head.bias,
         labels: &request.dataset.classes,
         input_size: plan.size,
         crop: request.base.preprocessing().crop,
@@ -185,7 +194,7 @@ fn provenance(options: &Options, plan: &Plan, gate: Option<&Gate>) -> Provenance
     Provenance {
         fieldfit: truncated(env!("CARGO_PKG_VERSION")),
         method: truncated(&options.method),
-        options: truncated(&options.to_string()),
+        options: truncated(&format!("{options} {}", plan.memory.passes())),
         seed: options.seed,
         train: plan.split.train.len() as u32,
         validation: plan.split.validation.len() as u32,

@@ -6,6 +6,7 @@ use crate::watch::Watch;
 use crate::{AdaptError, Options};
 use fieldfit_data::{Dataset, Split};
 use fieldfit_durable::{Disk, DurableError, Kind, commit_sealed, read_sealed};
+use fieldfit_exec::Passes;
 use fieldfit_model::{Base, Params};
 use fieldfit_nets::Network;
 use serde::{Deserialize, Serialize};
@@ -25,11 +26,13 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub fn new(base: &Base, dataset: &Dataset, split: &Split, options: &Options) -> Self {
+    pub fn new(base: &Base, dataset: &Dataset, split: &Split, options: &Options, passes: Passes) -> Self {
+        // How the passes were chosen makes no difference; what they are does.
+        let options = Options { micro_batch: None, memory_budget: None, ..options.clone() };
         Self {
             base: base.id().0,
             images: images(dataset, split),
-            options: Sha256::digest(format!("{options:?}")).into(),
+            options: Sha256::digest(format!("{options:?} {passes}")).into(),
         }
     }
 

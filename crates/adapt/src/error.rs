@@ -101,6 +101,22 @@ pub enum AdaptError {
         /// What differs: the base, the images, the options.
         what: &'static str,
     },
+    /// No way to compute the run keeps within the budget.
+    #[error(
+        "a memory budget of {} is too small: the least that this run takes is {}, {micro_batch} image(s) at once and \
+         {recomputed_stages} stages computed twice; raise the budget, or take smaller images, fewer a step, or SGD",
+        mebibytes(*budget), mebibytes(*least)
+    )]
+    Budget {
+        /// Bytes that were allowed.
+        budget: u64,
+        /// Bytes of the smallest plan.
+        least: u64,
+        /// Images at once in that plan.
+        micro_batch: usize,
+        /// Stages that it computes twice.
+        recomputed_stages: usize,
+    },
     /// A network that can't take images of that size.
     #[error("{0}")]
     Shape(#[from] fieldfit_nets::ShapeError),
@@ -122,6 +138,11 @@ pub enum AdaptError {
     /// The state can't be put into bytes.
     #[error("the run's state can't be encoded: {0}")]
     Encode(#[from] postcard::Error),
+}
+
+/// As a person reads it, rounded up.
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", (bytes as f64 / f64::from(1 << 20) * 10.0).ceil() / 10.0)
 }
 
 fn resume_hint(checkpoint: Option<&PathBuf>) -> String {

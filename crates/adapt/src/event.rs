@@ -1,5 +1,6 @@
 //! What a run tells while it goes on.
 
+use crate::MemoryPlan;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -29,7 +30,7 @@ pub enum Event {
         /// Side of the images in pixels.
         size: u32,
     },
-    /// What the run will need at its peak, by estimate, before it takes it.
+    /// How the run will be computed and what it will need at its peak, before it takes it.
     Memory(MemoryPlan),
     /// A checkpoint was found, and the run goes on from it.
     Resumed {
@@ -112,6 +113,8 @@ pub enum Event {
         gate: GateFigures,
         /// Wall time of the whole.
         seconds: f64,
+        /// The most memory that the process has ever had resident, in bytes, where the system tells (Linux).
+        peak: Option<u64>,
     },
 }
 
@@ -127,25 +130,6 @@ pub enum Phase {
     Radii,
     /// The gate slice, before and after.
     Gate,
-}
-
-/// Bytes that training takes, by estimate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemoryPlan {
-    /// The merged weights, f32.
-    pub weights: u64,
-    /// The differences from the base.
-    pub delta: u64,
-    /// The gradients.
-    pub gradients: u64,
-    /// The optimiser's state.
-    pub optimiser: u64,
-    /// Outputs of all ops that the backward pass needs, for one batch.
-    pub activations: u64,
-    /// Images waiting in the loader, and the batch.
-    pub images: u64,
-    /// All of the above.
-    pub total: u64,
 }
 
 /// What the radii let through, over all constrained tensors that moved.

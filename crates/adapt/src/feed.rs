@@ -34,6 +34,11 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// The same with another number of images a batch.
+    pub const fn of(self, batch: usize) -> Self {
+        Self { batch, ..self }
+    }
+
     /// One epoch of augmented images in random order, from the batch of that number on.
     pub fn training(&self, slice: &[usize], epoch: u64, batch: u64) -> Result<Loader, DataError> {
         let order = shuffled(slice, self.seed, epoch);

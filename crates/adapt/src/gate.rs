@@ -19,9 +19,8 @@ pub(crate) fn judge(
     tracker: &mut Tracker<'_>,
 ) -> Result<Gate, AdaptError> {
     let (reference, weights) = reference(request, plan, probe)?;
-    let before = count(request, plan, &weights, tracker)?;
-    let adapted = Weights::adapted(request.base, &Delta::parse(delta)?)?;
-    let after = count(request, plan, &adapted, tracker)?;
+    let before = count(request, plan, weights, tracker)?;
+    let after = count(request, plan, Weights::adapted(request.base, &Delta::parse(delta)?)?, tracker)?;
     let gate = verdict(reference, plan.split.gate.len(), before.correct(), after.correct());
     tracker.tell(Event::Gate(gate.clone()));
     Ok(gate)
@@ -56,18 +55,18 @@ fn has_classes(delta: &Delta<'_>, classes: &[String]) -> bool {
     delta.labels().count() == classes.len() && delta.labels().all(|label| classes.iter().any(|class| class == label))
 }
 
-/// Runs the gate slice through weights whose labels are the dataset's classes in any order, as they would run.
+/// Runs the gate slice, a micro-batch at a time, through weights whose labels are the dataset's classes in any order, as they would run.
 fn count(
     request: &Request<'_>,
     plan: &Plan,
-    weights: &Weights,
+    weights: Weights,
     tracker: &mut Tracker<'_>,
 ) -> Result<Evaluation, AdaptError> {
     let classes = &request.dataset.classes;
     let columns: Vec<_> =
         classes.iter().filter_map(|class| weights.labels.iter().position(|label| label == class)).collect();
     let prepared = prepare(request.options.device, &weights.network, &weights.params)?;
-    let feed = Feed::new(request, weights.input_size, weights.crop);
+    let feed = Feed::new(request, weights.input_size, weights.crop).of(plan.memory.micro_batch);
     let total = plan.split.gate.len();
     evaluate(
         classes.len(),

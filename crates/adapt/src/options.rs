@@ -37,6 +37,11 @@ pub struct Options {
     pub codec: Codec,
     /// Where to compute.
     pub device: Device,
+    /// Images that are computed at once, on the CPU; nothing for what fits the budget, and at most
+    /// [`Passes::MICRO_BATCH`](fieldfit_exec::Passes::MICRO_BATCH).
+    pub micro_batch: Option<usize>,
+    /// Bytes that the process may have resident at its peak; nothing for as many as it takes.
+    pub memory_budget: Option<u64>,
 }
 
 impl Default for Options {
@@ -55,6 +60,8 @@ impl Default for Options {
             tpgm: TpgmOptions::default(),
             codec: Codec::F16,
             device: Device::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) },
+            micro_batch: None,
+            memory_budget: None,
         }
     }
 }
@@ -229,6 +236,7 @@ impl Options {
             Mode::PostHoc { .. } => 1,
         };
         require(self.batch > 0, "batch", self.batch, "at least 1")?;
+        require(self.micro_batch != Some(0), "micro-batch", 0, "at least 1")?;
         require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
         require(self.size != Some(0), "size", 0, "at least 1 pixel")?;
         require(radius_every > 0, "radius_every", radius_every, "at least 1")?;

@@ -1,8 +1,8 @@
 //! What a run is going to do, before it does any of it.
 
-use crate::{AdaptError, Event, Head, MemoryPlan, Method, Options, Request, method};
+use crate::{AdaptError, Event, Head, MemoryPlan, Method, Request, memory, method};
 use fieldfit_data::Split;
-use fieldfit_nets::{Network, ShapeError};
+use fieldfit_nets::Network;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -18,6 +18,7 @@ pub(crate) struct Plan {
     pub size: u32,
     pub steps_per_epoch: u64,
     pub steps: u64,
+    pub memory: MemoryPlan,
 }
 
 impl Plan {
@@ -32,7 +33,9 @@ impl Plan {
         let trains = network.tensors().any(|(_, spec)| method.trains(spec));
         let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);
-        Ok((Self { split, network, size, steps_per_epoch, steps }, method))
+        let learned = split.train.len() + split.validation.len();
+        let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
+        Ok((Self { split, network, size, steps_per_epoch, steps, memory }, method))
     }
 
     /// The plan as it is told.
@@ -49,33 +52,6 @@ impl Plan {
             steps: self.steps,
             size: self.size,
         }
-    }
-
-    /// What training takes, by estimate: parameters and their companions, one batch's activations, waiting images.
-    pub fn memory(&self, options: &Options, method: &dyn Method) -> Result<MemoryPlan, ShapeError> {
-        const F32: u64 = size_of::<f32>() as u64;
-        /// Batches ready, being made and in use.
-        const BATCHES: u64 = 7;
-        let all: usize = self.network.tensors().map(|(_, spec)| spec.len()).sum();
-        let trained: usize =
-            self.network.tensors().filter(|(_, spec)| method.trains(spec)).map(|(_, spec)| spec.len()).sum();
-        let side = self.size as usize;
-        let shapes = self.network.shapes(side, side)?;
-        let outputs = shapes.iter().flatten().map(|shape| shape.len());
-        // The backward pass holds two gradients of activations beside the outputs.
-        let per_image: usize = outputs.clone().sum::<usize>() + 2 * outputs.max().unwrap_or(0);
-        let batch = options.batch as u64;
-        let mut plan = MemoryPlan {
-            weights: F32 * all as u64,
-            delta: F32 * trained as u64,
-            gradients: F32 * trained as u64,
-            optimiser: F32 * (trained * options.optimiser.state_per_value()) as u64,
-            activations: F32 * batch * if trained > 0 { per_image as u64 } else { 0 },
-            images: F32 * BATCHES * batch * (3 * side * side) as u64,
-            total: 0,
-        };
-        plan.total = plan.weights + plan.delta + plan.gradients + plan.optimiser + plan.activations + plan.images;
-        Ok(plan)
     }
 
     /// A head of small random values, uniform in ±1/√features as PyTorch's linear layers start.

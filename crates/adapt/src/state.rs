@@ -102,3 +102,16 @@ impl<'a, T: Real> State<'a, T> {
         }
     }
 }
+
+impl State<'_, f32> {
+    /// θ0 + δ of the head.
+    pub fn moved_head(&self) -> Head {
+        let moved = |id: TensorId| {
+            let mut values = vec![0.0; self.network.tensor(id).len()];
+            self.start(id).copy_into(&mut values);
+            values.iter_mut().zip(&self.delta[id]).for_each(|(value, delta)| *value += delta);
+            values
+        };
+        Head { weight: moved(self.network.head.weight), bias: moved(self.network.head.bias) }
+    }
+}

@@ -6,7 +6,7 @@ use crate::feed::Feed;
 use crate::optimiser::{Optimiser, clip_global_norm};
 use crate::plan::Plan;
 use crate::probe::Probe;
-use crate::{AdaptError, Event, Method, Phase, Request, Schedule, Session, Tracker};
+use crate::{AdaptError, Event, Method, Phase, Request, Schedule, Session, State, Tracker};
 use fieldfit_data::Batch;
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -26,16 +26,24 @@ pub(crate) struct Trainer<'a> {
     pub progress: Progress,
 }
 
-impl Trainer<'_> {
-    /// Trains to the end. What is to be stored is in the session's δ then.
-    pub fn run(&mut self, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
+/// What training leaves: executor, gradients and optimiser are gone, and with them most of the memory.
+pub(crate) struct Trained<'a> {
+    pub state: State<'a, f32>,
+    pub method: Box<dyn Method>,
+    pub probe: Probe,
+}
+
+impl<'a> Trainer<'a> {
+    /// Trains to the end.
+    pub fn run(mut self, tracker: &mut Tracker<'_>) -> Result<Trained<'a>, AdaptError> {
         while self.progress.step < self.plan.steps {
             self.epoch(tracker)?;
         }
         match self.method.finish(&mut self.session, tracker)? {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(self.interrupt(tracker)),
+            ControlFlow::Continue(()) => {}
+            ControlFlow::Break(()) => return Err(self.interrupt(tracker)),
         }
+        Ok(Trained { state: self.session.state, method: self.method, probe: self.probe })
     }
 
     /// Goes on from a checkpoint's state.

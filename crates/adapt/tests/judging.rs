@@ -6,8 +6,8 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    Control, Event, MemoryPlan, OptimiserOptions, Options, Reference, Request, adapt, agreement, evaluate,
-    under_base_head,
+    AdaptError, Control, Event, MemoryPlan, OptimiserOptions, Options, Reference, Request, adapt, agreement, evaluate,
+    plan_memory, under_base_head,
 };
 use fieldfit_data::{Batch, DataError};
 use fieldfit_delta::Delta;
@@ -112,8 +112,45 @@ fn the_memory_plan_follows_the_method_and_the_optimiser() {
     assert_eq!(adam.optimiser, 2 * adam.delta);
     assert_eq!(sgd.optimiser, sgd.delta);
     assert_eq!((probe.delta, probe.activations), (0, 0));
-    let twice = plan(&Options { batch: 16, ..options("lp-ft") });
-    assert_eq!(twice.activations, 2 * adam.activations);
+    let wider = plan(&Options { micro_batch: Some(8), ..options("lp-ft") });
+    assert_eq!((wider.micro_batch, wider.kernels), (8, adam.kernels));
+    assert!(
+        2 * wider.activations > 3 * adam.activations,
+        "{} for 8 at once, {} for 4",
+        wider.activations,
+        adam.activations
+    );
+    let parts = adam.always() + adam.training().max(adam.probing + adam.images).max(adam.judging);
+    assert_eq!(adam.total, parts);
+}
+
+/// A budget that is ignored, that costs more speed than it must, or that is only noticed once memory is taken.
+#[test]
+fn a_budget_makes_batches_smaller_then_stages_twice_and_then_refuses() {
+    let field = Field::new(5);
+    // Large images, so that activations are what counts.
+    let plan = |budget: Option<u64>| {
+        let options = Options { size: Some(128), memory_budget: budget, ..options("lp-ft") };
+        plan_memory(&field.base, 3, 30, &options)
+    };
+    let mut chosen = vec![plan(None).unwrap()];
+    let refusal = loop {
+        match plan(Some(chosen.last().unwrap().total - 1)) {
+            Ok(smaller) => chosen.push(smaller),
+            Err(error) => break error,
+        }
+    };
+    assert!(chosen.is_sorted_by(|a, b| a.total > b.total));
+    let passes: Vec<_> = chosen.iter().map(|plan| (plan.micro_batch, plan.recomputed_stages)).collect();
+    assert_eq!(passes[..3], [(4, 0), (2, 0), (1, 0)]);
+    assert!(passes.len() > 3 && passes[3..].iter().all(|&(at_once, twice)| at_once == 1 && twice > 0), "{passes:?}");
+    let smallest = chosen.last().unwrap();
+    let AdaptError::Budget { least, micro_batch, .. } = refusal else { panic!("{refusal}") };
+    assert_eq!((least, micro_batch), (smallest.total, 1));
+
+    let (refused, events) = field.adapt(&Options { memory_budget: Some(1 << 20), ..options("lp-ft") });
+    assert!(matches!(refused, Err(AdaptError::Budget { .. })));
+    assert_eq!(events, [], "refused before anything was done");
 }
 
 /// Events that a consumer of the command's lines can't read, or a run that keeps quiet about a phase.

@@ -97,7 +97,9 @@ fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
 
     let changed = Options { seed: 9, ..options("lp-ft") };
     let with_images = Field { dataset: other.dataset.clone(), ..Field::new(1) };
+    let other_passes = Options { micro_batch: Some(3), ..options("lp-ft") };
     let refusals = [
+        ("options", field.adapt_until(&other_passes, &checkpoint, true, |_| false)),
         ("options", field.adapt_until(&changed, &checkpoint, true, |_| false)),
         ("base", other.adapt_until(&options("lp-ft"), &checkpoint, true, |_| false)),
         ("images", with_images.adapt_until(&options("lp-ft"), &checkpoint, true, |_| false)),
@@ -109,6 +111,9 @@ fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
         }
     }
     assert_eq!(fs::read(&checkpoint).unwrap(), before);
+
+    let same_passes = Options { micro_batch: Some(4), memory_budget: Some(1 << 40), ..options("lp-ft") };
+    field.adapt_until(&same_passes, &checkpoint, true, |_| false).unwrap();
 }
 
 /// A damaged checkpoint that is trained on from, or a missing one that starts a run nobody asked for.

@@ -89,6 +89,33 @@ pub enum Dtype {
 pub struct InfoArgs {
     /// A model folder, a delta file or a store
     pub path: PathBuf,
+    /// Show what an adaptation of that model would take, instead
+    #[arg(long)]
+    pub plan: bool,
+    /// How to learn [default: tpgm]
+    #[arg(long, value_name = "NAME", requires = "plan", value_parser = methods())]
+    pub method: Option<String>,
+    /// Classes to learn [default: the base's]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    pub classes: Option<u32>,
+    /// Images to learn from [default: 400]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    pub images: Option<u32>,
+    /// Side of the images in pixels [default: the base's]
+    #[arg(long, value_name = "PX", requires = "plan", value_parser = side())]
+    pub size: Option<u32>,
+    /// Images in a training step [default: 16]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    pub batch: Option<u32>,
+    /// Images that are computed at once [default: 4, or fewer to keep within the budget]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    pub micro_batch: Option<u32>,
+    /// Keep within that much memory, such as 512MiB
+    #[arg(long, value_name = "SIZE", requires = "plan", value_parser = byte_count)]
+    pub memory_budget: Option<u64>,
+    /// Threads that compute [default: one a core]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    pub threads: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -185,11 +212,18 @@ pub struct AdaptArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one(), default_value_t = Options::default().epochs)]
     pub epochs: u32,
     /// Side of the images in pixels [default: the base's]
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(16..=1024))]
+    #[arg(long, value_name = "PX", value_parser = side())]
     pub size: Option<u32>,
     /// Images in a training step
     #[arg(long, value_name = "N", value_parser = at_least_one(), default_value_t = Options::default().batch as u32)]
     pub batch: u32,
+    /// Images that are computed at once; the result is the same up to rounding [default: 4, or fewer to keep within the
+    /// budget]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub micro_batch: Option<u32>,
+    /// Keep within that much memory, such as 512MiB, or refuse before anything is allocated
+    #[arg(long, value_name = "SIZE", value_parser = byte_count)]
+    pub memory_budget: Option<u64>,
     /// Largest learning rate of the schedule
     #[arg(long, value_name = "X", value_parser = positive, default_value_t = Options::default().optimiser.learning_rate())]
     pub lr: f64,
@@ -260,6 +294,24 @@ fn at_least_one() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
 }
 
+fn side() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(16..=1024)
+}
+
+/// A number of bytes with its unit.
+fn byte_count(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, f64); 7] =
+        [("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("B", 1.0)];
+    let parsed = UNITS.iter().find_map(|(unit, factor)| {
+        let number: f64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        Some(number * factor)
+    });
+    match parsed {
+        Some(bytes) if (1.0..1e18).contains(&bytes) => Ok(bytes as u64),
+        _ => Err("expected a number and its unit, such as 512MiB, 1.5GiB or 500MB".into()),
+    }
+}
+
 fn methods() -> PossibleValuesParser {
     let methods = fieldfit::METHODS.iter();
     methods.map(|method| PossibleValue::new(method.name).help(method.about)).collect::<Vec<_>>().into()
@@ -289,6 +341,18 @@ mod tests {
         assert_eq!(positive("1e-3"), Ok(1e-3));
         for text in ["0", "-1", "inf", "nan", "fast"] {
             assert!(positive(text).is_err(), "{text}");
+        }
+    }
+
+    /// A budget a thousand times too large or too small, or one without a unit that is taken for bytes.
+    #[test]
+    fn sizes_have_units() {
+        let sizes = [("512MiB", 512 << 20), ("1.5GiB", 3 << 29), ("500 MB", 500_000_000), ("3kB", 3000), ("7B", 7)];
+        for (text, bytes) in sizes {
+            assert_eq!(byte_count(text), Ok(bytes), "{text}");
+        }
+        for text in ["512", "", "MiB", "-1MiB", "0B", "nanMB", "infGB", "1e30GB", "5 parsecs"] {
+            assert!(byte_count(text).is_err(), "{text}");
         }
     }
 }

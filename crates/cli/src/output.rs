@@ -74,3 +74,8 @@ pub fn bytes(count: u64) -> String {
         _ => format!("{:.2} MB", count as f64 / 1e6),
     }
 }
+
+/// An amount of memory as a person reads it: powers of 1024.
+pub fn mebibytes(count: u64) -> String {
+    format!("{:.1} MiB", count as f64 / f64::from(1 << 20))
+}

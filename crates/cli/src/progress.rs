@@ -1,5 +1,6 @@
 //! Bars on standard error while there is something to wait for; nothing where nobody looks.
 
+use crate::output::mebibytes;
 use fieldfit::{Event, Phase};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
@@ -49,6 +50,14 @@ impl Progress {
                     self.line(format!("{skipped} images could not be read and are left out"));
                 }
                 notes.iter().for_each(|note| self.line(note));
+            }
+            Event::Memory(plan) => {
+                let (peak, at_once) = (mebibytes(plan.total), plan.micro_batch);
+                let twice = match plan.recomputed_stages {
+                    0 => String::new(),
+                    stages => format!(", {stages} stages computed twice"),
+                };
+                self.line(format!("{peak} of memory at the peak, by plan: {at_once} images at once{twice}"));
             }
             Event::Resumed { step } => self.line(format!("goes on after step {step}")),
             Event::Progress { phase, done, total } => self.images(phase_name(*phase), *done, *total),

@@ -117,11 +117,25 @@ pub trait Executor<T: Real>: Send {
 
 /// Weights made ready to infer with: folded and packed once, immutable, shared by threads.
 pub trait Prepared: Send + Sync {
-    /// The logits of each image, `[N, classes]`.
+    /// Logits an image.
+    fn classes(&self) -> usize;
+
+    /// The logits of each image, `[N, classes]`, in place of what `logits` holds. A buffer that is used again, for as
+    /// many images, isn't allocated again.
     ///
     /// # Errors
     /// If the images don't fit the network, or the device fails.
-    fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError>;
+    fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError>;
+
+    /// The logits of each image.
+    ///
+    /// # Errors
+    /// As [`Prepared::logits_into`].
+    fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError> {
+        let mut values = Vec::new();
+        self.logits_into(images, &mut values)?;
+        Ok(Matrix { rows: images.count, columns: self.classes(), values })
+    }
 }
 
 /// Checks that the batch has as many values as its shape says, and pixels.

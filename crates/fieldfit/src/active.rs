@@ -22,6 +22,7 @@ pub(crate) struct Active {
 struct Buffers {
     preprocessor: Preprocessor,
     image: Images,
+    logits: Vec<f32>,
 }
 
 impl Active {
@@ -65,15 +66,15 @@ impl Active {
 
     fn answer(&self, frame: &Frame<'_>, buffers: &mut Buffers) -> Result<Prediction, Error> {
         buffers.preprocessor.prepare(frame, buffers.image.image_mut(0))?;
-        let logits = self.prepared.logits(&buffers.image)?;
-        Prediction::new(self.version, &self.labels, logits.row(0))
+        self.prepared.logits_into(&buffers.image, &mut buffers.logits)?;
+        Prediction::new(self.version, &self.labels, &buffers.logits)
     }
 
     fn borrow(&self) -> Buffers {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         spare.unwrap_or_else(|| {
             let side = self.preprocessor.size() as usize;
-            Buffers { preprocessor: self.preprocessor.clone(), image: Images::zeros(1, side, side) }
+            Buffers { preprocessor: self.preprocessor.clone(), image: Images::zeros(1, side, side), logits: Vec::new() }
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::runtime::{parse, read};
 use crate::{Error, Runtime};
-use fieldfit_adapt::{Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt};
+use fieldfit_adapt::{Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt, peak_memory};
 use fieldfit_data::Dataset;
 use fieldfit_store::Store;
 use std::path::{Path, PathBuf};
@@ -27,12 +27,14 @@ pub struct Adapted {
     pub gate: GateFigures,
     /// Wall time of the adaptation.
     pub seconds: f64,
+    /// The most memory that the process has ever had resident, in bytes, where the system tells (Linux).
+    pub peak: Option<u64>,
 }
 
 impl From<Adapted> for Event {
     fn from(adapted: Adapted) -> Self {
-        let Adapted { version, delta, delta_bytes, active, reason, gate, seconds } = adapted;
-        Self::Done { version, delta, delta_bytes, active, reason, gate, seconds }
+        let Adapted { version, delta, delta_bytes, active, reason, gate, seconds, peak } = adapted;
+        Self::Done { version, delta, delta_bytes, active, reason, gate, seconds, peak }
     }
 }
 
@@ -109,6 +111,7 @@ impl Runtime {
             gate: gate.figures(),
             reason: gate.reason,
             seconds,
+            peak: peak_memory(),
         })
     }
 

@@ -48,13 +48,13 @@ pub use error::Error;
 pub use evaluation::{ClassCount, Evaluation, agreement};
 pub use fieldfit_adapt::{
     AdaptError, Control, Entry as MethodEntry, Event, Gate, GateFigures, METHODS, MemoryPlan, Mode, OptimiserOptions,
-    Options, Phase, RadiiSummary, Reference, ScheduleOptions, TpgmOptions,
+    Options, Phase, RadiiSummary, Reference, ScheduleOptions, TpgmOptions, peak_memory, plan_memory,
 };
 pub use fieldfit_data::{
     Augmentation, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress, Purpose,
 };
 pub use fieldfit_delta::{Ball, Codec, DeltaError, Kind};
-pub use fieldfit_exec::{Device, ExecError};
+pub use fieldfit_exec::{Device, ExecError, Passes};
 pub use fieldfit_model::{Base, BaseId, Dtype, ModelError, import};
 pub use fieldfit_nets::ARCHITECTURES;
 pub use fieldfit_store::{Finding, Store, StoreError};

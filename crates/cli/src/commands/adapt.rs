@@ -3,7 +3,7 @@
 use crate::args::AdaptArgs;
 use crate::error::Error;
 use crate::interrupt;
-use crate::output::{Output, bytes, percent};
+use crate::output::{Output, bytes, mebibytes, percent};
 use crate::progress::Progress;
 use fieldfit::{AdaptError, Adapted, FolderOptions, Options, Purpose, Runtime, TpgmOptions};
 use std::process::ExitCode;
@@ -49,6 +49,8 @@ fn options(args: &AdaptArgs) -> Options {
         seed: args.seed,
         tpgm: TpgmOptions { exclude: args.exclude.clone(), ..defaults.tpgm },
         device: super::device(&args.device),
+        micro_batch: args.micro_batch.map(|images| images as usize),
+        memory_budget: args.memory_budget,
         ..defaults
     }
 }
@@ -64,7 +66,7 @@ fn told(error: fieldfit::Error) -> Error {
 }
 
 fn text(adapted: &Adapted, args: &AdaptArgs) -> String {
-    let Adapted { version, delta, delta_bytes, active, reason, gate, seconds } = adapted;
+    let Adapted { version, delta, delta_bytes, active, reason, gate, seconds, peak } = adapted;
     let verdict = if *active { "runs now" } else { "was refused" };
     let mut text = format!(
         "version {version} {verdict}: {reason}\n\
@@ -76,6 +78,9 @@ fn text(adapted: &Adapted, args: &AdaptArgs) -> String {
         delta.display(),
         bytes(*delta_bytes),
     );
+    if let Some(peak) = peak {
+        text.push_str(&format!(", {} of memory at the peak", mebibytes(*peak)));
+    }
     if *active {
         let (model, store) = (args.model.display(), args.store.display());
         text.push_str(&format!(

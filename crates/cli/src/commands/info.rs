@@ -2,12 +2,60 @@
 
 use crate::args::InfoArgs;
 use crate::error::Error;
-use crate::output::{Output, bytes, percent};
-use fieldfit::{DeltaInfo, Info, ModelInfo, StoreInfo};
+use crate::output::{Output, bytes, mebibytes, percent, table};
+use fieldfit::{Base, DeltaInfo, Device, Info, MemoryPlan, ModelInfo, Options, StoreInfo};
+
+/// Images to learn from, where nobody says how many: a few hundred.
+const IMAGES: usize = 400;
 
 pub fn run(args: &InfoArgs) -> Result<(), Error> {
+    if args.plan {
+        return Output::new(args.json).show(&plan(args)?, plan_table);
+    }
     let info = fieldfit::info(&args.path)?;
     Output::new(args.json).show(&info, text)
+}
+
+fn plan(args: &InfoArgs) -> Result<MemoryPlan, Error> {
+    let base = Base::open(&args.path).map_err(fieldfit::Error::from)?;
+    let defaults = Options::default();
+    let options = Options {
+        method: args.method.clone().unwrap_or(defaults.method),
+        size: args.size,
+        batch: args.batch.map_or(defaults.batch, |images| images as usize),
+        micro_batch: args.micro_batch.map(|images| images as usize),
+        memory_budget: args.memory_budget,
+        device: args.threads.map_or(defaults.device, |threads| Device::Cpu { threads: threads as usize }),
+        ..defaults
+    };
+    let classes = args.classes.map_or(base.labels().len(), |classes| classes as usize);
+    let images = args.images.map_or(IMAGES, |images| images as usize);
+    Ok(fieldfit::plan_memory(&base, classes, images, &options).map_err(fieldfit::Error::from)?)
+}
+
+fn plan_table(plan: &MemoryPlan) -> String {
+    let mut table = table(&["when", "what", "memory"], 2);
+    let rows = [
+        ("always", "the program itself", plan.process),
+        ("", "base, as it is mapped", plan.base),
+        ("", "weights that answer frames", plan.running),
+        ("", "difference from the base", plan.delta),
+        ("before training", "the probe's features and what makes them", plan.probing),
+        ("training", "merged weights", plan.weights),
+        ("", "gradients", plan.gradients),
+        ("", "optimiser", plan.optimiser),
+        ("", "weights as the kernels read them", plan.kernels),
+        ("", "activations", plan.activations),
+        ("", "images", plan.images),
+        ("", "checkpoint", plan.checkpoint),
+        ("judging, swap", "decoded weights, ready to run", plan.judging),
+        ("peak", "", plan.total),
+    ];
+    for (when, what, bytes) in rows {
+        table.add_row([when, what, &mebibytes(bytes)]);
+    }
+    let (at_once, twice) = (plan.micro_batch, plan.recomputed_stages);
+    format!("{table}\nimages at once: {at_once}; stages computed twice: {twice}")
 }
 
 fn text(info: &Info) -> String {

@@ -17,7 +17,7 @@ fn adapt_prints_events_and_ends_with_done() {
     assert_eq!(events.iter().filter(|event| event["event"] == "done").count(), 1);
 
     let done = events.last().unwrap();
-    assert_eq!(keys(done), ["active", "delta", "delta_bytes", "event", "gate", "reason", "seconds", "version"]);
+    assert_eq!(keys(done), ["active", "delta", "delta_bytes", "event", "gate", "peak", "reason", "seconds", "version"]);
     assert_eq!(keys(&done["gate"]), ["after", "before", "images"]);
     assert_eq!((&done["event"], &done["version"], &done["active"]), (&json!("done"), &json!(1), &json!(true)));
     let file = scene.path(done["delta"].as_str().unwrap());

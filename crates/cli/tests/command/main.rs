@@ -4,6 +4,8 @@
 
 mod interrupt;
 mod json;
+#[cfg(target_os = "linux")]
+mod memory;
 mod readme;
 mod refusals;
 mod scene;

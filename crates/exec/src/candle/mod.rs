@@ -111,6 +111,7 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
 pub struct PreparedCandle {
     graph: Graph,
     device: Device,
+    classes: usize,
 }
 
 impl PreparedCandle {
@@ -121,14 +122,19 @@ impl PreparedCandle {
     pub fn new(network: &Network, params: &Params<f32>, device: Device) -> Result<Self, ExecError> {
         check_params(network, params)?;
         let graph = Graph::new(network, &upload(network, params, &device)?)?;
-        Ok(Self { graph, device })
+        Ok(Self { graph, device, classes: network.head.classes })
     }
 }
 
 impl Prepared for PreparedCandle {
-    fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError> {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
         check_images(images)?;
-        download(&self.graph.logits(&batch::<f32>(images, &self.device)?)?)
+        *logits = download(&self.graph.logits(&batch::<f32>(images, &self.device)?)?)?.values;
+        Ok(())
     }
 }
 

@@ -93,7 +93,7 @@ impl PreparedCpu {
     /// What it holds by now.
     pub fn footprint(&self) -> Footprint {
         Footprint {
-            activations: self.arenas(),
+            activations: self.spare().iter().map(|workspace| workspace.arena.bytes()).sum(),
             scratch: 0,
             folded: held(&self.folded, &self.classifier) + F32 * self.head_bias.capacity(),
         }

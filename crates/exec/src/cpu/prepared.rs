@@ -8,7 +8,8 @@ use super::schedule::Schedule;
 use super::threads::Threads;
 use super::{Classifier, fold_all, head};
 use crate::executor::{check_images, check_params};
-use crate::{ExecError, Matrix, Prepared};
+use crate::memory::Size;
+use crate::{ExecError, Prepared};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::Network;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,28 +22,15 @@ pub struct PreparedCpu {
     pub(super) classifier: Classifier,
     pub(super) head_bias: Vec<f32>,
     /// What calls that have ended leave to the next ones: as many as threads have ever inferred at once.
-    rooms: Mutex<Vec<Room>>,
+    spare: Mutex<Vec<Workspace>>,
 }
 
-/// All that a call needs beside the weights, for one size of batch.
-struct Room {
+/// What one call works with: the network laid out for a size of batch, and the memory for it.
+pub(super) struct Workspace {
+    size: Size,
     plan: Plan,
     schedule: Schedule,
-    arena: Arena,
-}
-
-impl Room {
-    fn new(network: &Network, images: &Images) -> Result<Self, ExecError> {
-        let plan = Plan::new(network, images.height, images.width)?;
-        let schedule = Schedule::inference(&plan, images.count);
-        let mut arena = Arena::default();
-        arena.fit(schedule.len());
-        Ok(Self { plan, schedule, arena })
-    }
-
-    fn is_for(&self, images: &Images) -> bool {
-        self.plan.is_for(images.height, images.width) && self.schedule.images() == images.count
-    }
+    pub(super) arena: Arena,
 }
 
 impl PreparedCpu {
@@ -62,26 +50,39 @@ impl PreparedCpu {
             folded,
             classifier,
             head_bias: params[network.head.bias].to_vec(),
-            rooms: Mutex::default(),
+            spare: Mutex::default(),
         })
     }
 
-    /// Bytes of activations that it holds.
-    pub(super) fn arenas(&self) -> usize {
-        self.rooms().iter().map(|room| room.arena.bytes()).sum()
+    pub(super) fn spare(&self) -> MutexGuard<'_, Vec<Workspace>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn rooms(&self) -> MutexGuard<'_, Vec<Room>> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+impl Workspace {
+    /// For images of that size, with the arena of an earlier one.
+    fn new(network: &Network, size: Size, mut arena: Arena) -> Result<Self, ExecError> {
+        let plan = Plan::new(network, size.height, size.width)?;
+        let schedule = Schedule::inference(&plan, size.batch);
+        arena.fit(schedule.len());
+        Ok(Self { size, plan, schedule, arena })
     }
 }
 
 impl Prepared for PreparedCpu {
-    fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError> {
+    fn classes(&self) -> usize {
+        self.network.head.classes
+    }
+
+    fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
         check_images(images)?;
-        let left = self.rooms().pop().filter(|room| room.is_for(images));
-        let mut room = left.map_or_else(|| Room::new(&self.network, images), Ok)?;
-        let Room { plan, schedule, arena } = &mut room;
+        let size = Size { batch: images.count, height: images.height, width: images.width };
+        let spare = self.spare().pop();
+        let mut workspace = match spare {
+            Some(workspace) if workspace.size == size => workspace,
+            other => Workspace::new(&self.network, size, other.map(|other| other.arena).unwrap_or_default())?,
+        };
+        let Workspace { plan, schedule, arena, .. } = &mut workspace;
         let context = Context {
             threads: &self.threads,
             plan,
@@ -91,11 +92,10 @@ impl Prepared for PreparedCpu {
             count: images.count,
         };
         self.threads.enter(|| context.infer(arena, |_, _| {}));
-        let classes = self.network.head.classes;
-        let mut values = vec![0.0; images.count * classes];
+        logits.resize(images.count * self.classes(), 0.0);
         let features = arena.get(context.source(schedule.features));
-        head::classify(features, &self.classifier.forward, &self.head_bias, &mut values);
-        self.rooms().push(room);
-        Ok(Matrix { rows: images.count, columns: classes, values })
+        head::classify(features, &self.classifier.forward, &self.head_bias, logits);
+        self.spare().push(workspace);
+        Ok(())
     }
 }

@@ -1,0 +1,203 @@
+//! What an adaptation takes, added up before any of it is allocated, and how it is made to keep within a budget.
+
+use crate::{AdaptError, Method, Options, method};
+use fieldfit_exec::memory::{Footprint, Size, inference, training};
+use fieldfit_exec::{Device, ExecError, Passes};
+use fieldfit_model::Base;
+use fieldfit_nets::{Network, TensorSpec};
+use serde::{Deserialize, Serialize};
+
+const F32: u64 = size_of::<f32>() as u64;
+/// The program itself: its pages, its threads' stacks, the list of images, decoders, the allocator's own. Measured, on
+/// Linux.
+const PROCESS: u64 = 14 << 20;
+/// Batches that a loader has ready or in the making, and the one in use.
+const BATCHES: usize = 7;
+
+/// How a run is computed, and the bytes that it takes for it. `total` is the most that is there at one time.
+///
+/// Exact but for `process`, and for compressed images while they are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MemoryPlan {
+    /// Images that are computed at once.
+    pub micro_batch: usize,
+    /// Of that many of the first stages, activations are computed twice instead of kept.
+    pub recomputed_stages: usize,
+    /// The program itself, by measurement.
+    pub process: u64,
+    /// θ0's file as it is mapped; the system may take it back under pressure.
+    pub base: u64,
+    /// The weights that answer frames meanwhile, and one frame's activations.
+    pub running: u64,
+    /// θ − θ0.
+    pub delta: u64,
+    /// While training: the merged weights, f32.
+    pub weights: u64,
+    /// While training: the gradients.
+    pub gradients: u64,
+    /// While training: the optimiser's state.
+    pub optimiser: u64,
+    /// While training: weights with norms folded in, as the kernels read them, and each thread's sums of gradients.
+    pub kernels: u64,
+    /// While training: activations and the gradients on their way down, for one micro-batch.
+    pub activations: u64,
+    /// While training: batches in use, ready, and in the making.
+    pub images: u64,
+    /// While training: δ and the optimiser's state on their way into a checkpoint.
+    pub checkpoint: u64,
+    /// Before training: the probe's features, and the weights and activations that make them.
+    pub probing: u64,
+    /// After training: the delta file, the weights that it decodes to, and the same made ready to run. A swap takes as
+    /// much.
+    pub judging: u64,
+    /// All that is there at the peak: what is always there, and the largest of probing, training and judging.
+    pub total: u64,
+}
+
+impl MemoryPlan {
+    /// How the executor is to compute.
+    pub const fn passes(&self) -> Passes {
+        Passes { micro_batch: self.micro_batch, recomputed: self.recomputed_stages }
+    }
+
+    /// What is there while steps are made, beside what always is.
+    pub const fn training(&self) -> u64 {
+        self.weights + self.gradients + self.optimiser + self.kernels + self.activations + self.images + self.checkpoint
+    }
+
+    /// What is there all the time.
+    pub const fn always(&self) -> u64 {
+        self.process + self.base + self.running + self.delta
+    }
+}
+
+/// The plan of an adaptation of that base to that many classes, with that many images to learn from (training and
+/// validation).
+///
+/// Without a budget, as many images at once as the options say, or [`Passes::MICRO_BATCH`]. With one, the first of these
+/// that keeps within it: half as many images at once, and again, down to one; then one image at once, and as few stages
+/// computed twice as it takes.
+///
+/// # Errors
+/// If an option can't be used; if the network can't take images of that size; [`AdaptError::Budget`], with the bytes of
+/// the smallest plan, if none keeps within the budget.
+pub fn plan_memory(base: &Base, classes: usize, images: usize, options: &Options) -> Result<MemoryPlan, AdaptError> {
+    options.validate()?;
+    let network = base.network().with_classes(classes);
+    plan(base, &network, method(options, &network)?.as_ref(), images, options)
+}
+
+pub(crate) fn plan(
+    base: &Base,
+    network: &Network,
+    method: &dyn Method,
+    images: usize,
+    options: &Options,
+) -> Result<MemoryPlan, AdaptError> {
+    let draft = Draft { base, network, method, images, options };
+    let mut least: Option<MemoryPlan> = None;
+    for passes in candidates(network, options) {
+        let plan = draft.plan(passes)?;
+        if options.memory_budget.is_none_or(|budget| plan.total <= budget) {
+            return Ok(plan);
+        }
+        least = Some(least.filter(|least| least.total <= plan.total).unwrap_or(plan));
+    }
+    let least = least.unwrap_or_default();
+    Err(AdaptError::Budget {
+        budget: options.memory_budget.unwrap_or(0),
+        least: least.total,
+        micro_batch: least.micro_batch,
+        recomputed_stages: least.recomputed_stages,
+    })
+}
+
+/// The ways to compute, fastest first.
+fn candidates(network: &Network, options: &Options) -> Vec<Passes> {
+    let most = options.micro_batch.unwrap_or(Passes::MICRO_BATCH).min(options.batch);
+    let halves = std::iter::successors(Some(most), |at_once| (*at_once > 1).then_some(at_once / 2));
+    let micro_batches: Vec<usize> = if options.micro_batch.is_some() { vec![most] } else { halves.collect() };
+    let smallest = micro_batches.last().copied().unwrap_or(1);
+    let recomputing = (1..=network.stages.len()).map(|recomputed| Passes { micro_batch: smallest, recomputed });
+    micro_batches.into_iter().map(Passes::of).chain(recomputing).collect()
+}
+
+/// What a plan is made from.
+struct Draft<'a> {
+    base: &'a Base,
+    network: &'a Network,
+    method: &'a dyn Method,
+    images: usize,
+    options: &'a Options,
+}
+
+impl Draft<'_> {
+    fn plan(&self, passes: Passes) -> Result<MemoryPlan, AdaptError> {
+        let Self { base, network, method, options, .. } = *self;
+        let recipe = base.preprocessing();
+        let side = options.size.unwrap_or(recipe.size) as usize;
+        let size = |batch: usize, side: usize| Size { batch, height: side, width: side };
+        let trained = bytes(network, |spec| method.trains(spec));
+        let weights = bytes(network, |_| true);
+        let learning = self.executor(size(options.batch, side), passes)?;
+        let looking = inference(network, size(passes.micro_batch, side))?;
+        let features = F32 * (self.images * network.head.features) as u64;
+        let state = options.optimiser.state_per_value() as u64;
+        let mut plan = MemoryPlan {
+            micro_batch: passes.micro_batch,
+            recomputed_stages: passes.recomputed,
+            process: PROCESS,
+            base: base.manifest().weights.bytes,
+            running: total(inference(base.network(), size(1, recipe.size as usize))?),
+            delta: trained,
+            images: self.batches(side),
+            // Centred and scaled, features are there twice.
+            probing: weights + total(looking) + 2 * features,
+            judging: trained / 2 + weights + total(looking),
+            ..MemoryPlan::default()
+        };
+        if trained > 0 {
+            plan.weights = weights;
+            plan.gradients = trained;
+            plan.optimiser = state * trained;
+            plan.kernels = (learning.folded + learning.scratch) as u64;
+            plan.activations = learning.activations as u64;
+            plan.checkpoint = (1 + state) * trained;
+        }
+        plan.total = plan.always() + plan.training().max(plan.probing + plan.images).max(plan.judging);
+        Ok(plan)
+    }
+
+    /// What the executor holds. candle's own memory is on its device, and it keeps whole batches.
+    fn executor(&self, size: Size, passes: Passes) -> Result<Footprint, ExecError> {
+        let trains = |id| self.method.trains(self.network.tensor(id));
+        match self.options.device {
+            Device::Cpu { threads } => training(self.network, trains, size, passes, threads),
+            Device::Cuda { .. } | Device::Metal => training(self.network, trains, size, Passes::of(size.batch), 1),
+        }
+    }
+
+    /// Batches of a training loader; a method with radii has one of validation images, too.
+    fn batches(&self, side: usize) -> u64 {
+        let loaders = if self.method.constraint().is_some() { 2 } else { 1 };
+        let images = (loaders * BATCHES * self.options.batch).min(loaders * self.images);
+        F32 * (images * 3 * side * side) as u64
+    }
+}
+
+fn bytes(network: &Network, counts: impl Fn(&TensorSpec) -> bool) -> u64 {
+    F32 * network.tensors.iter().filter(|spec| counts(spec)).map(TensorSpec::len).sum::<usize>() as u64
+}
+
+const fn total(footprint: Footprint) -> u64 {
+    footprint.total() as u64
+}
+
+/// The most memory that this process has ever had resident, in bytes; nothing where the system doesn't tell. Linux does
+/// (`VmHWM`).
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
