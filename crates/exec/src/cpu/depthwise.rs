@@ -4,10 +4,11 @@ use super::finish::{Ending, Finish};
 use super::fold::Folded;
 use super::share::{Backward, Share};
 use super::threads::{Threads, cut};
-use super::tile::{Block, Sums, VECTORS, with_vectors};
-use super::walk::{Segment, Tap, Walk};
+use super::tile::{Block, VECTORS, with_vectors};
+use super::walk::{Segment, Walk};
 use fieldfit_nets::{Conv, Shape};
 use pulp::{Arch, Simd, WithSimd};
+use std::ops::Range;
 
 /// Pixels of a tile where registers suffice; half of it elsewhere.
 const PIXELS: usize = 8;
@@ -16,11 +17,15 @@ const TAPS: usize = 5;
 /// The same elsewhere.
 const FEW_TAPS: usize = 3;
 
+/// Rows whose sums are kept in f32 before they are added up; few enough to stay in the second-level cache.
+const BAND: usize = 8;
+
 /// One convolution at one size of image.
 #[derive(Debug)]
 pub(super) struct Depthwise {
     forward: Walk,
     backward: Walk,
+    conv: Conv,
     channels: usize,
 }
 
@@ -29,6 +34,7 @@ impl Depthwise {
         Self {
             forward: Walk::forward(conv, input, output),
             backward: Walk::backward(conv, input, output),
+            conv: *conv,
             channels: conv.input,
         }
     }
@@ -66,26 +72,25 @@ impl Depthwise {
             for (row, target) in share.range.zip(target.values.chunks_exact_mut(rows.1)) {
                 let image = &share.gradient[row / input.height * output.len()..][..output.len()];
                 self.gather(&self.backward, row, image, &folded.taps, target, &mut ending);
-                ending.flush();
+                if row % BAND == 0 {
+                    ending.flush();
+                }
             }
+            ending.flush();
         })
     }
 
     fn backward_kernel(&self, share: Share<'_>) {
-        let Walk { target: output, source: input, .. } = self.forward;
-        let line = output.width * self.channels;
         share.kernel.fill(0.0);
-        for row in share.range {
-            let (first, segments) = self.forward.row(row % output.height);
-            let image = &share.input[row / output.height * input.len()..][..input.len()];
-            Arch::new().dispatch(Correlate {
-                channels: self.channels,
-                segments,
-                gradient: &share.gradient[row * line..][..line],
-                source: &image[first..],
-                kernel: share.kernel,
-            });
-        }
+        Arch::new().dispatch(Correlate {
+            conv: self.conv,
+            input: self.forward.source,
+            output: self.forward.target,
+            rows: share.range,
+            gradient: share.gradient,
+            source: share.input,
+            kernel: share.kernel,
+        });
     }
 
     /// One row of targets, counted through the batch.
@@ -181,12 +186,16 @@ impl<E: Ending> Gather<'_, E> {
     }
 }
 
-/// The kernel's gradient from one row of the output's: `kernel[tap] += Σ gradient ⊙ source`.
+/// The kernel's gradient from some rows of the output's, counted through the batch:
+/// `kernel[tap] += Σ gradient[pixel] ⊙ source[pixel under the tap]`.
 struct Correlate<'a> {
-    channels: usize,
-    segments: &'a [Segment],
+    conv: Conv,
+    input: Shape,
+    output: Shape,
+    rows: Range<usize>,
     gradient: &'a [f32],
     source: &'a [f32],
+    /// `[k, k, C]`.
     kernel: &'a mut [f32],
 }
 
@@ -195,15 +204,11 @@ impl WithSimd for Correlate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let fits = |segment: &Segment| {
-            let last = segment.target.0 + (segment.count - 1) * segment.target.1;
-            (last + 1) * self.channels <= self.gradient.len()
-                && segment.fits(self.channels, self.source.len(), self.kernel.len())
-        };
-        assert!(self.segments.iter().all(fits), "a row that sees what is not there");
-        for channel in (0..self.channels).step_by(VECTORS * S::F32_LANES) {
-            for segment in self.segments {
-                with_vectors!(S::F32_LANES, self.channels, channel, self.segment::<S>(simd, segment, channel));
+        let channels = self.conv.input;
+        for first in self.rows.clone().step_by(BAND) {
+            let band = first..self.rows.end.min(first + BAND);
+            for channel in (0..channels).step_by(VECTORS * S::F32_LANES) {
+                with_vectors!(S::F32_LANES, channels, channel, self.panel::<S>(simd, &band, channel));
             }
         }
     }
@@ -211,39 +216,67 @@ impl WithSimd for Correlate<'_> {
 
 impl Correlate<'_> {
     #[inline(always)]
-    fn segment<S: Simd, const V: usize, const TAIL: bool>(&mut self, simd: S, segment: &Segment, channel: usize) {
+    fn panel<S: Simd, const V: usize, const TAIL: bool>(&mut self, simd: S, band: &Range<usize>, channel: usize) {
         let many = if S::REGISTER_COUNT >= 32 { TAPS } else { FEW_TAPS };
-        for taps in segment.taps.chunks(many) {
-            match taps.len() {
-                1 => self.taps::<S, 1, V, TAIL>(simd, segment, taps, channel),
-                2 => self.taps::<S, 2, V, TAIL>(simd, segment, taps, channel),
-                3 => self.taps::<S, 3, V, TAIL>(simd, segment, taps, channel),
-                4 => self.taps::<S, 4, V, TAIL>(simd, segment, taps, channel),
-                _ => self.taps::<S, TAPS, V, TAIL>(simd, segment, taps, channel),
+        for row in 0..self.conv.kernel {
+            for column in (0..self.conv.kernel).step_by(many) {
+                match many.min(self.conv.kernel - column) {
+                    1 => self.taps::<S, 1, V, TAIL>(simd, band, (row, column), channel),
+                    2 => self.taps::<S, 2, V, TAIL>(simd, band, (row, column), channel),
+                    3 => self.taps::<S, 3, V, TAIL>(simd, band, (row, column), channel),
+                    4 => self.taps::<S, 4, V, TAIL>(simd, band, (row, column), channel),
+                    _ => self.taps::<S, TAPS, V, TAIL>(simd, band, (row, column), channel),
+                }
             }
         }
     }
 
-    /// `T` taps over all pixels of a segment.
+    /// `T` taps of a row of the kernel over all pixels of a band, their sums in registers.
     #[inline(always)]
     fn taps<S: Simd, const T: usize, const V: usize, const TAIL: bool>(
         &mut self,
         simd: S,
-        segment: &Segment,
-        taps: &[Tap],
+        band: &Range<usize>,
+        (kernel_row, kernel_column): (usize, usize),
         channel: usize,
     ) {
-        let (first, step) = segment.target;
-        let block = Block::new::<V>(simd, 0, 0, channel, self.channels);
-        let gradient = self.gradient.as_ptr().wrapping_add(first * self.channels + channel);
-        let source = self.source.as_ptr().wrapping_add(channel);
-        let steps = (step * self.channels, segment.source_step * self.channels);
-        // SAFETY: `with_simd` checked that every pixel of the segment has all its channels in the gradient, and every
-        // tap of it in the source; the block's channels are among them.
-        let sums: Sums<S, T, V> =
-            unsafe { block.correlate::<T, V, TAIL>(simd, segment.count, taps, gradient, source, steps) };
-        for (sums, tap) in sums.into_iter().zip(taps) {
-            block.add_channels::<V, TAIL>(simd, sums, &mut self.kernel[tap.weight..][..self.channels]);
+        let Conv { kernel, stride, padding, input: channels, .. } = self.conv;
+        let Self { input, output, gradient, source, .. } = *self;
+        let (top, _) = padding.amounts(input.height, kernel, stride);
+        let (left, _) = padding.amounts(input.width, kernel, stride);
+        // Pixels under which every tap lies within the row.
+        let start = left.saturating_sub(kernel_column).div_ceil(stride).min(output.width);
+        let end =
+            (input.width + left + 1).saturating_sub(kernel_column + T).div_ceil(stride).clamp(start, output.width);
+        let block = Block::new::<V>(simd, 0, 0, channel, channels);
+        let mut sums = [[simd.splat_f32s(0.0); V]; T];
+        for row in band.clone() {
+            let y = (row % output.height * stride + kernel_row).checked_sub(top).filter(|y| *y < input.height);
+            let Some(y) = y else { continue };
+            let line = input.width * channels;
+            let source = &source[(row / output.height * input.height + y) * line..][..line];
+            let line = output.width * channels;
+            let gradient = &gradient[row * line..][..line];
+            for pixel in (0..start).chain(end..output.width) {
+                let first = pixel * stride + kernel_column;
+                let seen = left.saturating_sub(first)..(input.width + left).saturating_sub(first).min(T);
+                let source = source.as_ptr().wrapping_add(first * channels + channel).wrapping_sub(left * channels);
+                let gradient = gradient.as_ptr().wrapping_add(pixel * channels + channel);
+                // SAFETY: the pixel is one of the row's, and each tap in `seen` lies between the source row's first
+                // pixel and its last.
+                unsafe { block.correlate::<T, V, TAIL>(simd, &mut sums, seen, (gradient, source), channels) };
+            }
+            for pixel in start..end {
+                let first = (pixel * stride + kernel_column - left) * channels + channel;
+                let source = source.as_ptr().wrapping_add(first);
+                let gradient = gradient.as_ptr().wrapping_add(pixel * channels + channel);
+                // SAFETY: `start..end` are pixels of the row under which all `T` taps lie within the source's row.
+                unsafe { block.correlate::<T, V, TAIL>(simd, &mut sums, 0..T, (gradient, source), channels) };
+            }
+        }
+        for (tap, sums) in sums.into_iter().enumerate() {
+            let tap = kernel_row * kernel + kernel_column + tap;
+            block.add_channels::<V, TAIL>(simd, sums, &mut self.kernel[tap * channels..][..channels]);
         }
     }
 }

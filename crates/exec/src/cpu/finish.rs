@@ -65,7 +65,7 @@ impl Ending for Finish<'_> {
             }
         }
         if let Some(shortcut) = self.shortcut {
-            add(simd, sums, &block.read::<R, V, TAIL>(simd, shortcut));
+            block.update::<R, V, TAIL>(simd, sums, shortcut, |sum, shortcut| simd.add_f32s(sum, shortcut));
         }
     }
 }
@@ -116,10 +116,15 @@ impl Ending for Summing<'_> {
         sums: &mut Sums<S, R, V>,
     ) {
         if let Some(shortcut) = self.upstream.shortcut {
-            add(simd, sums, &block.read::<R, V, TAIL>(simd, shortcut));
+            block.update::<R, V, TAIL>(simd, sums, shortcut, |sum, shortcut| simd.add_f32s(sum, shortcut));
         }
         if self.upstream.activation == Activation::Relu6 {
-            mask(simd, sums, &block.read::<R, V, TAIL>(simd, self.upstream.input));
+            // ReLU6 passes a gradient where it was at neither of its ends.
+            let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
+            block.update::<R, V, TAIL>(simd, sums, self.upstream.input, |gradient, output| {
+                let passed = simd.select_f32s(simd.less_than_f32s(output, six), gradient, zero);
+                simd.select_f32s(simd.less_than_f32s(zero, output), passed, zero)
+            });
         }
         let mut totals = [simd.splat_f32s(0.0); V];
         for vector in 0..V {
@@ -128,27 +133,6 @@ impl Ending for Summing<'_> {
             }
         }
         block.add_channels::<V, TAIL>(simd, totals, &mut self.sums.tile);
-    }
-}
-
-#[inline(always)]
-fn add<S: Simd, const R: usize, const V: usize>(simd: S, sums: &mut Sums<S, R, V>, other: &Sums<S, R, V>) {
-    for vector in 0..V {
-        for (sums, other) in sums.iter_mut().zip(other) {
-            sums[vector] = simd.add_f32s(sums[vector], other[vector]);
-        }
-    }
-}
-
-/// Zeroes the gradient where ReLU6 was at one of its ends: `0 < output < 6` elsewhere.
-#[inline(always)]
-fn mask<S: Simd, const R: usize, const V: usize>(simd: S, gradient: &mut Sums<S, R, V>, output: &Sums<S, R, V>) {
-    let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
-    for vector in 0..V {
-        for (gradient, output) in gradient.iter_mut().zip(output) {
-            let passed = simd.select_f32s(simd.less_than_f32s(output[vector], six), gradient[vector], zero);
-            gradient[vector] = simd.select_f32s(simd.less_than_f32s(zero, output[vector]), passed, zero);
-        }
     }
 }
 
@@ -207,7 +191,7 @@ impl Apply<'_, Summing<'_>> {
     fn tile<S: Simd, const V: usize, const TAIL: bool>(&mut self, simd: S, row: usize, channel: usize) {
         let channels = self.ending.sums.tile.len();
         let here = Block::new::<V>(simd, row + channel, channels, channel, channels);
-        let mut values = here.read::<1, V, TAIL>(simd, self.rows);
+        let mut values = [here.read_row::<V, TAIL>(simd, self.rows)];
         let block = here.at(self.first + here.start);
         self.ending.end::<S, 1, V, TAIL>(simd, &block, &mut values);
         here.write::<1, V, TAIL>(simd, &values, 0, self.rows);

@@ -190,12 +190,8 @@ impl<P: Fn(usize, usize) -> Right, E: Ending> Multiply<'_, P, E> {
         // this tile's rows and columns are among them.
         let mut sums = unsafe { block.product::<R, V, TAIL>(simd, self.depth, left, right) };
         if self.onto == Onto::Sum {
-            let before = block.at(start - self.first).read::<R, V, TAIL>(simd, self.out);
-            for vector in 0..V {
-                for (sums, before) in sums.iter_mut().zip(&before) {
-                    sums[vector] = simd.add_f32s(before[vector], sums[vector]);
-                }
-            }
+            let here = block.at(start - self.first);
+            here.update::<R, V, TAIL>(simd, &mut sums, self.out, |sum, before| simd.add_f32s(before, sum));
         }
         self.ending.end::<S, R, V, TAIL>(simd, &block, &mut sums);
         block.write::<R, V, TAIL>(simd, &sums, self.first, self.out);

@@ -52,15 +52,20 @@ impl<S: Simd> Block<S> {
         self.channel..self.channel + (V - 1) * S::F32_LANES + self.tail
     }
 
-    /// The tile's values in a matrix.
+    /// `tile = work(tile, the same place in a matrix)`, a vector at a time: there are no registers for both.
     #[inline(always)]
-    pub fn read<const R: usize, const V: usize, const TAIL: bool>(&self, simd: S, values: &[f32]) -> Sums<S, R, V> {
+    pub fn update<const R: usize, const V: usize, const TAIL: bool>(
+        &self,
+        simd: S,
+        tile: &mut Sums<S, R, V>,
+        values: &[f32],
+        work: impl Fn(S::f32s, S::f32s) -> S::f32s,
+    ) {
         let start = values[self.span::<R, V>()].as_ptr();
-        let mut tile = [[simd.splat_f32s(0.0); V]; R];
         for vector in 0..V {
             for (row, tile) in tile.iter_mut().enumerate() {
                 // SAFETY: the slice goes from the first row's first value to the last row's last unmasked one.
-                tile[vector] = unsafe {
+                let value = unsafe {
                     load::<S, TAIL>(
                         simd,
                         self.mask,
@@ -68,9 +73,17 @@ impl<S: Simd> Block<S> {
                         vector + 1 == V,
                     )
                 };
+                tile[vector] = work(tile[vector], value);
             }
         }
-        tile
+    }
+
+    /// The first row of the tile in a matrix.
+    #[inline(always)]
+    pub fn read_row<const V: usize, const TAIL: bool>(&self, simd: S, values: &[f32]) -> [S::f32s; V] {
+        let start = values[self.span::<1, V>()].as_ptr();
+        // SAFETY: the slice has the row's values.
+        unsafe { self.load_row::<V, TAIL>(simd, start) }
     }
 
     /// One value a channel, for each of the tile's.
@@ -174,35 +187,30 @@ impl<S: Simd> Block<S> {
         sums
     }
 
-    /// `Σ gradient[pixel] ⊙ source[pixel + tap]` over the pixels, in their order, for each of `T` taps.
+    /// Adds `gradient ⊙ source[tap]` of one pixel to the sums of the taps in `seen`, which are `step` values apart.
     ///
     /// # Safety
-    /// For each pixel below `count`, the gradient is readable at `pixel · steps.0` and the source at
-    /// `pixel · steps.1 + tap.source` for the tile's channels; both pointers are to the tile's first channel. There are
-    /// `T` taps.
+    /// The gradient and, for each tap seen, `source + tap · step` are readable for the tile's channels.
     #[inline(always)]
     pub unsafe fn correlate<const T: usize, const V: usize, const TAIL: bool>(
         &self,
         simd: S,
-        count: usize,
-        taps: &[Tap],
-        gradient: *const f32,
-        source: *const f32,
-        steps: (usize, usize),
-    ) -> Sums<S, T, V> {
-        let mut sums = [[simd.splat_f32s(0.0); V]; T];
-        for pixel in 0..count {
-            // SAFETY: the caller's promise about the gradient.
-            let gradient = unsafe { self.load_row::<V, TAIL>(simd, gradient.add(pixel * steps.0)) };
-            for (sums, tap) in sums.iter_mut().zip(taps) {
+        sums: &mut Sums<S, T, V>,
+        seen: Range<usize>,
+        (gradient, source): (*const f32, *const f32),
+        step: usize,
+    ) {
+        // SAFETY: the caller's promise about the gradient.
+        let gradient = unsafe { self.load_row::<V, TAIL>(simd, gradient) };
+        for (tap, sums) in sums.iter_mut().enumerate() {
+            if seen.contains(&tap) {
                 // SAFETY: the caller's promise about the source.
-                let source = unsafe { self.load_row::<V, TAIL>(simd, source.add(tap.source + pixel * steps.1)) };
+                let source = unsafe { self.load_row::<V, TAIL>(simd, source.wrapping_add(tap * step)) };
                 for vector in 0..V {
                     sums[vector] = simd.mul_add_f32s(gradient[vector], source[vector], sums[vector]);
                 }
             }
         }
-        sums
     }
 
     /// One row of the tile from anywhere.
