@@ -13,7 +13,7 @@ use super::schedule::{Buffer, Source, Task};
 use super::share::Backward;
 use super::threads::Threads;
 use fieldfit_model::Params;
-use fieldfit_nets::{Activation, Conv, Head, Op};
+use fieldfit_nets::{Activation, Head, Op};
 
 /// What a pass reads and writes beside its [`Context`].
 pub(super) struct Pass<'a> {
@@ -29,6 +29,8 @@ pub(super) struct Pass<'a> {
     pub gradients: &'a mut Params<f32>,
     /// Whether this is the batch's first pass, whose gradients are written, or another one, whose are added.
     pub onto: Onto,
+    /// As [`terms`] made them.
+    pub terms: &'a mut [Vec<f64>],
     /// The loss so far.
     pub tally: &'a mut Tally,
 }
@@ -132,15 +134,26 @@ impl Pass<'_> {
             }
             below
         };
-        if self.gradients.contains(conv.norm.scale) {
-            let unscaled = (!trains).then_some(&*kernel);
-            put(&mut self.gradients[conv.norm.scale], scale_gradient(conv, self.params, unscaled, Some(sums)), onto);
+        for (channel, term) in self.terms[index].iter_mut().enumerate() {
+            *term -= f64::from(self.params[conv.norm.mean][channel]) * sums[channel];
+        }
+        if !trains {
+            add_products(&mut self.terms[index], &self.params[conv.weight], kernel);
         }
         if self.gradients.contains(conv.norm.shift) {
             put(&mut self.gradients[conv.norm.shift], sums.iter().map(|sum| *sum as f32), onto);
         }
         below
     }
+}
+
+/// Room for the `⟨W, G⟩ − μ·Σdz` of each step's channels whose scale trains.
+pub(super) fn terms(plan: &Plan, gradients: &Params<f32>) -> Vec<Vec<f64>> {
+    let room = |op: &Op| match op {
+        Op::Conv(conv) => gradients[conv.norm.scale].len(),
+        Op::GlobalAveragePool => 0,
+    };
+    plan.steps.iter().map(|step| vec![0.0; room(&step.op)]).collect()
 }
 
 /// Ends a batch: turns the gradients of unscaled kernels, summed over its parts, into those of the kernels, and gives
@@ -150,46 +163,35 @@ pub(super) fn scale(
     plan: &Plan,
     folded: &[Folded],
     params: &Params<f32>,
+    terms: &mut [Vec<f64>],
     gradients: &mut Params<f32>,
 ) {
     let mut room: Vec<_> = gradients.buffers_mut().iter_mut().map(Vec::as_mut_slice).collect();
-    let convolutions = plan.steps.iter().zip(folded).filter_map(|(step, folded)| match &step.op {
+    let convolutions = plan.steps.iter().zip(folded).zip(terms).filter_map(|((step, folded), terms)| match &step.op {
         Op::Conv(conv) => {
             let [kernel, scale] = [conv.weight, conv.norm.scale].map(|id| std::mem::take(&mut room[id.index()]));
-            Some((conv, folded, kernel, scale))
+            Some((conv, folded, terms, kernel, scale))
         }
         Op::GlobalAveragePool => None,
     });
-    threads.each(
-        convolutions.filter(|(_, _, kernel, _)| !kernel.is_empty()).collect(),
-        |(conv, folded, kernel, scale)| {
-            if !scale.is_empty() {
-                put(scale, scale_gradient(conv, params, Some(kernel), None), Onto::Sum);
-            }
-            let row = kernel.len() / conv.output;
-            for (row, scale) in kernel.chunks_exact_mut(row).zip(&folded.scale) {
-                row.iter_mut().for_each(|value| *value *= scale);
-            }
-        },
-    );
+    threads.each(convolutions.collect(), |(conv, folded, terms, kernel, scale)| {
+        add_products(terms, &params[conv.weight], kernel);
+        let variances = params[conv.norm.variance].iter();
+        for ((scale, term), variance) in scale.iter_mut().zip(terms).zip(variances) {
+            *scale = (*term * f64::from(inverse_deviation(conv, *variance))) as f32;
+        }
+        let row = kernel.len() / conv.output;
+        for (row, scale) in kernel.chunks_exact_mut(row.max(1)).zip(&folded.scale) {
+            row.iter_mut().for_each(|value| *value *= scale);
+        }
+    });
 }
 
-/// `(⟨W, G⟩ − μ·Σdz) / √(σ² + ε)` of each channel, or one of the two terms of it.
-fn scale_gradient(
-    conv: &Conv,
-    params: &Params<f32>,
-    unscaled: Option<&[f32]>,
-    sums: Option<&[f64]>,
-) -> impl Iterator<Item = f32> {
-    let (weight, mean, variance) = (&params[conv.weight], &params[conv.norm.mean], &params[conv.norm.variance]);
-    let row = weight.len() / conv.output;
-    (0..conv.output).map(move |channel| {
-        let values = channel * row..(channel + 1) * row;
-        let product = unscaled.map_or(0.0, |unscaled| dot(&weight[values.clone()], &unscaled[values]));
-        let shifted = sums.map_or(0.0, |sums| f64::from(mean[channel]) * sums[channel]);
-        let inverse = f64::from(inverse_deviation(conv, variance[channel]));
-        ((product - shifted) * inverse) as f32
-    })
+/// Adds `⟨W, G⟩` of each channel, if there is a G.
+fn add_products(terms: &mut [f64], weight: &[f32], unscaled: &[f32]) {
+    let row = unscaled.len() / terms.len().max(1);
+    let rows = weight.chunks_exact(row.max(1)).zip(unscaled.chunks_exact(row.max(1)));
+    terms.iter_mut().zip(rows).for_each(|(term, (weight, unscaled))| *term += dot(weight, unscaled));
 }
 
 fn dot(left: &[f32], right: &[f32]) -> f64 {

@@ -237,6 +237,7 @@ impl Executor<f32> for Cpu {
         let loss = threads.enter(|| {
             fold_all(threads, plan, params, Purpose::Training, folded);
             classifier.refill(&head, &params[head.weight], Purpose::Training);
+            let mut terms = backward::terms(plan, gradients);
             let mut tally = Tally::default();
             for (part, (count, values)) in parts(images, passes.micro_batch).enumerate() {
                 let mut pass = backward::Pass {
@@ -249,11 +250,12 @@ impl Executor<f32> for Cpu {
                     scratch,
                     gradients,
                     onto: if part == 0 { Onto::Fresh } else { Onto::Sum },
+                    terms: &mut terms,
                     tally: &mut tally,
                 };
                 pass.run(&head);
             }
-            backward::scale(threads, plan, folded, params, gradients);
+            backward::scale(threads, plan, folded, params, &mut terms, gradients);
             tally.loss(batch)
         });
         Ok(loss)

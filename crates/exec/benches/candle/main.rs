@@ -1,36 +1,12 @@
-//! The experiment that decided how a training step is computed: EfficientNet-Lite0's gradient three ways over the same
-//! kernels, beside two compositions of candle ops. Each design runs in a process of its own, whose peak memory is read.
+//! EfficientNet-Lite0's gradient by our kernels, beside two compositions of candle ops: ours, which is the oracle of the
+//! tests and the path to GPUs, and the one that anybody would write first. Each runs in a process of its own, whose peak
+//! memory is read.
 //!
-//! `cargo bench -p fieldfit-exec --features candle --bench designs`
+//! `cargo bench -p fieldfit-exec --features candle --bench candle`
 
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
-#![allow(dead_code, unused_imports, reason = "the kernels are compiled in whole, since the crate keeps them to itself")]
-
-#[path = "../../src/cpu/dense.rs"]
-mod dense;
-#[path = "../../src/cpu/depthwise.rs"]
-mod depthwise;
-#[path = "../../src/cpu/finish.rs"]
-mod finish;
-#[path = "../../src/cpu/fold.rs"]
-mod fold;
-#[path = "../../src/cpu/head.rs"]
-mod head;
-#[path = "../../src/cpu/matmul.rs"]
-mod matmul;
-#[path = "../../src/cpu/plan.rs"]
-mod plan;
-#[path = "../../src/cpu/pointwise.rs"]
-mod pointwise;
-#[path = "../../src/cpu/share.rs"]
-mod share;
-#[path = "../../src/cpu/threads.rs"]
-mod threads;
 
 mod convolutions;
-mod custom_ops;
-mod kernel;
-mod tape;
 
 use fieldfit_exec::{ExecError, Executor, Loss, Passes, candle::Candle, cpu::Cpu};
 use fieldfit_model::{Images, Params};
@@ -45,7 +21,7 @@ const SIDE: usize = 128;
 const PASSES: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What every design is given.
+/// What every way is given.
 struct Work {
     network: Network,
     params: Params<f32>,
@@ -56,45 +32,18 @@ struct Work {
 /// Computes the loss and every trainable tensor's gradient.
 type Gradient = Box<dyn FnMut(&Work, &mut Params<f32>) -> f32>;
 
-struct Design {
+struct Way {
     name: &'static str,
-    /// What it needs beside the kernels and the description of the network.
-    source: &'static [&'static str],
     open: fn(&Work) -> Gradient,
 }
 
-const DESIGNS: &[Design] = &[
-    Design {
-        name: "(a) candle's autograd over our kernels",
-        source: &[include_str!("custom_ops.rs"), include_str!("kernel.rs")],
-        open: custom_ops::open,
-    },
-    Design {
-        name: "(b) a tape over our kernels",
-        source: &[include_str!("tape.rs"), include_str!("kernel.rs")],
-        open: tape::open,
-    },
-    Design {
-        name: "(c) the network as data: exec::cpu",
-        source: &[
-            include_str!("../../src/cpu/forward.rs"),
-            include_str!("../../src/cpu/backward.rs"),
-            include_str!("../../src/cpu/arena.rs"),
-            include_str!("../../src/cpu/schedule.rs"),
-            include_str!("../../src/cpu/mod.rs"),
-        ],
-        open: |work| executor(Cpu::new(&work.network, THREADS, Passes::of(usize::MAX)).unwrap()),
-    },
-    Design {
-        name: "candle, slices and products: exec::candle",
-        source: &[include_str!("../../src/candle/graph.rs"), include_str!("../../src/candle/mod.rs")],
+const WAYS: &[Way] = &[
+    Way { name: "exec::cpu", open: |work| executor(Cpu::new(&work.network, THREADS, Passes::of(usize::MAX)).unwrap()) },
+    Way {
+        name: "exec::candle: slices and products",
         open: |work| executor(Candle::new(&work.network, candle_core::Device::Cpu)),
     },
-    Design {
-        name: "candle, its own convolutions",
-        source: &[include_str!("convolutions.rs")],
-        open: convolutions::open,
-    },
+    Way { name: "candle, its own convolutions", open: convolutions::open },
 ];
 
 fn executor(mut executor: impl Executor<f32> + 'static) -> Gradient {
@@ -126,11 +75,12 @@ impl Work {
     }
 }
 
-/// Milliseconds by the clock and of both cores, MiB at the peak, loss and the gradient's L2 norm: the last two show that all compute the same.
-fn measure(design: &Design) -> String {
+/// Milliseconds by the clock and of both cores, MiB at the peak, loss and the gradient's L2 norm: the last two show that
+/// all compute the same.
+fn measure(way: &Way) -> String {
     let work = Work::new();
     let mut gradients = work.gradients();
-    let mut gradient = (design.open)(&work);
+    let mut gradient = (way.open)(&work);
     let mut loss = gradient(&work, &mut gradients);
     let mut best = f64::MAX;
     let (began, busy) = (Instant::now(), cpu_milliseconds());
@@ -159,27 +109,17 @@ fn peak_mib() -> f64 {
     line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).map_or(f64::NAN, |kib| kib / 1024.0)
 }
 
-/// Lines of code, without blank ones, comments and tests.
-fn lines(sources: &[&str]) -> usize {
-    let code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
-    sources
-        .iter()
-        .map(|source| source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().filter(code).count())
-        .sum()
-}
-
 fn main() {
-    if let Ok(index) = std::env::var("FIELDFIT_DESIGN") {
-        println!("{}", measure(&DESIGNS[index.parse::<usize>().unwrap()]));
+    if let Ok(index) = std::env::var("FIELDFIT_WAY") {
+        println!("{}", measure(&WAYS[index.parse::<usize>().unwrap()]));
         return;
     }
     println!("{BATCH} images of {SIDE} px, {THREADS} threads, forward and backward");
-    println!("{:42} {:>8} {:>8} {:>8} {:>9} {:>9} {:>6}", "design", "ms", "cpu ms", "MiB", "loss", "‖grad‖", "lines");
-    for (index, design) in DESIGNS.iter().enumerate() {
-        let child = Command::new(std::env::current_exe().unwrap()).env("FIELDFIT_DESIGN", index.to_string()).output();
+    println!("{:34} {:>8} {:>8} {:>8} {:>9} {:>9}", "", "ms", "cpu ms", "MiB", "loss", "‖grad‖");
+    for (index, way) in WAYS.iter().enumerate() {
+        let child = Command::new(std::env::current_exe().unwrap()).env("FIELDFIT_WAY", index.to_string()).output();
         let output = child.unwrap();
-        assert!(output.status.success(), "{}: {}", design.name, String::from_utf8_lossy(&output.stderr));
-        let figures = String::from_utf8_lossy(&output.stdout);
-        println!("{:42} {} {:6}", design.name, figures.trim_end(), lines(design.source));
+        assert!(output.status.success(), "{}: {}", way.name, String::from_utf8_lossy(&output.stderr));
+        println!("{:34} {}", way.name, String::from_utf8_lossy(&output.stdout).trim_end());
     }
 }
