@@ -8,7 +8,7 @@
 
 mod convolutions;
 
-use fieldfit_exec::{ExecError, Executor, Loss, Passes, candle::Candle, cpu::Cpu};
+use fieldfit_exec::{Executor, Passes, candle::Candle, cpu::Cpu};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, by_name};
 use std::process::Command;

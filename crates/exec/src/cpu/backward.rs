@@ -47,8 +47,8 @@ struct Descent {
 }
 
 impl Pass<'_> {
-    /// Every task of the schedule.
-    pub fn run(&mut self, head: &Head) {
+    /// Every task of the schedule; `done` is told of each.
+    pub fn run(&mut self, head: &Head, done: &mut impl FnMut(&Task)) {
         // Of the gradient that travels down: its sum over pixels for each channel.
         let mut sums = Vec::new();
         for task in &self.context.schedule.tasks {
@@ -62,6 +62,7 @@ impl Pass<'_> {
                     sums = self.descend(&descent, &sums);
                 }
             }
+            done(task);
         }
     }
 
@@ -174,7 +175,7 @@ pub(super) fn scale(
         }
         Op::GlobalAveragePool => None,
     });
-    threads.each(convolutions.collect(), |(conv, folded, terms, kernel, scale)| {
+    threads.each(convolutions, |(conv, folded, terms, kernel, scale)| {
         add_products(terms, &params[conv.weight], kernel);
         let variances = params[conv.norm.variance].iter();
         for ((scale, term), variance) in scale.iter_mut().zip(terms).zip(variances) {

@@ -6,7 +6,21 @@ use super::product::{Onto, multiply, outer};
 use super::share::{Backward, Target};
 use super::threads::{Threads, cut};
 use fieldfit_nets::{Conv, Shape};
+use std::cell::RefCell;
 use std::ops::Range;
+
+thread_local! {
+    /// A thread's room for patches, kept from one call to the next.
+    static PATCHES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends that many values, whatever they are.
+fn with_patches(len: usize, work: impl FnOnce(&mut [f32])) {
+    PATCHES.with_borrow_mut(|patches| {
+        patches.resize(patches.len().max(len), 0.0);
+        work(&mut patches[..len]);
+    });
+}
 
 /// One convolution at one size of image.
 pub(super) struct Dense {
@@ -21,13 +35,14 @@ impl Dense {
         let (outputs, patch) = (self.conv.output, self.patch());
         let line = self.output.width * outputs;
         let ranges = threads.ranges(output.len() / line);
-        let parts = ranges.iter().cloned().zip(cut(&ranges, line, output)).collect();
+        let parts = ranges.iter().cloned().zip(cut(&ranges, line, output));
         threads.each(parts, |(range, part)| {
-            let mut patches = vec![0.0; self.output.width * patch];
-            for (row, out) in range.zip(part.chunks_exact_mut(line)) {
-                self.gather(row, input, &mut patches);
-                multiply(&patches, &folded.forward, row * self.output.width, out, &mut { finish });
-            }
+            with_patches(self.output.width * patch, |patches| {
+                for (row, out) in range.zip(part.chunks_exact_mut(line)) {
+                    self.gather(row, input, patches);
+                    multiply(patches, &folded.forward, row * self.output.width, out, &mut { finish });
+                }
+            });
         });
     }
 
@@ -48,26 +63,28 @@ impl Dense {
 
     fn backward_kernel(&self, images: Range<usize>, gradient: &[f32], input: &[f32], kernel: &mut [f32]) {
         let (outputs, patch) = (self.conv.output, self.patch());
-        let mut patches = vec![0.0; self.output.width * patch];
         let rows = images.start * self.output.height..images.end * self.output.height;
-        for row in rows.clone() {
-            self.gather(row, input, &mut patches);
-            let onto = if row == rows.start { Onto::Fresh } else { Onto::Sum };
-            outer((self.line(gradient, row), outputs), 0..outputs, (&patches, patch), kernel, onto);
-        }
+        with_patches(self.output.width * patch, |patches| {
+            for row in rows.clone() {
+                self.gather(row, input, patches);
+                let onto = if row == rows.start { Onto::Fresh } else { Onto::Sum };
+                outer((self.line(gradient, row), outputs), 0..outputs, (patches, patch), kernel, onto);
+            }
+        });
     }
 
     fn backward_input(&self, images: Range<usize>, gradient: &[f32], folded: &Folded, target: Target<'_>) {
-        let mut patches = vec![0.0; self.output.width * self.patch()];
-        for (image, values) in images.zip(target.values.chunks_exact_mut(self.input.len())) {
-            values.fill(0.0);
-            for row in 0..self.output.height {
-                let gradient = self.line(gradient, image * self.output.height + row);
-                multiply(gradient, &folded.backward, 0, &mut patches, &mut AsItIs);
-                self.scatter(row, &patches, values);
+        with_patches(self.output.width * self.patch(), |patches| {
+            for (image, values) in images.zip(target.values.chunks_exact_mut(self.input.len())) {
+                values.fill(0.0);
+                for row in 0..self.output.height {
+                    let gradient = self.line(gradient, image * self.output.height + row);
+                    multiply(gradient, &folded.backward, 0, patches, &mut AsItIs);
+                    self.scatter(row, patches, values);
+                }
+                target.upstream.summing(target.sums).apply(image * self.input.len(), values);
             }
-            target.upstream.summing(target.sums).apply(image * self.input.len(), values);
-        }
+        });
     }
 
     /// Values of one patch: `k · k · in`.

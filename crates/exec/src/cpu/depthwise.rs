@@ -44,7 +44,7 @@ impl Depthwise {
         let Walk { target, source, .. } = self.forward;
         let line = target.width * self.channels;
         let ranges = threads.ranges(output.len() / line);
-        let parts = ranges.iter().cloned().zip(cut(&ranges, line, output)).collect();
+        let parts = ranges.iter().cloned().zip(cut(&ranges, line, output));
         threads.each(parts, |(range, part)| {
             for (row, target_row) in range.zip(part.chunks_exact_mut(line)) {
                 let image = &input[row / target.height * source.len()..][..source.len()];

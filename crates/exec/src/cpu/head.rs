@@ -29,7 +29,7 @@ pub(super) fn pool_backward(
     let image = pixels * channels;
     let ranges = threads.ranges(target.len() / image);
     let mut sums = vec![ChannelSums::new(channels); ranges.len()];
-    let parts = ranges.iter().cloned().zip(cut(&ranges, image, target)).zip(&mut sums).collect();
+    let parts = ranges.iter().cloned().zip(cut(&ranges, image, target)).zip(&mut sums);
     threads.each(parts, |((range, part), sums): ((std::ops::Range<usize>, &mut [f32]), _)| {
         for (index, target) in range.zip(part.chunks_exact_mut(image)) {
             let gradient = &gradient[index * channels..][..channels];

@@ -33,10 +33,11 @@ use fieldfit_nets::{Head, Network, Op, Shape, TensorId};
 use fold::{Folded, Purpose};
 use forward::Context;
 use head::Tally;
-use plan::Plan;
+use plan::{Plan, Step};
 use product::{Onto, Packed};
-use schedule::Schedule;
+use schedule::{Schedule, Task};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use threads::Threads;
 
 pub(crate) use footprint::{inference_footprint, training_footprint};
@@ -74,6 +75,86 @@ impl Cpu {
         })
     }
 
+    /// As [`Executor::gradient`], and how long each step of the network took, all its parts together.
+    ///
+    /// # Errors
+    /// As [`Executor::gradient`].
+    pub fn profile(
+        &mut self,
+        params: &Params<f32>,
+        images: &Images,
+        labels: &[u32],
+        gradients: &mut Params<f32>,
+    ) -> Result<Vec<StepTime>, ExecError> {
+        let mut times = vec![[Duration::ZERO; 2]; self.network.stages.iter().map(|stage| stage.ops.len()).sum()];
+        let mut last = Instant::now();
+        self.train(params, images, labels, gradients, |task| {
+            let now = Instant::now();
+            match *task {
+                Task::Forward { step, .. } => times[step][0] += now - last,
+                Task::Backward { step, .. } => times[step][1] += now - last,
+                Task::Head { .. } => {}
+            }
+            last = now;
+        })?;
+        let steps = self.layout.plan.iter().flat_map(|plan| &plan.steps);
+        let step_time = |(step, [forward, backward]): (&Step, [Duration; 2])| StepTime {
+            op: step.op,
+            input: step.input,
+            output: step.output,
+            forward,
+            backward,
+        };
+        Ok(steps.zip(times).map(step_time).collect())
+    }
+
+    /// Forward and backward for a labelled batch; `done` is told of each task.
+    fn train(
+        &mut self,
+        params: &Params<f32>,
+        images: &Images,
+        labels: &[u32],
+        gradients: &mut Params<f32>,
+        mut done: impl FnMut(&Task) + Send,
+    ) -> Result<Loss<f32>, ExecError> {
+        check(&self.network, params, images, Some(labels))?;
+        check_gradients(&self.network, gradients)?;
+        let (head, batch) = (self.network.head, images.count);
+        let trained: Vec<_> = self.network.tensors().map(|(id, _)| gradients.contains(id)).collect();
+        let work = Work { images: self.passes.images(batch), trained: Some(trained) };
+        let (plan, schedule) = &self.layout.of(&self.network, images, self.passes, work)?;
+        let Self { threads, passes, arena, folded, classifier, scratch, .. } = self;
+        let scratch_len =
+            footprint::scratch_len(plan, &|id| gradients.contains(id), threads.count(), schedule.images());
+        arena.fit(schedule.len());
+        scratch.reserve_exact(scratch_len.saturating_sub(scratch.len()));
+        let loss = threads.enter(|| {
+            fold_all(threads, plan, params, Purpose::Training, folded);
+            classifier.refill(&head, &params[head.weight], Purpose::Training);
+            let mut terms = backward::terms(plan, gradients);
+            let mut tally = Tally::default();
+            for (part, (count, values)) in parts(images, passes.micro_batch).enumerate() {
+                let mut pass = backward::Pass {
+                    context: Context { threads, plan, folded, schedule, images: values, count },
+                    params,
+                    classifier,
+                    labels: &labels[part * passes.micro_batch..][..count],
+                    batch,
+                    arena,
+                    scratch,
+                    gradients,
+                    onto: if part == 0 { Onto::Fresh } else { Onto::Sum },
+                    terms: &mut terms,
+                    tally: &mut tally,
+                };
+                pass.run(&head, &mut done);
+            }
+            backward::scale(threads, plan, folded, params, &mut terms, gradients);
+            tally.loss(batch)
+        });
+        Ok(loss)
+    }
+
     /// Every micro-batch forward; `visit` sees each step's output for each.
     fn infer(
         &mut self,
@@ -95,6 +176,22 @@ impl Cpu {
         });
         Ok(())
     }
+}
+
+/// How long one op of a network took, for a whole batch.
+#[derive(Debug, Clone, Copy)]
+pub struct StepTime {
+    /// What was computed.
+    pub op: Op,
+    /// One image's input.
+    pub input: Shape,
+    /// One image's output.
+    pub output: Shape,
+    /// Of the forward pass; what was computed twice counts twice. The first op's has what comes ahead of it, too: folding
+    /// norms and packing weights.
+    pub forward: Duration,
+    /// Of the backward pass: both gradients.
+    pub backward: Duration,
 }
 
 /// The network laid out for the size of image that came last, and the schedules of the kinds of work that were done.
@@ -184,7 +281,7 @@ fn parts(images: &Images, micro_batch: usize) -> impl Iterator<Item = (usize, &[
 /// Folds every convolution of the plan, into the buffers that there are.
 fn fold_all(threads: &Threads, plan: &Plan, params: &Params<f32>, purpose: Purpose, folded: &mut Vec<Folded>) {
     folded.resize_with(plan.steps.len(), Folded::default);
-    threads.each(plan.steps.iter().zip(folded).collect(), |(step, folded)| {
+    threads.each(plan.steps.iter().zip(folded), |(step, folded)| {
         if let Op::Conv(conv) = &step.op {
             folded.refill(conv, params, purpose);
         }
@@ -223,42 +320,7 @@ impl Executor<f32> for Cpu {
         labels: &[u32],
         gradients: &mut Params<f32>,
     ) -> Result<Loss<f32>, ExecError> {
-        check(&self.network, params, images, Some(labels))?;
-        check_gradients(&self.network, gradients)?;
-        let (head, batch) = (self.network.head, images.count);
-        let trained: Vec<_> = self.network.tensors().map(|(id, _)| gradients.contains(id)).collect();
-        let work = Work { images: self.passes.images(batch), trained: Some(trained) };
-        let (plan, schedule) = &self.layout.of(&self.network, images, self.passes, work)?;
-        let Self { threads, passes, arena, folded, classifier, scratch, .. } = self;
-        let scratch_len =
-            footprint::scratch_len(plan, &|id| gradients.contains(id), threads.count(), schedule.images());
-        arena.fit(schedule.len());
-        scratch.reserve_exact(scratch_len.saturating_sub(scratch.len()));
-        let loss = threads.enter(|| {
-            fold_all(threads, plan, params, Purpose::Training, folded);
-            classifier.refill(&head, &params[head.weight], Purpose::Training);
-            let mut terms = backward::terms(plan, gradients);
-            let mut tally = Tally::default();
-            for (part, (count, values)) in parts(images, passes.micro_batch).enumerate() {
-                let mut pass = backward::Pass {
-                    context: Context { threads, plan, folded, schedule, images: values, count },
-                    params,
-                    classifier,
-                    labels: &labels[part * passes.micro_batch..][..count],
-                    batch,
-                    arena,
-                    scratch,
-                    gradients,
-                    onto: if part == 0 { Onto::Fresh } else { Onto::Sum },
-                    terms: &mut terms,
-                    tally: &mut tally,
-                };
-                pass.run(&head);
-            }
-            backward::scale(threads, plan, folded, params, &mut terms, gradients);
-            tally.loss(batch)
-        });
-        Ok(loss)
+        self.train(params, images, labels, gradients, |_| {})
     }
 
     fn trace(

@@ -18,7 +18,7 @@ fn tile_rows(input: usize, output: usize) -> usize {
 pub(super) fn forward(threads: &Threads, folded: &Folded, input: &[f32], finish: Finish<'_>, output: &mut [f32]) {
     let (inputs, outputs) = (folded.forward.depth(), folded.forward.columns());
     let ranges = threads.ranges(output.len() / outputs);
-    let parts = ranges.iter().cloned().zip(cut(&ranges, outputs, output)).collect();
+    let parts = ranges.iter().cloned().zip(cut(&ranges, outputs, output));
     let tile = tile_rows(inputs, outputs);
     threads.each(parts, |(range, part)| {
         for (index, out) in part.chunks_mut(tile * outputs).enumerate() {
@@ -40,7 +40,7 @@ pub(super) fn backward(threads: &Threads, folded: &Folded, mut pass: Backward<'_
     let (inputs, outputs) = (folded.forward.depth(), folded.forward.columns());
     if let Some((kernel, onto)) = pass.kernel.take_if(|kernel| is_shared_by_rows(kernel.0.len(), pass.input.len())) {
         let ranges = threads.ranges(outputs);
-        threads.each(ranges.iter().cloned().zip(cut(&ranges, inputs, kernel)).collect(), |(range, kernel)| {
+        threads.each(ranges.iter().cloned().zip(cut(&ranges, inputs, kernel)), |(range, kernel)| {
             outer((pass.gradient, outputs), range, (pass.input, inputs), kernel, onto);
         });
     }

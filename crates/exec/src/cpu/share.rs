@@ -65,7 +65,7 @@ impl Backward<'_> {
                 sums,
             }),
         });
-        threads.each(shares.collect(), work);
+        threads.each(shares, work);
         if let Some((kernel, onto)) = kernel {
             reduce(scratch, kernel, onto);
         }

@@ -1,9 +1,15 @@
 //! A fixed number of threads and work cut into as many parts, so that the same threads give the same bits.
 
 use crate::ExecError;
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Parts that work is cut into, at most.
+const MOST: usize = 64;
+
+/// A part a thread, without an allocation: a frame passes here some hundred times.
+pub(super) type Parts<P> = heapless::Vec<P, MOST>;
 
 /// A pool of its own, so that an adaptation and an inference beside it don't share threads by accident.
 #[derive(Clone)]
@@ -32,8 +38,8 @@ impl Threads {
     }
 
     /// `0..items` cut into at most as many ranges as there are threads, of nearly equal length, in order.
-    pub fn ranges(&self, items: usize) -> Vec<Range<usize>> {
-        let parts = self.count.min(items).max(1);
+    pub fn ranges(&self, items: usize) -> Parts<Range<usize>> {
+        let parts = self.count.min(items).clamp(1, MOST);
         (0..parts).map(|part| part * items / parts..(part + 1) * items / parts).collect()
     }
 
@@ -42,22 +48,24 @@ impl Threads {
         self.pool.install(work)
     }
 
-    /// Runs `work` on every part, one a thread.
-    pub fn each<P: Send>(&self, parts: Vec<P>, work: impl Fn(P) + Sync + Send) {
-        match parts.len() {
-            0 | 1 => parts.into_iter().for_each(work),
-            _ => self.pool.install(|| parts.into_par_iter().with_max_len(1).for_each(work)),
+    /// Runs `work` on every part, one a thread. Allocates nothing.
+    pub fn each<P: Send>(&self, parts: impl IntoIterator<Item = P>, work: impl Fn(P) + Sync + Send) {
+        let mut parts = parts.into_iter().map(Some);
+        loop {
+            let mut some: Parts<Option<P>> = parts.by_ref().take(MOST).collect();
+            match &mut some[..] {
+                [] => return,
+                [part] => part.take().into_iter().for_each(&work),
+                some => self.pool.install(|| {
+                    some.par_iter_mut().with_max_len(1).for_each(|part| part.take().into_iter().for_each(&work));
+                }),
+            }
         }
     }
 }
 
 /// Cuts a matrix of `width` values a row along ranges of its rows.
-pub(super) fn cut<'a, T>(ranges: &[Range<usize>], width: usize, mut values: &'a mut [T]) -> Vec<&'a mut [T]> {
-    let mut parts = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        let (part, rest) = values.split_at_mut(range.len() * width);
-        parts.push(part);
-        values = rest;
-    }
-    parts
+pub(super) fn cut<'a, T>(ranges: &[Range<usize>], width: usize, mut values: &'a mut [T]) -> Parts<&'a mut [T]> {
+    let part = |range: &Range<usize>| values.split_off_mut(..range.len() * width).unwrap_or_default();
+    ranges.iter().map(part).collect()
 }

@@ -1,0 +1,164 @@
+//! Where a training step of EfficientNet-Lite0 spends its time, op by op, beside the machine's own matrix product and copy
+//! in the same run: what the kernels reach, and what is left.
+//!
+//! `cargo bench -p fieldfit-exec --bench kernels`
+
+#![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
+
+use fieldfit_exec::{Passes, cpu::Cpu, cpu::StepTime};
+use fieldfit_model::{Images, Params};
+use fieldfit_nets::{Network, Op, Role, by_name};
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const THREADS: usize = 2;
+const BATCH: usize = 16;
+const MICRO_BATCH: usize = 4;
+/// Steps of which the fastest time of each op counts.
+const STEPS: usize = 12;
+
+fn main() {
+    let gemm = gemm_rate();
+    println!("{THREADS} threads; the machine: GEMM 1024³ {gemm:.0} GFLOP/s, copy {:.1} GB/s\n", copy_rate());
+    for side in [128, 224] {
+        profile(side, gemm);
+    }
+}
+
+fn profile(side: usize, gemm: f64) {
+    let network = by_name("efficientnet-lite0").unwrap().with_classes(7);
+    let params = params(&network);
+    let mut images = Images::zeros(BATCH, side, side);
+    images.values.iter_mut().enumerate().for_each(|(index, value)| *value = (index as f32 * 0.37).sin());
+    let labels: Vec<u32> = (0..BATCH as u32).map(|label| label % 7).collect();
+    let mut gradients = Params::zeros_where(&network, |id| network.tensor(id).role.is_trainable());
+    let mut cpu = Cpu::new(&network, THREADS, Passes::of(MICRO_BATCH)).unwrap();
+    let mut best: Vec<StepTime> = Vec::new();
+    for _ in 0..STEPS {
+        let times = cpu.profile(&params, &images, &labels, &mut gradients).unwrap();
+        best =
+            if best.is_empty() { times } else { best.iter().zip(times).map(|(best, now)| faster(best, now)).collect() };
+    }
+    let mut rows: BTreeMap<_, (f64, Duration, Duration)> = BTreeMap::new();
+    for (index, step) in best.iter().enumerate() {
+        let row = rows.entry((std::cmp::Reverse(step.input.width), kind(&step.op))).or_default();
+        row.0 += flops(step);
+        // The first op's forward time has what comes ahead of it in it.
+        row.1 += if index == 0 { Duration::ZERO } else { step.forward };
+        row.2 += step.backward;
+    }
+    println!("{BATCH} images of {side} px, {MICRO_BATCH} at once; the fastest of {STEPS} of each op, summed by size");
+    println!(
+        "{:>5} {:12} {:>8} {:>8} {:>9} {:>8} {:>9} {:>8}",
+        "side", "op", "GFLOP", "fwd ms", "GFLOP/s", "bwd ms", "GFLOP/s", "of GEMM"
+    );
+    let mut total = (0.0, 0.0);
+    for ((side, kind), (flops, forward, backward)) in rows {
+        let [forward, backward] = [forward, backward].map(|time| time.as_secs_f64());
+        let rate = |flops: f64, seconds: f64| if seconds > 0.0 { flops / seconds / 1e9 } else { 0.0 };
+        // Both gradients cost what the forward pass costs, each.
+        println!(
+            "{:5} {kind:12} {:8.2} {:8.2} {:9.0} {:8.2} {:9.0} {:7.0}%",
+            side.0,
+            flops / 1e9,
+            forward * 1e3,
+            rate(flops, forward),
+            backward * 1e3,
+            rate(2.0 * flops, backward),
+            100.0 * rate(3.0 * flops, forward + backward) / gemm
+        );
+        total = (total.0 + 3.0 * flops, total.1 + forward + backward);
+    }
+    println!("      in all {:17.1} ms; at the rate of GEMM {:.1} ms\n", total.1 * 1e3, total.0 / gemm / 1e6);
+}
+
+fn faster(best: &StepTime, now: StepTime) -> StepTime {
+    StepTime { forward: best.forward.min(now.forward), backward: best.backward.min(now.backward), ..now }
+}
+
+fn kind(op: &Op) -> String {
+    match op {
+        Op::Conv(conv) if conv.is_pointwise() => "1×1".into(),
+        Op::Conv(conv) if conv.is_depthwise() => format!("depthwise {0}×{0}", conv.kernel),
+        Op::Conv(conv) => format!("dense {0}×{0}", conv.kernel),
+        Op::GlobalAveragePool => "pool".into(),
+    }
+}
+
+/// Of the forward pass over the batch.
+fn flops(step: &StepTime) -> f64 {
+    let taps = match step.op {
+        Op::Conv(conv) => conv.kernel * conv.kernel * conv.input / conv.groups,
+        Op::GlobalAveragePool => 0,
+    };
+    2.0 * (BATCH * step.output.len() * taps) as f64
+}
+
+/// Weights that keep activations within ReLU6's range; their values don't matter to the time.
+fn params(network: &Network) -> Params<f32> {
+    let mut params = Params::zeros(network);
+    for (id, spec) in network.tensors() {
+        let fan_in = (spec.len() / spec.rows()).max(1) as f32;
+        for (index, value) in params[id].iter_mut().enumerate() {
+            *value = match spec.role {
+                Role::NormScale | Role::RunningVariance => 1.0,
+                _ => (((index * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0) / fan_in.sqrt(),
+            };
+        }
+    }
+    params
+}
+
+/// The fastest of some.
+fn seconds(mut work: impl FnMut()) -> f64 {
+    let once = |_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    };
+    (0..20).map(once).fold(f64::MAX, f64::min)
+}
+
+/// GFLOP/s of a square product of 1024.
+fn gemm_rate() -> f64 {
+    let side = 1024;
+    let (operand, mut out) = (vec![1.0f32; side * side], vec![0.0f32; side * side]);
+    let step = side as isize;
+    let seconds = seconds(|| {
+        let (left, right) = (operand.as_ptr(), operand.as_ptr());
+        let parallel = gemm::Parallelism::Rayon(THREADS);
+        // SAFETY: all three are square matrices of that side, stored row by row.
+        unsafe {
+            gemm::gemm(
+                side,
+                side,
+                side,
+                out.as_mut_ptr(),
+                1,
+                step,
+                false,
+                left,
+                1,
+                step,
+                right,
+                1,
+                step,
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                parallel,
+            );
+        }
+    });
+    2.0 * (side * side * side) as f64 / seconds / 1e9
+}
+
+/// GB/s of a copy of 64 MiB on one thread, read and written.
+fn copy_rate() -> f64 {
+    let (source, mut target) = (vec![1u8; 64 << 20], vec![0u8; 64 << 20]);
+    let seconds = seconds(|| black_box(&mut target).copy_from_slice(black_box(&source)));
+    2.0 * source.len() as f64 / seconds / 1e9
+}
