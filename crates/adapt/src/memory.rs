@@ -8,8 +8,8 @@ use fieldfit_nets::{Network, TensorSpec};
 use serde::{Deserialize, Serialize};
 
 const F32: u64 = size_of::<f32>() as u64;
-/// The program itself: its pages, its threads' stacks, the list of images, decoders, the allocator's own. Measured, on
-/// Linux.
+/// The program itself: its pages, its threads' stacks, the list of images, decoders, the allocator's own. An estimate that
+/// the peaks of whole runs on Linux bear out.
 const PROCESS: u64 = 14 << 20;
 /// Batches that a loader has ready or in the making, and the one in use.
 const BATCHES: usize = 7;
@@ -23,7 +23,7 @@ pub struct MemoryPlan {
     pub micro_batch: usize,
     /// Of that many of the first stages, activations are computed twice instead of kept.
     pub recomputed_stages: usize,
-    /// The program itself, by measurement.
+    /// The program itself, by estimate.
     pub process: u64,
     /// θ0's file as it is mapped; the system may take it back under pressure.
     pub base: u64,
