@@ -64,11 +64,12 @@ impl Dense {
     fn backward_kernel(&self, images: Range<usize>, gradient: &[f32], input: &[f32], kernel: &mut [f32]) {
         let (outputs, patch) = (self.conv.output, self.patch());
         let rows = images.start * self.output.height..images.end * self.output.height;
+        // Of no images at all, too, the sum is zero.
+        kernel.fill(0.0);
         with_patches(self.output.width * patch, |patches| {
-            for row in rows.clone() {
+            for row in rows {
                 self.gather(row, input, patches);
-                let onto = if row == rows.start { Onto::Fresh } else { Onto::Sum };
-                outer((self.line(gradient, row), outputs), 0..outputs, (patches, patch), kernel, onto);
+                outer((self.line(gradient, row), outputs), 0..outputs, (patches, patch), kernel, Onto::Sum);
             }
         });
     }

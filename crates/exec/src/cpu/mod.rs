@@ -20,6 +20,8 @@ mod prepared;
 mod product;
 mod schedule;
 mod share;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod tile;
 mod walk;

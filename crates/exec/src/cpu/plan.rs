@@ -34,10 +34,10 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    fn new(op: &Op, input: Shape, output: Shape) -> Self {
+    pub fn new(op: &Op, input: Shape, output: Shape) -> Self {
         match *op {
-            Op::Conv(conv) if conv.is_pointwise() => Self::Pointwise,
             Op::Conv(conv) if conv.is_depthwise() => Self::Depthwise(Depthwise::new(&conv, input, output)),
+            Op::Conv(conv) if conv.is_pointwise() => Self::Pointwise,
             Op::Conv(conv) => Self::Dense(Dense { conv, input, output }),
             Op::GlobalAveragePool => Self::Pool,
         }

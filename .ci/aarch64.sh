@@ -1,0 +1,24 @@
+#!/bin/bash
+# Builds the crates that a board runs for aarch64 Linux and runs their tests under emulation: that the NEON kernels compute
+# right. cortex-a76 stands in for the Cortex-A78AE of a Jetson Orin; `max` would have instructions that it lacks.
+#
+# Needs, on Debian: apt-get install --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+# std itself is built from its source, so that no other toolchain than the installed one is needed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
+    if ! command -v "$tool" >/dev/null; then
+        echo "aarch64: no $tool: apt-get install --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" >&2
+        exit 1
+    fi
+done
+
+# -Zbuild-std is an unstable flag; the variable is cargo's own for a std source outside its sysroot.
+source=$(.ci/rust-src.sh target/rust-src)
+export RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT=$source
+
+# The linker and the emulator are those of .cargo/config.toml.
+cargo test --quiet -Zbuild-std=std,panic_unwind,test --config 'profile.dev.package."*".opt-level=1' \
+    --target aarch64-unknown-linux-gnu --target-dir target/aarch64 \
+    -p fieldfit-exec -p fieldfit-tpgm -p fieldfit-delta -p fieldfit-nets --lib --tests

@@ -1,0 +1,292 @@
+//! Every kernel of a convolution against its definition in f64, without another implementation to trust.
+//!
+//! All values are small whole numbers and every scale is a power of two, so that sums are exact in any order: the
+//! kernels must give the definition's values to the bit, whatever the width of a vector.
+
+use super::finish::{Finish, Upstream};
+use super::fold::{Folded, Purpose};
+use super::plan::Kernel;
+use super::product::Onto;
+use super::share::Backward;
+use super::threads::Threads;
+use super::{plan, pointwise};
+use fieldfit_model::Params;
+use fieldfit_nets::{Activation, Conv, Network, Op, Shape, by_name};
+
+/// Below, at, and above one, two and three vectors of 4, 8 and 16 lanes.
+const CHANNELS: [usize; 7] = [1, 3, 16, 17, 40, 49, 50];
+
+/// Numbers of images and of threads.
+const CUTS: [(usize, usize); 5] = [(0, 1), (0, 3), (1, 1), (1, 3), (3, 3)];
+
+/// A network's tensors to borrow the names of, and what it holds between calls.
+struct Bench {
+    network: Network,
+    threads: [Threads; 2],
+    scratch: Vec<f32>,
+}
+
+/// One convolution at one size of batch, all of its operands, and what they give by definition.
+struct Case {
+    conv: Conv,
+    input_shape: Shape,
+    output_shape: Shape,
+    images: usize,
+    folded: Folded,
+    /// The folded kernel, `[out, k, k, in / groups]`.
+    weight: Vec<f64>,
+    input: Vec<f32>,
+    gradient: Vec<f32>,
+    /// As many values as the input, for the gradient that comes by a shortcut.
+    brought: Vec<f32>,
+    /// As many values as the output, for the shortcut's sum.
+    added: Vec<f32>,
+}
+
+/// Whole numbers from −`spread` to `spread` without a period that a stride could meet.
+fn whole(len: usize, spread: u64, seed: u64) -> Vec<f32> {
+    let hash = |i: u64| ((i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40;
+    (0..len as u64).map(|i| (hash(i) % (2 * spread + 1)) as f32 - spread as f32).collect()
+}
+
+impl Bench {
+    fn new() -> Self {
+        let threads = [1, 3].map(|count| Threads::new(count).unwrap());
+        // What an earlier call left behind must not show.
+        Self { network: by_name("efficientnet-tiny").unwrap(), threads, scratch: vec![f32::NAN; 1 << 16] }
+    }
+
+    /// A convolution of that geometry, with the tensors' names of another one.
+    fn conv(&self, (input, output, groups): (usize, usize, usize), kernel: usize, stride: usize) -> Conv {
+        let Op::Conv(conv) = self.network.stages[0].ops[0] else { panic!("the stem convolves") };
+        let mut conv = Conv { input, output, groups, kernel, stride, ..conv };
+        conv.norm.epsilon = 0.0;
+        conv
+    }
+
+    fn check(&mut self, channels: (usize, usize, usize), (kernel, stride): (usize, usize), size: (usize, usize)) {
+        for (images, threads) in CUTS {
+            for activation in [Activation::Identity, Activation::Relu6] {
+                let conv = Conv { activation, ..self.conv(channels, kernel, stride) };
+                let case = Case::new(&self.network, conv, size, images);
+                let threads = self.threads.iter().find(|pool| pool.count() == threads).unwrap();
+                case.check(threads, &mut self.scratch);
+            }
+        }
+    }
+}
+
+impl Case {
+    fn new(network: &Network, conv: Conv, (height, width): (usize, usize), images: usize) -> Self {
+        let input_shape = Shape { height, width, channels: conv.input };
+        let output_shape = conv.output_shape(input_shape).unwrap();
+        let weight = whole(plan::weight_len(&conv), 3, 1);
+        let (folded, scale) = fold(network, &conv, &weight);
+        let taps = conv.kernel * conv.kernel;
+        let inner = conv.input / conv.groups;
+        let place = |i: usize| (i / (taps * inner), i / inner % taps, i % inner);
+        let ours = |i| {
+            let (output, tap, channel) = place(i);
+            f64::from(scale[output] * weight[(output * inner + channel) * taps + tap])
+        };
+        let (inputs, outputs) = (images * input_shape.len(), images * output_shape.len());
+        let mut input = whole(inputs, 9, 2);
+        if conv.activation == Activation::Relu6 {
+            // What an activation put out: with both of its ends.
+            input.iter_mut().for_each(|value| *value = value.clamp(0.0, 6.0));
+        }
+        Self {
+            folded,
+            weight: (0..weight.len()).map(ours).collect(),
+            input,
+            gradient: whole(outputs, 4, 3),
+            brought: whole(inputs, 5, 4),
+            added: whole(outputs, 5, 5),
+            conv,
+            input_shape,
+            output_shape,
+            images,
+        }
+    }
+
+    /// Calls `visit` with the positions in output, kernel and input of every product of the convolution.
+    fn products(&self, mut visit: impl FnMut(usize, usize, usize)) {
+        let Conv { kernel, stride, padding, groups, .. } = self.conv;
+        let (input, output) = (self.input_shape, self.output_shape);
+        let (top, _) = padding.amounts(input.height, kernel, stride);
+        let (left, _) = padding.amounts(input.width, kernel, stride);
+        let (inner, outer) = (input.channels / groups, output.channels / groups);
+        for pixel in 0..self.images * output.pixels() {
+            let (row, column) = (pixel / output.width, pixel % output.width);
+            let (image, row) = (row / output.height, row % output.height);
+            for tap in 0..kernel * kernel {
+                let y = (row * stride + tap / kernel).checked_sub(top).filter(|y| *y < input.height);
+                let x = (column * stride + tap % kernel).checked_sub(left).filter(|x| *x < input.width);
+                let (Some(y), Some(x)) = (y, x) else { continue };
+                let seen = ((image * input.height + y) * input.width + x) * input.channels;
+                for channel in 0..output.channels {
+                    for k in 0..inner {
+                        let weight = (channel * kernel * kernel + tap) * inner + k;
+                        visit(pixel * output.channels + channel, weight, seen + channel / outer * inner + k);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(&self, threads: &Threads, scratch: &mut Vec<f32>) {
+        let Conv { input, output, kernel, stride, activation, .. } = self.conv;
+        let Shape { height, width, .. } = self.input_shape;
+        let (images, count) = (self.images, threads.count());
+        let what = format!(
+            "{input} to {output} channels, {kernel}×{kernel} by {stride}, {images}×{height}×{width}, {activation:?}, \
+             {count} threads"
+        );
+        let op = Kernel::new(&Op::Conv(self.conv), self.input_shape, self.output_shape);
+        self.check_forward(&op, threads, &what);
+        self.check_backward(&op, threads, scratch, &what);
+    }
+
+    fn check_forward(&self, op: &Kernel, threads: &Threads, what: &str) {
+        let mut sums = vec![0.0; self.gradient.len()];
+        self.products(|out, weight, seen| sums[out] += self.weight[weight] * f64::from(self.input[seen]));
+        for shortcut in [None, Some(self.added.as_slice())] {
+            let activation = self.conv.activation;
+            let expected = sums.iter().enumerate().map(|(i, sum)| {
+                let value = sum + f64::from(self.folded.bias[i % self.conv.output]);
+                let value = if activation == Activation::Relu6 { value.clamp(0.0, 6.0) } else { value };
+                (value + shortcut.map_or(0.0, |added| f64::from(added[i]))) as f32
+            });
+            let finish = Finish { bias: &self.folded.bias, activation, shortcut };
+            let mut found = vec![f32::NAN; sums.len()];
+            match op {
+                Kernel::Pointwise => pointwise::forward(threads, &self.folded, &self.input, finish, &mut found),
+                Kernel::Depthwise(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
+                Kernel::Dense(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
+                Kernel::Pool => unreachable!("a convolution"),
+            }
+            assert_eq!(found, expected.collect::<Vec<_>>(), "forward, shortcut {}: {what}", shortcut.is_some());
+        }
+    }
+
+    fn check_backward(&self, op: &Kernel, threads: &Threads, scratch: &mut Vec<f32>, what: &str) {
+        let (mut kernel, mut below) = (vec![0.0; self.weight.len()], vec![0.0; self.input.len()]);
+        self.products(|out, weight, seen| {
+            let gradient = f64::from(self.gradient[out]);
+            kernel[weight] += gradient * f64::from(self.input[seen]);
+            below[seen] += gradient * self.weight[weight];
+        });
+        let kernel = self.ours(&kernel);
+        for shortcut in [None, Some(self.brought.as_slice())] {
+            let upstream = Upstream { input: &self.input, activation: self.conv.activation, shortcut };
+            let below = masked(&below, &upstream);
+            let mut found = (vec![f32::NAN; kernel.len()], vec![f32::NAN; below.len()]);
+            let wanted = (Some((found.0.as_mut_slice(), Onto::Fresh)), Some((found.1.as_mut_slice(), upstream)));
+            let sums = self.backward(op, threads, wanted, scratch);
+            assert_eq!(found.0, kernel, "the kernel's gradient: {what}");
+            assert_eq!(found.1, below, "the input's gradient, shortcut {}: {what}", shortcut.is_some());
+            let channels = self.conv.input;
+            let expected = |channel: usize| below.iter().skip(channel).step_by(channels).map(|v| f64::from(*v)).sum();
+            assert_eq!(sums, (0..channels).map(expected).collect::<Vec<f64>>(), "sums over pixels: {what}");
+
+            found.1.fill(f32::NAN);
+            self.backward(op, threads, (None, Some((found.1.as_mut_slice(), upstream))), scratch);
+            assert_eq!(found.1, below, "the input's gradient alone: {what}");
+            self.backward(op, threads, (Some((found.0.as_mut_slice(), Onto::Sum)), None), scratch);
+            assert!(found.0.iter().zip(&kernel).all(|(found, once)| *found == 2.0 * once), "added up: {what}");
+        }
+    }
+
+    fn backward(
+        &self,
+        op: &Kernel,
+        threads: &Threads,
+        (kernel, upstream): (Option<(&mut [f32], Onto)>, Option<(&mut [f32], Upstream<'_>)>),
+        scratch: &mut Vec<f32>,
+    ) -> Vec<f64> {
+        let pass = Backward { gradient: &self.gradient, input: &self.input, kernel, upstream };
+        match op {
+            Kernel::Pointwise => pointwise::backward(threads, &self.folded, pass, scratch),
+            Kernel::Depthwise(op) => op.backward(threads, &self.folded, pass, scratch),
+            Kernel::Dense(op) => op.backward(threads, &self.folded, pass, scratch),
+            Kernel::Pool => unreachable!("a convolution"),
+        }
+    }
+
+    /// `[out, k, k, in / groups]` as the kernels order it: a depthwise one is `[k, k, C]`.
+    fn ours(&self, kernel: &[f64]) -> Vec<f32> {
+        let (channels, taps) = (self.conv.output, self.conv.kernel * self.conv.kernel);
+        let place = |i: usize| if self.conv.is_depthwise() { i % channels * taps + i / channels } else { i };
+        (0..kernel.len()).map(|i| kernel[place(i)] as f32).collect()
+    }
+}
+
+/// The kernel with a norm folded in whose scales are powers of two, and those scales.
+fn fold(network: &Network, conv: &Conv, weight: &[f32]) -> (Folded, Vec<f32>) {
+    let mut params = Params::zeros(network);
+    let each = |values: [f32; 3]| values.into_iter().cycle().take(conv.output).collect::<Vec<_>>();
+    params.replace(conv.weight, weight.to_vec());
+    params.replace(conv.norm.scale, each([2.0, -1.0, 4.0]));
+    params.replace(conv.norm.variance, each([4.0, 1.0, 4.0]));
+    params.replace(conv.norm.mean, whole(conv.output, 3, 6));
+    params.replace(conv.norm.shift, whole(conv.output, 3, 7));
+    let mut folded = Folded::default();
+    folded.refill(conv, &params, Purpose::Training);
+    (folded, each([1.0, -1.0, 2.0]))
+}
+
+/// What of a gradient goes past the op before: with what a shortcut brings, where ReLU6 was at neither of its ends.
+fn masked(gradient: &[f64], upstream: &Upstream<'_>) -> Vec<f32> {
+    let passes = |input: f32| upstream.activation == Activation::Identity || (0.0 < input && input < 6.0);
+    let brought = |i: usize| upstream.shortcut.map_or(0.0, |shortcut| f64::from(shortcut[i]));
+    let value = |(i, value): (usize, &f64)| if passes(upstream.input[i]) { (value + brought(i)) as f32 } else { 0.0 };
+    gradient.iter().enumerate().map(value).collect()
+}
+
+/// Images of one pixel, smaller than the kernel, and wide enough for every tile: eight pixels, four and single ones.
+fn sizes(stride: usize) -> [(usize, usize); 3] {
+    [(1, 1), (2, 3), (9, 13 * stride + 2)]
+}
+
+/// A vector read or written beside the channels, a tap that meets the wrong pixel at an edge, a band of rows left out.
+#[test]
+fn depthwise_follows_the_definition() {
+    let mut bench = Bench::new();
+    for channels in CHANNELS {
+        for kernel in [1, 3, 5, 7] {
+            for stride in [1, 2, 3] {
+                for size in sizes(stride) {
+                    bench.check((channels, channels, channels), (kernel, stride), size);
+                }
+            }
+        }
+    }
+}
+
+/// A patch that is cut wrongly where it overhangs, a partial sum of an earlier call in a gradient.
+#[test]
+fn dense_follows_the_definition() {
+    let mut bench = Bench::new();
+    for (input, output) in [(3, 16), (1, 17), (17, 3), (16, 1), (7, 49)] {
+        for (kernel, stride) in [(1, 2), (1, 3), (3, 1), (3, 2), (5, 3), (7, 2)] {
+            for size in sizes(stride) {
+                bench.check((input, output, 1), (kernel, stride), size);
+            }
+        }
+    }
+}
+
+/// A tile that leaves out the last rows or columns, a kernel's gradient that depends on who has which share of it.
+#[test]
+fn pointwise_follows_the_definition() {
+    let mut bench = Bench::new();
+    for input in CHANNELS {
+        for output in CHANNELS {
+            for size in sizes(1) {
+                bench.check((input, output, 1), (1, 1), size);
+            }
+        }
+    }
+    // More rows than one tile has.
+    bench.check((50, 49, 1), (1, 1), (17, 47));
+}
