@@ -28,8 +28,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A kernel, a schedule or a buffer that is made anew for each frame. Ten frames, since the queue by which a frame enters
-/// the pool of threads takes a block of memory every 63.
+/// Frames that are counted.
+const FRAMES: usize = 100;
+/// What isn't the frames' own: the queue by which they enter the pool takes a block of memory for every 63, and a thread
+/// that has its first part of a dense convolution takes its room for patches.
+const OTHERS: usize = 4;
+
+/// A kernel, a schedule or a buffer that is made anew for each frame.
 #[test]
 fn a_frame_allocates_nothing() {
     let network = by_name("efficientnet-lite0").unwrap();
@@ -39,8 +44,9 @@ fn a_frame_allocates_nothing() {
         prepared.logits_into(&images, &mut logits).unwrap();
     }
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    for _ in 0..10 {
+    for _ in 0..FRAMES {
         prepared.logits_into(&images, &mut logits).unwrap();
     }
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations over 10 frames");
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert!(allocations <= OTHERS, "{allocations} allocations over {FRAMES} frames");
 }

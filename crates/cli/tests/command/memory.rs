@@ -31,7 +31,7 @@ fn the_peak_is_what_was_planned() {
     for (store, options) in [
         ("four", "--method tpgm --size 96"),
         ("whole", "--method lp-ft --size 128 --micro-batch 16"),
-        ("budget", "--method lp-ft --size 128 --memory-budget 200MiB"),
+        ("budget", "--method lp-ft --size 128 --memory-budget 220MiB"),
         ("probe", "--method linear-probe --size 96"),
     ] {
         let events = adapt(&scene, store, options);
@@ -49,9 +49,9 @@ fn a_budget_is_kept_to_or_refused_with_the_numbers() {
     let show = |options: &str| scene.run(&format!("info {REPOSITORY}/models/efficientnet-lite0 --plan {options}"));
     let plan = |options: &str| show(&format!("--json --size 128 {options}")).objects().remove(0);
     let free = plan("");
-    let kept = plan("--memory-budget 260MiB");
+    let kept = plan("--memory-budget 280MiB");
     assert_eq!(free["micro_batch"], 4);
-    assert!(kept["total"].as_u64().unwrap() <= 260 << 20 && free["total"].as_u64().unwrap() > 260 << 20);
+    assert!(kept["total"].as_u64().unwrap() <= 280 << 20 && free["total"].as_u64().unwrap() > 280 << 20);
     assert!(kept["activations"].as_u64() < free["activations"].as_u64());
     assert!(show("--size 128").stdout.contains("activations"));
 
