@@ -181,8 +181,8 @@ impl Case {
             let upstream = Upstream { input: &self.input, activation: self.conv.activation, shortcut };
             let below = masked(&below, &upstream);
             let mut found = (vec![f32::NAN; kernel.len()], vec![f32::NAN; below.len()]);
-            let wanted = (Some((found.0.as_mut_slice(), Onto::Fresh)), Some((found.1.as_mut_slice(), upstream)));
-            let sums = self.backward(op, threads, wanted, scratch);
+            let wanted = Some((found.0.as_mut_slice(), Onto::Fresh));
+            let sums = self.backward(op, threads, wanted, Some((found.1.as_mut_slice(), upstream)), scratch);
             assert_eq!(found.0, kernel, "the kernel's gradient: {what}");
             assert_eq!(found.1, below, "the input's gradient, shortcut {}: {what}", shortcut.is_some());
             let channels = self.conv.input;
@@ -190,9 +190,9 @@ impl Case {
             assert_eq!(sums, (0..channels).map(expected).collect::<Vec<f64>>(), "sums over pixels: {what}");
 
             found.1.fill(f32::NAN);
-            self.backward(op, threads, (None, Some((found.1.as_mut_slice(), upstream))), scratch);
+            self.backward(op, threads, None, Some((found.1.as_mut_slice(), upstream)), scratch);
             assert_eq!(found.1, below, "the input's gradient alone: {what}");
-            self.backward(op, threads, (Some((found.0.as_mut_slice(), Onto::Sum)), None), scratch);
+            self.backward(op, threads, Some((found.0.as_mut_slice(), Onto::Sum)), None, scratch);
             assert!(found.0.iter().zip(&kernel).all(|(found, once)| *found == 2.0 * once), "added up: {what}");
         }
     }
@@ -201,7 +201,8 @@ impl Case {
         &self,
         op: &Kernel,
         threads: &Threads,
-        (kernel, upstream): (Option<(&mut [f32], Onto)>, Option<(&mut [f32], Upstream<'_>)>),
+        kernel: Option<(&mut [f32], Onto)>,
+        upstream: Option<(&mut [f32], Upstream<'_>)>,
         scratch: &mut Vec<f32>,
     ) -> Vec<f64> {
         let pass = Backward { gradient: &self.gradient, input: &self.input, kernel, upstream };
