@@ -50,7 +50,7 @@ impl<T: Real> WithSimd for Pull<'_, T> {
 /// The radius at first use: half of the least distance among the rows that moved; none if nothing moved.
 ///
 /// A row that has not moved (a dead channel has no gradient) would start the radius at zero and snap the whole tensor
-/// to its base. Under [`Norm::L2`] this keeps exactly half of every tensor's δ.
+/// to its base. Under [`crate::Norm::L2`] this keeps exactly half of every tensor's δ.
 pub fn initial_radius<T: Real>(distances: &[T]) -> Option<T> {
     let moved = distances.iter().copied().filter(|&distance| distance > T::zero());
     moved.reduce(T::min).map(|least| least / T::of(2.0))
