@@ -12,6 +12,16 @@
 //! | `∂L/∂γ = Σ_{i active} ⟨G_i, δ_i⟩ / (n_i + ε)`, with G the loss's gradient at θ0 + r·δ | [`radius_gradient`] | § 3.3 |
 //! | γ's start, its Adam and its clipping | [`initial_radius`], [`Radius::update`], [`Radius::clip`] | § 3.4 |
 //!
+//! Beside it, the update rules of other methods that keep δ small, each in its own terms:
+//!
+//! | method | here | paper |
+//! |---|---|---|
+//! | FTP: radii from the training gradient, without validation images | [`FastRadius`] | NeurIPS 2023, arXiv 2310.19182 |
+//! | SPD: a tensor's growth is taken back where the loss calls it back | [`selected_distance`], [`selective_decay`] | NeurIPS 2024, arXiv 2411.01713 |
+//! | L2-SP: a spring to the base | [`pull_to_base`] | ICML 2018, arXiv 1802.01483 |
+//! | MARS-SP: a radius that is given, under [`Norm::Mars`] | [`project`] | ICLR 2021, arXiv 2002.08253 |
+//! | WiSE-FT: `δ ← α·δ` after training | [`rescale`] | CVPR 2022, arXiv 2109.01903 |
+//!
 //! The state of a training run is δ, never θ − θ0 recovered from rounded weights; a radius step needs the unprojected
 //! δ and the gradient at the projected weights, and no autograd through the projection: γ enters it as a factor only.
 //!
@@ -46,16 +56,22 @@
 //! caller's choice; a new head has no pre-trained origin and must not be. Values that are not finite are not looked
 //! for: they come out as they went in, and it is the caller's loss that shows them.
 
+mod ftp;
+mod l2_sp;
 mod norm;
 mod projection;
 mod radius;
 mod real;
+mod spd;
 mod sum;
 
+pub use ftp::FastRadius;
+pub use l2_sp::pull_to_base;
 pub use norm::{Norm, distances};
 pub use projection::{project, ratios, rescale};
 pub use radius::{MINIMUM_RADIUS, Radius, RadiusAdam, initial_radius, radius_gradient};
 pub use real::Real;
+pub use spd::{selected_distance, selective_decay};
 
 /// ε: added to every norm before it divides.
 pub const EPSILON: f64 = 1e-8;
