@@ -111,6 +111,7 @@ fn trainer<'a>(
         probe,
         method,
     };
+    trainer.method.begin(&trainer.session.state);
     if let Some(snapshot) = resumed {
         trainer.restore(snapshot)?;
         tracker.tell(Event::Resumed { step: trainer.progress.step });

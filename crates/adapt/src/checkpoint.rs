@@ -27,8 +27,9 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub fn new(base: &Base, dataset: &Dataset, split: &Split, options: &Options, passes: Passes) -> Self {
-        // How the passes were chosen makes no difference; what they are does.
-        let options = Options { micro_batch: None, memory_budget: None, ..options.clone() };
+        // How the passes were chosen makes no difference; what they are does. So it is with a setting's value.
+        let settings = options.effective_settings();
+        let options = Options { micro_batch: None, memory_budget: None, settings, ..options.clone() };
         Self {
             base: base.id().0,
             images: images(dataset, split),

@@ -19,6 +19,30 @@ pub enum AdaptError {
         /// The names that there are.
         known: Vec<&'static str>,
     },
+    /// A setting that the method doesn't have.
+    #[error("method `{method}` has no setting `{name}`: {}", listed(.known))]
+    UnknownSetting {
+        /// The method.
+        method: &'static str,
+        /// The name that was given.
+        name: String,
+        /// The settings that it has.
+        known: Vec<String>,
+    },
+    /// A setting that the method can't go by.
+    #[error("setting `{name}` of method `{method}` is {found}: give {expected}; {}", listed(.known))]
+    Setting {
+        /// The method.
+        method: &'static str,
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        found: f64,
+        /// What it may be.
+        expected: String,
+        /// The settings that the method has.
+        known: Vec<String>,
+    },
     /// A number that no run can go by.
     #[error("option `{name}` is {found}: give {expected}")]
     Option {
@@ -143,6 +167,10 @@ pub enum AdaptError {
 /// As a person reads it, rounded up.
 fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", (bytes as f64 / f64::from(1 << 20) * 10.0).ceil() / 10.0)
+}
+
+fn listed(settings: &[String]) -> String {
+    if settings.is_empty() { "it has none".into() } else { format!("it has {}", settings.join("; ")) }
 }
 
 fn resume_hint(checkpoint: Option<&PathBuf>) -> String {

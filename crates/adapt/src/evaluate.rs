@@ -117,6 +117,13 @@ pub fn under_base_head(adapted: &Weights, base: &Base) -> Weights {
     Weights { input_size: adapted.input_size, crop: adapted.crop, ..weights }
 }
 
+/// `−ln softmax(logits)[label]`, in nats.
+pub(crate) fn cross_entropy(logits: &[f32], label: u32) -> f64 {
+    let largest = f64::from(logits[largest(logits)]);
+    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - largest).exp()).sum();
+    sum.ln() + largest - f64::from(logits[label as usize])
+}
+
 /// The position of the largest value, the first among equals.
 pub(crate) fn largest(values: &[f32]) -> usize {
     let first_larger = |best: usize, position: usize| if values[position] > values[best] { position } else { best };

@@ -81,6 +81,13 @@ pub enum Event {
     },
     /// Where the radii stand: the ratio of a tensor is the share of its difference that its radius lets through.
     Radii(RadiiSummary),
+    /// Training went part of the way back to the base.
+    Interpolation {
+        /// The share of the difference that is kept, 0..1.
+        alpha: f64,
+        /// Mean cross-entropy on the validation slice at 0, 0.1, … 1; empty where the share was given.
+        losses: Vec<f64>,
+    },
     /// The loss left the region that can be trained in; nothing will be stored.
     Collapse {
         /// At which step.
@@ -128,6 +135,8 @@ pub enum Phase {
     Validation,
     /// Radius steps after training.
     Radii,
+    /// The validation slice, once for every share of the difference that is tried.
+    Interpolation,
     /// The gate slice, before and after.
     Gate,
 }

@@ -95,6 +95,14 @@ impl<'a> Cycle<'a> {
         }
     }
 
+    /// Every image of the slice once, in order; no draw from the endless batches.
+    ///
+    /// # Errors
+    /// If the images can't be prepared.
+    pub fn whole_slice(&self) -> Result<Loader, AdaptError> {
+        Ok(self.feed.in_order(self.slice)?)
+    }
+
     /// How many batches were drawn.
     pub(crate) const fn drawn(&self) -> u64 {
         self.drawn

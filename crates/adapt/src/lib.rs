@@ -7,8 +7,8 @@
 //! checkpoint lets it go on to the same bits.
 //!
 //! The trainer's state is δ = θ − θ0 ([`State`]), never θ. The parts of a step are public and generic over the scalar,
-//! so that tests can run the very same code in f64: [`Optimiser`], [`clip_global_norm`], and [`Balls`] for TPGM's
-//! radius step and projection.
+//! so that tests can run the very same code in f64: [`Optimiser`], [`clip_global_norm`], [`Balls`] for TPGM's
+//! radius step and projection, [`Ftp`] and [`Spd`].
 //!
 //! What this crate is not: it stores nothing but its checkpoint, activates nothing, and prints nothing.
 //!
@@ -32,6 +32,7 @@ mod plan;
 mod probe;
 mod schedule;
 mod session;
+mod setting;
 mod state;
 mod tpgm;
 mod tracker;
@@ -46,11 +47,12 @@ pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference};
 pub use feed::Cycle;
 pub use memory::{MemoryPlan, peak_memory, plan_memory};
 pub use method::{Constraint, HeadStart, Method};
-pub use methods::{Entry, METHODS, method};
+pub use methods::{Entry, Ftp, METHODS, Spd, method};
 pub use optimiser::{Clip, Optimiser, clip_global_norm};
 pub use options::{Mode, OptimiserOptions, Options, ScheduleOptions, TpgmOptions};
 pub use schedule::Schedule;
 pub use session::Session;
+pub use setting::Setting;
 pub use state::{Head, State};
 pub use tpgm::Balls;
 pub use tracker::Tracker;

@@ -177,9 +177,9 @@ impl Draft<'_> {
         }
     }
 
-    /// Batches of a training loader; a method with radii has one of validation images, too.
+    /// Batches of a training loader; a method may have one of validation images, too.
     fn batches(&self, side: usize) -> u64 {
-        let loaders = if self.method.constraint().is_some() { 2 } else { 1 };
+        let loaders = if self.method.draws_validation() { 2 } else { 1 };
         let images = (loaders * BATCHES * self.options.batch).min(loaders * self.images);
         F32 * (images * 3 * side * side) as u64
     }

@@ -1,6 +1,6 @@
 //! What distinguishes one way of fine-tuning from another.
 
-use crate::{AdaptError, Session, Tracker};
+use crate::{AdaptError, Session, State, Tracker};
 use fieldfit_nets::TensorSpec;
 use fieldfit_tpgm::Norm;
 use std::ops::ControlFlow;
@@ -34,6 +34,14 @@ pub trait Method: Send {
     fn trains(&self, spec: &TensorSpec) -> bool {
         spec.role.is_trainable()
     }
+
+    /// Whether it draws validation images between steps, which the memory plan makes room for.
+    fn draws_validation(&self) -> bool {
+        false
+    }
+
+    /// Before the first step, and again before a resumed run's next one: every δ is still 0.
+    fn begin(&mut self, _state: &State<'_, f32>) {}
 
     /// Before an optimiser step: `session.gradients` is the training loss's, unclipped, and may be added to.
     fn before_step(&mut self, _session: &mut Session<'_>) {}

@@ -1,11 +1,12 @@
 //! How to adapt: every choice that a run depends on.
 
-use crate::AdaptError;
+use crate::{AdaptError, Setting, methods};
 use fieldfit_data::{Augmentation, Fractions};
 use fieldfit_delta::Codec;
 use fieldfit_exec::Device;
 use fieldfit_tpgm::Norm;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Every choice of an adaptation. The defaults are safe: they don't collapse, and the ball is on.
@@ -31,7 +32,10 @@ pub struct Options {
     pub seed: u64,
     /// How the images divide into train, validation and gate.
     pub fractions: Fractions,
-    /// What only methods with radii look at.
+    /// What only the method looks at, by the names in its [`Entry::settings`](crate::Entry::settings); what isn't given is
+    /// at its default.
+    pub settings: BTreeMap<String, f64>,
+    /// What methods with radii look at. Of any method that pulls back to the base, `exclude` says what it leaves alone.
     pub tpgm: TpgmOptions,
     /// How the delta file stores its values.
     pub codec: Codec,
@@ -57,6 +61,7 @@ impl Default for Options {
             augmentation: Augmentation::Basic,
             seed: 0,
             fractions: Fractions::default(),
+            settings: BTreeMap::new(),
             tpgm: TpgmOptions::default(),
             codec: Codec::F16,
             device: Device::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) },
@@ -70,7 +75,11 @@ impl Default for Options {
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { method, epochs, batch, optimiser, schedule, augmentation, seed, tpgm, codec, .. } = self;
-        write!(f, "method={method} epochs={epochs} batch={batch} {optimiser} warm_up={}", schedule.warm_up)?;
+        write!(f, "method={method}")?;
+        for (name, value) in self.effective_settings() {
+            write!(f, " {name}={value}")?;
+        }
+        write!(f, " epochs={epochs} batch={batch} {optimiser} warm_up={}", schedule.warm_up)?;
         if let Some(size) = self.size {
             write!(f, " size={size}")?;
         }
@@ -226,15 +235,24 @@ pub enum Mode {
 }
 
 impl Options {
+    /// The value of each of the method's settings, given or default.
+    pub(crate) fn effective_settings(&self) -> BTreeMap<String, f64> {
+        let settings = methods::entry(&self.method).map_or(&[][..], |entry| entry.settings);
+        let effective = |setting: &Setting| Some((setting.name.to_owned(), setting.given(self).or(setting.default)?));
+        settings.iter().filter_map(effective).collect()
+    }
+
     /// Refuses numbers that no run can go by.
     ///
     /// # Errors
-    /// [`AdaptError::Option`] with the option's name, its value and what it may be.
+    /// [`AdaptError::Option`] with the option's name, its value and what it may be; as much about a method's setting, or
+    /// a method that there isn't.
     pub fn validate(&self) -> Result<(), AdaptError> {
         let radius_every = match self.tpgm.mode {
             Mode::EveryStep { radius_every } => radius_every,
             Mode::PostHoc { .. } => 1,
         };
+        methods::entry(&self.method)?.check(self)?;
         require(self.batch > 0, "batch", self.batch, "at least 1")?;
         require(self.micro_batch != Some(0), "micro-batch", 0, "at least 1")?;
         require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;

@@ -1,14 +1,22 @@
 //! Which tensors a pattern means.
 
 use crate::AdaptError;
-use fieldfit_nets::{Network, TensorId};
+use fieldfit_nets::{Network, Role, TensorId};
 use globset::Glob;
 
-/// The trainable tensors whose names match any of the glob patterns.
+/// Which tensors a method holds near the base, by [`TensorId::index`]: all that can train, but for the head, which has no
+/// origin, and those whose names match any of the glob patterns.
 ///
 /// # Errors
 /// If a pattern can't be read, or matches no trainable tensor: it would silently exclude nothing.
-pub(crate) fn matching(network: &Network, patterns: &[String]) -> Result<Vec<TensorId>, AdaptError> {
+pub(crate) fn held(exclude: &[String], network: &Network) -> Result<Vec<bool>, AdaptError> {
+    let free = matching(network, exclude)?;
+    let held = |id, role: Role| role.is_trainable() && !role.is_head() && !free.contains(&id);
+    Ok(network.tensors().map(|(id, spec)| held(id, spec.role)).collect())
+}
+
+/// The trainable tensors whose names match any of the glob patterns.
+fn matching(network: &Network, patterns: &[String]) -> Result<Vec<TensorId>, AdaptError> {
     let mut found = Vec::new();
     for pattern in patterns {
         let before = found.len();

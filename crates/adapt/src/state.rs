@@ -1,7 +1,7 @@
 //! What training moves: δ = θ − θ0, and where each tensor started.
 
 use fieldfit_model::{Base, Params, TensorView};
-use fieldfit_nets::{Network, TensorId};
+use fieldfit_nets::{Network, TensorId, TensorSpec};
 use fieldfit_tpgm::Real;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,12 @@ impl<'a, T: Real> State<'a, T> {
         } else {
             self.base.tensor(id)
         }
+    }
+
+    /// Every trainable tensor's δ, to be written in place.
+    pub fn deltas_mut(&mut self) -> impl Iterator<Item = (TensorId, &TensorSpec, &mut [T])> {
+        let tensors = self.network.tensors().zip(self.delta.buffers_mut());
+        tensors.filter(|(_, delta)| !delta.is_empty()).map(|((id, spec), delta)| (id, spec, delta.as_mut_slice()))
     }
 
     /// Every tensor's θ0 + δ.

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Event, OptimiserOptions, Options, TpgmOptions};
+use fieldfit_adapt::{AdaptError, Event, METHODS, OptimiserOptions, Options, TpgmOptions};
 use fieldfit_model::Base;
 use fieldfit_model::import::{Request, import};
 use fieldfit_tests::tiny;
@@ -58,7 +58,7 @@ fn options_that_no_run_can_go_by_are_refused_before_it_starts() {
     assert!(matches!(error, AdaptError::PatternMatchesNothing { pattern, .. } if pattern == "head.*"));
     let error = refused(options("magic"));
     assert!(matches!(&error, AdaptError::Method { name, .. } if name == "magic"));
-    assert!(error.to_string().contains("linear-probe, full, lp-ft, tpgm"));
+    assert!(METHODS.iter().all(|entry| error.to_string().contains(entry.name)), "{error}");
     for (name, options) in [
         ("batch", Options { batch: 0, ..options("full") }),
         ("epochs", Options { epochs: 0, ..options("full") }),
@@ -67,6 +67,34 @@ fn options_that_no_run_can_go_by_are_refused_before_it_starts() {
         ("learning rate", Options { optimiser: OptimiserOptions::sgd().with_learning_rate(-1.0), ..options("full") }),
     ] {
         assert!(matches!(refused(options), AdaptError::Option { name: found, .. } if found == name));
+    }
+}
+
+/// A setting that does nothing because its name is wrong, or more than it can.
+#[test]
+fn a_setting_that_the_method_does_not_have_is_refused_with_those_that_it_has() {
+    let field = Field::new(4);
+    let refused = |method: &str, name: &str, value: f64| {
+        let settings = [(name.to_owned(), value)].into();
+        let (outcome, events) = field.adapt(&Options { settings, ..options(method) });
+        assert_eq!(events, []);
+        outcome.unwrap_err()
+    };
+    let error = refused("l2-sp", "strenght", 0.1);
+    assert!(matches!(&error, AdaptError::UnknownSetting { method: "l2-sp", name, .. } if name == "strenght"));
+    assert!(error.to_string().contains("strength (0 or more, by default 0.1)"), "{error}");
+    let error = refused("tpgm", "strength", 0.1);
+    assert!(error.to_string().contains("it has none"), "{error}");
+    for (method, name, value) in [
+        ("l2-sp", "strength", -0.1),
+        ("mars-sp", "radius", f64::NAN),
+        ("wise-ft", "alpha", 1.1),
+        ("spd", "strength", f64::INFINITY),
+        ("ftp", "strength", 1.5),
+    ] {
+        let error = refused(method, name, value);
+        assert!(matches!(&error, AdaptError::Setting { method: found, .. } if *found == method), "{error}");
+        assert!(error.to_string().contains(&format!("it has {name} (0 ")), "{error}");
     }
 }
 

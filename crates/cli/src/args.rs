@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fieldfit::Options;
+use fieldfit::{MethodEntry, Options};
 use std::path::PathBuf;
 
 /// Adapts a pre-trained vision model to what a robot sees, on the robot.
@@ -206,6 +206,9 @@ pub struct AdaptArgs {
     /// How to learn
     #[arg(long, value_name = "NAME", default_value = "tpgm", value_parser = methods())]
     pub method: String,
+    /// Give the method a number to go by, such as strength=0.1; may be given again (see --method for what each has)
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, f64)>,
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Passes over the training images
@@ -313,8 +316,22 @@ fn byte_count(text: &str) -> Result<u64, String> {
 }
 
 fn methods() -> PossibleValuesParser {
-    let methods = fieldfit::METHODS.iter();
-    methods.map(|method| PossibleValue::new(method.name).help(method.about)).collect::<Vec<_>>().into()
+    fieldfit::METHODS
+        .iter()
+        .map(|method| PossibleValue::new(method.name).help(about(method)))
+        .collect::<Vec<_>>()
+        .into()
+}
+
+/// What a method is, and what `--set` can give it.
+fn about(method: &MethodEntry) -> String {
+    let settings = method.settings.iter().map(|setting| format!("; --set {setting}"));
+    std::iter::once(method.about.to_owned()).chain(settings).collect()
+}
+
+fn setting(text: &str) -> Result<(String, f64), String> {
+    let parsed = text.split_once('=').and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
+    parsed.ok_or_else(|| "expected a name and a number, such as strength=0.1".into())
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -341,6 +358,26 @@ mod tests {
         assert_eq!(positive("1e-3"), Ok(1e-3));
         for text in ["0", "-1", "inf", "nan", "fast"] {
             assert!(positive(text).is_err(), "{text}");
+        }
+    }
+
+    /// A setting whose value is taken for 0, or whose name is lost.
+    #[test]
+    fn a_setting_is_a_name_and_a_number() {
+        assert_eq!(setting("strength=1e-1"), Ok(("strength".into(), 0.1)));
+        for text in ["strength", "strength=", "strength=much", "=", ""] {
+            assert!(setting(text).is_err(), "{text}");
+        }
+    }
+
+    /// Settings that no help text tells of.
+    #[test]
+    fn help_lists_the_settings_of_each_method() {
+        let mut command = Arguments::command();
+        let help = command.find_subcommand_mut("adapt").unwrap().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for setting in fieldfit::METHODS.iter().flat_map(|method| method.settings) {
+            assert!(help.contains(&setting.to_string()), "{setting}");
         }
     }
 

@@ -69,6 +69,7 @@ impl Progress {
                 let accuracy = 100.0 * accuracy;
                 self.line(format!("epoch {epoch} of {epochs}: loss {loss:.3}, {accuracy:.1} % of validation"));
             }
+            Event::Interpolation { alpha, .. } => self.line(format!("keeps {:.0} % of the difference", 100.0 * alpha)),
             event => log::debug!("{event:?}"),
         }
     }
@@ -90,6 +91,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Features => "looking at the images with the base",
         Phase::Validation => "validating",
         Phase::Radii => "learning radii",
+        Phase::Interpolation => "looking for the best way back",
         Phase::Gate => "judging",
     }
 }

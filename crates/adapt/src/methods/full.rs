@@ -3,8 +3,12 @@
 use super::Entry;
 use crate::{HeadStart, Method};
 
-pub(super) const ENTRY: Entry =
-    Entry { name: "full", about: "everything trains, the head from random values", build: |_, _| Ok(Box::new(Full)) };
+pub(super) const ENTRY: Entry = Entry {
+    name: "full",
+    about: "everything trains, the head from random values",
+    settings: &[],
+    build: |_, _| Ok(Box::new(Full)),
+};
 
 struct Full;
 

@@ -4,8 +4,12 @@ use super::Entry;
 use crate::{HeadStart, Method};
 use fieldfit_nets::TensorSpec;
 
-pub(super) const ENTRY: Entry =
-    Entry { name: "linear-probe", about: "a new head on the untouched base", build: |_, _| Ok(Box::new(LinearProbe)) };
+pub(super) const ENTRY: Entry = Entry {
+    name: "linear-probe",
+    about: "a new head on the untouched base",
+    settings: &[],
+    build: |_, _| Ok(Box::new(LinearProbe)),
+};
 
 struct LinearProbe;
 

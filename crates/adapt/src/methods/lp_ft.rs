@@ -1,4 +1,4 @@
-//! LP-FT (Kumar et al., ICLR 2022): a linear probe first, then everything, so that a random head distorts no features.
+//! LP-FT (Kumar et al., ICLR 2022, arXiv 2202.10054): a linear probe first, then everything, so that a random head distorts no features.
 
 use super::Entry;
 use crate::{HeadStart, Method};
@@ -6,6 +6,7 @@ use crate::{HeadStart, Method};
 pub(super) const ENTRY: Entry = Entry {
     name: "lp-ft",
     about: "everything trains, the head from the linear probe",
+    settings: &[],
     build: |_, _| Ok(Box::new(LpFt)),
 };
 

@@ -1,11 +1,20 @@
 //! The methods that there are. A new one is a file here and a line in [`METHODS`].
 
+mod bitfit;
+mod ftp;
 mod full;
+mod l2_sp;
 mod linear_probe;
 mod lp_ft;
+mod mars_sp;
+mod spd;
 mod tpgm;
+mod wise_ft;
 
-use crate::{AdaptError, Method, Options};
+pub use ftp::Ftp;
+pub use spd::Spd;
+
+use crate::{AdaptError, Method, Options, Setting};
 use fieldfit_nets::Network;
 
 /// A method's name, what it is, and how to make one.
@@ -14,22 +23,96 @@ pub struct Entry {
     pub name: &'static str,
     /// One line for help texts.
     pub about: &'static str,
+    /// What it reads from [`Options::settings`].
+    pub settings: &'static [Setting],
     build: Build,
 }
 
 type Build = fn(&Options, &Network) -> Result<Box<dyn Method>, AdaptError>;
 
 /// Every method, in the order in which help texts list them.
-pub const METHODS: &[Entry] = &[linear_probe::ENTRY, full::ENTRY, lp_ft::ENTRY, tpgm::ENTRY];
+///
+/// | name | what trains | what holds it back | paper |
+/// |---|---|---|---|
+/// | `linear-probe` | a new head | all else stays the base's | |
+/// | `full` | everything, a new head from random values | nothing | |
+/// | `lp-ft` | everything, a new head from the linear probe | nothing | Kumar et al., ICLR 2022, arXiv 2202.10054 |
+/// | `bitfit` | biases, norm affine, the probe's head | kernels stay the base's | Ben Zaken et al., ACL 2022, arXiv 2106.10199 |
+/// | `l2-sp` | as `lp-ft` | a penalty on ‖δ‖² | Li et al., ICML 2018, arXiv 1802.01483 |
+/// | `mars-sp` | as `lp-ft` | a ball a tensor, its radius given | Gouk et al., ICLR 2021, arXiv 2002.08253 |
+/// | `wise-ft` | as `lp-ft` | afterwards δ ← α·δ, α by the validation slice | Wortsman et al., CVPR 2022, arXiv 2109.01903 |
+/// | `spd` | as `lp-ft` | growth is taken back where the loss calls back | Tian et al., NeurIPS 2024, arXiv 2411.01713 |
+/// | `ftp` | as `lp-ft` | a ball a tensor, its radius by the training gradient | Tian et al., NeurIPS 2023, arXiv 2310.19182 |
+/// | `tpgm` | as `lp-ft` | a ball a tensor, its radius by the validation slice | Tian et al., CVPR 2023, arXiv 2303.10720 |
+///
+/// A new head has no origin in the base: no penalty, ball or decay concerns it, nor what
+/// [`TpgmOptions::exclude`](crate::TpgmOptions::exclude) names. What `wise-ft` takes back of it ends at the probe.
+pub const METHODS: &[Entry] = &[
+    linear_probe::ENTRY,
+    full::ENTRY,
+    lp_ft::ENTRY,
+    bitfit::ENTRY,
+    l2_sp::ENTRY,
+    mars_sp::ENTRY,
+    wise_ft::ENTRY,
+    spd::ENTRY,
+    ftp::ENTRY,
+    tpgm::ENTRY,
+];
 
 /// The method that the options name, for a network under the new head.
 ///
 /// # Errors
-/// If there is no such method, or it can't go by the options.
+/// If there is no such method, it has no such settings, or it can't go by the options.
 pub fn method(options: &Options, network: &Network) -> Result<Box<dyn Method>, AdaptError> {
-    let entry = METHODS.iter().find(|entry| entry.name == options.method).ok_or_else(|| AdaptError::Method {
-        name: options.method.clone(),
-        known: METHODS.iter().map(|entry| entry.name).collect(),
-    })?;
+    let entry = entry(&options.method)?;
+    entry.check(options)?;
     (entry.build)(options, network)
+}
+
+/// The method of that name.
+pub(crate) fn entry(name: &str) -> Result<&'static Entry, AdaptError> {
+    METHODS.iter().find(|entry| entry.name == name).ok_or_else(|| AdaptError::Method {
+        name: name.to_owned(),
+        known: METHODS.iter().map(|entry| entry.name).collect(),
+    })
+}
+
+impl Entry {
+    /// Refuses settings that this method doesn't have, and values that they can't have.
+    pub(crate) fn check(&self, options: &Options) -> Result<(), AdaptError> {
+        for (name, &value) in &options.settings {
+            let (method, known) = (self.name, || self.settings.iter().map(Setting::to_string).collect());
+            match self.settings.iter().find(|setting| setting.name == name) {
+                None => return Err(AdaptError::UnknownSetting { method, name: name.clone(), known: known() }),
+                Some(setting) if !setting.range.contains(&value) => {
+                    let (name, expected) = (setting.name, setting.expected());
+                    return Err(AdaptError::Setting { method, name, found: value, expected, known: known() });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Two methods or settings of one name, of which only the first could ever be chosen; a default that would be refused
+    /// if somebody gave it.
+    #[test]
+    fn names_are_unique_and_defaults_allowed() {
+        let names: BTreeSet<_> = METHODS.iter().map(|entry| entry.name).collect();
+        assert_eq!(names.len(), METHODS.len());
+        for entry in METHODS {
+            let settings: BTreeSet<_> = entry.settings.iter().map(|setting| setting.name).collect();
+            assert_eq!(settings.len(), entry.settings.len(), "{}", entry.name);
+            for setting in entry.settings {
+                assert!(setting.default.is_none_or(|default| setting.range.contains(&default)), "{setting}");
+            }
+        }
+    }
 }

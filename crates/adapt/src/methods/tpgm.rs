@@ -2,7 +2,7 @@
 //! is learned on images that never train weights.
 
 use super::Entry;
-use crate::patterns::matching;
+use crate::patterns::held;
 use crate::{AdaptError, Balls, Constraint, Event, HeadStart, Method, Mode, Options, Phase, Session, Tracker};
 use fieldfit_nets::Network;
 use fieldfit_tpgm::RadiusAdam;
@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 pub(super) const ENTRY: Entry = Entry {
     name: "tpgm",
     about: "as lp-ft, every tensor inside a learned radius around the base",
+    settings: &[],
     build: |options, network| Ok(Box::new(Tpgm::new(options, network)?)),
 };
 
@@ -23,12 +24,9 @@ struct Tpgm {
 
 impl Tpgm {
     fn new(options: &Options, network: &Network) -> Result<Self, AdaptError> {
-        let free = matching(network, &options.tpgm.exclude)?;
+        let held = held(&options.tpgm.exclude, network)?;
         let adam = RadiusAdam { learning_rate: options.tpgm.learning_rate, ..RadiusAdam::default() };
-        let balls = Balls::new(network, options.tpgm.norm, adam, |id| {
-            let role = network.tensor(id).role;
-            role.is_trainable() && !role.is_head() && !free.contains(&id)
-        });
+        let balls = Balls::new(network, options.tpgm.norm, adam, |id| held[id.index()]);
         Ok(Self { mode: options.tpgm.mode, balls, learned: 0 })
     }
 
@@ -45,6 +43,10 @@ impl Tpgm {
 impl Method for Tpgm {
     fn head(&self) -> HeadStart {
         HeadStart::Probe
+    }
+
+    fn draws_validation(&self) -> bool {
+        true
     }
 
     fn after_step(

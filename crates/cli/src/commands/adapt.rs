@@ -47,6 +47,7 @@ fn options(args: &AdaptArgs) -> Options {
         batch: args.batch as usize,
         optimiser: defaults.optimiser.with_learning_rate(args.lr),
         seed: args.seed,
+        settings: args.settings.iter().cloned().collect(),
         tpgm: TpgmOptions { exclude: args.exclude.clone(), ..defaults.tpgm },
         device: super::device(&args.device),
         micro_batch: args.micro_batch.map(|images| images as usize),

@@ -1,0 +1,26 @@
+//! BitFit (Ben Zaken et al., ACL 2022, arXiv 2106.10199): only biases and norm affine train, and the new head, which
+//! starts at the linear probe. Kernels stay the base's, to the bit.
+
+use super::Entry;
+use crate::{HeadStart, Method};
+use fieldfit_nets::TensorSpec;
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "bitfit",
+    about: "only biases and norm affine train, and the head from the linear probe",
+    settings: &[],
+    build: |_, _| Ok(Box::new(BitFit)),
+};
+
+struct BitFit;
+
+impl Method for BitFit {
+    fn head(&self) -> HeadStart {
+        HeadStart::Probe
+    }
+
+    /// Of a backbone, what trains and has one dimension is a bias or a norm's scale or shift.
+    fn trains(&self, spec: &TensorSpec) -> bool {
+        spec.role.is_head() || (spec.role.is_trainable() && spec.shape.len() == 1)
+    }
+}

@@ -1,0 +1,74 @@
+//! SPD (Tian et al., NeurIPS 2024, arXiv 2411.01713): as LP-FT, but a tensor that the loss calls back towards the base
+//! doesn't get further away from it. Behind any optimiser: it only looks at δ before and after.
+
+use super::Entry;
+use crate::patterns::held;
+use crate::{AdaptError, HeadStart, Method, Session, Setting, Tracker};
+use fieldfit_model::Params;
+use fieldfit_tpgm::{Real, selected_distance, selective_decay};
+
+const STRENGTH: Setting = Setting {
+    name: "strength",
+    default: Some(1.0),
+    range: 0.0..=f64::MAX,
+    about: "λ, how much of a selected tensor's growth is taken back; 1 takes back all of it",
+};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "spd",
+    about: "as lp-ft, but what the loss calls back gets no further from the base",
+    settings: &[STRENGTH],
+    build: |options, network| {
+        Ok(Box::new(Spd::<f32>::new(STRENGTH.of(options), held(&options.tpgm.exclude, network)?)))
+    },
+};
+
+/// SPD's choice of tensors. A step is [`Spd::select`], the optimiser's own step, [`Spd::decay`]; between steps it keeps
+/// nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spd<T> {
+    strength: f64,
+    /// By [`TensorId::index`](fieldfit_nets::TensorId::index).
+    held: Vec<bool>,
+    /// Distances before the step; nothing where a tensor is left alone.
+    selected: Vec<Option<T>>,
+}
+
+impl<T: Real> Spd<T> {
+    /// Decay of the tensors that `held` marks by [`TensorId::index`](fieldfit_nets::TensorId::index). `strength` is λ.
+    pub fn new(strength: f64, held: Vec<bool>) -> Self {
+        Self { strength, selected: vec![None; held.len()], held }
+    }
+
+    /// Chooses the tensors of this step, by the training loss's gradients at θ0 + δ.
+    pub fn select(&mut self, gradients: &Params<T>, delta: &Params<T>) {
+        let values = gradients.buffers().iter().zip(delta.buffers());
+        for ((selected, &held), (gradient, delta)) in self.selected.iter_mut().zip(&self.held).zip(values) {
+            *selected = if held { selected_distance(gradient, delta) } else { None };
+        }
+    }
+
+    /// Holds the chosen ones back.
+    pub fn decay(&self, delta: &mut Params<T>) {
+        for (delta, selected) in delta.buffers_mut().iter_mut().zip(&self.selected) {
+            if let Some(before) = *selected {
+                selective_decay(delta, before, self.strength);
+            }
+        }
+    }
+}
+
+impl Method for Spd<f32> {
+    fn head(&self) -> HeadStart {
+        HeadStart::Probe
+    }
+
+    fn before_step(&mut self, session: &mut Session<'_>) {
+        self.select(&session.gradients, &session.state.delta);
+    }
+
+    fn after_step(&mut self, _: u64, session: &mut Session<'_>, _: &mut Tracker<'_>) -> Result<(), AdaptError> {
+        self.decay(&mut session.state.delta);
+        Ok(())
+    }
+}

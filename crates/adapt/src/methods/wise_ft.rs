@@ -1,0 +1,112 @@
+//! WiSE-FT (Wortsman et al., CVPR 2022, arXiv 2109.01903): as LP-FT, then part of the way back, θ0 + α·(θ − θ0). The new
+//! head goes back too, to the linear probe that it started from.
+//!
+//! α is the one of 0, 0.1, … 1 with the lowest mean cross-entropy on the validation slice, and the smallest of equals;
+//! or the one that is given.
+
+use super::Entry;
+use crate::evaluate::cross_entropy;
+use crate::{AdaptError, Event, HeadStart, Method, Phase, Session, Setting, Tracker};
+use fieldfit_tpgm::rescale;
+use std::ops::ControlFlow;
+
+const ALPHA: Setting = Setting {
+    name: "alpha",
+    default: None,
+    range: 0.0..=1.0,
+    about: "α, the share of the way from the base that is kept; chosen on the validation slice if none is given",
+};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "wise-ft",
+    about: "as lp-ft, then back towards the base as far as the validation slice likes",
+    settings: &[ALPHA],
+    build: |options, _| Ok(Box::new(WiseFt { given: ALPHA.given(options), losses: Vec::new() })),
+};
+
+/// How many α are tried, evenly spread over 0 to 1.
+const TRIALS: usize = 11;
+
+struct WiseFt {
+    given: Option<f64>,
+    /// Of the α tried so far, ascending.
+    losses: Vec<f64>,
+}
+
+impl WiseFt {
+    /// The best α, once all are tried; nothing if the run is stopped before.
+    fn choose(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<Option<f64>, AdaptError> {
+        while self.losses.len() < TRIALS {
+            if tracker.is_stopped() {
+                return Ok(None);
+            }
+            self.losses.push(validation_loss(session, trial(self.losses.len()))?);
+            tracker.tell(Event::Progress { phase: Phase::Interpolation, done: self.losses.len(), total: TRIALS });
+        }
+        Ok(Some(trial(first_least(&self.losses))))
+    }
+}
+
+impl Method for WiseFt {
+    fn head(&self) -> HeadStart {
+        HeadStart::Probe
+    }
+
+    fn finish(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<ControlFlow<()>, AdaptError> {
+        let alpha = match self.given {
+            Some(alpha) => Some(alpha),
+            None => self.choose(session, tracker)?,
+        };
+        let Some(alpha) = alpha else { return Ok(ControlFlow::Break(())) };
+        tracker.tell(Event::Interpolation { alpha, losses: self.losses.clone() });
+        for delta in session.state.delta.buffers_mut() {
+            rescale(delta, &[alpha as f32]);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn save(&self) -> Result<Vec<u8>, AdaptError> {
+        Ok(postcard::to_stdvec(&self.losses)?)
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), AdaptError> {
+        self.losses = postcard::from_bytes(bytes)?;
+        Ok(())
+    }
+}
+
+fn trial(index: usize) -> f64 {
+    index as f64 / (TRIALS - 1) as f64
+}
+
+/// The position of the least loss, the first among equals.
+fn first_least(losses: &[f64]) -> usize {
+    (0..losses.len()).fold(0, |best, position| if losses[position] < losses[best] { position } else { best })
+}
+
+/// Mean cross-entropy at θ0 + α·δ over the whole validation slice.
+fn validation_loss(session: &mut Session<'_>, alpha: f64) -> Result<f64, AdaptError> {
+    let Session { state, executor, weights, validation, .. } = session;
+    state.merge_projected_into(weights, |_, ratios| ratios.push(alpha as f32));
+    let (mut sum, mut images) = (0.0, 0_usize);
+    for batch in validation.whole_slice()? {
+        let batch = batch?;
+        let logits = executor.logits(weights, &batch.images)?;
+        sum += (0..logits.rows).map(|row| cross_entropy(logits.row(row), batch.labels[row])).sum::<f64>();
+        images += logits.rows;
+    }
+    Ok(sum / images.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ties that go to the larger α, which is further from the base; a grid that misses an end.
+    #[test]
+    fn the_smallest_alpha_of_equal_losses_wins() {
+        assert_eq!(first_least(&[0.5, 0.25, 0.25, 0.3]), 1);
+        assert_eq!(first_least(&[0.25, 0.25, 0.25]), 0);
+        assert_eq!([0, 3, TRIALS - 1].map(trial), [0.0, 0.3, 1.0]);
+    }
+}
