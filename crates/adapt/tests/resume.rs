@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Event, Mode, OptimiserOptions, Options, TpgmOptions};
+use fieldfit_adapt::{AdaptError, Event, METHODS, Mode, OptimiserOptions, Options, Phase, TpgmOptions};
 use std::fs;
 
 fn variants() -> Vec<Options> {
@@ -12,6 +12,13 @@ fn variants() -> Vec<Options> {
     vec![
         Options { optimiser: OptimiserOptions::sgd(), ..options("full") },
         options("lp-ft"),
+        options("bitfit"),
+        options("l2-sp"),
+        options("mars-sp"),
+        options("wise-ft"),
+        Options { optimiser: OptimiserOptions::sgd(), ..options("spd") },
+        Options { optimiser: OptimiserOptions::sgd(), ..options("ftp") },
+        options("ftp"),
         Options { tpgm: every_third, ..options("tpgm") },
         Options { tpgm: post_hoc, ..options("tpgm") },
     ]
@@ -23,6 +30,8 @@ fn variants() -> Vec<Options> {
 fn a_resumed_run_ends_in_the_same_bits() {
     let field = Field::new(1);
     let checkpoint = field.folder.path().join("checkpoint");
+    let stepping = METHODS.iter().filter(|entry| entry.name != "linear-probe");
+    assert!(stepping.into_iter().all(|entry| variants().iter().any(|options| options.method == entry.name)));
     for options in variants() {
         let (whole, events) = field.adapt(&options);
         let whole = whole.unwrap();
@@ -69,6 +78,37 @@ fn a_run_stopped_while_it_learns_radii_resumes_there() {
     assert_eq!(radii, 5);
 }
 
+/// Shares of the difference that a resumed run tries again or leaves out, so that losses no longer match their shares.
+#[test]
+fn a_run_stopped_on_its_way_back_resumes_there() {
+    let field = Field::new(1);
+    let checkpoint = field.folder.path().join("checkpoint");
+    let trial = |event: &Event| matches!(event, Event::Progress { phase: Phase::Interpolation, .. });
+    let mut whole_losses = Vec::new();
+    let (whole, events) = field.adapt(&options("wise-ft"));
+    let mut tried = 0;
+    let stopped = field.adapt_until(&options("wise-ft"), &checkpoint, false, |event| {
+        tried += usize::from(trial(event));
+        tried == 4
+    });
+    assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: Some(_) })));
+    let losses = |event: &Event, into: &mut Vec<f64>| {
+        if let Event::Interpolation { losses, .. } = event {
+            into.extend(losses);
+        }
+    };
+    events.iter().for_each(|event| losses(event, &mut whole_losses));
+    let mut resumed_losses = Vec::new();
+    let resumed = field.adapt_until(&options("wise-ft"), &checkpoint, true, |event| {
+        assert!(!matches!(event, Event::Step { .. } | Event::Probe { .. }));
+        tried += usize::from(trial(event));
+        losses(event, &mut resumed_losses);
+        false
+    });
+    assert_eq!(resumed.unwrap().delta, whole.unwrap().delta);
+    assert_eq!((tried, resumed_losses), (11, whole_losses));
+}
+
 /// A run killed outright: the checkpoint at the end of the last epoch serves as well.
 #[test]
 fn every_epoch_leaves_a_checkpoint() {
@@ -111,6 +151,14 @@ fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
         }
     }
     assert_eq!(fs::read(&checkpoint).unwrap(), before);
+
+    let unlike = Options { settings: [("strength".to_owned(), 0.2)].into(), ..options("l2-sp") };
+    let like = Options { settings: [("strength".to_owned(), 0.1)].into(), ..options("l2-sp") };
+    let of_settings = field.folder.path().join("of-settings");
+    field.adapt_until(&options("l2-sp"), &of_settings, false, stop).unwrap_err();
+    let refused = field.adapt_until(&unlike, &of_settings, true, |_| false);
+    assert!(matches!(refused, Err(AdaptError::OtherCheckpoint { what: "options", .. })));
+    field.adapt_until(&like, &of_settings, true, |_| false).unwrap();
 
     let same_passes = Options { micro_batch: Some(4), memory_budget: Some(1 << 40), ..options("lp-ft") };
     field.adapt_until(&same_passes, &checkpoint, true, |_| false).unwrap();
