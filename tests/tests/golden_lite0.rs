@@ -1,5 +1,5 @@
 //! EfficientNet-Lite0 with its shipped weights against PyTorch in f64: `tests/data/golden_lite0.json` has the logits, a
-//! summary of every stage, the gradient of every parameter, and five steps each of SGD and of TPGM in both settings.
+//! summary of every stage, the gradient of every parameter, and five steps each of SGD, of TPGM in both settings, of FTP and of SPD.
 //!
 //! Guards against a base that is read wrongly and a network that is computed wrongly, forward or backward; and against
 //! an optimiser, a radius step or a projection that drifts from the paper's. One suite runs over each executor: candle in
@@ -11,7 +11,7 @@
 //! 5e-2. So the kernels make each step of a trace from where the oracle stands, and tensors up to block 1 have more room.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at its first surprise")]
 
-use fieldfit_adapt::{Balls, Head, Optimiser, OptimiserOptions, State};
+use fieldfit_adapt::{Balls, Ftp, Head, Optimiser, OptimiserOptions, Spd, State};
 use fieldfit_exec::{
     Device, Executor, Passes,
     candle::{Candle, device},
@@ -58,6 +58,8 @@ struct Training {
     sgd: Trace,
     tpgm_mars_every: Trace,
     tpgm_l2_post_hoc: Trace,
+    ftp_sgd_k1: Trace,
+    adam_spd: Trace,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +78,7 @@ struct Trace {
 struct Step {
     loss: f64,
     val_loss: f64,
+    gamma: HashMap<String, f64>,
     gamma_before_clip: HashMap<String, f64>,
     delta_l2: HashMap<String, f64>,
 }
@@ -231,7 +234,10 @@ struct Run<'a, T> {
     state: State<'a, T>,
     executor: Box<dyn Executor<T>>,
     optimiser: Optimiser<T>,
+    rate: f64,
     balls: Balls<T>,
+    ftp: Ftp<T>,
+    spd: Spd<T>,
     weights: Params<T>,
     gradients: Params<T>,
 }
@@ -240,10 +246,12 @@ const CLASSES: usize = 7;
 const SIDE: usize = 128;
 const TRAIN: [u32; 4] = [0, 3, 5, 6];
 const VALIDATION: [u32; 4] = [1, 2, 3, 4];
-const LEARNING_RATE: f64 = 1e-3;
+const SGD: OptimiserOptions = OptimiserOptions::Sgd { learning_rate: 1e-3, momentum: 0.9, weight_decay: 0.0 };
+/// Without decay, AdamW is Adam.
+const ADAM: OptimiserOptions = OptimiserOptions::adamw().with_learning_rate(1e-4);
 
 impl<'a, T: Real> Run<'a, T> {
-    fn new<S: Subject<Scalar = T>>(base: &'a Base, norm: Norm) -> Self {
+    fn new<S: Subject<Scalar = T>>(base: &'a Base, norm: Norm, optimiser: OptimiserOptions) -> Self {
         let network = base.network().with_classes(CLASSES);
         let features = network.head.features;
         let weight = |position: usize| {
@@ -254,10 +262,13 @@ impl<'a, T: Real> Run<'a, T> {
         let trains = |id| base.network().tensor(id).role.is_trainable();
         let state = State::new(base, network.clone(), head, trains);
         let constrained = |id| trains(id) && !network.tensor(id).role.is_head();
-        let sgd = OptimiserOptions::Sgd { learning_rate: LEARNING_RATE, momentum: 0.9, weight_decay: 0.0 };
+        let held: Vec<_> = network.tensors().map(|(id, _)| constrained(id)).collect();
         Self {
             executor: S::executor(&network),
-            optimiser: Optimiser::new(sgd, &network, &state.delta),
+            optimiser: Optimiser::new(optimiser, &network, &state.delta),
+            rate: optimiser.learning_rate(),
+            ftp: Ftp::new(1.0, RadiusAdam::default(), &held),
+            spd: Spd::new(1.0, held),
             balls: Balls::new(&network, norm, RadiusAdam::default(), constrained),
             weights: state.weights(),
             gradients: Params::zeros_where(&network, trains),
@@ -271,11 +282,9 @@ impl<'a, T: Real> Run<'a, T> {
         self.executor.gradient(&self.weights, &images, &TRAIN, &mut self.gradients).unwrap().mean.wide()
     }
 
-    /// One step of SGD; the loss before it.
-    fn step(&mut self) -> f64 {
-        let loss = self.gradient();
-        self.optimiser.step(&mut self.state.delta, &self.weights, &self.gradients, LEARNING_RATE);
-        loss
+    /// The optimiser's step.
+    fn descend(&mut self) {
+        self.optimiser.step(&mut self.state.delta, &self.weights, &self.gradients, self.rate);
     }
 
     /// One radius step; the validation loss before it.
@@ -286,7 +295,7 @@ impl<'a, T: Real> Run<'a, T> {
         loss.unwrap().mean.wide()
     }
 
-    /// Goes on from where a run in f64 stands.
+    /// Goes on from where a run in f64 stands, between two steps.
     fn continue_from(&mut self, other: &Run<'_, f64>)
     where
         T: DeserializeOwned,
@@ -296,7 +305,13 @@ impl<'a, T: Real> Run<'a, T> {
         }
         self.optimiser = converted(&other.optimiser);
         self.balls = converted(&other.balls);
+        self.ftp = converted(&other.ftp);
     }
+}
+
+/// The same run in f64 and in f32.
+fn pair(base: &Base, norm: Norm, optimiser: OptimiserOptions) -> (Run<'_, f64>, Run<'_, f32>) {
+    (Run::new::<Oracle>(base, norm, optimiser), Run::new::<Kernels>(base, norm, optimiser))
 }
 
 /// The same state in another scalar, by way of what a checkpoint would hold.
@@ -325,7 +340,13 @@ fn assert_radii<S: Subject>(run: &Run<'_, S::Scalar>, expected: &Step, when: usi
 
 /// A step of SGD, as the reference made it.
 fn step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: usize) {
-    assert_close(run.step(), expected.loss, S::TOLERANCES.loss, &format!("loss of step {when}"));
+    loss::<S>(run, expected, when);
+    run.descend();
+}
+
+/// The gradients of a step, at the loss that the reference found.
+fn loss<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: usize) {
+    assert_close(run.gradient(), expected.loss, S::TOLERANCES.loss, &format!("loss of step {when}"));
 }
 
 /// A radius step, as the reference made it.
@@ -343,10 +364,33 @@ fn projected_step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, whe
     assert_deltas::<S>(run, expected, when);
 }
 
+/// A step of SGD inside FTP's radii, as the reference made it.
+fn ftp_step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: usize) {
+    loss::<S>(run, expected, when);
+    run.ftp.learn(&run.gradients, &run.state.delta);
+    run.descend();
+    run.ftp.project(&mut run.state);
+    assert!(!expected.gamma.is_empty());
+    for (name, &radius) in &expected.gamma {
+        let found = run.ftp.radius(run.state.network().find(name).unwrap()).unwrap().wide();
+        assert_close(found, radius, S::TOLERANCES.radius, &format!("radius of {name} after step {when}"));
+    }
+    assert_deltas::<S>(run, expected, when);
+}
+
+/// A step of Adam with SPD, as the reference made it.
+fn spd_step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: usize) {
+    loss::<S>(run, expected, when);
+    run.spd.select(&run.gradients, &run.state.delta);
+    run.descend();
+    run.spd.decay(&mut run.state.delta);
+    assert_deltas::<S>(run, expected, when);
+}
+
 /// A backward pass that is wrong anywhere, or leaves a parameter out: all 149 of them.
 fn gradients<S: Subject>() {
     let (base, expected) = (base(), golden().training);
-    let mut run = Run::new::<S>(&base, Norm::L2);
+    let mut run = Run::new::<S>(&base, Norm::L2, SGD);
     assert_close(run.gradient(), expected.loss, S::TOLERANCES.logits, "loss");
     let logits = run.executor.logits(&run.weights, &images(0, TRAIN.len(), SIDE)).unwrap();
     for (found, expected) in logits.values.iter().zip(expected.logits.iter().flatten()) {
@@ -371,7 +415,7 @@ fn gradients<S: Subject>() {
 #[test]
 fn sgd_then_post_hoc_radii() {
     let (base, expected) = (base(), golden().training);
-    let (mut exact, mut fast) = (Run::new::<Oracle>(&base, Norm::L2), Run::new::<Kernels>(&base, Norm::L2));
+    let (mut exact, mut fast) = pair(&base, Norm::L2, SGD);
     for (when, expected) in expected.sgd.steps.iter().enumerate() {
         fast.continue_from(&exact);
         step::<Oracle>(&mut exact, expected, when);
@@ -391,11 +435,36 @@ fn sgd_then_post_hoc_radii() {
 #[test]
 fn mars_every_step() {
     let (base, expected) = (base(), golden().training);
-    let (mut exact, mut fast) = (Run::new::<Oracle>(&base, Norm::Mars), Run::new::<Kernels>(&base, Norm::Mars));
+    let (mut exact, mut fast) = pair(&base, Norm::Mars, SGD);
     for (when, expected) in expected.tpgm_mars_every.steps.iter().enumerate() {
         fast.continue_from(&exact);
         projected_step::<Oracle>(&mut exact, expected, when);
         projected_step::<Kernels>(&mut fast, expected, when);
+    }
+}
+
+/// Radii that learn from the wrong step's δ or from a clipped gradient, and, in f32, a first radius of 1e-8 that drowns
+/// what the second learns from.
+#[test]
+fn ftp_on_sgd() {
+    let (base, expected) = (base(), golden().training);
+    let (mut exact, mut fast) = pair(&base, Norm::Mars, SGD);
+    for (when, expected) in expected.ftp_sgd_k1.steps.iter().enumerate() {
+        fast.continue_from(&exact);
+        ftp_step::<Oracle>(&mut exact, expected, when);
+        ftp_step::<Kernels>(&mut fast, expected, when);
+    }
+}
+
+/// A choice of tensors by the step instead of the gradient, or after it; a decay of the head.
+#[test]
+fn spd_on_adam() {
+    let (base, expected) = (base(), golden().training);
+    let (mut exact, mut fast) = pair(&base, Norm::L2, ADAM);
+    for (when, expected) in expected.adam_spd.steps.iter().enumerate() {
+        fast.continue_from(&exact);
+        spd_step::<Oracle>(&mut exact, expected, when);
+        spd_step::<Kernels>(&mut fast, expected, when);
     }
 }
 

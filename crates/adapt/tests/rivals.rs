@@ -61,6 +61,7 @@ fn what_is_held_stays_in_its_ball_and_what_is_free_has_none() {
                 assert_eq!(record.ball.is_none(), free, "{} under {}", record.name, options.method);
                 if let Some(ball) = record.ball {
                     assert!(ball.distance <= ball.radius * 1.001, "{}: {ball:?}", record.name);
+                    assert!(ball.radius > 1e-4, "{} was never learned: {ball:?}", record.name);
                     held += 1;
                     full += usize::from(ball.distance > 0.9 * ball.radius);
                 }

@@ -7,6 +7,7 @@ use crate::{AdaptError, Constraint, HeadStart, Method, Session, Setting, State, 
 use fieldfit_model::Params;
 use fieldfit_nets::TensorId;
 use fieldfit_tpgm::{FastRadius, Norm, RadiusAdam, Real};
+use serde::{Deserialize, Serialize};
 
 const STRENGTH: Setting = Setting {
     name: "strength",
@@ -27,7 +28,7 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 /// FTP's radii, one a tensor. A step is [`Ftp::learn`], the optimiser's own step, [`Ftp::project`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ftp<T> {
     strength: f64,
     adam: RadiusAdam,
@@ -86,11 +87,11 @@ impl Method for Ftp<f32> {
     }
 
     fn save(&self) -> Result<Vec<u8>, AdaptError> {
-        Ok(postcard::to_stdvec(&self.radii)?)
+        Ok(postcard::to_stdvec(self)?)
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), AdaptError> {
-        self.radii = postcard::from_bytes(bytes)?;
+        *self = postcard::from_bytes(bytes)?;
         Ok(())
     }
 }
