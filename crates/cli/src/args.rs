@@ -1,8 +1,8 @@
 //! The command line as typed; each command turns its own part into what the library takes.
 
-use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fieldfit::{MethodEntry, Options};
+use fieldfit::{Augmentation, MethodEntry, Options};
 use std::path::PathBuf;
 
 /// Adapts a pre-trained vision model to what a robot sees, on the robot.
@@ -230,6 +230,9 @@ pub struct AdaptArgs {
     /// Largest learning rate of the schedule
     #[arg(long, value_name = "X", value_parser = positive, default_value_t = Options::default().optimiser.learning_rate())]
     pub lr: f64,
+    /// What is done to training images
+    #[arg(long, value_name = "NAME", default_value_t = Options::default().augmentation, value_parser = augmentations())]
+    pub augment: Augmentation,
     /// What every random choice follows from
     #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
     pub seed: u64,
@@ -313,6 +316,11 @@ fn byte_count(text: &str) -> Result<u64, String> {
         Some(bytes) if (1.0..1e18).contains(&bytes) => Ok(bytes as u64),
         _ => Err("expected a number and its unit, such as 512MiB, 1.5GiB or 500MB".into()),
     }
+}
+
+fn augmentations() -> impl TypedValueParser<Value = Augmentation> {
+    let named = |augmentation: Augmentation| PossibleValue::new(augmentation.name()).help(augmentation.about());
+    PossibleValuesParser::new(Augmentation::ALL.map(named)).try_map(|name| name.parse::<Augmentation>())
 }
 
 fn methods() -> PossibleValuesParser {

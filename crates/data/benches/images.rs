@@ -79,7 +79,7 @@ fn folder(width: u32, height: u32) -> (TempDir, Dataset) {
     (folder, dataset)
 }
 
-/// Batches of 16 augmented images.
+/// Batches of 16 images, with each augmentation: what one costs is the difference from `none`, times two threads.
 fn loader(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("loader");
     group.throughput(Throughput::Elements(u64::from(IMAGES)));
@@ -87,10 +87,10 @@ fn loader(criterion: &mut Criterion) {
     for (width, height) in [(227, 227), (1920, 1080)] {
         let (_folder, dataset) = folder(width, height);
         let order: Vec<_> = (0..dataset.samples.len()).collect();
-        for size in SIZES {
+        for (size, augmentation) in SIZES.into_iter().flat_map(|size| Augmentation::ALL.map(|preset| (size, preset))) {
             let preprocessor = preprocessor(size);
-            let options = LoaderOptions { augmentation: Augmentation::Basic, ..LoaderOptions::default() };
-            group.bench_function(format!("jpeg/{width}x{height} to {size}"), |b| {
+            let options = LoaderOptions { augmentation, ..LoaderOptions::default() };
+            group.bench_function(format!("jpeg/{width}x{height} to {size}, {augmentation}"), |b| {
                 let batches = || Loader::new(&dataset, &order, &preprocessor, &options).unwrap();
                 b.iter(|| batches().for_each(|batch| drop(black_box(batch.unwrap()))));
             });

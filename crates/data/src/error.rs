@@ -127,6 +127,16 @@ pub enum DataError {
         /// All labels of the model.
         labels: Vec<String>,
     },
+    /// A name of nothing that there is.
+    #[error("there is no {kind} `{found}`: expected one of {}", List(expected))]
+    Unknown {
+        /// What was looked for.
+        kind: &'static str,
+        /// The name given.
+        found: String,
+        /// All names.
+        expected: Vec<&'static str>,
+    },
     /// A loader that could not do anything.
     #[error("batches of {batch} images by {threads} threads: both must be at least 1")]
     Batches {
@@ -149,6 +159,12 @@ pub enum DataError {
         /// What happened.
         reason: String,
     },
+}
+
+impl DataError {
+    pub(crate) fn unknown(kind: &'static str, found: &str, expected: impl Into<Vec<&'static str>>) -> Self {
+        Self::Unknown { kind, found: found.into(), expected: expected.into() }
+    }
 }
 
 /// Why a folder is no data set.

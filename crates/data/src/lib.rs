@@ -31,6 +31,7 @@ mod frame;
 mod generator;
 mod layout;
 mod loader;
+mod planes;
 mod preprocessor;
 mod split;
 

@@ -1,6 +1,6 @@
 //! Batches from background threads, in a fixed order.
 
-use crate::augmentation::{Augmentation, Key};
+use crate::augmentation::{Augmentation, Augmenter, Key};
 use crate::dataset::Dataset;
 use crate::decode;
 use crate::error::DataError;
@@ -78,6 +78,7 @@ struct Worker {
     items: Arc<Vec<Item>>,
     options: LoaderOptions,
     preprocessor: Preprocessor,
+    augmenter: Option<Augmenter>,
     is_stopped: Arc<AtomicBool>,
 }
 
@@ -103,6 +104,7 @@ impl Loader {
             items: Arc::new(items(dataset, order)?),
             options: options.clone(),
             preprocessor: preprocessor.clone(),
+            augmenter: Augmenter::new(options.augmentation, preprocessor.size() as usize),
             is_stopped: is_stopped.clone(),
         };
         let mut loader = Self { lanes: Vec::new(), threads: Vec::new(), is_stopped, next: 0, batches };
@@ -187,11 +189,12 @@ impl Worker {
 
     fn load(&mut self, item: &Item, out: &mut [f32]) -> Result<(), DataError> {
         let image = decode::open(&item.path)?;
-        let (width, height) = image.dimensions();
+        let pixels = decode::pixels(&image);
         let key = Key { seed: self.options.seed, epoch: self.options.epoch, sample: item.sample as u64 };
-        let centre = self.preprocessor.centre(width, height);
-        let view = self.options.augmentation.view(key, width, height, centre);
-        self.preprocessor.render(&decode::pixels(&image), &view, out)
+        match &mut self.augmenter {
+            None => self.preprocessor.prepare_pixels(&pixels, out),
+            Some(augmenter) => augmenter.prepare(key, &pixels, &mut self.preprocessor, out),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::decode;
 use crate::error::DataError;
 use crate::frame::{Frame, PixelFormat, Pixels};
+use crate::planes::Planes;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use fieldfit_model::{Filter, Preprocessing};
@@ -30,26 +31,13 @@ pub struct Preprocessor {
     resized: Vec<u8>,
 }
 
-/// The part of an image that becomes the network's input, in pixels, and what is done to it.
+/// The part of an image that becomes the network's input, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct View {
+pub(crate) struct Window {
     pub left: f64,
     pub top: f64,
     pub width: f64,
     pub height: f64,
-    /// Left and right change places.
-    pub flip: bool,
-    pub colour: Option<Colour>,
-}
-
-/// Factors by which colours are off; 1 leaves them.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Colour {
-    pub brightness: f32,
-    /// About the mean brightness of the image.
-    pub contrast: f32,
-    /// About the pixel's own brightness.
-    pub saturation: f32,
 }
 
 impl Preprocessor {
@@ -99,13 +87,34 @@ impl Preprocessor {
         }
     }
 
-    fn prepare_pixels(&mut self, pixels: &Pixels, out: &mut [f32]) -> Result<(), DataError> {
+    pub(crate) fn prepare_pixels(&mut self, pixels: &Pixels, out: &mut [f32]) -> Result<(), DataError> {
         pixels.check()?;
-        self.render(pixels, &self.centre(pixels.width, pixels.height), out)
+        self.check_output(out)?;
+        self.resample(pixels, &self.centre(pixels.width, pixels.height))?;
+        self.normalise(pixels.format, out);
+        Ok(())
+    }
+
+    /// Fills the planes with that window of the pixels, which have been checked, at the network's size.
+    pub(crate) fn crop(&mut self, pixels: &Pixels, window: &Window, planes: &mut Planes) -> Result<(), DataError> {
+        self.resample(pixels, window)?;
+        planes.fill(colours(&self.resized, pixels.format));
+        Ok(())
+    }
+
+    /// Writes the planes as the network's input.
+    pub(crate) fn normalise_planes(&self, planes: &Planes, out: &mut [f32]) -> Result<(), DataError> {
+        self.check_output(out)?;
+        for (out, pixel) in out.chunks_exact_mut(3).zip(planes.pixels()) {
+            for channel in 0..3 {
+                out[channel] = (pixel[channel] - self.mean[channel]) / self.std[channel];
+            }
+        }
+        Ok(())
     }
 
     /// The centre of an image as inference sees it: where the centre crop of the scaled image lies in the original.
-    pub(crate) fn centre(&self, width: u32, height: u32) -> View {
+    fn centre(&self, width: u32, height: u32) -> Window {
         let shorter = width.min(height);
         // In f32, as the crop is: 128 / 0.8 is then 160, not a little less.
         let scaled_shorter = (self.size as f32 / self.crop).floor() as u64;
@@ -117,27 +126,18 @@ impl Preprocessor {
             (off_centres(original(margin), length, self.size), length)
         };
         let ((left, width), (top, height)) = (span(width), span(height));
-        View { left, top, width, height, flip: false, colour: None }
+        Window { left, top, width, height }
     }
 
-    /// Writes that view of the pixels, which have been checked, as the network's input.
-    pub(crate) fn render(&mut self, pixels: &Pixels, view: &View, out: &mut [f32]) -> Result<(), DataError> {
+    fn check_output(&self, out: &[f32]) -> Result<(), DataError> {
         if out.len() != self.values() {
             return Err(DataError::Output { size: self.size, expected: self.values(), found: out.len() });
-        }
-        self.resample(pixels, view)?;
-        match &view.colour {
-            None => self.normalise(pixels.format, out),
-            Some(colour) => self.normalise_coloured(pixels.format, colour, out),
-        }
-        if view.flip {
-            mirror(out, self.size as usize);
         }
         Ok(())
     }
 
-    /// Fills `resized` with the view at the network's size, in the frame's own format.
-    fn resample(&mut self, pixels: &Pixels, view: &View) -> Result<(), DataError> {
+    /// Fills `resized` with the window at the network's size, in the frame's own format.
+    fn resample(&mut self, pixels: &Pixels, window: &Window) -> Result<(), DataError> {
         let Self { size, packed, resized, .. } = self;
         let kind = match pixels.format {
             PixelFormat::Rgb8 | PixelFormat::Bgr8 => PixelType::U8x3,
@@ -147,7 +147,7 @@ impl Preprocessor {
         let source = packed_rows(pixels, packed);
         let source = ImageRef::new(pixels.width, pixels.height, source, kind).map_err(unresampled)?;
         let mut target = Image::from_slice_u8(*size, *size, resized, kind).map_err(unresampled)?;
-        let options = self.options.crop(view.left, view.top, view.width, view.height);
+        let options = self.options.crop(window.left, window.top, window.width, window.height);
         self.resizer.resize(&source, &mut target, &options).map_err(unresampled)
     }
 
@@ -157,35 +157,6 @@ impl Preprocessor {
             out.copy_from_slice(&[table(red)[0], table(green)[1], table(blue)[2]]);
         }
     }
-
-    fn normalise_coloured(&self, format: PixelFormat, colour: &Colour, out: &mut [f32]) {
-        let pixel_count = out.len() / 3;
-        let total: f64 = colours(&self.resized, format).map(|pixel| f64::from(brightness(pixel.map(f32::from)))).sum();
-        let mean_brightness = (total / pixel_count as f64) as f32;
-        for (out, pixel) in out.chunks_exact_mut(3).zip(colours(&self.resized, format)) {
-            let changed = colour.apply(pixel.map(f32::from), mean_brightness);
-            for channel in 0..3 {
-                out[channel] = (changed[channel] - self.mean[channel]) / self.std[channel];
-            }
-        }
-    }
-}
-
-impl Colour {
-    /// Saturation, contrast and brightness in turn, in 0..255.
-    fn apply(&self, pixel: [f32; 3], mean_brightness: f32) -> [f32; 3] {
-        let grey = brightness(pixel);
-        pixel.map(|channel| {
-            let saturated = grey + self.saturation * (channel - grey);
-            let contrasted = mean_brightness + self.contrast * (saturated - mean_brightness);
-            (contrasted * self.brightness).clamp(0.0, 255.0)
-        })
-    }
-}
-
-/// Luma of ITU-R BT.601.
-fn brightness([red, green, blue]: [f32; 3]) -> f32 {
-    0.299 * red + 0.587 * green + 0.114 * blue
 }
 
 /// Where a stretch of pixels that becomes `size` pixels starts, a millionth of a pixel further on if need be.
@@ -240,16 +211,4 @@ fn colours(bytes: &[u8], format: PixelFormat) -> impl Iterator<Item = [u8; 3]> {
         PixelFormat::Bgr8 => [pixel[2], pixel[1], pixel[0]],
         PixelFormat::Gray8 => [pixel[0]; 3],
     })
-}
-
-/// Left and right of `[size, size, 3]` change places.
-fn mirror(values: &mut [f32], size: usize) {
-    for row in values.chunks_exact_mut(size * 3) {
-        for left in 0..size / 2 {
-            let right = size - 1 - left;
-            for channel in 0..3 {
-                row.swap(left * 3 + channel, right * 3 + channel);
-            }
-        }
-    }
 }

@@ -67,9 +67,11 @@ fn the_last_batch_is_short_or_left_out() {
 fn the_number_of_threads_changes_no_bit() {
     let (_folder, dataset) = dataset();
     let order = shuffled(&all(&dataset), 3, 1);
-    let one = load(&dataset, &order, &options(Augmentation::Basic, 1));
-    for threads in [2, 3, 8] {
-        assert_eq!(load(&dataset, &order, &options(Augmentation::Basic, threads)), one);
+    for augmentation in [Augmentation::Basic, Augmentation::Robust] {
+        let one = load(&dataset, &order, &options(augmentation, 1));
+        for threads in [2, 3, 8] {
+            assert_eq!(load(&dataset, &order, &options(augmentation, threads)), one);
+        }
     }
 }
 
@@ -77,16 +79,18 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 fn augmentation_follows_from_seed_epoch_and_sample_alone() {
     let (_folder, dataset) = dataset();
-    let images = |order: &[usize], seed, epoch| {
-        let options = LoaderOptions { seed, epoch, ..options(Augmentation::Basic, 2) };
-        load(&dataset, order, &options)
-    };
-    let first = images(&[5, 6], 7, 0);
-    assert_eq!(images(&[6, 5], 7, 0)[0].images.image(1), first[0].images.image(0));
-    assert_ne!(images(&[5, 6], 8, 0)[0].images, first[0].images);
-    assert_ne!(images(&[5, 6], 7, 1)[0].images, first[0].images);
-    let plain = load(&dataset, &[5, 6], &options(Augmentation::None, 2));
-    assert_ne!(plain[0].images, first[0].images);
+    for augmentation in [Augmentation::Basic, Augmentation::Robust] {
+        let images = |order: &[usize], seed, epoch| {
+            let options = LoaderOptions { seed, epoch, ..options(augmentation, 2) };
+            load(&dataset, order, &options)
+        };
+        let first = images(&[5, 6], 7, 0);
+        assert_eq!(images(&[6, 5], 7, 0)[0].images.image(1), first[0].images.image(0));
+        assert_ne!(images(&[5, 6], 8, 0)[0].images, first[0].images);
+        assert_ne!(images(&[5, 6], 7, 1)[0].images, first[0].images);
+        let plain = load(&dataset, &[5, 6], &options(Augmentation::None, 2));
+        assert_ne!(plain[0].images, first[0].images);
+    }
 }
 
 /// Catches augmentation that leaves the range of the network's input, never flips, or always does.
@@ -112,6 +116,34 @@ fn augmented_images_stay_images_and_flip_half_the_time() {
         assert_ne!(row[0] > 0.0, row[15 * 3] > 0.0, "one half is dark, the other bright");
     }
     assert!((35..=65).contains(&flipped), "{flipped} of 100");
+}
+
+/// Catches a robust preset that leaves the range of the network's input, makes numbers that are none, or is basic.
+#[test]
+fn robust_images_stay_in_range_and_differ_from_basic_ones() {
+    let (_folder, dataset) = dataset();
+    for epoch in 0..40 {
+        let of = |augmentation| {
+            load(&dataset, &all(&dataset), &LoaderOptions { epoch, ..options(augmentation, 2) })
+                .into_iter()
+                .flat_map(|batch| batch.images.values)
+                .collect::<Vec<_>>()
+        };
+        let (basic, robust) = (of(Augmentation::Basic), of(Augmentation::Robust));
+        assert!(robust.iter().all(|value| (-127.0 / 128.0..=1.0).contains(value)));
+        let differing = basic.iter().zip(&robust).filter(|(basic, robust)| basic != robust).count();
+        assert!(differing > basic.len() / 2, "epoch {epoch}: {differing} of {} values", basic.len());
+    }
+}
+
+/// Catches a name that no command line could be given, or one that means another preset.
+#[test]
+fn presets_are_known_by_name() {
+    for augmentation in Augmentation::ALL {
+        assert_eq!(augmentation.name().parse::<Augmentation>().unwrap(), augmentation);
+    }
+    let error = "strong".parse::<Augmentation>().unwrap_err().to_string();
+    assert_eq!(error, "there is no augmentation `strong`: expected one of none, basic, robust");
 }
 
 /// Catches an order that is not a permutation, or that does not follow from seed and epoch.

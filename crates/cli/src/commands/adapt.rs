@@ -46,6 +46,7 @@ fn options(args: &AdaptArgs) -> Options {
         size: args.size,
         batch: args.batch as usize,
         optimiser: defaults.optimiser.with_learning_rate(args.lr),
+        augmentation: args.augment,
         seed: args.seed,
         settings: args.settings.iter().cloned().collect(),
         tpgm: TpgmOptions { exclude: args.exclude.clone(), ..defaults.tpgm },

@@ -1,0 +1,149 @@
+//! Random convolutions.
+
+use crate::planes::Planes;
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+
+/// Sides of kernels.
+const SIDES: [usize; 4] = [1, 3, 5, 7];
+/// What weights multiply differences from: the middle of the values, so that they are as if normalised.
+const MIDDLE: f32 = 127.5;
+
+/// Gives an image another texture and keeps its shapes: a convolution with random weights, mixed with the image (Xu, Liu,
+/// Yang, Raffel and Niethammer, *Robust and Generalizable Visual Representation Learning via Random Convolutions*,
+/// ICLR 2021: RC with mixing, multi-scale).
+///
+/// The kernel's side is 1, 3, 5 or 7; its weights, from each colour to each, are normal with variance `1 / (3 side²)`;
+/// the image's part α in the mix is uniform in 0..1. Beyond the image's border its edge continues.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RandomConvolution {
+    weights: Vec<f32>,
+    /// The image less the middle, with the border that a kernel needs: `[3, side + 2 reach, side + 2 reach]`.
+    padded: Vec<f32>,
+    row: Vec<f32>,
+}
+
+impl RandomConvolution {
+    /// Draws a kernel and α, and changes the image.
+    pub fn apply(&mut self, random: &mut ChaCha8Rng, image: &mut Planes) {
+        let side = SIDES.choose(random).copied().unwrap_or(1);
+        let deviation = 1.0 / (3.0 * (side * side) as f32).sqrt();
+        let alpha: f32 = random.random();
+        self.weights.clear();
+        self.weights.extend((0..9 * side * side).map(|_| deviation * random.sample::<f32, _>(StandardNormal)));
+        self.pad(image, side / 2);
+        self.convolve(image, side, alpha);
+    }
+
+    fn pad(&mut self, image: &Planes, reach: usize) {
+        let side = image.side;
+        self.padded.clear();
+        for channel in image.values.chunks_exact(side * side) {
+            for y in 0..side + 2 * reach {
+                let row = &channel[y.saturating_sub(reach).min(side - 1) * side..][..side];
+                let (left, right) = (row[0] - MIDDLE, row[side - 1] - MIDDLE);
+                self.padded.extend(std::iter::repeat_n(left, reach));
+                self.padded.extend(row.iter().map(|value| value - MIDDLE));
+                self.padded.extend(std::iter::repeat_n(right, reach));
+            }
+        }
+    }
+
+    fn convolve(&mut self, image: &mut Planes, kernel: usize, alpha: f32) {
+        let side = image.side;
+        self.row.resize(side, 0.0);
+        for (row, out) in image.values.chunks_exact_mut(side).enumerate() {
+            let (channel, y) = (row / side, row % side);
+            self.convolve_row(channel, y, side, kernel);
+            for (out, convolved) in out.iter_mut().zip(&self.row) {
+                *out = (alpha * *out + (1.0 - alpha) * (convolved + MIDDLE)).clamp(0.0, 255.0);
+            }
+        }
+    }
+
+    /// Fills `row` with that row of that channel of the convolution.
+    fn convolve_row(&mut self, channel: usize, y: usize, side: usize, kernel: usize) {
+        let padded_side = side + kernel - 1;
+        let weights = &self.weights[channel * 3 * kernel * kernel..][..3 * kernel * kernel];
+        self.row.fill(0.0);
+        for (taps, weights) in weights.chunks_exact(kernel).enumerate() {
+            let (source, dy) = (taps / kernel, taps % kernel);
+            let start = (source * padded_side + y + dy) * padded_side;
+            for (dx, weight) in weights.iter().enumerate() {
+                for (out, value) in self.row.iter_mut().zip(&self.padded[start + dx..]) {
+                    *out += weight * value;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    const SIDE: usize = 9;
+
+    fn image() -> Planes {
+        let mut image = Planes::new(SIDE);
+        for (index, value) in image.values.iter_mut().enumerate() {
+            *value = 90.0 + ((index * 37) % 71) as f32;
+        }
+        image
+    }
+
+    /// The convolution by its definition, with the edge continued.
+    fn defined(image: &Planes, weights: &[f32], kernel: usize, alpha: f32) -> Vec<f32> {
+        let inside = |position: usize, tap: usize| (position + tap).saturating_sub(kernel / 2).min(SIDE - 1);
+        let value = |index: usize| {
+            let (channel, y, x) = (index / (SIDE * SIDE), index / SIDE % SIDE, index % SIDE);
+            let mut sum = 0.0;
+            for tap in 0..3 * kernel * kernel {
+                let (source, dy, dx) = (tap / (kernel * kernel), tap / kernel % kernel, tap % kernel);
+                let from = image.values[(source * SIDE + inside(y, dy)) * SIDE + inside(x, dx)];
+                sum += weights[channel * 3 * kernel * kernel + tap] * (from - MIDDLE);
+            }
+            (alpha * image.values[index] + (1.0 - alpha) * (sum + MIDDLE)).clamp(0.0, 255.0)
+        };
+        (0..image.values.len()).map(value).collect()
+    }
+
+    /// Catches taps, channels or borders that are off by one, and a mix with the parts exchanged.
+    #[test]
+    fn the_convolution_is_its_definition() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        for kernel in SIDES {
+            let mut convolution = RandomConvolution {
+                weights: (0..9 * kernel * kernel).map(|_| random.random_range(-0.1..0.1)).collect(),
+                ..RandomConvolution::default()
+            };
+            let mut found = image();
+            convolution.pad(&found, kernel / 2);
+            convolution.convolve(&mut found, kernel, 0.3);
+            for (found, expected) in found.values.iter().zip(defined(&image(), &convolution.weights, kernel, 0.3)) {
+                assert!((found - expected).abs() < 1e-3, "{kernel}: {found} {expected}");
+            }
+        }
+    }
+
+    /// Catches weights whose variance is not 1 / (3 side²), which would wash images out or saturate them.
+    #[test]
+    fn weights_have_the_papers_variance() {
+        let (mut random, mut convolution) = (ChaCha8Rng::seed_from_u64(1), RandomConvolution::default());
+        let mut sums = [(0.0, 0); 4];
+        for _ in 0..400 {
+            convolution.apply(&mut random, &mut image());
+            let side = ((convolution.weights.len() / 9) as f64).sqrt() as usize;
+            let sum = &mut sums[side / 2];
+            sum.0 += convolution.weights.iter().map(|weight| f64::from(weight * weight)).sum::<f64>();
+            sum.1 += convolution.weights.len();
+        }
+        for (side, (squares, count)) in SIDES.iter().zip(sums) {
+            let relative = squares / count as f64 * (3 * side * side) as f64;
+            assert!((0.85..1.15).contains(&relative), "side {side}: {relative} of the variance over {count} weights");
+        }
+    }
+}

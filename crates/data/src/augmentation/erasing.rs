@@ -1,0 +1,62 @@
+//! Random erasing.
+
+use crate::planes::Planes;
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+use std::ops::RangeInclusive;
+
+/// The part of the image's area that is erased.
+const AREA: RangeInclusive<f64> = 0.02..=0.33;
+/// Width over height of what is erased.
+const RATIO: RangeInclusive<f64> = 0.3..=3.3;
+
+/// Fills a random rectangle with noise, as if something stood in front of the camera (Zhong, Zheng, Kang, Li and Yang,
+/// *Random Erasing Data Augmentation*, AAAI 2020, algorithm 1 with random values, which they found best). Sides are cut
+/// to the image's rather than drawn again.
+pub(super) fn erase(random: &mut ChaCha8Rng, image: &mut Planes) {
+    let side = image.side;
+    let area = (side * side) as f64 * random.random_range(AREA);
+    let ratio = random.random_range(RATIO.start().ln()..=RATIO.end().ln()).exp();
+    let pixels = |length: f64| (length.round() as usize).clamp(1, side);
+    let (width, height) = (pixels((area * ratio).sqrt()), pixels((area / ratio).sqrt()));
+    let (left, top) = (random.random_range(0..=side - width), random.random_range(0..=side - height));
+    let mut noise = vec![0; width];
+    for channel in image.values.chunks_exact_mut(side * side) {
+        for row in channel.chunks_exact_mut(side).skip(top).take(height) {
+            random.fill_bytes(&mut noise);
+            for (value, noise) in row[left..left + width].iter_mut().zip(&noise) {
+                *value = f32::from(*noise);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    /// Catches an erased part of another size or shape than a rectangle, other pixels that change, and channels that
+    /// are erased in different places.
+    #[test]
+    fn a_rectangle_is_erased_and_nothing_else() {
+        const SIDE: usize = 40;
+        for seed in 0..50 {
+            let mut image = Planes::new(SIDE);
+            image.values.fill(f32::NAN);
+            erase(&mut ChaCha8Rng::seed_from_u64(seed), &mut image);
+            let erased = |channel: usize| {
+                let is_erased = move |index: &usize| !image.values[channel * SIDE * SIDE + index].is_nan();
+                (0..SIDE * SIDE).filter(is_erased).collect::<Vec<_>>()
+            };
+            let pixels = erased.clone()(0);
+            assert!(erased.clone()(1) == pixels && erased(2) == pixels);
+            let columns = pixels.iter().map(|index| index % SIDE);
+            let (left, right) = (columns.clone().min().unwrap(), columns.max().unwrap());
+            let (top, bottom) = (pixels[0] / SIDE, pixels[pixels.len() - 1] / SIDE);
+            assert_eq!(pixels.len(), (right - left + 1) * (bottom - top + 1), "seed {seed}");
+            let part = pixels.len() as f64 / (SIDE * SIDE) as f64;
+            assert!((0.015..=0.36).contains(&part), "seed {seed}: {part}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Random changes to training images that leave their class as it is.
+
+mod colour;
+mod convolution;
+mod crop;
+mod erasing;
+mod fourier;
+
+use crate::error::DataError;
+use crate::frame::Pixels;
+use crate::generator::{Stream, generator};
+use crate::planes::Planes;
+use crate::preprocessor::Preprocessor;
+use colour::Jitter;
+use convolution::RandomConvolution;
+use fourier::AmplitudeMix;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// Which random changes a training image goes through. They follow from seed, epoch and sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Augmentation {
+    /// None: the centre crop, as at inference.
+    None,
+    /// A random part of the image, flipped every other time, its colours a little off.
+    #[default]
+    Basic,
+    /// As basic, with colours far off, and at random grey, a negative, another texture (random convolution), another
+    /// style (Fourier amplitudes) or a part erased: what keeps a network to shapes where the world looks different.
+    Robust,
+}
+
+impl Augmentation {
+    /// All of them, the mildest first.
+    pub const ALL: [Self; 3] = [Self::None, Self::Basic, Self::Robust];
+
+    /// Its name on a command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Basic => "basic",
+            Self::Robust => "robust",
+        }
+    }
+
+    /// What it does, in a line.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::None => "images as at inference",
+            Self::Basic => "random crops, flips, and colours a little off",
+            Self::Robust => "basic, and strong colours, random textures and styles, parts erased",
+        }
+    }
+}
+
+impl fmt::Display for Augmentation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Augmentation {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        let found = Self::ALL.into_iter().find(|augmentation| augmentation.name() == name);
+        found.ok_or_else(|| DataError::unknown("augmentation", name, Self::ALL.map(Self::name)))
+    }
+}
+
+/// What the random numbers of one image are drawn from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key {
+    pub seed: u64,
+    pub epoch: u64,
+    pub sample: u64,
+}
+
+/// How far brightness, contrast and saturation may be off.
+const BASIC_COLOUR: RangeInclusive<f32> = 0.8..=1.2;
+const ROBUST_COLOUR: RangeInclusive<f32> = 0.6..=1.4;
+/// How often each change of the robust preset is made.
+const GREY: f64 = 0.2;
+const INVERTED: f64 = 0.1;
+const CONVOLVED: f64 = 0.5;
+const MIXED: f64 = 0.5;
+const ERASED: f64 = 0.25;
+
+/// Makes augmented inputs, reusing its buffers.
+#[derive(Clone)]
+pub(crate) struct Augmenter {
+    image: Planes,
+    robust: Option<Robust>,
+}
+
+impl Augmenter {
+    /// For inputs of that side; nothing where nothing is changed.
+    pub fn new(augmentation: Augmentation, side: usize) -> Option<Self> {
+        let robust = match augmentation {
+            Augmentation::None => return None,
+            Augmentation::Basic => None,
+            Augmentation::Robust => Some(Robust::new(side)),
+        };
+        Some(Self { image: Planes::new(side), robust })
+    }
+
+    /// Writes the augmented image as the network's input.
+    pub fn prepare(
+        &mut self,
+        key: Key,
+        pixels: &Pixels,
+        preprocessor: &mut Preprocessor,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        let random = &mut generator(Stream::Augmentation, key.seed, key.epoch, key.sample);
+        let window = crop::crop(random, pixels.width, pixels.height);
+        let is_flipped = random.random();
+        preprocessor.crop(pixels, &window, &mut self.image)?;
+        match &mut self.robust {
+            None => Jitter::draw(random, BASIC_COLOUR).apply(&mut self.image),
+            Some(robust) => robust.apply(random, &mut self.image),
+        }
+        if is_flipped {
+            self.image.mirror();
+        }
+        preprocessor.normalise_planes(&self.image, out)
+    }
+}
+
+/// What the robust preset does beyond cropping and flipping.
+#[derive(Clone)]
+struct Robust {
+    convolution: RandomConvolution,
+    mix: AmplitudeMix,
+    /// The image whose amplitudes are mixed in.
+    other: Planes,
+}
+
+impl Robust {
+    fn new(side: usize) -> Self {
+        Self { convolution: RandomConvolution::default(), mix: AmplitudeMix::new(side), other: Planes::new(side) }
+    }
+
+    fn apply(&mut self, random: &mut ChaCha8Rng, image: &mut Planes) {
+        let is_mixed = random.random_bool(MIXED);
+        if is_mixed {
+            self.other.copy_from(image);
+            Jitter::draw(random, ROBUST_COLOUR).apply(&mut self.other);
+            self.convolution.apply(random, &mut self.other);
+        }
+        Jitter::draw(random, ROBUST_COLOUR).apply(image);
+        if random.random_bool(GREY) {
+            colour::grey(image);
+        }
+        if random.random_bool(INVERTED) {
+            colour::invert(image);
+        }
+        if random.random_bool(CONVOLVED) {
+            self.convolution.apply(random, image);
+        }
+        if is_mixed {
+            self.mix.apply(random, image, &self.other);
+        }
+        if random.random_bool(ERASED) {
+            erasing::erase(random, image);
+        }
+    }
+}
