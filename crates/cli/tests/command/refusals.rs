@@ -125,6 +125,16 @@ fn patterns_that_match_nothing() {
     assert!(error.contains("^frame"), "{error}");
 }
 
+/// A setting that is misspelt, or out of its range, and then left out of the run in silence.
+#[test]
+fn settings_that_the_method_does_not_have() {
+    let scene = Scene::new();
+    let error = scene.refused(&format!("{ADAPT} --method l2-sp --set strenght=1"));
+    assert!(error.contains("`strenght`") && error.contains("strength (0 or more, by default 0.1)"), "{error}");
+    let error = scene.refused(&format!("{ADAPT} --method wise-ft --set alpha=2"));
+    assert!(error.contains("give 0 to 1"), "{error}");
+}
+
 /// A run that diverged and was stored.
 #[test]
 fn a_learning_rate_that_diverges_stores_nothing() {
@@ -163,6 +173,7 @@ fn wrong_usage_exits_with_2() {
         "adapt --model tiny-1 --data images",
         "adapt --model tiny-1 --data images --store store --method magic",
         "adapt --model tiny-1 --data images --store store --lr -1",
+        "adapt --model tiny-1 --data images --store store --set strength=much",
         "adapt --model tiny-1 --data images --store store --epochs 0",
         "infer --model tiny-1",
         "infer --model tiny-1 --top 17 images/sand/sand_0.png",
