@@ -239,7 +239,7 @@ pub struct AdaptArgs {
     /// Regular expression on file names; images whose first group (or whole match) is equal are kept together
     #[arg(long, value_name = "PATTERN")]
     pub group: Option<String>,
-    /// Leave tensors of this name (`*` matches anything) unconstrained by a radius; may be given again
+    /// Leave tensors of this name (`*` matches anything) free of radii, penalty and decay; may be given again
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
     /// Go on from the checkpoint that an interrupted run left in the store
