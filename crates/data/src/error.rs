@@ -137,6 +137,22 @@ pub enum DataError {
         /// All names.
         expected: Vec<&'static str>,
     },
+    /// A severity that no corruption has.
+    #[error("there is no severity {found}: expected 1 to 5")]
+    Severity {
+        /// The number given.
+        found: u8,
+    },
+    /// An image that could not be compressed.
+    #[error("the image of {width} × {height} pixels can't be made a JPEG: {source}")]
+    Compress {
+        /// Pixels in a row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// Why not.
+        source: image::ImageError,
+    },
     /// A loader that could not do anything.
     #[error("batches of {batch} images by {threads} threads: both must be at least 1")]
     Batches {

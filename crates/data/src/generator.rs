@@ -9,6 +9,10 @@ use rand_chacha::ChaCha8Rng;
 pub(crate) enum Stream {
     Order,
     Augmentation,
+    /// What a corruption does, given its seed.
+    Corruption,
+    /// The seed of a sample's corruption.
+    CorruptionSeed,
 }
 
 /// The generator of one sample in one epoch: independent of threads and of other samples.

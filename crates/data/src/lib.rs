@@ -5,6 +5,7 @@
 //! - [`Dataset`] opens a folder of images, knows which are unreadable, and splits the others into train, validation and
 //!   gate ([`Dataset::split`]) so that an image stays where it is from one adaptation to the next.
 //! - [`Loader`] decodes and augments in background threads and delivers [`Batch`]es in a fixed order with fixed content.
+//! - [`Corruption`] does to images what cameras do in the field, to measure what that costs a model.
 //!
 //! This crate runs no network, trains nothing and writes no file.
 //!
@@ -24,6 +25,7 @@
 //! ```
 
 mod augmentation;
+mod corruption;
 mod dataset;
 mod decode;
 mod error;
@@ -36,11 +38,13 @@ mod preprocessor;
 mod split;
 
 pub use augmentation::Augmentation;
+pub use corruption::{Corruption, Severity};
 pub use dataset::{Dataset, FolderOptions, Group, Progress, Sample, Skipped, UNREADABLE_LIMIT};
 pub use decode::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS};
 pub use error::{DataError, FolderError, SplitError};
 pub use frame::{Frame, PixelFormat, Pixels};
 pub use generator::shuffled;
+pub use image::RgbImage;
 pub use layout::{Part, Purpose};
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use preprocessor::Preprocessor;

@@ -1,12 +1,15 @@
 //! Batches from background threads, in a fixed order.
 
 use crate::augmentation::{Augmentation, Augmenter, Key};
+use crate::corruption::{Corruption, Severity};
 use crate::dataset::Dataset;
 use crate::decode;
 use crate::error::DataError;
+use crate::generator::{Stream, generator};
 use crate::preprocessor::Preprocessor;
 use crossbeam_channel::{Receiver, bounded};
 use fieldfit_model::Images;
+use rand::RngExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +25,10 @@ pub struct LoaderOptions {
     pub batch: usize,
     /// Random changes; [`Augmentation::None`] to evaluate.
     pub augmentation: Augmentation,
-    /// What the changes follow from, with the epoch and the sample.
+    /// What is done to every decoded image before anything else; nothing to leave them as they are. What is random in
+    /// it follows from seed and sample, and is the same in every epoch.
+    pub corruption: Option<(Corruption, Severity)>,
+    /// What random changes follow from, with the epoch and the sample.
     pub seed: u64,
     /// Which pass over the data this is.
     pub epoch: u64,
@@ -35,7 +41,15 @@ pub struct LoaderOptions {
 impl Default for LoaderOptions {
     /// 16 images a batch, all of them as at inference, two threads.
     fn default() -> Self {
-        Self { batch: 16, augmentation: Augmentation::None, seed: 0, epoch: 0, drop_last: false, threads: 2 }
+        Self {
+            batch: 16,
+            augmentation: Augmentation::None,
+            corruption: None,
+            seed: 0,
+            epoch: 0,
+            drop_last: false,
+            threads: 2,
+        }
     }
 }
 
@@ -188,7 +202,11 @@ impl Worker {
     }
 
     fn load(&mut self, item: &Item, out: &mut [f32]) -> Result<(), DataError> {
-        let image = decode::open(&item.path)?;
+        let mut image = decode::open(&item.path)?;
+        if let Some((corruption, severity)) = self.options.corruption {
+            let seed = generator(Stream::CorruptionSeed, self.options.seed, 0, item.sample as u64).random();
+            corruption.apply(severity, seed, &mut image).map_err(|error| error.of(&item.path))?;
+        }
         let pixels = decode::pixels(&image);
         let key = Key { seed: self.options.seed, epoch: self.options.epoch, sample: item.sample as u64 };
         match &mut self.augmenter {
