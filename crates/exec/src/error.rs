@@ -6,9 +6,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ExecError {
-    /// The batch's values don't match its shape, or it has no pixels.
+    /// The batch's values don't match its shape, it has no pixels, or other channels than the network takes.
     #[error(
-        "expected {count}×{height}×{width}×3 values with at least one pixel, found {found}: check the batch's shape"
+        "expected {count}×{height}×{width}×{channels} values with at least one pixel, found {found}: check the batch's \
+         shape"
     )]
     Images {
         /// Images announced.
@@ -17,6 +18,8 @@ pub enum ExecError {
         height: usize,
         /// Columns announced.
         width: usize,
+        /// Channels that the network takes.
+        channels: usize,
         /// Values present.
         found: usize,
     },

@@ -76,7 +76,8 @@ pub trait Executor<T: Real>: Send {
     /// What it computes.
     fn network(&self) -> &Network;
 
-    /// The pooled features of each image, `[N, features]`.
+    /// The pooled features of each image, `[N, features]`; of a network without its last stages, what its last stage
+    /// makes of each, `[N, H · W · C]`.
     ///
     /// # Errors
     /// If the images or the parameters don't fit the network, or the device fails.
@@ -138,11 +139,12 @@ pub trait Prepared: Send + Sync {
     }
 }
 
-/// Checks that the batch has as many values as its shape says, and pixels.
-pub(crate) fn check_images(images: &Images) -> Result<(), ExecError> {
-    let Images { count, height, width, ref values } = *images;
-    if height == 0 || width == 0 || values.len() != count * images.stride() {
-        return Err(ExecError::Images { count, height, width, found: values.len() });
+/// Checks that the batch has as many values as its shape says, pixels, and the network's channels.
+pub(crate) fn check_images(network: &Network, images: &Images) -> Result<(), ExecError> {
+    let Images { count, height, width, ref values, .. } = *images;
+    let channels = network.channels;
+    if height == 0 || width == 0 || images.channels != channels || values.len() != count * images.stride() {
+        return Err(ExecError::Images { count, height, width, channels, found: values.len() });
     }
     Ok(())
 }
@@ -154,7 +156,7 @@ pub(crate) fn check<T>(
     images: &Images,
     labels: Option<&[u32]>,
 ) -> Result<(), ExecError> {
-    check_images(images)?;
+    check_images(network, images)?;
     check_params(network, params)?;
     let Some(labels) = labels else { return Ok(()) };
     if labels.len() != images.count {

@@ -207,6 +207,8 @@ pub struct Head {
 pub struct Network {
     /// The architecture's name in the registry.
     pub architecture: &'static str,
+    /// Channels of the input: 3 for images.
+    pub channels: usize,
     /// Every tensor, in the order of the forward pass; the head's are last.
     pub tensors: Vec<TensorSpec>,
     /// The backbone.
@@ -245,12 +247,28 @@ impl Network {
         network
     }
 
-    /// The output shape of every op of every stage for an image of that size, in the order of the forward pass.
+    /// The network without its first `stages` stages: what they make of an image is its input. Its tensors keep their
+    /// ids, and those of the stages that it lacks are there for nothing.
+    pub fn after(&self, stages: usize) -> Self {
+        let (before, rest) = self.stages.split_at(stages.min(self.stages.len()));
+        let channels = before.iter().flat_map(|stage| &stage.ops).fold(self.channels, |channels, op| match op {
+            Op::Conv(conv) => conv.output,
+            Op::GlobalAveragePool => channels,
+        });
+        Self { channels, stages: rest.to_vec(), ..self.clone() }
+    }
+
+    /// The first `stages` stages alone. Its features are the last one's output, which no head fits.
+    pub fn before(&self, stages: usize) -> Self {
+        Self { stages: self.stages[..stages.min(self.stages.len())].to_vec(), ..self.clone() }
+    }
+
+    /// The output shape of every op of every stage for an input of that size, in the order of the forward pass.
     ///
     /// # Errors
     /// If the image has no pixels.
     pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Vec<Shape>>, ShapeError> {
-        let mut shape = Shape { height, width, channels: 3 };
+        let mut shape = Shape { height, width, channels: self.channels };
         self.stages
             .iter()
             .map(|stage| {
@@ -337,6 +355,7 @@ impl Builder {
     ) -> Network {
         let weight = self.tensor(format!("{head}.weight"), &[classes, features], Role::HeadWeight);
         let bias = self.tensor(format!("{head}.bias"), &[classes], Role::HeadBias);
-        Network { architecture, tensors: self.tensors, stages, head: Head { weight, bias, features, classes } }
+        let head = Head { weight, bias, features, classes };
+        Network { architecture, channels: 3, tensors: self.tensors, stages, head }
     }
 }

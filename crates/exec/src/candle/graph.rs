@@ -16,7 +16,6 @@ pub(super) struct Graph {
     stages: Vec<Stage>,
     weight: Tensor,
     bias: Tensor,
-    features: usize,
 }
 
 #[derive(Debug)]
@@ -53,11 +52,10 @@ impl Graph {
             stages: network.stages.iter().map(stage).collect::<Result<_, ExecError>>()?,
             weight: tensors[network.head.weight.index()].clone(),
             bias: tensors[network.head.bias.index()].clone(),
-            features: network.head.features,
         })
     }
 
-    /// `[N, H, W, 3]` through every stage; shows each one's output.
+    /// `[N, H, W, C]` through every stage; shows each one's output.
     pub fn backbone(
         &self,
         images: &Tensor,
@@ -71,12 +69,12 @@ impl Graph {
         Ok(x)
     }
 
-    /// `[N, H, W, 3]` to `[N, features]`.
+    /// `[N, H, W, C]` to `[N, features]`.
     pub fn features(&self, images: &Tensor) -> Result<Tensor, ExecError> {
-        Ok(self.backbone(images, |_, _| Ok(()))?.reshape(((), self.features))?)
+        Ok(self.backbone(images, |_, _| Ok(()))?.flatten_from(1)?)
     }
 
-    /// `[N, H, W, 3]` to `[N, classes]`.
+    /// `[N, H, W, C]` to `[N, classes]`.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor, ExecError> {
         let features = self.features(images)?;
         Ok(features.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?)

@@ -111,7 +111,7 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
 pub struct PreparedCandle {
     graph: Graph,
     device: Device,
-    classes: usize,
+    network: Network,
 }
 
 impl PreparedCandle {
@@ -122,17 +122,17 @@ impl PreparedCandle {
     pub fn new(network: &Network, params: &Params<f32>, device: Device) -> Result<Self, ExecError> {
         check_params(network, params)?;
         let graph = Graph::new(network, &upload(network, params, &device)?)?;
-        Ok(Self { graph, device, classes: network.head.classes })
+        Ok(Self { graph, device, network: network.clone() })
     }
 }
 
 impl Prepared for PreparedCandle {
     fn classes(&self) -> usize {
-        self.classes
+        self.network.head.classes
     }
 
     fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
-        check_images(images)?;
+        check_images(&self.network, images)?;
         *logits = download(&self.graph.logits(&batch::<f32>(images, &self.device)?)?)?.values;
         Ok(())
     }
@@ -144,7 +144,7 @@ fn upload<T: WithDType>(network: &Network, params: &Params<T>, device: &Device) 
 }
 
 fn batch<T: WithDType>(images: &Images, device: &Device) -> Result<Tensor, ExecError> {
-    let shape = (images.count, images.height, images.width, 3);
+    let shape = (images.count, images.height, images.width, images.channels);
     Ok(Tensor::from_slice(&images.values, shape, device)?.to_dtype(T::DTYPE)?)
 }
 

@@ -296,7 +296,8 @@ impl Executor<f32> for Cpu {
     }
 
     fn features(&mut self, params: &Params<f32>, images: &Images) -> Result<Matrix<f32>, ExecError> {
-        let columns = self.network.head.features;
+        let shapes = self.network.shapes(images.height, images.width)?;
+        let columns = shapes.last().and_then(|stage| stage.last()).map_or(0, |shape| shape.len());
         let mut values = Vec::with_capacity(images.count * columns);
         self.infer(params, images, |plan, step, output| {
             if step + 1 == plan.steps.len() {

@@ -59,7 +59,7 @@ pub(super) struct Span {
 
 impl Plan {
     pub fn new(network: &Network, height: usize, width: usize) -> Result<Self, ExecError> {
-        let mut input = Shape { height, width, channels: 3 };
+        let mut input = Shape { height, width, channels: network.channels };
         let mut plan = Self { steps: Vec::new(), stages: Vec::new() };
         for (stage, shapes) in network.stages.iter().zip(network.shapes(height, width)?) {
             let entry = plan.steps.len();

@@ -75,7 +75,7 @@ impl Prepared for PreparedCpu {
     }
 
     fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
-        check_images(images)?;
+        check_images(&self.network, images)?;
         let size = Size { batch: images.count, height: images.height, width: images.width };
         let spare = self.spare().pop();
         let mut workspace = match spare {
