@@ -2,7 +2,7 @@
 
 use super::arena::Arena;
 use super::fold::{Folded, Purpose};
-use super::plan::{Plan, check_supported, weight_len};
+use super::plan::{Kernel, Plan, check_supported, weight_len};
 use super::product::Packed;
 use super::schedule::Schedule;
 use super::{Classifier, Cpu, PreparedCpu, pointwise};
@@ -43,8 +43,8 @@ pub(crate) fn inference_footprint(network: &Network, size: Size) -> Result<Footp
 pub(super) fn scratch_len(plan: &Plan, trains: &dyn Fn(TensorId) -> bool, threads: usize, images: usize) -> usize {
     let kernels = plan.steps.iter().filter_map(|step| match &step.op {
         Op::Conv(conv) if trains(conv.weight) || trains(conv.norm.scale) => {
-            let is_whole =
-                conv.is_pointwise() && pointwise::is_shared_by_rows(weight_len(conv), images * step.input.len());
+            let is_whole = matches!(step.kernel, Kernel::Pointwise)
+                && pointwise::is_shared_by_rows(weight_len(conv), images * step.input.len());
             (!is_whole).then_some(weight_len(conv))
         }
         _ => None,
