@@ -38,9 +38,9 @@ def figures(result: dict) -> str:
 
 
 def growth(points: list[dict]) -> str:
-    """A line a size, with the fastest of theirs."""
+    """A line a size."""
     lines = [f"{'work':6} {'px':>4} {'batch':>5} {'threads':>7} {'ours, ms':>9} {'theirs':>9} {'ratio':>6} "
-             f"{'ours, MiB':>9} {'theirs':>7} {'ratio':>6}  fastest of theirs"]
+             f"{'ours, MiB':>9} {'theirs':>7} {'ratio':>6}  theirs"]
     for point in points:
         result = best(point["results"])
         ours, theirs = result["ours"], result["theirs"]
