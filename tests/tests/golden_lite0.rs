@@ -279,7 +279,7 @@ impl<'a, T: Real> Run<'a, T> {
     fn gradient(&mut self) -> f64 {
         self.state.merge_into(&mut self.weights);
         let images = images(0, TRAIN.len(), SIDE);
-        self.executor.gradient(&self.weights, &images, &TRAIN, &mut self.gradients).unwrap().mean.wide()
+        self.executor.gradient(&self.weights, &images, &TRAIN, &mut self.gradients).unwrap().wide()
     }
 
     /// The optimiser's step.
@@ -292,7 +292,7 @@ impl<'a, T: Real> Run<'a, T> {
         let images = images(VALIDATION.len(), VALIDATION.len(), SIDE);
         let Self { state, executor, balls, weights, gradients, .. } = self;
         let loss = balls.radius_step(state, executor.as_mut(), (&images, &VALIDATION), weights, gradients);
-        loss.unwrap().mean.wide()
+        loss.unwrap().wide()
     }
 
     /// Goes on from where a run in f64 stands, between two steps.

@@ -11,7 +11,7 @@
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use fieldfit_adapt::{Balls, Head, Optimiser, OptimiserOptions, State, clip_global_norm};
-use fieldfit_exec::{ExecError, Executor, Loss, Matrix};
+use fieldfit_exec::{ExecError, Executor, Matrix, Objective};
 use fieldfit_model::{Base, Images, Params};
 use fieldfit_nets::{Network, Shape};
 use fieldfit_tpgm::{Norm, RadiusAdam};
@@ -42,11 +42,11 @@ impl Executor<f32> for Still {
         &mut self,
         params: &Params<f32>,
         _: &Images,
-        _: &[u32],
+        _: &dyn Objective<f32>,
         gradients: &mut Params<f32>,
-    ) -> Result<Loss<f32>, ExecError> {
+    ) -> Result<f32, ExecError> {
         black_box((params, gradients));
-        Ok(Loss { mean: 0.0, correct: 0 })
+        Ok(0.0)
     }
 
     fn trace(&mut self, _: &Params<f32>, _: &Images, _: &mut dyn FnMut(&str, Shape, &[f32])) -> Result<(), ExecError> {
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
     fn radius_step(&mut self, executor: &mut Still) {
         let images = Images::zeros(0, 1, 1);
         let Self { state, balls, weights, gradients, .. } = self;
-        balls.radius_step(state, executor, (&images, &[]), weights, gradients).unwrap();
+        balls.radius_step(state, executor, (&images, &Vec::new()), weights, gradients).unwrap();
     }
 }
 

@@ -1,7 +1,7 @@
 //! TPGM (Tian et al., CVPR 2023, arXiv 2303.10720): the radius step and the projection, on a network.
 
 use crate::{RadiiSummary, State};
-use fieldfit_exec::{ExecError, Executor, Loss};
+use fieldfit_exec::{ExecError, Executor, Objective};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, TensorId};
 use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, distances, initial_radius, radius_gradient, ratios, rescale};
@@ -57,13 +57,13 @@ impl<T: Real> Balls<T> {
         &mut self,
         state: &State<'_, T>,
         executor: &mut dyn Executor<T>,
-        (images, labels): (&Images, &[u32]),
+        (images, objective): (&Images, &dyn Objective<T>),
         weights: &mut Params<T>,
         gradients: &mut Params<T>,
-    ) -> Result<Loss<T>, ExecError> {
+    ) -> Result<T, ExecError> {
         self.fit_to(state);
         state.merge_projected_into(weights, |id, list| self.ratios(id, list));
-        let loss = executor.gradient(weights, images, labels, gradients)?;
+        let loss = executor.gradient(weights, images, objective, gradients)?;
         for (id, _) in state.network().tensors() {
             if let Some(radius) = &mut self.radii[id.index()] {
                 let slope =

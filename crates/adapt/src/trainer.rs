@@ -77,7 +77,7 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, batch: &Batch, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
         let Session { state, executor, weights, gradients, .. } = &mut self.session;
         state.merge_into(weights);
-        let loss = f64::from(executor.gradient(weights, &batch.images, &batch.labels, gradients)?.mean);
+        let loss = f64::from(executor.gradient(weights, &batch.images, &batch.labels, gradients)?);
         if self.progress.step == 0 {
             require_gradients(&self.session)?;
         }

@@ -1,6 +1,6 @@
 //! The seam between a network and what computes it.
 
-use crate::ExecError;
+use crate::{ExecError, Objective};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Shape, TensorSpec};
 use fieldfit_tpgm::Real;
@@ -51,24 +51,6 @@ impl<T> Matrix<T> {
     }
 }
 
-impl<T: PartialOrd> Matrix<T> {
-    /// How many rows have their largest value, the first of equals, in the labelled column.
-    pub fn correct(&self, labels: &[u32]) -> usize {
-        let largest =
-            |row: &[T]| (1..row.len()).fold(0, |best, column| if row[column] > row[best] { column } else { best });
-        labels.iter().enumerate().filter(|&(row, &label)| largest(self.row(row)) == label as usize).count()
-    }
-}
-
-/// What one pass over a labelled batch gave.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Loss<T> {
-    /// Mean cross-entropy in nats.
-    pub mean: T,
-    /// How many images had their label as the largest logit.
-    pub correct: usize,
-}
-
 /// Computes a network with weights that may change between calls, and its gradients.
 ///
 /// Batch-norm statistics are frozen: training and evaluation compute the same function.
@@ -89,20 +71,21 @@ pub trait Executor<T: Real>: Send {
     /// As [`Executor::features`].
     fn logits(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError>;
 
-    /// Mean cross-entropy of the labels, and its gradient with respect to each tensor that `gradients` has room for.
+    /// The objective's mean over the images, in nats, and its gradient with respect to each tensor that `gradients` has
+    /// room for.
     ///
     /// A tensor whose buffer in `gradients` is empty is frozen: nothing is computed for it, nor for what lies only
     /// below it. The buffers are overwritten, not added to.
     ///
     /// # Errors
-    /// As [`Executor::features`]; if a label is not a class; if there is not one label an image.
+    /// As [`Executor::features`]; if the objective can't judge these images.
     fn gradient(
         &mut self,
         params: &Params<T>,
         images: &Images,
-        labels: &[u32],
+        objective: &dyn Objective<T>,
         gradients: &mut Params<T>,
-    ) -> Result<Loss<T>, ExecError>;
+    ) -> Result<T, ExecError>;
 
     /// Runs the backbone and shows each stage's output by name: `[N, H, W, C]`.
     ///
@@ -149,23 +132,10 @@ pub(crate) fn check_images(network: &Network, images: &Images) -> Result<(), Exe
     Ok(())
 }
 
-/// Checks what every executor must refuse: images that are no images, tensors of the wrong size, labels out of range.
-pub(crate) fn check<T>(
-    network: &Network,
-    params: &Params<T>,
-    images: &Images,
-    labels: Option<&[u32]>,
-) -> Result<(), ExecError> {
+/// Checks what every executor must refuse: images that are no images, tensors of the wrong size.
+pub(crate) fn check<T>(network: &Network, params: &Params<T>, images: &Images) -> Result<(), ExecError> {
     check_images(network, images)?;
-    check_params(network, params)?;
-    let Some(labels) = labels else { return Ok(()) };
-    if labels.len() != images.count {
-        return Err(ExecError::LabelCount { images: images.count, labels: labels.len() });
-    }
-    match labels.iter().position(|&label| label as usize >= network.head.classes) {
-        Some(position) => Err(ExecError::Label { position, found: labels[position], classes: network.head.classes }),
-        None => Ok(()),
-    }
+    check_params(network, params)
 }
 
 /// Checks that every tensor has as many values as the network says.

@@ -13,10 +13,12 @@ pub mod cpu;
 mod error;
 mod executor;
 pub mod memory;
+mod objective;
 
 pub use error::ExecError;
-pub use executor::{Device, Executor, Loss, Matrix, Prepared};
+pub use executor::{Device, Executor, Matrix, Prepared};
 pub use memory::Passes;
+pub use objective::{Objective, cross_entropy, divergence, softmax};
 
 use fieldfit_model::Params;
 use fieldfit_nets::Network;

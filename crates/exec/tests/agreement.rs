@@ -3,9 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may end them")]
 
-use fieldfit_exec::{Executor, Loss, Passes, Prepared, candle::Candle, cpu};
+use fieldfit_exec::{ExecError, Executor, Objective, Passes, Prepared, candle::Candle, cpu, divergence};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, TensorId, by_name};
+use fieldfit_tpgm::Real;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -55,7 +56,7 @@ fn trainable(network: &Network) -> impl Fn(TensorId) -> bool + '_ {
     |id| network.tensor(id).role.is_trainable()
 }
 
-fn gradient(threads: usize, images: &Images, keep: impl Fn(TensorId) -> bool) -> (Loss<f32>, Params<f32>) {
+fn gradient(threads: usize, images: &Images, keep: impl Fn(TensorId) -> bool) -> (f32, Params<f32>) {
     let network = network();
     let mut gradients = Params::zeros_where(&network, keep);
     gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value = f32::NAN);
@@ -97,8 +98,7 @@ fn every_gradient_agrees_on_every_size() {
         let oracle = candle.gradient(&wide, &images, &labels(count), &mut expected).unwrap();
         for threads in [1, 2, 3] {
             let (loss, found) = gradient(threads, &images, trainable(&network));
-            assert!((f64::from(loss.mean) - oracle.mean).abs() < 1e-5 * oracle.mean.abs());
-            assert_eq!(loss.correct, oracle.correct);
+            assert!((f64::from(loss) - oracle).abs() < 1e-5 * oracle.abs());
             for (id, spec) in network.tensors().filter(|(_, spec)| spec.role.is_trainable()) {
                 let distance = distance(&found[id], &expected[id]);
                 assert!(distance < 1e-4, "{}: {distance:e} at {count}×{height}×{width}, {threads} threads", spec.name);
@@ -163,6 +163,42 @@ fn an_empty_batch_gives_no_rows_and_zero_gradients() {
         0
     );
     let (loss, gradients) = gradient(2, &none, trainable(&network));
-    assert_eq!(loss, Loss { mean: 0.0, correct: 0 });
+    assert_eq!(loss, 0.0);
     assert!(gradients.buffers().iter().flatten().all(|value| *value == 0.0));
+}
+
+/// Probabilities that every image's logits are pulled to.
+struct Towards(Vec<f64>);
+
+impl<T: Real> Objective<T> for Towards {
+    fn check(&self, _: usize, columns: usize) -> Result<(), ExecError> {
+        assert_eq!(columns, self.0.len());
+        Ok(())
+    }
+
+    fn descend(&self, _: usize, logits: &mut [T]) -> f64 {
+        let probabilities: Vec<T> = self.0.iter().map(|&probability| T::of(probability)).collect();
+        divergence(logits, &probabilities)
+    }
+}
+
+/// An executor that descends labels whatever it is given, or judges a micro-batch's images by those of another.
+#[test]
+fn any_objective_is_descended() {
+    let network = network();
+    let images = images(5, 33, 40);
+    let classes = network.head.classes;
+    let towards =
+        Towards((0..classes).map(|class| 2.0 * (class + 1) as f64 / (classes * (classes + 1)) as f64).collect());
+    let mut expected = Params::zeros_where(&network, trainable(&network));
+    let mut found = Params::zeros_where(&network, trainable(&network));
+    let mut candle = Candle::<f64>::new(&network, candle_core::Device::Cpu);
+    let oracle = candle.gradient(&widen(&params(&network)), &images, &towards, &mut expected).unwrap();
+    let mut cpu = cpu::Cpu::new(&network, 2, Passes::of(2)).unwrap();
+    let loss = cpu.gradient(&params(&network), &images, &towards, &mut found).unwrap();
+    assert!((f64::from(loss) - oracle).abs() < 1e-5 * oracle, "{loss}, not {oracle}");
+    for (id, spec) in network.tensors().filter(|(_, spec)| spec.role.is_trainable()) {
+        let distance = distance(&found[id], &expected[id]);
+        assert!(distance < 1e-4, "{}: {distance:e}", spec.name);
+    }
 }

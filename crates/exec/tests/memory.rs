@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
 
 use fieldfit_exec::memory::{self, Footprint, Size};
-use fieldfit_exec::{ExecError, Executor, Loss, Passes, Prepared, cpu};
+use fieldfit_exec::{ExecError, Executor, Passes, Prepared, cpu};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, TensorId, by_name};
 use rand::{RngExt, SeedableRng};
@@ -57,7 +57,7 @@ fn subsets(network: &Network) -> Vec<(&'static str, Subset<'_>)> {
     ]
 }
 
-fn gradient(passes: Passes, count: usize, trains: impl Fn(TensorId) -> bool) -> (Loss<f32>, Params<f32>, Footprint) {
+fn gradient(passes: Passes, count: usize, trains: impl Fn(TensorId) -> bool) -> (f32, Params<f32>, Footprint) {
     let network = network();
     let mut gradients = Params::zeros_where(&network, trains);
     // What is there before must not matter: it is written over, not added to.
@@ -76,8 +76,7 @@ fn parts_of_a_batch_give_the_batchs_gradients() {
         for (count, micro_batch) in [(0, 3), (1, 1), (1, 3), (6, 3), (7, 3), (7, 1)] {
             let (loss, whole, _) = gradient(Passes::of(usize::MAX), count, &trains);
             let (found, parts, _) = gradient(Passes::of(micro_batch), count, &trains);
-            assert_eq!(found.correct, loss.correct);
-            assert!((found.mean - loss.mean).abs() <= 1e-6 * loss.mean, "{found:?} for {loss:?}");
+            assert!((found - loss).abs() <= 1e-6 * loss, "{found} for {loss}");
             for (id, spec) in network.tensors() {
                 assert_eq!(parts.contains(id), trains(id));
                 let largest = whole[id].iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));

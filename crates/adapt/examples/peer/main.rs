@@ -149,7 +149,7 @@ impl<'a> Training<'a> {
         let loss = executor.gradient(weights, images, labels, gradients)?;
         let clip = clip_global_norm(gradients, None);
         optimiser.step_scaled(&mut state.delta, weights, (gradients, clip.scale), LEARNING_RATE);
-        Ok(loss.mean)
+        Ok(loss)
     }
 
     /// What every-step TPGM adds to a step.

@@ -35,7 +35,7 @@ impl Tpgm {
         let Session { state, executor, weights, gradients, .. } = session;
         let loss =
             self.balls.radius_step(state, executor.as_mut(), (&batch.images, &batch.labels), weights, gradients)?;
-        tracker.tell(Event::Radii(self.balls.summary(loss.mean)));
+        tracker.tell(Event::Radii(self.balls.summary(loss)));
         Ok(())
     }
 }

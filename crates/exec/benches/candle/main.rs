@@ -47,9 +47,7 @@ const WAYS: &[Way] = &[
 ];
 
 fn executor(mut executor: impl Executor<f32> + 'static) -> Gradient {
-    Box::new(move |work, gradients| {
-        executor.gradient(&work.params, &work.images, &work.labels, gradients).unwrap().mean
-    })
+    Box::new(move |work, gradients| executor.gradient(&work.params, &work.images, &work.labels, gradients).unwrap())
 }
 
 impl Work {

@@ -5,7 +5,8 @@
 //! right everywhere, and differentiable.
 
 use crate::ExecError;
-use candle_core::{D, Tensor};
+use candle_core::{D, Module, Tensor};
+use candle_nn::Linear;
 use fieldfit_nets::{Activation, BatchNorm, Conv, Network, Op, TensorId};
 
 /// A network whose frozen norms are folded into its kernels.
@@ -14,8 +15,7 @@ use fieldfit_nets::{Activation, BatchNorm, Conv, Network, Op, TensorId};
 #[derive(Debug)]
 pub(super) struct Graph {
     stages: Vec<Stage>,
-    weight: Tensor,
-    bias: Tensor,
+    classifier: Linear,
 }
 
 #[derive(Debug)]
@@ -48,10 +48,10 @@ impl Graph {
             let layers = stage.ops.iter().map(|op| Layer::new(op, &stage.name, tensors)).collect::<Result<_, _>>()?;
             Ok(Stage { name: stage.name.clone(), layers, residual: stage.residual })
         };
+        let tensor = |id: TensorId| tensors[id.index()].clone();
         Ok(Self {
             stages: network.stages.iter().map(stage).collect::<Result<_, ExecError>>()?,
-            weight: tensors[network.head.weight.index()].clone(),
-            bias: tensors[network.head.bias.index()].clone(),
+            classifier: Linear::new(tensor(network.head.weight), Some(tensor(network.head.bias))),
         })
     }
 
@@ -76,8 +76,7 @@ impl Graph {
 
     /// `[N, H, W, C]` to `[N, classes]`.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor, ExecError> {
-        let features = self.features(images)?;
-        Ok(features.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?)
+        Ok(self.classifier.forward(&self.features(images)?)?)
     }
 }
 

@@ -10,8 +10,8 @@ mod tests;
 
 pub use device::device;
 
-use crate::ExecError;
-use crate::executor::{Executor, Loss, Matrix, Prepared, check, check_gradients, check_images, check_params};
+use crate::executor::{Executor, Matrix, Prepared, check, check_gradients, check_images, check_params};
+use crate::{ExecError, Objective};
 use candle_core::{Device, Tensor, Var, WithDType, backprop::GradStore};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Shape, TensorSpec};
@@ -34,7 +34,7 @@ impl<T: Real + WithDType> Candle<T> {
     }
 
     fn graph(&self, params: &Params<T>, images: &Images) -> Result<Graph, ExecError> {
-        check(&self.network, params, images, None)?;
+        check(&self.network, params, images)?;
         Graph::new(&self.network, &upload(&self.network, params, &self.device)?)
     }
 
@@ -77,17 +77,18 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
         &mut self,
         params: &Params<T>,
         images: &Images,
-        labels: &[u32],
+        objective: &dyn Objective<T>,
         gradients: &mut Params<T>,
-    ) -> Result<Loss<T>, ExecError> {
-        check(&self.network, params, images, Some(labels))?;
+    ) -> Result<T, ExecError> {
+        check(&self.network, params, images)?;
+        objective.check(images.count, self.network.head.classes)?;
         check_gradients(&self.network, gradients)?;
         let leaves = self.leaves(params, gradients)?;
         let logits = Graph::new(&self.network, &leaves)?.logits(&batch::<T>(images, &self.device)?)?;
-        let targets = Tensor::from_slice(labels, labels.len(), &self.device)?;
-        let loss = candle_nn::loss::cross_entropy(&logits, &targets)?;
-        self.collect(&leaves, &loss.backward()?, gradients)?;
-        Ok(Loss { mean: loss.to_scalar()?, correct: download::<T>(&logits)?.correct(labels) })
+        let (loss, slopes) = descend(objective, download(&logits)?);
+        let slopes = Tensor::from_vec(slopes, logits.shape(), &self.device)?;
+        self.collect(&leaves, &(logits * slopes)?.sum_all()?.backward()?, gradients)?;
+        Ok(loss)
     }
 
     fn trace(
@@ -104,6 +105,15 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
         })?;
         Ok(())
     }
+}
+
+/// The mean loss, and its gradient with respect to the logits.
+fn descend<T: Real>(objective: &dyn Objective<T>, mut logits: Matrix<T>) -> (T, Vec<T>) {
+    let (batch, columns) = (logits.rows.max(1), logits.columns);
+    let rows = logits.values.chunks_exact_mut(columns).enumerate();
+    let total: f64 = rows.map(|(image, row)| objective.descend(image, row)).sum();
+    logits.values.iter_mut().for_each(|value| *value /= T::of(batch as f64));
+    (T::of(total / batch as f64), logits.values)
 }
 
 /// Weights folded once and kept on a candle device.

@@ -49,7 +49,7 @@ fn slope(executor: &mut Candle<f64>, params: &Params<f64>, images: &Images, id: 
     let mut loss = |step: f64| {
         let mut moved = params.clone();
         moved[id][position] += step;
-        executor.gradient(&moved, images, &LABELS, &mut frozen).unwrap().mean
+        executor.gradient(&moved, images, &LABELS, &mut frozen).unwrap()
     };
     (loss(STEP) - loss(-STEP)) / (2.0 * STEP)
 }

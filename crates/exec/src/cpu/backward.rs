@@ -12,6 +12,7 @@ use super::product::{Onto, multiply, outer};
 use super::schedule::{Buffer, Source, Task};
 use super::share::Backward;
 use super::threads::Threads;
+use crate::Objective;
 use fieldfit_model::Params;
 use fieldfit_nets::{Activation, Head, Op};
 
@@ -20,7 +21,9 @@ pub(super) struct Pass<'a> {
     pub context: Context<'a>,
     pub params: &'a Params<f32>,
     pub classifier: &'a Classifier,
-    pub labels: &'a [u32],
+    pub objective: &'a dyn Objective<f32>,
+    /// Which image of the batch is this pass's first.
+    pub first: usize,
     /// Images of the whole batch, over which the loss is the mean.
     pub batch: usize,
     pub arena: &'a mut Arena,
@@ -72,7 +75,7 @@ impl Pass<'_> {
         let [features, logits, gradient] =
             self.arena.borrow([range(features), range(logits), gradient.map_or(0..0, range)]);
         head::classify(features, &self.classifier.forward, &self.params[head.bias], logits);
-        self.tally.add(logits, self.labels, head.classes, self.batch);
+        self.tally.add(self.objective, self.first, logits, head.classes, self.batch);
         if self.gradients.contains(head.weight) {
             let (residual, features) = ((&*logits, head.classes), (&*features, head.features));
             outer(residual, 0..head.classes, features, &mut self.gradients[head.weight], self.onto);

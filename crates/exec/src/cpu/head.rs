@@ -3,7 +3,7 @@
 use super::finish::{ChannelSums, Finish, Upstream};
 use super::product::{Packed, multiply};
 use super::threads::{Threads, cut};
-use crate::Loss;
+use crate::Objective;
 use fieldfit_nets::Activation;
 
 /// The mean over each image's pixels: `[N, pixels, C]` to `[N, C]`.
@@ -51,27 +51,26 @@ pub(super) fn classify(features: &[f32], weight: &Packed, bias: &[f32], logits: 
 #[derive(Default)]
 pub(super) struct Tally {
     total: f64,
-    correct: usize,
 }
 
 impl Tally {
-    /// Adds the cross-entropy of some of a batch's images; `logits` become their gradient, `(softmax − one-hot) / batch`.
-    pub fn add(&mut self, logits: &mut [f32], labels: &[u32], classes: usize, batch: usize) {
-        for (row, &label) in logits.chunks_exact_mut(classes).zip(labels) {
-            let label = label as usize;
-            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            self.correct += usize::from(row.iter().position(|value| *value == largest) == Some(label));
-            let sum: f64 = row.iter().map(|value| f64::from(value - largest).exp()).sum();
-            self.total += sum.ln() - f64::from(row[label] - largest);
-            for (class, value) in row.iter_mut().enumerate() {
-                let probability = f64::from(*value - largest).exp() / sum;
-                *value = ((probability - f64::from(u8::from(class == label))) / batch as f64) as f32;
-            }
+    /// Adds the loss of some of a batch's images, from the `first` on; `logits` become the gradient of the batch's mean.
+    pub fn add(
+        &mut self,
+        objective: &dyn Objective<f32>,
+        first: usize,
+        logits: &mut [f32],
+        columns: usize,
+        batch: usize,
+    ) {
+        for (image, row) in logits.chunks_exact_mut(columns).enumerate() {
+            self.total += objective.descend(first + image, row);
+            row.iter_mut().for_each(|value| *value /= batch as f32);
         }
     }
 
     /// The mean over the batch.
-    pub fn loss(&self, batch: usize) -> Loss<f32> {
-        Loss { mean: (self.total / batch.max(1) as f64) as f32, correct: self.correct }
+    pub fn mean(&self, batch: usize) -> f32 {
+        (self.total / batch.max(1) as f64) as f32
     }
 }

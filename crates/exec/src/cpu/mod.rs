@@ -28,7 +28,7 @@ mod walk;
 
 use crate::executor::{check, check_gradients};
 use crate::memory::Passes;
-use crate::{ExecError, Executor, Loss, Matrix};
+use crate::{ExecError, Executor, Matrix, Objective};
 use arena::Arena;
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Head, Network, Op, Shape, TensorId};
@@ -85,12 +85,12 @@ impl Cpu {
         &mut self,
         params: &Params<f32>,
         images: &Images,
-        labels: &[u32],
+        objective: &dyn Objective<f32>,
         gradients: &mut Params<f32>,
     ) -> Result<Vec<StepTime>, ExecError> {
         let mut times = vec![[Duration::ZERO; 2]; self.network.stages.iter().map(|stage| stage.ops.len()).sum()];
         let mut last = Instant::now();
-        self.train(params, images, labels, gradients, |task| {
+        self.train(params, images, objective, gradients, |task| {
             let now = Instant::now();
             match *task {
                 Task::Forward { step, .. } => times[step][0] += now - last,
@@ -110,16 +110,17 @@ impl Cpu {
         Ok(steps.zip(times).map(step_time).collect())
     }
 
-    /// Forward and backward for a labelled batch; `done` is told of each task.
+    /// Forward and backward for a batch; `done` is told of each task.
     fn train(
         &mut self,
         params: &Params<f32>,
         images: &Images,
-        labels: &[u32],
+        objective: &dyn Objective<f32>,
         gradients: &mut Params<f32>,
         mut done: impl FnMut(&Task) + Send,
-    ) -> Result<Loss<f32>, ExecError> {
-        check(&self.network, params, images, Some(labels))?;
+    ) -> Result<f32, ExecError> {
+        check(&self.network, params, images)?;
+        objective.check(images.count, self.network.head.classes)?;
         check_gradients(&self.network, gradients)?;
         let (head, batch) = (self.network.head, images.count);
         let trained: Vec<_> = self.network.tensors().map(|(id, _)| gradients.contains(id)).collect();
@@ -140,7 +141,8 @@ impl Cpu {
                     context: Context { threads, plan, folded, schedule, images: values, count },
                     params,
                     classifier,
-                    labels: &labels[part * passes.micro_batch..][..count],
+                    objective,
+                    first: part * passes.micro_batch,
                     batch,
                     arena,
                     scratch,
@@ -152,7 +154,7 @@ impl Cpu {
                 pass.run(&head, &mut done);
             }
             backward::scale(threads, plan, folded, params, &mut terms, gradients);
-            tally.loss(batch)
+            tally.mean(batch)
         });
         Ok(loss)
     }
@@ -164,7 +166,7 @@ impl Cpu {
         images: &Images,
         mut visit: impl FnMut(&Plan, usize, &[f32]) + Send,
     ) -> Result<(), ExecError> {
-        check(&self.network, params, images, None)?;
+        check(&self.network, params, images)?;
         let work = Work { images: self.passes.images(images.count), trained: None };
         let (plan, schedule) = &self.layout.of(&self.network, images, Passes::default(), work)?;
         let Self { threads, passes, folded, arena, .. } = self;
@@ -320,10 +322,10 @@ impl Executor<f32> for Cpu {
         &mut self,
         params: &Params<f32>,
         images: &Images,
-        labels: &[u32],
+        objective: &dyn Objective<f32>,
         gradients: &mut Params<f32>,
-    ) -> Result<Loss<f32>, ExecError> {
-        self.train(params, images, labels, gradients, |_| {})
+    ) -> Result<f32, ExecError> {
+        self.train(params, images, objective, gradients, |_| {})
     }
 
     fn trace(

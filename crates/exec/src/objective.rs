@@ -1,0 +1,134 @@
+//! What training descends: a loss of each image's logits.
+
+use crate::ExecError;
+use fieldfit_tpgm::Real;
+
+/// A loss that an [`Executor`](crate::Executor) descends, as the mean over a batch's images.
+///
+/// Labels are one: a list of `u32`, one an image, is the cross-entropy of the head's classes.
+pub trait Objective<T>: Sync {
+    /// Refuses a batch that it can't judge.
+    ///
+    /// # Errors
+    /// If it is not for that many images, or a head of that many columns.
+    fn check(&self, images: usize, columns: usize) -> Result<(), ExecError>;
+
+    /// The loss of one image of the batch, in nats. Its logits, one a column of the head, become the loss's gradient with
+    /// respect to them.
+    fn descend(&self, image: usize, logits: &mut [T]) -> f64;
+}
+
+impl<T: Real, L: AsRef<[u32]> + Sync> Objective<T> for L {
+    fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
+        let labels = self.as_ref();
+        if labels.len() != images {
+            return Err(ExecError::LabelCount { images, labels: labels.len() });
+        }
+        match labels.iter().position(|&label| label as usize >= columns) {
+            Some(position) => Err(ExecError::Label { position, found: labels[position], classes: columns }),
+            None => Ok(()),
+        }
+    }
+
+    fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
+        cross_entropy(logits, self.as_ref()[image])
+    }
+}
+
+/// `−ln softmax(logits)[label]`, in nats; the logits become its gradient, `softmax(logits) − one-hot`.
+///
+/// # Panics
+/// If there is no such logit.
+pub fn cross_entropy<T: Real>(logits: &mut [T], label: u32) -> f64 {
+    let (largest, sum) = normaliser(logits);
+    let label = label as usize;
+    let loss = sum.ln() - (logits[label] - largest).wide();
+    for (class, value) in logits.iter_mut().enumerate() {
+        let probability = (*value - largest).wide().exp() / sum;
+        *value = T::of(probability - f64::from(u8::from(class == label)));
+    }
+    loss
+}
+
+/// `KL(p ‖ softmax(logits)) = Σ p·(ln p − ln softmax(logits))`, in nats; the logits become its gradient,
+/// `softmax(logits) − p`. `probabilities` is p, which adds up to 1.
+///
+/// # Panics
+/// If there is not one probability a logit.
+pub fn divergence<T: Real>(logits: &mut [T], probabilities: &[T]) -> f64 {
+    assert_eq!(logits.len(), probabilities.len(), "a probability for each logit");
+    let (largest, sum) = normaliser(logits);
+    let mut loss = 0.0;
+    for (value, probability) in logits.iter_mut().zip(probabilities) {
+        let (log, expected) = ((*value - largest).wide() - sum.ln(), probability.wide());
+        if expected > 0.0 {
+            loss += expected * (expected.ln() - log);
+        }
+        *value = T::of(log.exp() - expected);
+    }
+    loss
+}
+
+/// The probabilities that logits stand for, in place.
+pub fn softmax<T: Real>(logits: &mut [T]) {
+    let (largest, sum) = normaliser(logits);
+    logits.iter_mut().for_each(|value| *value = T::of((*value - largest).wide().exp() / sum));
+}
+
+/// The largest logit, and the sum of the exponentials of what each is less.
+fn normaliser<T: Real>(logits: &[T]) -> (T, f64) {
+    let largest = logits.iter().copied().fold(T::neg_infinity(), T::max);
+    (largest, logits.iter().map(|&value| (value - largest).wide().exp()).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f64; 4] = [0.3, -1.2, 2.0, 0.0];
+
+    /// Holds a gradient against central differences of its own loss.
+    fn check_gradient(loss: impl Fn(&mut [f64]) -> f64) {
+        let mut gradient = LOGITS;
+        loss(&mut gradient);
+        for (index, gradient) in gradient.into_iter().enumerate() {
+            let at = |step: f64| {
+                let mut logits = LOGITS;
+                logits[index] += step;
+                loss(&mut logits)
+            };
+            let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
+            assert!((gradient - slope).abs() < 1e-9, "{index}: {gradient}, not {slope}");
+        }
+    }
+
+    /// A gradient of another loss than the one that is reported.
+    #[test]
+    fn gradients_are_those_of_the_losses() {
+        check_gradient(|logits| cross_entropy(logits, 2));
+        check_gradient(|logits| divergence(logits, &[0.1, 0.2, 0.0, 0.7]));
+    }
+
+    /// A divergence that is not 0 where the two agree, or that turns a probability of 0 into a NaN.
+    #[test]
+    fn what_agrees_does_not_diverge() {
+        let mut own = LOGITS;
+        softmax(&mut own);
+        assert!((own.iter().sum::<f64>() - 1.0).abs() < 1e-15);
+        let mut logits = LOGITS;
+        assert!(divergence(&mut logits, &own).abs() < 1e-15);
+        assert!(logits.iter().all(|gradient| gradient.abs() < 1e-15), "{logits:?}");
+
+        let mut logits = LOGITS;
+        let certain = divergence(&mut logits, &[0.0, 0.0, 1.0, 0.0]);
+        assert!((certain - cross_entropy(&mut LOGITS.clone(), 2)).abs() < 1e-15);
+    }
+
+    /// Logits of a few hundred, whose exponentials overflow.
+    #[test]
+    fn large_logits_stay_finite() {
+        let mut logits = [500.0_f32, -500.0];
+        assert_eq!(cross_entropy(&mut logits, 1), 1000.0);
+        assert_eq!(logits, [1.0, -1.0]);
+    }
+}
