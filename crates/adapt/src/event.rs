@@ -81,6 +81,14 @@ pub enum Event {
     },
     /// Where the radii stand: the ratio of a tensor is the share of its difference that its radius lets through.
     Radii(RadiiSummary),
+    /// What the method let each tensor keep, at the end.
+    Shares(Vec<TensorShare>),
+    /// Radii that no longer tell tensors apart: every one is closed, and the result is where training started, or every
+    /// one is open, and nothing was held back.
+    Degenerate {
+        /// What was seen.
+        reason: String,
+    },
     /// Training went part of the way back to the base.
     Interpolation {
         /// The share of the difference that is kept, 0..1.
@@ -154,6 +162,17 @@ pub struct RadiiSummary {
     pub open: usize,
     /// Loss of the last radius step on its validation batch.
     pub loss: f64,
+}
+
+/// The share of a tensor's difference that a method with radii let it keep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TensorShare {
+    /// The tensor's name.
+    pub tensor: String,
+    /// Which stage of the network it belongs to, from 0; the head's is the number of stages.
+    pub stage: usize,
+    /// The share, 0..1; the mean over rows where each has its own.
+    pub share: f64,
 }
 
 /// The gate's verdict.

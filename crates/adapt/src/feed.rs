@@ -95,12 +95,19 @@ impl<'a> Cycle<'a> {
         }
     }
 
-    /// Every image of the slice once, in order; no draw from the endless batches.
+    /// Every image of the slice once, in order; no draw from the endless batches. `view` augments them as training images
+    /// are in an epoch of that number.
     ///
     /// # Errors
     /// If the images can't be prepared.
-    pub fn whole_slice(&self) -> Result<Loader, AdaptError> {
-        Ok(self.feed.in_order(self.slice)?)
+    pub fn whole_slice(&self, view: Option<u64>) -> Result<Loader, AdaptError> {
+        let (epoch, augmentation) = view.map_or((0, Augmentation::None), |view| (view, self.feed.augmentation));
+        Ok(self.feed.load(self.slice, self.feed.batch, epoch, augmentation)?)
+    }
+
+    /// How many images the slice has.
+    pub const fn images(&self) -> usize {
+        self.slice.len()
     }
 
     /// How many batches were drawn.

@@ -43,6 +43,9 @@ pub struct MemoryPlan {
     pub activations: u64,
     /// While training: batches in use, ready, and in the making.
     pub images: u64,
+    /// While training: the base's own head beside the new one, and its answers to the validation images, where a method
+    /// asks for them.
+    pub retention: u64,
     /// While training: δ and the optimiser's state on their way into a checkpoint.
     pub checkpoint: u64,
     /// Before training: the probe's features, and the weights and activations that make them.
@@ -62,7 +65,14 @@ impl MemoryPlan {
 
     /// What is there while steps are made, beside what always is.
     pub const fn training(&self) -> u64 {
-        self.weights + self.gradients + self.optimiser + self.kernels + self.activations + self.images + self.checkpoint
+        self.weights
+            + self.gradients
+            + self.optimiser
+            + self.kernels
+            + self.activations
+            + self.images
+            + self.retention
+            + self.checkpoint
     }
 
     /// What is there all the time.
@@ -163,6 +173,7 @@ impl Draft<'_> {
             plan.kernels = (learning.folded + learning.scratch) as u64;
             plan.activations = learning.activations as u64;
             plan.checkpoint = (1 + state) * trained;
+            plan.retention = if method.asks_base() { self.retention() } else { 0 };
         }
         plan.total = plan.always() + plan.training().max(plan.probing + plan.images).max(plan.judging);
         Ok(plan)
@@ -175,6 +186,12 @@ impl Draft<'_> {
             Device::Cpu { threads } => training(self.network, trains, size, passes, threads),
             Device::Cuda { .. } | Device::Metal => training(self.network, trains, size, Passes::of(size.batch), 1),
         }
+    }
+
+    /// The base's head as weights, as gradients and as the products of both passes read it, and at most one answer an image.
+    fn retention(&self) -> u64 {
+        let head = self.base.network().head;
+        F32 * (head.classes * (4 * head.features + self.images)) as u64
     }
 
     /// Batches of a training loader; a method may have one of validation images, too.

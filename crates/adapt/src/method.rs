@@ -40,6 +40,11 @@ pub trait Method: Send {
         false
     }
 
+    /// Whether it compares with the base's own predictions after training, which the memory plan makes room for.
+    fn asks_base(&self) -> bool {
+        false
+    }
+
     /// Before the first step, and again before a resumed run's next one: every δ is still 0.
     fn begin(&mut self, _state: &State<'_, f32>) {}
 

@@ -191,47 +191,57 @@ impl Default for ScheduleOptions {
 /// How radii are learned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TpgmOptions {
-    /// How the distance of a tensor from the base is measured.
-    pub norm: Norm,
-    /// When radii are learned and when weights are projected.
-    pub mode: Mode,
-    /// Adam's learning rate on the radii, in the norm's units.
+    /// How the distance of a tensor from the base is measured; nothing for what the method's paper does.
+    pub norm: Option<Norm>,
+    /// Adam's learning rate on radii in the norm's units.
     pub learning_rate: f64,
-    /// Glob patterns over tensor names that go unconstrained. A new head has no origin and always does.
+    /// Glob patterns over tensor names that go unconstrained. A new head has no origin in the base, and always does.
     pub exclude: Vec<String>,
+    /// Which tensors have one relative radius between them.
+    pub sharing: Sharing,
 }
 
 impl Default for TpgmOptions {
     fn default() -> Self {
-        Self { norm: Norm::Mars, mode: Mode::EveryStep { radius_every: 1 }, learning_rate: 1e-2, exclude: Vec::new() }
+        Self { norm: None, learning_rate: 1e-2, exclude: Vec::new(), sharing: Sharing::Stage }
     }
 }
 
 impl fmt::Display for TpgmOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { norm, mode, learning_rate, exclude } = self;
-        match mode {
-            Mode::EveryStep { radius_every } => write!(f, "tpgm=every-step radius_every={radius_every}")?,
-            Mode::PostHoc { steps } => write!(f, "tpgm=post-hoc radius_steps={steps}")?,
+        let Self { norm, learning_rate, exclude, sharing } = self;
+        if let Some(norm) = norm {
+            write!(f, "norm={norm:?} ")?;
         }
-        write!(f, " norm={norm:?} radius_learning_rate={learning_rate} exclude={exclude:?}")
+        write!(f, "radius_learning_rate={learning_rate} radii_per={} exclude={exclude:?}", sharing.name())
     }
 }
 
-/// When radii are learned and when weights are projected.
+/// Which tensors have one relative radius between them. The fewer radii, the less there is for a small validation slice
+/// to get wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// The paper's setting for DomainNet: weights are projected after every optimiser step.
-    EveryStep {
-        /// One radius step every that many optimiser steps, starting with the first. At least 1.
-        radius_every: u64,
-    },
-    /// The paper's setting for ImageNet: weights train freely, then radii are learned, then weights are projected once.
-    PostHoc {
-        /// How many radius steps.
-        steps: u64,
-    },
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// None: each has its own.
+    Tensor,
+    /// Those of a stage of the network; those of the head.
+    Stage,
+    /// All.
+    Network,
+}
+
+impl Sharing {
+    /// Every way, from the most radii to one.
+    pub const ALL: [Self; 3] = [Self::Tensor, Self::Stage, Self::Network];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tensor => "tensor",
+            Self::Stage => "stage",
+            Self::Network => "network",
+        }
+    }
 }
 
 impl Options {
@@ -248,16 +258,11 @@ impl Options {
     /// [`AdaptError::Option`] with the option's name, its value and what it may be; as much about a method's setting, or
     /// a method that there isn't.
     pub fn validate(&self) -> Result<(), AdaptError> {
-        let radius_every = match self.tpgm.mode {
-            Mode::EveryStep { radius_every } => radius_every,
-            Mode::PostHoc { .. } => 1,
-        };
         methods::entry(&self.method)?.check(self)?;
         require(self.batch > 0, "batch", self.batch, "at least 1")?;
         require(self.micro_batch != Some(0), "micro-batch", 0, "at least 1")?;
         require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
         require(self.size != Some(0), "size", 0, "at least 1 pixel")?;
-        require(radius_every > 0, "radius_every", radius_every, "at least 1")?;
         require_positive("tpgm learning rate", self.tpgm.learning_rate)?;
         require_positive("learning rate", self.optimiser.learning_rate())?;
         self.clip.map_or(Ok(()), |clip| require_positive("clip", clip))?;

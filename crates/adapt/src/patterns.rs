@@ -15,6 +15,15 @@ pub(crate) fn held(exclude: &[String], network: &Network) -> Result<Vec<bool>, A
     Ok(network.tensors().map(|(id, spec)| held(id, spec.role)).collect())
 }
 
+/// As [`held`], and the head: for methods that hold it near the linear probe, where it starts.
+///
+/// # Errors
+/// As [`held`].
+pub(crate) fn constrained(exclude: &[String], network: &Network) -> Result<Vec<bool>, AdaptError> {
+    let free = matching(network, exclude)?;
+    Ok(network.tensors().map(|(id, spec)| spec.role.is_trainable() && !free.contains(&id)).collect())
+}
+
 /// The trainable tensors whose names match any of the glob patterns.
 fn matching(network: &Network, patterns: &[String]) -> Result<Vec<TensorId>, AdaptError> {
     let mut found = Vec::new();

@@ -95,7 +95,7 @@ impl<'a, T: Real> State<'a, T> {
         self.merge_projected_into(weights, |_, _| {});
     }
 
-    /// Writes θ0 + r·δ of every trainable tensor to `weights`.
+    /// Writes θ0 + r·δ of every trainable tensor to `weights`, where a head may have further rows, which stay.
     ///
     /// `ratios` puts a tensor's r into the list it is given: one value for the tensor, or one a row, or none for r = 1.
     pub fn merge_projected_into(&self, weights: &mut Params<T>, mut ratios: impl FnMut(TensorId, &mut Vec<T>)) {
@@ -104,7 +104,8 @@ impl<'a, T: Real> State<'a, T> {
             list.clear();
             ratios(id, &mut list);
             let list = if list.is_empty() { &[T::one()] } else { list.as_slice() };
-            self.start(id).merge_into(&self.delta[id], list, &mut weights[id]);
+            let delta = &self.delta[id];
+            self.start(id).merge_into(delta, list, &mut weights[id][..delta.len()]);
         }
     }
 }

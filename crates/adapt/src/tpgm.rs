@@ -1,9 +1,9 @@
 //! TPGM (Tian et al., CVPR 2023, arXiv 2303.10720): the radius step and the projection, on a network.
 
-use crate::{RadiiSummary, State};
+use crate::{RadiiSummary, State, TensorShare};
 use fieldfit_exec::{ExecError, Executor, Objective};
 use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, TensorId};
+use fieldfit_nets::{Network, TensorId, TensorSpec};
 use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, distances, initial_radius, radius_gradient, ratios, rescale};
 use serde::{Deserialize, Serialize};
 
@@ -92,16 +92,7 @@ impl<T: Real> Balls<T> {
 
     /// What the radii let through of the δ that the last radius step or projection met. `loss` is the radius step's.
     pub fn summary(&self, loss: T) -> RadiiSummary {
-        let mut list = Vec::new();
-        let mut means = Vec::new();
-        for (radius, distances) in self.radii.iter().zip(&self.distances) {
-            let Some(radius) = radius else { continue };
-            let moved: Vec<_> = distances.iter().copied().filter(|&distance| distance > T::zero()).collect();
-            ratios(&moved, radius.value, &mut list);
-            if !list.is_empty() {
-                means.push(list.iter().map(|ratio| ratio.wide()).sum::<f64>() / list.len() as f64);
-            }
-        }
+        let means: Vec<f64> = self.mean_ratios().flatten().collect();
         RadiiSummary {
             tensors: means.len(),
             mean_ratio: means.iter().sum::<f64>() / means.len().max(1) as f64,
@@ -109,6 +100,25 @@ impl<T: Real> Balls<T> {
             open: means.iter().filter(|&&ratio| ratio > OPEN).count(),
             loss: loss.wide(),
         }
+    }
+
+    /// What the radii let each constrained tensor keep of the δ that the last radius step or projection met.
+    pub fn shares(&self, network: &Network) -> Vec<TensorShare> {
+        let tensors = network.tensors.iter().zip(network.stage_of_each_tensor());
+        let share = |((spec, stage), ratio): ((&TensorSpec, usize), Option<f64>)| {
+            Some(TensorShare { tensor: spec.name.clone(), stage, share: ratio? })
+        };
+        tensors.zip(self.mean_ratios()).filter_map(share).collect()
+    }
+
+    /// The mean over the rows that moved of what is kept, by [`TensorId::index`].
+    fn mean_ratios(&self) -> impl Iterator<Item = Option<f64>> {
+        let mut list = Vec::new();
+        self.radii.iter().zip(&self.distances).map(move |(radius, distances)| {
+            let moved: Vec<_> = distances.iter().copied().filter(|&distance| distance > T::zero()).collect();
+            ratios(&moved, (*radius)?.value, &mut list);
+            (!list.is_empty()).then(|| list.iter().map(|ratio| ratio.wide()).sum::<f64>() / list.len() as f64)
+        })
     }
 
     /// Measures every constrained δ, starts the radii of those that moved for the first time, and clips the others'.

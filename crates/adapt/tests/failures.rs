@@ -83,7 +83,7 @@ fn a_setting_that_the_method_does_not_have_is_refused_with_those_that_it_has() {
     let error = refused("l2-sp", "strenght", 0.1);
     assert!(matches!(&error, AdaptError::UnknownSetting { method: "l2-sp", name, .. } if name == "strenght"));
     assert!(error.to_string().contains("strength (0 or more, by default 0.1)"), "{error}");
-    let error = refused("tpgm", "strength", 0.1);
+    let error = refused("lp-ft", "strength", 0.1);
     assert!(error.to_string().contains("it has none"), "{error}");
     for (method, name, value) in [
         ("l2-sp", "strength", -0.1),

@@ -4,8 +4,7 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    Balls, Event, Head, METHODS, Mode, Optimiser, OptimiserOptions, Options, Reference, State, TpgmOptions,
-    clip_global_norm,
+    Balls, Event, Head, METHODS, Optimiser, OptimiserOptions, Options, Reference, State, TpgmOptions, clip_global_norm,
 };
 use fieldfit_delta::{Delta, Kind};
 use fieldfit_exec::{Executor, Passes, cpu::Cpu};
@@ -57,23 +56,26 @@ fn the_linear_probe_stores_a_head_and_nothing_else() {
 #[test]
 fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
     let field = Field::new(3);
-    let post_hoc = Mode::PostHoc { steps: 5 };
-    let every = Mode::EveryStep { radius_every: 2 };
-    for (mode, norm) in [(post_hoc, Norm::L2), (every, Norm::Mars), (every, Norm::L2)] {
+    let (post_hoc, every, relative) = (("tpgm-post-hoc", "steps"), ("tpgm", "every"), ("tpgm-relative", "steps"));
+    for ((method, setting), norm) in
+        [(post_hoc, None), (post_hoc, Some(Norm::Mars)), (every, None), (every, Some(Norm::L2)), (relative, None)]
+    {
         let exclude = vec!["_blocks.1.*".to_owned()];
-        let options = Options { tpgm: TpgmOptions { mode, norm, exclude, ..TpgmOptions::default() }, ..fast("tpgm") };
+        let settings = [(setting.to_owned(), 5.0)].into();
+        let tpgm = TpgmOptions { norm, exclude, ..TpgmOptions::default() };
+        let options = Options { tpgm, settings, ..fast(method) };
         let outcome = field.adapt(&options).0.unwrap();
         let delta = Delta::parse(&outcome.delta).unwrap();
         let mut held = 0;
         for record in delta.records() {
             let free = record.kind == Kind::Replacement || record.name.starts_with("_blocks.1.");
-            assert_eq!(record.ball.is_none(), free, "{} under {mode:?}", record.name);
+            assert_eq!(record.ball.is_none(), free, "{} under {method}", record.name);
             if let Some(ball) = record.ball {
                 assert!(ball.distance <= ball.radius * 1.001, "{}: {ball:?}", record.name);
                 held += 1;
             }
         }
-        assert!(held > 2, "only {held} tensors are held under {mode:?}");
+        assert!(held > 2, "only {held} tensors are held under {method} and {norm:?}");
     }
 }
 

@@ -3,12 +3,11 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Event, METHODS, Mode, OptimiserOptions, Options, Phase, TpgmOptions};
+use fieldfit_adapt::{AdaptError, Event, METHODS, OptimiserOptions, Options, Phase};
 use std::fs;
 
 fn variants() -> Vec<Options> {
-    let post_hoc = TpgmOptions { mode: Mode::PostHoc { steps: 6 }, ..TpgmOptions::default() };
-    let every_third = TpgmOptions { mode: Mode::EveryStep { radius_every: 3 }, ..TpgmOptions::default() };
+    let set = |method, name: &str, value| Options { settings: [(name.to_owned(), value)].into(), ..options(method) };
     vec![
         Options { optimiser: OptimiserOptions::sgd(), ..options("full") },
         options("lp-ft"),
@@ -19,8 +18,9 @@ fn variants() -> Vec<Options> {
         Options { optimiser: OptimiserOptions::sgd(), ..options("spd") },
         Options { optimiser: OptimiserOptions::sgd(), ..options("ftp") },
         options("ftp"),
-        Options { tpgm: every_third, ..options("tpgm") },
-        Options { tpgm: post_hoc, ..options("tpgm") },
+        set("tpgm", "every", 3.0),
+        set("tpgm-relative", "steps", 6.0),
+        set("tpgm-post-hoc", "steps", 6.0),
     ]
 }
 

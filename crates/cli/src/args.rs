@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fieldfit::{Augmentation, MethodEntry, Options};
+use fieldfit::{Augmentation, MethodEntry, Options, Sharing};
 use std::path::PathBuf;
 
 /// Adapts a pre-trained vision model to what a robot sees, on the robot.
@@ -242,6 +242,9 @@ pub struct AdaptArgs {
     /// Leave tensors of this name (`*` matches anything) free of radii, penalty and decay; may be given again
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
+    /// Which tensors have one relative radius between them
+    #[arg(long, value_name = "WHAT", default_value = Options::default().tpgm.sharing.name(), value_parser = sharings())]
+    pub radii_per: Sharing,
     /// Go on from the checkpoint that an interrupted run left in the store
     #[arg(long)]
     pub resume: bool,
@@ -321,6 +324,11 @@ fn byte_count(text: &str) -> Result<u64, String> {
 fn augmentations() -> impl TypedValueParser<Value = Augmentation> {
     let named = |augmentation: Augmentation| PossibleValue::new(augmentation.name()).help(augmentation.about());
     PossibleValuesParser::new(Augmentation::ALL.map(named)).try_map(|name| name.parse::<Augmentation>())
+}
+
+fn sharings() -> impl TypedValueParser<Value = Sharing> {
+    let named = |name: String| Sharing::ALL.into_iter().find(|sharing| sharing.name() == name);
+    PossibleValuesParser::new(Sharing::ALL.map(Sharing::name)).try_map(move |name| named(name).ok_or("no such sharing"))
 }
 
 fn methods() -> PossibleValuesParser {

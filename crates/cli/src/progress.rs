@@ -70,6 +70,7 @@ impl Progress {
                 self.line(format!("epoch {epoch} of {epochs}: loss {loss:.3}, {accuracy:.1} % of validation"));
             }
             Event::Interpolation { alpha, .. } => self.line(format!("keeps {:.0} % of the difference", 100.0 * alpha)),
+            Event::Degenerate { reason } => self.line(format!("note: {reason}")),
             event => log::debug!("{event:?}"),
         }
     }

@@ -47,9 +47,9 @@ pub use adapting::Adapted;
 pub use error::Error;
 pub use evaluation::{ClassCount, Evaluation, agreement};
 pub use fieldfit_adapt::{
-    AdaptError, Control, Entry as MethodEntry, Event, Gate, GateFigures, METHODS, MemoryPlan, Mode, OptimiserOptions,
-    Options, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, TpgmOptions, peak_memory,
-    plan_memory,
+    AdaptError, Control, Entry as MethodEntry, Event, Gate, GateFigures, METHODS, MemoryPlan, OptimiserOptions,
+    Options, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing, TensorShare,
+    TpgmOptions, peak_memory, plan_memory,
 };
 pub use fieldfit_data::{
     Augmentation, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress, Purpose,

@@ -263,6 +263,17 @@ impl Network {
         Self { stages: self.stages[..stages.min(self.stages.len())].to_vec(), ..self.clone() }
     }
 
+    /// The position of each tensor's stage, aligned with [`Network::tensors`]; the number of stages for the head's.
+    pub fn stage_of_each_tensor(&self) -> Vec<usize> {
+        let mut stages = vec![self.stages.len(); self.tensors.len()];
+        for (position, stage) in self.stages.iter().enumerate() {
+            for id in stage.ops.iter().flat_map(Op::tensors) {
+                stages[id.0] = position;
+            }
+        }
+        stages
+    }
+
     /// The output shape of every op of every stage for an input of that size, in the order of the forward pass.
     ///
     /// # Errors
@@ -286,6 +297,14 @@ impl Network {
 }
 
 impl Op {
+    /// The tensors that it reads.
+    pub fn tensors(&self) -> Vec<TensorId> {
+        match self {
+            Self::Conv(Conv { weight, norm, .. }) => vec![*weight, norm.scale, norm.shift, norm.mean, norm.variance],
+            Self::GlobalAveragePool => Vec::new(),
+        }
+    }
+
     /// The output's shape.
     ///
     /// # Errors

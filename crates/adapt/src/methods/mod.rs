@@ -9,6 +9,7 @@ mod lp_ft;
 mod mars_sp;
 mod spd;
 mod tpgm;
+mod tpgm_relative;
 mod wise_ft;
 
 pub use ftp::Ftp;
@@ -43,10 +44,13 @@ type Build = fn(&Options, &Network) -> Result<Box<dyn Method>, AdaptError>;
 /// | `wise-ft` | as `lp-ft` | afterwards δ ← α·δ, α by the validation slice | Wortsman et al., CVPR 2022, arXiv 2109.01903 |
 /// | `spd` | as `lp-ft` | growth is taken back where the loss calls back | Tian et al., NeurIPS 2024, arXiv 2411.01713 |
 /// | `ftp` | as `lp-ft` | a ball a tensor, its radius by the training gradient | Tian et al., NeurIPS 2023, arXiv 2310.19182 |
-/// | `tpgm` | as `lp-ft` | a ball a tensor, its radius by the validation slice | Tian et al., CVPR 2023, arXiv 2303.10720 |
+/// | `tpgm` | as `lp-ft` | a ball a tensor, its radius by the validation slice, between steps | Tian et al., CVPR 2023, arXiv 2303.10720 |
+/// | `tpgm-post-hoc` | as `lp-ft` | the same, after training | as `tpgm` |
+/// | `tpgm-relative` | as `lp-ft` | a share of each stage's δ, by the validation slice and the base's own answers to it | after `tpgm` |
 ///
 /// A new head has no origin in the base: no penalty, ball or decay concerns it, nor what
-/// [`TpgmOptions::exclude`](crate::TpgmOptions::exclude) names. What `wise-ft` takes back of it ends at the probe.
+/// [`TpgmOptions::exclude`](crate::TpgmOptions::exclude) names. What `wise-ft` and `tpgm-relative` take back of it ends
+/// at the probe.
 pub const METHODS: &[Entry] = &[
     linear_probe::ENTRY,
     full::ENTRY,
@@ -57,7 +61,9 @@ pub const METHODS: &[Entry] = &[
     wise_ft::ENTRY,
     spd::ENTRY,
     ftp::ENTRY,
-    tpgm::ENTRY,
+    tpgm::EVERY_STEP,
+    tpgm::POST_HOC,
+    tpgm_relative::ENTRY,
 ];
 
 /// The method that the options name, for a network under the new head.

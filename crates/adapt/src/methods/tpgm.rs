@@ -1,19 +1,55 @@
 //! TPGM (Tian et al., CVPR 2023, arXiv 2303.10720): LP-FT inside a ball around the base for every tensor, whose radius
-//! is learned on images that never train weights.
+//! is learned on images that never train weights. In the paper's two settings: radii learned between steps (DomainNet),
+//! or once training is over (ImageNet).
 
 use super::Entry;
 use crate::patterns::held;
-use crate::{AdaptError, Balls, Constraint, Event, HeadStart, Method, Mode, Options, Phase, Session, Tracker};
+use crate::{AdaptError, Balls, Constraint, Event, HeadStart, Method, Options, Phase, Session, Setting, Tracker};
 use fieldfit_nets::Network;
-use fieldfit_tpgm::RadiusAdam;
+use fieldfit_tpgm::{Norm, RadiusAdam};
 use std::ops::ControlFlow;
 
-pub(super) const ENTRY: Entry = Entry {
-    name: "tpgm",
-    about: "as lp-ft, every tensor inside a learned radius around the base",
-    settings: &[],
-    build: |options, network| Ok(Box::new(Tpgm::new(options, network)?)),
+const EVERY: Setting = Setting {
+    name: "every",
+    default: Some(1.0),
+    range: 1.0..=f64::MAX,
+    about: "one radius step every that many optimiser steps, starting with the first",
 };
+
+pub(super) const EVERY_STEP: Entry = Entry {
+    name: "tpgm",
+    about: "as lp-ft, every tensor inside a radius around the base that is learned between steps",
+    settings: &[EVERY],
+    build: |options, network| {
+        let mode = Mode::EveryStep { radius_every: EVERY.of(options) as u64 };
+        Ok(Box::new(Tpgm::new(options, network, mode, Norm::Mars)?))
+    },
+};
+
+const STEPS: Setting = Setting {
+    name: "steps",
+    default: Some(200.0),
+    range: 1.0..=f64::MAX,
+    about: "radius steps, each on a batch of validation images",
+};
+
+pub(super) const POST_HOC: Entry = Entry {
+    name: "tpgm-post-hoc",
+    about: "as lp-ft, then every tensor back into a radius around the base that is learned after training",
+    settings: &[STEPS],
+    build: |options, network| {
+        let mode = Mode::PostHoc { steps: STEPS.of(options) as u64 };
+        Ok(Box::new(Tpgm::new(options, network, mode, Norm::L2)?))
+    },
+};
+
+/// When radii are learned and when weights are projected.
+enum Mode {
+    /// Weights are projected after every optimiser step, and radii learned every that many.
+    EveryStep { radius_every: u64 },
+    /// Weights train freely, then radii are learned, then weights are projected once.
+    PostHoc { steps: u64 },
+}
 
 struct Tpgm {
     mode: Mode,
@@ -23,11 +59,11 @@ struct Tpgm {
 }
 
 impl Tpgm {
-    fn new(options: &Options, network: &Network) -> Result<Self, AdaptError> {
+    fn new(options: &Options, network: &Network, mode: Mode, norm: Norm) -> Result<Self, AdaptError> {
         let held = held(&options.tpgm.exclude, network)?;
         let adam = RadiusAdam { learning_rate: options.tpgm.learning_rate, ..RadiusAdam::default() };
-        let balls = Balls::new(network, options.tpgm.norm, adam, |id| held[id.index()]);
-        Ok(Self { mode: options.tpgm.mode, balls, learned: 0 })
+        let balls = Balls::new(network, options.tpgm.norm.unwrap_or(norm), adam, |id| held[id.index()]);
+        Ok(Self { mode, balls, learned: 0 })
     }
 
     fn learn(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
@@ -76,6 +112,7 @@ impl Method for Tpgm {
             tracker.tell(Event::Progress { phase: Phase::Radii, done: self.learned as usize, total: steps as usize });
         }
         self.balls.project(&mut session.state);
+        tracker.tell(Event::Shares(self.balls.shares(session.state.network())));
         Ok(ControlFlow::Continue(()))
     }
 

@@ -89,7 +89,7 @@ fn validation_loss(session: &mut Session<'_>, alpha: f64) -> Result<f64, AdaptEr
     let Session { state, executor, weights, validation, .. } = session;
     state.merge_projected_into(weights, |_, ratios| ratios.push(alpha as f32));
     let (mut sum, mut images) = (0.0, 0_usize);
-    for batch in validation.whole_slice()? {
+    for batch in validation.whole_slice(None)? {
         let batch = batch?;
         let logits = executor.logits(weights, &batch.images)?;
         sum += (0..logits.rows).map(|row| cross_entropy(logits.row(row), batch.labels[row])).sum::<f64>();

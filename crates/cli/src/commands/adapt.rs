@@ -49,7 +49,7 @@ fn options(args: &AdaptArgs) -> Options {
         augmentation: args.augment,
         seed: args.seed,
         settings: args.settings.iter().cloned().collect(),
-        tpgm: TpgmOptions { exclude: args.exclude.clone(), ..defaults.tpgm },
+        tpgm: TpgmOptions { exclude: args.exclude.clone(), sharing: args.radii_per, ..defaults.tpgm },
         device: super::device(&args.device),
         micro_batch: args.micro_batch.map(|images| images as usize),
         memory_budget: args.memory_budget,

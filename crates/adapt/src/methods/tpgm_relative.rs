@@ -1,0 +1,162 @@
+//! TPGM (Tian et al., CVPR 2023, arXiv 2303.10720) for the few images that a robot has: LP-FT, then every stage back
+//! towards the base by a learned share.
+//!
+//! What differs from the paper's post hoc setting:
+//! - A radius is **relative**, ρ = γ/n with n the distance where training ended, and the tensors of a stage have one
+//!   between them: what a few dozen images tell reliably is how strongly to hold back, not where.
+//! - Its gradient is that of the **whole** validation slice, and its value the mean over the second half of the steps.
+//! - **Retention**: beside the labels, the base's own predictions on the same images, under its original head, pull
+//!   against forgetting: λ·KL(base ‖ adapted). No label is needed for it.
+//! - The new head counts as one more stage, whose start is the linear probe: ρ = 0 throughout is the probe, 1 is `lp-ft`.
+
+use super::Entry;
+use crate::patterns::constrained;
+use crate::retention::Judge;
+use crate::{AdaptError, Constraint, Event, HeadStart, Method, Options, Phase, Session, Setting, Shares, Tracker};
+use fieldfit_nets::Network;
+use fieldfit_tpgm::{Norm, RadiusAdam};
+use std::ops::ControlFlow;
+
+const RETENTION: Setting = Setting {
+    name: "retention",
+    default: Some(0.03),
+    range: 0.0..=f64::MAX,
+    about: "λ, nats of loss for each nat that the base's own predictions change by; 0 leaves them alone",
+};
+
+const STEPS: Setting = Setting {
+    name: "steps",
+    default: None,
+    range: 1.0..=f64::MAX,
+    about: "radius steps, each over the whole validation slice; from 4 to 20, as a fifth of training's passes allow, if \
+            none is given",
+};
+
+const VIEW: Setting = Setting {
+    name: "augmented",
+    default: Some(1.0),
+    range: 0.0..=1.0,
+    about: "1 to learn radii on the validation images augmented as training images are, once and for all; 0 on the \
+            images as they are",
+};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "tpgm-relative",
+    about: "as lp-ft, then each stage back towards the base, as far as validation images and the base's own predictions \
+            on them like",
+    settings: &[RETENTION, STEPS, VIEW],
+    build: |options, network| Ok(Box::new(Relative::new(options, network)?)),
+};
+
+/// Radius steps: no fewer, or a share could not get from its start to either end.
+const FEWEST: u64 = 4;
+/// Radius steps: more have shown no gain.
+const MOST: u64 = 20;
+/// The images that radius steps may look at, as a share of those that training did.
+const BUDGET: f64 = 0.2;
+/// Tells the view for radii from every epoch's.
+const VIEW_EPOCH: u64 = u64::MAX;
+
+struct Relative {
+    retention: f64,
+    steps: Option<u64>,
+    view: Option<u64>,
+    shares: Shares,
+    /// Radius steps done.
+    done: u64,
+    /// γ of the result.
+    radii: Vec<Option<f32>>,
+}
+
+impl Relative {
+    fn new(options: &Options, network: &Network) -> Result<Self, AdaptError> {
+        let constrained = constrained(&options.tpgm.exclude, network)?;
+        Ok(Self {
+            retention: RETENTION.of(options),
+            steps: STEPS.given(options).map(|steps| steps as u64),
+            view: (VIEW.of(options) > 0.0).then_some(VIEW_EPOCH),
+            shares: Shares::new(network, options.tpgm.sharing, |id| constrained[id.index()]),
+            done: 0,
+            radii: Vec::new(),
+        })
+    }
+
+    fn learn(
+        &mut self,
+        (judge, steps): (&Judge, u64),
+        session: &mut Session<'_>,
+        tracker: &mut Tracker<'_>,
+    ) -> Result<(), AdaptError> {
+        let mut slopes = vec![0.0; self.shares.len()];
+        self.shares.merge_into(&session.state, &mut session.weights);
+        let loss = judge.descend(session, |session, share| {
+            self.shares.add_slopes(&session.state, &session.gradients, share, &mut slopes);
+        })?;
+        // As many steps as there are lead from one end to the other.
+        let adam = RadiusAdam { learning_rate: 1.0 / steps as f64, ..RadiusAdam::default() };
+        self.shares.update(&slopes, &adam);
+        self.done += 1;
+        if 2 * self.done > steps {
+            self.shares.remember();
+        }
+        tracker.tell(Event::Radii(self.shares.summary(&session.state, loss)));
+        tracker.tell(Event::Progress { phase: Phase::Radii, done: self.done as usize, total: steps as usize });
+        Ok(())
+    }
+
+    fn tell(&self, session: &Session<'_>, tracker: &mut Tracker<'_>) {
+        let summary = self.shares.summary(&session.state, 0.0);
+        let degenerate = |reason: &str| Event::Degenerate { reason: reason.to_owned() };
+        if summary.tensors > 0 && summary.closed == summary.tensors {
+            tracker.tell(degenerate("every radius closed: the result is the linear probe on the untouched base"));
+        }
+        if summary.tensors > 0 && summary.open == summary.tensors {
+            tracker.tell(degenerate("every radius is open: nothing was held back"));
+        }
+        tracker.tell(Event::Shares(self.shares.list(session.state.network())));
+    }
+}
+
+/// As many steps as the budget allows.
+fn affordable(session: &Session<'_>) -> u64 {
+    let steps = BUDGET * session.trained_images as f64 / session.validation.images().max(1) as f64;
+    (steps as u64).clamp(FEWEST, MOST)
+}
+
+impl Method for Relative {
+    fn head(&self) -> HeadStart {
+        HeadStart::Probe
+    }
+
+    fn asks_base(&self) -> bool {
+        self.retention > 0.0
+    }
+
+    fn finish(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<ControlFlow<()>, AdaptError> {
+        let steps = self.steps.unwrap_or_else(|| affordable(session));
+        let judge = Judge::new(session, self.retention, self.view)?;
+        while self.done < steps {
+            if tracker.is_stopped() {
+                return Ok(ControlFlow::Break(()));
+            }
+            self.learn((&judge, steps), session, tracker)?;
+        }
+        self.shares.settle();
+        self.tell(session, tracker);
+        self.radii = self.shares.project(&mut session.state);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn constraint(&self) -> Option<Constraint> {
+        Some(Constraint { norm: Norm::L2, radii: self.radii.clone() })
+    }
+
+    fn save(&self) -> Result<Vec<u8>, AdaptError> {
+        Ok(postcard::to_stdvec(&(&self.shares, self.done))?)
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), AdaptError> {
+        (self.shares, self.done) = postcard::from_bytes(bytes)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! What the base said of an image, and how far an adaptation has moved from it.
+
+use crate::{AdaptError, Session};
+use fieldfit_data::Batch;
+use fieldfit_exec::{ExecError, Objective, cross_entropy, divergence, softmax};
+use fieldfit_model::{Params, TensorView};
+use fieldfit_nets::TensorId;
+use fieldfit_tpgm::Real;
+
+/// Two heads over one backbone, as the rows of one: the new classes first, then the base's own. One pass answers for
+/// both.
+///
+/// The loss of an image is the cross-entropy of its label among the new classes, and `strength` times the divergence
+/// KL(base ‖ adapted) of the answers under the base's head. The base's answers need no label.
+pub(crate) struct Retaining<'a, T> {
+    pub labels: &'a [u32],
+    /// New classes.
+    pub classes: usize,
+    /// λ, nats of the loss a nat of divergence.
+    pub strength: f64,
+    /// The base's probabilities of its own classes, image after image.
+    pub answers: &'a [T],
+}
+
+impl<T: Real> Objective<T> for Retaining<'_, T> {
+    fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
+        Objective::<T>::check(&self.labels, images, columns.min(self.classes))
+    }
+
+    fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
+        let (new, own) = logits.split_at_mut(self.classes);
+        let answers = &self.answers[image * own.len()..][..own.len()];
+        let forgotten = divergence(own, answers);
+        own.iter_mut().for_each(|slope| *slope *= T::of(self.strength));
+        cross_entropy(new, self.labels[image]) + self.strength * forgotten
+    }
+}
+
+/// The validation slice and the base's answers to it.
+pub(crate) struct Judge {
+    /// New classes.
+    classes: usize,
+    strength: f64,
+    /// How the images are augmented; nothing for as they are.
+    view: Option<u64>,
+    /// Of each batch of the slice; empty where nothing is to be retained.
+    answers: Vec<Vec<f32>>,
+}
+
+impl Judge {
+    /// Puts both heads on the session's network and asks the base. From here on, the session's executor, weights and
+    /// gradients are for two heads.
+    pub fn new(session: &mut Session<'_>, strength: f64, view: Option<u64>) -> Result<Self, AdaptError> {
+        let classes = session.state.network().head.classes;
+        let mut judge = Self { classes, strength, view, answers: Vec::new() };
+        if strength > 0.0 {
+            add_base_head(session)?;
+            judge.answers = judge.ask(session)?;
+        }
+        Ok(judge)
+    }
+
+    /// The base's answers: its own backbone, where every δ is 0.
+    fn ask(&self, session: &mut Session<'_>) -> Result<Vec<Vec<f32>>, AdaptError> {
+        let Session { state, executor, weights, .. } = session;
+        state.merge_projected_into(weights, |_, ratios| ratios.push(0.0));
+        let mut all = Vec::new();
+        for batch in session.validation.whole_slice(self.view)? {
+            let logits = executor.logits(weights, &batch?.images)?;
+            let mut answers = Vec::with_capacity(logits.rows * (logits.columns - self.classes));
+            for row in 0..logits.rows {
+                let start = answers.len();
+                answers.extend_from_slice(&logits.row(row)[self.classes..]);
+                softmax(&mut answers[start..]);
+            }
+            all.push(answers);
+        }
+        Ok(all)
+    }
+
+    /// The mean loss over the slice at the session's weights. `visit` sees the gradients of each batch's mean, and the
+    /// batch's share of the slice.
+    pub fn descend(
+        &self,
+        session: &mut Session<'_>,
+        mut visit: impl FnMut(&Session<'_>, f64),
+    ) -> Result<f64, AdaptError> {
+        let mut loss = 0.0;
+        for (index, batch) in session.validation.whole_slice(self.view)?.enumerate() {
+            let batch: Batch = batch?;
+            let share = batch.labels.len() as f64 / session.validation.images() as f64;
+            let retaining;
+            let objective: &dyn Objective<f32> = match self.answers.get(index) {
+                Some(answers) => {
+                    let (labels, classes) = (batch.labels.as_slice(), self.classes);
+                    retaining = Retaining { labels, classes, strength: self.strength, answers };
+                    &retaining
+                }
+                None => &batch.labels,
+            };
+            let Session { executor, weights, gradients, .. } = &mut *session;
+            loss += share * f64::from(executor.gradient(weights, &batch.images, objective, gradients)?);
+            visit(session, share);
+        }
+        Ok(loss)
+    }
+}
+
+/// Puts the base's own head behind the new one's rows.
+fn add_base_head(session: &mut Session<'_>) -> Result<(), AdaptError> {
+    let base = session.state.base();
+    let (network, own) = (session.state.network(), base.network().head);
+    let both = network.with_classes(network.head.classes + own.classes);
+    let head = network.head;
+    append(&mut session.weights, head.weight, base.tensor(own.weight));
+    append(&mut session.weights, head.bias, base.tensor(own.bias));
+    for id in [head.weight, head.bias] {
+        if session.gradients.contains(id) {
+            session.gradients.replace(id, vec![0.0; both.tensor(id).len()]);
+        }
+    }
+    session.compute(&both)
+}
+
+fn append(weights: &mut Params<f32>, id: TensorId, more: TensorView<'_>) {
+    let own = weights[id].len();
+    let mut values = weights[id].to_vec();
+    values.resize(own + more.len(), 0.0);
+    more.copy_into(&mut values[own..]);
+    weights.replace(id, values);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f64; 6] = [0.4, -1.0, 0.3, 2.0, -0.7, 0.1];
+
+    fn descend(retaining: &Retaining<'_, f64>, logits: [f64; 6]) -> (f64, [f64; 6]) {
+        let mut slopes = logits;
+        let loss = retaining.descend(0, &mut slopes);
+        (loss, slopes)
+    }
+
+    /// A slope of another loss than the one that is reported: a λ that counts in one of them, heads that are mixed up.
+    #[test]
+    fn slopes_are_those_of_the_loss() {
+        let (labels, answers) = ([1], [0.2, 0.1, 0.3, 0.4]);
+        let retaining = Retaining { labels: &labels, classes: 2, strength: 0.7, answers: &answers };
+        let (_, slopes) = descend(&retaining, LOGITS);
+        for (index, slope) in slopes.into_iter().enumerate() {
+            let at = |step: f64| {
+                let mut logits = LOGITS;
+                logits[index] += step;
+                descend(&retaining, logits).0
+            };
+            let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+            assert!((slope - expected).abs() < 1e-9, "{index}: {slope}, not {expected}");
+        }
+    }
+
+    /// A pull on weights that still answer as the base does, or an answer taken from another image.
+    #[test]
+    fn the_bases_own_answers_are_not_pulled_at() {
+        let mut answers = [LOGITS, LOGITS].concat();
+        softmax(&mut answers[2..6]);
+        let answers = [[0.25; 4].as_slice(), &answers[2..6]].concat();
+        let retaining = Retaining { labels: &[0, 1], classes: 2, strength: 1e3, answers: &answers };
+        let mut slopes = LOGITS;
+        let loss = retaining.descend(1, &mut slopes);
+        assert!(slopes[2..].iter().all(|slope| slope.abs() < 1e-12), "{slopes:?}");
+        let mut new = [LOGITS[0], LOGITS[1]];
+        assert!((loss - cross_entropy(&mut new, 1)).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,145 @@
+//! Relative radii: which share of its δ each tensor may keep.
+
+use crate::{RadiiSummary, Sharing, State, TensorShare};
+use fieldfit_model::Params;
+use fieldfit_nets::{Network, TensorId};
+use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, distances, radius_gradient, rescale};
+use serde::{Deserialize, Serialize};
+
+/// Where every share starts: half way.
+const START: f64 = 0.5;
+/// A share below this counts as closed: the tensor goes back to its start.
+const CLOSED: f64 = 0.01;
+/// A share above this counts as open: nothing is held back.
+const OPEN: f64 = 0.99;
+/// Slopes, nats a share, are cut to this: one image that the network is certain and wrong of must not set Adam's scale.
+const STEEPEST: f64 = 10.0;
+
+/// Shares ρ = γ/n, 0..1, of the L2 norm n that each tensor's δ has: TPGM's radii (arXiv 2303.10720) in units in which a
+/// step is as much for a kernel as for a norm's scale.
+///
+/// n is the norm where training ended, and stays what it is while shares are learned, so that δ ← ρ·δ is the projection
+/// onto the ball of γ = ρ·n. Measured against a norm that the projection itself shrinks, γ would decay instead.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shares {
+    /// By [`TensorId::index`]: which share is the tensor's; nothing where it is free.
+    groups: Vec<Option<usize>>,
+    shares: Vec<Radius<f64>>,
+    /// Of each share, the sum of the values that it has had since [`Shares::remember`] was first called.
+    sums: Vec<f64>,
+    remembered: u64,
+}
+
+impl Shares {
+    /// Half of everything, for the tensors that `constrained` names.
+    pub fn new(network: &Network, sharing: Sharing, constrained: impl Fn(TensorId) -> bool) -> Self {
+        let stages = network.stage_of_each_tensor();
+        let group = |id: TensorId| match sharing {
+            Sharing::Tensor => id.index(),
+            Sharing::Stage => stages[id.index()],
+            Sharing::Network => 0,
+        };
+        let groups: Vec<_> = network.tensors().map(|(id, _)| constrained(id).then(|| group(id))).collect();
+        let count = groups.iter().flatten().max().map_or(0, |last| last + 1);
+        Self { groups, shares: vec![Radius::new(START); count], sums: vec![0.0; count], remembered: 0 }
+    }
+
+    /// ρ of a tensor; nothing where it is free.
+    pub fn of(&self, id: TensorId) -> Option<f64> {
+        self.groups[id.index()].map(|group| self.shares[group].value)
+    }
+
+    /// Writes θ0 + ρ·δ of every trainable tensor to `weights`.
+    pub fn merge_into<T: Real>(&self, state: &State<'_, T>, weights: &mut Params<T>) {
+        state.merge_projected_into(weights, |id, ratios| ratios.extend(self.of(id).map(T::of)));
+    }
+
+    /// ∂L/∂ρ of each share, `Σ n·∂L/∂γ` over its tensors, with `gradients` those of L at θ0 + ρ·δ. Adds `weight` times as
+    /// much to `slopes`, one a share.
+    ///
+    /// # Panics
+    /// If `gradients` has no room for a constrained tensor, or `slopes` not for every share.
+    pub fn add_slopes<T: Real>(&self, state: &State<'_, T>, gradients: &Params<T>, weight: f64, slopes: &mut [f64]) {
+        let mut norms = Vec::new();
+        for (id, group) in self.constrained(state) {
+            let delta = &state.delta[id];
+            distances(Norm::L2, delta, 1, &mut norms);
+            let radius = T::of(self.shares[group].value) * norms[0];
+            let slope = radius_gradient(&gradients[id][..delta.len()], delta, &norms, radius);
+            slopes[group] += weight * norms[0].wide() * slope.wide();
+        }
+    }
+
+    /// How many shares there are.
+    pub fn len(&self) -> usize {
+        self.shares.len()
+    }
+
+    /// Whether nothing is constrained.
+    pub fn is_empty(&self) -> bool {
+        self.shares.is_empty()
+    }
+
+    /// One step of Adam against ∂L/∂ρ, clipped to 0..1.
+    pub fn update(&mut self, slopes: &[f64], adam: &RadiusAdam) {
+        for (share, slope) in self.shares.iter_mut().zip(slopes) {
+            share.update(slope.clamp(-STEEPEST, STEEPEST), adam);
+            share.clip(1.0);
+        }
+    }
+
+    /// Counts the shares as they are in the mean that [`Shares::settle`] ends with.
+    pub fn remember(&mut self) {
+        self.sums.iter_mut().zip(&self.shares).for_each(|(sum, share)| *sum += share.value);
+        self.remembered += 1;
+    }
+
+    /// Every share becomes the mean of those that were remembered, if any were.
+    pub fn settle(&mut self) {
+        for (share, sum) in self.shares.iter_mut().zip(&self.sums) {
+            if self.remembered > 0 {
+                share.value = sum / self.remembered as f64;
+            }
+        }
+    }
+
+    /// δ ← ρ·δ. Returns γ = ρ·n by [`TensorId::index`]; nothing where a tensor is free or did not move.
+    pub fn project(&self, state: &mut State<'_, f32>) -> Vec<Option<f32>> {
+        let mut norms = Vec::new();
+        let mut radii = vec![None; self.groups.len()];
+        for (id, _, delta) in state.deltas_mut() {
+            let Some(share) = self.of(id) else { continue };
+            distances(Norm::L2, delta, 1, &mut norms);
+            rescale(delta, &[share as f32]);
+            radii[id.index()] = Some(share as f32 * norms[0]).filter(|&radius| radius > 0.0);
+        }
+        radii
+    }
+
+    /// Every constrained tensor's share.
+    pub fn list(&self, network: &Network) -> Vec<TensorShare> {
+        let stages = network.stage_of_each_tensor();
+        let share = |(id, stage): (TensorId, usize)| {
+            let tensor = network.tensor(id).name.clone();
+            Some(TensorShare { tensor, stage, share: self.of(id)? })
+        };
+        network.tensors().map(|(id, _)| id).zip(stages).filter_map(share).collect()
+    }
+
+    /// What the shares let through of the tensors that trained. `loss` is what the last step descended.
+    pub fn summary<T: Real>(&self, state: &State<'_, T>, loss: f64) -> RadiiSummary {
+        let shares: Vec<f64> = self.constrained(state).map(|(_, group)| self.shares[group].value).collect();
+        RadiiSummary {
+            tensors: shares.len(),
+            mean_ratio: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
+            closed: shares.iter().filter(|&&share| share < CLOSED).count(),
+            open: shares.iter().filter(|&&share| share > OPEN).count(),
+            loss,
+        }
+    }
+
+    fn constrained<T: Real>(&self, state: &State<'_, T>) -> impl Iterator<Item = (TensorId, usize)> {
+        let tensors = state.network().tensors().filter(|&(id, _)| state.delta.contains(id));
+        tensors.filter_map(|(id, _)| Some((id, self.groups[id.index()]?)))
+    }
+}

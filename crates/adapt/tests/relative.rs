@@ -1,0 +1,201 @@
+//! Against relative radii that are learned by another gradient than theirs, that are not relative, or not shared.
+#![allow(clippy::unwrap_used, reason = "a test that can't make its runs has failed")]
+
+mod common;
+
+use common::{Field, options};
+use fieldfit_adapt::{Event, Head, Options, Shares, Sharing, State, TensorShare, TpgmOptions};
+use fieldfit_delta::Delta;
+use fieldfit_exec::{Executor, candle::Candle};
+use fieldfit_model::{Images, Params};
+use fieldfit_tpgm::RadiusAdam;
+use std::collections::BTreeMap;
+
+/// An adaptation that moved, and what it is judged by.
+struct Moved<'a> {
+    state: State<'a, f64>,
+    executor: Candle<f64>,
+    weights: Params<f64>,
+    gradients: Params<f64>,
+    images: Images,
+}
+
+const LABELS: [u32; 3] = [2, 0, 1];
+
+impl<'a> Moved<'a> {
+    fn new(field: &'a Field) -> Self {
+        let network = field.base.network().with_classes(3);
+        let features = network.head.features;
+        let head = Head { weight: (0..3 * features).map(|i| (i % 7) as f32 * 0.02).collect(), bias: vec![0.0; 3] };
+        let mut state = State::new(&field.base, network.clone(), head, |id| network.tensor(id).role.is_trainable());
+        for (position, value) in state.delta.buffers_mut().iter_mut().flatten().enumerate() {
+            *value = ((position * 2_654_435_761 % 1999) as f64 / 999.5 - 1.0) * 2e-2;
+        }
+        let mut images = Images::zeros(3, 32, 32);
+        images.values.iter_mut().enumerate().for_each(|(i, value)| *value = (i * 37 % 101) as f32 / 50.0 - 1.0);
+        Self {
+            executor: Candle::new(&network, candle_core::Device::Cpu),
+            weights: state.weights(),
+            gradients: state.delta.clone(),
+            state,
+            images,
+        }
+    }
+
+    fn loss(&mut self, shares: &Shares) -> f64 {
+        shares.merge_into(&self.state, &mut self.weights);
+        self.executor.gradient(&self.weights, &self.images, &LABELS, &mut self.gradients).unwrap()
+    }
+
+    fn slopes(&mut self, shares: &Shares) -> Vec<f64> {
+        self.loss(shares);
+        let mut slopes = vec![0.0; shares.len()];
+        shares.add_slopes(&self.state, &self.gradients, 1.0, &mut slopes);
+        slopes
+    }
+
+    fn shares(&self, sharing: Sharing) -> Shares {
+        let network = self.state.network();
+        Shares::new(network, sharing, |id| network.tensor(id).role.is_trainable())
+    }
+}
+
+/// The same shares, with that one a bit larger: steps of Adam that only it takes.
+fn nudged(shares: &Shares, which: usize, step: f64) -> Shares {
+    let mut nudged = shares.clone();
+    let adam = RadiusAdam { learning_rate: step, beta1: 0.0, beta2: 0.0, epsilon: 0.0 };
+    let mut slopes = vec![1.0; shares.len()];
+    slopes[which] = -1.0;
+    // Every share moves by `step`, twice: this one in the same direction, the others there and back.
+    nudged.update(&slopes, &adam);
+    slopes.iter_mut().for_each(|slope| *slope = -*slope);
+    slopes[which] = -1.0;
+    nudged.update(&slopes, &adam);
+    nudged
+}
+
+/// A gradient of the absolute radius, one that leaves out some of a share's tensors, or one of unprojected weights.
+#[test]
+fn slopes_are_those_of_the_loss() {
+    let field = Field::new(7);
+    let mut moved = Moved::new(&field);
+    for sharing in Sharing::ALL {
+        let shares = moved.shares(sharing);
+        let slopes = moved.slopes(&shares);
+        let tested: Vec<usize> = (0..shares.len()).filter(|&share| slopes[share] != 0.0).step_by(5).collect();
+        assert!(!tested.is_empty());
+        for which in tested {
+            let (above, below) = (nudged(&shares, which, 1e-4), nudged(&shares, which, -1e-4));
+            let expected = (moved.loss(&above) - moved.loss(&below)) / 4e-4;
+            let slope = slopes[which];
+            assert!(
+                (slope - expected).abs() < 1e-5 + 1e-4 * slope.abs(),
+                "{sharing:?} {which}: {slope}, not {expected}"
+            );
+        }
+    }
+}
+
+/// Shares that no step can open or close, that leave 0..1, or that take back a bit of what they let through whole.
+#[test]
+fn open_shares_leave_every_bit_and_closed_ones_nothing() {
+    let field = Field::new(7);
+    let network = field.base.network().with_classes(3);
+    let head = Head { weight: vec![0.1; 3 * network.head.features], bias: vec![0.0; 3] };
+    let trains = |id| network.tensor(id).role.is_trainable();
+    for (slope, kept) in [(-1.0, 1.0), (1.0, 0.0)] {
+        let mut state = State::<f32>::new(&field.base, network.clone(), head.clone(), trains);
+        state.delta.buffers_mut().iter_mut().flatten().enumerate().for_each(|(i, value)| *value = i as f32 * 1e-4);
+        let before = state.delta.clone();
+        let mut shares = Shares::new(&network, Sharing::Stage, trains);
+        let adam = RadiusAdam { learning_rate: 0.1, ..RadiusAdam::default() };
+        (0..8).for_each(|_| shares.update(&vec![slope; shares.len()], &adam));
+        shares.project(&mut state);
+        if kept == 1.0 {
+            assert_eq!(state.delta, before);
+        }
+        assert!(
+            state
+                .delta
+                .buffers()
+                .iter()
+                .flatten()
+                .zip(before.buffers().iter().flatten())
+                .all(|(after, before)| (f64::from(*after) - kept * f64::from(*before)).abs()
+                    <= 2e-8 * f64::from(*before))
+        );
+        assert!(shares.list(&network).iter().all(|share| (share.share - kept).abs() < 1e-7));
+    }
+}
+
+fn relative(settings: &[(&str, f64)]) -> Options {
+    let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+    Options { settings, ..options("tpgm-relative") }
+}
+
+fn shares(events: &[Event]) -> Vec<TensorShare> {
+    let shares = events.iter().find_map(|event| match event {
+        Event::Shares(shares) => Some(shares.clone()),
+        _ => None,
+    });
+    shares.unwrap()
+}
+
+/// Radii that are each tensor's own where a stage was to have one, or one for all where each stage was.
+#[test]
+fn tensors_share_as_they_are_told() {
+    let field = Field::new(7);
+    for (sharing, expected) in [(Sharing::Network, 1), (Sharing::Stage, 5), (Sharing::Tensor, 10)] {
+        let options = Options { tpgm: TpgmOptions { sharing, ..TpgmOptions::default() }, ..relative(&[]) };
+        let (outcome, events) = field.adapt(&options);
+        outcome.unwrap();
+        let list = shares(&events);
+        let different: std::collections::BTreeSet<_> = list.iter().map(|share| share.share.to_bits()).collect();
+        match sharing {
+            Sharing::Network => assert_eq!(different.len(), expected),
+            _ => assert!(different.len() >= expected, "{sharing:?}: {list:?}"),
+        }
+        if sharing == Sharing::Stage {
+            let mut stages: BTreeMap<usize, f64> = BTreeMap::new();
+            assert!(list.iter().all(|share| *stages.entry(share.stage).or_insert(share.share) == share.share));
+        }
+    }
+}
+
+/// A base whose answers count for nothing, or so little that the strength makes no difference; a result that went back
+/// to its start without a word.
+#[test]
+fn a_base_that_must_not_be_forgotten_at_all_is_not_left() {
+    let field = Field::new(7);
+    let mean = |strength: f64| {
+        let (outcome, events) = field.adapt(&relative(&[("retention", strength), ("steps", 20.0)]));
+        let list = shares(&events);
+        let backbone: Vec<f64> =
+            list.iter().filter(|share| !share.tensor.starts_with("_fc")).map(|share| share.share).collect();
+        (backbone.iter().sum::<f64>() / backbone.len() as f64, outcome.unwrap().delta, events)
+    };
+    let (free, ..) = mean(0.0);
+    let (held, delta, _) = mean(1e6);
+    assert!(free > 0.5 && held < 1e-3, "{free} without, {held} with");
+    let delta = Delta::parse(&delta).unwrap();
+    let distances = delta.records().filter_map(|record| record.ball).map(|ball| ball.distance);
+    assert!(distances.fold(0.0, f32::max) < 1e-4);
+}
+
+/// What an excluded tensor learned is taken back, or the others' is not.
+#[test]
+fn excluded_tensors_keep_all_that_they_learned() {
+    let field = Field::new(7);
+    let payloads = |options: &Options| -> BTreeMap<String, Vec<u8>> {
+        let delta = field.adapt(options).0.unwrap().delta;
+        let delta = Delta::parse(&delta).unwrap();
+        delta.records().map(|record| (record.name.to_owned(), record.payload.to_vec())).collect()
+    };
+    let free = payloads(&options("lp-ft"));
+    let exclude = vec!["_blocks.1.*".to_owned()];
+    let tpgm = TpgmOptions { exclude, ..TpgmOptions::default() };
+    let held = payloads(&Options { tpgm, ..relative(&[("retention", 1e6)]) });
+    for (name, payload) in &free {
+        assert_eq!(held.get(name) == Some(payload), name.starts_with("_blocks.1."), "{name}");
+    }
+}
