@@ -3,7 +3,8 @@
 use crate::AdaptError;
 use fieldfit_data::{Batch, DataError};
 use fieldfit_exec::{ExecError, Matrix, Prepared};
-use fieldfit_model::{Base, Images, Weights};
+use fieldfit_model::{Base, Images, Params, TensorView, Weights};
+use fieldfit_nets::TensorId;
 use serde::{Deserialize, Serialize};
 
 /// What a network made of labelled images.
@@ -117,6 +118,25 @@ pub fn under_base_head(adapted: &Weights, base: &Base) -> Weights {
     Weights { input_size: adapted.input_size, crop: adapted.crop, ..weights }
 }
 
+/// The adapted backbone under both heads at once: its own classes first, and the base's behind them. The labels stay its
+/// own.
+pub fn under_both_heads(adapted: Weights, base: &Base) -> Weights {
+    let (own, more) = (adapted.network.head, base.network().head);
+    let mut params = adapted.params;
+    append(&mut params, own.weight, base.tensor(more.weight));
+    append(&mut params, own.bias, base.tensor(more.bias));
+    Weights { network: adapted.network.with_classes(own.classes + more.classes), params, ..adapted }
+}
+
+/// Puts more rows behind a tensor's.
+pub(crate) fn append(params: &mut Params<f32>, id: TensorId, more: TensorView<'_>) {
+    let own = params[id].len();
+    let mut values = params[id].to_vec();
+    values.resize(own + more.len(), 0.0);
+    more.copy_into(&mut values[own..]);
+    params.replace(id, values);
+}
+
 /// `−ln softmax(logits)[label]`, in nats.
 pub(crate) fn cross_entropy(logits: &[f32], label: u32) -> f64 {
     let largest = f64::from(logits[largest(logits)]);
@@ -125,7 +145,7 @@ pub(crate) fn cross_entropy(logits: &[f32], label: u32) -> f64 {
 }
 
 /// The position of the largest value, the first among equals.
-pub(crate) fn largest(values: &[f32]) -> usize {
+pub fn largest(values: &[f32]) -> usize {
     let first_larger = |best: usize, position: usize| if values[position] > values[best] { position } else { best };
     (0..values.len()).fold(0, first_larger)
 }

@@ -210,6 +210,11 @@ const fn total(footprint: Footprint) -> u64 {
     footprint.total() as u64
 }
 
+/// Forgets the peak so far, so that [`peak_memory`] tells of what comes; says whether the system did (Linux does).
+pub fn forget_peak_memory() -> bool {
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
 /// The most memory that this process has ever had resident, in bytes; nothing where the system doesn't tell. Linux does
 /// (`VmHWM`).
 pub fn peak_memory() -> Option<u64> {

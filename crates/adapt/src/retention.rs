@@ -1,10 +1,9 @@
 //! What the base said of an image, and how far an adaptation has moved from it.
 
+use crate::evaluate::append;
 use crate::{AdaptError, Session};
 use fieldfit_data::Batch;
 use fieldfit_exec::{ExecError, Objective, cross_entropy, divergence, softmax};
-use fieldfit_model::{Params, TensorView};
-use fieldfit_nets::TensorId;
 use fieldfit_tpgm::Real;
 
 /// Two heads over one backbone, as the rows of one: the new classes first, then the base's own. One pass answers for
@@ -120,14 +119,6 @@ fn add_base_head(session: &mut Session<'_>) -> Result<(), AdaptError> {
         }
     }
     session.compute(&both)
-}
-
-fn append(weights: &mut Params<f32>, id: TensorId, more: TensorView<'_>) {
-    let own = weights[id].len();
-    let mut values = weights[id].to_vec();
-    values.resize(own + more.len(), 0.0);
-    more.copy_into(&mut values[own..]);
-    weights.replace(id, values);
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ fn excluded_tensors_keep_all_that_they_learned() {
     let exclude = vec!["_blocks.1.*".to_owned()];
     let tpgm = TpgmOptions { exclude, ..TpgmOptions::default() };
     let held = payloads(&Options { tpgm, ..relative(&[("retention", 1e6)]) });
-    for (name, payload) in &free {
+    for (name, payload) in free.iter().filter(|(name, _)| !name.starts_with("_fc")) {
         assert_eq!(held.get(name) == Some(payload), name.starts_with("_blocks.1."), "{name}");
     }
 }

@@ -35,6 +35,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Adapt a model to a folder of labelled images; the result goes to a store and has to pass its gate
     Adapt(AdaptArgs),
+    /// Adapt by several methods and measure what comes of each: in distribution, under shifts, and against forgetting
+    Compare(CompareArgs),
     /// Manage the versions in a store
     #[command(subcommand)]
     Store(StoreCommand),
@@ -210,6 +212,78 @@ pub struct AdaptArgs {
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     pub settings: Vec<(String, f64)>,
     #[command(flatten)]
+    pub training: TrainingArgs,
+    /// What every random choice follows from
+    #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
+    pub seed: u64,
+    /// Go on from the checkpoint that an interrupted run left in the store
+    #[arg(long)]
+    pub resume: bool,
+    /// Print one JSON object an event
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fieldfit compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The base model's folder
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Images in one folder a class, to adapt to; of `train`, `val` and `test` folders, `train` and `val` are used
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// What reports call these images [default: the folder's name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Measure on the images of that folder, too, with classes of the same names; `corruptions` for the held-out images
+    /// under ten things that cameras do; may be given again
+    #[arg(long = "shift", value_name = "NAME=DIR|corruptions", value_parser = shift)]
+    pub shifts: Vec<ShiftArg>,
+    /// How strong the corruptions are
+    #[arg(long, value_name = "1..5", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub severity: u8,
+    /// Of each class of a shift, that many images [default: all]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub limit: Option<u32>,
+    /// The methods, each with what it is to go by: lp-ft,wise-ft:alpha=0.5 [default: all]
+    #[arg(long, value_name = "NAME[:SETTING=VALUE]…", value_delimiter = ',', value_parser = method_spec)]
+    pub methods: Vec<MethodSpec>,
+    /// Runs of each method, with seeds 0, 1, …
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one())]
+    pub seeds: u32,
+    /// Keep each run in that file as it ends, one JSON object a line, and don't repeat those that are in it
+    #[arg(long, value_name = "FILE")]
+    pub jsonl: Option<PathBuf>,
+    #[command(flatten)]
+    pub training: TrainingArgs,
+    /// Print one JSON object a run
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a shift's images come from.
+#[derive(Debug, Clone)]
+pub enum ShiftArg {
+    /// A folder, under that name.
+    Folder(String, PathBuf),
+    /// The held-out images, corrupted.
+    Corruptions,
+}
+
+/// A method and the numbers that it goes by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MethodSpec {
+    /// Its name.
+    pub name: String,
+    /// What is not at its default.
+    pub settings: Vec<(String, f64)>,
+}
+
+/// How training goes, whatever the method.
+#[derive(Debug, Args)]
+pub struct TrainingArgs {
+    #[command(flatten)]
     pub device: DeviceArgs,
     /// Passes over the training images
     #[arg(long, value_name = "N", value_parser = at_least_one(), default_value_t = Options::default().epochs)]
@@ -233,9 +307,6 @@ pub struct AdaptArgs {
     /// What is done to training images
     #[arg(long, value_name = "NAME", default_value_t = Options::default().augmentation, value_parser = augmentations())]
     pub augment: Augmentation,
-    /// What every random choice follows from
-    #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
-    pub seed: u64,
     /// Regular expression on file names; images whose first group (or whole match) is equal are kept together
     #[arg(long, value_name = "PATTERN")]
     pub group: Option<String>,
@@ -245,12 +316,6 @@ pub struct AdaptArgs {
     /// Which tensors have one relative radius between them
     #[arg(long, value_name = "WHAT", default_value = Options::default().tpgm.sharing.name(), value_parser = sharings())]
     pub radii_per: Sharing,
-    /// Go on from the checkpoint that an interrupted run left in the store
-    #[arg(long)]
-    pub resume: bool,
-    /// Print one JSON object an event
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `fieldfit store`.
@@ -345,6 +410,27 @@ fn about(method: &MethodEntry) -> String {
     std::iter::once(method.about.to_owned()).chain(settings).collect()
 }
 
+/// `name`, or `name:setting=value:setting=value`.
+fn method_spec(text: &str) -> Result<MethodSpec, String> {
+    let mut parts = text.split(':');
+    let name = parts.next().unwrap_or_default().to_owned();
+    if !fieldfit::METHODS.iter().any(|method| method.name == name) {
+        let known: Vec<_> = fieldfit::METHODS.iter().map(|method| method.name).collect();
+        return Err(format!("expected one of {}", known.join(", ")));
+    }
+    Ok(MethodSpec { name, settings: parts.map(setting).collect::<Result<_, _>>()? })
+}
+
+fn shift(text: &str) -> Result<ShiftArg, String> {
+    match text.split_once('=') {
+        Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {
+            Ok(ShiftArg::Folder(name.to_owned(), folder.into()))
+        }
+        None if text == "corruptions" => Ok(ShiftArg::Corruptions),
+        _ => Err("expected a name and a folder, such as sketch=images/sketch, or corruptions".into()),
+    }
+}
+
 fn setting(text: &str) -> Result<(String, f64), String> {
     let parsed = text.split_once('=').and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
     parsed.ok_or_else(|| "expected a name and a number, such as strength=0.1".into())
@@ -383,6 +469,17 @@ mod tests {
         assert_eq!(setting("strength=1e-1"), Ok(("strength".into(), 0.1)));
         for text in ["strength", "strength=", "strength=much", "=", ""] {
             assert!(setting(text).is_err(), "{text}");
+        }
+    }
+
+    /// A method whose settings are lost, or one that doesn't exist.
+    #[test]
+    fn a_method_comes_with_its_settings() {
+        let settings = vec![("alpha".to_owned(), 0.5)];
+        assert_eq!(method_spec("wise-ft:alpha=0.5"), Ok(MethodSpec { name: "wise-ft".into(), settings }));
+        assert_eq!(method_spec("lp-ft"), Ok(MethodSpec { name: "lp-ft".into(), settings: Vec::new() }));
+        for text in ["", "lpft", "wise-ft:", "wise-ft:alpha"] {
+            assert!(method_spec(text).is_err(), "{text}");
         }
     }
 

@@ -25,6 +25,9 @@ pub enum Error {
         /// The command that goes on.
         resume: String,
     },
+    /// A comparison was interrupted.
+    #[error("the comparison was interrupted: run it again; runs that are in the file of --jsonl are not repeated")]
+    ComparisonStopped,
     /// The demo was interrupted.
     #[error("the demo was interrupted: run it again, it starts anew")]
     DemoStopped,

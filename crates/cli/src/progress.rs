@@ -75,6 +75,13 @@ impl Progress {
         }
     }
 
+    /// Shows where an adaptation among others stands, without what it says of itself.
+    pub fn step(&self, event: &Event) {
+        if matches!(event, Event::Progress { .. } | Event::Step { .. } | Event::Degenerate { .. }) {
+            self.event(event);
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

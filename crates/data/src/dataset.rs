@@ -2,6 +2,7 @@
 
 use crate::decode;
 use crate::error::{DataError, FolderError};
+use crate::generator::shuffled;
 use crate::layout::{Found, Layout, Part, Purpose};
 use crossbeam_channel::{Sender, unbounded};
 use regex::Regex;
@@ -142,6 +143,21 @@ impl Dataset {
         }
         self.classes = labels.to_vec();
         Ok(self)
+    }
+
+    /// The same data set with at most that many images of each class, drawn at random by the seed.
+    pub fn limited(mut self, per_class: usize, seed: u64) -> Self {
+        let all: Vec<usize> = (0..self.samples.len()).collect();
+        let mut left = vec![per_class; self.classes.len()];
+        let mut kept = vec![false; all.len()];
+        for index in shuffled(&all, seed, 0) {
+            let left = &mut left[self.samples[index].class as usize];
+            kept[index] = *left > 0;
+            *left = left.saturating_sub(1);
+        }
+        let mut kept = kept.into_iter();
+        self.samples.retain(|_| kept.next() == Some(true));
+        self
     }
 
     fn check_readable(&self, folder: &Path) -> Result<(), FolderError> {

@@ -2,6 +2,7 @@
 
 use crate::error::DataError;
 use crate::frame::{PixelFormat, Pixels};
+use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage, Rgba};
 use std::fs::File;
@@ -15,6 +16,8 @@ pub const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 pub const MAX_PIXELS: u64 = 1 << 26;
 /// The most bytes of an image file that is read.
 pub const MAX_FILE_BYTES: u64 = 1 << 28;
+/// JPEG quality of a thumbnail.
+const THUMBNAIL_QUALITY: u8 = 70;
 /// The most bytes that a decoder may allocate, its output included.
 const MAX_DECODER_BYTES: u64 = 4 * MAX_PIXELS + (1 << 26);
 
@@ -54,6 +57,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
 /// Reads and decodes the file.
 pub(crate) fn open(path: &Path) -> Result<RgbImage, DataError> {
     decode(&read(path)?).map_err(|error| error.of(path))
+}
+
+/// The image of a file as a JPEG whose longer side has at most that many pixels.
+///
+/// # Errors
+/// If the file can't be read, is no image, or can't be encoded.
+pub fn thumbnail(path: &Path, side: u32) -> Result<Vec<u8>, DataError> {
+    let image = DynamicImage::ImageRgb8(open(path)?).thumbnail(side, side).into_rgb8();
+    let mut bytes = Vec::new();
+    let encoded = JpegEncoder::new_with_quality(&mut bytes, THUMBNAIL_QUALITY).encode_image(&image);
+    encoded.map_err(|error| DataError::from(error).of(path))?;
+    Ok(bytes)
 }
 
 /// The decoded image as a frame's pixels.

@@ -40,7 +40,7 @@ mod split;
 pub use augmentation::Augmentation;
 pub use corruption::{Corruption, Severity};
 pub use dataset::{Dataset, FolderOptions, Group, Progress, Sample, Skipped, UNREADABLE_LIMIT};
-pub use decode::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS};
+pub use decode::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS, thumbnail};
 pub use error::{DataError, FolderError, SplitError};
 pub use frame::{Frame, PixelFormat, Pixels};
 pub use generator::shuffled;

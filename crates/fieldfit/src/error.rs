@@ -47,6 +47,30 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A delta that was just made and can't be read.
+    #[error("the delta of this run can't be read back: {source}; please report this")]
+    Made {
+        /// What is wrong with it.
+        source: Box<fieldfit_delta::DeltaError>,
+    },
+    /// A file of runs that can't be read or written.
+    #[error("can't read or write {}: check the folder, the permissions and the space left", path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line that is no run.
+    #[error("line {line} of {} is no run of a comparison: give another file, or remove the line", path.display())]
+    JournalLine {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// Something that needs a store, from a runtime without one.
     #[error("this runtime has no store to {action}: open it with one, `Runtime::builder(model).store(path)`")]
     NoStore {

@@ -35,15 +35,19 @@
 
 mod active;
 mod adapting;
+mod comparing;
 mod error;
 mod evaluation;
 mod info;
+mod journal;
+mod measuring;
 mod prediction;
 mod retired;
 mod runtime;
 mod version;
 
 pub use adapting::Adapted;
+pub use comparing::Comparison;
 pub use error::Error;
 pub use evaluation::{ClassCount, Evaluation, agreement};
 pub use fieldfit_adapt::{
@@ -52,15 +56,19 @@ pub use fieldfit_adapt::{
     TpgmOptions, peak_memory, plan_memory,
 };
 pub use fieldfit_data::{
-    Augmentation, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress, Purpose,
+    Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress,
+    Purpose, Severity,
 };
 pub use fieldfit_delta::{Ball, Codec, DeltaError, Kind};
 pub use fieldfit_exec::{Device, ExecError, Passes};
 pub use fieldfit_model::{Base, BaseId, Dtype, ModelError, import};
 pub use fieldfit_nets::ARCHITECTURES;
+pub use fieldfit_report as report;
 pub use fieldfit_store::{Finding, Store, StoreError};
 pub use fieldfit_tpgm::Norm;
 pub use info::{DeltaInfo, Info, ModelInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
+pub use journal::Journal;
+pub use measuring::{Set, Subject, answers};
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use runtime::{Builder, Runtime, all_cores};
 pub use version::Version;

@@ -6,5 +6,7 @@
 //! What this crate is not: it computes no network and reads no image; whoever ran the adaptation fills in the record.
 
 mod record;
+mod statistics;
 
 pub use record::{Loss, Radius, Run, Scores, Worst};
+pub use statistics::{Mean, Summary, paired, summaries};

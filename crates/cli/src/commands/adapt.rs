@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::interrupt;
 use crate::output::{Output, bytes, mebibytes, percent};
 use crate::progress::Progress;
-use fieldfit::{AdaptError, Adapted, FolderOptions, Options, Purpose, Runtime, TpgmOptions};
+use fieldfit::{AdaptError, Adapted, FolderOptions, Options, Purpose, Runtime};
 use std::process::ExitCode;
 
 pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
@@ -15,7 +15,7 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
     let control = interrupt::control()?;
     let runtime = Runtime::builder(&args.model).device(options.device).store_or_new(&args.store).open()?;
     let progress = Progress::new(args.json);
-    let folder = FolderOptions { purpose: Purpose::Adapt, group: args.group.clone() };
+    let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
     let images = super::images(&args.data, &folder, &progress)?;
     let mut unwritten = None;
     let adapted = runtime.adapt_with(&images, &options, args.resume, &control, &mut |event| {
@@ -39,21 +39,11 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
 }
 
 fn options(args: &AdaptArgs) -> Options {
-    let defaults = Options::default();
     Options {
         method: args.method.clone(),
-        epochs: args.epochs,
-        size: args.size,
-        batch: args.batch as usize,
-        optimiser: defaults.optimiser.with_learning_rate(args.lr),
-        augmentation: args.augment,
         seed: args.seed,
         settings: args.settings.iter().cloned().collect(),
-        tpgm: TpgmOptions { exclude: args.exclude.clone(), sharing: args.radii_per, ..defaults.tpgm },
-        device: super::device(&args.device),
-        micro_batch: args.micro_batch.map(|images| images as usize),
-        memory_budget: args.memory_budget,
-        ..defaults
+        ..super::training(&args.training)
     }
 }
 

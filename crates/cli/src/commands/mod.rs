@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod adapt;
+mod compare;
 mod demo;
 mod eval;
 mod import;
@@ -8,10 +9,10 @@ mod infer;
 mod info;
 mod store;
 
-use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs};
+use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs, TrainingArgs};
 use crate::error::Error;
 use crate::progress::Progress;
-use fieldfit::{Dataset, Device, FolderOptions, Runtime};
+use fieldfit::{Dataset, Device, FolderOptions, Options, Runtime, TpgmOptions};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ pub fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Infer(args) => infer::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Adapt(args) => adapt::run(&args),
+        Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Store(command) => store::run(&command).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -38,6 +40,23 @@ fn device(args: &DeviceArgs) -> Device {
         }
         DeviceName::Cuda => Device::Cuda { ordinal: 0 },
         DeviceName::Metal => Device::Metal,
+    }
+}
+
+/// What the command line says of training; the rest as by default.
+fn training(args: &TrainingArgs) -> Options {
+    let defaults = Options::default();
+    Options {
+        epochs: args.epochs,
+        size: args.size,
+        batch: args.batch as usize,
+        optimiser: defaults.optimiser.with_learning_rate(args.lr),
+        augmentation: args.augment,
+        tpgm: TpgmOptions { exclude: args.exclude.clone(), sharing: args.radii_per, ..defaults.tpgm },
+        device: device(&args.device),
+        micro_batch: args.micro_batch.map(|images| images as usize),
+        memory_budget: args.memory_budget,
+        ..defaults
     }
 }
 

@@ -1,0 +1,66 @@
+//! Runs on disk, one JSON object a line, each written through before the next begins.
+
+use crate::Error;
+use fieldfit_report::Run;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// A file of [`Run`]s that grows by a line a run, and survives being cut off in one.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    runs: Vec<Run>,
+}
+
+impl Journal {
+    /// Opens the file, or makes it. A last line that was cut off is dropped: its run is done again.
+    ///
+    /// # Errors
+    /// If the file can't be read or written, or a whole line of it is no run.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Journal { path: path.to_owned(), source };
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let parse = |(number, line): (usize, &str)| {
+            let wrong =
+                |source: serde_json::Error| Error::JournalLine { path: path.to_owned(), line: number + 1, source };
+            serde_json::from_str(line).map_err(wrong)
+        };
+        let runs = text[..whole].lines().enumerate().map(parse).collect::<Result<_, _>>()?;
+        if whole < text.len() {
+            file.set_len(whole as u64).map_err(failed)?;
+            file.seek(SeekFrom::End(0)).map_err(failed)?;
+        }
+        Ok(Self { path: path.to_owned(), file, runs })
+    }
+
+    /// The runs in it, in the order in which they ended.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The run of that identity.
+    pub fn find(&self, identity: &str) -> Option<&Run> {
+        self.runs.iter().find(|run| run.identity == identity)
+    }
+
+    /// Adds a run, on disk when this returns.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn add(&mut self, run: Run) -> Result<(), Error> {
+        let mut write = || -> io::Result<()> {
+            let mut line = serde_json::to_vec(&run)?;
+            line.push(b'\n');
+            self.file.write_all(&line)?;
+            self.file.sync_data()
+        };
+        write().map_err(|source| Error::Journal { path: self.path.clone(), source })?;
+        self.runs.push(run);
+        Ok(())
+    }
+}
