@@ -185,6 +185,14 @@ pub struct EvalArgs {
     /// Images in one folder a class; of `train`, `val` and `test` folders, `test` is used
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    #[command(flatten)]
+    pub shift: ShiftArgs,
+    /// Regular expression on file names; accuracy is told for each value of its first group (or whole match), too
+    #[arg(long, value_name = "PATTERN")]
+    pub group: Option<String>,
+    /// Measure the adapted backbone under the base's own head, on images of the base's own classes: what was forgotten
+    #[arg(long)]
+    pub base_head: bool,
     /// Tell also how often the adapted backbone, under the base's own head, names what the base names
     #[arg(long)]
     pub agreement: bool,
@@ -236,16 +244,8 @@ pub struct CompareArgs {
     /// What reports call these images [default: the folder's name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Measure on the images of that folder, too, with classes of the same names; `corruptions` for the held-out images
-    /// under ten things that cameras do; may be given again
-    #[arg(long = "shift", value_name = "NAME=DIR|corruptions", value_parser = shift)]
-    pub shifts: Vec<ShiftArg>,
-    /// How strong the corruptions are
-    #[arg(long, value_name = "1..5", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
-    pub severity: u8,
-    /// Of each class of a shift, that many images [default: all]
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
-    pub limit: Option<u32>,
+    #[command(flatten)]
+    pub shift: ShiftArgs,
     /// The methods, each with what it is to go by: lp-ft,wise-ft:alpha=0.5 [default: all]
     #[arg(long, value_name = "NAME[:SETTING=VALUE]…", value_delimiter = ',', value_parser = method_spec)]
     pub methods: Vec<MethodSpec>,
@@ -262,12 +262,27 @@ pub struct CompareArgs {
     pub json: bool,
 }
 
+/// What to measure on beside the images themselves.
+#[derive(Debug, Args)]
+pub struct ShiftArgs {
+    /// Measure on the images of that folder, too, with classes of the same names; `corruptions` for the images that are
+    /// measured on anyway, under ten things that cameras do; may be given again
+    #[arg(long = "shift", value_name = "NAME=DIR|corruptions", value_parser = shift)]
+    pub shifts: Vec<ShiftArg>,
+    /// How strong the corruptions are
+    #[arg(long, value_name = "1..5", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub severity: u8,
+    /// Measure on that many images of each class of a folder, drawn at random and always the same [default: all]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub limit: Option<u32>,
+}
+
 /// Where a shift's images come from.
 #[derive(Debug, Clone)]
 pub enum ShiftArg {
     /// A folder, under that name.
     Folder(String, PathBuf),
-    /// The held-out images, corrupted.
+    /// The images that are measured on anyway, corrupted.
     Corruptions,
 }
 

@@ -38,6 +38,8 @@ pub struct Sample {
     pub class: u32,
     /// The images that it must stay with when the data is split.
     pub group: Group,
+    /// The group's name, where the pattern for groups gave it one.
+    pub group_name: Option<String>,
     /// The part that it lies in, if the folder has parts.
     pub part: Option<Part>,
 }
@@ -105,12 +107,12 @@ impl Dataset {
         for (Found { path, class, part }, content) in layout.files.into_iter().zip(contents) {
             match content {
                 Ok(content) => {
-                    let named = pattern.as_ref().and_then(|pattern| named_group(pattern, &path));
-                    if named.is_none() {
+                    let group_name = pattern.as_ref().and_then(|pattern| named_group(pattern, &path));
+                    if group_name.is_none() {
                         unmatched.push(dataset.samples.len());
                     }
-                    let group = named.unwrap_or_else(|| Group::of_content(&content));
-                    dataset.samples.push(Sample { path, class, group, part });
+                    let group = group_name.as_deref().map_or_else(|| Group::of_content(&content), Group::named);
+                    dataset.samples.push(Sample { path, class, group, group_name, part });
                 }
                 Err(reason) => dataset.skipped.push(Skipped { path, reason }),
             }
@@ -233,10 +235,10 @@ fn pattern(pattern: &str) -> Result<Regex, FolderError> {
     Regex::new(pattern).map_err(|source| FolderError::Pattern { pattern: pattern.into(), source })
 }
 
-fn named_group(pattern: &Regex, path: &Path) -> Option<Group> {
+fn named_group(pattern: &Regex, path: &Path) -> Option<String> {
     let name = file_name(path);
     let captures = pattern.captures(&name)?;
-    Some(Group::named(captures.get(1).or(captures.get(0))?.as_str()))
+    Some(captures.get(1).or(captures.get(0))?.as_str().to_owned())
 }
 
 fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {

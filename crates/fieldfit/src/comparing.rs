@@ -99,10 +99,11 @@ impl<'a> Comparison<'a> {
     ) -> Result<fieldfit_report::Scores, Error> {
         let key = (size, set.name.clone());
         if !self.answers.contains_key(&key) {
-            let answers = answers(self.runtime.base(), set, size, options.device)?;
+            let base = Weights { input_size: size, ..Weights::of_base(self.runtime.base()) };
+            let answers = answers(self.runtime.base(), base, set, options.device, &mut |_| ())?;
             self.answers.insert(key.clone(), answers);
         }
-        subject.measure(set, &self.answers[&key], &mut |_| ())
+        subject.measure(set, &self.answers[&key])
     }
 }
 

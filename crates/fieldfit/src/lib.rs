@@ -49,7 +49,7 @@ mod version;
 pub use adapting::Adapted;
 pub use comparing::Comparison;
 pub use error::Error;
-pub use evaluation::{ClassCount, Evaluation, agreement};
+pub use evaluation::{Count, Evaluation};
 pub use fieldfit_adapt::{
     AdaptError, Control, Entry as MethodEntry, Event, Gate, GateFigures, METHODS, MemoryPlan, OptimiserOptions,
     Options, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing, TensorShare,
@@ -68,7 +68,7 @@ pub use fieldfit_store::{Finding, Store, StoreError};
 pub use fieldfit_tpgm::Norm;
 pub use info::{DeltaInfo, Info, ModelInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
 pub use journal::Journal;
-pub use measuring::{Set, Subject, answers};
+pub use measuring::Set;
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use runtime::{Builder, Runtime, all_cores};
 pub use version::Version;

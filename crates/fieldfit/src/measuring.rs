@@ -4,8 +4,8 @@ use crate::Error;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fieldfit_adapt::{largest, under_both_heads};
-use fieldfit_data::{Batch, Corruption, Dataset, Loader, LoaderOptions, Preprocessor, Severity, thumbnail};
-use fieldfit_exec::{Device, Prepared, prepare, softmax};
+use fieldfit_data::{Batch, Corruption, DataError, Dataset, Loader, LoaderOptions, Preprocessor, Severity, thumbnail};
+use fieldfit_exec::{Device, Matrix, Prepared, prepare, softmax};
 use fieldfit_model::{Base, Weights};
 use fieldfit_report::{Scores, Worst};
 
@@ -46,30 +46,44 @@ impl Set {
         Corruption::ALL.into_iter().map(set)
     }
 
-    fn batches(&self, preprocessor: &Preprocessor) -> Result<Loader, Error> {
+    /// The same with a model's labels as classes.
+    pub(crate) fn with_labels(&self, labels: &[String]) -> Result<Self, DataError> {
+        let images = self.images.clone().with_labels(labels)?;
+        Ok(Self { images, ..self.clone() })
+    }
+
+    /// The images in order, as at inference.
+    pub(crate) fn batches(&self, preprocessor: &Preprocessor) -> Result<Loader, DataError> {
         let options = LoaderOptions { corruption: self.corruption, ..LoaderOptions::default() };
-        Ok(Loader::new(&self.images, &self.order, preprocessor, &options)?)
+        Loader::new(&self.images, &self.order, preprocessor, &options)
     }
 }
 
-/// The base's own classes for a set's images, in the set's order.
+/// The class that weights give each of a set's images, in the set's order. Nobody asks for the images' own.
 ///
 /// # Errors
 /// If an image can't be read any more, or the device fails.
-pub fn answers(base: &Base, set: &Set, size: u32, device: Device) -> Result<Vec<usize>, Error> {
-    let weights = Weights::of_base(base);
+pub(crate) fn answers(
+    base: &Base,
+    weights: Weights,
+    set: &Set,
+    device: Device,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<usize>, Error> {
+    let preprocessor = Preprocessor::new(base.preprocessing(), weights.input_size, weights.crop)?;
     let prepared = prepare(device, &weights.network, &weights.params)?;
-    let preprocessor = Preprocessor::new(base.preprocessing(), size, weights.crop)?;
+    drop(weights);
     let mut answers = Vec::with_capacity(set.order.len());
     for batch in set.batches(&preprocessor)? {
         let logits = prepared.logits(&batch?.images)?;
         answers.extend((0..logits.rows).map(|row| largest(logits.row(row))));
+        progress(answers.len());
     }
     Ok(answers)
 }
 
-/// Adapted weights, ready to answer under their own head and under the base's.
-pub struct Subject {
+/// Adapted weights, ready to answer under their own head and under the base's in one pass.
+pub(crate) struct Subject {
     prepared: Box<dyn Prepared>,
     labels: Vec<String>,
     preprocessor: Preprocessor,
@@ -77,9 +91,6 @@ pub struct Subject {
 
 impl Subject {
     /// Puts both heads on the adapted backbone.
-    ///
-    /// # Errors
-    /// If the device isn't there, or the weights have no size that images can have.
     pub fn new(base: &Base, weights: Weights, device: Device) -> Result<Self, Error> {
         let preprocessor = Preprocessor::new(base.preprocessing(), weights.input_size, weights.crop)?;
         let weights = under_both_heads(weights, base);
@@ -87,31 +98,34 @@ impl Subject {
         Ok(Self { prepared, labels: weights.labels, preprocessor })
     }
 
-    /// What it makes of a set. `answers` is what the base made of the same; `progress` hears how many images are done.
-    ///
-    /// # Errors
-    /// If the set has a class that it doesn't know, an image can't be read any more, or the device fails.
-    pub fn measure(&self, set: &Set, answers: &[usize], progress: &mut dyn FnMut(usize)) -> Result<Scores, Error> {
-        let images = set.images.clone().with_labels(&self.labels)?;
-        let set = Set { images, ..set.clone() };
-        let mut tally = Tally::new(self.labels.len());
+    /// What it makes of a set. `answers` is what the base made of the same.
+    pub fn measure(&self, set: &Set, answers: &[usize]) -> Result<Scores, Error> {
+        let set = set.with_labels(&self.labels)?;
+        let classes = self.labels.len();
+        let mut tally = Tally::new(classes);
+        let mut agreeing = 0;
         for batch in set.batches(&self.preprocessor)? {
             let batch = batch?;
-            let mut logits = self.prepared.logits(&batch.images)?;
-            for (row, values) in logits.values.chunks_exact_mut(logits.columns).enumerate() {
-                let (own, base) = values.split_at_mut(self.labels.len());
-                softmax(own);
-                tally.add(&batch, row, own);
-                tally.agreeing += usize::from(answers.get(tally.images - 1) == Some(&largest(base)));
-            }
-            progress(tally.images);
+            let both = self.prepared.logits(&batch.images)?;
+            let answers = &answers[tally.outcomes.len()..];
+            agreeing += (0..both.rows).filter(|&row| largest(&both.row(row)[classes..]) == answers[row]).count();
+            tally.add(&batch, &first_columns(&both, classes));
         }
-        self.scores(&set, tally)
+        let images = tally.outcomes.len().max(1) as f64;
+        Ok(Scores {
+            name: set.name.clone(),
+            calibration_error: tally.calibration_error(),
+            loss: tally.loss / images,
+            agreement: agreeing as f64 / images,
+            worst: self.worst(&set, &mut tally.wrong)?,
+            confusion: tally.confusion,
+        })
     }
 
-    fn scores(&self, set: &Set, mut tally: Tally) -> Result<Scores, Error> {
-        tally.wrong.sort_by(|one, other| one.own.total_cmp(&other.own).then(one.sample.cmp(&other.sample)));
-        let worst = tally.wrong.iter().take(SHOWN).map(|wrong| {
+    /// The images whose own class was the least likely, with small pictures.
+    fn worst(&self, set: &Set, wrong: &mut [Wrong]) -> Result<Vec<Worst>, Error> {
+        wrong.sort_by(|one, other| one.own.total_cmp(&other.own).then(one.sample.cmp(&other.sample)));
+        let worst = wrong.iter().take(SHOWN).map(|wrong| {
             let path = &set.images.samples[wrong.sample].path;
             let picture = BASE64_STANDARD.encode(thumbnail(path, THUMBNAIL)?);
             Ok(Worst {
@@ -122,16 +136,13 @@ impl Subject {
                 thumbnail: format!("data:image/jpeg;base64,{picture}"),
             })
         });
-        let images = tally.images.max(1) as f64;
-        Ok(Scores {
-            name: set.name.clone(),
-            worst: worst.collect::<Result<_, Error>>()?,
-            calibration_error: tally.calibration_error(),
-            loss: tally.loss / images,
-            agreement: tally.agreeing as f64 / images,
-            confusion: tally.confusion,
-        })
+        worst.collect()
     }
+}
+
+fn first_columns(matrix: &Matrix<f32>, columns: usize) -> Matrix<f32> {
+    let values = (0..matrix.rows).flat_map(|row| &matrix.row(row)[..columns]).copied().collect();
+    Matrix { rows: matrix.rows, columns, values }
 }
 
 /// An image that got another class than its own.
@@ -148,47 +159,58 @@ struct Wrong {
 /// One bin of confidence.
 #[derive(Clone, Copy, Default)]
 struct Bin {
-    images: usize,
     correct: usize,
     confidence: f64,
 }
 
-struct Tally {
-    images: usize,
-    confusion: Vec<Vec<usize>>,
-    loss: f64,
-    agreeing: usize,
+/// What labelled images were taken for.
+pub(crate) struct Tally {
+    /// Whether each image was recognised, in the set's order.
+    pub outcomes: Vec<bool>,
+    /// Images by their own class and by the likeliest one.
+    pub confusion: Vec<Vec<usize>>,
+    /// Sum of the images' cross-entropies.
+    pub loss: f64,
     bins: [Bin; BINS],
     wrong: Vec<Wrong>,
 }
 
 impl Tally {
-    fn new(classes: usize) -> Self {
+    pub fn new(classes: usize) -> Self {
         let confusion = vec![vec![0; classes]; classes];
-        Self { images: 0, confusion, loss: 0.0, agreeing: 0, bins: [Bin::default(); BINS], wrong: Vec::new() }
+        Self { outcomes: Vec::new(), confusion, loss: 0.0, bins: [Bin::default(); BINS], wrong: Vec::new() }
     }
 
-    /// Counts one image of a batch by the probabilities that its classes got.
-    fn add(&mut self, batch: &Batch, row: usize, probabilities: &[f32]) {
-        let (truth, predicted) = (batch.labels[row] as usize, largest(probabilities));
+    /// Counts a batch by the logits of its images.
+    pub fn add(&mut self, batch: &Batch, logits: &Matrix<f32>) {
+        let mut probabilities = Vec::new();
+        for (row, (&truth, &sample)) in batch.labels.iter().zip(&batch.samples).enumerate() {
+            probabilities.clear();
+            probabilities.extend_from_slice(logits.row(row));
+            softmax(&mut probabilities);
+            self.add_one(sample, truth as usize, &probabilities);
+        }
+    }
+
+    fn add_one(&mut self, sample: usize, truth: usize, probabilities: &[f32]) {
+        let predicted = largest(probabilities);
         let [own, confidence] = [truth, predicted].map(|class| f64::from(probabilities[class]));
-        self.images += 1;
+        self.outcomes.push(truth == predicted);
         self.confusion[truth][predicted] += 1;
         // The least positive f32: a probability that rounds to 0 is no infinite loss.
         self.loss -= own.max(f64::from(f32::MIN_POSITIVE)).ln();
         let bin = &mut self.bins[((confidence * BINS as f64) as usize).min(BINS - 1)];
-        bin.images += 1;
         bin.correct += usize::from(truth == predicted);
         bin.confidence += confidence;
         if truth != predicted {
-            self.wrong.push(Wrong { sample: batch.samples[row], truth, predicted, own, confidence });
+            self.wrong.push(Wrong { sample, truth, predicted, own, confidence });
         }
     }
 
     /// The mean gap between confidence and accuracy over the images (Guo et al., ICML 2017, eq. 3).
-    fn calibration_error(&self) -> f64 {
+    pub fn calibration_error(&self) -> f64 {
         let gaps = self.bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs());
-        gaps.sum::<f64>() / self.images.max(1) as f64
+        gaps.sum::<f64>() / self.outcomes.len().max(1) as f64
     }
 }
 
@@ -201,15 +223,15 @@ mod tests {
     #[test]
     fn calibration_error_is_the_gap_between_confidence_and_accuracy() {
         let mut tally = Tally::new(2);
-        let images = Images::zeros(5, 1, 1);
-        let batch = Batch { images, labels: vec![0, 0, 0, 1, 1], samples: vec![0, 1, 2, 3, 4] };
-        for (row, probabilities) in [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.4, 0.6]].iter().enumerate() {
-            tally.add(&batch, row, probabilities);
-        }
+        let probabilities = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.4, 0.6]];
+        let labels = [0, 0, 0, 1, 1];
+        let logits = probabilities.as_flattened().iter().map(|probability: &f32| probability.ln()).collect();
+        let batch = Batch { images: Images::zeros(5, 1, 1), labels: labels.to_vec(), samples: vec![0, 1, 2, 3, 4] };
+        tally.add(&batch, &Matrix { rows: 5, columns: 2, values: logits });
         // Four at 0.9 of which two are right, one at 0.6 that is: (|2 − 3.6| + |1 − 0.6|) / 5.
         assert!((tally.calibration_error() - 0.4).abs() < 1e-6, "{}", tally.calibration_error());
         assert_eq!(tally.confusion, [[2, 1], [1, 1]]);
-        assert_eq!(tally.wrong.len(), 2);
+        assert_eq!(tally.outcomes, [true, true, false, false, true]);
         let expected = -(2.0 * 0.9_f64.ln() + 2.0 * 0.1_f64.ln() + 0.6_f64.ln());
         assert!((tally.loss - expected).abs() < 1e-6);
     }

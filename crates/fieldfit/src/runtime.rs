@@ -28,6 +28,7 @@ pub struct Runtime {
     base: Base,
     device: Device,
     store: Option<Store>,
+    delta: Option<PathBuf>,
     active: ArcSwap<Active>,
     swaps: Mutex<Swaps>,
 }
@@ -99,7 +100,7 @@ impl Builder {
         };
         let active = Active::new(version, weights, base.preprocessing(), self.device)?;
         let swaps = Mutex::new(Swaps { generation, retired: Retired::new() });
-        Ok(Runtime { base, device: self.device, store, active: ArcSwap::from_pointee(active), swaps })
+        Ok(Runtime { base, device: self.device, store, delta: self.delta, active: ArcSwap::from_pointee(active), swaps })
     }
 }
 
@@ -130,6 +131,11 @@ impl Runtime {
     /// Where adaptations are kept, if anywhere.
     pub const fn store(&self) -> Option<&Store> {
         self.store.as_ref()
+    }
+
+    /// The delta file that [`Version::File`] means.
+    pub(crate) fn delta_file(&self) -> Option<&Path> {
+        self.delta.as_deref()
     }
 
     /// What would answer a frame now.

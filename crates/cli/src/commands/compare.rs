@@ -1,12 +1,12 @@
 //! `fieldfit compare`.
 
-use crate::args::{CompareArgs, MethodSpec, ShiftArg};
+use crate::args::{CompareArgs, MethodSpec};
 use crate::error::Error;
 use crate::interrupt;
 use crate::output::{Output, bytes, mebibytes, percent, table};
 use crate::progress::Progress;
 use fieldfit::report::{Mean, Run, Summary, summaries};
-use fieldfit::{AdaptError, Comparison, FolderOptions, Journal, Options, Purpose, Runtime, Set, Severity};
+use fieldfit::{AdaptError, Comparison, FolderOptions, Journal, Options, Purpose, Runtime, Set};
 use std::path::Path;
 
 pub fn run(args: &CompareArgs) -> Result<(), Error> {
@@ -21,7 +21,9 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
     let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
     let images = super::images(&args.data, &folder, &progress)?;
     let source = args.name.clone().unwrap_or_else(|| folder_name(&args.data));
-    let shifts = shifts(args, &source, &images, &progress)?;
+    let held_out = images.split(&Options::default().fractions).map_err(fieldfit::Error::from)?.gate;
+    let held_out = Set { order: held_out, ..Set::of(&source, images.clone()) };
+    let shifts = super::shifts(&args.shift, &held_out, &progress)?;
     let mut comparison = Comparison::new(&runtime, source, &images, shifts);
     let mut runs = Vec::new();
     for (number, options) in plan.iter().enumerate() {
@@ -62,32 +64,6 @@ fn plan(args: &CompareArgs) -> Vec<Options> {
         ..super::training(&args.training)
     };
     (0..args.seeds).flat_map(|seed| methods.iter().map(move |method| options(seed, method))).collect()
-}
-
-fn shifts(
-    args: &CompareArgs,
-    source: &str,
-    images: &fieldfit::Dataset,
-    progress: &Progress,
-) -> Result<Vec<Set>, Error> {
-    let mut sets = Vec::new();
-    for shift in &args.shifts {
-        match shift {
-            ShiftArg::Folder(name, folder) => {
-                let options = FolderOptions { purpose: Purpose::Evaluate, group: None };
-                let images = super::images(folder, &options, progress)?;
-                let limited = args.limit.map(|limit| images.clone().limited(limit as usize, 0));
-                sets.push(Set::of(name, limited.unwrap_or(images)));
-            }
-            ShiftArg::Corruptions => {
-                let severity = Severity::try_from(args.severity).map_err(fieldfit::Error::from)?;
-                let split = images.split(&Options::default().fractions).map_err(fieldfit::Error::from)?;
-                let held_out = Set { order: split.gate, ..Set::of(source, images.clone()) };
-                sets.extend(held_out.corrupted(severity));
-            }
-        }
-    }
-    Ok(sets)
 }
 
 fn folder_name(folder: &Path) -> String {

@@ -119,7 +119,7 @@ impl<'a> Demo<'a> {
     }
 
     /// What the delta does in each style, and how much of the base it has kept in the unseen ones.
-    fn measure(&self, runtime: &Runtime, method: &'static str, adapted: Adapted) -> Result<Row, Error> {
+    fn measure(&self, method: &'static str, adapted: Adapted) -> Result<Row, Error> {
         let version = Runtime::builder(&self.files.model).delta(&adapted.delta).open()?;
         let mut accuracies = Vec::new();
         for (style, images) in STYLES.iter().zip(&self.tests) {
@@ -130,8 +130,7 @@ impl<'a> Demo<'a> {
         let mut agreement = 0.0;
         for unseen in &self.tests[1..] {
             let mut progress = |done, total| self.progress.images("comparing with the base", done, total);
-            let share = fieldfit::agreement(runtime.base(), &adapted.delta, runtime.device(), unseen, &mut progress)?;
-            agreement += share / (self.tests.len() - 1) as f64;
+            agreement += version.agreement(unseen, &mut progress)? / (self.tests.len() - 1) as f64;
         }
         Ok(Row { method, accuracies, agreement, adapted })
     }

@@ -4,13 +4,22 @@ use crate::args::EvalArgs;
 use crate::error::Error;
 use crate::output::{Output, percent, table};
 use crate::progress::Progress;
-use fieldfit::{Dataset, Evaluation, FolderOptions, Purpose, Runtime, Version};
+use fieldfit::{Count, Evaluation, FolderOptions, Purpose, Runtime, Set};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 /// What the command prints.
 #[derive(Serialize)]
 struct Report {
+    #[serde(flatten)]
+    data: Measured,
+    /// By name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    shifts: BTreeMap<String, Measured>,
+}
+
+#[derive(Serialize)]
+struct Measured {
     #[serde(flatten)]
     evaluation: Evaluation,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -20,43 +29,92 @@ struct Report {
 pub fn run(args: &EvalArgs) -> Result<(), Error> {
     let runtime = super::open(&args.model)?;
     let progress = Progress::new(args.json);
-    let options = FolderOptions { purpose: Purpose::Evaluate, group: None };
+    let options = FolderOptions { purpose: Purpose::Evaluate, group: args.group.clone() };
     let images = super::images(&args.data, &options, &progress)?;
-    let evaluation = runtime.evaluate(&images, &mut |done, total| progress.images("evaluating", done, total))?;
-    let agreement = args.agreement.then(|| agreement(args, &runtime, &images, &progress)).transpose()?;
+    let data = Set::of("data", super::limited(images, args.shift.limit));
+    let shifts = super::shifts(&args.shift, &data, &progress)?;
+    let measure = |set: &Set| measure(args, &runtime, set, &progress);
+    let named = |set: &Set| Ok((set.name.clone(), measure(set)?));
+    let report =
+        Report { data: measure(&data)?, shifts: shifts.iter().map(named).collect::<Result<_, Error>>()? };
     progress.finish();
-    Output::new(args.json).show(&Report { evaluation, agreement }, text)
+    Output::new(args.json).show(&report, text)
 }
 
-/// What the base's own head still makes of the adapted backbone; the base agrees with itself.
-fn agreement(args: &EvalArgs, runtime: &Runtime, images: &Dataset, progress: &Progress) -> Result<f64, Error> {
-    let stored = |version| runtime.store().map(|store| store.delta_path(version));
-    let delta: Option<PathBuf> = match runtime.version() {
-        Version::Base => None,
-        Version::Stored(version) => stored(version),
-        Version::File => args.model.delta.clone(),
+fn measure(args: &EvalArgs, runtime: &Runtime, set: &Set, progress: &Progress) -> Result<Measured, Error> {
+    let mut evaluating = |done, total| progress.images("evaluating", done, total);
+    let evaluation = if args.base_head {
+        runtime.evaluate_under_base_head(set, &mut evaluating)?
+    } else {
+        runtime.evaluate(set, &mut evaluating)?
     };
-    let Some(delta) = delta else { return Ok(1.0) };
-    let mut progress = |done, total| progress.images("comparing with the base", done, total);
-    Ok(fieldfit::agreement(runtime.base(), &delta, runtime.device(), images, &mut progress)?)
+    let mut comparing = |done, total| progress.images("comparing with the base", done, total);
+    let agreement = args.agreement.then(|| runtime.agreement(set, &mut comparing)).transpose()?;
+    Ok(Measured { evaluation, agreement })
 }
 
 fn text(report: &Report) -> String {
-    let evaluation = &report.evaluation;
-    let mut table = table(&["class", "images", "correct", "accuracy"], 1);
-    let share = |correct: usize, images: usize| percent(correct as f64 / images.max(1) as f64);
-    for (label, class) in &evaluation.per_class {
-        let (images, correct) = (class.images, class.correct);
-        table.add_row([label.clone(), images.to_string(), correct.to_string(), share(correct, images)]);
+    let mut text = counts("class", &report.data.evaluation);
+    if !report.data.evaluation.per_group.is_empty() {
+        text += &format!("\n{}", groups(&report.data.evaluation.per_group));
     }
-    let (images, correct) = (evaluation.images, evaluation.correct);
-    table.add_row(["all".into(), images.to_string(), correct.to_string(), share(correct, images)]);
-    let mut text = table.to_string();
+    text += &format!("\n{}", summary(&report.data));
+    if !report.shifts.is_empty() {
+        text += &format!("\n{}", shifts(&report.shifts));
+    }
+    text
+}
+
+fn counts(what: &str, evaluation: &Evaluation) -> String {
+    let mut table = table(&[what, "images", "correct", "accuracy"], 1);
+    for (label, count) in &evaluation.per_class {
+        table.add_row(row(label, count));
+    }
+    table.add_row(row("all", &Count { images: evaluation.images, correct: evaluation.correct }));
+    table.to_string()
+}
+
+fn groups(groups: &BTreeMap<String, Count>) -> String {
+    let mut table = table(&["group", "images", "correct", "accuracy"], 1);
+    for (name, count) in groups {
+        table.add_row(row(name, count));
+    }
+    table.to_string()
+}
+
+fn row(name: &str, count: &Count) -> [String; 4] {
+    let (images, correct) = (count.images, count.correct);
+    let share = correct as f64 / images.max(1) as f64;
+    [name.to_owned(), images.to_string(), correct.to_string(), percent(share)]
+}
+
+fn summary(measured: &Measured) -> String {
+    let Measured { evaluation, agreement } = measured;
+    let mut text = format!(
+        "mean over classes {}, calibration error {}",
+        percent(evaluation.macro_accuracy),
+        percent(evaluation.calibration_error)
+    );
     if evaluation.skipped > 0 {
         text += &format!("\n{} images could not be read and were left out", evaluation.skipped);
     }
-    if let Some(agreement) = report.agreement {
-        text += &format!("\nagrees with the base on {}", percent(agreement));
+    if let Some(agreement) = agreement {
+        text += &format!("\nagrees with the base on {}", percent(*agreement));
     }
     text
+}
+
+fn shifts(shifts: &BTreeMap<String, Measured>) -> String {
+    let mut table = table(&["shift", "images", "accuracy", "over classes", "calibration error", "agreement"], 1);
+    for (name, Measured { evaluation, agreement }) in shifts {
+        table.add_row([
+            name.clone(),
+            evaluation.images.to_string(),
+            percent(evaluation.accuracy),
+            percent(evaluation.macro_accuracy),
+            percent(evaluation.calibration_error),
+            agreement.map_or_else(|| "–".into(), percent),
+        ]);
+    }
+    table.to_string()
 }

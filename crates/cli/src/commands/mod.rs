@@ -9,10 +9,10 @@ mod infer;
 mod info;
 mod store;
 
-use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs, TrainingArgs};
+use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
 use crate::error::Error;
 use crate::progress::Progress;
-use fieldfit::{Dataset, Device, FolderOptions, Options, Runtime, TpgmOptions};
+use fieldfit::{Dataset, Device, FolderOptions, Options, Purpose, Runtime, Set, Severity, TpgmOptions};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -57,6 +57,30 @@ fn training(args: &TrainingArgs) -> Options {
         micro_batch: args.micro_batch.map(|images| images as usize),
         memory_budget: args.memory_budget,
         ..defaults
+    }
+}
+
+/// The sets to measure on beside `data`.
+fn shifts(args: &ShiftArgs, data: &Set, progress: &Progress) -> Result<Vec<Set>, Error> {
+    let mut sets = Vec::new();
+    for shift in &args.shifts {
+        match shift {
+            ShiftArg::Folder(name, folder) => {
+                let options = FolderOptions { purpose: Purpose::Evaluate, group: None };
+                sets.push(Set::of(name, limited(images(folder, &options, progress)?, args.limit)));
+            }
+            ShiftArg::Corruptions => {
+                sets.extend(data.corrupted(Severity::try_from(args.severity).map_err(fieldfit::Error::from)?));
+            }
+        }
+    }
+    Ok(sets)
+}
+
+fn limited(images: Dataset, limit: Option<u32>) -> Dataset {
+    match limit {
+        Some(limit) => images.limited(limit as usize, 0),
+        None => images,
     }
 }
 

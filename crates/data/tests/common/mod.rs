@@ -41,6 +41,7 @@ pub fn imagined(classes: &[(&str, &[usize])]) -> Dataset {
                     path: format!("{name}/{group}_{number}.png").into(),
                     class: class as u32,
                     group: Group::named(&format!("{name} {group}")),
+                    group_name: None,
                     part: None,
                 });
             }
