@@ -1,5 +1,7 @@
 //! What an adaptation leaves for a reader.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// One adaptation: a method, under a seed, on a source.
@@ -99,7 +101,7 @@ impl Scores {
 
     /// The share of images that are right, 0..1; 0 without images.
     pub fn accuracy(&self) -> f64 {
-        let correct: usize = self.confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
+        let correct: usize = (0..self.confusion.len()).map(|class| self.correct(class)).sum();
         correct as f64 / self.images().max(1) as f64
     }
 
@@ -107,10 +109,15 @@ impl Scores {
     pub fn macro_accuracy(&self) -> f64 {
         let shares = self.confusion.iter().enumerate().filter_map(|(class, row)| {
             let images: usize = row.iter().sum();
-            (images > 0).then(|| row[class] as f64 / images as f64)
+            (images > 0).then(|| self.correct(class) as f64 / images as f64)
         });
         let (sum, classes) = shares.fold((0.0, 0_usize), |(sum, classes), share| (sum + share, classes + 1));
         sum / classes.max(1) as f64
+    }
+
+    /// Images of a class that are right; a record from a file may lack the column.
+    fn correct(&self, class: usize) -> usize {
+        self.confusion.get(class).and_then(|row| row.get(class)).copied().unwrap_or(0)
     }
 }
 
@@ -124,6 +131,23 @@ impl Run {
     pub fn retention(&self) -> f64 {
         mean(self.shifts.iter().map(|shift| shift.agreement)).unwrap_or(self.in_distribution.agreement)
     }
+
+    /// Mean calibration error over the shifts, 0..1; on held-out images of the source where there are no shifts.
+    pub fn calibration_error(&self) -> f64 {
+        mean(self.shifts.iter().map(|shift| shift.calibration_error)).unwrap_or(self.in_distribution.calibration_error)
+    }
+}
+
+/// The runs without those that are there twice, such as when two files of a resumed comparison were joined.
+pub(crate) fn distinct(runs: &[Run]) -> Vec<&Run> {
+    let mut seen = BTreeSet::new();
+    runs.iter().filter(|run| seen.insert(&run.identity)).collect()
+}
+
+/// Each value once, in the order of its first appearance.
+pub(crate) fn unique<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = BTreeSet::new();
+    values.filter(|value| seen.insert(*value)).collect()
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
