@@ -100,7 +100,14 @@ impl Builder {
         };
         let active = Active::new(version, weights, base.preprocessing(), self.device)?;
         let swaps = Mutex::new(Swaps { generation, retired: Retired::new() });
-        Ok(Runtime { base, device: self.device, store, delta: self.delta, active: ArcSwap::from_pointee(active), swaps })
+        Ok(Runtime {
+            base,
+            device: self.device,
+            store,
+            delta: self.delta,
+            active: ArcSwap::from_pointee(active),
+            swaps,
+        })
     }
 }
 

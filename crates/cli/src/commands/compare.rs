@@ -3,11 +3,15 @@
 use crate::args::{CompareArgs, MethodSpec};
 use crate::error::Error;
 use crate::interrupt;
-use crate::output::{Output, bytes, mebibytes, percent, table};
+use crate::output::{Output, percent, table};
 use crate::progress::Progress;
-use fieldfit::report::{Mean, Run, Summary, summaries};
+use comfy_table::{Attribute, Cell, Table};
+use fieldfit::report::{self, Column, Run, Summary};
 use fieldfit::{AdaptError, Comparison, FolderOptions, Journal, Options, Purpose, Runtime, Set};
 use std::path::Path;
+
+/// Shifts that the table on a terminal has a column for, each.
+const MOST_SHIFTS: usize = 4;
 
 pub fn run(args: &CompareArgs) -> Result<(), Error> {
     let output = Output::new(args.json);
@@ -84,41 +88,47 @@ fn line(run: &Run) -> String {
     format!("{} seed {}: {own}{shifted}, retention {kept}, {:.1} s", run.method, run.seed, run.seconds)
 }
 
+/// A table for each source, and over all; the best of a column in bold.
 fn text(runs: &[Run]) -> String {
-    let summaries = summaries(runs);
-    let shifts: Vec<String> = summaries
-        .first()
-        .map_or_else(Vec::new, |summary| summary.shifts.iter().map(|(name, _)| name.clone()).collect());
-    let mut header = vec!["method", "in distribution"];
-    header.extend(shifts.iter().map(String::as_str));
-    header.extend(["shifts", "retention", "calibration error", "seconds", "peak memory", "delta"]);
-    let mut table = table(&header, 1);
-    for summary in &summaries {
-        table.add_row(row(summary));
-    }
-    table.to_string()
+    let mut summaries = Summary::of(runs);
+    summaries.iter_mut().for_each(narrow);
+    let titled = |summary: &Summary| {
+        let title =
+            summary.source.as_deref().map_or_else(|| "over all sources".into(), |source| format!("from {source}"));
+        format!("{title}\n{}", summary_table(summary))
+    };
+    summaries.iter().map(titled).collect::<Vec<_>>().join("\n\n")
 }
 
-fn row(summary: &Summary) -> Vec<String> {
-    let share = |mean: &Option<Mean>| show(mean, |value| format!("{:.1}", 100.0 * value), " %");
-    let mut row = vec![summary.method.clone(), share(&summary.in_distribution)];
-    row.extend(summary.shifts.iter().map(|(_, mean)| share(mean)));
-    row.extend([
-        share(&summary.shifted),
-        share(&summary.retention),
-        share(&summary.calibration_error),
-        show(&summary.seconds, |value| format!("{value:.1}"), ""),
-        summary.peak_bytes.map_or_else(|| "–".into(), |peak| mebibytes(peak.mean as u64)),
-        summary.delta_bytes.map_or_else(|| "–".into(), |size| bytes(size.mean as u64)),
-    ]);
-    row
+/// Leaves out the single shifts where they are too many for a terminal: their mean stays.
+fn narrow(summary: &mut Summary) {
+    let shown: Vec<bool> = summary.columns.iter().map(|column| !matches!(column, Column::Shift(_))).collect();
+    if shown.iter().filter(|shown| !**shown).count() <= MOST_SHIFTS {
+        return;
+    }
+    keep(&mut summary.columns, &shown);
+    summary.rows.iter_mut().for_each(|row| keep(&mut row.cells, &shown));
 }
 
-/// Mean ± standard error.
-fn show(mean: &Option<Mean>, number: impl Fn(f64) -> String, unit: &str) -> String {
-    match mean {
-        Some(Mean { mean, error: Some(error), .. }) => format!("{} ± {}{unit}", number(*mean), number(*error)),
-        Some(Mean { mean, error: None, .. }) => format!("{}{unit}", number(*mean)),
-        None => "–".into(),
+fn keep<T>(values: &mut Vec<T>, which: &[bool]) {
+    let mut which = which.iter();
+    values.retain(|_| which.next() == Some(&true));
+}
+
+fn summary_table(summary: &Summary) -> Table {
+    let heading = |column: &Column| format!("{} ({})", column.title(), column.unit());
+    let headings: Vec<String> =
+        std::iter::once("method".to_owned()).chain(summary.columns.iter().map(heading)).collect();
+    let mut table = table(&headings.iter().map(String::as_str).collect::<Vec<_>>(), 1);
+    for row in &summary.rows {
+        let shown = summary.columns.iter().zip(&row.cells).map(|(column, shown)| cell(column, shown.as_ref()));
+        table.add_row(std::iter::once(Cell::new(&row.method)).chain(shown));
     }
+    table
+}
+
+fn cell(column: &Column, shown: Option<&report::Cell>) -> Cell {
+    let Some(shown) = shown else { return Cell::new("–") };
+    let cell = Cell::new(column.format(&shown.estimate));
+    if shown.best { cell.add_attribute(Attribute::Bold) } else { cell }
 }

@@ -10,7 +10,8 @@ use crate::output::{Output, bytes, percent, table};
 use crate::progress::Progress;
 use camera::{Camera, Spell};
 use fieldfit::{
-    AdaptError, Adapted, Control, Dataset, Event, FolderOptions, OptimiserOptions, Options, Purpose, Runtime, Version,
+    AdaptError, Adapted, Control, Dataset, Event, FolderOptions, OptimiserOptions, Options, Purpose, Runtime, Set,
+    Version,
 };
 use files::Files;
 use std::path::Path;
@@ -42,7 +43,8 @@ struct Demo<'a> {
     progress: Progress,
     control: Control,
     train: Dataset,
-    tests: Vec<Dataset>,
+    /// One a style.
+    tests: Vec<Set>,
 }
 
 pub fn run(args: &DemoArgs) -> Result<ExitCode, Error> {
@@ -53,7 +55,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, Error> {
         demo.progress.line(format!("\n[{}/{}] {method}: {what}", step + 1, METHODS.len()));
         let runtime = demo.runtime(method)?;
         let (adapted, seen) = demo.adapt(&runtime, method)?;
-        rows.push(demo.measure(&runtime, method, adapted)?);
+        rows.push(demo.measure(method, adapted)?);
         spells = seen;
     }
     demo.progress.finish();
@@ -70,7 +72,8 @@ impl<'a> Demo<'a> {
             super::images(&files.style(style), &options, &progress)
         };
         let train = open(STYLES[0], Purpose::Adapt, Some(CONCEPT))?;
-        let tests = STYLES.iter().map(|style| open(style, Purpose::Evaluate, None)).collect::<Result<_, _>>()?;
+        let test = |style: &&str| Ok(Set::of(*style, open(style, Purpose::Evaluate, None)?));
+        let tests = STYLES.iter().map(test).collect::<Result<_, Error>>()?;
         Ok(Self { files, out, progress, control: interrupt::control()?, train, tests })
     }
 

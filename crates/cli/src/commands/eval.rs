@@ -35,8 +35,7 @@ pub fn run(args: &EvalArgs) -> Result<(), Error> {
     let shifts = super::shifts(&args.shift, &data, &progress)?;
     let measure = |set: &Set| measure(args, &runtime, set, &progress);
     let named = |set: &Set| Ok((set.name.clone(), measure(set)?));
-    let report =
-        Report { data: measure(&data)?, shifts: shifts.iter().map(named).collect::<Result<_, Error>>()? };
+    let report = Report { data: measure(&data)?, shifts: shifts.iter().map(named).collect::<Result<_, Error>>()? };
     progress.finish();
     Output::new(args.json).show(&report, text)
 }
