@@ -1,0 +1,22 @@
+//! Writes the page of runs that were kept as JSON lines:
+//! `cargo run -p fieldfit-report --example page -- RUNS.jsonl PAGE.html [REFERENCE]`
+
+use std::error::Error;
+use std::fs;
+
+use fieldfit_report::{PageOptions, Run, page};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(runs), Some(out)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: page RUNS.jsonl PAGE.html [REFERENCE]".into());
+    };
+    let lines = fs::read_to_string(&runs)?;
+    let runs: Vec<Run> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let title = match runs.as_slice() {
+        [run] => format!("Adaptation of {}", run.source),
+        _ => "Comparison of adaptations".to_owned(),
+    };
+    fs::write(out, page(&runs, &PageOptions { title, reference: arguments.next() }))?;
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! The training loss as it went.
+
+use super::Content;
+use super::html::{figure, panel, section as section_of};
+use super::plot::{Axis, Plot};
+use super::svg::Point;
+use crate::record::Run;
+
+/// A curve has at most so many points, each the mean of its stretch: more can't be told apart at a panel's width.
+const POINTS: usize = 80;
+
+pub(super) fn section(content: &Content) -> String {
+    let curves: Vec<(&Run, Vec<Point>)> =
+        content.runs.iter().map(|run| (*run, curve(run))).filter(|(_, curve)| curve.len() > 1).collect();
+    let all = || curves.iter().flat_map(|(_, curve)| curve);
+    // The same axes for every method, so that panels can be compared.
+    let x = || Axis::over("Optimiser steps", all().map(|(step, _)| *step).chain([0.0]));
+    let y = || Axis::over("Training loss (nats)", all().map(|(_, loss)| *loss).chain([0.0]));
+
+    let panels: String = content
+        .methods
+        .names()
+        .iter()
+        .filter_map(|method| {
+            let of_method: Vec<_> = curves.iter().filter(|(run, _)| run.method == *method).collect();
+            (!of_method.is_empty()).then_some(())?;
+            let mut plot = Plot::new(x()?, y()?);
+            let colour = content.methods.look(method).colour;
+            for (run, curve) in &of_method {
+                let points: Vec<Point> = curve.iter().map(|point| plot.at(*point)).collect();
+                plot.svg.path(&format!("curve {colour}"), &points, &content.name(run));
+            }
+            let label = format!("{method}: training loss over optimiser steps, {} runs", of_method.len());
+            Some(panel(method, &plot.finish(&label)))
+        })
+        .collect();
+    if panels.is_empty() {
+        return String::new();
+    }
+    let lines = match (content.runs.len(), content.sources.len()) {
+        (1, _) => "",
+        (_, 1) => " One line a seed.",
+        _ => " One line a source and seed.",
+    };
+    let caption = format!(
+        "Training loss: mean cross-entropy (natural logarithm) of the batches, averaged over stretches of equal \
+         length.{lines} All panels share their axes."
+    );
+    section_of("Training", &figure("losses", &panels, &caption))
+}
+
+/// A run's losses as at most [`POINTS`] means; batches whose loss is not finite are left out.
+fn curve(run: &Run) -> Vec<Point> {
+    let losses: Vec<Point> =
+        run.losses.iter().map(|loss| (loss.step as f64, loss.loss)).filter(|(_, loss)| loss.is_finite()).collect();
+    losses.chunks(losses.len().div_ceil(POINTS).max(1)).map(mean).collect()
+}
+
+fn mean(points: &[Point]) -> Point {
+    let (x, y) = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+    (x / points.len() as f64, y / points.len() as f64)
+}
