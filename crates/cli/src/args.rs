@@ -224,6 +224,9 @@ pub struct AdaptArgs {
     /// What every random choice follows from
     #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
     pub seed: u64,
+    /// Write an HTML page of the run to that file
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Go on from the checkpoint that an interrupted run left in the store
     #[arg(long)]
     pub resume: bool,
@@ -255,6 +258,9 @@ pub struct CompareArgs {
     /// Keep each run in that file as it ends, one JSON object a line, and don't repeat those that are in it
     #[arg(long, value_name = "FILE")]
     pub jsonl: Option<PathBuf>,
+    /// Write an HTML page of the comparison to that file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     #[command(flatten)]
     pub training: TrainingArgs,
     /// Print one JSON object a run

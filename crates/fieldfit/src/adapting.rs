@@ -1,7 +1,7 @@
 //! From a folder of images to a version that runs, or that was refused.
 
 use crate::runtime::{parse, read};
-use crate::{Error, Runtime};
+use crate::{Cost, Error, Runtime};
 use fieldfit_adapt::{Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt, peak_memory};
 use fieldfit_data::Dataset;
 use fieldfit_store::Store;
@@ -29,6 +29,21 @@ pub struct Adapted {
     pub seconds: f64,
     /// The most memory that the process has ever had resident, in bytes, where the system tells (Linux).
     pub peak: Option<u64>,
+}
+
+impl Adapted {
+    /// The delta file's bytes.
+    ///
+    /// # Errors
+    /// If the file can't be read any more.
+    pub fn read(&self) -> Result<Vec<u8>, Error> {
+        read(&self.delta)
+    }
+
+    /// What it took. The peak is the process's.
+    pub const fn cost(&self) -> Cost {
+        Cost { seconds: self.seconds, peak_bytes: self.peak }
+    }
 }
 
 impl From<Adapted> for Event {

@@ -29,6 +29,11 @@ impl<'a> Comparison<'a> {
         Self { runtime, source: source.into(), images, shifts, answers: BTreeMap::new() }
     }
 
+    /// What reports call the images to adapt to.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// What a run with these options depends on, as a hash in hexadecimal: base, images and shifts by name and length of
     /// every file, options, seed.
     pub fn identity(&self, options: &Options) -> String {
@@ -50,27 +55,34 @@ impl<'a> Comparison<'a> {
     /// # Errors
     /// If options or images can't be used, the run diverges or was stopped, or the device fails.
     pub fn run(&mut self, options: &Options, control: &Control, events: &mut dyn FnMut(Event)) -> Result<Run, Error> {
-        let runtime = self.runtime;
-        let base = runtime.base();
-        let mut heard = Heard::default();
+        let mut recorder = Recorder::default();
         let is_fresh = forget_peak_memory();
+        let base = self.runtime.base();
         let request = Request { base, dataset: self.images, options, active: None, checkpoint: None };
-        let outcome = adapt(&request, control, &mut |event| {
-            heard.hear(&event);
+        let Outcome { delta, seconds, .. } = adapt(&request, control, &mut |event| {
+            recorder.hear(&event);
             events(event);
         })?;
-        let peak_bytes = peak_memory().filter(|_| is_fresh);
-        let Outcome { delta, gate, seconds } = outcome;
-        let parsed = Delta::parse(&delta).map_err(|source| Error::Made { source: Box::new(source) })?;
+        let cost = Cost { seconds, peak_bytes: peak_memory().filter(|_| is_fresh) };
+        self.measure(options, &delta, cost, recorder)
+    }
+
+    /// The record of a run that ended in that delta file.
+    ///
+    /// # Errors
+    /// If the delta or the images can't be read, or the device fails.
+    pub fn measure(&mut self, options: &Options, delta: &[u8], cost: Cost, heard: Recorder) -> Result<Run, Error> {
+        let base = self.runtime.base();
+        let parsed = Delta::parse(delta).map_err(|source| Error::Made { source: Box::new(source) })?;
         let subject = Subject::new(base, Weights::adapted(base, &parsed)?, options.device)?;
         let size = parsed.header().input_size;
         let split = self.images.split(&options.fractions)?;
         let slice = |name: &str, order: Vec<usize>| Set { order, ..Set::of(name, self.images.clone()) };
         let (held_out, validation) = (slice(&self.source, split.gate), slice("validation", split.validation));
-        let validation_loss = self.measure(&subject, &validation, size, options)?.loss;
-        let in_distribution = self.measure(&subject, &held_out, size, options)?;
+        let validation_loss = self.score(&subject, &validation, size, options)?.loss;
+        let in_distribution = self.score(&subject, &held_out, size, options)?;
         let shifts = self.shifts.clone();
-        let shifts = shifts.iter().map(|set| self.measure(&subject, set, size, options));
+        let shifts = shifts.iter().map(|set| self.score(&subject, set, size, options));
         Ok(Run {
             shifts: shifts.collect::<Result<_, _>>()?,
             identity: self.identity(options),
@@ -81,16 +93,16 @@ impl<'a> Comparison<'a> {
             classes: parsed.labels().map(str::to_owned).collect(),
             validation_loss,
             in_distribution,
-            accepted: gate.accepted,
-            seconds,
-            peak_bytes,
+            accepted: heard.accepted,
+            seconds: cost.seconds,
+            peak_bytes: cost.peak_bytes,
             delta_bytes: delta.len() as u64,
             radii: heard.radii,
             losses: heard.losses,
         })
     }
 
-    fn measure(
+    fn score(
         &mut self,
         subject: &Subject,
         set: &Set,
@@ -107,17 +119,29 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// What a run told that its record keeps.
-#[derive(Default)]
-struct Heard {
-    losses: Vec<Loss>,
-    radii: Vec<Radius>,
+/// What a run cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// Wall time of the adaptation.
+    pub seconds: f64,
+    /// The most memory that was resident meanwhile, in bytes, where the system tells.
+    pub peak_bytes: Option<u64>,
 }
 
-impl Heard {
-    fn hear(&mut self, event: &Event) {
+/// What a run told that its record keeps.
+#[derive(Debug, Clone, Default)]
+pub struct Recorder {
+    losses: Vec<Loss>,
+    radii: Vec<Radius>,
+    accepted: bool,
+}
+
+impl Recorder {
+    /// Takes what it needs of an event.
+    pub fn hear(&mut self, event: &Event) {
         match event {
             Event::Step { step, loss, .. } => self.losses.push(Loss { step: *step, loss: *loss }),
+            Event::Gate(gate) => self.accepted = gate.accepted,
             Event::Shares(shares) => {
                 let radius = |share: &fieldfit_adapt::TensorShare| Radius {
                     tensor: share.tensor.clone(),

@@ -61,6 +61,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A page that can't be written.
+    #[error("can't write the page {}: check the folder, the permissions and the space left", path.display())]
+    Page {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: Box<fieldfit_durable::DurableError>,
+    },
     /// A line that is no run.
     #[error("line {line} of {} is no run of a comparison: give another file, or remove the line", path.display())]
     JournalLine {

@@ -1,7 +1,8 @@
 //! Runs on disk, one JSON object a line, each written through before the next begins.
 
 use crate::Error;
-use fieldfit_report::Run;
+use fieldfit_durable::{Disk, commit};
+use fieldfit_report::{PageOptions, Run, page};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -63,4 +64,14 @@ impl Journal {
         self.runs.push(run);
         Ok(())
     }
+}
+
+/// Writes an HTML page of runs, whole or not at all.
+///
+/// # Errors
+/// If it can't be written.
+pub fn write_page(path: &Path, runs: &[Run], options: &PageOptions) -> Result<(), Error> {
+    let page = page(runs, options);
+    let failed = |source| Error::Page { path: path.to_owned(), source: Box::new(source) };
+    commit(&Disk, path, page.as_bytes()).map_err(failed)
 }

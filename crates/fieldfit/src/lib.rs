@@ -47,7 +47,7 @@ mod runtime;
 mod version;
 
 pub use adapting::Adapted;
-pub use comparing::Comparison;
+pub use comparing::{Comparison, Cost, Recorder};
 pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use fieldfit_adapt::{
@@ -67,7 +67,7 @@ pub use fieldfit_report as report;
 pub use fieldfit_store::{Finding, Store, StoreError};
 pub use fieldfit_tpgm::Norm;
 pub use info::{DeltaInfo, Info, ModelInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
-pub use journal::Journal;
+pub use journal::{Journal, write_page};
 pub use measuring::Set;
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use runtime::{Builder, Runtime, all_cores};

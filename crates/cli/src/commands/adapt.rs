@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::interrupt;
 use crate::output::{Output, bytes, mebibytes, percent};
 use crate::progress::Progress;
-use fieldfit::{AdaptError, Adapted, FolderOptions, Options, Purpose, Runtime};
+use fieldfit::report::PageOptions;
+use fieldfit::{AdaptError, Adapted, Comparison, FolderOptions, Options, Purpose, Recorder, Runtime, write_page};
 use std::process::ExitCode;
 
 pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
@@ -18,8 +19,10 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
     let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
     let images = super::images(&args.data, &folder, &progress)?;
     let mut unwritten = None;
+    let mut recorder = Recorder::default();
     let adapted = runtime.adapt_with(&images, &options, args.resume, &control, &mut |event| {
         progress.event(&event);
+        recorder.hear(&event);
         if output.is_json()
             && let Err(error) = output.object(&event)
         {
@@ -32,6 +35,13 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
         return Err(error);
     }
     let adapted = adapted.map_err(told)?;
+    if let Some(page) = &args.report {
+        let source = super::folder_name(&args.data);
+        let mut comparison = Comparison::new(&runtime, source, &images, Vec::new());
+        let run = comparison.measure(&options, &adapted.read()?, adapted.cost(), recorder)?;
+        let title = format!("{} on {}", options.method, comparison.source());
+        write_page(page, &[run], &PageOptions { title, reference: None })?;
+    }
     if !output.is_json() {
         output.text(text(&adapted, args))?;
     }

@@ -6,9 +6,8 @@ use crate::interrupt;
 use crate::output::{Output, percent, table};
 use crate::progress::Progress;
 use comfy_table::{Attribute, Cell, Table};
-use fieldfit::report::{self, Column, Run, Summary};
-use fieldfit::{AdaptError, Comparison, FolderOptions, Journal, Options, Purpose, Runtime, Set};
-use std::path::Path;
+use fieldfit::report::{self, Column, PageOptions, Run, Summary};
+use fieldfit::{AdaptError, Comparison, FolderOptions, Journal, Options, Purpose, Runtime, Set, write_page};
 
 /// Shifts that the table on a terminal has a column for, each.
 const MOST_SHIFTS: usize = 4;
@@ -24,7 +23,7 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
     let runtime = Runtime::open(&args.model, device)?;
     let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
     let images = super::images(&args.data, &folder, &progress)?;
-    let source = args.name.clone().unwrap_or_else(|| folder_name(&args.data));
+    let source = args.name.clone().unwrap_or_else(|| super::folder_name(&args.data));
     let held_out = images.split(&Options::default().fractions).map_err(fieldfit::Error::from)?.gate;
     let held_out = Set { order: held_out, ..Set::of(&source, images.clone()) };
     let shifts = super::shifts(&args.shift, &held_out, &progress)?;
@@ -54,6 +53,10 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
         runs.push(run);
     }
     progress.finish();
+    if let Some(path) = &args.out {
+        let title = format!("Methods on {}", comparison.source());
+        write_page(path, &runs, &PageOptions { title, reference: None })?;
+    }
     if output.is_json() { Ok(()) } else { output.text(text(&runs)) }
 }
 
@@ -68,11 +71,6 @@ fn plan(args: &CompareArgs) -> Vec<Options> {
         ..super::training(&args.training)
     };
     (0..args.seeds).flat_map(|seed| methods.iter().map(move |method| options(seed, method))).collect()
-}
-
-fn folder_name(folder: &Path) -> String {
-    let name = folder.file_name().or_else(|| folder.parent()?.file_name());
-    name.map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
 }
 
 fn told(error: fieldfit::Error) -> Error {

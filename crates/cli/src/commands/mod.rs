@@ -60,6 +60,12 @@ fn training(args: &TrainingArgs) -> Options {
     }
 }
 
+/// What reports call the images in that folder.
+fn folder_name(folder: &Path) -> String {
+    let name = folder.file_name().or_else(|| folder.parent()?.file_name());
+    name.map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+}
+
 /// The sets to measure on beside `data`.
 fn shifts(args: &ShiftArgs, data: &Set, progress: &Progress) -> Result<Vec<Set>, Error> {
     let mut sets = Vec::new();

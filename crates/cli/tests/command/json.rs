@@ -88,7 +88,10 @@ fn eval_prints_counts_that_add_up() {
     let ran = scene.run("eval --model tiny-1 --store store --data images --json");
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let evaluation = &ran.objects()[0];
-    assert_eq!(keys(evaluation), ["accuracy", "correct", "images", "per_class", "skipped"]);
+    assert_eq!(
+        keys(evaluation),
+        ["accuracy", "calibration_error", "correct", "images", "macro_accuracy", "per_class", "skipped"]
+    );
     assert_eq!((&evaluation["images"], &evaluation["skipped"]), (&json!(90), &json!(1)));
     let classes = evaluation["per_class"].as_object().unwrap();
     assert_eq!(classes.keys().collect::<Vec<_>>(), ["grass", "sand", "water"]);

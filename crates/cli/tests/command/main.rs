@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod compare;
 mod interrupt;
 mod json;
 #[cfg(target_os = "linux")]
