@@ -80,7 +80,9 @@ impl<'a> Matrix<'a> {
 
     fn draw(&self, method: &str, name: &str) -> String {
         let classes = self.classes.len();
-        let (label, side) = (92.0, 300.0);
+        // Room for a class' name and an axis title beside and below the cells.
+        let longest = self.classes.iter().map(|class| shortened(class).chars().count()).max().unwrap_or(0);
+        let (label, side) = (30.0 + 6.0 * longest as f64, 300.0);
         let cell = side / classes as f64;
         let mut svg = Svg::new(label + side + 6.0, side + label + 4.0);
         for truth in 0..classes {
@@ -97,6 +99,8 @@ impl<'a> Matrix<'a> {
                 );
             }
         }
+        svg.turned_text("title", (12.0, 0.5 * side), Anchor::Middle, -90, "Own class");
+        svg.text("title", (label + 0.5 * side, side + label - 6.0), Anchor::Middle, "Given class");
         svg.finish("plot", &format!("Confusion matrix of {method}, {name}: {classes} classes"))
     }
 
@@ -111,7 +115,7 @@ impl<'a> Matrix<'a> {
         );
         svg.rect("cell", (x, y), (side, side), &format!("fill-opacity:{share:.3}"), &title);
         if self.classes.len() <= MOST_NUMBERED && share >= 0.005 {
-            let class = if share > 0.5 { "number on-dark" } else { "number" };
+            let class = if share > 0.7 { "number on-dark" } else { "number" };
             svg.text(class, (x + 0.5 * side, y + 0.5 * side + 4.0), Anchor::Middle, &format!("{:.0}", 100.0 * share));
         }
     }

@@ -10,12 +10,12 @@ use crate::statistics::{Difference, Measure};
 const MEASURES: [(Measure, &str, &str); 3] = [
     (Measure::InDistribution, "In distribution", "accuracy"),
     (Measure::Shifts, "Shifts", "accuracy"),
-    (Measure::Retention, "Retention", "agreement with the base"),
+    (Measure::Retention, "Retention", "agreement"),
 ];
 
 /// A strip's picture: its size, and how far the axis stays from its edges.
 const WIDTH: f64 = 180.0;
-const HEIGHT: f64 = 22.0;
+const HEIGHT: f64 = 28.0;
 const MARGIN: f64 = 14.0;
 
 type Rows<'a> = Vec<(&'a str, Difference)>;

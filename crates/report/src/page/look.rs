@@ -50,9 +50,9 @@ impl<'a> Methods<'a> {
         format!("<span class=\"method\">{}<span>{}</span></span>", mark.replace('\n', ""), escape(method))
     }
 
-    /// The keys of some methods, as a legend.
-    pub(super) fn legend(&self, methods: &[&str]) -> String {
-        let keys: String = methods.iter().map(|method| format!("<li>{}</li>\n", self.key(method))).collect();
+    /// The keys of all methods.
+    pub(super) fn legend(&self) -> String {
+        let keys: String = self.0.iter().map(|method| format!("<li>{}</li>\n", self.key(method))).collect();
         format!("<ul class=\"legend\">\n{keys}</ul>\n")
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn section(content: &Content) -> String {
                 plot.svg.path(&format!("curve {colour}"), &points, &content.name(run));
             }
             let label = format!("{method}: training loss over optimiser steps, {} runs", of_method.len());
-            Some(panel(method, &plot.finish(&label)))
+            Some(panel(content.heading(method), &plot.finish(&label)))
         })
         .collect();
     if panels.is_empty() {
@@ -42,9 +42,10 @@ pub(super) fn section(content: &Content) -> String {
         (_, 1) => " One line a seed.",
         _ => " One line a source and seed.",
     };
+    let shared = if content.methods.names().len() > 1 { " All panels share their axes." } else { "" };
     let caption = format!(
         "Training loss: mean cross-entropy (natural logarithm) of the batches, averaged over stretches of equal \
-         length.{lines} All panels share their axes."
+         length.{lines}{shared}"
     );
     section_of("Training", &figure("losses", &panels, &caption))
 }

@@ -96,6 +96,11 @@ impl<'a> Content<'a> {
         self.runs.iter().copied().filter(|run| run.method == method).collect()
     }
 
+    /// What stands over a method's panel: its name, where there are several.
+    fn heading(&self, method: &'a str) -> &'a str {
+        if self.methods.names().len() > 1 { method } else { "" }
+    }
+
     /// What a mark's tooltip calls a run.
     fn name(&self, run: &Run) -> String {
         match self.sources.len() {

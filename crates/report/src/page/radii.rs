@@ -17,7 +17,9 @@ pub(super) fn section(content: &Content) -> String {
     let with_radii = |method: &&str| content.of_method(method).iter().any(|run| !run.radii.is_empty());
     let methods = content.methods.names().iter().copied().filter(with_radii);
     let panels: String = methods
-        .filter_map(|method| Some(panel(method, &profile(method, &spreads(&content.of_method(method)), content)?)))
+        .filter_map(|method| {
+            Some(panel(content.heading(method), &profile(method, &spreads(&content.of_method(method)), content)?))
+        })
         .collect();
     if panels.is_empty() {
         return String::new();

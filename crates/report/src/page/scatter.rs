@@ -17,7 +17,14 @@ pub(super) fn section(content: &Content) -> String {
     if content.runs.len() < 2 {
         return String::new();
     }
-    section_of("Accuracy, shifts and retention", &(robustness(content) + &retention(content)))
+    let figures = robustness(content) + &retention(content);
+    if figures.is_empty() {
+        return String::new();
+    }
+    let legend = content.methods.legend();
+    // Panels of several sources fill a row by themselves.
+    let class = if content.sources.len() == 1 { "pair" } else { "stack" };
+    section_of("Accuracy, shifts and retention", &format!("{legend}<div class=\"{class}\">\n{figures}</div>\n"))
 }
 
 fn robustness(content: &Content) -> String {
@@ -27,8 +34,8 @@ fn robustness(content: &Content) -> String {
         point: &|run| Some((run.in_distribution.accuracy(), run.shifted()?)),
     };
     let caption = "In- against out-of-distribution: accuracy on held-out images of the source, and its mean over the \
-                   shifts. One point a method and seed. Higher is more robust; above another point at the same place \
-                   from left to right is robustness that in-distribution accuracy does not explain.";
+                   shifts. One point a method and seed. Of two points above each other, the upper one has \
+                   robustness that accuracy in distribution does not explain.";
     cloud(content, &axes, caption)
 }
 
@@ -67,9 +74,7 @@ fn cloud(content: &Content, axes: &Axes, caption: &str) -> String {
     if panels.is_empty() {
         return String::new();
     }
-    let shown = content.runs.iter().filter(|run| (axes.point)(run).is_some());
-    let names = crate::record::unique(shown.map(|run| &*run.method));
-    content.methods.legend(&names) + &figure("scatter", &panels, caption)
+    figure("scatter", &panels, caption)
 }
 
 fn source_panel(content: &Content, axes: &Axes, source: &str) -> Option<String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Content;
 use super::confusion::sets;
-use super::html::{escape, fold, percent, section as section_of};
+use super::html::{escape, fold, section as section_of};
 use crate::record::{Run, Worst, unique};
 
 /// About so many pictures on a page, shared out evenly, and no more of a method and set than the second.
@@ -90,10 +90,10 @@ fn draw(image: &Worst) -> String {
         "<span class=\"missing\">no picture</span>".to_owned()
     };
     format!(
-        "<li>{picture}<span>{} → <b>{}</b> {} %</span><small>{}</small></li>\n",
+        "<li>{picture}<span>{} → <b>{}</b> {:.0}&nbsp;%</span><small>{}</small></li>\n",
         escape(&image.truth),
         escape(&image.predicted),
-        percent(image.confidence),
+        100.0 * image.confidence,
         escape(&image.file)
     )
 }
