@@ -51,14 +51,14 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            method: "tpgm".into(),
+            method: "tpgm-relative".into(),
             epochs: 4,
             size: None,
             batch: 16,
             optimiser: OptimiserOptions::default(),
             schedule: ScheduleOptions::default(),
             clip: Some(1.0),
-            augmentation: Augmentation::Basic,
+            augmentation: Augmentation::Robust,
             seed: 0,
             fractions: Fractions::default(),
             settings: BTreeMap::new(),
@@ -86,7 +86,7 @@ impl fmt::Display for Options {
         if let Some(clip) = self.clip {
             write!(f, " clip={clip}")?;
         }
-        write!(f, " augmentation={augmentation:?} seed={seed} codec={codec:?} {tpgm}")
+        write!(f, " augmentation={augmentation} seed={seed} codec={codec:?} {tpgm}")
     }
 }
 

@@ -94,7 +94,7 @@ pub struct InfoArgs {
     /// Show what an adaptation of that model would take, instead
     #[arg(long)]
     pub plan: bool,
-    /// How to learn [default: tpgm]
+    /// How to learn [default: tpgm-relative]
     #[arg(long, value_name = "NAME", requires = "plan", value_parser = methods())]
     pub method: Option<String>,
     /// Classes to learn [default: the base's]
@@ -214,7 +214,7 @@ pub struct AdaptArgs {
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,
     /// How to learn
-    #[arg(long, value_name = "NAME", default_value = "tpgm", value_parser = methods())]
+    #[arg(long, value_name = "NAME", default_value_t = Options::default().method, value_parser = methods())]
     pub method: String,
     /// Give the method a number to go by, such as strength=0.1; may be given again (see --method for what each has)
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]

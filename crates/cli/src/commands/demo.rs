@@ -25,7 +25,7 @@ const CONCEPT: &str = "^([^_]+)_";
 const METHODS: [(&str, &str); 3] = [
     ("linear-probe", "a new head on the base's features"),
     ("lp-ft", "the probe, then every weight"),
-    ("tpgm", "the probe, then every weight within a learned radius of the base"),
+    ("tpgm-relative", "the probe, then every weight, then each stage back into a learned radius of the base"),
 ];
 
 /// One line of the demo's table.
@@ -156,7 +156,7 @@ fn report(demo: &Demo<'_>, rows: &[Row], spells: &[Spell]) -> String {
     format!(
         "\nAccuracy on things that were never trained on, in three drawing styles; only google's was learned:\n{table}\n\
          {refused}\n\
-         Frames that a running Runtime answered while tpgm was adapted, swapped in and rolled back:{spells}\n\n{}",
+         Frames that a running Runtime answered while tpgm-relative was adapted, swapped in and rolled back:{spells}\n\n{}",
         next(demo, rows)
     )
 }
@@ -165,11 +165,11 @@ fn report(demo: &Demo<'_>, rows: &[Row], spells: &[Spell]) -> String {
 fn next(demo: &Demo<'_>, rows: &[Row]) -> String {
     let Some(Row { adapted, .. }) = rows.last() else { return String::new() };
     let (model, delta, version) = (demo.files.model.display(), adapted.delta.display(), adapted.version);
-    let (store, images) = (demo.out.join("tpgm"), demo.files.style("fluent"));
+    let (store, images) = (demo.out.join(METHODS[2].0), demo.files.style("fluent"));
     let (store, images, frame) = (store.display(), images.display(), demo.files.frame());
     let frame = frame.display();
     format!(
-        "The deltas are in the stores {out}/linear-probe, {out}/lp-ft and {out}/tpgm; the base was only read. Try next:\n\
+        "The deltas are in the stores {out}/linear-probe, {out}/lp-ft and {out}/tpgm-relative; the base was only read. Try next:\n\
          \x20 fieldfit info {delta}\n\
          \x20 fieldfit eval --model {model} --delta {delta} --data {images}\n\
          \x20 fieldfit store activate {store} {version}\n\

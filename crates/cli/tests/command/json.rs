@@ -124,7 +124,7 @@ fn info_tells_models_deltas_and_stores() {
     assert_eq!((&model["architecture"], &model["input_size"]), (&json!("efficientnet-tiny"), &json!(32)));
     assert_eq!(model["labels"].as_array().unwrap().len(), 10);
     assert_eq!(delta["base"], model["id"]);
-    assert_eq!((&delta["method"], &delta["labels"]), (&json!("tpgm"), &json!(["grass", "sand", "water"])));
+    assert_eq!((&delta["method"], &delta["labels"]), (&json!("tpgm-relative"), &json!(["grass", "sand", "water"])));
     let tensors = delta["tensors"].as_array().unwrap();
     assert!(tensors.iter().any(|tensor| tensor["kind"] == "replacement" && tensor["ball"].is_null()));
     let balls: Vec<&Value> = tensors.iter().map(|tensor| &tensor["ball"]).filter(|ball| ball.is_object()).collect();
