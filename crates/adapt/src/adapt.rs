@@ -77,7 +77,7 @@ fn trainer<'a>(
     tracker: &mut Tracker<'_>,
 ) -> Result<Trainer<'a>, AdaptError> {
     let options = request.options;
-    let identity = Identity::new(request.base, request.dataset, &plan.split, options, plan.memory.passes());
+    let identity = Identity::new(request.base, request.dataset, plan, options);
     let resumed = match request.checkpoint {
         Some(Checkpointing { path, resume: true }) => Some(Snapshot::read(path, &identity, &plan.network)?),
         _ => None,
@@ -100,6 +100,7 @@ fn trainer<'a>(
             weights: state.weights(),
             gradients: state.delta.clone(),
             validation: Cycle::new(feed, &plan.split.validation),
+            retained: plan.retained.as_ref().map(|retained| Cycle::new(feed.over(&retained.images), &retained.order)),
             trained_images: plan.steps / plan.steps_per_epoch.max(1) * plan.split.train.len() as u64,
             device: options.device,
             passes: plan.memory.passes(),

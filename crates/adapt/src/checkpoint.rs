@@ -1,12 +1,12 @@
 //! A run's state on disk.
 
 use crate::optimiser::Optimiser;
+use crate::plan::Plan;
 use crate::probe::Probe;
 use crate::watch::Watch;
 use crate::{AdaptError, Options};
 use fieldfit_data::{Dataset, Split};
 use fieldfit_durable::{Disk, DurableError, Kind, commit_sealed, read_sealed};
-use fieldfit_exec::Passes;
 use fieldfit_model::{Base, Params};
 use fieldfit_nets::Network;
 use serde::{Deserialize, Serialize};
@@ -26,14 +26,14 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub fn new(base: &Base, dataset: &Dataset, split: &Split, options: &Options, passes: Passes) -> Self {
+    pub fn new(base: &Base, dataset: &Dataset, plan: &Plan, options: &Options) -> Self {
         // How the passes were chosen makes no difference; what they are does. So it is with a setting's value.
         let settings = options.effective_settings();
-        let options = Options { micro_batch: None, memory_budget: None, settings, ..options.clone() };
+        let options = Options { micro_batch: None, memory_budget: None, retain: None, settings, ..options.clone() };
         Self {
             base: base.id().0,
-            images: images(dataset, split),
-            options: Sha256::digest(format!("{options:?} {passes}")).into(),
+            images: images(dataset, plan),
+            options: Sha256::digest(format!("{options:?} {}", plan.memory.passes())).into(),
         }
     }
 
@@ -49,14 +49,18 @@ impl Identity {
 }
 
 /// A hash over class names and over name, size, class, group and slice of every image; not over the folder's own place.
-fn images(dataset: &Dataset, split: &Split) -> [u8; 32] {
+fn images(dataset: &Dataset, plan: &Plan) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut text = |text: &str| {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     };
     dataset.classes.iter().for_each(|class| text(class));
-    for slice in [&split.train, &split.validation, &split.gate] {
+    let Split { train, validation, gate, .. } = &plan.split;
+    let slices = [train, validation, gate].map(|slice| (dataset, slice));
+    for (dataset, slice) in
+        slices.into_iter().chain(plan.retained.iter().map(|retained| (&retained.images, &retained.order)))
+    {
         text("slice");
         for sample in slice.iter().map(|&index| &dataset.samples[index]) {
             let bytes = std::fs::metadata(&sample.path).map_or(0, |metadata| metadata.len());

@@ -39,6 +39,11 @@ impl<'a> Feed<'a> {
         Self { batch, ..self }
     }
 
+    /// The same over other images.
+    pub const fn over(self, dataset: &'a Dataset) -> Self {
+        Self { dataset, ..self }
+    }
+
     /// One epoch of augmented images in random order, from the batch of that number on.
     pub fn training(&self, slice: &[usize], epoch: u64, batch: u64) -> Result<Loader, DataError> {
         let order = shuffled(slice, self.seed, epoch);

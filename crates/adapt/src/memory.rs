@@ -1,5 +1,6 @@
 //! What an adaptation takes, added up before any of it is allocated, and how it is made to keep within a budget.
 
+use crate::plan::MOST_RETAINED;
 use crate::{AdaptError, Method, Options, method};
 use fieldfit_exec::memory::{Footprint, Size, inference, training};
 use fieldfit_exec::{Device, ExecError, Passes};
@@ -191,7 +192,8 @@ impl Draft<'_> {
     /// The base's head as weights, as gradients and as the products of both passes read it, and at most one answer an image.
     fn retention(&self) -> u64 {
         let head = self.base.network().head;
-        F32 * (head.classes * (4 * head.features + self.images)) as u64
+        let asked = self.images.max(if self.options.retain.is_some() { MOST_RETAINED } else { 0 });
+        F32 * (head.classes * (4 * head.features + asked)) as u64
     }
 
     /// Batches of a training loader; a method may have one of validation images, too.

@@ -8,6 +8,7 @@ use fieldfit_tpgm::Norm;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 /// Every choice of an adaptation. The defaults are safe: they don't collapse, and the ball is on.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +38,10 @@ pub struct Options {
     pub settings: BTreeMap<String, f64>,
     /// What methods with radii look at. Of any method that pulls back to the base, `exclude` says what it leaves alone.
     pub tpgm: TpgmOptions,
+    /// Images of any kind, at any depth of that folder, on which the base's own predictions are to stay what they are;
+    /// nothing for the validation slice's. Only methods with a `retention` look at it. Never images that the result is
+    /// to be measured on.
+    pub retain: Option<PathBuf>,
     /// How the delta file stores its values.
     pub codec: Codec,
     /// Where to compute.
@@ -63,6 +68,7 @@ impl Default for Options {
             fractions: Fractions::default(),
             settings: BTreeMap::new(),
             tpgm: TpgmOptions::default(),
+            retain: None,
             codec: Codec::F16,
             device: Device::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) },
             micro_batch: None,

@@ -1,14 +1,18 @@
 //! What a run is going to do, before it does any of it.
 
-use crate::{AdaptError, Event, Head, MemoryPlan, Method, Request, memory, method};
-use fieldfit_data::Split;
+use crate::{AdaptError, Event, Head, MemoryPlan, Method, Options, Request, memory, method};
+use fieldfit_data::{Dataset, FolderOptions, Purpose, Split, shuffled};
 use fieldfit_nets::Network;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use std::path::Path;
 
 /// The stream of the run's generator that a random head is drawn from.
 const HEAD_STREAM: u64 = 1;
+
+/// Retained images that are looked at: each costs as much as a validation image in every radius step.
+pub(crate) const MOST_RETAINED: usize = 256;
 
 /// The decisions that follow from a request alone.
 pub(crate) struct Plan {
@@ -19,6 +23,25 @@ pub(crate) struct Plan {
     pub steps_per_epoch: u64,
     pub steps: u64,
     pub memory: MemoryPlan,
+    pub retained: Option<Retained>,
+}
+
+/// Images on which the base's predictions are to stay what they are.
+pub(crate) struct Retained {
+    pub images: Dataset,
+    /// Those that are looked at.
+    pub order: Vec<usize>,
+}
+
+impl Retained {
+    /// At most [`MOST_RETAINED`] of the folder's images, drawn by the run's seed.
+    fn open(folder: &Path, seed: u64) -> Result<Self, AdaptError> {
+        let images = Dataset::open(folder, &FolderOptions { purpose: Purpose::Unlabelled, group: None })?;
+        let all: Vec<usize> = (0..images.samples.len()).collect();
+        let mut order = shuffled(&all, seed, 0);
+        order.truncate(MOST_RETAINED);
+        Ok(Self { images, order })
+    }
 }
 
 impl Plan {
@@ -33,9 +56,10 @@ impl Plan {
         let trains = network.tensors().any(|(_, spec)| method.trains(spec));
         let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);
+        let retained = retained(options, method.as_ref())?;
         let learned = split.train.len() + split.validation.len();
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
-        Ok((Self { split, network, size, steps_per_epoch, steps, memory }, method))
+        Ok((Self { split, network, size, steps_per_epoch, steps, memory, retained }, method))
     }
 
     /// The plan as it is told.
@@ -63,4 +87,14 @@ impl Plan {
         let classes = self.network.head.classes;
         Head { weight: draw(classes * self.network.head.features), bias: draw(classes) }
     }
+}
+
+/// The images that the options name, for a method that asks the base about them.
+fn retained(options: &Options, method: &dyn Method) -> Result<Option<Retained>, AdaptError> {
+    let Some(folder) = &options.retain else { return Ok(None) };
+    if !method.asks_base() {
+        let expected = "nothing: this method doesn't compare with the base's predictions";
+        return Err(AdaptError::Option { name: "retain", found: folder.display().to_string(), expected });
+    }
+    Retained::open(folder, options.seed).map(Some)
 }

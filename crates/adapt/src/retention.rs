@@ -4,51 +4,65 @@ use crate::evaluate::append;
 use crate::{AdaptError, Session};
 use fieldfit_data::Batch;
 use fieldfit_exec::{ExecError, Objective, cross_entropy, divergence, softmax};
+use fieldfit_model::Images;
 use fieldfit_tpgm::Real;
 
 /// Two heads over one backbone, as the rows of one: the new classes first, then the base's own. One pass answers for
 /// both.
 ///
-/// The loss of an image is the cross-entropy of its label among the new classes, and `strength` times the divergence
-/// KL(base ‖ adapted) of the answers under the base's head. The base's answers need no label.
+/// The loss of an image is the cross-entropy of its label among the new classes, if it has one, and `strength` times the
+/// divergence KL(base ‖ adapted) of the answers under the base's head, if the base was asked. The base's answers need no
+/// label.
 pub(crate) struct Retaining<'a, T> {
-    pub labels: &'a [u32],
+    pub labels: Option<&'a [u32]>,
     /// New classes.
     pub classes: usize,
     /// λ, nats of the loss a nat of divergence.
     pub strength: f64,
     /// The base's probabilities of its own classes, image after image.
-    pub answers: &'a [T],
+    pub answers: Option<&'a [T]>,
 }
 
 impl<T: Real> Objective<T> for Retaining<'_, T> {
     fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
-        Objective::<T>::check(&self.labels, images, columns.min(self.classes))
+        self.labels.map_or(Ok(()), |labels| Objective::<T>::check(&labels, images, columns.min(self.classes)))
     }
 
     fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
         let (new, own) = logits.split_at_mut(self.classes);
-        let answers = &self.answers[image * own.len()..][..own.len()];
-        let forgotten = divergence(own, answers);
+        let learned = match self.labels {
+            Some(labels) => cross_entropy(new, labels[image]),
+            None => without_slope(new),
+        };
+        let forgotten = match self.answers {
+            Some(answers) => divergence(own, &answers[image * own.len()..][..own.len()]),
+            None => without_slope(own),
+        };
         own.iter_mut().for_each(|slope| *slope *= T::of(self.strength));
-        cross_entropy(new, self.labels[image]) + self.strength * forgotten
+        learned + self.strength * forgotten
     }
 }
 
-/// The validation slice and the base's answers to it.
+/// Nothing depends on these logits.
+fn without_slope<T: Real>(logits: &mut [T]) -> f64 {
+    logits.fill(T::zero());
+    0.0
+}
+
+/// What shares are learned by: the validation slice, and the base's answers to it or to other images.
 pub(crate) struct Judge {
     /// New classes.
     classes: usize,
     strength: f64,
-    /// How the images are augmented; nothing for as they are.
+    /// How the validation images are augmented; nothing for as they are.
     view: Option<u64>,
-    /// Of each batch of the slice; empty where nothing is to be retained.
+    /// The base's answers to each batch of what it was asked about; none where nothing is to be retained.
     answers: Vec<Vec<f32>>,
 }
 
 impl Judge {
-    /// Puts both heads on the session's network and asks the base. From here on, the session's executor, weights and
-    /// gradients are for two heads.
+    /// Where something is to be retained, puts both heads on the session's network and asks the base: from here on, the
+    /// session's executor, weights and gradients are for two heads.
     pub fn new(session: &mut Session<'_>, strength: f64, view: Option<u64>) -> Result<Self, AdaptError> {
         let classes = session.state.network().head.classes;
         let mut judge = Self { classes, strength, view, answers: Vec::new() };
@@ -61,10 +75,14 @@ impl Judge {
 
     /// The base's answers: its own backbone, where every δ is 0.
     fn ask(&self, session: &mut Session<'_>) -> Result<Vec<Vec<f32>>, AdaptError> {
+        let batches = match &session.retained {
+            Some(retained) => retained.whole_slice(None)?,
+            None => session.validation.whole_slice(self.view)?,
+        };
         let Session { state, executor, weights, .. } = session;
         state.merge_projected_into(weights, |_, ratios| ratios.push(0.0));
         let mut all = Vec::new();
-        for batch in session.validation.whole_slice(self.view)? {
+        for batch in batches {
             let logits = executor.logits(weights, &batch?.images)?;
             let mut answers = Vec::with_capacity(logits.rows * (logits.columns - self.classes));
             for row in 0..logits.rows {
@@ -77,32 +95,41 @@ impl Judge {
         Ok(all)
     }
 
-    /// The mean loss over the slice at the session's weights. `visit` sees the gradients of each batch's mean, and the
-    /// batch's share of the slice.
+    /// The loss at the session's weights: the mean over the validation slice, and over the retained images if there are
+    /// some. `visit` sees the gradients of each batch's mean, and what part of its mean the batch is.
     pub fn descend(
         &self,
         session: &mut Session<'_>,
         mut visit: impl FnMut(&Session<'_>, f64),
     ) -> Result<f64, AdaptError> {
+        let (classes, strength) = (self.classes, self.strength);
+        let answers = |index: usize| self.answers.get(index).map(Vec::as_slice);
         let mut loss = 0.0;
+        let images = session.validation.images();
         for (index, batch) in session.validation.whole_slice(self.view)?.enumerate() {
-            let batch: Batch = batch?;
-            let share = batch.labels.len() as f64 / session.validation.images() as f64;
-            let retaining;
-            let objective: &dyn Objective<f32> = match self.answers.get(index) {
-                Some(answers) => {
-                    let (labels, classes) = (batch.labels.as_slice(), self.classes);
-                    retaining = Retaining { labels, classes, strength: self.strength, answers };
-                    &retaining
-                }
-                None => &batch.labels,
-            };
-            let Session { executor, weights, gradients, .. } = &mut *session;
-            loss += share * f64::from(executor.gradient(weights, &batch.images, objective, gradients)?);
+            let Batch { images: pixels, labels, .. } = batch?;
+            let answers = if session.retained.is_none() { answers(index) } else { None };
+            let objective = Retaining { labels: Some(&labels), classes, strength, answers };
+            let share = labels.len() as f64 / images as f64;
+            loss += share * gradient(session, &pixels, &objective)?;
+            visit(session, share);
+        }
+        let Some(retained) = &session.retained else { return Ok(loss) };
+        let (images, batches) = (retained.images(), retained.whole_slice(None)?);
+        for (index, batch) in batches.enumerate() {
+            let pixels = batch?.images;
+            let objective = Retaining { labels: None, classes, strength, answers: answers(index) };
+            let share = pixels.count as f64 / images as f64;
+            loss += share * gradient(session, &pixels, &objective)?;
             visit(session, share);
         }
         Ok(loss)
     }
+}
+
+fn gradient(session: &mut Session<'_>, images: &Images, objective: &Retaining<'_, f32>) -> Result<f64, AdaptError> {
+    let Session { executor, weights, gradients, .. } = session;
+    Ok(f64::from(executor.gradient(weights, images, objective, gradients)?))
 }
 
 /// Puts the base's own head behind the new one's rows.
@@ -137,7 +164,7 @@ mod tests {
     #[test]
     fn slopes_are_those_of_the_loss() {
         let (labels, answers) = ([1], [0.2, 0.1, 0.3, 0.4]);
-        let retaining = Retaining { labels: &labels, classes: 2, strength: 0.7, answers: &answers };
+        let retaining = Retaining { labels: Some(&labels), classes: 2, strength: 0.7, answers: Some(&answers) };
         let (_, slopes) = descend(&retaining, LOGITS);
         for (index, slope) in slopes.into_iter().enumerate() {
             let at = |step: f64| {
@@ -156,7 +183,7 @@ mod tests {
         let mut answers = [LOGITS, LOGITS].concat();
         softmax(&mut answers[2..6]);
         let answers = [[0.25; 4].as_slice(), &answers[2..6]].concat();
-        let retaining = Retaining { labels: &[0, 1], classes: 2, strength: 1e3, answers: &answers };
+        let retaining = Retaining { labels: Some(&[0, 1]), classes: 2, strength: 1e3, answers: Some(&answers) };
         let mut slopes = LOGITS;
         let loss = retaining.descend(1, &mut slopes);
         assert!(slopes[2..].iter().all(|slope| slope.abs() < 1e-12), "{slopes:?}");

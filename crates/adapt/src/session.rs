@@ -19,6 +19,8 @@ pub struct Session<'a> {
     pub gradients: Params<f32>,
     /// Images that never train weights: for radii and the like.
     pub validation: Cycle<'a>,
+    /// Images without labels, on which the base's predictions are to stay what they are, if the options name some.
+    pub retained: Option<Cycle<'a>>,
     /// How many images training looks at in all, each as often as it is looked at.
     pub trained_images: u64,
     pub(crate) device: Device,

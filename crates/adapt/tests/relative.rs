@@ -4,10 +4,11 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{Event, Head, Options, Shares, Sharing, State, TensorShare, TpgmOptions};
+use fieldfit_adapt::{AdaptError, Event, Head, Options, Shares, Sharing, State, TensorShare, TpgmOptions};
 use fieldfit_delta::Delta;
 use fieldfit_exec::{Executor, candle::Candle};
 use fieldfit_model::{Images, Params};
+use fieldfit_tests::tiny;
 use fieldfit_tpgm::RadiusAdam;
 use std::collections::BTreeMap;
 
@@ -198,4 +199,20 @@ fn excluded_tensors_keep_all_that_they_learned() {
     for (name, payload) in free.iter().filter(|(name, _)| !name.starts_with("_fc")) {
         assert_eq!(held.get(name) == Some(payload), name.starts_with("_blocks.1."), "{name}");
     }
+}
+
+/// Retained images that nobody looks at, that must have classes, or that a method ignores without a word.
+#[test]
+fn images_without_labels_can_stand_for_the_world() {
+    let field = Field::new(7);
+    let world = field.folder.path().join("world");
+    tiny::images(&world.join("deep/down"), 4, 9);
+    let retaining = |method: &str| Options { retain: Some(world.clone()), ..options(method) };
+    let (with, events) = field.adapt(&retaining("tpgm-relative"));
+    assert_ne!(with.unwrap().delta, field.adapt(&relative(&[])).0.unwrap().delta);
+    assert!(shares(&events).iter().all(|share| (0.0..=1.0).contains(&share.share)));
+    let (refused, events) = field.adapt(&retaining("lp-ft"));
+    assert!(matches!(refused, Err(AdaptError::Option { name: "retain", .. })) && events.is_empty());
+    let nowhere = Options { retain: Some(field.folder.path().join("none")), ..relative(&[]) };
+    assert!(matches!(field.adapt(&nowhere).0, Err(AdaptError::Data(_))));
 }

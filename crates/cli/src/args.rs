@@ -331,6 +331,10 @@ pub struct TrainingArgs {
     /// Regular expression on file names; images whose first group (or whole match) is equal are kept together
     #[arg(long, value_name = "PATTERN")]
     pub group: Option<String>,
+    /// Hold on to what the base says of these images, of whatever kind and without labels, instead of the validation
+    /// images; never those that the result is to be measured on
+    #[arg(long, value_name = "DIR")]
+    pub retain: Option<PathBuf>,
     /// Leave tensors of this name (`*` matches anything) free of radii, penalty and decay; may be given again
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,

@@ -207,6 +207,12 @@ pub enum FolderError {
         /// Its only class.
         class: String,
     },
+    /// No image at any depth.
+    #[error("{} holds no .jpg, .jpeg, .png or .webp file, and no folder in it does", path.display())]
+    NoImage {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A class without images.
     #[error("class `{class}` has no image: {} holds no .jpg, .jpeg, .png or .webp file", path.display())]
     EmptyClass {

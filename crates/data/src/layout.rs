@@ -14,6 +14,8 @@ pub enum Purpose {
     Adapt,
     /// To measure on it: all of a folder of classes, or `test`.
     Evaluate,
+    /// To look at it: every image at any depth, whatever it shows. They are one class, `unlabelled`.
+    Unlabelled,
 }
 
 /// A part that somebody has set apart as a folder of its own.
@@ -72,6 +74,9 @@ impl Layout {
         if !root.is_dir() {
             return Err(FolderError::NotAFolder { path: root.into() }.into());
         }
+        if purpose == Purpose::Unlabelled {
+            return Self::unlabelled(root);
+        }
         let folders = class_folders(root, purpose)?;
         let classes = class_names(root, &folders, purpose)?;
         let mut files = Vec::new();
@@ -82,6 +87,20 @@ impl Layout {
         }
         Ok(Self { classes, files })
     }
+
+    /// Every image at any depth, as one class. Links to folders are not followed: they may lead in a circle.
+    fn unlabelled(root: &Path) -> Result<Self, DataError> {
+        let (mut folders, mut files) = (vec![root.to_owned()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            folders.extend(entries(&folder, |path| path.is_dir() && !path.is_symlink())?);
+            files.extend(entries(&folder, is_image)?.into_iter().map(|path| Found { path, class: 0, part: None }));
+        }
+        if files.is_empty() {
+            return Err(FolderError::NoImage { path: root.into() }.into());
+        }
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(Self { classes: vec!["unlabelled".into()], files })
+    }
 }
 
 fn class_folders(root: &Path, purpose: Purpose) -> Result<Vec<ClassFolder>, DataError> {
@@ -91,7 +110,7 @@ fn class_folders(root: &Path, purpose: Purpose) -> Result<Vec<ClassFolder>, Data
     }
     let wanted = match purpose {
         Purpose::Adapt => [Some(Part::Train), present.contains(&Part::Val).then_some(Part::Val)],
-        Purpose::Evaluate => [Some(Part::Test), None],
+        Purpose::Evaluate | Purpose::Unlabelled => [Some(Part::Test), None],
     };
     let mut folders = Vec::new();
     for part in wanted.into_iter().flatten() {
@@ -143,15 +162,17 @@ fn class_names(root: &Path, folders: &[ClassFolder], purpose: Purpose) -> Result
 }
 
 fn images(folder: &ClassFolder) -> Result<Vec<PathBuf>, DataError> {
-    let is_image = |path: &Path| {
-        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-        EXTENSIONS.iter().any(|known| extension == *known) && !path.is_dir()
-    };
     let images = entries(&folder.path, is_image)?;
     if images.is_empty() {
         return Err(FolderError::EmptyClass { class: folder.name.clone(), path: folder.path.clone() }.into());
     }
     Ok(images)
+}
+
+/// Whether it is called like an image, and no folder.
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    EXTENSIONS.iter().any(|known| extension == *known) && !path.is_dir()
 }
 
 /// What the folder holds of that kind, sorted, nothing hidden.

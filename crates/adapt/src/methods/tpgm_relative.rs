@@ -6,7 +6,7 @@
 //!   between them: what a few dozen images tell reliably is how strongly to hold back, not where.
 //! - Its gradient is that of the **whole** validation slice, and its value the mean over the second half of the steps.
 //! - **Retention**: beside the labels, the base's own predictions on the same images, under its original head, pull
-//!   against forgetting: λ·KL(base ‖ adapted). No label is needed for it.
+//!   against forgetting: λ·KL(base ‖ adapted); or on the images of [`Options::retain`]. No label is needed for it.
 //! - The new head counts as one more stage, whose start is the linear probe: ρ = 0 throughout is the probe, 1 is `lp-ft`.
 
 use super::Entry;
@@ -119,7 +119,9 @@ impl Relative {
 
 /// As many steps as the budget allows.
 fn affordable(session: &Session<'_>) -> u64 {
-    let steps = BUDGET * session.trained_images as f64 / session.validation.images().max(1) as f64;
+    let retained = session.retained.as_ref().map_or(0, |retained| retained.images());
+    let images = session.validation.images() + retained;
+    let steps = BUDGET * session.trained_images as f64 / images.max(1) as f64;
     (steps as u64).clamp(FEWEST, MOST)
 }
 

@@ -53,6 +53,7 @@ fn training(args: &TrainingArgs) -> Options {
         optimiser: defaults.optimiser.with_learning_rate(args.lr),
         augmentation: args.augment,
         tpgm: TpgmOptions { exclude: args.exclude.clone(), sharing: args.radii_per, ..defaults.tpgm },
+        retain: args.retain.clone(),
         device: device(&args.device),
         micro_batch: args.micro_batch.map(|images| images as usize),
         memory_budget: args.memory_budget,
