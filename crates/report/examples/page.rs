@@ -1,5 +1,7 @@
 //! Writes the page of runs that were kept as JSON lines:
 //! `cargo run -p fieldfit-report --example page -- RUNS.jsonl PAGE.html [REFERENCE]`
+//!
+//! `made-up.jsonl` beside this file is a comparison that nobody ran, to look at.
 
 use std::error::Error;
 use std::fs;
