@@ -9,6 +9,8 @@ use comfy_table::{Attribute, Cell, Table};
 use fieldfit::report::{self, Column, PageOptions, Run, Summary};
 use fieldfit::{AdaptError, Comparison, FolderOptions, Journal, Options, Purpose, Runtime, Set, write_page};
 
+/// What the page compares the other methods with in pairs, if it is among them.
+const REFERENCE: &str = "lp-ft";
 /// Shifts that the table on a terminal has a column for, each.
 const MOST_SHIFTS: usize = 4;
 
@@ -55,7 +57,7 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
     progress.finish();
     if let Some(path) = &args.out {
         let title = format!("Methods on {}", comparison.source());
-        write_page(path, &runs, &PageOptions { title, reference: None })?;
+        write_page(path, &runs, &PageOptions { title, reference: Some(REFERENCE.into()) })?;
     }
     if output.is_json() { Ok(()) } else { output.text(text(&runs)) }
 }
