@@ -43,7 +43,14 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
                     options.method,
                     options.seed
                 ));
-                let run = comparison.run(options, &control, &mut |event| progress.step(&event)).map_err(told)?;
+                let run = match comparison.run(options, &control, &mut |event| progress.step(&event)) {
+                    Ok(run) => run,
+                    Err(error) if is_a_result(&error) => {
+                        progress.line(format!("{} seed {}: {error}", options.method, options.seed));
+                        continue;
+                    }
+                    Err(error) => return Err(told(error)),
+                };
                 journal.as_mut().map_or(Ok(()), |journal| journal.add(run.clone()))?;
                 progress.line(line(&run));
                 run
@@ -73,6 +80,11 @@ fn plan(args: &CompareArgs) -> Vec<Options> {
         ..super::training(&args.training)
     };
     (0..args.seeds).flat_map(|seed| methods.iter().map(move |method| options(seed, method))).collect()
+}
+
+/// A method that diverges or collapses is told of and has no row; the others go on.
+const fn is_a_result(error: &fieldfit::Error) -> bool {
+    matches!(error, fieldfit::Error::Adapt(AdaptError::Diverged { .. } | AdaptError::Collapsed { .. }))
 }
 
 fn told(error: fieldfit::Error) -> Error {
