@@ -3,17 +3,17 @@
 use crate::{RadiiSummary, Sharing, State, TensorShare};
 use fieldfit_model::Params;
 use fieldfit_nets::{Network, TensorId};
-use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, distances, radius_gradient, rescale};
+use fieldfit_tpgm::{MINIMUM_RADIUS, Norm, Real, distances, radius_gradient, rescale};
 use serde::{Deserialize, Serialize};
 
-/// Where every share starts: half way.
-const START: f64 = 0.5;
+/// Where every share starts: nothing is held back that nothing speaks against.
+const START: f64 = 1.0;
 /// A share below this counts as closed: the tensor goes back to its start.
 const CLOSED: f64 = 0.01;
 /// A share above this counts as open: nothing is held back.
 const OPEN: f64 = 0.99;
-/// Slopes, nats a share, are cut to this: one image that the network is certain and wrong of must not set Adam's scale.
-const STEEPEST: f64 = 10.0;
+/// A root mean square slope below this, in nats a share, is no slope.
+const FLAT: f64 = 1e-12;
 
 /// Shares ρ = γ/n, 0..1, of the L2 norm n that each tensor's δ has: TPGM's radii (arXiv 2303.10720) in units in which a
 /// step is as much for a kernel as for a norm's scale.
@@ -24,14 +24,14 @@ const STEEPEST: f64 = 10.0;
 pub struct Shares {
     /// By [`TensorId::index`]: which share is the tensor's; nothing where it is free.
     groups: Vec<Option<usize>>,
-    shares: Vec<Radius<f64>>,
+    shares: Vec<f64>,
     /// Of each share, the sum of the values that it has had since [`Shares::remember`] was first called.
     sums: Vec<f64>,
     remembered: u64,
 }
 
 impl Shares {
-    /// Half of everything, for the tensors that `constrained` names.
+    /// All of everything, for the tensors that `constrained` names.
     pub fn new(network: &Network, sharing: Sharing, constrained: impl Fn(TensorId) -> bool) -> Self {
         let stages = network.stage_of_each_tensor();
         let group = |id: TensorId| match sharing {
@@ -41,12 +41,12 @@ impl Shares {
         };
         let groups: Vec<_> = network.tensors().map(|(id, _)| constrained(id).then(|| group(id))).collect();
         let count = groups.iter().flatten().max().map_or(0, |last| last + 1);
-        Self { groups, shares: vec![Radius::new(START); count], sums: vec![0.0; count], remembered: 0 }
+        Self { groups, shares: vec![START; count], sums: vec![0.0; count], remembered: 0 }
     }
 
     /// ρ of a tensor; nothing where it is free.
     pub fn of(&self, id: TensorId) -> Option<f64> {
-        self.groups[id.index()].map(|group| self.shares[group].value)
+        self.groups[id.index()].map(|group| self.shares[group])
     }
 
     /// Writes θ0 + ρ·δ of every trainable tensor to `weights`.
@@ -64,7 +64,7 @@ impl Shares {
         for (id, group) in self.constrained(state) {
             let delta = &state.delta[id];
             distances(Norm::L2, delta, 1, &mut norms);
-            let radius = T::of(self.shares[group].value) * norms[0];
+            let radius = T::of(self.shares[group]) * norms[0];
             let slope = radius_gradient(&gradients[id][..delta.len()], delta, &norms, radius);
             slopes[group] += weight * norms[0].wide() * slope.wide();
         }
@@ -80,17 +80,22 @@ impl Shares {
         self.shares.is_empty()
     }
 
-    /// One step of Adam against ∂L/∂ρ, clipped to 0..1.
-    pub fn update(&mut self, slopes: &[f64], adam: &RadiusAdam) {
+    /// One step against ∂L/∂ρ, whose root mean square over the shares that have a slope is `length`; what would leave
+    /// 0..1 stays at its end.
+    ///
+    /// The slopes are clipped as one: a share moves in proportion to its own, where Adam would move each by the same and
+    /// close or open for next to nothing.
+    pub fn step(&mut self, slopes: &[f64], length: f64) {
+        let sloping = slopes.iter().filter(|slope| **slope != 0.0).count().max(1) as f64;
+        let typical = (slopes.iter().map(|slope| slope * slope).sum::<f64>() / sloping).sqrt();
         for (share, slope) in self.shares.iter_mut().zip(slopes) {
-            share.update(slope.clamp(-STEEPEST, STEEPEST), adam);
-            share.clip(1.0);
+            *share = (*share - length * slope / typical.max(FLAT)).clamp(MINIMUM_RADIUS, 1.0);
         }
     }
 
     /// Counts the shares as they are in the mean that [`Shares::settle`] ends with.
     pub fn remember(&mut self) {
-        self.sums.iter_mut().zip(&self.shares).for_each(|(sum, share)| *sum += share.value);
+        self.sums.iter_mut().zip(&self.shares).for_each(|(sum, share)| *sum += share);
         self.remembered += 1;
     }
 
@@ -98,7 +103,7 @@ impl Shares {
     pub fn settle(&mut self) {
         for (share, sum) in self.shares.iter_mut().zip(&self.sums) {
             if self.remembered > 0 {
-                share.value = sum / self.remembered as f64;
+                *share = sum / self.remembered as f64;
             }
         }
     }
@@ -128,7 +133,7 @@ impl Shares {
 
     /// What the shares let through of the tensors that trained. `loss` is what the last step descended.
     pub fn summary<T: Real>(&self, state: &State<'_, T>, loss: f64) -> RadiiSummary {
-        let shares: Vec<f64> = self.constrained(state).map(|(_, group)| self.shares[group].value).collect();
+        let shares: Vec<f64> = self.constrained(state).map(|(_, group)| self.shares[group]).collect();
         RadiiSummary {
             tensors: shares.len(),
             mean_ratio: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
