@@ -8,7 +8,7 @@
 //!
 //! The trainer's state is δ = θ − θ0 ([`State`]), never θ. The parts of a step are public and generic over the scalar,
 //! so that tests can run the very same code in f64: [`Optimiser`], [`clip_global_norm`], [`Balls`] for TPGM's
-//! radius step and projection, [`Ftp`] and [`Spd`].
+//! radius step and projection, [`Shares`] for relative radii, [`Ftp`] and [`Spd`].
 //!
 //! What this crate is not: it stores nothing but its checkpoint, activates nothing, and prints nothing.
 //!

@@ -235,3 +235,45 @@ fn classes_take_the_numbers_of_the_models_labels() {
          Classes: cat, dog. Labels: dog, bird"
     );
 }
+
+/// Catches images that are missed because of where they lie, a link that leads in a circle, and a folder without images
+/// that passes for one.
+#[test]
+fn unlabelled_images_are_found_at_any_depth() {
+    let open = |folder: &Path| Dataset::open(folder, &FolderOptions { purpose: Purpose::Unlabelled, group: None });
+    let folder = tempdir().unwrap();
+    assert!(matches!(folder_error(open(folder.path())), FolderError::NoImage { path } if path == folder.path()));
+    write_images(folder.path(), "", 0, 1);
+    write_images(&folder.path().join("a/b/train"), "", 10, 2);
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("a/loop")).unwrap();
+    let dataset = open(folder.path()).unwrap();
+    assert_eq!((dataset.classes.len(), dataset.samples.len()), (1, 3));
+    assert!(dataset.samples.iter().all(|sample| sample.class == 0));
+}
+
+/// Catches a draw that differs from one time to the next, takes the first images instead of any, or loses a class.
+#[test]
+fn a_limit_draws_as_many_of_each_class_and_the_same_each_time() {
+    let folder = tempdir().unwrap();
+    write_images(&folder.path().join("few"), "", 0, 2);
+    write_images(&folder.path().join("many"), "", 10, 12);
+    let dataset = open(folder.path()).unwrap();
+    let drawn = |seed: u64| dataset.clone().limited(4, seed);
+    let of = |dataset: &Dataset, class: u32| dataset.samples.iter().filter(|sample| sample.class == class).count();
+    assert_eq!((of(&drawn(1), 0), of(&drawn(1), 1)), (2, 4));
+    assert_eq!(drawn(1), drawn(1));
+    assert!((1..9).any(|seed| drawn(seed).samples[2..] != dataset.samples[2..6]), "always the first ones");
+    assert!((2..9).any(|seed| drawn(seed) != drawn(1)), "whatever the seed");
+}
+
+/// Catches groups whose names are lost between the pattern and the sample.
+#[test]
+fn a_sample_knows_the_name_of_its_group() {
+    let folder = tempdir().unwrap();
+    write_images(&folder.path().join("a"), "day1_", 0, 1);
+    write_images(&folder.path().join("b"), "day2_", 10, 1);
+    let dataset = grouped(folder.path(), "^(day[0-9])_").unwrap();
+    let names: Vec<_> = dataset.samples.iter().map(|sample| sample.group_name.as_deref()).collect();
+    assert_eq!(names, [Some("day1"), Some("day2")]);
+    assert!(open(folder.path()).unwrap().samples.iter().all(|sample| sample.group_name.is_none()));
+}

@@ -111,6 +111,20 @@ mod tests {
         assert_eq!(shape("_fc.weight"), [1000, 1280]);
     }
 
+    /// A tensor that is counted to another stage than its block's, or to none.
+    #[test]
+    fn every_tensor_belongs_to_its_blocks_stage() {
+        let network = lite0();
+        let stages = network.stage_of_each_tensor();
+        let of = |name: &str| stages[network.find(name).unwrap().index()];
+        assert_eq!((of("_conv_stem.weight"), of("_bn0.running_var")), (0, 0));
+        assert_eq!((of("_fc.weight"), of("_fc.bias")), (network.stages.len(), network.stages.len()));
+        for block in 0..16 {
+            let own = network.tensors().filter(|(_, spec)| spec.name.starts_with(&format!("_blocks.{block}.")));
+            assert!(own.into_iter().all(|(id, _)| stages[id.index()] == block + 1), "block {block}");
+        }
+    }
+
     /// Odd inputs: SAME rounds up at every stride, so 95 px ends at 3×3.
     #[test]
     fn shapes_round_up_under_same_padding() {
