@@ -7,7 +7,7 @@ use crate::output::{Output, percent, table};
 use crate::progress::Progress;
 use comfy_table::{Attribute, Cell, Table};
 use fieldfit::report::{self, Column, PageOptions, Run, Summary};
-use fieldfit::{AdaptError, Comparison, FolderOptions, Journal, Options, Purpose, Runtime, Set, write_page};
+use fieldfit::{AdaptError, Comparison, Control, FolderOptions, Journal, Options, Purpose, Runtime, Set, write_page};
 
 /// What the page compares the other methods with in pairs, if it is among them.
 const REFERENCE: &str = "lp-ft";
@@ -36,23 +36,10 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
         let run = match known {
             Some(run) => run,
             None => {
-                progress.line(format!(
-                    "run {} of {}: {}, seed {}",
-                    number + 1,
-                    plan.len(),
-                    options.method,
-                    options.seed
-                ));
-                let run = match comparison.run(options, &control, &mut |event| progress.step(&event)) {
-                    Ok(run) => run,
-                    Err(error) if is_a_result(&error) => {
-                        progress.line(format!("{} seed {}: {error}", options.method, options.seed));
-                        continue;
-                    }
-                    Err(error) => return Err(told(error)),
-                };
+                let (method, seed) = (&options.method, options.seed);
+                progress.line(format!("run {} of {}: {method}, seed {seed}", number + 1, plan.len()));
+                let Some(run) = measure(&mut comparison, options, &control, &progress)? else { continue };
                 journal.as_mut().map_or(Ok(()), |journal| journal.add(run.clone()))?;
-                progress.line(line(&run));
                 run
             }
         };
@@ -69,6 +56,27 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
     if output.is_json() { Ok(()) } else { output.text(text(&runs)) }
 }
 
+/// One run; nothing where the method diverged or collapsed, which is told: it has no row, and the others go on.
+fn measure(
+    comparison: &mut Comparison<'_>,
+    options: &Options,
+    control: &Control,
+    progress: &Progress,
+) -> Result<Option<Run>, Error> {
+    match comparison.run(options, control, &mut |event| progress.step(&event)) {
+        Ok(run) => {
+            progress.line(line(&run));
+            Ok(Some(run))
+        }
+        Err(fieldfit::Error::Adapt(error @ (AdaptError::Diverged { .. } | AdaptError::Collapsed { .. }))) => {
+            progress.line(format!("{} seed {}: {error}", options.method, options.seed));
+            Ok(None)
+        }
+        Err(fieldfit::Error::Adapt(AdaptError::Interrupted { .. })) => Err(Error::ComparisonStopped),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Every run, seed after seed, so that an early end leaves whole comparisons.
 fn plan(args: &CompareArgs) -> Vec<Options> {
     let all = || fieldfit::METHODS.iter().map(|method| MethodSpec { name: method.name.into(), settings: Vec::new() });
@@ -80,18 +88,6 @@ fn plan(args: &CompareArgs) -> Vec<Options> {
         ..super::training(&args.training)
     };
     (0..args.seeds).flat_map(|seed| methods.iter().map(move |method| options(seed, method))).collect()
-}
-
-/// A method that diverges or collapses is told of and has no row; the others go on.
-const fn is_a_result(error: &fieldfit::Error) -> bool {
-    matches!(error, fieldfit::Error::Adapt(AdaptError::Diverged { .. } | AdaptError::Collapsed { .. }))
-}
-
-fn told(error: fieldfit::Error) -> Error {
-    match error {
-        fieldfit::Error::Adapt(AdaptError::Interrupted { .. }) => Error::ComparisonStopped,
-        error => error.into(),
-    }
 }
 
 fn line(run: &Run) -> String {
