@@ -82,7 +82,10 @@ pub enum Event {
     /// Where the radii stand: the ratio of a tensor is the share of its difference that its radius lets through.
     Radii(RadiiSummary),
     /// What the method let each tensor keep, at the end.
-    Shares(Vec<TensorShare>),
+    Shares {
+        /// Each constrained tensor.
+        tensors: Vec<TensorShare>,
+    },
     /// Radii that no longer tell tensors apart: every one is closed, and the result is where training started, or every
     /// one is open, and nothing was held back.
     Degenerate {

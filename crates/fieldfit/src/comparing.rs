@@ -142,13 +142,13 @@ impl Recorder {
         match event {
             Event::Step { step, loss, .. } => self.losses.push(Loss { step: *step, loss: *loss }),
             Event::Gate(gate) => self.accepted = gate.accepted,
-            Event::Shares(shares) => {
+            Event::Shares { tensors } => {
                 let radius = |share: &fieldfit_adapt::TensorShare| Radius {
                     tensor: share.tensor.clone(),
                     stage: share.stage,
                     share: share.share,
                 };
-                self.radii = shares.iter().map(radius).collect();
+                self.radii = tensors.iter().map(radius).collect();
             }
             _ => {}
         }

@@ -112,7 +112,7 @@ impl Method for Tpgm {
             tracker.tell(Event::Progress { phase: Phase::Radii, done: self.learned as usize, total: steps as usize });
         }
         self.balls.project(&mut session.state);
-        tracker.tell(Event::Shares(self.balls.shares(session.state.network())));
+        tracker.tell(Event::Shares { tensors: self.balls.shares(session.state.network()) });
         Ok(ControlFlow::Continue(()))
     }
 

@@ -125,7 +125,7 @@ impl Relative {
         if summary.tensors > 0 && summary.open == summary.tensors {
             tracker.tell(degenerate("every radius is open: nothing was held back"));
         }
-        tracker.tell(Event::Shares(self.shares.list(session.state.network())));
+        tracker.tell(Event::Shares { tensors: self.shares.list(session.state.network()) });
     }
 }
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
-const LONG: &str = "adapt --model tiny-1 --data images --store store --epochs 60 --threads 1 --json";
+/// Long enough to be interrupted. The classes are colours, which strong augmentation would take away.
+const LONG: &str = "adapt --model tiny-1 --data images --store store --epochs 60 --augment basic --threads 1 --json";
 
 /// Starts a long adaptation, and sends Ctrl-C when it has made that many steps.
 fn interrupted(scene: &Scene, after: usize) -> Ran {

@@ -29,6 +29,7 @@ fn plan(events: &[Value]) -> &Value {
 fn the_peak_is_what_was_planned() {
     let scene = Scene::new();
     for (store, options) in [
+        ("default", "--size 96"),
         ("four", "--method tpgm --size 96"),
         ("whole", "--method lp-ft --size 128 --micro-batch 16"),
         ("budget", "--method lp-ft --size 128 --memory-budget 220MiB"),
