@@ -49,8 +49,9 @@ impl<'a> Comparison<'a> {
 
     /// Adapts and measures.
     ///
-    /// `events` hears the adaptation. The peak of memory is that of the adaptation alone, where the system lets a peak be
-    /// forgotten (Linux); elsewhere there is none.
+    /// `events` hears the adaptation. The peak of memory is the process's during the adaptation, where the system lets an
+    /// older peak be forgotten (Linux); elsewhere there is none. A later run's has in it what the allocator kept of earlier
+    /// ones: compare peaks of first runs.
     ///
     /// # Errors
     /// If options or images can't be used, the run diverges or was stopped, or the device fails.

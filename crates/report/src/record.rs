@@ -30,7 +30,8 @@ pub struct Run {
     pub accepted: bool,
     /// Wall time of the adaptation.
     pub seconds: f64,
-    /// The most memory that the process had resident during the adaptation, in bytes, where the system tells.
+    /// The most memory that the process had resident during the adaptation, in bytes, where the system tells. Of several
+    /// runs in one process, the later ones have in it what their allocator kept of the earlier.
     pub peak_bytes: Option<u64>,
     /// Size of the delta file.
     pub delta_bytes: u64,
