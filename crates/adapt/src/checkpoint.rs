@@ -48,25 +48,13 @@ impl Identity {
     }
 }
 
-/// A hash over class names and over name, size, class, group and slice of every image; not over the folder's own place.
+/// A hash over the images of every slice, and over those that are retained.
 fn images(dataset: &Dataset, plan: &Plan) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let mut text = |text: &str| {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
-    };
-    dataset.classes.iter().for_each(|class| text(class));
     let Split { train, validation, gate, .. } = &plan.split;
-    let slices = [train, validation, gate].map(|slice| (dataset, slice));
-    for (dataset, slice) in
-        slices.into_iter().chain(plan.retained.iter().map(|retained| (&retained.images, &retained.order)))
-    {
-        text("slice");
-        for sample in slice.iter().map(|&index| &dataset.samples[index]) {
-            let bytes = std::fs::metadata(&sample.path).map_or(0, |metadata| metadata.len());
-            text(&sample.path.file_name().unwrap_or_default().to_string_lossy());
-            text(&format!("{} {bytes} {:?}", sample.class, sample.group));
-        }
+    let mut hash = Sha256::new();
+    [train, validation, gate].iter().for_each(|slice| hash.update(dataset.digest(slice)));
+    if let Some(retained) = &plan.retained {
+        hash.update(retained.images.digest(&retained.order));
     }
     hash.finalize().into()
 }

@@ -4,7 +4,7 @@ use crate::AdaptError;
 use fieldfit_data::{Batch, DataError};
 use fieldfit_exec::{ExecError, Matrix, Prepared};
 use fieldfit_model::{Base, Images, Params, TensorView, Weights};
-use fieldfit_nets::TensorId;
+use fieldfit_nets::{Network, TensorId};
 use serde::{Deserialize, Serialize};
 
 /// What a network made of labelled images.
@@ -121,27 +121,26 @@ pub fn under_base_head(adapted: &Weights, base: &Base) -> Weights {
 /// The adapted backbone under both heads at once: its own classes first, and the base's behind them. The labels stay its
 /// own.
 pub fn under_both_heads(adapted: Weights, base: &Base) -> Weights {
-    let (own, more) = (adapted.network.head, base.network().head);
     let mut params = adapted.params;
-    append(&mut params, own.weight, base.tensor(more.weight));
-    append(&mut params, own.bias, base.tensor(more.bias));
-    Weights { network: adapted.network.with_classes(own.classes + more.classes), params, ..adapted }
+    let network = add_base_head(&adapted.network, &mut params, base);
+    Weights { network, params, ..adapted }
+}
+
+/// Puts the base's own head behind the new one's rows; returns the network of both.
+pub(crate) fn add_base_head(network: &Network, params: &mut Params<f32>, base: &Base) -> Network {
+    let (own, more) = (network.head, base.network().head);
+    append(params, own.weight, base.tensor(more.weight));
+    append(params, own.bias, base.tensor(more.bias));
+    network.with_classes(own.classes + more.classes)
 }
 
 /// Puts more rows behind a tensor's.
-pub(crate) fn append(params: &mut Params<f32>, id: TensorId, more: TensorView<'_>) {
+fn append(params: &mut Params<f32>, id: TensorId, more: TensorView<'_>) {
     let own = params[id].len();
     let mut values = params[id].to_vec();
     values.resize(own + more.len(), 0.0);
     more.copy_into(&mut values[own..]);
     params.replace(id, values);
-}
-
-/// `−ln softmax(logits)[label]`, in nats.
-pub(crate) fn cross_entropy(logits: &[f32], label: u32) -> f64 {
-    let largest = f64::from(logits[largest(logits)]);
-    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - largest).exp()).sum();
-    sum.ln() + largest - f64::from(logits[label as usize])
 }
 
 /// The position of the largest value, the first among equals.

@@ -1,6 +1,7 @@
 //! What a run tells while it goes on.
 
 use crate::MemoryPlan;
+use fieldfit_nets::{Network, TensorSpec};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -167,6 +168,24 @@ pub struct RadiiSummary {
     pub loss: f64,
 }
 
+impl RadiiSummary {
+    /// A ratio below this counts as closed.
+    const CLOSED: f64 = 0.01;
+    /// A ratio above this counts as open.
+    const OPEN: f64 = 0.99;
+
+    /// Of the ratios of the constrained tensors that moved.
+    pub(crate) fn of(ratios: &[f64], loss: f64) -> Self {
+        Self {
+            tensors: ratios.len(),
+            mean_ratio: ratios.iter().sum::<f64>() / ratios.len().max(1) as f64,
+            closed: ratios.iter().filter(|&&ratio| ratio < Self::CLOSED).count(),
+            open: ratios.iter().filter(|&&ratio| ratio > Self::OPEN).count(),
+            loss,
+        }
+    }
+}
+
 /// The share of a tensor's difference that a method with radii let it keep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TensorShare {
@@ -176,6 +195,17 @@ pub struct TensorShare {
     pub stage: usize,
     /// The share, 0..1; the mean over rows where each has its own.
     pub share: f64,
+}
+
+impl TensorShare {
+    /// Of the tensors that have a share, given in the network's order.
+    pub(crate) fn list(network: &Network, shares: impl Iterator<Item = Option<f64>>) -> Vec<Self> {
+        let tensors = network.tensors.iter().zip(network.stage_of_each_tensor());
+        let share = |((spec, stage), share): ((&TensorSpec, usize), Option<f64>)| {
+            Some(Self { tensor: spec.name.clone(), stage, share: share? })
+        };
+        tensors.zip(shares).filter_map(share).collect()
+    }
 }
 
 /// The gate's verdict.

@@ -1,6 +1,6 @@
 //! What the base said of an image, and how far an adaptation has moved from it.
 
-use crate::evaluate::append;
+use crate::evaluate::add_base_head;
 use crate::{AdaptError, Session};
 use fieldfit_data::Batch;
 use fieldfit_exec::{ExecError, Objective, cross_entropy, divergence, softmax};
@@ -67,7 +67,7 @@ impl Judge {
         let classes = session.state.network().head.classes;
         let mut judge = Self { classes, strength, view, answers: Vec::new() };
         if strength > 0.0 {
-            add_base_head(session)?;
+            both_heads(session)?;
             judge.answers = judge.ask(session)?;
         }
         Ok(judge)
@@ -132,15 +132,11 @@ fn gradient(session: &mut Session<'_>, images: &Images, objective: &Retaining<'_
     Ok(f64::from(executor.gradient(weights, images, objective, gradients)?))
 }
 
-/// Puts the base's own head behind the new one's rows.
-fn add_base_head(session: &mut Session<'_>) -> Result<(), AdaptError> {
+/// Puts both heads on what the session computes. The rows of the new one stay the first.
+fn both_heads(session: &mut Session<'_>) -> Result<(), AdaptError> {
     let base = session.state.base();
-    let (network, own) = (session.state.network(), base.network().head);
-    let both = network.with_classes(network.head.classes + own.classes);
-    let head = network.head;
-    append(&mut session.weights, head.weight, base.tensor(own.weight));
-    append(&mut session.weights, head.bias, base.tensor(own.bias));
-    for id in [head.weight, head.bias] {
+    let both = add_base_head(session.state.network(), &mut session.weights, base);
+    for id in [both.head.weight, both.head.bias] {
         if session.gradients.contains(id) {
             session.gradients.replace(id, vec![0.0; both.tensor(id).len()]);
         }

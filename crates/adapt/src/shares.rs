@@ -8,10 +8,6 @@ use serde::{Deserialize, Serialize};
 
 /// Where every share starts: nothing is held back that nothing speaks against.
 const START: f64 = 1.0;
-/// A share below this counts as closed: the tensor goes back to its start.
-const CLOSED: f64 = 0.01;
-/// A share above this counts as open: nothing is held back.
-const OPEN: f64 = 0.99;
 /// A root mean square slope below this, in nats a share, is no slope.
 const FLAT: f64 = 1e-12;
 
@@ -123,24 +119,13 @@ impl Shares {
 
     /// Every constrained tensor's share.
     pub fn list(&self, network: &Network) -> Vec<TensorShare> {
-        let stages = network.stage_of_each_tensor();
-        let share = |(id, stage): (TensorId, usize)| {
-            let tensor = network.tensor(id).name.clone();
-            Some(TensorShare { tensor, stage, share: self.of(id)? })
-        };
-        network.tensors().map(|(id, _)| id).zip(stages).filter_map(share).collect()
+        TensorShare::list(network, network.tensors().map(|(id, _)| self.of(id)))
     }
 
     /// What the shares let through of the tensors that trained. `loss` is what the last step descended.
     pub fn summary<T: Real>(&self, state: &State<'_, T>, loss: f64) -> RadiiSummary {
         let shares: Vec<f64> = self.constrained(state).map(|(_, group)| self.shares[group]).collect();
-        RadiiSummary {
-            tensors: shares.len(),
-            mean_ratio: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
-            closed: shares.iter().filter(|&&share| share < CLOSED).count(),
-            open: shares.iter().filter(|&&share| share > OPEN).count(),
-            loss,
-        }
+        RadiiSummary::of(&shares, loss)
     }
 
     fn constrained<T: Real>(&self, state: &State<'_, T>) -> impl Iterator<Item = (TensorId, usize)> {

@@ -3,14 +3,9 @@
 use crate::{RadiiSummary, State, TensorShare};
 use fieldfit_exec::{ExecError, Executor, Objective};
 use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, TensorId, TensorSpec};
+use fieldfit_nets::{Network, TensorId};
 use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, distances, initial_radius, radius_gradient, ratios, rescale};
 use serde::{Deserialize, Serialize};
-
-/// A ratio below this counts as closed: the tensor went back to its base.
-const CLOSED: f64 = 0.01;
-/// A ratio above this counts as open: the radius doesn't hold the tensor back.
-const OPEN: f64 = 0.99;
 
 /// A ball for each constrained tensor, and how its radius is learned.
 ///
@@ -92,23 +87,12 @@ impl<T: Real> Balls<T> {
 
     /// What the radii let through of the δ that the last radius step or projection met. `loss` is the radius step's.
     pub fn summary(&self, loss: T) -> RadiiSummary {
-        let means: Vec<f64> = self.mean_ratios().flatten().collect();
-        RadiiSummary {
-            tensors: means.len(),
-            mean_ratio: means.iter().sum::<f64>() / means.len().max(1) as f64,
-            closed: means.iter().filter(|&&ratio| ratio < CLOSED).count(),
-            open: means.iter().filter(|&&ratio| ratio > OPEN).count(),
-            loss: loss.wide(),
-        }
+        RadiiSummary::of(&self.mean_ratios().flatten().collect::<Vec<_>>(), loss.wide())
     }
 
     /// What the radii let each constrained tensor keep of the δ that the last radius step or projection met.
     pub fn shares(&self, network: &Network) -> Vec<TensorShare> {
-        let tensors = network.tensors.iter().zip(network.stage_of_each_tensor());
-        let share = |((spec, stage), ratio): ((&TensorSpec, usize), Option<f64>)| {
-            Some(TensorShare { tensor: spec.name.clone(), stage, share: ratio? })
-        };
-        tensors.zip(self.mean_ratios()).filter_map(share).collect()
+        TensorShare::list(network, self.mean_ratios())
     }
 
     /// The mean over the rows that moved of what is kept, by [`TensorId::index`].

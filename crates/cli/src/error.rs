@@ -25,6 +25,12 @@ pub enum Error {
         /// The command that goes on.
         resume: String,
     },
+    /// Two sets of images that a result would not tell apart.
+    #[error("two sets of images are called `{name}`: give each --shift a name of its own")]
+    SameName {
+        /// Their name.
+        name: String,
+    },
     /// A comparison was interrupted.
     #[error("the comparison was interrupted: run it again; runs that are in the file of --jsonl are not repeated")]
     ComparisonStopped,

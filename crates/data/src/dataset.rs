@@ -162,6 +162,23 @@ impl Dataset {
         self
     }
 
+    /// A SHA-256 hash over the class names and over name, length, class and group of those samples, given by position; not
+    /// over the folder's own place, nor over what the files hold.
+    pub fn digest(&self, order: &[usize]) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut text = |text: &str| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        };
+        self.classes.iter().for_each(|class| text(class));
+        for sample in order.iter().map(|&index| &self.samples[index]) {
+            let bytes = std::fs::metadata(&sample.path).map_or(0, |metadata| metadata.len());
+            text(&file_name(&sample.path));
+            text(&format!("{} {bytes} {:?}", sample.class, sample.group));
+        }
+        hash.finalize().into()
+    }
+
     fn check_readable(&self, folder: &Path) -> Result<(), FolderError> {
         let path = || folder.to_path_buf();
         let unreadable = self.skipped.len();

@@ -3,48 +3,76 @@
 use crate::measuring::{Set, Subject, answers};
 use crate::{Error, Runtime};
 use fieldfit_adapt::{Control, Event, Options, Outcome, Request, adapt, forget_peak_memory, peak_memory};
-use fieldfit_data::Dataset;
+use fieldfit_data::{Dataset, Fractions};
 use fieldfit_delta::Delta;
+use fieldfit_exec::Device;
 use fieldfit_model::Weights;
-use fieldfit_report::{Loss, Radius, Run};
+use fieldfit_report::{Loss, Radius, Run, Scores};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::btree_map::Entry;
 
-/// The same images to adapt to, and the same to measure on, for whatever runs are compared.
+/// The same images to adapt to, in the same slices, and the same to measure on, for whatever runs are compared.
 ///
 /// A run ends in a delta that is measured as it would run, decoded, and then dropped: nothing is stored.
 pub struct Comparison<'a> {
     runtime: &'a Runtime,
-    source: String,
     images: &'a Dataset,
-    shifts: Vec<Set>,
-    /// By size and name of a set: what the base makes of it, which is the same for every run.
-    answers: BTreeMap<(u32, String), Vec<usize>>,
+    fractions: Fractions,
+    /// The held-out images of the source at [`HELD_OUT`], its validation slice at [`VALIDATION`], then the shifts.
+    sets: Vec<Set>,
+    /// By size and position of a set: what the base makes of it, which is the same for every run.
+    answers: BTreeMap<(u32, usize), Vec<usize>>,
+    /// Over all that every run depends on.
+    content: Sha256,
 }
 
+const HELD_OUT: usize = 0;
+const VALIDATION: usize = 1;
+const SHIFTS: usize = 2;
+
 impl<'a> Comparison<'a> {
-    /// A comparison on `images`, which reports call `source`.
-    pub fn new(runtime: &'a Runtime, source: impl Into<String>, images: &'a Dataset, shifts: Vec<Set>) -> Self {
-        Self { runtime, source: source.into(), images, shifts, answers: BTreeMap::new() }
+    /// A comparison on `images`, which reports call `source`, divided by those fractions.
+    ///
+    /// # Errors
+    /// If the images can't be divided so.
+    pub fn new(
+        runtime: &'a Runtime,
+        source: impl Into<String>,
+        images: &'a Dataset,
+        fractions: Fractions,
+    ) -> Result<Self, Error> {
+        let split = images.split(&fractions)?;
+        let slice = |name: String, order| Set { order, ..Set::of(name, images.clone()) };
+        let all: Vec<usize> = (0..images.samples.len()).collect();
+        let content = Sha256::new().chain_update(runtime.base().id().0).chain_update(images.digest(&all));
+        let sets = vec![slice(source.into(), split.gate), slice("validation".into(), split.validation)];
+        Ok(Self { runtime, images, fractions, sets, answers: BTreeMap::new(), content })
     }
 
-    /// What reports call the images to adapt to.
-    pub fn source(&self) -> &str {
-        &self.source
+    /// The same, measured on those sets, too.
+    #[must_use]
+    pub fn with_shifts(mut self, shifts: Vec<Set>) -> Self {
+        for set in &shifts {
+            self.content.update((set.name.len() as u64).to_le_bytes());
+            self.content.update(&set.name);
+            self.content.update(set.images.digest(&set.order));
+        }
+        self.sets.extend(shifts);
+        self
+    }
+
+    /// The images of the source that no run learns from, under the source's name.
+    pub fn held_out(&self) -> &Set {
+        &self.sets[HELD_OUT]
     }
 
     /// What a run with these options depends on, as a hash in hexadecimal: base, images and shifts by name and length of
-    /// every file, options, seed.
+    /// every file, the source's name, options, seed.
     pub fn identity(&self, options: &Options) -> String {
-        let mut hash = Sha256::new();
-        hash.update(self.runtime.base().id().0);
-        hash_images(&mut hash, &self.source, self.images, 0..self.images.samples.len());
-        for set in &self.shifts {
-            hash_images(&mut hash, &set.name, &set.images, set.order.iter().copied());
-        }
-        hash.update(format!("{options:?}"));
-        hex::encode(hash.finalize())
+        let options = Options { fractions: self.fractions, ..options.clone() };
+        let hash = self.content.clone().chain_update(&self.held_out().name);
+        hex::encode(hash.chain_update(format!("{options:?}")).finalize())
     }
 
     /// Adapts and measures.
@@ -55,7 +83,10 @@ impl<'a> Comparison<'a> {
     ///
     /// # Errors
     /// If options or images can't be used, the run diverges or was stopped, or the device fails.
+    ///
+    /// Whatever fractions the options name, the comparison's are used.
     pub fn run(&mut self, options: &Options, control: &Control, events: &mut dyn FnMut(Event)) -> Result<Run, Error> {
+        let options = &Options { fractions: self.fractions, ..options.clone() };
         let mut recorder = Recorder::default();
         let is_fresh = forget_peak_memory();
         let base = self.runtime.base();
@@ -77,19 +108,15 @@ impl<'a> Comparison<'a> {
         let parsed = Delta::parse(delta).map_err(|source| Error::Made { source: Box::new(source) })?;
         let subject = Subject::new(base, Weights::adapted(base, &parsed)?, options.device)?;
         let size = parsed.header().input_size;
-        let split = self.images.split(&options.fractions)?;
-        let slice = |name: &str, order: Vec<usize>| Set { order, ..Set::of(name, self.images.clone()) };
-        let (held_out, validation) = (slice(&self.source, split.gate), slice("validation", split.validation));
-        let validation_loss = self.score(&subject, &validation, size, options)?.loss;
-        let in_distribution = self.score(&subject, &held_out, size, options)?;
-        let shifts = self.shifts.clone();
-        let shifts = shifts.iter().map(|set| self.score(&subject, set, size, options));
+        let mut score = |set: usize| self.score(&subject, set, size, options.device);
+        let (in_distribution, validation_loss) = (score(HELD_OUT)?, score(VALIDATION)?.loss);
+        let shifts = (SHIFTS..self.sets.len()).map(|set| self.score(&subject, set, size, options.device));
         Ok(Run {
             shifts: shifts.collect::<Result<_, _>>()?,
             identity: self.identity(options),
             method: method_name(options),
             seed: options.seed,
-            source: self.source.clone(),
+            source: self.held_out().name.clone(),
             options: options.to_string(),
             classes: parsed.labels().map(str::to_owned).collect(),
             validation_loss,
@@ -103,20 +130,13 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    fn score(
-        &mut self,
-        subject: &Subject,
-        set: &Set,
-        size: u32,
-        options: &Options,
-    ) -> Result<fieldfit_report::Scores, Error> {
-        let key = (size, set.name.clone());
-        if !self.answers.contains_key(&key) {
-            let base = Weights { input_size: size, ..Weights::of_base(self.runtime.base()) };
-            let answers = answers(self.runtime.base(), base, set, options.device, &mut |_| ())?;
-            self.answers.insert(key.clone(), answers);
-        }
-        subject.measure(set, &self.answers[&key])
+    /// What an adaptation makes of the set at that position.
+    fn score(&mut self, subject: &Subject, set: usize, size: u32, device: Device) -> Result<Scores, Error> {
+        let answers = match self.answers.entry((size, set)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(answers(self.runtime.base(), &self.sets[set], size, device)?),
+        };
+        subject.measure(&self.sets[set], answers)
     }
 }
 
@@ -160,21 +180,4 @@ impl Recorder {
 fn method_name(options: &Options) -> String {
     let settings = options.settings.iter().map(|(name, value)| format!(" {name}={value}"));
     std::iter::once(options.method.clone()).chain(settings).collect()
-}
-
-fn hash_images(hash: &mut Sha256, name: &str, images: &Dataset, order: impl IntoIterator<Item = usize>) {
-    let mut text = |text: &str| {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
-    };
-    text(name);
-    images.classes.iter().for_each(|class| text(class));
-    for sample in order.into_iter().map(|index| &images.samples[index]) {
-        let bytes = std::fs::metadata(&sample.path).map_or(0, |metadata| metadata.len());
-        text(&format!("{} {} {bytes}", file_name(&sample.path), sample.class));
-    }
-}
-
-fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
-    path.file_name().unwrap_or_default().to_string_lossy()
 }

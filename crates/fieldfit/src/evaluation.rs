@@ -1,6 +1,6 @@
 //! How good what runs is on labelled images, and how much of the base it has kept.
 
-use crate::measuring::{Set, Tally, answers};
+use crate::measuring::{Set, Tally};
 use crate::runtime::{adapted, read};
 use crate::{Error, Runtime, Version};
 use fieldfit_adapt::under_base_head;
@@ -114,14 +114,16 @@ impl Runtime {
     /// If the active version's file can't be read any more, an image can't, or the device fails.
     pub fn agreement(&self, set: &Set, progress: &mut dyn FnMut(usize, usize)) -> Result<f64, Error> {
         let (_, weights) = self.weights()?;
-        let size = weights.input_size;
-        let (total, device) = (2 * set.order.len(), self.device());
-        let of_base = Weights { input_size: size, ..Weights::of_base(self.base()) };
-        let base = answers(self.base(), of_base, set, device, &mut |done| progress(done, total))?;
-        let adapted = under_base_head(&weights, self.base());
-        let adapted = answers(self.base(), adapted, set, device, &mut |done| progress(total / 2 + done, total))?;
-        let same = base.iter().zip(&adapted).filter(|(base, adapted)| base == adapted).count();
-        Ok(same as f64 / base.len().max(1) as f64)
+        let (base, adapted) = (Weights::of_base(self.base()), under_base_head(&weights, self.base()));
+        let preprocessor = Preprocessor::new(self.base().preprocessing(), adapted.input_size, adapted.crop)?;
+        let prepare = |weights: &Weights| prepare(self.device(), &weights.network, &weights.params);
+        let (base, adapted) = (prepare(&base)?, prepare(&adapted)?);
+        let (mut done, total) = (0, set.order.len());
+        let batches = set.batches(&preprocessor)?.inspect(|batch| {
+            done += batch.as_ref().map_or(0, |batch| batch.labels.len());
+            progress(done, total);
+        });
+        Ok(fieldfit_adapt::agreement(&*base, &*adapted, batches)?)
     }
 
     /// The weights of what runs now, whole.

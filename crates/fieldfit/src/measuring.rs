@@ -59,25 +59,19 @@ impl Set {
     }
 }
 
-/// The class that weights give each of a set's images, in the set's order. Nobody asks for the images' own.
+/// The base's own classes for a set's images at that size, in the set's order. Nobody asks for the images' own.
 ///
 /// # Errors
 /// If an image can't be read any more, or the device fails.
-pub(crate) fn answers(
-    base: &Base,
-    weights: Weights,
-    set: &Set,
-    device: Device,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Vec<usize>, Error> {
-    let preprocessor = Preprocessor::new(base.preprocessing(), weights.input_size, weights.crop)?;
+pub(crate) fn answers(base: &Base, set: &Set, size: u32, device: Device) -> Result<Vec<usize>, Error> {
+    let weights = Weights::of_base(base);
+    let preprocessor = Preprocessor::new(base.preprocessing(), size, weights.crop)?;
     let prepared = prepare(device, &weights.network, &weights.params)?;
     drop(weights);
     let mut answers = Vec::with_capacity(set.order.len());
     for batch in set.batches(&preprocessor)? {
         let logits = prepared.logits(&batch?.images)?;
         answers.extend((0..logits.rows).map(|row| largest(logits.row(row))));
-        progress(answers.len());
     }
     Ok(answers)
 }

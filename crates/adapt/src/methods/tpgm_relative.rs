@@ -12,7 +12,8 @@
 //!
 //! What was tried beside it and brought nothing on validation evidence (EfficientNet-Lite0 at 128 px, three domains with
 //! one seed each, their held-out images under ten corruptions as the shift):
-//! - One radius a tensor, or one in all: the same accuracy, and the one in all forgets more at the same λ.
+//! - One radius a tensor (on two of the domains), or one in all: the same accuracy, and the one in all forgets more at the
+//!   same λ.
 //! - Radii learned on the images as they are: retention rises, and accuracy under corruption falls below plain LP-FT's. A
 //!   clean slice that the network has by heart says nothing against going back.
 //! - λ = 0.01 barely retains, λ = 0.1 costs accuracy under corruption; between them accuracy is flat, and the default is
@@ -62,7 +63,7 @@ pub(super) const ENTRY: Entry = Entry {
 
 /// Radius steps: no fewer, or shares would hardly settle.
 const FEWEST: u64 = 4;
-/// Radius steps: more have shown no gain.
+/// Radius steps, however long training was.
 const MOST: u64 = 20;
 /// The images that radius steps may look at, as a share of those that training did.
 const BUDGET: f64 = 0.2;

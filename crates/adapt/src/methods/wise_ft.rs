@@ -5,8 +5,8 @@
 //! or the one that is given.
 
 use super::Entry;
-use crate::evaluate::cross_entropy;
 use crate::{AdaptError, Event, HeadStart, Method, Phase, Session, Setting, Tracker};
+use fieldfit_exec::cross_entropy;
 use fieldfit_tpgm::rescale;
 use std::ops::ControlFlow;
 
@@ -91,8 +91,9 @@ fn validation_loss(session: &mut Session<'_>, alpha: f64) -> Result<f64, AdaptEr
     let (mut sum, mut images) = (0.0, 0_usize);
     for batch in validation.whole_slice(None)? {
         let batch = batch?;
-        let logits = executor.logits(weights, &batch.images)?;
-        sum += (0..logits.rows).map(|row| cross_entropy(logits.row(row), batch.labels[row])).sum::<f64>();
+        let mut logits = executor.logits(weights, &batch.images)?;
+        let rows = logits.values.chunks_exact_mut(logits.columns).zip(&batch.labels);
+        sum += rows.map(|(row, &label)| cross_entropy(row, label)).sum::<f64>();
         images += logits.rows;
     }
     Ok(sum / images.max(1) as f64)

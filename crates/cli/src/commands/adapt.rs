@@ -37,9 +37,9 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
     let adapted = adapted.map_err(told)?;
     if let Some(page) = &args.report {
         let source = super::folder_name(&args.data);
-        let mut comparison = Comparison::new(&runtime, source, &images, Vec::new());
+        let title = format!("{} on {source}", options.method);
+        let mut comparison = Comparison::new(&runtime, source, &images, options.fractions)?;
         let run = comparison.measure(&options, &adapted.read()?, adapted.cost(), recorder)?;
-        let title = format!("{} on {}", options.method, comparison.source());
         write_page(page, &[run], &PageOptions { title, reference: None })?;
     }
     if !output.is_json() {

@@ -7,7 +7,7 @@ use crate::output::{Output, percent, table};
 use crate::progress::Progress;
 use comfy_table::{Attribute, Cell, Table};
 use fieldfit::report::{self, Column, PageOptions, Run, Summary};
-use fieldfit::{AdaptError, Comparison, Control, FolderOptions, Journal, Options, Purpose, Runtime, Set, write_page};
+use fieldfit::{AdaptError, Comparison, Control, FolderOptions, Journal, Options, Purpose, Runtime, write_page};
 
 /// What the page compares the other methods with in pairs, if it is among them.
 const REFERENCE: &str = "lp-ft";
@@ -26,10 +26,9 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
     let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
     let images = super::images(&args.data, &folder, &progress)?;
     let source = args.name.clone().unwrap_or_else(|| super::folder_name(&args.data));
-    let held_out = images.split(&Options::default().fractions).map_err(fieldfit::Error::from)?.gate;
-    let held_out = Set { order: held_out, ..Set::of(&source, images.clone()) };
-    let shifts = super::shifts(&args.shift, &held_out, &progress)?;
-    let mut comparison = Comparison::new(&runtime, source, &images, shifts);
+    let comparison = Comparison::new(&runtime, source, &images, Options::default().fractions)?;
+    let shifts = super::shifts(&args.shift, comparison.held_out(), &progress)?;
+    let mut comparison = comparison.with_shifts(shifts);
     let mut runs = Vec::new();
     for (number, options) in plan.iter().enumerate() {
         let known = journal.as_ref().and_then(|journal| journal.find(&comparison.identity(options))).cloned();
@@ -50,7 +49,7 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
     }
     progress.finish();
     if let Some(path) = &args.out {
-        let title = format!("Methods on {}", comparison.source());
+        let title = format!("Methods on {}", comparison.held_out().name);
         write_page(path, &runs, &PageOptions { title, reference: Some(REFERENCE.into()) })?;
     }
     if output.is_json() { Ok(()) } else { output.text(text(&runs)) }

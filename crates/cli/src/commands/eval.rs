@@ -4,6 +4,7 @@ use crate::args::EvalArgs;
 use crate::error::Error;
 use crate::output::{Output, percent, table};
 use crate::progress::Progress;
+use comfy_table::Table;
 use fieldfit::{Count, Evaluation, FolderOptions, Purpose, Runtime, Set};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -53,9 +54,12 @@ fn measure(args: &EvalArgs, runtime: &Runtime, set: &Set, progress: &Progress) -
 }
 
 fn text(report: &Report) -> String {
-    let mut text = counts("class", &report.data.evaluation);
-    if !report.data.evaluation.per_group.is_empty() {
-        text += &format!("\n{}", groups(&report.data.evaluation.per_group));
+    let Evaluation { images, correct, per_class, per_group, .. } = &report.data.evaluation;
+    let mut classes = counts("class", per_class);
+    classes.add_row(row("all", &Count { images: *images, correct: *correct }));
+    let mut text = classes.to_string();
+    if !per_group.is_empty() {
+        text += &format!("\n{}", counts("group", per_group));
     }
     text += &format!("\n{}", summary(&report.data));
     if !report.shifts.is_empty() {
@@ -64,21 +68,12 @@ fn text(report: &Report) -> String {
     text
 }
 
-fn counts(what: &str, evaluation: &Evaluation) -> String {
+fn counts(what: &str, counts: &BTreeMap<String, Count>) -> Table {
     let mut table = table(&[what, "images", "correct", "accuracy"], 1);
-    for (label, count) in &evaluation.per_class {
-        table.add_row(row(label, count));
-    }
-    table.add_row(row("all", &Count { images: evaluation.images, correct: evaluation.correct }));
-    table.to_string()
-}
-
-fn groups(groups: &BTreeMap<String, Count>) -> String {
-    let mut table = table(&["group", "images", "correct", "accuracy"], 1);
-    for (name, count) in groups {
+    for (name, count) in counts {
         table.add_row(row(name, count));
     }
-    table.to_string()
+    table
 }
 
 fn row(name: &str, count: &Count) -> [String; 4] {

@@ -13,6 +13,7 @@ use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArg
 use crate::error::Error;
 use crate::progress::Progress;
 use fieldfit::{Dataset, Device, FolderOptions, Options, Purpose, Runtime, Set, Severity, TpgmOptions};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -81,7 +82,11 @@ fn shifts(args: &ShiftArgs, data: &Set, progress: &Progress) -> Result<Vec<Set>,
             }
         }
     }
-    Ok(sets)
+    let mut names = BTreeSet::from([data.name.as_str()]);
+    match sets.iter().find(|set| !names.insert(&set.name)) {
+        Some(twice) => Err(Error::SameName { name: twice.name.clone() }),
+        None => Ok(sets),
+    }
 }
 
 fn limited(images: Dataset, limit: Option<u32>) -> Dataset {

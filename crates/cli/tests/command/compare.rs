@@ -162,3 +162,13 @@ fn the_bases_head_knows_the_bases_classes() {
     assert_eq!(adapted["images"], base["images"]);
     assert_ne!(adapted["calibration_error"], base["calibration_error"]);
 }
+
+/// A shift that takes another's place in the results, or is taken for the images that were learned from.
+#[test]
+fn sets_of_one_name_are_refused() {
+    let scene = scene();
+    for twice in ["--shift dusk=images", "--shift images=dusk", "--shift corruptions --shift corruptions"] {
+        let error = scene.refused(&format!("{COMPARE} {twice}"));
+        assert!(error.contains("a name of its own"), "{twice}: {error}");
+    }
+}
