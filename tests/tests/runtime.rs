@@ -32,7 +32,7 @@ fn head(base: &Base, number: usize) -> Vec<u8> {
         labels: &labels,
         input_size: 24 + 8 * number as u32,
         crop: 0.875,
-        codec: Codec::F16,
+        codecs: &vec![Codec::F16; base.network().tensors.len()],
     };
     encode_delta(base, &change, Provenance::default(), None).unwrap()
 }

@@ -1,6 +1,7 @@
 //! From a base and a folder of images to a delta and a verdict.
 
 use crate::checkpoint::{Identity, Progress, Snapshot};
+use crate::coding::{self, Chosen};
 use crate::feed::{Cycle, Feed};
 use crate::plan::Plan;
 use crate::probe::{self, Features, Probe};
@@ -11,7 +12,7 @@ use crate::{
     gate,
 };
 use fieldfit_data::Dataset;
-use fieldfit_delta::{Delta, Provenance};
+use fieldfit_delta::{Codec, Delta, Provenance};
 use fieldfit_exec::{Executor, executor};
 use fieldfit_model::{Base, Change, encode_delta};
 use fieldfit_tpgm::Norm;
@@ -161,10 +162,13 @@ fn judged(
     trained: &Trained<'_>,
     tracker: &mut Tracker<'_>,
 ) -> Result<(Vec<u8>, Gate), AdaptError> {
-    let unjudged = encode(request, plan, trained, None)?;
+    let encoded =
+        |codecs: &[Codec]| encode(request, plan, trained, &Chosen { codecs: codecs.to_vec(), fidelity: None }, None);
+    let chosen = coding::choose(request, plan, trained, &encoded, tracker)?;
+    let unjudged = encoded(&chosen.codecs)?;
     let gate = gate::judge(request, plan, &trained.probe.head, &unjudged, tracker)?;
     drop(unjudged);
-    Ok((encode(request, plan, trained, Some(&gate))?, gate))
+    Ok((encode(request, plan, trained, &chosen, Some(&gate))?, gate))
 }
 
 /// The delta file. The verdict only goes into its provenance; the tensors are the same bytes with and without it.
@@ -172,6 +176,7 @@ fn encode(
     request: &Request<'_>,
     plan: &Plan,
     trained: &Trained<'_>,
+    chosen: &Chosen,
     gate: Option<&Gate>,
 ) -> Result<Vec<u8>, AdaptError> {
     let (norm, radii) = match trained.method.constraint() {
@@ -188,18 +193,19 @@ fn encode(
         labels: &request.dataset.classes,
         input_size: plan.size,
         crop: request.base.preprocessing().crop,
-        codec: request.options.codec,
+        codecs: &chosen.codecs,
     };
-    let provenance = provenance(request.options, plan, gate);
+    let provenance = provenance(request.options, plan, chosen, gate);
     Ok(encode_delta(request.base, &change, provenance, request.active.map(Delta::hash))?)
 }
 
-fn provenance(options: &Options, plan: &Plan, gate: Option<&Gate>) -> Provenance {
+fn provenance(options: &Options, plan: &Plan, chosen: &Chosen, gate: Option<&Gate>) -> Provenance {
     let figures = gate.map(Gate::figures);
+    let fidelity = chosen.fidelity.map_or_else(String::new, |fidelity| format!(" {fidelity}"));
     Provenance {
         fieldfit: truncated(env!("CARGO_PKG_VERSION")),
         method: truncated(&options.method),
-        options: truncated(&format!("{options} {}", plan.memory.passes())),
+        options: truncated(&format!("{options} {}{fidelity}", plan.memory.passes())),
         seed: options.seed,
         train: plan.split.train.len() as u32,
         validation: plan.split.validation.len() as u32,

@@ -3,6 +3,7 @@
 use crate::MemoryPlan;
 use fieldfit_nets::{Network, TensorSpec};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// One thing that happened, as the command prints it: `{"event":"step","step":1,…}`. Accuracies are 0..1, losses nats.
@@ -114,6 +115,8 @@ pub enum Event {
         /// After that many steps.
         step: u64,
     },
+    /// The smallest file that says what the exact result says is found.
+    Coded(Fidelity),
     /// The verdict on the decoded delta.
     Gate(Gate),
     /// The end of it all; sent by whoever stores the delta.
@@ -137,6 +140,38 @@ pub enum Event {
     },
 }
 
+/// What storing the result changed of what it says on the validation slice.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Fidelity {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Images of the validation slice.
+    pub images: usize,
+    /// How many of them the decoded network gives another class than the exact one.
+    pub changed: usize,
+    /// Mean divergence KL(exact ‖ decoded) of the predictions, in nats.
+    pub divergence: f64,
+}
+
+impl Fidelity {
+    /// The share of images whose class may change.
+    pub const CHANGED: f64 = 0.01;
+    /// The mean divergence that may be, in nats.
+    pub const DIVERGENCE: f64 = 0.01;
+
+    /// Whether the file may stand for the exact result.
+    pub fn is_enough(&self) -> bool {
+        self.changed as f64 <= Self::CHANGED * self.images as f64 && self.divergence <= Self::DIVERGENCE
+    }
+}
+
+impl fmt::Display for Fidelity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { images, changed, divergence, .. } = self;
+        write!(f, "changed={changed}/{images} divergence={divergence:.4}")
+    }
+}
+
 /// A phase without optimiser steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -149,6 +184,8 @@ pub enum Phase {
     Radii,
     /// The validation slice, once for every share of the difference that is tried.
     Interpolation,
+    /// The validation slice, once for every file that is tried.
+    Coding,
     /// The gate slice, before and after.
     Gate,
 }

@@ -16,6 +16,7 @@
 
 mod adapt;
 mod checkpoint;
+mod coding;
 mod control;
 mod error;
 mod evaluate;
@@ -42,10 +43,11 @@ mod trainer;
 mod watch;
 
 pub use adapt::{Checkpointing, Outcome, Request, adapt};
+pub use coding::Coding;
 pub use control::Control;
 pub use error::AdaptError;
 pub use evaluate::{ClassScore, Evaluation, agreement, evaluate, largest, under_base_head, under_both_heads};
-pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
+pub use event::{Event, Fidelity, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
 pub use feed::Cycle;
 pub use memory::{MemoryPlan, forget_peak_memory, peak_memory, plan_memory};
 pub use method::{Constraint, HeadStart, Method};

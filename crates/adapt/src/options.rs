@@ -1,8 +1,7 @@
 //! How to adapt: every choice that a run depends on.
 
-use crate::{AdaptError, Setting, methods};
+use crate::{AdaptError, Coding, Setting, methods};
 use fieldfit_data::{Augmentation, Fractions};
-use fieldfit_delta::Codec;
 use fieldfit_exec::Device;
 use fieldfit_tpgm::Norm;
 use serde::{Deserialize, Serialize};
@@ -43,7 +42,7 @@ pub struct Options {
     /// to be measured on.
     pub retain: Option<PathBuf>,
     /// How the delta file stores its values.
-    pub codec: Codec,
+    pub coding: Coding,
     /// Where to compute.
     pub device: Device,
     /// Images that are computed at once, on the CPU; nothing for what fits the budget, and at most
@@ -69,7 +68,7 @@ impl Default for Options {
             settings: BTreeMap::new(),
             tpgm: TpgmOptions::default(),
             retain: None,
-            codec: Codec::F16,
+            coding: Coding::Auto,
             device: Device::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) },
             micro_batch: None,
             memory_budget: None,
@@ -80,7 +79,7 @@ impl Default for Options {
 /// What a delta's provenance records: the choices that made it, but not where it was computed.
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, epochs, batch, optimiser, schedule, augmentation, seed, tpgm, codec, .. } = self;
+        let Self { method, epochs, batch, optimiser, schedule, augmentation, seed, tpgm, coding, .. } = self;
         write!(f, "method={method}")?;
         for (name, value) in self.effective_settings() {
             write!(f, " {name}={value}")?;
@@ -92,7 +91,7 @@ impl fmt::Display for Options {
         if let Some(clip) = self.clip {
             write!(f, " clip={clip}")?;
         }
-        write!(f, " augmentation={augmentation} seed={seed} codec={codec:?} {tpgm}")
+        write!(f, " augmentation={augmentation} seed={seed} codec={coding} {tpgm}")
     }
 }
 

@@ -2,7 +2,8 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fieldfit::{Augmentation, MethodEntry, Options, Sharing};
+use fieldfit::{Augmentation, Codec, Coding, MethodEntry, Options, Sharing};
+use std::iter;
 use std::path::PathBuf;
 
 /// Adapts a pre-trained vision model to what a robot sees, on the robot.
@@ -341,6 +342,10 @@ pub struct TrainingArgs {
     /// Which tensors have one relative radius between them
     #[arg(long, value_name = "WHAT", default_value = Options::default().tpgm.sharing.name(), value_parser = sharings())]
     pub radii_per: Sharing,
+    /// How the delta stores kernels: the smallest file that changes no more of validation's answers than one in a
+    /// hundred, or one codec for all
+    #[arg(long, value_name = "CODEC", default_value = "auto", value_parser = codings())]
+    pub codec: Coding,
 }
 
 /// `fieldfit store`.
@@ -414,6 +419,13 @@ fn byte_count(text: &str) -> Result<u64, String> {
 fn augmentations() -> impl TypedValueParser<Value = Augmentation> {
     let named = |augmentation: Augmentation| PossibleValue::new(augmentation.name()).help(augmentation.about());
     PossibleValuesParser::new(Augmentation::ALL.map(named)).try_map(|name| name.parse::<Augmentation>())
+}
+
+fn codings() -> impl TypedValueParser<Value = Coding> {
+    let codings = || iter::once(Coding::Auto).chain(Codec::ALL.map(Coding::Kernels));
+    let named = move |name: String| codings().find(|coding| coding.to_string() == name);
+    let names = iter::once("auto").chain(Codec::ALL.map(Codec::name));
+    PossibleValuesParser::new(names).try_map(move |name| named(name).ok_or("no such codec"))
 }
 
 fn sharings() -> impl TypedValueParser<Value = Sharing> {

@@ -1,7 +1,7 @@
 //! Bars on standard error while there is something to wait for; nothing where nobody looks.
 
-use crate::output::mebibytes;
-use fieldfit::{Event, Phase};
+use crate::output::{bytes as output_bytes, mebibytes};
+use fieldfit::{Event, Fidelity, Phase};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
@@ -70,6 +70,10 @@ impl Progress {
                 self.line(format!("epoch {epoch} of {epochs}: loss {loss:.3}, {accuracy:.1} % of validation"));
             }
             Event::Interpolation { alpha, .. } => self.line(format!("keeps {:.0} % of the difference", 100.0 * alpha)),
+            Event::Coded(Fidelity { bytes, images, changed, divergence }) => self.line(format!(
+                "{} hold it: {changed} of {images} validation answers changed, divergence {divergence:.4}",
+                output_bytes(*bytes)
+            )),
             Event::Degenerate { reason } => self.line(format!("note: {reason}")),
             event => log::debug!("{event:?}"),
         }
@@ -100,6 +104,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Validation => "validating",
         Phase::Radii => "learning radii",
         Phase::Interpolation => "looking for the best way back",
+        Phase::Coding => "looking for the smallest file",
         Phase::Gate => "judging",
     }
 }

@@ -39,7 +39,7 @@ fn codecs(criterion: &mut Criterion) {
     group.bench_function("copy", |b| b.iter(|| to.copy_from_slice(black_box(&from))));
 
     group.throughput(Throughput::BytesDecimal(size_of_val(from.as_slice()) as u64));
-    for codec in [Codec::F16, Codec::Int8] {
+    for codec in Codec::ALL {
         let tensor = |name| Tensor { name, shape: &SHAPE, kind: Kind::Difference, ball: None, codec, values: &values };
         let tensors: Vec<_> = names.iter().map(|name| tensor(name)).collect();
         let file = encode(&header(), &["cat", "dog"], &tensors).unwrap();

@@ -4,7 +4,10 @@
 //! number here; numbers are never given twice.
 
 mod f16;
+mod f32;
 mod int8;
+mod packed;
+mod sparse;
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -25,6 +28,22 @@ pub enum Codec {
     /// of no value above 1.5·10⁻³⁶ decodes to zeros. Values beyond ±10³⁸ are refused. A tensor of one dimension is one
     /// row.
     Int8,
+    /// The values as they are, 4 bytes each.
+    F32,
+    /// Half a byte a value and 2 bytes a row: `v ≈ scale · code`, codes from −7 to 7. Of six steps the one with the
+    /// least squared error, under the scale of least squares, rounded towards zero to bfloat16.
+    ///
+    /// The error of a row is at most that of `max|row| / 7`, rounded to nearest, but for the scale's rounding, and
+    /// the row's l2 norm never grows; so it is for [`Codec::Ternary`] and [`Codec::Sign`]. Values beyond ±10³⁷ are
+    /// refused.
+    Int4,
+    /// Five values a byte and 2 bytes a row: each is ±scale or zero, whichever choice and scale have the least squared
+    /// error.
+    Ternary,
+    /// One bit a value and 2 bytes a row: its sign; the scale is the row's mean magnitude.
+    Sign,
+    /// One bit a row, and [`Codec::F16`] for the rows that aren't zeros.
+    Sparse,
 }
 
 /// Bytes that are no payload of a codec, or values that a codec can't hold. Indices count from 0, rows first.
@@ -93,6 +112,37 @@ pub enum CodecError {
         /// The code.
         found: i8,
     },
+    /// A byte of codes that the codec doesn't write.
+    #[error("expected bytes of {codec:?} codes, found {found} in row {row}: the delta is malformed")]
+    Byte {
+        /// The codec.
+        codec: Codec,
+        /// Which row.
+        row: usize,
+        /// The byte.
+        found: u8,
+    },
+    /// Something where only filling may stand, so that one tensor could be two files.
+    #[error(
+        "expected the filling of {codec:?} after the last value of row {row}, found another: the delta is malformed"
+    )]
+    Padding {
+        /// The codec.
+        codec: Codec,
+        /// Which row.
+        row: usize,
+    },
+}
+
+#[cfg(feature = "alloc")]
+impl CodecError {
+    /// The same fault, met by `codec` in a row whose first value is the tensor's `start`th.
+    fn of_row(self, codec: Codec, start: usize) -> Self {
+        match self {
+            Self::Overflow { limit, index, found, .. } => Self::Overflow { codec, limit, index: start + index, found },
+            other => other,
+        }
+    }
 }
 
 impl Codec {
@@ -100,6 +150,11 @@ impl Codec {
         match number {
             0 => Some(Self::F16),
             1 => Some(Self::Int8),
+            2 => Some(Self::F32),
+            3 => Some(Self::Int4),
+            4 => Some(Self::Ternary),
+            5 => Some(Self::Sign),
+            6 => Some(Self::Sparse),
             _ => None,
         }
     }
@@ -109,14 +164,40 @@ impl Codec {
         match self {
             Self::F16 => 0,
             Self::Int8 => 1,
+            Self::F32 => 2,
+            Self::Int4 => 3,
+            Self::Ternary => 4,
+            Self::Sign => 5,
+            Self::Sparse => 6,
         }
     }
 
-    /// Bytes of the payload of `values` values in `rows` rows.
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+            Self::F32 => "f32",
+            Self::Int4 => "int4",
+            Self::Ternary => "ternary",
+            Self::Sign => "sign",
+            Self::Sparse => "sparse",
+        }
+    }
+
+    /// Every codec, those of fewer bytes a value first.
+    pub const ALL: [Self; 7] = [Self::Sign, Self::Ternary, Self::Int4, Self::Int8, Self::Sparse, Self::F16, Self::F32];
+
+    /// Bytes of the payload of `values` values in `rows` rows; for [`Codec::Sparse`] the most that it can be.
     pub const fn payload_bytes(self, values: usize, rows: usize) -> usize {
         match self {
             Self::F16 => f16::length(values),
             Self::Int8 => int8::length(values, rows),
+            Self::F32 => f32::length(values),
+            Self::Int4 => packed::INT4.length(values, rows),
+            Self::Ternary => packed::TERNARY.length(values, rows),
+            Self::Sign => packed::SIGN.length(values, rows),
+            Self::Sparse => sparse::longest(values, rows),
         }
     }
 
@@ -126,6 +207,11 @@ impl Codec {
         match self {
             Self::F16 => f16::check(payload),
             Self::Int8 => int8::check(payload, values / rows),
+            Self::F32 => f32::check(payload),
+            Self::Int4 => packed::INT4.check(payload, values / rows),
+            Self::Ternary => packed::TERNARY.check(payload, values / rows),
+            Self::Sign => packed::SIGN.check(payload, values / rows),
+            Self::Sparse => sparse::check(payload, rows),
         }
     }
 
@@ -135,13 +221,21 @@ impl Codec {
         match self {
             Self::F16 => f16::decode(payload, out),
             Self::Int8 => int8::decode(payload, out.len() / rows, out),
+            Self::F32 => f32::decode(payload, out),
+            Self::Int4 => packed::INT4.decode(payload, out.len() / rows, out),
+            Self::Ternary => packed::TERNARY.decode(payload, out.len() / rows, out),
+            Self::Sign => packed::SIGN.decode(payload, out.len() / rows, out),
+            Self::Sparse => sparse::decode(payload, out.len() / rows, out),
         }
         Ok(())
     }
 
     fn check_length(self, payload: &[u8], values: usize, rows: usize) -> Result<(), CodecError> {
         check_rows(values, rows)?;
-        let expected = self.payload_bytes(values, rows);
+        let expected = match self {
+            Self::Sparse => sparse::length(payload, values, rows),
+            _ => self.payload_bytes(values, rows),
+        };
         if payload.len() == expected {
             return Ok(());
         }
@@ -159,9 +253,15 @@ impl Codec {
         }
         out.reserve(self.payload_bytes(values.len(), rows));
         match self {
-            Self::F16 => f16::encode(values, out),
-            Self::Int8 => int8::encode(values, values.len() / rows, out),
+            Self::F16 => f16::encode(values, out)?,
+            Self::Int8 => int8::encode(values, values.len() / rows, out)?,
+            Self::F32 => f32::encode(values, out),
+            Self::Int4 => packed::INT4.encode(values, values.len() / rows, out)?,
+            Self::Ternary => packed::TERNARY.encode(values, values.len() / rows, out)?,
+            Self::Sign => packed::SIGN.encode(values, values.len() / rows, out)?,
+            Self::Sparse => sparse::encode(values, values.len() / rows, out)?,
         }
+        Ok(())
     }
 
     /// What values become once stored and read again, `[rows, …]`: with it a caller holds a ball around them.

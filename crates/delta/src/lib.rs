@@ -70,7 +70,7 @@
 //!                        1  ball: 0 none, 1 L2, 2 MARS; unless none:
 //!                           4  f32  radius
 //!                           4  f32  distance of the decoded difference
-//!                        1  codec: 0 f16, 1 int8
+//!                        1  codec: 0 f16, 1 int8, 2 f32, 3 int4, 4 ternary, 5 sign, 6 sparse
 //!                        4  u32  P, the payload's length
 //!                        P  payload
 //!    last 32     32  SHA-256 of every byte before it
@@ -79,6 +79,15 @@
 //!   payload int8     for each row (index of the first dimension; one row for a tensor of one dimension):
 //!                        4  f32  scale, ≥ 0
 //!                        1 each: codes, i8 from −127 to 127; value = scale · code
+//!   payload f32      4 each: the values
+//!   payload int4, ternary, sign
+//!                    for each row:
+//!                        2  bfloat16  scale, ≥ 0
+//!                        2, 5 or 8 values a byte: digits of base 16, 3 or 2, the first value's the lowest;
+//!                           value = scale · (digit − 8), digits 1 to 15; scale · (digit − 1); scale · (2·digit − 1);
+//!                           a row's last byte is filled with the digit 8, 1 or 1
+//!   payload sparse   1 bit a row, the first in the lowest of the first byte, filled with zeros: whether it moved;
+//!                        2 each: the values of the rows that did, as f16
 //! ```
 //!
 //! Records stand in the network's order, each name once. Every byte belongs to exactly one field: nothing may stand

@@ -116,9 +116,12 @@ fn write_record(tensor: &Tensor, file: &mut Vec<u8>) -> Result<(), CodecError> {
     file.push(tensor.kind.number());
     write_ball(tensor.ball, file);
     file.push(tensor.codec.number());
-    let payload = tensor.codec.payload_bytes(tensor.values.len(), tensor.rows());
-    file.extend((payload as u32).to_le_bytes());
-    tensor.codec.encode(tensor.values, tensor.rows(), file)
+    let length = file.len();
+    file.extend(0_u32.to_le_bytes());
+    tensor.codec.encode(tensor.values, tensor.rows(), file)?;
+    let payload = file.len() - length - size_of::<u32>();
+    file[length..][..size_of::<u32>()].copy_from_slice(&(payload as u32).to_le_bytes());
+    Ok(())
 }
 
 fn write_ball(ball: Option<Ball>, file: &mut Vec<u8>) {

@@ -60,4 +60,57 @@ proptest! {
             }
         }
     }
+
+    /// Catches a scale rounded up, or one that is not of least squares: a row that grows leaves its ball.
+    #[test]
+    fn packed_rows_never_grow_and_err_less_than_rounding((values, rows) in tensors()) {
+        let columns = values.len() / rows;
+        for (codec, greatest_code) in [(Codec::Int4, 7.0), (Codec::Ternary, 1.0), (Codec::Sign, f64::INFINITY)] {
+            let decoded = codec.decoded(&values, rows).unwrap();
+            for (row, decoded) in values.chunks(columns).zip(decoded.chunks(columns)) {
+                let greatest = row.iter().fold(0.0_f32, |greatest, value| greatest.max(value.abs()));
+                if greatest <= 1e-35 {
+                    continue;
+                }
+                let (before, after) = (square(row), square(decoded));
+                prop_assert!(after <= before * 1.000_001, "{codec:?}: {before} became {after}");
+                let error: f64 = row.iter().zip(decoded).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+                let step = f64::from(greatest) / greatest_code;
+                let rounding: f64 = match codec {
+                    Codec::Sign => before - before.min(mean_magnitude(row).powi(2) * columns as f64),
+                    _ => row.iter().map(|&value| (f64::from(value) - (f64::from(value) / step).round() * step).powi(2)).sum(),
+                };
+                // The scale loses up to 2⁻⁷ of itself, and a row that much of its length.
+                prop_assert!(error <= rounding + before * 2.0_f64.powi(-14) + 1e-70, "{codec:?}: {error} over {rounding}");
+            }
+        }
+    }
+
+    /// Catches values that change although every bit of them is paid for.
+    #[test]
+    fn f32_is_exact((values, rows) in tensors()) {
+        prop_assert_eq!(Codec::F32.decoded(&values, rows).unwrap(), values);
+    }
+
+    /// Catches a row that is left out though it moved, and one that takes another's place.
+    #[test]
+    fn sparse_rows_are_those_of_f16(
+        (mut values, rows) in tensors(),
+        still in prop::collection::vec(any::<bool>(), 5),
+    ) {
+        let columns = values.len() / rows;
+        for (row, _) in values.chunks_mut(columns).zip(still).filter(|(_, still)| *still) {
+            row.fill(0.0);
+        }
+        let (sparse, dense) = (Codec::Sparse.decoded(&values, rows).unwrap(), Codec::F16.decoded(&values, rows).unwrap());
+        prop_assert_eq!(sparse, dense);
+    }
+}
+
+fn square(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value).powi(2)).sum()
+}
+
+fn mean_magnitude(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value.abs())).sum::<f64>() / values.len() as f64
 }

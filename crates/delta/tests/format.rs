@@ -6,7 +6,7 @@
 mod common;
 
 use common::{BIAS, HEAD, KERNEL, LABELS, header, sample, tensors};
-use fieldfit_delta::{Delta, DeltaError, Header, Record, VERSION, encode};
+use fieldfit_delta::{Codec, Delta, DeltaError, Header, Kind, Record, Tensor, VERSION, encode};
 use sha2::{Digest, Sha256};
 
 fn decoded(record: &Record) -> Vec<f32> {
@@ -107,5 +107,29 @@ fn a_buffer_of_another_size_is_refused() {
         let refused = record.decode_into(&mut vec![0.0; room]).unwrap_err();
         assert!(matches!(refused, DeltaError::Payload { .. }), "{refused}");
         assert!(refused.to_string().contains("stem.weight"), "{refused}");
+    }
+}
+
+/// Catches a payload that the reader refuses, of another length than planned, or decoded to something else than told.
+#[test]
+fn every_codec_makes_files_that_are_read() {
+    for shape in [[1, 1], [3, 7], [2, 16], [5, 9]] {
+        let values: Vec<f32> =
+            (0..shape[0] * shape[1]).map(|i| if i < shape[1] { 0.0 } else { 0.25 - (i % 5) as f32 }).collect();
+        for codec in Codec::ALL {
+            let tensor =
+                Tensor { name: "w", shape: &shape, kind: Kind::Difference, ball: None, codec, values: &values };
+            let file = encode(&header(), &LABELS, &[tensor]).unwrap();
+            let delta = Delta::parse(&file).unwrap();
+            let record = delta.records().next().unwrap();
+            let (stored, planned) = (record.payload.len(), codec.payload_bytes(values.len(), shape[0]));
+            assert!(
+                stored == planned || codec == Codec::Sparse && stored < planned,
+                "{codec:?}: {stored} of {planned}"
+            );
+            let mut read = vec![f32::NAN; values.len()];
+            record.decode_into(&mut read).unwrap();
+            assert_eq!(read, codec.decoded(&values, shape[0]).unwrap(), "{codec:?}");
+        }
     }
 }

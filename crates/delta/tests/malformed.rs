@@ -30,6 +30,11 @@ fn forged(edit: impl FnOnce(&mut Vec<u8>, &Places)) -> Vec<u8> {
     let places = places(&file);
     file.truncate(file.len() - 32);
     edit(&mut file, &places);
+    sealed(file)
+}
+
+/// The file under a length and a hash that are right.
+fn sealed(mut file: Vec<u8>) -> Vec<u8> {
     let length = (file.len() + 32) as u64;
     file[16..24].copy_from_slice(&length.to_le_bytes());
     let hash = Sha256::digest(&file);
@@ -317,4 +322,39 @@ fn long_names_are_cut_in_messages() {
     let name = "é".repeat(60);
     let refused = write(Tensor { name: &name, shape: &[0], ..tensors()[0] }).unwrap_err();
     assert!(refused.to_string().contains(&format!("`{}…`", "é".repeat(32))), "{refused}");
+}
+
+/// Catches a packed byte with two readings: digits that no row is written with, and another filling.
+#[test]
+fn forged_packed_rows_are_refused() {
+    use CodecError::{Byte, Padding, Scale};
+    // A row of three: two bytes of scale, then digits.
+    let nan = f32::NAN.to_bits().to_be_bytes();
+    for (codec, payload, is_expected) in [
+        (Codec::Int4, vec![0, 0x3f, 0x90, 0x89], (|fault| matches!(fault, Byte { .. })) as fn(CodecError) -> bool),
+        (Codec::Int4, vec![0, 0x3f, 0x99, 0x99], |fault| matches!(fault, Padding { .. })),
+        (Codec::Ternary, vec![0, 0x3f, 243], |fault| matches!(fault, Byte { .. })),
+        (Codec::Ternary, vec![0, 0x3f, 0], |fault| matches!(fault, Padding { .. })),
+        (Codec::Sign, vec![0, 0x3f, 0], |fault| matches!(fault, Padding { .. })),
+        (Codec::Sign, vec![nan[1], nan[0], 0xff], |fault| matches!(fault, Scale { .. })),
+        (Codec::Sign, vec![0, 0xbf, 0xff], |fault| matches!(fault, Scale { .. })),
+        (Codec::Sparse, vec![2, 0, 0, 0, 0, 0, 0], |fault| matches!(fault, Padding { .. })),
+    ] {
+        let refused = Delta::parse(&with_payload(codec, &payload)).unwrap_err();
+        let DeltaError::Payload { source, .. } = refused else { panic!("{codec:?}: {refused}") };
+        assert!(is_expected(source), "{codec:?} {payload:?}: {source:?}");
+    }
+}
+
+/// A file of one tensor, `[1, 3]`, with the payload in place of its own and a hash that is right.
+fn with_payload(codec: Codec, payload: &[u8]) -> Vec<u8> {
+    let (shape, values) = ([1, 3], [0.0; 3]);
+    let tensor = Tensor { name: "w", shape: &shape, kind: Kind::Difference, ball: None, codec, values: &values };
+    let mut file = encode(&header(), &LABELS, &[tensor]).unwrap();
+    let own = Delta::parse(&file).unwrap().records().next().unwrap().payload.len();
+    file.truncate(file.len() - 32 - own);
+    let start = file.len();
+    file.extend_from_slice(payload);
+    file[start - 4..start].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    sealed(file)
 }

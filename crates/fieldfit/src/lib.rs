@@ -51,9 +51,9 @@ pub use comparing::{Comparison, Cost, Recorder};
 pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use fieldfit_adapt::{
-    AdaptError, Control, Entry as MethodEntry, Event, Gate, GateFigures, METHODS, MemoryPlan, OptimiserOptions,
-    Options, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing, TensorShare,
-    TpgmOptions, peak_memory, plan_memory,
+    AdaptError, Coding, Control, Entry as MethodEntry, Event, Fidelity, Gate, GateFigures, METHODS, MemoryPlan,
+    OptimiserOptions, Options, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing,
+    TensorShare, TpgmOptions, peak_memory, plan_memory,
 };
 pub use fieldfit_data::{
     Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress,

@@ -28,8 +28,8 @@ pub struct Change<'a> {
     pub input_size: u32,
     /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
     pub crop: f32,
-    /// How kernels are stored. Vectors and the head are few values that matter much: they are stored as f16.
-    pub codec: Codec,
+    /// How each tensor is stored, in the network's order. The head is few values that matter much: it is stored as f16.
+    pub codecs: &'a [Codec],
 }
 
 /// Encodes a change as a delta file for `base`, whose `parent` is the hash of the delta that the run started from.
@@ -42,7 +42,7 @@ pub struct Change<'a> {
 /// If δ lies outside its ball before encoding, is not finite, or exceeds a limit of the file format or the codec.
 ///
 /// # Panics
-/// If `delta`, `radii` or the head don't have the lengths of the base's network under a head for `labels`.
+/// If `delta`, `radii`, `codecs` or the head don't have the lengths of the base's network under a head for `labels`.
 pub fn encode_delta(
     base: &Base,
     change: &Change<'_>,
@@ -83,7 +83,7 @@ impl<'a> Difference<'a> {
     /// `None` if nothing is left of it once it is encoded.
     fn of(change: &Change<'_>, id: TensorId, spec: &'a TensorSpec) -> Result<Option<Self>, ModelError> {
         let (radius, rows) = (change.radii[id.index()], spec.rows());
-        let codec = if spec.shape.len() < 2 { Codec::F16 } else { change.codec };
+        let codec = change.codecs[id.index()];
         let payload = |source| DeltaError::Payload { name: spec.name.as_str().into(), source };
         let mut values = change.delta[id].to_vec();
         assert_eq!(values.len(), spec.len(), "δ of `{}` has the shape of its tensor", spec.name);

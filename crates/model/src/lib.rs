@@ -26,6 +26,7 @@ mod images;
 pub mod import;
 mod manifest;
 mod params;
+mod rates;
 mod view;
 mod weights;
 
@@ -38,5 +39,6 @@ pub use manifest::{
     Filter, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Preprocessing, Scaling, WeightsFile,
 };
 pub use params::Params;
+pub use rates::CodecRates;
 pub use view::{Dtype, TensorView};
 pub use weights::Weights;

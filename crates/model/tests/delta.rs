@@ -49,13 +49,15 @@ impl Run {
         run
     }
 
-    fn change(&self, norm: Norm, codec: Codec) -> Change<'_> {
+    fn change<'a>(&'a self, norm: Norm, codecs: &'a [Codec]) -> Change<'a> {
         let Self { delta, radii, head_weight, head_bias, labels } = self;
-        Change { delta, radii, norm, head_weight, head_bias, labels, input_size: 96, crop: 0.875, codec }
+        Change { delta, radii, norm, head_weight, head_bias, labels, input_size: 96, crop: 0.875, codecs }
     }
 
     fn encode(&self, base: &Base, norm: Norm, codec: Codec) -> Result<Vec<u8>, ModelError> {
-        encode_delta(base, &self.change(norm, codec), Provenance::default(), Some([3; 32]))
+        let of_shape = |shape: &[usize]| if shape.len() < 2 { Codec::F16 } else { codec };
+        let codecs: Vec<_> = base.network().tensors().map(|(_, spec)| of_shape(&spec.shape)).collect();
+        encode_delta(base, &self.change(norm, &codecs), Provenance::default(), Some([3; 32]))
     }
 }
 

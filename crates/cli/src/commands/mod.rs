@@ -55,6 +55,7 @@ fn training(args: &TrainingArgs) -> Options {
         augmentation: args.augment,
         tpgm: TpgmOptions { exclude: args.exclude.clone(), sharing: args.radii_per, ..defaults.tpgm },
         retain: args.retain.clone(),
+        coding: args.codec,
         device: device(&args.device),
         micro_batch: args.micro_batch.map(|images| images as usize),
         memory_budget: args.memory_budget,
