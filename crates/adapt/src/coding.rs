@@ -1,6 +1,6 @@
 //! How the delta is stored: the smallest file that still says what the exact one says.
 
-use crate::feed::Feed;
+use crate::feed::{Cycle, Feed};
 use crate::plan::Plan;
 use crate::trainer::Trained;
 use crate::{AdaptError, Event, Fidelity, Phase, Request, Tracker, largest};
@@ -40,59 +40,70 @@ pub(crate) struct Chosen {
     pub fidelity: Option<Fidelity>,
 }
 
-/// Prices of a byte, from the highest: each half of that before, from one at which every kernel is signs down to one at
+/// Prices of a byte, by the times that they are halved, from the highest: each half of that before, from one at which every kernel is signs down to one at
 /// which none is.
 const PRICES: std::ops::Range<usize> = 0..48;
 
-/// Chooses as the options say. `encode` makes the file of given codecs.
+/// Makes the file of given codecs, one a tensor.
+pub(crate) type Encode<'a> = dyn Fn(&[Codec]) -> Result<Vec<u8>, AdaptError> + 'a;
+
+/// Chooses as the options say.
 pub(crate) fn choose(
     request: &Request<'_>,
     plan: &Plan,
     trained: &Trained<'_>,
-    encode: &dyn Fn(&[Codec]) -> Result<Vec<u8>, AdaptError>,
+    encode: &Encode<'_>,
     tracker: &mut Tracker<'_>,
 ) -> Result<Chosen, AdaptError> {
-    let codecs = |kernels: Codec| {
-        let codec = |shape: &[usize]| if shape.len() < 2 { Codec::F16 } else { kernels };
-        plan.network.tensors().map(|(_, spec)| codec(&spec.shape)).collect()
-    };
+    let untried = |codec| Chosen { codecs: kernels_by(codec, &plan.network), fidelity: None };
     if let Coding::Kernels(codec) = request.options.coding {
-        return Ok(Chosen { codecs: codecs(codec), fidelity: None });
+        return Ok(untried(codec));
     }
     let rates = CodecRates::of(request.base, &trained.state.delta)?;
     if rates.is_empty() || plan.split.validation.is_empty() {
-        return Ok(Chosen { codecs: codecs(Codec::F16), fidelity: None });
+        return Ok(untried(Codec::F16));
     }
     let slice = Slice { request, plan };
     let exact = slice.answers(trained.state.network(), &exact_weights(trained))?;
-    let mut best = None;
-    let (mut low, mut high, total) = (PRICES.start, PRICES.end, PRICES.len().ilog2() as usize + 1);
-    for done in 1.. {
-        if low == high {
-            break;
-        }
-        let middle = low.midpoint(high);
-        let codecs = rates.at_price(0.5_f64.powi(middle as i32));
-        let file = encode(&codecs)?;
-        let fidelity = slice.fidelity(&exact, &file)?;
-        tracker.tell(Event::Progress { phase: Phase::Coding, done: done.min(total), total });
-        if fidelity.is_enough() {
-            best = Some(Chosen { codecs, fidelity: Some(fidelity) });
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    let chosen = match best {
+    let attempt = |codecs: Vec<Codec>| {
+        let fidelity = slice.fidelity(&exact, &encode(&codecs)?)?;
+        Ok(Chosen { codecs, fidelity: Some(fidelity) })
+    };
+    let chosen = match smallest(&rates, &attempt, tracker)? {
         Some(chosen) => chosen,
-        None => {
-            let codecs: Vec<_> = codecs(Codec::F16);
-            let fidelity = slice.fidelity(&exact, &encode(&codecs)?)?;
-            Chosen { codecs, fidelity: Some(fidelity) }
-        }
+        None => attempt(kernels_by(Codec::F16, &plan.network))?,
     };
     chosen.fidelity.into_iter().for_each(|fidelity| tracker.tell(Event::Coded(fidelity)));
     Ok(chosen)
+}
+
+/// Halves the range of prices until the highest is left at which the file is enough; nothing if none is.
+fn smallest(
+    rates: &CodecRates,
+    attempt: &dyn Fn(Vec<Codec>) -> Result<Chosen, AdaptError>,
+    tracker: &mut Tracker<'_>,
+) -> Result<Option<Chosen>, AdaptError> {
+    let (mut best, mut prices, total) = (None, PRICES, PRICES.len().ilog2() as usize + 1);
+    for done in 1.. {
+        if prices.is_empty() {
+            break;
+        }
+        let middle = prices.start.midpoint(prices.end);
+        let chosen = attempt(rates.at_price(0.5_f64.powi(middle as i32)))?;
+        tracker.tell(Event::Progress { phase: Phase::Coding, done: done.min(total), total });
+        if chosen.fidelity.is_some_and(|fidelity| fidelity.is_enough()) {
+            best = Some(chosen);
+            prices.end = middle;
+        } else {
+            prices.start = middle + 1;
+        }
+    }
+    Ok(best)
+}
+
+/// Kernels by the codec, vectors as f16.
+fn kernels_by(codec: Codec, network: &Network) -> Vec<Codec> {
+    network.tensors().map(|(_, spec)| if spec.shape.len() < 2 { Codec::F16 } else { codec }).collect()
 }
 
 /// θ as training left it.
@@ -104,7 +115,7 @@ fn exact_weights(trained: &Trained<'_>) -> Params<f32> {
     weights
 }
 
-/// The validation slice, as it would be looked at in the field.
+/// The validation slice as it is, and in two augmented views: what a saturated slice hides shows where images are hard.
 struct Slice<'a> {
     request: &'a Request<'a>,
     plan: &'a Plan,
@@ -127,11 +138,18 @@ impl Slice<'_> {
         Ok(Fidelity { bytes: file.len() as u64, images, changed, divergence: total / images as f64 })
     }
 
-    /// The logits of every batch.
+    /// The logits of every batch of every view.
     fn answers(&self, network: &Network, params: &Params<f32>) -> Result<Vec<Matrix<f32>>, AdaptError> {
         let Self { request, plan } = self;
         let prepared = prepare(request.options.device, network, params)?;
         let feed = Feed::new(request, plan.size, request.base.preprocessing().crop).of(plan.memory.micro_batch);
-        feed.in_order(&plan.split.validation)?.map(|batch| Ok(prepared.logits(&batch?.images)?)).collect()
+        let slice = Cycle::new(feed, &plan.split.validation);
+        let mut answers = Vec::new();
+        for view in [None, Some(0), Some(1)] {
+            for batch in slice.whole_slice(view)? {
+                answers.push(prepared.logits(&batch?.images)?);
+            }
+        }
+        Ok(answers)
     }
 }

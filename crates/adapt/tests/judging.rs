@@ -6,11 +6,11 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    AdaptError, Control, Event, MemoryPlan, OptimiserOptions, Options, Reference, Request, adapt, agreement, evaluate,
-    plan_memory, under_base_head,
+    AdaptError, Coding, Control, Event, Fidelity, MemoryPlan, OptimiserOptions, Options, Reference, Request, adapt,
+    agreement, evaluate, plan_memory, under_base_head,
 };
 use fieldfit_data::{Batch, DataError};
-use fieldfit_delta::Delta;
+use fieldfit_delta::{Codec, Delta};
 use fieldfit_exec::{Device, Matrix, prepare};
 use fieldfit_model::{Images, Weights};
 use serde_json::{Value, json};
@@ -163,10 +163,44 @@ fn events_are_tagged_json_and_come_in_order() {
     let mut names: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
     names.dedup();
     assert_eq!(names[..5], ["plan", "memory", "progress", "probe", "radii"]);
-    assert_eq!(names[names.len() - 3..], ["epoch", "progress", "gate"]);
+    assert_eq!(names[names.len() - 5..], ["epoch", "progress", "coded", "progress", "gate"]);
     assert_eq!(lines[0]["classes"], json!(["grass", "sand", "water"]));
     let step = lines.iter().find(|line| line["event"] == "step").unwrap();
     assert!(step["loss"].is_f64() && step["learning_rate"].is_f64() && step["step"] == 1);
     let read: Vec<Event> = lines.into_iter().map(|line| serde_json::from_value(line).unwrap()).collect();
     assert_eq!(read, events);
+}
+
+/// A file that is chosen for its size alone, whose cost isn't the one that is told, or that is judged as another.
+#[test]
+fn the_smallest_file_that_says_the_same_is_chosen() {
+    let field = Field::new(5);
+    let coded = |coding| {
+        let (outcome, events) = field.adapt(&Options { coding, ..options("full") });
+        let fidelity = events.iter().find_map(|event| match event {
+            Event::Coded(fidelity) => Some(*fidelity),
+            _ => None,
+        });
+        (outcome.unwrap().delta, fidelity)
+    };
+    let (auto, fidelity) = coded(Coding::Auto);
+    let fidelity = fidelity.unwrap();
+    let (exact, untold) = coded(Coding::Kernels(Codec::F32));
+    assert_eq!(untold, None, "one codec for all is nobody's choice");
+    assert!(auto.len() * 2 < exact.len(), "{} of {} bytes", auto.len(), exact.len());
+    assert!(fidelity.is_enough(), "{fidelity:?}");
+    assert!(fidelity.divergence > 0.0, "a network that is compared with itself: {fidelity:?}");
+    assert!(auto.len().abs_diff(fidelity.bytes as usize) < 100, "{} bytes, {fidelity:?}", auto.len());
+    let made = Delta::parse(&auto).unwrap().header().provenance.options.to_string();
+    assert!(made.contains("codec=auto") && made.contains(&fidelity.to_string()), "{made}");
+}
+
+/// A tolerance that lets through what it should not, on either side of each limit.
+#[test]
+fn a_file_is_enough_up_to_its_tolerances() {
+    let enough = Fidelity { bytes: 1, images: 200, changed: 2, divergence: Fidelity::DIVERGENCE };
+    assert!(enough.is_enough());
+    assert!(!Fidelity { changed: 3, ..enough }.is_enough());
+    assert!(!Fidelity { divergence: Fidelity::DIVERGENCE * 1.01, ..enough }.is_enough());
+    assert!(!Fidelity { divergence: f64::NAN, ..enough }.is_enough());
 }

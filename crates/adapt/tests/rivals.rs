@@ -5,9 +5,9 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{Event, OptimiserOptions, Options, TpgmOptions};
+use fieldfit_adapt::{Coding, Event, OptimiserOptions, Options, TpgmOptions};
 use fieldfit_data::{LoaderOptions, Preprocessor};
-use fieldfit_delta::{Delta, Kind};
+use fieldfit_delta::{Codec, Delta, Kind};
 use fieldfit_exec::prepare;
 use fieldfit_model::{Params, Weights};
 use fieldfit_tpgm::{Norm, distances};
@@ -54,6 +54,7 @@ fn what_is_held_stays_in_its_ball_and_what_is_free_has_none() {
     let field = Field::new(5);
     for optimiser in OPTIMISERS {
         for options in [set("mars-sp", &[("radius", 1e-3)], optimiser), set("ftp", &[], optimiser)] {
+            let options = Options { coding: Coding::Kernels(Codec::F16), ..options };
             let delta = run(&field, &excluding("_blocks.1.*", options.clone()));
             let (mut held, mut full) = (0, 0);
             for record in Delta::parse(&delta).unwrap().records() {

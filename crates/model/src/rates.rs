@@ -3,7 +3,9 @@
 use crate::base::Base;
 use crate::error::ModelError;
 use crate::params::Params;
+use crate::view::TensorView;
 use fieldfit_delta::{Codec, DeltaError};
+use fieldfit_nets::{TensorId, TensorSpec};
 
 /// Bytes and error of every codec for every tensor that moved, so that a file's bytes can be spent where they count.
 ///
@@ -25,24 +27,11 @@ impl CodecRates {
     /// # Errors
     /// If a value is not finite or beyond a codec's range.
     pub fn of(base: &Base, delta: &Params<f32>) -> Result<Self, ModelError> {
-        let network = base.network();
-        let rates = |(id, spec): (fieldfit_nets::TensorId, &fieldfit_nets::TensorSpec)| {
-            let delta = &delta[id];
-            if spec.role.is_head() || delta.iter().all(|&value| value == 0.0) {
-                return Ok(Vec::new());
-            }
-            let mut start = vec![0.0; spec.len()];
-            base.tensor(id).copy_into(&mut start);
-            let payload = |source| DeltaError::Payload { name: spec.name.as_str().into(), source };
-            let rate = |&codec: &Codec| {
-                let decoded = codec.decoded(delta, spec.rows())?;
-                let bytes = codec.payload_bytes(delta.len(), spec.rows());
-                Ok(Rate { codec, bytes, error: relative_error(&decoded, delta, &start, &spec.shape) })
-            };
-            let candidates: &[Codec] = if spec.shape.len() < 2 { &VECTORS } else { &KERNELS };
-            Ok(candidates.iter().map(rate).collect::<Result<_, _>>().map_err(payload)?)
+        let rates = |(id, spec): (TensorId, &TensorSpec)| {
+            let moved = !spec.role.is_head() && delta[id].iter().any(|&value| value != 0.0);
+            if moved { rates(base.tensor(id), &delta[id], spec) } else { Ok(Vec::new()) }
         };
-        Ok(Self(network.tensors().map(rates).collect::<Result<_, ModelError>>()?))
+        Ok(Self(base.network().tensors().map(rates).collect::<Result<_, _>>()?))
     }
 
     /// The codec of each tensor where a byte is worth as much error as `price`: the higher, the smaller the file.
@@ -65,6 +54,19 @@ impl CodecRates {
 /// Few values that matter much.
 const VECTORS: [Codec; 2] = [Codec::Int8, Codec::F16];
 const KERNELS: [Codec; 5] = [Codec::Sign, Codec::Ternary, Codec::Int4, Codec::Int8, Codec::F16];
+
+fn rates(start: TensorView<'_>, delta: &[f32], spec: &TensorSpec) -> Result<Vec<Rate>, ModelError> {
+    let mut base = vec![0.0; spec.len()];
+    start.copy_into(&mut base);
+    let candidates: &[Codec] = if spec.shape.len() < 2 { &VECTORS } else { &KERNELS };
+    let rate = |&codec: &Codec| {
+        let decoded = codec.decoded(delta, spec.rows())?;
+        let bytes = codec.payload_bytes(delta.len(), spec.rows());
+        Ok(Rate { codec, bytes, error: relative_error(&decoded, delta, &base, &spec.shape) })
+    };
+    let payload = |source| DeltaError::Payload { name: spec.name.as_str().into(), source };
+    Ok(candidates.iter().map(rate).collect::<Result<_, _>>().map_err(payload)?)
+}
 
 fn relative_error(decoded: &[f32], delta: &[f32], start: &[f32], shape: &[usize]) -> f64 {
     let square = |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>();

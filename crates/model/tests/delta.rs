@@ -112,10 +112,10 @@ proptest! {
 
     /// Rounding that pushes δ out of its ball: on the edge, in radii down to where halves are subnormal and vanish.
     #[test]
-    fn what_is_decoded_stays_in_its_ball(seed in any::<u64>(), exponent in -9.0..1.0_f32, is_row_wise: bool, is_half: bool) {
+    fn what_is_decoded_stays_in_its_ball(seed in any::<u64>(), exponent in -9.0..1.0_f32, is_row_wise: bool, codec in 0..Codec::ALL.len()) {
         thread_local!(static MODEL: Model = Model::new());
         let norm = if is_row_wise { Norm::Mars } else { Norm::L2 };
-        let codec = if is_half { Codec::F16 } else { Codec::Int8 };
+        let codec = Codec::ALL[codec];
         let radius = 10_f32.powf(exponent);
         MODEL.with(|model| {
             let base = model.open().unwrap();
