@@ -201,17 +201,17 @@ fn encode(
 
 fn provenance(options: &Options, plan: &Plan, chosen: &Chosen, gate: Option<&Gate>) -> Provenance {
     let figures = gate.map(Gate::figures);
-    let fidelity = chosen.fidelity.map_or_else(String::new, |fidelity| format!(" {fidelity}"));
     Provenance {
         fieldfit: truncated(env!("CARGO_PKG_VERSION")),
         method: truncated(&options.method),
-        options: truncated(&format!("{options} {}{fidelity}", plan.memory.passes())),
+        options: truncated(&format!("{options} {}", plan.memory.passes())),
         seed: options.seed,
         train: plan.split.train.len() as u32,
         validation: plan.split.validation.len() as u32,
         gate: plan.split.gate.len() as u32,
         before: figures.map_or(0.0, |figures| figures.before as f32),
         after: figures.map_or(0.0, |figures| figures.after as f32),
+        fidelity: chosen.fidelity,
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::feed::{Cycle, Feed};
 use crate::plan::Plan;
 use crate::trainer::Trained;
-use crate::{AdaptError, Event, Fidelity, Phase, Request, Tracker, largest};
-use fieldfit_delta::{Codec, Delta};
+use crate::{AdaptError, Event, Phase, Request, Tracker, largest};
+use fieldfit_delta::{Codec, Delta, Fidelity};
 use fieldfit_exec::{Matrix, divergence, prepare, softmax};
 use fieldfit_model::{CodecRates, Params, Weights};
 use fieldfit_nets::Network;
@@ -16,7 +16,7 @@ use std::fmt;
 #[serde(rename_all = "lowercase")]
 pub enum Coding {
     /// Each tensor by the codec that makes the file smallest, while the decoded network says on the validation slice
-    /// what the exact one says, within [`Fidelity::is_enough`].
+    /// what the exact one says, within [`CHANGED`] and [`DIVERGENCE`].
     #[default]
     Auto,
     /// Kernels by this one; vectors and the head, few values that matter much, as f16.
@@ -40,8 +40,18 @@ pub(crate) struct Chosen {
     pub fidelity: Option<Fidelity>,
 }
 
-/// Prices of a byte, by the times that they are halved, from the highest: each half of that before, from one at which every kernel is signs down to one at
-/// which none is.
+/// The share of validation images, augmented ones included, whose class storing may change.
+pub const CHANGED: f64 = 0.01;
+/// The mean divergence KL(exact ‖ decoded) of their predictions that storing may cause, in nats.
+pub const DIVERGENCE: f64 = 3e-4;
+
+/// Whether a decoded network may stand for the exact one.
+fn is_enough(fidelity: &Fidelity) -> bool {
+    f64::from(fidelity.changed) <= CHANGED * f64::from(fidelity.images) && f64::from(fidelity.divergence) <= DIVERGENCE
+}
+
+/// Prices of a byte, by the times that they are halved: from one at which every kernel is signs down to one at which none
+/// is.
 const PRICES: std::ops::Range<usize> = 0..48;
 
 /// Makes the file of given codecs, one a tensor.
@@ -91,7 +101,7 @@ fn smallest(
         let middle = prices.start.midpoint(prices.end);
         let chosen = attempt(rates.at_price(0.5_f64.powi(middle as i32)))?;
         tracker.tell(Event::Progress { phase: Phase::Coding, done: done.min(total), total });
-        if chosen.fidelity.is_some_and(|fidelity| fidelity.is_enough()) {
+        if chosen.fidelity.as_ref().is_some_and(is_enough) {
             best = Some(chosen);
             prices.end = middle;
         } else {
@@ -125,17 +135,17 @@ impl Slice<'_> {
     fn fidelity(&self, exact: &[Matrix<f32>], file: &[u8]) -> Result<Fidelity, AdaptError> {
         let weights = Weights::adapted(self.request.base, &Delta::parse(file)?)?;
         let stored = self.answers(&weights.network, &weights.params)?;
-        let (mut images, mut changed, mut total) = (0, 0, 0.0);
+        let (mut images, mut changed, mut total) = (0_u32, 0_u32, 0.0_f64);
         for (exact, stored) in exact.iter().zip(&stored) {
             for row in 0..exact.rows {
                 let mut probabilities = exact.row(row).to_vec();
                 softmax(&mut probabilities);
                 images += 1;
-                changed += usize::from(largest(exact.row(row)) != largest(stored.row(row)));
+                changed += u32::from(largest(exact.row(row)) != largest(stored.row(row)));
                 total += divergence(&mut stored.row(row).to_vec(), &probabilities);
             }
         }
-        Ok(Fidelity { bytes: file.len() as u64, images, changed, divergence: total / images as f64 })
+        Ok(Fidelity { images, changed, divergence: (total / f64::from(images)).max(0.0) as f32 })
     }
 
     /// The logits of every batch of every view.
@@ -151,5 +161,20 @@ impl Slice<'_> {
             }
         }
         Ok(answers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tolerance that lets through what it should not, on either side of each limit.
+    #[test]
+    fn a_file_is_enough_up_to_its_tolerances() {
+        let enough = Fidelity { images: 200, changed: 2, divergence: DIVERGENCE as f32 * 0.999 };
+        assert!(is_enough(&enough));
+        assert!(!is_enough(&Fidelity { changed: 3, ..enough }));
+        assert!(!is_enough(&Fidelity { divergence: DIVERGENCE as f32 * 1.01, ..enough }));
+        assert!(!is_enough(&Fidelity { divergence: f32::NAN, ..enough }));
     }
 }

@@ -1,9 +1,9 @@
 //! What a run tells while it goes on.
 
 use crate::MemoryPlan;
+use fieldfit_delta::Fidelity;
 use fieldfit_nets::{Network, TensorSpec};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::PathBuf;
 
 /// One thing that happened, as the command prints it: `{"event":"step","step":1,…}`. Accuracies are 0..1, losses nats.
@@ -115,7 +115,8 @@ pub enum Event {
         /// After that many steps.
         step: u64,
     },
-    /// The smallest file that says what the exact result says is found.
+    /// The smallest file that says what the exact result says is found; this is what storing changed of what the network
+    /// says on the validation slice as it is, and in two augmented views.
     Coded(Fidelity),
     /// The verdict on the decoded delta.
     Gate(Gate),
@@ -138,38 +139,6 @@ pub enum Event {
         /// The most memory that the process has ever had resident, in bytes, where the system tells (Linux).
         peak: Option<u64>,
     },
-}
-
-/// What storing the result changed of what it says on the validation slice.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Fidelity {
-    /// Bytes of the file.
-    pub bytes: u64,
-    /// Images of the validation slice, once as they are and twice augmented.
-    pub images: usize,
-    /// How many of them the decoded network gives another class than the exact one.
-    pub changed: usize,
-    /// Mean divergence KL(exact ‖ decoded) of the predictions, in nats.
-    pub divergence: f64,
-}
-
-impl Fidelity {
-    /// The share of images whose class may change.
-    pub const CHANGED: f64 = 0.01;
-    /// The mean divergence that may be, in nats.
-    pub const DIVERGENCE: f64 = 3e-4;
-
-    /// Whether the file may stand for the exact result.
-    pub fn is_enough(&self) -> bool {
-        self.changed as f64 <= Self::CHANGED * self.images as f64 && self.divergence <= Self::DIVERGENCE
-    }
-}
-
-impl fmt::Display for Fidelity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { images, changed, divergence, .. } = self;
-        write!(f, "changed={changed}/{images} divergence={divergence:.4}")
-    }
 }
 
 /// A phase without optimiser steps.

@@ -47,7 +47,7 @@ pub use coding::Coding;
 pub use control::Control;
 pub use error::AdaptError;
 pub use evaluate::{ClassScore, Evaluation, agreement, evaluate, largest, under_base_head, under_both_heads};
-pub use event::{Event, Fidelity, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
+pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
 pub use feed::Cycle;
 pub use memory::{MemoryPlan, forget_peak_memory, peak_memory, plan_memory};
 pub use method::{Constraint, HeadStart, Method};

@@ -1,6 +1,6 @@
 //! Bars on standard error while there is something to wait for; nothing where nobody looks.
 
-use crate::output::{bytes as output_bytes, mebibytes};
+use crate::output::mebibytes;
 use fieldfit::{Event, Fidelity, Phase};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
@@ -70,10 +70,8 @@ impl Progress {
                 self.line(format!("epoch {epoch} of {epochs}: loss {loss:.3}, {accuracy:.1} % of validation"));
             }
             Event::Interpolation { alpha, .. } => self.line(format!("keeps {:.0} % of the difference", 100.0 * alpha)),
-            Event::Coded(Fidelity { bytes, images, changed, divergence }) => self.line(format!(
-                "{} hold it: {changed} of {images} validation answers changed, divergence {divergence:.4}",
-                output_bytes(*bytes)
-            )),
+            Event::Coded(Fidelity { images, changed, divergence }) => self
+                .line(format!("stored: {changed} of {images} validation answers changed, divergence {divergence:.4}")),
             Event::Degenerate { reason } => self.line(format!("note: {reason}")),
             event => log::debug!("{event:?}"),
         }

@@ -62,7 +62,8 @@ impl<'a> Cursor<'a> {
         Err(DeltaError::Surplus { section, offset: self.offset, surplus: self.rest.len() })
     }
 
-    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], DeltaError> {
+    /// The next `N` bytes.
+    pub(crate) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], DeltaError> {
         let short = self.short(N, what);
         let (&taken, rest) = self.rest.split_first_chunk().ok_or(short)?;
         self.advance(rest, N);

@@ -1,11 +1,12 @@
 //! What can be wrong with a delta file, or with what should become one.
 
 use crate::codec::CodecError;
-use crate::layout::VERSION;
+use crate::layout::{SIGNABLE_VERSION, VERSION};
 use crate::limits::{
-    MAX_CLASSES, MAX_HEADER_BYTES, MAX_INPUT_SIZE, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_RANK, MAX_REPLACED_VALUES,
-    MAX_TENSOR_VALUES, MAX_TENSORS,
+    MAX_CLASSES, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_INPUT_SIZE, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_RANK,
+    MAX_REPLACED_VALUES, MAX_TENSOR_VALUES, MAX_TENSORS,
 };
+use crate::signature::PublicKey;
 use core::fmt;
 use thiserror::Error;
 
@@ -57,6 +58,27 @@ pub enum DeltaError {
         stored: u32,
         /// First four bytes of the hash of the file's contents.
         computed: u32,
+    },
+    /// A signature that its key didn't make for this file.
+    #[error(
+        "expected a signature of this delta by the key {key}, found another: the delta, its sequence or its signature was \
+         altered, get it again from who signed it"
+    )]
+    Signature {
+        /// The key that the file names.
+        key: PublicKey,
+    },
+    /// A file of a format that has no place for a signature.
+    #[error("expected format version {SIGNABLE_VERSION} or later to be signed, found {found}: make the delta anew")]
+    NotSignable {
+        /// The file's version.
+        found: u32,
+    },
+    /// A file over the limit.
+    #[error("expected a file of at most {MAX_FILE_BYTES} bytes, found {found}: this is no delta for a robot")]
+    FileLength {
+        /// Bytes there are.
+        found: u64,
     },
     /// A header over the limit.
     #[error("header: expected at most {MAX_HEADER_BYTES} bytes, found {found}: the delta is malformed")]

@@ -56,6 +56,20 @@ pub struct Provenance {
     pub before: f32,
     /// Accuracy on them after, 0 to 1.
     pub after: f32,
+    /// What storing cost, where it was measured. It follows all other fields, since format version 2.
+    #[serde(skip)]
+    pub fidelity: Option<Fidelity>,
+}
+
+/// How far a network decoded from its file is from the one that training left, on images that trained neither.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Fidelity {
+    /// Images that both answered.
+    pub images: u32,
+    /// Images whose answer is another one.
+    pub changed: u32,
+    /// Mean KL(exact ‖ decoded) of an image, in nats.
+    pub divergence: f32,
 }
 
 impl Header {
@@ -68,6 +82,10 @@ impl Header {
         within("crop", "above 0 and up to 1", self.crop, self.crop > 0.0 && self.crop <= 1.0)?;
         share("accuracy before", self.provenance.before)?;
         share("accuracy after", self.provenance.after)?;
+        if let Some(Fidelity { images, changed, divergence }) = self.provenance.fidelity {
+            within("changed answers", "at most the images", changed as f32, changed <= images)?;
+            within("divergence", "finite and at least 0", divergence, divergence.is_finite() && divergence >= 0.0)?;
+        }
         if !(1..=MAX_CLASSES).contains(&(self.classes as usize)) {
             return Err(DeltaError::Classes { found: self.classes as usize });
         }

@@ -44,7 +44,7 @@
 //! # Ok::<(), fieldfit_delta::DeltaError>(())
 //! ```
 //!
-//! # The file, format version 1
+//! # The file, format version 2
 //!
 //! Integers and floats are little-endian; there is no padding. `H`, `L`, `n`, `r` and `P` are lengths that the file
 //! gives.
@@ -52,10 +52,10 @@
 //! ```text
 //!   offset    bytes
 //!        0        8  magic: 89 46 46 44 45 4C 54 41, "\x89FFDELTA"
-//!        8        4  u32  format version: 1
+//!        8        4  u32  format version: 2
 //!       12        4  u32  H, the header's length, at most 4096
-//!       16        8  u64  the file's length, to its last byte
-//!       24        H  the header: `Header`, field by field, as postcard 1 encodes it
+//!       16        8  u64  the file's length, to the last byte of its hash
+//!       24        H  the header: `Header`, then `Option<Fidelity>`, field by field, as postcard 1 encodes them
 //!   24 + H        4  u32  the number of labels: the header's classes
 //!   28 + H        4  u32  L, the labels' length
 //!   32 + H        L  the labels, each:
@@ -73,7 +73,12 @@
 //!                        1  codec: 0 f16, 1 int8, 2 f32, 3 int4, 4 ternary, 5 sign, 6 sparse
 //!                        4  u32  P, the payload's length
 //!                        P  payload
-//!    last 32     32  SHA-256 of every byte before it
+//!        …       32  SHA-256 of every byte before it
+//!
+//!   and if the file is signed, beyond the length that it gives:
+//!                  8  u64  sequence
+//!                 32  the signer's Ed25519 public key
+//!                 64  Ed25519 (RFC 8032) signature of "fieldfit delta 2", the sequence's 8 bytes and the 32 of the SHA-256
 //!
 //!   payload f16      2 each: the values, IEEE half precision
 //!   payload int8     for each row (index of the first dimension; one row for a tensor of one dimension):
@@ -91,7 +96,8 @@
 //! ```
 //!
 //! Records stand in the network's order, each name once. Every byte belongs to exactly one field: nothing may stand
-//! between sections, after the last record or after the hash.
+//! between sections or after the last record, and nothing but a signature after the hash. A signature takes the hash for
+//! the file, so that a delta keeps its identity when it is signed, and when it is signed again by somebody else.
 //!
 //! # Versions
 //!
@@ -99,16 +105,31 @@
 //! to the meaning of any field takes a new version. New codecs, kinds and norms don't: each record names its own, and
 //! a reader that doesn't know one says which.
 //!
+//! | version | what is new                                                       |
+//! |---------|-------------------------------------------------------------------|
+//! | 1       |                                                                   |
+//! | 2       | what storing cost, at the header's end; signatures after the hash |
+//!
+//! # On the way
+//!
+//! Under the feature `transport`, [`transport`] puts a file into a zstd frame and takes it out again, signature and all. It
+//! is no format of its own: any zstd tool reads and writes it.
+//!
 //! # Trust
 //!
 //! The hash finds damage, not malice: who can write a file can write its hash. Therefore everything else is checked
 //! with the same care after the hash has passed, against the [`limits`] before anything is computed from it.
+//!
+//! A file whose [`Signature`] is not right for its key is refused like a damaged one. Whether that key is anyone's, and
+//! whether its sequence is newer than the last one seen, is for the reader's policy to say: `fieldfit_store` has one.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(feature = "transport")]
+extern crate std;
 
 mod codec;
 mod cursor;
@@ -119,14 +140,20 @@ pub mod limits;
 mod read;
 mod record;
 mod seen;
+mod signature;
+#[cfg(feature = "transport")]
+pub mod transport;
 #[cfg(feature = "alloc")]
 mod write;
 
 pub use codec::{Codec, CodecError};
 pub use error::{DeltaError, Name};
-pub use header::{Header, Provenance, Task};
+pub use header::{Fidelity, Header, Provenance, Task};
 pub use layout::VERSION;
 pub use read::Delta;
 pub use record::{Ball, Kind, Norm, Record};
+#[cfg(feature = "alloc")]
+pub use signature::SecretKey;
+pub use signature::{PublicKey, Signature};
 #[cfg(feature = "alloc")]
 pub use write::{Tensor, encode};

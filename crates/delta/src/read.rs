@@ -1,11 +1,12 @@
 //! Reading: everything is verified once, then handed out from the borrowed bytes.
 
 use crate::cursor::Cursor;
-use crate::layout::{MAGIC, MINIMUM_BYTES, PROLOGUE_BYTES, TRAILER_BYTES, VERSION};
-use crate::limits::{MAX_HEADER_BYTES, MAX_LABEL_BYTES};
+use crate::header::Fidelity;
+use crate::layout::{MAGIC, MINIMUM_BYTES, PROLOGUE_BYTES, SIGNABLE_VERSION, SIGNATURE_BYTES, TRAILER_BYTES, VERSION};
+use crate::limits::{MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_LABEL_BYTES};
 use crate::record::Replaced;
 use crate::seen::Seen;
-use crate::{DeltaError, Header, Record};
+use crate::{DeltaError, Header, Record, Signature};
 use sha2::{Digest, Sha256};
 
 /// A delta file in memory, verified from its first byte to its last.
@@ -15,19 +16,26 @@ pub struct Delta<'a> {
     labels: Cursor<'a>,
     records: Cursor<'a>,
     hash: [u8; 32],
+    version: u32,
+    length: usize,
+    signature: Option<Signature>,
 }
 
 impl<'a> Delta<'a> {
-    /// Verifies a whole file: its hash, its structure, its limits and every value in it. Allocates nothing.
+    /// Verifies a whole file: its hash, its signature if it has one, its structure, its limits and every value in it.
+    /// Allocates nothing.
     ///
     /// # Errors
     /// If anything about it is not as this version of the format has it; see [`DeltaError`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DeltaError> {
-        let header_length = read_prologue(bytes)?;
-        let (mut cursor, hash) = verify_hash(bytes)?;
-        let header = read_header(cursor.take(header_length, "the header")?)?;
+        let prologue = Prologue::read(bytes)?;
+        let (file, signature) = bytes.split_at(prologue.file_length);
+        let (mut cursor, hash) = verify_hash(file)?;
+        let signature = Signature::read(signature, &hash)?;
+        let header = read_header(cursor.take(prologue.header_length, "the header")?, prologue.version)?;
         let labels = read_labels(&mut cursor, &header)?;
-        let delta = Self { header, labels, records: cursor, hash };
+        let (version, length) = (prologue.version, bytes.len());
+        let delta = Self { header, labels, records: cursor, hash, version, length, signature };
         delta.check_records()?;
         Ok(delta)
     }
@@ -49,9 +57,24 @@ impl<'a> Delta<'a> {
         (0..self.header.tensors as usize).map_while(move |index| Record::read(&mut cursor, index).ok())
     }
 
-    /// The delta's identity: the SHA-256 of the whole file but the hash itself, as the file ends with it.
+    /// The delta's identity: the SHA-256 of the whole file but the hash itself and a signature, as the file has it.
     pub fn hash(&self) -> [u8; 32] {
         self.hash
+    }
+
+    /// Who signed the file, if anyone did. The signature is right for that key; whose key it is, is another question.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.signature.as_ref()
+    }
+
+    /// The file's format version.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The file's length in bytes, signature included.
+    pub fn file_bytes(&self) -> usize {
+        self.length
     }
 
     fn check_records(&self) -> Result<(), DeltaError> {
@@ -70,26 +93,46 @@ impl<'a> Delta<'a> {
     }
 }
 
-/// Checks what tells a delta from other files and a whole one from a part; gives the header's length.
-fn read_prologue(bytes: &[u8]) -> Result<usize, DeltaError> {
-    check_magic(bytes)?;
-    check_length(bytes, MINIMUM_BYTES as u64)?;
-    let mut cursor = Cursor::new(bytes, 0);
-    cursor.take(MAGIC.len(), "the magic number")?;
-    let version = cursor.u32("the format version")?;
-    if version != VERSION {
-        return Err(DeltaError::Version { found: version });
+/// The fixed part, whose lengths are those of the bytes there are.
+struct Prologue {
+    version: u32,
+    header_length: usize,
+    /// To the last byte of the hash.
+    file_length: usize,
+}
+
+impl Prologue {
+    /// Checks what tells a delta from other files and a whole one from a part.
+    fn read(bytes: &[u8]) -> Result<Self, DeltaError> {
+        check_magic(bytes)?;
+        check_length(bytes, MINIMUM_BYTES as u64)?;
+        if bytes.len() > MAX_FILE_BYTES {
+            return Err(DeltaError::FileLength { found: bytes.len() as u64 });
+        }
+        let mut cursor = Cursor::new(bytes, 0);
+        cursor.take(MAGIC.len(), "the magic number")?;
+        let version = cursor.u32("the format version")?;
+        if !(1..=VERSION).contains(&version) {
+            return Err(DeltaError::Version { found: version });
+        }
+        let header_length = cursor.u32("the header's length")?;
+        let file_length = check_file_length(bytes, version, cursor.u64("the file's length")?)?;
+        if header_length as usize > MAX_HEADER_BYTES {
+            return Err(DeltaError::HeaderLength { found: header_length });
+        }
+        Ok(Self { version, header_length: header_length as usize, file_length })
     }
-    let header_length = cursor.u32("the header's length")?;
-    let length = cursor.u64("the file's length")?;
+}
+
+/// Nothing follows the file but a signature, where the format has one.
+fn check_file_length(bytes: &[u8], version: u32, length: u64) -> Result<usize, DeltaError> {
     check_length(bytes, length)?;
-    if (bytes.len() as u64) > length {
-        return Err(DeltaError::TrailingBytes { expected: length, found: bytes.len() as u64 });
+    let surplus = bytes.len() - length as usize;
+    let is_signed = version >= SIGNABLE_VERSION && surplus == SIGNATURE_BYTES;
+    if length >= MINIMUM_BYTES as u64 && (surplus == 0 || is_signed) {
+        return Ok(length as usize);
     }
-    if header_length as usize > MAX_HEADER_BYTES {
-        return Err(DeltaError::HeaderLength { found: header_length });
-    }
-    Ok(header_length as usize)
+    Err(DeltaError::TrailingBytes { expected: length, found: bytes.len() as u64 })
 }
 
 fn check_length(bytes: &[u8], expected: u64) -> Result<(), DeltaError> {
@@ -122,9 +165,14 @@ fn beginning(hash: &[u8]) -> u32 {
     hash.first_chunk().map_or(0, |&bytes| u32::from_be_bytes(bytes))
 }
 
-fn read_header(bytes: &[u8]) -> Result<Header, DeltaError> {
-    let (header, rest): (Header, _) =
-        postcard::take_from_bytes(bytes).map_err(|reason| DeltaError::HeaderEncoding { reason })?;
+fn read_header(bytes: &[u8], version: u32) -> Result<Header, DeltaError> {
+    let encoding = |reason| DeltaError::HeaderEncoding { reason };
+    let (mut header, mut rest): (Header, _) = postcard::take_from_bytes(bytes).map_err(encoding)?;
+    if version > 1 {
+        let fidelity: Option<Fidelity>;
+        (fidelity, rest) = postcard::take_from_bytes(rest).map_err(encoding)?;
+        header.provenance.fidelity = fidelity;
+    }
     if !rest.is_empty() {
         return Err(DeltaError::HeaderSurplus { surplus: rest.len() });
     }

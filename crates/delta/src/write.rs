@@ -2,7 +2,7 @@
 
 use crate::codec::CodecError;
 use crate::layout::{FILE_LENGTH_OFFSET, MAGIC, VERSION};
-use crate::limits::{MAX_HEADER_BYTES, MAX_TENSORS};
+use crate::limits::{MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS};
 use crate::read::check_label_length;
 use crate::record::{Replaced, check_ball, check_name_length, check_shape};
 use crate::{Ball, Codec, DeltaError, Header, Kind};
@@ -50,6 +50,9 @@ pub fn encode(header: &Header, labels: &[&str], tensors: &[Tensor]) -> Result<Ve
     write_labels(labels, &mut file)?;
     write_records(tensors, &mut file)?;
     seal(&mut file);
+    if file.len() > MAX_FILE_BYTES {
+        return Err(DeltaError::FileLength { found: file.len() as u64 });
+    }
     Ok(file)
 }
 
@@ -68,7 +71,8 @@ fn complete(header: &Header, labels: &[&str], tensors: &[Tensor]) -> Result<Head
 /// Leaves the file's length to [`seal`].
 fn write_header(header: &Header, file: &mut Vec<u8>) -> Result<(), DeltaError> {
     let mut buffer = [0; MAX_HEADER_BYTES];
-    let encoded = postcard::to_slice(header, &mut buffer).map_err(|reason| DeltaError::HeaderEncoding { reason })?;
+    let fields = (header, header.provenance.fidelity);
+    let encoded = postcard::to_slice(&fields, &mut buffer).map_err(|reason| DeltaError::HeaderEncoding { reason })?;
     file.extend(MAGIC);
     file.extend(VERSION.to_le_bytes());
     file.extend((encoded.len() as u32).to_le_bytes());

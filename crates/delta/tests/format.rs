@@ -6,7 +6,7 @@
 mod common;
 
 use common::{BIAS, HEAD, KERNEL, LABELS, header, sample, tensors};
-use fieldfit_delta::{Codec, Delta, DeltaError, Header, Kind, Record, Tensor, VERSION, encode};
+use fieldfit_delta::{Codec, Delta, DeltaError, Header, Kind, Provenance, Record, Tensor, VERSION, encode};
 use sha2::{Digest, Sha256};
 
 fn decoded(record: &Record) -> Vec<f32> {
@@ -92,10 +92,10 @@ fn every_field_is_where_the_diagram_says() {
 /// Catches a change to the format, the header's order of fields included, that forgot to take a new version: robots in
 /// the field hold files of this one.
 #[test]
-fn version_1_stays_as_it_was() {
+fn version_2_stays_as_it_was() {
     let hash = Delta::parse(&sample()).unwrap().hash();
     let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hash, "809158dbdf192e2f1c805817aac4e0d8f4fd505b0371354f35d6f4482511d02b");
+    assert_eq!(hash, "bc4c5866f2ec671ee9eeae03144d755eed90b11d223f83ccc69f4c5a0e91a5b1");
 }
 
 /// Catches a buffer that is filled in part, or run over.
@@ -134,17 +134,27 @@ fn every_codec_makes_files_that_are_read() {
     }
 }
 
-/// Catches a reader that lost a released version: this file was written by the first release that had all seven codecs, and
-/// is never written again.
+/// Catches a reader that lost a released version: each of these files was written by the first release that had its format
+/// whole, and is never written again.
 #[test]
-fn a_file_of_version_1_is_still_read() {
-    let delta = Delta::parse(include_bytes!("fixtures/version-1.delta")).unwrap();
-    assert_eq!((delta.header(), delta.labels().collect()), (&Header { tensors: 7, ..header() }, LABELS.to_vec()));
-    let codecs: Vec<_> = delta.records().map(|record| record.codec).collect();
-    assert_eq!(codecs, Codec::ALL);
-    for record in delta.records() {
-        for (read, written) in decoded(&record).iter().zip([0.5, -0.5, 0.5, 0.5, -0.5, -0.5, 0.5, -0.5, 0.5, 0.5]) {
-            assert!((read - written).abs() < 0.005, "{:?}: {read} for {written}", record.codec);
+fn files_of_every_version_are_still_read() {
+    let files: [&[u8]; 2] = [include_bytes!("fixtures/version-1.delta"), include_bytes!("fixtures/version-2.delta")];
+    for (version, file) in (1..).zip(files) {
+        let delta = Delta::parse(file).unwrap();
+        let fidelity = header().provenance.fidelity.filter(|_| version > 1);
+        let provenance = Provenance { fidelity, ..header().provenance };
+        assert_eq!(*delta.header(), Header { tensors: 7, provenance, ..header() });
+        assert_eq!((delta.version(), delta.labels().collect()), (version, LABELS.to_vec()));
+        assert_eq!(delta.signature().map(|signature| signature.sequence), (version > 1).then_some(7));
+        assert!(delta.records().map(|record| record.codec).eq(Codec::ALL));
+        for record in delta.records() {
+            for (read, written) in decoded(&record).iter().zip(EVERY_CODEC) {
+                assert!((read - written).abs() < 0.005, "{:?}: {read} for {written}", record.codec);
+            }
         }
     }
+    assert_eq!(files.len(), VERSION as usize);
 }
+
+/// Values that every codec comes near to.
+const EVERY_CODEC: [f32; 10] = [0.5, -0.5, 0.5, 0.5, -0.5, -0.5, 0.5, -0.5, 0.5, 0.5];

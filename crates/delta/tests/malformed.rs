@@ -143,8 +143,8 @@ fn what_is_no_delta_of_this_version_is_called_so() {
         assert!(matches!(Delta::parse(file).unwrap_err(), DeltaError::Magic { .. }));
     }
     let mut file = sample();
-    file[8] = 2;
-    assert_eq!(Delta::parse(&file).unwrap_err(), DeltaError::Version { found: 2 });
+    file[8] = 3;
+    assert_eq!(Delta::parse(&file).unwrap_err(), DeltaError::Version { found: 3 });
     file[8] = 0;
     assert_eq!(Delta::parse(&file).unwrap_err(), DeltaError::Version { found: 0 });
     let mut file = sample();
@@ -169,9 +169,17 @@ fn malformed_headers_are_refused() {
     for value in [f32::NAN, f32::INFINITY, 0.0, -0.5, 1.5] {
         refuses!(DeltaError::HeaderValue { field: "crop", .. }, |file, _| put(file, crop, value.to_le_bytes()));
     }
+    // Before the labels: images, changed answers (a byte each) and divergence; before these, that they were measured.
     refuses!(DeltaError::HeaderValue { field: "accuracy after", .. }, |file, places| {
-        put(file, places.labels - 4, f32::NAN.to_le_bytes());
+        put(file, places.labels - 7 - 4, f32::NAN.to_le_bytes());
     });
+    for value in [f32::NAN, f32::INFINITY, -0.5] {
+        refuses!(DeltaError::HeaderValue { field: "divergence", .. }, |file, places| {
+            put(file, places.labels - 4, value.to_le_bytes());
+        });
+    }
+    refuses!(DeltaError::HeaderValue { field: "changed answers", .. }, |file, places| file[places.labels - 5] = 61);
+    refuses!(DeltaError::HeaderEncoding { .. }, |file, places| file[places.labels - 7] = 2);
     refuses!(DeltaError::Classes { found: 0 }, |file, _| file[crop + 4] = 0);
     refuses!(DeltaError::Section { .. }, |file, _| file[crop + 5] = 4);
     refuses!(DeltaError::Surplus { section: "records", .. }, |file, _| file[crop + 5] = 2);

@@ -112,7 +112,10 @@ impl Runtime {
     /// Puts the delta into the store, and runs it or says why not.
     fn keep(&self, store: &Store, outcome: Outcome) -> Result<Adapted, Error> {
         let Outcome { delta, gate, seconds } = outcome;
-        let version = store.add(&delta)?;
+        let version = match self.key() {
+            Some(key) => store.add_signed(&delta, key)?,
+            None => store.add(&delta)?,
+        };
         if gate.accepted {
             self.activate(version)?;
         } else {
@@ -121,7 +124,7 @@ impl Runtime {
         Ok(Adapted {
             version,
             delta: store.delta_path(version),
-            delta_bytes: delta.len() as u64,
+            delta_bytes: store.version(version)?.bytes,
             active: gate.accepted,
             gate: gate.figures(),
             reason: gate.reason,
@@ -133,13 +136,26 @@ impl Runtime {
     /// Puts a delta that comes from elsewhere into the store, as a candidate; [`activate`](Self::activate) runs it.
     ///
     /// # Errors
-    /// If there is no store, or it can't be written; if the file is no whole delta, or is made for another base.
+    /// If there is no store, or it can't be written; if the file is no whole delta, is made for another base, leaves a
+    /// ball, or the store's [trust file](Store::receive) doesn't let it in.
     pub fn add(&self, delta: &Path) -> Result<u32, Error> {
         let store = self.store_to("add a delta to")?;
         let bytes = read(delta)?;
         crate::runtime::adapted(self.base(), delta, &bytes)?;
-        Ok(store.add(&bytes)?)
+        Ok(store.receive(&bytes, false)?)
     }
+}
+
+/// Puts a delta that comes from elsewhere into a store, as a candidate, without looking at the base: activating it does.
+/// With `replay`, also one that its signer has replaced by a newer one since.
+///
+/// # Errors
+/// If the file can't be read, is no whole delta or made for another base than the store's others, or the store's
+/// [trust file](Store::receive) doesn't let it in.
+pub fn receive(store: &Store, delta: &Path, replay: bool) -> Result<u32, Error> {
+    let bytes = read(delta)?;
+    parse(delta, &bytes)?;
+    Ok(store.receive(&bytes, replay)?)
 }
 
 fn remove(checkpoint: &Path) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! What can go wrong, from whichever crate below.
 
 use crate::Version;
+use fieldfit_delta::limits::MAX_FILE_BYTES;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -39,6 +40,70 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file longer than any delta is.
+    #[error("{} has {found} bytes, and a delta at most {MAX_FILE_BYTES}: check the path", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+    },
+    /// A packed delta that can't be unpacked.
+    #[error("{}: {source}", path.display())]
+    Transport {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<fieldfit_delta::transport::TransportError>,
+    },
+    /// A file that holds no secret key.
+    #[error(
+        "{} holds no Ed25519 key in PEM (PKCS #8): make one with `fieldfit key new`, or `openssl genpkey -algorithm ed25519`",
+        path.display()
+    )]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ed25519_dalek::pkcs8::Error,
+    },
+    /// A secret that isn't one.
+    #[error("{} can be read by others than its owner: chmod 600 it, or make another key", path.display())]
+    OpenKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A secret key that can't be written.
+    #[error("can't write a new key to {}: choose a path where no file is", path.display())]
+    WriteKey {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A value that the type asked for can't hold.
+    #[error("`{name}`: {found} at index {index} is beyond {dtype}: export it as f32 or bf16")]
+    ExportRange {
+        /// The tensor.
+        name: String,
+        /// Which value.
+        index: usize,
+        /// The value.
+        found: f32,
+        /// The type.
+        dtype: fieldfit_model::Dtype,
+    },
+    /// An export that can't be put together.
+    #[error("can't export to {}: {source}", path.display())]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file that can't be written.
+    #[error(transparent)]
+    Durable(#[from] fieldfit_durable::DurableError),
     /// A checkpoint that is of no use any more and can't be removed.
     #[error("can't remove {}: delete it, or the next resumed run would start from it", path.display())]
     Remove {

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::runtime::{parse, read};
-use fieldfit_delta::{Ball, Codec, Delta, Kind, Record};
+use fieldfit_delta::{Ball, Codec, Delta, Fidelity, Kind, Record};
 use fieldfit_model::{Base, BaseId, MANIFEST_FILE};
 use fieldfit_store::{State, Store};
 use serde::Serialize;
@@ -56,7 +56,7 @@ pub struct DeltaInfo {
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
-    /// SHA-256 of its payload.
+    /// Its identity: the SHA-256 that it carries, in hexadecimal.
     pub hash: String,
     /// The base that it belongs to.
     pub base: String,
@@ -80,6 +80,12 @@ pub struct DeltaInfo {
     pub before: f32,
     /// Its own accuracy on the gate slice, 0..1.
     pub after: f32,
+    /// What storing it changed of what the network says, if that was measured.
+    pub fidelity: Option<Fidelity>,
+    /// Its signer's public key, in hexadecimal, if it is signed.
+    pub key: Option<String>,
+    /// The number that its signer gave it.
+    pub sequence: Option<u64>,
     /// Class names in the order of its head's outputs.
     pub labels: Vec<String>,
     /// Side of the square input in pixels.
@@ -187,7 +193,7 @@ fn model_info(base: &Base) -> ModelInfo {
     }
 }
 
-fn delta_info(path: &Path, bytes: usize, delta: &Delta<'_>) -> DeltaInfo {
+pub(crate) fn delta_info(path: &Path, bytes: usize, delta: &Delta<'_>) -> DeltaInfo {
     let (header, made) = (delta.header(), &delta.header().provenance);
     DeltaInfo {
         path: path.to_owned(),
@@ -204,6 +210,9 @@ fn delta_info(path: &Path, bytes: usize, delta: &Delta<'_>) -> DeltaInfo {
         gate: made.gate,
         before: made.before,
         after: made.after,
+        fidelity: made.fidelity,
+        key: delta.signature().map(|signature| signature.key.to_string()),
+        sequence: delta.signature().map(|signature| signature.sequence),
         labels: delta.labels().map(str::to_owned).collect(),
         input_size: header.input_size,
         crop: header.crop,
@@ -223,6 +232,6 @@ fn tensor_info(record: &Record<'_>) -> TensorInfo {
 }
 
 /// Hashes are shown as the base's identity is.
-fn hex(hash: [u8; 32]) -> String {
+pub(crate) fn hex(hash: [u8; 32]) -> String {
     BaseId(hash).to_string()
 }

@@ -5,10 +5,14 @@ use crate::retired::Retired;
 use crate::{Error, Prediction, Version};
 use arc_swap::ArcSwap;
 use fieldfit_data::Frame;
-use fieldfit_delta::Delta;
+use fieldfit_delta::limits::MAX_FILE_BYTES;
+use fieldfit_delta::transport::unpack;
+use fieldfit_delta::{Delta, Record, SecretKey};
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights};
 use fieldfit_store::Store;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -29,6 +33,7 @@ pub struct Runtime {
     device: Device,
     store: Option<Store>,
     delta: Option<PathBuf>,
+    key: Option<SecretKey>,
     active: ArcSwap<Active>,
     swaps: Mutex<Swaps>,
 }
@@ -48,6 +53,7 @@ pub struct Builder {
     store: Option<PathBuf>,
     create_store: bool,
     delta: Option<PathBuf>,
+    key: Option<SecretKey>,
 }
 
 impl Builder {
@@ -81,6 +87,13 @@ impl Builder {
         self
     }
 
+    /// Signs the adaptations that are made here by that key.
+    #[must_use]
+    pub fn key(mut self, key: SecretKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     /// Maps and verifies the base, and prepares the weights that run first.
     ///
     /// # Errors
@@ -105,6 +118,7 @@ impl Builder {
             device: self.device,
             store,
             delta: self.delta,
+            key: self.key,
             active: ArcSwap::from_pointee(active),
             swaps,
         })
@@ -122,7 +136,7 @@ impl Runtime {
 
     /// Says step by step what to run, starting from the base in that model folder.
     pub fn builder(model: impl Into<PathBuf>) -> Builder {
-        Builder { model: model.into(), device: all_cores(), store: None, create_store: false, delta: None }
+        Builder { model: model.into(), device: all_cores(), store: None, create_store: false, delta: None, key: None }
     }
 
     /// The base, mapped.
@@ -138,6 +152,11 @@ impl Runtime {
     /// Where adaptations are kept, if anywhere.
     pub const fn store(&self) -> Option<&Store> {
         self.store.as_ref()
+    }
+
+    /// What signs the adaptations that are made here, if anything does.
+    pub(crate) fn key(&self) -> Option<&SecretKey> {
+        self.key.as_ref()
     }
 
     /// The delta file that [`Version::File`] means.
@@ -264,6 +283,23 @@ pub(crate) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Delta<'a>, Error
     Delta::parse(bytes).map_err(|source| Error::Delta { path: path.to_owned(), source: source.into() })
 }
 
+/// The values of a record of the delta at that path.
+pub(crate) fn decoded(path: &Path, record: &Record<'_>) -> Result<Vec<f32>, Error> {
+    let mut values = vec![0.0; record.len()];
+    let decoded = record.decode_into(&mut values);
+    decoded.map_err(|source| Error::Delta { path: path.to_owned(), source: source.into() })?;
+    Ok(values)
+}
+
+/// The delta in that file, unpacked if it is packed; not yet verified.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+    let unreadable = |source| Error::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?.len();
+    if found > MAX_FILE_BYTES as u64 {
+        return Err(Error::TooLong { path: path.to_owned(), found });
+    }
+    file.take(MAX_FILE_BYTES as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+    unpack(bytes).map_err(|source| Error::Transport { path: path.to_owned(), source: source.into() })
 }

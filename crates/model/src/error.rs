@@ -12,6 +12,14 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// A delta longer than any for its base.
+    #[error("expected a delta of at most {limit} bytes for this base, found {found}: it was not made by fieldfit")]
+    DeltaLength {
+        /// The most that it may have.
+        limit: usize,
+        /// Its bytes.
+        found: usize,
+    },
     /// A file of the model that isn't there.
     #[error("{} is missing: a model folder holds manifest.toml, labels.txt and its weights; import it again", path.display())]
     Missing {

@@ -41,4 +41,4 @@ pub use manifest::{
 pub use params::Params;
 pub use rates::CodecRates;
 pub use view::{Dtype, TensorView};
-pub use weights::Weights;
+pub use weights::{Weights, most_delta_bytes};

@@ -38,7 +38,7 @@ impl Weights {
     /// The base with a delta added: θ0 + δ, under the delta's head.
     ///
     /// # Errors
-    /// If the delta is for another base, changes a tensor that the network doesn't have, in another shape or in a way
+    /// If the delta is for another base, [longer](most_delta_bytes) than any delta for it, changes a tensor that the network doesn't have, in another shape or in a way
     /// that it may not be changed, leaves a ball by more than [`BALL_TOLERANCE`](crate::BALL_TOLERANCE), makes a weight
     /// infinite, or brings no head. The error names the tensor.
     pub fn adapted(base: &Base, delta: &Delta<'_>) -> Result<Self, ModelError> {
@@ -46,6 +46,10 @@ impl Weights {
         let (expected, found) = (base.id(), BaseId(header.base));
         if found != expected {
             return Err(ModelError::DeltaBase { name: base.manifest().name.clone(), expected, found });
+        }
+        let (limit, found) = (most_delta_bytes(base), delta.file_bytes());
+        if found > limit {
+            return Err(ModelError::DeltaLength { limit, found });
         }
         let network = base.network().with_classes(header.classes as usize);
         let mut params = backbone(base);
@@ -61,6 +65,13 @@ impl Weights {
         let labels = delta.labels().map(str::to_owned).collect();
         Ok(Self { network, labels, params, input_size: header.input_size, crop: header.crop })
     }
+}
+
+/// The most bytes of a delta for that base: a quarter more than all its tensors take as f32, and 64 KiB, so that names and
+/// labels find room beside a tiny network.
+pub fn most_delta_bytes(base: &Base) -> usize {
+    let values: usize = base.network().tensors().map(|(_, spec)| spec.len()).sum();
+    values * size_of::<f32>() / 4 * 5 + (64 << 10)
 }
 
 /// The base's tensors but those of its head.

@@ -5,7 +5,9 @@ mod support;
 
 use fieldfit_delta::{Ball, Codec, Delta, Header, Kind, Provenance, Task, Tensor as Stored, encode};
 use fieldfit_model::import::{Request, import};
-use fieldfit_model::{BALL_TOLERANCE, Base, Change, Dtype, ModelError, Params, Weights, encode_delta};
+use fieldfit_model::{
+    BALL_TOLERANCE, Base, Change, Dtype, ModelError, Params, Weights, encode_delta, most_delta_bytes,
+};
 use fieldfit_tests::tiny;
 use fieldfit_tpgm::{Norm, distances, project};
 use proptest::prelude::*;
@@ -310,4 +312,26 @@ fn merged_weights_are_finite() {
     let tensor = Stored { name, shape: &shape, kind, ball: None, codec, values: &values };
     let error = adapted(&base, &forged(&base, &[tensor], true)).unwrap_err();
     assert!(matches!(&error, ModelError::DeltaNotFinite { name: n, index: 2 } if n == name), "{error:?}");
+}
+
+/// A file that takes a robot's memory before anyone asks what it is for: labels that no model needs.
+#[test]
+fn a_delta_longer_than_any_for_its_base_is_refused() {
+    let model = Model::new();
+    let base = model.open().unwrap();
+    let label = "x".repeat(256);
+    let labels = vec![label.as_str(); most_delta_bytes(&base) / 256 + 1];
+    let header = Header {
+        base: base.id().0,
+        parent: None,
+        task: Task::Classification,
+        input_size: 96,
+        crop: 0.875,
+        classes: labels.len() as u32,
+        tensors: 0,
+        provenance: Provenance::default(),
+    };
+    let file = encode(&header, &labels, &[]).unwrap();
+    let refused = Weights::adapted(&base, &Delta::parse(&file).unwrap()).unwrap_err();
+    assert!(matches!(refused, ModelError::DeltaLength { found, .. } if found == file.len()), "{refused:?}");
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with a store.
 
 use crate::state::Entry;
-use fieldfit_delta::DeltaError;
+use fieldfit_delta::{DeltaError, PublicKey};
 use fieldfit_durable::DurableError;
 use std::{io, path::PathBuf};
 use thiserror::Error;
@@ -53,6 +53,40 @@ pub enum StoreError {
         /// The delta's, in hexadecimal.
         found: String,
     },
+    /// A trust file that isn't one.
+    #[error("{} is no trust file: {reason}. Nothing is taken from outside until it is mended", path.display())]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A delta without a signature where one is required; it was not stored.
+    #[error("this delta is not signed, and the trust file requires it: have it signed, `fieldfit delta sign`")]
+    Unsigned,
+    /// A signature by nobody whom the trust file lists; the delta was not stored.
+    #[error(
+        "this delta is signed by the key {key}, and the trust file lists only those of {known}: add the key if it is right"
+    )]
+    Untrusted {
+        /// The signer's.
+        key: PublicKey,
+        /// Whose keys are listed.
+        known: String,
+    },
+    /// A delta that its signer has replaced by a newer one; it was not stored.
+    #[error(
+        "this delta is number {sequence} of the key {key}, whose number {last} was here before: get a newer one, or ask \
+         for a replay (`fieldfit store add --replay`)"
+    )]
+    Replayed {
+        /// The signer's.
+        key: PublicKey,
+        /// The delta's.
+        sequence: u64,
+        /// The highest that was here.
+        last: u64,
+    },
     /// A number that no version has.
     #[error("there is no version {version} in {}: it has {known}", path.display())]
     Unknown {
@@ -97,8 +131,8 @@ pub enum StoreError {
     /// The base runs.
     #[error("there is nothing to roll back: the base runs, without any delta")]
     NothingToRollBack,
-    /// There were 2³² − 1 versions.
-    #[error("this store has used up its version numbers: begin another one")]
+    /// There were 2³² − 1 versions, or as many signed ones as a sequence can count.
+    #[error("this store has used up its numbers: begin another one")]
     NumbersUsedUp,
     /// A file could not be read or written, or somebody else is writing.
     #[error(transparent)]

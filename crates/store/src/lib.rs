@@ -22,9 +22,11 @@
 mod error;
 mod state;
 mod store;
+mod trust;
 mod verify;
 
 pub use error::{Problem, StoreError};
 pub use state::{Change, Entry, Event, HISTORY, State};
-pub use store::{Store, WorkDir};
+pub use store::{Store, TRUST_FILE, WorkDir};
+pub use trust::Trust;
 pub use verify::Finding;

@@ -1,8 +1,9 @@
 //! What the state file says, and how each operation changes it.
 
 use crate::error::StoreError;
+use fieldfit_delta::{PublicKey, Signature};
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 /// How many events a store remembers; older ones are forgotten, so that the state stays small.
 pub const HISTORY: usize = 256;
@@ -121,6 +122,20 @@ pub(crate) struct Record {
     pub versions: Vec<Entry>,
     /// Oldest first.
     pub history: Vec<Event>,
+    /// The highest sequence that was stored of each key.
+    #[serde(default)]
+    pub sequences: BTreeMap<Key, u64>,
+}
+
+/// A signer's public key, in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Key(String);
+
+impl From<PublicKey> for Key {
+    fn from(key: PublicKey) -> Self {
+        Self(key.to_string())
+    }
 }
 
 /// A base's hash.
@@ -136,7 +151,15 @@ impl fmt::Display for Base {
 
 impl Record {
     pub fn empty() -> Self {
-        Self { generation: 0, base: None, next: 1, line: Vec::new(), versions: Vec::new(), history: Vec::new() }
+        Self {
+            generation: 0,
+            base: None,
+            next: 1,
+            line: Vec::new(),
+            versions: Vec::new(),
+            history: Vec::new(),
+            sequences: BTreeMap::new(),
+        }
     }
 
     /// The record in the state file's bytes, if it makes sense.
@@ -198,6 +221,19 @@ impl Record {
         self.next += 1;
         self.versions.push(Entry { version, state: State::Candidate, bytes, hash });
         Change::Added { version }
+    }
+
+    /// The highest sequence of that key's deltas, 0 before there is one.
+    pub fn sequence(&self, key: PublicKey) -> u64 {
+        self.sequences.get(&key.into()).copied().unwrap_or(0)
+    }
+
+    /// Remembers that a signed delta was here.
+    pub fn saw(&mut self, signature: Option<&Signature>) {
+        if let Some(Signature { key, sequence }) = signature {
+            let last = self.sequences.entry((*key).into()).or_default();
+            *last = (*last).max(*sequence);
+        }
     }
 
     pub fn activate(&mut self, version: u32) -> Change {

@@ -3,8 +3,9 @@
 use crate::{
     error::{Problem, StoreError},
     state::{Base, Change, Entry, Event, Record, State},
+    trust::Trust,
 };
-use fieldfit_delta::Delta;
+use fieldfit_delta::{Delta, SecretKey, Signature};
 use fieldfit_durable::{
     Disk, DurableError, Files, Kind, Lock, commit, commit_sealed, create_folder, list, lock, read, read_sealed,
     sync_folder,
@@ -32,7 +33,13 @@ const WORK: &str = "work";
 const LOCK: &str = "lock";
 
 /// What a store's folder may hold, also while it is being made.
-const OURS: [&str; 5] = [STATE, VERSIONS, WORK, LOCK, ".state.tmp"];
+const OURS: [&str; 6] = [STATE, VERSIONS, WORK, LOCK, TRUST_FILE, ".state.tmp"];
+
+/// The file in a store's folder that says whose deltas it takes from outside: see [`Trust`].
+pub const TRUST_FILE: &str = "trust.toml";
+
+/// The longest trust file that is read, in bytes: hundreds of keys.
+const TRUST_LIMIT: u64 = 64 << 10;
 
 /// A store: numbered deltas, and which of them runs.
 ///
@@ -130,21 +137,63 @@ impl Store {
         Ok(self.record()?.history)
     }
 
-    /// Stores a delta as a candidate, and returns its number.
+    /// Stores a delta that was made here as a candidate, and returns its number.
     ///
     /// # Errors
     /// [`StoreError::Delta`] if it is no whole delta, [`StoreError::OtherBase`] if it is made for another base than the
     /// store's others, [`StoreError::Durable`] if it can't be written. The store is then as it was.
     pub fn add(&self, delta: &[u8]) -> Result<u32, StoreError> {
-        let base = Base(Delta::parse(delta)?.header().base);
-        let (_lock, mut record) = self.begin()?;
-        let version = record.admit(base)?;
-        // Nothing refers to this file before the state does: cut off in between, the next version overwrites it.
-        create_folder(&*self.files, &self.path.join(VERSIONS))?;
-        commit(&*self.files, &self.delta_path(version), delta)?;
-        let change = record.add(base, delta.len() as u64, sha256(delta));
-        self.commit(record, change)?;
-        Ok(version)
+        let parsed = Delta::parse(delta)?;
+        let (_lock, record) = self.begin()?;
+        self.keep(record, &parsed, delta)
+    }
+
+    /// As [`add`](Self::add), signed by this device's key, with the number after the last one of that key here.
+    ///
+    /// # Errors
+    /// Those of [`add`](Self::add).
+    pub fn add_signed(&self, delta: &[u8], key: &SecretKey) -> Result<u32, StoreError> {
+        let (_lock, record) = self.begin()?;
+        let sequence = record.sequence(key.public()).checked_add(1).ok_or(StoreError::NumbersUsedUp)?;
+        let signed = key.sign(delta, sequence)?;
+        self.keep(record, &Delta::parse(&signed)?, &signed)
+    }
+
+    /// Stores a delta that comes from outside as a candidate, if the [trust file](Self::trust) lets it in, and returns its
+    /// number. With `replay`, also one that its signer has replaced by a newer one since.
+    ///
+    /// The bytes that were judged are those that are stored. This protects from who can send deltas, not from who can
+    /// write to the store's folder: that one can rewind it.
+    ///
+    /// # Errors
+    /// Those of [`add`](Self::add); [`StoreError::Unsigned`], [`StoreError::Untrusted`], [`StoreError::Replayed`];
+    /// [`StoreError::Trust`] if the trust file can't be made out. The store is then as it was.
+    pub fn receive(&self, delta: &[u8], replay: bool) -> Result<u32, StoreError> {
+        let parsed = Delta::parse(delta)?;
+        self.trust()?.judge(parsed.signature())?;
+        let (_lock, record) = self.begin()?;
+        if let Some(&Signature { key, sequence }) = parsed.signature() {
+            let last = record.sequence(key);
+            if sequence <= last && !replay {
+                return Err(StoreError::Replayed { key, sequence, last });
+            }
+        }
+        self.keep(record, &parsed, delta)
+    }
+
+    /// Whose deltas are taken from outside: what [`TRUST_FILE`] in the store's folder says, and anyone's without it.
+    ///
+    /// # Errors
+    /// [`StoreError::Trust`] if it is no trust file, [`StoreError::Durable`] if it can't be read.
+    pub fn trust(&self) -> Result<Trust, StoreError> {
+        let path = self.path.join(TRUST_FILE);
+        let bytes = match read(&*self.files, &path, TRUST_LIMIT) {
+            Err(error) if error.is_not_found() => return Ok(Trust::default()),
+            other => other?,
+        };
+        let text = String::from_utf8(bytes)
+            .map_err(|error| StoreError::Trust { path: path.clone(), reason: error.to_string() })?;
+        Trust::parse(&path, &text)
     }
 
     /// Makes a version the active one. Nothing happens if it is.
@@ -196,6 +245,14 @@ impl Store {
         Ok(active)
     }
 
+    /// What the state says of a version.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`], or if the state can't be read.
+    pub fn version(&self, version: u32) -> Result<Entry, StoreError> {
+        self.entry(&self.record()?, version).cloned()
+    }
+
     /// A version's delta, as it was stored.
     ///
     /// # Errors
@@ -219,6 +276,19 @@ impl Store {
         create_folder(&*self.files, &path)?;
         let lock = lock(&*self.files, &path.join(LOCK), Duration::ZERO)?;
         Ok(WorkDir { path, _lock: lock })
+    }
+
+    /// Stores a delta under the next number; `record` is the state that the lock's holder read.
+    fn keep(&self, mut record: Record, parsed: &Delta<'_>, delta: &[u8]) -> Result<u32, StoreError> {
+        let base = Base(parsed.header().base);
+        let version = record.admit(base)?;
+        // Nothing refers to this file before the state does: cut off in between, the next version overwrites it.
+        create_folder(&*self.files, &self.path.join(VERSIONS))?;
+        commit(&*self.files, &self.delta_path(version), delta)?;
+        let change = record.add(base, delta.len() as u64, sha256(delta));
+        record.saw(parsed.signature());
+        self.commit(record, change)?;
+        Ok(version)
     }
 
     /// What the state file says now.

@@ -6,7 +6,9 @@ use crate::interrupt;
 use crate::output::{Output, bytes, mebibytes, percent};
 use crate::progress::Progress;
 use fieldfit::report::PageOptions;
-use fieldfit::{AdaptError, Adapted, Comparison, FolderOptions, Options, Purpose, Recorder, Runtime, write_page};
+use fieldfit::{
+    AdaptError, Adapted, Comparison, FolderOptions, Options, Purpose, Recorder, Runtime, read_key, write_page,
+};
 use std::process::ExitCode;
 
 pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
@@ -14,7 +16,11 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
     let options = options(args);
     options.validate().map_err(fieldfit::Error::from)?;
     let control = interrupt::control()?;
-    let runtime = Runtime::builder(&args.model).device(options.device).store_or_new(&args.store).open()?;
+    let mut builder = Runtime::builder(&args.model).device(options.device).store_or_new(&args.store);
+    if let Some(key) = &args.key {
+        builder = builder.key(read_key(key)?);
+    }
+    let runtime = builder.open()?;
     let progress = Progress::new(args.json);
     let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
     let images = super::images(&args.data, &folder, &progress)?;

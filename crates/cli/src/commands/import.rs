@@ -1,6 +1,6 @@
 //! `fieldfit import`.
 
-use crate::args::{Dtype, ImportArgs};
+use crate::args::ImportArgs;
 use crate::error::Error;
 use crate::output::{Output, bytes};
 use crate::progress::Progress;
@@ -8,11 +8,7 @@ use fieldfit::import::{Format, Report, Request, import};
 
 pub fn run(args: &ImportArgs) -> Result<(), Error> {
     let mut request = Request::new(&args.weights, &args.arch, &args.labels, &args.out);
-    request.dtype = match args.dtype {
-        Dtype::F16 => fieldfit::Dtype::F16,
-        Dtype::Bf16 => fieldfit::Dtype::Bf16,
-        Dtype::F32 => fieldfit::Dtype::F32,
-    };
+    request.dtype = args.dtype.into();
     request.source = args.source.as_deref().unwrap_or(request.source);
     request.licence = args.licence.as_deref().unwrap_or(request.licence);
     let progress = Progress::new(false);

@@ -3,7 +3,7 @@
 use crate::args::InfoArgs;
 use crate::error::Error;
 use crate::output::{Output, bytes, mebibytes, percent, table};
-use fieldfit::{Base, DeltaInfo, Device, Info, MemoryPlan, ModelInfo, Options, StoreInfo};
+use fieldfit::{Base, Codec, DeltaInfo, Device, Fidelity, Info, MemoryPlan, ModelInfo, Options, StoreInfo, TensorInfo};
 
 /// Images to learn from, where nobody says how many: a few hundred.
 const IMAGES: usize = 400;
@@ -89,10 +89,31 @@ fn delta_text(delta: &DeltaInfo) -> String {
         ("options", delta.options.clone()),
         ("images", format!("{} train, {} validation, {} gate", delta.train, delta.validation, delta.gate)),
         ("gate", format!("{} before, {} after", percent(delta.before.into()), percent(delta.after.into()))),
+        ("signed", delta.key.as_ref().map_or_else(String::new, |key| signed(key, delta.sequence))),
         ("classes", delta.labels.join(", ")),
         ("input", format!("{} px, crop {}", delta.input_size, delta.crop)),
+        ("codecs", codecs(&delta.tensors)),
+        ("storing", delta.fidelity.map_or_else(String::new, |fidelity| cost(&fidelity))),
         ("tensors", format!("{} changed, {held} of them held in a ball around the base", delta.tensors.len())),
     ])
+}
+
+fn signed(key: &str, sequence: Option<u64>) -> String {
+    format!("number {} of the key {key}", sequence.unwrap_or_default())
+}
+
+/// How many tensors each codec stores, and in how many bytes.
+fn codecs(tensors: &[TensorInfo]) -> String {
+    let of = |codec: Codec| {
+        let stored = || tensors.iter().filter(move |tensor| tensor.codec == codec);
+        let length = stored().map(|tensor| tensor.bytes as u64).sum();
+        (stored().count() > 0).then(|| format!("{} {} in {}", stored().count(), codec.name(), bytes(length)))
+    };
+    Codec::ALL.into_iter().filter_map(of).collect::<Vec<_>>().join(", ")
+}
+
+fn cost(Fidelity { images, changed, divergence }: &Fidelity) -> String {
+    format!("{changed} of {images} validation answers changed, divergence {divergence:.5} nats")
 }
 
 fn store_text(store: &StoreInfo) -> String {

@@ -2,11 +2,13 @@
 
 mod adapt;
 mod compare;
+mod delta;
 mod demo;
 mod eval;
 mod import;
 mod infer;
 mod info;
+mod key;
 mod store;
 
 use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
@@ -31,6 +33,8 @@ pub fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Adapt(args) => adapt::run(&args),
         Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Store(command) => store::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Delta(command) => delta::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Key(command) => key::run(&command).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -97,9 +97,7 @@ fn verify(args: &StoreArgs) -> Result<(), Error> {
 }
 
 fn add(args: &StoreAddArgs) -> Result<(), Error> {
-    let path = &args.delta;
-    let bytes = std::fs::read(path).map_err(|source| fieldfit::Error::Read { path: path.clone(), source })?;
-    let version = open(&args.store)?.add(&bytes).map_err(fieldfit::Error::from)?;
+    let version = fieldfit::receive(&open(&args.store)?, &args.delta, args.replay)?;
     let store = args.store.store.display();
     Output::new(args.store.json).show(&Added { version }, |Added { version }| {
         format!("version {version} is a candidate; run it with\n  fieldfit store activate {store} {version}")

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod compare;
+mod deltas;
 mod interrupt;
 mod json;
 #[cfg(target_os = "linux")]

@@ -1,6 +1,6 @@
 //! A small delta that has one of everything.
 
-use fieldfit_delta::{Ball, Codec, Header, Kind, Norm, Provenance, Task, Tensor, encode};
+use fieldfit_delta::{Ball, Codec, Fidelity, Header, Kind, Norm, Provenance, Task, Tensor, encode};
 
 pub const LABELS: [&str; 2] = ["cat", "große Katze"];
 
@@ -27,6 +27,7 @@ pub fn header() -> Header {
             gate: 70,
             before: 0.5,
             after: 0.75,
+            fidelity: Some(Fidelity { images: 60, changed: 1, divergence: 0.0625 }),
         },
     }
 }

@@ -2,6 +2,7 @@
 //! an operation done, that loses what was reported as done, or that doesn't open.
 
 use crate::common::{Look, ROOT, delta, look, store};
+use fieldfit_delta::SecretKey;
 use fieldfit_durable::{
     DurableError,
     testing::{Fault, Simulated, exhaust},
@@ -14,13 +15,19 @@ const FAULTS: [Fault; 2] = [Fault::Stop, Fault::Error(ErrorKind::StorageFull)];
 /// An operation on a store with versions 1 (retired), 2 (active) and 3 (a candidate).
 type Operation = fn(&Store) -> Result<(), StoreError>;
 
-const OPERATIONS: [(&str, Operation); 5] = [
+const OPERATIONS: [(&str, Operation); 7] = [
     ("add", |store| store.add(&delta(0, 4)).map(drop)),
+    ("add signed", |store| store.add_signed(&delta(0, 4), &key()).map(drop)),
+    ("receive signed", |store| store.receive(&key().sign(&delta(0, 4), 7).unwrap(), false).map(drop)),
     ("activate a candidate", |store| store.activate(3)),
     ("activate a retired version", |store| store.activate(1)),
     ("refuse", |store| store.refuse(3, "worse by two images")),
     ("rollback", |store| store.rollback().map(drop)),
 ];
+
+fn key() -> SecretKey {
+    SecretKey::from_seed(&[1; 32])
+}
 
 fn lived_in() -> Simulated {
     let disk = Simulated::new();

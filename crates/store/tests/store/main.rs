@@ -6,3 +6,4 @@ mod damage;
 mod faults;
 mod processes;
 mod random;
+mod trust;

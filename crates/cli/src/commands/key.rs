@@ -1,0 +1,23 @@
+//! `fieldfit key`.
+
+use crate::args::{KeyArgs, KeyCommand};
+use crate::error::Error;
+use crate::output::Output;
+use fieldfit::{SecretKey, new_key, read_key};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Public {
+    key: String,
+}
+
+pub fn run(command: &KeyCommand) -> Result<(), Error> {
+    match command {
+        KeyCommand::New(args) => show(args, &new_key(&args.key)?),
+        KeyCommand::Show(args) => show(args, &read_key(&args.key)?),
+    }
+}
+
+fn show(args: &KeyArgs, key: &SecretKey) -> Result<(), Error> {
+    Output::new(args.json).show(&Public { key: key.public().to_string() }, |public| public.key.clone())
+}

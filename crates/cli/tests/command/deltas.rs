@@ -1,0 +1,130 @@
+//! Delta files by themselves: guards against a signature, a policy or an export that does something else than it says.
+
+use crate::scene::{ADAPT, Scene};
+use fieldfit_delta::Delta;
+use safetensors::SafeTensors;
+use std::fs;
+
+const FILE: &str = "store/versions/000001.delta";
+
+/// A way from one robot to another that loses the delta, its signer, or who is trusted.
+#[test]
+fn a_delta_goes_from_one_robot_to_another() {
+    let scene = Scene::new();
+    let device = scene.run("key new device.key");
+    assert_eq!(device.status, 0, "{}", device.stderr);
+    let key = device.stdout.trim();
+    assert_eq!(scene.run("key show device.key").stdout.trim(), key);
+    assert!(scene.refused("key new device.key").contains("where no file is"), "a key was overwritten");
+
+    let ran = scene.run(&format!("{ADAPT} --key device.key"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let info = &scene.run(&format!("info {FILE} --json")).objects()[0];
+    assert_eq!((info["key"].as_str(), info["sequence"].as_u64()), (Some(key), Some(1)));
+    assert!(info["fidelity"]["images"].as_u64().unwrap() > 0, "{info}");
+    assert!(scene.run(&format!("info {FILE}")).stdout.contains(&format!("number 1 of the key {key}")));
+
+    let packed = &scene.run(&format!("delta pack {FILE} delta.zst --json")).objects()[0];
+    assert_eq!(packed["packed"].as_u64().unwrap(), fs::metadata(scene.path("delta.zst")).unwrap().len());
+    scene.run("delta unpack delta.zst unpacked.delta");
+    assert_eq!(fs::read(scene.path("unpacked.delta")).unwrap(), fs::read(scene.path(FILE)).unwrap());
+
+    // Another store, which trusts that robot and nobody else.
+    scene.run("adapt --model tiny-1 --data images --store other --epochs 1 --threads 1 --method linear-probe");
+    fs::write(scene.path("other/trust.toml"), format!("require-signature = true\n[keys]\nrover = \"{key}\"")).unwrap();
+    let verified = scene.run("delta verify delta.zst --trust other/trust.toml --model tiny-1");
+    assert!(verified.stdout.contains("of rover") && verified.stdout.contains("ball"), "{}", verified.stdout);
+    assert_eq!(scene.run("store add other delta.zst --json").objects()[0]["version"], 2);
+    assert!(scene.refused("store add other delta.zst").contains("--replay"));
+    assert_eq!(scene.run("store add other delta.zst --replay --json").objects()[0]["version"], 3);
+    assert_eq!(scene.run("store activate other 2").status, 0);
+    assert!(scene.refused("store add other other/versions/000001.delta").contains("not signed"));
+    scene.run("key new stranger.key");
+    scene.run(&format!("delta sign {FILE} --key stranger.key --out strange.delta"));
+    assert!(scene.refused("store add other strange.delta").contains("rover"));
+    assert!(scene.refused("delta verify strange.delta --trust other/trust.toml").contains("rover"));
+}
+
+/// A signature in place of an earlier one that keeps the earlier, a number that is not the one asked for, or a secret that
+/// anyone may read.
+#[test]
+fn a_delta_is_signed_by_the_key_and_number_asked_for() {
+    let scene = Scene::adapted();
+    scene.run("key new a.key");
+    scene.run("key new b.key");
+    let before = Delta::parse(&fs::read(scene.path(FILE)).unwrap()).unwrap().hash();
+    for (key, sequence) in [("a.key", 3), ("b.key", 1)] {
+        let arguments = format!("delta sign {FILE} --key {key} --sequence {sequence} --out signed.delta --json");
+        let signed = &scene.run(&arguments).objects()[0];
+        let file = fs::read(scene.path("signed.delta")).unwrap();
+        let delta = Delta::parse(&file).unwrap();
+        let signature = delta.signature().unwrap();
+        assert_eq!((delta.hash(), signature.sequence), (before, sequence));
+        assert_eq!(signed["key"], signature.key.to_string());
+        assert_eq!(scene.run(&format!("key show {key}")).stdout.trim(), signature.key.to_string());
+    }
+    assert!(scene.refused(&format!("delta sign {FILE} --key images/sand/sand_0.png")).contains("can't read"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(scene.path("a.key"), fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(scene.refused("key show a.key").contains("chmod 600"));
+    }
+}
+
+/// A comparison that mixes up its sides, or calls different deltas alike.
+#[test]
+fn two_deltas_are_compared_tensor_by_tensor() {
+    let scene = Scene::adapted();
+    scene.run(&format!("{ADAPT} --seed 1 --codec int8"));
+    let same = &scene.run(&format!("delta diff {FILE} {FILE} --json")).objects()[0];
+    for tensor in same["tensors"].as_array().unwrap() {
+        assert_eq!(tensor["difference"], 0.0, "{tensor}");
+        assert!((tensor["cosine"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{tensor}");
+    }
+    let diff = &scene.run(&format!("delta diff {FILE} store/versions/000002.delta --json")).objects()[0];
+    assert_eq!((diff["same_base"].as_bool(), diff["same_labels"].as_bool()), (Some(true), Some(true)));
+    let tensors = diff["tensors"].as_array().unwrap();
+    let figure = |tensor: &serde_json::Value, name: &str| tensor[name].as_f64().unwrap();
+    assert!(tensors.iter().any(|tensor| tensor["right_codec"] == "int8"), "{diff}");
+    for tensor in tensors.iter().filter(|tensor| !tensor["cosine"].is_null()) {
+        let (left, right, cosine) = (figure(tensor, "left"), figure(tensor, "right"), figure(tensor, "cosine"));
+        let expected = (left * left + right * right - 2.0 * left * right * cosine).sqrt();
+        assert!((figure(tensor, "difference") - expected).abs() < 1e-4 * (left + right), "{tensor}");
+    }
+    let text = scene.run(&format!("delta diff {FILE} store/versions/000002.delta")).stdout;
+    assert!(text.contains("base: the same") && text.contains("cosine"), "{text}");
+}
+
+/// An export whose tensors are not those that run, or a rounding that undoes the adaptation and isn't told.
+#[test]
+fn exports_hold_what_runs() {
+    let scene = Scene::adapted();
+    let ran = scene.run(&format!("delta export {FILE} --model tiny-1 --out merged.safetensors"));
+    assert!(ran.stdout.contains("merged.safetensors"), "{}{}", ran.stdout, ran.stderr);
+    scene.run(&format!("delta export {FILE} --out plain.safetensors"));
+    let (merged, plain) =
+        (fs::read(scene.path("merged.safetensors")).unwrap(), fs::read(scene.path("plain.safetensors")).unwrap());
+    let (merged, plain) = (SafeTensors::deserialize(&merged).unwrap(), SafeTensors::deserialize(&plain).unwrap());
+    let floats =
+        |bytes: &[u8]| -> Vec<f32> { bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect() };
+
+    let base = fieldfit::Base::open(&scene.path("tiny-1")).unwrap();
+    let about: serde_json::Value = serde_json::from_slice(&fs::read(scene.path("plain.json")).unwrap()).unwrap();
+    assert_eq!(about["base"], base.id().to_string());
+    for tensor in about["tensors"].as_array().unwrap() {
+        let name = tensor["name"].as_str().unwrap();
+        let (merged, plain) = (floats(merged.tensor(name).unwrap().data()), floats(plain.tensor(name).unwrap().data()));
+        let mut expected = plain.clone();
+        if tensor["kind"] == "difference" {
+            let mut start = vec![0.0; plain.len()];
+            base.tensor(base.network().find(name).unwrap()).copy_into(&mut start);
+            expected.iter_mut().zip(&start).for_each(|(value, start)| *value += start);
+        }
+        assert_eq!(merged, expected, "{name}");
+    }
+    assert_eq!(merged.names().len(), base.network().tensors.len());
+
+    let rounded = scene.run(&format!("delta export {FILE} --model tiny-1 --dtype bf16 --out rounded.safetensors"));
+    assert!(rounded.stderr.contains("rounding rivals"), "{}", rounded.stderr);
+}

@@ -1,0 +1,152 @@
+//! Deltas for other programs: merged into a checkpoint, or as plain tensors.
+
+use crate::info::delta_info;
+use crate::runtime::{decoded, parse, read};
+use crate::{Dtype, Error};
+use fieldfit_delta::{Kind, Record};
+use fieldfit_durable::{Disk, commit};
+use fieldfit_model::{Base, Weights};
+use half::{bf16, f16};
+use safetensors::tensor::TensorView;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Rounding rivals a difference if it moves a tensor by more than this share of it.
+pub const RIVAL: f64 = 0.1;
+
+/// What was exported.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Exported {
+    /// Tensors in the file.
+    pub tensors: usize,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Tensors whose rounding to the asked type rivals what the adaptation changed.
+    pub rivals: Vec<Rival>,
+}
+
+/// A tensor that rounding moves by more than [`RIVAL`] of what the adaptation did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rival {
+    /// Its name.
+    pub name: String,
+    /// ‖round(θ) − θ‖ / ‖δ‖.
+    pub share: f64,
+}
+
+/// Writes the whole adapted model to a safetensors file, under the names that the base's checkpoint has.
+///
+/// # Errors
+/// If the base or the delta can't be read or don't belong together, a value is beyond the type, or the file can't be
+/// written. There is no part of a file then.
+pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Result<Exported, Error> {
+    let (base, file) = (Base::open(model)?, read(delta)?);
+    let parsed = parse(delta, &file)?;
+    let weights = Weights::adapted(&base, &parsed)?;
+    let (mut tensors, mut rivals) = (Vec::new(), Vec::new());
+    for (id, spec) in weights.network.tensors() {
+        let values = &weights.params[id];
+        let rounded = Rounded::of(&spec.name, values, dtype)?;
+        let record = parsed.records().find(|record| record.name == spec.name && record.kind == Kind::Difference);
+        if let Some(record) = record {
+            rivals.extend(rival(&spec.name, &decoded(delta, &record)?, values, &rounded.values));
+        }
+        tensors.push(Plain { name: spec.name.clone(), shape: spec.shape.clone(), bytes: rounded.bytes });
+    }
+    let bytes = write(tensors.as_slice(), dtype, out)?;
+    Ok(Exported { tensors: tensors.len(), bytes, rivals })
+}
+
+/// Writes a delta's tensors, decoded to f32, to a safetensors file, and beside it, with the extension `json`, all that the
+/// delta says about itself: which tensors are differences from which base, and which replace its own.
+///
+/// # Errors
+/// If the delta can't be read, or the files can't be written.
+pub fn export_differences(delta: &Path, out: &Path) -> Result<Exported, Error> {
+    let file = read(delta)?;
+    let parsed = parse(delta, &file)?;
+    let tensors = parsed.records().map(|record| plain(delta, &record)).collect::<Result<Vec<_>, _>>()?;
+    let about = serde_json::to_vec_pretty(&delta_info(delta, file.len(), &parsed)).map_err(not_written(out))?;
+    commit(&Disk, &beside(out), &about)?;
+    let bytes = write(tensors.as_slice(), Dtype::F32, out)?;
+    Ok(Exported { tensors: tensors.len(), bytes, rivals: Vec::new() })
+}
+
+/// Where [`export_differences`] says what the tensors are.
+pub fn beside(out: &Path) -> PathBuf {
+    out.with_extension("json")
+}
+
+/// A tensor as a safetensors file has it.
+struct Plain {
+    name: String,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+fn plain(path: &Path, record: &Record<'_>) -> Result<Plain, Error> {
+    let values = decoded(path, record)?;
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let shape = record.shape.iter().map(|&size| size as usize).collect();
+    Ok(Plain { name: record.name.to_owned(), shape, bytes })
+}
+
+/// Values in another type: what they are there, and their bytes.
+struct Rounded {
+    values: Vec<f32>,
+    bytes: Vec<u8>,
+}
+
+impl Rounded {
+    fn of(name: &str, values: &[f32], dtype: Dtype) -> Result<Self, Error> {
+        let round = |value: f32| match dtype {
+            Dtype::F32 => value,
+            Dtype::F16 => f16::from_f32(value).to_f32(),
+            Dtype::Bf16 => bf16::from_f32(value).to_f32(),
+        };
+        let rounded: Vec<f32> = values.iter().map(|&value| round(value)).collect();
+        if let Some(index) = rounded.iter().position(|value| !value.is_finite()) {
+            return Err(Error::ExportRange { name: name.to_owned(), index, found: values[index], dtype });
+        }
+        let bytes = match dtype {
+            Dtype::F32 => rounded.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Dtype::F16 => rounded.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
+            Dtype::Bf16 => rounded.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect(),
+        };
+        Ok(Self { values: rounded, bytes })
+    }
+}
+
+fn rival(name: &str, moved: &[f32], exact: &[f32], rounded: &[f32]) -> Option<Rival> {
+    let error = norm(exact.iter().zip(rounded).map(|(exact, rounded)| rounded - exact));
+    let share = error / norm(moved.iter().copied());
+    (share > RIVAL).then(|| Rival { name: name.to_owned(), share })
+}
+
+fn norm(values: impl Iterator<Item = f32>) -> f64 {
+    values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+}
+
+/// The file's length.
+fn write(tensors: &[Plain], dtype: Dtype, out: &Path) -> Result<u64, Error> {
+    let stored = match dtype {
+        Dtype::F32 => safetensors::Dtype::F32,
+        Dtype::F16 => safetensors::Dtype::F16,
+        Dtype::Bf16 => safetensors::Dtype::BF16,
+    };
+    let views = tensors.iter().map(|tensor| {
+        let view = TensorView::new(stored, tensor.shape.clone(), &tensor.bytes).map_err(not_written(out))?;
+        Ok((tensor.name.as_str(), view))
+    });
+    let views = views.collect::<Result<Vec<_>, Error>>()?;
+    let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let file = safetensors::serialize(views, Some(about)).map_err(not_written(out))?;
+    commit(&Disk, out, &file)?;
+    Ok(file.len() as u64)
+}
+
+fn not_written<E: Into<Box<dyn std::error::Error + Send + Sync>>>(out: &Path) -> impl Fn(E) -> Error {
+    let path = out.to_owned();
+    move |source| Error::Export { path: path.clone(), source: source.into() }
+}
