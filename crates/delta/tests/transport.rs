@@ -25,12 +25,20 @@ fn large() -> Vec<u8> {
     encode(&common::header(), &common::LABELS, &[tensor]).unwrap()
 }
 
+/// Catches a limit that is one too high or too low.
+#[test]
+fn a_file_fits_into_its_own_length() {
+    let file = sample();
+    assert_eq!(unpack(pack(&file), file.len()).unwrap(), file);
+    assert!(matches!(unpack(pack(&file), file.len() - 1), Err(TransportError::TooLong { .. })));
+}
+
 /// Catches a byte that is lost on the way, a signature included, and a frame that is larger than what it holds.
 #[test]
 fn a_file_comes_out_as_it_went_in() {
     for file in [sample(), large(), SecretKey::from_seed(&[1; 32]).sign(&sample(), 1).unwrap()] {
-        assert_eq!(unpack(pack(&file)).unwrap(), file);
-        assert_eq!(unpack(file.clone()).unwrap(), file, "what isn't packed is left alone");
+        assert_eq!(unpack(pack(&file), MAX_FILE_BYTES).unwrap(), file);
+        assert_eq!(unpack(file.clone(), 0).unwrap(), file, "what isn't packed is left alone");
     }
     assert!(pack(&large()).len() * 4 < large().len());
 }
@@ -39,27 +47,47 @@ fn a_file_comes_out_as_it_went_in() {
 #[test]
 fn frames_of_other_tools_are_read() {
     let frame = include_bytes!("fixtures/version-2.delta.zst").to_vec();
-    assert_eq!(unpack(frame).unwrap(), include_bytes!("fixtures/version-2.delta"));
+    assert_eq!(unpack(frame, MAX_FILE_BYTES).unwrap(), include_bytes!("fixtures/version-2.delta"));
 }
 
-/// Catches a frame that is unpacked before anyone asks how large it gets: 17 kB that hold 512 MiB.
-#[test]
-fn a_bomb_is_refused() {
-    let run_length = |last: u32| ((128 << 10) << 3 | 1 << 1 | last).to_le_bytes();
-    let mut bomb = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
-    for block in 0..4096_u32 {
-        bomb.extend_from_slice(&run_length(u32::from(block == 4095))[..3]);
-        bomb.push(0);
+/// A frame of 16 kB that begins with these bytes and goes on for 512 MiB of zeros.
+fn bomb(beginning: &[u8]) -> Vec<u8> {
+    const RAW: u32 = 0;
+    const RUN: u32 = 1;
+    let block = |kind: u32, length: usize, last: bool| {
+        let [a, b, c, _] = ((length as u32) << 3 | kind << 1 | u32::from(last)).to_le_bytes();
+        [a, b, c]
+    };
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
+    frame.extend(block(RAW, beginning.len(), false));
+    frame.extend(beginning);
+    for turn in 0..4096 {
+        frame.extend(block(RUN, 128 << 10, turn == 4095));
+        frame.push(0);
     }
-    assert!(bomb.len() < 17_000 && 4096 * (128 << 10) > MAX_FILE_BYTES);
-    assert!(matches!(unpack(bomb), Err(TransportError::TooLong)));
+    frame
+}
+
+/// Catches a frame that is unpacked before anyone asks what is in it, or how large it gets.
+#[test]
+fn bombs_are_refused() {
+    assert!(matches!(unpack(bomb(b"GIF89a"), usize::MAX), Err(TransportError::Content)));
+    let announced = sample().len() + 104;
+    let refused = unpack(bomb(&sample()), usize::MAX).unwrap_err();
+    assert!(matches!(refused, TransportError::TooLong { limit } if limit == announced), "{refused:?}");
+    let mut boasting = sample();
+    boasting[16..24].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+    let refused = unpack(bomb(&boasting), 1 << 20).unwrap_err();
+    assert!(matches!(refused, TransportError::TooLong { limit: 1_048_576 }), "{refused:?}");
+    boasting[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(matches!(unpack(bomb(&boasting), 1 << 20), Err(TransportError::Content)));
 }
 
 /// Catches a window that is allocated because a frame asks for it: 1 GiB, in a frame of a few bytes.
 #[test]
 fn a_window_over_the_limit_is_refused() {
     let greedy = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 20 << 3, 0x01, 0x00, 0x00];
-    assert!(matches!(unpack(greedy), Err(TransportError::Frame { .. })));
+    assert!(matches!(unpack(greedy, MAX_FILE_BYTES), Err(TransportError::Frame { .. })));
 }
 
 /// Catches a frame whose end, or what follows it, isn't looked at.
@@ -67,20 +95,22 @@ fn a_window_over_the_limit_is_refused() {
 fn cut_and_continued_frames_are_refused() {
     let frame = pack(&sample());
     for length in 4..frame.len() {
-        assert!(unpack(frame[..length].to_vec()).is_err(), "{length} of {} bytes", frame.len());
+        assert!(unpack(frame[..length].to_vec(), MAX_FILE_BYTES).is_err(), "{length} of {} bytes", frame.len());
     }
     let twice = [&frame[..], &frame].concat();
-    assert!(matches!(unpack(twice), Err(TransportError::Surplus { .. })));
+    assert!(matches!(unpack(twice, MAX_FILE_BYTES), Err(TransportError::Surplus { .. })));
 }
 
 proptest! {
     /// Catches a frame that makes the decoder panic, and a file that is changed on the way.
     #[test]
-    fn any_frame_is_unpacked_or_refused(file: Vec<u8>, at: prop::sample::Index, byte: u8) {
+    fn any_frame_is_unpacked_or_refused(after: Vec<u8>, at: prop::sample::Index, byte: u8) {
+        let mut file = sample();
+        file.extend(after.iter().take(104));
         let mut frame = pack(&file);
-        prop_assert_eq!(&unpack(frame.clone()).unwrap(), &file);
+        prop_assert_eq!(&unpack(frame.clone(), MAX_FILE_BYTES).unwrap(), &file);
         let at = at.index(frame.len());
         frame[at] = byte;
-        let _ = unpack(frame);
+        let _ = unpack(frame, MAX_FILE_BYTES);
     }
 }

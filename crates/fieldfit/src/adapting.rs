@@ -1,6 +1,6 @@
 //! From a folder of images to a version that runs, or that was refused.
 
-use crate::runtime::{parse, read};
+use crate::runtime::{parse, read, read_for};
 use crate::{Cost, Error, Runtime};
 use fieldfit_adapt::{Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt, peak_memory};
 use fieldfit_data::Dataset;
@@ -140,7 +140,7 @@ impl Runtime {
     /// ball, or the store's [trust file](Store::receive) doesn't let it in.
     pub fn add(&self, delta: &Path) -> Result<u32, Error> {
         let store = self.store_to("add a delta to")?;
-        let bytes = read(delta)?;
+        let bytes = read_for(self.base(), delta)?;
         crate::runtime::adapted(self.base(), delta, &bytes)?;
         Ok(store.receive(&bytes, false)?)
     }

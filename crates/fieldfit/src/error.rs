@@ -1,7 +1,6 @@
 //! What can go wrong, from whichever crate below.
 
 use crate::Version;
-use fieldfit_delta::limits::MAX_FILE_BYTES;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -41,10 +40,12 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file longer than any delta is.
-    #[error("{} has {found} bytes, and a delta at most {MAX_FILE_BYTES}: check the path", path.display())]
+    #[error("{} has {found} bytes, and a delta at most {limit}: check the path", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
+        /// The most that a delta has, for the base where one is known.
+        limit: usize,
         /// Its length.
         found: u64,
     },

@@ -1,7 +1,7 @@
 //! Deltas for other programs: merged into a checkpoint, or as plain tensors.
 
 use crate::info::delta_info;
-use crate::runtime::{decoded, parse, read};
+use crate::runtime::{decoded, parse, read, read_for};
 use crate::{Dtype, Error};
 use fieldfit_delta::{Kind, Record};
 use fieldfit_durable::{Disk, commit};
@@ -41,7 +41,8 @@ pub struct Rival {
 /// If the base or the delta can't be read or don't belong together, a value is beyond the type, or the file can't be
 /// written. There is no part of a file then.
 pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Result<Exported, Error> {
-    let (base, file) = (Base::open(model)?, read(delta)?);
+    let base = Base::open(model)?;
+    let file = read_for(&base, delta)?;
     let parsed = parse(delta, &file)?;
     let weights = Weights::adapted(&base, &parsed)?;
     let (mut tensors, mut rivals) = (Vec::new(), Vec::new());

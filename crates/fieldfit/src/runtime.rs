@@ -9,7 +9,7 @@ use fieldfit_delta::limits::MAX_FILE_BYTES;
 use fieldfit_delta::transport::unpack;
 use fieldfit_delta::{Delta, Record, SecretKey};
 use fieldfit_exec::Device;
-use fieldfit_model::{Base, Weights};
+use fieldfit_model::{Base, Weights, most_delta_bytes};
 use fieldfit_store::Store;
 use std::fs::File;
 use std::io::Read;
@@ -107,7 +107,7 @@ impl Builder {
         };
         let generation = store.as_ref().map_or(Ok(0), Store::generation)?;
         let (version, weights) = match (&self.delta, &store) {
-            (Some(path), _) => (Version::File, adapted(&base, path, &read(path)?)?),
+            (Some(path), _) => (Version::File, adapted(&base, path, &read_for(&base, path)?)?),
             (None, Some(store)) => stored(&base, store, store.active()?)?,
             (None, None) => (Version::Base, Weights::of_base(&base)),
         };
@@ -291,15 +291,24 @@ pub(crate) fn decoded(path: &Path, record: &Record<'_>) -> Result<Vec<f32>, Erro
     Ok(values)
 }
 
+/// The delta for that base in that file, unpacked if it is packed; not yet verified.
+pub(crate) fn read_for(base: &Base, path: &Path) -> Result<Vec<u8>, Error> {
+    read_up_to(path, most_delta_bytes(base))
+}
+
 /// The delta in that file, unpacked if it is packed; not yet verified.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    read_up_to(path, MAX_FILE_BYTES)
+}
+
+fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     let unreadable = |source| Error::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
     let found = file.metadata().map_err(unreadable)?.len();
-    if found > MAX_FILE_BYTES as u64 {
-        return Err(Error::TooLong { path: path.to_owned(), found });
+    if found > limit as u64 {
+        return Err(Error::TooLong { path: path.to_owned(), limit, found });
     }
-    file.take(MAX_FILE_BYTES as u64).read_to_end(&mut bytes).map_err(unreadable)?;
-    unpack(bytes).map_err(|source| Error::Transport { path: path.to_owned(), source: source.into() })
+    file.take(limit as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+    unpack(bytes, limit).map_err(|source| Error::Transport { path: path.to_owned(), source: source.into() })
 }
