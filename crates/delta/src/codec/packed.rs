@@ -32,6 +32,8 @@ pub(super) struct Packing {
     greatest: i8,
     /// The codes of every byte, of which `digits` count.
     codes: [[i8; MOST_DIGITS]; 256],
+    /// Which bytes rows are written with.
+    known: [bool; 256],
     /// How many values a digit has, and the code of each.
     levels: &'static [i8],
 }
@@ -45,17 +47,20 @@ impl Packing {
             bytes *= radix;
         }
         let mut codes = [[NONE; MOST_DIGITS]; 256];
+        let mut known = [false; 256];
         let mut byte = 0;
         while byte < bytes {
             let (mut digit, mut rest) = (0, byte);
+            known[byte] = true;
             while digit < digits {
                 codes[byte][digit] = levels[rest % radix];
+                known[byte] &= codes[byte][digit] != NONE;
                 rest /= radix;
                 digit += 1;
             }
             byte += 1;
         }
-        Self { codec, digits, greatest: levels[radix - 1], codes, levels }
+        Self { codec, digits, greatest: levels[radix - 1], codes, known, levels }
     }
 
     /// Bytes of a payload.
@@ -69,9 +74,12 @@ impl Packing {
             if !(scale >= 0.0 && (scale * f32::from(self.greatest)).is_finite()) {
                 return Err(CodecError::Scale { row, found: scale });
             }
-            let unknown = |byte: &u8| self.codes[usize::from(*byte)][..self.digits].contains(&NONE);
-            if let Some(at) = bytes.iter().position(unknown) {
-                return Err(CodecError::Byte { codec: self.codec, row, found: bytes[at] });
+            // Counted without a branch a byte; which byte it was is looked for only if there is one.
+            let unknown = |byte: &&u8| !self.known[usize::from(**byte)];
+            if bytes.iter().map(|byte| u32::from(unknown(&byte))).sum::<u32>() > 0
+                && let Some(&found) = bytes.iter().find(unknown)
+            {
+                return Err(CodecError::Byte { codec: self.codec, row, found });
             }
             let used = span - (bytes.len() - 1) * self.digits;
             let last = &self.codes[usize::from(bytes[bytes.len() - 1])];
