@@ -2,6 +2,7 @@
 
 use crate::feed::{Cycle, Feed};
 use crate::plan::Plan;
+use crate::sensitivity::{self, VIEWS};
 use crate::trainer::Trained;
 use crate::{AdaptError, Event, Phase, Request, Tracker, largest};
 use fieldfit_delta::{Codec, Delta, Fidelity};
@@ -16,11 +17,18 @@ use std::fmt;
 #[serde(rename_all = "lowercase")]
 pub enum Coding {
     /// Each tensor by the codec that makes the file smallest, while the decoded network says on the validation slice
-    /// what the exact one says, within [`CHANGED`] and [`DIVERGENCE`].
+    /// what the exact one says, within [`Coding::CHANGED`] and [`Coding::DIVERGENCE`].
     #[default]
     Auto,
     /// Kernels by this one; vectors and the head, few values that matter much, as f16.
     Kernels(Codec),
+}
+
+impl Coding {
+    /// The share of validation images, augmented ones included, whose class storing may change.
+    pub const CHANGED: f64 = 0.01;
+    /// The mean divergence KL(exact ‖ decoded) of their predictions that storing may cause, in nats.
+    pub const DIVERGENCE: f64 = 5e-4;
 }
 
 impl fmt::Display for Coding {
@@ -40,19 +48,17 @@ pub(crate) struct Chosen {
     pub fidelity: Option<Fidelity>,
 }
 
-/// The share of validation images, augmented ones included, whose class storing may change.
-pub const CHANGED: f64 = 0.01;
-/// The mean divergence KL(exact ‖ decoded) of their predictions that storing may cause, in nats.
-pub const DIVERGENCE: f64 = 3e-4;
-
 /// Whether a decoded network may stand for the exact one.
 fn is_enough(fidelity: &Fidelity) -> bool {
-    f64::from(fidelity.changed) <= CHANGED * f64::from(fidelity.images) && f64::from(fidelity.divergence) <= DIVERGENCE
+    f64::from(fidelity.changed) <= Coding::CHANGED * f64::from(fidelity.images)
+        && f64::from(fidelity.divergence) <= Coding::DIVERGENCE
 }
 
-/// Prices of a byte, by the times that they are halved: from one at which every kernel is signs down to one at which none
+/// Prices of a byte in nats, by the times that 1 is halved: from one at which every kernel is signs down to one at which none
 /// is.
-const PRICES: std::ops::Range<usize> = 0..48;
+const PRICES: std::ops::Range<usize> = 10 * PER_HALVING..60 * PER_HALVING;
+/// Prices from one to its half.
+const PER_HALVING: usize = 4;
 
 /// Makes the file of given codecs, one a tensor.
 pub(crate) type Encode<'a> = dyn Fn(&[Codec]) -> Result<Vec<u8>, AdaptError> + 'a;
@@ -69,12 +75,14 @@ pub(crate) fn choose(
     if let Coding::Kernels(codec) = request.options.coding {
         return Ok(untried(codec));
     }
-    let rates = CodecRates::of(request.base, &trained.state.delta)?;
-    if rates.is_empty() || plan.split.validation.is_empty() {
+    if !trained.state.has_moved() || plan.split.validation.is_empty() {
         return Ok(untried(Codec::F16));
     }
     let slice = Slice { request, plan };
-    let exact = slice.answers(trained.state.network(), &exact_weights(trained))?;
+    let exact_weights = exact_weights(trained);
+    let exact = slice.answers(trained.state.network(), &exact_weights)?;
+    let weights = sensitivity::of_rows(request, plan, exact_weights, &slice.batches())?;
+    let rates = CodecRates::of(&plan.network, &trained.state.delta, &weights)?;
     let attempt = |codecs: Vec<Codec>| {
         let fidelity = slice.fidelity(&exact, &encode(&codecs)?)?;
         Ok(Chosen { codecs, fidelity: Some(fidelity) })
@@ -99,7 +107,7 @@ fn smallest(
             break;
         }
         let middle = prices.start.midpoint(prices.end);
-        let chosen = attempt(rates.at_price(0.5_f64.powi(middle as i32)))?;
+        let chosen = attempt(rates.at_price(0.5_f64.powf(middle as f64 / PER_HALVING as f64)))?;
         tracker.tell(Event::Progress { phase: Phase::Coding, done: done.min(total), total });
         if chosen.fidelity.as_ref().is_some_and(is_enough) {
             best = Some(chosen);
@@ -125,7 +133,7 @@ fn exact_weights(trained: &Trained<'_>) -> Params<f32> {
     weights
 }
 
-/// The validation slice as it is, and in two augmented views: what a saturated slice hides shows where images are hard.
+/// The validation slice in its [`VIEWS`].
 struct Slice<'a> {
     request: &'a Request<'a>,
     plan: &'a Plan,
@@ -148,14 +156,18 @@ impl Slice<'_> {
         Ok(Fidelity { images, changed, divergence: (total / f64::from(images)).max(0.0) as f32 })
     }
 
+    /// In batches that are computed at once.
+    fn batches(&self) -> Cycle<'_> {
+        let Self { request, plan } = self;
+        let feed = Feed::new(request, plan.size, request.base.preprocessing().crop);
+        Cycle::new(feed.of(plan.memory.micro_batch), &plan.split.validation)
+    }
+
     /// The logits of every batch of every view.
     fn answers(&self, network: &Network, params: &Params<f32>) -> Result<Vec<Matrix<f32>>, AdaptError> {
-        let Self { request, plan } = self;
-        let prepared = prepare(request.options.device, network, params)?;
-        let feed = Feed::new(request, plan.size, request.base.preprocessing().crop).of(plan.memory.micro_batch);
-        let slice = Cycle::new(feed, &plan.split.validation);
-        let mut answers = Vec::new();
-        for view in [None, Some(0), Some(1)] {
+        let prepared = prepare(self.request.options.device, network, params)?;
+        let (slice, mut answers) = (self.batches(), Vec::new());
+        for view in VIEWS {
             for batch in slice.whole_slice(view)? {
                 answers.push(prepared.logits(&batch?.images)?);
             }
@@ -171,10 +183,10 @@ mod tests {
     /// A tolerance that lets through what it should not, on either side of each limit.
     #[test]
     fn a_file_is_enough_up_to_its_tolerances() {
-        let enough = Fidelity { images: 200, changed: 2, divergence: DIVERGENCE as f32 * 0.999 };
+        let enough = Fidelity { images: 200, changed: 2, divergence: Coding::DIVERGENCE as f32 * 0.999 };
         assert!(is_enough(&enough));
         assert!(!is_enough(&Fidelity { changed: 3, ..enough }));
-        assert!(!is_enough(&Fidelity { divergence: DIVERGENCE as f32 * 1.01, ..enough }));
+        assert!(!is_enough(&Fidelity { divergence: Coding::DIVERGENCE as f32 * 1.01, ..enough }));
         assert!(!is_enough(&Fidelity { divergence: f32::NAN, ..enough }));
     }
 }

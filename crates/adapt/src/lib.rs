@@ -33,6 +33,7 @@ mod plan;
 mod probe;
 mod retention;
 mod schedule;
+mod sensitivity;
 mod session;
 mod setting;
 mod shares;

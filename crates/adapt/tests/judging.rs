@@ -188,8 +188,8 @@ fn the_smallest_file_that_says_the_same_is_chosen() {
     let (exact, untold) = coded(Coding::Kernels(Codec::F32));
     assert_eq!(untold, None, "one codec for all is nobody's choice");
     assert!(auto.len() * 2 < exact.len(), "{} of {} bytes", auto.len(), exact.len());
-    assert!(fidelity.changed as f32 <= 0.01 * fidelity.images as f32, "{fidelity:?}");
-    assert!(fidelity.divergence <= 3e-4, "{fidelity:?}");
+    assert!(f64::from(fidelity.changed) <= Coding::CHANGED * f64::from(fidelity.images), "{fidelity:?}");
+    assert!(f64::from(fidelity.divergence) <= Coding::DIVERGENCE, "{fidelity:?}");
     assert!(fidelity.divergence > 0.0, "a network that is compared with itself: {fidelity:?}");
     let made = Delta::parse(&auto).unwrap().header().provenance.clone();
     assert!(made.options.contains("codec=auto"), "{made:?}");

@@ -30,17 +30,17 @@ pub enum Codec {
     Int8,
     /// The values as they are, 4 bytes each.
     F32,
-    /// Half a byte a value and 2 bytes a row: `v ≈ scale · code`, codes from −7 to 7. Of six steps the one with the
-    /// least squared error, under the scale of least squares, rounded towards zero to bfloat16.
+    /// Half a byte a value and 2 bytes a row: `v ≈ scale · code`, codes from −7 to 7. Of six steps the one whose codes
+    /// point nearest to where the row does; the scale keeps the row's l2 norm, rounded towards zero to bfloat16.
     ///
-    /// The error of a row is at most that of `max|row| / 7`, rounded to nearest, but for the scale's rounding, and
-    /// the row's l2 norm never grows; so it is for [`Codec::Ternary`] and [`Codec::Sign`]. Values beyond ±10³⁷ are
-    /// refused.
+    /// The norm therefore never grows, and shrinks by less than 2⁻⁷ of itself; with e the error of `max|row| / 7`, rounded to
+    /// nearest, relative to the norm, the error is at most `√(2 − 2·√(1 − e²))`, but for the scale's rounding. So it is
+    /// for [`Codec::Ternary`] and [`Codec::Sign`]. Values beyond ±10³⁷ are refused.
     Int4,
-    /// Five values a byte and 2 bytes a row: each is ±scale or zero, whichever choice and scale have the least squared
-    /// error.
+    /// Five values a byte and 2 bytes a row: each is ±scale or zero, whichever choice points nearest to where the row
+    /// does.
     Ternary,
-    /// One bit a value and 2 bytes a row: its sign; the scale is the row's mean magnitude.
+    /// One bit a value and 2 bytes a row: its sign; the scale is the row's root mean square.
     Sign,
     /// One bit a row, and [`Codec::F16`] for the rows that aren't zeros.
     Sparse,

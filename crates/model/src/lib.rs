@@ -39,6 +39,6 @@ pub use manifest::{
     Filter, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Preprocessing, Scaling, WeightsFile,
 };
 pub use params::Params;
-pub use rates::CodecRates;
+pub use rates::{CodecRates, RowWeights};
 pub use view::{Dtype, TensorView};
 pub use weights::{Weights, most_delta_bytes};

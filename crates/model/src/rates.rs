@@ -1,16 +1,39 @@
 //! What it costs to store each tensor, codec by codec, and what that spoils.
 
-use crate::base::Base;
 use crate::error::ModelError;
 use crate::params::Params;
-use crate::view::TensorView;
 use fieldfit_delta::{Codec, DeltaError};
-use fieldfit_nets::{TensorId, TensorSpec};
+use fieldfit_nets::{Network, TensorId, TensorSpec};
+
+/// What an error of 1 of a value costs, for each row of each tensor: the mean over the row's values. A tensor of one
+/// dimension is one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowWeights(Vec<Vec<f64>>);
+
+impl RowWeights {
+    /// Nothing costs anything.
+    pub fn zeros(network: &Network) -> Self {
+        Self(network.tensors().map(|(_, spec)| vec![0.0; spec.rows()]).collect())
+    }
+
+    /// Adds `scale` times the mean square of each row of `slopes`; a tensor that is empty there stays as it is.
+    ///
+    /// # Panics
+    /// If the slopes are another network's.
+    pub fn add(&mut self, slopes: &Params<f32>, scale: f64) {
+        for (rows, slopes) in self.0.iter_mut().zip(slopes.buffers()).filter(|(_, slopes)| !slopes.is_empty()) {
+            assert!(slopes.len().is_multiple_of(rows.len()), "slopes of another network");
+            let span = slopes.len() / rows.len();
+            for (row, slopes) in rows.iter_mut().zip(slopes.chunks_exact(span)) {
+                *row += scale * squares(slopes.iter().copied()) / span as f64;
+            }
+        }
+    }
+}
 
 /// Bytes and error of every codec for every tensor that moved, so that a file's bytes can be spent where they count.
 ///
-/// A tensor's error is the sum over its rows of `‖δ̂ − δ‖² / ‖θ0‖²`: a norm follows most convolutions, and makes a row's
-/// relative error that of its channel. For a tensor of one dimension each value is a row, under the tensor's mean square.
+/// A tensor's error is the sum over its rows of what the row's ‖δ̂ − δ‖² costs.
 #[derive(Debug, Clone)]
 pub struct CodecRates(Vec<Vec<Rate>>);
 
@@ -22,16 +45,16 @@ struct Rate {
 }
 
 impl CodecRates {
-    /// Tries every codec on δ = θ − θ0, in the order of the base's tensors; the head's are not looked at.
+    /// Tries every codec on δ, in the order of the network's tensors; the head's are not looked at.
     ///
     /// # Errors
     /// If a value is not finite or beyond a codec's range.
-    pub fn of(base: &Base, delta: &Params<f32>) -> Result<Self, ModelError> {
+    pub fn of(network: &Network, delta: &Params<f32>, weights: &RowWeights) -> Result<Self, ModelError> {
         let rates = |(id, spec): (TensorId, &TensorSpec)| {
             let moved = !spec.role.is_head() && delta[id].iter().any(|&value| value != 0.0);
-            if moved { rates(base.tensor(id), &delta[id], spec) } else { Ok(Vec::new()) }
+            if moved { rates(&delta[id], spec, &weights.0[id.index()]) } else { Ok(Vec::new()) }
         };
-        Ok(Self(base.network().tensors().map(rates).collect::<Result<_, _>>()?))
+        Ok(Self(network.tensors().map(rates).collect::<Result<_, _>>()?))
     }
 
     /// The codec of each tensor where a byte is worth as much error as `price`: the higher, the smaller the file.
@@ -44,40 +67,28 @@ impl CodecRates {
         };
         self.0.iter().map(cheapest).collect()
     }
-
-    /// Whether no tensor moved.
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Vec::is_empty)
-    }
 }
 
 /// Few values that matter much.
 const VECTORS: [Codec; 2] = [Codec::Int8, Codec::F16];
 const KERNELS: [Codec; 5] = [Codec::Sign, Codec::Ternary, Codec::Int4, Codec::Int8, Codec::F16];
 
-fn rates(start: TensorView<'_>, delta: &[f32], spec: &TensorSpec) -> Result<Vec<Rate>, ModelError> {
-    let mut base = vec![0.0; spec.len()];
-    start.copy_into(&mut base);
+fn rates(delta: &[f32], spec: &TensorSpec, weights: &[f64]) -> Result<Vec<Rate>, ModelError> {
     let candidates: &[Codec] = if spec.shape.len() < 2 { &VECTORS } else { &KERNELS };
+    let span = delta.len() / weights.len();
     let rate = |&codec: &Codec| {
         let decoded = codec.decoded(delta, spec.rows())?;
-        let bytes = codec.payload_bytes(delta.len(), spec.rows());
-        Ok(Rate { codec, bytes, error: relative_error(&decoded, delta, &base, &spec.shape) })
+        let rows = decoded.chunks_exact(span).zip(delta.chunks_exact(span)).zip(weights);
+        let of_row = |((decoded, delta), weight): ((&[f32], &[f32]), &f64)| {
+            weight * squares(decoded.iter().zip(delta).map(|(decoded, delta)| decoded - delta))
+        };
+        let error = rows.map(of_row).sum();
+        Ok(Rate { codec, bytes: codec.payload_bytes(delta.len(), spec.rows()), error })
     };
     let payload = |source| DeltaError::Payload { name: spec.name.as_str().into(), source };
     Ok(candidates.iter().map(rate).collect::<Result<_, _>>().map_err(payload)?)
 }
 
-fn relative_error(decoded: &[f32], delta: &[f32], start: &[f32], shape: &[usize]) -> f64 {
-    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>();
-    let (span, weight) = match *shape {
-        [rows, _, ..] => (delta.len() / rows, 1.0),
-        _ => (delta.len(), delta.len() as f64),
-    };
-    let rows = decoded.chunks(span).zip(delta.chunks(span)).zip(start.chunks(span));
-    let of_row = |((decoded, delta), start): ((&[f32], &[f32]), &[f32])| {
-        let error = square(&mut decoded.iter().zip(delta).map(|(decoded, delta)| decoded - delta));
-        error / square(&mut start.iter().copied()).max(f64::from(f32::MIN_POSITIVE))
-    };
-    weight * rows.map(of_row).sum::<f64>()
+fn squares(values: impl Iterator<Item = f32>) -> f64 {
+    values.map(|value| f64::from(value).powi(2)).sum()
 }

@@ -1,0 +1,104 @@
+//! How much what the network says depends on each row of its tensors.
+
+use crate::evaluate::add_base_head;
+use crate::feed::Cycle;
+use crate::plan::Plan;
+use crate::{AdaptError, Request};
+use fieldfit_exec::{ExecError, Objective, cross_entropy, executor, softmax};
+use fieldfit_model::{Params, RowWeights};
+use fieldfit_tpgm::Real;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// The cross-entropy of answers that are drawn from what the network itself says, under each of two heads over one
+/// backbone, whose rows are those of one: the new classes first, then the base's own.
+///
+/// The mean square of its slopes is the diagonal of Fisher's information: a small error e of a weight moves the answers by
+/// KL ≈ ½·F·e² (Amari 1998). The base's own classes are asked about, too: they say more of what the features are worth
+/// elsewhere than a few new ones.
+struct OwnAnswers {
+    /// New classes.
+    classes: usize,
+    /// Two an image, 0..1: what each head's answer is drawn by.
+    draws: Vec<[f64; 2]>,
+}
+
+impl<T: Real> Objective<T> for OwnAnswers {
+    fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
+        debug_assert!(images == self.draws.len() && columns > self.classes);
+        Ok(())
+    }
+
+    fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
+        let (new, own) = logits.split_at_mut(self.classes);
+        let [first, second] = self.draws[image];
+        [(new, first), (own, second)].into_iter().map(|(head, draw)| cross_entropy(head, drawn(head, draw))).sum()
+    }
+}
+
+/// The class up to which the probabilities add up to `draw`.
+fn drawn<T: Real>(logits: &[T], draw: f64) -> u32 {
+    let mut probabilities = logits.to_vec();
+    softmax(&mut probabilities);
+    let mut sum = 0.0;
+    let reaches = |probability: &T| {
+        sum += probability.wide();
+        sum > draw
+    };
+    probabilities.iter().position(reaches).unwrap_or(logits.len() - 1) as u32
+}
+
+/// What an error of each row costs at these weights, in nats: ½·F, from a slice as it is and in two augmented views.
+pub(crate) fn of_rows(
+    request: &Request<'_>,
+    plan: &Plan,
+    mut weights: Params<f32>,
+    slice: &Cycle<'_>,
+) -> Result<RowWeights, AdaptError> {
+    let network = &plan.network;
+    let both = add_base_head(network, &mut weights, request.base);
+    let mut executor = executor(request.options.device, &both, plan.memory.passes())?;
+    let mut gradients = Params::zeros_where(network, |id| {
+        let role = network.tensor(id).role;
+        role.is_trainable() && !role.is_head()
+    });
+    let (mut rows, total) = (RowWeights::zeros(network), (VIEWS.len() * slice.images()) as f64);
+    let mut random = ChaCha8Rng::seed_from_u64(request.options.seed);
+    for view in VIEWS {
+        for batch in slice.whole_slice(view)? {
+            let images = batch?.images;
+            let draws = (0..images.count).map(|_| [random.random(), random.random()]).collect();
+            let objective = OwnAnswers { classes: network.head.classes, draws };
+            executor.gradient(&weights, &images, &objective, &mut gradients)?;
+            // Slopes of drawn answers have no direction in common: the sum of n images' squares is n² times their mean's.
+            rows.add(&gradients, 0.5 * (images.count as f64).powi(2) / total);
+        }
+    }
+    Ok(rows)
+}
+
+/// A slice as it is, and augmented twice: what a saturated slice hides shows where images are hard.
+pub(crate) const VIEWS: [Option<u64>; 3] = [None, Some(0), Some(1)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f64; 5] = [0.4, -1.0, 2.0, -0.7, 0.1];
+
+    /// Answers that are drawn with other probabilities than the network's, or always the likeliest: their slopes would not
+    /// vanish on average.
+    #[test]
+    fn answers_are_drawn_as_the_network_says() {
+        let (mut mean, draws) = ([0.0; 5], 1000);
+        for draw in 0..draws {
+            let draw = (f64::from(draw) + 0.5) / f64::from(draws);
+            let mut slopes = LOGITS;
+            let answers = OwnAnswers { classes: 2, draws: vec![[draw, draw]] };
+            assert!(answers.descend(0, &mut slopes) > 0.0);
+            mean.iter_mut().zip(slopes).for_each(|(mean, slope)| *mean += slope / f64::from(draws));
+        }
+        assert!(mean.iter().all(|slope| slope.abs() < 2e-3), "{mean:?}");
+        assert_eq!((drawn(&LOGITS, 0.0), drawn(&LOGITS, 1.0)), (0, 4), "rounding leaves no draw without an answer");
+    }
+}
