@@ -23,6 +23,9 @@ pub(crate) fn network(
     {
         return Err(ModelError::Labels { path: labels_path.to_owned(), expected: classes, found: labels.len() });
     }
+    if labels.is_empty() {
+        return Err(ModelError::NoClasses { path: labels_path.to_owned() });
+    }
     let network = published.with_classes(labels.len());
     shapes(&network, found, path)?;
     Ok(network)

@@ -73,6 +73,12 @@ pub enum ModelError {
         /// Labels in the file.
         found: usize,
     },
+    /// A classifier that can say nothing.
+    #[error("{} holds no label, and the classifier has no class: a model needs one at least", path.display())]
+    NoClasses {
+        /// The labels file.
+        path: PathBuf,
+    },
     /// A label that is blank or stands twice.
     #[error("{}, line {line}: label `{label}` {problem}: every class needs a name of its own", path.display())]
     Label {

@@ -157,6 +157,22 @@ fn labels_match_the_classifier() {
     }
 }
 
+/// A head of no rows under no labels, which fit each other: a network whose answers are empty.
+#[test]
+fn a_model_has_a_class() {
+    let model = Model::new();
+    model.edit_tensors(|tensors| {
+        for name in ["_fc.weight", "_fc.bias"] {
+            let tensor = find(tensors, name);
+            tensor.shape[0] = 0;
+            tensor.bytes.clear();
+        }
+    });
+    fs::write(model.labels(), "").unwrap();
+    let error = model.open().unwrap_err();
+    assert!(matches!(error, ModelError::NoClasses { .. }), "{error:?}");
+}
+
 /// A manifest that is taken for another, or that leads out of its folder.
 #[test]
 fn a_manifest_says_what_it_must() {
