@@ -7,7 +7,7 @@ use super::error::{CheckpointError, PickleProblem as Problem};
 use super::storage::{Element, StorageId};
 use std::collections::HashMap;
 
-/// The deepest stack, the most memo entries and the most objects that a pickle may ask for.
+/// The deepest stack, the most marks, memo entries and objects that a pickle may ask for, and the most values in objects.
 const LIMIT: usize = 1 << 20;
 /// The most arguments of a call and the most dimensions of a tensor, so that calling again and again stays cheap.
 const LONGEST_TUPLE: usize = 8;
@@ -97,6 +97,8 @@ struct Machine<'a> {
     marks: Vec<usize>,
     memo: HashMap<usize, Value<'a>>,
     objects: Vec<Object<'a>>,
+    /// How many values were put into objects: a list that is appended to again and again leaves the stack short.
+    held: usize,
     storages: Vec<StorageReference<'a>>,
     storage_ids: HashMap<&'a str, StorageId>,
 }
@@ -109,7 +111,8 @@ impl<'a> Machine<'a> {
                 return self.pop();
             }
             self.step(opcode)?;
-            if self.stack.len().max(self.memo.len()).max(self.objects.len()) > LIMIT {
+            let asked = [self.stack.len(), self.marks.len(), self.memo.len(), self.objects.len(), self.held];
+            if asked.iter().any(|&count| count > LIMIT) {
                 return Err(Problem::TooLarge);
             }
         }
@@ -235,6 +238,7 @@ impl<'a> Machine<'a> {
         };
         let floor = self.marks.last().copied().unwrap_or(0);
         let start = start.filter(|start| (floor..=self.stack.len()).contains(start)).ok_or(Problem::Stack)?;
+        self.held += self.stack.len() - start;
         Ok(self.stack.split_off(start))
     }
 
