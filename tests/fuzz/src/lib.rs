@@ -1,0 +1,11 @@
+//! What the fuzz targets do with their bytes: whatever those are, nothing may panic, hang or allocate without bound, and
+//! what is accepted keeps the reader's promises.
+
+pub mod base;
+pub mod checkpoint;
+pub mod delta;
+pub mod safetensors;
+mod scratch;
+
+/// The architecture that the seeds are of: the smallest that there is.
+pub const ARCHITECTURE: &str = "efficientnet-tiny";
