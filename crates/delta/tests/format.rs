@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
 
 mod common;
+#[path = "common/everywhere.rs"]
+mod everywhere;
 
 use common::{BIAS, HEAD, KERNEL, LABELS, header, sample, tensors};
 use fieldfit_delta::{Codec, Delta, DeltaError, Header, Kind, Provenance, Record, Tensor, VERSION, encode};
@@ -158,3 +160,12 @@ fn files_of_every_version_are_still_read() {
 
 /// Values that every codec comes near to.
 const EVERY_CODEC: [f32; 10] = [0.5, -0.5, 0.5, 0.5, -0.5, -0.5, 0.5, -0.5, 0.5, 0.5];
+
+/// Catches a reader that differs between machines: `tests/microcontroller` asks a Cortex-M4 the same.
+#[test]
+fn a_file_is_the_same_everywhere() {
+    let (mut copy, mut values) = ([0; everywhere::FILE.len()], [0.0; everywhere::VALUES]);
+    everywhere::check_values(&mut values);
+    everywhere::check_damage(&mut copy);
+    everywhere::check_forgeries(&mut copy, &mut values);
+}
