@@ -1,5 +1,6 @@
 //! Writes the seeds: `cargo run --example seeds` in this folder. What they hold is small and valid, or nearly so.
 
+use fieldfit_delta::transport::pack;
 use fieldfit_delta::{Ball, Codec, Header, Kind, Norm, Provenance, Task, Tensor, encode};
 use fieldfit_fuzz::checkpoint::{STORAGE, archive, legacy};
 use fieldfit_fuzz::{ARCHITECTURE, base, safetensors};
@@ -8,6 +9,8 @@ use std::fs;
 use std::path::Path;
 use zip::CompressionMethod;
 
+const VERSION_2: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-2.delta");
+const PACKED: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-2.delta.zst");
 const VERSION_1: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-1.delta");
 
 fn main() {
@@ -26,6 +29,9 @@ fn write(target: &str, name: &str, bytes: &[u8]) {
 /// One file a codec, and the fixture that has them all.
 fn deltas() {
     write("delta", "version-1.delta", VERSION_1);
+    write("delta", "version-2.delta", VERSION_2);
+    write("transport", "version-2.delta.zst", PACKED);
+    write("transport", "packed.zst", &pack(VERSION_1));
     let kernel: Vec<f32> = (0..18).map(|index| if index < 9 { 0.0 } else { (index as f32 - 13.0) / 8.0 }).collect();
     for codec in Codec::ALL {
         let ball = Some(Ball { norm: Norm::Mars, radius: 8.0, distance: 7.5 });
