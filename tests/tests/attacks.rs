@@ -12,9 +12,11 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What all refusals together may add to the process's memory: the 64 MiB of pickle that the importer reads at most, and a
-/// little. The largest file here claims 16 EiB, the zstd frames hold 512 MiB.
-const MEMORY: u64 = (64 + 16) << 20;
+/// What refusals may add to the process's memory, all of one reader together. The largest files here claim 16 EiB and hold 512
+/// MiB. The importer, which runs on a host, reads up to 64 MiB of pickle into a buffer that grows by doubling, and makes up to
+/// a million values of it.
+const MEMORY: u64 = 16 << 20;
+const IMPORTERS_MEMORY: u64 = 256 << 20;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("attacks")
@@ -86,23 +88,27 @@ fn seal(model: &Path, weights: &[u8]) {
     fs::write(file, weights).unwrap();
 }
 
-/// An attack that succeeds, or is refused for another reason than its own, so that the check that is meant is untested.
+/// An attack that succeeds, that is refused for another reason than its own, so that the check that is meant is untested, or
+/// that takes memory before it is refused.
 #[test]
 fn every_attack_is_refused_for_what_it_is() {
-    let before = peak_memory();
-    let mut wrong = Vec::new();
-    for (name, words) in attacks() {
-        let scene = tempfile::tempdir().unwrap();
-        tiny::base(scene.path(), 1);
-        let refused = refusal(scene.path(), &folder().join(&name));
-        if !refused.contains(&words) {
-            wrong.push(format!("{name}: not `{words}`: {refused}"));
+    let (imports, others): (Vec<_>, Vec<_>) = attacks().into_iter().partition(|(name, _)| name.ends_with(".pth"));
+    for (attacks, limit) in [(others, MEMORY), (imports, IMPORTERS_MEMORY)] {
+        let scenes: Vec<_> = attacks.iter().map(|_| tempfile::tempdir().unwrap()).collect();
+        scenes.iter().for_each(|scene| drop(tiny::base(scene.path(), 1)));
+        let before = peak_memory();
+        let mut wrong = Vec::new();
+        for ((name, words), scene) in attacks.into_iter().zip(&scenes) {
+            let refused = refusal(scene.path(), &folder().join(&name));
+            if !refused.contains(&words) {
+                wrong.push(format!("{name}: not `{words}`: {refused}"));
+            }
+            assert!(!scene.path().join("imported").exists(), "{name} left something");
         }
-        assert!(!scene.path().join("imported").exists(), "{name} left something");
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    if let (Some(before), Some(after)) = (before, peak_memory()) {
-        assert!(after - before < MEMORY, "{} MiB", (after - before) >> 20);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        if let (Some(before), Some(after)) = (before, peak_memory()) {
+            assert!(after - before < limit, "{} MiB", (after - before) >> 20);
+        }
     }
 }
 
