@@ -150,7 +150,7 @@ fn scale(row: &[f32], codes: &[i8]) -> bf16 {
     let square = |sum: f64, value: f64| sum + value * value;
     let length = row.iter().map(|&value| f64::from(value)).fold(0.0, square);
     let of_codes = codes.iter().map(|&code| f64::from(code)).fold(0.0, square);
-    let scale = if of_codes > 0.0 { (length / of_codes).sqrt() as f32 } else { 0.0 };
+    let scale = if of_codes > 0.0 { libm::sqrt(length / of_codes) as f32 } else { 0.0 };
     if scale.is_normal() { bf16::from_bits((scale.to_bits() >> 16) as u16) } else { bf16::ZERO }
 }
 
