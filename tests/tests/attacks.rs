@@ -44,7 +44,7 @@ fn chain(error: &dyn Error) -> String {
 fn refusal(scene: &Path, attack: &Path) -> String {
     let model = scene.join("tiny-1");
     let refused: Box<dyn Error> = match attack.extension().unwrap().to_str().unwrap() {
-        "delta" | "zst" => match fieldfit::verify(attack, None, None) {
+        "delta" | "zst" => match fieldfit::deltas::verify(attack, None, None) {
             Ok(_) => panic!("{} was accepted", attack.display()),
             Err(error) => {
                 let runtime = fieldfit::Runtime::builder(&model).delta(attack).open();

@@ -36,7 +36,7 @@
 mod active;
 mod adapting;
 mod comparing;
-mod deltas;
+pub mod deltas;
 mod error;
 mod evaluation;
 mod exporting;
@@ -51,7 +51,6 @@ mod version;
 
 pub use adapting::{Adapted, receive};
 pub use comparing::{Comparison, Cost, Recorder};
-pub use deltas::{DeltaDiff, Packed, TensorDiff, Verified, diff, pack, sign, unpack, verify};
 pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use exporting::{Exported, RIVAL, Rival, beside, export_differences, export_merged};

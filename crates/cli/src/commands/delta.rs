@@ -3,7 +3,8 @@
 use crate::args::{DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs};
 use crate::error::Error;
 use crate::output::{Output, bytes, table};
-use fieldfit::{Codec, DeltaDiff, Exported, Packed, TensorDiff, Verified, read_key};
+use fieldfit::deltas::{self, DeltaDiff, Packed, TensorDiff, Verified};
+use fieldfit::{Codec, Exported, read_key};
 use serde::Serialize;
 
 /// What a delta was signed with.
@@ -32,14 +33,14 @@ pub fn run(command: &DeltaCommand) -> Result<(), Error> {
 
 fn sign(args: &DeltaSignArgs) -> Result<(), Error> {
     let out = args.out.as_ref().unwrap_or(&args.delta);
-    let signature = fieldfit::sign(&args.delta, &read_key(&args.key)?, args.sequence, out)?;
+    let signature = deltas::sign(&args.delta, &read_key(&args.key)?, args.sequence, out)?;
     let signed = Signed { key: signature.key.to_string(), sequence: signature.sequence };
     Output::new(args.json)
         .show(&signed, |Signed { key, sequence }| format!("{}: number {sequence} of the key {key}", out.display()))
 }
 
 fn verify(args: &DeltaVerifyArgs) -> Result<(), Error> {
-    let verified = fieldfit::verify(&args.delta, args.model.as_deref(), args.trust.as_deref())?;
+    let verified = deltas::verify(&args.delta, args.model.as_deref(), args.trust.as_deref())?;
     Output::new(args.json).show(&verified, verified_text)
 }
 
@@ -57,7 +58,7 @@ fn verified_text(verified: &Verified) -> String {
 }
 
 fn diff(args: &DeltaDiffArgs) -> Result<(), Error> {
-    Output::new(args.json).show(&fieldfit::diff(&args.left, &args.right)?, diff_text)
+    Output::new(args.json).show(&deltas::diff(&args.left, &args.right)?, diff_text)
 }
 
 fn diff_text(diff: &DeltaDiff) -> String {
@@ -103,13 +104,13 @@ fn export(args: &DeltaExportArgs) -> Result<(), Error> {
 }
 
 fn pack(args: &DeltaOutArgs) -> Result<(), Error> {
-    let packed = fieldfit::pack(&args.delta, &args.out)?;
+    let packed = deltas::pack(&args.delta, &args.out)?;
     Output::new(args.json).show(&packed, |Packed { bytes: length, packed }| {
         format!("{}: {} of {}", args.out.display(), bytes(*packed), bytes(*length))
     })
 }
 
 fn unpack(args: &DeltaOutArgs) -> Result<(), Error> {
-    let unpacked = Unpacked { bytes: fieldfit::unpack(&args.delta, &args.out)? };
+    let unpacked = Unpacked { bytes: deltas::unpack(&args.delta, &args.out)? };
     Output::new(args.json).show(&unpacked, |unpacked| format!("{}: {}", args.out.display(), bytes(unpacked.bytes)))
 }
