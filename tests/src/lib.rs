@@ -3,3 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that can't be made ends the test")]
 
 pub mod tiny;
+
+use std::error::Error;
+
+/// An error with its causes, as the command prints it.
+pub fn message(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

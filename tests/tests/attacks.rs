@@ -5,7 +5,7 @@
 
 use fieldfit::import::{Request, import};
 use fieldfit::{Base, ModelError, peak_memory};
-use fieldfit_tests::tiny;
+use fieldfit_tests::{message, tiny};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -28,16 +28,6 @@ fn attacks() -> Vec<(String, String)> {
     let rows = index.lines().filter_map(|line| line.strip_prefix("| `"));
     let cells = rows.map(|row| row.trim_end_matches(" |").split(" | ").collect::<Vec<_>>());
     cells.map(|cells| (cells[0].trim().trim_end_matches('`').to_owned(), cells[2].trim().to_owned())).collect()
-}
-
-/// An error and its causes.
-fn chain(error: &dyn Error) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// What the reader that the file is meant for says of it.
@@ -65,7 +55,7 @@ fn refusal(scene: &Path, attack: &Path) -> String {
         }
         other => panic!("no reader of `{other}`"),
     };
-    chain(refused.as_ref())
+    message(refused.as_ref())
 }
 
 fn imported(scene: &Path, checkpoint: &Path) -> Result<(), ModelError> {

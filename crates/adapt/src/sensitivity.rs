@@ -10,6 +10,9 @@ use fieldfit_tpgm::Real;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// A slice as it is, and augmented twice: what a saturated slice hides shows where images are hard.
+pub(crate) const VIEWS: [Option<u64>; 3] = [None, Some(0), Some(1)];
+
 /// The cross-entropy of answers that are drawn from what the network itself says, under each of two heads over one
 /// backbone, whose rows are those of one: the new classes first, then the base's own.
 ///
@@ -76,9 +79,6 @@ pub(crate) fn of_rows(
     }
     Ok(rows)
 }
-
-/// A slice as it is, and augmented twice: what a saturated slice hides shows where images are hard.
-pub(crate) const VIEWS: [Option<u64>; 3] = [None, Some(0), Some(1)];
 
 #[cfg(test)]
 mod tests {

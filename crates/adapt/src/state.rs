@@ -113,8 +113,7 @@ impl<'a, T: Real> State<'a, T> {
 impl State<'_, f32> {
     /// Whether any tensor but the head's has left its start.
     pub fn has_moved(&self) -> bool {
-        let moved = |id: TensorId| self.delta[id].iter().any(|&value| value != 0.0);
-        self.network.tensors().any(|(id, spec)| !spec.role.is_head() && moved(id))
+        self.network.tensors().any(|(id, spec)| !spec.role.is_head() && self.delta.has_moved(id))
     }
 
     /// θ0 + δ of the head.

@@ -75,6 +75,11 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// Which of its signer's deltas one is.
+pub fn signature(sequence: u64, key: &str) -> String {
+    format!("number {sequence} of the key {key}")
+}
+
 /// An amount of memory as a person reads it: powers of 1024.
 pub fn mebibytes(count: u64) -> String {
     format!("{:.1} MiB", count as f64 / f64::from(1 << 20))

@@ -168,7 +168,7 @@ fn beginning(hash: &[u8]) -> u32 {
 fn read_header(bytes: &[u8], version: u32) -> Result<Header, DeltaError> {
     let encoding = |reason| DeltaError::HeaderEncoding { reason };
     let (mut header, mut rest): (Header, _) = postcard::take_from_bytes(bytes).map_err(encoding)?;
-    if version > 1 {
+    if version >= SIGNABLE_VERSION {
         let fidelity: Option<Fidelity>;
         (fidelity, rest) = postcard::take_from_bytes(rest).map_err(encoding)?;
         header.provenance.fidelity = fidelity;

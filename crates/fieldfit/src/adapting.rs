@@ -4,7 +4,7 @@ use crate::runtime::{parse, read, read_for};
 use crate::{Cost, Error, Runtime};
 use fieldfit_adapt::{Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt, peak_memory};
 use fieldfit_data::Dataset;
-use fieldfit_store::Store;
+use fieldfit_store::{Store, StoreError};
 use std::path::{Path, PathBuf};
 
 /// The file in the store's work folder that an interrupted adaptation goes on from.
@@ -154,8 +154,10 @@ impl Runtime {
 /// [trust file](Store::receive) doesn't let it in.
 pub fn receive(store: &Store, delta: &Path, replay: bool) -> Result<u32, Error> {
     let bytes = read(delta)?;
-    parse(delta, &bytes)?;
-    Ok(store.receive(&bytes, replay)?)
+    match store.receive(&bytes, replay) {
+        Err(StoreError::Delta(source)) => Err(Error::Delta { path: delta.to_owned(), source }),
+        other => Ok(other?),
+    }
 }
 
 fn remove(checkpoint: &Path) -> Result<(), Error> {

@@ -1,11 +1,11 @@
 //! Delta files by themselves: signed, packed, verified and compared.
 
 use crate::info::hex;
-use crate::runtime::{adapted, decoded, parse, read};
+use crate::runtime::{decoded, parse, read};
 use crate::{Error, SecretKey, Signature, Trust};
 use fieldfit_delta::{Codec, Delta, Kind, Record, transport};
 use fieldfit_durable::{Disk, commit};
-use fieldfit_model::Base;
+use fieldfit_model::{Base, Weights};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -92,7 +92,7 @@ pub fn verify(delta: &Path, model: Option<&Path>, trust: Option<&Path>) -> Resul
         None => None,
     };
     if let Some(model) = model {
-        adapted(&Base::open(model)?, delta, &file)?;
+        Weights::adapted(&Base::open(model)?, &parsed)?;
     }
     Ok(Verified {
         hash: hex(parsed.hash()),

@@ -5,8 +5,7 @@ use crate::runtime::{decoded, parse, read, read_for};
 use crate::{Dtype, Error};
 use fieldfit_delta::{Kind, Record};
 use fieldfit_durable::{Disk, commit};
-use fieldfit_model::{Base, Weights};
-use half::{bf16, f16};
+use fieldfit_model::{Base, TensorView as Stored, Weights};
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -48,12 +47,17 @@ pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Re
     let (mut tensors, mut rivals) = (Vec::new(), Vec::new());
     for (id, spec) in weights.network.tensors() {
         let values = &weights.params[id];
-        let rounded = Rounded::of(&spec.name, values, dtype)?;
+        let bytes = dtype.encode(values).map_err(|index| {
+            let (name, found) = (spec.name.clone(), values[index]);
+            Error::ExportRange { name, index, found, dtype }
+        })?;
         let record = parsed.records().find(|record| record.name == spec.name && record.kind == Kind::Difference);
         if let Some(record) = record {
-            rivals.extend(rival(&spec.name, &decoded(delta, &record)?, values, &rounded.values));
+            let mut rounded = vec![0.0; values.len()];
+            Stored::new(dtype, &bytes).copy_into(&mut rounded);
+            rivals.extend(rival(&spec.name, &decoded(delta, &record)?, values, &rounded));
         }
-        tensors.push(Plain { name: spec.name.clone(), shape: spec.shape.clone(), bytes: rounded.bytes });
+        tensors.push(Plain { name: spec.name.clone(), shape: spec.shape.clone(), bytes });
     }
     let bytes = write(tensors.as_slice(), dtype, out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals })
@@ -93,32 +97,6 @@ fn plain(path: &Path, record: &Record<'_>) -> Result<Plain, Error> {
     Ok(Plain { name: record.name.to_owned(), shape, bytes })
 }
 
-/// Values in another type: what they are there, and their bytes.
-struct Rounded {
-    values: Vec<f32>,
-    bytes: Vec<u8>,
-}
-
-impl Rounded {
-    fn of(name: &str, values: &[f32], dtype: Dtype) -> Result<Self, Error> {
-        let round = |value: f32| match dtype {
-            Dtype::F32 => value,
-            Dtype::F16 => f16::from_f32(value).to_f32(),
-            Dtype::Bf16 => bf16::from_f32(value).to_f32(),
-        };
-        let rounded: Vec<f32> = values.iter().map(|&value| round(value)).collect();
-        if let Some(index) = rounded.iter().position(|value| !value.is_finite()) {
-            return Err(Error::ExportRange { name: name.to_owned(), index, found: values[index], dtype });
-        }
-        let bytes = match dtype {
-            Dtype::F32 => rounded.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            Dtype::F16 => rounded.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
-            Dtype::Bf16 => rounded.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect(),
-        };
-        Ok(Self { values: rounded, bytes })
-    }
-}
-
 fn rival(name: &str, moved: &[f32], exact: &[f32], rounded: &[f32]) -> Option<Rival> {
     let error = norm(exact.iter().zip(rounded).map(|(exact, rounded)| rounded - exact));
     let share = error / norm(moved.iter().copied());
@@ -131,13 +109,8 @@ fn norm(values: impl Iterator<Item = f32>) -> f64 {
 
 /// The file's length.
 fn write(tensors: &[Plain], dtype: Dtype, out: &Path) -> Result<u64, Error> {
-    let stored = match dtype {
-        Dtype::F32 => safetensors::Dtype::F32,
-        Dtype::F16 => safetensors::Dtype::F16,
-        Dtype::Bf16 => safetensors::Dtype::BF16,
-    };
     let views = tensors.iter().map(|tensor| {
-        let view = TensorView::new(stored, tensor.shape.clone(), &tensor.bytes).map_err(not_written(out))?;
+        let view = TensorView::new(dtype.into(), tensor.shape.clone(), &tensor.bytes).map_err(not_written(out))?;
         Ok((tensor.name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, Error>>()?;

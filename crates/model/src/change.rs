@@ -52,7 +52,7 @@ pub fn encode_delta(
     let network = base.network().with_classes(change.labels.len());
     let differences = network
         .tensors()
-        .filter(|(id, spec)| !spec.role.is_head() && change.delta[*id].iter().any(|&value| value != 0.0))
+        .filter(|(id, spec)| !spec.role.is_head() && change.delta.has_moved(*id))
         .filter_map(|(id, spec)| Difference::of(change, id, spec).transpose())
         .collect::<Result<Vec<_>, _>>()?;
     let mut tensors: Vec<Tensor<'_>> = differences.iter().map(Difference::tensor).collect();

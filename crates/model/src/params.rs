@@ -59,6 +59,13 @@ impl<T> Params<T> {
     }
 }
 
+impl<T: Default + PartialEq> Params<T> {
+    /// Whether any of the tensor's values isn't zero.
+    pub fn has_moved(&self, id: TensorId) -> bool {
+        self.tensors[id.index()].iter().any(|value| *value != T::default())
+    }
+}
+
 impl<T> Index<TensorId> for Params<T> {
     type Output = [T];
 

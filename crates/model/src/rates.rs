@@ -51,7 +51,7 @@ impl CodecRates {
     /// If a value is not finite or beyond a codec's range.
     pub fn of(network: &Network, delta: &Params<f32>, weights: &RowWeights) -> Result<Self, ModelError> {
         let rates = |(id, spec): (TensorId, &TensorSpec)| {
-            let moved = !spec.role.is_head() && delta[id].iter().any(|&value| value != 0.0);
+            let moved = !spec.role.is_head() && delta.has_moved(id);
             if moved { rates(&delta[id], spec, &weights.0[id.index()]) } else { Ok(Vec::new()) }
         };
         Ok(Self(network.tensors().map(rates).collect::<Result<_, _>>()?))

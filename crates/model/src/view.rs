@@ -1,6 +1,7 @@
 //! One tensor of a base, lent from the map in its stored type.
 
 use fieldfit_tpgm::Real;
+use half::{bf16, f16};
 use pulp::{Arch, Simd, WithSimd};
 use std::fmt;
 
@@ -26,6 +27,39 @@ impl Dtype {
             Self::F32 => 4,
         }
     }
+
+    /// The values in this type, rounded to nearest even: little-endian bytes.
+    ///
+    /// # Errors
+    /// The position of the first value that is too large for it.
+    pub fn encode(self, values: &[f32]) -> Result<Vec<u8>, usize> {
+        fn bytes<const N: usize>(values: &[f32], write: impl Fn(f32) -> Option<[u8; N]>) -> Result<Vec<u8>, usize> {
+            let mut bytes = Vec::with_capacity(values.len() * N);
+            for (index, &value) in values.iter().enumerate() {
+                bytes.extend(write(value).ok_or(index)?);
+            }
+            Ok(bytes)
+        }
+        match self {
+            Self::F16 => {
+                bytes(values, |value| Some(f16::from_f32(value)).filter(|v| v.is_finite()).map(f16::to_le_bytes))
+            }
+            Self::Bf16 => {
+                bytes(values, |value| Some(bf16::from_f32(value)).filter(|v| v.is_finite()).map(bf16::to_le_bytes))
+            }
+            Self::F32 => bytes(values, |value| Some(value.to_le_bytes())),
+        }
+    }
+}
+
+impl From<Dtype> for safetensors::Dtype {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F16 => Self::F16,
+            Dtype::Bf16 => Self::BF16,
+            Dtype::F32 => Self::F32,
+        }
+    }
 }
 
 impl fmt::Display for Dtype {
@@ -48,8 +82,8 @@ pub struct TensorView<'a> {
 }
 
 impl<'a> TensorView<'a> {
-    /// `bytes` is a whole number of values.
-    pub(crate) fn new(dtype: Dtype, bytes: &'a [u8]) -> Self {
+    /// Bytes of that type, which are a whole number of values.
+    pub fn new(dtype: Dtype, bytes: &'a [u8]) -> Self {
         debug_assert_eq!(bytes.len() % dtype.size(), 0);
         Self { dtype, bytes }
     }

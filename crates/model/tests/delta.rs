@@ -235,17 +235,21 @@ fn forged(base: &Base, tensors: &[Stored<'_>], has_head: bool) -> Vec<u8> {
     if has_head {
         all.extend([head("_fc.weight", &shape, &weight), head("_fc.bias", &[1], &bias)]);
     }
-    let header = Header {
+    encode(&header(base, 1), &labels, &all).unwrap()
+}
+
+/// The header of a delta for that base.
+fn header(base: &Base, classes: usize) -> Header {
+    Header {
         base: base.id().0,
         parent: None,
         task: Task::Classification,
         input_size: 32,
         crop: 1.0,
-        classes: 1,
-        tensors: all.len() as u32,
+        classes: classes as u32,
+        tensors: 0,
         provenance: Provenance::default(),
-    };
-    encode(&header, &labels, &all).unwrap()
+    }
 }
 
 /// A file that claims a ball it doesn't keep: the promise of staying near the base would be worth nothing.
@@ -321,17 +325,7 @@ fn a_delta_longer_than_any_for_its_base_is_refused() {
     let base = model.open().unwrap();
     let label = "x".repeat(256);
     let labels = vec![label.as_str(); most_delta_bytes(&base) / 256 + 1];
-    let header = Header {
-        base: base.id().0,
-        parent: None,
-        task: Task::Classification,
-        input_size: 96,
-        crop: 0.875,
-        classes: labels.len() as u32,
-        tensors: 0,
-        provenance: Provenance::default(),
-    };
-    let file = encode(&header, &labels, &[]).unwrap();
+    let file = encode(&header(&base, labels.len()), &labels, &[]).unwrap();
     let refused = Weights::adapted(&base, &Delta::parse(&file).unwrap()).unwrap_err();
     assert!(matches!(refused, ModelError::DeltaLength { found, .. } if found == file.len()), "{refused:?}");
 }

@@ -5,12 +5,12 @@ mod support;
 
 use fieldfit_model::import::{CheckpointError, PickleProblem, Request, import};
 use fieldfit_model::{Dtype, ModelError};
-use fieldfit_tests::tiny;
+use fieldfit_tests::{message, tiny};
 use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
 use support::torch::{self, Entry};
-use support::{Tensor, find, message, read_tensors, serialise};
+use support::{Tensor, find, read_tensors, serialise};
 use tempfile::TempDir;
 use zip::CompressionMethod;
 

@@ -4,9 +4,10 @@
 mod support;
 
 use fieldfit_model::{Base, LABELS_FILE, MANIFEST_FILE, ModelError};
+use fieldfit_tests::message;
 use safetensors::Dtype;
 use std::fs;
-use support::{Model, Tensor, find, message, serialise};
+use support::{Model, Tensor, find, serialise};
 
 /// Opening a folder that lacks a file and running on what is left, or an error that doesn't say which file.
 #[test]

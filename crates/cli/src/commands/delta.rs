@@ -2,9 +2,9 @@
 
 use crate::args::{DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs};
 use crate::error::Error;
-use crate::output::{Output, bytes, table};
+use crate::output::{Output, bytes, signature, table};
 use fieldfit::deltas::{self, DeltaDiff, Packed, TensorDiff, Verified};
-use fieldfit::{Codec, Exported, read_key};
+use fieldfit::{Codec, Exported, Signature, read_key};
 use serde::Serialize;
 
 /// What a delta was signed with.
@@ -33,10 +33,10 @@ pub fn run(command: &DeltaCommand) -> Result<(), Error> {
 
 fn sign(args: &DeltaSignArgs) -> Result<(), Error> {
     let out = args.out.as_ref().unwrap_or(&args.delta);
-    let signature = deltas::sign(&args.delta, &read_key(&args.key)?, args.sequence, out)?;
-    let signed = Signed { key: signature.key.to_string(), sequence: signature.sequence };
+    let Signature { key, sequence } = deltas::sign(&args.delta, &read_key(&args.key)?, args.sequence, out)?;
+    let signed = Signed { key: key.to_string(), sequence };
     Output::new(args.json)
-        .show(&signed, |Signed { key, sequence }| format!("{}: number {sequence} of the key {key}", out.display()))
+        .show(&signed, |Signed { key, sequence }| format!("{}: {}", out.display(), signature(*sequence, key)))
 }
 
 fn verify(args: &DeltaVerifyArgs) -> Result<(), Error> {
@@ -49,7 +49,7 @@ fn verified_text(verified: &Verified) -> String {
     let signed = match (key, sequence) {
         (Some(key), Some(sequence)) => {
             let by = signer.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
-            format!("number {sequence} of the key {key}{by}")
+            format!("{}{by}", signature(*sequence, key))
         }
         _ => "not signed".into(),
     };

@@ -2,7 +2,7 @@
 
 use crate::args::InfoArgs;
 use crate::error::Error;
-use crate::output::{Output, bytes, mebibytes, percent, table};
+use crate::output::{Output, bytes, mebibytes, percent, signature, table};
 use fieldfit::{Base, Codec, DeltaInfo, Device, Fidelity, Info, MemoryPlan, ModelInfo, Options, StoreInfo, TensorInfo};
 
 /// Images to learn from, where nobody says how many: a few hundred.
@@ -89,17 +89,16 @@ fn delta_text(delta: &DeltaInfo) -> String {
         ("options", delta.options.clone()),
         ("images", format!("{} train, {} validation, {} gate", delta.train, delta.validation, delta.gate)),
         ("gate", format!("{} before, {} after", percent(delta.before.into()), percent(delta.after.into()))),
-        ("signed", delta.key.as_ref().map_or_else(String::new, |key| signed(key, delta.sequence))),
+        (
+            "signed",
+            delta.key.as_deref().zip(delta.sequence).map_or_else(String::new, |(key, number)| signature(number, key)),
+        ),
         ("classes", delta.labels.join(", ")),
         ("input", format!("{} px, crop {}", delta.input_size, delta.crop)),
         ("codecs", codecs(&delta.tensors)),
         ("storing", delta.fidelity.map_or_else(String::new, |fidelity| cost(&fidelity))),
         ("tensors", format!("{} changed, {held} of them held in a ball around the base", delta.tensors.len())),
     ])
-}
-
-fn signed(key: &str, sequence: Option<u64>) -> String {
-    format!("number {} of the key {key}", sequence.unwrap_or_default())
 }
 
 /// How many tensors each codec stores, and in how many bytes.

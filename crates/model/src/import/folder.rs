@@ -6,7 +6,6 @@ use crate::error::ModelError;
 use crate::manifest::{
     Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Preprocessing, Scaling, WeightsFile,
 };
-use crate::view::Dtype;
 use safetensors::tensor::TensorView;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -64,12 +63,7 @@ pub(super) fn write(
 fn serialise(tensors: &[Stored<'_>], path: &Path) -> Result<Vec<u8>, ModelError> {
     let invalid = |source| ModelError::Safetensors { path: path.to_owned(), source };
     let views = tensors.iter().map(|Stored { spec, dtype, bytes }| {
-        let dtype = match dtype {
-            Dtype::F16 => safetensors::Dtype::F16,
-            Dtype::Bf16 => safetensors::Dtype::BF16,
-            Dtype::F32 => safetensors::Dtype::F32,
-        };
-        Ok((spec.name.as_str(), TensorView::new(dtype, spec.shape.clone(), bytes)?))
+        Ok((spec.name.as_str(), TensorView::new((*dtype).into(), spec.shape.clone(), bytes)?))
     });
     let views: Vec<_> = views.collect::<Result<_, _>>().map_err(invalid)?;
     safetensors::serialize(views, None::<HashMap<String, String>>).map_err(invalid)

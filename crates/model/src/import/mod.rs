@@ -21,7 +21,6 @@ use crate::error::ModelError;
 use crate::manifest::{Filter, Preprocessing};
 use crate::view::Dtype;
 use fieldfit_nets::{Network, TensorId, TensorSpec};
-use half::{bf16, f16};
 use pickle::{Object, Pickled, Value};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -179,29 +178,11 @@ fn convert<'n>(
     if let Some(index) = values.iter().position(|value| !value.is_finite()) {
         return Err(ModelError::NotFinite { path: path(), name: name(), index });
     }
-    narrow(&values, dtype).map(|bytes| Stored { spec, dtype, bytes }).map_err(|index| ModelError::Overflow {
+    dtype.encode(&values).map(|bytes| Stored { spec, dtype, bytes }).map_err(|index| ModelError::Overflow {
         path: path(),
         name: name(),
         index,
         value: values[index],
         dtype,
     })
-}
-
-/// Little-endian bytes in the stored type, or the position of the first value that is too large for it.
-fn narrow(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, usize> {
-    fn bytes<const N: usize>(values: &[f32], write: impl Fn(f32) -> Option<[u8; N]>) -> Result<Vec<u8>, usize> {
-        let mut bytes = Vec::with_capacity(values.len() * N);
-        for (index, &value) in values.iter().enumerate() {
-            bytes.extend(write(value).ok_or(index)?);
-        }
-        Ok(bytes)
-    }
-    match dtype {
-        Dtype::F16 => bytes(values, |value| Some(f16::from_f32(value)).filter(|v| v.is_finite()).map(f16::to_le_bytes)),
-        Dtype::Bf16 => {
-            bytes(values, |value| Some(bf16::from_f32(value)).filter(|v| v.is_finite()).map(bf16::to_le_bytes))
-        }
-        Dtype::F32 => bytes(values, |value| Some(value.to_le_bytes())),
-    }
 }

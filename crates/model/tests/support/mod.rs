@@ -9,7 +9,6 @@ use fieldfit_tests::tiny;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -110,15 +109,4 @@ impl Model {
         edit(&mut manifest);
         fs::write(&path, toml::to_string(&manifest).unwrap()).unwrap();
     }
-}
-
-/// An error with its causes, as the command prints it.
-pub fn message(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
