@@ -1,0 +1,89 @@
+//! Where bases come from, and what they are.
+
+use super::values::{at_least_one, byte_count, methods, side};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// `fieldfit import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The checkpoint: .pth of any age, or .safetensors
+    pub weights: PathBuf,
+    /// Its architecture
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(fieldfit::ARCHITECTURES))]
+    pub arch: String,
+    /// One class name a line, in the order of the head's outputs
+    #[arg(long, value_name = "FILE")]
+    pub labels: PathBuf,
+    /// The model folder to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// How tensors of two or more dimensions are stored; the others and running statistics stay f32
+    #[arg(long, value_enum, default_value_t = Dtype::F16)]
+    pub dtype: Dtype,
+    /// Who published the weights (a package, a repository, a person), for the manifest
+    #[arg(long, value_name = "TEXT")]
+    pub source: Option<String>,
+    /// Their licence as an SPDX expression, for the manifest
+    #[arg(long, value_name = "SPDX")]
+    pub licence: Option<String>,
+}
+
+/// Types that weights are stored in.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Dtype {
+    /// Half precision, 11 bits of significand.
+    F16,
+    /// Brain float, 8 bits of significand.
+    Bf16,
+    /// Single precision.
+    F32,
+}
+
+impl From<Dtype> for fieldfit::Dtype {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F16 => Self::F16,
+            Dtype::Bf16 => Self::Bf16,
+            Dtype::F32 => Self::F32,
+        }
+    }
+}
+
+/// `fieldfit info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// A model folder, a delta file or a store
+    pub path: PathBuf,
+    /// Show what an adaptation of that model would take, instead
+    #[arg(long)]
+    pub plan: bool,
+    /// How to learn [default: tpgm-relative]
+    #[arg(long, value_name = "NAME", requires = "plan", value_parser = methods())]
+    pub method: Option<String>,
+    /// Classes to learn [default: the base's]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    pub classes: Option<u32>,
+    /// Images to learn from [default: 400]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    pub images: Option<u32>,
+    /// Side of the images in pixels [default: the base's]
+    #[arg(long, value_name = "PX", requires = "plan", value_parser = side())]
+    pub size: Option<u32>,
+    /// Images in a training step [default: 16]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    pub batch: Option<u32>,
+    /// Images that are computed at once [default: 4, or fewer to keep within the budget]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    pub micro_batch: Option<u32>,
+    /// Keep within that much memory, such as 512MiB
+    #[arg(long, value_name = "SIZE", requires = "plan", value_parser = byte_count)]
+    pub memory_budget: Option<u64>,
+    /// Threads that compute [default: one a core]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    pub threads: Option<u32>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,139 @@
+//! What stands behind flags: names, numbers, sizes, pairs.
+
+use super::adapting::MethodSpec;
+use super::running::ShiftArg;
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
+use fieldfit::{Augmentation, Codec, Coding, MethodEntry, Sharing};
+use std::iter;
+
+pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
+}
+
+pub(super) fn side() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(16..=1024)
+}
+
+/// A number of bytes with its unit.
+pub(super) fn byte_count(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, f64); 7] =
+        [("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("B", 1.0)];
+    let parsed = UNITS.iter().find_map(|(unit, factor)| {
+        let number: f64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        Some(number * factor)
+    });
+    match parsed {
+        Some(bytes) if (1.0..1e18).contains(&bytes) => Ok(bytes as u64),
+        _ => Err("expected a number and its unit, such as 512MiB, 1.5GiB or 500MB".into()),
+    }
+}
+
+pub(super) fn augmentations() -> impl TypedValueParser<Value = Augmentation> {
+    let named = |augmentation: Augmentation| PossibleValue::new(augmentation.name()).help(augmentation.about());
+    PossibleValuesParser::new(Augmentation::ALL.map(named)).try_map(|name| name.parse::<Augmentation>())
+}
+
+pub(super) fn codings() -> impl TypedValueParser<Value = Coding> {
+    let codings = || iter::once(Coding::Auto).chain(Codec::ALL.map(Coding::Kernels));
+    let named = move |name: String| codings().find(|coding| coding.to_string() == name);
+    let names = iter::once("auto").chain(Codec::ALL.map(Codec::name));
+    PossibleValuesParser::new(names).try_map(move |name| named(name).ok_or("no such codec"))
+}
+
+pub(super) fn sharings() -> impl TypedValueParser<Value = Sharing> {
+    let named = |name: String| Sharing::ALL.into_iter().find(|sharing| sharing.name() == name);
+    PossibleValuesParser::new(Sharing::ALL.map(Sharing::name)).try_map(move |name| named(name).ok_or("no such sharing"))
+}
+
+pub(super) fn methods() -> PossibleValuesParser {
+    fieldfit::METHODS
+        .iter()
+        .map(|method| PossibleValue::new(method.name).help(about(method)))
+        .collect::<Vec<_>>()
+        .into()
+}
+
+/// What a method is, and what `--set` can give it.
+fn about(method: &MethodEntry) -> String {
+    let settings = method.settings.iter().map(|setting| format!("; --set {setting}"));
+    std::iter::once(method.about.to_owned()).chain(settings).collect()
+}
+
+/// `name`, or `name:setting=value:setting=value`.
+pub(super) fn method_spec(text: &str) -> Result<MethodSpec, String> {
+    let mut parts = text.split(':');
+    let name = parts.next().unwrap_or_default().to_owned();
+    if !fieldfit::METHODS.iter().any(|method| method.name == name) {
+        let known: Vec<_> = fieldfit::METHODS.iter().map(|method| method.name).collect();
+        return Err(format!("expected one of {}", known.join(", ")));
+    }
+    Ok(MethodSpec { name, settings: parts.map(setting).collect::<Result<_, _>>()? })
+}
+
+pub(super) fn shift(text: &str) -> Result<ShiftArg, String> {
+    match text.split_once('=') {
+        Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {
+            Ok(ShiftArg::Folder(name.to_owned(), folder.into()))
+        }
+        None if text == "corruptions" => Ok(ShiftArg::Corruptions),
+        _ => Err("expected a name and a folder, such as sketch=images/sketch, or corruptions".into()),
+    }
+}
+
+pub(super) fn setting(text: &str) -> Result<(String, f64), String> {
+    let parsed = text.split_once('=').and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
+    parsed.ok_or_else(|| "expected a name and a number, such as strength=0.1".into())
+}
+
+pub(super) fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err("expected a number above 0, such as 1e-3".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A learning rate that would be silently clamped, or parsed as something else.
+    #[test]
+    fn only_positive_finite_numbers_are_rates() {
+        assert_eq!(positive("1e-3"), Ok(1e-3));
+        for text in ["0", "-1", "inf", "nan", "fast"] {
+            assert!(positive(text).is_err(), "{text}");
+        }
+    }
+
+    /// A setting whose value is taken for 0, or whose name is lost.
+    #[test]
+    fn a_setting_is_a_name_and_a_number() {
+        assert_eq!(setting("strength=1e-1"), Ok(("strength".into(), 0.1)));
+        for text in ["strength", "strength=", "strength=much", "=", ""] {
+            assert!(setting(text).is_err(), "{text}");
+        }
+    }
+
+    /// A method whose settings are lost, or one that doesn't exist.
+    #[test]
+    fn a_method_comes_with_its_settings() {
+        let settings = vec![("alpha".to_owned(), 0.5)];
+        assert_eq!(method_spec("wise-ft:alpha=0.5"), Ok(MethodSpec { name: "wise-ft".into(), settings }));
+        assert_eq!(method_spec("lp-ft"), Ok(MethodSpec { name: "lp-ft".into(), settings: Vec::new() }));
+        for text in ["", "lpft", "wise-ft:", "wise-ft:alpha"] {
+            assert!(method_spec(text).is_err(), "{text}");
+        }
+    }
+
+    /// A budget a thousand times too large or too small, or one without a unit that is taken for bytes.
+    #[test]
+    fn sizes_have_units() {
+        let sizes = [("512MiB", 512 << 20), ("1.5GiB", 3 << 29), ("500 MB", 500_000_000), ("3kB", 3000), ("7B", 7)];
+        for (text, bytes) in sizes {
+            assert_eq!(byte_count(text), Ok(bytes), "{text}");
+        }
+        for text in ["512", "", "MiB", "-1MiB", "0B", "nanMB", "infGB", "1e30GB", "5 parsecs"] {
+            assert!(byte_count(text).is_err(), "{text}");
+        }
+    }
+}
