@@ -1,7 +1,7 @@
 //! Content that shows when it was damaged.
 
 use crate::{
-    commit::{commit_parts, read},
+    commit::{commit_parts, commit_parts_keeping, read},
     error::DurableError,
     files::Files,
 };
@@ -83,6 +83,23 @@ pub fn unseal(kind: Kind, sealed: &[u8]) -> Result<&[u8], SealError> {
 /// Those of [`commit`](crate::commit()).
 pub fn commit_sealed(files: &dyn Files, path: &Path, kind: Kind, content: &[u8]) -> Result<(), DurableError> {
     commit_parts(files, path, &[&header(kind, content), content])
+}
+
+/// As [`commit_sealed`]; what was at `path` before is then at `previous`, in the same folder.
+///
+/// Whenever the power goes, at least one of the two is whole and as new as the last that was reported as committed: a
+/// reader takes `path`, and `previous` if that is missing or damaged.
+///
+/// # Errors
+/// Those of [`commit`](crate::commit()).
+pub fn commit_sealed_keeping(
+    files: &dyn Files,
+    path: &Path,
+    previous: &Path,
+    kind: Kind,
+    content: &[u8],
+) -> Result<(), DurableError> {
+    commit_parts_keeping(files, path, previous, &[&header(kind, content), content])
 }
 
 /// The content of a file that [`commit_sealed`] wrote, of at most `limit` bytes.

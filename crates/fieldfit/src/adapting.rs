@@ -101,9 +101,8 @@ impl Runtime {
         control: &Control,
         events: &mut dyn FnMut(Event),
     ) -> Result<Outcome, Error> {
-        let active = store.active()?.map(|version| Ok::<_, Error>((store.delta_path(version), store.read(version)?)));
-        let active = active.transpose()?;
-        let active = active.as_ref().map(|(path, bytes)| parse(path, bytes)).transpose()?;
+        let active = store.read_active()?;
+        let active = active.as_ref().map(|(version, bytes)| parse(&store.delta_path(*version), bytes)).transpose()?;
         let request =
             Request { base: self.base(), dataset, options, active: active.as_ref(), checkpoint: Some(checkpoint) };
         Ok(adapt(&request, control, events)?)
@@ -121,10 +120,15 @@ impl Runtime {
         } else {
             store.refuse(version, &gate.reason)?;
         }
+        let delta_bytes = store.version(version)?.bytes;
+        // The adaptation is done, whatever comes of this.
+        if let Err(error) = store.prune(self.kept()) {
+            log::warn!("old versions stay in the store until the next adaptation: {error}");
+        }
         Ok(Adapted {
             version,
             delta: store.delta_path(version),
-            delta_bytes: store.version(version)?.bytes,
+            delta_bytes,
             active: gate.accepted,
             gate: gate.figures(),
             reason: gate.reason,
