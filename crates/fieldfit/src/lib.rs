@@ -37,6 +37,7 @@ mod active;
 mod adapting;
 mod comparing;
 pub mod deltas;
+mod drift;
 mod error;
 mod evaluation;
 mod exporting;
@@ -54,6 +55,7 @@ mod version;
 
 pub use adapting::{Adapted, receive};
 pub use comparing::{Comparison, Cost, Recorder};
+pub use drift::{DRIFT_WINDOW, Drift};
 pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use exporting::{Exported, RIVAL, Rival, beside, export_differences, export_merged};

@@ -1,6 +1,6 @@
 //! What a runtime tells whoever listens.
 
-use crate::Version;
+use crate::{Drift, Version};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub enum Notice {
         /// Its number.
         version: u32,
     },
+    /// As many frames are answered as [`Builder::drift_every`](crate::Builder::drift_every) says.
+    Drift(Drift),
 }
 
 impl fmt::Display for Notice {
@@ -44,14 +46,18 @@ impl fmt::Display for Notice {
             Self::Unrecorded { reason } => {
                 write!(f, "the last confirmed version runs, since no trial can be recorded: {reason}")
             }
+            Self::Drift(drift) => write!(f, "{drift}"),
             Self::Confirmed { version } => write!(f, "version {version} has proved itself and is confirmed"),
         }
     }
 }
 
+/// What is done with a notice.
+type Hear = dyn Fn(&Notice) + Send + Sync;
+
 /// Whoever is to hear notices, called on the thread where they arise.
 #[derive(Clone, Default)]
-pub(crate) struct Listener(Option<Arc<dyn Fn(&Notice) + Send + Sync>>);
+pub(crate) struct Listener(Option<Arc<Hear>>);
 
 impl Listener {
     pub fn new(hear: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
@@ -62,6 +68,7 @@ impl Listener {
     pub fn tell(&self, notice: Notice) {
         match notice {
             Notice::FellBack { .. } | Notice::Unrecorded { .. } => log::warn!("{notice}"),
+            Notice::Drift(_) => log::debug!("{notice}"),
             _ => log::info!("{notice}"),
         }
         if let Self(Some(hear)) = self {

@@ -20,6 +20,7 @@
 //! ```
 
 mod error;
+mod proof;
 mod prune;
 mod state;
 mod store;

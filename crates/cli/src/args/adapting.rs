@@ -38,6 +38,9 @@ pub struct AdaptArgs {
     /// Sign the delta by the secret key in that file
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// Read the base's weights to memory instead of mapping them: for a file system on which others may cut them short
+    #[arg(long)]
+    pub copy_base: bool,
     /// Go on from the checkpoint that an interrupted run left in the store
     #[arg(long)]
     pub resume: bool,

@@ -103,7 +103,7 @@ fn limited(images: Dataset, limit: Option<u32>) -> Dataset {
 
 /// What runs a model as the command line says.
 fn runtime(args: &ModelArgs) -> Builder {
-    let mut builder = Runtime::builder(&args.model).device(device(&args.device));
+    let mut builder = Runtime::builder(&args.model).device(device(&args.device)).copy_base(args.copy_base);
     if let Some(store) = &args.store {
         builder = builder.store(store);
     }
