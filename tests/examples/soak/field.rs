@@ -2,10 +2,9 @@
 
 use crate::Error;
 use fieldfit::{
-    Base, Codec, Control, Dataset, Device, FolderOptions, Keep, Norm, Options, Runtime, TrialRules,
+    Base, Codec, Control, Dataset, Device, FolderOptions, Keep, Kind, Options, Runtime, TrialRules,
 };
-use fieldfit_delta::Provenance;
-use fieldfit_model::{Change, Params, encode_delta};
+use fieldfit_delta::{Header, Provenance, Task, Tensor, encode};
 use fieldfit_tests::tiny;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,24 +61,31 @@ pub fn adapt(folder: &Path, resume: bool) -> Result<(), Error> {
     let builder = Runtime::builder(field.model()).device(DEVICE).store(field.store());
     let runtime = builder.keep(KEEP).without_trials().open()?;
     let images = Dataset::open(&folder.join("images"), &FolderOptions::default())?;
-    let options = Options { epochs: 3, device: DEVICE, ..Options::default() };
+    let options = Options { epochs: 10, device: DEVICE, ..Options::default() };
     runtime.adapt_with(&images, &options, resume, &Control::new(), &mut |_| ())?;
     Ok(())
 }
 
-/// A delta that is whole and fits the base, and whose logits are infinite on every frame.
+/// A delta that is whole and names the base, but changes a tensor that the network doesn't have: it can be activated, and
+/// never run.
 pub fn poison(base: &Base) -> Result<Vec<u8>, Error> {
-    let head = base.network().head;
-    let change = Change {
-        delta: &Params::zeros(base.network()),
-        radii: &vec![None; base.network().tensors.len()],
-        norm: Norm::Mars,
-        head_weight: &vec![f32::MAX; 3 * head.features],
-        head_bias: &[f32::MAX, 0.0, 1.0],
-        labels: &tiny::CLASSES.map(str::to_owned),
+    let header = Header {
+        base: base.id().0,
+        parent: None,
+        task: Task::Classification,
         input_size: 32,
         crop: 0.875,
-        codecs: &vec![Codec::F32; base.network().tensors.len()],
+        classes: 2,
+        tensors: 1,
+        provenance: Provenance::default(),
     };
-    Ok(encode_delta(base, &change, Provenance::default(), None)?)
+    let foreign = Tensor {
+        name: "lm_head.bias",
+        shape: &[2],
+        kind: Kind::Difference,
+        ball: None,
+        codec: Codec::F16,
+        values: &[0.5, 1.0],
+    };
+    Ok(encode(&header, &["good", "evil"], &[foreign])?)
 }

@@ -4,7 +4,7 @@ use crate::camera::Report;
 use crate::field::{Field, poison};
 use crate::Error;
 use fieldfit::{Change, State, Store, StoreError};
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use std::fmt;
@@ -141,7 +141,7 @@ impl<'a> Watch<'a> {
                 next += SAMPLE;
                 self.sample(began.elapsed())?;
             }
-            thread::sleep(Duration::from_millis(self.random.random_range(500..4000)));
+            thread::sleep(Duration::from_millis(self.random.random_range(200..3000)));
         }
         self.camera.kill()?;
         self.camera.wait()?;
@@ -214,7 +214,7 @@ impl<'a> Watch<'a> {
     fn await_or_kill(&mut self, mut child: Child, kill: bool) -> Result<Option<bool>, Error> {
         if kill {
             // Most of these moments lie in the first tenths of a second, where a start is recorded.
-            let moment = self.random.random_range(0.0_f64..1.4).powi(3);
+            let moment = self.random.random_range(0.0_f64..0.9).powi(3);
             thread::sleep(Duration::from_secs_f64(moment));
             if child.try_wait()?.is_none() {
                 child.kill()?;
