@@ -2,7 +2,9 @@
 
 use crate::runtime::{parse, read, read_for};
 use crate::{Cost, Error, Runtime};
-use fieldfit_adapt::{Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt, peak_memory};
+use fieldfit_adapt::{
+    Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt, peak_memory, remove_checkpoint,
+};
 use fieldfit_data::Dataset;
 use fieldfit_store::{Store, StoreError};
 use std::path::{Path, PathBuf};
@@ -87,7 +89,7 @@ impl Runtime {
         let outcome =
             self.train(store, images, options, Checkpointing { path: &checkpoint, resume }, control, events)?;
         let adapted = self.keep(store, outcome)?;
-        remove(&checkpoint)?;
+        remove_checkpoint(&checkpoint)?;
         events(adapted.clone().into());
         Ok(adapted)
     }
@@ -161,14 +163,5 @@ pub fn receive(store: &Store, delta: &Path, replay: bool) -> Result<u32, Error> 
     match store.receive(&bytes, replay) {
         Err(StoreError::Delta(source)) => Err(Error::Delta { path: delta.to_owned(), source }),
         other => Ok(other?),
-    }
-}
-
-fn remove(checkpoint: &Path) -> Result<(), Error> {
-    match std::fs::remove_file(checkpoint) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Remove { path: checkpoint.to_owned(), source })
-        }
-        _ => Ok(()),
     }
 }
