@@ -17,7 +17,10 @@ mod efficientnet_lite;
 mod network;
 mod registry;
 mod shape;
+mod token;
+mod vit;
 
 pub use network::{Activation, BatchNorm, Conv, Head, Network, Op, Padding, Role, Stage, TensorId, TensorSpec};
 pub use registry::{ARCHITECTURES, UnknownArchitecture, by_name};
 pub use shape::{Shape, ShapeError};
+pub use token::{Attention, ClassToken, Embed, Entry, LayerNorm, Linear};

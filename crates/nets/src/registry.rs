@@ -1,10 +1,19 @@
 //! The architectures that there are, by name.
 
-use crate::{efficientnet_lite, network::Network};
+use crate::{efficientnet_lite, network::Network, vit};
 use thiserror::Error;
 
 /// Every architecture's name, in the order in which help texts list them.
-pub const ARCHITECTURES: &[&str] = &["efficientnet-lite0", "efficientnet-tiny"];
+pub const ARCHITECTURES: &[&str] = &[
+    "efficientnet-lite0",
+    "efficientnet-tiny",
+    "deit-tiny",
+    "deit-small",
+    "vit-small",
+    "dinov2-small",
+    "dinov2-small-reg4",
+    "vit-micro",
+];
 
 /// The network of that name, with the head of its published checkpoint.
 ///
@@ -14,6 +23,12 @@ pub fn by_name(name: &str) -> Result<Network, UnknownArchitecture> {
     match name {
         "efficientnet-lite0" => Ok(efficientnet_lite::lite0()),
         "efficientnet-tiny" => Ok(efficientnet_lite::tiny()),
+        "deit-tiny" => Ok(vit::deit_tiny()),
+        "deit-small" => Ok(vit::deit_small()),
+        "vit-small" => Ok(vit::vit_small()),
+        "dinov2-small" => Ok(vit::dinov2_small()),
+        "dinov2-small-reg4" => Ok(vit::dinov2_small_reg4()),
+        "vit-micro" => Ok(vit::micro()),
         _ => Err(UnknownArchitecture { name: name.to_owned() }),
     }
 }
