@@ -4,10 +4,11 @@
 //! dense one is wrong on Metal for the non-contiguous kernels of its own backward. Slices, sums and matrix products are
 //! right everywhere, and differentiable.
 
+use super::tokens::{Embedding, Map, Taking, Tensors, attend};
 use crate::ExecError;
 use candle_core::{D, Module, Tensor};
 use candle_nn::Linear;
-use fieldfit_nets::{Activation, BatchNorm, Conv, Network, Op, TensorId};
+use fieldfit_nets::{Activation, Attention, BatchNorm, Conv, Network, Op, TensorId};
 
 /// A network whose frozen norms are folded into its kernels.
 ///
@@ -29,6 +30,10 @@ struct Stage {
 enum Layer {
     Conv(Folded),
     GlobalAveragePool,
+    Embed(Embedding),
+    Linear(Map),
+    Attention(Attention),
+    ClassToken(Taking),
 }
 
 /// Convolution, shift, activation.
@@ -89,18 +94,37 @@ impl Layer {
             }),
             Op::Conv(conv) => Ok(Self::Conv(Folded::new(conv, tensors)?)),
             Op::GlobalAveragePool => Ok(Self::GlobalAveragePool),
+            Op::Embed(embed) => Ok(Self::Embed(Embedding::new(embed, Tensors(tensors))?)),
+            Op::Linear(linear) => Ok(Self::Linear(Map::new(linear, Tensors(tensors))?)),
+            Op::Attention(attention) => Ok(Self::Attention(*attention)),
+            Op::ClassToken(token) => Ok(Self::ClassToken(Taking::new(token, Tensors(tensors)))),
+        }
+    }
+}
+
+impl Layer {
+    /// `inputs` are those of the stage's ops up to this one.
+    fn forward(&self, x: &Tensor, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Conv(folded) => folded.forward(x),
+            Self::GlobalAveragePool => x.mean_keepdim((1, 2)),
+            Self::Embed(embedding) => embedding.forward(x),
+            Self::Linear(map) => match map.shortcut {
+                Some(op) => map.forward(x)? + &inputs[op],
+                None => map.forward(x),
+            },
+            Self::Attention(attention) => attend(attention, x),
+            Self::ClassToken(taking) => taking.forward(x),
         }
     }
 }
 
 impl Stage {
     fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        let mut x = input.clone();
+        let (mut x, mut inputs) = (input.clone(), Vec::with_capacity(self.layers.len()));
         for layer in &self.layers {
-            x = match layer {
-                Layer::Conv(folded) => folded.forward(&x)?,
-                Layer::GlobalAveragePool => x.mean_keepdim((1, 2))?,
-            };
+            inputs.push(x.clone());
+            x = layer.forward(&x, &inputs)?;
         }
         if self.residual { x + input } else { Ok(x) }
     }

@@ -1,9 +1,11 @@
 //! A network laid out for one size of batch: which op reads which buffer, and how large each is.
 
+use super::attention::Attention;
 use super::dense::Dense;
 use super::depthwise::Depthwise;
+use super::embedding::Embedding;
 use crate::ExecError;
-use fieldfit_nets::{Activation, Conv, Network, Op, Shape, Stage, TensorId};
+use fieldfit_nets::{Activation, Conv, Linear, Network, Op, Shape, Stage, TensorId};
 
 /// One op with its shapes. Step `i` reads activation `i` (the images are activation 0) and writes activation `i + 1`.
 pub(super) struct Step {
@@ -20,7 +22,7 @@ impl Step {
     pub const fn activation(&self) -> Activation {
         match &self.op {
             Op::Conv(conv) => conv.activation,
-            Op::GlobalAveragePool => Activation::Identity,
+            _ => Activation::Identity,
         }
     }
 }
@@ -31,6 +33,10 @@ pub(super) enum Kernel {
     Depthwise(Depthwise),
     Dense(Dense),
     Pool,
+    Embed(Embedding),
+    Linear(Linear),
+    Attention(Attention),
+    ClassToken,
 }
 
 impl Kernel {
@@ -40,6 +46,12 @@ impl Kernel {
             Op::Conv(conv) if conv.is_pointwise() => Self::Pointwise,
             Op::Conv(conv) => Self::Dense(Dense { conv, input, output }),
             Op::GlobalAveragePool => Self::Pool,
+            Op::Embed(embed) => Self::Embed(Embedding::new(&embed, input)),
+            Op::Linear(linear) => Self::Linear(linear),
+            Op::Attention(fieldfit_nets::Attention { heads, width }) => {
+                Self::Attention(Attention { heads, width, tokens: input.pixels() })
+            }
+            Op::ClassToken(_) => Self::ClassToken,
         }
     }
 }
@@ -65,11 +77,12 @@ impl Plan {
             let entry = plan.steps.len();
             for (&op, output) in stage.ops.iter().zip(shapes) {
                 let kernel = Kernel::new(&op, input, output);
-                plan.steps.push(Step { op, input, output, shortcut: None, kernel });
+                let shortcut = if let Op::Linear(linear) = op { linear.shortcut.map(|op| entry + op) } else { None };
+                plan.steps.push(Step { op, input, output, shortcut, kernel });
                 input = output;
             }
             if let Some(last) = plan.steps.get_mut(entry..).and_then(<[Step]>::last_mut) {
-                last.shortcut = stage.residual.then_some(entry);
+                last.shortcut = last.shortcut.or(stage.residual.then_some(entry));
                 plan.stages.push(Span { first: entry, last: plan.steps.len() - 1 });
             }
         }
@@ -83,9 +96,10 @@ impl Plan {
 
     /// The lowest step with a tensor that trains: no gradient goes further down.
     pub fn lowest_trained(&self, trains: &dyn Fn(TensorId) -> bool) -> Option<usize> {
-        self.steps.iter().position(|step| {
-            let Op::Conv(conv) = &step.op else { return false };
-            [conv.weight, conv.norm.scale, conv.norm.shift].into_iter().any(trains)
+        self.steps.iter().position(|step| match &step.op {
+            // A network's running statistics never train.
+            Op::Conv(conv) => [conv.weight, conv.norm.scale, conv.norm.shift].into_iter().any(trains),
+            op => op.tensors().into_iter().any(trains),
         })
     }
 }
@@ -97,8 +111,18 @@ pub(super) const fn weight_len(conv: &Conv) -> usize {
 
 /// Refuses what has no kernel here, before anything runs.
 pub(super) fn check_supported(network: &Network) -> Result<(), ExecError> {
+    let mut before = None;
     for stage in &network.stages {
         for op in &stage.ops {
+            // The gradients of these don't go through an activation that the op before ends with.
+            let takes_tokens = matches!(op, Op::Linear(_) | Op::Attention(_) | Op::ClassToken(_));
+            if takes_tokens && matches!(before, Some(Op::Conv(_))) {
+                return Err(unsupported(stage, "tokens out of a convolution".into()));
+            }
+            if matches!(op, Op::Embed(_)) && before.is_some() {
+                return Err(unsupported(stage, "an embedding of what another op makes".into()));
+            }
+            before = Some(*op);
             let Op::Conv(conv) = op else { continue };
             if conv.groups != 1 && !conv.is_depthwise() {
                 return Err(unsupported(stage, format!("a convolution in {} groups", conv.groups)));

@@ -5,8 +5,8 @@
 //! "Efficient memory management for deep neural net inference", arXiv 2001.03288).
 
 use super::arena::LINE;
-use super::plan::{Plan, weight_len};
-use fieldfit_nets::{Head, Op, TensorId};
+use super::plan::{Kernel, Plan, Step, weight_len};
+use fieldfit_nets::{Entry, Head, Linear, Op, TensorId};
 use std::ops::Range;
 
 /// A buffer of a schedule.
@@ -26,7 +26,14 @@ pub(super) enum Source {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Task {
     /// A step of the plan.
-    Forward { step: usize, input: Source, shortcut: Option<Source>, output: Buffer },
+    Forward {
+        step: usize,
+        input: Source,
+        shortcut: Option<Source>,
+        output: Buffer,
+        /// What each token has beside its patch, where the step embeds.
+        placed: Option<Buffer>,
+    },
     /// Logits, the loss, the head's gradients, and that of the features where something below the head trains.
     Head { features: Buffer, logits: Buffer, gradient: Option<Buffer> },
     /// A step's gradients.
@@ -44,6 +51,8 @@ pub(super) enum Task {
         /// The same as the checkpoint has it, where the scale trains and the kernel, whose gradient's room it would
         /// have, doesn't.
         kernel: Option<Buffer>,
+        /// What goes into the step's product, where that isn't the input and the product's kernel has a gradient.
+        entered: Option<Buffer>,
     },
 }
 
@@ -52,12 +61,14 @@ impl Task {
     fn buffers(&self) -> impl Iterator<Item = Buffer> {
         let read = |source| if let Source::Buffer(buffer) = source { Some(buffer) } else { None };
         let named = match *self {
-            Self::Forward { input, shortcut, output, .. } => {
-                [read(input), shortcut.and_then(read), Some(output), None, None, None]
+            Self::Forward { input, shortcut, output, placed, .. } => {
+                [read(input), shortcut.and_then(read), Some(output), placed, None, None, None]
             }
-            Self::Head { features, logits, gradient } => [Some(features), Some(logits), gradient, None, None, None],
-            Self::Backward { input, gradient, target, shortcut, taps, kernel, .. } => {
-                [read(input), Some(gradient), target, shortcut, taps, kernel]
+            Self::Head { features, logits, gradient } => {
+                [Some(features), Some(logits), gradient, None, None, None, None]
+            }
+            Self::Backward { input, gradient, target, shortcut, taps, kernel, entered, .. } => {
+                [read(input), Some(gradient), target, shortcut, taps, kernel, entered]
             }
         };
         named.into_iter().flatten()
@@ -179,7 +190,12 @@ impl Writer {
     fn step(&mut self, plan: &Plan, step: usize, activations: &[Source]) -> Source {
         let output = self.buffer(Size::Image(plan.steps[step].output.len()));
         let shortcut = plan.steps[step].shortcut.map(|position| activations[position]);
-        self.tasks.push(Task::Forward { step, input: activations[step], shortcut, output });
+        let placed = if let Kernel::Embed(embedding) = &plan.steps[step].kernel {
+            Some(self.buffer(Size::Whole(embedding.placed_len())))
+        } else {
+            None
+        };
+        self.tasks.push(Task::Forward { step, input: activations[step], shortcut, output, placed });
         Source::Buffer(output)
     }
 
@@ -195,6 +211,8 @@ impl Writer {
 
     /// Stage by stage from the top, to the lowest step that trains.
     fn backward(&mut self, plan: &Plan, activations: &mut [Source], descent: Descent<'_>, mut gradient: Buffer) {
+        // The activations that shortcuts start from, and the gradients that they bring.
+        let mut shortcuts: Vec<(usize, Buffer)> = Vec::new();
         for (index, stage) in plan.stages.iter().enumerate().rev() {
             if stage.last < descent.lowest {
                 return;
@@ -204,14 +222,17 @@ impl Writer {
                     activations[step + 1] = self.step(plan, step, activations);
                 }
             }
-            let ahead = gradient;
             for step in (stage.first.max(descent.lowest)..=stage.last).rev() {
-                let target = (step > descent.lowest).then(|| self.buffer(Size::Image(plan.steps[step].input.len())));
-                let ends_here = plan.steps[stage.last].shortcut == Some(step) && target.is_some();
-                let shortcut = ends_here.then_some(ahead);
-                let [taps, kernel] = self.kernel(&plan.steps[step].op, descent.trains);
+                let Step { op, input: shape, shortcut: start, .. } = &plan.steps[step];
+                shortcuts.extend(start.map(|start| (start, gradient)));
+                let is_wanted = step > descent.lowest || trains_norm_ahead(op, descent.trains);
+                let target = is_wanted.then(|| self.buffer(Size::Image(shape.len())));
+                let shortcut = shortcuts.pop_if(|(start, _)| *start == step).map(|(_, brought)| brought);
+                let shortcut = shortcut.filter(|_| is_wanted);
+                let [taps, kernel] = self.kernel(op, descent.trains);
+                let entered = has_entry_to_keep(op, descent.trains).then(|| self.buffer(Size::Image(shape.len())));
                 let input = activations[step];
-                self.tasks.push(Task::Backward { step, input, gradient, target, shortcut, taps, kernel });
+                self.tasks.push(Task::Backward { step, input, gradient, target, shortcut, taps, kernel, entered });
                 gradient = target.unwrap_or(gradient);
             }
         }
@@ -219,6 +240,10 @@ impl Writer {
 
     /// Room for the gradient of the unscaled kernel: reordered, and as the checkpoint has it.
     fn kernel(&mut self, op: &Op, trains: &dyn Fn(TensorId) -> bool) -> [Option<Buffer>; 2] {
+        if let Op::Linear(Linear { weight, scale: Some(scale), input, output, .. }) = op {
+            let is_apart = trains(*scale) && !trains(*weight);
+            return [None, is_apart.then(|| self.buffer(Size::Whole(input * output)))];
+        }
         let Op::Conv(conv) = op else { return [None; 2] };
         let (weight, scale) = (trains(conv.weight), trains(conv.norm.scale));
         let room = Size::Whole(weight_len(conv));
@@ -254,6 +279,25 @@ impl Writer {
             }
         }
         lives
+    }
+}
+
+/// Whether the norm ahead of an op's product has a gradient, which follows from that of the product's input.
+fn trains_norm_ahead(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
+    match op {
+        Op::Linear(Linear { entry: Entry::LayerNorm(norm), .. }) => trains(norm.scale) || trains(norm.shift),
+        Op::ClassToken(token) => trains(token.norm.scale) || trains(token.norm.shift),
+        _ => false,
+    }
+}
+
+/// Whether what goes into an op's product is wanted for a gradient, and isn't the op's input.
+fn has_entry_to_keep(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
+    match op {
+        Op::Linear(Linear { entry, weight, scale, .. }) => {
+            *entry != Entry::AsItIs && (trains(*weight) || scale.is_some_and(trains))
+        }
+        _ => false,
     }
 }
 
