@@ -87,11 +87,10 @@ fn build(architecture: &'static str, form: Form) -> Network {
     let Form { width, patch, registers, places_class_token, .. } = form;
     let mut builder = Builder::default();
     let embed = EmbedSpec { width, patch, grid: form.image / patch, registers, places_class_token };
-    let mut stages = vec![Stage { name: "embed".into(), ops: vec![builder.embed(embed)], residual: false }];
+    let mut stages = vec![Stage::new("embed", vec![builder.embed(embed)])];
     stages.extend((0..form.depth).map(|index| block(&mut builder, index, form)));
     let norm = builder.layer_norm("norm", EPSILON, width);
-    let class_token = Op::ClassToken(ClassToken { norm, width });
-    stages.push(Stage { name: "norm".into(), ops: vec![class_token], residual: false });
+    stages.push(Stage::new("norm", vec![Op::ClassToken(ClassToken { norm, width })]));
     builder.finish(architecture, stages, "head", width, form.classes)
 }
 
@@ -116,7 +115,7 @@ fn block(builder: &mut Builder, index: usize, form: Form) -> Stage {
         Op::Linear(hidden),
         Op::Linear(output),
     ];
-    Stage { name: format!("block{index}"), ops, residual: false }
+    Stage::new(format!("block{index}"), ops)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::fold::{Folded, inverse_deviation, put, to_checkpoint};
 use super::forward::Context;
 use super::head::{self, Tally};
 use super::linear;
-use super::plan::{Kernel, Plan};
+use super::plan::{Kernel, Plan, Step};
 use super::pointwise;
 use super::product::{Onto, multiply, outer};
 use super::schedule::{Buffer, Source, Task};
@@ -64,7 +64,11 @@ impl Pass<'_> {
                 Task::Head { features, logits, gradient } => self.head(head, features, logits, gradient),
                 Task::Backward { step, input, gradient, target, shortcut, taps, kernel, entered } => {
                     let descent = Descent { index: step, input, gradient, target, shortcut, taps, kernel, entered };
-                    sums = self.descend(&descent, &sums);
+                    let below = self.descend(&descent, &sums);
+                    // Of a projection, the step that it is added to has the same gradient, and comes next.
+                    if !self.context.plan.steps[step].is_projection {
+                        sums = below;
+                    }
                 }
             }
             done(task);
@@ -111,7 +115,8 @@ impl Pass<'_> {
         let (downward, brought) = (&*downward, &*brought);
         let values = if input == Source::Images { images } else { read };
         let upstream = target.is_some().then(|| {
-            let activation = index.checked_sub(1).map_or(Activation::Identity, |i| plan.steps[i].activation());
+            let writer = plan.writer(step.reads).filter(|_| !step.is_projection);
+            let activation = writer.map_or(Activation::Identity, Step::activation);
             // Around a single op, the shortcut brings the gradient that the op itself starts from.
             let shortcut = shortcut.map(|buffer| if buffer == gradient { downward } else { brought });
             (below, Upstream { input: values, activation, shortcut })
@@ -130,10 +135,7 @@ impl Pass<'_> {
             (_, Kernel::Attention(attention)) => {
                 pass.upstream.map_or_else(Vec::new, |(target, _)| attention.backward(threads, downward, values, target))
             }
-            _ => pass.upstream.map_or_else(Vec::new, |(target, upstream)| {
-                let Shape { channels, .. } = step.input;
-                head::pool_backward(threads, downward, step.input.pixels(), channels, target, &upstream)
-            }),
+            _ => pass.upstream.map_or_else(Vec::new, |upstream| pool_backward(threads, step, downward, upstream)),
         }
     }
 }
@@ -251,6 +253,19 @@ impl Tensors<'_> {
 fn sums_of_rows(values: &[f32], width: usize) -> Vec<f64> {
     let sum = |column: usize| values.iter().skip(column).step_by(width).map(|value| f64::from(*value)).sum();
     (0..width).map(sum).collect()
+}
+
+/// The gradient of what a pool reads; returns its sums over pixels.
+fn pool_backward(
+    threads: &Threads,
+    step: &Step,
+    gradient: &[f32],
+    (target, upstream): (&mut [f32], Upstream<'_>),
+) -> Vec<f64> {
+    match &step.kernel {
+        Kernel::MaxPool(pooling) => pooling.backward(threads, gradient, target, &upstream),
+        _ => head::pool_backward(threads, gradient, step.input.pixels(), step.input.channels, target, &upstream),
+    }
 }
 
 /// Room for the `⟨W, G⟩ − μ·Σdz` of each step's channels whose scale trains.

@@ -40,7 +40,7 @@ impl Folded {
             Op::Linear(linear) => self.refill_linear(linear, params, purpose),
             Op::Embed(embed) => self.refill_embed(embed, params),
             Op::ClassToken(ClassToken { norm, .. }) => self.refill_norm(norm, params),
-            Op::GlobalAveragePool | Op::Attention(_) => {}
+            Op::MaxPool(_) | Op::GlobalAveragePool | Op::Attention(_) => {}
         }
     }
 

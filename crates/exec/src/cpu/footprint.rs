@@ -74,7 +74,7 @@ fn folded(plan: &Plan, network: &Network, purpose: Purpose) -> usize {
             Packed::size(embed.patch_len(), embed.width) + (1 + tokens) * embed.width
         }
         Op::ClassToken(token) => 2 * token.width,
-        Op::GlobalAveragePool | Op::Attention(_) => 0,
+        Op::MaxPool(_) | Op::GlobalAveragePool | Op::Attention(_) => 0,
     });
     F32 * (values.sum::<usize>() + both(network.head.features, network.head.classes))
 }

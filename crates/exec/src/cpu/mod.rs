@@ -18,6 +18,7 @@ mod forward;
 mod head;
 mod layer_norm;
 mod linear;
+mod max_pool;
 mod plan;
 mod pointwise;
 mod prepared;
@@ -93,7 +94,8 @@ impl Cpu {
         objective: &dyn Objective<f32>,
         gradients: &mut Params<f32>,
     ) -> Result<Vec<StepTime>, ExecError> {
-        let mut times = vec![[Duration::ZERO; 2]; self.network.stages.iter().map(|stage| stage.ops.len()).sum()];
+        let plan = Plan::new(&self.network, images.height, images.width)?;
+        let mut times = vec![[Duration::ZERO; 2]; plan.steps.len()];
         let mut last = Instant::now();
         self.train(params, images, objective, gradients, |task| {
             let now = Instant::now();
@@ -104,15 +106,14 @@ impl Cpu {
             }
             last = now;
         })?;
-        let steps = self.layout.plan.iter().flat_map(|plan| &plan.steps);
-        let step_time = |(step, [forward, backward]): (&Step, [Duration; 2])| StepTime {
+        let step_time = |(step, [forward, backward]): (Step, [Duration; 2])| StepTime {
             op: step.op,
             input: step.input,
             output: step.output,
             forward,
             backward,
         };
-        Ok(steps.zip(times).map(step_time).collect())
+        Ok(plan.steps.into_iter().zip(times).map(step_time).collect())
     }
 
     /// Forward and backward for a batch; `done` is told of each task.
@@ -287,11 +288,10 @@ fn parts(images: &Images, micro_batch: usize) -> impl Iterator<Item = (usize, &[
     })
 }
 
-/// Folds every op of the network, into the buffers that there are.
+/// Folds every op of the network, one a step of its plans, into the buffers that there are.
 fn fold_all(threads: &Threads, network: &Network, params: &Params<f32>, purpose: Purpose, folded: &mut Vec<Folded>) {
-    let ops = || network.stages.iter().flat_map(|stage| &stage.ops);
-    folded.resize_with(ops().count(), Folded::default);
-    threads.each(ops().zip(folded), |(op, folded)| folded.refill_op(op, params, purpose));
+    folded.resize_with(plan::ops(network).count(), Folded::default);
+    threads.each(plan::ops(network).zip(folded), |(op, folded)| folded.refill_op(&op, params, purpose));
 }
 
 impl Executor<f32> for Cpu {
