@@ -2,14 +2,18 @@
 
     names.py [OUT=tests/data/names]
 
-Writes OUT/LIBRARY-ARCHITECTURE.txt, a tensor a line: its name, its shape. Needs transformers beside requirements.txt.
+Writes OUT/LIBRARY-ARCHITECTURE.txt, a tensor a line: its name, its shape. Needs transformers (5.24 made these) beside
+requirements.txt.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import timm
+import torch
 import transformers
+from safetensors import safe_open
 
 OUT = Path(__file__).parents[1] / "data/names"
 DEIT_TINY = {"hidden_size": 192, "num_attention_heads": 3, "intermediate_size": 768, "image_size": 224}
@@ -26,12 +30,21 @@ MODELS = {
 }
 
 
+def shapes(model: torch.nn.Module) -> dict[str, list[int]]:
+    """As the file has them: transformers saves under other names than it computes with."""
+    if not isinstance(model, transformers.PreTrainedModel):
+        return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        with safe_open(Path(folder) / "model.safetensors", "pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}
+
+
 def main() -> None:
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else OUT
     out.mkdir(parents=True, exist_ok=True)
     for name, make in MODELS.items():
-        state = make().state_dict()
-        lines = [" ".join([key, *map(str, tensor.shape)]) for key, tensor in state.items()]
+        lines = [" ".join([key, *map(str, shape)]) for key, shape in shapes(make()).items()]
         (out / f"{name}.txt").write_text("\n".join(lines) + "\n")
 
 
