@@ -100,6 +100,7 @@ fn kind(op: &Op) -> String {
         Op::Conv(conv) if conv.is_pointwise() => "1×1".into(),
         Op::Conv(conv) if conv.is_depthwise() => format!("depthwise {0}×{0}", conv.kernel),
         Op::Conv(conv) => format!("dense {0}×{0}", conv.kernel),
+        Op::MaxPool(pool) => format!("max pool {0}×{0}", pool.kernel),
         Op::GlobalAveragePool => "pool".into(),
     }
 }
@@ -108,7 +109,7 @@ fn kind(op: &Op) -> String {
 fn flops(step: &StepTime) -> f64 {
     let taps = match step.op {
         Op::Conv(conv) => conv.kernel * conv.kernel * conv.input / conv.groups,
-        Op::GlobalAveragePool => 0,
+        Op::MaxPool(_) | Op::GlobalAveragePool => 0,
     };
     2.0 * (BATCH * step.output.len() * taps) as f64
 }

@@ -77,10 +77,12 @@ impl TensorSpec {
 pub enum Padding {
     /// TensorFlow's SAME: the output is `ceil(input / stride)`, an odd rest goes after (below, right).
     Same,
+    /// PyTorch's: that many pixels on each side, whatever the input.
+    Symmetric(usize),
 }
 
 impl Padding {
-    /// Zeros before and after one spatial dimension.
+    /// Pixels before and after one spatial dimension.
     pub const fn amounts(self, input: usize, kernel: usize, stride: usize) -> (usize, usize) {
         match self {
             Self::Same => {
@@ -88,7 +90,25 @@ impl Padding {
                 let total = covered.saturating_sub(input);
                 (total / 2, total - total / 2)
             }
+            Self::Symmetric(amount) => (amount, amount),
         }
+    }
+
+    /// What a kernel that slides over an input makes of its sides.
+    ///
+    /// # Errors
+    /// If the input has no pixels, or with its padding is smaller than the kernel.
+    fn slide(self, input: Shape, kernel: usize, stride: usize) -> Result<(usize, usize), ShapeError> {
+        let Shape { height, width, .. } = input;
+        if height == 0 || width == 0 {
+            return Err(ShapeError::Empty { height, width });
+        }
+        let side = |pixels: usize| {
+            let (before, after) = self.amounts(pixels, kernel, stride);
+            let room = (before + pixels + after).checked_sub(kernel);
+            room.map(|room| room / stride + 1).ok_or(ShapeError::Kernel { height, width, kernel })
+        };
+        Ok((side(height)?, side(width)?))
     }
 }
 
@@ -97,6 +117,8 @@ impl Padding {
 pub enum Activation {
     /// Nothing.
     Identity,
+    /// `max(x, 0)`.
+    Relu,
     /// `min(max(x, 0), 6)`.
     Relu6,
 }
@@ -158,14 +180,31 @@ impl Conv {
         if input.channels != self.input {
             return Err(ShapeError::Channels { expected: self.input, found: input.channels });
         }
-        if input.height == 0 || input.width == 0 {
-            return Err(ShapeError::Empty { height: input.height, width: input.width });
-        }
-        let side = |pixels: usize| {
-            let (before, after) = self.padding.amounts(pixels, self.kernel, self.stride);
-            (pixels + before + after - self.kernel) / self.stride + 1
-        };
-        Ok(Shape { height: side(input.height), width: side(input.width), channels: self.output })
+        let (height, width) = self.padding.slide(input, self.kernel, self.stride)?;
+        Ok(Shape { height, width, channels: self.output })
+    }
+}
+
+/// The largest value under a kernel, for each channel; padding counts for nothing. Of equal values it is the first, row
+/// by row, that gets the gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxPool {
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Step of the kernel in both directions.
+    pub stride: usize,
+    /// How the input is padded: by less than the kernel, so that each position sees a pixel.
+    pub padding: Padding,
+}
+
+impl MaxPool {
+    /// The output's shape.
+    ///
+    /// # Errors
+    /// If the input has no pixels, or with its padding is smaller than the kernel.
+    pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
+        let (height, width) = self.padding.slide(input, self.kernel, self.stride)?;
+        Ok(Shape { height, width, ..input })
     }
 }
 
@@ -174,8 +213,19 @@ impl Conv {
 pub enum Op {
     /// Convolution, norm, activation.
     Conv(Conv),
+    /// The largest of some pixels.
+    MaxPool(MaxPool),
     /// The mean over all pixels: `[N, H, W, C]` to `[N, 1, 1, C]`.
     GlobalAveragePool,
+}
+
+/// What a shortcut around a stage's ops adds to the last one's sum, ahead of its activation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Shortcut {
+    /// The stage's input.
+    Input,
+    /// A convolution of the stage's input, with its norm and no activation.
+    Projection(Conv),
 }
 
 /// A named run of ops, with or without a shortcut around it.
@@ -185,8 +235,21 @@ pub struct Stage {
     pub name: String,
     /// What it computes, in order.
     pub ops: Vec<Op>,
-    /// Whether its input is added to its output.
-    pub residual: bool,
+    /// What is added to the last op, a convolution, ahead of its activation.
+    pub shortcut: Option<Shortcut>,
+}
+
+impl Stage {
+    /// A stage without a shortcut.
+    pub fn new(name: impl Into<String>, ops: Vec<Op>) -> Self {
+        Self { name: name.into(), ops, shortcut: None }
+    }
+
+    /// The tensors that it reads.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorId> {
+        let projection = if let Some(Shortcut::Projection(conv)) = self.shortcut { Some(Op::Conv(conv)) } else { None };
+        self.ops.iter().flat_map(Op::tensors).chain(projection.into_iter().flat_map(|conv| conv.tensors()))
+    }
 }
 
 /// The classifier: `logits = features · weightᵀ + bias`.
@@ -258,7 +321,7 @@ impl Network {
         let (before, rest) = self.stages.split_at(stages.min(self.stages.len()));
         let channels = before.iter().flat_map(|stage| &stage.ops).fold(self.channels, |channels, op| match op {
             Op::Conv(conv) => conv.output,
-            Op::GlobalAveragePool => channels,
+            Op::MaxPool(_) | Op::GlobalAveragePool => channels,
         });
         Self { channels, stages: rest.to_vec(), ..self.clone() }
     }
@@ -272,17 +335,18 @@ impl Network {
     pub fn stage_of_each_tensor(&self) -> Vec<usize> {
         let mut stages = vec![self.stages.len(); self.tensors.len()];
         for (position, stage) in self.stages.iter().enumerate() {
-            for id in stage.ops.iter().flat_map(Op::tensors) {
+            for id in stage.tensors() {
                 stages[id.0] = position;
             }
         }
         stages
     }
 
-    /// The output shape of every op of every stage for an input of that size, in the order of the forward pass.
+    /// The output shape of every op of every stage for an input of that size, in the order of the forward pass. What a
+    /// shortcut adds is shaped as the last.
     ///
     /// # Errors
-    /// If the image has no pixels.
+    /// If the image has no pixels, or too few for a kernel.
     pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Vec<Shape>>, ShapeError> {
         let mut shape = Shape { height, width, channels: self.channels };
         self.stages
@@ -306,7 +370,7 @@ impl Op {
     pub fn tensors(&self) -> Vec<TensorId> {
         match self {
             Self::Conv(Conv { weight, norm, .. }) => vec![*weight, norm.scale, norm.shift, norm.mean, norm.variance],
-            Self::GlobalAveragePool => Vec::new(),
+            Self::MaxPool(_) | Self::GlobalAveragePool => Vec::new(),
         }
     }
 
@@ -317,6 +381,7 @@ impl Op {
     pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
         match self {
             Self::Conv(conv) => conv.output_shape(input),
+            Self::MaxPool(pool) => pool.output_shape(input),
             Self::GlobalAveragePool => Ok(Shape { height: 1, width: 1, channels: input.channels }),
         }
     }
@@ -337,6 +402,7 @@ pub(crate) struct ConvSpec {
     pub stride: usize,
     pub groups: usize,
     pub activation: Activation,
+    pub padding: Padding,
 }
 
 impl Builder {
@@ -346,10 +412,10 @@ impl Builder {
     }
 
     /// A convolution `weight` and the batch norm `norm` after it, by the names of their modules.
-    pub fn conv(&mut self, weight: &str, norm: &str, epsilon: f64, spec: ConvSpec) -> Op {
-        let ConvSpec { input, output, kernel, stride, groups, activation } = spec;
+    pub fn conv(&mut self, weight: &str, norm: &str, epsilon: f64, spec: ConvSpec) -> Conv {
+        let ConvSpec { input, output, kernel, stride, groups, activation, padding } = spec;
         let shape = [output, input / groups, kernel, kernel];
-        Op::Conv(Conv {
+        Conv {
             weight: self.tensor(format!("{weight}.weight"), &shape, Role::Kernel),
             norm: BatchNorm {
                 scale: self.tensor(format!("{norm}.weight"), &[output], Role::NormScale),
@@ -364,8 +430,8 @@ impl Builder {
             kernel,
             stride,
             groups,
-            padding: Padding::Same,
-        })
+            padding,
+        }
     }
 
     /// Closes the network with a linear head of that module name.

@@ -50,4 +50,14 @@ pub enum ShapeError {
         /// Columns.
         width: usize,
     },
+    /// An image that a kernel doesn't fit in.
+    #[error("{height}×{width} pixels and their padding have no room for a kernel of {kernel}×{kernel}: give a larger image")]
+    Kernel {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// Side of the kernel.
+        kernel: usize,
+    },
 }

@@ -6,7 +6,7 @@ use super::finish::{AsItIs, Upstream};
 use super::fold::{Folded, inverse_deviation, put, to_checkpoint};
 use super::forward::Context;
 use super::head::{self, Tally};
-use super::plan::{Kernel, Plan};
+use super::plan::{Kernel, Plan, Step};
 use super::pointwise;
 use super::product::{Onto, multiply, outer};
 use super::schedule::{Buffer, Source, Task};
@@ -62,7 +62,11 @@ impl Pass<'_> {
                 Task::Head { features, logits, gradient } => self.head(head, features, logits, gradient),
                 Task::Backward { step, input, gradient, target, shortcut, taps, kernel } => {
                     let descent = Descent { index: step, input, gradient, target, shortcut, taps, kernel };
-                    sums = self.descend(&descent, &sums);
+                    let below = self.descend(&descent, &sums);
+                    // Of a projection, the step that it is added to has the same gradient, and comes next.
+                    if !self.context.plan.steps[step].is_projection {
+                        sums = below;
+                    }
                 }
             }
             done(task);
@@ -108,16 +112,14 @@ impl Pass<'_> {
         let (downward, brought) = (&*downward, &*brought);
         let values = if input == Source::Images { images } else { read };
         let upstream = target.is_some().then(|| {
-            let activation = index.checked_sub(1).map_or(Activation::Identity, |i| plan.steps[i].activation());
+            let writer = plan.writer(step.reads).filter(|_| !step.is_projection);
+            let activation = writer.map_or(Activation::Identity, Step::activation);
             // Around a single op, the shortcut brings the gradient that the op itself starts from.
             let shortcut = shortcut.map(|buffer| if buffer == gradient { downward } else { brought });
             (below, Upstream { input: values, activation, shortcut })
         });
         let Op::Conv(conv) = &step.op else {
-            let (pixels, channels) = (step.input.pixels(), step.input.channels);
-            return upstream.map_or_else(Vec::new, |(target, upstream)| {
-                head::pool_backward(threads, downward, pixels, channels, target, &upstream)
-            });
+            return upstream.map_or_else(Vec::new, |upstream| pool_backward(threads, step, downward, upstream));
         };
         let (trains, onto) = (self.gradients.contains(conv.weight), self.onto);
         let below = {
@@ -131,7 +133,7 @@ impl Pass<'_> {
                 Kernel::Pointwise => pointwise::backward(threads, folded, pass, self.scratch),
                 Kernel::Depthwise(depthwise) => depthwise.backward(threads, folded, pass, self.scratch),
                 Kernel::Dense(dense) => dense.backward(threads, folded, pass, self.scratch),
-                Kernel::Pool => Vec::new(),
+                Kernel::MaxPool(_) | Kernel::Pool => Vec::new(),
             };
             if !taps.is_empty() {
                 to_checkpoint(conv, taps, kernel, onto);
@@ -151,11 +153,24 @@ impl Pass<'_> {
     }
 }
 
+/// The gradient of what a pool reads; returns its sums over pixels.
+fn pool_backward(
+    threads: &Threads,
+    step: &Step,
+    gradient: &[f32],
+    (target, upstream): (&mut [f32], Upstream<'_>),
+) -> Vec<f64> {
+    match &step.kernel {
+        Kernel::MaxPool(pooling) => pooling.backward(threads, gradient, target, &upstream),
+        _ => head::pool_backward(threads, gradient, step.input.pixels(), step.input.channels, target, &upstream),
+    }
+}
+
 /// Room for the `⟨W, G⟩ − μ·Σdz` of each step's channels whose scale trains.
 pub(super) fn terms(plan: &Plan, gradients: &Params<f32>) -> Vec<Vec<f64>> {
     let room = |op: &Op| match op {
         Op::Conv(conv) => gradients[conv.norm.scale].len(),
-        Op::GlobalAveragePool => 0,
+        Op::MaxPool(_) | Op::GlobalAveragePool => 0,
     };
     plan.steps.iter().map(|step| vec![0.0; room(&step.op)]).collect()
 }
@@ -176,7 +191,7 @@ pub(super) fn scale(
             let [kernel, scale] = [conv.weight, conv.norm.scale].map(|id| std::mem::take(&mut room[id.index()]));
             Some((conv, folded, terms, kernel, scale))
         }
-        Op::GlobalAveragePool => None,
+        Op::MaxPool(_) | Op::GlobalAveragePool => None,
     });
     threads.each(convolutions, |(conv, folded, terms, kernel, scale)| {
         add_products(terms, &params[conv.weight], kernel);

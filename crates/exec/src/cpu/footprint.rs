@@ -61,7 +61,7 @@ fn folded(plan: &Plan, network: &Network, purpose: Purpose) -> usize {
     let values = plan.steps.iter().map(|step| match &step.op {
         Op::Conv(conv) if conv.is_depthwise() => weight_len(conv) + 2 * conv.output,
         Op::Conv(conv) => both(weight_len(conv) / conv.output, conv.output) + 2 * conv.output,
-        Op::GlobalAveragePool => 0,
+        Op::MaxPool(_) | Op::GlobalAveragePool => 0,
     });
     F32 * (values.sum::<usize>() + both(network.head.features, network.head.classes))
 }

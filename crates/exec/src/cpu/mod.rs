@@ -14,6 +14,7 @@ mod fold;
 mod footprint;
 mod forward;
 mod head;
+mod max_pool;
 mod plan;
 mod pointwise;
 mod prepared;
@@ -88,7 +89,8 @@ impl Cpu {
         objective: &dyn Objective<f32>,
         gradients: &mut Params<f32>,
     ) -> Result<Vec<StepTime>, ExecError> {
-        let mut times = vec![[Duration::ZERO; 2]; self.network.stages.iter().map(|stage| stage.ops.len()).sum()];
+        let plan = Plan::new(&self.network, images.height, images.width)?;
+        let mut times = vec![[Duration::ZERO; 2]; plan.steps.len()];
         let mut last = Instant::now();
         self.train(params, images, objective, gradients, |task| {
             let now = Instant::now();
@@ -99,15 +101,14 @@ impl Cpu {
             }
             last = now;
         })?;
-        let steps = self.layout.plan.iter().flat_map(|plan| &plan.steps);
-        let step_time = |(step, [forward, backward]): (&Step, [Duration; 2])| StepTime {
+        let step_time = |(step, [forward, backward]): (Step, [Duration; 2])| StepTime {
             op: step.op,
             input: step.input,
             output: step.output,
             forward,
             backward,
         };
-        Ok(steps.zip(times).map(step_time).collect())
+        Ok(plan.steps.into_iter().zip(times).map(step_time).collect())
     }
 
     /// Forward and backward for a batch; `done` is told of each task.

@@ -35,7 +35,8 @@ pub(super) enum Task {
         input: Source,
         /// The gradient ahead of the step's activation.
         gradient: Buffer,
-        /// The same of the step before it, where something below this step trains.
+        /// The same of the step that writes the input, where something below this step trains; a projection's is that of
+        /// the input itself.
         target: Option<Buffer>,
         /// The gradient that a shortcut brings to the step's input.
         shortcut: Option<Buffer>,
@@ -117,12 +118,14 @@ impl Schedule {
         images: usize,
     ) -> Self {
         let mut writer = Writer::default();
-        let mut activations = writer.forward(plan);
+        let activations = writer.forward(plan);
         let features = activations[plan.steps.len()];
-        let lowest = plan.lowest_trained(trains);
-        let gradient = writer.head(head, features, lowest.is_some());
-        if let (Some(lowest), Some(gradient)) = (lowest, gradient) {
-            writer.backward(plan, &mut activations, Descent { lowest, recomputed, trains }, gradient);
+        let wanted = plan.wanted(trains);
+        if let Some(gradient) = writer.head(head, features, wanted[plan.steps.len()]) {
+            let mut gradients = vec![None; activations.len()];
+            gradients[plan.steps.len()] = Some(gradient);
+            let mut descent = Descent { plan, wanted, trains, activations, gradients };
+            writer.backward(&mut descent, recomputed);
         }
         writer.place(features, images)
     }
@@ -144,12 +147,16 @@ impl Schedule {
     }
 }
 
-/// How far a backward pass goes down, and how.
-#[derive(Clone, Copy)]
+/// A backward pass on its way down.
 struct Descent<'a> {
-    lowest: usize,
-    recomputed: usize,
+    plan: &'a Plan,
+    /// Which activations' gradients are.
+    wanted: Vec<bool>,
     trains: &'a dyn Fn(TensorId) -> bool,
+    activations: Vec<Source>,
+    /// Of each activation what is there of its gradient: once the step that writes it is reached, the gradient ahead of
+    /// that step's activation; before that, what a shortcut brings.
+    gradients: Vec<Option<Buffer>>,
 }
 
 /// Writes a schedule down.
@@ -179,7 +186,7 @@ impl Writer {
     fn step(&mut self, plan: &Plan, step: usize, activations: &[Source]) -> Source {
         let output = self.buffer(Size::Image(plan.steps[step].output.len()));
         let shortcut = plan.steps[step].shortcut.map(|position| activations[position]);
-        self.tasks.push(Task::Forward { step, input: activations[step], shortcut, output });
+        self.tasks.push(Task::Forward { step, input: activations[plan.steps[step].reads], shortcut, output });
         Source::Buffer(output)
     }
 
@@ -193,28 +200,48 @@ impl Writer {
         gradient
     }
 
-    /// Stage by stage from the top, to the lowest step that trains.
-    fn backward(&mut self, plan: &Plan, activations: &mut [Source], descent: Descent<'_>, mut gradient: Buffer) {
+    /// Stage by stage from the top, as far down as gradients are wanted.
+    fn backward(&mut self, descent: &mut Descent<'_>, recomputed: usize) {
+        let plan = descent.plan;
         for (index, stage) in plan.stages.iter().enumerate().rev() {
-            if stage.last < descent.lowest {
+            if !descent.wanted[stage.last + 1] {
                 return;
             }
-            if index < descent.recomputed {
-                for step in stage.first..stage.last {
-                    activations[step + 1] = self.step(plan, step, activations);
+            let steps = (stage.first..=stage.last).filter(|&step| !plan.steps[step].is_projection);
+            if index < recomputed {
+                for step in steps.clone().filter(|&step| step < stage.last) {
+                    descent.activations[step + 1] = self.step(plan, step, &descent.activations);
                 }
             }
-            let ahead = gradient;
-            for step in (stage.first.max(descent.lowest)..=stage.last).rev() {
-                let target = (step > descent.lowest).then(|| self.buffer(Size::Image(plan.steps[step].input.len())));
-                let ends_here = plan.steps[stage.last].shortcut == Some(step) && target.is_some();
-                let shortcut = ends_here.then_some(ahead);
-                let [taps, kernel] = self.kernel(&plan.steps[step].op, descent.trains);
-                let input = activations[step];
-                self.tasks.push(Task::Backward { step, input, gradient, target, shortcut, taps, kernel });
-                gradient = target.unwrap_or(gradient);
+            for step in steps.rev() {
+                if let Some(gradient) = descent.gradients[step + 1] {
+                    self.shortcut(descent, step, gradient);
+                    self.descend(descent, step, gradient);
+                }
             }
         }
+    }
+
+    /// Passes a step's gradient to what its shortcut adds. A projection's comes ahead of the step's own, whose channels'
+    /// sums it shares.
+    fn shortcut(&mut self, descent: &mut Descent<'_>, step: usize, gradient: Buffer) {
+        let added = descent.plan.steps[step].shortcut.filter(|&activation| descent.wanted[activation]);
+        let Some(activation) = added else { return };
+        match descent.plan.writer(activation) {
+            Some(writer) if writer.is_projection => self.descend(descent, activation - 1, gradient),
+            _ => descent.gradients[activation] = Some(gradient),
+        }
+    }
+
+    /// One step's gradients, that of its input among them if it is wanted.
+    fn descend(&mut self, descent: &mut Descent<'_>, index: usize, gradient: Buffer) {
+        let step = &descent.plan.steps[index];
+        let target = descent.wanted[step.reads].then(|| self.buffer(Size::Image(step.input.len())));
+        let shortcut = descent.gradients[step.reads].filter(|_| target.is_some());
+        let [taps, kernel] = self.kernel(&step.op, descent.trains);
+        let input = descent.activations[step.reads];
+        self.tasks.push(Task::Backward { step: index, input, gradient, target, shortcut, taps, kernel });
+        descent.gradients[step.reads] = target;
     }
 
     /// Room for the gradient of the unscaled kernel: reordered, and as the checkpoint has it.
