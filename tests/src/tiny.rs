@@ -20,7 +20,7 @@ pub fn base(folder: &Path, seed: u64) -> PathBuf {
     checkpoint(&weights, seed);
     fs::write(&labels, (0..10).map(|class| format!("thing {class}\n")).collect::<String>()).unwrap();
     let out = folder.join(format!("tiny-{seed}"));
-    import(&Request::new(&weights, "efficientnet-tiny", &labels, &out)).unwrap();
+    import(&Request::new(&weights, &out).of("efficientnet-tiny", &labels)).unwrap();
     out
 }
 

@@ -1,6 +1,6 @@
 //! What a run is going to do, before it does any of it.
 
-use crate::{AdaptError, Event, Head, MemoryPlan, Method, Options, Request, memory, method};
+use crate::{AdaptError, Event, Head, MemoryPlan, Method, Request, memory, method};
 use fieldfit_data::{Dataset, FolderOptions, Purpose, Split, shuffled};
 use fieldfit_nets::Network;
 use rand::RngExt;
@@ -56,7 +56,7 @@ impl Plan {
         let trains = network.tensors().any(|(_, spec)| method.trains(spec));
         let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);
-        let retained = retained(options, method.as_ref())?;
+        let retained = retained(request, method.as_ref())?;
         let learned = split.train.len() + split.validation.len();
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
         Ok((Self { split, network, size, steps_per_epoch, steps, memory, retained }, method))
@@ -90,11 +90,15 @@ impl Plan {
 }
 
 /// The images that the options name, for a method that asks the base about them.
-fn retained(options: &Options, method: &dyn Method) -> Result<Option<Retained>, AdaptError> {
+fn retained(request: &Request<'_>, method: &dyn Method) -> Result<Option<Retained>, AdaptError> {
+    let options = request.options;
     let Some(folder) = &options.retain else { return Ok(None) };
+    let refused = |expected| AdaptError::Option { name: "retain", found: folder.display().to_string(), expected };
     if !method.asks_base() {
-        let expected = "nothing: this method doesn't compare with the base's predictions";
-        return Err(AdaptError::Option { name: "retain", found: folder.display().to_string(), expected });
+        return Err(refused("nothing: this method doesn't compare with the base's predictions"));
+    }
+    if request.base.network().is_headless() {
+        return Err(refused("nothing: this base has no head, so that it predicts nothing that could be retained"));
     }
     Retained::open(folder, options.seed).map(Some)
 }

@@ -134,6 +134,7 @@ pub(crate) struct Witness {
 impl Witness {
     /// Of what runs now.
     pub(crate) fn new(runtime: &Runtime) -> Result<Self, Error> {
+        runtime.needs_base_head("tell what was forgotten")?;
         let (version, weights) = runtime.weights()?;
         let (base, adapted) = (Weights::of_base(runtime.base()), under_base_head(&weights, runtime.base()));
         let preprocessor = Preprocessor::new(runtime.base().preprocessing(), adapted.input_size, adapted.crop)?;
@@ -164,7 +165,8 @@ impl Runtime {
     /// beside the frames', and for one frame in many.
     ///
     /// # Errors
-    /// If the frame is malformed, the active version's file can't be read any more, or the device fails.
+    /// If the frame is malformed, the active version's file can't be read any more, the device fails, or the base has no
+    /// head.
     pub fn agrees_with_base(&self, frame: &Frame<'_>) -> Result<bool, Error> {
         let witness = self.witness()?;
         let agrees = witness.agrees(frame)?;

@@ -137,6 +137,17 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// Something that needs the base's own head, of a base without one.
+    #[error(
+        "{} is a backbone without a head, which can't {action}: adapt it to your classes, and run what comes of it by \
+         its store or its delta file", path.display()
+    )]
+    Headless {
+        /// The model folder.
+        path: PathBuf,
+        /// What was asked for.
+        action: &'static str,
+    },
     /// Something that needs a store, from a runtime without one.
     #[error("this runtime has no store to {action}: open it with one, `Runtime::builder(model).store(path)`")]
     NoStore {

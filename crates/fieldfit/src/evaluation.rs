@@ -93,12 +93,13 @@ impl Runtime {
     /// base's own task.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate), or if the active version's file can't be read any more.
+    /// As [`evaluate`](Self::evaluate), or if the active version's file can't be read any more, or the base has no head.
     pub fn evaluate_under_base_head(
         &self,
         set: &Set,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation, Error> {
+        self.needs_base_head("be measured on its own task")?;
         let (version, weights) = self.weights()?;
         let weights = under_base_head(&weights, self.base());
         let preprocessor = Preprocessor::new(self.base().preprocessing(), weights.input_size, weights.crop)?;
@@ -112,7 +113,7 @@ impl Runtime {
     /// The images' labels don't matter. `progress` hears how many of how many images are done.
     ///
     /// # Errors
-    /// If the active version's file can't be read any more, an image can't, or the device fails.
+    /// If the active version's file can't be read any more, an image can't, the device fails, or the base has no head.
     pub fn agreement(&self, set: &Set, progress: &mut dyn FnMut(usize, usize)) -> Result<f64, Error> {
         let Witness { base, adapted, preprocessor, .. } = Witness::new(self)?;
         let (mut done, total) = (0, set.order.len());

@@ -70,7 +70,7 @@ pub use fieldfit_data::{
 };
 pub use fieldfit_delta::{Ball, Codec, DeltaError, Fidelity, Kind, PublicKey, SecretKey, Signature};
 pub use fieldfit_exec::{Device, ExecError, Passes};
-pub use fieldfit_model::{Base, BaseId, Dtype, ModelError, import};
+pub use fieldfit_model::{Base, BaseId, Dtype, ModelError, Preprocessing, import};
 pub use fieldfit_nets::ARCHITECTURES;
 pub use fieldfit_report as report;
 pub use fieldfit_store::{

@@ -262,13 +262,25 @@ impl Runtime {
     /// What the frame shows.
     ///
     /// # Errors
-    /// If the frame is malformed or can't be decoded, or the device fails.
+    /// If the frame is malformed or can't be decoded, the device fails, or what runs is a base without a head.
     pub fn infer(&self, frame: &Frame<'_>) -> Result<Prediction, Error> {
-        let prediction = self.active.load().infer(frame)?;
+        let active = self.active.load();
+        if active.labels().is_empty() {
+            return Err(Error::Headless { path: self.base.path().to_owned(), action: "answer a frame" });
+        }
+        let prediction = active.infer(frame)?;
         if let Some(drift) = self.drift.answered(&prediction) {
             self.listener.tell(Notice::Drift(drift));
         }
         Ok(prediction)
+    }
+
+    /// Refuses what only the base's own head can answer.
+    pub(crate) fn needs_base_head(&self, action: &'static str) -> Result<(), Error> {
+        match self.base.network().is_headless() {
+            true => Err(Error::Headless { path: self.base.path().to_owned(), action }),
+            false => Ok(()),
+        }
     }
 
     /// Makes a version of the store the active one, here and for every other process that polls. Unless it was confirmed

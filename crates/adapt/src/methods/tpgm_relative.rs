@@ -7,6 +7,7 @@
 //! - Its gradient is that of the **whole** validation slice, and its value the mean over the second half of the steps.
 //! - **Retention**: beside the labels, the base's own predictions on the same images, under its original head, pull
 //!   against forgetting: λ·KL(base ‖ adapted); or on the images of [`Options::retain`]. No label is needed for it.
+//!   A headless base predicts nothing: there, the labels alone decide, and the run says so.
 //! - The new head counts as one more stage, whose start is the linear probe: ρ = 0 throughout is the probe, 1 is `lp-ft`.
 
 //!
@@ -117,6 +118,16 @@ impl Relative {
         Ok(())
     }
 
+    /// λ, or nothing where the base has no head and predicts nothing.
+    fn retention_on(&self, session: &Session<'_>, tracker: &mut Tracker<'_>) -> f64 {
+        if self.retention > 0.0 && session.state.base().network().is_headless() {
+            let reason = "the base has no head, so that its predictions can't pull against forgetting".to_owned();
+            tracker.tell(Event::Degenerate { reason });
+            return 0.0;
+        }
+        self.retention
+    }
+
     fn tell(&self, session: &Session<'_>, tracker: &mut Tracker<'_>) {
         let summary = self.shares.summary(&session.state, 0.0);
         let degenerate = |reason: &str| Event::Degenerate { reason: reason.to_owned() };
@@ -149,7 +160,7 @@ impl Method for Relative {
 
     fn finish(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<ControlFlow<()>, AdaptError> {
         let steps = self.steps.unwrap_or_else(|| affordable(session));
-        let judge = Judge::new(session, self.retention, self.view)?;
+        let judge = Judge::new(session, self.retention_on(session, tracker), self.view)?;
         while self.done < steps {
             if tracker.is_stopped() {
                 return Ok(ControlFlow::Break(()));

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 /// `fieldfit import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The checkpoint: .pth of any age, or .safetensors
+    /// The checkpoint: .pth of any age, .safetensors, or a folder with config.json as Hugging Face's hub has it
     pub weights: PathBuf,
-    /// Its architecture
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(fieldfit::ARCHITECTURES))]
+    /// Its architecture; auto goes by the tensors' names and shapes
+    #[arg(long, value_name = "NAME", default_value = AUTO, value_parser = PossibleValuesParser::new(architectures()))]
     pub arch: String,
-    /// One class name a line, in the order of the head's outputs
+    /// One class name a line, in the order of the head's outputs [default: those of config.json]
     #[arg(long, value_name = "FILE")]
-    pub labels: PathBuf,
+    pub labels: Option<PathBuf>,
     /// The model folder to make
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -28,6 +28,20 @@ pub struct ImportArgs {
     /// Their licence as an SPDX expression, for the manifest
     #[arg(long, value_name = "SPDX")]
     pub licence: Option<String>,
+}
+
+/// The architecture that is recognised.
+const AUTO: &str = "auto";
+
+fn architectures() -> impl Iterator<Item = &'static str> {
+    [AUTO].into_iter().chain(fieldfit::ARCHITECTURES.iter().copied())
+}
+
+impl ImportArgs {
+    /// The architecture, if one is named.
+    pub fn architecture(&self) -> Option<&str> {
+        Some(self.arch.as_str()).filter(|name| *name != AUTO)
+    }
 }
 
 /// Types that weights are stored in.
