@@ -1,9 +1,7 @@
 //! Adapting a model, by one method or by several.
 
 use super::running::{DeviceArgs, ShiftArgs};
-use super::values::{
-    at_least_one, augmentations, byte_count, codings, method_spec, methods, positive, setting, sharings, side,
-};
+use super::values::{at_least_one, augmentations, byte_count, codings, methods, positive, setting, sharings, side};
 use clap::Args;
 use fieldfit::{Augmentation, Coding, Options, Sharing};
 use std::path::PathBuf;
@@ -138,4 +136,31 @@ pub struct TrainingArgs {
     /// hundred, or one codec for all
     #[arg(long, value_name = "CODEC", default_value = "auto", value_parser = codings())]
     pub codec: Coding,
+}
+
+/// `name`, or `name:setting=value:setting=value`.
+fn method_spec(text: &str) -> Result<MethodSpec, String> {
+    let mut parts = text.split(':');
+    let name = parts.next().unwrap_or_default().to_owned();
+    if !fieldfit::METHODS.iter().any(|method| method.name == name) {
+        let known: Vec<_> = fieldfit::METHODS.iter().map(|method| method.name).collect();
+        return Err(format!("expected one of {}", known.join(", ")));
+    }
+    Ok(MethodSpec { name, settings: parts.map(setting).collect::<Result<_, _>>()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A method whose settings are lost, or one that doesn't exist.
+    #[test]
+    fn a_method_comes_with_its_settings() {
+        let settings = vec![("alpha".to_owned(), 0.5)];
+        assert_eq!(method_spec("wise-ft:alpha=0.5"), Ok(MethodSpec { name: "wise-ft".into(), settings }));
+        assert_eq!(method_spec("lp-ft"), Ok(MethodSpec { name: "lp-ft".into(), settings: Vec::new() }));
+        for text in ["", "lpft", "wise-ft:", "wise-ft:alpha"] {
+            assert!(method_spec(text).is_err(), "{text}");
+        }
+    }
 }

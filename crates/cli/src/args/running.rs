@@ -1,6 +1,6 @@
 //! Running a model, and measuring it.
 
-use super::values::{at_least_one, shift};
+use super::values::at_least_one;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -104,4 +104,15 @@ pub enum ShiftArg {
     Folder(String, PathBuf),
     /// The images that are measured on anyway, corrupted.
     Corruptions,
+}
+
+/// `name=folder`, or `corruptions`.
+fn shift(text: &str) -> Result<ShiftArg, String> {
+    match text.split_once('=') {
+        Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {
+            Ok(ShiftArg::Folder(name.to_owned(), folder.into()))
+        }
+        None if text == "corruptions" => Ok(ShiftArg::Corruptions),
+        _ => Err("expected a name and a folder, such as sketch=images/sketch, or corruptions".into()),
+    }
 }
