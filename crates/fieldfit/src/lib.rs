@@ -45,6 +45,7 @@ mod journal;
 mod keys;
 mod measuring;
 mod prediction;
+mod profile;
 mod retired;
 mod runtime;
 mod version;
@@ -56,9 +57,10 @@ pub use evaluation::{Count, Evaluation};
 pub use exporting::{Exported, RIVAL, Rival, beside, export_differences, export_merged};
 pub use fieldfit_adapt::{
     AdaptError, Coding, Control, Entry as MethodEntry, Event, Gate, GateFigures, METHODS, MemoryPlan, OptimiserOptions,
-    Options, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing, TensorShare,
+    Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing, TensorShare,
     TpgmOptions, peak_memory, plan_memory,
 };
+pub use fieldfit_board::{Board, BoardError, NAMES as BOARDS};
 pub use fieldfit_data::{
     Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress,
     Purpose, Severity,
@@ -74,6 +76,7 @@ pub use info::{DeltaInfo, Info, ModelInfo, StoreInfo, TensorInfo, VersionInfo, i
 pub use journal::{Journal, write_page};
 pub use keys::{new_key, read_key};
 pub use measuring::Set;
+pub use profile::options_for;
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use runtime::{Builder, Runtime, all_cores};
 pub use version::Version;

@@ -18,13 +18,13 @@ pub fn run(args: &InfoArgs) -> Result<(), Error> {
 
 fn plan(args: &InfoArgs) -> Result<MemoryPlan, Error> {
     let base = Base::open(&args.path).map_err(fieldfit::Error::from)?;
-    let defaults = Options::default();
+    let defaults = super::defaults(args.target_profile.as_ref());
     let options = Options {
         method: args.method.clone().unwrap_or(defaults.method),
         size: args.size,
         batch: args.batch.map_or(defaults.batch, |images| images as usize),
         micro_batch: args.micro_batch.map(|images| images as usize),
-        memory_budget: args.memory_budget,
+        memory_budget: args.memory_budget.or(defaults.memory_budget),
         device: args.threads.map_or(defaults.device, |threads| Device::Cpu { threads: threads as usize }),
         ..defaults
     };
