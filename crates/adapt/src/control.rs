@@ -100,7 +100,8 @@ impl Control {
     /// Sleeps for that long, or until somebody asks the run to stop.
     fn rest(&self, rest: Duration) {
         let started = Instant::now();
-        while let Some(left) = rest.checked_sub(started.elapsed()).filter(|left| !left.is_zero() && !self.is_stopped()) {
+        while let Some(left) = rest.checked_sub(started.elapsed()).filter(|left| !left.is_zero() && !self.is_stopped())
+        {
             thread::sleep(left.min(GLANCE));
         }
     }

@@ -198,7 +198,9 @@ impl Board {
         let board: Self = toml::from_str(text)
             .map_err(|source| BoardError::Parse { origin: origin.to_owned(), source: source.into() })?;
         match board.problem() {
-            Some((field, found, expected)) => Err(BoardError::Value { origin: origin.to_owned(), field, found, expected }),
+            Some((field, found, expected)) => {
+                Err(BoardError::Value { origin: origin.to_owned(), field, found, expected })
+            }
             None => Ok(board),
         }
     }

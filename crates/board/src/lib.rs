@@ -11,7 +11,7 @@ mod board;
 mod error;
 mod version;
 
-pub use board::{Board, Duty, DtypePolicy, Feature, Float, Gpu, Memory, PowerMode, System};
+pub use board::{Board, DtypePolicy, Duty, Feature, Float, Gpu, Memory, PowerMode, System};
 pub use error::BoardError;
 pub use version::Version;
 

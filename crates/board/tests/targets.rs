@@ -73,9 +73,8 @@ fn linux_boards_say_what_their_system_has() {
 /// A board that is taken for one of another system.
 #[test]
 fn a_board_knows_the_machines_it_is_built_for() {
-    let fits = |name: &str, architecture: &str, system: &str| {
-        Board::named(name).unwrap().is_built_for(architecture, system)
-    };
+    let fits =
+        |name: &str, architecture: &str, system: &str| Board::named(name).unwrap().is_built_for(architecture, system);
     assert!(fits("jetson-orin-nano", "aarch64", "linux") && fits("host", "x86_64", "linux"));
     assert!(fits("apple-silicon", "aarch64", "macos"));
     assert!(!fits("apple-silicon", "aarch64", "linux") && !fits("jetson-orin-nano", "aarch64", "macos"));

@@ -37,6 +37,7 @@ mod active;
 mod adapting;
 mod comparing;
 pub mod deltas;
+pub mod doctor;
 mod error;
 mod evaluation;
 mod exporting;
@@ -76,7 +77,7 @@ pub use info::{DeltaInfo, Info, ModelInfo, StoreInfo, TensorInfo, VersionInfo, i
 pub use journal::{Journal, write_page};
 pub use keys::{new_key, read_key};
 pub use measuring::Set;
-pub use profile::options_for;
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
+pub use profile::options_for;
 pub use runtime::{Builder, Runtime, all_cores};
 pub use version::Version;

@@ -1,7 +1,9 @@
 //! Adapting a model, by one method or by several.
 
 use super::running::{DeviceArgs, ShiftArgs};
-use super::values::{at_least_one, augmentations, board, byte_count, codings, methods, positive, setting, sharings, side};
+use super::values::{
+    at_least_one, augmentations, board, byte_count, codings, methods, positive, setting, sharings, side,
+};
 use clap::Args;
 use fieldfit::{Augmentation, Board, Coding, Options, Sharing};
 use std::path::PathBuf;

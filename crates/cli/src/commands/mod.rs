@@ -4,6 +4,7 @@ mod adapt;
 mod compare;
 mod delta;
 mod demo;
+mod doctor;
 mod eval;
 mod import;
 mod infer;
@@ -28,6 +29,7 @@ pub fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Demo(args) => demo::run(&args),
         Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Info(args) => info::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Infer(args) => infer::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Adapt(args) => adapt::run(&args),
