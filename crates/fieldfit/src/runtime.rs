@@ -380,7 +380,12 @@ impl Runtime {
 
 /// The CPU, on all the cores that this process may use.
 pub fn all_cores() -> Device {
-    Device::Cpu { threads: thread::available_parallelism().map_or(1, usize::from) }
+    Device::Cpu { threads: cores() }
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The base in that folder. The store remembers which file was proven whole, so that the next start needn't hash it again.
