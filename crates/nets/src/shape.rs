@@ -51,7 +51,9 @@ pub enum ShapeError {
         width: usize,
     },
     /// An image that a kernel doesn't fit in.
-    #[error("{height}×{width} pixels and their padding have no room for a kernel of {kernel}×{kernel}: give a larger image")]
+    #[error(
+        "{height}×{width} pixels and their padding have no room for a kernel of {kernel}×{kernel}: give a larger image"
+    )]
     Kernel {
         /// Rows.
         height: usize,

@@ -137,7 +137,8 @@ pub(super) const fn weight_len(conv: &Conv) -> usize {
 /// Refuses what has no kernel here, before anything runs.
 pub(super) fn check_supported(network: &Network) -> Result<(), ExecError> {
     for stage in &network.stages {
-        let projection = if let Some(Shortcut::Projection(conv)) = stage.shortcut { Some(Op::Conv(conv)) } else { None };
+        let projection =
+            if let Some(Shortcut::Projection(conv)) = stage.shortcut { Some(Op::Conv(conv)) } else { None };
         for op in stage.ops.iter().chain(&projection) {
             if let Some(what) = obstacle(op) {
                 return Err(unsupported(stage, what));
