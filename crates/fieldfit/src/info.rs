@@ -165,15 +165,13 @@ pub fn info(path: &Path) -> Result<Info, Error> {
 pub fn store_info(path: &Path) -> Result<StoreInfo, Error> {
     let store = Store::open(path)?;
     let (active, entries) = (store.active()?, store.versions()?);
-    let versions = entries.into_iter().map(|entry| {
-        VersionInfo {
-            version: entry.version,
-            state: entry.state.name(),
-            active: active == Some(entry.version),
-            reason: entry.state.reason().map(str::to_owned),
-            bytes: entry.bytes,
-            delta: store.delta_path(entry.version),
-        }
+    let versions = entries.into_iter().map(|entry| VersionInfo {
+        version: entry.version,
+        state: entry.state.name(),
+        active: active == Some(entry.version),
+        reason: entry.state.reason().map(str::to_owned),
+        bytes: entry.bytes,
+        delta: store.delta_path(entry.version),
     });
     Ok(StoreInfo { path: path.to_owned(), active, versions: versions.collect() })
 }

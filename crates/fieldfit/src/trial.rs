@@ -61,7 +61,8 @@ impl Trial {
             is_over: AtomicBool::new(false),
             keeper: OnceLock::new(),
         });
-        let keeper = Keeper { store, rules, version: start.version(), start: Some(start), tally: tally.clone(), listener };
+        let keeper =
+            Keeper { store, rules, version: start.version(), start: Some(start), tally: tally.clone(), listener };
         let keeper = thread::Builder::new().name("fieldfit-trial".into()).spawn(|| keeper.run());
         let keeper = keeper.inspect_err(|error| log::warn!("a trial is not counted: {error}")).ok();
         if let Some(keeper) = &keeper {

@@ -123,7 +123,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// An attempt to refuse what runs, or what was refused before.
-    #[error("version {version} is {state} and can't be refused: only a version that is neither active nor refused already can")]
+    #[error(
+        "version {version} is {state} and can't be refused: only a version that is neither active nor refused already can"
+    )]
     NotRefusable {
         /// Its number.
         version: u32,

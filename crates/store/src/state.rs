@@ -336,7 +336,9 @@ impl Record {
             Err("a version's number is not between 0 and the next one to be given")
         } else if !self.line.iter().all(ran) {
             Err("a version that never ran is to be rolled back to")
-        } else if self.versions.iter().any(is_misplaced) || (1..self.line.len()).any(|end| self.line[..end].contains(&self.line[end])) {
+        } else if self.versions.iter().any(is_misplaced)
+            || (1..self.line.len()).any(|end| self.line[..end].contains(&self.line[end]))
+        {
             Err("it is at odds with itself about the active version")
         } else if self.base.is_none() && !self.versions.is_empty() {
             Err("it has versions and no base")

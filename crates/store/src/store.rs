@@ -7,8 +7,8 @@ use crate::{
 };
 use fieldfit_delta::{Delta, SecretKey, Signature};
 use fieldfit_durable::{
-    Disk, DurableError, Files, Kind, Lock, SealError, commit, commit_sealed, create_folder, list, lock, read, sync_folder,
-    unseal,
+    Disk, DurableError, Files, Kind, Lock, SealError, commit, commit_sealed, create_folder, list, lock, read,
+    sync_folder, unseal,
 };
 use sha2::{Digest, Sha256};
 use std::{

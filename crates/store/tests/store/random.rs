@@ -8,17 +8,23 @@ use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy)]
 enum Operation {
-    Add { base: u8 },
+    Add {
+        base: u8,
+    },
     Activate(u32),
     Confirm(u32),
     Refuse(u32),
     RollBack,
     /// A process starts, in the system's first or second start.
-    Start { boot: bool },
+    Start {
+        boot: bool,
+    },
     /// The active version completes predictions.
     Complete(u32),
     Quarantine(u32),
-    Prune { keep: u32 },
+    Prune {
+        keep: u32,
+    },
 }
 
 const RULES: TrialRules = TrialRules { predictions: 4, starts: 2 };
@@ -50,9 +56,7 @@ impl Model {
         assert!(store.verify().unwrap().is_empty());
         let kind = |state| match state {
             State::Candidate => Kind::Candidate,
-            State::Trial(trial) => {
-                Kind::Trial(trial.predictions, trial.starts, trial.boot == Some(boot(true)))
-            }
+            State::Trial(trial) => Kind::Trial(trial.predictions, trial.starts, trial.boot == Some(boot(true))),
             State::Confirmed => Kind::Confirmed,
             State::Retired => Kind::Retired,
             _ => Kind::Barred,
