@@ -153,6 +153,39 @@ mod tests {
         assert_eq!(unseal(KIND, &longer), Err(SealError::Length { expected: 12, found: 13 }));
     }
 
+    /// The two renames of a commit that keeps the one before, in the wrong order or without it: after some power cut neither
+    /// name has a whole content, or both have one older than what was reported as committed.
+    #[test]
+    fn of_a_content_and_the_one_before_one_is_whole_whenever_the_power_goes() {
+        use crate::testing::{Fault, Simulated, exhaust};
+        let (path, previous) = (Path::new("/file"), Path::new("/file.before"));
+        let commit = |disk: &Simulated, step: u8| commit_sealed_keeping(disk, path, previous, KIND, &[step; 9]);
+        let read = |disk: &Simulated| {
+            let found = |path| read_sealed(disk, path, KIND, 99).ok().map(|content| content[0]);
+            found(path).or_else(|| found(previous))
+        };
+        for before in 0..3 {
+            for fault in [Fault::Stop, Fault::Error(std::io::ErrorKind::StorageFull)] {
+                let lived_in = || {
+                    let disk = Simulated::new();
+                    (1..=before).for_each(|step| commit(&disk, step).unwrap());
+                    disk
+                };
+                exhaust(
+                    fault,
+                    lived_in,
+                    |disk| commit(disk, before + 1).is_ok(),
+                    |disk, done| {
+                        let found = read(disk).unwrap_or(0);
+                        assert!(found == before + 1 || (!done && found == before), "{before}, {fault:?}: {found}");
+                        commit(disk, 9).unwrap();
+                        assert_eq!(read(disk), Some(9));
+                    },
+                );
+            }
+        }
+    }
+
     /// Another kind of file taken for damage, or a later version for this one.
     #[test]
     fn another_kind_is_named() {

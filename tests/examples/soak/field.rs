@@ -1,9 +1,7 @@
 //! What all processes of the soak share: a tiny base, images of three colours, a store.
 
 use crate::Error;
-use fieldfit::{
-    Base, Codec, Control, Dataset, Device, FolderOptions, Keep, Kind, Options, Runtime, TrialRules,
-};
+use fieldfit::{Base, Codec, Control, Dataset, Device, FolderOptions, Keep, Kind, Options, Runtime, TrialRules};
 use fieldfit_delta::{Header, Provenance, Task, Tensor, encode};
 use fieldfit_tests::tiny;
 use std::fs;

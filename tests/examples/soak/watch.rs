@@ -1,8 +1,8 @@
 //! The process that starts, disturbs, kills and measures the others.
 
+use crate::Error;
 use crate::camera::Report;
 use crate::field::{Field, poison};
-use crate::Error;
 use fieldfit::{Change, State, Store, StoreError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
