@@ -175,4 +175,10 @@ macro_rules! architectures {
 
 architectures! {
     efficientnet_lite0: "efficientnet-lite0",
+    efficientnet_lite1: "efficientnet-lite1",
+    efficientnet_lite2: "efficientnet-lite2",
+    mobilenetv2: "mobilenetv2",
+    resnet18: "resnet18",
+    resnet34: "resnet34",
+    resnet50: "resnet50",
 }
