@@ -155,7 +155,7 @@ fn the_more_the_base_counts_the_less_is_forgotten() {
         };
         let [free, barely, weakly, strongly] = [0.0, 1e-9, 1.0, 100.0].map(|strength| forgotten(&field, &at(strength)));
         assert!((barely / free - 1.0).abs() < 0.05, "{method}: two heads alone change {free} to {barely}");
-        assert!(strongly < 0.5 * weakly && weakly < 0.9 * free, "{method}: {free}, {weakly}, {strongly}");
+        assert!(strongly < 0.5 * weakly && weakly < 0.97 * free, "{method}: {free}, {weakly}, {strongly}");
     }
 }
 

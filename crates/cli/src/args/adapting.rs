@@ -141,7 +141,7 @@ pub struct TrainingArgs {
     /// they make of the images is computed once
     #[arg(long, value_name = "STAGE")]
     pub freeze: Option<String>,
-    /// Augmented views of each image to learn from behind frozen stages, in turn, epoch after epoch [default: VIEWS]
+    /// Augmented views of each image to learn from behind frozen stages, in turn, epoch after epoch [default: 2]
     #[arg(long, value_name = "N", requires = "freeze", value_parser = at_least_one())]
     pub views: Option<u32>,
     /// Which tensors have one relative radius between them
