@@ -1,6 +1,8 @@
 //! Adapting transformers: against a method that takes it for granted that networks are made of convolutions, a tensor that
 //! no ball holds, and rows that the trainer and the file count differently.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
+
 mod common;
 
 use common::{Field, options};
