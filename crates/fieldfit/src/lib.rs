@@ -63,8 +63,8 @@ pub use evaluation::{Count, Evaluation};
 pub use exporting::{Exported, RIVAL, Rival, beside, export_differences, export_merged};
 pub use fieldfit_adapt::{
     AdaptError, Coding, Control, Entry as MethodEntry, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan,
-    OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing,
-    TensorShare, TpgmOptions, peak_memory, plan_memory,
+    OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting,
+    Sharing, TensorShare, TpgmOptions, peak_memory, plan_memory,
 };
 pub use fieldfit_board::{Board, BoardError, NAMES as BOARDS};
 pub use fieldfit_data::{
