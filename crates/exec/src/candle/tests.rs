@@ -73,11 +73,7 @@ fn gradients_are_finite_differences() {
 /// The same where a max pool, ReLU after a shortcut's sum, a projection and symmetric padding are in it.
 #[test]
 fn gradients_of_a_resnet_are_finite_differences() {
-<<<<<<< HEAD
-    check_gradients(&resnet(), &random_images(1));
-=======
     check_gradients(&by_name("resnet-tiny").unwrap(), &random_images(1));
->>>>>>> zoo-vit
 }
 
 /// The same faults in tokens, positions, layer norms, attention, GELU, LayerScale and shortcuts.
