@@ -49,9 +49,12 @@ impl fmt::Display for Notice {
     }
 }
 
+/// What is done with a notice.
+type Hear = dyn Fn(&Notice) + Send + Sync;
+
 /// Whoever is to hear notices, called on the thread where they arise.
 #[derive(Clone, Default)]
-pub(crate) struct Listener(Option<Arc<dyn Fn(&Notice) + Send + Sync>>);
+pub(crate) struct Listener(Option<Arc<Hear>>);
 
 impl Listener {
     pub fn new(hear: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
