@@ -41,9 +41,10 @@ fn values(spec: &TensorSpec, random: &mut impl Rng) -> Vec<u8> {
     let inputs: usize = spec.shape.iter().skip(1).product();
     let spread = (6.0 / inputs as f32).sqrt();
     let mut value = || match spec.role {
-        Role::Kernel | Role::HeadWeight => random.random_range(-spread..spread),
-        Role::NormScale | Role::RunningVariance => 1.0,
-        Role::NormShift | Role::RunningMean | Role::HeadBias => random.random_range(-0.1..0.1),
+        Role::Kernel | Role::LinearWeight | Role::HeadWeight => random.random_range(-spread..spread),
+        Role::Token | Role::Positions => random.random_range(-0.5..0.5),
+        Role::NormScale | Role::RunningVariance | Role::LayerScale => 1.0,
+        Role::NormShift | Role::RunningMean | Role::Bias | Role::HeadBias => random.random_range(-0.1..0.1),
     };
     (0..spec.len()).flat_map(|_| value().to_le_bytes()).collect()
 }

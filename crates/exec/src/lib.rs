@@ -14,6 +14,7 @@ mod error;
 mod executor;
 pub mod memory;
 mod objective;
+mod positions;
 
 pub use error::ExecError;
 pub use executor::{Device, Executor, Matrix, Prepared};

@@ -41,11 +41,7 @@ fn images() -> Images {
 
 /// The tensors of the stages from that one on, and the head's.
 fn trains(network: &Network, stages: usize) -> impl Fn(TensorId) -> bool {
-    let first = network.stages[stages].ops.iter().find_map(|op| match op {
-        fieldfit_nets::Op::Conv(conv) => Some(conv.weight),
-        fieldfit_nets::Op::GlobalAveragePool => None,
-    });
-    let first = first.unwrap_or(network.head.weight).index();
+    let first = network.stages[stages].tensors().next().unwrap_or(network.head.weight).index();
     let network = network.clone();
     move |id| id.index() >= first && network.tensor(id).role.is_trainable()
 }

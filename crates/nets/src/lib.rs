@@ -19,9 +19,12 @@ mod network;
 mod registry;
 mod resnet;
 mod shape;
+mod token;
+mod vit;
 
 pub use network::{
     Activation, BatchNorm, Conv, Head, MaxPool, Network, Op, Padding, Role, Shortcut, Stage, TensorId, TensorSpec,
 };
 pub use registry::{ARCHITECTURES, UnknownArchitecture, by_name};
 pub use shape::{Shape, ShapeError};
+pub use token::{Attention, ClassToken, Embed, Entry, LayerNorm, Linear};

@@ -7,15 +7,8 @@ use crate::network::{Activation, Builder, Conv, ConvSpec, Network, Op, Padding, 
 const EPSILON: f64 = 1e-5;
 
 /// The paper's table 2: expansion, output width, repeats and stride of each row of blocks.
-const ROWS: [(usize, usize, usize, usize); 7] = [
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-];
+const ROWS: [(usize, usize, usize, usize); 7] =
+    [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
 
 /// MobileNetV2 of width 1: 224 px, 1000 classes, 3.50 M parameters.
 pub(crate) fn mobilenet_v2() -> Network {

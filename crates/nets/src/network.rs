@@ -1,6 +1,7 @@
 //! The vocabulary: networks, stages, ops and the tensors that they refer to.
 
 use crate::shape::{Shape, ShapeError};
+use crate::token::{Attention, ClassToken, Embed, Entry, Linear};
 
 /// A tensor of a network: its position in [`Network::tensors`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,14 +19,24 @@ impl TensorId {
 pub enum Role {
     /// Convolution kernel, `[out, in / groups, k, k]`.
     Kernel,
-    /// Per-channel scale of a norm (γ of batch norm), `[C]`.
+    /// Weight of a linear map, `[out, in]`; of queries, keys and values in one, `[q | k | v, in]`.
+    LinearWeight,
+    /// Bias of a linear map or of a convolution, `[out]`.
+    Bias,
+    /// Per-channel scale of a norm (γ of batch norm and layer norm), `[C]`.
     NormScale,
-    /// Per-channel shift of a norm (β of batch norm), `[C]`.
+    /// Per-channel shift of a norm (β of batch norm and layer norm), `[C]`.
     NormShift,
     /// Running mean of a batch norm, `[C]`. Never trained.
     RunningMean,
     /// Running variance of a batch norm, `[C]`. Never trained.
     RunningVariance,
+    /// Per-channel scale of a branch ahead of its shortcut's sum (LayerScale), `[C]`.
+    LayerScale,
+    /// Tokens that no image makes: the class token, `[1, 1, C]`, and registers, `[1, registers, C]`.
+    Token,
+    /// What is added to tokens for their positions, `[1, positions, C]`.
+    Positions,
     /// Weight of the classifier, `[classes, features]`.
     HeadWeight,
     /// Bias of the classifier, `[classes]`.
@@ -66,9 +77,16 @@ impl TensorSpec {
         self.len() == 0
     }
 
-    /// How many rows the row norms of TPGM see: one an output unit, and one in all for a tensor of one dimension.
+    /// How many rows the row norms of TPGM see: one an output unit, one a token or position of `[1, tokens, C]`, and one
+    /// in all for a tensor of one dimension.
+    ///
+    /// Queries, keys and values in one weight are three maps under one radius: each of their units is a row.
     pub fn rows(&self) -> usize {
-        if self.shape.len() < 2 { 1 } else { self.shape[0] }
+        match self.shape[..] {
+            [1, tokens, _] => tokens,
+            [rows, _, ..] => rows,
+            _ => 1,
+        }
     }
 }
 
@@ -177,9 +195,7 @@ impl Conv {
     /// # Errors
     /// If the input has another number of channels, or no pixels.
     pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
-        if input.channels != self.input {
-            return Err(ShapeError::Channels { expected: self.input, found: input.channels });
-        }
+        input.expect_channels(self.input)?;
         let (height, width) = self.padding.slide(input, self.kernel, self.stride)?;
         Ok(Shape { height, width, channels: self.output })
     }
@@ -217,6 +233,14 @@ pub enum Op {
     MaxPool(MaxPool),
     /// The mean over all pixels: `[N, H, W, C]` to `[N, 1, 1, C]`.
     GlobalAveragePool,
+    /// An image to tokens.
+    Embed(Embed),
+    /// A linear map of each token, with what comes ahead of it and a shortcut's sum.
+    Linear(Linear),
+    /// Tokens mixed by attention.
+    Attention(Attention),
+    /// One token taken and normed.
+    ClassToken(ClassToken),
 }
 
 /// What a shortcut around a stage's ops adds to the last one's sum, ahead of its activation.
@@ -321,7 +345,10 @@ impl Network {
         let (before, rest) = self.stages.split_at(stages.min(self.stages.len()));
         let channels = before.iter().flat_map(|stage| &stage.ops).fold(self.channels, |channels, op| match op {
             Op::Conv(conv) => conv.output,
-            Op::MaxPool(_) | Op::GlobalAveragePool => channels,
+            Op::Embed(Embed { width, .. }) => *width,
+            Op::Linear(linear) => linear.output,
+            Op::Attention(Attention { width, .. }) => *width,
+            Op::MaxPool(_) | Op::GlobalAveragePool | Op::ClassToken(_) => channels,
         });
         Self { channels, stages: rest.to_vec(), ..self.clone() }
     }
@@ -370,7 +397,15 @@ impl Op {
     pub fn tensors(&self) -> Vec<TensorId> {
         match self {
             Self::Conv(Conv { weight, norm, .. }) => vec![*weight, norm.scale, norm.shift, norm.mean, norm.variance],
-            Self::MaxPool(_) | Self::GlobalAveragePool => Vec::new(),
+            Self::Embed(Embed { weight, bias, class_token, registers, positions, .. }) => {
+                [*class_token].into_iter().chain(*registers).chain([*positions, *weight, *bias]).collect()
+            }
+            Self::Linear(Linear { entry, weight, bias, scale, .. }) => {
+                let norm = if let Entry::LayerNorm(norm) = entry { vec![norm.scale, norm.shift] } else { Vec::new() };
+                norm.into_iter().chain([*weight, *bias]).chain(*scale).collect()
+            }
+            Self::ClassToken(ClassToken { norm, .. }) => vec![norm.scale, norm.shift],
+            Self::MaxPool(_) | Self::GlobalAveragePool | Self::Attention(_) => Vec::new(),
         }
     }
 
@@ -383,6 +418,19 @@ impl Op {
             Self::Conv(conv) => conv.output_shape(input),
             Self::MaxPool(pool) => pool.output_shape(input),
             Self::GlobalAveragePool => Ok(Shape { height: 1, width: 1, channels: input.channels }),
+            Self::Embed(embed) => embed.output_shape(input),
+            Self::Linear(linear) => {
+                input.expect_channels(linear.input)?;
+                Ok(Shape { channels: linear.output, ..input })
+            }
+            Self::Attention(attention) => {
+                input.expect_channels(3 * attention.width)?;
+                Ok(Shape { channels: attention.width, ..input })
+            }
+            Self::ClassToken(token) => {
+                input.expect_channels(token.width)?;
+                Ok(Shape { height: 1, width: 1, ..input })
+            }
         }
     }
 }
@@ -406,7 +454,7 @@ pub(crate) struct ConvSpec {
 }
 
 impl Builder {
-    fn tensor(&mut self, name: String, shape: &[usize], role: Role) -> TensorId {
+    pub fn tensor(&mut self, name: String, shape: &[usize], role: Role) -> TensorId {
         self.tensors.push(TensorSpec { name, shape: shape.to_vec(), role });
         TensorId(self.tensors.len() - 1)
     }

@@ -1,6 +1,6 @@
 //! The architectures that there are, by name.
 
-use crate::{efficientnet_lite, mobilenet_v2, network::Network, resnet};
+use crate::{efficientnet_lite, mobilenet_v2, network::Network, resnet, vit};
 use thiserror::Error;
 
 /// Every architecture's name, in the order in which help texts list them.
@@ -14,6 +14,12 @@ pub const ARCHITECTURES: &[&str] = &[
     "resnet34",
     "resnet50",
     "resnet-tiny",
+    "deit-tiny",
+    "deit-small",
+    "vit-small",
+    "dinov2-small",
+    "dinov2-small-reg4",
+    "vit-micro",
 ];
 
 /// The network of that name, with the head of its published checkpoint.
@@ -31,6 +37,12 @@ pub fn by_name(name: &str) -> Result<Network, UnknownArchitecture> {
         "resnet34" => Ok(resnet::resnet34()),
         "resnet50" => Ok(resnet::resnet50()),
         "resnet-tiny" => Ok(resnet::tiny()),
+        "deit-tiny" => Ok(vit::deit_tiny()),
+        "deit-small" => Ok(vit::deit_small()),
+        "vit-small" => Ok(vit::vit_small()),
+        "dinov2-small" => Ok(vit::dinov2_small()),
+        "dinov2-small-reg4" => Ok(vit::dinov2_small_reg4()),
+        "vit-micro" => Ok(vit::micro()),
         _ => Err(UnknownArchitecture { name: name.to_owned() }),
     }
 }

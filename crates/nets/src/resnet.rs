@@ -75,13 +75,7 @@ fn build(architecture: &'static str, block: Block, stem: usize, layers: &[usize]
 }
 
 /// A block and its shortcut, which projects where the block changes the shape.
-fn residual(
-    builder: &mut Builder,
-    name: String,
-    block: Block,
-    (input, width): (usize, usize),
-    stride: usize,
-) -> Stage {
+fn residual(builder: &mut Builder, name: String, block: Block, (input, width): (usize, usize), stride: usize) -> Stage {
     let specs = block.convs(input, width, stride);
     let ops = specs.into_iter().enumerate().map(|(index, spec)| {
         let [conv, norm] = ["conv", "bn"].map(|module| format!("{name}.{module}{}", index + 1));

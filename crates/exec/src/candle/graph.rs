@@ -4,10 +4,11 @@
 //! dense one is wrong on Metal for the non-contiguous kernels of its own backward. Slices, sums and matrix products are
 //! right everywhere, and differentiable.
 
+use super::tokens::{Embedding, Map, Taking, Tensors, attend};
 use crate::ExecError;
 use candle_core::{D, Module, Tensor};
 use candle_nn::Linear;
-use fieldfit_nets::{Activation, BatchNorm, Conv, MaxPool, Network, Op, Padding, Shape, Shortcut, TensorId};
+use fieldfit_nets::{Activation, Attention, BatchNorm, Conv, MaxPool, Network, Op, Padding, Shape, Shortcut, TensorId};
 
 /// A network whose frozen norms are folded into its kernels.
 ///
@@ -37,6 +38,10 @@ enum Layer {
     Conv(Folded),
     MaxPool(MaxPool),
     GlobalAveragePool,
+    Embed(Embedding),
+    Linear(Map),
+    Attention(Attention),
+    ClassToken(Taking),
 }
 
 /// Convolution, shift, activation.
@@ -99,6 +104,32 @@ impl Layer {
             Op::Conv(conv) => Ok(Self::Conv(Folded::new(conv, tensors)?)),
             Op::MaxPool(pool) => Ok(Self::MaxPool(*pool)),
             Op::GlobalAveragePool => Ok(Self::GlobalAveragePool),
+            Op::Embed(embed) => Ok(Self::Embed(Embedding::new(embed, Tensors(tensors))?)),
+            Op::Linear(linear) => Ok(Self::Linear(Map::new(linear, Tensors(tensors))?)),
+            Op::Attention(attention) => Ok(Self::Attention(*attention)),
+            Op::ClassToken(token) => Ok(Self::ClassToken(Taking::new(token, Tensors(tensors)))),
+        }
+    }
+}
+
+impl Layer {
+    /// `inputs` are those of the stage's ops up to this one; the last op has the stage's shortcut.
+    fn forward(&self, inputs: &[Tensor], shortcut: Option<&Branch>) -> candle_core::Result<Tensor> {
+        let x = &inputs[inputs.len() - 1];
+        match self {
+            Self::Conv(folded) => {
+                let added = shortcut.map(|shortcut| shortcut.forward(&inputs[0])).transpose()?;
+                folded.forward(x, added.as_ref())
+            }
+            Self::MaxPool(pool) => max_pool(x, pool),
+            Self::GlobalAveragePool => x.mean_keepdim((1, 2)),
+            Self::Embed(embedding) => embedding.forward(x),
+            Self::Linear(map) => match map.shortcut {
+                Some(op) => map.forward(x)? + &inputs[op],
+                None => map.forward(x),
+            },
+            Self::Attention(attention) => attend(attention, x),
+            Self::ClassToken(taking) => taking.forward(x),
         }
     }
 }
@@ -121,17 +152,11 @@ impl Branch {
 
 impl Stage {
     fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        let mut x = input.clone();
+        let (mut x, mut inputs) = (input.clone(), Vec::with_capacity(self.layers.len()));
         for (index, layer) in self.layers.iter().enumerate() {
             let shortcut = self.shortcut.as_ref().filter(|_| index + 1 == self.layers.len());
-            x = match layer {
-                Layer::Conv(folded) => {
-                    let added = shortcut.map(|shortcut| shortcut.forward(input)).transpose()?;
-                    folded.forward(&x, added.as_ref())?
-                }
-                Layer::MaxPool(pool) => max_pool(&x, pool)?,
-                Layer::GlobalAveragePool => x.mean_keepdim((1, 2))?,
-            };
+            inputs.push(x);
+            x = layer.forward(&inputs, shortcut)?;
         }
         Ok(x)
     }

@@ -7,6 +7,7 @@ mod device;
 mod graph;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use device::device;
 

@@ -90,6 +90,11 @@ pub(super) struct Upstream<'a> {
 }
 
 impl<'a> Upstream<'a> {
+    /// Nothing to mask and nothing to add.
+    pub const fn open(input: &'a [f32]) -> Self {
+        Self { input, activation: Activation::Identity, shortcut: None }
+    }
+
     /// Ends tiles and sums them up.
     pub const fn summing(self, sums: &'a mut ChannelSums) -> Summing<'a> {
         Summing { upstream: self, sums }
@@ -170,7 +175,12 @@ impl ChannelSums {
         totals
     }
 
-    fn flush(&mut self) {
+    /// The sums that aren't in f64 yet.
+    pub fn tile(&mut self) -> &mut [f32] {
+        &mut self.tile
+    }
+
+    pub fn flush(&mut self) {
         for (total, sum) in self.totals.iter_mut().zip(&mut self.tile) {
             *total += f64::from(std::mem::take(sum));
         }

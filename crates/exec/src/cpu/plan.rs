@@ -1,10 +1,12 @@
 //! A network laid out for one size of batch: which op reads which buffer, and how large each is.
 
+use super::attention::Attention;
 use super::dense::Dense;
 use super::depthwise::Depthwise;
+use super::embedding::Embedding;
 use super::max_pool::Pooling;
 use crate::ExecError;
-use fieldfit_nets::{Activation, Conv, Network, Op, Padding, Shape, Shortcut, Stage, TensorId};
+use fieldfit_nets::{Activation, Conv, Linear, Network, Op, Padding, Shape, Shortcut, Stage, TensorId};
 
 /// One op with its shapes. The images are activation 0, and step `i` writes activation `i + 1`.
 pub(super) struct Step {
@@ -25,13 +27,16 @@ impl Step {
     pub const fn activation(&self) -> Activation {
         match &self.op {
             Op::Conv(conv) => conv.activation,
-            Op::MaxPool(_) | Op::GlobalAveragePool => Activation::Identity,
+            _ => Activation::Identity,
         }
     }
 
     fn trains(&self, trains: &dyn Fn(TensorId) -> bool) -> bool {
-        let Op::Conv(conv) = &self.op else { return false };
-        [conv.weight, conv.norm.scale, conv.norm.shift].into_iter().any(trains)
+        match &self.op {
+            // Running statistics never do.
+            Op::Conv(conv) => [conv.weight, conv.norm.scale, conv.norm.shift].into_iter().any(trains),
+            op => op.tensors().into_iter().any(trains),
+        }
     }
 }
 
@@ -42,6 +47,10 @@ pub(super) enum Kernel {
     Dense(Dense),
     MaxPool(Pooling),
     Pool,
+    Embed(Embedding),
+    Linear(Linear),
+    Attention(Attention),
+    ClassToken,
 }
 
 impl Kernel {
@@ -52,6 +61,12 @@ impl Kernel {
             Op::Conv(conv) => Self::Dense(Dense { conv, input, output }),
             Op::MaxPool(pool) => Self::MaxPool(Pooling { pool, input, output }),
             Op::GlobalAveragePool => Self::Pool,
+            Op::Embed(embed) => Self::Embed(Embedding::new(&embed, input)),
+            Op::Linear(linear) => Self::Linear(linear),
+            Op::Attention(fieldfit_nets::Attention { heads, width }) => {
+                Self::Attention(Attention { heads, width, tokens: input.pixels() })
+            }
+            Op::ClassToken(_) => Self::ClassToken,
         }
     }
 }
@@ -78,7 +93,11 @@ impl Plan {
             let (mut reads, mut input) = entry;
             for (position, (&op, output)) in stage.ops.iter().zip(shapes).enumerate() {
                 let shortcut = stage.shortcut.filter(|_| position + 1 == stage.ops.len());
-                let shortcut = shortcut.map(|shortcut| plan.shortcut(shortcut, entry, output));
+                let shortcut = match (shortcut, op) {
+                    (Some(shortcut), _) => Some(plan.shortcut(shortcut, entry, output)),
+                    (None, Op::Linear(linear)) => linear.shortcut.map(|op| plan.steps[first + op].reads),
+                    (None, _) => None,
+                };
                 (reads, input) = (plan.step(op, (reads, input), output), output);
                 if let Some(last) = plan.steps.last_mut() {
                     last.shortcut = shortcut;
@@ -129,6 +148,16 @@ impl Plan {
     }
 }
 
+/// Every op of a network, a shortcut's own among them, in the order of a plan's steps.
+pub(super) fn ops(network: &Network) -> impl Iterator<Item = Op> {
+    network.stages.iter().flat_map(|stage| {
+        let projection =
+            if let Some(Shortcut::Projection(conv)) = stage.shortcut { Some(Op::Conv(conv)) } else { None };
+        let (before, last) = stage.ops.split_at(stage.ops.len().saturating_sub(1));
+        before.iter().copied().chain(projection).chain(last.iter().copied())
+    })
+}
+
 /// Values of a convolution's kernel.
 pub(super) const fn weight_len(conv: &Conv) -> usize {
     conv.output * (conv.input / conv.groups) * conv.kernel * conv.kernel
@@ -136,12 +165,15 @@ pub(super) const fn weight_len(conv: &Conv) -> usize {
 
 /// Refuses what has no kernel here, before anything runs.
 pub(super) fn check_supported(network: &Network) -> Result<(), ExecError> {
+    let mut before = None;
     for stage in &network.stages {
-        let projection = if let Some(Shortcut::Projection(conv)) = stage.shortcut { Some(Op::Conv(conv)) } else { None };
+        let projection =
+            if let Some(Shortcut::Projection(conv)) = stage.shortcut { Some(Op::Conv(conv)) } else { None };
         for op in stage.ops.iter().chain(&projection) {
-            if let Some(what) = obstacle(op) {
+            if let Some(what) = obstacle(op).or_else(|| mixture(before, op)) {
                 return Err(unsupported(stage, what));
             }
+            before = Some(*op);
         }
         if stage.shortcut.is_some() && !matches!(stage.ops.last(), Some(Op::Conv(_))) {
             return Err(unsupported(stage, "a shortcut that ends in no convolution".into()));
@@ -159,6 +191,18 @@ fn obstacle(op: &Op) -> Option<String> {
         Op::MaxPool(pool) if matches!(pool.padding, Padding::Symmetric(amount) if amount >= pool.kernel) => {
             Some("a max pool that sees padding alone".into())
         }
+        _ => None,
+    }
+}
+
+/// What of an op there is no kernel for after another one: the gradients of tokens don't go through an activation that the
+/// op before ends with, and that of an image isn't computed.
+fn mixture(before: Option<Op>, op: &Op) -> Option<String> {
+    match (before, op) {
+        (Some(Op::Conv(_)), Op::Linear(_) | Op::Attention(_) | Op::ClassToken(_)) => {
+            Some("tokens out of a convolution".into())
+        }
+        (Some(_), Op::Embed(_)) => Some("an embedding of what another op makes".into()),
         _ => None,
     }
 }

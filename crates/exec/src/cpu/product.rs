@@ -70,6 +70,7 @@ pub(super) fn multiply(left: &[f32], right: &Packed, first: usize, out: &mut [f3
         right: |column, width| Right { start: right.values[column * right.depth..].as_ptr(), depth_step: width },
         first: first * right.columns,
         out,
+        step: right.columns,
         onto: Onto::Fresh,
         ending,
     });
@@ -109,10 +110,60 @@ pub(super) fn outer(
             right: |column, _| Right { start: right[column..].as_ptr(), depth_step: columns },
             first: 0,
             out,
+            step: columns,
             onto: if index == 0 { onto } else { Onto::Sum },
             ending: &mut AsItIs,
         });
     }
+}
+
+/// A matrix inside another.
+#[derive(Clone, Copy)]
+pub(super) struct Strided<'a> {
+    values: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+impl<'a> Strided<'a> {
+    /// Rows that are `step` values apart.
+    pub const fn rows(values: &'a [f32], step: usize) -> Self {
+        Self { values, row: step, column: 1 }
+    }
+
+    /// The same transposed.
+    pub const fn columns(values: &'a [f32], step: usize) -> Self {
+        Self { values, row: 1, column: step }
+    }
+
+    /// Whether it has that many rows and columns.
+    const fn has(&self, rows: usize, columns: usize) -> bool {
+        rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.values.len()
+    }
+}
+
+/// `out = left · right` or `out += left · right` for `[rows, columns, depth]` of matrices inside others; the columns of
+/// `right` are adjacent, and the rows of `out` as many values apart as it says.
+pub(super) fn strided(
+    [rows, columns, depth]: [usize; 3],
+    left: Strided<'_>,
+    right: Strided<'_>,
+    (out, step): (&mut [f32], usize),
+    onto: Onto,
+) {
+    assert!(left.has(rows, depth) && right.has(depth, columns) && right.column == 1, "the operands' sizes");
+    Arch::new().dispatch(Multiply {
+        rows,
+        columns,
+        depth,
+        left: Left { start: left.values.as_ptr(), step: left.row, depth_step: left.column },
+        right: |column, _| Right { start: right.values[column..].as_ptr(), depth_step: right.row },
+        first: 0,
+        out,
+        step,
+        onto,
+        ending: &mut AsItIs,
+    });
 }
 
 /// Lanes of a vector on this CPU.
@@ -139,6 +190,8 @@ struct Multiply<'a, P, E> {
     /// Position in the whole activation of the output's first value.
     first: usize,
     out: &'a mut [f32],
+    /// Values from one of the output's rows to the next.
+    step: usize,
     onto: Onto,
     ending: &'a mut E,
 }
@@ -183,10 +236,10 @@ impl<P: Fn(usize, usize) -> Right, E: Ending> Multiply<'_, P, E> {
         column: usize,
         right: Right,
     ) {
-        let start = self.first + row * self.columns + column;
-        let block = Block::new::<V>(simd, start, self.columns, column, self.columns);
+        let start = self.first + row * self.step + column;
+        let block = Block::new::<V>(simd, start, self.step, column, self.columns);
         let left = Left { start: self.left.start.wrapping_add(row * self.left.step), ..self.left };
-        // SAFETY: `multiply` and `outer` checked that the operands have `rows` and `columns` for each k below `depth`;
+        // SAFETY: `multiply`, `outer` and `strided` checked that the operands have `rows` and `columns` for each k below `depth`;
         // this tile's rows and columns are among them.
         let mut sums = unsafe { block.product::<R, V, TAIL>(simd, self.depth, left, right) };
         if self.onto == Onto::Sum {
@@ -231,6 +284,31 @@ mod tests {
                 assert!(out.iter().zip(&expected).all(|(out, expected)| *out == 2.0 * expected));
                 outer((&flipped, m), 1..m, (&right, n), &mut out[n..], Onto::Fresh);
                 assert_eq!(out[n..], expected[n..], "rows from 1 on");
+            }
+        }
+    }
+
+    /// A product that reads or writes beside a matrix inside another, either way round.
+    #[test]
+    fn matrices_inside_others_are_multiplied_in_place() {
+        for (m, n, k) in [(1, 1, 1), (5, 7, 3), (9, 49, 17), (13, 64, 40), (8, 16, 0)] {
+            let (left, right) = (ramp(m.max(k) * 50, 3), ramp(k.max(1) * 70, 4));
+            for transposed in [false, true] {
+                let (a, b) = if transposed { (1, 50) } else { (50, 1) };
+                let sum = |row: usize, column: usize| {
+                    (0..k).map(|x| left[row * a + x * b] * right[x * 70 + column]).sum::<f32>()
+                };
+                let operand = if transposed { Strided::columns(&left, 50) } else { Strided::rows(&left, 50) };
+                let mut out = vec![1.0; m * 80];
+                for (onto, share) in [(Onto::Fresh, 0.0), (Onto::Sum, 1.0)] {
+                    let before = out.clone();
+                    strided([m, n, k], operand, Strided::rows(&right, 70), (&mut out, 80), onto);
+                    for (index, value) in out.iter().enumerate() {
+                        let (row, column) = (index / 80, index % 80);
+                        let expected = if column < n { sum(row, column) + share * before[index] } else { 1.0 };
+                        assert_eq!(*value, expected, "{m}×{k} · {k}×{n} at {row}, {column}");
+                    }
+                }
             }
         }
     }

@@ -5,8 +5,8 @@
 //! "Efficient memory management for deep neural net inference", arXiv 2001.03288).
 
 use super::arena::LINE;
-use super::plan::{Plan, weight_len};
-use fieldfit_nets::{Head, Op, TensorId};
+use super::plan::{Kernel, Plan, weight_len};
+use fieldfit_nets::{Entry, Head, Linear, Op, TensorId};
 use std::ops::Range;
 
 /// A buffer of a schedule.
@@ -26,7 +26,14 @@ pub(super) enum Source {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Task {
     /// A step of the plan.
-    Forward { step: usize, input: Source, shortcut: Option<Source>, output: Buffer },
+    Forward {
+        step: usize,
+        input: Source,
+        shortcut: Option<Source>,
+        output: Buffer,
+        /// What each token has beside its patch, where the step embeds.
+        placed: Option<Buffer>,
+    },
     /// Logits, the loss, the head's gradients, and that of the features where something below the head trains.
     Head { features: Buffer, logits: Buffer, gradient: Option<Buffer> },
     /// A step's gradients.
@@ -45,6 +52,8 @@ pub(super) enum Task {
         /// The same as the checkpoint has it, where the scale trains and the kernel, whose gradient's room it would
         /// have, doesn't.
         kernel: Option<Buffer>,
+        /// What goes into the step's product, where that isn't the input and the product's kernel has a gradient.
+        entered: Option<Buffer>,
     },
 }
 
@@ -53,12 +62,14 @@ impl Task {
     fn buffers(&self) -> impl Iterator<Item = Buffer> {
         let read = |source| if let Source::Buffer(buffer) = source { Some(buffer) } else { None };
         let named = match *self {
-            Self::Forward { input, shortcut, output, .. } => {
-                [read(input), shortcut.and_then(read), Some(output), None, None, None]
+            Self::Forward { input, shortcut, output, placed, .. } => {
+                [read(input), shortcut.and_then(read), Some(output), placed, None, None, None]
             }
-            Self::Head { features, logits, gradient } => [Some(features), Some(logits), gradient, None, None, None],
-            Self::Backward { input, gradient, target, shortcut, taps, kernel, .. } => {
-                [read(input), Some(gradient), target, shortcut, taps, kernel]
+            Self::Head { features, logits, gradient } => {
+                [Some(features), Some(logits), gradient, None, None, None, None]
+            }
+            Self::Backward { input, gradient, target, shortcut, taps, kernel, entered, .. } => {
+                [read(input), Some(gradient), target, shortcut, taps, kernel, entered]
             }
         };
         named.into_iter().flatten()
@@ -186,7 +197,12 @@ impl Writer {
     fn step(&mut self, plan: &Plan, step: usize, activations: &[Source]) -> Source {
         let output = self.buffer(Size::Image(plan.steps[step].output.len()));
         let shortcut = plan.steps[step].shortcut.map(|position| activations[position]);
-        self.tasks.push(Task::Forward { step, input: activations[plan.steps[step].reads], shortcut, output });
+        let placed = if let Kernel::Embed(embedding) = &plan.steps[step].kernel {
+            Some(self.buffer(Size::Whole(embedding.placed_len())))
+        } else {
+            None
+        };
+        self.tasks.push(Task::Forward { step, input: activations[plan.steps[step].reads], shortcut, output, placed });
         Source::Buffer(output)
     }
 
@@ -236,16 +252,24 @@ impl Writer {
     /// One step's gradients, that of its input among them if it is wanted.
     fn descend(&mut self, descent: &mut Descent<'_>, index: usize, gradient: Buffer) {
         let step = &descent.plan.steps[index];
-        let target = descent.wanted[step.reads].then(|| self.buffer(Size::Image(step.input.len())));
+        let is_wanted = descent.wanted[step.reads];
+        let has_target = is_wanted || trains_norm_ahead(&step.op, descent.trains);
+        let target = has_target.then(|| self.buffer(Size::Image(step.input.len())));
         let shortcut = descent.gradients[step.reads].filter(|_| target.is_some());
         let [taps, kernel] = self.kernel(&step.op, descent.trains);
+        let is_entered = has_entry_to_keep(&step.op, descent.trains);
+        let entered = is_entered.then(|| self.buffer(Size::Image(step.input.len())));
         let input = descent.activations[step.reads];
-        self.tasks.push(Task::Backward { step: index, input, gradient, target, shortcut, taps, kernel });
-        descent.gradients[step.reads] = target;
+        self.tasks.push(Task::Backward { step: index, input, gradient, target, shortcut, taps, kernel, entered });
+        descent.gradients[step.reads] = target.filter(|_| is_wanted);
     }
 
     /// Room for the gradient of the unscaled kernel: reordered, and as the checkpoint has it.
     fn kernel(&mut self, op: &Op, trains: &dyn Fn(TensorId) -> bool) -> [Option<Buffer>; 2] {
+        if let Op::Linear(Linear { weight, scale: Some(scale), input, output, .. }) = op {
+            let is_apart = trains(*scale) && !trains(*weight);
+            return [None, is_apart.then(|| self.buffer(Size::Whole(input * output)))];
+        }
         let Op::Conv(conv) = op else { return [None; 2] };
         let (weight, scale) = (trains(conv.weight), trains(conv.norm.scale));
         let room = Size::Whole(weight_len(conv));
@@ -281,6 +305,25 @@ impl Writer {
             }
         }
         lives
+    }
+}
+
+/// Whether a norm that comes first in an op has gradients, which need that of the op's input to be made.
+fn trains_norm_ahead(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
+    match op {
+        Op::Linear(Linear { entry: Entry::LayerNorm(norm), .. }) => trains(norm.scale) || trains(norm.shift),
+        Op::ClassToken(token) => trains(token.norm.scale) || trains(token.norm.shift),
+        _ => false,
+    }
+}
+
+/// Whether what goes into an op's product is wanted for a gradient, and isn't the op's input.
+fn has_entry_to_keep(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
+    match op {
+        Op::Linear(Linear { entry, weight, scale, .. }) => {
+            *entry != Entry::AsItIs && (trains(*weight) || scale.is_some_and(trains))
+        }
+        _ => false,
     }
 }
 
