@@ -70,7 +70,7 @@ pub use fieldfit_nets::ARCHITECTURES;
 pub use fieldfit_report as report;
 pub use fieldfit_store::{Finding, Store, StoreError, TRUST_FILE, Trust};
 pub use fieldfit_tpgm::Norm;
-pub use info::{DeltaInfo, Info, ModelInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
+pub use info::{DeltaInfo, Info, ModelInfo, StageInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
 pub use journal::{Journal, write_page};
 pub use keys::{new_key, read_key};
 pub use measuring::Set;

@@ -95,8 +95,7 @@ fn number(base: &Base, name: &str, index: usize) -> f32 {
 /// A tensor that goes to another's place: timm saves in the order of the forward pass, which is ours.
 #[test]
 fn timms_names_are_understood() {
-    for (name, architecture) in
-        [("timm-mobilenetv2", "mobilenetv2"), ("timm-efficientnet-lite1", "efficientnet-lite1")]
+    for (name, architecture) in [("timm-mobilenetv2", "mobilenetv2"), ("timm-efficientnet-lite1", "efficientnet-lite1")]
     {
         let (report, base) = Field::new().import(&serialise(&saved(name)), Some(1000)).unwrap();
         assert_eq!((report.recognised.architecture, report.recognised.spelling), (architecture, "timm's"));
@@ -179,7 +178,11 @@ fn what_fits_nothing_is_compared_with_the_nearest() {
         tensors.retain(|tensor| !tensor.name.starts_with("_blocks.2."));
         tensors
     });
-    for expected in ["weights.bin", "nearest is efficientnet-tiny", "`_blocks.2._expand_conv.weight` of shape [48, 12, 1, 1] is missing"] {
+    for expected in [
+        "weights.bin",
+        "nearest is efficientnet-tiny",
+        "`_blocks.2._expand_conv.weight` of shape [48, 12, 1, 1] is missing",
+    ] {
         assert!(text.contains(expected), "{text}");
     }
     let text = field.refused(&{
@@ -234,7 +237,10 @@ fn a_folder_brings_its_configuration() {
     let base = Base::open(&out).unwrap();
     assert_eq!(base.labels()[9], "c9");
     let published = published_preprocessing("efficientnet-tiny");
-    assert_eq!((base.preprocessing().size, base.preprocessing().mean, base.preprocessing().std), (48, [0.0; 3], published.std));
+    assert_eq!(
+        (base.preprocessing().size, base.preprocessing().mean, base.preprocessing().std),
+        (48, [0.0; 3], published.std)
+    );
     assert_eq!(report.config, Some(folder.join("preprocessor_config.json")));
     fs::remove_dir_all(&out).unwrap();
     fs::write(folder.join("config.json"), "{").unwrap();

@@ -166,11 +166,7 @@ pub(super) struct Translation {
 
 impl Spelling {
     /// Our names for a checkpoint's, without that prefix; nothing if two of them are one tensor of ours.
-    pub fn translate<'a>(
-        &self,
-        names: impl Iterator<Item = &'a str> + Clone,
-        prefix: &str,
-    ) -> Option<Translation> {
+    pub fn translate<'a>(&self, names: impl Iterator<Item = &'a str> + Clone, prefix: &str) -> Option<Translation> {
         let stripped = |name: &'a str| name.strip_prefix(prefix).unwrap_or(name);
         let rows = if self.counted_in_rows { rows(names.clone().map(stripped)) } else { BTreeMap::new() };
         let mut parts: BTreeMap<String, BTreeMap<usize, String>> = BTreeMap::new();
