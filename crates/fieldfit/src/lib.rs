@@ -80,7 +80,7 @@ pub use fieldfit_store::{
     Change, Event as StoreEvent, Finding, Keep, Pruned, State, Store, StoreError, TRUST_FILE, TrialRules, Trust,
 };
 pub use fieldfit_tpgm::Norm;
-pub use info::{DeltaInfo, Info, ModelInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
+pub use info::{DeltaInfo, Info, ModelInfo, StageInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
 pub use journal::{Journal, write_page};
 pub use keys::{new_key, read_key};
 pub use measuring::Set;

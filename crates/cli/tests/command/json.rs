@@ -123,6 +123,12 @@ fn info_tells_models_deltas_and_stores() {
     assert_eq!((&model["kind"], &delta["kind"], &store["kind"]), (&json!("model"), &json!("delta"), &json!("store")));
     assert_eq!((&model["architecture"], &model["input_size"]), (&json!("efficientnet-tiny"), &json!(32)));
     assert_eq!(model["labels"].as_array().unwrap().len(), 10);
+    let stages = model["stages"].as_array().unwrap();
+    let sum: u64 = stages.iter().map(|stage| stage["parameters"].as_u64().unwrap()).sum();
+    assert_eq!((json!(sum), stages.len()), (model["parameters"].clone(), 7));
+    assert_eq!((&stages[0]["name"], &stages[0]["output"]), (&json!("stem"), &json!([16, 16, 8])));
+    // 16 · 16 pixels, each 8 kernels of 3 · 3 · 3.
+    assert_eq!((&stages[0]["flops"], &stages[0]["activation_bytes"]), (&json!(2 * 256 * 216), &json!(4 * 2048)));
     assert_eq!(delta["base"], model["id"]);
     assert_eq!((&delta["method"], &delta["labels"]), (&json!("tpgm-relative"), &json!(["grass", "sand", "water"])));
     let tensors = delta["tensors"].as_array().unwrap();

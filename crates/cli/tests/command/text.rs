@@ -29,6 +29,23 @@ fn a_person_is_told_results_places_and_next_steps() {
     assert!(text("store rollback store").contains("the base is active"));
 }
 
+/// A network that is taken for another without a word, and a table of stages without one of them.
+#[test]
+fn an_import_says_on_what_grounds() {
+    let scene = Scene::new();
+    let ran = scene.run("import tiny-1.safetensors --labels labels.txt --out again");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for words in ["efficientnet-tiny, because all", "the architecture's own names", "10 classes", "32 px, crop 0.875"] {
+        assert!(ran.stdout.contains(words), "{words}: {}", ran.stdout);
+    }
+    let info = scene.run("info again").stdout;
+    for words in ["stem", "block0", "block2", "pool", "classifier", "MFLOP", "in all"] {
+        assert!(info.contains(words), "{words}: {info}");
+    }
+    let refused = scene.refused("import tiny-1.safetensors --arch resnet18 --labels labels.txt --out other");
+    assert!(refused.contains("`conv1.weight` of shape [64, 3, 7, 7] is missing"), "{refused}");
+}
+
 /// A log line among the results.
 #[test]
 fn logs_go_to_standard_error_only() {
