@@ -38,7 +38,8 @@ pub struct Request<'a> {
 /// Where a run's state is kept, and whether to start from it.
 #[derive(Debug, Clone, Copy)]
 pub struct Checkpointing<'a> {
-    /// The file. The caller removes it once the outcome is stored.
+    /// The file; the checkpoint before the last is beside it, `.before` to its name. The caller
+    /// [removes](crate::remove_checkpoint) them once the outcome is stored.
     pub path: &'a Path,
     /// Whether to go on from the state in it; without one there, that is an error.
     pub resume: bool,

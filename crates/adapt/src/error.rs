@@ -127,7 +127,7 @@ pub enum AdaptError {
         path: PathBuf,
     },
     /// A checkpoint that was cut short or altered.
-    #[error("the checkpoint {} is damaged ({reason}): delete it and start again", path.display())]
+    #[error("the checkpoint {} is damaged ({reason}), and there is no whole one before it: delete it and start again", path.display())]
     DamagedCheckpoint {
         /// The file.
         path: PathBuf,

@@ -48,6 +48,7 @@ mod trainer;
 mod watch;
 
 pub use adapt::{Checkpointing, Outcome, Request, adapt};
+pub use checkpoint::remove_checkpoint;
 pub use coding::Coding;
 pub use control::Control;
 pub use error::AdaptError;

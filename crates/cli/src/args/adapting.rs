@@ -1,6 +1,7 @@
 //! Adapting a model, by one method or by several.
 
 use super::running::{DeviceArgs, ShiftArgs};
+use super::stores::KeepArgs;
 use super::values::{at_least_one, augmentations, byte_count, codings, methods, positive, setting, sharings, side};
 use clap::Args;
 use fieldfit::{Augmentation, Coding, Options, Sharing};
@@ -18,6 +19,8 @@ pub struct AdaptArgs {
     /// Where the versions are kept; made if it isn't there
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// How to learn
     #[arg(long, value_name = "NAME", default_value_t = Options::default().method, value_parser = methods())]
     pub method: String,
