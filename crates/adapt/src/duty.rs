@@ -32,8 +32,14 @@ pub(crate) fn yielding<R: Send>(
 /// Lets this thread yield to others.
 #[cfg(target_os = "linux")]
 fn lower(nice: u8) -> Result<(), AdaptError> {
-    let lowered = rustix::process::nice(i32::from(nice));
-    lowered.map(drop).map_err(|source| AdaptError::Nice { nice, reason: source.to_string() })
+    // 0 is the calling thread.
+    // SAFETY: both calls take and give plain numbers, and change nothing but the thread's priority.
+    let failed = unsafe {
+        let now = libc::getpriority(libc::PRIO_PROCESS, 0);
+        libc::setpriority(libc::PRIO_PROCESS, 0, now + libc::c_int::from(nice)) != 0
+    };
+    let reason = || std::io::Error::last_os_error().to_string();
+    if failed { Err(AdaptError::Nice { nice, reason: reason() }) } else { Ok(()) }
 }
 
 #[cfg(not(target_os = "linux"))]
