@@ -1,11 +1,12 @@
 //! Adapting a model, by one method or by several.
 
 use super::running::{DeviceArgs, ShiftArgs};
+use super::stores::KeepArgs;
 use super::values::{
-    at_least_one, augmentations, byte_count, codings, method_spec, methods, positive, setting, sharings, side,
+    at_least_one, augmentations, board, byte_count, codings, methods, positive, setting, sharings, side,
 };
 use clap::Args;
-use fieldfit::{Augmentation, Coding, Options, Sharing};
+use fieldfit::{Augmentation, Board, Coding, Options, Sharing};
 use std::path::PathBuf;
 
 /// `fieldfit adapt`.
@@ -20,6 +21,8 @@ pub struct AdaptArgs {
     /// Where the versions are kept; made if it isn't there
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// How to learn
     #[arg(long, value_name = "NAME", default_value_t = Options::default().method, value_parser = methods())]
     pub method: String,
@@ -37,6 +40,9 @@ pub struct AdaptArgs {
     /// Sign the delta by the secret key in that file
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// Read the base's weights to memory instead of mapping them: for a file system on which others may cut them short
+    #[arg(long)]
+    pub copy_base: bool,
     /// Go on from the checkpoint that an interrupted run left in the store
     #[arg(long)]
     pub resume: bool,
@@ -108,6 +114,13 @@ pub struct TrainingArgs {
     /// Keep within that much memory, such as 512MiB, or refuse before anything is allocated
     #[arg(long, value_name = "SIZE", value_parser = byte_count)]
     pub memory_budget: Option<u64>,
+    /// Keep to what a board has, its memory, threads and niceness, where no other flag says otherwise: a board of
+    /// `targets/` by name, or the path of a profile
+    #[arg(long, value_name = "BOARD", value_parser = board)]
+    pub target_profile: Option<Board>,
+    /// Let the run's threads yield to others by that much, as `nice -n` counts (Linux) [default: 0, or the board's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=19))]
+    pub nice: Option<u8>,
     /// Largest learning rate of the schedule
     #[arg(long, value_name = "X", value_parser = positive, default_value_t = Options::default().optimiser.learning_rate())]
     pub lr: f64,
@@ -124,6 +137,13 @@ pub struct TrainingArgs {
     /// Leave tensors of this name (`*` matches anything) free of radii, penalty and decay; may be given again
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
+    /// Leave the network's stages up to that one as the base has them, whatever the method (stem, block0, …), so that what
+    /// they make of the images is computed once
+    #[arg(long, value_name = "STAGE")]
+    pub freeze: Option<String>,
+    /// Augmented views of each image to learn from behind frozen stages, in turn, epoch after epoch [default: 2]
+    #[arg(long, value_name = "N", requires = "freeze", value_parser = at_least_one())]
+    pub views: Option<u32>,
     /// Which tensors have one relative radius between them
     #[arg(long, value_name = "WHAT", default_value = Options::default().tpgm.sharing.name(), value_parser = sharings())]
     pub radii_per: Sharing,
@@ -131,4 +151,31 @@ pub struct TrainingArgs {
     /// hundred, or one codec for all
     #[arg(long, value_name = "CODEC", default_value = "auto", value_parser = codings())]
     pub codec: Coding,
+}
+
+/// `name`, or `name:setting=value:setting=value`.
+fn method_spec(text: &str) -> Result<MethodSpec, String> {
+    let mut parts = text.split(':');
+    let name = parts.next().unwrap_or_default().to_owned();
+    if !fieldfit::METHODS.iter().any(|method| method.name == name) {
+        let known: Vec<_> = fieldfit::METHODS.iter().map(|method| method.name).collect();
+        return Err(format!("expected one of {}", known.join(", ")));
+    }
+    Ok(MethodSpec { name, settings: parts.map(setting).collect::<Result<_, _>>()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A method whose settings are lost, or one that doesn't exist.
+    #[test]
+    fn a_method_comes_with_its_settings() {
+        let settings = vec![("alpha".to_owned(), 0.5)];
+        assert_eq!(method_spec("wise-ft:alpha=0.5"), Ok(MethodSpec { name: "wise-ft".into(), settings }));
+        assert_eq!(method_spec("lp-ft"), Ok(MethodSpec { name: "lp-ft".into(), settings: Vec::new() }));
+        for text in ["", "lpft", "wise-ft:", "wise-ft:alpha"] {
+            assert!(method_spec(text).is_err(), "{text}");
+        }
+    }
 }

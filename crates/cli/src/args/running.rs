@@ -1,6 +1,6 @@
 //! Running a model, and measuring it.
 
-use super::values::{at_least_one, shift};
+use super::values::at_least_one;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -16,6 +16,9 @@ pub struct ModelArgs {
     /// Run this delta
     #[arg(long, value_name = "FILE")]
     pub delta: Option<PathBuf>,
+    /// Read the base's weights to memory instead of mapping them: for a file system on which others may cut them short
+    #[arg(long)]
+    pub copy_base: bool,
     #[command(flatten)]
     pub device: DeviceArgs,
 }
@@ -104,4 +107,15 @@ pub enum ShiftArg {
     Folder(String, PathBuf),
     /// The images that are measured on anyway, corrupted.
     Corruptions,
+}
+
+/// `name=folder`, or `corruptions`.
+fn shift(text: &str) -> Result<ShiftArg, String> {
+    match text.split_once('=') {
+        Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {
+            Ok(ShiftArg::Folder(name.to_owned(), folder.into()))
+        }
+        None if text == "corruptions" => Ok(ShiftArg::Corruptions),
+        _ => Err("expected a name and a folder, such as sketch=images/sketch, or corruptions".into()),
+    }
 }

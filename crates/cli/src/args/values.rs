@@ -1,9 +1,7 @@
 //! What stands behind flags: names, numbers, sizes, pairs.
 
-use super::adapting::MethodSpec;
-use super::running::ShiftArg;
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
-use fieldfit::{Augmentation, Codec, Coding, MethodEntry, Sharing};
+use fieldfit::{Augmentation, Board, Codec, Coding, MethodEntry, Sharing};
 use std::iter;
 
 pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
@@ -26,6 +24,11 @@ pub(super) fn byte_count(text: &str) -> Result<u64, String> {
         Some(bytes) if (1.0..1e18).contains(&bytes) => Ok(bytes as u64),
         _ => Err("expected a number and its unit, such as 512MiB, 1.5GiB or 500MB".into()),
     }
+}
+
+/// A board of `targets/`, or a profile's path.
+pub(super) fn board(text: &str) -> Result<Board, String> {
+    Board::find(text).map_err(|error| crate::error::chain(&error))
 }
 
 pub(super) fn augmentations() -> impl TypedValueParser<Value = Augmentation> {
@@ -59,27 +62,6 @@ fn about(method: &MethodEntry) -> String {
     std::iter::once(method.about.to_owned()).chain(settings).collect()
 }
 
-/// `name`, or `name:setting=value:setting=value`.
-pub(super) fn method_spec(text: &str) -> Result<MethodSpec, String> {
-    let mut parts = text.split(':');
-    let name = parts.next().unwrap_or_default().to_owned();
-    if !fieldfit::METHODS.iter().any(|method| method.name == name) {
-        let known: Vec<_> = fieldfit::METHODS.iter().map(|method| method.name).collect();
-        return Err(format!("expected one of {}", known.join(", ")));
-    }
-    Ok(MethodSpec { name, settings: parts.map(setting).collect::<Result<_, _>>()? })
-}
-
-pub(super) fn shift(text: &str) -> Result<ShiftArg, String> {
-    match text.split_once('=') {
-        Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {
-            Ok(ShiftArg::Folder(name.to_owned(), folder.into()))
-        }
-        None if text == "corruptions" => Ok(ShiftArg::Corruptions),
-        _ => Err("expected a name and a folder, such as sketch=images/sketch, or corruptions".into()),
-    }
-}
-
 pub(super) fn setting(text: &str) -> Result<(String, f64), String> {
     let parsed = text.split_once('=').and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
     parsed.ok_or_else(|| "expected a name and a number, such as strength=0.1".into())
@@ -111,17 +93,6 @@ mod tests {
         assert_eq!(setting("strength=1e-1"), Ok(("strength".into(), 0.1)));
         for text in ["strength", "strength=", "strength=much", "=", ""] {
             assert!(setting(text).is_err(), "{text}");
-        }
-    }
-
-    /// A method whose settings are lost, or one that doesn't exist.
-    #[test]
-    fn a_method_comes_with_its_settings() {
-        let settings = vec![("alpha".to_owned(), 0.5)];
-        assert_eq!(method_spec("wise-ft:alpha=0.5"), Ok(MethodSpec { name: "wise-ft".into(), settings }));
-        assert_eq!(method_spec("lp-ft"), Ok(MethodSpec { name: "lp-ft".into(), settings: Vec::new() }));
-        for text in ["", "lpft", "wise-ft:", "wise-ft:alpha"] {
-            assert!(method_spec(text).is_err(), "{text}");
         }
     }
 

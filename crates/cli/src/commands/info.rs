@@ -6,7 +6,7 @@ use crate::output::{Output, bytes, mebibytes, percent, signature, table};
 use fieldfit::{Base, Codec, DeltaInfo, Device, Fidelity, Info, MemoryPlan, ModelInfo, Options, StoreInfo, TensorInfo};
 
 /// Images to learn from, where nobody says how many: a few hundred.
-const IMAGES: usize = 400;
+pub(super) const IMAGES: usize = 400;
 
 pub fn run(args: &InfoArgs) -> Result<(), Error> {
     if args.plan {
@@ -18,13 +18,13 @@ pub fn run(args: &InfoArgs) -> Result<(), Error> {
 
 fn plan(args: &InfoArgs) -> Result<MemoryPlan, Error> {
     let base = Base::open(&args.path).map_err(fieldfit::Error::from)?;
-    let defaults = Options::default();
+    let defaults = super::defaults(args.target_profile.as_ref());
     let options = Options {
         method: args.method.clone().unwrap_or(defaults.method),
         size: args.size,
         batch: args.batch.map_or(defaults.batch, |images| images as usize),
         micro_batch: args.micro_batch.map(|images| images as usize),
-        memory_budget: args.memory_budget,
+        memory_budget: args.memory_budget.or(defaults.memory_budget),
         device: args.threads.map_or(defaults.device, |threads| Device::Cpu { threads: threads as usize }),
         ..defaults
     };
@@ -33,7 +33,7 @@ fn plan(args: &InfoArgs) -> Result<MemoryPlan, Error> {
     Ok(fieldfit::plan_memory(&base, classes, images, &options).map_err(fieldfit::Error::from)?)
 }
 
-fn plan_table(plan: &MemoryPlan) -> String {
+pub(super) fn plan_table(plan: &MemoryPlan) -> String {
     let mut table = table(&["when", "what", "memory"], 2);
     let rows = [
         ("always", "the program itself", plan.process),
@@ -47,6 +47,7 @@ fn plan_table(plan: &MemoryPlan) -> String {
         ("", "weights as the kernels read them", plan.kernels),
         ("", "activations", plan.activations),
         ("", "images", plan.images),
+        ("", "the base's answers", plan.retention),
         ("", "checkpoint", plan.checkpoint),
         ("judging, swap", "decoded weights, ready to run", plan.judging),
         ("peak", "", plan.total),
@@ -120,7 +121,7 @@ fn store_text(store: &StoreInfo) -> String {
     format!("store {}: {active} runs\n{}", store.path.display(), super::store::versions_table(&store.versions))
 }
 
-fn lines(rows: &[(&str, String)]) -> String {
+pub(super) fn lines(rows: &[(&str, String)]) -> String {
     let filled = rows.iter().filter(|(_, value)| !value.is_empty());
     filled.map(|(name, value)| format!("{name:<13} {value}")).collect::<Vec<_>>().join("\n")
 }

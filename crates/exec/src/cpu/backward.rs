@@ -168,13 +168,12 @@ impl Tensors<'_> {
             // A kernel that trains has its gradient summed up where it belongs; another one's is wanted for its scale.
             let (kernel, onto) = if trains { (&mut gradients[conv.weight], onto) } else { (&mut *kernel, Onto::Fresh) };
             let pass = Backward { kernel: (!kernel.is_empty()).then_some((&mut *kernel, onto)), ..pass };
-            let below = match op {
+            match op {
                 Kernel::Pointwise => pointwise::backward(threads, folded, pass, scratch),
                 Kernel::Depthwise(depthwise) => depthwise.backward(threads, folded, pass, scratch),
                 Kernel::Dense(dense) => dense.backward(threads, folded, pass, scratch),
                 _ => Vec::new(),
-            };
-            below
+            }
         };
         for (channel, term) in terms.iter_mut().enumerate() {
             *term -= f64::from(params[conv.norm.mean][channel]) * sums[channel];
