@@ -73,9 +73,10 @@ def infer_zoo(threads: int, network: str) -> Row:
 
 
 def train_zoo(threads: int, network: str, micro: int) -> Row:
-    """16 images of 128 px, of the same."""
-    theirs = tuple(torch(layout, "train", 128, 16, 16, layout, network) for layout in LAYOUTS)
-    mine = ours("train", 128, 16, micro, "--model", f"base:{network}")
+    """16 images, of the same."""
+    side = ZOO[network]
+    theirs = tuple(torch(layout, "train", side, 16, 16, layout, network) for layout in LAYOUTS)
+    mine = ours("train", side, 16, micro, "--model", f"base:{network}")
     return Row(f"train-{network}", threads, mine, theirs, 3, 1e-4)
 
 
@@ -89,8 +90,8 @@ def kernel(threads: int, kind: str, direction: str) -> Row:
     return Row(f"{kind}-{direction}", threads, ours("kernel", kind, direction), theirs, 12, None)
 
 
-# Networks beside EfficientNet-Lite0, as in `zoo.py`.
-ZOO = ("resnet18", "mobilenetv2")
+# Networks beside EfficientNet-Lite0, as in `zoo.py`, and the side of the images that a training step takes.
+ZOO = {"resnet18": 128, "mobilenetv2": 128, "deit-tiny": 224, "deit-small": 224}
 
 # Each by its name, from the number of threads and of images that a training step takes at a time.
 ROWS: dict[str, Callable[[int, int], Row]] = {

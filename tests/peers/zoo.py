@@ -1,6 +1,8 @@
-"""torchvision's networks under weights that a formula gives: those of `parity.py`, for as many classes as they come with."""
+"""torchvision's and timm's networks under weights that a formula gives: those of `parity.py`, for as many classes as they
+come with."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy
@@ -11,11 +13,21 @@ from torch.fx.experimental.optimization import fuse
 
 FOLDER = Path(__file__).parent / "zoo"
 CLASSES = 7
-# How each is made, and the name of its head.
+
+
+def vit(variant: str, **options: object) -> torch.nn.Module:
+    # Only a process that computes with it has to import it.
+    import timm
+
+    return timm.create_model(variant, **options)
+
+
+VITS = {"deit-tiny": "deit_tiny_patch16_224", "deit-small": "deit_small_patch16_224"}
+# How each is made, and the name of its head. Transformers take images of any size.
 NETWORKS: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
     "resnet18": (torchvision.models.resnet18, "fc"),
     "mobilenetv2": (torchvision.models.mobilenet_v2, "classifier.1"),
-}
+} | {name: (partial(vit, variant, dynamic_img_size=True), "head") for name, variant in VITS.items()}
 
 
 def new_head(features: int) -> torch.nn.Linear:
@@ -35,7 +47,7 @@ def weights(architecture: str) -> Path:
 
 def write(architecture: str) -> None:
     """Makes the checkpoint."""
-    # timm, which it imports, is no business of a process that is timed.
+    # timm, which it imports, is no business of a process that times another network.
     from parity import value
 
     make, _ = NETWORKS[architecture]
@@ -49,6 +61,7 @@ class Network(torch.nn.Module):
 
     def __init__(self, architecture: str):
         super().__init__()
+        self.architecture = architecture
         make, self.head = NETWORKS[architecture]
         self.network = make()
         missing, unexpected = self.network.load_state_dict(load_file(weights(architecture)), strict=False)
@@ -65,5 +78,11 @@ class Network(torch.nn.Module):
         return self
 
     def folded(self):
-        self.network = fuse(self.network)
+        """With norms in the convolutions, or for the size of image alone that it was trained on: what is left to fold."""
+        if self.architecture in VITS:
+            state, self.network = self.network.state_dict(), vit(VITS[self.architecture])
+            self.network.load_state_dict(state)
+            self.eval()
+        else:
+            self.network = fuse(self.network)
         return self
