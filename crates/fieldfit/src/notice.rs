@@ -24,7 +24,8 @@ pub enum Notice {
         /// How.
         reason: String,
     },
-    /// A version on trial was not run, because its trial can't be recorded; the last confirmed version runs instead.
+    /// The active version was not run, because its trial can't be recorded or its file can't be read now; the last confirmed
+    /// version runs instead.
     Unrecorded {
         /// Why not.
         reason: String,
@@ -42,7 +43,7 @@ impl fmt::Display for Notice {
             Self::Swapped { from, to } => write!(f, "{to} runs now, in place of {from}"),
             Self::FellBack { version, reason } => write!(f, "version {version} is quarantined: {reason}"),
             Self::Unrecorded { reason } => {
-                write!(f, "the last confirmed version runs, since no trial can be recorded: {reason}")
+                write!(f, "the last confirmed version runs, and nothing is recorded: {reason}")
             }
             Self::Confirmed { version } => write!(f, "version {version} has proved itself and is confirmed"),
         }
