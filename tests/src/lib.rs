@@ -5,6 +5,7 @@
 pub mod tiny;
 
 use std::error::Error;
+use std::io::Write;
 
 /// An error with its causes, as the command prints it.
 pub fn message(error: &dyn Error) -> String {
@@ -15,4 +16,10 @@ pub fn message(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Says that a test did not run where it was meant to, and why: on the standard error itself, past the harness, which hides
+/// what passing tests print.
+pub fn not_run(test: &str, why: &dyn Error) {
+    writeln!(std::io::stderr(), "NOT RUN: {test}: {}", message(why)).unwrap();
 }

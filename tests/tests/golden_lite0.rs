@@ -11,7 +11,7 @@
 //! 5e-2. So the kernels make each step of a trace from where the oracle stands, and tensors up to block 1 have more room.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at its first surprise")]
 
-use fieldfit_adapt::{Balls, Ftp, Head, Optimiser, OptimiserOptions, Spd, State};
+use fieldfit_adapt::{Balls, Ftp, Head, Host, Optimiser, OptimiserOptions, Spd, State};
 use fieldfit_exec::{
     Device, Executor, Passes,
     candle::{Candle, device},
@@ -291,8 +291,14 @@ impl<'a, T: Real> Run<'a, T> {
     fn radius_step(&mut self) -> f64 {
         let images = images(VALIDATION.len(), VALIDATION.len(), SIDE);
         let Self { state, executor, balls, weights, gradients, .. } = self;
-        let loss = balls.radius_step(state, executor.as_mut(), (&images, &VALIDATION), weights, gradients);
-        loss.unwrap().wide()
+        let mut place = Host { state, executor: executor.as_mut(), weights, gradients };
+        balls.radius_step(&mut place, &images, &VALIDATION).unwrap().wide()
+    }
+
+    /// The projection.
+    fn project(&mut self) {
+        let Self { state, executor, balls, weights, gradients, .. } = self;
+        balls.project(&mut Host { state, executor: executor.as_mut(), weights, gradients }).unwrap();
     }
 
     /// Goes on from where a run in f64 stands, between two steps.
@@ -360,7 +366,7 @@ fn radius_step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: 
 fn projected_step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: usize) {
     step::<S>(run, expected, when);
     radius_step::<S>(run, expected, when);
-    run.balls.project(&mut run.state);
+    run.project();
     assert_deltas::<S>(run, expected, when);
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 use fieldfit_data::Dataset;
 use fieldfit_delta::{Codec, Delta, Provenance};
-use fieldfit_exec::{Executor, executor};
+use fieldfit_exec::{Executor, executor, resident};
 use fieldfit_model::{Base, Change, encode_delta};
 use fieldfit_tpgm::Norm;
 use std::path::Path;
@@ -103,6 +103,10 @@ fn trainer<'a>(
             validation: Cycle::new(feed, &plan.split.validation),
             retained: plan.retained.as_ref().map(|retained| Cycle::new(feed.over(&retained.images), &retained.order)),
             trained_images: plan.steps / plan.steps_per_epoch.max(1) * plan.split.train.len() as u64,
+            resident: match method.works_at_home() {
+                true => None,
+                false => resident(options.device, &plan.network, |id| state.start(id), |id| state.delta.contains(id))?,
+            },
             device: options.device,
             passes: plan.memory.passes(),
             executor,

@@ -185,7 +185,9 @@ impl Draft<'_> {
         let trains = |id| self.method.trains(self.network.tensor(id));
         match self.options.device {
             Device::Cpu { threads } => training(self.network, trains, size, passes, threads),
-            Device::Cuda { .. } | Device::Metal => training(self.network, trains, size, Passes::of(size.batch), 1),
+            Device::Cuda { .. } | Device::Metal | Device::Candle => {
+                training(self.network, trains, size, Passes::of(size.batch), 1)
+            }
         }
     }
 

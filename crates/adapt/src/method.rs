@@ -45,10 +45,16 @@ pub trait Method: Send {
         false
     }
 
+    /// Whether its [`Method::before_step`] or [`Method::after_step`] reads or writes δ or gradients in the session itself,
+    /// and not by [`Session::in_place`]: then they live in the program's memory, whatever computes the network.
+    fn works_at_home(&self) -> bool {
+        false
+    }
+
     /// Before the first step, and again before a resumed run's next one: every δ is still 0.
     fn begin(&mut self, _state: &State<'_, f32>) {}
 
-    /// Before an optimiser step: `session.gradients` is the training loss's, unclipped, and may be added to.
+    /// Before an optimiser step: the gradients at hand are the training loss's, unclipped, and may be added to.
     fn before_step(&mut self, _session: &mut Session<'_>) {}
 
     /// After an optimiser step, counted from 1. May change δ, and use `session.weights` and `session.gradients` as it
