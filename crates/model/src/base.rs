@@ -4,6 +4,7 @@ use crate::check;
 use crate::error::ModelError;
 use crate::manifest::{LABELS_FILE, Manifest, Preprocessing};
 use crate::params::Params;
+use crate::proof::{FileMark, Proof};
 use crate::view::{Dtype, TensorView};
 use fieldfit_nets::{Network, TensorId, TensorSpec};
 use fieldfit_tpgm::Real;
@@ -12,6 +13,7 @@ use safetensors::tensor::{Metadata, SafeTensors, TensorInfo};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +46,17 @@ pub struct Base {
     bytes: Bytes,
     /// Where each tensor of the network lies in `bytes`.
     places: Vec<Place>,
+    proof: Option<Proof>,
+}
+
+/// How a base is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Opening {
+    /// Whether the weights are read to the heap, where no other process can touch them, instead of mapped.
+    pub copied: bool,
+    /// What an earlier opening has proven. As long as the file is the very same, its hash and its values aren't gone
+    /// through again. A copy is proven anew in any case.
+    pub proof: Option<Proof>,
 }
 
 /// Stored type and bytes of one tensor.
@@ -76,18 +89,15 @@ impl Base {
     /// type as in the architecture; one label a class; finite values. Allocates nothing of the weights' size.
     ///
     /// The weights stay in the file: the kernel may drop their pages under pressure and read them again. Whoever
-    /// truncates the file while it is mapped kills the process (SIGBUS), and whoever overwrites it in place changes the
-    /// weights unseen; [`import`](crate::import) makes it read-only, and a file that is replaced by renaming is safe.
+    /// truncates the file while it is mapped kills the process (SIGBUS) when it next reads a weight beyond the new end,
+    /// which a swap or an adaptation does and a frame doesn't; and whoever overwrites it in place changes the weights
+    /// unseen. [`import`](crate::import) makes the file read-only, and a file that is replaced by renaming is safe.
     /// Where that can't be relied on, use [`Base::open_copied`].
     ///
     /// # Errors
     /// If a file is missing, cut short, altered, or doesn't fit the architecture; the error names file and tensor.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
-        Self::open_with(folder, |file| {
-            // SAFETY: the map is only read. That nobody truncates or rewrites the file under it is the condition that
-            // the documentation states; its length was checked against the manifest.
-            unsafe { Mmap::map(file) }.map(Bytes::Mapped)
-        })
+        Self::open_as(folder, Opening::default())
     }
 
     /// As [`Base::open`], but reads the weights to the heap, where no other process can touch them.
@@ -95,19 +105,19 @@ impl Base {
     /// # Errors
     /// As [`Base::open`].
     pub fn open_copied(folder: &Path) -> Result<Self, ModelError> {
-        Self::open_with(folder, |mut file| {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut file, &mut bytes)?;
-            Ok(Bytes::Copied(bytes))
-        })
+        Self::open_as(folder, Opening { copied: true, ..Opening::default() })
     }
 
-    fn open_with(folder: &Path, load: impl Fn(&File) -> std::io::Result<Bytes>) -> Result<Self, ModelError> {
+    /// As [`Base::open`], in the way that `opening` says.
+    ///
+    /// # Errors
+    /// As [`Base::open`].
+    pub fn open_as(folder: &Path, opening: Opening) -> Result<Self, ModelError> {
         let manifest = Manifest::read(folder)?;
         let labels_path = folder.join(LABELS_FILE);
         let labels = check::labels(&labels_path)?;
         let path = folder.join(&manifest.weights.file);
-        let bytes = whole_file(&path, manifest.weights.bytes, load)?;
+        let (file, bytes) = whole_file(&path, manifest.weights.bytes, opening.copied)?;
         let (start, metadata) = SafeTensors::read_metadata(&bytes)
             .map(|(header, metadata)| (header + size_of::<u64>(), metadata))
             .map_err(|source| ModelError::Safetensors { path: path.clone(), source })?;
@@ -116,12 +126,29 @@ impl Base {
             .tensors()
             .map(|(_, spec)| place(spec, &metadata, start, &path))
             .collect::<Result<Vec<_>, ModelError>>()?;
-        verify_hash(&bytes, &manifest, &path)?;
         let preprocessing = manifest.preprocessing();
         let id = identify(network.architecture, &preprocessing, &manifest.weights.sha256);
-        let base = Self { path: folder.to_owned(), manifest, preprocessing, labels, network, id, bytes, places };
-        base.verify_finite(&path)?;
+        let mut base =
+            Self { path: folder.to_owned(), manifest, preprocessing, labels, network, id, bytes, places, proof: None };
+        base.proof = base.prove(&path, &file, opening)?;
         Ok(base)
+    }
+
+    /// Goes through hash and values, unless they are proven already. Returns the proof for the next opening, if this
+    /// file lets one be made.
+    fn prove(&self, path: &Path, file: &File, opening: Opening) -> Result<Option<Proof>, ModelError> {
+        let sha256 = self.manifest.weights.sha256;
+        let before = FileMark::of(file);
+        if let Some(proof) = opening.proof.filter(|_| !opening.copied)
+            && proof.sha256 == sha256
+            && before == Some(proof.file)
+        {
+            return Ok(Some(proof));
+        }
+        self.verify_hash(path)?;
+        self.verify_finite(path)?;
+        let unchanged = before.filter(|mark| mark.is_settled() && FileMark::of(file) == before);
+        Ok(unchanged.map(|file| Proof { file, sha256 }))
     }
 
     /// What the model says about itself.
@@ -154,6 +181,12 @@ impl Base {
         &self.path
     }
 
+    /// That these weights are whole, for the next [opening](Opening::proof) of the same file. There is none for a file
+    /// that was changed within the last seconds, nor where the system can't tell files apart.
+    pub const fn proof(&self) -> Option<Proof> {
+        self.proof
+    }
+
     /// One tensor, lent in its stored type.
     pub fn tensor(&self, id: TensorId) -> TensorView<'_> {
         let Place { dtype, range } = &self.places[id.index()];
@@ -169,6 +202,14 @@ impl Base {
         params
     }
 
+    fn verify_hash(&self, path: &Path) -> Result<(), ModelError> {
+        let (expected, found) = (self.manifest.weights.sha256, Sha256::digest(&*self.bytes).into());
+        if found != expected {
+            return Err(ModelError::Altered { path: path.to_owned(), expected, found });
+        }
+        Ok(())
+    }
+
     fn verify_finite(&self, path: &Path) -> Result<(), ModelError> {
         for (id, spec) in self.network.tensors() {
             if let Some(index) = self.tensor(id).first_not_finite() {
@@ -179,15 +220,29 @@ impl Base {
     }
 }
 
-/// The bytes of a file of that length.
-fn whole_file(path: &Path, expected: u64, load: impl Fn(&File) -> std::io::Result<Bytes>) -> Result<Bytes, ModelError> {
+/// A file of that length, and its bytes.
+fn whole_file(path: &Path, expected: u64, copied: bool) -> Result<(File, Bytes), ModelError> {
     let unreadable = |source| ModelError::read(path, source);
     let file = File::open(path).map_err(unreadable)?;
     let found = file.metadata().map_err(unreadable)?.len();
     if found != expected {
         return Err(ModelError::Length { path: path.to_owned(), expected, found });
     }
-    load(&file).map_err(unreadable)
+    let bytes = if copied { copy(&file, expected) } else { map(&file) };
+    Ok((file, bytes.map_err(unreadable)?))
+}
+
+fn map(file: &File) -> io::Result<Bytes> {
+    // SAFETY: the map is only read. That nobody truncates or rewrites the file under it is the condition that the
+    // documentation of `Base::open` states; its length was checked against the manifest.
+    unsafe { Mmap::map(file) }.map(Bytes::Mapped)
+}
+
+/// No more than the expected bytes, even if the file grows meanwhile.
+fn copy(file: &File, expected: u64) -> io::Result<Bytes> {
+    let mut bytes = Vec::new();
+    file.take(expected).read_to_end(&mut bytes)?;
+    Ok(Bytes::Copied(bytes))
 }
 
 fn fitting_network(
@@ -222,14 +277,6 @@ fn place(spec: &TensorSpec, metadata: &Metadata, start: usize, path: &Path) -> R
         (other, _) => return Err(unusable("F32, as every tensor of one dimension", other.to_string())),
     };
     Ok(Place { dtype, range: start + from..start + to })
-}
-
-fn verify_hash(bytes: &[u8], manifest: &Manifest, path: &Path) -> Result<(), ModelError> {
-    let (expected, found) = (manifest.weights.sha256, Sha256::digest(bytes).into());
-    if found != expected {
-        return Err(ModelError::Altered { path: path.to_owned(), expected, found });
-    }
-    Ok(())
 }
 
 /// SHA-256 over a canonical encoding: strings after their length, numbers little-endian.

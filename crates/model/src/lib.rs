@@ -26,12 +26,13 @@ mod images;
 pub mod import;
 mod manifest;
 mod params;
+mod proof;
 mod rates;
 mod view;
 mod weights;
 
 pub use ball::BALL_TOLERANCE;
-pub use base::{Base, BaseId};
+pub use base::{Base, BaseId, Opening};
 pub use change::{Change, encode_delta};
 pub use error::ModelError;
 pub use images::Images;
@@ -39,6 +40,7 @@ pub use manifest::{
     Filter, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Preprocessing, Scaling, WeightsFile,
 };
 pub use params::Params;
+pub use proof::{FileMark, Proof};
 pub use rates::{CodecRates, RowWeights};
 pub use view::{Dtype, TensorView};
 pub use weights::{Weights, most_delta_bytes};

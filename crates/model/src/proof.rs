@@ -1,0 +1,83 @@
+//! What spares a start the hash of weights that an earlier one has hashed.
+
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A file may be changed twice within one tick of its file system's clock, the coarsest of which tick every two seconds
+/// (FAT). A younger mark doesn't tell the two apart.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// A file as its system tells it from others, and from itself before it was changed.
+///
+/// Nobody can turn back the time of the last change of its status: it moves with every write, and with every attempt to
+/// set the times. What it doesn't show is a medium that loses bits by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileMark {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// When its content was last changed: seconds and nanoseconds since 1970.
+    modified: (i64, i64),
+    /// When anything about it was last changed.
+    changed: (i64, i64),
+}
+
+/// That a file was gone through whole, has that hash, and holds nothing but finite values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The file.
+    pub file: FileMark,
+    /// Of its bytes.
+    pub sha256: [u8; 32],
+}
+
+impl FileMark {
+    /// The mark of an open file. `None` where the system has no such thing.
+    #[cfg(unix)]
+    pub fn of(file: &File) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = file.metadata().ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+
+    /// The mark of an open file. `None` where the system has no such thing.
+    #[cfg(not(unix))]
+    pub fn of(_file: &File) -> Option<Self> {
+        None
+    }
+
+    /// Whether a later change is sure to show in the mark.
+    pub(crate) fn is_settled(&self) -> bool {
+        SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| self.is_settled_at(now))
+    }
+
+    fn is_settled_at(&self, now: Duration) -> bool {
+        let newest = self.modified.max(self.changed).0;
+        u64::try_from(newest).is_ok_and(|newest| Duration::from_secs(newest.saturating_add(1)) + SETTLED <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that is changed again within the same tick and keeps its mark; a clock that was turned back and makes
+    /// every file look settled.
+    #[test]
+    fn only_a_mark_of_some_age_is_relied_on() {
+        let mark = |modified, changed| FileMark { device: 1, inode: 2, bytes: 3, modified, changed };
+        let at = |seconds: f64, mark: FileMark| mark.is_settled_at(Duration::from_secs_f64(seconds));
+        assert!(at(1004.0, mark((1000, 0), (1000, 999_999_999))));
+        assert!(!at(1003.9, mark((1000, 0), (900, 0))));
+        assert!(!at(1003.9, mark((900, 0), (1000, 0))));
+        assert!(!at(500.0, mark((1000, 0), (1000, 0))), "a file of the future");
+        assert!(!at(500.0, mark((i64::MAX, 0), (0, 0))));
+    }
+}
