@@ -1,6 +1,7 @@
 //! What distinguishes one way of fine-tuning from another.
 
 use crate::{AdaptError, Session, State, Tracker};
+use fieldfit_data::Batch;
 use fieldfit_nets::TensorSpec;
 use fieldfit_tpgm::Norm;
 use std::ops::ControlFlow;
@@ -40,19 +41,32 @@ pub trait Method: Send {
         false
     }
 
-    /// Whether it compares with the base's own predictions after training, which the memory plan makes room for.
+    /// Whether it compares with the base's own predictions, which the memory plan makes room for.
     fn asks_base(&self) -> bool {
         false
     }
 
-    /// Whether its [`Method::before_step`] or [`Method::after_step`] reads or writes δ or gradients in the session itself,
-    /// and not by [`Session::in_place`]: then they live in the program's memory, whatever computes the network.
+    /// Whether what it does at a step reads or writes weights, δ or gradients in the session itself, and not by
+    /// [`Session::in_place`]: then they live in the program's memory, whatever computes the network.
     fn works_at_home(&self) -> bool {
+        false
+    }
+
+    /// Whether it looks at the images of [`Options::retain`](crate::Options::retain).
+    fn looks_at_retained(&self) -> bool {
         false
     }
 
     /// Before the first step, and again before a resumed run's next one: every δ is still 0.
     fn begin(&mut self, _state: &State<'_, f32>) {}
+
+    /// The training loss of a batch at θ0 + δ, in nats, whose gradients are then at hand: see [`Session::in_place`].
+    ///
+    /// # Errors
+    /// If the network can't be computed.
+    fn descend(&mut self, session: &mut Session<'_>, batch: &Batch) -> Result<f64, AdaptError> {
+        session.descend_labels(batch)
+    }
 
     /// Before an optimiser step: the gradients at hand are the training loss's, unclipped, and may be added to.
     fn before_step(&mut self, _session: &mut Session<'_>) {}

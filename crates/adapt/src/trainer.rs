@@ -62,6 +62,9 @@ impl<'a> Trainer<'a> {
     /// The rest of the current epoch.
     fn epoch(&mut self, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
         let (epoch, done) = self.position();
+        if self.feed.look(&self.plan.split.train, epoch, tracker)?.is_break() {
+            return Err(self.interrupt(tracker));
+        }
         for batch in self.feed.training(&self.plan.split.train, epoch, done)? {
             if tracker.is_stopped() {
                 return Err(self.interrupt(tracker));
@@ -78,8 +81,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn step(&mut self, batch: &Batch, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
-        let loss = self.session.in_place(|place| place.gradient(&[], &batch.images, &batch.labels))?;
-        let loss = f64::from(loss);
+        let loss = self.method.descend(&mut self.session, batch)?;
         self.method.before_step(&mut self.session);
         let norms = self.session.in_place(|place| place.gradient_norms())?;
         if self.progress.step == 0 {
@@ -102,12 +104,12 @@ impl<'a> Trainer<'a> {
         self.progress.epoch_loss = 0.0;
         let images = &self.plan.split.validation;
         self.session.fetch(&mut self.optimiser)?;
-        let Session { state, executor, weights, .. } = &mut self.session;
-        state.merge_into(weights);
+        let session = &mut self.session;
+        session.state.merge_into(&mut session.weights);
         let evaluation = evaluate(
             self.plan.network.head.classes,
             self.feed.in_order(images)?,
-            |images| executor.logits(weights, images),
+            |images| session.logits(images),
             |done| tracker.tell(Event::Progress { phase: Phase::Validation, done, total: images.len() }),
         )?;
         let last = self.progress.step == self.plan.steps;

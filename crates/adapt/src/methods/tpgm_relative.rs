@@ -24,8 +24,9 @@
 
 use super::Entry;
 use crate::patterns::constrained;
-use crate::retention::Judge;
+use crate::retention::{Judge, descend_retaining};
 use crate::{AdaptError, Constraint, Event, HeadStart, Method, Options, Phase, Session, Setting, Shares, Tracker};
+use fieldfit_data::Batch;
 use fieldfit_nets::Network;
 use fieldfit_tpgm::Norm;
 use std::ops::ControlFlow;
@@ -35,6 +36,13 @@ const RETENTION: Setting = Setting {
     default: Some(0.015),
     range: 0.0..=f64::MAX,
     about: "λ, nats of loss for each nat that the base's own predictions change by; 0 leaves them alone",
+};
+
+const TRAINING: Setting = Setting {
+    name: "training-retention",
+    default: Some(0.0),
+    range: 0.0..=f64::MAX,
+    about: "as retention, while weights train, on the training images; 0 asks nothing of the base meanwhile",
 };
 
 const STEPS: Setting = Setting {
@@ -57,7 +65,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "tpgm-relative",
     about: "as lp-ft, then each stage back towards the base, as far as validation images and the base's own predictions \
             on them like",
-    settings: &[RETENTION, STEPS, VIEW],
+    settings: &[TRAINING, RETENTION, STEPS, VIEW],
     build: |options, network| Ok(Box::new(Relative::new(options, network)?)),
 };
 
@@ -71,6 +79,7 @@ const BUDGET: f64 = 0.2;
 const VIEW_EPOCH: u64 = u64::MAX;
 
 struct Relative {
+    training_retention: f64,
     retention: f64,
     steps: Option<u64>,
     view: Option<u64>,
@@ -83,8 +92,9 @@ struct Relative {
 
 impl Relative {
     fn new(options: &Options, network: &Network) -> Result<Self, AdaptError> {
-        let constrained = constrained(&options.tpgm.exclude, network)?;
+        let constrained = constrained(options, network)?;
         Ok(Self {
+            training_retention: TRAINING.of(options),
             retention: RETENTION.of(options),
             steps: STEPS.given(options).map(|steps| steps as u64),
             view: (VIEW.of(options) > 0.0).then_some(VIEW_EPOCH),
@@ -144,7 +154,19 @@ impl Method for Relative {
     }
 
     fn asks_base(&self) -> bool {
+        self.training_retention > 0.0 || self.retention > 0.0
+    }
+
+    fn looks_at_retained(&self) -> bool {
         self.retention > 0.0
+    }
+
+    fn works_at_home(&self) -> bool {
+        self.training_retention > 0.0
+    }
+
+    fn descend(&mut self, session: &mut Session<'_>, batch: &Batch) -> Result<f64, AdaptError> {
+        descend_retaining(session, batch, self.training_retention)
     }
 
     fn finish(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<ControlFlow<()>, AdaptError> {
