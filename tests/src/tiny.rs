@@ -16,17 +16,26 @@ pub const CLASSES: [&str; 3] = ["grass", "sand", "water"];
 
 /// Makes the model folder `folder/tiny-SEED`: `efficientnet-tiny` with random weights under ten made-up labels.
 pub fn base(folder: &Path, seed: u64) -> PathBuf {
+    base_of(folder, "efficientnet-tiny", seed)
+}
+
+/// The same of another architecture.
+pub fn base_of(folder: &Path, architecture: &str, seed: u64) -> PathBuf {
+    let network = by_name(architecture).unwrap();
     let (weights, labels) = (folder.join(format!("tiny-{seed}.safetensors")), folder.join("labels.txt"));
-    checkpoint(&weights, seed);
-    fs::write(&labels, (0..10).map(|class| format!("thing {class}\n")).collect::<String>()).unwrap();
+    write(&weights, &network, seed);
+    fs::write(&labels, (0..network.head.classes).map(|class| format!("thing {class}\n")).collect::<String>()).unwrap();
     let out = folder.join(format!("tiny-{seed}"));
-    import(&Request::new(&weights, "efficientnet-tiny", &labels, &out)).unwrap();
+    import(&Request::new(&weights, architecture, &labels, &out)).unwrap();
     out
 }
 
 /// Writes random weights of `efficientnet-tiny` that keep activations at their scale.
 pub fn checkpoint(path: &Path, seed: u64) {
-    let network: Network = by_name("efficientnet-tiny").unwrap();
+    write(path, &by_name("efficientnet-tiny").unwrap(), seed);
+}
+
+fn write(path: &Path, network: &Network, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let bytes: Vec<Vec<u8>> = network.tensors.iter().map(|spec| values(spec, &mut random)).collect();
     let views = network
@@ -41,9 +50,10 @@ fn values(spec: &TensorSpec, random: &mut impl Rng) -> Vec<u8> {
     let inputs: usize = spec.shape.iter().skip(1).product();
     let spread = (6.0 / inputs as f32).sqrt();
     let mut value = || match spec.role {
-        Role::Kernel | Role::HeadWeight => random.random_range(-spread..spread),
-        Role::NormScale | Role::RunningVariance => 1.0,
-        Role::NormShift | Role::RunningMean | Role::HeadBias => random.random_range(-0.1..0.1),
+        Role::Kernel | Role::LinearWeight | Role::HeadWeight => random.random_range(-spread..spread),
+        Role::Token | Role::Positions => random.random_range(-0.5..0.5),
+        Role::NormScale | Role::RunningVariance | Role::LayerScale => 1.0,
+        Role::NormShift | Role::RunningMean | Role::Bias | Role::HeadBias => random.random_range(-0.1..0.1),
     };
     (0..spec.len()).flat_map(|_| value().to_le_bytes()).collect()
 }

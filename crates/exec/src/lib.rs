@@ -15,6 +15,7 @@ mod executor;
 pub mod memory;
 mod objective;
 mod place;
+mod positions;
 
 pub use error::ExecError;
 pub use executor::{Device, Executor, Matrix, Prepared};

@@ -3,11 +3,12 @@
 //! Tensor names as in `efficientnet_lite_pytorch`, which follows the TensorFlow checkpoints: `_conv_stem`, `_bn0`,
 //! `_blocks.{i}._expand_conv`, …, `_fc`.
 
-use crate::network::{Activation, Builder, ConvSpec, Network, Op, Stage};
+use crate::network::{Activation, Builder, ConvSpec, Network, Op, Padding, Shortcut, Stage};
 
 const EPSILON: f64 = 1e-3;
 
 /// One row of the paper's table 1: inverted-residual blocks that share a width.
+#[derive(Clone, Copy)]
 struct Row {
     repeats: usize,
     kernel: usize,
@@ -20,18 +21,49 @@ const fn row(repeats: usize, kernel: usize, stride: usize, expand: usize, output
     Row { repeats, kernel, stride, expand, output }
 }
 
+/// The table of EfficientNet-B0.
+const ROWS: [Row; 7] = [
+    row(1, 3, 1, 1, 16),
+    row(2, 3, 2, 6, 24),
+    row(2, 5, 2, 6, 40),
+    row(3, 3, 2, 6, 80),
+    row(3, 5, 1, 6, 112),
+    row(4, 5, 2, 6, 192),
+    row(1, 3, 1, 6, 320),
+];
+
 /// EfficientNet-Lite0: 224 px, 1000 classes, 4.65 M parameters.
 pub(crate) fn lite0() -> Network {
-    let rows = [
-        row(1, 3, 1, 1, 16),
-        row(2, 3, 2, 6, 24),
-        row(2, 5, 2, 6, 40),
-        row(3, 3, 2, 6, 80),
-        row(3, 5, 1, 6, 112),
-        row(4, 5, 2, 6, 192),
-        row(1, 3, 1, 6, 320),
-    ];
-    build("efficientnet-lite0", 32, &rows, 1280, 1000)
+    build("efficientnet-lite0", 32, &ROWS, 1280, 1000)
+}
+
+/// EfficientNet-Lite1: 240 px, 1000 classes, 5.42 M parameters.
+pub(crate) fn lite1() -> Network {
+    build("efficientnet-lite1", 32, &scaled(1.0, 1.1), 1280, 1000)
+}
+
+/// EfficientNet-Lite2: 260 px, 1000 classes, 6.09 M parameters.
+pub(crate) fn lite2() -> Network {
+    build("efficientnet-lite2", 32, &scaled(1.1, 1.2), 1280, 1000)
+}
+
+/// The table with its widths and repeats multiplied (the paper's section 3.3). The Lite variants leave the stem, the head
+/// and the repeats of the first and last row as they are.
+fn scaled(width: f64, depth: f64) -> [Row; 7] {
+    let mut rows = ROWS;
+    for row in &mut rows {
+        row.output = rounded(width * row.output as f64);
+    }
+    for row in &mut rows[1..6] {
+        row.repeats = (depth * row.repeats as f64).ceil() as usize;
+    }
+    rows
+}
+
+/// The nearest multiple of 8 that is not more than a tenth smaller.
+fn rounded(width: f64) -> usize {
+    let nearest = ((width + 4.0) as usize / 8 * 8).max(8);
+    if (nearest as f64) < 0.9 * width { nearest + 8 } else { nearest }
 }
 
 /// The same kinds of block, ten classes and some five thousand parameters: for tests that train in milliseconds.
@@ -42,11 +74,8 @@ pub(crate) fn tiny() -> Network {
 
 fn build(architecture: &'static str, stem: usize, rows: &[Row], features: usize, classes: usize) -> Network {
     let mut builder = Builder::default();
-    let mut stages = vec![Stage {
-        name: "stem".into(),
-        ops: vec![builder.conv("_conv_stem", "_bn0", EPSILON, dense(3, stem, 3, 2))],
-        residual: false,
-    }];
+    let conv = builder.conv("_conv_stem", "_bn0", EPSILON, dense(3, stem, 3, 2));
+    let mut stages = vec![Stage::new("stem", vec![Op::Conv(conv)])];
     let mut width = stem;
     for row in rows {
         for repeat in 0..row.repeats {
@@ -56,12 +85,9 @@ fn build(architecture: &'static str, stem: usize, rows: &[Row], features: usize,
             width = row.output;
         }
     }
-    stages.push(Stage {
-        name: "head".into(),
-        ops: vec![builder.conv("_conv_head", "_bn1", EPSILON, dense(width, features, 1, 1))],
-        residual: false,
-    });
-    stages.push(Stage { name: "pool".into(), ops: vec![Op::GlobalAveragePool], residual: false });
+    let conv = builder.conv("_conv_head", "_bn1", EPSILON, dense(width, features, 1, 1));
+    stages.push(Stage::new("head", vec![Op::Conv(conv)]));
+    stages.push(Stage::new("pool", vec![Op::GlobalAveragePool]));
     builder.finish(architecture, stages, "_fc", features, classes)
 }
 
@@ -69,19 +95,20 @@ fn build(architecture: &'static str, stem: usize, rows: &[Row], features: usize,
 fn block(builder: &mut Builder, index: usize, input: usize, stride: usize, row: &Row) -> Stage {
     let expanded = input * row.expand;
     let name = |module: &str| format!("_blocks.{index}.{module}");
-    let mut ops = Vec::with_capacity(3);
+    let mut convs = Vec::with_capacity(3);
     if row.expand > 1 {
-        ops.push(builder.conv(&name("_expand_conv"), &name("_bn0"), EPSILON, dense(input, expanded, 1, 1)));
+        convs.push(builder.conv(&name("_expand_conv"), &name("_bn0"), EPSILON, dense(input, expanded, 1, 1)));
     }
     let depthwise = ConvSpec { groups: expanded, ..dense(expanded, expanded, row.kernel, stride) };
-    ops.push(builder.conv(&name("_depthwise_conv"), &name("_bn1"), EPSILON, depthwise));
+    convs.push(builder.conv(&name("_depthwise_conv"), &name("_bn1"), EPSILON, depthwise));
     let project = ConvSpec { activation: Activation::Identity, ..dense(expanded, row.output, 1, 1) };
-    ops.push(builder.conv(&name("_project_conv"), &name("_bn2"), EPSILON, project));
-    Stage { name: format!("block{index}"), ops, residual: stride == 1 && input == row.output }
+    convs.push(builder.conv(&name("_project_conv"), &name("_bn2"), EPSILON, project));
+    let shortcut = (stride == 1 && input == row.output).then_some(Shortcut::Input);
+    Stage { name: format!("block{index}"), ops: convs.into_iter().map(Op::Conv).collect(), shortcut }
 }
 
 const fn dense(input: usize, output: usize, kernel: usize, stride: usize) -> ConvSpec {
-    ConvSpec { input, output, kernel, stride, groups: 1, activation: Activation::Relu6 }
+    ConvSpec { input, output, kernel, stride, groups: 1, activation: Activation::Relu6, padding: Padding::Same }
 }
 
 #[cfg(test)]
@@ -96,6 +123,13 @@ mod tests {
         assert_eq!(network.parameter_count(), 4_652_008);
         let backbone = network.tensors.iter().filter(|t| t.role.is_trainable() && !t.role.is_head());
         assert_eq!(backbone.map(crate::TensorSpec::len).sum::<usize>(), 3_371_008);
+    }
+
+    /// Widths or repeats scaled where the Lite variants don't, or rounded otherwise: the counts are those of timm's.
+    #[test]
+    fn scaled_ones_have_the_published_parameters() {
+        assert_eq!(lite1().parameter_count(), 5_416_680);
+        assert_eq!(lite2().parameter_count(), 6_092_072);
     }
 
     /// A tensor under a name that the checkpoint doesn't have, or a kernel shaped the other way round.

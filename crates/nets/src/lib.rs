@@ -14,10 +14,17 @@
 //! ```
 
 mod efficientnet_lite;
+mod mobilenet_v2;
 mod network;
 mod registry;
+mod resnet;
 mod shape;
+mod token;
+mod vit;
 
-pub use network::{Activation, BatchNorm, Conv, Head, Network, Op, Padding, Role, Stage, TensorId, TensorSpec};
+pub use network::{
+    Activation, BatchNorm, Conv, Head, MaxPool, Network, Op, Padding, Role, Shortcut, Stage, TensorId, TensorSpec,
+};
 pub use registry::{ARCHITECTURES, UnknownArchitecture, by_name};
 pub use shape::{Shape, ShapeError};
+pub use token::{Attention, ClassToken, Embed, Entry, LayerNorm, Linear};

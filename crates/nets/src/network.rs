@@ -1,6 +1,7 @@
 //! The vocabulary: networks, stages, ops and the tensors that they refer to.
 
 use crate::shape::{Shape, ShapeError};
+use crate::token::{Attention, ClassToken, Embed, Entry, Linear};
 
 /// A tensor of a network: its position in [`Network::tensors`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,14 +19,24 @@ impl TensorId {
 pub enum Role {
     /// Convolution kernel, `[out, in / groups, k, k]`.
     Kernel,
-    /// Per-channel scale of a norm (γ of batch norm), `[C]`.
+    /// Weight of a linear map, `[out, in]`; of queries, keys and values in one, `[q | k | v, in]`.
+    LinearWeight,
+    /// Bias of a linear map or of a convolution, `[out]`.
+    Bias,
+    /// Per-channel scale of a norm (γ of batch norm and layer norm), `[C]`.
     NormScale,
-    /// Per-channel shift of a norm (β of batch norm), `[C]`.
+    /// Per-channel shift of a norm (β of batch norm and layer norm), `[C]`.
     NormShift,
     /// Running mean of a batch norm, `[C]`. Never trained.
     RunningMean,
     /// Running variance of a batch norm, `[C]`. Never trained.
     RunningVariance,
+    /// Per-channel scale of a branch ahead of its shortcut's sum (LayerScale), `[C]`.
+    LayerScale,
+    /// Tokens that no image makes: the class token, `[1, 1, C]`, and registers, `[1, registers, C]`.
+    Token,
+    /// What is added to tokens for their positions, `[1, positions, C]`.
+    Positions,
     /// Weight of the classifier, `[classes, features]`.
     HeadWeight,
     /// Bias of the classifier, `[classes]`.
@@ -66,9 +77,16 @@ impl TensorSpec {
         self.len() == 0
     }
 
-    /// How many rows the row norms of TPGM see: one an output unit, and one in all for a tensor of one dimension.
+    /// How many rows the row norms of TPGM see: one an output unit, one a token or position of `[1, tokens, C]`, and one
+    /// in all for a tensor of one dimension.
+    ///
+    /// Queries, keys and values in one weight are three maps under one radius: each of their units is a row.
     pub fn rows(&self) -> usize {
-        if self.shape.len() < 2 { 1 } else { self.shape[0] }
+        match self.shape[..] {
+            [1, tokens, _] => tokens,
+            [rows, _, ..] => rows,
+            _ => 1,
+        }
     }
 }
 
@@ -77,10 +95,12 @@ impl TensorSpec {
 pub enum Padding {
     /// TensorFlow's SAME: the output is `ceil(input / stride)`, an odd rest goes after (below, right).
     Same,
+    /// PyTorch's: that many pixels on each side, whatever the input.
+    Symmetric(usize),
 }
 
 impl Padding {
-    /// Zeros before and after one spatial dimension.
+    /// Pixels before and after one spatial dimension.
     pub const fn amounts(self, input: usize, kernel: usize, stride: usize) -> (usize, usize) {
         match self {
             Self::Same => {
@@ -88,7 +108,25 @@ impl Padding {
                 let total = covered.saturating_sub(input);
                 (total / 2, total - total / 2)
             }
+            Self::Symmetric(amount) => (amount, amount),
         }
+    }
+
+    /// What a kernel that slides over an input makes of its sides.
+    ///
+    /// # Errors
+    /// If the input has no pixels, or with its padding is smaller than the kernel.
+    fn slide(self, input: Shape, kernel: usize, stride: usize) -> Result<(usize, usize), ShapeError> {
+        let Shape { height, width, .. } = input;
+        if height == 0 || width == 0 {
+            return Err(ShapeError::Empty { height, width });
+        }
+        let side = |pixels: usize| {
+            let (before, after) = self.amounts(pixels, kernel, stride);
+            let room = (before + pixels + after).checked_sub(kernel);
+            room.map(|room| room / stride + 1).ok_or(ShapeError::Kernel { height, width, kernel })
+        };
+        Ok((side(height)?, side(width)?))
     }
 }
 
@@ -97,6 +135,8 @@ impl Padding {
 pub enum Activation {
     /// Nothing.
     Identity,
+    /// `max(x, 0)`.
+    Relu,
     /// `min(max(x, 0), 6)`.
     Relu6,
 }
@@ -155,17 +195,32 @@ impl Conv {
     /// # Errors
     /// If the input has another number of channels, or no pixels.
     pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
-        if input.channels != self.input {
-            return Err(ShapeError::Channels { expected: self.input, found: input.channels });
-        }
-        if input.height == 0 || input.width == 0 {
-            return Err(ShapeError::Empty { height: input.height, width: input.width });
-        }
-        let side = |pixels: usize| {
-            let (before, after) = self.padding.amounts(pixels, self.kernel, self.stride);
-            (pixels + before + after - self.kernel) / self.stride + 1
-        };
-        Ok(Shape { height: side(input.height), width: side(input.width), channels: self.output })
+        input.expect_channels(self.input)?;
+        let (height, width) = self.padding.slide(input, self.kernel, self.stride)?;
+        Ok(Shape { height, width, channels: self.output })
+    }
+}
+
+/// The largest value under a kernel, for each channel; padding counts for nothing. Of equal values it is the first, row
+/// by row, that gets the gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxPool {
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Step of the kernel in both directions.
+    pub stride: usize,
+    /// How the input is padded: by less than the kernel, so that each position sees a pixel.
+    pub padding: Padding,
+}
+
+impl MaxPool {
+    /// The output's shape.
+    ///
+    /// # Errors
+    /// If the input has no pixels, or with its padding is smaller than the kernel.
+    pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
+        let (height, width) = self.padding.slide(input, self.kernel, self.stride)?;
+        Ok(Shape { height, width, ..input })
     }
 }
 
@@ -174,8 +229,27 @@ impl Conv {
 pub enum Op {
     /// Convolution, norm, activation.
     Conv(Conv),
+    /// The largest of some pixels.
+    MaxPool(MaxPool),
     /// The mean over all pixels: `[N, H, W, C]` to `[N, 1, 1, C]`.
     GlobalAveragePool,
+    /// An image to tokens.
+    Embed(Embed),
+    /// A linear map of each token, with what comes ahead of it and a shortcut's sum.
+    Linear(Linear),
+    /// Tokens mixed by attention.
+    Attention(Attention),
+    /// One token taken and normed.
+    ClassToken(ClassToken),
+}
+
+/// What a shortcut around a stage's ops adds to the last one's sum, ahead of its activation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Shortcut {
+    /// The stage's input.
+    Input,
+    /// A convolution of the stage's input, with its norm and no activation.
+    Projection(Conv),
 }
 
 /// A named run of ops, with or without a shortcut around it.
@@ -185,8 +259,21 @@ pub struct Stage {
     pub name: String,
     /// What it computes, in order.
     pub ops: Vec<Op>,
-    /// Whether its input is added to its output.
-    pub residual: bool,
+    /// What is added to the last op, a convolution, ahead of its activation.
+    pub shortcut: Option<Shortcut>,
+}
+
+impl Stage {
+    /// A stage without a shortcut.
+    pub fn new(name: impl Into<String>, ops: Vec<Op>) -> Self {
+        Self { name: name.into(), ops, shortcut: None }
+    }
+
+    /// The tensors that it reads.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorId> {
+        let projection = if let Some(Shortcut::Projection(conv)) = self.shortcut { Some(Op::Conv(conv)) } else { None };
+        self.ops.iter().flat_map(Op::tensors).chain(projection.into_iter().flat_map(|conv| conv.tensors()))
+    }
 }
 
 /// The classifier: `logits = features · weightᵀ + bias`.
@@ -253,7 +340,10 @@ impl Network {
         let (before, rest) = self.stages.split_at(stages.min(self.stages.len()));
         let channels = before.iter().flat_map(|stage| &stage.ops).fold(self.channels, |channels, op| match op {
             Op::Conv(conv) => conv.output,
-            Op::GlobalAveragePool => channels,
+            Op::Embed(Embed { width, .. }) => *width,
+            Op::Linear(linear) => linear.output,
+            Op::Attention(Attention { width, .. }) => *width,
+            Op::MaxPool(_) | Op::GlobalAveragePool | Op::ClassToken(_) => channels,
         });
         Self { channels, stages: rest.to_vec(), ..self.clone() }
     }
@@ -267,17 +357,18 @@ impl Network {
     pub fn stage_of_each_tensor(&self) -> Vec<usize> {
         let mut stages = vec![self.stages.len(); self.tensors.len()];
         for (position, stage) in self.stages.iter().enumerate() {
-            for id in stage.ops.iter().flat_map(Op::tensors) {
+            for id in stage.tensors() {
                 stages[id.0] = position;
             }
         }
         stages
     }
 
-    /// The output shape of every op of every stage for an input of that size, in the order of the forward pass.
+    /// The output shape of every op of every stage for an input of that size, in the order of the forward pass. What a
+    /// shortcut adds is shaped as the last.
     ///
     /// # Errors
-    /// If the image has no pixels.
+    /// If the image has no pixels, or too few for a kernel.
     pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Vec<Shape>>, ShapeError> {
         let mut shape = Shape { height, width, channels: self.channels };
         self.stages
@@ -301,7 +392,15 @@ impl Op {
     pub fn tensors(&self) -> Vec<TensorId> {
         match self {
             Self::Conv(Conv { weight, norm, .. }) => vec![*weight, norm.scale, norm.shift, norm.mean, norm.variance],
-            Self::GlobalAveragePool => Vec::new(),
+            Self::Embed(Embed { weight, bias, class_token, registers, positions, .. }) => {
+                [*class_token].into_iter().chain(*registers).chain([*positions, *weight, *bias]).collect()
+            }
+            Self::Linear(Linear { entry, weight, bias, scale, .. }) => {
+                let norm = if let Entry::LayerNorm(norm) = entry { vec![norm.scale, norm.shift] } else { Vec::new() };
+                norm.into_iter().chain([*weight, *bias]).chain(*scale).collect()
+            }
+            Self::ClassToken(ClassToken { norm, .. }) => vec![norm.scale, norm.shift],
+            Self::MaxPool(_) | Self::GlobalAveragePool | Self::Attention(_) => Vec::new(),
         }
     }
 
@@ -312,7 +411,21 @@ impl Op {
     pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
         match self {
             Self::Conv(conv) => conv.output_shape(input),
+            Self::MaxPool(pool) => pool.output_shape(input),
             Self::GlobalAveragePool => Ok(Shape { height: 1, width: 1, channels: input.channels }),
+            Self::Embed(embed) => embed.output_shape(input),
+            Self::Linear(linear) => {
+                input.expect_channels(linear.input)?;
+                Ok(Shape { channels: linear.output, ..input })
+            }
+            Self::Attention(attention) => {
+                input.expect_channels(3 * attention.width)?;
+                Ok(Shape { channels: attention.width, ..input })
+            }
+            Self::ClassToken(token) => {
+                input.expect_channels(token.width)?;
+                Ok(Shape { height: 1, width: 1, ..input })
+            }
         }
     }
 }
@@ -332,19 +445,20 @@ pub(crate) struct ConvSpec {
     pub stride: usize,
     pub groups: usize,
     pub activation: Activation,
+    pub padding: Padding,
 }
 
 impl Builder {
-    fn tensor(&mut self, name: String, shape: &[usize], role: Role) -> TensorId {
+    pub fn tensor(&mut self, name: String, shape: &[usize], role: Role) -> TensorId {
         self.tensors.push(TensorSpec { name, shape: shape.to_vec(), role });
         TensorId(self.tensors.len() - 1)
     }
 
     /// A convolution `weight` and the batch norm `norm` after it, by the names of their modules.
-    pub fn conv(&mut self, weight: &str, norm: &str, epsilon: f64, spec: ConvSpec) -> Op {
-        let ConvSpec { input, output, kernel, stride, groups, activation } = spec;
+    pub fn conv(&mut self, weight: &str, norm: &str, epsilon: f64, spec: ConvSpec) -> Conv {
+        let ConvSpec { input, output, kernel, stride, groups, activation, padding } = spec;
         let shape = [output, input / groups, kernel, kernel];
-        Op::Conv(Conv {
+        Conv {
             weight: self.tensor(format!("{weight}.weight"), &shape, Role::Kernel),
             norm: BatchNorm {
                 scale: self.tensor(format!("{norm}.weight"), &[output], Role::NormScale),
@@ -359,8 +473,8 @@ impl Builder {
             kernel,
             stride,
             groups,
-            padding: Padding::Same,
-        })
+            padding,
+        }
     }
 
     /// Closes the network with a linear head of that module name.

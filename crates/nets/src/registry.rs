@@ -1,10 +1,26 @@
 //! The architectures that there are, by name.
 
-use crate::{efficientnet_lite, network::Network};
+use crate::{efficientnet_lite, mobilenet_v2, network::Network, resnet, vit};
 use thiserror::Error;
 
 /// Every architecture's name, in the order in which help texts list them.
-pub const ARCHITECTURES: &[&str] = &["efficientnet-lite0", "efficientnet-tiny"];
+pub const ARCHITECTURES: &[&str] = &[
+    "efficientnet-lite0",
+    "efficientnet-lite1",
+    "efficientnet-lite2",
+    "efficientnet-tiny",
+    "mobilenetv2",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet-tiny",
+    "deit-tiny",
+    "deit-small",
+    "vit-small",
+    "dinov2-small",
+    "dinov2-small-reg4",
+    "vit-micro",
+];
 
 /// The network of that name, with the head of its published checkpoint.
 ///
@@ -13,7 +29,20 @@ pub const ARCHITECTURES: &[&str] = &["efficientnet-lite0", "efficientnet-tiny"];
 pub fn by_name(name: &str) -> Result<Network, UnknownArchitecture> {
     match name {
         "efficientnet-lite0" => Ok(efficientnet_lite::lite0()),
+        "efficientnet-lite1" => Ok(efficientnet_lite::lite1()),
+        "efficientnet-lite2" => Ok(efficientnet_lite::lite2()),
         "efficientnet-tiny" => Ok(efficientnet_lite::tiny()),
+        "mobilenetv2" => Ok(mobilenet_v2::mobilenet_v2()),
+        "resnet18" => Ok(resnet::resnet18()),
+        "resnet34" => Ok(resnet::resnet34()),
+        "resnet50" => Ok(resnet::resnet50()),
+        "resnet-tiny" => Ok(resnet::tiny()),
+        "deit-tiny" => Ok(vit::deit_tiny()),
+        "deit-small" => Ok(vit::deit_small()),
+        "vit-small" => Ok(vit::vit_small()),
+        "dinov2-small" => Ok(vit::dinov2_small()),
+        "dinov2-small-reg4" => Ok(vit::dinov2_small_reg4()),
+        "vit-micro" => Ok(vit::micro()),
         _ => Err(UnknownArchitecture { name: name.to_owned() }),
     }
 }
@@ -29,6 +58,7 @@ pub struct UnknownArchitecture {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Op, Shape, Shortcut};
 
     /// A name on the list that the registry doesn't know, or a network under another's name.
     #[test]
@@ -37,5 +67,25 @@ mod tests {
             assert_eq!(by_name(name).unwrap().architecture, *name);
         }
         assert!(by_name("resnet-9000").unwrap_err().to_string().contains("efficientnet-lite0"));
+    }
+
+    /// A shortcut whose shape is not that of the sum that it is added to, or that ends in no sum.
+    #[test]
+    fn shortcuts_fit() {
+        for network in ARCHITECTURES.iter().map(|name| by_name(name).unwrap()) {
+            let shapes = network.shapes(224, 224).unwrap();
+            let mut input = Shape { height: 224, width: 224, channels: 3 };
+            for (stage, shapes) in network.stages.iter().zip(shapes) {
+                let output = shapes[shapes.len() - 1];
+                let added = match &stage.shortcut {
+                    None => output,
+                    Some(Shortcut::Input) => input,
+                    Some(Shortcut::Projection(conv)) => conv.output_shape(input).unwrap(),
+                };
+                assert_eq!(added, output, "{}: {}", network.architecture, stage.name);
+                assert!(stage.shortcut.is_none() || matches!(stage.ops.last(), Some(Op::Conv(_))), "{}", stage.name);
+                input = output;
+            }
+        }
     }
 }

@@ -24,6 +24,11 @@ impl Shape {
         self.pixels() * self.channels
     }
 
+    /// Refuses a shape of other channels.
+    pub(crate) const fn expect_channels(self, expected: usize) -> Result<(), ShapeError> {
+        if self.channels == expected { Ok(()) } else { Err(ShapeError::Channels { expected, found: self.channels }) }
+    }
+
     /// Whether there are no values.
     pub const fn is_empty(self) -> bool {
         self.len() == 0
@@ -49,5 +54,29 @@ pub enum ShapeError {
         height: usize,
         /// Columns.
         width: usize,
+    },
+    /// An image that isn't whole patches.
+    #[error(
+        "an image of {height}×{width} pixels is not whole patches of {patch}×{patch}: give it sides that {patch} divides"
+    )]
+    Patches {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// Side of a patch.
+        patch: usize,
+    },
+    /// An image that a kernel doesn't fit in.
+    #[error(
+        "{height}×{width} pixels and their padding have no room for a kernel of {kernel}×{kernel}: give a larger image"
+    )]
+    Kernel {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// Side of the kernel.
+        kernel: usize,
     },
 }

@@ -144,7 +144,7 @@ fn network(Kind { width, groups }: Kind, count: usize) -> Result<Network, Box<dy
     let (ids, head) = ids.split_at(links.len() * TENSORS);
     let mut ops: Vec<_> = links.iter().zip(ids.as_chunks().0).map(|(link, ids)| link.op(*ids)).collect();
     ops.push(Op::GlobalAveragePool);
-    let stage = |(index, op)| Stage { name: format!("op{index}"), ops: vec![op], residual: false };
+    let stage = |(index, op)| Stage::new(format!("op{index}"), vec![op]);
     network.stages = ops.into_iter().enumerate().map(stage).collect();
     network.head = Head { weight: head[0], bias: head[1], features: width, classes: CLASSES };
     Ok(network)

@@ -29,9 +29,10 @@ fn loss(work: &Work, tensors: &[Tensor]) -> Result<Tensor> {
             x = match op {
                 Op::Conv(conv) => convolve(&x, conv, tensors)?,
                 Op::GlobalAveragePool => x.mean((2, 3))?,
+                _ => unreachable!("EfficientNet-Lite0 has convolutions and a pool"),
             };
         }
-        if stage.residual {
+        if stage.shortcut.is_some() {
             x = (x + entry)?;
         }
     }

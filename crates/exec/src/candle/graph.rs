@@ -4,10 +4,11 @@
 //! dense one is wrong on Metal for the non-contiguous kernels of its own backward. Slices, sums and matrix products are
 //! right everywhere, and differentiable.
 
+use super::tokens::{Embedding, Map, Taking, Tensors, attend};
 use crate::ExecError;
 use candle_core::{D, Module, Tensor};
 use candle_nn::Linear;
-use fieldfit_nets::{Activation, BatchNorm, Conv, Network, Op, TensorId};
+use fieldfit_nets::{Activation, Attention, BatchNorm, Conv, MaxPool, Network, Op, Padding, Shape, Shortcut, TensorId};
 
 /// A network whose frozen norms are folded into its kernels.
 ///
@@ -22,13 +23,25 @@ pub(super) struct Graph {
 struct Stage {
     name: String,
     layers: Vec<Layer>,
-    residual: bool,
+    shortcut: Option<Branch>,
+}
+
+/// What a shortcut does to the stage's input.
+#[derive(Debug)]
+enum Branch {
+    Identity,
+    Projection(Folded),
 }
 
 #[derive(Debug)]
 enum Layer {
     Conv(Folded),
+    MaxPool(MaxPool),
     GlobalAveragePool,
+    Embed(Embedding),
+    Linear(Map),
+    Attention(Attention),
+    ClassToken(Taking),
 }
 
 /// Convolution, shift, activation.
@@ -46,7 +59,8 @@ impl Graph {
     pub fn new(network: &Network, tensors: &[Tensor]) -> Result<Self, ExecError> {
         let stage = |stage: &fieldfit_nets::Stage| {
             let layers = stage.ops.iter().map(|op| Layer::new(op, &stage.name, tensors)).collect::<Result<_, _>>()?;
-            Ok(Stage { name: stage.name.clone(), layers, residual: stage.residual })
+            let shortcut = stage.shortcut.map(|shortcut| Branch::new(shortcut, tensors)).transpose()?;
+            Ok(Stage { name: stage.name.clone(), layers, shortcut })
         };
         let tensor = |id: TensorId| tensors[id.index()].clone();
         Ok(Self {
@@ -88,21 +102,63 @@ impl Layer {
                 what: format!("a convolution in {} groups", conv.groups),
             }),
             Op::Conv(conv) => Ok(Self::Conv(Folded::new(conv, tensors)?)),
+            Op::MaxPool(pool) => Ok(Self::MaxPool(*pool)),
             Op::GlobalAveragePool => Ok(Self::GlobalAveragePool),
+            Op::Embed(embed) => Ok(Self::Embed(Embedding::new(embed, Tensors(tensors))?)),
+            Op::Linear(linear) => Ok(Self::Linear(Map::new(linear, Tensors(tensors))?)),
+            Op::Attention(attention) => Ok(Self::Attention(*attention)),
+            Op::ClassToken(token) => Ok(Self::ClassToken(Taking::new(token, Tensors(tensors)))),
+        }
+    }
+}
+
+impl Layer {
+    /// `inputs` are those of the stage's ops up to this one; the last op has the stage's shortcut.
+    fn forward(&self, inputs: &[Tensor], shortcut: Option<&Branch>) -> candle_core::Result<Tensor> {
+        let x = &inputs[inputs.len() - 1];
+        match self {
+            Self::Conv(folded) => {
+                let added = shortcut.map(|shortcut| shortcut.forward(&inputs[0])).transpose()?;
+                folded.forward(x, added.as_ref())
+            }
+            Self::MaxPool(pool) => max_pool(x, pool),
+            Self::GlobalAveragePool => x.mean_keepdim((1, 2)),
+            Self::Embed(embedding) => embedding.forward(x),
+            Self::Linear(map) => match map.shortcut {
+                Some(op) => map.forward(x)? + &inputs[op],
+                None => map.forward(x),
+            },
+            Self::Attention(attention) => attend(attention, x),
+            Self::ClassToken(taking) => taking.forward(x),
+        }
+    }
+}
+
+impl Branch {
+    fn new(shortcut: Shortcut, tensors: &[Tensor]) -> candle_core::Result<Self> {
+        match shortcut {
+            Shortcut::Input => Ok(Self::Identity),
+            Shortcut::Projection(conv) => Ok(Self::Projection(Folded::new(&conv, tensors)?)),
+        }
+    }
+
+    fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Identity => Ok(input.clone()),
+            Self::Projection(folded) => folded.forward(input, None),
         }
     }
 }
 
 impl Stage {
     fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        let mut x = input.clone();
-        for layer in &self.layers {
-            x = match layer {
-                Layer::Conv(folded) => folded.forward(&x)?,
-                Layer::GlobalAveragePool => x.mean_keepdim((1, 2))?,
-            };
+        let (mut x, mut inputs) = (input.clone(), Vec::with_capacity(self.layers.len()));
+        for (index, layer) in self.layers.iter().enumerate() {
+            let shortcut = self.shortcut.as_ref().filter(|_| index + 1 == self.layers.len());
+            inputs.push(x);
+            x = layer.forward(&inputs, shortcut)?;
         }
-        if self.residual { x + input } else { Ok(x) }
+        Ok(x)
     }
 }
 
@@ -113,12 +169,17 @@ impl Folded {
         Ok(Self { conv: *conv, kernel: taps.broadcast_mul(&scale)?, shift })
     }
 
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let taps = taps(x, &self.conv)?;
+    /// What a shortcut adds comes ahead of the activation.
+    fn forward(&self, x: &Tensor, added: Option<&Tensor>) -> candle_core::Result<Tensor> {
+        let taps = taps(x, &Window::of(&self.conv))?;
         let product = if self.conv.is_depthwise() { self.weigh(&taps)? } else { self.multiply(&taps)? };
-        let y = product.broadcast_add(&self.shift)?;
+        let mut y = product.broadcast_add(&self.shift)?;
+        if let Some(added) = added {
+            y = (y + added)?;
+        }
         match self.conv.activation {
             Activation::Identity => Ok(y),
+            Activation::Relu => relu(&y),
             Activation::Relu6 => relu6(&y),
         }
     }
@@ -145,43 +206,81 @@ fn affine(tensors: &[Tensor], norm: &BatchNorm) -> candle_core::Result<(Tensor, 
     Ok((scale, shift))
 }
 
+/// The largest value that each position's kernel sees; the gradient goes to the first of equal ones. candle's own
+/// pooling shares it out wrongly.
+fn max_pool(x: &Tensor, pool: &MaxPool) -> candle_core::Result<Tensor> {
+    let window = Window { kernel: pool.kernel, stride: pool.stride, padding: pool.padding };
+    let inside = taps(&x.detach().ones_like()?, &window)?;
+    let mut largest = fill(f64::NEG_INFINITY, x)?.broadcast_as(inside[0].shape())?;
+    for (value, inside) in taps(x, &window)?.iter().zip(&inside) {
+        let wins = (value.gt(&largest)? * inside.gt(0.0)?)?;
+        largest = wins.where_cond(value, &largest)?;
+    }
+    Ok(largest)
+}
+
+/// How a kernel slides over an image.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    kernel: usize,
+    stride: usize,
+    padding: Padding,
+}
+
+impl Window {
+    const fn of(conv: &Conv) -> Self {
+        Self { kernel: conv.kernel, stride: conv.stride, padding: conv.padding }
+    }
+}
+
 /// What each of the `k·k` positions of the kernel sees, row by row: `[N, H', W', C]` each.
 ///
 /// A stride becomes an axis of its own, since candle's slices have no step: after padding to a multiple of it,
 /// `[N, H, W, C]` is `[N, H/s, s, W/s, s, C]`.
-fn taps(x: &Tensor, conv: &Conv) -> candle_core::Result<Vec<Tensor>> {
-    let Conv { kernel, stride, .. } = *conv;
+fn taps(x: &Tensor, window: &Window) -> candle_core::Result<Vec<Tensor>> {
+    let Window { kernel, stride, padding } = *window;
     if kernel == 1 && stride == 1 {
         return Ok(vec![x.clone()]);
     }
     let (count, height, width, channels) = x.dims4()?;
-    let padded = pad(&pad(x, 1, conv)?, 2, conv)?;
+    let shape = MaxPool { kernel, stride, padding }.output_shape(Shape { height, width, channels });
+    let output = shape.map_err(candle_core::Error::wrap)?;
+    let padded = pad(&pad(x, 1, window)?, 2, window)?;
     let (rows, columns) = (padded.dim(1)? / stride, padded.dim(2)? / stride);
     let phases = padded.reshape((count, rows, stride, columns, stride, channels))?;
     let mut taps = Vec::with_capacity(kernel * kernel);
     for row in 0..kernel {
-        let line = phases.narrow(1, row / stride, height.div_ceil(stride))?.narrow(2, row % stride, 1)?.squeeze(2)?;
+        let line = phases.narrow(1, row / stride, output.height)?.narrow(2, row % stride, 1)?.squeeze(2)?;
         for column in 0..kernel {
-            let tap = line.narrow(2, column / stride, width.div_ceil(stride))?;
+            let tap = line.narrow(2, column / stride, output.width)?;
             taps.push(tap.narrow(3, column % stride, 1)?.squeeze(3)?);
         }
     }
     Ok(taps)
 }
 
-/// Pads one axis as the convolution says, and on to a multiple of the stride.
-fn pad(x: &Tensor, axis: usize, conv: &Conv) -> candle_core::Result<Tensor> {
+/// Pads one axis as the window says, and on to a multiple of the stride.
+fn pad(x: &Tensor, axis: usize, window: &Window) -> candle_core::Result<Tensor> {
     let pixels = x.dim(axis)?;
-    let (before, after) = conv.padding.amounts(pixels, conv.kernel, conv.stride);
-    let rest = (before + pixels + after).next_multiple_of(conv.stride) - (before + pixels + after);
+    let (before, after) = window.padding.amounts(pixels, window.kernel, window.stride);
+    let rest = (before + pixels + after).next_multiple_of(window.stride) - (before + pixels + after);
     x.pad_with_zeros(axis, before, after + rest)
+}
+
+/// `max(x, 0)` whose gradient at 0 is 0. candle's own `relu` passes half of it there.
+fn relu(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.le(0.0)?.where_cond(&fill(0.0, x)?.broadcast_as(x.shape())?, x)
 }
 
 /// `min(max(x, 0), 6)` whose gradient at 0 and at 6 is 0. candle's own `maximum` and `minimum` pass half of it there.
 fn relu6(x: &Tensor) -> candle_core::Result<Tensor> {
-    let bound = |value: f64| Tensor::full(value, (), x.device())?.to_dtype(x.dtype())?.broadcast_as(x.shape());
-    let lower = x.le(0.0)?.where_cond(&bound(0.0)?, x)?;
-    lower.ge(6.0)?.where_cond(&bound(6.0)?, &lower)
+    let lower = relu(x)?;
+    lower.ge(6.0)?.where_cond(&fill(6.0, x)?.broadcast_as(x.shape())?, &lower)
+}
+
+/// One value, of the type and on the device of another tensor.
+fn fill(value: f64, like: &Tensor) -> candle_core::Result<Tensor> {
+    Tensor::full(value, (), like.device())?.to_dtype(like.dtype())
 }
 
 #[cfg(test)]
@@ -225,7 +324,7 @@ mod tests {
                     let weight = ramp(&[output, 4 / groups, kernel, kernel], 0.73);
                     let flat = weight.permute((2, 3, 1, 0)).unwrap().reshape(((), output)).unwrap();
                     let shift = Tensor::zeros(output, DType::F64, &Device::Cpu).unwrap();
-                    let found = Folded { conv, kernel: flat, shift }.forward(&x).unwrap();
+                    let found = Folded { conv, kernel: flat, shift }.forward(&x, None).unwrap();
                     let gap = (found - reference(&x, &weight, &conv)).unwrap().abs().unwrap();
                     let gap = gap.max_all().unwrap().to_scalar::<f64>().unwrap();
                     assert!(gap < 1e-12, "{kernel}×{kernel}/{stride}, {height}×{width}, {groups} groups: off by {gap}");
@@ -245,5 +344,18 @@ mod tests {
         assert_eq!(gradient, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
         let nan = relu6(&Tensor::new(&[f64::NAN], &Device::Cpu).unwrap()).unwrap();
         assert!(nan.to_vec1::<f64>().unwrap()[0].is_nan());
+    }
+
+    /// A share of a gradient for each of equal values, padding that wins over negative ones: candle's own pooling does
+    /// the former.
+    #[test]
+    fn max_pool_gives_the_gradient_to_the_first() {
+        let x = Var::new(&[[[[-3.0], [-1.0], [-1.0]], [[-1.0], [-2.0], [-4.0]]]], &Device::Cpu).unwrap();
+        let y = max_pool(&x, &MaxPool { kernel: 3, stride: 2, padding: Padding::Symmetric(1) }).unwrap();
+        assert_eq!(y.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [-1.0, -1.0]);
+        let weights = Tensor::new(&[[[[2.0], [3.0]]]], &Device::Cpu).unwrap();
+        let gradients = (y * weights).unwrap().sum_all().unwrap().backward().unwrap();
+        let gradient = gradients.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(gradient, [0.0, 5.0, 0.0, 0.0, 0.0, 0.0]);
     }
 }

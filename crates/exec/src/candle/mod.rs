@@ -8,6 +8,7 @@ mod graph;
 mod resident;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use device::device;
 pub use resident::OnDevice;

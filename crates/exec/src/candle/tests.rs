@@ -21,13 +21,22 @@ fn random_params<T: Real>(network: &Network, seed: u64) -> Params<T> {
     for (id, spec) in network.tensors() {
         let fan_in = spec.shape[1..].iter().product::<usize>() as f64;
         let (low, high) = match spec.role {
-            Role::Kernel | Role::HeadWeight => (-2.5 / fan_in.sqrt(), 2.5 / fan_in.sqrt()),
-            Role::NormScale | Role::RunningVariance => (0.5, 2.0),
-            Role::NormShift | Role::RunningMean | Role::HeadBias => (-0.5, 1.0),
+            Role::Token | Role::Positions => (-1.0, 1.0),
+            Role::Kernel | Role::LinearWeight | Role::HeadWeight => (-2.5 / fan_in.sqrt(), 2.5 / fan_in.sqrt()),
+            Role::NormScale | Role::RunningVariance | Role::LayerScale => (0.5, 2.0),
+            Role::NormShift | Role::RunningMean | Role::Bias | Role::HeadBias => (-0.5, 1.0),
         };
         params[id].fill_with(|| T::of(generator.random_range(low..high)));
     }
     params
+}
+
+/// Two images of six patches, of which none has a position that was learned for it.
+fn random_patches(seed: u64) -> Images {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    let mut images = Images::zeros(2, 12, 8);
+    images.values.fill_with(|| generator.random_range(-1.0..1.0));
+    images
 }
 
 /// Two images of odd height and even width, so that padding falls on one side in some layers and on both in others.
@@ -55,19 +64,34 @@ fn slope(executor: &mut Candle<f64>, params: &Params<f64>, images: &Images, id: 
 }
 
 /// An op whose backward is wrong, or a tensor cut off from the loss: dense strided, depthwise of both strides and both
-/// kernel sizes, pointwise, residual, pool and head are all in the tiny network.
+/// kernel sizes, pointwise, shortcut, pool and head are all in the tiny network.
 #[test]
 fn gradients_are_finite_differences() {
-    let (network, images) = (tiny(), random_images(1));
-    let mut executor = oracle(&network);
-    let params = random_params(&network, 2);
-    let mut gradients = Params::zeros_where(&network, |id| network.tensor(id).role.is_trainable());
-    executor.gradient(&params, &images, &LABELS, &mut gradients).unwrap();
+    check_gradients(&tiny(), &random_images(1));
+}
+
+/// The same where a max pool, ReLU after a shortcut's sum, a projection and symmetric padding are in it.
+#[test]
+fn gradients_of_a_resnet_are_finite_differences() {
+    check_gradients(&by_name("resnet-tiny").unwrap(), &random_images(1));
+}
+
+/// The same faults in tokens, positions, layer norms, attention, GELU, LayerScale and shortcuts.
+#[test]
+fn gradients_of_transformers_are_finite_differences() {
+    check_gradients(&by_name("vit-micro").unwrap(), &random_patches(1));
+}
+
+fn check_gradients(network: &Network, images: &Images) {
+    let mut executor = oracle(network);
+    let params = random_params(network, 2);
+    let mut gradients = Params::zeros_where(network, |id| network.tensor(id).role.is_trainable());
+    executor.gradient(&params, images, &LABELS, &mut gradients).unwrap();
     for (id, spec) in network.tensors().filter(|(_, spec)| spec.role.is_trainable()) {
         let scale = gradients[id].iter().fold(0.0, |largest: f64, g| largest.max(g.abs()));
         assert!(scale > 1e-4, "{}: the gradient is nearly zero, which proves nothing", spec.name);
         for position in (0..spec.len()).step_by(spec.len().div_ceil(6)) {
-            let (found, expected) = (gradients[id][position], slope(&mut executor, &params, &images, id, position));
+            let (found, expected) = (gradients[id][position], slope(&mut executor, &params, images, id, position));
             let gap = (found - expected).abs() / scale;
             assert!(gap < 1e-6, "{}[{position}]: {found} against {expected}, {gap:e} of the largest", spec.name);
         }

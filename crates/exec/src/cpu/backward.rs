@@ -6,7 +6,8 @@ use super::finish::{AsItIs, Upstream};
 use super::fold::{Folded, inverse_deviation, put, to_checkpoint};
 use super::forward::Context;
 use super::head::{self, Tally};
-use super::plan::{Kernel, Plan};
+use super::linear;
+use super::plan::{Kernel, Plan, Step};
 use super::pointwise;
 use super::product::{Onto, multiply, outer};
 use super::schedule::{Buffer, Source, Task};
@@ -14,7 +15,7 @@ use super::share::Backward;
 use super::threads::Threads;
 use crate::Objective;
 use fieldfit_model::Params;
-use fieldfit_nets::{Activation, Head, Op};
+use fieldfit_nets::{Activation, ClassToken, Conv, Entry, Head, LayerNorm, Linear, Op, Shape};
 
 /// What a pass reads and writes beside its [`Context`].
 pub(super) struct Pass<'a> {
@@ -28,7 +29,8 @@ pub(super) struct Pass<'a> {
     pub batch: usize,
     pub arena: &'a mut Arena,
     pub scratch: &'a mut Vec<f32>,
-    /// Tensors without room here are frozen. Those of kernels are of the unscaled ones, until [`scale`] ends them.
+    /// Tensors without room here are frozen. Those of kernels are of the unscaled ones, in our order, until [`scale`] ends
+    /// them.
     pub gradients: &'a mut Params<f32>,
     /// Whether this is the batch's first pass, whose gradients are written, or another one, whose are added.
     pub onto: Onto,
@@ -45,8 +47,8 @@ struct Descent {
     gradient: Buffer,
     target: Option<Buffer>,
     shortcut: Option<Buffer>,
-    taps: Option<Buffer>,
     kernel: Option<Buffer>,
+    entered: Option<Buffer>,
 }
 
 impl Pass<'_> {
@@ -56,13 +58,17 @@ impl Pass<'_> {
         let mut sums = Vec::new();
         for task in &self.context.schedule.tasks {
             match *task {
-                Task::Forward { step, input, shortcut, output } => {
-                    self.context.forward(self.arena, step, (input, shortcut), output);
+                Task::Forward { step, input, shortcut, output, placed } => {
+                    self.context.forward(self.arena, step, (input, shortcut), (output, placed));
                 }
                 Task::Head { features, logits, gradient } => self.head(head, features, logits, gradient),
-                Task::Backward { step, input, gradient, target, shortcut, taps, kernel } => {
-                    let descent = Descent { index: step, input, gradient, target, shortcut, taps, kernel };
-                    sums = self.descend(&descent, &sums);
+                Task::Backward { step, input, gradient, target, shortcut, kernel, entered } => {
+                    let descent = Descent { index: step, input, gradient, target, shortcut, kernel, entered };
+                    let below = self.descend(&descent, &sums);
+                    // Of a projection, the step that it is added to has the same gradient, and comes next.
+                    if !self.context.plan.steps[step].is_projection {
+                        sums = below;
+                    }
                 }
             }
             done(task);
@@ -92,62 +98,167 @@ impl Pass<'_> {
     /// One step: its tensors' gradients, and what goes further down; returns the latter's sums over pixels.
     fn descend(&mut self, descent: &Descent, sums: &[f64]) -> Vec<f64> {
         let Context { threads, plan, folded, images, .. } = self.context;
-        let Descent { index, input, gradient, target, shortcut, taps, kernel } = *descent;
+        let Descent { index, input, gradient, target, shortcut, kernel, entered } = *descent;
         let (step, folded) = (&plan.steps[index], &folded[index]);
         let range = |buffer| self.context.range(buffer);
         let optional = |buffer: Option<Buffer>| buffer.map_or(0..0, range);
         let apart = shortcut.filter(|shortcut| *shortcut != gradient);
-        let [read, downward, below, brought, taps, kernel] = self.arena.borrow([
+        let [read, downward, below, brought, kernel, entered] = self.arena.borrow([
             self.context.source(input),
             range(gradient),
             optional(target),
             optional(apart),
-            optional(taps),
             optional(kernel),
+            optional(entered),
         ]);
         let (downward, brought) = (&*downward, &*brought);
         let values = if input == Source::Images { images } else { read };
         let upstream = target.is_some().then(|| {
-            let activation = index.checked_sub(1).map_or(Activation::Identity, |i| plan.steps[i].activation());
+            let writer = plan.writer(step.reads).filter(|_| !step.is_projection);
+            let activation = writer.map_or(Activation::Identity, Step::activation);
             // Around a single op, the shortcut brings the gradient that the op itself starts from.
             let shortcut = shortcut.map(|buffer| if buffer == gradient { downward } else { brought });
             (below, Upstream { input: values, activation, shortcut })
         });
-        let Op::Conv(conv) = &step.op else {
-            let (pixels, channels) = (step.input.pixels(), step.input.channels);
-            return upstream.map_or_else(Vec::new, |(target, upstream)| {
-                head::pool_backward(threads, downward, pixels, channels, target, &upstream)
-            });
-        };
-        let (trains, onto) = (self.gradients.contains(conv.weight), self.onto);
+        let tensors = Tensors { threads, folded, params: self.params, gradients: self.gradients, onto: self.onto };
+        let apart = Apart { sums, terms: &mut self.terms[index], kernel, entered };
+        let pass = Backward { gradient: downward, input: values, kernel: None, upstream };
+        match (&step.op, &step.kernel) {
+            (Op::Conv(conv), kernel) => tensors.conv(conv, kernel, pass, apart, self.scratch),
+            (Op::Linear(linear), _) => tensors.linear(linear, pass, apart, self.scratch),
+            (Op::ClassToken(token), _) => tensors.class_token(token, step.input, pass),
+            (_, Kernel::Embed(embedding)) => {
+                embedding.backward(threads, downward, values, tensors.gradients, tensors.onto);
+                Vec::new()
+            }
+            (_, Kernel::Attention(attention)) => {
+                pass.upstream.map_or_else(Vec::new, |(target, _)| attention.backward(threads, downward, values, target))
+            }
+            _ => pass.upstream.map_or_else(Vec::new, |upstream| pool_backward(threads, step, downward, upstream)),
+        }
+    }
+}
+
+/// What a step's backward pass has beside the gradients on their way down.
+struct Apart<'a> {
+    /// The sums over pixels of the gradient that it starts from.
+    sums: &'a [f64],
+    /// As [`terms`] made them.
+    terms: &'a mut [f64],
+    kernel: &'a mut [f32],
+    entered: &'a mut [f32],
+}
+
+/// A network's tensors, and the room for their gradients.
+struct Tensors<'a> {
+    threads: &'a Threads,
+    folded: &'a Folded,
+    params: &'a Params<f32>,
+    gradients: &'a mut Params<f32>,
+    onto: Onto,
+}
+
+impl Tensors<'_> {
+    /// One convolution: its tensors' gradients, and its input's; returns the latter's sums over pixels.
+    fn conv(self, conv: &Conv, op: &Kernel, pass: Backward<'_>, apart: Apart<'_>, scratch: &mut Vec<f32>) -> Vec<f64> {
+        let Self { threads, folded, params, gradients, onto } = self;
+        let Apart { sums, terms, kernel, .. } = apart;
+        let trains = gradients.contains(conv.weight);
         let below = {
             // A kernel that trains has its gradient summed up where it belongs; another one's is wanted for its scale.
-            let (kernel, onto) =
-                if trains { (&mut self.gradients[conv.weight], onto) } else { (&mut *kernel, Onto::Fresh) };
-            let direct = if taps.is_empty() { (&mut *kernel, onto) } else { (&mut *taps, Onto::Fresh) };
-            let wanted = (!direct.0.is_empty()).then_some(direct);
-            let pass = Backward { gradient: downward, input: values, kernel: wanted, upstream };
-            let below = match &step.kernel {
-                Kernel::Pointwise => pointwise::backward(threads, folded, pass, self.scratch),
-                Kernel::Depthwise(depthwise) => depthwise.backward(threads, folded, pass, self.scratch),
-                Kernel::Dense(dense) => dense.backward(threads, folded, pass, self.scratch),
-                Kernel::Pool => Vec::new(),
-            };
-            if !taps.is_empty() {
-                to_checkpoint(conv, taps, kernel, onto);
+            let (kernel, onto) = if trains { (&mut gradients[conv.weight], onto) } else { (&mut *kernel, Onto::Fresh) };
+            let pass = Backward { kernel: (!kernel.is_empty()).then_some((&mut *kernel, onto)), ..pass };
+            match op {
+                Kernel::Pointwise => pointwise::backward(threads, folded, pass, scratch),
+                Kernel::Depthwise(depthwise) => depthwise.backward(threads, folded, pass, scratch),
+                Kernel::Dense(dense) => dense.backward(threads, folded, pass, scratch),
+                _ => Vec::new(),
             }
-            below
         };
-        for (channel, term) in self.terms[index].iter_mut().enumerate() {
-            *term -= f64::from(self.params[conv.norm.mean][channel]) * sums[channel];
+        for (channel, term) in terms.iter_mut().enumerate() {
+            *term -= f64::from(params[conv.norm.mean][channel]) * sums[channel];
         }
         if !trains {
-            add_products(&mut self.terms[index], &self.params[conv.weight], kernel);
+            to_checkpoint(conv, kernel);
+            add_products(terms, &params[conv.weight], kernel);
         }
-        if self.gradients.contains(conv.norm.shift) {
-            put(&mut self.gradients[conv.norm.shift], sums.iter().map(|sum| *sum as f32), onto);
+        if gradients.contains(conv.norm.shift) {
+            put(&mut gradients[conv.norm.shift], sums.iter().map(|sum| *sum as f32), onto);
         }
         below
+    }
+
+    /// One linear map: its tensors' gradients, and its input's; returns the latter's sums over tokens.
+    ///
+    /// With G the gradient of the weight W without LayerScale's γ, and b the bias: ∂L/∂W = γ·G, ∂L/∂b = γ·Σdy,
+    /// ∂L/∂γ = ⟨W,G⟩ + b·Σdy. [`scale`] ends the first and the last.
+    fn linear(self, linear: &Linear, pass: Backward<'_>, apart: Apart<'_>, scratch: &mut Vec<f32>) -> Vec<f64> {
+        let Apart { sums, terms, kernel, entered, .. } = apart;
+        let trains = self.gradients.contains(linear.weight);
+        let input = if entered.is_empty() {
+            pass.input
+        } else {
+            linear::enter_all(self.threads, &linear.entry, self.folded, pass.input, entered);
+            entered
+        };
+        let wanted = if trains {
+            Some((&mut self.gradients[linear.weight][..], self.onto))
+        } else {
+            (!kernel.is_empty()).then_some((&mut *kernel, Onto::Fresh))
+        };
+        let pass = Backward { input, kernel: wanted, ..pass };
+        let descended = linear::backward(self.threads, &linear.entry, self.folded, pass, scratch);
+        for ((term, bias), sum) in terms.iter_mut().zip(&self.params[linear.bias]).zip(sums) {
+            *term += f64::from(*bias) * sum;
+        }
+        if !trains {
+            add_products(terms, &self.params[linear.weight], kernel);
+        }
+        if self.gradients.contains(linear.bias) {
+            let scale = |unit: usize| self.folded.scale.get(unit).map_or(1.0, |scale| f64::from(*scale));
+            let scaled = sums.iter().enumerate().map(|(unit, sum)| (sum * scale(unit)) as f32);
+            put(&mut self.gradients[linear.bias], scaled, self.onto);
+        }
+        if let (Entry::LayerNorm(norm), Some([scales, shifts])) = (&linear.entry, &descended.norm) {
+            self.norm(norm, [scales, shifts]);
+        }
+        descended.sums
+    }
+
+    /// Every other token's gradient is zero.
+    fn class_token(self, token: &ClassToken, input: Shape, pass: Backward<'_>) -> Vec<f64> {
+        let Some((target, _)) = pass.upstream else { return Vec::new() };
+        let [sums, scales] = self.folded.norm.take_backward(pass.gradient, pass.input, input.pixels(), target);
+        self.norm(&token.norm, [&scales, &sums_of_rows(pass.gradient, token.width)]);
+        sums
+    }
+
+    /// The gradients of a layer norm's γ and β, where they train.
+    fn norm(self, norm: &LayerNorm, values: [&[f64]; 2]) {
+        for (id, values) in [norm.scale, norm.shift].into_iter().zip(values) {
+            if self.gradients.contains(id) {
+                put(&mut self.gradients[id], values.iter().map(|value| *value as f32), self.onto);
+            }
+        }
+    }
+}
+
+/// The sums over rows.
+fn sums_of_rows(values: &[f32], width: usize) -> Vec<f64> {
+    let sum = |column: usize| values.iter().skip(column).step_by(width).map(|value| f64::from(*value)).sum();
+    (0..width).map(sum).collect()
+}
+
+/// The gradient of what a pool reads; returns its sums over pixels.
+fn pool_backward(
+    threads: &Threads,
+    step: &Step,
+    gradient: &[f32],
+    (target, upstream): (&mut [f32], Upstream<'_>),
+) -> Vec<f64> {
+    match &step.kernel {
+        Kernel::MaxPool(pooling) => pooling.backward(threads, gradient, target, &upstream),
+        _ => head::pool_backward(threads, gradient, step.input.pixels(), step.input.channels, target, &upstream),
     }
 }
 
@@ -155,7 +266,8 @@ impl Pass<'_> {
 pub(super) fn terms(plan: &Plan, gradients: &Params<f32>) -> Vec<Vec<f64>> {
     let room = |op: &Op| match op {
         Op::Conv(conv) => gradients[conv.norm.scale].len(),
-        Op::GlobalAveragePool => 0,
+        Op::Linear(Linear { scale: Some(scale), .. }) => gradients[*scale].len(),
+        _ => 0,
     };
     plan.steps.iter().map(|step| vec![0.0; room(&step.op)]).collect()
 }
@@ -171,20 +283,27 @@ pub(super) fn scale(
     gradients: &mut Params<f32>,
 ) {
     let mut room: Vec<_> = gradients.buffers_mut().iter_mut().map(Vec::as_mut_slice).collect();
-    let convolutions = plan.steps.iter().zip(folded).zip(terms).filter_map(|((step, folded), terms)| match &step.op {
+    let products = plan.steps.iter().zip(folded).zip(terms).filter_map(|((step, folded), terms)| match &step.op {
         Op::Conv(conv) => {
             let [kernel, scale] = [conv.weight, conv.norm.scale].map(|id| std::mem::take(&mut room[id.index()]));
-            Some((conv, folded, terms, kernel, scale))
+            Some((conv.weight, Some(conv), folded, terms, kernel, scale))
         }
-        Op::GlobalAveragePool => None,
+        Op::Linear(Linear { weight, scale: Some(scale), .. }) => {
+            let [kernel, scale] = [*weight, *scale].map(|id| std::mem::take(&mut room[id.index()]));
+            Some((*weight, None, folded, terms, kernel, scale))
+        }
+        _ => None,
     });
-    threads.each(convolutions, |(conv, folded, terms, kernel, scale)| {
-        add_products(terms, &params[conv.weight], kernel);
-        let variances = params[conv.norm.variance].iter();
-        for ((scale, term), variance) in scale.iter_mut().zip(terms).zip(variances) {
-            *scale = (*term * f64::from(inverse_deviation(conv, *variance))) as f32;
+    threads.each(products, |(weight, conv, folded, terms, kernel, scale)| {
+        if let Some(conv) = conv {
+            to_checkpoint(conv, kernel);
         }
-        let row = kernel.len() / conv.output;
+        add_products(terms, &params[weight], kernel);
+        for (unit, (scale, term)) in scale.iter_mut().zip(terms).enumerate() {
+            let inverse = conv.map_or(1.0, |conv| inverse_deviation(conv, params[conv.norm.variance][unit]));
+            *scale = (*term * f64::from(inverse)) as f32;
+        }
+        let row = kernel.len() / folded.scale.len();
         for (row, scale) in kernel.chunks_exact_mut(row.max(1)).zip(&folded.scale) {
             row.iter_mut().for_each(|value| *value *= scale);
         }

@@ -32,7 +32,7 @@ impl Ending for AsItIs {
     }
 }
 
-/// Ends a forward op: bias (the folded norm's shift), activation, shortcut.
+/// Ends a forward op: bias (the folded norm's shift), shortcut, activation.
 #[derive(Clone, Copy)]
 pub(super) struct Finish<'a> {
     /// One a channel.
@@ -56,16 +56,24 @@ impl Ending for Finish<'_> {
                 sums[vector] = simd.add_f32s(sums[vector], bias[vector]);
             }
         }
-        if self.activation == Activation::Relu6 {
-            let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
-            for vector in 0..V {
-                for sums in sums.iter_mut() {
-                    sums[vector] = simd.min_f32s(simd.max_f32s(sums[vector], zero), six);
-                }
-            }
-        }
         if let Some(shortcut) = self.shortcut {
             block.update::<R, V, TAIL>(simd, sums, shortcut, |sum, shortcut| simd.add_f32s(sum, shortcut));
+        }
+        let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
+        match self.activation {
+            Activation::Identity => {}
+            Activation::Relu => each(sums, |sum| simd.max_f32s(sum, zero)),
+            Activation::Relu6 => each(sums, |sum| simd.min_f32s(simd.max_f32s(sum, zero), six)),
+        }
+    }
+}
+
+/// Puts each vector of a tile through `work`.
+#[inline(always)]
+fn each<V: Copy, const R: usize, const N: usize>(tile: &mut [[V; N]; R], work: impl Fn(V) -> V) {
+    for vector in 0..N {
+        for row in tile.iter_mut() {
+            row[vector] = work(row[vector]);
         }
     }
 }
@@ -82,6 +90,11 @@ pub(super) struct Upstream<'a> {
 }
 
 impl<'a> Upstream<'a> {
+    /// Nothing to mask and nothing to add.
+    pub const fn open(input: &'a [f32]) -> Self {
+        Self { input, activation: Activation::Identity, shortcut: None }
+    }
+
     /// Ends tiles and sums them up.
     pub const fn summing(self, sums: &'a mut ChannelSums) -> Summing<'a> {
         Summing { upstream: self, sums }
@@ -118,13 +131,17 @@ impl Ending for Summing<'_> {
         if let Some(shortcut) = self.upstream.shortcut {
             block.update::<R, V, TAIL>(simd, sums, shortcut, |sum, shortcut| simd.add_f32s(sum, shortcut));
         }
-        if self.upstream.activation == Activation::Relu6 {
-            // ReLU6 passes a gradient where it was at neither of its ends.
-            let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
-            block.update::<R, V, TAIL>(simd, sums, self.upstream.input, |gradient, output| {
+        // An activation passes a gradient where it was at neither of its ends.
+        let (zero, six, input) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX), self.upstream.input);
+        match self.upstream.activation {
+            Activation::Identity => {}
+            Activation::Relu => block.update::<R, V, TAIL>(simd, sums, input, |gradient, output| {
+                simd.select_f32s(simd.less_than_f32s(zero, output), gradient, zero)
+            }),
+            Activation::Relu6 => block.update::<R, V, TAIL>(simd, sums, input, |gradient, output| {
                 let passed = simd.select_f32s(simd.less_than_f32s(output, six), gradient, zero);
                 simd.select_f32s(simd.less_than_f32s(zero, output), passed, zero)
-            });
+            }),
         }
         let mut totals = [simd.splat_f32s(0.0); V];
         for vector in 0..V {
@@ -158,7 +175,12 @@ impl ChannelSums {
         totals
     }
 
-    fn flush(&mut self) {
+    /// The sums that aren't in f64 yet.
+    pub fn tile(&mut self) -> &mut [f32] {
+        &mut self.tile
+    }
+
+    pub fn flush(&mut self) {
         for (total, sum) in self.totals.iter_mut().zip(&mut self.tile) {
             *total += f64::from(std::mem::take(sum));
         }

@@ -1,8 +1,9 @@
 //! Convolution kernels with the frozen norm folded in, laid out as the kernels read them.
 
+use super::layer_norm::Norm;
 use super::product::{Onto, Packed};
 use fieldfit_model::Params;
-use fieldfit_nets::Conv;
+use fieldfit_nets::{ClassToken, Conv, Embed, Entry, LayerNorm, Linear, Op};
 
 /// `s·W` and `β − s·μ` with `s = γ / √(σ² + ε)`: convolving with them is convolution and norm at once.
 #[derive(Debug, Clone, Default)]
@@ -15,8 +16,13 @@ pub(super) struct Folded {
     pub backward: Packed,
     /// `[out]`.
     pub bias: Vec<f32>,
-    /// s, `[out]`.
+    /// s, `[out]`; of a linear map LayerScale's γ, or empty.
     pub scale: Vec<f32>,
+    /// The layer norm ahead, if there is one.
+    pub norm: Norm,
+    /// Of an embedding: the tokens ahead of the patches with their positions, and the patches' positions as they were
+    /// learned, `[prefix + grid · grid, width]`.
+    pub tokens: Vec<f32>,
 }
 
 /// What weights are folded for.
@@ -27,7 +33,62 @@ pub(super) enum Purpose {
 }
 
 impl Folded {
-    /// Folds anew into the buffers that there are.
+    /// Folds an op anew into the buffers that there are.
+    pub fn refill_op(&mut self, op: &Op, params: &Params<f32>, purpose: Purpose) {
+        match op {
+            Op::Conv(conv) => self.refill(conv, params, purpose),
+            Op::Linear(linear) => self.refill_linear(linear, params, purpose),
+            Op::Embed(embed) => self.refill_embed(embed, params),
+            Op::ClassToken(ClassToken { norm, .. }) => self.refill_norm(norm, params),
+            Op::MaxPool(_) | Op::GlobalAveragePool | Op::Attention(_) => {}
+        }
+    }
+
+    fn refill_norm(&mut self, norm: &LayerNorm, params: &Params<f32>) {
+        refill(&mut self.norm.scale, &params[norm.scale]);
+        refill(&mut self.norm.shift, &params[norm.shift]);
+        self.norm.epsilon = norm.epsilon as f32;
+    }
+
+    /// With LayerScale's γ folded in.
+    fn refill_linear(&mut self, linear: &Linear, params: &Params<f32>, purpose: Purpose) {
+        let Linear { entry, input, output, .. } = *linear;
+        if let Entry::LayerNorm(norm) = &entry {
+            self.refill_norm(norm, params);
+        }
+        refill(&mut self.bias, &params[linear.bias]);
+        refill(&mut self.scale, linear.scale.map_or(&[], |scale| &params[scale]));
+        self.bias.iter_mut().zip(&self.scale).for_each(|(bias, scale)| *bias *= scale);
+        let (weight, scale) = (&params[linear.weight], &self.scale);
+        let scale = |unit: usize| scale.get(unit).copied().unwrap_or(1.0);
+        self.forward.refill(input, output, |k, outputs, row| {
+            row.iter_mut().zip(outputs).for_each(|(value, unit)| *value = scale(unit) * weight[unit * input + k]);
+        });
+        if purpose == Purpose::Training {
+            self.backward.refill(output, input, |unit, columns, row| {
+                let weights = &weight[unit * input..][columns];
+                row.iter_mut().zip(weights).for_each(|(value, weight)| *value = scale(unit) * weight);
+            });
+        }
+    }
+
+    fn refill_embed(&mut self, embed: &Embed, params: &Params<f32>) {
+        let Embed { width, placed, .. } = *embed;
+        refill(&mut self.bias, &params[embed.bias]);
+        let (length, weight) = (embed.patch_len(), &params[embed.weight]);
+        self.forward.refill(length, width, |k, units, row| {
+            row.iter_mut().zip(units).for_each(|(value, unit)| *value = weight[unit * length + k]);
+        });
+        let (ahead, learned) = params[embed.positions].split_at(placed * width);
+        let registers: &[f32] = embed.registers.map_or(&[], |registers| &params[registers]);
+        self.tokens.clear();
+        self.tokens.reserve_exact(embed.prefix * width + learned.len());
+        self.tokens.extend(params[embed.class_token].iter().chain(registers));
+        self.tokens.iter_mut().zip(ahead).for_each(|(token, position)| *token += position);
+        self.tokens.extend_from_slice(learned);
+    }
+
+    /// Folds a convolution anew.
     pub fn refill(&mut self, conv: &Conv, params: &Params<f32>, purpose: Purpose) {
         let (gamma, beta) = (&params[conv.norm.scale], &params[conv.norm.shift]);
         let (mean, variance) = (&params[conv.norm.mean], &params[conv.norm.variance]);
@@ -69,6 +130,13 @@ impl Folded {
     }
 }
 
+/// Copies into the buffer that there is.
+fn refill(buffer: &mut Vec<f32>, values: &[f32]) {
+    buffer.clear();
+    buffer.reserve_exact(values.len());
+    buffer.extend_from_slice(values);
+}
+
 /// `1 / √(σ² + ε)`.
 pub(super) fn inverse_deviation(conv: &Conv, variance: f32) -> f32 {
     (1.0 / (f64::from(variance) + conv.norm.epsilon).sqrt()) as f32
@@ -76,12 +144,18 @@ pub(super) fn inverse_deviation(conv: &Conv, variance: f32) -> f32 {
 
 /// Puts a kernel's gradient from our order, taps ahead of channels (`[k, k, C]` for a depthwise convolution, else
 /// `[out, k, k, in]`), into the checkpoint's `[out, in / groups, k, k]`.
-pub(super) fn to_checkpoint(conv: &Conv, ours: &[f32], checkpoint: &mut [f32], onto: Onto) {
+pub(super) fn to_checkpoint(conv: &Conv, values: &mut [f32]) {
     let taps = conv.kernel * conv.kernel;
-    let (block, inner) = if conv.is_depthwise() { (ours.len(), conv.output) } else { (taps * conv.input, conv.input) };
-    for (ours, checkpoint) in ours.chunks_exact(block).zip(checkpoint.chunks_exact_mut(block)) {
+    if taps == 1 {
+        return;
+    }
+    let (block, inner) =
+        if conv.is_depthwise() { (values.len(), conv.output) } else { (taps * conv.input, conv.input) };
+    let mut ours = vec![0.0; block.min(values.len())];
+    for checkpoint in values.chunks_exact_mut(block.max(1)) {
+        ours.copy_from_slice(checkpoint);
         for (channel, values) in checkpoint.chunks_exact_mut(taps).enumerate() {
-            put(values, (0..taps).map(|tap| ours[tap * inner + channel]), onto);
+            values.iter_mut().enumerate().for_each(|(tap, value)| *value = ours[tap * inner + channel]);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::schedule::Schedule;
 use super::{Classifier, Cpu, PreparedCpu, pointwise};
 use crate::ExecError;
 use crate::memory::{Footprint, Passes, Size};
-use fieldfit_nets::{Network, Op, TensorId};
+use fieldfit_nets::{Entry, Linear, Network, Op, TensorId};
 
 const F32: usize = size_of::<f32>();
 
@@ -42,8 +42,12 @@ pub(crate) fn inference_footprint(network: &Network, size: Size) -> Result<Footp
 /// Values of the largest kernel of whose gradient each thread has a sum of its own, once a thread.
 pub(super) fn scratch_len(plan: &Plan, trains: &dyn Fn(TensorId) -> bool, threads: usize, images: usize) -> usize {
     let kernels = plan.steps.iter().filter_map(|step| match &step.op {
+        Op::Linear(Linear { weight, scale, input, output, .. }) if trains(*weight) || scale.is_some_and(trains) => {
+            let is_whole = pointwise::is_shared_by_rows(input * output, images * step.input.len());
+            (!is_whole).then_some(input * output)
+        }
         Op::Conv(conv) if trains(conv.weight) || trains(conv.norm.scale) => {
-            let is_whole = matches!(step.kernel, Kernel::Pointwise)
+            let is_whole = matches!(step.kernel, Kernel::Pointwise | Kernel::Dense(_))
                 && pointwise::is_shared_by_rows(weight_len(conv), images * step.input.len());
             (!is_whole).then_some(weight_len(conv))
         }
@@ -61,7 +65,16 @@ fn folded(plan: &Plan, network: &Network, purpose: Purpose) -> usize {
     let values = plan.steps.iter().map(|step| match &step.op {
         Op::Conv(conv) if conv.is_depthwise() => weight_len(conv) + 2 * conv.output,
         Op::Conv(conv) => both(weight_len(conv) / conv.output, conv.output) + 2 * conv.output,
-        Op::GlobalAveragePool => 0,
+        Op::Linear(Linear { entry, scale, input, output, .. }) => {
+            let norm = if let Entry::LayerNorm(_) = entry { 2 * input } else { 0 };
+            both(*input, *output) + norm + output * (1 + usize::from(scale.is_some()))
+        }
+        Op::Embed(embed) => {
+            let tokens = embed.prefix + embed.grid * embed.grid;
+            Packed::size(embed.patch_len(), embed.width) + (1 + tokens) * embed.width
+        }
+        Op::ClassToken(token) => 2 * token.width,
+        Op::MaxPool(_) | Op::GlobalAveragePool | Op::Attention(_) => 0,
     });
     F32 * (values.sum::<usize>() + both(network.head.features, network.head.classes))
 }
@@ -73,6 +86,9 @@ fn held(folded: &[Folded], classifier: &Classifier) -> usize {
             + folded.backward.capacity()
             + folded.bias.capacity()
             + folded.scale.capacity()
+            + folded.norm.scale.capacity()
+            + folded.norm.shift.capacity()
+            + folded.tokens.capacity()
     };
     let classifier = classifier.forward.capacity() + classifier.backward.capacity();
     F32 * (folded.iter().map(values).sum::<usize>() + classifier)

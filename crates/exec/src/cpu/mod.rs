@@ -6,14 +6,19 @@
 //! and s = γ/√(σ²+ε): ∂L/∂W = s·G, ∂L/∂β = Σdz, ∂L/∂γ = (⟨W,G⟩ − μ·Σdz)/√(σ²+ε).
 
 mod arena;
+mod attention;
 mod backward;
 mod dense;
 mod depthwise;
+mod embedding;
 mod finish;
 mod fold;
 mod footprint;
 mod forward;
 mod head;
+mod layer_norm;
+mod linear;
+mod max_pool;
 mod plan;
 mod pointwise;
 mod prepared;
@@ -24,6 +29,7 @@ mod share;
 mod tests;
 mod threads;
 mod tile;
+mod vector;
 mod walk;
 
 use crate::executor::{check, check_gradients};
@@ -88,7 +94,8 @@ impl Cpu {
         objective: &dyn Objective<f32>,
         gradients: &mut Params<f32>,
     ) -> Result<Vec<StepTime>, ExecError> {
-        let mut times = vec![[Duration::ZERO; 2]; self.network.stages.iter().map(|stage| stage.ops.len()).sum()];
+        let plan = Plan::new(&self.network, images.height, images.width)?;
+        let mut times = vec![[Duration::ZERO; 2]; plan.steps.len()];
         let mut last = Instant::now();
         self.train(params, images, objective, gradients, |task| {
             let now = Instant::now();
@@ -99,15 +106,14 @@ impl Cpu {
             }
             last = now;
         })?;
-        let steps = self.layout.plan.iter().flat_map(|plan| &plan.steps);
-        let step_time = |(step, [forward, backward]): (&Step, [Duration; 2])| StepTime {
+        let step_time = |(step, [forward, backward]): (Step, [Duration; 2])| StepTime {
             op: step.op,
             input: step.input,
             output: step.output,
             forward,
             backward,
         };
-        Ok(steps.zip(times).map(step_time).collect())
+        Ok(plan.steps.into_iter().zip(times).map(step_time).collect())
     }
 
     /// Forward and backward for a batch; `done` is told of each task.
@@ -126,13 +132,13 @@ impl Cpu {
         let trained: Vec<_> = self.network.tensors().map(|(id, _)| gradients.contains(id)).collect();
         let work = Work { images: self.passes.images(batch), trained: Some(trained) };
         let (plan, schedule) = &self.layout.of(&self.network, images, self.passes, work)?;
-        let Self { threads, passes, arena, folded, classifier, scratch, .. } = self;
+        let Self { network, threads, passes, arena, folded, classifier, scratch, .. } = self;
         let scratch_len =
             footprint::scratch_len(plan, &|id| gradients.contains(id), threads.count(), schedule.images());
         arena.fit(schedule.len());
         scratch.reserve_exact(scratch_len.saturating_sub(scratch.len()));
         let loss = threads.enter(|| {
-            fold_all(threads, plan, params, Purpose::Training, folded);
+            fold_all(threads, network, params, Purpose::Training, folded);
             classifier.refill(&head, &params[head.weight], Purpose::Training);
             let mut terms = backward::terms(plan, gradients);
             let mut tally = Tally::default();
@@ -169,9 +175,9 @@ impl Cpu {
         check(&self.network, params, images)?;
         let work = Work { images: self.passes.images(images.count), trained: None };
         let (plan, schedule) = &self.layout.of(&self.network, images, Passes::default(), work)?;
-        let Self { threads, passes, folded, arena, .. } = self;
+        let Self { network, threads, passes, folded, arena, .. } = self;
         threads.enter(|| {
-            fold_all(threads, plan, params, Purpose::Inference, folded);
+            fold_all(threads, network, params, Purpose::Inference, folded);
             arena.fit(schedule.len());
             for (count, images) in parts(images, passes.micro_batch) {
                 let context = Context { threads, plan, folded, schedule, images, count };
@@ -282,14 +288,10 @@ fn parts(images: &Images, micro_batch: usize) -> impl Iterator<Item = (usize, &[
     })
 }
 
-/// Folds every convolution of the plan, into the buffers that there are.
-fn fold_all(threads: &Threads, plan: &Plan, params: &Params<f32>, purpose: Purpose, folded: &mut Vec<Folded>) {
-    folded.resize_with(plan.steps.len(), Folded::default);
-    threads.each(plan.steps.iter().zip(folded), |(step, folded)| {
-        if let Op::Conv(conv) = &step.op {
-            folded.refill(conv, params, purpose);
-        }
-    });
+/// Folds every op of the network, one a step of its plans, into the buffers that there are.
+fn fold_all(threads: &Threads, network: &Network, params: &Params<f32>, purpose: Purpose, folded: &mut Vec<Folded>) {
+    folded.resize_with(plan::ops(network).count(), Folded::default);
+    threads.each(plan::ops(network).zip(folded), |(op, folded)| folded.refill_op(&op, params, purpose));
 }
 
 impl Executor<f32> for Cpu {

@@ -10,7 +10,7 @@ use super::threads::{Threads, cut};
 const TILE_BYTES: usize = 256 * 1024;
 
 /// Rows a tile.
-fn tile_rows(input: usize, output: usize) -> usize {
+pub(super) fn tile_rows(input: usize, output: usize) -> usize {
     (TILE_BYTES / (4 * (input + output))).next_multiple_of(64)
 }
 

@@ -41,7 +41,7 @@ impl PreparedCpu {
         check_params(network, params)?;
         let mut folded = Vec::new();
         let threads = Threads::new(threads)?;
-        fold_all(&threads, &Plan::new(network, 1, 1)?, params, Purpose::Inference, &mut folded);
+        fold_all(&threads, network, params, Purpose::Inference, &mut folded);
         let mut classifier = Classifier::default();
         classifier.refill(&network.head, &params[network.head.weight], Purpose::Inference);
         Ok(Self {

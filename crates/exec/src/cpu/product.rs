@@ -60,19 +60,68 @@ impl Packed {
 /// `out = end(left · right)`: `left` is `[rows, depth]`, `out` `[rows, columns]`, its first row the activation's row
 /// `first`.
 pub(super) fn multiply(left: &[f32], right: &Packed, first: usize, out: &mut [f32], ending: &mut impl Ending) {
-    let rows = left.len().checked_div(right.depth).unwrap_or(0);
-    assert_eq!((left.len(), out.len()), (rows * right.depth, rows * right.columns), "the operands' sizes");
+    multiply_terms(left, right, 0..right.depth, first, out, ending);
+}
+
+/// The same for some of each sum's terms: `left` has those alone. Where there were terms before them, the result is added
+/// to what is there.
+pub(super) fn multiply_terms(
+    left: &[f32],
+    right: &Packed,
+    terms: Range<usize>,
+    first: usize,
+    out: &mut [f32],
+    ending: &mut impl Ending,
+) {
+    let (depth, columns) = (terms.len(), right.columns);
+    let rows = left.len().checked_div(depth).unwrap_or(0);
+    assert_eq!((left.len(), out.len()), (rows * depth, rows * columns), "the operands' sizes");
+    assert!(terms.end <= right.depth, "the right operand's terms");
+    let right = |column: usize, width: usize| {
+        let start = column * right.depth + terms.start * width;
+        Right { start: right.values[start..].as_ptr(), depth_step: width }
+    };
     Arch::new().dispatch(Multiply {
         rows,
-        columns: right.columns,
-        depth: right.depth,
-        left: Left { start: left.as_ptr(), step: right.depth, depth_step: 1 },
-        right: |column, width| Right { start: right.values[column * right.depth..].as_ptr(), depth_step: width },
-        first: first * right.columns,
+        columns,
+        depth,
+        left: Left { start: left.as_ptr(), step: depth, depth_step: 1 },
+        right,
+        first: first * columns,
         out,
-        onto: Onto::Fresh,
+        step: columns,
+        onto: if terms.start == 0 { Onto::Fresh } else { Onto::Sum },
         ending,
     });
+}
+
+/// `out = left · right` for some of the right operand's columns, which start with a [`panel`] and end with one or with the
+/// operand: `left` is `[rows, depth]`, `out` has those columns alone.
+pub(super) fn multiply_columns(left: &[f32], right: &Packed, columns: Range<usize>, out: &mut [f32]) {
+    let rows = left.len().checked_div(right.depth).unwrap_or(0);
+    assert_eq!((left.len(), out.len()), (rows * right.depth, rows * columns.len()), "the operands' sizes");
+    let is_edge = |column: usize| column.is_multiple_of(panel()) || column == right.columns;
+    assert!(is_edge(columns.start) && is_edge(columns.end) && columns.end <= right.columns, "whole panels");
+    Arch::new().dispatch(Multiply {
+        rows,
+        columns: columns.len(),
+        depth: right.depth,
+        left: Left { start: left.as_ptr(), step: right.depth, depth_step: 1 },
+        right: |column, width| Right {
+            start: right.values[(columns.start + column) * right.depth..].as_ptr(),
+            depth_step: width,
+        },
+        first: 0,
+        out,
+        step: columns.len(),
+        onto: Onto::Fresh,
+        ending: &mut AsItIs,
+    });
+}
+
+/// Columns of a panel.
+pub(super) fn panel() -> usize {
+    VECTORS * lanes()
 }
 
 /// What happens to the values that a sum is written over.
@@ -109,10 +158,60 @@ pub(super) fn outer(
             right: |column, _| Right { start: right[column..].as_ptr(), depth_step: columns },
             first: 0,
             out,
+            step: columns,
             onto: if index == 0 { onto } else { Onto::Sum },
             ending: &mut AsItIs,
         });
     }
+}
+
+/// A matrix inside another.
+#[derive(Clone, Copy)]
+pub(super) struct Strided<'a> {
+    values: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+impl<'a> Strided<'a> {
+    /// Rows that are `step` values apart.
+    pub const fn rows(values: &'a [f32], step: usize) -> Self {
+        Self { values, row: step, column: 1 }
+    }
+
+    /// The same transposed.
+    pub const fn columns(values: &'a [f32], step: usize) -> Self {
+        Self { values, row: 1, column: step }
+    }
+
+    /// Whether it has that many rows and columns.
+    const fn has(&self, rows: usize, columns: usize) -> bool {
+        rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.values.len()
+    }
+}
+
+/// `out = left · right` or `out += left · right` for `[rows, columns, depth]` of matrices inside others; the columns of
+/// `right` are adjacent, and the rows of `out` as many values apart as it says.
+pub(super) fn strided(
+    [rows, columns, depth]: [usize; 3],
+    left: Strided<'_>,
+    right: Strided<'_>,
+    (out, step): (&mut [f32], usize),
+    onto: Onto,
+) {
+    assert!(left.has(rows, depth) && right.has(depth, columns) && right.column == 1, "the operands' sizes");
+    Arch::new().dispatch(Multiply {
+        rows,
+        columns,
+        depth,
+        left: Left { start: left.values.as_ptr(), step: left.row, depth_step: left.column },
+        right: |column, _| Right { start: right.values[column..].as_ptr(), depth_step: right.row },
+        first: 0,
+        out,
+        step,
+        onto,
+        ending: &mut AsItIs,
+    });
 }
 
 /// Lanes of a vector on this CPU.
@@ -139,6 +238,8 @@ struct Multiply<'a, P, E> {
     /// Position in the whole activation of the output's first value.
     first: usize,
     out: &'a mut [f32],
+    /// Values from one of the output's rows to the next.
+    step: usize,
     onto: Onto,
     ending: &'a mut E,
 }
@@ -183,10 +284,10 @@ impl<P: Fn(usize, usize) -> Right, E: Ending> Multiply<'_, P, E> {
         column: usize,
         right: Right,
     ) {
-        let start = self.first + row * self.columns + column;
-        let block = Block::new::<V>(simd, start, self.columns, column, self.columns);
+        let start = self.first + row * self.step + column;
+        let block = Block::new::<V>(simd, start, self.step, column, self.columns);
         let left = Left { start: self.left.start.wrapping_add(row * self.left.step), ..self.left };
-        // SAFETY: `multiply` and `outer` checked that the operands have `rows` and `columns` for each k below `depth`;
+        // SAFETY: its callers checked that the operands have `rows` and `columns` for each k below `depth`;
         // this tile's rows and columns are among them.
         let mut sums = unsafe { block.product::<R, V, TAIL>(simd, self.depth, left, right) };
         if self.onto == Onto::Sum {
@@ -222,6 +323,21 @@ mod tests {
             let mut out = vec![f32::NAN; m * n];
             multiply(&left, &packed, 0, &mut out, &mut AsItIs);
             assert_eq!(out, expected, "{m}×{k} · {k}×{n}");
+            for split in (1..k).step_by(k.div_ceil(2)) {
+                let terms = |terms: Range<usize>| -> Vec<f32> {
+                    left.chunks_exact(k).flat_map(|row| row[terms.clone()].to_vec()).collect()
+                };
+                out.fill(0.0);
+                multiply_terms(&terms(0..split), &packed, 0..split, 0, &mut out, &mut AsItIs);
+                multiply_terms(&terms(split..k), &packed, split..k, 0, &mut out, &mut AsItIs);
+                assert_eq!(out, expected, "{m}×{k} · {k}×{n}, {split} terms first");
+            }
+            for columns in [0..panel().min(n), panel().min(n)..n] {
+                let mut some = vec![f32::NAN; m * columns.len()];
+                multiply_columns(&left, &packed, columns.clone(), &mut some);
+                let expected = expected.chunks_exact(n).flat_map(|row| row[columns.clone()].to_vec());
+                assert_eq!(some, expected.collect::<Vec<_>>(), "{m}×{k} · {k}×{n}, columns {columns:?}");
+            }
             let flipped: Vec<f32> = (0..m * k).map(|i| left[i % m * k + i / m]).collect();
             if m > 0 {
                 out.fill(f32::NAN);
@@ -231,6 +347,31 @@ mod tests {
                 assert!(out.iter().zip(&expected).all(|(out, expected)| *out == 2.0 * expected));
                 outer((&flipped, m), 1..m, (&right, n), &mut out[n..], Onto::Fresh);
                 assert_eq!(out[n..], expected[n..], "rows from 1 on");
+            }
+        }
+    }
+
+    /// A product that reads or writes beside a matrix inside another, either way round.
+    #[test]
+    fn matrices_inside_others_are_multiplied_in_place() {
+        for (m, n, k) in [(1, 1, 1), (5, 7, 3), (9, 49, 17), (13, 64, 40), (8, 16, 0)] {
+            let (left, right) = (ramp(m.max(k) * 50, 3), ramp(k.max(1) * 70, 4));
+            for transposed in [false, true] {
+                let (a, b) = if transposed { (1, 50) } else { (50, 1) };
+                let sum = |row: usize, column: usize| {
+                    (0..k).map(|x| left[row * a + x * b] * right[x * 70 + column]).sum::<f32>()
+                };
+                let operand = if transposed { Strided::columns(&left, 50) } else { Strided::rows(&left, 50) };
+                let mut out = vec![1.0; m * 80];
+                for (onto, share) in [(Onto::Fresh, 0.0), (Onto::Sum, 1.0)] {
+                    let before = out.clone();
+                    strided([m, n, k], operand, Strided::rows(&right, 70), (&mut out, 80), onto);
+                    for (index, value) in out.iter().enumerate() {
+                        let (row, column) = (index / 80, index % 80);
+                        let expected = if column < n { sum(row, column) + share * before[index] } else { 1.0 };
+                        assert_eq!(*value, expected, "{m}×{k} · {k}×{n} at {row}, {column}");
+                    }
+                }
             }
         }
     }

@@ -5,8 +5,8 @@
 //! "Efficient memory management for deep neural net inference", arXiv 2001.03288).
 
 use super::arena::LINE;
-use super::plan::{Plan, weight_len};
-use fieldfit_nets::{Head, Op, TensorId};
+use super::plan::{Kernel, Plan, weight_len};
+use fieldfit_nets::{Entry, Head, Linear, Op, TensorId};
 use std::ops::Range;
 
 /// A buffer of a schedule.
@@ -26,7 +26,14 @@ pub(super) enum Source {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Task {
     /// A step of the plan.
-    Forward { step: usize, input: Source, shortcut: Option<Source>, output: Buffer },
+    Forward {
+        step: usize,
+        input: Source,
+        shortcut: Option<Source>,
+        output: Buffer,
+        /// What each token has beside its patch, where the step embeds.
+        placed: Option<Buffer>,
+    },
     /// Logits, the loss, the head's gradients, and that of the features where something below the head trains.
     Head { features: Buffer, logits: Buffer, gradient: Option<Buffer> },
     /// A step's gradients.
@@ -35,15 +42,16 @@ pub(super) enum Task {
         input: Source,
         /// The gradient ahead of the step's activation.
         gradient: Buffer,
-        /// The same of the step before it, where something below this step trains.
+        /// The same of the step that writes the input, where something below this step trains; a projection's is that of
+        /// the input itself.
         target: Option<Buffer>,
         /// The gradient that a shortcut brings to the step's input.
         shortcut: Option<Buffer>,
-        /// The gradient of the unscaled kernel, where it has to be reordered first.
-        taps: Option<Buffer>,
-        /// The same as the checkpoint has it, where the scale trains and the kernel, whose gradient's room it would
-        /// have, doesn't.
+        /// The gradient of the unscaled kernel, where the scale trains and the kernel, whose gradient's room it would have,
+        /// doesn't.
         kernel: Option<Buffer>,
+        /// What goes into the step's product, where that isn't the input and the product's kernel has a gradient.
+        entered: Option<Buffer>,
     },
 }
 
@@ -52,12 +60,12 @@ impl Task {
     fn buffers(&self) -> impl Iterator<Item = Buffer> {
         let read = |source| if let Source::Buffer(buffer) = source { Some(buffer) } else { None };
         let named = match *self {
-            Self::Forward { input, shortcut, output, .. } => {
-                [read(input), shortcut.and_then(read), Some(output), None, None, None]
+            Self::Forward { input, shortcut, output, placed, .. } => {
+                [read(input), shortcut.and_then(read), Some(output), placed, None, None]
             }
             Self::Head { features, logits, gradient } => [Some(features), Some(logits), gradient, None, None, None],
-            Self::Backward { input, gradient, target, shortcut, taps, kernel, .. } => {
-                [read(input), Some(gradient), target, shortcut, taps, kernel]
+            Self::Backward { input, gradient, target, shortcut, kernel, entered, .. } => {
+                [read(input), Some(gradient), target, shortcut, kernel, entered]
             }
         };
         named.into_iter().flatten()
@@ -117,12 +125,14 @@ impl Schedule {
         images: usize,
     ) -> Self {
         let mut writer = Writer::default();
-        let mut activations = writer.forward(plan);
+        let activations = writer.forward(plan);
         let features = activations[plan.steps.len()];
-        let lowest = plan.lowest_trained(trains);
-        let gradient = writer.head(head, features, lowest.is_some());
-        if let (Some(lowest), Some(gradient)) = (lowest, gradient) {
-            writer.backward(plan, &mut activations, Descent { lowest, recomputed, trains }, gradient);
+        let wanted = plan.wanted(trains);
+        if let Some(gradient) = writer.head(head, features, wanted[plan.steps.len()]) {
+            let mut gradients = vec![None; activations.len()];
+            gradients[plan.steps.len()] = Some(gradient);
+            let mut descent = Descent { plan, wanted, trains, activations, gradients };
+            writer.backward(&mut descent, recomputed);
         }
         writer.place(features, images)
     }
@@ -144,12 +154,16 @@ impl Schedule {
     }
 }
 
-/// How far a backward pass goes down, and how.
-#[derive(Clone, Copy)]
+/// A backward pass on its way down.
 struct Descent<'a> {
-    lowest: usize,
-    recomputed: usize,
+    plan: &'a Plan,
+    /// Which activations' gradients are.
+    wanted: Vec<bool>,
     trains: &'a dyn Fn(TensorId) -> bool,
+    activations: Vec<Source>,
+    /// Of each activation what is there of its gradient: once the step that writes it is reached, the gradient ahead of
+    /// that step's activation; before that, what a shortcut brings.
+    gradients: Vec<Option<Buffer>>,
 }
 
 /// Writes a schedule down.
@@ -179,7 +193,12 @@ impl Writer {
     fn step(&mut self, plan: &Plan, step: usize, activations: &[Source]) -> Source {
         let output = self.buffer(Size::Image(plan.steps[step].output.len()));
         let shortcut = plan.steps[step].shortcut.map(|position| activations[position]);
-        self.tasks.push(Task::Forward { step, input: activations[step], shortcut, output });
+        let placed = if let Kernel::Embed(embedding) = &plan.steps[step].kernel {
+            Some(self.buffer(Size::Whole(embedding.placed_len())))
+        } else {
+            None
+        };
+        self.tasks.push(Task::Forward { step, input: activations[plan.steps[step].reads], shortcut, output, placed });
         Source::Buffer(output)
     }
 
@@ -193,36 +212,62 @@ impl Writer {
         gradient
     }
 
-    /// Stage by stage from the top, to the lowest step that trains.
-    fn backward(&mut self, plan: &Plan, activations: &mut [Source], descent: Descent<'_>, mut gradient: Buffer) {
+    /// Stage by stage from the top, as far down as gradients are wanted.
+    fn backward(&mut self, descent: &mut Descent<'_>, recomputed: usize) {
+        let plan = descent.plan;
         for (index, stage) in plan.stages.iter().enumerate().rev() {
-            if stage.last < descent.lowest {
+            if !descent.wanted[stage.last + 1] {
                 return;
             }
-            if index < descent.recomputed {
-                for step in stage.first..stage.last {
-                    activations[step + 1] = self.step(plan, step, activations);
+            let steps = (stage.first..=stage.last).filter(|&step| !plan.steps[step].is_projection);
+            if index < recomputed {
+                for step in steps.clone().filter(|&step| step < stage.last) {
+                    descent.activations[step + 1] = self.step(plan, step, &descent.activations);
                 }
             }
-            let ahead = gradient;
-            for step in (stage.first.max(descent.lowest)..=stage.last).rev() {
-                let target = (step > descent.lowest).then(|| self.buffer(Size::Image(plan.steps[step].input.len())));
-                let ends_here = plan.steps[stage.last].shortcut == Some(step) && target.is_some();
-                let shortcut = ends_here.then_some(ahead);
-                let [taps, kernel] = self.kernel(&plan.steps[step].op, descent.trains);
-                let input = activations[step];
-                self.tasks.push(Task::Backward { step, input, gradient, target, shortcut, taps, kernel });
-                gradient = target.unwrap_or(gradient);
+            for step in steps.rev() {
+                if let Some(gradient) = descent.gradients[step + 1] {
+                    self.shortcut(descent, step, gradient);
+                    self.descend(descent, step, gradient);
+                }
             }
         }
     }
 
-    /// Room for the gradient of the unscaled kernel: reordered, and as the checkpoint has it.
-    fn kernel(&mut self, op: &Op, trains: &dyn Fn(TensorId) -> bool) -> [Option<Buffer>; 2] {
-        let Op::Conv(conv) = op else { return [None; 2] };
-        let (weight, scale) = (trains(conv.weight), trains(conv.norm.scale));
-        let room = Size::Whole(weight_len(conv));
-        [(weight || scale) && conv.kernel > 1, scale && !weight].map(|wanted| wanted.then(|| self.buffer(room)))
+    /// Passes a step's gradient to what its shortcut adds. A projection's comes ahead of the step's own, whose channels'
+    /// sums it shares.
+    fn shortcut(&mut self, descent: &mut Descent<'_>, step: usize, gradient: Buffer) {
+        let added = descent.plan.steps[step].shortcut.filter(|&activation| descent.wanted[activation]);
+        let Some(activation) = added else { return };
+        match descent.plan.writer(activation) {
+            Some(writer) if writer.is_projection => self.descend(descent, activation - 1, gradient),
+            _ => descent.gradients[activation] = Some(gradient),
+        }
+    }
+
+    /// One step's gradients, that of its input among them if it is wanted.
+    fn descend(&mut self, descent: &mut Descent<'_>, index: usize, gradient: Buffer) {
+        let step = &descent.plan.steps[index];
+        let is_wanted = descent.wanted[step.reads];
+        let has_target = is_wanted || trains_norm_ahead(&step.op, descent.trains);
+        let target = has_target.then(|| self.buffer(Size::Image(step.input.len())));
+        let shortcut = descent.gradients[step.reads].filter(|_| target.is_some());
+        let kernel = self.kernel(&step.op, descent.trains);
+        let is_entered = has_entry_to_keep(&step.op, descent.trains);
+        let entered = is_entered.then(|| self.buffer(Size::Image(step.input.len())));
+        let input = descent.activations[step.reads];
+        self.tasks.push(Task::Backward { step: index, input, gradient, target, shortcut, kernel, entered });
+        descent.gradients[step.reads] = target.filter(|_| is_wanted);
+    }
+
+    /// Room for the gradient of the unscaled kernel.
+    fn kernel(&mut self, op: &Op, trains: &dyn Fn(TensorId) -> bool) -> Option<Buffer> {
+        let (weight, scale, len) = match op {
+            Op::Conv(conv) => (conv.weight, conv.norm.scale, weight_len(conv)),
+            Op::Linear(Linear { weight, scale: Some(scale), input, output, .. }) => (*weight, *scale, input * output),
+            _ => return None,
+        };
+        (trains(scale) && !trains(weight)).then(|| self.buffer(Size::Whole(len)))
     }
 
     /// Finds every buffer a place.
@@ -254,6 +299,25 @@ impl Writer {
             }
         }
         lives
+    }
+}
+
+/// Whether a norm that comes first in an op has gradients, which need that of the op's input to be made.
+fn trains_norm_ahead(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
+    match op {
+        Op::Linear(Linear { entry: Entry::LayerNorm(norm), .. }) => trains(norm.scale) || trains(norm.shift),
+        Op::ClassToken(token) => trains(token.norm.scale) || trains(token.norm.shift),
+        _ => false,
+    }
+}
+
+/// Whether what goes into an op's product is wanted for a gradient, and isn't the op's input.
+fn has_entry_to_keep(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
+    match op {
+        Op::Linear(Linear { entry, weight, scale, .. }) => {
+            *entry != Entry::AsItIs && (trains(*weight) || scale.is_some_and(trains))
+        }
+        _ => false,
     }
 }
 

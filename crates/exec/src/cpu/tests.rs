@@ -5,13 +5,14 @@
 
 use super::finish::{Finish, Upstream};
 use super::fold::{Folded, Purpose};
+use super::max_pool::Pooling;
 use super::plan::Kernel;
 use super::product::Onto;
 use super::share::Backward;
 use super::threads::Threads;
 use super::{plan, pointwise};
 use fieldfit_model::Params;
-use fieldfit_nets::{Activation, Conv, Network, Op, Shape, by_name};
+use fieldfit_nets::{Activation, Conv, MaxPool, Network, Op, Padding, Shape, by_name};
 
 /// Below, at, and above one, two and three vectors of 4, 8 and 16 lanes.
 const CHANNELS: [usize; 7] = [1, 3, 16, 17, 40, 49, 50];
@@ -57,17 +58,34 @@ impl Bench {
     }
 
     /// A convolution of that geometry, with the tensors' names of another one.
-    fn conv(&self, (input, output, groups): (usize, usize, usize), kernel: usize, stride: usize) -> Conv {
+    fn conv(
+        &self,
+        (input, output, groups): (usize, usize, usize),
+        (kernel, stride): (usize, usize),
+        padding: Padding,
+    ) -> Conv {
         let Op::Conv(conv) = self.network.stages[0].ops[0] else { panic!("the stem convolves") };
-        let mut conv = Conv { input, output, groups, kernel, stride, ..conv };
+        let mut conv = Conv { input, output, groups, kernel, stride, padding, ..conv };
         conv.norm.epsilon = 0.0;
         conv
     }
 
-    fn check(&mut self, channels: (usize, usize, usize), (kernel, stride): (usize, usize), size: (usize, usize)) {
+    fn check(&mut self, channels: (usize, usize, usize), window: (usize, usize), size: (usize, usize)) {
+        for padding in [Padding::Same, Padding::Symmetric(window.0 / 2)] {
+            self.check_padded(channels, window, padding, size);
+        }
+    }
+
+    fn check_padded(
+        &mut self,
+        channels: (usize, usize, usize),
+        window: (usize, usize),
+        padding: Padding,
+        size: (usize, usize),
+    ) {
         for (images, threads) in CUTS {
-            for activation in [Activation::Identity, Activation::Relu6] {
-                let conv = Conv { activation, ..self.conv(channels, kernel, stride) };
+            for activation in [Activation::Identity, Activation::Relu, Activation::Relu6] {
+                let conv = Conv { activation, ..self.conv(channels, window, padding) };
                 let case = Case::new(&self.network, conv, size, images);
                 let threads = self.threads.iter().find(|pool| pool.count() == threads).unwrap();
                 case.check(threads, &mut self.scratch);
@@ -91,10 +109,8 @@ impl Case {
         };
         let (inputs, outputs) = (images * input_shape.len(), images * output_shape.len());
         let mut input = whole(inputs, 9, 2);
-        if conv.activation == Activation::Relu6 {
-            // What an activation put out: with both of its ends.
-            input.iter_mut().for_each(|value| *value = value.clamp(0.0, 6.0));
-        }
+        // What an activation put out: with both of its ends.
+        input.iter_mut().for_each(|value| *value = activated(conv.activation, f64::from(*value)) as f32);
         Self {
             folded,
             weight: (0..weight.len()).map(ours).collect(),
@@ -135,12 +151,12 @@ impl Case {
     }
 
     fn check(&self, threads: &Threads, scratch: &mut Vec<f32>) {
-        let Conv { input, output, kernel, stride, activation, .. } = self.conv;
+        let Conv { input, output, kernel, stride, activation, padding, .. } = self.conv;
         let Shape { height, width, .. } = self.input_shape;
         let (images, count) = (self.images, threads.count());
         let what = format!(
-            "{input} to {output} channels, {kernel}×{kernel} by {stride}, {images}×{height}×{width}, {activation:?}, \
-             {count} threads"
+            "{input} to {output} channels, {kernel}×{kernel} by {stride}, {padding:?}, {images}×{height}×{width}, \
+             {activation:?}, {count} threads"
         );
         let op = Kernel::new(&Op::Conv(self.conv), self.input_shape, self.output_shape);
         self.check_forward(&op, threads, &what);
@@ -154,8 +170,7 @@ impl Case {
             let activation = self.conv.activation;
             let expected = sums.iter().enumerate().map(|(i, sum)| {
                 let value = sum + f64::from(self.folded.bias[i % self.conv.output]);
-                let value = if activation == Activation::Relu6 { value.clamp(0.0, 6.0) } else { value };
-                (value + shortcut.map_or(0.0, |added| f64::from(added[i]))) as f32
+                activated(activation, value + shortcut.map_or(0.0, |added| f64::from(added[i]))) as f32
             });
             let finish = Finish { bias: &self.folded.bias, activation, shortcut };
             let mut found = vec![f32::NAN; sums.len()];
@@ -163,7 +178,7 @@ impl Case {
                 Kernel::Pointwise => pointwise::forward(threads, &self.folded, &self.input, finish, &mut found),
                 Kernel::Depthwise(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
                 Kernel::Dense(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
-                Kernel::Pool => unreachable!("a convolution"),
+                Kernel::MaxPool(_) | Kernel::Pool => unreachable!("a convolution"),
             }
             assert_eq!(found, expected.collect::<Vec<_>>(), "forward, shortcut {}: {what}", shortcut.is_some());
         }
@@ -210,7 +225,7 @@ impl Case {
             Kernel::Pointwise => pointwise::backward(threads, &self.folded, pass, scratch),
             Kernel::Depthwise(op) => op.backward(threads, &self.folded, pass, scratch),
             Kernel::Dense(op) => op.backward(threads, &self.folded, pass, scratch),
-            Kernel::Pool => unreachable!("a convolution"),
+            Kernel::MaxPool(_) | Kernel::Pool => unreachable!("a convolution"),
         }
     }
 
@@ -236,9 +251,22 @@ fn fold(network: &Network, conv: &Conv, weight: &[f32]) -> (Folded, Vec<f32>) {
     (folded, each([1.0, -1.0, 2.0]))
 }
 
-/// What of a gradient goes past the op before: with what a shortcut brings, where ReLU6 was at neither of its ends.
+/// What an activation makes of a value.
+fn activated(activation: Activation, value: f64) -> f64 {
+    match activation {
+        Activation::Identity => value,
+        Activation::Relu => value.max(0.0),
+        Activation::Relu6 => value.clamp(0.0, 6.0),
+    }
+}
+
+/// What of a gradient goes past the op before: with what a shortcut brings, where the activation was at neither end.
 fn masked(gradient: &[f64], upstream: &Upstream<'_>) -> Vec<f32> {
-    let passes = |input: f32| upstream.activation == Activation::Identity || (0.0 < input && input < 6.0);
+    let passes = |input: f32| match upstream.activation {
+        Activation::Identity => true,
+        Activation::Relu => 0.0 < input,
+        Activation::Relu6 => 0.0 < input && input < 6.0,
+    };
     let brought = |i: usize| upstream.shortcut.map_or(0.0, |shortcut| f64::from(shortcut[i]));
     let value = |(i, value): (usize, &f64)| if passes(upstream.input[i]) { (value + brought(i)) as f32 } else { 0.0 };
     gradient.iter().enumerate().map(value).collect()
@@ -290,4 +318,79 @@ fn pointwise_follows_the_definition() {
     }
     // More rows than one tile has.
     bench.check((50, 49, 1), (1, 1), (17, 47));
+}
+
+/// One max pool at one size of batch, and what it reads and is given.
+struct PoolCase {
+    pooling: Pooling,
+    images: usize,
+    input: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+impl PoolCase {
+    fn new(pool: MaxPool, (height, width): (usize, usize), channels: usize, images: usize) -> Self {
+        let input = Shape { height, width, channels };
+        let output = pool.output_shape(input).unwrap();
+        let pooling = Pooling { pool, input, output };
+        // Few values, so that many are equal; all below zero under some kernels, where padding must not win.
+        let values = whole(images * input.len(), 2, 8).into_iter().map(|value| value - 2.0).collect();
+        Self { pooling, images, input: values, gradient: whole(images * output.len(), 4, 9) }
+    }
+
+    /// The position in the input of each output's largest value, by definition.
+    fn winners(&self) -> Vec<usize> {
+        let Pooling { pool, input, output } = self.pooling;
+        let MaxPool { kernel, stride, padding } = pool;
+        let (top, left) =
+            (padding.amounts(input.height, kernel, stride).0, padding.amounts(input.width, kernel, stride).0);
+        let winner = |position: usize| {
+            let (pixel, channel) = (position / output.channels, position % output.channels);
+            let (image, row, column) =
+                (pixel / output.pixels(), pixel / output.width % output.height, pixel % output.width);
+            let seen = (0..kernel * kernel).filter_map(|tap| {
+                let y = (row * stride + tap / kernel).checked_sub(top).filter(|y| *y < input.height)?;
+                let x = (column * stride + tap % kernel).checked_sub(left).filter(|x| *x < input.width)?;
+                Some((image * input.pixels() + y * input.width + x) * input.channels + channel)
+            });
+            seen.reduce(|best, next| if self.input[next] > self.input[best] { next } else { best }).unwrap()
+        };
+        (0..self.images * output.len()).map(winner).collect()
+    }
+
+    fn check(&self, threads: &Threads) {
+        let (winners, what) = (self.winners(), format!("{:?}, {} images", self.pooling, self.images));
+        let mut found = vec![f32::NAN; winners.len()];
+        self.pooling.forward(threads, &self.input, &mut found);
+        assert_eq!(found, winners.iter().map(|&winner| self.input[winner]).collect::<Vec<_>>(), "{what}");
+
+        let mut below = vec![0.0; self.input.len()];
+        winners.iter().zip(&self.gradient).for_each(|(&winner, gradient)| below[winner] += f64::from(*gradient));
+        let brought = whole(self.input.len(), 5, 4);
+        let upstream = Upstream { input: &self.input, activation: Activation::Relu, shortcut: Some(&brought) };
+        let below = masked(&below, &upstream);
+        let mut found = vec![f32::NAN; below.len()];
+        let sums = self.pooling.backward(threads, &self.gradient, &mut found, &upstream);
+        assert_eq!(found, below, "the gradient: {what}");
+        let channels = self.pooling.input.channels;
+        let expected = |channel: usize| below.iter().skip(channel).step_by(channels).map(|v| f64::from(*v)).sum();
+        assert_eq!(sums, (0..channels).map(expected).collect::<Vec<f64>>(), "sums over pixels: {what}");
+    }
+}
+
+/// A window that is cut wrongly where it overhangs, padding taken for a value, a tie whose gradient goes to two.
+#[test]
+fn max_pool_follows_the_definition() {
+    let bench = Bench::new();
+    for (kernel, stride) in [(1, 1), (2, 2), (3, 2), (3, 1), (2, 3), (5, 3)] {
+        for padding in [Padding::Same, Padding::Symmetric(kernel / 2), Padding::Symmetric(0)] {
+            let pool = MaxPool { kernel, stride, padding };
+            for size in [(kernel, kernel), (7, 10), (8, 5)] {
+                for ((images, threads), channels) in CUTS.into_iter().zip([1, 3, 16, 17, 50]) {
+                    let threads = bench.threads.iter().find(|pool| pool.count() == threads).unwrap();
+                    PoolCase::new(pool, size, channels, images).check(threads);
+                }
+            }
+        }
+    }
 }

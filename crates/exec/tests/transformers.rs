@@ -1,0 +1,255 @@
+//! Transformers keep every promise that convolutional networks keep: the fast kernels agree with the f64 oracle on odd
+//! numbers of tokens, memory traded for time changes nothing else, the plan is what is held, and a network cut in two
+//! computes what it computes whole.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
+
+use fieldfit_exec::memory::{self, Size};
+use fieldfit_exec::{Executor, Passes, Prepared, candle::Candle, cpu};
+use fieldfit_model::{Images, Params};
+use fieldfit_nets::{Network, Role, TensorId, by_name};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// One patch; the grid that positions were learned for; fewer, more, and unequally many patches; more tokens than one block
+/// of queries has.
+const SIZES: [(usize, usize, usize); 7] =
+    [(1, 4, 4), (1, 20, 20), (2, 12, 8), (3, 24, 16), (5, 8, 28), (2, 36, 36), (1, 4, 44)];
+
+fn network() -> Network {
+    by_name("vit-micro").unwrap().with_classes(5)
+}
+
+fn params(network: &Network) -> Params<f32> {
+    let mut generator = ChaCha8Rng::seed_from_u64(7);
+    let mut params = Params::zeros(network);
+    for (id, spec) in network.tensors() {
+        let spread = (spec.rows() as f32 / spec.len() as f32).sqrt();
+        params[id].fill_with(|| {
+            let unit: f32 = generator.random_range(-1.0..1.0);
+            match spec.role {
+                Role::NormScale | Role::LayerScale => 1.5 + unit,
+                Role::Kernel | Role::LinearWeight | Role::HeadWeight => 3.0 * unit * spread,
+                _ => unit,
+            }
+        });
+    }
+    params
+}
+
+fn images(count: usize, height: usize, width: usize) -> Images {
+    let mut generator = ChaCha8Rng::seed_from_u64(11);
+    let mut images = Images::zeros(count, height, width);
+    images.values.fill_with(|| generator.random_range(-2.0..2.0));
+    images
+}
+
+fn labels(count: usize) -> Vec<u32> {
+    (0..count as u32).map(|i| i * 3 % 5).collect()
+}
+
+fn widen(params: &Params<f32>) -> Params<f64> {
+    let mut wide = Params::zeros(&network());
+    for (wide, narrow) in wide.buffers_mut().iter_mut().zip(params.buffers()) {
+        *wide = narrow.iter().map(|value| f64::from(*value)).collect();
+    }
+    wide
+}
+
+/// The loss, the gradients of what trains, and the executor that computed them.
+fn gradient(
+    threads: usize,
+    passes: Passes,
+    images: &Images,
+    trains: impl Fn(TensorId) -> bool,
+) -> (f32, Params<f32>, cpu::Cpu) {
+    let network = network();
+    let mut gradients = Params::zeros_where(&network, trains);
+    // What is there before must not matter: it is written over, not added to.
+    gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value = f32::NAN);
+    let mut cpu = cpu::Cpu::new(&network, threads, passes).unwrap();
+    let loss = cpu.gradient(&params(&network), images, &labels(images.count), &mut gradients).unwrap();
+    (loss, gradients, cpu)
+}
+
+/// The distance between two tensors over the oracle's length.
+fn distance(fast: &[f32], oracle: &[f64]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    norm(&mut fast.iter().zip(oracle).map(|(a, b)| f64::from(*a) - b)) / norm(&mut oracle.iter().copied()).max(1e-9)
+}
+
+type Subset = (&'static str, Box<dyn Fn(TensorId) -> bool>);
+
+/// What trains, from everything to nothing: each leaves out other tasks, buffers and prefixes of the network.
+fn subsets() -> Vec<Subset> {
+    let named = |name: &'static str| -> Subset {
+        let network = network();
+        (name, Box::new(move |id| network.tensor(id).name == name))
+    };
+    let of = |what: &'static str, holds: fn(Role) -> bool| -> Subset {
+        let network = network();
+        (what, Box::new(move |id| holds(network.tensor(id).role)))
+    };
+    vec![
+        of("all", Role::is_trainable),
+        of("head", Role::is_head),
+        of("norms' scales", |role| role == Role::NormScale),
+        of("LayerScale", |role| role == Role::LayerScale),
+        of("biases", |role| role == Role::Bias),
+        of("tokens and positions", |role| matches!(role, Role::Token | Role::Positions)),
+        named("blocks.1.attn.proj.weight"),
+        named("blocks.1.norm2.bias"),
+        named("blocks.0.mlp.fc2.weight"),
+        named("blocks.0.attn.qkv.weight"),
+        named("patch_embed.proj.weight"),
+        named("norm.weight"),
+        ("nothing", Box::new(|_| false)),
+    ]
+}
+
+/// A number of tokens at which a kernel reads or writes the wrong one, positions of another grid, a token too many.
+#[test]
+fn logits_agree_on_every_size() {
+    let network = network();
+    let params = params(&network);
+    for (count, height, width) in SIZES {
+        let images = images(count, height, width);
+        let oracle = Candle::<f64>::new(&network, candle_core::Device::Cpu).logits(&widen(&params), &images).unwrap();
+        let prepared = cpu::PreparedCpu::new(&network, &params, 2).unwrap().logits(&images).unwrap();
+        for threads in [1, 2, 3] {
+            let fast = cpu::Cpu::new(&network, threads, Passes::of(usize::MAX)).unwrap().logits(&params, &images);
+            let fast = fast.unwrap();
+            let distance = distance(&fast.values, &oracle.values);
+            assert!(distance < 1e-5, "{count}×{height}×{width}, {threads} threads: {distance:e}");
+            assert_eq!(fast, prepared, "{count}×{height}×{width}, {threads} threads");
+        }
+    }
+}
+
+/// A backward kernel that is wrong at an edge, or a tensor's gradient that misses a part.
+#[test]
+fn every_gradient_agrees_on_every_size() {
+    let network = network();
+    for (count, height, width) in SIZES {
+        let images = images(count, height, width);
+        let mut expected = Params::<f64>::zeros_where(&network, |_| true);
+        let mut candle = Candle::<f64>::new(&network, candle_core::Device::Cpu);
+        let oracle = candle.gradient(&widen(&params(&network)), &images, &labels(count), &mut expected).unwrap();
+        for threads in [1, 2, 3] {
+            let (loss, found, _) = gradient(threads, Passes::of(usize::MAX), &images, |_| true);
+            assert!((f64::from(loss) - oracle).abs() < 1e-5 * oracle.abs());
+            for (id, spec) in network.tensors() {
+                let distance = distance(&found[id], &expected[id]);
+                assert!(distance < 1e-4, "{}: {distance:e} at {count}×{height}×{width}, {threads} threads", spec.name);
+            }
+        }
+    }
+}
+
+/// Freezing some tensors changes the gradients of others, whichever prefix or subset is frozen.
+#[test]
+fn frozen_tensors_leave_the_rest_as_it_was() {
+    let network = network();
+    let images = images(3, 16, 24);
+    let (_, all, _) = gradient(2, Passes::of(3), &images, |_| true);
+    for (name, trains) in subsets() {
+        let (_, some, _) = gradient(2, Passes::of(3), &images, &trains);
+        for (id, spec) in network.tensors() {
+            assert_eq!(some.contains(id), trains(id), "{name}: {}", spec.name);
+            // Without the kernel's, LayerScale's gradient is summed up elsewhere, and in another order.
+            let apart = |(found, all): (&f32, &f32)| (found - all).abs() > 1e-5 * all.abs().max(1.0);
+            assert!(!some[id].iter().zip(&all[id]).any(apart), "{name}: {}", spec.name);
+            let same = spec.role == Role::LayerScale || some[id].is_empty() || some[id] == all[id];
+            assert!(same, "{name}: {}", spec.name);
+        }
+    }
+}
+
+/// Parts that are left out or counted twice, and gradients of one part that overwrite another's.
+#[test]
+fn parts_of_a_batch_give_the_batchs_gradients() {
+    let network = network();
+    for (name, trains) in subsets() {
+        for (count, micro_batch) in [(0, 3), (1, 3), (7, 3), (7, 1)] {
+            let images = images(count, 8, 12);
+            let (loss, whole, _) = gradient(2, Passes::of(usize::MAX), &images, &trains);
+            let (found, parts, _) = gradient(2, Passes::of(micro_batch), &images, &trains);
+            assert!((found - loss).abs() <= 1e-6 * loss, "{found} for {loss}");
+            for (id, spec) in network.tensors() {
+                let largest = whole[id].iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+                assert!(count == 0 || largest > 0.0 || !trains(id), "{}: nothing to compare", spec.name);
+                let gap = whole[id].iter().zip(&parts[id]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(
+                    gap <= 5e-5 * largest,
+                    "{name}, {}: {gap:e} of {largest:e}, {micro_batch} of {count}",
+                    spec.name
+                );
+            }
+        }
+    }
+}
+
+/// An activation that is computed again from something else than what it was computed from, work that is cut by which thread
+/// is free, and a plan that drifts from what is taken.
+#[test]
+fn what_is_computed_twice_gives_the_same_bits_in_the_planned_memory() {
+    let network = network();
+    let images = images(5, 16, 12);
+    let size = Size { batch: 5, height: 16, width: 12 };
+    for (name, trains) in subsets() {
+        let (loss, kept, _) = gradient(2, Passes::of(3), &images, &trains);
+        for recomputed in 0..=network.stages.len() + 1 {
+            let passes = Passes { micro_batch: 3, recomputed };
+            let (again, gradients, cpu) = gradient(2, passes, &images, &trains);
+            assert_eq!((again, &gradients), (loss, &kept), "{name}, {recomputed} stages");
+            let planned = memory::training(&network, &trains, size, passes, 2).unwrap();
+            assert_eq!(cpu.footprint(), planned, "{name}, {recomputed} stages");
+        }
+    }
+}
+
+/// The same for inference, where a second frame must take nothing more.
+#[test]
+fn prepared_weights_hold_what_was_planned() {
+    let network = network();
+    let prepared = cpu::PreparedCpu::new(&network, &params(&network), 2).unwrap();
+    for _ in 0..2 {
+        prepared.logits(&images(3, 8, 28)).unwrap();
+        let planned = memory::inference(&network, Size { batch: 3, height: 8, width: 28 }).unwrap();
+        assert_eq!(prepared.footprint(), planned);
+    }
+}
+
+/// A shortcut that isn't found when it starts at the input, a gradient sent below the cut, tokens taken for pixels.
+#[test]
+fn a_network_cut_in_two_computes_what_it_computes_whole() {
+    let network = network();
+    let (params, images) = (params(&network), images(3, 12, 16));
+    let stages_of = network.stage_of_each_tensor();
+    for stages in 1..network.stages.len() {
+        let trains = |id: TensorId| stages_of[id.index()] >= stages;
+        let (loss, expected, mut whole) = gradient(2, Passes::of(2), &images, trains);
+        let make = |network: &Network| cpu::Cpu::new(network, 2, Passes::of(2)).unwrap();
+        let features = make(&network.before(stages)).features(&params, &images).unwrap();
+        let shape = *network.shapes(12, 16).unwrap()[stages - 1].last().unwrap();
+        let (height, width, channels) = (shape.height, shape.width, shape.channels);
+        let inputs = Images { count: 3, height, width, channels, values: features.values };
+        let mut rest = make(&network.after(stages));
+        let mut found = Params::zeros_where(&network, trains);
+        assert_eq!(rest.gradient(&params, &inputs, &labels(3), &mut found).unwrap(), loss, "cut after {stages}");
+        assert_eq!(found, expected, "cut after {stages}");
+        assert_eq!(rest.logits(&params, &inputs).unwrap(), whole.logits(&params, &images).unwrap());
+    }
+}
+
+/// Images that aren't whole patches, of which a part would go unseen.
+#[test]
+fn parts_of_patches_are_refused() {
+    let network = network();
+    let params = params(&network);
+    let images = images(1, 8, 10);
+    let error = cpu::Cpu::new(&network, 1, Passes::default()).unwrap().logits(&params, &images).unwrap_err();
+    assert!(error.to_string().contains("8×10"), "{error}");
+    assert!(cpu::PreparedCpu::new(&network, &params, 1).unwrap().logits(&images).is_err());
+    assert!(Candle::<f64>::new(&network, candle_core::Device::Cpu).logits(&widen(&params), &images).is_err());
+}

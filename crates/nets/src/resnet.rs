@@ -1,0 +1,142 @@
+//! ResNet (He et al., CVPR 2016), with the stride of a bottleneck in its 3×3 convolution.
+//!
+//! Tensor names as in torchvision and timm, which agree: `conv1`, `bn1`, `layer1.0.conv1`, `layer2.0.downsample.0`, …, `fc`.
+
+use crate::network::{Activation, Builder, Conv, ConvSpec, MaxPool, Network, Op, Padding, Shortcut, Stage};
+
+const EPSILON: f64 = 1e-5;
+
+/// What a block computes beside its shortcut.
+#[derive(Clone, Copy)]
+enum Block {
+    /// Two 3×3 convolutions.
+    Basic,
+    /// 1×1, 3×3, 1×1 to four times the width.
+    Bottleneck,
+}
+
+impl Block {
+    /// Channels of its output.
+    const fn output(self, width: usize) -> usize {
+        match self {
+            Self::Basic => width,
+            Self::Bottleneck => 4 * width,
+        }
+    }
+
+    /// Its convolutions.
+    fn convs(self, input: usize, width: usize, stride: usize) -> Vec<ConvSpec> {
+        match self {
+            Self::Basic => vec![conv(input, width, 3, stride), conv(width, width, 3, 1)],
+            Self::Bottleneck => {
+                vec![conv(input, width, 1, 1), conv(width, width, 3, stride), conv(width, 4 * width, 1, 1)]
+            }
+        }
+    }
+}
+
+/// ResNet-18: 224 px, 1000 classes, 11.7 M parameters.
+pub(crate) fn resnet18() -> Network {
+    build("resnet18", Block::Basic, 64, &[2, 2, 2, 2], 1000)
+}
+
+/// ResNet-34: 224 px, 1000 classes, 21.8 M parameters.
+pub(crate) fn resnet34() -> Network {
+    build("resnet34", Block::Basic, 64, &[3, 4, 6, 3], 1000)
+}
+
+/// ResNet-50: 224 px, 1000 classes, 25.6 M parameters.
+pub(crate) fn resnet50() -> Network {
+    build("resnet50", Block::Bottleneck, 64, &[3, 4, 6, 3], 1000)
+}
+
+/// Two layers of bottlenecks, ten classes and some seven thousand parameters: for tests that train in milliseconds.
+pub(crate) fn tiny() -> Network {
+    build("resnet-tiny", Block::Bottleneck, 6, &[1, 2], 10)
+}
+
+fn build(architecture: &'static str, block: Block, stem: usize, layers: &[usize], classes: usize) -> Network {
+    let mut builder = Builder::default();
+    let first = builder.conv("conv1", "bn1", EPSILON, conv(3, stem, 7, 2));
+    let pool = MaxPool { kernel: 3, stride: 2, padding: Padding::Symmetric(1) };
+    let mut stages = vec![Stage::new("stem", vec![Op::Conv(first), Op::MaxPool(pool)])];
+    let mut input = stem;
+    for (index, &blocks) in layers.iter().enumerate() {
+        let width = stem << index;
+        for position in 0..blocks {
+            let stride = if index > 0 && position == 0 { 2 } else { 1 };
+            let name = format!("layer{}.{position}", index + 1);
+            stages.push(residual(&mut builder, name, block, (input, width), stride));
+            input = block.output(width);
+        }
+    }
+    stages.push(Stage::new("pool", vec![Op::GlobalAveragePool]));
+    builder.finish(architecture, stages, "fc", input, classes)
+}
+
+/// A block and its shortcut, which projects where the block changes the shape.
+fn residual(builder: &mut Builder, name: String, block: Block, (input, width): (usize, usize), stride: usize) -> Stage {
+    let specs = block.convs(input, width, stride);
+    let ops = specs.into_iter().enumerate().map(|(index, spec)| {
+        let [conv, norm] = ["conv", "bn"].map(|module| format!("{name}.{module}{}", index + 1));
+        Op::Conv(builder.conv(&conv, &norm, EPSILON, spec))
+    });
+    let ops = ops.collect();
+    let output = block.output(width);
+    let shortcut = if stride == 1 && input == output {
+        Shortcut::Input
+    } else {
+        Shortcut::Projection(projection(builder, &name, conv(input, output, 1, stride)))
+    };
+    Stage { name, ops, shortcut: Some(shortcut) }
+}
+
+fn projection(builder: &mut Builder, block: &str, spec: ConvSpec) -> Conv {
+    let [conv, norm] = [0, 1].map(|part| format!("{block}.downsample.{part}"));
+    builder.conv(&conv, &norm, EPSILON, ConvSpec { activation: Activation::Identity, ..spec })
+}
+
+const fn conv(input: usize, output: usize, kernel: usize, stride: usize) -> ConvSpec {
+    let padding = Padding::Symmetric(kernel / 2);
+    ConvSpec { input, output, kernel, stride, groups: 1, activation: Activation::Relu, padding }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Layers of another depth or width than the paper's, a projection too many or too few.
+    #[test]
+    fn parameters_are_the_published_ones() {
+        assert_eq!(resnet18().parameter_count(), 11_689_512);
+        assert_eq!(resnet34().parameter_count(), 21_797_672);
+        assert_eq!(resnet50().parameter_count(), 25_557_032);
+    }
+
+    /// A name that the checkpoint doesn't have, a projection's tensors counted to another stage.
+    #[test]
+    fn names_shapes_and_stages_are_the_checkpoints() {
+        let network = resnet50();
+        let shape = |name: &str| network.tensor(network.find(name).unwrap()).shape.clone();
+        assert_eq!(shape("conv1.weight"), [64, 3, 7, 7]);
+        assert_eq!(shape("layer1.0.downsample.0.weight"), [256, 64, 1, 1]);
+        assert_eq!(shape("layer2.0.conv2.weight"), [128, 128, 3, 3]);
+        assert_eq!(shape("layer4.2.bn3.running_mean"), [2048]);
+        assert!(network.find("layer1.1.downsample.0.weight").is_none());
+        assert!(resnet18().find("layer1.0.downsample.0.weight").is_none());
+        let stages = network.stage_of_each_tensor();
+        let stage = |name: &str| &network.stages[stages[network.find(name).unwrap().index()]].name;
+        assert_eq!(stage("layer2.0.downsample.1.running_var"), "layer2.0");
+    }
+
+    /// Symmetric padding counted as TensorFlow's: odd sides, and one pixel, which every kernel here still fits.
+    #[test]
+    fn shapes_are_pytorchs() {
+        let sides = |side: usize| -> Vec<usize> {
+            resnet18().shapes(side, side).unwrap().iter().map(|ops| ops[ops.len() - 1].height).collect()
+        };
+        assert_eq!(sides(224), [56, 56, 56, 28, 28, 14, 14, 7, 7, 1]);
+        assert_eq!(sides(65), [17, 17, 17, 9, 9, 5, 5, 3, 3, 1]);
+        assert_eq!(sides(1), [1; 10]);
+    }
+}

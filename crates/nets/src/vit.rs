@@ -1,0 +1,194 @@
+//! Vision transformers (Dosovitskiy et al., ICLR 2021; DeiT: Touvron et al., ICML 2021; DINOv2: Oquab et al., TMLR 2024;
+//! registers: Darcet et al., ICLR 2024).
+//!
+//! Tensor names as in timm: `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.{i}.norm1`, `blocks.{i}.attn.qkv`, …,
+//! `norm`, `head`.
+
+use crate::network::{Builder, Network, Op, Stage};
+use crate::token::{Attention, ClassToken, EmbedSpec, Entry};
+
+const EPSILON: f64 = 1e-6;
+
+/// What distinguishes one of the family from the next.
+#[derive(Clone, Copy)]
+struct Form {
+    width: usize,
+    depth: usize,
+    heads: usize,
+    /// Side of a patch, and of the images that it was trained on, in pixels.
+    patch: usize,
+    image: usize,
+    registers: usize,
+    places_class_token: bool,
+    has_layer_scale: bool,
+    classes: usize,
+}
+
+/// DeiT and the ViT of the same size: 16 px patches, 224 px images, 1000 classes.
+const fn imagenet(width: usize, heads: usize) -> Form {
+    Form {
+        width,
+        depth: 12,
+        heads,
+        patch: 16,
+        image: 224,
+        registers: 0,
+        places_class_token: true,
+        has_layer_scale: false,
+        classes: 1000,
+    }
+}
+
+/// DINOv2-S: 14 px patches, 518 px images, LayerScale.
+const fn dino(registers: usize) -> Form {
+    Form {
+        patch: 14,
+        image: 518,
+        registers,
+        places_class_token: registers == 0,
+        has_layer_scale: true,
+        ..imagenet(384, 6)
+    }
+}
+
+/// DeiT-Ti, timm's `deit_tiny_patch16_224`: 5.72 M parameters.
+pub(crate) fn deit_tiny() -> Network {
+    build("deit-tiny", imagenet(192, 3))
+}
+
+/// DeiT-S, timm's `deit_small_patch16_224`: 22.05 M parameters.
+pub(crate) fn deit_small() -> Network {
+    build("deit-small", imagenet(384, 6))
+}
+
+/// ViT-S, timm's `vit_small_patch16_224`: the same network as DeiT-S, trained otherwise.
+pub(crate) fn vit_small() -> Network {
+    build("vit-small", imagenet(384, 6))
+}
+
+/// DINOv2-S, timm's `vit_small_patch14_dinov2`.
+pub(crate) fn dinov2_small() -> Network {
+    build("dinov2-small", dino(0))
+}
+
+/// DINOv2-S with four registers, timm's `vit_small_patch14_reg4_dinov2`.
+pub(crate) fn dinov2_small_reg4() -> Network {
+    build("dinov2-small-reg4", dino(4))
+}
+
+/// The same kinds of op as DINOv2 with registers, two blocks and some ten thousand parameters: for tests that train in
+/// milliseconds.
+pub(crate) fn micro() -> Network {
+    let form = Form { width: 24, depth: 2, heads: 2, patch: 4, image: 20, classes: 10, ..dino(2) };
+    build("vit-micro", form)
+}
+
+fn build(architecture: &'static str, form: Form) -> Network {
+    let Form { width, patch, registers, places_class_token, .. } = form;
+    let mut builder = Builder::default();
+    let embed = EmbedSpec { width, patch, grid: form.image / patch, registers, places_class_token };
+    let mut stages = vec![Stage::new("embed", vec![builder.embed(embed)])];
+    stages.extend((0..form.depth).map(|index| block(&mut builder, index, form)));
+    let norm = builder.layer_norm("norm", EPSILON, width);
+    stages.push(Stage::new("norm", vec![Op::ClassToken(ClassToken { norm, width })]));
+    builder.finish(architecture, stages, "head", width, form.classes)
+}
+
+/// Attention and two layers, each normed first and with a shortcut around it.
+fn block(builder: &mut Builder, index: usize, form: Form) -> Stage {
+    let Form { width, heads, has_layer_scale, .. } = form;
+    let name = |module: &str| format!("blocks.{index}.{module}");
+    let norm = Entry::LayerNorm(builder.layer_norm(&name("norm1"), EPSILON, width));
+    let qkv = builder.linear(&name("attn.qkv"), norm, width, 3 * width);
+    let mut projection = builder.linear(&name("attn.proj"), Entry::AsItIs, width, width);
+    projection.scale = has_layer_scale.then(|| builder.layer_scale(&name("ls1"), width));
+    projection.shortcut = Some(0);
+    let norm = Entry::LayerNorm(builder.layer_norm(&name("norm2"), EPSILON, width));
+    let hidden = builder.linear(&name("mlp.fc1"), norm, width, 4 * width);
+    let mut output = builder.linear(&name("mlp.fc2"), Entry::Gelu, 4 * width, width);
+    output.scale = has_layer_scale.then(|| builder.layer_scale(&name("ls2"), width));
+    output.shortcut = Some(3);
+    let ops = vec![
+        Op::Linear(qkv),
+        Op::Attention(Attention { heads, width }),
+        Op::Linear(projection),
+        Op::Linear(hidden),
+        Op::Linear(output),
+    ];
+    Stage::new(format!("block{index}"), ops)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Role, Shape, ShapeError};
+
+    /// A width, a depth or a tensor that drifted from timm's: the counts of parameters are timm's own, without the heads.
+    #[test]
+    fn the_published_parameters_are_there() {
+        let backbone = |network: Network| {
+            network.tensors.iter().filter(|spec| !spec.role.is_head()).map(crate::TensorSpec::len).sum::<usize>()
+        };
+        assert_eq!(deit_tiny().parameter_count(), 5_717_416);
+        assert_eq!(deit_small().parameter_count(), 22_050_664);
+        assert_eq!(vit_small().parameter_count(), 22_050_664);
+        assert_eq!(backbone(dinov2_small()), 22_056_192);
+        assert_eq!(backbone(dinov2_small_reg4()), 22_057_344);
+    }
+
+    /// A tensor under a name that timm doesn't give it, or shaped the other way round.
+    #[test]
+    fn names_and_shapes_are_timms() {
+        let network = dinov2_small_reg4();
+        let shape = |name: &str| network.tensor(network.find(name).unwrap()).shape.clone();
+        assert_eq!(shape("reg_token"), [1, 4, 384]);
+        assert_eq!(shape("pos_embed"), [1, 1369, 384]);
+        assert_eq!(shape("patch_embed.proj.weight"), [384, 3, 14, 14]);
+        assert_eq!(shape("blocks.11.attn.qkv.weight"), [1152, 384]);
+        assert_eq!(shape("blocks.0.ls1.gamma"), [384]);
+        assert_eq!(shape("blocks.3.mlp.fc2.weight"), [384, 1536]);
+        let network = deit_tiny();
+        let shape = |name: &str| network.tensor(network.find(name).unwrap()).shape.clone();
+        assert_eq!(shape("pos_embed"), [1, 197, 192]);
+        assert_eq!(shape("head.weight"), [1000, 192]);
+        assert!(network.find("blocks.0.ls1.gamma").is_none() && network.find("reg_token").is_none());
+    }
+
+    /// A row norm that takes a whole position table for one row, or splits queries, keys and values.
+    #[test]
+    fn rows_are_units_and_positions() {
+        let network = dinov2_small_reg4();
+        let rows = |name: &str| network.tensor(network.find(name).unwrap()).rows();
+        assert_eq!((rows("cls_token"), rows("reg_token"), rows("pos_embed")), (1, 4, 1369));
+        assert_eq!((rows("blocks.0.attn.qkv.weight"), rows("blocks.0.attn.qkv.bias")), (1152, 1));
+        assert_eq!((rows("patch_embed.proj.weight"), rows("blocks.0.ls1.gamma")), (384, 1));
+    }
+
+    /// Tokens that are miscounted, or an image whose edge is silently left out.
+    #[test]
+    fn images_are_cut_into_whole_patches() {
+        let network = dinov2_small_reg4();
+        let tokens = |height, width| Ok::<_, ShapeError>(network.shapes(height, width)?[0][0]);
+        assert_eq!(tokens(518, 518), Ok(Shape { height: 1, width: 5 + 1369, channels: 384 }));
+        assert_eq!(tokens(28, 42), Ok(Shape { height: 1, width: 5 + 6, channels: 384 }));
+        assert_eq!(tokens(28, 43), Err(ShapeError::Patches { height: 28, width: 43, patch: 14 }));
+        assert_eq!(tokens(0, 14), Err(ShapeError::Empty { height: 0, width: 14 }));
+    }
+
+    /// A tensor that is counted to another stage than its block's: a cut or a share of a method would lose it.
+    #[test]
+    fn every_tensor_belongs_to_its_blocks_stage() {
+        let network = micro();
+        let stages = network.stage_of_each_tensor();
+        for (id, spec) in network.tensors() {
+            let expected = match spec.name.split('.').collect::<Vec<_>>()[..] {
+                ["blocks", block, ..] => 1 + block.parse::<usize>().unwrap(),
+                ["norm", _] => 3,
+                ["head", _] => 4,
+                _ => 0,
+            };
+            assert_eq!(stages[id.index()], expected, "{}", spec.name);
+        }
+        assert_eq!(network.tensors.iter().filter(|spec| spec.role == Role::LayerScale).count(), 4);
+    }
+}
