@@ -13,12 +13,13 @@
 
 use fieldfit_adapt::{Balls, Ftp, Head, Host, Optimiser, OptimiserOptions, Spd, State};
 use fieldfit_exec::{
-    Device, Executor, Passes,
+    Device, Executor, Passes, accelerator,
     candle::{Candle, device},
     cpu::Cpu,
 };
 use fieldfit_model::{Base, Images, Params};
 use fieldfit_nets::{Network, Shape, TensorId};
+use fieldfit_tests::not_run;
 use fieldfit_tpgm::{Norm, RadiusAdam, Real};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, HashMap};
@@ -160,6 +161,18 @@ impl Subject for Kernels {
 
     fn executor(network: &Network) -> Box<dyn Executor<f32>> {
         Box::new(Cpu::new(network, 2, Passes::default()).unwrap())
+    }
+}
+
+/// The device that this build was made for, in f32.
+struct OnDevice;
+
+impl Subject for OnDevice {
+    type Scalar = f32;
+    const TOLERANCES: Tolerances = Kernels::TOLERANCES;
+
+    fn executor(network: &Network) -> Box<dyn Executor<f32>> {
+        Box::new(Candle::new(network, accelerator().and_then(device).unwrap()))
     }
 }
 
@@ -492,6 +505,18 @@ macro_rules! suite {
 
 suite!(candle_in_f64, super::Oracle);
 suite!(kernels_in_f32, super::Kernels);
+
+/// What only a device's own kernels get wrong.
+#[test]
+fn on_a_device() {
+    match accelerator() {
+        Ok(_) => {
+            inference::<OnDevice>();
+            gradients::<OnDevice>();
+        }
+        Err(error) => not_run("golden outputs on_a_device", &error),
+    }
+}
 
 /// The file summarises gradients; the oracle has every value of them. At these sizes, image 5 stays ten times f32's error
 /// away from every kink of ReLU6, so that nothing but rounding sets the two apart.

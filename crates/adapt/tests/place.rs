@@ -228,3 +228,84 @@ fn a_run_on_the_stand_in_resumes_to_the_same_bits() {
         assert!(resumed.delta == whole, "{}: other bits after a pause", options.method);
     }
 }
+
+/// The authors' numbers, on a place with nothing but a head: `logits = X · Wᵀ + b`, two classes of three values.
+fn linear() -> Network {
+    let mut network = fieldfit_nets::by_name("efficientnet-tiny").unwrap();
+    network = network.after(network.stages.len()).with_classes(2);
+    (network.channels, network.head.features) = (3, 3);
+    network.tensors[network.head.weight.index()].shape = vec![2, 3];
+    network
+}
+
+fn numbers(value: &serde_json::Value) -> Vec<f64> {
+    match value.as_array() {
+        Some(values) => values.iter().flat_map(numbers).collect(),
+        None => vec![value.as_f64().unwrap()],
+    }
+}
+
+fn assert_near(found: &[f64], expected: &serde_json::Value, tolerance: f64, what: &str) {
+    let expected = numbers(expected);
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < tolerance, "{what}: {found}, not {expected}");
+    }
+}
+
+fn projections<T: Real + WithDType>(tolerance: f64) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/tpgm_vectors.json");
+    let vectors: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let (network, narrow) =
+        (linear(), |name: &str| numbers(&vectors[name]).iter().map(|&v| v as f32).collect::<Vec<_>>());
+    let (weight, base, zeros) = (network.head.weight, numbers(&vectors["W0"]), vec![0.0; 1 << 16]);
+    let start: Vec<f32> = base.iter().map(|&value| value as f32).collect();
+    let images = Images { count: 2, height: 1, width: 1, channels: 3, values: narrow("X_val") };
+    let labels: Vec<u32> = numbers(&vectors["y_val"]).iter().map(|&label| label as u32).collect();
+    let lend = |id: TensorId| {
+        let values = if id == weight { &start } else { &zeros[..network.tensor(id).len()] };
+        fieldfit_model::TensorView::from_f32(values)
+    };
+    let of_weight = |value: Vec<T>| {
+        (0..network.tensors.len())
+            .map(move |i| if i == weight.index() { value.clone() } else { Vec::new() })
+            .collect::<Vec<_>>()
+    };
+    for expected in vectors["projection"].as_array().unwrap() {
+        let norm = if expected["norm"] == "l2" { Norm::L2 } else { Norm::Mars };
+        let what = format!("{norm:?}, γ = {}", expected["gamma"]);
+        let mut place = OnDevice::<T>::new(&network, candle_core::Device::Cpu, lend, |id| id == weight).unwrap();
+        let mut delta = Params::zeros_where(&network, |id| id == weight);
+        let moved = numbers(&vectors["Wt"]).into_iter().zip(&base).map(|(tuned, base)| T::of(tuned - base));
+        delta.replace(weight, moved.collect());
+        place.put(Part::Delta, &delta).unwrap();
+
+        let wanted: Vec<bool> = network.tensors().map(|(id, _)| id == weight).collect();
+        let mut norms = Vec::new();
+        place.distances(norm, &wanted, &mut norms).unwrap();
+        let lengths: Vec<f64> = norms[weight.index()].iter().map(|norm| norm.wide()).collect();
+        assert_near(&lengths, &expected["norms"], tolerance, &what);
+
+        let furthest = norms[weight.index()].iter().copied().fold(T::zero(), T::max);
+        let radius = T::of(expected["gamma"].as_f64().unwrap()).min(furthest);
+        let mut kept = Vec::new();
+        fieldfit_tpgm::ratios(&norms[weight.index()], radius, &mut kept);
+        let loss = place.gradient(&of_weight(kept.clone()), &images, &labels).unwrap();
+        assert_near(&[loss.wide()], &expected["val_loss"], tolerance, &what);
+        let radii: Vec<_> = wanted.iter().map(|&wanted| wanted.then_some(radius)).collect();
+        let slope = place.radius_gradients(&norms, &radii).unwrap()[weight.index()].unwrap();
+        assert_near(&[slope.wide()], &expected["dloss_dgamma"], tolerance, &what);
+
+        place.rescale(&of_weight(kept)).unwrap();
+        place.fetch(Part::Delta, &mut delta).unwrap();
+        let projected: Vec<f64> = delta[weight].iter().zip(&base).map(|(delta, base)| delta.wide() + base).collect();
+        assert_near(&projected, &expected["projected"], tolerance, &what);
+    }
+}
+
+/// A norm, a ratio or a radius gradient that isn't the authors'.
+#[test]
+fn the_place_reproduces_the_authors_numbers() {
+    projections::<f64>(1e-8);
+    projections::<f32>(1e-5);
+}
