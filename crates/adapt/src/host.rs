@@ -3,6 +3,7 @@
 use crate::State;
 use fieldfit_exec::{ExecError, Executor, Objective, Place};
 use fieldfit_model::{Images, Params};
+use fieldfit_nets::TensorId;
 use fieldfit_tpgm::{Norm, Real, distances, radius_gradient, rescale};
 
 /// δ, weights and gradients as they lie in memory, beside an executor.
@@ -41,11 +42,11 @@ impl<T: Real> Place<T> for Host<'_, '_, T> {
     }
 
     fn radius_gradients(&self, distances: &[Vec<T>], radii: &[Option<T>]) -> Result<Vec<Option<T>>, ExecError> {
-        let tensors = self.gradients.buffers().iter().zip(self.state.delta.buffers()).zip(distances).zip(radii);
-        let slope = |(((gradient, delta), distances), radius): (((&Vec<T>, &Vec<T>), &Vec<T>), &Option<T>)| {
-            radius.map(|radius| radius_gradient(gradient, delta, distances, radius))
+        let slope = |id: TensorId, radius| {
+            radius_gradient(&self.gradients[id], &self.state.delta[id], &distances[id.index()], radius)
         };
-        Ok(tensors.map(slope).collect())
+        let tensors = self.state.network().tensors().zip(radii);
+        Ok(tensors.map(|((id, _), radius)| radius.map(|radius| slope(id, radius))).collect())
     }
 
     fn rescale(&mut self, ratios: &[Vec<T>]) -> Result<(), ExecError> {

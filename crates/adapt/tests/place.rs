@@ -98,7 +98,7 @@ fn same_steps<T: Real + WithDType>(at: Device, tolerance: f64) {
     for (options, norm) in OPTIMISERS.into_iter().flat_map(|options| [(options, Norm::L2), (options, Norm::Mars)]) {
         let mut state = State::<T>::new(&base, network.clone(), head(&network), |id| trains(&network, id));
         let (mut weights, mut gradients) = (state.weights(), state.delta.clone());
-        let (mut weights, mut gradients) = (&mut weights, &mut gradients);
+        let (weights, gradients) = (&mut weights, &mut gradients);
         let mut executor = Candle::<T>::new(&network, candle_core::Device::Cpu);
         let mut resident =
             OnDevice::<T>::new(&network, device(at).unwrap(), |id| state.start(id), |id| trains(&network, id)).unwrap();
@@ -286,8 +286,8 @@ fn projections<T: Real + WithDType>(tolerance: f64) {
         let lengths: Vec<f64> = norms[weight.index()].iter().map(|norm| norm.wide()).collect();
         assert_near(&lengths, &expected["norms"], tolerance, &what);
 
-        let furthest = norms[weight.index()].iter().copied().fold(T::zero(), T::max);
-        let radius = T::of(expected["gamma"].as_f64().unwrap()).min(furthest);
+        let furthest = lengths.iter().copied().fold(0.0, f64::max);
+        let radius = T::of(expected["gamma"].as_f64().unwrap().min(furthest));
         let mut kept = Vec::new();
         fieldfit_tpgm::ratios(&norms[weight.index()], radius, &mut kept);
         let loss = place.gradient(&of_weight(kept.clone()), &images, &labels).unwrap();
