@@ -3,7 +3,7 @@
     parity.py [OUT=tests/data/golden] [ARCHITECTURE …]
 
 Writes OUT/ARCHITECTURE.json: logits, loss, a summary of every stage and of every parameter's gradient. The networks are
-timm's and torchvision's own; `tests/tests/golden_zoo.rs` computes the same weights and images and compares.
+timm's and torchvision's own; `tests/tests/parity.rs` computes the same weights and images and compares.
 
 A value is u · spread + centre, rounded to f32, where u in [−1, 1) comes from the tensor's name and the value's position
 alone (`uniform`). Statistics of batch norms are frozen, as Fieldfit has them: evaluation mode, with gradients.

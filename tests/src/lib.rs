@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fixture that can't be made ends the test")]
 
+pub mod formula;
 pub mod tiny;
 
 use std::error::Error;

@@ -26,7 +26,7 @@ pub fn base_of(folder: &Path, architecture: &str, seed: u64) -> PathBuf {
     write(&weights, &network, seed);
     fs::write(&labels, (0..network.head.classes).map(|class| format!("thing {class}\n")).collect::<String>()).unwrap();
     let out = folder.join(format!("tiny-{seed}"));
-    import(&Request::new(&weights, architecture, &labels, &out)).unwrap();
+    import(&Request::new(&weights, &out).of(architecture, &labels)).unwrap();
     out
 }
 

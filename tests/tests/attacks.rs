@@ -60,7 +60,7 @@ fn refusal(scene: &Path, attack: &Path) -> String {
 
 fn imported(scene: &Path, checkpoint: &Path) -> Result<(), ModelError> {
     let (labels, out) = (scene.join("labels.txt"), scene.join("imported"));
-    import(&Request::new(checkpoint, "efficientnet-tiny", &labels, &out)).map(drop)
+    import(&Request::new(checkpoint, &out).of("efficientnet-tiny", &labels)).map(drop)
 }
 
 /// Puts weights into a model folder whose manifest vouches for them.

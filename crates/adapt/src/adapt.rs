@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{Identity, Progress, Snapshot};
 use crate::coding::{self, Chosen};
+use crate::duty::yielding;
 use crate::feed::{Cycle, Feed};
 use crate::frozen::Beginning;
 use crate::plan::Plan;
@@ -39,7 +40,8 @@ pub struct Request<'a> {
 /// Where a run's state is kept, and whether to start from it.
 #[derive(Debug, Clone, Copy)]
 pub struct Checkpointing<'a> {
-    /// The file. The caller removes it once the outcome is stored.
+    /// The file; the checkpoint before the last is beside it, `.before` to its name. The caller
+    /// [removes](crate::remove_checkpoint) them once the outcome is stored.
     pub path: &'a Path,
     /// Whether to go on from the state in it; without one there, that is an error.
     pub resume: bool,
@@ -62,6 +64,13 @@ pub struct Outcome {
 /// If options, images or checkpoint can't be used; if the run diverges, collapses or is stopped. Nothing is stored then
 /// but the checkpoint.
 pub fn adapt(request: &Request<'_>, control: &Control, events: &mut dyn FnMut(Event)) -> Result<Outcome, AdaptError> {
+    match request.options.nice {
+        0 => run(request, control, events),
+        nice => yielding(nice, events, |events| run(request, control, events)),
+    }
+}
+
+fn run(request: &Request<'_>, control: &Control, events: &mut dyn FnMut(Event)) -> Result<Outcome, AdaptError> {
     let started = Instant::now();
     let tracker = &mut Tracker::new(control, events);
     let (plan, method) = Plan::new(request)?;

@@ -72,6 +72,14 @@ pub enum AdaptError {
         /// Why.
         source: std::io::Error,
     },
+    /// A priority that the system doesn't give.
+    #[error("can't lower the run's priority by {nice}: {reason}")]
+    Nice {
+        /// By how much.
+        nice: u8,
+        /// What the system said.
+        reason: String,
+    },
     /// A pattern that is no glob.
     #[error("exclude pattern `{pattern}` can't be read: {reason}")]
     Pattern {
@@ -127,7 +135,7 @@ pub enum AdaptError {
         path: PathBuf,
     },
     /// A checkpoint that was cut short or altered.
-    #[error("the checkpoint {} is damaged ({reason}): delete it and start again", path.display())]
+    #[error("the checkpoint {} is damaged ({reason}), and there is no whole one before it: delete it and start again", path.display())]
     DamagedCheckpoint {
         /// The file.
         path: PathBuf,

@@ -64,7 +64,7 @@ impl Plan {
         let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
         let frozen = if trains { options.frozen_stages(&network)? } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);
-        let retained = retained(options, method.as_ref())?;
+        let retained = retained(request, method.as_ref())?;
         let learned = Learned { train: split.train.len(), validation: split.validation.len() };
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
         Ok((Self { split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained }, method))
@@ -125,11 +125,15 @@ pub(crate) fn shape_after(network: &Network, stages: usize, side: usize) -> Resu
 }
 
 /// The images that the options name, for a method that asks the base about them after training.
-fn retained(options: &Options, method: &dyn Method) -> Result<Option<Retained>, AdaptError> {
+fn retained(request: &Request<'_>, method: &dyn Method) -> Result<Option<Retained>, AdaptError> {
+    let options = request.options;
     let Some(folder) = &options.retain else { return Ok(None) };
+    let refused = |expected| AdaptError::Option { name: "retain", found: folder.display().to_string(), expected };
     if !method.looks_at_retained() {
-        let expected = "nothing: this method doesn't look at images beside those that it learns from";
-        return Err(AdaptError::Option { name: "retain", found: folder.display().to_string(), expected });
+        return Err(refused("nothing: this method doesn't look at images beside those that it learns from"));
+    }
+    if request.base.network().is_headless() {
+        return Err(refused("nothing: this base has no head, so that it predicts nothing that could be retained"));
     }
     Retained::open(folder, options.seed).map(Some)
 }

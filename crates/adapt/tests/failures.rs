@@ -133,6 +133,6 @@ fn dead_stem(folder: &Path) -> Base {
         (name, view)
     });
     fs::write(&dead, safetensors::serialize(tensors, None).unwrap()).unwrap();
-    import(&Request::new(&dead, "efficientnet-tiny", &labels, &out)).unwrap();
+    import(&Request::new(&dead, &out).of("efficientnet-tiny", &labels)).unwrap();
     Base::open(&out).unwrap()
 }

@@ -35,13 +35,14 @@ impl<'a> Comparison<'a> {
     /// A comparison on `images`, which reports call `source`, divided by those fractions.
     ///
     /// # Errors
-    /// If the images can't be divided so.
+    /// If the images can't be divided so, or the base has no head: what a run retains of its answers can't be measured.
     pub fn new(
         runtime: &'a Runtime,
         source: impl Into<String>,
         images: &'a Dataset,
         fractions: Fractions,
     ) -> Result<Self, Error> {
+        runtime.needs_base_head("tell what was forgotten")?;
         let split = images.split(&fractions)?;
         let slice = |name: String, order| Set { order, ..Set::of(name, images.clone()) };
         let all: Vec<usize> = (0..images.samples.len()).collect();

@@ -82,6 +82,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A folder that nothing can be tried in.
+    #[error("can't write to {}: name a folder on the disk that the store is to be on", path.display())]
+    Scratch {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A value that the type asked for can't hold.
     #[error("`{name}`: {found} at index {index} is beyond {dtype}: export it as f32 or bf16")]
     ExportRange {
@@ -105,14 +113,6 @@ pub enum Error {
     /// A file that can't be written.
     #[error(transparent)]
     Durable(#[from] fieldfit_durable::DurableError),
-    /// A checkpoint that is of no use any more and can't be removed.
-    #[error("can't remove {}: delete it, or the next resumed run would start from it", path.display())]
-    Remove {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// A delta that was just made and can't be read.
     #[error("the delta of this run can't be read back: {source}; please report this")]
     Made {
@@ -144,6 +144,25 @@ pub enum Error {
         line: usize,
         /// What is wrong with it.
         source: serde_json::Error,
+    },
+    /// An input size that the architecture can't take.
+    #[error("{}: its manifest's input size doesn't fit its architecture", path.display())]
+    Input {
+        /// The model folder.
+        path: PathBuf,
+        /// Why not.
+        source: fieldfit_nets::ShapeError,
+    },
+    /// Something that needs the base's own head, of a base without one.
+    #[error(
+        "{} is a backbone without a head, which can't {action}: adapt it to your classes, and run what comes of it by \
+         its store or its delta file", path.display()
+    )]
+    Headless {
+        /// The model folder.
+        path: PathBuf,
+        /// What was asked for.
+        action: &'static str,
     },
     /// Something that needs a store, from a runtime without one.
     #[error("this runtime has no store to {action}: open it with one, `Runtime::builder(model).store(path)`")]

@@ -1,5 +1,6 @@
 //! How good what runs is on labelled images, and how much of the base it has kept.
 
+use crate::drift::Witness;
 use crate::measuring::{Set, Tally};
 use crate::runtime::{adapted, read};
 use crate::{Error, Runtime, Version};
@@ -92,12 +93,13 @@ impl Runtime {
     /// base's own task.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate), or if the active version's file can't be read any more.
+    /// As [`evaluate`](Self::evaluate), or if the active version's file can't be read any more, or the base has no head.
     pub fn evaluate_under_base_head(
         &self,
         set: &Set,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation, Error> {
+        self.needs_base_head("be measured on its own task")?;
         let (version, weights) = self.weights()?;
         let weights = under_base_head(&weights, self.base());
         let preprocessor = Preprocessor::new(self.base().preprocessing(), weights.input_size, weights.crop)?;
@@ -111,13 +113,9 @@ impl Runtime {
     /// The images' labels don't matter. `progress` hears how many of how many images are done.
     ///
     /// # Errors
-    /// If the active version's file can't be read any more, an image can't, or the device fails.
+    /// If the active version's file can't be read any more, an image can't, the device fails, or the base has no head.
     pub fn agreement(&self, set: &Set, progress: &mut dyn FnMut(usize, usize)) -> Result<f64, Error> {
-        let (_, weights) = self.weights()?;
-        let (base, adapted) = (Weights::of_base(self.base()), under_base_head(&weights, self.base()));
-        let preprocessor = Preprocessor::new(self.base().preprocessing(), adapted.input_size, adapted.crop)?;
-        let prepare = |weights: &Weights| prepare(self.device(), &weights.network, &weights.params);
-        let (base, adapted) = (prepare(&base)?, prepare(&adapted)?);
+        let Witness { base, adapted, preprocessor, .. } = Witness::new(self)?;
         let (mut done, total) = (0, set.order.len());
         let batches = set.batches(&preprocessor)?.inspect(|batch| {
             done += batch.as_ref().map_or(0, |batch| batch.labels.len());
@@ -127,7 +125,7 @@ impl Runtime {
     }
 
     /// The weights of what runs now, whole.
-    fn weights(&self) -> Result<(Version, Weights), Error> {
+    pub(crate) fn weights(&self) -> Result<(Version, Weights), Error> {
         let version = self.version();
         let weights = match (version, self.store(), self.delta_file()) {
             (Version::Stored(number), Some(store), _) => {

@@ -161,7 +161,7 @@ impl Base {
         &self.network
     }
 
-    /// One name a class, in the order of the logits.
+    /// One name a class, in the order of the logits; none of a headless backbone.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
@@ -265,6 +265,9 @@ fn place(spec: &TensorSpec, metadata: &Metadata, start: usize, path: &Path) -> R
         expected,
         found,
     };
+    if spec.is_empty() {
+        return Ok(Place { dtype: Dtype::F32, range: start..start });
+    }
     let Some(TensorInfo { dtype, data_offsets: (from, to), .. }) = metadata.info(&spec.name) else {
         let (name, expected) = (spec.name.clone(), spec.shape.clone());
         return Err(ModelError::TensorMissing { path: path.to_owned(), name, expected, architecture: "the network" });

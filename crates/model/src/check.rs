@@ -2,13 +2,50 @@
 
 use crate::error::ModelError;
 use fieldfit_nets::Network;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::path::Path;
 
 /// Name and shape of each tensor that a file holds.
 pub(crate) type Shapes<'a> = HashMap<&'a str, &'a [usize]>;
 
+/// A tensor that differs between a file and a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// The file lacks it.
+    Missing { name: String, expected: Vec<usize> },
+    /// The file has it in another shape.
+    Shape { name: String, expected: Vec<usize>, found: Vec<usize> },
+    /// The network doesn't have it.
+    Extra { name: String, found: Vec<usize> },
+}
+
+impl Mismatch {
+    /// What is wrong with the file at `path`, which should hold that architecture.
+    pub fn error(self, path: &Path, architecture: &'static str) -> ModelError {
+        let path = path.to_owned();
+        match self {
+            Self::Missing { name, expected } => ModelError::TensorMissing { path, name, expected, architecture },
+            Self::Shape { name, expected, found } => {
+                ModelError::TensorShape { path, name, expected, found, architecture }
+            }
+            Self::Extra { name, found } => ModelError::TensorExtra { path, name, found, architecture },
+        }
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { name, expected } => write!(f, "`{name}` of shape {expected:?} is missing"),
+            Self::Shape { name, expected, found } => write!(f, "`{name}` has shape {found:?} in place of {expected:?}"),
+            Self::Extra { name, found } => write!(f, "`{name}` of shape {found:?} has no place in it"),
+        }
+    }
+}
+
 /// The network of that architecture under a head for these labels, once the file at `path` holds exactly its tensors.
+/// Without a label, the file must hold no head.
 pub(crate) fn network(
     architecture: &str,
     labels: &[String],
@@ -23,44 +60,32 @@ pub(crate) fn network(
     {
         return Err(ModelError::Labels { path: labels_path.to_owned(), expected: classes, found: labels.len() });
     }
-    if labels.is_empty() {
-        return Err(ModelError::NoClasses { path: labels_path.to_owned() });
-    }
     let network = published.with_classes(labels.len());
-    shapes(&network, found, path)?;
-    Ok(network)
+    let first = mismatches(&network, found).next();
+    match first {
+        Some(mismatch) => Err(mismatch.error(path, network.architecture)),
+        None => Ok(network),
+    }
 }
 
-/// Every tensor of the network and no other, each in the network's shape.
-fn shapes(network: &Network, found: &Shapes<'_>, path: &Path) -> Result<(), ModelError> {
-    let (path, architecture) = (|| path.to_owned(), network.architecture);
-    for (_, spec) in network.tensors() {
-        let (name, expected) = (|| spec.name.clone(), || spec.shape.clone());
+/// What differs: the network's tensors in its order, then those that it doesn't have, by name. A headless network lacks no
+/// head.
+pub(crate) fn mismatches<'a>(network: &'a Network, found: &'a Shapes<'_>) -> impl Iterator<Item = Mismatch> + 'a {
+    let own = network.tensors().filter_map(|(_, spec)| {
+        let (name, expected) = (spec.name.clone(), spec.shape.clone());
         match found.get(spec.name.as_str()) {
-            None => {
-                return Err(ModelError::TensorMissing {
-                    path: path(),
-                    name: name(),
-                    expected: expected(),
-                    architecture,
-                });
-            }
-            Some(&shape) if shape != spec.shape => {
-                let found = shape.to_vec();
-                let (path, name, expected) = (path(), name(), expected());
-                return Err(ModelError::TensorShape { path, name, expected, found, architecture });
-            }
-            Some(_) => {}
+            None if spec.is_empty() => None,
+            None => Some(Mismatch::Missing { name, expected }),
+            Some(&shape) if shape != spec.shape => Some(Mismatch::Shape { name, expected, found: shape.to_vec() }),
+            Some(_) => None,
         }
-    }
-    let extra = found.iter().filter(|(name, _)| network.find(name).is_none()).min();
-    match extra {
-        Some((&name, &shape)) => {
-            let (name, found) = (name.to_owned(), shape.to_vec());
-            Err(ModelError::TensorExtra { path: path(), name, found, architecture })
-        }
-        None => Ok(()),
-    }
+    });
+    let known: HashSet<&str> = network.tensors.iter().map(|spec| spec.name.as_str()).collect();
+    let mut extra: Vec<_> = found.iter().filter(|(name, _)| !known.contains(*name)).collect();
+    extra.sort();
+    own.chain(
+        extra.into_iter().map(|(name, shape)| Mismatch::Extra { name: (*name).to_owned(), found: shape.to_vec() }),
+    )
 }
 
 /// One label a line; blank lines and repeated names are refused, a final newline is not a line.

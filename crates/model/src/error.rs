@@ -73,12 +73,6 @@ pub enum ModelError {
         /// Labels in the file.
         found: usize,
     },
-    /// A classifier that can say nothing.
-    #[error("{} holds no label, and the classifier has no class: a model needs one at least", path.display())]
-    NoClasses {
-        /// The labels file.
-        path: PathBuf,
-    },
     /// A label that is blank or stands twice.
     #[error("{}, line {line}: label `{label}` {problem}: every class needs a name of its own", path.display())]
     Label {
@@ -259,6 +253,60 @@ pub enum ModelError {
         value: f32,
         /// The type.
         dtype: Dtype,
+    },
+    /// A checkpoint of none of the architectures.
+    #[error(
+        "{} fits no architecture: the nearest is {nearest}, from which {differing} tensors differ; {}{}; see \
+         `fieldfit import --help` for the architectures that there are", path.display(), first.join("; "),
+        if *differing > first.len() { "; and so on" } else { "" }
+    )]
+    Unrecognised {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The architecture with the fewest differences.
+        nearest: &'static str,
+        /// How many there are.
+        differing: usize,
+        /// The first of them, each a sentence.
+        first: Vec<String>,
+    },
+    /// A checkpoint of several architectures.
+    #[error("{} fits {} alike, which differ in preprocessing: name the one that it is", path.display(), architectures.join(" and "))]
+    Ambiguous {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The architectures.
+        architectures: Vec<&'static str>,
+    },
+    /// A checkpoint whose names no architecture can have.
+    #[error("{}: two of its tensors would be one and the same of the architecture: save the state dict of one network alone", path.display())]
+    NoTensors {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// A head whose classes nobody named.
+    #[error("{} has a head of {expected} classes: give a file of their labels, one a line, in the order of the logits", path.display())]
+    Unlabelled {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its classes.
+        expected: usize,
+    },
+    /// A folder without weights.
+    #[error("{} holds none of {looked_for}: name the checkpoint itself", path.display())]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for.
+        looked_for: String,
+    },
+    /// A configuration that isn't JSON.
+    #[error("{} is no JSON: get it again, or import the weights file alone", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Where it fails.
+        source: serde_json::Error,
     },
     /// A checkpoint that can't be read.
     #[error("can't import {}", path.display())]

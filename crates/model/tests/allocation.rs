@@ -73,7 +73,7 @@ fn widened(base: &Base) -> TempDir {
     let folder = TempDir::new().unwrap();
     let (weights, labels) = (base.path().join(&base.manifest().weights.file), base.path().join(LABELS_FILE));
     let out = folder.path().join("wide");
-    let request = Request::new(&weights, &base.manifest().architecture, &labels, &out);
+    let request = Request::new(&weights, &out).of(&base.manifest().architecture, &labels);
     import(&Request { dtype: Dtype::F32, ..request }).unwrap();
     folder
 }

@@ -309,7 +309,7 @@ fn merged_weights_are_finite() {
     let (weights, out) = (model.temporary.path().join("large.safetensors"), model.temporary.path().join("large"));
     let labels = model.labels();
     std::fs::write(&weights, support::serialise(&tensors)).unwrap();
-    import(&Request { dtype: Dtype::F32, ..Request::new(&weights, "efficientnet-tiny", &labels, &out) }).unwrap();
+    import(&Request { dtype: Dtype::F32, ..Request::new(&weights, &out).of("efficientnet-tiny", &labels) }).unwrap();
     let base = Base::open(&out).unwrap();
     let (shape, values) = ([8, 3, 3, 3], [9e37_f32; 216]);
     let (name, kind, codec) = ("_conv_stem.weight", Kind::Difference, Codec::Int8);

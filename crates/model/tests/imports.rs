@@ -23,7 +23,7 @@ fn prepare() -> (TempDir, Vec<Tensor>) {
 fn import_bytes(folder: &Path, name: &str, bytes: &[u8], dtype: Dtype) -> (Report, Base) {
     let (weights, labels, out) = (folder.join("weights.bin"), folder.join("labels.txt"), folder.join(name));
     fs::write(&weights, bytes).unwrap();
-    let request = Request { dtype, ..Request::new(&weights, "efficientnet-tiny", &labels, &out) };
+    let request = Request { dtype, ..Request::new(&weights, &out).of("efficientnet-tiny", &labels) };
     (import(&request).unwrap(), Base::open(&out).unwrap())
 }
 
@@ -43,7 +43,7 @@ fn every_format_gives_the_same_base() {
         assert_eq!(report.format, format);
         assert_eq!((report.id, base.id()), (expected.id(), expected.id()), "{name}");
         assert_eq!(base.params::<f32>(), expected.params::<f32>(), "{name}");
-        assert_eq!(report.tensors, expected.network().tensors.len());
+        assert_eq!(report.recognised.tensors, expected.network().tensors.len());
         let ignored: &[&str] = if format == Format::Safetensors { &[] } else { &["_bn0.num_batches_tracked"] };
         assert_eq!(report.ignored, ignored);
     }
@@ -80,7 +80,7 @@ fn the_folder_says_where_it_comes_from() {
     let (weights, labels) = (folder.path().join("net.pth"), folder.path().join("labels.txt"));
     let out = folder.path().join("models").join("mine");
     fs::write(&weights, torch::legacy(&torch::entries(&tensors))).unwrap();
-    let request = Request::new(&weights, "efficientnet-tiny", &labels, &out);
+    let request = Request::new(&weights, &out).of("efficientnet-tiny", &labels);
     import(&Request { source: "a friend", licence: "CC0-1.0", ..request }).unwrap();
     let base = Base::open(&out).unwrap();
     let origin = &base.manifest().origin;

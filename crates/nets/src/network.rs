@@ -285,7 +285,7 @@ pub struct Head {
     pub bias: TensorId,
     /// How many features go in.
     pub features: usize,
-    /// How many logits come out.
+    /// How many logits come out; none of a backbone that has lost its head, or never had one.
     pub classes: usize,
 }
 
@@ -325,7 +325,12 @@ impl Network {
         self.tensors.iter().filter(|spec| spec.role.is_trainable()).map(TensorSpec::len).sum()
     }
 
-    /// The same backbone under a head for another number of classes.
+    /// Whether there is a backbone alone: no class to tell, until a head is learned.
+    pub const fn is_headless(&self) -> bool {
+        self.head.classes == 0
+    }
+
+    /// The same backbone under a head for another number of classes; for none, headless.
     pub fn with_classes(&self, classes: usize) -> Self {
         let mut network = self.clone();
         network.head.classes = classes;

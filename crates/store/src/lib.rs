@@ -20,13 +20,18 @@
 //! ```
 
 mod error;
+mod proof;
+mod prune;
 mod state;
 mod store;
+mod trial;
 mod trust;
 mod verify;
 
 pub use error::{Problem, StoreError};
-pub use state::{Change, Entry, Event, HISTORY, State};
+pub use prune::{Keep, Pruned};
+pub use state::{Change, Entry, Event, HISTORY, State, Trial};
 pub use store::{Store, TRUST_FILE, WorkDir};
+pub use trial::{Progress, Start, TrialRules, Undecided, current_boot};
 pub use trust::Trust;
 pub use verify::Finding;

@@ -60,7 +60,7 @@ static LABELS: LazyLock<PathBuf> = LazyLock::new(|| {
 /// An import makes a folder, which goes again, or leaves nothing behind.
 fn import_bytes(bytes: &[u8]) {
     let (weights, out) = (scratch::write("weights.bin", bytes), scratch::path("out"));
-    match import(&Request::new(&weights, ARCHITECTURE, &LABELS, &out)) {
+    match import(&Request::new(&weights, &out).of(ARCHITECTURE, &LABELS)) {
         Ok(_) => fs::remove_dir_all(&out).expect("an import's folder"),
         Err(error) => {
             assert!(!matches!(error, ModelError::Exists { .. }), "a refused checkpoint left a folder");

@@ -1,21 +1,22 @@
 //! Where bases come from, and what they are.
 
-use super::values::{at_least_one, byte_count, methods, side};
+use super::values::{at_least_one, board, byte_count, methods, side};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
+use fieldfit::Board;
 use std::path::PathBuf;
 
 /// `fieldfit import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The checkpoint: .pth of any age, or .safetensors
+    /// The checkpoint: .pth of any age, .safetensors, or a folder with config.json as Hugging Face's hub has it
     pub weights: PathBuf,
-    /// Its architecture
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(fieldfit::ARCHITECTURES))]
+    /// Its architecture; auto goes by the tensors' names and shapes
+    #[arg(long, value_name = "NAME", default_value = AUTO, value_parser = PossibleValuesParser::new(architectures()))]
     pub arch: String,
-    /// One class name a line, in the order of the head's outputs
+    /// One class name a line, in the order of the head's outputs [default: those of config.json]
     #[arg(long, value_name = "FILE")]
-    pub labels: PathBuf,
+    pub labels: Option<PathBuf>,
     /// The model folder to make
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -28,6 +29,20 @@ pub struct ImportArgs {
     /// Their licence as an SPDX expression, for the manifest
     #[arg(long, value_name = "SPDX")]
     pub licence: Option<String>,
+}
+
+/// The architecture that is recognised.
+const AUTO: &str = "auto";
+
+fn architectures() -> impl Iterator<Item = &'static str> {
+    [AUTO].into_iter().chain(fieldfit::ARCHITECTURES.iter().copied())
+}
+
+impl ImportArgs {
+    /// The architecture, if one is named.
+    pub fn architecture(&self) -> Option<&str> {
+        Some(self.arch.as_str()).filter(|name| *name != AUTO)
+    }
 }
 
 /// Types that weights are stored in.
@@ -80,7 +95,10 @@ pub struct InfoArgs {
     /// Keep within that much memory, such as 512MiB
     #[arg(long, value_name = "SIZE", requires = "plan", value_parser = byte_count)]
     pub memory_budget: Option<u64>,
-    /// Threads that compute [default: one a core]
+    /// Keep to what a board has, where no other flag says otherwise: a board of `targets/` by name, or a profile's path
+    #[arg(long, value_name = "BOARD", requires = "plan", value_parser = board)]
+    pub target_profile: Option<Board>,
+    /// Threads that compute [default: one a core, or the board's]
     #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
     pub threads: Option<u32>,
     /// Print one JSON object

@@ -4,10 +4,12 @@ use crate::args::ImportArgs;
 use crate::error::Error;
 use crate::output::{Output, bytes};
 use crate::progress::Progress;
-use fieldfit::import::{Format, Report, Request, import};
+use fieldfit::import::{Format, Recognised, Report, Request, import};
 
 pub fn run(args: &ImportArgs) -> Result<(), Error> {
-    let mut request = Request::new(&args.weights, &args.arch, &args.labels, &args.out);
+    let mut request = Request::new(&args.weights, &args.out);
+    request.architecture = args.architecture();
+    request.labels = args.labels.as_deref();
     request.dtype = args.dtype.into();
     request.source = args.source.as_deref().unwrap_or(request.source);
     request.licence = args.licence.as_deref().unwrap_or(request.licence);
@@ -24,16 +26,48 @@ fn text(args: &ImportArgs, report: &Report) -> String {
         Format::TorchZip => "a checkpoint of torch 1.6 or later",
         Format::Safetensors => "safetensors",
     };
-    let mut text = format!(
-        "{out}: {architecture}, {tensors} tensors from {format}, {bytes}\nidentity {id}",
-        out = args.out.display(),
-        architecture = args.arch,
-        tensors = report.tensors,
-        bytes = bytes(report.bytes),
-        id = report.id,
-    );
-    if !report.ignored.is_empty() {
-        text.push_str(&format!("\nleft out, for training from scratch only: {}", report.ignored.join(", ")));
+    let mut lines = vec![
+        format!(
+            "{out}: {architecture}, {tensors} tensors from {format}, {bytes}",
+            out = args.out.display(),
+            architecture = report.recognised.architecture,
+            tensors = report.recognised.tensors,
+            bytes = bytes(report.bytes),
+        ),
+        format!("identity {}", report.id),
+        grounds(&report.recognised),
+    ];
+    if let Some(wrapper) = report.wrapper {
+        lines.push(format!("taken from the checkpoint's entry `{wrapper}`"));
     }
-    text
+    if !report.recognised.prefix.is_empty() {
+        lines.push(format!("prefix `{}` taken off the names", report.recognised.prefix));
+    }
+    lines.push(match report.classes {
+        0 => "no head: adapt it to your classes before it can name anything".to_owned(),
+        classes => format!("{classes} classes"),
+    });
+    lines.push(preprocessing(report));
+    if !report.ignored.is_empty() {
+        lines.push(format!("left out, for training only: {}", report.ignored.join(", ")));
+    }
+    lines.join("\n")
+}
+
+/// Why it was taken for that network.
+fn grounds(recognised: &Recognised) -> String {
+    let Recognised { architecture, spelling, tensors, runner_up, .. } = recognised;
+    let others = runner_up.map_or_else(String::new, |(other, differing)| {
+        format!("; {other}, which comes nearest, differs in {differing}")
+    });
+    format!("{architecture}, because all {tensors} tensors fit by name and shape, under {spelling} names{others}")
+}
+
+fn preprocessing(report: &Report) -> String {
+    let fieldfit::Preprocessing { size, crop, mean, std, filter } = report.preprocessing;
+    let whence = report.config.as_ref().map_or_else(
+        || "as the architecture's published checkpoint was evaluated".to_owned(),
+        |config| format!("as {} says", config.display()),
+    );
+    format!("input: {size} px, crop {crop}, mean {mean:?}, std {std:?}, {}, {whence}", filter.name())
 }

@@ -3,10 +3,12 @@
 use crate::args::InfoArgs;
 use crate::error::Error;
 use crate::output::{Output, bytes, mebibytes, percent, signature, table};
-use fieldfit::{Base, Codec, DeltaInfo, Device, Fidelity, Info, MemoryPlan, ModelInfo, Options, StoreInfo, TensorInfo};
+use fieldfit::{
+    Base, Codec, DeltaInfo, Device, Fidelity, Info, MemoryPlan, ModelInfo, Options, StageInfo, StoreInfo, TensorInfo,
+};
 
 /// Images to learn from, where nobody says how many: a few hundred.
-const IMAGES: usize = 400;
+pub(super) const IMAGES: usize = 400;
 
 pub fn run(args: &InfoArgs) -> Result<(), Error> {
     if args.plan {
@@ -18,13 +20,13 @@ pub fn run(args: &InfoArgs) -> Result<(), Error> {
 
 fn plan(args: &InfoArgs) -> Result<MemoryPlan, Error> {
     let base = Base::open(&args.path).map_err(fieldfit::Error::from)?;
-    let defaults = Options::default();
+    let defaults = super::defaults(args.target_profile.as_ref());
     let options = Options {
         method: args.method.clone().unwrap_or(defaults.method),
         size: args.size,
         batch: args.batch.map_or(defaults.batch, |images| images as usize),
         micro_batch: args.micro_batch.map(|images| images as usize),
-        memory_budget: args.memory_budget,
+        memory_budget: args.memory_budget.or(defaults.memory_budget),
         device: args.threads.map_or(defaults.device, |threads| Device::Cpu { threads: threads as usize }),
         ..defaults
     };
@@ -33,7 +35,7 @@ fn plan(args: &InfoArgs) -> Result<MemoryPlan, Error> {
     Ok(fieldfit::plan_memory(&base, classes, images, &options).map_err(fieldfit::Error::from)?)
 }
 
-fn plan_table(plan: &MemoryPlan) -> String {
+pub(super) fn plan_table(plan: &MemoryPlan) -> String {
     let mut table = table(&["when", "what", "memory"], 2);
     let rows = [
         ("always", "the program itself", plan.process),
@@ -68,16 +70,40 @@ fn text(info: &Info) -> String {
 }
 
 fn model_text(model: &ModelInfo) -> String {
-    lines(&[
+    let classes = match model.labels.len() {
+        0 => "none: a backbone without a head, to be adapted".to_owned(),
+        classes => classes.to_string(),
+    };
+    let about = lines(&[
         ("model", format!("{} in {}", model.name, model.path.display())),
         ("architecture", model.architecture.clone()),
         ("identity", model.id.clone()),
         ("parameters", format!("{} in {} tensors, {}", model.parameters, model.tensors, bytes(model.weights_bytes))),
-        ("classes", model.labels.len().to_string()),
+        ("classes", classes),
         ("input", format!("{} px, crop {}", model.input_size, model.crop)),
         ("origin", model.origin.clone()),
         ("licence", model.licence.clone()),
-    ])
+    ]);
+    format!("{about}\n\n{}", stages(model))
+}
+
+/// Images of a training step, for which activations are shown.
+const BATCH: u64 = 16;
+
+/// One line a stage: what comes out of an image, what it takes.
+fn stages(model: &ModelInfo) -> String {
+    let activations = format!("activations, {BATCH} images");
+    let mut table = table(&["stage", "output", "parameters", "MFLOP", &activations], 1);
+    let mut row = |name: &str, output: String, parameters: usize, flops: u64, memory: u64| {
+        let flops = format!("{:.1}", flops as f64 / 1e6);
+        table.add_row([name, &output, &parameters.to_string(), &flops, &mebibytes(BATCH * memory)]);
+    };
+    for StageInfo { name, output: [height, width, channels], parameters, flops, activation_bytes } in &model.stages {
+        row(name, format!("{height}×{width}×{channels}"), *parameters, *flops, *activation_bytes);
+    }
+    let sum = |of: fn(&StageInfo) -> u64| model.stages.iter().map(of).sum();
+    row("in all", String::new(), model.parameters, sum(|stage| stage.flops), sum(|stage| stage.activation_bytes));
+    table.to_string()
 }
 
 fn delta_text(delta: &DeltaInfo) -> String {
@@ -121,7 +147,7 @@ fn store_text(store: &StoreInfo) -> String {
     format!("store {}: {active} runs\n{}", store.path.display(), super::store::versions_table(&store.versions))
 }
 
-fn lines(rows: &[(&str, String)]) -> String {
+pub(super) fn lines(rows: &[(&str, String)]) -> String {
     let filled = rows.iter().filter(|(_, value)| !value.is_empty());
     filled.map(|(name, value)| format!("{name:<13} {value}")).collect::<Vec<_>>().join("\n")
 }

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod boards;
 mod compare;
 mod deltas;
 mod interrupt;
 mod json;
+mod kills;
 #[cfg(target_os = "linux")]
 mod memory;
 mod readme;

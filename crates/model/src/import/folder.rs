@@ -1,6 +1,6 @@
 //! Writes a model folder, whole or not at all.
 
-use super::{Request, Stored};
+use super::Stored;
 use crate::base::{Base, BaseId};
 use crate::error::ModelError;
 use crate::manifest::{
@@ -29,17 +29,29 @@ pub(super) fn refuse_existing(out: &Path) -> Result<(), ModelError> {
     }
 }
 
-/// Writes the folder under a temporary one beside `request.out`, opens it as a user would, and renames it.
+/// What a manifest says beside its weights.
+pub(super) struct Description<'a> {
+    /// The folder, whose last part is the model's name.
+    pub name: &'a Path,
+    pub architecture: &'static str,
+    pub preprocessing: Preprocessing,
+    pub source: &'a str,
+    pub licence: &'a str,
+    /// The checkpoint.
+    pub file: &'a Path,
+    pub file_hash: [u8; 32],
+}
+
+/// Writes the folder under a temporary one beside `out`, opens it as a user would, and renames it.
 pub(super) fn write(
-    request: &Request<'_>,
+    out: &Path,
+    description: &Description<'_>,
     labels: &[String],
     tensors: &[Stored<'_>],
-    source_hash: [u8; 32],
 ) -> Result<Written, ModelError> {
-    let out = request.out;
     let unwritable = |source| ModelError::Write { path: out.to_owned(), source };
-    let weights = serialise(tensors, request.weights)?;
-    let manifest = manifest(request, &weights, source_hash)?;
+    let weights = serialise(tensors, description.file)?;
+    let manifest = manifest(description, &weights)?;
     let text = toml::to_string(&manifest).map_err(|error| unwritable(io::Error::other(error)))?;
 
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -49,7 +61,11 @@ pub(super) fn write(
     let staged = temporary.path().join(&manifest.name);
     fs::create_dir(&staged).map_err(unwritable)?;
     write_synced(&staged.join(MANIFEST_FILE), text.as_bytes()).map_err(unwritable)?;
-    write_synced(&staged.join(LABELS_FILE), (labels.join("\n") + "\n").as_bytes()).map_err(unwritable)?;
+    write_synced(
+        &staged.join(LABELS_FILE),
+        labels.iter().map(|label| format!("{label}\n")).collect::<String>().as_bytes(),
+    )
+    .map_err(unwritable)?;
     write_synced(&staged.join(NOTICE_FILE), notice(&manifest).as_bytes()).map_err(unwritable)?;
     write_synced(&staged.join(WEIGHTS_FILE), &weights).map_err(unwritable)?;
     make_read_only(&staged.join(WEIGHTS_FILE)).map_err(unwritable)?;
@@ -69,12 +85,13 @@ fn serialise(tensors: &[Stored<'_>], path: &Path) -> Result<Vec<u8>, ModelError>
     safetensors::serialize(views, None::<HashMap<String, String>>).map_err(invalid)
 }
 
-fn manifest(request: &Request<'_>, weights: &[u8], source_hash: [u8; 32]) -> Result<Manifest, ModelError> {
-    let Preprocessing { size, crop, mean, std, filter } = request.preprocessing;
+fn manifest(description: &Description<'_>, weights: &[u8]) -> Result<Manifest, ModelError> {
+    let Description { name, architecture, preprocessing, source, licence, file, file_hash } = *description;
+    let Preprocessing { size, crop, mean, std, filter } = preprocessing;
     let file_name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest {
-        name: file_name(request.out),
-        architecture: request.architecture.to_owned(),
+        name: file_name(name),
+        architecture: architecture.to_owned(),
         input: Input { size, crop },
         preprocessing: Scaling { mean, std, filter },
         weights: WeightsFile {
@@ -83,16 +100,14 @@ fn manifest(request: &Request<'_>, weights: &[u8], source_hash: [u8; 32]) -> Res
             sha256: Sha256::digest(weights).into(),
         },
         origin: Origin {
-            source: request.source.to_owned(),
-            licence: request.licence.to_owned(),
-            file: file_name(request.weights),
-            sha256: source_hash,
+            source: source.to_owned(),
+            licence: licence.to_owned(),
+            file: file_name(file),
+            sha256: file_hash,
         },
     };
     match manifest.problem() {
-        Some((field, problem)) => {
-            Err(ModelError::ManifestValue { path: request.out.join(MANIFEST_FILE), field, problem })
-        }
+        Some((field, problem)) => Err(ModelError::ManifestValue { path: name.join(MANIFEST_FILE), field, problem }),
         None => Ok(manifest),
     }
 }

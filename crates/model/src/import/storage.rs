@@ -79,13 +79,15 @@ pub(crate) struct Entry {
 /// Every tensor of a checkpoint by name.
 #[derive(Debug, Default)]
 pub(crate) struct StateDict<'a> {
+    /// The checkpoint's entry that held it, beside others.
+    pub wrapper: Option<&'static str>,
     storages: Vec<Storage<'a>>,
     entries: HashMap<String, Entry>,
 }
 
 impl<'a> StateDict<'a> {
     pub fn new(storages: Vec<Storage<'a>>) -> Self {
-        Self { storages, entries: HashMap::new() }
+        Self { wrapper: None, storages, entries: HashMap::new() }
     }
 
     /// Adds a tensor.
@@ -110,13 +112,6 @@ impl<'a> StateDict<'a> {
             Some(_) => Err(CheckpointError::Twice { name: name.to_owned() }),
             None => Ok(()),
         }
-    }
-
-    /// Keeps the tensors whose name `keep` likes; the names of the others, sorted.
-    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) -> Vec<String> {
-        let mut dropped: Vec<String> = self.entries.extract_if(|name, _| !keep(name)).map(|(name, _)| name).collect();
-        dropped.sort();
-        dropped
     }
 
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {

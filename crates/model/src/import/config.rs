@@ -1,0 +1,219 @@
+//! What lies beside the weights in a folder that Hugging Face's hub or its libraries wrote.
+//!
+//! `config.json` of timm has the architecture and, in `pretrained_cfg`, the preprocessing; that of transformers has the
+//! kind of model and the labels, and `preprocessor_config.json` beside it the preprocessing.
+
+use crate::error::ModelError;
+use crate::manifest::{Filter, Preprocessing};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Weights in such a folder, the preferred first: safetensors can ask for nothing.
+const WEIGHTS: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "model.bin"];
+const CONFIG: &str = "config.json";
+const PREPROCESSOR: &str = "preprocessor_config.json";
+
+/// What is known of a model beside its weights.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Config {
+    /// `deit_small_patch16_224`, or the kind of model alone, `deit`.
+    pub architecture: Option<String>,
+    /// One a class, in the order of the logits.
+    pub labels: Vec<String>,
+    /// The file with the preprocessing.
+    pub path: Option<PathBuf>,
+    size: Option<u32>,
+    crop: Option<f32>,
+    /// In units of 0..1.
+    mean: Option<[f32; 3]>,
+    std: Option<[f32; 3]>,
+    filter: Option<Filter>,
+}
+
+/// The weights file that `path` is or holds, and what lies beside it.
+pub(super) fn find(path: &Path) -> Result<(PathBuf, Config), ModelError> {
+    if !path.is_dir() {
+        return Ok((path.to_owned(), Config::default()));
+    }
+    match WEIGHTS.iter().map(|name| path.join(name)).find(|file| file.exists()) {
+        Some(weights) => Ok((weights, Config::read(path)?)),
+        None => Err(ModelError::NoWeights { path: path.to_owned(), looked_for: WEIGHTS.join(", ") }),
+    }
+}
+
+impl Config {
+    fn read(folder: &Path) -> Result<Self, ModelError> {
+        let (config, preprocessor) = (folder.join(CONFIG), folder.join(PREPROCESSOR));
+        let json = read_json(&config)?;
+        let mut found = Self {
+            architecture: text(&json["architecture"]).or_else(|| text(&json["model_type"])),
+            labels: labels(&json),
+            ..Self::default()
+        };
+        let timm = if json["pretrained_cfg"].is_object() { &json["pretrained_cfg"] } else { &json };
+        if timm["mean"].is_array() {
+            found.take_timm(timm);
+            found.path = Some(config);
+            return Ok(found);
+        }
+        let json = read_json(&preprocessor)?;
+        if json["image_mean"].is_array() {
+            found.take_transformers(&json);
+            found.path = Some(preprocessor);
+        }
+        Ok(found)
+    }
+
+    fn take_timm(&mut self, json: &Value) {
+        self.size = side(&json["input_size"][1]);
+        self.crop = number(&json["crop_pct"]);
+        self.mean = triple(&json["mean"]);
+        self.std = triple(&json["std"]);
+        self.filter = match json["interpolation"].as_str() {
+            Some("bilinear") => Some(Filter::Bilinear),
+            Some("bicubic") => Some(Filter::Bicubic),
+            Some("lanczos") => Some(Filter::Lanczos3),
+            _ => None,
+        };
+    }
+
+    /// `size` is the shorter side before the crop where there is one, and the crop itself where there is none.
+    fn take_transformers(&mut self, json: &Value) {
+        let sides =
+            |value: &Value| side(value).or_else(|| side(&value["height"])).or_else(|| side(&value["shortest_edge"]));
+        let resized = sides(&json["size"]);
+        let cropped = sides(&json["crop_size"]).filter(|_| json["do_center_crop"] != false);
+        self.size = cropped.or(resized);
+        self.crop = match (number(&json["crop_pct"]), cropped, resized) {
+            (Some(crop), ..) => Some(crop),
+            (None, Some(cropped), Some(resized)) => Some((cropped as f32 / resized as f32).min(1.0)),
+            (None, ..) => Some(1.0),
+        };
+        self.mean = triple(&json["image_mean"]);
+        self.std = triple(&json["image_std"]);
+        // PIL's numbers.
+        self.filter = match json["resample"].as_u64() {
+            Some(1) => Some(Filter::Lanczos3),
+            Some(2) => Some(Filter::Bilinear),
+            Some(3) => Some(Filter::Bicubic),
+            _ => None,
+        };
+    }
+
+    /// The preprocessing, as far as it is said; the rest from `otherwise`.
+    pub fn preprocessing(&self, otherwise: Preprocessing) -> Preprocessing {
+        let scaled = |values: [f32; 3]| values.map(|value| value * 255.0);
+        Preprocessing {
+            size: self.size.unwrap_or(otherwise.size),
+            crop: self.crop.unwrap_or(otherwise.crop),
+            mean: self.mean.map_or(otherwise.mean, scaled),
+            std: self.std.map_or(otherwise.std, scaled),
+            filter: self.filter.unwrap_or(otherwise.filter),
+        }
+    }
+}
+
+/// A file that isn't there says nothing.
+fn read_json(path: &Path) -> Result<Value, ModelError> {
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|source| ModelError::Config { path: path.to_owned(), source })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(source) => Err(ModelError::read(path, source)),
+    }
+}
+
+/// transformers' `id2label`, or timm's `label_names`. Of classes that share a name, ImageNet's two cranes, all but the
+/// first get their number behind it.
+fn labels(json: &Value) -> Vec<String> {
+    let names = match (&json["id2label"], &json["pretrained_cfg"]["label_names"], &json["label_names"]) {
+        (Value::Object(names), ..) => (0..names.len()).map(|class| text(&names[&class.to_string()])).collect(),
+        (_, Value::Array(names), _) | (.., Value::Array(names)) => names.iter().map(text).collect(),
+        _ => Some(Vec::new()),
+    };
+    let mut labels: Vec<String> = Vec::new();
+    for (class, name) in names.unwrap_or_default().into_iter().enumerate() {
+        let is_taken = labels.contains(&name);
+        labels.push(if is_taken { format!("{name} ({class})") } else { name });
+    }
+    labels
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn side(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|side| u32::try_from(side).ok())
+}
+
+fn number(value: &Value) -> Option<f32> {
+    value.as_f64().map(|number| number as f32)
+}
+
+fn triple(value: &Value) -> Option<[f32; 3]> {
+    let values: Vec<f32> = value.as_array()?.iter().map(number).collect::<Option<_>>()?;
+    values.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const OTHERWISE: Preprocessing =
+        Preprocessing { size: 1, crop: 0.5, mean: [1.0; 3], std: [2.0; 3], filter: Filter::Lanczos3 };
+
+    /// A folder with these files.
+    fn config(config: &Value, preprocessor: &Value) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(CONFIG), config.to_string()).unwrap();
+        std::fs::write(folder.path().join(PREPROCESSOR), preprocessor.to_string()).unwrap();
+        Config::read(folder.path()).unwrap()
+    }
+
+    /// Means that stay in units of 0..1, a crop of the wrong side, a field that is read from elsewhere.
+    #[test]
+    fn timm_says_it_in_one_file() {
+        let found = config(
+            &json!({"architecture": "deit_small_patch16_224", "pretrained_cfg": {
+                "input_size": [3, 240, 240], "crop_pct": 0.9, "mean": [0.5, 0.4, 0.2], "std": [0.1, 0.2, 1.0],
+                "interpolation": "bicubic"}}),
+            &Value::Null,
+        );
+        assert_eq!(found.architecture.as_deref(), Some("deit_small_patch16_224"));
+        let expected = Preprocessing {
+            size: 240,
+            crop: 0.9,
+            mean: [127.5, 0.4 * 255.0, 51.0],
+            std: [25.5, 51.0, 255.0],
+            filter: Filter::Bicubic,
+        };
+        assert_eq!(found.preprocessing(OTHERWISE), expected);
+    }
+
+    /// The shorter side taken for the crop, labels in the order of the file's keys: "10" before "2".
+    #[test]
+    fn transformers_says_it_in_two() {
+        let labels: serde_json::Map<_, _> =
+            (0..11).map(|class| (class.to_string(), json!(format!("c{class}")))).collect();
+        let found = config(
+            &json!({"model_type": "dinov2", "id2label": labels}),
+            &json!({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "do_center_crop": true,
+                "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2}),
+        );
+        assert_eq!(found.labels, (0..11).map(|class| format!("c{class}")).collect::<Vec<_>>());
+        let expected =
+            Preprocessing { size: 224, crop: 0.875, mean: [127.5; 3], std: [127.5; 3], filter: Filter::Bilinear };
+        assert_eq!(found.preprocessing(OTHERWISE), expected);
+    }
+
+    /// A name that stands twice, which no base may have.
+    #[test]
+    fn classes_of_one_name_are_told_apart() {
+        let found = config(&json!({"label_names": ["crane", "owl", "crane"]}), &Value::Null);
+        assert_eq!(found.labels, ["crane", "owl", "crane (2)"]);
+        assert_eq!(found.preprocessing(OTHERWISE), OTHERWISE);
+    }
+}

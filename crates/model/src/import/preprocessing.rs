@@ -1,0 +1,28 @@
+//! How the published checkpoints of each architecture were evaluated.
+
+use crate::manifest::{Filter, Preprocessing};
+
+/// ImageNet's mean and standard deviation, red, green, blue, in units of 0..255.
+const IMAGENET: ([f32; 3], [f32; 3]) = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]);
+/// (rgb − 127) / 128, of EfficientNet-Lite.
+const LITE: ([f32; 3], [f32; 3]) = ([127.0; 3], [128.0; 3]);
+/// To −1..1, of the ViTs that were trained on ImageNet-21k.
+const HALF: ([f32; 3], [f32; 3]) = ([127.5; 3], [127.5; 3]);
+
+/// The preprocessing under which an architecture's published checkpoint was evaluated: by timm for transformers, by
+/// torchvision for ResNet and MobileNetV2, by its authors for EfficientNet-Lite.
+pub fn published_preprocessing(architecture: &str) -> Preprocessing {
+    let (size, crop, (mean, std), filter) = match architecture {
+        "efficientnet-tiny" => (32, 0.875, LITE, Filter::Bicubic),
+        "resnet-tiny" => (32, 0.875, IMAGENET, Filter::Bilinear),
+        "vit-micro" => (20, 0.9, IMAGENET, Filter::Bicubic),
+        "efficientnet-lite1" => (240, 0.875, LITE, Filter::Bicubic),
+        "efficientnet-lite2" => (260, 0.875, LITE, Filter::Bicubic),
+        name if name.starts_with("efficientnet-lite") => (224, 0.875, LITE, Filter::Bicubic),
+        name if name.starts_with("deit") => (224, 0.9, IMAGENET, Filter::Bicubic),
+        name if name.starts_with("dinov2") => (518, 1.0, IMAGENET, Filter::Bicubic),
+        name if name.starts_with("vit") => (224, 0.9, HALF, Filter::Bicubic),
+        _ => (224, 0.875, IMAGENET, Filter::Bilinear),
+    };
+    Preprocessing { size, crop, mean, std, filter }
+}

@@ -1,0 +1,141 @@
+//! Which network a checkpoint holds, and under which names.
+
+use super::spelling::{SPELLINGS, Spelling, Translation, prefix};
+use crate::check::{self, Mismatch, Shapes};
+use crate::error::ModelError;
+use fieldfit_nets::{ARCHITECTURES, Network, by_name};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Mismatches that a message lists.
+const LISTED: usize = 3;
+
+/// On what grounds a checkpoint was taken for a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recognised {
+    /// The architecture's name.
+    pub architecture: &'static str,
+    /// Whose names the checkpoint has: `the architecture's own`, `timm's`, `transformers'`, …
+    pub spelling: &'static str,
+    /// What was taken off the names' beginning.
+    pub prefix: String,
+    /// Tensors that fit by name and shape: all that the network has.
+    pub tensors: usize,
+    /// Of another architecture, the one that comes nearest, and how many tensors differ; nothing where the architecture was
+    /// named.
+    pub runner_up: Option<(&'static str, usize)>,
+}
+
+/// A network, and where its tensors are in a checkpoint.
+#[derive(Debug)]
+pub(super) struct Fit {
+    /// Under the head that the checkpoint has.
+    pub network: Network,
+    pub translation: Translation,
+    spelling: &'static Spelling,
+    mismatches: Vec<Mismatch>,
+}
+
+impl Fit {
+    fn new(architecture: &str, spelling: &'static Spelling, prefix: &str, found: &Shapes<'_>) -> Option<Self> {
+        let published = by_name(architecture).ok()?;
+        let translation = spelling.translate(found.keys().copied(), prefix)?;
+        let shapes: HashMap<&str, Vec<usize>> = translation
+            .tensors
+            .iter()
+            .map(|(name, parts)| (name.as_str(), stacked(parts.iter().map(|part| found[part.as_str()]))))
+            .collect();
+        let shapes: Shapes<'_> = shapes.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
+        let network = under_the_head_of(&published, &shapes);
+        let mismatches = check::mismatches(&network, &shapes).collect();
+        Some(Self { network, translation, spelling, mismatches })
+    }
+}
+
+/// The shape of tensors stacked along their first dimension.
+fn stacked<'a>(mut parts: impl Iterator<Item = &'a [usize]>) -> Vec<usize> {
+    let mut shape = parts.next().map(<[usize]>::to_vec).unwrap_or_default();
+    for part in parts {
+        match (shape.split_first_mut(), part.split_first()) {
+            (Some((rows, inner)), Some((more, same))) if inner == same => *rows = rows.saturating_add(*more),
+            _ => return part.to_vec(),
+        }
+    }
+    shape
+}
+
+/// With as many classes as the checkpoint's head has; headless if it has none.
+fn under_the_head_of(published: &Network, shapes: &Shapes<'_>) -> Network {
+    let [weight, bias] = [published.head.weight, published.head.bias].map(|id| published.tensor(id).name.as_str());
+    match (shapes.get(weight), shapes.get(bias)) {
+        (Some(&&[classes, features]), _) if features == published.head.features => published.with_classes(classes),
+        (None, None) => published.with_classes(0),
+        _ => published.clone(),
+    }
+}
+
+/// The network that a checkpoint with these tensors holds: that of the requested architecture, or of the only one that
+/// fits. `hint`, what else is known of the network's name, decides between architectures of the same tensors.
+pub(super) fn recognise(
+    found: &Shapes<'_>,
+    requested: Option<&str>,
+    hint: Option<&str>,
+    path: &Path,
+) -> Result<(Fit, Recognised), ModelError> {
+    let candidates: Vec<&str> = match requested {
+        Some(name) => vec![by_name(name)?.architecture],
+        None => ARCHITECTURES.to_vec(),
+    };
+    let prefix = prefix(found.keys().copied());
+    let nearest = |&architecture: &&str| {
+        let fits = spellings(architecture).filter_map(|spelling| Fit::new(architecture, spelling, &prefix, found));
+        fits.min_by_key(|fit| fit.mismatches.len())
+    };
+    let mut fits: Vec<Fit> = candidates.iter().filter_map(nearest).collect();
+    fits.sort_by_key(|fit| fit.mismatches.len());
+    let perfect = fits.iter().take_while(|fit| fit.mismatches.is_empty()).count();
+    let chosen = match perfect {
+        0 => return Err(nothing_fits(fits, requested, path)),
+        1 => 0,
+        _ => hinted(&fits[..perfect], hint).ok_or_else(|| ModelError::Ambiguous {
+            path: path.to_owned(),
+            architectures: fits[..perfect].iter().map(|fit| fit.network.architecture).collect(),
+        })?,
+    };
+    let fit = fits.swap_remove(chosen);
+    let runner_up = fits.iter().min_by_key(|fit| fit.mismatches.len());
+    let recognised = Recognised {
+        architecture: fit.network.architecture,
+        spelling: fit.spelling.whose,
+        prefix,
+        tensors: fit.translation.tensors.len(),
+        runner_up: runner_up.map(|fit| (fit.network.architecture, fit.mismatches.len())),
+    };
+    Ok((fit, recognised))
+}
+
+fn spellings(architecture: &str) -> impl Iterator<Item = &'static Spelling> {
+    SPELLINGS.iter().filter(move |spelling| spelling.family.iter().any(|family| architecture.starts_with(family)))
+}
+
+/// The one whose family the hint begins with: `deit_small_patch16_224` is of `deit-small`'s.
+fn hinted(fits: &[Fit], hint: Option<&str>) -> Option<usize> {
+    let hint = hint?;
+    let is_hinted =
+        |fit: &Fit| fit.network.architecture.split('-').next().is_some_and(|family| hint.starts_with(family));
+    fits.iter().position(is_hinted)
+}
+
+/// The first mismatch with what was requested, or what comes nearest.
+fn nothing_fits(fits: Vec<Fit>, requested: Option<&str>, path: &Path) -> ModelError {
+    let Some(Fit { network, mut mismatches, .. }) = fits.into_iter().next() else {
+        return ModelError::NoTensors { path: path.to_owned() };
+    };
+    if requested.is_some() {
+        return mismatches.swap_remove(0).error(path, network.architecture);
+    }
+    let differing = mismatches.len();
+    mismatches.truncate(LISTED);
+    let first = mismatches.iter().map(Mismatch::to_string).collect();
+    ModelError::Unrecognised { path: path.to_owned(), nearest: network.architecture, differing, first }
+}
