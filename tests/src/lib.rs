@@ -6,6 +6,7 @@ pub mod formula;
 pub mod tiny;
 
 use std::error::Error;
+use std::io::Write;
 
 /// An error with its causes, as the command prints it.
 pub fn message(error: &dyn Error) -> String {
@@ -16,4 +17,10 @@ pub fn message(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Says that a test did not run where it was meant to, and why: on the standard error itself, past the harness, which hides
+/// what passing tests print.
+pub fn not_run(test: &str, why: &dyn Error) {
+    writeln!(std::io::stderr(), "NOT RUN: {test}: {}", message(why)).unwrap();
 }

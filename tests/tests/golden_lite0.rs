@@ -11,14 +11,15 @@
 //! 5e-2. So the kernels make each step of a trace from where the oracle stands, and tensors up to block 1 have more room.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at its first surprise")]
 
-use fieldfit_adapt::{Balls, Ftp, Head, Optimiser, OptimiserOptions, Spd, State};
+use fieldfit_adapt::{Balls, Ftp, Head, Host, Optimiser, OptimiserOptions, Spd, State};
 use fieldfit_exec::{
-    Device, Executor, Passes,
+    Device, Executor, Passes, accelerator,
     candle::{Candle, device},
     cpu::Cpu,
 };
 use fieldfit_model::{Base, Images, Params};
 use fieldfit_nets::{Network, Shape, TensorId};
+use fieldfit_tests::not_run;
 use fieldfit_tpgm::{Norm, RadiusAdam, Real};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, HashMap};
@@ -163,6 +164,18 @@ impl Subject for Kernels {
     }
 }
 
+/// The device that this build was made for, in f32.
+struct OnDevice;
+
+impl Subject for OnDevice {
+    type Scalar = f32;
+    const TOLERANCES: Tolerances = Kernels::TOLERANCES;
+
+    fn executor(network: &Network) -> Box<dyn Executor<f32>> {
+        Box::new(Candle::new(network, accelerator().and_then(device).unwrap()))
+    }
+}
+
 fn assert_close(found: f64, expected: f64, tolerance: f64, what: &str) {
     let gap = (found - expected).abs();
     assert!(gap <= tolerance, "{what}: {found} against {expected}, off by {gap:e}, allowed {tolerance:e}");
@@ -291,8 +304,14 @@ impl<'a, T: Real> Run<'a, T> {
     fn radius_step(&mut self) -> f64 {
         let images = images(VALIDATION.len(), VALIDATION.len(), SIDE);
         let Self { state, executor, balls, weights, gradients, .. } = self;
-        let loss = balls.radius_step(state, executor.as_mut(), (&images, &VALIDATION), weights, gradients);
-        loss.unwrap().wide()
+        let mut place = Host { state, executor: executor.as_mut(), weights, gradients };
+        balls.radius_step(&mut place, &images, &VALIDATION).unwrap().wide()
+    }
+
+    /// The projection.
+    fn project(&mut self) {
+        let Self { state, executor, balls, weights, gradients, .. } = self;
+        balls.project(&mut Host { state, executor: executor.as_mut(), weights, gradients }).unwrap();
     }
 
     /// Goes on from where a run in f64 stands, between two steps.
@@ -360,7 +379,7 @@ fn radius_step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: 
 fn projected_step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: usize) {
     step::<S>(run, expected, when);
     radius_step::<S>(run, expected, when);
-    run.balls.project(&mut run.state);
+    run.project();
     assert_deltas::<S>(run, expected, when);
 }
 
@@ -486,6 +505,18 @@ macro_rules! suite {
 
 suite!(candle_in_f64, super::Oracle);
 suite!(kernels_in_f32, super::Kernels);
+
+/// What only a device's own kernels get wrong.
+#[test]
+fn on_a_device() {
+    match accelerator() {
+        Ok(_) => {
+            inference::<OnDevice>();
+            gradients::<OnDevice>();
+        }
+        Err(error) => not_run("golden outputs on_a_device", &error),
+    }
+}
 
 /// The file summarises gradients; the oracle has every value of them. At these sizes, image 5 stays ten times f32's error
 /// away from every kink of ReLU6, so that nothing but rounding sets the two apart.

@@ -15,8 +15,9 @@ use crate::{
 };
 use fieldfit_data::Dataset;
 use fieldfit_delta::{Codec, Delta, Provenance};
-use fieldfit_exec::executor;
+use fieldfit_exec::{executor, resident};
 use fieldfit_model::{Base, Change, encode_delta};
+use fieldfit_nets::TensorId;
 use fieldfit_tpgm::Norm;
 use std::path::Path;
 use std::time::Instant;
@@ -105,6 +106,8 @@ fn trainer<'a>(
         HeadStart::Random => plan.random_head(options.seed),
     };
     let state = State::new(request.base, plan.network.clone(), head, |id| plan.trained[id.index()]);
+    let rest = plan.network.after(plan.frozen);
+    let (start, trains) = (|id| state.start(id), |id: TensorId| plan.trained[id.index()]);
     let mut trainer = Trainer {
         optimiser: Optimiser::new(options.optimiser, &plan.network, &state.delta),
         schedule: Schedule::new(&options.schedule, options.optimiser.learning_rate(), plan.steps),
@@ -118,9 +121,10 @@ fn trainer<'a>(
                 .map(|retained| Cycle::new(feed.clone().over_retained(&retained.images), &retained.order)),
             frozen: plan.frozen,
             trained_images: plan.steps / plan.steps_per_epoch.max(1) * plan.split.train.len() as u64,
+            resident: if method.works_at_home() { None } else { resident(options.device, &rest, start, trains)? },
             device: options.device,
             passes: plan.memory.passes(),
-            executor: executor(options.device, &plan.network.after(plan.frozen), plan.memory.passes())?,
+            executor: executor(options.device, &rest, plan.memory.passes())?,
             state,
         },
         progress: Progress { step: 0, drawn: 0, epoch_loss: 0.0, watch: Watch::new(plan.network.head.classes) },

@@ -237,7 +237,9 @@ impl Draft<'_> {
         let (size, rest) = (Size { batch: self.options.batch, height, width }, self.network.after(self.frozen));
         match self.options.device {
             Device::Cpu { threads } => training(&rest, trains, size, passes, threads),
-            Device::Cuda { .. } | Device::Metal => training(&rest, trains, size, Passes::of(size.batch), 1),
+            Device::Cuda { .. } | Device::Metal | Device::Candle => {
+                training(&rest, trains, size, Passes::of(size.batch), 1)
+            }
         }
     }
 

@@ -46,6 +46,12 @@ pub trait Method: Send {
         false
     }
 
+    /// Whether what it does at a step reads or writes weights, δ or gradients in the session itself, and not by
+    /// [`Session::in_place`]: then they live in the program's memory, whatever computes the network.
+    fn works_at_home(&self) -> bool {
+        false
+    }
+
     /// Whether it looks at the images of [`Options::retain`](crate::Options::retain).
     fn looks_at_retained(&self) -> bool {
         false
@@ -54,8 +60,7 @@ pub trait Method: Send {
     /// Before the first step, and again before a resumed run's next one: every δ is still 0.
     fn begin(&mut self, _state: &State<'_, f32>) {}
 
-    /// The training loss of a batch at θ0 + δ, in nats, and its gradients in `session.gradients`. May use `session.weights` as
-    /// it likes, and leaves θ0 + δ there.
+    /// The training loss of a batch at θ0 + δ, in nats, whose gradients are then at hand: see [`Session::in_place`].
     ///
     /// # Errors
     /// If the network can't be computed.
@@ -63,7 +68,7 @@ pub trait Method: Send {
         session.descend_labels(batch)
     }
 
-    /// Before an optimiser step: `session.gradients` is the training loss's, unclipped, and may be added to.
+    /// Before an optimiser step: the gradients at hand are the training loss's, unclipped, and may be added to.
     fn before_step(&mut self, _session: &mut Session<'_>) {}
 
     /// After an optimiser step, counted from 1. May change δ, and use `session.weights` and `session.gradients` as it

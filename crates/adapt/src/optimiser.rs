@@ -1,9 +1,11 @@
 //! How gradients become steps.
 
 use crate::OptimiserOptions;
+use crate::host::l2_norms;
+use fieldfit_exec::{ExecError, Part, Resident, Rule};
 use fieldfit_model::Params;
 use fieldfit_nets::Network;
-use fieldfit_tpgm::{Norm, Real, distances};
+use fieldfit_tpgm::Real;
 use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
@@ -55,29 +57,71 @@ impl<T: Real> Optimiser<T> {
         (gradients, scale): (&Params<T>, f64),
         learning_rate: f64,
     ) {
-        self.steps += 1;
+        let rules = self.next_rules(learning_rate);
         let arch = Arch::new();
         let states = self.first.buffers_mut().iter_mut().zip(self.second.buffers_mut());
         let inputs = weights.buffers().iter().zip(gradients.buffers());
-        let tensors = delta.buffers_mut().iter_mut().zip(inputs).zip(states).zip(&self.decayed);
-        for (((delta, (weights, gradients)), (first, second)), &decayed) in tensors {
+        let tensors = delta.buffers_mut().iter_mut().zip(inputs).zip(states).zip(rules);
+        for (((delta, (weights, gradients)), (first, second)), rule) in tensors {
             if delta.is_empty() {
                 continue;
             }
             assert!(delta.len() <= weights.len() && delta.len() == gradients.len(), "parameters of another network");
             let tensor = Tensor { delta, weights, gradients, scale: T::of(scale) };
-            let decay = |decay: f64| if decayed { decay } else { 0.0 };
-            match self.options {
-                OptimiserOptions::Sgd { momentum, weight_decay, .. } => {
-                    let rule = Sgd::new(learning_rate, momentum, decay(weight_decay));
-                    arch.dispatch(SgdStep { rule, tensor, velocities: first });
+            match rule {
+                Rule::Sgd { rate, momentum, decay } => {
+                    let [rate, momentum, decay] = [rate, momentum, decay].map(T::of);
+                    arch.dispatch(SgdStep { rate, momentum, decay, tensor, velocities: first });
                 }
-                OptimiserOptions::AdamW { beta1, beta2, epsilon, weight_decay, .. } => {
-                    let rule = AdamW::new(learning_rate, (beta1, beta2), epsilon, decay(weight_decay), self.steps);
-                    arch.dispatch(AdamWStep { rule, tensor, means: first, squares: second });
+                Rule::AdamW { rate, decay, beta1, beta2, epsilon, root } => {
+                    let [rate, decay, beta1, beta2, epsilon, root] =
+                        [rate, decay, beta1, beta2, epsilon, root].map(T::of);
+                    let (means, squares) = (first, second);
+                    arch.dispatch(AdamWStep { rate, decay, beta1, beta2, epsilon, root, tensor, means, squares });
                 }
             }
         }
+    }
+
+    /// [`Optimiser::step_scaled`] where δ, gradients and moments live on a device.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn step_on(&mut self, resident: &mut dyn Resident<T>, scale: f64, learning_rate: f64) -> Result<(), ExecError> {
+        resident.step(&self.next_rules(learning_rate), scale)
+    }
+
+    /// Takes the moments home from the device, for a checkpoint.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn fetch(&mut self, resident: &dyn Resident<T>) -> Result<(), ExecError> {
+        resident.fetch(Part::First, &mut self.first)?;
+        resident.fetch(Part::Second, &mut self.second)
+    }
+
+    /// Takes the moments to the device, after a checkpoint.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn put(&self, resident: &mut dyn Resident<T>) -> Result<(), ExecError> {
+        resident.put(Part::First, &self.first)?;
+        resident.put(Part::Second, &self.second)
+    }
+
+    /// What the next step, which this counts, does to each tensor.
+    fn next_rules(&mut self, learning_rate: f64) -> Vec<Rule> {
+        self.steps += 1;
+        let rule = |&decayed: &bool| match self.options {
+            OptimiserOptions::Sgd { momentum, weight_decay, .. } => {
+                Rule::Sgd { rate: learning_rate, momentum, decay: if decayed { weight_decay } else { 0.0 } }
+            }
+            OptimiserOptions::AdamW { beta1, beta2, epsilon, weight_decay, .. } => {
+                let decay = if decayed { weight_decay } else { 0.0 };
+                Rule::adamw(learning_rate, (beta1, beta2), epsilon, decay, self.steps)
+            }
+        };
+        self.decayed.iter().map(rule).collect()
     }
 }
 
@@ -108,21 +152,11 @@ impl<T: Real> Tensor<'_, T> {
     }
 }
 
-/// One step of `torch.optim.SGD(nesterov=True)`: `v ← μ·v + g`, `θ ← θ − η·(g + μ·v)`, with `g` decayed.
-struct Sgd<T> {
+/// [`Rule::Sgd`], for the machine's own SIMD.
+struct SgdStep<'a, T> {
     rate: T,
     momentum: T,
     decay: T,
-}
-
-impl<T: Real> Sgd<T> {
-    fn new(rate: f64, momentum: f64, decay: f64) -> Self {
-        Self { rate: T::of(rate), momentum: T::of(momentum), decay: T::of(decay) }
-    }
-}
-
-struct SgdStep<'a, T> {
-    rule: Sgd<T>,
     tensor: Tensor<'a, T>,
     velocities: &'a mut [T],
 }
@@ -132,8 +166,8 @@ impl<T: Real> WithSimd for SgdStep<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Sgd { rate, momentum, decay } = self.rule;
-        self.tensor.each(decay != T::zero(), self.velocities.iter_mut(), |delta, weight, gradient, velocity| {
+        let Self { rate, momentum, decay, tensor, velocities } = self;
+        tensor.each(decay != T::zero(), velocities.iter_mut(), |delta, weight, gradient, velocity| {
             let gradient = gradient + decay * weight;
             *velocity = momentum * *velocity + gradient;
             *delta -= rate * (gradient + momentum * *velocity);
@@ -141,35 +175,14 @@ impl<T: Real> WithSimd for SgdStep<'_, T> {
     }
 }
 
-/// One step of `torch.optim.AdamW`.
-struct AdamW<T> {
-    /// η over the mean's bias correction.
+/// [`Rule::AdamW`], for the machine's own SIMD.
+struct AdamWStep<'a, T> {
     rate: T,
-    /// η·λ.
     decay: T,
     beta1: T,
     beta2: T,
     epsilon: T,
-    /// Root of the mean square's bias correction.
     root: T,
-}
-
-impl<T: Real> AdamW<T> {
-    fn new(rate: f64, (beta1, beta2): (f64, f64), epsilon: f64, decay: f64, steps: u64) -> Self {
-        let correction = |beta: f64| 1.0 - beta.powf(steps as f64);
-        Self {
-            rate: T::of(rate / correction(beta1)),
-            decay: T::of(rate * decay),
-            beta1: T::of(beta1),
-            beta2: T::of(beta2),
-            epsilon: T::of(epsilon),
-            root: T::of(correction(beta2).sqrt()),
-        }
-    }
-}
-
-struct AdamWStep<'a, T> {
-    rule: AdamW<T>,
     tensor: Tensor<'a, T>,
     means: &'a mut [T],
     squares: &'a mut [T],
@@ -180,9 +193,9 @@ impl<T: Real> WithSimd for AdamWStep<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let AdamW { rate, decay, beta1, beta2, epsilon, root } = self.rule;
-        let states = self.means.iter_mut().zip(self.squares);
-        self.tensor.each(decay != T::zero(), states, |delta, weight, gradient, (mean, square)| {
+        let Self { rate, decay, beta1, beta2, epsilon, root, tensor, means, squares } = self;
+        let states = means.iter_mut().zip(squares);
+        tensor.each(decay != T::zero(), states, |delta, weight, gradient, (mean, square)| {
             *mean = beta1 * *mean + (T::one() - beta1) * gradient;
             *square = beta2 * *square + (T::one() - beta2) * gradient * gradient;
             let scale = square.sqrt() / root + epsilon;
@@ -200,19 +213,22 @@ pub struct Clip {
     pub scale: f64,
 }
 
-/// The factor that shortens gradients together so that their common L2 norm is `largest` at most, as
-/// `torch.nn.utils.clip_grad_norm_`. The gradients stay as they are: the step applies the factor on its own pass.
-///
-/// Where the norm is not finite nothing is shortened.
+impl Clip {
+    /// The factor that shortens gradients of these norms, by tensor, together so that their common L2 norm is `largest` at
+    /// most, as `torch.nn.utils.clip_grad_norm_`. The gradients stay as they are: the step applies the factor on its own
+    /// pass.
+    ///
+    /// Where the norm is not finite nothing is shortened.
+    pub fn of(norms: &[Option<f64>], largest: Option<f64>) -> Self {
+        let norm = norms.iter().flatten().map(|norm| norm * norm).sum::<f64>().sqrt();
+        let too_long = largest.filter(|&largest| norm.is_finite() && norm > largest);
+        Self { norm, scale: too_long.map_or(1.0, |largest| largest / (norm + 1e-6)) }
+    }
+}
+
+/// [`Clip::of`] the gradients themselves.
 pub fn clip_global_norm<T: Real>(gradients: &Params<T>, largest: Option<f64>) -> Clip {
-    let mut norms = Vec::new();
-    let mut square = |tensor: &Vec<T>| {
-        distances(Norm::L2, tensor, 1, &mut norms);
-        norms.iter().map(|norm| norm.wide() * norm.wide()).sum::<f64>()
-    };
-    let norm = gradients.buffers().iter().map(&mut square).sum::<f64>().sqrt();
-    let too_long = largest.filter(|&largest| norm.is_finite() && norm > largest);
-    Clip { norm, scale: too_long.map_or(1.0, |largest| largest / (norm + 1e-6)) }
+    Clip::of(&l2_norms(gradients), largest)
 }
 
 #[cfg(test)]

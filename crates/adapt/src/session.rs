@@ -3,9 +3,11 @@
 use crate::AdaptError;
 use crate::evaluate::add_base_head;
 use crate::feed::Cycle;
+use crate::host::Host;
 use crate::state::State;
+use crate::{Clip, Optimiser};
 use fieldfit_data::Batch;
-use fieldfit_exec::{Device, ExecError, Executor, Matrix, Objective, Passes, executor, softmax};
+use fieldfit_exec::{Device, ExecError, Executor, Matrix, Objective, Part, Passes, Place, Resident, executor, softmax};
 use fieldfit_model::{Images, Params};
 
 /// The moving parts of a run.
@@ -24,6 +26,9 @@ pub struct Session<'a> {
     pub retained: Option<Cycle<'a>>,
     /// How many images training looks at in all, each as often as it is looked at.
     pub trained_images: u64,
+    /// The place on a device where training goes on; nothing where it goes on in `state` itself. While there is one, what
+    /// `state`, `weights` and `gradients` hold is of the last [`Session::fetch`].
+    pub(crate) resident: Option<Box<dyn Resident<f32>>>,
     /// How many of the network's first stages are frozen: batches hold what those made of the images, and the executor
     /// computes the rest.
     pub(crate) frozen: usize,
@@ -32,6 +37,39 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Where δ lives and gradients are taken.
+    pub fn in_place<R>(&mut self, act: impl FnOnce(&mut dyn Place<f32>) -> R) -> R {
+        let Self { state, executor, weights, gradients, resident, .. } = self;
+        match resident {
+            Some(resident) => act(resident.as_mut()),
+            None => act(&mut Host { state, executor: executor.as_mut(), weights, gradients }),
+        }
+    }
+
+    /// One optimiser step by the gradients at hand.
+    pub(crate) fn step(&mut self, optimiser: &mut Optimiser<f32>, clip: Clip, rate: f64) -> Result<(), ExecError> {
+        let Self { state, weights, gradients, resident, .. } = self;
+        match resident {
+            Some(resident) => optimiser.step_on(resident.as_mut(), clip.scale, rate)?,
+            None => optimiser.step_scaled(&mut state.delta, weights, (gradients, clip.scale), rate),
+        }
+        Ok(())
+    }
+
+    /// Takes δ and the optimiser's state home from the device, where they live on one.
+    pub(crate) fn fetch(&mut self, optimiser: &mut Optimiser<f32>) -> Result<(), ExecError> {
+        let Some(resident) = &self.resident else { return Ok(()) };
+        resident.fetch(Part::Delta, &mut self.state.delta)?;
+        optimiser.fetch(resident.as_ref())
+    }
+
+    /// Takes δ and the optimiser's state to the device, where they are to live on one.
+    pub(crate) fn put(&mut self, optimiser: &Optimiser<f32>) -> Result<(), ExecError> {
+        let Some(resident) = &mut self.resident else { return Ok(()) };
+        resident.put(Part::Delta, &self.state.delta)?;
+        optimiser.put(resident.as_mut())
+    }
+
     /// The objective's mean over the images at `weights`, in nats. Its gradients are in `gradients`: of each trainable tensor
     /// and nothing else, however many heads there are.
     ///
@@ -50,11 +88,14 @@ impl Session<'_> {
         Ok(f64::from(loss))
     }
 
-    /// The cross-entropy of a batch's labels at θ0 + δ, which `weights` then holds, and its gradients.
+    /// The cross-entropy of a batch's labels at θ0 + δ, and its gradients, wherever δ lives.
     ///
     /// # Errors
     /// As [`Session::descend`].
     pub fn descend_labels(&mut self, batch: &Batch) -> Result<f64, AdaptError> {
+        if let Some(resident) = &mut self.resident {
+            return Ok(f64::from(resident.gradient(&[], &batch.images, &batch.labels)?));
+        }
         self.state.merge_into(&mut self.weights);
         self.descend(&batch.images, &batch.labels)
     }

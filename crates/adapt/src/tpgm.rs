@@ -1,10 +1,10 @@
 //! TPGM (Tian et al., CVPR 2023, arXiv 2303.10720): the radius step and the projection, on a network.
 
-use crate::{RadiiSummary, State, TensorShare};
-use fieldfit_exec::{ExecError, Executor, Objective};
-use fieldfit_model::{Images, Params};
+use crate::{RadiiSummary, TensorShare};
+use fieldfit_exec::{ExecError, Objective, Place};
+use fieldfit_model::Images;
 use fieldfit_nets::{Network, TensorId};
-use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, distances, initial_radius, radius_gradient, ratios, rescale};
+use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, initial_radius, ratios};
 use serde::{Deserialize, Serialize};
 
 /// A ball for each constrained tensor, and how its radius is learned.
@@ -40,29 +40,25 @@ impl<T: Real> Balls<T> {
         self.radii.iter().map(|radius| radius.map(|radius| radius.value)).collect()
     }
 
-    /// One step of Adam on the radii: one forward and backward at the projected weights, on images that never train
-    /// weights.
+    /// One step of Adam on the radii: one forward and backward at the projected weights θ0 + r·δ, on images that never
+    /// train weights. δ itself is left as it is.
     ///
-    /// `weights` holds θ0 + r·δ afterwards and `gradients` the validation loss's there; δ itself is left as it is. Both
-    /// must have room for the state's trainable tensors. The new radii are not clipped until they are next used.
+    /// The place's gradients are the validation loss's there afterwards. The new radii are not clipped until they are next
+    /// used.
     ///
     /// # Errors
     /// If the images don't fit the network, or the device fails.
     pub fn radius_step(
         &mut self,
-        state: &State<'_, T>,
-        executor: &mut dyn Executor<T>,
-        (images, objective): (&Images, &dyn Objective<T>),
-        weights: &mut Params<T>,
-        gradients: &mut Params<T>,
+        place: &mut dyn Place<T>,
+        images: &Images,
+        objective: &dyn Objective<T>,
     ) -> Result<T, ExecError> {
-        self.fit_to(state);
-        state.merge_projected_into(weights, |id, list| self.ratios(id, list));
-        let loss = executor.gradient(weights, images, objective, gradients)?;
-        for (id, _) in state.network().tensors() {
-            if let Some(radius) = &mut self.radii[id.index()] {
-                let slope =
-                    radius_gradient(&gradients[id], &state.delta[id], &self.distances[id.index()], radius.value);
+        self.fit_to(place)?;
+        let loss = place.gradient(&self.ratios(), images, objective)?;
+        let slopes = place.radius_gradients(&self.distances, &self.values())?;
+        for (radius, slope) in self.radii.iter_mut().zip(slopes) {
+            if let (Some(radius), Some(slope)) = (radius, slope) {
                 radius.update(slope, &self.adam);
             }
         }
@@ -70,19 +66,22 @@ impl<T: Real> Balls<T> {
     }
 
     /// Pulls every constrained δ back into its ball.
-    pub fn project(&mut self, state: &mut State<'_, T>) {
-        self.fit_to(state);
-        self.rescale(state);
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn project(&mut self, place: &mut dyn Place<T>) -> Result<(), ExecError> {
+        self.fit_to(place)?;
+        place.rescale(&self.ratios())
     }
 
     /// [`Balls::project`] right after a radius step, whose distances still hold: nothing may have moved δ in between.
-    pub(crate) fn project_measured(&mut self, state: &mut State<'_, T>) {
+    pub(crate) fn project_measured(&mut self, place: &mut dyn Place<T>) -> Result<(), ExecError> {
         for (radius, distances) in self.radii.iter_mut().zip(&self.distances) {
             if let Some(radius) = radius {
                 radius.clip(furthest(distances));
             }
         }
-        self.rescale(state);
+        place.rescale(&self.ratios())
     }
 
     /// What the radii let through of the δ that the last radius step or projection met. `loss` is the radius step's.
@@ -106,33 +105,28 @@ impl<T: Real> Balls<T> {
     }
 
     /// Measures every constrained δ, starts the radii of those that moved for the first time, and clips the others'.
-    fn fit_to(&mut self, state: &State<'_, T>) {
-        self.distances.resize(self.radii.len(), Vec::new());
-        for (id, spec) in state.network().tensors().filter(|&(id, _)| self.constrained[id.index()]) {
-            let norms = &mut self.distances[id.index()];
-            distances(self.norm, &state.delta[id], spec.rows(), norms);
-            match &mut self.radii[id.index()] {
-                Some(radius) => radius.clip(furthest(norms)),
-                radius => *radius = initial_radius(norms).map(Radius::new),
+    fn fit_to(&mut self, place: &dyn Place<T>) -> Result<(), ExecError> {
+        place.distances(self.norm, &self.constrained, &mut self.distances)?;
+        for (radius, distances) in self.radii.iter_mut().zip(&self.distances) {
+            match radius {
+                Some(radius) => radius.clip(furthest(distances)),
+                radius => *radius = initial_radius(distances).map(Radius::new),
             }
         }
+        Ok(())
     }
 
-    /// δ ← r·δ, by the distances that were measured last.
-    fn rescale(&self, state: &mut State<'_, T>) {
+    /// r of each tensor that has a radius, by the distances that were measured last.
+    fn ratios(&self) -> Vec<Vec<T>> {
         let mut list = Vec::new();
-        for ((radius, distances), delta) in self.radii.iter().zip(&self.distances).zip(state.delta.buffers_mut()) {
-            if let Some(radius) = radius {
-                ratios(distances, radius.value, &mut list);
-                rescale(delta, &list);
-            }
-        }
-    }
-
-    fn ratios(&self, id: TensorId, list: &mut Vec<T>) {
-        if let Some(radius) = self.radii[id.index()] {
-            ratios(&self.distances[id.index()], radius.value, list);
-        }
+        let tensors = self.radii.iter().zip(&self.distances);
+        tensors
+            .map(|(radius, distances)| {
+                list.clear();
+                radius.inspect(|radius| ratios(distances, radius.value, &mut list));
+                list.clone()
+            })
+            .collect()
     }
 }
 

@@ -3,11 +3,12 @@
 use crate::checkpoint::{Identity, Progress, Snapshot};
 use crate::evaluate::evaluate;
 use crate::feed::Feed;
-use crate::optimiser::{Optimiser, clip_global_norm};
+use crate::optimiser::{Clip, Optimiser};
 use crate::plan::Plan;
 use crate::probe::Probe;
 use crate::{AdaptError, Event, Method, Phase, Request, Schedule, Session, State, Tracker};
 use fieldfit_data::Batch;
+use fieldfit_nets::Network;
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ impl<'a> Trainer<'a> {
         while self.progress.step < self.plan.steps {
             self.epoch(tracker)?;
         }
+        // The last epoch's end has taken everything home.
+        self.session.resident = None;
         match self.method.finish(&mut self.session, tracker)? {
             ControlFlow::Continue(()) => {}
             ControlFlow::Break(()) => return Err(self.interrupt(tracker)),
@@ -53,7 +56,7 @@ impl<'a> Trainer<'a> {
         self.optimiser = snapshot.optimiser.into_owned();
         self.progress = snapshot.progress.into_owned();
         self.session.validation.skip_to(self.progress.drawn);
-        Ok(())
+        Ok(self.session.put(&self.optimiser)?)
     }
 
     /// The rest of the current epoch.
@@ -79,18 +82,18 @@ impl<'a> Trainer<'a> {
 
     fn step(&mut self, batch: &Batch, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
         let loss = self.method.descend(&mut self.session, batch)?;
-        if self.progress.step == 0 {
-            require_gradients(&self.session)?;
-        }
         self.method.before_step(&mut self.session);
-        let Session { state, weights, gradients, .. } = &mut self.session;
-        let clip = clip_global_norm(gradients, self.request.options.clip);
+        let norms = self.session.in_place(|place| place.gradient_norms())?;
+        if self.progress.step == 0 {
+            require_gradients(self.session.state.network(), &norms)?;
+        }
+        let clip = Clip::of(&norms, self.request.options.clip);
         let learning_rate = self.schedule.rate(self.progress.step);
         self.progress.step += 1;
         self.progress.epoch_loss += loss;
         let step = self.progress.step;
         collapsed(self.progress.watch.step(step, loss, clip.norm), tracker)?;
-        self.optimiser.step_scaled(&mut state.delta, weights, (gradients, clip.scale), learning_rate);
+        self.session.step(&mut self.optimiser, clip, learning_rate)?;
         self.method.after_step(step, &mut self.session, tracker)?;
         tracker.tell(Event::Step { step, steps: self.plan.steps, loss, learning_rate, gradient: clip.norm });
         Ok(())
@@ -100,6 +103,7 @@ impl<'a> Trainer<'a> {
         let loss = self.progress.epoch_loss / self.plan.steps_per_epoch as f64;
         self.progress.epoch_loss = 0.0;
         let images = &self.plan.split.validation;
+        self.session.fetch(&mut self.optimiser)?;
         let session = &mut self.session;
         session.state.merge_into(&mut session.weights);
         let evaluation = evaluate(
@@ -136,7 +140,8 @@ impl<'a> Trainer<'a> {
 
     /// Saves the state, and says where; an error on the way is the more important one.
     fn interrupt(&mut self, tracker: &mut Tracker<'_>) -> AdaptError {
-        match self.save(tracker) {
+        let fetched = self.session.fetch(&mut self.optimiser).map_err(AdaptError::from);
+        match fetched.and_then(|()| self.save(tracker)) {
             Ok(checkpoint) => AdaptError::Interrupted { checkpoint },
             Err(error) => error,
         }
@@ -154,11 +159,9 @@ fn collapsed(verdict: Result<(), AdaptError>, tracker: &mut Tracker<'_>) -> Resu
 
 /// Silence is the commonest fault of training code: a tensor that is cut off from the loss trains nothing and says so
 /// nowhere.
-fn require_gradients(session: &Session<'_>) -> Result<(), AdaptError> {
-    for (id, spec) in session.state.network().tensors() {
-        if session.state.delta.contains(id) && session.gradients[id].iter().all(|&value| value == 0.0) {
-            return Err(AdaptError::NoGradient { name: spec.name.clone() });
-        }
+fn require_gradients(network: &Network, norms: &[Option<f64>]) -> Result<(), AdaptError> {
+    match network.tensors().zip(norms).find(|(_, norm)| **norm == Some(0.0)) {
+        Some(((_, spec), _)) => Err(AdaptError::NoGradient { name: spec.name.clone() }),
+        None => Ok(()),
     }
-    Ok(())
 }

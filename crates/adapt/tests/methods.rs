@@ -4,7 +4,8 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    Balls, Event, Head, METHODS, Optimiser, OptimiserOptions, Options, Reference, State, TpgmOptions, clip_global_norm,
+    Balls, Event, Head, Host, METHODS, Optimiser, OptimiserOptions, Options, Reference, State, TpgmOptions,
+    clip_global_norm,
 };
 use fieldfit_delta::{Delta, Kind};
 use fieldfit_exec::{Executor, Passes, cpu::Cpu};
@@ -103,7 +104,9 @@ fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouche
         let clip = clip_global_norm(&gradients, Some(1.0));
         optimiser.step_scaled(&mut state.delta, &weights, (&gradients, clip.scale), 1e-2);
         let free = [excluded, network.head.weight].map(|id| state.delta[id].to_vec());
-        balls.radius_step(&state, &mut executor, (&validation, &[0, 1, 2]), &mut weights, &mut gradients).unwrap();
+        let (executor, weights, gradients) = (&mut executor, &mut weights, &mut gradients);
+        let mut place = Host { state: &mut state, executor, weights, gradients };
+        balls.radius_step(&mut place, &validation, &[0, 1, 2]).unwrap();
         if step == 0 {
             let stem = network.find("_conv_stem.weight").unwrap();
             distances(Norm::Mars, &state.delta[stem], network.tensor(stem).rows(), &mut norms);
@@ -111,7 +114,7 @@ fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouche
             let moved = (balls.values()[stem.index()].unwrap() - start).abs();
             assert!((moved - 1e-2).abs() < 1e-4, "Adam's first step is as long as its rate, not {moved}");
         }
-        balls.project(&mut state);
+        balls.project(&mut Host { state: &mut state, executor, weights, gradients }).unwrap();
 
         assert_eq!(free, [excluded, network.head.weight].map(|id| state.delta[id].to_vec()));
         let radii = balls.values();

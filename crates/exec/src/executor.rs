@@ -20,6 +20,8 @@ pub enum Device {
     },
     /// candle on Apple's GPU (feature `metal`).
     Metal,
+    /// candle on the CPU (feature `candle`): what a device computes, and slow. For tests where there is no device.
+    Candle,
 }
 
 impl Device {
@@ -29,6 +31,7 @@ impl Device {
             Self::Cpu { .. } => "cpu",
             Self::Cuda { .. } => "cuda",
             Self::Metal => "metal",
+            Self::Candle => "candle",
         }
     }
 }
@@ -149,7 +152,7 @@ pub(crate) fn check_gradients<T>(network: &Network, gradients: &Params<T>) -> Re
     trained.try_for_each(|(id, spec)| check_tensor(spec, gradients[id].len()))
 }
 
-fn check_tensor(spec: &TensorSpec, found: usize) -> Result<(), ExecError> {
+pub(crate) fn check_tensor(spec: &TensorSpec, found: usize) -> Result<(), ExecError> {
     if found == spec.len() {
         return Ok(());
     }

@@ -14,15 +14,17 @@ mod error;
 mod executor;
 pub mod memory;
 mod objective;
+mod place;
 mod positions;
 
 pub use error::ExecError;
 pub use executor::{Device, Executor, Matrix, Prepared};
 pub use memory::Passes;
 pub use objective::{Objective, cross_entropy, divergence, softmax};
+pub use place::{Part, Place, Resident, Rule};
 
-use fieldfit_model::Params;
-use fieldfit_nets::Network;
+use fieldfit_model::{Params, TensorView};
+use fieldfit_nets::{Network, TensorId};
 
 /// What runs the network on that device, with weights that may change between calls. candle computes whole batches and
 /// nothing twice, whatever `passes` says.
@@ -51,6 +53,40 @@ pub fn prepare(device: Device, network: &Network, params: &Params<f32>) -> Resul
         #[cfg(not(feature = "candle"))]
         _ => Err(missing(device)),
     }
+}
+
+/// A place on the device for a run that starts at the θ0 that `start` lends, with every δ 0; none on the CPU, where the
+/// program's own memory is as near as any.
+///
+/// # Errors
+/// As [`executor`], or if the device has no room.
+pub fn resident<'a>(
+    device: Device,
+    network: &Network,
+    start: impl Fn(TensorId) -> TensorView<'a>,
+    trains: impl Fn(TensorId) -> bool,
+) -> Result<Option<Box<dyn Resident<f32>>>, ExecError> {
+    match device {
+        Device::Cpu { .. } => Ok(None),
+        #[cfg(feature = "candle")]
+        _ => Ok(Some(Box::new(candle::OnDevice::new(network, candle::device(device)?, start, trains)?))),
+        #[cfg(not(feature = "candle"))]
+        _ => Err(missing(device)),
+    }
+}
+
+/// The accelerator that this build was made for, if it opens here: for a look at the machine, and for tests.
+///
+/// # Errors
+/// If this build has none, or the machine lacks it.
+pub fn accelerator() -> Result<Device, ExecError> {
+    let device = if cfg!(feature = "metal") { Device::Metal } else { Device::Cuda { ordinal: 0 } };
+    #[cfg(feature = "candle")]
+    candle::device(device)?;
+    #[cfg(not(feature = "candle"))]
+    return Err(missing(device));
+    #[cfg(feature = "candle")]
+    Ok(device)
 }
 
 #[cfg(not(feature = "candle"))]

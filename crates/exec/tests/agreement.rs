@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may end them")]
 
-use fieldfit_exec::{ExecError, Executor, Objective, Passes, Prepared, candle::Candle, cpu, divergence};
+use fieldfit_exec::{
+    ExecError, Executor, Objective, Passes, Prepared, accelerator, candle, candle::Candle, cpu, divergence,
+};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, TensorId, by_name};
+use fieldfit_tests::not_run;
 use fieldfit_tpgm::Real;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -218,5 +221,46 @@ fn any_objective_is_descended() {
             let distance = distance(&found[id], &expected[id]);
             assert!(distance < 1e-4, "{}: {distance:e}", spec.name);
         }
+    }
+}
+
+/// Logits and gradients of candle's path in f32, on that device, against the oracle.
+fn candle_agrees(device: &candle_core::Device) {
+    for network in networks() {
+        let params = params(&network);
+        for (count, height, width) in SIZES {
+            let images = images(count, height, width);
+            let mut exact = Candle::<f64>::new(&network, candle_core::Device::Cpu);
+            let mut found = Candle::<f32>::new(&network, device.clone());
+            let what = format!("{} at {count}×{height}×{width}", network.architecture);
+            let expected = exact.logits(&widen(&network, &params), &images).unwrap();
+            assert!(distance(&found.logits(&params, &images).unwrap().values, &expected.values) < 1e-5, "{what}");
+            let prepared = candle::PreparedCandle::new(&network, &params, device.clone()).unwrap();
+            assert!(distance(&prepared.logits(&images).unwrap().values, &expected.values) < 1e-5, "{what}, prepared");
+
+            let mut expected = Params::zeros_where(&network, trainable(&network));
+            let mut gradients = Params::zeros_where(&network, trainable(&network));
+            exact.gradient(&widen(&network, &params), &images, &labels(count), &mut expected).unwrap();
+            found.gradient(&params, &images, &labels(count), &mut gradients).unwrap();
+            for (id, spec) in network.tensors().filter(|(_, spec)| spec.role.is_trainable()) {
+                let distance = distance(&gradients[id], &expected[id]);
+                assert!(distance < 1e-4, "{}: {distance:e}, {what}", spec.name);
+            }
+        }
+    }
+}
+
+/// A composition that is right in f64 alone: a constant that f32 doesn't hold, a sum that loses its small terms.
+#[test]
+fn candle_agrees_in_f32() {
+    candle_agrees(&candle_core::Device::Cpu);
+}
+
+/// An op that a device computes otherwise than candle's CPU path.
+#[test]
+fn candle_agrees_on_a_device() {
+    match accelerator().and_then(candle::device) {
+        Ok(device) => candle_agrees(&device),
+        Err(error) => not_run("candle_agrees_on_a_device", &error),
     }
 }

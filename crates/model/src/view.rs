@@ -103,6 +103,11 @@ impl<'a> TensorView<'a> {
         self.bytes.is_empty()
     }
 
+    /// The values as they are stored, little-endian.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The stored type.
     pub const fn dtype(&self) -> Dtype {
         self.dtype

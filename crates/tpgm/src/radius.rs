@@ -19,7 +19,16 @@ pub const MINIMUM_RADIUS: f64 = 1e-8;
 pub fn radius_gradient<T: Real>(gradient: &[T], delta: &[T], distances: &[T], radius: T) -> T {
     assert_eq!(gradient.len(), delta.len(), "a gradient for another tensor");
     assert!(delta.len().is_multiple_of(distances.len().max(1)), "distances of another tensor");
-    T::of(Arch::new().dispatch(Pull { gradient, delta, distances, radius }))
+    Arch::new().dispatch(Pull { gradient, delta, distances, radius })
+}
+
+/// [`radius_gradient`] where the products `⟨G_i, δ_i⟩` are at hand, or are computed as they are asked for: one for each of
+/// the distances, and none but those of active rows.
+#[inline(always)]
+pub fn pull<T: Real>(product: impl Fn(usize) -> f64, distances: &[T], radius: T) -> T {
+    let active = |distance: T| radius > T::zero() && radius <= distance;
+    let rows = distances.iter().enumerate().filter(|&(_, &distance)| active(distance));
+    T::of(rows.map(|(row, distance)| product(row) / (distance.wide() + EPSILON)).sum())
 }
 
 /// [`radius_gradient`], for the machine's own SIMD.
@@ -31,19 +40,14 @@ struct Pull<'a, T> {
 }
 
 impl<T: Real> WithSimd for Pull<'_, T> {
-    type Output = f64;
+    type Output = T;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f64 {
+    fn with_simd<S: Simd>(self, _: S) -> T {
         let Self { gradient, delta, distances, radius } = self;
-        let span = (delta.len() / distances.len().max(1)).max(1);
-        let mut total = 0.0;
-        for ((gradient, delta), &distance) in gradient.chunks_exact(span).zip(delta.chunks_exact(span)).zip(distances) {
-            if radius > T::zero() && radius <= distance {
-                total += dot(gradient, delta) / (distance.wide() + EPSILON);
-            }
-        }
-        total
+        let span = delta.len() / distances.len().max(1);
+        let row = |row: usize| row * span..(row + 1) * span;
+        pull(|index| dot(&gradient[row(index)], &delta[row(index)]), distances, radius)
     }
 }
 

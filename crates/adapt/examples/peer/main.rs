@@ -19,7 +19,7 @@
 
 mod kernel;
 
-use fieldfit_adapt::{Balls, Head, Optimiser, OptimiserOptions, State, clip_global_norm};
+use fieldfit_adapt::{Balls, Head, Host, Optimiser, OptimiserOptions, State, clip_global_norm};
 use fieldfit_exec::{Device, Executor, Passes, executor, prepare};
 use fieldfit_model::{Base, Images, Params};
 use fieldfit_nets::TensorId;
@@ -162,9 +162,9 @@ impl<'a> Training<'a> {
     /// What every-step TPGM adds to a step.
     fn constrain(&mut self, balls: &mut Balls<f32>, (images, labels): &Batch) -> Result<(), Box<dyn Error>> {
         let Self { state, executor, weights, gradients, .. } = self;
-        balls.radius_step(state, executor.as_mut(), (images, labels), weights, gradients)?;
-        balls.project(state);
-        Ok(())
+        let mut place = Host { state, executor: executor.as_mut(), weights, gradients };
+        balls.radius_step(&mut place, images, labels)?;
+        Ok(balls.project(&mut place)?)
     }
 }
 

@@ -72,6 +72,10 @@ impl Method for Ftp<f32> {
         HeadStart::Probe
     }
 
+    fn works_at_home(&self) -> bool {
+        true
+    }
+
     fn before_step(&mut self, session: &mut Session<'_>) {
         self.learn(&session.gradients, &session.state.delta);
     }

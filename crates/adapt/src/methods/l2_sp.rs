@@ -30,6 +30,10 @@ impl Method for L2Sp {
         HeadStart::Probe
     }
 
+    fn works_at_home(&self) -> bool {
+        true
+    }
+
     fn before_step(&mut self, session: &mut Session<'_>) {
         let tensors = session.gradients.buffers_mut().iter_mut().zip(session.state.delta.buffers()).zip(&self.held);
         for ((gradient, delta), _) in tensors.filter(|(_, held)| **held) {

@@ -34,6 +34,10 @@ impl Method for Lwf {
         self.strength > 0.0
     }
 
+    fn works_at_home(&self) -> bool {
+        true
+    }
+
     fn descend(&mut self, session: &mut Session<'_>, batch: &Batch) -> Result<f64, AdaptError> {
         descend_retaining(session, batch, self.strength)
     }

@@ -39,6 +39,10 @@ impl Method for MarsSp {
         HeadStart::Probe
     }
 
+    fn works_at_home(&self) -> bool {
+        true
+    }
+
     fn begin(&mut self, state: &State<'_, f32>) {
         let (mut start, mut norms) = (Vec::new(), Vec::new());
         for (id, spec) in state.network().tensors().filter(|(id, _)| self.held[id.index()]) {

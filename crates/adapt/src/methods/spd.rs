@@ -61,6 +61,10 @@ impl Method for Spd<f32> {
         HeadStart::Probe
     }
 
+    fn works_at_home(&self) -> bool {
+        true
+    }
+
     fn before_step(&mut self, session: &mut Session<'_>) {
         self.select(&session.gradients, &session.state.delta);
     }

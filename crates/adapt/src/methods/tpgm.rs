@@ -68,9 +68,7 @@ impl Tpgm {
 
     fn learn(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
         let batch = session.validation.next_batch()?;
-        let Session { state, executor, weights, gradients, .. } = session;
-        let loss =
-            self.balls.radius_step(state, executor.as_mut(), (&batch.images, &batch.labels), weights, gradients)?;
+        let loss = session.in_place(|place| self.balls.radius_step(place, &batch.images, &batch.labels))?;
         tracker.tell(Event::Radii(self.balls.summary(loss)));
         Ok(())
     }
@@ -94,9 +92,9 @@ impl Method for Tpgm {
         let Mode::EveryStep { radius_every } = self.mode else { return Ok(()) };
         if (step - 1).is_multiple_of(radius_every) {
             self.learn(session, tracker)?;
-            self.balls.project_measured(&mut session.state);
+            session.in_place(|place| self.balls.project_measured(place))?;
         } else {
-            self.balls.project(&mut session.state);
+            session.in_place(|place| self.balls.project(place))?;
         }
         Ok(())
     }
@@ -111,7 +109,7 @@ impl Method for Tpgm {
             self.learned += 1;
             tracker.tell(Event::Progress { phase: Phase::Radii, done: self.learned as usize, total: steps as usize });
         }
-        self.balls.project(&mut session.state);
+        session.in_place(|place| self.balls.project(place))?;
         tracker.tell(Event::Shares { tensors: self.balls.shares(session.state.network()) });
         Ok(ControlFlow::Continue(()))
     }

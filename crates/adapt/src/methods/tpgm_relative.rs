@@ -179,6 +179,10 @@ impl Method for Relative {
         self.retention > 0.0
     }
 
+    fn works_at_home(&self) -> bool {
+        self.training_retention > 0.0
+    }
+
     fn descend(&mut self, session: &mut Session<'_>, batch: &Batch) -> Result<f64, AdaptError> {
         descend_retaining(session, batch, self.training_retention)
     }

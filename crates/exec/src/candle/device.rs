@@ -2,13 +2,13 @@
 
 use crate::{Device, ExecError};
 
-/// Opens the device that candle is to compute on. `Device::Cpu` is candle's own CPU path, whose threads candle chooses.
+/// Opens the device that candle is to compute on. Of a CPU's threads, candle chooses the number itself.
 ///
 /// # Errors
 /// If this build lacks the device's feature, or the machine the device.
 pub fn device(device: Device) -> Result<candle_core::Device, ExecError> {
     match device {
-        Device::Cpu { .. } => Ok(candle_core::Device::Cpu),
+        Device::Cpu { .. } | Device::Candle => Ok(candle_core::Device::Cpu),
         Device::Cuda { ordinal } => cuda(ordinal),
         Device::Metal => metal(),
     }

@@ -1,8 +1,8 @@
 //! A network's stages out of candle ops whose forward and backward are right.
 //!
-//! Activations are `[N, H, W, C]`. candle's convolutions are not used: a grouped one costs a call a channel, and a
+//! Activations are `[N, H, W, C]`. candle's convolutions train nothing: a grouped one costs a call a channel, and a
 //! dense one is wrong on Metal for the non-contiguous kernels of its own backward. Slices, sums and matrix products are
-//! right everywhere, and differentiable.
+//! right everywhere, and differentiable. Where nothing goes backward, a dense one is left to cuDNN, if the build has it.
 
 use super::tokens::{Embedding, Map, Taking, Tensors, attend};
 use crate::ExecError;
@@ -171,9 +171,7 @@ impl Folded {
 
     /// What a shortcut adds comes ahead of the activation.
     fn forward(&self, x: &Tensor, added: Option<&Tensor>) -> candle_core::Result<Tensor> {
-        let taps = taps(x, &Window::of(&self.conv))?;
-        let product = if self.conv.is_depthwise() { self.weigh(&taps)? } else { self.multiply(&taps)? };
-        let mut y = product.broadcast_add(&self.shift)?;
+        let mut y = self.product(x)?.broadcast_add(&self.shift)?;
         if let Some(added) = added {
             y = (y + added)?;
         }
@@ -182,6 +180,33 @@ impl Folded {
             Activation::Relu => relu(&y),
             Activation::Relu6 => relu6(&y),
         }
+    }
+
+    fn product(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        if cfg!(feature = "cudnn") && x.device().is_cuda() && self.is_convolvable() {
+            return self.convolve(x);
+        }
+        let taps = taps(x, &Window::of(&self.conv))?;
+        if self.conv.is_depthwise() { self.weigh(&taps) } else { self.multiply(&taps) }
+    }
+
+    /// Whether candle's own convolution will do: of larger kernels, where nothing goes backward.
+    fn is_convolvable(&self) -> bool {
+        self.conv.kernel > 1 && self.conv.groups == 1 && !self.kernel.track_op()
+    }
+
+    /// All channels together, by candle's own convolution, which can be cuDNN's.
+    fn convolve(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let Conv { input, output, kernel, stride, .. } = self.conv;
+        let taps = self.kernel.reshape((kernel, kernel, input, output))?.permute((3, 2, 0, 1))?.contiguous()?;
+        let window = Window::of(&self.conv);
+        let padded = pad(&pad(x, 1, &window)?, 2, &window)?.permute((0, 3, 1, 2))?.contiguous()?;
+        let y = padded.conv2d(&taps, 0, stride, 1, 1)?.permute((0, 2, 3, 1))?;
+        // What pads to a multiple of the stride may make one row or column too many.
+        let (_, height, width, _) = x.dims4()?;
+        let shape =
+            self.conv.output_shape(Shape { height, width, channels: input }).map_err(candle_core::Error::wrap)?;
+        y.narrow(1, 0, shape.height)?.narrow(2, 0, shape.width)
     }
 
     /// Each channel alone: the sum of the taps, each scaled channel by channel.
@@ -324,10 +349,15 @@ mod tests {
                     let weight = ramp(&[output, 4 / groups, kernel, kernel], 0.73);
                     let flat = weight.permute((2, 3, 1, 0)).unwrap().reshape(((), output)).unwrap();
                     let shift = Tensor::zeros(output, DType::F64, &Device::Cpu).unwrap();
-                    let found = Folded { conv, kernel: flat, shift }.forward(&x, None).unwrap();
-                    let gap = (found - reference(&x, &weight, &conv)).unwrap().abs().unwrap();
-                    let gap = gap.max_all().unwrap().to_scalar::<f64>().unwrap();
-                    assert!(gap < 1e-12, "{kernel}×{kernel}/{stride}, {height}×{width}, {groups} groups: off by {gap}");
+                    let folded = Folded { conv, kernel: flat, shift };
+                    let mut ways = vec![folded.forward(&x, None).unwrap()];
+                    ways.extend(folded.is_convolvable().then(|| folded.convolve(&x).unwrap()));
+                    for found in ways {
+                        let gap = (found - reference(&x, &weight, &conv)).unwrap().abs().unwrap();
+                        let gap = gap.max_all().unwrap().to_scalar::<f64>().unwrap();
+                        let what = format!("{kernel}×{kernel}/{stride}, {height}×{width}, {groups} groups");
+                        assert!(gap < 1e-12, "{what}: off by {gap}");
+                    }
                 }
             }
         }

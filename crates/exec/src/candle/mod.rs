@@ -5,11 +5,13 @@
 
 mod device;
 mod graph;
+mod resident;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
 pub use device::device;
+pub use resident::OnDevice;
 
 use crate::executor::{Executor, Matrix, Prepared, check, check_gradients, check_images, check_params};
 use crate::{ExecError, Objective};
@@ -82,13 +84,10 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
         gradients: &mut Params<T>,
     ) -> Result<T, ExecError> {
         check(&self.network, params, images)?;
-        objective.check(images.count, self.network.head.classes)?;
         check_gradients(&self.network, gradients)?;
         let leaves = self.leaves(params, gradients)?;
-        let logits = Graph::new(&self.network, &leaves)?.logits(&batch::<T>(images, &self.device)?)?;
-        let (loss, slopes) = descend(objective, download(&logits)?);
-        let slopes = Tensor::from_vec(slopes, logits.shape(), &self.device)?;
-        self.collect(&leaves, &(logits * slopes)?.sum_all()?.backward()?, gradients)?;
+        let (loss, store) = descend(&self.network, &leaves, &batch::<T>(images, &self.device)?, objective)?;
+        self.collect(&leaves, &store, gradients)?;
         Ok(loss)
     }
 
@@ -108,8 +107,22 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
     }
 }
 
+/// The objective's mean over the images with these tensors, and its gradients with respect to those that are variables.
+fn descend<T: Real + WithDType>(
+    network: &Network,
+    leaves: &[Tensor],
+    images: &Tensor,
+    objective: &dyn Objective<T>,
+) -> Result<(T, GradStore), ExecError> {
+    objective.check(images.dim(0)?, network.head.classes)?;
+    let logits = Graph::new(network, leaves)?.logits(images)?;
+    let (loss, slopes) = judge(objective, download(&logits)?);
+    let slopes = Tensor::from_vec(slopes, logits.shape(), logits.device())?;
+    Ok((loss, (logits * slopes)?.sum_all()?.backward()?))
+}
+
 /// The mean loss, and its gradient with respect to the logits.
-fn descend<T: Real>(objective: &dyn Objective<T>, mut logits: Matrix<T>) -> (T, Vec<T>) {
+fn judge<T: Real>(objective: &dyn Objective<T>, mut logits: Matrix<T>) -> (T, Vec<T>) {
     let (batch, columns) = (logits.rows.max(1), logits.columns);
     let rows = logits.values.chunks_exact_mut(columns).enumerate();
     let total: f64 = rows.map(|(image, row)| objective.descend(image, row)).sum();

@@ -1,0 +1,53 @@
+//! A depthwise convolution that costs a GPU a call a channel, forward or backward, as candle's own grouped one does.
+//!
+//! A file of its own with one test: candle numbers its tensors as it makes them, for the whole process.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
+
+use candle_core::{Device, Tensor};
+use fieldfit_exec::{Executor, candle::Candle};
+use fieldfit_model::{Images, Params};
+use fieldfit_nets::{Network, Op, by_name};
+
+/// The same network with that many times its channels.
+fn widened(factor: usize) -> Network {
+    let mut network = by_name("efficientnet-tiny").unwrap();
+    let Network { stages, tensors, head, .. } = &mut network;
+    for op in stages.iter_mut().flat_map(|stage| &mut stage.ops) {
+        let Op::Conv(conv) = op else { continue };
+        let depthwise = conv.is_depthwise();
+        conv.input *= if conv.input == 3 { 1 } else { factor };
+        conv.output *= factor;
+        conv.groups *= if depthwise { factor } else { 1 };
+        tensors[conv.weight.index()].shape = vec![conv.output, conv.input / conv.groups, conv.kernel, conv.kernel];
+        for id in [conv.norm.scale, conv.norm.shift, conv.norm.mean, conv.norm.variance] {
+            tensors[id.index()].shape = vec![conv.output];
+        }
+    }
+    head.features *= factor;
+    tensors[head.weight.index()].shape[1] = head.features;
+    network
+}
+
+/// The number of the next tensor.
+fn next() -> usize {
+    let id = format!("{:?}", Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu).unwrap().id());
+    id.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// How many tensors a forward and backward pass makes: one a call.
+fn calls(network: &Network) -> usize {
+    let mut params = Params::<f32>::zeros(network);
+    params.buffers_mut().iter_mut().flatten().for_each(|value| *value = 0.1);
+    let mut gradients = Params::zeros_where(network, |id| network.tensor(id).role.is_trainable());
+    let before = next();
+    Candle::new(network, Device::Cpu).gradient(&params, &Images::zeros(1, 16, 16), &[0], &mut gradients).unwrap();
+    next() - before
+}
+
+#[test]
+fn calls_dont_grow_with_channels() {
+    let (narrow, wide) = (widened(1), widened(4));
+    let depthwise = |op: &&Op| matches!(op, Op::Conv(conv) if conv.is_depthwise() && conv.input > 1);
+    assert!(wide.stages.iter().flat_map(|stage| &stage.ops).any(|op| depthwise(&op)), "nothing is tested");
+    assert_eq!(calls(&narrow), calls(&wide));
+}
