@@ -13,7 +13,7 @@ pub use deltas::{
     DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs, KeyArgs, KeyCommand,
 };
 pub use running::{DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
-pub use stores::{StoreAddArgs, StoreArgs, StoreCommand, StoreVersionArgs};
+pub use stores::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
