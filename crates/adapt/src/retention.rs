@@ -112,9 +112,9 @@ impl Judge {
 }
 
 /// One batch's descent while weights train, at θ: its labels, and `strength` times the divergence from what the base says of
-/// the same images, augmented as they are. At a strength of 0 the base isn't asked.
+/// the same images, augmented as they are. At a strength of 0 the base isn't asked, and one without a head can't be.
 pub(crate) fn descend_retaining(session: &mut Session<'_>, batch: &Batch, strength: f64) -> Result<f64, AdaptError> {
-    if strength == 0.0 {
+    if strength == 0.0 || session.state.base().network().is_headless() {
         return session.descend_labels(batch);
     }
     session.add_base_head()?;

@@ -23,20 +23,21 @@ pub(crate) const VIEWS: [Option<u64>; 3] = [None, Some(0), Some(1)];
 struct OwnAnswers {
     /// New classes.
     classes: usize,
-    /// Two an image, 0..1: what each head's answer is drawn by.
+    /// Two an image, 0..1: what each head's answer is drawn by. A base without a head answers nothing.
     draws: Vec<[f64; 2]>,
 }
 
 impl<T: Real> Objective<T> for OwnAnswers {
     fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
-        debug_assert!(images == self.draws.len() && columns > self.classes);
+        debug_assert!(images == self.draws.len() && columns >= self.classes);
         Ok(())
     }
 
     fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
         let (new, own) = logits.split_at_mut(self.classes);
         let [first, second] = self.draws[image];
-        [(new, first), (own, second)].into_iter().map(|(head, draw)| cross_entropy(head, drawn(head, draw))).sum()
+        let heads = [(new, first), (own, second)].into_iter().filter(|(head, _)| !head.is_empty());
+        heads.map(|(head, draw)| cross_entropy(head, drawn(head, draw))).sum()
     }
 }
 

@@ -106,14 +106,63 @@ fn timms_names_are_understood() {
     }
 }
 
+/// The number that a tensor of theirs is filled with.
+fn numbered_as(tensors: &[Tensor], name: &str) -> f32 {
+    let mut numbered = tensors.iter().filter(|tensor| !tensor.name.ends_with("num_batches_tracked"));
+    (numbered.position(|tensor| tensor.name == name).unwrap() + 1) as f32
+}
+
+/// Queries, keys and values in another order, or a branch's norm under the other's name.
+#[test]
+fn transformers_vits_are_understood() {
+    let tensors = saved("transformers-deit-tiny");
+    let (report, base) = Field::new().import(&serialise(&tensors), Some(1000)).unwrap();
+    let recognised = report.recognised;
+    assert_eq!((recognised.architecture, recognised.spelling), ("deit-tiny", "transformers'"));
+    let layer = "vit.encoder.layer.3";
+    for (ours, index, name) in [
+        ("blocks.3.attn.qkv.weight", 0, format!("{layer}.attention.attention.query.weight")),
+        ("blocks.3.attn.qkv.weight", 192 * 192, format!("{layer}.attention.attention.key.weight")),
+        ("blocks.3.attn.qkv.bias", 2 * 192, format!("{layer}.attention.attention.value.bias")),
+        ("blocks.3.norm2.bias", 0, format!("{layer}.layernorm_after.bias")),
+        ("blocks.3.mlp.fc2.weight", 0, format!("{layer}.output.dense.weight")),
+    ] {
+        assert_eq!(number(&base, ours, index), numbered_as(&tensors, &name), "{ours}");
+    }
+    let (report, base) = Field::new().import(&serialise(&saved("transformers-dinov2-small")), None).unwrap();
+    assert_eq!((report.recognised.architecture, report.classes), ("dinov2-small", 0));
+    assert!(base.network().is_headless());
+    assert_eq!(report.ignored, ["embeddings.mask_token"]);
+}
+
+/// DeiT-S under ViT-S's preprocessing, or the other way round, because their tensors are the same.
+#[test]
+fn networks_of_the_same_tensors_are_told_apart_by_name() {
+    let field = Field::new();
+    let (folder, out) = (field.path("hub"), field.path("out"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("model.safetensors"), serialise(&own(&by_name("vit-small").unwrap()))).unwrap();
+    let labels = field.labels(1000);
+    let request = Request { labels: Some(&labels), ..Request::new(&folder, &out) };
+    let error = import(&request).unwrap_err();
+    assert!(message(&error).contains("fits deit-small and vit-small alike"), "{error}");
+    for (config, architecture) in [
+        ("{\"architecture\": \"vit_small_patch16_224\"}", "vit-small"),
+        ("{\"model_type\": \"deit\"}", "deit-small"),
+    ] {
+        fs::write(folder.join("config.json"), config).unwrap();
+        let report = import(&request).unwrap();
+        assert_eq!(report.recognised.architecture, architecture);
+        assert_eq!(report.preprocessing, published_preprocessing(architecture));
+        fs::remove_dir_all(&out).unwrap();
+    }
+}
+
 /// A projection that goes to the block's own convolution, the classifier under another's name.
 #[test]
 fn transformers_resnets_are_understood() {
     let tensors = saved("transformers-resnet18");
-    let theirs = |name: &str| {
-        let counters = tensors.iter().filter(|tensor| !tensor.name.ends_with("num_batches_tracked"));
-        (counters.into_iter().position(|tensor| tensor.name == name).unwrap() + 1) as f32
-    };
+    let theirs = |name: &str| numbered_as(&tensors, name);
     let (report, base) = Field::new().import(&serialise(&tensors), Some(1000)).unwrap();
     let recognised = report.recognised;
     assert_eq!((recognised.architecture, recognised.spelling), ("resnet18", "transformers'"));

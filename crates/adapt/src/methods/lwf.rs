@@ -39,6 +39,10 @@ impl Method for Lwf {
     }
 
     fn descend(&mut self, session: &mut Session<'_>, batch: &Batch) -> Result<f64, AdaptError> {
+        if self.asks_base() && session.state.base().network().is_headless() {
+            let expected = "another one: this base has no head, so that it predicts nothing that could be kept";
+            return Err(AdaptError::Option { name: "method", found: ENTRY.name.into(), expected });
+        }
         descend_retaining(session, batch, self.strength)
     }
 }

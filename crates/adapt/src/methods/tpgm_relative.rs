@@ -137,7 +137,7 @@ impl Relative {
 
     /// λ, or nothing where the base has no head and predicts nothing.
     fn retention_on(&self, session: &Session<'_>, tracker: &mut Tracker<'_>) -> f64 {
-        if self.retention > 0.0 && session.state.base().network().is_headless() {
+        if self.asks_base() && session.state.base().network().is_headless() {
             let reason = "the base has no head, so that its predictions can't pull against forgetting".to_owned();
             tracker.tell(Event::Degenerate { reason });
             return 0.0;
