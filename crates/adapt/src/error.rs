@@ -53,6 +53,25 @@ pub enum AdaptError {
         /// What it may be.
         expected: &'static str,
     },
+    /// A stage that can't be frozen.
+    #[error("no stage `{name}` can be frozen: use one of {}; to train the head alone, use linear-probe", .known.join(", "))]
+    Stage {
+        /// The name that was given.
+        name: String,
+        /// Those that can be.
+        known: Vec<String>,
+    },
+    /// A file for what frozen stages make of the images that can't be made, written or read.
+    #[error(
+        "can't keep the frozen stages' activations in a file in {} ({source}): free some room there, or give more memory",
+        folder.display()
+    )]
+    Shelf {
+        /// Where it was to be.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A pattern that is no glob.
     #[error("exclude pattern `{pattern}` can't be read: {reason}")]
     Pattern {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Event, METHODS, OptimiserOptions, Options, Phase, remove_checkpoint};
+use fieldfit_adapt::{AdaptError, Event, Freeze, METHODS, OptimiserOptions, Options, Phase, remove_checkpoint};
 use std::fs;
 
 fn variants() -> Vec<Options> {
@@ -11,10 +11,17 @@ fn variants() -> Vec<Options> {
     vec![
         Options { optimiser: OptimiserOptions::sgd(), ..options("full") },
         options("lp-ft"),
+        Options { epochs: 3, freeze: Some(Freeze { stage: "block0".into(), views: 2 }), ..options("lp-ft") },
+        Options { freeze: Some(Freeze { stage: "stem".into(), views: 1 }), ..options("tpgm") },
         options("bitfit"),
         options("l2-sp"),
         options("mars-sp"),
         options("wise-ft"),
+        options("lwf"),
+        Options {
+            freeze: Some(Freeze { stage: "stem".into(), views: 2 }),
+            ..set("tpgm-relative", "training-retention", 1.0)
+        },
         Options { optimiser: OptimiserOptions::sgd(), ..options("spd") },
         Options { optimiser: OptimiserOptions::sgd(), ..options("ftp") },
         options("ftp"),

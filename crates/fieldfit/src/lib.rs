@@ -58,9 +58,9 @@ pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use exporting::{Exported, RIVAL, Rival, beside, export_differences, export_merged};
 pub use fieldfit_adapt::{
-    AdaptError, Coding, Control, Entry as MethodEntry, Event, Gate, GateFigures, METHODS, MemoryPlan, OptimiserOptions,
-    Options, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing, TensorShare,
-    TpgmOptions, peak_memory, plan_memory,
+    AdaptError, Coding, Control, Entry as MethodEntry, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan,
+    OptimiserOptions, Options, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing,
+    TensorShare, TpgmOptions, peak_memory, plan_memory,
 };
 pub use fieldfit_data::{
     Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress,

@@ -14,7 +14,9 @@ mod store;
 use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
 use crate::error::Error;
 use crate::progress::Progress;
-use fieldfit::{Builder, Dataset, Device, FolderOptions, Options, Purpose, Runtime, Set, Severity, TpgmOptions};
+use fieldfit::{
+    Builder, Dataset, Device, FolderOptions, Freeze, Options, Purpose, Runtime, Set, Severity, TpgmOptions,
+};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
@@ -59,6 +61,7 @@ fn training(args: &TrainingArgs) -> Options {
         augmentation: args.augment,
         tpgm: TpgmOptions { exclude: args.exclude.clone(), sharing: args.radii_per, ..defaults.tpgm },
         retain: args.retain.clone(),
+        freeze: args.freeze.clone().map(|stage| Freeze { stage, views: args.views.unwrap_or(Freeze::VIEWS) }),
         coding: args.codec,
         device: device(&args.device),
         micro_batch: args.micro_batch.map(|images| images as usize),
