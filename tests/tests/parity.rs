@@ -75,9 +75,11 @@ fn golden(architecture: &str) -> Golden {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn assert_close(found: f64, expected: f64, tolerance: f64, what: &str) {
-    let gap = (found - expected).abs();
-    assert!(gap <= tolerance, "{what}: {found} against {expected}, off by {gap:e}, allowed {tolerance:e}");
+/// How far two values are apart, in those units; no more than allowed.
+fn gap(found: f64, expected: f64, unit: f64, allowed: f64, what: &str) -> f64 {
+    let gap = (found - expected).abs() / unit;
+    assert!(gap <= allowed, "{what}: {found} against {expected}, off by {gap:e}, allowed {allowed:e} of {unit}");
+    gap
 }
 
 fn l2(values: impl Iterator<Item = f64>) -> f64 {
@@ -94,62 +96,67 @@ fn picks(values: &[f64], count: usize) -> Vec<f64> {
     (0..count).map(|part| values[place(part)]).collect()
 }
 
-/// Relative tolerance of the oracle.
+/// What the oracle may be off, relative to the largest value of a stage or of the logits, or to a gradient's l2 norm.
 const EXACT: f64 = 1e-8;
+/// What logits of the kernels may be off, relative to the largest.
+const LOGITS: f64 = 1e-4;
+/// What a gradient of the kernels may be off, all its values together, relative to its l2 norm.
+const GRADIENTS: f64 = 1e-3;
 
-fn assert_stage(found: &[f64], expected: &Stage, name: &str) {
+fn stage_gap(found: &[f64], expected: &Stage, name: &str) -> f64 {
     assert_eq!(found.len(), expected.values, "{name}");
-    let (tolerance, count) = (EXACT * expected.absmax, found.len() as f64);
+    let (unit, count) = (expected.absmax, found.len() as f64);
     let mean = found.iter().sum::<f64>() / count;
     let variance = found.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-    assert_close(mean, expected.mean, tolerance, &format!("{name}: mean"));
-    assert_close(variance.sqrt(), expected.std, tolerance, &format!("{name}: standard deviation"));
-    assert_close(largest(found.iter().copied()), expected.absmax, tolerance, &format!("{name}: largest"));
-    for (found, expected) in picks(found, 4).into_iter().zip(expected.picks) {
-        assert_close(found, expected, tolerance, &format!("{name}: a value"));
-    }
+    let near = |found, expected, what: &str| gap(found, expected, unit, EXACT, &format!("{name}: {what}"));
+    let statistics = [
+        near(mean, expected.mean, "mean"),
+        near(variance.sqrt(), expected.std, "standard deviation"),
+        near(largest(found.iter().copied()), expected.absmax, "largest"),
+    ];
+    let picks = picks(found, 4).into_iter().zip(expected.picks).map(|(found, pick)| near(found, pick, "a value"));
+    largest(statistics.into_iter().chain(picks))
 }
 
-fn assert_gradient(found: &[f64], expected: &Gradient, name: &str) {
-    let tolerance = EXACT * expected.l2;
-    assert_close(l2(found.iter().copied()), expected.l2, tolerance, &format!("{name}: ‖gradient‖"));
-    let spread = tolerance * (found.len() as f64).sqrt();
-    assert_close(found.iter().sum(), expected.sum, spread, &format!("{name}: sum of the gradient"));
-    for (found, expected) in picks(found, 3).into_iter().zip(expected.picks) {
-        assert_close(found, expected, tolerance, &format!("{name}: gradient"));
-    }
+fn gradient_gap(found: &[f64], expected: &Gradient, name: &str) -> f64 {
+    let what = format!("gradient of {name}");
+    let norm = gap(l2(found.iter().copied()), expected.l2, expected.l2, EXACT, &what);
+    let spread = expected.l2 * (found.len() as f64).sqrt();
+    let sum = gap(found.iter().sum(), expected.sum, spread, EXACT, &what);
+    let picks = picks(found, 3).into_iter().zip(expected.picks);
+    largest([norm, sum].into_iter().chain(picks.map(|(found, pick)| gap(found, pick, expected.l2, EXACT, &what))))
 }
 
-/// The f64 path is PyTorch's to eight digits: stages in order, so that the first wrong one is named.
-fn assert_exact(network: &Network, golden: &Golden, run: &Run<f64>) {
+/// The f64 path is PyTorch's to eight digits: stages in order, so that the first wrong one is named. The largest gap.
+fn assert_exact(network: &Network, golden: &Golden, run: &Run<f64>) -> f64 {
     assert_eq!(run.stages.len(), golden.stages.len());
-    for (name, values) in &run.stages {
-        assert_stage(values, &golden.stages[name], name);
-    }
-    let room = EXACT * largest(golden.logits.iter().flatten().copied());
-    for (found, expected) in run.logits.iter().zip(golden.logits.iter().flatten()) {
-        assert_close(*found, *expected, room, "logit");
-    }
-    assert_close(run.loss, golden.loss, EXACT * golden.loss, "loss");
+    let stages = run.stages.iter().map(|(name, values)| stage_gap(values, &golden.stages[name], name));
+    let stages = largest(stages);
+    let unit = largest(golden.logits.iter().flatten().copied());
+    let logits = run.logits.iter().zip(golden.logits.iter().flatten());
+    let logits = largest(logits.map(|(found, expected)| gap(*found, *expected, unit, EXACT, "logit")));
+    let loss = gap(run.loss, golden.loss, golden.loss, EXACT, "loss");
     let trained: Vec<_> = network.tensors().filter(|(_, spec)| spec.role.is_trainable()).collect();
     assert_eq!(trained.len(), golden.gradients.len());
-    for (id, spec) in trained {
-        assert_gradient(&run.gradients[id], &golden.gradients[&spec.name], &spec.name);
-    }
+    let gradients = trained
+        .into_iter()
+        .map(|(id, spec)| gradient_gap(&run.gradients[id], &golden.gradients[&spec.name], &spec.name));
+    largest([stages, logits, loss].into_iter().chain(gradients))
 }
 
-/// The kernels in f32 are the f64 path up to rounding.
-fn assert_fast(network: &Network, exact: &Run<f64>, fast: &Run<f32>) {
-    let room = 1e-4 * largest(exact.logits.iter().copied());
-    for (found, expected) in fast.logits.iter().zip(&exact.logits) {
-        assert_close(found.wide(), *expected, room, "logit of the kernels");
-    }
-    for (id, spec) in network.tensors().filter(|(id, _)| exact.gradients.contains(*id)) {
+/// The kernels in f32 are the f64 path up to rounding. The largest gap of logits, and of gradients.
+fn assert_fast(network: &Network, exact: &Run<f64>, fast: &Run<f32>) -> (f64, f64) {
+    let unit = largest(exact.logits.iter().copied());
+    let logits = fast.logits.iter().zip(&exact.logits);
+    let logits = logits.map(|(found, expected)| gap(found.wide(), *expected, unit, LOGITS, "logit of the kernels"));
+    let logits = largest(logits);
+    let gradients = network.tensors().filter(|(id, _)| exact.gradients.contains(*id)).map(|(id, spec)| {
         let (found, expected) = (&fast.gradients[id], &exact.gradients[id]);
-        let gap = l2(found.iter().zip(expected).map(|(found, expected)| found.wide() - expected));
-        let room = 1e-3 * l2(expected.iter().copied());
-        assert!(gap <= room, "gradient of {} by the kernels: off by {gap:e}, allowed {room:e}", spec.name);
-    }
+        let distance = l2(found.iter().zip(expected).map(|(found, expected)| found.wide() - expected));
+        let what = format!("gradient of {} by the kernels", spec.name);
+        gap(distance, 0.0, l2(expected.iter().copied()), GRADIENTS, &what)
+    });
+    (logits, largest(gradients))
 }
 
 fn check(architecture: &str) {
@@ -157,9 +164,10 @@ fn check(architecture: &str) {
     let network = by_name(architecture).unwrap().with_classes(golden.logits[0].len());
     let mut oracle = Candle::<f64>::new(&network, device(Device::Cpu { threads: 1 }).unwrap());
     let exact = Run::new(&mut oracle, &golden);
-    assert_exact(&network, &golden, &exact);
+    let oracle = assert_exact(&network, &golden, &exact);
     let mut kernels = Cpu::new(&network, 1, Passes::default()).unwrap();
-    assert_fast(&network, &exact, &Run::new(&mut kernels, &golden));
+    let (logits, gradients) = assert_fast(&network, &exact, &Run::new(&mut kernels, &golden));
+    println!("{architecture}: f64 {oracle:.0e}; f32 logits {logits:.0e}, gradients {gradients:.0e}");
 }
 
 macro_rules! architectures {

@@ -54,7 +54,9 @@ fn memory_is_where_it_was_after_a_thousand_swaps() {
         codecs: &vec![Codec::F16; network.tensors.len()],
     };
     let delta = encode_delta(runtime.base(), &change, Provenance::default(), None).unwrap();
-    (0..2).for_each(|_| drop(store.add(&delta).unwrap()));
+    for _ in 0..2 {
+        store.add(&delta).unwrap();
+    }
     let data = vec![128; 40 * 32 * 3];
     let frame = Frame::Pixels(Pixels::packed(&data, PixelFormat::Rgb8, 40, 32));
     let swap = |times: u32| {

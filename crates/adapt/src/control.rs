@@ -124,7 +124,11 @@ mod tests {
         let (control, told) = (Control::new(), AtomicUsize::new(0));
         control.pause();
         thread::scope(|scope| {
-            let run = scope.spawn(|| control.wait(|| drop(told.fetch_add(1, Ordering::SeqCst))));
+            let run = scope.spawn(|| {
+                control.wait(|| {
+                    told.fetch_add(1, Ordering::SeqCst);
+                })
+            });
             while told.load(Ordering::SeqCst) == 0 {
                 thread::yield_now();
             }

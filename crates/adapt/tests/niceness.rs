@@ -1,6 +1,7 @@
 //! A run at low priority, in a process of its own: other tests' threads would be taken for the run's.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A frame that allocates is a frame that may come late.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use fieldfit_exec::{Prepared, cpu::PreparedCpu};
 use fieldfit_model::{Images, Params};

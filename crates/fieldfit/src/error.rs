@@ -145,6 +145,14 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// An input size that the architecture can't take.
+    #[error("{}: its manifest's input size doesn't fit its architecture", path.display())]
+    Input {
+        /// The model folder.
+        path: PathBuf,
+        /// Why not.
+        source: fieldfit_nets::ShapeError,
+    },
     /// Something that needs the base's own head, of a base without one.
     #[error(
         "{} is a backbone without a head, which can't {action}: adapt it to your classes, and run what comes of it by \

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::runtime::{parse, read};
 use fieldfit_delta::{Ball, Codec, Delta, Fidelity, Kind, Record};
 use fieldfit_model::{Base, BaseId, MANIFEST_FILE};
+use fieldfit_nets::{Shape, StageCost};
 use fieldfit_store::Store;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -37,16 +38,41 @@ pub struct ModelInfo {
     pub tensors: usize,
     /// Size of the weights file.
     pub weights_bytes: u64,
-    /// Class names in the order of the head's outputs.
+    /// Class names in the order of the head's outputs; none of a headless backbone.
     pub labels: Vec<String>,
     /// Side of the square input in pixels.
     pub input_size: u32,
     /// The part of the image's shorter side that the input covers, 0..1.
     pub crop: f32,
+    /// What each stage computes of one image of that size, and the classifier, if there is one.
+    pub stages: Vec<StageInfo>,
     /// Who published the weights.
     pub origin: String,
     /// Their licence.
     pub licence: String,
+}
+
+/// One stage of a network, at one image.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageInfo {
+    /// Its name.
+    pub name: String,
+    /// Its output, `[H, W, C]`; of a transformer, `[1, tokens, C]`.
+    pub output: [usize; 3],
+    /// Values that gradient descent may move.
+    pub parameters: usize,
+    /// Floating-point operations of its matrix products, two for each multiplication with its addition.
+    pub flops: u64,
+    /// Bytes of what its ops put out, as f32: what a backward pass keeps of one image.
+    pub activation_bytes: u64,
+}
+
+impl From<StageCost> for StageInfo {
+    fn from(cost: StageCost) -> Self {
+        let StageCost { name, output: Shape { height, width, channels }, parameters, flops, activations } = cost;
+        let activation_bytes = (activations * size_of::<f32>()) as u64;
+        Self { name, output: [height, width, channels], parameters, flops, activation_bytes }
+    }
 }
 
 /// An adaptation's file.
@@ -147,7 +173,7 @@ pub struct VersionInfo {
 /// If it holds neither a model folder, nor a delta, nor a store, or what it holds is damaged.
 pub fn info(path: &Path) -> Result<Info, Error> {
     if path.join(MANIFEST_FILE).exists() {
-        Ok(Info::Model(model_info(&Base::open(path)?)))
+        Ok(Info::Model(model_info(&Base::open(path)?)?))
     } else if path.is_file() {
         let bytes = read(path)?;
         Ok(Info::Delta(delta_info(path, bytes.len(), &parse(path, &bytes)?)))
@@ -176,9 +202,11 @@ pub fn store_info(path: &Path) -> Result<StoreInfo, Error> {
     Ok(StoreInfo { path: path.to_owned(), active, versions: versions.collect() })
 }
 
-fn model_info(base: &Base) -> ModelInfo {
+fn model_info(base: &Base) -> Result<ModelInfo, Error> {
     let (manifest, network) = (base.manifest(), base.network());
-    ModelInfo {
+    let side = manifest.input.size as usize;
+    let costs = network.costs(side, side).map_err(|source| Error::Input { path: base.path().to_owned(), source })?;
+    Ok(ModelInfo {
         path: base.path().to_owned(),
         name: manifest.name.clone(),
         architecture: manifest.architecture.clone(),
@@ -189,9 +217,10 @@ fn model_info(base: &Base) -> ModelInfo {
         labels: base.labels().to_vec(),
         input_size: manifest.input.size,
         crop: manifest.input.crop,
+        stages: costs.into_iter().map(StageInfo::from).collect(),
         origin: manifest.origin.source.clone(),
         licence: manifest.origin.licence.clone(),
-    }
+    })
 }
 
 pub(crate) fn delta_info(path: &Path, bytes: usize, delta: &Delta<'_>) -> DeltaInfo {

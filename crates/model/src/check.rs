@@ -83,7 +83,9 @@ pub(crate) fn mismatches<'a>(network: &'a Network, found: &'a Shapes<'_>) -> imp
     let known: HashSet<&str> = network.tensors.iter().map(|spec| spec.name.as_str()).collect();
     let mut extra: Vec<_> = found.iter().filter(|(name, _)| !known.contains(*name)).collect();
     extra.sort();
-    own.chain(extra.into_iter().map(|(name, shape)| Mismatch::Extra { name: (*name).to_owned(), found: shape.to_vec() }))
+    own.chain(
+        extra.into_iter().map(|(name, shape)| Mismatch::Extra { name: (*name).to_owned(), found: shape.to_vec() }),
+    )
 }
 
 /// One label a line; blank lines and repeated names are refused, a final newline is not a line.

@@ -158,10 +158,14 @@ fn labels_match_the_classifier() {
     }
 }
 
-/// A head of no rows under no labels, which fit each other: a network whose answers are empty.
+/// A head of no rows under no labels, which fit each other, is no head; a head that lacks its labels is one.
 #[test]
-fn a_model_has_a_class() {
+fn without_labels_there_is_no_head() {
     let model = Model::new();
+    let labels = fs::read(model.labels()).unwrap();
+    fs::write(model.labels(), "").unwrap();
+    let error = model.open().unwrap_err();
+    assert!(matches!(error, ModelError::Labels { expected: 10, found: 0, .. }), "{error:?}");
     model.edit_tensors(|tensors| {
         for name in ["_fc.weight", "_fc.bias"] {
             let tensor = find(tensors, name);
@@ -169,9 +173,10 @@ fn a_model_has_a_class() {
             tensor.bytes.clear();
         }
     });
-    fs::write(model.labels(), "").unwrap();
+    assert!(model.open().unwrap().network().is_headless());
+    fs::write(model.labels(), labels).unwrap();
     let error = model.open().unwrap_err();
-    assert!(matches!(error, ModelError::NoClasses { .. }), "{error:?}");
+    assert!(matches!(error, ModelError::Labels { expected: 0, found: 10, .. }), "{error:?}");
 }
 
 /// A manifest that is taken for another, or that leads out of its folder.

@@ -13,6 +13,7 @@
 //! # Ok::<(), fieldfit_nets::UnknownArchitecture>(())
 //! ```
 
+mod cost;
 mod efficientnet_lite;
 mod mobilenet_v2;
 mod network;
@@ -22,6 +23,7 @@ mod shape;
 mod token;
 mod vit;
 
+pub use cost::StageCost;
 pub use network::{
     Activation, BatchNorm, Conv, Head, MaxPool, Network, Op, Padding, Role, Shortcut, Stage, TensorId, TensorSpec,
 };

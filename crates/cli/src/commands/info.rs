@@ -3,7 +3,9 @@
 use crate::args::InfoArgs;
 use crate::error::Error;
 use crate::output::{Output, bytes, mebibytes, percent, signature, table};
-use fieldfit::{Base, Codec, DeltaInfo, Device, Fidelity, Info, MemoryPlan, ModelInfo, Options, StoreInfo, TensorInfo};
+use fieldfit::{
+    Base, Codec, DeltaInfo, Device, Fidelity, Info, MemoryPlan, ModelInfo, Options, StageInfo, StoreInfo, TensorInfo,
+};
 
 /// Images to learn from, where nobody says how many: a few hundred.
 pub(super) const IMAGES: usize = 400;
@@ -68,16 +70,40 @@ fn text(info: &Info) -> String {
 }
 
 fn model_text(model: &ModelInfo) -> String {
-    lines(&[
+    let classes = match model.labels.len() {
+        0 => "none: a backbone without a head, to be adapted".to_owned(),
+        classes => classes.to_string(),
+    };
+    let about = lines(&[
         ("model", format!("{} in {}", model.name, model.path.display())),
         ("architecture", model.architecture.clone()),
         ("identity", model.id.clone()),
         ("parameters", format!("{} in {} tensors, {}", model.parameters, model.tensors, bytes(model.weights_bytes))),
-        ("classes", model.labels.len().to_string()),
+        ("classes", classes),
         ("input", format!("{} px, crop {}", model.input_size, model.crop)),
         ("origin", model.origin.clone()),
         ("licence", model.licence.clone()),
-    ])
+    ]);
+    format!("{about}\n\n{}", stages(model))
+}
+
+/// Images of a training step, for which activations are shown.
+const BATCH: u64 = 16;
+
+/// One line a stage: what comes out of an image, what it takes.
+fn stages(model: &ModelInfo) -> String {
+    let activations = format!("activations, {BATCH} images");
+    let mut table = table(&["stage", "output", "parameters", "MFLOP", &activations], 1);
+    let mut row = |name: &str, output: String, parameters: usize, flops: u64, memory: u64| {
+        let flops = format!("{:.1}", flops as f64 / 1e6);
+        table.add_row([name, &output, &parameters.to_string(), &flops, &mebibytes(BATCH * memory)]);
+    };
+    for StageInfo { name, output: [height, width, channels], parameters, flops, activation_bytes } in &model.stages {
+        row(name, format!("{height}×{width}×{channels}"), *parameters, *flops, *activation_bytes);
+    }
+    let sum = |of: fn(&StageInfo) -> u64| model.stages.iter().map(of).sum();
+    row("in all", String::new(), model.parameters, sum(|stage| stage.flops), sum(|stage| stage.activation_bytes));
+    table.to_string()
 }
 
 fn delta_text(delta: &DeltaInfo) -> String {

@@ -22,7 +22,28 @@ fn a_person_is_told_results_places_and_next_steps() {
     assert!(text("info store").contains("version 1 runs"));
     assert!(text("store list store").contains("active"));
     assert!(text("store verify store").contains("whole"));
+    assert!(text("store confirm store 1").contains("version 1 is confirmed"));
+    let log = text("store log store");
+    assert!(log.contains("Z  version 1 was made active\n") && log.ends_with("Z  version 1 was confirmed\n"), "{log}");
+    assert!(text("store prune store").contains("nothing is removed"));
     assert!(text("store rollback store").contains("the base is active"));
+}
+
+/// A network that is taken for another without a word, and a table of stages without one of them.
+#[test]
+fn an_import_says_on_what_grounds() {
+    let scene = Scene::new();
+    let ran = scene.run("import tiny-1.safetensors --labels labels.txt --out again");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for words in ["efficientnet-tiny, because all", "the architecture's own names", "10 classes", "32 px, crop 0.875"] {
+        assert!(ran.stdout.contains(words), "{words}: {}", ran.stdout);
+    }
+    let info = scene.run("info again").stdout;
+    for words in ["stem", "block0", "block2", "pool", "classifier", "MFLOP", "in all"] {
+        assert!(info.contains(words), "{words}: {info}");
+    }
+    let refused = scene.refused("import tiny-1.safetensors --arch resnet18 --labels labels.txt --out other");
+    assert!(refused.contains("`conv1.weight` of shape [64, 3, 7, 7] is missing"), "{refused}");
 }
 
 /// A log line among the results.

@@ -79,7 +79,8 @@ impl Config {
 
     /// `size` is the shorter side before the crop where there is one, and the crop itself where there is none.
     fn take_transformers(&mut self, json: &Value) {
-        let sides = |value: &Value| side(value).or_else(|| side(&value["height"])).or_else(|| side(&value["shortest_edge"]));
+        let sides =
+            |value: &Value| side(value).or_else(|| side(&value["height"])).or_else(|| side(&value["shortest_edge"]));
         let resized = sides(&json["size"]);
         let cropped = sides(&json["crop_size"]).filter(|_| json["do_center_crop"] != false);
         self.size = cropped.or(resized);
@@ -195,7 +196,8 @@ mod tests {
     /// The shorter side taken for the crop, labels in the order of the file's keys: "10" before "2".
     #[test]
     fn transformers_says_it_in_two() {
-        let labels: serde_json::Map<_, _> = (0..11).map(|class| (class.to_string(), json!(format!("c{class}")))).collect();
+        let labels: serde_json::Map<_, _> =
+            (0..11).map(|class| (class.to_string(), json!(format!("c{class}")))).collect();
         let found = config(
             &json!({"model_type": "dinov2", "id2label": labels}),
             &json!({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "do_center_crop": true,

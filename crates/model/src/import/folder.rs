@@ -61,7 +61,11 @@ pub(super) fn write(
     let staged = temporary.path().join(&manifest.name);
     fs::create_dir(&staged).map_err(unwritable)?;
     write_synced(&staged.join(MANIFEST_FILE), text.as_bytes()).map_err(unwritable)?;
-    write_synced(&staged.join(LABELS_FILE), labels.iter().map(|label| format!("{label}\n")).collect::<String>().as_bytes()).map_err(unwritable)?;
+    write_synced(
+        &staged.join(LABELS_FILE),
+        labels.iter().map(|label| format!("{label}\n")).collect::<String>().as_bytes(),
+    )
+    .map_err(unwritable)?;
     write_synced(&staged.join(NOTICE_FILE), notice(&manifest).as_bytes()).map_err(unwritable)?;
     write_synced(&staged.join(WEIGHTS_FILE), &weights).map_err(unwritable)?;
     make_read_only(&staged.join(WEIGHTS_FILE)).map_err(unwritable)?;
@@ -103,9 +107,7 @@ fn manifest(description: &Description<'_>, weights: &[u8]) -> Result<Manifest, M
         },
     };
     match manifest.problem() {
-        Some((field, problem)) => {
-            Err(ModelError::ManifestValue { path: name.join(MANIFEST_FILE), field, problem })
-        }
+        Some((field, problem)) => Err(ModelError::ManifestValue { path: name.join(MANIFEST_FILE), field, problem }),
         None => Ok(manifest),
     }
 }

@@ -159,12 +159,7 @@ pub fn import(request: &Request<'_>) -> Result<Report, ModelError> {
 }
 
 /// One label a class of the network: the request's, or the configuration's.
-fn labels(
-    request: &Request<'_>,
-    config: &Config,
-    network: &Network,
-    path: &Path,
-) -> Result<Vec<String>, ModelError> {
+fn labels(request: &Request<'_>, config: &Config, network: &Network, path: &Path) -> Result<Vec<String>, ModelError> {
     let expected = network.head.classes;
     let Some(file) = request.labels else {
         let is_enough = network.is_headless() || config.labels.len() == expected;

@@ -14,6 +14,8 @@ const HALF: ([f32; 3], [f32; 3]) = ([127.5; 3], [127.5; 3]);
 pub fn published_preprocessing(architecture: &str) -> Preprocessing {
     let (size, crop, (mean, std), filter) = match architecture {
         "efficientnet-tiny" => (32, 0.875, LITE, Filter::Bicubic),
+        "resnet-tiny" => (32, 0.875, IMAGENET, Filter::Bilinear),
+        "vit-micro" => (20, 0.9, IMAGENET, Filter::Bicubic),
         "efficientnet-lite1" => (240, 0.875, LITE, Filter::Bicubic),
         "efficientnet-lite2" => (260, 0.875, LITE, Filter::Bicubic),
         name if name.starts_with("efficientnet-lite") => (224, 0.875, LITE, Filter::Bicubic),

@@ -121,7 +121,8 @@ fn spellings(architecture: &str) -> impl Iterator<Item = &'static Spelling> {
 /// The one whose family the hint begins with: `deit_small_patch16_224` is of `deit-small`'s.
 fn hinted(fits: &[Fit], hint: Option<&str>) -> Option<usize> {
     let hint = hint?;
-    let is_hinted = |fit: &Fit| fit.network.architecture.split('-').next().is_some_and(|family| hint.starts_with(family));
+    let is_hinted =
+        |fit: &Fit| fit.network.architecture.split('-').next().is_some_and(|family| hint.starts_with(family));
     fits.iter().position(is_hinted)
 }
 

@@ -166,11 +166,7 @@ pub(super) struct Translation {
 
 impl Spelling {
     /// Our names for a checkpoint's, without that prefix; nothing if two of them are one tensor of ours.
-    pub fn translate<'a>(
-        &self,
-        names: impl Iterator<Item = &'a str> + Clone,
-        prefix: &str,
-    ) -> Option<Translation> {
+    pub fn translate<'a>(&self, names: impl Iterator<Item = &'a str> + Clone, prefix: &str) -> Option<Translation> {
         let stripped = |name: &'a str| name.strip_prefix(prefix).unwrap_or(name);
         let rows = if self.counted_in_rows { rows(names.clone().map(stripped)) } else { BTreeMap::new() };
         let mut parts: BTreeMap<String, BTreeMap<usize, String>> = BTreeMap::new();
@@ -278,8 +274,9 @@ mod tests {
 
     fn ours(whose: &str, family: &str, names: &[&str]) -> Vec<(String, Vec<String>)> {
         let fits = |spelling: &&Spelling| spelling.whose == whose && spelling.family.contains(&family);
-        let found = SPELLINGS.iter().filter(fits).filter_map(|spelling| spelling.translate(names.iter().copied(), ""));
-        found.last().map(|translation| translation.tensors.into_iter().collect()).unwrap_or_default()
+        let mut found =
+            SPELLINGS.iter().filter(fits).filter_map(|spelling| spelling.translate(names.iter().copied(), ""));
+        found.next_back().map(|translation| translation.tensors.into_iter().collect()).unwrap_or_default()
     }
 
     /// A block counted from another end, a number that goes to another place, a part of qkv in another order.

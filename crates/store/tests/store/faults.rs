@@ -194,7 +194,7 @@ fn what_a_cut_off_prune_leaves_is_swept_by_the_next() {
             assert!(store.verify().unwrap().is_empty());
             store.prune(keep).unwrap();
             assert_eq!(look(&store).versions.iter().map(|entry| entry.version).collect::<Vec<_>>(), [2, 3, 5]);
-            let files = disk.list(&store.delta_path(1).parent().unwrap()).unwrap();
+            let files = disk.list(store.delta_path(1).parent().unwrap()).unwrap();
             assert_eq!(files, ["000002.delta", "000003.delta", "000005.delta"]);
         },
     );

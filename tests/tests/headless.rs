@@ -1,0 +1,90 @@
+//! A backbone without a head: it learns as any base does, and what only a head of its own could answer is refused with
+//! advice.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use fieldfit::import::{Request, import};
+use fieldfit::{
+    Control, Dataset, Device, Error, Event, FolderOptions, Frame, Options, PixelFormat, Pixels, Runtime, Set,
+};
+use fieldfit_tests::{message, tiny};
+use safetensors::SafeTensors;
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+
+/// A headless base, images of three colours, and a store.
+struct Scene {
+    folder: tempfile::TempDir,
+    images: Dataset,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().join("whole.safetensors");
+        tiny::checkpoint(&whole, 1);
+        let bytes = fs::read(&whole).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let backbone = tensors.iter().filter(|(name, _)| !name.starts_with("_fc."));
+        let backbone = safetensors::serialize(backbone, None::<HashMap<String, String>>).unwrap();
+        let weights = folder.path().join("backbone.safetensors");
+        fs::write(&weights, backbone).unwrap();
+        import(&Request::new(&weights, &folder.path().join("model"))).unwrap();
+        tiny::images(&folder.path().join("images"), 30, 5);
+        let images = Dataset::open(&folder.path().join("images"), &FolderOptions::default()).unwrap();
+        Self { folder, images }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn runtime(&self) -> Runtime {
+        let builder = Runtime::builder(self.path("model")).device(Device::Cpu { threads: 1 });
+        builder.store_or_new(self.path("store")).open().unwrap()
+    }
+}
+
+fn options(method: &str) -> Options {
+    Options { method: method.into(), epochs: 2, device: Device::Cpu { threads: 1 }, ..Options::default() }
+}
+
+/// A head of no rows that computes something, reads beyond its end or is asked for the base's answers.
+#[test]
+fn a_backbone_learns_a_head() {
+    let scene = Scene::new();
+    let frame = vec![90_u8; 40 * 30 * 3];
+    let frame = Frame::Pixels(Pixels::packed(&frame, PixelFormat::Rgb8, 40, 30));
+    for method in ["linear-probe", "tpgm", "tpgm-post-hoc", "tpgm-relative"] {
+        let runtime = scene.runtime();
+        let mut notes = Vec::new();
+        let mut hear = |event| {
+            if let Event::Degenerate { reason } = event {
+                notes.push(reason);
+            }
+        };
+        let adapted = runtime.adapt_with(&scene.images, &options(method), false, &Control::new(), &mut hear).unwrap();
+        assert!(adapted.active && adapted.gate.after > 0.5, "{method}: {:?}", adapted.gate);
+        assert_eq!(runtime.infer(&frame).unwrap().top().len(), tiny::CLASSES.len());
+        assert_eq!(notes.iter().any(|note| note.contains("has no head")), method == "tpgm-relative", "{notes:?}");
+        drop(runtime);
+        fs::remove_dir_all(scene.path("store")).unwrap();
+    }
+}
+
+/// An answer out of nothing: a frame that the bare base is asked about, an agreement of two heads that aren't there.
+#[test]
+fn what_needs_the_bases_head_is_refused() {
+    let scene = Scene::new();
+    let runtime = scene.runtime();
+    let frame = vec![90_u8; 40 * 30 * 3];
+    let refused = runtime.infer(&Frame::Pixels(Pixels::packed(&frame, PixelFormat::Rgb8, 40, 30))).unwrap_err();
+    assert!(message(&refused).contains("can't answer a frame: adapt it to your classes"), "{refused}");
+    let set = Set::of("images", scene.images.clone());
+    assert!(matches!(runtime.agreement(&set, &mut |_, _| ()), Err(Error::Headless { .. })));
+    assert!(matches!(runtime.evaluate_under_base_head(&set, &mut |_, _| ()), Err(Error::Headless { .. })));
+    assert!(matches!(runtime.evaluate(&set, &mut |_, _| ()), Err(Error::Classes { .. })));
+    let retaining = Options { retain: Some(scene.path("images")), ..options("tpgm-relative") };
+    let refused = runtime.adapt(&scene.images, &retaining).unwrap_err();
+    assert!(message(&refused).contains("this base has no head"), "{refused}");
+}
