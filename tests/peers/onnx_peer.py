@@ -1,4 +1,4 @@
-"""ONNX Runtime's side: EfficientNet-Lite0 as `torch_peer.py export` wrote it, norms folded, one image of 224 px.
+"""ONNX Runtime's side: a network as `torch_peer.py export` wrote it, norms folded, one image of 224 px.
 
     onnx_peer.py check|infer THREADS MODEL
 

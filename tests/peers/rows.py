@@ -40,8 +40,8 @@ def torch(label: str, *work: object) -> Side:
     return Side(f"PyTorch {label}", "torch", tuple(map(str, work)))
 
 
-def onnx() -> Side:
-    return Side("ONNX Runtime", "onnx", ("infer", "MODEL"))
+def onnx(network: str = "lite0") -> Side:
+    return Side("ONNX Runtime", "onnx", ("infer", f"onnx:{network}"))
 
 
 def infer(threads: int, side: int, batch: int = 1) -> Row:
@@ -65,6 +65,21 @@ def train(threads: int, side: int, batch: int, micro: int) -> Row:
     return Row(f"train-{side}", threads, ours("train", side, batch, micro), tuple(theirs), 3, 1e-4)
 
 
+def infer_zoo(threads: int, network: str) -> Row:
+    """One image of 224 px, of a network whose weights a formula gives."""
+    theirs = [torch(layout, "infer", 224, 1, layout, network) for layout in (*LAYOUTS, "channels-last-folded")]
+    mine = ours("infer", 224, 1, "--model", f"base:{network}")
+    return Row(f"infer-{network}", threads, mine, (*theirs, onnx(network)), 25, 1e-3)
+
+
+def train_zoo(threads: int, network: str, micro: int) -> Row:
+    """16 images, of the same."""
+    side = ZOO[network]
+    theirs = tuple(torch(layout, "train", side, 16, 16, layout, network) for layout in LAYOUTS)
+    mine = ours("train", side, 16, micro, "--model", f"base:{network}")
+    return Row(f"train-{network}", threads, mine, theirs, 3, 1e-4)
+
+
 def tpgm(threads: int) -> Row:
     step = Side("our lp-ft step", "ours", ("train", "128"))
     return Row("tpgm-128", threads, ours("tpgm", 128), (step,), 4, 1e-4)
@@ -74,6 +89,9 @@ def kernel(threads: int, kind: str, direction: str) -> Row:
     theirs = tuple(torch(layout, "kernel", kind, direction, layout) for layout in LAYOUTS)
     return Row(f"{kind}-{direction}", threads, ours("kernel", kind, direction), theirs, 12, None)
 
+
+# Networks beside EfficientNet-Lite0, as in `zoo.py`, and the side of the images that a training step takes.
+ZOO = {"resnet18": 128, "mobilenetv2": 128, "deit-tiny": 224, "deit-small": 224}
 
 # Each by its name, from the number of threads and of images that a training step takes at a time.
 ROWS: dict[str, Callable[[int, int], Row]] = {
@@ -87,6 +105,9 @@ ROWS: dict[str, Callable[[int, int], Row]] = {
     "dense-forward": lambda threads, _: kernel(threads, "dense", "forward"),
     "dense-backward": lambda threads, _: kernel(threads, "dense", "backward"),
 }
+for network in ZOO:
+    ROWS[f"infer-{network}"] = lambda threads, _, network=network: infer_zoo(threads, network)
+    ROWS[f"train-{network}"] = lambda threads, micro, network=network: train_zoo(threads, network, micro)
 
 
 @dataclass(frozen=True)

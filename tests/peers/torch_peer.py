@@ -1,12 +1,14 @@
-"""PyTorch's side: EfficientNet-Lite0, answering as `crates/adapt/examples/peer` does.
+"""PyTorch's side, answering as `crates/adapt/examples/peer` does.
 
-    torch_peer.py check   THREADS
-    torch_peer.py infer   THREADS SIDE BATCH LAYOUT
-    torch_peer.py train   THREADS SIDE BATCH MICRO LAYOUT        MICRO images at a time, gradients summed up
+    torch_peer.py check   THREADS [NETWORK]
+    torch_peer.py infer   THREADS SIDE BATCH LAYOUT [NETWORK]
+    torch_peer.py train   THREADS SIDE BATCH MICRO LAYOUT [NETWORK]   MICRO images at a time, gradients summed up
     torch_peer.py kernel  THREADS depthwise|dense forward|backward LAYOUT
     torch_peer.py machine THREADS                                this machine's own matrix product and copy
-    torch_peer.py export  THREADS MODEL                          for ONNX Runtime
+    torch_peer.py export  THREADS MODEL [NETWORK]                for ONNX Runtime
+    torch_peer.py weights THREADS NETWORK                        writes the checkpoint of one of `zoo.py`'s
 
+NETWORK is EfficientNet-Lite0 unless it is one of `zoo.py`'s.
 LAYOUT is eager, channels-last or channels-last-folded. A batch norm has frozen statistics and a trainable affine;
 `folded` (inference only) multiplies it into its convolution.
 """
@@ -19,18 +21,18 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy
 import serving
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from zoo import CLASSES, Network, new_head, write
 
 WEIGHTS = Path(__file__).parents[2] / "models/efficientnet-lite0/weights.safetensors"
 # Repeats, kernel, stride, expansion, output width of each row of blocks.
 ROWS = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
         (1, 3, 1, 6, 320)]
-FEATURES, BASE_CLASSES, CLASSES = 1280, 1000, 7
+FEATURES, BASE_CLASSES = 1280, 1000
 # Input and output channels and groups of the convolutions that are timed alone: 3×3, 8 images of 56 px.
 KERNELS = {"depthwise": (144, 144, 144), "dense": (64, 64, 1)}
 
@@ -108,12 +110,7 @@ class Lite0(torch.nn.Module):
 
     def with_new_head(self):
         """The same network under the golden file's head of seven classes."""
-        output, feature = numpy.arange(1, CLASSES + 1)[:, None], numpy.arange(FEATURES)[None]
-        weight = 0.02 * numpy.sin(0.37 * output + 0.011 * output * feature)
-        self._fc = torch.nn.Linear(FEATURES, CLASSES)
-        with torch.no_grad():
-            self._fc.weight.copy_(torch.from_numpy(weight.astype(numpy.float32)))
-            self._fc.bias.zero_()
+        self._fc = new_head(FEATURES)
         return self
 
     def folded(self):
@@ -124,6 +121,10 @@ class Lite0(torch.nn.Module):
                     setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, bn)))
                     setattr(module, bn, torch.nn.Identity())
         return self
+
+
+def network(name: str | None = None) -> torch.nn.Module:
+    return Network(name) if name else Lite0()
 
 
 def images(first, count, side):
@@ -149,21 +150,21 @@ class Training:
         return total
 
 
-def check() -> None:
+def check(name: str | None = None) -> None:
     with torch.inference_mode():
-        logits = Lite0()(images(0, 2, 224)).tolist()
-    training = Training(Lite0().with_new_head(), images(0, 4, 128), torch.tensor([0, 3, 5, 6]), 4)
+        logits = network(name)(images(0, 2, 224)).tolist()
+    training = Training(network(name).with_new_head(), images(0, 4, 128), torch.tensor([0, 3, 5, 6]), 4)
     print(json.dumps({"logits": logits, "losses": [training.step(), training.step()], "version": torch.__version__}))
 
 
-def infer(side: str, batch: str, layout: str) -> None:
-    model, x = laid_out(Lite0(), images(0, int(batch), int(side)), layout)
+def infer(side: str, batch: str, layout: str, name: str | None = None) -> None:
+    model, x = laid_out(network(name), images(0, int(batch), int(side)), layout)
     with torch.inference_mode():
         serving.serve(lambda: model(x)[0, 0].item())
 
 
-def train(side: str, batch: str, micro: str, layout: str) -> None:
-    model, x = laid_out(Lite0().with_new_head(), images(0, int(batch), int(side)), layout)
+def train(side: str, batch: str, micro: str, layout: str, name: str | None = None) -> None:
+    model, x = laid_out(network(name).with_new_head(), images(0, int(batch), int(side)), layout)
     serving.serve(Training(model, x, torch.arange(int(batch)) % CLASSES, int(micro)).step)
 
 
@@ -204,12 +205,12 @@ def median_seconds(work: Callable[[], object], repeats: int = 15) -> float:
     return statistics.median(seconds[1:])
 
 
-def export(path: str) -> None:
+def export(path: str, name: str | None = None) -> None:
     """Whole or not at all: the file is the cache of later runs."""
     partial = Path(f"{path}.partial")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(Lite0().folded(), (images(0, 1, 224),), partial, dynamo=False, input_names=["images"])
+        torch.onnx.export(network(name).folded(), (images(0, 1, 224),), partial, dynamo=False, input_names=["images"])
     partial.replace(path)
 
 
@@ -225,4 +226,5 @@ if __name__ == "__main__":
     work, threads, *rest = sys.argv[1:]
     torch.set_num_threads(int(threads))
     works = {"check": check, "infer": infer, "train": train, "kernel": kernel, "machine": machine, "export": export}
+    works["weights"] = write
     works[work](*rest)

@@ -16,17 +16,26 @@ pub const CLASSES: [&str; 3] = ["grass", "sand", "water"];
 
 /// Makes the model folder `folder/tiny-SEED`: `efficientnet-tiny` with random weights under ten made-up labels.
 pub fn base(folder: &Path, seed: u64) -> PathBuf {
+    base_of(folder, "efficientnet-tiny", seed)
+}
+
+/// The same of another architecture.
+pub fn base_of(folder: &Path, architecture: &str, seed: u64) -> PathBuf {
+    let network = by_name(architecture).unwrap();
     let (weights, labels) = (folder.join(format!("tiny-{seed}.safetensors")), folder.join("labels.txt"));
-    checkpoint(&weights, seed);
-    fs::write(&labels, (0..10).map(|class| format!("thing {class}\n")).collect::<String>()).unwrap();
+    write(&weights, &network, seed);
+    fs::write(&labels, (0..network.head.classes).map(|class| format!("thing {class}\n")).collect::<String>()).unwrap();
     let out = folder.join(format!("tiny-{seed}"));
-    import(&Request::new(&weights, &out).of("efficientnet-tiny", &labels)).unwrap();
+    import(&Request::new(&weights, &out).of(architecture, &labels)).unwrap();
     out
 }
 
 /// Writes random weights of `efficientnet-tiny` that keep activations at their scale.
 pub fn checkpoint(path: &Path, seed: u64) {
-    let network: Network = by_name("efficientnet-tiny").unwrap();
+    write(path, &by_name("efficientnet-tiny").unwrap(), seed);
+}
+
+fn write(path: &Path, network: &Network, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let bytes: Vec<Vec<u8>> = network.tensors.iter().map(|spec| values(spec, &mut random)).collect();
     let views = network

@@ -214,3 +214,33 @@ fn a_runtime_runs_what_it_was_opened_with() {
     scene.open().activate(2).unwrap();
     assert_eq!(scene.open().version(), Version::Stored(2));
 }
+
+/// A start that hashes the whole base although an earlier one has, because nobody remembered; one that fails where the
+/// store can't be written.
+#[test]
+fn a_store_remembers_that_its_base_is_whole() {
+    let (model, folder) =
+        (Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/efficientnet-lite0"), tempfile::tempdir());
+    let store = folder.as_ref().unwrap().path().join("store");
+    let open = || Runtime::builder(&model).device(DEVICE).store_or_new(&store).open().unwrap();
+    let runtime = open();
+    let proof = runtime.base().proof().unwrap();
+    assert_eq!(runtime.store().unwrap().proof(), Some(proof));
+    assert_eq!(open().base().proof(), Some(proof));
+
+    std::fs::write(store.join("proof"), "nothing that was ever kept").unwrap();
+    assert_eq!(runtime.store().unwrap().proof(), None);
+    assert_eq!(open().store().unwrap().proof(), Some(proof), "damage is mended by the next start");
+}
+
+/// A copied base that answers otherwise, or is mapped all the same.
+#[test]
+fn a_copied_base_answers_alike() {
+    let scene = Scene::new();
+    let data = pixels();
+    let answer = |copied| {
+        let runtime = Runtime::builder(&scene.model).device(DEVICE).copy_base(copied).open().unwrap();
+        said(&runtime.infer(&frame(&data)).unwrap())
+    };
+    assert_eq!(answer(true), answer(false));
+}

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{Identity, Progress, Snapshot};
 use crate::coding::{self, Chosen};
+use crate::duty::yielding;
 use crate::feed::{Cycle, Feed};
 use crate::frozen::Beginning;
 use crate::plan::Plan;
@@ -62,6 +63,13 @@ pub struct Outcome {
 /// If options, images or checkpoint can't be used; if the run diverges, collapses or is stopped. Nothing is stored then
 /// but the checkpoint.
 pub fn adapt(request: &Request<'_>, control: &Control, events: &mut dyn FnMut(Event)) -> Result<Outcome, AdaptError> {
+    match request.options.nice {
+        0 => run(request, control, events),
+        nice => yielding(nice, events, |events| run(request, control, events)),
+    }
+}
+
+fn run(request: &Request<'_>, control: &Control, events: &mut dyn FnMut(Event)) -> Result<Outcome, AdaptError> {
     let started = Instant::now();
     let tracker = &mut Tracker::new(control, events);
     let (plan, method) = Plan::new(request)?;

@@ -72,6 +72,14 @@ pub enum AdaptError {
         /// Why.
         source: std::io::Error,
     },
+    /// A priority that the system doesn't give.
+    #[error("can't lower the run's priority by {nice}: {reason}")]
+    Nice {
+        /// By how much.
+        nice: u8,
+        /// What the system said.
+        reason: String,
+    },
     /// A pattern that is no glob.
     #[error("exclude pattern `{pattern}` can't be read: {reason}")]
     Pattern {

@@ -50,6 +50,13 @@ pub enum Event {
         /// Steps already done.
         step: u64,
     },
+    /// The run waits, as its control or its guard wants; nothing is lost.
+    Paused,
+    /// The run goes on after a pause.
+    Unpaused {
+        /// How long it waited.
+        seconds: f64,
+    },
     /// How far a phase without steps has come.
     Progress {
         /// Which one.

@@ -3,7 +3,7 @@
 //! [`adapt`] divides the images in three: **train** moves weights, **validation** learns radii and never moves weights,
 //! **gate** does neither and decides. It trains a linear probe on the untouched base, then runs a [`Method`] over the
 //! loop, encodes the difference from the base, decodes it again and counts what the decoded delta gets right on the
-//! gate slice, against what runs now. All the while it tells what happens as [`Event`]s; a [`Control`] stops it, and a
+//! gate slice, against what runs now. All the while it tells what happens as [`Event`]s; a [`Control`] pauses and stops it, and a
 //! checkpoint lets it go on to the same bits.
 //!
 //! The trainer's state is δ = θ − θ0 ([`State`]), never θ. The parts of a step are public and generic over the scalar,
@@ -21,6 +21,7 @@ mod adapt;
 mod checkpoint;
 mod coding;
 mod control;
+mod duty;
 mod error;
 mod evaluate;
 mod event;
@@ -50,7 +51,7 @@ mod watch;
 pub use adapt::{Checkpointing, Outcome, Request, adapt};
 pub use checkpoint::remove_checkpoint;
 pub use coding::Coding;
-pub use control::Control;
+pub use control::{Control, Pace};
 pub use error::AdaptError;
 pub use evaluate::{ClassScore, Evaluation, agreement, evaluate, largest, under_base_head, under_both_heads};
 pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};

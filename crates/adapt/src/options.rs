@@ -51,6 +51,9 @@ pub struct Options {
     /// Images that are computed at once, on the CPU; nothing for what fits the budget, and at most
     /// [`Passes::MICRO_BATCH`](fieldfit_exec::Passes::MICRO_BATCH).
     pub micro_batch: Option<usize>,
+    /// By how much the run's threads yield to others, 0 to 19, as `nice -n` counts; Linux only. The threads that answer
+    /// frames keep their priority.
+    pub nice: u8,
     /// Bytes that the process may have resident at its peak; nothing for as many as it takes.
     pub memory_budget: Option<u64>,
 }
@@ -75,6 +78,7 @@ impl Default for Options {
             coding: Coding::Auto,
             device: Device::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) },
             micro_batch: None,
+            nice: 0,
             memory_budget: None,
         }
     }
@@ -310,6 +314,7 @@ impl Options {
         methods::entry(&self.method)?.check(self)?;
         require(self.batch > 0, "batch", self.batch, "at least 1")?;
         require(self.micro_batch != Some(0), "micro-batch", 0, "at least 1")?;
+        require(self.nice <= 19, "nice", self.nice, "0 to 19")?;
         require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
         require(self.size != Some(0), "size", 0, "at least 1 pixel")?;
         require(self.freeze.as_ref().is_none_or(|freeze| freeze.views > 0), "views", 0, "at least 1")?;

@@ -3,6 +3,7 @@
 mod adapting;
 mod bases;
 mod deltas;
+mod machines;
 mod running;
 mod stores;
 mod values;
@@ -12,6 +13,7 @@ pub use bases::{Dtype, ImportArgs, InfoArgs};
 pub use deltas::{
     DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs, KeyArgs, KeyCommand,
 };
+pub use machines::DoctorArgs;
 pub use running::{DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
 pub use stores::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
 
@@ -42,6 +44,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Show what a model folder, a delta file or a store holds
     Info(InfoArgs),
+    /// Say what this machine is, which board it is, and try everything that an adaptation needs
+    Doctor(DoctorArgs),
     /// Name what is on images
     Infer(InferArgs),
     /// Measure accuracy on a folder of labelled images

@@ -14,9 +14,9 @@ pub enum Error {
     /// Standard output can't be written.
     #[error("can't write to standard output")]
     Output(#[from] io::Error),
-    /// No handler for Ctrl-C.
-    #[error("can't handle Ctrl-C")]
-    Signal(#[from] ctrlc::Error),
+    /// No handler for Ctrl-C and the signals that pause.
+    #[error("can't handle signals")]
+    Signal(#[source] io::Error),
     /// The adaptation was interrupted.
     #[error("interrupted; the state of the run is in {}; go on with\n  {resume}", checkpoint.display())]
     Interrupted {

@@ -1,24 +1,37 @@
-//! Ctrl-C: the first one asks to save and stop, the second one ends at once.
+//! Signals: Ctrl-C asks to save and stop, a second one ends at once; SIGUSR1 pauses the run, SIGUSR2 lets it go on.
+//!
+//! Why not SIGTSTP and SIGCONT: they are the shell's. A process stopped by them stops wherever it is, with all its
+//! threads, and can't tell an operator that its temperature is why.
 
 use crate::error::Error;
 use fieldfit::Control;
-use std::process;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+use std::{process, thread};
 
-/// A flag that the first Ctrl-C (or SIGTERM, or SIGHUP) sets.
+/// A control that signals reach: SIGINT, SIGTERM and SIGHUP stop the run, SIGUSR1 and SIGUSR2 pause and resume it.
 ///
 /// # Errors
 /// If the system takes no handler.
 pub fn control() -> Result<Control, Error> {
     let control = Control::new();
-    let flag = control.clone();
-    ctrlc::set_handler(move || {
-        if flag.is_stopped() {
-            process::exit(1);
-        }
-        flag.stop();
-        eprintln!("saving a checkpoint; once more to end at once");
-    })?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2]).map_err(Error::Signal)?;
+    let obeying = control.clone();
+    let listen = move || signals.forever().for_each(|signal| obey(&obeying, signal));
+    thread::Builder::new().name("fieldfit-signals".into()).spawn(listen).map_err(Error::Signal)?;
     Ok(control)
+}
+
+fn obey(control: &Control, signal: i32) {
+    match signal {
+        SIGUSR1 => control.pause(),
+        SIGUSR2 => control.resume(),
+        _ if control.is_stopped() => process::exit(1),
+        _ => {
+            control.stop();
+            eprintln!("saving a checkpoint; once more to end at once");
+        }
+    }
 }
 
 /// This command line, as a shell reads it, with `--resume`.

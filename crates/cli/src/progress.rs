@@ -66,6 +66,8 @@ impl Progress {
             }
             Event::Resumed { step } => self.line(format!("goes on after step {step}")),
             Event::Progress { phase, done, total } => self.images(phase_name(*phase), *done, *total),
+            Event::Paused => self.line("paused"),
+            Event::Unpaused { seconds } => self.line(format!("goes on after a pause of {seconds:.0} s")),
             Event::Probe { accuracy, .. } => {
                 self.line(format!("linear probe: {:.1} % of validation", 100.0 * accuracy))
             }

@@ -81,7 +81,8 @@
 //!                 64  Ed25519 (RFC 8032) signature of "fieldfit delta 2", the sequence's 8 bytes and the 32 of the SHA-256
 //!
 //!   payload f16      2 each: the values, IEEE half precision
-//!   payload int8     for each row (index of the first dimension; one row for a tensor of one dimension):
+//!   payload int8     for each row (index of the first dimension; of the second where there are three and the first is 1;
+//!                    one row for a tensor of one dimension):
 //!                        4  f32  scale, ≥ 0
 //!                        1 each: codes, i8 from −127 to 127; value = scale · code
 //!   payload f32      4 each: the values

@@ -66,9 +66,11 @@ impl Record<'_> {
         self.len() == 0
     }
 
-    /// How many rows norms and codecs see: one an output unit, and one in all for a tensor of one dimension.
+    /// How many rows norms and codecs see: one an output unit, one a token or position of `[1, tokens, width]`, and one in
+    /// all for a tensor of one dimension.
     pub fn rows(&self) -> usize {
         match *self.shape {
+            [1, tokens, _] => tokens as usize,
             [rows, _, ..] => rows as usize,
             _ => 1,
         }

@@ -30,6 +30,7 @@ pub struct Tensor<'a> {
 impl Tensor<'_> {
     fn rows(&self) -> usize {
         match *self.shape {
+            [1, tokens, _] => tokens,
             [rows, _, ..] => rows,
             _ => 1,
         }

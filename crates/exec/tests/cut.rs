@@ -12,8 +12,9 @@ use rand_chacha::ChaCha8Rng;
 const SIDES: (usize, usize) = (33, 26);
 const COUNT: usize = 5;
 
-fn network() -> Network {
-    by_name("efficientnet-tiny").unwrap().with_classes(4)
+/// Inverted residuals, and bottlenecks with projected shortcuts.
+fn networks() -> [Network; 2] {
+    ["efficientnet-tiny", "resnet-tiny"].map(|name| by_name(name).unwrap().with_classes(4))
 }
 
 fn params<T: Real>(network: &Network) -> Params<T> {
@@ -48,14 +49,14 @@ fn trains(network: &Network, stages: usize) -> impl Fn(TensorId) -> bool {
 
 /// Asserts for every cut that what the later part makes of the earlier one's output is what the whole network makes of
 /// the images, and its gradients likewise, to the bit.
-fn check<T: Real>(make: impl Fn(&Network) -> Box<dyn Executor<T>>, same: impl Fn(T, T) -> bool) {
-    let (network, images) = (network(), images());
-    let params = params::<T>(&network);
+fn check<T: Real>(network: &Network, make: impl Fn(&Network) -> Box<dyn Executor<T>>, same: impl Fn(T, T) -> bool) {
+    let images = images();
+    let params = params::<T>(network);
     let labels: Vec<u32> = (0..COUNT as u32).map(|image| image % 4).collect();
     for stages in 1..network.stages.len() {
-        let mut expected = Params::zeros_where(&network, trains(&network, stages));
+        let mut expected = Params::zeros_where(network, trains(network, stages));
         let mut found = expected.clone();
-        let mut whole = make(&network);
+        let mut whole = make(network);
         let loss = whole.gradient(&params, &images, &labels, &mut expected).unwrap();
         let features = make(&network.before(stages)).features(&params, &images).unwrap();
         let shape = *network.shapes(SIDES.0, SIDES.1).unwrap()[stages - 1].last().unwrap();
@@ -85,19 +86,24 @@ fn check<T: Real>(make: impl Fn(&Network) -> Box<dyn Executor<T>>, same: impl Fn
 /// sent below the cut, a stage left out or done twice.
 #[test]
 fn the_kernels_give_the_same_bits() {
-    check::<f32>(
-        |network| Box::new(Cpu::new(network, 2, Passes::of(2)).unwrap()),
-        |whole, cut| whole.to_bits() == cut.to_bits(),
-    );
+    for network in networks() {
+        check::<f32>(
+            &network,
+            |network| Box::new(Cpu::new(network, 2, Passes::of(2)).unwrap()),
+            |whole, cut| whole.to_bits() == cut.to_bits(),
+        );
+    }
 }
 
 /// The same faults in the oracle. What goes between the parts is rounded to f32.
 #[test]
 fn the_oracle_agrees_to_f32() {
-    check::<f64>(
-        |network| {
-            Box::new(candle::Candle::new(network, candle::device(fieldfit_exec::Device::Cpu { threads: 1 }).unwrap()))
-        },
-        |whole, cut| (whole - cut).abs() <= 1e-4 * (1.0 + whole.abs()),
-    );
+    let device = || candle::device(fieldfit_exec::Device::Cpu { threads: 1 }).unwrap();
+    for network in networks() {
+        check::<f64>(
+            &network,
+            |network| Box::new(candle::Candle::new(network, device())),
+            |whole, cut| (whole - cut).abs() <= 1e-4 * (1.0 + whole.abs()),
+        );
+    }
 }

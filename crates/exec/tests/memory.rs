@@ -11,8 +11,9 @@ use rand_chacha::ChaCha8Rng;
 
 const THREADS: usize = 2;
 
-fn network() -> Network {
-    by_name("efficientnet-tiny").unwrap().with_classes(5)
+/// Inverted residuals, and bottlenecks with a max pool ahead and projected shortcuts.
+fn networks() -> [Network; 2] {
+    ["efficientnet-tiny", "resnet-tiny"].map(|name| by_name(name).unwrap().with_classes(5))
 }
 
 fn params(network: &Network) -> Params<f32> {
@@ -43,6 +44,9 @@ fn labels(count: usize) -> Vec<u32> {
     (0..count as u32).map(|i| i * 3 % 5).collect()
 }
 
+/// Kernels with others above and below them, within a shortcut.
+const INSIDE: [&str; 2] = ["_blocks.2._project_conv.weight", "layer2.0.conv2.weight"];
+
 type Subset<'a> = Box<dyn Fn(TensorId) -> bool + 'a>;
 
 /// What trains, from everything to nothing: each leaves out other tasks, buffers and prefixes of the network.
@@ -52,18 +56,23 @@ fn subsets(network: &Network) -> Vec<(&'static str, Subset<'_>)> {
         ("all", Box::new(move |id| spec(id).role.is_trainable())),
         ("head", Box::new(move |id| spec(id).role.is_head())),
         ("shifts", Box::new(move |id| spec(id).role == Role::NormShift)),
-        ("inside a block", Box::new(move |id| spec(id).name == "_blocks.2._project_conv.weight")),
+        ("inside a block", Box::new(move |id| INSIDE.contains(&spec(id).name.as_str()))),
+        ("a projection", Box::new(move |id| spec(id).name == "layer2.0.downsample.0.weight")),
         ("nothing", Box::new(|_| false)),
     ]
 }
 
-fn gradient(passes: Passes, count: usize, trains: impl Fn(TensorId) -> bool) -> (f32, Params<f32>, Footprint) {
-    let network = network();
-    let mut gradients = Params::zeros_where(&network, trains);
+fn gradient(
+    network: &Network,
+    passes: Passes,
+    count: usize,
+    trains: impl Fn(TensorId) -> bool,
+) -> (f32, Params<f32>, Footprint) {
+    let mut gradients = Params::zeros_where(network, trains);
     // What is there before must not matter: it is written over, not added to.
     gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value = f32::NAN);
-    let mut cpu = cpu::Cpu::new(&network, THREADS, passes).unwrap();
-    let loss = cpu.gradient(&params(&network), &images(count), &labels(count), &mut gradients).unwrap();
+    let mut cpu = cpu::Cpu::new(network, THREADS, passes).unwrap();
+    let loss = cpu.gradient(&params(network), &images(count), &labels(count), &mut gradients).unwrap();
     (loss, gradients, cpu.footprint())
 }
 
@@ -71,22 +80,23 @@ fn gradient(passes: Passes, count: usize, trains: impl Fn(TensorId) -> bool) -> 
 /// overwrite another's: batches that the micro-batch divides, doesn't divide, and that are smaller than it or empty.
 #[test]
 fn parts_of_a_batch_give_the_batchs_gradients() {
-    let network = network();
-    for (name, trains) in subsets(&network) {
-        for (count, micro_batch) in [(0, 3), (1, 1), (1, 3), (6, 3), (7, 3), (7, 1)] {
-            let (loss, whole, _) = gradient(Passes::of(usize::MAX), count, &trains);
-            let (found, parts, _) = gradient(Passes::of(micro_batch), count, &trains);
-            assert!((found - loss).abs() <= 1e-6 * loss, "{found} for {loss}");
-            for (id, spec) in network.tensors() {
-                assert_eq!(parts.contains(id), trains(id));
-                let largest = whole[id].iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
-                assert!(count == 0 || largest > 0.0 || !trains(id), "{}: nothing to compare", spec.name);
-                let gap = whole[id].iter().zip(&parts[id]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                assert!(
-                    gap <= 2e-5 * largest,
-                    "{name}, {}: {gap:e} of {largest:e}, {micro_batch} of {count}",
-                    spec.name
-                );
+    for network in networks() {
+        for (name, trains) in subsets(&network) {
+            for (count, micro_batch) in [(0, 3), (1, 1), (1, 3), (6, 3), (7, 3), (7, 1)] {
+                let (loss, whole, _) = gradient(&network, Passes::of(usize::MAX), count, &trains);
+                let (found, parts, _) = gradient(&network, Passes::of(micro_batch), count, &trains);
+                assert!((found - loss).abs() <= 1e-6 * loss, "{found} for {loss}");
+                for (id, spec) in network.tensors() {
+                    assert_eq!(parts.contains(id), trains(id));
+                    let largest = whole[id].iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+                    assert!(count == 0 || largest > 0.0 || !trains(id), "{}: nothing to compare", spec.name);
+                    let gap = whole[id].iter().zip(&parts[id]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(
+                        gap <= 2e-5 * largest,
+                        "{name}, {}: {gap:e} of {largest:e}, {micro_batch} of {count}",
+                        spec.name
+                    );
+                }
             }
         }
     }
@@ -96,12 +106,13 @@ fn parts_of_a_batch_give_the_batchs_gradients() {
 /// before its backward step.
 #[test]
 fn what_is_computed_twice_gives_the_same_bits() {
-    let network = network();
-    for (name, trains) in subsets(&network) {
-        let (loss, kept, _) = gradient(Passes::of(3), 7, &trains);
-        for recomputed in 1..=network.stages.len() + 1 {
-            let (again, gradients, _) = gradient(Passes { micro_batch: 3, recomputed }, 7, &trains);
-            assert_eq!((again, &gradients), (loss, &kept), "{name}, {recomputed} stages");
+    for network in networks() {
+        for (name, trains) in subsets(&network) {
+            let (loss, kept, _) = gradient(&network, Passes::of(3), 7, &trains);
+            for recomputed in 1..=network.stages.len() + 1 {
+                let (again, gradients, _) = gradient(&network, Passes { micro_batch: 3, recomputed }, 7, &trains);
+                assert_eq!((again, &gradients), (loss, &kept), "{name}, {recomputed} stages");
+            }
         }
     }
 }
@@ -109,31 +120,33 @@ fn what_is_computed_twice_gives_the_same_bits() {
 /// Work that is cut by which thread is free, over parts as within one.
 #[test]
 fn the_same_passes_give_the_same_bits() {
-    let passes = Passes { micro_batch: 2, recomputed: 2 };
-    let network = network();
-    let trains = |id| network.tensor(id).role.is_trainable();
-    let (loss, gradients, _) = gradient(passes, 5, trains);
-    for _ in 0..3 {
-        let (again, same, _) = gradient(passes, 5, trains);
-        assert_eq!((again, same), (loss, gradients.clone()));
+    for network in networks() {
+        let passes = Passes { micro_batch: 2, recomputed: 2 };
+        let trains = |id| network.tensor(id).role.is_trainable();
+        let (loss, gradients, _) = gradient(&network, passes, 5, trains);
+        for _ in 0..3 {
+            let (again, same, _) = gradient(&network, passes, 5, trains);
+            assert_eq!((again, same), (loss, gradients.clone()));
+        }
     }
 }
 
 /// A plan that drifts from what is taken, in either direction.
 #[test]
 fn the_executor_holds_what_was_planned() {
-    let network = network();
-    for (name, trains) in subsets(&network) {
-        for (count, passes) in [
-            (5, Passes::of(usize::MAX)),
-            (5, Passes::of(2)),
-            (1, Passes::of(4)),
-            (5, Passes { micro_batch: 2, recomputed: 99 }),
-        ] {
-            let size = Size { batch: count, height: 33, width: 26 };
-            let planned = memory::training(&network, &trains, size, passes, THREADS).unwrap();
-            let (_, _, held) = gradient(passes, count, &trains);
-            assert_eq!(held, planned, "{name}, {count} images, {passes}");
+    for network in networks() {
+        for (name, trains) in subsets(&network) {
+            for (count, passes) in [
+                (5, Passes::of(usize::MAX)),
+                (5, Passes::of(2)),
+                (1, Passes::of(4)),
+                (5, Passes { micro_batch: 2, recomputed: 99 }),
+            ] {
+                let size = Size { batch: count, height: 33, width: 26 };
+                let planned = memory::training(&network, &trains, size, passes, THREADS).unwrap();
+                let (_, _, held) = gradient(&network, passes, count, &trains);
+                assert_eq!(held, planned, "{name}, {count} images, {passes}");
+            }
         }
     }
 }
@@ -141,12 +154,13 @@ fn the_executor_holds_what_was_planned() {
 /// The same for inference, where a second frame must take nothing more.
 #[test]
 fn prepared_weights_hold_what_was_planned() {
-    let network = network();
-    let prepared = cpu::PreparedCpu::new(&network, &params(&network), THREADS).unwrap();
-    for _ in 0..2 {
-        prepared.logits(&images(3)).unwrap();
-        let planned = memory::inference(&network, Size { batch: 3, height: 33, width: 26 }).unwrap();
-        assert_eq!(prepared.footprint(), planned);
+    for network in networks() {
+        let prepared = cpu::PreparedCpu::new(&network, &params(&network), THREADS).unwrap();
+        for _ in 0..2 {
+            prepared.logits(&images(3)).unwrap();
+            let planned = memory::inference(&network, Size { batch: 3, height: 33, width: 26 }).unwrap();
+            assert_eq!(prepared.footprint(), planned);
+        }
     }
 }
 
@@ -171,6 +185,6 @@ fn each_way_to_save_memory_saves_some() {
 /// A micro-batch of nothing, which would never end or divide by zero.
 #[test]
 fn no_images_at_once_are_refused() {
-    let refused = cpu::Cpu::new(&network(), THREADS, Passes::of(0));
+    let refused = cpu::Cpu::new(&networks()[0], THREADS, Passes::of(0));
     assert!(matches!(refused.err(), Some(ExecError::MicroBatch)));
 }

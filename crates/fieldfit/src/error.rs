@@ -82,6 +82,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A folder that nothing can be tried in.
+    #[error("can't write to {}: name a folder on the disk that the store is to be on", path.display())]
+    Scratch {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A value that the type asked for can't hold.
     #[error("`{name}`: {found} at index {index} is beyond {dtype}: export it as f32 or bf16")]
     ExportRange {

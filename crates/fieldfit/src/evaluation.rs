@@ -1,5 +1,6 @@
 //! How good what runs is on labelled images, and how much of the base it has kept.
 
+use crate::drift::Witness;
 use crate::measuring::{Set, Tally};
 use crate::runtime::{adapted, read};
 use crate::{Error, Runtime, Version};
@@ -114,12 +115,7 @@ impl Runtime {
     /// # Errors
     /// If the active version's file can't be read any more, an image can't, the device fails, or the base has no head.
     pub fn agreement(&self, set: &Set, progress: &mut dyn FnMut(usize, usize)) -> Result<f64, Error> {
-        self.needs_base_head("tell what was forgotten")?;
-        let (_, weights) = self.weights()?;
-        let (base, adapted) = (Weights::of_base(self.base()), under_base_head(&weights, self.base()));
-        let preprocessor = Preprocessor::new(self.base().preprocessing(), adapted.input_size, adapted.crop)?;
-        let prepare = |weights: &Weights| prepare(self.device(), &weights.network, &weights.params);
-        let (base, adapted) = (prepare(&base)?, prepare(&adapted)?);
+        let Witness { base, adapted, preprocessor, .. } = Witness::new(self)?;
         let (mut done, total) = (0, set.order.len());
         let batches = set.batches(&preprocessor)?.inspect(|batch| {
             done += batch.as_ref().map_or(0, |batch| batch.labels.len());
@@ -129,7 +125,7 @@ impl Runtime {
     }
 
     /// The weights of what runs now, whole.
-    fn weights(&self) -> Result<(Version, Weights), Error> {
+    pub(crate) fn weights(&self) -> Result<(Version, Weights), Error> {
         let version = self.version();
         let weights = match (version, self.store(), self.delta_file()) {
             (Version::Stored(number), Some(store), _) => {

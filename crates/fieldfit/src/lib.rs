@@ -37,6 +37,8 @@ mod active;
 mod adapting;
 mod comparing;
 pub mod deltas;
+pub mod doctor;
+mod drift;
 mod error;
 mod evaluation;
 mod exporting;
@@ -46,6 +48,7 @@ mod keys;
 mod measuring;
 mod notice;
 mod prediction;
+mod profile;
 mod retired;
 mod runtime;
 mod serving;
@@ -54,14 +57,16 @@ mod version;
 
 pub use adapting::{Adapted, receive};
 pub use comparing::{Comparison, Cost, Recorder};
+pub use drift::{DRIFT_WINDOW, Drift};
 pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use exporting::{Exported, RIVAL, Rival, beside, export_differences, export_merged};
 pub use fieldfit_adapt::{
     AdaptError, Coding, Control, Entry as MethodEntry, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan,
-    OptimiserOptions, Options, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing,
-    TensorShare, TpgmOptions, peak_memory, plan_memory,
+    OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting,
+    Sharing, TensorShare, TpgmOptions, peak_memory, plan_memory,
 };
+pub use fieldfit_board::{Board, BoardError, NAMES as BOARDS};
 pub use fieldfit_data::{
     Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress,
     Purpose, Severity,
@@ -81,5 +86,6 @@ pub use keys::{new_key, read_key};
 pub use measuring::Set;
 pub use notice::Notice;
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
+pub use profile::options_for;
 pub use runtime::{Builder, Runtime, all_cores};
 pub use version::Version;

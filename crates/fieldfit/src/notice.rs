@@ -1,6 +1,6 @@
 //! What a runtime tells whoever listens.
 
-use crate::Version;
+use crate::{Drift, Version};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub enum Notice {
         /// Its number.
         version: u32,
     },
+    /// As many frames are answered as [`Builder::drift_every`](crate::Builder::drift_every) says.
+    Drift(Drift),
 }
 
 impl fmt::Display for Notice {
@@ -45,6 +47,7 @@ impl fmt::Display for Notice {
             Self::Unrecorded { reason } => {
                 write!(f, "the last confirmed version runs, and nothing is recorded: {reason}")
             }
+            Self::Drift(drift) => write!(f, "{drift}"),
             Self::Confirmed { version } => write!(f, "version {version} has proved itself and is confirmed"),
         }
     }
@@ -66,6 +69,7 @@ impl Listener {
     pub fn tell(&self, notice: Notice) {
         match notice {
             Notice::FellBack { .. } | Notice::Unrecorded { .. } => log::warn!("{notice}"),
+            Notice::Drift(_) => log::debug!("{notice}"),
             _ => log::info!("{notice}"),
         }
         if let Self(Some(hear)) = self {

@@ -1,6 +1,7 @@
 //! The runtime: what answers frames, and how what answers is replaced.
 
 use crate::active::Active;
+use crate::drift::{DriftWatch, Witness};
 use crate::notice::Listener;
 use crate::retired::Retired;
 use crate::serving::{Served, Server};
@@ -12,10 +13,11 @@ use fieldfit_delta::limits::MAX_FILE_BYTES;
 use fieldfit_delta::transport::unpack;
 use fieldfit_delta::{Delta, Record, SecretKey};
 use fieldfit_exec::Device;
-use fieldfit_model::{Base, Weights, most_delta_bytes};
+use fieldfit_model::{Base, Opening, Weights, most_delta_bytes};
 use fieldfit_store::{Keep, Store, TrialRules};
 use std::fs::File;
 use std::io::Read;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -42,6 +44,9 @@ pub struct Runtime {
     listener: Listener,
     active: ArcSwap<Active>,
     swaps: Mutex<Swaps>,
+    pub(crate) drift: DriftWatch,
+    /// What tells whether the base is agreed with, once somebody has asked.
+    pub(crate) witness: Mutex<Option<Arc<Witness>>>,
 }
 
 /// What only one swap at a time may touch.
@@ -65,6 +70,8 @@ pub struct Builder {
     keep: Keep,
     rules: Option<TrialRules>,
     listener: Listener,
+    drift_every: Option<NonZeroU32>,
+    copied: bool,
 }
 
 impl Builder {
@@ -135,6 +142,21 @@ impl Builder {
         self
     }
 
+    /// Tells [`Notice::Drift`] after every so many frames, on the thread that answered the last of them.
+    #[must_use]
+    pub fn drift_every(mut self, frames: NonZeroU32) -> Self {
+        self.drift_every = Some(frames);
+        self
+    }
+
+    /// Whether to read the base's weights to memory instead of mapping them: for file systems on which somebody may
+    /// truncate or rewrite them under a map, which would end the process. Costs the weights' size.
+    #[must_use]
+    pub fn copy_base(mut self, copied: bool) -> Self {
+        self.copied = copied;
+        self
+    }
+
     /// Maps and verifies the base, and prepares the weights that run first.
     ///
     /// With a store these are the active version's, or if it can't be run, the last confirmed version's, at last the
@@ -143,13 +165,13 @@ impl Builder {
     /// # Errors
     /// If the base, the delta or the store's state can't be read or don't belong together, or the device isn't there.
     pub fn open(self) -> Result<Runtime, Error> {
-        let base = Base::open(&self.model)?;
         let store = match &self.store {
             Some(path) if self.create_store => Some(Store::create_or_open(path)?),
             Some(path) => Some(Store::open(path)?),
             None => None,
         };
-        let Self { device, delta, key, keep, rules, listener, .. } = self;
+        let base = proven(&self.model, self.copied, store.as_ref())?;
+        let Self { device, delta, key, keep, rules, listener, drift_every, .. } = self;
         let served = match (&delta, &store) {
             (None, Some(store)) => Server { base: &base, device, store, rules, listener: &listener }.serve()?,
             (Some(path), store) => {
@@ -165,8 +187,9 @@ impl Builder {
         };
         let Served { active, generation, trial } = served;
         let swaps = Mutex::new(Swaps { generation, trial, retired: Retired::new() });
-        let active = ArcSwap::from_pointee(active);
-        Ok(Runtime { base, device, store, delta, key, keep, rules, listener, active, swaps })
+        let drift = DriftWatch::new(active.version(), drift_every);
+        let (active, witness) = (ArcSwap::from_pointee(active), Mutex::default());
+        Ok(Runtime { base, device, store, delta, key, keep, rules, listener, active, swaps, drift, witness })
     }
 }
 
@@ -191,6 +214,8 @@ impl Runtime {
             keep: Keep::default(),
             rules: Some(TrialRules::default()),
             listener: Listener::default(),
+            drift_every: None,
+            copied: false,
         }
     }
 
@@ -243,7 +268,11 @@ impl Runtime {
         if active.labels().is_empty() {
             return Err(Error::Headless { path: self.base.path().to_owned(), action: "answer a frame" });
         }
-        active.infer(frame)
+        let prediction = active.infer(frame)?;
+        if let Some(drift) = self.drift.answered(&prediction) {
+            self.listener.tell(Notice::Drift(drift));
+        }
+        Ok(prediction)
     }
 
     /// Refuses what only the base's own head can answer.
@@ -339,6 +368,8 @@ impl Runtime {
         let Served { active, generation, trial } = served;
         let to = active.version();
         let replaced = self.active.swap(Arc::new(active));
+        self.drift.begin(to);
+        *self.witness.lock().unwrap_or_else(PoisonError::into_inner) = None;
         swaps.generation = generation;
         swaps.trial = trial;
         self.listener.tell(Notice::Swapped { from: replaced.version(), to });
@@ -349,7 +380,24 @@ impl Runtime {
 
 /// The CPU, on all the cores that this process may use.
 pub fn all_cores() -> Device {
-    Device::Cpu { threads: thread::available_parallelism().map_or(1, usize::from) }
+    Device::Cpu { threads: cores() }
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The base in that folder. The store remembers which file was proven whole, so that the next start needn't hash it again.
+fn proven(model: &Path, copied: bool, store: Option<&Store>) -> Result<Base, Error> {
+    let known = store.and_then(Store::proof);
+    let base = Base::open_as(model, Opening { copied, proof: known })?;
+    if let Some((store, proof)) = store.zip(base.proof().filter(|_| base.proof() != known)) {
+        // Nothing depends on it: where the store can't be written, the next start hashes again.
+        let kept = store.keep_proof(&proof);
+        kept.unwrap_or_else(|error| log::debug!("the base's proof is not kept: {error}"));
+    }
+    Ok(base)
 }
 
 /// The base's weights with the delta in those bytes, read from that path.

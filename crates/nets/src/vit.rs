@@ -39,7 +39,7 @@ const fn imagenet(width: usize, heads: usize) -> Form {
     }
 }
 
-/// DINOv2-S: 14 px patches, 518 px images, LayerScale.
+/// DINOv2-S: 14 px patches, 518 px images, LayerScale, and no head of its own.
 const fn dino(registers: usize) -> Form {
     Form {
         patch: 14,
@@ -47,6 +47,7 @@ const fn dino(registers: usize) -> Form {
         registers,
         places_class_token: registers == 0,
         has_layer_scale: true,
+        classes: 0,
         ..imagenet(384, 6)
     }
 }

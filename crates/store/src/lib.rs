@@ -21,6 +21,7 @@
 //! ```
 
 mod error;
+mod proof;
 mod prune;
 mod state;
 mod store;

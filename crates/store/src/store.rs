@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Problem, StoreError},
+    proof::PROOF,
     state::{Base, Change, Entry, Event, Record},
     trust::Trust,
 };
@@ -37,7 +38,7 @@ const LOCK: &str = "lock";
 const STARTS: &str = "starts";
 
 /// What a store's folder may hold, also while it is being made.
-const OURS: [&str; 7] = [STATE, VERSIONS, WORK, LOCK, STARTS, TRUST_FILE, ".state.tmp"];
+const OURS: [&str; 9] = [STATE, VERSIONS, WORK, LOCK, STARTS, PROOF, TRUST_FILE, ".state.tmp", ".proof.tmp"];
 
 /// The file in a store's folder that says whose deltas it takes from outside: see [`Trust`].
 pub const TRUST_FILE: &str = "trust.toml";
@@ -407,7 +408,7 @@ impl Store {
         }
     }
 
-    fn lock(&self) -> Result<Lock, StoreError> {
+    pub(crate) fn lock(&self) -> Result<Lock, StoreError> {
         Ok(lock(&*self.files, &self.path.join(LOCK), PATIENCE)?)
     }
 

@@ -10,6 +10,8 @@
 //! peer kernel THREADS depthwise|dense forward|backward  serves one convolution of 8 images of 56 pixels
 //! ```
 //!
+//! `--model DIR` after any of the first three is another base than the shipped one.
+//!
 //! To serve is to answer each line on the standard input, a number of steps, with a JSON line: how many milliseconds
 //! each step took and what it came to, the loss or the first logit. `echo 1 | peer infer 2 224` is a whole process from
 //! its start to its first prediction. Images, labels and the new head follow the formulas of
@@ -34,10 +36,15 @@ const BATCH: usize = 16;
 const LEARNING_RATE: f64 = 1e-3;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let base = Base::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/efficientnet-lite0"))?;
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/efficientnet-lite0");
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
-    match words[..] {
+    let (words, model) = match &words[..] {
+        [words @ .., "--model", model] => (words, Path::new(model)),
+        words => (words, shipped.as_path()),
+    };
+    let base = Base::open(model)?;
+    match *words {
         ["check", threads] => check(&base, threads.parse()?),
         ["infer", threads, side] => infer(&base, threads.parse()?, side.parse()?, 1),
         ["infer", threads, side, batch] => infer(&base, threads.parse()?, side.parse()?, batch.parse()?),

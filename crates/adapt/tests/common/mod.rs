@@ -20,11 +20,16 @@ pub struct Field {
 impl Field {
     /// The base and the images of that seed.
     pub fn new(seed: u64) -> Self {
+        Self::of("efficientnet-tiny", 16, seed)
+    }
+
+    /// The same of another architecture, with that many images a class.
+    pub fn of(architecture: &str, images: usize, seed: u64) -> Self {
         let folder = TempDir::new().unwrap();
-        let base = Base::open(&tiny::base(folder.path(), seed)).unwrap();
-        let images = folder.path().join("images");
-        tiny::images(&images, 16, seed);
-        let dataset = Dataset::open(&images, &FolderOptions::default()).unwrap();
+        let base = Base::open(&tiny::base_of(folder.path(), architecture, seed)).unwrap();
+        let path = folder.path().join("images");
+        tiny::images(&path, images, seed);
+        let dataset = Dataset::open(&path, &FolderOptions::default()).unwrap();
         Self { folder, base, dataset }
     }
 

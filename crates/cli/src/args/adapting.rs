@@ -2,9 +2,11 @@
 
 use super::running::{DeviceArgs, ShiftArgs};
 use super::stores::KeepArgs;
-use super::values::{at_least_one, augmentations, byte_count, codings, methods, positive, setting, sharings, side};
+use super::values::{
+    at_least_one, augmentations, board, byte_count, codings, methods, positive, setting, sharings, side,
+};
 use clap::Args;
-use fieldfit::{Augmentation, Coding, Options, Sharing};
+use fieldfit::{Augmentation, Board, Coding, Options, Sharing};
 use std::path::PathBuf;
 
 /// `fieldfit adapt`.
@@ -38,6 +40,9 @@ pub struct AdaptArgs {
     /// Sign the delta by the secret key in that file
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// Read the base's weights to memory instead of mapping them: for a file system on which others may cut them short
+    #[arg(long)]
+    pub copy_base: bool,
     /// Go on from the checkpoint that an interrupted run left in the store
     #[arg(long)]
     pub resume: bool,
@@ -109,6 +114,13 @@ pub struct TrainingArgs {
     /// Keep within that much memory, such as 512MiB, or refuse before anything is allocated
     #[arg(long, value_name = "SIZE", value_parser = byte_count)]
     pub memory_budget: Option<u64>,
+    /// Keep to what a board has, its memory, threads and niceness, where no other flag says otherwise: a board of
+    /// `targets/` by name, or the path of a profile
+    #[arg(long, value_name = "BOARD", value_parser = board)]
+    pub target_profile: Option<Board>,
+    /// Let the run's threads yield to others by that much, as `nice -n` counts (Linux) [default: 0, or the board's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=19))]
+    pub nice: Option<u8>,
     /// Largest learning rate of the schedule
     #[arg(long, value_name = "X", value_parser = positive, default_value_t = Options::default().optimiser.learning_rate())]
     pub lr: f64,

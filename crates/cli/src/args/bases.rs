@@ -1,8 +1,9 @@
 //! Where bases come from, and what they are.
 
-use super::values::{at_least_one, byte_count, methods, side};
+use super::values::{at_least_one, board, byte_count, methods, side};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
+use fieldfit::Board;
 use std::path::PathBuf;
 
 /// `fieldfit import`.
@@ -94,7 +95,10 @@ pub struct InfoArgs {
     /// Keep within that much memory, such as 512MiB
     #[arg(long, value_name = "SIZE", requires = "plan", value_parser = byte_count)]
     pub memory_budget: Option<u64>,
-    /// Threads that compute [default: one a core]
+    /// Keep to what a board has, where no other flag says otherwise: a board of `targets/` by name, or a profile's path
+    #[arg(long, value_name = "BOARD", requires = "plan", value_parser = board)]
+    pub target_profile: Option<Board>,
+    /// Threads that compute [default: one a core, or the board's]
     #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
     pub threads: Option<u32>,
     /// Print one JSON object

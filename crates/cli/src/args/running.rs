@@ -16,6 +16,9 @@ pub struct ModelArgs {
     /// Run this delta
     #[arg(long, value_name = "FILE")]
     pub delta: Option<PathBuf>,
+    /// Read the base's weights to memory instead of mapping them: for a file system on which others may cut them short
+    #[arg(long)]
+    pub copy_base: bool,
     #[command(flatten)]
     pub device: DeviceArgs,
 }

@@ -1,7 +1,7 @@
 //! What stands behind flags: names, numbers, sizes, pairs.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
-use fieldfit::{Augmentation, Codec, Coding, MethodEntry, Sharing};
+use fieldfit::{Augmentation, Board, Codec, Coding, MethodEntry, Sharing};
 use std::iter;
 
 pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
@@ -24,6 +24,11 @@ pub(super) fn byte_count(text: &str) -> Result<u64, String> {
         Some(bytes) if (1.0..1e18).contains(&bytes) => Ok(bytes as u64),
         _ => Err("expected a number and its unit, such as 512MiB, 1.5GiB or 500MB".into()),
     }
+}
+
+/// A board of `targets/`, or a profile's path.
+pub(super) fn board(text: &str) -> Result<Board, String> {
+    Board::find(text).map_err(|error| crate::error::chain(&error))
 }
 
 pub(super) fn augmentations() -> impl TypedValueParser<Value = Augmentation> {

@@ -17,7 +17,7 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
     options.validate().map_err(fieldfit::Error::from)?;
     let control = interrupt::control()?;
     let builder = Runtime::builder(&args.model).device(options.device).store_or_new(&args.store);
-    let mut builder = builder.keep((&args.keep).into()).without_trials();
+    let mut builder = builder.copy_base(args.copy_base).keep((&args.keep).into()).without_trials();
     if let Some(key) = &args.key {
         builder = builder.key(read_key(key)?);
     }

@@ -8,7 +8,7 @@ use fieldfit::{
 };
 
 /// Images to learn from, where nobody says how many: a few hundred.
-const IMAGES: usize = 400;
+pub(super) const IMAGES: usize = 400;
 
 pub fn run(args: &InfoArgs) -> Result<(), Error> {
     if args.plan {
@@ -20,13 +20,13 @@ pub fn run(args: &InfoArgs) -> Result<(), Error> {
 
 fn plan(args: &InfoArgs) -> Result<MemoryPlan, Error> {
     let base = Base::open(&args.path).map_err(fieldfit::Error::from)?;
-    let defaults = Options::default();
+    let defaults = super::defaults(args.target_profile.as_ref());
     let options = Options {
         method: args.method.clone().unwrap_or(defaults.method),
         size: args.size,
         batch: args.batch.map_or(defaults.batch, |images| images as usize),
         micro_batch: args.micro_batch.map(|images| images as usize),
-        memory_budget: args.memory_budget,
+        memory_budget: args.memory_budget.or(defaults.memory_budget),
         device: args.threads.map_or(defaults.device, |threads| Device::Cpu { threads: threads as usize }),
         ..defaults
     };
@@ -35,7 +35,7 @@ fn plan(args: &InfoArgs) -> Result<MemoryPlan, Error> {
     Ok(fieldfit::plan_memory(&base, classes, images, &options).map_err(fieldfit::Error::from)?)
 }
 
-fn plan_table(plan: &MemoryPlan) -> String {
+pub(super) fn plan_table(plan: &MemoryPlan) -> String {
     let mut table = table(&["when", "what", "memory"], 2);
     let rows = [
         ("always", "the program itself", plan.process),
@@ -147,7 +147,7 @@ fn store_text(store: &StoreInfo) -> String {
     format!("store {}: {active} runs\n{}", store.path.display(), super::store::versions_table(&store.versions))
 }
 
-fn lines(rows: &[(&str, String)]) -> String {
+pub(super) fn lines(rows: &[(&str, String)]) -> String {
     let filled = rows.iter().filter(|(_, value)| !value.is_empty());
     filled.map(|(name, value)| format!("{name:<13} {value}")).collect::<Vec<_>>().join("\n")
 }

@@ -4,6 +4,7 @@ mod adapt;
 mod compare;
 mod delta;
 mod demo;
+mod doctor;
 mod eval;
 mod import;
 mod infer;
@@ -15,7 +16,7 @@ use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArg
 use crate::error::Error;
 use crate::progress::Progress;
 use fieldfit::{
-    Builder, Dataset, Device, FolderOptions, Freeze, Options, Purpose, Runtime, Set, Severity, TpgmOptions,
+    Board, Builder, Dataset, Device, FolderOptions, Freeze, Options, Purpose, Runtime, Set, Severity, TpgmOptions,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,6 +31,7 @@ pub fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Demo(args) => demo::run(&args),
         Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Info(args) => info::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Infer(args) => infer::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Adapt(args) => adapt::run(&args),
@@ -41,18 +43,26 @@ pub fn run(command: Command) -> Result<ExitCode, Error> {
 }
 
 fn device(args: &DeviceArgs) -> Device {
+    device_or(args, fieldfit::all_cores())
+}
+
+/// What the flags say that computes, and of the CPU, where they don't say how many threads, `cpu`.
+fn device_or(args: &DeviceArgs, cpu: Device) -> Device {
     match args.device {
-        DeviceName::Cpu => {
-            args.threads.map_or_else(fieldfit::all_cores, |threads| Device::Cpu { threads: threads as usize })
-        }
+        DeviceName::Cpu => args.threads.map_or(cpu, |threads| Device::Cpu { threads: threads as usize }),
         DeviceName::Cuda => Device::Cuda { ordinal: 0 },
         DeviceName::Metal => Device::Metal,
     }
 }
 
-/// What the command line says of training; the rest as by default.
+/// The defaults, on that board if one is named.
+fn defaults(board: Option<&Board>) -> Options {
+    board.map_or_else(Options::default, fieldfit::options_for)
+}
+
+/// What the command line says of training; the rest as the board's profile has it, or as by default.
 fn training(args: &TrainingArgs) -> Options {
-    let defaults = Options::default();
+    let defaults = defaults(args.target_profile.as_ref());
     Options {
         epochs: args.epochs,
         size: args.size,
@@ -63,9 +73,10 @@ fn training(args: &TrainingArgs) -> Options {
         retain: args.retain.clone(),
         freeze: args.freeze.clone().map(|stage| Freeze { stage, views: args.views.unwrap_or(Freeze::VIEWS) }),
         coding: args.codec,
-        device: device(&args.device),
+        device: device_or(&args.device, defaults.device),
+        nice: args.nice.unwrap_or(defaults.nice),
         micro_batch: args.micro_batch.map(|images| images as usize),
-        memory_budget: args.memory_budget,
+        memory_budget: args.memory_budget.or(defaults.memory_budget),
         ..defaults
     }
 }
@@ -106,7 +117,7 @@ fn limited(images: Dataset, limit: Option<u32>) -> Dataset {
 
 /// What runs a model as the command line says.
 fn runtime(args: &ModelArgs) -> Builder {
-    let mut builder = Runtime::builder(&args.model).device(device(&args.device));
+    let mut builder = Runtime::builder(&args.model).device(device(&args.device)).copy_base(args.copy_base);
     if let Some(store) = &args.store {
         builder = builder.store(store);
     }

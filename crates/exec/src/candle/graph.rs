@@ -345,4 +345,17 @@ mod tests {
         let nan = relu6(&Tensor::new(&[f64::NAN], &Device::Cpu).unwrap()).unwrap();
         assert!(nan.to_vec1::<f64>().unwrap()[0].is_nan());
     }
+
+    /// A share of a gradient for each of equal values, padding that wins over negative ones: candle's own pooling does
+    /// the former.
+    #[test]
+    fn max_pool_gives_the_gradient_to_the_first() {
+        let x = Var::new(&[[[[-3.0], [-1.0], [-1.0]], [[-1.0], [-2.0], [-4.0]]]], &Device::Cpu).unwrap();
+        let y = max_pool(&x, &MaxPool { kernel: 3, stride: 2, padding: Padding::Symmetric(1) }).unwrap();
+        assert_eq!(y.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [-1.0, -1.0]);
+        let weights = Tensor::new(&[[[[2.0], [3.0]]]], &Device::Cpu).unwrap();
+        let gradients = (y * weights).unwrap().sum_all().unwrap().backward().unwrap();
+        let gradient = gradients.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(gradient, [0.0, 5.0, 0.0, 0.0, 0.0, 0.0]);
+    }
 }

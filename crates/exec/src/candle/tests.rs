@@ -64,10 +64,16 @@ fn slope(executor: &mut Candle<f64>, params: &Params<f64>, images: &Images, id: 
 }
 
 /// An op whose backward is wrong, or a tensor cut off from the loss: dense strided, depthwise of both strides and both
-/// kernel sizes, pointwise, residual, pool and head are all in the tiny network.
+/// kernel sizes, pointwise, shortcut, pool and head are all in the tiny network.
 #[test]
 fn gradients_are_finite_differences() {
     check_gradients(&tiny(), &random_images(1));
+}
+
+/// The same where a max pool, ReLU after a shortcut's sum, a projection and symmetric padding are in it.
+#[test]
+fn gradients_of_a_resnet_are_finite_differences() {
+    check_gradients(&by_name("resnet-tiny").unwrap(), &random_images(1));
 }
 
 /// The same faults in tokens, positions, layer norms, attention, GELU, LayerScale and shortcuts.

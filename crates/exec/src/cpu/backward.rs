@@ -29,7 +29,8 @@ pub(super) struct Pass<'a> {
     pub batch: usize,
     pub arena: &'a mut Arena,
     pub scratch: &'a mut Vec<f32>,
-    /// Tensors without room here are frozen. Those of kernels are of the unscaled ones, until [`scale`] ends them.
+    /// Tensors without room here are frozen. Those of kernels are of the unscaled ones, in our order, until [`scale`] ends
+    /// them.
     pub gradients: &'a mut Params<f32>,
     /// Whether this is the batch's first pass, whose gradients are written, or another one, whose are added.
     pub onto: Onto,
@@ -46,7 +47,6 @@ struct Descent {
     gradient: Buffer,
     target: Option<Buffer>,
     shortcut: Option<Buffer>,
-    taps: Option<Buffer>,
     kernel: Option<Buffer>,
     entered: Option<Buffer>,
 }
@@ -62,8 +62,8 @@ impl Pass<'_> {
                     self.context.forward(self.arena, step, (input, shortcut), (output, placed));
                 }
                 Task::Head { features, logits, gradient } => self.head(head, features, logits, gradient),
-                Task::Backward { step, input, gradient, target, shortcut, taps, kernel, entered } => {
-                    let descent = Descent { index: step, input, gradient, target, shortcut, taps, kernel, entered };
+                Task::Backward { step, input, gradient, target, shortcut, kernel, entered } => {
+                    let descent = Descent { index: step, input, gradient, target, shortcut, kernel, entered };
                     let below = self.descend(&descent, &sums);
                     // Of a projection, the step that it is added to has the same gradient, and comes next.
                     if !self.context.plan.steps[step].is_projection {
@@ -98,17 +98,16 @@ impl Pass<'_> {
     /// One step: its tensors' gradients, and what goes further down; returns the latter's sums over pixels.
     fn descend(&mut self, descent: &Descent, sums: &[f64]) -> Vec<f64> {
         let Context { threads, plan, folded, images, .. } = self.context;
-        let Descent { index, input, gradient, target, shortcut, taps, kernel, entered } = *descent;
+        let Descent { index, input, gradient, target, shortcut, kernel, entered } = *descent;
         let (step, folded) = (&plan.steps[index], &folded[index]);
         let range = |buffer| self.context.range(buffer);
         let optional = |buffer: Option<Buffer>| buffer.map_or(0..0, range);
         let apart = shortcut.filter(|shortcut| *shortcut != gradient);
-        let [read, downward, below, brought, taps, kernel, entered] = self.arena.borrow([
+        let [read, downward, below, brought, kernel, entered] = self.arena.borrow([
             self.context.source(input),
             range(gradient),
             optional(target),
             optional(apart),
-            optional(taps),
             optional(kernel),
             optional(entered),
         ]);
@@ -122,7 +121,7 @@ impl Pass<'_> {
             (below, Upstream { input: values, activation, shortcut })
         });
         let tensors = Tensors { threads, folded, params: self.params, gradients: self.gradients, onto: self.onto };
-        let apart = Apart { sums, terms: &mut self.terms[index], taps, kernel, entered };
+        let apart = Apart { sums, terms: &mut self.terms[index], kernel, entered };
         let pass = Backward { gradient: downward, input: values, kernel: None, upstream };
         match (&step.op, &step.kernel) {
             (Op::Conv(conv), kernel) => tensors.conv(conv, kernel, pass, apart, self.scratch),
@@ -146,7 +145,6 @@ struct Apart<'a> {
     sums: &'a [f64],
     /// As [`terms`] made them.
     terms: &'a mut [f64],
-    taps: &'a mut [f32],
     kernel: &'a mut [f32],
     entered: &'a mut [f32],
 }
@@ -164,28 +162,24 @@ impl Tensors<'_> {
     /// One convolution: its tensors' gradients, and its input's; returns the latter's sums over pixels.
     fn conv(self, conv: &Conv, op: &Kernel, pass: Backward<'_>, apart: Apart<'_>, scratch: &mut Vec<f32>) -> Vec<f64> {
         let Self { threads, folded, params, gradients, onto } = self;
-        let Apart { sums, terms, taps, kernel, .. } = apart;
+        let Apart { sums, terms, kernel, .. } = apart;
         let trains = gradients.contains(conv.weight);
         let below = {
             // A kernel that trains has its gradient summed up where it belongs; another one's is wanted for its scale.
             let (kernel, onto) = if trains { (&mut gradients[conv.weight], onto) } else { (&mut *kernel, Onto::Fresh) };
-            let direct = if taps.is_empty() { (&mut *kernel, onto) } else { (&mut *taps, Onto::Fresh) };
-            let pass = Backward { kernel: (!direct.0.is_empty()).then_some(direct), ..pass };
-            let below = match op {
+            let pass = Backward { kernel: (!kernel.is_empty()).then_some((&mut *kernel, onto)), ..pass };
+            match op {
                 Kernel::Pointwise => pointwise::backward(threads, folded, pass, scratch),
                 Kernel::Depthwise(depthwise) => depthwise.backward(threads, folded, pass, scratch),
                 Kernel::Dense(dense) => dense.backward(threads, folded, pass, scratch),
                 _ => Vec::new(),
-            };
-            if !taps.is_empty() {
-                to_checkpoint(conv, taps, kernel, onto);
             }
-            below
         };
         for (channel, term) in terms.iter_mut().enumerate() {
             *term -= f64::from(params[conv.norm.mean][channel]) * sums[channel];
         }
         if !trains {
+            to_checkpoint(conv, kernel);
             add_products(terms, &params[conv.weight], kernel);
         }
         if gradients.contains(conv.norm.shift) {
@@ -301,6 +295,9 @@ pub(super) fn scale(
         _ => None,
     });
     threads.each(products, |(weight, conv, folded, terms, kernel, scale)| {
+        if let Some(conv) = conv {
+            to_checkpoint(conv, kernel);
+        }
         add_products(terms, &params[weight], kernel);
         for (unit, (scale, term)) in scale.iter_mut().zip(terms).enumerate() {
             let inverse = conv.map_or(1.0, |conv| inverse_deviation(conv, params[conv.norm.variance][unit]));

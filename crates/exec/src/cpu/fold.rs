@@ -144,12 +144,18 @@ pub(super) fn inverse_deviation(conv: &Conv, variance: f32) -> f32 {
 
 /// Puts a kernel's gradient from our order, taps ahead of channels (`[k, k, C]` for a depthwise convolution, else
 /// `[out, k, k, in]`), into the checkpoint's `[out, in / groups, k, k]`.
-pub(super) fn to_checkpoint(conv: &Conv, ours: &[f32], checkpoint: &mut [f32], onto: Onto) {
+pub(super) fn to_checkpoint(conv: &Conv, values: &mut [f32]) {
     let taps = conv.kernel * conv.kernel;
-    let (block, inner) = if conv.is_depthwise() { (ours.len(), conv.output) } else { (taps * conv.input, conv.input) };
-    for (ours, checkpoint) in ours.chunks_exact(block).zip(checkpoint.chunks_exact_mut(block)) {
+    if taps == 1 {
+        return;
+    }
+    let (block, inner) =
+        if conv.is_depthwise() { (values.len(), conv.output) } else { (taps * conv.input, conv.input) };
+    let mut ours = vec![0.0; block.min(values.len())];
+    for checkpoint in values.chunks_exact_mut(block.max(1)) {
+        ours.copy_from_slice(checkpoint);
         for (channel, values) in checkpoint.chunks_exact_mut(taps).enumerate() {
-            put(values, (0..taps).map(|tap| ours[tap * inner + channel]), onto);
+            values.iter_mut().enumerate().for_each(|(tap, value)| *value = ours[tap * inner + channel]);
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn scratch_len(plan: &Plan, trains: &dyn Fn(TensorId) -> bool, thread
             (!is_whole).then_some(input * output)
         }
         Op::Conv(conv) if trains(conv.weight) || trains(conv.norm.scale) => {
-            let is_whole = matches!(step.kernel, Kernel::Pointwise)
+            let is_whole = matches!(step.kernel, Kernel::Pointwise | Kernel::Dense(_))
                 && pointwise::is_shared_by_rows(weight_len(conv), images * step.input.len());
             (!is_whole).then_some(weight_len(conv))
         }

@@ -60,20 +60,68 @@ impl Packed {
 /// `out = end(left · right)`: `left` is `[rows, depth]`, `out` `[rows, columns]`, its first row the activation's row
 /// `first`.
 pub(super) fn multiply(left: &[f32], right: &Packed, first: usize, out: &mut [f32], ending: &mut impl Ending) {
-    let rows = left.len().checked_div(right.depth).unwrap_or(0);
-    assert_eq!((left.len(), out.len()), (rows * right.depth, rows * right.columns), "the operands' sizes");
+    multiply_terms(left, right, 0..right.depth, first, out, ending);
+}
+
+/// The same for some of each sum's terms: `left` has those alone. Where there were terms before them, the result is added
+/// to what is there.
+pub(super) fn multiply_terms(
+    left: &[f32],
+    right: &Packed,
+    terms: Range<usize>,
+    first: usize,
+    out: &mut [f32],
+    ending: &mut impl Ending,
+) {
+    let (depth, columns) = (terms.len(), right.columns);
+    let rows = left.len().checked_div(depth).unwrap_or(0);
+    assert_eq!((left.len(), out.len()), (rows * depth, rows * columns), "the operands' sizes");
+    assert!(terms.end <= right.depth, "the right operand's terms");
+    let right = |column: usize, width: usize| {
+        let start = column * right.depth + terms.start * width;
+        Right { start: right.values[start..].as_ptr(), depth_step: width }
+    };
     Arch::new().dispatch(Multiply {
         rows,
-        columns: right.columns,
-        depth: right.depth,
-        left: Left { start: left.as_ptr(), step: right.depth, depth_step: 1 },
-        right: |column, width| Right { start: right.values[column * right.depth..].as_ptr(), depth_step: width },
-        first: first * right.columns,
+        columns,
+        depth,
+        left: Left { start: left.as_ptr(), step: depth, depth_step: 1 },
+        right,
+        first: first * columns,
         out,
-        step: right.columns,
-        onto: Onto::Fresh,
+        step: columns,
+        onto: if terms.start == 0 { Onto::Fresh } else { Onto::Sum },
         ending,
     });
+}
+
+/// `out = left · right` for some of the right operand's columns, which start with a [`panel`] and end with one or with the
+/// operand: `left` is `[rows, depth]`, `out` has those columns alone.
+pub(super) fn multiply_columns(left: &[f32], right: &Packed, columns: Range<usize>, out: &mut [f32]) {
+    let rows = left.len().checked_div(right.depth).unwrap_or(0);
+    assert_eq!((left.len(), out.len()), (rows * right.depth, rows * columns.len()), "the operands' sizes");
+    let is_edge = |column: usize| column.is_multiple_of(panel()) || column == right.columns;
+    assert!(is_edge(columns.start) && is_edge(columns.end) && columns.end <= right.columns, "whole panels");
+    Arch::new().dispatch(Multiply {
+        rows,
+        columns: columns.len(),
+        depth: right.depth,
+        left: Left { start: left.as_ptr(), step: right.depth, depth_step: 1 },
+        right: |column, width| Right {
+            start: right.values[(columns.start + column) * right.depth..].as_ptr(),
+            depth_step: width,
+        },
+        first: 0,
+        out,
+        step: columns.len(),
+        onto: Onto::Fresh,
+        ending: &mut AsItIs,
+    });
+}
+
+/// Columns of a panel.
+pub(super) fn panel() -> usize {
+    VECTORS * lanes()
 }
 
 /// What happens to the values that a sum is written over.
@@ -239,7 +287,7 @@ impl<P: Fn(usize, usize) -> Right, E: Ending> Multiply<'_, P, E> {
         let start = self.first + row * self.step + column;
         let block = Block::new::<V>(simd, start, self.step, column, self.columns);
         let left = Left { start: self.left.start.wrapping_add(row * self.left.step), ..self.left };
-        // SAFETY: `multiply`, `outer` and `strided` checked that the operands have `rows` and `columns` for each k below `depth`;
+        // SAFETY: its callers checked that the operands have `rows` and `columns` for each k below `depth`;
         // this tile's rows and columns are among them.
         let mut sums = unsafe { block.product::<R, V, TAIL>(simd, self.depth, left, right) };
         if self.onto == Onto::Sum {
@@ -275,6 +323,21 @@ mod tests {
             let mut out = vec![f32::NAN; m * n];
             multiply(&left, &packed, 0, &mut out, &mut AsItIs);
             assert_eq!(out, expected, "{m}×{k} · {k}×{n}");
+            for split in (1..k).step_by(k.div_ceil(2)) {
+                let terms = |terms: Range<usize>| -> Vec<f32> {
+                    left.chunks_exact(k).flat_map(|row| row[terms.clone()].to_vec()).collect()
+                };
+                out.fill(0.0);
+                multiply_terms(&terms(0..split), &packed, 0..split, 0, &mut out, &mut AsItIs);
+                multiply_terms(&terms(split..k), &packed, split..k, 0, &mut out, &mut AsItIs);
+                assert_eq!(out, expected, "{m}×{k} · {k}×{n}, {split} terms first");
+            }
+            for columns in [0..panel().min(n), panel().min(n)..n] {
+                let mut some = vec![f32::NAN; m * columns.len()];
+                multiply_columns(&left, &packed, columns.clone(), &mut some);
+                let expected = expected.chunks_exact(n).flat_map(|row| row[columns.clone()].to_vec());
+                assert_eq!(some, expected.collect::<Vec<_>>(), "{m}×{k} · {k}×{n}, columns {columns:?}");
+            }
             let flipped: Vec<f32> = (0..m * k).map(|i| left[i % m * k + i / m]).collect();
             if m > 0 {
                 out.fill(f32::NAN);

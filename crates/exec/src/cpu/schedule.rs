@@ -47,10 +47,8 @@ pub(super) enum Task {
         target: Option<Buffer>,
         /// The gradient that a shortcut brings to the step's input.
         shortcut: Option<Buffer>,
-        /// The gradient of the unscaled kernel, where it has to be reordered first.
-        taps: Option<Buffer>,
-        /// The same as the checkpoint has it, where the scale trains and the kernel, whose gradient's room it would
-        /// have, doesn't.
+        /// The gradient of the unscaled kernel, where the scale trains and the kernel, whose gradient's room it would have,
+        /// doesn't.
         kernel: Option<Buffer>,
         /// What goes into the step's product, where that isn't the input and the product's kernel has a gradient.
         entered: Option<Buffer>,
@@ -63,13 +61,11 @@ impl Task {
         let read = |source| if let Source::Buffer(buffer) = source { Some(buffer) } else { None };
         let named = match *self {
             Self::Forward { input, shortcut, output, placed, .. } => {
-                [read(input), shortcut.and_then(read), Some(output), placed, None, None, None]
+                [read(input), shortcut.and_then(read), Some(output), placed, None, None]
             }
-            Self::Head { features, logits, gradient } => {
-                [Some(features), Some(logits), gradient, None, None, None, None]
-            }
-            Self::Backward { input, gradient, target, shortcut, taps, kernel, entered, .. } => {
-                [read(input), Some(gradient), target, shortcut, taps, kernel, entered]
+            Self::Head { features, logits, gradient } => [Some(features), Some(logits), gradient, None, None, None],
+            Self::Backward { input, gradient, target, shortcut, kernel, entered, .. } => {
+                [read(input), Some(gradient), target, shortcut, kernel, entered]
             }
         };
         named.into_iter().flatten()
@@ -256,24 +252,22 @@ impl Writer {
         let has_target = is_wanted || trains_norm_ahead(&step.op, descent.trains);
         let target = has_target.then(|| self.buffer(Size::Image(step.input.len())));
         let shortcut = descent.gradients[step.reads].filter(|_| target.is_some());
-        let [taps, kernel] = self.kernel(&step.op, descent.trains);
+        let kernel = self.kernel(&step.op, descent.trains);
         let is_entered = has_entry_to_keep(&step.op, descent.trains);
         let entered = is_entered.then(|| self.buffer(Size::Image(step.input.len())));
         let input = descent.activations[step.reads];
-        self.tasks.push(Task::Backward { step: index, input, gradient, target, shortcut, taps, kernel, entered });
+        self.tasks.push(Task::Backward { step: index, input, gradient, target, shortcut, kernel, entered });
         descent.gradients[step.reads] = target.filter(|_| is_wanted);
     }
 
-    /// Room for the gradient of the unscaled kernel: reordered, and as the checkpoint has it.
-    fn kernel(&mut self, op: &Op, trains: &dyn Fn(TensorId) -> bool) -> [Option<Buffer>; 2] {
-        if let Op::Linear(Linear { weight, scale: Some(scale), input, output, .. }) = op {
-            let is_apart = trains(*scale) && !trains(*weight);
-            return [None, is_apart.then(|| self.buffer(Size::Whole(input * output)))];
-        }
-        let Op::Conv(conv) = op else { return [None; 2] };
-        let (weight, scale) = (trains(conv.weight), trains(conv.norm.scale));
-        let room = Size::Whole(weight_len(conv));
-        [(weight || scale) && conv.kernel > 1, scale && !weight].map(|wanted| wanted.then(|| self.buffer(room)))
+    /// Room for the gradient of the unscaled kernel.
+    fn kernel(&mut self, op: &Op, trains: &dyn Fn(TensorId) -> bool) -> Option<Buffer> {
+        let (weight, scale, len) = match op {
+            Op::Conv(conv) => (conv.weight, conv.norm.scale, weight_len(conv)),
+            Op::Linear(Linear { weight, scale: Some(scale), input, output, .. }) => (*weight, *scale, input * output),
+            _ => return None,
+        };
+        (trains(scale) && !trains(weight)).then(|| self.buffer(Size::Whole(len)))
     }
 
     /// Finds every buffer a place.

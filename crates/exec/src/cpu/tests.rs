@@ -178,7 +178,7 @@ impl Case {
                 Kernel::Pointwise => pointwise::forward(threads, &self.folded, &self.input, finish, &mut found),
                 Kernel::Depthwise(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
                 Kernel::Dense(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
-                Kernel::MaxPool(_) | Kernel::Pool => unreachable!("a convolution"),
+                _ => unreachable!("a convolution"),
             }
             assert_eq!(found, expected.collect::<Vec<_>>(), "forward, shortcut {}: {what}", shortcut.is_some());
         }
@@ -225,7 +225,7 @@ impl Case {
             Kernel::Pointwise => pointwise::backward(threads, &self.folded, pass, scratch),
             Kernel::Depthwise(op) => op.backward(threads, &self.folded, pass, scratch),
             Kernel::Dense(op) => op.backward(threads, &self.folded, pass, scratch),
-            Kernel::MaxPool(_) | Kernel::Pool => unreachable!("a convolution"),
+            _ => unreachable!("a convolution"),
         }
     }
 

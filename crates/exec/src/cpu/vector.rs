@@ -17,7 +17,7 @@ pub(super) fn exp(x: f32) -> f32 {
     let power = shifted - ROUNDER;
     let rest = power.mul_add(-LN_2.1, power.mul_add(-LN_2.0, bounded));
     // Cephes' polynomial of (eʳ − 1 − r) / r² for |r| ≤ ½ ln 2.
-    let terms = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+    let terms = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
     let series = terms.into_iter().fold(0.0_f32, |sum, term| sum.mul_add(rest, term));
     let mantissa = series.mul_add(rest * rest, rest) + 1.0;
     let value = mantissa * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));

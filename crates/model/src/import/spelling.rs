@@ -274,8 +274,9 @@ mod tests {
 
     fn ours(whose: &str, family: &str, names: &[&str]) -> Vec<(String, Vec<String>)> {
         let fits = |spelling: &&Spelling| spelling.whose == whose && spelling.family.contains(&family);
-        let found = SPELLINGS.iter().filter(fits).filter_map(|spelling| spelling.translate(names.iter().copied(), ""));
-        found.last().map(|translation| translation.tensors.into_iter().collect()).unwrap_or_default()
+        let mut found =
+            SPELLINGS.iter().filter(fits).filter_map(|spelling| spelling.translate(names.iter().copied(), ""));
+        found.next_back().map(|translation| translation.tensors.into_iter().collect()).unwrap_or_default()
     }
 
     /// A block counted from another end, a number that goes to another place, a part of qkv in another order.

@@ -1,0 +1,41 @@
+//! A run that is paused and held. Guards against a pause that changes the result or doesn't reach a phase.
+
+mod common;
+
+use common::{Field, options};
+use fieldfit_adapt::{AdaptError, Control, Event, Pace, adapt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A run that is paused again and again and ends in other bits, or one that goes on while it should wait.
+#[test]
+fn a_guard_holds_every_phase_and_changes_nothing() {
+    let field = Field::new(1);
+    let options = options("tpgm-relative");
+    let (whole, events) = field.adapt(&options);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    // Held once before it goes on, each time.
+    let hold = move || if count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) { Pace::Hold } else { Pace::Full };
+    let control = Control::new().guarded_by(hold);
+    let mut heard = Vec::new();
+    let held = adapt(&field.request(&options), &control, &mut |event| heard.push(event)).unwrap();
+    assert_eq!(held.delta, whole.unwrap().delta);
+
+    let pauses = heard.iter().filter(|event| **event == Event::Paused).count();
+    assert_eq!(pauses, events.len(), "a pause after each event, and so in every phase");
+    assert_eq!(asked.load(Ordering::SeqCst), 2 * pauses);
+    let pairs = heard.iter().zip(&heard[1..]).filter(|(event, _)| **event == Event::Paused);
+    for (_, next) in pairs {
+        assert!(matches!(next, Event::Unpaused { seconds } if *seconds > 0.0), "{next:?} during a pause");
+    }
+}
+
+/// A guard over a failing battery that is not obeyed.
+#[test]
+fn a_guard_stops_a_run() {
+    let field = Field::new(1);
+    let control = Control::new().guarded_by(|| Pace::Stop);
+    let stopped = adapt(&field.request(&options("lp-ft")), &control, &mut |_| ());
+    assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: None })), "{stopped:?}");
+}

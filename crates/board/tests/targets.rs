@@ -1,0 +1,106 @@
+//! The profiles of `targets/`: that each is read, that all are part of the program, and that cargo's configuration can
+//! build and run what they name. Guards against a board that is added in one place and forgotten in another.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at its first surprise")]
+
+use fieldfit_board::{Board, BoardError, Gpu, NAMES};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn boards() -> Vec<Board> {
+    NAMES.iter().map(|name| Board::named(name).unwrap()).collect()
+}
+
+/// A profile that nobody can name, or one that is called otherwise than its file.
+#[test]
+fn the_program_has_every_file_under_its_name() {
+    let mut files: Vec<String> = fs::read_dir(repository().join("targets"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let mut names = NAMES.map(str::to_owned).to_vec();
+    files.sort();
+    names.sort();
+    assert_eq!(files, names);
+    for board in boards() {
+        let path = repository().join("targets").join(&board.name).with_extension("toml");
+        assert_eq!(Board::read(&path).unwrap(), board);
+        assert_eq!(Board::find(path.to_str().unwrap()).unwrap(), board);
+        assert!(!board.sources.is_empty(), "{}: facts without a source", board.name);
+    }
+}
+
+/// A board that no command builds for: a Linux triple without linker, or a runner that emulates another CPU.
+#[test]
+fn cargo_links_and_emulates_what_the_profiles_name() {
+    let text = fs::read_to_string(repository().join(".cargo/config.toml")).unwrap();
+    let config: toml::Table = text.parse().unwrap();
+    let host = Board::named("host").unwrap().triple;
+    for board in boards() {
+        let Board { name, triple, .. } = &board;
+        let section = config["target"].get(triple);
+        if !triple.contains("linux") || *triple == host {
+            assert!(section.is_none() && board.emulated_as.is_none(), "{name}: built where it runs");
+            continue;
+        }
+        let section = section.unwrap_or_else(|| panic!("{name}: .cargo/config.toml has no linker for {triple}"));
+        let value = |key: &str| section[key].as_str().unwrap().to_owned();
+        let architecture = triple.split('-').next().unwrap();
+        assert!(value("linker").starts_with(architecture), "{name}: {}", value("linker"));
+        let emulated = board.emulated_as.as_deref().unwrap();
+        let runner = value("runner");
+        assert!(runner.starts_with(&format!("qemu-{architecture} -cpu {emulated} ")), "{name}: {runner}");
+    }
+}
+
+/// A binary that is checked against nothing; a build for CUDA without the GPU to compile for.
+#[test]
+fn linux_boards_say_what_their_system_has() {
+    for board in boards().iter().filter(|board| board.triple.contains("linux")) {
+        assert!(board.system.glibc.is_some(), "{}", board.name);
+        assert!(board.system.libraries.iter().any(|library| library == "libc.so.6"), "{}", board.name);
+        let is_cuda = matches!(board.gpu, Some(Gpu::Cuda { .. }));
+        assert_eq!(board.system.cuda.is_some(), is_cuda, "{}", board.name);
+    }
+}
+
+/// A board that is taken for one of another system.
+#[test]
+fn a_board_knows_the_machines_it_is_built_for() {
+    let fits =
+        |name: &str, architecture: &str, system: &str| Board::named(name).unwrap().is_built_for(architecture, system);
+    assert!(fits("jetson-orin-nano", "aarch64", "linux") && fits("host", "x86_64", "linux"));
+    assert!(fits("apple-silicon", "aarch64", "macos"));
+    assert!(!fits("apple-silicon", "aarch64", "linux") && !fits("jetson-orin-nano", "aarch64", "macos"));
+    assert!(!fits("host", "aarch64", "linux"));
+}
+
+/// A typing error that is read past, and numbers that would plan more than there is.
+#[test]
+fn what_no_board_has_is_refused_by_its_key() {
+    let text = fs::read_to_string(repository().join("targets/raspberry-pi-5.toml")).unwrap();
+    for (from, to, named) in [
+        ("cores = 4", "cores = 0", "cores"),
+        ("cores = 4", "kores = 4", "kores"),
+        ("threads = 2", "threads = 5", "duty.threads"),
+        ("threads = 2", "threads = 0", "duty.threads"),
+        ("nice = 10", "nice = 20", "duty.nice"),
+        ("adaptation_mib = 768", "adaptation_mib = 4096", "memory.adaptation_mib"),
+        ("glibc = \"2.36\"", "glibc = \"two\"", "two"),
+        ("compute = \"f32\"", "compute = \"f16\"", "dtype.compute"),
+        ("features = []", "features = [\"cuda\"]", "features"),
+        ("triple = \"aarch64-unknown-linux-gnu\"", "triple = \"arm\"", "triple"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let error = Board::parse("pi.toml", &text.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains("pi.toml") && error.contains(named), "{to}: {error}");
+    }
+    let unknown = Board::find("jetson-nano").unwrap_err();
+    assert!(matches!(unknown, BoardError::Unknown { .. }) && unknown.to_string().contains("jetson-orin-nano"));
+}

@@ -1,0 +1,121 @@
+//! `fieldfit doctor`.
+
+use super::info::{IMAGES, lines, plan_table};
+use crate::args::DoctorArgs;
+use crate::error::Error;
+use crate::output::{Output, mebibytes};
+use fieldfit::doctor::{Check, DeviceState, Diagnosis, Disk, examine};
+use fieldfit::{Base, Board, MemoryPlan, Options};
+use serde::Serialize;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What was found, and what a model would take.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    diagnosis: Diagnosis,
+    /// The board that plan and machine are held against.
+    profile: Option<String>,
+    plan: Option<MemoryPlan>,
+    /// What is wrong with the model, the plan or the machine for that board.
+    problems: Vec<String>,
+}
+
+pub fn run(args: &DoctorArgs) -> Result<ExitCode, Error> {
+    let diagnosis = examine(&args.scratch)?;
+    let board =
+        args.target_profile.clone().or_else(|| diagnosis.boards.iter().find_map(|name| Board::named(name).ok()));
+    let mut problems = Vec::new();
+    if let Some(board) = &args.target_profile {
+        problems.extend(misfits(board, &diagnosis));
+    }
+    let plan = args.model.as_deref().map(|model| plan(args, model, board.as_ref()));
+    let plan = plan.transpose().unwrap_or_else(|error| {
+        problems.push(crate::error::chain(&error));
+        None
+    });
+    let is_healthy = diagnosis.is_healthy() && problems.is_empty();
+    let report = Report { diagnosis, profile: board.map(|board| board.name), plan, problems };
+    Output::new(args.json).show(&report, text)?;
+    Ok(if is_healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where this machine isn't what the profile says.
+fn misfits(board: &Board, Diagnosis { machine, .. }: &Diagnosis) -> Vec<String> {
+    let mut misfits = Vec::new();
+    let (architecture, system) = (&machine.architecture, &machine.system);
+    if !board.is_built_for(architecture, system) {
+        misfits.push(format!("this machine is {architecture} {system}, and {} is {}", board.name, board.triple));
+    }
+    let needed = board.memory.adaptation_bytes();
+    if let Some(memory) = machine.memory.filter(|memory| memory.available < needed) {
+        let available = mebibytes(memory.available);
+        misfits.push(format!(
+            "{available} of memory are free, and {} gives adaptation {}",
+            board.name,
+            mebibytes(needed)
+        ));
+    }
+    misfits
+}
+
+fn plan(args: &DoctorArgs, model: &Path, board: Option<&Board>) -> Result<MemoryPlan, fieldfit::Error> {
+    let base = Base::open(model)?;
+    let defaults = super::defaults(board);
+    let options = Options {
+        method: args.method.clone().unwrap_or(defaults.method),
+        size: args.size,
+        batch: args.batch.map_or(defaults.batch, |images| images as usize),
+        ..defaults
+    };
+    Ok(fieldfit::plan_memory(&base, base.labels().len(), IMAGES, &options)?)
+}
+
+fn text(report: &Report) -> String {
+    let Report { diagnosis, profile, plan, problems } = report;
+    let Diagnosis { machine, devices, disk, boards, checks } = diagnosis;
+    let known = |value: &Option<String>| value.clone().unwrap_or_default();
+    let boards = if boards.is_empty() { "none of targets/".to_owned() } else { boards.join(", ") };
+    let memory = machine.memory.map(|now| format!("{} free of {}", mebibytes(now.available), mebibytes(now.total)));
+    let mut text = lines(&[
+        ("machine", format!("{} {} {}", machine.architecture, machine.system, known(&machine.kernel))),
+        ("model", known(&machine.board)),
+        (
+            "processor",
+            format!("{} ({} cores: {})", known(&machine.processor), machine.cores, machine.features.join(", ")),
+        ),
+        ("memory", memory.unwrap_or_default()),
+        ("disk", disk_text(disk)),
+        ("board", boards),
+        ("profile", known(profile)),
+    ]);
+    for line in devices.iter().map(device_text).chain(checks.iter().map(check_text)) {
+        text.push_str(&format!("\n{line}"));
+    }
+    if let Some(plan) = plan {
+        text.push_str(&format!("\n{}", plan_table(plan)));
+    }
+    problems.iter().for_each(|problem| text.push_str(&format!("\nproblem: {problem}")));
+    text
+}
+
+fn disk_text(Disk { file_system, commit_ms, survives_power_cut }: &Disk) -> String {
+    let kind = file_system.as_deref().unwrap_or("unknown file system");
+    let warning =
+        if *survives_power_cut == Some(false) { "; what is written here may be gone after a power cut" } else { "" };
+    format!("{kind}, {commit_ms:.1} ms a commit{warning}")
+}
+
+fn device_text(DeviceState { device, is_compiled, problem }: &DeviceState) -> String {
+    let state = match (is_compiled, problem) {
+        (false, _) => "not in this build".to_owned(),
+        (true, None) => "usable".to_owned(),
+        (true, Some(problem)) => format!("NOT USABLE: {problem}"),
+    };
+    format!("{device:<13} {state}")
+}
+
+fn check_text(Check { name, passed, detail }: &Check) -> String {
+    format!("{} {name}: {detail}", if *passed { "passed       " } else { "FAILED       " })
+}
