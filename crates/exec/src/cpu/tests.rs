@@ -303,6 +303,9 @@ fn dense_follows_the_definition() {
             }
         }
     }
+    // Kernels whose lines are looked at some at a time, and one at a time.
+    bench.check((200, 3, 1), (3, 1), (9, 15));
+    bench.check((520, 2, 1), (3, 2), (5, 7));
 }
 
 /// A tile that leaves out the last rows or columns, a kernel's gradient that depends on who has which share of it.
