@@ -41,6 +41,28 @@ fn everything_comes_back() {
     }
 }
 
+/// Catches a table of positions, whose first dimension stands for the batch, that is read or written as one row: small
+/// values would vanish beside large ones.
+#[test]
+fn each_position_is_a_row() {
+    let values = [1.0, -2.0, 100.0, 200.0, 0.01, -0.02];
+    let positions = Tensor {
+        name: "pos_embed",
+        shape: &[1, 3, 2],
+        kind: Kind::Difference,
+        ball: None,
+        codec: Codec::Int8,
+        values: &values,
+    };
+    let file = encode(&header(), &LABELS, &[positions]).unwrap();
+    let delta = Delta::parse(&file).unwrap();
+    let record = delta.records().next().unwrap();
+    assert_eq!(record.rows(), 3);
+    for (found, value) in decoded(&record).iter().zip(values) {
+        assert!((found - value).abs() <= 0.01 * value.abs(), "{found}, not {value}");
+    }
+}
+
 /// Catches a reader or a writer that needs at least one tensor, or text in a label.
 #[test]
 fn a_delta_may_change_nothing() {
