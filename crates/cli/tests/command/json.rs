@@ -125,7 +125,7 @@ fn info_tells_models_deltas_and_stores() {
     assert_eq!(model["labels"].as_array().unwrap().len(), 10);
     let stages = model["stages"].as_array().unwrap();
     let sum: u64 = stages.iter().map(|stage| stage["parameters"].as_u64().unwrap()).sum();
-    assert_eq!((json!(sum), stages.len()), (model["parameters"].clone(), 7));
+    assert_eq!((json!(sum), stages.len()), (model["parameters"].clone(), 8));
     assert_eq!((&stages[0]["name"], &stages[0]["output"]), (&json!("stem"), &json!([16, 16, 8])));
     // 16 · 16 pixels, each 8 kernels of 3 · 3 · 3.
     assert_eq!((&stages[0]["flops"], &stages[0]["activation_bytes"]), (&json!(2 * 256 * 216), &json!(4 * 2048)));
