@@ -187,9 +187,13 @@ fn softmax(rows: &mut [f32], width: usize, scale: f32) {
         || {
             for row in rows.chunks_exact_mut(width) {
                 let largest = largest(row);
-                row.iter_mut().for_each(|value| *value = exp((*value - largest) * scale));
+                for value in row.iter_mut() {
+                    *value = exp((*value - largest) * scale);
+                }
                 let share = 1.0 / sum(row, |value| value);
-                row.iter_mut().for_each(|value| *value *= share);
+                for value in row.iter_mut() {
+                    *value *= share;
+                }
             }
         },
     );

@@ -57,7 +57,9 @@ impl Norm {
                     for ((sum, value), gradient) in scale.iter_mut().zip(row).zip(&*gradient) {
                         *sum += (value - mean) * inverse * gradient;
                     }
-                    gradient.iter_mut().zip(&self.scale).for_each(|(gradient, scale)| *gradient *= scale);
+                    for (gradient, scale) in gradient.iter_mut().zip(&self.scale) {
+                        *gradient *= scale;
+                    }
                     let share = 1.0 / width as f32;
                     let level = sum(gradient, |gradient| gradient) * share;
                     let slope = sum_pairs(gradient, row, |gradient, value| gradient * (value - mean)) * inverse * share;

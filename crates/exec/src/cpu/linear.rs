@@ -61,7 +61,11 @@ fn enter(entry: &Entry, folded: &Folded, input: &[f32], output: &mut [f32]) {
         Entry::LayerNorm(_) => folded.norm.forward(input, output),
         Entry::Gelu => Arch::new().dispatch(
             #[inline(always)]
-            || output.iter_mut().zip(input).for_each(|(output, input)| *output = gelu(*input)),
+            || {
+                for (output, input) in output.iter_mut().zip(input) {
+                    *output = gelu(*input);
+                }
+            },
         ),
     }
 }
@@ -122,7 +126,11 @@ fn gelu_backward(threads: &Threads, width: usize, target: &mut [f32], upstream: 
             let input = &upstream.input[first..][..rows.len()];
             Arch::new().dispatch(
                 #[inline(always)]
-                || rows.iter_mut().zip(input).for_each(|(gradient, input)| *gradient *= gelu_slope(*input)),
+                || {
+                    for (gradient, input) in rows.iter_mut().zip(input) {
+                        *gradient *= gelu_slope(*input);
+                    }
+                },
             );
             upstream.summing(sums).apply(first, rows);
         }

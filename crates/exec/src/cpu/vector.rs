@@ -1,5 +1,6 @@
 //! Functions of single values and sums of rows, written so that the compiler makes vectors of them: without branches, and
-//! with as many partial sums as the widest vector has lanes. To be called inside a dispatch on the CPU's vectors.
+//! with as many partial sums as the widest vector has lanes. To be called inside a dispatch on the CPU's vectors, from a
+//! plain loop: what a closure of an iterator does may be compiled apart, without them.
 
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
@@ -18,10 +19,20 @@ pub(super) fn exp(x: f32) -> f32 {
     let rest = power.mul_add(-LN_2.1, power.mul_add(-LN_2.0, bounded));
     // Cephes' polynomial of (eʳ − 1 − r) / r² for |r| ≤ ½ ln 2.
     let terms = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
-    let series = terms.into_iter().fold(0.0_f32, |sum, term| sum.mul_add(rest, term));
+    let series = polynomial(terms, 0.0, rest);
     let mantissa = series.mul_add(rest * rest, rest) + 1.0;
     let value = mantissa * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
     if x < -87.0 { 0.0 } else { value }
+}
+
+/// Horner's rule: the terms are those of the falling powers below `first`'s.
+#[inline(always)]
+fn polynomial<const N: usize>(terms: [f32; N], first: f32, x: f32) -> f32 {
+    let mut sum = first;
+    for term in terms {
+        sum = sum.mul_add(x, term);
+    }
+    sum
 }
 
 /// The error function to an ulp, by Juffa's two polynomials: an odd one in the middle, and an exponent outside.
@@ -29,11 +40,11 @@ pub(super) fn exp(x: f32) -> f32 {
 fn erf(x: f32) -> f32 {
     let (size, square) = (x.abs(), x * x);
     let middle = [-5.967_617e-4, 4.991_194e-3, -2.676_813_5e-2, 1.128_199_25e-1, -3.761_253_4e-1, 1.283_791_7e-1];
-    let middle = middle.into_iter().fold(0.0_f32, |sum, term| sum.mul_add(square, term)).mul_add(x, x);
+    let middle = polynomial(middle, 0.0, square).mul_add(x, x);
     let high = (-1.728_534_7e-5_f32).mul_add(size, 3.831_972e-4);
     let low = (-3.883_964_4e-3_f32).mul_add(size, 2.425_462_2e-2);
     let outside = [-1.067_778_8e-1, -6.348_467e-1, -1.287_175_1e-1];
-    let outside = outside.into_iter().fold(high.mul_add(square, low), |sum, term| sum.mul_add(size, term));
+    let outside = polynomial(outside, high.mul_add(square, low), size);
     let outside = (1.0 - exp(outside.mul_add(size, -size))).copysign(x);
     if size > 0.927_734_4 { outside } else { middle }
 }
@@ -86,7 +97,9 @@ pub(super) fn largest(row: &[f32]) -> f32 {
             *lane = if *value > *lane { *value } else { *lane };
         }
     }
-    lanes.iter_mut().zip(rest).for_each(|(lane, value)| *lane = lane.max(*value));
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane = lane.max(*value);
+    }
     fold(lanes, f32::max)
 }
 
