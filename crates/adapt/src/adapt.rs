@@ -4,6 +4,7 @@ use crate::checkpoint::{Identity, Progress, Snapshot};
 use crate::coding::{self, Chosen};
 use crate::duty::yielding;
 use crate::feed::{Cycle, Feed};
+use crate::frozen::Beginning;
 use crate::plan::Plan;
 use crate::probe::{self, Features, Probe};
 use crate::trainer::{Trained, Trainer};
@@ -14,7 +15,7 @@ use crate::{
 };
 use fieldfit_data::Dataset;
 use fieldfit_delta::{Codec, Delta, Provenance};
-use fieldfit_exec::{Executor, executor};
+use fieldfit_exec::executor;
 use fieldfit_model::{Base, Change, encode_delta};
 use fieldfit_tpgm::Norm;
 use std::path::Path;
@@ -38,7 +39,8 @@ pub struct Request<'a> {
 /// Where a run's state is kept, and whether to start from it.
 #[derive(Debug, Clone, Copy)]
 pub struct Checkpointing<'a> {
-    /// The file. The caller removes it once the outcome is stored.
+    /// The file; the checkpoint before the last is beside it, `.before` to its name. The caller
+    /// [removes](crate::remove_checkpoint) them once the outcome is stored.
     pub path: &'a Path,
     /// Whether to go on from the state in it; without one there, that is an error.
     pub resume: bool,
@@ -73,6 +75,7 @@ fn run(request: &Request<'_>, control: &Control, events: &mut dyn FnMut(Event)) 
     let (plan, method) = Plan::new(request)?;
     tracker.tell(plan.event(request));
     tracker.tell(Event::Memory(plan.memory));
+    plan.frozen_event(request.options)?.into_iter().for_each(|event| tracker.tell(event));
     let trained = trainer(request, &plan, method, tracker)?.run(tracker)?;
     let (delta, gate) = judged(request, &plan, &trained, tracker)?;
     Ok(Outcome { delta, gate, seconds: started.elapsed().as_secs_f64() })
@@ -92,28 +95,32 @@ fn trainer<'a>(
         _ => None,
     };
     let feed = Feed::new(request, plan.size, request.base.preprocessing().crop);
-    let mut executor = executor(options.device, &plan.network, plan.memory.passes())?;
     let probe = match &resumed {
         Some(snapshot) => snapshot.probe.clone().into_owned(),
-        None => train_probe(request, plan, &feed, executor.as_mut(), tracker)?,
+        None => train_probe(request, plan, &feed, tracker)?,
     };
+    let feed = feed.behind(Beginning::new(request, plan)?);
     let head = match method.head() {
         HeadStart::Probe => probe.head.clone(),
         HeadStart::Random => plan.random_head(options.seed),
     };
-    let state = State::new(request.base, plan.network.clone(), head, |id| method.trains(plan.network.tensor(id)));
+    let state = State::new(request.base, plan.network.clone(), head, |id| plan.trained[id.index()]);
     let mut trainer = Trainer {
         optimiser: Optimiser::new(options.optimiser, &plan.network, &state.delta),
         schedule: Schedule::new(&options.schedule, options.optimiser.learning_rate(), plan.steps),
         session: Session {
             weights: state.weights(),
             gradients: state.delta.clone(),
-            validation: Cycle::new(feed, &plan.split.validation),
-            retained: plan.retained.as_ref().map(|retained| Cycle::new(feed.over(&retained.images), &retained.order)),
+            validation: Cycle::new(feed.clone(), &plan.split.validation),
+            retained: plan
+                .retained
+                .as_ref()
+                .map(|retained| Cycle::new(feed.clone().over_retained(&retained.images), &retained.order)),
+            frozen: plan.frozen,
             trained_images: plan.steps / plan.steps_per_epoch.max(1) * plan.split.train.len() as u64,
             device: options.device,
             passes: plan.memory.passes(),
-            executor,
+            executor: executor(options.device, &plan.network.after(plan.frozen), plan.memory.passes())?,
             state,
         },
         progress: Progress { step: 0, drawn: 0, epoch_loss: 0.0, watch: Watch::new(plan.network.head.classes) },
@@ -137,11 +144,11 @@ fn train_probe(
     request: &Request<'_>,
     plan: &Plan,
     feed: &Feed<'_>,
-    executor: &mut dyn Executor<f32>,
     tracker: &mut Tracker<'_>,
 ) -> Result<Probe, AdaptError> {
     let head = plan.random_head(request.options.seed);
     let weights = State::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
+    let mut executor = executor(request.options.device, &plan.network, plan.memory.passes())?;
     let total = plan.split.train.len() + plan.split.validation.len();
     let mut done = 0;
     let mut features = |slice: &[usize]| {

@@ -6,13 +6,14 @@ use crate::probe::Probe;
 use crate::watch::Watch;
 use crate::{AdaptError, Options};
 use fieldfit_data::{Dataset, Split};
-use fieldfit_durable::{Disk, DurableError, Kind, commit_sealed, read_sealed};
+use fieldfit_durable::{Disk, DurableError, Kind, commit_sealed_keeping, read_sealed, remove};
 use fieldfit_model::{Base, Params};
 use fieldfit_nets::Network;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 /// What a checkpoint is, and the version of its layout.
 const KIND: Kind = *b"FFADAPT1";
@@ -83,19 +84,36 @@ pub(crate) struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    /// Writes it in one step that a power cut can't split.
+    /// Writes it in one step that a power cut can't split. The checkpoint before stays beside it.
     ///
     /// # Errors
     /// If the file can't be written; what was there before is then still there.
     pub fn write(&self, path: &Path) -> Result<(), AdaptError> {
-        Ok(commit_sealed(&Disk, path, KIND, &postcard::to_stdvec(self)?)?)
+        Ok(commit_sealed_keeping(&Disk, path, &previous(path), KIND, &postcard::to_stdvec(self)?)?)
     }
 
-    /// Reads the state of a run with this identity.
+    /// Reads the state of a run with this identity: the last one, or if that is missing or damaged, the one before.
     ///
     /// # Errors
-    /// If there is none, it is damaged, or it is another run's.
+    /// If there is none, both are damaged, or it is another run's.
     pub fn read(path: &Path, identity: &Identity, network: &Network) -> Result<Snapshot<'static>, AdaptError> {
+        let error = match Self::read_one(path, identity, network) {
+            Err(error @ (AdaptError::DamagedCheckpoint { .. } | AdaptError::NoCheckpoint { .. })) => error,
+            other => return other,
+        };
+        match (Self::read_one(&previous(path), identity, network), &error) {
+            (Ok(snapshot), _) => {
+                log::warn!("{error}; going on from the checkpoint before");
+                // The next one is not to take the place of a good one and leave a damaged one beside it.
+                remove(&Disk, path)?;
+                Ok(snapshot)
+            }
+            (Err(other @ AdaptError::OtherCheckpoint { .. }), AdaptError::NoCheckpoint { .. }) => Err(other),
+            _ => Err(error),
+        }
+    }
+
+    fn read_one(path: &Path, identity: &Identity, network: &Network) -> Result<Snapshot<'static>, AdaptError> {
         let damaged = |reason: String| AdaptError::DamagedCheckpoint { path: path.to_owned(), reason };
         let content = read_sealed(&Disk, path, KIND, longest(network)).map_err(|error| match error {
             error if error.is_not_found() => AdaptError::NoCheckpoint { path: path.to_owned() },
@@ -108,6 +126,22 @@ impl Snapshot<'_> {
             None => Ok(snapshot),
         }
     }
+}
+
+/// Removes the checkpoint at that path and the one before it, if there are any.
+///
+/// # Errors
+/// If they can't be removed.
+pub fn remove_checkpoint(path: &Path) -> Result<(), AdaptError> {
+    remove(&Disk, &previous(path))?;
+    Ok(remove(&Disk, path)?)
+}
+
+/// Where the checkpoint before the one at that path is.
+fn previous(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path.file_name().unwrap_or_default());
+    name.push(".before");
+    path.with_file_name(name)
 }
 
 /// No checkpoint of that network is longer: δ, two values of optimiser state each, a probe, radii and what is around.

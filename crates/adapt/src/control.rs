@@ -124,7 +124,7 @@ mod tests {
         let (control, told) = (Control::new(), AtomicUsize::new(0));
         control.pause();
         thread::scope(|scope| {
-            let run = scope.spawn(|| control.wait(|| drop(told.fetch_add(1, Ordering::SeqCst))));
+            let run = scope.spawn(|| control.wait(|| _ = told.fetch_add(1, Ordering::SeqCst)));
             while told.load(Ordering::SeqCst) == 0 {
                 thread::yield_now();
             }

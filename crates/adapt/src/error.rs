@@ -61,6 +61,25 @@ pub enum AdaptError {
         /// What the system said.
         reason: String,
     },
+    /// A stage that can't be frozen.
+    #[error("no stage `{name}` can be frozen: use one of {}; to train the head alone, use linear-probe", .known.join(", "))]
+    Stage {
+        /// The name that was given.
+        name: String,
+        /// Those that can be.
+        known: Vec<String>,
+    },
+    /// A file for what frozen stages make of the images that can't be made, written or read.
+    #[error(
+        "can't keep the frozen stages' activations in a file in {} ({source}): free some room there, or give more memory",
+        folder.display()
+    )]
+    Shelf {
+        /// Where it was to be.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A pattern that is no glob.
     #[error("exclude pattern `{pattern}` can't be read: {reason}")]
     Pattern {
@@ -116,7 +135,7 @@ pub enum AdaptError {
         path: PathBuf,
     },
     /// A checkpoint that was cut short or altered.
-    #[error("the checkpoint {} is damaged ({reason}): delete it and start again", path.display())]
+    #[error("the checkpoint {} is damaged ({reason}), and there is no whole one before it: delete it and start again", path.display())]
     DamagedCheckpoint {
         /// The file.
         path: PathBuf,

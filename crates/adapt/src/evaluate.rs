@@ -70,12 +70,15 @@ impl Evaluation {
 ///
 /// # Panics
 /// If a label or a column is not below `classes`.
-pub fn evaluate(
+pub fn evaluate<E>(
     classes: usize,
-    batches: impl IntoIterator<Item = Result<Batch, DataError>>,
+    batches: impl IntoIterator<Item = Result<Batch, E>>,
     mut logits: impl FnMut(&Images) -> Result<Matrix<f32>, ExecError>,
     mut progress: impl FnMut(usize),
-) -> Result<Evaluation, AdaptError> {
+) -> Result<Evaluation, AdaptError>
+where
+    AdaptError: From<E>,
+{
     let mut evaluation = Evaluation::new(classes);
     for batch in batches {
         let batch = batch?;

@@ -34,6 +34,17 @@ pub enum Event {
     },
     /// How the run will be computed and what it will need at its peak, before it takes it.
     Memory(MemoryPlan),
+    /// The stages at the network's beginning that stay the base's. What they make of the images is computed once a view.
+    Frozen {
+        /// Their names, in the network's order.
+        stages: Vec<String>,
+        /// Augmented views of each training image.
+        views: u32,
+        /// Bytes that one image's activation takes.
+        image_bytes: u64,
+        /// Whether activations are kept in an unnamed file rather than in memory.
+        in_file: bool,
+    },
     /// A checkpoint was found, and the run goes on from it.
     Resumed {
         /// Steps already done.
@@ -154,6 +165,8 @@ pub enum Event {
 pub enum Phase {
     /// The base's features of the training and validation images.
     Features,
+    /// What the frozen stages make of a view of the training images.
+    Frozen,
     /// The validation slice after an epoch.
     Validation,
     /// Radius steps after training.

@@ -1,22 +1,38 @@
 //! Where batches come from.
 
-use crate::{AdaptError, Request};
+use crate::frozen::{Activations, Beginning};
+use crate::{AdaptError, Event, Phase, Request, Tracker};
 use fieldfit_data::{Augmentation, Batch, DataError, Dataset, Loader, LoaderOptions, Preprocessor, shuffled};
 use fieldfit_model::Preprocessing;
+use std::ops::ControlFlow;
+use std::rc::Rc;
 
 /// Batches that a [`Cycle`]'s loader is started for at a time.
 const ROUND: usize = 64;
 
-/// Makes loaders over slices of the images. What a batch holds depends on the seed, the epoch and its position alone.
-#[derive(Clone, Copy)]
+/// Whose pictures a feed hands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pictures {
+    /// Those to learn from.
+    Learned,
+    /// Those on which the base's predictions are to stay what they are.
+    Retained,
+}
+
+/// Makes batches of slices of the images. What a batch holds depends on the seed, the epoch and its position alone.
+///
+/// Behind a frozen [`Beginning`], a batch holds what that made of the images.
+#[derive(Clone)]
 pub(crate) struct Feed<'a> {
     dataset: &'a Dataset,
+    pictures: Pictures,
     recipe: &'a Preprocessing,
     size: u32,
     crop: f32,
     batch: usize,
     seed: u64,
     augmentation: Augmentation,
+    beginning: Option<Rc<Beginning>>,
 }
 
 impl<'a> Feed<'a> {
@@ -25,41 +41,114 @@ impl<'a> Feed<'a> {
         let options = request.options;
         Self {
             dataset: request.dataset,
+            pictures: Pictures::Learned,
             recipe: request.base.preprocessing(),
             size,
             crop,
             batch: options.batch,
             seed: options.seed,
             augmentation: options.augmentation,
+            beginning: None,
         }
     }
 
     /// The same with another number of images a batch.
-    pub const fn of(self, batch: usize) -> Self {
+    pub fn of(self, batch: usize) -> Self {
         Self { batch, ..self }
     }
 
-    /// The same over other images.
-    pub const fn over(self, dataset: &'a Dataset) -> Self {
-        Self { dataset, ..self }
+    /// The same over images on which the base's predictions are to stay what they are.
+    pub fn over_retained(self, dataset: &'a Dataset) -> Self {
+        Self { dataset, pictures: Pictures::Retained, ..self }
+    }
+
+    /// The same behind frozen stages, if there are some.
+    pub fn behind(self, beginning: Option<Rc<Beginning>>) -> Self {
+        Self { beginning, ..self }
+    }
+
+    /// Whose pictures these are.
+    pub const fn pictures(&self) -> Pictures {
+        self.pictures
     }
 
     /// One epoch of augmented images in random order, from the batch of that number on.
-    pub fn training(&self, slice: &[usize], epoch: u64, batch: u64) -> Result<Loader, DataError> {
+    pub fn training(&self, slice: &[usize], epoch: u64, batch: u64) -> Result<Batches<'a>, AdaptError> {
         let order = shuffled(slice, self.seed, epoch);
         let done = (batch as usize * self.batch).min(order.len());
-        self.load(&order[done..], self.batch, epoch, self.augmentation)
+        self.batches(slice, &order[done..], self.batch, Some(self.training_view(epoch)))
     }
 
     /// Every image once, as at inference.
-    pub fn in_order(&self, slice: &[usize]) -> Result<Loader, DataError> {
-        self.load(slice, self.batch, 0, Augmentation::None)
+    pub fn in_order(&self, slice: &[usize]) -> Result<Batches<'a>, AdaptError> {
+        self.batches(slice, slice, self.batch, None)
     }
 
-    fn load(&self, order: &[usize], batch: usize, epoch: u64, augmentation: Augmentation) -> Result<Loader, DataError> {
+    /// Has the frozen stages, if there are some, look at what they don't know yet of that epoch's images; breaks off, with
+    /// nothing lost, if the run is to stop.
+    pub fn look(&self, slice: &[usize], epoch: u64, tracker: &mut Tracker<'_>) -> Result<ControlFlow<()>, AdaptError> {
+        let Some(beginning) = &self.beginning else { return Ok(ControlFlow::Continue(())) };
+        let total = slice.len();
+        beginning.look(self, slice, self.told_apart(Some(self.training_view(epoch))), &mut |done| {
+            tracker.tell(Event::Progress { phase: Phase::Frozen, done, total });
+            if tracker.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// Which view training sees in that epoch.
+    fn training_view(&self, epoch: u64) -> u64 {
+        self.beginning.as_ref().map_or(epoch, |beginning| beginning.view_of(epoch))
+    }
+
+    /// Batches of some of a slice, in that order and view.
+    fn batches(
+        &self,
+        slice: &[usize],
+        order: &[usize],
+        batch: usize,
+        view: Option<u64>,
+    ) -> Result<Batches<'a>, AdaptError> {
+        let Some(beginning) = &self.beginning else { return Ok(Batches(Kind::Images(self.load(order, batch, view)?))) };
+        let view = self.told_apart(view);
+        let _ = beginning.look(self, slice, view, &mut |_| ControlFlow::Continue(()))?;
+        let known = Activations::new(beginning.clone(), self.dataset, self.pictures, (order, view), batch);
+        Ok(Batches(Kind::Activations(known)))
+    }
+
+    /// Views that don't differ are one.
+    fn told_apart(&self, view: Option<u64>) -> Option<u64> {
+        view.filter(|_| self.augmentation != Augmentation::None)
+    }
+
+    /// The images themselves in that order and view, whatever is frozen.
+    pub fn pixels(&self, order: &[usize], view: Option<u64>) -> Result<Loader, DataError> {
+        self.load(order, self.batch, view)
+    }
+
+    fn load(&self, order: &[usize], batch: usize, view: Option<u64>) -> Result<Loader, DataError> {
+        let (epoch, augmentation) = view.map_or((0, Augmentation::None), |view| (view, self.augmentation));
         let preprocessor = Preprocessor::new(self.recipe, self.size, self.crop)?;
         let options = LoaderOptions { batch, augmentation, seed: self.seed, epoch, ..LoaderOptions::default() };
         Loader::new(self.dataset, order, &preprocessor, &options)
+    }
+}
+
+/// Batches in a fixed order, for the stages that the session computes: of images, or of what frozen stages made of them.
+pub struct Batches<'a>(Kind<'a>);
+
+enum Kind<'a> {
+    Images(Loader),
+    Activations(Activations<'a>),
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<Batch, AdaptError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Kind::Images(loader) => Some(loader.next()?.map_err(AdaptError::from)),
+            Kind::Activations(activations) => activations.next(),
+        }
     }
 }
 
@@ -71,12 +160,12 @@ pub struct Cycle<'a> {
     slice: &'a [usize],
     batch: usize,
     drawn: u64,
-    loader: Option<Loader>,
+    batches: Option<Batches<'a>>,
 }
 
 impl<'a> Cycle<'a> {
     pub(crate) fn new(feed: Feed<'a>, slice: &'a [usize]) -> Self {
-        Self { feed, slice, batch: feed.batch.min(slice.len()), drawn: 0, loader: None }
+        Self { batch: feed.batch.min(slice.len()), feed, slice, drawn: 0, batches: None }
     }
 
     /// The next batch.
@@ -85,18 +174,18 @@ impl<'a> Cycle<'a> {
     /// If an image can't be loaded any more.
     pub fn next_batch(&mut self) -> Result<Batch, AdaptError> {
         loop {
-            let loader = match &mut self.loader {
-                Some(loader) => loader,
+            let batches = match &mut self.batches {
+                Some(batches) => batches,
                 empty => {
                     let order = order(self.slice, self.feed.seed, self.drawn, self.batch);
-                    empty.insert(self.feed.load(&order, self.batch, 0, Augmentation::None)?)
+                    empty.insert(self.feed.batches(self.slice, &order, self.batch, None)?)
                 }
             };
-            if let Some(batch) = loader.next() {
+            if let Some(batch) = batches.next() {
                 self.drawn += 1;
-                return Ok(batch?);
+                return batch;
             }
-            self.loader = None;
+            self.batches = None;
         }
     }
 
@@ -105,9 +194,8 @@ impl<'a> Cycle<'a> {
     ///
     /// # Errors
     /// If the images can't be prepared.
-    pub fn whole_slice(&self, view: Option<u64>) -> Result<Loader, AdaptError> {
-        let (epoch, augmentation) = view.map_or((0, Augmentation::None), |view| (view, self.feed.augmentation));
-        Ok(self.feed.load(self.slice, self.feed.batch, epoch, augmentation)?)
+    pub fn whole_slice(&self, view: Option<u64>) -> Result<Batches<'a>, AdaptError> {
+        self.feed.batches(self.slice, self.slice, self.feed.batch, view)
     }
 
     /// How many images the slice has.
@@ -123,7 +211,7 @@ impl<'a> Cycle<'a> {
     /// Goes on as if that many batches had been drawn.
     pub(crate) fn skip_to(&mut self, drawn: u64) {
         self.drawn = drawn;
-        self.loader = None;
+        self.batches = None;
     }
 }
 

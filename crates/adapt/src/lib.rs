@@ -10,6 +10,9 @@
 //! so that tests can run the very same code in f64: [`Optimiser`], [`clip_global_norm`], [`Balls`] for TPGM's
 //! radius step and projection, [`Shares`] for relative radii, [`Ftp`] and [`Spd`].
 //!
+//! Stages at the network's beginning may be [frozen](Freeze): what they make of the images is then computed once a view, kept
+//! in memory or in an unnamed file, and read from there by whatever asks for a batch ([`Batches`]).
+//!
 //! What this crate is not: it stores nothing but its checkpoint, activates nothing, and prints nothing.
 //!
 //! A new method is one file in `methods/` and one line in its list; see [`Method`] for what the loop asks of it.
@@ -23,6 +26,7 @@ mod error;
 mod evaluate;
 mod event;
 mod feed;
+mod frozen;
 mod gate;
 mod memory;
 mod method;
@@ -45,17 +49,18 @@ mod trainer;
 mod watch;
 
 pub use adapt::{Checkpointing, Outcome, Request, adapt};
+pub use checkpoint::remove_checkpoint;
 pub use coding::Coding;
 pub use control::{Control, Pace};
 pub use error::AdaptError;
 pub use evaluate::{ClassScore, Evaluation, agreement, evaluate, largest, under_base_head, under_both_heads};
 pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
-pub use feed::Cycle;
+pub use feed::{Batches, Cycle};
 pub use memory::{MemoryPlan, forget_peak_memory, peak_memory, plan_memory};
 pub use method::{Constraint, HeadStart, Method};
 pub use methods::{Entry, Ftp, METHODS, Spd, method};
 pub use optimiser::{Clip, Optimiser, clip_global_norm};
-pub use options::{OptimiserOptions, Options, ScheduleOptions, Sharing, TpgmOptions};
+pub use options::{Freeze, OptimiserOptions, Options, ScheduleOptions, Sharing, TpgmOptions};
 pub use schedule::Schedule;
 pub use session::Session;
 pub use setting::Setting;

@@ -1,17 +1,21 @@
 //! What an adaptation takes, added up before any of it is allocated, and how it is made to keep within a budget.
 
-use crate::plan::MOST_RETAINED;
+use crate::plan::{MOST_RETAINED, shape_after, trained};
 use crate::{AdaptError, Method, Options, method};
+use fieldfit_data::Fractions;
 use fieldfit_exec::memory::{Footprint, Size, inference, training};
 use fieldfit_exec::{Device, ExecError, Passes};
 use fieldfit_model::Base;
-use fieldfit_nets::{Network, TensorSpec};
+use fieldfit_nets::{Network, TensorId};
 use serde::{Deserialize, Serialize};
 
 const F32: u64 = size_of::<f32>() as u64;
 /// The program itself: its pages, its threads' stacks, the list of images, decoders, the allocator's own. An estimate that
 /// the peaks of whole runs on Linux bear out.
 const PROCESS: u64 = 14 << 20;
+/// Bytes of frozen stages' activations that are kept in memory where there is no budget; more go to a file, which is as fast
+/// while the system has memory to spare for it.
+const MOST_IN_MEMORY: u64 = 256 << 20;
 /// Batches that a loader has ready or in the making, and the one in use.
 const BATCHES: usize = 7;
 
@@ -47,6 +51,10 @@ pub struct MemoryPlan {
     /// While training: the base's own head beside the new one, and its answers to the validation images, where a method
     /// asks for them.
     pub retention: u64,
+    /// While training: what computes the frozen stages, and their activations unless a file holds them.
+    pub frozen: u64,
+    /// Not memory: the unnamed file that holds the frozen stages' activations; 0 where there is none.
+    pub frozen_file: u64,
     /// While training: δ and the optimiser's state on their way into a checkpoint.
     pub checkpoint: u64,
     /// Before training: the probe's features, and the weights and activations that make them.
@@ -73,6 +81,7 @@ impl MemoryPlan {
             + self.activations
             + self.images
             + self.retention
+            + self.frozen
             + self.checkpoint
     }
 
@@ -87,7 +96,7 @@ impl MemoryPlan {
 ///
 /// Without a budget, as many images at once as the options say, or [`Passes::MICRO_BATCH`]. With one, the first of these
 /// that keeps within it: half as many images at once, and again, down to one; then one image at once, and as few stages
-/// computed twice as it takes.
+/// computed twice as it takes. At each of them, frozen stages' activations in memory, and then in a file.
 ///
 /// # Errors
 /// If an option can't be used; if the network can't take images of that size; [`AdaptError::Budget`], with the bytes of
@@ -95,20 +104,40 @@ impl MemoryPlan {
 pub fn plan_memory(base: &Base, classes: usize, images: usize, options: &Options) -> Result<MemoryPlan, AdaptError> {
     options.validate()?;
     let network = base.network().with_classes(classes);
+    let Fractions { validation, gate } = options.fractions;
+    let validation = (images as f64 * validation / (1.0 - gate)).ceil().min(images as f64) as usize;
+    let images = Learned { train: images - validation, validation };
     plan(base, &network, method(options, &network)?.as_ref(), images, options)
+}
+
+/// How many images are learned from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Learned {
+    pub train: usize,
+    pub validation: usize,
+}
+
+impl Learned {
+    const fn total(self) -> usize {
+        self.train + self.validation
+    }
 }
 
 pub(crate) fn plan(
     base: &Base,
     network: &Network,
     method: &dyn Method,
-    images: usize,
+    images: Learned,
     options: &Options,
 ) -> Result<MemoryPlan, AdaptError> {
-    let draft = Draft { base, network, method, images, options };
+    let (trained, frozen) = (trained(method, network, options)?, options.frozen_stages(network)?);
+    let draft = Draft { base, network, method, trained, frozen, images, options };
     let mut least: Option<MemoryPlan> = None;
-    for passes in candidates(network, options) {
-        let plan = draft.plan(passes)?;
+    let shelves = draft.shelves()?;
+    let ways =
+        candidates(network, options).into_iter().flat_map(|passes| shelves.iter().map(move |&kept| (passes, kept)));
+    for (passes, kept) in ways {
+        let plan = draft.plan(passes, kept)?;
         if options.memory_budget.is_none_or(|budget| plan.total <= budget) {
             return Ok(plan);
         }
@@ -138,21 +167,31 @@ struct Draft<'a> {
     base: &'a Base,
     network: &'a Network,
     method: &'a dyn Method,
-    images: usize,
+    /// By [`TensorId::index`].
+    trained: Vec<bool>,
+    /// Stages at the beginning.
+    frozen: usize,
+    images: Learned,
     options: &'a Options,
 }
 
+/// Where frozen stages' activations are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shelf {
+    Memory,
+    File,
+}
+
 impl Draft<'_> {
-    fn plan(&self, passes: Passes) -> Result<MemoryPlan, AdaptError> {
+    fn plan(&self, passes: Passes, shelf: Shelf) -> Result<MemoryPlan, AdaptError> {
         let Self { base, network, method, options, .. } = *self;
-        let recipe = base.preprocessing();
-        let side = options.size.unwrap_or(recipe.size) as usize;
+        let (recipe, side) = (base.preprocessing(), self.side());
         let size = |batch: usize, side: usize| Size { batch, height: side, width: side };
-        let trained = bytes(network, |spec| method.trains(spec));
+        let trained = bytes(network, |id| self.trained[id.index()]);
         let weights = bytes(network, |_| true);
-        let learning = self.executor(size(options.batch, side), passes)?;
+        let learning = self.executor(side, passes)?;
         let looking = inference(network, size(passes.micro_batch, side))?;
-        let features = F32 * (self.images * network.head.features) as u64;
+        let features = F32 * (self.images.total() * network.head.features) as u64;
         let state = options.optimiser.state_per_value() as u64;
         let mut plan = MemoryPlan {
             micro_batch: passes.micro_batch,
@@ -175,37 +214,86 @@ impl Draft<'_> {
             plan.activations = learning.activations as u64;
             plan.checkpoint = (1 + state) * trained;
             plan.retention = if method.asks_base() { self.retention() } else { 0 };
+            if self.frozen > 0 {
+                let kept = self.activations_kept()?;
+                plan.frozen = self.beginning(passes)? + if shelf == Shelf::Memory { kept } else { 0 };
+                plan.frozen_file = if shelf == Shelf::File { kept } else { 0 };
+            }
         }
         plan.total = plan.always() + plan.training().max(plan.probing + plan.images).max(plan.judging);
         Ok(plan)
     }
 
-    /// What the executor holds. candle's own memory is on its device, and it keeps whole batches.
-    fn executor(&self, size: Size, passes: Passes) -> Result<Footprint, ExecError> {
-        let trains = |id| self.method.trains(self.network.tensor(id));
+    /// Of the training images in pixels.
+    fn side(&self) -> usize {
+        self.options.size.unwrap_or(self.base.preprocessing().size) as usize
+    }
+
+    /// What the executor of what isn't frozen holds. candle's own memory is on its device, and it keeps whole batches.
+    fn executor(&self, side: usize, passes: Passes) -> Result<Footprint, ExecError> {
+        let trains = |id: TensorId| self.trained[id.index()];
+        let input = shape_after(self.network, self.frozen, side)?;
+        let (height, width) = input.map_or((side, side), |shape| (shape.height, shape.width));
+        let (size, rest) = (Size { batch: self.options.batch, height, width }, self.network.after(self.frozen));
         match self.options.device {
-            Device::Cpu { threads } => training(self.network, trains, size, passes, threads),
-            Device::Cuda { .. } | Device::Metal => training(self.network, trains, size, Passes::of(size.batch), 1),
+            Device::Cpu { threads } => training(&rest, trains, size, passes, threads),
+            Device::Cuda { .. } | Device::Metal => training(&rest, trains, size, Passes::of(size.batch), 1),
         }
+    }
+
+    /// Where frozen stages' activations may be kept, the best first. Where nothing is frozen it makes no difference.
+    fn shelves(&self) -> Result<Vec<Shelf>, AdaptError> {
+        let fits = self.options.memory_budget.is_some() || self.activations_kept()? <= MOST_IN_MEMORY;
+        Ok(match (self.frozen > 0, fits) {
+            (false, _) => vec![Shelf::Memory],
+            (true, true) => vec![Shelf::Memory, Shelf::File],
+            (true, false) => vec![Shelf::File],
+        })
+    }
+
+    /// What computes the frozen stages: the base's weights, as they are and folded, a micro-batch's activations and a
+    /// batch's output.
+    fn beginning(&self, passes: Passes) -> Result<u64, AdaptError> {
+        let (stages, side) = (self.network.before(self.frozen), self.side());
+        let size = Size { batch: passes.micro_batch, height: side, width: side };
+        let output = self.options.batch as u64 * self.activation()?;
+        Ok(bytes(self.network, |_| true) + total(inference(&stages, size)?) + output)
+    }
+
+    /// What the frozen stages' activations come to: of each view of a training image, of a validation image as it is and in a
+    /// view that a method may take, and of retained images.
+    fn activations_kept(&self) -> Result<u64, AdaptError> {
+        let Some(freeze) = &self.options.freeze else { return Ok(0) };
+        let views = freeze.views.min(self.options.epochs) as usize;
+        let retained = if self.options.retain.is_some() { MOST_RETAINED } else { 0 };
+        let asked = if self.method.asks_base() { 2 } else { 1 };
+        let kept = self.images.train * views + self.images.validation * asked + retained;
+        Ok(kept as u64 * self.activation()?)
+    }
+
+    /// Of one image, what the frozen stages make.
+    fn activation(&self) -> Result<u64, ExecError> {
+        let shape = shape_after(self.network, self.frozen, self.side())?;
+        Ok(shape.map_or(0, |shape| F32 * shape.len() as u64))
     }
 
     /// The base's head as weights, as gradients and as the products of both passes read it, and at most one answer an image.
     fn retention(&self) -> u64 {
         let head = self.base.network().head;
-        let asked = self.images.max(if self.options.retain.is_some() { MOST_RETAINED } else { 0 });
+        let asked = self.images.total().max(if self.options.retain.is_some() { MOST_RETAINED } else { 0 });
         F32 * (head.classes * (4 * head.features + asked)) as u64
     }
 
     /// Batches of a training loader; a method may have one of validation images, too.
     fn batches(&self, side: usize) -> u64 {
         let loaders = if self.method.draws_validation() { 2 } else { 1 };
-        let images = (loaders * BATCHES * self.options.batch).min(loaders * self.images);
+        let images = (loaders * BATCHES * self.options.batch).min(loaders * self.images.total());
         F32 * (images * 3 * side * side) as u64
     }
 }
 
-fn bytes(network: &Network, counts: impl Fn(&TensorSpec) -> bool) -> u64 {
-    F32 * network.tensors.iter().filter(|spec| counts(spec)).map(TensorSpec::len).sum::<usize>() as u64
+fn bytes(network: &Network, counts: impl Fn(TensorId) -> bool) -> u64 {
+    F32 * network.tensors().filter(|&(id, _)| counts(id)).map(|(_, spec)| spec.len()).sum::<usize>() as u64
 }
 
 const fn total(footprint: Footprint) -> u64 {

@@ -1,6 +1,7 @@
 //! What distinguishes one way of fine-tuning from another.
 
 use crate::{AdaptError, Session, State, Tracker};
+use fieldfit_data::Batch;
 use fieldfit_nets::TensorSpec;
 use fieldfit_tpgm::Norm;
 use std::ops::ControlFlow;
@@ -40,13 +41,27 @@ pub trait Method: Send {
         false
     }
 
-    /// Whether it compares with the base's own predictions after training, which the memory plan makes room for.
+    /// Whether it compares with the base's own predictions, which the memory plan makes room for.
     fn asks_base(&self) -> bool {
+        false
+    }
+
+    /// Whether it looks at the images of [`Options::retain`](crate::Options::retain).
+    fn looks_at_retained(&self) -> bool {
         false
     }
 
     /// Before the first step, and again before a resumed run's next one: every δ is still 0.
     fn begin(&mut self, _state: &State<'_, f32>) {}
+
+    /// The training loss of a batch at θ0 + δ, in nats, and its gradients in `session.gradients`. May use `session.weights` as
+    /// it likes, and leaves θ0 + δ there.
+    ///
+    /// # Errors
+    /// If the network can't be computed.
+    fn descend(&mut self, session: &mut Session<'_>, batch: &Batch) -> Result<f64, AdaptError> {
+        session.descend_labels(batch)
+    }
 
     /// Before an optimiser step: `session.gradients` is the training loss's, unclipped, and may be added to.
     fn before_step(&mut self, _session: &mut Session<'_>) {}

@@ -35,7 +35,8 @@ impl<T: Real> Optimiser<T> {
         }
     }
 
-    /// One step of δ. `weights` is θ = θ0 + δ, where `gradients` was taken; `learning_rate` is the schedule's.
+    /// One step of δ. `weights` is θ = θ0 + δ, where `gradients` was taken, and may have further rows of a head;
+    /// `learning_rate` is the schedule's.
     ///
     /// # Panics
     /// If the parameters were made for another network.
@@ -63,7 +64,7 @@ impl<T: Real> Optimiser<T> {
             if delta.is_empty() {
                 continue;
             }
-            assert!(delta.len() == weights.len() && delta.len() == gradients.len(), "parameters of another network");
+            assert!(delta.len() <= weights.len() && delta.len() == gradients.len(), "parameters of another network");
             let tensor = Tensor { delta, weights, gradients, scale: T::of(scale) };
             let decay = |decay: f64| if decayed { decay } else { 0.0 };
             match self.options {

@@ -3,6 +3,7 @@
 use crate::{AdaptError, Coding, Setting, methods};
 use fieldfit_data::{Augmentation, Fractions};
 use fieldfit_exec::Device;
+use fieldfit_nets::Network;
 use fieldfit_tpgm::Norm;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub struct Options {
     /// nothing for the validation slice's. Only methods with a `retention` look at it. Never images that the result is
     /// to be measured on.
     pub retain: Option<PathBuf>,
+    /// What doesn't train, whatever the method, so that it is computed once; nothing for what the method leaves alone.
+    pub freeze: Option<Freeze>,
     /// How the delta file stores its values.
     pub coding: Coding,
     /// Where to compute.
@@ -71,6 +74,7 @@ impl Default for Options {
             settings: BTreeMap::new(),
             tpgm: TpgmOptions::default(),
             retain: None,
+            freeze: None,
             coding: Coding::Auto,
             device: Device::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) },
             micro_batch: None,
@@ -94,6 +98,9 @@ impl fmt::Display for Options {
         }
         if let Some(clip) = self.clip {
             write!(f, " clip={clip}")?;
+        }
+        if let Some(Freeze { stage, views }) = &self.freeze {
+            write!(f, " freeze={stage} views={views}")?;
         }
         write!(f, " augmentation={augmentation} seed={seed} codec={coding} {tpgm}")
     }
@@ -197,6 +204,38 @@ impl Default for ScheduleOptions {
     }
 }
 
+/// Stages at the network's beginning that stay the base's, to the bit. What they make of the images is computed once and
+/// read from then on, which is what it gains: an epoch takes the time of the stages that train.
+///
+/// It can only be kept for a fixed number of augmented views: epoch n, from 0, sees view n mod `views` of each image, as an
+/// unfrozen run sees it in its epoch of that number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// The last of them, by its name in the network.
+    pub stage: String,
+    /// Views of each training image, at least 1. As many as epochs give what an unfrozen beginning would see, and gain only
+    /// what is not computed backward.
+    pub views: u32,
+}
+
+impl Freeze {
+    /// Views where nobody says otherwise.
+    pub const VIEWS: u32 = 2;
+
+    /// How many stages of that network are frozen.
+    ///
+    /// # Errors
+    /// If none is called so, or nothing would be left to train: the last stage can't be frozen.
+    fn stages(&self, network: &Network) -> Result<usize, AdaptError> {
+        let known = &network.stages[..network.stages.len().saturating_sub(1)];
+        let position = known.iter().position(|stage| stage.name == self.stage);
+        position.map(|position| position + 1).ok_or_else(|| AdaptError::Stage {
+            name: self.stage.clone(),
+            known: known.iter().map(|stage| stage.name.clone()).collect(),
+        })
+    }
+}
+
 /// How radii are learned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TpgmOptions {
@@ -261,6 +300,11 @@ impl Options {
         settings.iter().filter_map(effective).collect()
     }
 
+    /// How many stages at that network's beginning are frozen.
+    pub(crate) fn frozen_stages(&self, network: &Network) -> Result<usize, AdaptError> {
+        self.freeze.as_ref().map_or(Ok(0), |freeze| freeze.stages(network))
+    }
+
     /// Refuses numbers that no run can go by.
     ///
     /// # Errors
@@ -273,6 +317,7 @@ impl Options {
         require(self.nice <= 19, "nice", self.nice, "0 to 19")?;
         require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
         require(self.size != Some(0), "size", 0, "at least 1 pixel")?;
+        require(self.freeze.as_ref().is_none_or(|freeze| freeze.views > 0), "views", 0, "at least 1")?;
         require_positive("tpgm learning rate", self.tpgm.learning_rate)?;
         require_positive("learning rate", self.optimiser.learning_rate())?;
         self.clip.map_or(Ok(()), |clip| require_positive("clip", clip))?;

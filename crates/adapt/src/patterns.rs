@@ -1,27 +1,31 @@
 //! Which tensors a pattern means.
 
-use crate::AdaptError;
+use crate::{AdaptError, Options};
 use fieldfit_nets::{Network, Role, TensorId};
 use globset::Glob;
 
 /// Which tensors a method holds near the base, by [`TensorId::index`]: all that can train, but for the head, which has no
-/// origin, and those whose names match any of the glob patterns.
+/// origin, and those whose names match any of the patterns that the options exclude.
 ///
 /// # Errors
-/// If a pattern can't be read, or matches no trainable tensor: it would silently exclude nothing.
-pub(crate) fn held(exclude: &[String], network: &Network) -> Result<Vec<bool>, AdaptError> {
-    let free = matching(network, exclude)?;
-    let held = |id, role: Role| role.is_trainable() && !role.is_head() && !free.contains(&id);
-    Ok(network.tensors().map(|(id, spec)| held(id, spec.role)).collect())
+/// If a pattern can't be read, or matches no trainable tensor: it would silently exclude nothing. If there is no such stage
+/// as is to be frozen.
+pub(crate) fn held(options: &Options, network: &Network) -> Result<Vec<bool>, AdaptError> {
+    let mut held = constrained(options, network)?;
+    held[network.head.weight.index()] = false;
+    held[network.head.bias.index()] = false;
+    Ok(held)
 }
 
 /// As [`held`], and the head: for methods that hold it near the linear probe, where it starts.
 ///
 /// # Errors
 /// As [`held`].
-pub(crate) fn constrained(exclude: &[String], network: &Network) -> Result<Vec<bool>, AdaptError> {
-    let free = matching(network, exclude)?;
-    Ok(network.tensors().map(|(id, spec)| spec.role.is_trainable() && !free.contains(&id)).collect())
+pub(crate) fn constrained(options: &Options, network: &Network) -> Result<Vec<bool>, AdaptError> {
+    let free = matching(network, &options.tpgm.exclude)?;
+    let (stages, frozen) = (network.stage_of_each_tensor(), options.frozen_stages(network)?);
+    let can_train = |id: TensorId, role: Role| role.is_trainable() && stages[id.index()] >= frozen;
+    Ok(network.tensors().map(|(id, spec)| can_train(id, spec.role) && !free.contains(&id)).collect())
 }
 
 /// The trainable tensors whose names match any of the glob patterns.

@@ -1,8 +1,10 @@
 //! What a run is going to do, before it does any of it.
 
+use crate::memory::Learned;
 use crate::{AdaptError, Event, Head, MemoryPlan, Method, Options, Request, memory, method};
 use fieldfit_data::{Dataset, FolderOptions, Purpose, Split, shuffled};
-use fieldfit_nets::Network;
+use fieldfit_exec::ExecError;
+use fieldfit_nets::{Network, Shape};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -19,6 +21,10 @@ pub(crate) struct Plan {
     pub split: Split,
     /// The base's backbone under a head for the new classes.
     pub network: Network,
+    /// How many of its first stages are frozen and therefore computed once; 0 where nothing else trains either.
+    pub frozen: usize,
+    /// Which tensors train, by [`TensorId::index`](fieldfit_nets::TensorId::index).
+    pub trained: Vec<bool>,
     pub size: u32,
     pub steps_per_epoch: u64,
     pub steps: u64,
@@ -53,13 +59,15 @@ impl Plan {
         let method = method(options, &network)?;
         let split = request.dataset.split(&options.fractions)?;
         let steps_per_epoch = split.train.len().div_ceil(options.batch) as u64;
-        let trains = network.tensors().any(|(_, spec)| method.trains(spec));
+        let trained = trained(method.as_ref(), &network, options)?;
+        let trains = trained.contains(&true);
         let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
+        let frozen = if trains { options.frozen_stages(&network)? } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);
         let retained = retained(options, method.as_ref())?;
-        let learned = split.train.len() + split.validation.len();
+        let learned = Learned { train: split.train.len(), validation: split.validation.len() };
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
-        Ok((Self { split, network, size, steps_per_epoch, steps, memory, retained }, method))
+        Ok((Self { split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained }, method))
     }
 
     /// The plan as it is told.
@@ -78,6 +86,22 @@ impl Plan {
         }
     }
 
+    /// What the frozen stages make of one image; nothing where none are.
+    pub fn frozen_shape(&self) -> Result<Option<Shape>, AdaptError> {
+        Ok(shape_after(&self.network, self.frozen, self.size as usize)?)
+    }
+
+    /// What is frozen as it is told, if something is.
+    pub fn frozen_event(&self, options: &Options) -> Result<Option<Event>, AdaptError> {
+        let (Some(freeze), Some(shape)) = (&options.freeze, self.frozen_shape()?) else { return Ok(None) };
+        Ok(Some(Event::Frozen {
+            stages: self.network.stages[..self.frozen].iter().map(|stage| stage.name.clone()).collect(),
+            views: freeze.views,
+            image_bytes: (shape.len() * size_of::<f32>()) as u64,
+            in_file: self.memory.frozen_file > 0,
+        }))
+    }
+
     /// A head of small random values, uniform in ±1/√features as PyTorch's linear layers start.
     pub fn random_head(&self, seed: u64) -> Head {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -89,11 +113,22 @@ impl Plan {
     }
 }
 
-/// The images that the options name, for a method that asks the base about them.
+/// Which tensors train, by [`TensorId::index`](fieldfit_nets::TensorId::index): the method's, behind what is frozen.
+pub(crate) fn trained(method: &dyn Method, network: &Network, options: &Options) -> Result<Vec<bool>, AdaptError> {
+    let (stages, frozen) = (network.stage_of_each_tensor(), options.frozen_stages(network)?);
+    Ok(network.tensors().map(|(id, spec)| method.trains(spec) && stages[id.index()] >= frozen).collect())
+}
+
+/// What the network's first `stages` stages make of an image of that side; nothing where they are none.
+pub(crate) fn shape_after(network: &Network, stages: usize, side: usize) -> Result<Option<Shape>, ExecError> {
+    Ok(network.before(stages).shapes(side, side)?.last().and_then(|stage| stage.last()).copied())
+}
+
+/// The images that the options name, for a method that asks the base about them after training.
 fn retained(options: &Options, method: &dyn Method) -> Result<Option<Retained>, AdaptError> {
     let Some(folder) = &options.retain else { return Ok(None) };
-    if !method.asks_base() {
-        let expected = "nothing: this method doesn't compare with the base's predictions";
+    if !method.looks_at_retained() {
+        let expected = "nothing: this method doesn't look at images beside those that it learns from";
         return Err(AdaptError::Option { name: "retain", found: folder.display().to_string(), expected });
     }
     Retained::open(folder, options.seed).map(Some)

@@ -1,10 +1,8 @@
 //! What the base said of an image, and how far an adaptation has moved from it.
 
-use crate::evaluate::add_base_head;
 use crate::{AdaptError, Session};
 use fieldfit_data::Batch;
-use fieldfit_exec::{ExecError, Objective, cross_entropy, divergence, softmax};
-use fieldfit_model::Images;
+use fieldfit_exec::{ExecError, Objective, cross_entropy, divergence};
 use fieldfit_tpgm::Real;
 
 /// Two heads over one backbone, as the rows of one: the new classes first, then the base's own. One pass answers for
@@ -61,38 +59,24 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// Where something is to be retained, puts both heads on the session's network and asks the base: from here on, the
-    /// session's executor, weights and gradients are for two heads.
+    /// Where something is to be retained, asks the base, whose head the session's network then has beside the new one.
     pub fn new(session: &mut Session<'_>, strength: f64, view: Option<u64>) -> Result<Self, AdaptError> {
         let classes = session.state.network().head.classes;
         let mut judge = Self { classes, strength, view, answers: Vec::new() };
         if strength > 0.0 {
-            both_heads(session)?;
+            session.add_base_head()?;
             judge.answers = judge.ask(session)?;
         }
         Ok(judge)
     }
 
-    /// The base's answers: its own backbone, where every δ is 0.
+    /// The base's answers to each batch.
     fn ask(&self, session: &mut Session<'_>) -> Result<Vec<Vec<f32>>, AdaptError> {
         let batches = match &session.retained {
             Some(retained) => retained.whole_slice(None)?,
             None => session.validation.whole_slice(self.view)?,
         };
-        let Session { state, executor, weights, .. } = session;
-        state.merge_projected_into(weights, |_, ratios| ratios.push(0.0));
-        let mut all = Vec::new();
-        for batch in batches {
-            let logits = executor.logits(weights, &batch?.images)?;
-            let mut answers = Vec::with_capacity(logits.rows * (logits.columns - self.classes));
-            for row in 0..logits.rows {
-                let start = answers.len();
-                answers.extend_from_slice(&logits.row(row)[self.classes..]);
-                softmax(&mut answers[start..]);
-            }
-            all.push(answers);
-        }
-        Ok(all)
+        batches.map(|batch| session.base_answers(&batch?.images)).collect()
     }
 
     /// The loss at the session's weights: the mean over the validation slice, and over the retained images if there are
@@ -111,7 +95,7 @@ impl Judge {
             let answers = if session.retained.is_none() { answers(index) } else { None };
             let objective = Retaining { labels: Some(&labels), classes, strength, answers };
             let share = labels.len() as f64 / images as f64;
-            loss += share * gradient(session, &pixels, &objective)?;
+            loss += share * session.descend(&pixels, &objective)?;
             visit(session, share);
         }
         let Some(retained) = &session.retained else { return Ok(loss) };
@@ -120,33 +104,31 @@ impl Judge {
             let pixels = batch?.images;
             let objective = Retaining { labels: None, classes, strength, answers: answers(index) };
             let share = pixels.count as f64 / images as f64;
-            loss += share * gradient(session, &pixels, &objective)?;
+            loss += share * session.descend(&pixels, &objective)?;
             visit(session, share);
         }
         Ok(loss)
     }
 }
 
-fn gradient(session: &mut Session<'_>, images: &Images, objective: &Retaining<'_, f32>) -> Result<f64, AdaptError> {
-    let Session { executor, weights, gradients, .. } = session;
-    Ok(f64::from(executor.gradient(weights, images, objective, gradients)?))
-}
-
-/// Puts both heads on what the session computes. The rows of the new one stay the first.
-fn both_heads(session: &mut Session<'_>) -> Result<(), AdaptError> {
-    let base = session.state.base();
-    let both = add_base_head(session.state.network(), &mut session.weights, base);
-    for id in [both.head.weight, both.head.bias] {
-        if session.gradients.contains(id) {
-            session.gradients.replace(id, vec![0.0; both.tensor(id).len()]);
-        }
+/// One batch's descent while weights train, at θ: its labels, and `strength` times the divergence from what the base says of
+/// the same images, augmented as they are. At a strength of 0 the base isn't asked.
+pub(crate) fn descend_retaining(session: &mut Session<'_>, batch: &Batch, strength: f64) -> Result<f64, AdaptError> {
+    if strength == 0.0 {
+        return session.descend_labels(batch);
     }
-    session.compute(&both)
+    session.add_base_head()?;
+    let answers = session.base_answers(&batch.images)?;
+    session.state.merge_into(&mut session.weights);
+    let classes = session.state.network().head.classes;
+    let objective = Retaining { labels: Some(&batch.labels), classes, strength, answers: Some(&answers) };
+    session.descend(&batch.images, &objective)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fieldfit_exec::softmax;
 
     const LOGITS: [f64; 6] = [0.4, -1.0, 0.3, 2.0, -0.7, 0.1];
 

@@ -6,6 +6,7 @@ use crate::plan::Plan;
 use crate::{AdaptError, Request};
 use fieldfit_exec::{ExecError, Objective, cross_entropy, executor, softmax};
 use fieldfit_model::{Params, RowWeights};
+use fieldfit_nets::TensorId;
 use fieldfit_tpgm::Real;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -61,10 +62,8 @@ pub(crate) fn of_rows(
     let network = &plan.network;
     let both = add_base_head(network, &mut weights, request.base);
     let mut executor = executor(request.options.device, &both, plan.memory.passes())?;
-    let mut gradients = Params::zeros_where(network, |id| {
-        let role = network.tensor(id).role;
-        role.is_trainable() && !role.is_head()
-    });
+    let trained = |id: TensorId| plan.trained[id.index()] && !network.tensor(id).role.is_head();
+    let mut gradients = Params::zeros_where(network, trained);
     let (mut rows, total) = (RowWeights::zeros(network), (VIEWS.len() * slice.images()) as f64);
     let mut random = ChaCha8Rng::seed_from_u64(request.options.seed);
     for view in VIEWS {

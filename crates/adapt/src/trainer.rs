@@ -59,6 +59,9 @@ impl<'a> Trainer<'a> {
     /// The rest of the current epoch.
     fn epoch(&mut self, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
         let (epoch, done) = self.position();
+        if self.feed.look(&self.plan.split.train, epoch, tracker)?.is_break() {
+            return Err(self.interrupt(tracker));
+        }
         for batch in self.feed.training(&self.plan.split.train, epoch, done)? {
             if tracker.is_stopped() {
                 return Err(self.interrupt(tracker));
@@ -75,9 +78,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn step(&mut self, batch: &Batch, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
-        let Session { state, executor, weights, gradients, .. } = &mut self.session;
-        state.merge_into(weights);
-        let loss = f64::from(executor.gradient(weights, &batch.images, &batch.labels, gradients)?);
+        let loss = self.method.descend(&mut self.session, batch)?;
         if self.progress.step == 0 {
             require_gradients(&self.session)?;
         }
@@ -99,12 +100,12 @@ impl<'a> Trainer<'a> {
         let loss = self.progress.epoch_loss / self.plan.steps_per_epoch as f64;
         self.progress.epoch_loss = 0.0;
         let images = &self.plan.split.validation;
-        let Session { state, executor, weights, .. } = &mut self.session;
-        state.merge_into(weights);
+        let session = &mut self.session;
+        session.state.merge_into(&mut session.weights);
         let evaluation = evaluate(
             self.plan.network.head.classes,
             self.feed.in_order(images)?,
-            |images| executor.logits(weights, images),
+            |images| session.logits(images),
             |done| tracker.tell(Event::Progress { phase: Phase::Validation, done, total: images.len() }),
         )?;
         let last = self.progress.step == self.plan.steps;

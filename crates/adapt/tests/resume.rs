@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Event, METHODS, OptimiserOptions, Options, Phase};
+use fieldfit_adapt::{AdaptError, Event, Freeze, METHODS, OptimiserOptions, Options, Phase, remove_checkpoint};
 use std::fs;
 
 fn variants() -> Vec<Options> {
@@ -11,10 +11,17 @@ fn variants() -> Vec<Options> {
     vec![
         Options { optimiser: OptimiserOptions::sgd(), ..options("full") },
         options("lp-ft"),
+        Options { epochs: 3, freeze: Some(Freeze { stage: "block0".into(), views: 2 }), ..options("lp-ft") },
+        Options { freeze: Some(Freeze { stage: "stem".into(), views: 1 }), ..options("tpgm") },
         options("bitfit"),
         options("l2-sp"),
         options("mars-sp"),
         options("wise-ft"),
+        options("lwf"),
+        Options {
+            freeze: Some(Freeze { stage: "stem".into(), views: 2 }),
+            ..set("tpgm-relative", "training-retention", 1.0)
+        },
         Options { optimiser: OptimiserOptions::sgd(), ..options("spd") },
         Options { optimiser: OptimiserOptions::sgd(), ..options("ftp") },
         options("ftp"),
@@ -182,6 +189,45 @@ fn a_damaged_or_missing_checkpoint_is_refused() {
         let refused = field.adapt_until(&options("lp-ft"), &checkpoint, true, |_| false);
         assert!(matches!(refused, Err(AdaptError::DamagedCheckpoint { .. })), "{refused:?}");
     }
+}
+
+/// A damaged checkpoint that costs the whole run though the one before it is there, or that takes the good one's place when the
+/// next is written.
+#[test]
+fn a_damaged_checkpoint_falls_back_to_the_one_before() {
+    let field = Field::new(1);
+    let checkpoint = field.folder.path().join("checkpoint");
+    let before = field.folder.path().join("checkpoint.before");
+    let whole = field.adapt_until(&options("tpgm"), &checkpoint, false, |_| false).unwrap();
+    let (last, first) = (fs::read(&checkpoint).unwrap(), fs::read(&before).unwrap());
+    let damages: [&dyn Fn(); 3] = [
+        &|| fs::write(&checkpoint, &last[..last.len() / 2]).unwrap(),
+        &|| fs::write(&checkpoint, [last.as_slice(), &[0]].concat()).unwrap(),
+        &|| fs::remove_file(&checkpoint).unwrap(),
+    ];
+    for damage in damages {
+        fs::write(&checkpoint, &last).unwrap();
+        fs::write(&before, &first).unwrap();
+        damage();
+        let mut from = 0;
+        let resumed = field.adapt_until(&options("tpgm"), &checkpoint, true, |event| {
+            if let Event::Resumed { step } = event {
+                from = *step;
+                assert_eq!(fs::read(&before).unwrap(), first);
+                assert!(!checkpoint.exists(), "the damaged one is out of the way");
+            }
+            false
+        });
+        assert_eq!(resumed.unwrap().delta, whole.delta);
+        assert!(from > 0, "it went on from the end of the first epoch");
+        assert_eq!(fs::read(&checkpoint).unwrap(), last);
+    }
+    fs::write(&checkpoint, b"torn").unwrap();
+    fs::write(&before, b"torn").unwrap();
+    let refused = field.adapt_until(&options("tpgm"), &checkpoint, true, |_| false);
+    assert!(matches!(refused, Err(AdaptError::DamagedCheckpoint { path, .. }) if path == checkpoint));
+    remove_checkpoint(&checkpoint).unwrap();
+    assert!(!checkpoint.exists() && !before.exists());
 }
 
 /// A run without a place for checkpoints must say that there is none.

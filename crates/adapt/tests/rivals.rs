@@ -5,10 +5,10 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{Coding, Event, OptimiserOptions, Options, TpgmOptions};
-use fieldfit_data::{LoaderOptions, Preprocessor};
+use fieldfit_adapt::{Coding, Event, OptimiserOptions, Options, TpgmOptions, under_base_head};
+use fieldfit_data::{Loader, LoaderOptions, Preprocessor};
 use fieldfit_delta::{Codec, Delta, Kind};
-use fieldfit_exec::prepare;
+use fieldfit_exec::{divergence, prepare, softmax};
 use fieldfit_model::{Params, Weights};
 use fieldfit_tpgm::{Norm, distances};
 use std::collections::BTreeMap;
@@ -111,13 +111,51 @@ fn a_strength_of_0_is_plain_fine_tuning_to_the_bit() {
     let field = Field::new(5);
     for optimiser in OPTIMISERS {
         let plain = run(&field, &set("lp-ft", &[], optimiser));
-        for (method, strong) in [("l2-sp", 10.0), ("spd", 1.0)] {
+        for (method, strong) in [("l2-sp", 10.0), ("spd", 1.0), ("lwf", 100.0)] {
             let at = |strength: f64| run(&field, &set(method, &[("strength", strength)], optimiser));
             assert_eq!(payloads(&at(0.0)), payloads(&plain), "{method}");
             let (weakly, strongly) =
                 (squared_distance(&field, &at(strong / 4.0)), squared_distance(&field, &at(strong)));
             assert!(strongly < weakly && weakly < squared_distance(&field, &plain), "{method}: {strongly}, {weakly}");
         }
+    }
+}
+
+/// Mean divergence of what the stored network says under the base's own head from what the base says, over all images.
+fn forgotten(field: &Field, delta: &[u8]) -> f64 {
+    let weights = Weights::adapted(&field.base, &Delta::parse(delta).unwrap()).unwrap();
+    let preprocessor = Preprocessor::new(field.base.preprocessing(), weights.input_size, weights.crop).unwrap();
+    let [adapted, base] = [under_base_head(&weights, &field.base), Weights::of_base(&field.base)]
+        .map(|weights| prepare(options("lwf").device, &weights.network, &weights.params).unwrap());
+    let all: Vec<usize> = (0..field.dataset.samples.len()).collect();
+    let mut sum = 0.0;
+    for batch in Loader::new(&field.dataset, &all, &preprocessor, &LoaderOptions::default()).unwrap() {
+        let images = batch.unwrap().images;
+        let (mut adapted, mut base) = (adapted.logits(&images).unwrap(), base.logits(&images).unwrap());
+        let columns = base.columns;
+        let rows = adapted.values.chunks_exact_mut(columns).zip(base.values.chunks_exact_mut(columns));
+        for (adapted, base) in rows {
+            softmax(base);
+            sum += divergence(adapted, base);
+        }
+    }
+    sum / all.len() as f64
+}
+
+/// A base that isn't asked, that is asked about other images or at other weights than its own, or whose head's rows are taken
+/// for the new one's.
+#[test]
+fn the_more_the_base_counts_the_less_is_forgotten() {
+    let field = Field::new(5);
+    for (method, setting) in [("lwf", "strength"), ("tpgm-relative", "training-retention")] {
+        let at = |strength: f64| {
+            let fixed = [(setting, strength), ("retention", 0.0)];
+            let settings = &fixed[..if method == "lwf" { 1 } else { 2 }];
+            run(&field, &set(method, settings, OPTIMISERS[1]))
+        };
+        let [free, barely, weakly, strongly] = [0.0, 1e-9, 1.0, 100.0].map(|strength| forgotten(&field, &at(strength)));
+        assert!((barely / free - 1.0).abs() < 0.05, "{method}: two heads alone change {free} to {barely}");
+        assert!(strongly < 0.5 * weakly && weakly < 0.97 * free, "{method}: {free}, {weakly}, {strongly}");
     }
 }
 
@@ -176,7 +214,7 @@ fn validation_loss(field: &Field, delta: &[u8]) -> f64 {
     let prepared = prepare(options.device, &weights.network, &weights.params).unwrap();
     let (mut sum, mut images) = (0.0, 0.0);
     let loader = LoaderOptions { batch: 4, ..LoaderOptions::default() };
-    for batch in fieldfit_data::Loader::new(&field.dataset, &slice, &preprocessor, &loader).unwrap() {
+    for batch in Loader::new(&field.dataset, &slice, &preprocessor, &loader).unwrap() {
         let batch = batch.unwrap();
         let logits = prepared.logits(&batch.images).unwrap();
         for (row, &label) in batch.labels.iter().enumerate() {

@@ -15,7 +15,7 @@ pub use deltas::{
 };
 pub use machines::DoctorArgs;
 pub use running::{DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
-pub use stores::{StoreAddArgs, StoreArgs, StoreCommand, StoreVersionArgs};
+pub use stores::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

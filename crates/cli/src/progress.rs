@@ -59,6 +59,11 @@ impl Progress {
                 };
                 self.line(format!("{peak} of memory at the peak, by plan: {at_once} images at once{twice}"));
             }
+            Event::Frozen { stages, views, in_file, .. } => {
+                let last = stages.last().map_or("", String::as_str);
+                let place = if *in_file { "in a file" } else { "in memory" };
+                self.line(format!("frozen up to {last}: computed once for each of {views} views, kept {place}"));
+            }
             Event::Resumed { step } => self.line(format!("goes on after step {step}")),
             Event::Progress { phase, done, total } => self.images(phase_name(*phase), *done, *total),
             Event::Paused => self.line("paused"),
@@ -101,6 +106,7 @@ impl Progress {
 fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Features => "looking at the images with the base",
+        Phase::Frozen => "computing the frozen stages",
         Phase::Validation => "validating",
         Phase::Radii => "learning radii",
         Phase::Interpolation => "looking for the best way back",

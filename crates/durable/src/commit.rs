@@ -44,14 +44,55 @@ pub fn commit(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), Durabl
     commit_parts(files, path, &[bytes])
 }
 
+/// Takes a file's name away, if there is one; a power cut may bring it back until its folder is [synced](sync_folder).
+///
+/// # Errors
+/// [`DurableError::Io`] if it can't be removed.
+pub fn remove(files: &dyn Files, path: &Path) -> Result<(), DurableError> {
+    match files.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DurableError::at("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// [`commit`] of a content that lies in several places.
 pub(crate) fn commit_parts(files: &dyn Files, path: &Path, parts: &[&[u8]]) -> Result<(), DurableError> {
+    replace(files, path, None, parts)
+}
+
+/// As [`commit_parts`]; what was at `path` gets the name `previous` instead of being lost.
+///
+/// A power cut may leave no file at `path`, but then its old content is at `previous`.
+pub(crate) fn commit_parts_keeping(
+    files: &dyn Files,
+    path: &Path,
+    previous: &Path,
+    parts: &[&[u8]],
+) -> Result<(), DurableError> {
+    replace(files, path, Some(previous), parts)
+}
+
+fn replace(files: &dyn Files, path: &Path, previous: Option<&Path>, parts: &[&[u8]]) -> Result<(), DurableError> {
     let temporary = temporary(path);
-    write_and_rename(files, &temporary, path, parts).inspect_err(|_| {
+    let written = write(files, &temporary, parts).and_then(|()| {
+        if let Some(previous) = previous {
+            keep(files, path, previous)?;
+        }
+        files.rename(&temporary, path).map_err(DurableError::at("replace", path))
+    });
+    written.inspect_err(|_| {
         // The error to report is the first one; a leftover is harmless.
         let _ = files.remove(&temporary);
     })?;
     sync_folder(files, folder(path))
+}
+
+/// Gives what is at `path`, if anything is, another name.
+fn keep(files: &dyn Files, path: &Path, previous: &Path) -> Result<(), DurableError> {
+    match files.rename(path, previous) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DurableError::at("rename", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a folder, and those above it that are missing, so that a power cut does not take them away again.
@@ -82,14 +123,12 @@ fn keep_folder(files: &dyn Files, parent: &Path) -> Result<(), DurableError> {
     }
 }
 
-fn write_and_rename(files: &dyn Files, temporary: &Path, path: &Path, parts: &[&[u8]]) -> Result<(), DurableError> {
+fn write(files: &dyn Files, temporary: &Path, parts: &[&[u8]]) -> Result<(), DurableError> {
     let mut file = files.create(temporary).map_err(DurableError::at("create", temporary))?;
     for part in parts {
         file.write_all(part).map_err(DurableError::at("write", temporary))?;
     }
-    file.sync().map_err(DurableError::at("sync", temporary))?;
-    drop(file);
-    files.rename(temporary, path).map_err(DurableError::at("replace", path))
+    file.sync().map_err(DurableError::at("sync", temporary))
 }
 
 /// The folder that a path is in.

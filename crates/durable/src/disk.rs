@@ -53,7 +53,7 @@ impl Files for Disk {
     }
 
     fn claim(&self, path: &Path, holder: &str) -> io::Result<Claim> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut file = lock_file(path)?;
         match file.try_lock() {
             Ok(()) => {
                 leave_name(&mut file, holder)?;
@@ -63,6 +63,20 @@ impl Files for Disk {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    fn share(&self, path: &Path) -> io::Result<Claim> {
+        let file = lock_file(path)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Claim::Held(Lock::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(Claim::Taken { by: name_left(&file) }),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// The file whose lock is meant, made if need be.
+fn lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 impl NewFile for File {

@@ -53,6 +53,12 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the system says; that somebody else holds the lock is no error but [`Claim::Taken`].
     fn claim(&self, path: &Path, holder: &str) -> io::Result<Claim>;
+
+    /// Claims the lock of the file at `path` beside others who do so, too: all together keep [`claim`](Self::claim) away.
+    ///
+    /// # Errors
+    /// What the system says; that somebody holds the lock alone is no error but [`Claim::Taken`].
+    fn share(&self, path: &Path) -> io::Result<Claim>;
 }
 
 /// A file being written.

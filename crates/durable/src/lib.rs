@@ -28,9 +28,9 @@ mod sealed;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use commit::{commit, create_folder, list, read, sync_folder};
+pub use commit::{commit, create_folder, list, read, remove, sync_folder};
 pub use disk::Disk;
 pub use error::DurableError;
 pub use files::{Claim, Files, Lock, NewFile};
-pub use lock::lock;
-pub use sealed::{Kind, SEAL_LEN, SealError, commit_sealed, read_sealed, seal, unseal};
+pub use lock::{lock, share, try_lock};
+pub use sealed::{Kind, SEAL_LEN, SealError, commit_sealed, commit_sealed_keeping, read_sealed, seal, unseal};

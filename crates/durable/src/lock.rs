@@ -34,6 +34,29 @@ pub fn lock(files: &dyn Files, path: &Path, patience: Duration) -> Result<Lock, 
     }
 }
 
+/// Takes the lock of the file at `path` if nobody holds it; `None` if somebody does.
+///
+/// # Errors
+/// [`DurableError::Io`].
+pub fn try_lock(files: &dyn Files, path: &Path) -> Result<Option<Lock>, DurableError> {
+    Ok(held(files.claim(path, &holder()).map_err(DurableError::at("lock", path))?))
+}
+
+/// Takes the lock of the file at `path` beside others who share it; `None` if somebody holds it alone.
+///
+/// # Errors
+/// [`DurableError::Io`].
+pub fn share(files: &dyn Files, path: &Path) -> Result<Option<Lock>, DurableError> {
+    Ok(held(files.share(path).map_err(DurableError::at("lock", path))?))
+}
+
+fn held(claim: Claim) -> Option<Lock> {
+    match claim {
+        Claim::Held(lock) => Some(lock),
+        Claim::Taken { .. } => None,
+    }
+}
+
 /// This process, as the others are to know it.
 fn holder() -> String {
     let program = env::current_exe().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));

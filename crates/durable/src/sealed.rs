@@ -1,7 +1,7 @@
 //! Content that shows when it was damaged.
 
 use crate::{
-    commit::{commit_parts, read},
+    commit::{commit_parts, commit_parts_keeping, read},
     error::DurableError,
     files::Files,
 };
@@ -85,6 +85,23 @@ pub fn commit_sealed(files: &dyn Files, path: &Path, kind: Kind, content: &[u8])
     commit_parts(files, path, &[&header(kind, content), content])
 }
 
+/// As [`commit_sealed`]; what was at `path` before is then at `previous`, in the same folder.
+///
+/// Whenever the power goes, at least one of the two is whole and as new as the last that was reported as committed: a
+/// reader takes `path`, and `previous` if that is missing or damaged.
+///
+/// # Errors
+/// Those of [`commit`](crate::commit()).
+pub fn commit_sealed_keeping(
+    files: &dyn Files,
+    path: &Path,
+    previous: &Path,
+    kind: Kind,
+    content: &[u8],
+) -> Result<(), DurableError> {
+    commit_parts_keeping(files, path, previous, &[&header(kind, content), content])
+}
+
 /// The content of a file that [`commit_sealed`] wrote, of at most `limit` bytes.
 ///
 /// # Errors
@@ -134,6 +151,39 @@ mod tests {
         }
         let longer = [sealed.as_slice(), &[0]].concat();
         assert_eq!(unseal(KIND, &longer), Err(SealError::Length { expected: 12, found: 13 }));
+    }
+
+    /// The two renames of a commit that keeps the one before, in the wrong order or without it: after some power cut neither
+    /// name has a whole content, or both have one older than what was reported as committed.
+    #[test]
+    fn of_a_content_and_the_one_before_one_is_whole_whenever_the_power_goes() {
+        use crate::testing::{Fault, Simulated, exhaust};
+        let (path, previous) = (Path::new("/file"), Path::new("/file.before"));
+        let commit = |disk: &Simulated, step: u8| commit_sealed_keeping(disk, path, previous, KIND, &[step; 9]);
+        let read = |disk: &Simulated| {
+            let found = |path| read_sealed(disk, path, KIND, 99).ok().map(|content| content[0]);
+            found(path).or_else(|| found(previous))
+        };
+        for before in 0..3 {
+            for fault in [Fault::Stop, Fault::Error(std::io::ErrorKind::StorageFull)] {
+                let lived_in = || {
+                    let disk = Simulated::new();
+                    (1..=before).for_each(|step| commit(&disk, step).unwrap());
+                    disk
+                };
+                exhaust(
+                    fault,
+                    lived_in,
+                    |disk| commit(disk, before + 1).is_ok(),
+                    |disk, done| {
+                        let found = read(disk).unwrap_or(0);
+                        assert!(found == before + 1 || (!done && found == before), "{before}, {fault:?}: {found}");
+                        commit(disk, 9).unwrap();
+                        assert_eq!(read(disk), Some(9));
+                    },
+                );
+            }
+        }
     }
 
     /// Another kind of file taken for damage, or a later version for this one.

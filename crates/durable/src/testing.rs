@@ -36,7 +36,8 @@ struct Inner {
     on_medium: Names,
     /// What was done to names and is not synced, oldest first.
     pending: Vec<Rename>,
-    locks: BTreeSet<PathBuf>,
+    /// Who holds each lock: how many share it, or none for one who holds it alone.
+    locks: BTreeMap<PathBuf, usize>,
     operations: u64,
     fault: Option<(u64, Fault)>,
     failed: bool,
@@ -309,9 +310,20 @@ impl Files for Simulated {
     fn claim(&self, path: &Path, holder: &str) -> io::Result<Claim> {
         let mut inner = self.operation()?;
         inner.folder(parent(path))?;
-        if !inner.locks.insert(path.to_owned()) {
+        if inner.locks.contains_key(path) {
             return Ok(Claim::Taken { by: holder.to_owned() });
         }
+        inner.locks.insert(path.to_owned(), 0);
+        Ok(Claim::Held(Lock::new(SimulatedLock { disk: self.clone(), path: path.to_owned() })))
+    }
+
+    fn share(&self, path: &Path) -> io::Result<Claim> {
+        let mut inner = self.operation()?;
+        inner.folder(parent(path))?;
+        if inner.locks.get(path) == Some(&0) {
+            return Ok(Claim::Taken { by: "somebody".to_owned() });
+        }
+        *inner.locks.entry(path.to_owned()).or_default() += 1;
         Ok(Claim::Held(Lock::new(SimulatedLock { disk: self.clone(), path: path.to_owned() })))
     }
 }
@@ -346,7 +358,13 @@ struct SimulatedLock {
 
 impl Drop for SimulatedLock {
     fn drop(&mut self) {
-        self.disk.inner().locks.remove(&self.path);
+        let mut inner = self.disk.inner();
+        let sharing = inner.locks.get(&self.path).copied().unwrap_or(0);
+        if sharing > 1 {
+            inner.locks.insert(self.path.clone(), sharing - 1);
+        } else {
+            inner.locks.remove(&self.path);
+        }
     }
 }
 

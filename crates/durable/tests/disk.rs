@@ -2,7 +2,7 @@
 //! that works on the simulated disk alone.
 
 use fieldfit_durable::{
-    Claim, Disk, DurableError, Files, commit, commit_sealed, create_folder, lock, read, read_sealed,
+    Claim, Disk, DurableError, Files, commit, commit_sealed, create_folder, lock, read, read_sealed, share, try_lock,
 };
 use std::{
     env, fs, io,
@@ -84,6 +84,20 @@ fn a_lock_keeps_the_second_away_until_it_is_dropped() {
     assert!(error.to_string().contains(&format!("process {}", process::id())), "{error}");
     drop(held);
     drop(lock(&Disk, &path, Duration::ZERO).unwrap());
+}
+
+/// A shared lock that keeps others who share it away, or doesn't keep one away who wants it alone.
+#[test]
+fn a_lock_is_shared_or_held_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("lock");
+    let shared = [share(&Disk, &path).unwrap().unwrap(), share(&Disk, &path).unwrap().unwrap()];
+    assert!(try_lock(&Disk, &path).unwrap().is_none());
+    drop(shared);
+    let alone = try_lock(&Disk, &path).unwrap().unwrap();
+    assert!(share(&Disk, &path).unwrap().is_none());
+    drop(alone);
+    drop(share(&Disk, &path).unwrap().unwrap());
 }
 
 /// A lock that stays when its process is killed: the store would be locked for ever.

@@ -1,5 +1,6 @@
 //! What runs: weights ready to compute with and all that belongs to them, as one value behind one pointer.
 
+use crate::trial::Tally;
 use crate::{Error, Prediction, Version};
 use fieldfit_data::{Frame, Preprocessor};
 use fieldfit_exec::{Device, Prepared, prepare};
@@ -14,6 +15,8 @@ pub(crate) struct Active {
     labels: Arc<[String]>,
     prepared: Box<dyn Prepared>,
     preprocessor: Preprocessor,
+    /// Where predictions are counted, if these weights are on trial.
+    tally: Option<Arc<Tally>>,
     /// Buffers that no thread is using; as many as threads have ever inferred at once.
     spare: Mutex<Vec<Buffers>>,
 }
@@ -36,7 +39,7 @@ impl Active {
         let Weights { network, labels, params, input_size, crop } = weights;
         let preprocessor = Preprocessor::new(preprocessing, input_size, crop)?;
         let prepared = prepare(device, &network, &params)?;
-        Ok(Self { version, labels: labels.into(), prepared, preprocessor, spare: Mutex::default() })
+        Ok(Self { version, labels: labels.into(), prepared, preprocessor, tally: None, spare: Mutex::default() })
     }
 
     pub(crate) const fn version(&self) -> Version {
@@ -56,11 +59,34 @@ impl Active {
         &*self.prepared
     }
 
+    /// Counts predictions there from now on.
+    pub(crate) fn count(&mut self, tally: Arc<Tally>) {
+        self.tally = Some(tally);
+    }
+
+    /// Answers an image that shows nothing, so that weights whose output is no number never get to see a frame.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let mut buffers = self.borrow();
+        let logits = self.prepared.logits_into(&buffers.image, &mut buffers.logits);
+        let checked = logits.map_err(Error::from).and_then(|()| {
+            Prediction::new(self.version, &self.labels, &buffers.logits)?;
+            Ok(())
+        });
+        self.give_back(buffers);
+        checked
+    }
+
     /// What the frame shows.
     pub(crate) fn infer(&self, frame: &Frame<'_>) -> Result<Prediction, Error> {
+        if let Some(tally) = &self.tally {
+            tally.begin();
+        }
         let mut buffers = self.borrow();
         let answer = self.answer(frame, &mut buffers);
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(buffers);
+        self.give_back(buffers);
+        if let (Some(tally), Ok(_)) = (&self.tally, &answer) {
+            tally.complete();
+        }
         answer
     }
 
@@ -76,5 +102,9 @@ impl Active {
             let side = self.preprocessor.size() as usize;
             Buffers { preprocessor: self.preprocessor.clone(), image: Images::zeros(1, side, side), logits: Vec::new() }
         })
+    }
+
+    fn give_back(&self, buffers: Buffers) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(buffers);
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::runtime::{parse, read, read_for};
 use crate::{Cost, Error, Runtime};
-use fieldfit_adapt::{Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt, peak_memory};
+use fieldfit_adapt::{
+    Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt, peak_memory, remove_checkpoint,
+};
 use fieldfit_data::Dataset;
 use fieldfit_store::{Store, StoreError};
 use std::path::{Path, PathBuf};
@@ -87,7 +89,7 @@ impl Runtime {
         let outcome =
             self.train(store, images, options, Checkpointing { path: &checkpoint, resume }, control, events)?;
         let adapted = self.keep(store, outcome)?;
-        remove(&checkpoint)?;
+        remove_checkpoint(&checkpoint)?;
         events(adapted.clone().into());
         Ok(adapted)
     }
@@ -101,9 +103,8 @@ impl Runtime {
         control: &Control,
         events: &mut dyn FnMut(Event),
     ) -> Result<Outcome, Error> {
-        let active = store.active()?.map(|version| Ok::<_, Error>((store.delta_path(version), store.read(version)?)));
-        let active = active.transpose()?;
-        let active = active.as_ref().map(|(path, bytes)| parse(path, bytes)).transpose()?;
+        let active = store.read_active()?;
+        let active = active.as_ref().map(|(version, bytes)| parse(&store.delta_path(*version), bytes)).transpose()?;
         let request =
             Request { base: self.base(), dataset, options, active: active.as_ref(), checkpoint: Some(checkpoint) };
         Ok(adapt(&request, control, events)?)
@@ -121,10 +122,15 @@ impl Runtime {
         } else {
             store.refuse(version, &gate.reason)?;
         }
+        let delta_bytes = store.version(version)?.bytes;
+        // The adaptation is done, whatever comes of this.
+        if let Err(error) = store.prune(self.kept()) {
+            log::warn!("old versions stay in the store until the next adaptation: {error}");
+        }
         Ok(Adapted {
             version,
             delta: store.delta_path(version),
-            delta_bytes: store.version(version)?.bytes,
+            delta_bytes,
             active: gate.accepted,
             gate: gate.figures(),
             reason: gate.reason,
@@ -157,14 +163,5 @@ pub fn receive(store: &Store, delta: &Path, replay: bool) -> Result<u32, Error> 
     match store.receive(&bytes, replay) {
         Err(StoreError::Delta(source)) => Err(Error::Delta { path: delta.to_owned(), source }),
         other => Ok(other?),
-    }
-}
-
-fn remove(checkpoint: &Path) -> Result<(), Error> {
-    match std::fs::remove_file(checkpoint) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Remove { path: checkpoint.to_owned(), source })
-        }
-        _ => Ok(()),
     }
 }

@@ -113,14 +113,6 @@ pub enum Error {
     /// A file that can't be written.
     #[error(transparent)]
     Durable(#[from] fieldfit_durable::DurableError),
-    /// A checkpoint that is of no use any more and can't be removed.
-    #[error("can't remove {}: delete it, or the next resumed run would start from it", path.display())]
-    Remove {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// A delta that was just made and can't be read.
     #[error("the delta of this run can't be read back: {source}; please report this")]
     Made {

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::runtime::{parse, read};
 use fieldfit_delta::{Ball, Codec, Delta, Fidelity, Kind, Record};
 use fieldfit_model::{Base, BaseId, MANIFEST_FILE};
-use fieldfit_store::{State, Store};
+use fieldfit_store::Store;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -129,9 +129,11 @@ pub struct StoreInfo {
 pub struct VersionInfo {
     /// Its number.
     pub version: u32,
-    /// `candidate`, `active`, `retired` or `refused`.
+    /// `candidate`, `trial`, `confirmed`, `retired`, `refused` or `quarantined`.
     pub state: &'static str,
-    /// Why it was refused, if it was.
+    /// Whether it is the one that runs.
+    pub active: bool,
+    /// Why it was refused or quarantined, if it was.
     pub reason: Option<String>,
     /// Size of its delta file.
     pub bytes: u64,
@@ -162,17 +164,16 @@ pub fn info(path: &Path) -> Result<Info, Error> {
 /// If there is no store at that path, or it can't be read.
 pub fn store_info(path: &Path) -> Result<StoreInfo, Error> {
     let store = Store::open(path)?;
-    let entries = store.versions()?;
-    let versions = entries.into_iter().map(|entry| {
-        let state = entry.state.name();
-        let reason = match entry.state {
-            State::Refused { reason } => Some(reason),
-            _ => None,
-        };
-        let delta = store.delta_path(entry.version);
-        VersionInfo { version: entry.version, state, reason, bytes: entry.bytes, delta }
+    let (active, entries) = (store.active()?, store.versions()?);
+    let versions = entries.into_iter().map(|entry| VersionInfo {
+        version: entry.version,
+        state: entry.state.name(),
+        active: active == Some(entry.version),
+        reason: entry.state.reason().map(str::to_owned),
+        bytes: entry.bytes,
+        delta: store.delta_path(entry.version),
     });
-    Ok(StoreInfo { path: path.to_owned(), active: store.active()?, versions: versions.collect() })
+    Ok(StoreInfo { path: path.to_owned(), active, versions: versions.collect() })
 }
 
 fn model_info(base: &Base) -> ModelInfo {

@@ -45,10 +45,13 @@ mod info;
 mod journal;
 mod keys;
 mod measuring;
+mod notice;
 mod prediction;
 mod profile;
 mod retired;
 mod runtime;
+mod serving;
+mod trial;
 mod version;
 
 pub use adapting::{Adapted, receive};
@@ -57,9 +60,9 @@ pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use exporting::{Exported, RIVAL, Rival, beside, export_differences, export_merged};
 pub use fieldfit_adapt::{
-    AdaptError, Coding, Control, Entry as MethodEntry, Event, Gate, GateFigures, METHODS, MemoryPlan, OptimiserOptions,
-    Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing, TensorShare,
-    TpgmOptions, peak_memory, plan_memory,
+    AdaptError, Coding, Control, Entry as MethodEntry, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan,
+    OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting,
+    Sharing, TensorShare, TpgmOptions, peak_memory, plan_memory,
 };
 pub use fieldfit_board::{Board, BoardError, NAMES as BOARDS};
 pub use fieldfit_data::{
@@ -71,12 +74,15 @@ pub use fieldfit_exec::{Device, ExecError, Passes};
 pub use fieldfit_model::{Base, BaseId, Dtype, ModelError, import};
 pub use fieldfit_nets::ARCHITECTURES;
 pub use fieldfit_report as report;
-pub use fieldfit_store::{Finding, Store, StoreError, TRUST_FILE, Trust};
+pub use fieldfit_store::{
+    Change, Event as StoreEvent, Finding, Keep, Pruned, State, Store, StoreError, TRUST_FILE, TrialRules, Trust,
+};
 pub use fieldfit_tpgm::Norm;
 pub use info::{DeltaInfo, Info, ModelInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
 pub use journal::{Journal, write_page};
 pub use keys::{new_key, read_key};
 pub use measuring::Set;
+pub use notice::Notice;
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use profile::options_for;
 pub use runtime::{Builder, Runtime, all_cores};

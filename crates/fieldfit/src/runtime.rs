@@ -1,8 +1,11 @@
 //! The runtime: what answers frames, and how what answers is replaced.
 
 use crate::active::Active;
+use crate::notice::Listener;
 use crate::retired::Retired;
-use crate::{Error, Prediction, Version};
+use crate::serving::{Served, Server};
+use crate::trial::Trial;
+use crate::{Error, Notice, Prediction, Version};
 use arc_swap::ArcSwap;
 use fieldfit_data::Frame;
 use fieldfit_delta::limits::MAX_FILE_BYTES;
@@ -10,7 +13,7 @@ use fieldfit_delta::transport::unpack;
 use fieldfit_delta::{Delta, Record, SecretKey};
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights, most_delta_bytes};
-use fieldfit_store::Store;
+use fieldfit_store::{Keep, Store, TrialRules};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -34,6 +37,9 @@ pub struct Runtime {
     store: Option<Store>,
     delta: Option<PathBuf>,
     key: Option<SecretKey>,
+    keep: Keep,
+    rules: Option<TrialRules>,
+    listener: Listener,
     active: ArcSwap<Active>,
     swaps: Mutex<Swaps>,
 }
@@ -42,6 +48,8 @@ pub struct Runtime {
 struct Swaps {
     /// The store's generation that the active weights were made from, or one before it.
     generation: u64,
+    /// The trial of what runs, if it is on one.
+    trial: Option<Trial>,
     retired: Retired<Active>,
 }
 
@@ -54,6 +62,9 @@ pub struct Builder {
     create_store: bool,
     delta: Option<PathBuf>,
     key: Option<SecretKey>,
+    keep: Keep,
+    rules: Option<TrialRules>,
+    listener: Listener,
 }
 
 impl Builder {
@@ -94,10 +105,43 @@ impl Builder {
         self
     }
 
+    /// Removes old versions from the store after each adaptation, until the rest is within that. Without it, all stay.
+    #[must_use]
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// How versions on trial prove themselves here. Without it, as by [`TrialRules::default`].
+    #[must_use]
+    pub fn trials(mut self, rules: TrialRules) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
+    /// Counts neither starts nor predictions of a version on trial: for tools that adapt or measure, and answer no frames
+    /// of the robot's.
+    #[must_use]
+    pub fn without_trials(mut self) -> Self {
+        self.rules = None;
+        self
+    }
+
+    /// Hears what the runtime does by itself: swaps, fallbacks, confirmations. Called on the thread where that happens,
+    /// which waits for it.
+    #[must_use]
+    pub fn on_notice(mut self, hear: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        self.listener = Listener::new(hear);
+        self
+    }
+
     /// Maps and verifies the base, and prepares the weights that run first.
     ///
+    /// With a store these are the active version's, or if it can't be run, the last confirmed version's, at last the
+    /// base's: [`Runtime::version`] tells, and a [`Notice`] why.
+    ///
     /// # Errors
-    /// If the base, the store or the delta can't be read or don't belong together, or the device isn't there.
+    /// If the base, the delta or the store's state can't be read or don't belong together, or the device isn't there.
     pub fn open(self) -> Result<Runtime, Error> {
         let base = Base::open(&self.model)?;
         let store = match &self.store {
@@ -105,23 +149,24 @@ impl Builder {
             Some(path) => Some(Store::open(path)?),
             None => None,
         };
-        let generation = store.as_ref().map_or(Ok(0), Store::generation)?;
-        let (version, weights) = match (&self.delta, &store) {
-            (Some(path), _) => (Version::File, adapted(&base, path, &read_for(&base, path)?)?),
-            (None, Some(store)) => stored(&base, store, store.active()?)?,
-            (None, None) => (Version::Base, Weights::of_base(&base)),
+        let Self { device, delta, key, keep, rules, listener, .. } = self;
+        let served = match (&delta, &store) {
+            (None, Some(store)) => Server { base: &base, device, store, rules, listener: &listener }.serve()?,
+            (Some(path), store) => {
+                let weights = adapted(&base, path, &read_for(&base, path)?)?;
+                let active = Active::new(Version::File, weights, base.preprocessing(), device)?;
+                let generation = store.as_ref().map_or(Ok(0), Store::generation)?;
+                Served { active, generation, trial: None }
+            }
+            (None, None) => {
+                let active = Active::new(Version::Base, Weights::of_base(&base), base.preprocessing(), device)?;
+                Served { active, generation: 0, trial: None }
+            }
         };
-        let active = Active::new(version, weights, base.preprocessing(), self.device)?;
-        let swaps = Mutex::new(Swaps { generation, retired: Retired::new() });
-        Ok(Runtime {
-            base,
-            device: self.device,
-            store,
-            delta: self.delta,
-            key: self.key,
-            active: ArcSwap::from_pointee(active),
-            swaps,
-        })
+        let Served { active, generation, trial } = served;
+        let swaps = Mutex::new(Swaps { generation, trial, retired: Retired::new() });
+        let active = ArcSwap::from_pointee(active);
+        Ok(Runtime { base, device, store, delta, key, keep, rules, listener, active, swaps })
     }
 }
 
@@ -136,7 +181,17 @@ impl Runtime {
 
     /// Says step by step what to run, starting from the base in that model folder.
     pub fn builder(model: impl Into<PathBuf>) -> Builder {
-        Builder { model: model.into(), device: all_cores(), store: None, create_store: false, delta: None, key: None }
+        Builder {
+            model: model.into(),
+            device: all_cores(),
+            store: None,
+            create_store: false,
+            delta: None,
+            key: None,
+            keep: Keep::default(),
+            rules: Some(TrialRules::default()),
+            listener: Listener::default(),
+        }
     }
 
     /// The base, mapped.
@@ -157,6 +212,11 @@ impl Runtime {
     /// What signs the adaptations that are made here, if anything does.
     pub(crate) fn key(&self) -> Option<&SecretKey> {
         self.key.as_ref()
+    }
+
+    /// How much of the store stays after an adaptation.
+    pub(crate) const fn kept(&self) -> Keep {
+        self.keep
     }
 
     /// The delta file that [`Version::File`] means.
@@ -182,32 +242,47 @@ impl Runtime {
         self.active.load().infer(frame)
     }
 
-    /// Makes a version of the store the active one, here and for every other process that polls.
+    /// Makes a version of the store the active one, here and for every other process that polls. Unless it was confirmed
+    /// before, it is on trial from then on.
     ///
     /// # Errors
-    /// If there is no store or no such version, or it is damaged, made for another base, or refused by its gate. What
-    /// ran before goes on.
+    /// If there is no store or no such version, or it is damaged, made for another base, fails its self-check, or was
+    /// refused or quarantined. What ran before goes on.
     pub fn activate(&self, version: u32) -> Result<(), Error> {
         let store = self.store_to("activate a version of")?;
+        let server = self.server(store);
         let mut swaps = self.swapping();
-        let next = self.prepare(stored(&self.base, store, Some(version))?)?;
+        let next = server.load(Some(version))?;
         store.activate(version)?;
-        self.replace(&mut swaps, next, store.generation()?);
+        self.replace(&mut swaps, server.serve_ready(Some(next))?);
         Ok(())
     }
 
-    /// Goes back to the version that was active before, at last to the base.
+    /// Confirms what runs, if it is a version of the store on trial, without waiting for more predictions.
     ///
     /// # Errors
-    /// If there is no store, or it can't be written, or what was active before is damaged.
+    /// If there is no store, or it can't be written.
+    pub fn confirm(&self) -> Result<(), Error> {
+        let store = self.store_to("confirm a version of")?;
+        // While nothing can replace it.
+        let _swaps = self.swapping();
+        match self.version() {
+            Version::Stored(version) => Ok(store.confirm(version)?),
+            Version::Base | Version::File => Ok(()),
+        }
+    }
+
+    /// Goes back to the version that was active before, at last to the base. A version that was not confirmed is on trial
+    /// again.
+    ///
+    /// # Errors
+    /// If there is no store, or it can't be written, or the base runs.
     pub fn rollback(&self) -> Result<Version, Error> {
         let store = self.store_to("roll back in")?;
         let mut swaps = self.swapping();
-        let target = store.rollback()?;
-        let next = self.prepare(stored(&self.base, store, target)?)?;
-        let version = next.version();
-        self.replace(&mut swaps, next, store.generation()?);
-        Ok(version)
+        store.rollback()?;
+        let served = self.server(store).serve()?;
+        Ok(self.replace(&mut swaps, served))
     }
 
     /// Looks whether the store's active version has changed, by this process or another, and runs it if so.
@@ -215,21 +290,19 @@ impl Runtime {
     /// Cheap when nothing has changed. When something has, it prepares the weights on the calling thread: call it from
     /// another one than the frames'. Without a store there is nothing to see.
     ///
+    /// A version that can't be run is quarantined, and the last confirmed one runs, as in [`Builder::open`].
+    ///
     /// # Errors
-    /// If the store can't be read, or the version that became active is damaged or made for another base. What ran
-    /// before goes on.
+    /// If the store can't be read. What ran before goes on.
     pub fn poll(&self) -> Result<Option<Version>, Error> {
         let Some(store) = &self.store else { return Ok(None) };
         let mut swaps = self.swapping();
-        let generation = store.generation()?;
-        if generation == swaps.generation {
+        if store.generation()? == swaps.generation {
             swaps.retired.free();
             return Ok(None);
         }
-        let next = self.prepare(stored(&self.base, store, store.active()?)?)?;
-        let version = next.version();
-        self.replace(&mut swaps, next, generation);
-        Ok(Some(version))
+        let served = self.server(store).serve()?;
+        Ok(Some(self.replace(&mut swaps, served)))
     }
 
     /// What runs now, for work that spans many images with one version.
@@ -241,20 +314,24 @@ impl Runtime {
         self.store.as_ref().ok_or(Error::NoStore { action })
     }
 
-    fn prepare(&self, (version, weights): (Version, Weights)) -> Result<Active, Error> {
-        Active::new(version, weights, self.base.preprocessing(), self.device)
+    fn server<'a>(&'a self, store: &'a Store) -> Server<'a> {
+        Server { base: &self.base, device: self.device, store, rules: self.rules, listener: &self.listener }
     }
 
     fn swapping(&self) -> MutexGuard<'_, Swaps> {
         self.swaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The swap: one pointer. From here on every frame that starts sees the new version.
-    fn replace(&self, swaps: &mut Swaps, next: Active, generation: u64) {
-        log::info!("{} runs now", next.version());
-        let replaced = self.active.swap(Arc::new(next));
+    /// The swap: one pointer. From here on every frame that starts sees the new version, which is returned.
+    fn replace(&self, swaps: &mut Swaps, served: Served) -> Version {
+        let Served { active, generation, trial } = served;
+        let to = active.version();
+        let replaced = self.active.swap(Arc::new(active));
         swaps.generation = generation;
+        swaps.trial = trial;
+        self.listener.tell(Notice::Swapped { from: replaced.version(), to });
         swaps.retired.retire(replaced, PATIENCE);
+        to
     }
 }
 
@@ -266,17 +343,6 @@ pub fn all_cores() -> Device {
 /// Cores that this process may use.
 pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The weights of a version of the store, or of the base.
-fn stored(base: &Base, store: &Store, version: Option<u32>) -> Result<(Version, Weights), Error> {
-    match version {
-        None => Ok((Version::Base, Weights::of_base(base))),
-        Some(number) => {
-            let weights = adapted(base, &store.delta_path(number), &store.read(number)?)?;
-            Ok((Version::Stored(number), weights))
-        }
-    }
 }
 
 /// The base's weights with the delta in those bytes, read from that path.

@@ -107,22 +107,34 @@ pub enum StoreError {
         /// What is wrong.
         problem: Problem,
     },
-    /// An attempt to run what was refused.
+    /// An attempt to run what was refused or quarantined.
     #[error(
-        "version {version} was refused: {reason}. To run it nevertheless, add its file {} again and activate that \
+        "version {version} is {state}: {reason}. To run it nevertheless, add its file {} again and activate that \
          version", path.display()
     )]
     Refused {
         /// Its number.
         version: u32,
-        /// Why it was refused.
+        /// `refused` or `quarantined`.
+        state: &'static str,
+        /// Why.
         reason: String,
         /// Its file.
         path: PathBuf,
     },
     /// An attempt to refuse what runs, or what was refused before.
-    #[error("version {version} is {state} and can't be refused: only a candidate or a retired version can")]
+    #[error(
+        "version {version} is {state} and can't be refused: only a version that is neither active nor refused already can"
+    )]
     NotRefusable {
+        /// Its number.
+        version: u32,
+        /// What it is.
+        state: &'static str,
+    },
+    /// An attempt to confirm what is not on trial.
+    #[error("version {version} is {state} and can't be confirmed: only a version on trial can, activate it first")]
+    NotOnTrial {
         /// Its number.
         version: u32,
         /// What it is.

@@ -1,4 +1,4 @@
-//! Adaptations on disk: versions, activation, rollback.
+//! Adaptations on disk: versions, trials, activation, rollback, pruning.
 //!
 //! A [`Store`] is a folder of delta files, numbered from 1, and one small file that says which of them runs. Whatever
 //! happens to a process or its power, whoever opens the store next finds what was before an operation or what was to be
@@ -12,6 +12,7 @@
 //!
 //! let store = Store::create_or_open("robot.store")?;
 //! let version = store.add(&std::fs::read("night.delta")?)?;
+//! // On trial from here on, until it is confirmed.
 //! store.activate(version)?;
 //! assert_eq!(store.active()?, Some(version));
 //! store.rollback()?;
@@ -20,13 +21,17 @@
 //! ```
 
 mod error;
+mod prune;
 mod state;
 mod store;
+mod trial;
 mod trust;
 mod verify;
 
 pub use error::{Problem, StoreError};
-pub use state::{Change, Entry, Event, HISTORY, State};
+pub use prune::{Keep, Pruned};
+pub use state::{Change, Entry, Event, HISTORY, State, Trial};
 pub use store::{Store, TRUST_FILE, WorkDir};
+pub use trial::{Progress, Start, TrialRules, Undecided, current_boot};
 pub use trust::Trust;
 pub use verify::Finding;

@@ -8,20 +8,29 @@ use std::{collections::BTreeMap, fmt, path::Path};
 /// How many events a store remembers; older ones are forgotten, so that the state stays small.
 pub const HISTORY: usize = 256;
 
-/// What a version is to the store.
+/// What a version is to the store. Which one is active is told by [`Store::active`](crate::Store::active).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum State {
     /// Stored and never run.
     Candidate,
-    /// What runs.
-    Active,
-    /// What ran before.
+    /// Active, and yet to prove itself.
+    Trial(Trial),
+    /// It has proved itself; active, or what a failed trial falls back to.
+    // In the earlier format, which knew no trials, what ran was `active`.
+    #[serde(alias = "active")]
+    Confirmed,
+    /// It ran, and was replaced before it was confirmed or rolled back from after.
     Retired,
-    /// Kept, but not to be run.
+    /// Kept, but not to be run: it was judged before it ran.
     Refused {
         /// Why.
+        reason: String,
+    },
+    /// Kept, but not to be run: it failed when it ran.
+    Quarantined {
+        /// How.
         reason: String,
     },
 }
@@ -31,19 +40,77 @@ impl State {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Candidate => "candidate",
-            Self::Active => "active",
+            Self::Trial(_) => "trial",
+            Self::Confirmed => "confirmed",
             Self::Retired => "retired",
             Self::Refused { .. } => "refused",
+            Self::Quarantined { .. } => "quarantined",
         }
+    }
+
+    /// Why it is not to be run, if it isn't.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Refused { reason } | Self::Quarantined { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// What it becomes when it is made active.
+    fn activated(&self) -> Self {
+        match self {
+            Self::Confirmed => Self::Confirmed,
+            _ => Self::Trial(Trial::default()),
+        }
+    }
+
+    const fn is_active(&self) -> bool {
+        matches!(self, Self::Trial(_) | Self::Confirmed)
     }
 }
 
 impl fmt::Display for State {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused { reason } => write!(formatter, "refused: {reason}"),
-            other => formatter.write_str(other.name()),
+        match self.reason() {
+            Some(reason) => write!(formatter, "{}: {reason}", self.name()),
+            None => formatter.write_str(self.name()),
         }
+    }
+}
+
+/// How far a version's trial has come.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Trial {
+    /// Completed predictions, over all starts.
+    pub predictions: u32,
+    /// Starts since the last completed prediction and since the system started.
+    pub starts: u32,
+    /// What tells that start of the system from others, where it can be told.
+    pub boot: Option<String>,
+}
+
+impl Trial {
+    /// Starts of this boot without a completed prediction. Those of another boot are no evidence: the power has gone since.
+    pub(crate) fn open_starts(&self, boot: Option<&str>) -> u32 {
+        if self.boot.as_deref() == boot { self.starts } else { 0 }
+    }
+
+    /// Counts a start.
+    pub(crate) fn begin(&mut self, boot: Option<&str>) {
+        self.starts = self.open_starts(boot).saturating_add(1);
+        self.boot = boot.map(str::to_owned);
+    }
+
+    /// Takes back a start that ended before it was asked for anything.
+    pub(crate) fn take_back(&mut self, boot: Option<&str>) {
+        self.starts = self.open_starts(boot).saturating_sub(1);
+    }
+
+    /// Counts completed predictions: whatever starts there were, this version runs.
+    pub(crate) fn complete(&mut self, predictions: u32) {
+        self.predictions = self.predictions.saturating_add(predictions);
+        self.starts = 0;
     }
 }
 
@@ -84,10 +151,28 @@ pub enum Change {
         /// Its number.
         version: u32,
     },
-    /// A version became the active one.
+    /// A version became the active one; if it was not confirmed before, on trial.
     Activated {
         /// Its number.
         version: u32,
+    },
+    /// A version's trial ended well.
+    Confirmed {
+        /// Its number.
+        version: u32,
+        /// After how many completed predictions it confirmed itself; `None` if somebody confirmed it.
+        predictions: Option<u32>,
+    },
+    /// A version failed when it ran, and the last confirmed one before it became active again.
+    Quarantined {
+        /// Its number.
+        version: u32,
+        /// How it failed.
+        reason: String,
+        /// What is active since; `None` is the base.
+        to: Option<u32>,
+        /// Versions in between that were damaged or not confirmed and therefore passed over.
+        passed_over: Vec<u32>,
     },
     /// A version was refused.
     Refused {
@@ -105,6 +190,55 @@ pub enum Change {
         /// Versions in between that were damaged and therefore passed over.
         passed_over: Vec<u32>,
     },
+    /// Versions were removed with their files.
+    Pruned {
+        /// Their numbers.
+        versions: Vec<u32>,
+        /// Bytes of their files.
+        bytes: u64,
+    },
+}
+
+impl fmt::Display for Change {
+    /// As a sentence without its end.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Added { version } => write!(formatter, "version {version} was added"),
+            Self::Activated { version } => write!(formatter, "version {version} was made active"),
+            Self::Confirmed { version, predictions: None } => write!(formatter, "version {version} was confirmed"),
+            Self::Confirmed { version, predictions: Some(predictions) } => {
+                write!(formatter, "version {version} confirmed itself by {predictions} predictions")
+            }
+            Self::Refused { version, reason } => write!(formatter, "version {version} was refused: {reason}"),
+            Self::Quarantined { version, reason, to, passed_over } => {
+                write!(formatter, "version {version} was quarantined: {reason}; ")?;
+                write_active(formatter, *to, passed_over)
+            }
+            Self::RolledBack { from, to, passed_over } => {
+                write!(formatter, "version {from} was rolled back; ")?;
+                write_active(formatter, *to, passed_over)
+            }
+            Self::Pruned { versions, bytes } => {
+                write!(formatter, "versions {} were removed, {bytes} bytes", numbers(versions))
+            }
+        }
+    }
+}
+
+/// What runs after something was gone back from.
+fn write_active(formatter: &mut fmt::Formatter<'_>, active: Option<u32>, passed_over: &[u32]) -> fmt::Result {
+    match active {
+        Some(version) => write!(formatter, "version {version} is active")?,
+        None => formatter.write_str("the base is active")?,
+    }
+    match passed_over {
+        [] => Ok(()),
+        passed_over => write!(formatter, ", {} passed over", numbers(passed_over)),
+    }
+}
+
+fn numbers(versions: &[u32]) -> String {
+    versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// All that a store knows: the content of its state file.
@@ -169,14 +303,30 @@ impl Record {
         Ok(record)
     }
 
+    /// The record in a state file of the format that knew no trials: whatever a rollback went back to counts as
+    /// confirmed, as it did then.
+    pub fn parse_without_trials(bytes: &[u8]) -> Result<Self, String> {
+        let mut record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        for version in record.line.clone() {
+            if record.entry(version).is_some_and(|entry| entry.state == State::Retired) {
+                record.set(version, State::Confirmed);
+            }
+        }
+        record.check().map_err(str::to_owned)?;
+        Ok(record)
+    }
+
     /// What every operation relies on and keeps.
     fn check(&self) -> Result<(), &'static str> {
         let numbers = || self.versions.iter().map(|entry| entry.version);
         let ran = |number: &u32| {
-            self.entry(*number).is_some_and(|entry| matches!(entry.state, State::Active | State::Retired))
+            self.entry(*number).is_some_and(|entry| entry.state.is_active() || entry.state == State::Retired)
         };
-        let active: Vec<u32> =
-            self.versions.iter().filter(|entry| entry.state == State::Active).map(|entry| entry.version).collect();
+        let is_misplaced = |entry: &Entry| match entry.state {
+            State::Trial(_) => self.active() != Some(entry.version),
+            State::Confirmed => !self.line.contains(&entry.version),
+            _ => self.active() == Some(entry.version),
+        };
         if !numbers().is_sorted_by(|left, right| left < right) {
             Err("its versions are not in ascending order")
         } else if self.next == 0
@@ -186,7 +336,9 @@ impl Record {
             Err("a version's number is not between 0 and the next one to be given")
         } else if !self.line.iter().all(ran) {
             Err("a version that never ran is to be rolled back to")
-        } else if active != self.active().into_iter().collect::<Vec<_>>() {
+        } else if self.versions.iter().any(is_misplaced)
+            || (1..self.line.len()).any(|end| self.line[..end].contains(&self.line[end]))
+        {
             Err("it is at odds with itself about the active version")
         } else if self.base.is_none() && !self.versions.is_empty() {
             Err("it has versions and no base")
@@ -198,6 +350,32 @@ impl Record {
     /// What runs; `None` is the base.
     pub fn active(&self) -> Option<u32> {
         self.line.last().copied()
+    }
+
+    /// Confirmed versions, the last one first: what runs when nothing on trial can.
+    pub fn confirmed(&self) -> impl Iterator<Item = u32> {
+        self.line.iter().rev().copied().filter(|version| self.is_confirmed(*version))
+    }
+
+    fn is_confirmed(&self, version: u32) -> bool {
+        self.entry(version).is_some_and(|entry| entry.state == State::Confirmed)
+    }
+
+    /// How far a version's trial has come, if it is on one.
+    pub fn trial(&self, version: u32) -> Option<&Trial> {
+        match &self.entry(version)?.state {
+            State::Trial(trial) => Some(trial),
+            _ => None,
+        }
+    }
+
+    /// As [`trial`](Self::trial), to be changed.
+    pub fn trial_mut(&mut self, version: u32) -> Option<&mut Trial> {
+        let position = self.position(version)?;
+        match &mut self.versions[position].state {
+            State::Trial(trial) => Some(trial),
+            _ => None,
+        }
     }
 
     pub fn entry(&self, version: u32) -> Option<&Entry> {
@@ -236,18 +414,25 @@ impl Record {
         }
     }
 
+    /// Makes a version active. What was on trial until now is retired.
     pub fn activate(&mut self, version: u32) -> Change {
-        if let Some(before) = self.active() {
+        if let Some(before) = self.active().filter(|before| !self.is_confirmed(*before)) {
             self.set(before, State::Retired);
         }
         self.line.retain(|number| *number != version);
         self.line.push(version);
-        self.set(version, State::Active);
+        self.make_active(version);
         self.generation = self.generation.wrapping_add(1);
         Change::Activated { version }
     }
 
-    /// Refuses a candidate or a retired version, which no rollback goes back to from then on.
+    /// Ends a trial well.
+    pub fn confirm(&mut self, version: u32, predictions: Option<u32>) -> Change {
+        self.set(version, State::Confirmed);
+        Change::Confirmed { version, predictions }
+    }
+
+    /// Refuses a version that is not active, which no rollback goes back to from then on.
     pub fn refuse(&mut self, version: u32, reason: &str) -> Change {
         self.line.retain(|number| *number != version);
         self.set(version, State::Refused { reason: reason.to_owned() });
@@ -256,19 +441,41 @@ impl Record {
 
     /// Goes back to the last version before `from`, the active one, that `is_whole`; at last to the base.
     pub fn roll_back(&mut self, from: u32, is_whole: impl Fn(&Entry) -> bool) -> Change {
+        let passed_over = self.leave(from, State::Retired, is_whole);
+        Change::RolledBack { from, to: self.active(), passed_over }
+    }
+
+    /// Falls back from `version`, the active one, to the last confirmed one that `is_whole`; at last to the base.
+    pub fn quarantine(&mut self, version: u32, reason: &str, is_whole: impl Fn(&Entry) -> bool) -> Change {
+        let failed = State::Quarantined { reason: reason.to_owned() };
+        let passed_over = self.leave(version, failed, |entry| entry.state == State::Confirmed && is_whole(entry));
+        Change::Quarantined { version, reason: reason.to_owned(), to: self.active(), passed_over }
+    }
+
+    /// Takes the active version out of the line, and those before it that won't do, which are returned.
+    fn leave(&mut self, from: u32, state: State, will_do: impl Fn(&Entry) -> bool) -> Vec<u32> {
         self.line.pop();
-        self.set(from, State::Retired);
+        self.set(from, state);
         let mut passed_over = Vec::new();
-        while let Some(version) = self.active().filter(|version| !self.entry(*version).is_some_and(&is_whole)) {
+        while let Some(version) = self.active().filter(|version| !self.entry(*version).is_some_and(&will_do)) {
             self.line.pop();
+            self.set(version, State::Retired);
             passed_over.push(version);
         }
-        let to = self.active();
-        if let Some(version) = to {
-            self.set(version, State::Active);
+        if let Some(version) = self.active() {
+            self.make_active(version);
         }
         self.generation = self.generation.wrapping_add(1);
-        Change::RolledBack { from, to, passed_over }
+        passed_over
+    }
+
+    /// Forgets versions; none of them is active.
+    pub fn prune(&mut self, versions: Vec<u32>) -> Change {
+        let is_pruned = |version: &u32| versions.contains(version);
+        let bytes = self.versions.iter().filter(|entry| is_pruned(&entry.version)).map(|entry| entry.bytes).sum();
+        self.line.retain(|version| !is_pruned(version));
+        self.versions.retain(|entry| !is_pruned(&entry.version));
+        Change::Pruned { versions, bytes }
     }
 
     /// Remembers what was done.
@@ -281,6 +488,12 @@ impl Record {
         let known: Vec<String> = self.versions.iter().map(|entry| entry.version.to_string()).collect();
         let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
         StoreError::Unknown { version, path: path.to_owned(), known }
+    }
+
+    fn make_active(&mut self, version: u32) {
+        if let Some(state) = self.entry(version).map(|entry| entry.state.activated()) {
+            self.set(version, state);
+        }
     }
 
     fn set(&mut self, version: u32, state: State) {

@@ -2,13 +2,13 @@
 
 use crate::{
     error::{Problem, StoreError},
-    state::{Base, Change, Entry, Event, Record, State},
+    state::{Base, Change, Entry, Event, Record},
     trust::Trust,
 };
 use fieldfit_delta::{Delta, SecretKey, Signature};
 use fieldfit_durable::{
-    Disk, DurableError, Files, Kind, Lock, commit, commit_sealed, create_folder, list, lock, read, read_sealed,
-    sync_folder,
+    Disk, DurableError, Files, Kind, Lock, SealError, commit, commit_sealed, create_folder, list, lock, read,
+    sync_folder, unseal,
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -19,7 +19,10 @@ use std::{
 };
 
 /// The state file's kind and version.
-const STATE_KIND: Kind = *b"FFSTATE1";
+const STATE_KIND: Kind = *b"FFSTATE2";
+
+/// The kind of those that knew no trials; read, and replaced by the next write.
+const STATE_WITHOUT_TRIALS: Kind = *b"FFSTATE1";
 
 /// The longest state file that is read, in bytes: tens of thousands of versions.
 const STATE_LIMIT: u64 = 16 << 20;
@@ -31,9 +34,10 @@ const STATE: &str = "state";
 const VERSIONS: &str = "versions";
 const WORK: &str = "work";
 const LOCK: &str = "lock";
+const STARTS: &str = "starts";
 
 /// What a store's folder may hold, also while it is being made.
-const OURS: [&str; 6] = [STATE, VERSIONS, WORK, LOCK, TRUST_FILE, ".state.tmp"];
+const OURS: [&str; 7] = [STATE, VERSIONS, WORK, LOCK, STARTS, TRUST_FILE, ".state.tmp"];
 
 /// The file in a store's folder that says whose deltas it takes from outside: see [`Trust`].
 pub const TRUST_FILE: &str = "trust.toml";
@@ -47,7 +51,7 @@ const TRUST_LIMIT: u64 = 64 << 10;
 /// and processes have done. Calls that write hold the store's lock for their own length.
 #[derive(Debug, Clone)]
 pub struct Store {
-    files: Arc<dyn Files>,
+    pub(crate) files: Arc<dyn Files>,
     path: PathBuf,
 }
 
@@ -196,32 +200,33 @@ impl Store {
         Trust::parse(&path, &text)
     }
 
-    /// Makes a version the active one. Nothing happens if it is.
+    /// Makes a version the active one: on trial, unless it was confirmed before. Nothing happens if it is active.
     ///
     /// # Errors
     /// [`StoreError::Unknown`], [`StoreError::Refused`], [`StoreError::Damaged`], [`StoreError::Durable`].
     pub fn activate(&self, version: u32) -> Result<(), StoreError> {
         let (_lock, mut record) = self.begin()?;
         let entry = self.entry(&record, version)?;
-        match &entry.state {
-            State::Active => return Ok(()),
-            State::Refused { reason } => {
-                return Err(StoreError::Refused { version, reason: reason.clone(), path: self.delta_path(version) });
-            }
-            State::Candidate | State::Retired => self.whole(entry)?,
-        };
+        if record.active() == Some(version) {
+            return Ok(());
+        }
+        if let Some(reason) = entry.state.reason() {
+            let (state, reason, path) = (entry.state.name(), reason.to_owned(), self.delta_path(version));
+            return Err(StoreError::Refused { version, state, reason, path });
+        }
+        self.whole(entry)?;
         let change = record.activate(version);
         self.commit(record, change)
     }
 
-    /// Marks a candidate or a retired version as not to be run, and why.
+    /// Marks a version that is not active as not to be run, and why.
     ///
     /// # Errors
     /// [`StoreError::Unknown`], [`StoreError::NotRefusable`], [`StoreError::Durable`].
     pub fn refuse(&self, version: u32, reason: &str) -> Result<(), StoreError> {
         let (_lock, mut record) = self.begin()?;
         let state = &self.entry(&record, version)?.state;
-        if matches!(state, State::Active | State::Refused { .. }) {
+        if record.active() == Some(version) || state.reason().is_some() {
             return Err(StoreError::NotRefusable { version, state: state.name() });
         }
         let change = record.refuse(version, reason);
@@ -237,9 +242,7 @@ impl Store {
     pub fn rollback(&self) -> Result<Option<u32>, StoreError> {
         let (_lock, mut record) = self.begin()?;
         let from = record.active().ok_or(StoreError::NothingToRollBack)?;
-        let change = record.roll_back(from, |entry| {
-            self.whole(entry).inspect_err(|error| log::warn!("passed over in going back: {error}")).is_ok()
-        });
+        let change = record.roll_back(from, |entry| self.is_whole(entry));
         let active = record.active();
         self.commit(record, change)?;
         Ok(active)
@@ -258,12 +261,42 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unknown`], or [`StoreError::Damaged`] if it is not what was stored.
     pub fn read(&self, version: u32) -> Result<Vec<u8>, StoreError> {
-        self.whole(self.entry(&self.record()?, version)?)
+        match self.whole(self.entry(&self.record()?, version)?) {
+            // It may have been pruned since the state was read.
+            Err(StoreError::Damaged { problem: Problem::Missing, .. }) => {
+                self.whole(self.entry(&self.record()?, version)?)
+            }
+            other => other,
+        }
+    }
+
+    /// The active version and its delta, whoever activates and prunes meanwhile; `None` is the base.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_active(&self) -> Result<Option<(u32, Vec<u8>)>, StoreError> {
+        loop {
+            let Some(version) = self.active()? else { return Ok(None) };
+            match self.read(version) {
+                Err(StoreError::Unknown { .. }) => {}
+                delta => return Ok(Some((version, delta?))),
+            }
+        }
     }
 
     /// Where a version's delta is, or would be.
     pub fn delta_path(&self, version: u32) -> PathBuf {
-        self.path.join(VERSIONS).join(format!("{version:06}.delta"))
+        self.versions_path().join(format!("{version:06}.delta"))
+    }
+
+    /// The folder of the versions' files.
+    pub(crate) fn versions_path(&self) -> PathBuf {
+        self.path.join(VERSIONS)
+    }
+
+    /// The file whose lock is shared by every start that has not completed a prediction.
+    pub(crate) fn starts_path(&self) -> PathBuf {
+        self.path.join(STARTS)
     }
 
     /// The folder for what an adaptation leaves to go on from, claimed for one adaptation until the value is dropped. The
@@ -283,7 +316,7 @@ impl Store {
         let base = Base(parsed.header().base);
         let version = record.admit(base)?;
         // Nothing refers to this file before the state does: cut off in between, the next version overwrites it.
-        create_folder(&*self.files, &self.path.join(VERSIONS))?;
+        create_folder(&*self.files, &self.versions_path())?;
         commit(&*self.files, &self.delta_path(version), delta)?;
         let change = record.add(base, delta.len() as u64, sha256(delta));
         record.saw(parsed.signature());
@@ -294,14 +327,17 @@ impl Store {
     /// What the state file says now.
     pub(crate) fn record(&self) -> Result<Record, StoreError> {
         let path = self.path.join(STATE);
-        let bytes = match read_sealed(&*self.files, &path, STATE_KIND, STATE_LIMIT) {
+        let bytes = match read(&*self.files, &path, STATE_LIMIT) {
             Err(error) if error.is_not_found() => return self.without_state(path),
-            Err(DurableError::Sealed { path, source }) => {
-                return Err(StoreError::State { path, reason: source.to_string() });
-            }
             other => other?,
         };
-        Record::parse(&bytes).map_err(|reason| StoreError::State { path, reason })
+        let record = match unseal(STATE_KIND, &bytes) {
+            Err(SealError::Kind { found: STATE_WITHOUT_TRIALS, .. }) => unseal(STATE_WITHOUT_TRIALS, &bytes)
+                .map_err(|error| error.to_string())
+                .and_then(Record::parse_without_trials),
+            content => content.map_err(|error| error.to_string()).and_then(Record::parse),
+        };
+        record.map_err(|reason| StoreError::State { path, reason })
     }
 
     /// A version's file, if it is what was stored.
@@ -323,7 +359,12 @@ impl Store {
         self.intact(entry).map_err(|problem| StoreError::Damaged { version, path, problem })
     }
 
-    fn entry<'a>(&self, record: &'a Record, version: u32) -> Result<&'a Entry, StoreError> {
+    /// Whether a version can be gone back to; if not, why is logged.
+    pub(crate) fn is_whole(&self, entry: &Entry) -> bool {
+        self.whole(entry).inspect_err(|error| log::warn!("passed over in going back: {error}")).is_ok()
+    }
+
+    pub(crate) fn entry<'a>(&self, record: &'a Record, version: u32) -> Result<&'a Entry, StoreError> {
         record.entry(version).ok_or_else(|| record.unknown(version, &self.path))
     }
 
@@ -352,7 +393,7 @@ impl Store {
 
     /// What it means that there was no state file.
     fn without_state(&self, path: PathBuf) -> Result<Record, StoreError> {
-        let is_used = match list(&*self.files, &self.path.join(VERSIONS)) {
+        let is_used = match list(&*self.files, &self.versions_path()) {
             Err(error) if error.is_not_found() => false,
             names => !names?.is_empty(),
         };
@@ -372,19 +413,19 @@ impl Store {
 
     /// The lock, and the state that the operation starts from: synced first, since whoever wrote it may have been killed
     /// before doing so, and a power cut must not take away what later writes build on.
-    fn begin(&self) -> Result<(Lock, Record), StoreError> {
+    pub(crate) fn begin(&self) -> Result<(Lock, Record), StoreError> {
         let lock = self.lock()?;
         sync_folder(&*self.files, &self.path)?;
         Ok((lock, self.record()?))
     }
 
     /// The one step in which an operation happens.
-    fn commit(&self, mut record: Record, change: Change) -> Result<(), StoreError> {
+    pub(crate) fn commit(&self, mut record: Record, change: Change) -> Result<(), StoreError> {
         record.remember(now(), change);
         self.write(&record)
     }
 
-    fn write(&self, record: &Record) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.path.join(STATE);
         let bytes = serde_json::to_vec(record).map_err(|error| DurableError::Io {
             action: "write",

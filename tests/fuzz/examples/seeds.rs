@@ -18,6 +18,7 @@ fn main() {
     deltas();
     bases(&network);
     checkpoints(&network);
+    states();
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) {
@@ -109,6 +110,35 @@ fn checkpoints(network: &Network) {
     write("checkpoint", "legacy.pth", &legacy(&pickle(few)));
     write("checkpoint", "stored.pth", &archive(&pickle(few), CompressionMethod::Stored));
     write("checkpoint", "deflated.pth", &archive(&pickle(few), CompressionMethod::Deflated));
+}
+
+/// A store's state in both formats, with a version in each state.
+fn states() {
+    let hash = "07".repeat(32);
+    let versions = |states: &[&str]| {
+        let entry = |(index, state): (usize, &&str)| {
+            format!("{{\"version\":{},\"bytes\":9,\"hash\":\"{hash}\",\"state\":{state}}}", index + 1)
+        };
+        states.iter().enumerate().map(entry).collect::<Vec<_>>().join(",")
+    };
+    let state = |format: u8, line: &str, states: &[&str], history: &str| {
+        let text = format!(
+            "{{\"generation\":4,\"base\":\"{hash}\",\"next\":9,\"line\":{line},\"versions\":[{}],\"history\":[{history}],\
+             \"sequences\":{{\"{hash}\":3}}}}",
+            versions(states)
+        );
+        [&[format], text.as_bytes()].concat()
+    };
+    let trial = "\"trial\",\"predictions\":1,\"starts\":1,\"boot\":\"boot\"";
+    let refused = "\"refused\",\"reason\":\"worse\"";
+    let quarantined = "\"quarantined\",\"reason\":\"crashed\"";
+    let present = ["\"confirmed\"", "\"retired\"", refused, quarantined, "\"candidate\"", trial];
+    let history = "{\"time\":5,\"change\":\"rolled_back\",\"from\":2,\"to\":null,\"passed_over\":[1]},\
+                   {\"time\":4,\"change\":\"pruned\",\"versions\":[7],\"bytes\":9}";
+    write("state", "present", &state(0, "[1,2,6]", &present, history));
+    write("state", "earlier", &state(1, "[1,2]", &["\"retired\"", "\"active\"", refused, "\"candidate\""], ""));
+    write("state", "empty", &state(0, "[]", &[], ""));
+    write("state", "torn", b"\x02FFSTATE2\0\0\0");
 }
 
 /// A state dict of tensors that are all views of storage `0`.

@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod delta;
 pub mod safetensors;
 mod scratch;
+pub mod state;
 pub mod transport;
 
 /// The architecture that the seeds are of: the smallest that there is.

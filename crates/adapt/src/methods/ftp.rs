@@ -21,7 +21,7 @@ pub(super) const ENTRY: Entry = Entry {
     about: "as lp-ft, every tensor inside a radius that the training gradient moves",
     settings: &[STRENGTH],
     build: |options, network| {
-        let held = held(&options.tpgm.exclude, network)?;
+        let held = held(options, network)?;
         let adam = RadiusAdam { learning_rate: options.tpgm.learning_rate, ..RadiusAdam::default() };
         Ok(Box::new(Ftp::<f32>::new(STRENGTH.of(options), adam, &held)))
     },

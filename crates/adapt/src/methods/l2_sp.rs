@@ -17,9 +17,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "l2-sp",
     about: "as lp-ft, with a penalty on the squared distance from the base",
     settings: &[STRENGTH],
-    build: |options, network| {
-        Ok(Box::new(L2Sp { strength: STRENGTH.of(options), held: held(&options.tpgm.exclude, network)? }))
-    },
+    build: |options, network| Ok(Box::new(L2Sp { strength: STRENGTH.of(options), held: held(options, network)? })),
 };
 
 struct L2Sp {

@@ -21,7 +21,7 @@ pub(super) const ENTRY: Entry = Entry {
     about: "as lp-ft, every tensor inside a fixed radius around the base",
     settings: &[RADIUS],
     build: |options, network| {
-        let held = held(&options.tpgm.exclude, network)?;
+        let held = held(options, network)?;
         Ok(Box::new(MarsSp { share: RADIUS.of(options), radii: vec![None; held.len()], held }))
     },
 };

@@ -6,6 +6,7 @@ mod full;
 mod l2_sp;
 mod linear_probe;
 mod lp_ft;
+mod lwf;
 mod mars_sp;
 mod spd;
 mod tpgm;
@@ -42,6 +43,7 @@ type Build = fn(&Options, &Network) -> Result<Box<dyn Method>, AdaptError>;
 /// | `l2-sp` | as `lp-ft` | a penalty on ‖δ‖² | Li et al., ICML 2018, arXiv 1802.01483 |
 /// | `mars-sp` | as `lp-ft` | a ball a tensor, its radius given | Gouk et al., ICLR 2021, arXiv 2002.08253 |
 /// | `wise-ft` | as `lp-ft` | afterwards δ ← α·δ, α by the validation slice | Wortsman et al., CVPR 2022, arXiv 2109.01903 |
+/// | `lwf` | as `lp-ft` | the base's own answers to the training images count, too | Li and Hoiem, ECCV 2016, arXiv 1606.09282 |
 /// | `spd` | as `lp-ft` | growth is taken back where the loss calls back | Tian et al., NeurIPS 2024, arXiv 2411.01713 |
 /// | `ftp` | as `lp-ft` | a ball a tensor, its radius by the training gradient | Tian et al., NeurIPS 2023, arXiv 2310.19182 |
 /// | `tpgm` | as `lp-ft` | a ball a tensor, its radius by the validation slice, between steps | Tian et al., CVPR 2023, arXiv 2303.10720 |
@@ -59,6 +61,7 @@ pub const METHODS: &[Entry] = &[
     l2_sp::ENTRY,
     mars_sp::ENTRY,
     wise_ft::ENTRY,
+    lwf::ENTRY,
     spd::ENTRY,
     ftp::ENTRY,
     tpgm::EVERY_STEP,

@@ -18,9 +18,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "spd",
     about: "as lp-ft, but what the loss calls back gets no further from the base",
     settings: &[STRENGTH],
-    build: |options, network| {
-        Ok(Box::new(Spd::<f32>::new(STRENGTH.of(options), held(&options.tpgm.exclude, network)?)))
-    },
+    build: |options, network| Ok(Box::new(Spd::<f32>::new(STRENGTH.of(options), held(options, network)?))),
 };
 
 /// SPD's choice of tensors. A step is [`Spd::select`], the optimiser's own step, [`Spd::decay`]; between steps it keeps

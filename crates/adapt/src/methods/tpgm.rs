@@ -60,7 +60,7 @@ struct Tpgm {
 
 impl Tpgm {
     fn new(options: &Options, network: &Network, mode: Mode, norm: Norm) -> Result<Self, AdaptError> {
-        let held = held(&options.tpgm.exclude, network)?;
+        let held = held(options, network)?;
         let adam = RadiusAdam { learning_rate: options.tpgm.learning_rate, ..RadiusAdam::default() };
         let balls = Balls::new(network, options.tpgm.norm.unwrap_or(norm), adam, |id| held[id.index()]);
         Ok(Self { mode, balls, learned: 0 })

@@ -1,6 +1,7 @@
 //! Adapting a model, by one method or by several.
 
 use super::running::{DeviceArgs, ShiftArgs};
+use super::stores::KeepArgs;
 use super::values::{
     at_least_one, augmentations, board, byte_count, codings, methods, positive, setting, sharings, side,
 };
@@ -20,6 +21,8 @@ pub struct AdaptArgs {
     /// Where the versions are kept; made if it isn't there
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// How to learn
     #[arg(long, value_name = "NAME", default_value_t = Options::default().method, value_parser = methods())]
     pub method: String,
@@ -131,6 +134,13 @@ pub struct TrainingArgs {
     /// Leave tensors of this name (`*` matches anything) free of radii, penalty and decay; may be given again
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
+    /// Leave the network's stages up to that one as the base has them, whatever the method (stem, block0, …), so that what
+    /// they make of the images is computed once
+    #[arg(long, value_name = "STAGE")]
+    pub freeze: Option<String>,
+    /// Augmented views of each image to learn from behind frozen stages, in turn, epoch after epoch [default: 2]
+    #[arg(long, value_name = "N", requires = "freeze", value_parser = at_least_one())]
+    pub views: Option<u32>,
     /// Which tensors have one relative radius between them
     #[arg(long, value_name = "WHAT", default_value = Options::default().tpgm.sharing.name(), value_parser = sharings())]
     pub radii_per: Sharing,

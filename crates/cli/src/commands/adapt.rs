@@ -16,7 +16,8 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
     let options = options(args);
     options.validate().map_err(fieldfit::Error::from)?;
     let control = interrupt::control()?;
-    let mut builder = Runtime::builder(&args.model).device(options.device).store_or_new(&args.store);
+    let builder = Runtime::builder(&args.model).device(options.device).store_or_new(&args.store);
+    let mut builder = builder.keep((&args.keep).into()).without_trials();
     if let Some(key) = &args.key {
         builder = builder.key(read_key(key)?);
     }
@@ -75,7 +76,7 @@ fn told(error: fieldfit::Error) -> Error {
 
 fn text(adapted: &Adapted, args: &AdaptArgs) -> String {
     let Adapted { version, delta, delta_bytes, active, reason, gate, seconds, peak } = adapted;
-    let verdict = if *active { "runs now" } else { "was refused" };
+    let verdict = if *active { "runs now, on trial" } else { "was refused" };
     let mut text = format!(
         "version {version} {verdict}: {reason}\n\
          gate: {} before, {} after, on {} images\n\

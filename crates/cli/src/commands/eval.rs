@@ -28,7 +28,7 @@ struct Measured {
 }
 
 pub fn run(args: &EvalArgs) -> Result<(), Error> {
-    let runtime = super::open(&args.model)?;
+    let runtime = super::runtime(&args.model).without_trials().open()?;
     let progress = Progress::new(args.json);
     let options = FolderOptions { purpose: Purpose::Evaluate, group: args.group.clone() };
     let images = super::images(&args.data, &options, &progress)?;

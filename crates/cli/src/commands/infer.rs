@@ -25,7 +25,7 @@ struct Class<'a> {
 
 pub fn run(args: &InferArgs) -> Result<(), Error> {
     let output = Output::new(args.json);
-    let runtime = super::open(&args.model)?;
+    let runtime = super::runtime(&args.model).open()?;
     let mut failed = 0;
     for image in &args.images {
         match infer(&runtime, image) {

@@ -47,6 +47,7 @@ pub(super) fn plan_table(plan: &MemoryPlan) -> String {
         ("", "weights as the kernels read them", plan.kernels),
         ("", "activations", plan.activations),
         ("", "images", plan.images),
+        ("", "the base's answers", plan.retention),
         ("", "checkpoint", plan.checkpoint),
         ("judging, swap", "decoded weights, ready to run", plan.judging),
         ("peak", "", plan.total),

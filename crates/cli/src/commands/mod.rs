@@ -15,7 +15,9 @@ mod store;
 use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
 use crate::error::Error;
 use crate::progress::Progress;
-use fieldfit::{Board, Dataset, Device, FolderOptions, Options, Purpose, Runtime, Set, Severity, TpgmOptions};
+use fieldfit::{
+    Board, Builder, Dataset, Device, FolderOptions, Freeze, Options, Purpose, Runtime, Set, Severity, TpgmOptions,
+};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
@@ -69,6 +71,7 @@ fn training(args: &TrainingArgs) -> Options {
         augmentation: args.augment,
         tpgm: TpgmOptions { exclude: args.exclude.clone(), sharing: args.radii_per, ..defaults.tpgm },
         retain: args.retain.clone(),
+        freeze: args.freeze.clone().map(|stage| Freeze { stage, views: args.views.unwrap_or(Freeze::VIEWS) }),
         coding: args.codec,
         device: device_or(&args.device, defaults.device),
         nice: args.nice.unwrap_or(defaults.nice),
@@ -112,7 +115,8 @@ fn limited(images: Dataset, limit: Option<u32>) -> Dataset {
     }
 }
 
-fn open(args: &ModelArgs) -> Result<Runtime, Error> {
+/// What runs a model as the command line says.
+fn runtime(args: &ModelArgs) -> Builder {
     let mut builder = Runtime::builder(&args.model).device(device(&args.device));
     if let Some(store) = &args.store {
         builder = builder.store(store);
@@ -120,7 +124,7 @@ fn open(args: &ModelArgs) -> Result<Runtime, Error> {
     if let Some(delta) = &args.delta {
         builder = builder.delta(delta);
     }
-    Ok(builder.open()?)
+    builder
 }
 
 fn images(folder: &Path, options: &FolderOptions, progress: &Progress) -> Result<Dataset, Error> {

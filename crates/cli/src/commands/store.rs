@@ -1,10 +1,11 @@
 //! `fieldfit store`.
 
-use crate::args::{StoreAddArgs, StoreArgs, StoreCommand, StoreVersionArgs};
+use crate::args::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
 use crate::error::Error;
 use crate::output::{Output, bytes, table};
 use comfy_table::Table;
-use fieldfit::{Finding, Store, VersionInfo};
+use fieldfit::{Finding, Keep, Store, StoreEvent, VersionInfo};
+use jiff::Timestamp;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -12,6 +13,19 @@ use std::path::PathBuf;
 #[derive(Serialize)]
 struct Active {
     active: Option<u32>,
+}
+
+/// A version whose trial has ended well.
+#[derive(Serialize)]
+struct Confirmed {
+    confirmed: u32,
+}
+
+/// Versions that were removed.
+#[derive(Serialize)]
+struct Removed {
+    removed: Vec<u32>,
+    bytes: u64,
 }
 
 /// A version that was added.
@@ -31,9 +45,12 @@ struct Unusable {
 pub fn run(command: &StoreCommand) -> Result<(), Error> {
     match command {
         StoreCommand::List(args) => list(args),
+        StoreCommand::Log(args) => log(args),
         StoreCommand::Activate(args) => activate(args),
+        StoreCommand::Confirm(args) => confirm(args),
         StoreCommand::Rollback(args) => rollback(args),
         StoreCommand::Verify(args) => verify(args),
+        StoreCommand::Prune(args) => prune(args),
         StoreCommand::Add(args) => add(args),
     }
 }
@@ -49,11 +66,12 @@ fn list(args: &StoreArgs) -> Result<(), Error> {
 
 /// One row a version.
 pub fn versions_table(versions: &[VersionInfo]) -> Table {
-    let mut table = table(&["version", "state", "size", "delta", "reason"], 5);
+    let mut table = table(&["version", "state", "", "size", "delta", "reason"], 6);
     for version in versions {
         table.add_row([
             version.version.to_string(),
             version.state.to_owned(),
+            if version.active { "active".into() } else { String::new() },
             bytes(version.bytes),
             version.delta.display().to_string(),
             version.reason.clone().unwrap_or_default(),
@@ -62,10 +80,47 @@ pub fn versions_table(versions: &[VersionInfo]) -> Table {
     table
 }
 
+fn log(args: &StoreArgs) -> Result<(), Error> {
+    let output = Output::new(args.json);
+    let events = open(args)?.history().map_err(fieldfit::Error::from)?;
+    events.iter().try_for_each(|event| output.show(event, entry))
+}
+
+/// A line of the log. The clock is the writer's, and may have been anything.
+fn entry(event: &StoreEvent) -> String {
+    let time = i64::try_from(event.time).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let time = time.map_or_else(|| event.time.to_string(), |time| time.to_string());
+    format!("{time}  {}", event.change)
+}
+
 fn activate(args: &StoreVersionArgs) -> Result<(), Error> {
     let store = open(&args.store)?;
     store.activate(args.version).map_err(fieldfit::Error::from)?;
     show_active(&args.store, Some(args.version))
+}
+
+fn confirm(args: &StoreVersionArgs) -> Result<(), Error> {
+    let version = args.version;
+    open(&args.store)?.confirm(version).map_err(fieldfit::Error::from)?;
+    Output::new(args.store.json)
+        .show(&Confirmed { confirmed: version }, |Confirmed { confirmed }| format!("version {confirmed} is confirmed"))
+}
+
+fn prune(args: &StorePruneArgs) -> Result<(), Error> {
+    let pruned = open(&args.store)?.prune(Keep::from(&args.keep)).map_err(fieldfit::Error::from)?;
+    Output::new(args.store.json).show(
+        &Removed { removed: pruned.versions, bytes: pruned.bytes },
+        |Removed { removed, bytes: freed }| match removed.as_slice() {
+            [] => "nothing is removed: see --keep and --keep-bytes".into(),
+            removed => format!("removed {}, {}", versions(removed), bytes(*freed)),
+        },
+    )
+}
+
+/// Numbers of versions, as a sentence has them.
+fn versions(numbers: &[u32]) -> String {
+    let list = numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    format!("version{} {list}", if numbers.len() == 1 { "" } else { "s" })
 }
 
 fn rollback(args: &StoreArgs) -> Result<(), Error> {

@@ -46,7 +46,7 @@ fn an_adaptation_that_the_gate_refuses_is_told_and_exits_with_1() {
     assert!(done["gate"]["after"].as_f64() < done["gate"]["before"].as_f64(), "{done}");
 
     let listed = scene.run("store list store --json").objects();
-    assert_eq!((&listed[0]["state"], &listed[1]["state"]), (&json!("active"), &json!("refused")));
+    assert_eq!((&listed[0]["state"], &listed[1]["state"]), (&json!("trial"), &json!("refused")));
     assert_eq!(listed[1]["reason"], done["reason"]);
     let evaluation = scene.run("eval --model tiny-1 --store store --data wrong/val --json").objects();
     assert!(evaluation[0]["accuracy"].as_f64().unwrap() > 0.9, "version 1 still runs: {}", evaluation[0]);
@@ -132,7 +132,7 @@ fn info_tells_models_deltas_and_stores() {
     for ball in balls {
         assert!(ball["distance"].as_f64().unwrap() <= ball["radius"].as_f64().unwrap() * 1.001, "{ball}");
     }
-    assert_eq!((&store["active"], &store["versions"][0]["state"]), (&json!(1), &json!("active")));
+    assert_eq!((&store["active"], &store["versions"][0]["state"]), (&json!(1), &json!("trial")));
 }
 
 /// An operation on the store that reports something else than what the store then says.
@@ -146,13 +146,14 @@ fn the_store_is_managed_version_by_version() {
     };
     let states = || json("list store").iter().map(|version| version["state"].clone()).collect::<Vec<_>>();
     assert_eq!(json("add store store/versions/000001.delta"), [json!({"version": 2})]);
-    assert_eq!(states(), ["active", "candidate"]);
+    assert_eq!(states(), ["trial", "candidate"]);
+    assert_eq!(json("confirm store 1"), [json!({"confirmed": 1})]);
     assert_eq!(json("activate store 2"), [json!({"active": 2})]);
-    assert_eq!(states(), ["retired", "active"]);
+    assert_eq!(states(), ["confirmed", "trial"]);
     assert_eq!(json("rollback store"), [json!({"active": 1})]);
     assert_eq!(json("rollback store"), [json!({"active": null})]);
     assert_eq!(json("verify store"), [] as [Value; 0]);
-    assert_eq!(keys(&json("list store")[0]), ["bytes", "delta", "reason", "state", "version"]);
+    assert_eq!(keys(&json("list store")[0]), ["active", "bytes", "delta", "reason", "state", "version"]);
 
     std::fs::write(scene.path("store/versions/000002.delta"), b"cut").unwrap();
     let ran = scene.run("store verify store --json");
@@ -160,4 +161,39 @@ fn the_store_is_managed_version_by_version() {
     assert_eq!((ran.status, findings.len()), (1, 1));
     assert_eq!(keys(&findings[0]), ["delta", "problem", "version"]);
     assert_eq!(findings[0]["version"], 2);
+}
+
+/// A history that leaves something out, a prune that doesn't say what it took, or a trial that images on a command line
+/// don't count for.
+#[test]
+fn the_store_tells_its_history_and_is_pruned() {
+    let scene = Scene::adapted();
+    let json = |arguments: &str| {
+        let ran = scene.run(&format!("{arguments} --json"));
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        ran.objects()
+    };
+    let images: String = (0..25).map(|index| format!(" images/sand/sand_{index}.png")).collect();
+    (0..4).for_each(|_| drop(json(&format!("infer --model tiny-1 --store store{images}"))));
+    json("store add store store/versions/000001.delta");
+    json(&ADAPT.replace("--store", "--keep 2 --store"));
+    let log = json("store log store");
+    let changes: Vec<(&str, u64)> = log
+        .iter()
+        .map(|event| {
+            let version = event["version"].as_u64().unwrap_or_else(|| event["versions"][0].as_u64().unwrap());
+            (event["change"].as_str().unwrap(), version)
+        })
+        .collect();
+    let expected =
+        [("added", 1), ("activated", 1), ("confirmed", 1), ("added", 2), ("added", 3), ("activated", 3), ("pruned", 2)];
+    assert_eq!(changes, expected);
+    assert_eq!(log[2]["predictions"], 100);
+    assert!(log.iter().all(|event| event["time"].as_u64() > Some(1_700_000_000)));
+    json("store activate store 1");
+    assert_eq!(json("store prune store --keep 1"), [json!({"removed": [], "bytes": 0})]);
+    json("store add store store/versions/000001.delta");
+    let removed = &json("store prune store --keep-bytes 1B")[0];
+    assert_eq!(removed["removed"], json!([3]));
+    assert!(removed["bytes"].as_u64() > Some(100));
 }

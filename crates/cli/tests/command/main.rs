@@ -7,6 +7,7 @@ mod compare;
 mod deltas;
 mod interrupt;
 mod json;
+mod kills;
 #[cfg(target_os = "linux")]
 mod memory;
 mod readme;

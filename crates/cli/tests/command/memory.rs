@@ -33,6 +33,8 @@ fn the_peak_is_what_was_planned() {
         ("four", "--method tpgm --size 96"),
         ("whole", "--method lp-ft --size 128 --micro-batch 16"),
         ("budget", "--method lp-ft --size 128 --memory-budget 220MiB"),
+        ("frozen", "--method lp-ft --size 128 --freeze block2 --views 1"),
+        ("file", "--method lp-ft --size 128 --freeze block2 --views 1 --memory-budget 240MiB"),
         ("probe", "--method linear-probe --size 96"),
     ] {
         let events = adapt(&scene, store, options);

@@ -181,6 +181,8 @@ fn wrong_usage_exits_with_2() {
         "infer --model tiny-1 --device abacus images/sand/sand_0.png",
         "import weights.pth --arch resnet-9000 --labels labels.txt --out out",
         "store activate store one",
+        "store prune store --keep 0",
+        "store prune store --keep-bytes 10",
     ] {
         let ran = scene.run(arguments);
         assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{arguments}: {}", ran.stderr);

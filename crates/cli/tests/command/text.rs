@@ -22,6 +22,10 @@ fn a_person_is_told_results_places_and_next_steps() {
     assert!(text("info store").contains("version 1 runs"));
     assert!(text("store list store").contains("active"));
     assert!(text("store verify store").contains("whole"));
+    assert!(text("store confirm store 1").contains("version 1 is confirmed"));
+    let log = text("store log store");
+    assert!(log.contains("Z  version 1 was made active\n") && log.ends_with("Z  version 1 was confirmed\n"), "{log}");
+    assert!(text("store prune store").contains("nothing is removed"));
     assert!(text("store rollback store").contains("the base is active"));
 }
 

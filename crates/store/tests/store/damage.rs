@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KIND: [u8; 8] = *b"FFSTATE1";
+const KIND: [u8; 8] = *b"FFSTATE2";
 
 fn state() -> PathBuf {
     Path::new(ROOT).join("state")
@@ -62,13 +62,22 @@ fn a_lost_state_is_not_begun_anew() {
 #[test]
 fn a_forged_state_is_refused() {
     type Forgery = (&'static str, fn(&mut Value));
-    let forgeries: [Forgery; 9] = [
+    let forgeries: [Forgery; 12] = [
         ("no field", |state| *state = json!({})),
         ("next 0", |state| state["next"] = json!(0)),
         ("next is taken", |state| state["next"] = json!(2)),
         ("version 0", |state| state["versions"][0]["version"] = json!(0)),
         ("one number twice", |state| state["versions"][1]["version"] = json!(1)),
-        ("two are active", |state| state["versions"][0]["state"] = json!("active")),
+        ("two are on trial", |state| {
+            state["versions"][0] = state["versions"][1].clone();
+            state["versions"][0]["version"] = json!(1);
+        }),
+        ("what is active is retired", |state| state["versions"][1]["state"] = json!("retired")),
+        ("a confirmed one is nowhere", |state| {
+            state["versions"][0]["state"] = json!("confirmed");
+            state["line"] = json!([2]);
+        }),
+        ("one is to be gone back to twice", |state| state["line"] = json!([2, 1, 2])),
         ("none is active", |state| state["line"] = json!([])),
         ("an unknown one is active", |state| state["line"] = json!([1, 7])),
         ("no base", |state| state["base"] = json!(null)),
@@ -157,7 +166,7 @@ fn operations_that_make_no_sense_change_nothing() {
         matches!(error, StoreError::Refused { version: 2, .. }) && error.to_string().contains("three images worse")
     );
     assert!(matches!(store.refuse(2, "again"), Err(StoreError::NotRefusable { version: 2, state: "refused" })));
-    assert!(matches!(store.refuse(1, "runs"), Err(StoreError::NotRefusable { version: 1, state: "active" })));
+    assert!(matches!(store.refuse(1, "runs"), Err(StoreError::NotRefusable { version: 1, state: "trial" })));
     let unknown = [store.activate(3).unwrap_err(), store.refuse(0, "").unwrap_err(), store.read(9).unwrap_err()];
     for error in unknown {
         assert!(matches!(error, StoreError::Unknown { .. }) && error.to_string().contains("1, 2"), "{error}");

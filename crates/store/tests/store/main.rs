@@ -3,7 +3,11 @@
 
 mod common;
 mod damage;
+mod earlier;
 mod faults;
+mod places;
 mod processes;
+mod pruning;
 mod random;
+mod trials;
 mod trust;

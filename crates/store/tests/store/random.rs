@@ -2,22 +2,50 @@
 
 use crate::common::{delta, store};
 use fieldfit_durable::testing::{Fault, Simulated};
-use fieldfit_store::{State, Store, StoreError};
+use fieldfit_store::{Keep, State, Store, StoreError, TrialRules};
 use proptest::{prelude::*, sample::Index};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy)]
 enum Operation {
-    Add { base: u8 },
+    Add {
+        base: u8,
+    },
     Activate(u32),
+    Confirm(u32),
     Refuse(u32),
     RollBack,
+    /// A process starts, in the system's first or second start.
+    Start {
+        boot: bool,
+    },
+    /// The active version completes predictions.
+    Complete(u32),
+    Quarantine(u32),
+    Prune {
+        keep: u32,
+    },
+}
+
+const RULES: TrialRules = TrialRules { predictions: 4, starts: 2 };
+
+/// What a version is, the simple way.
+#[derive(Debug, Clone, PartialEq)]
+enum Kind {
+    Candidate,
+    /// Predictions, and open starts in the system's second start or its first.
+    Trial(u32, u32, bool),
+    Confirmed,
+    Retired,
+    Barred,
 }
 
 /// What a store should be, the simple way: versions count from 1.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Model {
     base: Option<u8>,
-    versions: Vec<State>,
+    next: u32,
+    versions: BTreeMap<u32, Kind>,
     /// What ran, the active version last.
     ran: Vec<u32>,
     generation: u64,
@@ -26,9 +54,18 @@ struct Model {
 impl Model {
     fn of(store: &Store) -> Self {
         assert!(store.verify().unwrap().is_empty());
+        let kind = |state| match state {
+            State::Candidate => Kind::Candidate,
+            State::Trial(trial) => Kind::Trial(trial.predictions, trial.starts, trial.boot == Some(boot(true))),
+            State::Confirmed => Kind::Confirmed,
+            State::Retired => Kind::Retired,
+            _ => Kind::Barred,
+        };
+        let versions = store.versions().unwrap();
         Self {
             base: store.base().unwrap().map(|base| base[0]),
-            versions: store.versions().unwrap().into_iter().map(|entry| entry.state).collect(),
+            next: 0,
+            versions: versions.into_iter().map(|entry| (entry.version, kind(entry.state))).collect(),
             ran: store.active().unwrap().into_iter().collect(),
             generation: store.generation().unwrap(),
         }
@@ -36,75 +73,169 @@ impl Model {
 
     /// All of it that a reader sees.
     fn seen(&self) -> Self {
-        Self { ran: self.ran.last().copied().into_iter().collect(), ..self.clone() }
+        Self { next: 0, ran: self.ran.last().copied().into_iter().collect(), ..self.clone() }
     }
 
-    fn state(&mut self, version: u32) -> Option<&mut State> {
-        self.versions.get_mut(version.checked_sub(1)? as usize)
+    fn kind(&self, version: u32) -> Option<&Kind> {
+        self.versions.get(&version)
     }
 
-    fn retire(&mut self) {
-        if let Some(active) = self.ran.last().copied() {
-            *self.state(active).unwrap() = State::Retired;
+    fn run(&mut self) {
+        self.generation += 1;
+        if let Some(active) = self.ran.last()
+            && self.versions[active] != Kind::Confirmed
+        {
+            self.versions.insert(*active, Kind::Trial(0, 0, false));
         }
+    }
+
+    fn fall_back(&mut self, version: u32) {
+        self.ran.pop();
+        self.versions.insert(version, Kind::Barred);
+        while self.ran.last().is_some_and(|last| self.versions[last] != Kind::Confirmed) {
+            self.ran.pop();
+        }
+        self.run();
     }
 
     /// Does what the store should do; `false` if it should refuse.
     fn does(&mut self, operation: Operation) -> bool {
+        let active = self.ran.last().copied();
         match operation {
             Operation::Add { base } => {
                 let fits = *self.base.get_or_insert(base) == base;
-                self.versions.extend(fits.then_some(State::Candidate));
+                if fits {
+                    self.next += 1;
+                    self.versions.insert(self.next, Kind::Candidate);
+                }
                 fits
             }
-            Operation::Activate(version) => match self.state(version) {
-                Some(State::Active) => true,
-                Some(State::Candidate | State::Retired) => {
-                    self.retire();
+            Operation::Activate(version) => match self.kind(version) {
+                _ if active == Some(version) => true,
+                Some(Kind::Candidate | Kind::Retired | Kind::Confirmed) => {
+                    if let Some(active) = active
+                        && self.versions[&active] != Kind::Confirmed
+                    {
+                        self.versions.insert(active, Kind::Retired);
+                    }
                     self.ran.retain(|other| *other != version);
                     self.ran.push(version);
-                    *self.state(version).unwrap() = State::Active;
-                    self.generation += 1;
+                    self.run();
                     true
                 }
                 _ => false,
             },
-            Operation::Refuse(version) => match self.state(version) {
-                Some(state @ (State::Candidate | State::Retired)) => {
-                    *state = State::Refused { reason: "random".into() };
+            Operation::Confirm(version) => match self.kind(version) {
+                Some(Kind::Trial(..) | Kind::Confirmed) => {
+                    self.versions.insert(version, Kind::Confirmed);
+                    true
+                }
+                _ => false,
+            },
+            Operation::Refuse(version) => match self.kind(version) {
+                Some(Kind::Candidate | Kind::Retired | Kind::Confirmed) if active != Some(version) => {
+                    self.versions.insert(version, Kind::Barred);
                     self.ran.retain(|other| *other != version);
                     true
                 }
                 _ => false,
             },
-            Operation::RollBack => {
-                self.retire();
-                let ran = self.ran.pop().is_some();
-                if let Some(active) = self.ran.last().copied() {
-                    *self.state(active).unwrap() = State::Active;
+            Operation::RollBack => match self.ran.pop() {
+                Some(from) => {
+                    self.versions.insert(from, Kind::Retired);
+                    self.run();
+                    true
                 }
-                self.generation += u64::from(ran);
-                ran
+                None => false,
+            },
+            Operation::Quarantine(version) => {
+                if active == Some(version) {
+                    self.fall_back(version);
+                }
+                true
+            }
+            Operation::Start { boot } => {
+                let Some(active) = active else { return true };
+                if let Kind::Trial(predictions, starts, of) = self.versions[&active] {
+                    let starts = if of == boot { starts } else { 0 };
+                    if starts >= RULES.starts {
+                        self.fall_back(active);
+                    } else {
+                        self.versions.insert(active, Kind::Trial(predictions, starts + 1, boot));
+                    }
+                }
+                true
+            }
+            Operation::Complete(count) => {
+                if let Some(active) = active
+                    && let Kind::Trial(predictions, _, boot) = self.versions[&active]
+                {
+                    let predictions = predictions + count;
+                    let is_confirmed = predictions >= RULES.predictions;
+                    let kind = if is_confirmed { Kind::Confirmed } else { Kind::Trial(predictions, 0, boot) };
+                    self.versions.insert(active, kind);
+                }
+                true
+            }
+            Operation::Prune { keep } => {
+                self.prune(keep);
+                true
             }
         }
     }
+
+    fn prune(&mut self, keep: u32) {
+        let confirmed = self.ran.iter().rev().find(|version| self.versions[version] == Kind::Confirmed);
+        let newest = self.versions.keys().next_back();
+        let stay = [self.ran.last(), confirmed, newest].map(|version| version.copied());
+        for worth in 0..3 {
+            for (version, kind) in self.versions.clone() {
+                let its_worth = match kind {
+                    Kind::Barred => 0,
+                    Kind::Retired if !self.ran.contains(&version) => 1,
+                    _ => 2,
+                };
+                if its_worth == worth && !stay.contains(&Some(version)) && self.versions.len() > keep as usize {
+                    self.versions.remove(&version);
+                    self.ran.retain(|other| *other != version);
+                }
+            }
+        }
+    }
+}
+
+fn boot(second: bool) -> String {
+    if second { "second".into() } else { "first".into() }
 }
 
 fn perform(store: &Store, operation: Operation) -> Result<(), StoreError> {
     match operation {
         Operation::Add { base } => store.add(&delta(base, 1)).map(drop),
         Operation::Activate(version) => store.activate(version),
+        Operation::Confirm(version) => store.confirm(version),
         Operation::Refuse(version) => store.refuse(version, "random"),
         Operation::RollBack => store.rollback().map(drop),
+        Operation::Start { boot: second } => store.start(RULES, Some(&boot(second))).map(drop),
+        Operation::Complete(predictions) => match store.active()? {
+            Some(version) => store.completed(version, predictions, RULES).map(drop),
+            None => Ok(()),
+        },
+        Operation::Quarantine(version) => store.quarantine(version, "random").map(drop),
+        Operation::Prune { keep } => store.prune(Keep { versions: Some(keep), bytes: None }).map(drop),
     }
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        3 => prop_oneof![9 => Just(0), 1 => Just(1)].prop_map(|base| Operation::Add { base }),
-        5 => (0..9_u32).prop_map(Operation::Activate),
-        1 => (0..9_u32).prop_map(Operation::Refuse),
-        3 => Just(Operation::RollBack),
+        6 => prop_oneof![9 => Just(0), 1 => Just(1)].prop_map(|base| Operation::Add { base }),
+        8 => (0..9_u32).prop_map(Operation::Activate),
+        2 => (0..9_u32).prop_map(Operation::Confirm),
+        2 => (0..9_u32).prop_map(Operation::Refuse),
+        4 => Just(Operation::RollBack),
+        6 => any::<bool>().prop_map(|boot| Operation::Start { boot }),
+        3 => (1..4_u32).prop_map(Operation::Complete),
+        1 => (0..9_u32).prop_map(Operation::Quarantine),
+        2 => (1..5_u32).prop_map(|keep| Operation::Prune { keep }),
     ]
 }
 

@@ -1,0 +1,118 @@
+//! Keeping a store small.
+
+use crate::{
+    error::StoreError,
+    state::{Record, State},
+    store::Store,
+};
+use fieldfit_durable::{list, remove, sync_folder};
+use std::{collections::BTreeSet, ffi::OsString};
+
+/// How much a store may hold. What is active, the last confirmed version and the newest stay, whatever this says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// At most that many versions.
+    pub versions: Option<u32>,
+    /// At most that many bytes of deltas.
+    pub bytes: Option<u64>,
+}
+
+impl Keep {
+    /// Whether that much may stay.
+    fn allows(self, versions: usize, bytes: u64) -> bool {
+        self.versions.is_none_or(|most| versions <= most as usize) && self.bytes.is_none_or(|most| bytes <= most)
+    }
+}
+
+/// What was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Pruned {
+    /// The versions, first those that went first.
+    pub versions: Vec<u32>,
+    /// Bytes of their deltas.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Removes versions until the rest is within `keep`: first those that were refused or quarantined, then those that were
+    /// rolled back from, then the oldest. The active version, the last confirmed one and the newest stay.
+    ///
+    /// Files that a power cut left in `versions` and that belong to no version are removed as well.
+    ///
+    /// # Errors
+    /// [`StoreError::Durable`] if the store can't be written. Before the state is replaced nothing has changed; after
+    /// that the versions are gone, and what is left of their files is removed by the next call.
+    pub fn prune(&self, keep: Keep) -> Result<Pruned, StoreError> {
+        let (_lock, mut record) = self.begin()?;
+        // On a full disk their space is what the new state needs.
+        self.sweep(&record)?;
+        let versions = record.superfluous(keep);
+        if versions.is_empty() {
+            return Ok(Pruned::default());
+        }
+        let before = record.bytes();
+        let change = record.prune(versions.clone());
+        let pruned = Pruned { versions, bytes: before - record.bytes() };
+        self.commit(record.clone(), change)?;
+        self.sweep(&record)?;
+        Ok(pruned)
+    }
+
+    /// Removes files that belong to no version.
+    fn sweep(&self, record: &Record) -> Result<(), StoreError> {
+        let folder = self.versions_path();
+        let names = match list(&*self.files, &folder) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            names => names?,
+        };
+        let known: BTreeSet<OsString> = record
+            .versions
+            .iter()
+            .filter_map(|entry| self.delta_path(entry.version).file_name().map(OsString::from))
+            .collect();
+        let orphans: Vec<_> = names.iter().filter(|name| is_ours(name) && !known.contains(*name)).collect();
+        orphans.iter().try_for_each(|name| remove(&*self.files, &folder.join(name)))?;
+        if orphans.is_empty() { Ok(()) } else { Ok(sync_folder(&*self.files, &folder)?) }
+    }
+}
+
+/// Whether a file of that name was written by a store: a delta, or one that was being written.
+fn is_ours(name: &OsString) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).unwrap_or(name);
+    name.strip_suffix(".delta").is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+impl Record {
+    fn bytes(&self) -> u64 {
+        self.versions.iter().map(|entry| entry.bytes).sum()
+    }
+
+    /// What has to go until the rest is within `keep`, as far as it may go.
+    fn superfluous(&self, keep: Keep) -> Vec<u32> {
+        let newest = self.versions.last().map(|entry| entry.version);
+        let stay = [self.active(), self.confirmed().next(), newest];
+        let mut candidates: Vec<_> =
+            self.versions.iter().filter(|entry| !stay.contains(&Some(entry.version))).collect();
+        candidates.sort_by_key(|entry| {
+            let worth = match entry.state {
+                State::Refused { .. } | State::Quarantined { .. } => 0,
+                State::Retired if !self.line.contains(&entry.version) => 1,
+                _ => 2,
+            };
+            (worth, entry.version)
+        });
+        let (mut versions, mut bytes) = (self.versions.len(), self.bytes());
+        let mut superfluous = Vec::new();
+        for entry in candidates {
+            if keep.allows(versions, bytes) {
+                break;
+            }
+            versions -= 1;
+            bytes -= entry.bytes;
+            superfluous.push(entry.version);
+        }
+        superfluous
+    }
+}

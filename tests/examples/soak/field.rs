@@ -1,0 +1,89 @@
+//! What all processes of the soak share: a tiny base, images of three colours, a store.
+
+use crate::Error;
+use fieldfit::{Base, Codec, Control, Dataset, Device, FolderOptions, Keep, Kind, Options, Runtime, TrialRules};
+use fieldfit_delta::{Header, Provenance, Task, Tensor, encode};
+use fieldfit_tests::tiny;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How much the store may hold.
+pub const KEEP: Keep = Keep { versions: Some(8), bytes: None };
+
+/// What computes, in every process.
+pub const DEVICE: Device = Device::Cpu { threads: 1 };
+
+/// A folder with everything in it.
+pub struct Field {
+    /// The folder.
+    pub folder: PathBuf,
+}
+
+impl Field {
+    /// Makes the folder.
+    pub fn new(folder: PathBuf) -> Result<Self, Error> {
+        fs::create_dir_all(&folder)?;
+        tiny::base(&folder, 1);
+        tiny::images(&folder.join("images"), 12, 5);
+        let field = Self { folder };
+        field.open()?;
+        Ok(field)
+    }
+
+    /// The base.
+    pub fn model(&self) -> PathBuf {
+        self.folder.join("tiny-1")
+    }
+
+    /// The store's folder.
+    pub fn store(&self) -> PathBuf {
+        self.folder.join("store")
+    }
+
+    /// A runtime that looks on.
+    pub fn open(&self) -> Result<Runtime, Error> {
+        let builder = Runtime::builder(self.model()).device(DEVICE).store_or_new(self.store());
+        Ok(builder.without_trials().open()?)
+    }
+}
+
+/// A runtime that answers frames, whose predictions count.
+pub fn robot(folder: &Path) -> Result<Runtime, Error> {
+    let field = Field { folder: folder.to_owned() };
+    Ok(Runtime::builder(field.model()).device(DEVICE).store(field.store()).trials(TrialRules::default()).open()?)
+}
+
+/// Adapts once, as `fieldfit adapt` does.
+pub fn adapt(folder: &Path, resume: bool) -> Result<(), Error> {
+    let field = Field { folder: folder.to_owned() };
+    let builder = Runtime::builder(field.model()).device(DEVICE).store(field.store());
+    let runtime = builder.keep(KEEP).without_trials().open()?;
+    let images = Dataset::open(&folder.join("images"), &FolderOptions::default())?;
+    let options = Options { epochs: 10, device: DEVICE, ..Options::default() };
+    runtime.adapt_with(&images, &options, resume, &Control::new(), &mut |_| ())?;
+    Ok(())
+}
+
+/// A delta that is whole and names the base, but changes a tensor that the network doesn't have: it can be activated, and
+/// never run.
+pub fn poison(base: &Base) -> Result<Vec<u8>, Error> {
+    let header = Header {
+        base: base.id().0,
+        parent: None,
+        task: Task::Classification,
+        input_size: 32,
+        crop: 0.875,
+        classes: 2,
+        tensors: 1,
+        provenance: Provenance::default(),
+    };
+    let foreign = Tensor {
+        name: "lm_head.bias",
+        shape: &[2],
+        kind: Kind::Difference,
+        ball: None,
+        codec: Codec::F16,
+        values: &[0.5, 1.0],
+    };
+    Ok(encode(&header, &["good", "evil"], &[foreign])?)
+}

@@ -1,0 +1,263 @@
+//! Trials in a running program: guards against a bad version that answers frames, a good one that is never confirmed, and a
+//! robot without a model.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use fieldfit::{
+    Codec, Dataset, Device, Error, FolderOptions, Frame, Kind, Notice, Options, PixelFormat, Pixels, Runtime, State,
+    Store, TrialRules, Version,
+};
+use fieldfit_delta::{Delta, Header, Provenance, Task, Tensor, encode};
+use fieldfit_durable::{Disk, lock};
+use fieldfit_store::current_boot;
+use fieldfit_tests::tiny;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const DEVICE: Device = Device::Cpu { threads: 1 };
+const RULES: TrialRules = TrialRules { predictions: 20, starts: 3 };
+
+/// A base, and a store whose version 1 is confirmed and whose version 2 is active, on trial.
+struct Scene {
+    folder: tempfile::TempDir,
+    model: PathBuf,
+    store: Store,
+    heard: Arc<Mutex<Vec<Notice>>>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, images) = (tiny::base(folder.path(), 1), folder.path().join("images"));
+        tiny::images(&images, 20, 5);
+        let images = Dataset::open(&images, &FolderOptions::default()).unwrap();
+        let path = folder.path().join("store");
+        let runtime = Runtime::builder(&model).device(DEVICE).store_or_new(&path).without_trials().open().unwrap();
+        let options = Options { method: "linear-probe".into(), epochs: 1, device: DEVICE, ..Options::default() };
+        let adapted = runtime.adapt(&images, &options).unwrap();
+        assert!(adapted.active, "{}", adapted.reason);
+        let store = Store::open(path).unwrap();
+        store.confirm(1).unwrap();
+        store.add(&store.read(1).unwrap()).unwrap();
+        store.activate(2).unwrap();
+        Self { folder, model, store, heard: Arc::default() }
+    }
+
+    fn open(&self) -> Runtime {
+        let heard = self.heard.clone();
+        let builder = Runtime::builder(&self.model).device(DEVICE).store(self.store.path()).trials(RULES);
+        builder.on_notice(move |notice| heard.lock().unwrap().push(notice.clone())).open().unwrap()
+    }
+
+    fn heard(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.heard.lock().unwrap())
+    }
+
+    fn state(&self, version: u32) -> State {
+        self.store.version(version).unwrap().state
+    }
+
+    /// A version that is whole, made for this base, and changes a tensor that the network doesn't have.
+    fn poison(&self) -> u32 {
+        let first = self.store.read(1).unwrap();
+        let header = Header {
+            base: Delta::parse(&first).unwrap().header().base,
+            parent: None,
+            task: Task::Classification,
+            input_size: 32,
+            crop: 0.875,
+            classes: 2,
+            tensors: 1,
+            provenance: Provenance::default(),
+        };
+        let foreign = Tensor {
+            name: "lm_head.bias",
+            shape: &[2],
+            kind: Kind::Difference,
+            ball: None,
+            codec: Codec::F16,
+            values: &[0.5, 1.0],
+        };
+        self.store.add(&encode(&header, &["good", "evil"], &[foreign]).unwrap()).unwrap()
+    }
+}
+
+fn infer(runtime: &Runtime, times: u32) -> Version {
+    let data: Vec<u8> = (0..40 * 32 * 3).map(|index| (index * 7 % 251) as u8).collect();
+    let frame = Frame::Pixels(Pixels::packed(&data, PixelFormat::Rgb8, 40, 32));
+    (0..times).map(|_| runtime.infer(&frame).unwrap().version()).last().unwrap()
+}
+
+/// Waits for what another thread is to write, and fails only if it never does.
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Predictions that are forgotten when a program ends, or a version that is never confirmed.
+#[test]
+fn predictions_over_two_starts_confirm_a_version() {
+    let scene = Scene::new();
+    assert_eq!(infer(&scene.open(), 12), Version::Stored(2));
+    let State::Trial(trial) = scene.state(2) else { panic!("confirmed too early") };
+    assert_eq!((trial.predictions, trial.starts), (12, 0), "all are written when the program ends");
+    let runtime = scene.open();
+    infer(&runtime, 8);
+    eventually("20 predictions confirm it while the program runs", || scene.state(2) == State::Confirmed);
+    eventually("somebody hears of it", || scene.heard().contains(&Notice::Confirmed { version: 2 }));
+}
+
+/// A first prediction that stays unrecorded: the start would count as a failed one if the program were killed now.
+#[test]
+fn the_first_prediction_is_recorded_while_the_program_runs() {
+    let scene = Scene::new();
+    let runtime = scene.open();
+    assert!(matches!(scene.state(2), State::Trial(trial) if (trial.predictions, trial.starts) == (0, 1)));
+    infer(&runtime, 1);
+    eventually(
+        "the start is struck off",
+        || matches!(scene.state(2), State::Trial(trial) if (trial.predictions, trial.starts) == (1, 0)),
+    );
+}
+
+/// A program that is opened and closed without a frame and wears a version's trial out.
+#[test]
+fn a_program_that_is_asked_for_nothing_does_not_count() {
+    let scene = Scene::new();
+    for _ in 0..5 {
+        assert_eq!(scene.open().version(), Version::Stored(2));
+    }
+    assert!(matches!(scene.state(2), State::Trial(trial) if trial.starts == 0));
+}
+
+/// A version that crashes its program on every start, for ever.
+#[test]
+fn a_version_that_crashes_is_left_for_the_confirmed_one() {
+    let scene = Scene::new();
+    for _ in 0..3 {
+        // What a crashed process leaves: a start, and no lock.
+        drop(scene.store.start(RULES, current_boot().as_deref()).unwrap());
+    }
+    assert_eq!(infer(&scene.open(), 1), Version::Stored(1));
+    assert!(matches!(scene.state(2), State::Quarantined { .. }));
+}
+
+/// A version that can't be decoded on this base and keeps the program from starting, or from answering after a poll.
+#[test]
+fn a_version_that_can_not_run_is_quarantined_wherever_it_is_met() {
+    let scene = Scene::new();
+    scene.store.confirm(2).unwrap();
+    let running = scene.open();
+    let poison = scene.poison();
+    let error = running.activate(poison).unwrap_err();
+    assert!(
+        matches!(error, Error::Model(_)) && scene.state(poison) == State::Candidate,
+        "nothing was activated: {error}"
+    );
+
+    scene.store.activate(poison).unwrap();
+    scene.heard();
+    assert_eq!(running.poll().unwrap(), Some(Version::Stored(2)));
+    assert_eq!(infer(&running, 1), Version::Stored(2));
+    assert!(matches!(scene.state(poison), State::Quarantined { reason } if reason.contains("lm_head.bias")));
+    let heard = scene.heard();
+    assert!(
+        matches!(&heard[0], Notice::FellBack { version, reason } if *version == poison && reason.contains("lm_head"))
+    );
+
+    let again = scene.poison();
+    scene.store.activate(again).unwrap();
+    assert_eq!(scene.open().version(), Version::Stored(2), "a start meets it");
+    assert!(matches!(scene.state(again), State::Quarantined { .. }));
+}
+
+/// A robot without a model because versions are damaged, though the base is there.
+#[test]
+fn below_everything_there_is_the_base() {
+    let scene = Scene::new();
+    for version in 1..=2 {
+        std::fs::write(scene.store.delta_path(version), b"no delta").unwrap();
+    }
+    assert_eq!(infer(&scene.open(), 1), Version::Base);
+    assert!(matches!(scene.state(2), State::Quarantined { .. }));
+}
+
+/// A version on trial that runs where its failure could not be recorded; a program that doesn't start there.
+#[test]
+fn a_store_that_can_not_be_written_serves_the_last_confirmed_version() {
+    let scene = Scene::new();
+    // A writer that hangs: nothing can be recorded.
+    let held = lock(&Disk, &scene.store.path().join("lock"), Duration::ZERO).unwrap();
+    let runtime = scene.open();
+    assert_eq!(infer(&runtime, 30), Version::Stored(1));
+    assert!(matches!(&scene.heard()[0], Notice::Unrecorded { .. }));
+    drop((held, runtime));
+    assert!(matches!(scene.state(2), State::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
+    assert_eq!(scene.open().version(), Version::Stored(2));
+}
+
+/// A model that isn't the store's, taken for a fault of its versions, which are then lost.
+#[test]
+fn another_base_is_refused_and_quarantines_nothing() {
+    let scene = Scene::new();
+    let other = tiny::base(scene.folder.path(), 7);
+    let error = Runtime::builder(other).device(DEVICE).store(scene.store.path()).open().err().unwrap();
+    assert!(matches!(error, Error::Model(_)), "{error}");
+    assert!(matches!(scene.state(2), State::Trial(_)));
+}
+
+/// A confirmation by a program that goes to another version than the one that answers.
+#[test]
+fn a_program_confirms_what_it_runs() {
+    let scene = Scene::new();
+    let runtime = scene.open();
+    runtime.confirm().unwrap();
+    assert_eq!(scene.state(2), State::Confirmed);
+    assert_eq!(runtime.rollback().unwrap(), Version::Stored(1));
+    runtime.confirm().unwrap();
+    assert_eq!(runtime.rollback().unwrap(), Version::Base);
+    runtime.confirm().unwrap();
+}
+
+/// A frame that waits for a swap, or is answered by a mixture, while versions come, go and fail. Prints how long the
+/// longest frame took.
+#[test]
+fn frames_go_on_whatever_happens_to_the_store() {
+    let scene = Scene::new();
+    let images = Dataset::open(&scene.folder.path().join("images"), &FolderOptions::default()).unwrap();
+    let options = Options { epochs: 1, device: DEVICE, ..Options::default() };
+    let (runtime, is_over) = (scene.open(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let frames = scope.spawn(|| {
+            let mut longest = Duration::ZERO;
+            let mut versions = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                versions.push(infer(&runtime, 1));
+                longest = longest.max(began.elapsed());
+                thread::sleep(Duration::from_millis(33).saturating_sub(began.elapsed()));
+            }
+            (longest, versions)
+        });
+        for _ in 0..3 {
+            runtime.adapt(&images, &options).unwrap();
+            runtime.rollback().unwrap();
+            let poison = scene.poison();
+            assert!(runtime.activate(poison).is_err());
+            scene.store.activate(poison).unwrap();
+            runtime.poll().unwrap();
+            runtime.activate(1).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let (longest, mut versions) = frames.join().unwrap();
+        println!("{} frames, the longest took {longest:?}", versions.len());
+        versions.dedup();
+        assert!(versions.len() > 1, "{versions:?}: frames saw the swaps");
+    });
+}
