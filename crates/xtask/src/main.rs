@@ -24,7 +24,7 @@ struct Arguments {
 enum Command {
     /// Build a release for a board, hold it against the board's system, and pack it with a model, the profile, a systemd
     /// unit and checksums
-    Bundle(BundleArgs),
+    Bundle(Box<BundleArgs>),
     /// Hold the answers of two machines to the same images against each other: the output of `fieldfit infer --json`
     Answers(AnswersArgs),
 }
