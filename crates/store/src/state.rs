@@ -342,6 +342,8 @@ impl Record {
             Err("it is at odds with itself about the active version")
         } else if self.base.is_none() && !self.versions.is_empty() {
             Err("it has versions and no base")
+        } else if self.versions.iter().try_fold(0_u64, |bytes, entry| bytes.checked_add(entry.bytes)).is_none() {
+            Err("its versions have more bytes than can be counted")
         } else {
             Ok(())
         }

@@ -62,7 +62,7 @@ fn a_lost_state_is_not_begun_anew() {
 #[test]
 fn a_forged_state_is_refused() {
     type Forgery = (&'static str, fn(&mut Value));
-    let forgeries: [Forgery; 12] = [
+    let forgeries: [Forgery; 13] = [
         ("no field", |state| *state = json!({})),
         ("next 0", |state| state["next"] = json!(0)),
         ("next is taken", |state| state["next"] = json!(2)),
@@ -81,6 +81,7 @@ fn a_forged_state_is_refused() {
         ("none is active", |state| state["line"] = json!([])),
         ("an unknown one is active", |state| state["line"] = json!([1, 7])),
         ("no base", |state| state["base"] = json!(null)),
+        ("more bytes than can be counted", |state| state["versions"][0]["bytes"] = json!(u64::MAX)),
     ];
     for (name, forge) in forgeries {
         let (disk, opened) = with_versions(2);
