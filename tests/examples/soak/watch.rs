@@ -297,7 +297,7 @@ impl<'a> Watch<'a> {
 type Measure = (&'static str, fn(&Sample) -> u64, u64);
 const MEASURES: [Measure; 3] = [
     ("resident memory (KiB)", |sample| sample.resident_kib, 2048),
-    ("open files", |sample| sample.open_files, 2),
+    ("open files", |sample| sample.open_files, 4),
     ("the store (bytes)", |sample| sample.store_bytes, 64 << 10),
 ];
 
