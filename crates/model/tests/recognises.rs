@@ -146,10 +146,9 @@ fn networks_of_the_same_tensors_are_told_apart_by_name() {
     let request = Request { labels: Some(&labels), ..Request::new(&folder, &out) };
     let error = import(&request).unwrap_err();
     assert!(message(&error).contains("fits deit-small and vit-small alike"), "{error}");
-    for (config, architecture) in [
-        ("{\"architecture\": \"vit_small_patch16_224\"}", "vit-small"),
-        ("{\"model_type\": \"deit\"}", "deit-small"),
-    ] {
+    for (config, architecture) in
+        [("{\"architecture\": \"vit_small_patch16_224\"}", "vit-small"), ("{\"model_type\": \"deit\"}", "deit-small")]
+    {
         fs::write(folder.join("config.json"), config).unwrap();
         let report = import(&request).unwrap();
         assert_eq!(report.recognised.architecture, architecture);
