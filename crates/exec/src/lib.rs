@@ -60,6 +60,7 @@ pub fn prepare(device: Device, network: &Network, params: &Params<f32>) -> Resul
 ///
 /// # Errors
 /// As [`executor`], or if the device has no room.
+#[cfg_attr(not(feature = "candle"), expect(unused_variables, reason = "this build has no device to fill"))]
 pub fn resident<'a>(
     device: Device,
     network: &Network,
