@@ -38,10 +38,10 @@ const OTHERS: usize = 4;
 /// A kernel, a schedule or a buffer that is made anew for each frame.
 #[test]
 fn a_frame_allocates_nothing() {
-    for architecture in ["efficientnet-lite0", "deit-tiny"] {
+    for (architecture, side) in [("efficientnet-lite0", 96), ("vit-micro", 24)] {
         let network = by_name(architecture).unwrap();
         let prepared = PreparedCpu::new(&network, &Params::zeros(&network), 2).unwrap();
-        let (images, mut logits) = (Images::zeros(1, 96, 96), Vec::new());
+        let (images, mut logits) = (Images::zeros(1, side, side), Vec::new());
         for _ in 0..3 {
             prepared.logits_into(&images, &mut logits).unwrap();
         }
