@@ -6,7 +6,7 @@
 # Needs, on Debian: apt-get install --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 # std itself is built from its source, so that no other toolchain than the installed one is needed.
 #
-# Budget on two quiet cores, from nothing: BUDGET
+# Budget on two quiet cores, from nothing: 7 minutes (6 min 46 s, 8.6 of CPU time, beside another build on 2026-11-25).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Runs the tests of what has unsafe code of its own in its hot loops under AddressSanitizer: a register tile that reads or
 # writes beside its rows and columns stops here, even where the result is right. On the widest vectors that the CPU has.
+#
+# Budget on two quiet cores, from nothing: 4 minutes.
 set -eu
 cd "$(dirname "$0")/.."
 

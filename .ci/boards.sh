@@ -4,6 +4,8 @@
 # made there answers here.
 #
 # Needs, on Debian: apt-get install --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+#
+# Budget on two quiet cores, from nothing: BOARDS
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Proves that the delta reader, and its writer under `alloc`, need no std, dependencies included: checks them against a
 # sysroot that has none. Needs nothing but the installed toolchain.
+#
+# Budget on two quiet cores, from nothing: 1 minute.
 set -eu
 cd "$(dirname "$0")/.."
 
