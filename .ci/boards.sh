@@ -4,6 +4,8 @@
 # made there answers here.
 #
 # Needs, on Debian: apt-get install --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+#
+# Budget on two quiet cores, from nothing: 8 minutes (4 min 41 s on 2026-11-25, std compiled before).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

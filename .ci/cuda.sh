@@ -2,7 +2,7 @@
 # Type-checks the command with `--features cudnn` (which is `cuda`, too) for a Jetson Orin, on any host without CUDA. Compiles no
 # kernel and links nothing: an nvcc that makes empty outputs stands in for the real one, which .ci/cuda-nvcc.sh runs.
 #
-# Budget on two quiet cores, from nothing: 4 minutes of user time.
+# Budget on two quiet cores, from nothing: 3 minutes (4 of CPU time).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -2,7 +2,7 @@
 # Type-checks the command with `--features metal` for Apple silicon. Links nothing and compiles no shader: it is a check of
 # types, on any host. std itself is checked from its source, so that no other toolchain than the installed one is needed.
 #
-# Budget on two quiet cores, from nothing: 3 minutes of user time.
+# Budget on two quiet cores, from nothing: 2 minutes (3 of CPU time).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

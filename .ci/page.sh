@@ -5,6 +5,8 @@
 #     .ci/page.sh PAGE.html differences scatter radii losses confusion
 #
 # Needs, on Debian: apt-get install --no-install-recommends chromium
+#
+# Budget on two quiet cores, from nothing: seconds.
 set -euo pipefail
 
 page=$(realpath "$1")

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that can't be made ends the test")]
 
 pub mod formula;
+pub mod golden;
 pub mod tiny;
 
 use std::error::Error;

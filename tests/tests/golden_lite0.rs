@@ -17,93 +17,12 @@ use fieldfit_exec::{
     candle::{Candle, device},
     cpu::Cpu,
 };
-use fieldfit_model::{Base, Images, Params};
+use fieldfit_model::{Base, Params};
 use fieldfit_nets::{Network, Shape, TensorId};
+use fieldfit_tests::golden::{Gradient, Step, Summary, assert_close, base, images, read};
 use fieldfit_tests::not_run;
 use fieldfit_tpgm::{Norm, RadiusAdam, Real};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-
-#[derive(Deserialize)]
-struct Golden {
-    /// By the side of the square images, in pixels.
-    inference: BTreeMap<String, Inference>,
-    training: Training,
-}
-
-#[derive(Deserialize)]
-struct Inference {
-    top5: Vec<Vec<usize>>,
-    top5_logits: Vec<Vec<f64>>,
-    logits_first8: Vec<Vec<f64>>,
-    stages: HashMap<String, Summary>,
-}
-
-/// A stage's output, flattened as `[N, C, H, W]`.
-#[derive(Debug, Deserialize)]
-struct Summary {
-    shape: Vec<usize>,
-    mean: f64,
-    std: f64,
-    absmax: f64,
-    first4: Vec<f64>,
-    last4: Vec<f64>,
-}
-
-#[derive(Deserialize)]
-struct Training {
-    loss: f64,
-    logits: Vec<Vec<f64>>,
-    grad: HashMap<String, Gradient>,
-    sgd: Trace,
-    tpgm_mars_every: Trace,
-    tpgm_l2_post_hoc: Trace,
-    ftp_sgd_k1: Trace,
-    adam_spd: Trace,
-}
-
-#[derive(Deserialize)]
-struct Gradient {
-    l2: f64,
-    first3: Vec<f64>,
-}
-
-#[derive(Deserialize)]
-struct Trace {
-    steps: Vec<Step>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Step {
-    loss: f64,
-    val_loss: f64,
-    gamma: HashMap<String, f64>,
-    gamma_before_clip: HashMap<String, f64>,
-    delta_l2: HashMap<String, f64>,
-}
-
-fn golden() -> Golden {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/golden_lite0.json");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn base() -> Base {
-    Base::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/efficientnet-lite0")).unwrap()
-}
-
-/// The images that the reference calls b = first, first + 1, …
-fn images(first: usize, count: usize, side: usize) -> Images {
-    let mut images = Images::zeros(count, side, side);
-    for (position, value) in images.values.iter_mut().enumerate() {
-        let (channel, pixel) = (position % 3 + 1, position / 3);
-        let (column, row, image) = (pixel % side + 1, pixel / side % side + 1, pixel / side / side + first);
-        let (row, channel, column, image) = (row as f64, channel as f64, column as f64, image as f64);
-        *value = ((0.05 * row * channel).sin() * (0.031 * column + 0.7 * image).cos()) as f32;
-    }
-    images
-}
+use serde::{Serialize, de::DeserializeOwned};
 
 /// What runs the suite, and how closely it must agree with the reference.
 trait Subject {
@@ -176,11 +95,6 @@ impl Subject for OnDevice {
     }
 }
 
-fn assert_close(found: f64, expected: f64, tolerance: f64, what: &str) {
-    let gap = (found - expected).abs();
-    assert!(gap <= tolerance, "{what}: {found} against {expected}, off by {gap:e}, allowed {tolerance:e}");
-}
-
 fn l2<T: Real>(values: &[T]) -> f64 {
     values.iter().map(|value| value.wide() * value.wide()).sum::<f64>().sqrt()
 }
@@ -218,7 +132,7 @@ fn inference<S: Subject>() {
     let base = base();
     let (network, params) = (base.network(), base.params());
     let mut executor = S::executor(network);
-    for (side, expected) in golden().inference {
+    for (side, expected) in read().inference {
         let images = images(0, 2, side.parse().unwrap());
         let mut seen = 0;
         let mut check = |name: &str, shape: Shape, values: &[S::Scalar]| {
@@ -230,14 +144,8 @@ fn inference<S: Subject>() {
         assert_eq!(seen, expected.stages.len(), "stages at {side} px");
         let logits = executor.logits(&params, &images).unwrap();
         for row in 0..images.count {
-            let found = logits.row(row);
-            let top = expected.top5[row].iter().zip(&expected.top5_logits[row]).map(|(&class, &logit)| (class, logit));
-            for (class, logit) in expected.logits_first8[row].iter().copied().enumerate().chain(top) {
-                let what = format!("logit {class} of image {row} at {side} px");
-                assert_close(found[class].wide(), logit, S::TOLERANCES.logits, &what);
-            }
-            let best = (0..found.len()).max_by(|&a, &b| found[a].wide().total_cmp(&found[b].wide()));
-            assert_eq!(best, Some(expected.top5[row][0]), "image {row} at {side} px");
+            let found: Vec<f64> = logits.row(row).iter().map(|logit| logit.wide()).collect();
+            expected.assert_logits(row, &found, S::TOLERANCES.logits);
         }
     }
 }
@@ -408,7 +316,7 @@ fn spd_step<S: Subject>(run: &mut Run<'_, S::Scalar>, expected: &Step, when: usi
 
 /// A backward pass that is wrong anywhere, or leaves a parameter out: all 149 of them.
 fn gradients<S: Subject>() {
-    let (base, expected) = (base(), golden().training);
+    let (base, expected) = (base(), read().training);
     let mut run = Run::new::<S>(&base, Norm::L2, SGD);
     assert_close(run.gradient(), expected.loss, S::TOLERANCES.logits, "loss");
     let logits = run.executor.logits(&run.weights, &images(0, TRAIN.len(), SIDE)).unwrap();
@@ -433,7 +341,7 @@ fn gradients<S: Subject>() {
 /// ended, radii of the post-hoc setting whose gradient, start or Adam is wrong.
 #[test]
 fn sgd_then_post_hoc_radii() {
-    let (base, expected) = (base(), golden().training);
+    let (base, expected) = (base(), read().training);
     let (mut exact, mut fast) = pair(&base, Norm::L2, SGD);
     for (when, expected) in expected.sgd.steps.iter().enumerate() {
         fast.continue_from(&exact);
@@ -453,7 +361,7 @@ fn sgd_then_post_hoc_radii() {
 /// stale radius, or one that resets the momentum.
 #[test]
 fn mars_every_step() {
-    let (base, expected) = (base(), golden().training);
+    let (base, expected) = (base(), read().training);
     let (mut exact, mut fast) = pair(&base, Norm::Mars, SGD);
     for (when, expected) in expected.tpgm_mars_every.steps.iter().enumerate() {
         fast.continue_from(&exact);
@@ -466,7 +374,7 @@ fn mars_every_step() {
 /// what the second learns from.
 #[test]
 fn ftp_on_sgd() {
-    let (base, expected) = (base(), golden().training);
+    let (base, expected) = (base(), read().training);
     let (mut exact, mut fast) = pair(&base, Norm::Mars, SGD);
     for (when, expected) in expected.ftp_sgd_k1.steps.iter().enumerate() {
         fast.continue_from(&exact);
@@ -478,7 +386,7 @@ fn ftp_on_sgd() {
 /// A choice of tensors by the step instead of the gradient, or after it; a decay of the head.
 #[test]
 fn spd_on_adam() {
-    let (base, expected) = (base(), golden().training);
+    let (base, expected) = (base(), read().training);
     let (mut exact, mut fast) = pair(&base, Norm::L2, ADAM);
     for (when, expected) in expected.adam_spd.steps.iter().enumerate() {
         fast.continue_from(&exact);

@@ -3,6 +3,7 @@
 use crate::frozen::{Activations, Beginning};
 use crate::{AdaptError, Event, Phase, Request, Tracker};
 use fieldfit_data::{Augmentation, Batch, DataError, Dataset, Loader, LoaderOptions, Preprocessor, shuffled};
+use fieldfit_exec::Device;
 use fieldfit_model::Preprocessing;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -32,6 +33,8 @@ pub(crate) struct Feed<'a> {
     batch: usize,
     seed: u64,
     augmentation: Augmentation,
+    /// Threads that make batches.
+    threads: usize,
     beginning: Option<Rc<Beginning>>,
 }
 
@@ -48,6 +51,7 @@ impl<'a> Feed<'a> {
             batch: options.batch,
             seed: options.seed,
             augmentation: options.augmentation,
+            threads: loading(options.device),
             beginning: None,
         }
     }
@@ -128,8 +132,18 @@ impl<'a> Feed<'a> {
     fn load(&self, order: &[usize], batch: usize, view: Option<u64>) -> Result<Loader, DataError> {
         let (epoch, augmentation) = view.map_or((0, Augmentation::None), |view| (view, self.augmentation));
         let preprocessor = Preprocessor::new(self.recipe, self.size, self.crop)?;
-        let options = LoaderOptions { batch, augmentation, seed: self.seed, epoch, ..LoaderOptions::default() };
+        let (seed, threads) = (self.seed, self.threads);
+        let options = LoaderOptions { batch, augmentation, seed, epoch, threads, ..LoaderOptions::default() };
         Loader::new(self.dataset, order, &preprocessor, &options)
+    }
+}
+
+/// Threads that make batches: no more than compute, so that a run beside frames leaves them the other cores.
+fn loading(device: Device) -> usize {
+    let most = LoaderOptions::default().threads;
+    match device {
+        Device::Cpu { threads } => threads.clamp(1, most),
+        Device::Cuda { .. } | Device::Metal | Device::Candle => most,
     }
 }
 

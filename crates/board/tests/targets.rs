@@ -90,7 +90,7 @@ fn what_no_board_has_is_refused_by_its_key() {
         ("cores = 4", "kores = 4", "kores"),
         ("threads = 2", "threads = 5", "duty.threads"),
         ("threads = 2", "threads = 0", "duty.threads"),
-        ("nice = 10", "nice = 20", "duty.nice"),
+        ("nice = 19", "nice = 20", "duty.nice"),
         ("adaptation_mib = 768", "adaptation_mib = 4096", "memory.adaptation_mib"),
         ("glibc = \"2.36\"", "glibc = \"two\"", "two"),
         ("compute = \"f32\"", "compute = \"f16\"", "dtype.compute"),

@@ -4,8 +4,9 @@ use crate::decode;
 use crate::error::DataError;
 use crate::frame::{Frame, PixelFormat, Pixels};
 use crate::planes::Planes;
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use fieldfit_model::{Filter, Preprocessing};
 
 /// The largest side of a network's input, in pixels.
@@ -138,17 +139,22 @@ impl Preprocessor {
 
     /// Fills `resized` with the window at the network's size, in the frame's own format.
     fn resample(&mut self, pixels: &Pixels, window: &Window) -> Result<(), DataError> {
+        match pixels.format {
+            PixelFormat::Rgb8 | PixelFormat::Bgr8 => self.resample_as::<U8x3>(pixels, window),
+            PixelFormat::Gray8 => self.resample_as::<U8>(pixels, window),
+        }
+    }
+
+    /// As [`resample`](Self::resample), of pixels of one type: what the resampler has for other types, more than a megabyte,
+    /// stays out of the program.
+    fn resample_as<P: PixelTrait>(&mut self, pixels: &Pixels, window: &Window) -> Result<(), DataError> {
         let Self { size, packed, resized, .. } = self;
-        let kind = match pixels.format {
-            PixelFormat::Rgb8 | PixelFormat::Bgr8 => PixelType::U8x3,
-            PixelFormat::Gray8 => PixelType::U8,
-        };
         resized.resize(*size as usize * *size as usize * pixels.format.bytes(), 0);
         let source = packed_rows(pixels, packed);
-        let source = ImageRef::new(pixels.width, pixels.height, source, kind).map_err(unresampled)?;
-        let mut target = Image::from_slice_u8(*size, *size, resized, kind).map_err(unresampled)?;
+        let source = TypedImageRef::<P>::from_buffer(pixels.width, pixels.height, source).map_err(unresampled)?;
+        let mut target = TypedImage::<P>::from_buffer(*size, *size, resized).map_err(unresampled)?;
         let options = self.options.crop(window.left, window.top, window.width, window.height);
-        self.resizer.resize(&source, &mut target, &options).map_err(unresampled)
+        self.resizer.resize_typed(&source, &mut target, &options).map_err(unresampled)
     }
 
     fn normalise(&self, format: PixelFormat, out: &mut [f32]) {

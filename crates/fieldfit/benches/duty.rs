@@ -1,7 +1,7 @@
 //! What a frame costs while an adaptation goes on in the same process, against without: the median and the 95th and 99th
 //! percentile of inference on one thread at thirty frames a second.
 //!
-//! `cargo bench -p fieldfit --bench duty`
+//! `cargo bench -p fieldfit --bench duty`, or with the niceness to try: `-- 10`.
 //!
 //! One adaptation runs throughout, on one thread and at the niceness that the boards' profiles have; turns with it paused
 //! and with it running alternate, so that what else the machine does meets both.
@@ -27,7 +27,8 @@ fn main() {
     let runtime = runtime.open().unwrap();
     let images = Dataset::open(&repository.join("tests/data/emoji/google"), &FolderOptions::default()).unwrap();
     let camera = std::fs::read(&images.samples[0].path).unwrap();
-    for nice in [0, 10, 19] {
+    let asked: Vec<u8> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    for nice in if asked.is_empty() { vec![0, 10, 19] } else { asked } {
         let [alone, beside] = measure(&runtime, &images, &camera, nice);
         println!("niceness {nice}: {FRAMES} frames a turn, {TURNS} turns each");
         for share in [0.5, 0.95, 0.99] {

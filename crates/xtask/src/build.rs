@@ -13,8 +13,7 @@ pub fn release(repository: &Path, board: &Board, gpu: bool, std_from_source: boo
     let folder = repository.join("target").join(if std_from_source { "boards-std" } else { "boards" });
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     cargo.current_dir(repository).args(["build", "--release", "--locked", "-p", "fieldfit-cli", "--target", triple]);
-    // Names of functions are a quarter of the binary and of no use without a debugger.
-    cargo.args(["--config", "profile.release.strip=\"symbols\""]).arg("--target-dir").arg(&folder);
+    cargo.arg("--target-dir").arg(&folder);
     if gpu {
         let features: Vec<_> = board.features.iter().map(|feature| feature.name()).collect();
         cargo.args(["--features", &features.join(",")]);

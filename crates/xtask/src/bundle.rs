@@ -31,12 +31,13 @@ pub fn run(args: &BundleArgs) -> Result<String, Error> {
     let board = &args.board;
     let binary = release(&repository, board, args.gpu, args.std_from_source)?;
     let bytes = read(&binary)?;
-    let mut told = format!("binary: {} ({:.2} MB stripped, for {})", binary.display(), megabytes(&bytes), board.triple);
+    let mut told = format!("binary: {} ({:.2} MB, for {})", binary.display(), megabytes(&bytes), board.triple);
     if board.triple.contains("linux") {
         let needs = Needs::of(&binary, &bytes)?;
         needs.check(board, args.gpu)?;
         let glibc = needs.glibc.map_or_else(|| "none".into(), |version| version.to_string());
-        told.push_str(&format!("\nneeds:  {}; glibc {glibc} or later", needs.libraries.join(", ")));
+        let names = if needs.is_stripped { "stripped" } else { "NOT stripped" };
+        told.push_str(&format!("\nneeds:  {}; glibc {glibc} or later; {names}", needs.libraries.join(", ")));
     }
     let mut entries = contents(board, bytes, &args.model)?;
     entries.push(checksums(&entries));

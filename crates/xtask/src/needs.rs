@@ -12,6 +12,8 @@ pub struct Needs {
     pub libraries: Vec<String>,
     /// The latest version of glibc that one of its symbols is of.
     pub glibc: Option<Version>,
+    /// Whether it is without names that a debugger alone reads.
+    pub is_stripped: bool,
 }
 
 impl Needs {
@@ -23,7 +25,7 @@ impl Needs {
         let files = elf.verneed.iter().flat_map(|needed| needed.iter());
         let versions = files.flat_map(|file| file.iter().map(|version| version.vna_name).collect::<Vec<_>>());
         let glibc = versions.filter_map(|name| glibc(elf.dynstrtab.get_at(name)?)).max();
-        Ok(Self { libraries, glibc })
+        Ok(Self { libraries, glibc, is_stripped: elf.syms.is_empty() })
     }
 
     /// Refuses what the board doesn't have. A GPU build's own libraries are the GPU's.
@@ -54,7 +56,8 @@ mod tests {
     use super::*;
 
     fn needs(library: &str, glibc: &str) -> Needs {
-        Needs { libraries: vec!["libc.so.6".into(), library.into()], glibc: Some(glibc.parse().unwrap()) }
+        let libraries = vec!["libc.so.6".into(), library.into()];
+        Needs { libraries, glibc: Some(glibc.parse().unwrap()), is_stripped: true }
     }
 
     /// A binary that would start on the builder's machine alone.
@@ -69,7 +72,7 @@ mod tests {
         needs("libcuda.so.1", "2.17").check(&board, true).unwrap();
     }
 
-    /// Needs that are read as none.
+    /// Needs that are read as none; names that are taken for stripped.
     #[cfg(target_os = "linux")]
     #[test]
     fn this_programs_own_needs_are_seen() {
@@ -77,6 +80,7 @@ mod tests {
         let found = Needs::of(&path, &std::fs::read(&path).unwrap()).unwrap();
         assert!(found.libraries.iter().any(|library| library == "libc.so.6"), "{found:?}");
         assert!(found.glibc.unwrap() >= Version { major: 2, minor: 14 }, "{found:?}");
+        assert!(!found.is_stripped, "a test's program has its names");
         assert!(Needs::of(&path, b"#!/bin/sh").is_err());
     }
 

@@ -1,6 +1,6 @@
 //! Adapting a model, by one method or by several.
 
-use super::running::{DeviceArgs, ShiftArgs};
+use super::running::{BaseArgs, DeviceArgs, ShiftArgs};
 use super::stores::KeepArgs;
 use super::values::{
     at_least_one, augmentations, board, byte_count, codings, methods, positive, setting, sharings, side,
@@ -12,9 +12,8 @@ use std::path::PathBuf;
 /// `fieldfit adapt`.
 #[derive(Debug, Args)]
 pub struct AdaptArgs {
-    /// The base model's folder
-    #[arg(long, value_name = "DIR")]
-    pub model: PathBuf,
+    #[command(flatten)]
+    pub base: BaseArgs,
     /// Images in one folder a class; of `train`, `val` and `test` folders, `train` and `val` are used
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
@@ -40,9 +39,6 @@ pub struct AdaptArgs {
     /// Sign the delta by the secret key in that file
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// Read the base's weights to memory instead of mapping them: for a file system on which others may cut them short
-    #[arg(long)]
-    pub copy_base: bool,
     /// Go on from the checkpoint that an interrupted run left in the store
     #[arg(long)]
     pub resume: bool,

@@ -4,21 +4,28 @@ use super::values::at_least_one;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-/// Which weights run, and where.
+/// The base model, and how it is read.
 #[derive(Debug, Args)]
-pub struct ModelArgs {
+pub struct BaseArgs {
     /// The base model's folder
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
+    /// Read the base's weights to memory instead of mapping them: for a file system on which others may cut them short
+    #[arg(long)]
+    pub copy_base: bool,
+}
+
+/// Which weights run, and where.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    #[command(flatten)]
+    pub base: BaseArgs,
     /// Run the version that is active in this store
     #[arg(long, value_name = "DIR", conflicts_with = "delta")]
     pub store: Option<PathBuf>,
     /// Run this delta
     #[arg(long, value_name = "FILE")]
     pub delta: Option<PathBuf>,
-    /// Read the base's weights to memory instead of mapping them: for a file system on which others may cut them short
-    #[arg(long)]
-    pub copy_base: bool,
     #[command(flatten)]
     pub device: DeviceArgs,
 }

@@ -6,9 +6,7 @@ use crate::interrupt;
 use crate::output::{Output, bytes, mebibytes, percent};
 use crate::progress::Progress;
 use fieldfit::report::PageOptions;
-use fieldfit::{
-    AdaptError, Adapted, Comparison, FolderOptions, Options, Purpose, Recorder, Runtime, read_key, write_page,
-};
+use fieldfit::{AdaptError, Adapted, Comparison, FolderOptions, Options, Purpose, Recorder, read_key, write_page};
 use std::process::ExitCode;
 
 pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
@@ -16,8 +14,8 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
     let options = options(args);
     options.validate().map_err(fieldfit::Error::from)?;
     let control = interrupt::control()?;
-    let builder = Runtime::builder(&args.model).device(options.device).store_or_new(&args.store);
-    let mut builder = builder.copy_base(args.copy_base).keep((&args.keep).into()).without_trials();
+    let builder = super::base(&args.base).device(options.device).store_or_new(&args.store);
+    let mut builder = builder.keep((&args.keep).into()).without_trials();
     if let Some(key) = &args.key {
         builder = builder.key(read_key(key)?);
     }
@@ -91,7 +89,7 @@ fn text(adapted: &Adapted, args: &AdaptArgs) -> String {
         text.push_str(&format!(", {} of memory at the peak", mebibytes(*peak)));
     }
     if *active {
-        let (model, store) = (args.model.display(), args.store.display());
+        let (model, store) = (args.base.model.display(), args.store.display());
         text.push_str(&format!(
             "\nnext: fieldfit infer --model {model} --store {store} IMAGE\n      fieldfit store rollback {store}"
         ));

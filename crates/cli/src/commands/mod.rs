@@ -12,7 +12,7 @@ mod info;
 mod key;
 mod store;
 
-use crate::args::{Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
+use crate::args::{BaseArgs, Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
 use crate::error::Error;
 use crate::progress::Progress;
 use fieldfit::{
@@ -115,9 +115,14 @@ fn limited(images: Dataset, limit: Option<u32>) -> Dataset {
     }
 }
 
+/// What runs the base as the command line says.
+fn base(args: &BaseArgs) -> Builder {
+    Runtime::builder(&args.model).copy_base(args.copy_base)
+}
+
 /// What runs a model as the command line says.
 fn runtime(args: &ModelArgs) -> Builder {
-    let mut builder = Runtime::builder(&args.model).device(device(&args.device)).copy_base(args.copy_base);
+    let mut builder = base(&args.base).device(device(&args.device));
     if let Some(store) = &args.store {
         builder = builder.store(store);
     }

@@ -1,0 +1,17 @@
+//! Our kernels against PyTorch, without candle beside them: what a board's processor computes, where emulating it lets no more
+//! than one small image through (`.ci/aarch64.sh`). The whole suite of the golden file is in `tests/tests/golden_lite0.rs`.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at its first surprise")]
+
+use fieldfit_exec::{Executor, Passes, cpu::Cpu};
+use fieldfit_tests::golden;
+
+/// A kernel that is wrong with one processor's vectors alone, or at the borders of an odd size.
+#[test]
+fn lite0_at_95_px() {
+    let base = golden::base();
+    let mut executor = Cpu::new(base.network(), 1, Passes::default()).unwrap();
+    let logits = executor.logits(&base.params(), &golden::images(0, 1, 95)).unwrap();
+    let found: Vec<f64> = logits.row(0).iter().map(|&logit| logit.into()).collect();
+    golden::read().inference["95"].assert_logits(0, &found, 1e-3);
+}
