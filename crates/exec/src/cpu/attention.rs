@@ -6,8 +6,7 @@
 use super::finish::{ChannelSums, Upstream};
 use super::product::{Onto, Strided, strided};
 use super::threads::{Threads, cut};
-use super::vector::{exp, largest, sum, sum_pairs};
-use pulp::Arch;
+use super::vector::{exp, largest, sum, sum_pairs, vectorized};
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -182,7 +181,7 @@ fn with_room<const N: usize>(sizes: [usize; N], work: impl FnOnce([&mut [f32]; N
 
 /// `softmax(scale · row)` of each row, in place.
 fn softmax(rows: &mut [f32], width: usize, scale: f32) {
-    Arch::new().dispatch(
+    vectorized(
         #[inline(always)]
         || {
             for row in rows.chunks_exact_mut(width) {
@@ -201,7 +200,7 @@ fn softmax(rows: &mut [f32], width: usize, scale: f32) {
 
 /// The gradient of [`softmax`] in place of its results' one: `scale · p ⊙ (g − ⟨p, g⟩)` of each row.
 fn softmax_backward(probabilities: &[f32], gradients: &mut [f32], width: usize, scale: f32) {
-    Arch::new().dispatch(
+    vectorized(
         #[inline(always)]
         || {
             for (row, gradient) in probabilities.chunks_exact(width).zip(gradients.chunks_exact_mut(width)) {

@@ -6,10 +6,10 @@ use super::fold::{Folded, put};
 use super::linear::with_tile;
 use super::product::{Onto, multiply, outer};
 use super::threads::{Threads, cut};
+use super::vector::vectorized;
 use crate::positions::Resampling;
 use fieldfit_model::Params;
 use fieldfit_nets::{Activation, Embed, Shape};
-use pulp::Arch;
 use std::ops::Range;
 
 /// Patches that are gathered at once.
@@ -58,7 +58,7 @@ impl Embedding {
             None => placed.copy_from_slice(learned),
             Some(resampling) => {
                 placed.fill(0.0);
-                Arch::new().dispatch(
+                vectorized(
                     #[inline(always)]
                     || {
                         each_source(resampling, |patch, source, weight| {

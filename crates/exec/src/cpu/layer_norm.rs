@@ -3,8 +3,7 @@
 
 use super::finish::{ChannelSums, Upstream};
 use super::threads::{Threads, cut};
-use super::vector::{sum, sum_pairs};
-use pulp::Arch;
+use super::vector::{sum, sum_pairs, vectorized};
 
 /// Rows that are done while they are in the second-level cache.
 pub(super) const ROWS: usize = 32;
@@ -32,7 +31,7 @@ impl Norm {
     /// `output = norm(input)`, row by row.
     pub fn forward(&self, input: &[f32], output: &mut [f32]) {
         let width = self.scale.len();
-        Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
             || {
                 for (row, out) in input.chunks_exact(width).zip(output.chunks_exact_mut(width)) {
@@ -48,7 +47,7 @@ impl Norm {
     /// Turns the gradient of rows' norms into that of the rows, and adds what γ gets to `scale`.
     fn descend(&self, input: &[f32], gradient: &mut [f32], scale: &mut [f32]) {
         let width = self.scale.len();
-        Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
             || {
                 for (row, gradient) in input.chunks_exact(width).zip(gradient.chunks_exact_mut(width)) {

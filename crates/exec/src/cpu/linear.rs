@@ -8,9 +8,8 @@ use super::pointwise::{self, tile_rows};
 use super::product::multiply;
 use super::share::Backward;
 use super::threads::{Threads, cut};
-use super::vector::{gelu, gelu_slope};
+use super::vector::{gelu, gelu_slope, vectorized};
 use fieldfit_nets::Entry;
-use pulp::Arch;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -59,7 +58,7 @@ fn enter(entry: &Entry, folded: &Folded, input: &[f32], output: &mut [f32]) {
     match entry {
         Entry::AsItIs => output.copy_from_slice(input),
         Entry::LayerNorm(_) => folded.norm.forward(input, output),
-        Entry::Gelu => Arch::new().dispatch(
+        Entry::Gelu => vectorized(
             #[inline(always)]
             || {
                 for (output, input) in output.iter_mut().zip(input) {
@@ -124,7 +123,7 @@ fn gelu_backward(threads: &Threads, width: usize, target: &mut [f32], upstream: 
         for (index, rows) in part.chunks_mut(ROWS * width).enumerate() {
             let first = (range.start + index * ROWS) * width;
             let input = &upstream.input[first..][..rows.len()];
-            Arch::new().dispatch(
+            vectorized(
                 #[inline(always)]
                 || {
                     for (gradient, input) in rows.iter_mut().zip(input) {

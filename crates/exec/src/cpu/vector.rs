@@ -1,8 +1,26 @@
 //! Functions of single values and sums of rows, written so that the compiler makes vectors of them: without branches, and
-//! with as many partial sums as the widest vector has lanes. To be called inside a dispatch on the CPU's vectors, from a
-//! plain loop: what a closure of an iterator does may be compiled apart, without them.
+//! with as many partial sums as the widest vector has lanes. To be called inside [`vectorized`], from a plain loop: what a
+//! closure of an iterator does may be compiled apart, without vectors.
 
+use pulp::{Arch, Simd, WithSimd};
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
+
+/// Runs `work`, a closure that is `#[inline(always)]`, compiled for this CPU's vectors.
+///
+/// Dispatched by itself, a closure is called through its `FnOnce`, which the compiler may leave apart and without vectors:
+/// a multiplication with an addition is a call then, and an exponential a hundred times slower.
+pub(super) fn vectorized(work: impl FnMut()) {
+    struct Work<F>(F);
+    impl<F: FnMut()> WithSimd for Work<F> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(mut self, _: S) {
+            (self.0)();
+        }
+    }
+    Arch::new().dispatch(Work(work));
+}
 
 /// Partial sums of a row: the same on every CPU, so that its width gives no other bits.
 const LANES: usize = 16;
