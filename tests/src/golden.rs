@@ -14,6 +14,20 @@ pub struct Golden {
     pub training: Training,
 }
 
+impl Golden {
+    /// Fails unless an image's logits at that side are the file's, within an absolute tolerance, and the most probable class
+    /// is.
+    pub fn assert_logits(&self, side: &str, image: usize, found: &[f64], tolerance: f64) {
+        let expected = &self.inference[side];
+        let top = expected.top5[image].iter().copied().zip(expected.top5_logits[image].iter().copied());
+        for (class, logit) in expected.logits_first8[image].iter().copied().enumerate().chain(top) {
+            assert_close(found[class], logit, tolerance, &format!("logit {class} of image {image} at {side} px"));
+        }
+        let best = (0..found.len()).max_by(|&a, &b| found[a].total_cmp(&found[b]));
+        assert_eq!(best, Some(expected.top5[image][0]), "the most probable class of image {image} at {side} px");
+    }
+}
+
 /// What the network makes of images 0 and 1.
 #[derive(Debug, Deserialize)]
 pub struct Inference {
@@ -25,18 +39,6 @@ pub struct Inference {
     pub logits_first8: Vec<Vec<f64>>,
     /// By name.
     pub stages: HashMap<String, Summary>,
-}
-
-impl Inference {
-    /// Fails unless that image's logits are the file's, within an absolute tolerance, and the most probable class is.
-    pub fn assert_logits(&self, image: usize, found: &[f64], tolerance: f64) {
-        let top = self.top5[image].iter().copied().zip(self.top5_logits[image].iter().copied());
-        for (class, logit) in self.logits_first8[image].iter().copied().enumerate().chain(top) {
-            assert_close(found[class], logit, tolerance, &format!("logit {class} of image {image}"));
-        }
-        let best = (0..found.len()).max_by(|&a, &b| found[a].total_cmp(&found[b]));
-        assert_eq!(best, Some(self.top5[image][0]), "the most probable class of image {image}");
-    }
 }
 
 /// A stage's output, flattened as `[N, C, H, W]`.

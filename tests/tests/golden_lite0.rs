@@ -132,7 +132,8 @@ fn inference<S: Subject>() {
     let base = base();
     let (network, params) = (base.network(), base.params());
     let mut executor = S::executor(network);
-    for (side, expected) in read().inference {
+    let golden = read();
+    for (side, expected) in &golden.inference {
         let images = images(0, 2, side.parse().unwrap());
         let mut seen = 0;
         let mut check = |name: &str, shape: Shape, values: &[S::Scalar]| {
@@ -145,7 +146,7 @@ fn inference<S: Subject>() {
         let logits = executor.logits(&params, &images).unwrap();
         for row in 0..images.count {
             let found: Vec<f64> = logits.row(row).iter().map(|logit| logit.wide()).collect();
-            expected.assert_logits(row, &found, S::TOLERANCES.logits);
+            golden.assert_logits(side, row, &found, S::TOLERANCES.logits);
         }
     }
 }

@@ -13,5 +13,5 @@ fn lite0_at_95_px() {
     let mut executor = Cpu::new(base.network(), 1, Passes::default()).unwrap();
     let logits = executor.logits(&base.params(), &golden::images(0, 1, 95)).unwrap();
     let found: Vec<f64> = logits.row(0).iter().map(|&logit| logit.into()).collect();
-    golden::read().inference["95"].assert_logits(0, &found, 1e-3);
+    golden::read().assert_logits("95", 0, &found, 1e-3);
 }

@@ -8,7 +8,7 @@ use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 /// Runs `work`, a closure that is `#[inline(always)]`, compiled for this CPU's vectors.
 ///
 /// Dispatched by itself, a closure is called through its `FnOnce`, which the compiler may leave apart and without vectors:
-/// a multiplication with an addition is a call then, and an exponential a hundred times slower.
+/// a multiplication with an addition is a call then, and an exponential dozens of them.
 pub(super) fn vectorized(work: impl FnMut()) {
     struct Work<F>(F);
     impl<F: FnMut()> WithSimd for Work<F> {
