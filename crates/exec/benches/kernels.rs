@@ -22,7 +22,7 @@ const BATCH: usize = 16;
 const MICRO_BATCH: usize = 4;
 /// Steps of which the fastest time of each op counts.
 const STEPS: usize = 12;
-/// On quiet machines with AVX-512 it is 1.5; a kernel that has lost its vectors brings it beyond this.
+/// On quiet machines with AVX-512 it is 1.3 to 1.8; a kernel that has lost its vectors brings it beyond this.
 const LIMIT: f64 = 2.5;
 /// How often the guard looks before it gives up.
 const TRIES: usize = 3;
