@@ -5,15 +5,10 @@
 
 use super::finish::{ChannelSums, Upstream};
 use super::product::{Onto, Strided, strided};
+use super::room::with_room;
 use super::threads::{Threads, cut};
 use super::vector::{exp, largest, sum, sum_pairs, vectorized};
-use std::cell::RefCell;
 use std::ops::Range;
-
-thread_local! {
-    /// A thread's room for keys, values and scores, kept from one call to the next.
-    static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Queries a block.
 const QUERIES: usize = 64;
@@ -168,15 +163,6 @@ impl Attention {
         let right = Strided::rows(above, self.width);
         strided(size, Strided::columns(scores, self.tokens), right, (values, step), onto);
     }
-}
-
-/// Lends rooms of those sizes, whatever is in them.
-fn with_room<const N: usize>(sizes: [usize; N], work: impl FnOnce([&mut [f32]; N])) {
-    ROOM.with_borrow_mut(|room| {
-        room.resize(room.len().max(sizes.iter().sum()), 0.0);
-        let mut rest = room.as_mut_slice();
-        work(sizes.map(|size| rest.split_off_mut(..size).unwrap_or_default()));
-    });
 }
 
 /// `softmax(scale · row)` of each row, in place.

@@ -172,6 +172,7 @@ impl Tensors<'_> {
                 Kernel::Pointwise => pointwise::backward(threads, folded, pass, scratch),
                 Kernel::Depthwise(depthwise) => depthwise.backward(threads, folded, pass, scratch),
                 Kernel::Dense(dense) => dense.backward(threads, folded, pass, scratch),
+                Kernel::Winograd(winograd) => winograd.backward(threads, folded, pass, scratch),
                 _ => Vec::new(),
             }
         };

@@ -6,11 +6,11 @@
 use super::finish::{AsItIs, Finish};
 use super::fold::Folded;
 use super::pointwise::is_shared_by_rows;
-use super::product::{Onto, Strided, multiply_columns, multiply_terms, panel, strided};
+use super::product::{Onto, Strided, multiply_block, multiply_terms, panel, strided};
+use super::room::with_room;
 use super::share::{Backward, Target};
-use super::threads::{Threads, cut};
+use super::threads::{Threads, cut, tiles};
 use fieldfit_nets::{Conv, Shape};
-use std::cell::RefCell;
 use std::ops::Range;
 
 /// Values of a patch that are made at once, unless one line of the kernel has more.
@@ -21,24 +21,6 @@ const TILE: usize = 96 * 1024;
 const PIXELS: usize = 128;
 /// Values between the patches of a tile: rows that are a power of two apart would share a few places of the cache.
 const GAP: usize = 16;
-
-thread_local! {
-    /// A thread's room for patches, kept from one call to the next.
-    static PATCHES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Lends that many values, whatever they are.
-fn with_patches(len: usize, work: impl FnOnce(&mut [f32])) {
-    PATCHES.with_borrow_mut(|patches| {
-        patches.resize(patches.len().max(len), 0.0);
-        work(&mut patches[..len]);
-    });
-}
-
-/// The range in parts of that many, the last of which may be smaller.
-fn tiles(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-    range.clone().step_by(size).map(move |start| start..range.end.min(start + size))
-}
 
 /// One convolution at one size of image.
 pub(super) struct Dense {
@@ -57,7 +39,7 @@ impl Dense {
             for (pixels, out) in tiles(range, tile).zip(part.chunks_mut(tile * outputs)) {
                 for lines in self.slices() {
                     let depth = self.values(&lines);
-                    with_patches(pixels.len() * depth.len(), |patches| {
+                    with_room([pixels.len() * depth.len()], |[patches]| {
                         self.gather(pixels.clone(), lines.clone(), input, (patches, depth.len()));
                         if lines.end == self.conv.kernel {
                             multiply_terms(patches, &folded.forward, depth, pixels.start, out, &mut { finish });
@@ -118,7 +100,7 @@ impl Dense {
             for lines in self.slices() {
                 let values = self.values(&lines);
                 let step = values.len() + GAP;
-                with_patches(pixels.len() * step, |patches| {
+                with_room([pixels.len() * step], |[patches]| {
                     self.gather(pixels.clone(), lines.clone(), input, (patches, step));
                     let sizes = [rows.len(), values.len(), pixels.len()];
                     let left = Strided::columns(&gradient[rows.start..], outputs);
@@ -136,8 +118,8 @@ impl Dense {
             let gradient = &gradient[pixels.start * outputs..pixels.end * outputs];
             for lines in self.column_slices() {
                 let columns = self.values(&lines);
-                with_patches(pixels.len() * columns.len(), |patches| {
-                    multiply_columns(gradient, &folded.backward, columns, patches);
+                with_room([pixels.len() * columns.len()], |[patches]| {
+                    multiply_block(gradient, &folded.backward, 0..outputs, columns, patches);
                     self.scatter(pixels.clone(), lines.clone(), patches, (images.start, target.values));
                 });
             }

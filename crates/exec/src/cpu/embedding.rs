@@ -3,8 +3,8 @@
 
 use super::finish::Finish;
 use super::fold::{Folded, put};
-use super::linear::with_tile;
 use super::product::{Onto, multiply, outer};
+use super::room::with_room;
 use super::threads::{Threads, cut};
 use super::vector::vectorized;
 use crate::positions::Resampling;
@@ -99,7 +99,7 @@ impl Embedding {
     /// Tokens of one image from that one on, which is a patch's.
     fn map(&self, image: &[f32], token: usize, folded: &Folded, placed: &[f32], out: &mut [f32]) {
         let (length, rows) = (self.embed.patch_len(), out.len() / self.embed.width);
-        with_tile(rows * length, |tile| {
+        with_room([rows * length], |[tile]| {
             self.gather(image, token - self.embed.prefix, tile);
             let mut finish = Finish { bias: &folded.bias, activation: Activation::Identity, shortcut: Some(placed) };
             multiply(tile, &folded.forward, token, out, &mut finish);
@@ -168,7 +168,7 @@ impl Embedding {
             {
                 for first in (0..self.patches()).step_by(PATCHES) {
                     let rows = PATCHES.min(self.patches() - first);
-                    with_tile(rows * length, |tile| {
+                    with_room([rows * length], |[tile]| {
                         self.gather(image, first, tile);
                         let gradient = &gradient[(self.embed.prefix + first) * width..][..rows * width];
                         outer((gradient, width), units.clone(), (tile, length), kernel, Onto::Sum);

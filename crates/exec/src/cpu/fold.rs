@@ -2,6 +2,7 @@
 
 use super::layer_norm::Norm;
 use super::product::{Onto, Packed};
+use super::winograd;
 use fieldfit_model::Params;
 use fieldfit_nets::{ClassToken, Conv, Embed, Entry, LayerNorm, Linear, Op};
 
@@ -108,6 +109,21 @@ impl Folded {
             return;
         }
         let (taps, scale) = (conv.kernel * conv.kernel, &self.scale);
+        if winograd::suits(conv) {
+            let kernel = |input: usize, output: usize| {
+                std::array::from_fn(|tap| scale[output] * weight[(output * conv.input + input) * taps + tap])
+            };
+            winograd::pack(&mut self.forward, conv.input, conv.output, kernel);
+            if purpose == Purpose::Training {
+                let turned = |output: usize, input: usize| {
+                    let mut kernel = kernel(input, output);
+                    kernel.reverse();
+                    kernel
+                };
+                winograd::pack(&mut self.backward, conv.output, conv.input, turned);
+            }
+            return;
+        }
         let patch = taps * conv.input;
         // Where the checkpoint has the k-th value of a patch.
         let place = |k: usize| if taps == 1 { k } else { k % conv.input * taps + k / conv.input };

@@ -5,7 +5,7 @@ use super::fold::{Folded, Purpose};
 use super::plan::{Kernel, Plan, check_supported, weight_len};
 use super::product::Packed;
 use super::schedule::Schedule;
-use super::{Classifier, Cpu, PreparedCpu, pointwise};
+use super::{Classifier, Cpu, PreparedCpu, pointwise, winograd};
 use crate::ExecError;
 use crate::memory::{Footprint, Passes, Size};
 use fieldfit_nets::{Entry, Linear, Network, Op, TensorId};
@@ -39,21 +39,24 @@ pub(crate) fn inference_footprint(network: &Network, size: Size) -> Result<Footp
     })
 }
 
-/// Values of the largest kernel of whose gradient each thread has a sum of its own, once a thread.
+/// Values of the largest kernel's gradient of which each thread has a sum of its own, once a thread, or that has another form.
 pub(super) fn scratch_len(plan: &Plan, trains: &dyn Fn(TensorId) -> bool, threads: usize, images: usize) -> usize {
     let kernels = plan.steps.iter().filter_map(|step| match &step.op {
+        Op::Conv(conv) if matches!(step.kernel, Kernel::Winograd(_)) => {
+            (trains(conv.weight) || trains(conv.norm.scale)).then(|| winograd::scratch_len(conv))
+        }
         Op::Linear(Linear { weight, scale, input, output, .. }) if trains(*weight) || scale.is_some_and(trains) => {
             let is_whole = pointwise::is_shared_by_rows(input * output, images * step.input.len());
-            (!is_whole).then_some(input * output)
+            (!is_whole).then_some(threads * input * output)
         }
         Op::Conv(conv) if trains(conv.weight) || trains(conv.norm.scale) => {
             let is_whole = matches!(step.kernel, Kernel::Pointwise | Kernel::Dense(_))
                 && pointwise::is_shared_by_rows(weight_len(conv), images * step.input.len());
-            (!is_whole).then_some(weight_len(conv))
+            (!is_whole).then_some(threads * weight_len(conv))
         }
         _ => None,
     });
-    threads * kernels.max().unwrap_or(0)
+    kernels.max().unwrap_or(0)
 }
 
 /// Kernel, shift and scale of every convolution, and the classifier.
@@ -64,6 +67,10 @@ fn folded(plan: &Plan, network: &Network, purpose: Purpose) -> usize {
     };
     let values = plan.steps.iter().map(|step| match &step.op {
         Op::Conv(conv) if conv.is_depthwise() => weight_len(conv) + 2 * conv.output,
+        Op::Conv(conv) if winograd::suits(conv) => {
+            let backward = if purpose == Purpose::Training { winograd::packed_len(conv.output, conv.input) } else { 0 };
+            winograd::packed_len(conv.input, conv.output) + backward + 2 * conv.output
+        }
         Op::Conv(conv) => both(weight_len(conv) / conv.output, conv.output) + 2 * conv.output,
         Op::Linear(Linear { entry, scale, input, output, .. }) => {
             let norm = if let Entry::LayerNorm(_) = entry { 2 * input } else { 0 };

@@ -84,6 +84,7 @@ fn compute(
         Kernel::Pointwise => pointwise::forward(threads, folded, input, finish, output),
         Kernel::Depthwise(depthwise) => depthwise.forward(threads, folded, input, finish, output),
         Kernel::Dense(dense) => dense.forward(threads, folded, input, finish, output),
+        Kernel::Winograd(winograd) => winograd.forward(threads, folded, input, finish, output),
         Kernel::MaxPool(pooling) => pooling.forward(threads, input, output),
         Kernel::Pool => head::pool(input, step.input.pixels(), step.input.channels, output),
         Kernel::Embed(embedding) => {

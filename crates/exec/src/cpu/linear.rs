@@ -6,25 +6,12 @@ use super::fold::Folded;
 use super::layer_norm::ROWS;
 use super::pointwise::{self, tile_rows};
 use super::product::multiply;
+use super::room::with_room;
 use super::share::Backward;
 use super::threads::{Threads, cut};
 use super::vector::{gelu, gelu_slope, vectorized};
 use fieldfit_nets::Entry;
-use std::cell::RefCell;
 use std::ops::Range;
-
-thread_local! {
-    /// A thread's room for a tile of what goes into a product, kept from one call to the next.
-    static TILE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Lends that many values, whatever they are.
-pub(super) fn with_tile(len: usize, work: impl FnOnce(&mut [f32])) {
-    TILE.with_borrow_mut(|tile| {
-        tile.resize(tile.len().max(len), 0.0);
-        work(&mut tile[..len]);
-    });
-}
 
 /// `output = finish(entry(input) · weightᵀ)`.
 pub(super) fn forward(
@@ -45,7 +32,7 @@ pub(super) fn forward(
     threads.each(parts, |(range, part): (Range<usize>, &mut [f32])| {
         for (index, out) in part.chunks_mut(tile * outputs).enumerate() {
             let (first, rows) = (range.start + index * tile, out.len() / outputs);
-            with_tile(rows * inputs, |tile| {
+            with_room([rows * inputs], |[tile]| {
                 enter(entry, folded, &input[first * inputs..][..rows * inputs], tile);
                 multiply(tile, &folded.forward, first, out, &mut { finish });
             });

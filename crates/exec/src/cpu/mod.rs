@@ -23,6 +23,7 @@ mod plan;
 mod pointwise;
 mod prepared;
 mod product;
+mod room;
 mod schedule;
 mod share;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod threads;
 mod tile;
 mod vector;
 mod walk;
+mod winograd;
 
 use crate::executor::{check, check_gradients};
 use crate::memory::Passes;

@@ -5,6 +5,7 @@ use super::dense::Dense;
 use super::depthwise::Depthwise;
 use super::embedding::Embedding;
 use super::max_pool::Pooling;
+use super::winograd::{self, Winograd};
 use crate::ExecError;
 use fieldfit_nets::{Activation, Conv, Linear, Network, Op, Padding, Shape, Shortcut, Stage, TensorId};
 
@@ -45,6 +46,7 @@ pub(super) enum Kernel {
     Pointwise,
     Depthwise(Depthwise),
     Dense(Dense),
+    Winograd(Winograd),
     MaxPool(Pooling),
     Pool,
     Embed(Embedding),
@@ -58,6 +60,7 @@ impl Kernel {
         match *op {
             Op::Conv(conv) if conv.is_depthwise() => Self::Depthwise(Depthwise::new(&conv, input, output)),
             Op::Conv(conv) if conv.is_pointwise() => Self::Pointwise,
+            Op::Conv(conv) if winograd::suits(&conv) => Self::Winograd(Winograd::new(conv, input)),
             Op::Conv(conv) => Self::Dense(Dense { conv, input, output }),
             Op::MaxPool(pool) => Self::MaxPool(Pooling { pool, input, output }),
             Op::GlobalAveragePool => Self::Pool,

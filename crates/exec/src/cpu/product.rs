@@ -26,6 +26,17 @@ impl Packed {
 
     /// Packs anew, into the buffer that there is; `fill` writes those columns of the row at a depth.
     pub fn refill(&mut self, depth: usize, columns: usize, fill: impl Fn(usize, Range<usize>, &mut [f32])) {
+        self.refill_panels(depth, columns, |filled, width, panel| {
+            for (k, row) in panel.chunks_exact_mut(width).enumerate() {
+                let (row, filling) = row.split_at_mut(filled.len());
+                fill(k, filled.clone(), row);
+                filling.fill(0.0);
+            }
+        });
+    }
+
+    /// Packs anew, into the buffer that there is; `fill` writes all rows of those columns, which are that many values apart.
+    pub fn refill_panels(&mut self, depth: usize, columns: usize, fill: impl Fn(Range<usize>, usize, &mut [f32])) {
         (self.depth, self.columns) = (depth, columns);
         let lanes = lanes();
         self.values.resize(Self::size(depth, columns), 0.0);
@@ -34,11 +45,7 @@ impl Packed {
             let filled = first..columns.min(first + VECTORS * lanes);
             let width = filled.len().next_multiple_of(lanes);
             let (panel, after) = rest.split_at_mut(depth * width);
-            for (k, row) in panel.chunks_exact_mut(width).enumerate() {
-                let (row, filling) = row.split_at_mut(filled.len());
-                fill(k, filled.clone(), row);
-                filling.fill(0.0);
-            }
+            fill(filled, width, panel);
             rest = after;
         }
     }
@@ -73,49 +80,51 @@ pub(super) fn multiply_terms(
     out: &mut [f32],
     ending: &mut impl Ending,
 ) {
-    let (depth, columns) = (terms.len(), right.columns);
+    let onto = if terms.start == 0 { Onto::Fresh } else { Onto::Sum };
+    multiply_part(left, right, (terms, 0..right.columns), (first, out), onto, ending);
+}
+
+/// `out = left · right` for some of each sum's terms, which alone `left` has, and some of the right operand's columns, which
+/// alone `out` has: they start with a [`panel`] and end with one or with the operand.
+pub(super) fn multiply_block(
+    left: &[f32],
+    right: &Packed,
+    terms: Range<usize>,
+    columns: Range<usize>,
+    out: &mut [f32],
+) {
+    multiply_part(left, right, (terms, columns), (0, out), Onto::Fresh, &mut AsItIs);
+}
+
+fn multiply_part(
+    left: &[f32],
+    right: &Packed,
+    (terms, columns): (Range<usize>, Range<usize>),
+    (first, out): (usize, &mut [f32]),
+    onto: Onto,
+    ending: &mut impl Ending,
+) {
+    let depth = terms.len();
     let rows = left.len().checked_div(depth).unwrap_or(0);
-    assert_eq!((left.len(), out.len()), (rows * depth, rows * columns), "the operands' sizes");
+    assert_eq!((left.len(), out.len()), (rows * depth, rows * columns.len()), "the operands' sizes");
+    let is_edge = |column: usize| column.is_multiple_of(panel()) || column == right.columns;
+    assert!(is_edge(columns.start) && is_edge(columns.end) && columns.end <= right.columns, "whole panels");
     assert!(terms.end <= right.depth, "the right operand's terms");
     let right = |column: usize, width: usize| {
-        let start = column * right.depth + terms.start * width;
+        let start = (columns.start + column) * right.depth + terms.start * width;
         Right { start: right.values[start..].as_ptr(), depth_step: width }
     };
     Arch::new().dispatch(Multiply {
         rows,
-        columns,
+        columns: columns.len(),
         depth,
         left: Left { start: left.as_ptr(), step: depth, depth_step: 1 },
         right,
-        first: first * columns,
-        out,
-        step: columns,
-        onto: if terms.start == 0 { Onto::Fresh } else { Onto::Sum },
-        ending,
-    });
-}
-
-/// `out = left · right` for some of the right operand's columns, which start with a [`panel`] and end with one or with the
-/// operand: `left` is `[rows, depth]`, `out` has those columns alone.
-pub(super) fn multiply_columns(left: &[f32], right: &Packed, columns: Range<usize>, out: &mut [f32]) {
-    let rows = left.len().checked_div(right.depth).unwrap_or(0);
-    assert_eq!((left.len(), out.len()), (rows * right.depth, rows * columns.len()), "the operands' sizes");
-    let is_edge = |column: usize| column.is_multiple_of(panel()) || column == right.columns;
-    assert!(is_edge(columns.start) && is_edge(columns.end) && columns.end <= right.columns, "whole panels");
-    Arch::new().dispatch(Multiply {
-        rows,
-        columns: columns.len(),
-        depth: right.depth,
-        left: Left { start: left.as_ptr(), step: right.depth, depth_step: 1 },
-        right: |column, width| Right {
-            start: right.values[(columns.start + column) * right.depth..].as_ptr(),
-            depth_step: width,
-        },
-        first: 0,
+        first: first * columns.len(),
         out,
         step: columns.len(),
-        onto: Onto::Fresh,
-        ending: &mut AsItIs,
+        onto,
+        ending,
     });
 }
 
@@ -334,7 +343,7 @@ mod tests {
             }
             for columns in [0..panel().min(n), panel().min(n)..n] {
                 let mut some = vec![f32::NAN; m * columns.len()];
-                multiply_columns(&left, &packed, columns.clone(), &mut some);
+                multiply_block(&left, &packed, 0..k, columns.clone(), &mut some);
                 let expected = expected.chunks_exact(n).flat_map(|row| row[columns.clone()].to_vec());
                 assert_eq!(some, expected.collect::<Vec<_>>(), "{m}×{k} · {k}×{n}, columns {columns:?}");
             }

@@ -49,8 +49,9 @@ impl Backward<'_> {
     ) -> Vec<f64> {
         let Self { gradient, input, kernel, upstream } = self;
         let ranges = threads.ranges(items);
-        let mut kernels =
-            accumulators(scratch, kernel.as_ref().map_or(0, |(kernel, _)| kernel.len()), ranges.len()).into_iter();
+        let size = kernel.as_ref().map_or(0, |(kernel, _)| kernel.len());
+        let scratch = lend(scratch, ranges.len() * size);
+        let mut kernels = scratch.chunks_exact_mut(size.max(1));
         let mut sums = vec![ChannelSums::new(channels); ranges.len()];
         let (targets, upstream) = upstream.unzip();
         let mut targets = targets.map(|values| cut(&ranges, item, values).into_iter());
@@ -73,10 +74,10 @@ impl Backward<'_> {
     }
 }
 
-/// One buffer of `size` a part for partial sums of a kernel's gradient; none for a size of 0.
-fn accumulators(scratch: &mut Vec<f32>, size: usize, parts: usize) -> Vec<&mut [f32]> {
-    scratch.resize(parts * size, 0.0);
-    scratch.chunks_exact_mut(size.max(1)).collect()
+/// That many values, whatever they are, from a buffer that grows to it.
+pub(super) fn lend(scratch: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    scratch.resize(scratch.len().max(len), 0.0);
+    &mut scratch[..len]
 }
 
 /// Adds the parts up, in their order.

@@ -178,6 +178,7 @@ impl Case {
                 Kernel::Pointwise => pointwise::forward(threads, &self.folded, &self.input, finish, &mut found),
                 Kernel::Depthwise(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
                 Kernel::Dense(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
+                Kernel::Winograd(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
                 _ => unreachable!("a convolution"),
             }
             assert_eq!(found, expected.collect::<Vec<_>>(), "forward, shortcut {}: {what}", shortcut.is_some());
@@ -225,6 +226,7 @@ impl Case {
             Kernel::Pointwise => pointwise::backward(threads, &self.folded, pass, scratch),
             Kernel::Depthwise(op) => op.backward(threads, &self.folded, pass, scratch),
             Kernel::Dense(op) => op.backward(threads, &self.folded, pass, scratch),
+            Kernel::Winograd(op) => op.backward(threads, &self.folded, pass, scratch),
             _ => unreachable!("a convolution"),
         }
     }
@@ -306,6 +308,20 @@ fn dense_follows_the_definition() {
     // Kernels whose lines are looked at some at a time, and one at a time.
     bench.check((200, 3, 1), (3, 1), (9, 15));
     bench.check((520, 2, 1), (3, 2), (5, 7));
+}
+
+/// A factor of a transform with another sign, a pixel beside the image that is read or written, the last row or column of an
+/// odd size, a panel of channels in another's place.
+#[test]
+fn winograd_follows_the_definition() {
+    let mut bench = Bench::new();
+    for (input, output) in [(16, 16), (17, 16), (16, 49), (50, 17), (40, 97)] {
+        for size in sizes(1) {
+            bench.check((input, output, 1), (3, 1), size);
+        }
+    }
+    // More tiles than are computed at once.
+    bench.check((16, 16, 1), (3, 1), (17, 21));
 }
 
 /// A tile that leaves out the last rows or columns, a kernel's gradient that depends on who has which share of it.

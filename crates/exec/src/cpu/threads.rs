@@ -65,7 +65,16 @@ impl Threads {
 }
 
 /// Cuts a matrix of `width` values a row along ranges of its rows.
-pub(super) fn cut<'a, T>(ranges: &[Range<usize>], width: usize, mut values: &'a mut [T]) -> Parts<&'a mut [T]> {
-    let part = |range: &Range<usize>| values.split_off_mut(..range.len() * width).unwrap_or_default();
-    ranges.iter().map(part).collect()
+pub(super) fn cut<'a, T>(ranges: &[Range<usize>], width: usize, values: &'a mut [T]) -> Parts<&'a mut [T]> {
+    cut_at(ranges.iter().map(|range| range.len() * width), values)
+}
+
+/// Cuts off parts of those lengths, one after another.
+pub(super) fn cut_at<T>(lengths: impl Iterator<Item = usize>, mut values: &mut [T]) -> Parts<&mut [T]> {
+    lengths.map(|length| values.split_off_mut(..length).unwrap_or_default()).collect()
+}
+
+/// The range in parts of that many, the last of which may be smaller.
+pub(super) fn tiles(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    range.clone().step_by(size).map(move |start| start..range.end.min(start + size))
 }
