@@ -28,8 +28,8 @@ const FEWEST: usize = 16;
 /// Channels on either side, at most: 16 places take more memory than 9 taps, and a large kernel is read from memory more
 /// than it is multiplied with.
 const MOST: usize = 256;
-/// Values between the rows of what is summed up to a kernel's gradient: rows that are a power of two apart would share a
-/// few places of the cache.
+/// Values between places, and between the rows of what is summed up to a kernel's gradient: what is a power of two apart would
+/// share a few places of the cache.
 const GAP: usize = 16;
 
 /// What a tile sees beside its image.
@@ -160,15 +160,16 @@ impl Winograd {
     ) {
         let (inputs, count) = (self.conv.input, tiles.len());
         let (step, height) = (inputs + GAP, rows.len());
-        with_room([PLACES * count * step, PLACES * count * height], |[seen, given]| {
+        let sizes = [count * step + GAP, count * height + GAP];
+        with_room(sizes.map(|size| PLACES * size), |[seen, given]| {
             let view = View { convolution: self, values: input, channels: inputs };
             Arch::new().dispatch(See { view, tiles: tiles.clone(), seen, step });
             let view = View { convolution: self, values: gradient, channels: self.conv.output };
             Arch::new().dispatch(Give { view, tiles, rows, given });
-            for place in 0..PLACES {
-                let left = Strided::columns(&given[place * count * height..][..count * height], height);
-                let right = Strided::rows(&seen[place * count * step..][..count * step], step);
+            let [seen, given] = [seen.chunks_exact(sizes[0]), given.chunks_exact(sizes[1])];
+            for (place, (seen, given)) in seen.zip(given).enumerate() {
                 let out = (&mut sums[place * inputs..], PLACES * inputs);
+                let (left, right) = (Strided::columns(given, height), Strided::rows(seen, step));
                 strided([height, inputs, count], left, right, out, Onto::Sum);
             }
         });
@@ -184,15 +185,16 @@ impl Winograd {
         ending: &mut impl Ending,
     ) {
         let (inputs, outputs, count) = (weights.depth() / PLACES, weights.columns(), tiles.len());
-        with_room([PLACES * count * inputs, PLACES * count * panel()], |[seen, products]| {
+        let sizes = [count * inputs + GAP, count * panel() + GAP];
+        with_room(sizes.map(|size| PLACES * size), |[seen, products]| {
             let view = View { convolution: self, values: source, channels: inputs };
             Arch::new().dispatch(See { view, tiles: tiles.clone(), seen, step: inputs });
             for columns in super::threads::tiles(0..outputs, panel()) {
-                let products = &mut products[..PLACES * count * columns.len()];
-                let places = seen.chunks_exact(count * inputs).zip(products.chunks_exact_mut(count * columns.len()));
+                let places = seen.chunks_exact(sizes[0]).zip(products.chunks_exact_mut(sizes[1]));
                 for (place, (seen, products)) in places.enumerate() {
                     let terms = place * inputs..(place + 1) * inputs;
-                    multiply_block(seen, weights, terms, columns.clone(), products);
+                    let products = &mut products[..count * columns.len()];
+                    multiply_block(&seen[..count * inputs], weights, terms, columns.clone(), products);
                 }
                 let tiles = tiles.clone();
                 Arch::new().dispatch(Put {
@@ -374,8 +376,8 @@ impl See<'_> {
             [simd.sub_f32s(a, c), simd.add_f32s(b, c), simd.sub_f32s(c, b), simd.sub_f32s(b, d)]
         });
         each(&seen, |place, value| {
-            let row = place * self.tiles.len() + position;
-            block.at(row * self.step + channel).write::<1, 1, TAIL>(simd, &[[value]], 0, self.seen);
+            let start = place * (self.tiles.len() * self.step + GAP) + position * self.step + channel;
+            block.at(start).write::<1, 1, TAIL>(simd, &[[value]], 0, self.seen);
         });
     }
 }
@@ -415,8 +417,8 @@ impl Give<'_> {
         let zero = simd.splat_f32s(0.0);
         let given = transform(tile, |[a, b]| [a, simd.add_f32s(a, b), simd.sub_f32s(a, b), simd.sub_f32s(zero, b)]);
         each(&given, |place, value| {
-            let row = place * self.tiles.len() + position;
-            let start = row * self.rows.len() + channel - self.rows.start;
+            let row = place * (self.tiles.len() * self.rows.len() + GAP) + position * self.rows.len();
+            let start = row + channel - self.rows.start;
             block.at(start).write::<1, 1, TAIL>(simd, &[[value]], 0, self.given);
         });
     }
@@ -459,9 +461,10 @@ impl<E: Ending> Put<'_, E> {
     ) {
         let Winograd { height, width, .. } = *self.convolution;
         let block = Block::new::<1>(simd, column, self.outputs, column, self.outputs);
+        let panel = VECTORS * S::F32_LANES;
         let products = fill(simd.splat_f32s(0.0), |place| {
-            let row = place * self.tiles.len() + position;
-            let here = block.at(row * self.columns.len() + column - self.columns.start);
+            let row = place * (self.tiles.len() * panel + GAP) + position * self.columns.len();
+            let here = block.at(row + column - self.columns.start);
             let [value] = here.read_row::<1, TAIL>(simd, self.products);
             value
         });
