@@ -34,7 +34,7 @@ struct Field {
 static FIELD: LazyLock<Field> = LazyLock::new(|| {
     let folder = scratch::path("resume");
     fs::create_dir_all(folder.join("images")).expect("a temporary folder");
-    tiny::images(&folder.join("images"), 12, 1);
+    tiny::images(&folder.join("images"), 9, 1);
     Field {
         base: Base::open(&tiny::base(&folder, 1)).expect("a tiny base"),
         images: Dataset::open(&folder.join("images"), &FolderOptions::default()).expect("small images"),
@@ -62,8 +62,8 @@ impl Field {
         let options = Options {
             method: method.into(),
             epochs: 2,
-            size: Some(32),
-            batch: 8,
+            size: Some(16),
+            batch: 4,
             augmentation: Augmentation::None,
             freeze: Some(Freeze { stage: "block2".into(), views: 1 }),
             device: Device::Cpu { threads: 1 },
