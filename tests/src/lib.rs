@@ -4,6 +4,8 @@
 
 pub mod formula;
 pub mod golden;
+pub mod place;
+pub mod poison;
 pub mod tiny;
 
 use std::error::Error;

@@ -4,18 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use fieldfit::{
-    Codec, Dataset, Device, Error, FolderOptions, Frame, Kind, Notice, Options, PixelFormat, Pixels, Runtime, State,
-    Store, TrialRules, Version,
+    Dataset, Device, Error, FolderOptions, Frame, Notice, Options, PixelFormat, Pixels, Runtime, State, Store,
+    TrialRules, Version,
 };
-use fieldfit_delta::{Delta, Header, Provenance, Task, Tensor, encode};
+use fieldfit_delta::Delta;
 use fieldfit_durable::{Disk, lock};
 use fieldfit_store::current_boot;
-use fieldfit_tests::tiny;
-use std::path::PathBuf;
+use fieldfit_tests::place::{mount, own_disk};
+use fieldfit_tests::{message, poison, tiny};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 const DEVICE: Device = Device::Cpu { threads: 1 };
 const RULES: TrialRules = TrialRules { predictions: 20, starts: 3 };
@@ -23,14 +25,16 @@ const RULES: TrialRules = TrialRules { predictions: 20, starts: 3 };
 /// A base, and a store whose version 1 is confirmed and whose version 2 is active, on trial.
 struct Scene {
     folder: tempfile::TempDir,
-    model: PathBuf,
     store: Store,
     heard: Arc<Mutex<Vec<Notice>>>,
 }
 
 impl Scene {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    fn within(folder: tempfile::TempDir) -> Self {
         let (model, images) = (tiny::base(folder.path(), 1), folder.path().join("images"));
         tiny::images(&images, 20, 5);
         let images = Dataset::open(&images, &FolderOptions::default()).unwrap();
@@ -43,12 +47,17 @@ impl Scene {
         store.confirm(1).unwrap();
         store.add(&store.read(1).unwrap()).unwrap();
         store.activate(2).unwrap();
-        Self { folder, model, store, heard: Arc::default() }
+        Self { folder, store, heard: Arc::default() }
     }
 
     fn open(&self) -> Runtime {
+        self.open_as_seen_at(self.folder.path())
+    }
+
+    /// Opens what is in that folder, which shows the scene's.
+    fn open_as_seen_at(&self, folder: &Path) -> Runtime {
         let heard = self.heard.clone();
-        let builder = Runtime::builder(&self.model).device(DEVICE).store(self.store.path()).trials(RULES);
+        let builder = Runtime::builder(folder.join("tiny-1")).device(DEVICE).store(folder.join("store")).trials(RULES);
         builder.on_notice(move |notice| heard.lock().unwrap().push(notice.clone())).open().unwrap()
     }
 
@@ -63,25 +72,7 @@ impl Scene {
     /// A version that is whole, made for this base, and changes a tensor that the network doesn't have.
     fn poison(&self) -> u32 {
         let first = self.store.read(1).unwrap();
-        let header = Header {
-            base: Delta::parse(&first).unwrap().header().base,
-            parent: None,
-            task: Task::Classification,
-            input_size: 32,
-            crop: 0.875,
-            classes: 2,
-            tensors: 1,
-            provenance: Provenance::default(),
-        };
-        let foreign = Tensor {
-            name: "lm_head.bias",
-            shape: &[2],
-            kind: Kind::Difference,
-            ball: None,
-            codec: Codec::F16,
-            values: &[0.5, 1.0],
-        };
-        self.store.add(&encode(&header, &["good", "evil"], &[foreign]).unwrap()).unwrap()
+        self.store.add(&poison::delta(Delta::parse(&first).unwrap().header().base)).unwrap()
     }
 }
 
@@ -200,6 +191,41 @@ fn a_store_that_can_not_be_written_serves_the_last_confirmed_version() {
     drop((held, runtime));
     assert!(matches!(scene.state(2), State::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
     assert_eq!(scene.open().version(), Version::Stored(2));
+}
+
+/// A disk mounted for reading on which a program doesn't start, runs what it can't record, or doesn't see what a program that
+/// may write activates.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_mounted_for_reading_serves_the_last_confirmed_version() {
+    let test = "a_disk_mounted_for_reading_serves_the_last_confirmed_version";
+    let Some(place) = own_disk(test, "16m") else { return };
+    let scene = Scene::within(tempfile::tempdir_in(&place).unwrap());
+    let seen = place.join("seen");
+    fs::create_dir(&seen).unwrap();
+    mount(&["--bind", &scene.folder.path().to_string_lossy()], &seen);
+    mount(&["-o", "remount,bind,ro"], &seen);
+    assert_eq!(fs::write(seen.join("new"), "").unwrap_err().kind(), io::ErrorKind::ReadOnlyFilesystem);
+
+    let runtime = scene.open_as_seen_at(&seen);
+    assert_eq!(infer(&runtime, 30), Version::Stored(1));
+    assert!(matches!(&scene.heard()[..], [Notice::Unrecorded { .. }]));
+    assert_eq!(runtime.poll().unwrap(), None, "nothing has changed");
+    let refused = message(&runtime.activate(1).unwrap_err());
+    assert!(refused.contains("mount the file system for writing"), "{refused}");
+    assert!(matches!(scene.state(2), State::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
+
+    scene.store.confirm(2).unwrap();
+    assert_eq!(runtime.poll().unwrap(), Some(Version::Stored(2)));
+    assert_eq!(infer(&runtime, 1), Version::Stored(2));
+    let third = scene.store.add(&scene.store.read(1).unwrap()).unwrap();
+    scene.store.activate(third).unwrap();
+    scene.heard();
+    assert_eq!(runtime.poll().unwrap(), Some(Version::Stored(2)), "the third can't be tried here");
+    assert!(matches!(&scene.heard()[0], Notice::Unrecorded { .. }));
+    infer(&runtime, 30);
+    drop(runtime);
+    assert!(matches!(scene.state(third), State::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
 }
 
 /// A model that isn't the store's, taken for a fault of its versions, which are then lost.

@@ -86,13 +86,15 @@ fn run(request: &Request<'_>, control: &Control, events: &mut dyn FnMut(Event)) 
 fn trainer<'a>(
     request: &'a Request<'a>,
     plan: &'a Plan,
-    method: Box<dyn Method>,
+    mut method: Box<dyn Method>,
     tracker: &mut Tracker<'_>,
 ) -> Result<Trainer<'a>, AdaptError> {
     let options = request.options;
     let identity = Identity::new(request.base, request.dataset, plan, options);
     let resumed = match request.checkpoint {
-        Some(Checkpointing { path, resume: true }) => Some(Snapshot::read(path, &identity, &plan.network)?),
+        Some(Checkpointing { path, resume: true }) => {
+            Some(Snapshot::read(path, &identity, plan, options, method.as_mut())?)
+        }
         _ => None,
     };
     let feed = Feed::new(request, plan.size, request.base.preprocessing().crop);

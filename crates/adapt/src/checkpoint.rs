@@ -4,7 +4,7 @@ use crate::optimiser::Optimiser;
 use crate::plan::Plan;
 use crate::probe::Probe;
 use crate::watch::Watch;
-use crate::{AdaptError, Options};
+use crate::{AdaptError, Method, Options, check};
 use fieldfit_data::{Dataset, Split};
 use fieldfit_durable::{Disk, DurableError, Kind, commit_sealed_keeping, read_sealed, remove};
 use fieldfit_model::{Base, Params};
@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// What a checkpoint is, and the version of its layout.
-const KIND: Kind = *b"FFADAPT1";
+pub(crate) const KIND: Kind = *b"FFADAPT1";
 
 /// What a run computes from: a checkpoint serves no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,16 +92,28 @@ impl Snapshot<'_> {
         Ok(commit_sealed_keeping(&Disk, path, &previous(path), KIND, &postcard::to_stdvec(self)?)?)
     }
 
-    /// Reads the state of a run with this identity: the last one, or if that is missing or damaged, the one before.
+    /// Reads the state of a run with this identity: the last one, or if that is missing or damaged, the one before. The
+    /// method, which is at its start, takes its own state back.
     ///
     /// # Errors
     /// If there is none, both are damaged, or it is another run's.
-    pub fn read(path: &Path, identity: &Identity, network: &Network) -> Result<Snapshot<'static>, AdaptError> {
-        let error = match Self::read_one(path, identity, network) {
+    pub fn read(
+        path: &Path,
+        identity: &Identity,
+        plan: &Plan,
+        options: &Options,
+        method: &mut dyn Method,
+    ) -> Result<Snapshot<'static>, AdaptError> {
+        let mut read_one = |path: &Path| {
+            let snapshot = Self::read_one(path, identity, &plan.network)?;
+            let checked = check::snapshot(&snapshot, plan, options, method);
+            checked.map(|()| snapshot).map_err(|damage| AdaptError::DamagedCheckpoint { path: path.to_owned(), damage })
+        };
+        let error = match read_one(path) {
             Err(error @ (AdaptError::DamagedCheckpoint { .. } | AdaptError::NoCheckpoint { .. })) => error,
             other => return other,
         };
-        match (Self::read_one(&previous(path), identity, network), &error) {
+        match (read_one(&previous(path)), &error) {
             (Ok(snapshot), _) => {
                 log::warn!("{error}; going on from the checkpoint before");
                 // The next one is not to take the place of a good one and leave a damaged one beside it.
@@ -114,13 +126,13 @@ impl Snapshot<'_> {
     }
 
     fn read_one(path: &Path, identity: &Identity, network: &Network) -> Result<Snapshot<'static>, AdaptError> {
-        let damaged = |reason: String| AdaptError::DamagedCheckpoint { path: path.to_owned(), reason };
+        let damaged = |damage| AdaptError::DamagedCheckpoint { path: path.to_owned(), damage };
         let content = read_sealed(&Disk, path, KIND, longest(network)).map_err(|error| match error {
             error if error.is_not_found() => AdaptError::NoCheckpoint { path: path.to_owned() },
-            DurableError::Sealed { source, .. } => damaged(source.to_string()),
+            DurableError::Sealed { source, .. } => damaged(source.into()),
             error => error.into(),
         })?;
-        let snapshot: Snapshot<'static> = postcard::from_bytes(&content).map_err(|error| damaged(error.to_string()))?;
+        let snapshot: Snapshot<'static> = check::decode("the state", &content).map_err(damaged)?;
         match snapshot.identity.difference(identity) {
             Some(what) => Err(AdaptError::OtherCheckpoint { path: path.to_owned(), what }),
             None => Ok(snapshot),

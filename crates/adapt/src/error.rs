@@ -1,7 +1,7 @@
 //! What can stop an adaptation.
 
 use fieldfit_data::DataError;
-use fieldfit_durable::DurableError;
+use fieldfit_durable::{DurableError, SealError};
 use fieldfit_exec::ExecError;
 use fieldfit_model::ModelError;
 use std::path::PathBuf;
@@ -135,12 +135,12 @@ pub enum AdaptError {
         path: PathBuf,
     },
     /// A checkpoint that was cut short or altered.
-    #[error("the checkpoint {} is damaged ({reason}), and there is no whole one before it: delete it and start again", path.display())]
+    #[error("the checkpoint {} is damaged ({damage}), and there is no whole one before it: delete it and start again", path.display())]
     DamagedCheckpoint {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        reason: String,
+        damage: Damage,
     },
     /// A checkpoint of another run.
     #[error(
@@ -189,6 +189,28 @@ pub enum AdaptError {
     /// The state can't be put into bytes.
     #[error("the run's state can't be encoded: {0}")]
     Encode(#[from] postcard::Error),
+}
+
+/// What is wrong with a checkpoint.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// It is not what was written.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// It is no state of a run, or one that ends too early.
+    #[error("expected the state of a run, found what can't be read as one: {0}")]
+    Layout(#[from] postcard::Error),
+    /// It is whole, but no state that this run can have been in.
+    #[error("{what}: expected {expected}, found {found}")]
+    Contents {
+        /// Which part of it.
+        what: String,
+        /// What the network, the options and the plan ask for.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
 }
 
 /// As a person reads it, rounded up.

@@ -18,6 +18,7 @@
 //! A new method is one file in `methods/` and one line in its list; see [`Method`] for what the loop asks of it.
 
 mod adapt;
+mod check;
 mod checkpoint;
 mod coding;
 mod control;
@@ -50,10 +51,11 @@ mod trainer;
 mod watch;
 
 pub use adapt::{Checkpointing, Outcome, Request, adapt};
+pub use check::Reached;
 pub use checkpoint::remove_checkpoint;
 pub use coding::Coding;
 pub use control::{Control, Pace};
-pub use error::AdaptError;
+pub use error::{AdaptError, Damage};
 pub use evaluate::{ClassScore, Evaluation, agreement, evaluate, largest, under_base_head, under_both_heads};
 pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
 pub use feed::{Batches, Cycle};

@@ -1,6 +1,6 @@
 //! What distinguishes one way of fine-tuning from another.
 
-use crate::{AdaptError, Session, State, Tracker};
+use crate::{AdaptError, Damage, Reached, Session, State, Tracker, check};
 use fieldfit_data::Batch;
 use fieldfit_nets::TensorSpec;
 use fieldfit_tpgm::Norm;
@@ -39,6 +39,11 @@ pub trait Method: Send {
     /// Whether it draws validation images between steps, which the memory plan makes room for.
     fn draws_validation(&self) -> bool {
         false
+    }
+
+    /// How many batches of validation images it has drawn after that many steps.
+    fn drawn(&self, _step: u64) -> u64 {
+        0
     }
 
     /// Whether it compares with the base's own predictions, which the memory plan makes room for.
@@ -111,11 +116,11 @@ pub trait Method: Send {
         Ok(Vec::new())
     }
 
-    /// Takes back what [`Method::save`] gave.
+    /// Takes back what [`Method::save`] gave, where that is what it can have saved by then.
     ///
     /// # Errors
-    /// If these bytes are another method's.
-    fn restore(&mut self, _bytes: &[u8]) -> Result<(), AdaptError> {
-        Ok(())
+    /// If these bytes are another method's, another run's, or nobody's.
+    fn restore(&mut self, bytes: &[u8], _reached: &Reached<'_>) -> Result<(), Damage> {
+        check::decode("nothing", bytes)
     }
 }

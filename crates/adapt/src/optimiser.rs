@@ -4,7 +4,7 @@ use crate::OptimiserOptions;
 use crate::host::l2_norms;
 use fieldfit_exec::{ExecError, Part, Resident, Rule};
 use fieldfit_model::Params;
-use fieldfit_nets::Network;
+use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tpgm::Real;
 use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
@@ -14,14 +14,19 @@ use serde::{Deserialize, Serialize};
 /// Decay leaves tensors of one dimension alone: biases and norm affine don't make a model larger, only worse.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Optimiser<T> {
-    options: OptimiserOptions,
-    steps: u64,
+    pub(crate) options: OptimiserOptions,
+    pub(crate) steps: u64,
     /// Which tensors are decayed.
-    decayed: Vec<bool>,
+    pub(crate) decayed: Vec<bool>,
     /// SGD's momentum; AdamW's mean gradient.
-    first: Params<T>,
+    pub(crate) first: Params<T>,
     /// AdamW's mean squared gradient.
-    second: Params<T>,
+    pub(crate) second: Params<T>,
+}
+
+/// Whether weight decay concerns a tensor.
+pub(crate) const fn is_decayed(spec: &TensorSpec) -> bool {
+    spec.shape.len() > 1
 }
 
 impl<T: Real> Optimiser<T> {
@@ -31,7 +36,7 @@ impl<T: Real> Optimiser<T> {
         Self {
             options,
             steps: 0,
-            decayed: network.tensors().map(|(_, spec)| spec.shape.len() > 1).collect(),
+            decayed: network.tensors().map(|(_, spec)| is_decayed(spec)).collect(),
             first: state(true),
             second: state(matches!(options, OptimiserOptions::AdamW { .. })),
         }

@@ -1,7 +1,7 @@
 //! Relative radii: which share of its δ each tensor may keep.
 
 use crate::{RadiiSummary, Sharing, State, TensorShare};
-use fieldfit_model::Params;
+use fieldfit_model::{Params, by_tensor};
 use fieldfit_nets::{Network, TensorId};
 use fieldfit_tpgm::{MINIMUM_RADIUS, Norm, Real, distances, radius_gradient, rescale};
 use serde::{Deserialize, Serialize};
@@ -19,11 +19,12 @@ const FLAT: f64 = 1e-12;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
     /// By [`TensorId::index`]: which share is the tensor's; nothing where it is free.
-    groups: Vec<Option<usize>>,
-    shares: Vec<f64>,
+    #[serde(deserialize_with = "by_tensor")]
+    pub(crate) groups: Vec<Option<usize>>,
+    pub(crate) shares: Vec<f64>,
     /// Of each share, the sum of the values that it has had since [`Shares::remember`] was first called.
-    sums: Vec<f64>,
-    remembered: u64,
+    pub(crate) sums: Vec<f64>,
+    pub(crate) remembered: u64,
 }
 
 impl Shares {

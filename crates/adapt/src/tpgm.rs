@@ -2,7 +2,7 @@
 
 use crate::{RadiiSummary, TensorShare};
 use fieldfit_exec::{ExecError, Objective, Place};
-use fieldfit_model::Images;
+use fieldfit_model::{Images, by_tensor};
 use fieldfit_nets::{Network, TensorId};
 use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, initial_radius, ratios};
 use serde::{Deserialize, Serialize};
@@ -12,15 +12,16 @@ use serde::{Deserialize, Serialize};
 /// A radius starts when its tensor has moved for the first time, at half the least distance among the rows that moved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Balls<T> {
-    norm: Norm,
-    adam: RadiusAdam,
+    pub(crate) norm: Norm,
+    pub(crate) adam: RadiusAdam,
     /// By [`TensorId::index`].
-    constrained: Vec<bool>,
+    pub(crate) constrained: Vec<bool>,
     /// By [`TensorId::index`]; nothing where the tensor is free or has not moved yet.
-    radii: Vec<Option<Radius<T>>>,
+    #[serde(deserialize_with = "by_tensor", bound(deserialize = "T: Deserialize<'de>"))]
+    pub(crate) radii: Vec<Option<Radius<T>>>,
     /// By [`TensorId::index`]: the norms of δ when it was last looked at.
     #[serde(skip)]
-    distances: Vec<Vec<T>>,
+    pub(crate) distances: Vec<Vec<T>>,
 }
 
 impl<T: Real> Balls<T> {

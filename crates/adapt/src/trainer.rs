@@ -49,9 +49,8 @@ impl<'a> Trainer<'a> {
         Ok(Trained { state: self.session.state, method: self.method, probe: self.probe })
     }
 
-    /// Goes on from a checkpoint's state.
+    /// Goes on from a checkpoint's state, which the method has taken its own from.
     pub fn restore(&mut self, snapshot: Snapshot<'_>) -> Result<(), AdaptError> {
-        self.method.restore(&snapshot.method)?;
         self.session.state.delta = snapshot.delta.into_owned();
         self.optimiser = snapshot.optimiser.into_owned();
         self.progress = snapshot.progress.into_owned();

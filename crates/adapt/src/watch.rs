@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Weight of the newest loss in the smoothed one.
 const NEWEST: f64 = 0.2;
 /// Steps in a row over the limit that end a run.
-const PATIENCE: u32 = 10;
+pub(crate) const PATIENCE: u32 = 10;
 /// A run whose first loss is below this share of chance knew something that it can lose.
 const KNEW_SOMETHING: f64 = 0.75;
 
@@ -17,10 +17,10 @@ const KNEW_SOMETHING: f64 = 0.75;
 /// the loss stays well above both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Watch {
-    chance: f64,
-    first: Option<f64>,
-    smoothed: f64,
-    above: u32,
+    pub chance: f64,
+    pub first: Option<f64>,
+    pub smoothed: f64,
+    pub above: u32,
 }
 
 impl Watch {

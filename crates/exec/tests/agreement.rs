@@ -3,75 +3,26 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may end them")]
 
+mod common;
+
+use common::{distance, images, labels, networks, params, widen};
 use fieldfit_exec::{
     ExecError, Executor, Objective, Passes, Prepared, accelerator, candle, candle::Candle, cpu, divergence,
 };
 use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, Role, TensorId, by_name};
+use fieldfit_nets::{Network, Role, TensorId};
 use fieldfit_tests::not_run;
 use fieldfit_tpgm::Real;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 const SIZES: [(usize, usize, usize); 6] = [(1, 1, 1), (1, 32, 32), (2, 33, 47), (3, 31, 8), (5, 17, 64), (1, 2, 95)];
-
-/// Inverted residuals under TensorFlow's padding, and bottlenecks, a max pool and projected shortcuts under PyTorch's.
-fn networks() -> [Network; 2] {
-    ["efficientnet-tiny", "resnet-tiny"].map(|name| by_name(name).unwrap().with_classes(5))
-}
-
-fn params(network: &Network) -> Params<f32> {
-    let mut generator = ChaCha8Rng::seed_from_u64(7);
-    let mut params = Params::zeros(network);
-    for (id, spec) in network.tensors() {
-        let spread = (spec.rows() as f32 / spec.len() as f32).sqrt();
-        for value in &mut params[id] {
-            let unit: f32 = generator.random_range(-1.0..1.0);
-            *value = match spec.role {
-                Role::NormScale | Role::RunningVariance => 1.5 + unit,
-                Role::Kernel | Role::HeadWeight => 2.0 * unit * spread,
-                _ => unit,
-            };
-        }
-    }
-    params
-}
-
-fn images(count: usize, height: usize, width: usize) -> Images {
-    let mut generator = ChaCha8Rng::seed_from_u64(11);
-    let mut images = Images::zeros(count, height, width);
-    images.values.fill_with(|| generator.random_range(-2.0..2.0));
-    images
-}
-
-fn labels(count: usize) -> Vec<u32> {
-    (0..count as u32).map(|i| i * 3 % 5).collect()
-}
-
-fn widen(network: &Network, params: &Params<f32>) -> Params<f64> {
-    let mut wide = Params::zeros(network);
-    for (wide, narrow) in wide.buffers_mut().iter_mut().zip(params.buffers()) {
-        *wide = narrow.iter().map(|value| f64::from(*value)).collect();
-    }
-    wide
-}
 
 fn trainable(network: &Network) -> impl Fn(TensorId) -> bool + '_ {
     |id| network.tensor(id).role.is_trainable()
 }
 
 fn gradient(network: &Network, threads: usize, images: &Images, keep: impl Fn(TensorId) -> bool) -> (f32, Params<f32>) {
-    let mut gradients = Params::zeros_where(network, keep);
-    gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value = f32::NAN);
-    let mut cpu = cpu::Cpu::new(network, threads, Passes::of(usize::MAX)).unwrap();
-    let loss = cpu.gradient(&params(network), images, &labels(images.count), &mut gradients).unwrap();
+    let (loss, gradients, _) = common::gradient(network, threads, Passes::of(usize::MAX), images, keep);
     (loss, gradients)
-}
-
-/// The distance between two tensors over the oracle's length.
-fn distance(fast: &[f32], oracle: &[f64]) -> f64 {
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
-    norm(&mut fast.iter().zip(oracle).map(|(a, b)| f64::from(*a) - b)) / norm(&mut oracle.iter().copied()).max(1e-9)
 }
 
 /// A size at which a kernel reads or writes the wrong pixel.

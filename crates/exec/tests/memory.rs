@@ -2,47 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
 
+mod common;
+
+use common::{images, networks, params};
 use fieldfit_exec::memory::{self, Footprint, Size};
-use fieldfit_exec::{ExecError, Executor, Passes, Prepared, cpu};
-use fieldfit_model::{Images, Params};
+use fieldfit_exec::{ExecError, Passes, Prepared, cpu};
+use fieldfit_model::Params;
 use fieldfit_nets::{Network, Role, TensorId, by_name};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 const THREADS: usize = 2;
-
-/// Inverted residuals, and bottlenecks with a max pool ahead and projected shortcuts.
-fn networks() -> [Network; 2] {
-    ["efficientnet-tiny", "resnet-tiny"].map(|name| by_name(name).unwrap().with_classes(5))
-}
-
-fn params(network: &Network) -> Params<f32> {
-    let mut generator = ChaCha8Rng::seed_from_u64(3);
-    let mut params = Params::zeros(network);
-    for (id, spec) in network.tensors() {
-        let spread = (spec.rows() as f32 / spec.len() as f32).sqrt();
-        params[id].fill_with(|| {
-            let unit: f32 = generator.random_range(-1.0..1.0);
-            match spec.role {
-                Role::NormScale | Role::RunningVariance => 1.5 + unit,
-                Role::Kernel | Role::HeadWeight => 2.0 * unit * spread,
-                _ => unit,
-            }
-        });
-    }
-    params
-}
-
-fn images(count: usize) -> Images {
-    let mut generator = ChaCha8Rng::seed_from_u64(4);
-    let mut images = Images::zeros(count, 33, 26);
-    images.values.fill_with(|| generator.random_range(-2.0..2.0));
-    images
-}
-
-fn labels(count: usize) -> Vec<u32> {
-    (0..count as u32).map(|i| i * 3 % 5).collect()
-}
 
 /// Kernels with others above and below them, within a shortcut.
 const INSIDE: [&str; 2] = ["_blocks.2._project_conv.weight", "layer2.0.conv2.weight"];
@@ -68,11 +36,7 @@ fn gradient(
     count: usize,
     trains: impl Fn(TensorId) -> bool,
 ) -> (f32, Params<f32>, Footprint) {
-    let mut gradients = Params::zeros_where(network, trains);
-    // What is there before must not matter: it is written over, not added to.
-    gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value = f32::NAN);
-    let mut cpu = cpu::Cpu::new(network, THREADS, passes).unwrap();
-    let loss = cpu.gradient(&params(network), &images(count), &labels(count), &mut gradients).unwrap();
+    let (loss, gradients, cpu) = common::gradient(network, THREADS, passes, &images(count, 33, 26), trains);
     (loss, gradients, cpu.footprint())
 }
 
@@ -157,7 +121,7 @@ fn prepared_weights_hold_what_was_planned() {
     for network in networks() {
         let prepared = cpu::PreparedCpu::new(&network, &params(&network), THREADS).unwrap();
         for _ in 0..2 {
-            prepared.logits(&images(3)).unwrap();
+            prepared.logits(&images(3, 33, 26)).unwrap();
             let planned = memory::inference(&network, Size { batch: 3, height: 33, width: 26 }).unwrap();
             assert_eq!(prepared.footprint(), planned);
         }

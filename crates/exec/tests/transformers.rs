@@ -4,12 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
 
+mod common;
+
+use common::{distance, images, labels, params, widen};
 use fieldfit_exec::memory::{self, Size};
 use fieldfit_exec::{Executor, Passes, Prepared, candle::Candle, cpu};
 use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, TensorId, by_name};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 /// One patch; the grid that positions were learned for; fewer, more, and unequally many patches; more tokens than one block
 /// of queries has.
@@ -20,62 +21,14 @@ fn network() -> Network {
     by_name("vit-micro").unwrap().with_classes(5)
 }
 
-fn params(network: &Network) -> Params<f32> {
-    let mut generator = ChaCha8Rng::seed_from_u64(7);
-    let mut params = Params::zeros(network);
-    for (id, spec) in network.tensors() {
-        let spread = (spec.rows() as f32 / spec.len() as f32).sqrt();
-        params[id].fill_with(|| {
-            let unit: f32 = generator.random_range(-1.0..1.0);
-            match spec.role {
-                Role::NormScale | Role::LayerScale => 1.5 + unit,
-                Role::Kernel | Role::LinearWeight | Role::HeadWeight => 3.0 * unit * spread,
-                _ => unit,
-            }
-        });
-    }
-    params
-}
-
-fn images(count: usize, height: usize, width: usize) -> Images {
-    let mut generator = ChaCha8Rng::seed_from_u64(11);
-    let mut images = Images::zeros(count, height, width);
-    images.values.fill_with(|| generator.random_range(-2.0..2.0));
-    images
-}
-
-fn labels(count: usize) -> Vec<u32> {
-    (0..count as u32).map(|i| i * 3 % 5).collect()
-}
-
-fn widen(params: &Params<f32>) -> Params<f64> {
-    let mut wide = Params::zeros(&network());
-    for (wide, narrow) in wide.buffers_mut().iter_mut().zip(params.buffers()) {
-        *wide = narrow.iter().map(|value| f64::from(*value)).collect();
-    }
-    wide
-}
-
-/// The loss, the gradients of what trains, and the executor that computed them.
+/// The gradients on that network.
 fn gradient(
     threads: usize,
     passes: Passes,
     images: &Images,
     trains: impl Fn(TensorId) -> bool,
 ) -> (f32, Params<f32>, cpu::Cpu) {
-    let network = network();
-    let mut gradients = Params::zeros_where(&network, trains);
-    // What is there before must not matter: it is written over, not added to.
-    gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value = f32::NAN);
-    let mut cpu = cpu::Cpu::new(&network, threads, passes).unwrap();
-    let loss = cpu.gradient(&params(&network), images, &labels(images.count), &mut gradients).unwrap();
-    (loss, gradients, cpu)
-}
-
-/// The distance between two tensors over the oracle's length.
-fn distance(fast: &[f32], oracle: &[f64]) -> f64 {
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
-    norm(&mut fast.iter().zip(oracle).map(|(a, b)| f64::from(*a) - b)) / norm(&mut oracle.iter().copied()).max(1e-9)
+    common::gradient(&network(), threads, passes, images, trains)
 }
 
 type Subset = (&'static str, Box<dyn Fn(TensorId) -> bool>);
@@ -114,7 +67,8 @@ fn logits_agree_on_every_size() {
     let params = params(&network);
     for (count, height, width) in SIZES {
         let images = images(count, height, width);
-        let oracle = Candle::<f64>::new(&network, candle_core::Device::Cpu).logits(&widen(&params), &images).unwrap();
+        let oracle =
+            Candle::<f64>::new(&network, candle_core::Device::Cpu).logits(&widen(&network, &params), &images).unwrap();
         let prepared = cpu::PreparedCpu::new(&network, &params, 2).unwrap().logits(&images).unwrap();
         for threads in [1, 2, 3] {
             let fast = cpu::Cpu::new(&network, threads, Passes::of(usize::MAX)).unwrap().logits(&params, &images);
@@ -134,7 +88,8 @@ fn every_gradient_agrees_on_every_size() {
         let images = images(count, height, width);
         let mut expected = Params::<f64>::zeros_where(&network, |_| true);
         let mut candle = Candle::<f64>::new(&network, candle_core::Device::Cpu);
-        let oracle = candle.gradient(&widen(&params(&network)), &images, &labels(count), &mut expected).unwrap();
+        let oracle =
+            candle.gradient(&widen(&network, &params(&network)), &images, &labels(count), &mut expected).unwrap();
         for threads in [1, 2, 3] {
             let (loss, found, _) = gradient(threads, Passes::of(usize::MAX), &images, |_| true);
             assert!((f64::from(loss) - oracle).abs() < 1e-5 * oracle.abs());
@@ -251,5 +206,5 @@ fn parts_of_patches_are_refused() {
     let error = cpu::Cpu::new(&network, 1, Passes::default()).unwrap().logits(&params, &images).unwrap_err();
     assert!(error.to_string().contains("8×10"), "{error}");
     assert!(cpu::PreparedCpu::new(&network, &params, 1).unwrap().logits(&images).is_err());
-    assert!(Candle::<f64>::new(&network, candle_core::Device::Cpu).logits(&widen(&params), &images).is_err());
+    assert!(Candle::<f64>::new(&network, candle_core::Device::Cpu).logits(&widen(&network, &params), &images).is_err());
 }

@@ -55,6 +55,8 @@ struct Swaps {
     generation: u64,
     /// The trial of what runs, if it is on one.
     trial: Option<Trial>,
+    /// As [`Served::awaited`].
+    awaited: Option<u32>,
     retired: Retired<Active>,
 }
 
@@ -178,15 +180,15 @@ impl Builder {
                 let weights = adapted(&base, path, &read_for(&base, path)?)?;
                 let active = Active::new(Version::File, weights, base.preprocessing(), device)?;
                 let generation = store.as_ref().map_or(Ok(0), Store::generation)?;
-                Served { active, generation, trial: None }
+                Served { active, generation, trial: None, awaited: None }
             }
             (None, None) => {
                 let active = Active::new(Version::Base, Weights::of_base(&base), base.preprocessing(), device)?;
-                Served { active, generation: 0, trial: None }
+                Served { active, generation: 0, trial: None, awaited: None }
             }
         };
-        let Served { active, generation, trial } = served;
-        let swaps = Mutex::new(Swaps { generation, trial, retired: Retired::new() });
+        let Served { active, generation, trial, awaited } = served;
+        let swaps = Mutex::new(Swaps { generation, trial, awaited, retired: Retired::new() });
         let drift = DriftWatch::new(active.version(), drift_every);
         let (active, witness) = (ArcSwap::from_pointee(active), Mutex::default());
         Ok(Runtime { base, device, store, delta, key, keep, rules, listener, active, swaps, drift, witness })
@@ -326,7 +328,8 @@ impl Runtime {
         Ok(self.replace(&mut swaps, served))
     }
 
-    /// Looks whether the store's active version has changed, by this process or another, and runs it if so.
+    /// Looks whether the store's active version has changed, by this process or another, and runs it if so; also one that
+    /// could not be tried here, once it is confirmed.
     ///
     /// Cheap when nothing has changed. When something has, it prepares the weights on the calling thread: call it from
     /// another one than the frames'. Without a store there is nothing to see.
@@ -338,7 +341,11 @@ impl Runtime {
     pub fn poll(&self) -> Result<Option<Version>, Error> {
         let Some(store) = &self.store else { return Ok(None) };
         let mut swaps = self.swapping();
-        if store.generation()? == swaps.generation {
+        let has_proved_itself = match swaps.awaited {
+            Some(version) => store.confirmed()?.contains(&version),
+            None => false,
+        };
+        if store.generation()? == swaps.generation && !has_proved_itself {
             swaps.retired.free();
             return Ok(None);
         }
@@ -365,13 +372,14 @@ impl Runtime {
 
     /// The swap: one pointer. From here on every frame that starts sees the new version, which is returned.
     fn replace(&self, swaps: &mut Swaps, served: Served) -> Version {
-        let Served { active, generation, trial } = served;
+        let Served { active, generation, trial, awaited } = served;
         let to = active.version();
         let replaced = self.active.swap(Arc::new(active));
         self.drift.begin(to);
         *self.witness.lock().unwrap_or_else(PoisonError::into_inner) = None;
         swaps.generation = generation;
         swaps.trial = trial;
+        swaps.awaited = awaited;
         self.listener.tell(Notice::Swapped { from: replaced.version(), to });
         swaps.retired.retire(replaced, PATIENCE);
         to

@@ -25,6 +25,9 @@ pub(crate) struct Served {
     /// The store's generation that it was made from, or one before it.
     pub generation: u64,
     pub trial: Option<Trial>,
+    /// The store's active version, if that is not what runs because its trial can't be recorded here: once somebody else has
+    /// confirmed it, it can.
+    pub awaited: Option<u32>,
 }
 
 impl Server<'_> {
@@ -90,7 +93,7 @@ impl Server<'_> {
             active.count(trial.tally());
             trial
         });
-        Served { active, generation: start.generation, trial }
+        Served { active, generation: start.generation, trial, awaited: None }
     }
 
     fn quarantine(&self, version: u32, error: &Error) -> Result<(), StoreError> {
@@ -103,14 +106,15 @@ impl Server<'_> {
     /// The last confirmed version that can be run; at last the base.
     fn serve_confirmed(&self, reason: &dyn std::error::Error) -> Result<Served, Error> {
         self.listener.tell(Notice::Unrecorded { reason: reason.to_string() });
-        let generation = self.store.generation()?;
-        for version in self.store.confirmed()? {
+        let (generation, confirmed) = (self.store.generation()?, self.store.confirmed()?);
+        let awaited = self.store.active()?.filter(|active| !confirmed.contains(active));
+        for version in confirmed {
             match self.load(Some(version)) {
                 Err(error) if blame(&error) != Blame::Other => log::warn!("version {version} is passed over: {error}"),
-                active => return Ok(Served { active: active?, generation, trial: None }),
+                active => return Ok(Served { active: active?, generation, trial: None, awaited }),
             }
         }
-        Ok(Served { active: self.load(None)?, generation, trial: None })
+        Ok(Served { active: self.load(None)?, generation, trial: None, awaited })
     }
 
     /// Another model than the store's is a mistake of whoever opens it, and says nothing of its versions.

@@ -39,7 +39,7 @@ pub use images::Images;
 pub use manifest::{
     Filter, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Preprocessing, Scaling, WeightsFile,
 };
-pub use params::Params;
+pub use params::{Params, by_tensor};
 pub use proof::{FileMark, Proof};
 pub use rates::{CodecRates, RowWeights};
 pub use view::{Dtype, TensorView};

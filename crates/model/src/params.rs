@@ -1,7 +1,11 @@
 //! Values of a network's tensors, in the network's order.
 
+use fieldfit_delta::limits::MAX_TENSORS;
 use fieldfit_nets::{Network, TensorId};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
 /// One buffer a tensor, aligned with [`Network::tensors`]; a tensor that a computation leaves out has an empty one.
@@ -9,7 +13,38 @@ use std::ops::{Index, IndexMut};
 /// Serves for weights, for δ = θ − θ0, for gradients and for an optimiser's state alike.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Params<T> {
+    #[serde(deserialize_with = "by_tensor", bound(deserialize = "T: Deserialize<'de>"))]
     tensors: Vec<Vec<T>>,
+}
+
+/// Reads a list with a value for each tensor of a network. An empty value may take a byte in a file and many in memory: a list
+/// of more than [`MAX_TENSORS`] is refused on the way.
+///
+/// # Errors
+/// If it is longer, or no list of such values.
+pub fn by_tensor<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(ByTensor(PhantomData))
+}
+
+struct ByTensor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ByTensor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a value for each of at most {MAX_TENSORS} tensors")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<T>, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = sequence.next_element()? {
+            if values.len() == MAX_TENSORS {
+                return Err(A::Error::invalid_length(MAX_TENSORS + 1, &self));
+            }
+            values.push(value);
+        }
+        Ok(values)
+    }
 }
 
 impl<T: Clone + Default> Params<T> {

@@ -36,6 +36,16 @@ impl<T: Real> FastRadius<T> {
         self.radius.value
     }
 
+    /// γ as Adam knows it.
+    pub const fn radius(&self) -> &Radius<T> {
+        &self.radius
+    }
+
+    /// How far the last step took each row before it was pulled back; none before the first step.
+    pub fn distances(&self) -> &[T] {
+        &self.distances
+    }
+
     /// Moves γ by one step of Adam, before the optimiser's step.
     ///
     /// `gradient` is the training loss's at θ0 + δ, neither clipped nor decayed; `delta` is δ as the last

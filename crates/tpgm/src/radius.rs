@@ -103,6 +103,11 @@ impl<T: Real> Radius<T> {
         self.step
     }
 
+    /// Whether value and moments are what updates can leave: finite, and no mean square below 0.
+    pub fn is_sound(&self) -> bool {
+        [self.value, self.mean, self.square].iter().all(|value| value.is_finite()) && self.square >= T::zero()
+    }
+
     /// One step of Adam against ∂L/∂γ; [`Radius::clip`] it before use.
     pub fn update(&mut self, gradient: T, adam: &RadiusAdam) {
         self.step += 1;

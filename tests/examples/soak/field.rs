@@ -1,8 +1,7 @@
 //! What all processes of the soak share: a tiny base, images of three colours, a store.
 
 use crate::Error;
-use fieldfit::{Base, Codec, Control, Dataset, Device, FolderOptions, Keep, Kind, Options, Runtime, TrialRules};
-use fieldfit_delta::{Header, Provenance, Task, Tensor, encode};
+use fieldfit::{Control, Dataset, Device, FolderOptions, Keep, Options, Runtime, TrialRules};
 use fieldfit_tests::tiny;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,28 +61,4 @@ pub fn adapt(folder: &Path, resume: bool) -> Result<(), Error> {
     let options = Options { epochs: 10, device: DEVICE, ..Options::default() };
     runtime.adapt_with(&images, &options, resume, &Control::new(), &mut |_| ())?;
     Ok(())
-}
-
-/// A delta that is whole and names the base, but changes a tensor that the network doesn't have: it can be activated, and
-/// never run.
-pub fn poison(base: &Base) -> Result<Vec<u8>, Error> {
-    let header = Header {
-        base: base.id().0,
-        parent: None,
-        task: Task::Classification,
-        input_size: 32,
-        crop: 0.875,
-        classes: 2,
-        tensors: 1,
-        provenance: Provenance::default(),
-    };
-    let foreign = Tensor {
-        name: "lm_head.bias",
-        shape: &[2],
-        kind: Kind::Difference,
-        ball: None,
-        codec: Codec::F16,
-        values: &[0.5, 1.0],
-    };
-    Ok(encode(&header, &["good", "evil"], &[foreign])?)
 }

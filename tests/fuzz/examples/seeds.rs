@@ -3,7 +3,7 @@
 use fieldfit_delta::transport::pack;
 use fieldfit_delta::{Ball, Codec, Header, Kind, Norm, Provenance, Task, Tensor, encode};
 use fieldfit_fuzz::checkpoint::{STORAGE, archive, legacy};
-use fieldfit_fuzz::{ARCHITECTURE, base, safetensors};
+use fieldfit_fuzz::{ARCHITECTURE, base, resume, safetensors};
 use fieldfit_nets::{Network, TensorSpec, by_name};
 use std::fs;
 use std::path::Path;
@@ -19,6 +19,7 @@ fn main() {
     bases(&network);
     checkpoints(&network);
     states();
+    resumes();
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) {
@@ -139,6 +140,17 @@ fn states() {
     write("state", "earlier", &state(1, "[1,2]", &["\"retired\"", "\"active\"", refused, "\"candidate\""], ""));
     write("state", "empty", &state(0, "[]", &[], ""));
     write("state", "torn", b"\x02FFSTATE2\0\0\0");
+}
+
+/// Each method's own checkpoint, resumed and gone on with; edits of what counts and of what is counted; contents that end early.
+fn resumes() {
+    for (form, method) in (0..).zip(resume::METHODS) {
+        write("resume", &format!("{method}-as-it-is"), &[form]);
+        write("resume", &format!("{method}-goes-on"), &[form | resume::STEP]);
+        write("resume", &format!("{method}-counts"), &[form, 0, 0, 255, 1, 0, 255, 30, 0, 0]);
+        write("resume", &format!("{method}-values"), &[form, 80, 0, 255, 0, 4, 127, 1, 4, 192, 250, 255, 1]);
+        write("resume", &format!("{method}-short"), &[form | resume::WHOLE, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
 }
 
 /// A state dict of tensors that are all views of storage `0`.

@@ -4,6 +4,7 @@
 pub mod base;
 pub mod checkpoint;
 pub mod delta;
+pub mod resume;
 pub mod safetensors;
 mod scratch;
 pub mod state;

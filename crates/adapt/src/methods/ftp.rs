@@ -3,8 +3,8 @@
 
 use super::Entry;
 use crate::patterns::held;
-use crate::{AdaptError, Constraint, HeadStart, Method, Session, Setting, State, Tracker};
-use fieldfit_model::Params;
+use crate::{AdaptError, Constraint, Damage, HeadStart, Method, Reached, Session, Setting, State, Tracker, check};
+use fieldfit_model::{Params, by_tensor};
 use fieldfit_nets::TensorId;
 use fieldfit_tpgm::{FastRadius, Norm, RadiusAdam, Real};
 use serde::{Deserialize, Serialize};
@@ -30,10 +30,11 @@ pub(super) const ENTRY: Entry = Entry {
 /// FTP's radii, one a tensor. A step is [`Ftp::learn`], the optimiser's own step, [`Ftp::project`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ftp<T> {
-    strength: f64,
-    adam: RadiusAdam,
+    pub(crate) strength: f64,
+    pub(crate) adam: RadiusAdam,
     /// By [`TensorId::index`]; nothing where the tensor is free.
-    radii: Vec<Option<FastRadius<T>>>,
+    #[serde(deserialize_with = "by_tensor", bound(deserialize = "T: Deserialize<'de>"))]
+    pub(crate) radii: Vec<Option<FastRadius<T>>>,
 }
 
 impl<T: Real> Ftp<T> {
@@ -94,8 +95,10 @@ impl Method for Ftp<f32> {
         Ok(postcard::to_stdvec(self)?)
     }
 
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), AdaptError> {
-        *self = postcard::from_bytes(bytes)?;
+    fn restore(&mut self, bytes: &[u8], reached: &Reached<'_>) -> Result<(), Damage> {
+        let found = check::decode("FTP's radii", bytes)?;
+        check::ftp(&found, self, reached.network, reached.step)?;
+        *self = found;
         Ok(())
     }
 }

@@ -4,7 +4,10 @@
 
 use super::Entry;
 use crate::patterns::held;
-use crate::{AdaptError, Balls, Constraint, Event, HeadStart, Method, Options, Phase, Session, Setting, Tracker};
+use crate::{
+    AdaptError, Balls, Constraint, Damage, Event, HeadStart, Method, Options, Phase, Reached, Session, Setting,
+    Tracker, check,
+};
 use fieldfit_nets::Network;
 use fieldfit_tpgm::{Norm, RadiusAdam};
 use std::ops::ControlFlow;
@@ -83,6 +86,13 @@ impl Method for Tpgm {
         true
     }
 
+    fn drawn(&self, step: u64) -> u64 {
+        match self.mode {
+            Mode::EveryStep { radius_every } => step.div_ceil(radius_every),
+            Mode::PostHoc { .. } => self.learned,
+        }
+    }
+
     fn after_step(
         &mut self,
         step: u64,
@@ -122,8 +132,16 @@ impl Method for Tpgm {
         Ok(postcard::to_stdvec(&(&self.balls, self.learned))?)
     }
 
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), AdaptError> {
-        (self.balls, self.learned) = postcard::from_bytes(bytes)?;
+    fn restore(&mut self, bytes: &[u8], reached: &Reached<'_>) -> Result<(), Damage> {
+        let (balls, learned) = check::decode("the balls", bytes)?;
+        let most = match self.mode {
+            Mode::EveryStep { .. } => 0,
+            Mode::PostHoc { steps } => steps,
+        };
+        check::within("radius steps after training", reached.after_training(most), &learned)?;
+        self.learned = learned;
+        check::balls(&balls, &self.balls, reached.network, self.drawn(reached.step))?;
+        self.balls = balls;
         Ok(())
     }
 }

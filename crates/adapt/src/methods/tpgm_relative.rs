@@ -33,7 +33,10 @@
 use super::Entry;
 use crate::patterns::constrained;
 use crate::retention::{Judge, descend_retaining};
-use crate::{AdaptError, Constraint, Event, HeadStart, Method, Options, Phase, Session, Setting, Shares, Tracker};
+use crate::{
+    AdaptError, Constraint, Damage, Event, HeadStart, Method, Options, Phase, Reached, Session, Setting, Shares,
+    Tracker, check,
+};
 use fieldfit_data::Batch;
 use fieldfit_nets::Network;
 use fieldfit_tpgm::Norm;
@@ -210,8 +213,11 @@ impl Method for Relative {
         Ok(postcard::to_stdvec(&(&self.shares, self.done))?)
     }
 
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), AdaptError> {
-        (self.shares, self.done) = postcard::from_bytes(bytes)?;
+    fn restore(&mut self, bytes: &[u8], reached: &Reached<'_>) -> Result<(), Damage> {
+        let (shares, done) = check::decode("the shares", bytes)?;
+        check::within("radius steps done", reached.after_training(self.steps.unwrap_or(MOST)), &done)?;
+        check::shares(&shares, &self.shares, reached.network, done)?;
+        (self.shares, self.done) = (shares, done);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 //! or the one that is given.
 
 use super::Entry;
-use crate::{AdaptError, Event, HeadStart, Method, Phase, Session, Setting, Tracker};
+use crate::{AdaptError, Damage, Event, HeadStart, Method, Phase, Reached, Session, Setting, Tracker, check};
 use fieldfit_exec::cross_entropy;
 use fieldfit_tpgm::rescale;
 use std::ops::ControlFlow;
@@ -69,8 +69,11 @@ impl Method for WiseFt {
         Ok(postcard::to_stdvec(&self.losses)?)
     }
 
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), AdaptError> {
-        self.losses = postcard::from_bytes(bytes)?;
+    fn restore(&mut self, bytes: &[u8], reached: &Reached<'_>) -> Result<(), Damage> {
+        let losses: Vec<f64> = check::decode("the losses", bytes)?;
+        check::within("shares tried", reached.after_training(TRIALS as u64), &(losses.len() as u64))?;
+        check::values("the losses of the shares tried", losses.len(), f64::MIN..=f64::MAX, &losses)?;
+        self.losses = losses;
         Ok(())
     }
 }

@@ -119,19 +119,17 @@ fn an_adaptation_that_is_killed_loses_nothing() {
     assert!(kills.resumed > 0, "no kill came after a checkpoint: {kills:?}");
 }
 
-/// The same on the shipped base, for an hour: `FIELDFIT_KILLS=50 cargo test --test command -- --ignored lite0`.
+/// The same on the shipped base, on small images: `FIELDFIT_KILLS=50 cargo test --test command kills -- --ignored`.
 #[test]
-#[ignore = "takes an hour on two cores"]
+#[ignore = "takes minutes on two cores"]
 fn an_adaptation_of_lite0_that_is_killed_loses_nothing() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let (model, images) = (top.join("models/efficientnet-lite0"), top.join("tests/data/emoji/google"));
+    let scene = Scene::new();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/efficientnet-lite0").canonicalize().unwrap();
     let arguments = format!(
-        "adapt --model {} --data {} --group ^([^_]+)_ --size 64 --epochs 2 --store store",
-        model.display(),
-        images.display()
+        "adapt --model {} --data images --store store --size 32 --epochs 4 --codec f16 --augment basic --threads 1",
+        model.display()
     );
-    let kills = Killed::new(folder.path(), &arguments).kill(times(50));
+    let kills = Killed::new(scene.folder(), &arguments).kill(times(50));
     println!("{kills:?}");
     assert!(kills.resumed > 0, "no kill came after a checkpoint: {kills:?}");
 }

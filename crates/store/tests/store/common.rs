@@ -8,9 +8,9 @@ use std::{path::Path, sync::Arc};
 /// Where the store is on a simulated disk.
 pub const ROOT: &str = "/robot/store";
 
-/// A whole delta of a few hundred bytes for a base, another one for each `seed`.
-pub fn delta(base: u8, seed: u64) -> Vec<u8> {
-    let header = Header {
+/// The header of a delta of one tensor for a base, another one for each `seed`.
+pub fn header(base: u8, seed: u64) -> Header {
+    Header {
         base: [base; 32],
         parent: None,
         task: Task::Classification,
@@ -19,7 +19,11 @@ pub fn delta(base: u8, seed: u64) -> Vec<u8> {
         classes: 2,
         tensors: 1,
         provenance: Provenance { seed, ..Provenance::default() },
-    };
+    }
+}
+
+/// A whole delta of a few hundred bytes for a base, another one for each `seed`.
+pub fn delta(base: u8, seed: u64) -> Vec<u8> {
     let values = [seed as f32, 1.0];
     let bias = Tensor {
         name: "classifier.bias",
@@ -29,7 +33,7 @@ pub fn delta(base: u8, seed: u64) -> Vec<u8> {
         codec: Codec::F16,
         values: &values,
     };
-    encode(&header, &["cat", "dog"], &[bias]).unwrap()
+    encode(&header(base, seed), &["cat", "dog"], &[bias]).unwrap()
 }
 
 /// The store on a simulated disk, which is made if there is none.

@@ -1,34 +1,21 @@
 //! Places that a store may have to live in: guards against a full disk that costs a version, a read-only one that keeps a
 //! robot from starting, a clock that upsets the order, and copies that don't open.
 
-use crate::common::{look, store as simulated};
-use fieldfit_delta::{Codec, Header, Kind, Provenance, Task, Tensor, encode};
+use crate::common::{header, look, store as simulated};
+use fieldfit_delta::{Codec, Kind, Tensor, encode};
 use fieldfit_durable::{DurableError, seal, testing::Simulated, unseal};
 use fieldfit_store::{Change, Keep, State, Store, StoreError, TrialRules};
+use fieldfit_tests::place::{mount, own_disk};
 use serde_json::{Value, json};
 use std::{
-    env, fs, io,
+    fs, io,
     path::Path,
-    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
-/// Where [`in_place`] has mounted a small disk of its own.
-const PLACE: &str = "FIELDFIT_TEST_PLACE";
-
 /// A delta of three pages.
 fn delta(seed: u64) -> Vec<u8> {
-    let header = Header {
-        base: [0; 32],
-        parent: None,
-        task: Task::Classification,
-        input_size: 32,
-        crop: 0.875,
-        classes: 2,
-        tensors: 1,
-        provenance: Provenance { seed, ..Provenance::default() },
-    };
     let values = vec![seed as f32; 5000];
     let tensor = Tensor {
         name: "conv.weight",
@@ -38,33 +25,15 @@ fn delta(seed: u64) -> Vec<u8> {
         codec: Codec::F16,
         values: &values,
     };
-    encode(&header, &["cat", "dog"], &[tensor]).unwrap()
-}
-
-/// Runs a test of this file again, in a mount namespace of its own where `place` is a tmpfs of 128 KiB; tells loudly if the
-/// system doesn't let it.
-fn in_place(test: &str) {
-    let place = tempfile::tempdir().unwrap();
-    let script = r#"mount -t tmpfs -o size=128k tmpfs "$0" && exec "$@""#;
-    let unshare = |script: &str, arguments: &[&str]| {
-        let mut command = Command::new("unshare");
-        command.args(["-rm", "sh", "-c", script]).arg(place.path()).args(arguments).env(PLACE, place.path()).output()
-    };
-    match unshare(script, &["true"]) {
-        Ok(output) if output.status.success() => {}
-        other => return eprintln!("NOT RUN: {test} needs `unshare -rm` and a tmpfs: {other:?}"),
-    }
-    let this = env::current_exe().unwrap();
-    let output = unshare(script, &[&this.to_string_lossy(), "--exact", test, "--nocapture"]).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    encode(&header(0, seed), &["cat", "dog"], &[tensor]).unwrap()
 }
 
 /// A full disk on which the store loses what it had, or that stays full when versions are pruned.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_leaves_the_old_state() {
-    let Some(place) = env::var_os(PLACE) else { return in_place("places::a_full_disk_leaves_the_old_state") };
-    let store = Store::create_or_open(Path::new(&place).join("store")).unwrap();
+    let Some(place) = own_disk("places::a_full_disk_leaves_the_old_state", "128k") else { return };
+    let store = Store::create_or_open(place.join("store")).unwrap();
     let added = (1..100).find(|&seed| match store.add(&delta(seed)) {
         Ok(version) => {
             store.activate(version).unwrap();
@@ -93,8 +62,7 @@ fn a_full_disk_leaves_the_old_state() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_read_only_disk_is_read() {
-    let Some(place) = env::var_os(PLACE) else { return in_place("places::a_read_only_disk_is_read") };
-    let place = Path::new(&place);
+    let Some(place) = own_disk("places::a_read_only_disk_is_read", "128k") else { return };
     let store = Store::create_or_open(place.join("store")).unwrap();
     for seed in 1..=2 {
         store.add(&delta(seed)).unwrap();
@@ -103,8 +71,7 @@ fn a_read_only_disk_is_read() {
     let confirmed_only = store.start(TrialRules::default(), None).unwrap();
     store.completed(1, 100, TrialRules::default()).unwrap();
     drop(confirmed_only);
-    let remount = |how: &str| assert!(Command::new("mount").args(["-o", how]).arg(place).status().unwrap().success());
-    remount("remount,ro");
+    mount(&["-o", "remount,ro"], &place);
     let reader = Store::open(place.join("store")).unwrap();
     assert_eq!(look(&reader).active, Some(1));
     assert_eq!(reader.start(TrialRules::default(), None).unwrap().version, Some(1), "what is confirmed needs no write");
@@ -112,9 +79,9 @@ fn a_read_only_disk_is_read() {
         assert!(error.to_string().contains("mount the file system for writing"), "{error}");
     }
 
-    remount("remount,rw");
+    mount(&["-o", "remount,rw"], &place);
     store.activate(2).unwrap();
-    remount("remount,ro");
+    mount(&["-o", "remount,ro"], &place);
     let error = reader.start(TrialRules::default(), None).unwrap_err();
     assert!(matches!(error, StoreError::Durable(_)), "a trial can't be recorded here: {error}");
     assert_eq!(reader.confirmed().unwrap(), [1]);
