@@ -48,10 +48,15 @@ fn text(args: &ImportArgs, report: &Report) -> String {
         classes => format!("{classes} classes"),
     });
     lines.push(preprocessing(report));
-    if !report.ignored.is_empty() {
-        lines.push(format!("left out, for training only: {}", report.ignored.join(", ")));
-    }
+    lines.extend(left_out(&report.ignored));
     lines.join("\n")
+}
+
+/// What a checkpoint has for training alone: some dozens of counters that share their last name.
+fn left_out(names: &[String]) -> Option<String> {
+    let (first, others) = names.split_first()?;
+    let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
+    Some(format!("left out, for training only: `{first}`{others}"))
 }
 
 /// Why it was taken for that network.
