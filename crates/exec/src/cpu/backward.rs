@@ -296,17 +296,24 @@ pub(super) fn scale(
         _ => None,
     });
     threads.each(products, |(weight, conv, folded, terms, kernel, scale)| {
-        if let Some(conv) = conv {
+        if let Some(conv) = conv.filter(|conv| conv.is_depthwise()) {
             to_checkpoint(conv, kernel);
         }
-        add_products(terms, &params[weight], kernel);
+        // What is done to a row is done while it is in the cache.
+        let len = (kernel.len() / folded.scale.len()).max(1);
+        let rows = kernel.chunks_exact_mut(len).zip(params[weight].chunks_exact(len));
+        for (unit, ((row, weight), scale)) in rows.zip(&folded.scale).enumerate() {
+            if let Some(conv) = conv.filter(|conv| !conv.is_depthwise()) {
+                to_checkpoint(conv, row);
+            }
+            if let Some(term) = terms.get_mut(unit) {
+                *term += dot(weight, row);
+            }
+            row.iter_mut().for_each(|value| *value *= scale);
+        }
         for (unit, (scale, term)) in scale.iter_mut().zip(terms).enumerate() {
             let inverse = conv.map_or(1.0, |conv| inverse_deviation(conv, params[conv.norm.variance][unit]));
             *scale = (*term * f64::from(inverse)) as f32;
-        }
-        let row = kernel.len() / folded.scale.len();
-        for (row, scale) in kernel.chunks_exact_mut(row.max(1)).zip(&folded.scale) {
-            row.iter_mut().for_each(|value| *value *= scale);
         }
     });
 }
@@ -319,5 +326,14 @@ fn add_products(terms: &mut [f64], weight: &[f32], unscaled: &[f32]) {
 }
 
 fn dot(left: &[f32], right: &[f32]) -> f64 {
-    left.iter().zip(right).map(|(left, right)| f64::from(*left) * f64::from(*right)).sum()
+    let product = |(left, right): (&f32, &f32)| f64::from(*left) * f64::from(*right);
+    let (left, right) = (left.as_chunks::<8>(), right.as_chunks::<8>());
+    // Sums of their own, so that one addition needn't wait for the one before.
+    let mut lanes = [0.0; 8];
+    for (left, right) in left.0.iter().zip(right.0) {
+        for (lane, pair) in lanes.iter_mut().zip(left.iter().zip(right)) {
+            *lane += product(pair);
+        }
+    }
+    lanes.into_iter().chain(left.1.iter().zip(right.1).map(product)).sum()
 }

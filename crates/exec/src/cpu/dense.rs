@@ -90,12 +90,12 @@ impl Dense {
         kernel: &mut [f32],
         onto: Onto,
     ) {
-        if onto == Onto::Fresh {
-            // Of no images at all, too, the sum is zero.
+        if images.is_empty() && onto == Onto::Fresh {
             kernel.fill(0.0);
         }
         let outputs = self.conv.output;
-        for pixels in tiles(self.pixels(&images), PIXELS) {
+        for (index, pixels) in tiles(self.pixels(&images), PIXELS).enumerate() {
+            let onto = if index == 0 { onto } else { Onto::Sum };
             let gradient = &gradient[pixels.start * outputs..pixels.end * outputs];
             for lines in self.slices() {
                 let values = self.values(&lines);
@@ -105,7 +105,7 @@ impl Dense {
                     let sizes = [rows.len(), values.len(), pixels.len()];
                     let left = Strided::columns(&gradient[rows.start..], outputs);
                     let out = (&mut kernel[values.start..], self.patch());
-                    strided(sizes, left, Strided::rows(patches, step), out, Onto::Sum);
+                    strided(sizes, left, Strided::rows(patches, step), out, onto);
                 });
             }
         }

@@ -2,6 +2,7 @@
 
 use super::layer_norm::Norm;
 use super::product::{Onto, Packed};
+use super::weight::Weight;
 use super::winograd;
 use fieldfit_model::Params;
 use fieldfit_nets::{ClassToken, Conv, Embed, Entry, LayerNorm, Linear, Op};
@@ -53,33 +54,23 @@ impl Folded {
 
     /// With LayerScale's γ folded in.
     fn refill_linear(&mut self, linear: &Linear, params: &Params<f32>, purpose: Purpose) {
-        let Linear { entry, input, output, .. } = *linear;
-        if let Entry::LayerNorm(norm) = &entry {
+        if let Entry::LayerNorm(norm) = &linear.entry {
             self.refill_norm(norm, params);
         }
         refill(&mut self.bias, &params[linear.bias]);
         refill(&mut self.scale, linear.scale.map_or(&[], |scale| &params[scale]));
         self.bias.iter_mut().zip(&self.scale).for_each(|(bias, scale)| *bias *= scale);
-        let (weight, scale) = (&params[linear.weight], &self.scale);
-        let scale = |unit: usize| scale.get(unit).copied().unwrap_or(1.0);
-        self.forward.refill(input, output, |k, outputs, row| {
-            row.iter_mut().zip(outputs).for_each(|(value, unit)| *value = scale(unit) * weight[unit * input + k]);
-        });
+        let weight = Weight { scale: &self.scale, ..Weight::matrix(&params[linear.weight], linear.input) };
+        weight.pack_forward(&mut self.forward);
         if purpose == Purpose::Training {
-            self.backward.refill(output, input, |unit, columns, row| {
-                let weights = &weight[unit * input..][columns];
-                row.iter_mut().zip(weights).for_each(|(value, weight)| *value = scale(unit) * weight);
-            });
+            weight.pack_backward(&mut self.backward);
         }
     }
 
     fn refill_embed(&mut self, embed: &Embed, params: &Params<f32>) {
         let Embed { width, placed, .. } = *embed;
         refill(&mut self.bias, &params[embed.bias]);
-        let (length, weight) = (embed.patch_len(), &params[embed.weight]);
-        self.forward.refill(length, width, |k, units, row| {
-            row.iter_mut().zip(units).for_each(|(value, unit)| *value = weight[unit * length + k]);
-        });
+        Weight::matrix(&params[embed.weight], embed.patch_len()).pack_forward(&mut self.forward);
         let (ahead, learned) = params[embed.positions].split_at(placed * width);
         let registers: &[f32] = embed.registers.map_or(&[], |registers| &params[registers]);
         self.tokens.clear();
@@ -108,40 +99,17 @@ impl Folded {
             }
             return;
         }
-        let (taps, scale) = (conv.kernel * conv.kernel, &self.scale);
-        if winograd::suits(conv) {
-            let kernel = |input: usize, output: usize| {
-                std::array::from_fn(|tap| scale[output] * weight[(output * conv.input + input) * taps + tap])
-            };
-            winograd::pack(&mut self.forward, conv.input, conv.output, kernel);
-            if purpose == Purpose::Training {
-                let turned = |output: usize, input: usize| {
-                    let mut kernel = kernel(input, output);
-                    kernel.reverse();
-                    kernel
-                };
-                winograd::pack(&mut self.backward, conv.output, conv.input, turned);
-            }
-            return;
+        let weight = Weight { values: weight, inputs: conv.input, taps: conv.kernel * conv.kernel, scale: &self.scale };
+        let is_winograds = winograd::suits(conv);
+        if is_winograds {
+            weight.pack_winograd(&mut self.forward)
+        } else {
+            weight.pack_forward(&mut self.forward)
         }
-        let patch = taps * conv.input;
-        // Where the checkpoint has the k-th value of a patch.
-        let place = |k: usize| if taps == 1 { k } else { k % conv.input * taps + k / conv.input };
-        self.forward.refill(patch, conv.output, |k, outputs, row| {
-            let place = place(k);
-            for (value, output) in row.iter_mut().zip(outputs) {
-                *value = scale[output] * weight[output * patch + place];
-            }
-        });
-        if purpose == Purpose::Training {
-            self.backward.refill(conv.output, patch, |output, patches, row| {
-                let (scale, weight) = (scale[output], &weight[output * patch..][..patch]);
-                if taps == 1 {
-                    row.iter_mut().zip(&weight[patches]).for_each(|(value, weight)| *value = scale * weight);
-                } else {
-                    row.iter_mut().zip(patches).for_each(|(value, k)| *value = scale * weight[place(k)]);
-                }
-            });
+        match purpose {
+            Purpose::Inference => {}
+            Purpose::Training if is_winograds => weight.pack_winograd_turned(&mut self.backward),
+            Purpose::Training => weight.pack_backward(&mut self.backward),
         }
     }
 }

@@ -32,6 +32,7 @@ mod threads;
 mod tile;
 mod vector;
 mod walk;
+mod weight;
 mod winograd;
 
 use crate::executor::{check, check_gradients};
@@ -49,6 +50,7 @@ use schedule::{Schedule, Task};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use threads::Threads;
+use weight::Weight;
 
 pub(crate) use footprint::{inference_footprint, training_footprint};
 pub use prepared::PreparedCpu;
@@ -267,14 +269,10 @@ struct Classifier {
 
 impl Classifier {
     fn refill(&mut self, head: &Head, weight: &[f32], purpose: Purpose) {
-        let features = head.features;
-        self.forward.refill(features, head.classes, |feature, classes, row| {
-            row.iter_mut().zip(classes).for_each(|(value, class)| *value = weight[class * features + feature]);
-        });
+        let weight = Weight::matrix(weight, head.features);
+        weight.pack_forward(&mut self.forward);
         if purpose == Purpose::Training {
-            self.backward.refill(head.classes, features, |class, columns, row| {
-                row.copy_from_slice(&weight[class * features..][columns]);
-            });
+            weight.pack_backward(&mut self.backward);
         }
     }
 }

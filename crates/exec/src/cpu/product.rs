@@ -1,6 +1,7 @@
 //! Matrix products over whole activations: weights packed once, results ended in registers.
 
 use super::finish::{AsItIs, Ending};
+use super::threads::tiles;
 use super::tile::{Block, Left, Right, VECTORS, with_vectors};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
@@ -24,29 +25,38 @@ impl Packed {
         depth * columns.next_multiple_of(lanes())
     }
 
-    /// Packs anew, into the buffer that there is; `fill` writes those columns of the row at a depth.
-    pub fn refill(&mut self, depth: usize, columns: usize, fill: impl Fn(usize, Range<usize>, &mut [f32])) {
-        self.refill_panels(depth, columns, |filled, width, panel| {
-            for (k, row) in panel.chunks_exact_mut(width).enumerate() {
-                let (row, filling) = row.split_at_mut(filled.len());
-                fill(k, filled.clone(), row);
-                filling.fill(0.0);
-            }
-        });
-    }
-
-    /// Packs anew, into the buffer that there is; `fill` writes all rows of those columns, which are that many values apart.
+    /// Packs anew, into the buffer that there is; `fill` writes the rows of a panel, which has those columns, and are that many
+    /// values apart.
     pub fn refill_panels(&mut self, depth: usize, columns: usize, fill: impl Fn(Range<usize>, usize, &mut [f32])) {
-        (self.depth, self.columns) = (depth, columns);
-        let lanes = lanes();
-        self.values.resize(Self::size(depth, columns), 0.0);
+        self.resize(depth, columns);
         let mut rest = self.values.as_mut_slice();
-        for first in (0..columns).step_by(VECTORS * lanes) {
-            let filled = first..columns.min(first + VECTORS * lanes);
-            let width = filled.len().next_multiple_of(lanes);
+        for filled in tiles(0..columns, panel()) {
+            let width = filled.len().next_multiple_of(lanes());
             let (panel, after) = rest.split_at_mut(depth * width);
             fill(filled, width, panel);
             rest = after;
+        }
+    }
+
+    /// Packs anew, into the buffer that there is; `fill` writes the row at a depth.
+    pub fn refill_rows(&mut self, depth: usize, columns: usize, fill: impl Fn(usize, &mut [f32])) {
+        self.resize(depth, columns);
+        let mut row = vec![0.0; columns.next_multiple_of(lanes())];
+        for k in 0..depth {
+            fill(k, &mut row[..columns]);
+            for part in tiles(0..row.len(), panel()) {
+                let start = part.start * depth + k * part.len();
+                self.values[start..][..part.len()].copy_from_slice(&row[part]);
+            }
+        }
+    }
+
+    /// What fills panels up is zero, and stays so.
+    fn resize(&mut self, depth: usize, columns: usize) {
+        if (self.depth, self.columns) != (depth, columns) {
+            (self.depth, self.columns) = (depth, columns);
+            self.values.clear();
+            self.values.resize(Self::size(depth, columns), 0.0);
         }
     }
 
@@ -328,7 +338,7 @@ mod tests {
                 |row: usize, column: usize| (0..k).map(|x| left[row * k + x] * right[x * n + column]).sum::<f32>();
             let expected: Vec<f32> = (0..m * n).map(|i| sum(i / n, i % n)).collect();
             let mut packed = Packed::default();
-            packed.refill(k, n, |k, columns, row| row.copy_from_slice(&right[k * n..][columns]));
+            packed.refill_rows(k, n, |k, row| row.copy_from_slice(&right[k * n..][..n]));
             let mut out = vec![f32::NAN; m * n];
             multiply(&left, &packed, 0, &mut out, &mut AsItIs);
             assert_eq!(out, expected, "{m}×{k} · {k}×{n}");

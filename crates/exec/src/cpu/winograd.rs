@@ -20,7 +20,7 @@ use std::ops::Range;
 /// Places of a tile's counterpart.
 const PLACES: usize = 16;
 /// Values of a kernel for one pair of channels.
-const TAPS: usize = 9;
+pub(super) const TAPS: usize = 9;
 /// Tiles at once: each panel of weights is read once for so many, and a place's rows stay in the second-level cache.
 const TILES: usize = 64;
 /// Channels on either side, at least: with fewer, the way there and back takes what is saved.
@@ -140,7 +140,9 @@ impl Winograd {
         let ranges = threads.ranges(outputs);
         let parts = cut(&ranges, TAPS * inputs, kernel).into_iter().zip(cut(&ranges, PLACES * inputs, scratch));
         threads.each(ranges.iter().cloned().zip(parts), |(rows, (kernel, sums))| {
-            sums.fill(0.0);
+            if bands.is_empty() {
+                sums.fill(0.0);
+            }
             for block in self.blocks(&bands) {
                 self.sum_products(block, rows.clone(), (gradient, input), sums);
             }
@@ -150,7 +152,7 @@ impl Winograd {
         });
     }
 
-    /// Adds some tiles' products to the sums of some rows of the kernel's gradient, `[rows, 16, in]`.
+    /// Adds some tiles' products, the first of which begin them, to the sums of some rows of the kernel's gradient, `[rows, 16, in]`.
     fn sum_products(
         &self,
         tiles: Range<usize>,
@@ -160,6 +162,7 @@ impl Winograd {
     ) {
         let (inputs, count) = (self.conv.input, tiles.len());
         let (step, height) = (inputs + GAP, rows.len());
+        let onto = if tiles.start == 0 { Onto::Fresh } else { Onto::Sum };
         let sizes = [count * step + GAP, count * height + GAP];
         with_room(sizes.map(|size| PLACES * size), |[seen, given]| {
             let view = View { convolution: self, values: input, channels: inputs };
@@ -170,7 +173,7 @@ impl Winograd {
             for (place, (seen, given)) in seen.zip(given).enumerate() {
                 let out = (&mut sums[place * inputs..], PLACES * inputs);
                 let (left, right) = (Strided::columns(given, height), Strided::rows(seen, step));
-                strided([height, inputs, count], left, right, out, Onto::Sum);
+                strided([height, inputs, count], left, right, out, onto);
             }
         });
     }
