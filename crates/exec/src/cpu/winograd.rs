@@ -32,6 +32,9 @@ const MOST: usize = 256;
 /// share a few places of the cache.
 const GAP: usize = 16;
 
+/// Columns of a panel where vectors are widest.
+const WIDEST: usize = VECTORS * 16;
+
 /// What a tile sees beside its image.
 static NOTHING: [f32; MOST] = [0.0; MOST];
 
@@ -61,7 +64,7 @@ pub(super) fn packed_len(depth: usize, columns: usize) -> usize {
 /// kernel's, row by row.
 pub(super) fn pack(packed: &mut Packed, depth: usize, columns: usize, taps: impl Fn(usize, usize) -> [f32; TAPS]) {
     packed.refill_panels(PLACES * depth, columns, |filled, width, panel| {
-        let mut kernels = [[0.0; VECTORS * 16]; TAPS];
+        let mut kernels = [[0.0; WIDEST]; TAPS];
         for channel in 0..depth {
             for (position, column) in filled.clone().enumerate() {
                 for (kernel, tap) in kernels.iter_mut().zip(taps(channel, column)) {
@@ -498,7 +501,7 @@ impl<E: Ending> Put<'_, E> {
 
 /// `G w Gᵀ` of a panel's kernels from one channel: rows of a packed operand that are `step` values apart.
 struct Pack<'a> {
-    kernels: &'a [[f32; VECTORS * 16]; TAPS],
+    kernels: &'a [[f32; WIDEST]; TAPS],
     width: usize,
     panel: &'a mut [f32],
     step: usize,
