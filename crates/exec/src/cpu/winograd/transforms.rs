@@ -1,0 +1,310 @@
+//! The way there and back, a vector of channels at a time.
+
+use super::grid::{Grid, View};
+use super::{GAP, TAPS, WIDEST};
+use crate::cpu::finish::Ending;
+use crate::cpu::product::Onto;
+use crate::cpu::tile::{Block, VECTORS};
+use pulp::{Simd, WithSimd};
+use std::ops::Range;
+
+/// `T tile Tᵀ`, where `once` is T's product with a column.
+#[inline(always)]
+fn transform<V: Copy, const M: usize, const N: usize>(
+    tile: [[V; M]; M],
+    once: impl Fn([V; M]) -> [V; N],
+) -> [[V; N]; N] {
+    let mut half = [[tile[0][0]; M]; N];
+    for (m, row) in tile.iter().enumerate() {
+        for (half, value) in half.iter_mut().zip(&once(*row)) {
+            half[m] = *value;
+        }
+    }
+    let mut whole = [[tile[0][0]; N]; N];
+    for (n, column) in half.iter().enumerate() {
+        for (whole, value) in whole.iter_mut().zip(&once(*column)) {
+            whole[n] = *value;
+        }
+    }
+    whole
+}
+
+/// A square whose values `value` says, row by row; `before` is what is there until then.
+#[inline(always)]
+fn fill<V: Copy, const N: usize>(before: V, value: impl Fn(usize) -> V) -> [[V; N]; N] {
+    let mut square = [[before; N]; N];
+    for (y, row) in square.iter_mut().enumerate() {
+        for (x, target) in row.iter_mut().enumerate() {
+            *target = value(y * N + x);
+        }
+    }
+    square
+}
+
+/// Calls `visit` with each value of a square, row by row.
+#[inline(always)]
+fn each<V: Copy, const N: usize>(square: &[[V; N]; N], mut visit: impl FnMut(usize, V)) {
+    for (y, row) in square.iter().enumerate() {
+        for (x, value) in row.iter().enumerate() {
+            visit(y * N + x, *value);
+        }
+    }
+}
+
+/// One vector of each pixel's channels.
+#[inline(always)]
+fn read<S: Simd, const N: usize, const TAIL: bool>(
+    simd: S,
+    block: &Block<S>,
+    pixels: &[[&[f32]; N]; N],
+) -> [[S::f32s; N]; N] {
+    fill(simd.splat_f32s(0.0), |place| {
+        let [value] = block.read_row::<1, TAIL>(simd, pixels[place / N][place % N]);
+        value
+    })
+}
+
+/// Calls `$this.$method::<S, TAIL>($simd, channel, $(argument),*)` for each vector of `$channels`, which may end within the last.
+macro_rules! each_vector {
+    ($channels:expr, $this:ident.$method:ident::<$s:ty>($simd:expr $(, $argument:expr)*)) => {{
+        let channels: Range<usize> = $channels;
+        let mut channel = channels.start;
+        while channel + <$s>::F32_LANES <= channels.end {
+            $this.$method::<$s, false>($simd, channel $(, $argument)*);
+            channel += <$s>::F32_LANES;
+        }
+        if channel < channels.end {
+            $this.$method::<$s, true>($simd, channel $(, $argument)*);
+        }
+    }};
+}
+
+/// `Bᵀ d B` of tiles' inputs, `[16, tiles, channels]` with rows that are `step` values apart.
+pub(super) struct See<'a> {
+    pub view: View<'a>,
+    pub tiles: Range<usize>,
+    pub seen: &'a mut [f32],
+    pub step: usize,
+}
+
+impl WithSimd for See<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for (position, tile) in self.tiles.clone().enumerate() {
+            let pixels = self.view.pixels::<4>(tile, 1);
+            each_vector!(0..self.view.channels, self.vector::<S>(simd, position, &pixels));
+        }
+    }
+}
+
+impl See<'_> {
+    #[inline(always)]
+    fn vector<S: Simd, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        channel: usize,
+        position: usize,
+        pixels: &[[&[f32]; 4]; 4],
+    ) {
+        let block = Block::new::<1>(simd, channel, 0, channel, self.view.channels);
+        let tile = read::<S, 4, TAIL>(simd, &block, pixels);
+        let seen = transform(tile, |[a, b, c, d]| {
+            [simd.sub_f32s(a, c), simd.add_f32s(b, c), simd.sub_f32s(c, b), simd.sub_f32s(b, d)]
+        });
+        each(&seen, |place, value| {
+            let start = place * (self.tiles.len() * self.step + GAP) + position * self.step + channel;
+            block.at(start).write::<1, 1, TAIL>(simd, &[[value]], 0, self.seen);
+        });
+    }
+}
+
+/// `A g Aᵀ` of some channels of tiles' gradients, `[16, tiles, rows]`.
+pub(super) struct Give<'a> {
+    pub view: View<'a>,
+    pub tiles: Range<usize>,
+    /// The channels.
+    pub rows: Range<usize>,
+    pub given: &'a mut [f32],
+}
+
+impl WithSimd for Give<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for (position, tile) in self.tiles.clone().enumerate() {
+            let pixels = self.view.pixels::<2>(tile, 0);
+            each_vector!(self.rows.clone(), self.vector::<S>(simd, position, &pixels));
+        }
+    }
+}
+
+impl Give<'_> {
+    #[inline(always)]
+    fn vector<S: Simd, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        channel: usize,
+        position: usize,
+        pixels: &[[&[f32]; 2]; 2],
+    ) {
+        let block = Block::new::<1>(simd, channel, 0, channel, self.rows.end);
+        let tile = read::<S, 2, TAIL>(simd, &block, pixels);
+        let zero = simd.splat_f32s(0.0);
+        let given = transform(tile, |[a, b]| [a, simd.add_f32s(a, b), simd.sub_f32s(a, b), simd.sub_f32s(zero, b)]);
+        each(&given, |place, value| {
+            let row = place * (self.tiles.len() * self.rows.len() + GAP) + position * self.rows.len();
+            let start = row + channel - self.rows.start;
+            block.at(start).write::<1, 1, TAIL>(simd, &[[value]], 0, self.given);
+        });
+    }
+}
+
+/// `Aᵀ m A` of tiles' products, `[16, tiles, columns]`, ended and written to the pixels that there are.
+pub(super) struct Put<'a, E> {
+    pub grid: Grid,
+    pub tiles: Range<usize>,
+    pub products: &'a [f32],
+    pub columns: Range<usize>,
+    /// Channels of the target.
+    pub outputs: usize,
+    /// Where in its activation the target begins.
+    pub first: usize,
+    pub target: &'a mut [f32],
+    pub ending: &'a mut E,
+}
+
+impl<E: Ending> WithSimd for Put<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for (position, tile) in self.tiles.clone().enumerate() {
+            let corner = self.grid.corner(tile);
+            each_vector!(self.columns.clone(), self.vector::<S>(simd, position, corner));
+        }
+    }
+}
+
+impl<E: Ending> Put<'_, E> {
+    #[inline(always)]
+    fn vector<S: Simd, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        column: usize,
+        position: usize,
+        (image, top, left): (usize, usize, usize),
+    ) {
+        let Grid { height, width } = self.grid;
+        let block = Block::new::<1>(simd, column, self.outputs, column, self.outputs);
+        let panel = VECTORS * S::F32_LANES;
+        let products = fill(simd.splat_f32s(0.0), |place| {
+            let row = place * (self.tiles.len() * panel + GAP) + position * self.columns.len();
+            let here = block.at(row + column - self.columns.start);
+            let [value] = here.read_row::<1, TAIL>(simd, self.products);
+            value
+        });
+        let values = transform::<_, 4, 2>(products, |[a, b, c, d]| {
+            [simd.add_f32s(simd.add_f32s(a, b), c), simd.sub_f32s(simd.sub_f32s(b, c), d)]
+        });
+        for (y, [one, other]) in (top..height).zip(values) {
+            let block = block.at((image + y * width + left) * self.outputs + column);
+            if left + 1 < width {
+                self.put::<S, 2, TAIL>(simd, block, [[one], [other]]);
+            } else {
+                self.put::<S, 1, TAIL>(simd, block, [[one]]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn put<S: Simd, const R: usize, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        block: Block<S>,
+        mut sums: [[S::f32s; 1]; R],
+    ) {
+        self.ending.end::<S, R, 1, TAIL>(simd, &block, &mut sums);
+        block.write::<R, 1, TAIL>(simd, &sums, self.first, self.target);
+    }
+}
+
+/// `G w Gᵀ` of a panel's kernels from one channel: rows of a packed operand that are `step` values apart.
+pub(super) struct Pack<'a> {
+    pub kernels: &'a [[f32; WIDEST]; TAPS],
+    pub width: usize,
+    pub panel: &'a mut [f32],
+    pub step: usize,
+}
+
+impl WithSimd for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        each_vector!(0..self.width, self.vector::<S>(simd));
+    }
+}
+
+impl Pack<'_> {
+    #[inline(always)]
+    fn vector<S: Simd, const TAIL: bool>(&mut self, simd: S, column: usize) {
+        let block = Block::new::<1>(simd, column, 0, column, self.width);
+        let half = simd.splat_f32s(0.5);
+        let kernel = fill(half, |tap| {
+            let [value] = block.read_row::<1, TAIL>(simd, &self.kernels[tap]);
+            value
+        });
+        let places = transform::<_, 3, 4>(kernel, |[a, b, c]| {
+            let (outer, inner) = (simd.mul_f32s(half, simd.add_f32s(a, c)), simd.mul_f32s(half, b));
+            [a, simd.add_f32s(outer, inner), simd.sub_f32s(outer, inner), c]
+        });
+        each(&places, |place, value| {
+            block.at(place * self.step + column).write::<1, 1, TAIL>(simd, &[[value]], 0, self.panel);
+        });
+    }
+}
+
+/// `Gᵀ m G` of one row's sums, `[16, channels]`, into or onto its kernels' gradient, `[9, channels]`.
+pub(super) struct Collect<'a> {
+    pub sums: &'a [f32],
+    pub channels: usize,
+    pub kernel: &'a mut [f32],
+    pub onto: Onto,
+}
+
+impl WithSimd for Collect<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        each_vector!(0..self.channels, self.vector::<S>(simd));
+    }
+}
+
+impl Collect<'_> {
+    #[inline(always)]
+    fn vector<S: Simd, const TAIL: bool>(&mut self, simd: S, channel: usize) {
+        let block = Block::new::<1>(simd, channel, 0, channel, self.channels);
+        let half = simd.splat_f32s(0.5);
+        let sums = fill(half, |place| {
+            let [value] = block.at(place * self.channels + channel).read_row::<1, TAIL>(simd, self.sums);
+            value
+        });
+        let taps = transform::<_, 4, 3>(sums, |[a, b, c, d]| {
+            let (sum, difference) = (simd.add_f32s(b, c), simd.sub_f32s(b, c));
+            let sum = simd.mul_f32s(half, sum);
+            [simd.add_f32s(a, sum), simd.mul_f32s(half, difference), simd.add_f32s(sum, d)]
+        });
+        each(&taps, |tap, value| {
+            let here = block.at(tap * self.channels + channel);
+            let mut value = [[value]];
+            if self.onto == Onto::Sum {
+                here.update::<1, 1, TAIL>(simd, &mut value, self.kernel, |value, before| simd.add_f32s(before, value));
+            }
+            here.write::<1, 1, TAIL>(simd, &value, 0, self.kernel);
+        });
+    }
+}
