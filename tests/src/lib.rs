@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a fixture that can't be made ends the test")]
 
+pub mod deltas;
 pub mod formula;
 pub mod golden;
 pub mod place;
-pub mod poison;
 pub mod tiny;
 
 use std::error::Error;

@@ -11,7 +11,7 @@ use fieldfit_delta::Delta;
 use fieldfit_durable::{Disk, lock};
 use fieldfit_store::current_boot;
 use fieldfit_tests::place::{mount, own_disk};
-use fieldfit_tests::{message, poison, tiny};
+use fieldfit_tests::{deltas, message, tiny};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -72,7 +72,7 @@ impl Scene {
     /// A version that is whole, made for this base, and changes a tensor that the network doesn't have.
     fn poison(&self) -> u32 {
         let first = self.store.read(1).unwrap();
-        self.store.add(&poison::delta(Delta::parse(&first).unwrap().header().base)).unwrap()
+        self.store.add(&deltas::poisoned(Delta::parse(&first).unwrap().header().base)).unwrap()
     }
 }
 

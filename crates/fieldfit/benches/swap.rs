@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
 
 use fieldfit::{AdaptError, Control, Dataset, Device, Error, Event, FolderOptions, Frame, Options, Runtime, Version};
-use fieldfit_tests::poison;
+use fieldfit_tests::deltas;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +44,7 @@ fn fill(runtime: &Runtime, images: &Dataset) {
         runtime.activate(version).unwrap();
         runtime.confirm().unwrap();
     });
-    store.add(&poison::delta(runtime.base().id().0)).unwrap();
+    store.add(&deltas::poisoned(runtime.base().id().0)).unwrap();
 }
 
 /// Calls `measure` while an adaptation trains, one thread of it at the boards' niceness.

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::camera::Report;
 use crate::field::Field;
 use fieldfit::{Change, State, Store, StoreError};
-use fieldfit_tests::poison;
+use fieldfit_tests::deltas;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -114,7 +114,7 @@ impl<'a> Watch<'a> {
         Ok(Self {
             field,
             store: Store::open(field.store())?,
-            poison: poison::delta(field.open()?.base().id().0),
+            poison: deltas::poisoned(field.open()?.base().id().0),
             camera,
             report,
             log: File::create(field.folder.join("log.jsonl"))?,

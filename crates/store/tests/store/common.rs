@@ -1,8 +1,9 @@
 //! Small deltas, and all that a reader can see of a store.
 
-use fieldfit_delta::{Codec, Header, Kind, Provenance, Task, Tensor, encode};
+use fieldfit_delta::{Codec, Header, Kind, Provenance, Tensor, encode};
 use fieldfit_durable::testing::Simulated;
 use fieldfit_store::{Entry, Store, StoreError};
+use fieldfit_tests::deltas;
 use std::{path::Path, sync::Arc};
 
 /// Where the store is on a simulated disk.
@@ -10,16 +11,7 @@ pub const ROOT: &str = "/robot/store";
 
 /// The header of a delta of one tensor for a base, another one for each `seed`.
 pub fn header(base: u8, seed: u64) -> Header {
-    Header {
-        base: [base; 32],
-        parent: None,
-        task: Task::Classification,
-        input_size: 32,
-        crop: 0.875,
-        classes: 2,
-        tensors: 1,
-        provenance: Provenance { seed, ..Provenance::default() },
-    }
+    deltas::header([base; 32], Provenance { seed, ..Provenance::default() })
 }
 
 /// A whole delta of a few hundred bytes for a base, another one for each `seed`.

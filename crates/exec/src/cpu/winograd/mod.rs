@@ -82,7 +82,7 @@ pub(super) fn pack(packed: &mut Packed, depth: usize, columns: usize, taps: impl
     });
 }
 
-/// The largest buffer that a backward pass shares among its threads: the kernel's gradient at all places.
+/// Values of the kernel's gradient at all places, which the threads of a backward pass share.
 pub(super) const fn scratch_len(conv: &Conv) -> usize {
     PLACES * conv.input * conv.output
 }

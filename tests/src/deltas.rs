@@ -1,0 +1,30 @@
+//! Small deltas of two classes.
+
+use fieldfit_delta::{Codec, Header, Kind, Provenance, Task, Tensor, encode};
+
+/// The header of one with a single tensor, for that base.
+pub fn header(base: [u8; 32], provenance: Provenance) -> Header {
+    Header {
+        base,
+        parent: None,
+        task: Task::Classification,
+        input_size: 32,
+        crop: 0.875,
+        classes: 2,
+        tensors: 1,
+        provenance,
+    }
+}
+
+/// One that is whole and names the base, but changes a tensor that no network has: it can be activated, and never run.
+pub fn poisoned(base: [u8; 32]) -> Vec<u8> {
+    let foreign = Tensor {
+        name: "lm_head.bias",
+        shape: &[2],
+        kind: Kind::Difference,
+        ball: None,
+        codec: Codec::F16,
+        values: &[0.5, 1.0],
+    };
+    encode(&header(base, Provenance::default()), &["good", "evil"], &[foreign]).unwrap()
+}
