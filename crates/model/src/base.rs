@@ -44,17 +44,17 @@ pub struct Base {
     bytes: Bytes,
     /// Where each tensor of the network lies in `bytes`.
     places: Vec<Place>,
-    proof: Option<Verification>,
+    verification: Option<Verification>,
 }
 
 /// How a base is opened.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct OpenOptions {
+pub struct BaseOptions {
     /// Whether the weights are read to the heap, where no other process can touch them, instead of mapped.
     pub copied: bool,
     /// What an earlier opening has proven. As long as the file is the very same, its hash and its values aren't gone
     /// through again. A copy is proven anew in any case.
-    pub proof: Option<Verification>,
+    pub verification: Option<Verification>,
 }
 
 /// Stored type and bytes of one tensor.
@@ -95,7 +95,7 @@ impl Base {
     /// # Errors
     /// If a file is missing, cut short, altered, or doesn't fit the architecture; the error names file and tensor.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
-        Self::open_as(folder, OpenOptions::default())
+        Self::open_as(folder, BaseOptions::default())
     }
 
     /// As [`Base::open`], but reads the weights to the heap, where no other process can touch them.
@@ -103,14 +103,14 @@ impl Base {
     /// # Errors
     /// As [`Base::open`].
     pub fn open_copied(folder: &Path) -> Result<Self, ModelError> {
-        Self::open_as(folder, OpenOptions { copied: true, ..OpenOptions::default() })
+        Self::open_as(folder, BaseOptions { copied: true, ..BaseOptions::default() })
     }
 
     /// As [`Base::open`], in the way that `opening` says.
     ///
     /// # Errors
     /// As [`Base::open`].
-    pub fn open_as(folder: &Path, opening: OpenOptions) -> Result<Self, ModelError> {
+    pub fn open_as(folder: &Path, opening: BaseOptions) -> Result<Self, ModelError> {
         let manifest = Manifest::read(folder)?;
         let labels_path = folder.join(LABELS_FILE);
         let labels = check::labels(&labels_path)?;
@@ -126,22 +126,31 @@ impl Base {
             .collect::<Result<Vec<_>, ModelError>>()?;
         let preprocessing = manifest.preprocessing();
         let id = identify(network.architecture, &preprocessing, &manifest.weights.sha256);
-        let mut base =
-            Self { path: folder.to_owned(), manifest, preprocessing, labels, network, id, bytes, places, proof: None };
-        base.proof = base.prove(&path, &file, opening)?;
+        let mut base = Self {
+            path: folder.to_owned(),
+            manifest,
+            preprocessing,
+            labels,
+            network,
+            id,
+            bytes,
+            places,
+            verification: None,
+        };
+        base.verification = base.verify_once(&path, &file, opening)?;
         Ok(base)
     }
 
-    /// Goes through hash and values, unless they are proven already. Returns the proof for the next opening, if this
+    /// Goes through hash and values, unless they are proven already. Returns the verification for the next opening, if this
     /// file lets one be made.
-    fn prove(&self, path: &Path, file: &File, opening: OpenOptions) -> Result<Option<Verification>, ModelError> {
+    fn verify_once(&self, path: &Path, file: &File, opening: BaseOptions) -> Result<Option<Verification>, ModelError> {
         let sha256 = self.manifest.weights.sha256;
         let before = FileMark::of(file);
-        if let Some(proof) = opening.proof.filter(|_| !opening.copied)
-            && proof.sha256 == sha256
-            && before == Some(proof.file)
+        if let Some(known) = opening.verification.filter(|_| !opening.copied)
+            && known.sha256 == sha256
+            && before == Some(known.file)
         {
-            return Ok(Some(proof));
+            return Ok(Some(known));
         }
         self.verify_hash(path)?;
         self.verify_finite(path)?;
@@ -179,10 +188,10 @@ impl Base {
         &self.path
     }
 
-    /// That these weights are whole, for the next [opening](OpenOptions::proof) of the same file. There is none for a file
+    /// That these weights are whole, for the next [opening](BaseOptions::verification) of the same file. There is none for a file
     /// that was changed within the last seconds, nor where the system can't tell files apart.
-    pub const fn proof(&self) -> Option<Verification> {
-        self.proof
+    pub const fn verification(&self) -> Option<Verification> {
+        self.verification
     }
 
     /// One tensor, lent in its stored type.

@@ -28,7 +28,7 @@ mod rates;
 mod weights;
 
 pub use ball::CONSTRAINT_TOLERANCE;
-pub use base::{Base, BaseId, OpenOptions, safetensors_dtype};
+pub use base::{Base, BaseId, BaseOptions, safetensors_dtype};
 pub use change::{TrainingResult, encode_delta};
 pub use error::ModelError;
 pub use manifest::{Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile};
