@@ -78,7 +78,7 @@ pub use fieldfit_report as report;
 pub use fieldfit_store::{
     Finding, HistoryEntry, Keep, Pruned, Store, StoreError, TRUST_FILE, Transition, TrialRules, Trust, VersionState,
 };
-pub use fieldfit_target::{NAMES as BOARDS, TargetError, TargetProfile};
+pub use fieldfit_target::{TargetError, TargetProfile, names as target_names};
 pub use fieldfit_tensor::Norm;
 pub use fieldfit_tensor::{Dtype, Preprocessing};
 pub use info::{DeltaInfo, Info, ModelInfo, StageInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};

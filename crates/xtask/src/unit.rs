@@ -22,7 +22,7 @@ mod tests {
     /// A placeholder that nobody filled in, which systemd would take for a path.
     #[test]
     fn nothing_is_left_to_fill_in() {
-        for name in fieldfit_target::NAMES {
+        for name in fieldfit_target::names() {
             let unit = unit(&TargetProfile::named(name).unwrap(), "efficientnet-lite0");
             assert!(!unit.contains('@'), "{unit}");
             assert!(unit.contains("--model /opt/fieldfit/models/efficientnet-lite0 "), "{unit}");
