@@ -17,11 +17,11 @@ pub use version::Version;
 
 /// The boards of `targets/`, by name, with their profiles.
 const PROFILES: [(&str, &str); 5] = [
-    ("jetson-orin-nano", include_str!("../../../targets/jetson-orin-nano.toml")),
-    ("jetson-agx-orin", include_str!("../../../targets/jetson-agx-orin.toml")),
-    ("apple-silicon", include_str!("../../../targets/apple-silicon.toml")),
-    ("raspberry-pi-5", include_str!("../../../targets/raspberry-pi-5.toml")),
-    ("host", include_str!("../../../targets/host.toml")),
+    ("jetson-orin-nano", include_str!("../targets/jetson-orin-nano.toml")),
+    ("jetson-agx-orin", include_str!("../targets/jetson-agx-orin.toml")),
+    ("apple-silicon", include_str!("../targets/apple-silicon.toml")),
+    ("raspberry-pi-5", include_str!("../targets/raspberry-pi-5.toml")),
+    ("host", include_str!("../targets/host.toml")),
 ];
 
 /// The boards that [`Board::named`] knows.
