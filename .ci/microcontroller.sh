@@ -15,7 +15,7 @@ program=target/microcontroller/$target/release/fieldfit-microcontroller
 
 # -Zbuild-std is an unstable flag; the variable is cargo's own for a std source outside its sysroot.
 if ! source=$(.ci/rust-src.sh target/rust-src); then
-    echo "microcontroller: NOT BUILT, NOT RUN: no source of core to be had" >&2
+    echo "microcontroller: NOT BUILT, NOT RUN: the source of core is unavailable" >&2
     exit
 fi
 export RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT=$source

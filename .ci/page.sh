@@ -7,7 +7,7 @@
 #
 # Needs, on Debian: apt-get install --no-install-recommends chromium
 #
-# Budget on two quiet cores, from nothing: seconds.
+# Budget on two quiet cores, from nothing: seconds a page.
 set -euo pipefail
 
 page=$(realpath "$1")
@@ -44,7 +44,7 @@ if grep -oiE '(src|srcset|href|action|data|poster)="?(https?:)?//[^" ]*|url\((ht
     fail "would fetch $(head -n 1 "$scratch/fetched")"
 fi
 layout=$(dirname "$(realpath "$0")")/page-layout.html
-widths=1200,390,360
+widths=1200,1169,390,360
 dump "file://$layout?page=file://$page&widths=$widths" >"$scratch/layout"
 grep -q '<pre id="result">ok</pre>' "$scratch/layout" || fail "$(sed -n '/<pre id="result">/,/<\/pre>/p' "$scratch/layout" | head -n 30)"
 echo "page: $page: results, plots ($*), nothing fetched; fits $widths px, one type size"

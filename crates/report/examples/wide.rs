@@ -9,10 +9,11 @@ use std::fs;
 use fieldfit_report::{RunRecord, Scores};
 
 const SOURCES: [&str; 2] = ["warehouse-north-camera-3-2026-11", "Außenaufnahmen_bei_Dämmerung"];
-const METHODS: u64 = 12;
 const SHIFTS: u64 = 10;
 const SEEDS: u64 = 2;
-/// Numbers of classes of the sources: one whose matrix has room for names, and one that has not.
+/// Numbers of methods on each source.
+const METHODS: [u64; 2] = [12, 3];
+/// Numbers of classes of each source: one whose matrix has room for names, and one whose matrix has not.
 const CLASSES: [usize; 2] = [11, 30];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -20,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let lines = fs::read_to_string(&path)?;
     let template: RunRecord = serde_json::from_str(lines.lines().next().ok_or("the run log is empty")?)?;
     for (source, name) in SOURCES.iter().enumerate() {
-        for method in 0..METHODS {
+        for method in 0..METHODS[source] {
             for seed in 0..SEEDS {
                 let run = run(&template, name, CLASSES[source], method, seed);
                 println!("{}", serde_json::to_string(&run)?);

@@ -69,9 +69,10 @@ fn changed_files(root: &Path, commit: &str) -> Result<Vec<PathBuf>, XtaskError> 
     Ok(names.map(PathBuf::from).collect())
 }
 
+/// Returns a git command on the repository in that folder, and not on the one whose hook this process runs in.
 fn git(root: &Path) -> Command {
     let mut git = Command::new("git");
-    git.current_dir(root);
+    git.current_dir(root).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE").env_remove("GIT_INDEX_FILE");
     git
 }
 

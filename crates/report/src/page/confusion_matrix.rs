@@ -10,8 +10,9 @@ const MOST_CLASSES: usize = 40;
 /// Least side of a cell with a name beside it, and with a number in it, in pixels.
 const NAMED_CELL: f64 = 13.0;
 const NUMBERED_CELL: f64 = 23.0;
-/// Number of confusions in a list.
+/// Number of confusions in a list, and in one below a matrix.
 const LISTED: usize = 20;
+const LISTED_BELOW: usize = 8;
 
 /// Confusion matrix: number of images `[truth][predicted]`, with the names of the classes.
 struct ConfusionMatrix<'a> {
@@ -24,7 +25,7 @@ struct Layout {
     /// Space for class names and axis title, left of the cells and below them.
     margin: f64,
     cell: f64,
-    /// Labels of the classes; empty where a class has none.
+    /// Labels of the classes; empty for a class without one.
     labels: Vec<String>,
 }
 
@@ -96,11 +97,11 @@ impl<'a> ConfusionMatrix<'a> {
     fn render(&self, method: &str, name: &str) -> String {
         let classes = self.classes.len();
         if classes > MOST_CLASSES {
-            return self.list();
+            return self.list(LISTED);
         }
         match Layout::named(self.classes) {
             Some(layout) => self.draw(&layout, "class", method, name),
-            None => self.draw(&Layout::numbered(classes), "class by number", method, name) + &self.list(),
+            None => self.draw(&Layout::numbered(classes), "class by number", method, name) + &self.list(LISTED_BELOW),
         }
     }
 
@@ -114,8 +115,10 @@ impl<'a> ConfusionMatrix<'a> {
         }
         for (truth, label) in labels.iter().enumerate() {
             let middle = (truth as f64 + 0.5) * cell;
-            svg.text("tick", (margin - 6.0, middle + 4.0), Anchor::End, label);
-            svg.rotated_text("tick", (margin + middle + 4.0, side + 10.0), Anchor::End, -60, label);
+            if !label.is_empty() {
+                svg.text("tick", (margin - 6.0, middle + 4.0), Anchor::End, label);
+                svg.rotated_text("tick", (margin + middle + 4.0, side + 10.0), Anchor::End, -60, label);
+            }
             // Most cells of a large matrix are empty: they are left to the grid.
             for predicted in (0..classes).filter(|predicted| self.counts[truth][*predicted] > 0) {
                 let corner = (margin + predicted as f64 * cell, truth as f64 * cell);
@@ -145,7 +148,7 @@ impl<'a> ConfusionMatrix<'a> {
     }
 
     /// Renders the most frequent confusions as a table.
-    fn list(&self) -> String {
+    fn list(&self, most: usize) -> String {
         let classes = self.classes.len();
         let pairs = (0..classes).flat_map(|truth| (0..classes).map(move |predicted| (truth, predicted)));
         let wrong = |(truth, predicted): &(usize, usize)| truth != predicted && self.counts[*truth][*predicted] > 0;
@@ -160,7 +163,7 @@ impl<'a> ConfusionMatrix<'a> {
                 percent(self.fraction(*truth, *predicted))
             )
         };
-        let rows: String = wrong.iter().take(LISTED).map(row).collect();
+        let rows: String = wrong.iter().take(most).map(row).collect();
         format!(
             "<table class=\"confusions\">\n<caption>Most frequent confusions of {classes} classes</caption>\n<thead>\n<tr>\
              <th scope=\"col\">true class</th><th scope=\"col\" class=\"name\">predicted class</th>\
@@ -178,7 +181,7 @@ impl<'a> ConfusionMatrix<'a> {
 
 impl Layout {
     /// Space for the axis title beside the labels.
-    const TITLE: f64 = 26.0;
+    const TITLE: f64 = 30.0;
 
     /// Returns the layout with the classes' names; `None` if the cells would be smaller than the names.
     fn named(classes: &[String]) -> Option<Self> {
@@ -189,7 +192,7 @@ impl Layout {
 
     /// Returns the layout with the number of every fifth class.
     fn numbered(classes: usize) -> Self {
-        let label = |number: usize| if number == 1 || number % 5 == 0 { number.to_string() } else { String::new() };
+        let label = |number: usize| if number.is_multiple_of(5) { number.to_string() } else { String::new() };
         Self::with((1..=classes).map(label).collect())
     }
 

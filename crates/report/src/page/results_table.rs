@@ -5,8 +5,10 @@ use super::html::{escape, labelled_cell, section as section_of};
 use crate::record::RunRecord;
 use crate::summary::{Direction, Summary, SummaryCell, SummaryColumn, SummaryRow};
 
-/// Maximum number of columns of a table, besides the method: so many fit a page of 1100 pixels.
+/// Maximum number of columns of a table, besides the method: so many fit a page of 1200 pixels.
 const MOST_COLUMNS: usize = 10;
+/// Maximum number of shifts of a table of shifts, whose names and figures may be long.
+const MOST_SHIFTS: usize = 8;
 
 /// Renders the section; empty without runs.
 pub(super) fn section(runs: &[RunRecord], content: &Content) -> String {
@@ -52,7 +54,7 @@ fn parts(columns: &[SummaryColumn]) -> Vec<Part<'_>> {
     let is_shift = |index: &usize| matches!(columns[*index], SummaryColumn::Shift(_));
     let (shifts, means): (Vec<usize>, Vec<usize>) = (0..columns.len()).partition(is_shift);
     // Tables of about the same number of columns.
-    let size = shifts.len().div_ceil(shifts.len().div_ceil(MOST_COLUMNS).max(1)).max(1);
+    let size = shifts.len().div_ceil(shifts.len().div_ceil(MOST_SHIFTS).max(1)).max(1);
     let by_shift = shifts.chunks(size).map(|shifts| Part {
         heading: "accuracy by shift",
         columns: shifts.to_vec(),
@@ -90,7 +92,9 @@ fn heading_cell(column: &SummaryColumn) -> String {
         Direction::Minimize => "<span class=\"arrow\" title=\"lower is better\">↓</span>",
     };
     let (title, unit) = (escape(column.title()), column.unit());
-    format!("<th scope=\"col\">{title} <span class=\"unit\">{unit} {arrow}</span></th>")
+    // The name of a shift may be one long word.
+    let class = if matches!(column, SummaryColumn::Shift(_)) { " class=\"shift\"" } else { "" };
+    format!("<th scope=\"col\"{class}>{title} <span class=\"unit\">{unit} {arrow}</span></th>")
 }
 
 fn table_row(summary: &Summary, part: &Part, row: &SummaryRow, content: &Content) -> String {
