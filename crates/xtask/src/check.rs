@@ -22,8 +22,11 @@ pub fn check(root: &Path, args: &CheckArgs) -> Result<String, XtaskError> {
         let unowned = unowned.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
         println!("NOT CHECKED, for they belong to no crate: {}", listed(unowned.iter().map(String::as_str)));
     }
-    if packages.is_empty() || args.dry_run {
-        return Ok("nothing checked".into());
+    if packages.is_empty() {
+        return Ok("no crate changed".into());
+    }
+    if args.dry_run {
+        return Ok("dry run: nothing checked".into());
     }
     let selected: Vec<&str> = packages.iter().flat_map(|package| ["-p", package]).collect();
     run(cargo().current_dir(root).args(["fmt", "--check"]).args(&selected))?;

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 /// Build bundles for boards, and check changed crates.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", max_term_width = 100)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Task,
