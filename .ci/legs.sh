@@ -8,7 +8,14 @@
 legs=()
 declare -A budgets descriptions
 scratch=$(mktemp -d)
-trap 'chmod -R u+w "$scratch"; rm -rf "$scratch"' EXIT
+current=
+trap 'status=$?; clean; ((status == 0)) || [ -z "$current" ] || echo "FAILED: $current" >&2' EXIT
+
+# Deletes the scratch folder; bundles have read-only files.
+clean() {
+    chmod -R u+w "$scratch"
+    rm -rf "$scratch"
+}
 
 leg() {
     legs+=("$1")
@@ -30,6 +37,7 @@ main() {
     (($#)) || selected=("${legs[@]}")
     for name in "${selected[@]}"; do
         local begun=$SECONDS
+        current=$name
         printf '\n== %s: %s (after %s s; budget %s s)\n' "$name" "${descriptions[$name]}" "$begun" "${budgets[$name]}"
         "run-$name"
         local took=$((SECONDS - begun))

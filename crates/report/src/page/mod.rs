@@ -116,7 +116,7 @@ fn about(content: &Content) -> String {
     let sources: Vec<String> = content.sources.iter().map(|source| format!("<b>{}</b>", escape(source))).collect();
     let sources = sources.join(", ");
     if content.runs.len() == 1 {
-        let verdict = if first.accepted { "accepted" } else { "refused" };
+        let verdict = if first.accepted { "accepted" } else { "rejected" };
         let (method, seed) = (escape(&first.method), first.seed);
         return format!("<b>{method}</b>, seed {seed}, adapted to {sources}: {verdict} by the gate.");
     }

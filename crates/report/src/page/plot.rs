@@ -63,12 +63,11 @@ impl Axis {
     /// Returns the values and labels of as many ticks as have room side by side on a horizontal axis of that length.
     pub(super) fn horizontal_ticks(&self, length: f64) -> Vec<(f64, String)> {
         let count = self.ticks.1 - self.ticks.0;
-        let fits = |ticks: &Vec<(f64, String)>, every: i64| {
-            let longest = ticks.iter().map(|(_, label)| label.chars().count()).max().unwrap_or(0);
-            (longest as f64 + 1.0) * CHARACTER_WIDTH * count as f64 <= length * every as f64
+        let fits = |every: &i64| {
+            let longest = self.every(*every).iter().map(|(_, label)| label.chars().count()).max().unwrap_or(0);
+            (longest as f64 + 1.0) * CHARACTER_WIDTH * count as f64 <= length * *every as f64
         };
-        let candidates = (1..=count).map(|every| (every, self.every(every)));
-        candidates.clone().find(|(every, ticks)| fits(ticks, *every)).or(candidates.last()).unwrap_or_default().1
+        self.every((1..count).find(fits).unwrap_or(count))
     }
 
     /// Returns the ticks at multiples of so many steps, 0 among them where the axis has it.

@@ -14,7 +14,7 @@ const MOST_SHIFTS: usize = 8;
 pub(super) fn section(runs: &[RunRecord], content: &Content) -> String {
     let summaries = Summary::of(runs);
     let body: String = match summaries.as_slice() {
-        [lone] if content.runs.len() == 1 => lone.rows.iter().map(|row| figures(&lone.columns, row)).collect(),
+        [lone] if content.runs.len() == 1 => lone.rows.iter().map(|row| metric_list(&lone.columns, row)).collect(),
         summaries => summaries.iter().map(|summary| tables(summary, content)).collect(),
     };
     let note = if body.is_empty() { String::new() } else { note(content) };
@@ -22,7 +22,7 @@ pub(super) fn section(runs: &[RunRecord], content: &Content) -> String {
 }
 
 /// Renders the metrics of a single run, each with its name.
-fn figures(columns: &[SummaryColumn], row: &SummaryRow) -> String {
+fn metric_list(columns: &[SummaryColumn], row: &SummaryRow) -> String {
     let figure = |(column, cell): (&SummaryColumn, &Option<SummaryCell>)| {
         let (title, unit) = (escape(column.title()), column.unit());
         cell.map(|cell| {
