@@ -32,7 +32,7 @@ pub fn check(root: &Path, args: &CheckArgs) -> Result<String, XtaskError> {
     run(cargo().current_dir(root).args(["fmt", "--check"]).args(&selected))?;
     run(cargo().current_dir(root).arg("clippy").args(&selected).args(["--all-targets", "--", "-D", "warnings"]))?;
     run(cargo().current_dir(root).arg("test").args(&selected))?;
-    Ok(format!("{} crates checked", packages.len()))
+    Ok(format!("crates checked: {}", packages.len()))
 }
 
 /// Returns the commit that the working tree is compared with: the last that it shares with the base.
