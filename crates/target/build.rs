@@ -19,5 +19,8 @@ fn main() -> io::Result<()> {
     }
     list.push(']');
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("profiles.rs");
-    fs::write(out, format!("/// Name and text of each profile in `targets/`.\nconst PROFILES: &[(&str, &str)] = &{list};\n"))
+    fs::write(
+        out,
+        format!("/// Name and text of each profile in `targets/`.\nconst PROFILES: &[(&str, &str)] = &{list};\n"),
+    )
 }

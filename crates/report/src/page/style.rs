@@ -1,12 +1,12 @@
-//! How methods are told apart: by colour and by shape, so that neither is needed alone.
+//! Method styles: a colour and a marker shape per method, so that neither is needed alone to tell methods apart.
 
 use super::html::escape;
 use super::svg::Svg;
 
-/// Colours of Okabe and Ito's palette without its yellow, which is lost on white: classes `c0` … of the page's style.
+/// Number of colours: Okabe and Ito's palette without yellow, which is illegible on white. Classes `c0` … of the style sheet.
 const COLOURS: usize = 7;
 
-/// Outlines about the origin. With the colours, which come round after seven, the first 56 methods differ.
+/// Marker outlines about the origin. Combined with the colours, which repeat after seven, the first 56 methods differ.
 const SHAPES: [&str; 8] = [
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0Z",
     "M-3.6 -3.6H3.6V3.6H-3.6Z",
@@ -18,11 +18,11 @@ const SHAPES: [&str; 8] = [
     "M-4.6 -3.2L-3.2 -4.6L0 -1.4L3.2 -4.6L4.6 -3.2L1.4 0L4.6 3.2L3.2 4.6L0 1.4L-3.2 4.6L-4.6 3.2L-1.4 0Z",
 ];
 
-/// The methods of a page, in the order of their first appearance.
+/// Methods of a page, in the order of first appearance.
 pub(super) struct Methods<'a>(Vec<&'a str>);
 
-/// A method's colour, as a class, and shape.
-pub(super) struct Look {
+/// Style of a method: a CSS class for the colour, and a marker outline.
+pub(super) struct MethodStyle {
     pub(super) colour: String,
     pub(super) shape: &'static str,
 }
@@ -36,21 +36,22 @@ impl<'a> Methods<'a> {
         &self.0
     }
 
-    pub(super) fn look(&self, method: &str) -> Look {
+    /// Returns the style of a method.
+    pub(super) fn style(&self, method: &str) -> MethodStyle {
         let index = self.0.iter().position(|name| *name == method).unwrap_or(0);
-        Look { colour: format!("c{}", index % COLOURS), shape: SHAPES[index % SHAPES.len()] }
+        MethodStyle { colour: format!("c{}", index % COLOURS), shape: SHAPES[index % SHAPES.len()] }
     }
 
-    /// A method's name behind its mark.
+    /// Renders a method's name after its marker.
     pub(super) fn key(&self, method: &str) -> String {
-        let Look { colour, shape } = self.look(method);
+        let MethodStyle { colour, shape } = self.style(method);
         let mut svg = Svg::new(14.0, 14.0);
         svg.shape(&format!("mark {colour}"), shape, (7.0, 7.0), "");
         let mark = svg.finish("key", "").replace(" role=\"img\" aria-label=\"\"", " aria-hidden=\"true\"");
         format!("<span class=\"method\">{}<span>{}</span></span>", mark.replace('\n', ""), escape(method))
     }
 
-    /// The keys of all methods.
+    /// Renders the legend of all methods.
     pub(super) fn legend(&self) -> String {
         let keys: String = self.0.iter().map(|method| format!("<li>{}</li>\n", self.key(method))).collect();
         format!("<ul class=\"legend\">\n{keys}</ul>\n")

@@ -1,29 +1,29 @@
-//! The systemd unit of an adaptation, from the board's profile.
+//! systemd unit: the service that runs an adaptation on a board.
 
 use fieldfit_target::TargetProfile;
 
 const TEMPLATE: &str = include_str!("../../../targets/fieldfit-adapt.service");
 
-/// The unit for that board, with that model's folder name.
-pub fn unit(board: &TargetProfile, model: &str) -> String {
+/// Fills in the unit's template for a board; `model` is the name of the model folder.
+pub fn systemd_unit(board: &TargetProfile, model: &str) -> String {
     TEMPLATE
         .replace("@BOARD@", &board.about)
         .replace("@MODEL@", model)
         .replace("@MEMORY_MIB@", &(board.memory.adaptation_mib + SLACK_MIB).to_string())
 }
 
-/// What the process may exceed its plan by before the system ends it: the plan is exact but for decoded images.
+/// Memory above the plan at which systemd ends the process, in MiB: the plan does not include decoded images.
 const SLACK_MIB: u64 = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A placeholder that nobody filled in, which systemd would take for a path.
+    /// Catches: a placeholder that is not filled in, which systemd takes for a path.
     #[test]
     fn nothing_is_left_to_fill_in() {
         for name in fieldfit_target::names() {
-            let unit = unit(&TargetProfile::named(name).unwrap(), "efficientnet-lite0");
+            let unit = systemd_unit(&TargetProfile::named(name).unwrap(), "efficientnet-lite0");
             assert!(!unit.contains('@'), "{unit}");
             assert!(unit.contains("--model /opt/fieldfit/models/efficientnet-lite0 "), "{unit}");
         }

@@ -1,16 +1,16 @@
-//! A made-up run for the tests of this crate.
+//! Test fixture: a synthetic run record with every field filled in.
 
-use crate::record::{Loss, Radius, Run, Scores, Worst};
+use crate::record::{HardestImage, LossRecord, RadiusRecord, RunRecord, Scores};
 
-/// A whole run: two classes, two shifts, radii, losses and an image that was got wrong.
-pub(crate) fn run(method: &str, seed: u64, source: &str) -> Run {
+/// Builds a record with two classes, two shifts, radii, losses and one misclassified image per set.
+pub(crate) fn run(method: &str, seed: u64, source: &str) -> RunRecord {
     let scores = |name: &str| Scores {
         name: name.to_owned(),
         confusion: vec![vec![8, 2], vec![1, 9 + seed as usize]],
         calibration_error: 0.05,
         loss: 0.4,
         agreement: 0.75,
-        worst: vec![Worst {
+        hardest: vec![HardestImage {
             file: "dog/1.jpg".to_owned(),
             truth: "dog".to_owned(),
             predicted: "cat".to_owned(),
@@ -18,7 +18,7 @@ pub(crate) fn run(method: &str, seed: u64, source: &str) -> Run {
             thumbnail: "data:image/png;base64,AAAA".to_owned(),
         }],
     };
-    Run {
+    RunRecord {
         identity: format!("{method} {seed} {source}"),
         method: method.to_owned(),
         seed,
@@ -33,9 +33,9 @@ pub(crate) fn run(method: &str, seed: u64, source: &str) -> Run {
         peak_bytes: Some(200 << 20),
         delta_bytes: 3 << 20,
         radii: vec![
-            Radius { tensor: "conv_stem.weight".to_owned(), stage: 0, share: 0.2 },
-            Radius { tensor: "blocks.0.weight".to_owned(), stage: 1, share: 0.6 },
+            RadiusRecord { tensor: "conv_stem.weight".to_owned(), stage: 0, share: 0.2 },
+            RadiusRecord { tensor: "blocks.0.weight".to_owned(), stage: 1, share: 0.6 },
         ],
-        losses: (0..4).map(|step| Loss { step: 10 * step, loss: 2.0 / (step + 1) as f64 }).collect(),
+        losses: (0..4).map(|step| LossRecord { step: 10 * step, loss: 2.0 / (step + 1) as f64 }).collect(),
     }
 }
