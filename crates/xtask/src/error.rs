@@ -11,7 +11,7 @@ pub enum Error {
     #[error("{board} has no GPU that we compute on: leave --gpu out")]
     NoGpu { board: String },
     #[error(
-        "the libraries of CUDA for {triple} are not on this machine: build on the board, as the README's \"Boards\" says \
+        "the libraries of CUDA for {triple} are not on this machine: build on the board, as docs/guide/targets.md says \
          step by step"
     )]
     CrossCuda { triple: String },
