@@ -90,3 +90,13 @@ pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use profile::options_for;
 pub use runtime::{Builder, Runtime, all_cores};
 pub use version::Version;
+
+/// Documentation examples: compiles the programs of `README.md` and of the guide as doctests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/guide/robot.md")]
+    struct Guide;
+}

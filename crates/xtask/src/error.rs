@@ -13,7 +13,7 @@ pub enum XtaskError {
     #[error("{board} has no supported GPU: omit --gpu")]
     NoGpu { board: String },
     #[error(
-        "the CUDA libraries for {triple} are not on this machine: build on the board, step by step as in the guide to boards"
+        "the CUDA libraries for {triple} are not on this machine: build on the board, as described in docs/guide/targets.md"
     )]
     CrossCuda { triple: String },
     #[error(
