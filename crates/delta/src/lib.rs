@@ -97,8 +97,8 @@
 //! ```
 //!
 //! Records stand in the network's order, each name once. Every byte belongs to exactly one field: nothing may stand
-//! between sections or after the last record, and nothing but a signature after the hash. A signature takes the hash for
-//! the file, so that a delta keeps its identity when it is signed, and when it is signed again by somebody else.
+//! between sections or after the last record, and nothing but a signature after the hash. A signature takes the hash
+//! for the file, so that a delta keeps its identity when it is signed, and when it is signed again by somebody else.
 //!
 //! # Versions
 //!
@@ -113,8 +113,8 @@
 //!
 //! # On the way
 //!
-//! Under the feature `transport`, [`transport`] puts a file into a zstd frame and takes it out again, signature and all. It
-//! is no format of its own: any zstd tool reads and writes it.
+//! Under the feature `transport`, [`transport`] puts a file into a zstd frame and takes it out again, signature and
+//! all. It is no format of its own: any zstd tool reads and writes it.
 //!
 //! # Trust
 //!
@@ -134,13 +134,13 @@ extern crate std;
 
 mod codec;
 mod cursor;
+mod duplicate_names;
 mod error;
 mod header;
 mod layout;
 pub mod limits;
 mod read;
 mod record;
-mod seen;
 mod signature;
 #[cfg(feature = "transport")]
 pub mod transport;

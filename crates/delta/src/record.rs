@@ -66,8 +66,8 @@ impl Record<'_> {
         self.len() == 0
     }
 
-    /// How many rows norms and codecs see: one an output unit, one a token or position of `[1, tokens, width]`, and one in
-    /// all for a tensor of one dimension.
+    /// How many rows norms and codecs see: one an output unit, one a token or position of `[1, tokens, width]`, and one
+    /// in all for a tensor of one dimension.
     pub fn rows(&self) -> usize {
         match *self.shape {
             [1, tokens, _] => tokens as usize,

@@ -1,7 +1,7 @@
 //! A file on its way: one zstd frame around it, for links that are slow.
 //!
-//! What comes out is the same bytes that went in, and is then verified like any other file. A frame may claim anything: it
-//! is unpacked into no more bytes than the delta in it says that it has, than the caller has room for, and than
+//! What comes out is the same bytes that went in, and is then verified like any other file. A frame may claim anything:
+//! it is unpacked into no more bytes than the delta in it says that it has, than the caller has room for, and than
 //! [`MAX_FILE_BYTES`], through a window of at most [`MAX_WINDOW_BYTES`].
 
 use crate::layout::{FILE_LENGTH_OFFSET, MAGIC as DELTA_MAGIC, PROLOGUE_BYTES, SIGNATURE_BYTES};

@@ -68,7 +68,7 @@ fn write(tensor: Tensor) -> Result<Vec<u8>, DeltaError> {
     encode(&header(), &LABELS, &[tensor])
 }
 
-/// Catches a byte that no check covers.
+/// Catches: a byte that no check covers.
 #[test]
 fn every_flipped_byte_is_refused() {
     let whole = sample();
@@ -81,7 +81,7 @@ fn every_flipped_byte_is_refused() {
     }
 }
 
-/// Catches a reader that trusts a length before it has the bytes.
+/// Catches: a reader that trusts a length before it has the bytes.
 #[test]
 fn every_shorter_file_is_cut_short() {
     let whole = sample();
@@ -94,7 +94,7 @@ fn every_shorter_file_is_cut_short() {
     }
 }
 
-/// Catches a second file hidden behind the first.
+/// Catches: a second file hidden behind the first.
 #[test]
 fn every_longer_file_has_trailing_bytes() {
     let whole = sample();
@@ -107,7 +107,7 @@ fn every_longer_file_has_trailing_bytes() {
     }
 }
 
-/// Catches structural checks that lean on the hash: with a right one, no change of any byte may panic or run over, and
+/// Catches: structural checks that lean on the hash: with a right one, no change of any byte may panic or run over, and
 /// what is accepted can be read to its end.
 #[test]
 fn every_forged_byte_is_refused_or_read_whole() {
@@ -127,7 +127,7 @@ fn every_forged_byte_is_refused_or_read_whole() {
     }
 }
 
-/// As above, for a file that was cut and given a right length and hash.
+/// Catches: as above, for a file that was cut and given a right length and hash.
 #[test]
 fn every_forged_cut_is_refused() {
     for length in 24..sample().len() - 32 {
@@ -136,7 +136,7 @@ fn every_forged_cut_is_refused() {
     }
 }
 
-/// Catches another file, or one of the future, that is called damaged.
+/// Catches: another file, or one of the future, that is called damaged.
 #[test]
 fn what_is_no_delta_of_this_version_is_called_so() {
     for file in [&b"GIF89a"[..], &[0; 400], b"\x89FFDELTB and more"] {
@@ -152,7 +152,7 @@ fn what_is_no_delta_of_this_version_is_called_so() {
     assert!(matches!(Delta::parse(&file).unwrap_err(), DeltaError::Hash { .. }));
 }
 
-/// Catches a header that is believed.
+/// Catches: a header that is believed.
 #[test]
 fn malformed_headers_are_refused() {
     refuses!(DeltaError::HeaderLength { found: 4097 }, |file, _| put(file, 12, 4097_u32.to_le_bytes()));
@@ -185,7 +185,7 @@ fn malformed_headers_are_refused() {
     refuses!(DeltaError::Surplus { section: "records", .. }, |file, _| file[crop + 5] = 2);
 }
 
-/// Catches labels that don't name the classes, or run over their section.
+/// Catches: labels that don't name the classes, or run over their section.
 #[test]
 fn malformed_labels_are_refused() {
     refuses!(DeltaError::LabelCount { classes: 2, labels: 3 }, |file, places| file[places.labels] = 3);
@@ -203,7 +203,7 @@ fn malformed_labels_are_refused() {
     });
 }
 
-/// Catches a record that is believed.
+/// Catches: a record that is believed.
 #[test]
 fn malformed_records_are_refused() {
     refuses!(DeltaError::NameLength { index: 0, found: 0 }, |file, places| file[places.record] = 0);
@@ -233,7 +233,7 @@ fn malformed_records_are_refused() {
     refuses!(DeltaError::Surplus { section: "records", surplus: 1, .. }, |file, _| file.push(0));
 }
 
-/// Catches a value that is not finite, in any guise.
+/// Catches: a value that is not finite, in any guise.
 #[test]
 fn malformed_payloads_are_refused() {
     for bits in [0x7c00_u16, 0xfc00, 0x7e00] {
@@ -251,7 +251,7 @@ fn malformed_payloads_are_refused() {
     });
 }
 
-/// Catches the second of two tensors of one name that wins silently.
+/// Catches: the second of two tensors of one name that wins silently.
 #[test]
 fn names_stand_once() {
     let [kernel, bias, _] = tensors();
@@ -266,7 +266,7 @@ fn names_stand_once() {
     not_written!(DeltaError::DuplicateName { .. }, encode(&header(), &LABELS, &[kernel, bias, kernel]));
 }
 
-/// Catches values that would be stored as something else: NaN, infinity, and what f16 rounds to infinity.
+/// Catches: values that would be stored as something else: NaN, infinity, and what f16 rounds to infinity.
 #[test]
 fn what_a_codec_cannot_hold_is_not_written() {
     let [kernel, ..] = tensors();
@@ -288,7 +288,7 @@ fn what_a_codec_cannot_hold_is_not_written() {
     }
 }
 
-/// Catches a writer that makes what the reader refuses.
+/// Catches: a writer that makes what the reader refuses.
 #[test]
 fn what_exceeds_a_limit_is_not_written() {
     let [kernel, bias, head] = tensors();
@@ -324,7 +324,7 @@ fn what_exceeds_a_limit_is_not_written() {
     assert_eq!(Delta::parse(&file).unwrap().records().count(), MAX_TENSORS);
 }
 
-/// Catches a message that cuts a name within a character, or runs on.
+/// Catches: a message that cuts a name within a character, or runs on.
 #[test]
 fn long_names_are_cut_in_messages() {
     let name = "é".repeat(60);
@@ -332,7 +332,7 @@ fn long_names_are_cut_in_messages() {
     assert!(refused.to_string().contains(&format!("`{}…`", "é".repeat(32))), "{refused}");
 }
 
-/// Catches a packed byte with two readings: digits that no row is written with, and another filling.
+/// Catches: a packed byte with two readings: digits that no row is written with, and another filling.
 #[test]
 fn forged_packed_rows_are_refused() {
     use CodecError::{Byte, Padding, Scale};

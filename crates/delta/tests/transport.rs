@@ -1,5 +1,5 @@
-//! What is packed comes out as it went in, and no frame takes more memory than a delta may. Guards against bombs, and against
-//! frames whose end nobody looks at.
+//! What is packed comes out as it went in, and no frame takes more memory than a delta may. Guards against bombs, and
+//! against frames whose end nobody looks at.
 #![cfg(feature = "transport")]
 #![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
 
@@ -25,7 +25,7 @@ fn large() -> Vec<u8> {
     encode(&common::header(), &common::LABELS, &[tensor]).unwrap()
 }
 
-/// Catches a limit that is one too high or too low.
+/// Catches: a limit that is one too high or too low.
 #[test]
 fn a_file_fits_into_its_own_length() {
     let file = sample();
@@ -33,7 +33,7 @@ fn a_file_fits_into_its_own_length() {
     assert!(matches!(unpack(pack(&file), file.len() - 1), Err(TransportError::TooLong { .. })));
 }
 
-/// Catches a byte that is lost on the way, a signature included, and a frame that is larger than what it holds.
+/// Catches: a byte that is lost on the way, a signature included, and a frame that is larger than what it holds.
 #[test]
 fn a_file_comes_out_as_it_went_in() {
     for file in [sample(), large(), SecretKey::from_seed(&[1; 32]).sign(&sample(), 1).unwrap()] {
@@ -43,7 +43,7 @@ fn a_file_comes_out_as_it_went_in() {
     assert!(pack(&large()).len() * 4 < large().len());
 }
 
-/// Catches a reader that only its own frames can be read by: this one was made by `zstd -19`.
+/// Catches: a reader that only its own frames can be read by: this one was made by `zstd -19`.
 #[test]
 fn frames_of_other_tools_are_read() {
     let frame = include_bytes!("fixtures/version-2.delta.zst").to_vec();
@@ -68,7 +68,7 @@ fn bomb(beginning: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Catches a frame that is unpacked before anyone asks what is in it, or how large it gets.
+/// Catches: a frame that is unpacked before anyone asks what is in it, or how large it gets.
 #[test]
 fn bombs_are_refused() {
     assert!(matches!(unpack(bomb(b"GIF89a"), usize::MAX), Err(TransportError::Content)));
@@ -83,14 +83,14 @@ fn bombs_are_refused() {
     assert!(matches!(unpack(bomb(&boasting), 1 << 20), Err(TransportError::Content)));
 }
 
-/// Catches a window that is allocated because a frame asks for it: 1 GiB, in a frame of a few bytes.
+/// Catches: a window that is allocated because a frame asks for it: 1 GiB, in a frame of a few bytes.
 #[test]
 fn a_window_over_the_limit_is_refused() {
     let greedy = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 20 << 3, 0x01, 0x00, 0x00];
     assert!(matches!(unpack(greedy, MAX_FILE_BYTES), Err(TransportError::Frame { .. })));
 }
 
-/// Catches a frame whose end, or what follows it, isn't looked at.
+/// Catches: a frame whose end, or what follows it, isn't looked at.
 #[test]
 fn cut_and_continued_frames_are_refused() {
     let frame = pack(&sample());
@@ -102,7 +102,7 @@ fn cut_and_continued_frames_are_refused() {
 }
 
 proptest! {
-    /// Catches a frame that makes the decoder panic, and a file that is changed on the way.
+    /// Catches: a frame that makes the decoder panic, and a file that is changed on the way.
     #[test]
     fn any_frame_is_unpacked_or_refused(after: Vec<u8>, at: prop::sample::Index, byte: u8) {
         let mut file = sample();

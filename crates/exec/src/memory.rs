@@ -1,4 +1,5 @@
-//! What computing a network takes, known from the network as data before anything is allocated, and how to make it less.
+//! What computing a network takes, known from the network as data before anything is allocated, and how to make it
+//! less.
 
 use crate::ExecError;
 use crate::cpu;

@@ -13,8 +13,8 @@ pub trait Objective<T>: Sync {
     /// If it is not for that many images, or a head of that many columns.
     fn check(&self, images: usize, columns: usize) -> Result<(), ExecError>;
 
-    /// The loss of one image of the batch, in nats. Its logits, one a column of the head, become the loss's gradient with
-    /// respect to them.
+    /// The loss of one image of the batch, in nats. Its logits, one a column of the head, become the loss's gradient
+    /// with respect to them.
     fn descend(&self, image: usize, logits: &mut [T]) -> f64;
 }
 
@@ -102,14 +102,14 @@ mod tests {
         }
     }
 
-    /// A gradient of another loss than the one that is reported.
+    /// Catches: a gradient of another loss than the one that is reported.
     #[test]
     fn gradients_are_those_of_the_losses() {
         check_gradient(|logits| cross_entropy(logits, 2));
         check_gradient(|logits| divergence(logits, &[0.1, 0.2, 0.0, 0.7]));
     }
 
-    /// A divergence that is not 0 where the two agree, or that turns a probability of 0 into a NaN.
+    /// Catches: a divergence that is not 0 where the two agree, or that turns a probability of 0 into a NaN.
     #[test]
     fn what_agrees_does_not_diverge() {
         let mut own = LOGITS;
@@ -124,7 +124,7 @@ mod tests {
         assert!((certain - cross_entropy(&mut LOGITS.clone(), 2)).abs() < 1e-15);
     }
 
-    /// Logits of a few hundred, whose exponentials overflow.
+    /// Catches: logits of a few hundred, whose exponentials overflow.
     #[test]
     fn large_logits_stay_finite() {
         let mut logits = [500.0_f32, -500.0];

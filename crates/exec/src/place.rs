@@ -13,7 +13,8 @@ use fieldfit_tpgm::{Norm, Real};
 pub trait Place<T: Real> {
     /// The objective's mean over the images, in nats, at θ0 + r·δ; its gradients stay here.
     ///
-    /// `ratios` has each tensor's r, one for the tensor or one a row; nothing stands for r = 1, for a tensor or for all.
+    /// `ratios` has each tensor's r, one for the tensor or one a row; nothing stands for r = 1, for a tensor or for
+    /// all.
     ///
     /// # Errors
     /// If images and objective don't fit the network, or the device fails.

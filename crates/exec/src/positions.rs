@@ -1,5 +1,5 @@
-//! Learned positions of one grid of patches resampled for another, as timm's `resample_abs_pos_embed` does it: PyTorch's
-//! bicubic interpolation with antialiasing, whose axes are independent.
+//! Learned positions of one grid of patches resampled for another, as timm's `resample_abs_pos_embed` does it:
+//! PyTorch's bicubic interpolation with antialiasing, whose axes are independent.
 
 /// The shape of the cubic: −½ is what PyTorch and Pillow take where they antialias.
 const SHARPNESS: f64 = -0.5;
@@ -54,8 +54,8 @@ fn cubic(x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Weights that are shifted, not antialiased or of another cubic: `torch.nn.functional.interpolate(mode="bicubic",
-    /// antialias=True)` of the positions' squares, in f64 (torch 2.x).
+    /// Catches: weights that are shifted, not antialiased or of another cubic. Expected:
+    /// `torch.nn.functional.interpolate(mode="bicubic", antialias=True)` of the positions' squares, in f64 (torch 2.x).
     #[test]
     fn weights_are_pytorchs() {
         let of_squares = |from: usize, to: usize| -> Vec<f64> {

@@ -1,5 +1,6 @@
-//! FTP and SPD on the quadratic losses of `tests/data/tpgm_vectors.json`, computed twice, by the authors' code and by an
-//! independent one. Guards against a rule that is asked at the wrong moment of a step, or that looks at the wrong δ.
+//! Reference vectors of FTP and SPD on quadratic losses, in `tests/data/tpgm_vectors.json`, computed by the authors'
+//! code and by an independent one. Guards against a rule that is applied at the wrong point of a step, or to the wrong
+//! δ.
 #![allow(clippy::unwrap_used, reason = "a test that can't read its vectors has failed")]
 
 use fieldfit_tpgm::{FastRadius, Norm, RadiusAdam, Real, distances, selected_distance, selective_decay};
@@ -113,20 +114,21 @@ fn check_spd<T: Real>(tolerance: f64) {
     }
 }
 
-/// What f64 must hold: the file's numbers are rounded to 9 decimals.
+/// Tolerance in f64: the file's numbers are rounded to 9 decimals.
 const F64: f64 = 1e-8;
-/// What f32 must hold.
+/// Tolerance in f32.
 const F32: f64 = 1e-5;
 
-/// Catches a radius that learns from this step's δ instead of the last one's, or from δ where it should be c; an Adam that
-/// starts to count at the first radius; a k that scales the wrong sign.
+/// Catches: a radius that learns from this step's δ instead of the last one's, or from δ where it should be c; an Adam
+/// that starts to count at the first radius; a k that scales the wrong sign.
 #[test]
 fn ftp() {
     check_ftp::<f64>(F64);
     check_ftp::<f32>(F32);
 }
 
-/// Catches a condition with the wrong sign, one that looks at the step instead of the gradient, and a decay that overshoots.
+/// Catches: a condition with the wrong sign, one that looks at the step instead of the gradient, and a decay that
+/// overshoots.
 #[test]
 fn spd() {
     check_spd::<f64>(F64);

@@ -58,8 +58,8 @@ pub fn check_damage(copy: &mut [u8; FILE.len()]) {
     assert!(Delta::parse(copy).is_ok());
 }
 
-/// Whichever byte is flipped under a hash that is right, in a file that nobody signed, sizes and lengths included, the verdict is the same everywhere,
-/// and what is called sound can be decoded or says that it has another size.
+/// Whichever byte is flipped under a hash that is right, in a file that nobody signed, sizes and lengths included, the
+/// verdict is the same everywhere, and what is called sound can be decoded or says that it has another size.
 pub fn check_forgeries(copy: &mut [u8; FILE.len()], values: &mut [f32; VALUES]) {
     *copy = *FILE;
     let mut sound = 0;

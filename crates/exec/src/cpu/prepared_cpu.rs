@@ -1,12 +1,12 @@
-//! Inference: norms folded once, nothing kept between layers.
+//! Prepared CPU network: weights folded once, for inference from any number of threads.
 
 use super::arena::Arena;
-use super::fold::{Folded, Purpose};
-use super::forward::Context;
-use super::plan::{self, Plan};
-use super::schedule::Schedule;
-use super::threads::Threads;
-use super::{Classifier, fold_all, head};
+use super::execution_plan::{self, ExecutionPlan};
+use super::execution_schedule::ExecutionSchedule;
+use super::folded_weights::{FoldPurpose, FoldedWeights};
+use super::forward::PassContext;
+use super::thread_pool::ThreadPool;
+use super::{PackedClassifier, fold_all, head};
 use crate::executor::{check_images, check_params};
 use crate::memory::Size;
 use crate::{ExecError, Prepared};
@@ -14,56 +14,59 @@ use fieldfit_model::{Images, Params};
 use fieldfit_nets::Network;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A network with its weights folded for inference.
+/// Network prepared for CPU inference: folded weights, a thread pool, and reusable workspaces.
 pub struct PreparedCpu {
     network: Network,
-    threads: Threads,
-    pub(super) folded: Vec<Folded>,
-    pub(super) classifier: Classifier,
+    threads: ThreadPool,
+    pub(super) folded: Vec<FoldedWeights>,
+    pub(super) classifier: PackedClassifier,
     pub(super) head_bias: Vec<f32>,
-    /// What calls that have ended leave to the next ones: as many as threads have ever inferred at once.
-    spare: Mutex<Vec<Workspace>>,
+    /// Idle workspaces: as many as the most concurrent calls so far.
+    idle: Mutex<Vec<Workspace>>,
 }
 
-/// What one call works with: the network laid out for a size of batch, and the memory for it.
+/// Workspace of one call: the plan and schedule for a batch size, and their arena.
 pub(super) struct Workspace {
     size: Size,
-    plan: Plan,
-    schedule: Schedule,
+    plan: ExecutionPlan,
+    schedule: ExecutionSchedule,
     pub(super) arena: Arena,
 }
 
 impl PreparedCpu {
+    /// Folds the parameters for inference.
+    ///
     /// # Errors
-    /// If the parameters don't fit the network, the threads can't be started, or an op has no kernel here.
+    /// If the parameters do not fit the network, the thread pool cannot start, or an op is unsupported.
     pub fn new(network: &Network, params: &Params<f32>, threads: usize) -> Result<Self, ExecError> {
-        plan::check_supported(network)?;
+        execution_plan::check_supported(network)?;
         check_params(network, params)?;
         let mut folded = Vec::new();
-        let threads = Threads::new(threads)?;
-        fold_all(&threads, network, params, Purpose::Inference, &mut folded);
-        let mut classifier = Classifier::default();
-        classifier.refill(&network.head, &params[network.head.weight], Purpose::Inference);
+        let threads = ThreadPool::new(threads)?;
+        fold_all(&threads, network, params, FoldPurpose::Inference, &mut folded);
+        let mut classifier = PackedClassifier::default();
+        classifier.refill(&network.head, &params[network.head.weight], FoldPurpose::Inference);
         Ok(Self {
             network: network.clone(),
             threads,
             folded,
             classifier,
             head_bias: params[network.head.bias].to_vec(),
-            spare: Mutex::default(),
+            idle: Mutex::default(),
         })
     }
 
-    pub(super) fn spare(&self) -> MutexGuard<'_, Vec<Workspace>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the list of idle workspaces.
+    pub(super) fn idle(&self) -> MutexGuard<'_, Vec<Workspace>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Workspace {
-    /// For images of that size, with the arena of an earlier one.
+    /// Creates a workspace for batches of that size, reusing an arena.
     fn new(network: &Network, size: Size, mut arena: Arena) -> Result<Self, ExecError> {
-        let plan = Plan::new(network, size.height, size.width)?;
-        let schedule = Schedule::inference(&plan, size.batch);
+        let plan = ExecutionPlan::new(network, size.height, size.width)?;
+        let schedule = ExecutionSchedule::inference(&plan, size.batch);
         arena.fit(schedule.len());
         Ok(Self { size, plan, schedule, arena })
     }
@@ -77,13 +80,13 @@ impl Prepared for PreparedCpu {
     fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
         check_images(&self.network, images)?;
         let size = Size { batch: images.count, height: images.height, width: images.width };
-        let spare = self.spare().pop();
-        let mut workspace = match spare {
+        let idle = self.idle().pop();
+        let mut workspace = match idle {
             Some(workspace) if workspace.size == size => workspace,
             other => Workspace::new(&self.network, size, other.map(|other| other.arena).unwrap_or_default())?,
         };
         let Workspace { plan, schedule, arena, .. } = &mut workspace;
-        let context = Context {
+        let context = PassContext {
             threads: &self.threads,
             plan,
             folded: &self.folded,
@@ -91,11 +94,11 @@ impl Prepared for PreparedCpu {
             images: &images.values,
             count: images.count,
         };
-        self.threads.enter(|| context.infer(arena, |_, _| {}));
+        self.threads.install(|| context.infer(arena, |_, _| {}));
         logits.resize(images.count * self.classes(), 0.0);
         let features = arena.get(context.source(schedule.features));
         head::classify(features, &self.classifier.forward, &self.head_bias, logits);
-        self.spare().push(workspace);
+        self.idle().push(workspace);
         Ok(())
     }
 }
