@@ -1,11 +1,11 @@
 //! Limits of a delta file. A reader rejects larger values before it allocates or computes anything of that size.
 
+pub use fieldfit_tensor::MAX_TENSORS;
+
 /// Bytes of a file. The code that applies a delta also limits it by the base.
 pub const MAX_FILE_BYTES: usize = 256 << 20;
 /// Bytes of the encoded header.
 pub const MAX_HEADER_BYTES: usize = 4096;
-/// Tensors in a file.
-pub const MAX_TENSORS: usize = 4096;
 /// Dimensions of a tensor; at least one.
 pub const MAX_RANK: usize = 6;
 /// Bytes of a tensor's name; at least one.

@@ -6,8 +6,8 @@
 
 use candle_core::{Device, Tensor};
 use fieldfit_exec::{Executor, candle::Candle};
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Op, by_name};
+use fieldfit_tensor::{Images, Params};
 
 /// Returns the tiny network with its channels multiplied by `factor`.
 fn widened(factor: usize) -> Network {

@@ -8,8 +8,8 @@ mod common;
 use common::{distance, images, labels, params, widen};
 use fieldfit_exec::memory::{self, Size};
 use fieldfit_exec::{Executor, Passes, Prepared, candle::Candle, cpu};
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, Role, TensorId, by_name};
+use fieldfit_nets::{Network, Role, by_name};
+use fieldfit_tensor::{Images, Params, TensorId};
 
 /// Batch sizes: one patch; the grid of the checkpoint's positions; fewer, more, and non-square patches; more tokens
 /// than one block of queries.

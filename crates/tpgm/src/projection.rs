@@ -1,6 +1,7 @@
 //! Projection of δ into its ball: ratios, and rescaling in place.
 
-use crate::{EPSILON, Norm, Real, distances};
+use crate::{EPSILON, distances};
+use fieldfit_tensor::{Norm, Real};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Computes the projection ratios, `r = clamp(γ / (n + ε), 0, 1)`, one for each norm returned by

@@ -1,7 +1,8 @@
 //! Trainable radius: its initial value, its gradient, and its Adam update.
 
+use crate::EPSILON;
 use crate::sum::dot;
-use crate::{EPSILON, Real};
+use fieldfit_tensor::Real;
 use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +139,7 @@ impl<T: Real> Radius<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Norm;
+    use fieldfit_tensor::Norm;
 
     /// Catches: the collapse of a whole tensor because one row has not moved, and a crash where none has.
     #[test]

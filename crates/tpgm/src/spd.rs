@@ -1,7 +1,8 @@
 //! SPD: selective projection decay towards the base, only for tensors whose loss decreases towards the base.
 
+use crate::rescale;
 use crate::sum::{dot, sum};
-use crate::{Real, rescale};
+use fieldfit_tensor::Real;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Returns a tensor's distance from its base, `‖δ‖₂`, if selective projection decay applies to the coming step, else

@@ -2,7 +2,7 @@
 //!
 //! Plain loops that the compiler vectorises inside a [`pulp::WithSimd`]; the instruction set does not change the bits.
 
-use crate::Real;
+use fieldfit_tensor::Real;
 
 /// Partial sums in long rows: enough to hide an addition's latency.
 const LANES: usize = 32;

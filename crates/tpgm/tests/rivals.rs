@@ -3,7 +3,8 @@
 //! δ.
 #![allow(clippy::unwrap_used, reason = "a test that can't read its vectors has failed")]
 
-use fieldfit_tpgm::{FastRadius, Norm, RadiusAdam, Real, distances, selected_distance, selective_decay};
+use fieldfit_tensor::{Norm, Real};
+use fieldfit_tpgm::{FastRadius, RadiusAdam, distances, selected_distance, selective_decay};
 use serde::Deserialize;
 use std::fs::File;
 use std::path::Path;

@@ -9,7 +9,8 @@ use super::transformer::{ClassTokenLayer, EmbeddingLayer, LinearLayer, NetworkTe
 use crate::ExecError;
 use candle_core::{D, Module, Tensor};
 use candle_nn::Linear;
-use fieldfit_nets::{Activation, Attention, BatchNorm, Conv, MaxPool, Network, Op, Padding, Shape, Shortcut, TensorId};
+use fieldfit_nets::{Activation, Attention, BatchNorm, Conv, MaxPool, Network, Op, Padding, Shape, Shortcut};
+use fieldfit_tensor::TensorId;
 
 /// Candle graph of a network, with the frozen norms folded into its kernels.
 ///

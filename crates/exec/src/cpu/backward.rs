@@ -14,8 +14,8 @@ use super::partition::BackwardOperands;
 use super::pointwise;
 use super::thread_pool::ThreadPool;
 use crate::Objective;
-use fieldfit_model::Params;
 use fieldfit_nets::{Activation, ClassToken, Conv, Entry, Head, LayerNorm, Linear, Op, Shape};
+use fieldfit_tensor::Params;
 
 /// Training pass over one micro-batch: its [`PassContext`], the arena, and the gradients that it accumulates.
 pub(super) struct TrainingPass<'a> {

@@ -8,8 +8,8 @@ use super::scratch::with_scratch;
 use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::vectorized;
 use crate::positions::Resampling;
-use fieldfit_model::Params;
 use fieldfit_nets::{Activation, Embed, Shape};
+use fieldfit_tensor::Params;
 use std::ops::Range;
 
 /// Patches per tile.

@@ -8,7 +8,8 @@ use super::embedding::EmbeddingKernel;
 use super::max_pool::MaxPoolKernel;
 use super::winograd::{self, Winograd};
 use crate::ExecError;
-use fieldfit_nets::{Activation, Conv, Linear, Network, Op, Padding, Shape, Shortcut, Stage, TensorId};
+use fieldfit_nets::{Activation, Conv, Linear, Network, Op, Padding, Shape, Shortcut, Stage};
+use fieldfit_tensor::TensorId;
 
 /// Step of a plan: one op with its shapes. Activation 0 is the images; step `i` writes activation `i + 1`.
 pub(super) struct Step {

@@ -4,8 +4,8 @@ use super::checkpoint_weight::CheckpointWeight;
 use super::layer_norm::LayerNormKernel;
 use super::matmul::{Accumulate, PackedMatrix};
 use super::winograd;
-use fieldfit_model::Params;
 use fieldfit_nets::{ClassToken, Conv, Embed, Entry, LayerNorm, Linear, Op};
+use fieldfit_tensor::Params;
 
 /// Folded weights of one op: `s·W` and `β − s·μ` with `s = γ / √(σ² + ε)`, so that one convolution computes convolution
 /// and norm.

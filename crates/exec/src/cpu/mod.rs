@@ -39,13 +39,13 @@ mod winograd;
 
 use crate::executor::{check, check_gradients};
 use crate::memory::Passes;
-use crate::{ExecError, Executor, Matrix, Objective};
+use crate::{ExecError, Executor, Objective};
 use arena::Arena;
 use checkpoint_weight::CheckpointWeight;
 use execution_plan::{ExecutionPlan, Step};
 use execution_schedule::{ExecutionSchedule, ExecutionTask};
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Head, Network, Op, Shape, TensorId};
+use fieldfit_nets::{Head, Network, Op, Shape};
+use fieldfit_tensor::{Images, Matrix, Params, TensorId};
 use folded_weights::{FoldPurpose, FoldedWeights};
 use forward::PassContext;
 use head::LossAccumulator;

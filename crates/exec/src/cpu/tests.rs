@@ -11,8 +11,8 @@ use super::max_pool::MaxPoolKernel;
 use super::partition::BackwardOperands;
 use super::thread_pool::ThreadPool;
 use super::{execution_plan, pointwise};
-use fieldfit_model::Params;
 use fieldfit_nets::{Activation, Conv, MaxPool, Network, Op, Padding, Shape, by_name};
+use fieldfit_tensor::Params;
 
 /// Below, at, and above one, two and three vectors of 4, 8 and 16 lanes.
 const CHANNELS: [usize; 7] = [1, 3, 16, 17, 40, 49, 50];
