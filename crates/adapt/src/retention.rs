@@ -2,7 +2,7 @@
 
 use crate::{AdaptError, Session};
 use fieldfit_data::Batch;
-use fieldfit_exec::{ExecError, Objective, cross_entropy, divergence};
+use fieldfit_exec::{ExecError, Objective, cross_entropy, kl_divergence};
 use fieldfit_tensor::Real;
 
 /// Two heads over one backbone, as the rows of one: the new classes first, then the base's own. One pass answers for
@@ -26,14 +26,14 @@ impl<T: Real> Objective<T> for Retaining<'_, T> {
         self.labels.map_or(Ok(()), |labels| Objective::<T>::check(&labels, images, columns.min(self.classes)))
     }
 
-    fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
+    fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
         let (new, own) = logits.split_at_mut(self.classes);
         let learned = match self.labels {
             Some(labels) => cross_entropy(new, labels[image]),
             None => without_slope(new),
         };
         let forgotten = match self.answers {
-            Some(answers) => divergence(own, &answers[image * own.len()..][..own.len()]),
+            Some(answers) => kl_divergence(own, &answers[image * own.len()..][..own.len()]),
             None => without_slope(own),
         };
         own.iter_mut().for_each(|slope| *slope *= T::of(self.strength));

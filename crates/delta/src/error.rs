@@ -262,7 +262,7 @@ pub enum DeltaError {
     },
     /// A replacement with a constraint; it has no base tensor.
     #[error("tensor `{name}`: expected no constraint on a replacement, found one: remove it, or store a difference")]
-    BallOfReplacement {
+    ConstraintOfReplacement {
         /// The tensor.
         name: Name,
     },

@@ -1,4 +1,4 @@
-//! What each codec promises of its error. Guards against a rounding that leaves the ball, or loses what it need not.
+//! Error bounds of each codec. Guards against a rounding that leaves the constraint, or loses precision without need.
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, reason = "finite values of a codec's range are always encoded")]
 

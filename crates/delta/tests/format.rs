@@ -1,5 +1,5 @@
-//! What is written is read, byte for byte where the documentation says. Guards against a layout that drifts from its
-//! diagram, or changes without a new version.
+//! File format: a written file is read back, and every field is at its documented offset. Guards against a layout that
+//! differs from its diagram, or changes without a new version.
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
 
@@ -17,7 +17,7 @@ fn decoded(record: &Record) -> Vec<f32> {
     values
 }
 
-/// Catches: any field that doesn't survive a file.
+/// Catches: any field that does not survive a file.
 #[test]
 fn everything_comes_back() {
     let file = sample();

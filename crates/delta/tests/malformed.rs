@@ -1,5 +1,5 @@
-//! No file, however malformed, is accepted, and none makes the reader panic. Guards against a check that is missing, or
-//! that another one hides: files are damaged as they are, and abusively, with a hash that is right.
+//! Malformed files: none is accepted, and none makes the reader panic. Guards against a missing check, or one hidden by
+//! another: files are damaged with a stale hash, and forged with a correct one.
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
 
@@ -67,7 +67,7 @@ macro_rules! not_written {
     }};
 }
 
-fn write(tensor: Tensor) -> Result<Vec<u8>, DeltaError> {
+fn write(tensor: TensorData) -> Result<Vec<u8>, DeltaError> {
     encode(&header(), &LABELS, &[tensor])
 }
 
@@ -188,7 +188,7 @@ fn malformed_headers_are_refused() {
     refuses!(DeltaError::Surplus { section: "records", .. }, |file, _| file[crop + 5] = 2);
 }
 
-/// Catches: labels that don't name the classes, or run over their section.
+/// Catches: labels that do not name the classes, or run over their section.
 #[test]
 fn malformed_labels_are_refused() {
     refuses!(DeltaError::LabelCount { classes: 2, labels: 3 }, |file, places| file[places.labels] = 3);
@@ -219,7 +219,7 @@ fn malformed_records_are_refused() {
         (0..4).for_each(|axis| put(file, places.record + 14 + 4 * axis, u32::MAX.to_le_bytes()));
     });
     refuses!(DeltaError::UnknownKind { found: 2, .. }, |file, places| file[places.record + 30] = 2);
-    refuses!(DeltaError::BallOfReplacement { .. }, |file, places| file[places.record + 30] = 1);
+    refuses!(DeltaError::ConstraintOfReplacement { .. }, |file, places| file[places.record + 30] = 1);
     refuses!(DeltaError::UnknownNorm { found: 3, .. }, |file, places| file[places.record + 31] = 3);
     for value in [f32::NAN, f32::INFINITY, -1.0] {
         refuses!(DeltaError::Radius { .. }, |file, places| put(file, places.record + 32, value.to_le_bytes()));
@@ -313,7 +313,10 @@ fn what_exceeds_a_limit_is_not_written() {
     not_written!(DeltaError::ValueCount { expected: 4, found: 3, .. }, write(TensorData { shape: &[4], ..bias }));
     let constraint = Some(Constraint { norm: Norm::L2, radius: f32::NAN, distance: 0.0 });
     not_written!(DeltaError::Radius { .. }, write(TensorData { constraint, ..kernel }));
-    not_written!(DeltaError::BallOfReplacement { .. }, write(TensorData { kind: TensorKind::Replacement, ..kernel }));
+    not_written!(
+        DeltaError::ConstraintOfReplacement { .. },
+        write(TensorData { kind: TensorKind::Replacement, ..kernel })
+    );
 
     let half = vec![0.0; MAX_REPLACED_VALUES / 2 + 1];
     let half = |name| TensorData { name, shape: &[MAX_REPLACED_VALUES / 2 + 1], values: &half, ..head };
@@ -321,7 +324,7 @@ fn what_exceeds_a_limit_is_not_written() {
     not_written!(DeltaError::ReplacedSize { .. }, encode(&header(), &LABELS, &[half("a"), half("b")]));
 
     let names: Vec<String> = (0..=MAX_TENSORS).map(|index| index.to_string()).collect();
-    let many: Vec<Tensor> = names.iter().map(|name| TensorData { name, ..bias }).collect();
+    let many: Vec<TensorData> = names.iter().map(|name| TensorData { name, ..bias }).collect();
     not_written!(DeltaError::TensorCount { found: 4097 }, encode(&header(), &LABELS, &many));
     let file = encode(&header(), &LABELS, &many[1..]).unwrap();
     assert_eq!(Delta::parse(&file).unwrap().records().count(), MAX_TENSORS);

@@ -1,5 +1,5 @@
-//! A signature says who made a file, and no other file passes under it. Guards against a signature that isn't looked
-//! at, or doesn't cover something.
+//! Signatures: a signature identifies the signer of one file, and no other file is valid under it. Guards against a
+//! signature that is not verified, or does not cover a field.
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
 

@@ -8,7 +8,7 @@ mod common;
 
 use common::{distance, images, labels, networks, params, widen};
 use fieldfit_exec::{
-    ExecError, Executor, Objective, Passes, Prepared, accelerator, candle, candle::Candle, cpu, divergence,
+    ExecError, Executor, Objective, Passes, Prepared, accelerator, candle, candle::Candle, cpu, kl_divergence,
 };
 use fieldfit_nets::{Network, Role};
 use fieldfit_tensor::{Images, Params, Real, TensorId};
@@ -147,9 +147,9 @@ impl<T: Real> Objective<T> for Towards {
         Ok(())
     }
 
-    fn descend(&self, _: usize, logits: &mut [T]) -> f64 {
+    fn loss_and_gradient(&self, _: usize, logits: &mut [T]) -> f64 {
         let probabilities: Vec<T> = self.0.iter().map(|&probability| T::of(probability)).collect();
-        divergence(logits, &probabilities)
+        kl_divergence(logits, &probabilities)
     }
 }
 

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{images, networks, params};
-use fieldfit_exec::memory::{self, Footprint, Size};
+use fieldfit_exec::memory::{self, BatchSize, Footprint};
 use fieldfit_exec::{ExecError, Passes, Prepared, cpu};
 use fieldfit_nets::{Network, Role, by_name};
 use fieldfit_tensor::{Params, TensorId};
@@ -107,7 +107,7 @@ fn the_executor_holds_what_was_planned() {
                 (1, Passes::of(4)),
                 (5, Passes { micro_batch: 2, recomputed: 99 }),
             ] {
-                let size = Size { batch: count, height: 33, width: 26 };
+                let size = BatchSize { batch: count, height: 33, width: 26 };
                 let planned = memory::training(&network, &trains, size, passes, THREADS).unwrap();
                 let (_, _, held) = gradient(&network, passes, count, &trains);
                 assert_eq!(held, planned, "{name}, {count} images, {passes}");
@@ -123,7 +123,7 @@ fn prepared_weights_hold_what_was_planned() {
         let prepared = cpu::PreparedCpu::new(&network, &params(&network), THREADS).unwrap();
         for _ in 0..2 {
             prepared.logits(&images(3, 33, 26)).unwrap();
-            let planned = memory::inference(&network, Size { batch: 3, height: 33, width: 26 }).unwrap();
+            let planned = memory::inference(&network, BatchSize { batch: 3, height: 33, width: 26 }).unwrap();
             assert_eq!(prepared.footprint(), planned);
         }
     }
@@ -135,7 +135,7 @@ fn each_way_to_save_memory_saves_some() {
     let network = by_name("efficientnet-lite0").unwrap();
     let trains = |id| network.tensor(id).role.is_trainable();
     let activations = |passes: Passes| {
-        let size = Size { batch: 16, height: 224, width: 224 };
+        let size = BatchSize { batch: 16, height: 224, width: 224 };
         memory::training(&network, trains, size, passes, THREADS).unwrap().activations
     };
     let (whole, four) = (activations(Passes::of(16)), activations(Passes::of(4)));

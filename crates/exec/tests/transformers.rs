@@ -6,7 +6,7 @@
 mod common;
 
 use common::{distance, images, labels, params, widen};
-use fieldfit_exec::memory::{self, Size};
+use fieldfit_exec::memory::{self, BatchSize};
 use fieldfit_exec::{Executor, Passes, Prepared, candle::Candle, cpu};
 use fieldfit_nets::{Network, Role, by_name};
 use fieldfit_tensor::{Images, Params, TensorId};
@@ -150,7 +150,7 @@ fn parts_of_a_batch_give_the_batchs_gradients() {
 fn what_is_computed_twice_gives_the_same_bits_in_the_planned_memory() {
     let network = network();
     let images = images(5, 16, 12);
-    let size = Size { batch: 5, height: 16, width: 12 };
+    let size = BatchSize { batch: 5, height: 16, width: 12 };
     for (name, trains) in subsets() {
         let (loss, kept, _) = gradient(2, Passes::of(3), &images, &trains);
         for recomputed in 0..=network.stages.len() + 1 {
@@ -170,7 +170,7 @@ fn prepared_weights_hold_what_was_planned() {
     let prepared = cpu::PreparedCpu::new(&network, &params(&network), 2).unwrap();
     for _ in 0..2 {
         prepared.logits(&images(3, 8, 28)).unwrap();
-        let planned = memory::inference(&network, Size { batch: 3, height: 8, width: 28 }).unwrap();
+        let planned = memory::inference(&network, BatchSize { batch: 3, height: 8, width: 28 }).unwrap();
         assert_eq!(prepared.footprint(), planned);
     }
 }

@@ -65,7 +65,7 @@ impl<T: Real> FastRadius<T> {
     /// Projects δ into the ball; must be called after the optimiser's step. `delta` is `[rows, …]`, row-major.
     ///
     /// # Panics
-    /// If `rows` doesn't divide `delta`.
+    /// If `rows` does not divide `delta`.
     pub fn project(&mut self, delta: &mut [T], rows: usize) {
         distances(Norm::Mars, delta, rows, &mut self.distances);
         let furthest = self.distances.iter().copied().fold(T::zero(), T::max);

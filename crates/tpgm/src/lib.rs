@@ -69,7 +69,7 @@ pub use ftp::FastRadius;
 pub use l2_sp::pull_to_base;
 pub use norm::distances;
 pub use projection::{project, ratios, rescale};
-pub use radius::{MINIMUM_RADIUS, Radius, RadiusAdam, initial_radius, pull, radius_gradient};
+pub use radius::{MINIMUM_RADIUS, Radius, RadiusAdam, initial_radius, radius_gradient, radius_gradient_from_products};
 pub use spd::{selected_distance, selective_decay};
 
 /// ε: added to every norm before it divides.

@@ -26,13 +26,13 @@ pub(crate) fn norm_of<T: Real>(norm: Norm, values: &[T]) -> T {
     })
 }
 
-/// The norms `n` of a tensor's δ: one in all under [`Norm::L2`], one a row under [`Norm::Mars`].
+/// Computes the norms `n` of a tensor's δ: one for the tensor under [`Norm::L2`], one per row under [`Norm::Mars`].
 ///
-/// `delta` is `[rows, …]`, row-major. A tensor of one dimension is one row, whatever the norm. Replaces what `out`
-/// held. A tensor without values has no norm.
+/// `delta` is `[rows, …]`, row-major. A tensor of one dimension is one row, whatever the norm. Replaces the contents
+/// of `out`. A tensor without values has no norm.
 ///
 /// # Panics
-/// If `rows` doesn't divide `delta`.
+/// If `rows` does not divide `delta`.
 pub fn distances<T: Real>(norm: Norm, delta: &[T], rows: usize, out: &mut Vec<T>) {
     let span = norm_span(norm, delta.len(), rows);
     out.clear();

@@ -7,7 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 /// Computes the projection ratios, `r = clamp(γ / (n + ε), 0, 1)`, one for each norm returned by
 /// [`distances`](crate::distances).
 ///
-/// The projected weights are `θ0 + r · δ`, each row (or the whole tensor) with its own `r`. Replaces what `out` held.
+/// The projected weights are `θ0 + r · δ`, each row (or the whole tensor) with its own `r`. Replaces the contents of `out`.
 pub fn ratios<T: Real>(distances: &[T], radius: T, out: &mut Vec<T>) {
     out.clear();
     out.extend(distances.iter().map(|&distance| ratio(distance, radius)));
@@ -19,7 +19,7 @@ pub fn ratios<T: Real>(distances: &[T], radius: T, out: &mut Vec<T>) {
 /// `n + ε ≤ γ` are unchanged, to the bit. `delta` is `[rows, …]`, row-major.
 ///
 /// # Panics
-/// If `rows` doesn't divide `delta`.
+/// If `rows` does not divide `delta`.
 pub fn project<T: Real>(norm: Norm, delta: &mut [T], rows: usize, radius: T) {
     let mut factors = Vec::new();
     distances(norm, delta, rows, &mut factors);
@@ -31,7 +31,7 @@ pub fn project<T: Real>(norm: Norm, delta: &mut [T], rows: usize, radius: T) {
 /// read nor written.
 ///
 /// # Panics
-/// If the number of ratios doesn't divide `delta`.
+/// If the number of ratios does not divide `delta`.
 pub fn rescale<T: Real>(delta: &mut [T], ratios: &[T]) {
     assert!(delta.len().is_multiple_of(ratios.len().max(1)), "{} values, {} ratios", delta.len(), ratios.len());
     Arch::new().dispatch(Rescale { delta, ratios });

@@ -17,31 +17,31 @@ pub const MINIMUM_RADIUS: f64 = 1e-8;
 /// a row. Rows that are not active are not read.
 ///
 /// # Panics
-/// If `gradient` and `delta` differ in length, or the number of norms doesn't divide it.
+/// If `gradient` and `delta` differ in length, or the number of norms does not divide it.
 pub fn radius_gradient<T: Real>(gradient: &[T], delta: &[T], distances: &[T], radius: T) -> T {
     assert_eq!(gradient.len(), delta.len(), "a gradient for another tensor");
     assert!(delta.len().is_multiple_of(distances.len().max(1)), "distances of another tensor");
-    Arch::new().dispatch(Pull { gradient, delta, distances, radius })
+    Arch::new().dispatch(RadiusGradient { gradient, delta, distances, radius })
 }
 
 /// Computes [`radius_gradient`] from the products `⟨G_i, δ_i⟩`; `product` is called for active rows only, one per
 /// distance.
 #[inline(always)]
-pub fn pull<T: Real>(product: impl Fn(usize) -> f64, distances: &[T], radius: T) -> T {
+pub fn radius_gradient_from_products<T: Real>(product: impl Fn(usize) -> f64, distances: &[T], radius: T) -> T {
     let active = |distance: T| radius > T::zero() && radius <= distance;
     let rows = distances.iter().enumerate().filter(|&(_, &distance)| active(distance));
     T::of(rows.map(|(row, distance)| product(row) / (distance.wide() + EPSILON)).sum())
 }
 
 /// SIMD kernel of [`radius_gradient`].
-struct Pull<'a, T> {
+struct RadiusGradient<'a, T> {
     gradient: &'a [T],
     delta: &'a [T],
     distances: &'a [T],
     radius: T,
 }
 
-impl<T: Real> WithSimd for Pull<'_, T> {
+impl<T: Real> WithSimd for RadiusGradient<'_, T> {
     type Output = T;
 
     #[inline(always)]
@@ -49,7 +49,7 @@ impl<T: Real> WithSimd for Pull<'_, T> {
         let Self { gradient, delta, distances, radius } = self;
         let span = delta.len() / distances.len().max(1);
         let row = |row: usize| row * span..(row + 1) * span;
-        pull(|index| dot(&gradient[row(index)], &delta[row(index)]), distances, radius)
+        radius_gradient_from_products(|index| dot(&gradient[row(index)], &delta[row(index)]), distances, radius)
     }
 }
 
@@ -139,6 +139,7 @@ impl<T: Real> Radius<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::norm::norm_of;
     use fieldfit_tensor::Norm;
 
     /// Catches: the collapse of a whole tensor because one row has not moved, and a crash where none has.
@@ -157,9 +158,9 @@ mod tests {
             let gradient = [T::of(0.5), T::of(0.25)];
             for norm in [Norm::L2, Norm::Mars] {
                 let mut radius = Radius::new(T::of(9.0));
-                radius.clip(norm.of(&delta));
-                let slope = radius_gradient(&gradient, &delta, &[norm.of(&delta)], radius.value).wide();
-                let expected = 0.05 / norm.of(&delta).wide();
+                radius.clip(norm_of(norm, &delta));
+                let slope = radius_gradient(&gradient, &delta, &[norm_of(norm, &delta)], radius.value).wide();
+                let expected = 0.05 / norm_of(norm, &delta).wide();
                 assert!((slope - expected).abs() < 1e-6, "{norm:?}: {slope}, not {expected}");
             }
         }
@@ -167,7 +168,7 @@ mod tests {
         check::<f64>();
     }
 
-    /// Catches: a gradient from rows inside the ball, where the projection doesn't depend on γ, and at γ = 0.
+    /// Catches: a gradient from rows inside the ball, where the projection does not depend on γ, and at γ = 0.
     #[test]
     fn a_slack_or_closed_ball_has_no_gradient() {
         let (delta, gradient) = ([0.3_f32, -0.4], [0.5_f32, 0.25]);

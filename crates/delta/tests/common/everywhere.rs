@@ -1,5 +1,5 @@
-//! A signed file of format version 2 that has every codec, and what any machine must say of it. Needs no std, so that a
-//! microcontroller is asked the same as the host.
+//! Reference file: a signed file of format version 2 with every codec, and its expected values on any machine. Needs no
+//! std, so that a microcontroller runs the same checks as the host.
 
 use fieldfit_delta::{Delta, DeltaError};
 use sha2::{Digest, Sha256};

@@ -3,21 +3,21 @@
 //! Slower on a CPU than [`crate::cpu`]; it keeps every intermediate result until the backward pass. candle computes
 //! both operands' gradients of a product even if one of them is frozen.
 
+mod candle_params;
 mod device;
 mod graph;
-mod resident;
 #[cfg(test)]
 mod tests;
 mod transformer;
 
+pub use candle_params::CandleParams;
 pub use device::device;
-pub use resident::OnDevice;
 
-use crate::executor::{Executor, Matrix, Prepared, check, check_gradients, check_images, check_params};
+use crate::executor::{Executor, Prepared, check, check_gradients, check_images, check_params};
 use crate::{ExecError, Objective};
 use candle_core::{Device, Tensor, Var, WithDType, backprop::GradStore};
 use fieldfit_nets::{Network, Shape, TensorSpec};
-use fieldfit_tensor::{Images, Params, Real};
+use fieldfit_tensor::{Images, Matrix, Params, Real};
 use graph::Graph;
 use std::marker::PhantomData;
 
@@ -124,7 +124,7 @@ fn loss_and_gradients<T: Real + WithDType>(
 fn loss_and_gradient<T: Real>(objective: &dyn Objective<T>, mut logits: Matrix<T>) -> (T, Vec<T>) {
     let (batch, columns) = (logits.rows.max(1), logits.columns);
     let rows = logits.values.chunks_exact_mut(columns).enumerate();
-    let total: f64 = rows.map(|(image, row)| objective.descend(image, row)).sum();
+    let total: f64 = rows.map(|(image, row)| objective.loss_and_gradient(image, row)).sum();
     logits.values.iter_mut().for_each(|value| *value /= T::of(batch as f64));
     (T::of(total / batch as f64), logits.values)
 }

@@ -1,9 +1,9 @@
 //! Transformer layers built from candle ops with correct backward passes: candle's own layer norm and softmax drop the
 //! gradient, and its GELU's constants are rounded to six digits.
 
-use crate::positions::Resampling;
+use crate::position_embedding::Resampling;
 use candle_core::{D, Device, Tensor};
-use fieldfit_nets::{Attention, ClassToken, Embed, Entry, LayerNorm, Linear};
+use fieldfit_nets::{Attention, ClassToken, Embed, LayerNorm, Linear, Prologue};
 use fieldfit_tensor::TensorId;
 
 /// Tensors of a network, indexed by [`TensorId`].
@@ -57,10 +57,10 @@ pub(super) struct LinearLayer {
 
 impl LinearLayer {
     pub fn new(linear: &Linear, tensors: NetworkTensors<'_>) -> candle_core::Result<Self> {
-        let prologue = match &linear.entry {
-            Entry::AsItIs => LayerPrologue::Identity,
-            Entry::LayerNorm(norm) => LayerPrologue::Norm(LayerNormLayer::new(norm, tensors)),
-            Entry::Gelu => LayerPrologue::Gelu,
+        let prologue = match &linear.prologue {
+            Prologue::Identity => LayerPrologue::Identity,
+            Prologue::LayerNorm(norm) => LayerPrologue::Norm(LayerNormLayer::new(norm, tensors)),
+            Prologue::Gelu => LayerPrologue::Gelu,
         };
         let (mut weight, mut bias) = (tensors.of(linear.weight).t()?, tensors.of(linear.bias));
         if let Some(scale) = linear.scale {
@@ -113,7 +113,7 @@ pub(super) struct EmbeddingLayer {
     bias: Tensor,
     /// Class token and registers, `[1, prefix, width]`, without positions.
     prefix: Tensor,
-    /// `[placed + grid · grid, width]`.
+    /// `[prefix_positions + grid · grid, width]`.
     positions: Tensor,
 }
 
@@ -132,25 +132,25 @@ impl EmbeddingLayer {
 
     /// Computes tokens, `[N, 1, tokens, width]`, from images, `[N, H, W, channels]`.
     pub fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
-        let Embed { patch, channels, width, prefix, placed, .. } = self.embed;
+        let Embed { patch, channels, width, prefix, prefix_positions, .. } = self.embed;
         let (count, height, line, _) = images.dims4()?;
         let (rows, columns) = (height / patch, line / patch);
         let cut = images.reshape((count, rows, patch, columns, patch, channels))?.permute((0, 1, 3, 2, 4, 5))?;
         let patches = cut.reshape((count * rows * columns, self.embed.patch_len()))?.matmul(&self.kernel)?;
         let patches = patches.broadcast_add(&self.bias)?.reshape((count, rows * columns, width))?;
         let patches = patches.broadcast_add(&self.resampled(rows, columns)?)?;
-        let ahead = if placed == 0 {
+        let ahead = if prefix_positions == 0 {
             self.prefix.clone()
         } else {
-            self.prefix.broadcast_add(&self.positions.narrow(0, 0, placed)?)?
+            self.prefix.broadcast_add(&self.positions.narrow(0, 0, prefix_positions)?)?
         };
         Tensor::cat(&[ahead.broadcast_as((count, prefix, width))?, patches], 1)?.unsqueeze(1)
     }
 
     /// Returns the patches' position embeddings, resampled, `[rows · columns, width]`.
     fn resampled(&self, rows: usize, columns: usize) -> candle_core::Result<Tensor> {
-        let Embed { placed, grid, width, .. } = self.embed;
-        let learned = self.positions.narrow(0, placed, grid * grid)?;
+        let Embed { prefix_positions, grid, width, .. } = self.embed;
+        let learned = self.positions.narrow(0, prefix_positions, grid * grid)?;
         if (rows, columns) == (grid, grid) {
             return Ok(learned);
         }

@@ -14,7 +14,7 @@ use super::partition::BackwardOperands;
 use super::pointwise;
 use super::thread_pool::ThreadPool;
 use crate::Objective;
-use fieldfit_nets::{Activation, ClassToken, Conv, Entry, Head, LayerNorm, Linear, Op, Shape};
+use fieldfit_nets::{Activation, ClassToken, Conv, Head, LayerNorm, Linear, Op, Prologue, Shape};
 use fieldfit_tensor::Params;
 
 /// Training pass over one micro-batch: its [`PassContext`], the arena, and the gradients that it accumulates.
@@ -220,7 +220,7 @@ impl TensorGradients<'_> {
         let input = if prologue_output.is_empty() {
             pass.input
         } else {
-            linear::apply_prologue_to_all(self.threads, &linear.entry, self.folded, pass.input, prologue_output);
+            linear::apply_prologue_to_all(self.threads, &linear.prologue, self.folded, pass.input, prologue_output);
             prologue_output
         };
         let wanted = if trains {
@@ -229,7 +229,7 @@ impl TensorGradients<'_> {
             (!kernel.is_empty()).then_some((&mut *kernel, Accumulate::Overwrite))
         };
         let pass = BackwardOperands { input, kernel: wanted, ..pass };
-        let gradients = linear::backward(self.threads, &linear.entry, self.folded, pass, scratch);
+        let gradients = linear::backward(self.threads, &linear.prologue, self.folded, pass, scratch);
         for ((term, bias), sum) in terms.iter_mut().zip(&self.params[linear.bias]).zip(sums) {
             *term += f64::from(*bias) * sum;
         }
@@ -241,7 +241,7 @@ impl TensorGradients<'_> {
             let scaled = sums.iter().enumerate().map(|(unit, sum)| (sum * scale(unit)) as f32);
             write_gradient(&mut self.gradients[linear.bias], scaled, self.accumulate);
         }
-        if let (Entry::LayerNorm(norm), Some([scales, shifts])) = (&linear.entry, &gradients.norm) {
+        if let (Prologue::LayerNorm(norm), Some([scales, shifts])) = (&linear.prologue, &gradients.norm) {
             self.norm(norm, [scales, shifts]);
         }
         gradients.sums

@@ -7,7 +7,7 @@ use super::matmul::{Accumulate, multiply, multiply_transposed};
 use super::scratch::with_scratch;
 use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::vectorized;
-use crate::positions::Resampling;
+use crate::position_embedding::Resampling;
 use fieldfit_nets::{Activation, Embed, Shape};
 use fieldfit_tensor::Params;
 use std::ops::Range;
@@ -143,7 +143,7 @@ impl EmbeddingKernel {
         if gradients.contains(self.embed.weight) {
             self.backward_kernel(threads, gradient, images, &mut gradients[self.embed.weight], accumulate);
         }
-        let Embed { width, prefix, placed, bias, class_token, registers, positions, .. } = self.embed;
+        let Embed { width, prefix, prefix_positions, bias, class_token, registers, positions, .. } = self.embed;
         let mut tokens = vec![0.0_f64; self.token_bias_len()];
         for image in gradient.chunks_exact(self.token_bias_len()) {
             tokens.iter_mut().zip(image).for_each(|(total, value)| *total += f64::from(*value));
@@ -161,7 +161,7 @@ impl EmbeddingKernel {
             write_gradient(&mut gradients[bias], (0..width).map(unit), accumulate);
         }
         if gradients.contains(positions) {
-            let learned = ahead[..placed * width].iter().copied().chain(self.resampling_gradient(patches));
+            let learned = ahead[..prefix_positions * width].iter().copied().chain(self.resampling_gradient(patches));
             write_gradient(&mut gradients[positions], learned.map(|value| value as f32), accumulate);
         }
     }

@@ -6,7 +6,7 @@
 
 use super::arena::LINE;
 use super::execution_plan::{ExecutionPlan, Kernel, weight_len};
-use fieldfit_nets::{Entry, Head, Linear, Op};
+use fieldfit_nets::{Head, Linear, Op, Prologue};
 use fieldfit_tensor::TensorId;
 use std::ops::Range;
 
@@ -319,7 +319,7 @@ impl ScheduleBuilder {
 /// Whether an op starts with a trained norm, whose gradients require the op's input gradient.
 fn trains_leading_norm(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
     match op {
-        Op::Linear(Linear { entry: Entry::LayerNorm(norm), .. }) => trains(norm.scale) || trains(norm.shift),
+        Op::Linear(Linear { prologue: Prologue::LayerNorm(norm), .. }) => trains(norm.scale) || trains(norm.shift),
         Op::ClassToken(token) => trains(token.norm.scale) || trains(token.norm.shift),
         _ => false,
     }
@@ -328,8 +328,8 @@ fn trains_leading_norm(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
 /// Whether the weight's gradient needs the output of a prologue other than the identity.
 fn needs_prologue_output(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
     match op {
-        Op::Linear(Linear { entry, weight, scale, .. }) => {
-            *entry != Entry::AsItIs && (trains(*weight) || scale.is_some_and(trains))
+        Op::Linear(Linear { prologue, weight, scale, .. }) => {
+            *prologue != Prologue::Identity && (trains(*weight) || scale.is_some_and(trains))
         }
         _ => false,
     }

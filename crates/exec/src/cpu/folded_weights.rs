@@ -4,7 +4,7 @@ use super::checkpoint_weight::CheckpointWeight;
 use super::layer_norm::LayerNormKernel;
 use super::matmul::{Accumulate, PackedMatrix};
 use super::winograd;
-use fieldfit_nets::{ClassToken, Conv, Embed, Entry, LayerNorm, Linear, Op};
+use fieldfit_nets::{ClassToken, Conv, Embed, LayerNorm, Linear, Op, Prologue};
 use fieldfit_tensor::Params;
 
 /// Folded weights of one op: `s·W` and `β − s·μ` with `s = γ / √(σ² + ε)`, so that one convolution computes convolution
@@ -55,7 +55,7 @@ impl FoldedWeights {
 
     /// Packs a linear layer with LayerScale's γ folded in.
     fn refill_linear(&mut self, linear: &Linear, params: &Params<f32>, purpose: FoldPurpose) {
-        if let Entry::LayerNorm(norm) = &linear.entry {
+        if let Prologue::LayerNorm(norm) = &linear.prologue {
             self.refill_norm(norm, params);
         }
         refill(&mut self.bias, &params[linear.bias]);
@@ -70,10 +70,10 @@ impl FoldedWeights {
     }
 
     fn refill_embed(&mut self, embed: &Embed, params: &Params<f32>) {
-        let Embed { width, placed, .. } = *embed;
+        let Embed { width, prefix_positions, .. } = *embed;
         refill(&mut self.bias, &params[embed.bias]);
         CheckpointWeight::matrix(&params[embed.weight], embed.patch_len()).pack_forward(&mut self.forward);
-        let (ahead, learned) = params[embed.positions].split_at(placed * width);
+        let (ahead, learned) = params[embed.positions].split_at(prefix_positions * width);
         let registers: &[f32] = embed.registers.map_or(&[], |registers| &params[registers]);
         self.tokens.clear();
         self.tokens.reserve_exact(embed.prefix * width + learned.len());

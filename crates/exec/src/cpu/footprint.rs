@@ -7,8 +7,8 @@ use super::folded_weights::{FoldPurpose, FoldedWeights};
 use super::matmul::PackedMatrix;
 use super::{Cpu, PackedClassifier, PreparedCpu, pointwise, winograd};
 use crate::ExecError;
-use crate::memory::{Footprint, Passes, Size};
-use fieldfit_nets::{Entry, Linear, Network, Op};
+use crate::memory::{BatchSize, Footprint, Passes};
+use fieldfit_nets::{Linear, Network, Op, Prologue};
 use fieldfit_tensor::TensorId;
 
 const F32: usize = size_of::<f32>();
@@ -17,7 +17,7 @@ const F32: usize = size_of::<f32>();
 pub(crate) fn training_footprint(
     network: &Network,
     trains: &dyn Fn(TensorId) -> bool,
-    size: Size,
+    size: BatchSize,
     passes: Passes,
     threads: usize,
 ) -> Result<Footprint, ExecError> {
@@ -33,7 +33,7 @@ pub(crate) fn training_footprint(
 }
 
 /// Computes the footprint of inference.
-pub(crate) fn inference_footprint(network: &Network, size: Size) -> Result<Footprint, ExecError> {
+pub(crate) fn inference_footprint(network: &Network, size: BatchSize) -> Result<Footprint, ExecError> {
     check_supported(network)?;
     let plan = ExecutionPlan::new(network, size.height, size.width)?;
     Ok(Footprint {
@@ -83,8 +83,8 @@ fn folded(plan: &ExecutionPlan, network: &Network, purpose: FoldPurpose) -> usiz
             winograd::packed_len(conv.input, conv.output) + backward + 2 * conv.output
         }
         Op::Conv(conv) => both(weight_len(conv) / conv.output, conv.output) + 2 * conv.output,
-        Op::Linear(Linear { entry, scale, input, output, .. }) => {
-            let norm = if let Entry::LayerNorm(_) = entry { 2 * input } else { 0 };
+        Op::Linear(Linear { prologue, scale, input, output, .. }) => {
+            let norm = if let Prologue::LayerNorm(_) = prologue { 2 * input } else { 0 };
             both(*input, *output) + norm + output * (1 + usize::from(scale.is_some()))
         }
         Op::Embed(embed) => {

@@ -92,7 +92,7 @@ fn compute(
             embedding.write_token_bias(folded, token_bias);
             embedding.forward(threads, folded, input, token_bias, output);
         }
-        Kernel::Linear(linear) => linear::forward(threads, &linear.entry, folded, input, epilogue, output),
+        Kernel::Linear(linear) => linear::forward(threads, &linear.prologue, folded, input, epilogue, output),
         Kernel::Attention(attention) => attention.forward(threads, input, output),
         Kernel::ClassToken => folded.norm.class_token(input, step.input.pixels(), output),
     }

@@ -71,7 +71,7 @@ impl LossAccumulator {
         batch: usize,
     ) {
         for (image, row) in logits.chunks_exact_mut(columns).enumerate() {
-            self.total += objective.descend(first + image, row);
+            self.total += objective.loss_and_gradient(first + image, row);
             row.iter_mut().for_each(|value| *value /= batch as f32);
         }
     }

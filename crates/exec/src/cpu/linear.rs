@@ -10,19 +10,19 @@ use super::pointwise::{self, tile_rows};
 use super::scratch::with_scratch;
 use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::{gelu, gelu_slope, vectorized};
-use fieldfit_nets::Entry;
+use fieldfit_nets::Prologue;
 use std::ops::Range;
 
 /// Computes `output = epilogue(prologue(input) · weightᵀ)`.
 pub(super) fn forward(
     threads: &ThreadPool,
-    entry: &Entry,
+    prologue: &Prologue,
     folded: &FoldedWeights,
     input: &[f32],
     epilogue: ForwardEpilogue<'_>,
     output: &mut [f32],
 ) {
-    if *entry == Entry::AsItIs {
+    if *prologue == Prologue::Identity {
         return pointwise::forward(threads, folded, input, epilogue, output);
     }
     let (inputs, outputs) = (folded.forward.depth(), folded.forward.columns());
@@ -33,7 +33,7 @@ pub(super) fn forward(
         for (index, out) in part.chunks_mut(tile * outputs).enumerate() {
             let (first, rows) = (range.start + index * tile, out.len() / outputs);
             with_scratch([rows * inputs], |[tile]| {
-                apply_prologue(entry, folded, &input[first * inputs..][..rows * inputs], tile);
+                apply_prologue(prologue, folded, &input[first * inputs..][..rows * inputs], tile);
                 multiply(tile, &folded.forward, first, out, &mut { epilogue });
             });
         }
@@ -41,11 +41,11 @@ pub(super) fn forward(
 }
 
 /// Applies the prologue to whole rows.
-fn apply_prologue(entry: &Entry, folded: &FoldedWeights, input: &[f32], output: &mut [f32]) {
-    match entry {
-        Entry::AsItIs => output.copy_from_slice(input),
-        Entry::LayerNorm(_) => folded.norm.forward(input, output),
-        Entry::Gelu => vectorized(
+fn apply_prologue(prologue: &Prologue, folded: &FoldedWeights, input: &[f32], output: &mut [f32]) {
+    match prologue {
+        Prologue::Identity => output.copy_from_slice(input),
+        Prologue::LayerNorm(_) => folded.norm.forward(input, output),
+        Prologue::Gelu => vectorized(
             #[inline(always)]
             || {
                 for (output, input) in output.iter_mut().zip(input) {
@@ -59,7 +59,7 @@ fn apply_prologue(entry: &Entry, folded: &FoldedWeights, input: &[f32], output: 
 /// Applies the prologue to a whole activation. Threads split the rows.
 pub(super) fn apply_prologue_to_all(
     threads: &ThreadPool,
-    entry: &Entry,
+    prologue: &Prologue,
     folded: &FoldedWeights,
     input: &[f32],
     output: &mut [f32],
@@ -68,7 +68,7 @@ pub(super) fn apply_prologue_to_all(
     let ranges = threads.ranges(input.len() / inputs);
     let parts = ranges.iter().cloned().zip(split_rows(&ranges, inputs, output));
     threads.for_each(parts, |(range, part)| {
-        apply_prologue(entry, folded, &input[range.start * inputs..range.end * inputs], part);
+        apply_prologue(prologue, folded, &input[range.start * inputs..range.end * inputs], part);
     });
 }
 
@@ -84,13 +84,13 @@ pub(super) struct LinearGradients {
 /// Computes both gradients. `pass.input` is the product's input; the epilogue's input is the op's.
 pub(super) fn backward(
     threads: &ThreadPool,
-    entry: &Entry,
+    prologue: &Prologue,
     folded: &FoldedWeights,
     pass: BackwardOperands<'_>,
     scratch: &mut Vec<f32>,
 ) -> LinearGradients {
     let BackwardOperands { gradient, input, kernel, input_gradient } = pass;
-    if *entry == Entry::AsItIs {
+    if *prologue == Prologue::Identity {
         let pass = BackwardOperands { gradient, input, kernel, input_gradient };
         return LinearGradients { sums: pointwise::backward(threads, folded, pass, scratch), norm: None };
     }
@@ -110,7 +110,7 @@ pub(super) fn backward(
         BackwardOperands { gradient, input, kernel, input_gradient: inner },
         scratch,
     );
-    if let Entry::LayerNorm(_) = entry {
+    if let Prologue::LayerNorm(_) = prologue {
         let [sums, scales] = folded.norm.backward(threads, target, &epilogue);
         return LinearGradients { sums, norm: Some([scales, shifts]) };
     }

@@ -8,7 +8,7 @@ use super::forward::PassContext;
 use super::thread_pool::ThreadPool;
 use super::{PackedClassifier, fold_all, head};
 use crate::executor::{check_images, check_params};
-use crate::memory::Size;
+use crate::memory::BatchSize;
 use crate::{ExecError, Prepared};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Images, Params};
@@ -27,7 +27,7 @@ pub struct PreparedCpu {
 
 /// Workspace of one call: the plan and schedule for a batch size, and their arena.
 pub(super) struct Workspace {
-    size: Size,
+    size: BatchSize,
     plan: ExecutionPlan,
     schedule: ExecutionSchedule,
     pub(super) arena: Arena,
@@ -64,7 +64,7 @@ impl PreparedCpu {
 
 impl Workspace {
     /// Creates a workspace for batches of that size, reusing an arena.
-    fn new(network: &Network, size: Size, mut arena: Arena) -> Result<Self, ExecError> {
+    fn new(network: &Network, size: BatchSize, mut arena: Arena) -> Result<Self, ExecError> {
         let plan = ExecutionPlan::new(network, size.height, size.width)?;
         let schedule = ExecutionSchedule::inference(&plan, size.batch);
         arena.fit(schedule.len());
@@ -79,7 +79,7 @@ impl Prepared for PreparedCpu {
 
     fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
         check_images(&self.network, images)?;
-        let size = Size { batch: images.count, height: images.height, width: images.width };
+        let size = BatchSize { batch: images.count, height: images.height, width: images.width };
         let idle = self.idle().pop();
         let mut workspace = match idle {
             Some(workspace) if workspace.size == size => workspace,

@@ -2,12 +2,12 @@
 
 use super::{batch, loss_and_gradients, values};
 use crate::executor::{check_images, check_tensor};
-use crate::place::{DeviceParams, ParamStore, Rule, StateTensor};
+use crate::param_store::{DeviceParams, ParamStore, StateTensor, UpdateRule};
 use crate::{ExecError, Objective};
 use candle_core::{DType, Device, Tensor, Var, WithDType};
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Dtype, Images, Norm, Params, Real, TensorId, TensorView};
-use fieldfit_tpgm::pull;
+use fieldfit_tpgm::radius_gradient_from_products;
 use std::marker::PhantomData;
 
 /// Parameters on a candle device: θ0, δ, gradients and optimiser state of a network.
@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 /// θ0 is uploaded once, in its storage dtype. Row sums are computed on the device in `T`, sums over rows on the host in
 /// f64. Each call downloads one list, so that it synchronises with the device once.
 #[derive(Debug)]
-pub struct OnDevice<T> {
+pub struct CandleParams<T> {
     network: Network,
     device: Device,
     /// θ0 of every tensor, in its storage dtype.
@@ -35,7 +35,7 @@ struct Trained {
     second: Tensor,
 }
 
-impl<T: Real + WithDType> OnDevice<T> {
+impl<T: Real + WithDType> CandleParams<T> {
     /// Uploads θ0 and sets every δ to 0. `base` returns θ0 of a tensor, `trains` whether the tensor is trained.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl<T: Real + WithDType> OnDevice<T> {
     }
 }
 
-impl<T: Real + WithDType> ParamStore<T> for OnDevice<T> {
+impl<T: Real + WithDType> ParamStore<T> for CandleParams<T> {
     fn gradient(&mut self, ratios: &[Vec<T>], images: &Images, objective: &dyn Objective<T>) -> Result<T, ExecError> {
         check_images(&self.network, images)?;
         let leaves = self.leaves(ratios)?;
@@ -157,7 +157,9 @@ impl<T: Real + WithDType> ParamStore<T> for OnDevice<T> {
         Ok(tensors
             .map(|((products, distances), radius)| {
                 let span = products.len() / distances.len().max(1);
-                radius.map(|radius| pull(|index| total(&products[index * span..][..span]), distances, radius))
+                radius.map(|radius| {
+                    radius_gradient_from_products(|index| total(&products[index * span..][..span]), distances, radius)
+                })
             })
             .collect())
     }
@@ -173,8 +175,8 @@ impl<T: Real + WithDType> ParamStore<T> for OnDevice<T> {
     }
 }
 
-impl<T: Real + WithDType> DeviceParams<T> for OnDevice<T> {
-    fn step(&mut self, rules: &[Rule], scale: f64) -> Result<(), ExecError> {
+impl<T: Real + WithDType> DeviceParams<T> for CandleParams<T> {
+    fn step(&mut self, rules: &[UpdateRule], scale: f64) -> Result<(), ExecError> {
         for ((trained, base), rule) in self.trained.iter_mut().zip(&self.base).zip(rules) {
             if let Some(trained) = trained {
                 trained.step(rule, base, scale)?;
@@ -218,16 +220,16 @@ impl Trained {
     }
 
     /// Updates δ by one optimiser step, with the same arithmetic as on the host.
-    fn step(&mut self, rule: &Rule, base: &Tensor, scale: f64) -> candle_core::Result<()> {
+    fn step(&mut self, rule: &UpdateRule, base: &Tensor, scale: f64) -> candle_core::Result<()> {
         let gradient = (&self.gradient * scale)?;
         let decayed = |decay: f64| (base.to_dtype(self.delta.dtype())? + &self.delta)? * decay;
         match *rule {
-            Rule::Sgd { rate, momentum, decay } => {
+            UpdateRule::Sgd { rate, momentum, decay } => {
                 let gradient = if decay == 0.0 { gradient } else { (gradient + decayed(decay)?)? };
                 self.first = ((&self.first * momentum)? + &gradient)?;
                 self.delta = (&self.delta - ((gradient + (&self.first * momentum)?)? * rate)?)?;
             }
-            Rule::AdamW { rate, decay, beta1, beta2, epsilon, root } => {
+            UpdateRule::AdamW { rate, decay, beta1, beta2, epsilon, root } => {
                 self.first = ((&self.first * beta1)? + (&gradient * (1.0 - beta1))?)?;
                 self.second = ((&self.second * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
                 let change = ((&self.first * rate)? / ((self.second.sqrt()? / root)? + epsilon)?)?;
