@@ -7,7 +7,8 @@ use pulp::{Arch, Simd, WithSimd};
 /// Computes the projection ratios, `r = clamp(γ / (n + ε), 0, 1)`, one for each norm returned by
 /// [`distances`](crate::distances).
 ///
-/// The projected weights are `θ0 + r · δ`, each row (or the whole tensor) with its own `r`. Replaces the contents of `out`.
+/// The projected weights are `θ0 + r · δ`, each row (or the whole tensor) with its own `r`. Replaces the contents of
+/// `out`.
 pub fn ratios<T: Real>(distances: &[T], radius: T, out: &mut Vec<T>) {
     out.clear();
     out.extend(distances.iter().map(|&distance| ratio(distance, radius)));
