@@ -1,26 +1,26 @@
-//! A checkpoint's weights in the layouts that products read, packed a few outputs at a time: the rows of a large one lie a
-//! power of two apart, and more of them at once would push each other out of the cache.
+//! Checkpoint weights, packed into the layouts of the matrix products. Packing takes a few outputs at a time: rows of a
+//! large weight are a power of two apart, and more of them would evict each other from the cache.
 
-use super::product::Packed;
-use super::threads::tiles;
+use super::matmul::PackedMatrix;
+use super::thread_pool::tiles;
 use super::winograd;
 
-/// Outputs at a time.
+/// Outputs packed at a time.
 const OUTPUTS: usize = 16;
 
-/// Weights as checkpoints have them, `[out, in, taps]`, taps by lines of the kernel.
+/// Weight in the checkpoint's layout, `[out, in, taps]`, taps row by row.
 #[derive(Clone, Copy)]
-pub(super) struct Weight<'a> {
+pub(super) struct CheckpointWeight<'a> {
     pub values: &'a [f32],
     pub inputs: usize,
-    /// 1 where it is a matrix.
+    /// 1 for a matrix.
     pub taps: usize,
-    /// A factor for each output; none: 1.
+    /// Factor of each output; empty for a factor of 1.
     pub scale: &'a [f32],
 }
 
-impl<'a> Weight<'a> {
-    /// A matrix, `[out, in]`.
+impl<'a> CheckpointWeight<'a> {
+    /// Creates a matrix weight, `[out, in]`.
     pub const fn matrix(values: &'a [f32], inputs: usize) -> Self {
         Self { values, inputs, taps: 1, scale: &[] }
     }
@@ -34,7 +34,7 @@ impl<'a> Weight<'a> {
     }
 
     /// Packs `[taps · in, out]`.
-    pub fn pack_forward(&self, packed: &mut Packed) {
+    pub fn pack_forward(&self, packed: &mut PackedMatrix) {
         let Self { values, inputs, taps, .. } = *self;
         packed.refill_panels(taps * inputs, self.outputs(), |filled, width, panel| {
             for outputs in tiles(filled.clone(), OUTPUTS) {
@@ -49,8 +49,8 @@ impl<'a> Weight<'a> {
         });
     }
 
-    /// Packs the same transposed, `[out, taps · in]`.
-    pub fn pack_backward(&self, packed: &mut Packed) {
+    /// Packs the transpose, `[out, taps · in]`.
+    pub fn pack_backward(&self, packed: &mut PackedMatrix) {
         let Self { values, inputs, taps, .. } = *self;
         packed.refill_rows(self.outputs(), taps * inputs, |output, row| {
             let scale = self.scale(output);
@@ -62,13 +62,13 @@ impl<'a> Weight<'a> {
         });
     }
 
-    /// Packs what [`winograd`] reads of a 3×3 kernel.
-    pub fn pack_winograd(&self, packed: &mut Packed) {
+    /// Packs a 3×3 kernel for [`winograd`].
+    pub fn pack_winograd(&self, packed: &mut PackedMatrix) {
         winograd::pack(packed, self.inputs, self.outputs(), |input, output| self.kernel(output, input));
     }
 
-    /// The same of the kernel turned about, from outputs to inputs.
-    pub fn pack_winograd_turned(&self, packed: &mut Packed) {
+    /// Packs the 3×3 kernel rotated by 180°, from outputs to inputs, for [`winograd`].
+    pub fn pack_winograd_rotated(&self, packed: &mut PackedMatrix) {
         winograd::pack(packed, self.outputs(), self.inputs, |output, input| {
             let mut kernel: [f32; winograd::TAPS] = self.kernel(output, input);
             kernel.reverse();
@@ -76,7 +76,7 @@ impl<'a> Weight<'a> {
         });
     }
 
-    /// What one output has of one input.
+    /// Returns the scaled taps of one output and input.
     fn kernel<const N: usize>(&self, output: usize, input: usize) -> [f32; N] {
         let (scale, first) = (self.scale(output), (output * self.inputs + input) * N);
         std::array::from_fn(|tap| scale * self.values[first + tap])

@@ -1,31 +1,31 @@
-//! The ops of transformers out of candle ops whose backward is right: candle's own layer norm and softmax cut the gradient,
-//! and its GELU's constants are rounded to six digits.
+//! Transformer layers built from candle ops with correct backward passes: candle's own layer norm and softmax drop the
+//! gradient, and its GELU's constants are rounded to six digits.
 
-use crate::positions::Resampling;
+use crate::position_embedding::Resampling;
 use candle_core::{D, Device, Tensor};
-use fieldfit_nets::{Attention, ClassToken, Embed, Entry, LayerNorm, Linear};
+use fieldfit_nets::{Attention, ClassToken, Embed, LayerNorm, Linear, Prologue};
 use fieldfit_tensor::TensorId;
 
-/// The tensors of a network, in its order.
+/// Tensors of a network, indexed by [`TensorId`].
 #[derive(Clone, Copy)]
-pub(super) struct Tensors<'a>(pub &'a [Tensor]);
+pub(super) struct NetworkTensors<'a>(pub &'a [Tensor]);
 
-impl Tensors<'_> {
+impl NetworkTensors<'_> {
     fn of(&self, id: TensorId) -> Tensor {
         self.0[id.index()].clone()
     }
 }
 
-/// A layer norm with its tensors.
+/// Layer norm with its tensors.
 #[derive(Debug)]
-pub(super) struct Norm {
+pub(super) struct LayerNormLayer {
     scale: Tensor,
     shift: Tensor,
     epsilon: f64,
 }
 
-impl Norm {
-    fn new(norm: &LayerNorm, tensors: Tensors<'_>) -> Self {
+impl LayerNormLayer {
+    fn new(norm: &LayerNorm, tensors: NetworkTensors<'_>) -> Self {
         Self { scale: tensors.of(norm.scale), shift: tensors.of(norm.shift), epsilon: norm.epsilon }
     }
 
@@ -36,46 +36,46 @@ impl Norm {
     }
 }
 
-/// What comes ahead of a product.
+/// Op applied to the input of a linear layer.
 #[derive(Debug)]
-enum Ahead {
-    Nothing,
-    Norm(Norm),
+enum LayerPrologue {
+    Identity,
+    Norm(LayerNormLayer),
     Gelu,
 }
 
-/// A linear map of tokens.
+/// Linear layer over tokens, with its prologue.
 #[derive(Debug)]
-pub(super) struct Map {
-    ahead: Ahead,
-    /// `[input, output]`, with LayerScale's γ in it.
+pub(super) struct LinearLayer {
+    prologue: LayerPrologue,
+    /// `[input, output]`, with LayerScale's γ folded in.
     weight: Tensor,
-    /// `[output]`, likewise.
+    /// `[output]`, with LayerScale's γ folded in.
     bias: Tensor,
     pub shortcut: Option<usize>,
 }
 
-impl Map {
-    pub fn new(linear: &Linear, tensors: Tensors<'_>) -> candle_core::Result<Self> {
-        let ahead = match &linear.entry {
-            Entry::AsItIs => Ahead::Nothing,
-            Entry::LayerNorm(norm) => Ahead::Norm(Norm::new(norm, tensors)),
-            Entry::Gelu => Ahead::Gelu,
+impl LinearLayer {
+    pub fn new(linear: &Linear, tensors: NetworkTensors<'_>) -> candle_core::Result<Self> {
+        let prologue = match &linear.prologue {
+            Prologue::Identity => LayerPrologue::Identity,
+            Prologue::LayerNorm(norm) => LayerPrologue::Norm(LayerNormLayer::new(norm, tensors)),
+            Prologue::Gelu => LayerPrologue::Gelu,
         };
         let (mut weight, mut bias) = (tensors.of(linear.weight).t()?, tensors.of(linear.bias));
         if let Some(scale) = linear.scale {
             let scale = tensors.of(scale);
             (weight, bias) = (weight.broadcast_mul(&scale)?, (bias * &scale)?);
         }
-        Ok(Self { ahead, weight, bias, shortcut: linear.shortcut })
+        Ok(Self { prologue, weight, bias, shortcut: linear.shortcut })
     }
 
-    /// `[N, 1, tokens, input]` to `[N, 1, tokens, output]`, without the shortcut.
+    /// Computes `[N, 1, tokens, output]` from `[N, 1, tokens, input]`, without the shortcut.
     pub fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let x = match &self.ahead {
-            Ahead::Nothing => x.clone(),
-            Ahead::Norm(norm) => norm.forward(x)?,
-            Ahead::Gelu => gelu(x)?,
+        let x = match &self.prologue {
+            LayerPrologue::Identity => x.clone(),
+            LayerPrologue::Norm(norm) => norm.forward(x)?,
+            LayerPrologue::Gelu => gelu(x)?,
         };
         let (count, height, width, depth) = x.dims4()?;
         let rows = x.reshape((count * height * width, depth))?.matmul(&self.weight)?.broadcast_add(&self.bias)?;
@@ -83,13 +83,13 @@ impl Map {
     }
 }
 
-/// `x · ½ (1 + erf(x / √2))`.
+/// Computes the exact GELU, `x · ½ (1 + erf(x / √2))`.
 fn gelu(x: &Tensor) -> candle_core::Result<Tensor> {
     ((x * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)? * (x * 0.5)?
 }
 
-/// `[N, 1, tokens, 3 · width]` to `[N, 1, tokens, width]`.
-pub(super) fn attend(attention: &Attention, x: &Tensor) -> candle_core::Result<Tensor> {
+/// Computes self-attention: `[N, 1, tokens, 3 · width]` to `[N, 1, tokens, width]`.
+pub(super) fn self_attention(attention: &Attention, x: &Tensor) -> candle_core::Result<Tensor> {
     let (count, _, tokens, _) = x.dims4()?;
     let split = x.reshape((count, tokens, 3, attention.heads, attention.head()))?.permute((2, 0, 3, 1, 4))?;
     let [query, key, value] = [0, 1, 2].map(|index| split.get(index)?.contiguous());
@@ -98,27 +98,27 @@ pub(super) fn attend(attention: &Attention, x: &Tensor) -> candle_core::Result<T
     mixed.transpose(1, 2)?.reshape((count, 1, tokens, attention.width))
 }
 
-/// Over the last axis.
+/// Computes softmax over the last axis.
 fn softmax(x: &Tensor) -> candle_core::Result<Tensor> {
     let exponentials = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
     exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)
 }
 
-/// What makes tokens of images.
+/// Patch embedding with its tensors.
 #[derive(Debug)]
-pub(super) struct Embedding {
+pub(super) struct EmbeddingLayer {
     embed: Embed,
     /// `[patch · patch · channels, width]`.
     kernel: Tensor,
     bias: Tensor,
-    /// `[1, prefix, width]`, without positions.
+    /// Class token and registers, `[1, prefix, width]`, without positions.
     prefix: Tensor,
-    /// `[placed + grid · grid, width]`.
+    /// `[prefix_positions + grid · grid, width]`.
     positions: Tensor,
 }
 
-impl Embedding {
-    pub fn new(embed: &Embed, tensors: Tensors<'_>) -> candle_core::Result<Self> {
+impl EmbeddingLayer {
+    pub fn new(embed: &Embed, tensors: NetworkTensors<'_>) -> candle_core::Result<Self> {
         let mut prefix = vec![tensors.of(embed.class_token)];
         prefix.extend(embed.registers.map(|registers| tensors.of(registers)));
         Ok(Self {
@@ -130,27 +130,27 @@ impl Embedding {
         })
     }
 
-    /// `[N, H, W, channels]` to `[N, 1, tokens, width]`.
+    /// Computes tokens, `[N, 1, tokens, width]`, from images, `[N, H, W, channels]`.
     pub fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
-        let Embed { patch, channels, width, prefix, placed, .. } = self.embed;
+        let Embed { patch, channels, width, prefix, prefix_positions, .. } = self.embed;
         let (count, height, line, _) = images.dims4()?;
         let (rows, columns) = (height / patch, line / patch);
         let cut = images.reshape((count, rows, patch, columns, patch, channels))?.permute((0, 1, 3, 2, 4, 5))?;
         let patches = cut.reshape((count * rows * columns, self.embed.patch_len()))?.matmul(&self.kernel)?;
         let patches = patches.broadcast_add(&self.bias)?.reshape((count, rows * columns, width))?;
         let patches = patches.broadcast_add(&self.resampled(rows, columns)?)?;
-        let ahead = if placed == 0 {
+        let ahead = if prefix_positions == 0 {
             self.prefix.clone()
         } else {
-            self.prefix.broadcast_add(&self.positions.narrow(0, 0, placed)?)?
+            self.prefix.broadcast_add(&self.positions.narrow(0, 0, prefix_positions)?)?
         };
         Tensor::cat(&[ahead.broadcast_as((count, prefix, width))?, patches], 1)?.unsqueeze(1)
     }
 
-    /// The patches' positions, `[rows · columns, width]`.
+    /// Returns the patches' position embeddings, resampled, `[rows · columns, width]`.
     fn resampled(&self, rows: usize, columns: usize) -> candle_core::Result<Tensor> {
-        let Embed { placed, grid, width, .. } = self.embed;
-        let learned = self.positions.narrow(0, placed, grid * grid)?;
+        let Embed { prefix_positions, grid, width, .. } = self.embed;
+        let learned = self.positions.narrow(0, prefix_positions, grid * grid)?;
         if (rows, columns) == (grid, grid) {
             return Ok(learned);
         }
@@ -166,16 +166,16 @@ impl Embedding {
     }
 }
 
-/// What takes one token of each image and norms it.
+/// Class token layer: the layer norm of the first token of each image.
 #[derive(Debug)]
-pub(super) struct Taking(Norm);
+pub(super) struct ClassTokenLayer(LayerNormLayer);
 
-impl Taking {
-    pub fn new(token: &ClassToken, tensors: Tensors<'_>) -> Self {
-        Self(Norm::new(&token.norm, tensors))
+impl ClassTokenLayer {
+    pub fn new(token: &ClassToken, tensors: NetworkTensors<'_>) -> Self {
+        Self(LayerNormLayer::new(&token.norm, tensors))
     }
 
-    /// `[N, 1, tokens, width]` to `[N, 1, 1, width]`.
+    /// Computes `[N, 1, 1, width]` from `[N, 1, tokens, width]`.
     pub fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         self.0.forward(&x.narrow(2, 0, 1)?)
     }

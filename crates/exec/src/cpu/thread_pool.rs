@@ -1,28 +1,28 @@
-//! A fixed number of threads and work cut into as many parts, so that the same threads give the same bits.
+//! Thread pool with a fixed number of threads, and deterministic partition of work among them.
 
 use crate::ExecError;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Parts that work is cut into, at most.
-const MOST: usize = 64;
+/// Maximum number of parts.
+const MAX_PARTS: usize = 64;
 
-/// A part a thread, without an allocation: a frame passes here some hundred times.
-pub(super) type Parts<P> = heapless::Vec<P, MOST>;
+/// List of parts without a heap allocation: each frame creates some hundred.
+pub(super) type Parts<P> = heapless::Vec<P, MAX_PARTS>;
 
-/// A pool of its own, so that an adaptation and an inference beside it don't share threads by accident.
+/// Thread pool of one executor, so that adaptation and concurrent inference do not share threads.
 #[derive(Clone)]
-pub(super) struct Threads {
+pub(super) struct ThreadPool {
     pool: Arc<rayon::ThreadPool>,
     count: usize,
 }
 
-impl Threads {
+impl ThreadPool {
     pub fn new(count: usize) -> Result<Self, ExecError> {
         let failed = |reason: String| ExecError::Threads { threads: count, reason };
         if count == 0 {
-            return Err(failed("at least one is needed".into()));
+            return Err(failed("at least 1 is required".into()));
         }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(count)
@@ -32,27 +32,27 @@ impl Threads {
         Ok(Self { pool: Arc::new(pool), count })
     }
 
-    /// How many there are.
+    /// Number of threads.
     pub const fn count(&self) -> usize {
         self.count
     }
 
-    /// `0..items` cut into at most as many ranges as there are threads, of nearly equal length, in order.
+    /// Splits `0..items` into at most as many ranges as threads, of nearly equal length, in order.
     pub fn ranges(&self, items: usize) -> Parts<Range<usize>> {
-        let parts = self.count.min(items).clamp(1, MOST);
+        let parts = self.count.min(items).clamp(1, MAX_PARTS);
         (0..parts).map(|part| part * items / parts..(part + 1) * items / parts).collect()
     }
 
-    /// Runs `work` on one of the threads: entering once costs less than once an op.
-    pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    /// Runs `work` inside the pool: installing once costs less than once per op.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
     }
 
-    /// Runs `work` on every part, one a thread. Allocates nothing.
-    pub fn each<P: Send>(&self, parts: impl IntoIterator<Item = P>, work: impl Fn(P) + Sync + Send) {
+    /// Runs `work` on every part, one per thread. Allocates nothing.
+    pub fn for_each<P: Send>(&self, parts: impl IntoIterator<Item = P>, work: impl Fn(P) + Sync + Send) {
         let mut parts = parts.into_iter().map(Some);
         loop {
-            let mut some: Parts<Option<P>> = parts.by_ref().take(MOST).collect();
+            let mut some: Parts<Option<P>> = parts.by_ref().take(MAX_PARTS).collect();
             match &mut some[..] {
                 [] => return,
                 [part] => part.take().into_iter().for_each(&work),
@@ -64,17 +64,17 @@ impl Threads {
     }
 }
 
-/// Cuts a matrix of `width` values a row along ranges of its rows.
-pub(super) fn cut<'a, T>(ranges: &[Range<usize>], width: usize, values: &'a mut [T]) -> Parts<&'a mut [T]> {
-    cut_at(ranges.iter().map(|range| range.len() * width), values)
+/// Splits a matrix of `width` values per row by ranges of its rows.
+pub(super) fn split_rows<'a, T>(ranges: &[Range<usize>], width: usize, values: &'a mut [T]) -> Parts<&'a mut [T]> {
+    split_lengths(ranges.iter().map(|range| range.len() * width), values)
 }
 
-/// Cuts off parts of those lengths, one after another.
-pub(super) fn cut_at<T>(lengths: impl Iterator<Item = usize>, mut values: &mut [T]) -> Parts<&mut [T]> {
+/// Splits off consecutive parts of those lengths.
+pub(super) fn split_lengths<T>(lengths: impl Iterator<Item = usize>, mut values: &mut [T]) -> Parts<&mut [T]> {
     lengths.map(|length| values.split_off_mut(..length).unwrap_or_default()).collect()
 }
 
-/// The range in parts of that many, the last of which may be smaller.
+/// Splits a range into tiles of that size; the last may be smaller.
 pub(super) fn tiles(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     range.clone().step_by(size).map(move |start| start..range.end.min(start + size))
 }

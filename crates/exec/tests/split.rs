@@ -1,4 +1,4 @@
-//! A network cut in two computes what it computes whole.
+//! Split networks: the two parts of a network compute the same as the whole.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
 
@@ -12,15 +12,15 @@ use fieldfit_tensor::{Images, Params, Real, TensorId};
 const SIDES: (usize, usize) = (33, 26);
 const COUNT: usize = 5;
 
-/// The tensors of the stages from that one on, and the head's.
+/// Selects the trainable tensors of the stages from `stages` on, and the head's.
 fn trains(network: &Network, stages: usize) -> impl Fn(TensorId) -> bool {
     let first = network.stages[stages].tensors().next().unwrap_or(network.head.weight).index();
     let network = network.clone();
     move |id| id.index() >= first && network.tensor(id).role.is_trainable()
 }
 
-/// Asserts for every cut that what the later part makes of the earlier one's output is what the whole network makes of
-/// the images, and its gradients likewise, to the bit.
+/// Asserts for every split that the later part, given the earlier part's output, has the logits and gradients of the
+/// whole network.
 fn check<T: Real>(
     network: &Network,
     params: &Params<T>,
@@ -57,8 +57,8 @@ fn check<T: Real>(
     }
 }
 
-/// A kernel that takes three channels for granted, a shortcut that isn't found when it starts at the input, a gradient
-/// sent below the cut, a stage left out or done twice.
+/// Catches: a kernel that assumes three channels, a shortcut that is lost if it starts at the input, a gradient
+/// propagated below the split, a stage skipped or run twice.
 #[test]
 fn the_kernels_give_the_same_bits() {
     for network in networks() {
@@ -71,7 +71,7 @@ fn the_kernels_give_the_same_bits() {
     }
 }
 
-/// The same faults in the oracle. What goes between the parts is rounded to f32.
+/// Catches: the same faults in the f64 reference. The activation between the parts is rounded to f32.
 #[test]
 fn the_oracle_agrees_to_f32() {
     let device = || candle::device(fieldfit_exec::Device::Cpu { threads: 1 }).unwrap();

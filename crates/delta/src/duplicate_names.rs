@@ -1,32 +1,32 @@
-//! Which names may have stood before, without a heap.
+//! Duplicate-name filter: detects names that may have occurred before, without a heap.
 
 use crate::limits::MAX_TENSORS;
 
-/// Eight bits for each tensor that a file may hold: at that limit, one name in sixteen needs a second look on average.
+/// Eight bits per tensor of the limit: at the limit, one name in sixteen is a false positive on average.
 const BITS: usize = 8 * MAX_TENSORS;
 
-/// A set of names that remembers one bit of each: it may mistake a new name for an old one, never the reverse.
-pub(crate) struct Seen {
+/// Bloom filter of names with one hash function: false positives, no false negatives.
+pub(crate) struct NameFilter {
     bits: [u8; BITS / 8],
     seed: u64,
 }
 
-impl Seen {
-    /// The seed is the file's hash: whoever chooses names can't choose them so that they all look old, which would
-    /// make the second looks quadratic.
+impl NameFilter {
+    /// Creates a filter seeded by the file's hash, so that names cannot be chosen to collide, which would make the
+    /// exact comparisons quadratic.
     pub(crate) fn new(file_hash: &[u8; 32]) -> Self {
         let seed = file_hash.first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes));
         Self { bits: [0; BITS / 8], seed }
     }
 
-    /// Adds a name; tells whether it may have been there.
+    /// Adds a name; returns whether it may have been added before.
     pub(crate) fn add(&mut self, name: &str) -> bool {
         let bit = (self.hash(name) >> (u64::BITS - BITS.ilog2())) as usize;
         let mask = 1 << (bit % 8);
         let byte = &mut self.bits[bit / 8];
-        let was = *byte & mask != 0;
+        let found = *byte & mask != 0;
         *byte |= mask;
-        was
+        found
     }
 
     /// FNV-1a from the seed, then a multiplication that carries the last bytes into the high bits.
@@ -41,18 +41,18 @@ impl Seen {
 mod tests {
     use super::*;
 
-    /// Catches a set that forgets a name, which would let a duplicate pass, or one that takes most new names for
+    /// Catches: a set that forgets a name, which would let a duplicate pass, or one that takes most new names for
     /// old.
     #[test]
     fn an_added_name_is_seen_and_few_others_are() {
-        let mut seen = Seen::new(&[0x5a; 32]);
+        let mut names = NameFilter::new(&[0x5a; 32]);
         let mut name = heapless::String::<16>::new();
         let mut mistaken = 0;
         for index in 0..MAX_TENSORS {
             name.clear();
             core::fmt::write(&mut name, format_args!("blocks.{index}")).unwrap();
-            mistaken += usize::from(seen.add(&name));
-            assert!(seen.add(&name), "{name} was forgotten");
+            mistaken += usize::from(names.add(&name));
+            assert!(names.add(&name), "{name} was forgotten");
         }
         assert!(mistaken < MAX_TENSORS / 8, "{mistaken} names of {MAX_TENSORS} were mistaken for others");
     }

@@ -1,31 +1,31 @@
-//! A training run's tensors on a candle device: θ0 in its stored type, δ, gradients and moments.
+//! Parameters of a training run on a candle device: θ0 in its storage dtype, δ, gradients and optimiser moments.
 
-use super::{batch, descend, values};
+use super::{batch, loss_and_gradients, values};
 use crate::executor::{check_images, check_tensor};
-use crate::param_store::{DeviceParams, ParamStore, Rule, StateTensor};
+use crate::param_store::{DeviceParams, ParamStore, StateTensor, UpdateRule};
 use crate::{ExecError, Objective};
 use candle_core::{DType, Device, Tensor, Var, WithDType};
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Dtype, Images, Norm, Params, Real, TensorId, TensorView};
-use fieldfit_tpgm::pull;
+use fieldfit_tpgm::radius_gradient_from_products;
 use std::marker::PhantomData;
 
-/// θ0, δ, the gradients and the optimiser's state of a network, on the device that computes it.
+/// Parameters on a candle device: θ0, δ, gradients and optimiser state of a network.
 ///
-/// θ0 is copied there once, as it is stored. Sums go over rows there, in `T`, and from rows to tensors here, in f64; what
-/// comes back is one list a call, so that the device is waited for once.
+/// θ0 is uploaded once, in its storage dtype. Row sums are computed on the device in `T`, sums over rows on the host in
+/// f64. Each call downloads one list, so that it synchronises with the device once.
 #[derive(Debug)]
-pub struct OnDevice<T> {
+pub struct CandleParams<T> {
     network: Network,
     device: Device,
-    /// θ0 of every tensor, in its stored type.
-    start: Vec<Tensor>,
-    /// By tensor; nothing where it is frozen.
+    /// θ0 of every tensor, in its storage dtype.
+    base: Vec<Tensor>,
+    /// By tensor; `None` for a frozen tensor.
     trained: Vec<Option<Trained>>,
     scalar: PhantomData<T>,
 }
 
-/// One trained tensor's values, each in the tensor's own shape.
+/// State of one trained tensor, each value in the tensor's shape.
 #[derive(Debug)]
 struct Trained {
     rows: usize,
@@ -35,27 +35,27 @@ struct Trained {
     second: Tensor,
 }
 
-impl<T: Real + WithDType> OnDevice<T> {
-    /// At the start: every δ is 0. `start` lends θ0 of each tensor, `trains` says which of them move.
+impl<T: Real + WithDType> CandleParams<T> {
+    /// Uploads θ0 and sets every δ to 0. `base` returns θ0 of a tensor, `trains` whether the tensor is trained.
     ///
     /// # Errors
     /// If the device fails.
     pub fn new<'a>(
         network: &Network,
         device: Device,
-        start: impl Fn(TensorId) -> TensorView<'a>,
+        base: impl Fn(TensorId) -> TensorView<'a>,
         trains: impl Fn(TensorId) -> bool,
     ) -> Result<Self, ExecError> {
         let upload = |(id, spec): (TensorId, &TensorSpec)| {
-            let view = start(id);
+            let view = base(id);
             check_tensor(spec, view.len())?;
-            Ok(Tensor::from_raw_buffer(view.bytes(), stored(view.dtype()), &spec.shape, &device)?)
+            Ok(Tensor::from_raw_buffer(view.bytes(), storage_dtype(view.dtype()), &spec.shape, &device)?)
         };
         let trained = |(id, spec): (TensorId, &TensorSpec)| {
             trains(id).then(|| Trained::new::<T>(spec, &device)).transpose().map_err(ExecError::from)
         };
         Ok(Self {
-            start: network.tensors().map(upload).collect::<Result<_, ExecError>>()?,
+            base: network.tensors().map(upload).collect::<Result<_, ExecError>>()?,
             trained: network.tensors().map(trained).collect::<Result<_, ExecError>>()?,
             network: network.clone(),
             device,
@@ -63,22 +63,22 @@ impl<T: Real + WithDType> OnDevice<T> {
         })
     }
 
-    /// θ0 + r·δ of every tensor, those that train as variables.
+    /// Computes θ0 + r·δ of every tensor, the trained ones as variables.
     fn leaves(&self, ratios: &[Vec<T>]) -> candle_core::Result<Vec<Tensor>> {
         let ratios = self.upload(ratios)?;
-        let leaf = |(index, start): (usize, &Tensor)| {
-            let start = start.to_dtype(T::DTYPE)?;
-            let Some(trained) = &self.trained[index] else { return Ok(start) };
+        let leaf = |(index, base): (usize, &Tensor)| {
+            let base = base.to_dtype(T::DTYPE)?;
+            let Some(trained) = &self.trained[index] else { return Ok(base) };
             let kept = match ratios.get(index) {
                 Some(Some(ratios)) => trained.scaled(ratios)?,
                 _ => trained.delta.clone(),
             };
-            Ok(Var::from_tensor(&(start + kept)?)?.into_inner())
+            Ok(Var::from_tensor(&(base + kept)?)?.into_inner())
         };
-        self.start.iter().enumerate().map(leaf).collect()
+        self.base.iter().enumerate().map(leaf).collect()
     }
 
-    /// Lists of ratios as columns on the device, in one copy.
+    /// Uploads lists of ratios as columns, in one copy.
     fn upload(&self, ratios: &[Vec<T>]) -> candle_core::Result<Vec<Option<Tensor>>> {
         let all = ratios.concat();
         if all.is_empty() {
@@ -94,35 +94,36 @@ impl<T: Real + WithDType> OnDevice<T> {
         ratios.iter().map(column).collect()
     }
 
-    /// `Σ term` over each row of each trained tensor that `wanted` names, in one copy back.
+    /// Computes `Σ term` over each row of each trained tensor that `wanted` selects, with one download.
     fn row_sums(
         &self,
         wanted: impl Fn(usize) -> bool,
         term: impl Fn(&Trained) -> candle_core::Result<Tensor>,
     ) -> Result<Vec<Vec<T>>, ExecError> {
-        let asked: Vec<_> =
+        let requested: Vec<_> =
             (0..self.trained.len()).map(|index| self.trained[index].as_ref().filter(|_| wanted(index))).collect();
-        let sums = asked.iter().flatten().map(|trained| term(trained)?.reshape((trained.rows, ()))?.sum(1));
+        let sums = requested.iter().flatten().map(|trained| term(trained)?.reshape((trained.rows, ()))?.sum(1));
         let sums = sums.collect::<candle_core::Result<Vec<_>>>()?;
         let all = if sums.is_empty() { Vec::new() } else { values(&Tensor::cat(&sums, 0)?)? };
         let mut rest = all.into_iter();
-        Ok(asked
+        Ok(requested
             .iter()
             .map(|trained| rest.by_ref().take(trained.map_or(0, |trained| trained.rows)).collect())
             .collect())
     }
 }
 
-impl<T: Real + WithDType> ParamStore<T> for OnDevice<T> {
+impl<T: Real + WithDType> ParamStore<T> for CandleParams<T> {
     fn gradient(&mut self, ratios: &[Vec<T>], images: &Images, objective: &dyn Objective<T>) -> Result<T, ExecError> {
         check_images(&self.network, images)?;
         let leaves = self.leaves(ratios)?;
-        let (loss, gradients) = descend(&self.network, &leaves, &batch::<T>(images, &self.device)?, objective)?;
+        let (loss, gradients) =
+            loss_and_gradients(&self.network, &leaves, &batch::<T>(images, &self.device)?, objective)?;
         for (index, trained) in self.trained.iter_mut().enumerate() {
             if let Some(trained) = trained {
                 let gradient = gradients.get(&leaves[index]);
-                let named = || ExecError::NoGradient { name: self.network.tensors[index].name.clone() };
-                trained.gradient = gradient.ok_or_else(named)?.clone();
+                let no_gradient = || ExecError::NoGradient { name: self.network.tensors[index].name.clone() };
+                trained.gradient = gradient.ok_or_else(no_gradient)?.clone();
             }
         }
         Ok(loss)
@@ -156,7 +157,9 @@ impl<T: Real + WithDType> ParamStore<T> for OnDevice<T> {
         Ok(tensors
             .map(|((products, distances), radius)| {
                 let span = products.len() / distances.len().max(1);
-                radius.map(|radius| pull(|index| total(&products[index * span..][..span]), distances, radius))
+                radius.map(|radius| {
+                    radius_gradient_from_products(|index| total(&products[index * span..][..span]), distances, radius)
+                })
             })
             .collect())
     }
@@ -172,11 +175,11 @@ impl<T: Real + WithDType> ParamStore<T> for OnDevice<T> {
     }
 }
 
-impl<T: Real + WithDType> DeviceParams<T> for OnDevice<T> {
-    fn step(&mut self, rules: &[Rule], scale: f64) -> Result<(), ExecError> {
-        for ((trained, start), rule) in self.trained.iter_mut().zip(&self.start).zip(rules) {
+impl<T: Real + WithDType> DeviceParams<T> for CandleParams<T> {
+    fn step(&mut self, rules: &[UpdateRule], scale: f64) -> Result<(), ExecError> {
+        for ((trained, base), rule) in self.trained.iter_mut().zip(&self.base).zip(rules) {
             if let Some(trained) = trained {
-                trained.step(rule, start, scale)?;
+                trained.step(rule, base, scale)?;
             }
         }
         Ok(())
@@ -211,22 +214,22 @@ impl Trained {
         Ok(Self { rows: spec.rows(), delta: zeros, gradient, first, second })
     }
 
-    /// r·δ. `ratios` is a column of one ratio, or of one a row.
+    /// Returns r·δ. `ratios` is a column of one ratio, or of one per row.
     fn scaled(&self, ratios: &Tensor) -> candle_core::Result<Tensor> {
         self.delta.reshape((self.rows, ()))?.broadcast_mul(ratios)?.reshape(self.delta.shape())
     }
 
-    /// One step of δ, by the same arithmetic as on the host.
-    fn step(&mut self, rule: &Rule, start: &Tensor, scale: f64) -> candle_core::Result<()> {
+    /// Updates δ by one optimiser step, with the same arithmetic as on the host.
+    fn step(&mut self, rule: &UpdateRule, base: &Tensor, scale: f64) -> candle_core::Result<()> {
         let gradient = (&self.gradient * scale)?;
-        let decayed = |decay: f64| (start.to_dtype(self.delta.dtype())? + &self.delta)? * decay;
+        let decayed = |decay: f64| (base.to_dtype(self.delta.dtype())? + &self.delta)? * decay;
         match *rule {
-            Rule::Sgd { rate, momentum, decay } => {
+            UpdateRule::Sgd { rate, momentum, decay } => {
                 let gradient = if decay == 0.0 { gradient } else { (gradient + decayed(decay)?)? };
                 self.first = ((&self.first * momentum)? + &gradient)?;
                 self.delta = (&self.delta - ((gradient + (&self.first * momentum)?)? * rate)?)?;
             }
-            Rule::AdamW { rate, decay, beta1, beta2, epsilon, root } => {
+            UpdateRule::AdamW { rate, decay, beta1, beta2, epsilon, root } => {
                 self.first = ((&self.first * beta1)? + (&gradient * (1.0 - beta1))?)?;
                 self.second = ((&self.second * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
                 let change = ((&self.first * rate)? / ((self.second.sqrt()? / root)? + epsilon)?)?;
@@ -258,7 +261,7 @@ fn total<T: Real>(sums: &[T]) -> f64 {
     sums.iter().map(|sum| sum.wide()).sum()
 }
 
-const fn stored(dtype: Dtype) -> DType {
+const fn storage_dtype(dtype: Dtype) -> DType {
     match dtype {
         Dtype::F16 => DType::F16,
         Dtype::Bf16 => DType::BF16,

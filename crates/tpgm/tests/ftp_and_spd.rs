@@ -1,5 +1,6 @@
-//! FTP and SPD on the quadratic losses of `tests/data/tpgm_vectors.json`, computed twice, by the authors' code and by an
-//! independent one. Guards against a rule that is asked at the wrong moment of a step, or that looks at the wrong δ.
+//! Reference vectors of FTP and SPD on quadratic losses, in `tests/data/tpgm_vectors.json`, computed by the authors'
+//! code and by an independent one. Guards against a rule that is applied at the wrong point of a step, or to the wrong
+//! δ.
 #![allow(clippy::unwrap_used, reason = "a test that can't read its vectors has failed")]
 
 use fieldfit_tensor::{Norm, Real};
@@ -79,7 +80,7 @@ struct Adam<T> {
 }
 
 impl<T: Real> Adam<T> {
-    fn descend(&mut self, delta: &mut [T; 2], gradient: &[T], rate: f64) {
+    fn loss_and_gradient(&mut self, delta: &mut [T; 2], gradient: &[T], rate: f64) {
         let (beta1, beta2) = (T::of(0.9), T::of(0.999));
         self.step += 1;
         for (index, &slope) in gradient.iter().enumerate() {
@@ -104,7 +105,7 @@ fn check_spd<T: Real>(tolerance: f64) {
         for (step, &expected) in run.distance_after_each_step.iter().enumerate() {
             let gradient = slope(&base, &delta, &target);
             let before = selected_distance(&gradient, &delta);
-            adam.descend(&mut delta, &gradient, 0.3);
+            adam.loss_and_gradient(&mut delta, &gradient, 0.3);
             if let Some(before) = before {
                 selective_decay(&mut delta, before, run.lambda);
             }
@@ -114,20 +115,21 @@ fn check_spd<T: Real>(tolerance: f64) {
     }
 }
 
-/// What f64 must hold: the file's numbers are rounded to 9 decimals.
+/// Tolerance in f64: the file's numbers are rounded to 9 decimals.
 const F64: f64 = 1e-8;
-/// What f32 must hold.
+/// Tolerance in f32.
 const F32: f64 = 1e-5;
 
-/// Catches a radius that learns from this step's δ instead of the last one's, or from δ where it should be c; an Adam that
-/// starts to count at the first radius; a k that scales the wrong sign.
+/// Catches: a radius that learns from this step's δ instead of the last one's, or from δ where it should be c; an Adam
+/// that starts to count at the first radius; a k that scales the wrong sign.
 #[test]
 fn ftp() {
     check_ftp::<f64>(F64);
     check_ftp::<f32>(F32);
 }
 
-/// Catches a condition with the wrong sign, one that looks at the step instead of the gradient, and a decay that overshoots.
+/// Catches: a condition with the wrong sign, one that looks at the step instead of the gradient, and a decay that
+/// overshoots.
 #[test]
 fn spd() {
     check_spd::<f64>(F64);

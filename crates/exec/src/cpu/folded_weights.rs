@@ -1,42 +1,43 @@
-//! Convolution kernels with the frozen norm folded in, laid out as the kernels read them.
+//! Folded weights: checkpoint weights with the frozen norm folded in, packed for the kernels.
 
-use super::layer_norm::Norm;
-use super::product::{Onto, Packed};
-use super::weight::Weight;
+use super::checkpoint_weight::CheckpointWeight;
+use super::layer_norm::LayerNormKernel;
+use super::matmul::{Accumulate, PackedMatrix};
 use super::winograd;
-use fieldfit_nets::{ClassToken, Conv, Embed, Entry, LayerNorm, Linear, Op};
+use fieldfit_nets::{ClassToken, Conv, Embed, LayerNorm, Linear, Op, Prologue};
 use fieldfit_tensor::Params;
 
-/// `s·W` and `β − s·μ` with `s = γ / √(σ² + ε)`: convolving with them is convolution and norm at once.
+/// Folded weights of one op: `s·W` and `β − s·μ` with `s = γ / √(σ² + ε)`, so that one convolution computes convolution
+/// and norm.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Folded {
-    /// Of a depthwise convolution, `[k, k, C]`; else empty.
+pub(super) struct FoldedWeights {
+    /// Kernel of a depthwise convolution, `[k, k, C]`; empty for other ops.
     pub taps: Vec<f32>,
-    /// Of any other: `[k · k · in, out]`.
-    pub forward: Packed,
-    /// The same transposed, `[out, k · k · in]`, where a backward pass follows.
-    pub backward: Packed,
+    /// Kernel of other ops, `[k · k · in, out]`.
+    pub forward: PackedMatrix,
+    /// The same transposed, `[out, k · k · in]`; for training only.
+    pub backward: PackedMatrix,
     /// `[out]`.
     pub bias: Vec<f32>,
-    /// s, `[out]`; of a linear map LayerScale's γ, or empty.
+    /// s, `[out]`; for a linear layer, LayerScale's γ or empty.
     pub scale: Vec<f32>,
-    /// The layer norm ahead, if there is one.
-    pub norm: Norm,
-    /// Of an embedding: the tokens ahead of the patches with their positions, and the patches' positions as they were
-    /// learned, `[prefix + grid · grid, width]`.
+    /// The layer norm before the product; empty if there is none.
+    pub norm: LayerNormKernel,
+    /// For a patch embedding: the prefix tokens with their position embeddings, and the position embeddings of the
+    /// checkpoint's patches, `[prefix + grid · grid, width]`.
     pub tokens: Vec<f32>,
 }
 
-/// What weights are folded for.
+/// Whether weights are folded for inference alone or for training.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum FoldPurpose {
     Inference,
     Training,
 }
 
-impl Folded {
-    /// Folds an op anew into the buffers that there are.
-    pub fn refill_op(&mut self, op: &Op, params: &Params<f32>, purpose: Purpose) {
+impl FoldedWeights {
+    /// Folds the weights of an op into the existing buffers.
+    pub fn refill_op(&mut self, op: &Op, params: &Params<f32>, purpose: FoldPurpose) {
         match op {
             Op::Conv(conv) => self.refill(conv, params, purpose),
             Op::Linear(linear) => self.refill_linear(linear, params, purpose),
@@ -52,26 +53,27 @@ impl Folded {
         self.norm.epsilon = norm.epsilon as f32;
     }
 
-    /// With LayerScale's γ folded in.
-    fn refill_linear(&mut self, linear: &Linear, params: &Params<f32>, purpose: Purpose) {
-        if let Entry::LayerNorm(norm) = &linear.entry {
+    /// Packs a linear layer with LayerScale's γ folded in.
+    fn refill_linear(&mut self, linear: &Linear, params: &Params<f32>, purpose: FoldPurpose) {
+        if let Prologue::LayerNorm(norm) = &linear.prologue {
             self.refill_norm(norm, params);
         }
         refill(&mut self.bias, &params[linear.bias]);
         refill(&mut self.scale, linear.scale.map_or(&[], |scale| &params[scale]));
         self.bias.iter_mut().zip(&self.scale).for_each(|(bias, scale)| *bias *= scale);
-        let weight = Weight { scale: &self.scale, ..Weight::matrix(&params[linear.weight], linear.input) };
+        let weight =
+            CheckpointWeight { scale: &self.scale, ..CheckpointWeight::matrix(&params[linear.weight], linear.input) };
         weight.pack_forward(&mut self.forward);
-        if purpose == Purpose::Training {
+        if purpose == FoldPurpose::Training {
             weight.pack_backward(&mut self.backward);
         }
     }
 
     fn refill_embed(&mut self, embed: &Embed, params: &Params<f32>) {
-        let Embed { width, placed, .. } = *embed;
+        let Embed { width, prefix_positions, .. } = *embed;
         refill(&mut self.bias, &params[embed.bias]);
-        Weight::matrix(&params[embed.weight], embed.patch_len()).pack_forward(&mut self.forward);
-        let (ahead, learned) = params[embed.positions].split_at(placed * width);
+        CheckpointWeight::matrix(&params[embed.weight], embed.patch_len()).pack_forward(&mut self.forward);
+        let (ahead, learned) = params[embed.positions].split_at(prefix_positions * width);
         let registers: &[f32] = embed.registers.map_or(&[], |registers| &params[registers]);
         self.tokens.clear();
         self.tokens.reserve_exact(embed.prefix * width + learned.len());
@@ -80,13 +82,12 @@ impl Folded {
         self.tokens.extend_from_slice(learned);
     }
 
-    /// Folds a convolution anew.
-    pub fn refill(&mut self, conv: &Conv, params: &Params<f32>, purpose: Purpose) {
+    /// Folds a convolution's batch norm and packs its kernel.
+    pub fn refill(&mut self, conv: &Conv, params: &Params<f32>, purpose: FoldPurpose) {
         let (gamma, beta) = (&params[conv.norm.scale], &params[conv.norm.shift]);
         let (mean, variance) = (&params[conv.norm.mean], &params[conv.norm.variance]);
         self.scale.clear();
-        self.scale
-            .extend(gamma.iter().zip(variance).map(|(gamma, variance)| gamma * inverse_deviation(conv, *variance)));
+        self.scale.extend(gamma.iter().zip(variance).map(|(gamma, variance)| gamma * inverse_std(conv, *variance)));
         self.bias.clear();
         self.bias.extend(self.scale.iter().zip(mean).zip(beta).map(|((scale, mean), beta)| beta - scale * mean));
         let weight = &params[conv.weight];
@@ -99,36 +100,41 @@ impl Folded {
             }
             return;
         }
-        let weight = Weight { values: weight, inputs: conv.input, taps: conv.kernel * conv.kernel, scale: &self.scale };
-        let is_winograds = winograd::suits(conv);
+        let weight = CheckpointWeight {
+            values: weight,
+            inputs: conv.input,
+            taps: conv.kernel * conv.kernel,
+            scale: &self.scale,
+        };
+        let is_winograds = winograd::supports(conv);
         if is_winograds {
             weight.pack_winograd(&mut self.forward)
         } else {
             weight.pack_forward(&mut self.forward)
         }
         match purpose {
-            Purpose::Inference => {}
-            Purpose::Training if is_winograds => weight.pack_winograd_turned(&mut self.backward),
-            Purpose::Training => weight.pack_backward(&mut self.backward),
+            FoldPurpose::Inference => {}
+            FoldPurpose::Training if is_winograds => weight.pack_winograd_rotated(&mut self.backward),
+            FoldPurpose::Training => weight.pack_backward(&mut self.backward),
         }
     }
 }
 
-/// Copies into the buffer that there is.
+/// Copies values into an existing buffer.
 fn refill(buffer: &mut Vec<f32>, values: &[f32]) {
     buffer.clear();
     buffer.reserve_exact(values.len());
     buffer.extend_from_slice(values);
 }
 
-/// `1 / √(σ² + ε)`.
-pub(super) fn inverse_deviation(conv: &Conv, variance: f32) -> f32 {
+/// Returns `1 / √(σ² + ε)`.
+pub(super) fn inverse_std(conv: &Conv, variance: f32) -> f32 {
     (1.0 / (f64::from(variance) + conv.norm.epsilon).sqrt()) as f32
 }
 
-/// Puts a kernel's gradient from our order, taps ahead of channels (`[k, k, C]` for a depthwise convolution, else
-/// `[out, k, k, in]`), into the checkpoint's `[out, in / groups, k, k]`.
-pub(super) fn to_checkpoint(conv: &Conv, values: &mut [f32]) {
+/// Permutes a kernel's gradient, in place, from the kernels' layout (`[k, k, C]` for a depthwise convolution, else
+/// `[out, k, k, in]`) to the checkpoint's, `[out, in / groups, k, k]`.
+pub(super) fn to_checkpoint_layout(conv: &Conv, values: &mut [f32]) {
     let taps = conv.kernel * conv.kernel;
     if taps == 1 {
         return;
@@ -144,10 +150,10 @@ pub(super) fn to_checkpoint(conv: &Conv, values: &mut [f32]) {
     }
 }
 
-/// Writes the values over the targets, or adds them.
-pub(super) fn put(targets: &mut [f32], values: impl Iterator<Item = f32>, onto: Onto) {
-    match onto {
-        Onto::Fresh => targets.iter_mut().zip(values).for_each(|(target, value)| *target = value),
-        Onto::Sum => targets.iter_mut().zip(values).for_each(|(target, value)| *target += value),
+/// Overwrites the targets with the values, or adds them.
+pub(super) fn write_gradient(targets: &mut [f32], values: impl Iterator<Item = f32>, accumulate: Accumulate) {
+    match accumulate {
+        Accumulate::Overwrite => targets.iter_mut().zip(values).for_each(|(target, value)| *target = value),
+        Accumulate::Add => targets.iter_mut().zip(values).for_each(|(target, value)| *target += value),
     }
 }

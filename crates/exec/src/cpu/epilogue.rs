@@ -1,16 +1,16 @@
-//! What ends a tile of sums before it is written: after a forward op, and after a backward one.
+//! Epilogues: what is applied to a tile of sums in registers before it is written, forward and backward.
 
 use super::tile::{Block, Sums, VECTORS, with_vectors};
 use fieldfit_nets::Activation;
 use pulp::{Arch, Simd, WithSimd};
 
-/// The largest value that ReLU6 lets through.
+/// Upper bound of ReLU6.
 const SIX: f32 = 6.0;
 
-/// Ends tiles of an activation, each once.
-pub(super) trait Ending {
-    /// Ends the sums of one tile, which are written thereafter.
-    fn end<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
+/// Epilogue of a tiled kernel, applied once to each tile.
+pub(super) trait Epilogue {
+    /// Transforms the sums of one tile, which are written afterwards.
+    fn apply<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
         &mut self,
         simd: S,
         block: &Block<S>,
@@ -18,12 +18,12 @@ pub(super) trait Ending {
     );
 }
 
-/// The sums are the result.
-pub(super) struct AsItIs;
+/// Epilogue that leaves the sums unchanged.
+pub(super) struct IdentityEpilogue;
 
-impl Ending for AsItIs {
+impl Epilogue for IdentityEpilogue {
     #[inline(always)]
-    fn end<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
+    fn apply<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
         &mut self,
         _: S,
         _: &Block<S>,
@@ -32,19 +32,19 @@ impl Ending for AsItIs {
     }
 }
 
-/// Ends a forward op: bias (the folded norm's shift), shortcut, activation.
+/// Forward epilogue: adds the bias (the folded norm's shift) and the shortcut, then applies the activation.
 #[derive(Clone, Copy)]
-pub(super) struct Finish<'a> {
-    /// One a channel.
+pub(super) struct ForwardEpilogue<'a> {
+    /// One per channel.
     pub bias: &'a [f32],
     pub activation: Activation,
-    /// The stage's input, where a shortcut ends here: as many values as the whole output.
+    /// The values of a shortcut, as many as the whole output; `None` without a shortcut.
     pub shortcut: Option<&'a [f32]>,
 }
 
-impl Ending for Finish<'_> {
+impl Epilogue for ForwardEpilogue<'_> {
     #[inline(always)]
-    fn end<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
+    fn apply<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
         &mut self,
         simd: S,
         block: &Block<S>,
@@ -62,15 +62,15 @@ impl Ending for Finish<'_> {
         let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX));
         match self.activation {
             Activation::Identity => {}
-            Activation::Relu => each(sums, |sum| simd.max_f32s(sum, zero)),
-            Activation::Relu6 => each(sums, |sum| simd.min_f32s(simd.max_f32s(sum, zero), six)),
+            Activation::Relu => map_vectors(sums, |sum| simd.max_f32s(sum, zero)),
+            Activation::Relu6 => map_vectors(sums, |sum| simd.min_f32s(simd.max_f32s(sum, zero), six)),
         }
     }
 }
 
-/// Puts each vector of a tile through `work`.
+/// Applies `work` to each vector of a tile.
 #[inline(always)]
-fn each<V: Copy, const R: usize, const N: usize>(tile: &mut [[V; N]; R], work: impl Fn(V) -> V) {
+fn map_vectors<V: Copy, const R: usize, const N: usize>(tile: &mut [[V; N]; R], work: impl Fn(V) -> V) {
     for vector in 0..N {
         for row in tile.iter_mut() {
             row[vector] = work(row[vector]);
@@ -78,62 +78,63 @@ fn each<V: Copy, const R: usize, const N: usize>(tile: &mut [[V; N]; R], work: i
     }
 }
 
-/// Ends a backward op: turns the gradient of an op's input into that of the op before it, ahead of its activation.
+/// Backward epilogue: converts the gradient of an op's input to the gradient before the activation of the op that
+/// produced it.
 #[derive(Clone, Copy)]
-pub(super) struct Upstream<'a> {
-    /// The op's input: the activated output of the op before it.
+pub(super) struct BackwardEpilogue<'a> {
+    /// The op's input: the previous op's output.
     pub input: &'a [f32],
     /// The activation that made `input`.
     pub activation: Activation,
-    /// The gradient that comes by a shortcut around this op.
+    /// The gradient of a shortcut around this op.
     pub shortcut: Option<&'a [f32]>,
 }
 
-impl<'a> Upstream<'a> {
-    /// Nothing to mask and nothing to add.
-    pub const fn open(input: &'a [f32]) -> Self {
+impl<'a> BackwardEpilogue<'a> {
+    /// Returns an epilogue that masks and adds nothing.
+    pub const fn identity(input: &'a [f32]) -> Self {
         Self { input, activation: Activation::Identity, shortcut: None }
     }
 
-    /// Ends tiles and sums them up.
-    pub const fn summing(self, sums: &'a mut ChannelSums) -> Summing<'a> {
-        Summing { upstream: self, sums }
+    /// Adds per-channel sums to the epilogue.
+    pub const fn with_sums(self, sums: &'a mut ChannelSums) -> SummingEpilogue<'a> {
+        SummingEpilogue { epilogue: self, sums }
     }
 }
 
-/// [`Upstream`], and the sums of what it lets through.
-pub(super) struct Summing<'a> {
-    upstream: Upstream<'a>,
+/// [`BackwardEpilogue`] that also accumulates per-channel sums of its results.
+pub(super) struct SummingEpilogue<'a> {
+    epilogue: BackwardEpilogue<'a>,
     sums: &'a mut ChannelSums,
 }
 
-impl Summing<'_> {
-    /// Ends whole rows in place, `first` values into the activation.
-    pub fn apply(&mut self, first: usize, rows: &mut [f32]) {
-        Arch::new().dispatch(Apply { first, rows, ending: self });
+impl SummingEpilogue<'_> {
+    /// Applies the epilogue in place to whole rows that start at value `first` of the activation.
+    pub fn apply_rows(&mut self, first: usize, rows: &mut [f32]) {
+        Arch::new().dispatch(ApplyRows { first, rows, epilogue: self });
         self.sums.flush();
     }
 
-    /// To be called after a tile's worth of rows: the sums so far go from f32 to f64.
+    /// Adds the f32 sums to the f64 totals. Must be called after each tile of rows.
     pub fn flush(&mut self) {
         self.sums.flush();
     }
 }
 
-impl Ending for Summing<'_> {
+impl Epilogue for SummingEpilogue<'_> {
     #[inline(always)]
-    fn end<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
+    fn apply<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
         &mut self,
         simd: S,
         block: &Block<S>,
         sums: &mut Sums<S, R, V>,
     ) {
-        if let Some(shortcut) = self.upstream.shortcut {
+        if let Some(shortcut) = self.epilogue.shortcut {
             block.update::<R, V, TAIL>(simd, sums, shortcut, |sum, shortcut| simd.add_f32s(sum, shortcut));
         }
-        // An activation passes a gradient where it was at neither of its ends.
-        let (zero, six, input) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX), self.upstream.input);
-        match self.upstream.activation {
+        // An activation passes a gradient where it was not clipped.
+        let (zero, six, input) = (simd.splat_f32s(0.0), simd.splat_f32s(SIX), self.epilogue.input);
+        match self.epilogue.activation {
             Activation::Identity => {}
             Activation::Relu => block.update::<R, V, TAIL>(simd, sums, input, |gradient, output| {
                 simd.select_f32s(simd.less_than_f32s(zero, output), gradient, zero)
@@ -153,7 +154,7 @@ impl Ending for Summing<'_> {
     }
 }
 
-/// One sum a channel: f32 within a tile's worth of rows, f64 over them.
+/// Per-channel sums: f32 within a tile of rows, f64 over tiles.
 #[derive(Clone)]
 pub(super) struct ChannelSums {
     tile: Vec<f32>,
@@ -165,7 +166,7 @@ impl ChannelSums {
         Self { tile: vec![0.0; channels], totals: vec![0.0; channels] }
     }
 
-    /// The parts' totals, added in their order.
+    /// Adds the totals of the parts, in order.
     pub fn merge(parts: Vec<Self>) -> Vec<f64> {
         let mut parts = parts.into_iter().map(|part| part.totals);
         let mut totals = parts.next().unwrap_or_default();
@@ -175,11 +176,12 @@ impl ChannelSums {
         totals
     }
 
-    /// The sums that aren't in f64 yet.
+    /// The f32 sums of the current tile.
     pub fn tile(&mut self) -> &mut [f32] {
         &mut self.tile
     }
 
+    /// Adds the f32 sums to the f64 totals and resets them.
     pub fn flush(&mut self) {
         for (total, sum) in self.totals.iter_mut().zip(&mut self.tile) {
             *total += f64::from(std::mem::take(sum));
@@ -187,19 +189,19 @@ impl ChannelSums {
     }
 }
 
-/// Ends rows that are in memory already.
-struct Apply<'a, E> {
+/// SIMD kernel that applies an epilogue to rows in memory.
+struct ApplyRows<'a, E> {
     first: usize,
     rows: &'a mut [f32],
-    ending: &'a mut E,
+    epilogue: &'a mut E,
 }
 
-impl WithSimd for Apply<'_, Summing<'_>> {
+impl WithSimd for ApplyRows<'_, SummingEpilogue<'_>> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let channels = self.ending.sums.tile.len();
+        let channels = self.epilogue.sums.tile.len();
         for row in (0..self.rows.len()).step_by(channels) {
             for channel in (0..channels).step_by(VECTORS * S::F32_LANES) {
                 with_vectors!(S::F32_LANES, channels, channel, self.tile::<S>(simd, row, channel));
@@ -208,14 +210,14 @@ impl WithSimd for Apply<'_, Summing<'_>> {
     }
 }
 
-impl Apply<'_, Summing<'_>> {
+impl ApplyRows<'_, SummingEpilogue<'_>> {
     #[inline(always)]
     fn tile<S: Simd, const V: usize, const TAIL: bool>(&mut self, simd: S, row: usize, channel: usize) {
-        let channels = self.ending.sums.tile.len();
+        let channels = self.epilogue.sums.tile.len();
         let here = Block::new::<V>(simd, row + channel, channels, channel, channels);
         let mut values = [here.read_row::<V, TAIL>(simd, self.rows)];
         let block = here.at(self.first + here.start);
-        self.ending.end::<S, 1, V, TAIL>(simd, &block, &mut values);
+        self.epilogue.apply::<S, 1, V, TAIL>(simd, &block, &mut values);
         here.write::<1, V, TAIL>(simd, &values, 0, self.rows);
     }
 }

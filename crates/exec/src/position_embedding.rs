@@ -1,10 +1,10 @@
-//! Learned positions of one grid of patches resampled for another, as timm's `resample_abs_pos_embed` does it: PyTorch's
-//! bicubic interpolation with antialiasing, whose axes are independent.
+//! Position embedding resampling from one grid of patches to another, as timm's `resample_abs_pos_embed`: PyTorch's
+//! bicubic interpolation with antialiasing, separable by axis.
 
-/// The shape of the cubic: −½ is what PyTorch and Pillow take where they antialias.
+/// Parameter a of the cubic: −½, as in PyTorch and Pillow with antialiasing.
 const SHARPNESS: f64 = -0.5;
 
-/// How positions along one axis are made of learned ones: `[to, from]`, each row adding up to 1.
+/// Resampling matrix along one axis, `[to, from]`; each row sums to 1.
 #[derive(Debug, Clone)]
 pub(crate) struct Resampling {
     pub from: usize,
@@ -15,7 +15,7 @@ pub(crate) struct Resampling {
 impl Resampling {
     pub fn new(from: usize, to: usize) -> Self {
         let scale = from as f64 / to as f64;
-        // Where positions become fewer, the cubic is stretched over as many as one stands for.
+        // When downsampling, the cubic is stretched by the scale.
         let stretch = scale.max(1.0);
         let mut weights = vec![0.0; to * from];
         for (position, row) in weights.chunks_exact_mut(from.max(1)).enumerate() {
@@ -31,14 +31,14 @@ impl Resampling {
         Self { from, to, weights }
     }
 
-    /// What one position is made of: learned ones and their weights.
+    /// Iterates over the source positions of one position, with their weights.
     pub fn sources(&self, position: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
         let row = self.weights[position * self.from..][..self.from].iter();
         row.copied().enumerate().filter(|(_, weight)| *weight != 0.0)
     }
 }
 
-/// Keys' cubic convolution kernel (IEEE TASSP 1981).
+/// Computes Keys' cubic convolution kernel (IEEE TASSP 1981).
 fn cubic(x: f64) -> f64 {
     let x = x.abs();
     if x < 1.0 {
@@ -54,8 +54,8 @@ fn cubic(x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Weights that are shifted, not antialiased or of another cubic: `torch.nn.functional.interpolate(mode="bicubic",
-    /// antialias=True)` of the positions' squares, in f64 (torch 2.x).
+    /// Catches: weights that are shifted, not antialiased or of another cubic. Expected:
+    /// `torch.nn.functional.interpolate(mode="bicubic", antialias=True)` of the positions' squares, in f64 (torch 2.x).
     #[test]
     fn weights_are_pytorchs() {
         let of_squares = |from: usize, to: usize| -> Vec<f64> {

@@ -1,36 +1,36 @@
-//! Matrix products over whole activations: weights packed once, results ended in registers.
+//! Matrix multiplication kernels: packed or strided operands, register tiles, fused epilogues.
 
-use super::finish::{AsItIs, Ending};
-use super::threads::tiles;
+use super::epilogue::{Epilogue, IdentityEpilogue};
+use super::thread_pool::tiles;
 use super::tile::{Block, Left, Right, VECTORS, with_vectors};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
-/// Rows of a tile where registers suffice; half of it elsewhere.
+/// Rows per tile with 32 registers; half of it with fewer.
 const ROWS: usize = 8;
-/// Terms of a sum between two visits to its memory: the panel of the right operand stays in the first-level cache.
+/// Terms accumulated before the sums are written: the right operand's panel stays in the L1 cache.
 const DEPTH: usize = 128;
 
-/// The right operand of products, `[depth, columns]`, in panels of as many columns as a tile is wide.
+/// Packed right operand of a product, `[depth, columns]`, in panels as wide as a tile.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Packed {
+pub(super) struct PackedMatrix {
     values: Vec<f32>,
     depth: usize,
     columns: usize,
 }
 
-impl Packed {
-    /// Values that a matrix of that size takes, its last panel filled up with zeros.
+impl PackedMatrix {
+    /// Returns the values of a packed matrix of that size; the last panel is padded with zeros.
     pub fn size(depth: usize, columns: usize) -> usize {
         depth * columns.next_multiple_of(lanes())
     }
 
-    /// Packs anew, into the buffer that there is; `fill` writes the rows of a panel, which has those columns, and are that many
-    /// values apart.
+    /// Packs into the existing buffer, panel by panel; `fill` receives the panel's columns, the distance between its
+    /// rows, and its values.
     pub fn refill_panels(&mut self, depth: usize, columns: usize, fill: impl Fn(Range<usize>, usize, &mut [f32])) {
         self.resize(depth, columns);
         let mut rest = self.values.as_mut_slice();
-        for filled in tiles(0..columns, panel()) {
+        for filled in tiles(0..columns, panel_columns()) {
             let width = filled.len().next_multiple_of(lanes());
             let (panel, after) = rest.split_at_mut(depth * width);
             fill(filled, width, panel);
@@ -38,20 +38,20 @@ impl Packed {
         }
     }
 
-    /// Packs anew, into the buffer that there is; `fill` writes the row at a depth.
+    /// Packs into the existing buffer, row by row; `fill` writes the row at a depth.
     pub fn refill_rows(&mut self, depth: usize, columns: usize, fill: impl Fn(usize, &mut [f32])) {
         self.resize(depth, columns);
         let mut row = vec![0.0; columns.next_multiple_of(lanes())];
         for k in 0..depth {
             fill(k, &mut row[..columns]);
-            for part in tiles(0..row.len(), panel()) {
+            for part in tiles(0..row.len(), panel_columns()) {
                 let start = part.start * depth + k * part.len();
                 self.values[start..][..part.len()].copy_from_slice(&row[part]);
             }
         }
     }
 
-    /// What fills panels up is zero, and stays so.
+    /// Resizes the buffer; padding is zero and never written.
     fn resize(&mut self, depth: usize, columns: usize) {
         if (self.depth, self.columns) != (depth, columns) {
             (self.depth, self.columns) = (depth, columns);
@@ -60,7 +60,7 @@ impl Packed {
         }
     }
 
-    /// Values that it has room for.
+    /// Values allocated.
     pub const fn capacity(&self) -> usize {
         self.values.capacity()
     }
@@ -74,57 +74,66 @@ impl Packed {
     }
 }
 
-/// `out = end(left · right)`: `left` is `[rows, depth]`, `out` `[rows, columns]`, its first row the activation's row
-/// `first`.
-pub(super) fn multiply(left: &[f32], right: &Packed, first: usize, out: &mut [f32], ending: &mut impl Ending) {
-    multiply_terms(left, right, 0..right.depth, first, out, ending);
+/// Computes `out = epilogue(left · right)`: `left` is `[rows, depth]`, `out` is `[rows, columns]` and starts at row
+/// `first` of the activation.
+pub(super) fn multiply(
+    left: &[f32],
+    right: &PackedMatrix,
+    first: usize,
+    out: &mut [f32],
+    epilogue: &mut impl Epilogue,
+) {
+    multiply_terms(left, right, 0..right.depth, first, out, epilogue);
 }
 
-/// The same for some of each sum's terms: `left` has those alone. Where there were terms before them, the result is added
-/// to what is there.
+/// Computes [`multiply`] for a range of terms, which are all of `left`; adds to `out` unless the range starts at 0.
 pub(super) fn multiply_terms(
     left: &[f32],
-    right: &Packed,
+    right: &PackedMatrix,
     terms: Range<usize>,
     first: usize,
     out: &mut [f32],
-    ending: &mut impl Ending,
+    epilogue: &mut impl Epilogue,
 ) {
-    let onto = if terms.start == 0 { Onto::Fresh } else { Onto::Sum };
-    multiply_part(left, right, (terms, 0..right.columns), (first, out), onto, ending);
+    let accumulate = if terms.start == 0 { Accumulate::Overwrite } else { Accumulate::Add };
+    multiply_part(left, right, (terms, 0..right.columns), (first, out), accumulate, epilogue);
 }
 
-/// `out = left · right` for some of each sum's terms, which alone `left` has, and some of the right operand's columns, which
-/// alone `out` has: they start with a [`panel`] and end with one or with the operand.
+/// Computes `out = left · right` for a range of terms, which are all of `left`, and a range of columns, which are all
+/// of `out` and must be whole panels.
 pub(super) fn multiply_block(
     left: &[f32],
-    right: &Packed,
+    right: &PackedMatrix,
     terms: Range<usize>,
     columns: Range<usize>,
     out: &mut [f32],
 ) {
-    multiply_part(left, right, (terms, columns), (0, out), Onto::Fresh, &mut AsItIs);
+    multiply_part(left, right, (terms, columns), (0, out), Accumulate::Overwrite, &mut IdentityEpilogue);
 }
 
+/// Computes a range of terms and columns of a product.
 fn multiply_part(
     left: &[f32],
-    right: &Packed,
+    right: &PackedMatrix,
     (terms, columns): (Range<usize>, Range<usize>),
     (first, out): (usize, &mut [f32]),
-    onto: Onto,
-    ending: &mut impl Ending,
+    accumulate: Accumulate,
+    epilogue: &mut impl Epilogue,
 ) {
     let depth = terms.len();
     let rows = left.len().checked_div(depth).unwrap_or(0);
-    assert_eq!((left.len(), out.len()), (rows * depth, rows * columns.len()), "the operands' sizes");
-    let is_edge = |column: usize| column.is_multiple_of(panel()) || column == right.columns;
-    assert!(is_edge(columns.start) && is_edge(columns.end) && columns.end <= right.columns, "whole panels");
-    assert!(terms.end <= right.depth, "the right operand's terms");
+    assert_eq!((left.len(), out.len()), (rows * depth, rows * columns.len()), "operands of unequal depth");
+    let is_edge = |column: usize| column.is_multiple_of(panel_columns()) || column == right.columns;
+    assert!(
+        is_edge(columns.start) && is_edge(columns.end) && columns.end <= right.columns,
+        "columns that are not whole panels"
+    );
+    assert!(terms.end <= right.depth, "terms beyond the right operand");
     let right = |column: usize, width: usize| {
         let start = (columns.start + column) * right.depth + terms.start * width;
         Right { start: right.values[start..].as_ptr(), depth_step: width }
     };
-    Arch::new().dispatch(Multiply {
+    Arch::new().dispatch(Matmul {
         rows,
         columns: columns.len(),
         depth,
@@ -133,43 +142,43 @@ fn multiply_part(
         first: first * columns.len(),
         out,
         step: columns.len(),
-        onto,
-        ending,
+        accumulate,
+        epilogue,
     });
 }
 
-/// Columns of a panel.
-pub(super) fn panel() -> usize {
+/// Returns the columns per panel.
+pub(super) fn panel_columns() -> usize {
     VECTORS * lanes()
 }
 
-/// What happens to the values that a sum is written over.
+/// Whether a result overwrites its target or is added to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Onto {
-    /// They are overwritten.
-    Fresh,
-    /// The sum is added to them.
-    Sum,
+pub(super) enum Accumulate {
+    /// The target is overwritten.
+    Overwrite,
+    /// The result is added to the target.
+    Add,
 }
 
-/// `out = leftᵀ · right` or `out += leftᵀ · right` for some rows of it: `left` is `[depth, columns of left]`, of which
-/// `rows` are the output's rows, and `right` `[depth, columns]`.
-pub(super) fn outer(
+/// Computes some rows of `out = leftᵀ · right` or `out += leftᵀ · right`: `left` is `[depth, left_columns]`, of which
+/// `rows` are the output's rows; `right` is `[depth, columns]`.
+pub(super) fn multiply_transposed(
     (left, left_columns): (&[f32], usize),
     rows: Range<usize>,
     (right, columns): (&[f32], usize),
     out: &mut [f32],
-    onto: Onto,
+    accumulate: Accumulate,
 ) {
     let depth = left.len() / left_columns;
-    assert_eq!((left.len(), right.len()), (depth * left_columns, depth * columns), "the operands' sizes");
-    assert!(rows.end <= left_columns && out.len() == rows.len() * columns, "the product's size");
-    if depth == 0 && onto == Onto::Fresh {
+    assert_eq!((left.len(), right.len()), (depth * left_columns, depth * columns), "operands of unequal depth");
+    assert!(rows.end <= left_columns && out.len() == rows.len() * columns, "an output of another size");
+    if depth == 0 && accumulate == Accumulate::Overwrite {
         out.fill(0.0);
     }
     let blocks = left.chunks(DEPTH * left_columns).zip(right.chunks(DEPTH * columns));
     for (index, (left, right)) in blocks.enumerate() {
-        Arch::new().dispatch(Multiply {
+        Arch::new().dispatch(Matmul {
             rows: rows.len(),
             columns,
             depth: right.len() / columns,
@@ -178,48 +187,48 @@ pub(super) fn outer(
             first: 0,
             out,
             step: columns,
-            onto: if index == 0 { onto } else { Onto::Sum },
-            ending: &mut AsItIs,
+            accumulate: if index == 0 { accumulate } else { Accumulate::Add },
+            epilogue: &mut IdentityEpilogue,
         });
     }
 }
 
-/// A matrix inside another.
+/// View of a matrix with row and column strides.
 #[derive(Clone, Copy)]
-pub(super) struct Strided<'a> {
+pub(super) struct StridedMatrix<'a> {
     values: &'a [f32],
     row: usize,
     column: usize,
 }
 
-impl<'a> Strided<'a> {
-    /// Rows that are `step` values apart.
+impl<'a> StridedMatrix<'a> {
+    /// View with rows `step` values apart.
     pub const fn rows(values: &'a [f32], step: usize) -> Self {
         Self { values, row: step, column: 1 }
     }
 
-    /// The same transposed.
+    /// Transposed view of rows `step` values apart.
     pub const fn columns(values: &'a [f32], step: usize) -> Self {
         Self { values, row: 1, column: step }
     }
 
-    /// Whether it has that many rows and columns.
+    /// Whether the values cover that many rows and columns.
     const fn has(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.values.len()
     }
 }
 
-/// `out = left · right` or `out += left · right` for `[rows, columns, depth]` of matrices inside others; the columns of
-/// `right` are adjacent, and the rows of `out` as many values apart as it says.
-pub(super) fn strided(
+/// Computes `out = left · right` or `out += left · right` of size `[rows, columns, depth]` with strided operands; the
+/// columns of `right` must be adjacent, and the rows of `out` are `step` values apart.
+pub(super) fn multiply_strided(
     [rows, columns, depth]: [usize; 3],
-    left: Strided<'_>,
-    right: Strided<'_>,
+    left: StridedMatrix<'_>,
+    right: StridedMatrix<'_>,
     (out, step): (&mut [f32], usize),
-    onto: Onto,
+    accumulate: Accumulate,
 ) {
-    assert!(left.has(rows, depth) && right.has(depth, columns) && right.column == 1, "the operands' sizes");
-    Arch::new().dispatch(Multiply {
+    assert!(left.has(rows, depth) && right.has(depth, columns) && right.column == 1, "operands of unequal depth");
+    Arch::new().dispatch(Matmul {
         rows,
         columns,
         depth,
@@ -228,12 +237,12 @@ pub(super) fn strided(
         first: 0,
         out,
         step,
-        onto,
-        ending: &mut AsItIs,
+        accumulate,
+        epilogue: &mut IdentityEpilogue,
     });
 }
 
-/// Lanes of a vector on this CPU.
+/// Returns the f32 lanes of a vector on this CPU.
 fn lanes() -> usize {
     struct Lanes;
     impl WithSimd for Lanes {
@@ -246,24 +255,24 @@ fn lanes() -> usize {
     Arch::new().dispatch(Lanes)
 }
 
-/// A product, cut into panels of columns and those into tiles.
-struct Multiply<'a, P, E> {
+/// SIMD kernel of a product: panels of columns, split into tiles of rows.
+struct Matmul<'a, P, E> {
     rows: usize,
     columns: usize,
     depth: usize,
     left: Left,
-    /// The right operand's panel from a column on, of that many columns with those that fill it up.
+    /// Returns the right operand's panel at a column, with that many columns including padding.
     right: P,
-    /// Position in the whole activation of the output's first value.
+    /// Index in the activation of the output's first value.
     first: usize,
     out: &'a mut [f32],
-    /// Values from one of the output's rows to the next.
+    /// Row stride of the output.
     step: usize,
-    onto: Onto,
-    ending: &'a mut E,
+    accumulate: Accumulate,
+    epilogue: &'a mut E,
 }
 
-impl<P: Fn(usize, usize) -> Right, E: Ending> WithSimd for Multiply<'_, P, E> {
+impl<P: Fn(usize, usize) -> Right, E: Epilogue> WithSimd for Matmul<'_, P, E> {
     type Output = ();
 
     #[inline(always)]
@@ -274,7 +283,7 @@ impl<P: Fn(usize, usize) -> Right, E: Ending> WithSimd for Multiply<'_, P, E> {
     }
 }
 
-impl<P: Fn(usize, usize) -> Right, E: Ending> Multiply<'_, P, E> {
+impl<P: Fn(usize, usize) -> Right, E: Epilogue> Matmul<'_, P, E> {
     #[inline(always)]
     fn panel<S: Simd, const V: usize, const TAIL: bool>(&mut self, simd: S, column: usize) {
         let right = (self.right)(column, V * S::F32_LANES);
@@ -309,11 +318,11 @@ impl<P: Fn(usize, usize) -> Right, E: Ending> Multiply<'_, P, E> {
         // SAFETY: its callers checked that the operands have `rows` and `columns` for each k below `depth`;
         // this tile's rows and columns are among them.
         let mut sums = unsafe { block.product::<R, V, TAIL>(simd, self.depth, left, right) };
-        if self.onto == Onto::Sum {
+        if self.accumulate == Accumulate::Add {
             let here = block.at(start - self.first);
             here.update::<R, V, TAIL>(simd, &mut sums, self.out, |sum, before| simd.add_f32s(before, sum));
         }
-        self.ending.end::<S, R, V, TAIL>(simd, &block, &mut sums);
+        self.epilogue.apply::<S, R, V, TAIL>(simd, &block, &mut sums);
         block.write::<R, V, TAIL>(simd, &sums, self.first, self.out);
     }
 }
@@ -326,8 +335,8 @@ mod tests {
         (0..len).map(|i| ((i * 7 + seed * 13) % 11) as f32 - 5.0).collect()
     }
 
-    /// A tile that reads or writes beside its rows and columns: both products against the definition, on sizes around
-    /// every multiple of the tile's. Whole numbers are exact in any order.
+    /// Catches: a tile that reads or writes outside its rows and columns. Compares both products with the definition on
+    /// sizes around multiples of the tile's; integers are exact in any order.
     #[test]
     fn products_follow_the_definition() {
         for (m, n, k) in
@@ -337,21 +346,21 @@ mod tests {
             let sum =
                 |row: usize, column: usize| (0..k).map(|x| left[row * k + x] * right[x * n + column]).sum::<f32>();
             let expected: Vec<f32> = (0..m * n).map(|i| sum(i / n, i % n)).collect();
-            let mut packed = Packed::default();
+            let mut packed = PackedMatrix::default();
             packed.refill_rows(k, n, |k, row| row.copy_from_slice(&right[k * n..][..n]));
             let mut out = vec![f32::NAN; m * n];
-            multiply(&left, &packed, 0, &mut out, &mut AsItIs);
+            multiply(&left, &packed, 0, &mut out, &mut IdentityEpilogue);
             assert_eq!(out, expected, "{m}×{k} · {k}×{n}");
             for split in (1..k).step_by(k.div_ceil(2)) {
                 let terms = |terms: Range<usize>| -> Vec<f32> {
                     left.chunks_exact(k).flat_map(|row| row[terms.clone()].to_vec()).collect()
                 };
                 out.fill(0.0);
-                multiply_terms(&terms(0..split), &packed, 0..split, 0, &mut out, &mut AsItIs);
-                multiply_terms(&terms(split..k), &packed, split..k, 0, &mut out, &mut AsItIs);
+                multiply_terms(&terms(0..split), &packed, 0..split, 0, &mut out, &mut IdentityEpilogue);
+                multiply_terms(&terms(split..k), &packed, split..k, 0, &mut out, &mut IdentityEpilogue);
                 assert_eq!(out, expected, "{m}×{k} · {k}×{n}, {split} terms first");
             }
-            for columns in [0..panel().min(n), panel().min(n)..n] {
+            for columns in [0..panel_columns().min(n), panel_columns().min(n)..n] {
                 let mut some = vec![f32::NAN; m * columns.len()];
                 multiply_block(&left, &packed, 0..k, columns.clone(), &mut some);
                 let expected = expected.chunks_exact(n).flat_map(|row| row[columns.clone()].to_vec());
@@ -360,17 +369,17 @@ mod tests {
             let flipped: Vec<f32> = (0..m * k).map(|i| left[i % m * k + i / m]).collect();
             if m > 0 {
                 out.fill(f32::NAN);
-                outer((&flipped, m), 0..m, (&right, n), &mut out, Onto::Fresh);
+                multiply_transposed((&flipped, m), 0..m, (&right, n), &mut out, Accumulate::Overwrite);
                 assert_eq!(out, expected, "({k}×{m})ᵀ · {k}×{n}");
-                outer((&flipped, m), 0..m, (&right, n), &mut out, Onto::Sum);
+                multiply_transposed((&flipped, m), 0..m, (&right, n), &mut out, Accumulate::Add);
                 assert!(out.iter().zip(&expected).all(|(out, expected)| *out == 2.0 * expected));
-                outer((&flipped, m), 1..m, (&right, n), &mut out[n..], Onto::Fresh);
+                multiply_transposed((&flipped, m), 1..m, (&right, n), &mut out[n..], Accumulate::Overwrite);
                 assert_eq!(out[n..], expected[n..], "rows from 1 on");
             }
         }
     }
 
-    /// A product that reads or writes beside a matrix inside another, either way round.
+    /// Catches: a strided product that reads or writes outside its matrix, plain or transposed.
     #[test]
     fn matrices_inside_others_are_multiplied_in_place() {
         for (m, n, k) in [(1, 1, 1), (5, 7, 3), (9, 49, 17), (13, 64, 40), (8, 16, 0)] {
@@ -380,14 +389,15 @@ mod tests {
                 let sum = |row: usize, column: usize| {
                     (0..k).map(|x| left[row * a + x * b] * right[x * 70 + column]).sum::<f32>()
                 };
-                let operand = if transposed { Strided::columns(&left, 50) } else { Strided::rows(&left, 50) };
+                let operand =
+                    if transposed { StridedMatrix::columns(&left, 50) } else { StridedMatrix::rows(&left, 50) };
                 let mut out = vec![1.0; m * 80];
-                for (onto, share) in [(Onto::Fresh, 0.0), (Onto::Sum, 1.0)] {
+                for (accumulate, factor) in [(Accumulate::Overwrite, 0.0), (Accumulate::Add, 1.0)] {
                     let before = out.clone();
-                    strided([m, n, k], operand, Strided::rows(&right, 70), (&mut out, 80), onto);
+                    multiply_strided([m, n, k], operand, StridedMatrix::rows(&right, 70), (&mut out, 80), accumulate);
                     for (index, value) in out.iter().enumerate() {
                         let (row, column) = (index / 80, index % 80);
-                        let expected = if column < n { sum(row, column) + share * before[index] } else { 1.0 };
+                        let expected = if column < n { sum(row, column) + factor * before[index] } else { 1.0 };
                         assert_eq!(*value, expected, "{m}×{k} · {k}×{n} at {row}, {column}");
                     }
                 }
