@@ -134,7 +134,7 @@ mod tests {
 
     fn descend(retaining: &Retaining<'_, f64>, logits: [f64; 6]) -> (f64, [f64; 6]) {
         let mut slopes = logits;
-        let loss = retaining.descend(0, &mut slopes);
+        let loss = retaining.loss_and_gradient(0, &mut slopes);
         (loss, slopes)
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let answers = [[0.25; 4].as_slice(), &answers[2..6]].concat();
         let retaining = Retaining { labels: Some(&[0, 1]), classes: 2, strength: 1e3, answers: Some(&answers) };
         let mut slopes = LOGITS;
-        let loss = retaining.descend(1, &mut slopes);
+        let loss = retaining.loss_and_gradient(1, &mut slopes);
         assert!(slopes[2..].iter().all(|slope| slope.abs() < 1e-12), "{slopes:?}");
         let mut new = [LOGITS[0], LOGITS[1]];
         assert!((loss - cross_entropy(&mut new, 1)).abs() < 1e-12);
