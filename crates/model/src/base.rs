@@ -120,7 +120,7 @@ impl Base {
         let (file, bytes) = whole_file(&path, manifest.weights.bytes, opening.copied)?;
         let (start, metadata) = SafeTensors::read_metadata(&bytes)
             .map(|(header, metadata)| (header + size_of::<u64>(), metadata))
-            .map_err(|source| ModelError::Safetensors { path: path.clone(), source })?;
+            .map_err(|error| ModelError::Safetensors { path: path.clone(), problem: error.to_string() })?;
         let network = fitting_network(&manifest.architecture, &labels, &labels_path, &metadata, &path)?;
         let places = network
             .tensors()

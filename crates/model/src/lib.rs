@@ -22,12 +22,14 @@ mod base;
 mod change;
 mod check;
 mod error;
+mod file;
 mod images;
 pub mod import;
 mod manifest;
 mod params;
 mod proof;
 mod rates;
+mod text;
 mod view;
 mod weights;
 
@@ -42,5 +44,6 @@ pub use manifest::{
 pub use params::{Params, by_tensor};
 pub use proof::{FileMark, Proof};
 pub use rates::{CodecRates, RowWeights};
+pub use text::escape;
 pub use view::{Dtype, TensorView};
 pub use weights::{Weights, most_delta_bytes};

@@ -1,9 +1,9 @@
-//! Which network a checkpoint holds, and under which names.
+//! Architecture detection: which network a checkpoint holds, under which names and behind which prefix.
 
-use super::spelling::{SPELLINGS, Spelling, Translation, prefix};
+use super::spelling::{SPELLINGS, Spelling, Translation, prefixes};
 use crate::check::{self, Mismatch, Shapes};
 use crate::error::ModelError;
-use fieldfit_nets::{ARCHITECTURES, Network, by_name};
+use fieldfit_nets::{ARCHITECTURES, Network, TEST_ARCHITECTURES, by_name};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -19,10 +19,14 @@ pub struct Recognised {
     pub spelling: &'static str,
     /// What was taken off the names' beginning.
     pub prefix: String,
+    /// What torch's wrappers had put into names behind the prefix, and was taken out: `_orig_mod`, …
+    pub wrappers: Vec<&'static str>,
+    /// The module that is the head, where it has another name than the architecture's: `head.1`, `fc.fc`, …
+    pub head: Option<String>,
     /// Tensors that fit by name and shape: all that the network has.
     pub tensors: usize,
-    /// Of another architecture, the one that comes nearest, and how many tensors differ; nothing where the architecture was
-    /// named.
+    /// Of another architecture, the one that comes nearest, and how many tensors differ; `None` where the architecture was
+    /// named. Never a network that is there for tests alone.
     pub runner_up: Option<(&'static str, usize)>,
 }
 
@@ -33,13 +37,16 @@ pub(super) struct Fit {
     pub network: Network,
     pub translation: Translation,
     spelling: &'static Spelling,
+    prefix: String,
+    head: Option<String>,
     mismatches: Vec<Mismatch>,
 }
 
 impl Fit {
     fn new(architecture: &str, spelling: &'static Spelling, prefix: &str, found: &Shapes<'_>) -> Option<Self> {
         let published = by_name(architecture).ok()?;
-        let translation = spelling.translate(found.keys().copied(), prefix)?;
+        let mut translation = spelling.translate(found.keys().copied(), prefix)?;
+        let head = take_head(&mut translation, &published, found);
         let shapes: HashMap<&str, Vec<usize>> = translation
             .tensors
             .iter()
@@ -48,8 +55,45 @@ impl Fit {
         let shapes: Shapes<'_> = shapes.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
         let network = under_the_head_of(&published, &shapes);
         let mismatches = check::mismatches(&network, &shapes).collect();
-        Some(Self { network, translation, spelling, mismatches })
+        Some(Self { network, translation, spelling, prefix: prefix.to_owned(), head, mismatches })
     }
+}
+
+impl Fit {
+    fn is_for_tests(&self) -> bool {
+        TEST_ARCHITECTURES.contains(&self.network.architecture)
+    }
+}
+
+/// First segments of a classifier's name.
+const HEADS: &[&str] = &["_fc", "classifier", "cls_head", "fc", "head", "heads", "last_linear", "linear"];
+
+/// Takes the only classifier of the right width for the head, where there is none under the architecture's name: `head.1`
+/// of a `Sequential`, `head.fc`, `fc` beside a network that calls it `classifier`. Returns the module that it is.
+fn take_head(translation: &mut Translation, network: &Network, found: &Shapes<'_>) -> Option<String> {
+    let [weight, bias] = [network.head.weight, network.head.bias].map(|id| network.tensor(id).name.clone());
+    if translation.tensors.contains_key(&weight) || translation.tensors.contains_key(&bias) {
+        return None;
+    }
+    let shape = |name: &String| match translation.tensors.get(name).map(Vec::as_slice) {
+        Some([part]) => found.get(part.as_str()).copied(),
+        _ => None,
+    };
+    let is_head = |module: &&str| {
+        let is_called_so = module.split('.').next().is_some_and(|first| HEADS.contains(&first));
+        is_called_so
+            && match (shape(&format!("{module}.weight")), shape(&format!("{module}.bias"))) {
+                (Some(&[rows, features]), Some(&[biases])) => rows == biases && features == network.head.features,
+                _ => false,
+            }
+    };
+    let mut modules = translation.tensors.keys().filter_map(|name| name.strip_suffix(".weight")).filter(is_head);
+    let module = modules.next().filter(|_| modules.next().is_none())?.to_owned();
+    for (ours, last) in [(weight, "weight"), (bias, "bias")] {
+        let parts = translation.tensors.remove(&format!("{module}.{last}"))?;
+        translation.tensors.insert(ours, parts);
+    }
+    Some(module)
 }
 
 /// The shape of tensors stacked along their first dimension.
@@ -86,10 +130,11 @@ pub(super) fn recognise(
         Some(name) => vec![by_name(name)?.architecture],
         None => ARCHITECTURES.to_vec(),
     };
-    let prefix = prefix(found.keys().copied());
+    let prefixes = prefixes(found.keys().copied());
     let nearest = |&architecture: &&str| {
-        let fits = spellings(architecture).filter_map(|spelling| Fit::new(architecture, spelling, &prefix, found));
-        fits.min_by_key(|fit| fit.mismatches.len())
+        let fits = spellings(architecture).flat_map(|spelling| prefixes.iter().map(move |prefix| (spelling, prefix)));
+        let fits = fits.filter_map(|(spelling, prefix)| Fit::new(architecture, spelling, prefix, found));
+        fits.min_by_key(|fit| (fit.mismatches.len(), fit.prefix.len()))
     };
     let mut fits: Vec<Fit> = candidates.iter().filter_map(nearest).collect();
     fits.sort_by_key(|fit| fit.mismatches.len());
@@ -103,11 +148,13 @@ pub(super) fn recognise(
         })?,
     };
     let fit = fits.swap_remove(chosen);
-    let runner_up = fits.iter().min_by_key(|fit| fit.mismatches.len());
+    let runner_up = fits.iter().filter(|fit| !fit.is_for_tests()).min_by_key(|fit| fit.mismatches.len());
     let recognised = Recognised {
         architecture: fit.network.architecture,
         spelling: fit.spelling.whose,
-        prefix,
+        prefix: fit.prefix.clone(),
+        wrappers: fit.translation.wrappers.iter().copied().collect(),
+        head: fit.head.clone(),
         tensors: fit.translation.tensors.len(),
         runner_up: runner_up.map(|fit| (fit.network.architecture, fit.mismatches.len())),
     };
@@ -128,14 +175,20 @@ fn hinted(fits: &[Fit], hint: Option<&str>) -> Option<usize> {
 
 /// The first mismatch with what was requested, or what comes nearest.
 fn nothing_fits(fits: Vec<Fit>, requested: Option<&str>, path: &Path) -> ModelError {
-    let Some(Fit { network, mut mismatches, .. }) = fits.into_iter().next() else {
+    let mut fits = fits.into_iter().filter(|fit| requested.is_some() || !fit.is_for_tests());
+    let Some(Fit { network, mut mismatches, .. }) = fits.next() else {
         return ModelError::NoTensors { path: path.to_owned() };
     };
     if requested.is_some() {
         return mismatches.swap_remove(0).error(path, network.architecture);
     }
     let differing = mismatches.len();
+    let advice = if mismatches.iter().all(|mismatch| matches!(mismatch, Mismatch::Extra { .. })) {
+        "leave them out with `--drop NAME`"
+    } else {
+        "see `fieldfit import --help` for the architectures that there are"
+    };
     mismatches.truncate(LISTED);
     let first = mismatches.iter().map(Mismatch::to_string).collect();
-    ModelError::Unrecognised { path: path.to_owned(), nearest: network.architecture, differing, first }
+    ModelError::Unrecognised { path: path.to_owned(), nearest: network.architecture, differing, first, advice }
 }

@@ -5,7 +5,7 @@
 //! next of those numbers, `{+1}` the next one plus 1, and a final `[k]` says that the tensor is the k-th part of ours,
 //! stacked along the first dimension. An empty name leaves the tensor out: no inference needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How one library calls the tensors of one family of networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,9 @@ pub(super) const SPELLINGS: &[Spelling] = &[
     Spelling { whose: "transformers'", family: VITS, rules: TRANSFORMERS_VIT, counted_in_rows: false },
     Spelling { whose: "transformers'", family: VITS, rules: TRANSFORMERS_DINOV2, counted_in_rows: false },
 ];
+
+/// Last segments of what training counts: batches that a norm has seen, steps that an average was taken of.
+const COUNTERS: &[&str] = &["num_batches_tracked", "n_averaged"];
 
 const VITS: &[&str] = &["deit", "vit", "dinov2"];
 
@@ -131,27 +134,41 @@ const TRANSFORMERS_DINOV2: &[(&str, &str)] = &[
     ("layernorm", "norm"),
 ];
 
-/// What wrappers put before every name.
-const PREFIXES: &[&str] =
-    &["module.", "model.", "backbone.", "vit.", "deit.", "dinov2.", "dinov2_with_registers.", "resnet."];
+/// What torch's own wrappers put into names, wherever the wrapped module is: compiled, recomputed, sharded.
+const WRAPPERS: &[&str] = &["_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"];
 
-/// The most wrappers around a network.
-const WRAPPERS: usize = 4;
+/// The most segments of a prefix.
+const LONGEST_PREFIX: usize = 6;
 
-/// The wrappers' prefixes that most of the names have, outermost first, as one.
-pub(super) fn prefix<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
-    let mut prefix = String::new();
-    for _ in 0..WRAPPERS {
-        let is_shared = |candidate: &&&str| {
-            let longer = format!("{prefix}{candidate}");
-            2 * names.clone().filter(|name| name.starts_with(&longer)).count() > names.clone().count()
-        };
-        match PREFIXES.iter().find(is_shared) {
-            Some(found) => prefix.push_str(found),
+/// What may have to be taken off the names, the shortest first: nothing, and each run of leading segments that more than
+/// half of the names have. A module of whatever name may hold the network; which prefix is one shows when its names fit.
+pub(super) fn prefixes<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    let count = names.clone().count();
+    let mut prefixes = vec![String::new()];
+    for _ in 0..LONGEST_PREFIX {
+        let longest = prefixes.last().cloned().unwrap_or_default();
+        let mut segments: BTreeMap<&str, usize> = BTreeMap::new();
+        let inner = names.clone().filter_map(|name| name.strip_prefix(longest.as_str())?.split_once('.'));
+        inner.for_each(|(segment, _)| *segments.entry(segment).or_default() += 1);
+        match segments.into_iter().find(|(_, names)| 2 * names > count) {
+            Some((segment, _)) => prefixes.push(format!("{longest}{segment}.")),
             None => break,
         }
     }
-    prefix
+    prefixes
+}
+
+/// A name without the prefix and without the segments of [`WRAPPERS`], which are added to `removed`.
+fn unwrapped(name: &str, prefix: &str, removed: &mut BTreeSet<&'static str>) -> String {
+    let name = name.strip_prefix(prefix).unwrap_or(name);
+    let mut is_kept = |segment: &&str| match WRAPPERS.iter().find(|wrapper| *wrapper == segment) {
+        Some(wrapper) => {
+            removed.insert(wrapper);
+            false
+        }
+        None => true,
+    };
+    name.split('.').filter(&mut is_kept).collect::<Vec<_>>().join(".")
 }
 
 /// Where our tensors are in a checkpoint.
@@ -162,18 +179,21 @@ pub(super) struct Translation {
     pub tensors: BTreeMap<String, Vec<String>>,
     /// The checkpoint's names that inference doesn't need.
     pub left_out: Vec<String>,
+    /// Segments of torch's wrappers that were taken out of the names behind the prefix.
+    pub wrappers: BTreeSet<&'static str>,
 }
 
 impl Spelling {
-    /// Our names for a checkpoint's, without that prefix; nothing if two of them are one tensor of ours.
-    pub fn translate<'a>(&self, names: impl Iterator<Item = &'a str> + Clone, prefix: &str) -> Option<Translation> {
-        let stripped = |name: &'a str| name.strip_prefix(prefix).unwrap_or(name);
-        let rows = if self.counted_in_rows { rows(names.clone().map(stripped)) } else { BTreeMap::new() };
+    /// Our names for a checkpoint's, without that prefix; `None` if two of them are one tensor of ours.
+    pub fn translate<'a>(&self, names: impl Iterator<Item = &'a str>, prefix: &str) -> Option<Translation> {
+        let mut wrappers = BTreeSet::new();
+        let names: Vec<(&str, String)> = names.map(|name| (name, unwrapped(name, prefix, &mut wrappers))).collect();
+        let rows =
+            if self.counted_in_rows { rows(names.iter().map(|(_, name)| name.as_str())) } else { BTreeMap::new() };
         let mut parts: BTreeMap<String, BTreeMap<usize, String>> = BTreeMap::new();
         let mut left_out = Vec::new();
-        for name in names {
-            let counted = counted_through(stripped(name), &rows);
-            match self.rename(&counted) {
+        for (name, inner) in names {
+            match self.rename(&counted_through(&inner, &rows)) {
                 None => left_out.push(name.to_owned()),
                 Some((ours, part)) => {
                     if parts.entry(ours).or_default().insert(part, name.to_owned()).is_some() {
@@ -184,12 +204,12 @@ impl Spelling {
         }
         left_out.sort();
         let tensors = parts.into_iter().map(|(ours, parts)| (ours, parts.into_values().collect())).collect();
-        Some(Translation { tensors, left_out })
+        Some(Translation { tensors, left_out, wrappers })
     }
 
     /// Our name for one of theirs, and which part of that tensor it is; nothing if it is left out.
     fn rename(&self, name: &str) -> Option<(String, usize)> {
-        if name.ends_with("num_batches_tracked") {
+        if COUNTERS.iter().any(|counter| name.rsplit('.').next() == Some(counter)) {
             return None;
         }
         let segments: Vec<&str> = name.split('.').collect();
@@ -302,13 +322,23 @@ mod tests {
         assert_eq!(indices, ["2", "3", "4"], "{found:?}");
     }
 
-    /// A prefix that half a network has, or one that is taken off once of twice.
+    /// Catches: a wrapper that is not on any list, a prefix that half of the names have, one that is taken off once of
+    /// twice.
     #[test]
     fn prefixes_are_what_most_names_have() {
-        let prefix_of = |names: &[&str]| prefix(names.iter().copied());
-        assert_eq!(prefix_of(&["module.model.conv1.weight", "module.model.bn1.bias"]), "module.model.");
-        assert_eq!(prefix_of(&["vit.a", "vit.b", "classifier.weight"]), "vit.");
-        assert_eq!(prefix_of(&["model.a", "b"]), "");
-        assert_eq!(prefix_of(&[]), "");
+        let found = |names: &[&str]| prefixes(names.iter().copied());
+        assert_eq!(found(&["a.b.conv1.weight", "a.b.bn1.bias"]), ["", "a.", "a.b."]);
+        assert_eq!(found(&["vit.a.x", "vit.b.x", "classifier.weight"]), ["", "vit."]);
+        assert_eq!(found(&["model.a", "b"]), [""]);
+        assert_eq!(found(&[]), [""]);
+    }
+
+    /// Catches: a module that was compiled inside a network whose names keep `_orig_mod`.
+    #[test]
+    fn wrappers_are_taken_out_wherever_they_are() {
+        let names = ["net._orig_mod.blocks.0._checkpoint_wrapped_module.attn.proj.bias"];
+        let translation = SPELLINGS[0].translate(names.into_iter(), "net.").unwrap();
+        assert_eq!(translation.tensors.keys().collect::<Vec<_>>(), ["blocks.0.attn.proj.bias"]);
+        assert_eq!(translation.wrappers.into_iter().collect::<Vec<_>>(), ["_checkpoint_wrapped_module", "_orig_mod"]);
     }
 }
