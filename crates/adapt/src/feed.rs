@@ -4,7 +4,7 @@ use crate::frozen::{Activations, Beginning};
 use crate::{AdaptError, Event, Phase, Request, Tracker};
 use fieldfit_data::{Augmentation, Batch, DataError, Dataset, Loader, LoaderOptions, Preprocessor, shuffled};
 use fieldfit_exec::Device;
-use fieldfit_model::Preprocessing;
+use fieldfit_tensor::Preprocessing;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 

@@ -8,7 +8,7 @@ use crate::error::DataError;
 use crate::generator::{Stream, generator};
 use crate::preprocessor::Preprocessor;
 use crossbeam_channel::{Receiver, bounded};
-use fieldfit_model::Images;
+use fieldfit_tensor::Images;
 use rand::RngExt;
 use std::path::PathBuf;
 use std::sync::Arc;

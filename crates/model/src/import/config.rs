@@ -5,7 +5,7 @@
 
 use crate::error::ModelError;
 use crate::file;
-use crate::manifest::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Preprocessing};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

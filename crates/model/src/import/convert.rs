@@ -2,8 +2,8 @@
 
 use super::storage::StateDict;
 use crate::error::ModelError;
-use crate::view::Dtype;
 use fieldfit_nets::{Role, TensorSpec};
+use fieldfit_tensor::Dtype;
 use std::path::Path;
 
 /// A tensor as it goes to the weights file.

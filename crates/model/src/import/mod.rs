@@ -34,9 +34,8 @@ pub use state::Averages;
 
 use crate::base::BaseId;
 use crate::error::ModelError;
-use crate::manifest::Preprocessing;
-use crate::view::Dtype;
 use convert::{Stored, convert};
+use fieldfit_tensor::{Dtype, MAX_TENSORS, Preprocessing};
 use glob::Pattern;
 use recognise::Fit;
 use source::Source;
@@ -45,7 +44,7 @@ use storage::StateDict;
 
 /// What to import, as what, and whence it comes.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct ImportRequest<'a> {
     /// The checkpoint: `.pth` or `.safetensors`, told apart by what is in it; the index of one in parts,
     /// `model.safetensors.index.json`; or a folder as Hugging Face's hub has it, with `config.json` beside
     /// `model.safetensors`, `pytorch_model.bin` or an index of either.
@@ -74,7 +73,7 @@ pub struct Request<'a> {
     pub drop: &'a [String],
 }
 
-impl<'a> Request<'a> {
+impl<'a> ImportRequest<'a> {
     /// Whatever network the checkpoint holds, with f16 weights, what it says itself of labels and preprocessing, and an
     /// unknown origin.
     pub const fn new(weights: &'a Path, out: &'a Path) -> Self {
@@ -94,7 +93,7 @@ impl<'a> Request<'a> {
 
 /// What was imported.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
+pub struct ImportReport {
     /// What the checkpoint was.
     pub format: Format,
     /// Files that it was in: 1, or as many as its index lists.
@@ -136,15 +135,12 @@ pub enum Format {
     Safetensors,
 }
 
-/// The most tensors of a checkpoint: no architecture has as many.
-const MOST_TENSORS: usize = 4096;
-
 /// Makes a model folder of a checkpoint. The folder appears whole or not at all; its weights file is read-only.
 ///
 /// # Errors
 /// If the folder exists, the checkpoint can't be read or asks for anything but tensors, fits no architecture, the requested
 /// one or the labels, isn't finite, or doesn't fit the stored type; if the folder can't be written.
-pub fn import(request: &Request<'_>) -> Result<Report, ModelError> {
+pub fn import(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
     folder::refuse_existing(request.out)?;
     let source = Source::read(request.weights)?;
     let (format, mut state) = parse_all(&source, request.averages)?;
@@ -172,7 +168,7 @@ pub fn import(request: &Request<'_>) -> Result<Report, ModelError> {
     let mut ignored = fit.translation.left_out;
     ignored.append(&mut state.left_out);
     ignored.sort();
-    Ok(Report {
+    Ok(ImportReport {
         format,
         files: source.files.len(),
         wrapper: state.entry,
@@ -252,13 +248,13 @@ fn check_entries(state: &StateDict<'_>) -> Result<(), CheckpointError> {
         return Err(CheckpointError::NotATensor { name: name.clone(), found: found.clone() });
     }
     match state.entries().count() {
-        found if found > MOST_TENSORS => Err(CheckpointError::TooManyTensors { limit: MOST_TENSORS, found }),
+        found if found > MAX_TENSORS => Err(CheckpointError::TooManyTensors { limit: MAX_TENSORS, found }),
         _ => Ok(()),
     }
 }
 
 /// The request's preprocessing, or the configuration's over that of the published checkpoint.
-fn preprocessing(request: &Request<'_>, source: &Source, fit: &Fit) -> Preprocessing {
+fn preprocessing(request: &ImportRequest<'_>, source: &Source, fit: &Fit) -> Preprocessing {
     let published = published_preprocessing(fit.network.architecture);
     request.preprocessing.unwrap_or_else(|| source.config.preprocessing(published))
 }
