@@ -21,6 +21,14 @@ pub enum ModelError {
         /// Its bytes.
         found: usize,
     },
+    /// A delta of more values than any for its base.
+    #[error("expected a delta of at most {limit} values for this base, found {found}: it was not made by fieldfit")]
+    DeltaValues {
+        /// The most that it may have.
+        limit: usize,
+        /// What it decodes to.
+        found: usize,
+    },
     /// A file of the model that isn't there.
     #[error("{} is missing: a model folder holds manifest.toml, labels.txt and its weights; import it again", path.display())]
     Missing {

@@ -36,4 +36,4 @@ pub use error::ModelError;
 pub use manifest::{Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile};
 pub use rates::{CodecRates, RowWeights};
 pub use text::escape;
-pub use weights::{Weights, most_delta_bytes};
+pub use weights::{Weights, check_delta, most_delta_bytes, most_delta_values};

@@ -37,33 +37,55 @@ impl Weights {
     /// The base with a delta added: θ0 + δ, under the delta's head.
     ///
     /// # Errors
-    /// If the delta is for another base, [longer](most_delta_bytes) than any delta for it, changes a tensor that the network doesn't have, in another shape or in a way
-    /// that it may not be changed, leaves a ball by more than [`CONSTRAINT_TOLERANCE`](crate::CONSTRAINT_TOLERANCE), makes a weight
-    /// infinite, or brings no head. The error names the tensor.
+    /// As [`check_delta`]; if the delta leaves a ball by more than [`CONSTRAINT_TOLERANCE`](crate::CONSTRAINT_TOLERANCE) or
+    /// makes a weight infinite. The error names the tensor.
     pub fn adapted(base: &Base, delta: &Delta<'_>) -> Result<Self, ModelError> {
+        let network = check_delta(base, delta)?;
         let header = delta.header();
-        let (expected, found) = (base.id(), BaseId(header.base));
-        if found != expected {
-            return Err(ModelError::DeltaBase { name: base.manifest().name.clone(), expected, found });
-        }
-        let (limit, found) = (most_delta_bytes(base), delta.file_bytes());
-        if found > limit {
-            return Err(ModelError::DeltaLength { limit, found });
-        }
-        let network = base.network().with_classes(header.classes as usize);
         let mut params = backbone(base);
         for record in delta.records() {
             let id = changed_tensor(&network, &record)?;
             params.replace(id, changed_values(base, id, &record)?);
         }
-        for id in [network.head.weight, network.head.bias] {
-            if !params.contains(id) {
-                return Err(ModelError::DeltaHead { name: network.tensor(id).name.clone() });
-            }
-        }
         let labels = delta.labels().map(str::to_owned).collect();
         Ok(Self { network, labels, params, input_size: header.input_size, crop: header.crop })
     }
+}
+
+/// Checks a delta against its base without decoding a value: a few bytes of a file can stand for gigabytes. Returns the
+/// network under the delta's head.
+///
+/// # Errors
+/// If the delta is for another base, [longer](most_delta_bytes) or of [more values](most_delta_values) than any for it,
+/// changes a tensor that the network does not have, in another shape or in a way that it may not be changed, or brings no
+/// head. The error names the tensor.
+pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError> {
+    let header = delta.header();
+    let (expected, found) = (base.id(), BaseId(header.base));
+    if found != expected {
+        return Err(ModelError::DeltaBase { name: base.manifest().name.clone(), expected, found });
+    }
+    let (limit, found) = (most_delta_bytes(base), delta.file_bytes());
+    if found > limit {
+        return Err(ModelError::DeltaLength { limit, found });
+    }
+    let network = base.network().with_classes(header.classes as usize);
+    let changed =
+        delta.records().map(|record| changed_tensor(&network, &record)).collect::<Result<Vec<TensorId>, _>>()?;
+    let (limit, found) = (most_delta_values(base), changed.iter().map(|&id| network.tensor(id).len()).sum());
+    if found > limit {
+        return Err(ModelError::DeltaValues { limit, found });
+    }
+    match [network.head.weight, network.head.bias].into_iter().find(|id| !changed.contains(id)) {
+        Some(id) => Err(ModelError::DeltaHead { name: network.tensor(id).name.clone() }),
+        None => Ok(network),
+    }
+}
+
+/// The most values that a delta for that base decodes to: as many as its [bytes](most_delta_bytes) have room for as f16, in
+/// which heads are stored.
+pub fn most_delta_values(base: &Base) -> usize {
+    most_delta_bytes(base) / size_of::<u16>()
 }
 
 /// The most bytes of a delta for that base: a quarter more than all its tensors take as f32, and 64 KiB, so that names and

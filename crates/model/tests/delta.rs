@@ -5,7 +5,9 @@ mod support;
 
 use fieldfit_delta::{Codec, Constraint, Delta, Header, Provenance, Task, TensorData as Stored, TensorKind, encode};
 use fieldfit_model::import::{ImportRequest, import};
-use fieldfit_model::{Base, CONSTRAINT_TOLERANCE, ModelError, TrainingResult, Weights, encode_delta, most_delta_bytes};
+use fieldfit_model::{
+    Base, CONSTRAINT_TOLERANCE, ModelError, TrainingResult, Weights, encode_delta, most_delta_bytes, most_delta_values,
+};
 use fieldfit_tensor::{Dtype, Norm, Params};
 use fieldfit_tests::tiny;
 use fieldfit_tpgm::{distances, project};
@@ -341,4 +343,33 @@ fn a_delta_longer_than_any_for_its_base_is_refused() {
     let file = encode(&header(&base, labels.len()), &labels, &[]).unwrap();
     let refused = Weights::adapted(&base, &Delta::parse(&file).unwrap()).unwrap_err();
     assert!(matches!(refused, ModelError::DeltaLength { found, .. } if found == file.len()), "{refused:?}");
+}
+
+/// Catches: a few bytes of a file that take a robot's memory: a head of many classes, all zeros, which cost nothing.
+#[test]
+fn a_delta_of_more_values_than_any_for_its_base_is_refused() {
+    let model = Model::new();
+    let base = model.open().unwrap();
+    let features = base.network().head.features;
+    let classes = most_delta_values(&base) / (features + 1) + 1;
+    let (weight, bias) = (vec![0.0; classes * features], vec![0.0; classes]);
+    let (weight_shape, bias_shape) = ([classes, features], [classes]);
+    let head = |name, shape, values| Stored {
+        name,
+        shape,
+        kind: TensorKind::Replacement,
+        constraint: None,
+        codec: Codec::Sparse,
+        values,
+    };
+    let tensors = [head("_fc.weight", &weight_shape[..], &weight[..]), head("_fc.bias", &bias_shape, &bias)];
+    let labels: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let file = encode(&header(&base, classes), &labels, &tensors).unwrap();
+    assert!(file.len() < most_delta_bytes(&base) / 2, "{} bytes", file.len());
+    let refused = adapted(&base, &file).unwrap_err();
+    assert!(
+        matches!(refused, ModelError::DeltaValues { found, .. } if found == classes * (features + 1)),
+        "{refused:?}"
+    );
 }

@@ -150,7 +150,7 @@ fn labels_match_the_classifier() {
             "{count} labels: {error:?}"
         );
     }
-    for (labels, expected) in [("a\nb\n\nd\n", "line 3"), ("a\nb\na\n", "line 3: label `a` stands twice")] {
+    for (labels, expected) in [("a\nb\n\nd\n", "line 3"), ("a\nb\na\n", "line 3: label `a` is there twice")] {
         fs::write(model.labels(), labels).unwrap();
         let error = model.open().unwrap_err();
         assert!(matches!(error, ModelError::Label { line: 3, .. }), "{error:?}");

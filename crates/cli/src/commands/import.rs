@@ -1,9 +1,10 @@
-//! `fieldfit import`.
+//! Subcommand `import`: makes a model folder of a checkpoint and reports on what grounds.
 
 use crate::args::ImportArgs;
 use crate::error::CliError;
 use crate::output::{Output, bytes};
 use crate::progress::Progress;
+use fieldfit::escape;
 use fieldfit::import::{Format, ImportReport, ImportRequest, Recognised, import};
 
 pub fn run(args: &ImportArgs) -> Result<(), CliError> {
@@ -13,6 +14,8 @@ pub fn run(args: &ImportArgs) -> Result<(), CliError> {
     request.dtype = args.dtype.into();
     request.source = args.source.as_deref().unwrap_or(request.source);
     request.licence = args.licence.as_deref().unwrap_or(request.licence);
+    request.averages = args.averages();
+    request.drop = &args.drop;
     let progress = Progress::new(false);
     progress.wait("importing");
     let report = import(&request).map_err(fieldfit::Error::from)?;
@@ -26,9 +29,10 @@ fn text(args: &ImportArgs, report: &ImportReport) -> String {
         Format::TorchZip => "a checkpoint of torch 1.6 or later",
         Format::Safetensors => "safetensors",
     };
+    let files = if report.files == 1 { String::new() } else { format!(" in {} files", report.files) };
     let mut lines = vec![
         format!(
-            "{out}: {architecture}, {tensors} tensors from {format}, {bytes}",
+            "{out}: {architecture}, {tensors} tensors from {format}{files}, {bytes}",
             out = args.out.display(),
             architecture = report.recognised.architecture,
             tensors = report.recognised.tensors,
@@ -37,26 +41,48 @@ fn text(args: &ImportArgs, report: &ImportReport) -> String {
         format!("identity {}", report.id),
         grounds(&report.recognised),
     ];
-    if let Some(wrapper) = report.wrapper {
-        lines.push(format!("taken from the checkpoint's entry `{wrapper}`"));
-    }
-    if !report.recognised.prefix.is_empty() {
-        lines.push(format!("prefix `{}` taken off the names", report.recognised.prefix));
-    }
+    lines.extend(entry(report));
+    lines.extend(renamed(&report.recognised));
     lines.push(match report.classes {
         0 => "no head: adapt it to your classes before it can name anything".to_owned(),
         classes => format!("{classes} classes"),
     });
+    lines.extend(listed("classes of one name, told apart by their numbers", &report.renamed_labels));
     lines.push(preprocessing(report));
-    lines.extend(left_out(&report.ignored));
+    lines.extend(listed("left out, for training only", &report.ignored));
+    lines.extend(listed("left out by --drop", &report.dropped));
     lines.join("\n")
 }
 
-/// What a checkpoint has for training alone: some dozens of counters that share their last name.
-fn left_out(names: &[String]) -> Option<String> {
+/// The checkpoint's entry that was taken, and the one that was not.
+fn entry(report: &ImportReport) -> Option<String> {
+    let entry =
+        report.wrapper.as_ref().map_or("its top level".to_owned(), |entry| format!("entry `{}`", escape(entry)));
+    let average = if report.is_average { ", a moving average of the weights" } else { "" };
+    let flag = if report.is_average { "--no-ema" } else { "--ema" };
+    match &report.alternative {
+        Some(other) => Some(format!("taken from the checkpoint's {entry}{average}; {flag} takes `{}`", escape(other))),
+        None => report.wrapper.as_ref().map(|_| format!("taken from the checkpoint's {entry}{average}")),
+    }
+}
+
+/// What of the names is not the network's.
+fn renamed(recognised: &Recognised) -> Vec<String> {
+    let Recognised { prefix, wrappers, head, .. } = recognised;
+    let mut lines = Vec::new();
+    if !prefix.is_empty() {
+        lines.push(format!("prefix `{}` taken off the names", escape(prefix)));
+    }
+    lines.extend(wrappers.iter().map(|wrapper| format!("`{wrapper}.` taken out of the names")));
+    lines.extend(head.iter().map(|head| format!("the head is `{}`", escape(head))));
+    lines
+}
+
+/// What these names have in common: some dozens of counters that share their last name.
+fn listed(what: &str, names: &[String]) -> Option<String> {
     let (first, others) = names.split_first()?;
     let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
-    Some(format!("left out, for training only: `{first}`{others}"))
+    Some(format!("{what}: `{}`{others}", escape(first)))
 }
 
 /// Why it was taken for that network.
