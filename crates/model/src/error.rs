@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why a model could not be opened, merged, encoded or imported.
+/// Error of opening, merging, encoding or importing a model.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelError {

@@ -1,4 +1,4 @@
-//! What a model folder says about itself.
+//! Manifest of a model folder: name, architecture, input, weights file and origin.
 
 use crate::error::ModelError;
 use crate::file;
@@ -14,7 +14,7 @@ pub const LABELS_FILE: &str = "labels.txt";
 /// The file name of the licence notice.
 pub const NOTICE_FILE: &str = "NOTICE";
 
-/// `manifest.toml`: a model's name, architecture, input, weights and origin. Unknown keys are refused.
+/// Manifest, `manifest.toml`: a model's name, architecture, input, weights and origin. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -101,13 +101,13 @@ impl Manifest {
         }
     }
 
-    /// Input and scaling together.
+    /// Returns input and scaling together.
     pub const fn preprocessing(&self) -> Preprocessing {
         let (Input { size, crop }, Scaling { mean, std, filter }) = (self.input, self.preprocessing);
         Preprocessing { size, crop, mean, std, filter }
     }
 
-    /// The first value that no model can have.
+    /// Returns the first value that no model can have.
     pub(crate) fn problem(&self) -> Option<(&'static str, &'static str)> {
         let Self { name, architecture, input, preprocessing, weights, origin } = self;
         let Origin { source, licence, file, .. } = origin;

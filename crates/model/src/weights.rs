@@ -1,13 +1,13 @@
-//! What an executor runs.
+//! Weights: the merged f32 parameters that an executor runs, of a base alone or of a base and a delta.
 
-use crate::ball;
 use crate::base::{Base, BaseId};
+use crate::constraint;
 use crate::error::ModelError;
 use fieldfit_delta::{Constraint, Delta, Record, TensorKind};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Params, TensorId};
 
-/// What runs: a base, or a base and a delta.
+/// Parameters of a network, with its labels and input: those of a base, or of a base and a delta.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// The architecture, under the head that these weights have.
@@ -23,7 +23,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// The base as it is.
+    /// Returns the base's own weights, under its own head.
     pub fn of_base(base: &Base) -> Self {
         Self {
             network: base.network().clone(),
@@ -34,7 +34,7 @@ impl Weights {
         }
     }
 
-    /// The base with a delta added: θ0 + δ, under the delta's head.
+    /// Returns the base with a delta added, θ0 + δ, under the delta's head.
     ///
     /// # Errors
     /// As [`check_delta`]; if the delta leaves a ball by more than [`CONSTRAINT_TOLERANCE`](crate::CONSTRAINT_TOLERANCE) or
@@ -82,20 +82,20 @@ pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError
     }
 }
 
-/// The most values that a delta for that base decodes to: as many as its [bytes](most_delta_bytes) have room for as f16, in
+/// Returns the most values that a delta for that base decodes to: as many as its [bytes](most_delta_bytes) have room for as f16, in
 /// which heads are stored.
 pub fn most_delta_values(base: &Base) -> usize {
     most_delta_bytes(base) / size_of::<u16>()
 }
 
-/// The most bytes of a delta for that base: a quarter more than all its tensors take as f32, and 64 KiB, so that names and
+/// Returns the most bytes of a delta for that base: a quarter more than all its tensors take as f32, and 64 KiB, so that names and
 /// labels find room beside a tiny network.
 pub fn most_delta_bytes(base: &Base) -> usize {
     let values: usize = base.network().tensors().map(|(_, spec)| spec.len()).sum();
     values * size_of::<f32>() / 4 * 5 + (64 << 10)
 }
 
-/// The base's tensors but those of its head.
+/// Returns the base's tensors but those of its head.
 fn backbone(base: &Base) -> Params<f32> {
     let network = base.network();
     let mut params = Params::zeros_where(network, |id| !network.tensor(id).role.is_head());
@@ -105,7 +105,7 @@ fn backbone(base: &Base) -> Params<f32> {
     params
 }
 
-/// The tensor that a record changes, if it is one that can be changed so.
+/// Returns the tensor that a record changes, if it can be changed so.
 fn changed_tensor(network: &Network, record: &Record<'_>) -> Result<TensorId, ModelError> {
     let name = || record.name.to_owned();
     let Some(id) = network.find(record.name) else {
@@ -128,7 +128,7 @@ fn changed_tensor(network: &Network, record: &Record<'_>) -> Result<TensorId, Mo
     Ok(id)
 }
 
-/// A record's values; those of a difference added to the base's.
+/// Returns a record's values; those of a difference are added to the base's.
 fn changed_values(base: &Base, id: TensorId, record: &Record<'_>) -> Result<Vec<f32>, ModelError> {
     let mut values = vec![0.0; record.len()];
     record.decode_into(&mut values)?;
@@ -136,7 +136,7 @@ fn changed_values(base: &Base, id: TensorId, record: &Record<'_>) -> Result<Vec<
         return Ok(values);
     }
     if let Some(Constraint { norm, radius, .. }) = record.constraint {
-        ball::check(record.name, &values, record.rows(), norm, radius)?;
+        constraint::check(record.name, &values, record.rows(), norm, radius)?;
     }
     let mut merged = vec![0.0; values.len()];
     base.tensor(id).merge_into(&values, &[1.0], &mut merged);

@@ -288,11 +288,11 @@ fn any_common_prefix_is_taken_off() {
     for prefix in ["_orig_mod.", "net.", "encoder.", "student.", "module._orig_mod.", "a.b.c.d.", "_blocks."] {
         let tensors = shop.renamed(|name| format!("{prefix}{name}"));
         let (report, base) = shop.import(&serialise(&tensors)).unwrap();
-        assert_eq!((report.recognised.prefix.as_str(), base.id()), (prefix, expected.id()));
+        assert_eq!((report.detected.prefix.as_str(), base.id()), (prefix, expected.id()));
     }
     let inner = shop.renamed(|name| format!("net.{}", name.replace("_blocks.1.", "_blocks.1._orig_mod.")));
     let (report, base) = shop.import(&serialise(&inner)).unwrap();
-    assert_eq!((report.recognised.wrappers.as_slice(), base.id()), (["_orig_mod"].as_slice(), expected.id()));
+    assert_eq!((report.detected.wrappers.as_slice(), base.id()), (["_orig_mod"].as_slice(), expected.id()));
     let mut averaged = shop.renamed(|name| format!("module.{name}"));
     let bias = find(&mut averaged, "module._fc.bias").clone();
     averaged.push(Tensor { name: "n_averaged".into(), shape: vec![1], bytes: vec![0; 4], ..bias });
@@ -308,7 +308,7 @@ fn a_head_of_another_name_is_found_if_it_is_the_only_one() {
     for head in ["_fc.1", "fc", "fc.1", "head.fc", "head.1", "classifier", "classifier.0.2"] {
         let tensors = shop.renamed(|name| name.replace("_fc.", &format!("{head}.")));
         let (report, base) = shop.import(&serialise(&tensors)).unwrap();
-        assert_eq!((report.recognised.head.as_deref(), base.id()), (Some(head), expected.id()));
+        assert_eq!((report.detected.head.as_deref(), base.id()), (Some(head), expected.id()));
     }
     let mut two = shop.renamed(|name| name.replace("_fc.", "fc.0."));
     two.extend(
@@ -317,7 +317,7 @@ fn a_head_of_another_name_is_found_if_it_is_the_only_one() {
     let text = shop.refusal(&serialise(&two));
     assert!(text.contains("fits no architecture"), "{text}");
     let (report, _) = shop.import(&serialise(&shop.tensors)).unwrap();
-    assert_eq!(report.recognised.head, None);
+    assert_eq!(report.detected.head, None);
 }
 
 /// Catches: an extra tensor that cannot be left out, one that is left out unasked or without a word, a pattern with a typo
@@ -441,7 +441,7 @@ fn programs_are_told_how_to_become_state_dicts() {
 fn a_network_for_tests_is_never_the_nearest() {
     let shop = Workshop::new();
     let (report, _) = shop.import(&serialise(&shop.tensors)).unwrap();
-    let nearest = report.recognised.runner_up.unwrap().0;
+    let nearest = report.detected.runner_up.unwrap().0;
     let mut tensors = shop.tensors.clone();
     find(&mut tensors, "_fc.weight").shape.reverse();
     let text = shop.refusal(&serialise(&tensors));

@@ -54,7 +54,7 @@ fn writable(path: &Path) -> File {
     OpenOptions::new().write(true).open(path).unwrap()
 }
 
-/// A start that hashes the weights again although the file is the very same: here the hash would be found wrong.
+/// Catches: a start that hashes the weights again although the file is the very same: here the hash would be found wrong.
 #[test]
 #[cfg(unix)]
 fn a_proven_file_is_not_hashed_again() {
@@ -67,7 +67,7 @@ fn a_proven_file_is_not_hashed_again() {
     assert!(matches!(copied.unwrap_err(), ModelError::Altered { .. }), "a copy is of bytes that nobody has proven");
 }
 
-/// A proof that outlives a change: content altered in place under the same length and the same time of modification, the
+/// Catches: a proof that outlives a change: content altered in place under the same length and the same time of modification, the
 /// file replaced by another of the same bytes, a manifest of other weights.
 #[test]
 #[cfg(unix)]
@@ -101,7 +101,7 @@ fn child_reads_truncated_weights() {
     assert!(base.network().tensors().all(|(id, _)| params[id].iter().all(|value| value.is_finite())));
 }
 
-/// A truncation under the map that goes unnoticed and leaves zeros for weights, or one that reaches a copy.
+/// Catches: a truncation under the map that goes unnoticed and leaves zeros for weights, or one that reaches a copy.
 #[test]
 #[cfg(target_os = "linux")]
 fn truncation_kills_a_mapped_base_and_no_copied_one() {

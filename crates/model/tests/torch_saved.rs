@@ -54,7 +54,7 @@ fn what_torch_saves_is_imported() {
     ] {
         let (report, base) = import(name, Averages::Prefer);
         assert_eq!((report.format, report.wrapper.as_deref()), (format, wrapper), "{name}");
-        assert_eq!(report.recognised.prefix, prefix, "{name}");
+        assert_eq!(report.detected.prefix, prefix, "{name}");
         assert_numbers(name, &base, 1.0);
     }
 }

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::output::{Output, bytes};
 use crate::progress::Progress;
 use fieldfit::escape;
-use fieldfit::import::{Format, ImportReport, ImportRequest, Recognised, import};
+use fieldfit::import::{Detected, Format, ImportReport, ImportRequest, import};
 
 pub fn run(args: &ImportArgs) -> Result<(), CliError> {
     let mut request = ImportRequest::new(&args.weights, &args.out);
@@ -34,15 +34,15 @@ fn text(args: &ImportArgs, report: &ImportReport) -> String {
         format!(
             "{out}: {architecture}, {tensors} tensors from {format}{files}, {bytes}",
             out = args.out.display(),
-            architecture = report.recognised.architecture,
-            tensors = report.recognised.tensors,
+            architecture = report.detected.architecture,
+            tensors = report.detected.tensors,
             bytes = bytes(report.bytes),
         ),
         format!("identity {}", report.id),
-        grounds(&report.recognised),
+        grounds(&report.detected),
     ];
     lines.extend(entry(report));
-    lines.extend(renamed(&report.recognised));
+    lines.extend(renamed(&report.detected));
     lines.push(match report.classes {
         0 => "no head: adapt it to your classes before it can name anything".to_owned(),
         classes => format!("{classes} classes"),
@@ -67,8 +67,8 @@ fn entry(report: &ImportReport) -> Option<String> {
 }
 
 /// What of the names is not the network's.
-fn renamed(recognised: &Recognised) -> Vec<String> {
-    let Recognised { prefix, wrappers, head, .. } = recognised;
+fn renamed(detected: &Detected) -> Vec<String> {
+    let Detected { prefix, wrappers, head, .. } = detected;
     let mut lines = Vec::new();
     if !prefix.is_empty() {
         lines.push(format!("prefix `{}` taken off the names", escape(prefix)));
@@ -86,12 +86,12 @@ fn listed(what: &str, names: &[String]) -> Option<String> {
 }
 
 /// Why it was taken for that network.
-fn grounds(recognised: &Recognised) -> String {
-    let Recognised { architecture, spelling, tensors, runner_up, .. } = recognised;
+fn grounds(detected: &Detected) -> String {
+    let Detected { architecture, naming, tensors, runner_up, .. } = detected;
     let others = runner_up.map_or_else(String::new, |(other, differing)| {
         format!("; {other}, which comes nearest, differs in {differing}")
     });
-    format!("{architecture}, because all {tensors} tensors fit by name and shape, under {spelling} names{others}")
+    format!("{architecture}, because all {tensors} tensors fit by name and shape, under {naming} names{others}")
 }
 
 fn preprocessing(report: &ImportReport) -> String {

@@ -20,7 +20,7 @@ pub(super) struct ConfigLabels {
     pub path: Option<PathBuf>,
 }
 
-/// What is known of a model beside its weights.
+/// Configuration of a model: architecture, labels and preprocessing, as far as they are known.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Config {
     /// `deit_small_patch16_224`, or the kind of model alone, `deit`.
@@ -169,7 +169,7 @@ mod tests {
         Config::read(folder.path()).unwrap()
     }
 
-    /// Means that stay in units of 0..1, a crop of the wrong side, a field that is read from elsewhere.
+    /// Catches: means that stay in units of 0..1, a crop of the wrong side, a field that is read from elsewhere.
     #[test]
     fn timm_says_it_in_one_file() {
         let found = config(
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(found.preprocessing(OTHERWISE), expected);
     }
 
-    /// The shorter side taken for the crop, labels in the order of the file's keys: "10" before "2".
+    /// Catches: the shorter side taken for the crop, labels in the order of the file's keys: "10" before "2".
     #[test]
     fn transformers_says_it_in_two() {
         let labels: serde_json::Map<_, _> =

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use thiserror::Error;
 
-/// Why a checkpoint cannot be read.
+/// Error of reading a checkpoint.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -218,7 +218,7 @@ impl fmt::Display for Program {
     }
 }
 
-/// Why a pickle was refused.
+/// Reason for which a pickle is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PickleProblem {

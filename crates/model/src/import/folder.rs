@@ -27,13 +27,13 @@ const LOCK: &str = "lock";
 /// or that made no locks.
 const UNLOCKED: Duration = Duration::from_secs(60);
 
-/// What the folder became.
+/// Size and identity of the new base.
 pub(super) struct Written {
     pub bytes: u64,
     pub id: BaseId,
 }
 
-/// An import never replaces a model.
+/// Refuses a path that exists: an import never replaces a model.
 pub(super) fn refuse_existing(out: &Path) -> Result<(), ModelError> {
     match fs::symlink_metadata(out) {
         Ok(_) => Err(ModelError::Exists { path: out.to_owned() }),
@@ -41,7 +41,7 @@ pub(super) fn refuse_existing(out: &Path) -> Result<(), ModelError> {
     }
 }
 
-/// What a manifest says beside its weights.
+/// Contents of a manifest beside its weights.
 pub(super) struct Description<'a> {
     /// The folder, whose last part is the model's name.
     pub name: &'a Path,

@@ -19,37 +19,37 @@ mod labels;
 mod legacy;
 mod pickle;
 mod preprocessing;
-mod recognise;
+
 mod safetensors;
 mod source;
-mod spelling;
+
 mod state;
 mod storage;
 mod zip;
 
+pub use detect::Detected;
 pub use error::{CheckpointError, PickleProblem, Program};
 pub use preprocessing::published_preprocessing;
-pub use recognise::Recognised;
 pub use state::Averages;
 
 use crate::base::BaseId;
 use crate::error::ModelError;
 use convert::{Stored, convert};
+use detect::Fit;
 use fieldfit_tensor::{Dtype, MAX_TENSORS, Preprocessing};
 use glob::Pattern;
-use recognise::Fit;
 use source::Source;
 use std::path::{Path, PathBuf};
 use storage::StateDict;
 
-/// What to import, as what, and whence it comes.
+/// Import request: the checkpoint, the architecture that it holds, and where the model folder goes.
 #[derive(Debug, Clone)]
 pub struct ImportRequest<'a> {
     /// The checkpoint: `.pth` or `.safetensors`, told apart by what is in it; the index of one in parts,
     /// `model.safetensors.index.json`; or a folder as Hugging Face's hub has it, with `config.json` beside
     /// `model.safetensors`, `pytorch_model.bin` or an index of either.
     pub weights: &'a Path,
-    /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`]; recognised by names and shapes if none is given.
+    /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`]; detected by names and shapes if none is given.
     pub architecture: Option<&'a str>,
     /// A file of labels, one class a line, in the order of the logits; those of `config.json`, if none is given. A
     /// checkpoint without a head has none.
@@ -91,7 +91,7 @@ impl<'a> ImportRequest<'a> {
     }
 }
 
-/// What was imported.
+/// Import report: what the checkpoint was taken for, and what was renamed and left out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImportReport {
     /// What the checkpoint was.
@@ -104,8 +104,8 @@ pub struct ImportReport {
     pub is_average: bool,
     /// The entry that was not taken: of the weights if these are their average, of the average if these are the weights.
     pub alternative: Option<String>,
-    /// What it was taken for, and why.
-    pub recognised: Recognised,
+    /// The network that it holds, and on what grounds.
+    pub detected: Detected,
     /// Classes of its head; none of a headless backbone.
     pub classes: usize,
     /// What inference doesn't need and was left out, by name, sorted.
@@ -116,15 +116,15 @@ pub struct ImportReport {
     pub renamed_labels: Vec<String>,
     /// How images become the network's input.
     pub preprocessing: Preprocessing,
-    /// The file that says so; nothing if it is the request or the architecture's published checkpoint.
+    /// The file that says so; `None` if it is the request or the architecture's published checkpoint.
     pub config: Option<PathBuf>,
     /// Size of the weights file, in bytes.
     pub bytes: u64,
-    /// What identifies the new base.
+    /// The identity of the new base.
     pub id: BaseId,
 }
 
-/// A checkpoint's format.
+/// Format of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// torch before 1.6: pickles and raw storages in a row.
@@ -148,7 +148,7 @@ pub fn import(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
     check_entries(&state).map_err(|problem| ModelError::checkpoint(&source.path, problem))?;
     let shapes = state.entries().map(|(name, entry)| (name, entry.shape.as_slice())).collect();
     let hint = source.config.architecture.as_deref().or(state.architecture.as_deref());
-    let (fit, recognised) = recognise::recognise(&shapes, request.architecture, hint, &source.path)?;
+    let (fit, detected) = detect::detect(&shapes, request.architecture, hint, &source.path)?;
     let labels = labels::labels(request.labels, &source.config.labels, &fit.network, &source.path)?;
     let preprocessing = preprocessing(request, &source, &fit);
     let written = folder::write(
@@ -174,7 +174,7 @@ pub fn import(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
         wrapper: state.entry,
         is_average: state.is_average,
         alternative: state.alternative,
-        recognised,
+        detected,
         classes: labels.labels.len(),
         ignored,
         dropped,

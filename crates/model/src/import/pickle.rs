@@ -16,7 +16,7 @@ const LONGEST_TUPLE: usize = 8;
 /// The function that makes tensors, in messages.
 const REBUILD: &str = "_rebuild_tensor_v2";
 
-/// A value on the stack: small and copied, whatever is mutable or long is an object.
+/// Value on the stack: small and copied; whatever is mutable or long is an object.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Value<'a> {
     None,
@@ -33,7 +33,7 @@ pub(crate) enum Value<'a> {
     Object(usize),
 }
 
-/// What a [`Value::Object`] refers to.
+/// Object of a pickle, which a [`Value::Object`] refers to.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Object<'a> {
     Tuple(Vec<Value<'a>>),
@@ -83,7 +83,7 @@ impl Name<'_> {
     }
 }
 
-/// What a pickle described.
+/// Result of interpreting a pickle.
 #[derive(Debug)]
 pub(crate) struct Pickled<'a> {
     pub root: Value<'a>,

@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-/// What a storage holds.
+/// Element type of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
     F16,

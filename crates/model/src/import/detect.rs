@@ -1,6 +1,6 @@
 //! Architecture detection: which network a checkpoint holds, under which names and behind which prefix.
 
-use super::spelling::{SPELLINGS, Spelling, Translation, prefixes};
+use super::key_mapping::{KEY_MAPPINGS, KeyMapping, Translation, prefixes};
 use crate::check::{self, Mismatch, Shapes};
 use crate::error::ModelError;
 use fieldfit_nets::{ARCHITECTURES, Network, TEST_ARCHITECTURES, by_name};
@@ -10,13 +10,13 @@ use std::path::Path;
 /// Mismatches that a message lists.
 const LISTED: usize = 3;
 
-/// On what grounds a checkpoint was taken for a network.
+/// Detected architecture of a checkpoint, and on what grounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recognised {
+pub struct Detected {
     /// The architecture's name.
     pub architecture: &'static str,
-    /// Whose names the checkpoint has: `the architecture's own`, `timm's`, `transformers'`, …
-    pub spelling: &'static str,
+    /// The naming that the checkpoint has: `the architecture's own`, `timm's`, `transformers'`, …
+    pub naming: &'static str,
     /// What was taken off the names' beginning.
     pub prefix: String,
     /// What torch's wrappers had put into names behind the prefix, and was taken out: `_orig_mod`, …
@@ -30,22 +30,22 @@ pub struct Recognised {
     pub runner_up: Option<(&'static str, usize)>,
 }
 
-/// A network, and where its tensors are in a checkpoint.
+/// Candidate: a network, and where its tensors are in a checkpoint.
 #[derive(Debug)]
 pub(super) struct Fit {
     /// Under the head that the checkpoint has.
     pub network: Network,
     pub translation: Translation,
-    spelling: &'static Spelling,
+    mapping: &'static KeyMapping,
     prefix: String,
     head: Option<String>,
     mismatches: Vec<Mismatch>,
 }
 
 impl Fit {
-    fn new(architecture: &str, spelling: &'static Spelling, prefix: &str, found: &Shapes<'_>) -> Option<Self> {
+    fn new(architecture: &str, mapping: &'static KeyMapping, prefix: &str, found: &Shapes<'_>) -> Option<Self> {
         let published = by_name(architecture).ok()?;
-        let mut translation = spelling.translate(found.keys().copied(), prefix)?;
+        let mut translation = mapping.translate(found.keys().copied(), prefix)?;
         let head = take_head(&mut translation, &published, found);
         let shapes: HashMap<&str, Vec<usize>> = translation
             .tensors
@@ -55,7 +55,7 @@ impl Fit {
         let shapes: Shapes<'_> = shapes.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
         let network = under_the_head_of(&published, &shapes);
         let mismatches = check::mismatches(&network, &shapes).collect();
-        Some(Self { network, translation, spelling, prefix: prefix.to_owned(), head, mismatches })
+        Some(Self { network, translation, mapping, prefix: prefix.to_owned(), head, mismatches })
     }
 }
 
@@ -96,7 +96,7 @@ fn take_head(translation: &mut Translation, network: &Network, found: &Shapes<'_
     Some(module)
 }
 
-/// The shape of tensors stacked along their first dimension.
+/// Returns the shape of tensors stacked along their first dimension.
 fn stacked<'a>(mut parts: impl Iterator<Item = &'a [usize]>) -> Vec<usize> {
     let mut shape = parts.next().map(<[usize]>::to_vec).unwrap_or_default();
     for part in parts {
@@ -108,7 +108,7 @@ fn stacked<'a>(mut parts: impl Iterator<Item = &'a [usize]>) -> Vec<usize> {
     shape
 }
 
-/// With as many classes as the checkpoint's head has; headless if it has none.
+/// Gives a network as many classes as the checkpoint's head has; none if it has no head.
 fn under_the_head_of(published: &Network, shapes: &Shapes<'_>) -> Network {
     let [weight, bias] = [published.head.weight, published.head.bias].map(|id| published.tensor(id).name.as_str());
     match (shapes.get(weight), shapes.get(bias)) {
@@ -118,22 +118,22 @@ fn under_the_head_of(published: &Network, shapes: &Shapes<'_>) -> Network {
     }
 }
 
-/// The network that a checkpoint with these tensors holds: that of the requested architecture, or of the only one that
+/// Detects the network that a checkpoint with these tensors holds: that of the requested architecture, or of the only one that
 /// fits. `hint`, what else is known of the network's name, decides between architectures of the same tensors.
-pub(super) fn recognise(
+pub(super) fn detect(
     found: &Shapes<'_>,
     requested: Option<&str>,
     hint: Option<&str>,
     path: &Path,
-) -> Result<(Fit, Recognised), ModelError> {
+) -> Result<(Fit, Detected), ModelError> {
     let candidates: Vec<&str> = match requested {
         Some(name) => vec![by_name(name)?.architecture],
         None => ARCHITECTURES.to_vec(),
     };
     let prefixes = prefixes(found.keys().copied());
     let nearest = |&architecture: &&str| {
-        let fits = spellings(architecture).flat_map(|spelling| prefixes.iter().map(move |prefix| (spelling, prefix)));
-        let fits = fits.filter_map(|(spelling, prefix)| Fit::new(architecture, spelling, prefix, found));
+        let fits = key_mappings(architecture).flat_map(|mapping| prefixes.iter().map(move |prefix| (mapping, prefix)));
+        let fits = fits.filter_map(|(mapping, prefix)| Fit::new(architecture, mapping, prefix, found));
         fits.min_by_key(|fit| (fit.mismatches.len(), fit.prefix.len()))
     };
     let mut fits: Vec<Fit> = candidates.iter().filter_map(nearest).collect();
@@ -149,23 +149,23 @@ pub(super) fn recognise(
     };
     let fit = fits.swap_remove(chosen);
     let runner_up = fits.iter().filter(|fit| !fit.is_for_tests()).min_by_key(|fit| fit.mismatches.len());
-    let recognised = Recognised {
+    let detected = Detected {
         architecture: fit.network.architecture,
-        spelling: fit.spelling.whose,
+        naming: fit.mapping.library,
         prefix: fit.prefix.clone(),
         wrappers: fit.translation.wrappers.iter().copied().collect(),
         head: fit.head.clone(),
         tensors: fit.translation.tensors.len(),
         runner_up: runner_up.map(|fit| (fit.network.architecture, fit.mismatches.len())),
     };
-    Ok((fit, recognised))
+    Ok((fit, detected))
 }
 
-fn spellings(architecture: &str) -> impl Iterator<Item = &'static Spelling> {
-    SPELLINGS.iter().filter(move |spelling| spelling.family.iter().any(|family| architecture.starts_with(family)))
+fn key_mappings(architecture: &str) -> impl Iterator<Item = &'static KeyMapping> {
+    KEY_MAPPINGS.iter().filter(move |mapping| mapping.family.iter().any(|family| architecture.starts_with(family)))
 }
 
-/// The one whose family the hint begins with: `deit_small_patch16_224` is of `deit-small`'s.
+/// Returns the candidate whose family the hint begins with: `deit_small_patch16_224` is of `deit-small`'s.
 fn hinted(fits: &[Fit], hint: Option<&str>) -> Option<usize> {
     let hint = hint?;
     let is_hinted =
@@ -173,7 +173,7 @@ fn hinted(fits: &[Fit], hint: Option<&str>) -> Option<usize> {
     fits.iter().position(is_hinted)
 }
 
-/// The first mismatch with what was requested, or what comes nearest.
+/// Returns the error of a checkpoint that fits no candidate: the first mismatch with what was requested, or the nearest.
 fn nothing_fits(fits: Vec<Fit>, requested: Option<&str>, path: &Path) -> ModelError {
     let mut fits = fits.into_iter().filter(|fit| requested.is_some() || !fit.is_for_tests());
     let Some(Fit { network, mut mismatches, .. }) = fits.next() else {
