@@ -4,7 +4,7 @@
 use fieldfit_durable::{FileMark, Verification};
 use fieldfit_model::{Base, ModelError, OpenOptions};
 use fieldfit_tests::tiny;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -51,7 +51,7 @@ fn writable(path: &Path) -> File {
     #[allow(clippy::permissions_set_readonly_false, reason = "a file in a folder of the test's own")]
     permissions.set_readonly(false);
     fs::set_permissions(path, permissions).unwrap();
-    OpenOptions::new().write(true).open(path).unwrap()
+    fs::OpenOptions::new().write(true).open(path).unwrap()
 }
 
 /// Catches: a start that hashes the weights again although the file is the very same: here the hash would be found wrong.

@@ -12,17 +12,17 @@
 mod archive;
 mod config;
 mod convert;
+mod detect;
 mod error;
 mod folder;
 mod globals;
+mod key_mapping;
 mod labels;
 mod legacy;
 mod pickle;
 mod preprocessing;
-
 mod safetensors;
 mod source;
-
 mod state;
 mod storage;
 mod zip;
