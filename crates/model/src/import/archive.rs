@@ -36,6 +36,9 @@ const STORED: usize = 0;
 const DEFLATED: usize = 8;
 const ENCRYPTED: usize = 1;
 
+/// What a byte of a deflated entry inflates to at most.
+const LARGEST_RATIO: usize = 1032;
+
 /// An archive's entries by name.
 #[derive(Debug)]
 pub(super) struct Archive<'a> {
@@ -104,7 +107,8 @@ impl<'a> Archive<'a> {
         let contents = if record.method == STORED {
             Cow::Borrowed(packed)
         } else {
-            let mut inflated = Vec::new();
+            let most = packed.len().saturating_mul(LARGEST_RATIO).min(usize::try_from(record.unpacked).unwrap_or(0));
+            let mut inflated = Vec::with_capacity(most);
             let unreadable = |source| CheckpointError::Entry { entry: entry(), source };
             DeflateDecoder::new(packed).take(limit.saturating_add(1)).read_to_end(&mut inflated).map_err(unreadable)?;
             if inflated.len() as u64 > limit {

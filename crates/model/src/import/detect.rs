@@ -134,7 +134,7 @@ pub(super) fn detect(
     let nearest = |&architecture: &&str| {
         let fits = key_mappings(architecture).flat_map(|mapping| prefixes.iter().map(move |prefix| (mapping, prefix)));
         let fits = fits.filter_map(|(mapping, prefix)| Fit::new(architecture, mapping, prefix, found));
-        fits.min_by_key(|fit| (fit.mismatches.len(), fit.prefix.len()))
+        fits.min_by_key(|fit| (fit.mismatches.len(), fit.translation.wrappers.len(), fit.prefix.len()))
     };
     let mut fits: Vec<Fit> = candidates.iter().filter_map(nearest).collect();
     fits.sort_by_key(|fit| fit.mismatches.len());
