@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use fieldfit::import::{Request, import};
+use fieldfit::import::{ImportRequest, import};
 use fieldfit::{Base, ModelError, peak_memory};
 use fieldfit_tests::{message, tiny};
 use sha2::{Digest, Sha256};
@@ -60,7 +60,7 @@ fn refusal(scene: &Path, attack: &Path) -> String {
 
 fn imported(scene: &Path, checkpoint: &Path) -> Result<(), ModelError> {
     let (labels, out) = (scene.join("labels.txt"), scene.join("imported"));
-    import(&Request::new(checkpoint, &out).of("efficientnet-tiny", &labels)).map(drop)
+    import(&ImportRequest::new(checkpoint, &out).of("efficientnet-tiny", &labels)).map(drop)
 }
 
 /// Puts weights into a model folder whose manifest vouches for them.

@@ -2,7 +2,7 @@
 //! advice.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use fieldfit::import::{Request, import};
+use fieldfit::import::{ImportRequest, import};
 use fieldfit::{
     Control, Dataset, Device, Error, Event, FolderOptions, Frame, Options, PixelFormat, Pixels, Runtime, Set,
 };
@@ -29,7 +29,7 @@ impl Scene {
         let backbone = safetensors::serialize(backbone, None::<HashMap<String, String>>).unwrap();
         let weights = folder.path().join("backbone.safetensors");
         fs::write(&weights, backbone).unwrap();
-        import(&Request::new(&weights, &folder.path().join("model"))).unwrap();
+        import(&ImportRequest::new(&weights, &folder.path().join("model"))).unwrap();
         tiny::images(&folder.path().join("images"), 30, 5);
         let images = Dataset::open(&folder.path().join("images"), &FolderOptions::default()).unwrap();
         Self { folder, images }

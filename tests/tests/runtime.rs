@@ -236,13 +236,13 @@ fn a_store_remembers_that_its_base_is_whole() {
     let store = folder.as_ref().unwrap().path().join("store");
     let open = || Runtime::builder(&model).device(DEVICE).store_or_new(&store).open().unwrap();
     let runtime = open();
-    let proof = runtime.base().proof().unwrap();
-    assert_eq!(runtime.store().unwrap().proof(), Some(proof));
-    assert_eq!(open().base().proof(), Some(proof));
+    let proof = runtime.base().verification().unwrap();
+    assert_eq!(runtime.store().unwrap().verification(), Some(proof));
+    assert_eq!(open().base().verification(), Some(proof));
 
     std::fs::write(store.join("proof"), "nothing that was ever kept").unwrap();
-    assert_eq!(runtime.store().unwrap().proof(), None);
-    assert_eq!(open().store().unwrap().proof(), Some(proof), "damage is mended by the next start");
+    assert_eq!(runtime.store().unwrap().verification(), None);
+    assert_eq!(open().store().unwrap().verification(), Some(proof), "damage is mended by the next start");
 }
 
 /// A copied base that answers otherwise, or is mapped all the same.

@@ -67,7 +67,7 @@ macro_rules! not_written {
     }};
 }
 
-fn write(tensor: Tensor) -> Result<Vec<u8>, DeltaError> {
+fn write(tensor: TensorData) -> Result<Vec<u8>, DeltaError> {
     encode(&header(), &LABELS, &[tensor])
 }
 
@@ -321,7 +321,7 @@ fn what_exceeds_a_limit_is_not_written() {
     not_written!(DeltaError::ReplacedSize { .. }, encode(&header(), &LABELS, &[half("a"), half("b")]));
 
     let names: Vec<String> = (0..=MAX_TENSORS).map(|index| index.to_string()).collect();
-    let many: Vec<Tensor> = names.iter().map(|name| TensorData { name, ..bias }).collect();
+    let many: Vec<TensorData> = names.iter().map(|name| TensorData { name, ..bias }).collect();
     not_written!(DeltaError::TensorCount { found: 4097 }, encode(&header(), &LABELS, &many));
     let file = encode(&header(), &LABELS, &many[1..]).unwrap();
     assert_eq!(Delta::parse(&file).unwrap().records().count(), MAX_TENSORS);

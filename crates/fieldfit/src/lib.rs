@@ -78,7 +78,7 @@ pub use fieldfit_report as report;
 pub use fieldfit_store::{
     Finding, HistoryEntry, Keep, Pruned, Store, StoreError, TRUST_FILE, Transition, TrialRules, Trust, VersionState,
 };
-pub use fieldfit_target::{NAMES as BOARDS, TargetError, TargetProfile};
+pub use fieldfit_target::{TargetError, TargetProfile, names as target_names};
 pub use fieldfit_tensor::Norm;
 pub use fieldfit_tensor::{Dtype, Preprocessing};
 pub use info::{DeltaInfo, Info, ModelInfo, StageInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
@@ -90,3 +90,13 @@ pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use profile::options_for;
 pub use runtime::{Builder, Runtime, all_cores};
 pub use version::Version;
+
+/// Documentation examples: compiles the programs of `README.md` and of the guide as doctests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/guide/robot.md")]
+    struct Guide;
+}

@@ -44,17 +44,17 @@ pub struct Base {
     bytes: Bytes,
     /// Where each tensor of the network lies in `bytes`.
     locations: Vec<Location>,
-    proof: Option<Verification>,
+    verification: Option<Verification>,
 }
 
 /// Options of opening a base.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct OpenOptions {
+pub struct BaseOptions {
     /// Whether the weights are read to the heap, where no other process can touch them, instead of mapped.
     pub copied: bool,
     /// Verification of an earlier opening. As long as the file is the very same, its hash and its values are not verified
     /// again. A copy is verified in any case.
-    pub proof: Option<Verification>,
+    pub verification: Option<Verification>,
 }
 
 /// Stored type and byte range of one tensor.
@@ -95,7 +95,7 @@ impl Base {
     /// # Errors
     /// If a file is missing, cut short, altered, or doesn't fit the architecture; the error names file and tensor.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
-        Self::open_as(folder, OpenOptions::default())
+        Self::open_as(folder, BaseOptions::default())
     }
 
     /// Opens the model in `folder` as [`Base::open`] does, but reads the weights to the heap, where no other process can touch them.
@@ -103,14 +103,14 @@ impl Base {
     /// # Errors
     /// As [`Base::open`].
     pub fn open_copied(folder: &Path) -> Result<Self, ModelError> {
-        Self::open_as(folder, OpenOptions { copied: true, ..OpenOptions::default() })
+        Self::open_as(folder, BaseOptions { copied: true, ..BaseOptions::default() })
     }
 
     /// Opens the model in `folder` under those options; else as [`Base::open`].
     ///
     /// # Errors
     /// As [`Base::open`].
-    pub fn open_as(folder: &Path, opening: OpenOptions) -> Result<Self, ModelError> {
+    pub fn open_as(folder: &Path, opening: BaseOptions) -> Result<Self, ModelError> {
         let manifest = Manifest::read(folder)?;
         let labels_path = folder.join(LABELS_FILE);
         let labels = check::labels(&labels_path)?;
@@ -135,22 +135,22 @@ impl Base {
             id,
             bytes,
             locations,
-            proof: None,
+            verification: None,
         };
-        base.proof = base.verify(&path, &file, opening)?;
+        base.verification = base.verify_once(&path, &file, opening)?;
         Ok(base)
     }
 
     /// Verifies hash and values, unless an earlier opening has. Returns the verification for the next opening, if the file
     /// system tells files apart.
-    fn verify(&self, path: &Path, file: &File, opening: OpenOptions) -> Result<Option<Verification>, ModelError> {
+    fn verify_once(&self, path: &Path, file: &File, opening: BaseOptions) -> Result<Option<Verification>, ModelError> {
         let sha256 = self.manifest.weights.sha256;
         let before = FileMark::of(file);
-        if let Some(proof) = opening.proof.filter(|_| !opening.copied)
-            && proof.sha256 == sha256
-            && before == Some(proof.file)
+        if let Some(known) = opening.verification.filter(|_| !opening.copied)
+            && known.sha256 == sha256
+            && before == Some(known.file)
         {
-            return Ok(Some(proof));
+            return Ok(Some(known));
         }
         self.verify_hash(path)?;
         self.verify_finite(path)?;
@@ -188,10 +188,10 @@ impl Base {
         &self.path
     }
 
-    /// Returns the verification of these weights, for the next [opening](OpenOptions::proof) of the same file. There is none for a file
+    /// Returns the verification of these weights, for the next [opening](BaseOptions::verification) of the same file. There is none for a file
     /// that was changed within the last seconds, nor where the system can't tell files apart.
-    pub const fn proof(&self) -> Option<Verification> {
-        self.proof
+    pub const fn verification(&self) -> Option<Verification> {
+        self.verification
     }
 
     /// Returns a view of one tensor in its stored type.

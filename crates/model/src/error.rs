@@ -52,7 +52,7 @@ pub enum ModelError {
         source: io::Error,
     },
     /// A manifest that isn't one.
-    #[error("{} is no manifest", path.display())]
+    #[error("invalid manifest {}: import the model again, or correct the line", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
@@ -125,7 +125,7 @@ pub enum ModelError {
         found: [u8; 32],
     },
     /// A file that isn't safetensors.
-    #[error("{} is no whole safetensors file: {}", path.display(), escape(problem))]
+    #[error("invalid safetensors file {}: {}; restore it or import it again", path.display(), escape(problem))]
     Safetensors {
         /// The file.
         path: PathBuf,
@@ -157,7 +157,7 @@ pub enum ModelError {
         architecture: &'static str,
     },
     /// A tensor of another shape.
-    #[error("{}: tensor `{}` has shape {found:?}, {architecture} needs {expected:?}", path.display(), escape(name))]
+    #[error("{}: tensor `{}` has shape {found:?}, expected {expected:?} of {architecture}: name the architecture that it is", path.display(), escape(name))]
     TensorShape {
         /// The file.
         path: PathBuf,
@@ -171,7 +171,7 @@ pub enum ModelError {
         architecture: &'static str,
     },
     /// A tensor of a type that can't be used.
-    #[error("{}: tensor `{}` is stored as {found}, expected {expected}", path.display(), escape(name))]
+    #[error("{}: tensor `{}` is stored as {found}, expected {expected}: convert it and save it again", path.display(), escape(name))]
     TensorDtype {
         /// The file.
         path: PathBuf,
@@ -218,7 +218,10 @@ pub enum ModelError {
         found: BaseId,
     },
     /// A delta of a tensor that the network doesn't have.
-    #[error("the delta changes tensor `{}`, which {architecture} doesn't have", escape(name))]
+    #[error(
+        "the delta changes tensor `{}`, which {architecture} does not have: use the model that it was made on",
+        escape(name)
+    )]
     DeltaTensor {
         /// The tensor.
         name: String,
@@ -226,7 +229,10 @@ pub enum ModelError {
         architecture: &'static str,
     },
     /// A delta of a tensor of another shape.
-    #[error("the delta's tensor `{}` has shape {found:?}, the network's {expected:?}", escape(name))]
+    #[error(
+        "the delta's tensor `{}` has shape {found:?}, expected {expected:?}: use the model that it was made on",
+        escape(name)
+    )]
     DeltaShape {
         /// The tensor.
         name: String,
@@ -246,14 +252,14 @@ pub enum ModelError {
         found: TensorKind,
     },
     /// A delta without a classifier for its labels.
-    #[error("the delta has no `{}`: it must bring the classifier for its labels", escape(name))]
+    #[error("the delta has no tensor `{}`, expected the classifier of its labels: adapt again", escape(name))]
     DeltaHead {
         /// The tensor that it lacks.
         name: String,
     },
     /// A difference that leaves its constraint: ‖δ‖ > γ.
     #[error(
-        "the delta's tensor `{}` is {distance} from the base, outside its ball of radius {radius}: adapt again",
+        "the delta's tensor `{}` is at distance {distance} from the base, expected at most its radius {radius}: adapt again",
         escape(name)
     )]
     OutsideBall {
@@ -320,7 +326,7 @@ pub enum ModelError {
         index: PathBuf,
     },
     /// An index of parts that cannot be used.
-    #[error("{} is no index of a checkpoint's parts: {problem}; get it again", path.display())]
+    #[error("invalid index of a checkpoint's parts {}: {problem}; get it again", path.display())]
     Index {
         /// The index.
         path: PathBuf,
@@ -358,7 +364,7 @@ pub enum ModelError {
         looked_for: String,
     },
     /// A configuration that isn't JSON.
-    #[error("{} is no JSON: get it again, or import the weights file alone", path.display())]
+    #[error("invalid JSON in {}: get it again, or import the weights file alone", path.display())]
     Config {
         /// The file.
         path: PathBuf,

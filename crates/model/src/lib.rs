@@ -29,7 +29,7 @@ mod rate_distortion;
 mod text;
 mod weights;
 
-pub use base::{Base, BaseId, OpenOptions, safetensors_dtype};
+pub use base::{Base, BaseId, BaseOptions, safetensors_dtype};
 pub use constraint::CONSTRAINT_TOLERANCE;
 pub use delta_encode::{TrainingResult, encode_delta};
 pub use error::ModelError;

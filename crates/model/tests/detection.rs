@@ -292,5 +292,5 @@ fn a_folder_brings_its_configuration() {
     fs::remove_dir_all(&out).unwrap();
     fs::write(folder.join("config.json"), "{").unwrap();
     let error = import(&ImportRequest::new(&folder, &out)).unwrap_err();
-    assert!(message(&error).contains("config.json is no JSON"), "{error}");
+    assert!(message(&error).contains("invalid JSON in"), "{error}");
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
 
 use fieldfit_durable::{FileMark, Verification};
-use fieldfit_model::{Base, ModelError, OpenOptions};
+use fieldfit_model::{Base, BaseOptions, ModelError};
 use fieldfit_tests::tiny;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -34,14 +34,14 @@ impl Model {
         file.set_times(times).unwrap();
     }
 
-    /// The proof that the file as it is now has the manifest's hash, which it has when this is called.
+    /// The verification that the file as it is now has the manifest's hash, which it has when this is called.
     fn claim(&self) -> Verification {
         let sha256 = Base::open(&self.path).unwrap().manifest().weights.sha256;
         Verification { file: FileMark::of(&File::open(self.weights()).unwrap()).unwrap(), sha256 }
     }
 
-    fn open(&self, proof: Verification) -> Result<Base, ModelError> {
-        Base::open_as(&self.path, OpenOptions { copied: false, proof: Some(proof) })
+    fn open(&self, verification: Verification) -> Result<Base, ModelError> {
+        Base::open_as(&self.path, BaseOptions { copied: false, verification: Some(verification) })
     }
 }
 
@@ -62,12 +62,12 @@ fn a_proven_file_is_not_hashed_again() {
     let mut claim = model.claim();
     model.alter();
     claim.file = FileMark::of(&File::open(model.weights()).unwrap()).unwrap();
-    assert_eq!(model.open(claim).unwrap().proof(), Some(claim));
-    let copied = Base::open_as(&model.path, OpenOptions { copied: true, proof: Some(claim) });
+    assert_eq!(model.open(claim).unwrap().verification(), Some(claim));
+    let copied = Base::open_as(&model.path, BaseOptions { copied: true, verification: Some(claim) });
     assert!(matches!(copied.unwrap_err(), ModelError::Altered { .. }), "a copy is of bytes that nobody has proven");
 }
 
-/// Catches: a proof that outlives a change: content altered in place under the same length and the same time of modification, the
+/// Catches: a verification that outlives a change: content altered in place under the same length and the same time of modification, the
 /// file replaced by another of the same bytes, a manifest of other weights.
 #[test]
 #[cfg(unix)]
@@ -77,11 +77,11 @@ fn a_changed_file_is_proven_anew() {
     let copy = model.path.join("copy");
     fs::copy(model.weights(), &copy).unwrap();
     fs::rename(&copy, model.weights()).unwrap();
-    assert_ne!(model.open(claim).unwrap().proof(), Some(claim), "another file of the same bytes");
+    assert_ne!(model.open(claim).unwrap().verification(), Some(claim), "another file of the same bytes");
 
     let claim = model.claim();
     let other = Verification { sha256: [7; 32], ..claim };
-    assert_ne!(model.open(other).unwrap().proof(), Some(other), "the same file, another hash");
+    assert_ne!(model.open(other).unwrap().verification(), Some(other), "the same file, another hash");
 
     model.alter();
     assert!(matches!(model.open(claim).unwrap_err(), ModelError::Altered { .. }));
@@ -95,7 +95,7 @@ const CHILD: &str = "FIELDFIT_TEST_TRUNCATED";
 fn child_reads_truncated_weights() {
     let Ok(way) = std::env::var(CHILD) else { return };
     let model = Model::new();
-    let base = Base::open_as(&model.path, OpenOptions { copied: way == "copied", proof: None }).unwrap();
+    let base = Base::open_as(&model.path, BaseOptions { copied: way == "copied", verification: None }).unwrap();
     writable(&model.weights()).set_len(16).unwrap();
     let params = base.params::<f32>();
     assert!(base.network().tensors().all(|(id, _)| params[id].iter().all(|value| value.is_finite())));

@@ -21,12 +21,12 @@
 //! ```
 
 mod error;
-mod proof;
 mod prune;
 mod state;
 mod store;
 mod trial;
 mod trust;
+mod verification_cache;
 mod verify;
 
 pub use error::{Problem, StoreError};

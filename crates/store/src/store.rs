@@ -2,9 +2,9 @@
 
 use crate::{
     error::{Problem, StoreError},
-    proof::PROOF,
     state::{Base, HistoryEntry, Record, Transition, VersionEntry},
     trust::Trust,
+    verification_cache::VERIFICATION,
 };
 use fieldfit_delta::{Delta, SecretKey, Signature};
 use fieldfit_durable::{
@@ -38,7 +38,7 @@ const LOCK: &str = "lock";
 const STARTS: &str = "starts";
 
 /// What a store's folder may hold, also while it is being made.
-const OURS: [&str; 9] = [STATE, VERSIONS, WORK, LOCK, STARTS, PROOF, TRUST_FILE, ".state.tmp", ".proof.tmp"];
+const OURS: [&str; 9] = [STATE, VERSIONS, WORK, LOCK, STARTS, VERIFICATION, TRUST_FILE, ".state.tmp", ".proof.tmp"];
 
 /// The file in a store's folder that says whose deltas it takes from outside: see [`Trust`].
 pub const TRUST_FILE: &str = "trust.toml";

@@ -138,6 +138,7 @@ impl<T: Real> Radius<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::norm::norm_of;
     use fieldfit_tensor::Norm;
 
     /// Catches the collapse of a whole tensor because one row has not moved, and a crash where none has.
@@ -156,9 +157,9 @@ mod tests {
             let gradient = [T::of(0.5), T::of(0.25)];
             for norm in [Norm::L2, Norm::Mars] {
                 let mut radius = Radius::new(T::of(9.0));
-                radius.clip(norm.of(&delta));
-                let slope = radius_gradient(&gradient, &delta, &[norm.of(&delta)], radius.value).wide();
-                let expected = 0.05 / norm.of(&delta).wide();
+                radius.clip(norm_of(norm, &delta));
+                let slope = radius_gradient(&gradient, &delta, &[norm_of(norm, &delta)], radius.value).wide();
+                let expected = 0.05 / norm_of(norm, &delta).wide();
                 assert!((slope - expected).abs() < 1e-6, "{norm:?}: {slope}, not {expected}");
             }
         }

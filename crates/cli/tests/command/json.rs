@@ -137,7 +137,10 @@ fn info_tells_models_deltas_and_stores() {
         tensors.iter().map(|tensor| &tensor["ball"]).filter(|constraint| constraint.is_object()).collect();
     assert!(!balls.is_empty(), "TPGM holds differences in balls");
     for constraint in balls {
-        assert!(constraint["distance"].as_f64().unwrap() <= constraint["radius"].as_f64().unwrap() * 1.001, "{ball}");
+        assert!(
+            constraint["distance"].as_f64().unwrap() <= constraint["radius"].as_f64().unwrap() * 1.001,
+            "{constraint}"
+        );
     }
     assert_eq!((&store["active"], &store["versions"][0]["state"]), (&json!(1), &json!("trial")));
 }

@@ -13,11 +13,11 @@ mod tokens;
 pub use device::device;
 pub use resident::OnDevice;
 
-use crate::executor::{Executor, Matrix, Prepared, check, check_gradients, check_images, check_params};
+use crate::executor::{Executor, Prepared, check, check_gradients, check_images, check_params};
 use crate::{ExecError, Objective};
 use candle_core::{Device, Tensor, Var, WithDType, backprop::GradStore};
 use fieldfit_nets::{Network, Shape, TensorSpec};
-use fieldfit_tensor::{Images, Params, Real};
+use fieldfit_tensor::{Images, Matrix, Params, Real};
 use graph::Graph;
 use std::marker::PhantomData;
 

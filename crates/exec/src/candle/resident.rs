@@ -2,7 +2,7 @@
 
 use super::{batch, descend, values};
 use crate::executor::{check_images, check_tensor};
-use crate::place::{DeviceParams, ParamStore, Rule, StateTensor};
+use crate::param_store::{DeviceParams, ParamStore, Rule, StateTensor};
 use crate::{ExecError, Objective};
 use candle_core::{DType, Device, Tensor, Var, WithDType};
 use fieldfit_nets::{Network, TensorSpec};

@@ -163,7 +163,7 @@ pub enum CheckpointError {
         limit: u64,
     },
     /// A file that isn't whole safetensors.
-    #[error("this is no whole safetensors file: {}", escape(problem))]
+    #[error("invalid safetensors file: {}; get it again", escape(problem))]
     Safetensors {
         /// What is wrong with its header.
         problem: String,

@@ -55,10 +55,10 @@ impl Model {
     fn of(store: &Store) -> Self {
         assert!(store.verify().unwrap().is_empty());
         let kind = |state| match state {
-            State::Candidate => Kind::Candidate,
+            VersionState::Candidate => Kind::Candidate,
             VersionState::Trial(trial) => Kind::Trial(trial.predictions, trial.starts, trial.boot == Some(boot(true))),
-            State::Confirmed => Kind::Confirmed,
-            State::Retired => Kind::Retired,
+            VersionState::Confirmed => Kind::Confirmed,
+            VersionState::Retired => Kind::Retired,
             _ => Kind::Barred,
         };
         let versions = store.versions().unwrap();
