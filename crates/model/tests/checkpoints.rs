@@ -1,5 +1,5 @@
 //! Checkpoints as training programs write them: weights beside arguments, averages and states, under wrappers, in parts.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't prepare its files has failed")]
 
 mod support;
 
@@ -11,6 +11,9 @@ use std::path::Path;
 use support::torch::{self, Entry};
 use support::{Tensor, Workshop, find, serialise};
 use zip::CompressionMethod;
+
+/// Makes the code of a tensor, which is a view of the storage of that number.
+type Rebuild<'a> = &'a dyn Fn(&Entry, usize) -> Vec<u8>;
 
 /// The code of `module.name(arguments)`, where the arguments are the code of a tuple.
 fn call(module: &str, name: &str, arguments: &[u8]) -> Vec<u8> {
@@ -166,7 +169,7 @@ fn tensors_are_rebuilt_in_every_way_of_torch() {
     };
     let flags = b"\x89ccollections\nOrderedDict\n)Rt".as_slice();
     let v2 = |entry: &Entry, key| call("torch._utils", "_rebuild_tensor_v2", &[&float(entry, key), flags].concat());
-    let ways: [(&str, &dyn Fn(&Entry, usize) -> Vec<u8>); 5] = [
+    let ways: [(&str, Rebuild<'_>); 5] = [
         ("of an old torch", &|entry, key| {
             call("torch._utils", "_rebuild_tensor", &[&float(entry, key), b"t".as_slice()].concat())
         }),

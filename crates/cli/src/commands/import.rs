@@ -102,3 +102,26 @@ fn preprocessing(report: &ImportReport) -> String {
     );
     format!("input: {size} px, crop {crop}, mean {mean:?}, std {std:?}, {}, {whence}", filter.name())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches: a prefix, a wrapper or a head of another name that is taken off without a word, and one that acts on the
+    /// terminal.
+    #[test]
+    fn what_is_taken_off_the_names_is_said() {
+        let detected = Detected {
+            architecture: "resnet18",
+            naming: "the architecture's own",
+            prefix: "net\u{1b}.".to_owned(),
+            wrappers: vec!["_orig_mod"],
+            head: Some("fc.1".to_owned()),
+            tensors: 62,
+            runner_up: None,
+        };
+        let expected =
+            ["prefix `net\\u{1b}.` taken off the names", "`_orig_mod.` taken out of the names", "the head is `fc.1`"];
+        assert_eq!(renamed(&detected), expected);
+    }
+}
