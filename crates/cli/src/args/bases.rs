@@ -42,7 +42,7 @@ pub struct ImportArgs {
     pub drop: Vec<String>,
 }
 
-/// The architecture that is recognised.
+/// The name that stands for the detected architecture.
 const AUTO: &str = "auto";
 
 fn architectures() -> impl Iterator<Item = &'static str> {

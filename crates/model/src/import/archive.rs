@@ -9,7 +9,7 @@ use super::CheckpointError;
 use flate2::read::DeflateDecoder;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 
 /// The bytes that an archive begins with: a local file header.
 pub(super) const START: &[u8] = b"PK\x03\x04";
@@ -107,14 +107,8 @@ impl<'a> Archive<'a> {
         let contents = if record.method == STORED {
             Cow::Borrowed(packed)
         } else {
-            let most = packed.len().saturating_mul(LARGEST_RATIO).min(usize::try_from(record.unpacked).unwrap_or(0));
-            let mut inflated = Vec::with_capacity(most);
             let unreadable = |source| CheckpointError::Entry { entry: entry(), source };
-            DeflateDecoder::new(packed).take(limit.saturating_add(1)).read_to_end(&mut inflated).map_err(unreadable)?;
-            if inflated.len() as u64 > limit {
-                return Err(CheckpointError::EntryLarge { entry: entry(), limit });
-            }
-            Cow::Owned(inflated)
+            Cow::Owned(inflate(packed, record.unpacked).map_err(unreadable)?)
         };
         let is_whole = contents.len() as u64 == record.unpacked;
         if !is_whole || record.crc != 0 && crc32fast::hash(&contents) != record.crc {
@@ -171,6 +165,14 @@ impl Record {
         }
         Some(())
     }
+}
+
+/// The bytes that deflated ones inflate to, up to one more than are expected.
+fn inflate(packed: &[u8], expected: u64) -> io::Result<Vec<u8>> {
+    let most = packed.len().saturating_mul(LARGEST_RATIO).min(usize::try_from(expected).unwrap_or(usize::MAX));
+    let mut inflated = Vec::with_capacity(most);
+    DeflateDecoder::new(packed).take(expected.saturating_add(1)).read_to_end(&mut inflated)?;
+    Ok(inflated)
 }
 
 /// How many records the directory has, and its bytes.

@@ -57,9 +57,7 @@ impl Fit {
         let mismatches = check::mismatches(&network, &shapes).collect();
         Some(Self { network, translation, mapping, prefix: prefix.to_owned(), head, mismatches })
     }
-}
 
-impl Fit {
     fn is_for_tests(&self) -> bool {
         TEST_ARCHITECTURES.contains(&self.network.architecture)
     }
