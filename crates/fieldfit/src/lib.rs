@@ -72,7 +72,7 @@ pub use fieldfit_data::{
 };
 pub use fieldfit_delta::{Codec, Constraint, DeltaError, Fidelity, PublicKey, SecretKey, Signature, TensorKind};
 pub use fieldfit_exec::{Device, ExecError, Passes};
-pub use fieldfit_model::{Base, BaseId, ModelError, import};
+pub use fieldfit_model::{Base, BaseId, ModelError, escape, import};
 pub use fieldfit_nets::ARCHITECTURES;
 pub use fieldfit_report as report;
 pub use fieldfit_store::{

@@ -1,18 +1,18 @@
-//! What other libraries call the tensors of our networks.
+//! Key mapping: translates the names that other libraries give to the tensors of our networks.
 //!
-//! A [`Spelling`] is a list of rules: a pattern of the other library's names and the name that is ours. Patterns are
+//! A [`KeyMapping`] is a list of rules: a pattern of the other library's names and the name that is ours. Patterns are
 //! compared segment by segment; `*` stands for a number, and what follows the pattern is kept. In our name `{}` is the
 //! next of those numbers, `{+1}` the next one plus 1, and a final `[k]` says that the tensor is the k-th part of ours,
 //! stacked along the first dimension. An empty name leaves the tensor out: no inference needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// How one library calls the tensors of one family of networks.
+/// Key mapping of one library for one family of networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Spelling {
-    /// Whose it is, in messages.
-    pub whose: &'static str,
-    /// Architectures whose names start so are called so.
+pub(super) struct KeyMapping {
+    /// The library, in messages: `timm's`.
+    pub library: &'static str,
+    /// Beginnings of the architectures' names.
     pub family: &'static [&'static str],
     /// Pattern and name; the first pattern that fits counts.
     rules: &'static [(&'static str, &'static str)],
@@ -20,16 +20,19 @@ pub(super) struct Spelling {
     counted_in_rows: bool,
 }
 
-/// Every spelling that there is. The first is that of the networks themselves.
-pub(super) const SPELLINGS: &[Spelling] = &[
-    Spelling { whose: "the architecture's own", family: &[""], rules: OWN, counted_in_rows: false },
-    Spelling { whose: "timm's", family: &["efficientnet-lite"], rules: TIMM_LITE, counted_in_rows: true },
-    Spelling { whose: "timm's", family: &["mobilenetv2"], rules: TIMM_MOBILENET, counted_in_rows: true },
-    Spelling { whose: "the flat", family: &["mobilenetv2"], rules: FLAT_MOBILENET, counted_in_rows: false },
-    Spelling { whose: "transformers'", family: &["resnet"], rules: TRANSFORMERS_RESNET, counted_in_rows: false },
-    Spelling { whose: "transformers'", family: VITS, rules: TRANSFORMERS_VIT, counted_in_rows: false },
-    Spelling { whose: "transformers'", family: VITS, rules: TRANSFORMERS_DINOV2, counted_in_rows: false },
+/// Every key mapping. The first is that of the networks themselves.
+pub(super) const KEY_MAPPINGS: &[KeyMapping] = &[
+    KeyMapping { library: "the architecture's own", family: &[""], rules: OWN, counted_in_rows: false },
+    KeyMapping { library: "timm's", family: &["efficientnet-lite"], rules: TIMM_LITE, counted_in_rows: true },
+    KeyMapping { library: "timm's", family: &["mobilenetv2"], rules: TIMM_MOBILENET, counted_in_rows: true },
+    KeyMapping { library: "the flat", family: &["mobilenetv2"], rules: FLAT_MOBILENET, counted_in_rows: false },
+    KeyMapping { library: "transformers'", family: &["resnet"], rules: TRANSFORMERS_RESNET, counted_in_rows: false },
+    KeyMapping { library: "transformers'", family: VITS, rules: TRANSFORMERS_VIT, counted_in_rows: false },
+    KeyMapping { library: "transformers'", family: VITS, rules: TRANSFORMERS_DINOV2, counted_in_rows: false },
 ];
+
+/// Last segments of what training counts: batches that a norm has seen, steps that an average was taken of.
+const COUNTERS: &[&str] = &["num_batches_tracked", "n_averaged"];
 
 const VITS: &[&str] = &["deit", "vit", "dinov2"];
 
@@ -131,30 +134,44 @@ const TRANSFORMERS_DINOV2: &[(&str, &str)] = &[
     ("layernorm", "norm"),
 ];
 
-/// What wrappers put before every name.
-const PREFIXES: &[&str] =
-    &["module.", "model.", "backbone.", "vit.", "deit.", "dinov2.", "dinov2_with_registers.", "resnet."];
+/// What torch's own wrappers put into names, wherever the wrapped module is: compiled, recomputed, sharded.
+const WRAPPERS: &[&str] = &["_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"];
 
-/// The most wrappers around a network.
-const WRAPPERS: usize = 4;
+/// The most segments of a prefix.
+const LONGEST_PREFIX: usize = 6;
 
-/// The wrappers' prefixes that most of the names have, outermost first, as one.
-pub(super) fn prefix<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
-    let mut prefix = String::new();
-    for _ in 0..WRAPPERS {
-        let is_shared = |candidate: &&&str| {
-            let longer = format!("{prefix}{candidate}");
-            2 * names.clone().filter(|name| name.starts_with(&longer)).count() > names.clone().count()
-        };
-        match PREFIXES.iter().find(is_shared) {
-            Some(found) => prefix.push_str(found),
+/// What may have to be taken off the names, the shortest first: nothing, and each run of leading segments that more than
+/// half of the names have. A module of whatever name may hold the network; which prefix is one shows when its names fit.
+pub(super) fn prefixes<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    let count = names.clone().count();
+    let mut prefixes = vec![String::new()];
+    for _ in 0..LONGEST_PREFIX {
+        let longest = prefixes.last().cloned().unwrap_or_default();
+        let mut segments: BTreeMap<&str, usize> = BTreeMap::new();
+        let inner = names.clone().filter_map(|name| name.strip_prefix(longest.as_str())?.split_once('.'));
+        inner.for_each(|(segment, _)| *segments.entry(segment).or_default() += 1);
+        match segments.into_iter().find(|(_, names)| 2 * names > count) {
+            Some((segment, _)) => prefixes.push(format!("{longest}{segment}.")),
             None => break,
         }
     }
-    prefix
+    prefixes
 }
 
-/// Where our tensors are in a checkpoint.
+/// A name without the prefix and without the segments of [`WRAPPERS`], which are added to `removed`.
+fn unwrapped(name: &str, prefix: &str, removed: &mut BTreeSet<&'static str>) -> String {
+    let name = name.strip_prefix(prefix).unwrap_or(name);
+    let mut is_kept = |segment: &&str| match WRAPPERS.iter().find(|wrapper| *wrapper == segment) {
+        Some(wrapper) => {
+            removed.insert(wrapper);
+            false
+        }
+        None => true,
+    };
+    name.split('.').filter(&mut is_kept).collect::<Vec<_>>().join(".")
+}
+
+/// Translation of a checkpoint's names: where each tensor of ours is in it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Translation {
     /// By our name, the checkpoint's names of its parts, in the order in which they are stacked. A tensor that no rule
@@ -162,18 +179,21 @@ pub(super) struct Translation {
     pub tensors: BTreeMap<String, Vec<String>>,
     /// The checkpoint's names that inference doesn't need.
     pub left_out: Vec<String>,
+    /// Segments of torch's wrappers that were taken out of the names behind the prefix.
+    pub wrappers: BTreeSet<&'static str>,
 }
 
-impl Spelling {
-    /// Our names for a checkpoint's, without that prefix; nothing if two of them are one tensor of ours.
-    pub fn translate<'a>(&self, names: impl Iterator<Item = &'a str> + Clone, prefix: &str) -> Option<Translation> {
-        let stripped = |name: &'a str| name.strip_prefix(prefix).unwrap_or(name);
-        let rows = if self.counted_in_rows { rows(names.clone().map(stripped)) } else { BTreeMap::new() };
+impl KeyMapping {
+    /// Translates a checkpoint's names, without that prefix; `None` if two of them are one tensor of ours.
+    pub fn translate<'a>(&self, names: impl Iterator<Item = &'a str>, prefix: &str) -> Option<Translation> {
+        let mut wrappers = BTreeSet::new();
+        let names: Vec<(&str, String)> = names.map(|name| (name, unwrapped(name, prefix, &mut wrappers))).collect();
+        let rows =
+            if self.counted_in_rows { rows(names.iter().map(|(_, name)| name.as_str())) } else { BTreeMap::new() };
         let mut parts: BTreeMap<String, BTreeMap<usize, String>> = BTreeMap::new();
         let mut left_out = Vec::new();
-        for name in names {
-            let counted = counted_through(stripped(name), &rows);
-            match self.rename(&counted) {
+        for (name, inner) in names {
+            match self.rename(&counted_through(&inner, &rows)) {
                 None => left_out.push(name.to_owned()),
                 Some((ours, part)) => {
                     if parts.entry(ours).or_default().insert(part, name.to_owned()).is_some() {
@@ -184,12 +204,12 @@ impl Spelling {
         }
         left_out.sort();
         let tensors = parts.into_iter().map(|(ours, parts)| (ours, parts.into_values().collect())).collect();
-        Some(Translation { tensors, left_out })
+        Some(Translation { tensors, left_out, wrappers })
     }
 
-    /// Our name for one of theirs, and which part of that tensor it is; nothing if it is left out.
+    /// Returns our name for one of theirs, and which part of that tensor it is; `None` if it is left out.
     fn rename(&self, name: &str) -> Option<(String, usize)> {
-        if name.ends_with("num_batches_tracked") {
+        if COUNTERS.iter().any(|counter| name.rsplit('.').next() == Some(counter)) {
             return None;
         }
         let segments: Vec<&str> = name.split('.').collect();
@@ -209,7 +229,7 @@ impl Spelling {
     }
 }
 
-/// The numbers in place of the pattern's stars, and the segments that follow it.
+/// Matches a pattern: the numbers in place of its stars, and the segments that follow it.
 fn fit<'n>(pattern: &str, segments: &'n [&'n str]) -> Option<(Vec<usize>, &'n [&'n str])> {
     let (mut numbers, mut rest) = (Vec::new(), segments);
     for expected in pattern.split('.') {
@@ -224,7 +244,7 @@ fn fit<'n>(pattern: &str, segments: &'n [&'n str]) -> Option<(Vec<usize>, &'n [&
     Some((numbers, rest))
 }
 
-/// Our name with its numbers.
+/// Fills the numbers into our name.
 fn fill(template: &str, numbers: &[usize]) -> String {
     let (mut name, mut numbers) = (String::new(), numbers.iter());
     for (index, piece) in template.split('{').enumerate() {
@@ -239,7 +259,7 @@ fn fill(template: &str, numbers: &[usize]) -> String {
     name
 }
 
-/// How many blocks lie before each row.
+/// Counts the blocks before each row.
 fn rows<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<usize, usize> {
     let mut lengths: BTreeMap<usize, usize> = BTreeMap::new();
     for (row, repeat) in names.filter_map(row_and_repeat) {
@@ -259,7 +279,7 @@ fn row_and_repeat(name: &str) -> Option<(usize, usize)> {
     Some((row.parse().ok()?, rest.split_once('.')?.0.parse().ok()?))
 }
 
-/// `blocks.ROW.REPEAT.…` as `blocks.INDEX.…`.
+/// Renames `blocks.ROW.REPEAT.…` to `blocks.INDEX.…`.
 fn counted_through(name: &str, rows: &BTreeMap<usize, usize>) -> String {
     let Some((row, repeat)) = row_and_repeat(name) else { return name.to_owned() };
     match (rows.get(&row), name.splitn(4, '.').nth(3)) {
@@ -272,14 +292,14 @@ fn counted_through(name: &str, rows: &BTreeMap<usize, usize>) -> String {
 mod tests {
     use super::*;
 
-    fn ours(whose: &str, family: &str, names: &[&str]) -> Vec<(String, Vec<String>)> {
-        let fits = |spelling: &&Spelling| spelling.whose == whose && spelling.family.contains(&family);
+    fn ours(library: &str, family: &str, names: &[&str]) -> Vec<(String, Vec<String>)> {
+        let fits = |mapping: &&KeyMapping| mapping.library == library && mapping.family.contains(&family);
         let mut found =
-            SPELLINGS.iter().filter(fits).filter_map(|spelling| spelling.translate(names.iter().copied(), ""));
+            KEY_MAPPINGS.iter().filter(fits).filter_map(|mapping| mapping.translate(names.iter().copied(), ""));
         found.next_back().map(|translation| translation.tensors.into_iter().collect()).unwrap_or_default()
     }
 
-    /// A block counted from another end, a number that goes to another place, a part of qkv in another order.
+    /// Catches: a block counted from another end, a number that goes to another place, a part of qkv in another order.
     #[test]
     fn names_become_ours() {
         let single = |theirs: &str, ours: &str| vec![(ours.to_owned(), vec![theirs.to_owned()])];
@@ -293,7 +313,7 @@ mod tests {
         assert_eq!(stacked, [("blocks.3.attn.qkv.bias".to_owned(), vec![query, key, value])]);
     }
 
-    /// Rows that are counted by the names' order instead of their numbers: row 10 stands before row 2.
+    /// Catches: rows that are counted by the names' order instead of their numbers: row 10 stands before row 2.
     #[test]
     fn blocks_are_counted_through() {
         let names = ["blocks.2.0.conv_dw.weight", "blocks.10.0.conv_dw.weight", "blocks.0.1.conv_dw.weight"];
@@ -302,13 +322,23 @@ mod tests {
         assert_eq!(indices, ["2", "3", "4"], "{found:?}");
     }
 
-    /// A prefix that half a network has, or one that is taken off once of twice.
+    /// Catches: a wrapper that is not on any list, a prefix that half of the names have, one that is taken off once of
+    /// twice.
     #[test]
     fn prefixes_are_what_most_names_have() {
-        let prefix_of = |names: &[&str]| prefix(names.iter().copied());
-        assert_eq!(prefix_of(&["module.model.conv1.weight", "module.model.bn1.bias"]), "module.model.");
-        assert_eq!(prefix_of(&["vit.a", "vit.b", "classifier.weight"]), "vit.");
-        assert_eq!(prefix_of(&["model.a", "b"]), "");
-        assert_eq!(prefix_of(&[]), "");
+        let found = |names: &[&str]| prefixes(names.iter().copied());
+        assert_eq!(found(&["a.b.conv1.weight", "a.b.bn1.bias"]), ["", "a.", "a.b."]);
+        assert_eq!(found(&["vit.a.x", "vit.b.x", "classifier.weight"]), ["", "vit."]);
+        assert_eq!(found(&["model.a", "b"]), [""]);
+        assert_eq!(found(&[]), [""]);
+    }
+
+    /// Catches: a module that was compiled inside a network whose names keep `_orig_mod`.
+    #[test]
+    fn wrappers_are_taken_out_wherever_they_are() {
+        let names = ["net._orig_mod.blocks.0._checkpoint_wrapped_module.attn.proj.bias"];
+        let translation = KEY_MAPPINGS[0].translate(names.into_iter(), "net.").unwrap();
+        assert_eq!(translation.tensors.keys().collect::<Vec<_>>(), ["blocks.0.attn.proj.bias"]);
+        assert_eq!(translation.wrappers.into_iter().collect::<Vec<_>>(), ["_checkpoint_wrapped_module", "_orig_mod"]);
     }
 }

@@ -1,17 +1,17 @@
-//! What it costs to store each tensor, codec by codec, and what that spoils.
+//! Rate–distortion table: bytes and weighted error of every codec for every tensor that moved.
 
 use crate::error::ModelError;
 use fieldfit_delta::{Codec, DeltaError};
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Params, TensorId};
 
-/// What an error of 1 of a value costs, for each row of each tensor: the mean over the row's values. A tensor of one
-/// dimension is one row.
+/// Error weights: the cost of a squared error of 1, for each row of each tensor, as the mean over the row's values. A tensor
+/// of one dimension is one row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowWeights(Vec<Vec<f64>>);
 
 impl RowWeights {
-    /// Nothing costs anything.
+    /// Returns weights of zero.
     pub fn zeros(network: &Network) -> Self {
         Self(network.tensors().map(|(_, spec)| vec![0.0; spec.rows()]).collect())
     }
@@ -31,7 +31,7 @@ impl RowWeights {
     }
 }
 
-/// Bytes and error of every codec for every tensor that moved, so that a file's bytes can be spent where they count.
+/// Rate–distortion table of a δ, from which a codec is chosen for each tensor.
 ///
 /// A tensor's error is the sum over its rows of what the row's ‖δ̂ − δ‖² costs.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ struct Rate {
 }
 
 impl CodecRates {
-    /// Tries every codec on δ, in the order of the network's tensors; the head's are not looked at.
+    /// Encodes each tensor of δ with every codec, in the order of the network's tensors. The head's are left out.
     ///
     /// # Errors
     /// If a value is not finite or beyond a codec's range.
@@ -57,8 +57,8 @@ impl CodecRates {
         Ok(Self(network.tensors().map(rates).collect::<Result<_, _>>()?))
     }
 
-    /// The codec of each tensor where a byte is worth as much error as `price`: the higher, the smaller the file.
-    /// [`Codec::F16`] for those that didn't move.
+    /// Returns the codec of each tensor that minimises error + `price` · bytes: the higher the price, the smaller the file.
+    /// [`Codec::F16`] for tensors that did not move.
     pub fn at_price(&self, price: f64) -> Vec<Codec> {
         let cost = |rate: &Rate| rate.error + price * rate.bytes as f64;
         let cheapest = |rates: &Vec<Rate>| {
@@ -69,8 +69,9 @@ impl CodecRates {
     }
 }
 
-/// Few values that matter much.
+/// Codecs of vectors, which are few values that matter much.
 const VECTORS: [Codec; 2] = [Codec::Int8, Codec::F16];
+/// Codecs of tensors of two or more dimensions.
 const KERNELS: [Codec; 5] = [Codec::Sign, Codec::Ternary, Codec::Int4, Codec::Int8, Codec::F16];
 
 fn rates(delta: &[f32], spec: &TensorSpec, weights: &[f64]) -> Result<Vec<Rate>, ModelError> {

@@ -1,18 +1,21 @@
-//! The ball around θ0 that a constrained tensor stays in, once it is encoded.
+//! Constraint of a stored tensor: once decoded, δ lies in the ball of radius γ around θ0.
 
 use crate::error::ModelError;
 use fieldfit_delta::Codec;
 use fieldfit_tensor::Norm;
 use fieldfit_tpgm::distances;
 
-/// How far beyond its radius a decoded difference may lie, relative to the radius: ‖δ‖ ≤ γ·(1 + this).
+/// Relative tolerance of a constraint: a decoded difference satisfies ‖δ‖ ≤ γ·(1 + this).
 pub const CONSTRAINT_TOLERANCE: f32 = 1e-3;
 
-/// What is left of a row that rounding pushed out of its ball, after it was scaled back to the radius, try by try. Rounding
-/// may push it out again where values are subnormal; in the end the row stays at the base.
+/// Factors of successive tries to scale back a row that rounding pushed out of its ball, relative to the radius. Rounding
+/// may push it out again where values are subnormal; the last try leaves the row at the base.
 const SHRINK: [f32; 6] = [1.0, 1.0 - CONSTRAINT_TOLERANCE, 0.99, 0.9, 0.5, 0.0];
 
-/// The distance of `values` from the base, the greatest of the rows' under [`Norm::Mars`], if it is within the ball.
+/// Returns the distance of `values` from the base, the greatest of the rows' under [`Norm::Mars`].
+///
+/// # Errors
+/// If it is outside the ball.
 pub(crate) fn check(name: &str, values: &[f32], rows: usize, norm: Norm, radius: f32) -> Result<f32, ModelError> {
     let mut norms = Vec::new();
     distances(norm, values, rows, &mut norms);
@@ -24,8 +27,11 @@ pub(crate) fn check(name: &str, values: &[f32], rows: usize, norm: Norm, radius:
     }
 }
 
-/// Scales back what would decode to something outside its ball.
-pub(crate) fn hold(
+/// Scales rows back until their decoded values lie in the ball.
+///
+/// # Errors
+/// If a value is beyond the codec's range.
+pub(crate) fn project_decoded(
     values: &mut [f32],
     rows: usize,
     norm: Norm,
@@ -48,7 +54,7 @@ pub(crate) fn hold(
     Ok(())
 }
 
-/// A NaN is never inside.
+/// Whether a distance is within the radius and its tolerance; a NaN never is.
 fn is_inside(distance: f32, radius: f32) -> bool {
     distance <= radius * (1.0 + CONSTRAINT_TOLERANCE)
 }

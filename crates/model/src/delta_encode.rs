@@ -1,13 +1,13 @@
-//! From a trained state to a delta file.
+//! Delta encoder: makes a delta file of a training run's result.
 
-use crate::ball;
 use crate::base::Base;
+use crate::constraint;
 use crate::error::ModelError;
 use fieldfit_delta::{Codec, Constraint, DeltaError, Header, Provenance, Task, TensorData, TensorKind};
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Norm, Params, TensorId};
 
-/// What a training run changed.
+/// Result of a training run: δ, radii, the new head and how each tensor is to be stored.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainingResult<'a> {
     /// δ = θ − θ0 of the backbone, already projected. A tensor that is empty or all zeros did not move; the head's are
@@ -31,9 +31,9 @@ pub struct TrainingResult<'a> {
     pub codecs: &'a [Codec],
 }
 
-/// Encodes a change as a delta file for `base`, whose `parent` is the hash of the delta that the run started from.
+/// Encodes a training result as a delta file for `base`, whose `parent` is the hash of the delta that the run started from.
 ///
-/// Tensors that did not move are left out. What decodes to something outside its ball is scaled back until it is inside
+/// Tensors that did not move are left out. What decodes to something outside its ball is scaled back until it is inside,
 /// up to [`CONSTRAINT_TOLERANCE`](crate::CONSTRAINT_TOLERANCE), so that the file passes
 /// [`Weights::adapted`](crate::Weights::adapted).
 ///
@@ -70,7 +70,7 @@ pub fn encode_delta(
     Ok(fieldfit_delta::encode(&header, &labels, &tensors)?)
 }
 
-/// A tensor that moved, as it will be stored.
+/// Stored form of a tensor that moved.
 struct Difference<'a> {
     spec: &'a TensorSpec,
     constraint: Option<Constraint>,
@@ -87,8 +87,8 @@ impl<'a> Difference<'a> {
         let mut values = change.delta[id].to_vec();
         assert_eq!(values.len(), spec.len(), "δ of `{}` has the shape of its tensor", spec.name);
         if let Some(radius) = radius {
-            ball::check(&spec.name, &values, rows, change.norm, radius)?;
-            ball::hold(&mut values, rows, change.norm, radius, codec).map_err(payload)?;
+            constraint::check(&spec.name, &values, rows, change.norm, radius)?;
+            constraint::project_decoded(&mut values, rows, change.norm, radius, codec).map_err(payload)?;
         }
         let decoded = codec.decoded(&values, rows).map_err(payload)?;
         if decoded.iter().all(|&value| value == 0.0) {
@@ -96,7 +96,7 @@ impl<'a> Difference<'a> {
         }
         let constraint = match radius {
             Some(radius) => {
-                let distance = ball::check(&spec.name, &decoded, rows, change.norm, radius)?;
+                let distance = constraint::check(&spec.name, &decoded, rows, change.norm, radius)?;
                 Some(Constraint { norm: change.norm, radius, distance })
             }
             None => None,
