@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bounded;
 mod commit;
 mod disk;
 mod error;
@@ -28,6 +29,7 @@ mod sealed;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use bounded::{BoundedReadError, SpecialFile, read_bounded};
 pub use commit::{commit, create_folder, list, read, remove, sync_folder};
 pub use disk::Disk;
 pub use error::DurableError;

@@ -68,8 +68,8 @@ pub use fieldfit_adapt::{
 };
 pub use fieldfit_board::{Board, BoardError, NAMES as BOARDS};
 pub use fieldfit_data::{
-    Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress,
-    Purpose, Severity,
+    Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Purpose,
+    ScanProgress, Severity, SkipKind, SkipSummary, Skipped,
 };
 pub use fieldfit_delta::{Ball, Codec, DeltaError, Fidelity, Kind, PublicKey, SecretKey, Signature};
 pub use fieldfit_exec::{Device, ExecError, Passes};
