@@ -1,6 +1,6 @@
 //! Small deltas of two classes.
 
-use fieldfit_delta::{Codec, Header, Kind, Provenance, Task, Tensor, encode};
+use fieldfit_delta::{Codec, Header, Provenance, Task, TensorData, TensorKind, encode};
 
 /// The header of one with a single tensor, for that base.
 pub fn header(base: [u8; 32], provenance: Provenance) -> Header {
@@ -18,11 +18,11 @@ pub fn header(base: [u8; 32], provenance: Provenance) -> Header {
 
 /// One that is whole and names the base, but changes a tensor that no network has: it can be activated, and never run.
 pub fn poisoned(base: [u8; 32]) -> Vec<u8> {
-    let foreign = Tensor {
+    let foreign = TensorData {
         name: "lm_head.bias",
         shape: &[2],
-        kind: Kind::Difference,
-        ball: None,
+        kind: TensorKind::Difference,
+        constraint: None,
         codec: Codec::F16,
         values: &[0.5, 1.0],
     };

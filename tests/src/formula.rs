@@ -1,8 +1,7 @@
 //! Weights and images from a formula that `tests/peers/parity.py` computes, too, to the bit.
 
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, TensorSpec};
-use fieldfit_tpgm::Real;
+use fieldfit_tensor::{Images, Params, Real};
 
 /// Weights of any network that keep activations at their scale through fifty layers. Every value is a float of 32 bits.
 pub fn params<T: Real>(network: &Network) -> Params<T> {

@@ -1,6 +1,7 @@
 //! What PyTorch computed in f64 with EfficientNet-Lite0's shipped weights: `tests/data/golden_lite0.json`.
 
-use fieldfit_model::{Base, Images};
+use fieldfit_model::Base;
+use fieldfit_tensor::Images;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

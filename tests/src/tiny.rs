@@ -1,6 +1,6 @@
 //! A base and images that train in milliseconds.
 
-use fieldfit_model::import::{Request, import};
+use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_nets::{Network, Role, TensorSpec, by_name};
 use image::{Rgb, RgbImage};
 use rand::{Rng, RngExt, SeedableRng};
@@ -26,7 +26,7 @@ pub fn base_of(folder: &Path, architecture: &str, seed: u64) -> PathBuf {
     write(&weights, &network, seed);
     fs::write(&labels, (0..network.head.classes).map(|class| format!("thing {class}\n")).collect::<String>()).unwrap();
     let out = folder.join(format!("tiny-{seed}"));
-    import(&Request::new(&weights, &out).of(architecture, &labels)).unwrap();
+    import(&ImportRequest::new(&weights, &out).of(architecture, &labels)).unwrap();
     out
 }
 

@@ -5,7 +5,8 @@
 
 use fieldfit::{Base, Codec, Norm, SecretKey};
 use fieldfit_delta::{Delta, Provenance, encode};
-use fieldfit_model::{Change, Params, Weights, encode_delta};
+use fieldfit_model::{TrainingResult, Weights, encode_delta};
+use fieldfit_tensor::Params;
 use sha2::{Digest, Sha256};
 use std::fs::{self, OpenOptions};
 use std::ops::Range;
@@ -25,7 +26,7 @@ fn delta(base: &Base) -> Vec<u8> {
         delta[id].iter_mut().enumerate().for_each(|(index, value)| *value = 1e-3 * (index as f32 * step).sin());
     }
     let codecs: Vec<Codec> = (0..network.tensors.len()).map(|index| Codec::ALL[index % Codec::ALL.len()]).collect();
-    let change = Change {
+    let change = TrainingResult {
         delta: &delta,
         radii: &vec![None; network.tensors.len()],
         norm: Norm::Mars,

@@ -4,7 +4,8 @@
 
 use fieldfit::{Base, Codec, Dataset, Device, FolderOptions, Frame, Norm, Notice, Runtime, Set, Version};
 use fieldfit_delta::Provenance;
-use fieldfit_model::{Change, Params, encode_delta};
+use fieldfit_model::{TrainingResult, encode_delta};
+use fieldfit_tensor::Params;
 use fieldfit_tests::tiny;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ fn other_backbone(base: &Base) -> Vec<u8> {
         delta[id].iter_mut().enumerate().for_each(|(index, value)| *value = scale * (index as f32 * 0.7).sin());
     }
     let params: Params<f32> = base.params();
-    let change = Change {
+    let change = TrainingResult {
         delta: &delta,
         radii: &vec![None; network.tensors.len()],
         norm: Norm::L2,

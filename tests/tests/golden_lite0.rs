@@ -11,17 +11,18 @@
 //! 5e-2. So the kernels make each step of a trace from where the oracle stands, and tensors up to block 1 have more room.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at its first surprise")]
 
-use fieldfit_adapt::{Balls, Ftp, Head, Host, Optimiser, OptimiserOptions, Spd, State};
+use fieldfit_adapt::{Balls, Ftp, HeadParams, HostParams, Optimiser, OptimiserOptions, Spd, TrainingState};
 use fieldfit_exec::{
     Device, Executor, Passes, accelerator,
     candle::{Candle, device},
     cpu::Cpu,
 };
-use fieldfit_model::{Base, Params};
-use fieldfit_nets::{Network, Shape, TensorId};
+use fieldfit_model::Base;
+use fieldfit_nets::{Network, Shape};
+use fieldfit_tensor::{Norm, Params, Real, TensorId};
 use fieldfit_tests::golden::{Gradient, Step, Summary, assert_close, base, images, read};
 use fieldfit_tests::not_run;
-use fieldfit_tpgm::{Norm, RadiusAdam, Real};
+use fieldfit_tpgm::RadiusAdam;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// What runs the suite, and how closely it must agree with the reference.
@@ -153,7 +154,7 @@ fn inference<S: Subject>() {
 
 /// The reference's training set-up: a new head of seven classes, four images to train on and four to learn radii on.
 struct Run<'a, T> {
-    state: State<'a, T>,
+    state: TrainingState<'a, T>,
     executor: Box<dyn Executor<T>>,
     optimiser: Optimiser<T>,
     rate: f64,
@@ -180,9 +181,9 @@ impl<'a, T: Real> Run<'a, T> {
             let (output, input) = ((position / features + 1) as f64, (position % features) as f64);
             (0.02 * (0.37 * output + 0.011 * output * input).sin()) as f32
         };
-        let head = Head { weight: (0..CLASSES * features).map(weight).collect(), bias: vec![0.0; CLASSES] };
+        let head = HeadParams { weight: (0..CLASSES * features).map(weight).collect(), bias: vec![0.0; CLASSES] };
         let trains = |id| base.network().tensor(id).role.is_trainable();
-        let state = State::new(base, network.clone(), head, trains);
+        let state = TrainingState::new(base, network.clone(), head, trains);
         let constrained = |id| trains(id) && !network.tensor(id).role.is_head();
         let held: Vec<_> = network.tensors().map(|(id, _)| constrained(id)).collect();
         Self {
@@ -213,14 +214,14 @@ impl<'a, T: Real> Run<'a, T> {
     fn radius_step(&mut self) -> f64 {
         let images = images(VALIDATION.len(), VALIDATION.len(), SIDE);
         let Self { state, executor, balls, weights, gradients, .. } = self;
-        let mut place = Host { state, executor: executor.as_mut(), weights, gradients };
+        let mut place = HostParams { state, executor: executor.as_mut(), weights, gradients };
         balls.radius_step(&mut place, &images, &VALIDATION).unwrap().wide()
     }
 
     /// The projection.
     fn project(&mut self) {
         let Self { state, executor, balls, weights, gradients, .. } = self;
-        balls.project(&mut Host { state, executor: executor.as_mut(), weights, gradients }).unwrap();
+        balls.project(&mut HostParams { state, executor: executor.as_mut(), weights, gradients }).unwrap();
     }
 
     /// Goes on from where a run in f64 stands, between two steps.

@@ -11,10 +11,9 @@ use fieldfit_exec::{
     candle::{Candle, device},
     cpu::Cpu,
 };
-use fieldfit_model::Params;
 use fieldfit_nets::{Network, by_name};
+use fieldfit_tensor::{Params, Real};
 use fieldfit_tests::formula;
-use fieldfit_tpgm::Real;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;

@@ -7,7 +7,8 @@ use fieldfit::{
     Version,
 };
 use fieldfit_delta::Provenance;
-use fieldfit_model::{Change, Params, encode_delta};
+use fieldfit_model::{TrainingResult, encode_delta};
+use fieldfit_tensor::Params;
 use fieldfit_tests::tiny;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +24,7 @@ fn head(base: &Base, number: usize) -> Vec<u8> {
     let weight: Vec<f32> =
         (0..classes * head.features).map(|index| ((index * (number + 7)) as f32 * 0.37).sin()).collect();
     let bias: Vec<f32> = (0..classes).map(|class| (class * number) as f32 * 0.25).collect();
-    let change = Change {
+    let change = TrainingResult {
         delta: &Params::zeros(base.network()),
         radii: &vec![None; base.network().tensors.len()],
         norm: Norm::Mars,

@@ -5,7 +5,8 @@
 
 use fieldfit::{Codec, Device, Frame, Norm, PixelFormat, Pixels, Runtime, Version};
 use fieldfit_delta::Provenance;
-use fieldfit_model::{Change, Params, encode_delta};
+use fieldfit_model::{TrainingResult, encode_delta};
+use fieldfit_tensor::Params;
 use fieldfit_tests::tiny;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -42,7 +43,7 @@ fn memory_is_where_it_was_after_a_thousand_swaps() {
     let runtime = builder.open().unwrap();
     let store = runtime.store().unwrap();
     let network = runtime.base().network();
-    let change = Change {
+    let change = TrainingResult {
         delta: &Params::zeros(network),
         radii: &vec![None; network.tensors.len()],
         norm: Norm::Mars,

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use fieldfit::{
-    Dataset, Device, Error, FolderOptions, Frame, Notice, Options, PixelFormat, Pixels, Runtime, State, Store,
-    TrialRules, Version,
+    Dataset, Device, Error, FolderOptions, Frame, Notice, Options, PixelFormat, Pixels, Runtime, Store, TrialRules,
+    Version, VersionState,
 };
 use fieldfit_delta::Delta;
 use fieldfit_durable::{Disk, lock};
@@ -65,7 +65,7 @@ impl Scene {
         std::mem::take(&mut *self.heard.lock().unwrap())
     }
 
-    fn state(&self, version: u32) -> State {
+    fn state(&self, version: u32) -> VersionState {
         self.store.version(version).unwrap().state
     }
 
@@ -96,11 +96,11 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 fn predictions_over_two_starts_confirm_a_version() {
     let scene = Scene::new();
     assert_eq!(infer(&scene.open(), 12), Version::Stored(2));
-    let State::Trial(trial) = scene.state(2) else { panic!("confirmed too early") };
+    let VersionState::Trial(trial) = scene.state(2) else { panic!("confirmed too early") };
     assert_eq!((trial.predictions, trial.starts), (12, 0), "all are written when the program ends");
     let runtime = scene.open();
     infer(&runtime, 8);
-    eventually("20 predictions confirm it while the program runs", || scene.state(2) == State::Confirmed);
+    eventually("20 predictions confirm it while the program runs", || scene.state(2) == VersionState::Confirmed);
     eventually("somebody hears of it", || scene.heard().contains(&Notice::Confirmed { version: 2 }));
 }
 
@@ -109,11 +109,11 @@ fn predictions_over_two_starts_confirm_a_version() {
 fn the_first_prediction_is_recorded_while_the_program_runs() {
     let scene = Scene::new();
     let runtime = scene.open();
-    assert!(matches!(scene.state(2), State::Trial(trial) if (trial.predictions, trial.starts) == (0, 1)));
+    assert!(matches!(scene.state(2), VersionState::Trial(trial) if (trial.predictions, trial.starts) == (0, 1)));
     infer(&runtime, 1);
     eventually(
         "the start is struck off",
-        || matches!(scene.state(2), State::Trial(trial) if (trial.predictions, trial.starts) == (1, 0)),
+        || matches!(scene.state(2), VersionState::Trial(trial) if (trial.predictions, trial.starts) == (1, 0)),
     );
 }
 
@@ -124,7 +124,7 @@ fn a_program_that_is_asked_for_nothing_does_not_count() {
     for _ in 0..5 {
         assert_eq!(scene.open().version(), Version::Stored(2));
     }
-    assert!(matches!(scene.state(2), State::Trial(trial) if trial.starts == 0));
+    assert!(matches!(scene.state(2), VersionState::Trial(trial) if trial.starts == 0));
 }
 
 /// A version that crashes its program on every start, for ever.
@@ -136,7 +136,7 @@ fn a_version_that_crashes_is_left_for_the_confirmed_one() {
         drop(scene.store.start(RULES, current_boot().as_deref()).unwrap());
     }
     assert_eq!(infer(&scene.open(), 1), Version::Stored(1));
-    assert!(matches!(scene.state(2), State::Quarantined { .. }));
+    assert!(matches!(scene.state(2), VersionState::Quarantined { .. }));
 }
 
 /// A version that can't be decoded on this base and keeps the program from starting, or from answering after a poll.
@@ -148,7 +148,7 @@ fn a_version_that_can_not_run_is_quarantined_wherever_it_is_met() {
     let poison = scene.poison();
     let error = running.activate(poison).unwrap_err();
     assert!(
-        matches!(error, Error::Model(_)) && scene.state(poison) == State::Candidate,
+        matches!(error, Error::Model(_)) && scene.state(poison) == VersionState::Candidate,
         "nothing was activated: {error}"
     );
 
@@ -156,7 +156,7 @@ fn a_version_that_can_not_run_is_quarantined_wherever_it_is_met() {
     scene.heard();
     assert_eq!(running.poll().unwrap(), Some(Version::Stored(2)));
     assert_eq!(infer(&running, 1), Version::Stored(2));
-    assert!(matches!(scene.state(poison), State::Quarantined { reason } if reason.contains("lm_head.bias")));
+    assert!(matches!(scene.state(poison), VersionState::Quarantined { reason } if reason.contains("lm_head.bias")));
     let heard = scene.heard();
     assert!(
         matches!(&heard[0], Notice::FellBack { version, reason } if *version == poison && reason.contains("lm_head"))
@@ -165,7 +165,7 @@ fn a_version_that_can_not_run_is_quarantined_wherever_it_is_met() {
     let again = scene.poison();
     scene.store.activate(again).unwrap();
     assert_eq!(scene.open().version(), Version::Stored(2), "a start meets it");
-    assert!(matches!(scene.state(again), State::Quarantined { .. }));
+    assert!(matches!(scene.state(again), VersionState::Quarantined { .. }));
 }
 
 /// A robot without a model because versions are damaged, though the base is there.
@@ -176,7 +176,7 @@ fn below_everything_there_is_the_base() {
         std::fs::write(scene.store.delta_path(version), b"no delta").unwrap();
     }
     assert_eq!(infer(&scene.open(), 1), Version::Base);
-    assert!(matches!(scene.state(2), State::Quarantined { .. }));
+    assert!(matches!(scene.state(2), VersionState::Quarantined { .. }));
 }
 
 /// A version on trial that runs where its failure could not be recorded; a program that doesn't start there.
@@ -189,7 +189,7 @@ fn a_store_that_can_not_be_written_serves_the_last_confirmed_version() {
     assert_eq!(infer(&runtime, 30), Version::Stored(1));
     assert!(matches!(&scene.heard()[0], Notice::Unrecorded { .. }));
     drop((held, runtime));
-    assert!(matches!(scene.state(2), State::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
+    assert!(matches!(scene.state(2), VersionState::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
     assert_eq!(scene.open().version(), Version::Stored(2));
 }
 
@@ -213,7 +213,7 @@ fn a_disk_mounted_for_reading_serves_the_last_confirmed_version() {
     assert_eq!(runtime.poll().unwrap(), None, "nothing has changed");
     let refused = message(&runtime.activate(1).unwrap_err());
     assert!(refused.contains("mount the file system for writing"), "{refused}");
-    assert!(matches!(scene.state(2), State::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
+    assert!(matches!(scene.state(2), VersionState::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
 
     scene.store.confirm(2).unwrap();
     assert_eq!(runtime.poll().unwrap(), Some(Version::Stored(2)));
@@ -225,7 +225,7 @@ fn a_disk_mounted_for_reading_serves_the_last_confirmed_version() {
     assert!(matches!(&scene.heard()[0], Notice::Unrecorded { .. }));
     infer(&runtime, 30);
     drop(runtime);
-    assert!(matches!(scene.state(third), State::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
+    assert!(matches!(scene.state(third), VersionState::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
 }
 
 /// A model that isn't the store's, taken for a fault of its versions, which are then lost.
@@ -235,7 +235,7 @@ fn another_base_is_refused_and_quarantines_nothing() {
     let other = tiny::base(scene.folder.path(), 7);
     let error = Runtime::builder(other).device(DEVICE).store(scene.store.path()).open().err().unwrap();
     assert!(matches!(error, Error::Model(_)), "{error}");
-    assert!(matches!(scene.state(2), State::Trial(_)));
+    assert!(matches!(scene.state(2), VersionState::Trial(_)));
 }
 
 /// A confirmation by a program that goes to another version than the one that answers.
@@ -244,7 +244,7 @@ fn a_program_confirms_what_it_runs() {
     let scene = Scene::new();
     let runtime = scene.open();
     runtime.confirm().unwrap();
-    assert_eq!(scene.state(2), State::Confirmed);
+    assert_eq!(scene.state(2), VersionState::Confirmed);
     assert_eq!(runtime.rollback().unwrap(), Version::Stored(1));
     runtime.confirm().unwrap();
     assert_eq!(runtime.rollback().unwrap(), Version::Base);

@@ -10,11 +10,12 @@
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use fieldfit_adapt::{Balls, Head, Host, Optimiser, OptimiserOptions, State, clip_global_norm};
-use fieldfit_exec::{ExecError, Executor, Matrix, Objective};
-use fieldfit_model::{Base, Images, Params};
+use fieldfit_adapt::{Balls, HeadParams, HostParams, Optimiser, OptimiserOptions, TrainingState, clip_global_norm};
+use fieldfit_exec::{ExecError, Executor, Objective};
+use fieldfit_model::Base;
 use fieldfit_nets::{Network, Shape};
-use fieldfit_tpgm::{Norm, RadiusAdam};
+use fieldfit_tensor::{Images, Matrix, Norm, Params};
+use fieldfit_tpgm::RadiusAdam;
 use std::hint::black_box;
 use std::path::Path;
 
@@ -55,7 +56,7 @@ impl Executor<f32> for Still {
 }
 
 struct Run<'a> {
-    state: State<'a, f32>,
+    state: TrainingState<'a, f32>,
     weights: Params<f32>,
     gradients: Params<f32>,
     sgd: Optimiser<f32>,
@@ -66,9 +67,9 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(base: &'a Base, norm: Norm) -> Self {
         let network = base.network().with_classes(CLASSES);
-        let head = Head { weight: vec![0.01; CLASSES * network.head.features], bias: vec![0.0; CLASSES] };
+        let head = HeadParams { weight: vec![0.01; CLASSES * network.head.features], bias: vec![0.0; CLASSES] };
         let trains = |id| network.tensor(id).role.is_trainable();
-        let mut state = State::new(base, network.clone(), head, trains);
+        let mut state = TrainingState::new(base, network.clone(), head, trains);
         let wave = |reach: f32| move |i: usize| ((i * 2_654_435_761 % 1999) as f32 / 999.5 - 1.0) * reach;
         let mut gradients = state.delta.clone();
         fill(&mut gradients, wave(1e-2));
@@ -87,12 +88,12 @@ impl<'a> Run<'a> {
     fn radius_step(&mut self, executor: &mut Still) {
         let images = Images::zeros(0, 1, 1);
         let Self { state, balls, weights, gradients, .. } = self;
-        balls.radius_step(&mut Host { state, executor, weights, gradients }, &images, &Vec::new()).unwrap();
+        balls.radius_step(&mut HostParams { state, executor, weights, gradients }, &images, &Vec::new()).unwrap();
     }
 
     fn project(&mut self, executor: &mut Still) {
         let Self { state, balls, weights, gradients, .. } = self;
-        balls.project(&mut Host { state, executor, weights, gradients }).unwrap();
+        balls.project(&mut HostParams { state, executor, weights, gradients }).unwrap();
     }
 }
 

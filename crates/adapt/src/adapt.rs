@@ -10,15 +10,14 @@ use crate::probe::{self, Features, Probe};
 use crate::trainer::{Trained, Trainer};
 use crate::watch::Watch;
 use crate::{
-    AdaptError, Control, Event, Gate, HeadStart, Method, Optimiser, Options, Phase, Schedule, Session, State, Tracker,
-    gate,
+    AdaptError, Control, Event, Gate, HeadStart, Method, Optimiser, Options, Phase, Schedule, Session, Tracker,
+    TrainingState, gate,
 };
 use fieldfit_data::Dataset;
 use fieldfit_delta::{Codec, Delta, Provenance};
-use fieldfit_exec::{executor, resident};
-use fieldfit_model::{Base, Change, encode_delta};
-use fieldfit_nets::TensorId;
-use fieldfit_tpgm::Norm;
+use fieldfit_exec::{device_params, executor};
+use fieldfit_model::{Base, TrainingResult, encode_delta};
+use fieldfit_tensor::{Norm, TensorId};
 use std::path::Path;
 use std::time::Instant;
 
@@ -108,7 +107,7 @@ fn trainer<'a>(
         HeadStart::Probe => probe.head.clone(),
         HeadStart::Random => plan.random_head(options.seed),
     };
-    let state = State::new(request.base, plan.network.clone(), head, |id| plan.trained[id.index()]);
+    let state = TrainingState::new(request.base, plan.network.clone(), head, |id| plan.trained[id.index()]);
     let rest = plan.network.after(plan.frozen);
     let (start, trains) = (|id| state.start(id), |id: TensorId| plan.trained[id.index()]);
     let mut trainer = Trainer {
@@ -124,7 +123,7 @@ fn trainer<'a>(
                 .map(|retained| Cycle::new(feed.clone().over_retained(&retained.images), &retained.order)),
             frozen: plan.frozen,
             trained_images: plan.steps / plan.steps_per_epoch.max(1) * plan.split.train.len() as u64,
-            resident: if method.works_at_home() { None } else { resident(options.device, &rest, start, trains)? },
+            resident: if method.works_at_home() { None } else { device_params(options.device, &rest, start, trains)? },
             device: options.device,
             passes: plan.memory.passes(),
             executor: executor(options.device, &rest, plan.memory.passes())?,
@@ -154,7 +153,7 @@ fn train_probe(
     tracker: &mut Tracker<'_>,
 ) -> Result<Probe, AdaptError> {
     let head = plan.random_head(request.options.seed);
-    let weights = State::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
+    let weights = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
     let mut executor = executor(request.options.device, &plan.network, plan.memory.passes())?;
     let total = plan.split.train.len() + plan.split.validation.len();
     let mut done = 0;
@@ -206,7 +205,7 @@ fn encode(
         None => (Norm::L2, vec![None; plan.network.tensors.len()]),
     };
     let head = trained.state.moved_head();
-    let change = Change {
+    let change = TrainingResult {
         delta: &trained.state.delta,
         radii: &radii,
         norm,

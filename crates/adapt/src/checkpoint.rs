@@ -6,9 +6,10 @@ use crate::probe::Probe;
 use crate::watch::Watch;
 use crate::{AdaptError, Method, Options, check};
 use fieldfit_data::{Dataset, Split};
-use fieldfit_durable::{Disk, DurableError, Kind, commit_sealed_keeping, read_sealed, remove};
-use fieldfit_model::{Base, Params};
+use fieldfit_durable::{Disk, DurableError, FileKind, commit_sealed_keeping, read_sealed, remove};
+use fieldfit_model::Base;
 use fieldfit_nets::Network;
+use fieldfit_tensor::Params;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -16,7 +17,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// What a checkpoint is, and the version of its layout.
-pub(crate) const KIND: Kind = *b"FFADAPT1";
+pub(crate) const KIND: FileKind = *b"FFADAPT1";
 
 /// What a run computes from: a checkpoint serves no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

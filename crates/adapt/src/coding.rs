@@ -6,9 +6,10 @@ use crate::sensitivity::{self, VIEWS};
 use crate::trainer::Trained;
 use crate::{AdaptError, Event, Phase, Request, Tracker, largest};
 use fieldfit_delta::{Codec, Delta, Fidelity};
-use fieldfit_exec::{Matrix, divergence, prepare, softmax};
-use fieldfit_model::{CodecRates, Params, Weights};
+use fieldfit_exec::{divergence, prepare, softmax};
+use fieldfit_model::{CodecRates, Weights};
 use fieldfit_nets::Network;
+use fieldfit_tensor::{Matrix, Params};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

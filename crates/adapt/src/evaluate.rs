@@ -2,9 +2,10 @@
 
 use crate::AdaptError;
 use fieldfit_data::{Batch, DataError};
-use fieldfit_exec::{ExecError, Matrix, Prepared};
-use fieldfit_model::{Base, Images, Params, TensorView, Weights};
-use fieldfit_nets::{Network, TensorId};
+use fieldfit_exec::{ExecError, Prepared};
+use fieldfit_model::{Base, Weights};
+use fieldfit_nets::Network;
+use fieldfit_tensor::{Images, Matrix, Params, TensorId, TensorView};
 use serde::{Deserialize, Serialize};
 
 /// What a network made of labelled images.

@@ -6,7 +6,7 @@ use fieldfit_data::{
     Augmentation, Batch, DataError, Dataset, Loader, LoaderOptions, Preprocessor, ReadFailures, shuffled,
 };
 use fieldfit_exec::Device;
-use fieldfit_model::Preprocessing;
+use fieldfit_tensor::Preprocessing;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 

@@ -5,8 +5,8 @@ use crate::plan::Plan;
 use crate::{AdaptError, Request};
 use fieldfit_data::{Batch, Dataset};
 use fieldfit_exec::{Executor, executor};
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::Shape;
+use fieldfit_tensor::{Images, Params};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -50,7 +50,7 @@ impl Beginning {
     pub fn new(request: &Request<'_>, plan: &Plan) -> Result<Option<Rc<Self>>, AdaptError> {
         let (Some(freeze), Some(shape)) = (&request.options.freeze, plan.frozen_shape()?) else { return Ok(None) };
         let head = plan.random_head(request.options.seed);
-        let weights = crate::State::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
+        let weights = crate::TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
         let shelf = if plan.memory.frozen_file == 0 { Shelf::Memory(Vec::new()) } else { Shelf::file(request)? };
         let stages = plan.network.before(plan.frozen);
         let executor = executor(request.options.device, &stages, plan.memory.passes())?;
@@ -228,7 +228,8 @@ mod tests {
             let (plan, _) = Plan::new(request).unwrap();
             let device = request.options.device;
             let head = plan.random_head(1);
-            let weights = crate::State::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
+            let weights =
+                crate::TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
             let plain = Feed::new(request, plan.size, request.base.preprocessing().crop);
             let beginning = Beginning::new(request, &plan).unwrap();
             assert!(beginning.is_some());

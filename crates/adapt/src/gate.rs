@@ -3,10 +3,11 @@
 use crate::evaluate::{Evaluation, evaluate};
 use crate::feed::Feed;
 use crate::plan::Plan;
-use crate::{AdaptError, Event, Gate, Head, Phase, Reference, Request, Tracker};
+use crate::{AdaptError, Event, Gate, HeadParams, Phase, Reference, Request, Tracker};
 use fieldfit_delta::Delta;
-use fieldfit_exec::{Matrix, prepare};
+use fieldfit_exec::prepare;
 use fieldfit_model::Weights;
+use fieldfit_tensor::Matrix;
 
 /// Counts what the decoded delta and the reference get right on images that neither has seen.
 ///
@@ -14,7 +15,7 @@ use fieldfit_model::Weights;
 pub(crate) fn judge(
     request: &Request<'_>,
     plan: &Plan,
-    probe: &Head,
+    probe: &HeadParams,
     delta: &[u8],
     tracker: &mut Tracker<'_>,
 ) -> Result<Gate, AdaptError> {
@@ -40,7 +41,7 @@ fn verdict(reference: Reference, images: usize, before: usize, after: usize) -> 
     Gate { images, before, after, reference, accepted, reason }
 }
 
-fn reference(request: &Request<'_>, plan: &Plan, probe: &Head) -> Result<(Reference, Weights), AdaptError> {
+fn reference(request: &Request<'_>, plan: &Plan, probe: &HeadParams) -> Result<(Reference, Weights), AdaptError> {
     if let Some(active) = request.active.filter(|active| has_classes(active, &request.dataset.classes)) {
         return Ok((Reference::Active, Weights::adapted(request.base, active)?));
     }

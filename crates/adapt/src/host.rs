@@ -1,15 +1,14 @@
 //! The program's own memory as a place to train in.
 
-use crate::State;
-use fieldfit_exec::{ExecError, Executor, Objective, Place};
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::TensorId;
-use fieldfit_tpgm::{Norm, Real, distances, radius_gradient, rescale};
+use crate::TrainingState;
+use fieldfit_exec::{ExecError, Executor, Objective, ParamStore};
+use fieldfit_tensor::{Images, Norm, Params, Real, TensorId};
+use fieldfit_tpgm::{distances, radius_gradient, rescale};
 
 /// δ, weights and gradients as they lie in memory, beside an executor.
-pub struct Host<'r, 'base, T> {
+pub struct HostParams<'r, 'base, T> {
     /// δ and where it starts.
-    pub state: &'r mut State<'base, T>,
+    pub state: &'r mut TrainingState<'base, T>,
     /// Computes the network.
     pub executor: &'r mut dyn Executor<T>,
     /// Where θ0 + r·δ is materialised: the trainable tensors are written anew for each gradient.
@@ -18,7 +17,7 @@ pub struct Host<'r, 'base, T> {
     pub gradients: &'r mut Params<T>,
 }
 
-impl<T: Real> Place<T> for Host<'_, '_, T> {
+impl<T: Real> ParamStore<T> for HostParams<'_, '_, T> {
     fn gradient(&mut self, ratios: &[Vec<T>], images: &Images, objective: &dyn Objective<T>) -> Result<T, ExecError> {
         self.state.merge_projected_into(self.weights, |id, list| {
             list.extend(ratios.get(id.index()).into_iter().flatten());

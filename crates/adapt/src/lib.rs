@@ -6,7 +6,7 @@
 //! gate slice, against what runs now. All the while it tells what happens as [`Event`]s; a [`Control`] pauses and stops it, and a
 //! checkpoint lets it go on to the same bits.
 //!
-//! The trainer's state is δ = θ − θ0 ([`State`]), never θ. The parts of a step are public and generic over the scalar,
+//! The trainer's state is δ = θ − θ0 ([`TrainingState`]), never θ. The parts of a step are public and generic over the scalar,
 //! so that tests can run the very same code in f64: [`Optimiser`], [`clip_global_norm`], [`Balls`] for TPGM's
 //! radius step and projection, [`Shares`] for relative radii, [`Ftp`] and [`Spd`].
 //!
@@ -59,16 +59,16 @@ pub use error::{AdaptError, Damage};
 pub use evaluate::{ClassScore, Evaluation, agreement, evaluate, largest, under_base_head, under_both_heads};
 pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
 pub use feed::{Batches, Cycle};
-pub use host::Host;
+pub use host::HostParams;
 pub use memory::{MemoryPlan, forget_peak_memory, peak_memory, plan_memory};
-pub use method::{Constraint, HeadStart, Method};
-pub use methods::{Entry, Ftp, METHODS, Spd, method};
+pub use method::{ConstraintSet, HeadStart, Method};
+pub use methods::{Ftp, METHODS, MethodEntry, Spd, method};
 pub use optimiser::{Clip, Optimiser, clip_global_norm};
 pub use options::{Freeze, OptimiserOptions, Options, ScheduleOptions, Sharing, TpgmOptions};
 pub use schedule::Schedule;
 pub use session::Session;
 pub use setting::Setting;
 pub use shares::Shares;
-pub use state::{Head, State};
+pub use state::{HeadParams, TrainingState};
 pub use tpgm::Balls;
 pub use tracker::Tracker;

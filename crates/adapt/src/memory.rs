@@ -6,7 +6,8 @@ use fieldfit_data::Fractions;
 use fieldfit_exec::memory::{Footprint, Size, inference, training};
 use fieldfit_exec::{Device, ExecError, Passes};
 use fieldfit_model::Base;
-use fieldfit_nets::{Network, TensorId};
+use fieldfit_nets::Network;
+use fieldfit_tensor::TensorId;
 use serde::{Deserialize, Serialize};
 
 const F32: u64 = size_of::<f32>() as u64;

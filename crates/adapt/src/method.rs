@@ -1,9 +1,9 @@
 //! What distinguishes one way of fine-tuning from another.
 
-use crate::{AdaptError, Damage, Reached, Session, State, Tracker, check};
+use crate::{AdaptError, Damage, Reached, Session, Tracker, TrainingState, check};
 use fieldfit_data::Batch;
 use fieldfit_nets::TensorSpec;
-use fieldfit_tpgm::Norm;
+use fieldfit_tensor::Norm;
 use std::ops::ControlFlow;
 
 /// Where the new head starts.
@@ -17,10 +17,10 @@ pub enum HeadStart {
 
 /// The balls that a method kept its result in: what the delta file states and a reader checks.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Constraint {
+pub struct ConstraintSet {
     /// How distances are measured.
     pub norm: Norm,
-    /// γ by [`TensorId::index`](fieldfit_nets::TensorId::index); nothing where a tensor is free or did not move.
+    /// γ by [`TensorId::index`](fieldfit_tensor::TensorId::index); nothing where a tensor is free or did not move.
     pub radii: Vec<Option<f32>>,
 }
 
@@ -63,7 +63,7 @@ pub trait Method: Send {
     }
 
     /// Before the first step, and again before a resumed run's next one: every δ is still 0.
-    fn begin(&mut self, _state: &State<'_, f32>) {}
+    fn begin(&mut self, _state: &TrainingState<'_, f32>) {}
 
     /// The training loss of a batch at θ0 + δ, in nats, whose gradients are then at hand: see [`Session::in_place`].
     ///
@@ -104,7 +104,7 @@ pub trait Method: Send {
     }
 
     /// The balls of the result, if the method has any.
-    fn constraint(&self) -> Option<Constraint> {
+    fn constraint(&self) -> Option<ConstraintSet> {
         None
     }
 

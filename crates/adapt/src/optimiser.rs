@@ -2,10 +2,9 @@
 
 use crate::OptimiserOptions;
 use crate::host::l2_norms;
-use fieldfit_exec::{ExecError, Part, Resident, Rule};
-use fieldfit_model::Params;
+use fieldfit_exec::{DeviceParams, ExecError, Rule, StateTensor};
 use fieldfit_nets::{Network, TensorSpec};
-use fieldfit_tpgm::Real;
+use fieldfit_tensor::{Params, Real};
 use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +91,12 @@ impl<T: Real> Optimiser<T> {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn step_on(&mut self, resident: &mut dyn Resident<T>, scale: f64, learning_rate: f64) -> Result<(), ExecError> {
+    pub fn step_on(
+        &mut self,
+        resident: &mut dyn DeviceParams<T>,
+        scale: f64,
+        learning_rate: f64,
+    ) -> Result<(), ExecError> {
         resident.step(&self.next_rules(learning_rate), scale)
     }
 
@@ -100,18 +104,18 @@ impl<T: Real> Optimiser<T> {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn fetch(&mut self, resident: &dyn Resident<T>) -> Result<(), ExecError> {
-        resident.fetch(Part::First, &mut self.first)?;
-        resident.fetch(Part::Second, &mut self.second)
+    pub fn fetch(&mut self, resident: &dyn DeviceParams<T>) -> Result<(), ExecError> {
+        resident.fetch(StateTensor::First, &mut self.first)?;
+        resident.fetch(StateTensor::Second, &mut self.second)
     }
 
     /// Takes the moments to the device, after a checkpoint.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn put(&self, resident: &mut dyn Resident<T>) -> Result<(), ExecError> {
-        resident.put(Part::First, &self.first)?;
-        resident.put(Part::Second, &self.second)
+    pub fn put(&self, resident: &mut dyn DeviceParams<T>) -> Result<(), ExecError> {
+        resident.put(StateTensor::First, &self.first)?;
+        resident.put(StateTensor::Second, &self.second)
     }
 
     /// What the next step, which this counts, does to each tensor.
@@ -142,7 +146,12 @@ struct Tensor<'a, T> {
 impl<T: Real> Tensor<'_, T> {
     /// `rule(δ, θ, g, state)` for each value. Where θ doesn't matter it is not read, and stands as 0.
     #[inline(always)]
-    fn each<State>(self, reads_weights: bool, states: impl Iterator<Item = State>, rule: impl Fn(&mut T, T, T, State)) {
+    fn each<TrainingState>(
+        self,
+        reads_weights: bool,
+        states: impl Iterator<Item = TrainingState>,
+        rule: impl Fn(&mut T, T, T, TrainingState),
+    ) {
         let Self { delta, weights, gradients, scale } = self;
         let values = delta.iter_mut().zip(gradients).zip(states);
         if reads_weights {
@@ -239,7 +248,8 @@ pub fn clip_global_norm<T: Real>(gradients: &Params<T>, largest: Option<f64>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fieldfit_nets::{TensorId, by_name};
+    use fieldfit_nets::by_name;
+    use fieldfit_tensor::TensorId;
 
     /// Three steps of a 2×2 weight and a bias of two, as `torch.optim` takes them in f64 with the bias undecayed.
     fn run(options: OptimiserOptions) -> Vec<[Vec<f64>; 2]> {

@@ -4,7 +4,7 @@ use crate::{AdaptError, Coding, Setting, methods};
 use fieldfit_data::{Augmentation, Fractions};
 use fieldfit_exec::Device;
 use fieldfit_nets::Network;
-use fieldfit_tpgm::Norm;
+use fieldfit_tensor::Norm;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +33,7 @@ pub struct Options {
     pub seed: u64,
     /// How the images divide into train, validation and gate.
     pub fractions: Fractions,
-    /// What only the method looks at, by the names in its [`Entry::settings`](crate::Entry::settings); what isn't given is
+    /// What only the method looks at, by the names in its [`MethodEntry::settings`](crate::MethodEntry::settings); what isn't given is
     /// at its default.
     pub settings: BTreeMap<String, f64>,
     /// What methods with radii look at. Of any method that pulls back to the base, `exclude` says what it leaves alone.

@@ -1,7 +1,8 @@
 //! Which tensors a pattern means.
 
 use crate::{AdaptError, Options};
-use fieldfit_nets::{Network, Role, TensorId};
+use fieldfit_nets::{Network, Role};
+use fieldfit_tensor::TensorId;
 use globset::Glob;
 
 /// Which tensors a method holds near the base, by [`TensorId::index`]: all that can train, but for the head, which has no

@@ -1,7 +1,7 @@
 //! What a run is going to do, before it does any of it.
 
 use crate::memory::Learned;
-use crate::{AdaptError, Event, Head, MemoryPlan, Method, Options, Request, memory, method};
+use crate::{AdaptError, Event, HeadParams, MemoryPlan, Method, Options, Request, memory, method};
 use fieldfit_data::{Dataset, FolderOptions, Purpose, Split, shuffled};
 use fieldfit_exec::ExecError;
 use fieldfit_nets::{Network, Shape};
@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     pub network: Network,
     /// How many of its first stages are frozen and therefore computed once; 0 where nothing else trains either.
     pub frozen: usize,
-    /// Which tensors train, by [`TensorId::index`](fieldfit_nets::TensorId::index).
+    /// Which tensors train, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
     pub trained: Vec<bool>,
     pub size: u32,
     pub steps_per_epoch: u64,
@@ -108,17 +108,17 @@ impl Plan {
     }
 
     /// A head of small random values, uniform in ±1/√features as PyTorch's linear layers start.
-    pub fn random_head(&self, seed: u64) -> Head {
+    pub fn random_head(&self, seed: u64) -> HeadParams {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(HEAD_STREAM);
         let bound = 1.0 / (self.network.head.features as f32).sqrt();
         let mut draw = |count: usize| (0..count).map(|_| random.random_range(-bound..=bound)).collect();
         let classes = self.network.head.classes;
-        Head { weight: draw(classes * self.network.head.features), bias: draw(classes) }
+        HeadParams { weight: draw(classes * self.network.head.features), bias: draw(classes) }
     }
 }
 
-/// Which tensors train, by [`TensorId::index`](fieldfit_nets::TensorId::index): the method's, behind what is frozen.
+/// Which tensors train, by [`TensorId::index`](fieldfit_tensor::TensorId::index): the method's, behind what is frozen.
 pub(crate) fn trained(method: &dyn Method, network: &Network, options: &Options) -> Result<Vec<bool>, AdaptError> {
     let (stages, frozen) = (network.stage_of_each_tensor(), options.frozen_stages(network)?);
     Ok(network.tensors().map(|(id, spec)| method.trains(spec) && stages[id.index()] >= frozen).collect())

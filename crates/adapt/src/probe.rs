@@ -1,10 +1,9 @@
 //! The linear probe: softmax regression on the base's features.
 
 use crate::evaluate::largest;
-use crate::{Head, Optimiser, OptimiserOptions, Schedule, ScheduleOptions};
-use fieldfit_exec::Matrix;
-use fieldfit_model::Params;
+use crate::{HeadParams, Optimiser, OptimiserOptions, Schedule, ScheduleOptions};
 use fieldfit_nets::Network;
+use fieldfit_tensor::{Matrix, Params};
 use serde::{Deserialize, Serialize};
 
 /// L2 penalties that are tried, relative to the mean squared length of a centred feature vector.
@@ -32,7 +31,7 @@ impl Features {
 /// A trained probe, and how good it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Probe {
-    pub head: Head,
+    pub head: HeadParams,
     pub penalty: f64,
     /// Mean cross-entropy on the training slice.
     pub loss: f64,
@@ -178,11 +177,11 @@ impl Scaling {
     }
 
     /// The head on `x` that does what `weight` and `bias` do on `z`.
-    fn fold(&self, weight: &[f32], bias: &[f32]) -> Head {
+    fn fold(&self, weight: &[f32], bias: &[f32]) -> HeadParams {
         let weight: Vec<f32> = weight.iter().map(|value| value * self.factor).collect();
         let rows = weight.chunks_exact(self.mean.len().max(1));
         let bias = bias.iter().zip(rows).map(|(bias, row)| bias - dot(row, &self.mean)).collect();
-        Head { weight, bias }
+        HeadParams { weight, bias }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{AdaptError, Session};
 use fieldfit_data::Batch;
 use fieldfit_exec::{ExecError, Objective, cross_entropy, divergence};
-use fieldfit_tpgm::Real;
+use fieldfit_tensor::Real;
 
 /// Two heads over one backbone, as the rows of one: the new classes first, then the base's own. One pass answers for
 /// both.

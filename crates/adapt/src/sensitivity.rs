@@ -5,9 +5,8 @@ use crate::feed::Cycle;
 use crate::plan::Plan;
 use crate::{AdaptError, Request};
 use fieldfit_exec::{ExecError, Objective, cross_entropy, executor, softmax};
-use fieldfit_model::{Params, RowWeights};
-use fieldfit_nets::TensorId;
-use fieldfit_tpgm::Real;
+use fieldfit_model::RowWeights;
+use fieldfit_tensor::{Params, Real, TensorId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -3,17 +3,19 @@
 use crate::AdaptError;
 use crate::evaluate::add_base_head;
 use crate::feed::Cycle;
-use crate::host::Host;
-use crate::state::State;
+use crate::host::HostParams;
+use crate::state::TrainingState;
 use crate::{Clip, Optimiser};
 use fieldfit_data::Batch;
-use fieldfit_exec::{Device, ExecError, Executor, Matrix, Objective, Part, Passes, Place, Resident, executor, softmax};
-use fieldfit_model::{Images, Params};
+use fieldfit_exec::{
+    Device, DeviceParams, ExecError, Executor, Objective, ParamStore, Passes, StateTensor, executor, softmax,
+};
+use fieldfit_tensor::{Images, Matrix, Params};
 
 /// The moving parts of a run.
 pub struct Session<'a> {
     /// δ and where it starts.
-    pub state: State<'a, f32>,
+    pub state: TrainingState<'a, f32>,
     /// Computes the network.
     pub executor: Box<dyn Executor<f32>>,
     /// Where θ is materialised. The trainable tensors are written anew before each training step.
@@ -28,7 +30,7 @@ pub struct Session<'a> {
     pub trained_images: u64,
     /// The place on a device where training goes on; nothing where it goes on in `state` itself. While there is one, what
     /// `state`, `weights` and `gradients` hold is of the last [`Session::fetch`].
-    pub(crate) resident: Option<Box<dyn Resident<f32>>>,
+    pub(crate) resident: Option<Box<dyn DeviceParams<f32>>>,
     /// How many of the network's first stages are frozen: batches hold what those made of the images, and the executor
     /// computes the rest.
     pub(crate) frozen: usize,
@@ -38,11 +40,11 @@ pub struct Session<'a> {
 
 impl Session<'_> {
     /// Where δ lives and gradients are taken.
-    pub fn in_place<R>(&mut self, act: impl FnOnce(&mut dyn Place<f32>) -> R) -> R {
+    pub fn in_place<R>(&mut self, act: impl FnOnce(&mut dyn ParamStore<f32>) -> R) -> R {
         let Self { state, executor, weights, gradients, resident, .. } = self;
         match resident {
             Some(resident) => act(resident.as_mut()),
-            None => act(&mut Host { state, executor: executor.as_mut(), weights, gradients }),
+            None => act(&mut HostParams { state, executor: executor.as_mut(), weights, gradients }),
         }
     }
 
@@ -59,14 +61,14 @@ impl Session<'_> {
     /// Takes δ and the optimiser's state home from the device, where they live on one.
     pub(crate) fn fetch(&mut self, optimiser: &mut Optimiser<f32>) -> Result<(), ExecError> {
         let Some(resident) = &self.resident else { return Ok(()) };
-        resident.fetch(Part::Delta, &mut self.state.delta)?;
+        resident.fetch(StateTensor::Delta, &mut self.state.delta)?;
         optimiser.fetch(resident.as_ref())
     }
 
     /// Takes δ and the optimiser's state to the device, where they are to live on one.
     pub(crate) fn put(&mut self, optimiser: &Optimiser<f32>) -> Result<(), ExecError> {
         let Some(resident) = &mut self.resident else { return Ok(()) };
-        resident.put(Part::Delta, &self.state.delta)?;
+        resident.put(StateTensor::Delta, &self.state.delta)?;
         optimiser.put(resident.as_mut())
     }
 

@@ -1,9 +1,9 @@
 //! Relative radii: which share of its δ each tensor may keep.
 
-use crate::{RadiiSummary, Sharing, State, TensorShare};
-use fieldfit_model::{Params, by_tensor};
-use fieldfit_nets::{Network, TensorId};
-use fieldfit_tpgm::{MINIMUM_RADIUS, Norm, Real, distances, radius_gradient, rescale};
+use crate::{RadiiSummary, Sharing, TensorShare, TrainingState};
+use fieldfit_nets::Network;
+use fieldfit_tensor::{Norm, Params, Real, TensorId, by_tensor};
+use fieldfit_tpgm::{MINIMUM_RADIUS, distances, radius_gradient, rescale};
 use serde::{Deserialize, Serialize};
 
 /// Where every share starts: nothing is held back that nothing speaks against.
@@ -47,7 +47,7 @@ impl Shares {
     }
 
     /// Writes θ0 + ρ·δ of every trainable tensor to `weights`.
-    pub fn merge_into<T: Real>(&self, state: &State<'_, T>, weights: &mut Params<T>) {
+    pub fn merge_into<T: Real>(&self, state: &TrainingState<'_, T>, weights: &mut Params<T>) {
         state.merge_projected_into(weights, |id, ratios| ratios.extend(self.of(id).map(T::of)));
     }
 
@@ -56,7 +56,13 @@ impl Shares {
     ///
     /// # Panics
     /// If `gradients` has no room for a constrained tensor, or `slopes` not for every share.
-    pub fn add_slopes<T: Real>(&self, state: &State<'_, T>, gradients: &Params<T>, weight: f64, slopes: &mut [f64]) {
+    pub fn add_slopes<T: Real>(
+        &self,
+        state: &TrainingState<'_, T>,
+        gradients: &Params<T>,
+        weight: f64,
+        slopes: &mut [f64],
+    ) {
         let mut norms = Vec::new();
         for (id, group) in self.constrained(state) {
             let delta = &state.delta[id];
@@ -106,7 +112,7 @@ impl Shares {
     }
 
     /// δ ← ρ·δ. Returns γ = ρ·n by [`TensorId::index`]; nothing where a tensor is free or did not move.
-    pub fn project(&self, state: &mut State<'_, f32>) -> Vec<Option<f32>> {
+    pub fn project(&self, state: &mut TrainingState<'_, f32>) -> Vec<Option<f32>> {
         let mut norms = Vec::new();
         let mut radii = vec![None; self.groups.len()];
         for (id, _, delta) in state.deltas_mut() {
@@ -124,12 +130,12 @@ impl Shares {
     }
 
     /// What the shares let through of the tensors that trained. `loss` is what the last step descended.
-    pub fn summary<T: Real>(&self, state: &State<'_, T>, loss: f64) -> RadiiSummary {
+    pub fn summary<T: Real>(&self, state: &TrainingState<'_, T>, loss: f64) -> RadiiSummary {
         let shares: Vec<f64> = self.constrained(state).map(|(_, group)| self.shares[group]).collect();
         RadiiSummary::of(&shares, loss)
     }
 
-    fn constrained<T: Real>(&self, state: &State<'_, T>) -> impl Iterator<Item = (TensorId, usize)> {
+    fn constrained<T: Real>(&self, state: &TrainingState<'_, T>) -> impl Iterator<Item = (TensorId, usize)> {
         let tensors = state.network().tensors().filter(|&(id, _)| state.delta.contains(id));
         tensors.filter_map(|(id, _)| Some((id, self.groups[id.index()]?)))
     }

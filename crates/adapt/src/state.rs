@@ -1,13 +1,13 @@
 //! What training moves: δ = θ − θ0, and where each tensor started.
 
-use fieldfit_model::{Base, Params, TensorView};
-use fieldfit_nets::{Network, TensorId, TensorSpec};
-use fieldfit_tpgm::Real;
+use fieldfit_model::Base;
+use fieldfit_nets::{Network, TensorSpec};
+use fieldfit_tensor::{Params, Real, TensorId, TensorView};
 use serde::{Deserialize, Serialize};
 
 /// The start of a new classifier, which has no origin in the base.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Head {
+pub struct HeadParams {
     /// `[classes, features]`.
     pub weight: Vec<f32>,
     /// `[classes]`.
@@ -20,22 +20,22 @@ pub struct Head {
 /// random values. θ itself is only ever materialised: recovering δ from f32 weights would drown in rounding where the
 /// ball is small.
 #[derive(Debug)]
-pub struct State<'a, T> {
+pub struct TrainingState<'a, T> {
     base: &'a Base,
     network: Network,
-    head: Head,
+    head: HeadParams,
     /// θ − θ0 of each trainable tensor; a frozen tensor has none.
     pub delta: Params<T>,
 }
 
-impl<'a, T: Real> State<'a, T> {
+impl<'a, T: Real> TrainingState<'a, T> {
     /// At the start: every δ is 0. `trains` says which tensors have one.
     ///
     /// `network` is the base's under a head of the classes that `head` has.
     ///
     /// # Panics
     /// If the head doesn't fit the network.
-    pub fn new(base: &'a Base, network: Network, head: Head, trains: impl Fn(TensorId) -> bool) -> Self {
+    pub fn new(base: &'a Base, network: Network, head: HeadParams, trains: impl Fn(TensorId) -> bool) -> Self {
         assert_eq!(
             head.weight.len(),
             network.head.classes * network.head.features,
@@ -57,7 +57,7 @@ impl<'a, T: Real> State<'a, T> {
     }
 
     /// The head's start.
-    pub const fn head(&self) -> &Head {
+    pub const fn head(&self) -> &HeadParams {
         &self.head
     }
 
@@ -110,20 +110,20 @@ impl<'a, T: Real> State<'a, T> {
     }
 }
 
-impl State<'_, f32> {
+impl TrainingState<'_, f32> {
     /// Whether any tensor but the head's has left its start.
     pub fn has_moved(&self) -> bool {
         self.network.tensors().any(|(id, spec)| !spec.role.is_head() && self.delta.has_moved(id))
     }
 
     /// θ0 + δ of the head.
-    pub fn moved_head(&self) -> Head {
+    pub fn moved_head(&self) -> HeadParams {
         let moved = |id: TensorId| {
             let mut values = vec![0.0; self.network.tensor(id).len()];
             self.start(id).copy_into(&mut values);
             values.iter_mut().zip(&self.delta[id]).for_each(|(value, delta)| *value += delta);
             values
         };
-        Head { weight: moved(self.network.head.weight), bias: moved(self.network.head.bias) }
+        HeadParams { weight: moved(self.network.head.weight), bias: moved(self.network.head.bias) }
     }
 }

@@ -1,10 +1,10 @@
 //! TPGM (Tian et al., CVPR 2023, arXiv 2303.10720): the radius step and the projection, on a network.
 
 use crate::{RadiiSummary, TensorShare};
-use fieldfit_exec::{ExecError, Objective, Place};
-use fieldfit_model::{Images, by_tensor};
-use fieldfit_nets::{Network, TensorId};
-use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, initial_radius, ratios};
+use fieldfit_exec::{ExecError, Objective, ParamStore};
+use fieldfit_nets::Network;
+use fieldfit_tensor::{Images, Norm, Real, TensorId, by_tensor};
+use fieldfit_tpgm::{Radius, RadiusAdam, initial_radius, ratios};
 use serde::{Deserialize, Serialize};
 
 /// A ball for each constrained tensor, and how its radius is learned.
@@ -51,7 +51,7 @@ impl<T: Real> Balls<T> {
     /// If the images don't fit the network, or the device fails.
     pub fn radius_step(
         &mut self,
-        place: &mut dyn Place<T>,
+        place: &mut dyn ParamStore<T>,
         images: &Images,
         objective: &dyn Objective<T>,
     ) -> Result<T, ExecError> {
@@ -70,13 +70,13 @@ impl<T: Real> Balls<T> {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn project(&mut self, place: &mut dyn Place<T>) -> Result<(), ExecError> {
+    pub fn project(&mut self, place: &mut dyn ParamStore<T>) -> Result<(), ExecError> {
         self.fit_to(place)?;
         place.rescale(&self.ratios())
     }
 
     /// [`Balls::project`] right after a radius step, whose distances still hold: nothing may have moved δ in between.
-    pub(crate) fn project_measured(&mut self, place: &mut dyn Place<T>) -> Result<(), ExecError> {
+    pub(crate) fn project_measured(&mut self, place: &mut dyn ParamStore<T>) -> Result<(), ExecError> {
         for (radius, distances) in self.radii.iter_mut().zip(&self.distances) {
             if let Some(radius) = radius {
                 radius.clip(furthest(distances));
@@ -106,7 +106,7 @@ impl<T: Real> Balls<T> {
     }
 
     /// Measures every constrained δ, starts the radii of those that moved for the first time, and clips the others'.
-    fn fit_to(&mut self, place: &dyn Place<T>) -> Result<(), ExecError> {
+    fn fit_to(&mut self, place: &dyn ParamStore<T>) -> Result<(), ExecError> {
         place.distances(self.norm, &self.constrained, &mut self.distances)?;
         for (radius, distances) in self.radii.iter_mut().zip(&self.distances) {
             match radius {

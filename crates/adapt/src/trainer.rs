@@ -6,7 +6,7 @@ use crate::feed::Feed;
 use crate::optimiser::{Clip, Optimiser};
 use crate::plan::Plan;
 use crate::probe::Probe;
-use crate::{AdaptError, Event, Method, Phase, Request, Schedule, Session, State, Tracker};
+use crate::{AdaptError, Event, Method, Phase, Request, Schedule, Session, Tracker, TrainingState};
 use fieldfit_data::{Batch, ReadFailure};
 use fieldfit_nets::Network;
 use std::borrow::Cow;
@@ -29,7 +29,7 @@ pub(crate) struct Trainer<'a> {
 
 /// What training leaves: executor, gradients and optimiser are gone, and with them most of the memory.
 pub(crate) struct Trained<'a> {
-    pub state: State<'a, f32>,
+    pub state: TrainingState<'a, f32>,
     pub method: Box<dyn Method>,
     pub probe: Probe,
 }

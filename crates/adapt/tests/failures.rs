@@ -7,7 +7,7 @@ mod common;
 use common::{Field, options};
 use fieldfit_adapt::{AdaptError, Event, METHODS, OptimiserOptions, Options, TpgmOptions};
 use fieldfit_model::Base;
-use fieldfit_model::import::{Request, import};
+use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_tests::tiny;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -133,6 +133,6 @@ fn dead_stem(folder: &Path) -> Base {
         (name, view)
     });
     fs::write(&dead, safetensors::serialize(tensors, None).unwrap()).unwrap();
-    import(&Request::new(&dead, &out).of("efficientnet-tiny", &labels)).unwrap();
+    import(&ImportRequest::new(&dead, &out).of("efficientnet-tiny", &labels)).unwrap();
     Base::open(&out).unwrap()
 }

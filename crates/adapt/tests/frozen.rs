@@ -5,7 +5,7 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{AdaptError, Event, Freeze, METHODS, MemoryPlan, Options, plan_memory};
-use fieldfit_delta::{Delta, Kind};
+use fieldfit_delta::{Delta, TensorKind};
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -15,7 +15,11 @@ fn frozen(method: &str, stage: &str, views: u32) -> Options {
 
 fn stored(delta: &[u8]) -> BTreeSet<String> {
     let delta = Delta::parse(delta).unwrap();
-    delta.records().filter(|record| record.kind != Kind::Replacement).map(|record| record.name.to_owned()).collect()
+    delta
+        .records()
+        .filter(|record| record.kind != TensorKind::Replacement)
+        .map(|record| record.name.to_owned())
+        .collect()
 }
 
 fn planned(events: &[Event]) -> MemoryPlan {

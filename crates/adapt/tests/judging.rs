@@ -11,8 +11,9 @@ use fieldfit_adapt::{
 };
 use fieldfit_data::{Batch, DataError};
 use fieldfit_delta::{Codec, Delta};
-use fieldfit_exec::{Device, Matrix, prepare};
-use fieldfit_model::{Images, Weights};
+use fieldfit_exec::{Device, prepare};
+use fieldfit_model::Weights;
+use fieldfit_tensor::{Images, Matrix};
 use serde_json::{Value, json};
 
 fn with_active(field: &Field, options: &Options, active: &[u8]) -> fieldfit_adapt::Outcome {

@@ -4,13 +4,14 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    Balls, Event, Head, Host, METHODS, Optimiser, OptimiserOptions, Options, Reference, State, TpgmOptions,
-    clip_global_norm,
+    Balls, Event, HeadParams, HostParams, METHODS, Optimiser, OptimiserOptions, Options, Reference, TpgmOptions,
+    TrainingState, clip_global_norm,
 };
-use fieldfit_delta::{Delta, Kind};
+use fieldfit_delta::{Delta, TensorKind};
 use fieldfit_exec::{Executor, Passes, cpu::Cpu};
-use fieldfit_model::{Images, Params, Weights};
-use fieldfit_tpgm::{Norm, RadiusAdam, distances};
+use fieldfit_model::Weights;
+use fieldfit_tensor::{Images, Norm, Params};
+use fieldfit_tpgm::{RadiusAdam, distances};
 
 /// Fast enough to leave a ball in a few steps.
 fn fast(method: &str) -> Options {
@@ -47,7 +48,7 @@ fn the_linear_probe_stores_a_head_and_nothing_else() {
     let outcome = outcome.unwrap();
     let delta = Delta::parse(&outcome.delta).unwrap();
     let names: Vec<_> = delta.records().map(|record| (record.name, record.kind)).collect();
-    assert_eq!(names, [("_fc.weight", Kind::Replacement), ("_fc.bias", Kind::Replacement)]);
+    assert_eq!(names, [("_fc.weight", TensorKind::Replacement), ("_fc.bias", TensorKind::Replacement)]);
     assert!(!events.iter().any(|event| matches!(event, Event::Step { .. })));
     assert_eq!(outcome.gate.reference, Reference::Probe);
     assert!(outcome.gate.after * 2 > outcome.gate.images, "{:?}", outcome.gate);
@@ -69,10 +70,10 @@ fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
         let delta = Delta::parse(&outcome.delta).unwrap();
         let mut held = 0;
         for record in delta.records() {
-            let free = record.kind == Kind::Replacement || record.name.starts_with("_blocks.1.");
-            assert_eq!(record.ball.is_none(), free, "{} under {method}", record.name);
-            if let Some(ball) = record.ball {
-                assert!(ball.distance <= ball.radius * 1.001, "{}: {ball:?}", record.name);
+            let free = record.kind == TensorKind::Replacement || record.name.starts_with("_blocks.1.");
+            assert_eq!(record.constraint.is_none(), free, "{} under {method}", record.name);
+            if let Some(constraint) = record.constraint {
+                assert!(constraint.distance <= constraint.radius * 1.001, "{}: {constraint:?}", record.name);
                 held += 1;
             }
         }
@@ -86,8 +87,9 @@ fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
 fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouched() {
     let field = Field::new(3);
     let network = field.base.network().with_classes(3);
-    let head = Head { weight: vec![0.1; 3 * network.head.features], bias: vec![0.0; 3] };
-    let mut state = State::<f32>::new(&field.base, network.clone(), head, |id| network.tensor(id).role.is_trainable());
+    let head = HeadParams { weight: vec![0.1; 3 * network.head.features], bias: vec![0.0; 3] };
+    let mut state =
+        TrainingState::<f32>::new(&field.base, network.clone(), head, |id| network.tensor(id).role.is_trainable());
     let excluded = network.find("_bn0.weight").unwrap();
     let constrains = |id| state.delta.contains(id) && !network.tensor(id).role.is_head() && id != excluded;
     let mut balls = Balls::new(&network, Norm::Mars, RadiusAdam::default(), constrains);
@@ -105,7 +107,7 @@ fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouche
         optimiser.step_scaled(&mut state.delta, &weights, (&gradients, clip.scale), 1e-2);
         let free = [excluded, network.head.weight].map(|id| state.delta[id].to_vec());
         let (executor, weights, gradients) = (&mut executor, &mut weights, &mut gradients);
-        let mut place = Host { state: &mut state, executor, weights, gradients };
+        let mut place = HostParams { state: &mut state, executor, weights, gradients };
         balls.radius_step(&mut place, &validation, &[0, 1, 2]).unwrap();
         if step == 0 {
             let stem = network.find("_conv_stem.weight").unwrap();
@@ -114,7 +116,7 @@ fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouche
             let moved = (balls.values()[stem.index()].unwrap() - start).abs();
             assert!((moved - 1e-2).abs() < 1e-4, "Adam's first step is as long as its rate, not {moved}");
         }
-        balls.project(&mut Host { state: &mut state, executor, weights, gradients }).unwrap();
+        balls.project(&mut HostParams { state: &mut state, executor, weights, gradients }).unwrap();
 
         assert_eq!(free, [excluded, network.head.weight].map(|id| state.delta[id].to_vec()));
         let radii = balls.values();

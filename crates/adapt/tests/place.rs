@@ -10,15 +10,17 @@ mod common;
 use candle_core::WithDType;
 use common::{Field, options};
 use fieldfit_adapt::{
-    AdaptError, Balls, Clip, Event, Head, Host, METHODS, Optimiser, OptimiserOptions, Options, State, TpgmOptions,
+    AdaptError, Balls, Clip, Event, HeadParams, HostParams, METHODS, Optimiser, OptimiserOptions, Options, TpgmOptions,
+    TrainingState,
 };
 use fieldfit_delta::Delta;
 use fieldfit_exec::candle::{Candle, OnDevice, device};
-use fieldfit_exec::{Device, Part, Place, Resident, accelerator};
-use fieldfit_model::{Base, Images, Params};
-use fieldfit_nets::{Network, TensorId};
+use fieldfit_exec::{Device, DeviceParams, ParamStore, StateTensor, accelerator};
+use fieldfit_model::Base;
+use fieldfit_nets::Network;
+use fieldfit_tensor::{Images, Norm, Params, Real, TensorId};
 use fieldfit_tests::not_run;
-use fieldfit_tpgm::{Norm, RadiusAdam, Real};
+use fieldfit_tpgm::RadiusAdam;
 use tempfile::TempDir;
 
 const LABELS: [u32; 3] = [0, 1, 2];
@@ -48,14 +50,14 @@ impl<T: Real> Run<T> {
     }
 
     /// What a step does until δ moves.
-    fn before(&mut self, place: &mut dyn Place<T>) -> Clip {
+    fn before(&mut self, place: &mut dyn ParamStore<T>) -> Clip {
         let loss = place.gradient(&[], &pictures(0), &LABELS).unwrap();
         self.losses.push(loss.wide());
         Clip::of(&place.gradient_norms().unwrap(), Some(0.5))
     }
 
     /// What it does once δ has moved.
-    fn after(&mut self, place: &mut dyn Place<T>) {
+    fn after(&mut self, place: &mut dyn ParamStore<T>) {
         let loss = self.balls.radius_step(place, &pictures(1), &LABELS).unwrap();
         self.losses.push(loss.wide());
         self.balls.project(place).unwrap();
@@ -71,9 +73,9 @@ fn pictures(seed: usize) -> Images {
     images
 }
 
-fn head(network: &Network) -> Head {
+fn head(network: &Network) -> HeadParams {
     let weight = |index: usize| (index as f32 * 0.37).sin() * 0.1;
-    Head { weight: (0..3 * network.head.features).map(weight).collect(), bias: vec![0.0; 3] }
+    HeadParams { weight: (0..3 * network.head.features).map(weight).collect(), bias: vec![0.0; 3] }
 }
 
 fn trains(network: &Network, id: TensorId) -> bool {
@@ -96,7 +98,7 @@ fn same_steps<T: Real + WithDType>(at: Device, tolerance: f64) {
     let base = Base::open(&fieldfit_tests::tiny::base(folder.path(), 3)).unwrap();
     let network = base.network().with_classes(3);
     for (options, norm) in OPTIMISERS.into_iter().flat_map(|options| [(options, Norm::L2), (options, Norm::Mars)]) {
-        let mut state = State::<T>::new(&base, network.clone(), head(&network), |id| trains(&network, id));
+        let mut state = TrainingState::<T>::new(&base, network.clone(), head(&network), |id| trains(&network, id));
         let (mut weights, mut gradients) = (state.weights(), state.delta.clone());
         let (weights, gradients) = (&mut weights, &mut gradients);
         let mut executor = Candle::<T>::new(&network, candle_core::Device::Cpu);
@@ -106,9 +108,9 @@ fn same_steps<T: Real + WithDType>(at: Device, tolerance: f64) {
         let mut far = Run::new(&network, &state.delta, options, norm);
         let mut home = state.delta.clone();
         for step in 0..5 {
-            let clip = near.before(&mut Host { state: &mut state, executor: &mut executor, weights, gradients });
+            let clip = near.before(&mut HostParams { state: &mut state, executor: &mut executor, weights, gradients });
             near.optimiser.step_scaled(&mut state.delta, weights, (gradients, clip.scale), 1e-2);
-            near.after(&mut Host { state: &mut state, executor: &mut executor, weights, gradients });
+            near.after(&mut HostParams { state: &mut state, executor: &mut executor, weights, gradients });
 
             let clip = far.before(&mut resident);
             far.optimiser.step_on(&mut resident, clip.scale, 1e-2).unwrap();
@@ -118,7 +120,7 @@ fn same_steps<T: Real + WithDType>(at: Device, tolerance: f64) {
             for (near, far) in near.losses.iter().zip(&far.losses) {
                 assert!((near - far).abs() <= tolerance * near.abs(), "{what}: a loss of {far}, not {near}");
             }
-            resident.fetch(Part::Delta, &mut home).unwrap();
+            resident.fetch(StateTensor::Delta, &mut home).unwrap();
             let gap = gap(&state.delta, &home);
             assert!(gap <= tolerance, "{what}: δ is {gap:e} of itself apart");
         }
@@ -264,7 +266,7 @@ fn projections<T: Real + WithDType>(tolerance: f64) {
     let labels: Vec<u32> = numbers(&vectors["y_val"]).iter().map(|&label| label as u32).collect();
     let lend = |id: TensorId| {
         let values = if id == weight { &start } else { &zeros[..network.tensor(id).len()] };
-        fieldfit_model::TensorView::from_f32(values)
+        fieldfit_tensor::TensorView::from_f32(values)
     };
     let of_weight = |value: Vec<T>| {
         (0..network.tensors.len())
@@ -278,7 +280,7 @@ fn projections<T: Real + WithDType>(tolerance: f64) {
         let mut delta = Params::zeros_where(&network, |id| id == weight);
         let moved = numbers(&vectors["Wt"]).into_iter().zip(&base).map(|(tuned, base)| T::of(tuned - base));
         delta.replace(weight, moved.collect());
-        place.put(Part::Delta, &delta).unwrap();
+        place.put(StateTensor::Delta, &delta).unwrap();
 
         let wanted: Vec<bool> = network.tensors().map(|(id, _)| id == weight).collect();
         let mut norms = Vec::new();
@@ -297,7 +299,7 @@ fn projections<T: Real + WithDType>(tolerance: f64) {
         assert_near(&[slope.wide()], &expected["dloss_dgamma"], tolerance, &what);
 
         place.rescale(&of_weight(kept)).unwrap();
-        place.fetch(Part::Delta, &mut delta).unwrap();
+        place.fetch(StateTensor::Delta, &mut delta).unwrap();
         let projected: Vec<f64> = delta[weight].iter().zip(&base).map(|(delta, base)| delta.wide() + base).collect();
         assert_near(&projected, &expected["projected"], tolerance, &what);
     }

@@ -4,16 +4,18 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Event, Head, Options, Shares, Sharing, State, TensorShare, TpgmOptions};
+use fieldfit_adapt::{
+    AdaptError, Event, HeadParams, Options, Shares, Sharing, TensorShare, TpgmOptions, TrainingState,
+};
 use fieldfit_delta::Delta;
 use fieldfit_exec::{Executor, candle::Candle};
-use fieldfit_model::{Images, Params};
+use fieldfit_tensor::{Images, Params};
 use fieldfit_tests::tiny;
 use std::collections::BTreeMap;
 
 /// An adaptation that moved, and what it is judged by.
 struct Moved<'a> {
-    state: State<'a, f64>,
+    state: TrainingState<'a, f64>,
     executor: Candle<f64>,
     weights: Params<f64>,
     gradients: Params<f64>,
@@ -26,8 +28,10 @@ impl<'a> Moved<'a> {
     fn new(field: &'a Field) -> Self {
         let network = field.base.network().with_classes(3);
         let features = network.head.features;
-        let head = Head { weight: (0..3 * features).map(|i| (i % 7) as f32 * 0.02).collect(), bias: vec![0.0; 3] };
-        let mut state = State::new(&field.base, network.clone(), head, |id| network.tensor(id).role.is_trainable());
+        let head =
+            HeadParams { weight: (0..3 * features).map(|i| (i % 7) as f32 * 0.02).collect(), bias: vec![0.0; 3] };
+        let mut state =
+            TrainingState::new(&field.base, network.clone(), head, |id| network.tensor(id).role.is_trainable());
         for (position, value) in state.delta.buffers_mut().iter_mut().flatten().enumerate() {
             *value = ((position * 2_654_435_761 % 1999) as f64 / 999.5 - 1.0) * 2e-2;
         }
@@ -97,10 +101,10 @@ fn slopes_are_those_of_the_loss() {
 fn open_shares_leave_every_bit_and_closed_ones_nothing() {
     let field = Field::new(7);
     let network = field.base.network().with_classes(3);
-    let head = Head { weight: vec![0.1; 3 * network.head.features], bias: vec![0.0; 3] };
+    let head = HeadParams { weight: vec![0.1; 3 * network.head.features], bias: vec![0.0; 3] };
     let trains = |id| network.tensor(id).role.is_trainable();
     for (slope, kept) in [(-1.0, 1.0), (1.0, 0.0)] {
-        let mut state = State::<f32>::new(&field.base, network.clone(), head.clone(), trains);
+        let mut state = TrainingState::<f32>::new(&field.base, network.clone(), head.clone(), trains);
         state.delta.buffers_mut().iter_mut().flatten().enumerate().for_each(|(i, value)| *value = i as f32 * 1e-4);
         let before = state.delta.clone();
         let mut shares = Shares::new(&network, Sharing::Stage, trains);
@@ -182,7 +186,7 @@ fn a_base_that_must_not_be_forgotten_at_all_is_not_left() {
     assert!(events.iter().any(|event| matches!(event, Event::Degenerate { reason } if reason.contains("closed"))));
     let delta = outcome.unwrap().delta;
     let delta = Delta::parse(&delta).unwrap();
-    let distances = delta.records().filter_map(|record| record.ball).map(|ball| ball.distance);
+    let distances = delta.records().filter_map(|record| record.constraint).map(|constraint| constraint.distance);
     assert!(distances.fold(0.0, f32::max) < 1e-4);
 }
 

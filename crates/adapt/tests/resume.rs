@@ -31,7 +31,7 @@ fn variants() -> Vec<Options> {
     ]
 }
 
-/// State that a checkpoint forgets: the optimiser's, the radii's, the place in the epoch, in the validation images or in
+/// TrainingState that a checkpoint forgets: the optimiser's, the radii's, the place in the epoch, in the validation images or in
 /// the random numbers. Stopped early, in the middle of an epoch, at its end, and after the last step.
 #[test]
 fn a_resumed_run_ends_in_the_same_bits() {

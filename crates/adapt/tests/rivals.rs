@@ -7,10 +7,11 @@ mod common;
 use common::{Field, options};
 use fieldfit_adapt::{Coding, Event, OptimiserOptions, Options, TpgmOptions, under_base_head};
 use fieldfit_data::{Loader, LoaderOptions, Preprocessor};
-use fieldfit_delta::{Codec, Delta, Kind};
+use fieldfit_delta::{Codec, Delta, TensorKind};
 use fieldfit_exec::{divergence, prepare, softmax};
-use fieldfit_model::{Params, Weights};
-use fieldfit_tpgm::{Norm, distances};
+use fieldfit_model::Weights;
+use fieldfit_tensor::{Norm, Params};
+use fieldfit_tpgm::distances;
 use std::collections::BTreeMap;
 
 /// Fast enough to leave a ball in a few steps.
@@ -58,13 +59,13 @@ fn what_is_held_stays_in_its_ball_and_what_is_free_has_none() {
             let delta = run(&field, &excluding("_blocks.1.*", options.clone()));
             let (mut held, mut full) = (0, 0);
             for record in Delta::parse(&delta).unwrap().records() {
-                let free = record.kind == Kind::Replacement || record.name.starts_with("_blocks.1.");
-                assert_eq!(record.ball.is_none(), free, "{} under {}", record.name, options.method);
-                if let Some(ball) = record.ball {
-                    assert!(ball.distance <= ball.radius * 1.001, "{}: {ball:?}", record.name);
-                    assert!(ball.radius > 1e-4, "{} was never learned: {ball:?}", record.name);
+                let free = record.kind == TensorKind::Replacement || record.name.starts_with("_blocks.1.");
+                assert_eq!(record.constraint.is_none(), free, "{} under {}", record.name, options.method);
+                if let Some(constraint) = record.constraint {
+                    assert!(constraint.distance <= constraint.radius * 1.001, "{}: {constraint:?}", record.name);
+                    assert!(constraint.radius > 1e-4, "{} was never learned: {constraint:?}", record.name);
                     held += 1;
-                    full += usize::from(ball.distance > 0.9 * ball.radius);
+                    full += usize::from(constraint.distance > 0.9 * constraint.radius);
                 }
             }
             assert!(held > 5 && full * 2 > held, "{}: {full} balls of {held} are full", options.method);
@@ -79,11 +80,11 @@ fn the_radius_of_mars_sp_is_its_share_of_the_base() {
     let delta = run(&field, &set("mars-sp", &[("radius", 0.003)], OPTIMISERS[0]));
     let (base, network) = (field.base.params::<f32>(), field.base.network());
     let mut norms = Vec::new();
-    for record in Delta::parse(&delta).unwrap().records().filter(|record| record.kind == Kind::Difference) {
+    for record in Delta::parse(&delta).unwrap().records().filter(|record| record.kind == TensorKind::Difference) {
         let id = network.find(record.name).unwrap();
         distances(Norm::Mars, &base[id], network.tensor(id).rows(), &mut norms);
         let expected = 0.003 * norms.iter().copied().fold(0.0, f32::max);
-        let radius = record.ball.unwrap().radius;
+        let radius = record.constraint.unwrap().radius;
         assert!((radius / expected - 1.0).abs() < 1e-5, "{}: {radius}, not {expected}", record.name);
     }
 }

@@ -7,7 +7,7 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{METHODS, OptimiserOptions, Options};
-use fieldfit_delta::{Delta, Kind};
+use fieldfit_delta::{Delta, TensorKind};
 use fieldfit_model::Weights;
 
 fn fast(method: &str, size: u32) -> Options {
@@ -16,15 +16,20 @@ fn fast(method: &str, size: u32) -> Options {
 }
 
 /// Every tensor of the backbone that moved is in the file with its ball, in the rows that the network counts.
-fn check_balls(field: &Field, delta: &Delta, has_balls: bool) {
+fn check_constraints(field: &Field, delta: &Delta, is_constrained: bool) {
     // The head is replaced by one of as many rows as there are new classes.
     let network = field.base.network().with_classes(delta.header().classes as usize);
     for record in delta.records() {
         let spec = network.tensor(network.find(record.name).unwrap());
         assert_eq!(record.rows(), spec.rows(), "{}", record.name);
-        assert_eq!(record.ball.is_some(), has_balls && record.kind == Kind::Difference, "{}", record.name);
-        if let Some(ball) = record.ball {
-            assert!(ball.distance <= ball.radius * 1.001, "{}: {ball:?}", record.name);
+        assert_eq!(
+            record.constraint.is_some(),
+            is_constrained && record.kind == TensorKind::Difference,
+            "{}",
+            record.name
+        );
+        if let Some(constraint) = record.constraint {
+            assert!(constraint.distance <= constraint.radius * 1.001, "{}: {constraint:?}", record.name);
         }
     }
 }
@@ -55,7 +60,7 @@ fn deit_tiny_adapts_at_96_pixels() {
         let settings = if method == "tpgm-post-hoc" { [("steps".to_owned(), 3.0)].into() } else { [].into() };
         let outcome = field.adapt(&Options { settings, ..fast(method, 96) }).0.unwrap();
         let delta = Delta::parse(&outcome.delta).unwrap();
-        check_balls(&field, &delta, true);
+        check_constraints(&field, &delta, true);
         Weights::adapted(&field.base, &delta).unwrap();
         let moved = |name: &str| delta.records().any(|record| record.name == name);
         let kinds = [

@@ -9,7 +9,7 @@ mod stores;
 mod values;
 
 pub use adapting::{AdaptArgs, CompareArgs, MethodSpec, TrainingArgs};
-pub use bases::{Dtype, ImportArgs, InfoArgs};
+pub use bases::{DtypeArg, ImportArgs, InfoArgs};
 pub use deltas::{
     DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs, KeyArgs, KeyCommand,
 };

@@ -7,7 +7,7 @@ use thiserror::Error;
 /// Whatever ends the command with exit status 1.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum CliError {
     /// The library's.
     #[error(transparent)]
     Fieldfit(#[from] fieldfit::Error),
@@ -66,7 +66,7 @@ pub enum Error {
 }
 
 /// What the command says of an error: what went wrong, then its causes, one a line.
-pub fn report(error: &Error) -> String {
+pub fn report(error: &CliError) -> String {
     format!("error: {}", chain(error))
 }
 

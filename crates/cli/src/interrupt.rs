@@ -3,7 +3,7 @@
 //! Why not SIGTSTP and SIGCONT: they are the shell's. A process stopped by them stops wherever it is, with all its
 //! threads, and can't tell an operator that its temperature is why.
 
-use crate::error::Error;
+use crate::error::CliError;
 use fieldfit::Control;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -13,12 +13,12 @@ use std::{process, thread};
 ///
 /// # Errors
 /// If the system takes no handler.
-pub fn control() -> Result<Control, Error> {
+pub fn control() -> Result<Control, CliError> {
     let control = Control::new();
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2]).map_err(Error::Signal)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2]).map_err(CliError::Signal)?;
     let obeying = control.clone();
     let listen = move || signals.forever().for_each(|signal| obey(&obeying, signal));
-    thread::Builder::new().name("fieldfit-signals".into()).spawn(listen).map_err(Error::Signal)?;
+    thread::Builder::new().name("fieldfit-signals".into()).spawn(listen).map_err(CliError::Signal)?;
     Ok(control)
 }
 

@@ -1,6 +1,6 @@
 //! Standard output: text for people, or one JSON object a line and nothing else.
 
-use crate::error::Error;
+use crate::error::CliError;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use std::fmt::Display;
@@ -27,7 +27,7 @@ impl Output {
     ///
     /// # Errors
     /// If standard output can't be written.
-    pub fn show<T: Serialize, H: Display>(self, value: &T, human: impl FnOnce(&T) -> H) -> Result<(), Error> {
+    pub fn show<T: Serialize, H: Display>(self, value: &T, human: impl FnOnce(&T) -> H) -> Result<(), CliError> {
         if self.json { self.object(value) } else { self.text(human(value)) }
     }
 
@@ -35,7 +35,7 @@ impl Output {
     ///
     /// # Errors
     /// If standard output can't be written.
-    pub fn object(self, value: &impl Serialize) -> Result<(), Error> {
+    pub fn object(self, value: &impl Serialize) -> Result<(), CliError> {
         let line = serde_json::to_string(value).map_err(io::Error::from)?;
         self.text(line)
     }
@@ -44,7 +44,7 @@ impl Output {
     ///
     /// # Errors
     /// If standard output can't be written.
-    pub fn text(self, text: impl Display) -> Result<(), Error> {
+    pub fn text(self, text: impl Display) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
         writeln!(out, "{text}")?;
         Ok(out.flush()?)

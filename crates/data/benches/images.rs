@@ -6,7 +6,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fieldfit_data::{Augmentation, Dataset, FolderOptions, Frame, Loader, LoaderOptions, Preprocessor};
-use fieldfit_model::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Preprocessing};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
 use std::fs;

@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use fieldfit_data::{Frame, PixelFormat, Pixels, Preprocessor};
-//! use fieldfit_model::{Filter, Preprocessing};
+//! use fieldfit_tensor::{Filter, Preprocessing};
 //!
 //! let recipe =
 //!     Preprocessing { size: 224, crop: 0.875, mean: [127.0; 3], std: [128.0; 3], filter: Filter::Bicubic };

@@ -9,7 +9,7 @@ use crate::preprocessor::Preprocessor;
 use crate::read_failures::{ReadFailure, ReadFailures};
 use crate::rng::{Stream, rng};
 use crossbeam_channel::{Receiver, bounded};
-use fieldfit_model::Images;
+use fieldfit_tensor::Images;
 use image::RgbImage;
 use rand::RngExt;
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use crate::image_buffer::ImageBuffer;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
-use fieldfit_model::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Preprocessing};
 
 /// Maximum side of a network's input, in pixels.
 const MAX_SIZE: u32 = 4096;

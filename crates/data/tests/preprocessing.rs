@@ -5,7 +5,7 @@ mod common;
 
 use common::{RECIPE, preprocessor};
 use fieldfit_data::{DataError, Frame, MAX_PIXELS, PixelFormat, Pixels, Preprocessor};
-use fieldfit_model::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Preprocessing};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use std::io::Cursor;
 

@@ -6,7 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark: criterion's macros, and panics that end it")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fieldfit_delta::{Codec, Delta, Header, Kind, Provenance, Task, Tensor, encode};
+use fieldfit_delta::{Codec, Delta, Header, Provenance, Task, TensorData, TensorKind, encode};
 use std::hint::black_box;
 
 /// Tensors of a file, about as Lite0's.
@@ -40,7 +40,14 @@ fn codecs(criterion: &mut Criterion) {
 
     group.throughput(Throughput::BytesDecimal(size_of_val(from.as_slice()) as u64));
     for codec in Codec::ALL {
-        let tensor = |name| Tensor { name, shape: &SHAPE, kind: Kind::Difference, ball: None, codec, values: &values };
+        let tensor = |name| TensorData {
+            name,
+            shape: &SHAPE,
+            kind: TensorKind::Difference,
+            constraint: None,
+            codec,
+            values: &values,
+        };
         let tensors: Vec<_> = names.iter().map(|name| tensor(name)).collect();
         let file = encode(&header(), &["cat", "dog"], &tensors).unwrap();
         group.bench_function(format!("encode/{codec:?}"), |b| {

@@ -10,7 +10,8 @@
 //!
 //! ```
 //! # #[cfg(feature = "alloc")] {
-//! use fieldfit_delta::{Ball, Codec, Delta, Header, Kind, Norm, Provenance, Task, Tensor, encode};
+//! use fieldfit_delta::{Constraint, Codec, Delta, Header, TensorKind, Provenance, Task, TensorData, encode};
+//! use fieldfit_tensor::Norm;
 //!
 //! let provenance = Provenance { method: "tpgm".try_into().unwrap(), ..Provenance::default() };
 //! let header = Header {
@@ -23,11 +24,11 @@
 //!     tensors: 0, // counted by `encode`
 //!     provenance,
 //! };
-//! let moved = Tensor {
+//! let moved = TensorData {
 //!     name: "stem.weight",
 //!     shape: &[2, 3],
-//!     kind: Kind::Difference,
-//!     ball: Some(Ball { norm: Norm::Mars, radius: 0.5, distance: 0.375 }),
+//!     kind: TensorKind::Difference,
+//!     constraint: Some(Constraint { norm: Norm::Mars, radius: 0.5, distance: 0.375 }),
 //!     codec: Codec::F16,
 //!     values: &[0.25, 0.0, -0.125, 0.0, 0.0, 0.0625],
 //! };
@@ -67,7 +68,7 @@
 //!                        1  r, the number of dimensions, 1 to 6
 //!                      4·r  u32 each: the dimensions, outermost first, none of them 0
 //!                        1  kind: 0 difference, 1 replacement
-//!                        1  ball: 0 none, 1 L2, 2 MARS; unless none:
+//!                        1  constraint: 0 none, 1 L2, 2 MARS; unless none:
 //!                           4  f32  radius
 //!                           4  f32  distance of the decoded difference
 //!                        1  codec: 0 f16, 1 int8, 2 f32, 3 int4, 4 ternary, 5 sign, 6 sparse
@@ -152,9 +153,9 @@ pub use error::{DeltaError, Name};
 pub use header::{Fidelity, Header, Provenance, Task};
 pub use layout::VERSION;
 pub use read::Delta;
-pub use record::{Ball, Kind, Norm, Record};
+pub use record::{Constraint, Record, TensorKind};
 #[cfg(feature = "alloc")]
 pub use signature::SecretKey;
 pub use signature::{PublicKey, Signature};
 #[cfg(feature = "alloc")]
-pub use write::{Tensor, encode};
+pub use write::{TensorData, encode};

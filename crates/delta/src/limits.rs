@@ -1,11 +1,11 @@
 //! What a delta file may hold at most. A reader refuses more before it allocates or computes anything of that size.
 
+pub use fieldfit_tensor::MAX_TENSORS;
+
 /// Bytes of a file. One made for a base that is known is bounded by that base besides; who applies it checks that.
 pub const MAX_FILE_BYTES: usize = 256 << 20;
 /// Bytes of the encoded header.
 pub const MAX_HEADER_BYTES: usize = 4096;
-/// Tensors in a file.
-pub const MAX_TENSORS: usize = 4096;
 /// Dimensions of a tensor; at least one.
 pub const MAX_RANK: usize = 6;
 /// Bytes of a tensor's name; at least one.

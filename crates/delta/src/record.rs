@@ -4,31 +4,22 @@ use crate::codec::{Codec, CodecError};
 use crate::cursor::Cursor;
 use crate::error::{DeltaError, Name};
 use crate::limits::{MAX_NAME_BYTES, MAX_RANK, MAX_REPLACED_VALUES, MAX_TENSOR_VALUES};
+use fieldfit_tensor::Norm;
 use serde::{Deserialize, Serialize};
 
 /// What a record's values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum TensorKind {
     /// δ = θ − θ0: added to the base's tensor of the same name and shape.
     Difference,
     /// θ: stands in the place of the base's tensor, whose shape it need not have. A new head is one.
     Replacement,
 }
 
-/// How a ball is measured; the definitions are those of the trainable projected gradient method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Norm {
-    /// `√Σδ²` over the tensor.
-    L2,
-    /// `Σ|δ|` over each row.
-    Mars,
-}
-
 /// The ball around its base that a difference lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Ball {
+pub struct Constraint {
     /// How distances are measured.
     pub norm: Norm,
     /// γ.
@@ -46,9 +37,9 @@ pub struct Record<'a> {
     /// Its dimensions, outermost first.
     pub shape: heapless::Vec<u32, MAX_RANK>,
     /// What the values are.
-    pub kind: Kind,
+    pub kind: TensorKind,
     /// The ball that a constrained difference lies in.
-    pub ball: Option<Ball>,
+    pub constraint: Option<Constraint>,
     /// How the values are encoded.
     pub codec: Codec,
     /// The encoded values.
@@ -104,15 +95,15 @@ impl<'a> Record<'a> {
         check_name_length(index, length)?;
         let name = cursor.text(length, "a tensor's name")?;
         let shape = read_shape(cursor, name)?;
-        let kind = Kind::read(cursor, name)?;
-        let ball = Ball::read(cursor, name)?;
-        check_ball(name, kind, ball)?;
+        let kind = TensorKind::read(cursor, name)?;
+        let constraint = Constraint::read(cursor, name)?;
+        check_constraint(name, kind, constraint)?;
         let number = cursor.u8("a codec")?;
         let codec =
             Codec::from_number(number).ok_or_else(|| DeltaError::UnknownCodec { name: name.into(), found: number })?;
         let length = cursor.u32("a payload's length")?;
         let payload = cursor.take(length as usize, "a payload")?;
-        Ok(Self { name, shape, kind, ball, codec, payload })
+        Ok(Self { name, shape, kind, constraint, codec, payload })
     }
 }
 
@@ -127,7 +118,7 @@ fn read_shape(cursor: &mut Cursor, name: &str) -> Result<heapless::Vec<u32, MAX_
     Ok(shape)
 }
 
-impl Kind {
+impl TensorKind {
     fn read(cursor: &mut Cursor, name: &str) -> Result<Self, DeltaError> {
         match cursor.u8("a tensor's kind")? {
             0 => Ok(Self::Difference),
@@ -145,18 +136,16 @@ impl Kind {
     }
 }
 
-impl Norm {
-    /// 0 stands for no ball.
-    #[cfg(feature = "alloc")]
-    pub(crate) const fn number(self) -> u8 {
-        match self {
-            Self::L2 => 1,
-            Self::Mars => 2,
-        }
+/// Returns the number of a constraint's norm in the file; 0 stands for no constraint.
+#[cfg(feature = "alloc")]
+pub(crate) const fn norm_number(norm: Norm) -> u8 {
+    match norm {
+        Norm::L2 => 1,
+        Norm::Mars => 2,
     }
 }
 
-impl Ball {
+impl Constraint {
     fn read(cursor: &mut Cursor, name: &str) -> Result<Option<Self>, DeltaError> {
         let norm = match cursor.u8("a ball's norm")? {
             0 => return Ok(None),
@@ -194,18 +183,18 @@ pub(crate) fn check_shape(name: &str, shape: impl ExactSizeIterator<Item = usize
 }
 
 /// A ball of finite numbers, around a difference only.
-pub(crate) fn check_ball(name: &str, kind: Kind, ball: Option<Ball>) -> Result<(), DeltaError> {
-    let Some(ball) = ball else { return Ok(()) };
+pub(crate) fn check_constraint(name: &str, kind: TensorKind, constraint: Option<Constraint>) -> Result<(), DeltaError> {
+    let Some(constraint) = constraint else { return Ok(()) };
     let sound = |number: f32| number.is_finite() && number >= 0.0;
     let name = Name::from(name);
-    if kind == Kind::Replacement {
+    if kind == TensorKind::Replacement {
         return Err(DeltaError::BallOfReplacement { name });
     }
-    if !sound(ball.radius) {
-        return Err(DeltaError::Radius { name, found: ball.radius });
+    if !sound(constraint.radius) {
+        return Err(DeltaError::Radius { name, found: constraint.radius });
     }
-    if !sound(ball.distance) {
-        return Err(DeltaError::Distance { name, found: ball.distance });
+    if !sound(constraint.distance) {
+        return Err(DeltaError::Distance { name, found: constraint.distance });
     }
     Ok(())
 }
@@ -215,8 +204,8 @@ pub(crate) fn check_ball(name: &str, kind: Kind, ball: Option<Ball>) -> Result<(
 pub(crate) struct Replaced(usize);
 
 impl Replaced {
-    pub(crate) fn add(&mut self, name: &str, kind: Kind, values: usize) -> Result<(), DeltaError> {
-        if kind == Kind::Replacement {
+    pub(crate) fn add(&mut self, name: &str, kind: TensorKind, values: usize) -> Result<(), DeltaError> {
+        if kind == TensorKind::Replacement {
             self.0 = self.0.saturating_add(values);
         }
         if self.0 > MAX_REPLACED_VALUES {

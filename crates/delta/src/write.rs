@@ -4,30 +4,30 @@ use crate::codec::CodecError;
 use crate::layout::{FILE_LENGTH_OFFSET, MAGIC, VERSION};
 use crate::limits::{MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS};
 use crate::read::check_label_length;
-use crate::record::{Replaced, check_ball, check_name_length, check_shape};
-use crate::{Ball, Codec, DeltaError, Header, Kind};
+use crate::record::{Replaced, check_constraint, check_name_length, check_shape, norm_number};
+use crate::{Codec, Constraint, DeltaError, Header, TensorKind};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use sha2::{Digest, Sha256};
 
 /// One changed tensor, to be written.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tensor<'a> {
+pub struct TensorData<'a> {
     /// The tensor's name, as the base has it.
     pub name: &'a str,
     /// Its dimensions, outermost first.
     pub shape: &'a [usize],
     /// What the values are.
-    pub kind: Kind,
+    pub kind: TensorKind,
     /// The ball that a constrained difference lies in; see [`Codec::decoded`] for its distance.
-    pub ball: Option<Ball>,
+    pub constraint: Option<Constraint>,
     /// How the values are to be encoded.
     pub codec: Codec,
     /// The values, row-major.
     pub values: &'a [f32],
 }
 
-impl Tensor<'_> {
+impl TensorData<'_> {
     fn rows(&self) -> usize {
         match *self.shape {
             [1, tokens, _] => tokens,
@@ -44,7 +44,7 @@ impl Tensor<'_> {
 /// # Errors
 /// If a value is not finite or beyond its codec's range, a limit is exceeded, two tensors share a name, or the labels
 /// are not as many as the header's classes.
-pub fn encode(header: &Header, labels: &[&str], tensors: &[Tensor]) -> Result<Vec<u8>, DeltaError> {
+pub fn encode(header: &Header, labels: &[&str], tensors: &[TensorData]) -> Result<Vec<u8>, DeltaError> {
     let header = complete(header, labels, tensors)?;
     let mut file = Vec::new();
     write_header(&header, &mut file)?;
@@ -57,7 +57,7 @@ pub fn encode(header: &Header, labels: &[&str], tensors: &[Tensor]) -> Result<Ve
     Ok(file)
 }
 
-fn complete(header: &Header, labels: &[&str], tensors: &[Tensor]) -> Result<Header, DeltaError> {
+fn complete(header: &Header, labels: &[&str], tensors: &[TensorData]) -> Result<Header, DeltaError> {
     if tensors.len() > MAX_TENSORS {
         return Err(DeltaError::TensorCount { found: tensors.len() });
     }
@@ -93,7 +93,7 @@ fn write_labels(labels: &[&str], file: &mut Vec<u8>) -> Result<(), DeltaError> {
     Ok(())
 }
 
-fn write_records(tensors: &[Tensor], file: &mut Vec<u8>) -> Result<(), DeltaError> {
+fn write_records(tensors: &[TensorData], file: &mut Vec<u8>) -> Result<(), DeltaError> {
     let mut names = BTreeSet::new();
     let mut replaced = Replaced::default();
     for (index, tensor) in tensors.iter().enumerate() {
@@ -103,7 +103,7 @@ fn write_records(tensors: &[Tensor], file: &mut Vec<u8>) -> Result<(), DeltaErro
         }
         let values = check_shape(tensor.name, tensor.shape.iter().copied())?;
         replaced.add(tensor.name, tensor.kind, values)?;
-        check_ball(tensor.name, tensor.kind, tensor.ball)?;
+        check_constraint(tensor.name, tensor.kind, tensor.constraint)?;
         if tensor.values.len() != values {
             let (name, found) = (tensor.name.into(), tensor.values.len());
             return Err(DeltaError::ValueCount { name, expected: values, found });
@@ -114,12 +114,12 @@ fn write_records(tensors: &[Tensor], file: &mut Vec<u8>) -> Result<(), DeltaErro
 }
 
 /// Writes a record whose every length is known to be within the limits, and so to fit its field.
-fn write_record(tensor: &Tensor, file: &mut Vec<u8>) -> Result<(), CodecError> {
+fn write_record(tensor: &TensorData, file: &mut Vec<u8>) -> Result<(), CodecError> {
     write_text(tensor.name, file);
     file.push(tensor.shape.len() as u8);
     tensor.shape.iter().for_each(|&size| file.extend((size as u32).to_le_bytes()));
     file.push(tensor.kind.number());
-    write_ball(tensor.ball, file);
+    write_constraint(tensor.constraint, file);
     file.push(tensor.codec.number());
     let length = file.len();
     file.extend(0_u32.to_le_bytes());
@@ -129,9 +129,9 @@ fn write_record(tensor: &Tensor, file: &mut Vec<u8>) -> Result<(), CodecError> {
     Ok(())
 }
 
-fn write_ball(ball: Option<Ball>, file: &mut Vec<u8>) {
-    let Some(Ball { norm, radius, distance }) = ball else { return file.push(0) };
-    file.push(norm.number());
+fn write_constraint(constraint: Option<Constraint>, file: &mut Vec<u8>) {
+    let Some(Constraint { norm, radius, distance }) = constraint else { return file.push(0) };
+    file.push(norm_number(norm));
     file.extend(radius.to_le_bytes());
     file.extend(distance.to_le_bytes());
 }

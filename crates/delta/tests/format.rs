@@ -8,7 +8,7 @@ mod common;
 mod everywhere;
 
 use common::{BIAS, HEAD, KERNEL, LABELS, header, sample, tensors};
-use fieldfit_delta::{Codec, Delta, DeltaError, Header, Kind, Provenance, Record, Tensor, VERSION, encode};
+use fieldfit_delta::{Codec, Delta, DeltaError, Header, Provenance, Record, TensorData, TensorKind, VERSION, encode};
 use sha2::{Digest, Sha256};
 
 fn decoded(record: &Record) -> Vec<f32> {
@@ -30,7 +30,7 @@ fn everything_comes_back() {
     for (record, tensor) in records.iter().zip(&tensors()) {
         assert_eq!(record.name, tensor.name);
         assert!(record.shape.iter().map(|&size| size as usize).eq(tensor.shape.iter().copied()));
-        assert_eq!((record.kind, record.ball, record.codec), (tensor.kind, tensor.ball, tensor.codec));
+        assert_eq!((record.kind, record.constraint, record.codec), (tensor.kind, tensor.constraint, tensor.codec));
     }
     assert_eq!(records.iter().map(Record::rows).collect::<Vec<_>>(), [2, 1, 2]);
     assert_eq!(decoded(&records[0]), KERNEL, "half precision holds these exactly");
@@ -46,11 +46,11 @@ fn everything_comes_back() {
 #[test]
 fn each_position_is_a_row() {
     let values = [1.0, -2.0, 100.0, 200.0, 0.01, -0.02];
-    let positions = Tensor {
+    let positions = TensorData {
         name: "pos_embed",
         shape: &[1, 3, 2],
-        kind: Kind::Difference,
-        ball: None,
+        kind: TensorKind::Difference,
+        constraint: None,
         codec: Codec::Int8,
         values: &values,
     };
@@ -141,8 +141,14 @@ fn every_codec_makes_files_that_are_read() {
         let values: Vec<f32> =
             (0..shape[0] * shape[1]).map(|i| if i < shape[1] { 0.0 } else { 0.25 - (i % 5) as f32 }).collect();
         for codec in Codec::ALL {
-            let tensor =
-                Tensor { name: "w", shape: &shape, kind: Kind::Difference, ball: None, codec, values: &values };
+            let tensor = TensorData {
+                name: "w",
+                shape: &shape,
+                kind: TensorKind::Difference,
+                constraint: None,
+                codec,
+                values: &values,
+            };
             let file = encode(&header(), &LABELS, &[tensor]).unwrap();
             let delta = Delta::parse(&file).unwrap();
             let record = delta.records().next().unwrap();

@@ -7,7 +7,10 @@ mod common;
 
 use common::{LABELS, header, sample, tensors};
 use fieldfit_delta::limits::{MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_REPLACED_VALUES, MAX_TENSORS};
-use fieldfit_delta::{Ball, Codec, CodecError, Delta, DeltaError, Header, Kind, Norm, Provenance, Tensor, encode};
+use fieldfit_delta::{
+    Codec, CodecError, Constraint, Delta, DeltaError, Header, Provenance, TensorData, TensorKind, encode,
+};
+use fieldfit_tensor::Norm;
 use sha2::{Digest, Sha256};
 
 /// Fixed places of the sample, as the crate's documentation has them; see `format.rs`.
@@ -255,7 +258,7 @@ fn malformed_payloads_are_refused() {
 #[test]
 fn names_stand_once() {
     let [kernel, bias, _] = tensors();
-    let file = encode(&header(), &LABELS, &[kernel, Tensor { name: "stem.other1", ..kernel }, bias]).unwrap();
+    let file = encode(&header(), &LABELS, &[kernel, TensorData { name: "stem.other1", ..kernel }, bias]).unwrap();
     let at = file.windows(11).position(|window| window == b"stem.other1").unwrap();
     let mut file = file[..file.len() - 32].to_vec();
     file[at..at + 11].copy_from_slice(b"stem.weight");
@@ -275,7 +278,7 @@ fn what_a_codec_cannot_hold_is_not_written() {
             let values = [0.0, 0.0, 0.0, value, 0.0, 0.0];
             not_written!(
                 DeltaError::Payload { source: CodecError::NotFinite { index: 3, .. }, .. },
-                write(Tensor { codec, values: &values, ..kernel })
+                write(TensorData { codec, values: &values, ..kernel })
             );
         }
     }
@@ -301,24 +304,24 @@ fn what_exceeds_a_limit_is_not_written() {
     not_written!(DeltaError::HeaderValue { .. }, encode(&Header { provenance, ..header() }, &LABELS, &[kernel]));
 
     let name = "é".repeat(MAX_NAME_BYTES / 2 + 1);
-    not_written!(DeltaError::NameLength { index: 0, found: 130 }, write(Tensor { name: &name, ..kernel }));
-    not_written!(DeltaError::NameLength { found: 0, .. }, write(Tensor { name: "", ..kernel }));
-    not_written!(DeltaError::Rank { found: 7, .. }, write(Tensor { shape: &[1; 7], ..kernel }));
-    not_written!(DeltaError::Rank { found: 0, .. }, write(Tensor { shape: &[], ..kernel }));
-    not_written!(DeltaError::EmptyDimension { axis: 1, .. }, write(Tensor { shape: &[6, 0], ..kernel }));
-    not_written!(DeltaError::TensorSize { .. }, write(Tensor { shape: &[usize::MAX, 2], ..kernel }));
-    not_written!(DeltaError::ValueCount { expected: 4, found: 3, .. }, write(Tensor { shape: &[4], ..bias }));
-    let ball = Some(Ball { norm: Norm::L2, radius: f32::NAN, distance: 0.0 });
-    not_written!(DeltaError::Radius { .. }, write(Tensor { ball, ..kernel }));
-    not_written!(DeltaError::BallOfReplacement { .. }, write(Tensor { kind: Kind::Replacement, ..kernel }));
+    not_written!(DeltaError::NameLength { index: 0, found: 130 }, write(TensorData { name: &name, ..kernel }));
+    not_written!(DeltaError::NameLength { found: 0, .. }, write(TensorData { name: "", ..kernel }));
+    not_written!(DeltaError::Rank { found: 7, .. }, write(TensorData { shape: &[1; 7], ..kernel }));
+    not_written!(DeltaError::Rank { found: 0, .. }, write(TensorData { shape: &[], ..kernel }));
+    not_written!(DeltaError::EmptyDimension { axis: 1, .. }, write(TensorData { shape: &[6, 0], ..kernel }));
+    not_written!(DeltaError::TensorSize { .. }, write(TensorData { shape: &[usize::MAX, 2], ..kernel }));
+    not_written!(DeltaError::ValueCount { expected: 4, found: 3, .. }, write(TensorData { shape: &[4], ..bias }));
+    let constraint = Some(Constraint { norm: Norm::L2, radius: f32::NAN, distance: 0.0 });
+    not_written!(DeltaError::Radius { .. }, write(TensorData { constraint, ..kernel }));
+    not_written!(DeltaError::BallOfReplacement { .. }, write(TensorData { kind: TensorKind::Replacement, ..kernel }));
 
     let half = vec![0.0; MAX_REPLACED_VALUES / 2 + 1];
-    let half = |name| Tensor { name, shape: &[MAX_REPLACED_VALUES / 2 + 1], values: &half, ..head };
+    let half = |name| TensorData { name, shape: &[MAX_REPLACED_VALUES / 2 + 1], values: &half, ..head };
     assert!(encode(&header(), &LABELS, &[half("a")]).is_ok());
     not_written!(DeltaError::ReplacedSize { .. }, encode(&header(), &LABELS, &[half("a"), half("b")]));
 
     let names: Vec<String> = (0..=MAX_TENSORS).map(|index| index.to_string()).collect();
-    let many: Vec<Tensor> = names.iter().map(|name| Tensor { name, ..bias }).collect();
+    let many: Vec<Tensor> = names.iter().map(|name| TensorData { name, ..bias }).collect();
     not_written!(DeltaError::TensorCount { found: 4097 }, encode(&header(), &LABELS, &many));
     let file = encode(&header(), &LABELS, &many[1..]).unwrap();
     assert_eq!(Delta::parse(&file).unwrap().records().count(), MAX_TENSORS);
@@ -328,7 +331,7 @@ fn what_exceeds_a_limit_is_not_written() {
 #[test]
 fn long_names_are_cut_in_messages() {
     let name = "é".repeat(60);
-    let refused = write(Tensor { name: &name, shape: &[0], ..tensors()[0] }).unwrap_err();
+    let refused = write(TensorData { name: &name, shape: &[0], ..tensors()[0] }).unwrap_err();
     assert!(refused.to_string().contains(&format!("`{}…`", "é".repeat(32))), "{refused}");
 }
 
@@ -357,7 +360,8 @@ fn forged_packed_rows_are_refused() {
 /// A file of one tensor, `[1, 3]`, with the payload in place of its own and a hash that is right.
 fn with_payload(codec: Codec, payload: &[u8]) -> Vec<u8> {
     let (shape, values) = ([1, 3], [0.0; 3]);
-    let tensor = Tensor { name: "w", shape: &shape, kind: Kind::Difference, ball: None, codec, values: &values };
+    let tensor =
+        TensorData { name: "w", shape: &shape, kind: TensorKind::Difference, constraint: None, codec, values: &values };
     let mut file = encode(&header(), &LABELS, &[tensor]).unwrap();
     let own = Delta::parse(&file).unwrap().records().next().unwrap().payload.len();
     file.truncate(file.len() - 32 - own);

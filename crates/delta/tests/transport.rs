@@ -8,17 +8,17 @@ mod common;
 use common::sample;
 use fieldfit_delta::limits::MAX_FILE_BYTES;
 use fieldfit_delta::transport::{TransportError, pack, unpack};
-use fieldfit_delta::{Codec, Kind, SecretKey, Tensor, encode};
+use fieldfit_delta::{Codec, SecretKey, TensorData, TensorKind, encode};
 use proptest::prelude::*;
 
 /// A delta of many like rows, as compressible as deltas are at best.
 fn large() -> Vec<u8> {
     let values: Vec<f32> = (0..40_000).map(|i| if i % 7 == 0 { 0.5 } else { 0.0 }).collect();
-    let tensor = Tensor {
+    let tensor = TensorData {
         name: "w",
         shape: &[200, 200],
-        kind: Kind::Difference,
-        ball: None,
+        kind: TensorKind::Difference,
+        constraint: None,
         codec: Codec::F16,
         values: &values,
     };

@@ -1,6 +1,6 @@
 //! Replacing a file's content in one step.
 
-use crate::{error::DurableError, files::Files};
+use crate::{error::DurableError, files::FileSystem};
 use std::{
     ffi::OsString,
     io,
@@ -11,7 +11,7 @@ use std::{
 ///
 /// # Errors
 /// [`DurableError::Io`] if it can't be read or is longer than `limit` bytes.
-pub fn read(files: &dyn Files, path: &Path, limit: u64) -> Result<Vec<u8>, DurableError> {
+pub fn read(files: &dyn FileSystem, path: &Path, limit: u64) -> Result<Vec<u8>, DurableError> {
     files.read(path, limit).map_err(DurableError::at("read", path))
 }
 
@@ -19,7 +19,7 @@ pub fn read(files: &dyn Files, path: &Path, limit: u64) -> Result<Vec<u8>, Durab
 ///
 /// # Errors
 /// [`DurableError::Io`] if it can't be listed.
-pub fn list(files: &dyn Files, folder: &Path) -> Result<Vec<OsString>, DurableError> {
+pub fn list(files: &dyn FileSystem, folder: &Path) -> Result<Vec<OsString>, DurableError> {
     files.list(folder).map_err(DurableError::at("list", folder))
 }
 
@@ -27,7 +27,7 @@ pub fn list(files: &dyn Files, folder: &Path) -> Result<Vec<OsString>, DurableEr
 ///
 /// # Errors
 /// [`DurableError::Io`] if it can't be synced.
-pub fn sync_folder(files: &dyn Files, folder: &Path) -> Result<(), DurableError> {
+pub fn sync_folder(files: &dyn FileSystem, folder: &Path) -> Result<(), DurableError> {
     files.sync_folder(folder).map_err(DurableError::at("sync the folder", folder))
 }
 
@@ -40,7 +40,7 @@ pub fn sync_folder(files: &dyn Files, folder: &Path) -> Result<(), DurableError>
 /// # Errors
 /// [`DurableError::Io`]; the old content is then still there, unless it was the last operation, the folder's sync, that
 /// failed: then the new content is there, but a power cut may bring the old one back.
-pub fn commit(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
+pub fn commit(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
     commit_parts(files, path, &[bytes])
 }
 
@@ -48,7 +48,7 @@ pub fn commit(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), Durabl
 ///
 /// # Errors
 /// [`DurableError::Io`] if it can't be removed.
-pub fn remove(files: &dyn Files, path: &Path) -> Result<(), DurableError> {
+pub fn remove(files: &dyn FileSystem, path: &Path) -> Result<(), DurableError> {
     match files.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DurableError::at("remove", path)(error)),
         _ => Ok(()),
@@ -56,7 +56,7 @@ pub fn remove(files: &dyn Files, path: &Path) -> Result<(), DurableError> {
 }
 
 /// [`commit`] of a content that lies in several places.
-pub(crate) fn commit_parts(files: &dyn Files, path: &Path, parts: &[&[u8]]) -> Result<(), DurableError> {
+pub(crate) fn commit_parts(files: &dyn FileSystem, path: &Path, parts: &[&[u8]]) -> Result<(), DurableError> {
     replace(files, path, None, parts)
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn commit_parts(files: &dyn Files, path: &Path, parts: &[&[u8]]) -> R
 ///
 /// A power cut may leave no file at `path`, but then its old content is at `previous`.
 pub(crate) fn commit_parts_keeping(
-    files: &dyn Files,
+    files: &dyn FileSystem,
     path: &Path,
     previous: &Path,
     parts: &[&[u8]],
@@ -72,7 +72,7 @@ pub(crate) fn commit_parts_keeping(
     replace(files, path, Some(previous), parts)
 }
 
-fn replace(files: &dyn Files, path: &Path, previous: Option<&Path>, parts: &[&[u8]]) -> Result<(), DurableError> {
+fn replace(files: &dyn FileSystem, path: &Path, previous: Option<&Path>, parts: &[&[u8]]) -> Result<(), DurableError> {
     let temporary = temporary(path);
     let written = write(files, &temporary, parts).and_then(|()| {
         if let Some(previous) = previous {
@@ -88,7 +88,7 @@ fn replace(files: &dyn Files, path: &Path, previous: Option<&Path>, parts: &[&[u
 }
 
 /// Gives what is at `path`, if anything is, another name.
-fn keep(files: &dyn Files, path: &Path, previous: &Path) -> Result<(), DurableError> {
+fn keep(files: &dyn FileSystem, path: &Path, previous: &Path) -> Result<(), DurableError> {
     match files.rename(path, previous) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DurableError::at("rename", path)(error)),
         _ => Ok(()),
@@ -99,7 +99,7 @@ fn keep(files: &dyn Files, path: &Path, previous: &Path) -> Result<(), DurableEr
 ///
 /// # Errors
 /// [`DurableError::Io`] if that can't be done, or if something else has the name.
-pub fn create_folder(files: &dyn Files, path: &Path) -> Result<(), DurableError> {
+pub fn create_folder(files: &dyn FileSystem, path: &Path) -> Result<(), DurableError> {
     let parent = folder(path);
     match list(files, path) {
         Ok(_) => return keep_folder(files, parent),
@@ -115,7 +115,7 @@ pub fn create_folder(files: &dyn Files, path: &Path) -> Result<(), DurableError>
 }
 
 /// Syncs the parent of a folder that exists: who made it may have been killed before doing so.
-fn keep_folder(files: &dyn Files, parent: &Path) -> Result<(), DurableError> {
+fn keep_folder(files: &dyn FileSystem, parent: &Path) -> Result<(), DurableError> {
     match files.sync_folder(parent) {
         // In a parent that we can't open we can't have made it either.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
@@ -123,7 +123,7 @@ fn keep_folder(files: &dyn Files, parent: &Path) -> Result<(), DurableError> {
     }
 }
 
-fn write(files: &dyn Files, temporary: &Path, parts: &[&[u8]]) -> Result<(), DurableError> {
+fn write(files: &dyn FileSystem, temporary: &Path, parts: &[&[u8]]) -> Result<(), DurableError> {
     let mut file = files.create(temporary).map_err(DurableError::at("create", temporary))?;
     for part in parts {
         file.write_all(part).map_err(DurableError::at("write", temporary))?;

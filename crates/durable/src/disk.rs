@@ -1,6 +1,6 @@
 //! The real file system.
 
-use crate::files::{Claim, Files, Lock, NewFile};
+use crate::files::{Claim, FileSystem, Lock, NewFile};
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
@@ -15,7 +15,7 @@ const HOLDER_LIMIT: u64 = 1024;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;
 
-impl Files for Disk {
+impl FileSystem for Disk {
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;

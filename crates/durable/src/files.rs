@@ -5,7 +5,7 @@ use std::{any::Any, ffi::OsString, fmt, io, path::Path};
 /// The primitive operations of a file system that durable files are made of.
 ///
 /// None of them promises more than POSIX does: what was not synced may be lost, or survive in part and in any order.
-pub trait Files: fmt::Debug + Send + Sync {
+pub trait FileSystem: fmt::Debug + Send + Sync {
     /// The whole file.
     ///
     /// # Errors

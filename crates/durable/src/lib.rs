@@ -1,10 +1,10 @@
-//! Files that survive power cuts.
+//! FileSystem that survive power cuts.
 //!
 //! [`commit`] replaces a file's content so that whoever opens it next, even after a power cut, finds the old content or
 //! the new one, whole. [`commit_sealed`] also lets [`read_sealed`] tell a damaged file from a good one. [`lock`] keeps a
 //! second writer away and ends with its process, however that ends.
 //!
-//! All of it goes through [`Files`], a file system's few primitive operations: [`Disk`] is the real one, and the feature
+//! All of it goes through [`FileSystem`], a file system's few primitive operations: [`Disk`] is the real one, and the feature
 //! `testing` has one that forgets what was not synced and fails at the operation a test names.
 //!
 //! This crate knows nothing of what is in the files and lays out no folders: that is the business of those who use it.
@@ -28,11 +28,13 @@ mod lock;
 mod sealed;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod verification;
 
 pub use bounded::{BoundedReadError, SpecialFile, read_bounded};
 pub use commit::{commit, create_folder, list, read, remove, sync_folder};
 pub use disk::Disk;
 pub use error::DurableError;
-pub use files::{Claim, Files, Lock, NewFile};
+pub use files::{Claim, FileSystem, Lock, NewFile};
 pub use lock::{lock, share, try_lock};
-pub use sealed::{Kind, SEAL_LEN, SealError, commit_sealed, commit_sealed_keeping, read_sealed, seal, unseal};
+pub use sealed::{FileKind, SEAL_LEN, SealError, commit_sealed, commit_sealed_keeping, read_sealed, seal, unseal};
+pub use verification::{FileMark, Verification};

@@ -2,7 +2,7 @@
 
 use crate::{
     error::DurableError,
-    files::{Claim, Files, Lock},
+    files::{Claim, FileSystem, Lock},
 };
 use std::{
     env,
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// [`DurableError::Locked`] with the holder's name if it is not to be had in time; [`DurableError::Io`].
-pub fn lock(files: &dyn Files, path: &Path, patience: Duration) -> Result<Lock, DurableError> {
+pub fn lock(files: &dyn FileSystem, path: &Path, patience: Duration) -> Result<Lock, DurableError> {
     let end = Instant::now() + patience;
     loop {
         match files.claim(path, &holder()).map_err(DurableError::at("lock", path))? {
@@ -38,7 +38,7 @@ pub fn lock(files: &dyn Files, path: &Path, patience: Duration) -> Result<Lock, 
 ///
 /// # Errors
 /// [`DurableError::Io`].
-pub fn try_lock(files: &dyn Files, path: &Path) -> Result<Option<Lock>, DurableError> {
+pub fn try_lock(files: &dyn FileSystem, path: &Path) -> Result<Option<Lock>, DurableError> {
     Ok(held(files.claim(path, &holder()).map_err(DurableError::at("lock", path))?))
 }
 
@@ -46,7 +46,7 @@ pub fn try_lock(files: &dyn Files, path: &Path) -> Result<Option<Lock>, DurableE
 ///
 /// # Errors
 /// [`DurableError::Io`].
-pub fn share(files: &dyn Files, path: &Path) -> Result<Option<Lock>, DurableError> {
+pub fn share(files: &dyn FileSystem, path: &Path) -> Result<Option<Lock>, DurableError> {
     Ok(held(files.share(path).map_err(DurableError::at("lock", path))?))
 }
 

@@ -3,14 +3,14 @@
 use crate::{
     commit::{commit_parts, commit_parts_keeping, read},
     error::DurableError,
-    files::Files,
+    files::FileSystem,
 };
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use thiserror::Error;
 
 /// What a sealed content is and which version of its layout: eight printable bytes such as `FFSTATE1`.
-pub type Kind = [u8; 8];
+pub type FileKind = [u8; 8];
 
 /// How many bytes a seal adds: the kind (8), the content's length (8, little-endian) and the sha256 over the kind, the
 /// length and the content (32). The content follows.
@@ -33,9 +33,9 @@ pub enum SealError {
     )]
     Kind {
         /// What it should be.
-        expected: Kind,
+        expected: FileKind,
         /// What it says it is.
-        found: Kind,
+        found: FileKind,
     },
     /// It is cut short, or something was appended.
     #[error("expected a content of {expected} bytes, found {found}: the file is cut short, or has grown")]
@@ -51,7 +51,7 @@ pub enum SealError {
 }
 
 /// The content with its seal before it.
-pub fn seal(kind: Kind, content: &[u8]) -> Vec<u8> {
+pub fn seal(kind: FileKind, content: &[u8]) -> Vec<u8> {
     [&header(kind, content), content].concat()
 }
 
@@ -59,7 +59,7 @@ pub fn seal(kind: Kind, content: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`SealError`] if it is not of this kind, was cut short or altered.
-pub fn unseal(kind: Kind, sealed: &[u8]) -> Result<&[u8], SealError> {
+pub fn unseal(kind: FileKind, sealed: &[u8]) -> Result<&[u8], SealError> {
     let (found, rest) = sealed.split_first_chunk().ok_or(SealError::Short { found: sealed.len() })?;
     if *found != kind {
         return Err(SealError::Kind { expected: kind, found: *found });
@@ -81,7 +81,7 @@ pub fn unseal(kind: Kind, sealed: &[u8]) -> Result<&[u8], SealError> {
 ///
 /// # Errors
 /// Those of [`commit`](crate::commit()).
-pub fn commit_sealed(files: &dyn Files, path: &Path, kind: Kind, content: &[u8]) -> Result<(), DurableError> {
+pub fn commit_sealed(files: &dyn FileSystem, path: &Path, kind: FileKind, content: &[u8]) -> Result<(), DurableError> {
     commit_parts(files, path, &[&header(kind, content), content])
 }
 
@@ -93,10 +93,10 @@ pub fn commit_sealed(files: &dyn Files, path: &Path, kind: Kind, content: &[u8])
 /// # Errors
 /// Those of [`commit`](crate::commit()).
 pub fn commit_sealed_keeping(
-    files: &dyn Files,
+    files: &dyn FileSystem,
     path: &Path,
     previous: &Path,
-    kind: Kind,
+    kind: FileKind,
     content: &[u8],
 ) -> Result<(), DurableError> {
     commit_parts_keeping(files, path, previous, &[&header(kind, content), content])
@@ -106,14 +106,14 @@ pub fn commit_sealed_keeping(
 ///
 /// # Errors
 /// [`DurableError::Io`] if it can't be read or is longer; [`DurableError::Sealed`] if it is not as it was written.
-pub fn read_sealed(files: &dyn Files, path: &Path, kind: Kind, limit: u64) -> Result<Vec<u8>, DurableError> {
+pub fn read_sealed(files: &dyn FileSystem, path: &Path, kind: FileKind, limit: u64) -> Result<Vec<u8>, DurableError> {
     let mut bytes = read(files, path, limit.saturating_add(SEAL_LEN as u64))?;
     unseal(kind, &bytes).map_err(|source| DurableError::Sealed { path: path.to_owned(), source })?;
     bytes.drain(..SEAL_LEN);
     Ok(bytes)
 }
 
-fn header(kind: Kind, content: &[u8]) -> [u8; SEAL_LEN] {
+fn header(kind: FileKind, content: &[u8]) -> [u8; SEAL_LEN] {
     let mut header = [0; SEAL_LEN];
     header[..8].copy_from_slice(&kind);
     header[8..16].copy_from_slice(&(content.len() as u64).to_le_bytes());
@@ -121,7 +121,7 @@ fn header(kind: Kind, content: &[u8]) -> [u8; SEAL_LEN] {
     header
 }
 
-fn digest(kind: Kind, content: &[u8]) -> [u8; 32] {
+fn digest(kind: FileKind, content: &[u8]) -> [u8; 32] {
     Sha256::new()
         .chain_update(kind)
         .chain_update((content.len() as u64).to_le_bytes())
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const KIND: Kind = *b"TESTING1";
+    const KIND: FileKind = *b"TESTING1";
 
     /// Damage that passes: any flipped bit, any cut, anything appended must be found.
     #[test]

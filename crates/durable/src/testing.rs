@@ -5,7 +5,7 @@
 //! afterwards: any subset of the names that were not synced, in each file that was not synced nothing of the new content,
 //! half of it, zeros of its length, or all of it.
 
-use crate::files::{Claim, Files, Lock, NewFile};
+use crate::files::{Claim, FileSystem, Lock, NewFile};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -241,7 +241,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-impl Files for Simulated {
+impl FileSystem for Simulated {
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let inner = self.operation()?;
         let bytes = &inner.contents[inner.file(path)?].seen;

@@ -2,7 +2,8 @@
 //! that works on the simulated disk alone.
 
 use fieldfit_durable::{
-    Claim, Disk, DurableError, Files, commit, commit_sealed, create_folder, lock, read, read_sealed, share, try_lock,
+    Claim, Disk, DurableError, FileSystem, commit, commit_sealed, create_folder, lock, read, read_sealed, share,
+    try_lock,
 };
 use std::{
     env, fs, io,

@@ -10,8 +10,8 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
 
 use fieldfit_exec::{Passes, cpu::Cpu, cpu::StepTime};
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Op, Role, by_name};
+use fieldfit_tensor::{Images, Params};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::ExitCode;

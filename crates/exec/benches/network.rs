@@ -6,8 +6,8 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fieldfit_exec::{Executor, Passes, Prepared, cpu};
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, by_name};
+use fieldfit_tensor::{Images, Params};
 use std::hint::black_box;
 
 const THREADS: usize = 2;

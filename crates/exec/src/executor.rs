@@ -1,9 +1,8 @@
 //! The seam between a network and what computes it.
 
 use crate::{ExecError, Objective};
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Shape, TensorSpec};
-use fieldfit_tpgm::Real;
+use fieldfit_tensor::{Images, Matrix, Params, Real};
 
 /// Where a network runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,24 +32,6 @@ impl Device {
             Self::Metal => "metal",
             Self::Candle => "candle",
         }
-    }
-}
-
-/// Values of a batch, one row an image.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Matrix<T> {
-    /// One an image.
-    pub rows: usize,
-    /// Values an image: classes or features.
-    pub columns: usize,
-    /// `[rows, columns]`.
-    pub values: Vec<T>,
-}
-
-impl<T> Matrix<T> {
-    /// The values of one image.
-    pub fn row(&self, row: usize) -> &[T] {
-        &self.values[row * self.columns..][..self.columns]
     }
 }
 

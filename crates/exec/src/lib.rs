@@ -14,17 +14,17 @@ mod error;
 mod executor;
 pub mod memory;
 mod objective;
-mod place;
+mod param_store;
 mod positions;
 
 pub use error::ExecError;
-pub use executor::{Device, Executor, Matrix, Prepared};
+pub use executor::{Device, Executor, Prepared};
 pub use memory::Passes;
 pub use objective::{Objective, cross_entropy, divergence, softmax};
-pub use place::{Part, Place, Resident, Rule};
+pub use param_store::{DeviceParams, ParamStore, Rule, StateTensor};
 
-use fieldfit_model::{Params, TensorView};
-use fieldfit_nets::{Network, TensorId};
+use fieldfit_nets::Network;
+use fieldfit_tensor::{Params, TensorId, TensorView};
 
 /// What runs the network on that device, with weights that may change between calls. candle computes whole batches and
 /// nothing twice, whatever `passes` says.
@@ -61,12 +61,12 @@ pub fn prepare(device: Device, network: &Network, params: &Params<f32>) -> Resul
 /// # Errors
 /// As [`executor`], or if the device has no room.
 #[cfg_attr(not(feature = "candle"), expect(unused_variables, reason = "this build has no device to fill"))]
-pub fn resident<'a>(
+pub fn device_params<'a>(
     device: Device,
     network: &Network,
     start: impl Fn(TensorId) -> TensorView<'a>,
     trains: impl Fn(TensorId) -> bool,
-) -> Result<Option<Box<dyn Resident<f32>>>, ExecError> {
+) -> Result<Option<Box<dyn DeviceParams<f32>>>, ExecError> {
     match device {
         Device::Cpu { .. } => Ok(None),
         #[cfg(feature = "candle")]

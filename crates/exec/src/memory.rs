@@ -2,7 +2,8 @@
 
 use crate::ExecError;
 use crate::cpu;
-use fieldfit_nets::{Network, TensorId};
+use fieldfit_nets::Network;
+use fieldfit_tensor::TensorId;
 use std::fmt;
 
 /// How a batch is computed: in how many parts, and what is computed twice.

@@ -1,7 +1,7 @@
 //! What training descends: a loss of each image's logits.
 
 use crate::ExecError;
-use fieldfit_tpgm::Real;
+use fieldfit_tensor::Real;
 
 /// A loss that an [`Executor`](crate::Executor) descends, as the mean over a batch's images.
 ///

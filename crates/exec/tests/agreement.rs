@@ -9,10 +9,9 @@ use common::{distance, images, labels, networks, params, widen};
 use fieldfit_exec::{
     ExecError, Executor, Objective, Passes, Prepared, accelerator, candle, candle::Candle, cpu, divergence,
 };
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, Role, TensorId};
+use fieldfit_nets::{Network, Role};
+use fieldfit_tensor::{Images, Params, Real, TensorId};
 use fieldfit_tests::not_run;
-use fieldfit_tpgm::Real;
 
 const SIZES: [(usize, usize, usize); 6] = [(1, 1, 1), (1, 32, 32), (2, 33, 47), (3, 31, 8), (5, 17, 64), (1, 2, 95)];
 

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use fieldfit_exec::{Prepared, cpu::PreparedCpu};
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::by_name;
+use fieldfit_tensor::{Images, Params};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

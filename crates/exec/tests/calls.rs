@@ -5,8 +5,8 @@
 
 use candle_core::{Device, Tensor};
 use fieldfit_exec::{Executor, candle::Candle};
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Op, by_name};
+use fieldfit_tensor::{Images, Params};
 
 /// The same network with that many times its channels.
 fn widened(factor: usize) -> Network {

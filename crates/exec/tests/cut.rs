@@ -6,9 +6,8 @@ mod common;
 
 use common::{images, labels, networks, params, widen};
 use fieldfit_exec::{Executor, Passes, candle, cpu::Cpu};
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, TensorId};
-use fieldfit_tpgm::Real;
+use fieldfit_nets::Network;
+use fieldfit_tensor::{Images, Params, Real, TensorId};
 
 const SIDES: (usize, usize) = (33, 26);
 const COUNT: usize = 5;

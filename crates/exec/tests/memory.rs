@@ -7,8 +7,8 @@ mod common;
 use common::{images, networks, params};
 use fieldfit_exec::memory::{self, Footprint, Size};
 use fieldfit_exec::{ExecError, Passes, Prepared, cpu};
-use fieldfit_model::Params;
-use fieldfit_nets::{Network, Role, TensorId, by_name};
+use fieldfit_nets::{Network, Role, by_name};
+use fieldfit_tensor::{Params, TensorId};
 
 const THREADS: usize = 2;
 

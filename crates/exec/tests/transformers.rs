@@ -9,8 +9,8 @@ mod common;
 use common::{distance, images, labels, params, widen};
 use fieldfit_exec::memory::{self, Size};
 use fieldfit_exec::{Executor, Passes, Prepared, candle::Candle, cpu};
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, Role, TensorId, by_name};
+use fieldfit_nets::{Network, Role, by_name};
+use fieldfit_tensor::{Images, Params, TensorId};
 
 /// One patch; the grid that positions were learned for; fewer, more, and unequally many patches; more tokens than one block
 /// of queries has.

@@ -4,7 +4,8 @@ use crate::trial::Tally;
 use crate::{Error, Prediction, Version};
 use fieldfit_data::{Frame, Preprocessor};
 use fieldfit_exec::{Device, Prepared, prepare};
-use fieldfit_model::{Images, Preprocessing, Weights};
+use fieldfit_model::Weights;
+use fieldfit_tensor::{Images, Preprocessing};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A version of the model, ready to answer frames from any number of threads.

@@ -3,7 +3,7 @@
 use crate::info::hex;
 use crate::runtime::{decoded, parse, read};
 use crate::{Error, SecretKey, Signature, Trust};
-use fieldfit_delta::{Codec, Delta, Kind, Record, transport};
+use fieldfit_delta::{Codec, Delta, Record, TensorKind, transport};
 use fieldfit_durable::{Disk, commit};
 use fieldfit_model::{Base, Weights};
 use serde::Serialize;
@@ -175,7 +175,7 @@ fn names<'a>(left: &Delta<'a>, right: &Delta<'a>) -> Vec<&'a str> {
 fn tensor_diff(name: &str, left: Side<'_>, right: Side<'_>) -> TensorDiff {
     let comparable = match (&left.record, &right.record) {
         (Some(left), Some(right)) => left.shape == right.shape && left.kind == right.kind,
-        (left, right) => left.iter().chain(right).all(|one| one.kind == Kind::Difference),
+        (left, right) => left.iter().chain(right).all(|one| one.kind == TensorKind::Difference),
     };
     let product = |a: &Side<'_>, b: &Side<'_>| -> f64 {
         a.values.iter().zip(&b.values).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()

@@ -100,7 +100,7 @@ pub enum Error {
         /// The value.
         found: f32,
         /// The type.
-        dtype: fieldfit_model::Dtype,
+        dtype: fieldfit_tensor::Dtype,
     },
     /// An export that can't be put together.
     #[error("can't export to {}: {source}", path.display())]

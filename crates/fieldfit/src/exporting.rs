@@ -3,9 +3,10 @@
 use crate::info::delta_info;
 use crate::runtime::{decoded, parse, read, read_for};
 use crate::{Dtype, Error};
-use fieldfit_delta::{Kind, Record};
+use fieldfit_delta::{Record, TensorKind};
 use fieldfit_durable::{Disk, commit};
-use fieldfit_model::{Base, TensorView as Stored, Weights};
+use fieldfit_model::{Base, Weights};
+use fieldfit_tensor::TensorView as Stored;
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -51,7 +52,7 @@ pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Re
             let (name, found) = (spec.name.clone(), values[index]);
             Error::ExportRange { name, index, found, dtype }
         })?;
-        let record = parsed.records().find(|record| record.name == spec.name && record.kind == Kind::Difference);
+        let record = parsed.records().find(|record| record.name == spec.name && record.kind == TensorKind::Difference);
         if let Some(record) = record {
             let mut rounded = vec![0.0; values.len()];
             Stored::new(dtype, &bytes).copy_into(&mut rounded);
@@ -110,7 +111,8 @@ fn norm(values: impl Iterator<Item = f32>) -> f64 {
 /// The file's length.
 fn write(tensors: &[Plain], dtype: Dtype, out: &Path) -> Result<u64, Error> {
     let views = tensors.iter().map(|tensor| {
-        let view = TensorView::new(dtype.into(), tensor.shape.clone(), &tensor.bytes).map_err(not_written(out))?;
+        let view = TensorView::new(fieldfit_model::safetensors_dtype(dtype), tensor.shape.clone(), &tensor.bytes)
+            .map_err(not_written(out))?;
         Ok((tensor.name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, Error>>()?;

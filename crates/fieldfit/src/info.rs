@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::runtime::{parse, read};
-use fieldfit_delta::{Ball, Codec, Delta, Fidelity, Kind, Record};
+use fieldfit_delta::{Codec, Constraint, Delta, Fidelity, Record, TensorKind};
 use fieldfit_model::{Base, BaseId, MANIFEST_FILE};
 use fieldfit_nets::{Shape, StageCost};
 use fieldfit_store::Store;
@@ -130,13 +130,13 @@ pub struct TensorInfo {
     /// Its shape in the checkpoint.
     pub shape: Vec<u32>,
     /// Whether it is added to the base's, or stands in its place.
-    pub kind: Kind,
+    pub kind: TensorKind,
     /// How its values are stored.
     pub codec: Codec,
     /// Bytes of its values in the file.
     pub bytes: usize,
     /// The ball around the base that it is held in, if it is.
-    pub ball: Option<Ball>,
+    pub constraint: Option<Constraint>,
 }
 
 /// A store.
@@ -257,7 +257,7 @@ fn tensor_info(record: &Record<'_>) -> TensorInfo {
         kind: record.kind,
         codec: record.codec,
         bytes: record.payload.len(),
-        ball: record.ball,
+        constraint: record.constraint,
     }
 }
 

@@ -62,24 +62,25 @@ pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use exporting::{Exported, RIVAL, Rival, beside, export_differences, export_merged};
 pub use fieldfit_adapt::{
-    AdaptError, Coding, Control, Entry as MethodEntry, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan,
-    OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting,
-    Sharing, TensorShare, TpgmOptions, peak_memory, plan_memory,
+    AdaptError, Coding, Control, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan, MethodEntry, OptimiserOptions,
+    Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing, TensorShare,
+    TpgmOptions, peak_memory, plan_memory,
 };
-pub use fieldfit_board::{Board, BoardError, NAMES as BOARDS};
 pub use fieldfit_data::{
     Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Purpose,
     ScanProgress, Severity, SkipKind, SkipSummary, Skipped,
 };
-pub use fieldfit_delta::{Ball, Codec, DeltaError, Fidelity, Kind, PublicKey, SecretKey, Signature};
+pub use fieldfit_delta::{Codec, Constraint, DeltaError, Fidelity, PublicKey, SecretKey, Signature, TensorKind};
 pub use fieldfit_exec::{Device, ExecError, Passes};
-pub use fieldfit_model::{Base, BaseId, Dtype, ModelError, Preprocessing, import};
+pub use fieldfit_model::{Base, BaseId, ModelError, import};
 pub use fieldfit_nets::ARCHITECTURES;
 pub use fieldfit_report as report;
 pub use fieldfit_store::{
-    Change, Event as StoreEvent, Finding, Keep, Pruned, State, Store, StoreError, TRUST_FILE, TrialRules, Trust,
+    Finding, HistoryEntry, Keep, Pruned, Store, StoreError, TRUST_FILE, Transition, TrialRules, Trust, VersionState,
 };
-pub use fieldfit_tpgm::Norm;
+pub use fieldfit_target::{NAMES as BOARDS, TargetError, TargetProfile};
+pub use fieldfit_tensor::Norm;
+pub use fieldfit_tensor::{Dtype, Preprocessing};
 pub use info::{DeltaInfo, Info, ModelInfo, StageInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
 pub use journal::{Journal, write_page};
 pub use keys::{new_key, read_key};

@@ -5,9 +5,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fieldfit_adapt::{largest, under_both_heads};
 use fieldfit_data::{Batch, Corruption, DataError, Dataset, Loader, LoaderOptions, Preprocessor, Severity, thumbnail};
-use fieldfit_exec::{Device, Matrix, Prepared, prepare, softmax};
+use fieldfit_exec::{Device, Prepared, prepare, softmax};
 use fieldfit_model::{Base, Weights};
 use fieldfit_report::{Scores, Worst};
+use fieldfit_tensor::Matrix;
 
 /// Bins of confidence in which calibration is measured.
 const BINS: usize = 15;
@@ -211,7 +212,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fieldfit_model::Images;
+    use fieldfit_tensor::Images;
 
     /// A gap weighted by bins instead of images, or one between the wrong two.
     #[test]

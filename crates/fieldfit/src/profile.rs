@@ -2,11 +2,11 @@
 
 use crate::runtime::cores;
 use fieldfit_adapt::Options;
-use fieldfit_board::Board;
 use fieldfit_exec::Device;
+use fieldfit_target::TargetProfile;
 
 /// The defaults on that board: its memory budget, its threads (at most the machine's cores) and its niceness.
-pub fn options_for(board: &Board) -> Options {
+pub fn options_for(board: &TargetProfile) -> Options {
     Options {
         device: Device::Cpu { threads: board.duty.threads.min(cores()) },
         nice: board.duty.nice,

@@ -13,7 +13,7 @@ use fieldfit_delta::limits::MAX_FILE_BYTES;
 use fieldfit_delta::transport::unpack;
 use fieldfit_delta::{Delta, Record, SecretKey};
 use fieldfit_exec::Device;
-use fieldfit_model::{Base, Opening, Weights, most_delta_bytes};
+use fieldfit_model::{Base, OpenOptions, Weights, most_delta_bytes};
 use fieldfit_store::{Keep, Store, TrialRules};
 use std::fs::File;
 use std::io::Read;
@@ -399,7 +399,7 @@ pub(crate) fn cores() -> usize {
 /// The base in that folder. The store remembers which file was proven whole, so that the next start needn't hash it again.
 fn proven(model: &Path, copied: bool, store: Option<&Store>) -> Result<Base, Error> {
     let known = store.and_then(Store::proof);
-    let base = Base::open_as(model, Opening { copied, proof: known })?;
+    let base = Base::open_as(model, OpenOptions { copied, proof: known })?;
     if let Some((store, proof)) = store.zip(base.proof().filter(|_| base.proof() != known)) {
         // Nothing depends on it: where the store can't be written, the next start hashes again.
         let kept = store.keep_proof(&proof);

@@ -2,7 +2,7 @@
 
 use crate::Notice;
 use crate::notice::Listener;
-use fieldfit_store::{Progress, Store, TrialRules, Undecided};
+use fieldfit_store::{Store, TrialProgress, TrialRules, Undecided};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
@@ -109,12 +109,14 @@ impl Keeper {
             let completed = self.tally.completed.load(Ordering::Relaxed);
             if completed > recorded {
                 match self.store.completed(self.version, completed - recorded, self.rules) {
-                    Ok(Progress::OnTrial) => {
+                    Ok(TrialProgress::OnTrial) => {
                         recorded = completed;
                         self.start = None;
                     }
-                    Ok(Progress::Confirmed) => return self.listener.tell(Notice::Confirmed { version: self.version }),
-                    Ok(Progress::Over) => return,
+                    Ok(TrialProgress::Confirmed) => {
+                        return self.listener.tell(Notice::Confirmed { version: self.version });
+                    }
+                    Ok(TrialProgress::Over) => return,
                     Err(error) => log::warn!("predictions of version {} are not recorded yet: {error}", self.version),
                 }
             }

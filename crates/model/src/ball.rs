@@ -2,14 +2,15 @@
 
 use crate::error::ModelError;
 use fieldfit_delta::Codec;
-use fieldfit_tpgm::{Norm, distances};
+use fieldfit_tensor::Norm;
+use fieldfit_tpgm::distances;
 
 /// How far beyond its radius a decoded difference may lie, relative to the radius: ‖δ‖ ≤ γ·(1 + this).
-pub const BALL_TOLERANCE: f32 = 1e-3;
+pub const CONSTRAINT_TOLERANCE: f32 = 1e-3;
 
 /// What is left of a row that rounding pushed out of its ball, after it was scaled back to the radius, try by try. Rounding
 /// may push it out again where values are subnormal; in the end the row stays at the base.
-const SHRINK: [f32; 6] = [1.0, 1.0 - BALL_TOLERANCE, 0.99, 0.9, 0.5, 0.0];
+const SHRINK: [f32; 6] = [1.0, 1.0 - CONSTRAINT_TOLERANCE, 0.99, 0.9, 0.5, 0.0];
 
 /// The distance of `values` from the base, the greatest of the rows' under [`Norm::Mars`], if it is within the ball.
 pub(crate) fn check(name: &str, values: &[f32], rows: usize, norm: Norm, radius: f32) -> Result<f32, ModelError> {
@@ -49,5 +50,5 @@ pub(crate) fn hold(
 
 /// A NaN is never inside.
 fn is_inside(distance: f32, radius: f32) -> bool {
-    distance <= radius * (1.0 + BALL_TOLERANCE)
+    distance <= radius * (1.0 + CONSTRAINT_TOLERANCE)
 }

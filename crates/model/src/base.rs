@@ -2,12 +2,10 @@
 
 use crate::check;
 use crate::error::ModelError;
-use crate::manifest::{LABELS_FILE, Manifest, Preprocessing};
-use crate::params::Params;
-use crate::proof::{FileMark, Proof};
-use crate::view::{Dtype, TensorView};
-use fieldfit_nets::{Network, TensorId, TensorSpec};
-use fieldfit_tpgm::Real;
+use crate::manifest::{LABELS_FILE, Manifest};
+use fieldfit_durable::{FileMark, Verification};
+use fieldfit_nets::{Network, TensorSpec};
+use fieldfit_tensor::{Dtype, Params, Preprocessing, Real, TensorId, TensorView};
 use memmap2::Mmap;
 use safetensors::tensor::{Metadata, SafeTensors, TensorInfo};
 use sha2::{Digest, Sha256};
@@ -46,17 +44,17 @@ pub struct Base {
     bytes: Bytes,
     /// Where each tensor of the network lies in `bytes`.
     places: Vec<Place>,
-    proof: Option<Proof>,
+    proof: Option<Verification>,
 }
 
 /// How a base is opened.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Opening {
+pub struct OpenOptions {
     /// Whether the weights are read to the heap, where no other process can touch them, instead of mapped.
     pub copied: bool,
     /// What an earlier opening has proven. As long as the file is the very same, its hash and its values aren't gone
     /// through again. A copy is proven anew in any case.
-    pub proof: Option<Proof>,
+    pub proof: Option<Verification>,
 }
 
 /// Stored type and bytes of one tensor.
@@ -97,7 +95,7 @@ impl Base {
     /// # Errors
     /// If a file is missing, cut short, altered, or doesn't fit the architecture; the error names file and tensor.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
-        Self::open_as(folder, Opening::default())
+        Self::open_as(folder, OpenOptions::default())
     }
 
     /// As [`Base::open`], but reads the weights to the heap, where no other process can touch them.
@@ -105,14 +103,14 @@ impl Base {
     /// # Errors
     /// As [`Base::open`].
     pub fn open_copied(folder: &Path) -> Result<Self, ModelError> {
-        Self::open_as(folder, Opening { copied: true, ..Opening::default() })
+        Self::open_as(folder, OpenOptions { copied: true, ..OpenOptions::default() })
     }
 
     /// As [`Base::open`], in the way that `opening` says.
     ///
     /// # Errors
     /// As [`Base::open`].
-    pub fn open_as(folder: &Path, opening: Opening) -> Result<Self, ModelError> {
+    pub fn open_as(folder: &Path, opening: OpenOptions) -> Result<Self, ModelError> {
         let manifest = Manifest::read(folder)?;
         let labels_path = folder.join(LABELS_FILE);
         let labels = check::labels(&labels_path)?;
@@ -136,7 +134,7 @@ impl Base {
 
     /// Goes through hash and values, unless they are proven already. Returns the proof for the next opening, if this
     /// file lets one be made.
-    fn prove(&self, path: &Path, file: &File, opening: Opening) -> Result<Option<Proof>, ModelError> {
+    fn prove(&self, path: &Path, file: &File, opening: OpenOptions) -> Result<Option<Verification>, ModelError> {
         let sha256 = self.manifest.weights.sha256;
         let before = FileMark::of(file);
         if let Some(proof) = opening.proof.filter(|_| !opening.copied)
@@ -148,7 +146,7 @@ impl Base {
         self.verify_hash(path)?;
         self.verify_finite(path)?;
         let unchanged = before.filter(|mark| mark.is_settled() && FileMark::of(file) == before);
-        Ok(unchanged.map(|file| Proof { file, sha256 }))
+        Ok(unchanged.map(|file| Verification { file, sha256 }))
     }
 
     /// What the model says about itself.
@@ -181,9 +179,9 @@ impl Base {
         &self.path
     }
 
-    /// That these weights are whole, for the next [opening](Opening::proof) of the same file. There is none for a file
+    /// That these weights are whole, for the next [opening](OpenOptions::proof) of the same file. There is none for a file
     /// that was changed within the last seconds, nor where the system can't tell files apart.
-    pub const fn proof(&self) -> Option<Proof> {
+    pub const fn proof(&self) -> Option<Verification> {
         self.proof
     }
 
@@ -280,6 +278,15 @@ fn place(spec: &TensorSpec, metadata: &Metadata, start: usize, path: &Path) -> R
         (other, _) => return Err(unusable("F32, as every tensor of one dimension", other.to_string())),
     };
     Ok(Place { dtype, range: start + from..start + to })
+}
+
+/// Returns the name that the safetensors format has for a stored type.
+pub const fn safetensors_dtype(dtype: Dtype) -> safetensors::Dtype {
+    match dtype {
+        Dtype::F16 => safetensors::Dtype::F16,
+        Dtype::Bf16 => safetensors::Dtype::BF16,
+        Dtype::F32 => safetensors::Dtype::F32,
+    }
 }
 
 /// SHA-256 over a canonical encoding: strings after their length, numbers little-endian.

@@ -3,14 +3,13 @@
 use crate::ball;
 use crate::base::Base;
 use crate::error::ModelError;
-use crate::params::Params;
-use fieldfit_delta::{Ball, Codec, DeltaError, Header, Kind, Provenance, Task, Tensor};
-use fieldfit_nets::{Network, TensorId, TensorSpec};
-use fieldfit_tpgm::Norm;
+use fieldfit_delta::{Codec, Constraint, DeltaError, Header, Provenance, Task, TensorData, TensorKind};
+use fieldfit_nets::{Network, TensorSpec};
+use fieldfit_tensor::{Norm, Params, TensorId};
 
 /// What a training run changed.
 #[derive(Debug, Clone, Copy)]
-pub struct Change<'a> {
+pub struct TrainingResult<'a> {
     /// δ = θ − θ0 of the backbone, already projected. A tensor that is empty or all zeros did not move; the head's are
     /// not looked at.
     pub delta: &'a Params<f32>,
@@ -35,7 +34,7 @@ pub struct Change<'a> {
 /// Encodes a change as a delta file for `base`, whose `parent` is the hash of the delta that the run started from.
 ///
 /// Tensors that did not move are left out. What decodes to something outside its ball is scaled back until it is inside
-/// up to [`BALL_TOLERANCE`](crate::BALL_TOLERANCE), so that the file passes
+/// up to [`CONSTRAINT_TOLERANCE`](crate::CONSTRAINT_TOLERANCE), so that the file passes
 /// [`Weights::adapted`](crate::Weights::adapted).
 ///
 /// # Errors
@@ -45,7 +44,7 @@ pub struct Change<'a> {
 /// If `delta`, `radii`, `codecs` or the head don't have the lengths of the base's network under a head for `labels`.
 pub fn encode_delta(
     base: &Base,
-    change: &Change<'_>,
+    change: &TrainingResult<'_>,
     provenance: Provenance,
     parent: Option<[u8; 32]>,
 ) -> Result<Vec<u8>, ModelError> {
@@ -55,7 +54,7 @@ pub fn encode_delta(
         .filter(|(id, spec)| !spec.role.is_head() && change.delta.has_moved(*id))
         .filter_map(|(id, spec)| Difference::of(change, id, spec).transpose())
         .collect::<Result<Vec<_>, _>>()?;
-    let mut tensors: Vec<Tensor<'_>> = differences.iter().map(Difference::tensor).collect();
+    let mut tensors: Vec<TensorData<'_>> = differences.iter().map(Difference::tensor).collect();
     tensors.extend(head(&network, change));
     let labels: Vec<&str> = change.labels.iter().map(String::as_str).collect();
     let header = Header {
@@ -74,14 +73,14 @@ pub fn encode_delta(
 /// A tensor that moved, as it will be stored.
 struct Difference<'a> {
     spec: &'a TensorSpec,
-    ball: Option<Ball>,
+    constraint: Option<Constraint>,
     codec: Codec,
     values: Vec<f32>,
 }
 
 impl<'a> Difference<'a> {
     /// `None` if nothing is left of it once it is encoded.
-    fn of(change: &Change<'_>, id: TensorId, spec: &'a TensorSpec) -> Result<Option<Self>, ModelError> {
+    fn of(change: &TrainingResult<'_>, id: TensorId, spec: &'a TensorSpec) -> Result<Option<Self>, ModelError> {
         let (radius, rows) = (change.radii[id.index()], spec.rows());
         let codec = change.codecs[id.index()];
         let payload = |source| DeltaError::Payload { name: spec.name.as_str().into(), source };
@@ -95,34 +94,34 @@ impl<'a> Difference<'a> {
         if decoded.iter().all(|&value| value == 0.0) {
             return Ok(None);
         }
-        let ball = match radius {
+        let constraint = match radius {
             Some(radius) => {
                 let distance = ball::check(&spec.name, &decoded, rows, change.norm, radius)?;
-                Some(Ball { norm: stored_norm(change.norm), radius, distance })
+                Some(Constraint { norm: change.norm, radius, distance })
             }
             None => None,
         };
-        Ok(Some(Self { spec, ball, codec, values }))
+        Ok(Some(Self { spec, constraint, codec, values }))
     }
 
-    fn tensor(&self) -> Tensor<'_> {
-        let Self { spec, ball, codec, values } = self;
-        Tensor { name: &spec.name, shape: &spec.shape, kind: Kind::Difference, ball: *ball, codec: *codec, values }
+    fn tensor(&self) -> TensorData<'_> {
+        let Self { spec, constraint, codec, values } = self;
+        TensorData {
+            name: &spec.name,
+            shape: &spec.shape,
+            kind: TensorKind::Difference,
+            constraint: *constraint,
+            codec: *codec,
+            values,
+        }
     }
 }
 
-fn head<'a>(network: &'a Network, change: &Change<'a>) -> [Tensor<'a>; 2] {
+fn head<'a>(network: &'a Network, change: &TrainingResult<'a>) -> [TensorData<'a>; 2] {
     [(network.head.weight, change.head_weight), (network.head.bias, change.head_bias)].map(|(id, values)| {
         let spec = network.tensor(id);
         assert_eq!(values.len(), spec.len(), "`{}` has one row a label", spec.name);
-        let (name, shape, kind) = (spec.name.as_str(), spec.shape.as_slice(), Kind::Replacement);
-        Tensor { name, shape, kind, ball: None, codec: Codec::F16, values }
+        let (name, shape, kind) = (spec.name.as_str(), spec.shape.as_slice(), TensorKind::Replacement);
+        TensorData { name, shape, kind, constraint: None, codec: Codec::F16, values }
     })
-}
-
-const fn stored_norm(norm: Norm) -> fieldfit_delta::Norm {
-    match norm {
-        Norm::L2 => fieldfit_delta::Norm::L2,
-        Norm::Mars => fieldfit_delta::Norm::Mars,
-    }
 }

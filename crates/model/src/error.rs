@@ -2,8 +2,8 @@
 
 use crate::base::BaseId;
 use crate::import::CheckpointError;
-use crate::view::Dtype;
-use fieldfit_delta::{DeltaError, Kind};
+use fieldfit_delta::{DeltaError, TensorKind};
+use fieldfit_tensor::Dtype;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -205,14 +205,14 @@ pub enum ModelError {
         found: Vec<usize>,
     },
     /// A delta that replaces what it may only move, or moves what it may only replace or must leave alone.
-    #[error("the delta's tensor `{name}` is a {}, but {expected}", if *.found == Kind::Difference { "difference" } else { "replacement" })]
+    #[error("the delta's tensor `{name}` is a {}, but {expected}", if *.found == TensorKind::Difference { "difference" } else { "replacement" })]
     DeltaKind {
         /// The tensor.
         name: String,
         /// What it may be.
         expected: &'static str,
         /// What it is.
-        found: Kind,
+        found: TensorKind,
     },
     /// A delta without a classifier for its labels.
     #[error("the delta has no `{name}`: it must bring the classifier for its labels")]
@@ -220,7 +220,7 @@ pub enum ModelError {
         /// The tensor that it lacks.
         name: String,
     },
-    /// A difference that leaves its ball: ‖δ‖ > γ.
+    /// A difference that leaves its constraint: ‖δ‖ > γ.
     #[error(
         "the delta's tensor `{name}` is {distance} from the base, outside its ball of radius {radius}: adapt again"
     )]

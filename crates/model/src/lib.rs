@@ -22,25 +22,15 @@ mod base;
 mod change;
 mod check;
 mod error;
-mod images;
 pub mod import;
 mod manifest;
-mod params;
-mod proof;
 mod rates;
-mod view;
 mod weights;
 
-pub use ball::BALL_TOLERANCE;
-pub use base::{Base, BaseId, Opening};
-pub use change::{Change, encode_delta};
+pub use ball::CONSTRAINT_TOLERANCE;
+pub use base::{Base, BaseId, OpenOptions, safetensors_dtype};
+pub use change::{TrainingResult, encode_delta};
 pub use error::ModelError;
-pub use images::Images;
-pub use manifest::{
-    Filter, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Preprocessing, Scaling, WeightsFile,
-};
-pub use params::{Params, by_tensor};
-pub use proof::{FileMark, Proof};
+pub use manifest::{Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile};
 pub use rates::{CodecRates, RowWeights};
-pub use view::{Dtype, TensorView};
 pub use weights::{Weights, most_delta_bytes};

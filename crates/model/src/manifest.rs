@@ -1,6 +1,7 @@
 //! What a model folder says about itself.
 
 use crate::error::ModelError;
+use fieldfit_tensor::{Filter, Preprocessing};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -51,29 +52,6 @@ pub struct Scaling {
     pub filter: Filter,
 }
 
-/// A resampling filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Filter {
-    /// Linear in both directions.
-    Bilinear,
-    /// Catmull-Rom cubic.
-    Bicubic,
-    /// Lanczos with three lobes.
-    Lanczos3,
-}
-
-impl Filter {
-    /// The name in a manifest.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bilinear => "bilinear",
-            Self::Bicubic => "bicubic",
-            Self::Lanczos3 => "lanczos3",
-        }
-    }
-}
-
 /// The weights file: its name, its length and its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,21 +78,6 @@ pub struct Origin {
     /// SHA-256 of that checkpoint, 64 hexadecimal digits.
     #[serde(with = "hex::serde")]
     pub sha256: [u8; 32],
-}
-
-/// How an image becomes the network's input: [`Input`] and [`Scaling`] together.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Preprocessing {
-    /// Side of the square image, in pixels.
-    pub size: u32,
-    /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
-    pub crop: f32,
-    /// Subtracted, red, green, blue, in units of 0..255.
-    pub mean: [f32; 3],
-    /// Divided by, red, green, blue, in units of 0..255.
-    pub std: [f32; 3],
-    /// How images are resampled.
-    pub filter: Filter,
 }
 
 impl Manifest {

@@ -1,9 +1,9 @@
 //! What it costs to store each tensor, codec by codec, and what that spoils.
 
 use crate::error::ModelError;
-use crate::params::Params;
 use fieldfit_delta::{Codec, DeltaError};
-use fieldfit_nets::{Network, TensorId, TensorSpec};
+use fieldfit_nets::{Network, TensorSpec};
+use fieldfit_tensor::{Params, TensorId};
 
 /// What an error of 1 of a value costs, for each row of each tensor: the mean over the row's values. A tensor of one
 /// dimension is one row.

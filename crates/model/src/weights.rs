@@ -3,10 +3,9 @@
 use crate::ball;
 use crate::base::{Base, BaseId};
 use crate::error::ModelError;
-use crate::params::Params;
-use fieldfit_delta::{Ball, Delta, Kind, Record};
-use fieldfit_nets::{Network, TensorId};
-use fieldfit_tpgm::Norm;
+use fieldfit_delta::{Constraint, Delta, Record, TensorKind};
+use fieldfit_nets::Network;
+use fieldfit_tensor::{Params, TensorId};
 
 /// What runs: a base, or a base and a delta.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +38,7 @@ impl Weights {
     ///
     /// # Errors
     /// If the delta is for another base, [longer](most_delta_bytes) than any delta for it, changes a tensor that the network doesn't have, in another shape or in a way
-    /// that it may not be changed, leaves a ball by more than [`BALL_TOLERANCE`](crate::BALL_TOLERANCE), makes a weight
+    /// that it may not be changed, leaves a ball by more than [`CONSTRAINT_TOLERANCE`](crate::CONSTRAINT_TOLERANCE), makes a weight
     /// infinite, or brings no head. The error names the tensor.
     pub fn adapted(base: &Base, delta: &Delta<'_>) -> Result<Self, ModelError> {
         let header = delta.header();
@@ -92,9 +91,9 @@ fn changed_tensor(network: &Network, record: &Record<'_>) -> Result<TensorId, Mo
     };
     let spec = network.tensor(id);
     let expected = match (spec.role.is_head(), record.kind) {
-        (true, Kind::Difference) => Some("the head can only be replaced"),
-        (false, Kind::Replacement) => Some("only the head can be replaced"),
-        (false, Kind::Difference) if !spec.role.is_trainable() => Some("running statistics stay the base's"),
+        (true, TensorKind::Difference) => Some("the head can only be replaced"),
+        (false, TensorKind::Replacement) => Some("only the head can be replaced"),
+        (false, TensorKind::Difference) if !spec.role.is_trainable() => Some("running statistics stay the base's"),
         _ => None,
     };
     if let Some(expected) = expected {
@@ -111,23 +110,16 @@ fn changed_tensor(network: &Network, record: &Record<'_>) -> Result<TensorId, Mo
 fn changed_values(base: &Base, id: TensorId, record: &Record<'_>) -> Result<Vec<f32>, ModelError> {
     let mut values = vec![0.0; record.len()];
     record.decode_into(&mut values)?;
-    if record.kind == Kind::Replacement {
+    if record.kind == TensorKind::Replacement {
         return Ok(values);
     }
-    if let Some(Ball { norm, radius, .. }) = record.ball {
-        ball::check(record.name, &values, record.rows(), trained_norm(norm), radius)?;
+    if let Some(Constraint { norm, radius, .. }) = record.constraint {
+        ball::check(record.name, &values, record.rows(), norm, radius)?;
     }
     let mut merged = vec![0.0; values.len()];
     base.tensor(id).merge_into(&values, &[1.0], &mut merged);
     match merged.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(ModelError::DeltaNotFinite { name: record.name.to_owned(), index }),
         None => Ok(merged),
-    }
-}
-
-const fn trained_norm(norm: fieldfit_delta::Norm) -> Norm {
-    match norm {
-        fieldfit_delta::Norm::L2 => Norm::L2,
-        fieldfit_delta::Norm::Mars => Norm::Mars,
     }
 }

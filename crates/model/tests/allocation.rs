@@ -1,8 +1,9 @@
 //! θ0 is read through the map: neither opening a base nor merging into it allocates anything of its size.
 #![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
 
-use fieldfit_model::import::{Request, import};
-use fieldfit_model::{Base, Dtype, LABELS_FILE};
+use fieldfit_model::import::{ImportRequest, import};
+use fieldfit_model::{Base, LABELS_FILE};
+use fieldfit_tensor::Dtype;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -73,7 +74,7 @@ fn widened(base: &Base) -> TempDir {
     let folder = TempDir::new().unwrap();
     let (weights, labels) = (base.path().join(&base.manifest().weights.file), base.path().join(LABELS_FILE));
     let out = folder.path().join("wide");
-    let request = Request::new(&weights, &out).of(&base.manifest().architecture, &labels);
-    import(&Request { dtype: Dtype::F32, ..request }).unwrap();
+    let request = ImportRequest::new(&weights, &out).of(&base.manifest().architecture, &labels);
+    import(&ImportRequest { dtype: Dtype::F32, ..request }).unwrap();
     folder
 }

@@ -3,13 +3,12 @@
 
 mod support;
 
-use fieldfit_delta::{Ball, Codec, Delta, Header, Kind, Provenance, Task, Tensor as Stored, encode};
-use fieldfit_model::import::{Request, import};
-use fieldfit_model::{
-    BALL_TOLERANCE, Base, Change, Dtype, ModelError, Params, Weights, encode_delta, most_delta_bytes,
-};
+use fieldfit_delta::{Codec, Constraint, Delta, Header, Provenance, Task, TensorData as Stored, TensorKind, encode};
+use fieldfit_model::import::{ImportRequest, import};
+use fieldfit_model::{Base, CONSTRAINT_TOLERANCE, ModelError, TrainingResult, Weights, encode_delta, most_delta_bytes};
+use fieldfit_tensor::{Dtype, Norm, Params};
 use fieldfit_tests::tiny;
-use fieldfit_tpgm::{Norm, distances, project};
+use fieldfit_tpgm::{distances, project};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -51,9 +50,9 @@ impl Run {
         run
     }
 
-    fn change<'a>(&'a self, norm: Norm, codecs: &'a [Codec]) -> Change<'a> {
+    fn change<'a>(&'a self, norm: Norm, codecs: &'a [Codec]) -> TrainingResult<'a> {
         let Self { delta, radii, head_weight, head_bias, labels } = self;
-        Change { delta, radii, norm, head_weight, head_bias, labels, input_size: 96, crop: 0.875, codecs }
+        TrainingResult { delta, radii, norm, head_weight, head_bias, labels, input_size: 96, crop: 0.875, codecs }
     }
 
     fn encode(&self, base: &Base, norm: Norm, codec: Codec) -> Result<Vec<u8>, ModelError> {
@@ -112,7 +111,7 @@ fn a_base_runs_as_it_is() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Rounding that pushes δ out of its ball: on the edge, in radii down to where halves are subnormal and vanish.
+    /// Rounding that pushes δ out of its constraint: on the edge, in radii down to where halves are subnormal and vanish.
     #[test]
     fn what_is_decoded_stays_in_its_ball(seed in any::<u64>(), exponent in -9.0..1.0_f32, is_row_wise: bool, codec in 0..Codec::ALL.len()) {
         thread_local!(static MODEL: Model = Model::new());
@@ -122,14 +121,14 @@ proptest! {
         MODEL.with(|model| {
             let base = model.open().unwrap();
             let file = Run::to_the_edge(&base, norm, radius, seed).encode(&base, norm, codec).unwrap();
-            for record in Delta::parse(&file).unwrap().records().filter(|record| record.kind == Kind::Difference) {
-                let ball = record.ball.unwrap();
+            for record in Delta::parse(&file).unwrap().records().filter(|record| record.kind == TensorKind::Difference) {
+                let constraint = record.constraint.unwrap();
                 let (mut values, mut norms) = (vec![0.0; record.len()], Vec::new());
                 record.decode_into(&mut values).unwrap();
                 distances(norm, &values, record.rows(), &mut norms);
                 let furthest = norms.into_iter().fold(0.0, f32::max);
-                assert_eq!((ball.radius, ball.distance), (radius, furthest));
-                assert!(furthest > 0.0 && furthest <= radius * (1.0 + BALL_TOLERANCE), "{furthest} in {radius}");
+                assert_eq!((constraint.radius, constraint.distance), (radius, furthest));
+                assert!(furthest > 0.0 && furthest <= radius * (1.0 + CONSTRAINT_TOLERANCE), "{furthest} in {radius}");
             }
             adapted(&base, &file).unwrap();
         });
@@ -228,8 +227,14 @@ fn a_delta_cut_short_or_with_a_flipped_bit_is_refused() {
 fn forged(base: &Base, tensors: &[Stored<'_>], has_head: bool) -> Vec<u8> {
     let features = base.network().head.features;
     let (weight, bias, labels) = (vec![0.25; features], [0.5], ["cat"]);
-    let head =
-        |name, shape, values| Stored { name, shape, kind: Kind::Replacement, ball: None, codec: Codec::F16, values };
+    let head = |name, shape, values| Stored {
+        name,
+        shape,
+        kind: TensorKind::Replacement,
+        constraint: None,
+        codec: Codec::F16,
+        values,
+    };
     let shape = [1, features];
     let mut all = tensors.to_vec();
     if has_head {
@@ -260,12 +265,19 @@ fn a_ball_is_checked_on_load() {
     let values = [0.125_f32; 8];
     let distance = (8.0 * 0.125_f32 * 0.125).sqrt();
     let with_radius = |norm, radius| {
-        let ball = Some(Ball { norm, radius, distance: 0.0 });
+        let constraint = Some(Constraint { norm, radius, distance: 0.0 });
         let (name, shape) = ("_bn0.weight", [8]);
-        let tensor = Stored { name, shape: &shape, kind: Kind::Difference, ball, codec: Codec::F16, values: &values };
+        let tensor = Stored {
+            name,
+            shape: &shape,
+            kind: TensorKind::Difference,
+            constraint,
+            codec: Codec::F16,
+            values: &values,
+        };
         adapted(&base, &forged(&base, &[tensor], true))
     };
-    for (norm, distance) in [(fieldfit_delta::Norm::L2, distance), (fieldfit_delta::Norm::Mars, 1.0)] {
+    for (norm, distance) in [(fieldfit_tensor::Norm::L2, distance), (fieldfit_tensor::Norm::Mars, 1.0)] {
         with_radius(norm, distance).unwrap();
         let error = with_radius(norm, distance * 0.998).unwrap_err();
         assert!(matches!(&error, ModelError::OutsideBall { name, .. } if name == "_bn0.weight"), "{error:?}");
@@ -279,24 +291,24 @@ fn records_change_what_they_may() {
     let base = model.open().unwrap();
     let refused = |name: &str, shape: &[usize], kind| {
         let values = vec![0.25_f32; shape.iter().product()];
-        let tensor = Stored { name, shape, kind, ball: None, codec: Codec::F16, values: &values };
+        let tensor = Stored { name, shape, kind, constraint: None, codec: Codec::F16, values: &values };
         adapted(&base, &forged(&base, &[tensor], !name.starts_with("_fc"))).unwrap_err()
     };
-    let error = refused("_blocks.9._bn0.weight", &[8], Kind::Difference);
+    let error = refused("_blocks.9._bn0.weight", &[8], TensorKind::Difference);
     assert!(matches!(&error, ModelError::DeltaTensor { name, .. } if name == "_blocks.9._bn0.weight"), "{error:?}");
     for shape in [[7].as_slice(), &[2, 4], &[9]] {
-        let error = refused("_bn0.weight", shape, Kind::Difference);
+        let error = refused("_bn0.weight", shape, TensorKind::Difference);
         assert!(matches!(&error, ModelError::DeltaShape { found, .. } if found == shape), "{error:?}");
     }
     for (name, shape, kind) in [
-        ("_bn0.running_var", [8].as_slice(), Kind::Difference),
-        ("_bn0.weight", &[8], Kind::Replacement),
-        ("_fc.bias", &[1], Kind::Difference),
+        ("_bn0.running_var", [8].as_slice(), TensorKind::Difference),
+        ("_bn0.weight", &[8], TensorKind::Replacement),
+        ("_fc.bias", &[1], TensorKind::Difference),
     ] {
         let error = refused(name, shape, kind);
         assert!(matches!(&error, ModelError::DeltaKind { name: n, .. } if n == name), "{error:?}");
     }
-    let error = refused("_fc.bias", &[1], Kind::Replacement);
+    let error = refused("_fc.bias", &[1], TensorKind::Replacement);
     assert!(matches!(&error, ModelError::DeltaHead { name } if name == "_fc.weight"), "{error:?}");
 }
 
@@ -309,11 +321,12 @@ fn merged_weights_are_finite() {
     let (weights, out) = (model.temporary.path().join("large.safetensors"), model.temporary.path().join("large"));
     let labels = model.labels();
     std::fs::write(&weights, support::serialise(&tensors)).unwrap();
-    import(&Request { dtype: Dtype::F32, ..Request::new(&weights, &out).of("efficientnet-tiny", &labels) }).unwrap();
+    import(&ImportRequest { dtype: Dtype::F32, ..ImportRequest::new(&weights, &out).of("efficientnet-tiny", &labels) })
+        .unwrap();
     let base = Base::open(&out).unwrap();
     let (shape, values) = ([8, 3, 3, 3], [9e37_f32; 216]);
-    let (name, kind, codec) = ("_conv_stem.weight", Kind::Difference, Codec::Int8);
-    let tensor = Stored { name, shape: &shape, kind, ball: None, codec, values: &values };
+    let (name, kind, codec) = ("_conv_stem.weight", TensorKind::Difference, Codec::Int8);
+    let tensor = Stored { name, shape: &shape, kind, constraint: None, codec, values: &values };
     let error = adapted(&base, &forged(&base, &[tensor], true)).unwrap_err();
     assert!(matches!(&error, ModelError::DeltaNotFinite { name: n, index: 2 } if n == name), "{error:?}");
 }

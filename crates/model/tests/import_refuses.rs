@@ -3,8 +3,9 @@
 
 mod support;
 
-use fieldfit_model::import::{CheckpointError, PickleProblem, Request, import};
-use fieldfit_model::{Dtype, ModelError};
+use fieldfit_model::ModelError;
+use fieldfit_model::import::{CheckpointError, ImportRequest, PickleProblem, import};
+use fieldfit_tensor::Dtype;
 use fieldfit_tests::{message, tiny};
 use proptest::prelude::*;
 use std::fs;
@@ -43,7 +44,7 @@ impl Field {
         let out = self.folder.path().join("out");
         fs::write(&weights, bytes).unwrap();
         let before = names(self.folder.path());
-        let request = Request { dtype, ..Request::new(&weights, &out).of(architecture, &labels) };
+        let request = ImportRequest { dtype, ..ImportRequest::new(&weights, &out).of(architecture, &labels) };
         let result = import(&request);
         match &result {
             Ok(_) => fs::remove_dir_all(&out).unwrap(),
@@ -284,7 +285,7 @@ fn tensors_fit_architecture_and_type() {
     assert!(matches!(error, ModelError::TensorShape { .. } | ModelError::TensorMissing { .. }), "{error:?}");
     let unknown = field.folder.path().join("out");
     let (weights, labels) = (field.folder.path().join("weights.bin"), field.folder.path().join("labels.txt"));
-    let error = import(&Request::new(&weights, &unknown).of("resnet-9000", &labels)).unwrap_err();
+    let error = import(&ImportRequest::new(&weights, &unknown).of("resnet-9000", &labels)).unwrap_err();
     assert!(matches!(error, ModelError::Architecture(_)), "{error:?}");
 
     let integers = field.edited(|tensors| find(tensors, "_fc.bias").dtype = safetensors::Dtype::I32);
@@ -341,7 +342,7 @@ fn an_existing_folder_is_left_alone() {
     fs::write(&weights, field.edited(|_| {})).unwrap();
     let out = field.folder.path().join("precious");
     fs::create_dir(&out).unwrap();
-    let error = import(&Request::new(&weights, &out).of("efficientnet-tiny", &labels)).unwrap_err();
+    let error = import(&ImportRequest::new(&weights, &out).of("efficientnet-tiny", &labels)).unwrap_err();
     assert!(matches!(&error, ModelError::Exists { path } if *path == out), "{error:?}");
     assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
 }

@@ -3,8 +3,9 @@
 
 mod support;
 
-use fieldfit_model::import::{Format, Report, Request, import};
-use fieldfit_model::{Base, Dtype};
+use fieldfit_model::Base;
+use fieldfit_model::import::{Format, ImportReport, ImportRequest, import};
+use fieldfit_tensor::Dtype;
 use fieldfit_tests::tiny;
 use std::fs;
 use std::path::Path;
@@ -20,10 +21,10 @@ fn prepare() -> (TempDir, Vec<Tensor>) {
     (folder, tensors)
 }
 
-fn import_bytes(folder: &Path, name: &str, bytes: &[u8], dtype: Dtype) -> (Report, Base) {
+fn import_bytes(folder: &Path, name: &str, bytes: &[u8], dtype: Dtype) -> (ImportReport, Base) {
     let (weights, labels, out) = (folder.join("weights.bin"), folder.join("labels.txt"), folder.join(name));
     fs::write(&weights, bytes).unwrap();
-    let request = Request { dtype, ..Request::new(&weights, &out).of("efficientnet-tiny", &labels) };
+    let request = ImportRequest { dtype, ..ImportRequest::new(&weights, &out).of("efficientnet-tiny", &labels) };
     (import(&request).unwrap(), Base::open(&out).unwrap())
 }
 
@@ -80,8 +81,8 @@ fn the_folder_says_where_it_comes_from() {
     let (weights, labels) = (folder.path().join("net.pth"), folder.path().join("labels.txt"));
     let out = folder.path().join("models").join("mine");
     fs::write(&weights, torch::legacy(&torch::entries(&tensors))).unwrap();
-    let request = Request::new(&weights, &out).of("efficientnet-tiny", &labels);
-    import(&Request { source: "a friend", licence: "CC0-1.0", ..request }).unwrap();
+    let request = ImportRequest::new(&weights, &out).of("efficientnet-tiny", &labels);
+    import(&ImportRequest { source: "a friend", licence: "CC0-1.0", ..request }).unwrap();
     let base = Base::open(&out).unwrap();
     let origin = &base.manifest().origin;
     assert_eq!(

@@ -1,7 +1,8 @@
 //! The map of the weights: what spares hashing it again, and what becomes of a process whose base is cut short under it.
 #![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
 
-use fieldfit_model::{Base, FileMark, ModelError, Opening, Proof};
+use fieldfit_durable::{FileMark, Verification};
+use fieldfit_model::{Base, ModelError, OpenOptions};
 use fieldfit_tests::tiny;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -34,13 +35,13 @@ impl Model {
     }
 
     /// The proof that the file as it is now has the manifest's hash, which it has when this is called.
-    fn claim(&self) -> Proof {
+    fn claim(&self) -> Verification {
         let sha256 = Base::open(&self.path).unwrap().manifest().weights.sha256;
-        Proof { file: FileMark::of(&File::open(self.weights()).unwrap()).unwrap(), sha256 }
+        Verification { file: FileMark::of(&File::open(self.weights()).unwrap()).unwrap(), sha256 }
     }
 
-    fn open(&self, proof: Proof) -> Result<Base, ModelError> {
-        Base::open_as(&self.path, Opening { copied: false, proof: Some(proof) })
+    fn open(&self, proof: Verification) -> Result<Base, ModelError> {
+        Base::open_as(&self.path, OpenOptions { copied: false, proof: Some(proof) })
     }
 }
 
@@ -62,7 +63,7 @@ fn a_proven_file_is_not_hashed_again() {
     model.alter();
     claim.file = FileMark::of(&File::open(model.weights()).unwrap()).unwrap();
     assert_eq!(model.open(claim).unwrap().proof(), Some(claim));
-    let copied = Base::open_as(&model.path, Opening { copied: true, proof: Some(claim) });
+    let copied = Base::open_as(&model.path, OpenOptions { copied: true, proof: Some(claim) });
     assert!(matches!(copied.unwrap_err(), ModelError::Altered { .. }), "a copy is of bytes that nobody has proven");
 }
 
@@ -79,7 +80,7 @@ fn a_changed_file_is_proven_anew() {
     assert_ne!(model.open(claim).unwrap().proof(), Some(claim), "another file of the same bytes");
 
     let claim = model.claim();
-    let other = Proof { sha256: [7; 32], ..claim };
+    let other = Verification { sha256: [7; 32], ..claim };
     assert_ne!(model.open(other).unwrap().proof(), Some(other), "the same file, another hash");
 
     model.alter();
@@ -94,7 +95,7 @@ const CHILD: &str = "FIELDFIT_TEST_TRUNCATED";
 fn child_reads_truncated_weights() {
     let Ok(way) = std::env::var(CHILD) else { return };
     let model = Model::new();
-    let base = Base::open_as(&model.path, Opening { copied: way == "copied", proof: None }).unwrap();
+    let base = Base::open_as(&model.path, OpenOptions { copied: way == "copied", proof: None }).unwrap();
     writable(&model.weights()).set_len(16).unwrap();
     let params = base.params::<f32>();
     assert!(base.network().tensors().all(|(id, _)| params[id].iter().all(|value| value.is_finite())));

@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use std::fs;
 use support::{Model, Tensor, find, serialise};
 
-/// Opening a folder that lacks a file and running on what is left, or an error that doesn't say which file.
+/// OpenOptions a folder that lacks a file and running on what is left, or an error that doesn't say which file.
 #[test]
 fn a_missing_file_is_named() {
     for file in [MANIFEST_FILE, LABELS_FILE, "weights.safetensors"] {

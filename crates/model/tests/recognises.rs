@@ -6,7 +6,7 @@
 
 mod support;
 
-use fieldfit_model::import::{Report, Request, import, published_preprocessing};
+use fieldfit_model::import::{ImportReport, ImportRequest, import, published_preprocessing};
 use fieldfit_model::{Base, ModelError};
 use fieldfit_nets::{Network, by_name};
 use fieldfit_tests::{message, tiny};
@@ -44,11 +44,11 @@ impl Field {
     }
 
     /// Imports whatever network these bytes are.
-    fn import(&self, bytes: &[u8], classes: Option<usize>) -> Result<(Report, Base), ModelError> {
+    fn import(&self, bytes: &[u8], classes: Option<usize>) -> Result<(ImportReport, Base), ModelError> {
         let (weights, out) = (self.path("weights.bin"), self.path("out"));
         fs::write(&weights, bytes).unwrap();
         let labels = classes.map(|classes| self.labels(classes));
-        let report = import(&Request { labels: labels.as_deref(), ..Request::new(&weights, &out) })?;
+        let report = import(&ImportRequest { labels: labels.as_deref(), ..ImportRequest::new(&weights, &out) })?;
         let base = Base::open(&out).unwrap();
         fs::remove_dir_all(&out).unwrap();
         Ok((report, base))
@@ -143,7 +143,7 @@ fn networks_of_the_same_tensors_are_told_apart_by_name() {
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("model.safetensors"), serialise(&own(&by_name("vit-small").unwrap()))).unwrap();
     let labels = field.labels(1000);
-    let request = Request { labels: Some(&labels), ..Request::new(&folder, &out) };
+    let request = ImportRequest { labels: Some(&labels), ..ImportRequest::new(&folder, &out) };
     let error = import(&request).unwrap_err();
     assert!(message(&error).contains("fits deit-small and vit-small alike"), "{error}");
     for (config, architecture) in
@@ -275,13 +275,13 @@ fn a_folder_brings_its_configuration() {
     let field = Field::new();
     let (folder, out) = (field.path("hub"), field.path("out"));
     fs::create_dir(&folder).unwrap();
-    let error = import(&Request::new(&folder, &out)).unwrap_err();
+    let error = import(&ImportRequest::new(&folder, &out)).unwrap_err();
     assert!(message(&error).contains("model.safetensors"), "{error}");
     fs::write(folder.join("model.safetensors"), serialise(&field.tiny())).unwrap();
     let names: Vec<String> = (0..10).map(|class| format!("\"{class}\": \"c{class}\"")).collect();
     fs::write(folder.join("config.json"), format!("{{\"id2label\": {{{}}}}}", names.join(", "))).unwrap();
     fs::write(folder.join("preprocessor_config.json"), "{\"image_mean\": [0, 0, 0], \"size\": 48}").unwrap();
-    let report = import(&Request::new(&folder, &out)).unwrap();
+    let report = import(&ImportRequest::new(&folder, &out)).unwrap();
     let base = Base::open(&out).unwrap();
     assert_eq!(base.labels()[9], "c9");
     let published = published_preprocessing("efficientnet-tiny");
@@ -292,6 +292,6 @@ fn a_folder_brings_its_configuration() {
     assert_eq!(report.config, Some(folder.join("preprocessor_config.json")));
     fs::remove_dir_all(&out).unwrap();
     fs::write(folder.join("config.json"), "{").unwrap();
-    let error = import(&Request::new(&folder, &out)).unwrap_err();
+    let error = import(&ImportRequest::new(&folder, &out)).unwrap_err();
     assert!(message(&error).contains("config.json is no JSON"), "{error}");
 }

@@ -1,14 +1,11 @@
-//! Reading θ0 through the map.
+//! Tensors of a base, read in place through the memory map.
 
 mod support;
 
-use fieldfit_model::TensorView;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use std::fs;
 use support::Model;
 
-/// Values read where the header ends at an odd byte: a cast of the map's bytes would fail, or read the neighbour's.
+/// Catches: values read where the header ends at an odd byte: a cast of the map's bytes would fail, or read the neighbour's.
 #[test]
 fn unaligned_tensors_are_the_same_tensors() {
     let model = Model::new();
@@ -23,40 +20,4 @@ fn unaligned_tensors_are_the_same_tensors() {
         assert_eq!(model.open().unwrap().params::<f32>(), expected, "{padding} bytes further");
         model.seal_weights(&whole);
     }
-}
-
-/// A ratio applied to the wrong row, δ added twice or not at all, at lengths around the block that is converted at once.
-#[test]
-fn merging_adds_each_rows_part_of_delta() {
-    let mut random = ChaCha8Rng::seed_from_u64(5);
-    for (rows, span) in [(1, 1), (1, 1023), (1, 1025), (3, 700), (512, 9), (1030, 3)] {
-        let mut values = || (0..rows * span).map(|_| random.random_range(-1.0..1.0)).collect::<Vec<f32>>();
-        let (base, delta) = (values(), values());
-        let per_row: Vec<f32> = (0..rows).map(|row| row as f32 / rows as f32).collect();
-        for ratios in [&per_row, &vec![0.25]] {
-            let mut merged = vec![0.0; base.len()];
-            TensorView::from_f32(&base).merge_into(&delta, ratios, &mut merged);
-            for (index, &merged) in merged.iter().enumerate() {
-                let ratio = ratios[index / (base.len() / ratios.len())];
-                assert_eq!(merged, base[index] + ratio * delta[index], "{rows} × {span}, value {index}");
-            }
-        }
-    }
-}
-
-/// f32 on the way from f16 to f64, or δ rounded to f32 where the trainer works in f64.
-#[test]
-fn merging_in_double_precision_keeps_it() {
-    let base = [1.0_f32, -2.0, 0.5];
-    let delta = [1e-12_f64, 2e-12, -3e-12];
-    let mut merged = [0.0_f64; 3];
-    TensorView::from_f32(&base).merge_into(&delta, &[0.5], &mut merged);
-    assert_eq!(merged, [1.0 + 0.5e-12, -2.0 + 1e-12, 0.5 - 1.5e-12]);
-}
-
-/// δ of another tensor merged as far as it goes.
-#[test]
-#[should_panic(expected = "δ has the shape of its tensor")]
-fn merging_refuses_another_length() {
-    TensorView::from_f32(&[1.0, 2.0]).merge_into(&[1.0_f32], &[1.0], &mut [0.0, 0.0]);
 }

@@ -25,7 +25,7 @@ mod vit;
 
 pub use cost::StageCost;
 pub use network::{
-    Activation, BatchNorm, Conv, Head, MaxPool, Network, Op, Padding, Role, Shortcut, Stage, TensorId, TensorSpec,
+    Activation, BatchNorm, Conv, Head, MaxPool, Network, Op, Padding, Role, Shortcut, Stage, TensorSpec,
 };
 pub use registry::{ARCHITECTURES, UnknownArchitecture, by_name};
 pub use shape::{Shape, ShapeError};

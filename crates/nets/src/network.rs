@@ -2,17 +2,7 @@
 
 use crate::shape::{Shape, ShapeError};
 use crate::token::{Attention, ClassToken, Embed, Entry, Linear};
-
-/// A tensor of a network: its position in [`Network::tensors`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TensorId(usize);
-
-impl TensorId {
-    /// The position in [`Network::tensors`], and in every list that is aligned with it.
-    pub const fn index(self) -> usize {
-        self.0
-    }
-}
+use fieldfit_tensor::{TensorId, TensorLayout};
 
 /// What a tensor is to its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -304,20 +294,26 @@ pub struct Network {
     pub head: Head,
 }
 
+impl TensorLayout for Network {
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        self.tensors.iter().map(TensorSpec::len)
+    }
+}
+
 impl Network {
     /// The specification of a tensor.
     pub fn tensor(&self, id: TensorId) -> &TensorSpec {
-        &self.tensors[id.0]
+        &self.tensors[id.index()]
     }
 
     /// Every tensor with its id, in order.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = (TensorId, &TensorSpec)> {
-        self.tensors.iter().enumerate().map(|(index, spec)| (TensorId(index), spec))
+        self.tensors.iter().enumerate().map(|(index, spec)| (TensorId::new(index), spec))
     }
 
     /// The tensor of that name.
     pub fn find(&self, name: &str) -> Option<TensorId> {
-        self.tensors.iter().position(|spec| spec.name == name).map(TensorId)
+        self.tensors.iter().position(|spec| spec.name == name).map(TensorId::new)
     }
 
     /// How many values gradient descent may move. Running statistics don't count.
@@ -334,8 +330,8 @@ impl Network {
     pub fn with_classes(&self, classes: usize) -> Self {
         let mut network = self.clone();
         network.head.classes = classes;
-        network.tensors[self.head.weight.0].shape[0] = classes;
-        network.tensors[self.head.bias.0].shape[0] = classes;
+        network.tensors[self.head.weight.index()].shape[0] = classes;
+        network.tensors[self.head.bias.index()].shape[0] = classes;
         network
     }
 
@@ -363,7 +359,7 @@ impl Network {
         let mut stages = vec![self.stages.len(); self.tensors.len()];
         for (position, stage) in self.stages.iter().enumerate() {
             for id in stage.tensors() {
-                stages[id.0] = position;
+                stages[id.index()] = position;
             }
         }
         stages
@@ -456,7 +452,7 @@ pub(crate) struct ConvSpec {
 impl Builder {
     pub fn tensor(&mut self, name: String, shape: &[usize], role: Role) -> TensorId {
         self.tensors.push(TensorSpec { name, shape: shape.to_vec(), role });
-        TensorId(self.tensors.len() - 1)
+        TensorId::new(self.tensors.len() - 1)
     }
 
     /// A convolution `weight` and the batch norm `norm` after it, by the names of their modules.

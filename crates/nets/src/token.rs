@@ -5,8 +5,9 @@
 //! ahead of it; [`Attention`]; [`Linear`] with the block's first shortcut; [`Linear`] to the hidden layer with the second
 //! norm ahead; [`Linear`] from it with GELU ahead, and the second shortcut.
 
-use crate::network::{Builder, Op, Role, TensorId};
+use crate::network::{Builder, Op, Role};
 use crate::shape::{Shape, ShapeError};
+use fieldfit_tensor::TensorId;
 
 /// Layer norm over a token's values: `y = (x − mean) / √(variance + ε) · scale + shift`, the variance divided by their
 /// number (Ba et al., arXiv 1607.06450).

@@ -1,6 +1,6 @@
 //! What can go wrong with a store.
 
-use crate::state::Entry;
+use crate::state::VersionEntry;
 use fieldfit_delta::{DeltaError, PublicKey};
 use fieldfit_durable::DurableError;
 use std::{io, path::PathBuf};
@@ -33,7 +33,7 @@ pub enum StoreError {
          by themselves: add them to a new store",
         path.display()
     )]
-    State {
+    VersionState {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -196,7 +196,7 @@ pub enum Problem {
 
 impl Problem {
     /// What an error in reading that version means.
-    pub(crate) fn reading(entry: &Entry) -> impl FnOnce(DurableError) -> Self {
+    pub(crate) fn reading(entry: &VersionEntry) -> impl FnOnce(DurableError) -> Self {
         let expected = entry.bytes;
         move |error| match error {
             error if error.is_not_found() => Self::Missing,

@@ -31,8 +31,8 @@ mod verify;
 
 pub use error::{Problem, StoreError};
 pub use prune::{Keep, Pruned};
-pub use state::{Change, Entry, Event, HISTORY, State, Trial};
+pub use state::{HISTORY, HistoryEntry, Transition, Trial, VersionEntry, VersionState};
 pub use store::{Store, TRUST_FILE, WorkDir};
-pub use trial::{Progress, Start, TrialRules, Undecided, current_boot};
+pub use trial::{Start, TrialProgress, TrialRules, Undecided, current_boot};
 pub use trust::Trust;
 pub use verify::Finding;

@@ -2,7 +2,7 @@
 
 use crate::{
     error::StoreError,
-    state::{Record, State},
+    state::{Record, VersionState},
     store::Store,
 };
 use fieldfit_durable::{list, remove, sync_folder};
@@ -38,7 +38,7 @@ impl Store {
     /// Removes versions until the rest is within `keep`: first those that were refused or quarantined, then those that were
     /// rolled back from, then the oldest. The active version, the last confirmed one and the newest stay.
     ///
-    /// Files that a power cut left in `versions` and that belong to no version are removed as well.
+    /// FileSystem that a power cut left in `versions` and that belong to no version are removed as well.
     ///
     /// # Errors
     /// [`StoreError::Durable`] if the store can't be written. Before the state is replaced nothing has changed; after
@@ -97,8 +97,8 @@ impl Record {
             self.versions.iter().filter(|entry| !stay.contains(&Some(entry.version))).collect();
         candidates.sort_by_key(|entry| {
             let worth = match entry.state {
-                State::Refused { .. } | State::Quarantined { .. } => 0,
-                State::Retired if !self.line.contains(&entry.version) => 1,
+                VersionState::Refused { .. } | VersionState::Quarantined { .. } => 0,
+                VersionState::Retired if !self.line.contains(&entry.version) => 1,
                 _ => 2,
             };
             (worth, entry.version)

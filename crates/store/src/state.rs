@@ -12,7 +12,7 @@ pub const HISTORY: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum State {
+pub enum VersionState {
     /// Stored and never run.
     Candidate,
     /// Active, and yet to prove itself.
@@ -35,7 +35,7 @@ pub enum State {
     },
 }
 
-impl State {
+impl VersionState {
     /// Its name, as a table shows it.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for VersionState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reason() {
             Some(reason) => write!(formatter, "{}: {reason}", self.name()),
@@ -117,12 +117,12 @@ impl Trial {
 /// One version of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Entry {
+pub struct VersionEntry {
     /// Its number, from 1, never given twice.
     pub version: u32,
     /// What it is to the store.
     #[serde(flatten)]
-    pub state: State,
+    pub state: VersionState,
     /// The length of its file.
     pub bytes: u64,
     /// The sha256 of its file.
@@ -133,19 +133,19 @@ pub struct Entry {
 /// Something that was done to a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Event {
+pub struct HistoryEntry {
     /// The writer's clock, in seconds since 1970: for people to read, nothing depends on it.
     pub time: u64,
     /// What was done.
     #[serde(flatten)]
-    pub change: Change,
+    pub change: Transition,
 }
 
 /// What can be done to a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Change {
+pub enum Transition {
     /// A version was stored, as a candidate.
     Added {
         /// Its number.
@@ -199,7 +199,7 @@ pub enum Change {
     },
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for Transition {
     /// As a sentence without its end.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -253,9 +253,9 @@ pub(crate) struct Record {
     /// The active version last, and before it those that a rollback goes back to, each once.
     pub line: Vec<u32>,
     /// Ascending by number.
-    pub versions: Vec<Entry>,
+    pub versions: Vec<VersionEntry>,
     /// Oldest first.
-    pub history: Vec<Event>,
+    pub history: Vec<HistoryEntry>,
     /// The highest sequence that was stored of each key.
     #[serde(default)]
     pub sequences: BTreeMap<Key, u64>,
@@ -308,8 +308,8 @@ impl Record {
     pub fn parse_without_trials(bytes: &[u8]) -> Result<Self, String> {
         let mut record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         for version in record.line.clone() {
-            if record.entry(version).is_some_and(|entry| entry.state == State::Retired) {
-                record.set(version, State::Confirmed);
+            if record.entry(version).is_some_and(|entry| entry.state == VersionState::Retired) {
+                record.set(version, VersionState::Confirmed);
             }
         }
         record.check().map_err(str::to_owned)?;
@@ -320,11 +320,11 @@ impl Record {
     fn check(&self) -> Result<(), &'static str> {
         let numbers = || self.versions.iter().map(|entry| entry.version);
         let ran = |number: &u32| {
-            self.entry(*number).is_some_and(|entry| entry.state.is_active() || entry.state == State::Retired)
+            self.entry(*number).is_some_and(|entry| entry.state.is_active() || entry.state == VersionState::Retired)
         };
-        let is_misplaced = |entry: &Entry| match entry.state {
-            State::Trial(_) => self.active() != Some(entry.version),
-            State::Confirmed => !self.line.contains(&entry.version),
+        let is_misplaced = |entry: &VersionEntry| match entry.state {
+            VersionState::Trial(_) => self.active() != Some(entry.version),
+            VersionState::Confirmed => !self.line.contains(&entry.version),
             _ => self.active() == Some(entry.version),
         };
         if !numbers().is_sorted_by(|left, right| left < right) {
@@ -360,13 +360,13 @@ impl Record {
     }
 
     fn is_confirmed(&self, version: u32) -> bool {
-        self.entry(version).is_some_and(|entry| entry.state == State::Confirmed)
+        self.entry(version).is_some_and(|entry| entry.state == VersionState::Confirmed)
     }
 
     /// How far a version's trial has come, if it is on one.
     pub fn trial(&self, version: u32) -> Option<&Trial> {
         match &self.entry(version)?.state {
-            State::Trial(trial) => Some(trial),
+            VersionState::Trial(trial) => Some(trial),
             _ => None,
         }
     }
@@ -375,12 +375,12 @@ impl Record {
     pub fn trial_mut(&mut self, version: u32) -> Option<&mut Trial> {
         let position = self.position(version)?;
         match &mut self.versions[position].state {
-            State::Trial(trial) => Some(trial),
+            VersionState::Trial(trial) => Some(trial),
             _ => None,
         }
     }
 
-    pub fn entry(&self, version: u32) -> Option<&Entry> {
+    pub fn entry(&self, version: u32) -> Option<&VersionEntry> {
         Some(&self.versions[self.position(version)?])
     }
 
@@ -395,12 +395,12 @@ impl Record {
         }
     }
 
-    pub fn add(&mut self, base: Base, bytes: u64, hash: [u8; 32]) -> Change {
+    pub fn add(&mut self, base: Base, bytes: u64, hash: [u8; 32]) -> Transition {
         let version = self.next;
         self.base = Some(base);
         self.next += 1;
-        self.versions.push(Entry { version, state: State::Candidate, bytes, hash });
-        Change::Added { version }
+        self.versions.push(VersionEntry { version, state: VersionState::Candidate, bytes, hash });
+        Transition::Added { version }
     }
 
     /// The highest sequence of that key's deltas, 0 before there is one.
@@ -417,51 +417,52 @@ impl Record {
     }
 
     /// Makes a version active. What was on trial until now is retired.
-    pub fn activate(&mut self, version: u32) -> Change {
+    pub fn activate(&mut self, version: u32) -> Transition {
         if let Some(before) = self.active().filter(|before| !self.is_confirmed(*before)) {
-            self.set(before, State::Retired);
+            self.set(before, VersionState::Retired);
         }
         self.line.retain(|number| *number != version);
         self.line.push(version);
         self.make_active(version);
         self.generation = self.generation.wrapping_add(1);
-        Change::Activated { version }
+        Transition::Activated { version }
     }
 
     /// Ends a trial well.
-    pub fn confirm(&mut self, version: u32, predictions: Option<u32>) -> Change {
-        self.set(version, State::Confirmed);
-        Change::Confirmed { version, predictions }
+    pub fn confirm(&mut self, version: u32, predictions: Option<u32>) -> Transition {
+        self.set(version, VersionState::Confirmed);
+        Transition::Confirmed { version, predictions }
     }
 
     /// Refuses a version that is not active, which no rollback goes back to from then on.
-    pub fn refuse(&mut self, version: u32, reason: &str) -> Change {
+    pub fn refuse(&mut self, version: u32, reason: &str) -> Transition {
         self.line.retain(|number| *number != version);
-        self.set(version, State::Refused { reason: reason.to_owned() });
-        Change::Refused { version, reason: reason.to_owned() }
+        self.set(version, VersionState::Refused { reason: reason.to_owned() });
+        Transition::Refused { version, reason: reason.to_owned() }
     }
 
     /// Goes back to the last version before `from`, the active one, that `is_whole`; at last to the base.
-    pub fn roll_back(&mut self, from: u32, is_whole: impl Fn(&Entry) -> bool) -> Change {
-        let passed_over = self.leave(from, State::Retired, is_whole);
-        Change::RolledBack { from, to: self.active(), passed_over }
+    pub fn roll_back(&mut self, from: u32, is_whole: impl Fn(&VersionEntry) -> bool) -> Transition {
+        let passed_over = self.leave(from, VersionState::Retired, is_whole);
+        Transition::RolledBack { from, to: self.active(), passed_over }
     }
 
     /// Falls back from `version`, the active one, to the last confirmed one that `is_whole`; at last to the base.
-    pub fn quarantine(&mut self, version: u32, reason: &str, is_whole: impl Fn(&Entry) -> bool) -> Change {
-        let failed = State::Quarantined { reason: reason.to_owned() };
-        let passed_over = self.leave(version, failed, |entry| entry.state == State::Confirmed && is_whole(entry));
-        Change::Quarantined { version, reason: reason.to_owned(), to: self.active(), passed_over }
+    pub fn quarantine(&mut self, version: u32, reason: &str, is_whole: impl Fn(&VersionEntry) -> bool) -> Transition {
+        let failed = VersionState::Quarantined { reason: reason.to_owned() };
+        let passed_over =
+            self.leave(version, failed, |entry| entry.state == VersionState::Confirmed && is_whole(entry));
+        Transition::Quarantined { version, reason: reason.to_owned(), to: self.active(), passed_over }
     }
 
     /// Takes the active version out of the line, and those before it that won't do, which are returned.
-    fn leave(&mut self, from: u32, state: State, will_do: impl Fn(&Entry) -> bool) -> Vec<u32> {
+    fn leave(&mut self, from: u32, state: VersionState, will_do: impl Fn(&VersionEntry) -> bool) -> Vec<u32> {
         self.line.pop();
         self.set(from, state);
         let mut passed_over = Vec::new();
         while let Some(version) = self.active().filter(|version| !self.entry(*version).is_some_and(&will_do)) {
             self.line.pop();
-            self.set(version, State::Retired);
+            self.set(version, VersionState::Retired);
             passed_over.push(version);
         }
         if let Some(version) = self.active() {
@@ -472,17 +473,17 @@ impl Record {
     }
 
     /// Forgets versions; none of them is active.
-    pub fn prune(&mut self, versions: Vec<u32>) -> Change {
+    pub fn prune(&mut self, versions: Vec<u32>) -> Transition {
         let is_pruned = |version: &u32| versions.contains(version);
         let bytes = self.versions.iter().filter(|entry| is_pruned(&entry.version)).map(|entry| entry.bytes).sum();
         self.line.retain(|version| !is_pruned(version));
         self.versions.retain(|entry| !is_pruned(&entry.version));
-        Change::Pruned { versions, bytes }
+        Transition::Pruned { versions, bytes }
     }
 
     /// Remembers what was done.
-    pub fn remember(&mut self, time: u64, change: Change) {
-        self.history.push(Event { time, change });
+    pub fn remember(&mut self, time: u64, change: Transition) {
+        self.history.push(HistoryEntry { time, change });
         self.history.drain(..self.history.len().saturating_sub(HISTORY));
     }
 
@@ -498,7 +499,7 @@ impl Record {
         }
     }
 
-    fn set(&mut self, version: u32, state: State) {
+    fn set(&mut self, version: u32, state: VersionState) {
         if let Some(position) = self.position(version) {
             self.versions[position].state = state;
         }

@@ -3,12 +3,12 @@
 use crate::{
     error::{Problem, StoreError},
     proof::PROOF,
-    state::{Base, Change, Entry, Event, Record},
+    state::{Base, HistoryEntry, Record, Transition, VersionEntry},
     trust::Trust,
 };
 use fieldfit_delta::{Delta, SecretKey, Signature};
 use fieldfit_durable::{
-    Disk, DurableError, Files, Kind, Lock, SealError, commit, commit_sealed, create_folder, list, lock, read,
+    Disk, DurableError, FileKind, FileSystem, Lock, SealError, commit, commit_sealed, create_folder, list, lock, read,
     sync_folder, unseal,
 };
 use sha2::{Digest, Sha256};
@@ -20,10 +20,10 @@ use std::{
 };
 
 /// The state file's kind and version.
-const STATE_KIND: Kind = *b"FFSTATE2";
+const STATE_KIND: FileKind = *b"FFSTATE2";
 
 /// The kind of those that knew no trials; read, and replaced by the next write.
-const STATE_WITHOUT_TRIALS: Kind = *b"FFSTATE1";
+const STATE_WITHOUT_TRIALS: FileKind = *b"FFSTATE1";
 
 /// The longest state file that is read, in bytes: tens of thousands of versions.
 const STATE_LIMIT: u64 = 16 << 20;
@@ -52,7 +52,7 @@ const TRUST_LIMIT: u64 = 64 << 10;
 /// and processes have done. Calls that write hold the store's lock for their own length.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(crate) files: Arc<dyn Files>,
+    pub(crate) files: Arc<dyn FileSystem>,
     path: PathBuf,
 }
 
@@ -60,7 +60,7 @@ impl Store {
     /// The store in that folder.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] if there is none; [`StoreError::State`] if it is damaged.
+    /// [`StoreError::Missing`] if there is none; [`StoreError::VersionState`] if it is damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_on(Arc::new(Disk), path.as_ref())
     }
@@ -78,7 +78,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
-    pub fn open_on(files: Arc<dyn Files>, path: &Path) -> Result<Self, StoreError> {
+    pub fn open_on(files: Arc<dyn FileSystem>, path: &Path) -> Result<Self, StoreError> {
         let store = Self { files, path: path.to_owned() };
         store.record()?;
         Ok(store)
@@ -88,7 +88,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`create_or_open`](Self::create_or_open).
-    pub fn create_or_open_on(files: Arc<dyn Files>, path: &Path) -> Result<Self, StoreError> {
+    pub fn create_or_open_on(files: Arc<dyn FileSystem>, path: &Path) -> Result<Self, StoreError> {
         let store = Self { files, path: path.to_owned() };
         match store.record() {
             Err(StoreError::Missing { .. }) => store.create()?,
@@ -106,7 +106,7 @@ impl Store {
     ///
     /// # Errors
     /// If the state can't be read.
-    pub fn versions(&self) -> Result<Vec<Entry>, StoreError> {
+    pub fn versions(&self) -> Result<Vec<VersionEntry>, StoreError> {
         Ok(self.record()?.versions)
     }
 
@@ -138,7 +138,7 @@ impl Store {
     ///
     /// # Errors
     /// If the state can't be read.
-    pub fn history(&self) -> Result<Vec<Event>, StoreError> {
+    pub fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
         Ok(self.record()?.history)
     }
 
@@ -253,7 +253,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unknown`], or if the state can't be read.
-    pub fn version(&self, version: u32) -> Result<Entry, StoreError> {
+    pub fn version(&self, version: u32) -> Result<VersionEntry, StoreError> {
         self.entry(&self.record()?, version).cloned()
     }
 
@@ -338,11 +338,11 @@ impl Store {
                 .and_then(Record::parse_without_trials),
             content => content.map_err(|error| error.to_string()).and_then(Record::parse),
         };
-        record.map_err(|reason| StoreError::State { path, reason })
+        record.map_err(|reason| StoreError::VersionState { path, reason })
     }
 
     /// A version's file, if it is what was stored.
-    pub(crate) fn intact(&self, entry: &Entry) -> Result<Vec<u8>, Problem> {
+    pub(crate) fn intact(&self, entry: &VersionEntry) -> Result<Vec<u8>, Problem> {
         let bytes =
             read(&*self.files, &self.delta_path(entry.version), entry.bytes).map_err(Problem::reading(entry))?;
         let found = sha256(&bytes);
@@ -355,17 +355,17 @@ impl Store {
         }
     }
 
-    fn whole(&self, entry: &Entry) -> Result<Vec<u8>, StoreError> {
+    fn whole(&self, entry: &VersionEntry) -> Result<Vec<u8>, StoreError> {
         let (version, path) = (entry.version, self.delta_path(entry.version));
         self.intact(entry).map_err(|problem| StoreError::Damaged { version, path, problem })
     }
 
     /// Whether a version can be gone back to; if not, why is logged.
-    pub(crate) fn is_whole(&self, entry: &Entry) -> bool {
+    pub(crate) fn is_whole(&self, entry: &VersionEntry) -> bool {
         self.whole(entry).inspect_err(|error| log::warn!("passed over in going back: {error}")).is_ok()
     }
 
-    pub(crate) fn entry<'a>(&self, record: &'a Record, version: u32) -> Result<&'a Entry, StoreError> {
+    pub(crate) fn entry<'a>(&self, record: &'a Record, version: u32) -> Result<&'a VersionEntry, StoreError> {
         record.entry(version).ok_or_else(|| record.unknown(version, &self.path))
     }
 
@@ -404,7 +404,7 @@ impl Store {
             // Another process made the store and added to it in this very moment.
             self.record()
         } else {
-            Err(StoreError::State { path, reason: format!("it is missing, and `{VERSIONS}` has files") })
+            Err(StoreError::VersionState { path, reason: format!("it is missing, and `{VERSIONS}` has files") })
         }
     }
 
@@ -421,7 +421,7 @@ impl Store {
     }
 
     /// The one step in which an operation happens.
-    pub(crate) fn commit(&self, mut record: Record, change: Change) -> Result<(), StoreError> {
+    pub(crate) fn commit(&self, mut record: Record, change: Transition) -> Result<(), StoreError> {
         record.remember(now(), change);
         self.write(&record)
     }

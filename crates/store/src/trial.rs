@@ -2,7 +2,7 @@
 
 use crate::{
     error::StoreError,
-    state::{Record, State},
+    state::{Record, VersionState},
     store::Store,
 };
 use fieldfit_durable::{Lock, share, try_lock};
@@ -60,7 +60,7 @@ impl Undecided {
 
 /// What a version's trial came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum TrialProgress {
     /// It goes on.
     OnTrial,
     /// It has ended well, just now.
@@ -128,21 +128,21 @@ impl Store {
     ///
     /// # Errors
     /// If the store can't be written; nothing is counted then.
-    pub fn completed(&self, version: u32, predictions: u32, rules: TrialRules) -> Result<Progress, StoreError> {
+    pub fn completed(&self, version: u32, predictions: u32, rules: TrialRules) -> Result<TrialProgress, StoreError> {
         if self.record()?.trial(version).is_none() {
-            return Ok(Progress::Over);
+            return Ok(TrialProgress::Over);
         }
         let (_lock, mut record) = self.begin()?;
-        let Some(trial) = record.trial_mut(version) else { return Ok(Progress::Over) };
+        let Some(trial) = record.trial_mut(version) else { return Ok(TrialProgress::Over) };
         trial.complete(predictions);
         let completed = trial.predictions;
         if completed >= rules.predictions {
             let change = record.confirm(version, Some(completed));
             self.commit(record, change)?;
-            return Ok(Progress::Confirmed);
+            return Ok(TrialProgress::Confirmed);
         }
         self.write(&record)?;
-        Ok(Progress::OnTrial)
+        Ok(TrialProgress::OnTrial)
     }
 
     /// Takes back a start that ended in order, without having been asked for a prediction: it tells nothing of the version.
@@ -163,8 +163,8 @@ impl Store {
     pub fn confirm(&self, version: u32) -> Result<(), StoreError> {
         let (_lock, mut record) = self.begin()?;
         match &self.entry(&record, version)?.state {
-            State::Confirmed => return Ok(()),
-            State::Trial(_) => {}
+            VersionState::Confirmed => return Ok(()),
+            VersionState::Trial(_) => {}
             state => return Err(StoreError::NotOnTrial { version, state: state.name() }),
         }
         let change = record.confirm(version, None);

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Problem, StoreError},
-    state::{Base, Entry},
+    state::{Base, VersionEntry},
     store::Store,
 };
 use fieldfit_delta::Delta;
@@ -34,7 +34,7 @@ impl Store {
         Ok(findings.collect())
     }
 
-    fn problem(&self, entry: &Entry, base: Option<Base>) -> Option<Problem> {
+    fn problem(&self, entry: &VersionEntry, base: Option<Base>) -> Option<Problem> {
         let bytes = match self.intact(entry) {
             Ok(bytes) => bytes,
             Err(problem) => return Some(problem),

@@ -10,7 +10,8 @@
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use fieldfit_tpgm::{Norm, distances, project, radius_gradient};
+use fieldfit_tensor::Norm;
+use fieldfit_tpgm::{distances, project, radius_gradient};
 use std::hint::black_box;
 
 /// Values of a tensor.

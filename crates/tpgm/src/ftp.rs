@@ -1,7 +1,8 @@
 //! Radii that the training gradient itself moves.
 
 use crate::sum::dot;
-use crate::{EPSILON, MINIMUM_RADIUS, Norm, Radius, RadiusAdam, Real, distances, ratios, rescale};
+use crate::{EPSILON, MINIMUM_RADIUS, Radius, RadiusAdam, distances, ratios, rescale};
+use fieldfit_tensor::{Norm, Real};
 use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 

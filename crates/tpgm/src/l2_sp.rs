@@ -1,6 +1,6 @@
 //! A spring to the base.
 
-use crate::Real;
+use fieldfit_tensor::Real;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Adds the gradient of `λ/2 · ‖δ‖²` to a loss's, `g ← g + λ·δ`: Li et al., *Explicit Inductive Bias for Transfer

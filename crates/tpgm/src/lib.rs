@@ -32,7 +32,8 @@
 //! One iteration of the every-step setting, for one tensor:
 //!
 //! ```
-//! use fieldfit_tpgm::{Norm, Radius, RadiusAdam, distances, initial_radius, project, radius_gradient};
+//! use fieldfit_tensor::Norm;
+//! use fieldfit_tpgm::{Radius, RadiusAdam, distances, initial_radius, project, radius_gradient};
 //!
 //! let rows = 2;
 //! let mut delta = [0.3_f32, -0.4, 0.0, 0.0, 0.2, -0.1]; // as the optimiser left it, [2, 3]
@@ -61,16 +62,14 @@ mod l2_sp;
 mod norm;
 mod projection;
 mod radius;
-mod real;
 mod spd;
 mod sum;
 
 pub use ftp::FastRadius;
 pub use l2_sp::pull_to_base;
-pub use norm::{Norm, distances};
+pub use norm::distances;
 pub use projection::{project, ratios, rescale};
 pub use radius::{MINIMUM_RADIUS, Radius, RadiusAdam, initial_radius, pull, radius_gradient};
-pub use real::Real;
 pub use spd::{selected_distance, selective_decay};
 
 /// ε: added to every norm before it divides.

@@ -1,42 +1,29 @@
-//! How far a tensor has moved.
+//! Distance of a tensor from its base.
 
-use crate::Real;
 use crate::sum::sum;
+use fieldfit_tensor::{Norm, Real};
 use pulp::{Arch, Simd, WithSimd};
-use serde::{Deserialize, Serialize};
 
-/// How a tensor's distance from its base is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Norm {
-    /// `√Σδ²` over the whole tensor: one norm a tensor.
-    L2,
-    /// `Σ|δ|` over each row (Gouk et al., ICLR 2021): one norm an output unit, all under one radius.
-    Mars,
+/// Returns how many values of a tensor share one norm.
+///
+/// # Panics
+/// If `rows` does not divide `length`.
+pub(crate) fn norm_span(norm: Norm, length: usize, rows: usize) -> usize {
+    assert!(rows > 0 && length.is_multiple_of(rows), "{length} values can't make {rows} rows of equal length");
+    let span = match norm {
+        Norm::L2 => length,
+        Norm::Mars => length / rows,
+    };
+    span.max(1)
 }
 
-impl Norm {
-    /// How many values of a tensor share one norm.
-    ///
-    /// # Panics
-    /// If `rows` doesn't divide `length`.
-    pub(crate) fn span(self, length: usize, rows: usize) -> usize {
-        assert!(rows > 0 && length.is_multiple_of(rows), "{length} values can't make {rows} rows of equal length");
-        let span = match self {
-            Self::L2 => length,
-            Self::Mars => length / rows,
-        };
-        span.max(1)
-    }
-
-    /// The norm of values that share one.
-    #[inline(always)]
-    pub(crate) fn of<T: Real>(self, values: &[T]) -> T {
-        T::of(match self {
-            Self::L2 => sum(values, |value| value * value).sqrt(),
-            Self::Mars => sum(values, f64::abs),
-        })
-    }
+/// Returns the norm of values that share one.
+#[inline(always)]
+pub(crate) fn norm_of<T: Real>(norm: Norm, values: &[T]) -> T {
+    T::of(match norm {
+        Norm::L2 => sum(values, |value| value * value).sqrt(),
+        Norm::Mars => sum(values, f64::abs),
+    })
 }
 
 /// The norms `n` of a tensor's δ: one in all under [`Norm::L2`], one a row under [`Norm::Mars`].
@@ -47,7 +34,7 @@ impl Norm {
 /// # Panics
 /// If `rows` doesn't divide `delta`.
 pub fn distances<T: Real>(norm: Norm, delta: &[T], rows: usize, out: &mut Vec<T>) {
-    let span = norm.span(delta.len(), rows);
+    let span = norm_span(norm, delta.len(), rows);
     out.clear();
     Arch::new().dispatch(Distances { norm, delta, span, out });
 }
@@ -67,8 +54,8 @@ impl<T: Real> WithSimd for Distances<'_, T> {
     fn with_simd<S: Simd>(self, _: S) {
         let rows = self.delta.chunks_exact(self.span);
         match self.norm {
-            Norm::L2 => self.out.extend(rows.map(|row| Norm::L2.of(row))),
-            Norm::Mars => self.out.extend(rows.map(|row| Norm::Mars.of(row))),
+            Norm::L2 => self.out.extend(rows.map(|row| norm_of(Norm::L2, row))),
+            Norm::Mars => self.out.extend(rows.map(|row| norm_of(Norm::Mars, row))),
         }
     }
 }
@@ -100,7 +87,7 @@ mod tests {
         let mut delta = vec![1e-3_f32; 1 << 20];
         delta[0] = 1e5;
         let expected = 1e5 + f64::from(1e-3_f32) * ((1 << 20) - 1) as f64;
-        let norm: f32 = Norm::Mars.of(&delta);
+        let norm: f32 = norm_of(Norm::Mars, &delta);
         assert_eq!(norm, expected as f32);
     }
 

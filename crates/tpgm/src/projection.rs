@@ -1,6 +1,7 @@
 //! Back into the ball.
 
-use crate::{EPSILON, Norm, Real, distances};
+use crate::{EPSILON, distances};
+use fieldfit_tensor::{Norm, Real};
 use pulp::{Arch, Simd, WithSimd};
 
 /// How much of δ stays, `r = clamp(γ / (n + ε), 0, 1)`, for each of the norms that [`distances`](crate::distances) gave.

@@ -1,7 +1,8 @@
 //! Where a radius starts, which way the validation loss pulls it, and how it moves.
 
+use crate::EPSILON;
 use crate::sum::dot;
-use crate::{EPSILON, Real};
+use fieldfit_tensor::Real;
 use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +138,7 @@ impl<T: Real> Radius<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Norm;
+    use fieldfit_tensor::Norm;
 
     /// Catches the collapse of a whole tensor because one row has not moved, and a crash where none has.
     #[test]

@@ -1,7 +1,8 @@
 //! Back towards the base, but only for tensors that the loss itself calls back.
 
+use crate::rescale;
 use crate::sum::{dot, sum};
-use crate::{Real, rescale};
+use fieldfit_tensor::Real;
 use pulp::{Arch, Simd, WithSimd};
 
 /// How far a tensor is from its base, `‖δ‖₂`, if selective projection decay holds it back in the coming step; nothing if

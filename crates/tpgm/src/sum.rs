@@ -3,7 +3,7 @@
 //! Plain loops, which the compiler vectorises where they are inlined into a [`pulp::WithSimd`]: no instruction set
 //! changes a bit of what they come to.
 
-use crate::Real;
+use fieldfit_tensor::Real;
 
 /// Running sums side by side in long rows: enough to hide an addition's latency.
 const LANES: usize = 32;

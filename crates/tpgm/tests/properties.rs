@@ -2,7 +2,8 @@
 //! nothing that was there already and never makes a NaN of finite values. Guards against a γ that silently learns
 //! nothing, the commonest bug of ports.
 
-use fieldfit_tpgm::{EPSILON, Norm, Real, distances, project, radius_gradient, ratios};
+use fieldfit_tensor::{Norm, Real};
+use fieldfit_tpgm::{EPSILON, distances, project, radius_gradient, ratios};
 use proptest::prelude::*;
 
 /// A smooth loss with another slope at every weight: `Σ exp(a·w / 4)`, a = 1 … n.

@@ -2,7 +2,8 @@
 //! independent one. Guards against a rule that is asked at the wrong moment of a step, or that looks at the wrong δ.
 #![allow(clippy::unwrap_used, reason = "a test that can't read its vectors has failed")]
 
-use fieldfit_tpgm::{FastRadius, Norm, RadiusAdam, Real, distances, selected_distance, selective_decay};
+use fieldfit_tensor::{Norm, Real};
+use fieldfit_tpgm::{FastRadius, RadiusAdam, distances, selected_distance, selective_decay};
 use serde::Deserialize;
 use std::fs::File;
 use std::path::Path;

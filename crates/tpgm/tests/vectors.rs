@@ -3,7 +3,8 @@
 //! of steps that is plausible and wrong.
 #![allow(clippy::unwrap_used, reason = "a test that can't read its vectors has failed")]
 
-use fieldfit_tpgm::{Norm, Radius, RadiusAdam, Real, distances, initial_radius, project, radius_gradient, ratios};
+use fieldfit_tensor::{Norm, Real};
+use fieldfit_tpgm::{Radius, RadiusAdam, distances, initial_radius, project, radius_gradient, ratios};
 use serde::Deserialize;
 use std::fs::File;
 use std::path::Path;

@@ -1,13 +1,13 @@
 //! A release for a board, by cargo.
 
 use crate::error::Error;
-use fieldfit_board::{Board, Feature};
+use fieldfit_target::{Feature, TargetProfile};
 use std::env::consts::{ARCH, OS};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Builds the command for the board; the binary's path.
-pub fn release(repository: &Path, board: &Board, gpu: bool, std_from_source: bool) -> Result<PathBuf, Error> {
+pub fn release(repository: &Path, board: &TargetProfile, gpu: bool, std_from_source: bool) -> Result<PathBuf, Error> {
     check(board, gpu)?;
     let triple = board.triple.as_str();
     let folder = repository.join("target").join(if std_from_source { "boards-std" } else { "boards" });
@@ -31,7 +31,7 @@ pub fn release(repository: &Path, board: &Board, gpu: bool, std_from_source: boo
 }
 
 /// What can't be built on this machine, before anything is.
-fn check(board: &Board, gpu: bool) -> Result<(), Error> {
+fn check(board: &TargetProfile, gpu: bool) -> Result<(), Error> {
     let is_here = board.is_built_for(ARCH, OS);
     if board.triple.contains("apple") && OS != "macos" {
         return Err(Error::Mac { board: board.name.clone() });
@@ -81,7 +81,7 @@ mod tests {
     /// A build that fails after minutes, in the linker, for what was known before.
     #[test]
     fn what_cannot_be_built_here_is_refused_with_the_reason() {
-        let refused = |name: &str, gpu| check(&Board::named(name).unwrap(), gpu).unwrap_err().to_string();
+        let refused = |name: &str, gpu| check(&TargetProfile::named(name).unwrap(), gpu).unwrap_err().to_string();
         if OS != "macos" {
             assert!(refused("apple-silicon", false).contains("on a Mac"));
         }
@@ -89,6 +89,6 @@ mod tests {
             assert!(refused("jetson-orin-nano", true).contains("on the board"));
         }
         assert!(refused("raspberry-pi-5", true).contains("--gpu"));
-        check(&Board::named("jetson-orin-nano").unwrap(), false).unwrap();
+        check(&TargetProfile::named("jetson-orin-nano").unwrap(), false).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use crate::build::release;
 use crate::error::Error;
 use crate::needs::Needs;
 use crate::unit::unit;
-use fieldfit_board::Board;
+use fieldfit_target::TargetProfile;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -49,7 +49,7 @@ pub fn run(args: &BundleArgs) -> Result<String, Error> {
 }
 
 /// Everything but the checksums.
-fn contents(board: &Board, binary: Vec<u8>, model: &Path) -> Result<Vec<Entry>, Error> {
+fn contents(board: &TargetProfile, binary: Vec<u8>, model: &Path) -> Result<Vec<Entry>, Error> {
     let name = model.file_name().unwrap_or(model.as_os_str()).to_string_lossy().into_owned();
     let profile = toml::to_string(board)?.into_bytes();
     let mut entries = vec![
@@ -126,7 +126,7 @@ mod tests {
         fs::create_dir(&model).unwrap();
         fs::write(model.join("manifest.toml"), b"name").unwrap();
         fs::write(model.join("weights.safetensors"), [7; 1000]).unwrap();
-        let board = Board::named("raspberry-pi-5").unwrap();
+        let board = TargetProfile::named("raspberry-pi-5").unwrap();
         let mut entries = contents(&board, b"binary".to_vec(), &model).unwrap();
         entries.push(checksums(&entries));
         let archive = pack(&entries).unwrap();
@@ -150,7 +150,7 @@ mod tests {
         ];
         assert_eq!(unpacked.keys().cloned().collect::<Vec<_>>(), expected.map(|path| format!("fieldfit/{path}")));
         let profile = String::from_utf8(unpacked["fieldfit/target.toml"].1.clone()).unwrap();
-        assert_eq!(Board::parse("target.toml", &profile).unwrap(), board);
+        assert_eq!(TargetProfile::parse("target.toml", &profile).unwrap(), board);
         assert_eq!(unpacked["fieldfit/bin/fieldfit"], (0o755, b"binary".to_vec()));
         let sums = String::from_utf8(unpacked["fieldfit/SHA256SUMS"].1.clone()).unwrap();
         assert_eq!(sums.lines().count(), expected.len() - 1);

@@ -8,7 +8,7 @@ mod needs;
 mod unit;
 
 use clap::{Args, Parser, Subcommand};
-use fieldfit_board::Board;
+use fieldfit_target::TargetProfile;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,8 +33,8 @@ enum Command {
 #[derive(Debug, Args)]
 struct BundleArgs {
     /// The board: one of `targets/` by name, or a profile's path
-    #[arg(value_name = "BOARD", value_parser = Board::find)]
-    board: Board,
+    #[arg(value_name = "BOARD", value_parser = TargetProfile::find)]
+    board: TargetProfile,
     /// The model folder that goes into the bundle
     #[arg(long, value_name = "DIR", default_value = "models/efficientnet-lite0")]
     model: PathBuf,

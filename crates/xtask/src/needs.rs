@@ -1,7 +1,7 @@
 //! What a binary needs of its system, against what the board has.
 
 use crate::error::Error;
-use fieldfit_board::{Board, Version};
+use fieldfit_target::{SoftwareVersion, TargetProfile};
 use goblin::elf::Elf;
 use std::path::Path;
 
@@ -11,7 +11,7 @@ pub struct Needs {
     /// Shared libraries, by name.
     pub libraries: Vec<String>,
     /// The latest version of glibc that one of its symbols is of.
-    pub glibc: Option<Version>,
+    pub glibc: Option<SoftwareVersion>,
     /// Whether it is without names that a debugger alone reads.
     pub is_stripped: bool,
 }
@@ -29,7 +29,7 @@ impl Needs {
     }
 
     /// Refuses what the board doesn't have. A GPU build's own libraries are the GPU's.
-    pub fn check(&self, board: &Board, gpu: bool) -> Result<(), Error> {
+    pub fn check(&self, board: &TargetProfile, gpu: bool) -> Result<(), Error> {
         let refused = |needs: String, has: String| Err(Error::Needs { board: board.name.clone(), needs, has });
         if let (Some(needs), Some(has)) = (self.glibc, board.system.glibc)
             && needs > has
@@ -45,10 +45,10 @@ impl Needs {
 }
 
 /// `GLIBC_2.34` or `GLIBC_2.2.5`; nothing for other libraries' symbols.
-fn glibc(name: &str) -> Option<Version> {
+fn glibc(name: &str) -> Option<SoftwareVersion> {
     let mut numbers = name.strip_prefix("GLIBC_")?.split('.');
     let (major, minor) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-    Some(Version { major, minor })
+    Some(SoftwareVersion { major, minor })
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
     /// A binary that would start on the builder's machine alone.
     #[test]
     fn what_the_board_lacks_is_refused_by_name() {
-        let board = Board::named("jetson-orin-nano").unwrap();
+        let board = TargetProfile::named("jetson-orin-nano").unwrap();
         needs("libm.so.6", "2.35").check(&board, false).unwrap();
         let later = needs("libm.so.6", "2.36").check(&board, false).unwrap_err().to_string();
         assert!(later.contains("2.36") && later.contains("2.35") && later.contains("jetson-orin-nano"), "{later}");
@@ -79,7 +79,7 @@ mod tests {
         let path = std::env::current_exe().unwrap();
         let found = Needs::of(&path, &std::fs::read(&path).unwrap()).unwrap();
         assert!(found.libraries.iter().any(|library| library == "libc.so.6"), "{found:?}");
-        assert!(found.glibc.unwrap() >= Version { major: 2, minor: 14 }, "{found:?}");
+        assert!(found.glibc.unwrap() >= SoftwareVersion { major: 2, minor: 14 }, "{found:?}");
         assert!(!found.is_stripped, "a test's program has its names");
         assert!(Needs::of(&path, b"#!/bin/sh").is_err());
     }
@@ -87,8 +87,8 @@ mod tests {
     /// Symbols of another library, or of glibc's private part, taken for a version.
     #[test]
     fn only_glibcs_versions_count() {
-        assert_eq!(glibc("GLIBC_2.34"), Some(Version { major: 2, minor: 34 }));
-        assert_eq!(glibc("GLIBC_2.2.5"), Some(Version { major: 2, minor: 2 }));
+        assert_eq!(glibc("GLIBC_2.34"), Some(SoftwareVersion { major: 2, minor: 34 }));
+        assert_eq!(glibc("GLIBC_2.2.5"), Some(SoftwareVersion { major: 2, minor: 2 }));
         for name in ["GCC_3.0", "GLIBC_PRIVATE", "GLIBCXX_3.4"] {
             assert_eq!(glibc(name), None, "{name}");
         }

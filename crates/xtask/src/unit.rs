@@ -1,11 +1,11 @@
 //! The systemd unit of an adaptation, from the board's profile.
 
-use fieldfit_board::Board;
+use fieldfit_target::TargetProfile;
 
 const TEMPLATE: &str = include_str!("../../../targets/fieldfit-adapt.service");
 
 /// The unit for that board, with that model's folder name.
-pub fn unit(board: &Board, model: &str) -> String {
+pub fn unit(board: &TargetProfile, model: &str) -> String {
     TEMPLATE
         .replace("@BOARD@", &board.about)
         .replace("@MODEL@", model)
@@ -22,8 +22,8 @@ mod tests {
     /// A placeholder that nobody filled in, which systemd would take for a path.
     #[test]
     fn nothing_is_left_to_fill_in() {
-        for name in fieldfit_board::NAMES {
-            let unit = unit(&Board::named(name).unwrap(), "efficientnet-lite0");
+        for name in fieldfit_target::NAMES {
+            let unit = unit(&TargetProfile::named(name).unwrap(), "efficientnet-lite0");
             assert!(!unit.contains('@'), "{unit}");
             assert!(unit.contains("--model /opt/fieldfit/models/efficientnet-lite0 "), "{unit}");
         }

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::camera::Report;
 use crate::field::Field;
-use fieldfit::{Change, State, Store, StoreError};
+use fieldfit::{Store, StoreError, Transition, VersionState};
 use fieldfit_tests::deltas;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -90,7 +90,7 @@ pub struct Watch<'a> {
     /// Whether the last adaptation was killed.
     was_killed: bool,
     /// How much of the history was looked at: the clock and the change of its last event.
-    seen: Option<(u64, Change)>,
+    seen: Option<(u64, Transition)>,
 }
 
 impl<'a> Watch<'a> {
@@ -168,7 +168,9 @@ impl<'a> Watch<'a> {
             }
             _ => {
                 let versions = self.store.versions()?;
-                let may = |state: &State| matches!(state, State::Candidate | State::Confirmed | State::Retired);
+                let may = |state: &VersionState| {
+                    matches!(state, VersionState::Candidate | VersionState::Confirmed | VersionState::Retired)
+                };
                 let candidates: Vec<u32> =
                     versions.iter().filter(|entry| may(&entry.state)).map(|entry| entry.version).collect();
                 if candidates.is_empty() {
@@ -232,12 +234,12 @@ impl<'a> Watch<'a> {
             self.faults.push(format!("version {}: {}", finding.version, finding.problem));
         }
         let history = self.store.history()?;
-        let last = |event: &fieldfit::StoreEvent| (event.time, event.change.clone());
+        let last = |event: &fieldfit::HistoryEntry| (event.time, event.change.clone());
         let from = self.seen.as_ref().and_then(|seen| history.iter().rposition(|event| last(event) == *seen));
         for event in &history[from.map_or(0, |from| from + 1)..] {
             match event.change {
-                Change::Confirmed { .. } => self.done.confirmed += 1,
-                Change::Quarantined { .. } => self.done.quarantined += 1,
+                Transition::Confirmed { .. } => self.done.confirmed += 1,
+                Transition::Quarantined { .. } => self.done.quarantined += 1,
                 _ => {}
             }
         }

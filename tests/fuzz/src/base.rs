@@ -2,7 +2,8 @@
 //! zero byte but the last.
 
 use crate::{safetensors, scratch};
-use fieldfit_model::{Base, LABELS_FILE, MANIFEST_FILE, Params, Weights};
+use fieldfit_model::{Base, LABELS_FILE, MANIFEST_FILE, Weights};
+use fieldfit_tensor::Params;
 use sha2::{Digest, Sha256};
 use std::error::Error;
 

@@ -3,7 +3,7 @@
 use crate::base::message;
 use crate::{ARCHITECTURE, safetensors, scratch};
 use fieldfit_model::ModelError;
-use fieldfit_model::import::{Request, import};
+use fieldfit_model::import::{ImportRequest, import};
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ static LABELS: LazyLock<PathBuf> = LazyLock::new(|| {
 /// An import makes a folder, which goes again, or leaves nothing behind.
 fn import_bytes(bytes: &[u8]) {
     let (weights, out) = (scratch::write("weights.bin", bytes), scratch::path("out"));
-    match import(&Request::new(&weights, &out).of(ARCHITECTURE, &LABELS)) {
+    match import(&ImportRequest::new(&weights, &out).of(ARCHITECTURE, &LABELS)) {
         Ok(_) => fs::remove_dir_all(&out).expect("an import's folder"),
         Err(error) => {
             assert!(!matches!(error, ModelError::Exists { .. }), "a refused checkpoint left a folder");

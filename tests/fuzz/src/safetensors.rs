@@ -1,4 +1,4 @@
-//! Files of safetensors around a header, so that mutations are of names, types, shapes and places, not of values.
+//! FileSystem of safetensors around a header, so that mutations are of names, types, shapes and places, not of values.
 
 /// The longest body that is made up.
 const LONGEST: usize = 1 << 20;

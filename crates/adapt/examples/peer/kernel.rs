@@ -4,10 +4,8 @@
 //! chains and falls out of the difference. A convolution has its norm and its activation, and a gradient of each tensor.
 
 use fieldfit_exec::{Device, Executor, Passes, executor};
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::{
-    Activation, BatchNorm, Conv, Head, Network, Op, Padding, Role, Stage, TensorId, TensorSpec, by_name,
-};
+use fieldfit_nets::{Activation, BatchNorm, Conv, HeadParams, Network, Op, Padding, Role, Stage, TensorSpec, by_name};
+use fieldfit_tensor::{Images, Params, TensorId};
 use std::error::Error;
 use std::time::Instant;
 
@@ -146,7 +144,7 @@ fn network(Kind { width, groups }: Kind, count: usize) -> Result<Network, Box<dy
     ops.push(Op::GlobalAveragePool);
     let stage = |(index, op)| Stage::new(format!("op{index}"), vec![op]);
     network.stages = ops.into_iter().enumerate().map(stage).collect();
-    network.head = Head { weight: head[0], bias: head[1], features: width, classes: CLASSES };
+    network.head = HeadParams { weight: head[0], bias: head[1], features: width, classes: CLASSES };
     Ok(network)
 }
 

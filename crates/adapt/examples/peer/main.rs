@@ -19,11 +19,11 @@
 
 mod kernel;
 
-use fieldfit_adapt::{Balls, Head, Host, Optimiser, OptimiserOptions, State, clip_global_norm};
+use fieldfit_adapt::{Balls, HeadParams, HostParams, Optimiser, OptimiserOptions, TrainingState, clip_global_norm};
 use fieldfit_exec::{Device, Executor, Passes, executor, prepare};
-use fieldfit_model::{Base, Images, Params};
-use fieldfit_nets::TensorId;
-use fieldfit_tpgm::{Norm, RadiusAdam};
+use fieldfit_model::Base;
+use fieldfit_tensor::{Images, Norm, Params, TensorId};
+use fieldfit_tpgm::RadiusAdam;
 use kernel::{Kernel, Kind};
 use serde_json::json;
 use std::error::Error;
@@ -128,7 +128,7 @@ type Batch = (Images, Vec<u32>);
 
 /// A run of `lp-ft` under SGD, without the loader: what the trainer does between two batches.
 struct Training<'a> {
-    state: State<'a, f32>,
+    state: TrainingState<'a, f32>,
     executor: Box<dyn Executor<f32>>,
     optimiser: Optimiser<f32>,
     weights: Params<f32>,
@@ -138,7 +138,7 @@ struct Training<'a> {
 impl<'a> Training<'a> {
     fn new(base: &'a Base, threads: usize, passes: Passes) -> Result<Self, Box<dyn Error>> {
         let network = base.network().with_classes(CLASSES);
-        let state = State::new(base, network.clone(), head(network.head.features), |id| trains(base, id));
+        let state = TrainingState::new(base, network.clone(), head(network.head.features), |id| trains(base, id));
         let sgd = OptimiserOptions::sgd().with_learning_rate(LEARNING_RATE);
         Ok(Self {
             executor: executor(Device::Cpu { threads }, &network, passes)?,
@@ -162,7 +162,7 @@ impl<'a> Training<'a> {
     /// What every-step TPGM adds to a step.
     fn constrain(&mut self, balls: &mut Balls<f32>, (images, labels): &Batch) -> Result<(), Box<dyn Error>> {
         let Self { state, executor, weights, gradients, .. } = self;
-        let mut place = Host { state, executor: executor.as_mut(), weights, gradients };
+        let mut place = HostParams { state, executor: executor.as_mut(), weights, gradients };
         balls.radius_step(&mut place, images, labels)?;
         Ok(balls.project(&mut place)?)
     }
@@ -172,12 +172,12 @@ fn trains(base: &Base, id: TensorId) -> bool {
     base.network().tensor(id).role.is_trainable()
 }
 
-fn head(features: usize) -> Head {
+fn head(features: usize) -> HeadParams {
     let weight = |position: usize| {
         let (output, input) = ((position / features + 1) as f64, (position % features) as f64);
         (0.02 * (0.37 * output + 0.011 * output * input).sin()) as f32
     };
-    Head { weight: (0..CLASSES * features).map(weight).collect(), bias: vec![0.0; CLASSES] }
+    HeadParams { weight: (0..CLASSES * features).map(weight).collect(), bias: vec![0.0; CLASSES] }
 }
 
 /// The images of those numbers, and a label each.

@@ -1,12 +1,13 @@
 //! FTP (Tian et al., NeurIPS 2023, arXiv 2310.19182): as LP-FT, every tensor inside a radius around the base that the
 //! training gradient moves, without validation images. Behind any optimiser: it only looks at δ before and after.
 
-use super::Entry;
+use super::MethodEntry;
 use crate::patterns::held;
-use crate::{AdaptError, Constraint, Damage, HeadStart, Method, Reached, Session, Setting, State, Tracker, check};
-use fieldfit_model::{Params, by_tensor};
-use fieldfit_nets::TensorId;
-use fieldfit_tpgm::{FastRadius, Norm, RadiusAdam, Real};
+use crate::{
+    AdaptError, ConstraintSet, Damage, HeadStart, Method, Reached, Session, Setting, Tracker, TrainingState, check,
+};
+use fieldfit_tensor::{Norm, Params, Real, TensorId, by_tensor};
+use fieldfit_tpgm::{FastRadius, RadiusAdam};
 use serde::{Deserialize, Serialize};
 
 const STRENGTH: Setting = Setting {
@@ -16,7 +17,7 @@ const STRENGTH: Setting = Setting {
     about: "k, how much of a gradient that would shrink a radius counts; 1 holds back most",
 };
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "ftp",
     about: "as lp-ft, every tensor inside a radius that the training gradient moves",
     settings: &[STRENGTH],
@@ -59,7 +60,7 @@ impl<T: Real> Ftp<T> {
     }
 
     /// Pulls every held δ back into its ball.
-    pub fn project(&mut self, state: &mut State<'_, T>) {
+    pub fn project(&mut self, state: &mut TrainingState<'_, T>) {
         for (id, spec, delta) in state.deltas_mut() {
             if let Some(radius) = &mut self.radii[id.index()] {
                 radius.project(delta, spec.rows());
@@ -86,9 +87,9 @@ impl Method for Ftp<f32> {
         Ok(())
     }
 
-    fn constraint(&self) -> Option<Constraint> {
+    fn constraint(&self) -> Option<ConstraintSet> {
         let radii = self.radii.iter().map(|radius| radius.as_ref().map(FastRadius::value)).collect();
-        Some(Constraint { norm: Norm::Mars, radii })
+        Some(ConstraintSet { norm: Norm::Mars, radii })
     }
 
     fn save(&self) -> Result<Vec<u8>, AdaptError> {

@@ -1,9 +1,9 @@
 //! Plain fine-tuning: everything trains, under a head that starts at random.
 
-use super::Entry;
+use super::MethodEntry;
 use crate::{HeadStart, Method};
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "full",
     about: "everything trains, the head from random values",
     settings: &[],

@@ -1,7 +1,7 @@
 //! L2-SP (Li et al., ICML 2018, arXiv 1802.01483): as LP-FT, with `λ/2·‖θ − θ0‖²` added to the loss, but not for the new
 //! head, which has no origin. The losses that are told are those of the images alone.
 
-use super::Entry;
+use super::MethodEntry;
 use crate::patterns::held;
 use crate::{HeadStart, Method, Session, Setting};
 use fieldfit_tpgm::pull_to_base;
@@ -13,7 +13,7 @@ const STRENGTH: Setting = Setting {
     about: "λ, the penalty on half the squared distance",
 };
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "l2-sp",
     about: "as lp-ft, with a penalty on the squared distance from the base",
     settings: &[STRENGTH],

@@ -1,10 +1,10 @@
 //! A new head on the untouched base: what every other method has to beat.
 
-use super::Entry;
+use super::MethodEntry;
 use crate::{HeadStart, Method};
 use fieldfit_nets::TensorSpec;
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "linear-probe",
     about: "a new head on the untouched base",
     settings: &[],

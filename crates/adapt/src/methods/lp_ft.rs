@@ -1,9 +1,9 @@
 //! LP-FT (Kumar et al., ICLR 2022, arXiv 2202.10054): a linear probe first, then everything, so that a random head distorts no features.
 
-use super::Entry;
+use super::MethodEntry;
 use crate::{HeadStart, Method};
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "lp-ft",
     about: "everything trains, the head from the linear probe",
     settings: &[],

@@ -2,7 +2,7 @@
 //! training images, augmented as they are, stays near what the base itself says of them: loss + λ·KL(base ‖ adapted). No
 //! label is needed for that, and no image of the base's. The losses that are told include it.
 
-use super::Entry;
+use super::MethodEntry;
 use crate::retention::descend_retaining;
 use crate::{AdaptError, HeadStart, Method, Session, Setting};
 use fieldfit_data::Batch;
@@ -14,7 +14,7 @@ const STRENGTH: Setting = Setting {
     about: "λ, nats of loss for each nat that the base's own predictions change by",
 };
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "lwf",
     about: "as lp-ft, while the base's own predictions for the training images count, too",
     settings: &[STRENGTH],

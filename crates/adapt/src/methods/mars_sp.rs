@@ -4,10 +4,11 @@
 //! The radius is **relative**: γ = ρ·‖θ0‖, with ‖θ0‖ the base's own largest absolute row sum, so that one ρ serves kernels
 //! of 9 and of 1280 values a row. A tensor whose base is 0 throughout stays there.
 
-use super::Entry;
+use super::MethodEntry;
 use crate::patterns::held;
-use crate::{AdaptError, Constraint, HeadStart, Method, Session, Setting, State, Tracker};
-use fieldfit_tpgm::{MINIMUM_RADIUS, Norm, distances, project};
+use crate::{AdaptError, ConstraintSet, HeadStart, Method, Session, Setting, Tracker, TrainingState};
+use fieldfit_tensor::Norm;
+use fieldfit_tpgm::{MINIMUM_RADIUS, distances, project};
 
 const RADIUS: Setting = Setting {
     name: "radius",
@@ -16,7 +17,7 @@ const RADIUS: Setting = Setting {
     about: "ρ, how far a row may move, as a share of the tensor's largest row sum in the base",
 };
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "mars-sp",
     about: "as lp-ft, every tensor inside a fixed radius around the base",
     settings: &[RADIUS],
@@ -43,7 +44,7 @@ impl Method for MarsSp {
         true
     }
 
-    fn begin(&mut self, state: &State<'_, f32>) {
+    fn begin(&mut self, state: &TrainingState<'_, f32>) {
         let (mut start, mut norms) = (Vec::new(), Vec::new());
         for (id, spec) in state.network().tensors().filter(|(id, _)| self.held[id.index()]) {
             start.resize(spec.len(), 0.0);
@@ -64,7 +65,7 @@ impl Method for MarsSp {
         Ok(())
     }
 
-    fn constraint(&self) -> Option<Constraint> {
-        Some(Constraint { norm: Norm::Mars, radii: self.radii.clone() })
+    fn constraint(&self) -> Option<ConstraintSet> {
+        Some(ConstraintSet { norm: Norm::Mars, radii: self.radii.clone() })
     }
 }

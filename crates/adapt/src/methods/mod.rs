@@ -20,7 +20,7 @@ use crate::{AdaptError, Method, Options, Setting};
 use fieldfit_nets::Network;
 
 /// A method's name, what it is, and how to make one.
-pub struct Entry {
+pub struct MethodEntry {
     /// What [`Options::method`] calls it.
     pub name: &'static str,
     /// One line for help texts.
@@ -53,7 +53,7 @@ type Build = fn(&Options, &Network) -> Result<Box<dyn Method>, AdaptError>;
 /// A new head has no origin in the base: no penalty, ball or decay concerns it, nor what
 /// [`TpgmOptions::exclude`](crate::TpgmOptions::exclude) names. What `wise-ft` and `tpgm-relative` take back of it ends
 /// at the probe.
-pub const METHODS: &[Entry] = &[
+pub const METHODS: &[MethodEntry] = &[
     linear_probe::ENTRY,
     full::ENTRY,
     lp_ft::ENTRY,
@@ -80,14 +80,14 @@ pub fn method(options: &Options, network: &Network) -> Result<Box<dyn Method>, A
 }
 
 /// The method of that name.
-pub(crate) fn entry(name: &str) -> Result<&'static Entry, AdaptError> {
+pub(crate) fn entry(name: &str) -> Result<&'static MethodEntry, AdaptError> {
     METHODS.iter().find(|entry| entry.name == name).ok_or_else(|| AdaptError::Method {
         name: name.to_owned(),
         known: METHODS.iter().map(|entry| entry.name).collect(),
     })
 }
 
-impl Entry {
+impl MethodEntry {
     /// Refuses settings that this method doesn't have, and values that they can't have.
     pub(crate) fn check(&self, options: &Options) -> Result<(), AdaptError> {
         for (name, &value) in &options.settings {

@@ -1,11 +1,11 @@
 //! SPD (Tian et al., NeurIPS 2024, arXiv 2411.01713): as LP-FT, but a tensor that the loss calls back towards the base
 //! doesn't get further away from it. Behind any optimiser: it only looks at δ before and after.
 
-use super::Entry;
+use super::MethodEntry;
 use crate::patterns::held;
 use crate::{AdaptError, HeadStart, Method, Session, Setting, Tracker};
-use fieldfit_model::Params;
-use fieldfit_tpgm::{Real, selected_distance, selective_decay};
+use fieldfit_tensor::{Params, Real};
+use fieldfit_tpgm::{selected_distance, selective_decay};
 
 const STRENGTH: Setting = Setting {
     name: "strength",
@@ -14,7 +14,7 @@ const STRENGTH: Setting = Setting {
     about: "λ, how much of a selected tensor's growth is taken back; 1 takes back all of it",
 };
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "spd",
     about: "as lp-ft, but what the loss calls back gets no further from the base",
     settings: &[STRENGTH],
@@ -26,14 +26,14 @@ pub(super) const ENTRY: Entry = Entry {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spd<T> {
     strength: f64,
-    /// By [`TensorId::index`](fieldfit_nets::TensorId::index).
+    /// By [`TensorId::index`](fieldfit_tensor::TensorId::index).
     held: Vec<bool>,
     /// Distances before the step; nothing where a tensor is left alone.
     selected: Vec<Option<T>>,
 }
 
 impl<T: Real> Spd<T> {
-    /// Decay of the tensors that `held` marks by [`TensorId::index`](fieldfit_nets::TensorId::index). `strength` is λ.
+    /// Decay of the tensors that `held` marks by [`TensorId::index`](fieldfit_tensor::TensorId::index). `strength` is λ.
     pub fn new(strength: f64, held: Vec<bool>) -> Self {
         Self { strength, selected: vec![None; held.len()], held }
     }

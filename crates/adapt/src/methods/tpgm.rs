@@ -2,14 +2,15 @@
 //! is learned on images that never train weights. In the paper's two settings: radii learned between steps (DomainNet),
 //! or once training is over (ImageNet).
 
-use super::Entry;
+use super::MethodEntry;
 use crate::patterns::held;
 use crate::{
-    AdaptError, Balls, Constraint, Damage, Event, HeadStart, Method, Options, Phase, Reached, Session, Setting,
+    AdaptError, Balls, ConstraintSet, Damage, Event, HeadStart, Method, Options, Phase, Reached, Session, Setting,
     Tracker, check,
 };
 use fieldfit_nets::Network;
-use fieldfit_tpgm::{Norm, RadiusAdam};
+use fieldfit_tensor::Norm;
+use fieldfit_tpgm::RadiusAdam;
 use std::ops::ControlFlow;
 
 const EVERY: Setting = Setting {
@@ -19,7 +20,7 @@ const EVERY: Setting = Setting {
     about: "one radius step every that many optimiser steps, starting with the first",
 };
 
-pub(super) const EVERY_STEP: Entry = Entry {
+pub(super) const EVERY_STEP: MethodEntry = MethodEntry {
     name: "tpgm",
     about: "as lp-ft, every tensor inside a radius around the base that is learned between steps",
     settings: &[EVERY],
@@ -36,7 +37,7 @@ const STEPS: Setting = Setting {
     about: "radius steps, each on a batch of validation images",
 };
 
-pub(super) const POST_HOC: Entry = Entry {
+pub(super) const POST_HOC: MethodEntry = MethodEntry {
     name: "tpgm-post-hoc",
     about: "as lp-ft, then every tensor back into a radius around the base that is learned after training",
     settings: &[STEPS],
@@ -124,8 +125,8 @@ impl Method for Tpgm {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn constraint(&self) -> Option<Constraint> {
-        Some(Constraint { norm: self.balls.norm(), radii: self.balls.values() })
+    fn constraint(&self) -> Option<ConstraintSet> {
+        Some(ConstraintSet { norm: self.balls.norm(), radii: self.balls.values() })
     }
 
     fn save(&self) -> Result<Vec<u8>, AdaptError> {

@@ -4,7 +4,7 @@
 //! α is the one of 0, 0.1, … 1 with the lowest mean cross-entropy on the validation slice, and the smallest of equals;
 //! or the one that is given.
 
-use super::Entry;
+use super::MethodEntry;
 use crate::{AdaptError, Damage, Event, HeadStart, Method, Phase, Reached, Session, Setting, Tracker, check};
 use fieldfit_exec::cross_entropy;
 use fieldfit_tpgm::rescale;
@@ -17,7 +17,7 @@ const ALPHA: Setting = Setting {
     about: "α, the share of the way from the base that is kept; chosen on the validation slice if none is given",
 };
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "wise-ft",
     about: "as lp-ft, then back towards the base as far as the validation slice likes",
     settings: &[ALPHA],

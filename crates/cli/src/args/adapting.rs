@@ -6,7 +6,7 @@ use super::values::{
     at_least_one, augmentations, board, byte_count, codings, methods, positive, setting, sharings, side,
 };
 use clap::Args;
-use fieldfit::{Augmentation, Board, Coding, Options, Sharing};
+use fieldfit::{Augmentation, Coding, Options, Sharing, TargetProfile};
 use std::path::PathBuf;
 
 /// `fieldfit adapt`.
@@ -113,7 +113,7 @@ pub struct TrainingArgs {
     /// Keep to what a board has, its memory, threads and niceness, where no other flag says otherwise: a board of
     /// `targets/` by name, or the path of a profile
     #[arg(long, value_name = "BOARD", value_parser = board)]
-    pub target_profile: Option<Board>,
+    pub target_profile: Option<TargetProfile>,
     /// Let the run's threads yield to others by that much, as `nice -n` counts (Linux) [default: 0, or the board's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=19))]
     pub nice: Option<u8>,

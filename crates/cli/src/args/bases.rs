@@ -3,7 +3,7 @@
 use super::values::{at_least_one, board, byte_count, methods, side, threads};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
-use fieldfit::Board;
+use fieldfit::TargetProfile;
 use std::path::PathBuf;
 
 /// `fieldfit import`.
@@ -21,8 +21,8 @@ pub struct ImportArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// How tensors of two or more dimensions are stored; the others and running statistics stay f32
-    #[arg(long, value_enum, default_value_t = Dtype::F16)]
-    pub dtype: Dtype,
+    #[arg(long, value_enum, default_value_t = DtypeArg::F16)]
+    pub dtype: DtypeArg,
     /// Who published the weights (a package, a repository, a person), for the manifest
     #[arg(long, value_name = "TEXT")]
     pub source: Option<String>,
@@ -47,7 +47,7 @@ impl ImportArgs {
 
 /// Types that weights are stored in.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Dtype {
+pub enum DtypeArg {
     /// Half precision, 11 bits of significand.
     F16,
     /// Brain float, 8 bits of significand.
@@ -56,12 +56,12 @@ pub enum Dtype {
     F32,
 }
 
-impl From<Dtype> for fieldfit::Dtype {
-    fn from(dtype: Dtype) -> Self {
+impl From<DtypeArg> for fieldfit::Dtype {
+    fn from(dtype: DtypeArg) -> Self {
         match dtype {
-            Dtype::F16 => Self::F16,
-            Dtype::Bf16 => Self::Bf16,
-            Dtype::F32 => Self::F32,
+            DtypeArg::F16 => Self::F16,
+            DtypeArg::Bf16 => Self::Bf16,
+            DtypeArg::F32 => Self::F32,
         }
     }
 }
@@ -97,7 +97,7 @@ pub struct InfoArgs {
     pub memory_budget: Option<u64>,
     /// Keep to what a board has, where no other flag says otherwise: a board of `targets/` by name, or a profile's path
     #[arg(long, value_name = "BOARD", requires = "plan", value_parser = board)]
-    pub target_profile: Option<Board>,
+    pub target_profile: Option<TargetProfile>,
     /// Threads that compute [default: one a core, or the board's]
     #[arg(long, value_name = "N", requires = "plan", value_parser = threads())]
     pub threads: Option<u32>,

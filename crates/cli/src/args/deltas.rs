@@ -1,6 +1,6 @@
 //! What is done to delta files, and the keys that they are signed with.
 
-use super::Dtype;
+use super::DtypeArg;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -83,8 +83,8 @@ pub struct DeltaExportArgs {
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// How merged tensors are stored
-    #[arg(long, value_enum, default_value_t = Dtype::F32, requires = "model")]
-    pub dtype: Dtype,
+    #[arg(long, value_enum, default_value_t = DtypeArg::F32, requires = "model")]
+    pub dtype: DtypeArg,
     /// The safetensors file to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

@@ -2,7 +2,7 @@
 
 use super::values::{at_least_one, board, methods, side};
 use clap::Args;
-use fieldfit::Board;
+use fieldfit::TargetProfile;
 use std::path::PathBuf;
 
 /// `fieldfit doctor`.
@@ -23,7 +23,7 @@ pub struct DoctorArgs {
     /// Hold the machine and the model against this board: a board of `targets/` by name, or a profile's path [default:
     /// the one that this machine is, if it is one]
     #[arg(long, value_name = "BOARD", value_parser = board)]
-    pub target_profile: Option<Board>,
+    pub target_profile: Option<TargetProfile>,
     /// Try the disk of that folder: the one that the store is to be on
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub scratch: PathBuf,

@@ -1,7 +1,7 @@
 //! What stands behind flags: names, numbers, sizes, pairs.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
-use fieldfit::{Augmentation, Board, Codec, Coding, MethodEntry, Sharing};
+use fieldfit::{Augmentation, Codec, Coding, MethodEntry, Sharing, TargetProfile};
 use std::iter;
 
 pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
@@ -35,8 +35,8 @@ pub(super) fn byte_count(text: &str) -> Result<u64, String> {
 }
 
 /// A board of `targets/`, or a profile's path.
-pub(super) fn board(text: &str) -> Result<Board, String> {
-    Board::find(text).map_err(|error| crate::error::chain(&error))
+pub(super) fn board(text: &str) -> Result<TargetProfile, String> {
+    TargetProfile::find(text).map_err(|error| crate::error::chain(&error))
 }
 
 pub(super) fn augmentations() -> impl TypedValueParser<Value = Augmentation> {

@@ -1,7 +1,7 @@
 //! `fieldfit adapt`.
 
 use crate::args::AdaptArgs;
-use crate::error::Error;
+use crate::error::CliError;
 use crate::interrupt;
 use crate::output::{Output, bytes, mebibytes, percent};
 use crate::progress::Progress;
@@ -9,7 +9,7 @@ use fieldfit::report::PageOptions;
 use fieldfit::{AdaptError, Adapted, Comparison, FolderOptions, Options, Purpose, Recorder, read_key, write_page};
 use std::process::ExitCode;
 
-pub fn run(args: &AdaptArgs) -> Result<ExitCode, Error> {
+pub fn run(args: &AdaptArgs) -> Result<ExitCode, CliError> {
     let output = Output::new(args.json);
     let options = options(args);
     options.validate().map_err(fieldfit::Error::from)?;
@@ -63,10 +63,10 @@ fn options(args: &AdaptArgs) -> Options {
 }
 
 /// An interruption says how to go on; any other error is the library's.
-fn told(error: fieldfit::Error) -> Error {
+fn told(error: fieldfit::Error) -> CliError {
     match error {
         fieldfit::Error::Adapt(AdaptError::Interrupted { checkpoint: Some(checkpoint) }) => {
-            Error::Interrupted { checkpoint, resume: interrupt::resume_command() }
+            CliError::Interrupted { checkpoint, resume: interrupt::resume_command() }
         }
         error => error.into(),
     }

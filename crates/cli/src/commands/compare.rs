@@ -1,7 +1,7 @@
 //! `fieldfit compare`.
 
 use crate::args::{CompareArgs, MethodSpec};
-use crate::error::Error;
+use crate::error::CliError;
 use crate::interrupt;
 use crate::output::{Output, percent, table};
 use crate::progress::Progress;
@@ -14,7 +14,7 @@ const REFERENCE: &str = "lp-ft";
 /// Shifts that the table on a terminal has a column for, each.
 const MOST_SHIFTS: usize = 4;
 
-pub fn run(args: &CompareArgs) -> Result<(), Error> {
+pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let output = Output::new(args.json);
     let plan = plan(args);
     plan.iter().try_for_each(|options| options.validate().map_err(fieldfit::Error::from))?;
@@ -61,7 +61,7 @@ fn measure(
     options: &Options,
     control: &Control,
     progress: &Progress,
-) -> Result<Option<Run>, Error> {
+) -> Result<Option<Run>, CliError> {
     match comparison.run(options, control, &mut |event| progress.step(&event)) {
         Ok(run) => {
             progress.line(line(&run));
@@ -71,7 +71,7 @@ fn measure(
             progress.line(format!("{} seed {}: {error}", options.method, options.seed));
             Ok(None)
         }
-        Err(fieldfit::Error::Adapt(AdaptError::Interrupted { .. })) => Err(Error::ComparisonStopped),
+        Err(fieldfit::Error::Adapt(AdaptError::Interrupted { .. })) => Err(CliError::ComparisonStopped),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,7 +1,7 @@
 //! `fieldfit delta`.
 
 use crate::args::{DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs};
-use crate::error::Error;
+use crate::error::CliError;
 use crate::output::{Output, bytes, signature, table};
 use fieldfit::deltas::{self, DeltaDiff, Packed, TensorDiff, Verified};
 use fieldfit::{Codec, Exported, Signature, read_key};
@@ -20,7 +20,7 @@ struct Unpacked {
     bytes: u64,
 }
 
-pub fn run(command: &DeltaCommand) -> Result<(), Error> {
+pub fn run(command: &DeltaCommand) -> Result<(), CliError> {
     match command {
         DeltaCommand::Sign(args) => sign(args),
         DeltaCommand::Verify(args) => verify(args),
@@ -31,7 +31,7 @@ pub fn run(command: &DeltaCommand) -> Result<(), Error> {
     }
 }
 
-fn sign(args: &DeltaSignArgs) -> Result<(), Error> {
+fn sign(args: &DeltaSignArgs) -> Result<(), CliError> {
     let out = args.out.as_ref().unwrap_or(&args.delta);
     let Signature { key, sequence } = deltas::sign(&args.delta, &read_key(&args.key)?, args.sequence, out)?;
     let signed = Signed { key: key.to_string(), sequence };
@@ -39,7 +39,7 @@ fn sign(args: &DeltaSignArgs) -> Result<(), Error> {
         .show(&signed, |Signed { key, sequence }| format!("{}: {}", out.display(), signature(*sequence, key)))
 }
 
-fn verify(args: &DeltaVerifyArgs) -> Result<(), Error> {
+fn verify(args: &DeltaVerifyArgs) -> Result<(), CliError> {
     let verified = deltas::verify(&args.delta, args.model.as_deref(), args.trust.as_deref())?;
     Output::new(args.json).show(&verified, verified_text)
 }
@@ -57,7 +57,7 @@ fn verified_text(verified: &Verified) -> String {
     format!("whole: {hash}\nfor the base {base}{fits}\n{signed}")
 }
 
-fn diff(args: &DeltaDiffArgs) -> Result<(), Error> {
+fn diff(args: &DeltaDiffArgs) -> Result<(), CliError> {
     Output::new(args.json).show(&deltas::diff(&args.left, &args.right)?, diff_text)
 }
 
@@ -80,7 +80,7 @@ fn diff_text(diff: &DeltaDiff) -> String {
     format!("{table}\nbase: {}; classes: {}", same(diff.same_base), same(diff.same_labels))
 }
 
-fn export(args: &DeltaExportArgs) -> Result<(), Error> {
+fn export(args: &DeltaExportArgs) -> Result<(), CliError> {
     let exported = match &args.model {
         Some(model) => fieldfit::export_merged(&args.delta, model, args.dtype.into(), &args.out)?,
         None => fieldfit::export_differences(&args.delta, &args.out)?,
@@ -103,14 +103,14 @@ fn export(args: &DeltaExportArgs) -> Result<(), Error> {
     })
 }
 
-fn pack(args: &DeltaOutArgs) -> Result<(), Error> {
+fn pack(args: &DeltaOutArgs) -> Result<(), CliError> {
     let packed = deltas::pack(&args.delta, &args.out)?;
     Output::new(args.json).show(&packed, |Packed { bytes: length, packed }| {
         format!("{}: {} of {}", args.out.display(), bytes(*packed), bytes(*length))
     })
 }
 
-fn unpack(args: &DeltaOutArgs) -> Result<(), Error> {
+fn unpack(args: &DeltaOutArgs) -> Result<(), CliError> {
     let unpacked = Unpacked { bytes: deltas::unpack(&args.delta, &args.out)? };
     Output::new(args.json).show(&unpacked, |unpacked| format!("{}: {}", args.out.display(), bytes(unpacked.bytes)))
 }

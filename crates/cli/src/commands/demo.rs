@@ -4,7 +4,7 @@ mod camera;
 mod files;
 
 use crate::args::DemoArgs;
-use crate::error::Error;
+use crate::error::CliError;
 use crate::interrupt;
 use crate::output::{Output, bytes, percent, table};
 use crate::progress::Progress;
@@ -47,7 +47,7 @@ struct Demo<'a> {
     tests: Vec<Set>,
 }
 
-pub fn run(args: &DemoArgs) -> Result<ExitCode, Error> {
+pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
     let demo = Demo::open(&args.out)?;
     let mut rows = Vec::new();
     let mut spells = Vec::new();
@@ -65,7 +65,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, Error> {
 }
 
 impl<'a> Demo<'a> {
-    fn open(out: &'a Path) -> Result<Self, Error> {
+    fn open(out: &'a Path) -> Result<Self, CliError> {
         let (files, progress) = (Files::find()?, Progress::new(false));
         let open = |style: &str, purpose, group: Option<&str>| {
             let options = FolderOptions { purpose, group: group.map(str::to_owned) };
@@ -73,12 +73,12 @@ impl<'a> Demo<'a> {
         };
         let train = open(STYLES[0], Purpose::Adapt, Some(CONCEPT))?;
         let test = |style: &&str| Ok(Set::of(*style, open(style, Purpose::Evaluate, None)?));
-        let tests = STYLES.iter().map(test).collect::<Result<_, Error>>()?;
+        let tests = STYLES.iter().map(test).collect::<Result<_, CliError>>()?;
         Ok(Self { files, out, progress, control: interrupt::control()?, train, tests })
     }
 
     /// A runtime on the base, with a store of its own for the method; an earlier demo's versions stay in it.
-    fn runtime(&self, method: &str) -> Result<Runtime, Error> {
+    fn runtime(&self, method: &str) -> Result<Runtime, CliError> {
         self.progress.wait("opening the base");
         let runtime = Runtime::builder(&self.files.model).store_or_new(self.out.join(method)).open()?;
         while runtime.version() != Version::Base {
@@ -88,7 +88,7 @@ impl<'a> Demo<'a> {
     }
 
     /// Adapts while a camera's frames are answered, and rolls back when they have seen the new version.
-    fn adapt(&self, runtime: &Runtime, method: &str) -> Result<(Adapted, Vec<Spell>), Error> {
+    fn adapt(&self, runtime: &Runtime, method: &str) -> Result<(Adapted, Vec<Spell>), CliError> {
         let camera = Camera::new(runtime, &self.files.frame())?;
         std::thread::scope(|scope| {
             let frames = scope.spawn(|| camera.run());
@@ -106,7 +106,7 @@ impl<'a> Demo<'a> {
         })
     }
 
-    fn train(&self, runtime: &Runtime, method: &str) -> Result<Adapted, Error> {
+    fn train(&self, runtime: &Runtime, method: &str) -> Result<Adapted, CliError> {
         let optimiser = OptimiserOptions::adamw().with_learning_rate(2e-4);
         let options = Options { method: method.into(), size: Some(96), epochs: 8, optimiser, ..Options::default() };
         let mut tell = |event: Event| {
@@ -116,13 +116,13 @@ impl<'a> Demo<'a> {
         };
         let adapted = runtime.adapt_with(&self.train, &options, false, &self.control, &mut tell);
         adapted.map_err(|error| match error {
-            fieldfit::Error::Adapt(AdaptError::Interrupted { .. }) => Error::DemoStopped,
+            fieldfit::Error::Adapt(AdaptError::Interrupted { .. }) => CliError::DemoStopped,
             error => error.into(),
         })
     }
 
     /// What the delta does in each style, and how much of the base it has kept in the unseen ones.
-    fn measure(&self, method: &'static str, adapted: Adapted) -> Result<Row, Error> {
+    fn measure(&self, method: &'static str, adapted: Adapted) -> Result<Row, CliError> {
         let version = Runtime::builder(&self.files.model).delta(&adapted.delta).open()?;
         let mut accuracies = Vec::new();
         for (style, images) in STYLES.iter().zip(&self.tests) {

@@ -2,10 +2,10 @@
 
 use super::info::{IMAGES, lines, plan_table};
 use crate::args::DoctorArgs;
-use crate::error::Error;
+use crate::error::CliError;
 use crate::output::{Output, mebibytes};
-use fieldfit::doctor::{Check, DeviceState, Diagnosis, Disk, examine};
-use fieldfit::{Base, Board, MemoryPlan, Options};
+use fieldfit::doctor::{Check, DeviceState, Diagnosis, DiskInfo, examine};
+use fieldfit::{Base, MemoryPlan, Options, TargetProfile};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,10 +22,12 @@ struct Report {
     problems: Vec<String>,
 }
 
-pub fn run(args: &DoctorArgs) -> Result<ExitCode, Error> {
+pub fn run(args: &DoctorArgs) -> Result<ExitCode, CliError> {
     let diagnosis = examine(&args.scratch)?;
-    let board =
-        args.target_profile.clone().or_else(|| diagnosis.boards.iter().find_map(|name| Board::named(name).ok()));
+    let board = args
+        .target_profile
+        .clone()
+        .or_else(|| diagnosis.boards.iter().find_map(|name| TargetProfile::named(name).ok()));
     let mut problems = Vec::new();
     if let Some(board) = &args.target_profile {
         problems.extend(misfits(board, &diagnosis));
@@ -42,7 +44,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode, Error> {
 }
 
 /// Where this machine isn't what the profile says.
-fn misfits(board: &Board, Diagnosis { machine, .. }: &Diagnosis) -> Vec<String> {
+fn misfits(board: &TargetProfile, Diagnosis { machine, .. }: &Diagnosis) -> Vec<String> {
     let mut misfits = Vec::new();
     let (architecture, system) = (&machine.architecture, &machine.system);
     if !board.is_built_for(architecture, system) {
@@ -60,7 +62,7 @@ fn misfits(board: &Board, Diagnosis { machine, .. }: &Diagnosis) -> Vec<String> 
     misfits
 }
 
-fn plan(args: &DoctorArgs, model: &Path, board: Option<&Board>) -> Result<MemoryPlan, fieldfit::Error> {
+fn plan(args: &DoctorArgs, model: &Path, board: Option<&TargetProfile>) -> Result<MemoryPlan, fieldfit::Error> {
     let base = Base::open(model)?;
     let defaults = super::defaults(board);
     let options = Options {
@@ -100,7 +102,7 @@ fn text(report: &Report) -> String {
     text
 }
 
-fn disk_text(Disk { file_system, commit_ms, survives_power_cut }: &Disk) -> String {
+fn disk_text(DiskInfo { file_system, commit_ms, survives_power_cut }: &DiskInfo) -> String {
     let kind = file_system.as_deref().unwrap_or("unknown file system");
     let warning =
         if *survives_power_cut == Some(false) { "; what is written here may be gone after a power cut" } else { "" };

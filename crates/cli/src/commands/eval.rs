@@ -1,7 +1,7 @@
 //! `fieldfit eval`.
 
 use crate::args::EvalArgs;
-use crate::error::Error;
+use crate::error::CliError;
 use crate::output::{Output, percent, table};
 use crate::progress::Progress;
 use comfy_table::Table;
@@ -27,7 +27,7 @@ struct Measured {
     agreement: Option<f64>,
 }
 
-pub fn run(args: &EvalArgs) -> Result<(), Error> {
+pub fn run(args: &EvalArgs) -> Result<(), CliError> {
     let runtime = super::runtime(&args.model).without_trials().open()?;
     let progress = Progress::new(args.json);
     let options = FolderOptions { purpose: Purpose::Evaluate, group: args.group.clone() };
@@ -36,12 +36,12 @@ pub fn run(args: &EvalArgs) -> Result<(), Error> {
     let shifts = super::shifts(&args.shift, &data, &progress)?;
     let measure = |set: &Set| measure(args, &runtime, set, &progress);
     let named = |set: &Set| Ok((set.name.clone(), measure(set)?));
-    let report = Report { data: measure(&data)?, shifts: shifts.iter().map(named).collect::<Result<_, Error>>()? };
+    let report = Report { data: measure(&data)?, shifts: shifts.iter().map(named).collect::<Result<_, CliError>>()? };
     progress.finish();
     Output::new(args.json).show(&report, text)
 }
 
-fn measure(args: &EvalArgs, runtime: &Runtime, set: &Set, progress: &Progress) -> Result<Measured, Error> {
+fn measure(args: &EvalArgs, runtime: &Runtime, set: &Set, progress: &Progress) -> Result<Measured, CliError> {
     let mut evaluating = |done, total| progress.images("evaluating", done, total);
     let evaluation = if args.base_head {
         runtime.evaluate_under_base_head(set, &mut evaluating)?

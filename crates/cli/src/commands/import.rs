@@ -1,13 +1,13 @@
 //! `fieldfit import`.
 
 use crate::args::ImportArgs;
-use crate::error::Error;
+use crate::error::CliError;
 use crate::output::{Output, bytes};
 use crate::progress::Progress;
-use fieldfit::import::{Format, Recognised, Report, Request, import};
+use fieldfit::import::{Format, ImportReport, ImportRequest, Recognised, import};
 
-pub fn run(args: &ImportArgs) -> Result<(), Error> {
-    let mut request = Request::new(&args.weights, &args.out);
+pub fn run(args: &ImportArgs) -> Result<(), CliError> {
+    let mut request = ImportRequest::new(&args.weights, &args.out);
     request.architecture = args.architecture();
     request.labels = args.labels.as_deref();
     request.dtype = args.dtype.into();
@@ -20,7 +20,7 @@ pub fn run(args: &ImportArgs) -> Result<(), Error> {
     Output::new(false).text(text(args, &report))
 }
 
-fn text(args: &ImportArgs, report: &Report) -> String {
+fn text(args: &ImportArgs, report: &ImportReport) -> String {
     let format = match report.format {
         Format::TorchLegacy => "a checkpoint of torch before 1.6",
         Format::TorchZip => "a checkpoint of torch 1.6 or later",
@@ -68,7 +68,7 @@ fn grounds(recognised: &Recognised) -> String {
     format!("{architecture}, because all {tensors} tensors fit by name and shape, under {spelling} names{others}")
 }
 
-fn preprocessing(report: &Report) -> String {
+fn preprocessing(report: &ImportReport) -> String {
     let fieldfit::Preprocessing { size, crop, mean, std, filter } = report.preprocessing;
     let whence = report.config.as_ref().map_or_else(
         || "as the architecture's published checkpoint was evaluated".to_owned(),

@@ -1,7 +1,7 @@
 //! `fieldfit infer`.
 
 use crate::args::InferArgs;
-use crate::error::Error;
+use crate::error::CliError;
 use crate::output::{Output, percent};
 use fieldfit::{Frame, Prediction, Runtime};
 use serde::Serialize;
@@ -23,7 +23,7 @@ struct Class<'a> {
     score: f32,
 }
 
-pub fn run(args: &InferArgs) -> Result<(), Error> {
+pub fn run(args: &InferArgs) -> Result<(), CliError> {
     let output = Output::new(args.json);
     let runtime = super::runtime(&args.model).open()?;
     let mut failed = 0;
@@ -36,7 +36,7 @@ pub fn run(args: &InferArgs) -> Result<(), Error> {
             }
         }
     }
-    if failed > 0 { Err(Error::Images { failed, images: args.images.len() }) } else { Ok(()) }
+    if failed > 0 { Err(CliError::Images { failed, images: args.images.len() }) } else { Ok(()) }
 }
 
 fn infer(runtime: &Runtime, image: &Path) -> Result<Prediction, fieldfit::Error> {

@@ -1,7 +1,7 @@
 //! `fieldfit info`.
 
 use crate::args::InfoArgs;
-use crate::error::Error;
+use crate::error::CliError;
 use crate::output::{Output, bytes, mebibytes, percent, signature, table};
 use fieldfit::{
     Base, Codec, DeltaInfo, Device, Fidelity, Info, MemoryPlan, ModelInfo, Options, StageInfo, StoreInfo, TensorInfo,
@@ -10,7 +10,7 @@ use fieldfit::{
 /// Images to learn from, where nobody says how many: a few hundred.
 pub(super) const IMAGES: usize = 400;
 
-pub fn run(args: &InfoArgs) -> Result<(), Error> {
+pub fn run(args: &InfoArgs) -> Result<(), CliError> {
     if args.plan {
         return Output::new(args.json).show(&plan(args)?, plan_table);
     }
@@ -18,7 +18,7 @@ pub fn run(args: &InfoArgs) -> Result<(), Error> {
     Output::new(args.json).show(&info, text)
 }
 
-fn plan(args: &InfoArgs) -> Result<MemoryPlan, Error> {
+fn plan(args: &InfoArgs) -> Result<MemoryPlan, CliError> {
     let base = Base::open(&args.path).map_err(fieldfit::Error::from)?;
     let defaults = super::defaults(args.target_profile.as_ref());
     let options = Options {
@@ -107,7 +107,7 @@ fn stages(model: &ModelInfo) -> String {
 }
 
 fn delta_text(delta: &DeltaInfo) -> String {
-    let held = delta.tensors.iter().filter(|tensor| tensor.ball.is_some()).count();
+    let held = delta.tensors.iter().filter(|tensor| tensor.constraint.is_some()).count();
     lines(&[
         ("delta", format!("{} ({})", delta.path.display(), bytes(delta.bytes))),
         ("of the base", delta.base.clone()),

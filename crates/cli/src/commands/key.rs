@@ -1,7 +1,7 @@
 //! `fieldfit key`.
 
 use crate::args::{KeyArgs, KeyCommand};
-use crate::error::Error;
+use crate::error::CliError;
 use crate::output::Output;
 use fieldfit::{SecretKey, new_key, read_key};
 use serde::Serialize;
@@ -11,13 +11,13 @@ struct Public {
     key: String,
 }
 
-pub fn run(command: &KeyCommand) -> Result<(), Error> {
+pub fn run(command: &KeyCommand) -> Result<(), CliError> {
     match command {
         KeyCommand::New(args) => show(args, &new_key(&args.key)?),
         KeyCommand::Show(args) => show(args, &read_key(&args.key)?),
     }
 }
 
-fn show(args: &KeyArgs, key: &SecretKey) -> Result<(), Error> {
+fn show(args: &KeyArgs, key: &SecretKey) -> Result<(), CliError> {
     Output::new(args.json).show(&Public { key: key.public().to_string() }, |public| public.key.clone())
 }

@@ -13,10 +13,11 @@ mod key;
 mod store;
 
 use crate::args::{BaseArgs, Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
-use crate::error::Error;
+use crate::error::CliError;
 use crate::progress::Progress;
 use fieldfit::{
-    Board, Builder, Dataset, Device, FolderOptions, Freeze, Options, Purpose, Runtime, Set, Severity, TpgmOptions,
+    Builder, Dataset, Device, FolderOptions, Freeze, Options, Purpose, Runtime, Set, Severity, TargetProfile,
+    TpgmOptions,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// Whatever keeps it from doing so.
-pub fn run(command: Command) -> Result<ExitCode, Error> {
+pub fn run(command: Command) -> Result<ExitCode, CliError> {
     match command {
         Command::Demo(args) => demo::run(&args),
         Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
@@ -56,7 +57,7 @@ fn device_or(args: &DeviceArgs, cpu: Device) -> Device {
 }
 
 /// The defaults, on that board if one is named.
-fn defaults(board: Option<&Board>) -> Options {
+fn defaults(board: Option<&TargetProfile>) -> Options {
     board.map_or_else(Options::default, fieldfit::options_for)
 }
 
@@ -88,7 +89,7 @@ fn folder_name(folder: &Path) -> String {
 }
 
 /// The sets to measure on beside `data`.
-fn shifts(args: &ShiftArgs, data: &Set, progress: &Progress) -> Result<Vec<Set>, Error> {
+fn shifts(args: &ShiftArgs, data: &Set, progress: &Progress) -> Result<Vec<Set>, CliError> {
     let mut sets = Vec::new();
     for shift in &args.shifts {
         match shift {
@@ -103,7 +104,7 @@ fn shifts(args: &ShiftArgs, data: &Set, progress: &Progress) -> Result<Vec<Set>,
     }
     let mut names = BTreeSet::from([data.name.as_str()]);
     match sets.iter().find(|set| !names.insert(&set.name)) {
-        Some(twice) => Err(Error::SameName { name: twice.name.clone() }),
+        Some(twice) => Err(CliError::SameName { name: twice.name.clone() }),
         None => Ok(sets),
     }
 }
@@ -132,7 +133,7 @@ fn runtime(args: &ModelArgs) -> Builder {
     builder
 }
 
-fn images(folder: &Path, options: &FolderOptions, progress: &Progress) -> Result<Dataset, Error> {
+fn images(folder: &Path, options: &FolderOptions, progress: &Progress) -> Result<Dataset, CliError> {
     let mut read = |read: fieldfit::ScanProgress| progress.images("reading images", read.done, read.total);
     let images = Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?;
     if let Some(skipped) = images.skip_summary() {

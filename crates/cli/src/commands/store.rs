@@ -1,10 +1,10 @@
 //! `fieldfit store`.
 
 use crate::args::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
-use crate::error::Error;
+use crate::error::CliError;
 use crate::output::{Output, bytes, table};
 use comfy_table::Table;
-use fieldfit::{Finding, Keep, Store, StoreEvent, VersionInfo};
+use fieldfit::{Finding, HistoryEntry, Keep, Store, VersionInfo};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ struct Unusable {
     problem: String,
 }
 
-pub fn run(command: &StoreCommand) -> Result<(), Error> {
+pub fn run(command: &StoreCommand) -> Result<(), CliError> {
     match command {
         StoreCommand::List(args) => list(args),
         StoreCommand::Log(args) => log(args),
@@ -55,7 +55,7 @@ pub fn run(command: &StoreCommand) -> Result<(), Error> {
     }
 }
 
-fn list(args: &StoreArgs) -> Result<(), Error> {
+fn list(args: &StoreArgs) -> Result<(), CliError> {
     let output = Output::new(args.json);
     let store = fieldfit::store_info(&args.store)?;
     if output.is_json() {
@@ -80,33 +80,33 @@ pub fn versions_table(versions: &[VersionInfo]) -> Table {
     table
 }
 
-fn log(args: &StoreArgs) -> Result<(), Error> {
+fn log(args: &StoreArgs) -> Result<(), CliError> {
     let output = Output::new(args.json);
     let events = open(args)?.history().map_err(fieldfit::Error::from)?;
     events.iter().try_for_each(|event| output.show(event, entry))
 }
 
 /// A line of the log. The clock is the writer's, and may have been anything.
-fn entry(event: &StoreEvent) -> String {
+fn entry(event: &HistoryEntry) -> String {
     let time = i64::try_from(event.time).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     let time = time.map_or_else(|| event.time.to_string(), |time| time.to_string());
     format!("{time}  {}", event.change)
 }
 
-fn activate(args: &StoreVersionArgs) -> Result<(), Error> {
+fn activate(args: &StoreVersionArgs) -> Result<(), CliError> {
     let store = open(&args.store)?;
     store.activate(args.version).map_err(fieldfit::Error::from)?;
     show_active(&args.store, Some(args.version))
 }
 
-fn confirm(args: &StoreVersionArgs) -> Result<(), Error> {
+fn confirm(args: &StoreVersionArgs) -> Result<(), CliError> {
     let version = args.version;
     open(&args.store)?.confirm(version).map_err(fieldfit::Error::from)?;
     Output::new(args.store.json)
         .show(&Confirmed { confirmed: version }, |Confirmed { confirmed }| format!("version {confirmed} is confirmed"))
 }
 
-fn prune(args: &StorePruneArgs) -> Result<(), Error> {
+fn prune(args: &StorePruneArgs) -> Result<(), CliError> {
     let pruned = open(&args.store)?.prune(Keep::from(&args.keep)).map_err(fieldfit::Error::from)?;
     Output::new(args.store.json).show(
         &Removed { removed: pruned.versions, bytes: pruned.bytes },
@@ -123,19 +123,19 @@ fn versions(numbers: &[u32]) -> String {
     format!("version{} {list}", if numbers.len() == 1 { "" } else { "s" })
 }
 
-fn rollback(args: &StoreArgs) -> Result<(), Error> {
+fn rollback(args: &StoreArgs) -> Result<(), CliError> {
     let active = open(args)?.rollback().map_err(fieldfit::Error::from)?;
     show_active(args, active)
 }
 
-fn show_active(args: &StoreArgs, active: Option<u32>) -> Result<(), Error> {
+fn show_active(args: &StoreArgs, active: Option<u32>) -> Result<(), CliError> {
     Output::new(args.json).show(&Active { active }, |Active { active }| match active {
         Some(version) => format!("version {version} is active"),
         None => "the base is active".into(),
     })
 }
 
-fn verify(args: &StoreArgs) -> Result<(), Error> {
+fn verify(args: &StoreArgs) -> Result<(), CliError> {
     let output = Output::new(args.json);
     let findings = open(args)?.verify().map_err(fieldfit::Error::from)?;
     for Finding { version, path, problem, .. } in &findings {
@@ -147,11 +147,11 @@ fn verify(args: &StoreArgs) -> Result<(), Error> {
     match findings.len() {
         0 if output.is_json() => Ok(()),
         0 => output.text("every version is whole"),
-        findings => Err(Error::Damaged { findings }),
+        findings => Err(CliError::Damaged { findings }),
     }
 }
 
-fn add(args: &StoreAddArgs) -> Result<(), Error> {
+fn add(args: &StoreAddArgs) -> Result<(), CliError> {
     let version = fieldfit::receive(&open(&args.store)?, &args.delta, args.replay)?;
     let store = args.store.store.display();
     Output::new(args.store.json).show(&Added { version }, |Added { version }| {
@@ -159,6 +159,6 @@ fn add(args: &StoreAddArgs) -> Result<(), Error> {
     })
 }
 
-fn open(args: &StoreArgs) -> Result<Store, Error> {
+fn open(args: &StoreArgs) -> Result<Store, CliError> {
     Ok(Store::open(&args.store).map_err(fieldfit::Error::from)?)
 }

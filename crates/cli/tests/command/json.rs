@@ -133,10 +133,11 @@ fn info_tells_models_deltas_and_stores() {
     assert_eq!((&delta["method"], &delta["labels"]), (&json!("tpgm-relative"), &json!(["grass", "sand", "water"])));
     let tensors = delta["tensors"].as_array().unwrap();
     assert!(tensors.iter().any(|tensor| tensor["kind"] == "replacement" && tensor["ball"].is_null()));
-    let balls: Vec<&Value> = tensors.iter().map(|tensor| &tensor["ball"]).filter(|ball| ball.is_object()).collect();
+    let balls: Vec<&Value> =
+        tensors.iter().map(|tensor| &tensor["ball"]).filter(|constraint| constraint.is_object()).collect();
     assert!(!balls.is_empty(), "TPGM holds differences in balls");
-    for ball in balls {
-        assert!(ball["distance"].as_f64().unwrap() <= ball["radius"].as_f64().unwrap() * 1.001, "{ball}");
+    for constraint in balls {
+        assert!(constraint["distance"].as_f64().unwrap() <= constraint["radius"].as_f64().unwrap() * 1.001, "{ball}");
     }
     assert_eq!((&store["active"], &store["versions"][0]["state"]), (&json!(1), &json!("trial")));
 }

@@ -1,7 +1,7 @@
 //! Folders of small images that differ from each other.
 
 use fieldfit_data::{Dataset, Group, Preprocessor, Sample};
-use fieldfit_model::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Preprocessing};
 use image::RgbImage;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! A small delta that has one of everything.
 
-use fieldfit_delta::{Ball, Codec, Fidelity, Header, Kind, Norm, Provenance, Task, Tensor, encode};
+use fieldfit_delta::{Codec, Constraint, Fidelity, Header, Provenance, Task, TensorData, TensorKind, encode};
+use fieldfit_tensor::Norm;
 
 pub const LABELS: [&str; 2] = ["cat", "große Katze"];
 
@@ -33,29 +34,29 @@ pub fn header() -> Header {
 }
 
 /// A kernel in its balls, a bias in one, and a head from nowhere.
-pub fn tensors() -> [Tensor<'static>; 3] {
+pub fn tensors() -> [TensorData<'static>; 3] {
     [
-        Tensor {
+        TensorData {
             name: "stem.weight",
             shape: &[2, 3, 1, 1],
-            kind: Kind::Difference,
-            ball: Some(Ball { norm: Norm::Mars, radius: 1.5, distance: 1.25 }),
+            kind: TensorKind::Difference,
+            constraint: Some(Constraint { norm: Norm::Mars, radius: 1.5, distance: 1.25 }),
             codec: Codec::F16,
             values: &KERNEL,
         },
-        Tensor {
+        TensorData {
             name: "stem.bias",
             shape: &[3],
-            kind: Kind::Difference,
-            ball: Some(Ball { norm: Norm::L2, radius: 1.0, distance: 0.9 }),
+            kind: TensorKind::Difference,
+            constraint: Some(Constraint { norm: Norm::L2, radius: 1.0, distance: 0.9 }),
             codec: Codec::Int8,
             values: &BIAS,
         },
-        Tensor {
+        TensorData {
             name: "classifier.weight",
             shape: &[2, 2],
-            kind: Kind::Replacement,
-            ball: None,
+            kind: TensorKind::Replacement,
+            constraint: None,
             codec: Codec::Int8,
             values: &HEAD,
         },

@@ -9,8 +9,8 @@
 mod convolutions;
 
 use fieldfit_exec::{Executor, Passes, candle::Candle, cpu::Cpu};
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Role, by_name};
+use fieldfit_tensor::{Images, Params};
 use std::process::Command;
 use std::time::{Duration, Instant};
 

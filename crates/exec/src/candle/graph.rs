@@ -8,7 +8,8 @@ use super::tokens::{Embedding, Map, Taking, Tensors, attend};
 use crate::ExecError;
 use candle_core::{D, Module, Tensor};
 use candle_nn::Linear;
-use fieldfit_nets::{Activation, Attention, BatchNorm, Conv, MaxPool, Network, Op, Padding, Shape, Shortcut, TensorId};
+use fieldfit_nets::{Activation, Attention, BatchNorm, Conv, MaxPool, Network, Op, Padding, Shape, Shortcut};
+use fieldfit_tensor::TensorId;
 
 /// A network whose frozen norms are folded into its kernels.
 ///

@@ -16,9 +16,8 @@ pub use resident::OnDevice;
 use crate::executor::{Executor, Matrix, Prepared, check, check_gradients, check_images, check_params};
 use crate::{ExecError, Objective};
 use candle_core::{Device, Tensor, Var, WithDType, backprop::GradStore};
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::{Network, Shape, TensorSpec};
-use fieldfit_tpgm::Real;
+use fieldfit_tensor::{Images, Params, Real};
 use graph::Graph;
 use std::marker::PhantomData;
 

@@ -2,12 +2,12 @@
 
 use super::{batch, descend, values};
 use crate::executor::{check_images, check_tensor};
-use crate::place::{Part, Place, Resident, Rule};
+use crate::place::{DeviceParams, ParamStore, Rule, StateTensor};
 use crate::{ExecError, Objective};
 use candle_core::{DType, Device, Tensor, Var, WithDType};
-use fieldfit_model::{Dtype, Images, Params, TensorView};
-use fieldfit_nets::{Network, TensorId, TensorSpec};
-use fieldfit_tpgm::{Norm, Real, pull};
+use fieldfit_nets::{Network, TensorSpec};
+use fieldfit_tensor::{Dtype, Images, Norm, Params, Real, TensorId, TensorView};
+use fieldfit_tpgm::pull;
 use std::marker::PhantomData;
 
 /// θ0, δ, the gradients and the optimiser's state of a network, on the device that computes it.
@@ -113,7 +113,7 @@ impl<T: Real + WithDType> OnDevice<T> {
     }
 }
 
-impl<T: Real + WithDType> Place<T> for OnDevice<T> {
+impl<T: Real + WithDType> ParamStore<T> for OnDevice<T> {
     fn gradient(&mut self, ratios: &[Vec<T>], images: &Images, objective: &dyn Objective<T>) -> Result<T, ExecError> {
         check_images(&self.network, images)?;
         let leaves = self.leaves(ratios)?;
@@ -172,7 +172,7 @@ impl<T: Real + WithDType> Place<T> for OnDevice<T> {
     }
 }
 
-impl<T: Real + WithDType> Resident<T> for OnDevice<T> {
+impl<T: Real + WithDType> DeviceParams<T> for OnDevice<T> {
     fn step(&mut self, rules: &[Rule], scale: f64) -> Result<(), ExecError> {
         for ((trained, start), rule) in self.trained.iter_mut().zip(&self.start).zip(rules) {
             if let Some(trained) = trained {
@@ -182,7 +182,7 @@ impl<T: Real + WithDType> Resident<T> for OnDevice<T> {
         Ok(())
     }
 
-    fn fetch(&self, part: Part, into: &mut Params<T>) -> Result<(), ExecError> {
+    fn fetch(&self, part: StateTensor, into: &mut Params<T>) -> Result<(), ExecError> {
         for (trained, into) in self.trained.iter().zip(into.buffers_mut()) {
             if let Some(trained) = trained
                 && !into.is_empty()
@@ -193,7 +193,7 @@ impl<T: Real + WithDType> Resident<T> for OnDevice<T> {
         Ok(())
     }
 
-    fn put(&mut self, part: Part, from: &Params<T>) -> Result<(), ExecError> {
+    fn put(&mut self, part: StateTensor, from: &Params<T>) -> Result<(), ExecError> {
         for (id, spec) in self.network.tensors().filter(|&(id, _)| from.contains(id)) {
             if let Some(trained) = &mut self.trained[id.index()] {
                 check_tensor(spec, from[id].len())?;
@@ -237,19 +237,19 @@ impl Trained {
         Ok(())
     }
 
-    const fn part(&self, part: Part) -> &Tensor {
+    const fn part(&self, part: StateTensor) -> &Tensor {
         match part {
-            Part::Delta => &self.delta,
-            Part::First => &self.first,
-            Part::Second => &self.second,
+            StateTensor::Delta => &self.delta,
+            StateTensor::First => &self.first,
+            StateTensor::Second => &self.second,
         }
     }
 
-    const fn part_mut(&mut self, part: Part) -> &mut Tensor {
+    const fn part_mut(&mut self, part: StateTensor) -> &mut Tensor {
         match part {
-            Part::Delta => &mut self.delta,
-            Part::First => &mut self.first,
-            Part::Second => &mut self.second,
+            StateTensor::Delta => &mut self.delta,
+            StateTensor::First => &mut self.first,
+            StateTensor::Second => &mut self.second,
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use super::{Candle, PreparedCandle, device};
 use crate::{Device, ExecError, Executor, Prepared};
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, Role, TensorId, by_name};
-use fieldfit_tpgm::Real;
+use fieldfit_nets::{Network, Role, by_name};
+use fieldfit_tensor::{Images, Params, Real, TensorId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -3,7 +3,8 @@
 
 use crate::positions::Resampling;
 use candle_core::{D, Device, Tensor};
-use fieldfit_nets::{Attention, ClassToken, Embed, Entry, LayerNorm, Linear, TensorId};
+use fieldfit_nets::{Attention, ClassToken, Embed, Entry, LayerNorm, Linear};
+use fieldfit_tensor::TensorId;
 
 /// The tensors of a network, in its order.
 #[derive(Clone, Copy)]

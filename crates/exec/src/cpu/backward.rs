@@ -14,8 +14,8 @@ use super::schedule::{Buffer, Source, Task};
 use super::share::Backward;
 use super::threads::Threads;
 use crate::Objective;
-use fieldfit_model::Params;
 use fieldfit_nets::{Activation, ClassToken, Conv, Entry, Head, LayerNorm, Linear, Op, Shape};
+use fieldfit_tensor::Params;
 
 /// What a pass reads and writes beside its [`Context`].
 pub(super) struct Pass<'a> {

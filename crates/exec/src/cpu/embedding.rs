@@ -8,8 +8,8 @@ use super::room::with_room;
 use super::threads::{Threads, cut};
 use super::vector::vectorized;
 use crate::positions::Resampling;
-use fieldfit_model::Params;
 use fieldfit_nets::{Activation, Embed, Shape};
+use fieldfit_tensor::Params;
 use std::ops::Range;
 
 /// Patches that are gathered at once.

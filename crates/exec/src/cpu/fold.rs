@@ -4,8 +4,8 @@ use super::layer_norm::Norm;
 use super::product::{Onto, Packed};
 use super::weight::Weight;
 use super::winograd;
-use fieldfit_model::Params;
 use fieldfit_nets::{ClassToken, Conv, Embed, Entry, LayerNorm, Linear, Op};
+use fieldfit_tensor::Params;
 
 /// `s·W` and `β − s·μ` with `s = γ / √(σ² + ε)`: convolving with them is convolution and norm at once.
 #[derive(Debug, Clone, Default)]

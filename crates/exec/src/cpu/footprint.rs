@@ -8,7 +8,8 @@ use super::schedule::Schedule;
 use super::{Classifier, Cpu, PreparedCpu, pointwise, winograd};
 use crate::ExecError;
 use crate::memory::{Footprint, Passes, Size};
-use fieldfit_nets::{Entry, Linear, Network, Op, TensorId};
+use fieldfit_nets::{Entry, Linear, Network, Op};
+use fieldfit_tensor::TensorId;
 
 const F32: usize = size_of::<f32>();
 

@@ -37,10 +37,10 @@ mod winograd;
 
 use crate::executor::{check, check_gradients};
 use crate::memory::Passes;
-use crate::{ExecError, Executor, Matrix, Objective};
+use crate::{ExecError, Executor, Objective};
 use arena::Arena;
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Head, Network, Op, Shape, TensorId};
+use fieldfit_nets::{Head, Network, Op, Shape};
+use fieldfit_tensor::{Images, Matrix, Params, TensorId};
 use fold::{Folded, Purpose};
 use forward::Context;
 use head::Tally;

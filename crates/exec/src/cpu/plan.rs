@@ -7,7 +7,8 @@ use super::embedding::Embedding;
 use super::max_pool::Pooling;
 use super::winograd::{self, Winograd};
 use crate::ExecError;
-use fieldfit_nets::{Activation, Conv, Linear, Network, Op, Padding, Shape, Shortcut, Stage, TensorId};
+use fieldfit_nets::{Activation, Conv, Linear, Network, Op, Padding, Shape, Shortcut, Stage};
+use fieldfit_tensor::TensorId;
 
 /// One op with its shapes. The images are activation 0, and step `i` writes activation `i + 1`.
 pub(super) struct Step {

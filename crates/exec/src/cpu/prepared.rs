@@ -10,8 +10,8 @@ use super::{Classifier, fold_all, head};
 use crate::executor::{check_images, check_params};
 use crate::memory::Size;
 use crate::{ExecError, Prepared};
-use fieldfit_model::{Images, Params};
 use fieldfit_nets::Network;
+use fieldfit_tensor::{Images, Params};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A network with its weights folded for inference.

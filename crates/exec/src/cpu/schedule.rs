@@ -6,7 +6,8 @@
 
 use super::arena::LINE;
 use super::plan::{Kernel, Plan, weight_len};
-use fieldfit_nets::{Entry, Head, Linear, Op, TensorId};
+use fieldfit_nets::{Entry, Head, Linear, Op};
+use fieldfit_tensor::TensorId;
 use std::ops::Range;
 
 /// A buffer of a schedule.

@@ -11,8 +11,8 @@ use super::product::Onto;
 use super::share::Backward;
 use super::threads::Threads;
 use super::{plan, pointwise};
-use fieldfit_model::Params;
 use fieldfit_nets::{Activation, Conv, MaxPool, Network, Op, Padding, Shape, by_name};
+use fieldfit_tensor::Params;
 
 /// Below, at, and above one, two and three vectors of 4, 8 and 16 lanes.
 const CHANNELS: [usize; 7] = [1, 3, 16, 17, 40, 49, 50];

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
 
 use fieldfit_exec::{Executor, Passes, cpu::Cpu};
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, Role, TensorId, by_name};
+use fieldfit_nets::{Network, Role, by_name};
+use fieldfit_tensor::{Images, Params, TensorId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

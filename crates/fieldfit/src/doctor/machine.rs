@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::runtime::cores;
-use fieldfit_durable::{Disk as Files, commit};
+use fieldfit_durable::{Disk as FileSystem, commit};
 use serde::Serialize;
 use std::fs;
 use std::path::Path;
@@ -69,7 +69,7 @@ impl MemoryNow {
 
 /// A folder's disk.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Disk {
+pub struct DiskInfo {
     /// The file system's kind, where Linux tells.
     pub file_system: Option<String>,
     /// Milliseconds until a small file is written, synced, renamed and its folder synced; the median of some.
@@ -78,7 +78,7 @@ pub struct Disk {
     pub survives_power_cut: Option<bool>,
 }
 
-impl Disk {
+impl DiskInfo {
     /// Commits small files to that folder.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Disk {
         let mut times = Vec::new();
         for _ in 0..COMMITS {
             let started = Instant::now();
-            commit(&Files, &folder.join("commit"), &[0x5a; 4096])?;
+            commit(&FileSystem, &folder.join("commit"), &[0x5a; 4096])?;
             times.push(started.elapsed().as_secs_f64() * 1e3);
         }
         times.sort_by(f64::total_cmp);

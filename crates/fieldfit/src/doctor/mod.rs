@@ -3,13 +3,13 @@
 mod machine;
 mod self_test;
 
-pub use machine::{Disk, Machine, MemoryNow};
+pub use machine::{DiskInfo, Machine, MemoryNow};
 pub use self_test::Check;
 
 use crate::Error;
-use fieldfit_board::{Board, NAMES};
 use fieldfit_exec::{Device, Passes, executor};
 use fieldfit_nets::by_name;
+use fieldfit_target::{NAMES, TargetProfile};
 use serde::Serialize;
 use std::path::Path;
 
@@ -21,7 +21,7 @@ pub struct Diagnosis {
     /// Every device that there is code for, and whether it computes here.
     pub devices: Vec<DeviceState>,
     /// The folder's disk.
-    pub disk: Disk,
+    pub disk: DiskInfo,
     /// The boards of `targets/` that this machine may be.
     pub boards: Vec<String>,
     /// What was tried, in order.
@@ -59,7 +59,7 @@ pub fn examine(scratch: &Path) -> Result<Diagnosis, Error> {
     let machine = Machine::look();
     Ok(Diagnosis {
         devices: devices(),
-        disk: Disk::measure(folder.path())?,
+        disk: DiskInfo::measure(folder.path())?,
         boards: boards(&machine),
         checks: self_test::run(folder.path()),
         machine,
@@ -68,7 +68,7 @@ pub fn examine(scratch: &Path) -> Result<Diagnosis, Error> {
 
 /// The boards whose triple and model are the machine's.
 fn boards(machine: &Machine) -> Vec<String> {
-    let boards = NAMES.iter().filter_map(|name| Board::named(name).ok());
+    let boards = NAMES.iter().filter_map(|name| TargetProfile::named(name).ok());
     let fitting = boards.filter(|board| {
         let is_model = match (&board.model, &machine.board) {
             (Some(part), Some(model)) => model.contains(part.as_str()),

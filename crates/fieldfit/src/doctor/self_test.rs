@@ -1,11 +1,11 @@
 //! The parts of an adaptation, each tried once on a small network with made-up weights: no file is needed for it.
 
-use fieldfit_delta::{Ball, Codec, Delta, Header, Kind, Provenance, Task, Tensor, encode};
+use fieldfit_delta::{Codec, Constraint, Delta, Header, Provenance, Task, TensorData, TensorKind, encode};
 use fieldfit_exec::{Device, ExecError, Executor, Passes, executor};
-use fieldfit_model::{Images, Params};
-use fieldfit_nets::{Network, Role, TensorId, TensorSpec, by_name};
+use fieldfit_nets::{Network, Role, TensorSpec, by_name};
 use fieldfit_store::Store;
-use fieldfit_tpgm::{Norm, distances, project};
+use fieldfit_tensor::{Images, Norm, Params, TensorId};
+use fieldfit_tpgm::{distances, project};
 use serde::Serialize;
 use std::error::Error;
 use std::path::Path;
@@ -30,7 +30,7 @@ const LOGIT_TOLERANCE: f64 = 1e-5;
 const STEP: f32 = 5e-3;
 const GRADIENT_TOLERANCE: f64 = 0.02;
 /// How far a projected difference may lie outside of its ball, in parts of the radius.
-const BALL_TOLERANCE: f32 = 1e-5;
+const CONSTRAINT_TOLERANCE: f32 = 1e-5;
 
 type Outcome = Result<String, Box<dyn Error>>;
 
@@ -152,7 +152,7 @@ fn projected_step(network: &Network, weights: &Params<f32>) -> Result<(Vec<Moved
         moved.push(Moved { id, delta, radius });
     }
     let told = format!("{} tensors in their balls, {:.1e} of a radius outside at most", moved.len(), furthest.max(0.0));
-    require(furthest <= BALL_TOLERANCE, told).map(|told| (moved, told))
+    require(furthest <= CONSTRAINT_TOLERANCE, told).map(|told| (moved, told))
 }
 
 /// A tensor's difference from the base, and its ball.
@@ -203,9 +203,17 @@ fn delta(network: &Network, moved: &[Moved]) -> Result<Vec<u8>, Box<dyn Error>> 
     };
     let tensors = moved.iter().map(|Moved { id, delta, radius }| {
         let spec = network.tensor(*id);
-        let ball = Ball { norm: fieldfit_delta::Norm::L2, radius: *radius, distance: distance(delta, spec) };
+        let constraint =
+            Constraint { norm: fieldfit_tensor::Norm::L2, radius: *radius, distance: distance(delta, spec) };
         let (name, shape) = (spec.name.as_str(), spec.shape.as_slice());
-        Tensor { name, shape, kind: Kind::Difference, ball: Some(ball), codec: Codec::F32, values: delta }
+        TensorData {
+            name,
+            shape,
+            kind: TensorKind::Difference,
+            constraint: Some(constraint),
+            codec: Codec::F32,
+            values: delta,
+        }
     });
     Ok(encode(&header, &labels, &tensors.collect::<Vec<_>>())?)
 }

@@ -4,7 +4,7 @@
 //! kind of model and the labels, and `preprocessor_config.json` beside it the preprocessing.
 
 use crate::error::ModelError;
-use crate::manifest::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Preprocessing};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

@@ -3,9 +3,8 @@
 use super::Stored;
 use crate::base::{Base, BaseId};
 use crate::error::ModelError;
-use crate::manifest::{
-    Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Preprocessing, Scaling, WeightsFile,
-};
+use crate::manifest::{Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile};
+use fieldfit_tensor::Preprocessing;
 use safetensors::tensor::TensorView;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -79,7 +78,7 @@ pub(super) fn write(
 fn serialise(tensors: &[Stored<'_>], path: &Path) -> Result<Vec<u8>, ModelError> {
     let invalid = |source| ModelError::Safetensors { path: path.to_owned(), source };
     let views = tensors.iter().map(|Stored { spec, dtype, bytes }| {
-        Ok((spec.name.as_str(), TensorView::new((*dtype).into(), spec.shape.clone(), bytes)?))
+        Ok((spec.name.as_str(), TensorView::new(crate::safetensors_dtype(*dtype), spec.shape.clone(), bytes)?))
     });
     let views: Vec<_> = views.collect::<Result<_, _>>().map_err(invalid)?;
     safetensors::serialize(views, None::<HashMap<String, String>>).map_err(invalid)

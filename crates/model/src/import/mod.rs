@@ -28,10 +28,9 @@ pub use recognise::Recognised;
 use crate::base::BaseId;
 use crate::check;
 use crate::error::ModelError;
-use crate::manifest::Preprocessing;
-use crate::view::Dtype;
 use config::Config;
 use fieldfit_nets::{Network, TensorSpec};
+use fieldfit_tensor::{Dtype, Preprocessing};
 use pickle::{Object, Pickled, Value};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -39,7 +38,7 @@ use storage::{StateDict, Storage};
 
 /// What to import, as what, and whence it comes.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct ImportRequest<'a> {
     /// The checkpoint: `.pth` or `.safetensors`, told apart by what is in it; or a folder as Hugging Face's hub has it,
     /// with `config.json` beside `model.safetensors` or `pytorch_model.bin`.
     pub weights: &'a Path,
@@ -62,7 +61,7 @@ pub struct Request<'a> {
     pub licence: &'a str,
 }
 
-impl<'a> Request<'a> {
+impl<'a> ImportRequest<'a> {
     /// Whatever network the checkpoint holds, with f16 weights, what it says itself of labels and preprocessing, and an
     /// unknown origin.
     pub const fn new(weights: &'a Path, out: &'a Path) -> Self {
@@ -81,7 +80,7 @@ impl<'a> Request<'a> {
 
 /// What was imported.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
+pub struct ImportReport {
     /// What the checkpoint was.
     pub format: Format,
     /// The entry of the checkpoint that held the weights, beside others.
@@ -118,7 +117,7 @@ pub enum Format {
 /// # Errors
 /// If the folder exists, the checkpoint can't be read or asks for anything but tensors, fits no architecture, the requested
 /// one or the labels, isn't finite, or doesn't fit the stored type; if the folder can't be written.
-pub fn import(request: &Request<'_>) -> Result<Report, ModelError> {
+pub fn import(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
     folder::refuse_existing(request.out)?;
     let (path, config) = config::find(request.weights)?;
     let bytes = std::fs::read(&path).map_err(|source| ModelError::read(&path, source))?;
@@ -145,7 +144,7 @@ pub fn import(request: &Request<'_>) -> Result<Report, ModelError> {
         file_hash: Sha256::digest(&bytes).into(),
     };
     let written = folder::write(request.out, &manifest, &labels, &tensors)?;
-    Ok(Report {
+    Ok(ImportReport {
         format,
         wrapper: state.wrapper,
         recognised,
@@ -159,7 +158,12 @@ pub fn import(request: &Request<'_>) -> Result<Report, ModelError> {
 }
 
 /// One label a class of the network: the request's, or the configuration's.
-fn labels(request: &Request<'_>, config: &Config, network: &Network, path: &Path) -> Result<Vec<String>, ModelError> {
+fn labels(
+    request: &ImportRequest<'_>,
+    config: &Config,
+    network: &Network,
+    path: &Path,
+) -> Result<Vec<String>, ModelError> {
     let expected = network.head.classes;
     let Some(file) = request.labels else {
         let is_enough = network.is_headless() || config.labels.len() == expected;

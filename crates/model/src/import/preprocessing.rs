@@ -1,6 +1,6 @@
 //! How the published checkpoints of each architecture were evaluated.
 
-use crate::manifest::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Preprocessing};
 
 /// ImageNet's mean and standard deviation, red, green, blue, in units of 0..255.
 const IMAGENET: ([f32; 3], [f32; 3]) = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]);

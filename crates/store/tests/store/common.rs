@@ -1,8 +1,8 @@
 //! Small deltas, and all that a reader can see of a store.
 
-use fieldfit_delta::{Codec, Header, Kind, Provenance, Tensor, encode};
+use fieldfit_delta::{Codec, Header, Provenance, TensorData, TensorKind, encode};
 use fieldfit_durable::testing::Simulated;
-use fieldfit_store::{Entry, Store, StoreError};
+use fieldfit_store::{Store, StoreError, VersionEntry};
 use fieldfit_tests::deltas;
 use std::{path::Path, sync::Arc};
 
@@ -17,11 +17,11 @@ pub fn header(base: u8, seed: u64) -> Header {
 /// A whole delta of a few hundred bytes for a base, another one for each `seed`.
 pub fn delta(base: u8, seed: u64) -> Vec<u8> {
     let values = [seed as f32, 1.0];
-    let bias = Tensor {
+    let bias = TensorData {
         name: "classifier.bias",
         shape: &[2],
-        kind: Kind::Replacement,
-        ball: None,
+        kind: TensorKind::Replacement,
+        constraint: None,
         codec: Codec::F16,
         values: &values,
     };
@@ -36,7 +36,7 @@ pub fn store(disk: &Simulated) -> Result<Store, StoreError> {
 /// All that a reader can see of a store, but for its history's clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Look {
-    pub versions: Vec<Entry>,
+    pub versions: Vec<VersionEntry>,
     pub active: Option<u32>,
     pub generation: u64,
     pub deltas: Vec<Vec<u8>>,

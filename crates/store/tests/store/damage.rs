@@ -2,8 +2,8 @@
 //! stored, a guess where the state is lost, and a state file that makes the reader panic.
 
 use crate::common::{ROOT, delta, look, store};
-use fieldfit_durable::{Files, seal, testing::Simulated, unseal};
-use fieldfit_store::{Change, Problem, State, Store, StoreError};
+use fieldfit_durable::{FileSystem, seal, testing::Simulated, unseal};
+use fieldfit_store::{Problem, Store, StoreError, Transition, VersionState};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -42,7 +42,7 @@ fn a_damaged_state_is_reported_and_left_alone() {
         let before = disk.contents();
         let errors = [store(&disk).unwrap_err(), opened.active().unwrap_err(), opened.add(&delta(0, 2)).unwrap_err()];
         for error in errors {
-            assert!(matches!(error, StoreError::State { .. }), "{error:?}");
+            assert!(matches!(error, StoreError::VersionState { .. }), "{error:?}");
             assert!(error.to_string().contains("add them to a new store"), "{error}");
         }
         assert_eq!(disk.contents(), before);
@@ -55,7 +55,7 @@ fn a_lost_state_is_not_begun_anew() {
     let (disk, _) = with_versions(1);
     disk.remove(&state()).unwrap();
     let error = store(&disk).unwrap_err();
-    assert!(matches!(&error, StoreError::State { reason, .. } if reason.contains("missing")), "{error}");
+    assert!(matches!(&error, StoreError::VersionState { reason, .. } if reason.contains("missing")), "{error}");
 }
 
 /// A state whose seal holds and that makes no sense: the reader panics, or the next version overwrites another one.
@@ -90,7 +90,7 @@ fn a_forged_state_is_refused() {
             forge(&mut record);
             *bytes = seal(KIND, &serde_json::to_vec(&record).unwrap());
         });
-        assert!(matches!(opened.versions(), Err(StoreError::State { .. })), "{name}: {:?}", opened.versions());
+        assert!(matches!(opened.versions(), Err(StoreError::VersionState { .. })), "{name}: {:?}", opened.versions());
     }
 }
 
@@ -128,7 +128,7 @@ fn a_rollback_passes_over_damaged_versions() {
     disk.damage(&store.delta_path(2), |bytes| bytes[90] ^= 4);
     assert_eq!(store.rollback().unwrap(), Some(1));
     let recorded = store.history().unwrap().pop().unwrap().change;
-    assert_eq!(recorded, Change::RolledBack { from: 3, to: Some(1), passed_over: vec![2] });
+    assert_eq!(recorded, Transition::RolledBack { from: 3, to: Some(1), passed_over: vec![2] });
 
     disk.remove(&store.delta_path(1)).unwrap();
     assert_eq!(store.rollback().unwrap(), None);
@@ -160,7 +160,7 @@ fn operations_that_make_no_sense_change_nothing() {
     store.add(&delta(0, 2)).unwrap();
     store.refuse(2, "three images worse").unwrap();
     let before = look(&store);
-    assert_eq!(before.versions[1].state, State::Refused { reason: "three images worse".into() });
+    assert_eq!(before.versions[1].state, VersionState::Refused { reason: "three images worse".into() });
 
     let error = store.activate(2).unwrap_err();
     assert!(

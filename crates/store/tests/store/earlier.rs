@@ -2,8 +2,8 @@
 //! Fieldfit.
 
 use crate::common::{ROOT, delta, store};
-use fieldfit_durable::{Files, commit, create_folder, read, seal, testing::Simulated};
-use fieldfit_store::{State, StoreError};
+use fieldfit_durable::{FileSystem, commit, create_folder, read, seal, testing::Simulated};
+use fieldfit_store::{StoreError, VersionState};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -47,9 +47,9 @@ fn a_store_of_the_earlier_format_is_read_as_it_was() {
     let store = store(&disk).unwrap();
     assert!(store.verify().unwrap().is_empty());
     assert_eq!((store.active().unwrap(), store.generation().unwrap()), (Some(2), 4));
-    let states: Vec<State> = store.versions().unwrap().into_iter().map(|entry| entry.state).collect();
-    let refused = State::Refused { reason: "worse by two images".into() };
-    assert_eq!(states, [State::Confirmed, State::Confirmed, State::Retired, refused]);
+    let states: Vec<VersionState> = store.versions().unwrap().into_iter().map(|entry| entry.state).collect();
+    let refused = VersionState::Refused { reason: "worse by two images".into() };
+    assert_eq!(states, [VersionState::Confirmed, VersionState::Confirmed, VersionState::Retired, refused]);
     assert_eq!(store.confirmed().unwrap(), [2, 1]);
     assert_eq!(store.history().unwrap().len(), 3);
     assert_eq!(disk.contents(), before, "reading changes nothing");
@@ -73,6 +73,6 @@ fn a_state_of_a_later_format_is_refused_by_name() {
     let disk = earlier();
     disk.damage(&Path::new(ROOT).join("state"), |bytes| bytes[7] = b'3');
     let error = store(&disk).unwrap_err();
-    assert!(matches!(&error, StoreError::State { reason, .. } if reason.contains("FFSTATE3")), "{error}");
+    assert!(matches!(&error, StoreError::VersionState { reason, .. } if reason.contains("FFSTATE3")), "{error}");
     assert!(disk.list(Path::new(ROOT)).unwrap().iter().any(|name| name == "state"));
 }

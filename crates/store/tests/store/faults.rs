@@ -4,10 +4,10 @@
 use crate::common::{Look, ROOT, delta, look, store};
 use fieldfit_delta::SecretKey;
 use fieldfit_durable::{
-    DurableError, Files,
+    DurableError, FileSystem,
     testing::{Fault, Simulated, exhaust},
 };
-use fieldfit_store::{Keep, State, Store, StoreError, TrialRules};
+use fieldfit_store::{Keep, Store, StoreError, TrialRules, VersionState};
 use std::io::ErrorKind;
 
 const FAULTS: [Fault; 2] = [Fault::Stop, Fault::Error(ErrorKind::StorageFull)];
@@ -212,7 +212,7 @@ fn a_start_is_taken_back_whole_or_not_at_all() {
         lived_in,
         |disk| store(disk).and_then(take_back).is_ok(),
         |disk, done| {
-            let State::Trial(trial) = look(&store(disk).unwrap()).versions[2].state.clone() else {
+            let VersionState::Trial(trial) = look(&store(disk).unwrap()).versions[2].state.clone() else {
                 panic!("not on trial")
             };
             assert!(trial.starts == 1 || (!done && trial.starts == 2), "{trial:?}");

@@ -2,9 +2,9 @@
 //! robot from starting, a clock that upsets the order, and copies that don't open.
 
 use crate::common::{header, look, store as simulated};
-use fieldfit_delta::{Codec, Kind, Tensor, encode};
+use fieldfit_delta::{Codec, TensorData, TensorKind, encode};
 use fieldfit_durable::{DurableError, seal, testing::Simulated, unseal};
-use fieldfit_store::{Change, Keep, State, Store, StoreError, TrialRules};
+use fieldfit_store::{Keep, Store, StoreError, Transition, TrialRules, VersionState};
 use fieldfit_tests::place::{mount, own_disk};
 use serde_json::{Value, json};
 use std::{
@@ -17,11 +17,11 @@ use std::{
 /// A delta of three pages.
 fn delta(seed: u64) -> Vec<u8> {
     let values = vec![seed as f32; 5000];
-    let tensor = Tensor {
+    let tensor = TensorData {
         name: "conv.weight",
         shape: &[5000],
-        kind: Kind::Difference,
-        ball: None,
+        kind: TensorKind::Difference,
+        constraint: None,
         codec: Codec::F16,
         values: &values,
     };
@@ -108,8 +108,8 @@ fn a_clock_that_goes_back_changes_nothing() {
     let history = store.history().unwrap();
     assert!(history.windows(2).any(|pair| pair[0].time > pair[1].time), "it did go back");
     let last = history.last().unwrap();
-    assert_eq!(last.change, Change::RolledBack { from: 2, to: None, passed_over: vec![] });
-    assert_eq!(store.version(2).unwrap().state, State::Retired);
+    assert_eq!(last.change, Transition::RolledBack { from: 2, to: None, passed_over: vec![] });
+    assert_eq!(store.version(2).unwrap().state, VersionState::Retired);
 }
 
 /// A copy, taken while versions are added and activated, that doesn't open or names a version that isn't in it.

@@ -3,7 +3,7 @@
 
 use crate::common::{delta, look};
 use fieldfit_durable::{Disk, DurableError, lock};
-use fieldfit_store::{Change, State, Store, StoreError};
+use fieldfit_store::{Store, StoreError, Transition, VersionState};
 use std::{process, thread, time::Duration};
 
 /// A reader that has to be opened again, or a generation that moves when nothing else runs.
@@ -40,7 +40,7 @@ fn writers_take_turns() {
     });
     let found = look(&Store::open(root.path().join("store")).unwrap());
     assert_eq!(found.versions.iter().map(|entry| entry.version).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
-    assert_eq!(found.versions.iter().filter(|entry| entry.state == State::Retired).count(), 19);
+    assert_eq!(found.versions.iter().filter(|entry| entry.state == VersionState::Retired).count(), 19);
     assert_eq!(found.generation, 20);
 }
 
@@ -96,14 +96,14 @@ fn the_history_tells_what_was_done_and_stays_small() {
     store.refuse(1, "no better").unwrap();
     store.activate(2).unwrap();
     store.rollback().unwrap();
-    let changes: Vec<Change> = store.history().unwrap().into_iter().map(|event| event.change).collect();
+    let changes: Vec<Transition> = store.history().unwrap().into_iter().map(|event| event.change).collect();
     let expected = [
-        Change::Added { version: 1 },
-        Change::Added { version: 2 },
-        Change::Added { version: 3 },
-        Change::Refused { version: 1, reason: "no better".into() },
-        Change::Activated { version: 2 },
-        Change::RolledBack { from: 2, to: None, passed_over: vec![] },
+        Transition::Added { version: 1 },
+        Transition::Added { version: 2 },
+        Transition::Added { version: 3 },
+        Transition::Refused { version: 1, reason: "no better".into() },
+        Transition::Activated { version: 2 },
+        Transition::RolledBack { from: 2, to: None, passed_over: vec![] },
     ];
     assert_eq!(changes, expected);
     for turn in 0..fieldfit_store::HISTORY as u32 {
@@ -111,5 +111,5 @@ fn the_history_tells_what_was_done_and_stays_small() {
     }
     let history = store.history().unwrap();
     assert_eq!(history.len(), fieldfit_store::HISTORY);
-    assert_eq!(history[0].change, Change::Activated { version: 2 });
+    assert_eq!(history[0].change, Transition::Activated { version: 2 });
 }

@@ -2,7 +2,7 @@
 //! a hole.
 
 use crate::common::{delta, look};
-use fieldfit_store::{Change, Keep, State, Store, StoreError, TrialRules};
+use fieldfit_store::{Keep, Store, StoreError, Transition, TrialRules, VersionState};
 use std::{fs, path::Path, thread};
 
 fn versions(store: &Store) -> Vec<u32> {
@@ -47,7 +47,7 @@ fn what_can_not_run_goes_first_and_what_is_needed_stays() {
     assert_eq!(versions(&store), [1, 6, 8]);
     assert_eq!(fs::read_dir(root.path().join("versions")).unwrap().count(), 3);
     assert!(
-        matches!(store.history().unwrap().pop().unwrap().change, Change::Pruned { versions, .. } if versions == [7])
+        matches!(store.history().unwrap().pop().unwrap().change, Transition::Pruned { versions, .. } if versions == [7])
     );
     assert_eq!((store.active().unwrap(), store.confirmed().unwrap()), (Some(6), vec![1]));
     assert_eq!(store.rollback().unwrap(), Some(1), "what was pruned is no target of a rollback");
@@ -67,7 +67,7 @@ fn a_byte_quota_is_kept_as_far_as_it_can_be() {
     assert_eq!(versions(&store), [1, 6, 8]);
 }
 
-/// Files that a power cut or an error left, which stay for ever; or a file of somebody else's that goes with them.
+/// FileSystem that a power cut or an error left, which stay for ever; or a file of somebody else's that goes with them.
 #[test]
 fn files_of_no_version_are_swept() {
     let root = tempfile::tempdir().unwrap();
@@ -123,5 +123,5 @@ fn a_trial_goes_on_over_a_prune() {
     let store = lived_in(root.path());
     store.completed(6, 41, TrialRules::default()).unwrap();
     store.prune(keep(2)).unwrap();
-    assert!(matches!(store.version(6).unwrap().state, State::Trial(trial) if trial.predictions == 41));
+    assert!(matches!(store.version(6).unwrap().state, VersionState::Trial(trial) if trial.predictions == 41));
 }

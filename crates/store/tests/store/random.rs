@@ -2,7 +2,7 @@
 
 use crate::common::{delta, store};
 use fieldfit_durable::testing::{Fault, Simulated};
-use fieldfit_store::{Keep, State, Store, StoreError, TrialRules};
+use fieldfit_store::{Keep, Store, StoreError, TrialRules, VersionState};
 use proptest::{prelude::*, sample::Index};
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ impl Model {
         assert!(store.verify().unwrap().is_empty());
         let kind = |state| match state {
             State::Candidate => Kind::Candidate,
-            State::Trial(trial) => Kind::Trial(trial.predictions, trial.starts, trial.boot == Some(boot(true))),
+            VersionState::Trial(trial) => Kind::Trial(trial.predictions, trial.starts, trial.boot == Some(boot(true))),
             State::Confirmed => Kind::Confirmed,
             State::Retired => Kind::Retired,
             _ => Kind::Barred,

@@ -3,7 +3,7 @@
 
 use crate::common::{delta, store};
 use fieldfit_durable::testing::Simulated;
-use fieldfit_store::{Change, Progress, State, Store, StoreError, TrialRules};
+use fieldfit_store::{Store, StoreError, Transition, TrialProgress, TrialRules, VersionState};
 
 const RULES: TrialRules = TrialRules { predictions: 100, starts: 3 };
 const BOOT: Option<&str> = Some("one");
@@ -23,7 +23,7 @@ fn on_trial() -> (Simulated, Store) {
     (disk, store)
 }
 
-fn state(store: &Store, version: u32) -> State {
+fn state(store: &Store, version: u32) -> VersionState {
     store.version(version).unwrap().state
 }
 
@@ -44,10 +44,10 @@ fn a_version_that_never_completes_a_prediction_is_quarantined_at_the_fourth_star
     assert_eq!(crash(&store, BOOT), Some(1));
     assert_eq!(store.generation().unwrap(), before + 1, "other processes are to see it");
     let reason = "3 starts without one completed prediction".to_owned();
-    assert_eq!(state(&store, 2), State::Quarantined { reason: reason.clone() });
+    assert_eq!(state(&store, 2), VersionState::Quarantined { reason: reason.clone() });
     let last = store.history().unwrap().pop().unwrap().change;
-    assert_eq!(last, Change::Quarantined { version: 2, reason, to: Some(1), passed_over: vec![] });
-    assert_eq!(state(&store, 1), State::Confirmed);
+    assert_eq!(last, Transition::Quarantined { version: 2, reason, to: Some(1), passed_over: vec![] });
+    assert_eq!(state(&store, 1), VersionState::Confirmed);
     assert_eq!(crash(&store, BOOT), Some(1), "what is confirmed is not counted");
     let error = store.activate(2).unwrap_err();
     assert!(matches!(error, StoreError::Refused { state: "quarantined", .. }), "{error}");
@@ -87,7 +87,7 @@ fn a_completed_prediction_clears_the_starts_before_it() {
         crash(&store, BOOT);
         let start = store.start(RULES, BOOT).unwrap();
         assert_eq!((start.version, start.undecided.unwrap().version()), (Some(2), 2));
-        assert_eq!(store.completed(2, 1, RULES).unwrap(), Progress::OnTrial);
+        assert_eq!(store.completed(2, 1, RULES).unwrap(), TrialProgress::OnTrial);
     }
     assert_eq!(store.start(RULES, BOOT).unwrap().undecided.unwrap().completed(), 5);
 }
@@ -101,7 +101,7 @@ fn a_start_that_was_asked_for_nothing_is_taken_back() {
         store.take_back(start.undecided.unwrap()).unwrap();
     }
     assert_eq!(crash(&store, BOOT), Some(2));
-    let State::Trial(trial) = state(&store, 2) else { panic!("not on trial") };
+    let VersionState::Trial(trial) = state(&store, 2) else { panic!("not on trial") };
     assert_eq!(trial.starts, 1);
 }
 
@@ -113,16 +113,16 @@ fn predictions_add_up_over_starts_and_confirm() {
     let events = store.history().unwrap().len();
     for boot in [BOOT, BOOT, NEXT_BOOT] {
         let _start = store.start(RULES, boot).unwrap();
-        assert_eq!(store.completed(2, 33, RULES).unwrap(), Progress::OnTrial);
+        assert_eq!(store.completed(2, 33, RULES).unwrap(), TrialProgress::OnTrial);
     }
     assert_eq!(store.history().unwrap().len(), events);
     let generation = store.generation().unwrap();
-    assert_eq!(store.completed(2, 1, RULES).unwrap(), Progress::Confirmed);
-    assert_eq!(state(&store, 2), State::Confirmed);
+    assert_eq!(store.completed(2, 1, RULES).unwrap(), TrialProgress::Confirmed);
+    assert_eq!(state(&store, 2), VersionState::Confirmed);
     assert_eq!(store.generation().unwrap(), generation, "what runs has not changed");
     let last = store.history().unwrap().pop().unwrap().change;
-    assert_eq!(last, Change::Confirmed { version: 2, predictions: Some(100) });
-    assert_eq!(store.completed(2, 1, RULES).unwrap(), Progress::Over);
+    assert_eq!(last, Transition::Confirmed { version: 2, predictions: Some(100) });
+    assert_eq!(store.completed(2, 1, RULES).unwrap(), TrialProgress::Over);
     assert_eq!(store.confirmed().unwrap(), [2, 1]);
 }
 
@@ -132,12 +132,12 @@ fn predictions_of_what_was_replaced_count_nothing() {
     let (_, store) = on_trial();
     store.add(&delta(0, 3)).unwrap();
     store.activate(3).unwrap();
-    assert_eq!(state(&store, 2), State::Retired);
-    assert_eq!(store.completed(2, 500, RULES).unwrap(), Progress::Over);
-    assert_eq!(store.completed(9, 500, RULES).unwrap(), Progress::Over);
-    assert_eq!((state(&store, 2), store.active().unwrap()), (State::Retired, Some(3)));
+    assert_eq!(state(&store, 2), VersionState::Retired);
+    assert_eq!(store.completed(2, 500, RULES).unwrap(), TrialProgress::Over);
+    assert_eq!(store.completed(9, 500, RULES).unwrap(), TrialProgress::Over);
+    assert_eq!((state(&store, 2), store.active().unwrap()), (VersionState::Retired, Some(3)));
     assert_eq!(store.quarantine(2, "late").unwrap(), Some(3), "nor does its failure");
-    assert_eq!(state(&store, 2), State::Retired);
+    assert_eq!(state(&store, 2), VersionState::Retired);
 }
 
 /// A fallback to a version that never proved itself, or to a damaged one.
@@ -150,7 +150,7 @@ fn a_failed_trial_falls_back_to_what_is_confirmed_and_whole() {
     }
     assert_eq!(store.quarantine(5, "answers with no number").unwrap(), Some(1));
     let last = store.history().unwrap().pop().unwrap().change;
-    assert!(matches!(last, Change::Quarantined { to: Some(1), passed_over, .. } if passed_over == [4, 3, 2]));
+    assert!(matches!(last, Transition::Quarantined { to: Some(1), passed_over, .. } if passed_over == [4, 3, 2]));
 
     store.activate(2).unwrap();
     disk.damage(&store.delta_path(1), |bytes| bytes[90] ^= 4);
@@ -168,11 +168,11 @@ fn confirming_by_hand() {
     store.confirm(2).unwrap();
     store.confirm(2).unwrap();
     let last = store.history().unwrap().pop().unwrap().change;
-    assert_eq!(last, Change::Confirmed { version: 2, predictions: None });
+    assert_eq!(last, Transition::Confirmed { version: 2, predictions: None });
     store.activate(3).unwrap();
     assert_eq!(store.rollback().unwrap(), Some(2));
-    assert_eq!(state(&store, 2), State::Confirmed);
-    assert_eq!(state(&store, 3), State::Retired);
+    assert_eq!(state(&store, 2), VersionState::Confirmed);
+    assert_eq!(state(&store, 3), VersionState::Retired);
 }
 
 /// A version that somebody rolled back from and that is trusted as before when it is tried again; one that was replaced
@@ -182,13 +182,13 @@ fn what_was_rolled_back_from_or_replaced_on_trial_has_to_prove_itself_again() {
     let (_, store) = on_trial();
     store.confirm(2).unwrap();
     store.rollback().unwrap();
-    assert_eq!(state(&store, 2), State::Retired);
+    assert_eq!(state(&store, 2), VersionState::Retired);
     store.activate(2).unwrap();
-    assert!(matches!(state(&store, 2), State::Trial(trial) if trial.predictions == 0));
+    assert!(matches!(state(&store, 2), VersionState::Trial(trial) if trial.predictions == 0));
     store.add(&delta(0, 3)).unwrap();
     store.activate(3).unwrap();
     assert_eq!(store.rollback().unwrap(), Some(2));
-    assert!(matches!(state(&store, 2), State::Trial(_)));
+    assert!(matches!(state(&store, 2), VersionState::Trial(_)));
 }
 
 /// A system that doesn't say when it started: there a crash must still count.

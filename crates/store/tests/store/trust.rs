@@ -3,7 +3,7 @@
 
 use crate::common::{ROOT, delta, look, store};
 use fieldfit_delta::{Delta, SecretKey};
-use fieldfit_durable::{Files, commit, testing::Simulated};
+use fieldfit_durable::{FileSystem, commit, testing::Simulated};
 use fieldfit_store::{Store, StoreError, TRUST_FILE, Trust};
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn under(policy: &str) -> Store {
 }
 
 fn write(disk: &Simulated, policy: &str) {
-    commit(disk as &dyn Files, &Path::new(ROOT).join(TRUST_FILE), policy.as_bytes()).unwrap();
+    commit(disk as &dyn FileSystem, &Path::new(ROOT).join(TRUST_FILE), policy.as_bytes()).unwrap();
 }
 
 /// Requires signatures by the first of two keys.
@@ -105,7 +105,7 @@ fn a_trust_file_that_is_none_lets_nothing_in() {
     }
     let disk = Simulated::new();
     let store = store(&disk).unwrap();
-    commit(&disk as &dyn Files, &Path::new(ROOT).join(TRUST_FILE), b"\xff\xfe").unwrap();
+    commit(&disk as &dyn FileSystem, &Path::new(ROOT).join(TRUST_FILE), b"\xff\xfe").unwrap();
     assert!(matches!(store.receive(&delta(0, 1), false), Err(StoreError::Trust { .. })));
 }
 

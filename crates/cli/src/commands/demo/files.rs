@@ -1,6 +1,6 @@
 //! Where the demo's model and images are.
 
-use crate::error::Error;
+use crate::error::CliError;
 use std::path::{Path, PathBuf};
 
 const MODEL: &str = "models/efficientnet-lite0";
@@ -16,7 +16,7 @@ pub struct Files {
 impl Files {
     /// Looks under the current folder, then beside the executable and in the folders above it, then in the source tree
     /// that the executable was built from.
-    pub fn find() -> Result<Self, Error> {
+    pub fn find() -> Result<Self, CliError> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let executable = std::env::current_exe().unwrap_or_default();
         let mut roots = vec![PathBuf::new()];
@@ -24,7 +24,9 @@ impl Files {
         roots.push(source.clone());
         let find = |what: &'static str| {
             let mut places = roots.iter().map(|root| root.join(what));
-            places.find(|place| place.is_dir()).ok_or_else(|| Error::NoDemoFiles { what, source_tree: source.clone() })
+            places
+                .find(|place| place.is_dir())
+                .ok_or_else(|| CliError::NoDemoFiles { what, source_tree: source.clone() })
         };
         Ok(Self { model: find(MODEL)?, emoji: find(IMAGES)? })
     }

@@ -1,38 +1,44 @@
-//! What a network eats.
+//! Image batch: preprocessed images as a network reads them.
 
-/// A batch of preprocessed images: f32, `[N, H, W, 3]`, channels innermost, red first. For the later part of a network
-/// that was cut in two, what the earlier part made of them: `[N, H, W, C]`.
+/// A batch of preprocessed images, `[N, H, W, 3]`, f32, channels innermost, red first; or, for the later part of a network
+/// that was split in two, a batch of activations of the earlier part, `[N, H, W, C]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images {
-    /// How many images.
+    /// Number of images.
     pub count: usize,
-    /// Rows of pixels in each.
+    /// Rows of pixels of an image.
     pub height: usize,
-    /// Pixels in a row.
+    /// Pixels of a row.
     pub width: usize,
-    /// Values of a pixel: 3 in images.
+    /// Values of a pixel: 3 for images.
     pub channels: usize,
     /// `count · height · width · channels` values.
     pub values: Vec<f32>,
 }
 
 impl Images {
-    /// Zeros of that shape.
+    /// Returns zeros of shape `[count, height, width, 3]`.
     pub fn zeros(count: usize, height: usize, width: usize) -> Self {
         Self { count, height, width, channels: 3, values: vec![0.0; count * height * width * 3] }
     }
 
-    /// Values of one image.
+    /// Returns the number of values of one image.
     pub const fn stride(&self) -> usize {
         self.height * self.width * self.channels
     }
 
-    /// The values of the image at that position.
+    /// Returns the values of the image at that position.
+    ///
+    /// # Panics
+    /// If there is no such image.
     pub fn image(&self, position: usize) -> &[f32] {
         &self.values[position * self.stride()..][..self.stride()]
     }
 
-    /// The values of the image at that position, to be written in place.
+    /// Returns the values of the image at that position, mutably.
+    ///
+    /// # Panics
+    /// If there is no such image.
     pub fn image_mut(&mut self, position: usize) -> &mut [f32] {
         let stride = self.stride();
         &mut self.values[position * stride..][..stride]

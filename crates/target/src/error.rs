@@ -6,7 +6,7 @@ use thiserror::Error;
 /// A profile that is not there, or is none.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum BoardError {
+pub enum TargetError {
     /// A name that is neither a board's nor a file's.
     #[error("no board is called `{name}`, and there is no such file: give a profile's path, or one of {}", crate::NAMES.join(", "))]
     Unknown {

@@ -1,11 +1,11 @@
-//! What spares a start the hash of weights that an earlier one has hashed.
+//! Verification cache: identifies a file that was already verified, so that later starts skip hashing it.
 
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A file may be changed twice within one tick of its file system's clock, the coarsest of which tick every two seconds
-/// (FAT). A younger mark doesn't tell the two apart.
+/// Age from which a mark is reliable. A file may change twice within one tick of its file system's clock, the coarsest of
+/// which tick every two seconds (FAT).
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// A file as its system tells it from others, and from itself before it was changed.
@@ -23,9 +23,9 @@ pub struct FileMark {
     changed: (i64, i64),
 }
 
-/// That a file was gone through whole, has that hash, and holds nothing but finite values.
+/// The result of verifying a whole file: its hash, and that it holds finite values only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proof {
+pub struct Verification {
     /// The file.
     pub file: FileMark,
     /// Of its bytes.
@@ -33,7 +33,7 @@ pub struct Proof {
 }
 
 impl FileMark {
-    /// The mark of an open file. `None` where the system has no such thing.
+    /// Returns the mark of an open file, or `None` where the system has no such metadata.
     #[cfg(unix)]
     pub fn of(file: &File) -> Option<Self> {
         use std::os::unix::fs::MetadataExt;
@@ -47,14 +47,14 @@ impl FileMark {
         })
     }
 
-    /// The mark of an open file. `None` where the system has no such thing.
+    /// Returns the mark of an open file, or `None` where the system has no such metadata.
     #[cfg(not(unix))]
     pub fn of(_file: &File) -> Option<Self> {
         None
     }
 
-    /// Whether a later change is sure to show in the mark.
-    pub(crate) fn is_settled(&self) -> bool {
+    /// Returns whether any later change is certain to alter the mark.
+    pub fn is_settled(&self) -> bool {
         SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| self.is_settled_at(now))
     }
 

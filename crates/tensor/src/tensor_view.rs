@@ -1,6 +1,6 @@
-//! One tensor of a base, lent from the map in its stored type.
+//! Tensor view: one tensor of a base, borrowed in its stored type and converted while it is read.
 
-use fieldfit_tpgm::Real;
+use crate::Real;
 use half::{bf16, f16};
 use pulp::{Arch, Simd, WithSimd};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 /// Values tested at a time.
 const BLOCK: usize = 1024;
 
-/// How values are stored.
+/// The stored type of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dtype {
     /// IEEE 754 half precision.
@@ -20,7 +20,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Bytes a value.
+    /// Returns the number of bytes of a value.
     pub const fn size(self) -> usize {
         match self {
             Self::F16 | Self::Bf16 => 2,
@@ -28,10 +28,10 @@ impl Dtype {
         }
     }
 
-    /// The values in this type, rounded to nearest even: little-endian bytes.
+    /// Encodes values in this type, rounded to nearest even, as little-endian bytes.
     ///
     /// # Errors
-    /// The position of the first value that is too large for it.
+    /// The position of the first value whose magnitude exceeds the type.
     pub fn encode(self, values: &[f32]) -> Result<Vec<u8>, usize> {
         fn bytes<const N: usize>(values: &[f32], write: impl Fn(f32) -> Option<[u8; N]>) -> Result<Vec<u8>, usize> {
             let mut bytes = Vec::with_capacity(values.len() * N);
@@ -52,16 +52,6 @@ impl Dtype {
     }
 }
 
-impl From<Dtype> for safetensors::Dtype {
-    fn from(dtype: Dtype) -> Self {
-        match dtype {
-            Dtype::F16 => Self::F16,
-            Dtype::Bf16 => Self::BF16,
-            Dtype::F32 => Self::F32,
-        }
-    }
-}
-
 impl fmt::Display for Dtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -72,9 +62,9 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// One tensor of a base in its stored type: little-endian bytes, aligned or not.
+/// One tensor of a base in its stored type: borrowed little-endian bytes, aligned or not.
 ///
-/// Reading converts value by value; nothing is allocated.
+/// Reading converts value by value and allocates nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
     dtype: Dtype,
@@ -82,38 +72,38 @@ pub struct TensorView<'a> {
 }
 
 impl<'a> TensorView<'a> {
-    /// Bytes of that type, which are a whole number of values.
+    /// Returns a view of bytes of that type, a whole number of values.
     pub fn new(dtype: Dtype, bytes: &'a [u8]) -> Self {
         debug_assert_eq!(bytes.len() % dtype.size(), 0);
         Self { dtype, bytes }
     }
 
-    /// Values that are in memory already, such as a new head.
+    /// Returns a view of values in memory, such as a new head.
     pub fn from_f32(values: &'a [f32]) -> Self {
         Self { dtype: Dtype::F32, bytes: bytemuck::cast_slice(values) }
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     pub const fn len(&self) -> usize {
         self.bytes.len() / self.dtype.size()
     }
 
-    /// Whether there are no values.
+    /// Returns whether there are no values.
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The values as they are stored, little-endian.
+    /// Returns the values as stored, little-endian.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The stored type.
+    /// Returns the stored type.
     pub const fn dtype(&self) -> Dtype {
         self.dtype
     }
 
-    /// `out = θ0`.
+    /// Computes `out = θ0`.
     ///
     /// # Panics
     /// If `out` has another length.
@@ -122,8 +112,8 @@ impl<'a> TensorView<'a> {
         Arch::new().dispatch(Copy { view: *self, out });
     }
 
-    /// `out = θ0 + r·δ`: the projected weights of TPGM (arXiv 2303.10720, eq. 3), with one ratio for the tensor or one a
-    /// row. One pass: nothing is read or written twice.
+    /// Computes `out = θ0 + r·δ`, the projected weights of TPGM (arXiv 2303.10720, eq. 3), with one ratio for the tensor or
+    /// one a row, in one pass.
     ///
     /// # Panics
     /// If `out` or `delta` has another length, or that is no multiple of the number of ratios.
@@ -134,8 +124,8 @@ impl<'a> TensorView<'a> {
         Arch::new().dispatch(Merge { view: *self, delta, ratios, out });
     }
 
-    /// The position of the first NaN or infinity.
-    pub(crate) fn first_not_finite(&self) -> Option<usize> {
+    /// Returns the position of the first NaN or infinity.
+    pub fn first_not_finite(&self) -> Option<usize> {
         match self.dtype {
             Dtype::F16 => position(self.bytes, |bits| u16::from_le_bytes(bits) & 0x7c00 == 0x7c00),
             Dtype::Bf16 => position(self.bytes, |bits| u16::from_le_bytes(bits) & 0x7f80 == 0x7f80),
@@ -241,7 +231,7 @@ mod tests {
     use super::*;
     use half::{bf16, f16};
 
-    /// A conversion or a test for NaN that is wrong for one kind of half: zeros, subnormals, infinities, NaNs.
+    /// Catches: a conversion or a test for NaN that is wrong for one kind of half: zeros, subnormals, infinities, NaNs.
     #[test]
     fn every_half_is_read_as_what_it_is() {
         let mut bytes = vec![0];
@@ -262,7 +252,7 @@ mod tests {
         }
     }
 
-    /// A NaN after the last whole block that is never looked at.
+    /// Catches: a NaN after the last whole block that is never looked at.
     #[test]
     fn the_first_value_that_is_not_finite_is_found_anywhere() {
         for position in [0, BLOCK - 1, BLOCK, 2 * BLOCK + 6] {

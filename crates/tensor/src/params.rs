@@ -1,27 +1,49 @@
-//! Values of a network's tensors, in the network's order.
+//! Parameter list: one buffer a tensor, in a network's order.
 
-use fieldfit_delta::limits::MAX_TENSORS;
-use fieldfit_nets::{Network, TensorId};
+use crate::MAX_TENSORS;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
-/// One buffer a tensor, aligned with [`Network::tensors`]; a tensor that a computation leaves out has an empty one.
+/// The position of a tensor in its network, and in every list that is aligned with the network's tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TensorId(usize);
+
+impl TensorId {
+    /// Returns the identifier of the tensor at that position.
+    pub const fn new(index: usize) -> Self {
+        Self(index)
+    }
+
+    /// Returns the position in the network's list of tensors.
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// An ordered list of tensors of known lengths, such as a network's parameters.
+pub trait TensorLayout {
+    /// Returns the number of values of each tensor, in order.
+    fn lengths(&self) -> impl Iterator<Item = usize>;
+}
+
+/// Parameter values by tensor: one buffer a tensor, aligned with a network's tensors. A tensor that a computation leaves out
+/// has an empty buffer.
 ///
-/// Serves for weights, for δ = θ − θ0, for gradients and for an optimiser's state alike.
+/// Holds weights, δ = θ − θ0, gradients or an optimiser's state.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Params<T> {
     #[serde(deserialize_with = "by_tensor", bound(deserialize = "T: Deserialize<'de>"))]
     tensors: Vec<Vec<T>>,
 }
 
-/// Reads a list with a value for each tensor of a network. An empty value may take a byte in a file and many in memory: a list
-/// of more than [`MAX_TENSORS`] is refused on the way.
+/// Deserializes a list with a value for each tensor of a network. An empty value may take a byte in a file and many in memory,
+/// so a list of more than [`MAX_TENSORS`] values is rejected while it is read.
 ///
 /// # Errors
-/// If it is longer, or no list of such values.
+/// If the list is longer, or is no list of such values.
 pub fn by_tensor<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     deserializer.deserialize_seq(ByTensor(PhantomData))
 }
@@ -48,54 +70,52 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ByTensor<T> {
 }
 
 impl<T: Clone + Default> Params<T> {
-    /// Zeros for every tensor of the network.
-    pub fn zeros(network: &Network) -> Self {
-        Self::zeros_where(network, |_| true)
+    /// Returns zeros for every tensor of the layout.
+    pub fn zeros(layout: &impl TensorLayout) -> Self {
+        Self::zeros_where(layout, |_| true)
     }
 
-    /// Zeros for the tensors that `keep` names, nothing for the others.
-    pub fn zeros_where(network: &Network, keep: impl Fn(TensorId) -> bool) -> Self {
-        let buffer = |(id, spec): (TensorId, &fieldfit_nets::TensorSpec)| {
-            if keep(id) { vec![T::default(); spec.len()] } else { Vec::new() }
-        };
-        Self { tensors: network.tensors().map(buffer).collect() }
+    /// Returns zeros for the tensors that `keep` selects, and empty buffers for the others.
+    pub fn zeros_where(layout: &impl TensorLayout, keep: impl Fn(TensorId) -> bool) -> Self {
+        let buffer = |(index, length)| if keep(TensorId(index)) { vec![T::default(); length] } else { Vec::new() };
+        Self { tensors: layout.lengths().enumerate().map(buffer).collect() }
     }
 }
 
 impl<T> Params<T> {
-    /// Whether the tensor has values here.
+    /// Returns whether the tensor has values.
     pub fn contains(&self, id: TensorId) -> bool {
         !self.tensors[id.index()].is_empty()
     }
 
-    /// How many values there are in all.
+    /// Returns the number of values of all tensors.
     pub fn len(&self) -> usize {
         self.tensors.iter().map(Vec::len).sum()
     }
 
-    /// Whether no tensor has values.
+    /// Returns whether no tensor has values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Replaces one tensor's values, whatever their number: the network says what fits.
+    /// Replaces the values of one tensor, of any number.
     pub fn replace(&mut self, id: TensorId, values: Vec<T>) {
         self.tensors[id.index()] = values;
     }
 
-    /// Every tensor's values, aligned with [`Network::tensors`].
+    /// Returns the values of every tensor, in the network's order.
     pub fn buffers(&self) -> &[Vec<T>] {
         &self.tensors
     }
 
-    /// Every tensor's values, to be written in place.
+    /// Returns the values of every tensor, mutably.
     pub fn buffers_mut(&mut self) -> &mut [Vec<T>] {
         &mut self.tensors
     }
 }
 
 impl<T: Default + PartialEq> Params<T> {
-    /// Whether any of the tensor's values isn't zero.
+    /// Returns whether any value of the tensor differs from zero.
     pub fn has_moved(&self, id: TensorId) -> bool {
         self.tensors[id.index()].iter().any(|value| *value != T::default())
     }

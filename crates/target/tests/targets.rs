@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at its first surprise")]
 
-use fieldfit_board::{Board, BoardError, Gpu, NAMES};
+use fieldfit_target::{Gpu, NAMES, TargetError, TargetProfile};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn boards() -> Vec<Board> {
-    NAMES.iter().map(|name| Board::named(name).unwrap()).collect()
+fn boards() -> Vec<TargetProfile> {
+    NAMES.iter().map(|name| TargetProfile::named(name).unwrap()).collect()
 }
 
 /// A profile that nobody can name, or one that is called otherwise than its file.
@@ -30,8 +30,8 @@ fn the_program_has_every_file_under_its_name() {
     assert_eq!(files, names);
     for board in boards() {
         let path = repository().join("targets").join(&board.name).with_extension("toml");
-        assert_eq!(Board::read(&path).unwrap(), board);
-        assert_eq!(Board::find(path.to_str().unwrap()).unwrap(), board);
+        assert_eq!(TargetProfile::read(&path).unwrap(), board);
+        assert_eq!(TargetProfile::find(path.to_str().unwrap()).unwrap(), board);
         assert!(!board.sources.is_empty(), "{}: facts without a source", board.name);
     }
 }
@@ -41,9 +41,9 @@ fn the_program_has_every_file_under_its_name() {
 fn cargo_links_and_emulates_what_the_profiles_name() {
     let text = fs::read_to_string(repository().join(".cargo/config.toml")).unwrap();
     let config: toml::Table = text.parse().unwrap();
-    let host = Board::named("host").unwrap().triple;
+    let host = TargetProfile::named("host").unwrap().triple;
     for board in boards() {
-        let Board { name, triple, .. } = &board;
+        let TargetProfile { name, triple, .. } = &board;
         let section = config["target"].get(triple);
         if !triple.contains("linux") || *triple == host {
             assert!(section.is_none() && board.emulated_as.is_none(), "{name}: built where it runs");
@@ -73,8 +73,9 @@ fn linux_boards_say_what_their_system_has() {
 /// A board that is taken for one of another system.
 #[test]
 fn a_board_knows_the_machines_it_is_built_for() {
-    let fits =
-        |name: &str, architecture: &str, system: &str| Board::named(name).unwrap().is_built_for(architecture, system);
+    let fits = |name: &str, architecture: &str, system: &str| {
+        TargetProfile::named(name).unwrap().is_built_for(architecture, system)
+    };
     assert!(fits("jetson-orin-nano", "aarch64", "linux") && fits("host", "x86_64", "linux"));
     assert!(fits("apple-silicon", "aarch64", "macos"));
     assert!(!fits("apple-silicon", "aarch64", "linux") && !fits("jetson-orin-nano", "aarch64", "macos"));
@@ -98,9 +99,9 @@ fn what_no_board_has_is_refused_by_its_key() {
         ("triple = \"aarch64-unknown-linux-gnu\"", "triple = \"arm\"", "triple"),
     ] {
         assert!(text.contains(from), "{from}");
-        let error = Board::parse("pi.toml", &text.replace(from, to)).unwrap_err().to_string();
+        let error = TargetProfile::parse("pi.toml", &text.replace(from, to)).unwrap_err().to_string();
         assert!(error.contains("pi.toml") && error.contains(named), "{to}: {error}");
     }
-    let unknown = Board::find("jetson-nano").unwrap_err();
-    assert!(matches!(unknown, BoardError::Unknown { .. }) && unknown.to_string().contains("jetson-orin-nano"));
+    let unknown = TargetProfile::find("jetson-nano").unwrap_err();
+    assert!(matches!(unknown, TargetError::Unknown { .. }) && unknown.to_string().contains("jetson-orin-nano"));
 }

@@ -1,15 +1,15 @@
-//! The two scalar types that everything here is generic over.
+//! Scalar types: the trait that numeric code is generic over.
 
 use num_traits::{Float, NumAssign};
 use std::fmt::Debug;
 use std::iter::Sum;
 
-/// `f32` on the robot, `f64` where the tests want an oracle.
+/// A scalar: `f32` on the robot, `f64` for the oracle of the tests.
 pub trait Real: Float + NumAssign + Sum + Debug + Default + Send + Sync + 'static {
-    /// The nearest value to a constant.
+    /// Returns the nearest value to a constant.
     fn of(value: f64) -> Self;
 
-    /// Widened without loss.
+    /// Converts to `f64` without loss.
     fn wide(self) -> f64;
 }
 

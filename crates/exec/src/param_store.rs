@@ -1,16 +1,15 @@
 //! The seam between how weights are moved and where they live.
 
 use crate::{ExecError, Objective};
-use fieldfit_model::{Images, Params};
-use fieldfit_tpgm::{Norm, Real};
+use fieldfit_tensor::{Images, Norm, Params, Real};
 
 /// Where θ0, δ = θ − θ0 and the gradients live, and where the network is computed: what a method asks of them between
 /// steps. A clip, a radius step and a projection need no more.
 ///
-/// One such place is the program's own memory; another is a device, which keeps all of it ([`Resident`]). What is small
-/// goes between them: norms, ratios, radii. Lists are by tensor ([`TensorId::index`](fieldfit_nets::TensorId::index)),
+/// One such place is the program's own memory; another is a device, which keeps all of it ([`DeviceParams`]). What is small
+/// goes between them: norms, ratios, radii. Lists are by tensor ([`TensorId::index`](fieldfit_tensor::TensorId::index)),
 /// with an empty entry for a tensor that is frozen or not asked for.
-pub trait Place<T: Real> {
+pub trait ParamStore<T: Real> {
     /// The objective's mean over the images, in nats, at θ0 + r·δ; its gradients stay here.
     ///
     /// `ratios` has each tensor's r, one for the tensor or one a row; nothing stands for r = 1, for a tensor or for all.
@@ -32,7 +31,7 @@ pub trait Place<T: Real> {
     fn distances(&self, norm: Norm, wanted: &[bool], out: &mut Vec<Vec<T>>) -> Result<(), ExecError>;
 
     /// ∂L/∂γ of each tensor that has a radius, as [`fieldfit_tpgm::radius_gradient`] defines it, for the δ that
-    /// `distances` was measured of and the gradients of the last [`Place::gradient`].
+    /// `distances` was measured of and the gradients of the last [`ParamStore::gradient`].
     ///
     /// # Errors
     /// If the device fails.
@@ -46,7 +45,7 @@ pub trait Place<T: Real> {
 }
 
 /// A place on a device, which keeps the optimiser's state, too: between steps, no tensor leaves it.
-pub trait Resident<T: Real>: Place<T> + Send {
+pub trait DeviceParams<T: Real>: ParamStore<T> + Send {
     /// One step of δ by the gradients that are here, each first times `scale`.
     ///
     /// `rules` is by tensor. A rule that decays looks at θ0 + δ.
@@ -59,18 +58,18 @@ pub trait Resident<T: Real>: Place<T> + Send {
     ///
     /// # Errors
     /// If the device fails.
-    fn fetch(&self, part: Part, values: &mut Params<T>) -> Result<(), ExecError>;
+    fn fetch(&self, part: StateTensor, values: &mut Params<T>) -> Result<(), ExecError>;
 
     /// Copies a part of the state in.
     ///
     /// # Errors
     /// If a tensor has another number of values, or the device fails.
-    fn put(&mut self, part: Part, values: &Params<T>) -> Result<(), ExecError>;
+    fn put(&mut self, part: StateTensor, values: &Params<T>) -> Result<(), ExecError>;
 }
 
 /// What of a training run is kept from one step to the next, one value a trained weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum StateTensor {
     /// δ = θ − θ0.
     Delta,
     /// SGD's momentum; AdamW's mean gradient.

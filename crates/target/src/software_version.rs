@@ -7,14 +7,14 @@ use std::str::FromStr;
 /// A version of glibc or CUDA: `2.35`. 2.9 comes before 2.35.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Version {
+pub struct SoftwareVersion {
     /// Before the point.
     pub major: u32,
     /// After it.
     pub minor: u32,
 }
 
-impl FromStr for Version {
+impl FromStr for SoftwareVersion {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -25,7 +25,7 @@ impl FromStr for Version {
     }
 }
 
-impl TryFrom<String> for Version {
+impl TryFrom<String> for SoftwareVersion {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -33,13 +33,13 @@ impl TryFrom<String> for Version {
     }
 }
 
-impl From<Version> for String {
-    fn from(version: Version) -> Self {
+impl From<SoftwareVersion> for String {
+    fn from(version: SoftwareVersion) -> Self {
         version.to_string()
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for SoftwareVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)
     }
@@ -52,12 +52,12 @@ mod tests {
     /// Versions compared as text, where 2.9 comes after 2.35.
     #[test]
     fn versions_are_compared_as_numbers() {
-        let version = |text: &str| text.parse::<Version>().unwrap();
+        let version = |text: &str| text.parse::<SoftwareVersion>().unwrap();
         assert!(version("2.9") < version("2.35"));
         assert!(version("12.6") > version("2.35"));
         assert_eq!(version("2.35").to_string(), "2.35");
         for text in ["", "2", "2.", ".3", "2.x", "2.3.4", "-1.2"] {
-            assert!(text.parse::<Version>().is_err(), "{text}");
+            assert!(text.parse::<SoftwareVersion>().is_err(), "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The profile, typed.
 
-use crate::{BoardError, PROFILES, Version};
+use crate::{PROFILES, SoftwareVersion, TargetError};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ const MOST_NICE: u8 = 19;
 /// A board: `targets/NAME.toml`. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Board {
+pub struct TargetProfile {
     /// Its name, that of the file.
     pub name: String,
     /// What it is, for people.
@@ -85,9 +85,9 @@ pub struct System {
     /// Its name and release.
     pub name: String,
     /// The C library's version: the binary may need no later one. Nothing where it is not glibc.
-    pub glibc: Option<Version>,
+    pub glibc: Option<SoftwareVersion>,
     /// The version of CUDA, where there is one.
-    pub cuda: Option<Version>,
+    pub cuda: Option<SoftwareVersion>,
     /// The shared libraries that the build without GPU may need; the system has them without further installation.
     #[serde(default)]
     pub libraries: Vec<String>,
@@ -158,15 +158,15 @@ pub struct PowerMode {
     pub cores: usize,
 }
 
-impl Board {
+impl TargetProfile {
     /// The board of `targets/` with that name.
     ///
     /// # Errors
-    /// [`BoardError::Unknown`] if there is none.
-    pub fn named(name: &str) -> Result<Self, BoardError> {
+    /// [`TargetError::Unknown`] if there is none.
+    pub fn named(name: &str) -> Result<Self, TargetError> {
         match PROFILES.iter().find(|(known, _)| *known == name) {
             Some((name, text)) => Self::parse(name, text),
-            None => Err(BoardError::Unknown { name: name.to_owned() }),
+            None => Err(TargetError::Unknown { name: name.to_owned() }),
         }
     }
 
@@ -174,8 +174,8 @@ impl Board {
     ///
     /// # Errors
     /// If the file can't be read, is no profile, or says something that no board is.
-    pub fn read(path: &Path) -> Result<Self, BoardError> {
-        let text = fs::read_to_string(path).map_err(|source| BoardError::Read { path: path.to_owned(), source })?;
+    pub fn read(path: &Path) -> Result<Self, TargetError> {
+        let text = fs::read_to_string(path).map_err(|source| TargetError::Read { path: path.to_owned(), source })?;
         Self::parse(&path.display().to_string(), &text)
     }
 
@@ -183,9 +183,9 @@ impl Board {
     ///
     /// # Errors
     /// As [`named`](Self::named) and [`read`](Self::read).
-    pub fn find(name_or_path: &str) -> Result<Self, BoardError> {
+    pub fn find(name_or_path: &str) -> Result<Self, TargetError> {
         match Self::named(name_or_path) {
-            Err(BoardError::Unknown { .. }) if Path::new(name_or_path).exists() => Self::read(Path::new(name_or_path)),
+            Err(TargetError::Unknown { .. }) if Path::new(name_or_path).exists() => Self::read(Path::new(name_or_path)),
             other => other,
         }
     }
@@ -194,12 +194,12 @@ impl Board {
     ///
     /// # Errors
     /// If it is no profile, or says something that no board is.
-    pub fn parse(origin: &str, text: &str) -> Result<Self, BoardError> {
+    pub fn parse(origin: &str, text: &str) -> Result<Self, TargetError> {
         let board: Self = toml::from_str(text)
-            .map_err(|source| BoardError::Parse { origin: origin.to_owned(), source: source.into() })?;
+            .map_err(|source| TargetError::Parse { origin: origin.to_owned(), source: source.into() })?;
         match board.problem() {
             Some((field, found, expected)) => {
-                Err(BoardError::Value { origin: origin.to_owned(), field, found, expected })
+                Err(TargetError::Value { origin: origin.to_owned(), field, found, expected })
             }
             None => Ok(board),
         }

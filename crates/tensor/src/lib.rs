@@ -1,0 +1,48 @@
+//! Shared numeric types: scalars, norms, dtypes, tensor views, parameter lists, image batches and preprocessing.
+//!
+//! The bottom of the workspace: no other crate of Fieldfit lies below it, and it knows no network, file or thread.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Norm`] | how the distance of a tensor from its base is measured |
+//! | [`Real`] | the scalar types `f32` and `f64` |
+//! | [`Dtype`], [`TensorView`] | one tensor of a base in its stored type, read in place |
+//! | [`TensorId`], [`Params`] | values by tensor, in a network's order |
+//! | [`Images`], [`Matrix`] | a batch of images, and one row of values an image |
+//! | [`Preprocessing`], [`Filter`] | how pixels become a network's input |
+//!
+//! Without the default feature `std`, [`Norm`] and [`MAX_TENSORS`] are left, for the delta reader on a microcontroller.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "std")]
+mod images;
+#[cfg(feature = "std")]
+mod matrix;
+mod norm;
+#[cfg(feature = "std")]
+mod params;
+#[cfg(feature = "std")]
+mod preprocessing;
+#[cfg(feature = "std")]
+mod real;
+#[cfg(feature = "std")]
+mod tensor_view;
+
+#[cfg(feature = "std")]
+pub use images::Images;
+#[cfg(feature = "std")]
+pub use matrix::Matrix;
+pub use norm::Norm;
+#[cfg(feature = "std")]
+pub use params::{Params, TensorId, TensorLayout, by_tensor};
+#[cfg(feature = "std")]
+pub use preprocessing::{Filter, Preprocessing};
+#[cfg(feature = "std")]
+pub use real::Real;
+#[cfg(feature = "std")]
+pub use tensor_view::{Dtype, TensorView};
+
+/// The greatest number of tensors of a network, a delta or a checkpoint.
+pub const MAX_TENSORS: usize = 4096;
