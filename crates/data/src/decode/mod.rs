@@ -2,6 +2,7 @@
 
 mod format;
 mod jpeg;
+mod webp;
 
 use crate::error::{DataError, foreign};
 use crate::frame::{PixelFormat, Pixels};
@@ -45,6 +46,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, DataError> {
 
 /// Decodes all formats but JPEG.
 fn decode_other(bytes: &[u8]) -> Result<(DynamicImage, Orientation), DataError> {
+    if webp::is_webp(bytes) && webp::is_truncated(bytes) {
+        return Err(DataError::Truncated { format: "WebP" });
+    }
     let mut reader = ImageReader::new(Cursor::new(bytes));
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
