@@ -56,7 +56,7 @@ impl Subset {
     fn of_folder(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         let is_called = |alias: &&str| alias.eq_ignore_ascii_case(name);
-        Self::ALL.into_iter().find(|subset| subset.aliases().iter().any(|alias| is_called(&alias)))
+        Self::ALL.into_iter().find(|subset| subset.aliases().iter().any(is_called))
     }
 }
 

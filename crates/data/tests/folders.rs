@@ -87,7 +87,7 @@ fn a_class_may_be_called_train() {
 
 /// Catches: a missing part that is silently replaced by another.
 #[test]
-fn a_missing_part_is_named() {
+fn a_missing_subset_is_named() {
     let folder = tempdir().unwrap();
     write_images(&folder.path().join("val/a"), "", 0, 1);
     write_images(&folder.path().join("val/b"), "", 10, 1);
@@ -99,7 +99,7 @@ fn a_missing_part_is_named() {
 
 /// Catches: images beside the parts that nobody would ever see.
 #[test]
-fn parts_and_classes_side_by_side_are_refused() {
+fn subsets_and_classes_side_by_side_are_refused() {
     let folder = tempdir().unwrap();
     write_images(&folder.path().join("train/a"), "", 0, 1);
     write_images(&folder.path().join("cat"), "", 10, 1);
@@ -167,7 +167,7 @@ fn a_few_unreadable_images_are_skipped_and_named() {
     assert_eq!(dataset.samples.len(), 19);
     assert_eq!(dataset.skipped.len(), 1);
     assert_eq!(dataset.skipped[0].path, paths[3]);
-    assert!(dataset.skipped[0].reason.starts_with("not a readable JPEG, PNG or WebP image: "));
+    assert!(dataset.skipped[0].reason.starts_with("not a readable JPEG, PNG, WebP, BMP, TIFF or GIF image: "));
 }
 
 /// Catches: a limit that is off: one in twenty passes (above), two in twenty do not.

@@ -230,11 +230,17 @@ fn bytes_that_are_no_image_are_refused() {
     for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
         let whole = encoded(pattern(), format);
         for length in [0, 1, 4, 12, 30, whole.len() / 4] {
-            assert!(matches!(refused(Frame::Encoded(&whole[..length])), DataError::Decode(_)), "{format:?} {length}");
+            let error = refused(Frame::Encoded(&whole[..length]));
+            assert!(
+                matches!(error, DataError::Decode(_) | DataError::Truncated { .. }),
+                "{format:?} {length}: {error}"
+            );
         }
     }
-    let text = refused(Frame::Encoded(b"GIF89a and what follows")).to_string();
-    assert!(text.starts_with("not a readable JPEG, PNG or WebP image: "), "{text}");
+    for bytes in [&b"GIF89a and what follows"[..], b"no image at all"] {
+        let text = refused(Frame::Encoded(bytes)).to_string();
+        assert!(text.starts_with("not a readable JPEG, PNG, WebP, BMP, TIFF or GIF image: "), "{text}");
+    }
 }
 
 /// Catches: a small file that claims a huge image and takes all memory.

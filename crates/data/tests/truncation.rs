@@ -71,7 +71,8 @@ fn a_jpeg_cut_anywhere_is_refused() {
         let first_scan = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap() + 14;
         for length in 0..bytes.len() - END_MARKER.len() {
             match decoded(&bytes[..length]) {
-                Err(DataError::Truncated { .. }) => assert!(length > 300, "{name}: {length}"),
+                Err(DataError::Truncated { .. }) => {}
+                // Cut inside its headers.
                 Err(error) => assert!(length < first_scan, "{name}: {length} {error}"),
                 // The last byte may hold nothing but the ones that fill it up.
                 Ok(pixels) => {

@@ -50,20 +50,20 @@ impl Outline {
         };
         let mut position = MAGIC_BYTES;
         while let Some((marker, content)) = next_marker(bytes, position) {
-            position = match marker {
-                SOI | TEM => content,
-                marker if RST.contains(&marker) => content,
+            let end = match marker {
+                SOI | TEM => Some(content),
+                marker if RST.contains(&marker) => Some(content),
                 EOI => {
                     outline.has_end_marker = true;
                     break;
                 }
-                SOS => outline.scan(bytes, content)?,
-                SOF_BASELINE | SOF_EXTENDED | SOF_PROGRESSIVE => outline.frame(bytes, content, marker)?,
-                _other_segment => match segment(bytes, content) {
-                    Some(segment) => content + 2 + segment.len(),
-                    None => break,
-                },
+                SOS => outline.scan(bytes, content),
+                SOF_BASELINE | SOF_EXTENDED | SOF_PROGRESSIVE => outline.frame(bytes, content, marker),
+                _other_segment => segment(bytes, content).map(|segment| content + 2 + segment.len()),
             };
+            // A segment that is cut ends the stream.
+            let Some(end) = end else { break };
+            position = end;
             if outline.is_whole_after_one_scan() {
                 outline.has_end_marker = matches!(next_marker(bytes, position), Some((EOI, _)));
                 break;
