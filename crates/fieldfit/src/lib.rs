@@ -67,8 +67,8 @@ pub use fieldfit_adapt::{
     TpgmOptions, peak_memory, plan_memory,
 };
 pub use fieldfit_data::{
-    Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress,
-    Purpose, Severity,
+    Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Purpose,
+    ScanProgress, Severity, SkipKind, SkipSummary, Skipped,
 };
 pub use fieldfit_delta::{Codec, Constraint, DeltaError, Fidelity, PublicKey, SecretKey, Signature, TensorKind};
 pub use fieldfit_exec::{Device, ExecError, Passes};

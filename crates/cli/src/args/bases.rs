@@ -1,6 +1,6 @@
 //! Where bases come from, and what they are.
 
-use super::values::{at_least_one, board, byte_count, methods, side};
+use super::values::{at_least_one, board, byte_count, methods, side, threads};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use fieldfit::TargetProfile;
@@ -119,7 +119,7 @@ pub struct InfoArgs {
     #[arg(long, value_name = "BOARD", requires = "plan", value_parser = board)]
     pub target_profile: Option<TargetProfile>,
     /// Threads that compute [default: one a core, or the board's]
-    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = threads())]
     pub threads: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
