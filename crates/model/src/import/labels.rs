@@ -39,10 +39,10 @@ pub(super) fn labels(
         let label = labels.get(index).cloned().unwrap_or_default();
         return Err(ModelError::Label { path: path.to_owned(), line: index + 1, label, problem });
     }
-    match labels.len() == expected {
-        true => Ok(distinct(labels)),
-        false => Err(ModelError::Labels { path: path.to_owned(), expected, found: labels.len() }),
+    if labels.len() != expected {
+        return Err(ModelError::Labels { path: path.to_owned(), expected, found: labels.len() });
     }
+    Ok(distinct(labels))
 }
 
 /// The same labels, with its class's number behind each that another class has before it.

@@ -93,7 +93,8 @@ fn read_index(path: &Path) -> Result<BTreeMap<String, PathBuf>, ModelError> {
     let invalid = |problem: &str| ModelError::Index { path: path.to_owned(), problem: problem.to_owned() };
     let json = read_json(path)?;
     if json.is_null() {
-        return Err(ModelError::Missing { path: path.to_owned() });
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(ModelError::Read { path: path.to_owned(), source });
     }
     let map = json["weight_map"].as_object().filter(|map| !map.is_empty());
     let map = map.ok_or_else(|| invalid("it has no `weight_map`"))?;
