@@ -1,6 +1,6 @@
 //! What can go wrong with a store.
 
-use crate::state::VersionEntry;
+use crate::{state::VersionEntry, verdict::ActiveVersion};
 use fieldfit_delta::{DeltaError, PublicKey};
 use fieldfit_durable::DurableError;
 use std::{io, path::PathBuf};
@@ -143,9 +143,23 @@ pub enum StoreError {
     /// The base runs.
     #[error("there is nothing to roll back: the base runs, without any delta")]
     NothingToRollBack,
-    /// There were 2³² − 1 versions, or as many signed ones as a sequence can count.
-    #[error("this store has used up its numbers: begin another one")]
+    /// Something else is active than what the gate compared a delta with; the delta was not stored or activated.
+    #[error("{found} is active, and the gate compared with {expected}: judge the delta against what is active now")]
+    ActiveChanged {
+        /// What the gate compared with.
+        expected: ActiveVersion,
+        /// What is active.
+        found: ActiveVersion,
+    },
+    /// There were 2³² − 1 versions.
+    #[error("this store has used up its version numbers: create another store")]
     NumbersUsedUp,
+    /// A key has signed the greatest number, 2⁶⁴ − 1, so that none is above it.
+    #[error("the key {key} has used up its sequence numbers: create another key (`fieldfit key new`)")]
+    SequencesUsedUp {
+        /// The signer's.
+        key: PublicKey,
+    },
     /// A file could not be read or written, or somebody else is writing.
     #[error(transparent)]
     Durable(#[from] DurableError),

@@ -26,6 +26,7 @@ mod state;
 mod store;
 mod trial;
 mod trust;
+mod verdict;
 mod verification_cache;
 mod verify;
 
@@ -35,4 +36,5 @@ pub use state::{HISTORY, HistoryEntry, Transition, Trial, VersionEntry, VersionS
 pub use store::{Store, TRUST_FILE, WorkDir};
 pub use trial::{Start, TrialProgress, TrialRules, Undecided, current_boot};
 pub use trust::Trust;
+pub use verdict::{ActiveVersion, Verdict};
 pub use verify::Finding;

@@ -54,7 +54,7 @@ impl Store {
         let before = record.bytes();
         let change = record.prune(versions.clone());
         let pruned = Pruned { versions, bytes: before - record.bytes() };
-        self.commit(record.clone(), change)?;
+        self.commit(record.clone(), [change])?;
         self.sweep(&record)?;
         Ok(pruned)
     }

@@ -408,6 +408,11 @@ impl Record {
         self.sequences.get(&key.into()).copied().unwrap_or(0)
     }
 
+    /// The number that a delta signed by that key here gets: the one after its last.
+    pub fn next_sequence(&self, key: PublicKey) -> Result<u64, StoreError> {
+        self.sequence(key).checked_add(1).ok_or(StoreError::SequencesUsedUp { key })
+    }
+
     /// Remembers that a signed delta was here.
     pub fn saw(&mut self, signature: Option<&Signature>) {
         if let Some(Signature { key, sequence }) = signature {

@@ -4,6 +4,7 @@ use crate::{
     error::{Problem, StoreError},
     state::{Base, HistoryEntry, Record, Transition, VersionEntry},
     trust::Trust,
+    verdict::Verdict,
     verification_cache::VERIFICATION,
 };
 use fieldfit_delta::{Delta, SecretKey, Signature};
@@ -150,7 +151,7 @@ impl Store {
     pub fn add(&self, delta: &[u8]) -> Result<u32, StoreError> {
         let parsed = Delta::parse(delta)?;
         let (_lock, record) = self.begin()?;
-        self.keep(record, &parsed, delta)
+        self.keep(record, &parsed, delta, Verdict::Candidate)
     }
 
     /// As [`add`](Self::add), signed by this device's key, with the number after the last one of that key here.
@@ -159,9 +160,8 @@ impl Store {
     /// Those of [`add`](Self::add).
     pub fn add_signed(&self, delta: &[u8], key: &SecretKey) -> Result<u32, StoreError> {
         let (_lock, record) = self.begin()?;
-        let sequence = record.sequence(key.public()).checked_add(1).ok_or(StoreError::NumbersUsedUp)?;
-        let signed = key.sign(delta, sequence)?;
-        self.keep(record, &Delta::parse(&signed)?, &signed)
+        let signed = key.sign(delta, record.next_sequence(key.public())?)?;
+        self.keep(record, &Delta::parse(&signed)?, &signed, Verdict::Candidate)
     }
 
     /// Stores a delta that comes from outside as a candidate, if the [trust file](Self::trust) lets it in, and returns its
@@ -183,7 +183,7 @@ impl Store {
                 return Err(StoreError::Replayed { key, sequence, last });
             }
         }
-        self.keep(record, &parsed, delta)
+        self.keep(record, &parsed, delta, Verdict::Candidate)
     }
 
     /// Whose deltas are taken from outside: what [`TRUST_FILE`] in the store's folder says, and anyone's without it.
@@ -206,7 +206,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unknown`], [`StoreError::Refused`], [`StoreError::Damaged`], [`StoreError::Durable`].
     pub fn activate(&self, version: u32) -> Result<(), StoreError> {
-        let (_lock, mut record) = self.begin()?;
+        let (_lock, record) = self.begin()?;
+        self.activate_in(record, version)
+    }
+
+    /// Activates a version in the state that the lock's holder read.
+    pub(crate) fn activate_in(&self, mut record: Record, version: u32) -> Result<(), StoreError> {
         let entry = self.entry(&record, version)?;
         if record.active() == Some(version) {
             return Ok(());
@@ -217,7 +222,7 @@ impl Store {
         }
         self.whole(entry)?;
         let change = record.activate(version);
-        self.commit(record, change)
+        self.commit(record, [change])
     }
 
     /// Marks a version that is not active as not to be run, and why.
@@ -231,7 +236,7 @@ impl Store {
             return Err(StoreError::NotRefusable { version, state: state.name() });
         }
         let change = record.refuse(version, reason);
-        self.commit(record, change)
+        self.commit(record, [change])
     }
 
     /// Makes what was active before active again, and returns it; `None` is the base.
@@ -245,7 +250,7 @@ impl Store {
         let from = record.active().ok_or(StoreError::NothingToRollBack)?;
         let change = record.roll_back(from, |entry| self.is_whole(entry));
         let active = record.active();
-        self.commit(record, change)?;
+        self.commit(record, [change])?;
         Ok(active)
     }
 
@@ -313,15 +318,26 @@ impl Store {
     }
 
     /// Stores a delta under the next number; `record` is the state that the lock's holder read.
-    fn keep(&self, mut record: Record, parsed: &Delta<'_>, delta: &[u8]) -> Result<u32, StoreError> {
+    pub(crate) fn keep(
+        &self,
+        mut record: Record,
+        parsed: &Delta<'_>,
+        delta: &[u8],
+        verdict: Verdict<'_>,
+    ) -> Result<u32, StoreError> {
         let base = Base(parsed.header().base);
         let version = record.admit(base)?;
         // Nothing refers to this file before the state does: cut off in between, the next version overwrites it.
         create_folder(&*self.files, &self.versions_path())?;
         commit(&*self.files, &self.delta_path(version), delta)?;
-        let change = record.add(base, delta.len() as u64, sha256(delta));
+        let added = record.add(base, delta.len() as u64, sha256(delta));
         record.saw(parsed.signature());
-        self.commit(record, change)?;
+        let judged = match verdict {
+            Verdict::Candidate => None,
+            Verdict::Activate => Some(record.activate(version)),
+            Verdict::Refuse { reason } => Some(record.refuse(version, reason)),
+        };
+        self.commit(record, [added].into_iter().chain(judged))?;
         Ok(version)
     }
 
@@ -421,8 +437,12 @@ impl Store {
     }
 
     /// The one step in which an operation happens.
-    pub(crate) fn commit(&self, mut record: Record, change: Transition) -> Result<(), StoreError> {
-        record.remember(now(), change);
+    pub(crate) fn commit(
+        &self,
+        mut record: Record,
+        changes: impl IntoIterator<Item = Transition>,
+    ) -> Result<(), StoreError> {
+        changes.into_iter().for_each(|change| record.remember(now(), change));
         self.write(&record)
     }
 

@@ -98,7 +98,7 @@ impl Store {
         if let Some(reason) = self.failed_trial(&record, rules, boot)? {
             let Some(version) = record.active() else { return Ok(record.started(None)) };
             let change = record.quarantine(version, &reason, |entry| self.is_whole(entry));
-            self.commit(record.clone(), change)?;
+            self.commit(record.clone(), [change])?;
         }
         let Some((version, trial)) = record.on_trial_mut() else { return Ok(record.started(None)) };
         trial.begin(boot);
@@ -138,7 +138,7 @@ impl Store {
         let completed = trial.predictions;
         if completed >= rules.predictions {
             let change = record.confirm(version, Some(completed));
-            self.commit(record, change)?;
+            self.commit(record, [change])?;
             return Ok(TrialProgress::Confirmed);
         }
         self.write(&record)?;
@@ -168,7 +168,7 @@ impl Store {
             state => return Err(StoreError::NotOnTrial { version, state: state.name() }),
         }
         let change = record.confirm(version, None);
-        self.commit(record, change)
+        self.commit(record, [change])
     }
 
     /// Marks the active version as one that fails when it runs, and makes the last confirmed one before it active again.
@@ -180,7 +180,7 @@ impl Store {
         let (_lock, mut record) = self.begin()?;
         if record.active() == Some(version) {
             let change = record.quarantine(version, reason, |entry| self.is_whole(entry));
-            self.commit(record.clone(), change)?;
+            self.commit(record.clone(), [change])?;
         }
         Ok(record.active())
     }
