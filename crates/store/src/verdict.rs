@@ -1,10 +1,6 @@
 //! Gate verdicts: stores a delta together with the decision on it, and activates only over what the gate compared with.
 
-use crate::{
-    error::StoreError,
-    state::{Record, VersionEntry},
-    store::Store,
-};
+use crate::{error::StoreError, record::Record, store::Store, version::VersionEntry};
 use fieldfit_delta::{Delta, SecretKey};
 use std::fmt;
 
@@ -68,9 +64,10 @@ impl Store {
         verdict: Verdict<'_>,
         compared_with: Option<&ActiveVersion>,
     ) -> Result<u32, StoreError> {
-        let (_lock, record) = self.begin()?;
+        let (_lock, mut record) = self.begin()?;
         record.require_active(compared_with)?;
         let Some(key) = key else { return self.keep(record, &Delta::parse(delta)?, delta, verdict) };
+        record.note_own(key.public());
         let signed = key.sign(delta, record.next_sequence(key.public())?)?;
         self.keep(record, &Delta::parse(&signed)?, &signed, verdict)
     }
