@@ -122,6 +122,10 @@
 //! The hash finds damage, not malice: who can write a file can write its hash. Therefore everything else is checked
 //! with the same care after the hash has passed, against the [`limits`] before anything is computed from it.
 //!
+//! No label, name or text of the header has control or bidirectional characters, which could move a terminal's cursor or
+//! forge a line of output. The differences of a file decode to no more values than the base has, as
+//! [`Delta::parse_for`] is told, or than a limit: a few bytes of a sparse tensor could else take gigabytes.
+//!
 //! A file whose [`Signature`] is not right for its key is refused like a damaged one. Whether that key is anyone's, and
 //! whether its sequence is newer than the last one seen, is for the reader's policy to say: `fieldfit_store` has one.
 

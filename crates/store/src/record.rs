@@ -8,14 +8,19 @@ use crate::{
 use fieldfit_delta::{PublicKey, Signature};
 use fieldfit_tensor::text::escape;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, collections::BTreeMap, fmt, path::Path};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::Path,
+};
 
 /// The longest reason of a refusal or quarantine that is kept, in bytes; of a longer one the beginning is.
 const MAX_REASON_BYTES: usize = 1024;
 
-/// How far a sequence number may be above the key's last one. Numbers may be times, down to milliseconds since 1970; one
+/// How far a sequence number may be above the key's last one. Numbers may be times, down to microseconds since 1970; one
 /// mistaken signature with the greatest number would otherwise end the key.
-pub(crate) const MAX_SEQUENCE_STEP: u64 = 1 << 48;
+pub(crate) const MAX_SEQUENCE_STEP: u64 = 1 << 52;
 
 /// How many keys that no trust file lists have their sequence remembered.
 const MAX_UNLISTED_KEYS: usize = 1024;
@@ -367,10 +372,14 @@ impl Record {
 
     /// Forgets versions; none of them is active.
     pub fn prune(&mut self, versions: Vec<u32>) -> Transition {
-        let is_pruned = |version: &u32| versions.contains(version);
-        let bytes = self.versions.iter().filter(|entry| is_pruned(&entry.version)).map(|entry| entry.bytes).sum();
-        self.line.retain(|version| !is_pruned(version));
-        self.versions.retain(|entry| !is_pruned(&entry.version));
+        let pruned: BTreeSet<u32> = versions.iter().copied().collect();
+        let mut bytes = 0;
+        self.line.retain(|version| !pruned.contains(version));
+        self.versions.retain(|entry| {
+            let stays = !pruned.contains(&entry.version);
+            bytes += if stays { 0 } else { entry.bytes };
+            stays
+        });
         Transition::Pruned { versions, bytes }
     }
 

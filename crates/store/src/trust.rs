@@ -36,7 +36,8 @@ impl Trust {
     pub fn parse(path: &Path, text: &str) -> Result<Self, StoreError> {
         let refused = |reason: String| StoreError::Trust { path: path.to_owned(), reason };
         let trust: Self = toml::from_str(text).map_err(|error| refused(error.message().to_owned()))?;
-        if toml::from_str::<toml::Table>(text).is_ok_and(|table| table.is_empty()) {
+        let is_stated = |field| toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key(field));
+        if trust.keys.is_empty() && !is_stated("require-signature") {
             return Err(refused("it states nothing: list keys, or write `require-signature = false`".into()));
         }
         if trust.require_signature && trust.keys.is_empty() {

@@ -26,11 +26,11 @@ fn full() -> (Simulated, Store) {
         let entry =
             |version: u32| json!({"version": version, "state": "candidate", "bytes": 1, "hash": "00".repeat(32)});
         let bytes = serde_json::to_vec(&entry(100_000)).unwrap().len() + 1;
-        let count = ((15 << 20) - 900) / bytes as u32;
-        let mut last = state["versions"][0].clone();
-        last["version"] = json!(count);
-        state["versions"] = (1..count).map(entry).chain([last]).collect();
-        state["next"] = json!(count + 1);
+        let last = 100_000 + ((15 << 20) - 900) / bytes as u32;
+        let mut whole = state["versions"][0].clone();
+        whole["version"] = json!(last);
+        state["versions"] = (100_001..last).map(entry).chain([whole]).collect();
+        state["next"] = json!(last + 1);
     });
     (disk, store)
 }
@@ -39,7 +39,7 @@ fn full() -> (Simulated, Store) {
 #[test]
 fn a_full_state_refuses_versions_and_can_be_pruned() {
     let (_, store) = full();
-    let last = store.versions().unwrap().len() as u32;
+    let last = store.versions().unwrap().pop().unwrap().version;
     while store.add(&delta(0, 2)).is_ok() {}
     let error = store.add(&delta(0, 2)).unwrap_err();
     assert!(matches!(error, StoreError::StateFull { .. }) && error.to_string().contains("prune"), "{error}");

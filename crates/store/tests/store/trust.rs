@@ -193,7 +193,7 @@ fn sequence_steps_are_bounded_and_an_ended_key_says_so() {
     assert_eq!(store.next_sequence(key(1).public()).unwrap(), 1);
     let milliseconds = 1_800_000_000_000;
     store.receive(&signed(&key(1), milliseconds), false).unwrap();
-    for (sequence, replay) in [(u64::MAX, false), (u64::MAX, true), (milliseconds + (1 << 48) + 1, false)] {
+    for (sequence, replay) in [(u64::MAX, false), (u64::MAX, true), (milliseconds + (1 << 52) + 1, false)] {
         let refused = store.receive(&signed(&key(1), sequence), replay).unwrap_err();
         assert!(matches!(refused, StoreError::SequenceStep { last, .. } if last == milliseconds), "{refused:?}");
     }
