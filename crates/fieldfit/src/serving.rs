@@ -82,7 +82,7 @@ impl Server<'_> {
     fn start(&self) -> Result<Start, StoreError> {
         match self.rules {
             Some(rules) => self.store.start(rules, current_boot().as_deref()),
-            None => Ok(Start { generation: self.store.generation()?, version: self.store.active()?, undecided: None }),
+            None => self.store.start_untracked(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::common::{header, look, store as simulated};
 use fieldfit_delta::{Codec, TensorData, TensorKind, encode};
-use fieldfit_durable::{DurableError, seal, testing::Simulated, unseal};
+use fieldfit_durable::{Disk, DurableError, lock, seal, testing::Simulated, unseal};
 use fieldfit_store::{Keep, Store, StoreError, Transition, TrialRules, VersionState};
 use fieldfit_tests::place::{mount, own_disk};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 /// A delta of three pages.
@@ -28,11 +29,11 @@ fn delta(seed: u64) -> Vec<u8> {
     encode(&header(0, seed), &["cat", "dog"], &[tensor]).unwrap()
 }
 
-/// A full disk on which the store loses what it had, or that stays full when versions are pruned.
+/// Catches: a full disk on which the store loses what it had, or that stays full when versions are pruned.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_leaves_the_old_state() {
-    let Some(place) = own_disk("places::a_full_disk_leaves_the_old_state", "128k") else { return };
+    let Some(place) = own_disk("environment::a_full_disk_leaves_the_old_state", "128k") else { return };
     let store = Store::create_or_open(place.join("store")).unwrap();
     let added = (1..100).find(|&seed| match store.add(&delta(seed)) {
         Ok(version) => {
@@ -58,11 +59,11 @@ fn a_full_disk_leaves_the_old_state() {
     assert_eq!(store.add(&delta(78)).unwrap(), added as u32 + 1, "there is space again");
 }
 
-/// A reader that needs to write, or a writer that doesn't say that it can't.
+/// Catches: a reader that needs to write, or a writer that doesn't say that it can't.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_read_only_disk_is_read() {
-    let Some(place) = own_disk("places::a_read_only_disk_is_read", "128k") else { return };
+    let Some(place) = own_disk("environment::a_read_only_disk_is_read", "128k") else { return };
     let store = Store::create_or_open(place.join("store")).unwrap();
     for seed in 1..=2 {
         store.add(&delta(seed)).unwrap();
@@ -87,7 +88,7 @@ fn a_read_only_disk_is_read() {
     assert_eq!(reader.confirmed().unwrap(), [1]);
 }
 
-/// An order of things that follows the clock: a robot's is set back whenever it has no network.
+/// Catches: an order of things that follows the clock: a robot's is set back whenever it has no network.
 #[test]
 fn a_clock_that_goes_back_changes_nothing() {
     let disk = Simulated::new();
@@ -112,7 +113,7 @@ fn a_clock_that_goes_back_changes_nothing() {
     assert_eq!(store.version(2).unwrap().state, VersionState::Retired);
 }
 
-/// A copy, taken while versions are added and activated, that doesn't open or names a version that isn't in it.
+/// Catches: a copy, taken while versions are added and activated, that doesn't open or names a version that isn't in it.
 #[test]
 fn a_copy_taken_while_somebody_writes_is_whole() {
     let root = tempfile::tempdir().unwrap();
@@ -147,4 +148,20 @@ fn copy_store(from: &Path, to: &Path) {
         // What is being written is renamed under our hands.
         let _ = fs::copy(from.join("versions").join(&name), to.join("versions").join(&name));
     }
+}
+
+/// Catches: an empty lock file on a full disk, into which the holder's name does not go, and that locks everybody out.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_locks_nobody_out() {
+    let Some(place) = own_disk("environment::a_full_disk_locks_nobody_out", "128k") else { return };
+    let path = place.join("lock");
+    fs::write(&path, "").unwrap();
+    let filled = fs::write(place.join("filler"), vec![7; 256 << 10]).unwrap_err();
+    assert_eq!(filled.kind(), io::ErrorKind::StorageFull);
+    let held = lock(&Disk, &path, Duration::ZERO).unwrap();
+    assert!(matches!(lock(&Disk, &path, Duration::ZERO), Err(DurableError::Locked { .. })));
+    drop(held);
+    drop(lock(&Disk, &path, Duration::ZERO).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0, "the disk was not full");
 }

@@ -38,7 +38,7 @@ fn earlier() -> Simulated {
     disk
 }
 
-/// A store that doesn't open, a version on trial that had proved itself before there were trials, or a way back that is
+/// Catches: a store that doesn't open, a version on trial that had proved itself before there were trials, or a way back that is
 /// lost.
 #[test]
 fn a_store_of_the_earlier_format_is_read_as_it_was() {
@@ -55,7 +55,7 @@ fn a_store_of_the_earlier_format_is_read_as_it_was() {
     assert_eq!(disk.contents(), before, "reading changes nothing");
 }
 
-/// A write that leaves the earlier format's name on the new one's content, which an earlier build would misread.
+/// Catches: a write that leaves the earlier format's name on the new one's content, which an earlier build would misread.
 #[test]
 fn the_next_write_leaves_the_present_format() {
     let disk = earlier();
@@ -67,12 +67,12 @@ fn the_next_write_leaves_the_present_format() {
     assert_eq!(store.add(&delta(0, 5)).unwrap(), 5);
 }
 
-/// A state of a format to come that is read as if it were today's.
+/// Catches: a state of a format to come that is read as if it were today's.
 #[test]
 fn a_state_of_a_later_format_is_refused_by_name() {
     let disk = earlier();
     disk.damage(&Path::new(ROOT).join("state"), |bytes| bytes[7] = b'3');
     let error = store(&disk).unwrap_err();
-    assert!(matches!(&error, StoreError::VersionState { reason, .. } if reason.contains("FFSTATE3")), "{error}");
+    assert!(matches!(&error, StoreError::DamagedState { reason, .. } if reason.contains("FFSTATE3")), "{error}");
     assert!(disk.list(Path::new(ROOT)).unwrap().iter().any(|name| name == "state"));
 }

@@ -1,4 +1,4 @@
-//! A file system's primitive operations: the seam where tests put faults.
+//! File system trait: the primitive operations of durable files, and the seam where tests inject faults.
 
 use std::{any::Any, ffi::OsString, fmt, io, path::Path};
 
@@ -6,22 +6,29 @@ use std::{any::Any, ffi::OsString, fmt, io, path::Path};
 ///
 /// None of them promises more than POSIX does: what was not synced may be lost, or survive in part and in any order.
 pub trait FileSystem: fmt::Debug + Send + Sync {
-    /// The whole file.
+    /// Returns the whole content of a regular file; a symbolic link is followed.
     ///
     /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] if it is no regular file, which might block for ever or have no end;
     /// [`io::ErrorKind::FileTooLarge`] if it is longer than `limit` bytes, and what the system says.
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
 
-    /// The names in a folder, sorted.
+    /// Returns the names in a folder, sorted.
     ///
     /// # Errors
     /// What the system says.
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>>;
 
-    /// An empty file at `path`, instead of what was there.
+    /// Returns what is at `path`, a symbolic link not followed; `None` only if nothing has the name.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, but for [`io::ErrorKind::NotFound`].
+    fn entry_type(&self, path: &Path) -> io::Result<Option<EntryType>>;
+
+    /// Creates an empty file at `path`, where nothing may be, not even a dangling link.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if something has the name, and what the system says.
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile + '_>>;
 
     /// Gives the file at `from` the name `to`, in one step, instead of what was there. Both are in the same folder.
@@ -30,13 +37,13 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// What the system says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Takes a file's name away.
+    /// Removes a file's name.
     ///
     /// # Errors
     /// What the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// A new, empty folder, whose parent exists.
+    /// Creates an empty folder, whose parent exists.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] if there is something of that name, and what the system says.
@@ -48,10 +55,11 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// What the system says.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
-    /// Claims the advisory lock of the file at `path`, which is created if need be, and leaves `holder` in it.
+    /// Claims the advisory lock of the file at `path`, which is created if need be, and leaves `holder` in it
+    /// for people to read, if there is space for it.
     ///
     /// # Errors
-    /// What the system says; that somebody else holds the lock is no error but [`Claim::Taken`].
+    /// [`io::ErrorKind::InvalidInput`] if it is a link or no regular file, and what the system says; that somebody else holds the lock is no error but [`Claim::Taken`].
     fn claim(&self, path: &Path, holder: &str) -> io::Result<Claim>;
 
     /// Claims the lock of the file at `path` beside others who do so, too: all together keep [`claim`](Self::claim) away.
@@ -59,6 +67,31 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the system says; that somebody holds the lock alone is no error but [`Claim::Taken`].
     fn share(&self, path: &Path) -> io::Result<Claim>;
+}
+
+/// What has a name in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryType {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link, dangling or not.
+    Link,
+    /// A device, a pipe or a socket.
+    Other,
+}
+
+impl EntryType {
+    /// Its name in a message, with an article.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "a regular file",
+            Self::Folder => "a folder",
+            Self::Link => "a symbolic link",
+            Self::Other => "a device, pipe or socket",
+        }
+    }
 }
 
 /// A file being written.
@@ -79,14 +112,14 @@ pub trait NewFile {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// What came of claiming a lock.
+/// Outcome of claiming a lock.
 #[derive(Debug)]
 pub enum Claim {
-    /// It is ours.
+    /// The caller holds it.
     Held(Lock),
-    /// Somebody else has it.
+    /// Another one holds it.
     Taken {
-        /// Who, as they put it.
+        /// Its holder, as that named itself.
         by: String,
     },
 }

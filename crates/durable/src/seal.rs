@@ -1,22 +1,22 @@
-//! Content that shows when it was damaged.
+//! Seals: a length and a SHA-256 before a content, by which a damaged file is found.
 
 use crate::{
     commit::{commit_parts, commit_parts_keeping, read},
     error::DurableError,
-    files::FileSystem,
+    file_system::FileSystem,
 };
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use thiserror::Error;
 
-/// What a sealed content is and which version of its layout: eight printable bytes such as `FFSTATE1`.
+/// The kind of a sealed content and the version of its layout: eight printable bytes such as `FFSTATE1`.
 pub type FileKind = [u8; 8];
 
 /// How many bytes a seal adds: the kind (8), the content's length (8, little-endian) and the sha256 over the kind, the
 /// length and the content (32). The content follows.
 pub const SEAL_LEN: usize = 8 + 8 + 32;
 
-/// A content that is not as it was sealed.
+/// Error of a content that is not as it was sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -50,12 +50,12 @@ pub enum SealError {
     Hash,
 }
 
-/// The content with its seal before it.
+/// Returns the content with its seal before it.
 pub fn seal(kind: FileKind, content: &[u8]) -> Vec<u8> {
     [&header(kind, content), content].concat()
 }
 
-/// The content of what [`seal`] made.
+/// Returns the content of what [`seal`] returned.
 ///
 /// # Errors
 /// [`SealError`] if it is not of this kind, was cut short or altered.
@@ -102,7 +102,7 @@ pub fn commit_sealed_keeping(
     commit_parts_keeping(files, path, previous, &[&header(kind, content), content])
 }
 
-/// The content of a file that [`commit_sealed`] wrote, of at most `limit` bytes.
+/// Returns the content of a file that [`commit_sealed`] wrote, of at most `limit` bytes.
 ///
 /// # Errors
 /// [`DurableError::Io`] if it can't be read or is longer; [`DurableError::Sealed`] if it is not as it was written.
@@ -137,7 +137,7 @@ mod tests {
 
     const KIND: FileKind = *b"TESTING1";
 
-    /// Damage that passes: any flipped bit, any cut, anything appended must be found.
+    /// Catches: damage that passes: any flipped bit, any cut, anything appended must be found.
     #[test]
     fn any_damage_is_found() {
         let sealed = seal(KIND, b"some content");
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(unseal(KIND, &longer), Err(SealError::Length { expected: 12, found: 13 }));
     }
 
-    /// The two renames of a commit that keeps the one before, in the wrong order or without it: after some power cut neither
+    /// Catches: the two renames of a commit that keeps the one before, in the wrong order or without it: after some power cut neither
     /// name has a whole content, or both have one older than what was reported as committed.
     #[test]
     fn of_a_content_and_the_one_before_one_is_whole_whenever_the_power_goes() {
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// Another kind of file taken for damage, or a later version for this one.
+    /// Catches: another kind of file taken for damage, or a later version for this one.
     #[test]
     fn another_kind_is_named() {
         let error = unseal(*b"TESTING2", &seal(KIND, b"")).unwrap_err();
@@ -194,7 +194,7 @@ mod tests {
         assert!(error.to_string().contains("`TESTING1`"), "{error}");
     }
 
-    /// A file of any length read whole into memory.
+    /// Catches: a file of any length read whole into memory.
     #[test]
     fn a_file_beyond_the_limit_is_not_read() {
         let disk = crate::testing::Simulated::new();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     proptest! {
-        /// A content that doesn't come back, or bytes that make the reader panic.
+        /// Catches: a content that doesn't come back, or bytes that make the reader panic.
         #[test]
         fn what_is_sealed_comes_back(content in proptest::collection::vec(any::<u8>(), 0..300)) {
             let sealed = seal(KIND, &content);
