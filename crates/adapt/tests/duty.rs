@@ -7,7 +7,7 @@ use fieldfit_adapt::{AdaptError, Control, Event, Pace, adapt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A run that is paused again and again and ends in other bits, or one that goes on while it should wait.
+/// Catches: a run that is paused again and again and ends in other bits, or one that goes on while it should wait.
 #[test]
 fn a_guard_holds_every_phase_and_changes_nothing() {
     let field = Field::new(1);
@@ -31,7 +31,7 @@ fn a_guard_holds_every_phase_and_changes_nothing() {
     }
 }
 
-/// A guard over a failing battery that is not obeyed.
+/// Catches: a guard over a failing battery that is not obeyed.
 #[test]
 fn a_guard_stops_a_run() {
     let field = Field::new(1);

@@ -14,7 +14,7 @@ use safetensors::tensor::TensorView;
 use std::fs;
 use std::path::Path;
 
-/// A run that diverges must end with an error that says so, and leave nothing that could be taken for a result.
+/// Catches: a run that diverges must end with an error that says so, and leave nothing that could be taken for a result.
 #[test]
 fn a_learning_rate_that_diverges_stops_the_run_and_stores_nothing() {
     let field = Field::new(4);
@@ -43,7 +43,7 @@ fn a_learning_rate_that_diverges_stops_the_run_and_stores_nothing() {
     }
 }
 
-/// Options that would fail late, or do something else than what they say.
+/// Catches: options that would fail late, or do something else than what they say.
 #[test]
 fn options_that_no_run_can_go_by_are_refused_before_it_starts() {
     let field = Field::new(4);
@@ -70,7 +70,7 @@ fn options_that_no_run_can_go_by_are_refused_before_it_starts() {
     }
 }
 
-/// A setting that does nothing because its name is wrong, or more than it can.
+/// Catches: a setting that does nothing because its name is wrong, or more than it can.
 #[test]
 fn a_setting_that_the_method_does_not_have_is_refused_with_those_that_it_has() {
     let field = Field::new(4);
@@ -98,7 +98,7 @@ fn a_setting_that_the_method_does_not_have_is_refused_with_those_that_it_has() {
     }
 }
 
-/// A gate that lets through what is worse than a probe: a random head that had no chance to learn.
+/// Catches: a gate that lets through what is worse than a probe: a random head that had no chance to learn.
 #[test]
 fn a_result_worse_than_the_probe_is_refused_with_the_figures() {
     let field = Field::new(4);
@@ -109,7 +109,7 @@ fn a_result_worse_than_the_probe_is_refused_with_the_figures() {
     assert!(gate.reason.contains(&gate.after.to_string()) && gate.reason.contains("linear probe"));
 }
 
-/// Training that is cut off from its loss: a stem whose outputs are all 0 lets no gradient through, and would train
+/// Catches: training that is cut off from its loss: a stem whose outputs are all 0 lets no gradient through, and would train
 /// nothing without a word.
 #[test]
 fn a_tensor_without_gradient_stops_the_run_with_its_name() {

@@ -19,7 +19,7 @@ fn niceness() -> Vec<(String, i64)> {
     std::fs::read_dir("/proc/self/task").unwrap().filter_map(read).collect()
 }
 
-/// Threads that compute or load images at full priority, or the listener, whose process answers frames, at a low one.
+/// Catches: threads that compute or load images at full priority, or the listener, whose process answers frames, at a low one.
 #[test]
 fn only_the_run_and_its_threads_are_nice() {
     let field = Field::new(1);
