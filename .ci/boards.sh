@@ -1,11 +1,11 @@
 #!/bin/bash
 # Bundles the release for a Jetson Orin Nano, as the README's command does, and starts what the bundle holds under emulation:
-# doctor, infer, an adaptation of five steps. Then deltas go both ways: one made here answers there as it does here, and one
-# made there answers here.
+# doctor, infer, an adaptation of five steps. Then deltas go both ways: predictions with one made on either side must be the same
+# on both.
 #
 # Needs, on Debian: apt-get install --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 #
-# Budget on two quiet cores, from nothing: 8 minutes (5 min 13 s on 2026-11-25).
+# Budget on two quiet cores, from nothing: 6.5 minutes (5 min 13 s on 2026-11-25).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,7 @@ for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
     fi
 done
 if ! .ci/rust-src.sh target/rust-src >/dev/null; then
-    echo "boards: NOT RUN: no source of std to be had" >&2
+    echo "boards: NOT RUN: the source of std is unavailable" >&2
     exit
 fi
 
@@ -48,7 +48,7 @@ for class in bird flag hand tool; do
     for image in $(find "$emoji/train/$class" -type f | sort | head -n 32); do cp "$image" "$scratch/images/$class"; done
 done
 adapt=(adapt --data "$scratch/images" --group '^([^_]+)_' --method tpgm --size 64 --epochs 1 --batch 14 --codec f16 --json)
-# A gate of this size may refuse; what is asked for here is the delta.
+# A gate of this size may reject; only the delta is needed here.
 there "${adapt[@]}" --model "$model" --store "$scratch/there" --target-profile "$board/target.toml" >"$scratch/there.jsonl" || test $? = 1
 here "${adapt[@]}" --model models/efficientnet-lite0 --store "$scratch/here" >"$scratch/here.jsonl" || test $? = 1
 for side in there here; do
@@ -63,5 +63,5 @@ images=("${images[@]:0:12}")
 for delta in "" "$scratch/there/versions/000001.delta" "$scratch/here/versions/000001.delta"; do
     here infer --json --model models/efficientnet-lite0 ${delta:+--delta "$delta"} "${images[@]}" >"$scratch/one"
     there infer --json --model "$model" ${delta:+--delta "$delta"} "${images[@]}" >"$scratch/other"
-    say "${delta:-base}: $(cargo xtask answers "$scratch/one" "$scratch/other" --tolerance 1e-3)"
+    say "${delta:-base}: $(cargo xtask prediction-diff "$scratch/one" "$scratch/other" --tolerance 1e-3)"
 done

@@ -5,7 +5,7 @@
 # Needs, on Debian: apt-get install --no-install-recommends qemu-system-arm
 # core itself is built from its source, so that no other toolchain than the installed one is needed.
 #
-# Budget on two quiet cores, from nothing: 1 minute (15 s on 2026-11-25).
+# Budget on two quiet cores, from nothing: 45 s (15 s on 2026-11-25).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ program=target/microcontroller/$target/release/fieldfit-microcontroller
 
 # -Zbuild-std is an unstable flag; the variable is cargo's own for a std source outside its sysroot.
 if ! source=$(.ci/rust-src.sh target/rust-src); then
-    echo "microcontroller: NOT BUILT, NOT RUN: no source of core to be had" >&2
+    echo "microcontroller: NOT BUILT, NOT RUN: the source of core is unavailable" >&2
     exit
 fi
 export RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT=$source

@@ -1,12 +1,13 @@
 #!/bin/bash
-# Opens a report's page in headless Chromium and looks for what should be on it: its results, a plot in a figure of each
-# of the given classes, and nothing that would be fetched from a network.
+# Opens a report page in headless Chromium and checks its content and layout: it has results, a plot in a figure of each of the
+# given classes, and nothing that would be fetched from a network; on a wide screen and on phones nothing scrolls sideways,
+# and all texts of all plots have one size.
 #
 #     .ci/page.sh PAGE.html differences scatter radii losses confusion
 #
 # Needs, on Debian: apt-get install --no-install-recommends chromium
 #
-# Budget on two quiet cores, from nothing: seconds.
+# Budget on two quiet cores, from nothing: seconds a page.
 set -euo pipefail
 
 page=$(realpath "$1")
@@ -20,8 +21,11 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # Without the browser's own errands on the network.
 quiet=(--disable-background-networking --disable-component-update --disable-sync --disable-quic --no-first-run)
-timeout 120 "$browser" --headless --no-sandbox --disable-gpu "${quiet[@]}" --user-data-dir="$scratch/profile" \
-    --dump-dom "file://$page" >"$scratch/dom" 2>"$scratch/log" || { cat "$scratch/log" >&2; exit 1; }
+dump() {
+    timeout 120 "$browser" --headless --no-sandbox --disable-gpu "${quiet[@]}" --user-data-dir="$scratch/profile" \
+        --hide-scrollbars --allow-file-access-from-files --dump-dom "$1" 2>"$scratch/log" || { cat "$scratch/log" >&2; exit 1; }
+}
+dump "file://$page" >"$scratch/dom"
 
 fail() {
     echo "page: $page: $*" >&2
@@ -39,4 +43,8 @@ done
 if grep -oiE '(src|srcset|href|action|data|poster)="?(https?:)?//[^" ]*|url\((https?:)?//[^)]*' "$scratch/dom" >"$scratch/fetched"; then
     fail "would fetch $(head -n 1 "$scratch/fetched")"
 fi
-echo "page: $page: results, plots ($*), nothing fetched"
+layout=$(dirname "$(realpath "$0")")/page-layout.html
+widths=1200,1169,390,360
+dump "file://$layout?page=file://$page&widths=$widths" >"$scratch/layout"
+grep -q '<pre id="result">ok</pre>' "$scratch/layout" || fail "$(sed -n '/<pre id="result">/,/<\/pre>/p' "$scratch/layout" | head -n 30)"
+echo "page: $page: results, plots ($*), nothing fetched; fits $widths px, one type size"

@@ -1,6 +1,8 @@
 #!/bin/bash
-# usage: rust-src.sh FOLDER. Prints where the source of the installed compiler's std lies: fetched to FOLDER from Debian's
-# packages if the toolchain doesn't bring it. Touches nothing outside FOLDER.
+# Prints the folder of the source of the installed compiler's std: downloaded to FOLDER from Debian's packages if it is not part of
+# the toolchain. Touches nothing outside FOLDER.
+#
+#     .ci/rust-src.sh FOLDER
 set -euo pipefail
 
 version=$(rustc -V | cut -d' ' -f2)

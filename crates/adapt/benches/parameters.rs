@@ -10,7 +10,9 @@
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use fieldfit_adapt::{TensorRadii, HeadParams, HostParams, Optimiser, OptimiserOptions, TrainingState, clip_global_norm};
+use fieldfit_adapt::{
+    HeadParams, HostParams, Optimiser, OptimiserOptions, TensorRadii, TrainingState, clip_global_norm,
+};
 use fieldfit_exec::{ExecError, Executor, Objective};
 use fieldfit_model::Base;
 use fieldfit_nets::{Network, Shape};
@@ -79,7 +81,12 @@ impl<'a> Run<'a> {
             weights: state.weights(),
             sgd: Optimiser::new(OptimiserOptions::sgd(), &network, &state.delta),
             adamw: Optimiser::new(OptimiserOptions::adamw(), &network, &state.delta),
-            radii: TensorRadii::new(&network, norm, RadiusAdam { learning_rate: 1e-4, ..RadiusAdam::default() }, constrained),
+            radii: TensorRadii::new(
+                &network,
+                norm,
+                RadiusAdam { learning_rate: 1e-4, ..RadiusAdam::default() },
+                constrained,
+            ),
             gradients,
             state,
         }

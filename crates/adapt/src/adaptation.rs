@@ -59,6 +59,7 @@ fn run(request: &AdaptRequest<'_>, control: &Control, events: &mut dyn FnMut(Eve
 fn report_plan(run: Run<'_>, reporter: &mut Reporter<'_>) -> Result<(), AdaptError> {
     let Run { request, plan } = run;
     reporter.report(plan.event(request));
+    request.dataset.skip_summary().into_iter().for_each(|summary| reporter.report(Event::Skipped(summary)));
     reporter.report(Event::Memory(plan.memory));
     plan.frozen_event(request.options)?.into_iter().for_each(|event| reporter.report(event));
     let Some(checkpointing) = request.checkpoint.filter(|_| plan.steps > 0) else { return Ok(()) };
@@ -71,11 +72,7 @@ fn report_plan(run: Run<'_>, reporter: &mut Reporter<'_>) -> Result<(), AdaptErr
 }
 
 /// Trains from the start or from the checkpoint to the end.
-fn train<'a>(
-    run: Run<'a>,
-    method: Box<dyn Method>,
-    reporter: &mut Reporter<'_>,
-) -> Result<Trained<'a>, AdaptError> {
+fn train<'a>(run: Run<'a>, method: Box<dyn Method>, reporter: &mut Reporter<'_>) -> Result<Trained<'a>, AdaptError> {
     Trainer::new(run, method, reporter)?.train(reporter)
 }
 

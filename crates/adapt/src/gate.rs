@@ -88,7 +88,8 @@ fn answers(run: Run<'_>, weights: Weights, reporter: &mut Reporter<'_>) -> Resul
     let Run { request, plan } = run;
     let columns = columns(&request.dataset.classes, &weights.labels);
     let prepared = prepare(request.options.device, &weights.network, &weights.params)?;
-    let source = BatchSource::new(request, weights.input_size, weights.crop).of(plan.memory.micro_batch);
+    let source =
+        BatchSource::new(request, &plan.failures, weights.input_size, weights.crop).of(plan.memory.micro_batch);
     let (mut answers, total) = (BTreeMap::new(), plan.split.gate.len());
     for batch in source.in_order(&plan.split.gate)? {
         if reporter.is_stopped() {
@@ -100,6 +101,7 @@ fn answers(run: Run<'_>, weights: Weights, reporter: &mut Reporter<'_>) -> Resul
             answers.insert(sample, predicted(logits.row(row), &columns) == label as usize);
         }
         reporter.report(Event::Progress { phase: Phase::Gate, done: answers.len(), total });
+        source.report_failures(reporter);
     }
     Ok(answers)
 }

@@ -41,9 +41,7 @@ pub use adaptation::adapt;
 pub use checkpoint::resume_point::ResumePoint;
 pub use checkpoint::snapshot::remove_checkpoint;
 pub use error::{AdaptError, CheckpointDamage};
-pub use evaluation::{
-    ClassScore, ClassScores, agreement, evaluate, largest, under_base_head, under_both_heads,
-};
+pub use evaluation::{ClassScore, ClassScores, agreement, evaluate, largest, under_base_head, under_both_heads};
 pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
 pub use gate::gate_again;
 pub use methods::entry::MethodEntry;
@@ -54,9 +52,7 @@ pub use methods::setting::Setting;
 pub use methods::spd::Spd;
 pub use methods::tensor_radii::TensorRadii;
 pub use methods::{METHODS, method};
-pub use options::{
-    ClassWeights, Coding, Freeze, OptimiserOptions, Options, ScheduleOptions, Sharing, TpgmOptions,
-};
+pub use options::{ClassWeights, Coding, Freeze, OptimiserOptions, Options, ScheduleOptions, Sharing, TpgmOptions};
 pub use outcome::Outcome;
 pub use plan::memory::{forget_peak_memory, peak_memory, plan_memory};
 pub use plan::memory_plan::MemoryPlan;
@@ -65,6 +61,7 @@ pub use train::batch_source::{Batches, Cycle};
 pub use train::class_weighting::{ClassWeighting, WeightedLabels};
 pub use train::control::{Control, Pace};
 pub use train::host_params::HostParams;
+pub use train::images::open_images;
 pub use train::lr_schedule::LrSchedule;
 pub use train::optimiser::{Clip, Optimiser, clip_global_norm};
 pub use train::reporter::Reporter;

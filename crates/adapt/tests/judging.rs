@@ -6,8 +6,8 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    AdaptError, Coding, Control, Event, MemoryPlan, OptimiserOptions, Options, Reference, AdaptRequest, adapt, agreement,
-    evaluate, plan_memory, under_base_head,
+    AdaptError, AdaptRequest, Coding, Control, Event, MemoryPlan, OptimiserOptions, Options, Reference, adapt,
+    agreement, evaluate, plan_memory, under_base_head,
 };
 use fieldfit_data::{Batch, DataError};
 use fieldfit_delta::{Codec, Delta};

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    TensorRadii, Event, HeadParams, HostParams, METHODS, Optimiser, OptimiserOptions, Options, Reference, TpgmOptions,
+    Event, HeadParams, HostParams, METHODS, Optimiser, OptimiserOptions, Options, Reference, TensorRadii, TpgmOptions,
     TrainingState, clip_global_norm,
 };
 use fieldfit_delta::{Delta, TensorKind};

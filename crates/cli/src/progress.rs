@@ -43,12 +43,9 @@ impl Progress {
     /// Shows what an adaptation says of itself.
     pub fn event(&self, event: &Event) {
         match event {
-            Event::Plan { classes, train, validation, gate, skipped, notes, .. } => {
+            Event::Plan { classes, train, validation, gate, notes, .. } => {
                 let classes = classes.len();
                 self.line(format!("{classes} classes: {train} images train, {validation} validate, {gate} judge"));
-                if *skipped > 0 {
-                    self.line(format!("{skipped} images could not be read and are left out"));
-                }
                 notes.iter().for_each(|note| self.line(note));
             }
             Event::Memory(plan) => {
@@ -63,6 +60,9 @@ impl Progress {
                 let last = stages.last().map_or("", String::as_str);
                 let place = if *in_file { "in a file" } else { "in memory" };
                 self.line(format!("frozen up to {last}: computed once for each of {views} views, kept {place}"));
+            }
+            Event::Unreadable { path, reason } => {
+                self.line(format!("{} can't be read any more ({reason}): skipped", path.display()));
             }
             Event::Resumed { step } => self.line(format!("goes on after step {step}")),
             Event::Progress { phase, done, total } => self.images(phase_name(*phase), *done, *total),

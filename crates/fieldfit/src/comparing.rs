@@ -7,7 +7,7 @@ use fieldfit_data::{Dataset, Fractions};
 use fieldfit_delta::Delta;
 use fieldfit_exec::Device;
 use fieldfit_model::Weights;
-use fieldfit_report::{Loss, Radius, Run, Scores};
+use fieldfit_report::{LossRecord, RadiusRecord, RunRecord, Scores};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -86,7 +86,12 @@ impl<'a> Comparison<'a> {
     /// If options or images can't be used, the run diverges or was stopped, or the device fails.
     ///
     /// Whatever fractions the options name, the comparison's are used.
-    pub fn run(&mut self, options: &Options, control: &Control, events: &mut dyn FnMut(Event)) -> Result<Run, Error> {
+    pub fn run(
+        &mut self,
+        options: &Options,
+        control: &Control,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<RunRecord, Error> {
         let options = &Options { fractions: self.fractions, ..options.clone() };
         let mut recorder = Recorder::default();
         let is_fresh = forget_peak_memory();
@@ -104,7 +109,13 @@ impl<'a> Comparison<'a> {
     ///
     /// # Errors
     /// If the delta or the images can't be read, or the device fails.
-    pub fn measure(&mut self, options: &Options, delta: &[u8], cost: Cost, heard: Recorder) -> Result<Run, Error> {
+    pub fn measure(
+        &mut self,
+        options: &Options,
+        delta: &[u8],
+        cost: Cost,
+        heard: Recorder,
+    ) -> Result<RunRecord, Error> {
         let base = self.runtime.base();
         let parsed = Delta::parse(delta).map_err(|source| Error::Made { source: Box::new(source) })?;
         let subject = Subject::new(base, Weights::adapted(base, &parsed)?, options.device)?;
@@ -112,7 +123,7 @@ impl<'a> Comparison<'a> {
         let mut score = |set: usize| self.score(&subject, set, size, options.device);
         let (in_distribution, validation_loss) = (score(HELD_OUT)?, score(VALIDATION)?.loss);
         let shifts = (SHIFTS..self.sets.len()).map(|set| self.score(&subject, set, size, options.device));
-        Ok(Run {
+        Ok(RunRecord {
             shifts: shifts.collect::<Result<_, _>>()?,
             identity: self.identity(options),
             method: method_name(options),
@@ -153,8 +164,8 @@ pub struct Cost {
 /// What a run told that its record keeps.
 #[derive(Debug, Clone, Default)]
 pub struct Recorder {
-    losses: Vec<Loss>,
-    radii: Vec<Radius>,
+    losses: Vec<LossRecord>,
+    radii: Vec<RadiusRecord>,
     accepted: bool,
 }
 
@@ -162,10 +173,10 @@ impl Recorder {
     /// Takes what it needs of an event.
     pub fn hear(&mut self, event: &Event) {
         match event {
-            Event::Step { step, loss, .. } => self.losses.push(Loss { step: *step, loss: *loss }),
+            Event::Step { step, loss, .. } => self.losses.push(LossRecord { step: *step, loss: *loss }),
             Event::Gate(gate) => self.accepted = gate.accepted,
             Event::Shares { tensors } => {
-                let radius = |share: &fieldfit_adapt::TensorShare| Radius {
+                let radius = |share: &fieldfit_adapt::TensorShare| RadiusRecord {
                     tensor: share.tensor.clone(),
                     stage: share.stage,
                     share: share.share,

@@ -2,17 +2,17 @@
 
 use crate::Error;
 use fieldfit_durable::{Disk, commit};
-use fieldfit_report::{PageOptions, Run, page};
+use fieldfit_report::{PageOptions, RunRecord, render_page};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// A file of [`Run`]s that grows by a line a run, and survives being cut off in one.
+/// A file of [`RunRecord`]s that grows by a line a run, and survives being cut off in one.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
-    runs: Vec<Run>,
+    runs: Vec<RunRecord>,
 }
 
 impl Journal {
@@ -40,12 +40,12 @@ impl Journal {
     }
 
     /// The runs in it, in the order in which they ended.
-    pub fn runs(&self) -> &[Run] {
+    pub fn runs(&self) -> &[RunRecord] {
         &self.runs
     }
 
     /// The run of that identity.
-    pub fn find(&self, identity: &str) -> Option<&Run> {
+    pub fn find(&self, identity: &str) -> Option<&RunRecord> {
         self.runs.iter().find(|run| run.identity == identity)
     }
 
@@ -53,7 +53,7 @@ impl Journal {
     ///
     /// # Errors
     /// If it can't be written.
-    pub fn add(&mut self, run: Run) -> Result<(), Error> {
+    pub fn add(&mut self, run: RunRecord) -> Result<(), Error> {
         let mut write = || -> io::Result<()> {
             let mut line = serde_json::to_vec(&run)?;
             line.push(b'\n');
@@ -70,8 +70,8 @@ impl Journal {
 ///
 /// # Errors
 /// If it can't be written.
-pub fn write_page(path: &Path, runs: &[Run], options: &PageOptions) -> Result<(), Error> {
-    let page = page(runs, options);
+pub fn write_page(path: &Path, runs: &[RunRecord], options: &PageOptions) -> Result<(), Error> {
+    let page = render_page(runs, options);
     let failed = |source| Error::Page { path: path.to_owned(), source: Box::new(source) };
     commit(&Disk, path, page.as_bytes()).map_err(failed)
 }

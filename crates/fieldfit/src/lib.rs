@@ -67,18 +67,18 @@ pub use fieldfit_adapt::{
     TpgmOptions, peak_memory, plan_memory,
 };
 pub use fieldfit_data::{
-    Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress,
-    Purpose, Severity,
+    Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Purpose,
+    ScanProgress, Severity, SkipKind, SkipSummary, Skipped,
 };
 pub use fieldfit_delta::{Codec, Constraint, DeltaError, Fidelity, PublicKey, SecretKey, Signature, TensorKind};
 pub use fieldfit_exec::{Device, ExecError, Passes};
-pub use fieldfit_model::{Base, BaseId, ModelError, import};
+pub use fieldfit_model::{Base, BaseId, ModelError, escape, import};
 pub use fieldfit_nets::ARCHITECTURES;
 pub use fieldfit_report as report;
 pub use fieldfit_store::{
     Finding, HistoryEntry, Keep, Pruned, Store, StoreError, TRUST_FILE, Transition, TrialRules, Trust, VersionState,
 };
-pub use fieldfit_target::{NAMES as BOARDS, TargetError, TargetProfile};
+pub use fieldfit_target::{TargetError, TargetProfile, names as target_names};
 pub use fieldfit_tensor::Norm;
 pub use fieldfit_tensor::{Dtype, Preprocessing};
 pub use info::{DeltaInfo, Info, ModelInfo, StageInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
@@ -90,3 +90,13 @@ pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use profile::options_for;
 pub use runtime::{Builder, Runtime, all_cores};
 pub use version::Version;
+
+/// Documentation examples: compiles the programs of `README.md` and of the guide as doctests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/guide/robot.md")]
+    struct Guide;
+}

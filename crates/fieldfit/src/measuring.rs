@@ -7,7 +7,7 @@ use fieldfit_adapt::{largest, under_both_heads};
 use fieldfit_data::{Batch, Corruption, DataError, Dataset, Loader, LoaderOptions, Preprocessor, Severity, thumbnail};
 use fieldfit_exec::{Device, Prepared, prepare, softmax};
 use fieldfit_model::{Base, Weights};
-use fieldfit_report::{Scores, Worst};
+use fieldfit_report::{HardestImage, Scores};
 use fieldfit_tensor::Matrix;
 
 /// Bins of confidence in which calibration is measured.
@@ -112,18 +112,18 @@ impl Subject {
             calibration_error: tally.calibration_error(),
             loss: tally.loss / images,
             agreement: agreeing as f64 / images,
-            worst: self.worst(&set, &mut tally.wrong)?,
+            hardest: self.worst(&set, &mut tally.wrong)?,
             confusion: tally.confusion,
         })
     }
 
     /// The images whose own class was the least likely, with small pictures.
-    fn worst(&self, set: &Set, wrong: &mut [Wrong]) -> Result<Vec<Worst>, Error> {
+    fn worst(&self, set: &Set, wrong: &mut [Wrong]) -> Result<Vec<HardestImage>, Error> {
         wrong.sort_by(|one, other| one.own.total_cmp(&other.own).then(one.sample.cmp(&other.sample)));
         let worst = wrong.iter().take(SHOWN).map(|wrong| {
             let path = &set.images.samples[wrong.sample].path;
             let picture = BASE64_STANDARD.encode(thumbnail(path, THUMBNAIL)?);
-            Ok(Worst {
+            Ok(HardestImage {
                 file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                 truth: self.labels[wrong.truth].clone(),
                 predicted: self.labels[wrong.predicted].clone(),

@@ -1,12 +1,12 @@
-//! Writes the page of runs that were kept as JSON lines:
+//! Renders the report page of a run log:
 //! `cargo run -p fieldfit-report --example page -- RUNS.jsonl PAGE.html [REFERENCE]`
 //!
-//! `made-up.jsonl` beside this file is a comparison that nobody ran, to look at.
+//! `made-up.jsonl` beside this file is a synthetic comparison; the example `wide` writes one with many methods and shifts.
 
 use std::error::Error;
 use std::fs;
 
-use fieldfit_report::{PageOptions, Run, page};
+use fieldfit_report::{PageOptions, RunRecord, render_page};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -14,11 +14,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: page RUNS.jsonl PAGE.html [REFERENCE]".into());
     };
     let lines = fs::read_to_string(&runs)?;
-    let runs: Vec<Run> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let runs: Vec<RunRecord> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let title = match runs.as_slice() {
         [run] => format!("Adaptation of {}", run.source),
         _ => "Comparison of adaptations".to_owned(),
     };
-    fs::write(out, page(&runs, &PageOptions { title, reference: arguments.next() }))?;
+    fs::write(out, render_page(&runs, &PageOptions { title, reference: arguments.next() }))?;
     Ok(())
 }

@@ -1,20 +1,20 @@
-//! Records of adaptations, their statistics, and a page that shows them.
+//! Reporting: run records, statistics over seeds, and a self-contained HTML page.
 //!
-//! A [`Run`] is all that one adaptation leaves for a reader: how good it is on images of its own source and on shifted
-//! ones, what it has not forgotten, what it cost, and how it went. A comparison is a list of runs. [`Summary`] is its
-//! table, [`Difference`] what one method has over another, and [`page`] one HTML page
-//! that shows it all.
+//! A [`RunRecord`] holds everything that a reader wants to know about one adaptation: its metrics in distribution and on
+//! shifted images, its agreement with the base, its cost and its training curve. A comparison is a list of records.
+//! [`Summary`] is the results table of a comparison, [`PairedDifference`] compares two methods, and [`render_page`] renders
+//! all of it as one HTML page.
 //!
-//! What this crate is not: it computes no network and reads no image; whoever ran the adaptation fills in the record.
+//! This crate runs no network and decodes no image; the caller that ran the adaptation fills in the record.
 
+#[cfg(test)]
+mod fixture;
 mod page;
 mod record;
-#[cfg(test)]
-mod sample;
 mod statistics;
 mod summary;
 
-pub use page::{PageOptions, page};
-pub use record::{Loss, Radius, Run, Scores, Worst};
-pub use statistics::{Difference, Estimate, Measure};
-pub use summary::{Better, Cell, Column, Row, Summary};
+pub use page::{PageOptions, render_page};
+pub use record::{HardestImage, LossRecord, RadiusRecord, RunRecord, Scores};
+pub use statistics::{Estimate, Metric, PairedDifference};
+pub use summary::{Direction, Summary, SummaryCell, SummaryColumn, SummaryRow};

@@ -1,151 +1,155 @@
-//! What an adaptation leaves for a reader.
+//! Run record: the method, metrics, cost and training curve of one adaptation, as one line of a run log.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// One adaptation: a method, under a seed, on a source.
+/// Record of one adaptation: one method with one seed on one source.
+///
+/// Serialised as a JSON object, one line of a comparison's run log. Field names are part of the format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Run {
-    /// What the run's outcome depends on (base, images, options), as a hash in hexadecimal: two runs of the same
-    /// identity are the same run.
+pub struct RunRecord {
+    /// Hash of everything that the result depends on (base, images, options), in hexadecimal. Two records with the same
+    /// identity describe the same run.
     pub identity: String,
-    /// The method's name, with the settings that it was given, such as `wise-ft alpha=0.5`.
+    /// Name of the method with the hyper-parameters that were set, e.g. `wise-ft alpha=0.5`.
     pub method: String,
-    /// What every random choice followed from.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// The name of the images that it learned from.
+    /// Name of the training data set.
     pub source: String,
-    /// The options, as one line of `name=value`.
+    /// Options as one line of `name=value`.
     pub options: String,
-    /// The classes, in the order of the head's outputs.
+    /// Class names, in the order of the head's outputs.
     pub classes: Vec<String>,
-    /// Mean cross-entropy on the validation slice, of what the method came to: what hyper-parameters are chosen by.
+    /// Mean cross-entropy on the validation slice, in nats; hyper-parameters are selected by it.
     pub validation_loss: f64,
-    /// On held-out images of the source (the gate slice).
+    /// Metrics on held-out images of the source (the gate slice).
     pub in_distribution: Scores,
-    /// On shifted images, in the order in which they were asked for.
+    /// Metrics on the shifted data sets, in the order in which they were given.
     pub shifts: Vec<Scores>,
-    /// Whether the gate accepted it.
+    /// Whether the gate accepted the result.
     pub accepted: bool,
-    /// Wall time of the adaptation.
+    /// Wall time of the adaptation, in seconds.
     pub seconds: f64,
-    /// The most memory that the process had resident during the adaptation, in bytes, where the system tells. Of several
-    /// runs in one process, the later ones have in it what their allocator kept of the earlier.
+    /// Peak resident memory of the process during the adaptation, in bytes; `None` where the system does not report it. In
+    /// a process with several runs, the figures of later runs include memory that the allocator kept from earlier ones.
     pub peak_bytes: Option<u64>,
-    /// Size of the delta file.
+    /// Size of the delta file, in bytes.
     pub delta_bytes: u64,
-    /// How far each constrained tensor was allowed to move; empty where the method has no radii.
-    pub radii: Vec<Radius>,
-    /// The training loss as it went.
-    pub losses: Vec<Loss>,
+    /// Radius of each constrained tensor; empty for a method without radii.
+    pub radii: Vec<RadiusRecord>,
+    /// Training loss by step.
+    pub losses: Vec<LossRecord>,
 }
 
-/// What a network made of a set of labelled images.
+/// Metrics of a classifier on one labelled data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// The set's name.
+    /// Name of the data set.
     pub name: String,
-    /// `confusion[truth][predicted]`: images by their own class and by the likeliest one.
+    /// Confusion matrix, `confusion[truth][predicted]`: number of images by true and predicted class.
     pub confusion: Vec<Vec<usize>>,
-    /// Expected calibration error, 0..1, over 15 equal bins of confidence (Guo et al., ICML 2017).
+    /// Expected calibration error, 0..1, over 15 equal-width bins of confidence (Guo et al., ICML 2017).
     pub calibration_error: f64,
-    /// Mean cross-entropy.
+    /// Mean cross-entropy, in nats.
     pub loss: f64,
-    /// The share of images, 0..1, to which the adapted backbone gives the base's class under the base's own head: what
-    /// has not been forgotten.
+    /// Agreement with the base, 0..1: fraction of images for which the adapted backbone under the base's own head predicts
+    /// the same class as the base.
     pub agreement: f64,
-    /// The images whose own class was found least likely, the worst first.
-    pub worst: Vec<Worst>,
+    /// Misclassified images with the lowest probability of the true class, lowest first.
+    #[serde(rename = "worst")]
+    pub hardest: Vec<HardestImage>,
 }
 
-/// An image that a network got wrong.
+/// Misclassified image with a low probability of its true class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Worst {
-    /// Its file, relative to its set.
+pub struct HardestImage {
+    /// Path of the file, relative to its data set.
     pub file: String,
-    /// Its own class, by name.
+    /// Name of the true class.
     pub truth: String,
-    /// The likeliest class, by name.
+    /// Name of the predicted class.
     pub predicted: String,
-    /// That class' probability, 0..1.
+    /// Probability of the predicted class, 0..1.
     pub confidence: f64,
-    /// A small picture as a data URI; empty where there is none.
+    /// Thumbnail as a data URI; empty if there is none.
     pub thumbnail: String,
 }
 
-/// How far a tensor was allowed to move.
+/// Radius of one constrained tensor, relative to its unconstrained distance from the base.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Radius {
-    /// The tensor's name.
+pub struct RadiusRecord {
+    /// Name of the tensor.
     pub tensor: String,
-    /// The stage of the network that it belongs to, counted from the input.
+    /// Stage of the network that the tensor belongs to, counted from the input.
     pub stage: usize,
-    /// γ over the distance that the tensor would have without a ball (or had when its ball was laid): 0 is the base, 1 is free.
+    /// γ divided by the distance ‖θ−θ0‖ of the tensor without a constraint (or when its radius was initialised): 0 keeps the
+    /// base, 1 is unconstrained.
     pub share: f64,
 }
 
-/// Training loss at a step.
+/// Training loss of one optimiser step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Loss {
-    /// Optimiser steps done.
+pub struct LossRecord {
+    /// Number of completed optimiser steps.
     pub step: u64,
-    /// Mean cross-entropy of the step's batch.
+    /// Mean cross-entropy of the batch, in nats.
     pub loss: f64,
 }
 
 impl Scores {
-    /// Images in the set.
+    /// Returns the number of images.
     pub fn images(&self) -> usize {
         self.confusion.iter().flatten().sum()
     }
 
-    /// The share of images that are right, 0..1; 0 without images.
+    /// Returns the accuracy, 0..1; 0 without images.
     pub fn accuracy(&self) -> f64 {
         let correct: usize = (0..self.confusion.len()).map(|class| self.correct(class)).sum();
         correct as f64 / self.images().max(1) as f64
     }
 
-    /// The mean over classes that have images of the share of theirs that are right, 0..1.
+    /// Returns the mean per-class accuracy (recall) over the classes that have images, 0..1.
     pub fn macro_accuracy(&self) -> f64 {
-        let shares = self.confusion.iter().enumerate().filter_map(|(class, row)| {
+        let recalls = self.confusion.iter().enumerate().filter_map(|(class, row)| {
             let images: usize = row.iter().sum();
             (images > 0).then(|| self.correct(class) as f64 / images as f64)
         });
-        let (sum, classes) = shares.fold((0.0, 0_usize), |(sum, classes), share| (sum + share, classes + 1));
+        let (sum, classes) = recalls.fold((0.0, 0_usize), |(sum, classes), recall| (sum + recall, classes + 1));
         sum / classes.max(1) as f64
     }
 
-    /// Images of a class that are right; a record from a file may lack the column.
+    /// Returns the number of correct images of a class; 0 if a record from a file lacks the column.
     fn correct(&self, class: usize) -> usize {
         self.confusion.get(class).and_then(|row| row.get(class)).copied().unwrap_or(0)
     }
 }
 
-impl Run {
-    /// Mean accuracy over the shifts, each counting the same, 0..1; nothing without shifts.
-    pub fn shifted(&self) -> Option<f64> {
+impl RunRecord {
+    /// Returns the unweighted mean accuracy over the shifts, 0..1; `None` without shifts.
+    pub fn mean_shift_accuracy(&self) -> Option<f64> {
         mean(self.shifts.iter().map(Scores::accuracy))
     }
 
-    /// Mean agreement with the base over the shifts, 0..1; on held-out images of the source where there are no shifts.
+    /// Returns the mean agreement with the base over the shifts, 0..1; without shifts, the agreement in distribution.
     pub fn retention(&self) -> f64 {
         mean(self.shifts.iter().map(|shift| shift.agreement)).unwrap_or(self.in_distribution.agreement)
     }
 
-    /// Mean calibration error over the shifts, 0..1; on held-out images of the source where there are no shifts.
+    /// Returns the mean calibration error over the shifts, 0..1; without shifts, the one in distribution.
     pub fn calibration_error(&self) -> f64 {
         mean(self.shifts.iter().map(|shift| shift.calibration_error)).unwrap_or(self.in_distribution.calibration_error)
     }
 }
 
-/// The runs without those that are there twice, such as when two files of a resumed comparison were joined.
-pub(crate) fn distinct(runs: &[Run]) -> Vec<&Run> {
+/// Returns the records without duplicates of one identity, such as those of two joined run logs.
+pub(crate) fn distinct(runs: &[RunRecord]) -> Vec<&RunRecord> {
     let mut seen = BTreeSet::new();
     runs.iter().filter(|run| seen.insert(&run.identity)).collect()
 }
 
-/// Each value once, in the order of its first appearance.
+/// Returns each value once, in the order of first appearance.
 pub(crate) fn unique<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut seen = BTreeSet::new();
     values.filter(|value| seen.insert(*value)).collect()
@@ -154,4 +158,36 @@ pub(crate) fn unique<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
     let count = values.len();
     (count > 0).then(|| values.sum::<f64>() / count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches: a JSON field that is renamed, dropped or added, with which run logs of released versions no longer load.
+    #[test]
+    fn json_field_names_are_stable() {
+        let lines = include_str!("../examples/made-up.jsonl");
+        for line in lines.lines() {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let record: RunRecord = serde_json::from_str(line).unwrap();
+            let mut written = serde_json::to_value(&record).unwrap();
+            // Integers and floats of the same value are different JSON numbers.
+            let mut read = value;
+            for value in [&mut written, &mut read] {
+                as_floats(value);
+            }
+            assert_eq!(written, read);
+        }
+        assert_eq!(lines.lines().count(), 9);
+    }
+
+    fn as_floats(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Number(number) => *value = number.as_f64().unwrap().into(),
+            serde_json::Value::Array(values) => values.iter_mut().for_each(as_floats),
+            serde_json::Value::Object(fields) => fields.values_mut().for_each(as_floats),
+            serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::String(_) => {}
+        }
+    }
 }

@@ -1,22 +1,22 @@
-//! Means over seeds, and what one method has over another.
+//! Statistics over seeds: means with standard errors, and paired differences between two methods.
 
 use std::collections::BTreeMap;
 
-use crate::record::{Run, Scores, distinct};
+use crate::record::{RunRecord, Scores, distinct};
 
-/// A mean over repetitions.
+/// Mean over repetitions with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
-    /// The mean.
+    /// Mean.
     pub mean: f64,
-    /// The standard error of the mean: the sample's standard deviation over √n. Nothing for a single repetition.
-    pub error: Option<f64>,
-    /// Repetitions, n.
+    /// Standard error of the mean: the sample standard deviation divided by √n. `None` for a single repetition.
+    pub standard_error: Option<f64>,
+    /// Number of repetitions, n.
     pub count: usize,
 }
 
 impl Estimate {
-    /// The mean of some values and its standard error; nothing without values.
+    /// Computes the mean of the values and its standard error; `None` without values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len();
         if count == 0 {
@@ -24,65 +24,65 @@ impl Estimate {
         }
         let mean = values.iter().sum::<f64>() / count as f64;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        let error = (count > 1).then(|| (squares / (count - 1) as f64 / count as f64).sqrt());
-        Some(Self { mean, error, count })
+        let standard_error = (count > 1).then(|| (squares / (count - 1) as f64 / count as f64).sqrt());
+        Some(Self { mean, standard_error, count })
     }
 }
 
-/// What is compared between two methods.
+/// Metric by which two methods are compared in pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Measure {
-    /// Accuracy on held-out images of the source: a pair for each source and seed.
+pub enum Metric {
+    /// Accuracy on held-out images of the source: one pair per source and seed.
     InDistribution,
-    /// Accuracy on shifted images: a pair for each source, seed and shift.
+    /// Accuracy on shifted images: one pair per source, seed and shift.
     Shifts,
-    /// Agreement with the base on shifted images: a pair for each source, seed and shift; on held-out images of the
-    /// source where a run has no shifts.
+    /// Agreement with the base on shifted images: one pair per source, seed and shift. A run without shifts contributes its
+    /// agreement on held-out images of the source.
     Retention,
 }
 
-/// What a method has over another.
+/// Mean paired difference between two methods, with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Difference {
-    /// The mean of the paired differences, −1..1.
+pub struct PairedDifference {
+    /// Mean of the paired differences, −1..1.
     pub mean: f64,
-    /// The 95 % interval of that mean; nothing for a single pair.
+    /// 95 % confidence interval of the mean, (low, high); `None` for a single pair.
     pub interval: Option<(f64, f64)>,
-    /// Pairs.
+    /// Number of pairs.
     pub pairs: usize,
 }
 
-impl Difference {
-    /// `method` minus `reference`, over the pairs that both have; nothing where there are none.
+impl PairedDifference {
+    /// Computes `method` minus `reference` over the pairs that both have; `None` if there are none.
     ///
-    /// The interval is that of Student's paired t: mean ± t₀.₉₇₅(n−1) · s/√n. At the 3 to 18 pairs of a comparison it
-    /// holds what it promises as long as the differences are about normal, where a bootstrap would be too narrow. Pairs
-    /// that share a run (the shifts of one seed) or a source are counted as independent, as is usual; where they are
-    /// not, the interval is too narrow as well.
-    pub fn between(runs: &[Run], method: &str, reference: &str, measure: Measure) -> Option<Self> {
+    /// The interval is Student's paired t interval: mean ± t₀.₉₇₅(n−1) · s/√n. For the 3 to 18 pairs of a typical comparison
+    /// it has its nominal coverage if the differences are approximately normal; a bootstrap interval would be too narrow.
+    /// Pairs that share a run (the shifts of one seed) or a source are treated as independent, as is usual; if they are
+    /// correlated, this interval is too narrow as well.
+    pub fn between(runs: &[RunRecord], method: &str, reference: &str, metric: Metric) -> Option<Self> {
         let runs = distinct(runs);
-        let (minuend, subtrahend) = (measure.values(&runs, method), measure.values(&runs, reference));
+        let (minuend, subtrahend) = (metric.values(&runs, method), metric.values(&runs, reference));
         let differences: Vec<f64> =
             minuend.iter().filter_map(|(pair, value)| Some(value - subtrahend.get(pair)?)).collect();
-        let Estimate { mean, error, count } = Estimate::of(&differences)?;
-        let interval = error.map(|error| {
+        let Estimate { mean, standard_error, count } = Estimate::of(&differences)?;
+        let interval = standard_error.map(|error| {
             let half = student_quantile(count - 1) * error;
             (mean - half, mean + half)
         });
         Some(Self { mean, interval, pairs: count })
     }
 
-    /// Whether the interval lies on one side of 0.
-    pub fn is_clear(&self) -> bool {
+    /// Returns whether the interval excludes 0.
+    pub fn is_significant(&self) -> bool {
         self.interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0)
     }
 }
 
-/// What makes two values a pair: source, seed, and the set's name.
+/// Key of a pair: source, seed and name of the data set.
 type Pair<'a> = (&'a str, u64, &'a str);
 
-impl Measure {
-    fn values<'a>(self, runs: &[&'a Run], method: &str) -> BTreeMap<Pair<'a>, f64> {
+impl Metric {
+    fn values<'a>(self, runs: &[&'a RunRecord], method: &str) -> BTreeMap<Pair<'a>, f64> {
         let value = match self {
             Self::InDistribution | Self::Shifts => Scores::accuracy,
             Self::Retention => |scores: &Scores| scores.agreement,
@@ -93,7 +93,7 @@ impl Measure {
             .collect()
     }
 
-    fn sets(self, run: &Run) -> &[Scores] {
+    fn sets(self, run: &RunRecord) -> &[Scores] {
         match self {
             Self::Shifts => &run.shifts,
             Self::Retention if !run.shifts.is_empty() => &run.shifts,
@@ -102,26 +102,25 @@ impl Measure {
     }
 }
 
-/// The 97.5 % quantile of Student's t with `freedom` ≥ 1 degrees of freedom: the half-width of a two-sided 95 % interval
-/// in standard errors.
+/// Computes the 97.5 % quantile of Student's t distribution with `freedom` ≥ 1 degrees of freedom: the half-width of a
+/// two-sided 95 % confidence interval in standard errors.
 ///
-/// By bisection of the angle θ = atan(t/√ν), in which the distribution is a finite sum for whole ν and so needs no gamma
-/// function.
+/// Bisects the angle θ = atan(t/√ν), in which the distribution is a finite sum for integer ν and needs no gamma function.
 fn student_quantile(freedom: usize) -> f64 {
     let (mut low, mut high) = (0.0, std::f64::consts::FRAC_PI_2);
-    // Each step gains a bit; a double has 53.
+    // Each iteration gains one bit; an f64 has 53.
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
-        if student_within(middle, freedom) < 0.95 { low = middle } else { high = middle }
+        if student_probability(middle, freedom) < 0.95 { low = middle } else { high = middle }
     }
     (0.5 * (low + high)).tan() * (freedom as f64).sqrt()
 }
 
-/// P(|T| ≤ √ν·tan θ) for Student's T with ν whole degrees of freedom (Abramowitz & Stegun, 26.7.3 and 26.7.4).
-fn student_within(angle: f64, freedom: usize) -> f64 {
+/// Computes P(|T| ≤ √ν·tan θ) for Student's T with integer ν (Abramowitz & Stegun, 26.7.3 and 26.7.4).
+fn student_probability(angle: f64, freedom: usize) -> f64 {
     let (sine, cosine) = angle.sin_cos();
     let odd = freedom % 2 == 1;
-    // The sum's terms: cos θ · {1, 2/3, 2·4/(3·5), …} or {1, 1/2, 1·3/(2·4), …}, times a power of cos² θ.
+    // Terms of the sum: cos θ · {1, 2/3, 2·4/(3·5), …} or {1, 1/2, 1·3/(2·4), …}, times a power of cos² θ.
     let mut term = if odd { cosine } else { 1.0 };
     let mut sum = 0.0;
     for index in 0..freedom / 2 {
@@ -135,13 +134,13 @@ fn student_within(angle: f64, freedom: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::run;
+    use crate::fixture::run;
 
     fn near(found: f64, expected: f64, within: f64) {
         assert!((found - expected).abs() <= within, "found {found}, expected {expected}");
     }
 
-    /// A quantile that is wrong makes every interval wrong. Figures: tables of Student's t.
+    /// Catches: a wrong quantile, with which every interval is wrong. Values: published tables of Student's t.
     #[test]
     fn student_quantiles_are_the_tables() {
         let table = [
@@ -161,18 +160,18 @@ mod tests {
         }
     }
 
-    /// Would catch a division by n where n−1 belongs, or a missing √n.
+    /// Catches: a division by n in place of n−1, or a missing √n.
     #[test]
     fn an_estimate_is_mean_and_standard_error() {
         let Some(estimate) = Estimate::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]) else { panic!("no estimate") };
         near(estimate.mean, 5.0, 1e-12);
-        near(estimate.error.unwrap(), (32.0_f64 / 7.0 / 8.0).sqrt(), 1e-12);
+        near(estimate.standard_error.unwrap(), (32.0_f64 / 7.0 / 8.0).sqrt(), 1e-12);
         assert_eq!(Estimate::of(&[]), None);
-        assert_eq!(Estimate::of(&[3.0]), Some(Estimate { mean: 3.0, error: None, count: 1 }));
+        assert_eq!(Estimate::of(&[3.0]), Some(Estimate { mean: 3.0, standard_error: None, count: 1 }));
     }
 
-    /// Student's own data (Biometrika 1908: hours of sleep gained under two drugs): a paired t that is known to every
-    /// statistics package, mean 1.58, 95 % interval 0.7001142 to 2.4598858. Would catch unpaired arithmetic.
+    /// Catches: unpaired arithmetic. Student's sleep data (Biometrika 1908: hours of sleep gained under two drugs), whose
+    /// paired t every statistics package documents: mean 1.58, 95 % interval 0.7001142 to 2.4598858.
     #[test]
     fn the_interval_is_that_of_students_sleep_data() {
         let first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0];
@@ -185,21 +184,21 @@ mod tests {
                 run
             })
         };
-        // The second method comes in reverse: pairs are found by what they are, not by where they stand.
-        let mut reversed: Vec<Run> = of("second", second).collect();
+        // The second method's runs are reversed: pairs match by key, not by position.
+        let mut reversed: Vec<RunRecord> = of("second", second).collect();
         reversed.reverse();
-        let runs: Vec<Run> = of("first", first).chain(reversed).collect();
+        let runs: Vec<RunRecord> = of("first", first).chain(reversed).collect();
 
-        let difference = Difference::between(&runs, "second", "first", Measure::Retention).unwrap();
+        let difference = PairedDifference::between(&runs, "second", "first", Metric::Retention).unwrap();
         let (low, high) = difference.interval.unwrap();
         assert_eq!(difference.pairs, 10);
         near(difference.mean, 1.58, 1e-12);
         near(low, 0.700_114_2, 1e-6);
         near(high, 2.459_885_8, 1e-6);
-        assert!(difference.is_clear());
+        assert!(difference.is_significant());
     }
 
-    /// Would catch pairs across sources, seeds or shifts, a run counted twice, and pairs of runs that only one has.
+    /// Catches: pairs across sources, seeds or shifts, a run counted twice, and runs that only one method has.
     #[test]
     fn pairs_share_source_seed_and_shift() {
         let mut runs = Vec::new();
@@ -217,12 +216,12 @@ mod tests {
         }
         runs.push(run("better", 7, "photo"));
 
-        let difference = Difference::between(&runs, "better", "worse", Measure::Shifts).unwrap();
+        let difference = PairedDifference::between(&runs, "better", "worse", Metric::Shifts).unwrap();
         assert_eq!(difference.pairs, 2 * 3 * 2);
         near(difference.mean, 0.01, 1e-12);
         let (low, high) = difference.interval.unwrap();
         near(low, 0.01, 1e-9);
         near(high, 0.01, 1e-9);
-        assert_eq!(Difference::between(&runs, "better", "absent", Measure::Shifts), None);
+        assert_eq!(PairedDifference::between(&runs, "better", "absent", Metric::Shifts), None);
     }
 }

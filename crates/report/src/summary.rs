@@ -1,76 +1,76 @@
-//! One row a method: what a comparison's table shows.
+//! Results table: one row per method, with means and standard errors over seeds.
 
 use std::collections::BTreeMap;
 
-use crate::record::{Run, distinct, unique};
+use crate::record::{RunRecord, distinct, unique};
 use crate::statistics::Estimate;
 
-/// A table of methods, each over its seeds.
+/// Results table of a comparison: methods by metrics, aggregated over seeds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// The source that the runs learned from; nothing for the table over all sources.
+    /// Training data set of the runs; `None` for the table over all sources.
     pub source: Option<String>,
-    /// What is shown, from left to right.
-    pub columns: Vec<Column>,
-    /// The methods, in the order in which they first appear among the runs.
-    pub rows: Vec<Row>,
+    /// Columns, from left to right.
+    pub columns: Vec<SummaryColumn>,
+    /// One row per method, in the order of first appearance among the runs.
+    pub rows: Vec<SummaryRow>,
 }
 
-/// A method's line in a table.
+/// SummaryRow of a results table: one method.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// The method.
+pub struct SummaryRow {
+    /// Name of the method.
     pub method: String,
-    /// Runs that the row is made of.
+    /// Number of runs that the row aggregates.
     pub runs: usize,
-    /// How many of them the gate accepted.
+    /// Number of those runs that the gate accepted.
     pub accepted: usize,
-    /// A cell for each column; nothing where no run has a value.
-    pub cells: Vec<Option<Cell>>,
+    /// One cell per column; `None` where no run has a value.
+    pub cells: Vec<Option<SummaryCell>>,
 }
 
-/// A method's figure in a column.
+/// SummaryCell of a results table: the estimate of one method in one column.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cell {
-    /// Mean ± standard error over seeds, as [`Column::value`] has it.
+pub struct SummaryCell {
+    /// Mean ± standard error over seeds, in the unit of [`SummaryColumn::value`].
     pub estimate: Estimate,
-    /// Whether no other method's mean is better. Never set in a table of one method.
+    /// Whether no other method has a better mean. Never set in a table of one method.
     pub best: bool,
 }
 
-/// What a column shows.
+/// Column of a results table: a metric or a cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Column {
+pub enum SummaryColumn {
     /// Accuracy on held-out images of the source.
     InDistribution,
-    /// Accuracy on a shift, by its name.
+    /// Accuracy on the shift of that name.
     Shift(String),
     /// Mean accuracy over the shifts.
     Shifts,
-    /// Agreement with the base: see [`Run::retention`].
+    /// Agreement with the base: see [`RunRecord::retention`].
     Retention,
-    /// Expected calibration error: see [`Run::calibration_error`].
+    /// Expected calibration error: see [`RunRecord::calibration_error`].
     CalibrationError,
     /// Wall time of the adaptation.
     Seconds,
-    /// The most memory that was resident.
+    /// Peak resident memory.
     PeakMemory,
     /// Size of the delta file.
     DeltaSize,
 }
 
-/// Which of two values is better.
+/// Direction in which a metric improves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Better {
-    /// The higher one.
-    Higher,
-    /// The lower one.
-    Lower,
+pub enum Direction {
+    /// Higher is better.
+    Maximize,
+    /// Lower is better.
+    Minimize,
 }
 
-impl Column {
-    /// The column's heading, without its unit.
+impl SummaryColumn {
+    /// Returns the heading of the column, without its unit.
     pub fn title(&self) -> &str {
         match self {
             Self::InDistribution => "in distribution",
@@ -84,29 +84,29 @@ impl Column {
         }
     }
 
-    /// The unit in which [`Column::format`] writes.
+    /// Returns the unit of [`SummaryColumn::format`].
     pub fn unit(&self) -> &'static str {
         match self {
             Self::Seconds => "s",
             Self::PeakMemory | Self::DeltaSize => "MiB",
-            _ => "%",
+            Self::InDistribution | Self::Shift(_) | Self::Shifts | Self::Retention | Self::CalibrationError => "%",
         }
     }
 
-    /// Which of two values of the column is better.
-    pub fn better(&self) -> Better {
+    /// Returns the direction in which the column improves.
+    pub fn direction(&self) -> Direction {
         match self {
-            Self::InDistribution | Self::Shift(_) | Self::Shifts | Self::Retention => Better::Higher,
-            Self::CalibrationError | Self::Seconds | Self::PeakMemory | Self::DeltaSize => Better::Lower,
+            Self::InDistribution | Self::Shift(_) | Self::Shifts | Self::Retention => Direction::Maximize,
+            Self::CalibrationError | Self::Seconds | Self::PeakMemory | Self::DeltaSize => Direction::Minimize,
         }
     }
 
-    /// A run's value: shares as 0..1, seconds, bytes; nothing where the run has none.
-    pub fn value(&self, run: &Run) -> Option<f64> {
+    /// Returns the value of a run: fractions as 0..1, seconds, bytes; `None` if the run has none.
+    pub fn value(&self, run: &RunRecord) -> Option<f64> {
         match self {
             Self::InDistribution => Some(run.in_distribution.accuracy()),
             Self::Shift(name) => run.shifts.iter().find(|shift| shift.name == *name).map(|shift| shift.accuracy()),
-            Self::Shifts => run.shifted(),
+            Self::Shifts => run.mean_shift_accuracy(),
             Self::Retention => Some(run.retention()),
             Self::CalibrationError => Some(run.calibration_error()),
             Self::Seconds => Some(run.seconds),
@@ -115,17 +115,19 @@ impl Column {
         }
     }
 
-    /// A figure of the column in its unit, such as `87.3 ± 0.4`; without ± for a single repetition.
+    /// Formats an estimate in the unit of the column, e.g. `87.3 ± 0.4`; without ± for a single repetition.
     pub fn format(&self, estimate: &Estimate) -> String {
         const MEBIBYTE: f64 = (1 << 20) as f64;
         let (factor, digits) = match self {
             Self::Seconds => (1.0, 1),
             Self::PeakMemory => (1.0 / MEBIBYTE, 0),
             Self::DeltaSize => (1.0 / MEBIBYTE, 2),
-            _ => (100.0, 1),
+            Self::InDistribution | Self::Shift(_) | Self::Shifts | Self::Retention | Self::CalibrationError => {
+                (100.0, 1)
+            }
         };
         let number = |value: f64| format!("{:.digits$}", value * factor);
-        match estimate.error {
+        match estimate.standard_error {
             Some(error) => format!("{} ± {}", number(estimate.mean), number(error)),
             None => number(estimate.mean),
         }
@@ -133,12 +135,12 @@ impl Column {
 }
 
 impl Summary {
-    /// A table for each source, in the order of their first appearance, and, where there are several, one over all.
+    /// Aggregates runs into one table per source, in the order of first appearance, and, for several sources, one over all.
     ///
-    /// In the table over all sources a seed's figure is its mean over the sources, and the standard error is that over
-    /// seeds: sources are not repetitions of each other. A method's seeds that lack a source are left out of it, so that
-    /// no method is judged on easier sources than another, and a shift has a column only where every source has it.
-    pub fn of(runs: &[Run]) -> Vec<Self> {
+    /// In the table over all sources, the value of a seed is its mean over the sources, and the standard error is over seeds:
+    /// sources are not repetitions of each other. Seeds of a method that lack a source are left out, so that no method is
+    /// judged on easier sources than another, and a shift has a column only if every source has it.
+    pub fn of(runs: &[RunRecord]) -> Vec<Self> {
         let runs = distinct(runs);
         let sources = unique(runs.iter().map(|run| &*run.source));
         let mut summaries: Vec<Self> = sources.iter().map(|source| Self::of_source(&runs, source)).collect();
@@ -148,13 +150,13 @@ impl Summary {
         summaries
     }
 
-    fn of_source(runs: &[&Run], source: &str) -> Self {
-        let runs: Vec<&Run> = runs.iter().copied().filter(|run| run.source == source).collect();
+    fn of_source(runs: &[&RunRecord], source: &str) -> Self {
+        let runs: Vec<&RunRecord> = runs.iter().copied().filter(|run| run.source == source).collect();
         let shifts = unique(runs.iter().flat_map(|run| &run.shifts).map(|shift| &*shift.name));
         Self::table(Some(source.to_owned()), &runs, &shifts, |runs| runs.iter().map(|run| vec![*run]).collect())
     }
 
-    fn over_sources(runs: &[&Run], sources: &[&str]) -> Self {
+    fn over_sources(runs: &[&RunRecord], sources: &[&str]) -> Self {
         let has = |source: &str, shift: &str| {
             let mut of_source = runs.iter().filter(|run| run.source == source);
             of_source.any(|run| run.shifts.iter().any(|scores| scores.name == shift))
@@ -164,33 +166,33 @@ impl Summary {
         Self::table(None, runs, &shifts, |runs| complete_seeds(runs, sources.len()))
     }
 
-    /// `repetitions` divides the runs of a method into groups, each of which counts as one.
+    /// Builds a table; `repetitions` groups the runs of a method, and each group counts as one repetition.
     fn table<'a>(
         source: Option<String>,
-        runs: &[&'a Run],
+        runs: &[&'a RunRecord],
         shifts: &[&str],
-        repetitions: impl Fn(&[&'a Run]) -> Vec<Vec<&'a Run>>,
+        repetitions: impl Fn(&[&'a RunRecord]) -> Vec<Vec<&'a RunRecord>>,
     ) -> Self {
         let columns = columns(runs, shifts);
         let methods = unique(runs.iter().map(|run| &*run.method)).into_iter();
-        let mut rows: Vec<Row> = methods
+        let mut rows: Vec<SummaryRow> = methods
             .map(|method| {
-                let of_method: Vec<&Run> = runs.iter().copied().filter(|run| run.method == method).collect();
-                Row::of(method, &columns, &repetitions(&of_method))
+                let of_method: Vec<&RunRecord> = runs.iter().copied().filter(|run| run.method == method).collect();
+                SummaryRow::of(method, &columns, &repetitions(&of_method))
             })
             .collect();
         for (index, column) in columns.iter().enumerate() {
-            mark_best(&mut rows, index, column.better());
+            mark_best(&mut rows, index, column.direction());
         }
         Self { source, columns, rows }
     }
 }
 
-impl Row {
-    fn of(method: &str, columns: &[Column], repetitions: &[Vec<&Run>]) -> Self {
-        let cell = |column: &Column| {
+impl SummaryRow {
+    fn of(method: &str, columns: &[SummaryColumn], repetitions: &[Vec<&RunRecord>]) -> Self {
+        let cell = |column: &SummaryColumn| {
             let values: Vec<f64> = repetitions.iter().filter_map(|runs| mean_over(runs, column)).collect();
-            Estimate::of(&values).map(|estimate| Cell { estimate, best: false })
+            Estimate::of(&values).map(|estimate| SummaryCell { estimate, best: false })
         };
         let runs = || repetitions.iter().flatten();
         Self {
@@ -202,50 +204,50 @@ impl Row {
     }
 }
 
-/// The columns that some run has a value for. Where runs have one shift each, it is its own mean.
-fn columns(runs: &[&Run], shifts: &[&str]) -> Vec<Column> {
-    let mut columns = vec![Column::InDistribution];
-    columns.extend(shifts.iter().map(|shift| Column::Shift((*shift).to_owned())));
+/// Returns the columns for which some run has a value. With one shift per run there is no column for the mean.
+fn columns(runs: &[&RunRecord], shifts: &[&str]) -> Vec<SummaryColumn> {
+    let mut columns = vec![SummaryColumn::InDistribution];
+    columns.extend(shifts.iter().map(|shift| SummaryColumn::Shift((*shift).to_owned())));
     if runs.iter().any(|run| run.shifts.len() > 1) || shifts.is_empty() {
-        columns.push(Column::Shifts);
+        columns.push(SummaryColumn::Shifts);
     }
     columns.extend([
-        Column::Retention,
-        Column::CalibrationError,
-        Column::Seconds,
-        Column::PeakMemory,
-        Column::DeltaSize,
+        SummaryColumn::Retention,
+        SummaryColumn::CalibrationError,
+        SummaryColumn::Seconds,
+        SummaryColumn::PeakMemory,
+        SummaryColumn::DeltaSize,
     ]);
     columns.retain(|column| runs.iter().any(|run| column.value(run).is_some()));
     columns
 }
 
-/// The seeds that ran on every one of so many sources, each with its runs.
-fn complete_seeds<'a>(runs: &[&'a Run], sources: usize) -> Vec<Vec<&'a Run>> {
-    let mut seeds: BTreeMap<u64, Vec<&Run>> = BTreeMap::new();
+/// Returns the runs of each seed that has all `sources` sources.
+fn complete_seeds<'a>(runs: &[&'a RunRecord], sources: usize) -> Vec<Vec<&'a RunRecord>> {
+    let mut seeds: BTreeMap<u64, Vec<&RunRecord>> = BTreeMap::new();
     for run in runs {
         seeds.entry(run.seed).or_default().push(run);
     }
     seeds.into_values().filter(|runs| unique(runs.iter().map(|run| &*run.source)).len() == sources).collect()
 }
 
-/// The mean of a column over the runs of one repetition; nothing where one of them has no value.
-fn mean_over(runs: &[&Run], column: &Column) -> Option<f64> {
+/// Computes the mean of a column over the runs of one repetition; `None` if one of them has no value.
+fn mean_over(runs: &[&RunRecord], column: &SummaryColumn) -> Option<f64> {
     let values: Option<Vec<f64>> = runs.iter().map(|run| column.value(run)).collect();
     Estimate::of(&values?).map(|estimate| estimate.mean)
 }
 
-fn mark_best(rows: &mut [Row], column: usize, better: Better) {
-    let mean = |row: &Row| row.cells[column].map(|cell| cell.estimate.mean);
+fn mark_best(rows: &mut [SummaryRow], column: usize, direction: Direction) {
+    let mean = |row: &SummaryRow| row.cells[column].map(|cell| cell.estimate.mean);
     let means: Vec<f64> = rows.iter().filter_map(mean).collect();
     if means.len() < 2 {
         return;
     }
-    let best = match better {
-        Better::Higher => means.into_iter().fold(f64::NEG_INFINITY, f64::max),
-        Better::Lower => means.into_iter().fold(f64::INFINITY, f64::min),
+    let best = match direction {
+        Direction::Maximize => means.into_iter().fold(f64::NEG_INFINITY, f64::max),
+        Direction::Minimize => means.into_iter().fold(f64::INFINITY, f64::min),
     };
-    // Means of the same values in another order differ in their last bits.
+    // Means of the same values in a different order differ in the last bits.
     let slack = 1e-12 * best.abs();
     for cell in rows.iter_mut().filter_map(|row| row.cells[column].as_mut()) {
         cell.best = (cell.estimate.mean - best).abs() <= slack;
@@ -255,18 +257,18 @@ fn mark_best(rows: &mut [Row], column: usize, better: Better) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::run;
+    use crate::fixture::run;
 
-    fn with_seconds(method: &str, seed: u64, source: &str, seconds: f64) -> Run {
-        Run { seconds, ..run(method, seed, source) }
+    fn with_seconds(method: &str, seed: u64, source: &str, seconds: f64) -> RunRecord {
+        RunRecord { seconds, ..run(method, seed, source) }
     }
 
-    fn cell(summary: &Summary, method: &str, column: &Column) -> Option<Cell> {
+    fn cell(summary: &Summary, method: &str, column: &SummaryColumn) -> Option<SummaryCell> {
         let row = summary.rows.iter().find(|row| row.method == method).unwrap();
         row.cells[summary.columns.iter().position(|known| known == column).unwrap()]
     }
 
-    /// Would catch a best that ignores the column's direction, and one that is marked where there is nothing to beat.
+    /// Catches: a best mark that ignores the direction of the column, and one in a table of one method.
     #[test]
     fn the_best_is_the_highest_or_the_lowest() {
         let mut quick = with_seconds("quick", 0, "photo", 1.0);
@@ -277,31 +279,34 @@ mod tests {
         let both = Summary::of(&[quick, right]);
 
         let best = |method, column| cell(&both[0], method, column).unwrap().best;
-        assert!(best("quick", &Column::Seconds) && !best("right", &Column::Seconds));
-        assert!(best("right", &Column::InDistribution) && !best("quick", &Column::InDistribution));
-        assert!(best("quick", &Column::Retention) && best("right", &Column::Retention), "a tie has two best");
+        assert!(best("quick", &SummaryColumn::Seconds) && !best("right", &SummaryColumn::Seconds));
+        assert!(best("right", &SummaryColumn::InDistribution) && !best("quick", &SummaryColumn::InDistribution));
+        assert!(
+            best("quick", &SummaryColumn::Retention) && best("right", &SummaryColumn::Retention),
+            "a tie has two best"
+        );
         assert!(alone[0].rows[0].cells.iter().flatten().all(|cell| !cell.best));
     }
 
-    /// Would catch sources that are pooled as if they were seeds: the error over seeds is 0.5 here, over runs 5.
+    /// Catches: sources pooled as if they were seeds: the standard error is 0.5 here over seeds, 5 over runs.
     #[test]
     fn over_all_sources_a_seed_counts_once() {
         let mut runs = Vec::new();
         for (source, seconds) in [("photo", 10.0), ("sketch", 30.0)] {
             runs.extend((0..2).map(|seed| with_seconds("full", seed, source, seconds + seed as f64)));
         }
-        // Seed 2 lacks a source: its low figure must not count.
+        // Seed 2 lacks a source, so its low value must not count.
         runs.push(with_seconds("full", 2, "photo", 0.0));
 
         let summaries = Summary::of(&runs);
         let sources: Vec<Option<&str>> = summaries.iter().map(|summary| summary.source.as_deref()).collect();
         assert_eq!(sources, [Some("photo"), Some("sketch"), None]);
         assert_eq!(summaries[0].rows[0].runs, 3);
-        let all = cell(&summaries[2], "full", &Column::Seconds).unwrap().estimate;
-        assert_eq!(all, Estimate { mean: 20.5, error: Some(0.5), count: 2 });
+        let all = cell(&summaries[2], "full", &SummaryColumn::Seconds).unwrap().estimate;
+        assert_eq!(all, Estimate { mean: 20.5, standard_error: Some(0.5), count: 2 });
     }
 
-    /// Would catch a shift's mean over other sources than its neighbours' in the table over all.
+    /// Catches: a shift column of the table over all sources that averages over fewer sources than its neighbours.
     #[test]
     fn a_shift_has_a_column_where_every_source_has_it() {
         let mut photo = run("full", 0, "photo");
@@ -312,26 +317,27 @@ mod tests {
         sketch.shifts[1].name = "cartoon".into();
         let summaries = Summary::of(&[photo, sketch]);
         let shifts = |summary: &Summary| -> Vec<String> {
-            let shift = |column: &Column| matches!(column, Column::Shift(_)).then(|| column.title().to_owned());
+            let shift =
+                |column: &SummaryColumn| matches!(column, SummaryColumn::Shift(_)).then(|| column.title().to_owned());
             summary.columns.iter().filter_map(shift).collect()
         };
         assert_eq!(shifts(&summaries[0]), ["sketch", "cartoon"]);
         assert_eq!(shifts(&summaries[2]), ["cartoon"]);
-        assert!(summaries[2].columns.contains(&Column::Shifts), "one shared shift is not the mean of all");
+        assert!(summaries[2].columns.contains(&SummaryColumn::Shifts), "one shared shift is not the mean of all");
     }
 
-    /// Would catch a column without values, and figures in another unit than the heading's.
+    /// Catches: a column without values, and figures in a unit other than the heading's.
     #[test]
     fn figures_are_in_their_units() {
         let mut lone = run("full", 0, "photo");
         lone.peak_bytes = None;
         lone.shifts.clear();
         let columns = &Summary::of(&[lone])[0].columns;
-        assert!(!columns.contains(&Column::PeakMemory) && !columns.contains(&Column::Shifts));
+        assert!(!columns.contains(&SummaryColumn::PeakMemory) && !columns.contains(&SummaryColumn::Shifts));
 
-        let of = |mean, error| Estimate { mean, error, count: 2 };
-        assert_eq!(Column::Retention.format(&of(0.8734, Some(0.0041))), "87.3 ± 0.4");
-        assert_eq!(Column::DeltaSize.format(&of(1_572_864.0, None)), "1.50");
-        assert_eq!(Column::PeakMemory.unit(), "MiB");
+        let of = |mean, standard_error| Estimate { mean, standard_error, count: 2 };
+        assert_eq!(SummaryColumn::Retention.format(&of(0.8734, Some(0.0041))), "87.3 ± 0.4");
+        assert_eq!(SummaryColumn::DeltaSize.format(&of(1_572_864.0, None)), "1.50");
+        assert_eq!(SummaryColumn::PeakMemory.unit(), "MiB");
     }
 }

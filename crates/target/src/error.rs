@@ -1,44 +1,44 @@
-//! Why a profile can't be used.
+//! Target profile errors.
 
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// A profile that is not there, or is none.
+/// An error of finding or parsing a target profile.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TargetError {
-    /// A name that is neither a board's nor a file's.
-    #[error("no board is called `{name}`, and there is no such file: give a profile's path, or one of {}", crate::NAMES.join(", "))]
+    /// The name is neither a compiled-in profile nor a file.
+    #[error("unknown target `{name}`, and no such file: pass a profile's path, or one of {}", crate::names().collect::<Vec<_>>().join(", "))]
     Unknown {
-        /// What was asked for.
+        /// The requested name.
         name: String,
     },
-    /// A file that can't be read.
-    #[error("can't read {}: check that the file is there and may be read", path.display())]
+    /// The file is unreadable.
+    #[error("cannot read target profile {}: check that the file exists and is readable", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A text that is no profile.
-    #[error("{origin} is no profile of a board: {source}")]
+    /// The text is not a profile.
+    #[error("invalid target profile {origin}: {source}")]
     Parse {
-        /// The file or the board's name.
+        /// The file, or the profile's name.
         origin: String,
-        /// What is wrong with it.
+        /// The parser's error.
         source: Box<toml::de::Error>,
     },
-    /// A value that no board has.
-    #[error("{origin}: `{field}` is {found}: expected {expected}")]
+    /// A value is out of range.
+    #[error("invalid target profile {origin}: `{field}` is {found}, expected {expected}")]
     Value {
-        /// The file or the board's name.
+        /// The file, or the profile's name.
         origin: String,
         /// The key.
         field: &'static str,
-        /// Its value.
+        /// The value found.
         found: String,
-        /// What it may be.
+        /// The values allowed.
         expected: String,
     },
 }

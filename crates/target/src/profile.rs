@@ -1,62 +1,62 @@
-//! The profile, typed.
+//! Target profile: the typed form of `targets/NAME.toml`.
 
 use crate::{PROFILES, SoftwareVersion, TargetError};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 
-/// The least niceness that there is on Linux, and the most that a profile may ask for.
-const MOST_NICE: u8 = 19;
+/// The greatest niceness of Linux, and of a profile.
+const MAX_NICE: u8 = 19;
 
-/// A board: `targets/NAME.toml`. Unknown keys are refused.
+/// A board that Fieldfit is built for, as `targets/NAME.toml` describes it. Unknown keys are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetProfile {
-    /// Its name, that of the file.
+    /// Name, equal to the file's stem.
     pub name: String,
-    /// What it is, for people.
+    /// Description for people.
     pub about: String,
-    /// The Rust target that is built for it.
+    /// Rust target triple.
     pub triple: String,
-    /// What `/proc/device-tree/model` has in it on that board, where Linux tells.
+    /// Substring of `/proc/device-tree/model` that identifies the board under Linux.
     pub model: Option<String>,
-    /// Processor cores.
+    /// Number of processor cores.
     pub cores: usize,
-    /// The CPU that QEMU is to emulate in its place, where it can.
+    /// CPU model that QEMU emulates in its place.
     pub emulated_as: Option<String>,
-    /// Cargo features of the build that uses its GPU; the build without them runs on the CPU.
+    /// Cargo features of a build that uses the GPU; a build without them runs on the CPU.
     pub features: Vec<Feature>,
-    /// What one should know.
+    /// Notes for people.
     pub notes: Vec<String>,
-    /// Where the facts come from.
+    /// Sources of the facts.
     pub sources: Vec<String>,
-    /// The GPU that we compute on, if any.
+    /// GPU that Fieldfit computes on, if any.
     pub gpu: Option<Gpu>,
-    /// What is installed there.
+    /// Installed system.
     pub system: System,
-    /// How much memory there is, and for what.
+    /// Memory and its budget.
     pub memory: Memory,
-    /// Which type is used for what.
+    /// Scalar types by use.
     pub dtype: DtypePolicy,
-    /// How adaptation yields to inference.
+    /// Threads and priority of an adaptation.
     pub duty: Duty,
-    /// Power modes that change what adaptation can have.
+    /// Power modes that change the cores available to an adaptation.
     #[serde(default)]
     pub power: Vec<PowerMode>,
 }
 
-/// A cargo feature that brings in a GPU.
+/// A cargo feature that adds a GPU backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Feature {
-    /// NVIDIA's.
+    /// NVIDIA GPUs.
     Cuda,
-    /// Apple's.
+    /// Apple GPUs.
     Metal,
 }
 
 impl Feature {
-    /// Its name for cargo.
+    /// Returns the feature's name for cargo.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cuda => "cuda",
@@ -65,104 +65,104 @@ impl Feature {
     }
 }
 
-/// A GPU.
+/// A GPU model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Gpu {
-    /// NVIDIA's.
+    /// An NVIDIA GPU.
     Cuda {
-        /// What nvcc compiles for: 87 is sm_87, compute capability 8.7.
+        /// Compute capability that nvcc compiles for: 87 is sm_87, capability 8.7.
         compute_capability: u32,
     },
-    /// Apple's.
+    /// An Apple GPU.
     Metal,
 }
 
-/// The system that the binary has to run on.
+/// The operating system that the binary must run on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct System {
-    /// Its name and release.
+    /// Name and release.
     pub name: String,
-    /// The C library's version: the binary may need no later one. Nothing where it is not glibc.
+    /// Version of glibc, the latest that the binary may need; `None` for other C libraries.
     pub glibc: Option<SoftwareVersion>,
-    /// The version of CUDA, where there is one.
+    /// Version of CUDA, if installed.
     pub cuda: Option<SoftwareVersion>,
-    /// The shared libraries that the build without GPU may need; the system has them without further installation.
+    /// Shared libraries that the build without GPU may need, present in the system as installed.
     #[serde(default)]
     pub libraries: Vec<String>,
 }
 
-/// Memory in MiB.
+/// Memory of the board and the budget of an adaptation, in MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
-    /// What the board has.
+    /// Total memory.
     pub total_mib: u64,
-    /// What a process that adapts may take of it at its peak, inference included.
+    /// Peak memory of a process that adapts, inference included.
     pub adaptation_mib: u64,
 }
 
 impl Memory {
-    /// What a process that adapts may take, in bytes.
+    /// Returns the budget of an adapting process, in bytes.
     pub const fn adaptation_bytes(self) -> u64 {
         self.adaptation_mib << 20
     }
 }
 
-/// Which type is used for what.
+/// Scalar types by use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DtypePolicy {
-    /// Kernels of the base on disk and, on a GPU, in its memory.
+    /// Type of the base's kernels on disk and in GPU memory.
     pub stored: Float,
-    /// Merged weights, activations, gradients, δ and the optimiser's state.
+    /// Type of merged weights, activations, gradients, δ and the optimiser's state.
     pub compute: Float,
-    /// Sums over a whole tensor: norms, distances, losses.
+    /// Type of sums over a whole tensor: norms, distances, losses.
     pub sums: Float,
 }
 
-/// A type of numbers.
+/// A floating-point type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Float {
-    /// Half precision.
+    /// IEEE 754 half precision.
     F16,
-    /// Brain float.
+    /// bfloat16.
     Bf16,
-    /// Single precision.
+    /// IEEE 754 single precision.
     F32,
-    /// Double precision.
+    /// IEEE 754 double precision.
     F64,
 }
 
-/// How adaptation yields to inference.
+/// Threads and priority of an adaptation beside inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Duty {
-    /// Threads that adaptation computes on.
+    /// Number of threads of an adaptation.
     pub threads: usize,
-    /// By how much its threads yield to others, 0 to 19, as `nice -n` counts.
+    /// Niceness of its threads, 0 to 19, as `nice -n` counts.
     pub nice: u8,
 }
 
-/// A mode that the board's power management knows.
+/// A power mode of the board.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PowerMode {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its budget in watts.
+    /// Power budget in watts.
     pub watts: u32,
-    /// Cores that are on line in it.
+    /// Number of cores online.
     pub cores: usize,
 }
 
 impl TargetProfile {
-    /// The board of `targets/` with that name.
+    /// Returns the profile of `targets/` with that name.
     ///
     /// # Errors
-    /// [`TargetError::Unknown`] if there is none.
+    /// [`TargetError::Unknown`] if there is no such profile.
     pub fn named(name: &str) -> Result<Self, TargetError> {
         match PROFILES.iter().find(|(known, _)| *known == name) {
             Some((name, text)) => Self::parse(name, text),
@@ -170,16 +170,16 @@ impl TargetProfile {
         }
     }
 
-    /// The profile in that file.
+    /// Reads the profile in that file.
     ///
     /// # Errors
-    /// If the file can't be read, is no profile, or says something that no board is.
+    /// If the file is unreadable, is not a profile, or holds a value out of range.
     pub fn read(path: &Path) -> Result<Self, TargetError> {
         let text = fs::read_to_string(path).map_err(|source| TargetError::Read { path: path.to_owned(), source })?;
         Self::parse(&path.display().to_string(), &text)
     }
 
-    /// The board of that name or, if it isn't one, the profile at that path.
+    /// Returns the profile of that name or else the profile at that path.
     ///
     /// # Errors
     /// As [`named`](Self::named) and [`read`](Self::read).
@@ -190,31 +190,31 @@ impl TargetProfile {
         }
     }
 
-    /// The profile in that text; errors call it by its origin.
+    /// Parses a profile; `origin` names it in errors.
     ///
     /// # Errors
-    /// If it is no profile, or says something that no board is.
+    /// If the text is not a profile, or holds a value out of range.
     pub fn parse(origin: &str, text: &str) -> Result<Self, TargetError> {
-        let board: Self = toml::from_str(text)
+        let profile: Self = toml::from_str(text)
             .map_err(|source| TargetError::Parse { origin: origin.to_owned(), source: source.into() })?;
-        match board.problem() {
+        match profile.problem() {
             Some((field, found, expected)) => {
                 Err(TargetError::Value { origin: origin.to_owned(), field, found, expected })
             }
-            None => Ok(board),
+            None => Ok(profile),
         }
     }
 
-    /// Whether it is built for that architecture and operating system, as [`std::env::consts`] names them.
+    /// Returns whether the triple is of that architecture and operating system, as [`std::env::consts`] names them.
     pub fn is_built_for(&self, architecture: &str, system: &str) -> bool {
         let mut parts = self.triple.split('-');
         let built_for = parts.next() == Some(architecture);
-        // Rust's triples call macOS by its kernel's name.
+        // Rust's triples name macOS by its kernel.
         let name = if system == "macos" { "darwin" } else { system };
         built_for && parts.any(|part| part == name)
     }
 
-    /// The first value that no board has: its key, the value, and what it may be.
+    /// Returns the first value out of range: its key, the value found and the values allowed.
     fn problem(&self) -> Option<(&'static str, String, String)> {
         let Self { cores, memory, dtype, duty, .. } = self;
         let gpu = match self.gpu {
@@ -241,7 +241,7 @@ impl TargetProfile {
                 duty.threads.to_string(),
                 format!("1 to {cores}, the cores"),
             ),
-            (duty.nice > MOST_NICE, "duty.nice", duty.nice.to_string(), format!("0 to {MOST_NICE}")),
+            (duty.nice > MAX_NICE, "duty.nice", duty.nice.to_string(), format!("0 to {MAX_NICE}")),
         ];
         let short = self.power.iter().find(is_short);
         let short = short.map(|mode| ("power.cores", mode.cores.to_string(), format!("1 to {cores}, the cores")));

@@ -1,4 +1,4 @@
-//! Versions of systems, in order.
+//! Software version: `major.minor`, ordered by number.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -8,9 +8,9 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SoftwareVersion {
-    /// Before the point.
+    /// The number before the point.
     pub major: u32,
-    /// After it.
+    /// The number after the point.
     pub minor: u32,
 }
 
@@ -21,7 +21,7 @@ impl FromStr for SoftwareVersion {
         let parsed = text
             .split_once('.')
             .and_then(|(major, minor)| Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? }));
-        parsed.ok_or_else(|| format!("`{text}` is no version: expected two numbers, such as 2.35"))
+        parsed.ok_or_else(|| format!("invalid version `{text}`: expected two numbers, such as 2.35"))
     }
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for SoftwareVersion {
 mod tests {
     use super::*;
 
-    /// Versions compared as text, where 2.9 comes after 2.35.
+    /// Catches: versions compared as text, where 2.9 comes after 2.35.
     #[test]
     fn versions_are_compared_as_numbers() {
         let version = |text: &str| text.parse::<SoftwareVersion>().unwrap();

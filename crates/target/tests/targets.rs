@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at its first surprise")]
 
-use fieldfit_target::{Gpu, NAMES, TargetError, TargetProfile};
+use fieldfit_target::{Gpu, TargetError, TargetProfile, names};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ fn repository() -> PathBuf {
 }
 
 fn boards() -> Vec<TargetProfile> {
-    NAMES.iter().map(|name| TargetProfile::named(name).unwrap()).collect()
+    names().map(|name| TargetProfile::named(name).unwrap()).collect()
 }
 
-/// A profile that nobody can name, or one that is called otherwise than its file.
+/// Catches: a profile that nobody can name, or one that is called otherwise than its file.
 #[test]
 fn the_program_has_every_file_under_its_name() {
     let mut files: Vec<String> = fs::read_dir(repository().join("targets"))
@@ -24,10 +24,9 @@ fn the_program_has_every_file_under_its_name() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
-    let mut names = NAMES.map(str::to_owned).to_vec();
+    let compiled: Vec<&str> = names().collect();
     files.sort();
-    names.sort();
-    assert_eq!(files, names);
+    assert_eq!(files, compiled);
     for board in boards() {
         let path = repository().join("targets").join(&board.name).with_extension("toml");
         assert_eq!(TargetProfile::read(&path).unwrap(), board);
@@ -36,7 +35,7 @@ fn the_program_has_every_file_under_its_name() {
     }
 }
 
-/// A board that no command builds for: a Linux triple without linker, or a runner that emulates another CPU.
+/// Catches: a board that no command builds for: a Linux triple without linker, or a runner that emulates another CPU.
 #[test]
 fn cargo_links_and_emulates_what_the_profiles_name() {
     let text = fs::read_to_string(repository().join(".cargo/config.toml")).unwrap();
@@ -59,7 +58,7 @@ fn cargo_links_and_emulates_what_the_profiles_name() {
     }
 }
 
-/// A binary that is checked against nothing; a build for CUDA without the GPU to compile for.
+/// Catches: a binary that is checked against nothing; a build for CUDA without the GPU to compile for.
 #[test]
 fn linux_boards_say_what_their_system_has() {
     for board in boards().iter().filter(|board| board.triple.contains("linux")) {
@@ -70,7 +69,7 @@ fn linux_boards_say_what_their_system_has() {
     }
 }
 
-/// A board that is taken for one of another system.
+/// Catches: a board that is taken for one of another system.
 #[test]
 fn a_board_knows_the_machines_it_is_built_for() {
     let fits = |name: &str, architecture: &str, system: &str| {
@@ -82,7 +81,7 @@ fn a_board_knows_the_machines_it_is_built_for() {
     assert!(!fits("host", "aarch64", "linux"));
 }
 
-/// A typing error that is read past, and numbers that would plan more than there is.
+/// Catches: a typing error that is read past, and numbers that would plan more than there is.
 #[test]
 fn what_no_board_has_is_refused_by_its_key() {
     let text = fs::read_to_string(repository().join("targets/raspberry-pi-5.toml")).unwrap();

@@ -1,73 +1,77 @@
-//! A tarball that is unpacked to /opt on the board, and all that the board needs.
+//! Bundle: a tarball for /opt of a board, with the command, a model, the profile, a systemd unit and checksums.
 
-use crate::BundleArgs;
-use crate::build::release;
-use crate::error::Error;
-use crate::needs::Needs;
-use crate::unit::unit;
+use crate::elf_requirements::ElfRequirements;
+use crate::error::XtaskError;
+use crate::release_build::release;
+use crate::systemd_unit::systemd_unit;
+use crate::{BundleArgs, repository};
 use fieldfit_target::TargetProfile;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folder that everything in the bundle is in.
+/// Top folder of the archive.
 const ROOT: &str = "fieldfit";
-/// The file of checksums, as `sha256sum --check` reads it from within the folder.
+/// Name of the checksum file, which `sha256sum --check` reads from within the folder.
 const CHECKSUMS: &str = "SHA256SUMS";
 
-/// One file of a bundle.
+/// File of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    /// Its path below the root.
+struct BundleFile {
+    /// Path below the top folder.
     path: String,
     mode: u32,
     bytes: Vec<u8>,
 }
 
-/// Builds, checks and packs; says what was made.
-pub fn run(args: &BundleArgs) -> Result<String, Error> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+/// Builds, checks and packs a bundle; returns a summary.
+pub fn run(args: &BundleArgs) -> Result<String, XtaskError> {
+    let repository = repository();
     let board = &args.board;
     let binary = release(&repository, board, args.gpu, args.std_from_source)?;
     let bytes = read(&binary)?;
-    let mut told = format!("binary: {} ({:.2} MB, for {})", binary.display(), megabytes(&bytes), board.triple);
+    let mut summary = format!("binary: {} ({:.2} MB, for {})", binary.display(), megabytes(&bytes), board.triple);
     if board.triple.contains("linux") {
-        let needs = Needs::of(&binary, &bytes)?;
-        needs.check(board, args.gpu)?;
-        let glibc = needs.glibc.map_or_else(|| "none".into(), |version| version.to_string());
-        let names = if needs.is_stripped { "stripped" } else { "NOT stripped" };
-        told.push_str(&format!("\nneeds:  {}; glibc {glibc} or later; {names}", needs.libraries.join(", ")));
+        let required = ElfRequirements::of(&binary, &bytes)?;
+        required.check(board, args.gpu)?;
+        let glibc = required.glibc.map_or_else(|| "none".into(), |version| version.to_string());
+        let names = if required.is_stripped { "stripped" } else { "NOT stripped" };
+        summary.push_str(&format!("\nneeds:  {}; glibc {glibc} or later; {names}", required.libraries.join(", ")));
     }
     let mut entries = contents(board, bytes, &args.model)?;
     entries.push(checksums(&entries));
-    let archive = pack(&entries).map_err(|source| Error::File { path: args.out.clone(), source })?;
+    let archive = pack(&entries).map_err(|source| XtaskError::File { path: args.out.clone(), source })?;
     let path = args.out.join(format!("fieldfit-{}{}.tar.gz", board.name, if args.gpu { "-gpu" } else { "" }));
     write(&path, &archive)?;
-    told.push_str(&format!("\nbundle: {} ({:.2} MB, {} files)", path.display(), megabytes(&archive), entries.len()));
-    Ok(told)
+    summary.push_str(&format!("\nbundle: {} ({:.2} MB, {} files)", path.display(), megabytes(&archive), entries.len()));
+    Ok(summary)
 }
 
-/// Everything but the checksums.
-fn contents(board: &TargetProfile, binary: Vec<u8>, model: &Path) -> Result<Vec<Entry>, Error> {
+/// Collects the files of a bundle, except the checksums.
+fn contents(board: &TargetProfile, binary: Vec<u8>, model: &Path) -> Result<Vec<BundleFile>, XtaskError> {
     let name = model.file_name().unwrap_or(model.as_os_str()).to_string_lossy().into_owned();
     let profile = toml::to_string(board)?.into_bytes();
     let mut entries = vec![
-        Entry { path: "bin/fieldfit".into(), mode: 0o755, bytes: binary },
-        Entry { path: "target.toml".into(), mode: 0o644, bytes: profile },
-        Entry { path: "fieldfit-adapt.service".into(), mode: 0o644, bytes: unit(board, &name).into_bytes() },
+        BundleFile { path: "bin/fieldfit".into(), mode: 0o755, bytes: binary },
+        BundleFile { path: "target.toml".into(), mode: 0o644, bytes: profile },
+        BundleFile {
+            path: "fieldfit-adapt.service".into(),
+            mode: 0o644,
+            bytes: systemd_unit(board, &name).into_bytes(),
+        },
     ];
     for file in files(model)? {
         let leaf = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // The weights are mapped: nobody is to write to them.
-        entries.push(Entry { path: format!("models/{name}/{leaf}"), mode: 0o444, bytes: read(&file)? });
+        // Read-only, for the weights are memory-mapped.
+        entries.push(BundleFile { path: format!("models/{name}/{leaf}"), mode: 0o444, bytes: read(&file)? });
     }
     Ok(entries)
 }
 
-/// The files of a folder, by name.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |source| Error::File { path: folder.to_owned(), source };
+/// Returns the files of a folder, sorted by name.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, XtaskError> {
+    let failed = |source| XtaskError::File { path: folder.to_owned(), source };
     let entries = fs::read_dir(folder).map_err(failed)?;
     let mut files: Vec<PathBuf> =
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(failed)?;
@@ -76,16 +80,17 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-fn checksums(entries: &[Entry]) -> Entry {
-    let line = |entry: &Entry| format!("{}  {}\n", hex::encode(Sha256::digest(&entry.bytes)), entry.path);
+/// Returns the checksum file.
+fn checksums(entries: &[BundleFile]) -> BundleFile {
+    let line = |entry: &BundleFile| format!("{}  {}\n", hex::encode(Sha256::digest(&entry.bytes)), entry.path);
     let bytes = entries.iter().map(line).collect::<String>().into_bytes();
-    Entry { path: CHECKSUMS.into(), mode: 0o644, bytes }
+    BundleFile { path: CHECKSUMS.into(), mode: 0o644, bytes }
 }
 
-/// The archive; the same files give the same bytes: no time, no owner.
-fn pack(entries: &[Entry]) -> std::io::Result<Vec<u8>> {
+/// Packs an archive; reproducible, for it has neither times nor owners.
+fn pack(entries: &[BundleFile]) -> std::io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
-    for Entry { path, mode, bytes } in entries {
+    for BundleFile { path, mode, bytes } in entries {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(*mode);
@@ -94,13 +99,13 @@ fn pack(entries: &[Entry]) -> std::io::Result<Vec<u8>> {
     archive.into_inner()?.finish()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
+fn read(path: &Path) -> Result<Vec<u8>, XtaskError> {
+    fs::read(path).map_err(|source| XtaskError::File { path: path.to_owned(), source })
 }
 
-/// Writes beside the path first, so that no half bundle is ever under its name.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let failed = |source| Error::File { path: path.to_owned(), source };
+/// Writes a file atomically: to a temporary name first, then renamed.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), XtaskError> {
+    let failed = |source| XtaskError::File { path: path.to_owned(), source };
     let part = path.with_extension("part");
     path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
     fs::write(&part, bytes).map_err(failed)?;
@@ -118,7 +123,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::io::Read;
 
-    /// A bundle that lacks a part, holds a wrong checksum, or differs from one packing to the next.
+    /// Catches: a bundle that lacks a file, has a wrong checksum, or differs from one packing to the next.
     #[test]
     fn a_bundle_holds_everything_with_its_checksum() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,44 +1,53 @@
-//! What a task can fail at.
+//! Error type of the tasks.
 
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Whatever ends a task.
+/// Error that ends a task.
 #[derive(Debug, Error)]
-pub enum Error {
-    #[error("{board} is built on a Mac alone: Apple's linker and SDK are nowhere else; run the same command there")]
-    Mac { board: String },
-    #[error("{board} has no GPU that we compute on: leave --gpu out")]
+pub enum XtaskError {
+    #[error(
+        "cannot build for {board} on this system: Apple's linker and SDK exist on a Mac only; run the same command on a Mac"
+    )]
+    RequiresMac { board: String },
+    #[error("{board} has no supported GPU: omit --gpu")]
     NoGpu { board: String },
     #[error(
-        "the libraries of CUDA for {triple} are not on this machine: build on the board, as the README's \"Boards\" says \
-         step by step"
+        "the CUDA libraries for {triple} are not on this machine: build on the board, as described in docs/guide/targets.md"
     )]
     CrossCuda { triple: String },
     #[error(
-        "the standard library of {triple} is not installed: `rustup target add {triple}`; on Debian, without rustup, add \
+        "the standard library of {triple} is not installed: run `rustup target add {triple}`, or, on Debian without rustup, add \
          --std-from-source"
     )]
-    NoStd { triple: String },
-    #[error("`{command}` can't be started: is it installed?")]
+    StdMissing { triple: String },
+    #[error("cannot start `{command}`: check that it is installed")]
     Start { command: String, source: std::io::Error },
     #[error("`{command}` failed: {status}")]
     Failed { command: String, status: std::process::ExitStatus },
-    #[error("can't read or write {}", path.display())]
+    #[error("cannot read or write {}", path.display())]
     File { path: PathBuf, source: std::io::Error },
-    #[error("{} is no ELF binary", path.display())]
+    #[error("{}: invalid ELF binary", path.display())]
     Elf { path: PathBuf, source: goblin::error::Error },
-    #[error("the binary needs {needs}, and {board} has {has}: build on an older system, or correct the profile")]
-    Needs { board: String, needs: String, has: String },
-    #[error("the profile can't be written")]
+    #[error(
+        "the binary requires {required}, but {board} has {found}: build on an older system, or correct the profile"
+    )]
+    UnmetRequirement { board: String, required: String, found: String },
+    #[error("cannot serialise the profile")]
     Profile(#[from] toml::ser::Error),
     #[error("{} line {line}: {reason}", path.display())]
-    Answer { path: PathBuf, line: usize, reason: String },
-    #[error("{image}: {reason}")]
-    Differs { image: String, reason: String },
+    PredictionLine { path: PathBuf, line: usize, reason: String },
+    #[error("predictions for {image} differ: {reason}")]
+    PredictionsDiffer { image: String, reason: String },
+    #[error("unexpected output of `cargo metadata`")]
+    Metadata(#[from] serde_json::Error),
+    #[error("unknown git revision {revision:?}: expected a branch, tag or commit of this repository")]
+    UnknownRevision { revision: String },
+    #[error("{revision:?} and HEAD have no common ancestor: name another revision with --base")]
+    NoMergeBase { revision: String },
 }
 
-/// An error and its causes, one a line.
+/// Formats an error and its causes, one per line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

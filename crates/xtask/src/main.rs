@@ -1,74 +1,97 @@
-//! `cargo xtask`: what is done with Fieldfit rather than by it.
+//! `cargo xtask`: development tasks.
 
-mod answers;
-mod build;
 mod bundle;
+mod check;
+mod elf_requirements;
 mod error;
-mod needs;
-mod unit;
+mod prediction_diff;
+mod process;
+mod release_build;
+mod selection;
+mod systemd_unit;
+mod workspace;
 
 use clap::{Args, Parser, Subcommand};
 use fieldfit_target::TargetProfile;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Builds and bundles Fieldfit for a board.
+/// Build bundles for boards, and check changed crates.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", max_term_width = 100)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Task,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Build a release for a board, hold it against the board's system, and pack it with a model, the profile, a systemd
+enum Task {
+    /// Run fmt, clippy and tests of the crates that changed and of those that depend on them
+    Check(CheckArgs),
+    /// Build a release for a board, check it against the board's system, and pack it with a model, the profile, a systemd
     /// unit and checksums
     Bundle(Box<BundleArgs>),
-    /// Hold the answers of two machines to the same images against each other: the output of `fieldfit infer --json`
-    Answers(AnswersArgs),
+    /// Compare the predictions of two machines for the same images: the output of `fieldfit infer --json`
+    #[command(alias = "answers")]
+    PredictionDiff(PredictionDiffArgs),
+}
+
+/// `cargo xtask check`.
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Compare the working tree with the last commit that it shares with this revision [default: main, or else
+    /// origin/main, or else the upstream branch]
+    #[arg(long, value_name = "REV")]
+    base: Option<String>,
+    /// Leave out the crates that only depend on changed ones
+    #[arg(long)]
+    only_changed: bool,
+    /// Print the crates without checking them
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// `cargo xtask bundle`.
 #[derive(Debug, Args)]
 struct BundleArgs {
-    /// The board: one of `targets/` by name, or a profile's path
+    /// TargetProfile: a name in `targets/`, or the path of a profile
     #[arg(value_name = "BOARD", value_parser = TargetProfile::find)]
     board: TargetProfile,
-    /// The model folder that goes into the bundle
+    /// Model folder to include
     #[arg(long, value_name = "DIR", default_value = "models/efficientnet-lite0")]
     model: PathBuf,
-    /// Where the bundle goes
+    /// Folder to write the bundle to
     #[arg(long, value_name = "DIR", default_value = "target/bundles")]
     out: PathBuf,
-    /// Build with the board's GPU features; on a machine that has its libraries
+    /// Build with the board's GPU features, on a machine that has its libraries
     #[arg(long)]
     gpu: bool,
-    /// Compile the standard library from its source, where the board's is not installed and can't be (Debian)
+    /// Compile the standard library from source, where the board's is not installed and rustup is unavailable (Debian)
     #[arg(long)]
     std_from_source: bool,
 }
 
-/// `cargo xtask answers`.
+/// `cargo xtask prediction-diff`.
 #[derive(Debug, Args)]
-struct AnswersArgs {
-    /// One machine's
+struct PredictionDiffArgs {
+    /// Predictions of one machine
     one: PathBuf,
-    /// The other's
+    /// Predictions of the other machine
     other: PathBuf,
-    /// How far two logarithms of a probability may be apart
+    /// Largest accepted difference of two log-probabilities
     #[arg(long, value_name = "NATS", default_value_t = 1e-3)]
     tolerance: f64,
 }
 
 fn main() -> ExitCode {
-    let told = match Arguments::parse().command {
-        Command::Bundle(args) => bundle::run(&args),
-        Command::Answers(args) => answers::run(&args),
+    let summary = match Arguments::parse().command {
+        Task::Check(args) => check::check(&repository(), &args),
+        Task::Bundle(args) => bundle::run(&args),
+        Task::PredictionDiff(args) => prediction_diff::run(&args),
     };
-    match told {
-        Ok(told) => {
-            println!("{told}");
+    match summary {
+        Ok(summary) => {
+            println!("{summary}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -76,4 +99,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Returns the top folder of the repository.
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

@@ -19,7 +19,9 @@
 
 mod kernel;
 
-use fieldfit_adapt::{TensorRadii, HeadParams, HostParams, Optimiser, OptimiserOptions, TrainingState, clip_global_norm};
+use fieldfit_adapt::{
+    HeadParams, HostParams, Optimiser, OptimiserOptions, TensorRadii, TrainingState, clip_global_norm,
+};
 use fieldfit_exec::{Device, Executor, Passes, executor, prepare};
 use fieldfit_model::Base;
 use fieldfit_tensor::{Images, Norm, Params, TensorId};

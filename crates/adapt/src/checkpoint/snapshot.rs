@@ -3,12 +3,11 @@
 use crate::checkpoint::check::{decode, same};
 use crate::checkpoint::free_space::{free_space, require_space};
 use crate::checkpoint::identity::Identity;
-use crate::checkpoint::progress::Progress;
+use crate::checkpoint::progress::{Later, Progress};
 use crate::checkpoint::validation;
 use crate::error::{AdaptError, CheckpointDamage};
 use crate::methods::method::Method;
 use crate::plan::run::Run;
-use crate::train::early_stopping::EarlyStopping;
 use crate::train::optimiser::Optimiser;
 use crate::train::probe::Probe;
 use fieldfit_durable::{
@@ -25,8 +24,8 @@ use std::path::{Path, PathBuf};
 /// Kind of a checkpoint file, and the version of its layout.
 pub(crate) const KIND: FileKind = *b"FFADAPT1";
 
-/// State of a run. In a file, [`EarlyStopping`] follows it where it has a value, so that runs without early stopping have
-/// the layout of releases before it.
+/// State of a run. In a file, [`Later`] follows it where one of its fields is not at its default, so that other runs have the
+/// layout of the first release.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Snapshot<'a> {
     pub identity: Cow<'a, Identity>,
@@ -62,9 +61,9 @@ impl Snapshot<'_> {
 
     fn encode(&self) -> Result<Vec<u8>, AdaptError> {
         let mut content = postcard::to_stdvec(self)?;
-        let early_stopping = self.progress.early_stopping;
-        if early_stopping.best.is_some() {
-            content.extend(postcard::to_stdvec(&early_stopping)?);
+        let later = self.progress.later;
+        if later != Later::default() {
+            content.extend(postcard::to_stdvec(&later)?);
         }
         Ok(content)
     }
@@ -72,9 +71,9 @@ impl Snapshot<'_> {
     fn decode(content: &[u8]) -> Result<Snapshot<'static>, CheckpointDamage> {
         let (mut snapshot, rest): (Snapshot<'static>, _) = postcard::take_from_bytes(content)?;
         if !rest.is_empty() {
-            let early_stopping: EarlyStopping = decode("the state", rest)?;
-            same("whether an epoch that ended is recorded", &true, &early_stopping.best.is_some())?;
-            snapshot.progress.to_mut().early_stopping = early_stopping;
+            let later: Later = decode("the state", rest)?;
+            same("whether what follows the state has a value", &true, &(later != Later::default()))?;
+            snapshot.progress.to_mut().later = later;
         }
         Ok(snapshot)
     }

@@ -285,7 +285,7 @@ fn what_is_no_state_is_refused() {
         seal(&run.path, forged);
         assert!(matches!(run.refusal(name), CheckpointDamage::Layout(_)), "{name}");
     }
-    for longer in [&[0_u8] as &[u8], &[0, 0], &[1, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f, 0]] {
+    for longer in [&[0_u8] as &[u8], &[0, 0, 0], &[0, 0, 0x7f], &[1, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f, 0, 0]] {
         seal(&run.path, &[content.as_slice(), longer].concat());
         run.refusal("longer");
     }

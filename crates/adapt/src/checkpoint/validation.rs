@@ -4,7 +4,7 @@
 //! the plan, and is finite; going on from it is a run that might have come about. Each method validates its own state.
 
 use crate::checkpoint::check::{each, params, same, values, within};
-use crate::checkpoint::progress::Progress;
+use crate::checkpoint::progress::{Later, Progress};
 use crate::checkpoint::resume_point::ResumePoint;
 use crate::checkpoint::snapshot::Snapshot;
 use crate::error::CheckpointDamage;
@@ -23,31 +23,29 @@ const FINITE: RangeInclusive<f64> = f64::MIN..=f64::MAX;
 const FINITE_F32: RangeInclusive<f32> = f32::MIN..=f32::MAX;
 
 /// Validates all of a snapshot but its identity; the method takes its own state back.
-pub(crate) fn snapshot(
-    found: &Snapshot<'_>,
-    run: Run<'_>,
-    method: &mut dyn Method,
-) -> Result<(), CheckpointDamage> {
+pub(crate) fn snapshot(found: &Snapshot<'_>, run: Run<'_>, method: &mut dyn Method) -> Result<(), CheckpointDamage> {
     let Snapshot { identity: _, progress: reached, probe: found_probe, delta, optimiser: moments, method: state } =
         found;
     let plan = run.plan;
     progress(reached, run)?;
     probe(found_probe, &plan.network)?;
     params("the difference", delta, &plan.network, FINITE_F32, |id| plan.trained[id.index()])?;
-    optimiser(moments, reached.step, run)?;
-    let point = ResumePoint { network: &plan.network, step: reached.step, is_trained: reached.is_trained(run) };
+    let point = ResumePoint { network: &plan.network, step: reached.taken(), is_trained: reached.is_trained(run) };
+    optimiser(moments, point.step, run)?;
     method.restore(state, &point)?;
-    same("validation batches drawn", &method.drawn(reached.step), &reached.drawn)
+    same("validation batches drawn", &method.drawn(point.step), &reached.drawn)
 }
 
 fn progress(found: &Progress, run: Run<'_>) -> Result<(), CheckpointDamage> {
-    let Progress { step, drawn: _, epoch_loss, divergence, early_stopping } = found;
+    let Progress { step, drawn: _, epoch_loss, divergence, later } = found;
+    let Later { early_stopping, skipped_steps } = later;
     let DivergenceDetector { chance, first, smoothed, above } = divergence;
     let EarlyStopping { best, stale } = early_stopping;
     within("steps done", 0..=run.plan.steps, step)?;
+    within("steps without images", 0..=*step, skipped_steps)?;
     within("the epoch's loss", FINITE, epoch_loss)?;
     same("the loss of guessing", &DivergenceDetector::new(run.plan.network.head.classes).chance, chance)?;
-    same("whether there was a first loss", &(*step > 0), &first.is_some())?;
+    same("whether there was a first loss", &(found.taken() > 0), &first.is_some())?;
     within("the first loss", FINITE, &first.unwrap_or_default())?;
     within("the smoothed loss", FINITE, smoothed)?;
     within("steps in a row with too high a loss", 0..=PATIENCE - 1, above)?;

@@ -12,7 +12,7 @@ use crate::train::batch_source::{BatchSource, Cycle};
 use crate::train::reporter::Reporter;
 use crate::train::trainer::Trained;
 use fieldfit_delta::{Codec, Delta, Fidelity};
-use fieldfit_exec::{divergence, prepare, softmax};
+use fieldfit_exec::{kl_divergence, prepare, softmax};
 use fieldfit_model::{CodecRates, Weights};
 use fieldfit_nets::Network;
 use fieldfit_tensor::Params;
@@ -123,7 +123,7 @@ impl Slice<'_> {
                 softmax(&mut probabilities);
                 images += 1;
                 changed += u32::from(largest(exact) != largest(&stored));
-                total += divergence(&mut stored, &probabilities);
+                total += kl_divergence(&mut stored, &probabilities);
             }
         }
         Ok(Fidelity { images, changed, divergence: (total / f64::from(images)).max(0.0) as f32 })
@@ -132,7 +132,7 @@ impl Slice<'_> {
     /// Batches of as many images as are computed at once.
     fn batches(&self) -> Cycle<'_> {
         let Run { request, plan } = self.run;
-        let source = BatchSource::new(request, plan.size, request.base.preprocessing().crop);
+        let source = BatchSource::new(request, &plan.failures, plan.size, request.base.preprocessing().crop);
         Cycle::new(source.of(plan.memory.micro_batch), &plan.split.validation)
     }
 
@@ -145,7 +145,8 @@ impl Slice<'_> {
             for batch in slice.whole_slice(view)? {
                 let batch = batch?;
                 let logits = prepared.logits(&batch.images)?;
-                answers.extend(batch.samples.iter().enumerate().map(|(row, &sample)| (sample, logits.row(row).to_vec())));
+                answers
+                    .extend(batch.samples.iter().enumerate().map(|(row, &sample)| (sample, logits.row(row).to_vec())));
             }
             Ok(answers)
         };

@@ -119,7 +119,8 @@ mod tests {
             ..Options::default()
         };
         let changed = changed.to_string();
-        for part in [" retain=\"world\\n\"", " validation=0.25 gate=0.125", " class_weights=balanced", " early_stop=2"] {
+        for part in [" retain=\"world\\n\"", " validation=0.25 gate=0.125", " class_weights=balanced", " early_stop=2"]
+        {
             assert!(changed.contains(part), "{part} in {changed}");
         }
     }

@@ -34,7 +34,7 @@ impl Method for Lwf {
     }
 
     fn requirements(&self) -> Requirements {
-        Requirements { base_predictions: self.strength > 0.0, ..Requirements::default() }
+        Requirements::default().with_base_predictions(self.strength > 0.0)
     }
 
     fn steps(&mut self) -> Steps<'_> {

@@ -44,6 +44,24 @@ pub struct Requirements {
 }
 
 impl Requirements {
+    /// The same with or without batches of validation images between steps.
+    #[must_use]
+    pub const fn with_validation_batches(self, validation_batches: bool) -> Self {
+        Self { validation_batches, ..self }
+    }
+
+    /// The same with or without the base's own predictions.
+    #[must_use]
+    pub const fn with_base_predictions(self, base_predictions: bool) -> Self {
+        Self { base_predictions, ..self }
+    }
+
+    /// The same with or without the images of [`Options::retain`](crate::Options::retain).
+    #[must_use]
+    pub const fn with_retained_images(self, retained_images: bool) -> Self {
+        Self { retained_images, ..self }
+    }
+
     /// All that a method requires, what its steps take included.
     pub fn of(method: &mut dyn Method) -> Self {
         let host_tensors = matches!(method.steps(), Steps::Host(_));

@@ -4,8 +4,9 @@ use crate::error::AdaptError;
 use crate::train::class_weighting::WeightedLabels;
 use crate::train::session::HostSession;
 use fieldfit_data::Batch;
-use fieldfit_exec::{ExecError, Objective, divergence};
+use fieldfit_exec::{ExecError, Objective, kl_divergence};
 use fieldfit_tensor::Real;
+use std::collections::BTreeMap;
 
 /// Retention loss under two heads over one backbone, as the rows of one: the new classes first, then the base's own. One
 /// pass answers for both.
@@ -28,14 +29,14 @@ impl<T: Real> Objective<T> for RetentionLoss<'_, T> {
         self.labels.map_or(Ok(()), |labels| Objective::<T>::check(&labels, images, columns.min(self.classes)))
     }
 
-    fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
+    fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
         let (new, own) = logits.split_at_mut(self.classes);
         let learned = match self.labels {
-            Some(labels) => labels.descend(image, new),
+            Some(labels) => labels.loss_and_gradient(image, new),
             None => without_slope(new),
         };
         let forgotten = match self.answers {
-            Some(answers) => divergence(own, &answers[image * own.len()..][..own.len()]),
+            Some(answers) => kl_divergence(own, &answers[image * own.len()..][..own.len()]),
             None => without_slope(own),
         };
         own.iter_mut().for_each(|slope| *slope *= T::of(self.strength));
@@ -56,29 +57,44 @@ pub(crate) struct RetentionObjective {
     strength: f64,
     /// Augmentation view of the validation images; `None` for as they are.
     view: Option<u64>,
-    /// The base's answers to each batch of what it was asked about; none where nothing is to be retained.
-    answers: Vec<Vec<f32>>,
+    /// The base's answers to the images that it was asked about, by their index; `None` where nothing is to be retained.
+    answers: Option<BTreeMap<usize, Vec<f32>>>,
 }
 
 impl RetentionObjective {
     /// Where something is to be retained, asks the base, whose head the session's network then has beside the new one.
     pub fn new(session: &mut HostSession<'_>, strength: f64, view: Option<u64>) -> Result<Self, AdaptError> {
         let classes = session.state.network().head.classes;
-        let mut objective = Self { classes, strength, view, answers: Vec::new() };
+        let mut objective = Self { classes, strength, view, answers: None };
         if strength > 0.0 {
             session.add_base_head()?;
-            objective.answers = objective.ask(session)?;
+            objective.answers = Some(objective.ask(session)?);
         }
         Ok(objective)
     }
 
-    /// The base's answers to each batch.
-    fn ask(&self, session: &mut HostSession<'_>) -> Result<Vec<Vec<f32>>, AdaptError> {
+    /// Asks the base about the images.
+    fn ask(&self, session: &mut HostSession<'_>) -> Result<BTreeMap<usize, Vec<f32>>, AdaptError> {
         let batches = match &session.retained {
             Some(retained) => retained.whole_slice(None)?,
             None => session.validation.whole_slice(self.view)?,
         };
-        batches.map(|batch| session.base_answers(&batch?.images)).collect()
+        let mut answers = BTreeMap::new();
+        for batch in batches {
+            let Batch { images, samples, .. } = batch?;
+            let rows = session.base_answers(&images)?;
+            let classes = rows.len() / samples.len().max(1);
+            answers.extend(samples.into_iter().zip(rows.chunks(classes.max(1)).map(<[f32]>::to_vec)));
+        }
+        Ok(answers)
+    }
+
+    /// The base's answers to a batch's images, one after the other; `None` where nothing is to be retained, or an image
+    /// could not be read when the base was asked.
+    fn answers(&self, samples: &[usize]) -> Option<Vec<f32>> {
+        let answers = self.answers.as_ref()?;
+        let rows: Option<Vec<_>> = samples.iter().map(|sample| answers.get(sample)).collect();
+        Some(rows?.into_iter().flatten().copied().collect())
     }
 
     /// The loss at the session's weights: the mean over the validation slice, and over the retained images if there are
@@ -89,23 +105,23 @@ impl RetentionObjective {
         mut visit: impl FnMut(&HostSession<'_>, f64),
     ) -> Result<f64, AdaptError> {
         let (classes, strength) = (self.classes, self.strength);
-        let answers = |index: usize| self.answers.get(index).map(Vec::as_slice);
         let mut loss = 0.0;
         let (images, class_weights) = (session.validation.images(), session.class_weights.clone());
-        for (index, batch) in session.validation.whole_slice(self.view)?.enumerate() {
-            let Batch { images: pixels, labels, .. } = batch?;
-            let answers = if session.retained.is_none() { answers(index) } else { None };
+        for batch in session.validation.whole_slice(self.view)? {
+            let Batch { images: pixels, labels, samples } = batch?;
+            let answers = if session.retained.is_none() { self.answers(&samples) } else { None };
             let labels_loss = Some(class_weights.objective(&labels));
-            let objective = RetentionLoss { labels: labels_loss, classes, strength, answers };
+            let objective = RetentionLoss { labels: labels_loss, classes, strength, answers: answers.as_deref() };
             let share = labels.len() as f64 / images as f64;
             loss += share * session.descend(&pixels, &objective)?;
             visit(session, share);
         }
         let Some(retained) = &session.retained else { return Ok(loss) };
         let (images, batches) = (retained.images(), retained.whole_slice(None)?);
-        for (index, batch) in batches.enumerate() {
-            let pixels = batch?.images;
-            let objective = RetentionLoss { labels: None, classes, strength, answers: answers(index) };
+        for batch in batches {
+            let Batch { images: pixels, samples, .. } = batch?;
+            let answers = self.answers(&samples);
+            let objective = RetentionLoss { labels: None, classes, strength, answers: answers.as_deref() };
             let share = pixels.count as f64 / images as f64;
             loss += share * session.descend(&pixels, &objective)?;
             visit(session, share);
@@ -116,7 +132,11 @@ impl RetentionObjective {
 
 /// One batch's descent while weights train, at θ: its labels, and `strength` times the divergence from what the base says of
 /// the same images, augmented as they are. At a strength of 0 the base isn't asked, and one without a head can't be.
-pub(crate) fn descend_retaining(session: &mut HostSession<'_>, batch: &Batch, strength: f64) -> Result<f64, AdaptError> {
+pub(crate) fn descend_retaining(
+    session: &mut HostSession<'_>,
+    batch: &Batch,
+    strength: f64,
+) -> Result<f64, AdaptError> {
     if strength == 0.0 || session.state.base().network().is_headless() {
         return session.descend_labels(batch);
     }
@@ -140,7 +160,7 @@ mod tests {
 
     fn descend(retaining: &RetentionLoss<'_, f64>, logits: [f64; 6]) -> (f64, [f64; 6]) {
         let mut slopes = logits;
-        let loss = retaining.descend(0, &mut slopes);
+        let loss = retaining.loss_and_gradient(0, &mut slopes);
         (loss, slopes)
     }
 
@@ -172,7 +192,7 @@ mod tests {
         let labels = Some(even.objective(&[0, 1]));
         let retaining = RetentionLoss { labels, classes: 2, strength: 1e3, answers: Some(&answers) };
         let mut slopes = LOGITS;
-        let loss = retaining.descend(1, &mut slopes);
+        let loss = retaining.loss_and_gradient(1, &mut slopes);
         assert!(slopes[2..].iter().all(|slope| slope.abs() < 1e-12), "{slopes:?}");
         let mut new = [LOGITS[0], LOGITS[1]];
         assert!((loss - cross_entropy(&mut new, 1)).abs() < 1e-12);

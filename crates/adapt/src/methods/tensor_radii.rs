@@ -119,6 +119,21 @@ impl<T: Real> TensorRadii<T> {
         Ok(())
     }
 
+    /// r of each tensor that has a radius, by the distances that were measured last.
+    fn ratios(&self) -> Vec<Vec<T>> {
+        let mut list = Vec::new();
+        let tensors = self.radii.iter().zip(&self.distances);
+        tensors
+            .map(|(radius, distances)| {
+                list.clear();
+                radius.inspect(|radius| ratios(distances, radius.value, &mut list));
+                list.clone()
+            })
+            .collect()
+    }
+}
+
+impl TensorRadii<f32> {
     /// Validates restored radii, which have seen at most `most` radius steps, beside those of a run at its start.
     pub(crate) fn validate(&self, start: &Self, network: &Network, most: u64) -> Result<(), CheckpointDamage> {
         let Self { norm, adam, constrained, radii, distances: _ } = self;
@@ -133,19 +148,6 @@ impl<T: Real> TensorRadii<T> {
             radius(spec, found, 0..=most)?;
         }
         Ok(())
-    }
-
-    /// r of each tensor that has a radius, by the distances that were measured last.
-    fn ratios(&self) -> Vec<Vec<T>> {
-        let mut list = Vec::new();
-        let tensors = self.radii.iter().zip(&self.distances);
-        tensors
-            .map(|(radius, distances)| {
-                list.clear();
-                radius.inspect(|radius| ratios(distances, radius.value, &mut list));
-                list.clone()
-            })
-            .collect()
     }
 }
 

@@ -99,7 +99,7 @@ impl Method for Tpgm {
     }
 
     fn requirements(&self) -> Requirements {
-        Requirements { validation_batches: true, ..Requirements::default() }
+        Requirements::default().with_validation_batches(true)
     }
 
     fn steps(&mut self) -> Steps<'_> {
@@ -116,7 +116,11 @@ impl Method for Tpgm {
         }
     }
 
-    fn finish(&mut self, session: &mut HostSession<'_>, reporter: &mut Reporter<'_>) -> Result<ControlFlow<()>, AdaptError> {
+    fn finish(
+        &mut self,
+        session: &mut HostSession<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<ControlFlow<()>, AdaptError> {
         let Mode::PostHoc { steps } = self.mode else { return Ok(ControlFlow::Continue(())) };
         while self.learned < steps {
             if reporter.is_stopped() {
@@ -125,7 +129,11 @@ impl Method for Tpgm {
             let (batch, class_weights) = (session.validation.next_batch()?, session.class_weights.clone());
             session.in_place(|store| self.learn(store, &batch, &class_weights, reporter))?;
             self.learned += 1;
-            reporter.report(Event::Progress { phase: Phase::Radii, done: self.learned as usize, total: steps as usize });
+            reporter.report(Event::Progress {
+                phase: Phase::Radii,
+                done: self.learned as usize,
+                total: steps as usize,
+            });
         }
         session.in_place(|store| self.radii.project(store))?;
         reporter.report(Event::Shares { tensors: self.radii.shares(session.state.network()) });

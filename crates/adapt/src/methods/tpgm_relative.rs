@@ -186,18 +186,19 @@ impl Method for Relative {
     }
 
     fn requirements(&self) -> Requirements {
-        Requirements {
-            base_predictions: self.compares_with_base(),
-            retained_images: self.retention > 0.0,
-            ..Requirements::default()
-        }
+        let none = Requirements::default();
+        none.with_base_predictions(self.compares_with_base()).with_retained_images(self.retention > 0.0)
     }
 
     fn steps(&mut self) -> Steps<'_> {
         if self.training_retention > 0.0 { Steps::Host(self) } else { Steps::Plain }
     }
 
-    fn finish(&mut self, session: &mut HostSession<'_>, reporter: &mut Reporter<'_>) -> Result<ControlFlow<()>, AdaptError> {
+    fn finish(
+        &mut self,
+        session: &mut HostSession<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<ControlFlow<()>, AdaptError> {
         let steps = self.steps.unwrap_or_else(|| affordable(session));
         let objective = RetentionObjective::new(session, self.retention_on(session, reporter), self.view)?;
         while self.done < steps {

@@ -42,7 +42,11 @@ struct WiseFt {
 
 impl WiseFt {
     /// The best α, once all are tried; `None` if the run is stopped before.
-    fn choose(&mut self, session: &mut HostSession<'_>, reporter: &mut Reporter<'_>) -> Result<Option<f64>, AdaptError> {
+    fn choose(
+        &mut self,
+        session: &mut HostSession<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Option<f64>, AdaptError> {
         while self.losses.len() < TRIALS {
             if reporter.is_stopped() {
                 return Ok(None);
@@ -59,7 +63,11 @@ impl Method for WiseFt {
         HeadStart::Probe
     }
 
-    fn finish(&mut self, session: &mut HostSession<'_>, reporter: &mut Reporter<'_>) -> Result<ControlFlow<()>, AdaptError> {
+    fn finish(
+        &mut self,
+        session: &mut HostSession<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<ControlFlow<()>, AdaptError> {
         let alpha = match self.given {
             Some(alpha) => Some(alpha),
             None => self.choose(session, reporter)?,
@@ -104,7 +112,7 @@ fn validation_loss(session: &mut HostSession<'_>, alpha: f64) -> Result<f64, Ada
         let mut logits = executor.logits(weights, &batch.images)?;
         let objective = class_weights.objective(&batch.labels);
         let rows = logits.values.chunks_exact_mut(logits.columns).enumerate();
-        sum += rows.map(|(image, row)| objective.descend(image, row)).sum::<f64>();
+        sum += rows.map(|(image, row)| objective.loss_and_gradient(image, row)).sum::<f64>();
         images += logits.rows;
     }
     Ok(sum / images.max(1) as f64)

@@ -26,7 +26,9 @@ impl RetainedImages {
             return Err(refused("no folder: this method uses no images beside those that it learns from"));
         }
         if request.base.network().is_headless() {
-            return Err(refused("no folder: this base has no head, so that it predicts nothing that could be retained"));
+            return Err(refused(
+                "no folder: this base has no head, so that it predicts nothing that could be retained",
+            ));
         }
         Self::open(folder, options.seed).map(Some)
     }

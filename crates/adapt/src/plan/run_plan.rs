@@ -11,7 +11,7 @@ use crate::plan::retained_images::RetainedImages;
 use crate::plan::stage::{shape_after, trained};
 use crate::request::AdaptRequest;
 use crate::train::training_state::HeadParams;
-use fieldfit_data::Split;
+use fieldfit_data::{ReadFailures, Split};
 use fieldfit_nets::{Network, Shape};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -34,6 +34,8 @@ pub(crate) struct RunPlan {
     pub steps: u64,
     pub memory: MemoryPlan,
     pub retained: Option<RetainedImages>,
+    /// Images that became unreadable during the run.
+    pub failures: ReadFailures,
 }
 
 impl RunPlan {
@@ -53,7 +55,9 @@ impl RunPlan {
         let retained = RetainedImages::of(request, method.as_ref())?;
         let learned = Learned { train: split.train.len(), validation: split.validation.len() };
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
-        Ok((Self { split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained }, method))
+        let failures = ReadFailures::new(request.dataset);
+        let plan = Self { split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained, failures };
+        Ok((plan, method))
     }
 
     /// The plan as an event.
@@ -65,11 +69,16 @@ impl RunPlan {
             train: train.len(),
             validation: validation.len(),
             gate: gate.len(),
-            skipped: request.dataset.skipped.len(),
-            notes: request.dataset.notes.iter().chain(notes).cloned().collect(),
+            skipped: request.dataset.unreadable(),
+            notes: request.dataset.notes.iter().chain(notes).cloned().chain(self.retained_note()).collect(),
             steps: self.steps,
             size: self.size,
         }
+    }
+
+    /// Note on the files that are left out of the retained images.
+    fn retained_note(&self) -> Option<String> {
+        Some(format!("retained images: {}", self.retained.as_ref()?.images.skip_summary()?))
     }
 
     /// Shape that the frozen stages make of one image; `None` where none are.

@@ -5,7 +5,9 @@ use crate::event::{Event, Phase};
 use crate::request::AdaptRequest;
 use crate::train::frozen_prefix::{Activations, FrozenPrefix, ImageSet, View};
 use crate::train::reporter::Reporter;
-use fieldfit_data::{Augmentation, Batch, DataError, Dataset, Loader, LoaderOptions, Preprocessor, shuffled};
+use fieldfit_data::{
+    Augmentation, Batch, DataError, Dataset, Loader, LoaderOptions, Preprocessor, ReadFailure, ReadFailures, shuffled,
+};
 use fieldfit_exec::Device;
 use fieldfit_tensor::Preprocessing;
 use std::ops::ControlFlow;
@@ -30,11 +32,14 @@ pub(crate) struct BatchSource<'a> {
     /// Number of threads that make batches.
     threads: usize,
     prefix: Option<Rc<FrozenPrefix>>,
+    /// Images that can't be read any more: batches go on without them.
+    failures: ReadFailures,
 }
 
 impl<'a> BatchSource<'a> {
-    /// Images of that size and crop, otherwise as the request says.
-    pub fn new(request: &AdaptRequest<'a>, size: u32, crop: f32) -> Self {
+    /// Images of that size and crop, otherwise as the request says. Those that can't be read any more are counted in
+    /// `failures`.
+    pub fn new(request: &AdaptRequest<'a>, failures: &ReadFailures, size: u32, crop: f32) -> Self {
         let options = request.options;
         Self {
             dataset: request.dataset,
@@ -47,6 +52,7 @@ impl<'a> BatchSource<'a> {
             augmentation: options.augmentation,
             threads: loading(options.device),
             prefix: None,
+            failures: failures.clone(),
         }
     }
 
@@ -57,7 +63,7 @@ impl<'a> BatchSource<'a> {
 
     /// The same over images on which the base's predictions are to stay what they are.
     pub fn over_retained(self, dataset: &'a Dataset) -> Self {
-        Self { dataset, set: ImageSet::Retained, ..self }
+        Self { dataset, set: ImageSet::Retained, failures: ReadFailures::new(dataset), ..self }
     }
 
     /// The same behind frozen stages, if there are some.
@@ -66,10 +72,18 @@ impl<'a> BatchSource<'a> {
     }
 
     /// One epoch of augmented images in random order, from the batch of that number on.
-    pub fn training(&self, slice: &[usize], epoch: u64, batch: u64) -> Result<Batches<'a>, AdaptError> {
+    pub fn training(&self, slice: &[usize], epoch: u64, batch: u64) -> Result<Numbered<'a>, AdaptError> {
         let order = shuffled(slice, self.seed, epoch);
         let done = (batch as usize * self.batch).min(order.len());
-        self.batches(slice, &order[done..], self.batch, Some(self.training_view(epoch)))
+        let batches = self.batches(slice, &order[done..], self.batch, Some(self.training_view(epoch)))?;
+        Ok(Numbered { batches, order, batch: self.batch })
+    }
+
+    /// Reports the images that became unreadable since the last call.
+    pub fn report_failures(&self, reporter: &mut Reporter<'_>) {
+        for ReadFailure { path, reason, .. } in self.failures.take_new() {
+            reporter.report(Event::Unreadable { path, reason });
+        }
     }
 
     /// Every image once, as at inference.
@@ -79,7 +93,12 @@ impl<'a> BatchSource<'a> {
 
     /// Computes the activations of that epoch's images that the frozen stages, if there are some, don't know yet; breaks
     /// off, with nothing lost, if the run is to stop.
-    pub fn fill(&self, slice: &[usize], epoch: u64, reporter: &mut Reporter<'_>) -> Result<ControlFlow<()>, AdaptError> {
+    pub fn fill(
+        &self,
+        slice: &[usize],
+        epoch: u64,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<ControlFlow<()>, AdaptError> {
         let total = slice.len();
         self.fill_view(slice, self.told_apart(Some(self.training_view(epoch))), &mut |done| {
             reporter.report(Event::Progress { phase: Phase::Frozen, done, total });
@@ -94,7 +113,8 @@ impl<'a> BatchSource<'a> {
         report: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, AdaptError> {
         let Some(prefix) = &self.prefix else { return Ok(ControlFlow::Continue(())) };
-        let views: Vec<_> = slice.iter().map(|&sample| View { set: self.set, sample, view }).collect();
+        let readable = slice.iter().filter(|&&sample| !self.failures.contains(sample));
+        let views: Vec<_> = readable.map(|&sample| View { set: self.set, sample, view }).collect();
         prefix.fill(&views, &mut |unknown| self.pixels(unknown, view), report)
     }
 
@@ -133,7 +153,7 @@ impl<'a> BatchSource<'a> {
         let preprocessor = Preprocessor::new(self.recipe, self.size, self.crop)?;
         let (seed, threads) = (self.seed, self.threads);
         let options = LoaderOptions { batch, augmentation, seed, epoch, threads, ..LoaderOptions::default() };
-        Loader::new(self.dataset, order, &preprocessor, &options)
+        Ok(Loader::new(self.dataset, order, &preprocessor, &options)?.recording(&self.failures))
     }
 }
 
@@ -162,6 +182,27 @@ impl Iterator for Batches<'_> {
             Kind::Images(loader) => Some(loader.next()?.map_err(AdaptError::from)),
             Kind::Activations(activations) => activations.next(),
         }
+    }
+}
+
+/// Iterator over an epoch's batches with their numbers in it: one whose images all became unreadable is passed over.
+pub(crate) struct Numbered<'a> {
+    batches: Batches<'a>,
+    /// Of the whole epoch.
+    order: Vec<usize>,
+    batch: usize,
+}
+
+impl Iterator for Numbered<'_> {
+    type Item = Result<(u64, Batch), AdaptError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = match self.batches.next()? {
+            Ok(batch) => batch,
+            Err(error) => return Some(Err(error)),
+        };
+        let position = batch.samples.first().and_then(|first| self.order.iter().position(|sample| sample == first));
+        Some(Ok(((position.unwrap_or_default() / self.batch) as u64, batch)))
     }
 }
 

@@ -57,7 +57,7 @@ impl<T: Real> Objective<T> for WeightedLabels<'_> {
         Objective::<T>::check(&self.labels, images, columns)
     }
 
-    fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
+    fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
         let label = self.labels[image];
         let (loss, factor) = (cross_entropy(logits, label), self.weights.of(label));
         if factor == 1.0 {
@@ -90,7 +90,7 @@ mod tests {
         let weights = ClassWeighting { factors: [0.5, 3.0].into() };
         let descend = |logits: [f64; 2]| {
             let mut slopes = logits;
-            (weights.objective(&[1]).descend(0, &mut slopes), slopes)
+            (weights.objective(&[1]).loss_and_gradient(0, &mut slopes), slopes)
         };
         let (at, (_, slopes)) = ([0.3, -0.4], descend([0.3, -0.4]));
         for (index, slope) in slopes.into_iter().enumerate() {

@@ -99,10 +99,11 @@ impl FrozenPrefix {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Batch of views that are known, in that order.
+    /// Batch of those of the views that are known, in that order: images that can't be read any more are not.
     fn batch(&self, dataset: &Dataset, views: &[View]) -> Result<Batch, AdaptError> {
         let Shape { height, width, channels } = self.shape;
         let Known { positions, cache, .. } = &mut *self.known.borrow_mut();
+        let views: Vec<View> = views.iter().copied().filter(|view| positions.contains_key(view)).collect();
         let mut values = vec![0.0; views.len() * self.shape.len()];
         for (view, out) in views.iter().zip(values.chunks_exact_mut(self.shape.len())) {
             cache.copy_to(positions[view], out)?;
@@ -133,9 +134,15 @@ impl Iterator for Activations<'_> {
     type Item = Result<Batch, AdaptError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let left = &self.views[self.next..];
-        let views = &left[..self.batch.min(left.len())];
-        self.next += views.len();
-        (!views.is_empty()).then(|| self.prefix.batch(self.dataset, views))
+        while self.next < self.views.len() {
+            let left = &self.views[self.next..];
+            let views = &left[..self.batch.min(left.len())];
+            self.next += views.len();
+            let batch = self.prefix.batch(self.dataset, views);
+            if !batch.as_ref().is_ok_and(|batch| batch.samples.is_empty()) {
+                return Some(batch);
+            }
+        }
+        None
     }
 }

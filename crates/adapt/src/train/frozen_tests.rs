@@ -34,9 +34,8 @@ impl<'a> Bench<'a> {
         let (plan, _) = RunPlan::new(request).unwrap();
         let device = request.options.device;
         let head = plan.random_head(1);
-        let weights =
-            TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
-        let plain = BatchSource::new(request, plan.size, request.base.preprocessing().crop);
+        let weights = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
+        let plain = BatchSource::new(request, &plan.failures, plan.size, request.base.preprocessing().crop);
         let prefix = Run { request, plan: &plan }.frozen_prefix().unwrap();
         assert!(prefix.is_some());
         let passes = plan.memory.passes();

@@ -10,6 +10,7 @@ pub(crate) mod frozen_prefix;
 #[cfg(test)]
 mod frozen_tests;
 pub(crate) mod host_params;
+pub(crate) mod images;
 pub(crate) mod lr_schedule;
 pub(crate) mod optimiser;
 pub(crate) mod priority;

@@ -67,8 +67,10 @@ mod tests {
     fn a_panic_of_the_listener_ends_the_run() {
         let mut listen = |_| panic!("a listener's own fault");
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            yielding(1, &mut listen, |report| loop {
-                report(Event::Paused);
+            yielding(1, &mut listen, |report| {
+                loop {
+                    report(Event::Paused);
+                }
             })
         }));
         let ended: Result<Result<(), AdaptError>, _> = ended;

@@ -73,6 +73,7 @@ impl Probe {
                 features.extend(executor.features(&base, &batch.images)?, &batch.labels);
                 done += batch.labels.len();
                 reporter.report(Event::Progress { phase: Phase::Features, done, total });
+                source.report_failures(reporter);
             }
             Ok(features)
         };

@@ -1,7 +1,7 @@
 //! Trainer: the training loop, from the first step or a checkpoint to the last.
 
 use crate::checkpoint::identity::Identity;
-use crate::checkpoint::progress::Progress;
+use crate::checkpoint::progress::{Later, Progress};
 use crate::checkpoint::snapshot::Snapshot;
 use crate::error::AdaptError;
 use crate::evaluation::evaluate;
@@ -65,7 +65,7 @@ impl<'a> Trainer<'a> {
             _ => None,
         };
         let class_weights = ClassWeighting::new(options.class_weights, request.dataset, &plan.split.train);
-        let source = BatchSource::new(request, plan.size, request.base.preprocessing().crop);
+        let source = BatchSource::new(request, &plan.failures, plan.size, request.base.preprocessing().crop);
         let probe = match &resumed {
             Some(snapshot) => snapshot.probe.clone().into_owned(),
             None => Probe::train(run, &source, &class_weights, reporter)?,
@@ -80,7 +80,7 @@ impl<'a> Trainer<'a> {
                 drawn: 0,
                 epoch_loss: 0.0,
                 divergence: DivergenceDetector::new(plan.network.head.classes),
-                early_stopping: EarlyStopping::default(),
+                later: Later::default(),
             },
             run,
             source,
@@ -132,6 +132,7 @@ impl<'a> Trainer<'a> {
             Ok(ControlFlow::Break(())) => return Err(self.interrupt(reporter)),
             Err(error) => return Err(error.with_checkpoint(self.checkpoint)),
         }
+        self.source.report_failures(reporter);
         let Self { session, method, probe, checkpoint, .. } = self;
         Ok(Trained { state: session.host.state, method, probe, checkpoint })
     }
@@ -147,9 +148,20 @@ impl<'a> Trainer<'a> {
             if reporter.is_stopped() {
                 return Err(self.interrupt(reporter));
             }
-            self.step(&batch?, reporter)?;
+            let (number, batch) = batch?;
+            self.pass_to(epoch, number);
+            self.step(&batch, reporter)?;
+            self.source.report_failures(reporter);
         }
+        self.pass_to(epoch, plan.steps_per_epoch);
         self.end_epoch(epoch, reporter)
+    }
+
+    /// Passes over the epoch's batches before that number: those that are not done had no image that could be read.
+    fn pass_to(&mut self, epoch: u64, number: u64) {
+        let step = epoch * self.run.plan.steps_per_epoch + number;
+        self.progress.later.skipped_steps += step - self.progress.step;
+        self.progress.step = step;
     }
 
     /// The epoch, and the steps done in it.
@@ -169,19 +181,19 @@ impl<'a> Trainer<'a> {
             Steps::Plain | Steps::Store(_) => self.session.descend_labels(batch)?,
         };
         let norms = self.session.in_place(|store| store.gradient_norms())?;
-        if self.progress.step == 0 {
+        if self.progress.taken() == 0 {
             require_gradients(self.session.network(), &norms)?;
         }
         let clip = Clip::of(&norms, self.run.request.options.clip);
         let learning_rate = self.schedule.rate(self.progress.step);
         self.progress.step += 1;
         self.progress.epoch_loss += loss;
-        let step = self.progress.step;
+        let (step, taken) = (self.progress.step, self.progress.taken());
         report_collapse(self.progress.divergence.step(step, loss, clip.norm), reporter)?;
         self.session.step(&mut self.optimiser, clip, learning_rate)?;
         match self.method.steps() {
-            Steps::Host(steps) => steps.after_step(step, &mut self.session.host, reporter)?,
-            Steps::Store(steps) => steps.after_step(step, &mut self.session, reporter)?,
+            Steps::Host(steps) => steps.after_step(taken, &mut self.session.host, reporter)?,
+            Steps::Store(steps) => steps.after_step(taken, &mut self.session, reporter)?,
             Steps::Plain => {}
         }
         self.is_within_step = false;
@@ -202,6 +214,7 @@ impl<'a> Trainer<'a> {
             |images| host.logits(images),
             |done| reporter.report(Event::Progress { phase: Phase::Validation, done, total: images.len() }),
         )?;
+        self.source.report_failures(reporter);
         let is_last = self.progress.step == plan.steps;
         report_collapse(self.progress.divergence.epoch(self.progress.step, loss, &scores, is_last), reporter)?;
         let (epoch, options) = (epoch as u32 + 1, self.run.request.options);
@@ -216,9 +229,9 @@ impl<'a> Trainer<'a> {
         if self.run.request.options.early_stop.is_none() {
             return;
         }
-        self.progress.early_stopping.record(accuracy);
+        self.progress.later.early_stopping.record(accuracy);
         if self.progress.step < self.run.plan.steps && self.progress.is_trained(self.run) {
-            let EarlyStopping { best, stale } = self.progress.early_stopping;
+            let EarlyStopping { best, stale } = self.progress.later.early_stopping;
             reporter.report(Event::EarlyStop { epoch, stale, best: best.unwrap_or_default() });
         }
     }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
 
-use fieldfit_adapt::{AdaptError, Checkpointing, Control, Event, Options, Outcome, AdaptRequest, adapt};
+use fieldfit_adapt::{AdaptError, AdaptRequest, Checkpointing, Control, Event, Options, Outcome, adapt};
 use fieldfit_data::{Augmentation, Dataset, FolderOptions, Fractions};
 use fieldfit_exec::Device;
 use fieldfit_model::Base;

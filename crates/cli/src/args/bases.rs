@@ -1,15 +1,17 @@
 //! Where bases come from, and what they are.
 
-use super::values::{at_least_one, board, byte_count, methods, side};
+use super::values::{at_least_one, board, byte_count, methods, side, threads};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use fieldfit::TargetProfile;
+use fieldfit::import::Averages;
 use std::path::PathBuf;
 
 /// `fieldfit import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The checkpoint: .pth of any age, .safetensors, or a folder with config.json as Hugging Face's hub has it
+    /// The checkpoint: .pth of any age, .safetensors, an index of parts, or a folder with config.json as Hugging Face's hub
+    /// has it
     pub weights: PathBuf,
     /// Its architecture; auto goes by the tensors' names and shapes
     #[arg(long, value_name = "NAME", default_value = AUTO, value_parser = PossibleValuesParser::new(architectures()))]
@@ -29,9 +31,18 @@ pub struct ImportArgs {
     /// Their licence as an SPDX expression, for the manifest
     #[arg(long, value_name = "SPDX")]
     pub licence: Option<String>,
+    /// Require the moving average (EMA) of the weights [default: the average if the checkpoint has one]
+    #[arg(long, conflicts_with = "no_ema")]
+    pub ema: bool,
+    /// Take the weights themselves, not their moving average
+    #[arg(long)]
+    pub no_ema: bool,
+    /// Leave out the tensors with this name in the checkpoint; `*` is any text [repeatable]
+    #[arg(long, value_name = "PATTERN")]
+    pub drop: Vec<String>,
 }
 
-/// The architecture that is recognised.
+/// The name that stands for the detected architecture.
 const AUTO: &str = "auto";
 
 fn architectures() -> impl Iterator<Item = &'static str> {
@@ -39,6 +50,15 @@ fn architectures() -> impl Iterator<Item = &'static str> {
 }
 
 impl ImportArgs {
+    /// Which weights to take, where the checkpoint has their moving average too.
+    pub fn averages(&self) -> Averages {
+        match (self.ema, self.no_ema) {
+            (true, _) => Averages::Require,
+            (false, true) => Averages::Ignore,
+            (false, false) => Averages::Prefer,
+        }
+    }
+
     /// The architecture, if one is named.
     pub fn architecture(&self) -> Option<&str> {
         Some(self.arch.as_str()).filter(|name| *name != AUTO)
@@ -99,7 +119,7 @@ pub struct InfoArgs {
     #[arg(long, value_name = "BOARD", requires = "plan", value_parser = board)]
     pub target_profile: Option<TargetProfile>,
     /// Threads that compute [default: one a core, or the board's]
-    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = threads())]
     pub threads: Option<u32>,
     /// Print one JSON object
     #[arg(long)]

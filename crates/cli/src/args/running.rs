@@ -1,6 +1,6 @@
 //! Running a model, and measuring it.
 
-use super::values::at_least_one;
+use super::values::{at_least_one, threads};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ pub struct DeviceArgs {
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
     /// Threads that compute on the CPU [default: one a core]
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<u32>,
 }
 
@@ -63,7 +63,7 @@ pub struct InferArgs {
     /// Print one JSON object an image
     #[arg(long)]
     pub json: bool,
-    /// The images: JPEG, PNG or WebP
+    /// The images: JPEG, PNG, WebP, BMP, TIFF or GIF
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
 }

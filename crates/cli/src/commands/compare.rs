@@ -6,7 +6,7 @@ use crate::interrupt;
 use crate::output::{Output, percent, table};
 use crate::progress::Progress;
 use comfy_table::{Attribute, Cell, Table};
-use fieldfit::report::{self, Column, PageOptions, Run, Summary};
+use fieldfit::report::{PageOptions, RunRecord, Summary, SummaryCell, SummaryColumn};
 use fieldfit::{AdaptError, Comparison, Control, FolderOptions, Journal, Options, Purpose, Runtime, write_page};
 
 /// What the page compares the other methods with in pairs, if it is among them.
@@ -61,7 +61,7 @@ fn measure(
     options: &Options,
     control: &Control,
     progress: &Progress,
-) -> Result<Option<Run>, CliError> {
+) -> Result<Option<RunRecord>, CliError> {
     match comparison.run(options, control, &mut |event| progress.step(&event)) {
         Ok(run) => {
             progress.line(line(&run));
@@ -89,14 +89,15 @@ fn plan(args: &CompareArgs) -> Vec<Options> {
     (0..args.seeds).flat_map(|seed| methods.iter().map(move |method| options(seed, method))).collect()
 }
 
-fn line(run: &Run) -> String {
-    let shifted = run.shifted().map_or_else(String::new, |shifted| format!(", shifts {}", percent(shifted)));
+fn line(run: &RunRecord) -> String {
+    let shifted =
+        run.mean_shift_accuracy().map_or_else(String::new, |shifted| format!(", shifts {}", percent(shifted)));
     let (own, kept) = (percent(run.in_distribution.accuracy()), percent(run.retention()));
     format!("{} seed {}: {own}{shifted}, retention {kept}, {:.1} s", run.method, run.seed, run.seconds)
 }
 
 /// A table for each source, and over all; the best of a column in bold.
-fn text(runs: &[Run]) -> String {
+fn text(runs: &[RunRecord]) -> String {
     let mut summaries = Summary::of(runs);
     summaries.iter_mut().for_each(narrow);
     let titled = |summary: &Summary| {
@@ -109,7 +110,7 @@ fn text(runs: &[Run]) -> String {
 
 /// Leaves out the single shifts where they are too many for a terminal: their mean stays.
 fn narrow(summary: &mut Summary) {
-    let shown: Vec<bool> = summary.columns.iter().map(|column| !matches!(column, Column::Shift(_))).collect();
+    let shown: Vec<bool> = summary.columns.iter().map(|column| !matches!(column, SummaryColumn::Shift(_))).collect();
     if shown.iter().filter(|shown| !**shown).count() <= MOST_SHIFTS {
         return;
     }
@@ -123,7 +124,7 @@ fn keep<T>(values: &mut Vec<T>, which: &[bool]) {
 }
 
 fn summary_table(summary: &Summary) -> Table {
-    let heading = |column: &Column| format!("{} ({})", column.title(), column.unit());
+    let heading = |column: &SummaryColumn| format!("{} ({})", column.title(), column.unit());
     let headings: Vec<String> =
         std::iter::once("method".to_owned()).chain(summary.columns.iter().map(heading)).collect();
     let mut table = table(&headings.iter().map(String::as_str).collect::<Vec<_>>(), 1);
@@ -134,7 +135,7 @@ fn summary_table(summary: &Summary) -> Table {
     table
 }
 
-fn cell(column: &Column, shown: Option<&report::Cell>) -> Cell {
+fn cell(column: &SummaryColumn, shown: Option<&SummaryCell>) -> Cell {
     let Some(shown) = shown else { return Cell::new("–") };
     let cell = Cell::new(column.format(&shown.estimate));
     if shown.best { cell.add_attribute(Attribute::Bold) } else { cell }

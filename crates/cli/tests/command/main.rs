@@ -5,12 +5,12 @@
 mod boards;
 mod compare;
 mod deltas;
+mod documents;
 mod interrupt;
 mod json;
 mod kills;
 #[cfg(target_os = "linux")]
 mod memory;
-mod readme;
 mod refusals;
 mod scene;
 mod text;

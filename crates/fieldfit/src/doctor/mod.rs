@@ -9,7 +9,7 @@ pub use self_test::Check;
 use crate::Error;
 use fieldfit_exec::{Device, Passes, executor};
 use fieldfit_nets::by_name;
-use fieldfit_target::{NAMES, TargetProfile};
+use fieldfit_target::{TargetProfile, names};
 use serde::Serialize;
 use std::path::Path;
 
@@ -68,7 +68,7 @@ pub fn examine(scratch: &Path) -> Result<Diagnosis, Error> {
 
 /// The boards whose triple and model are the machine's.
 fn boards(machine: &Machine) -> Vec<String> {
-    let boards = NAMES.iter().filter_map(|name| TargetProfile::named(name).ok());
+    let boards = names().filter_map(|name| TargetProfile::named(name).ok());
     let fitting = boards.filter(|board| {
         let is_model = match (&board.model, &machine.board) {
             (Some(part), Some(model)) => model.contains(part.as_str()),

@@ -1,10 +1,11 @@
-//! Text that is safe in HTML, and the few shapes that the page's parts share.
+//! HTML helpers: escaping, and the elements that several sections of the page share.
 
 use std::fmt;
 
-/// Text, escaped for an element's content or a quoted attribute.
+/// Text that displays escaped, for element content or a quoted attribute.
 pub(super) struct Escaped<'a>(&'a str);
 
+/// Escapes text for element content or a quoted attribute.
 pub(super) fn escape(text: &str) -> Escaped<'_> {
     Escaped(text)
 }
@@ -25,7 +26,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// A part of the page under its heading; nothing where it has no content.
+/// Renders a section with its heading; empty if it has no content.
 pub(super) fn section(heading: &str, content: &str) -> String {
     if content.is_empty() {
         return String::new();
@@ -33,21 +34,21 @@ pub(super) fn section(heading: &str, content: &str) -> String {
     format!("<section>\n<h2>{heading}</h2>\n{content}</section>\n")
 }
 
-/// Panels side by side, as many as fit, under one caption.
+/// Renders a figure: a grid of panels with one caption.
 pub(super) fn figure(class: &str, panels: &str, caption: &str) -> String {
     format!(
         "<figure class=\"{class}\">\n<div class=\"panels\">\n{panels}</div>\n<figcaption>{caption}</figcaption>\n</figure>\n"
     )
 }
 
-/// A plot under its name; `name` is escaped here, and may be empty.
-pub(super) fn panel(name: &str, plot: &str) -> String {
+/// Renders a panel of a figure: a plot or a table under a heading. `name` is escaped here and may be empty.
+pub(super) fn panel(name: &str, content: &str) -> String {
     let heading = if name.is_empty() { String::new() } else { format!("<h3>{}</h3>\n", escape(name)) };
-    format!("<div class=\"panel\">\n{heading}{plot}</div>\n")
+    format!("<div class=\"panel\">\n{heading}{content}</div>\n")
 }
 
-/// Content that is folded away where it is one of several.
-pub(super) fn fold(several: bool, name: &str, content: &str) -> String {
+/// Renders content collapsed under its name if it is one of several, or else as it is.
+pub(super) fn collapsible(several: bool, name: &str, content: &str) -> String {
     if several {
         format!("<details>\n<summary>{}</summary>\n{content}</details>\n", escape(name))
     } else {
@@ -55,7 +56,12 @@ pub(super) fn fold(several: bool, name: &str, content: &str) -> String {
     }
 }
 
-/// A share of 0..1 in per cent, without its sign.
-pub(super) fn percent(share: f64) -> String {
-    format!("{:.1}", 100.0 * share)
+/// Renders a table cell with the name of its column, which the style sheet shows where columns don't fit side by side.
+pub(super) fn labelled_cell(label: &str, content: &str) -> String {
+    format!("<td data-label=\"{}\">{content}</td>", escape(label))
+}
+
+/// Formats a fraction of 0..1 in per cent, without the sign.
+pub(super) fn percent(fraction: f64) -> String {
+    format!("{:.1}", 100.0 * fraction)
 }

@@ -1,57 +1,57 @@
-//! One HTML page that shows runs.
+//! HTML report page: results tables, plots, confusion matrices and the hardest images of a list of runs.
 //!
-//! The plots are SVG of our own writing rather than a plotting crate's: their colours follow the page into dark mode and
-//! print, their text stays text for a screen reader and a phone, and every mark has a tooltip, which takes classes and
-//! titles that such crates don't emit.
+//! The plots are SVG written here, not by a plotting crate: their colours follow the page in dark mode and print, their
+//! text remains text for screen readers and has one size in all plots, and every mark has a tooltip. That takes CSS classes
+//! and `<title>` elements that such crates don't emit.
 
-mod confusion;
-mod differences;
+mod confusion_matrix;
+mod hardest_images;
 mod html;
-mod look;
-mod losses;
+mod loss_curve;
+mod paired_difference;
 mod plot;
-mod radii;
+mod radius_profile;
+mod results_table;
 mod scatter;
+mod style;
 mod svg;
-mod table;
-mod worst;
 
 use html::escape;
-use look::Methods;
+use style::Methods;
 
-use crate::record::{Run, distinct, unique};
+use crate::record::{RunRecord, distinct, unique};
 
-/// What a page is to say besides its runs.
+/// Options of a report page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageOptions {
-    /// The page's heading.
+    /// Heading of the page.
     pub title: String,
-    /// The method that the others are compared with in pairs; the first one among the runs where there is none, or none
-    /// of that name.
+    /// Reference method of the paired differences. `None`, or a name that no run has, selects the first method.
     pub reference: Option<String>,
 }
 
-/// Everything that a part of the page draws from.
+/// Content of a page: what its sections render.
 struct Content<'a> {
-    runs: Vec<&'a Run>,
+    runs: Vec<&'a RunRecord>,
     methods: Methods<'a>,
     sources: Vec<&'a str>,
 }
 
-/// A self-contained HTML page: no script, nothing fetched from a network, the same bytes for the same runs.
+/// Renders a self-contained HTML page: no script, no network access, and the same bytes for the same runs.
 ///
-/// A part that the runs have nothing for is not on it, so that the page of a single run is whole, too. Runs of the same
-/// identity are shown once. Every name is escaped; a thumbnail that is not a `data:image/` URI in base64 is left out.
-pub fn page(runs: &[Run], options: &PageOptions) -> String {
+/// Sections for which the runs have no data are left out, so that the page of a single run is complete, too. Runs with the
+/// same identity are shown once. Every name is escaped; a thumbnail that is not a base64 `data:image/` URI is left out.
+/// Tables and plots fit a screen of 360 pixels or more without horizontal scrolling.
+pub fn render_page(runs: &[RunRecord], options: &PageOptions) -> String {
     let content = Content::of(runs);
     let sections = [
-        table::section(runs, &content),
-        differences::section(runs, &content, options.reference.as_deref()),
+        results_table::section(runs, &content),
+        paired_difference::section(runs, &content, options.reference.as_deref()),
         scatter::section(&content),
-        radii::section(&content),
-        losses::section(&content),
-        confusion::section(&content),
-        worst::section(&content),
+        radius_profile::section(&content),
+        loss_curve::section(&content),
+        confusion_matrix::section(&content),
+        hardest_images::section(&content),
         settings(&content),
     ];
     let title = escape(&options.title);
@@ -84,25 +84,25 @@ pub fn page(runs: &[Run], options: &PageOptions) -> String {
 }
 
 impl<'a> Content<'a> {
-    fn of(runs: &'a [Run]) -> Self {
+    fn of(runs: &'a [RunRecord]) -> Self {
         let runs = distinct(runs);
         let methods = Methods::new(unique(runs.iter().map(|run| &*run.method)));
         let sources = unique(runs.iter().map(|run| &*run.source));
         Self { runs, methods, sources }
     }
 
-    /// A method's runs.
-    fn of_method(&self, method: &str) -> Vec<&'a Run> {
+    /// Returns the runs of a method.
+    fn of_method(&self, method: &str) -> Vec<&'a RunRecord> {
         self.runs.iter().copied().filter(|run| run.method == method).collect()
     }
 
-    /// What stands over a method's panel: its name, where there are several.
+    /// Returns the heading of a method's panel: its name, or an empty string on a page of one method.
     fn heading(&self, method: &'a str) -> &'a str {
         if self.methods.names().len() > 1 { method } else { "" }
     }
 
-    /// What a mark's tooltip calls a run.
-    fn name(&self, run: &Run) -> String {
+    /// Returns the name of a run in a mark's tooltip.
+    fn name(&self, run: &RunRecord) -> String {
         match self.sources.len() {
             0 | 1 => format!("{}, seed {}", run.method, run.seed),
             _ => format!("{}, {}, seed {}", run.method, run.source, run.seed),
@@ -110,13 +110,13 @@ impl<'a> Content<'a> {
     }
 }
 
-/// The line under the heading.
+/// Renders the line below the heading.
 fn about(content: &Content) -> String {
     let Some(first) = content.runs.first() else { return "No runs.".to_owned() };
     let sources: Vec<String> = content.sources.iter().map(|source| format!("<b>{}</b>", escape(source))).collect();
     let sources = sources.join(", ");
     if content.runs.len() == 1 {
-        let verdict = if first.accepted { "accepted" } else { "refused" };
+        let verdict = if first.accepted { "accepted" } else { "rejected" };
         let (method, seed) = (escape(&first.method), first.seed);
         return format!("<b>{method}</b>, seed {seed}, adapted to {sources}: {verdict} by the gate.");
     }
@@ -125,7 +125,7 @@ fn about(content: &Content) -> String {
     format!("{runs} adaptations by {methods} to {sources}.")
 }
 
-/// What each run was given, for who wants to repeat it.
+/// Renders the options of the runs, with which they can be repeated.
 fn settings(content: &Content) -> String {
     let options = unique(content.runs.iter().map(|run| &*run.options).filter(|options| !options.is_empty()));
     if options.is_empty() {

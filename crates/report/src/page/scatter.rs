@@ -1,18 +1,19 @@
-//! Points: one a method and seed, a panel for each source.
+//! Scatter plots: one point per method and seed, one panel per source.
 
 use super::Content;
 use super::html::{figure, panel, percent, section as section_of};
 use super::plot::{Axis, Plot};
 use super::svg::Point;
-use crate::record::Run;
+use crate::record::RunRecord;
 
-/// What the runs of one figure are put at, in per cent.
+/// Axes of a figure: their titles, and the coordinates of a run, as fractions.
 struct Axes<'a> {
     x: &'a str,
     y: &'a str,
-    point: &'a dyn Fn(&Run) -> Option<Point>,
+    point: &'a dyn Fn(&RunRecord) -> Option<Point>,
 }
 
+/// Renders the section; empty for a single run.
 pub(super) fn section(content: &Content) -> String {
     if content.runs.len() < 2 {
         return String::new();
@@ -22,54 +23,57 @@ pub(super) fn section(content: &Content) -> String {
         return String::new();
     }
     let legend = content.methods.legend();
-    // Panels of several sources fill a row by themselves.
+    // The panels of several sources fill a row by themselves.
     let class = if content.sources.len() == 1 { "pair" } else { "stack" };
     section_of("Accuracy, shifts and retention", &format!("{legend}<div class=\"{class}\">\n{figures}</div>\n"))
 }
 
+/// Renders accuracy in distribution against accuracy under shift.
 fn robustness(content: &Content) -> String {
     let axes = Axes {
         x: "Accuracy in distribution (%)",
         y: "Accuracy, mean of shifts (%)",
-        point: &|run| Some((run.in_distribution.accuracy(), run.shifted()?)),
+        point: &|run| Some((run.in_distribution.accuracy(), run.mean_shift_accuracy()?)),
     };
-    let caption = "In- against out-of-distribution: accuracy on held-out images of the source, and its mean over the \
-                   shifts. One point a method and seed. Of two points above each other, the upper one has \
-                   robustness that accuracy in distribution does not explain.";
-    cloud(content, &axes, caption)
+    let caption = "Accuracy in distribution (held-out images of the source) against mean accuracy over the shifts. One \
+                   point per method and seed. Of two points with the same accuracy in distribution, the upper one is \
+                   more robust (effective robustness).";
+    scatter(content, &axes, caption)
 }
 
+/// Renders the gain on shifted images against retention.
 fn retention(content: &Content) -> String {
-    let probes: Vec<&Run> = content.runs.iter().copied().filter(|run| is_linear_probe(&run.method)).collect();
+    let probes: Vec<&RunRecord> = content.runs.iter().copied().filter(|run| is_linear_probe(&run.method)).collect();
     let caption = |gain: &str| {
         format!(
-            "What adapting gained against what it forgot: {gain}, and retention, the share of shifted images to which the \
-             adapted backbone still gives the base’s class under the base’s own head. One point a method and seed. \
+            "Gain against forgetting: {gain}, and retention, the fraction of shifted images for which the adapted \
+             backbone under the base’s own head predicts the same class as the base. One point per method and seed. \
              Up and to the right is better."
         )
     };
     let y = "Retention (%)";
     if probes.is_empty() {
-        let point = |run: &Run| Some((run.shifted()?, run.retention()));
+        let point = |run: &RunRecord| Some((run.mean_shift_accuracy()?, run.retention()));
         let axes = Axes { x: "Accuracy, mean of shifts (%)", y, point: &point };
-        return cloud(content, &axes, &caption("mean accuracy over the shifts"));
+        return scatter(content, &axes, &caption("mean accuracy over the shifts"));
     }
-    let gain = |run: &Run| {
+    let gain = |run: &RunRecord| {
         let probe = probes.iter().find(|probe| probe.source == run.source && probe.seed == run.seed)?;
-        Some((run.shifted()? - probe.shifted()?, run.retention()))
+        Some((run.mean_shift_accuracy()? - probe.mean_shift_accuracy()?, run.retention()))
     };
     let axes = Axes { x: "Gain on shifts over the linear probe (points)", y, point: &gain };
     let gained = "mean accuracy over the shifts minus that of the linear probe of the same source and seed (runs without \
                   one are left out)";
-    cloud(content, &axes, &caption(gained))
+    scatter(content, &axes, &caption(gained))
 }
 
-/// A method that trains a head on the untouched backbone, whatever its settings.
+/// Returns whether a method trains only a head on the frozen backbone, whatever its hyper-parameters.
 fn is_linear_probe(method: &str) -> bool {
     method.split_whitespace().next() == Some("linear-probe")
 }
 
-fn cloud(content: &Content, axes: &Axes, caption: &str) -> String {
+/// Renders a figure with a panel for each source.
+fn scatter(content: &Content, axes: &Axes, caption: &str) -> String {
     let panels: String = content.sources.iter().filter_map(|source| source_panel(content, axes, source)).collect();
     if panels.is_empty() {
         return String::new();
@@ -79,7 +83,7 @@ fn cloud(content: &Content, axes: &Axes, caption: &str) -> String {
 
 fn source_panel(content: &Content, axes: &Axes, source: &str) -> Option<String> {
     let of_source = content.runs.iter().filter(|run| run.source == source);
-    let points: Vec<(&Run, Point)> = of_source
+    let points: Vec<(&RunRecord, Point)> = of_source
         .filter_map(|run| Some((*run, (axes.point)(run)?)))
         .map(|(run, (x, y))| (run, (100.0 * x, 100.0 * y)))
         .filter(|(_, (x, y))| x.is_finite() && y.is_finite())
@@ -88,10 +92,10 @@ fn source_panel(content: &Content, axes: &Axes, source: &str) -> Option<String> 
     let y = Axis::over(axes.y, points.iter().map(|(_, (_, y))| *y))?;
     let mut plot = Plot::new(x, y);
     for (run, point) in &points {
-        let look = content.methods.look(&run.method);
+        let style = content.methods.style(&run.method);
         let title = format!("{}: {}, {}", content.name(run), percent(point.0 / 100.0), percent(point.1 / 100.0));
-        let at = plot.at(*point);
-        plot.svg.shape(&format!("mark {}", look.colour), look.shape, at, &title);
+        let position = plot.position(*point);
+        plot.svg.shape(&format!("mark {}", style.colour), style.shape, position, &title);
     }
     let label = format!("{source}: {} against {}, {} points", axes.y, axes.x, points.len());
     Some(panel(if content.sources.len() > 1 { source } else { "" }, &plot.finish(&label)))

@@ -1,0 +1,51 @@
+# Runner of a gate's legs, for .ci/run and .ci/full to source: each leg has a name, a budget and a description.
+#
+#     leg NAME SECONDS DESCRIPTION        registers a leg; a function run-NAME does the work
+#     main "$@"                           runs all legs, those that are named, or, with --list, none and lists them
+#
+# A leg that exceeds its budget says so; the first that fails ends the run.
+
+legs=()
+declare -A budgets descriptions
+scratch=$(mktemp -d)
+current=
+trap 'status=$?; clean; ((status == 0)) || [ -z "$current" ] || echo "FAILED: $current" >&2' EXIT
+
+# Deletes the scratch folder; bundles have read-only files.
+clean() {
+    chmod -R u+w "$scratch"
+    rm -rf "$scratch"
+}
+
+leg() {
+    legs+=("$1")
+    budgets[$1]=$2 descriptions[$1]=$3
+}
+
+main() {
+    if [ "${1:-}" = --list ]; then
+        for name in "${legs[@]}"; do printf '%-16s %5s s  %s\n' "$name" "${budgets[$name]}" "${descriptions[$name]}"; done
+        return
+    fi
+    local name selected=("$@") over=()
+    for name in "$@"; do
+        if [ -z "${budgets[$name]:-}" ]; then
+            echo "unknown leg: $name: expected some of ${legs[*]}" >&2
+            exit 2
+        fi
+    done
+    (($#)) || selected=("${legs[@]}")
+    for name in "${selected[@]}"; do
+        local begun=$SECONDS
+        current=$name
+        printf '\n== %s: %s (after %s s; budget %s s)\n' "$name" "${descriptions[$name]}" "$begun" "${budgets[$name]}"
+        "run-$name"
+        local took=$((SECONDS - begun))
+        if ((took > budgets[$name])); then
+            over+=("OVER BUDGET: $name: $took s, expected no more than ${budgets[$name]} s on two quiet cores")
+            echo "${over[-1]}" >&2
+        fi
+    done
+    printf '\n== done: %s (%s s)\n' "${selected[*]}" "$SECONDS"
+    for name in "${over[@]}"; do echo "$name" >&2; done
+}

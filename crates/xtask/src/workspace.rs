@@ -1,0 +1,150 @@
+//! Workspace graph: the packages of the workspace and their dependencies on each other, from `cargo metadata`.
+
+use crate::error::XtaskError;
+use crate::process::{cargo, output};
+use serde::Deserialize;
+use std::path::{Component, Path, PathBuf};
+
+/// Packages of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    pub packages: Vec<WorkspacePackage>,
+}
+
+/// Package of a workspace. Paths are relative to the workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkspacePackage {
+    pub name: String,
+    pub folder: PathBuf,
+    /// Files and folders outside the package's own that it is built from: `package.metadata.check.inputs`.
+    pub inputs: Vec<PathBuf>,
+    /// Names of the packages that its library or binary is built with.
+    pub dependencies: Vec<String>,
+    /// Names of the packages that only its tests, examples and benches are built with.
+    pub dev_dependencies: Vec<String>,
+}
+
+/// Output of `cargo metadata`, as far as it is read.
+#[derive(Deserialize)]
+struct Metadata {
+    workspace_root: PathBuf,
+    packages: Vec<MetadataPackage>,
+}
+
+#[derive(Deserialize)]
+struct MetadataPackage {
+    name: String,
+    manifest_path: PathBuf,
+    dependencies: Vec<MetadataDependency>,
+    metadata: Option<PackageMetadata>,
+}
+
+#[derive(Deserialize)]
+struct MetadataDependency {
+    name: String,
+    /// `dev` or `build`; `None` for a normal dependency.
+    kind: Option<String>,
+    /// Folder of a dependency by path.
+    path: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct PackageMetadata {
+    check: Option<CheckMetadata>,
+}
+
+#[derive(Deserialize)]
+struct CheckMetadata {
+    inputs: Vec<PathBuf>,
+}
+
+impl Workspace {
+    /// Loads the workspace in that folder.
+    pub fn load(root: &Path) -> Result<Self, XtaskError> {
+        Self::parse(&output(cargo().current_dir(root).args(["metadata", "--format-version", "1", "--no-deps"]))?)
+    }
+
+    /// Parses the output of `cargo metadata --no-deps`.
+    fn parse(metadata: &str) -> Result<Self, XtaskError> {
+        let Metadata { workspace_root, packages } = serde_json::from_str(metadata)?;
+        Ok(Self { packages: packages.into_iter().map(|package| package.within(&workspace_root)).collect() })
+    }
+}
+
+impl MetadataPackage {
+    fn within(self, root: &Path) -> WorkspacePackage {
+        let folder = self.manifest_path.parent().unwrap_or(root);
+        let folder = folder.strip_prefix(root).unwrap_or(folder).to_owned();
+        let inputs = self.metadata.and_then(|metadata| metadata.check).map_or_else(Vec::new, |check| check.inputs);
+        let (dev, built) = self
+            .dependencies
+            .into_iter()
+            .filter(|dependency| dependency.path.is_some())
+            .partition::<Vec<_>, _>(|dependency| dependency.kind.as_deref() == Some("dev"));
+        let names = |dependencies: Vec<MetadataDependency>| dependencies.into_iter().map(|one| one.name).collect();
+        WorkspacePackage {
+            name: self.name,
+            inputs: inputs.iter().map(|input| normalised(&folder.join(input))).collect(),
+            folder,
+            dependencies: names(built),
+            dev_dependencies: names(dev),
+        }
+    }
+}
+
+/// Resolves `.` and `..` in a relative path.
+fn normalised(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::Normal(_) | Component::RootDir | Component::Prefix(_) => normal.push(component),
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches: a dev-dependency taken for one that the library is built with, a registry's crate taken for one of the
+    /// workspace, and inputs that are not found because of their `..`.
+    #[test]
+    fn metadata_is_read() {
+        let metadata = r#"{"workspace_root": "/w", "version": 1, "packages": [{
+            "name": "store", "manifest_path": "/w/crates/store/Cargo.toml",
+            "metadata": {"check": {"inputs": ["../../targets"]}, "other": 1},
+            "dependencies": [
+                {"name": "durable", "kind": null, "path": "/w/crates/durable"},
+                {"name": "generator", "kind": "build", "path": "/w/crates/generator"},
+                {"name": "tests", "kind": "dev", "path": "/w/tests"},
+                {"name": "serde", "kind": null}
+            ]}, {"name": "tests", "manifest_path": "/w/tests/Cargo.toml", "metadata": null, "dependencies": []}]}"#;
+        let workspace = Workspace::parse(metadata).unwrap();
+        let expected = WorkspacePackage {
+            name: "store".into(),
+            folder: "crates/store".into(),
+            inputs: vec!["targets".into()],
+            dependencies: vec!["durable".into(), "generator".into()],
+            dev_dependencies: vec!["tests".into()],
+        };
+        assert_eq!(workspace.packages[0], expected);
+        assert_eq!(workspace.packages[1].folder, Path::new("tests"));
+        assert!(Workspace::parse("{}").is_err());
+    }
+
+    /// Catches: a change of cargo's output, or a manifest, with which the graph of this workspace has no edges or inputs.
+    #[test]
+    fn this_workspace_is_read() {
+        let workspace = Workspace::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let named = |name: &str| workspace.packages.iter().find(|package| package.name == name).unwrap();
+        assert!(named("fieldfit-cli").dependencies.contains(&"fieldfit".to_owned()));
+        assert!(named("fieldfit-cli").dev_dependencies.contains(&"fieldfit-tests".to_owned()));
+        let this = named("fieldfit-xtask");
+        assert_eq!((&*this.folder, &*this.inputs), (Path::new("crates/xtask"), &[PathBuf::from("targets")][..]));
+    }
+}
