@@ -7,7 +7,7 @@ mod common;
 use common::{Field, options};
 use fieldfit_adapt::{
     AdaptError, AdaptRequest, Coding, Control, Event, MemoryPlan, OptimiserOptions, Options, Reference, adapt,
-    agreement, evaluate, plan_memory, under_base_head,
+    agreement, evaluate, gate_again, plan_memory, under_base_head,
 };
 use fieldfit_data::{Batch, DataError};
 use fieldfit_delta::{Codec, Delta};
@@ -195,4 +195,23 @@ fn the_smallest_file_that_says_the_same_is_chosen() {
     let made = Delta::parse(&auto).unwrap().header().provenance.clone();
     assert!(made.options.contains("codec=auto"), "{made:?}");
     assert_eq!(made.fidelity, Some(fidelity));
+}
+
+/// Catches: a verdict that stands although the version that it compares with was replaced while training went on.
+#[test]
+fn a_result_is_judged_again_against_what_is_active_now() {
+    let field = Field::new(5);
+    let better = field.adapt(&options("lp-ft")).0.unwrap();
+    let hopeless = OptimiserOptions::sgd().with_learning_rate(1e-12);
+    let worse = Options { optimiser: hopeless, ..options("full") };
+    let first = field.adapt(&worse).0.unwrap();
+    assert_eq!(first.gate.reference, Reference::Probe);
+
+    let active = Delta::parse(&better.delta).unwrap();
+    let request = AdaptRequest { active: Some(&active), ..field.request(&worse) };
+    let again = gate_again(&request, &first, &Control::new(), &mut |_| ()).unwrap();
+    assert_eq!((again.reference, again.before, again.after), (Reference::Active, better.gate.after, first.gate.after));
+    assert!(!again.accepted);
+    let alone = gate_again(&field.request(&worse), &first, &Control::new(), &mut |_| ()).unwrap();
+    assert_eq!(alone, first.gate, "without an active version, the verdict is the first one");
 }

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Event, Freeze, METHODS, OptimiserOptions, Options, Phase, remove_checkpoint};
+use fieldfit_adapt::{
+    AdaptError, ClassWeights, Event, Freeze, METHODS, OptimiserOptions, Options, Phase, remove_checkpoint,
+};
 use std::fs;
 
 fn variants() -> Vec<Options> {
@@ -11,6 +13,7 @@ fn variants() -> Vec<Options> {
     vec![
         Options { optimiser: OptimiserOptions::sgd(), ..options("full") },
         options("lp-ft"),
+        Options { class_weights: ClassWeights::Balanced, epochs: 6, early_stop: Some(1), ..options("tpgm") },
         Options { epochs: 3, freeze: Some(Freeze { stage: "block0".into(), views: 2 }), ..options("lp-ft") },
         Options { freeze: Some(Freeze { stage: "stem".into(), views: 1 }), ..options("tpgm") },
         options("bitfit"),

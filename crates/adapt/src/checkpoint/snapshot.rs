@@ -1,10 +1,11 @@
 //! Snapshot: all that a run needs to go on to the same bits, and how it is written and read.
 
-use crate::checkpoint::check::{decode, same};
+use crate::checkpoint::check::{decode, params, same};
 use crate::checkpoint::free_space::{free_space, require_space};
 use crate::checkpoint::identity::Identity;
 use crate::checkpoint::progress::{Later, Progress};
-use crate::checkpoint::validation;
+use crate::checkpoint::resume_point::ResumePoint;
+use crate::checkpoint::validation::{self, FINITE_F32};
 use crate::error::{AdaptError, CheckpointDamage};
 use crate::methods::method::Method;
 use crate::plan::run::Run;
@@ -91,7 +92,7 @@ impl Snapshot<'_> {
     ) -> Result<Snapshot<'static>, AdaptError> {
         let mut read_one = |path: &Path| {
             let snapshot = Self::read_one(path, identity, &run.plan.network)?;
-            let checked = validation::snapshot(&snapshot, run, method);
+            let checked = snapshot.validate(run, method);
             checked.map(|()| snapshot).map_err(|damage| AdaptError::DamagedCheckpoint { path: path.to_owned(), damage })
         };
         let error = match read_one(path) {
@@ -108,6 +109,20 @@ impl Snapshot<'_> {
             (Err(other @ AdaptError::OtherCheckpoint { .. }), AdaptError::NoCheckpoint { .. }) => Err(other),
             _ => Err(error),
         }
+    }
+
+    /// Validates all but the identity; the method takes its own state back.
+    fn validate(&self, run: Run<'_>, method: &mut dyn Method) -> Result<(), CheckpointDamage> {
+        let Self { identity: _, progress, probe, delta, optimiser, method: state } = self;
+        let plan = run.plan;
+        validation::progress(progress, run)?;
+        validation::probe(probe, &plan.network)?;
+        params("the difference", delta, &plan.network, FINITE_F32, |id| plan.trained[id.index()])?;
+        let point =
+            ResumePoint { network: &plan.network, step: progress.taken(), is_trained: progress.is_trained(run) };
+        validation::optimiser(optimiser, point.step, run)?;
+        method.restore(state, &point)?;
+        same("validation batches drawn", &method.drawn(point.step), &progress.drawn)
     }
 
     fn read_one(path: &Path, identity: &Identity, network: &Network) -> Result<Snapshot<'static>, AdaptError> {

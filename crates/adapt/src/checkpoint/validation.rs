@@ -1,14 +1,11 @@
-//! Checkpoint validation: checks all of a restored state before any of it is used.
+//! Checkpoint validation: checks the parts of a restored state before any of them is used.
 //!
 //! A seal shows damage, not intent: whoever can write the file can seal it. What passes here fits the network, the options and
 //! the plan, and is finite; going on from it is a run that might have come about. Each method validates its own state.
 
 use crate::checkpoint::check::{each, params, same, values, within};
 use crate::checkpoint::progress::{Later, Progress};
-use crate::checkpoint::resume_point::ResumePoint;
-use crate::checkpoint::snapshot::Snapshot;
 use crate::error::CheckpointDamage;
-use crate::methods::method::Method;
 use crate::options::OptimiserOptions;
 use crate::plan::run::Run;
 use crate::train::divergence_detector::{DivergenceDetector, PATIENCE};
@@ -20,23 +17,11 @@ use fieldfit_tensor::TensorId;
 use std::ops::RangeInclusive;
 
 const FINITE: RangeInclusive<f64> = f64::MIN..=f64::MAX;
-const FINITE_F32: RangeInclusive<f32> = f32::MIN..=f32::MAX;
+/// Range of finite values.
+pub(super) const FINITE_F32: RangeInclusive<f32> = f32::MIN..=f32::MAX;
 
-/// Validates all of a snapshot but its identity; the method takes its own state back.
-pub(crate) fn snapshot(found: &Snapshot<'_>, run: Run<'_>, method: &mut dyn Method) -> Result<(), CheckpointDamage> {
-    let Snapshot { identity: _, progress: reached, probe: found_probe, delta, optimiser: moments, method: state } =
-        found;
-    let plan = run.plan;
-    progress(reached, run)?;
-    probe(found_probe, &plan.network)?;
-    params("the difference", delta, &plan.network, FINITE_F32, |id| plan.trained[id.index()])?;
-    let point = ResumePoint { network: &plan.network, step: reached.taken(), is_trained: reached.is_trained(run) };
-    optimiser(moments, point.step, run)?;
-    method.restore(state, &point)?;
-    same("validation batches drawn", &method.drawn(point.step), &reached.drawn)
-}
-
-fn progress(found: &Progress, run: Run<'_>) -> Result<(), CheckpointDamage> {
+/// Validates progress.
+pub(super) fn progress(found: &Progress, run: Run<'_>) -> Result<(), CheckpointDamage> {
     let Progress { step, drawn: _, epoch_loss, divergence, later } = found;
     let Later { early_stopping, skipped_steps } = later;
     let DivergenceDetector { chance, first, smoothed, above } = divergence;
@@ -55,7 +40,8 @@ fn progress(found: &Progress, run: Run<'_>) -> Result<(), CheckpointDamage> {
     within("epochs since the best", 0..=run.request.options.epochs, stale)
 }
 
-fn probe(found: &Probe, network: &Network) -> Result<(), CheckpointDamage> {
+/// Validates a linear probe.
+pub(super) fn probe(found: &Probe, network: &Network) -> Result<(), CheckpointDamage> {
     let Probe { head, penalty, loss, accuracy } = found;
     for (id, found) in [(network.head.weight, &head.weight), (network.head.bias, &head.bias)] {
         let spec = network.tensor(id);
@@ -66,7 +52,8 @@ fn probe(found: &Probe, network: &Network) -> Result<(), CheckpointDamage> {
     within("the probe's accuracy", 0.0..=1.0, accuracy)
 }
 
-fn optimiser(found: &Optimiser<f32>, step: u64, run: Run<'_>) -> Result<(), CheckpointDamage> {
+/// Validates an optimiser that has taken so many steps.
+pub(super) fn optimiser(found: &Optimiser<f32>, step: u64, run: Run<'_>) -> Result<(), CheckpointDamage> {
     let (plan, options) = (run.plan, run.request.options.optimiser);
     let Optimiser { options: found_options, steps, decayed, first, second } = found;
     same("the optimiser", &options, found_options)?;

@@ -75,6 +75,16 @@ fn run(options: &Options, check: impl Fn(Bench<'_>)) {
     check(Bench::new(&AdaptRequest { base: &base, dataset: &dataset, options, active: None, checkpoint: None }));
 }
 
+/// An epoch's batches from that one on.
+fn epoch_of<'a>(
+    source: &BatchSource<'a>,
+    slice: &[usize],
+    epoch: u64,
+    from: u64,
+) -> impl Iterator<Item = Result<Batch, AdaptError>> + use<'a> {
+    source.training(slice, epoch, from).unwrap().map(|batch| batch.map(|(_, batch)| batch))
+}
+
 fn options(views: u32) -> Options {
     Options {
         method: "lp-ft".into(),
@@ -95,7 +105,7 @@ fn what_is_read_is_what_would_be_computed() {
         let (train, validation) = (bench.plan.split.train.clone(), bench.plan.split.validation.clone());
         for epoch in [1, 0] {
             let (plain, frozen) = (bench.plain.clone(), bench.frozen.clone());
-            bench.same(plain.training(&train, epoch, 1).unwrap(), frozen.training(&train, epoch, 1).unwrap());
+            bench.same(epoch_of(&plain, &train, epoch, 1), epoch_of(&frozen, &train, epoch, 1));
             bench.same(plain.in_order(&validation).unwrap(), frozen.in_order(&validation).unwrap());
             let view = Some(u64::MAX);
             let whole_slice = |source: &BatchSource<'_>| -> Vec<_> {
@@ -112,7 +122,7 @@ fn views_come_in_turn_and_every_epoch_has_its_order() {
     run(&options(2), |bench| {
         let train = bench.plan.split.train.clone();
         let images = |epoch: u64| -> BTreeMap<usize, Vec<f32>> {
-            let batches = bench.frozen.training(&train, epoch, 0).unwrap().map(Result::unwrap);
+            let batches = epoch_of(&bench.frozen, &train, epoch, 0).map(Result::unwrap);
             batches
                 .flat_map(|batch| {
                     (0..batch.samples.len())
@@ -122,7 +132,7 @@ fn views_come_in_turn_and_every_epoch_has_its_order() {
                 .collect()
         };
         let order = |epoch: u64| -> Vec<usize> {
-            bench.frozen.training(&train, epoch, 0).unwrap().flat_map(|batch| batch.unwrap().samples).collect()
+            epoch_of(&bench.frozen, &train, epoch, 0).flat_map(|batch| batch.unwrap().samples).collect()
         };
         let first = images(0);
         assert_ne!(images(1), first);
