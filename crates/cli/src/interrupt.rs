@@ -27,10 +27,8 @@ fn obey(control: &Control, signal: i32) {
         SIGUSR1 => control.pause(),
         SIGUSR2 => control.resume(),
         _ if control.is_stopped() => process::exit(1),
-        _ => {
-            control.stop();
-            eprintln!("saving a checkpoint; once more to end at once");
-        }
+        _ if control.stop() => eprintln!("saving a checkpoint; once more to end at once"),
+        _ => eprintln!("the run is complete, and its result is being stored; once more to end at once"),
     }
 }
 

@@ -64,6 +64,10 @@ impl Progress {
             Event::Unreadable { path, reason } => {
                 self.line(format!("{} can't be read any more ({reason}): skipped", path.display()));
             }
+            Event::CheckpointFailed { reason, .. } => self.line(format!("no checkpoint, the run goes on: {reason}")),
+            Event::EarlyStop { epoch, stale, .. } => {
+                self.line(format!("training ends after epoch {epoch}: the accuracy has not risen for {stale} epochs"));
+            }
             Event::Resumed { step } => self.line(format!("goes on after step {step}")),
             Event::Progress { phase, done, total } => self.images(phase_name(*phase), *done, *total),
             Event::Paused => self.line("paused"),

@@ -9,6 +9,7 @@ use crate::skipped::{SkipKind, SkipSummary, Skipped};
 use crossbeam_channel::{Sender, unbounded};
 use regex::Regex;
 use sha2::{Digest, Sha256};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -90,6 +91,21 @@ impl Dataset {
         folder: &Path,
         options: &FolderOptions,
         progress: &mut dyn FnMut(ScanProgress),
+    ) -> Result<Self, DataError> {
+        Self::open_until(folder, options, &mut |scanned| {
+            progress(scanned);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Opens a folder as [`Dataset::open`] does, reports progress after every file, and breaks off where `progress` does.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`]; [`DataError::Interrupted`] where it was broken off.
+    pub fn open_until(
+        folder: &Path,
+        options: &FolderOptions,
+        progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
     ) -> Result<Self, DataError> {
         let pattern = options.group.as_deref().map(pattern).transpose()?;
         let Layout { classes, files, skipped } = Layout::find(folder, options.purpose)?;
@@ -274,7 +290,7 @@ fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
 /// SHA-256 hash of every file, or why it can't be decoded, in the files' order.
 fn read_all(
     files: &[ImageFile],
-    progress: &mut dyn FnMut(ScanProgress),
+    progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
 ) -> Result<Vec<Result<[u8; 32], String>>, DataError> {
     let failed = |reason: String| DataError::Thread { reason };
     let next = AtomicUsize::new(0);
@@ -291,7 +307,10 @@ fn read_all(
         drop(sender);
         for (done, (index, content)) in (1..).zip(receiver) {
             contents[index] = content;
-            progress(ScanProgress { done, total: files.len() });
+            if progress(ScanProgress { done, total: files.len() }).is_break() {
+                // The receiver is dropped here: each thread ends with the file that it is at.
+                return Err(DataError::Interrupted);
+            }
         }
         for thread in threads {
             thread.join().map_err(|_| failed("it panicked while it decoded an image".into()))?;

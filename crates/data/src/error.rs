@@ -13,6 +13,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
+    /// Opening a data set was broken off on request.
+    #[error("stopped on request while images were opened")]
+    Interrupted,
     /// A frame without pixels.
     #[error("the frame is {width} × {height} pixels: both sides must be at least 1")]
     EmptyFrame {

@@ -3,7 +3,7 @@
 use crate::runtime::{parse, read, read_for};
 use crate::{Cost, Error, Runtime};
 use fieldfit_adapt::{
-    Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt, peak_memory, remove_checkpoint,
+    AdaptRequest, Checkpointing, Control, Event, GateFigures, Options, Outcome, adapt, peak_memory, remove_checkpoint,
 };
 use fieldfit_data::Dataset;
 use fieldfit_store::{Store, StoreError};
@@ -106,13 +106,13 @@ impl Runtime {
         let active = store.read_active()?;
         let active = active.as_ref().map(|(version, bytes)| parse(&store.delta_path(*version), bytes)).transpose()?;
         let request =
-            Request { base: self.base(), dataset, options, active: active.as_ref(), checkpoint: Some(checkpoint) };
+            AdaptRequest { base: self.base(), dataset, options, active: active.as_ref(), checkpoint: Some(checkpoint) };
         Ok(adapt(&request, control, events)?)
     }
 
     /// Puts the delta into the store, and runs it or says why not.
     fn keep(&self, store: &Store, outcome: Outcome) -> Result<Adapted, Error> {
-        let Outcome { delta, gate, seconds } = outcome;
+        let Outcome { delta, gate, seconds, .. } = outcome;
         let version = match self.key() {
             Some(key) => store.add_signed(&delta, key)?,
             None => store.add(&delta)?,

@@ -2,7 +2,7 @@
 
 use crate::measuring::{Set, Subject, answers};
 use crate::{Error, Runtime};
-use fieldfit_adapt::{Control, Event, Options, Outcome, Request, adapt, forget_peak_memory, peak_memory};
+use fieldfit_adapt::{AdaptRequest, Control, Event, Options, Outcome, adapt, forget_peak_memory, peak_memory};
 use fieldfit_data::{Dataset, Fractions};
 use fieldfit_delta::Delta;
 use fieldfit_exec::Device;
@@ -96,7 +96,7 @@ impl<'a> Comparison<'a> {
         let mut recorder = Recorder::default();
         let is_fresh = forget_peak_memory();
         let base = self.runtime.base();
-        let request = Request { base, dataset: self.images, options, active: None, checkpoint: None };
+        let request = AdaptRequest { base, dataset: self.images, options, active: None, checkpoint: None };
         let Outcome { delta, seconds, .. } = adapt(&request, control, &mut |event| {
             recorder.hear(&event);
             events(event);

@@ -62,9 +62,9 @@ pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use exporting::{Exported, RIVAL, Rival, beside, export_differences, export_merged};
 pub use fieldfit_adapt::{
-    AdaptError, Coding, Control, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan, MethodEntry, OptimiserOptions,
-    Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting, Sharing, TensorShare,
-    TpgmOptions, peak_memory, plan_memory,
+    AdaptError, ClassWeights, Coding, Control, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan, MethodEntry,
+    OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting,
+    Sharing, TensorShare, TpgmOptions, open_images, peak_memory, plan_memory,
 };
 pub use fieldfit_data::{
     Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Purpose,

@@ -3,10 +3,10 @@
 use super::running::{BaseArgs, DeviceArgs, ShiftArgs};
 use super::stores::KeepArgs;
 use super::values::{
-    at_least_one, augmentations, board, byte_count, codings, methods, positive, setting, sharings, side,
+    at_least_one, augmentations, board, byte_count, class_weights, codings, methods, positive, setting, sharings, side,
 };
 use clap::Args;
-use fieldfit::{Augmentation, Coding, Options, Sharing, TargetProfile};
+use fieldfit::{Augmentation, ClassWeights, Coding, Options, Sharing, TargetProfile};
 use std::path::PathBuf;
 
 /// `fieldfit adapt`.
@@ -120,6 +120,12 @@ pub struct TrainingArgs {
     /// Largest learning rate of the schedule
     #[arg(long, value_name = "X", value_parser = positive, default_value_t = Options::default().optimiser.learning_rate())]
     pub lr: f64,
+    /// Weigh classes in the loss: uniform, or balanced, so that rare classes count as much as frequent ones
+    #[arg(long, value_name = "NAME", default_value = "uniform", value_parser = class_weights())]
+    pub class_weights: ClassWeights,
+    /// Stop training after N epochs without a higher validation accuracy [default: train for all epochs]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub early_stop: Option<u32>,
     /// What is done to training images
     #[arg(long, value_name = "NAME", default_value_t = Options::default().augmentation, value_parser = augmentations())]
     pub augment: Augmentation,

@@ -1,7 +1,7 @@
 //! What stands behind flags: names, numbers, sizes, pairs.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
-use fieldfit::{Augmentation, Codec, Coding, MethodEntry, Sharing, TargetProfile};
+use fieldfit::{Augmentation, ClassWeights, Codec, Coding, MethodEntry, Sharing, TargetProfile};
 use std::iter;
 
 pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
@@ -49,6 +49,12 @@ pub(super) fn codings() -> impl TypedValueParser<Value = Coding> {
     let named = move |name: String| codings().find(|coding| coding.to_string() == name);
     let names = iter::once("auto").chain(Codec::ALL.map(Codec::name));
     PossibleValuesParser::new(names).try_map(move |name| named(name).ok_or("no such codec"))
+}
+
+pub(super) fn class_weights() -> impl TypedValueParser<Value = ClassWeights> {
+    let named = |name: String| ClassWeights::ALL.into_iter().find(|weights| weights.name() == name);
+    PossibleValuesParser::new(ClassWeights::ALL.map(ClassWeights::name))
+        .try_map(move |name| named(name).ok_or("no such class weights"))
 }
 
 pub(super) fn sharings() -> impl TypedValueParser<Value = Sharing> {

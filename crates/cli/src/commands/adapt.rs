@@ -22,7 +22,7 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, CliError> {
     let runtime = builder.open()?;
     let progress = Progress::new(args.json);
     let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
-    let images = super::images(&args.data, &folder, &progress)?;
+    let images = super::images_under(&control, &args.data, &folder, &progress)?;
     let mut unwritten = None;
     let mut recorder = Recorder::default();
     let adapted = runtime.adapt_with(&images, &options, args.resume, &control, &mut |event| {

@@ -24,7 +24,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let device = super::device(&args.training.device);
     let runtime = Runtime::open(&args.model, device)?;
     let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
-    let images = super::images(&args.data, &folder, &progress)?;
+    let images = super::images_under(&control, &args.data, &folder, &progress)?;
     let source = args.name.clone().unwrap_or_else(|| super::folder_name(&args.data));
     let comparison = Comparison::new(&runtime, source, &images, Options::default().fractions)?;
     let shifts = super::shifts(&args.shift, comparison.held_out(), &progress)?;

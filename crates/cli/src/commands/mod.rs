@@ -16,7 +16,7 @@ use crate::args::{BaseArgs, Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg
 use crate::error::CliError;
 use crate::progress::Progress;
 use fieldfit::{
-    Builder, Dataset, Device, FolderOptions, Freeze, Options, Purpose, Runtime, Set, Severity, TargetProfile,
+    Builder, Control, Dataset, Device, FolderOptions, Freeze, Options, Purpose, Runtime, Set, Severity, TargetProfile,
     TpgmOptions,
 };
 use std::collections::BTreeSet;
@@ -70,6 +70,8 @@ fn training(args: &TrainingArgs) -> Options {
         batch: args.batch as usize,
         optimiser: defaults.optimiser.with_learning_rate(args.lr),
         augmentation: args.augment,
+        class_weights: args.class_weights,
+        early_stop: args.early_stop,
         tpgm: TpgmOptions { exclude: args.exclude.clone(), sharing: args.radii_per, ..defaults.tpgm },
         retain: args.retain.clone(),
         freeze: args.freeze.clone().map(|stage| Freeze { stage, views: args.views.unwrap_or(Freeze::VIEWS) }),
@@ -134,8 +136,18 @@ fn runtime(args: &ModelArgs) -> Builder {
 }
 
 fn images(folder: &Path, options: &FolderOptions, progress: &Progress) -> Result<Dataset, CliError> {
+    images_under(&Control::new(), folder, options, progress)
+}
+
+/// Opens images until `control` says to stop.
+fn images_under(
+    control: &Control,
+    folder: &Path,
+    options: &FolderOptions,
+    progress: &Progress,
+) -> Result<Dataset, CliError> {
     let mut read = |read: fieldfit::ScanProgress| progress.images("reading images", read.done, read.total);
-    let images = Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?;
+    let images = fieldfit::open_images(folder, options, control, &mut read).map_err(fieldfit::Error::from)?;
     if let Some(skipped) = images.skip_summary() {
         progress.line(format!("{}: {skipped}", folder.display()));
     }
