@@ -1,10 +1,10 @@
-//! Deltas for other programs: merged into a checkpoint, or as plain tensors.
+//! Export of deltas for other programs: merged into a checkpoint, or as plain tensors.
 
 use crate::info::delta_info;
+use crate::output_file::{check_output, write_output};
 use crate::runtime::{decoded, parse, read, read_for};
 use crate::{Dtype, Error};
 use fieldfit_delta::{Record, TensorKind};
-use fieldfit_durable::{Disk, commit};
 use fieldfit_model::{Base, Weights};
 use fieldfit_tensor::TensorView as Stored;
 use safetensors::tensor::TensorView;
@@ -41,6 +41,7 @@ pub struct Rival {
 /// If the base or the delta can't be read or don't belong together, a value is beyond the type, or the file can't be
 /// written. There is no part of a file then.
 pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Result<Exported, Error> {
+    check_output(out)?;
     let base = Base::open(model)?;
     let file = read_for(&base, delta)?;
     let parsed = parse(delta, &file)?;
@@ -70,11 +71,13 @@ pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Re
 /// # Errors
 /// If the delta can't be read, or the files can't be written.
 pub fn export_differences(delta: &Path, out: &Path) -> Result<Exported, Error> {
+    let about = description_path(out)?;
+    check_output(out)?;
     let file = read(delta)?;
     let parsed = parse(delta, &file)?;
     let tensors = parsed.records().map(|record| plain(delta, &record)).collect::<Result<Vec<_>, _>>()?;
-    let about = serde_json::to_vec_pretty(&delta_info(delta, file.len(), &parsed)).map_err(not_written(out))?;
-    commit(&Disk, &beside(out), &about)?;
+    let description = serde_json::to_vec_pretty(&delta_info(delta, file.len(), &parsed)).map_err(not_written(out))?;
+    write_output(&about, &description)?;
     let bytes = write(tensors.as_slice(), Dtype::F32, out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals: Vec::new() })
 }
@@ -82,6 +85,32 @@ pub fn export_differences(delta: &Path, out: &Path) -> Result<Exported, Error> {
 /// Where [`export_differences`] says what the tensors are.
 pub fn beside(out: &Path) -> PathBuf {
     out.with_extension("json")
+}
+
+/// Returns [`beside`], unless that is the export itself or holds something else than a delta's description.
+fn description_path(out: &Path) -> Result<PathBuf, Error> {
+    let path = beside(out);
+    check_output(&path)?;
+    let refused = |reason: &str| Err(not_written(&path)(reason));
+    if path == out {
+        return refused("the description of the tensors has this name; choose one that does not end in .json");
+    }
+    match std::fs::read(&path) {
+        Ok(bytes) if serde_json::from_slice::<Description>(&bytes).is_err() => {
+            refused("it exists, and describes no delta; choose another name")
+        }
+        // A missing or unreadable file: `check_output` has said what can be said.
+        Ok(_) | Err(_) => Ok(path),
+    }
+}
+
+/// What tells a delta's description from other JSON files.
+#[derive(serde::Deserialize)]
+struct Description {
+    #[serde(rename = "hash")]
+    _hash: String,
+    #[serde(rename = "base")]
+    _base: String,
 }
 
 /// A tensor as a safetensors file has it.
@@ -118,7 +147,7 @@ fn write(tensors: &[Plain], dtype: Dtype, out: &Path) -> Result<u64, Error> {
     let views = views.collect::<Result<Vec<_>, Error>>()?;
     let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let file = safetensors::serialize(views, Some(about)).map_err(not_written(out))?;
-    commit(&Disk, out, &file)?;
+    write_output(out, &file)?;
     Ok(file.len() as u64)
 }
 

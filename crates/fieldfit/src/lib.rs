@@ -47,6 +47,7 @@ mod journal;
 mod keys;
 mod measuring;
 mod notice;
+mod output_file;
 mod prediction;
 mod profile;
 mod retired;
@@ -67,8 +68,8 @@ pub use fieldfit_adapt::{
     TpgmOptions, peak_memory, plan_memory,
 };
 pub use fieldfit_data::{
-    Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Progress,
-    Purpose, Severity,
+    Augmentation, Corruption, DataError, Dataset, EXTENSIONS as IMAGE_EXTENSIONS, FolderOptions, Fractions, Frame,
+    PixelFormat, Pixels, Progress, Purpose, Severity,
 };
 pub use fieldfit_delta::{Codec, Constraint, DeltaError, Fidelity, PublicKey, SecretKey, Signature, TensorKind};
 pub use fieldfit_exec::{Device, ExecError, Passes};
@@ -86,6 +87,7 @@ pub use journal::{Journal, write_page};
 pub use keys::{new_key, read_key};
 pub use measuring::Set;
 pub use notice::Notice;
+pub use output_file::check_output;
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use profile::options_for;
 pub use runtime::{Builder, Runtime, all_cores};

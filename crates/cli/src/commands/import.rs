@@ -1,26 +1,47 @@
-//! `fieldfit import`.
+//! Subcommand `import`: imports a checkpoint into a model folder and reports what it detected.
 
 use crate::args::ImportArgs;
 use crate::error::CliError;
-use crate::output::{Output, bytes};
-use crate::progress::Progress;
+use crate::output::{Output, Text, bytes};
+use crate::progress_bar::ProgressBar;
 use fieldfit::import::{Format, ImportReport, ImportRequest, Recognised, import};
+use serde::Serialize;
+use std::path::Path;
 
-pub fn run(args: &ImportArgs) -> Result<(), CliError> {
+/// Imported model as a JSON object.
+#[derive(Serialize)]
+struct Imported<'a> {
+    path: &'a Path,
+    id: String,
+    architecture: &'a str,
+    tensors: usize,
+    classes: usize,
+    bytes: u64,
+}
+
+pub fn run(args: &ImportArgs, output: &Output) -> Result<(), CliError> {
     let mut request = ImportRequest::new(&args.weights, &args.out);
     request.architecture = args.architecture();
     request.labels = args.labels.as_deref();
     request.dtype = args.dtype.into();
     request.source = args.source.as_deref().unwrap_or(request.source);
     request.licence = args.licence.as_deref().unwrap_or(request.licence);
-    let progress = Progress::new(false);
+    let progress = ProgressBar::new(output);
     progress.wait("importing");
     let report = import(&request).map_err(fieldfit::Error::from)?;
     progress.finish();
-    Output::new(false).text(text(args, &report))
+    let imported = Imported {
+        path: &args.out,
+        id: report.id.to_string(),
+        architecture: report.recognised.architecture,
+        tensors: report.recognised.tensors,
+        classes: report.classes,
+        bytes: report.bytes,
+    };
+    output.show(&imported, |_| text(args, &report))
 }
 
-fn text(args: &ImportArgs, report: &ImportReport) -> String {
+fn text(args: &ImportArgs, report: &ImportReport) -> Text {
     let format = match report.format {
         Format::TorchLegacy => "a checkpoint of torch before 1.6",
         Format::TorchZip => "a checkpoint of torch 1.6 or later",
@@ -49,7 +70,9 @@ fn text(args: &ImportArgs, report: &ImportReport) -> String {
     });
     lines.push(preprocessing(report));
     lines.extend(left_out(&report.ignored));
-    lines.join("\n")
+    let mut text = Text::default();
+    lines.iter().for_each(|line| text.line(line));
+    text
 }
 
 /// What a checkpoint has for training alone: some dozens of counters that share their last name.
