@@ -7,7 +7,7 @@ use std::fs;
 
 const FILE: &str = "store/versions/000001.delta";
 
-/// A way from one robot to another that loses the delta, its signer, or who is trusted.
+/// Catches: a way from one robot to another that loses the delta, its signer, or who is trusted.
 #[test]
 fn a_delta_goes_from_one_robot_to_another() {
     let scene = Scene::new();
@@ -45,7 +45,7 @@ fn a_delta_goes_from_one_robot_to_another() {
     assert!(scene.refused("delta verify strange.delta --trust other/trust.toml").contains("rover"));
 }
 
-/// A signature in place of an earlier one that keeps the earlier, a number that is not the one asked for, or a secret that
+/// Catches: a signature in place of an earlier one that keeps the earlier, a number that is not the one asked for, or a secret that
 /// anyone may read.
 #[test]
 fn a_delta_is_signed_by_the_key_and_number_asked_for() {
@@ -72,7 +72,7 @@ fn a_delta_is_signed_by_the_key_and_number_asked_for() {
     }
 }
 
-/// A comparison that mixes up its sides, or calls different deltas alike.
+/// Catches: a comparison that mixes up its sides, or calls different deltas alike.
 #[test]
 fn two_deltas_are_compared_tensor_by_tensor() {
     let scene = Scene::adapted();
@@ -96,7 +96,7 @@ fn two_deltas_are_compared_tensor_by_tensor() {
     assert!(text.contains("base: the same") && text.contains("cosine"), "{text}");
 }
 
-/// An export whose tensors are not those that run, or a rounding that undoes the adaptation and isn't told.
+/// Catches: an export whose tensors are not those that run, or a rounding that undoes the adaptation and isn't told.
 #[test]
 fn exports_hold_what_runs() {
     let scene = Scene::adapted();
