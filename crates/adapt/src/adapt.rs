@@ -74,6 +74,7 @@ fn run(request: &Request<'_>, control: &Control, events: &mut dyn FnMut(Event)) 
     let tracker = &mut Tracker::new(control, events);
     let (plan, method) = Plan::new(request)?;
     tracker.tell(plan.event(request));
+    request.dataset.skip_summary().into_iter().for_each(|summary| tracker.tell(Event::Skipped(summary)));
     tracker.tell(Event::Memory(plan.memory));
     plan.frozen_event(request.options)?.into_iter().for_each(|event| tracker.tell(event));
     let trained = trainer(request, &plan, method, tracker)?.run(tracker)?;

@@ -6,7 +6,7 @@ use crate::sensitivity::{self, VIEWS};
 use crate::trainer::Trained;
 use crate::{AdaptError, Event, Phase, Request, Tracker, largest};
 use fieldfit_delta::{Codec, Delta, Fidelity};
-use fieldfit_exec::{divergence, prepare, softmax};
+use fieldfit_exec::{kl_divergence, prepare, softmax};
 use fieldfit_model::{CodecRates, Weights};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Matrix, Params};
@@ -151,7 +151,7 @@ impl Slice<'_> {
                 softmax(&mut probabilities);
                 images += 1;
                 changed += u32::from(largest(exact.row(row)) != largest(stored.row(row)));
-                total += divergence(&mut stored.row(row).to_vec(), &probabilities);
+                total += kl_divergence(&mut stored.row(row).to_vec(), &probabilities);
             }
         }
         Ok(Fidelity { images, changed, divergence: (total / f64::from(images)).max(0.0) as f32 })

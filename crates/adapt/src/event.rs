@@ -1,6 +1,7 @@
 //! What a run tells while it goes on.
 
 use crate::MemoryPlan;
+use fieldfit_data::SkipSummary;
 use fieldfit_delta::Fidelity;
 use fieldfit_nets::{Network, TensorSpec};
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ pub enum Event {
         validation: usize,
         /// Images that decide whether the result is accepted, and do nothing else.
         gate: usize,
-        /// Images that could not be read.
+        /// Number of images that could not be read when the folder was opened.
         skipped: usize,
         /// What the split did that one would not expect.
         notes: Vec<String>,
@@ -31,6 +32,15 @@ pub enum Event {
         steps: u64,
         /// Side of the images in pixels.
         size: u32,
+    },
+    /// Files of the data set's folder that were left out, by kind; the first few by name.
+    Skipped(SkipSummary),
+    /// An image that could be read when the folder was opened and can't be any more: training goes on without it.
+    Unreadable {
+        /// Its file.
+        path: PathBuf,
+        /// The error.
+        reason: String,
     },
     /// How the run will be computed and what it will need at its peak, before it takes it.
     Memory(MemoryPlan),

@@ -2,7 +2,9 @@
 
 use crate::frozen::{Activations, Beginning};
 use crate::{AdaptError, Event, Phase, Request, Tracker};
-use fieldfit_data::{Augmentation, Batch, DataError, Dataset, Loader, LoaderOptions, Preprocessor, shuffled};
+use fieldfit_data::{
+    Augmentation, Batch, DataError, Dataset, Loader, LoaderOptions, Preprocessor, ReadFailures, shuffled,
+};
 use fieldfit_exec::Device;
 use fieldfit_tensor::Preprocessing;
 use std::ops::ControlFlow;
@@ -36,6 +38,8 @@ pub(crate) struct Feed<'a> {
     /// Threads that make batches.
     threads: usize,
     beginning: Option<Rc<Beginning>>,
+    /// Images that training passed over because they can't be read any more.
+    failures: ReadFailures,
 }
 
 impl<'a> Feed<'a> {
@@ -53,6 +57,7 @@ impl<'a> Feed<'a> {
             augmentation: options.augmentation,
             threads: loading(options.device),
             beginning: None,
+            failures: ReadFailures::new(request.dataset),
         }
     }
 
@@ -63,7 +68,7 @@ impl<'a> Feed<'a> {
 
     /// The same over images on which the base's predictions are to stay what they are.
     pub fn over_retained(self, dataset: &'a Dataset) -> Self {
-        Self { dataset, pictures: Pictures::Retained, ..self }
+        Self { dataset, pictures: Pictures::Retained, failures: ReadFailures::new(dataset), ..self }
     }
 
     /// The same behind frozen stages, if there are some.
@@ -80,7 +85,12 @@ impl<'a> Feed<'a> {
     pub fn training(&self, slice: &[usize], epoch: u64, batch: u64) -> Result<Batches<'a>, AdaptError> {
         let order = shuffled(slice, self.seed, epoch);
         let done = (batch as usize * self.batch).min(order.len());
-        self.batches(slice, &order[done..], self.batch, Some(self.training_view(epoch)))
+        Ok(self.batches(slice, &order[done..], self.batch, Some(self.training_view(epoch)))?.recording(&self.failures))
+    }
+
+    /// Record of the images that became unreadable while training.
+    pub const fn failures(&self) -> &ReadFailures {
+        &self.failures
     }
 
     /// Every image once, as at inference.
@@ -155,6 +165,16 @@ enum Kind<'a> {
     Activations(Activations<'a>),
 }
 
+impl Batches<'_> {
+    /// Passes over images that can't be read any more, and records them. Activations that are known need no image.
+    fn recording(self, failures: &ReadFailures) -> Self {
+        match self.0 {
+            Kind::Images(loader) => Self(Kind::Images(loader.recording(failures))),
+            Kind::Activations(activations) => Self(Kind::Activations(activations)),
+        }
+    }
+}
+
 impl Iterator for Batches<'_> {
     type Item = Result<Batch, AdaptError>;
 
@@ -192,7 +212,8 @@ impl<'a> Cycle<'a> {
                 Some(batches) => batches,
                 empty => {
                     let order = order(self.slice, self.feed.seed, self.drawn, self.batch);
-                    empty.insert(self.feed.batches(self.slice, &order, self.batch, None)?)
+                    let batches = self.feed.batches(self.slice, &order, self.batch, None)?;
+                    empty.insert(batches.recording(&self.feed.failures))
                 }
             };
             if let Some(batch) = batches.next() {

@@ -3,7 +3,7 @@
 use crate::plan::{MOST_RETAINED, shape_after, trained};
 use crate::{AdaptError, Method, Options, method};
 use fieldfit_data::Fractions;
-use fieldfit_exec::memory::{Footprint, Size, inference, training};
+use fieldfit_exec::memory::{BatchSize, Footprint, inference, training};
 use fieldfit_exec::{Device, ExecError, Passes};
 use fieldfit_model::Base;
 use fieldfit_nets::Network;
@@ -187,7 +187,7 @@ impl Draft<'_> {
     fn plan(&self, passes: Passes, shelf: Shelf) -> Result<MemoryPlan, AdaptError> {
         let Self { base, network, method, options, .. } = *self;
         let (recipe, side) = (base.preprocessing(), self.side());
-        let size = |batch: usize, side: usize| Size { batch, height: side, width: side };
+        let size = |batch: usize, side: usize| BatchSize { batch, height: side, width: side };
         let trained = bytes(network, |id| self.trained[id.index()]);
         let weights = bytes(network, |_| true);
         let learning = self.executor(side, passes)?;
@@ -235,7 +235,7 @@ impl Draft<'_> {
         let trains = |id: TensorId| self.trained[id.index()];
         let input = shape_after(self.network, self.frozen, side)?;
         let (height, width) = input.map_or((side, side), |shape| (shape.height, shape.width));
-        let (size, rest) = (Size { batch: self.options.batch, height, width }, self.network.after(self.frozen));
+        let (size, rest) = (BatchSize { batch: self.options.batch, height, width }, self.network.after(self.frozen));
         match self.options.device {
             Device::Cpu { threads } => training(&rest, trains, size, passes, threads),
             Device::Cuda { .. } | Device::Metal | Device::Candle => {
@@ -258,7 +258,7 @@ impl Draft<'_> {
     /// batch's output.
     fn beginning(&self, passes: Passes) -> Result<u64, AdaptError> {
         let (stages, side) = (self.network.before(self.frozen), self.side());
-        let size = Size { batch: passes.micro_batch, height: side, width: side };
+        let size = BatchSize { batch: passes.micro_batch, height: side, width: side };
         let output = self.options.batch as u64 * self.activation()?;
         Ok(bytes(self.network, |_| true) + total(inference(&stages, size)?) + output)
     }

@@ -2,7 +2,7 @@
 
 use crate::OptimiserOptions;
 use crate::host::l2_norms;
-use fieldfit_exec::{DeviceParams, ExecError, Rule, StateTensor};
+use fieldfit_exec::{DeviceParams, ExecError, StateTensor, UpdateRule};
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Params, Real};
 use pulp::{Arch, Simd, WithSimd};
@@ -73,11 +73,11 @@ impl<T: Real> Optimiser<T> {
             assert!(delta.len() <= weights.len() && delta.len() == gradients.len(), "parameters of another network");
             let tensor = Tensor { delta, weights, gradients, scale: T::of(scale) };
             match rule {
-                Rule::Sgd { rate, momentum, decay } => {
+                UpdateRule::Sgd { rate, momentum, decay } => {
                     let [rate, momentum, decay] = [rate, momentum, decay].map(T::of);
                     arch.dispatch(SgdStep { rate, momentum, decay, tensor, velocities: first });
                 }
-                Rule::AdamW { rate, decay, beta1, beta2, epsilon, root } => {
+                UpdateRule::AdamW { rate, decay, beta1, beta2, epsilon, root } => {
                     let [rate, decay, beta1, beta2, epsilon, root] =
                         [rate, decay, beta1, beta2, epsilon, root].map(T::of);
                     let (means, squares) = (first, second);
@@ -119,15 +119,15 @@ impl<T: Real> Optimiser<T> {
     }
 
     /// What the next step, which this counts, does to each tensor.
-    fn next_rules(&mut self, learning_rate: f64) -> Vec<Rule> {
+    fn next_rules(&mut self, learning_rate: f64) -> Vec<UpdateRule> {
         self.steps += 1;
         let rule = |&decayed: &bool| match self.options {
             OptimiserOptions::Sgd { momentum, weight_decay, .. } => {
-                Rule::Sgd { rate: learning_rate, momentum, decay: if decayed { weight_decay } else { 0.0 } }
+                UpdateRule::Sgd { rate: learning_rate, momentum, decay: if decayed { weight_decay } else { 0.0 } }
             }
             OptimiserOptions::AdamW { beta1, beta2, epsilon, weight_decay, .. } => {
                 let decay = if decayed { weight_decay } else { 0.0 };
-                Rule::adamw(learning_rate, (beta1, beta2), epsilon, decay, self.steps)
+                UpdateRule::adamw(learning_rate, (beta1, beta2), epsilon, decay, self.steps)
             }
         };
         self.decayed.iter().map(rule).collect()
@@ -166,7 +166,7 @@ impl<T: Real> Tensor<'_, T> {
     }
 }
 
-/// [`Rule::Sgd`], for the machine's own SIMD.
+/// [`UpdateRule::Sgd`], for the machine's own SIMD.
 struct SgdStep<'a, T> {
     rate: T,
     momentum: T,
@@ -189,7 +189,7 @@ impl<T: Real> WithSimd for SgdStep<'_, T> {
     }
 }
 
-/// [`Rule::AdamW`], for the machine's own SIMD.
+/// [`UpdateRule::AdamW`], for the machine's own SIMD.
 struct AdamWStep<'a, T> {
     rate: T,
     decay: T,

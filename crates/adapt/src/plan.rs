@@ -79,11 +79,16 @@ impl Plan {
             train: train.len(),
             validation: validation.len(),
             gate: gate.len(),
-            skipped: request.dataset.skipped.len(),
-            notes: request.dataset.notes.iter().chain(notes).cloned().collect(),
+            skipped: request.dataset.unreadable(),
+            notes: request.dataset.notes.iter().chain(notes).cloned().chain(self.retained_note()).collect(),
             steps: self.steps,
             size: self.size,
         }
+    }
+
+    /// Note on the files that are left out of the retained images.
+    fn retained_note(&self) -> Option<String> {
+        Some(format!("retained images: {}", self.retained.as_ref()?.images.skip_summary()?))
     }
 
     /// What the frozen stages make of one image; nothing where none are.

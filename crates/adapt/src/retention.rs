@@ -2,7 +2,7 @@
 
 use crate::{AdaptError, Session};
 use fieldfit_data::Batch;
-use fieldfit_exec::{ExecError, Objective, cross_entropy, divergence};
+use fieldfit_exec::{ExecError, Objective, cross_entropy, kl_divergence};
 use fieldfit_tensor::Real;
 
 /// Two heads over one backbone, as the rows of one: the new classes first, then the base's own. One pass answers for
@@ -26,14 +26,14 @@ impl<T: Real> Objective<T> for Retaining<'_, T> {
         self.labels.map_or(Ok(()), |labels| Objective::<T>::check(&labels, images, columns.min(self.classes)))
     }
 
-    fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
+    fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
         let (new, own) = logits.split_at_mut(self.classes);
         let learned = match self.labels {
             Some(labels) => cross_entropy(new, labels[image]),
             None => without_slope(new),
         };
         let forgotten = match self.answers {
-            Some(answers) => divergence(own, &answers[image * own.len()..][..own.len()]),
+            Some(answers) => kl_divergence(own, &answers[image * own.len()..][..own.len()]),
             None => without_slope(own),
         };
         own.iter_mut().for_each(|slope| *slope *= T::of(self.strength));
@@ -134,7 +134,7 @@ mod tests {
 
     fn descend(retaining: &Retaining<'_, f64>, logits: [f64; 6]) -> (f64, [f64; 6]) {
         let mut slopes = logits;
-        let loss = retaining.descend(0, &mut slopes);
+        let loss = retaining.loss_and_gradient(0, &mut slopes);
         (loss, slopes)
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let answers = [[0.25; 4].as_slice(), &answers[2..6]].concat();
         let retaining = Retaining { labels: Some(&[0, 1]), classes: 2, strength: 1e3, answers: Some(&answers) };
         let mut slopes = LOGITS;
-        let loss = retaining.descend(1, &mut slopes);
+        let loss = retaining.loss_and_gradient(1, &mut slopes);
         assert!(slopes[2..].iter().all(|slope| slope.abs() < 1e-12), "{slopes:?}");
         let mut new = [LOGITS[0], LOGITS[1]];
         assert!((loss - cross_entropy(&mut new, 1)).abs() < 1e-12);

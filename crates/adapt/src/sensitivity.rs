@@ -32,7 +32,7 @@ impl<T: Real> Objective<T> for OwnAnswers {
         Ok(())
     }
 
-    fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
+    fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
         let (new, own) = logits.split_at_mut(self.classes);
         let [first, second] = self.draws[image];
         let heads = [(new, first), (own, second)].into_iter().filter(|(head, _)| !head.is_empty());
@@ -94,7 +94,7 @@ mod tests {
             let draw = (f64::from(draw) + 0.5) / f64::from(draws);
             let mut slopes = LOGITS;
             let answers = OwnAnswers { classes: 2, draws: vec![[draw, draw]] };
-            assert!(answers.descend(0, &mut slopes) > 0.0);
+            assert!(answers.loss_and_gradient(0, &mut slopes) > 0.0);
             mean.iter_mut().zip(slopes).for_each(|(mean, slope)| *mean += slope / f64::from(draws));
         }
         assert!(mean.iter().all(|slope| slope.abs() < 2e-3), "{mean:?}");

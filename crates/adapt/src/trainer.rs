@@ -7,7 +7,7 @@ use crate::optimiser::{Clip, Optimiser};
 use crate::plan::Plan;
 use crate::probe::Probe;
 use crate::{AdaptError, Event, Method, Phase, Request, Schedule, Session, Tracker, TrainingState};
-use fieldfit_data::Batch;
+use fieldfit_data::{Batch, ReadFailure};
 use fieldfit_nets::Network;
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -69,7 +69,12 @@ impl<'a> Trainer<'a> {
                 return Err(self.interrupt(tracker));
             }
             self.step(&batch?, tracker)?;
+            for ReadFailure { path, reason, .. } in self.feed.failures().take_new() {
+                tracker.tell(Event::Unreadable { path, reason });
+            }
         }
+        // A batch of which no image can be read any more is no step, but it is part of the epoch.
+        self.progress.step = (epoch + 1) * self.plan.steps_per_epoch;
         self.end_epoch(epoch, tracker)
     }
 

@@ -14,7 +14,7 @@ use fieldfit_adapt::{
     TrainingState,
 };
 use fieldfit_delta::Delta;
-use fieldfit_exec::candle::{Candle, OnDevice, device};
+use fieldfit_exec::candle::{Candle, CandleParams, device};
 use fieldfit_exec::{Device, DeviceParams, ParamStore, StateTensor, accelerator};
 use fieldfit_model::Base;
 use fieldfit_nets::Network;
@@ -103,7 +103,8 @@ fn same_steps<T: Real + WithDType>(at: Device, tolerance: f64) {
         let (weights, gradients) = (&mut weights, &mut gradients);
         let mut executor = Candle::<T>::new(&network, candle_core::Device::Cpu);
         let mut resident =
-            OnDevice::<T>::new(&network, device(at).unwrap(), |id| state.start(id), |id| trains(&network, id)).unwrap();
+            CandleParams::<T>::new(&network, device(at).unwrap(), |id| state.start(id), |id| trains(&network, id))
+                .unwrap();
         let mut near = Run::new(&network, &state.delta, options, norm);
         let mut far = Run::new(&network, &state.delta, options, norm);
         let mut home = state.delta.clone();
@@ -276,7 +277,7 @@ fn projections<T: Real + WithDType>(tolerance: f64) {
     for expected in vectors["projection"].as_array().unwrap() {
         let norm = if expected["norm"] == "l2" { Norm::L2 } else { Norm::Mars };
         let what = format!("{norm:?}, γ = {}", expected["gamma"]);
-        let mut place = OnDevice::<T>::new(&network, candle_core::Device::Cpu, lend, |id| id == weight).unwrap();
+        let mut place = CandleParams::<T>::new(&network, candle_core::Device::Cpu, lend, |id| id == weight).unwrap();
         let mut delta = Params::zeros_where(&network, |id| id == weight);
         let moved = numbers(&vectors["Wt"]).into_iter().zip(&base).map(|(tuned, base)| T::of(tuned - base));
         delta.replace(weight, moved.collect());

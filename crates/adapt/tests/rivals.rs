@@ -8,7 +8,7 @@ use common::{Field, options};
 use fieldfit_adapt::{Coding, Event, OptimiserOptions, Options, TpgmOptions, under_base_head};
 use fieldfit_data::{Loader, LoaderOptions, Preprocessor};
 use fieldfit_delta::{Codec, Delta, TensorKind};
-use fieldfit_exec::{divergence, prepare, softmax};
+use fieldfit_exec::{kl_divergence, prepare, softmax};
 use fieldfit_model::Weights;
 use fieldfit_tensor::{Norm, Params};
 use fieldfit_tpgm::distances;
@@ -137,7 +137,7 @@ fn forgotten(field: &Field, delta: &[u8]) -> f64 {
         let rows = adapted.values.chunks_exact_mut(columns).zip(base.values.chunks_exact_mut(columns));
         for (adapted, base) in rows {
             softmax(base);
-            sum += divergence(adapted, base);
+            sum += kl_divergence(adapted, base);
         }
     }
     sum / all.len() as f64

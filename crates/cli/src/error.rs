@@ -84,6 +84,9 @@ pub enum CliError {
         /// What is invalid.
         source: glob::PatternError,
     },
+    /// An image cannot be read.
+    #[error(transparent)]
+    ReadImage(#[from] fieldfit::BoundedReadError),
     /// Some images could not be classified; each was reported.
     #[error("{failed} of {images} images got no answer")]
     Images {
@@ -110,7 +113,8 @@ impl CliError {
             | Self::NoImage { path }
             | Self::NoMatch { path }
             | Self::Pattern { path, .. } => Some(path),
-            Self::Output(_)
+            Self::ReadImage(_)
+            | Self::Output(_)
             | Self::Signal(_)
             | Self::SameName { .. }
             | Self::ComparisonStopped

@@ -8,6 +8,8 @@ use std::fmt::{self, Display, Write as _};
 use std::io::{self, ErrorKind, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use fieldfit::escape;
+
 /// Standard output of the command, as text or as JSON lines.
 ///
 /// A reader that closes its end of a pipe ends no work: what is written afterwards is discarded.
@@ -184,27 +186,6 @@ fn escape_json(line: &str) -> String {
         }
     }
     escaped
-}
-
-/// Returns `text` for display, each control, separator and bidirectional character as an escape such as `\u{1b}` or `\n`.
-pub fn escape(text: &str) -> impl Display {
-    struct Escaped<'a>(&'a str);
-    impl Display for Escaped<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.chars().try_for_each(|letter| match letter {
-                '\0'..='\x1f'
-                | '\x7f'..='\u{9f}'
-                | '\u{61c}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
-                | '\u{feff}' => write!(f, "{}", letter.escape_default()),
-                _ => f.write_char(letter),
-            })
-        }
-    }
-    Escaped(text)
 }
 
 /// Formats a share of 1 in percent, with one decimal.

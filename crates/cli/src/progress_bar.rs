@@ -79,10 +79,9 @@ impl ProgressBar {
 /// Returns what a person reads of an event.
 fn notes(event: &Event) -> Vec<String> {
     let note = match event {
-        Event::Plan { classes, train, validation, gate, skipped, notes, .. } => {
+        Event::Plan { classes, train, validation, gate, notes, .. } => {
             let classes = counted(classes.len(), "class", "classes");
             let mut lines = vec![format!("{classes}: {train} images train, {validation} validate, {gate} in the gate")];
-            lines.extend((*skipped > 0).then(|| format!("skipped {skipped} unreadable images")));
             lines.extend(notes.iter().cloned());
             return lines;
         }
@@ -99,6 +98,7 @@ fn notes(event: &Event) -> Vec<String> {
             let place = if *in_file { "a file" } else { "memory" };
             format!("frozen up to {last}: activations of {views} views cached in {place}")
         }
+        Event::Unreadable { path, reason } => format!("skipped {}, unreadable since: {reason}", path.display()),
         Event::Resumed { step } => format!("resumed after step {step}"),
         Event::Paused => "paused".into(),
         Event::Unpaused { seconds } => format!("resumed after a pause of {seconds:.0} s"),

@@ -1,5 +1,5 @@
-//! Writing, verifying and decoding a delta of 3.4 million values, as many as EfficientNet-Lite0 has, on one thread,
-//! beside the machine's own copy in the same run. GB/s are of f32 values.
+//! Benchmark of writing, verifying and decoding a delta of 3.4 million values, as many as EfficientNet-Lite0 has, on
+//! one thread, compared with the machine's copy in the same run. GB/s are of f32 values.
 //!
 //! `cargo bench -p fieldfit-delta --bench codecs`
 

@@ -1,7 +1,7 @@
-//! How a tensor's values become bytes: one file a codec.
+//! Codecs: encode a tensor's values to bytes and decode them; one file per codec.
 //!
-//! A codec sees `[rows, …]` values, row-major, and its payload alone. To add one, add its file, its variant and its
-//! number here; numbers are never given twice.
+//! A codec takes `[rows, …]` values, row-major, and its own payload. To add one, add its file, its variant and its
+//! number here; a number is never reused.
 
 mod f16;
 mod f32;
@@ -14,62 +14,61 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// How a tensor's values are stored.
+/// Codec of a tensor's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// IEEE half precision, 2 bytes a value, rounded to nearest even.
     ///
-    /// |decoded − v| ≤ max(2⁻¹¹·|v|, 2⁻²⁵), so |decoded| ≤ |v|·(1 + 2⁻¹¹) + 2⁻²⁵. Values beyond ±65504 are refused.
+    /// |decoded − v| ≤ max(2⁻¹¹·|v|, 2⁻²⁵), so |decoded| ≤ |v|·(1 + 2⁻¹¹) + 2⁻²⁵. Values beyond ±65504 are rejected.
     F16,
     /// One byte a value and 4 bytes a row: `v ≈ scale · code`, scale = max|row| / 127, rounded to nearest.
     ///
     /// With m the row's max|v|: |decoded − v| ≤ m/254·(1 + 10⁻⁴), |decoded| ≤ m·(1 + 10⁻⁶), zeros stay zeros. A row
-    /// of no value above 1.5·10⁻³⁶ decodes to zeros. Values beyond ±10³⁸ are refused. A tensor of one dimension is one
-    /// row.
+    /// without a value above 1.5·10⁻³⁶ decodes to zeros. Values beyond ±10³⁸ are rejected. A tensor of one dimension is
+    /// one row.
     Int8,
-    /// The values as they are, 4 bytes each.
+    /// IEEE single precision, 4 bytes a value, lossless.
     F32,
-    /// Half a byte a value and 2 bytes a row: `v ≈ scale · code`, codes from −7 to 7. Of six steps the one whose codes
-    /// point nearest to where the row does; the scale keeps the row's l2 norm, rounded towards zero to bfloat16.
+    /// Half a byte a value and 2 bytes a row: `v ≈ scale · code`, codes from −7 to 7. Of six step sizes, the one whose
+    /// codes have the smallest angle to the row; the scale keeps the row's L2 norm, rounded towards zero to bfloat16.
     ///
-    /// The norm therefore never grows, and shrinks by less than 2⁻⁷ of itself; with e the error of `max|row| / 7`, rounded to
-    /// nearest, relative to the norm, the error is at most `√(2 − 2·√(1 − e²))`, but for the scale's rounding. So it is
-    /// for [`Codec::Ternary`] and [`Codec::Sign`]. Values beyond ±10³⁷ are refused.
+    /// The norm therefore never grows, and shrinks by less than 2⁻⁷ of itself; with e the error of `max|row| / 7`,
+    /// rounded to nearest, relative to the norm, the error is at most `√(2 − 2·√(1 − e²))`, plus the scale's rounding.
+    /// The same holds for [`Codec::Ternary`] and [`Codec::Sign`]. Values beyond ±10³⁷ are rejected.
     Int4,
-    /// Five values a byte and 2 bytes a row: each is ±scale or zero, whichever choice points nearest to where the row
-    /// does.
+    /// Five values a byte and 2 bytes a row: each value is ±scale or zero, chosen for the smallest angle to the row.
     Ternary,
     /// One bit a value and 2 bytes a row: its sign; the scale is the row's root mean square.
     Sign,
-    /// One bit a row, and [`Codec::F16`] for the rows that aren't zeros.
+    /// One bit a row, and [`Codec::F16`] for the rows that are not zero.
     Sparse,
 }
 
-/// Bytes that are no payload of a codec, or values that a codec can't hold. Indices count from 0, rows first.
+/// Codec error: an invalid payload, or values that a codec cannot represent. Indices count from 0, row-major.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
 #[non_exhaustive]
 pub enum CodecError {
     /// Rows of unequal length.
-    #[error("expected values for {rows} rows of equal length, found {values}: check the tensor's shape")]
+    #[error("expected {rows} rows of equal length, found {values} values: check the tensor's shape")]
     Rows {
         /// Values given.
         values: usize,
         /// Rows they should make.
         rows: usize,
     },
-    /// Not as many bytes as the shape and the codec need.
+    /// A payload of the wrong length.
     #[error("expected {expected} bytes of {codec:?}, found {found}: the delta is malformed")]
     Length {
         /// The codec.
         codec: Codec,
-        /// Bytes it needs.
+        /// Bytes that shape and codec require.
         expected: usize,
-        /// Bytes there are.
+        /// Bytes present.
         found: usize,
     },
     /// A buffer of the wrong length to decode into.
-    #[error("expected room for {expected} values, found room for {found}: was the buffer made for this tensor?")]
+    #[error("expected a buffer of {expected} values, found {found}: allocate the buffer for this tensor")]
     Room {
         /// Values of the tensor.
         expected: usize,
@@ -77,9 +76,9 @@ pub enum CodecError {
         found: usize,
     },
     /// NaN or infinity.
-    #[error("expected finite values, found {found} at index {index}: the run that made it went astray")]
+    #[error("expected finite values, found {found} at index {index}: the training run diverged")]
     NotFinite {
-        /// Which value.
+        /// Index of the value.
         index: usize,
         /// The value.
         found: f32,
@@ -89,14 +88,14 @@ pub enum CodecError {
     Overflow {
         /// The codec.
         codec: Codec,
-        /// Its greatest magnitude.
+        /// Its largest magnitude.
         limit: f32,
         /// Which value.
         index: usize,
         /// The value.
         found: f32,
     },
-    /// A row's scale that is none.
+    /// An invalid scale of a row.
     #[error("expected a finite scale of at least 0, found {found} for row {row}: the delta is malformed")]
     Scale {
         /// Which row.
@@ -104,7 +103,7 @@ pub enum CodecError {
         /// The scale.
         found: f32,
     },
-    /// A code that the codec doesn't write.
+    /// A code outside the codec's range.
     #[error("expected codes from -127 to 127, found {found} at index {index}: the delta is malformed")]
     Code {
         /// Which value.
@@ -112,7 +111,7 @@ pub enum CodecError {
         /// The code.
         found: i8,
     },
-    /// A byte of codes that the codec doesn't write.
+    /// An invalid byte of packed codes.
     #[error("expected bytes of {codec:?} codes, found {found} in row {row}: the delta is malformed")]
     Byte {
         /// The codec.
@@ -122,9 +121,9 @@ pub enum CodecError {
         /// The byte.
         found: u8,
     },
-    /// Something where only filling may stand, so that one tensor could be two files.
+    /// Non-canonical padding, which would allow two encodings of one tensor.
     #[error(
-        "expected the filling of {codec:?} after the last value of row {row}, found another: the delta is malformed"
+        "expected the padding of {codec:?} after the last value of row {row}, found another: the delta is malformed"
     )]
     Padding {
         /// The codec.
@@ -136,7 +135,7 @@ pub enum CodecError {
 
 #[cfg(feature = "alloc")]
 impl CodecError {
-    /// The same fault, met by `codec` in a row whose first value is the tensor's `start`th.
+    /// Converts the error of a row that starts at value `start` to one of the tensor.
     fn of_row(self, codec: Codec, start: usize) -> Self {
         match self {
             Self::Overflow { limit, index, found, .. } => Self::Overflow { codec, limit, index: start + index, found },
@@ -172,7 +171,7 @@ impl Codec {
         }
     }
 
-    /// Its name on the command line.
+    /// Returns the codec's name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F16 => "f16",
@@ -185,10 +184,10 @@ impl Codec {
         }
     }
 
-    /// Every codec, those of fewer bytes a value first.
+    /// Every codec, in order of increasing size.
     pub const ALL: [Self; 7] = [Self::Sign, Self::Ternary, Self::Int4, Self::Int8, Self::Sparse, Self::F16, Self::F32];
 
-    /// Bytes of the payload of `values` values in `rows` rows; for [`Codec::Sparse`] the most that it can be.
+    /// Returns the payload's bytes for `values` values in `rows` rows; for [`Codec::Sparse`], the maximum.
     pub const fn payload_bytes(self, values: usize, rows: usize) -> usize {
         match self {
             Self::F16 => f16::length(values),
@@ -201,7 +200,7 @@ impl Codec {
         }
     }
 
-    /// Whether the payload decodes to as many finite values.
+    /// Checks that the payload decodes to that many finite values.
     pub(crate) fn check(self, payload: &[u8], values: usize, rows: usize) -> Result<(), CodecError> {
         self.check_length(payload, values, rows)?;
         match self {
@@ -215,7 +214,7 @@ impl Codec {
         }
     }
 
-    /// Fills `out`, `[rows, …]`, with the values of a payload that has passed [`Codec::check`].
+    /// Decodes a payload that has passed [`Codec::check`] into `out`, `[rows, …]`.
     pub(crate) fn decode(self, payload: &[u8], rows: usize, out: &mut [f32]) -> Result<(), CodecError> {
         self.check_length(payload, out.len(), rows)?;
         match self {
@@ -245,7 +244,7 @@ impl Codec {
 
 #[cfg(feature = "alloc")]
 impl Codec {
-    /// Appends the payload of the values.
+    /// Appends the values' payload to `out`.
     pub(crate) fn encode(self, values: &[f32], rows: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
         check_rows(values.len(), rows)?;
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
@@ -264,10 +263,10 @@ impl Codec {
         Ok(())
     }
 
-    /// What values become once stored and read again, `[rows, …]`: with it a caller holds a ball around them.
+    /// Returns the values after encoding and decoding, `[rows, …]`, from which a caller computes the stored distance.
     ///
     /// # Errors
-    /// If a value is not finite or beyond the codec's range, or the values don't make `rows` rows of equal length.
+    /// If a value is not finite or beyond the codec's range, or the values are not `rows` rows of equal length.
     pub fn decoded(self, values: &[f32], rows: usize) -> Result<Vec<f32>, CodecError> {
         let mut payload = Vec::new();
         self.encode(values, rows, &mut payload)?;

@@ -1,8 +1,8 @@
-//! Reading fields one after the other from borrowed bytes.
+//! Cursor: reads consecutive fields from borrowed bytes.
 
 use crate::DeltaError;
 
-/// A place in a section of a file. Copying it remembers the place.
+/// Read position in a section of a file; a copy keeps the position.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
@@ -10,7 +10,7 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// At the start of a section, which begins `offset` bytes into the file.
+    /// Creates a cursor at the start of a section, which begins `offset` bytes into the file.
     pub(crate) fn new(section: &'a [u8], offset: usize) -> Self {
         Self { rest: section, offset }
     }
@@ -19,7 +19,7 @@ impl<'a> Cursor<'a> {
         self.offset
     }
 
-    /// The next bytes.
+    /// Reads the next `length` bytes.
     pub(crate) fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8], DeltaError> {
         let short = self.short(length, what);
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(short)?;
@@ -47,14 +47,14 @@ impl<'a> Cursor<'a> {
         self.array(what).map(f32::from_le_bytes)
     }
 
-    /// The next bytes, as text.
+    /// Reads the next `length` bytes as UTF-8.
     pub(crate) fn text(&mut self, length: usize, what: &'static str) -> Result<&'a str, DeltaError> {
         let offset = self.offset;
         let bytes = self.take(length, what)?;
         core::str::from_utf8(bytes).map_err(|_| DeltaError::Utf8 { what, offset })
     }
 
-    /// Nothing is left.
+    /// Checks that no bytes are left.
     pub(crate) fn end(&self, section: &'static str) -> Result<(), DeltaError> {
         if self.rest.is_empty() {
             return Ok(());
@@ -62,7 +62,7 @@ impl<'a> Cursor<'a> {
         Err(DeltaError::Surplus { section, offset: self.offset, surplus: self.rest.len() })
     }
 
-    /// The next `N` bytes.
+    /// Reads the next `N` bytes.
     pub(crate) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], DeltaError> {
         let short = self.short(N, what);
         let (&taken, rest) = self.rest.split_first_chunk().ok_or(short)?;

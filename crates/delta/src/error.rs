@@ -1,4 +1,4 @@
-//! What can be wrong with a delta file, or with what should become one.
+//! Delta errors: invalid files, and values that cannot be encoded.
 
 use crate::codec::CodecError;
 use crate::layout::{SIGNABLE_VERSION, VERSION};
@@ -10,22 +10,22 @@ use crate::signature::PublicKey;
 use core::fmt;
 use thiserror::Error;
 
-/// A file that is no delta, a damaged or abusive one, or values that no delta can hold.
+/// Delta error: the file is not a delta, is damaged or malformed, or values cannot be encoded.
 ///
 /// Offsets count bytes from the file's start.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum DeltaError {
-    /// The file doesn't begin as a delta does.
+    /// The magic number is wrong.
     #[error(
-        "not a delta file: expected it to begin with {:02x?}, found {found:02x?}: check the path",
+        "not a delta file: expected the first bytes {:02x?}, found {found:02x?}: check the path",
         crate::layout::MAGIC
     )]
     Magic {
         /// The first bytes.
         found: [u8; 8],
     },
-    /// A format that this reader doesn't know.
+    /// An unsupported format version.
     #[error(
         "expected format version 1 to {VERSION}, found {found}: update fieldfit, or write the delta with this version"
     )]
@@ -33,23 +33,23 @@ pub enum DeltaError {
         /// The file's version.
         found: u32,
     },
-    /// The file ends before it says.
-    #[error("expected {expected} bytes, found {found}: the delta was cut short, copy it again")]
+    /// The file is shorter than its header says.
+    #[error("expected {expected} bytes, found {found}: the delta is truncated, copy it again")]
     Truncated {
-        /// Bytes that the file announces, or that its fixed part has.
+        /// Bytes that the file declares, or bytes of its fixed part.
         expected: u64,
-        /// Bytes there are.
+        /// Bytes present.
         found: u64,
     },
-    /// The file goes on after its end.
-    #[error("expected {expected} bytes, found {found}: something was appended to the delta, copy it again")]
+    /// The file is longer than its header says.
+    #[error("expected {expected} bytes, found {found}: bytes were appended to the delta, copy it again")]
     TrailingBytes {
-        /// Bytes that the file announces.
+        /// Bytes that the file declares.
         expected: u64,
-        /// Bytes there are.
+        /// Bytes present.
         found: u64,
     },
-    /// The file's SHA-256 is not the one that it carries.
+    /// The file's SHA-256 differs from the stored one.
     #[error(
         "expected a SHA-256 that begins with {stored:08x}, found {computed:08x}: the delta was altered or damaged, copy it again"
     )]
@@ -59,79 +59,81 @@ pub enum DeltaError {
         /// First four bytes of the hash of the file's contents.
         computed: u32,
     },
-    /// A signature that its key didn't make for this file.
+    /// An invalid signature.
     #[error(
         "expected a signature of this delta by the key {key}, found another: the delta, its sequence or its signature was \
-         altered, get it again from who signed it"
+         altered, get it again from its signer"
     )]
     Signature {
         /// The key that the file names.
         key: PublicKey,
     },
-    /// A file of a format that has no place for a signature.
-    #[error("expected format version {SIGNABLE_VERSION} or later to be signed, found {found}: make the delta anew")]
+    /// A format version that cannot be signed.
+    #[error("expected format version {SIGNABLE_VERSION} or later to be signed, found {found}: create the delta again")]
     NotSignable {
         /// The file's version.
         found: u32,
     },
     /// A file over the limit.
-    #[error("expected a file of at most {MAX_FILE_BYTES} bytes, found {found}: this is no delta for a robot")]
+    #[error("expected a file of at most {MAX_FILE_BYTES} bytes, found {found}: use a smaller delta")]
     FileLength {
-        /// Bytes there are.
+        /// Bytes present.
         found: u64,
     },
     /// A header over the limit.
     #[error("header: expected at most {MAX_HEADER_BYTES} bytes, found {found}: the delta is malformed")]
     HeaderLength {
-        /// Bytes that the file announces.
+        /// Bytes that the file declares.
         found: u32,
     },
-    /// A header that is not one.
-    #[error("header: can't be read or written as format version {VERSION} has it ({reason}): the delta is malformed")]
+    /// An invalid header.
+    #[error("header: invalid encoding of format version {VERSION} ({reason}): the delta is malformed")]
     HeaderEncoding {
-        /// What the decoder met.
+        /// The decoder's error.
         reason: postcard::Error,
     },
-    /// Bytes in the header's place that are no part of it.
-    #[error("header: {surplus} bytes too many after its last field: the delta is malformed")]
+    /// Surplus bytes after the header's last field.
+    #[error("header: found {surplus} bytes after the last field: the delta is malformed")]
     HeaderSurplus {
         /// How many.
         surplus: usize,
     },
-    /// An input without pixels, or over the limit.
+    /// An input size of 0, or over the limit.
     #[error("header: expected an input of 1 to {MAX_INPUT_SIZE} pixels a side, found {found}")]
     InputSize {
         /// Pixels of the side.
         found: u32,
     },
-    /// A header's number outside its range.
-    #[error("header: expected {field} {expected}, found {found}: the delta is malformed, or was made from such values")]
+    /// A header field outside its range.
+    #[error(
+        "header: expected {field} {expected}, found {found}: the delta is malformed or was created from invalid values"
+    )]
     HeaderValue {
-        /// Which number.
+        /// Name of the field.
         field: &'static str,
         /// Its range.
         expected: &'static str,
         /// Its value.
         found: f64,
     },
-    /// A field that runs over the end of its section.
+    /// A field beyond the end of its section.
     #[error("{what} at byte {offset}: expected {expected} bytes, found {found}: the delta is malformed")]
     Section {
         /// The field.
         what: &'static str,
-        /// Where it starts.
+        /// Its offset.
         offset: usize,
-        /// Bytes it needs.
+        /// Bytes required.
         expected: usize,
         /// Bytes left in the section.
         found: usize,
     },
-    /// Bytes in a section that no field accounts for.
-    #[error("{surplus} bytes too many after the last of the {section}, at byte {offset}: the delta is malformed")]
+    /// Surplus bytes after a section's last field.
+    #[error("found {surplus} bytes after the last of the {section}, at byte {offset}: the delta is malformed")]
     Surplus {
         /// Labels or records.
         section: &'static str,
-        /// Where the first one is.
+        /// Offset of the first surplus byte.
         offset: usize,
         /// How many.
         surplus: usize,
@@ -139,19 +141,19 @@ pub enum DeltaError {
     /// Text that is not UTF-8.
     #[error("{what} at byte {offset}: expected UTF-8, found other bytes: the delta is malformed")]
     Utf8 {
-        /// Whose text.
+        /// The field.
         what: &'static str,
-        /// Where it starts.
+        /// Its offset.
         offset: usize,
     },
-    /// More classes than the limit, or none.
+    /// 0 classes, or more than the limit.
     #[error("expected 1 to {MAX_CLASSES} classes, found {found}")]
     Classes {
         /// How many.
         found: usize,
     },
-    /// Not one label a class.
-    #[error("expected one label for each of {classes} classes, found {labels} labels: give every class its label")]
+    /// A number of labels other than the number of classes.
+    #[error("expected one label for each of {classes} classes, found {labels} labels: pass one label per class")]
     LabelCount {
         /// Classes in the header.
         classes: u32,
@@ -161,7 +163,7 @@ pub enum DeltaError {
     /// A label over the limit.
     #[error("label {index}: expected at most {MAX_LABEL_BYTES} bytes, found {found}: shorten it")]
     LabelLength {
-        /// Which label, from 0.
+        /// Index of the label.
         index: usize,
         /// Its bytes.
         found: usize,
@@ -172,21 +174,21 @@ pub enum DeltaError {
         /// How many.
         found: usize,
     },
-    /// A tensor without a name, or with one over the limit.
+    /// An empty tensor name, or one over the limit.
     #[error("tensor {index}: expected a name of 1 to {MAX_NAME_BYTES} bytes, found {found}")]
     NameLength {
-        /// Which tensor, from 0.
+        /// Index of the tensor.
         index: usize,
         /// Its name's bytes.
         found: usize,
     },
     /// Two tensors of one name.
-    #[error("tensor `{name}` is there twice: a delta changes each tensor once")]
+    #[error("tensor `{name}`: duplicate name: a delta changes each tensor once")]
     DuplicateName {
         /// The name.
         name: Name,
     },
-    /// More dimensions than the limit, or none.
+    /// 0 dimensions, or more than the limit.
     #[error("tensor `{name}`: expected 1 to {MAX_RANK} dimensions, found {found}")]
     Rank {
         /// The tensor.
@@ -195,79 +197,77 @@ pub enum DeltaError {
         found: usize,
     },
     /// A dimension of zero.
-    #[error("tensor `{name}`: expected at least one value along dimension {axis}, found none")]
+    #[error("tensor `{name}`: expected a size of at least 1 along dimension {axis}, found 0")]
     EmptyDimension {
         /// The tensor.
         name: Name,
-        /// Which dimension, from 0.
+        /// Index of the dimension.
         axis: usize,
     },
-    /// A tensor over the limit.
-    #[error("tensor `{name}`: expected at most {MAX_TENSOR_VALUES} values, found a shape of more")]
+    /// A tensor of more values than the limit.
+    #[error("tensor `{name}`: expected a shape of at most {MAX_TENSOR_VALUES} values, found more")]
     TensorSize {
         /// The tensor.
         name: Name,
     },
-    /// Replacements over the limit.
+    /// Replacements of more values than the limit.
     #[error(
         "tensor `{name}`: expected at most {MAX_REPLACED_VALUES} replaced values in all, found {found} with this one"
     )]
     ReplacedSize {
-        /// The tensor that is too much.
+        /// The first tensor over the limit.
         name: Name,
         /// Values of all replacements up to it.
         found: usize,
     },
-    /// A kind of record that this reader doesn't know.
-    #[error("tensor `{name}`: kind {found} is not known to this version: update fieldfit")]
+    /// An unknown kind of record.
+    #[error("tensor `{name}`: unknown kind {found}: update fieldfit")]
     UnknownKind {
         /// The tensor.
         name: Name,
         /// Its number in the file.
         found: u8,
     },
-    /// A norm that this reader doesn't know.
-    #[error("tensor `{name}`: norm {found} is not known to this version: update fieldfit")]
+    /// An unknown norm.
+    #[error("tensor `{name}`: unknown norm {found}: update fieldfit")]
     UnknownNorm {
         /// The tensor.
         name: Name,
         /// Its number in the file.
         found: u8,
     },
-    /// A codec that this reader doesn't know.
-    #[error("tensor `{name}`: codec {found} is not known to this version: update fieldfit")]
+    /// An unknown codec.
+    #[error("tensor `{name}`: unknown codec {found}: update fieldfit")]
     UnknownCodec {
         /// The tensor.
         name: Name,
         /// Its number in the file.
         found: u8,
     },
-    /// A radius that is none.
-    #[error("tensor `{name}`: expected a finite radius of at least 0, found {found}: the run that made it went astray")]
+    /// An invalid radius.
+    #[error("tensor `{name}`: expected a finite radius of at least 0, found {found}: the training run diverged")]
     Radius {
         /// The tensor.
         name: Name,
         /// The radius.
         found: f32,
     },
-    /// A distance that is none.
-    #[error(
-        "tensor `{name}`: expected a finite distance of at least 0, found {found}: the run that made it went astray"
-    )]
+    /// An invalid distance.
+    #[error("tensor `{name}`: expected a finite distance of at least 0, found {found}: the training run diverged")]
     Distance {
         /// The tensor.
         name: Name,
         /// The distance.
         found: f32,
     },
-    /// A replacement with a radius: it has no base to be near to.
-    #[error("tensor `{name}`: a replaced tensor has no ball, found one: leave it out, or store a difference")]
-    BallOfReplacement {
+    /// A replacement with a constraint; it has no base tensor.
+    #[error("tensor `{name}`: expected no constraint on a replacement, found one: remove it, or store a difference")]
+    ConstraintOfReplacement {
         /// The tensor.
         name: Name,
     },
-    /// Not as many values as the shape says.
-    #[error("tensor `{name}`: expected {expected} values as its shape says, found {found}")]
+    /// A number of values other than the shape's.
+    #[error("tensor `{name}`: expected {expected} values according to its shape, found {found}")]
     ValueCount {
         /// The tensor.
         name: Name,
@@ -276,17 +276,17 @@ pub enum DeltaError {
         /// Values given.
         found: usize,
     },
-    /// Values that the tensor's codec can't encode or decode.
+    /// Values that the tensor's codec cannot encode or decode.
     #[error("tensor `{name}`: {source}")]
     Payload {
         /// The tensor.
         name: Name,
-        /// Why.
+        /// The codec's error.
         source: CodecError,
     },
 }
 
-/// A tensor's name in a message: its beginning, should it be long, so that an error needs no heap.
+/// Tensor name in an error, truncated so that errors need no heap.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Name {
     start: heapless::String<64, u8>,

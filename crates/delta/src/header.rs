@@ -1,79 +1,79 @@
-//! What a delta says about itself.
+//! Delta header: base, task, input, classes and provenance.
 
 use crate::DeltaError;
 use crate::limits::{MAX_CLASSES, MAX_INPUT_SIZE, MAX_TENSORS};
 use heapless::String;
 use serde::{Deserialize, Serialize};
 
-/// The base that a delta is for, how to run it, and where it comes from.
+/// Delta header: the base model, how to run the network, and the provenance.
 ///
-/// The order of the fields, here and in [`Provenance`], is the file format.
+/// The order of the fields, here and in [`Provenance`], is part of the file format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// The identity of the base: a SHA-256 over architecture, preprocessing and weights.
     pub base: [u8; 32],
-    /// The [hash](crate::Delta::hash) of the delta that this one went on from.
+    /// The [hash](crate::Delta::hash) of the delta that training started from.
     pub parent: Option<[u8; 32]>,
-    /// What the network does.
+    /// Task of the network.
     pub task: Task,
     /// Pixels of the input's side.
     pub input_size: u32,
-    /// Share of the image's shorter side that becomes the input, above 0 and up to 1.
+    /// Centre crop, as a fraction of the image's shorter side, above 0 and up to 1.
     pub crop: f32,
-    /// Classes of the head; there is one label for each.
+    /// Number of classes of the head; each has one label.
     pub classes: u32,
-    /// Records in the file. [`encode`](crate::encode) counts them itself.
+    /// Number of records in the file. [`encode`](crate::encode) sets it.
     pub tensors: u32,
-    /// How it was made.
+    /// How the delta was created.
     pub provenance: Provenance,
 }
 
-/// What a network does.
+/// Task of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
-    /// One class an image.
+    /// One class per image.
     Classification,
 }
 
-/// How a delta was made, for people and for reports; nothing is computed from it.
+/// Provenance of a delta, for reports; nothing is computed from it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Provenance {
-    /// The version that made it.
+    /// The fieldfit version that created it.
     pub fieldfit: String<32>,
-    /// The method, as the command has it: `tpgm`, `lp-ft`, ….
+    /// The method's name on the command line: `tpgm`, `lp-ft`, ….
     pub method: String<32>,
-    /// The options that differ from the defaults.
+    /// Options that differ from the defaults.
     pub options: String<1024>,
-    /// The seed of everything random.
+    /// Random seed.
     pub seed: u64,
-    /// Images that trained weights.
+    /// Number of images that trained weights.
     pub train: u32,
-    /// Images that learned radii.
+    /// Number of images that learned radii.
     pub validation: u32,
-    /// Images that judged the result.
+    /// Number of images of the gate.
     pub gate: u32,
-    /// Accuracy on them before, 0 to 1.
+    /// Accuracy on the gate before, 0 to 1.
     pub before: f32,
-    /// Accuracy on them after, 0 to 1.
+    /// Accuracy on the gate after, 0 to 1.
     pub after: f32,
-    /// What storing cost, where it was measured. It follows all other fields, since format version 2.
+    /// Loss of fidelity by encoding, if measured. It follows all other fields, since format version 2.
     #[serde(skip)]
     pub fidelity: Option<Fidelity>,
 }
 
-/// How far a network decoded from its file is from the one that training left, on images that trained neither.
+/// Fidelity of encoding: agreement of the decoded network with the trained one, on images that trained neither.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Fidelity {
-    /// Images that both answered.
+    /// Number of images compared.
     pub images: u32,
-    /// Images whose answer is another one.
+    /// Number of images with another prediction.
     pub changed: u32,
-    /// Mean KL(exact ‖ decoded) of an image, in nats.
+    /// Mean KL(exact ‖ decoded) per image, in nats.
     pub divergence: f32,
 }
 
 impl Header {
-    /// Every number in its range.
+    /// Checks that every field is in its range.
     pub(crate) fn check(&self) -> Result<(), DeltaError> {
         let share = |field, found: f32| within(field, "between 0 and 1", found, (0.0..=1.0).contains(&found));
         if !(1..=MAX_INPUT_SIZE).contains(&self.input_size) {

@@ -1,12 +1,12 @@
-//! The delta file: what an adaptation changed, compact and verifiable.
+//! Delta file format: the tensors that an adaptation changed, compact and verifiable.
 //!
-//! A delta is all that a device stores of an adaptation, and all that another needs to run it on the same base model:
-//! which base, the labels, the input's size, and the tensors that moved, as differences from the base or, for a new
-//! head, as replacements. What it leaves out is the base's.
+//! A delta contains everything that another device needs to run an adaptation on the same base model: the base's id,
+//! the labels, the input size, and the changed tensors, as differences from the base or, for a new head, as
+//! replacements. Other tensors are the base's.
 //!
-//! This crate is the format alone. It is `no_std`, forbids `unsafe`, and verifies, iterates and decodes without a heap,
-//! so that a microcontroller can check a file before it passes it on; only writing, under the feature `alloc`, needs
-//! one. It knows no base: whether names, shapes and balls are right for one is checked by who applies the delta.
+//! This crate contains the format alone. It is `no_std`, forbids `unsafe`, and verifies, iterates and decodes without a
+//! heap, so that a microcontroller can check a file before it passes it on; only writing, under the feature `alloc`,
+//! needs one. The code that applies a delta checks names, shapes and constraints against the base.
 //!
 //! ```
 //! # #[cfg(feature = "alloc")] {
@@ -97,54 +97,54 @@
 //!                        2 each: the values of the rows that did, as f16
 //! ```
 //!
-//! Records stand in the network's order, each name once. Every byte belongs to exactly one field: nothing may stand
-//! between sections or after the last record, and nothing but a signature after the hash. A signature takes the hash for
-//! the file, so that a delta keeps its identity when it is signed, and when it is signed again by somebody else.
+//! Records are in the network's order, each name once. Every byte belongs to exactly one field: no bytes are allowed
+//! between sections or after the last record, and only a signature after the hash. A signature signs the hash, so that
+//! a delta keeps its identity when it is signed, or signed again by another key.
 //!
 //! # Versions
 //!
-//! A reader reads every format version up to [`VERSION`] and refuses later ones by number. A change to the layout or
-//! to the meaning of any field takes a new version. New codecs, kinds and norms don't: each record names its own, and
-//! a reader that doesn't know one says which.
+//! A reader reads every format version up to [`VERSION`] and refuses later ones by number. A change to the layout or to
+//! the meaning of any field takes a new version. New codecs, kinds and norms do not: each record names its own, and a
+//! reader reports an unknown one.
 //!
 //! | version | what is new                                                       |
 //! |---------|-------------------------------------------------------------------|
 //! | 1       |                                                                   |
-//! | 2       | what storing cost, at the header's end; signatures after the hash |
+//! | 2       | fidelity of encoding, at the header's end; signatures             |
 //!
-//! # On the way
+//! # Compression
 //!
-//! Under the feature `transport`, [`transport`] puts a file into a zstd frame and takes it out again, signature and all. It
-//! is no format of its own: any zstd tool reads and writes it.
+//! With the feature `compression`, [`compression`] compresses a file to a zstd frame and decompresses it, signature
+//! included. It is not a format of its own: any zstd tool reads and writes it.
 //!
 //! # Trust
 //!
-//! The hash finds damage, not malice: who can write a file can write its hash. Therefore everything else is checked
-//! with the same care after the hash has passed, against the [`limits`] before anything is computed from it.
+//! The hash detects damage, not forgery. Therefore every other field is checked after the hash, and against the
+//! [`limits`] before anything is computed from it.
 //!
-//! A file whose [`Signature`] is not right for its key is refused like a damaged one. Whether that key is anyone's, and
-//! whether its sequence is newer than the last one seen, is for the reader's policy to say: `fieldfit_store` has one.
+//! A file with an invalid [`Signature`] is rejected like a damaged one. The caller decides whether to trust the key,
+//! and whether the sequence is newer than the last one; `fieldfit_store` implements such a policy.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(feature = "transport")]
+#[cfg(feature = "compression")]
 extern crate std;
 
 mod codec;
+#[cfg(feature = "compression")]
+pub mod compression;
 mod cursor;
+mod duplicate_names;
 mod error;
 mod header;
 mod layout;
 pub mod limits;
 mod read;
 mod record;
-mod seen;
 mod signature;
-#[cfg(feature = "transport")]
-pub mod transport;
 #[cfg(feature = "alloc")]
 mod write;
 

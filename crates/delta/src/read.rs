@@ -1,15 +1,15 @@
-//! Reading: everything is verified once, then handed out from the borrowed bytes.
+//! Delta reader: verifies a whole file once, then returns its parts from the borrowed bytes.
 
 use crate::cursor::Cursor;
+use crate::duplicate_names::NameFilter;
 use crate::header::Fidelity;
 use crate::layout::{MAGIC, MINIMUM_BYTES, PROLOGUE_BYTES, SIGNABLE_VERSION, SIGNATURE_BYTES, TRAILER_BYTES, VERSION};
 use crate::limits::{MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_LABEL_BYTES};
 use crate::record::Replaced;
-use crate::seen::Seen;
 use crate::{DeltaError, Header, Record, Signature};
 use sha2::{Digest, Sha256};
 
-/// A delta file in memory, verified from its first byte to its last.
+/// Verified delta file in memory.
 #[derive(Debug, Clone)]
 pub struct Delta<'a> {
     header: Header,
@@ -22,11 +22,10 @@ pub struct Delta<'a> {
 }
 
 impl<'a> Delta<'a> {
-    /// Verifies a whole file: its hash, its signature if it has one, its structure, its limits and every value in it.
-    /// Allocates nothing.
+    /// Verifies a whole file: hash, signature if present, structure, limits and every value. Allocates nothing.
     ///
     /// # Errors
-    /// If anything about it is not as this version of the format has it; see [`DeltaError`].
+    /// If any part is invalid; see [`DeltaError`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DeltaError> {
         let prologue = Prologue::read(bytes)?;
         let (file, signature) = bytes.split_at(prologue.file_length);
@@ -40,39 +39,40 @@ impl<'a> Delta<'a> {
         Ok(delta)
     }
 
-    /// What the file says about itself.
+    /// Returns the header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The classes' labels, in the order of the head's outputs.
+    /// Iterates over the classes' labels, in the order of the head's outputs.
     pub fn labels(&self) -> impl Iterator<Item = &'a str> {
         let mut cursor = self.labels;
         (0..self.header.classes as usize).map_while(move |index| read_label(&mut cursor, index).ok())
     }
 
-    /// The changed tensors, in the order in which they were written: the network's.
+    /// Iterates over the changed tensors, in the network's order.
     pub fn records(&self) -> impl Iterator<Item = Record<'a>> {
         let mut cursor = self.records;
         (0..self.header.tensors as usize).map_while(move |index| Record::read(&mut cursor, index).ok())
     }
 
-    /// The delta's identity: the SHA-256 of the whole file but the hash itself and a signature, as the file has it.
+    /// Returns the delta's identity: the SHA-256 of the file without the hash itself and the signature.
     pub fn hash(&self) -> [u8; 32] {
         self.hash
     }
 
-    /// Who signed the file, if anyone did. The signature is right for that key; whose key it is, is another question.
+    /// Returns the file's signature, verified for its key; `None` if unsigned. The caller decides whether to trust the
+    /// key.
     pub fn signature(&self) -> Option<&Signature> {
         self.signature.as_ref()
     }
 
-    /// The file's format version.
+    /// Returns the file's format version.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The file's length in bytes, signature included.
+    /// Returns the file's length in bytes, signature included.
     pub fn file_bytes(&self) -> usize {
         self.length
     }
@@ -80,10 +80,10 @@ impl<'a> Delta<'a> {
     fn check_records(&self) -> Result<(), DeltaError> {
         let mut cursor = self.records;
         let mut replaced = Replaced::default();
-        let mut seen = Seen::new(&self.hash);
+        let mut names = NameFilter::new(&self.hash);
         for index in 0..self.header.tensors as usize {
             let record = Record::read(&mut cursor, index)?;
-            if seen.add(record.name) && self.records().take(index).any(|earlier| earlier.name == record.name) {
+            if names.add(record.name) && self.records().take(index).any(|earlier| earlier.name == record.name) {
                 return Err(DeltaError::DuplicateName { name: record.name.into() });
             }
             replaced.add(record.name, record.kind, record.len())?;
@@ -93,7 +93,7 @@ impl<'a> Delta<'a> {
     }
 }
 
-/// The fixed part, whose lengths are those of the bytes there are.
+/// Fixed part of a file, with its lengths checked against the bytes.
 struct Prologue {
     version: u32,
     header_length: usize,
@@ -102,7 +102,7 @@ struct Prologue {
 }
 
 impl Prologue {
-    /// Checks what tells a delta from other files and a whole one from a part.
+    /// Reads and checks magic number, version and lengths.
     fn read(bytes: &[u8]) -> Result<Self, DeltaError> {
         check_magic(bytes)?;
         check_length(bytes, MINIMUM_BYTES as u64)?;
@@ -124,7 +124,7 @@ impl Prologue {
     }
 }
 
-/// Nothing follows the file but a signature, where the format has one.
+/// Checks that only a signature follows the file, if the format version has one.
 fn check_file_length(bytes: &[u8], version: u32, length: u64) -> Result<usize, DeltaError> {
     check_length(bytes, length)?;
     let surplus = bytes.len() - length as usize;
@@ -140,7 +140,7 @@ fn check_length(bytes: &[u8], expected: u64) -> Result<(), DeltaError> {
     if found < expected { Err(DeltaError::Truncated { expected, found }) } else { Ok(()) }
 }
 
-/// A beginning of the magic number is a delta cut short; anything else is another file.
+/// Checks the magic number; accepts a prefix of it, which is a truncated delta.
 fn check_magic(bytes: &[u8]) -> Result<(), DeltaError> {
     let start = &bytes[..bytes.len().min(MAGIC.len())];
     if MAGIC.starts_with(start) {
@@ -151,7 +151,7 @@ fn check_magic(bytes: &[u8]) -> Result<(), DeltaError> {
     Err(DeltaError::Magic { found })
 }
 
-/// What the file's parts are read from, and the hash, if it is that of everything before it.
+/// Verifies the hash; returns a cursor after the fixed part, and the hash.
 fn verify_hash(bytes: &[u8]) -> Result<(Cursor<'_>, [u8; 32]), DeltaError> {
     let (contents, stored) = bytes.split_at(bytes.len() - TRAILER_BYTES);
     let computed = Sha256::digest(contents);
@@ -180,7 +180,7 @@ fn read_header(bytes: &[u8], version: u32) -> Result<Header, DeltaError> {
     Ok(header)
 }
 
-/// The labels' section, once each of them has been read.
+/// Reads every label; returns the labels' section.
 fn read_labels<'a>(cursor: &mut Cursor<'a>, header: &Header) -> Result<Cursor<'a>, DeltaError> {
     let count = cursor.u32("the number of labels")?;
     if count != header.classes {

@@ -1,4 +1,4 @@
-//! One changed tensor.
+//! Record of a delta: one changed tensor, with its kind, constraint, codec and payload.
 
 use crate::codec::{Codec, CodecError};
 use crate::cursor::Cursor;
@@ -7,28 +7,28 @@ use crate::limits::{MAX_NAME_BYTES, MAX_RANK, MAX_REPLACED_VALUES, MAX_TENSOR_VA
 use fieldfit_tensor::Norm;
 use serde::{Deserialize, Serialize};
 
-/// What a record's values are.
+/// Kind of a changed tensor: difference or replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TensorKind {
     /// δ = θ − θ0: added to the base's tensor of the same name and shape.
     Difference,
-    /// θ: stands in the place of the base's tensor, whose shape it need not have. A new head is one.
+    /// θ: replaces the base's tensor, whose shape may differ. Used for a new head.
     Replacement,
 }
 
-/// The ball around its base that a difference lies in.
+/// Constraint of a difference: the ball around its base that contains it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Constraint {
-    /// How distances are measured.
+    /// Norm of the distance.
     pub norm: Norm,
     /// γ.
     pub radius: f32,
-    /// The norm of the difference as decoded, the greatest of its rows' under [`Norm::Mars`].
+    /// Norm of the decoded difference; under [`Norm::Mars`], the largest of its rows.
     pub distance: f32,
 }
 
-/// One changed tensor, its values still encoded in the file's bytes.
+/// Record of one changed tensor; its values are encoded in the file's bytes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Record<'a> {
@@ -36,29 +36,29 @@ pub struct Record<'a> {
     pub name: &'a str,
     /// Its dimensions, outermost first.
     pub shape: heapless::Vec<u32, MAX_RANK>,
-    /// What the values are.
+    /// Kind of the values.
     pub kind: TensorKind,
-    /// The ball that a constrained difference lies in.
+    /// Constraint; `None` if unconstrained.
     pub constraint: Option<Constraint>,
-    /// How the values are encoded.
+    /// Codec of the values.
     pub codec: Codec,
     /// The encoded values.
     pub payload: &'a [u8],
 }
 
 impl Record<'_> {
-    /// How many values the tensor has.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().map(|&size| size as usize).product()
     }
 
-    /// Whether the tensor has no values; a file's records all have some.
+    /// Whether the tensor has no values, which never holds for a file's records.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many rows norms and codecs see: one an output unit, one a token or position of `[1, tokens, width]`, and one in
-    /// all for a tensor of one dimension.
+    /// Returns the number of rows for norms and codecs: one per output unit, one per token or position of `[1, tokens,
+    /// width]`, and one for a tensor of one dimension.
     pub fn rows(&self) -> usize {
         match *self.shape {
             [1, tokens, _] => tokens as usize,
@@ -67,10 +67,10 @@ impl Record<'_> {
         }
     }
 
-    /// Writes the values, row-major.
+    /// Decodes the values to `out`, row-major.
     ///
     /// # Errors
-    /// If `out` has another length than the tensor.
+    /// If the length of `out` differs from the tensor's.
     pub fn decode_into(&self, out: &mut [f32]) -> Result<(), DeltaError> {
         if out.len() != self.len() {
             return Err(self.fault(CodecError::Room { expected: self.len(), found: out.len() }));
@@ -78,7 +78,7 @@ impl Record<'_> {
         self.codec.decode(self.payload, self.rows(), out).map_err(|source| self.fault(source))
     }
 
-    /// Whether every encoded value is sound.
+    /// Checks every encoded value.
     pub(crate) fn check_payload(&self) -> Result<(), DeltaError> {
         self.codec.check(self.payload, self.len(), self.rows()).map_err(|source| self.fault(source))
     }
@@ -89,7 +89,7 @@ impl Record<'_> {
 }
 
 impl<'a> Record<'a> {
-    /// Reads the record at the cursor, all but its payload's values checked.
+    /// Reads the record at the cursor and checks it, except its payload's values.
     pub(crate) fn read(cursor: &mut Cursor<'a>, index: usize) -> Result<Self, DeltaError> {
         let length = cursor.u16("a tensor's name")?.into();
         check_name_length(index, length)?;
@@ -147,14 +147,14 @@ pub(crate) const fn norm_number(norm: Norm) -> u8 {
 
 impl Constraint {
     fn read(cursor: &mut Cursor, name: &str) -> Result<Option<Self>, DeltaError> {
-        let norm = match cursor.u8("a ball's norm")? {
+        let norm = match cursor.u8("a constraint's norm")? {
             0 => return Ok(None),
             1 => Norm::L2,
             2 => Norm::Mars,
             found => return Err(DeltaError::UnknownNorm { name: name.into(), found }),
         };
-        let radius = cursor.f32("a ball's radius")?;
-        let distance = cursor.f32("a ball's distance")?;
+        let radius = cursor.f32("a constraint's radius")?;
+        let distance = cursor.f32("a constraint's distance")?;
         Ok(Some(Self { norm, radius, distance }))
     }
 }
@@ -163,7 +163,7 @@ pub(crate) fn check_name_length(index: usize, found: usize) -> Result<(), DeltaE
     if (1..=MAX_NAME_BYTES).contains(&found) { Ok(()) } else { Err(DeltaError::NameLength { index, found }) }
 }
 
-/// The number of values, if the shape is within the limits.
+/// Checks the shape against the limits; returns the number of values.
 pub(crate) fn check_shape(name: &str, shape: impl ExactSizeIterator<Item = usize>) -> Result<usize, DeltaError> {
     let rank = shape.len();
     if !(1..=MAX_RANK).contains(&rank) {
@@ -182,13 +182,13 @@ pub(crate) fn check_shape(name: &str, shape: impl ExactSizeIterator<Item = usize
     Ok(values)
 }
 
-/// A ball of finite numbers, around a difference only.
+/// Checks that a constraint has finite numbers and belongs to a difference.
 pub(crate) fn check_constraint(name: &str, kind: TensorKind, constraint: Option<Constraint>) -> Result<(), DeltaError> {
     let Some(constraint) = constraint else { return Ok(()) };
     let sound = |number: f32| number.is_finite() && number >= 0.0;
     let name = Name::from(name);
     if kind == TensorKind::Replacement {
-        return Err(DeltaError::BallOfReplacement { name });
+        return Err(DeltaError::ConstraintOfReplacement { name });
     }
     if !sound(constraint.radius) {
         return Err(DeltaError::Radius { name, found: constraint.radius });
@@ -199,7 +199,7 @@ pub(crate) fn check_constraint(name: &str, kind: TensorKind, constraint: Option<
     Ok(())
 }
 
-/// Counts the values of replacements, which no base's shape bounds.
+/// Counter of the values of replacements, which no base's shape limits.
 #[derive(Default)]
 pub(crate) struct Replaced(usize);
 

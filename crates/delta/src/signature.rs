@@ -1,4 +1,4 @@
-//! Who answers for a file: Ed25519 over its hash.
+//! Delta signatures: Ed25519 over context, sequence and the file's hash.
 
 use crate::DeltaError;
 use crate::cursor::Cursor;
@@ -14,12 +14,12 @@ use core::fmt;
 use ed25519_dalek::{Signer, SigningKey};
 use ed25519_dalek::{VerifyingKey, ed25519};
 
-/// What every signed message begins with, so that no signature made for something else is one of a delta.
+/// Context of every signed message, so that no signature of another protocol is valid for a delta.
 const CONTEXT: [u8; 16] = *b"fieldfit delta 2";
 /// Context, sequence and hash.
 const MESSAGE_BYTES: usize = CONTEXT.len() + size_of::<u64>() + 32;
 
-/// An Ed25519 public key, shown in hexadecimal.
+/// Ed25519 public key, displayed in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 32]);
 
@@ -35,17 +35,17 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// Who signed a file, and the number that its signer gave it.
+/// Verified signature: the signer's key and the sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signature {
-    /// The signer's key, under which the signature is right.
+    /// The signer's key, for which the signature is valid.
     pub key: PublicKey,
-    /// Grows with each delta that this key signs for a base, so that an old one can be told from a new one.
+    /// Increases with each delta that this key signs for a base, so that an older delta can be rejected.
     pub sequence: u64,
 }
 
 impl Signature {
-    /// What follows the hash, if anything does, once it has been verified.
+    /// Reads and verifies the signature block; `None` if there is none.
     pub(crate) fn read(bytes: &[u8], hash: &[u8; 32]) -> Result<Option<Self>, DeltaError> {
         if bytes.is_empty() {
             return Ok(None);
@@ -61,6 +61,7 @@ impl Signature {
     }
 }
 
+/// Returns the message that is signed.
 fn message(sequence: u64, hash: &[u8; 32]) -> [u8; MESSAGE_BYTES] {
     let mut message = [0; MESSAGE_BYTES];
     let (context, rest) = message.split_at_mut(CONTEXT.len());
@@ -71,27 +72,27 @@ fn message(sequence: u64, hash: &[u8; 32]) -> [u8; MESSAGE_BYTES] {
     message
 }
 
-/// An Ed25519 key to sign with; overwritten when it is dropped, and never shown.
+/// Ed25519 secret key; zeroised on drop, and never displayed.
 #[cfg(feature = "alloc")]
 #[derive(Clone)]
 pub struct SecretKey(SigningKey);
 
 #[cfg(feature = "alloc")]
 impl SecretKey {
-    /// The key of these 32 bytes, which have to be random and secret.
+    /// Creates a key from 32 bytes, which must be random and secret.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// What others know it by.
+    /// Returns the public key.
     pub fn public(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// The file, signed; an earlier signature is replaced.
+    /// Returns the file with a signature, which replaces an earlier one.
     ///
     /// # Errors
-    /// If it is no delta, or one of format version 1, which has no place for a signature.
+    /// If the file is not a valid delta, or has format version 1, which cannot be signed.
     pub fn sign(&self, file: &[u8], sequence: u64) -> Result<Vec<u8>, DeltaError> {
         let delta = Delta::parse(file)?;
         if delta.version() < SIGNABLE_VERSION {

@@ -1,4 +1,4 @@
-//! Writing: what [`encode`] returns, [`Delta::parse`](crate::Delta::parse) accepts.
+//! Delta writer: encodes tensors to a file that [`Delta::parse`](crate::Delta::parse) accepts.
 
 use crate::codec::CodecError;
 use crate::layout::{FILE_LENGTH_OFFSET, MAGIC, VERSION};
@@ -10,18 +10,18 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use sha2::{Digest, Sha256};
 
-/// One changed tensor, to be written.
+/// Tensor to be encoded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TensorData<'a> {
     /// The tensor's name, as the base has it.
     pub name: &'a str,
     /// Its dimensions, outermost first.
     pub shape: &'a [usize],
-    /// What the values are.
+    /// Kind of the values.
     pub kind: TensorKind,
-    /// The ball that a constrained difference lies in; see [`Codec::decoded`] for its distance.
+    /// Constraint of a difference; see [`Codec::decoded`] for its distance.
     pub constraint: Option<Constraint>,
-    /// How the values are to be encoded.
+    /// Codec of the values.
     pub codec: Codec,
     /// The values, row-major.
     pub values: &'a [f32],
@@ -37,9 +37,9 @@ impl TensorData<'_> {
     }
 }
 
-/// A delta file of these tensors, in this order; give them in the network's. Counts `header.tensors` itself.
+/// Encodes a delta file of tensors, which must be in the network's order. Sets `header.tensors`.
 ///
-/// A tensor that did not move need not be given: what a delta leaves out is the base's.
+/// Unchanged tensors may be omitted; their values are the base's.
 ///
 /// # Errors
 /// If a value is not finite or beyond its codec's range, a limit is exceeded, two tensors share a name, or the labels
@@ -69,7 +69,7 @@ fn complete(header: &Header, labels: &[&str], tensors: &[TensorData]) -> Result<
     Ok(header)
 }
 
-/// Leaves the file's length to [`seal`].
+/// Writes fixed part and header; [`seal`] sets the file's length.
 fn write_header(header: &Header, file: &mut Vec<u8>) -> Result<(), DeltaError> {
     let mut buffer = [0; MAX_HEADER_BYTES];
     let fields = (header, header.provenance.fidelity);
@@ -113,7 +113,7 @@ fn write_records(tensors: &[TensorData], file: &mut Vec<u8>) -> Result<(), Delta
     Ok(())
 }
 
-/// Writes a record whose every length is known to be within the limits, and so to fit its field.
+/// Writes a record whose lengths have been checked against the limits.
 fn write_record(tensor: &TensorData, file: &mut Vec<u8>) -> Result<(), CodecError> {
     write_text(tensor.name, file);
     file.push(tensor.shape.len() as u8);
@@ -141,7 +141,7 @@ fn write_text(text: &str, file: &mut Vec<u8>) {
     file.extend_from_slice(text.as_bytes());
 }
 
-/// Writes what is known last: the length, then the hash of all before it.
+/// Writes the file's length, then the hash of all bytes before it.
 fn seal(file: &mut Vec<u8>) {
     let hash_length = <Sha256 as Digest>::output_size();
     let length = (file.len() + hash_length) as u64;

@@ -1,4 +1,4 @@
-//! What each codec promises of its error. Guards against a rounding that leaves the ball, or loses what it need not.
+//! Error bounds of each codec. Guards against a rounding that leaves the constraint, or loses precision without need.
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, reason = "finite values of a codec's range are always encoded")]
 
@@ -17,7 +17,7 @@ fn tensors() -> impl Strategy<Value = (Vec<f32>, usize)> {
 }
 
 proptest! {
-    /// Catches truncation in place of rounding, and flushing of small values to zero.
+    /// Catches: truncation in place of rounding, and flushing of small values to zero.
     #[test]
     fn f16_rounds_to_nearest((values, rows) in tensors()) {
         for (decoded, value) in Codec::F16.decoded(&values, rows).unwrap().iter().zip(&values) {
@@ -26,7 +26,7 @@ proptest! {
         }
     }
 
-    /// Catches a scale of the wrong row, of the tensor, or one whose greatest value overflows its code.
+    /// Catches: a scale of the wrong row, of the tensor, or one whose greatest value overflows its code.
     #[test]
     fn int8_rounds_to_nearest_in_each_row((values, rows) in tensors()) {
         let columns = values.len() / rows;
@@ -45,8 +45,8 @@ proptest! {
         }
     }
 
-    /// Catches a caller's remedy that does not work: values that were decoded and shrunk to fit a ball keep their codes,
-    /// so that what they become is what was asked for.
+    /// Catches: a caller's remedy that does not work: values that were decoded and shrunk to fit a ball keep their
+    /// codes, so that what they become is what was asked for.
     #[test]
     fn int8_keeps_the_codes_of_what_it_decoded((values, rows) in tensors(), shrink in 0.5_f32..1.0) {
         let decoded = Codec::Int8.decoded(&values, rows).unwrap();
@@ -61,8 +61,8 @@ proptest! {
         }
     }
 
-    /// Catches a scale rounded up, with which a row leaves its ball; one that shortens rows, as least squares would; and
-    /// codes that point farther away than rounding does.
+    /// Catches: a scale rounded up, with which a row leaves its ball; one that shortens rows, as least squares would;
+    /// and codes that point farther away than rounding does.
     #[test]
     fn packed_rows_keep_their_length_and_err_little_more_than_rounding((values, rows) in tensors()) {
         let columns = values.len() / rows;
@@ -81,7 +81,8 @@ proptest! {
                     Codec::Sign => before - mean_magnitude(row).powi(2) * columns as f64,
                     _ => row.iter().map(|&value| (f64::from(value) - (f64::from(value) / step).round() * step).powi(2)).sum(),
                 };
-                // Rounding to the step turns the row by an angle; codes turn it no farther, and the scale keeps its length.
+                // Rounding to the step turns the row by an angle; codes turn it no farther, and the scale keeps its
+                // length.
                 let cosine = (1.0 - rounding / before).max(0.0).sqrt();
                 let bound = before * (2.0 - 2.0 * cosine + 2.0_f64.powi(-14) + 1e-9);
                 let error: f64 = row.iter().zip(decoded).map(|(a, b)| f64::from(a - b).powi(2)).sum();
@@ -90,13 +91,13 @@ proptest! {
         }
     }
 
-    /// Catches values that change although every bit of them is paid for.
+    /// Catches: values that change although every bit of them is paid for.
     #[test]
     fn f32_is_exact((values, rows) in tensors()) {
         prop_assert_eq!(Codec::F32.decoded(&values, rows).unwrap(), values);
     }
 
-    /// Catches a row that is left out though it moved, and one that takes another's place.
+    /// Catches: a row that is left out though it moved, and one that takes another's place.
     #[test]
     fn sparse_rows_are_those_of_f16(
         (mut values, rows) in tensors(),

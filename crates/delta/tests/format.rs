@@ -1,5 +1,5 @@
-//! What is written is read, byte for byte where the documentation says. Guards against a layout that drifts from its
-//! diagram, or changes without a new version.
+//! File format: a written file is read back, and every field is at its documented offset. Guards against a layout that
+//! differs from its diagram, or changes without a new version.
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
 
@@ -17,7 +17,7 @@ fn decoded(record: &Record) -> Vec<f32> {
     values
 }
 
-/// Catches any field that doesn't survive a file.
+/// Catches: any field that does not survive a file.
 #[test]
 fn everything_comes_back() {
     let file = sample();
@@ -41,7 +41,7 @@ fn everything_comes_back() {
     }
 }
 
-/// Catches a table of positions, whose first dimension stands for the batch, that is read or written as one row: small
+/// Catches: a table of positions, whose first dimension stands for the batch, that is read or written as one row: small
 /// values would vanish beside large ones.
 #[test]
 fn each_position_is_a_row() {
@@ -63,7 +63,7 @@ fn each_position_is_a_row() {
     }
 }
 
-/// Catches a reader or a writer that needs at least one tensor, or text in a label.
+/// Catches: a reader or a writer that needs at least one tensor, or text in a label.
 #[test]
 fn a_delta_may_change_nothing() {
     let file = encode(&Header { classes: 1, ..header() }, &[""], &[]).unwrap();
@@ -72,7 +72,7 @@ fn a_delta_may_change_nothing() {
     assert_eq!(delta.records().count(), 0);
 }
 
-/// Catches a field that is not where the documentation's diagram has it.
+/// Catches: a field that is not where the documentation's diagram has it.
 #[test]
 fn every_field_is_where_the_diagram_says() {
     let file = sample();
@@ -113,7 +113,7 @@ fn every_field_is_where_the_diagram_says() {
     assert_eq!(Delta::parse(&file).unwrap().hash(), file[end..]);
 }
 
-/// Catches a change to the format, the header's order of fields included, that forgot to take a new version: robots in
+/// Catches: a change to the format, the header's order of fields included, that forgot to take a new version: robots in
 /// the field hold files of this one.
 #[test]
 fn version_2_stays_as_it_was() {
@@ -122,7 +122,7 @@ fn version_2_stays_as_it_was() {
     assert_eq!(hash, "bc4c5866f2ec671ee9eeae03144d755eed90b11d223f83ccc69f4c5a0e91a5b1");
 }
 
-/// Catches a buffer that is filled in part, or run over.
+/// Catches: a buffer that is filled in part, or run over.
 #[test]
 fn a_buffer_of_another_size_is_refused() {
     let file = sample();
@@ -134,7 +134,7 @@ fn a_buffer_of_another_size_is_refused() {
     }
 }
 
-/// Catches a payload that the reader refuses, of another length than planned, or decoded to something else than told.
+/// Catches: a payload that the reader refuses, of another length than planned, or decoded to something else than told.
 #[test]
 fn every_codec_makes_files_that_are_read() {
     for shape in [[1, 1], [3, 7], [2, 16], [5, 9]] {
@@ -164,8 +164,8 @@ fn every_codec_makes_files_that_are_read() {
     }
 }
 
-/// Catches a reader that lost a released version: each of these files was written by the first release that had its format
-/// whole, and is never written again.
+/// Catches: a reader that lost a released version: each of these files was written by the first release that had its
+/// format whole, and is never written again.
 #[test]
 fn files_of_every_version_are_still_read() {
     let files: [&[u8]; 2] = [include_bytes!("fixtures/version-1.delta"), include_bytes!("fixtures/version-2.delta")];
@@ -189,7 +189,7 @@ fn files_of_every_version_are_still_read() {
 /// Values that every codec comes near to.
 const EVERY_CODEC: [f32; 10] = [0.5, -0.5, 0.5, 0.5, -0.5, -0.5, 0.5, -0.5, 0.5, 0.5];
 
-/// Catches a reader that differs between machines: `tests/microcontroller` asks a Cortex-M4 the same.
+/// Catches: a reader that differs between machines: `tests/microcontroller` asks a Cortex-M4 the same.
 #[test]
 fn a_file_is_the_same_everywhere() {
     let (mut copy, mut values) = ([0; everywhere::FILE.len()], [0.0; everywhere::VALUES]);

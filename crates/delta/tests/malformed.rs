@@ -1,5 +1,5 @@
-//! No file, however malformed, is accepted, and none makes the reader panic. Guards against a check that is missing, or
-//! that another one hides: files are damaged as they are, and abusively, with a hash that is right.
+//! Malformed files: none is accepted, and none makes the reader panic. Guards against a missing check, or one hidden by
+//! another: files are damaged with a stale hash, and forged with a correct one.
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
 
@@ -71,7 +71,7 @@ fn write(tensor: TensorData) -> Result<Vec<u8>, DeltaError> {
     encode(&header(), &LABELS, &[tensor])
 }
 
-/// Catches a byte that no check covers.
+/// Catches: a byte that no check covers.
 #[test]
 fn every_flipped_byte_is_refused() {
     let whole = sample();
@@ -84,7 +84,7 @@ fn every_flipped_byte_is_refused() {
     }
 }
 
-/// Catches a reader that trusts a length before it has the bytes.
+/// Catches: a reader that trusts a length before it has the bytes.
 #[test]
 fn every_shorter_file_is_cut_short() {
     let whole = sample();
@@ -97,7 +97,7 @@ fn every_shorter_file_is_cut_short() {
     }
 }
 
-/// Catches a second file hidden behind the first.
+/// Catches: a second file hidden behind the first.
 #[test]
 fn every_longer_file_has_trailing_bytes() {
     let whole = sample();
@@ -110,7 +110,7 @@ fn every_longer_file_has_trailing_bytes() {
     }
 }
 
-/// Catches structural checks that lean on the hash: with a right one, no change of any byte may panic or run over, and
+/// Catches: structural checks that lean on the hash: with a right one, no change of any byte may panic or run over, and
 /// what is accepted can be read to its end.
 #[test]
 fn every_forged_byte_is_refused_or_read_whole() {
@@ -130,7 +130,7 @@ fn every_forged_byte_is_refused_or_read_whole() {
     }
 }
 
-/// As above, for a file that was cut and given a right length and hash.
+/// Catches: as above, for a file that was cut and given a right length and hash.
 #[test]
 fn every_forged_cut_is_refused() {
     for length in 24..sample().len() - 32 {
@@ -139,7 +139,7 @@ fn every_forged_cut_is_refused() {
     }
 }
 
-/// Catches another file, or one of the future, that is called damaged.
+/// Catches: another file, or one of the future, that is called damaged.
 #[test]
 fn what_is_no_delta_of_this_version_is_called_so() {
     for file in [&b"GIF89a"[..], &[0; 400], b"\x89FFDELTB and more"] {
@@ -155,7 +155,7 @@ fn what_is_no_delta_of_this_version_is_called_so() {
     assert!(matches!(Delta::parse(&file).unwrap_err(), DeltaError::Hash { .. }));
 }
 
-/// Catches a header that is believed.
+/// Catches: a header that is believed.
 #[test]
 fn malformed_headers_are_refused() {
     refuses!(DeltaError::HeaderLength { found: 4097 }, |file, _| put(file, 12, 4097_u32.to_le_bytes()));
@@ -188,7 +188,7 @@ fn malformed_headers_are_refused() {
     refuses!(DeltaError::Surplus { section: "records", .. }, |file, _| file[crop + 5] = 2);
 }
 
-/// Catches labels that don't name the classes, or run over their section.
+/// Catches: labels that do not name the classes, or run over their section.
 #[test]
 fn malformed_labels_are_refused() {
     refuses!(DeltaError::LabelCount { classes: 2, labels: 3 }, |file, places| file[places.labels] = 3);
@@ -206,7 +206,7 @@ fn malformed_labels_are_refused() {
     });
 }
 
-/// Catches a record that is believed.
+/// Catches: a record that is believed.
 #[test]
 fn malformed_records_are_refused() {
     refuses!(DeltaError::NameLength { index: 0, found: 0 }, |file, places| file[places.record] = 0);
@@ -219,7 +219,7 @@ fn malformed_records_are_refused() {
         (0..4).for_each(|axis| put(file, places.record + 14 + 4 * axis, u32::MAX.to_le_bytes()));
     });
     refuses!(DeltaError::UnknownKind { found: 2, .. }, |file, places| file[places.record + 30] = 2);
-    refuses!(DeltaError::BallOfReplacement { .. }, |file, places| file[places.record + 30] = 1);
+    refuses!(DeltaError::ConstraintOfReplacement { .. }, |file, places| file[places.record + 30] = 1);
     refuses!(DeltaError::UnknownNorm { found: 3, .. }, |file, places| file[places.record + 31] = 3);
     for value in [f32::NAN, f32::INFINITY, -1.0] {
         refuses!(DeltaError::Radius { .. }, |file, places| put(file, places.record + 32, value.to_le_bytes()));
@@ -236,7 +236,7 @@ fn malformed_records_are_refused() {
     refuses!(DeltaError::Surplus { section: "records", surplus: 1, .. }, |file, _| file.push(0));
 }
 
-/// Catches a value that is not finite, in any guise.
+/// Catches: a value that is not finite, in any guise.
 #[test]
 fn malformed_payloads_are_refused() {
     for bits in [0x7c00_u16, 0xfc00, 0x7e00] {
@@ -254,7 +254,7 @@ fn malformed_payloads_are_refused() {
     });
 }
 
-/// Catches the second of two tensors of one name that wins silently.
+/// Catches: the second of two tensors of one name that wins silently.
 #[test]
 fn names_stand_once() {
     let [kernel, bias, _] = tensors();
@@ -269,7 +269,7 @@ fn names_stand_once() {
     not_written!(DeltaError::DuplicateName { .. }, encode(&header(), &LABELS, &[kernel, bias, kernel]));
 }
 
-/// Catches values that would be stored as something else: NaN, infinity, and what f16 rounds to infinity.
+/// Catches: values that would be stored as something else: NaN, infinity, and what f16 rounds to infinity.
 #[test]
 fn what_a_codec_cannot_hold_is_not_written() {
     let [kernel, ..] = tensors();
@@ -291,7 +291,7 @@ fn what_a_codec_cannot_hold_is_not_written() {
     }
 }
 
-/// Catches a writer that makes what the reader refuses.
+/// Catches: a writer that makes what the reader refuses.
 #[test]
 fn what_exceeds_a_limit_is_not_written() {
     let [kernel, bias, head] = tensors();
@@ -313,7 +313,10 @@ fn what_exceeds_a_limit_is_not_written() {
     not_written!(DeltaError::ValueCount { expected: 4, found: 3, .. }, write(TensorData { shape: &[4], ..bias }));
     let constraint = Some(Constraint { norm: Norm::L2, radius: f32::NAN, distance: 0.0 });
     not_written!(DeltaError::Radius { .. }, write(TensorData { constraint, ..kernel }));
-    not_written!(DeltaError::BallOfReplacement { .. }, write(TensorData { kind: TensorKind::Replacement, ..kernel }));
+    not_written!(
+        DeltaError::ConstraintOfReplacement { .. },
+        write(TensorData { kind: TensorKind::Replacement, ..kernel })
+    );
 
     let half = vec![0.0; MAX_REPLACED_VALUES / 2 + 1];
     let half = |name| TensorData { name, shape: &[MAX_REPLACED_VALUES / 2 + 1], values: &half, ..head };
@@ -327,7 +330,7 @@ fn what_exceeds_a_limit_is_not_written() {
     assert_eq!(Delta::parse(&file).unwrap().records().count(), MAX_TENSORS);
 }
 
-/// Catches a message that cuts a name within a character, or runs on.
+/// Catches: a message that cuts a name within a character, or runs on.
 #[test]
 fn long_names_are_cut_in_messages() {
     let name = "é".repeat(60);
@@ -335,7 +338,7 @@ fn long_names_are_cut_in_messages() {
     assert!(refused.to_string().contains(&format!("`{}…`", "é".repeat(32))), "{refused}");
 }
 
-/// Catches a packed byte with two readings: digits that no row is written with, and another filling.
+/// Catches: a packed byte with two readings: digits that no row is written with, and another filling.
 #[test]
 fn forged_packed_rows_are_refused() {
     use CodecError::{Byte, Padding, Scale};

@@ -1,5 +1,5 @@
-//! A signature says who made a file, and no other file passes under it. Guards against a signature that isn't looked at, or
-//! doesn't cover something.
+//! Signatures: a signature identifies the signer of one file, and no other file is valid under it. Guards against a
+//! signature that is not verified, or does not cover a field.
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
 
@@ -19,7 +19,7 @@ fn signed() -> Vec<u8> {
     key(1).sign(&sample(), 7).unwrap()
 }
 
-/// Catches a signature that changes the delta's identity, its contents, or comes back as somebody else's.
+/// Catches: a signature that changes the delta's identity, its contents, or comes back as somebody else's.
 #[test]
 fn a_signed_file_is_the_same_delta() {
     let (plain, signed) = (sample(), signed());
@@ -31,8 +31,8 @@ fn a_signed_file_is_the_same_delta() {
     assert_eq!(signed.file_bytes(), plain.file_bytes() + SIGNATURE);
 }
 
-/// Catches another algorithm, message or derivation of keys than documented. The public key is what Python's `cryptography`
-/// gives for that seed.
+/// Catches: another algorithm, message or derivation of keys than documented. The public key is what Python's
+/// `cryptography` gives for that seed.
 #[test]
 fn the_signature_is_ed25519_over_context_sequence_and_hash() {
     use ed25519_dalek::{Signature as Ed25519, VerifyingKey};
@@ -46,7 +46,7 @@ fn the_signature_is_ed25519_over_context_sequence_and_hash() {
     assert_eq!(signature[..8], 7_u64.to_le_bytes());
 }
 
-/// Catches a bit of the signature's block that nothing depends on.
+/// Catches: a bit of the signature's block that nothing depends on.
 #[test]
 fn no_bit_of_a_signature_can_be_changed() {
     let file = signed();
@@ -60,7 +60,7 @@ fn no_bit_of_a_signature_can_be_changed() {
     }
 }
 
-/// Catches a signature that is taken over to another delta, and one that is cut or doubled.
+/// Catches: a signature that is taken over to another delta, and one that is cut or doubled.
 #[test]
 fn a_signature_belongs_to_one_file() {
     let file = signed();
@@ -76,7 +76,7 @@ fn a_signature_belongs_to_one_file() {
     }
 }
 
-/// Catches keys under which any signature is right, or that are no point of the curve.
+/// Catches: keys under which any signature is right, or that are no point of the curve.
 #[test]
 fn weak_and_impossible_keys_are_refused() {
     let mut identity = [0; 32];
@@ -92,7 +92,7 @@ fn weak_and_impossible_keys_are_refused() {
     }
 }
 
-/// Catches a length that cuts the hash off the file and passes the rest for a signature.
+/// Catches: a length that cuts the hash off the file and passes the rest for a signature.
 #[test]
 fn a_length_without_room_for_a_file_is_refused() {
     let mut file = sample();
@@ -102,7 +102,7 @@ fn a_length_without_room_for_a_file_is_refused() {
     assert!(matches!(Delta::parse(&file), Err(DeltaError::TrailingBytes { .. })));
 }
 
-/// Catches a second signature that is added to the first, or one that stays.
+/// Catches: a second signature that is added to the first, or one that stays.
 #[test]
 fn signing_again_replaces_the_signature() {
     let again = key(2).sign(&signed(), 8).unwrap();
@@ -110,7 +110,7 @@ fn signing_again_replaces_the_signature() {
     assert_eq!(Delta::parse(&again).unwrap().signature(), Some(&Signature { key: key(2).public(), sequence: 8 }));
 }
 
-/// Catches a signed file that readers of version 1 would take for a damaged one, and a signature on what is no delta.
+/// Catches: a signed file that readers of version 1 would take for a damaged one, and a signature on what is no delta.
 #[test]
 fn only_deltas_that_have_the_place_are_signed() {
     let old = include_bytes!("fixtures/version-1.delta");
@@ -121,7 +121,7 @@ fn only_deltas_that_have_the_place_are_signed() {
     assert!(matches!(key(1).sign(image, 1), Err(DeltaError::Magic { .. })));
 }
 
-/// Catches a secret that shows in a log.
+/// Catches: a secret that shows in a log.
 #[test]
 fn a_secret_key_is_never_shown() {
     assert_eq!(format!("{:?}", key(1)), format!("SecretKey(of {})", key(1).public()));

@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bounded;
 mod commit;
 mod disk;
 mod error;
@@ -29,6 +30,7 @@ mod sealed;
 pub mod testing;
 mod verification;
 
+pub use bounded::{BoundedReadError, SpecialFile, read_bounded};
 pub use commit::{commit, create_folder, list, read, remove, sync_folder};
 pub use disk::Disk;
 pub use error::DurableError;

@@ -1,11 +1,11 @@
-//! Where a training step of EfficientNet-Lite0, ResNet-18, DeiT-Ti and DeiT-S spends its time, op by op, beside the
-//! machine's own matrix product and copy in the same run: what the kernels reach, and what is left.
+//! Benchmark of the CPU kernels: time of a training step of EfficientNet-Lite0, ResNet-18, DeiT-Ti and DeiT-S, op by
+//! op, compared with the machine's matrix product and copy in the same run.
 //!
 //! `cargo bench -p fieldfit-exec --bench kernels`
 //!
-//! With `-- --guard` it ends with status 1 where the steps take more than [`LIMIT`] times what their arithmetic would take
-//! at the rate of the machine's matrix product. Both sides are the fastest of many, measured in the same run, and a bad
-//! result has to be bad [`TRIES`] times, so that a busy machine doesn't pass for a slow kernel.
+//! With `-- --guard` it exits with status 1 if the steps take more than [`LIMIT`] times their arithmetic at the rate of
+//! the machine's matrix product. Both are the fastest of many, measured in the same run, and a failure must repeat
+//! [`TRIES`] times, so that a busy machine is not reported as a slow kernel.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
 
@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 const THREADS: usize = 2;
 const BATCH: usize = 16;
 const MICRO_BATCH: usize = 4;
-/// Steps of which the fastest time of each op counts.
+/// Steps, of which the fastest time of each op counts.
 const STEPS: usize = 12;
-/// On quiet machines with AVX-512 it is 1.3 to 1.8; a kernel that has lost its vectors brings it beyond this.
+/// On idle machines with AVX-512 the ratio is 1.3 to 1.8; a kernel without vector instructions exceeds the limit.
 const LIMIT: f64 = 2.5;
-/// How often the guard looks before it gives up.
+/// Attempts of the guard before it fails.
 const TRIES: usize = 3;
 
 fn main() -> ExitCode {
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Prints the table; returns how many times longer the steps took than their arithmetic would at that rate.
+/// Prints the table; returns the time of the steps relative to their arithmetic at that rate.
 fn profile(architecture: &str, side: usize, gemm: f64) -> f64 {
     let network = by_name(architecture).unwrap().with_classes(7);
     let params = params(&network);
@@ -65,7 +65,7 @@ fn profile(architecture: &str, side: usize, gemm: f64) -> f64 {
     for (index, step) in best.iter().enumerate() {
         let row = rows.entry((std::cmp::Reverse(step.input.width), kind(&step.op))).or_default();
         row.0 += flops(step);
-        // The first op's forward time has what comes ahead of it in it.
+        // The first op's forward time includes folding and packing.
         row.1 += if index == 0 { Duration::ZERO } else { step.forward };
         row.2 += step.backward;
     }
@@ -80,7 +80,7 @@ fn profile(architecture: &str, side: usize, gemm: f64) -> f64 {
     for ((side, kind), (flops, forward, backward)) in rows {
         let [forward, backward] = [forward, backward].map(|time| time.as_secs_f64());
         let rate = |flops: f64, seconds: f64| if seconds > 0.0 { flops / seconds / 1e9 } else { 0.0 };
-        // Both gradients cost what the forward pass costs, each.
+        // Each gradient costs as much as the forward pass.
         println!(
             "{:5} {kind:12} {:8.2} {:8.2} {:9.0} {:8.2} {:9.0} {:7.0}%",
             side.0,
@@ -117,20 +117,20 @@ fn kind(op: &Op) -> String {
     }
 }
 
-/// Of the forward pass over the batch.
+/// Returns the operations of the forward pass over the batch.
 fn flops(step: &StepTime) -> f64 {
     let terms = match step.op {
         Op::Conv(conv) => conv.kernel * conv.kernel * conv.input / conv.groups,
         Op::Embed(embed) => embed.patch_len(),
         Op::Linear(linear) => linear.input,
-        // Scores and what they mix.
+        // Scores, and their product with the values.
         Op::Attention(_) => 2 * step.input.pixels(),
         Op::MaxPool(_) | Op::GlobalAveragePool | Op::ClassToken(_) => 0,
     };
     2.0 * (BATCH * step.output.len() * terms) as f64
 }
 
-/// Weights that keep activations within ReLU6's range; their values don't matter to the time.
+/// Returns parameters that keep activations within ReLU6's range.
 fn params(network: &Network) -> Params<f32> {
     let mut params = Params::zeros(network);
     for (id, spec) in network.tensors() {
@@ -145,7 +145,7 @@ fn params(network: &Network) -> Params<f32> {
     params
 }
 
-/// The fastest of some.
+/// Returns the fastest time of 20 runs.
 fn seconds(mut work: impl FnMut()) -> f64 {
     let once = |_| {
         let start = Instant::now();
@@ -155,7 +155,7 @@ fn seconds(mut work: impl FnMut()) -> f64 {
     (0..20).map(once).fold(f64::MAX, f64::min)
 }
 
-/// GFLOP/s of a square product of 1024.
+/// Measures the GFLOP/s of a 1024³ matrix product.
 fn gemm_rate() -> f64 {
     let side = 1024;
     let (operand, mut out) = (vec![1.0f32; side * side], vec![0.0f32; side * side]);
@@ -191,7 +191,7 @@ fn gemm_rate() -> f64 {
     2.0 * (side * side * side) as f64 / seconds / 1e9
 }
 
-/// GB/s of a copy of 64 MiB on one thread, read and written.
+/// Measures the GB/s of a copy of 64 MiB on one thread, reads plus writes.
 fn copy_rate() -> f64 {
     let (source, mut target) = (vec![1u8; 64 << 20], vec![0u8; 64 << 20]);
     let seconds = seconds(|| black_box(&mut target).copy_from_slice(black_box(&source)));

@@ -1,4 +1,5 @@
-//! Whole passes of EfficientNet-Lite0 on two threads, beside the machine's own matrix product in the same run.
+//! Benchmark of inference and training passes of EfficientNet-Lite0 on two threads, and of the machine's matrix product
+//! in the same run.
 //!
 //! `cargo bench -p fieldfit-exec --bench network`
 
@@ -12,7 +13,7 @@ use std::hint::black_box;
 
 const THREADS: usize = 2;
 
-/// Weights that keep activations within ReLU6's range; their values don't matter to the time.
+/// Returns parameters that keep activations within ReLU6's range.
 fn params(network: &Network) -> Params<f32> {
     let mut params = Params::zeros(network);
     for (id, spec) in network.tensors() {

@@ -1,93 +1,93 @@
-//! What can go wrong while a network runs.
+//! Execution errors: invalid inputs, unsupported ops, and device failures.
 
 use thiserror::Error;
 
-/// A computation that can't be done.
+/// Execution error.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ExecError {
-    /// The batch's values don't match its shape, it has no pixels, or other channels than the network takes.
+    /// The batch's values do not match its shape, it has no pixels, or the channels are wrong.
     #[error(
-        "expected {count}×{height}×{width}×{channels} values with at least one pixel, found {found}: check the batch's \
+        "batch: expected {count}×{height}×{width}×{channels} values with at least one pixel, found {found}: check the batch's \
          shape"
     )]
     Images {
-        /// Images announced.
+        /// Images of the batch.
         count: usize,
-        /// Rows announced.
+        /// Rows of an image.
         height: usize,
-        /// Columns announced.
+        /// Columns of an image.
         width: usize,
-        /// Channels that the network takes.
+        /// Channels of the network's input.
         channels: usize,
-        /// Values present.
+        /// Values of the batch.
         found: usize,
     },
-    /// A parameter with another number of values than the network's.
-    #[error("tensor `{name}`: expected {expected} values, found {found}: were these parameters made for this network?")]
+    /// A parameter with the wrong number of values.
+    #[error("tensor `{name}`: expected {expected} values, found {found}: use parameters of this network")]
     Tensor {
-        /// Its name.
+        /// The tensor.
         name: String,
-        /// What the network says.
+        /// Values in the network.
         expected: usize,
-        /// What there was.
+        /// Values of the parameter.
         found: usize,
     },
-    /// Not one label an image.
-    #[error("{images} images came with {labels} labels: give one label an image")]
+    /// A number of labels other than the number of images.
+    #[error("labels: expected one for each of {images} images, found {labels}: pass one label per image")]
     LabelCount {
         /// Images in the batch.
         images: usize,
         /// Labels in the batch.
         labels: usize,
     },
-    /// A label that is not a class.
-    #[error("label {found} of image {position} is not below {classes}: labels count from 0")]
+    /// A label that is not a class index.
+    #[error("label of image {position}: expected less than {classes}, found {found}: labels count from 0")]
     Label {
-        /// Which image of the batch.
+        /// Index of the image in the batch.
         position: usize,
         /// Its label.
         found: u32,
-        /// How many classes the head has.
+        /// Classes of the head.
         classes: usize,
     },
-    /// An image that the network can't take.
+    /// An image shape that the network does not accept.
     #[error(transparent)]
     Shape(#[from] fieldfit_nets::ShapeError),
-    /// No thread pool of that size.
-    #[error("can't start {threads} threads: {reason}")]
+    /// The thread pool cannot start.
+    #[error("cannot start {threads} threads: {reason}")]
     Threads {
-        /// How many were asked for.
+        /// Threads requested.
         threads: usize,
-        /// What the system said.
+        /// The system's reason.
         reason: String,
     },
-    /// A micro-batch without images.
-    #[error("a micro-batch of 0 images computes nothing: give at least 1")]
+    /// A micro-batch of 0 images.
+    #[error("micro-batch: expected at least 1 image, found 0: pass a larger micro-batch")]
     MicroBatch,
-    /// A device that this build or this machine doesn't have.
-    #[error("device `{device}` is not to be had: {reason}")]
+    /// A device that is unavailable in this build or on this machine.
+    #[error("device `{device}` is unavailable: {reason}")]
     Device {
-        /// Its name on the command line.
+        /// The device's name on the command line.
         device: &'static str,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
     /// A trainable tensor that the loss does not depend on.
     #[error("tensor `{name}` receives no gradient: freeze it, or check that a stage of the network uses it")]
     NoGradient {
-        /// Its name.
+        /// The tensor.
         name: String,
     },
-    /// An op that the executor can't compute.
-    #[error("stage `{stage}` has {what}, which this executor can't compute: run the network on another device")]
+    /// An op that the executor does not support.
+    #[error("stage `{stage}`: unsupported: {what}: run the network on another device")]
     Unsupported {
-        /// The stage that the op belongs to.
+        /// The op's stage.
         stage: String,
-        /// What the op is.
+        /// Description of the op.
         what: String,
     },
-    /// candle failed.
+    /// An error of candle.
     #[cfg(feature = "candle")]
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),

@@ -1,30 +1,30 @@
-//! The seam between a network and what computes it.
+//! Executor interface: computes a network for training ([`Executor`]) or inference ([`Prepared`]) on a [`Device`].
 
 use crate::{ExecError, Objective};
 use fieldfit_nets::{Network, Shape, TensorSpec};
 use fieldfit_tensor::{Images, Matrix, Params, Real};
 
-/// Where a network runs.
+/// Device that computes a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// Our kernels, on that many threads.
+    /// The CPU kernels, on that many threads.
     Cpu {
         /// At least 1.
         threads: usize,
     },
     /// candle on a CUDA device (feature `cuda`).
     Cuda {
-        /// Which device, from 0.
+        /// Index of the device, from 0.
         ordinal: usize,
     },
     /// candle on Apple's GPU (feature `metal`).
     Metal,
-    /// candle on the CPU (feature `candle`): what a device computes, and slow. For tests where there is no device.
+    /// candle on the CPU (feature `candle`), for tests without an accelerator; slow.
     Candle,
 }
 
 impl Device {
-    /// Its name on the command line.
+    /// Returns the device's name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cpu { .. } => "cpu",
@@ -35,34 +35,34 @@ impl Device {
     }
 }
 
-/// Computes a network with weights that may change between calls, and its gradients.
+/// Executor of a network: computes features, logits and gradients with weights that may change between calls.
 ///
 /// Batch-norm statistics are frozen: training and evaluation compute the same function.
 pub trait Executor<T: Real>: Send {
-    /// What it computes.
+    /// Returns the network that the executor computes.
     fn network(&self) -> &Network;
 
-    /// The pooled features of each image, `[N, features]`; of a network without its last stages, what its last stage
-    /// makes of each, `[N, H · W · C]`.
+    /// Computes the pooled features of each image, `[N, features]`; for a network without its last stages, the output
+    /// of its last stage, `[N, H · W · C]`.
     ///
     /// # Errors
-    /// If the images or the parameters don't fit the network, or the device fails.
+    /// If the images or the parameters do not fit the network, or the device fails.
     fn features(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError>;
 
-    /// The logits of each image, `[N, classes]`.
+    /// Computes the logits of each image, `[N, classes]`.
     ///
     /// # Errors
     /// As [`Executor::features`].
     fn logits(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError>;
 
-    /// The objective's mean over the images, in nats, and its gradient with respect to each tensor that `gradients` has
-    /// room for.
+    /// Computes the objective's mean over the images, in nats, and its gradient with respect to each tensor with a
+    /// buffer in `gradients`.
     ///
-    /// A tensor whose buffer in `gradients` is empty is frozen: nothing is computed for it, nor for what lies only
-    /// below it. The buffers are overwritten, not added to.
+    /// A tensor with an empty buffer is frozen: its gradient is not computed, nor are gradients below the first trained
+    /// tensor. The buffers are overwritten.
     ///
     /// # Errors
-    /// As [`Executor::features`]; if the objective can't judge these images.
+    /// As [`Executor::features`]; if the objective rejects the batch.
     fn gradient(
         &mut self,
         params: &Params<T>,
@@ -71,7 +71,7 @@ pub trait Executor<T: Real>: Send {
         gradients: &mut Params<T>,
     ) -> Result<T, ExecError>;
 
-    /// Runs the backbone and shows each stage's output by name: `[N, H, W, C]`.
+    /// Runs the backbone and calls `visit` with each stage's name, shape and output, `[N, H, W, C]`.
     ///
     /// # Errors
     /// As [`Executor::features`].
@@ -83,19 +83,19 @@ pub trait Executor<T: Real>: Send {
     ) -> Result<(), ExecError>;
 }
 
-/// Weights made ready to infer with: folded and packed once, immutable, shared by threads.
+/// Network prepared for inference: weights folded and packed once, immutable, shared by threads.
 pub trait Prepared: Send + Sync {
-    /// Logits an image.
+    /// Returns the number of logits per image.
     fn classes(&self) -> usize;
 
-    /// The logits of each image, `[N, classes]`, in place of what `logits` holds. A buffer that is used again, for as
-    /// many images, isn't allocated again.
+    /// Computes the logits of each image, `[N, classes]`, and replaces the contents of `logits`. Reusing a buffer for
+    /// as many images allocates nothing.
     ///
     /// # Errors
-    /// If the images don't fit the network, or the device fails.
+    /// If the images do not fit the network, or the device fails.
     fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError>;
 
-    /// The logits of each image.
+    /// Computes the logits of each image, `[N, classes]`.
     ///
     /// # Errors
     /// As [`Prepared::logits_into`].
@@ -106,7 +106,7 @@ pub trait Prepared: Send + Sync {
     }
 }
 
-/// Checks that the batch has as many values as its shape says, pixels, and the network's channels.
+/// Checks that the batch has the values of its shape, at least one pixel, and the network's channels.
 pub(crate) fn check_images(network: &Network, images: &Images) -> Result<(), ExecError> {
     let Images { count, height, width, ref values, .. } = *images;
     let channels = network.channels;
@@ -116,23 +116,24 @@ pub(crate) fn check_images(network: &Network, images: &Images) -> Result<(), Exe
     Ok(())
 }
 
-/// Checks what every executor must refuse: images that are no images, tensors of the wrong size.
+/// Checks images and parameters against the network.
 pub(crate) fn check<T>(network: &Network, params: &Params<T>, images: &Images) -> Result<(), ExecError> {
     check_images(network, images)?;
     check_params(network, params)
 }
 
-/// Checks that every tensor has as many values as the network says.
+/// Checks that every tensor has the network's number of values.
 pub(crate) fn check_params<T>(network: &Network, params: &Params<T>) -> Result<(), ExecError> {
     network.tensors().try_for_each(|(id, spec)| check_tensor(spec, params[id].len()))
 }
 
-/// Checks that every tensor with room for a gradient has room for all of it.
+/// Checks that every gradient buffer is empty or has the tensor's number of values.
 pub(crate) fn check_gradients<T>(network: &Network, gradients: &Params<T>) -> Result<(), ExecError> {
     let mut trained = network.tensors().filter(|(id, _)| gradients.contains(*id));
     trained.try_for_each(|(id, spec)| check_tensor(spec, gradients[id].len()))
 }
 
+/// Checks a tensor's number of values.
 pub(crate) fn check_tensor(spec: &TensorSpec, found: usize) -> Result<(), ExecError> {
     if found == spec.len() {
         return Ok(());

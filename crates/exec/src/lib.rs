@@ -1,11 +1,11 @@
-//! Runs a network forward and backward.
+//! Executors: compute the features, logits and gradients of a network.
 //!
-//! [`Executor`] is the seam: a network as data, parameters, a batch in; features, logits or gradients out. [`cpu`] is
-//! our own kernels, which a robot runs; [`candle`](https://docs.rs/candle-core) composes the same network for CUDA and
-//! Metal, and in f64 as the oracle that the tests hold both against. [`Prepared`] is a network folded for inference.
+//! [`Executor`] is the interface: network, parameters and a batch in; features, logits or gradients out. [`cpu`] has
+//! SIMD kernels for robots; [`candle`](https://docs.rs/candle-core) runs the same networks on CUDA and Metal, and in
+//! f64 as the reference of the tests. [`Prepared`] is a network folded for inference. [`ParamStore`] and
+//! [`DeviceParams`] keep a training run's tensors in host or device memory.
 //!
-//! What this crate is not: it knows no files, no optimiser, no method. Its README holds the experiment that decided
-//! for networks as data.
+//! The crate has no files, optimisers or training methods.
 
 #[cfg(feature = "candle")]
 pub mod candle;
@@ -15,22 +15,23 @@ mod executor;
 pub mod memory;
 mod objective;
 mod param_store;
-mod positions;
+mod position_embedding;
 
 pub use error::ExecError;
 pub use executor::{Device, Executor, Prepared};
 pub use memory::Passes;
-pub use objective::{Objective, cross_entropy, divergence, softmax};
-pub use param_store::{DeviceParams, ParamStore, Rule, StateTensor};
+pub use objective::{Objective, cross_entropy, kl_divergence, softmax};
+pub use param_store::{DeviceParams, ParamStore, StateTensor, UpdateRule};
 
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Params, TensorId, TensorView};
 
-/// What runs the network on that device, with weights that may change between calls. candle computes whole batches and
-/// nothing twice, whatever `passes` says.
+/// Creates an executor of the network on a device, for weights that may change between calls. The candle executor
+/// ignores `passes`: it computes whole batches without recomputation.
 ///
 /// # Errors
-/// If this build or this machine lacks the device, the network has an op that it can't run, or a pass has no images.
+/// If the device is unavailable in this build or on this machine, an op of the network is unsupported, or the
+/// micro-batch is 0.
 pub fn executor(device: Device, network: &Network, passes: Passes) -> Result<Box<dyn Executor<f32>>, ExecError> {
     match device {
         Device::Cpu { threads } => Ok(Box::new(cpu::Cpu::new(network, threads, passes)?)),
@@ -41,10 +42,10 @@ pub fn executor(device: Device, network: &Network, passes: Passes) -> Result<Box
     }
 }
 
-/// The network with these weights, made ready to infer on that device.
+/// Prepares the network with these weights for inference on a device.
 ///
 /// # Errors
-/// As [`executor`], or if the parameters don't fit the network.
+/// As [`executor`], or if the parameters do not fit the network.
 pub fn prepare(device: Device, network: &Network, params: &Params<f32>) -> Result<Box<dyn Prepared>, ExecError> {
     match device {
         Device::Cpu { threads } => Ok(Box::new(cpu::PreparedCpu::new(network, params, threads)?)),
@@ -55,31 +56,31 @@ pub fn prepare(device: Device, network: &Network, params: &Params<f32>) -> Resul
     }
 }
 
-/// A place on the device for a run that starts at the θ0 that `start` lends, with every δ 0; none on the CPU, where the
-/// program's own memory is as near as any.
+/// Creates the parameter store of a run on a device, with θ0 from `base` and every δ 0; `None` on the CPU, where the
+/// caller's memory is the store.
 ///
 /// # Errors
-/// As [`executor`], or if the device has no room.
+/// As [`executor`], or if the device has insufficient memory.
 #[cfg_attr(not(feature = "candle"), expect(unused_variables, reason = "this build has no device to fill"))]
 pub fn device_params<'a>(
     device: Device,
     network: &Network,
-    start: impl Fn(TensorId) -> TensorView<'a>,
+    base: impl Fn(TensorId) -> TensorView<'a>,
     trains: impl Fn(TensorId) -> bool,
 ) -> Result<Option<Box<dyn DeviceParams<f32>>>, ExecError> {
     match device {
         Device::Cpu { .. } => Ok(None),
         #[cfg(feature = "candle")]
-        _ => Ok(Some(Box::new(candle::OnDevice::new(network, candle::device(device)?, start, trains)?))),
+        _ => Ok(Some(Box::new(candle::CandleParams::new(network, candle::device(device)?, base, trains)?))),
         #[cfg(not(feature = "candle"))]
         _ => Err(missing(device)),
     }
 }
 
-/// The accelerator that this build was made for, if it opens here: for a look at the machine, and for tests.
+/// Returns the accelerator of this build after opening it, for diagnosis and tests.
 ///
 /// # Errors
-/// If this build has none, or the machine lacks it.
+/// If this build has no accelerator, or the machine lacks it.
 pub fn accelerator() -> Result<Device, ExecError> {
     let device = if cfg!(feature = "metal") { Device::Metal } else { Device::Cuda { ordinal: 0 } };
     #[cfg(feature = "candle")]
@@ -90,8 +91,12 @@ pub fn accelerator() -> Result<Device, ExecError> {
     Ok(device)
 }
 
+/// Returns the error of a device that this build does not support.
 #[cfg(not(feature = "candle"))]
 fn missing(device: Device) -> ExecError {
     let name = device.name();
-    ExecError::Device { device: name, reason: format!("this build has no {name}: build with `--features {name}`") }
+    ExecError::Device {
+        device: name,
+        reason: format!("this build does not support {name}: build with `--features {name}`"),
+    }
 }

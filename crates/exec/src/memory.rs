@@ -1,4 +1,4 @@
-//! What computing a network takes, known from the network as data before anything is allocated, and how to make it less.
+//! Memory of an executor: its footprint, computed from the network before allocation, and the options that reduce it.
 
 use crate::ExecError;
 use crate::cpu;
@@ -6,29 +6,29 @@ use fieldfit_nets::Network;
 use fieldfit_tensor::TensorId;
 use std::fmt;
 
-/// How a batch is computed: in how many parts, and what is computed twice.
+/// Micro-batch size and recomputation of a batch.
 ///
-/// With frozen statistics both are exact: parts of a batch give the batch's gradients up to rounding, and what is
-/// computed twice gives the same bits twice. Another `Passes` gives other bits if its `micro_batch` differs.
+/// With frozen statistics both are exact: micro-batches give the batch's gradients up to rounding, and recomputed
+/// activations have the same bits. Only another `micro_batch` changes the bits of the gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Passes {
-    /// Images that are computed at once, at least 1; activations grow with it, and nothing else does.
+    /// Images per micro-batch, at least 1; only activations grow with it.
     pub micro_batch: usize,
-    /// Of that many of the first stages, the backward pass keeps the inputs alone, and computes what is inside them
-    /// again. The first stages have the most pixels; a number beyond the last stage stands for all.
+    /// Number of first stages that the backward pass recomputes from their inputs (gradient checkpointing). The first
+    /// stages have the most pixels; a number beyond the last stage means all.
     pub recomputed: usize,
 }
 
 impl Passes {
-    /// Images at once where nobody says otherwise.
+    /// Default images per micro-batch.
     pub const MICRO_BATCH: usize = 4;
 
-    /// That many images at once, nothing computed twice.
+    /// Creates passes of that many images, without recomputation.
     pub const fn of(micro_batch: usize) -> Self {
         Self { micro_batch, recomputed: 0 }
     }
 
-    /// Images at once of a batch of that many.
+    /// Returns the images per micro-batch of a batch of that size.
     pub(crate) fn images(self, batch: usize) -> usize {
         self.micro_batch.min(batch)
     }
@@ -50,27 +50,27 @@ impl fmt::Display for Passes {
     }
 }
 
-/// Bytes that our kernels hold to compute a network. Parameters, gradients and images are the caller's.
+/// Memory footprint of the CPU kernels, in bytes. Parameters, gradients and images belong to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Footprint {
-    /// Activations and the gradients on their way down, which take turns in one block of memory.
+    /// Activations and their gradients, which share one arena.
     pub activations: usize,
-    /// Each thread's own sum of a kernel's gradient.
+    /// Partial sums of a kernel's gradient.
     pub scratch: usize,
-    /// The weights as the kernels read them: norms folded in, reordered.
+    /// Folded and packed weights.
     pub folded: usize,
 }
 
 impl Footprint {
-    /// All of it.
+    /// Returns the total bytes.
     pub const fn total(&self) -> usize {
         self.activations + self.scratch + self.folded
     }
 }
 
-/// A batch to be computed, by its size.
+/// Size of a batch of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
+pub struct BatchSize {
     /// Images.
     pub batch: usize,
     /// Rows of pixels.
@@ -79,25 +79,25 @@ pub struct Size {
     pub width: usize,
 }
 
-/// What [`cpu::Cpu`] holds after a gradient of the tensors that `trains` names.
+/// Computes the footprint of [`cpu::Cpu`] after a gradient of the tensors that `trains` selects.
 ///
 /// # Errors
 /// As [`cpu::Cpu::new`], or if the images have no pixels.
 pub fn training(
     network: &Network,
     trains: impl Fn(TensorId) -> bool,
-    size: Size,
+    size: BatchSize,
     passes: Passes,
     threads: usize,
 ) -> Result<Footprint, ExecError> {
     cpu::training_footprint(network, &trains, size, passes.check()?, threads)
 }
 
-/// What [`cpu::PreparedCpu`] holds after logits of a batch of that size; [`cpu::Cpu`] holds as much after features, but
-/// for the classifier, which `folded` includes.
+/// Computes the footprint of [`cpu::PreparedCpu`] after logits of a batch of that size; that of [`cpu::Cpu`] after
+/// features is the same, without the classifier, which `folded` includes.
 ///
 /// # Errors
-/// If the network can't be computed, or the images have no pixels.
-pub fn inference(network: &Network, size: Size) -> Result<Footprint, ExecError> {
+/// If an op of the network is unsupported, or the images have no pixels.
+pub fn inference(network: &Network, size: BatchSize) -> Result<Footprint, ExecError> {
     cpu::inference_footprint(network, size)
 }

@@ -1,21 +1,21 @@
-//! What training descends: a loss of each image's logits.
+//! Training objectives: losses of each image's logits, with their gradients.
 
 use crate::ExecError;
 use fieldfit_tensor::Real;
 
-/// A loss that an [`Executor`](crate::Executor) descends, as the mean over a batch's images.
+/// Training objective: a loss per image, of which an [`Executor`](crate::Executor) computes the mean over a batch.
 ///
-/// Labels are one: a list of `u32`, one an image, is the cross-entropy of the head's classes.
+/// A list of `u32` labels, one per image, is the cross-entropy of the head's classes.
 pub trait Objective<T>: Sync {
-    /// Refuses a batch that it can't judge.
+    /// Checks that the objective applies to a batch.
     ///
     /// # Errors
-    /// If it is not for that many images, or a head of that many columns.
+    /// If the objective is for another number of images, or of columns of the head.
     fn check(&self, images: usize, columns: usize) -> Result<(), ExecError>;
 
-    /// The loss of one image of the batch, in nats. Its logits, one a column of the head, become the loss's gradient with
-    /// respect to them.
-    fn descend(&self, image: usize, logits: &mut [T]) -> f64;
+    /// Returns the loss of one image of the batch, in nats, and replaces its logits, one per column of the head, by the
+    /// loss's gradient.
+    fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64;
 }
 
 impl<T: Real, L: AsRef<[u32]> + Sync> Objective<T> for L {
@@ -30,15 +30,16 @@ impl<T: Real, L: AsRef<[u32]> + Sync> Objective<T> for L {
         }
     }
 
-    fn descend(&self, image: usize, logits: &mut [T]) -> f64 {
+    fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
         cross_entropy(logits, self.as_ref()[image])
     }
 }
 
-/// `−ln softmax(logits)[label]`, in nats; the logits become its gradient, `softmax(logits) − one-hot`.
+/// Computes the cross-entropy, `−ln softmax(logits)[label]`, in nats; replaces the logits by its gradient,
+/// `softmax(logits) − one-hot`.
 ///
 /// # Panics
-/// If there is no such logit.
+/// If `label` is not an index of `logits`.
 pub fn cross_entropy<T: Real>(logits: &mut [T], label: u32) -> f64 {
     let (largest, sum) = normaliser(logits);
     let label = label as usize;
@@ -50,12 +51,12 @@ pub fn cross_entropy<T: Real>(logits: &mut [T], label: u32) -> f64 {
     loss
 }
 
-/// `KL(p ‖ softmax(logits)) = Σ p·(ln p − ln softmax(logits))`, in nats; the logits become its gradient,
-/// `softmax(logits) − p`. `probabilities` is p, which adds up to 1.
+/// Computes the KL divergence, `KL(p ‖ softmax(logits)) = Σ p·(ln p − ln softmax(logits))`, in nats; replaces the
+/// logits by its gradient, `softmax(logits) − p`. `probabilities` is p and must sum to 1.
 ///
 /// # Panics
-/// If there is not one probability a logit.
-pub fn divergence<T: Real>(logits: &mut [T], probabilities: &[T]) -> f64 {
+/// If `logits` and `probabilities` differ in length.
+pub fn kl_divergence<T: Real>(logits: &mut [T], probabilities: &[T]) -> f64 {
     assert_eq!(logits.len(), probabilities.len(), "a probability for each logit");
     let (largest, sum) = normaliser(logits);
     let mut loss = 0.0;
@@ -69,13 +70,13 @@ pub fn divergence<T: Real>(logits: &mut [T], probabilities: &[T]) -> f64 {
     loss
 }
 
-/// The probabilities that logits stand for, in place.
+/// Computes softmax in place.
 pub fn softmax<T: Real>(logits: &mut [T]) {
     let (largest, sum) = normaliser(logits);
     logits.iter_mut().for_each(|value| *value = T::of((*value - largest).wide().exp() / sum));
 }
 
-/// The largest logit, and the sum of the exponentials of what each is less.
+/// Returns the largest logit, and the sum of the exponentials of the differences to it.
 fn normaliser<T: Real>(logits: &[T]) -> (T, f64) {
     let largest = logits.iter().copied().fold(T::neg_infinity(), T::max);
     (largest, logits.iter().map(|&value| (value - largest).wide().exp()).sum())
@@ -87,7 +88,7 @@ mod tests {
 
     const LOGITS: [f64; 4] = [0.3, -1.2, 2.0, 0.0];
 
-    /// Holds a gradient against central differences of its own loss.
+    /// Compares a gradient with central differences of its loss.
     fn check_gradient(loss: impl Fn(&mut [f64]) -> f64) {
         let mut gradient = LOGITS;
         loss(&mut gradient);
@@ -102,29 +103,29 @@ mod tests {
         }
     }
 
-    /// A gradient of another loss than the one that is reported.
+    /// Catches: a gradient of another loss than the one that is reported.
     #[test]
     fn gradients_are_those_of_the_losses() {
         check_gradient(|logits| cross_entropy(logits, 2));
-        check_gradient(|logits| divergence(logits, &[0.1, 0.2, 0.0, 0.7]));
+        check_gradient(|logits| kl_divergence(logits, &[0.1, 0.2, 0.0, 0.7]));
     }
 
-    /// A divergence that is not 0 where the two agree, or that turns a probability of 0 into a NaN.
+    /// Catches: a divergence that is not 0 where the two agree, or that turns a probability of 0 into a NaN.
     #[test]
     fn what_agrees_does_not_diverge() {
         let mut own = LOGITS;
         softmax(&mut own);
         assert!((own.iter().sum::<f64>() - 1.0).abs() < 1e-15);
         let mut logits = LOGITS;
-        assert!(divergence(&mut logits, &own).abs() < 1e-15);
+        assert!(kl_divergence(&mut logits, &own).abs() < 1e-15);
         assert!(logits.iter().all(|gradient| gradient.abs() < 1e-15), "{logits:?}");
 
         let mut logits = LOGITS;
-        let certain = divergence(&mut logits, &[0.0, 0.0, 1.0, 0.0]);
+        let certain = kl_divergence(&mut logits, &[0.0, 0.0, 1.0, 0.0]);
         assert!((certain - cross_entropy(&mut LOGITS.clone(), 2)).abs() < 1e-15);
     }
 
-    /// Logits of a few hundred, whose exponentials overflow.
+    /// Catches: logits of a few hundred, whose exponentials overflow.
     #[test]
     fn large_logits_stay_finite() {
         let mut logits = [500.0_f32, -500.0];

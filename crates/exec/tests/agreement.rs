@@ -1,5 +1,6 @@
-//! The fast kernels against the f64 oracle: a kernel that is right on round sizes only, a tail of channels left out, a
-//! shortcut or a mask in the wrong place, a sum that depends on how the work was cut.
+//! Agreement of the CPU kernels with the f64 reference on convolutional networks. Guards against a kernel that is
+//! correct on round sizes only, a skipped tail of channels, a misplaced shortcut or mask, and a sum that depends on the
+//! partition.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may end them")]
 
@@ -7,7 +8,7 @@ mod common;
 
 use common::{distance, images, labels, networks, params, widen};
 use fieldfit_exec::{
-    ExecError, Executor, Objective, Passes, Prepared, accelerator, candle, candle::Candle, cpu, divergence,
+    ExecError, Executor, Objective, Passes, Prepared, accelerator, candle, candle::Candle, cpu, kl_divergence,
 };
 use fieldfit_nets::{Network, Role};
 use fieldfit_tensor::{Images, Params, Real, TensorId};
@@ -24,7 +25,7 @@ fn gradient(network: &Network, threads: usize, images: &Images, keep: impl Fn(Te
     (loss, gradients)
 }
 
-/// A size at which a kernel reads or writes the wrong pixel.
+/// Catches: a size at which a kernel reads or writes the wrong pixel.
 #[test]
 fn logits_agree_on_every_size() {
     for network in networks() {
@@ -42,7 +43,7 @@ fn logits_agree_on_every_size() {
     }
 }
 
-/// A backward kernel that is wrong at an edge, or a tensor's gradient that misses a part.
+/// Catches: a backward kernel that is wrong at an edge, or a tensor's gradient that misses a part.
 #[test]
 fn every_gradient_agrees_on_every_size() {
     for network in networks() {
@@ -68,7 +69,7 @@ fn every_gradient_agrees_on_every_size() {
     }
 }
 
-/// Freezing some tensors changes the gradients of others, whichever prefix or subset is frozen.
+/// Catches: frozen tensors that change the gradients of others, whichever prefix or subset is frozen.
 #[test]
 fn frozen_tensors_leave_the_rest_as_it_was() {
     for network in networks() {
@@ -96,7 +97,7 @@ fn frozen_tensors_leave_the_rest_as_it_was() {
     }
 }
 
-/// Work that is cut by which thread is free, rather than by their number.
+/// Catches: work that is partitioned by which thread is free, not by their number.
 #[test]
 fn the_same_threads_give_the_same_bits() {
     for network in networks() {
@@ -108,7 +109,7 @@ fn the_same_threads_give_the_same_bits() {
     }
 }
 
-/// Buffers of one batch that leak into the next.
+/// Catches: buffers of one batch that leak into the next.
 #[test]
 fn passes_of_different_sizes_dont_disturb_each_other() {
     for network in networks() {
@@ -122,7 +123,7 @@ fn passes_of_different_sizes_dont_disturb_each_other() {
     }
 }
 
-/// An empty batch that divides by zero, or leaves old values in the gradients.
+/// Catches: an empty batch that divides by zero, or leaves old values in the gradients.
 #[test]
 fn an_empty_batch_gives_no_rows_and_zero_gradients() {
     for network in networks() {
@@ -137,7 +138,7 @@ fn an_empty_batch_gives_no_rows_and_zero_gradients() {
     }
 }
 
-/// Probabilities that every image's logits are pulled to.
+/// Objective: the divergence of every image's prediction from fixed probabilities.
 struct Towards(Vec<f64>);
 
 impl<T: Real> Objective<T> for Towards {
@@ -146,13 +147,13 @@ impl<T: Real> Objective<T> for Towards {
         Ok(())
     }
 
-    fn descend(&self, _: usize, logits: &mut [T]) -> f64 {
+    fn loss_and_gradient(&self, _: usize, logits: &mut [T]) -> f64 {
         let probabilities: Vec<T> = self.0.iter().map(|&probability| T::of(probability)).collect();
-        divergence(logits, &probabilities)
+        kl_divergence(logits, &probabilities)
     }
 }
 
-/// An executor that descends labels whatever it is given, or judges a micro-batch's images by those of another.
+/// Catches: an executor that ignores the objective, or passes it the image indices of another micro-batch.
 #[test]
 fn any_objective_is_descended() {
     for network in networks() {
@@ -174,7 +175,7 @@ fn any_objective_is_descended() {
     }
 }
 
-/// Logits and gradients of candle's path in f32, on that device, against the oracle.
+/// Compares logits and gradients of the candle executor in f32, on that device, with the f64 reference.
 fn candle_agrees(device: &candle_core::Device) {
     for network in networks() {
         let params = params(&network);
@@ -200,13 +201,14 @@ fn candle_agrees(device: &candle_core::Device) {
     }
 }
 
-/// A composition that is right in f64 alone: a constant that f32 doesn't hold, a sum that loses its small terms.
+/// Catches: a composition that is correct in f64 alone: a constant that f32 cannot represent, a sum that loses small
+/// terms.
 #[test]
 fn candle_agrees_in_f32() {
     candle_agrees(&candle_core::Device::Cpu);
 }
 
-/// An op that a device computes otherwise than candle's CPU path.
+/// Catches: an op that a device computes differently from candle's CPU backend.
 #[test]
 fn candle_agrees_on_a_device() {
     match accelerator().and_then(candle::device) {

@@ -1,4 +1,4 @@
-//! A frame that allocates is a frame that may come late.
+//! Heap allocations of inference: a frame must not allocate, since an allocation can delay it.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use fieldfit_exec::{Prepared, cpu::PreparedCpu};
@@ -7,7 +7,7 @@ use fieldfit_tensor::{Images, Params};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts what is asked of the system's allocator, by any thread.
+/// Allocator that counts the allocations of all threads.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -29,13 +29,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Frames that are counted.
+/// Frames measured.
 const FRAMES: usize = 1000;
-/// What isn't the frames' own: the queue by which they enter the pool takes a block of memory for every 63, and a thread
-/// that has its first part of a kernel's work, on a busy machine long after the first frame, takes its rooms for it.
+/// Allocations that are not the frames' own: the thread pool's queue allocates a block for every 63 jobs, and a thread
+/// that runs its first part of a kernel, on a busy machine long after the first frame, allocates its scratch memory.
 const OTHERS: usize = FRAMES / 63 + 16;
 
-/// A kernel, a schedule or a buffer that is made anew for each frame.
+/// Catches: a kernel, a schedule or a buffer that is allocated for each frame.
 #[test]
 fn a_frame_allocates_nothing() {
     for (architecture, side) in [("efficientnet-lite0", 96), ("vit-micro", 24)] {

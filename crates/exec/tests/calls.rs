@@ -1,6 +1,7 @@
-//! A depthwise convolution that costs a GPU a call a channel, forward or backward, as candle's own grouped one does.
+//! Number of candle calls per pass. Guards against a depthwise convolution that costs a GPU one call per channel, as
+//! candle's own grouped convolution does.
 //!
-//! A file of its own with one test: candle numbers its tensors as it makes them, for the whole process.
+//! A file with one test: candle numbers its tensors per process.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
 
 use candle_core::{Device, Tensor};
@@ -8,7 +9,7 @@ use fieldfit_exec::{Executor, candle::Candle};
 use fieldfit_nets::{Network, Op, by_name};
 use fieldfit_tensor::{Images, Params};
 
-/// The same network with that many times its channels.
+/// Returns the tiny network with its channels multiplied by `factor`.
 fn widened(factor: usize) -> Network {
     let mut network = by_name("efficientnet-tiny").unwrap();
     let Network { stages, tensors, head, .. } = &mut network;
@@ -28,13 +29,13 @@ fn widened(factor: usize) -> Network {
     network
 }
 
-/// The number of the next tensor.
+/// Returns the id of the next tensor.
 fn next() -> usize {
     let id = format!("{:?}", Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu).unwrap().id());
     id.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
 }
 
-/// How many tensors a forward and backward pass makes: one a call.
+/// Returns the number of tensors that a forward and backward pass creates: one per call.
 fn calls(network: &Network) -> usize {
     let mut params = Params::<f32>::zeros(network);
     params.buffers_mut().iter_mut().flatten().for_each(|value| *value = 0.1);
@@ -44,6 +45,7 @@ fn calls(network: &Network) -> usize {
     next() - before
 }
 
+/// Catches: a number of calls that grows with the channels.
 #[test]
 fn calls_dont_grow_with_channels() {
     let (narrow, wide) = (widened(1), widened(4));

@@ -1,12 +1,12 @@
-//! Our kernels against PyTorch, without candle beside them: what a board's processor computes, where emulating it lets no more
-//! than one small image through (`.ci/aarch64.sh`). The whole suite of the golden file is in `tests/tests/golden_lite0.rs`.
+//! Agreement of the CPU kernels with PyTorch, without candle: one small image, for emulated board processors
+//! (`.ci/aarch64.sh`). The whole suite of the golden file is in `tests/tests/golden_lite0.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at its first surprise")]
 
 use fieldfit_exec::{Executor, Passes, cpu::Cpu};
 use fieldfit_tests::golden;
 
-/// A kernel that is wrong with one processor's vectors alone, or at the borders of an odd size.
+/// Catches: a kernel that is wrong with one processor's vector width alone, or at the borders of an odd size.
 #[test]
 fn lite0_at_95_px() {
     let base = golden::base();

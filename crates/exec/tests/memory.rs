@@ -1,23 +1,24 @@
-//! Memory traded for time must change nothing else, and the plan of it must be what is taken.
+//! Memory: micro-batches and recomputation leave the gradients unchanged, and the planned footprint is the allocated
+//! one.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
 
 mod common;
 
 use common::{images, networks, params};
-use fieldfit_exec::memory::{self, Footprint, Size};
+use fieldfit_exec::memory::{self, BatchSize, Footprint};
 use fieldfit_exec::{ExecError, Passes, Prepared, cpu};
 use fieldfit_nets::{Network, Role, by_name};
 use fieldfit_tensor::{Params, TensorId};
 
 const THREADS: usize = 2;
 
-/// Kernels with others above and below them, within a shortcut.
+/// Kernels inside a residual block.
 const INSIDE: [&str; 2] = ["_blocks.2._project_conv.weight", "layer2.0.conv2.weight"];
 
 type Subset<'a> = Box<dyn Fn(TensorId) -> bool + 'a>;
 
-/// What trains, from everything to nothing: each leaves out other tasks, buffers and prefixes of the network.
+/// Returns sets of trained tensors, from all to none: each skips other tasks, buffers and prefixes of the network.
 fn subsets(network: &Network) -> Vec<(&'static str, Subset<'_>)> {
     let spec = move |id| network.tensor(id);
     vec![
@@ -40,8 +41,9 @@ fn gradient(
     (loss, gradients, cpu.footprint())
 }
 
-/// Parts that are left out or counted twice, a mean over a part instead of the batch, gradients of one part that
-/// overwrite another's: batches that the micro-batch divides, doesn't divide, and that are smaller than it or empty.
+/// Catches: micro-batches that are skipped or counted twice, a mean over a micro-batch instead of the batch, and
+/// gradients that overwrite those of another micro-batch. Batches are multiples of the micro-batch, others, smaller
+/// ones and empty ones.
 #[test]
 fn parts_of_a_batch_give_the_batchs_gradients() {
     for network in networks() {
@@ -66,8 +68,7 @@ fn parts_of_a_batch_give_the_batchs_gradients() {
     }
 }
 
-/// An activation that is computed again from something else than what it was computed from, or that was overwritten
-/// before its backward step.
+/// Catches: an activation that is recomputed from another input, or overwritten before its backward step.
 #[test]
 fn what_is_computed_twice_gives_the_same_bits() {
     for network in networks() {
@@ -81,7 +82,7 @@ fn what_is_computed_twice_gives_the_same_bits() {
     }
 }
 
-/// Work that is cut by which thread is free, over parts as within one.
+/// Catches: work that is partitioned by which thread is free, across micro-batches or within one.
 #[test]
 fn the_same_passes_give_the_same_bits() {
     for network in networks() {
@@ -95,7 +96,7 @@ fn the_same_passes_give_the_same_bits() {
     }
 }
 
-/// A plan that drifts from what is taken, in either direction.
+/// Catches: a planned footprint that differs from the allocated one, in either direction.
 #[test]
 fn the_executor_holds_what_was_planned() {
     for network in networks() {
@@ -106,7 +107,7 @@ fn the_executor_holds_what_was_planned() {
                 (1, Passes::of(4)),
                 (5, Passes { micro_batch: 2, recomputed: 99 }),
             ] {
-                let size = Size { batch: count, height: 33, width: 26 };
+                let size = BatchSize { batch: count, height: 33, width: 26 };
                 let planned = memory::training(&network, &trains, size, passes, THREADS).unwrap();
                 let (_, _, held) = gradient(&network, passes, count, &trains);
                 assert_eq!(held, planned, "{name}, {count} images, {passes}");
@@ -115,30 +116,30 @@ fn the_executor_holds_what_was_planned() {
     }
 }
 
-/// The same for inference, where a second frame must take nothing more.
+/// Catches: the same for inference, where a second frame must not allocate more.
 #[test]
 fn prepared_weights_hold_what_was_planned() {
     for network in networks() {
         let prepared = cpu::PreparedCpu::new(&network, &params(&network), THREADS).unwrap();
         for _ in 0..2 {
             prepared.logits(&images(3, 33, 26)).unwrap();
-            let planned = memory::inference(&network, Size { batch: 3, height: 33, width: 26 }).unwrap();
+            let planned = memory::inference(&network, BatchSize { batch: 3, height: 33, width: 26 }).unwrap();
             assert_eq!(prepared.footprint(), planned);
         }
     }
 }
 
-/// Knobs that save nothing: on the network that robots run, at its own size.
+/// Catches: options that save no memory, on EfficientNet-Lite0 at its native size.
 #[test]
 fn each_way_to_save_memory_saves_some() {
     let network = by_name("efficientnet-lite0").unwrap();
     let trains = |id| network.tensor(id).role.is_trainable();
     let activations = |passes: Passes| {
-        let size = Size { batch: 16, height: 224, width: 224 };
+        let size = BatchSize { batch: 16, height: 224, width: 224 };
         memory::training(&network, trains, size, passes, THREADS).unwrap().activations
     };
     let (whole, four) = (activations(Passes::of(16)), activations(Passes::of(4)));
-    // All but the gradients of kernels is a quarter.
+    // Everything but the gradients of kernels is a quarter.
     assert!(2 * whole > 7 * four, "{four} for a quarter of {whole}");
     let recomputed: Vec<usize> =
         (0..=network.stages.len()).map(|recomputed| activations(Passes { micro_batch: 4, recomputed })).collect();
@@ -146,7 +147,7 @@ fn each_way_to_save_memory_saves_some() {
     assert!(2 * recomputed[network.stages.len()] < four, "{recomputed:?}");
 }
 
-/// A micro-batch of nothing, which would never end or divide by zero.
+/// Catches: a micro-batch of 0 images, which would not terminate or divide by zero.
 #[test]
 fn no_images_at_once_are_refused() {
     let refused = cpu::Cpu::new(&networks()[0], THREADS, Passes::of(0));

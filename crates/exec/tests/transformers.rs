@@ -1,19 +1,18 @@
-//! Transformers keep every promise that convolutional networks keep: the fast kernels agree with the f64 oracle on odd
-//! numbers of tokens, memory traded for time changes nothing else, the plan is what is held, and a network cut in two
-//! computes what it computes whole.
+//! Transformers on the CPU kernels: agreement with the f64 reference on odd numbers of tokens, unchanged gradients
+//! under micro-batches and recomputation, the planned footprint, and split networks.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
 
 mod common;
 
 use common::{distance, images, labels, params, widen};
-use fieldfit_exec::memory::{self, Size};
+use fieldfit_exec::memory::{self, BatchSize};
 use fieldfit_exec::{Executor, Passes, Prepared, candle::Candle, cpu};
 use fieldfit_nets::{Network, Role, by_name};
 use fieldfit_tensor::{Images, Params, TensorId};
 
-/// One patch; the grid that positions were learned for; fewer, more, and unequally many patches; more tokens than one block
-/// of queries has.
+/// Batch sizes: one patch; the grid of the checkpoint's positions; fewer, more, and non-square patches; more tokens
+/// than one block of queries.
 const SIZES: [(usize, usize, usize); 7] =
     [(1, 4, 4), (1, 20, 20), (2, 12, 8), (3, 24, 16), (5, 8, 28), (2, 36, 36), (1, 4, 44)];
 
@@ -21,7 +20,7 @@ fn network() -> Network {
     by_name("vit-micro").unwrap().with_classes(5)
 }
 
-/// The gradients on that network.
+/// Computes the gradients on [`network`].
 fn gradient(
     threads: usize,
     passes: Passes,
@@ -33,7 +32,7 @@ fn gradient(
 
 type Subset = (&'static str, Box<dyn Fn(TensorId) -> bool>);
 
-/// What trains, from everything to nothing: each leaves out other tasks, buffers and prefixes of the network.
+/// Returns sets of trained tensors, from all to none: each skips other tasks, buffers and prefixes of the network.
 fn subsets() -> Vec<Subset> {
     let named = |name: &'static str| -> Subset {
         let network = network();
@@ -60,7 +59,8 @@ fn subsets() -> Vec<Subset> {
     ]
 }
 
-/// A number of tokens at which a kernel reads or writes the wrong one, positions of another grid, a token too many.
+/// Catches: a number of tokens at which a kernel reads or writes the wrong one, positions of another grid, an extra
+/// token.
 #[test]
 fn logits_agree_on_every_size() {
     let network = network();
@@ -80,7 +80,7 @@ fn logits_agree_on_every_size() {
     }
 }
 
-/// A backward kernel that is wrong at an edge, or a tensor's gradient that misses a part.
+/// Catches: a backward kernel that is wrong at an edge, or a tensor's gradient that misses a part.
 #[test]
 fn every_gradient_agrees_on_every_size() {
     let network = network();
@@ -101,7 +101,7 @@ fn every_gradient_agrees_on_every_size() {
     }
 }
 
-/// Freezing some tensors changes the gradients of others, whichever prefix or subset is frozen.
+/// Catches: frozen tensors that change the gradients of others, whichever prefix or subset is frozen.
 #[test]
 fn frozen_tensors_leave_the_rest_as_it_was() {
     let network = network();
@@ -111,7 +111,7 @@ fn frozen_tensors_leave_the_rest_as_it_was() {
         let (_, some, _) = gradient(2, Passes::of(3), &images, &trains);
         for (id, spec) in network.tensors() {
             assert_eq!(some.contains(id), trains(id), "{name}: {}", spec.name);
-            // Without the kernel's, LayerScale's gradient is summed up elsewhere, and in another order.
+            // Without the kernel's gradient, LayerScale's is summed in another buffer and order.
             let apart = |(found, all): (&f32, &f32)| (found - all).abs() > 1e-5 * all.abs().max(1.0);
             assert!(!some[id].iter().zip(&all[id]).any(apart), "{name}: {}", spec.name);
             let same = spec.role == Role::LayerScale || some[id].is_empty() || some[id] == all[id];
@@ -120,7 +120,7 @@ fn frozen_tensors_leave_the_rest_as_it_was() {
     }
 }
 
-/// Parts that are left out or counted twice, and gradients of one part that overwrite another's.
+/// Catches: micro-batches that are skipped or counted twice, and gradients that overwrite those of another micro-batch.
 #[test]
 fn parts_of_a_batch_give_the_batchs_gradients() {
     let network = network();
@@ -144,13 +144,13 @@ fn parts_of_a_batch_give_the_batchs_gradients() {
     }
 }
 
-/// An activation that is computed again from something else than what it was computed from, work that is cut by which thread
-/// is free, and a plan that drifts from what is taken.
+/// Catches: an activation that is recomputed from another input, work that is partitioned by which thread is free, and
+/// a planned footprint that differs from the allocated one.
 #[test]
 fn what_is_computed_twice_gives_the_same_bits_in_the_planned_memory() {
     let network = network();
     let images = images(5, 16, 12);
-    let size = Size { batch: 5, height: 16, width: 12 };
+    let size = BatchSize { batch: 5, height: 16, width: 12 };
     for (name, trains) in subsets() {
         let (loss, kept, _) = gradient(2, Passes::of(3), &images, &trains);
         for recomputed in 0..=network.stages.len() + 1 {
@@ -163,19 +163,20 @@ fn what_is_computed_twice_gives_the_same_bits_in_the_planned_memory() {
     }
 }
 
-/// The same for inference, where a second frame must take nothing more.
+/// Catches: the same for inference, where a second frame must not allocate more.
 #[test]
 fn prepared_weights_hold_what_was_planned() {
     let network = network();
     let prepared = cpu::PreparedCpu::new(&network, &params(&network), 2).unwrap();
     for _ in 0..2 {
         prepared.logits(&images(3, 8, 28)).unwrap();
-        let planned = memory::inference(&network, Size { batch: 3, height: 8, width: 28 }).unwrap();
+        let planned = memory::inference(&network, BatchSize { batch: 3, height: 8, width: 28 }).unwrap();
         assert_eq!(prepared.footprint(), planned);
     }
 }
 
-/// A shortcut that isn't found when it starts at the input, a gradient sent below the cut, tokens taken for pixels.
+/// Catches: a shortcut that is lost if it starts at the input, a gradient propagated below the split, tokens taken for
+/// pixels.
 #[test]
 fn a_network_cut_in_two_computes_what_it_computes_whole() {
     let network = network();
@@ -197,7 +198,7 @@ fn a_network_cut_in_two_computes_what_it_computes_whole() {
     }
 }
 
-/// Images that aren't whole patches, of which a part would go unseen.
+/// Catches: images that are not whole patches, of which a part would be ignored.
 #[test]
 fn parts_of_patches_are_refused() {
     let network = network();

@@ -4,7 +4,7 @@ use crate::info::hex;
 use crate::output_file::write_output;
 use crate::runtime::{decoded, parse, read};
 use crate::{Error, SecretKey, Signature, Trust};
-use fieldfit_delta::{Codec, Delta, Record, TensorKind, transport};
+use fieldfit_delta::{Codec, Delta, Record, TensorKind, compression};
 use fieldfit_model::{Base, Weights};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ pub struct Packed {
 pub fn pack(delta: &Path, out: &Path) -> Result<Packed, Error> {
     let file = read(delta)?;
     parse(delta, &file)?;
-    let packed = transport::pack(&file);
+    let packed = compression::compress(&file);
     write_output(out, &packed)?;
     Ok(Packed { bytes: file.len() as u64, packed: packed.len() as u64 })
 }

@@ -55,7 +55,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: Box<fieldfit_delta::transport::TransportError>,
+        source: Box<fieldfit_delta::compression::CompressionError>,
     },
     /// A file that holds no secret key.
     #[error(

@@ -69,7 +69,7 @@ impl Evaluation {
             accuracy: share(&Count { images, correct }),
             macro_accuracy: per_class.values().map(share).sum::<f64>() / per_class.len().max(1) as f64,
             calibration_error: tally.calibration_error(),
-            skipped: set.images.skipped.len(),
+            skipped: set.images.unreadable(),
             per_class,
             per_group,
         }

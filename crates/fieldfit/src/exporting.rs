@@ -5,8 +5,9 @@ use crate::output_file::{check_output, write_output};
 use crate::runtime::{decoded, parse, read, read_for};
 use crate::{Dtype, Error};
 use fieldfit_delta::{Record, TensorKind};
+use fieldfit_model::import::EmbeddedConfig;
 use fieldfit_model::{Base, Weights};
-use fieldfit_tensor::TensorView as Stored;
+use fieldfit_tensor::{Preprocessing, TensorView as Stored};
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -35,7 +36,8 @@ pub struct Rival {
     pub share: f64,
 }
 
-/// Writes the whole adapted model to a safetensors file, under the names that the base's checkpoint has.
+/// Writes the whole adapted model to a safetensors file, under the names that the base's checkpoint has. The file's
+/// metadata has architecture, labels and preprocessing: importing it again gives the same answers.
 ///
 /// # Errors
 /// If the base or the delta can't be read or don't belong together, a value is beyond the type, or the file can't be
@@ -61,7 +63,10 @@ pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Re
         }
         tensors.push(Plain { name: spec.name.clone(), shape: spec.shape.clone(), bytes });
     }
-    let bytes = write(tensors.as_slice(), dtype, out)?;
+    let preprocessing = Preprocessing { size: weights.input_size, crop: weights.crop, ..*base.preprocessing() };
+    let config = EmbeddedConfig::new(weights.network.architecture, &weights.labels, preprocessing);
+    let config = serde_json::to_string(&config).map_err(not_written(out))?;
+    let bytes = write(tensors.as_slice(), dtype, Some(config), out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals })
 }
 
@@ -78,7 +83,7 @@ pub fn export_differences(delta: &Path, out: &Path) -> Result<Exported, Error> {
     let tensors = parsed.records().map(|record| plain(delta, &record)).collect::<Result<Vec<_>, _>>()?;
     let description = serde_json::to_vec_pretty(&delta_info(delta, file.len(), &parsed)).map_err(not_written(out))?;
     write_output(&about, &description)?;
-    let bytes = write(tensors.as_slice(), Dtype::F32, out)?;
+    let bytes = write(tensors.as_slice(), Dtype::F32, None, out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals: Vec::new() })
 }
 
@@ -137,16 +142,17 @@ fn norm(values: impl Iterator<Item = f32>) -> f64 {
     values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The file's length.
-fn write(tensors: &[Plain], dtype: Dtype, out: &Path) -> Result<u64, Error> {
+/// Writes the tensors, with the configuration of the model if they are one, and returns the file's length.
+fn write(tensors: &[Plain], dtype: Dtype, config: Option<String>, out: &Path) -> Result<u64, Error> {
     let views = tensors.iter().map(|tensor| {
         let view = TensorView::new(fieldfit_model::safetensors_dtype(dtype), tensor.shape.clone(), &tensor.bytes)
             .map_err(not_written(out))?;
         Ok((tensor.name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, Error>>()?;
-    let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let file = safetensors::serialize(views, Some(about)).map_err(not_written(out))?;
+    let mut metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    metadata.extend(config.map(|config| (EmbeddedConfig::KEY.to_owned(), config)));
+    let file = safetensors::serialize(views, Some(metadata)).map_err(not_written(out))?;
     write_output(out, &file)?;
     Ok(file.len() as u64)
 }

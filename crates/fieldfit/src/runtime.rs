@@ -9,8 +9,8 @@ use crate::trial::Trial;
 use crate::{Error, Notice, Prediction, Version};
 use arc_swap::ArcSwap;
 use fieldfit_data::Frame;
+use fieldfit_delta::compression::decompress;
 use fieldfit_delta::limits::MAX_FILE_BYTES;
-use fieldfit_delta::transport::unpack;
 use fieldfit_delta::{Delta, Record, SecretKey};
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, BaseOptions, Weights, most_delta_bytes};
@@ -444,5 +444,5 @@ fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
         return Err(Error::TooLong { path: path.to_owned(), limit, found });
     }
     file.take(limit as u64).read_to_end(&mut bytes).map_err(unreadable)?;
-    unpack(bytes, limit).map_err(|source| Error::Transport { path: path.to_owned(), source: source.into() })
+    decompress(bytes, limit).map_err(|source| Error::Transport { path: path.to_owned(), source: source.into() })
 }

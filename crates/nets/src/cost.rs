@@ -1,29 +1,29 @@
-//! What a network costs for one image, stage by stage.
+//! Cost of a network for one image, stage by stage: parameters, operations and activations.
 
 use crate::network::{Network, Op, Role, Shortcut, Stage};
 use crate::shape::{Shape, ShapeError};
 
-/// What a stage, or the classifier, costs for one image.
+/// Cost of a stage, or of the classifier, for one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageCost {
     /// The stage's name; `classifier` for the head.
     pub name: String,
-    /// What comes out.
+    /// Output shape.
     pub output: Shape,
-    /// Values that gradient descent may move.
+    /// Trainable values.
     pub parameters: usize,
-    /// Floating-point operations of its matrix products: two for each multiplication with its addition. Norms,
-    /// activations, pooling and shortcuts don't count.
+    /// Floating-point operations of its matrix products: two per multiply-add. Excludes norms, activations, pooling and
+    /// shortcuts.
     pub flops: u64,
-    /// Values that its ops put out, all of which a backward pass reads.
+    /// Output values of its ops, all of which a backward pass reads.
     pub activations: usize,
 }
 
 impl Network {
-    /// The cost of each stage for one image of that size in pixels, and of the classifier, if there is one.
+    /// Computes the cost of each stage for one image of that size in pixels, and of the classifier, if there is one.
     ///
     /// # Errors
-    /// If the network can't take such an image.
+    /// If the network does not accept such an image.
     pub fn costs(&self, height: usize, width: usize) -> Result<Vec<StageCost>, ShapeError> {
         let mut input = Shape { height, width, channels: self.channels };
         let mut costs = Vec::with_capacity(self.stages.len() + 1);
@@ -62,16 +62,16 @@ impl Network {
         Ok(cost)
     }
 
-    /// Multiplications of an op with that output: each output pixel, or token, is multiplied with the whole kernel.
+    /// Returns the multiplications of an op: each output pixel, or token, times the whole kernel.
     fn multiplications(&self, op: &Op, output: Shape) -> u64 {
         let kernels = op.tensors().into_iter().map(|id| self.tensor(id));
         let kernel: usize =
             kernels.filter(|spec| matches!(spec.role, Role::Kernel | Role::LinearWeight)).map(|spec| spec.len()).sum();
         let pixels = output.pixels();
         let products = match op {
-            // The tokens ahead of the patches are no products.
+            // Prefix tokens are not products.
             Op::Embed(embed) => (pixels - embed.prefix) * kernel,
-            // Queries with keys, and their weights with values.
+            // Queries times keys, and probabilities times values.
             Op::Attention(attention) => 2 * pixels * pixels * attention.width,
             _ => pixels * kernel,
         };
@@ -94,8 +94,8 @@ impl Network {
 mod tests {
     use crate::by_name;
 
-    /// A group, a stride or a projection that isn't counted, a token too many: multiplications as published, in millions
-    /// (torchvision's model tables; DeiT's paper, table 5, rounds to 1.3 thousand), and parameters.
+    /// Catches: a group, a stride or a projection that is not counted, a token too many: multiplications as published,
+    /// in millions (torchvision's model tables; DeiT's paper, table 5, rounds to 1.3 thousand), and parameters.
     #[test]
     fn costs_are_the_published_ones() {
         for (architecture, millions, parameters) in [
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// A headless network that is charged for a head.
+    /// Catches: a headless network that is charged for a head.
     #[test]
     fn a_missing_head_costs_nothing() {
         let network = by_name("mobilenetv2").unwrap().with_classes(0);

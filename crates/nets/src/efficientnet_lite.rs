@@ -47,8 +47,8 @@ pub(crate) fn lite2() -> Network {
     build("efficientnet-lite2", 32, &scaled(1.1, 1.2), 1280, 1000)
 }
 
-/// The table with its widths and repeats multiplied (the paper's section 3.3). The Lite variants leave the stem, the head
-/// and the repeats of the first and last row as they are.
+/// Returns the table with widths and repeats multiplied (the paper's section 3.3). The Lite variants leave the stem,
+/// the head and the repeats of the first and last row as they are.
 fn scaled(width: f64, depth: f64) -> [Row; 7] {
     let mut rows = ROWS;
     for row in &mut rows {
@@ -60,7 +60,7 @@ fn scaled(width: f64, depth: f64) -> [Row; 7] {
     rows
 }
 
-/// The nearest multiple of 8 that is not more than a tenth smaller.
+/// Rounds a width to the nearest multiple of 8 that is at most a tenth smaller.
 fn rounded(width: f64) -> usize {
     let nearest = ((width + 4.0) as usize / 8 * 8).max(8);
     if (nearest as f64) < 0.9 * width { nearest + 8 } else { nearest }
@@ -91,7 +91,7 @@ fn build(architecture: &'static str, stem: usize, rows: &[Row], features: usize,
     builder.finish(architecture, stages, "_fc", features, classes)
 }
 
-/// Inverted residual: expand (unless by 1), depthwise, project; a shortcut where the shapes allow it.
+/// Builds an inverted residual: expand (unless by 1), depthwise, project; a shortcut where the shapes allow it.
 fn block(builder: &mut Builder, index: usize, input: usize, stride: usize, row: &Row) -> Stage {
     let expanded = input * row.expand;
     let name = |module: &str| format!("_blocks.{index}.{module}");
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::Role;
 
-    /// A block table that drifted from the paper's: the count of parameters is the published one.
+    /// Catches: a block table that drifted from the paper's: the count of parameters is the published one.
     #[test]
     fn lite0_has_the_published_parameters() {
         let network = lite0();
@@ -125,14 +125,15 @@ mod tests {
         assert_eq!(backbone.map(crate::TensorSpec::len).sum::<usize>(), 3_371_008);
     }
 
-    /// Widths or repeats scaled where the Lite variants don't, or rounded otherwise: the counts are those of timm's.
+    /// Catches: widths or repeats scaled where the Lite variants do not, or rounded otherwise: the counts are those of
+    /// timm's.
     #[test]
     fn scaled_ones_have_the_published_parameters() {
         assert_eq!(lite1().parameter_count(), 5_416_680);
         assert_eq!(lite2().parameter_count(), 6_092_072);
     }
 
-    /// A tensor under a name that the checkpoint doesn't have, or a kernel shaped the other way round.
+    /// Catches: a tensor under a name that the checkpoint does not have, or a kernel shaped the other way round.
     #[test]
     fn names_and_shapes_are_the_checkpoints() {
         let network = lite0();
@@ -145,7 +146,7 @@ mod tests {
         assert_eq!(shape("_fc.weight"), [1000, 1280]);
     }
 
-    /// A tensor that is counted to another stage than its block's, or to none.
+    /// Catches: a tensor that is counted to another stage than its block's, or to none.
     #[test]
     fn every_tensor_belongs_to_its_blocks_stage() {
         let network = lite0();
@@ -159,7 +160,7 @@ mod tests {
         }
     }
 
-    /// Odd inputs: SAME rounds up at every stride, so 95 px ends at 3×3.
+    /// Catches: odd inputs: SAME rounds up at every stride, so 95 px ends at 3×3.
     #[test]
     fn shapes_round_up_under_same_padding() {
         let network = lite0();
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(sides, [48, 48, 24, 24, 12, 12, 6, 6, 6, 6, 6, 6, 3, 3, 3, 3, 3, 3, 1]);
     }
 
-    /// A head swapped for other classes that leaves the old shapes behind.
+    /// Catches: a head swapped for other classes that leaves the old shapes behind.
     #[test]
     fn with_classes_reshapes_the_head_only() {
         let (old, new) = (lite0(), lite0().with_classes(7));

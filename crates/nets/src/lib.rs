@@ -1,10 +1,10 @@
-//! Architectures as data.
+//! Network architectures as data: stages of ops with shapes and tensor names.
 //!
 //! A [`Network`] is a list of [`Stage`]s, each a list of [`Op`]s over tensors that are named and shaped exactly as the
 //! checkpoints of timm or torchvision name and shape them. Executors interpret it, importers check a file against it,
-//! the memory plan adds it up.
+//! the memory plan is computed from it.
 //!
-//! This crate holds no values: no tensors, no weights, no arithmetic beyond that on shapes.
+//! The crate has no weights, and no arithmetic except on shapes.
 //!
 //! ```
 //! let network = fieldfit_nets::by_name("efficientnet-lite0")?;
@@ -27,6 +27,6 @@ pub use cost::StageCost;
 pub use network::{
     Activation, BatchNorm, Conv, Head, MaxPool, Network, Op, Padding, Role, Shortcut, Stage, TensorSpec,
 };
-pub use registry::{ARCHITECTURES, UnknownArchitecture, by_name};
+pub use registry::{ARCHITECTURES, TEST_ARCHITECTURES, UnknownArchitecture, by_name};
 pub use shape::{Shape, ShapeError};
-pub use token::{Attention, ClassToken, Embed, Entry, LayerNorm, Linear};
+pub use token::{Attention, ClassToken, Embed, LayerNorm, Linear, Prologue};

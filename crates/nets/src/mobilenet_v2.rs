@@ -30,7 +30,7 @@ pub(crate) fn mobilenet_v2() -> Network {
     builder.finish("mobilenetv2", stages, "classifier.1", 1280, 1000)
 }
 
-/// Inverted residual: expand (unless by 1), depthwise, project; a shortcut where the shapes allow it.
+/// Builds an inverted residual: expand (unless by 1), depthwise, project; a shortcut where the shapes allow it.
 fn block(
     builder: &mut Builder,
     index: usize,
@@ -64,7 +64,8 @@ const fn dense(input: usize, output: usize, kernel: usize, stride: usize) -> Con
 mod tests {
     use super::*;
 
-    /// A row of blocks that drifted from the paper's table, a name that torchvision's checkpoint doesn't have.
+    /// Catches: a row of blocks that drifted from the paper's table, a name that torchvision's checkpoint does not
+    /// have.
     #[test]
     fn names_shapes_and_parameters_are_torchvisions() {
         let network = mobilenet_v2();

@@ -1,17 +1,17 @@
-//! The vocabulary: networks, stages, ops and the tensors that they refer to.
+//! Network description: networks, stages, ops, and the tensors that they refer to.
 
 use crate::shape::{Shape, ShapeError};
-use crate::token::{Attention, ClassToken, Embed, Entry, Linear};
+use crate::token::{Attention, ClassToken, Embed, Linear, Prologue};
 use fieldfit_tensor::{TensorId, TensorLayout};
 
-/// What a tensor is to its network.
+/// Role of a tensor in its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Convolution kernel, `[out, in / groups, k, k]`.
     Kernel,
-    /// Weight of a linear map, `[out, in]`; of queries, keys and values in one, `[q | k | v, in]`.
+    /// Weight of a linear layer, `[out, in]`; of fused queries, keys and values, `[q | k | v, in]`.
     LinearWeight,
-    /// Bias of a linear map or of a convolution, `[out]`.
+    /// Bias of a linear layer or of a convolution, `[out]`.
     Bias,
     /// Per-channel scale of a norm (γ of batch norm and layer norm), `[C]`.
     NormScale,
@@ -21,11 +21,11 @@ pub enum Role {
     RunningMean,
     /// Running variance of a batch norm, `[C]`. Never trained.
     RunningVariance,
-    /// Per-channel scale of a branch ahead of its shortcut's sum (LayerScale), `[C]`.
+    /// Per-channel scale of a residual branch (LayerScale), `[C]`.
     LayerScale,
-    /// Tokens that no image makes: the class token, `[1, 1, C]`, and registers, `[1, registers, C]`.
+    /// Learned tokens: the class token, `[1, 1, C]`, and registers, `[1, registers, C]`.
     Token,
-    /// What is added to tokens for their positions, `[1, positions, C]`.
+    /// Position embeddings, `[1, positions, C]`.
     Positions,
     /// Weight of the classifier, `[classes, features]`.
     HeadWeight,
@@ -34,30 +34,30 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether gradient descent may move the tensor. Running statistics are kept as the base has them.
+    /// Whether the tensor is trainable. Running statistics are not.
     pub const fn is_trainable(self) -> bool {
         !matches!(self, Self::RunningMean | Self::RunningVariance)
     }
 
-    /// Whether the tensor belongs to the classifier, which a new set of classes replaces.
+    /// Whether the tensor belongs to the classifier, which is replaced for new classes.
     pub const fn is_head(self) -> bool {
         matches!(self, Self::HeadWeight | Self::HeadBias)
     }
 }
 
-/// Name, shape and role of one tensor.
+/// Specification of a tensor: name, shape and role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorSpec {
     /// The name in the checkpoint.
     pub name: String,
     /// The shape in the checkpoint, outermost dimension first.
     pub shape: Vec<usize>,
-    /// What the tensor is for.
+    /// The role in the network.
     pub role: Role,
 }
 
 impl TensorSpec {
-    /// How many values the tensor has.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -67,10 +67,10 @@ impl TensorSpec {
         self.len() == 0
     }
 
-    /// How many rows the row norms of TPGM see: one an output unit, one a token or position of `[1, tokens, C]`, and one
-    /// in all for a tensor of one dimension.
+    /// Returns the number of rows for TPGM's row norms: one per output unit, one per token or position of `[1, tokens,
+    /// C]`, and one for a tensor of one dimension.
     ///
-    /// Queries, keys and values in one weight are three maps under one radius: each of their units is a row.
+    /// Fused queries, keys and values have one radius, and each of their units is a row.
     pub fn rows(&self) -> usize {
         match self.shape[..] {
             [1, tokens, _] => tokens,
@@ -80,17 +80,17 @@ impl TensorSpec {
     }
 }
 
-/// How a convolution pads its input.
+/// Padding of a convolution or pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Padding {
-    /// TensorFlow's SAME: the output is `ceil(input / stride)`, an odd rest goes after (below, right).
+    /// TensorFlow's SAME: the output is `ceil(input / stride)`; an odd pixel is added after (below, right).
     Same,
-    /// PyTorch's: that many pixels on each side, whatever the input.
+    /// PyTorch's padding: that many pixels on each side.
     Symmetric(usize),
 }
 
 impl Padding {
-    /// Pixels before and after one spatial dimension.
+    /// Returns the padding before and after one spatial dimension, in pixels.
     pub const fn amounts(self, input: usize, kernel: usize, stride: usize) -> (usize, usize) {
         match self {
             Self::Same => {
@@ -102,10 +102,10 @@ impl Padding {
         }
     }
 
-    /// What a kernel that slides over an input makes of its sides.
+    /// Returns the output's height and width of a sliding kernel.
     ///
     /// # Errors
-    /// If the input has no pixels, or with its padding is smaller than the kernel.
+    /// If the input has no pixels, or is smaller than the kernel after padding.
     fn slide(self, input: Shape, kernel: usize, stride: usize) -> Result<(usize, usize), ShapeError> {
         let Shape { height, width, .. } = input;
         if height == 0 || width == 0 {
@@ -120,10 +120,10 @@ impl Padding {
     }
 }
 
-/// What follows a norm.
+/// Activation function after a norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// Nothing.
+    /// `x`.
     Identity,
     /// `max(x, 0)`.
     Relu,
@@ -161,16 +161,16 @@ pub struct Conv {
     pub output: usize,
     /// Side of the square kernel.
     pub kernel: usize,
-    /// Step of the kernel in both directions.
+    /// Stride in both directions.
     pub stride: usize,
     /// Groups: 1 for a dense convolution, `input` for a depthwise one.
     pub groups: usize,
-    /// How the input is padded.
+    /// Padding of the input.
     pub padding: Padding,
 }
 
 impl Conv {
-    /// Whether every channel is convolved alone.
+    /// Whether the convolution is depthwise.
     pub const fn is_depthwise(&self) -> bool {
         self.groups == self.input && self.groups == self.output
     }
@@ -180,10 +180,10 @@ impl Conv {
         self.kernel == 1 && self.stride == 1 && self.groups == 1
     }
 
-    /// The output's shape.
+    /// Returns the output's shape.
     ///
     /// # Errors
-    /// If the input has another number of channels, or no pixels.
+    /// If the input has the wrong number of channels, or no pixels.
     pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
         input.expect_channels(self.input)?;
         let (height, width) = self.padding.slide(input, self.kernel, self.stride)?;
@@ -191,49 +191,49 @@ impl Conv {
     }
 }
 
-/// The largest value under a kernel, for each channel; padding counts for nothing. Of equal values it is the first, row
-/// by row, that gets the gradient.
+/// Max pooling over a kernel, per channel, ignoring padding. The gradient goes to the first of equal values, row by
+/// row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxPool {
     /// Side of the square kernel.
     pub kernel: usize,
-    /// Step of the kernel in both directions.
+    /// Stride in both directions.
     pub stride: usize,
-    /// How the input is padded: by less than the kernel, so that each position sees a pixel.
+    /// Padding of the input, less than the kernel, so that each window covers a pixel.
     pub padding: Padding,
 }
 
 impl MaxPool {
-    /// The output's shape.
+    /// Returns the output's shape.
     ///
     /// # Errors
-    /// If the input has no pixels, or with its padding is smaller than the kernel.
+    /// If the input has no pixels, or is smaller than the kernel after padding.
     pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
         let (height, width) = self.padding.slide(input, self.kernel, self.stride)?;
         Ok(Shape { height, width, ..input })
     }
 }
 
-/// One step of a stage.
+/// Operation of a stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Op {
     /// Convolution, norm, activation.
     Conv(Conv),
-    /// The largest of some pixels.
+    /// Max pooling.
     MaxPool(MaxPool),
     /// The mean over all pixels: `[N, H, W, C]` to `[N, 1, 1, C]`.
     GlobalAveragePool,
-    /// An image to tokens.
+    /// Patch embedding: an image to tokens.
     Embed(Embed),
-    /// A linear map of each token, with what comes ahead of it and a shortcut's sum.
+    /// Linear layer over tokens, with its prologue and a shortcut.
     Linear(Linear),
-    /// Tokens mixed by attention.
+    /// Multi-head self-attention.
     Attention(Attention),
-    /// One token taken and normed.
+    /// Layer norm of the class token.
     ClassToken(ClassToken),
 }
 
-/// What a shortcut around a stage's ops adds to the last one's sum, ahead of its activation.
+/// Shortcut of a residual stage: its value is added to the last op's sum, before that op's activation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shortcut {
     /// The stage's input.
@@ -242,24 +242,24 @@ pub enum Shortcut {
     Projection(Conv),
 }
 
-/// A named run of ops, with or without a shortcut around it.
+/// Stage of a network: a named sequence of ops, with or without a shortcut.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// Its name in reports: `stem`, `block0`, …, `head`, `pool`.
+    /// Name in reports: `stem`, `block0`, …, `head`, `pool`.
     pub name: String,
-    /// What it computes, in order.
+    /// Ops in order.
     pub ops: Vec<Op>,
-    /// What is added to the last op, a convolution, ahead of its activation.
+    /// Shortcut, added to the last op, a convolution, before its activation.
     pub shortcut: Option<Shortcut>,
 }
 
 impl Stage {
-    /// A stage without a shortcut.
+    /// Creates a stage without a shortcut.
     pub fn new(name: impl Into<String>, ops: Vec<Op>) -> Self {
         Self { name: name.into(), ops, shortcut: None }
     }
 
-    /// The tensors that it reads.
+    /// Returns the tensors that it reads.
     pub fn tensors(&self) -> impl Iterator<Item = TensorId> {
         let projection = if let Some(Shortcut::Projection(conv)) = self.shortcut { Some(Op::Conv(conv)) } else { None };
         self.ops.iter().flat_map(Op::tensors).chain(projection.into_iter().flat_map(|conv| conv.tensors()))
@@ -273,13 +273,13 @@ pub struct Head {
     pub weight: TensorId,
     /// `[classes]`.
     pub bias: TensorId,
-    /// How many features go in.
+    /// Number of input features.
     pub features: usize,
-    /// How many logits come out; none of a backbone that has lost its head, or never had one.
+    /// Number of logits; 0 for a headless backbone.
     pub classes: usize,
 }
 
-/// An image classifier: a backbone of stages that ends in one feature vector an image, and a linear head.
+/// Network of an image classifier: a backbone of stages that computes one feature vector per image, and a linear head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// The architecture's name in the registry.
@@ -301,32 +301,32 @@ impl TensorLayout for Network {
 }
 
 impl Network {
-    /// The specification of a tensor.
+    /// Returns the specification of a tensor.
     pub fn tensor(&self, id: TensorId) -> &TensorSpec {
         &self.tensors[id.index()]
     }
 
-    /// Every tensor with its id, in order.
+    /// Iterates over every tensor with its id, in order.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = (TensorId, &TensorSpec)> {
         self.tensors.iter().enumerate().map(|(index, spec)| (TensorId::new(index), spec))
     }
 
-    /// The tensor of that name.
+    /// Finds a tensor by name.
     pub fn find(&self, name: &str) -> Option<TensorId> {
         self.tensors.iter().position(|spec| spec.name == name).map(TensorId::new)
     }
 
-    /// How many values gradient descent may move. Running statistics don't count.
+    /// Returns the number of trainable values, which excludes running statistics.
     pub fn parameter_count(&self) -> usize {
         self.tensors.iter().filter(|spec| spec.role.is_trainable()).map(TensorSpec::len).sum()
     }
 
-    /// Whether there is a backbone alone: no class to tell, until a head is learned.
+    /// Whether the network is a backbone without a classifier.
     pub const fn is_headless(&self) -> bool {
         self.head.classes == 0
     }
 
-    /// The same backbone under a head for another number of classes; for none, headless.
+    /// Returns the network with a head of another number of classes; headless for 0.
     pub fn with_classes(&self, classes: usize) -> Self {
         let mut network = self.clone();
         network.head.classes = classes;
@@ -335,8 +335,8 @@ impl Network {
         network
     }
 
-    /// The network without its first `stages` stages: what they make of an image is its input. Its tensors keep their
-    /// ids, and those of the stages that it lacks are there for nothing.
+    /// Returns the network without its first `stages` stages, whose output is its input. Tensors keep their ids; those
+    /// of the removed stages remain unused.
     pub fn after(&self, stages: usize) -> Self {
         let (before, rest) = self.stages.split_at(stages.min(self.stages.len()));
         let channels = before.iter().flat_map(|stage| &stage.ops).fold(self.channels, |channels, op| match op {
@@ -349,12 +349,14 @@ impl Network {
         Self { channels, stages: rest.to_vec(), ..self.clone() }
     }
 
-    /// The first `stages` stages alone. Its features are the last one's output, which no head fits.
+    /// Returns the network of the first `stages` stages alone. Its features are the last stage's output; its head does
+    /// not fit them.
     pub fn before(&self, stages: usize) -> Self {
         Self { stages: self.stages[..stages.min(self.stages.len())].to_vec(), ..self.clone() }
     }
 
-    /// The position of each tensor's stage, aligned with [`Network::tensors`]; the number of stages for the head's.
+    /// Returns the stage index of each tensor, aligned with [`Network::tensors`]; the number of stages for the head's
+    /// tensors.
     pub fn stage_of_each_tensor(&self) -> Vec<usize> {
         let mut stages = vec![self.stages.len(); self.tensors.len()];
         for (position, stage) in self.stages.iter().enumerate() {
@@ -365,8 +367,8 @@ impl Network {
         stages
     }
 
-    /// The output shape of every op of every stage for an input of that size, in the order of the forward pass. What a
-    /// shortcut adds is shaped as the last.
+    /// Returns the output shape of every op of every stage for an input of that size, in the order of the forward pass.
+    /// A shortcut's value has the shape of the last op.
     ///
     /// # Errors
     /// If the image has no pixels, or too few for a kernel.
@@ -389,15 +391,16 @@ impl Network {
 }
 
 impl Op {
-    /// The tensors that it reads.
+    /// Returns the tensors that it reads.
     pub fn tensors(&self) -> Vec<TensorId> {
         match self {
             Self::Conv(Conv { weight, norm, .. }) => vec![*weight, norm.scale, norm.shift, norm.mean, norm.variance],
             Self::Embed(Embed { weight, bias, class_token, registers, positions, .. }) => {
                 [*class_token].into_iter().chain(*registers).chain([*positions, *weight, *bias]).collect()
             }
-            Self::Linear(Linear { entry, weight, bias, scale, .. }) => {
-                let norm = if let Entry::LayerNorm(norm) = entry { vec![norm.scale, norm.shift] } else { Vec::new() };
+            Self::Linear(Linear { prologue, weight, bias, scale, .. }) => {
+                let norm =
+                    if let Prologue::LayerNorm(norm) = prologue { vec![norm.scale, norm.shift] } else { Vec::new() };
                 norm.into_iter().chain([*weight, *bias]).chain(*scale).collect()
             }
             Self::ClassToken(ClassToken { norm, .. }) => vec![norm.scale, norm.shift],
@@ -405,10 +408,10 @@ impl Op {
         }
     }
 
-    /// The output's shape.
+    /// Returns the output's shape.
     ///
     /// # Errors
-    /// If the op can't take that input.
+    /// If the op does not accept that input.
     pub fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
         match self {
             Self::Conv(conv) => conv.output_shape(input),
@@ -431,13 +434,13 @@ impl Op {
     }
 }
 
-/// Collects tensors while an architecture is written down.
+/// Network builder: registers tensors in the checkpoint's order.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     tensors: Vec<TensorSpec>,
 }
 
-/// What distinguishes one convolution from the next in an architecture's table.
+/// Parameters of a convolution in an architecture's table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConvSpec {
     pub input: usize,
@@ -450,12 +453,13 @@ pub(crate) struct ConvSpec {
 }
 
 impl Builder {
+    /// Registers a tensor.
     pub fn tensor(&mut self, name: String, shape: &[usize], role: Role) -> TensorId {
         self.tensors.push(TensorSpec { name, shape: shape.to_vec(), role });
         TensorId::new(self.tensors.len() - 1)
     }
 
-    /// A convolution `weight` and the batch norm `norm` after it, by the names of their modules.
+    /// Registers the convolution `weight` and the batch norm `norm` after it, by module names.
     pub fn conv(&mut self, weight: &str, norm: &str, epsilon: f64, spec: ConvSpec) -> Conv {
         let ConvSpec { input, output, kernel, stride, groups, activation, padding } = spec;
         let shape = [output, input / groups, kernel, kernel];
@@ -478,7 +482,7 @@ impl Builder {
         }
     }
 
-    /// Closes the network with a linear head of that module name.
+    /// Adds a linear head of that module name and returns the network.
     pub fn finish(
         mut self,
         architecture: &'static str,

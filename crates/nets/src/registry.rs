@@ -1,9 +1,9 @@
-//! The architectures that there are, by name.
+//! Architecture registry: builds a network by name.
 
 use crate::{efficientnet_lite, mobilenet_v2, network::Network, resnet, vit};
 use thiserror::Error;
 
-/// Every architecture's name, in the order in which help texts list them.
+/// Names of all architectures, in the order of help texts.
 pub const ARCHITECTURES: &[&str] = &[
     "efficientnet-lite0",
     "efficientnet-lite1",
@@ -22,10 +22,13 @@ pub const ARCHITECTURES: &[&str] = &[
     "vit-micro",
 ];
 
-/// The network of that name, with the head of its published checkpoint.
+/// Names of the architectures that exist for tests only.
+pub const TEST_ARCHITECTURES: &[&str] = &["efficientnet-tiny", "resnet-tiny", "vit-micro"];
+
+/// Builds the network of that name, with the head of its published checkpoint.
 ///
 /// # Errors
-/// If there is no architecture of that name.
+/// If no architecture has that name.
 pub fn by_name(name: &str) -> Result<Network, UnknownArchitecture> {
     match name {
         "efficientnet-lite0" => Ok(efficientnet_lite::lite0()),
@@ -47,11 +50,11 @@ pub fn by_name(name: &str) -> Result<Network, UnknownArchitecture> {
     }
 }
 
-/// A name that no architecture has.
+/// Unknown architecture name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("no architecture is called `{name}`: use one of {}", ARCHITECTURES.join(", "))]
+#[error("unknown architecture `{name}`: use one of {}", ARCHITECTURES.join(", "))]
 pub struct UnknownArchitecture {
-    /// The name that was asked for.
+    /// The requested name.
     pub name: String,
 }
 
@@ -60,16 +63,17 @@ mod tests {
     use super::*;
     use crate::{Op, Shape, Shortcut};
 
-    /// A name on the list that the registry doesn't know, or a network under another's name.
+    /// Catches: a name on the list that the registry does not know, or a network under another's name.
     #[test]
     fn every_listed_name_builds_its_own_network() {
         for name in ARCHITECTURES {
             assert_eq!(by_name(name).unwrap().architecture, *name);
         }
+        assert!(TEST_ARCHITECTURES.iter().all(|name| ARCHITECTURES.contains(name)));
         assert!(by_name("resnet-9000").unwrap_err().to_string().contains("efficientnet-lite0"));
     }
 
-    /// A shortcut whose shape is not that of the sum that it is added to, or that ends in no sum.
+    /// Catches: a shortcut whose shape is not that of the sum that it is added to, or that ends in no sum.
     #[test]
     fn shortcuts_fit() {
         for network in ARCHITECTURES.iter().map(|name| by_name(name).unwrap()) {

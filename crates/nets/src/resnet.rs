@@ -1,12 +1,13 @@
 //! ResNet (He et al., CVPR 2016), with the stride of a bottleneck in its 3×3 convolution.
 //!
-//! Tensor names as in torchvision and timm, which agree: `conv1`, `bn1`, `layer1.0.conv1`, `layer2.0.downsample.0`, …, `fc`.
+//! Tensor names as in torchvision and timm, which agree: `conv1`, `bn1`, `layer1.0.conv1`, `layer2.0.downsample.0`, …,
+//! `fc`.
 
 use crate::network::{Activation, Builder, Conv, ConvSpec, MaxPool, Network, Op, Padding, Shortcut, Stage};
 
 const EPSILON: f64 = 1e-5;
 
-/// What a block computes beside its shortcut.
+/// Residual branch of a block.
 #[derive(Clone, Copy)]
 enum Block {
     /// Two 3×3 convolutions.
@@ -74,7 +75,7 @@ fn build(architecture: &'static str, block: Block, stem: usize, layers: &[usize]
     builder.finish(architecture, stages, "fc", input, classes)
 }
 
-/// A block and its shortcut, which projects where the block changes the shape.
+/// Builds a block with its shortcut, which is a projection if the block changes the shape.
 fn residual(builder: &mut Builder, name: String, block: Block, (input, width): (usize, usize), stride: usize) -> Stage {
     let specs = block.convs(input, width, stride);
     let ops = specs.into_iter().enumerate().map(|(index, spec)| {
@@ -105,7 +106,7 @@ const fn conv(input: usize, output: usize, kernel: usize, stride: usize) -> Conv
 mod tests {
     use super::*;
 
-    /// Layers of another depth or width than the paper's, a projection too many or too few.
+    /// Catches: layers of another depth or width than the paper's, a projection too many or too few.
     #[test]
     fn parameters_are_the_published_ones() {
         assert_eq!(resnet18().parameter_count(), 11_689_512);
@@ -113,7 +114,7 @@ mod tests {
         assert_eq!(resnet50().parameter_count(), 25_557_032);
     }
 
-    /// A name that the checkpoint doesn't have, a projection's tensors counted to another stage.
+    /// Catches: a name that the checkpoint does not have, a projection's tensors counted to another stage.
     #[test]
     fn names_shapes_and_stages_are_the_checkpoints() {
         let network = resnet50();
@@ -129,7 +130,8 @@ mod tests {
         assert_eq!(stage("layer2.0.downsample.1.running_var"), "layer2.0");
     }
 
-    /// Symmetric padding counted as TensorFlow's: odd sides, and one pixel, which every kernel here still fits.
+    /// Catches: symmetric padding counted as TensorFlow's: odd sides, and one pixel, which every kernel here still
+    /// fits.
     #[test]
     fn shapes_are_pytorchs() {
         let sides = |side: usize| -> Vec<usize> {

@@ -1,4 +1,4 @@
-//! Shapes of activations.
+//! Activation shapes and shape errors.
 
 use thiserror::Error;
 
@@ -14,17 +14,17 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Pixels of one image.
+    /// Returns the pixels of one image.
     pub const fn pixels(self) -> usize {
         self.height * self.width
     }
 
-    /// Values of one image.
+    /// Returns the values of one image.
     pub const fn len(self) -> usize {
         self.pixels() * self.channels
     }
 
-    /// Refuses a shape of other channels.
+    /// Checks the number of channels.
     pub(crate) const fn expect_channels(self, expected: usize) -> Result<(), ShapeError> {
         if self.channels == expected { Ok(()) } else { Err(ShapeError::Channels { expected, found: self.channels }) }
     }
@@ -35,29 +35,29 @@ impl Shape {
     }
 }
 
-/// An input that an op can't take.
+/// Shape error: an input that an op does not accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ShapeError {
-    /// Another number of channels than the op was made for.
+    /// The wrong number of channels.
     #[error("expected {expected} channels, found {found}: check that the tensor belongs to this network")]
     Channels {
-        /// What the op takes.
+        /// Channels of the op.
         expected: usize,
-        /// What came in.
+        /// Channels of the input.
         found: usize,
     },
     /// An image without pixels.
-    #[error("an image of {height}×{width} pixels has nothing to compute on: give it at least one pixel")]
+    #[error("image: expected at least 1×1 pixels, found {height}×{width}: pass a non-empty image")]
     Empty {
         /// Rows.
         height: usize,
         /// Columns.
         width: usize,
     },
-    /// An image that isn't whole patches.
+    /// An image whose sides are not multiples of the patch.
     #[error(
-        "an image of {height}×{width} pixels is not whole patches of {patch}×{patch}: give it sides that {patch} divides"
+        "image: expected sides that are multiples of the patch size {patch}, found {height}×{width} pixels: resize the image"
     )]
     Patches {
         /// Rows.
@@ -67,9 +67,9 @@ pub enum ShapeError {
         /// Side of a patch.
         patch: usize,
     },
-    /// An image that a kernel doesn't fit in.
+    /// An image smaller than the kernel.
     #[error(
-        "{height}×{width} pixels and their padding have no room for a kernel of {kernel}×{kernel}: give a larger image"
+        "image: expected at least {kernel}×{kernel} pixels with padding for the kernel, found {height}×{width} without: pass a larger image"
     )]
     Kernel {
         /// Rows.

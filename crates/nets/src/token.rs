@@ -1,9 +1,9 @@
-//! The vocabulary of transformers: what makes tokens of an image, mixes them, and takes one of them.
+//! Transformer ops: patch embedding, linear layers, self-attention and the class token.
 //!
-//! Tokens are an activation of one row: `[N, 1, tokens, width]`. A pre-norm block (Dosovitskiy et al., ICLR 2021) is five
-//! ops, each of which is a gradient's memory by its input alone: [`Linear`] to queries, keys and values with the norm
-//! ahead of it; [`Attention`]; [`Linear`] with the block's first shortcut; [`Linear`] to the hidden layer with the second
-//! norm ahead; [`Linear`] from it with GELU ahead, and the second shortcut.
+//! Tokens are an activation of one row: `[N, 1, tokens, width]`. A pre-norm block (Dosovitskiy et al., ICLR 2021) is
+//! five ops, whose backward pass needs their inputs alone: [`Linear`] to queries, keys and values with the first norm
+//! as prologue; [`Attention`]; [`Linear`] with the block's first shortcut; [`Linear`] to the hidden layer with the
+//! second norm as prologue; [`Linear`] from it with GELU as prologue, and the second shortcut.
 
 use crate::network::{Builder, Op, Role};
 use crate::shape::{Shape, ShapeError};
@@ -21,58 +21,59 @@ pub struct LayerNorm {
     pub epsilon: f64,
 }
 
-/// What is done to each token ahead of a linear map.
+/// Prologue of a linear layer: the op applied to each token before the product.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Entry {
-    /// Nothing.
-    AsItIs,
+pub enum Prologue {
+    /// No op.
+    Identity,
     /// A layer norm.
     LayerNorm(LayerNorm),
     /// The exact GELU, `x · ½ (1 + erf(x / √2))` (Hendrycks & Gimpel, arXiv 1606.08415).
     Gelu,
 }
 
-/// `y = γ ⊙ (entry(x) · weightᵀ + bias) + shortcut` for each token.
+/// Linear layer, `y = γ ⊙ (prologue(x) · weightᵀ + bias) + shortcut` for each token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Linear {
-    /// What comes ahead of the product.
-    pub entry: Entry,
+    /// Op applied to the input.
+    pub prologue: Prologue,
     /// `[output, input]`.
     pub weight: TensorId,
     /// `[output]`.
     pub bias: TensorId,
     /// LayerScale's γ, `[output]` (Touvron et al., ICCV 2021, arXiv 2103.17239).
     pub scale: Option<TensorId>,
-    /// Values of a token that goes in.
+    /// Values of an input token.
     pub input: usize,
-    /// Values of a token that comes out.
+    /// Values of an output token.
     pub output: usize,
-    /// The position in the stage of the op whose input is added to the result.
+    /// Index in the stage of the op whose input is added to the result.
     pub shortcut: Option<usize>,
 }
 
-/// Multi-head self-attention between its linear maps: `softmax(q·kᵀ / √(width / heads)) · v` for each head (Vaswani et
-/// al., NeurIPS 2017). Takes `[q | k | v]`, each of which is the heads side by side, and gives the heads side by side.
+/// Multi-head self-attention without its linear layers: `softmax(q·kᵀ / √(width / heads)) · v` for each head (Vaswani
+/// et al., NeurIPS 2017). Takes `[q | k | v]`, each of which is the heads side by side, and gives the heads side by
+/// side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attention {
-    /// How many heads share the width.
+    /// Number of heads.
     pub heads: usize,
-    /// Values of a token that comes out; three times as many go in.
+    /// Values of an output token; an input token has three times as many.
     pub width: usize,
 }
 
 impl Attention {
-    /// Values of a token that one head sees.
+    /// Returns the values of a token per head.
     pub const fn head(&self) -> usize {
         self.width / self.heads
     }
 }
 
-/// Makes tokens of an image: a linear map of each patch, the class token and the registers ahead of them, and to each
-/// what was learned for its position.
+/// Patch embedding: projects each patch of an image to a token, prepends the class token and the registers, and adds
+/// position embeddings.
 ///
-/// The positions were learned for a square grid of patches, and are resampled for other images as timm's
-/// `resample_abs_pos_embed` does it: bicubic, antialiased.
+/// Position embeddings are those of a square grid of patches, and are resampled for other images as by timm's
+/// `resample_abs_pos_embed`: bicubic, antialiased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Embed {
     /// `[width, channels, patch, patch]`.
@@ -83,7 +84,7 @@ pub struct Embed {
     pub class_token: TensorId,
     /// `[1, registers, width]` (Darcet et al., ICLR 2024, arXiv 2309.16588).
     pub registers: Option<TensorId>,
-    /// `[1, placed + grid · grid, width]`.
+    /// `[1, prefix_positions + grid · grid, width]`.
     pub positions: TensorId,
     /// Channels of the image.
     pub channels: usize,
@@ -91,19 +92,19 @@ pub struct Embed {
     pub width: usize,
     /// Side of a patch in pixels.
     pub patch: usize,
-    /// Tokens ahead of the patches: the class token and the registers.
+    /// Tokens before the patches: the class token and the registers.
     pub prefix: usize,
-    /// How many of these have a position, which is ahead of the patches': all of them or none.
-    pub placed: usize,
-    /// Side in patches of the grid for which the positions were learned.
+    /// Number of prefix tokens with a position embedding, stored before the patches': all of them or 0.
+    pub prefix_positions: usize,
+    /// Side of the checkpoint's grid, in patches.
     pub grid: usize,
 }
 
 impl Embed {
-    /// Rows and columns of patches of an image of that size.
+    /// Returns the rows and columns of patches of an image of that size.
     ///
     /// # Errors
-    /// If there are none, or one reaches beyond the image.
+    /// If a side is 0 or not a multiple of the patch.
     pub const fn patches(&self, height: usize, width: usize) -> Result<(usize, usize), ShapeError> {
         if height == 0 || width == 0 {
             return Err(ShapeError::Empty { height, width });
@@ -114,15 +115,15 @@ impl Embed {
         Ok((height / self.patch, width / self.patch))
     }
 
-    /// Values of one patch.
+    /// Returns the values of one patch.
     pub const fn patch_len(&self) -> usize {
         self.patch * self.patch * self.channels
     }
 
-    /// The shape of the tokens.
+    /// Returns the shape of the tokens.
     ///
     /// # Errors
-    /// If the image has other channels, or can't be cut into patches.
+    /// If the image has the wrong number of channels, or is not whole patches.
     pub(crate) fn output_shape(&self, input: Shape) -> Result<Shape, ShapeError> {
         input.expect_channels(self.channels)?;
         let (rows, columns) = self.patches(input.height, input.width)?;
@@ -130,36 +131,36 @@ impl Embed {
     }
 }
 
-/// The first token of each image, normed: the class token. `[N, 1, tokens, width]` to `[N, 1, 1, width]`.
+/// Class token: the layer norm of the first token of each image, `[N, 1, tokens, width]` to `[N, 1, 1, width]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassToken {
-    /// The network's last norm. The other tokens need none, as nothing reads them.
+    /// The network's last norm. The other tokens are not used.
     pub norm: LayerNorm,
     /// Values of a token.
     pub width: usize,
 }
 
-/// What distinguishes one [`Embed`] from another.
+/// Parameters of an [`Embed`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EmbedSpec {
     pub width: usize,
     pub patch: usize,
     pub grid: usize,
     pub registers: usize,
-    /// Whether the class token has a position of its own.
-    pub places_class_token: bool,
+    /// Whether the class token has a position embedding.
+    pub has_class_position: bool,
 }
 
 impl Builder {
-    /// The tensors `cls_token`, `reg_token`, `pos_embed` and `patch_embed.proj`.
+    /// Registers a patch embedding: the tensors `cls_token`, `reg_token`, `pos_embed` and `patch_embed.proj`.
     pub fn embed(&mut self, spec: EmbedSpec) -> Op {
-        let EmbedSpec { width, patch, grid, registers, places_class_token } = spec;
+        let EmbedSpec { width, patch, grid, registers, has_class_position } = spec;
         let (channels, prefix) = (3, 1 + registers);
-        let placed = if places_class_token { prefix } else { 0 };
+        let prefix_positions = if has_class_position { prefix } else { 0 };
         let class_token = self.tensor("cls_token".into(), &[1, 1, width], Role::Token);
         let has_registers = registers > 0;
         let registers = has_registers.then(|| self.tensor("reg_token".into(), &[1, registers, width], Role::Token));
-        let positions = self.tensor("pos_embed".into(), &[1, placed + grid * grid, width], Role::Positions);
+        let positions = self.tensor("pos_embed".into(), &[1, prefix_positions + grid * grid, width], Role::Positions);
         let kernel = [width, channels, patch, patch];
         let weight = self.tensor("patch_embed.proj.weight".into(), &kernel, Role::Kernel);
         let bias = self.tensor("patch_embed.proj.bias".into(), &[width], Role::Bias);
@@ -173,12 +174,12 @@ impl Builder {
             width,
             patch,
             prefix,
-            placed,
+            prefix_positions,
             grid,
         })
     }
 
-    /// A layer norm of that module name.
+    /// Registers a layer norm of that module name.
     pub fn layer_norm(&mut self, name: &str, epsilon: f64, width: usize) -> LayerNorm {
         LayerNorm {
             scale: self.tensor(format!("{name}.weight"), &[width], Role::NormScale),
@@ -187,10 +188,10 @@ impl Builder {
         }
     }
 
-    /// A linear map of that module name, without LayerScale and shortcut.
-    pub fn linear(&mut self, name: &str, entry: Entry, input: usize, output: usize) -> Linear {
+    /// Registers a linear layer of that module name, without LayerScale and shortcut.
+    pub fn linear(&mut self, name: &str, prologue: Prologue, input: usize, output: usize) -> Linear {
         Linear {
-            entry,
+            prologue,
             weight: self.tensor(format!("{name}.weight"), &[output, input], Role::LinearWeight),
             bias: self.tensor(format!("{name}.bias"), &[output], Role::Bias),
             scale: None,
@@ -200,7 +201,7 @@ impl Builder {
         }
     }
 
-    /// A LayerScale of that module name.
+    /// Registers a LayerScale of that module name.
     pub fn layer_scale(&mut self, name: &str, width: usize) -> TensorId {
         self.tensor(format!("{name}.gamma"), &[width], Role::LayerScale)
     }

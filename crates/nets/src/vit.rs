@@ -1,17 +1,17 @@
-//! Vision transformers (Dosovitskiy et al., ICLR 2021; DeiT: Touvron et al., ICML 2021; DINOv2: Oquab et al., TMLR 2024;
-//! registers: Darcet et al., ICLR 2024).
+//! Vision transformers: ViT, DeiT and DINOv2 (Dosovitskiy et al., ICLR 2021; DeiT: Touvron et al., ICML 2021; DINOv2:
+//! Oquab et al., TMLR 2024; registers: Darcet et al., ICLR 2024).
 //!
 //! Tensor names as in timm: `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.{i}.norm1`, `blocks.{i}.attn.qkv`, …,
 //! `norm`, `head`.
 
 use crate::network::{Builder, Network, Op, Stage};
-use crate::token::{Attention, ClassToken, EmbedSpec, Entry};
+use crate::token::{Attention, ClassToken, EmbedSpec, Prologue};
 
 const EPSILON: f64 = 1e-6;
 
-/// What distinguishes one of the family from the next.
+/// Parameters of a vision transformer.
 #[derive(Clone, Copy)]
-struct Form {
+struct VitSpec {
     width: usize,
     depth: usize,
     heads: usize,
@@ -19,33 +19,33 @@ struct Form {
     patch: usize,
     image: usize,
     registers: usize,
-    places_class_token: bool,
+    has_class_position: bool,
     has_layer_scale: bool,
     classes: usize,
 }
 
 /// DeiT and the ViT of the same size: 16 px patches, 224 px images, 1000 classes.
-const fn imagenet(width: usize, heads: usize) -> Form {
-    Form {
+const fn imagenet(width: usize, heads: usize) -> VitSpec {
+    VitSpec {
         width,
         depth: 12,
         heads,
         patch: 16,
         image: 224,
         registers: 0,
-        places_class_token: true,
+        has_class_position: true,
         has_layer_scale: false,
         classes: 1000,
     }
 }
 
 /// DINOv2-S: 14 px patches, 518 px images, LayerScale, and no head of its own.
-const fn dino(registers: usize) -> Form {
-    Form {
+const fn dino(registers: usize) -> VitSpec {
+    VitSpec {
         patch: 14,
         image: 518,
         registers,
-        places_class_token: registers == 0,
+        has_class_position: registers == 0,
         has_layer_scale: true,
         classes: 0,
         ..imagenet(384, 6)
@@ -80,33 +80,33 @@ pub(crate) fn dinov2_small_reg4() -> Network {
 /// The same kinds of op as DINOv2 with registers, two blocks and some ten thousand parameters: for tests that train in
 /// milliseconds.
 pub(crate) fn micro() -> Network {
-    let form = Form { width: 24, depth: 2, heads: 2, patch: 4, image: 20, classes: 10, ..dino(2) };
-    build("vit-micro", form)
+    let spec = VitSpec { width: 24, depth: 2, heads: 2, patch: 4, image: 20, classes: 10, ..dino(2) };
+    build("vit-micro", spec)
 }
 
-fn build(architecture: &'static str, form: Form) -> Network {
-    let Form { width, patch, registers, places_class_token, .. } = form;
+fn build(architecture: &'static str, spec: VitSpec) -> Network {
+    let VitSpec { width, patch, registers, has_class_position, .. } = spec;
     let mut builder = Builder::default();
-    let embed = EmbedSpec { width, patch, grid: form.image / patch, registers, places_class_token };
+    let embed = EmbedSpec { width, patch, grid: spec.image / patch, registers, has_class_position };
     let mut stages = vec![Stage::new("embed", vec![builder.embed(embed)])];
-    stages.extend((0..form.depth).map(|index| block(&mut builder, index, form)));
+    stages.extend((0..spec.depth).map(|index| block(&mut builder, index, spec)));
     let norm = builder.layer_norm("norm", EPSILON, width);
     stages.push(Stage::new("norm", vec![Op::ClassToken(ClassToken { norm, width })]));
-    builder.finish(architecture, stages, "head", width, form.classes)
+    builder.finish(architecture, stages, "head", width, spec.classes)
 }
 
-/// Attention and two layers, each normed first and with a shortcut around it.
-fn block(builder: &mut Builder, index: usize, form: Form) -> Stage {
-    let Form { width, heads, has_layer_scale, .. } = form;
+/// Builds a pre-norm block: attention and an MLP, each with a shortcut.
+fn block(builder: &mut Builder, index: usize, spec: VitSpec) -> Stage {
+    let VitSpec { width, heads, has_layer_scale, .. } = spec;
     let name = |module: &str| format!("blocks.{index}.{module}");
-    let norm = Entry::LayerNorm(builder.layer_norm(&name("norm1"), EPSILON, width));
+    let norm = Prologue::LayerNorm(builder.layer_norm(&name("norm1"), EPSILON, width));
     let qkv = builder.linear(&name("attn.qkv"), norm, width, 3 * width);
-    let mut projection = builder.linear(&name("attn.proj"), Entry::AsItIs, width, width);
+    let mut projection = builder.linear(&name("attn.proj"), Prologue::Identity, width, width);
     projection.scale = has_layer_scale.then(|| builder.layer_scale(&name("ls1"), width));
     projection.shortcut = Some(0);
-    let norm = Entry::LayerNorm(builder.layer_norm(&name("norm2"), EPSILON, width));
+    let norm = Prologue::LayerNorm(builder.layer_norm(&name("norm2"), EPSILON, width));
     let hidden = builder.linear(&name("mlp.fc1"), norm, width, 4 * width);
-    let mut output = builder.linear(&name("mlp.fc2"), Entry::Gelu, 4 * width, width);
+    let mut output = builder.linear(&name("mlp.fc2"), Prologue::Gelu, 4 * width, width);
     output.scale = has_layer_scale.then(|| builder.layer_scale(&name("ls2"), width));
     output.shortcut = Some(3);
     let ops = vec![
@@ -124,7 +124,8 @@ mod tests {
     use super::*;
     use crate::{Role, Shape, ShapeError};
 
-    /// A width, a depth or a tensor that drifted from timm's: the counts of parameters are timm's own, without the heads.
+    /// Catches: a width, a depth or a tensor that drifted from timm's: the counts of parameters are timm's own, without
+    /// the heads.
     #[test]
     fn the_published_parameters_are_there() {
         let backbone = |network: Network| {
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(backbone(dinov2_small_reg4()), 22_057_344);
     }
 
-    /// A tensor under a name that timm doesn't give it, or shaped the other way round.
+    /// Catches: a tensor under a name that timm does not give it, or shaped the other way round.
     #[test]
     fn names_and_shapes_are_timms() {
         let network = dinov2_small_reg4();
@@ -155,7 +156,7 @@ mod tests {
         assert!(network.find("blocks.0.ls1.gamma").is_none() && network.find("reg_token").is_none());
     }
 
-    /// A row norm that takes a whole position table for one row, or splits queries, keys and values.
+    /// Catches: a row norm that takes a whole position table for one row, or splits queries, keys and values.
     #[test]
     fn rows_are_units_and_positions() {
         let network = dinov2_small_reg4();
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!((rows("patch_embed.proj.weight"), rows("blocks.0.ls1.gamma")), (384, 1));
     }
 
-    /// Tokens that are miscounted, or an image whose edge is silently left out.
+    /// Catches: tokens that are miscounted, or an image whose edge is silently left out.
     #[test]
     fn images_are_cut_into_whole_patches() {
         let network = dinov2_small_reg4();
@@ -176,7 +177,7 @@ mod tests {
         assert_eq!(tokens(0, 14), Err(ShapeError::Empty { height: 0, width: 14 }));
     }
 
-    /// A tensor that is counted to another stage than its block's: a cut or a share of a method would lose it.
+    /// Catches: a tensor that is counted to another stage than its block's: a cut or a share of a method would lose it.
     #[test]
     fn every_tensor_belongs_to_its_blocks_stage() {
         let network = micro();

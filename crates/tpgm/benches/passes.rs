@@ -1,10 +1,10 @@
-//! Passes over one tensor of 3.4 million values, about as many as EfficientNet-Lite0 has, on one thread, beside the
-//! machine's own copy in the same run.
+//! Benchmark of TPGM's passes over one tensor of 3.4 million values, about as many as EfficientNet-Lite0 has, on one
+//! thread, compared with the machine's copy in the same run.
 //!
 //! `cargo bench -p fieldfit-tpgm --bench passes`
 //!
-//! GB/s count each byte that a pass must read or write once. No pass finds its values in a cache: each takes another
-//! tensor than the last.
+//! GB/s count each byte that a pass must read or write once. Passes alternate between tensors, so that their values are
+//! not cached.
 
 #![allow(missing_docs, reason = "criterion's macros")]
 
@@ -18,11 +18,11 @@ use std::hint::black_box;
 const LENGTH: usize = 3_398_400;
 /// Values of a MARS row: a depthwise 3×3 and 5×5, and 1×1 kernels that read 240 and 1152 channels.
 const SPANS: [usize; 4] = [9, 25, 240, 1152];
-/// Tensors in turn: more than the last-level cache holds.
+/// Number of tensors: more than the last-level cache holds.
 const TENSORS: usize = 8;
 const BYTES: u64 = (LENGTH * size_of::<f32>()) as u64;
 
-/// Values within ±`reach` that are no round numbers.
+/// Returns values within ±`reach` that are not integers.
 fn tensors(reach: f32) -> Vec<Vec<f32>> {
     let value = |i: usize| ((i * 2_654_435_761 % 1999) as f32 / 999.5 - 1.0) * reach;
     (0..TENSORS).map(|tensor| (0..LENGTH).map(|i| value(i + tensor)).collect()).collect()

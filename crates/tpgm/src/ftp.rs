@@ -1,4 +1,4 @@
-//! Radii that the training gradient itself moves.
+//! FTP: radii learned from the training gradient (Fast Trainable Projection).
 
 use crate::sum::dot;
 use crate::{EPSILON, MINIMUM_RADIUS, Radius, RadiusAdam, distances, ratios, rescale};
@@ -6,14 +6,14 @@ use fieldfit_tensor::{Norm, Real};
 use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
-/// The radius of one tensor under FTP, which needs no validation images: Tian et al., *Fast Trainable Projection*,
-/// NeurIPS 2023, arXiv 2310.19182. Distances are [`Norm::Mars`]'s.
+/// FTP radius of one tensor, learned without validation images: Tian et al., *Fast Trainable Projection*, NeurIPS 2023,
+/// arXiv 2310.19182. Distances are [`Norm::Mars`]'s.
 ///
 /// With `c` the tensor's δ as the optimiser's step leaves it and `n = ‖c‖ + ε`, a row each, step `t` is
 ///
-/// 1. [`FastRadius::learn`], before the optimiser: `h = Σ_rows ⟨g_t, c_{t−1}⟩ / n_{t−1}`, over every row, active or not;
-///    times `k` if it is above 0, which would shrink the radius; one step of Adam on γ. The first step has no `c` to
-///    learn from and only counts.
+/// 1. [`FastRadius::learn`], before the optimiser: `h = Σ_rows ⟨g_t, c_{t−1}⟩ / n_{t−1}`, over every row, active or
+///    not; times `k` if it is above 0, which would shrink the radius; one step of Adam on γ. The first step has no `c`
+///    to learn from and only counts the step.
 /// 2. the optimiser's own step, which makes `c_t` of `δ_{t−1}`;
 /// 3. [`FastRadius::project`]: γ is clipped to `[1e-8, max n_t]`, and `δ_t = clamp(γ / n_t, 0, 1) · c_t`.
 ///
@@ -27,7 +27,7 @@ pub struct FastRadius<T> {
 }
 
 impl<T: Real> FastRadius<T> {
-    /// The radius of a tensor that has not moved: the least there is.
+    /// Creates the radius of a tensor that has not moved: [`MINIMUM_RADIUS`].
     pub fn new() -> Self {
         Self { radius: Radius::new(T::of(MINIMUM_RADIUS)), distances: Vec::new() }
     }
@@ -37,23 +37,23 @@ impl<T: Real> FastRadius<T> {
         self.radius.value
     }
 
-    /// γ as Adam knows it.
+    /// γ with its Adam state.
     pub const fn radius(&self) -> &Radius<T> {
         &self.radius
     }
 
-    /// How far the last step took each row before it was pulled back; none before the first step.
+    /// Distance of each row before the last projection; empty before the first step.
     pub fn distances(&self) -> &[T] {
         &self.distances
     }
 
-    /// Moves γ by one step of Adam, before the optimiser's step.
+    /// Updates γ by one step of Adam; must be called before the optimiser's step.
     ///
     /// `gradient` is the training loss's at θ0 + δ, neither clipped nor decayed; `delta` is δ as the last
     /// [`FastRadius::project`] left it; `strength` is `k` in 0..=1, and 1 holds back most.
     ///
     /// # Panics
-    /// If `gradient` and `delta` differ in length, or the tensor is another than before.
+    /// If `gradient` and `delta` differ in length, or the number of distances does not divide `delta`.
     pub fn learn(&mut self, gradient: &[T], delta: &[T], strength: f64, adam: &RadiusAdam) {
         assert_eq!(gradient.len(), delta.len(), "a gradient for another tensor");
         assert!(delta.len().is_multiple_of(self.distances.len().max(1)), "distances of another tensor");
@@ -62,10 +62,10 @@ impl<T: Real> FastRadius<T> {
         self.radius.update(T::of(if slope > 0.0 { strength * slope } else { slope }), adam);
     }
 
-    /// Pulls δ back into the ball, after the optimiser's step. `delta` is `[rows, …]`, row-major.
+    /// Projects δ into the ball; must be called after the optimiser's step. `delta` is `[rows, …]`, row-major.
     ///
     /// # Panics
-    /// If `rows` doesn't divide `delta`.
+    /// If `rows` does not divide `delta`.
     pub fn project(&mut self, delta: &mut [T], rows: usize) {
         distances(Norm::Mars, delta, rows, &mut self.distances);
         let furthest = self.distances.iter().copied().fold(T::zero(), T::max);
@@ -82,7 +82,7 @@ impl<T: Real> Default for FastRadius<T> {
     }
 }
 
-/// `Σ_rows ⟨g, δ⟩ / min(γ, n + ε)`, for the machine's own SIMD.
+/// SIMD kernel of `Σ_rows ⟨g, δ⟩ / min(γ, n + ε)`.
 struct Slope<'a, T> {
     gradient: &'a [T],
     delta: &'a [T],
@@ -110,7 +110,8 @@ impl<T: Real> WithSimd for Slope<'_, T> {
 mod tests {
     use super::*;
 
-    /// Catches 0/0 where a row, or a whole tensor, has not moved: a NaN that spreads over the radius, then the weights.
+    /// Catches: 0/0 where a row, or a whole tensor, has not moved: a NaN that spreads over the radius, then the
+    /// weights.
     #[test]
     fn rows_that_have_not_moved_stay_at_the_base() {
         let mut radius = FastRadius::<f32>::new();
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!((nothing, unmoved.value()), ([0.0; 4], MINIMUM_RADIUS as f32));
     }
 
-    /// Catches a strength that also weakens what makes the radius larger.
+    /// Catches: a strength that also weakens what makes the radius larger.
     #[test]
     fn the_strength_scales_only_what_shrinks() {
         let after = |gradient: [f64; 2], strength: f64| {

@@ -1,4 +1,4 @@
-//! A spring to the base.
+//! L2-SP: quadratic penalty on the distance from the base.
 
 use fieldfit_tensor::Real;
 use pulp::{Arch, Simd, WithSimd};
@@ -13,7 +13,7 @@ pub fn pull_to_base<T: Real>(gradient: &mut [T], delta: &[T], strength: f64) {
     Arch::new().dispatch(PullToBase { gradient, delta, strength: T::of(strength) });
 }
 
-/// [`pull_to_base`], for the machine's own SIMD.
+/// SIMD kernel of [`pull_to_base`].
 struct PullToBase<'a, T> {
     gradient: &'a mut [T],
     delta: &'a [T],
@@ -34,8 +34,8 @@ impl<T: Real> WithSimd for PullToBase<'_, T> {
 mod tests {
     use super::*;
 
-    /// Catches a push away from the base, half the strength, and a penalty that replaces the loss's gradient: the slope is
-    /// held against differences of the penalised loss.
+    /// Catches: a push away from the base, half the strength, and a penalty that replaces the loss's gradient: the
+    /// slope is held against differences of the penalised loss.
     #[test]
     fn the_pull_is_the_slope_of_the_penalty() {
         let (delta, strength) = ([0.5, -0.25, 0.0], 0.3);

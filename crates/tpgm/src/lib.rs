@@ -1,4 +1,4 @@
-//! Trainable projected gradients: distances, projections, radii and how they are learned.
+//! TPGM, the trainable projected gradient method: distances, projections, trainable radii, and related update rules.
 //!
 //! Fine-tuning moves a tensor from its pre-trained values θ0 (the *base*) by δ = θ − θ0 (the *delta*). TPGM keeps every
 //! δ inside a ball around zero whose *radius* γ is itself learned, on images that never train the weights: Tian et al.,
@@ -12,22 +12,22 @@
 //! | `∂L/∂γ = Σ_{i active} ⟨G_i, δ_i⟩ / (n_i + ε)`, with G the loss's gradient at θ0 + r·δ | [`radius_gradient`] | § 3.3 |
 //! | γ's start, its Adam and its clipping | [`initial_radius`], [`Radius::update`], [`Radius::clip`] | § 3.4 |
 //!
-//! Beside it, the update rules of other methods that keep δ small, each in its own terms:
+//! Update rules of other methods that constrain δ:
 //!
 //! | method | here | paper |
 //! |---|---|---|
 //! | FTP: radii from the training gradient, without validation images | [`FastRadius`] | NeurIPS 2023, arXiv 2310.19182 |
-//! | SPD: a tensor's growth is taken back where the loss calls it back | [`selected_distance`], [`selective_decay`] | NeurIPS 2024, arXiv 2411.01713 |
-//! | L2-SP: a spring to the base | [`pull_to_base`] | ICML 2018, arXiv 1802.01483 |
-//! | MARS-SP: a radius that is given, under [`Norm::Mars`] | [`project`] | ICLR 2021, arXiv 2002.08253 |
+//! | SPD: decay of a tensor's growth if the loss decreases towards the base | [`selected_distance`], [`selective_decay`] | NeurIPS 2024, arXiv 2411.01713 |
+//! | L2-SP: a quadratic penalty on ‖δ‖ | [`pull_to_base`] | ICML 2018, arXiv 1802.01483 |
+//! | MARS-SP: a fixed radius, under [`Norm::Mars`] | [`project`] | ICLR 2021, arXiv 2002.08253 |
 //! | WiSE-FT: `δ ← α·δ` after training | [`rescale`] | CVPR 2022, arXiv 2109.01903 |
 //!
-//! The state of a training run is δ, never θ − θ0 recovered from rounded weights; a radius step needs the unprojected
-//! δ and the gradient at the projected weights, and no autograd through the projection: γ enters it as a factor only.
+//! The state of a training run is δ, never θ − θ0 recovered from rounded weights. A radius step needs the unprojected δ
+//! and the gradient at the projected weights, without autograd through the projection, in which γ is only a factor.
 //!
-//! **Dead zone.** Where γ has been clipped to the norm itself, `γ / (n + ε)` is just below 1 in f64 and exactly 1 in
-//! f32, and a rule that asks for a ratio below 1 would lose the gradient in f32 for good. Here a norm is *active* iff
-//! `0 < γ ≤ n`, in either type.
+//! **Dead zone.** If γ has been clipped to the norm itself, `γ / (n + ε)` is just below 1 in f64 and exactly 1 in f32,
+//! so a rule that requires a ratio below 1 would lose the gradient in f32 permanently. Here a norm is *active* iff `0 <
+//! γ ≤ n`, in either type.
 //!
 //! One iteration of the every-step setting, for one tensor:
 //!
@@ -53,9 +53,9 @@
 //! assert!(norms.iter().all(|&norm| norm <= radius.value * 1.000_001));
 //! ```
 //!
-//! Slices in, slices out: this crate knows no network, no file and no thread. Which tensors are constrained is the
-//! caller's choice; a new head has no pre-trained origin and must not be. Values that are not finite are not looked
-//! for: they come out as they went in, and it is the caller's loss that shows them.
+//! All functions take and return slices; the crate has no networks, files or threads. The caller chooses the
+//! constrained tensors; a new head has no pre-trained values and must not be one. Non-finite values are propagated and
+//! visible in the caller's loss.
 
 mod ftp;
 mod l2_sp;
@@ -69,7 +69,7 @@ pub use ftp::FastRadius;
 pub use l2_sp::pull_to_base;
 pub use norm::distances;
 pub use projection::{project, ratios, rescale};
-pub use radius::{MINIMUM_RADIUS, Radius, RadiusAdam, initial_radius, pull, radius_gradient};
+pub use radius::{MINIMUM_RADIUS, Radius, RadiusAdam, initial_radius, radius_gradient, radius_gradient_from_products};
 pub use spd::{selected_distance, selective_decay};
 
 /// ε: added to every norm before it divides.

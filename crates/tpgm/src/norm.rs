@@ -26,20 +26,20 @@ pub(crate) fn norm_of<T: Real>(norm: Norm, values: &[T]) -> T {
     })
 }
 
-/// The norms `n` of a tensor's δ: one in all under [`Norm::L2`], one a row under [`Norm::Mars`].
+/// Computes the norms `n` of a tensor's δ: one for the tensor under [`Norm::L2`], one per row under [`Norm::Mars`].
 ///
-/// `delta` is `[rows, …]`, row-major. A tensor of one dimension is one row, whatever the norm. Replaces what `out` held.
-/// A tensor without values has no norm.
+/// `delta` is `[rows, …]`, row-major. A tensor of one dimension is one row, whatever the norm. Replaces the contents
+/// of `out`. A tensor without values has no norm.
 ///
 /// # Panics
-/// If `rows` doesn't divide `delta`.
+/// If `rows` does not divide `delta`.
 pub fn distances<T: Real>(norm: Norm, delta: &[T], rows: usize, out: &mut Vec<T>) {
     let span = norm_span(norm, delta.len(), rows);
     out.clear();
     Arch::new().dispatch(Distances { norm, delta, span, out });
 }
 
-/// [`distances`], for the machine's own SIMD.
+/// SIMD kernel of [`distances`].
 struct Distances<'a, T> {
     norm: Norm,
     delta: &'a [T],
@@ -64,7 +64,7 @@ impl<T: Real> WithSimd for Distances<'_, T> {
 mod tests {
     use super::*;
 
-    /// Catches a lane that is dropped or counted twice where a row's length is not a multiple of the lanes.
+    /// Catches: a lane that is dropped or counted twice where a row's length is not a multiple of the lanes.
     #[test]
     fn every_value_of_a_row_counts_once() {
         for length in 1..100 {
@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    /// Catches sums in f32: a million small values after a large one would vanish one by one.
+    /// Catches: sums in f32: a million small values after a large one would vanish one by one.
     #[test]
     fn long_sums_keep_their_small_values() {
         let mut delta = vec![1e-3_f32; 1 << 20];
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(norm, expected as f32);
     }
 
-    /// Catches a crash on a tensor that has no values.
+    /// Catches: a crash on a tensor that has no values.
     #[test]
     fn an_empty_tensor_has_no_norm() {
         let mut norms = vec![1.0_f32];
@@ -99,7 +99,7 @@ mod tests {
         assert!(norms.is_empty());
     }
 
-    /// Catches rows that silently leave out a tensor's last values.
+    /// Catches: rows that silently leave out a tensor's last values.
     #[test]
     #[should_panic(expected = "7 values can't make 2 rows")]
     fn rows_of_unequal_length_are_refused() {

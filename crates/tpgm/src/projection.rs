@@ -1,24 +1,26 @@
-//! Back into the ball.
+//! Projection of δ into its ball: ratios, and rescaling in place.
 
 use crate::{EPSILON, distances};
 use fieldfit_tensor::{Norm, Real};
 use pulp::{Arch, Simd, WithSimd};
 
-/// How much of δ stays, `r = clamp(γ / (n + ε), 0, 1)`, for each of the norms that [`distances`](crate::distances) gave.
+/// Computes the projection ratios, `r = clamp(γ / (n + ε), 0, 1)`, one for each norm returned by
+/// [`distances`](crate::distances).
 ///
-/// The projected weights are `θ0 + r · δ`, each row (or the whole tensor) with its own `r`. Replaces what `out` held.
+/// The projected weights are `θ0 + r · δ`, each row (or the whole tensor) with its own `r`. Replaces the contents of
+/// `out`.
 pub fn ratios<T: Real>(distances: &[T], radius: T, out: &mut Vec<T>) {
     out.clear();
     out.extend(distances.iter().map(|&distance| ratio(distance, radius)));
 }
 
-/// Pulls δ back into its ball, in place: `δ ← r · δ`, with the `r` of [`ratios`].
+/// Projects δ into its ball, in place: `δ ← r · δ`, with the `r` of [`ratios`].
 ///
-/// Under [`Norm::Mars`] this rescales each row; it is not the Euclidean projection on an L1 ball. What has `n + ε ≤ γ`
-/// is left as it is, to the bit. `delta` is `[rows, …]`, row-major.
+/// Under [`Norm::Mars`] this rescales each row; it is not the Euclidean projection on an L1 ball. Values with
+/// `n + ε ≤ γ` are unchanged, to the bit. `delta` is `[rows, …]`, row-major.
 ///
 /// # Panics
-/// If `rows` doesn't divide `delta`.
+/// If `rows` does not divide `delta`.
 pub fn project<T: Real>(norm: Norm, delta: &mut [T], rows: usize, radius: T) {
     let mut factors = Vec::new();
     distances(norm, delta, rows, &mut factors);
@@ -26,17 +28,17 @@ pub fn project<T: Real>(norm: Norm, delta: &mut [T], rows: usize, radius: T) {
     rescale(delta, &factors);
 }
 
-/// `δ ← r · δ` by ratios that are known already, one for the tensor or one a row: what [`project`] ends with. Rows of
-/// `r = 1` are neither read nor written.
+/// Rescales δ in place, `δ ← r · δ`, by given ratios, one for the tensor or one per row. Rows with `r = 1` are neither
+/// read nor written.
 ///
 /// # Panics
-/// If the number of ratios doesn't divide `delta`.
+/// If the number of ratios does not divide `delta`.
 pub fn rescale<T: Real>(delta: &mut [T], ratios: &[T]) {
     assert!(delta.len().is_multiple_of(ratios.len().max(1)), "{} values, {} ratios", delta.len(), ratios.len());
     Arch::new().dispatch(Rescale { delta, ratios });
 }
 
-/// [`rescale`], for the machine's own SIMD.
+/// SIMD kernel of [`rescale`].
 struct Rescale<'a, T> {
     delta: &'a mut [T],
     ratios: &'a [T],
@@ -56,7 +58,7 @@ impl<T: Real> WithSimd for Rescale<'_, T> {
     }
 }
 
-/// Keeps a NaN: hiding one here would hide a broken run.
+/// Computes one ratio; propagates a NaN, which would otherwise hide a diverged run.
 fn ratio<T: Real>(distance: T, radius: T) -> T {
     (radius / (distance + T::of(EPSILON))).clamp(T::zero(), T::one())
 }

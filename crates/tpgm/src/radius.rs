@@ -1,4 +1,4 @@
-//! Where a radius starts, which way the validation loss pulls it, and how it moves.
+//! Trainable radius: its initial value, its gradient, and its Adam update.
 
 use crate::EPSILON;
 use crate::sum::dot;
@@ -6,41 +6,42 @@ use fieldfit_tensor::Real;
 use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
-/// The least radius that [`Radius::clip`] leaves: a radius of zero would have no gradient and never come back.
+/// Lower bound of [`Radius::clip`]: a radius of zero would have no gradient and stay zero.
 pub const MINIMUM_RADIUS: f64 = 1e-8;
 
-/// ∂L/∂γ at the projected weights, in closed form: `Σ_{i active} ⟨G_i, δ_i⟩ / (n_i + ε)`, active iff `0 < γ ≤ n_i`.
+/// Computes ∂L/∂γ at the projected weights in closed form: `Σ_{i active} ⟨G_i, δ_i⟩ / (n_i + ε)`, active iff `0 < γ ≤
+/// n_i`.
 ///
 /// `gradient` is G, the gradient of the validation loss with respect to this tensor at θ0 + r·δ; `delta` is the
 /// *unprojected* δ, and `distances` its norms as [`distances`](crate::distances) gives them, one for the tensor or one
 /// a row. Rows that are not active are not read.
 ///
 /// # Panics
-/// If `gradient` and `delta` differ in length, or the number of norms doesn't divide it.
+/// If `gradient` and `delta` differ in length, or the number of norms does not divide it.
 pub fn radius_gradient<T: Real>(gradient: &[T], delta: &[T], distances: &[T], radius: T) -> T {
     assert_eq!(gradient.len(), delta.len(), "a gradient for another tensor");
     assert!(delta.len().is_multiple_of(distances.len().max(1)), "distances of another tensor");
-    Arch::new().dispatch(Pull { gradient, delta, distances, radius })
+    Arch::new().dispatch(RadiusGradient { gradient, delta, distances, radius })
 }
 
-/// [`radius_gradient`] where the products `⟨G_i, δ_i⟩` are at hand, or are computed as they are asked for: one for each of
-/// the distances, and none but those of active rows.
+/// Computes [`radius_gradient`] from the products `⟨G_i, δ_i⟩`; `product` is called for active rows only, one per
+/// distance.
 #[inline(always)]
-pub fn pull<T: Real>(product: impl Fn(usize) -> f64, distances: &[T], radius: T) -> T {
+pub fn radius_gradient_from_products<T: Real>(product: impl Fn(usize) -> f64, distances: &[T], radius: T) -> T {
     let active = |distance: T| radius > T::zero() && radius <= distance;
     let rows = distances.iter().enumerate().filter(|&(_, &distance)| active(distance));
     T::of(rows.map(|(row, distance)| product(row) / (distance.wide() + EPSILON)).sum())
 }
 
-/// [`radius_gradient`], for the machine's own SIMD.
-struct Pull<'a, T> {
+/// SIMD kernel of [`radius_gradient`].
+struct RadiusGradient<'a, T> {
     gradient: &'a [T],
     delta: &'a [T],
     distances: &'a [T],
     radius: T,
 }
 
-impl<T: Real> WithSimd for Pull<'_, T> {
+impl<T: Real> WithSimd for RadiusGradient<'_, T> {
     type Output = T;
 
     #[inline(always)]
@@ -48,22 +49,22 @@ impl<T: Real> WithSimd for Pull<'_, T> {
         let Self { gradient, delta, distances, radius } = self;
         let span = delta.len() / distances.len().max(1);
         let row = |row: usize| row * span..(row + 1) * span;
-        pull(|index| dot(&gradient[row(index)], &delta[row(index)]), distances, radius)
+        radius_gradient_from_products(|index| dot(&gradient[row(index)], &delta[row(index)]), distances, radius)
     }
 }
 
-/// The radius at first use: half of the least distance among the rows that moved; none if nothing moved.
+/// Returns the initial radius: half of the smallest distance among the rows that moved; `None` if none moved.
 ///
-/// A row that has not moved (a dead channel has no gradient) would start the radius at zero and snap the whole tensor
-/// to its base. Under [`crate::Norm::L2`] this keeps exactly half of every tensor's δ.
+/// A row that has not moved (a dead channel has no gradient) would set the radius to zero and reset the whole tensor to
+/// its base. Under [`crate::Norm::L2`] this keeps exactly half of every tensor's δ.
 pub fn initial_radius<T: Real>(distances: &[T]) -> Option<T> {
     let moved = distances.iter().copied().filter(|&distance| distance > T::zero());
     moved.reduce(T::min).map(|least| least / T::of(2.0))
 }
 
-/// How radii move: Adam (Kingma & Ba, ICLR 2015), without weight decay.
+/// Hyper-parameters of the radii's optimiser: Adam (Kingma & Ba, ICLR 2015), without weight decay.
 ///
-/// A radius moves by about `learning_rate` a step, whatever the size of its gradient.
+/// A radius changes by about `learning_rate` per step, whatever the size of its gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RadiusAdam {
     /// Step length, in the radius's unit.
@@ -83,7 +84,7 @@ impl Default for RadiusAdam {
     }
 }
 
-/// One tensor's radius and its optimiser's state, which outlives every step of a run.
+/// Trainable radius of one tensor with its Adam state, which is kept for the whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Radius<T> {
     /// γ, in the unit of the distances.
@@ -94,22 +95,22 @@ pub struct Radius<T> {
 }
 
 impl<T: Real> Radius<T> {
-    /// A radius that has not been learned yet.
+    /// Creates a radius without updates.
     pub fn new(value: T) -> Self {
         Self { value, mean: T::zero(), square: T::zero(), step: 0 }
     }
 
-    /// How many updates it has seen.
+    /// Number of updates.
     pub fn step(&self) -> u64 {
         self.step
     }
 
-    /// Whether value and moments are what updates can leave: finite, and no mean square below 0.
+    /// Whether value and moments are valid: finite, and a mean square of at least 0.
     pub fn is_sound(&self) -> bool {
         [self.value, self.mean, self.square].iter().all(|value| value.is_finite()) && self.square >= T::zero()
     }
 
-    /// One step of Adam against ∂L/∂γ; [`Radius::clip`] it before use.
+    /// Updates the radius by one step of Adam against ∂L/∂γ. Must be followed by [`Radius::clip`].
     pub fn update(&mut self, gradient: T, adam: &RadiusAdam) {
         self.step += 1;
         let gradient = gradient.wide();
@@ -126,9 +127,9 @@ impl<T: Real> Radius<T> {
         self.square = T::of(square);
     }
 
-    /// Keeps the radius within [`MINIMUM_RADIUS`] and the furthest distance that the tensor has moved.
+    /// Clips the radius to the range from [`MINIMUM_RADIUS`] to the tensor's largest distance.
     ///
-    /// The minimum wins where nothing moved. A NaN stays, to be seen.
+    /// The minimum wins if nothing moved. A NaN is propagated.
     pub fn clip(&mut self, furthest: T) {
         let least = T::of(MINIMUM_RADIUS);
         self.value = self.value.clamp(least, furthest.max(least));
@@ -141,7 +142,7 @@ mod tests {
     use crate::norm::norm_of;
     use fieldfit_tensor::Norm;
 
-    /// Catches the collapse of a whole tensor because one row has not moved, and a crash where none has.
+    /// Catches: the collapse of a whole tensor because one row has not moved, and a crash where none has.
     #[test]
     fn the_initial_radius_looks_at_rows_that_moved() {
         assert_eq!(initial_radius(&[0.0, 0.6, 0.4]), Some(0.2_f32));
@@ -149,7 +150,7 @@ mod tests {
         assert_eq!(initial_radius::<f32>(&[]), None);
     }
 
-    /// Catches the dead zone: a radius clipped to its norm that has lost its gradient, in f32 above all.
+    /// Catches: the dead zone: a radius clipped to its norm that has lost its gradient, in f32 above all.
     #[test]
     fn a_radius_clipped_to_its_norm_stays_alive() {
         fn check<T: Real>() {
@@ -167,7 +168,7 @@ mod tests {
         check::<f64>();
     }
 
-    /// Catches a gradient from rows inside the ball, where the projection doesn't depend on γ, and at γ = 0.
+    /// Catches: a gradient from rows inside the ball, where the projection does not depend on γ, and at γ = 0.
     #[test]
     fn a_slack_or_closed_ball_has_no_gradient() {
         let (delta, gradient) = ([0.3_f32, -0.4], [0.5_f32, 0.25]);
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!(radius_gradient(&gradient, &delta, &[0.7], 0.0), 0.0);
     }
 
-    /// Catches a clip that panics where nothing moved, or that turns a NaN into a plausible radius.
+    /// Catches: a clip that panics where nothing moved, or that turns a NaN into a plausible radius.
     #[test]
     fn clipping_survives_a_tensor_that_did_not_move() {
         let mut radius = Radius::new(-0.5_f32);
@@ -186,7 +187,7 @@ mod tests {
         assert!(radius.value.is_nan());
     }
 
-    /// Catches state that a checkpoint would lose.
+    /// Catches: state that a checkpoint would lose.
     #[test]
     fn a_radius_resumes_where_it_was_saved() {
         let mut radius = Radius::new(0.5_f32);

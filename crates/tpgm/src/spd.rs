@@ -1,15 +1,15 @@
-//! Back towards the base, but only for tensors that the loss itself calls back.
+//! SPD: selective projection decay towards the base, only for tensors whose loss decreases towards the base.
 
 use crate::rescale;
 use crate::sum::{dot, sum};
 use fieldfit_tensor::Real;
 use pulp::{Arch, Simd, WithSimd};
 
-/// How far a tensor is from its base, `‖δ‖₂`, if selective projection decay holds it back in the coming step; nothing if
-/// it leaves it alone: Tian et al., *Rethinking Weight Decay for Robust Fine-Tuning of Foundation Models*, NeurIPS 2024
-/// (SPD). It selects iff `−⟨g, δ⟩ < 0`: going down the loss would lead back towards the base.
+/// Returns a tensor's distance from its base, `‖δ‖₂`, if selective projection decay applies to the coming step, else
+/// `None`: Tian et al., *Rethinking Weight Decay for Robust Fine-Tuning of Foundation Models*, NeurIPS 2024 (SPD). A
+/// tensor is selected iff `−⟨g, δ⟩ < 0`: descending the loss leads back towards the base.
 ///
-/// To be asked before the optimiser's step. `gradient` is the training loss's at θ0 + δ; only its direction counts.
+/// Must be called before the optimiser's step. `gradient` is the training loss's at θ0 + δ; only its direction counts.
 ///
 /// # Panics
 /// If `gradient` and `delta` differ in length.
@@ -18,11 +18,10 @@ pub fn selected_distance<T: Real>(gradient: &[T], delta: &[T]) -> Option<T> {
     Arch::new().dispatch(Selection { gradient, delta })
 }
 
-/// Holds a selected tensor back, after the optimiser's step: `δ ← (1 − λ·r)·δ` with
+/// Decays a selected tensor after the optimiser's step: `δ ← (1 − λ·r)·δ` with
 /// `r = clamp((‖δ‖ − before) / ‖δ‖, 0, 1)`, where `before` is what [`selected_distance`] gave.
 ///
-/// `strength` is λ: 0 leaves δ as it is, to the bit; 1 goes back to the distance of before. Where δ is 0 there is nothing
-/// to do.
+/// `strength` is λ: 0 leaves δ unchanged, to the bit; 1 restores the distance before the step. A δ of 0 is unchanged.
 pub fn selective_decay<T: Real>(delta: &mut [T], before: T, strength: f64) {
     let distance = Arch::new().dispatch(Length { delta });
     if distance > 0.0 {
@@ -31,7 +30,7 @@ pub fn selective_decay<T: Real>(delta: &mut [T], before: T, strength: f64) {
     }
 }
 
-/// [`selected_distance`], for the machine's own SIMD.
+/// SIMD kernel of [`selected_distance`].
 struct Selection<'a, T> {
     gradient: &'a [T],
     delta: &'a [T],
@@ -47,7 +46,7 @@ impl<T: Real> WithSimd for Selection<'_, T> {
     }
 }
 
-/// `‖δ‖₂`, for the machine's own SIMD.
+/// SIMD kernel of `‖δ‖₂`.
 struct Length<'a, T> {
     delta: &'a [T],
 }
@@ -65,7 +64,8 @@ impl<T: Real> WithSimd for Length<'_, T> {
 mod tests {
     use super::*;
 
-    /// Catches the opposite choice: a tensor held back where the loss leads it away from the base, or at the base itself.
+    /// Catches: the opposite choice: a tensor held back where the loss leads it away from the base, or at the base
+    /// itself.
     #[test]
     fn only_what_the_loss_calls_back_is_selected() {
         let delta = [3.0_f32, -4.0];
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(selected_distance(&[1.0, 1.0], &[0.0_f32; 2]), None);
     }
 
-    /// Catches a decay of what came nearer by itself, 0/0 at the base, and λ = 0 that rounds.
+    /// Catches: a decay of what came nearer by itself, 0/0 at the base, and λ = 0 that rounds.
     #[test]
     fn only_the_growth_is_taken_back() {
         let decayed = |start: [f64; 2], before: f64, strength: f64| {

@@ -1,28 +1,27 @@
-//! Sums over many values: in f64, in one pass, in an order that depends on nothing but their number.
+//! Deterministic sums in f64, in one pass, in an order that depends only on the number of values.
 //!
-//! Plain loops, which the compiler vectorises where they are inlined into a [`pulp::WithSimd`]: no instruction set
-//! changes a bit of what they come to.
+//! Plain loops that the compiler vectorises inside a [`pulp::WithSimd`]; the instruction set does not change the bits.
 
 use fieldfit_tensor::Real;
 
-/// Running sums side by side in long rows: enough to hide an addition's latency.
+/// Partial sums in long rows: enough to hide an addition's latency.
 const LANES: usize = 32;
-/// Running sums side by side in what is left of a row, or in a short one.
+/// Partial sums in the remainder of a row, or in a short one.
 const FEW: usize = 8;
 
-/// `Σ term(value)`.
+/// Computes `Σ term(value)`.
 #[inline(always)]
 pub(crate) fn sum<T: Real>(values: &[T], term: impl Fn(f64) -> f64) -> f64 {
     sums(values, values, |value, _| term(value))
 }
 
-/// `Σ value · factor`.
+/// Computes `Σ value · factor`.
 #[inline(always)]
 pub(crate) fn dot<T: Real>(values: &[T], factors: &[T]) -> f64 {
     sums(values, factors, |value, factor| value * factor)
 }
 
-/// `Σ term(value, factor)`.
+/// Computes `Σ term(value, factor)`.
 #[inline(always)]
 fn sums<T: Real>(values: &[T], factors: &[T], term: impl Fn(f64, f64) -> f64) -> f64 {
     let (blocks, values) = values.as_chunks::<LANES>();
@@ -50,7 +49,7 @@ fn sums<T: Real>(values: &[T], factors: &[T], term: impl Fn(f64, f64) -> f64) ->
     total
 }
 
-/// Adds one term to each running sum.
+/// Adds one term to each partial sum.
 #[inline(always)]
 fn add<T: Real, const N: usize>(
     lanes: &mut [f64; N],
@@ -67,7 +66,7 @@ fn add<T: Real, const N: usize>(
 mod tests {
     use super::*;
 
-    /// Catches a lane that is dropped or counted twice where a length is not a multiple of the lanes.
+    /// Catches: a lane that is dropped or counted twice where a length is not a multiple of the lanes.
     #[test]
     fn every_value_counts_once() {
         for length in 0..100_u32 {

@@ -1,6 +1,6 @@
-//! What holds of every tensor: the radius gradient is the slope of the loss, and a projection ends in the ball, touches
-//! nothing that was there already and never makes a NaN of finite values. Guards against a γ that silently learns
-//! nothing, the commonest bug of ports.
+//! Property tests of TPGM: the radius gradient is the derivative of the loss; a projection ends in the ball, leaves
+//! values inside it unchanged and creates no NaN from finite values. Guards against a γ that silently does not learn,
+//! the most common bug of ports.
 
 use fieldfit_tensor::{Norm, Real};
 use fieldfit_tpgm::{EPSILON, distances, project, radius_gradient, ratios};
@@ -32,7 +32,7 @@ fn norms_of<T: Real>(norm: Norm, delta: &[T], rows: usize) -> Vec<T> {
     norms
 }
 
-/// Catches a dead γ, a row that is active when it should not be, and a wrong factor, in f64 against differences of the
+/// Catches: a dead γ, a row that is active when it should not be, and a wrong factor, in f64 against differences of the
 /// loss itself. Rows have norms 0.7, 0.3 and 0, so that γ = 0.4 leaves one active under MARS.
 #[test]
 fn the_radius_gradient_is_the_slope_of_the_loss() {
@@ -55,7 +55,7 @@ fn the_radius_gradient_is_the_slope_of_the_loss() {
 }
 
 proptest! {
-    /// Catches a projection that leaves a row outside, moves one that was inside, or divides nothing by nothing.
+    /// Catches: a projection that leaves a row outside, moves one that was inside, or divides nothing by nothing.
     #[test]
     fn a_projection_ends_in_the_ball(
         norm in norms(),
@@ -80,7 +80,7 @@ proptest! {
         }
     }
 
-    /// Catches a merge by ratios that would not be the projection that training saw.
+    /// Catches: a merge by ratios that would not be the projection that training saw.
     #[test]
     fn ratios_and_projection_agree_to_the_bit(
         norm in norms(),

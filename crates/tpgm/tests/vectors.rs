@@ -1,6 +1,6 @@
-//! The numbers that every implementation of TPGM must reproduce, in `tests/data/tpgm_vectors.json`: a linear classifier,
-//! computed twice, by the authors' code and by an independent one. Guards against a radius gradient, a clip or an order
-//! of steps that is plausible and wrong.
+//! Reference vectors of TPGM on a linear classifier, in `tests/data/tpgm_vectors.json`, computed by the authors' code
+//! and by an independent one. Guards against a radius gradient, a clip or an order of steps that is plausible and
+//! wrong.
 #![allow(clippy::unwrap_used, reason = "a test that can't read its vectors has failed")]
 
 use fieldfit_tensor::{Norm, Real};
@@ -224,7 +224,7 @@ fn check_trajectory<T: Real>(norm: Norm, expected: &Trajectory, tolerance: f64) 
     }
 }
 
-/// A tensor that TPGM holds back: what a trainer keeps for each.
+/// Constrained tensor: δ and radius, as a trainer keeps them.
 struct Constrained<T> {
     delta: Vec<T>,
     norm: Norm,
@@ -245,7 +245,7 @@ impl<T: Real> Constrained<T> {
         self.radius.unwrap().value
     }
 
-    /// Gives the radius its first value, if it has none, and clips it.
+    /// Initialises the radius if it has no value, and clips it.
     fn start(&mut self) {
         let norms = self.distances();
         let mut radius = self.radius.unwrap_or_else(|| Radius::new(initial_radius(&norms).unwrap()));
@@ -267,7 +267,7 @@ impl<T: Real> Constrained<T> {
         self.radius = Some(radius);
     }
 
-    fn descend(&mut self, gradient: &[T], learning_rate: f64) {
+    fn loss_and_gradient(&mut self, gradient: &[T], learning_rate: f64) {
         self.delta.iter_mut().zip(gradient).for_each(|(delta, &slope)| *delta -= T::of(learning_rate) * slope);
     }
 
@@ -285,8 +285,8 @@ fn check_full<T: Real>(tolerance: f64) {
     for expected in &vectors.full_tpgm_mars.iterations {
         let trained = train.evaluate(&plus(&base, &weight.delta), &bias.delta);
         assert_near(trained.loss, expected.train_loss, tolerance, "training loss");
-        weight.descend(&trained.weight, 0.5);
-        bias.descend(&trained.bias, 0.5);
+        weight.loss_and_gradient(&trained.weight, 0.5);
+        bias.loss_and_gradient(&trained.bias, 0.5);
 
         weight.start();
         bias.start();
@@ -307,26 +307,26 @@ fn check_full<T: Real>(tolerance: f64) {
     assert_all_near(&bias.delta, &full.final_b, tolerance, "final bias");
 }
 
-/// What f64 must hold: the file's numbers are rounded to 9 decimals.
+/// Tolerance in f64: the file's numbers are rounded to 9 decimals.
 const F64: f64 = 1e-8;
-/// What f32 must hold.
+/// Tolerance in f32.
 const F32: f64 = 1e-5;
 
-/// Catches a wrong norm, ratio or radius gradient.
+/// Catches: a wrong norm, ratio or radius gradient.
 #[test]
 fn projection() {
     check_projection::<f64>(F64);
     check_projection::<f32>(F32);
 }
 
-/// Catches a 1-D tensor under MARS that is taken for rows of one value.
+/// Catches: a 1-D tensor under MARS that is taken for rows of one value.
 #[test]
 fn a_bias_has_one_mars_norm() {
     check_bias::<f64>(F64);
     check_bias::<f32>(F32);
 }
 
-/// Catches a wrong start of γ, or an Adam that forgets its bias correction or its state.
+/// Catches: a wrong start of γ, or an Adam that forgets its bias correction or its state.
 #[test]
 fn radius_trajectory() {
     let trajectories = Vectors::load().gamma_trajectory;
@@ -337,7 +337,7 @@ fn radius_trajectory() {
     }
 }
 
-/// Catches a wrong order of descent, radius step and projection.
+/// Catches: a wrong order of descent, radius step and projection.
 #[test]
 fn full_run() {
     check_full::<f64>(F64);

@@ -1,6 +1,6 @@
 //! Writes the seeds: `cargo run --example seeds` in this folder. What they hold is small and valid, or nearly so.
 
-use fieldfit_delta::transport::pack;
+use fieldfit_delta::compression::compress;
 use fieldfit_delta::{Constraint, Codec, Header, TensorKind, Provenance, Task, TensorData, encode};
 use fieldfit_tensor::Norm;
 use fieldfit_fuzz::checkpoint::{STORAGE, archive, legacy};
@@ -34,7 +34,7 @@ fn deltas() {
     write("delta", "version-1.delta", VERSION_1);
     write("delta", "version-2.delta", VERSION_2);
     write("transport", "version-2.delta.zst", PACKED);
-    write("transport", "packed.zst", &pack(VERSION_1));
+    write("transport", "packed.zst", &compress(VERSION_1));
     let kernel: Vec<f32> = (0..18).map(|index| if index < 9 { 0.0 } else { (index as f32 - 13.0) / 8.0 }).collect();
     for codec in Codec::ALL {
         let constraint = Some(Constraint { norm: Norm::Mars, radius: 8.0, distance: 7.5 });

@@ -1,7 +1,7 @@
 //! A zstd frame as it is, and the same bytes behind a frame's magic number.
 
 use fieldfit_delta::Delta;
-use fieldfit_delta::transport::{pack, unpack};
+use fieldfit_delta::compression::{compress, decompress};
 
 /// What is let out of a frame at most.
 const LIMIT: usize = 1 << 20;
@@ -13,11 +13,11 @@ pub fn run(data: &[u8]) {
 }
 
 fn try_one(bytes: Vec<u8>) {
-    match unpack(bytes, LIMIT) {
+    match decompress(bytes, LIMIT) {
         Ok(file) => {
             if let Ok(delta) = Delta::parse(&file) {
                 assert_eq!(delta.file_bytes(), file.len());
-                assert_eq!(unpack(pack(&file), file.len()).expect("what was packed here"), file);
+                assert_eq!(decompress(compress(&file), file.len()).expect("what was packed here"), file);
             }
         }
         Err(error) => assert!(error.to_string().len() > 20, "{error}"),

@@ -1,15 +1,16 @@
 //! Arguments of `import` and `info`.
 
-use super::parse::{at_least_one, byte_count, methods, side, target};
+use super::parse::{at_least_one, byte_count, methods, side, target, threads};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use fieldfit::TargetProfile;
+use fieldfit::import::Averages;
 use std::path::PathBuf;
 
 /// Arguments of `fieldfit import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// Import this checkpoint: .pth, .safetensors, or a folder with config.json as Hugging Face's hub has it
+    /// Import this checkpoint: .pth, .safetensors, an index of shards, or a folder with config.json (Hugging Face hub)
     pub weights: PathBuf,
     /// Set the architecture; auto detects it from names and shapes of the tensors
     #[arg(long, value_name = "NAME", default_value = AUTO, value_parser = PossibleValuesParser::new(architectures()))]
@@ -29,6 +30,15 @@ pub struct ImportArgs {
     /// Record the licence in the manifest, as an SPDX expression
     #[arg(long, value_name = "SPDX")]
     pub licence: Option<String>,
+    /// Require the moving average (EMA) of the weights [default: the average if the checkpoint has one]
+    #[arg(long, conflicts_with = "no_ema")]
+    pub ema: bool,
+    /// Take the weights themselves, not their moving average
+    #[arg(long)]
+    pub no_ema: bool,
+    /// Leave out the tensors with this name in the checkpoint; `*` is any text [repeatable]
+    #[arg(long, value_name = "PATTERN")]
+    pub drop: Vec<String>,
 }
 
 /// Value of `--arch` that detects the architecture.
@@ -39,6 +49,15 @@ fn architectures() -> impl Iterator<Item = &'static str> {
 }
 
 impl ImportArgs {
+    /// Returns which weights to take if the checkpoint also has their moving average.
+    pub fn averages(&self) -> Averages {
+        match (self.ema, self.no_ema) {
+            (true, _) => Averages::Require,
+            (false, true) => Averages::Ignore,
+            (false, false) => Averages::Prefer,
+        }
+    }
+
     /// Returns the architecture, if one is named.
     pub fn architecture(&self) -> Option<&str> {
         Some(self.arch.as_str()).filter(|name| *name != AUTO)
@@ -99,6 +118,6 @@ pub struct InfoArgs {
     #[arg(long, value_name = "TARGET", requires = "plan", value_parser = target)]
     pub target_profile: Option<TargetProfile>,
     /// Plan for this many threads [default: one per core, or the target's]
-    #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = threads())]
     pub threads: Option<u32>,
 }

@@ -8,6 +8,14 @@ pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
 }
 
+/// Maximum number of threads: more than any machine has cores, and fewer than a system refuses to start.
+const MAX_THREADS: i64 = 1024;
+
+/// A number of threads.
+pub(super) fn threads() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=MAX_THREADS)
+}
+
 pub(super) fn side() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(16..=1024)
 }
@@ -84,6 +92,18 @@ mod tests {
         assert_eq!(positive("1e-3"), Ok(1e-3));
         for text in ["0", "-1", "inf", "nan", "fast"] {
             assert!(positive(text).is_err(), "{text}");
+        }
+    }
+
+    /// Catches: so many threads that the system refuses to start them, or is brought down by them.
+    #[test]
+    fn threads_are_bounded() {
+        let command = clap::Command::new("fieldfit");
+        let parsed = |text: &str| threads().parse_ref(&command, None, text.as_ref());
+        assert_eq!(parsed("1024").unwrap(), 1024);
+        for text in ["0", "1025", "1000000"] {
+            let error = parsed(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("{text} is not in 1..=1024")), "{error}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Arguments of `infer` and `eval`: model, device, images and shifts.
 
-use super::parse::at_least_one;
+use super::parse::{at_least_one, threads};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ pub struct DeviceArgs {
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
     /// Set the number of CPU threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<u32>,
 }
 

@@ -59,11 +59,11 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
 
 /// Prints the ranking of one image, or reports why there is none. Returns whether there is one.
 fn show(runtime: &Runtime, input: &Input, top: usize, output: &Output) -> Result<bool, CliError> {
-    let prediction = input.read().and_then(|bytes| runtime.infer(&Frame::Encoded(&bytes)));
+    let prediction = input.read().and_then(|bytes| Ok(runtime.infer(&Frame::Encoded(&bytes))?));
     match prediction {
         Ok(prediction) => output.show(&answer(input.path(), &prediction, top), text).map(|()| true),
         Err(error) => {
-            error::report_image(input.path(), &error.into(), output);
+            error::report_image(input.path(), &error, output);
             Ok(false)
         }
     }

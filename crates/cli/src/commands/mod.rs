@@ -138,6 +138,10 @@ fn runtime(args: &ModelArgs) -> Builder {
 }
 
 fn images(folder: &Path, options: &FolderOptions, progress: &ProgressBar) -> Result<Dataset, CliError> {
-    let mut read = |read: fieldfit::Progress| progress.images("reading images", read.done, read.total);
-    Ok(Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?)
+    let mut read = |read: fieldfit::ScanProgress| progress.images("reading images", read.done, read.total);
+    let images = Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?;
+    if let Some(skipped) = images.skip_summary() {
+        progress.line(format!("{}: {skipped}", folder.display()));
+    }
+    Ok(images)
 }

@@ -128,3 +128,19 @@ fn exports_hold_what_runs() {
     let rounded = scene.run(&format!("delta export {FILE} --model tiny-1 --dtype bf16 --out rounded.safetensors"));
     assert!(rounded.stderr.contains("rounding rivals"), "{}", rounded.stderr);
 }
+
+/// Catches: an exported model that forgets its labels, input size, crop or normalisation, and so answers otherwise when it is
+/// imported again.
+#[test]
+fn an_exported_model_is_imported_again_and_gives_the_same_answers() {
+    let scene = Scene::new();
+    let ran = scene.run(&format!("{ADAPT} --size 48"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    scene.run(&format!("delta export {FILE} --model tiny-1 --out merged.safetensors"));
+    let ran = scene.run("import merged.safetensors --arch efficientnet-tiny --dtype f32 --out again");
+    assert!(ran.status == 0 && ran.stdout.contains("48 px"), "{}{}", ran.stdout, ran.stderr);
+    let infer = |model: &str| scene.run(&format!("infer --json images {model}")).stdout;
+    let adapted = infer("--model tiny-1 --store store");
+    assert!(adapted.contains("\"water\""), "{adapted}");
+    assert_eq!(infer("--model again"), adapted);
+}

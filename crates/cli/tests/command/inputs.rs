@@ -62,7 +62,7 @@ fn a_pipe_among_the_images_is_refused() {
     mkfifo(&scene.path("pipe.png"), Mode::S_IRWXU).unwrap();
     let ran = scene.run("infer --model tiny-1 pipe.png images/sand/sand_0.png");
     assert!(
-        ran.status == 1 && ran.stderr.contains("pipe.png") && ran.stderr.contains("not a regular file"),
+        ran.status == 1 && ran.stderr.contains("pipe.png") && ran.stderr.contains("found a named pipe"),
         "{}",
         ran.stderr
     );

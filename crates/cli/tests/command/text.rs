@@ -44,6 +44,11 @@ fn an_import_says_on_what_grounds() {
     }
     let refused = scene.refused("import tiny-1.safetensors --arch resnet18 --labels labels.txt --out other");
     assert!(refused.contains("`conv1.weight` of shape [64, 3, 7, 7] is missing"), "{refused}");
+    for (flag, words) in [("--drop aux.*", "`aux.*`: no tensor"), ("--ema", "expected a moving average")] {
+        let refused = scene.refused(&format!("import tiny-1.safetensors --labels labels.txt --out other {flag}"));
+        assert!(refused.contains(words), "{refused}");
+    }
+    assert_eq!(scene.run("import tiny-1.safetensors --out other --ema --no-ema").status, 2);
 }
 
 /// Catches: a log line among the results.

@@ -1,4 +1,4 @@
-//! IEEE half precision: each value by itself, little-endian.
+//! F16 codec: IEEE half precision, little-endian.
 
 #[cfg(feature = "alloc")]
 use super::Codec;

@@ -1,4 +1,4 @@
-//! Single precision: the values as they are, little-endian.
+//! F32 codec: IEEE single precision, little-endian, lossless.
 
 use super::CodecError;
 #[cfg(feature = "alloc")]

@@ -1,4 +1,5 @@
-//! One signed byte a value under one f32 scale a row: each row is its scale, little-endian, then its codes.
+//! Int8 codec: one signed byte per value and one f32 scale per row. Each row is its scale, little-endian, then its
+//! codes.
 
 #[cfg(feature = "alloc")]
 use super::Codec;
@@ -6,9 +7,9 @@ use super::CodecError;
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
-/// The greatest code; −128 is not used, so that codes and values are symmetric.
+/// Largest code; −128 is not used, so that codes are symmetric.
 const GREATEST: i8 = 127;
-/// Beyond this a scale's rounding could make the greatest value decode to infinity.
+/// Limit above which a scale's rounding could make the largest value decode to infinity.
 #[cfg(feature = "alloc")]
 const LIMIT: f32 = 1e38;
 /// Bytes of a row's scale.
@@ -52,10 +53,9 @@ pub(super) fn encode(values: &[f32], span: usize, out: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-/// The scale under which the row's greatest magnitude has the greatest code.
+/// Returns the scale that maps the row's largest magnitude to the largest code.
 ///
-/// Zero for a row so small that the scale would be subnormal: it would have lost the precision that the bound on the
-/// error needs.
+/// Zero if the scale would be subnormal: it would lack the precision of the error bound.
 #[cfg(feature = "alloc")]
 fn scale(row: &[f32]) -> f32 {
     let greatest = row.iter().fold(0.0_f32, |greatest, value| greatest.max(value.abs()));
@@ -69,7 +69,7 @@ fn code(value: f32, scale: f32) -> i8 {
         return 0;
     }
     let steps = value / scale;
-    // `f32::round` is not in core: half a step away from zero, then cut off.
+    // `f32::round` is not in core: adds half a step away from zero, then truncates.
     let rounded = (steps + 0.5_f32.copysign(steps)) as i8;
     rounded.clamp(-GREATEST, GREATEST)
 }

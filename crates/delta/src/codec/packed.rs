@@ -1,9 +1,9 @@
-//! Several values a byte under one scale a row: each row is its scale, bfloat16 and little-endian, then its codes, as
-//! digits of bytes with the lowest first.
+//! Packed codecs (int4, ternary, sign): several values per byte and one scale per row. Each row is its scale, bfloat16
+//! and little-endian, then its codes as digits of bytes, the lowest first.
 //!
-//! The codes point where the row does, as nearly as they can; the scale keeps its length in the l2 norm, rounded towards zero,
-//! so that a row is never longer once it is decoded. Least squares would make every row shorter, by a third for signs: each
-//! value would be nearer, and the network as a whole nearer to its base, which is no rounding error but a smaller step.
+//! The codes minimise the angle to the row; the scale keeps the row's L2 norm, rounded towards zero, so that decoding
+//! never lengthens a row. Least squares would shorten every row, by a third for signs: each value would be closer, but
+//! the network as a whole would move towards its base.
 
 use super::{Codec, CodecError};
 #[cfg(feature = "alloc")]
@@ -12,9 +12,9 @@ use half::bf16;
 
 /// Bytes of a row's scale.
 const SCALE: usize = size_of::<bf16>();
-/// The most digits of a byte.
+/// Maximum number of digits per byte.
 const MOST_DIGITS: usize = 8;
-/// In place of a code: a digit or a byte that no row is written with.
+/// Marker of an unused digit.
 const NONE: i8 = i8::MIN;
 
 /// ±1.
@@ -24,18 +24,18 @@ pub(super) const TERNARY: Packing = Packing::new(Codec::Ternary, &[-1, 0, 1]);
 /// −7 to 7.
 pub(super) const INT4: Packing = Packing::new(Codec::Int4, &[NONE, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7]);
 
-/// How codes become bytes.
+/// Packing of codes into bytes.
 pub(super) struct Packing {
     codec: Codec,
-    /// Digits of a byte.
+    /// Digits per byte.
     digits: usize,
-    /// The greatest code.
+    /// Largest code.
     greatest: i8,
-    /// The codes of every byte, of which `digits` count.
+    /// Codes of every byte; the first `digits` are used.
     codes: [[i8; MOST_DIGITS]; 256],
-    /// Which bytes rows are written with.
+    /// Whether a byte is valid.
     known: [bool; 256],
-    /// How many values a digit has, and the code of each.
+    /// Code of each digit.
     levels: &'static [i8],
 }
 
@@ -64,7 +64,7 @@ impl Packing {
         Self { codec, digits, greatest: levels[radix - 1], codes, known, levels }
     }
 
-    /// Bytes of a payload.
+    /// Returns the bytes of a payload.
     pub(super) const fn length(&self, values: usize, rows: usize) -> usize {
         rows * (SCALE + (values / rows).div_ceil(self.digits))
     }
@@ -75,7 +75,7 @@ impl Packing {
             if !(scale >= 0.0 && (scale * f32::from(self.greatest)).is_finite()) {
                 return Err(CodecError::Scale { row, found: scale });
             }
-            // Counted without a branch a byte; which byte it was is looked for only if there is one.
+            // Counts without a branch per byte; searches for the byte only if there is one.
             let unknown = |byte: &&u8| !self.known[usize::from(**byte)];
             if bytes.iter().map(|byte| u32::from(unknown(&byte))).sum::<u32>() > 0
                 && let Some(&found) = bytes.iter().find(unknown)
@@ -101,7 +101,7 @@ impl Packing {
         }
     }
 
-    /// The digit that fills up a row's last byte.
+    /// Returns the digit that pads a row's last byte.
     fn padding(&self) -> usize {
         self.levels.len() / 2
     }
@@ -115,7 +115,7 @@ impl Packing {
 
 #[cfg(feature = "alloc")]
 impl Packing {
-    /// Beyond this a scale times the greatest code could be infinity.
+    /// Limit above which a scale times the largest code could be infinity.
     const LIMIT: f32 = 1e37;
 
     pub(super) fn encode(&self, values: &[f32], span: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -144,7 +144,7 @@ impl Packing {
     }
 }
 
-/// The scale that keeps the row's length, `√(Σv² / Σc²)`; zero where it would be subnormal.
+/// Returns the scale that keeps the row's L2 norm, `√(Σv² / Σc²)`; zero if it would be subnormal.
 #[cfg(feature = "alloc")]
 fn scale(row: &[f32], codes: &[i8]) -> bf16 {
     let square = |sum: f64, value: f64| sum + value * value;
@@ -154,7 +154,7 @@ fn scale(row: &[f32], codes: &[i8]) -> bf16 {
     if scale.is_normal() { bf16::from_bits((scale.to_bits() >> 16) as u16) } else { bf16::ZERO }
 }
 
-/// `Σv·c` and `Σc²`.
+/// Computes `Σv·c` and `Σc²`.
 #[cfg(feature = "alloc")]
 fn products(row: &[f32], codes: &[i8]) -> (f64, f64) {
     row.iter().zip(codes).fold((0.0, 0.0), |(product, square), (&value, &code)| {
@@ -169,7 +169,8 @@ fn sign_codes(row: &[f32], codes: &mut Vec<i8>) {
     codes.extend(row.iter().map(|value| if *value < 0.0 { -1 } else { 1 }));
 }
 
-/// Of the ternary codes those of least error: the k greatest magnitudes keep their signs, with `(Σ|v|)² / k` greatest.
+/// Computes the ternary codes of least error: the k largest magnitudes keep their signs, with k maximising `(Σ|v|)² /
+/// k`.
 #[cfg(feature = "alloc")]
 fn ternary_codes(row: &[f32], codes: &mut Vec<i8>) {
     let mut magnitudes: Vec<f32> = row.iter().map(|value| value.abs()).collect();
@@ -186,8 +187,8 @@ fn ternary_codes(row: &[f32], codes: &mut Vec<i8>) {
     codes.extend(row.iter().map(|&value| i8::from(value >= threshold) - i8::from(value <= -threshold)));
 }
 
-/// Codes rounded to nearest under the step, out of a few, whose error is least: a smaller one cuts the greatest values
-/// and serves the others.
+/// Computes codes rounded to nearest with the best of a few step sizes: a smaller step clips the largest values and
+/// resolves the others better.
 #[cfg(feature = "alloc")]
 fn rounded_codes(row: &[f32], greatest: i8, codes: &mut Vec<i8>) {
     const REACH: [f32; 6] = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5];
@@ -213,6 +214,6 @@ fn rounded(value: f32, step: f32, greatest: i8) -> i8 {
         return 0;
     }
     let steps = value / step;
-    // `f32::round` is not in core: half a step away from zero, then cut off.
+    // `f32::round` is not in core: adds half a step away from zero, then truncates.
     ((steps + 0.5_f32.copysign(steps)) as i8).clamp(-greatest, greatest)
 }

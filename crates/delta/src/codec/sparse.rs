@@ -1,22 +1,21 @@
-//! Half precision for the rows that moved: a bitmap of the rows, the first in the lowest bit, then the values of those
-//! whose bit is set.
+//! Sparse codec: a bitmap of the non-zero rows, the first in the lowest bit, then their values in half precision.
 
 use super::{Codec, CodecError, f16};
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
-/// Bytes of the bitmap.
+/// Returns the bytes of the bitmap.
 const fn bitmap(rows: usize) -> usize {
     rows.div_ceil(8)
 }
 
-/// Bytes of a payload, as far as its bitmap tells.
+/// Returns the bytes of a payload according to its bitmap.
 pub(super) fn length(payload: &[u8], values: usize, rows: usize) -> usize {
     let set: usize = payload.iter().take(bitmap(rows)).map(|byte| byte.count_ones() as usize).sum();
     bitmap(rows) + f16::length(set.min(rows) * (values / rows))
 }
 
-/// Bytes if every row moved.
+/// Returns the bytes if every row is stored.
 pub(super) const fn longest(values: usize, rows: usize) -> usize {
     bitmap(rows) + f16::length(values)
 }
@@ -42,7 +41,7 @@ pub(super) fn decode(payload: &[u8], span: usize, out: &mut [f32]) {
     }
 }
 
-/// A row whose values are all zero once they are stored did not move.
+/// Encodes values; a row that rounds to zeros is not stored.
 #[cfg(feature = "alloc")]
 pub(super) fn encode(values: &[f32], span: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let start = out.len();

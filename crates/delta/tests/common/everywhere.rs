@@ -1,5 +1,5 @@
-//! A signed file of format version 2 that has every codec, and what any machine must say of it. Needs no std, so that a
-//! microcontroller is asked the same as the host.
+//! Reference file: a signed file of format version 2 with every codec, and its expected values on any machine. Needs no
+//! std, so that a microcontroller runs the same checks as the host.
 
 use fieldfit_delta::{Delta, DeltaError};
 use sha2::{Digest, Sha256};
@@ -58,8 +58,8 @@ pub fn check_damage(copy: &mut [u8; FILE.len()]) {
     assert!(Delta::parse(copy).is_ok());
 }
 
-/// Whichever byte is flipped under a hash that is right, in a file that nobody signed, sizes and lengths included, the verdict is the same everywhere,
-/// and what is called sound can be decoded or says that it has another size.
+/// Whichever byte is flipped under a hash that is right, in a file that nobody signed, sizes and lengths included, the
+/// verdict is the same everywhere, and what is called sound can be decoded or says that it has another size.
 pub fn check_forgeries(copy: &mut [u8; FILE.len()], values: &mut [f32; VALUES]) {
     *copy = *FILE;
     let mut sound = 0;

@@ -1,4 +1,4 @@
-//! A small delta that has one of everything.
+//! Test helpers: a small delta with each kind of field.
 
 use fieldfit_delta::{Codec, Constraint, Fidelity, Header, Provenance, Task, TensorData, TensorKind, encode};
 use fieldfit_tensor::Norm;
@@ -33,7 +33,7 @@ pub fn header() -> Header {
     }
 }
 
-/// A kernel in its balls, a bias in one, and a head from nowhere.
+/// Returns a constrained kernel, a constrained bias, and a replaced head.
 pub fn tensors() -> [TensorData<'static>; 3] {
     [
         TensorData {

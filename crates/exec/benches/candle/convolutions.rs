@@ -1,4 +1,4 @@
-//! candle as one would write it at first: its own convolutions, grouped ones included, under its autograd.
+//! Baseline: candle's own convolutions, grouped ones included, with its autograd.
 
 use crate::{Gradient, Work};
 use candle_core::{Device, Result, Tensor, Var};

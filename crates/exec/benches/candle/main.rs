@@ -1,6 +1,5 @@
-//! EfficientNet-Lite0's gradient by our kernels, beside two compositions of candle ops: ours, which is the oracle of the
-//! tests and the path to GPUs, and the one that anybody would write first. Each runs in a process of its own, whose peak
-//! memory is read.
+//! Benchmark of EfficientNet-Lite0's gradient: the CPU kernels, the candle executor, and candle's own convolutions.
+//! Each runs in its own process, to measure its peak memory.
 //!
 //! `cargo bench -p fieldfit-exec --features candle --bench candle`
 
@@ -17,11 +16,11 @@ use std::time::{Duration, Instant};
 const THREADS: usize = 2;
 const BATCH: usize = 8;
 const SIDE: usize = 128;
-/// Passes of which the fastest counts, after one that warms up; fewer where they take longer than [`PATIENCE`].
+/// Passes, of which the fastest counts, after a warm-up pass; fewer if they take longer than [`PATIENCE`].
 const PASSES: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What every way is given.
+/// Inputs of every variant.
 struct Work {
     network: Network,
     params: Params<f32>,
@@ -32,18 +31,21 @@ struct Work {
 /// Computes the loss and every trainable tensor's gradient.
 type Gradient = Box<dyn FnMut(&Work, &mut Params<f32>) -> f32>;
 
-struct Way {
+struct Variant {
     name: &'static str,
     open: fn(&Work) -> Gradient,
 }
 
-const WAYS: &[Way] = &[
-    Way { name: "exec::cpu", open: |work| executor(Cpu::new(&work.network, THREADS, Passes::of(usize::MAX)).unwrap()) },
-    Way {
+const VARIANTS: &[Variant] = &[
+    Variant {
+        name: "exec::cpu",
+        open: |work| executor(Cpu::new(&work.network, THREADS, Passes::of(usize::MAX)).unwrap()),
+    },
+    Variant {
         name: "exec::candle: slices and products",
         open: |work| executor(Candle::new(&work.network, candle_core::Device::Cpu)),
     },
-    Way { name: "candle, its own convolutions", open: convolutions::open },
+    Variant { name: "candle, its own convolutions", open: convolutions::open },
 ];
 
 fn executor(mut executor: impl Executor<f32> + 'static) -> Gradient {
@@ -73,12 +75,12 @@ impl Work {
     }
 }
 
-/// Milliseconds by the clock and of both cores, MiB at the peak, loss and the gradient's L2 norm: the last two show that
-/// all compute the same.
-fn measure(way: &Way) -> String {
+/// Measures wall and CPU milliseconds, peak MiB, loss and the gradient's L2 norm; the last two show that all variants
+/// agree.
+fn measure(variant: &Variant) -> String {
     let work = Work::new();
     let mut gradients = work.gradients();
-    let mut gradient = (way.open)(&work);
+    let mut gradient = (variant.open)(&work);
     let mut loss = gradient(&work, &mut gradients);
     let mut best = f64::MAX;
     let (began, busy) = (Instant::now(), cpu_milliseconds());
@@ -94,7 +96,7 @@ fn measure(way: &Way) -> String {
     format!("{best:8.0} {busy:8.0} {:8.0} {loss:9.5} {norm:9.5}", peak_mib())
 }
 
-/// Time that the process's threads have computed, which other processes disturb less than they do the clock.
+/// Returns the CPU time of the process, which other processes disturb less than wall time.
 fn cpu_milliseconds() -> f64 {
     let status = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = status.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
@@ -109,15 +111,15 @@ fn peak_mib() -> f64 {
 
 fn main() {
     if let Ok(index) = std::env::var("FIELDFIT_WAY") {
-        println!("{}", measure(&WAYS[index.parse::<usize>().unwrap()]));
+        println!("{}", measure(&VARIANTS[index.parse::<usize>().unwrap()]));
         return;
     }
     println!("{BATCH} images of {SIDE} px, {THREADS} threads, forward and backward");
     println!("{:34} {:>8} {:>8} {:>8} {:>9} {:>9}", "", "ms", "cpu ms", "MiB", "loss", "‖grad‖");
-    for (index, way) in WAYS.iter().enumerate() {
+    for (index, variant) in VARIANTS.iter().enumerate() {
         let child = Command::new(std::env::current_exe().unwrap()).env("FIELDFIT_WAY", index.to_string()).output();
         let output = child.unwrap();
-        assert!(output.status.success(), "{}: {}", way.name, String::from_utf8_lossy(&output.stderr));
-        println!("{:34} {}", way.name, String::from_utf8_lossy(&output.stdout).trim_end());
+        assert!(output.status.success(), "{}: {}", variant.name, String::from_utf8_lossy(&output.stderr));
+        println!("{:34} {}", variant.name, String::from_utf8_lossy(&output.stdout).trim_end());
     }
 }

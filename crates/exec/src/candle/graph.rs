@@ -1,53 +1,56 @@
-//! A network's stages out of candle ops whose forward and backward are right.
+//! Candle graph: builds a network's stages from candle ops with correct forward and backward passes.
 //!
-//! Activations are `[N, H, W, C]`. candle's convolutions train nothing: a grouped one costs a call a channel, and a
-//! dense one is wrong on Metal for the non-contiguous kernels of its own backward. Slices, sums and matrix products are
-//! right everywhere, and differentiable. Where nothing goes backward, a dense one is left to cuDNN, if the build has it.
+//! Activations are `[N, H, W, C]`. candle's own convolutions are unsuitable for training: a grouped one costs one call
+//! per channel, and a dense one is wrong on Metal for the non-contiguous kernels of its own backward pass. Slices, sums
+//! and matrix products are correct and differentiable on every device. For inference, dense convolutions use cuDNN if
+//! the build has it.
 
-use super::tokens::{Embedding, Map, Taking, Tensors, attend};
+use super::transformer::{ClassTokenLayer, EmbeddingLayer, LinearLayer, NetworkTensors, self_attention};
 use crate::ExecError;
 use candle_core::{D, Module, Tensor};
 use candle_nn::Linear;
 use fieldfit_nets::{Activation, Attention, BatchNorm, Conv, MaxPool, Network, Op, Padding, Shape, Shortcut};
 use fieldfit_tensor::TensorId;
 
-/// A network whose frozen norms are folded into its kernels.
+/// Candle graph of a network, with the frozen norms folded into its kernels.
 ///
 /// Folding is differentiable: built from variables, the graph carries gradients to them.
 #[derive(Debug)]
 pub(super) struct Graph {
-    stages: Vec<Stage>,
+    stages: Vec<GraphStage>,
     classifier: Linear,
 }
 
+/// Stage of a graph.
 #[derive(Debug)]
-struct Stage {
+struct GraphStage {
     name: String,
     layers: Vec<Layer>,
-    shortcut: Option<Branch>,
+    shortcut: Option<ShortcutBranch>,
 }
 
-/// What a shortcut does to the stage's input.
+/// Shortcut branch: the identity, or a projection of the stage's input.
 #[derive(Debug)]
-enum Branch {
+enum ShortcutBranch {
     Identity,
-    Projection(Folded),
+    Projection(FoldedConv),
 }
 
+/// Layer of a stage.
 #[derive(Debug)]
 enum Layer {
-    Conv(Folded),
+    Conv(FoldedConv),
     MaxPool(MaxPool),
     GlobalAveragePool,
-    Embed(Embedding),
-    Linear(Map),
+    Embed(EmbeddingLayer),
+    Linear(LinearLayer),
     Attention(Attention),
-    ClassToken(Taking),
+    ClassToken(ClassTokenLayer),
 }
 
-/// Convolution, shift, activation.
+/// Convolution with its norm folded in, and its activation.
 #[derive(Debug)]
-struct Folded {
+struct FoldedConv {
     conv: Conv,
     /// `[k·k·input/groups, output]`, taps row by row, the channels of a tap innermost.
     kernel: Tensor,
@@ -56,12 +59,15 @@ struct Folded {
 }
 
 impl Graph {
-    /// Folds the tensors, given in the network's order.
+    /// Folds the tensors, which must be in the network's order.
+    ///
+    /// # Errors
+    /// If an op is unsupported, or the device fails.
     pub fn new(network: &Network, tensors: &[Tensor]) -> Result<Self, ExecError> {
         let stage = |stage: &fieldfit_nets::Stage| {
             let layers = stage.ops.iter().map(|op| Layer::new(op, &stage.name, tensors)).collect::<Result<_, _>>()?;
-            let shortcut = stage.shortcut.map(|shortcut| Branch::new(shortcut, tensors)).transpose()?;
-            Ok(Stage { name: stage.name.clone(), layers, shortcut })
+            let shortcut = stage.shortcut.map(|shortcut| ShortcutBranch::new(shortcut, tensors)).transpose()?;
+            Ok(GraphStage { name: stage.name.clone(), layers, shortcut })
         };
         let tensor = |id: TensorId| tensors[id.index()].clone();
         Ok(Self {
@@ -70,7 +76,7 @@ impl Graph {
         })
     }
 
-    /// `[N, H, W, C]` through every stage; shows each one's output.
+    /// Runs `[N, H, W, C]` through every stage; calls `visit` with each output.
     pub fn backbone(
         &self,
         images: &Tensor,
@@ -84,12 +90,12 @@ impl Graph {
         Ok(x)
     }
 
-    /// `[N, H, W, C]` to `[N, features]`.
+    /// Computes features, `[N, features]`, from `[N, H, W, C]`.
     pub fn features(&self, images: &Tensor) -> Result<Tensor, ExecError> {
         Ok(self.backbone(images, |_, _| Ok(()))?.flatten_from(1)?)
     }
 
-    /// `[N, H, W, C]` to `[N, classes]`.
+    /// Computes logits, `[N, classes]`, from `[N, H, W, C]`.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor, ExecError> {
         Ok(self.classifier.forward(&self.features(images)?)?)
     }
@@ -102,20 +108,21 @@ impl Layer {
                 stage: stage.to_owned(),
                 what: format!("a convolution in {} groups", conv.groups),
             }),
-            Op::Conv(conv) => Ok(Self::Conv(Folded::new(conv, tensors)?)),
+            Op::Conv(conv) => Ok(Self::Conv(FoldedConv::new(conv, tensors)?)),
             Op::MaxPool(pool) => Ok(Self::MaxPool(*pool)),
             Op::GlobalAveragePool => Ok(Self::GlobalAveragePool),
-            Op::Embed(embed) => Ok(Self::Embed(Embedding::new(embed, Tensors(tensors))?)),
-            Op::Linear(linear) => Ok(Self::Linear(Map::new(linear, Tensors(tensors))?)),
+            Op::Embed(embed) => Ok(Self::Embed(EmbeddingLayer::new(embed, NetworkTensors(tensors))?)),
+            Op::Linear(linear) => Ok(Self::Linear(LinearLayer::new(linear, NetworkTensors(tensors))?)),
             Op::Attention(attention) => Ok(Self::Attention(*attention)),
-            Op::ClassToken(token) => Ok(Self::ClassToken(Taking::new(token, Tensors(tensors)))),
+            Op::ClassToken(token) => Ok(Self::ClassToken(ClassTokenLayer::new(token, NetworkTensors(tensors)))),
         }
     }
 }
 
 impl Layer {
-    /// `inputs` are those of the stage's ops up to this one; the last op has the stage's shortcut.
-    fn forward(&self, inputs: &[Tensor], shortcut: Option<&Branch>) -> candle_core::Result<Tensor> {
+    /// Computes the layer. `inputs` are those of the stage's ops up to this one; `shortcut` is `Some` for the last op
+    /// of a residual stage.
+    fn forward(&self, inputs: &[Tensor], shortcut: Option<&ShortcutBranch>) -> candle_core::Result<Tensor> {
         let x = &inputs[inputs.len() - 1];
         match self {
             Self::Conv(folded) => {
@@ -129,17 +136,17 @@ impl Layer {
                 Some(op) => map.forward(x)? + &inputs[op],
                 None => map.forward(x),
             },
-            Self::Attention(attention) => attend(attention, x),
-            Self::ClassToken(taking) => taking.forward(x),
+            Self::Attention(attention) => self_attention(attention, x),
+            Self::ClassToken(layer) => layer.forward(x),
         }
     }
 }
 
-impl Branch {
+impl ShortcutBranch {
     fn new(shortcut: Shortcut, tensors: &[Tensor]) -> candle_core::Result<Self> {
         match shortcut {
             Shortcut::Input => Ok(Self::Identity),
-            Shortcut::Projection(conv) => Ok(Self::Projection(Folded::new(&conv, tensors)?)),
+            Shortcut::Projection(conv) => Ok(Self::Projection(FoldedConv::new(&conv, tensors)?)),
         }
     }
 
@@ -151,7 +158,7 @@ impl Branch {
     }
 }
 
-impl Stage {
+impl GraphStage {
     fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
         let (mut x, mut inputs) = (input.clone(), Vec::with_capacity(self.layers.len()));
         for (index, layer) in self.layers.iter().enumerate() {
@@ -163,14 +170,14 @@ impl Stage {
     }
 }
 
-impl Folded {
+impl FoldedConv {
     fn new(conv: &Conv, tensors: &[Tensor]) -> candle_core::Result<Self> {
         let (scale, shift) = affine(tensors, &conv.norm)?;
         let taps = tensors[conv.weight.index()].permute((2, 3, 1, 0))?.reshape(((), conv.output))?;
         Ok(Self { conv: *conv, kernel: taps.broadcast_mul(&scale)?, shift })
     }
 
-    /// What a shortcut adds comes ahead of the activation.
+    /// Computes the convolution; `added`, the shortcut's value, is added before the activation.
     fn forward(&self, x: &Tensor, added: Option<&Tensor>) -> candle_core::Result<Tensor> {
         let mut y = self.product(x)?.broadcast_add(&self.shift)?;
         if let Some(added) = added {
@@ -184,47 +191,47 @@ impl Folded {
     }
 
     fn product(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        if cfg!(feature = "cudnn") && x.device().is_cuda() && self.is_convolvable() {
-            return self.convolve(x);
+        if cfg!(feature = "cudnn") && x.device().is_cuda() && self.can_use_conv2d() {
+            return self.conv2d_native(x);
         }
         let taps = taps(x, &Window::of(&self.conv))?;
-        if self.conv.is_depthwise() { self.weigh(&taps) } else { self.multiply(&taps) }
+        if self.conv.is_depthwise() { self.depthwise(&taps) } else { self.dense(&taps) }
     }
 
-    /// Whether candle's own convolution will do: of larger kernels, where nothing goes backward.
-    fn is_convolvable(&self) -> bool {
+    /// Whether candle's own convolution can be used: for kernels above 1×1, without gradients.
+    fn can_use_conv2d(&self) -> bool {
         self.conv.kernel > 1 && self.conv.groups == 1 && !self.kernel.track_op()
     }
 
-    /// All channels together, by candle's own convolution, which can be cuDNN's.
-    fn convolve(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+    /// Computes a dense convolution by candle's own `conv2d`, which may use cuDNN.
+    fn conv2d_native(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let Conv { input, output, kernel, stride, .. } = self.conv;
         let taps = self.kernel.reshape((kernel, kernel, input, output))?.permute((3, 2, 0, 1))?.contiguous()?;
         let window = Window::of(&self.conv);
         let padded = pad(&pad(x, 1, &window)?, 2, &window)?.permute((0, 3, 1, 2))?.contiguous()?;
         let y = padded.conv2d(&taps, 0, stride, 1, 1)?.permute((0, 2, 3, 1))?;
-        // What pads to a multiple of the stride may make one row or column too many.
+        // Padding to a multiple of the stride may produce an extra row or column.
         let (_, height, width, _) = x.dims4()?;
         let shape =
             self.conv.output_shape(Shape { height, width, channels: input }).map_err(candle_core::Error::wrap)?;
         y.narrow(1, 0, shape.height)?.narrow(2, 0, shape.width)
     }
 
-    /// Each channel alone: the sum of the taps, each scaled channel by channel.
-    fn weigh(&self, taps: &[Tensor]) -> candle_core::Result<Tensor> {
+    /// Computes a depthwise convolution: the sum of the taps, each scaled per channel.
+    fn depthwise(&self, taps: &[Tensor]) -> candle_core::Result<Tensor> {
         let term = |index: usize| taps[index].broadcast_mul(&self.kernel.get(index)?);
         (1..taps.len()).try_fold(term(0)?, |sum, index| sum + term(index)?)
     }
 
-    /// All channels together: one matrix product over the taps side by side.
-    fn multiply(&self, taps: &[Tensor]) -> candle_core::Result<Tensor> {
+    /// Computes a dense convolution: one matrix product over the concatenated taps.
+    fn dense(&self, taps: &[Tensor]) -> candle_core::Result<Tensor> {
         let patches = Tensor::cat(taps, D::Minus1)?;
         let (count, height, width, depth) = patches.dims4()?;
         patches.reshape(((), depth))?.matmul(&self.kernel)?.reshape((count, height, width, self.conv.output))
     }
 }
 
-/// The frozen norm as `x · scale + shift`.
+/// Returns the frozen norm as `(scale, shift)` of `x · scale + shift`.
 fn affine(tensors: &[Tensor], norm: &BatchNorm) -> candle_core::Result<(Tensor, Tensor)> {
     let tensor = |id: TensorId| &tensors[id.index()];
     let scale = (tensor(norm.scale) / (tensor(norm.variance) + norm.epsilon)?.sqrt()?)?;
@@ -232,8 +239,7 @@ fn affine(tensors: &[Tensor], norm: &BatchNorm) -> candle_core::Result<(Tensor, 
     Ok((scale, shift))
 }
 
-/// The largest value that each position's kernel sees; the gradient goes to the first of equal ones. candle's own
-/// pooling shares it out wrongly.
+/// Computes max pooling; the gradient goes to the first of equal values. candle's own pooling splits it incorrectly.
 fn max_pool(x: &Tensor, pool: &MaxPool) -> candle_core::Result<Tensor> {
     let window = Window { kernel: pool.kernel, stride: pool.stride, padding: pool.padding };
     let inside = taps(&x.detach().ones_like()?, &window)?;
@@ -245,7 +251,7 @@ fn max_pool(x: &Tensor, pool: &MaxPool) -> candle_core::Result<Tensor> {
     Ok(largest)
 }
 
-/// How a kernel slides over an image.
+/// Sliding window of a kernel over an image.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     kernel: usize,
@@ -259,10 +265,10 @@ impl Window {
     }
 }
 
-/// What each of the `k·k` positions of the kernel sees, row by row: `[N, H', W', C]` each.
+/// Returns the input under each of the `k·k` kernel positions, row by row: `[N, H', W', C]` each.
 ///
-/// A stride becomes an axis of its own, since candle's slices have no step: after padding to a multiple of it,
-/// `[N, H, W, C]` is `[N, H/s, s, W/s, s, C]`.
+/// A stride becomes an axis, since candle's slices have no step: after padding to a multiple of the stride, `[N, H, W,
+/// C]` is reshaped to `[N, H/s, s, W/s, s, C]`.
 fn taps(x: &Tensor, window: &Window) -> candle_core::Result<Vec<Tensor>> {
     let Window { kernel, stride, padding } = *window;
     if kernel == 1 && stride == 1 {
@@ -285,7 +291,7 @@ fn taps(x: &Tensor, window: &Window) -> candle_core::Result<Vec<Tensor>> {
     Ok(taps)
 }
 
-/// Pads one axis as the window says, and on to a multiple of the stride.
+/// Pads one axis by the window's padding, then to a multiple of the stride.
 fn pad(x: &Tensor, axis: usize, window: &Window) -> candle_core::Result<Tensor> {
     let pixels = x.dim(axis)?;
     let (before, after) = window.padding.amounts(pixels, window.kernel, window.stride);
@@ -293,18 +299,19 @@ fn pad(x: &Tensor, axis: usize, window: &Window) -> candle_core::Result<Tensor> 
     x.pad_with_zeros(axis, before, after + rest)
 }
 
-/// `max(x, 0)` whose gradient at 0 is 0. candle's own `relu` passes half of it there.
+/// Computes `max(x, 0)` with a gradient of 0 at 0. candle's own `relu` passes half of it there.
 fn relu(x: &Tensor) -> candle_core::Result<Tensor> {
     x.le(0.0)?.where_cond(&fill(0.0, x)?.broadcast_as(x.shape())?, x)
 }
 
-/// `min(max(x, 0), 6)` whose gradient at 0 and at 6 is 0. candle's own `maximum` and `minimum` pass half of it there.
+/// Computes `min(max(x, 0), 6)` with a gradient of 0 at 0 and at 6. candle's own `maximum` and `minimum` pass half of
+/// it there.
 fn relu6(x: &Tensor) -> candle_core::Result<Tensor> {
     let lower = relu(x)?;
     lower.ge(6.0)?.where_cond(&fill(6.0, x)?.broadcast_as(x.shape())?, &lower)
 }
 
-/// One value, of the type and on the device of another tensor.
+/// Creates a scalar with the dtype and device of another tensor.
 fn fill(value: f64, like: &Tensor) -> candle_core::Result<Tensor> {
     Tensor::full(value, (), like.device())?.to_dtype(like.dtype())
 }
@@ -315,20 +322,20 @@ mod tests {
     use candle_core::{DType, Device, Var};
     use fieldfit_nets::{Padding, by_name};
 
-    /// A convolution of the tiny network with its geometry changed.
+    /// Returns a convolution of the tiny network with another geometry.
     fn conv(input: usize, output: usize, kernel: usize, stride: usize, groups: usize) -> Conv {
         let network = by_name("efficientnet-tiny").unwrap();
         let Op::Conv(template) = network.stages[0].ops[0] else { panic!("the stem is a convolution") };
         Conv { input, output, kernel, stride, groups, activation: Activation::Identity, ..template }
     }
 
-    /// Values without symmetry, so that a transposed or mirrored axis shows.
+    /// Returns values without symmetry, so that a transposed or mirrored axis is detected.
     fn ramp(shape: &[usize], step: f64) -> Tensor {
         let values: Vec<f64> = (0..shape.iter().product()).map(|i: usize| (i as f64 * step).sin()).collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
-    /// The same convolution by candle's forward pass, which is right on the CPU.
+    /// Computes the same convolution by candle's forward pass, which is correct on the CPU.
     fn reference(x: &Tensor, weight: &Tensor, conv: &Conv) -> Tensor {
         let mut x = x.permute((0, 3, 1, 2)).unwrap();
         for axis in [2, 3] {
@@ -339,7 +346,7 @@ mod tests {
         y.permute((0, 2, 3, 1)).unwrap()
     }
 
-    /// A tap off by a pixel, a phase of the stride swapped, padding on the wrong side, channels mixed up.
+    /// Catches: a tap off by a pixel, swapped phases of a stride, padding on the wrong side, permuted channels.
     #[test]
     fn convolutions_are_candles() {
         for (kernel, stride) in [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (5, 2)] {
@@ -350,10 +357,10 @@ mod tests {
                     let weight = ramp(&[output, 4 / groups, kernel, kernel], 0.73);
                     let flat = weight.permute((2, 3, 1, 0)).unwrap().reshape(((), output)).unwrap();
                     let shift = Tensor::zeros(output, DType::F64, &Device::Cpu).unwrap();
-                    let folded = Folded { conv, kernel: flat, shift };
-                    let mut ways = vec![folded.forward(&x, None).unwrap()];
-                    ways.extend(folded.is_convolvable().then(|| folded.convolve(&x).unwrap()));
-                    for found in ways {
+                    let folded = FoldedConv { conv, kernel: flat, shift };
+                    let mut outputs = vec![folded.forward(&x, None).unwrap()];
+                    outputs.extend(folded.can_use_conv2d().then(|| folded.conv2d_native(&x).unwrap()));
+                    for found in outputs {
                         let gap = (found - reference(&x, &weight, &conv)).unwrap().abs().unwrap();
                         let gap = gap.max_all().unwrap().to_scalar::<f64>().unwrap();
                         let what = format!("{kernel}×{kernel}/{stride}, {height}×{width}, {groups} groups");
@@ -364,7 +371,7 @@ mod tests {
         }
     }
 
-    /// Half a gradient at a tie, as candle's `clamp` gives, or a NaN that turns into a number.
+    /// Catches: half a gradient at a bound, as from candle's `clamp`, or a NaN that becomes a number.
     #[test]
     fn relu6_stops_the_gradient_at_its_ends() {
         let x = Var::new(&[-1.0, 0.0, 1e-9, 3.0, 6.0, 7.0, f64::INFINITY], &Device::Cpu).unwrap();
@@ -377,8 +384,8 @@ mod tests {
         assert!(nan.to_vec1::<f64>().unwrap()[0].is_nan());
     }
 
-    /// A share of a gradient for each of equal values, padding that wins over negative ones: candle's own pooling does
-    /// the former.
+    /// Catches: a gradient split among equal values, as in candle's own pooling, and padding that wins over negative
+    /// values.
     #[test]
     fn max_pool_gives_the_gradient_to_the_first() {
         let x = Var::new(&[[[[-3.0], [-1.0], [-1.0]], [[-1.0], [-2.0], [-4.0]]]], &Device::Cpu).unwrap();

@@ -1,17 +1,17 @@
-//! The same networks out of candle ops: CUDA and Metal, and in f64 the oracle of the tests.
+//! Candle executor: runs networks on CUDA and Metal, and in f64 as the reference of the tests.
 //!
-//! Slower on a CPU than [`crate::cpu`], and it keeps every intermediate result until the backward pass. candle computes
-//! both operands' gradients of a product even where one of them is frozen.
+//! Slower on a CPU than [`crate::cpu`]; it keeps every intermediate result until the backward pass. candle computes
+//! both operands' gradients of a product even if one of them is frozen.
 
+mod candle_params;
 mod device;
 mod graph;
-mod resident;
 #[cfg(test)]
 mod tests;
-mod tokens;
+mod transformer;
 
+pub use candle_params::CandleParams;
 pub use device::device;
-pub use resident::OnDevice;
 
 use crate::executor::{Executor, Prepared, check, check_gradients, check_images, check_params};
 use crate::{ExecError, Objective};
@@ -21,7 +21,7 @@ use fieldfit_tensor::{Images, Matrix, Params, Real};
 use graph::Graph;
 use std::marker::PhantomData;
 
-/// Computes a network on a candle device, in `f32` or `f64`.
+/// Candle executor: computes a network on a candle device, in `f32` or `f64`.
 #[derive(Debug)]
 pub struct Candle<T> {
     network: Network,
@@ -30,7 +30,7 @@ pub struct Candle<T> {
 }
 
 impl<T: Real + WithDType> Candle<T> {
-    /// An executor of that network on that device: see [`device`].
+    /// Creates an executor of the network on a device opened by [`device`].
     pub fn new(network: &Network, device: Device) -> Self {
         Self { network: network.clone(), device, scalar: PhantomData }
     }
@@ -40,7 +40,7 @@ impl<T: Real + WithDType> Candle<T> {
         Graph::new(&self.network, &upload(&self.network, params, &self.device)?)
     }
 
-    /// Every tensor of the network, those with room for a gradient as variables.
+    /// Uploads every tensor of the network, the trained ones as variables.
     fn leaves(&self, params: &Params<T>, gradients: &Params<T>) -> Result<Vec<Tensor>, ExecError> {
         let mut tensors = upload(&self.network, params, &self.device)?;
         for (id, _) in self.network.tensors().filter(|(id, _)| gradients.contains(*id)) {
@@ -49,7 +49,7 @@ impl<T: Real + WithDType> Candle<T> {
         Ok(tensors)
     }
 
-    /// Writes each variable's gradient to its buffer.
+    /// Downloads each variable's gradient to its buffer.
     fn collect(&self, leaves: &[Tensor], store: &GradStore, gradients: &mut Params<T>) -> Result<(), ExecError> {
         for (id, spec) in self.network.tensors().filter(|(id, _)| leaves[id.index()].is_variable()) {
             let gradient = store.get(&leaves[id.index()]);
@@ -85,7 +85,7 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
         check(&self.network, params, images)?;
         check_gradients(&self.network, gradients)?;
         let leaves = self.leaves(params, gradients)?;
-        let (loss, store) = descend(&self.network, &leaves, &batch::<T>(images, &self.device)?, objective)?;
+        let (loss, store) = loss_and_gradients(&self.network, &leaves, &batch::<T>(images, &self.device)?, objective)?;
         self.collect(&leaves, &store, gradients)?;
         Ok(loss)
     }
@@ -106,8 +106,8 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
     }
 }
 
-/// The objective's mean over the images with these tensors, and its gradients with respect to those that are variables.
-fn descend<T: Real + WithDType>(
+/// Computes the objective's mean over the images, and its gradients with respect to the variables among `leaves`.
+fn loss_and_gradients<T: Real + WithDType>(
     network: &Network,
     leaves: &[Tensor],
     images: &Tensor,
@@ -115,21 +115,21 @@ fn descend<T: Real + WithDType>(
 ) -> Result<(T, GradStore), ExecError> {
     objective.check(images.dim(0)?, network.head.classes)?;
     let logits = Graph::new(network, leaves)?.logits(images)?;
-    let (loss, slopes) = judge(objective, download(&logits)?);
-    let slopes = Tensor::from_vec(slopes, logits.shape(), logits.device())?;
-    Ok((loss, (logits * slopes)?.sum_all()?.backward()?))
+    let (loss, gradient) = loss_and_gradient(objective, download(&logits)?);
+    let gradient = Tensor::from_vec(gradient, logits.shape(), logits.device())?;
+    Ok((loss, (logits * gradient)?.sum_all()?.backward()?))
 }
 
-/// The mean loss, and its gradient with respect to the logits.
-fn judge<T: Real>(objective: &dyn Objective<T>, mut logits: Matrix<T>) -> (T, Vec<T>) {
+/// Computes the mean loss and its gradient with respect to the logits.
+fn loss_and_gradient<T: Real>(objective: &dyn Objective<T>, mut logits: Matrix<T>) -> (T, Vec<T>) {
     let (batch, columns) = (logits.rows.max(1), logits.columns);
     let rows = logits.values.chunks_exact_mut(columns).enumerate();
-    let total: f64 = rows.map(|(image, row)| objective.descend(image, row)).sum();
+    let total: f64 = rows.map(|(image, row)| objective.loss_and_gradient(image, row)).sum();
     logits.values.iter_mut().for_each(|value| *value /= T::of(batch as f64));
     (T::of(total / batch as f64), logits.values)
 }
 
-/// Weights folded once and kept on a candle device.
+/// Network prepared for inference on a candle device: weights folded and uploaded once.
 #[derive(Debug)]
 pub struct PreparedCandle {
     graph: Graph,
@@ -138,10 +138,10 @@ pub struct PreparedCandle {
 }
 
 impl PreparedCandle {
-    /// Folds the norms and copies the weights to that device: see [`device`].
+    /// Uploads the weights to a device opened by [`device`], and folds the norms.
     ///
     /// # Errors
-    /// If the parameters don't fit the network, or the device fails.
+    /// If the parameters do not fit the network, or the device fails.
     pub fn new(network: &Network, params: &Params<f32>, device: Device) -> Result<Self, ExecError> {
         check_params(network, params)?;
         let graph = Graph::new(network, &upload(network, params, &device)?)?;
@@ -161,20 +161,24 @@ impl Prepared for PreparedCandle {
     }
 }
 
+/// Copies parameters to the device.
 fn upload<T: WithDType>(network: &Network, params: &Params<T>, device: &Device) -> Result<Vec<Tensor>, ExecError> {
     let tensor = |(id, spec): (_, &TensorSpec)| Ok(Tensor::from_slice(&params[id], spec.shape.as_slice(), device)?);
     network.tensors().map(tensor).collect()
 }
 
+/// Copies images to the device, `[N, H, W, C]`.
 fn batch<T: WithDType>(images: &Images, device: &Device) -> Result<Tensor, ExecError> {
     let shape = (images.count, images.height, images.width, images.channels);
     Ok(Tensor::from_slice(&images.values, shape, device)?.to_dtype(T::DTYPE)?)
 }
 
+/// Copies a tensor's values to the host.
 fn values<T: WithDType>(tensor: &Tensor) -> candle_core::Result<Vec<T>> {
     tensor.flatten_all()?.to_vec1()
 }
 
+/// Copies a matrix to the host.
 fn download<T: WithDType>(tensor: &Tensor) -> Result<Matrix<T>, ExecError> {
     let (rows, columns) = tensor.dims2()?;
     Ok(Matrix { rows, columns, values: values(tensor)? })

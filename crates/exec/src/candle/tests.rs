@@ -1,4 +1,4 @@
-//! candle's gradients against finite differences in f64, and what the executor refuses.
+//! Tests of the candle executor: gradients against finite differences in f64, and rejected inputs.
 
 use super::{Candle, PreparedCandle, device};
 use crate::{Device, ExecError, Executor, Prepared};
@@ -13,7 +13,7 @@ fn tiny() -> Network {
     by_name("efficientnet-tiny").unwrap()
 }
 
-/// Values that keep activations around both ends of ReLU6.
+/// Returns parameters that keep activations around both bounds of ReLU6.
 fn random_params<T: Real>(network: &Network, seed: u64) -> Params<T> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let mut params = Params::zeros(network);
@@ -30,7 +30,7 @@ fn random_params<T: Real>(network: &Network, seed: u64) -> Params<T> {
     params
 }
 
-/// Two images of six patches, of which none has a position that was learned for it.
+/// Returns two images of six patches, a grid that requires resampled positions.
 fn random_patches(seed: u64) -> Images {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let mut images = Images::zeros(2, 12, 8);
@@ -38,7 +38,8 @@ fn random_patches(seed: u64) -> Images {
     images
 }
 
-/// Two images of odd height and even width, so that padding falls on one side in some layers and on both in others.
+/// Returns two images of odd height and even width, so that padding is one-sided in some layers and two-sided in
+/// others.
 fn random_images(seed: u64) -> Images {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let mut images = Images::zeros(2, 19, 14);
@@ -50,7 +51,7 @@ fn oracle(network: &Network) -> Candle<f64> {
     Candle::new(network, candle_core::Device::Cpu)
 }
 
-/// The central difference of the loss along one value of one tensor.
+/// Returns the central difference of the loss along one value of one tensor.
 fn slope(executor: &mut Candle<f64>, params: &Params<f64>, images: &Images, id: TensorId, position: usize) -> f64 {
     const STEP: f64 = 1e-6;
     let mut frozen = Params::zeros_where(executor.network(), |_| false);
@@ -62,20 +63,20 @@ fn slope(executor: &mut Candle<f64>, params: &Params<f64>, images: &Images, id: 
     (loss(STEP) - loss(-STEP)) / (2.0 * STEP)
 }
 
-/// An op whose backward is wrong, or a tensor cut off from the loss: dense strided, depthwise of both strides and both
-/// kernel sizes, pointwise, shortcut, pool and head are all in the tiny network.
+/// Catches: a wrong backward pass of an op, or a tensor cut off from the loss. The tiny network has dense strided,
+/// depthwise (both strides, both kernel sizes) and pointwise convolutions, a shortcut, a pool and a head.
 #[test]
 fn gradients_are_finite_differences() {
     check_gradients(&tiny(), &random_images(1));
 }
 
-/// The same where a max pool, ReLU after a shortcut's sum, a projection and symmetric padding are in it.
+/// Catches: the same faults in a max pool, ReLU after a shortcut's sum, a projection and symmetric padding.
 #[test]
 fn gradients_of_a_resnet_are_finite_differences() {
     check_gradients(&by_name("resnet-tiny").unwrap(), &random_images(1));
 }
 
-/// The same faults in tokens, positions, layer norms, attention, GELU, LayerScale and shortcuts.
+/// Catches: the same faults in tokens, positions, layer norms, attention, GELU, LayerScale and shortcuts.
 #[test]
 fn gradients_of_transformers_are_finite_differences() {
     check_gradients(&by_name("vit-micro").unwrap(), &random_patches(1));
@@ -97,7 +98,7 @@ fn check_gradients(network: &Network, images: &Images) {
     }
 }
 
-/// A frozen tensor that changes what the others get, or that gets something itself.
+/// Catches: a frozen tensor that changes the gradients of others, or that receives one itself.
 #[test]
 fn freezing_leaves_the_other_gradients_alone() {
     let (network, images) = (tiny(), random_images(3));
@@ -116,7 +117,7 @@ fn freezing_leaves_the_other_gradients_alone() {
     }
 }
 
-/// Silence: a trainable tensor that the loss doesn't reach must stop the run with its name.
+/// Catches: a trainable tensor that the loss does not depend on, and that is silently left without a gradient.
 #[test]
 fn a_tensor_without_gradient_is_named() {
     let mut network = tiny();
@@ -128,7 +129,7 @@ fn a_tensor_without_gradient_is_named() {
     assert!(matches!(&error, ExecError::NoGradient { name } if name == "_blocks.2._expand_conv.weight"), "{error}");
 }
 
-/// Folding once must not change what comes out.
+/// Catches: logits that change when weights are folded once.
 #[test]
 fn prepared_weights_give_the_executors_logits() {
     let (network, images) = (tiny(), random_images(7));
@@ -138,7 +139,7 @@ fn prepared_weights_give_the_executors_logits() {
     assert_eq!(prepared.logits(&images).unwrap(), executor.logits(&params, &images).unwrap());
 }
 
-/// A convolution that would be computed as something else, a device that isn't there, parameters of another network.
+/// Catches: a grouped convolution that is computed as another op, a missing device, parameters of another network.
 #[test]
 fn what_cant_be_computed_is_refused() {
     let mut grouped = tiny();

@@ -1,40 +1,42 @@
-//! Self-attention between its linear maps, a block of queries at a time: neither the scores nor the probabilities of a
-//! whole image are ever there, and the backward pass computes them again (Dao et al., NeurIPS 2022, without the tiling of
-//! keys, which fit the second-level cache). Against probabilities that are kept, this costs one product and one softmax of
-//! seven products, and saves as much memory as queries, keys and values take at 224 px, and more beyond.
+//! Self-attention kernel: softmax(q·kᵀ)·v per head, computed in blocks of queries, forward and backward.
+//!
+//! The scores and probabilities of a whole image are never stored; the backward pass recomputes them (Dao et al.,
+//! NeurIPS 2022, without tiling the keys, which fit the L2 cache). Compared with stored probabilities, this costs one
+//! product and one softmax on top of seven products, and saves as much memory as queries, keys and values take at 224
+//! px, and more above.
 
-use super::finish::{ChannelSums, Upstream};
-use super::product::{Onto, Strided, strided};
-use super::room::with_room;
-use super::threads::{Threads, cut};
+use super::epilogue::{BackwardEpilogue, ChannelSums};
+use super::matmul::{Accumulate, StridedMatrix, multiply_strided};
+use super::scratch::with_scratch;
+use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::{exp, largest, sum, sum_pairs, vectorized};
 use std::ops::Range;
 
-/// Queries a block.
+/// Queries per block.
 const QUERIES: usize = 64;
 
-/// Attention over images of one size.
+/// Self-attention kernel for one image size.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Attention {
+pub(super) struct AttentionKernel {
     pub heads: usize,
     pub width: usize,
     pub tokens: usize,
 }
 
-/// One head of one image: `[tokens, head]` each, in rows of `[q | k | v]`.
+/// Queries, keys and values of one head of one image: `[tokens, head]` each, in rows of `[q | k | v]`.
 #[derive(Clone, Copy)]
-struct Head<'a> {
+struct HeadView<'a> {
     query: &'a [f32],
     key: &'a [f32],
     value: &'a [f32],
 }
 
-impl Attention {
+impl AttentionKernel {
     const fn head(&self) -> usize {
         self.width / self.heads
     }
 
-    /// Values from one token to the next of what goes in.
+    /// Input values from one token to the next.
     const fn step(&self) -> usize {
         3 * self.width
     }
@@ -43,17 +45,17 @@ impl Attention {
         1.0 / (self.head() as f32).sqrt()
     }
 
-    /// Which of an image's values are a head's.
-    fn of<'a>(&self, image: &'a [f32], head: usize) -> Head<'a> {
+    /// Returns the queries, keys and values of a head.
+    fn head_view<'a>(&self, image: &'a [f32], head: usize) -> HeadView<'a> {
         let start = head * self.head();
-        Head { query: &image[start..], key: &image[start + self.width..], value: &image[start + 2 * self.width..] }
+        HeadView { query: &image[start..], key: &image[start + self.width..], value: &image[start + 2 * self.width..] }
     }
 
-    /// `softmax(q·kᵀ / √head) · v`. Threads share tokens, so that one image keeps them all busy.
-    pub fn forward(&self, threads: &Threads, input: &[f32], output: &mut [f32]) {
+    /// Computes `softmax(q·kᵀ / √head) · v`. Threads split the tokens, so that one image occupies all of them.
+    pub fn forward(&self, threads: &ThreadPool, input: &[f32], output: &mut [f32]) {
         let ranges = threads.ranges(output.len() / self.width);
-        let parts = ranges.iter().cloned().zip(cut(&ranges, self.width, output));
-        threads.each(parts, |(range, mut part): (Range<usize>, &mut [f32])| {
+        let parts = ranges.iter().cloned().zip(split_rows(&ranges, self.width, output));
+        threads.for_each(parts, |(range, mut part): (Range<usize>, &mut [f32])| {
             let mut first = range.start;
             while first < range.end {
                 let (image, token) = (first / self.tokens, first % self.tokens);
@@ -65,33 +67,46 @@ impl Attention {
         });
     }
 
-    /// Some tokens of one image; `output` is theirs.
+    /// Computes the output of some tokens of one image.
     fn attend(&self, image: &[f32], tokens: Range<usize>, output: &mut [f32]) {
-        with_room([self.head() * self.tokens, QUERIES * self.tokens], |[keys, scores]| {
+        with_scratch([self.head() * self.tokens, QUERIES * self.tokens], |[keys, scores]| {
             for head in 0..self.heads {
-                let here = self.of(image, head);
-                self.transpose(here.key, keys);
+                let view = self.head_view(image, head);
+                self.transpose(view.key, keys);
                 for first in tokens.clone().step_by(QUERIES) {
                     let rows = first..tokens.end.min(first + QUERIES);
                     let scores = &mut scores[..rows.len() * self.tokens];
-                    self.probabilities(here.query, rows.clone(), keys, scores);
+                    self.probabilities(view.query, rows.clone(), keys, scores);
                     let out = &mut output[(first - tokens.start) * self.width + head * self.head()..];
-                    let (left, right) = (Strided::rows(scores, self.tokens), Strided::rows(here.value, self.step()));
-                    strided([rows.len(), self.head(), self.tokens], left, right, (out, self.width), Onto::Fresh);
+                    let (left, right) =
+                        (StridedMatrix::rows(scores, self.tokens), StridedMatrix::rows(view.value, self.step()));
+                    multiply_strided(
+                        [rows.len(), self.head(), self.tokens],
+                        left,
+                        right,
+                        (out, self.width),
+                        Accumulate::Overwrite,
+                    );
                 }
             }
         });
     }
 
-    /// `softmax(q·kᵀ / √head)` of some queries, `[queries, tokens]`.
+    /// Computes `softmax(q·kᵀ / √head)` of some queries, `[queries, tokens]`.
     fn probabilities(&self, queries: &[f32], rows: Range<usize>, keys: &[f32], scores: &mut [f32]) {
-        let left = Strided::rows(&queries[rows.start * self.step()..], self.step());
-        let right = Strided::rows(keys, self.tokens);
-        strided([rows.len(), self.tokens, self.head()], left, right, (scores, self.tokens), Onto::Fresh);
+        let left = StridedMatrix::rows(&queries[rows.start * self.step()..], self.step());
+        let right = StridedMatrix::rows(keys, self.tokens);
+        multiply_strided(
+            [rows.len(), self.tokens, self.head()],
+            left,
+            right,
+            (scores, self.tokens),
+            Accumulate::Overwrite,
+        );
         softmax(scores, self.tokens, self.scale());
     }
 
-    /// `[tokens, head]` as `[head, tokens]`.
+    /// Transposes `[tokens, head]` to `[head, tokens]`.
     fn transpose(&self, values: &[f32], out: &mut [f32]) {
         for (token, row) in values.chunks(self.step()).take(self.tokens).enumerate() {
             for (out, value) in out.iter_mut().skip(token).step_by(self.tokens).zip(&row[..self.head()]) {
@@ -100,72 +115,79 @@ impl Attention {
         }
     }
 
-    /// The gradient of the input, whose sums over tokens are returned. Threads share images.
-    pub fn backward(&self, threads: &Threads, gradient: &[f32], input: &[f32], target: &mut [f32]) -> Vec<f64> {
+    /// Computes the gradient of the input; returns its sums over tokens. Threads split the images.
+    pub fn backward(&self, threads: &ThreadPool, gradient: &[f32], input: &[f32], target: &mut [f32]) -> Vec<f64> {
         let (image, step) = (self.tokens * self.step(), self.step());
         let ranges = threads.ranges(input.len() / image);
         let mut sums = vec![ChannelSums::new(step); ranges.len()];
-        let parts = ranges.iter().cloned().zip(cut(&ranges, image, target)).zip(&mut sums);
-        threads.each(parts, |((range, part), sums): ((Range<usize>, &mut [f32]), &mut ChannelSums)| {
+        let parts = ranges.iter().cloned().zip(split_rows(&ranges, image, target)).zip(&mut sums);
+        threads.for_each(parts, |((range, part), sums): ((Range<usize>, &mut [f32]), &mut ChannelSums)| {
             for (index, target) in range.zip(part.chunks_exact_mut(image)) {
                 let gradient = &gradient[index * self.tokens * self.width..][..self.tokens * self.width];
-                self.descend(&input[index * image..][..image], gradient, target);
-                Upstream::open(input).summing(sums).apply(index * image, target);
+                self.backward_image(&input[index * image..][..image], gradient, target);
+                BackwardEpilogue::identity(input).with_sums(sums).apply_rows(index * image, target);
             }
         });
         ChannelSums::merge(sums)
     }
 
-    /// One image.
-    fn descend(&self, image: &[f32], gradient: &[f32], target: &mut [f32]) {
+    /// Computes the input's gradient of one image.
+    fn backward_image(&self, image: &[f32], gradient: &[f32], target: &mut [f32]) {
         let (transposed, block) = (self.head() * self.tokens, QUERIES * self.tokens);
-        with_room([transposed, transposed, block, block], |[keys, values, scores, slopes]| {
+        with_scratch([transposed, transposed, block, block], |[keys, values, scores, slopes]| {
             for head in 0..self.heads {
-                let here = self.of(image, head);
-                self.transpose(here.key, keys);
-                self.transpose(here.value, values);
+                let view = self.head_view(image, head);
+                self.transpose(view.key, keys);
+                self.transpose(view.value, values);
                 for first in (0..self.tokens).step_by(QUERIES) {
                     let rows = first..self.tokens.min(first + QUERIES);
                     let len = rows.len() * self.tokens;
                     let (scores, slopes) = (&mut scores[..len], &mut slopes[..len]);
-                    self.probabilities(here.query, rows.clone(), keys, scores);
+                    self.probabilities(view.query, rows.clone(), keys, scores);
                     let above = &gradient[first * self.width + head * self.head()..];
-                    let (left, right) = (Strided::rows(above, self.width), Strided::rows(values, self.tokens));
+                    let (left, right) =
+                        (StridedMatrix::rows(above, self.width), StridedMatrix::rows(values, self.tokens));
                     let size = [rows.len(), self.tokens, self.head()];
-                    strided(size, left, right, (&mut *slopes, self.tokens), Onto::Fresh);
+                    multiply_strided(size, left, right, (&mut *slopes, self.tokens), Accumulate::Overwrite);
                     softmax_backward(scores, slopes, self.tokens, self.scale());
-                    self.spread((here, rows), above, (scores, slopes), target, head);
+                    self.add_block_gradients((view, rows), above, (scores, slopes), target, head);
                 }
             }
         });
     }
 
-    /// What some queries give to the gradients of queries, keys and values.
-    fn spread(
+    /// Adds the contribution of a block of queries to the gradients of queries, keys and values.
+    fn add_block_gradients(
         &self,
-        (here, rows): (Head<'_>, Range<usize>),
+        (view, rows): (HeadView<'_>, Range<usize>),
         above: &[f32],
         (scores, slopes): (&[f32], &[f32]),
         target: &mut [f32],
         head: usize,
     ) {
         let (step, start) = (self.step(), head * self.head());
-        let onto = if rows.start == 0 { Onto::Fresh } else { Onto::Sum };
+        let accumulate = if rows.start == 0 { Accumulate::Overwrite } else { Accumulate::Add };
         let own = rows.start * step;
         let queries = &mut target[own + start..];
         let size = [rows.len(), self.head(), self.tokens];
-        strided(size, Strided::rows(slopes, self.tokens), Strided::rows(here.key, step), (queries, step), Onto::Fresh);
+        multiply_strided(
+            size,
+            StridedMatrix::rows(slopes, self.tokens),
+            StridedMatrix::rows(view.key, step),
+            (queries, step),
+            Accumulate::Overwrite,
+        );
         let size = [self.tokens, self.head(), rows.len()];
         let keys = &mut target[start + self.width..];
-        let right = Strided::rows(&here.query[own..], step);
-        strided(size, Strided::columns(slopes, self.tokens), right, (keys, step), onto);
+        let right = StridedMatrix::rows(&view.query[own..], step);
+        multiply_strided(size, StridedMatrix::columns(slopes, self.tokens), right, (keys, step), accumulate);
         let values = &mut target[start + 2 * self.width..];
-        let right = Strided::rows(above, self.width);
-        strided(size, Strided::columns(scores, self.tokens), right, (values, step), onto);
+        let right = StridedMatrix::rows(above, self.width);
+        multiply_strided(size, StridedMatrix::columns(scores, self.tokens), right, (values, step), accumulate);
     }
 }
 
-/// `softmax(scale · row)` of each row, in place.
+/// Computes `softmax(scale · row)` of each row, in place.
 fn softmax(rows: &mut [f32], width: usize, scale: f32) {
     vectorized(
         #[inline(always)]
@@ -175,16 +197,16 @@ fn softmax(rows: &mut [f32], width: usize, scale: f32) {
                 for value in row.iter_mut() {
                     *value = exp((*value - largest) * scale);
                 }
-                let share = 1.0 / sum(row, |value| value);
+                let inverse_sum = 1.0 / sum(row, |value| value);
                 for value in row.iter_mut() {
-                    *value *= share;
+                    *value *= inverse_sum;
                 }
             }
         },
     );
 }
 
-/// The gradient of [`softmax`] in place of its results' one: `scale · p ⊙ (g − ⟨p, g⟩)` of each row.
+/// Computes the gradient of [`softmax`] in place: `scale · p ⊙ (g − ⟨p, g⟩)` of each row.
 fn softmax_backward(probabilities: &[f32], gradients: &mut [f32], width: usize, scale: f32) {
     vectorized(
         #[inline(always)]

@@ -1,28 +1,28 @@
-//! k×k convolutions over all channels: tiles of patches, then the matrix products of [`pointwise`](super::pointwise).
+//! Dense k×k convolution kernel: im2col on tiles of pixels, then matrix products.
 //!
-//! Tiles are runs of pixels through the batch, so that small images fill them, too. A tile's patches are made a few of the
-//! kernel's lines at a time, and stay in the second-level cache while each panel of weights passes over them.
+//! Tiles span images of the batch, so that small images fill them, too. A tile's patches are gathered for a few kernel
+//! rows at a time, and stay in the L2 cache while each panel of weights is applied to them.
 
-use super::finish::{AsItIs, Finish};
-use super::fold::Folded;
-use super::pointwise::is_shared_by_rows;
-use super::product::{Onto, Strided, multiply_block, multiply_terms, panel, strided};
-use super::room::with_room;
-use super::share::{Backward, Target};
-use super::threads::{Threads, cut, tiles};
+use super::epilogue::{ForwardEpilogue, IdentityEpilogue};
+use super::folded_weights::FoldedWeights;
+use super::matmul::{Accumulate, StridedMatrix, multiply_block, multiply_strided, multiply_terms, panel_columns};
+use super::partition::{BackwardOperands, InputGradient};
+use super::pointwise::is_partitioned_by_rows;
+use super::scratch::with_scratch;
+use super::thread_pool::{ThreadPool, split_rows, tiles};
 use fieldfit_nets::{Conv, Shape};
 use std::ops::Range;
 
-/// Values of a patch that are made at once, unless one line of the kernel has more.
+/// Values of a patch gathered at a time, unless one kernel row has more.
 const DEPTH: usize = 1536;
 /// Values of a tile's patches and output.
 const TILE: usize = 96 * 1024;
-/// Pixels of a tile whose patches and gradients are summed up to a kernel's gradient.
+/// Pixels of a tile for the kernel's gradient.
 const PIXELS: usize = 128;
-/// Values between the patches of a tile: rows that are a power of two apart would share a few places of the cache.
+/// Padding between the patches of a tile: rows a power of two apart would map to few cache sets.
 const GAP: usize = 16;
 
-/// One convolution at one size of image.
+/// Dense convolution kernel for one image size.
 pub(super) struct Dense {
     pub conv: Conv,
     pub input: Shape,
@@ -30,21 +30,28 @@ pub(super) struct Dense {
 }
 
 impl Dense {
-    /// `output = finish(patches(input) · weightᵀ)`.
-    pub fn forward(&self, threads: &Threads, folded: &Folded, input: &[f32], finish: Finish<'_>, output: &mut [f32]) {
+    /// Computes `output = epilogue(patches(input) · weightᵀ)`.
+    pub fn forward(
+        &self,
+        threads: &ThreadPool,
+        folded: &FoldedWeights,
+        input: &[f32],
+        epilogue: ForwardEpilogue<'_>,
+        output: &mut [f32],
+    ) {
         let (outputs, tile) = (self.conv.output, self.tile());
         let ranges = threads.ranges(output.len() / outputs);
-        let parts = ranges.iter().cloned().zip(cut(&ranges, outputs, output));
-        threads.each(parts, |(range, part)| {
+        let parts = ranges.iter().cloned().zip(split_rows(&ranges, outputs, output));
+        threads.for_each(parts, |(range, part)| {
             for (pixels, out) in tiles(range, tile).zip(part.chunks_mut(tile * outputs)) {
                 for lines in self.slices() {
                     let depth = self.values(&lines);
-                    with_room([pixels.len() * depth.len()], |[patches]| {
+                    with_scratch([pixels.len() * depth.len()], |[patches]| {
                         self.gather(pixels.clone(), lines.clone(), input, (patches, depth.len()));
                         if lines.end == self.conv.kernel {
-                            multiply_terms(patches, &folded.forward, depth, pixels.start, out, &mut { finish });
+                            multiply_terms(patches, &folded.forward, depth, pixels.start, out, &mut { epilogue });
                         } else {
-                            multiply_terms(patches, &folded.forward, depth, pixels.start, out, &mut AsItIs);
+                            multiply_terms(patches, &folded.forward, depth, pixels.start, out, &mut IdentityEpilogue);
                         }
                     });
                 }
@@ -52,81 +59,99 @@ impl Dense {
         });
     }
 
-    /// Both gradients; returns the sums over pixels of the input's gradient, a channel each.
+    /// Computes both gradients; returns the per-channel sums over pixels of the input's gradient.
     ///
-    /// Patches overlap, so the input's gradient is cut by image. A large kernel's is cut by its rows and made ahead of it.
+    /// Patches overlap, so the input's gradient is split by image. A large kernel's gradient is split by its rows and
+    /// computed first.
     pub fn backward(
         &self,
-        threads: &Threads,
-        folded: &Folded,
-        mut pass: Backward<'_>,
+        threads: &ThreadPool,
+        folded: &FoldedWeights,
+        mut pass: BackwardOperands<'_>,
         scratch: &mut Vec<f32>,
     ) -> Vec<f64> {
         let images = pass.gradient.len() / self.output.len();
-        if let Some((kernel, onto)) = pass.kernel.take_if(|kernel| is_shared_by_rows(kernel.0.len(), pass.input.len()))
+        if let Some((kernel, accumulate)) =
+            pass.kernel.take_if(|kernel| is_partitioned_by_rows(kernel.0.len(), pass.input.len()))
         {
             let ranges = threads.ranges(self.conv.output);
-            threads.each(ranges.iter().cloned().zip(cut(&ranges, self.patch(), kernel)), |(rows, kernel)| {
-                self.backward_kernel(0..images, rows, (pass.gradient, pass.input), kernel, onto);
-            });
+            threads.for_each(
+                ranges.iter().cloned().zip(split_rows(&ranges, self.patch(), kernel)),
+                |(rows, kernel)| {
+                    self.backward_kernel(0..images, rows, (pass.gradient, pass.input), kernel, accumulate);
+                },
+            );
         }
-        pass.shared(threads, (images, self.input.len()), self.conv.input, scratch, |share| {
-            if !share.kernel.is_empty() {
-                let operands = (share.gradient, share.input);
-                self.backward_kernel(share.range.clone(), 0..self.conv.output, operands, share.kernel, Onto::Fresh);
+        pass.partitioned(threads, (images, self.input.len()), self.conv.input, scratch, |partition| {
+            if !partition.kernel.is_empty() {
+                let operands = (partition.gradient, partition.input);
+                self.backward_kernel(
+                    partition.range.clone(),
+                    0..self.conv.output,
+                    operands,
+                    partition.kernel,
+                    Accumulate::Overwrite,
+                );
             }
-            if let Some(target) = share.target {
-                self.backward_input(share.range, share.gradient, folded, target);
+            if let Some(target) = partition.target {
+                self.backward_input(partition.range, partition.gradient, folded, target);
             }
         })
     }
 
-    /// Some rows of the kernel's gradient, from some images.
+    /// Computes some rows of the kernel's gradient from some images.
     fn backward_kernel(
         &self,
         images: Range<usize>,
         rows: Range<usize>,
         (gradient, input): (&[f32], &[f32]),
         kernel: &mut [f32],
-        onto: Onto,
+        accumulate: Accumulate,
     ) {
-        if images.is_empty() && onto == Onto::Fresh {
+        if images.is_empty() && accumulate == Accumulate::Overwrite {
             kernel.fill(0.0);
         }
         let outputs = self.conv.output;
         for (index, pixels) in tiles(self.pixels(&images), PIXELS).enumerate() {
-            let onto = if index == 0 { onto } else { Onto::Sum };
+            let accumulate = if index == 0 { accumulate } else { Accumulate::Add };
             let gradient = &gradient[pixels.start * outputs..pixels.end * outputs];
             for lines in self.slices() {
                 let values = self.values(&lines);
                 let step = values.len() + GAP;
-                with_room([pixels.len() * step], |[patches]| {
+                with_scratch([pixels.len() * step], |[patches]| {
                     self.gather(pixels.clone(), lines.clone(), input, (patches, step));
                     let sizes = [rows.len(), values.len(), pixels.len()];
-                    let left = Strided::columns(&gradient[rows.start..], outputs);
+                    let left = StridedMatrix::columns(&gradient[rows.start..], outputs);
                     let out = (&mut kernel[values.start..], self.patch());
-                    strided(sizes, left, Strided::rows(patches, step), out, onto);
+                    multiply_strided(sizes, left, StridedMatrix::rows(patches, step), out, accumulate);
                 });
             }
         }
     }
 
-    fn backward_input(&self, images: Range<usize>, gradient: &[f32], folded: &Folded, target: Target<'_>) {
+    /// Computes the input's gradient of some images.
+    fn backward_input(
+        &self,
+        images: Range<usize>,
+        gradient: &[f32],
+        folded: &FoldedWeights,
+        target: InputGradient<'_>,
+    ) {
         let outputs = self.conv.output;
         target.values.fill(0.0);
         for pixels in tiles(self.pixels(&images), self.tile()) {
             let gradient = &gradient[pixels.start * outputs..pixels.end * outputs];
             for lines in self.column_slices() {
                 let columns = self.values(&lines);
-                with_room([pixels.len() * columns.len()], |[patches]| {
+                with_scratch([pixels.len() * columns.len()], |[patches]| {
                     multiply_block(gradient, &folded.backward, 0..outputs, columns, patches);
                     self.scatter(pixels.clone(), lines.clone(), patches, (images.start, target.values));
                 });
             }
         }
-        let mut ending = target.upstream.summing(target.sums);
+        let mut epilogue = target.epilogue.with_sums(target.sums);
         for (image, values) in images.zip(target.values.chunks_exact_mut(self.input.len())) {
-            ending.apply(image * self.input.len(), values);
+            epilogue.apply_rows(image * self.input.len(), values);
         }
     }
 
@@ -135,59 +160,60 @@ impl Dense {
         self.conv.kernel * self.line()
     }
 
-    /// Values of one line of a patch: `k · in`.
+    /// Values of one row of a patch: `k · in`.
     const fn line(&self) -> usize {
         self.conv.kernel * self.conv.input
     }
 
-    /// The values of a patch that some of the kernel's lines are.
+    /// The range of a patch's values that belongs to some kernel rows.
     const fn values(&self, lines: &Range<usize>) -> Range<usize> {
         lines.start * self.line()..lines.end * self.line()
     }
 
-    /// The output's pixels of some images.
+    /// The range of output pixels of some images.
     const fn pixels(&self, images: &Range<usize>) -> Range<usize> {
         images.start * self.output.pixels()..images.end * self.output.pixels()
     }
 
-    /// Lines of the kernel that are looked at together.
+    /// Kernel rows gathered at a time.
     fn lines(&self) -> usize {
         (DEPTH / self.line()).clamp(1, self.conv.kernel)
     }
 
-    /// Pixels of a tile.
+    /// Pixels per tile.
     fn tile(&self) -> usize {
         (TILE / (self.lines() * self.line() + self.conv.output)).next_multiple_of(8)
     }
 
-    /// The kernel's lines, some at a time.
+    /// Slices of the kernel's rows.
     fn slices(&self) -> impl Iterator<Item = Range<usize>> + Clone {
         tiles(0..self.conv.kernel, self.lines())
     }
 
-    /// The same where each slice has to begin with a panel of the packed weights; else all at once.
+    /// Slices of the kernel's rows that start at a panel of the packed weights; one slice if no others do.
     fn column_slices(&self) -> impl Iterator<Item = Range<usize>> + Clone {
         let lines = self.lines();
-        let fits = (lines * self.line()).is_multiple_of(panel());
+        let fits = (lines * self.line()).is_multiple_of(panel_columns());
         tiles(0..self.conv.kernel, if fits { lines } else { self.conv.kernel })
     }
 
-    /// Those lines of the patches under those pixels of the output, which count through the batch; zeros where they
-    /// overhang. A pixel's are `step` values after the one's before.
+    /// Gathers some kernel rows of the patches under some output pixels, which are indexed through the batch; padding
+    /// is zero. Consecutive patches are `step` values apart.
     fn gather(&self, pixels: Range<usize>, lines: Range<usize>, input: &[f32], (patches, step): (&mut [f32], usize)) {
         for (pixel, patch) in pixels.zip(patches.chunks_exact_mut(step)) {
             let image = &input[pixel / self.output.pixels() * self.input.len()..][..self.input.len()];
             for (line, values) in lines.clone().zip(patch.chunks_exact_mut(self.line())) {
-                let (ahead, seen) = self.under(pixel % self.output.pixels(), line);
-                if seen.len() < values.len() {
+                let (ahead, covered) = self.under(pixel % self.output.pixels(), line);
+                if covered.len() < values.len() {
                     values.fill(0.0);
                 }
-                values[ahead..][..seen.len()].copy_from_slice(&image[seen]);
+                values[ahead..][..covered.len()].copy_from_slice(&image[covered]);
             }
         }
     }
 
-    /// The reverse of [`Dense::gather`], summing where patches overlap, into the images from the `first` on.
+    /// Scatters patches into images starting at image `first`, adding where patches overlap: the adjoint of
+    /// [`Dense::gather`].
     fn scatter(
         &self,
         pixels: Range<usize>,
@@ -200,15 +226,15 @@ impl Dense {
             let image = pixel / self.output.pixels() - first;
             let image = &mut images[image * self.input.len()..][..self.input.len()];
             for (line, values) in lines.clone().zip(patch.chunks_exact(line_len)) {
-                let (ahead, seen) = self.under(pixel % self.output.pixels(), line);
-                let values = &values[ahead..][..seen.len()];
-                image[seen].iter_mut().zip(values).for_each(|(value, addend)| *value += addend);
+                let (ahead, covered) = self.under(pixel % self.output.pixels(), line);
+                let values = &values[ahead..][..covered.len()];
+                image[covered].iter_mut().zip(values).for_each(|(value, addend)| *value += addend);
             }
         }
     }
 
-    /// What a line of the kernel sees of an image under one of the output's pixels: how many of its values overhang
-    /// ahead of the image, and which of the image's follow.
+    /// Returns what a kernel row covers under an output pixel: the number of padding values before the image, and the
+    /// range of the image's values.
     fn under(&self, pixel: usize, line: usize) -> (usize, Range<usize>) {
         let Conv { kernel, stride, padding, input: channels, .. } = self.conv;
         let Shape { height, width, .. } = self.input;
@@ -219,8 +245,8 @@ impl Dense {
         let row = (pixel / self.output.width * stride + line).checked_sub(top).filter(|row| *row < height);
         match row {
             Some(row) if first < last => {
-                let seen = row * width + first - left;
-                ((first - start) * channels, seen * channels..(seen + last - first) * channels)
+                let covered = row * width + first - left;
+                ((first - start) * channels, covered * channels..(covered + last - first) * channels)
             }
             _ => (0, 0..0),
         }

@@ -1,30 +1,30 @@
-//! Depthwise convolutions: each channel with its own k×k kernel, channels innermost and vectorised.
+//! Depthwise convolution kernel: one k×k kernel per channel, vectorised over channels, forward and backward.
 
-use super::finish::{Ending, Finish};
-use super::fold::Folded;
-use super::share::{Backward, Share};
-use super::threads::{Threads, cut};
+use super::epilogue::{Epilogue, ForwardEpilogue};
+use super::folded_weights::FoldedWeights;
+use super::partition::{BackwardOperands, Partition};
+use super::tap_plan::{Segment, TapPlan};
+use super::thread_pool::{ThreadPool, split_rows};
 use super::tile::{Block, VECTORS, with_vectors};
-use super::walk::{Segment, Walk};
 use fieldfit_nets::{Conv, Shape};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
-/// Pixels of a tile where registers suffice; half of it elsewhere.
+/// Pixels per tile with 32 registers; half of it with fewer.
 const PIXELS: usize = 8;
-/// Taps whose sums are held at once where registers suffice.
+/// Taps accumulated at once with 32 registers.
 const TAPS: usize = 5;
-/// The same elsewhere.
+/// Taps accumulated at once with fewer registers.
 const FEW_TAPS: usize = 3;
 
-/// Rows whose sums are kept in f32 before they are added up; few enough to stay in the second-level cache.
+/// Rows accumulated in f32 before their sums are added in f64; few enough to stay in the L2 cache.
 const BAND: usize = 8;
 
-/// One convolution at one size of image.
+/// Depthwise convolution kernel for one image size.
 #[derive(Debug)]
 pub(super) struct Depthwise {
-    forward: Walk,
-    backward: Walk,
+    forward: TapPlan,
+    backward: TapPlan,
     conv: Conv,
     channels: usize,
 }
@@ -32,78 +32,92 @@ pub(super) struct Depthwise {
 impl Depthwise {
     pub fn new(conv: &Conv, input: Shape, output: Shape) -> Self {
         Self {
-            forward: Walk::forward(conv, input, output),
-            backward: Walk::backward(conv, input, output),
+            forward: TapPlan::forward(conv, input, output),
+            backward: TapPlan::backward(conv, input, output),
             conv: *conv,
             channels: conv.input,
         }
     }
 
-    /// `output = finish(input ⋆ weight)`.
-    pub fn forward(&self, threads: &Threads, folded: &Folded, input: &[f32], finish: Finish<'_>, output: &mut [f32]) {
-        let Walk { target, source, .. } = self.forward;
+    /// Computes `output = epilogue(input ⋆ weight)`.
+    pub fn forward(
+        &self,
+        threads: &ThreadPool,
+        folded: &FoldedWeights,
+        input: &[f32],
+        epilogue: ForwardEpilogue<'_>,
+        output: &mut [f32],
+    ) {
+        let TapPlan { target, source, .. } = self.forward;
         let line = target.width * self.channels;
         let ranges = threads.ranges(output.len() / line);
-        let parts = ranges.iter().cloned().zip(cut(&ranges, line, output));
-        threads.each(parts, |(range, part)| {
+        let parts = ranges.iter().cloned().zip(split_rows(&ranges, line, output));
+        threads.for_each(parts, |(range, part)| {
             for (row, target_row) in range.zip(part.chunks_exact_mut(line)) {
                 let image = &input[row / target.height * source.len()..][..source.len()];
-                let mut finish = finish;
-                self.gather(&self.forward, row, image, &folded.taps, target_row, &mut finish);
+                let mut epilogue = epilogue;
+                self.gather(&self.forward, row, image, &folded.taps, target_row, &mut epilogue);
             }
         });
     }
 
-    /// Both gradients; returns the sums over pixels of the input's gradient, a channel each.
-    pub fn backward(&self, threads: &Threads, folded: &Folded, pass: Backward<'_>, scratch: &mut Vec<f32>) -> Vec<f64> {
-        let Walk { target: input, source: output, .. } = self.backward;
-        let Backward { gradient, kernel, upstream, .. } = pass;
+    /// Computes both gradients; returns the per-channel sums over pixels of the input's gradient.
+    pub fn backward(
+        &self,
+        threads: &ThreadPool,
+        folded: &FoldedWeights,
+        pass: BackwardOperands<'_>,
+        scratch: &mut Vec<f32>,
+    ) -> Vec<f64> {
+        let TapPlan { target: input, source: output, .. } = self.backward;
+        let BackwardOperands { gradient, kernel, input_gradient, .. } = pass;
         let images = gradient.len() / output.len();
         if kernel.is_some() {
             let rows = (images * output.height, output.width * self.channels);
-            let pass = Backward { kernel, upstream: None, ..pass };
-            pass.shared(threads, rows, self.channels, scratch, |share| self.backward_kernel(share));
+            let pass = BackwardOperands { kernel, input_gradient: None, ..pass };
+            pass.partitioned(threads, rows, self.channels, scratch, |partition| self.backward_kernel(partition));
         }
         let rows = (images * input.height, input.width * self.channels);
-        let pass = Backward { kernel: None, upstream, ..pass };
-        pass.shared(threads, rows, self.channels, scratch, |share| {
-            let Some(target) = share.target else { return };
-            let mut ending = target.upstream.summing(target.sums);
-            for (row, target) in share.range.zip(target.values.chunks_exact_mut(rows.1)) {
-                let image = &share.gradient[row / input.height * output.len()..][..output.len()];
-                self.gather(&self.backward, row, image, &folded.taps, target, &mut ending);
+        let pass = BackwardOperands { kernel: None, input_gradient, ..pass };
+        pass.partitioned(threads, rows, self.channels, scratch, |partition| {
+            let Some(target) = partition.target else { return };
+            let mut epilogue = target.epilogue.with_sums(target.sums);
+            for (row, target) in partition.range.zip(target.values.chunks_exact_mut(rows.1)) {
+                let image = &partition.gradient[row / input.height * output.len()..][..output.len()];
+                self.gather(&self.backward, row, image, &folded.taps, target, &mut epilogue);
                 if row % BAND == 0 {
-                    ending.flush();
+                    epilogue.flush();
                 }
             }
-            ending.flush();
+            epilogue.flush();
         })
     }
 
-    fn backward_kernel(&self, share: Share<'_>) {
-        share.kernel.fill(0.0);
+    /// Computes one thread's partial gradient of the kernel.
+    fn backward_kernel(&self, partition: Partition<'_>) {
+        partition.kernel.fill(0.0);
         Arch::new().dispatch(Correlate {
             conv: self.conv,
             input: self.forward.source,
             output: self.forward.target,
-            rows: share.range,
-            gradient: share.gradient,
-            source: share.input,
-            kernel: share.kernel,
+            rows: partition.range,
+            gradient: partition.gradient,
+            source: partition.input,
+            kernel: partition.kernel,
         });
     }
 
-    /// One row of targets, counted through the batch.
+    /// Computes one target row, indexed through the batch.
     fn gather(
         &self,
-        walk: &Walk,
+        plan: &TapPlan,
         row: usize,
         image: &[f32],
         weight: &[f32],
         target: &mut [f32],
-        ending: &mut impl Ending,
+        epilogue: &mut impl Epilogue,
     ) {
-        let (first, segments) = walk.row(row % walk.target.height);
+        let (first, segments) = plan.row(row % plan.target.height);
         let source = &image[first..];
         Arch::new().dispatch(Gather {
             channels: self.channels,
@@ -112,30 +126,30 @@ impl Depthwise {
             weight,
             first: row * target.len(),
             target,
-            ending,
+            epilogue,
         });
     }
 }
 
-/// One row of targets: `target[p] = end(Σ source[pixels that p sees] ⊙ weight[taps])`.
+/// SIMD kernel of one target row: `target[p] = epilogue(Σ source[pixels under p] ⊙ weight[taps])`.
 struct Gather<'a, E> {
     channels: usize,
     segments: &'a [Segment],
     source: &'a [f32],
     weight: &'a [f32],
-    /// Position in the whole activation of the target's first value.
+    /// Index in the activation of the target's first value.
     first: usize,
     target: &'a mut [f32],
-    ending: &'a mut E,
+    epilogue: &'a mut E,
 }
 
-impl<E: Ending> WithSimd for Gather<'_, E> {
+impl<E: Epilogue> WithSimd for Gather<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let fits = |segment: &Segment| segment.fits(self.channels, self.source.len(), self.weight.len());
-        assert!(self.segments.iter().all(fits), "a row that sees what is not there");
+        assert!(self.segments.iter().all(fits), "a tap outside the source");
         for channel in (0..self.channels).step_by(VECTORS * S::F32_LANES) {
             for segment in self.segments {
                 with_vectors!(S::F32_LANES, self.channels, channel, self.segment::<S>(simd, segment, channel));
@@ -144,7 +158,7 @@ impl<E: Ending> WithSimd for Gather<'_, E> {
     }
 }
 
-impl<E: Ending> Gather<'_, E> {
+impl<E: Epilogue> Gather<'_, E> {
     #[inline(always)]
     fn segment<S: Simd, const V: usize, const TAIL: bool>(&mut self, simd: S, segment: &Segment, channel: usize) {
         let mut pixel = 0;
@@ -181,12 +195,12 @@ impl<E: Ending> Gather<'_, E> {
         // SAFETY: `with_simd` checked that every tap of every pixel of the segment has all its channels in the source
         // and in the kernel; the block's channels are among them.
         let mut sums = unsafe { block.convolve::<R, V, TAIL>(simd, &segment.taps, (source, source_step), weight) };
-        self.ending.end::<S, R, V, TAIL>(simd, &block, &mut sums);
+        self.epilogue.apply::<S, R, V, TAIL>(simd, &block, &mut sums);
         block.write::<R, V, TAIL>(simd, &sums, self.first, self.target);
     }
 }
 
-/// The kernel's gradient from some rows of the output's, counted through the batch:
+/// SIMD kernel of the kernel's gradient from some rows of the output's gradient, indexed through the batch:
 /// `kernel[tap] += Σ gradient[pixel] ⊙ source[pixel under the tap]`.
 struct Correlate<'a> {
     conv: Conv,
@@ -231,7 +245,7 @@ impl Correlate<'_> {
         }
     }
 
-    /// `T` taps of a row of the kernel over all pixels of a band, their sums in registers.
+    /// Accumulates `T` taps of a kernel row over all pixels of a band, in registers.
     #[inline(always)]
     fn taps<S: Simd, const T: usize, const V: usize, const TAIL: bool>(
         &mut self,
@@ -259,12 +273,12 @@ impl Correlate<'_> {
             let gradient = &gradient[row * line..][..line];
             for pixel in (0..start).chain(end..output.width) {
                 let first = pixel * stride + kernel_column;
-                let seen = left.saturating_sub(first)..(input.width + left).saturating_sub(first).min(T);
+                let covered = left.saturating_sub(first)..(input.width + left).saturating_sub(first).min(T);
                 let source = source.as_ptr().wrapping_add(first * channels + channel).wrapping_sub(left * channels);
                 let gradient = gradient.as_ptr().wrapping_add(pixel * channels + channel);
-                // SAFETY: the pixel is one of the row's, and each tap in `seen` lies between the source row's first
+                // SAFETY: the pixel is one of the row's, and each tap in `covered` lies between the source row's first
                 // pixel and its last.
-                unsafe { block.correlate::<T, V, TAIL>(simd, &mut sums, seen, (gradient, source), channels) };
+                unsafe { block.correlate::<T, V, TAIL>(simd, &mut sums, covered, (gradient, source), channels) };
             }
             for pixel in start..end {
                 let first = (pixel * stride + kernel_column - left) * channels + channel;

@@ -1,29 +1,29 @@
-//! Tokens of images: patches gathered in the checkpoint's order of a kernel's values, products with it, and what was learned
-//! for each position, resampled where an image has other patches than those that it was learned for.
+//! Patch embedding kernel: projects image patches to tokens and adds position embeddings, resampled if the image has
+//! another grid of patches than the checkpoint. Patches are gathered in the order of the checkpoint's kernel.
 
-use super::finish::Finish;
-use super::fold::{Folded, put};
-use super::product::{Onto, multiply, outer};
-use super::room::with_room;
-use super::threads::{Threads, cut};
+use super::epilogue::ForwardEpilogue;
+use super::folded_weights::{FoldedWeights, write_gradient};
+use super::matmul::{Accumulate, multiply, multiply_transposed};
+use super::scratch::with_scratch;
+use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::vectorized;
-use crate::positions::Resampling;
+use crate::position_embedding::Resampling;
 use fieldfit_nets::{Activation, Embed, Shape};
 use fieldfit_tensor::Params;
 use std::ops::Range;
 
-/// Patches that are gathered at once.
+/// Patches per tile.
 const PATCHES: usize = 64;
 
-/// An embedding at one size of image.
-pub(super) struct Embedding {
+/// Patch embedding kernel for one image size.
+pub(super) struct EmbeddingKernel {
     pub embed: Embed,
     input: Shape,
-    /// Of rows and columns; nothing where positions stay as they were learned.
+    /// Of rows and columns; `None` if the image has the grid of the checkpoint.
     resampling: Option<[Resampling; 2]>,
 }
 
-impl Embedding {
+impl EmbeddingKernel {
     pub fn new(embed: &Embed, input: Shape) -> Self {
         let (rows, columns) = (input.height / embed.patch, input.width / embed.patch);
         let stays = (rows, columns) == (embed.grid, embed.grid);
@@ -43,27 +43,27 @@ impl Embedding {
         self.embed.prefix + self.patches()
     }
 
-    /// Values of [`Embedding::place`]'s result.
-    pub const fn placed_len(&self) -> usize {
+    /// Values of the token bias, `[tokens, width]`.
+    pub const fn token_bias_len(&self) -> usize {
         self.tokens() * self.embed.width
     }
 
-    /// What each token has beside its patch, `[tokens, width]`.
-    pub fn place(&self, folded: &Folded, placed: &mut [f32]) {
+    /// Computes the token bias, `[tokens, width]`: the prefix tokens, and the position embeddings of the patches.
+    pub fn write_token_bias(&self, folded: &FoldedWeights, token_bias: &mut [f32]) {
         let Embed { width, prefix, .. } = self.embed;
         let (ahead, learned) = folded.tokens.split_at(prefix * width);
-        placed[..ahead.len()].copy_from_slice(ahead);
-        let placed = &mut placed[ahead.len()..];
+        token_bias[..ahead.len()].copy_from_slice(ahead);
+        let token_bias = &mut token_bias[ahead.len()..];
         match &self.resampling {
-            None => placed.copy_from_slice(learned),
+            None => token_bias.copy_from_slice(learned),
             Some(resampling) => {
-                placed.fill(0.0);
+                token_bias.fill(0.0);
                 vectorized(
                     #[inline(always)]
                     || {
                         each_source(resampling, |patch, source, weight| {
                             let learned = &learned[source * width..][..width];
-                            let row = placed[patch * width..][..width].iter_mut();
+                            let row = token_bias[patch * width..][..width].iter_mut();
                             row.zip(learned).for_each(|(value, learned)| *value += weight * learned);
                         });
                     },
@@ -72,12 +72,20 @@ impl Embedding {
         }
     }
 
-    /// `[N, H, W, channels]` to `[N, tokens, width]`. Threads share tokens, so that one image keeps them all busy.
-    pub fn forward(&self, threads: &Threads, folded: &Folded, images: &[f32], placed: &[f32], output: &mut [f32]) {
+    /// Computes tokens, `[N, tokens, width]`, from images, `[N, H, W, channels]`. Threads split the tokens, so that one
+    /// image occupies all of them.
+    pub fn forward(
+        &self,
+        threads: &ThreadPool,
+        folded: &FoldedWeights,
+        images: &[f32],
+        token_bias: &[f32],
+        output: &mut [f32],
+    ) {
         let (width, tokens) = (self.embed.width, self.tokens());
         let ranges = threads.ranges(output.len() / width);
-        let parts = ranges.iter().cloned().zip(cut(&ranges, width, output));
-        threads.each(parts, |(range, mut part): (Range<usize>, &mut [f32])| {
+        let parts = ranges.iter().cloned().zip(split_rows(&ranges, width, output));
+        threads.for_each(parts, |(range, mut part): (Range<usize>, &mut [f32])| {
             let mut first = range.start;
             while first < range.end {
                 let (image, token) = (first / tokens, first % tokens);
@@ -86,27 +94,28 @@ impl Embedding {
                 let rows = rows.min(range.end - first);
                 let Some(out) = part.split_off_mut(..rows * width) else { return };
                 if ahead {
-                    out.copy_from_slice(&placed[token * width..][..rows * width]);
+                    out.copy_from_slice(&token_bias[token * width..][..rows * width]);
                 } else {
                     let image = &images[image * self.input.len()..][..self.input.len()];
-                    self.map(image, token, folded, placed, out);
+                    self.project(image, token, folded, token_bias, out);
                 }
                 first += rows;
             }
         });
     }
 
-    /// Tokens of one image from that one on, which is a patch's.
-    fn map(&self, image: &[f32], token: usize, folded: &Folded, placed: &[f32], out: &mut [f32]) {
+    /// Projects patches of one image, starting at `token`.
+    fn project(&self, image: &[f32], token: usize, folded: &FoldedWeights, token_bias: &[f32], out: &mut [f32]) {
         let (length, rows) = (self.embed.patch_len(), out.len() / self.embed.width);
-        with_room([rows * length], |[tile]| {
+        with_scratch([rows * length], |[tile]| {
             self.gather(image, token - self.embed.prefix, tile);
-            let mut finish = Finish { bias: &folded.bias, activation: Activation::Identity, shortcut: Some(placed) };
-            multiply(tile, &folded.forward, token, out, &mut finish);
+            let mut epilogue =
+                ForwardEpilogue { bias: &folded.bias, activation: Activation::Identity, shortcut: Some(token_bias) };
+            multiply(tile, &folded.forward, token, out, &mut epilogue);
         });
     }
 
-    /// Patches from that one on, each `[channels, patch, patch]`.
+    /// Gathers patches, starting at `first`, each `[channels, patch, patch]`.
     fn gather(&self, image: &[f32], first: usize, patches: &mut [f32]) {
         let Embed { patch, channels, .. } = self.embed;
         for (index, values) in patches.chunks_exact_mut(self.embed.patch_len()).enumerate() {
@@ -122,64 +131,72 @@ impl Embedding {
         }
     }
 
-    /// The gradients of its tensors, each where there is room for it. Threads share the kernel's units.
+    /// Computes the gradients of the trained tensors. Threads split the kernel's output units.
     pub fn backward(
         &self,
-        threads: &Threads,
+        threads: &ThreadPool,
         gradient: &[f32],
         images: &[f32],
         gradients: &mut Params<f32>,
-        onto: Onto,
+        accumulate: Accumulate,
     ) {
         if gradients.contains(self.embed.weight) {
-            self.backward_kernel(threads, gradient, images, &mut gradients[self.embed.weight], onto);
+            self.backward_kernel(threads, gradient, images, &mut gradients[self.embed.weight], accumulate);
         }
-        let Embed { width, prefix, placed, bias, class_token, registers, positions, .. } = self.embed;
-        let mut tokens = vec![0.0_f64; self.placed_len()];
-        for image in gradient.chunks_exact(self.placed_len()) {
+        let Embed { width, prefix, prefix_positions, bias, class_token, registers, positions, .. } = self.embed;
+        let mut tokens = vec![0.0_f64; self.token_bias_len()];
+        for image in gradient.chunks_exact(self.token_bias_len()) {
             tokens.iter_mut().zip(image).for_each(|(total, value)| *total += f64::from(*value));
         }
         let (ahead, patches) = tokens.split_at(prefix * width);
         let narrow = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<_>>().into_iter();
         if gradients.contains(class_token) {
-            put(&mut gradients[class_token], narrow(&ahead[..width]), onto);
+            write_gradient(&mut gradients[class_token], narrow(&ahead[..width]), accumulate);
         }
         if let Some(registers) = registers.filter(|registers| gradients.contains(*registers)) {
-            put(&mut gradients[registers], narrow(&ahead[width..]), onto);
+            write_gradient(&mut gradients[registers], narrow(&ahead[width..]), accumulate);
         }
         if gradients.contains(bias) {
             let unit = |unit: usize| patches.iter().skip(unit).step_by(width).sum::<f64>() as f32;
-            put(&mut gradients[bias], (0..width).map(unit), onto);
+            write_gradient(&mut gradients[bias], (0..width).map(unit), accumulate);
         }
         if gradients.contains(positions) {
-            let learned = ahead[..placed * width].iter().copied().chain(self.learned(patches));
-            put(&mut gradients[positions], learned.map(|value| value as f32), onto);
+            let learned = ahead[..prefix_positions * width].iter().copied().chain(self.resampling_gradient(patches));
+            write_gradient(&mut gradients[positions], learned.map(|value| value as f32), accumulate);
         }
     }
 
-    fn backward_kernel(&self, threads: &Threads, gradient: &[f32], images: &[f32], kernel: &mut [f32], onto: Onto) {
+    fn backward_kernel(
+        &self,
+        threads: &ThreadPool,
+        gradient: &[f32],
+        images: &[f32],
+        kernel: &mut [f32],
+        accumulate: Accumulate,
+    ) {
         let (width, length) = (self.embed.width, self.embed.patch_len());
         let ranges = threads.ranges(width);
-        threads.each(ranges.iter().cloned().zip(cut(&ranges, length, kernel)), |(units, kernel)| {
-            if onto == Onto::Fresh {
+        threads.for_each(ranges.iter().cloned().zip(split_rows(&ranges, length, kernel)), |(units, kernel)| {
+            if accumulate == Accumulate::Overwrite {
                 kernel.fill(0.0);
             }
-            for (image, gradient) in images.chunks_exact(self.input.len()).zip(gradient.chunks_exact(self.placed_len()))
+            for (image, gradient) in
+                images.chunks_exact(self.input.len()).zip(gradient.chunks_exact(self.token_bias_len()))
             {
                 for first in (0..self.patches()).step_by(PATCHES) {
                     let rows = PATCHES.min(self.patches() - first);
-                    with_room([rows * length], |[tile]| {
+                    with_scratch([rows * length], |[tile]| {
                         self.gather(image, first, tile);
                         let gradient = &gradient[(self.embed.prefix + first) * width..][..rows * width];
-                        outer((gradient, width), units.clone(), (tile, length), kernel, Onto::Sum);
+                        multiply_transposed((gradient, width), units.clone(), (tile, length), kernel, Accumulate::Add);
                     });
                 }
             }
         });
     }
 
-    /// The gradient of the positions as they were learned, from that of the patches'.
-    fn learned(&self, patches: &[f64]) -> Vec<f64> {
+    /// Returns the gradient of the checkpoint's position embeddings from that of the resampled ones.
+    fn resampling_gradient(&self, patches: &[f64]) -> Vec<f64> {
         let Some(resampling) = &self.resampling else { return patches.to_vec() };
         let Embed { width, grid, .. } = self.embed;
         let mut learned = vec![0.0; grid * grid * width];
@@ -192,7 +209,7 @@ impl Embedding {
     }
 }
 
-/// For each patch: the learned positions that its own is made of, and their weights.
+/// Calls `visit` with each patch, a source position of its embedding, and the resampling weight.
 #[inline(always)]
 fn each_source([rows, columns]: &[Resampling; 2], mut visit: impl FnMut(usize, usize, f32)) {
     for row in 0..rows.to {

@@ -1,34 +1,34 @@
-//! One step forward.
+//! Forward pass: dispatches each step of a plan to its kernel.
 
 use super::arena::Arena;
-use super::finish::Finish;
-use super::fold::Folded;
+use super::epilogue::ForwardEpilogue;
+use super::execution_plan::{ExecutionPlan, Kernel, Step};
+use super::execution_schedule::{BufferId, ExecutionSchedule, ExecutionTask, Source};
+use super::folded_weights::FoldedWeights;
 use super::head;
 use super::linear;
-use super::plan::{Kernel, Plan, Step};
 use super::pointwise;
-use super::schedule::{Buffer, Schedule, Source, Task};
-use super::threads::Threads;
+use super::thread_pool::ThreadPool;
 
-/// What both passes read: the network laid out, its weights, and the images that are computed now.
+/// Inputs of a pass: the plan, its schedule, the folded weights and the images of a micro-batch.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
-    pub threads: &'a Threads,
-    pub plan: &'a Plan,
-    pub folded: &'a [Folded],
-    pub schedule: &'a Schedule,
+pub(super) struct PassContext<'a> {
+    pub threads: &'a ThreadPool,
+    pub plan: &'a ExecutionPlan,
+    pub folded: &'a [FoldedWeights],
+    pub schedule: &'a ExecutionSchedule,
     /// `[count, H, W, 3]`.
     pub images: &'a [f32],
     pub count: usize,
 }
 
-impl Context<'_> {
-    /// Where a buffer lies now.
-    pub fn range(&self, buffer: Buffer) -> std::ops::Range<usize> {
+impl PassContext<'_> {
+    /// Returns a buffer's range in the arena.
+    pub fn range(&self, buffer: BufferId) -> std::ops::Range<usize> {
         self.schedule.range(buffer, self.count)
     }
 
-    /// Where a source lies; an empty range for the images.
+    /// Returns a source's range in the arena; empty for the images.
     pub fn source(&self, source: Source) -> std::ops::Range<usize> {
         match source {
             Source::Images => 0..0,
@@ -36,63 +36,64 @@ impl Context<'_> {
         }
     }
 
-    /// Runs every step of a schedule without a backward pass; `visit` sees each step's output.
+    /// Runs the forward tasks of a schedule; calls `visit` with the output of each step.
     pub fn infer(&self, arena: &mut Arena, mut visit: impl FnMut(usize, &[f32])) {
         for task in &self.schedule.tasks {
-            if let Task::Forward { step, input, shortcut, output, placed } = *task {
-                self.forward(arena, step, (input, shortcut), (output, placed));
+            if let ExecutionTask::Forward { step, input, shortcut, output, token_bias } = *task {
+                self.forward(arena, step, (input, shortcut), (output, token_bias));
                 visit(step, arena.get(self.range(output)));
             }
         }
     }
 
-    /// One step, into its output's buffer.
+    /// Computes one step into its output buffer.
     pub fn forward(
         &self,
         arena: &mut Arena,
         index: usize,
         (input, shortcut): (Source, Option<Source>),
-        (output, placed): (Buffer, Option<Buffer>),
+        (output, token_bias): (BufferId, Option<BufferId>),
     ) {
-        let apart = shortcut.filter(|shortcut| *shortcut != input);
-        let [read, added, output, placed] = arena.borrow([
+        let separate_shortcut = shortcut.filter(|shortcut| *shortcut != input);
+        let [read, added, output, token_bias] = arena.borrow([
             self.source(input),
-            apart.map_or(0..0, |source| self.source(source)),
+            separate_shortcut.map_or(0..0, |source| self.source(source)),
             self.range(output),
-            placed.map_or(0..0, |placed| self.range(placed)),
+            token_bias.map_or(0..0, |token_bias| self.range(token_bias)),
         ]);
         let values = if input == Source::Images { self.images } else { read };
         let shortcut = shortcut.map(|source| match source {
-            // Around a single op, what it adds is what it reads.
+            // A shortcut around a single op adds the op's own input.
             source if source == input => values,
             Source::Images => self.images,
             Source::Buffer(_) => added,
         });
-        compute(self.threads, &self.plan.steps[index], &self.folded[index], (values, shortcut), (output, placed));
+        compute(self.threads, &self.plan.steps[index], &self.folded[index], (values, shortcut), (output, token_bias));
     }
 }
 
+/// Calls the kernel of a step.
 fn compute(
-    threads: &Threads,
+    threads: &ThreadPool,
     step: &Step,
-    folded: &Folded,
+    folded: &FoldedWeights,
     (input, shortcut): (&[f32], Option<&[f32]>),
-    (output, placed): (&mut [f32], &mut [f32]),
+    (output, token_bias): (&mut [f32], &mut [f32]),
 ) {
-    let finish = Finish { bias: &folded.bias, activation: step.activation(), shortcut };
+    let epilogue = ForwardEpilogue { bias: &folded.bias, activation: step.activation(), shortcut };
     match &step.kernel {
-        Kernel::Pointwise => pointwise::forward(threads, folded, input, finish, output),
-        Kernel::Depthwise(depthwise) => depthwise.forward(threads, folded, input, finish, output),
-        Kernel::Dense(dense) => dense.forward(threads, folded, input, finish, output),
-        Kernel::Winograd(winograd) => winograd.forward(threads, folded, input, finish, output),
-        Kernel::MaxPool(pooling) => pooling.forward(threads, input, output),
+        Kernel::Pointwise => pointwise::forward(threads, folded, input, epilogue, output),
+        Kernel::Depthwise(depthwise) => depthwise.forward(threads, folded, input, epilogue, output),
+        Kernel::Dense(dense) => dense.forward(threads, folded, input, epilogue, output),
+        Kernel::Winograd(winograd) => winograd.forward(threads, folded, input, epilogue, output),
+        Kernel::MaxPool(pool) => pool.forward(threads, input, output),
         Kernel::Pool => head::pool(input, step.input.pixels(), step.input.channels, output),
         Kernel::Embed(embedding) => {
-            embedding.place(folded, placed);
-            embedding.forward(threads, folded, input, placed, output);
+            embedding.write_token_bias(folded, token_bias);
+            embedding.forward(threads, folded, input, token_bias, output);
         }
-        Kernel::Linear(linear) => linear::forward(threads, &linear.entry, folded, input, finish, output),
+        Kernel::Linear(linear) => linear::forward(threads, &linear.prologue, folded, input, epilogue, output),
         Kernel::Attention(attention) => attention.forward(threads, input, output),
-        Kernel::ClassToken => folded.norm.take(input, step.input.pixels(), output),
+        Kernel::ClassToken => folded.norm.class_token(input, step.input.pixels(), output),
     }
 }

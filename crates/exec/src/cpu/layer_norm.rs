@@ -1,16 +1,16 @@
-//! Layer norm over rows, forward and backward. A row's mean and deviation are computed again for the backward pass: the row
-//! is read anyway, and nothing is kept.
+//! Layer norm kernel over rows, forward and backward. The backward pass recomputes a row's mean and standard deviation,
+//! as it reads the row anyway.
 
-use super::finish::{ChannelSums, Upstream};
-use super::threads::{Threads, cut};
+use super::epilogue::{BackwardEpilogue, ChannelSums};
+use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::{sum, sum_pairs, vectorized};
 
-/// Rows that are done while they are in the second-level cache.
+/// Rows per tile; a tile stays in the L2 cache.
 pub(super) const ROWS: usize = 32;
 
-/// A layer norm's values.
+/// Layer norm kernel with its weights.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Norm {
+pub(super) struct LayerNormKernel {
     /// γ.
     pub scale: Vec<f32>,
     /// β.
@@ -18,17 +18,17 @@ pub(super) struct Norm {
     pub epsilon: f32,
 }
 
-/// A row's mean, and one over its deviation.
+/// Returns a row's mean and the inverse of its standard deviation.
 #[inline(always)]
 fn moments(row: &[f32], epsilon: f32) -> (f32, f32) {
-    let share = 1.0 / row.len() as f32;
-    let mean = sum(row, |value| value) * share;
-    let variance = sum(row, |value| (value - mean) * (value - mean)) * share;
+    let inverse_len = 1.0 / row.len() as f32;
+    let mean = sum(row, |value| value) * inverse_len;
+    let variance = sum(row, |value| (value - mean) * (value - mean)) * inverse_len;
     (mean, 1.0 / (variance + epsilon).sqrt())
 }
 
-impl Norm {
-    /// `output = norm(input)`, row by row.
+impl LayerNormKernel {
+    /// Computes `output = norm(input)`, row by row.
     pub fn forward(&self, input: &[f32], output: &mut [f32]) {
         let width = self.scale.len();
         vectorized(
@@ -44,8 +44,8 @@ impl Norm {
         );
     }
 
-    /// Turns the gradient of rows' norms into that of the rows, and adds what γ gets to `scale`.
-    fn descend(&self, input: &[f32], gradient: &mut [f32], scale: &mut [f32]) {
+    /// Computes, in place, the gradient of rows from that of their norms; adds γ's gradient to `scale`.
+    fn backward_rows(&self, input: &[f32], gradient: &mut [f32], scale: &mut [f32]) {
         let width = self.scale.len();
         vectorized(
             #[inline(always)]
@@ -59,9 +59,10 @@ impl Norm {
                     for (gradient, scale) in gradient.iter_mut().zip(&self.scale) {
                         *gradient *= scale;
                     }
-                    let share = 1.0 / width as f32;
-                    let level = sum(gradient, |gradient| gradient) * share;
-                    let slope = sum_pairs(gradient, row, |gradient, value| gradient * (value - mean)) * inverse * share;
+                    let inverse_len = 1.0 / width as f32;
+                    let level = sum(gradient, |gradient| gradient) * inverse_len;
+                    let slope =
+                        sum_pairs(gradient, row, |gradient, value| gradient * (value - mean)) * inverse * inverse_len;
                     for (gradient, value) in gradient.iter_mut().zip(row) {
                         *gradient = (*gradient - level - (value - mean) * inverse * slope) * inverse;
                     }
@@ -70,35 +71,42 @@ impl Norm {
         );
     }
 
-    /// In place, over whole activations: the gradient of the norms becomes that of their input, with what a shortcut
-    /// brings. Returns the latter's sums over rows, and γ's gradient.
-    pub fn backward(&self, threads: &Threads, target: &mut [f32], upstream: &Upstream<'_>) -> [Vec<f64>; 2] {
+    /// Computes, in place, the input's gradient from the output's, and applies the epilogue. Returns the input
+    /// gradient's sums over rows, and γ's gradient.
+    pub fn backward(&self, threads: &ThreadPool, target: &mut [f32], epilogue: &BackwardEpilogue<'_>) -> [Vec<f64>; 2] {
         let width = self.scale.len();
         let ranges = threads.ranges(target.len() / width);
         let mut sums = vec![[ChannelSums::new(width), ChannelSums::new(width)]; ranges.len()];
-        let parts = ranges.iter().cloned().zip(cut(&ranges, width, target)).zip(&mut sums);
-        threads.each(parts, |((range, part), [sums, scale]): ((std::ops::Range<usize>, &mut [f32]), _)| {
+        let parts = ranges.iter().cloned().zip(split_rows(&ranges, width, target)).zip(&mut sums);
+        threads.for_each(parts, |((range, part), [sums, scale]): ((std::ops::Range<usize>, &mut [f32]), _)| {
             for (index, rows) in part.chunks_mut(ROWS * width).enumerate() {
                 let first = (range.start + index * ROWS) * width;
-                self.descend(&upstream.input[first..][..rows.len()], rows, scale.tile());
+                self.backward_rows(&epilogue.input[first..][..rows.len()], rows, scale.tile());
                 scale.flush();
-                upstream.summing(sums).apply(first, rows);
+                epilogue.with_sums(sums).apply_rows(first, rows);
             }
         });
         let (sums, scales) = sums.into_iter().map(|[sums, scale]| (sums, scale)).unzip();
         [ChannelSums::merge(sums), ChannelSums::merge(scales)]
     }
 
-    /// The norm of the first of each image's tokens.
-    pub fn take(&self, input: &[f32], tokens: usize, output: &mut [f32]) {
+    /// Computes the norm of the first token of each image.
+    pub fn class_token(&self, input: &[f32], tokens: usize, output: &mut [f32]) {
         let width = self.scale.len();
         for (image, out) in input.chunks_exact(tokens * width).zip(output.chunks_exact_mut(width)) {
             self.forward(&image[..width], out);
         }
     }
 
-    /// The gradient of [`Norm::take`]: all of `target` is written. Returns its sums over tokens, and γ's gradient.
-    pub fn take_backward(&self, gradient: &[f32], input: &[f32], tokens: usize, target: &mut [f32]) -> [Vec<f64>; 2] {
+    /// Computes the gradient of [`LayerNormKernel::class_token`] for all tokens. Returns its sums over tokens, and γ's
+    /// gradient.
+    pub fn class_token_backward(
+        &self,
+        gradient: &[f32],
+        input: &[f32],
+        tokens: usize,
+        target: &mut [f32],
+    ) -> [Vec<f64>; 2] {
         let width = self.scale.len();
         let mut sums = [ChannelSums::new(width), ChannelSums::new(width)];
         target.fill(0.0);
@@ -106,7 +114,7 @@ impl Norm {
         for ((input, target), gradient) in images.zip(gradient.chunks_exact(width)) {
             let target = &mut target[..width];
             target.copy_from_slice(gradient);
-            self.descend(&input[..width], target, sums[1].tile());
+            self.backward_rows(&input[..width], target, sums[1].tile());
             sums[0].tile().iter_mut().zip(target).for_each(|(sum, value)| *sum += *value);
             sums.iter_mut().for_each(ChannelSums::flush);
         }

@@ -1,51 +1,51 @@
-//! Linear maps of tokens, with what comes ahead of them: the matrix products of [`pointwise`], whose left operand is normed
-//! or passed through GELU tile by tile on the way forward, and as a whole for a weight's gradient.
+//! Linear layer kernel with a fused prologue: applies layer norm or GELU to tiles of tokens, then computes the matrix
+//! products of [`pointwise`]. For a weight's gradient, the prologue's output is computed as a whole.
 
-use super::finish::{ChannelSums, Finish, Upstream};
-use super::fold::Folded;
+use super::epilogue::{BackwardEpilogue, ChannelSums, ForwardEpilogue};
+use super::folded_weights::FoldedWeights;
 use super::layer_norm::ROWS;
+use super::matmul::multiply;
+use super::partition::BackwardOperands;
 use super::pointwise::{self, tile_rows};
-use super::product::multiply;
-use super::room::with_room;
-use super::share::Backward;
-use super::threads::{Threads, cut};
+use super::scratch::with_scratch;
+use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::{gelu, gelu_slope, vectorized};
-use fieldfit_nets::Entry;
+use fieldfit_nets::Prologue;
 use std::ops::Range;
 
-/// `output = finish(entry(input) · weightᵀ)`.
+/// Computes `output = epilogue(prologue(input) · weightᵀ)`.
 pub(super) fn forward(
-    threads: &Threads,
-    entry: &Entry,
-    folded: &Folded,
+    threads: &ThreadPool,
+    prologue: &Prologue,
+    folded: &FoldedWeights,
     input: &[f32],
-    finish: Finish<'_>,
+    epilogue: ForwardEpilogue<'_>,
     output: &mut [f32],
 ) {
-    if *entry == Entry::AsItIs {
-        return pointwise::forward(threads, folded, input, finish, output);
+    if *prologue == Prologue::Identity {
+        return pointwise::forward(threads, folded, input, epilogue, output);
     }
     let (inputs, outputs) = (folded.forward.depth(), folded.forward.columns());
     let ranges = threads.ranges(output.len() / outputs);
-    let parts = ranges.iter().cloned().zip(cut(&ranges, outputs, output));
+    let parts = ranges.iter().cloned().zip(split_rows(&ranges, outputs, output));
     let tile = tile_rows(inputs, outputs);
-    threads.each(parts, |(range, part): (Range<usize>, &mut [f32])| {
+    threads.for_each(parts, |(range, part): (Range<usize>, &mut [f32])| {
         for (index, out) in part.chunks_mut(tile * outputs).enumerate() {
             let (first, rows) = (range.start + index * tile, out.len() / outputs);
-            with_room([rows * inputs], |[tile]| {
-                enter(entry, folded, &input[first * inputs..][..rows * inputs], tile);
-                multiply(tile, &folded.forward, first, out, &mut { finish });
+            with_scratch([rows * inputs], |[tile]| {
+                apply_prologue(prologue, folded, &input[first * inputs..][..rows * inputs], tile);
+                multiply(tile, &folded.forward, first, out, &mut { epilogue });
             });
         }
     });
 }
 
-/// What the product reads, of whole rows.
-fn enter(entry: &Entry, folded: &Folded, input: &[f32], output: &mut [f32]) {
-    match entry {
-        Entry::AsItIs => output.copy_from_slice(input),
-        Entry::LayerNorm(_) => folded.norm.forward(input, output),
-        Entry::Gelu => vectorized(
+/// Applies the prologue to whole rows.
+fn apply_prologue(prologue: &Prologue, folded: &FoldedWeights, input: &[f32], output: &mut [f32]) {
+    match prologue {
+        Prologue::Identity => output.copy_from_slice(input),
+        Prologue::LayerNorm(_) => folded.norm.forward(input, output),
+        Prologue::Gelu => vectorized(
             #[inline(always)]
             || {
                 for (output, input) in output.iter_mut().zip(input) {
@@ -56,60 +56,76 @@ fn enter(entry: &Entry, folded: &Folded, input: &[f32], output: &mut [f32]) {
     }
 }
 
-/// What the product read, of a whole activation.
-pub(super) fn enter_all(threads: &Threads, entry: &Entry, folded: &Folded, input: &[f32], output: &mut [f32]) {
+/// Applies the prologue to a whole activation. Threads split the rows.
+pub(super) fn apply_prologue_to_all(
+    threads: &ThreadPool,
+    prologue: &Prologue,
+    folded: &FoldedWeights,
+    input: &[f32],
+    output: &mut [f32],
+) {
     let inputs = folded.forward.depth();
     let ranges = threads.ranges(input.len() / inputs);
-    let parts = ranges.iter().cloned().zip(cut(&ranges, inputs, output));
-    threads.each(parts, |(range, part)| {
-        enter(entry, folded, &input[range.start * inputs..range.end * inputs], part);
+    let parts = ranges.iter().cloned().zip(split_rows(&ranges, inputs, output));
+    threads.for_each(parts, |(range, part)| {
+        apply_prologue(prologue, folded, &input[range.start * inputs..range.end * inputs], part);
     });
 }
 
-/// What a backward pass over a linear map leaves beside its kernel's gradient and its input's.
+/// Sums of a linear layer's backward pass.
 #[derive(Default)]
-pub(super) struct Descended {
-    /// The input's gradient, summed over tokens.
+pub(super) struct LinearGradients {
+    /// Sums over tokens of the input's gradient.
     pub sums: Vec<f64>,
-    /// The gradients of the norm's γ and β.
+    /// Gradients of the layer norm's γ and β.
     pub norm: Option<[Vec<f64>; 2]>,
 }
 
-/// Both gradients. In `pass`, the input is what went into the product; `upstream` has what went into the op.
+/// Computes both gradients. `pass.input` is the product's input; the epilogue's input is the op's.
 pub(super) fn backward(
-    threads: &Threads,
-    entry: &Entry,
-    folded: &Folded,
-    pass: Backward<'_>,
+    threads: &ThreadPool,
+    prologue: &Prologue,
+    folded: &FoldedWeights,
+    pass: BackwardOperands<'_>,
     scratch: &mut Vec<f32>,
-) -> Descended {
-    let Backward { gradient, input, kernel, upstream } = pass;
-    if *entry == Entry::AsItIs {
-        let pass = Backward { gradient, input, kernel, upstream };
-        return Descended { sums: pointwise::backward(threads, folded, pass, scratch), norm: None };
+) -> LinearGradients {
+    let BackwardOperands { gradient, input, kernel, input_gradient } = pass;
+    if *prologue == Prologue::Identity {
+        let pass = BackwardOperands { gradient, input, kernel, input_gradient };
+        return LinearGradients { sums: pointwise::backward(threads, folded, pass, scratch), norm: None };
     }
-    let Some((target, upstream)) = upstream else {
-        pointwise::backward(threads, folded, Backward { gradient, input, kernel, upstream: None }, scratch);
-        return Descended::default();
+    let Some((target, epilogue)) = input_gradient else {
+        pointwise::backward(
+            threads,
+            folded,
+            BackwardOperands { gradient, input, kernel, input_gradient: None },
+            scratch,
+        );
+        return LinearGradients::default();
     };
-    let inner = Some((&mut *target, Upstream::open(upstream.input)));
-    let shifts = pointwise::backward(threads, folded, Backward { gradient, input, kernel, upstream: inner }, scratch);
-    if let Entry::LayerNorm(_) = entry {
-        let [sums, scales] = folded.norm.backward(threads, target, &upstream);
-        return Descended { sums, norm: Some([scales, shifts]) };
+    let inner = Some((&mut *target, BackwardEpilogue::identity(epilogue.input)));
+    let shifts = pointwise::backward(
+        threads,
+        folded,
+        BackwardOperands { gradient, input, kernel, input_gradient: inner },
+        scratch,
+    );
+    if let Prologue::LayerNorm(_) = prologue {
+        let [sums, scales] = folded.norm.backward(threads, target, &epilogue);
+        return LinearGradients { sums, norm: Some([scales, shifts]) };
     }
-    Descended { sums: gelu_backward(threads, folded.forward.depth(), target, &upstream), norm: None }
+    LinearGradients { sums: gelu_backward(threads, folded.forward.depth(), target, &epilogue), norm: None }
 }
 
-/// In place: the gradient of GELU's result becomes that of its input; returns its sums over rows.
-fn gelu_backward(threads: &Threads, width: usize, target: &mut [f32], upstream: &Upstream<'_>) -> Vec<f64> {
+/// Computes, in place, the gradient of GELU's input from that of its output; returns its sums over rows.
+fn gelu_backward(threads: &ThreadPool, width: usize, target: &mut [f32], epilogue: &BackwardEpilogue<'_>) -> Vec<f64> {
     let ranges = threads.ranges(target.len() / width);
     let mut sums = vec![ChannelSums::new(width); ranges.len()];
-    let parts = ranges.iter().cloned().zip(cut(&ranges, width, target)).zip(&mut sums);
-    threads.each(parts, |((range, part), sums): ((Range<usize>, &mut [f32]), &mut ChannelSums)| {
+    let parts = ranges.iter().cloned().zip(split_rows(&ranges, width, target)).zip(&mut sums);
+    threads.for_each(parts, |((range, part), sums): ((Range<usize>, &mut [f32]), &mut ChannelSums)| {
         for (index, rows) in part.chunks_mut(ROWS * width).enumerate() {
             let first = (range.start + index * ROWS) * width;
-            let input = &upstream.input[first..][..rows.len()];
+            let input = &epilogue.input[first..][..rows.len()];
             vectorized(
                 #[inline(always)]
                 || {
@@ -118,7 +134,7 @@ fn gelu_backward(threads: &Threads, width: usize, target: &mut [f32], upstream: 
                     }
                 },
             );
-            upstream.summing(sums).apply(first, rows);
+            epilogue.with_sums(sums).apply_rows(first, rows);
         }
     });
     ChannelSums::merge(sums)

@@ -1,103 +1,104 @@
-//! Max pooling: the largest value under a kernel, channels innermost and vectorised by the compiler.
+//! Max pooling kernel, vectorised over channels, forward and backward.
 
-use super::finish::{ChannelSums, Upstream};
-use super::threads::{Threads, cut};
+use super::epilogue::{BackwardEpilogue, ChannelSums};
+use super::thread_pool::{ThreadPool, split_rows};
 use fieldfit_nets::{MaxPool, Shape};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
-/// One pool at one size of image.
+/// Max pooling kernel for one image size.
 #[derive(Debug)]
-pub(super) struct Pooling {
+pub(super) struct MaxPoolKernel {
     pub pool: MaxPool,
     pub input: Shape,
     pub output: Shape,
 }
 
-impl Pooling {
-    /// `output[p] = max input[pixels under p]`, a row of the output after another.
-    pub fn forward(&self, threads: &Threads, input: &[f32], output: &mut [f32]) {
+impl MaxPoolKernel {
+    /// Computes `output[p] = max input[pixels under p]`. Threads split the output's rows.
+    pub fn forward(&self, threads: &ThreadPool, input: &[f32], output: &mut [f32]) {
         let Shape { height, width, channels } = self.output;
         let ranges = threads.ranges(output.len() / (width * channels));
-        let parts = ranges.iter().cloned().zip(cut(&ranges, width * channels, output));
-        threads.each(parts, |(range, part)| {
+        let parts = ranges.iter().cloned().zip(split_rows(&ranges, width * channels, output));
+        threads.for_each(parts, |(range, part)| {
             for (row, line) in range.zip(part.chunks_exact_mut(width * channels)) {
                 let image = &input[row / height * self.input.len()..][..self.input.len()];
                 for (column, largest) in line.chunks_exact_mut(channels).enumerate() {
                     largest.fill(f32::NEG_INFINITY);
-                    for seen in self.seen(row % height, column) {
-                        Arch::new().dispatch(Raise { largest, values: &image[seen * channels..][..channels] });
+                    for window in self.window(row % height, column) {
+                        Arch::new().dispatch(UpdateMax { largest, values: &image[window * channels..][..channels] });
                     }
                 }
             }
         });
     }
 
-    /// Gives each largest value's gradient to the first pixel that has it; returns the sums over pixels, a channel each.
+    /// Computes the input's gradient: each maximum's gradient goes to the first pixel that has it. Returns the
+    /// per-channel sums over pixels.
     ///
-    /// Kernels overlap, so the input's gradient is cut by image.
+    /// Windows overlap, so the input's gradient is split by image.
     pub fn backward(
         &self,
-        threads: &Threads,
+        threads: &ThreadPool,
         gradient: &[f32],
         target: &mut [f32],
-        upstream: &Upstream<'_>,
+        epilogue: &BackwardEpilogue<'_>,
     ) -> Vec<f64> {
         let image = self.input.len();
         let ranges = threads.ranges(target.len() / image);
         let mut sums = vec![ChannelSums::new(self.input.channels); ranges.len()];
-        let parts = ranges.iter().cloned().zip(cut(&ranges, image, target)).zip(&mut sums);
-        threads.each(parts, |((range, part), sums): ((Range<usize>, &mut [f32]), _)| {
-            let mut room = vec![0.0; 2 * self.input.channels];
+        let parts = ranges.iter().cloned().zip(split_rows(&ranges, image, target)).zip(&mut sums);
+        threads.for_each(parts, |((range, part), sums): ((Range<usize>, &mut [f32]), _)| {
+            let mut scratch = vec![0.0; 2 * self.input.channels];
             for (index, target) in range.zip(part.chunks_exact_mut(image)) {
                 let gradient = &gradient[index * self.output.len()..][..self.output.len()];
-                self.scatter(gradient, &upstream.input[index * image..][..image], target, &mut room);
-                upstream.summing(sums).apply(index * image, target);
+                self.scatter(gradient, &epilogue.input[index * image..][..image], target, &mut scratch);
+                epilogue.with_sums(sums).apply_rows(index * image, target);
             }
         });
         ChannelSums::merge(sums)
     }
 
-    /// One image; `room` is for two values a channel.
-    fn scatter(&self, gradient: &[f32], input: &[f32], target: &mut [f32], room: &mut [f32]) {
+    /// Computes the input's gradient of one image; `scratch` has two values per channel.
+    fn scatter(&self, gradient: &[f32], input: &[f32], target: &mut [f32], scratch: &mut [f32]) {
         let channels = self.input.channels;
-        let (largest, left) = room.split_at_mut(channels);
+        let (largest, remaining) = scratch.split_at_mut(channels);
         target.fill(0.0);
         for (pixel, gradient) in gradient.chunks_exact(channels).enumerate() {
-            let seen = || self.seen(pixel / self.output.width, pixel % self.output.width);
+            let window = || self.window(pixel / self.output.width, pixel % self.output.width);
             largest.fill(f32::NEG_INFINITY);
-            for seen in seen() {
-                Arch::new().dispatch(Raise { largest, values: &input[seen * channels..][..channels] });
+            for window in window() {
+                Arch::new().dispatch(UpdateMax { largest, values: &input[window * channels..][..channels] });
             }
-            left.copy_from_slice(gradient);
-            for seen in seen() {
-                let (values, target) = (&input[seen * channels..][..channels], &mut target[seen * channels..]);
-                Arch::new().dispatch(Give { largest, values, left, target: &mut target[..channels] });
+            remaining.copy_from_slice(gradient);
+            for window in window() {
+                let (values, target) = (&input[window * channels..][..channels], &mut target[window * channels..]);
+                Arch::new().dispatch(RouteGradient { largest, values, remaining, target: &mut target[..channels] });
             }
         }
     }
 
-    /// The input's pixels under one of the output's, row by row.
-    fn seen(&self, row: usize, column: usize) -> impl Iterator<Item = usize> {
+    /// Iterates over the input pixels under an output pixel, row by row.
+    fn window(&self, row: usize, column: usize) -> impl Iterator<Item = usize> {
         let MaxPool { kernel, stride, padding } = self.pool;
-        let visible = |position: usize, pixels: usize| {
+        let covered = |position: usize, pixels: usize| {
             let (before, _) = padding.amounts(pixels, kernel, stride);
             let start = position * stride;
             start.saturating_sub(before)..(start + kernel).saturating_sub(before).min(pixels)
         };
-        let (rows, columns) = (visible(row, self.input.height), visible(column, self.input.width));
+        let (rows, columns) = (covered(row, self.input.height), covered(column, self.input.width));
         let width = self.input.width;
         rows.flat_map(move |row| columns.clone().map(move |column| row * width + column))
     }
 }
 
-/// `largest = max(largest, values)`; of a NaN there and a number the number is left.
-struct Raise<'a> {
+/// SIMD kernel of `largest = max(largest, values)`; a NaN in `values` is ignored.
+struct UpdateMax<'a> {
     largest: &'a mut [f32],
     values: &'a [f32],
 }
 
-impl WithSimd for Raise<'_> {
+impl WithSimd for UpdateMax<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -108,24 +109,24 @@ impl WithSimd for Raise<'_> {
     }
 }
 
-/// What is left of each channel's gradient goes to the target where the value is the largest.
-struct Give<'a> {
+/// SIMD kernel that adds the remaining gradient of each channel to the target if the value is the maximum.
+struct RouteGradient<'a> {
     largest: &'a [f32],
     values: &'a [f32],
-    left: &'a mut [f32],
+    remaining: &'a mut [f32],
     target: &'a mut [f32],
 }
 
-impl WithSimd for Give<'_> {
+impl WithSimd for RouteGradient<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let operands = self.largest.iter().zip(self.values).zip(self.left).zip(self.target);
-        for (((largest, value), left), target) in operands {
-            let given = if *value == *largest { *left } else { 0.0 };
-            *target += given;
-            *left -= given;
+        let operands = self.largest.iter().zip(self.values).zip(self.remaining).zip(self.target);
+        for (((largest, value), remaining), target) in operands {
+            let routed = if *value == *largest { *remaining } else { 0.0 };
+            *target += routed;
+            *remaining -= routed;
         }
     }
 }

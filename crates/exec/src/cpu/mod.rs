@@ -1,93 +1,97 @@
-//! Our own kernels on the CPU: activations `[N, H, W, C]`, convolution + frozen norm + activation as one op that keeps
-//! only its output, gradients of kernel and input in one pass over tiles.
+//! CPU executor: SIMD kernels for inference and training on a fixed number of threads.
 //!
-//! The gradient that travels down is always the one ahead of an activation: each op's backward ends by masking with
-//! the op below (`finish::Upstream`), while the tile is in the cache. With G the gradient of the unscaled kernel W
-//! and s = γ/√(σ²+ε): ∂L/∂W = s·G, ∂L/∂β = Σdz, ∂L/∂γ = (⟨W,G⟩ − μ·Σdz)/√(σ²+ε).
+//! Activations are `[N, H, W, C]`. Convolution, frozen batch norm and activation form one op that keeps only its
+//! output; the gradients of kernel and input are computed in one pass over tiles.
+//!
+//! The propagated gradient is always the one before an activation: each op's backward pass masks it with the activation
+//! of the op below (`epilogue::BackwardEpilogue`) while the tile is in the cache. With G the gradient of the unscaled
+//! kernel W and s = γ/√(σ²+ε): ∂L/∂W = s·G, ∂L/∂β = Σdz, ∂L/∂γ = (⟨W,G⟩ − μ·Σdz)/√(σ²+ε).
 
 mod arena;
 mod attention;
 mod backward;
+mod checkpoint_weight;
 mod dense;
 mod depthwise;
 mod embedding;
-mod finish;
-mod fold;
+mod epilogue;
+mod execution_plan;
+mod execution_schedule;
+mod folded_weights;
 mod footprint;
 mod forward;
 mod head;
 mod layer_norm;
 mod linear;
+mod matmul;
 mod max_pool;
-mod plan;
+mod partition;
 mod pointwise;
-mod prepared;
-mod product;
-mod room;
-mod schedule;
-mod share;
+mod prepared_cpu;
+mod scratch;
+mod tap_plan;
 #[cfg(test)]
 mod tests;
-mod threads;
+mod thread_pool;
 mod tile;
 mod vector;
-mod walk;
-mod weight;
 mod winograd;
 
 use crate::executor::{check, check_gradients};
 use crate::memory::Passes;
 use crate::{ExecError, Executor, Objective};
 use arena::Arena;
+use checkpoint_weight::CheckpointWeight;
+use execution_plan::{ExecutionPlan, Step};
+use execution_schedule::{ExecutionSchedule, ExecutionTask};
 use fieldfit_nets::{Head, Network, Op, Shape};
 use fieldfit_tensor::{Images, Matrix, Params, TensorId};
-use fold::{Folded, Purpose};
-use forward::Context;
-use head::Tally;
-use plan::{Plan, Step};
-use product::{Onto, Packed};
-use schedule::{Schedule, Task};
+use folded_weights::{FoldPurpose, FoldedWeights};
+use forward::PassContext;
+use head::LossAccumulator;
+use matmul::{Accumulate, PackedMatrix};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use threads::Threads;
-use weight::Weight;
+use thread_pool::ThreadPool;
 
 pub(crate) use footprint::{inference_footprint, training_footprint};
-pub use prepared::PreparedCpu;
+pub use prepared_cpu::PreparedCpu;
 
-/// Runs a network forward and backward on a fixed number of threads.
+/// CPU executor: computes logits and gradients of a network on a fixed number of threads.
 ///
 /// Same parameters, images, threads and [`Passes`] on the same kind of CPU give the same bits.
 pub struct Cpu {
     network: Network,
-    threads: Threads,
+    threads: ThreadPool,
     passes: Passes,
     layout: Layout,
     arena: Arena,
-    /// One a step of the plan; empty where the step has no kernel.
-    folded: Vec<Folded>,
-    classifier: Classifier,
+    /// One per step of the plan; empty if the step has no weights.
+    folded: Vec<FoldedWeights>,
+    classifier: PackedClassifier,
     scratch: Vec<f32>,
 }
 
 impl Cpu {
+    /// Creates an executor for the network.
+    ///
     /// # Errors
-    /// If the threads can't be started, an op of the network has no kernel here, or the micro-batch has no images.
+    /// If the thread pool cannot start, an op of the network is unsupported, or the micro-batch size is 0.
     pub fn new(network: &Network, threads: usize, passes: Passes) -> Result<Self, ExecError> {
-        plan::check_supported(network)?;
+        execution_plan::check_supported(network)?;
         Ok(Self {
             network: network.clone(),
-            threads: Threads::new(threads)?,
+            threads: ThreadPool::new(threads)?,
             passes: passes.check()?,
             layout: Layout::default(),
             arena: Arena::default(),
             folded: Vec::new(),
-            classifier: Classifier::default(),
+            classifier: PackedClassifier::default(),
             scratch: Vec::new(),
         })
     }
 
-    /// As [`Executor::gradient`], and how long each step of the network took, all its parts together.
+    /// Computes [`Executor::gradient`] and returns the time of each step, summed over the micro-batches.
     ///
     /// # Errors
     /// As [`Executor::gradient`].
@@ -98,15 +102,15 @@ impl Cpu {
         objective: &dyn Objective<f32>,
         gradients: &mut Params<f32>,
     ) -> Result<Vec<StepTime>, ExecError> {
-        let plan = Plan::new(&self.network, images.height, images.width)?;
+        let plan = ExecutionPlan::new(&self.network, images.height, images.width)?;
         let mut times = vec![[Duration::ZERO; 2]; plan.steps.len()];
         let mut last = Instant::now();
         self.train(params, images, objective, gradients, |task| {
             let now = Instant::now();
             match *task {
-                Task::Forward { step, .. } => times[step][0] += now - last,
-                Task::Backward { step, .. } => times[step][1] += now - last,
-                Task::Head { .. } => {}
+                ExecutionTask::Forward { step, .. } => times[step][0] += now - last,
+                ExecutionTask::Backward { step, .. } => times[step][1] += now - last,
+                ExecutionTask::Head { .. } => {}
             }
             last = now;
         })?;
@@ -120,14 +124,14 @@ impl Cpu {
         Ok(plan.steps.into_iter().zip(times).map(step_time).collect())
     }
 
-    /// Forward and backward for a batch; `done` is told of each task.
+    /// Runs the forward and backward pass for a batch; calls `done` after each task.
     fn train(
         &mut self,
         params: &Params<f32>,
         images: &Images,
         objective: &dyn Objective<f32>,
         gradients: &mut Params<f32>,
-        mut done: impl FnMut(&Task) + Send,
+        mut done: impl FnMut(&ExecutionTask) + Send,
     ) -> Result<f32, ExecError> {
         check(&self.network, params, images)?;
         objective.check(images.count, self.network.head.classes)?;
@@ -141,14 +145,14 @@ impl Cpu {
             footprint::scratch_len(plan, &|id| gradients.contains(id), threads.count(), schedule.images());
         arena.fit(schedule.len());
         scratch.reserve_exact(scratch_len.saturating_sub(scratch.len()));
-        let loss = threads.enter(|| {
-            fold_all(threads, network, params, Purpose::Training, folded);
-            classifier.refill(&head, &params[head.weight], Purpose::Training);
+        let loss = threads.install(|| {
+            fold_all(threads, network, params, FoldPurpose::Training, folded);
+            classifier.refill(&head, &params[head.weight], FoldPurpose::Training);
             let mut terms = backward::terms(plan, gradients);
-            let mut tally = Tally::default();
+            let mut loss_sum = LossAccumulator::default();
             for (part, (count, values)) in parts(images, passes.micro_batch).enumerate() {
-                let mut pass = backward::Pass {
-                    context: Context { threads, plan, folded, schedule, images: values, count },
+                let mut pass = backward::TrainingPass {
+                    context: PassContext { threads, plan, folded, schedule, images: values, count },
                     params,
                     classifier,
                     objective,
@@ -157,34 +161,34 @@ impl Cpu {
                     arena,
                     scratch,
                     gradients,
-                    onto: if part == 0 { Onto::Fresh } else { Onto::Sum },
+                    accumulate: if part == 0 { Accumulate::Overwrite } else { Accumulate::Add },
                     terms: &mut terms,
-                    tally: &mut tally,
+                    loss_sum: &mut loss_sum,
                 };
                 pass.run(&head, &mut done);
             }
             backward::scale(threads, plan, folded, params, &mut terms, gradients);
-            tally.mean(batch)
+            loss_sum.mean(batch)
         });
         Ok(loss)
     }
 
-    /// Every micro-batch forward; `visit` sees each step's output for each.
+    /// Runs the forward pass of each micro-batch; calls `visit` with the output of each step.
     fn infer(
         &mut self,
         params: &Params<f32>,
         images: &Images,
-        mut visit: impl FnMut(&Plan, usize, &[f32]) + Send,
+        mut visit: impl FnMut(&ExecutionPlan, usize, &[f32]) + Send,
     ) -> Result<(), ExecError> {
         check(&self.network, params, images)?;
         let work = Work { images: self.passes.images(images.count), trained: None };
         let (plan, schedule) = &self.layout.of(&self.network, images, Passes::default(), work)?;
         let Self { network, threads, passes, folded, arena, .. } = self;
-        threads.enter(|| {
-            fold_all(threads, network, params, Purpose::Inference, folded);
+        threads.install(|| {
+            fold_all(threads, network, params, FoldPurpose::Inference, folded);
             arena.fit(schedule.len());
             for (count, images) in parts(images, passes.micro_batch) {
-                let context = Context { threads, plan, folded, schedule, images, count };
+                let context = PassContext { threads, plan, folded, schedule, images, count };
                 context.infer(arena, |step, output| visit(plan, step, output));
             }
         });
@@ -192,53 +196,52 @@ impl Cpu {
     }
 }
 
-/// How long one op of a network took, for a whole batch.
+/// Time of one op, for a whole batch.
 #[derive(Debug, Clone, Copy)]
 pub struct StepTime {
-    /// What was computed.
+    /// The op.
     pub op: Op,
-    /// One image's input.
+    /// Input shape of one image.
     pub input: Shape,
-    /// One image's output.
+    /// Output shape of one image.
     pub output: Shape,
-    /// Of the forward pass; what was computed twice counts twice. The first op's has what comes ahead of it, too: folding
-    /// norms and packing weights.
+    /// Forward time, recomputation included. The first op's time includes folding norms and packing weights.
     pub forward: Duration,
-    /// Of the backward pass: both gradients.
+    /// Backward time: the gradients of tensors and input.
     pub backward: Duration,
 }
 
-/// The network laid out for the size of image that came last, and the schedules of the kinds of work that were done.
+/// Cache of the execution plan for the last image size, and of its schedules.
 #[derive(Default)]
 struct Layout {
-    plan: Option<Arc<Plan>>,
-    schedules: Vec<(Work, Arc<Schedule>)>,
+    plan: Option<Arc<ExecutionPlan>>,
+    schedules: Vec<(Work, Arc<ExecutionSchedule>)>,
 }
 
-/// What a schedule is for.
+/// Cache key of a schedule.
 #[derive(PartialEq, Eq)]
 struct Work {
-    /// Images at once.
+    /// Images per micro-batch.
     images: usize,
-    /// Which tensors train; nothing where there is no backward pass.
+    /// Which tensors are trained; `None` without a backward pass.
     trained: Option<Vec<bool>>,
 }
 
 impl Layout {
-    /// As it was for the last batch of the kind, or made anew.
+    /// Returns the cached plan and schedule, or creates them.
     fn of(
         &mut self,
         network: &Network,
         images: &Images,
         passes: Passes,
         work: Work,
-    ) -> Result<(Arc<Plan>, Arc<Schedule>), ExecError> {
-        let fits = |plan: &&Arc<Plan>| plan.is_for(images.height, images.width);
+    ) -> Result<(Arc<ExecutionPlan>, Arc<ExecutionSchedule>), ExecError> {
+        let fits = |plan: &&Arc<ExecutionPlan>| plan.is_for(images.height, images.width);
         let plan = match self.plan.as_ref().filter(fits) {
             Some(plan) => plan.clone(),
             None => {
                 self.schedules.clear();
-                let plan = Plan::new(network, images.height, images.width)?;
+                let plan = ExecutionPlan::new(network, images.height, images.width)?;
                 self.plan.insert(Arc::new(plan)).clone()
             }
         };
@@ -246,10 +249,10 @@ impl Layout {
             return Ok((plan, schedule.clone()));
         }
         let schedule = match &work.trained {
-            None => Schedule::inference(&plan, work.images),
+            None => ExecutionSchedule::inference(&plan, work.images),
             Some(trained) => {
                 let trains = |id: TensorId| trained[id.index()];
-                Schedule::training(&plan, network.head, &trains, passes.recomputed, work.images)
+                ExecutionSchedule::training(&plan, network.head, &trains, passes.recomputed, work.images)
             }
         };
         let schedule = Arc::new(schedule);
@@ -258,26 +261,26 @@ impl Layout {
     }
 }
 
-/// The classifier's weight as products read it.
+/// The classifier's weight, packed for matrix products.
 #[derive(Debug, Default)]
-struct Classifier {
+struct PackedClassifier {
     /// `[features, classes]`.
-    forward: Packed,
-    /// `[classes, features]`, where a backward pass follows.
-    backward: Packed,
+    forward: PackedMatrix,
+    /// `[classes, features]`, for training only.
+    backward: PackedMatrix,
 }
 
-impl Classifier {
-    fn refill(&mut self, head: &Head, weight: &[f32], purpose: Purpose) {
-        let weight = Weight::matrix(weight, head.features);
+impl PackedClassifier {
+    fn refill(&mut self, head: &Head, weight: &[f32], purpose: FoldPurpose) {
+        let weight = CheckpointWeight::matrix(weight, head.features);
         weight.pack_forward(&mut self.forward);
-        if purpose == Purpose::Training {
+        if purpose == FoldPurpose::Training {
             weight.pack_backward(&mut self.backward);
         }
     }
 }
 
-/// The images of a batch, some at a time; at least one part, which may be empty.
+/// Splits a batch into micro-batches; returns at least one, which may be empty.
 fn parts(images: &Images, micro_batch: usize) -> impl Iterator<Item = (usize, &[f32])> {
     let stride = images.stride();
     let count = images.count.div_ceil(micro_batch).max(1);
@@ -288,10 +291,16 @@ fn parts(images: &Images, micro_batch: usize) -> impl Iterator<Item = (usize, &[
     })
 }
 
-/// Folds every op of the network, one a step of its plans, into the buffers that there are.
-fn fold_all(threads: &Threads, network: &Network, params: &Params<f32>, purpose: Purpose, folded: &mut Vec<Folded>) {
-    folded.resize_with(plan::ops(network).count(), Folded::default);
-    threads.each(plan::ops(network).zip(folded), |(op, folded)| folded.refill_op(&op, params, purpose));
+/// Folds the weights of every op, one per step of the plan, into the existing buffers.
+fn fold_all(
+    threads: &ThreadPool,
+    network: &Network,
+    params: &Params<f32>,
+    purpose: FoldPurpose,
+    folded: &mut Vec<FoldedWeights>,
+) {
+    folded.resize_with(execution_plan::ops(network).count(), FoldedWeights::default);
+    threads.for_each(execution_plan::ops(network).zip(folded), |(op, folded)| folded.refill_op(&op, params, purpose));
 }
 
 impl Executor<f32> for Cpu {
@@ -315,7 +324,7 @@ impl Executor<f32> for Cpu {
         let features = self.features(params, images)?;
         let head = self.network.head;
         let mut values = vec![0.0; images.count * head.classes];
-        self.classifier.refill(&head, &params[head.weight], Purpose::Inference);
+        self.classifier.refill(&head, &params[head.weight], FoldPurpose::Inference);
         head::classify(&features.values, &self.classifier.forward, &params[head.bias], &mut values);
         Ok(Matrix { rows: images.count, columns: head.classes, values })
     }

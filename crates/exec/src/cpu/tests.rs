@@ -1,16 +1,16 @@
-//! Every kernel of a convolution against its definition in f64, without another implementation to trust.
+//! Tests of the convolution and pooling kernels against their definitions in f64.
 //!
-//! All values are small whole numbers and every scale is a power of two, so that sums are exact in any order: the
-//! kernels must give the definition's values to the bit, whatever the width of a vector.
+//! All values are small integers and every scale is a power of two, so that sums are exact in any order: the kernels
+//! must equal the definition to the bit, whatever the vector width.
 
-use super::finish::{Finish, Upstream};
-use super::fold::{Folded, Purpose};
-use super::max_pool::Pooling;
-use super::plan::Kernel;
-use super::product::Onto;
-use super::share::Backward;
-use super::threads::Threads;
-use super::{plan, pointwise};
+use super::epilogue::{BackwardEpilogue, ForwardEpilogue};
+use super::execution_plan::Kernel;
+use super::folded_weights::{FoldPurpose, FoldedWeights};
+use super::matmul::Accumulate;
+use super::max_pool::MaxPoolKernel;
+use super::partition::BackwardOperands;
+use super::thread_pool::ThreadPool;
+use super::{execution_plan, pointwise};
 use fieldfit_nets::{Activation, Conv, MaxPool, Network, Op, Padding, Shape, by_name};
 use fieldfit_tensor::Params;
 
@@ -20,31 +20,31 @@ const CHANNELS: [usize; 7] = [1, 3, 16, 17, 40, 49, 50];
 /// Numbers of images and of threads.
 const CUTS: [(usize, usize); 5] = [(0, 1), (0, 3), (1, 1), (1, 3), (3, 3)];
 
-/// A network's tensors to borrow the names of, and what it holds between calls.
+/// Test bench: a network for tensor ids, thread pools, and a scratch buffer kept between cases.
 struct Bench {
     network: Network,
-    threads: [Threads; 2],
+    threads: [ThreadPool; 2],
     scratch: Vec<f32>,
 }
 
-/// One convolution at one size of batch, all of its operands, and what they give by definition.
+/// Test case of one convolution and batch size, with its operands.
 struct Case {
     conv: Conv,
     input_shape: Shape,
     output_shape: Shape,
     images: usize,
-    folded: Folded,
+    folded: FoldedWeights,
     /// The folded kernel, `[out, k, k, in / groups]`.
     weight: Vec<f64>,
     input: Vec<f32>,
     gradient: Vec<f32>,
-    /// As many values as the input, for the gradient that comes by a shortcut.
+    /// The gradient of a shortcut, as many values as the input.
     brought: Vec<f32>,
-    /// As many values as the output, for the shortcut's sum.
+    /// The value of a shortcut, as many values as the output.
     added: Vec<f32>,
 }
 
-/// Whole numbers from −`spread` to `spread` without a period that a stride could meet.
+/// Returns pseudo-random integers from −`spread` to `spread`.
 fn whole(len: usize, spread: u64, seed: u64) -> Vec<f32> {
     let hash = |i: u64| ((i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40;
     (0..len as u64).map(|i| (hash(i) % (2 * spread + 1)) as f32 - spread as f32).collect()
@@ -52,12 +52,12 @@ fn whole(len: usize, spread: u64, seed: u64) -> Vec<f32> {
 
 impl Bench {
     fn new() -> Self {
-        let threads = [1, 3].map(|count| Threads::new(count).unwrap());
-        // What an earlier call left behind must not show.
+        let threads = [1, 3].map(|count| ThreadPool::new(count).unwrap());
+        // NaN detects values left by an earlier call.
         Self { network: by_name("efficientnet-tiny").unwrap(), threads, scratch: vec![f32::NAN; 1 << 16] }
     }
 
-    /// A convolution of that geometry, with the tensors' names of another one.
+    /// Returns a convolution of that geometry, with the tensor ids of the stem.
     fn conv(
         &self,
         (input, output, groups): (usize, usize, usize),
@@ -98,7 +98,7 @@ impl Case {
     fn new(network: &Network, conv: Conv, (height, width): (usize, usize), images: usize) -> Self {
         let input_shape = Shape { height, width, channels: conv.input };
         let output_shape = conv.output_shape(input_shape).unwrap();
-        let weight = whole(plan::weight_len(&conv), 3, 1);
+        let weight = whole(execution_plan::weight_len(&conv), 3, 1);
         let (folded, scale) = fold(network, &conv, &weight);
         let taps = conv.kernel * conv.kernel;
         let inner = conv.input / conv.groups;
@@ -109,7 +109,7 @@ impl Case {
         };
         let (inputs, outputs) = (images * input_shape.len(), images * output_shape.len());
         let mut input = whole(inputs, 9, 2);
-        // What an activation put out: with both of its ends.
+        // An activation's output, both of its bounds included.
         input.iter_mut().for_each(|value| *value = activated(conv.activation, f64::from(*value)) as f32);
         Self {
             folded,
@@ -125,7 +125,7 @@ impl Case {
         }
     }
 
-    /// Calls `visit` with the positions in output, kernel and input of every product of the convolution.
+    /// Calls `visit` with the indices into output, kernel and input of every product of the convolution.
     fn products(&self, mut visit: impl FnMut(usize, usize, usize)) {
         let Conv { kernel, stride, padding, groups, .. } = self.conv;
         let (input, output) = (self.input_shape, self.output_shape);
@@ -150,7 +150,7 @@ impl Case {
         }
     }
 
-    fn check(&self, threads: &Threads, scratch: &mut Vec<f32>) {
+    fn check(&self, threads: &ThreadPool, scratch: &mut Vec<f32>) {
         let Conv { input, output, kernel, stride, activation, padding, .. } = self.conv;
         let Shape { height, width, .. } = self.input_shape;
         let (images, count) = (self.images, threads.count());
@@ -163,7 +163,7 @@ impl Case {
         self.check_backward(&op, threads, scratch, &what);
     }
 
-    fn check_forward(&self, op: &Kernel, threads: &Threads, what: &str) {
+    fn check_forward(&self, op: &Kernel, threads: &ThreadPool, what: &str) {
         let mut sums = vec![0.0; self.gradient.len()];
         self.products(|out, weight, seen| sums[out] += self.weight[weight] * f64::from(self.input[seen]));
         for shortcut in [None, Some(self.added.as_slice())] {
@@ -172,20 +172,20 @@ impl Case {
                 let value = sum + f64::from(self.folded.bias[i % self.conv.output]);
                 activated(activation, value + shortcut.map_or(0.0, |added| f64::from(added[i]))) as f32
             });
-            let finish = Finish { bias: &self.folded.bias, activation, shortcut };
+            let epilogue = ForwardEpilogue { bias: &self.folded.bias, activation, shortcut };
             let mut found = vec![f32::NAN; sums.len()];
             match op {
-                Kernel::Pointwise => pointwise::forward(threads, &self.folded, &self.input, finish, &mut found),
-                Kernel::Depthwise(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
-                Kernel::Dense(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
-                Kernel::Winograd(op) => op.forward(threads, &self.folded, &self.input, finish, &mut found),
+                Kernel::Pointwise => pointwise::forward(threads, &self.folded, &self.input, epilogue, &mut found),
+                Kernel::Depthwise(op) => op.forward(threads, &self.folded, &self.input, epilogue, &mut found),
+                Kernel::Dense(op) => op.forward(threads, &self.folded, &self.input, epilogue, &mut found),
+                Kernel::Winograd(op) => op.forward(threads, &self.folded, &self.input, epilogue, &mut found),
                 _ => unreachable!("a convolution"),
             }
             assert_eq!(found, expected.collect::<Vec<_>>(), "forward, shortcut {}: {what}", shortcut.is_some());
         }
     }
 
-    fn check_backward(&self, op: &Kernel, threads: &Threads, scratch: &mut Vec<f32>, what: &str) {
+    fn check_backward(&self, op: &Kernel, threads: &ThreadPool, scratch: &mut Vec<f32>, what: &str) {
         let (mut kernel, mut below) = (vec![0.0; self.weight.len()], vec![0.0; self.input.len()]);
         self.products(|out, weight, seen| {
             let gradient = f64::from(self.gradient[out]);
@@ -194,11 +194,11 @@ impl Case {
         });
         let kernel = self.ours(&kernel);
         for shortcut in [None, Some(self.brought.as_slice())] {
-            let upstream = Upstream { input: &self.input, activation: self.conv.activation, shortcut };
-            let below = masked(&below, &upstream);
+            let epilogue = BackwardEpilogue { input: &self.input, activation: self.conv.activation, shortcut };
+            let below = masked(&below, &epilogue);
             let mut found = (vec![f32::NAN; kernel.len()], vec![f32::NAN; below.len()]);
-            let wanted = Some((found.0.as_mut_slice(), Onto::Fresh));
-            let sums = self.backward(op, threads, wanted, Some((found.1.as_mut_slice(), upstream)), scratch);
+            let wanted = Some((found.0.as_mut_slice(), Accumulate::Overwrite));
+            let sums = self.backward(op, threads, wanted, Some((found.1.as_mut_slice(), epilogue)), scratch);
             assert_eq!(found.0, kernel, "the kernel's gradient: {what}");
             assert_eq!(found.1, below, "the input's gradient, shortcut {}: {what}", shortcut.is_some());
             let channels = self.conv.input;
@@ -206,9 +206,9 @@ impl Case {
             assert_eq!(sums, (0..channels).map(expected).collect::<Vec<f64>>(), "sums over pixels: {what}");
 
             found.1.fill(f32::NAN);
-            self.backward(op, threads, None, Some((found.1.as_mut_slice(), upstream)), scratch);
+            self.backward(op, threads, None, Some((found.1.as_mut_slice(), epilogue)), scratch);
             assert_eq!(found.1, below, "the input's gradient alone: {what}");
-            self.backward(op, threads, Some((found.0.as_mut_slice(), Onto::Sum)), None, scratch);
+            self.backward(op, threads, Some((found.0.as_mut_slice(), Accumulate::Add)), None, scratch);
             assert!(found.0.iter().zip(&kernel).all(|(found, once)| *found == 2.0 * once), "added up: {what}");
         }
     }
@@ -216,12 +216,12 @@ impl Case {
     fn backward(
         &self,
         op: &Kernel,
-        threads: &Threads,
-        kernel: Option<(&mut [f32], Onto)>,
-        upstream: Option<(&mut [f32], Upstream<'_>)>,
+        threads: &ThreadPool,
+        kernel: Option<(&mut [f32], Accumulate)>,
+        input_gradient: Option<(&mut [f32], BackwardEpilogue<'_>)>,
         scratch: &mut Vec<f32>,
     ) -> Vec<f64> {
-        let pass = Backward { gradient: &self.gradient, input: &self.input, kernel, upstream };
+        let pass = BackwardOperands { gradient: &self.gradient, input: &self.input, kernel, input_gradient };
         match op {
             Kernel::Pointwise => pointwise::backward(threads, &self.folded, pass, scratch),
             Kernel::Depthwise(op) => op.backward(threads, &self.folded, pass, scratch),
@@ -231,7 +231,7 @@ impl Case {
         }
     }
 
-    /// `[out, k, k, in / groups]` as the kernels order it: a depthwise one is `[k, k, C]`.
+    /// Permutes `[out, k, k, in / groups]` to the kernels' layout: `[k, k, C]` for a depthwise convolution.
     fn ours(&self, kernel: &[f64]) -> Vec<f32> {
         let (channels, taps) = (self.conv.output, self.conv.kernel * self.conv.kernel);
         let place = |i: usize| if self.conv.is_depthwise() { i % channels * taps + i / channels } else { i };
@@ -239,8 +239,8 @@ impl Case {
     }
 }
 
-/// The kernel with a norm folded in whose scales are powers of two, and those scales.
-fn fold(network: &Network, conv: &Conv, weight: &[f32]) -> (Folded, Vec<f32>) {
+/// Folds the kernel with a norm whose scales are powers of two; returns the weights and the scales.
+fn fold(network: &Network, conv: &Conv, weight: &[f32]) -> (FoldedWeights, Vec<f32>) {
     let mut params = Params::zeros(network);
     let each = |values: [f32; 3]| values.into_iter().cycle().take(conv.output).collect::<Vec<_>>();
     params.replace(conv.weight, weight.to_vec());
@@ -248,12 +248,12 @@ fn fold(network: &Network, conv: &Conv, weight: &[f32]) -> (Folded, Vec<f32>) {
     params.replace(conv.norm.variance, each([4.0, 1.0, 4.0]));
     params.replace(conv.norm.mean, whole(conv.output, 3, 6));
     params.replace(conv.norm.shift, whole(conv.output, 3, 7));
-    let mut folded = Folded::default();
-    folded.refill(conv, &params, Purpose::Training);
+    let mut folded = FoldedWeights::default();
+    folded.refill(conv, &params, FoldPurpose::Training);
     (folded, each([1.0, -1.0, 2.0]))
 }
 
-/// What an activation makes of a value.
+/// Applies an activation.
 fn activated(activation: Activation, value: f64) -> f64 {
     match activation {
         Activation::Identity => value,
@@ -262,24 +262,24 @@ fn activated(activation: Activation, value: f64) -> f64 {
     }
 }
 
-/// What of a gradient goes past the op before: with what a shortcut brings, where the activation was at neither end.
-fn masked(gradient: &[f64], upstream: &Upstream<'_>) -> Vec<f32> {
-    let passes = |input: f32| match upstream.activation {
+/// Applies a backward epilogue by definition: adds the shortcut's gradient and masks with the activation.
+fn masked(gradient: &[f64], epilogue: &BackwardEpilogue<'_>) -> Vec<f32> {
+    let passes = |input: f32| match epilogue.activation {
         Activation::Identity => true,
         Activation::Relu => 0.0 < input,
         Activation::Relu6 => 0.0 < input && input < 6.0,
     };
-    let brought = |i: usize| upstream.shortcut.map_or(0.0, |shortcut| f64::from(shortcut[i]));
-    let value = |(i, value): (usize, &f64)| if passes(upstream.input[i]) { (value + brought(i)) as f32 } else { 0.0 };
+    let brought = |i: usize| epilogue.shortcut.map_or(0.0, |shortcut| f64::from(shortcut[i]));
+    let value = |(i, value): (usize, &f64)| if passes(epilogue.input[i]) { (value + brought(i)) as f32 } else { 0.0 };
     gradient.iter().enumerate().map(value).collect()
 }
 
-/// Images of one pixel, smaller than the kernel, and wide enough for every tile: eight pixels, four and single ones.
+/// Returns image sizes of one pixel, smaller than the kernel, and wide enough for tiles of eight, four and one pixels.
 fn sizes(stride: usize) -> [(usize, usize); 3] {
     [(1, 1), (2, 3), (9, 13 * stride + 2)]
 }
 
-/// A vector read or written beside the channels, a tap that meets the wrong pixel at an edge, a band of rows left out.
+/// Catches: a vector read or written outside the channels, a tap on the wrong pixel at an edge, a skipped band of rows.
 #[test]
 fn depthwise_follows_the_definition() {
     let mut bench = Bench::new();
@@ -294,7 +294,7 @@ fn depthwise_follows_the_definition() {
     }
 }
 
-/// A patch that is cut wrongly where it overhangs, a partial sum of an earlier call in a gradient.
+/// Catches: a patch that is clipped wrongly at the padding, a partial sum of an earlier call in a gradient.
 #[test]
 fn dense_follows_the_definition() {
     let mut bench = Bench::new();
@@ -305,13 +305,13 @@ fn dense_follows_the_definition() {
             }
         }
     }
-    // Kernels whose lines are looked at some at a time, and one at a time.
+    // Kernels whose rows are gathered a few at a time, and one at a time.
     bench.check((200, 3, 1), (3, 1), (9, 15));
     bench.check((520, 2, 1), (3, 2), (5, 7));
 }
 
-/// A factor of a transform with another sign, a pixel beside the image that is read or written, the last row or column of an
-/// odd size, a panel of channels in another's place.
+/// Catches: a transform factor of the wrong sign, a pixel read or written outside the image, a wrong last row or column
+/// of an odd size, a misplaced panel of channels.
 #[test]
 fn winograd_follows_the_definition() {
     let mut bench = Bench::new();
@@ -320,12 +320,13 @@ fn winograd_follows_the_definition() {
             bench.check((input, output, 1), (3, 1), size);
         }
     }
-    // A third panel of channels, and more tiles than are computed at once.
+    // A third panel of channels, and more than one block of tiles.
     bench.check((16, 97, 1), (3, 1), (2, 3));
     bench.check((16, 16, 1), (3, 1), (17, 18));
 }
 
-/// A tile that leaves out the last rows or columns, a kernel's gradient that depends on who has which share of it.
+/// Catches: a tile that skips the last rows or columns, a kernel's gradient that depends on its partition among
+/// threads.
 #[test]
 fn pointwise_follows_the_definition() {
     let mut bench = Bench::new();
@@ -340,9 +341,9 @@ fn pointwise_follows_the_definition() {
     bench.check((50, 49, 1), (1, 1), (17, 47));
 }
 
-/// One max pool at one size of batch, and what it reads and is given.
+/// Test case of one max pool and batch size, with its operands.
 struct PoolCase {
-    pooling: Pooling,
+    pool: MaxPoolKernel,
     images: usize,
     input: Vec<f32>,
     gradient: Vec<f32>,
@@ -352,15 +353,15 @@ impl PoolCase {
     fn new(pool: MaxPool, (height, width): (usize, usize), channels: usize, images: usize) -> Self {
         let input = Shape { height, width, channels };
         let output = pool.output_shape(input).unwrap();
-        let pooling = Pooling { pool, input, output };
-        // Few values, so that many are equal; all below zero under some kernels, where padding must not win.
+        let pool = MaxPoolKernel { pool, input, output };
+        // Few distinct values, so that many tie; negative under some windows, where padding must not win.
         let values = whole(images * input.len(), 2, 8).into_iter().map(|value| value - 2.0).collect();
-        Self { pooling, images, input: values, gradient: whole(images * output.len(), 4, 9) }
+        Self { pool, images, input: values, gradient: whole(images * output.len(), 4, 9) }
     }
 
-    /// The position in the input of each output's largest value, by definition.
+    /// Returns the input index of each output's maximum, by definition.
     fn winners(&self) -> Vec<usize> {
-        let Pooling { pool, input, output } = self.pooling;
+        let MaxPoolKernel { pool, input, output } = self.pool;
         let MaxPool { kernel, stride, padding } = pool;
         let (top, left) =
             (padding.amounts(input.height, kernel, stride).0, padding.amounts(input.width, kernel, stride).0);
@@ -378,27 +379,28 @@ impl PoolCase {
         (0..self.images * output.len()).map(winner).collect()
     }
 
-    fn check(&self, threads: &Threads) {
-        let (winners, what) = (self.winners(), format!("{:?}, {} images", self.pooling, self.images));
+    fn check(&self, threads: &ThreadPool) {
+        let (winners, what) = (self.winners(), format!("{:?}, {} images", self.pool, self.images));
         let mut found = vec![f32::NAN; winners.len()];
-        self.pooling.forward(threads, &self.input, &mut found);
+        self.pool.forward(threads, &self.input, &mut found);
         assert_eq!(found, winners.iter().map(|&winner| self.input[winner]).collect::<Vec<_>>(), "{what}");
 
         let mut below = vec![0.0; self.input.len()];
         winners.iter().zip(&self.gradient).for_each(|(&winner, gradient)| below[winner] += f64::from(*gradient));
         let brought = whole(self.input.len(), 5, 4);
-        let upstream = Upstream { input: &self.input, activation: Activation::Relu, shortcut: Some(&brought) };
-        let below = masked(&below, &upstream);
+        let epilogue = BackwardEpilogue { input: &self.input, activation: Activation::Relu, shortcut: Some(&brought) };
+        let below = masked(&below, &epilogue);
         let mut found = vec![f32::NAN; below.len()];
-        let sums = self.pooling.backward(threads, &self.gradient, &mut found, &upstream);
+        let sums = self.pool.backward(threads, &self.gradient, &mut found, &epilogue);
         assert_eq!(found, below, "the gradient: {what}");
-        let channels = self.pooling.input.channels;
+        let channels = self.pool.input.channels;
         let expected = |channel: usize| below.iter().skip(channel).step_by(channels).map(|v| f64::from(*v)).sum();
         assert_eq!(sums, (0..channels).map(expected).collect::<Vec<f64>>(), "sums over pixels: {what}");
     }
 }
 
-/// A window that is cut wrongly where it overhangs, padding taken for a value, a tie whose gradient goes to two.
+/// Catches: a window that is clipped wrongly at the padding, padding taken for a value, a tie whose gradient goes to
+/// two pixels.
 #[test]
 fn max_pool_follows_the_definition() {
     let bench = Bench::new();

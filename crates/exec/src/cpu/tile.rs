@@ -1,18 +1,18 @@
-//! Register tiles: where sums of products are computed and ended before they are written, by pointer.
+//! Register tiles: sums of products in SIMD registers, read and written by pointer.
 
-use super::walk::Tap;
+use super::tap_plan::Tap;
 use pulp::{MemMask, Simd};
 use std::ops::Range;
 
-/// Vectors across a tile: with eight rows, 24 of 32 registers hold sums.
+/// Vectors per row of a tile: with eight rows, 24 of 32 registers hold sums.
 pub(super) const VECTORS: usize = 3;
 
 /// `R` rows of `V` vectors, in registers.
 pub(super) type Sums<S, const R: usize, const V: usize> = [[<S as Simd>::f32s; V]; R];
 
-/// Where a tile lies in an activation: `R` rows, each of `V` vectors of adjacent values.
+/// Position of a tile in an activation: `R` rows of `V` vectors of adjacent values.
 ///
-/// Of a tile with a `TAIL`, only some lanes of the last vector belong to it.
+/// With a `TAIL`, only some lanes of the last vector belong to the tile.
 #[derive(Clone, Copy)]
 pub(super) struct Block<S: Simd> {
     /// The first value.
@@ -27,32 +27,33 @@ pub(super) struct Block<S: Simd> {
 }
 
 impl<S: Simd> Block<S> {
-    /// A tile at `channel` of rows that have `channels`.
+    /// Creates a tile at `channel` of rows with `channels` values.
     #[inline(always)]
     pub fn new<const V: usize>(simd: S, start: usize, step: usize, channel: usize, channels: usize) -> Self {
         let tail = (channels - channel - (V - 1) * S::F32_LANES).min(S::F32_LANES);
         Self { start, step, channel, tail, mask: simd.mask_between_m32s(0, tail as u32) }
     }
 
-    /// The same tile elsewhere.
+    /// Returns the tile moved to another start.
     #[inline(always)]
     pub fn at(self, start: usize) -> Self {
         Self { start, ..self }
     }
 
-    /// The values from the tile's first to its last.
+    /// Range from the tile's first value to its last.
     #[inline(always)]
     pub const fn span<const R: usize, const V: usize>(&self) -> Range<usize> {
         self.start..self.start + (R - 1) * self.step + (V - 1) * S::F32_LANES + self.tail
     }
 
-    /// The tile's channels.
+    /// Range of the tile's channels.
     #[inline(always)]
     pub const fn channels<const V: usize>(&self) -> Range<usize> {
         self.channel..self.channel + (V - 1) * S::F32_LANES + self.tail
     }
 
-    /// `tile = work(tile, the same place in a matrix)`, a vector at a time: there are no registers for both.
+    /// Computes `tile = work(tile, values)` with the values at the tile's position, one vector at a time to save
+    /// registers.
     #[inline(always)]
     pub fn update<const R: usize, const V: usize, const TAIL: bool>(
         &self,
@@ -78,7 +79,7 @@ impl<S: Simd> Block<S> {
         }
     }
 
-    /// The first row of the tile in a matrix.
+    /// Reads the tile's first row from a matrix.
     #[inline(always)]
     pub fn read_row<const V: usize, const TAIL: bool>(&self, simd: S, values: &[f32]) -> [S::f32s; V] {
         let start = values[self.span::<1, V>()].as_ptr();
@@ -86,7 +87,7 @@ impl<S: Simd> Block<S> {
         unsafe { self.load_row::<V, TAIL>(simd, start) }
     }
 
-    /// One value a channel, for each of the tile's.
+    /// Reads one value for each of the tile's channels.
     #[inline(always)]
     pub fn read_channels<const V: usize, const TAIL: bool>(&self, simd: S, values: &[f32]) -> [S::f32s; V] {
         let start = values[self.channels::<V>()].as_ptr();
@@ -94,7 +95,7 @@ impl<S: Simd> Block<S> {
         unsafe { self.load_row::<V, TAIL>(simd, start) }
     }
 
-    /// Writes the tile to a matrix of which `first` is the first value's position.
+    /// Writes the tile to a matrix that starts at index `first` of the activation.
     #[inline(always)]
     pub fn write<const R: usize, const V: usize, const TAIL: bool>(
         &self,
@@ -120,7 +121,7 @@ impl<S: Simd> Block<S> {
         }
     }
 
-    /// Adds one value a channel to those of the tile's.
+    /// Adds one value per channel to those of the tile's channels.
     #[inline(always)]
     pub fn add_channels<const V: usize, const TAIL: bool>(&self, simd: S, row: [S::f32s; V], values: &mut [f32]) {
         let values = &mut values[self.channels::<V>()];
@@ -131,7 +132,7 @@ impl<S: Simd> Block<S> {
         Self { start: 0, ..*self }.write::<1, V, TAIL>(simd, &[before], 0, values);
     }
 
-    /// `Σₖ left[row, k] · right[k, column]` over the tile; every sum runs over k in order.
+    /// Computes `Σₖ left[row, k] · right[k, column]` over the tile; every sum runs over k in order.
     ///
     /// # Safety
     /// `left` is readable at `row · step + k · depth_step`, `right` at `k · depth_step + column` for each of the tile's
@@ -159,7 +160,7 @@ impl<S: Simd> Block<S> {
         sums
     }
 
-    /// `Σ source[row · step + tap] ⊙ weight[tap]` over the taps, in their order, for each row of the tile.
+    /// Computes `Σ source[row · step + tap] ⊙ weight[tap]` over the taps, in order, for each row of the tile.
     ///
     /// # Safety
     /// For each tap and row, the source is readable at `row · step + tap.source` for the tile's channels, and the
@@ -187,23 +188,23 @@ impl<S: Simd> Block<S> {
         sums
     }
 
-    /// Adds `gradient ⊙ source[tap]` of one pixel to the sums of the taps in `seen`, which are `step` values apart.
+    /// Adds `gradient ⊙ source[tap]` of one pixel to the sums of the taps in `covered`, which are `step` values apart.
     ///
     /// # Safety
-    /// The gradient and, for each tap seen, `source + tap · step` are readable for the tile's channels.
+    /// The gradient and, for each covered tap, `source + tap · step` are readable for the tile's channels.
     #[inline(always)]
     pub unsafe fn correlate<const T: usize, const V: usize, const TAIL: bool>(
         &self,
         simd: S,
         sums: &mut Sums<S, T, V>,
-        seen: Range<usize>,
+        covered: Range<usize>,
         (gradient, source): (*const f32, *const f32),
         step: usize,
     ) {
         // SAFETY: the caller's promise about the gradient.
         let gradient = unsafe { self.load_row::<V, TAIL>(simd, gradient) };
         for (tap, sums) in sums.iter_mut().enumerate() {
-            if seen.contains(&tap) {
+            if covered.contains(&tap) {
                 // SAFETY: the caller's promise about the source.
                 let source = unsafe { self.load_row::<V, TAIL>(simd, source.wrapping_add(tap * step)) };
                 for vector in 0..V {
@@ -213,7 +214,7 @@ impl<S: Simd> Block<S> {
         }
     }
 
-    /// One row of the tile from anywhere.
+    /// Loads one row of the tile from a pointer.
     ///
     /// # Safety
     /// `start` is readable for the tile's channels.
@@ -228,7 +229,7 @@ impl<S: Simd> Block<S> {
     }
 }
 
-/// The left operand of a product.
+/// Left operand of a product, by pointer.
 #[derive(Clone, Copy)]
 pub(super) struct Left {
     pub start: *const f32,
@@ -238,7 +239,7 @@ pub(super) struct Left {
     pub depth_step: usize,
 }
 
-/// The right operand of a product; its columns are adjacent.
+/// Right operand of a product, by pointer; its columns are adjacent.
 #[derive(Clone, Copy)]
 pub(super) struct Right {
     pub start: *const f32,
@@ -246,20 +247,20 @@ pub(super) struct Right {
     pub depth_step: usize,
 }
 
-/// One vector from anywhere; of the last one of a `TAIL`, the lanes in `mask` alone.
+/// Loads one vector from a pointer; for the last one of a `TAIL`, the lanes in `mask` alone.
 ///
 /// # Safety
 /// `start` is readable for the lanes that are read.
 #[inline(always)]
 unsafe fn load<S: Simd, const TAIL: bool>(simd: S, mask: MemMask<S::m32s>, start: *const f32, last: bool) -> S::f32s {
-    // SAFETY: the caller's promise; `read_unaligned` asks for no more.
+    // SAFETY: the caller's promise; `read_unaligned` requires no more.
     unsafe {
         if TAIL && last { simd.mask_load_ptr_f32s(mask, start) } else { start.cast::<S::f32s>().read_unaligned() }
     }
 }
 
-/// Calls `$this.$method::<S, V, TAIL>($($argument),*)` with as many vectors as `$channels` from `$channel` on fill, up to
-/// [`VECTORS`], and whether the last is filled in part.
+/// Calls `$this.$method::<S, V, TAIL>($($argument),*)` with the number of vectors that the channels from `$channel` to
+/// `$channels` occupy, at most [`VECTORS`], and whether the last is partial.
 macro_rules! with_vectors {
     ($lanes:expr, $channels:expr, $channel:expr, $this:ident.$method:ident::<$s:ty>($($argument:expr),*)) => {{
         let left = $channels - $channel;

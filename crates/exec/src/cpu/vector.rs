@@ -1,14 +1,16 @@
-//! Functions of single values and sums of rows, written so that the compiler makes vectors of them: without branches, and
-//! with as many partial sums as the widest vector has lanes. To be called inside [`vectorized`], from a plain loop: what a
-//! closure of an iterator does may be compiled apart, without vectors.
+//! Auto-vectorised scalar functions (exp, erf, GELU) and row reductions: branch-free, with as many partial sums as the
+//! widest vector has lanes.
+//!
+//! Must be called inside [`vectorized`] from a plain loop: an iterator's closure may be compiled separately, without
+//! vectors.
 
 use pulp::{Arch, Simd, WithSimd};
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
-/// Runs `work`, a closure that is `#[inline(always)]`, compiled for this CPU's vectors.
+/// Runs `work`, an `#[inline(always)]` closure, compiled for this CPU's vector instructions.
 ///
-/// Dispatched by itself, a closure is called through its `FnOnce`, which the compiler may leave apart and without vectors:
-/// a multiplication with an addition is a call then, and an exponential dozens of them.
+/// A closure dispatched directly is called through its `FnOnce`, which the compiler may leave out of line and scalar: a
+/// fused multiply-add is then a function call, and an exponential dozens of them.
 pub(super) fn vectorized(work: impl FnMut()) {
     struct Work<F>(F);
     impl<F: FnMut()> WithSimd for Work<F> {
@@ -22,13 +24,13 @@ pub(super) fn vectorized(work: impl FnMut()) {
     Arch::new().dispatch(Work(work));
 }
 
-/// Partial sums of a row: the same on every CPU, so that its width gives no other bits.
+/// Partial sums of a row: the same number on every CPU, so that the vector width does not change the bits.
 const LANES: usize = 16;
 
-/// eˣ to two units in the last place; 0 below −87.
+/// Computes eˣ to two units in the last place; 0 below −87.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    // Added and subtracted, it rounds to a whole number, which stands in the lowest bits in between.
+    // Adding and subtracting it rounds to an integer, which is in the lowest bits of the sum.
     const ROUNDER: f32 = 12_582_912.0;
     const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
     let bounded = x.clamp(-87.0, 88.0);
@@ -43,7 +45,7 @@ pub(super) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { value }
 }
 
-/// Horner's rule: the terms are those of the falling powers below `first`'s.
+/// Evaluates a polynomial by Horner's rule; the terms are those of the falling powers below `first`'s.
 #[inline(always)]
 fn polynomial<const N: usize>(terms: [f32; N], first: f32, x: f32) -> f32 {
     let mut sum = first;
@@ -53,7 +55,7 @@ fn polynomial<const N: usize>(terms: [f32; N], first: f32, x: f32) -> f32 {
     sum
 }
 
-/// The error function to an ulp, by Juffa's two polynomials: an odd one in the middle, and an exponent outside.
+/// Computes the error function to an ulp, by Juffa's two polynomials: an odd one in the middle, an exponent outside.
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     let (size, square) = (x.abs(), x * x);
@@ -67,13 +69,13 @@ fn erf(x: f32) -> f32 {
     if size > 0.927_734_4 { outside } else { middle }
 }
 
-/// GELU, `x · ½ (1 + erf(x / √2))`.
+/// Computes GELU, `x · ½ (1 + erf(x / √2))`.
 #[inline(always)]
 pub(super) fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))
 }
 
-/// GELU's slope, `½ (1 + erf(x / √2)) + x · e^(−x²/2) / √(2π)`.
+/// Computes GELU's derivative, `½ (1 + erf(x / √2)) + x · e^(−x²/2) / √(2π)`.
 #[inline(always)]
 pub(super) fn gelu_slope(x: f32) -> f32 {
     const DENSITY: f32 = 0.398_942_3;
@@ -81,13 +83,13 @@ pub(super) fn gelu_slope(x: f32) -> f32 {
     x.mul_add(density, 0.5 * (1.0 + erf(x * FRAC_1_SQRT_2)))
 }
 
-/// The sum of `term` of each value.
+/// Sums `term` of each value.
 #[inline(always)]
 pub(super) fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     sum_pairs(row, row, |value, _| term(value))
 }
 
-/// The sum of `term` of each pair of values of rows of the same length.
+/// Sums `term` of each pair of values of two rows of equal length.
 #[inline(always)]
 pub(super) fn sum_pairs(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
@@ -104,7 +106,7 @@ pub(super) fn sum_pairs(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> 
     fold(lanes, |a, b| a + b)
 }
 
-/// The largest value.
+/// Returns the largest value.
 #[inline(always)]
 pub(super) fn largest(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -121,7 +123,7 @@ pub(super) fn largest(row: &[f32]) -> f32 {
     fold(lanes, f32::max)
 }
 
-/// The lanes in one, by halves.
+/// Reduces the lanes by halves.
 #[inline(always)]
 fn fold(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = LANES / 2;
@@ -138,7 +140,7 @@ fn fold(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// erf in f64: its Taylor series, which converges everywhere.
+    /// Computes erf in f64 by its Taylor series, which converges everywhere.
     fn exact_erf(x: f64) -> f64 {
         let (mut term, mut total) = (x, x);
         for n in 1..200 {
@@ -148,7 +150,7 @@ mod tests {
         total * std::f64::consts::FRAC_2_SQRT_PI
     }
 
-    /// A coefficient with a wrong digit, a seam between two polynomials, an exponent off by one.
+    /// Catches: a coefficient with a wrong digit, a seam between two polynomials, an exponent off by one.
     #[test]
     fn functions_are_exact_to_rounding() {
         for step in -4000..=4000 {
@@ -164,7 +166,7 @@ mod tests {
         }
     }
 
-    /// Values whose exponentials leave f32, and ones that are none.
+    /// Catches: an overflow where the exponential leaves f32, a NaN that becomes a number.
     #[test]
     fn extremes_stay_what_they_are() {
         assert_eq!((exp(-1e4), exp(f32::NEG_INFINITY), exp(0.0)), (0.0, 0.0, 1.0));
@@ -172,7 +174,7 @@ mod tests {
         assert!(exp(f32::NAN).is_nan() && gelu(f32::NAN).is_nan() && gelu_slope(f32::NAN).is_nan());
     }
 
-    /// A tail that is left out or counted twice.
+    /// Catches: a tail that is left out or counted twice.
     #[test]
     fn sums_take_every_value_once() {
         for len in 0..50 {

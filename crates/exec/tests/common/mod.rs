@@ -1,4 +1,4 @@
-//! Small networks with random weights, random images, and the fast kernels' gradients.
+//! Test helpers: small networks with random weights, random images, and gradients of the CPU kernels.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
 
@@ -8,12 +8,13 @@ use fieldfit_tensor::{Images, Params, TensorId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Inverted residuals under TensorFlow's padding, and bottlenecks, a max pool and projected shortcuts under PyTorch's.
+/// Returns two tiny networks: inverted residuals with TensorFlow's padding; bottlenecks, a max pool and projected
+/// shortcuts with PyTorch's.
 pub fn networks() -> [Network; 2] {
     ["efficientnet-tiny", "resnet-tiny"].map(|name| by_name(name).unwrap().with_classes(5))
 }
 
-/// Weights that keep activations at their scale.
+/// Returns random parameters that keep activations at their scale.
 pub fn params(network: &Network) -> Params<f32> {
     let mut generator = ChaCha8Rng::seed_from_u64(7);
     let mut params = Params::zeros(network);
@@ -32,7 +33,7 @@ pub fn params(network: &Network) -> Params<f32> {
     params
 }
 
-/// Noise in [−2, 2).
+/// Returns uniform noise in [−2, 2).
 pub fn images(count: usize, height: usize, width: usize) -> Images {
     let mut generator = ChaCha8Rng::seed_from_u64(11);
     let mut images = Images::zeros(count, height, width);
@@ -40,12 +41,12 @@ pub fn images(count: usize, height: usize, width: usize) -> Images {
     images
 }
 
-/// A class of five for each image.
+/// Returns a label from 0 to 4 for each image.
 pub fn labels(count: usize) -> Vec<u32> {
     (0..count as u32).map(|i| i * 3 % 5).collect()
 }
 
-/// The same weights for the oracle.
+/// Converts parameters to f64.
 pub fn widen(network: &Network, params: &Params<f32>) -> Params<f64> {
     let mut wide = Params::zeros(network);
     for (wide, narrow) in wide.buffers_mut().iter_mut().zip(params.buffers()) {
@@ -54,7 +55,7 @@ pub fn widen(network: &Network, params: &Params<f32>) -> Params<f64> {
     wide
 }
 
-/// The loss, the gradients of what trains, and the executor that computed them.
+/// Computes loss and gradients of the trained tensors; returns the executor, too.
 pub fn gradient(
     network: &Network,
     threads: usize,
@@ -63,14 +64,14 @@ pub fn gradient(
     trains: impl Fn(TensorId) -> bool,
 ) -> (f32, Params<f32>, Cpu) {
     let mut gradients = Params::zeros_where(network, trains);
-    // What is there before must not matter: it is written over, not added to.
+    // NaN detects gradients that are added to the old contents.
     gradients.buffers_mut().iter_mut().flatten().for_each(|value| *value = f32::NAN);
     let mut cpu = Cpu::new(network, threads, passes).unwrap();
     let loss = cpu.gradient(&params(network), images, &labels(images.count), &mut gradients).unwrap();
     (loss, gradients, cpu)
 }
 
-/// The distance between two tensors over the oracle's length.
+/// Returns the L2 distance between two tensors, relative to the reference's norm.
 pub fn distance(fast: &[f32], oracle: &[f64]) -> f64 {
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
     norm(&mut fast.iter().zip(oracle).map(|(a, b)| f64::from(*a) - b)) / norm(&mut oracle.iter().copied()).max(1e-9)

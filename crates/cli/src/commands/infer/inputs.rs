@@ -1,16 +1,14 @@
 //! Inputs of `infer`: files, folders, glob patterns and standard input, expanded to single images.
 
 use crate::error::CliError;
-use fieldfit::Error;
+use fieldfit::{BoundedReadError, Error, MAX_IMAGE_FILE_BYTES, read_bounded};
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Argument that stands for standard input.
 const STDIN: &str = "-";
-/// Maximum length of an encoded image in bytes.
-const MAX_BYTES: u64 = 256 << 20;
 /// Characters that make an argument a pattern.
 const WILDCARDS: [char; 3] = ['*', '?', '['];
 
@@ -34,29 +32,23 @@ impl Input {
     /// Reads the encoded image.
     ///
     /// # Errors
-    /// [`Error::Read`] if it cannot be read, is no regular file, or is longer than [`MAX_BYTES`].
-    pub fn read(&self) -> Result<Vec<u8>, Error> {
-        let bytes = match self {
-            Self::File(path) => open_regular(path).and_then(|file| read_bounded(file)),
-            Self::Stdin => read_bounded(io::stdin().lock()),
-        };
-        bytes.map_err(|source| Error::Read { path: self.path().to_owned(), source })
+    /// [`CliError::ReadImage`] if it cannot be read, is no regular file, or is longer than [`MAX_IMAGE_FILE_BYTES`].
+    pub fn read(&self) -> Result<Vec<u8>, CliError> {
+        Ok(match self {
+            Self::File(path) => read_bounded(path, MAX_IMAGE_FILE_BYTES),
+            Self::Stdin => read_stdin(),
+        }?)
     }
 }
 
-/// Opens a file; a pipe or a device would block, or never end.
-fn open_regular(path: &Path) -> io::Result<File> {
-    if fs::metadata(path)?.is_file() {
-        File::open(path)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file; pipe it in and give `-`"))
+fn read_stdin() -> Result<Vec<u8>, BoundedReadError> {
+    let (path, limit) = (PathBuf::from(STDIN), MAX_IMAGE_FILE_BYTES);
+    let mut content = Vec::new();
+    match io::stdin().lock().take(limit + 1).read_to_end(&mut content) {
+        Err(source) => Err(BoundedReadError::Io { path, source }),
+        Ok(length) if length as u64 > limit => Err(BoundedReadError::TooLarge { path, bytes: length as u64, limit }),
+        Ok(_) => Ok(content),
     }
-}
-
-fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    source.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
 /// Expands an argument: `-` to standard input, a folder to its images at any depth, a pattern to the images that match;

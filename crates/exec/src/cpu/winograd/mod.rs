@@ -1,54 +1,54 @@
-//! 3×3 convolutions of stride 1 with fewer multiplications: Winograd's F(2×2, 3×3), after Lavin and Gray, "Fast algorithms
-//! for convolutional neural networks", arXiv 1509.09308.
+//! Winograd F(2×2, 3×3) convolution kernel for 3×3 convolutions of stride 1, after Lavin and Gray, "Fast algorithms for
+//! convolutional neural networks", arXiv 1509.09308.
 //!
-//! A tile of 2×2 outputs sees 4×4 inputs. Both, and the kernel, have a counterpart of 16 places at which convolving is
-//! multiplying: 16 matrix products over channels stand for what takes 36. With Bᵀ, G and Aᵀ as there, the output is
-//! `Aᵀ[(G w Gᵀ) ⊙ (Bᵀ d B)]A`, so the kernel's gradient is `Gᵀ[Σ (A g Aᵀ) ⊙ (Bᵀ d B)]G`; the input's is the same
-//! convolution with the kernel turned about. All factors are 0, ±1 and ½: rounding is that of a few more additions.
+//! A tile of 2×2 outputs depends on 4×4 inputs. In the transform domain of 16 elements, convolution is multiplication:
+//! 16 matrix products over channels replace 36. With Bᵀ, G and Aᵀ as there, the output is `Aᵀ[(G w Gᵀ) ⊙ (Bᵀ d B)]A`,
+//! so the kernel's gradient is `Gᵀ[Σ (A g Aᵀ) ⊙ (Bᵀ d B)]G`; the input's is the same convolution with the kernel
+//! rotated by 180°. All factors are 0, ±1 and ½: rounding is that of a few more additions.
 
-mod grid;
+mod tile_grid;
 mod transforms;
 
-use crate::cpu::finish::{Ending, Finish};
-use crate::cpu::fold::Folded;
-use crate::cpu::product::{Onto, Packed, Strided, multiply_block, panel, strided};
-use crate::cpu::room::with_room;
-use crate::cpu::share::{Backward, lend};
-use crate::cpu::threads::{Threads, cut, cut_at, tiles};
+use crate::cpu::epilogue::{Epilogue, ForwardEpilogue};
+use crate::cpu::folded_weights::FoldedWeights;
+use crate::cpu::matmul::{Accumulate, PackedMatrix, StridedMatrix, multiply_block, multiply_strided, panel_columns};
+use crate::cpu::partition::{BackwardOperands, grow_to};
+use crate::cpu::scratch::with_scratch;
+use crate::cpu::thread_pool::{ThreadPool, split_lengths, split_rows, tiles};
 use crate::cpu::tile::VECTORS;
 use fieldfit_nets::{Conv, Padding, Shape};
-use grid::{Grid, View};
 use pulp::Arch;
 use std::ops::Range;
-use transforms::{Collect, Give, Pack, Put, See};
+use tile_grid::{TileGrid, TiledView};
+use transforms::{GradTransform, InputTransform, KernelGradTransform, KernelTransform, OutputTransform};
 
-/// Places of a tile's counterpart.
-const PLACES: usize = 16;
-/// Values of a kernel for one pair of channels.
+/// Elements of a transformed tile.
+const ELEMENTS: usize = 16;
+/// Taps of a kernel.
 pub(super) const TAPS: usize = 9;
-/// Tiles at once: each panel of weights is read once for so many, and a place's rows stay in the second-level cache.
+/// Tiles per block: a panel of weights is read once per block, and an element's rows stay in the L2 cache.
 const TILES: usize = 64;
-/// Channels on either side, at least: with fewer, the way there and back takes what is saved.
-const FEWEST: usize = 16;
-/// Channels on either side, at most: 16 places take more memory than 9 taps, and a large kernel is read from memory more
-/// than it is multiplied with.
-const MOST: usize = 256;
-/// Values between places, and between the rows of what is summed up to a kernel's gradient: what is a power of two apart would
-/// share a few places of the cache.
+/// Minimum input and output channels: with fewer, the transforms cost what the products save.
+const MIN_CHANNELS: usize = 16;
+/// Maximum input and output channels: 16 elements take more memory than 9 taps, and a large kernel is bound by reading
+/// it.
+const MAX_CHANNELS: usize = 256;
+/// Padding between elements, and between rows of the operands of a kernel's gradient: rows a power of two apart would
+/// map to few cache sets.
 const GAP: usize = 16;
 
-/// Columns of a panel where vectors are widest.
-const WIDEST: usize = VECTORS * 16;
+/// Columns per panel with the widest vectors.
+const MAX_PANEL_COLUMNS: usize = VECTORS * 16;
 
-/// One convolution at one size of image; its output has the same.
+/// Winograd convolution kernel for one image size, which is also the output's.
 pub(super) struct Winograd {
     conv: Conv,
-    grid: Grid,
+    grid: TileGrid,
 }
 
-/// Whether a convolution is computed this way, at every size of image.
-pub(super) fn suits(conv: &Conv) -> bool {
-    let channels = FEWEST..=MOST;
+/// Whether a convolution is computed by this kernel, at every image size.
+pub(super) fn supports(conv: &Conv) -> bool {
+    let channels = MIN_CHANNELS..=MAX_CHANNELS;
     let is_centred = matches!(conv.padding, Padding::Same | Padding::Symmetric(1));
     (conv.kernel, conv.stride, conv.groups) == (3, 1, 1)
         && is_centred
@@ -56,23 +56,28 @@ pub(super) fn suits(conv: &Conv) -> bool {
         && channels.contains(&conv.output)
 }
 
-/// Values that [`pack`] takes.
+/// Returns the values of a kernel packed by [`pack`].
 pub(super) fn packed_len(depth: usize, columns: usize) -> usize {
-    Packed::size(PLACES * depth, columns)
+    PackedMatrix::size(ELEMENTS * depth, columns)
 }
 
-/// Packs `G w Gᵀ` of the kernels from each of `depth` channels to each of `columns`, a place after another; `taps` says a
-/// kernel's, row by row.
-pub(super) fn pack(packed: &mut Packed, depth: usize, columns: usize, taps: impl Fn(usize, usize) -> [f32; TAPS]) {
-    packed.refill_panels(PLACES * depth, columns, |filled, width, panel| {
-        let mut kernels = [[0.0; WIDEST]; TAPS];
+/// Packs `G w Gᵀ` of the kernels from each of `depth` channels to each of `columns`, element by element; `taps` returns
+/// a kernel, row by row.
+pub(super) fn pack(
+    packed: &mut PackedMatrix,
+    depth: usize,
+    columns: usize,
+    taps: impl Fn(usize, usize) -> [f32; TAPS],
+) {
+    packed.refill_panels(ELEMENTS * depth, columns, |filled, width, panel| {
+        let mut kernels = [[0.0; MAX_PANEL_COLUMNS]; TAPS];
         for channel in 0..depth {
             for (position, column) in filled.clone().enumerate() {
                 for (kernel, tap) in kernels.iter_mut().zip(taps(channel, column)) {
                     kernel[position] = tap;
                 }
             }
-            Arch::new().dispatch(Pack {
+            Arch::new().dispatch(KernelTransform {
                 kernels: &kernels,
                 width,
                 panel: &mut panel[channel * width..],
@@ -82,81 +87,90 @@ pub(super) fn pack(packed: &mut Packed, depth: usize, columns: usize, taps: impl
     });
 }
 
-/// Values of the kernel's gradient at all places, which the threads of a backward pass share.
+/// Returns the values of a kernel's gradient in the transform domain, which the threads of a backward pass share.
 pub(super) const fn scratch_len(conv: &Conv) -> usize {
-    PLACES * conv.input * conv.output
+    ELEMENTS * conv.input * conv.output
 }
 
 impl Winograd {
     pub const fn new(conv: Conv, input: Shape) -> Self {
-        Self { conv, grid: Grid::new(input) }
+        Self { conv, grid: TileGrid::new(input) }
     }
 
-    /// `output = finish(weight ∗ input)`.
-    pub fn forward(&self, threads: &Threads, folded: &Folded, input: &[f32], finish: Finish<'_>, output: &mut [f32]) {
+    /// Computes `output = epilogue(weight ∗ input)`.
+    pub fn forward(
+        &self,
+        threads: &ThreadPool,
+        folded: &FoldedWeights,
+        input: &[f32],
+        epilogue: ForwardEpilogue<'_>,
+        output: &mut [f32],
+    ) {
         let outputs = self.conv.output;
         let images = output.len() / (outputs * self.grid.pixels());
         let ranges = threads.ranges(images * self.grid.bands());
         let start = |band: usize| self.grid.band_start(band) * outputs;
-        let parts = cut_at(ranges.iter().map(|bands| start(bands.end) - start(bands.start)), output);
-        threads.each(ranges.iter().cloned().zip(parts), |(bands, part): (Range<usize>, &mut [f32])| {
-            for seen in self.grid.blocks(&bands) {
-                self.convolve(input, &folded.forward, seen, (start(bands.start), part), &mut { finish });
+        let parts = split_lengths(ranges.iter().map(|bands| start(bands.end) - start(bands.start)), output);
+        threads.for_each(ranges.iter().cloned().zip(parts), |(bands, part): (Range<usize>, &mut [f32])| {
+            for block in self.grid.blocks(&bands) {
+                self.convolve(input, &folded.forward, block, (start(bands.start), part), &mut { epilogue });
             }
         });
     }
 
-    /// Both gradients; returns the sums over pixels of the input's gradient, a channel each.
+    /// Computes both gradients; returns the per-channel sums over pixels of the input's gradient.
     pub fn backward(
         &self,
-        threads: &Threads,
-        folded: &Folded,
-        mut pass: Backward<'_>,
+        threads: &ThreadPool,
+        folded: &FoldedWeights,
+        mut pass: BackwardOperands<'_>,
         scratch: &mut Vec<f32>,
     ) -> Vec<f64> {
         let (inputs, bands) = (self.conv.input, self.grid.bands());
         let images = pass.input.len() / (inputs * self.grid.pixels());
-        if let Some((kernel, onto)) = pass.kernel.take() {
-            self.backward_kernel(threads, (pass.gradient, pass.input), (kernel, onto), scratch);
+        if let Some((kernel, accumulate)) = pass.kernel.take() {
+            self.backward_kernel(threads, (pass.gradient, pass.input), (kernel, accumulate), scratch);
         }
-        pass.shared(threads, (images, inputs * self.grid.pixels()), inputs, scratch, |share| {
-            let Some(target) = share.target else { return };
-            let mut ending = target.upstream.summing(target.sums);
-            let first = share.range.start * self.grid.pixels() * inputs;
-            for seen in self.grid.blocks(&(share.range.start * bands..share.range.end * bands)) {
-                self.convolve(share.gradient, &folded.backward, seen, (first, target.values), &mut ending);
-                ending.flush();
+        pass.partitioned(threads, (images, inputs * self.grid.pixels()), inputs, scratch, |partition| {
+            let Some(target) = partition.target else { return };
+            let mut epilogue = target.epilogue.with_sums(target.sums);
+            let first = partition.range.start * self.grid.pixels() * inputs;
+            for block in self.grid.blocks(&(partition.range.start * bands..partition.range.end * bands)) {
+                self.convolve(partition.gradient, &folded.backward, block, (first, target.values), &mut epilogue);
+                epilogue.flush();
             }
         })
     }
 
-    /// The kernel's gradient, `[out, 3, 3, in]`: each thread has some of its rows.
+    /// Computes the kernel's gradient, `[out, 3, 3, in]`. Threads split its rows.
     fn backward_kernel(
         &self,
-        threads: &Threads,
+        threads: &ThreadPool,
         (gradient, input): (&[f32], &[f32]),
-        (kernel, onto): (&mut [f32], Onto),
+        (kernel, accumulate): (&mut [f32], Accumulate),
         scratch: &mut Vec<f32>,
     ) {
         let (inputs, outputs) = (self.conv.input, self.conv.output);
         let bands = 0..input.len() / (inputs * self.grid.pixels()) * self.grid.bands();
-        let scratch = lend(scratch, scratch_len(&self.conv));
+        let scratch = grow_to(scratch, scratch_len(&self.conv));
         let ranges = threads.ranges(outputs);
-        let parts = cut(&ranges, TAPS * inputs, kernel).into_iter().zip(cut(&ranges, PLACES * inputs, scratch));
-        threads.each(ranges.iter().cloned().zip(parts), |(rows, (kernel, sums))| {
+        let parts =
+            split_rows(&ranges, TAPS * inputs, kernel).into_iter().zip(split_rows(&ranges, ELEMENTS * inputs, scratch));
+        threads.for_each(ranges.iter().cloned().zip(parts), |(rows, (kernel, sums))| {
             if bands.is_empty() {
                 sums.fill(0.0);
             }
             for block in self.grid.blocks(&bands) {
                 self.sum_products(block, rows.clone(), (gradient, input), sums);
             }
-            for (kernel, sums) in kernel.chunks_exact_mut(TAPS * inputs).zip(sums.chunks_exact(PLACES * inputs)) {
-                Arch::new().dispatch(Collect { sums, channels: inputs, kernel, onto });
+            for (kernel, sums) in kernel.chunks_exact_mut(TAPS * inputs).zip(sums.chunks_exact(ELEMENTS * inputs)) {
+                Arch::new().dispatch(KernelGradTransform { sums, channels: inputs, kernel, accumulate });
             }
         });
     }
 
-    /// Adds some tiles' products, the first of which begin them, to the sums of some rows of the kernel's gradient, `[rows, 16, in]`.
+    /// Adds the products of a block of tiles to some rows of the transformed kernel's gradient, `[rows, 16, in]`; the
+    /// first block overwrites it.
     fn sum_products(
         &self,
         tiles: Range<usize>,
@@ -166,45 +180,56 @@ impl Winograd {
     ) {
         let (inputs, count) = (self.conv.input, tiles.len());
         let (step, height) = (inputs + GAP, rows.len());
-        let onto = if tiles.start == 0 { Onto::Fresh } else { Onto::Sum };
+        let accumulate = if tiles.start == 0 { Accumulate::Overwrite } else { Accumulate::Add };
         let sizes = [count * step + GAP, count * height + GAP];
-        with_room(sizes.map(|size| PLACES * size), |[seen, given]| {
-            let view = View { grid: self.grid, values: input, channels: inputs };
-            Arch::new().dispatch(See { view, tiles: tiles.clone(), seen, step });
-            let view = View { grid: self.grid, values: gradient, channels: self.conv.output };
-            Arch::new().dispatch(Give { view, tiles, rows, given });
-            let [seen, given] = [seen.chunks_exact(sizes[0]), given.chunks_exact(sizes[1])];
-            for (place, (seen, given)) in seen.zip(given).enumerate() {
-                let out = (&mut sums[place * inputs..], PLACES * inputs);
-                let (left, right) = (Strided::columns(given, height), Strided::rows(seen, step));
-                strided([height, inputs, count], left, right, out, onto);
+        with_scratch(sizes.map(|size| ELEMENTS * size), |[input_tiles, gradient_tiles]| {
+            let view = TiledView { grid: self.grid, values: input, channels: inputs };
+            Arch::new().dispatch(InputTransform { view, tiles: tiles.clone(), out: input_tiles, step });
+            let view = TiledView { grid: self.grid, values: gradient, channels: self.conv.output };
+            Arch::new().dispatch(GradTransform { view, tiles, rows, out: gradient_tiles });
+            let [input_tiles, gradient_tiles] =
+                [input_tiles.chunks_exact(sizes[0]), gradient_tiles.chunks_exact(sizes[1])];
+            for (element, (input_tiles, gradient_tiles)) in input_tiles.zip(gradient_tiles).enumerate() {
+                let out = (&mut sums[element * inputs..], ELEMENTS * inputs);
+                let (left, right) =
+                    (StridedMatrix::columns(gradient_tiles, height), StridedMatrix::rows(input_tiles, step));
+                multiply_strided([height, inputs, count], left, right, out, accumulate);
             }
         });
     }
 
-    /// Some tiles of a convolution, into an activation of which `target` begins at the value `first`.
+    /// Computes a block of tiles; `target` starts at value `first` of the activation.
     fn convolve(
         &self,
         source: &[f32],
-        weights: &Packed,
+        weights: &PackedMatrix,
         block: Range<usize>,
         (first, target): (usize, &mut [f32]),
-        ending: &mut impl Ending,
+        epilogue: &mut impl Epilogue,
     ) {
-        let (inputs, outputs, count) = (weights.depth() / PLACES, weights.columns(), block.len());
-        let sizes = [count * inputs + GAP, count * panel() + GAP];
-        with_room(sizes.map(|size| PLACES * size), |[seen, products]| {
-            let view = View { grid: self.grid, values: source, channels: inputs };
-            Arch::new().dispatch(See { view, tiles: block.clone(), seen, step: inputs });
-            for columns in tiles(0..outputs, panel()) {
-                let places = seen.chunks_exact(sizes[0]).zip(products.chunks_exact_mut(sizes[1]));
-                for (place, (seen, products)) in places.enumerate() {
-                    let terms = place * inputs..(place + 1) * inputs;
+        let (inputs, outputs, count) = (weights.depth() / ELEMENTS, weights.columns(), block.len());
+        let sizes = [count * inputs + GAP, count * panel_columns() + GAP];
+        with_scratch(sizes.map(|size| ELEMENTS * size), |[input_tiles, products]| {
+            let view = TiledView { grid: self.grid, values: source, channels: inputs };
+            Arch::new().dispatch(InputTransform { view, tiles: block.clone(), out: input_tiles, step: inputs });
+            for columns in tiles(0..outputs, panel_columns()) {
+                let elements = input_tiles.chunks_exact(sizes[0]).zip(products.chunks_exact_mut(sizes[1]));
+                for (element, (input_tiles, products)) in elements.enumerate() {
+                    let terms = element * inputs..(element + 1) * inputs;
                     let products = &mut products[..count * columns.len()];
-                    multiply_block(&seen[..count * inputs], weights, terms, columns.clone(), products);
+                    multiply_block(&input_tiles[..count * inputs], weights, terms, columns.clone(), products);
                 }
                 let tiles = block.clone();
-                Arch::new().dispatch(Put { grid: self.grid, tiles, products, columns, outputs, first, target, ending });
+                Arch::new().dispatch(OutputTransform {
+                    grid: self.grid,
+                    tiles,
+                    products,
+                    columns,
+                    outputs,
+                    first,
+                    target,
+                    epilogue,
+                });
             }
         });
     }

@@ -1,14 +1,14 @@
-//! The way there and back, a vector of channels at a time.
+//! Winograd transforms of inputs, gradients, outputs and kernels, one vector of channels at a time.
 
-use super::grid::{Grid, View};
-use super::{GAP, TAPS, WIDEST};
-use crate::cpu::finish::Ending;
-use crate::cpu::product::Onto;
+use super::tile_grid::{TileGrid, TiledView};
+use super::{GAP, MAX_PANEL_COLUMNS, TAPS};
+use crate::cpu::epilogue::Epilogue;
+use crate::cpu::matmul::Accumulate;
 use crate::cpu::tile::{Block, VECTORS};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// `T tile Tᵀ`, where `once` is T's product with a column.
+/// Computes `T tile Tᵀ`; `once` multiplies T by a column.
 #[inline(always)]
 fn transform<V: Copy, const M: usize, const N: usize>(
     tile: [[V; M]; M],
@@ -29,7 +29,7 @@ fn transform<V: Copy, const M: usize, const N: usize>(
     whole
 }
 
-/// A square whose values `value` says, row by row; `before` is what is there until then.
+/// Creates a square from `value(index)`, row by row; `before` is its initial value.
 #[inline(always)]
 fn fill<V: Copy, const N: usize>(before: V, value: impl Fn(usize) -> V) -> [[V; N]; N] {
     let mut square = [[before; N]; N];
@@ -51,20 +51,21 @@ fn each<V: Copy, const N: usize>(square: &[[V; N]; N], mut visit: impl FnMut(usi
     }
 }
 
-/// One vector of each pixel's channels.
+/// Reads one vector of channels of each pixel.
 #[inline(always)]
 fn read<S: Simd, const N: usize, const TAIL: bool>(
     simd: S,
     block: &Block<S>,
     pixels: &[[&[f32]; N]; N],
 ) -> [[S::f32s; N]; N] {
-    fill(simd.splat_f32s(0.0), |place| {
-        let [value] = block.read_row::<1, TAIL>(simd, pixels[place / N][place % N]);
+    fill(simd.splat_f32s(0.0), |element| {
+        let [value] = block.read_row::<1, TAIL>(simd, pixels[element / N][element % N]);
         value
     })
 }
 
-/// Calls `$this.$method::<S, TAIL>($simd, channel, $(argument),*)` for each vector of `$channels`, which may end within the last.
+/// Calls `$this.$method::<S, TAIL>($simd, channel, $(argument),*)` for each vector of `$channels`; the last may be
+/// partial.
 macro_rules! each_vector {
     ($channels:expr, $this:ident.$method:ident::<$s:ty>($simd:expr $(, $argument:expr)*)) => {{
         let channels: Range<usize> = $channels;
@@ -79,15 +80,15 @@ macro_rules! each_vector {
     }};
 }
 
-/// `Bᵀ d B` of tiles' inputs, `[16, tiles, channels]` with rows that are `step` values apart.
-pub(super) struct See<'a> {
-    pub view: View<'a>,
+/// Input transform `Bᵀ d B` of tiles, `[16, tiles, channels]` with rows `step` values apart.
+pub(super) struct InputTransform<'a> {
+    pub view: TiledView<'a>,
     pub tiles: Range<usize>,
-    pub seen: &'a mut [f32],
+    pub out: &'a mut [f32],
     pub step: usize,
 }
 
-impl WithSimd for See<'_> {
+impl WithSimd for InputTransform<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -99,7 +100,7 @@ impl WithSimd for See<'_> {
     }
 }
 
-impl See<'_> {
+impl InputTransform<'_> {
     #[inline(always)]
     fn vector<S: Simd, const TAIL: bool>(
         &mut self,
@@ -110,26 +111,26 @@ impl See<'_> {
     ) {
         let block = Block::new::<1>(simd, channel, 0, channel, self.view.channels);
         let tile = read::<S, 4, TAIL>(simd, &block, pixels);
-        let seen = transform(tile, |[a, b, c, d]| {
+        let transformed = transform(tile, |[a, b, c, d]| {
             [simd.sub_f32s(a, c), simd.add_f32s(b, c), simd.sub_f32s(c, b), simd.sub_f32s(b, d)]
         });
-        each(&seen, |place, value| {
-            let start = place * (self.tiles.len() * self.step + GAP) + position * self.step + channel;
-            block.at(start).write::<1, 1, TAIL>(simd, &[[value]], 0, self.seen);
+        each(&transformed, |element, value| {
+            let start = element * (self.tiles.len() * self.step + GAP) + position * self.step + channel;
+            block.at(start).write::<1, 1, TAIL>(simd, &[[value]], 0, self.out);
         });
     }
 }
 
-/// `A g Aᵀ` of some channels of tiles' gradients, `[16, tiles, rows]`.
-pub(super) struct Give<'a> {
-    pub view: View<'a>,
+/// Gradient transform `A g Aᵀ` of some channels of tiles' gradients, `[16, tiles, rows]`.
+pub(super) struct GradTransform<'a> {
+    pub view: TiledView<'a>,
     pub tiles: Range<usize>,
     /// The channels.
     pub rows: Range<usize>,
-    pub given: &'a mut [f32],
+    pub out: &'a mut [f32],
 }
 
-impl WithSimd for Give<'_> {
+impl WithSimd for GradTransform<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -141,7 +142,7 @@ impl WithSimd for Give<'_> {
     }
 }
 
-impl Give<'_> {
+impl GradTransform<'_> {
     #[inline(always)]
     fn vector<S: Simd, const TAIL: bool>(
         &mut self,
@@ -153,30 +154,32 @@ impl Give<'_> {
         let block = Block::new::<1>(simd, channel, 0, channel, self.rows.end);
         let tile = read::<S, 2, TAIL>(simd, &block, pixels);
         let zero = simd.splat_f32s(0.0);
-        let given = transform(tile, |[a, b]| [a, simd.add_f32s(a, b), simd.sub_f32s(a, b), simd.sub_f32s(zero, b)]);
-        each(&given, |place, value| {
-            let row = place * (self.tiles.len() * self.rows.len() + GAP) + position * self.rows.len();
+        let transformed =
+            transform(tile, |[a, b]| [a, simd.add_f32s(a, b), simd.sub_f32s(a, b), simd.sub_f32s(zero, b)]);
+        each(&transformed, |element, value| {
+            let row = element * (self.tiles.len() * self.rows.len() + GAP) + position * self.rows.len();
             let start = row + channel - self.rows.start;
-            block.at(start).write::<1, 1, TAIL>(simd, &[[value]], 0, self.given);
+            block.at(start).write::<1, 1, TAIL>(simd, &[[value]], 0, self.out);
         });
     }
 }
 
-/// `Aᵀ m A` of tiles' products, `[16, tiles, columns]`, ended and written to the pixels that there are.
-pub(super) struct Put<'a, E> {
-    pub grid: Grid,
+/// Output transform `Aᵀ m A` of tiles' products, `[16, tiles, columns]`; applies the epilogue and writes the pixels
+/// inside the image.
+pub(super) struct OutputTransform<'a, E> {
+    pub grid: TileGrid,
     pub tiles: Range<usize>,
     pub products: &'a [f32],
     pub columns: Range<usize>,
     /// Channels of the target.
     pub outputs: usize,
-    /// Where in its activation the target begins.
+    /// Index in the activation of the target's first value.
     pub first: usize,
     pub target: &'a mut [f32],
-    pub ending: &'a mut E,
+    pub epilogue: &'a mut E,
 }
 
-impl<E: Ending> WithSimd for Put<'_, E> {
+impl<E: Epilogue> WithSimd for OutputTransform<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -188,7 +191,7 @@ impl<E: Ending> WithSimd for Put<'_, E> {
     }
 }
 
-impl<E: Ending> Put<'_, E> {
+impl<E: Epilogue> OutputTransform<'_, E> {
     #[inline(always)]
     fn vector<S: Simd, const TAIL: bool>(
         &mut self,
@@ -197,11 +200,11 @@ impl<E: Ending> Put<'_, E> {
         position: usize,
         (image, top, left): (usize, usize, usize),
     ) {
-        let Grid { height, width } = self.grid;
+        let TileGrid { height, width } = self.grid;
         let block = Block::new::<1>(simd, column, self.outputs, column, self.outputs);
         let panel = VECTORS * S::F32_LANES;
-        let products = fill(simd.splat_f32s(0.0), |place| {
-            let row = place * (self.tiles.len() * panel + GAP) + position * self.columns.len();
+        let products = fill(simd.splat_f32s(0.0), |element| {
+            let row = element * (self.tiles.len() * panel + GAP) + position * self.columns.len();
             let here = block.at(row + column - self.columns.start);
             let [value] = here.read_row::<1, TAIL>(simd, self.products);
             value
@@ -212,34 +215,34 @@ impl<E: Ending> Put<'_, E> {
         for (y, [one, other]) in (top..height).zip(values) {
             let block = block.at((image + y * width + left) * self.outputs + column);
             if left + 1 < width {
-                self.put::<S, 2, TAIL>(simd, block, [[one], [other]]);
+                self.write::<S, 2, TAIL>(simd, block, [[one], [other]]);
             } else {
-                self.put::<S, 1, TAIL>(simd, block, [[one]]);
+                self.write::<S, 1, TAIL>(simd, block, [[one]]);
             }
         }
     }
 
     #[inline(always)]
-    fn put<S: Simd, const R: usize, const TAIL: bool>(
+    fn write<S: Simd, const R: usize, const TAIL: bool>(
         &mut self,
         simd: S,
         block: Block<S>,
         mut sums: [[S::f32s; 1]; R],
     ) {
-        self.ending.end::<S, R, 1, TAIL>(simd, &block, &mut sums);
+        self.epilogue.apply::<S, R, 1, TAIL>(simd, &block, &mut sums);
         block.write::<R, 1, TAIL>(simd, &sums, self.first, self.target);
     }
 }
 
-/// `G w Gᵀ` of a panel's kernels from one channel: rows of a packed operand that are `step` values apart.
-pub(super) struct Pack<'a> {
-    pub kernels: &'a [[f32; WIDEST]; TAPS],
+/// Kernel transform `G w Gᵀ` of a panel's kernels from one channel, into rows `step` values apart.
+pub(super) struct KernelTransform<'a> {
+    pub kernels: &'a [[f32; MAX_PANEL_COLUMNS]; TAPS],
     pub width: usize,
     pub panel: &'a mut [f32],
     pub step: usize,
 }
 
-impl WithSimd for Pack<'_> {
+impl WithSimd for KernelTransform<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -248,7 +251,7 @@ impl WithSimd for Pack<'_> {
     }
 }
 
-impl Pack<'_> {
+impl KernelTransform<'_> {
     #[inline(always)]
     fn vector<S: Simd, const TAIL: bool>(&mut self, simd: S, column: usize) {
         let block = Block::new::<1>(simd, column, 0, column, self.width);
@@ -257,25 +260,25 @@ impl Pack<'_> {
             let [value] = block.read_row::<1, TAIL>(simd, &self.kernels[tap]);
             value
         });
-        let places = transform::<_, 3, 4>(kernel, |[a, b, c]| {
-            let (outer, inner) = (simd.mul_f32s(half, simd.add_f32s(a, c)), simd.mul_f32s(half, b));
-            [a, simd.add_f32s(outer, inner), simd.sub_f32s(outer, inner), c]
+        let elements = transform::<_, 3, 4>(kernel, |[a, b, c]| {
+            let (multiply_transposed, inner) = (simd.mul_f32s(half, simd.add_f32s(a, c)), simd.mul_f32s(half, b));
+            [a, simd.add_f32s(multiply_transposed, inner), simd.sub_f32s(multiply_transposed, inner), c]
         });
-        each(&places, |place, value| {
-            block.at(place * self.step + column).write::<1, 1, TAIL>(simd, &[[value]], 0, self.panel);
+        each(&elements, |element, value| {
+            block.at(element * self.step + column).write::<1, 1, TAIL>(simd, &[[value]], 0, self.panel);
         });
     }
 }
 
-/// `Gᵀ m G` of one row's sums, `[16, channels]`, into or onto its kernels' gradient, `[9, channels]`.
-pub(super) struct Collect<'a> {
+/// Kernel gradient transform `Gᵀ m G` of one row's sums, `[16, channels]`, to its kernels' gradient, `[9, channels]`.
+pub(super) struct KernelGradTransform<'a> {
     pub sums: &'a [f32],
     pub channels: usize,
     pub kernel: &'a mut [f32],
-    pub onto: Onto,
+    pub accumulate: Accumulate,
 }
 
-impl WithSimd for Collect<'_> {
+impl WithSimd for KernelGradTransform<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -284,13 +287,13 @@ impl WithSimd for Collect<'_> {
     }
 }
 
-impl Collect<'_> {
+impl KernelGradTransform<'_> {
     #[inline(always)]
     fn vector<S: Simd, const TAIL: bool>(&mut self, simd: S, channel: usize) {
         let block = Block::new::<1>(simd, channel, 0, channel, self.channels);
         let half = simd.splat_f32s(0.5);
-        let sums = fill(half, |place| {
-            let [value] = block.at(place * self.channels + channel).read_row::<1, TAIL>(simd, self.sums);
+        let sums = fill(half, |element| {
+            let [value] = block.at(element * self.channels + channel).read_row::<1, TAIL>(simd, self.sums);
             value
         });
         let taps = transform::<_, 4, 3>(sums, |[a, b, c, d]| {
@@ -301,7 +304,7 @@ impl Collect<'_> {
         each(&taps, |tap, value| {
             let here = block.at(tap * self.channels + channel);
             let mut value = [[value]];
-            if self.onto == Onto::Sum {
+            if self.accumulate == Accumulate::Add {
                 here.update::<1, 1, TAIL>(simd, &mut value, self.kernel, |value, before| simd.add_f32s(before, value));
             }
             here.write::<1, 1, TAIL>(simd, &value, 0, self.kernel);
