@@ -1,10 +1,10 @@
 //! Delta files by themselves: signed, packed, verified and compared.
 
 use crate::info::hex;
+use crate::output_file::write_output;
 use crate::runtime::{decoded, parse, read};
 use crate::{Error, SecretKey, Signature, Trust};
 use fieldfit_delta::{Codec, Delta, Record, TensorKind, compression};
-use fieldfit_durable::{Disk, commit};
 use fieldfit_model::{Base, Weights};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ pub fn sign(delta: &Path, key: &SecretKey, sequence: Option<u64>, out: &Path) ->
     let sequence = sequence.unwrap_or_else(seconds_since_1970);
     let signed =
         key.sign(&file, sequence).map_err(|source| Error::Delta { path: delta.to_owned(), source: source.into() })?;
-    commit(&Disk, out, &signed)?;
+    write_output(out, &signed)?;
     Ok(Signature { key: key.public(), sequence })
 }
 
@@ -46,7 +46,7 @@ pub fn pack(delta: &Path, out: &Path) -> Result<Packed, Error> {
     let file = read(delta)?;
     parse(delta, &file)?;
     let packed = compression::compress(&file);
-    commit(&Disk, out, &packed)?;
+    write_output(out, &packed)?;
     Ok(Packed { bytes: file.len() as u64, packed: packed.len() as u64 })
 }
 
@@ -57,7 +57,7 @@ pub fn pack(delta: &Path, out: &Path) -> Result<Packed, Error> {
 pub fn unpack(packed: &Path, out: &Path) -> Result<u64, Error> {
     let file = read(packed)?;
     parse(packed, &file)?;
-    commit(&Disk, out, &file)?;
+    write_output(out, &file)?;
     Ok(file.len() as u64)
 }
 

@@ -127,13 +127,21 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A page that can't be written.
-    #[error("can't write the page {}: check the folder, the permissions and the space left", path.display())]
-    Page {
+    /// An output file cannot be written.
+    #[error("can't write {}: check the folder, the permissions and the space left", path.display())]
+    Output {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
-        source: Box<fieldfit_durable::DurableError>,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// An output path names something else than a regular file.
+    #[error("can't write {}: expected a regular file or none, found {found}; choose another path", path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
     },
     /// A line that is no run.
     #[error("line {line} of {} is no run of a comparison: give another file, or remove the line", path.display())]

@@ -1,12 +1,13 @@
-//! Deltas for other programs: merged into a checkpoint, or as plain tensors.
+//! Export of deltas for other programs: merged into a checkpoint, or as plain tensors.
 
 use crate::info::delta_info;
+use crate::output_file::{check_output, write_output};
 use crate::runtime::{decoded, parse, read, read_for};
 use crate::{Dtype, Error};
 use fieldfit_delta::{Record, TensorKind};
-use fieldfit_durable::{Disk, commit};
+use fieldfit_model::import::EmbeddedConfig;
 use fieldfit_model::{Base, Weights};
-use fieldfit_tensor::TensorView as Stored;
+use fieldfit_tensor::{Preprocessing, TensorView as Stored};
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -35,12 +36,14 @@ pub struct Rival {
     pub share: f64,
 }
 
-/// Writes the whole adapted model to a safetensors file, under the names that the base's checkpoint has.
+/// Writes the whole adapted model to a safetensors file, under the names that the base's checkpoint has. The file's
+/// metadata has architecture, labels and preprocessing: importing it again gives the same answers.
 ///
 /// # Errors
 /// If the base or the delta can't be read or don't belong together, a value is beyond the type, or the file can't be
 /// written. There is no part of a file then.
 pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Result<Exported, Error> {
+    check_output(out)?;
     let base = Base::open(model)?;
     let file = read_for(&base, delta)?;
     let parsed = parse(delta, &file)?;
@@ -60,7 +63,10 @@ pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Re
         }
         tensors.push(Plain { name: spec.name.clone(), shape: spec.shape.clone(), bytes });
     }
-    let bytes = write(tensors.as_slice(), dtype, out)?;
+    let preprocessing = Preprocessing { size: weights.input_size, crop: weights.crop, ..*base.preprocessing() };
+    let config = EmbeddedConfig::new(weights.network.architecture, &weights.labels, preprocessing);
+    let config = serde_json::to_string(&config).map_err(not_written(out))?;
+    let bytes = write(tensors.as_slice(), dtype, Some(config), out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals })
 }
 
@@ -70,18 +76,46 @@ pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Re
 /// # Errors
 /// If the delta can't be read, or the files can't be written.
 pub fn export_differences(delta: &Path, out: &Path) -> Result<Exported, Error> {
+    let about = description_path(out)?;
+    check_output(out)?;
     let file = read(delta)?;
     let parsed = parse(delta, &file)?;
     let tensors = parsed.records().map(|record| plain(delta, &record)).collect::<Result<Vec<_>, _>>()?;
-    let about = serde_json::to_vec_pretty(&delta_info(delta, file.len(), &parsed)).map_err(not_written(out))?;
-    commit(&Disk, &beside(out), &about)?;
-    let bytes = write(tensors.as_slice(), Dtype::F32, out)?;
+    let description = serde_json::to_vec_pretty(&delta_info(delta, file.len(), &parsed)).map_err(not_written(out))?;
+    write_output(&about, &description)?;
+    let bytes = write(tensors.as_slice(), Dtype::F32, None, out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals: Vec::new() })
 }
 
 /// Where [`export_differences`] says what the tensors are.
 pub fn beside(out: &Path) -> PathBuf {
     out.with_extension("json")
+}
+
+/// Returns [`beside`], unless that is the export itself or holds something else than a delta's description.
+fn description_path(out: &Path) -> Result<PathBuf, Error> {
+    let path = beside(out);
+    check_output(&path)?;
+    let refused = |reason: &str| Err(not_written(&path)(reason));
+    if path == out {
+        return refused("the description of the tensors has this name; choose one that does not end in .json");
+    }
+    match std::fs::read(&path) {
+        Ok(bytes) if serde_json::from_slice::<Description>(&bytes).is_err() => {
+            refused("it exists, and describes no delta; choose another name")
+        }
+        // A missing or unreadable file: `check_output` has said what can be said.
+        Ok(_) | Err(_) => Ok(path),
+    }
+}
+
+/// What tells a delta's description from other JSON files.
+#[derive(serde::Deserialize)]
+struct Description {
+    #[serde(rename = "hash")]
+    _hash: String,
+    #[serde(rename = "base")]
+    _base: String,
 }
 
 /// A tensor as a safetensors file has it.
@@ -108,17 +142,18 @@ fn norm(values: impl Iterator<Item = f32>) -> f64 {
     values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The file's length.
-fn write(tensors: &[Plain], dtype: Dtype, out: &Path) -> Result<u64, Error> {
+/// Writes the tensors, with the configuration of the model if they are one, and returns the file's length.
+fn write(tensors: &[Plain], dtype: Dtype, config: Option<String>, out: &Path) -> Result<u64, Error> {
     let views = tensors.iter().map(|tensor| {
         let view = TensorView::new(fieldfit_model::safetensors_dtype(dtype), tensor.shape.clone(), &tensor.bytes)
             .map_err(not_written(out))?;
         Ok((tensor.name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, Error>>()?;
-    let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let file = safetensors::serialize(views, Some(about)).map_err(not_written(out))?;
-    commit(&Disk, out, &file)?;
+    let mut metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    metadata.extend(config.map(|config| (EmbeddedConfig::KEY.to_owned(), config)));
+    let file = safetensors::serialize(views, Some(metadata)).map_err(not_written(out))?;
+    write_output(out, &file)?;
     Ok(file.len() as u64)
 }
 

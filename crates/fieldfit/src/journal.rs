@@ -1,13 +1,18 @@
-//! Runs on disk, one JSON object a line, each written through before the next begins.
+//! Run log of a comparison: one record per line as JSON, each synced before the next run starts; and its HTML report.
 
 use crate::Error;
-use fieldfit_durable::{Disk, commit};
+use crate::output_file::{folder, kind, write_output};
+use fieldfit_durable::{Disk, sync_folder};
 use fieldfit_report::{PageOptions, RunRecord, render_page};
-use std::fs::{File, OpenOptions};
+use serde::de::IgnoredAny;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// A file of [`RunRecord`]s that grows by a line a run, and survives being cut off in one.
+/// How each line of a run log begins.
+const LINE_START: &str = "{\"identity\":\"";
+
+/// Run log: a file of [`RunRecord`]s that grows by a line per run and survives being cut off within a line.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -16,43 +21,57 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the file, or makes it. A last line that was cut off is dropped: its run is done again.
+    /// Opens the file, or creates it. A record that was cut off at the end is removed, and its run is repeated.
     ///
     /// # Errors
-    /// If the file can't be read or written, or a whole line of it is no run.
+    /// If the file cannot be read or written, is no regular file, or holds anything else than records; it is then unchanged.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Journal { path: path.to_owned(), source };
+        let is_new = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => false,
+            Ok(metadata) => {
+                return Err(Error::NotRegular { path: path.to_owned(), found: kind(metadata.file_type()) });
+            }
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
+        if is_new {
+            sync_folder(&Disk, folder(path))?;
+        }
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let parse = |(number, line): (usize, &str)| {
             let wrong =
                 |source: serde_json::Error| Error::JournalLine { path: path.to_owned(), line: number + 1, source };
             serde_json::from_str(line).map_err(wrong)
         };
-        let runs = text[..whole].lines().enumerate().map(parse).collect::<Result<_, _>>()?;
-        if whole < text.len() {
+        let mut runs = text[..whole].lines().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let tail = &text[whole..];
+        if is_cut_off(tail, !runs.is_empty()) {
             file.set_len(whole as u64).map_err(failed)?;
             file.seek(SeekFrom::End(0)).map_err(failed)?;
+        } else if !tail.is_empty() {
+            runs.push(parse((runs.len(), tail))?);
+            file.write_all(b"\n").map_err(failed)?;
         }
         Ok(Self { path: path.to_owned(), file, runs })
     }
 
-    /// The runs in it, in the order in which they ended.
+    /// Returns the records, in the order in which the runs ended.
     pub fn runs(&self) -> &[RunRecord] {
         &self.runs
     }
 
-    /// The run of that identity.
+    /// Returns the record with this identity.
     pub fn find(&self, identity: &str) -> Option<&RunRecord> {
         self.runs.iter().find(|run| run.identity == identity)
     }
 
-    /// Adds a run, on disk when this returns.
+    /// Appends a record and syncs it.
     ///
     /// # Errors
-    /// If it can't be written.
+    /// If it cannot be written.
     pub fn add(&mut self, run: RunRecord) -> Result<(), Error> {
         let mut write = || -> io::Result<()> {
             let mut line = serde_json::to_vec(&run)?;
@@ -66,12 +85,20 @@ impl Journal {
     }
 }
 
-/// Writes an HTML page of runs, whole or not at all.
+/// Whether an end without a line break is the beginning of a record that a power cut or a kill cut off, and not somebody
+/// else's: after records also a part of how lines begin, or zeros that a file system left.
+fn is_cut_off(tail: &str, has_records: bool) -> bool {
+    let is_beginning =
+        tail.starts_with(LINE_START) && serde_json::from_str::<IgnoredAny>(tail).is_err_and(|error| error.is_eof());
+    let is_part = !tail.is_empty() && (LINE_START.starts_with(tail) || tail.bytes().all(|byte| byte == 0));
+    is_beginning || (has_records && is_part)
+}
+
+/// Writes an HTML report of runs, whole or not at all.
 ///
 /// # Errors
-/// If it can't be written.
+/// As [`check_output`](crate::check_output).
 pub fn write_page(path: &Path, runs: &[RunRecord], options: &PageOptions) -> Result<(), Error> {
     let page = render_page(runs, options);
-    let failed = |source| Error::Page { path: path.to_owned(), source: Box::new(source) };
-    commit(&Disk, path, page.as_bytes()).map_err(failed)
+    write_output(path, page.as_bytes())
 }

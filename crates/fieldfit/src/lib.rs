@@ -47,6 +47,7 @@ mod journal;
 mod keys;
 mod measuring;
 mod notice;
+mod output_file;
 mod prediction;
 mod profile;
 mod retired;
@@ -67,25 +68,28 @@ pub use fieldfit_adapt::{
     Sharing, TensorShare, TpgmOptions, open_images, peak_memory, plan_memory,
 };
 pub use fieldfit_data::{
-    Augmentation, Corruption, DataError, Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Purpose,
-    ScanProgress, Severity, SkipKind, SkipSummary, Skipped,
+    Augmentation, Corruption, DataError, Dataset, EXTENSIONS as IMAGE_EXTENSIONS, FolderOptions, Fractions, Frame,
+    MAX_FILE_BYTES as MAX_IMAGE_FILE_BYTES, PixelFormat, Pixels, Purpose, ScanProgress, Severity, SkipKind,
+    SkipSummary, Skipped,
 };
 pub use fieldfit_delta::{Codec, Constraint, DeltaError, Fidelity, PublicKey, SecretKey, Signature, TensorKind};
+pub use fieldfit_durable::{BoundedReadError, read_bounded};
 pub use fieldfit_exec::{Device, ExecError, Passes};
-pub use fieldfit_model::{Base, BaseId, ModelError, escape, import};
+pub use fieldfit_model::{Base, BaseId, ModelError, import};
 pub use fieldfit_nets::ARCHITECTURES;
 pub use fieldfit_report as report;
 pub use fieldfit_store::{
     Finding, HistoryEntry, Keep, Pruned, Store, StoreError, TRUST_FILE, Transition, TrialRules, Trust, VersionState,
 };
 pub use fieldfit_target::{TargetError, TargetProfile, names as target_names};
-pub use fieldfit_tensor::Norm;
-pub use fieldfit_tensor::{Dtype, Preprocessing};
+pub use fieldfit_tensor::text::escape;
+pub use fieldfit_tensor::{Dtype, Norm, Preprocessing};
 pub use info::{DeltaInfo, Info, ModelInfo, StageInfo, StoreInfo, TensorInfo, VersionInfo, info, store_info};
 pub use journal::{Journal, write_page};
 pub use keys::{new_key, read_key};
 pub use measuring::Set;
 pub use notice::Notice;
+pub use output_file::check_output;
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use profile::options_for;
 pub use runtime::{Builder, Runtime, all_cores};

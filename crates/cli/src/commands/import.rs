@@ -1,13 +1,25 @@
-//! Subcommand `import`: makes a model folder of a checkpoint and reports on what grounds.
+//! Subcommand `import`: imports a checkpoint into a model folder and reports what it detected.
 
 use crate::args::ImportArgs;
 use crate::error::CliError;
-use crate::output::{Output, bytes};
-use crate::progress::Progress;
-use fieldfit::escape;
+use crate::output::{Output, Text, bytes};
+use crate::progress_bar::ProgressBar;
 use fieldfit::import::{Detected, Format, ImportReport, ImportRequest, import};
+use serde::Serialize;
+use std::path::Path;
 
-pub fn run(args: &ImportArgs) -> Result<(), CliError> {
+/// Imported model as a JSON object.
+#[derive(Serialize)]
+struct Imported<'a> {
+    path: &'a Path,
+    id: String,
+    architecture: &'a str,
+    tensors: usize,
+    classes: usize,
+    bytes: u64,
+}
+
+pub fn run(args: &ImportArgs, output: &Output) -> Result<(), CliError> {
     let mut request = ImportRequest::new(&args.weights, &args.out);
     request.architecture = args.architecture();
     request.labels = args.labels.as_deref();
@@ -16,14 +28,22 @@ pub fn run(args: &ImportArgs) -> Result<(), CliError> {
     request.licence = args.licence.as_deref().unwrap_or(request.licence);
     request.averages = args.averages();
     request.drop = &args.drop;
-    let progress = Progress::new(false);
+    let progress = ProgressBar::new(output);
     progress.wait("importing");
     let report = import(&request).map_err(fieldfit::Error::from)?;
     progress.finish();
-    Output::new(false).text(text(args, &report))
+    let imported = Imported {
+        path: &args.out,
+        id: report.id.to_string(),
+        architecture: report.detected.architecture,
+        tensors: report.detected.tensors,
+        classes: report.classes,
+        bytes: report.bytes,
+    };
+    output.show(&imported, |_| text(args, &report))
 }
 
-fn text(args: &ImportArgs, report: &ImportReport) -> String {
+fn text(args: &ImportArgs, report: &ImportReport) -> Text {
     let format = match report.format {
         Format::TorchLegacy => "a checkpoint of torch before 1.6",
         Format::TorchZip => "a checkpoint of torch 1.6 or later",
@@ -51,17 +71,18 @@ fn text(args: &ImportArgs, report: &ImportReport) -> String {
     lines.push(preprocessing(report));
     lines.extend(listed("left out, for training only", &report.ignored));
     lines.extend(listed("left out by --drop", &report.dropped));
-    lines.join("\n")
+    let mut text = Text::default();
+    lines.iter().for_each(|line| text.line(line));
+    text
 }
 
 /// The checkpoint's entry that was taken, and the one that was not.
 fn entry(report: &ImportReport) -> Option<String> {
-    let entry =
-        report.wrapper.as_ref().map_or("its top level".to_owned(), |entry| format!("entry `{}`", escape(entry)));
+    let entry = report.wrapper.as_ref().map_or("its top level".to_owned(), |entry| format!("entry `{entry}`"));
     let average = if report.is_average { ", a moving average of the weights" } else { "" };
     let flag = if report.is_average { "--no-ema" } else { "--ema" };
     match &report.alternative {
-        Some(other) => Some(format!("taken from the checkpoint's {entry}{average}; {flag} takes `{}`", escape(other))),
+        Some(other) => Some(format!("taken from the checkpoint's {entry}{average}; {flag} takes `{other}`")),
         None => report.wrapper.as_ref().map(|_| format!("taken from the checkpoint's {entry}{average}")),
     }
 }
@@ -71,10 +92,10 @@ fn renamed(detected: &Detected) -> Vec<String> {
     let Detected { prefix, wrappers, head, .. } = detected;
     let mut lines = Vec::new();
     if !prefix.is_empty() {
-        lines.push(format!("prefix `{}` taken off the names", escape(prefix)));
+        lines.push(format!("prefix `{prefix}` taken off the names"));
     }
     lines.extend(wrappers.iter().map(|wrapper| format!("`{wrapper}.` taken out of the names")));
-    lines.extend(head.iter().map(|head| format!("the head is `{}`", escape(head))));
+    lines.extend(head.iter().map(|head| format!("the head is `{head}`")));
     lines
 }
 
@@ -82,7 +103,7 @@ fn renamed(detected: &Detected) -> Vec<String> {
 fn listed(what: &str, names: &[String]) -> Option<String> {
     let (first, others) = names.split_first()?;
     let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
-    Some(format!("{what}: `{}`{others}", escape(first)))
+    Some(format!("{what}: `{first}`{others}"))
 }
 
 /// Why it was taken for that network.
@@ -107,21 +128,20 @@ fn preprocessing(report: &ImportReport) -> String {
 mod tests {
     use super::*;
 
-    /// Catches: a prefix, a wrapper or a head of another name that is taken off without a word, and one that acts on the
-    /// terminal.
+    /// Catches: a prefix, a wrapper or a head of another name that is taken off without a word.
     #[test]
     fn what_is_taken_off_the_names_is_said() {
         let detected = Detected {
             architecture: "resnet18",
             naming: "the architecture's own",
-            prefix: "net\u{1b}.".to_owned(),
+            prefix: "net.".to_owned(),
             wrappers: vec!["_orig_mod"],
             head: Some("fc.1".to_owned()),
             tensors: 62,
             runner_up: None,
         };
         let expected =
-            ["prefix `net\\u{1b}.` taken off the names", "`_orig_mod.` taken out of the names", "the head is `fc.1`"];
+            ["prefix `net.` taken off the names", "`_orig_mod.` taken out of the names", "the head is `fc.1`"];
         assert_eq!(renamed(&detected), expected);
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Config {
     mean: Option<[f32; 3]>,
     std: Option<[f32; 3]>,
     filter: Option<Filter>,
+    /// The whole preprocessing, where none of it is rounded or left open.
+    exact: Option<Preprocessing>,
 }
 
 impl Config {
@@ -61,6 +63,17 @@ impl Config {
             found.path = Some(preprocessor);
         }
         Ok(found)
+    }
+
+    /// A configuration that says everything.
+    pub fn exact(architecture: String, labels: ConfigLabels, path: &Path, preprocessing: Preprocessing) -> Self {
+        Self {
+            architecture: Some(architecture),
+            labels,
+            path: Some(path.to_owned()),
+            exact: Some(preprocessing),
+            ..Self::default()
+        }
     }
 
     fn take_timm(&mut self, json: &Value) {
@@ -101,6 +114,9 @@ impl Config {
 
     /// The preprocessing, as far as it is said; the rest from `otherwise`.
     pub fn preprocessing(&self, otherwise: Preprocessing) -> Preprocessing {
+        if let Some(exact) = self.exact {
+            return exact;
+        }
         let scaled = |values: [f32; 3]| values.map(|value| value * 255.0);
         Preprocessing {
             size: self.size.unwrap_or(otherwise.size),

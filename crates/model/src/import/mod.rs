@@ -13,6 +13,7 @@ mod archive;
 mod config;
 mod convert;
 mod detect;
+mod embedded;
 mod error;
 mod folder;
 mod globals;
@@ -28,6 +29,7 @@ mod storage;
 mod zip;
 
 pub use detect::Detected;
+pub use embedded::EmbeddedConfig;
 pub use error::{CheckpointError, PickleProblem, Program};
 pub use preprocessing::published_preprocessing;
 pub use state::Averages;

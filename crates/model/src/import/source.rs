@@ -4,6 +4,7 @@
 //! `model.safetensors.index.json` beside `model-00001-of-00002.safetensors`.
 
 use super::config::{Config, read_json};
+use super::embedded;
 use crate::error::ModelError;
 use crate::file;
 use sha2::{Digest, Sha256};
@@ -47,7 +48,8 @@ impl Source {
     /// # Errors
     /// If a file is missing or cannot be read, a folder has no weights, or an index names anything but files beside it.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let (path, config) = locate(path)?;
+        let is_folder = path.is_dir();
+        let (path, mut config) = locate(path)?;
         let is_index = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(INDEX));
         let index = if is_index { read_index(&path)? } else { BTreeMap::new() };
         if let Some(index) = index_of_part(&path) {
@@ -57,7 +59,10 @@ impl Source {
         if parts.len() > MOST_PARTS {
             return Err(ModelError::Index { path, problem: "it lists more than 1024 files".to_owned() });
         }
-        let files = parts.into_iter().map(|part| WeightsPart::read(part)).collect::<Result<_, _>>()?;
+        let files: Vec<_> = parts.into_iter().map(|part| WeightsPart::read(part)).collect::<Result<_, _>>()?;
+        if let ([file], false) = (files.as_slice(), is_folder) {
+            config = embedded::read(&file.path, &file.bytes)?;
+        }
         Ok(Self { path, files, config, index })
     }
 

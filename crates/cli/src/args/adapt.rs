@@ -1,161 +1,153 @@
-//! Adapting a model, by one method or by several.
+//! Arguments of `adapt` and `compare`: the run's data, method and training options.
 
-use super::running::{BaseArgs, DeviceArgs, ShiftArgs};
-use super::stores::KeepArgs;
-use super::values::{
-    at_least_one, augmentations, board, byte_count, class_weights, codings, methods, positive, setting, sharings, side,
+use super::parse::{
+    at_least_one, augmentations, byte_count, class_weights, codings, methods, positive, setting, sharings, side, target,
 };
+use super::run::{BaseArgs, DeviceArgs, ShiftArgs};
+use super::store::KeepArgs;
 use clap::Args;
 use fieldfit::{Augmentation, ClassWeights, Coding, Options, Sharing, TargetProfile};
 use std::path::PathBuf;
 
-/// `fieldfit adapt`.
+/// Arguments of `fieldfit adapt`.
 #[derive(Debug, Args)]
 pub struct AdaptArgs {
     #[command(flatten)]
     pub base: BaseArgs,
-    /// Images in one folder a class; of `train`, `val` and `test` folders, `train` and `val` are used
+    /// Read labelled images from this folder: one folder per class, or `train` and `val` folders of such
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// Where the versions are kept; made if it isn't there
+    /// Store the new version in this folder; created if missing
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,
     #[command(flatten)]
     pub keep: KeepArgs,
-    /// How to learn
+    /// Select the adaptation method
     #[arg(long, value_name = "NAME", default_value_t = Options::default().method, value_parser = methods())]
     pub method: String,
-    /// Give the method a number to go by, such as strength=0.1; may be given again (see --method for what each has)
+    /// Set a method hyper-parameter, e.g. strength=0.1; listed by --method [repeatable]
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     pub settings: Vec<(String, f64)>,
     #[command(flatten)]
     pub training: TrainingArgs,
-    /// What every random choice follows from
+    /// Set the seed of all random choices
     #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
     pub seed: u64,
-    /// Write an HTML page of the run to that file
+    /// Write an HTML report of the run to this file
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Sign the delta by the secret key in that file
+    /// Sign the delta with the secret key in this file
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// Go on from the checkpoint that an interrupted run left in the store
+    /// Resume from the checkpoint that an interrupted run left in the store
     #[arg(long)]
     pub resume: bool,
-    /// Print one JSON object an event
+    /// Accept a new version that lacks classes of the active or last confirmed one
     #[arg(long)]
-    pub json: bool,
+    pub allow_fewer_classes: bool,
 }
 
-/// `fieldfit compare`.
+/// Arguments of `fieldfit compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// The base model's folder
+    /// Read the base model from this folder
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// Images in one folder a class, to adapt to; of `train`, `val` and `test` folders, `train` and `val` are used
+    /// Adapt to the labelled images in this folder: one folder per class, or `train` and `val` folders of such
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// What reports call these images [default: the folder's name]
+    /// Name the data set in reports [default: the folder's name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     #[command(flatten)]
     pub shift: ShiftArgs,
-    /// The methods, each with what it is to go by: lp-ft,wise-ft:alpha=0.5 [default: all]
+    /// Compare these methods, with hyper-parameters: lp-ft,wise-ft:alpha=0.5 [default: all]
     #[arg(long, value_name = "NAME[:SETTING=VALUE]…", value_delimiter = ',', value_parser = method_spec)]
     pub methods: Vec<MethodSpec>,
-    /// Runs of each method, with seeds 0, 1, …
+    /// Run each method with this many seeds: 0, 1, …
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one())]
     pub seeds: u32,
-    /// Keep each run in that file as it ends, one JSON object a line, and don't repeat those that are in it
+    /// Append each finished run to this file as a JSON line, and skip runs already in it
     #[arg(long, value_name = "FILE")]
     pub jsonl: Option<PathBuf>,
-    /// Write an HTML page of the comparison to that file
+    /// Write an HTML report of the comparison to this file
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub training: TrainingArgs,
-    /// Print one JSON object a run
-    #[arg(long)]
-    pub json: bool,
 }
 
-/// A method and the numbers that it goes by.
+/// Method with hyper-parameters, parsed from `name:setting=value`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MethodSpec {
     /// Its name.
     pub name: String,
-    /// What is not at its default.
+    /// Hyper-parameters that differ from their defaults.
     pub settings: Vec<(String, f64)>,
 }
 
-/// How training goes, whatever the method.
+/// Training options common to all methods.
 #[derive(Debug, Args)]
 pub struct TrainingArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Passes over the training images
+    /// Train for this many passes over the training images
     #[arg(long, value_name = "N", value_parser = at_least_one(), default_value_t = Options::default().epochs)]
     pub epochs: u32,
-    /// Side of the images in pixels [default: the base's]
+    /// Set the side of the input images in pixels [default: the base's]
     #[arg(long, value_name = "PX", value_parser = side())]
     pub size: Option<u32>,
-    /// Images in a training step
+    /// Set the batch size: images per training step
     #[arg(long, value_name = "N", value_parser = at_least_one(), default_value_t = Options::default().batch as u32)]
     pub batch: u32,
-    /// Images that are computed at once; the result is the same up to rounding [default: 4, or fewer to keep within the
-    /// budget]
+    /// Set the micro-batch: images computed at once; equal up to rounding [default: 4, or fewer within the budget]
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub micro_batch: Option<u32>,
-    /// Keep within that much memory, such as 512MiB, or refuse before anything is allocated
+    /// Limit the peak memory, e.g. 512MiB; a run that needs more is refused before it starts
     #[arg(long, value_name = "SIZE", value_parser = byte_count)]
     pub memory_budget: Option<u64>,
-    /// Keep to what a board has, its memory, threads and niceness, where no other flag says otherwise: a board of
-    /// `targets/` by name, or the path of a profile
-    #[arg(long, value_name = "BOARD", value_parser = board)]
+    /// Take memory, threads and niceness from a target profile, by name or path; other flags override it
+    #[arg(long, value_name = "TARGET", value_parser = target)]
     pub target_profile: Option<TargetProfile>,
-    /// Let the run's threads yield to others by that much, as `nice -n` counts (Linux) [default: 0, or the board's]
+    /// Lower the priority of the run's threads, as `nice -n` (Linux) [default: 0, or the target's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=19))]
     pub nice: Option<u8>,
-    /// Largest learning rate of the schedule
+    /// Set the peak learning rate
     #[arg(long, value_name = "X", value_parser = positive, default_value_t = Options::default().optimiser.learning_rate())]
     pub lr: f64,
-    /// Weigh classes in the loss: uniform, or balanced, so that rare classes count as much as frequent ones
+    /// Weight the classes in the loss: uniform, or balanced by frequency
     #[arg(long, value_name = "NAME", default_value = "uniform", value_parser = class_weights())]
     pub class_weights: ClassWeights,
     /// Stop training after N epochs without a higher validation accuracy [default: train for all epochs]
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub early_stop: Option<u32>,
-    /// What is done to training images
+    /// Select the augmentation of training images
     #[arg(long, value_name = "NAME", default_value_t = Options::default().augmentation, value_parser = augmentations())]
     pub augment: Augmentation,
-    /// Regular expression on file names; images whose first group (or whole match) is equal are kept together
+    /// Keep images together whose file names match this regular expression with equal first group
     #[arg(long, value_name = "PATTERN")]
     pub group: Option<String>,
-    /// Hold on to what the base says of these images, of whatever kind and without labels, instead of the validation
-    /// images; never those that the result is to be measured on
+    /// Retain the base's predictions on these unlabelled images; never use evaluation images [default: validation images]
     #[arg(long, value_name = "DIR")]
     pub retain: Option<PathBuf>,
-    /// Leave tensors of this name (`*` matches anything) free of radii, penalty and decay; may be given again
+    /// Exclude tensors of this name (`*`: any text) from radii, penalty and decay [repeatable]
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
-    /// Leave the network's stages up to that one as the base has them, whatever the method (stem, block0, …), so that what
-    /// they make of the images is computed once
+    /// Freeze the stages up to this one (stem, block0, …); their activations are computed once
     #[arg(long, value_name = "STAGE")]
     pub freeze: Option<String>,
-    /// Augmented views of each image to learn from behind frozen stages, in turn, epoch after epoch [default: 2]
+    /// Cache this many augmented views per image behind frozen stages [default: 2]
     #[arg(long, value_name = "N", requires = "freeze", value_parser = at_least_one())]
     pub views: Option<u32>,
-    /// Which tensors have one relative radius between them
+    /// Select which tensors share one relative radius
     #[arg(long, value_name = "WHAT", default_value = Options::default().tpgm.sharing.name(), value_parser = sharings())]
     pub radii_per: Sharing,
-    /// How the delta stores kernels: the smallest file that changes no more of validation's answers than one in a
-    /// hundred, or one codec for all
+    /// Select the delta's codec; auto: the smallest file that changes at most 1 % of the validation answers
     #[arg(long, value_name = "CODEC", default_value = "auto", value_parser = codings())]
     pub codec: Coding,
 }
 
-/// `name`, or `name:setting=value:setting=value`.
+/// Parses `name`, or `name:setting=value:setting=value`.
 fn method_spec(text: &str) -> Result<MethodSpec, String> {
     let mut parts = text.split(':');
     let name = parts.next().unwrap_or_default().to_owned();
@@ -170,7 +162,7 @@ fn method_spec(text: &str) -> Result<MethodSpec, String> {
 mod tests {
     use super::*;
 
-    /// A method whose settings are lost, or one that doesn't exist.
+    /// Catches: a method whose settings are lost, or one that does not exist.
     #[test]
     fn a_method_comes_with_its_settings() {
         let settings = vec![("alpha".to_owned(), 0.5)];

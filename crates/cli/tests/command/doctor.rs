@@ -11,7 +11,7 @@ fn only(scene: &Scene, arguments: &str) -> Value {
     ran.objects().remove(0)
 }
 
-/// A doctor that tells programs something else than people, or passes what it didn't try.
+/// Catches: a doctor that tells programs something else than people, or passes what it didn't try.
 #[test]
 fn the_doctor_tries_everything_and_plans() {
     let scene = Scene::new();
@@ -28,7 +28,7 @@ fn the_doctor_tries_everything_and_plans() {
     }
 }
 
-/// A machine that is not the board, or a model that can't be opened, with exit status 0.
+/// Catches: a machine that is not the board, or a model that can't be opened, with exit status 0.
 #[test]
 fn the_doctor_fails_for_what_does_not_fit() {
     let scene = Scene::new();
@@ -40,7 +40,7 @@ fn the_doctor_fails_for_what_does_not_fit() {
     assert!(scene.refused("doctor --scratch nowhere").contains("nowhere"));
 }
 
-/// A profile that nothing is made of, flags that don't win over it, and a name that is taken for a board.
+/// Catches: a profile that nothing is made of, flags that don't win over it, and a name that is taken for a board.
 #[test]
 fn a_profile_feeds_the_plan_and_the_run() {
     let scene = Scene::new();

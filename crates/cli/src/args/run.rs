@@ -1,47 +1,47 @@
-//! Running a model, and measuring it.
+//! Arguments of `infer` and `eval`: model, device, images and shifts.
 
-use super::values::{at_least_one, threads};
+use super::parse::{at_least_one, threads};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-/// The base model, and how it is read.
+/// Base model options.
 #[derive(Debug, Args)]
 pub struct BaseArgs {
-    /// The base model's folder
+    /// Read the base model from this folder
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// Read the base's weights to memory instead of mapping them: for a file system on which others may cut them short
+    /// Read the base's weights into memory instead of mapping them, if another process may truncate the file
     #[arg(long)]
     pub copy_base: bool,
 }
 
-/// Which weights run, and where.
+/// Model, version and device options.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     #[command(flatten)]
     pub base: BaseArgs,
-    /// Run the version that is active in this store
+    /// Run the active version of this store
     #[arg(long, value_name = "DIR", conflicts_with = "delta")]
     pub store: Option<PathBuf>,
-    /// Run this delta
+    /// Run this delta file
     #[arg(long, value_name = "FILE")]
     pub delta: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArgs,
 }
 
-/// What computes.
+/// Device options.
 #[derive(Debug, Clone, Args)]
 pub struct DeviceArgs {
-    /// What computes
+    /// Select the compute device
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
-    /// Threads that compute on the CPU [default: one a core]
+    /// Set the number of CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<u32>,
 }
 
-/// Devices by name.
+/// Compute device by name.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum DeviceName {
     /// The processor.
@@ -52,71 +52,64 @@ pub enum DeviceName {
     Metal,
 }
 
-/// `fieldfit infer`.
+/// Arguments of `fieldfit infer`.
 #[derive(Debug, Args)]
 pub struct InferArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// How many classes to name for each image
+    /// Show this many classes per image
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=fieldfit::MAX_TOP as i64))]
     pub top: u32,
-    /// Print one JSON object an image
-    #[arg(long)]
-    pub json: bool,
-    /// The images: JPEG, PNG, WebP, BMP, TIFF or GIF
+    /// Images, folders of images at any depth, quoted glob patterns, or `-` for one image on standard input
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
 }
 
-/// `fieldfit eval`.
+/// Arguments of `fieldfit eval`.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Images in one folder a class; of `train`, `val` and `test` folders, `test` is used
+    /// Read labelled images from this folder: one folder per class; of `train`, `val` and `test`, `test` is used
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     #[command(flatten)]
     pub shift: ShiftArgs,
-    /// Regular expression on file names; accuracy is told for each value of its first group (or whole match), too
+    /// Report accuracy per value of the first group of this regular expression on file names
     #[arg(long, value_name = "PATTERN")]
     pub group: Option<String>,
-    /// Measure the adapted backbone under the base's own head, on images of the base's own classes: what was forgotten
+    /// Evaluate the adapted backbone under the base's head, on images of the base's classes, to measure forgetting
     #[arg(long)]
     pub base_head: bool,
-    /// Tell also how often the adapted backbone, under the base's own head, names what the base names
+    /// Report how often the adapted backbone under the base's head agrees with the base
     #[arg(long)]
     pub agreement: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
 }
 
-/// What to measure on beside the images themselves.
+/// Distribution shifts to evaluate on.
 #[derive(Debug, Args)]
 pub struct ShiftArgs {
-    /// Measure on the images of that folder, too, with classes of the same names; `corruptions` for the images that are
-    /// measured on anyway, under ten things that cameras do; may be given again
+    /// Evaluate on another folder too, or on ten corruptions of the evaluation images [repeatable]
     #[arg(long = "shift", value_name = "NAME=DIR|corruptions", value_parser = shift)]
     pub shifts: Vec<ShiftArg>,
-    /// How strong the corruptions are
+    /// Set the severity of the corruptions
     #[arg(long, value_name = "1..5", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
     pub severity: u8,
-    /// Measure on that many images of each class of a folder, drawn at random and always the same [default: all]
+    /// Evaluate on at most this many images per class, a fixed random sample [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub limit: Option<u32>,
 }
 
-/// Where a shift's images come from.
+/// Source of a shift's images.
 #[derive(Debug, Clone)]
 pub enum ShiftArg {
-    /// A folder, under that name.
+    /// Folder with its name in results.
     Folder(String, PathBuf),
-    /// The images that are measured on anyway, corrupted.
+    /// Corruptions of the evaluation images.
     Corruptions,
 }
 
-/// `name=folder`, or `corruptions`.
+/// Parses `name=folder`, or `corruptions`.
 fn shift(text: &str) -> Result<ShiftArg, String> {
     match text.split_once('=') {
         Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {

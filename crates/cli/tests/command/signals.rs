@@ -38,7 +38,7 @@ fn send(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id() as i32), signal).unwrap();
 }
 
-/// An interruption that loses the work, stores half of it, or doesn't say how to go on.
+/// Catches: an interruption that loses the work, stores half of it, or doesn't say how to go on.
 #[test]
 fn ctrl_c_leaves_a_checkpoint_that_resume_goes_on_from() {
     let scene = Scene::new();
@@ -61,7 +61,7 @@ fn ctrl_c_leaves_a_checkpoint_that_resume_goes_on_from() {
     assert!(again.contains("no checkpoint"), "what is stored is not resumed again: {again}");
 }
 
-/// A run that can't be held back, that can't be let go on, or that a pause makes deaf to Ctrl-C.
+/// Catches: a run that can't be held back, that can't be let go on, or that a pause makes deaf to Ctrl-C.
 #[test]
 fn a_run_pauses_goes_on_and_can_be_stopped_while_it_waits() {
     let scene = Scene::new();
@@ -84,7 +84,7 @@ fn a_run_pauses_goes_on_and_can_be_stopped_while_it_waits() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
-/// A run that goes on from a state which other choices led to.
+/// Catches: a run that goes on from a state which other choices led to.
 #[test]
 fn a_checkpoint_of_other_options_is_not_resumed() {
     let scene = Scene::new();
@@ -92,4 +92,52 @@ fn a_checkpoint_of_other_options_is_not_resumed() {
     let error = scene.refused(&LONG.replace("--json", "--resume --seed 9"));
     assert!(error.contains("checkpoint"), "{error}");
     assert_eq!(scene.run("store list store --json").objects(), [] as [Value; 0]);
+}
+
+/// Catches: a signal that the command was started to ignore, as `nohup` starts it, and that stops the run all the same.
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    for (name, signal) in [("HUP", Signal::SIGHUP), ("INT", Signal::SIGINT), ("TERM", Signal::SIGTERM)] {
+        let scene = Scene::new();
+        let mut child = Command::new("sh")
+            .args(["-c", &format!(r#"trap "" {name}; exec "$@""#), "sh"])
+            .arg(assert_cmd::cargo::cargo_bin!("fieldfit"))
+            .args(LONG.replace("--epochs 60", "--epochs 6").split(' '))
+            .current_dir(scene.folder())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains(r#""event":"step""#)), "{name}: no step");
+        send(&child, signal);
+        let last = lines.last().unwrap();
+        assert!(last.contains(r#""event":"done""#), "{name}: {last}");
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
+    }
+}
+
+/// Catches: Ctrl-C that is not heard before the run has begun, as while its images are opened. The key is a pipe, so that
+/// the command waits where there is nothing to save yet.
+#[test]
+fn ctrl_c_before_the_run_ends_the_command_at_once() {
+    let scene = Scene::new();
+    let pipe = scene.path("device.key");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("fieldfit"))
+        .args(LONG.split(' '))
+        .args(["--key", "device.key"])
+        .current_dir(scene.folder())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Returns when the command has opened the other end.
+    let writer = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    send(&child, Signal::SIGINT);
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(1), ""));
+    drop(writer);
+    assert!(!scene.path("store").exists());
 }

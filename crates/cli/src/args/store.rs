@@ -1,53 +1,50 @@
-//! What is done to a store.
+//! Arguments of `store`.
 
-use super::values::{at_least_one, byte_count};
+use super::parse::{at_least_one, byte_count};
 use clap::{Args, Subcommand};
 use fieldfit::Keep;
 use std::path::PathBuf;
 
-/// `fieldfit store`.
+/// Subcommands of `fieldfit store`.
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
-    /// List the versions and their states
+    /// List versions and their states
     List(StoreArgs),
-    /// Tell what was done to the store, the last thing last
+    /// Show the store's history, oldest entry first
     Log(StoreArgs),
-    /// Make a version the active one, on trial unless it was confirmed before
+    /// Activate a version; it is on trial unless it was confirmed before
     Activate(StoreVersionArgs),
-    /// End the active version's trial well, without waiting for more predictions
+    /// Confirm the active version without waiting for the end of its trial
     Confirm(StoreVersionArgs),
-    /// Go back to the version that was active before, at last to the base
+    /// Roll back to the previously active version, or to the base
     Rollback(StoreArgs),
-    /// Read every version and check it
+    /// Verify every version
     Verify(StoreArgs),
-    /// Remove old versions, never the active, the last confirmed or the newest one
+    /// Remove old versions, but never the active, the last confirmed or the newest one
     Prune(StorePruneArgs),
-    /// Add a delta file from outside as a candidate, if the store's trust.toml lets it in
+    /// Add a delta file as a candidate, if the store's trust.toml accepts it
     Add(StoreAddArgs),
 }
 
-/// A store.
+/// Store path.
 #[derive(Debug, Args)]
 pub struct StoreArgs {
-    /// The store's folder
+    /// Path of the store
     #[arg(value_name = "STORE")]
     pub store: PathBuf,
-    /// Print JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
 }
 
-/// A version in a store.
+/// Store path and version number.
 #[derive(Debug, Args)]
 pub struct StoreVersionArgs {
     #[command(flatten)]
     pub store: StoreArgs,
-    /// The version's number
+    /// Number of the version
     #[arg(value_name = "VERSION", value_parser = at_least_one())]
     pub version: u32,
 }
 
-/// How much of a store is to stay.
+/// Arguments of `fieldfit store prune`.
 #[derive(Debug, Args)]
 pub struct StorePruneArgs {
     #[command(flatten)]
@@ -56,14 +53,13 @@ pub struct StorePruneArgs {
     pub keep: KeepArgs,
 }
 
-/// How many versions stay in a store.
+/// Retention limits of a store.
 #[derive(Debug, Args)]
 pub struct KeepArgs {
-    /// Keep at most that many versions in the store: those refused or quarantined go first, then those rolled back from,
-    /// then the oldest [default: all]
+    /// Keep at most this many versions; refused, quarantined, rolled-back, then oldest ones go first [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub keep: Option<u32>,
-    /// Keep at most that many bytes of deltas in the store, such as 100MB [default: all]
+    /// Keep at most this many bytes of deltas, e.g. 100MB [default: all]
     #[arg(long, value_name = "SIZE", value_parser = byte_count)]
     pub keep_bytes: Option<u64>,
 }
@@ -74,15 +70,15 @@ impl From<&KeepArgs> for Keep {
     }
 }
 
-/// A file for a store.
+/// Arguments of `fieldfit store add`.
 #[derive(Debug, Args)]
 pub struct StoreAddArgs {
     #[command(flatten)]
     pub store: StoreArgs,
-    /// The delta file, packed or not
+    /// Path of the delta file, packed or not
     #[arg(value_name = "FILE")]
     pub delta: PathBuf,
-    /// Take it even though its signer has replaced it by a newer one since
+    /// Accept a delta that its signer has since replaced by a newer one
     #[arg(long)]
     pub replay: bool,
 }

@@ -1,4 +1,4 @@
-//! What stands behind flags: names, numbers, sizes, pairs.
+//! Value parsers of flags: names, numbers, sizes, pairs.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
 use fieldfit::{Augmentation, ClassWeights, Codec, Coding, MethodEntry, Sharing, TargetProfile};
@@ -20,7 +20,7 @@ pub(super) fn side() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(16..=1024)
 }
 
-/// A number of bytes with its unit.
+/// Parses a number of bytes with its unit.
 pub(super) fn byte_count(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, f64); 7] =
         [("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("B", 1.0)];
@@ -34,8 +34,8 @@ pub(super) fn byte_count(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A board of `targets/`, or a profile's path.
-pub(super) fn board(text: &str) -> Result<TargetProfile, String> {
+/// Reads a target profile by name or path.
+pub(super) fn target(text: &str) -> Result<TargetProfile, String> {
     TargetProfile::find(text).map_err(|error| crate::error::chain(&error))
 }
 
@@ -70,7 +70,7 @@ pub(super) fn methods() -> PossibleValuesParser {
         .into()
 }
 
-/// What a method is, and what `--set` can give it.
+/// Describes a method and its hyper-parameters for `--set`.
 fn about(method: &MethodEntry) -> String {
     let settings = method.settings.iter().map(|setting| format!("; --set {setting}"));
     std::iter::once(method.about.to_owned()).chain(settings).collect()
@@ -92,7 +92,7 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
 mod tests {
     use super::*;
 
-    /// A learning rate that would be silently clamped, or parsed as something else.
+    /// Catches: a learning rate that is silently clamped, or parsed as something else.
     #[test]
     fn only_positive_finite_numbers_are_rates() {
         assert_eq!(positive("1e-3"), Ok(1e-3));
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// A setting whose value is taken for 0, or whose name is lost.
+    /// Catches: a setting whose value is taken for 0, or whose name is lost.
     #[test]
     fn a_setting_is_a_name_and_a_number() {
         assert_eq!(setting("strength=1e-1"), Ok(("strength".into(), 0.1)));
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    /// A budget a thousand times too large or too small, or one without a unit that is taken for bytes.
+    /// Catches: a budget a thousand times too large or too small, or one without a unit that is taken for bytes.
     #[test]
     fn sizes_have_units() {
         let sizes = [("512MiB", 512 << 20), ("1.5GiB", 3 << 29), ("500 MB", 500_000_000), ("3kB", 3000), ("7B", 7)];

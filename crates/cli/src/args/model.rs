@@ -1,34 +1,33 @@
-//! Where bases come from, and what they are.
+//! Arguments of `import` and `info`.
 
-use super::values::{at_least_one, board, byte_count, methods, side, threads};
+use super::parse::{at_least_one, byte_count, methods, side, target, threads};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use fieldfit::TargetProfile;
 use fieldfit::import::Averages;
 use std::path::PathBuf;
 
-/// `fieldfit import`.
+/// Arguments of `fieldfit import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The checkpoint: .pth of any age, .safetensors, an index of parts, or a folder with config.json as Hugging Face's hub
-    /// has it
+    /// Import this checkpoint: .pth, .safetensors, an index of shards, or a folder with config.json (Hugging Face hub)
     pub weights: PathBuf,
-    /// Its architecture; auto goes by the tensors' names and shapes
+    /// Set the architecture; auto detects it from names and shapes of the tensors
     #[arg(long, value_name = "NAME", default_value = AUTO, value_parser = PossibleValuesParser::new(architectures()))]
     pub arch: String,
-    /// One class name a line, in the order of the head's outputs [default: those of config.json]
+    /// Read class names from this file, one per line in the order of the head's outputs [default: the checkpoint's]
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// The model folder to make
+    /// Create this model folder
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// How tensors of two or more dimensions are stored; the others and running statistics stay f32
+    /// Store tensors of two or more dimensions in this type; all others stay f32
     #[arg(long, value_enum, default_value_t = DtypeArg::F16)]
     pub dtype: DtypeArg,
-    /// Who published the weights (a package, a repository, a person), for the manifest
+    /// Record who published the weights in the manifest
     #[arg(long, value_name = "TEXT")]
     pub source: Option<String>,
-    /// Their licence as an SPDX expression, for the manifest
+    /// Record the licence in the manifest, as an SPDX expression
     #[arg(long, value_name = "SPDX")]
     pub licence: Option<String>,
     /// Require the moving average (EMA) of the weights [default: the average if the checkpoint has one]
@@ -42,7 +41,7 @@ pub struct ImportArgs {
     pub drop: Vec<String>,
 }
 
-/// The name that stands for the detected architecture.
+/// Value of `--arch` that detects the architecture.
 const AUTO: &str = "auto";
 
 fn architectures() -> impl Iterator<Item = &'static str> {
@@ -50,7 +49,7 @@ fn architectures() -> impl Iterator<Item = &'static str> {
 }
 
 impl ImportArgs {
-    /// Which weights to take, where the checkpoint has their moving average too.
+    /// Returns which weights to take if the checkpoint also has their moving average.
     pub fn averages(&self) -> Averages {
         match (self.ema, self.no_ema) {
             (true, _) => Averages::Require,
@@ -59,13 +58,13 @@ impl ImportArgs {
         }
     }
 
-    /// The architecture, if one is named.
+    /// Returns the architecture, if one is named.
     pub fn architecture(&self) -> Option<&str> {
         Some(self.arch.as_str()).filter(|name| *name != AUTO)
     }
 }
 
-/// Types that weights are stored in.
+/// Data type of stored weights.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum DtypeArg {
     /// Half precision, 11 bits of significand.
@@ -86,42 +85,39 @@ impl From<DtypeArg> for fieldfit::Dtype {
     }
 }
 
-/// `fieldfit info`.
+/// Arguments of `fieldfit info`.
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// A model folder, a delta file or a store
+    /// Path of a model folder, a delta file or a store
     pub path: PathBuf,
-    /// Show what an adaptation of that model would take, instead
+    /// Show the memory plan of an adaptation of this model instead
     #[arg(long)]
     pub plan: bool,
-    /// How to learn [default: tpgm-relative]
+    /// Plan for this method [default: tpgm-relative]
     #[arg(long, value_name = "NAME", requires = "plan", value_parser = methods())]
     pub method: Option<String>,
-    /// Classes to learn [default: the base's]
+    /// Plan for this many classes [default: the base's]
     #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
     pub classes: Option<u32>,
-    /// Images to learn from [default: 400]
+    /// Plan for this many training images [default: 400]
     #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
     pub images: Option<u32>,
-    /// Side of the images in pixels [default: the base's]
+    /// Plan for images of this side in pixels [default: the base's]
     #[arg(long, value_name = "PX", requires = "plan", value_parser = side())]
     pub size: Option<u32>,
-    /// Images in a training step [default: 16]
+    /// Plan for this batch size [default: 16]
     #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
     pub batch: Option<u32>,
-    /// Images that are computed at once [default: 4, or fewer to keep within the budget]
+    /// Plan for this micro-batch [default: 4, or fewer within the budget]
     #[arg(long, value_name = "N", requires = "plan", value_parser = at_least_one())]
     pub micro_batch: Option<u32>,
-    /// Keep within that much memory, such as 512MiB
+    /// Plan within this much memory, e.g. 512MiB
     #[arg(long, value_name = "SIZE", requires = "plan", value_parser = byte_count)]
     pub memory_budget: Option<u64>,
-    /// Keep to what a board has, where no other flag says otherwise: a board of `targets/` by name, or a profile's path
-    #[arg(long, value_name = "BOARD", requires = "plan", value_parser = board)]
+    /// Take limits from a target profile, by name or path; other flags override it
+    #[arg(long, value_name = "TARGET", requires = "plan", value_parser = target)]
     pub target_profile: Option<TargetProfile>,
-    /// Threads that compute [default: one a core, or the board's]
+    /// Plan for this many threads [default: one per core, or the target's]
     #[arg(long, value_name = "N", requires = "plan", value_parser = threads())]
     pub threads: Option<u32>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
 }
