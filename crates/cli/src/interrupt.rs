@@ -4,7 +4,7 @@
 //! threads, and can't tell an operator that its temperature is why.
 
 use crate::error::CliError;
-use fieldfit::Control;
+use fieldfit::train::Control;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::{process, thread};

@@ -1,7 +1,8 @@
 //! Bars on standard error while there is something to wait for; nothing where nobody looks.
 
 use crate::output::mebibytes;
-use fieldfit::{Event, Fidelity, Phase};
+use fieldfit::delta::Fidelity;
+use fieldfit::train::{Event, Phase};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 

@@ -121,7 +121,7 @@ pub enum Error {
     },
     /// A file of runs that can't be read or written.
     #[error("can't read or write {}: check the folder, the permissions and the space left", path.display())]
-    Journal {
+    RunLog {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -137,7 +137,7 @@ pub enum Error {
     },
     /// A line that is no run.
     #[error("line {line} of {} is no run of a comparison: give another file, or remove the line", path.display())]
-    JournalLine {
+    RunLogLine {
         /// The file.
         path: PathBuf,
         /// Which line, from 1.

@@ -1,22 +1,20 @@
 //! The runtime: what answers frames, and how what answers is replaced.
 
-use crate::active::Active;
-use crate::drift::{DriftWatch, Witness};
-use crate::notice::Listener;
-use crate::retired::Retired;
-use crate::serving::{Served, Server};
+use crate::base_agreement::BaseAgreement;
+use crate::deferred_drop::DeferredDrop;
+use crate::delta::file::{adapted, read, read_for};
+use crate::drift::DriftMonitor;
+use crate::event::Listener;
+use crate::fallback::{Fallback, Selected};
+use crate::running::Running;
 use crate::trial::Trial;
-use crate::{Error, Notice, Prediction, Version};
+use crate::{Error, Prediction, RuntimeEvent, Version};
 use arc_swap::ArcSwap;
 use fieldfit_data::Frame;
-use fieldfit_delta::compression::decompress;
-use fieldfit_delta::limits::MAX_FILE_BYTES;
-use fieldfit_delta::{Delta, Record, SecretKey};
+use fieldfit_delta::SecretKey;
 use fieldfit_exec::Device;
-use fieldfit_model::{Base, BaseOptions, Weights, most_delta_bytes};
+use fieldfit_model::{Base, BaseOptions, Weights};
 use fieldfit_store::{Keep, Store, TrialRules};
-use std::fs::File;
-use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,11 +40,11 @@ pub struct Runtime {
     keep: Keep,
     rules: Option<TrialRules>,
     listener: Listener,
-    active: ArcSwap<Active>,
+    active: ArcSwap<Running>,
     swaps: Mutex<Swaps>,
-    pub(crate) drift: DriftWatch,
-    /// What tells whether the base is agreed with, once somebody has asked.
-    pub(crate) witness: Mutex<Option<Arc<Witness>>>,
+    pub(crate) drift: DriftMonitor,
+    /// The base agreement of what runs, once it was asked for.
+    pub(crate) base_agreement: Mutex<Option<Arc<BaseAgreement>>>,
 }
 
 /// What only one swap at a time may touch.
@@ -55,9 +53,9 @@ struct Swaps {
     generation: u64,
     /// The trial of what runs, if it is on one.
     trial: Option<Trial>,
-    /// As [`Served::awaited`].
+    /// As [`Selected::awaited`].
     awaited: Option<u32>,
-    retired: Retired<Active>,
+    retired: DeferredDrop<Running>,
 }
 
 /// Says what a [`Runtime`] runs, before it is opened.
@@ -86,24 +84,24 @@ impl Builder {
 
     /// Runs the store's active version, and keeps adaptations there. The store has to exist.
     #[must_use]
-    pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
-        self.store = Some(path.into());
+    pub fn store(mut self, path: impl AsRef<Path>) -> Self {
+        self.store = Some(path.as_ref().to_owned());
         self.create_store = false;
         self
     }
 
     /// As [`store`](Self::store); makes the store if there is none.
     #[must_use]
-    pub fn store_or_new(mut self, path: impl Into<PathBuf>) -> Self {
-        self.store = Some(path.into());
+    pub fn store_or_new(mut self, path: impl AsRef<Path>) -> Self {
+        self.store = Some(path.as_ref().to_owned());
         self.create_store = true;
         self
     }
 
     /// Runs that delta file until the first swap, whatever the store has active.
     #[must_use]
-    pub fn delta(mut self, path: impl Into<PathBuf>) -> Self {
-        self.delta = Some(path.into());
+    pub fn delta(mut self, path: impl AsRef<Path>) -> Self {
+        self.delta = Some(path.as_ref().to_owned());
         self
     }
 
@@ -139,12 +137,12 @@ impl Builder {
     /// Hears what the runtime does by itself: swaps, fallbacks, confirmations. Called on the thread where that happens,
     /// which waits for it.
     #[must_use]
-    pub fn on_notice(mut self, hear: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+    pub fn on_event(mut self, hear: impl Fn(&RuntimeEvent) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(hear);
         self
     }
 
-    /// Tells [`Notice::Drift`] after every so many frames, on the thread that answered the last of them.
+    /// Tells [`RuntimeEvent::Drift`] after every so many frames, on the thread that answered the last of them.
     #[must_use]
     pub fn drift_every(mut self, frames: NonZeroU32) -> Self {
         self.drift_every = Some(frames);
@@ -162,7 +160,7 @@ impl Builder {
     /// Maps and verifies the base, and prepares the weights that run first.
     ///
     /// With a store these are the active version's, or if it can't be run, the last confirmed version's, at last the
-    /// base's: [`Runtime::version`] tells, and a [`Notice`] why.
+    /// base's: [`Runtime::version`] tells, and a [`RuntimeEvent`] why.
     ///
     /// # Errors
     /// If the base, the delta or the store's state can't be read or don't belong together, or the device isn't there.
@@ -175,23 +173,23 @@ impl Builder {
         let base = proven(&self.model, self.copied, store.as_ref())?;
         let Self { device, delta, key, keep, rules, listener, drift_every, .. } = self;
         let served = match (&delta, &store) {
-            (None, Some(store)) => Server { base: &base, device, store, rules, listener: &listener }.serve()?,
+            (None, Some(store)) => Fallback { base: &base, device, store, rules, listener: &listener }.select()?,
             (Some(path), store) => {
                 let weights = adapted(&base, path, &read_for(&base, path)?)?;
-                let active = Active::new(Version::File, weights, base.preprocessing(), device)?;
+                let active = Running::new(Version::File, &base, weights, device)?;
                 let generation = store.as_ref().map_or(Ok(0), Store::generation)?;
-                Served { active, generation, trial: None, awaited: None }
+                Selected { active, generation, trial: None, awaited: None }
             }
             (None, None) => {
-                let active = Active::new(Version::Base, Weights::of_base(&base), base.preprocessing(), device)?;
-                Served { active, generation: 0, trial: None, awaited: None }
+                let active = Running::new(Version::Base, &base, Weights::of_base(&base), device)?;
+                Selected { active, generation: 0, trial: None, awaited: None }
             }
         };
-        let Served { active, generation, trial, awaited } = served;
-        let swaps = Mutex::new(Swaps { generation, trial, awaited, retired: Retired::new() });
-        let drift = DriftWatch::new(active.version(), drift_every);
-        let (active, witness) = (ArcSwap::from_pointee(active), Mutex::default());
-        Ok(Runtime { base, device, store, delta, key, keep, rules, listener, active, swaps, drift, witness })
+        let Selected { active, generation, trial, awaited } = served;
+        let swaps = Mutex::new(Swaps { generation, trial, awaited, retired: DeferredDrop::new() });
+        let drift = DriftMonitor::new(active.version(), drift_every);
+        let (active, base_agreement) = (ArcSwap::from_pointee(active), Mutex::default());
+        Ok(Runtime { base, device, store, delta, key, keep, rules, listener, active, swaps, drift, base_agreement })
     }
 }
 
@@ -200,14 +198,14 @@ impl Runtime {
     ///
     /// # Errors
     /// As [`Builder::open`].
-    pub fn open(model: impl Into<PathBuf>, device: Device) -> Result<Self, Error> {
+    pub fn open(model: impl AsRef<Path>, device: Device) -> Result<Self, Error> {
         Self::builder(model).device(device).open()
     }
 
     /// Says step by step what to run, starting from the base in that model folder.
-    pub fn builder(model: impl Into<PathBuf>) -> Builder {
+    pub fn builder(model: impl AsRef<Path>) -> Builder {
         Builder {
-            model: model.into(),
+            model: model.as_ref().to_owned(),
             device: all_cores(),
             store: None,
             create_store: false,
@@ -246,11 +244,6 @@ impl Runtime {
         self.keep
     }
 
-    /// The delta file that [`Version::File`] means.
-    pub(crate) fn delta_file(&self) -> Option<&Path> {
-        self.delta.as_deref()
-    }
-
     /// What would answer a frame now.
     pub fn version(&self) -> Version {
         self.active.load().version()
@@ -272,7 +265,7 @@ impl Runtime {
         }
         let prediction = active.infer(frame)?;
         if let Some(drift) = self.drift.answered(&prediction) {
-            self.listener.tell(Notice::Drift(drift));
+            self.listener.tell(RuntimeEvent::Drift(drift));
         }
         Ok(prediction)
     }
@@ -297,7 +290,7 @@ impl Runtime {
         let mut swaps = self.swapping();
         let next = server.load(Some(version))?;
         store.activate(version)?;
-        self.replace(&mut swaps, server.serve_ready(Some(next))?);
+        self.replace(&mut swaps, server.select_ready(Some(next))?);
         Ok(())
     }
 
@@ -324,7 +317,7 @@ impl Runtime {
         let store = self.store_to("roll back in")?;
         let mut swaps = self.swapping();
         store.rollback()?;
-        let served = self.server(store).serve()?;
+        let served = self.server(store).select()?;
         Ok(self.replace(&mut swaps, served))
     }
 
@@ -349,21 +342,34 @@ impl Runtime {
             swaps.retired.free();
             return Ok(None);
         }
-        let served = self.server(store).serve()?;
+        let served = self.server(store).select()?;
         Ok(Some(self.replace(&mut swaps, served)))
     }
 
     /// What runs now, for work that spans many images with one version.
-    pub(crate) fn active(&self) -> Arc<Active> {
+    pub(crate) fn running(&self) -> Arc<Running> {
         self.active.load_full()
+    }
+
+    /// The weights of what runs now, whole.
+    pub(crate) fn weights(&self) -> Result<(Version, Weights), Error> {
+        let version = self.version();
+        let weights = match (version, &self.store, &self.delta) {
+            (Version::Stored(number), Some(store), _) => {
+                adapted(&self.base, &store.delta_path(number), &store.read(number)?)?
+            }
+            (Version::File, _, Some(path)) => adapted(&self.base, path, &read(path)?)?,
+            _ => Weights::of_base(&self.base),
+        };
+        Ok((version, weights))
     }
 
     pub(crate) fn store_to(&self, action: &'static str) -> Result<&Store, Error> {
         self.store.as_ref().ok_or(Error::NoStore { action })
     }
 
-    fn server<'a>(&'a self, store: &'a Store) -> Server<'a> {
-        Server { base: &self.base, device: self.device, store, rules: self.rules, listener: &self.listener }
+    fn server<'a>(&'a self, store: &'a Store) -> Fallback<'a> {
+        Fallback { base: &self.base, device: self.device, store, rules: self.rules, listener: &self.listener }
     }
 
     fn swapping(&self) -> MutexGuard<'_, Swaps> {
@@ -371,16 +377,16 @@ impl Runtime {
     }
 
     /// The swap: one pointer. From here on every frame that starts sees the new version, which is returned.
-    fn replace(&self, swaps: &mut Swaps, served: Served) -> Version {
-        let Served { active, generation, trial, awaited } = served;
+    fn replace(&self, swaps: &mut Swaps, served: Selected) -> Version {
+        let Selected { active, generation, trial, awaited } = served;
         let to = active.version();
         let replaced = self.active.swap(Arc::new(active));
         self.drift.begin(to);
-        *self.witness.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.base_agreement.lock().unwrap_or_else(PoisonError::into_inner) = None;
         swaps.generation = generation;
         swaps.trial = trial;
         swaps.awaited = awaited;
-        self.listener.tell(Notice::Swapped { from: replaced.version(), to });
+        self.listener.tell(RuntimeEvent::Swapped { from: replaced.version(), to });
         swaps.retired.retire(replaced, PATIENCE);
         to
     }
@@ -406,43 +412,4 @@ fn proven(model: &Path, copied: bool, store: Option<&Store>) -> Result<Base, Err
         kept.unwrap_or_else(|error| log::debug!("the base's verification is not kept: {error}"));
     }
     Ok(base)
-}
-
-/// The base's weights with the delta in those bytes, read from that path.
-pub(crate) fn adapted(base: &Base, path: &Path, bytes: &[u8]) -> Result<Weights, Error> {
-    Ok(Weights::adapted(base, &parse(path, bytes)?)?)
-}
-
-pub(crate) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Delta<'a>, Error> {
-    Delta::parse(bytes).map_err(|source| Error::Delta { path: path.to_owned(), source: source.into() })
-}
-
-/// The values of a record of the delta at that path.
-pub(crate) fn decoded(path: &Path, record: &Record<'_>) -> Result<Vec<f32>, Error> {
-    let mut values = vec![0.0; record.len()];
-    let decoded = record.decode_into(&mut values);
-    decoded.map_err(|source| Error::Delta { path: path.to_owned(), source: source.into() })?;
-    Ok(values)
-}
-
-/// The delta for that base in that file, unpacked if it is packed; not yet verified.
-pub(crate) fn read_for(base: &Base, path: &Path) -> Result<Vec<u8>, Error> {
-    read_up_to(path, most_delta_bytes(base))
-}
-
-/// The delta in that file, unpacked if it is packed; not yet verified.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    read_up_to(path, MAX_FILE_BYTES)
-}
-
-fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
-    let unreadable = |source| Error::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    let found = file.metadata().map_err(unreadable)?.len();
-    if found > limit as u64 {
-        return Err(Error::TooLong { path: path.to_owned(), limit, found });
-    }
-    file.take(limit as u64).read_to_end(&mut bytes).map_err(unreadable)?;
-    decompress(bytes, limit).map_err(|source| Error::Transport { path: path.to_owned(), source: source.into() })
 }

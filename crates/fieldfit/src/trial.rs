@@ -1,7 +1,7 @@
 //! Counting what a version on trial does, beside the frames.
 
-use crate::Notice;
-use crate::notice::Listener;
+use crate::RuntimeEvent;
+use crate::event::Listener;
 use fieldfit_store::{Store, TrialProgress, TrialRules, Undecided};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -114,7 +114,7 @@ impl Keeper {
                         self.start = None;
                     }
                     Ok(TrialProgress::Confirmed) => {
-                        return self.listener.tell(Notice::Confirmed { version: self.version });
+                        return self.listener.tell(RuntimeEvent::Confirmed { version: self.version });
                     }
                     Ok(TrialProgress::Over) => return,
                     Err(error) => log::warn!("predictions of version {} are not recorded yet: {error}", self.version),

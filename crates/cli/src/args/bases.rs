@@ -3,7 +3,7 @@
 use super::values::{at_least_one, board, byte_count, methods, side};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
-use fieldfit::TargetProfile;
+use fieldfit::target::TargetProfile;
 use std::path::PathBuf;
 
 /// `fieldfit import`.
@@ -35,7 +35,7 @@ pub struct ImportArgs {
 const AUTO: &str = "auto";
 
 fn architectures() -> impl Iterator<Item = &'static str> {
-    [AUTO].into_iter().chain(fieldfit::ARCHITECTURES.iter().copied())
+    [AUTO].into_iter().chain(fieldfit::model::ARCHITECTURES.iter().copied())
 }
 
 impl ImportArgs {
@@ -56,7 +56,7 @@ pub enum DtypeArg {
     F32,
 }
 
-impl From<DtypeArg> for fieldfit::Dtype {
+impl From<DtypeArg> for fieldfit::model::Dtype {
     fn from(dtype: DtypeArg) -> Self {
         match dtype {
             DtypeArg::F16 => Self::F16,

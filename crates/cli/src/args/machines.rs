@@ -2,7 +2,7 @@
 
 use super::values::{at_least_one, board, methods, side};
 use clap::Args;
-use fieldfit::TargetProfile;
+use fieldfit::target::TargetProfile;
 use std::path::PathBuf;
 
 /// `fieldfit doctor`.

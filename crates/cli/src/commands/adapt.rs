@@ -5,8 +5,11 @@ use crate::error::CliError;
 use crate::interrupt;
 use crate::output::{Output, bytes, mebibytes, percent};
 use crate::progress::Progress;
+use fieldfit::data::{FolderOptions, Purpose};
+use fieldfit::delta::read_key;
 use fieldfit::report::PageOptions;
-use fieldfit::{AdaptError, Adapted, Comparison, FolderOptions, Options, Purpose, Recorder, read_key, write_page};
+use fieldfit::report::write_page;
+use fieldfit::train::{AdaptError, Adapted, Comparison, Options, Recorder};
 use std::process::ExitCode;
 
 pub fn run(args: &AdaptArgs) -> Result<ExitCode, CliError> {
@@ -25,9 +28,10 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, CliError> {
     let images = super::images(&args.data, &folder, &progress)?;
     let mut unwritten = None;
     let mut recorder = Recorder::default();
-    let adapted = runtime.adapt_with(&images, &options, args.resume, &control, &mut |event| {
+    let adaptation = runtime.adaptation(&images).options(options.clone()).control(&control).resume(args.resume);
+    let adaptation = adaptation.on_event(|event| {
         progress.event(&event);
-        recorder.hear(&event);
+        recorder.record(&event);
         if output.is_json()
             && let Err(error) = output.object(&event)
         {
@@ -35,6 +39,7 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, CliError> {
             unwritten.get_or_insert(error);
         }
     });
+    let adapted = adaptation.run();
     progress.finish();
     if let Some(error) = unwritten {
         return Err(error);
@@ -73,7 +78,7 @@ fn told(error: fieldfit::Error) -> CliError {
 }
 
 fn text(adapted: &Adapted, args: &AdaptArgs) -> String {
-    let Adapted { version, delta, delta_bytes, active, reason, gate, seconds, peak } = adapted;
+    let Adapted { version, delta, delta_bytes, active, reason, gate, seconds, peak, .. } = adapted;
     let verdict = if *active { "runs now, on trial" } else { "was refused" };
     let mut text = format!(
         "version {version} {verdict}: {reason}\n\

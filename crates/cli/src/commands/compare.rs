@@ -6,8 +6,10 @@ use crate::interrupt;
 use crate::output::{Output, percent, table};
 use crate::progress::Progress;
 use comfy_table::{Attribute, Cell, Table};
-use fieldfit::report::{PageOptions, RunRecord, Summary, SummaryCell, SummaryColumn};
-use fieldfit::{AdaptError, Comparison, Control, FolderOptions, Journal, Options, Purpose, Runtime, write_page};
+use fieldfit::Runtime;
+use fieldfit::data::{FolderOptions, Purpose};
+use fieldfit::report::{PageOptions, RunLog, RunRecord, Summary, SummaryCell, SummaryColumn, write_page};
+use fieldfit::train::{AdaptError, Comparison, Control, Options};
 
 /// What the page compares the other methods with in pairs, if it is among them.
 const REFERENCE: &str = "lp-ft";
@@ -19,7 +21,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let plan = plan(args);
     plan.iter().try_for_each(|options| options.validate().map_err(fieldfit::Error::from))?;
     let control = interrupt::control()?;
-    let mut journal = args.jsonl.as_deref().map(Journal::open).transpose()?;
+    let mut journal = args.jsonl.as_deref().map(RunLog::open).transpose()?;
     let progress = Progress::new(args.json);
     let device = super::device(&args.training.device);
     let runtime = Runtime::open(&args.model, device)?;
@@ -78,7 +80,8 @@ fn measure(
 
 /// Every run, seed after seed, so that an early end leaves whole comparisons.
 fn plan(args: &CompareArgs) -> Vec<Options> {
-    let all = || fieldfit::METHODS.iter().map(|method| MethodSpec { name: method.name.into(), settings: Vec::new() });
+    let all =
+        || fieldfit::train::METHODS.iter().map(|method| MethodSpec { name: method.name.into(), settings: Vec::new() });
     let methods = if args.methods.is_empty() { all().collect() } else { args.methods.clone() };
     let options = |seed: u32, method: &MethodSpec| Options {
         method: method.name.clone(),

@@ -9,10 +9,9 @@ use crate::interrupt;
 use crate::output::{Output, bytes, percent, table};
 use crate::progress::Progress;
 use camera::{Camera, Spell};
-use fieldfit::{
-    AdaptError, Adapted, Control, Dataset, Event, FolderOptions, OptimiserOptions, Options, Purpose, Runtime, Set,
-    Version,
-};
+use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose};
+use fieldfit::train::{AdaptError, Adapted, Control, Event, OptimiserOptions, Options};
+use fieldfit::{Runtime, Version};
 use files::Files;
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,7 +43,7 @@ struct Demo<'a> {
     control: Control,
     train: Dataset,
     /// One a style.
-    tests: Vec<Set>,
+    tests: Vec<ImageSet>,
 }
 
 pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
@@ -72,7 +71,7 @@ impl<'a> Demo<'a> {
             super::images(&files.style(style), &options, &progress)
         };
         let train = open(STYLES[0], Purpose::Adapt, Some(CONCEPT))?;
-        let test = |style: &&str| Ok(Set::of(*style, open(style, Purpose::Evaluate, None)?));
+        let test = |style: &&str| Ok(ImageSet::of(*style, open(style, Purpose::Evaluate, None)?));
         let tests = STYLES.iter().map(test).collect::<Result<_, CliError>>()?;
         Ok(Self { files, out, progress, control: interrupt::control()?, train, tests })
     }
@@ -114,7 +113,8 @@ impl<'a> Demo<'a> {
                 self.progress.event(&event);
             }
         };
-        let adapted = runtime.adapt_with(&self.train, &options, false, &self.control, &mut tell);
+        let adaptation = runtime.adaptation(&self.train).options(options).control(&self.control);
+        let adapted = adaptation.on_event(&mut tell).run();
         adapted.map_err(|error| match error {
             fieldfit::Error::Adapt(AdaptError::Interrupted { .. }) => CliError::DemoStopped,
             error => error.into(),

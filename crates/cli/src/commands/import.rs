@@ -69,7 +69,7 @@ fn grounds(recognised: &Recognised) -> String {
 }
 
 fn preprocessing(report: &ImportReport) -> String {
-    let fieldfit::Preprocessing { size, crop, mean, std, filter } = report.preprocessing;
+    let fieldfit::model::Preprocessing { size, crop, mean, std, filter } = report.preprocessing;
     let whence = report.config.as_ref().map_or_else(
         || "as the architecture's published checkpoint was evaluated".to_owned(),
         |config| format!("as {} says", config.display()),

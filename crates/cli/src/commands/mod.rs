@@ -15,10 +15,10 @@ mod store;
 use crate::args::{BaseArgs, Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
 use crate::error::CliError;
 use crate::progress::Progress;
-use fieldfit::{
-    Builder, Dataset, Device, FolderOptions, Freeze, Options, Purpose, Runtime, Set, Severity, TargetProfile,
-    TpgmOptions,
-};
+use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose, Severity};
+use fieldfit::target::TargetProfile;
+use fieldfit::train::{Freeze, Options, TpgmOptions};
+use fieldfit::{Builder, Device, Runtime};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
@@ -58,7 +58,7 @@ fn device_or(args: &DeviceArgs, cpu: Device) -> Device {
 
 /// The defaults, on that board if one is named.
 fn defaults(board: Option<&TargetProfile>) -> Options {
-    board.map_or_else(Options::default, fieldfit::options_for)
+    board.map_or_else(Options::default, fieldfit::target::options_for)
 }
 
 /// What the command line says of training; the rest as the board's profile has it, or as by default.
@@ -89,13 +89,13 @@ fn folder_name(folder: &Path) -> String {
 }
 
 /// The sets to measure on beside `data`.
-fn shifts(args: &ShiftArgs, data: &Set, progress: &Progress) -> Result<Vec<Set>, CliError> {
+fn shifts(args: &ShiftArgs, data: &ImageSet, progress: &Progress) -> Result<Vec<ImageSet>, CliError> {
     let mut sets = Vec::new();
     for shift in &args.shifts {
         match shift {
             ShiftArg::Folder(name, folder) => {
                 let options = FolderOptions { purpose: Purpose::Evaluate, group: None };
-                sets.push(Set::of(name, limited(images(folder, &options, progress)?, args.limit)));
+                sets.push(ImageSet::of(name, limited(images(folder, &options, progress)?, args.limit)));
             }
             ShiftArg::Corruptions => {
                 sets.extend(data.corrupted(Severity::try_from(args.severity).map_err(fieldfit::Error::from)?));
@@ -134,6 +134,6 @@ fn runtime(args: &ModelArgs) -> Builder {
 }
 
 fn images(folder: &Path, options: &FolderOptions, progress: &Progress) -> Result<Dataset, CliError> {
-    let mut read = |read: fieldfit::Progress| progress.images("reading images", read.done, read.total);
+    let mut read = |read: fieldfit::data::Progress| progress.images("reading images", read.done, read.total);
     Ok(Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?)
 }

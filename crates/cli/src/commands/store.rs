@@ -4,7 +4,7 @@ use crate::args::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVe
 use crate::error::CliError;
 use crate::output::{Output, bytes, table};
 use comfy_table::Table;
-use fieldfit::{Finding, HistoryEntry, Keep, Store, VersionInfo};
+use fieldfit::store::{Finding, HistoryEntry, Keep, Store, VersionInfo};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ pub fn run(command: &StoreCommand) -> Result<(), CliError> {
 
 fn list(args: &StoreArgs) -> Result<(), CliError> {
     let output = Output::new(args.json);
-    let store = fieldfit::store_info(&args.store)?;
+    let store = fieldfit::store::store_info(&args.store)?;
     if output.is_json() {
         return store.versions.iter().try_for_each(|version| output.object(version));
     }
@@ -152,7 +152,7 @@ fn verify(args: &StoreArgs) -> Result<(), CliError> {
 }
 
 fn add(args: &StoreAddArgs) -> Result<(), CliError> {
-    let version = fieldfit::receive(&open(&args.store)?, &args.delta, args.replay)?;
+    let version = fieldfit::store::receive(&open(&args.store)?, &args.delta, args.replay)?;
     let store = args.store.store.display();
     Output::new(args.store.json).show(&Added { version }, |Added { version }| {
         format!("version {version} is a candidate; run it with\n  fieldfit store activate {store} {version}")

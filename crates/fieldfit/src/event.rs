@@ -1,15 +1,16 @@
-//! What a runtime tells whoever listens.
+//! Runtime events: swaps, fallbacks, confirmations and drift, delivered to a listener.
 
 use crate::{Drift, Version};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
 
-/// Something that a runtime did or saw by itself.
+/// An event that the runtime caused or observed by itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+// The tag is part of the output of released versions.
 #[serde(tag = "notice", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Notice {
+pub enum RuntimeEvent {
     /// Other weights answer from the next frame on.
     Swapped {
         /// What answered before.
@@ -39,7 +40,7 @@ pub enum Notice {
     Drift(Drift),
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for RuntimeEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Swapped { from, to } => write!(f, "{to} runs now, in place of {from}"),
@@ -53,27 +54,27 @@ impl fmt::Display for Notice {
     }
 }
 
-/// What is done with a notice.
-type Hear = dyn Fn(&Notice) + Send + Sync;
+/// A listener's function.
+type Hear = dyn Fn(&RuntimeEvent) + Send + Sync;
 
-/// Whoever is to hear notices, called on the thread where they arise.
+/// Listener for runtime events, called on the thread where they arise.
 #[derive(Clone, Default)]
 pub(crate) struct Listener(Option<Arc<Hear>>);
 
 impl Listener {
-    pub fn new(hear: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+    pub fn new(hear: impl Fn(&RuntimeEvent) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(hear)))
     }
 
-    /// Logs it, and passes it on.
-    pub fn tell(&self, notice: Notice) {
-        match notice {
-            Notice::FellBack { .. } | Notice::Unrecorded { .. } => log::warn!("{notice}"),
-            Notice::Drift(_) => log::debug!("{notice}"),
-            _ => log::info!("{notice}"),
+    /// Logs an event and delivers it.
+    pub fn tell(&self, event: RuntimeEvent) {
+        match event {
+            RuntimeEvent::FellBack { .. } | RuntimeEvent::Unrecorded { .. } => log::warn!("{event}"),
+            RuntimeEvent::Drift(_) => log::debug!("{event}"),
+            _ => log::info!("{event}"),
         }
         if let Self(Some(hear)) = self {
-            hear(&notice);
+            hear(&event);
         }
     }
 }
