@@ -1,13 +1,22 @@
 //! Adaptation: trains on labelled images, stores the delta with the gate's verdict, and activates it if accepted.
 
+use crate::classifier::Classifier;
 use crate::comparison::Cost;
-use crate::delta::file::{adapted, parse, read, read_for};
-use crate::{Error, Runtime};
+use crate::delta::file::{parse, read, read_for};
+use crate::evaluation::evaluate;
+use crate::execution_plan::plan_version;
+use crate::image_set::ImageSet;
+use crate::store_view::StoreView;
+use crate::{Error, Runtime, Version};
 use fieldfit_adapt::{
-    Checkpointing, Control, Event, GateFigures, Options, Outcome, Request, adapt, peak_memory, remove_checkpoint,
+    Checkpointing, Control, Event, Gate, GateFigures, Options, Outcome, Reference, Request, adapt, peak_memory,
+    remove_checkpoint,
 };
 use fieldfit_data::Dataset;
+use fieldfit_delta::Delta;
+use fieldfit_model::Weights;
 use fieldfit_store::{Store, StoreError};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Name of the checkpoint in the store's work folder.
@@ -106,8 +115,18 @@ impl<'a> Adaptation<'a> {
         let store = self.runtime.store_to("keep an adaptation in")?;
         let work = store.work_dir()?;
         let checkpoint = work.path().join(CHECKPOINT);
-        let outcome = self.train(store, Checkpointing { path: &checkpoint, resume: self.resume })?;
-        let adapted = self.runtime.keep(store, outcome)?;
+        let mut compared_with = StoreView::read(store)?;
+        let mut outcome = self.train(store, Checkpointing { path: &checkpoint, resume: self.resume })?;
+        let version = loop {
+            match self.runtime.store_judged(store, &outcome, compared_with)? {
+                Some(version) => break version,
+                None => {
+                    compared_with = StoreView::read(store)?;
+                    self.gate_again(store, &mut outcome)?;
+                }
+            }
+        };
+        let adapted = self.runtime.adapted(store, version, outcome)?;
         remove_checkpoint(&checkpoint)?;
         (self.on_event)(adapted.clone().into());
         Ok(adapted)
@@ -124,6 +143,35 @@ impl<'a> Adaptation<'a> {
             checkpoint: Some(checkpoint),
         };
         Ok(adapt(&request, &self.control, &mut self.on_event)?)
+    }
+
+    /// Judges the delta against the version that is active now, where that has the same classes; the verdict against the
+    /// version of before stays where it does not.
+    fn gate_again(&mut self, store: &Store, outcome: &mut Outcome) -> Result<(), Error> {
+        let Some((version, bytes)) = store.read_active()? else { return Ok(()) };
+        let path = store.delta_path(version);
+        let (active, made) = (parse(&path, &bytes)?, parse(Path::new("the new delta"), &outcome.delta)?);
+        if active.labels().collect::<BTreeSet<_>>() != made.labels().collect::<BTreeSet<_>>() {
+            return Ok(());
+        }
+        let order = self.images.split(&self.options.fractions)?.gate;
+        let gate = ImageSet { order, ..ImageSet::of("gate", self.images.clone()) };
+        let correct = |delta: &Delta<'_>| {
+            let weights = Weights::adapted(self.runtime.base(), delta)?;
+            let classifier = Classifier::new(self.runtime.base(), weights, self.options.device)?;
+            Ok::<_, Error>(evaluate(&classifier, Version::Stored(version), &gate, &mut |_, _| ())?.correct)
+        };
+        let (images, before, after) = (gate.order.len(), correct(&active)?, correct(&made)?);
+        let accepted = after >= before;
+        let reason = match accepted {
+            true => format!("{after} of {images} gate images correct, {before} by version {version}"),
+            false => {
+                format!("only {after} of {images} gate images correct, fewer than the {before} by version {version}")
+            }
+        };
+        outcome.gate = Gate { images, before, after, reference: Reference::Active, accepted, reason };
+        (self.on_event)(Event::Gate(outcome.gate.clone()));
+        Ok(())
     }
 }
 
@@ -148,18 +196,28 @@ impl Runtime {
         self.adaptation(images).options(options.clone()).run()
     }
 
-    /// Stores the delta, and activates or refuses it.
-    fn keep(&self, store: &Store, outcome: Outcome) -> Result<Adapted, Error> {
-        let Outcome { delta, gate, seconds } = outcome;
-        let version = match self.key() {
-            Some(key) => store.add_signed(&delta, key)?,
-            None => store.add(&delta)?,
-        };
-        if gate.accepted {
-            self.activate(version)?;
-        } else {
-            store.refuse(version, &gate.reason)?;
-        }
+    /// Stores a judged delta and activates or refuses it, unless another version is active than the gate compared with.
+    fn store_judged(&self, store: &Store, outcome: &Outcome, compared_with: StoreView) -> Result<Option<u32>, Error> {
+        self.swap(|swaps, outbox| {
+            if StoreView::read(store)? != compared_with {
+                return Ok(None);
+            }
+            let version = match self.key() {
+                Some(key) => store.add_signed(&outcome.delta, key)?,
+                None => store.add(&outcome.delta)?,
+            };
+            if outcome.gate.accepted {
+                self.activate_in(swaps, store, version, outbox)?;
+            } else {
+                store.refuse(version, &outcome.gate.reason)?;
+            }
+            Ok(Some(version))
+        })
+    }
+
+    /// Prunes the store, and describes what was added to it.
+    fn adapted(&self, store: &Store, version: u32, outcome: Outcome) -> Result<Adapted, Error> {
+        let Outcome { gate, seconds, .. } = outcome;
         let delta_bytes = store.version(version)?.bytes;
         // The adaptation is done, whatever comes of this.
         if let Err(error) = store.prune(self.kept()) {
@@ -186,7 +244,9 @@ impl Runtime {
         let delta = delta.as_ref();
         let store = self.store_to("add a delta to")?;
         let bytes = read_for(self.base(), delta)?;
-        adapted(self.base(), delta, &bytes)?;
+        let parsed = parse(delta, &bytes)?;
+        plan_version(self.base(), parsed.header())?;
+        Weights::adapted(self.base(), &parsed)?;
         Ok(store.receive(&bytes, false)?)
     }
 }

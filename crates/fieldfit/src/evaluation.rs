@@ -106,7 +106,8 @@ impl Runtime {
     }
 }
 
-fn evaluate(
+/// Evaluates a classifier, which is named as that version in errors.
+pub(crate) fn evaluate(
     classifier: &Classifier,
     version: Version,
     set: &ImageSet,

@@ -47,6 +47,7 @@
 
 mod adaptation;
 mod base_agreement;
+mod builder;
 mod classifier;
 mod comparison;
 pub mod data;
@@ -57,6 +58,7 @@ mod drift;
 mod error;
 mod evaluation;
 mod event;
+mod execution_plan;
 mod fallback;
 mod image_set;
 mod info;
@@ -68,11 +70,13 @@ mod run_log;
 mod running;
 mod runtime;
 pub mod store;
+mod store_view;
 pub mod target;
 pub mod train;
 mod trial;
 mod version;
 
+pub use builder::Builder;
 pub use drift::{DRIFT_WINDOW, Drift};
 pub use error::Error;
 pub use evaluation::{Count, Evaluation};
@@ -82,5 +86,5 @@ pub use fieldfit_exec::{Device, ExecError};
 pub use fieldfit_model::import;
 pub use info::{Info, info};
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
-pub use runtime::{Builder, Runtime, all_cores};
+pub use runtime::{Runtime, all_cores};
 pub use version::Version;

@@ -1,4 +1,4 @@
-//! Running version: the classifier that answers frames, and the trial that counts its answers.
+//! Running version: the classifier that answers frames, and the tally that counts its answers.
 
 use crate::classifier::Classifier;
 use crate::trial::Tally;
@@ -12,8 +12,15 @@ use std::sync::Arc;
 pub(crate) struct Running {
     version: Version,
     classifier: Classifier,
-    /// Counts predictions, if the version is on trial.
-    tally: Option<Arc<Tally>>,
+    tally: Arc<Tally>,
+}
+
+/// Why a frame is not answered.
+pub(crate) enum Unanswered {
+    /// The frame is malformed or cannot be decoded.
+    Frame(Error),
+    /// The version fails, the last so many times in a row.
+    Version(Error, u32),
 }
 
 impl Running {
@@ -22,7 +29,7 @@ impl Running {
     /// # Errors
     /// As [`Classifier::new`].
     pub fn new(version: Version, base: &Base, weights: Weights, device: Device) -> Result<Self, Error> {
-        Ok(Self { version, classifier: Classifier::new(base, weights, device)?, tally: None })
+        Ok(Self { version, classifier: Classifier::new(base, weights, device)?, tally: Arc::default() })
     }
 
     pub const fn version(&self) -> Version {
@@ -38,9 +45,14 @@ impl Running {
         self.classifier.labels()
     }
 
-    /// Counts predictions there from now on.
-    pub fn count(&mut self, tally: Arc<Tally>) {
-        self.tally = Some(tally);
+    /// The count of its answers and failures.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Counts in that tally from now on, which a trial records.
+    pub fn count_in(&mut self, tally: Arc<Tally>) {
+        self.tally = tally;
     }
 
     /// Computes the logits of one empty image, so that a version with non-finite outputs never answers a frame.
@@ -54,21 +66,19 @@ impl Running {
         })
     }
 
-    /// Answers a frame.
-    ///
-    /// # Errors
-    /// If the frame is malformed or cannot be decoded, the device fails, or a logit is not finite.
-    pub fn infer(&self, frame: &Frame<'_>) -> Result<Prediction, Error> {
+    /// Answers a frame. A frame that cannot be preprocessed says nothing of the version.
+    pub fn infer(&self, frame: &Frame<'_>) -> Result<Prediction, Unanswered> {
         self.classifier.with_input(|input| {
-            if let Some(tally) = &self.tally {
-                tally.begin();
+            input.preprocess(frame).map_err(Unanswered::Frame)?;
+            self.tally.begin();
+            let logits = self.classifier.logits_of(input);
+            match logits.and_then(|logits| Prediction::new(self.version, self.labels(), logits)) {
+                Ok(prediction) => {
+                    self.tally.complete();
+                    Ok(prediction)
+                }
+                Err(error) => Err(Unanswered::Version(error, self.tally.fail())),
             }
-            input.preprocess(frame)?;
-            let prediction = Prediction::new(self.version, self.labels(), self.classifier.logits_of(input)?)?;
-            if let Some(tally) = &self.tally {
-                tally.complete();
-            }
-            Ok(prediction)
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::file::{parse, read};
 use crate::Error;
+use crate::execution_plan::plan_version;
 use crate::info::hex;
 use fieldfit_delta::{SecretKey, Signature, compression};
 use fieldfit_durable::{Disk, commit};
@@ -104,7 +105,9 @@ pub fn verify(delta: impl AsRef<Path>, model: Option<&Path>, trust: Option<&Path
         None => None,
     };
     if let Some(model) = model {
-        Weights::adapted(&Base::open(model)?, &parsed)?;
+        let base = Base::open(model)?;
+        plan_version(&base, parsed.header())?;
+        Weights::adapted(&base, &parsed)?;
     }
     Ok(Verified {
         hash: hex(parsed.hash()),
