@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use fieldfit::import::{ImportRequest, import};
-use fieldfit::{Base, ModelError, peak_memory};
+use fieldfit::model::{Base, ModelError};
+use fieldfit::train::peak_memory;
 use fieldfit_tests::{message, tiny};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -34,7 +35,7 @@ fn attacks() -> Vec<(String, String)> {
 fn refusal(scene: &Path, attack: &Path) -> String {
     let model = scene.join("tiny-1");
     let refused: Box<dyn Error> = match attack.extension().unwrap().to_str().unwrap() {
-        "delta" | "zst" => match fieldfit::deltas::verify(attack, None, None) {
+        "delta" | "zst" => match fieldfit::delta::verify(attack, None, None) {
             Ok(_) => panic!("{} was accepted", attack.display()),
             Err(error) => {
                 let runtime = fieldfit::Runtime::builder(&model).delta(attack).open();

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use fieldfit::{Base, Codec, Norm, SecretKey};
+use fieldfit::delta::{Codec, SecretKey};
+use fieldfit::model::Base;
+use fieldfit::train::Norm;
 use fieldfit_delta::{Delta, Provenance, encode};
 use fieldfit_model::{TrainingResult, Weights, encode_delta};
 use fieldfit_tensor::Params;

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use fieldfit::{Base, Codec, Dataset, Device, FolderOptions, Frame, Norm, Notice, Runtime, Set, Version};
+use fieldfit::data::{Dataset, FolderOptions, ImageSet};
+use fieldfit::delta::Codec;
+use fieldfit::model::Base;
+use fieldfit::train::Norm;
+use fieldfit::{Device, Frame, Runtime, RuntimeEvent, Version};
 use fieldfit_delta::Provenance;
 use fieldfit_model::{TrainingResult, encode_delta};
 use fieldfit_tensor::Params;
@@ -77,7 +81,7 @@ fn agreement_with_the_base_is_that_of_an_evaluation() {
     assert_eq!((runtime.drift().version, runtime.drift().compared), (Version::Stored(1), 0));
     let agreeing = frames.iter().filter(|frame| runtime.agrees_with_base(&Frame::Encoded(frame)).unwrap()).count();
     assert!((1..frames.len()).contains(&agreeing), "{agreeing} of {} tell nothing", frames.len());
-    let expected = runtime.agreement(&Set::of("frames", scene.images.clone()), &mut |_, _| {}).unwrap();
+    let expected = runtime.agreement(&ImageSet::of("frames", scene.images.clone()), &mut |_, _| {}).unwrap();
     let drift = runtime.drift();
     assert_eq!(drift.compared, frames.len());
     assert!((drift.agreement.unwrap() - expected).abs() < 1e-12, "{drift:?}, expected {expected}");
@@ -90,13 +94,13 @@ fn confidence_is_told_of_the_frames_that_were_answered() {
     let scene = Scene::new();
     let heard = Arc::new(Mutex::new(Vec::new()));
     let sink = heard.clone();
-    let hear = move |notice: &Notice| {
-        if let Notice::Drift(drift) = notice {
+    let hear = move |notice: &RuntimeEvent| {
+        if let RuntimeEvent::Drift(drift) = notice {
             sink.lock().unwrap().push(*drift);
         }
     };
     let builder = Runtime::builder(&scene.model).device(DEVICE).store(&scene.store);
-    let runtime = builder.on_notice(hear).drift_every(NonZeroU32::new(10).unwrap()).open().unwrap();
+    let runtime = builder.on_event(hear).drift_every(NonZeroU32::new(10).unwrap()).open().unwrap();
     let answers: Vec<f64> = scene
         .frames()
         .iter()
@@ -106,6 +110,11 @@ fn confidence_is_told_of_the_frames_that_were_answered() {
     assert_eq!((drift.version, drift.frames), (Version::Base, answers.len()));
     let mean = |answers: &[f64]| answers.iter().sum::<f64>() / answers.len() as f64;
     assert!((drift.confidence.unwrap() - mean(&answers)).abs() < 1e-9);
+    // Another thread delivers; it ends once the runtime is gone.
+    drop(runtime);
+    while Arc::strong_count(&heard) > 1 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     let heard = heard.lock().unwrap();
     assert_eq!(heard.iter().map(|drift| drift.frames).collect::<Vec<_>>(), [10, 20]);
     assert!((heard[0].confidence.unwrap() - mean(&answers[..10])).abs() < 1e-9);

@@ -2,10 +2,10 @@
 //! advice.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+use fieldfit::data::{Dataset, FolderOptions, ImageSet};
 use fieldfit::import::{ImportRequest, import};
-use fieldfit::{
-    Control, Dataset, Device, Error, Event, FolderOptions, Frame, Options, PixelFormat, Pixels, Runtime, Set,
-};
+use fieldfit::train::{Event, Options};
+use fieldfit::{Device, Error, Frame, PixelFormat, Pixels, Runtime};
 use fieldfit_tests::{message, tiny};
 use safetensors::SafeTensors;
 use std::collections::HashMap;
@@ -63,7 +63,7 @@ fn a_backbone_learns_a_head() {
                 notes.push(reason);
             }
         };
-        let adapted = runtime.adapt_with(&scene.images, &options(method), false, &Control::new(), &mut hear).unwrap();
+        let adapted = runtime.adaptation(&scene.images).options(options(method)).on_event(&mut hear).run().unwrap();
         assert!(adapted.active && adapted.gate.after > 0.5, "{method}: {:?}", adapted.gate);
         assert_eq!(runtime.infer(&frame).unwrap().top().len(), tiny::CLASSES.len());
         assert_eq!(notes.iter().any(|note| note.contains("has no head")), method == "tpgm-relative", "{notes:?}");
@@ -80,7 +80,7 @@ fn what_needs_the_bases_head_is_refused() {
     let frame = vec![90_u8; 40 * 30 * 3];
     let refused = runtime.infer(&Frame::Pixels(Pixels::packed(&frame, PixelFormat::Rgb8, 40, 30))).unwrap_err();
     assert!(message(&refused).contains("can't answer a frame: adapt it to your classes"), "{refused}");
-    let set = Set::of("images", scene.images.clone());
+    let set = ImageSet::of("images", scene.images.clone());
     assert!(matches!(runtime.agreement(&set, &mut |_, _| ()), Err(Error::Headless { .. })));
     assert!(matches!(runtime.evaluate_under_base_head(&set, &mut |_, _| ()), Err(Error::Headless { .. })));
     assert!(matches!(runtime.evaluate(&set, &mut |_, _| ()), Err(Error::Classes { .. })));

@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use fieldfit::{
-    Base, Codec, Dataset, Device, Error, FolderOptions, Frame, Norm, Options, PixelFormat, Pixels, Prediction, Runtime,
-    Version,
-};
+use fieldfit::data::{Dataset, FolderOptions};
+use fieldfit::delta::Codec;
+use fieldfit::model::Base;
+use fieldfit::train::{Norm, Options};
+use fieldfit::{Device, Error, Frame, PixelFormat, Pixels, Prediction, Runtime, Version};
 use fieldfit_delta::Provenance;
 use fieldfit_model::{TrainingResult, encode_delta};
 use fieldfit_tensor::Params;

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
 
-use fieldfit::{Codec, Device, Frame, Norm, PixelFormat, Pixels, Runtime, Version};
+use fieldfit::delta::Codec;
+use fieldfit::train::Norm;
+use fieldfit::{Device, Frame, PixelFormat, Pixels, Runtime, Version};
 use fieldfit_delta::Provenance;
 use fieldfit_model::{TrainingResult, encode_delta};
 use fieldfit_tensor::Params;

@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use fieldfit::{
-    Dataset, Device, Error, FolderOptions, Frame, Notice, Options, PixelFormat, Pixels, Runtime, Store, TrialRules,
-    Version, VersionState,
-};
+use fieldfit::data::{Dataset, FolderOptions};
+use fieldfit::store::{Store, TrialRules, VersionState};
+use fieldfit::train::Options;
+use fieldfit::{Device, Error, Frame, PixelFormat, Pixels, Runtime, RuntimeEvent, Version};
 use fieldfit_delta::Delta;
 use fieldfit_durable::{Disk, lock};
 use fieldfit_store::current_boot;
@@ -26,7 +26,7 @@ const RULES: TrialRules = TrialRules { predictions: 20, starts: 3 };
 struct Scene {
     folder: tempfile::TempDir,
     store: Store,
-    heard: Arc<Mutex<Vec<Notice>>>,
+    heard: Arc<Mutex<Vec<RuntimeEvent>>>,
 }
 
 impl Scene {
@@ -58,10 +58,10 @@ impl Scene {
     fn open_as_seen_at(&self, folder: &Path) -> Runtime {
         let heard = self.heard.clone();
         let builder = Runtime::builder(folder.join("tiny-1")).device(DEVICE).store(folder.join("store")).trials(RULES);
-        builder.on_notice(move |notice| heard.lock().unwrap().push(notice.clone())).open().unwrap()
+        builder.on_event(move |notice| heard.lock().unwrap().push(notice.clone())).open().unwrap()
     }
 
-    fn heard(&self) -> Vec<Notice> {
+    fn heard(&self) -> Vec<RuntimeEvent> {
         std::mem::take(&mut *self.heard.lock().unwrap())
     }
 
@@ -101,7 +101,7 @@ fn predictions_over_two_starts_confirm_a_version() {
     let runtime = scene.open();
     infer(&runtime, 8);
     eventually("20 predictions confirm it while the program runs", || scene.state(2) == VersionState::Confirmed);
-    eventually("somebody hears of it", || scene.heard().contains(&Notice::Confirmed { version: 2 }));
+    eventually("somebody hears of it", || scene.heard().contains(&RuntimeEvent::Confirmed { version: 2 }));
 }
 
 /// A first prediction that stays unrecorded: the start would count as a failed one if the program were killed now.
@@ -159,7 +159,7 @@ fn a_version_that_can_not_run_is_quarantined_wherever_it_is_met() {
     assert!(matches!(scene.state(poison), VersionState::Quarantined { reason } if reason.contains("lm_head.bias")));
     let heard = scene.heard();
     assert!(
-        matches!(&heard[0], Notice::FellBack { version, reason } if *version == poison && reason.contains("lm_head"))
+        matches!(&heard[0], RuntimeEvent::FellBack { version, reason } if *version == poison && reason.contains("lm_head"))
     );
 
     let again = scene.poison();
@@ -187,7 +187,7 @@ fn a_store_that_can_not_be_written_serves_the_last_confirmed_version() {
     let held = lock(&Disk, &scene.store.path().join("lock"), Duration::ZERO).unwrap();
     let runtime = scene.open();
     assert_eq!(infer(&runtime, 30), Version::Stored(1));
-    assert!(matches!(&scene.heard()[0], Notice::Unrecorded { .. }));
+    assert!(matches!(&scene.heard()[0], RuntimeEvent::Unrecorded { .. }));
     drop((held, runtime));
     assert!(matches!(scene.state(2), VersionState::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
     assert_eq!(scene.open().version(), Version::Stored(2));
@@ -209,7 +209,7 @@ fn a_disk_mounted_for_reading_serves_the_last_confirmed_version() {
 
     let runtime = scene.open_as_seen_at(&seen);
     assert_eq!(infer(&runtime, 30), Version::Stored(1));
-    assert!(matches!(&scene.heard()[..], [Notice::Unrecorded { .. }]));
+    assert!(matches!(&scene.heard()[..], [RuntimeEvent::Unrecorded { .. }]));
     assert_eq!(runtime.poll().unwrap(), None, "nothing has changed");
     let refused = message(&runtime.activate(1).unwrap_err());
     assert!(refused.contains("mount the file system for writing"), "{refused}");
@@ -222,7 +222,7 @@ fn a_disk_mounted_for_reading_serves_the_last_confirmed_version() {
     scene.store.activate(third).unwrap();
     scene.heard();
     assert_eq!(runtime.poll().unwrap(), Some(Version::Stored(2)), "the third can't be tried here");
-    assert!(matches!(&scene.heard()[0], Notice::Unrecorded { .. }));
+    assert!(matches!(&scene.heard()[0], RuntimeEvent::Unrecorded { .. }));
     infer(&runtime, 30);
     drop(runtime);
     assert!(matches!(scene.state(third), VersionState::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));

@@ -114,7 +114,7 @@ mod tests {
         let mut command = Arguments::command();
         let help = command.find_subcommand_mut("adapt").unwrap().render_long_help().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for setting in fieldfit::METHODS.iter().flat_map(|method| method.settings) {
+        for setting in fieldfit::train::METHODS.iter().flat_map(|method| method.settings) {
             assert!(help.contains(&setting.to_string()), "{setting}");
         }
     }

@@ -65,7 +65,7 @@ pub enum CliError {
         source_tree: PathBuf,
     },
     /// A folder without an image.
-    #[error("{} contains no image, at any depth: expected {}", path.display(), fieldfit::IMAGE_EXTENSIONS.join(", "))]
+    #[error("{} contains no image, at any depth: expected {}", path.display(), fieldfit::data::IMAGE_EXTENSIONS.join(", "))]
     NoImage {
         /// The folder.
         path: PathBuf,
@@ -86,7 +86,7 @@ pub enum CliError {
     },
     /// An image cannot be read.
     #[error(transparent)]
-    ReadImage(#[from] fieldfit::BoundedReadError),
+    ReadImage(#[from] fieldfit::data::BoundedReadError),
     /// Some images could not be classified; each was reported.
     #[error("{failed} of {images} images got no answer")]
     Images {
@@ -145,8 +145,8 @@ fn library_path(error: &fieldfit::Error) -> Option<&Path> {
         | Error::Output { path, .. }
         | Error::NotRegular { path, .. }
         | Error::Export { path, .. }
-        | Error::Journal { path, .. }
-        | Error::JournalLine { path, .. }
+        | Error::RunLog { path, .. }
+        | Error::RunLogLine { path, .. }
         | Error::Input { path, .. }
         | Error::Headless { path, .. }
         | Error::Unknown { path } => Some(path),

@@ -2,7 +2,8 @@
 
 use crate::error::{counted, list};
 use crate::output::{Output, escape, mebibytes, print_error_line};
-use fieldfit::{Event, Fidelity, Phase};
+use fieldfit::delta::Fidelity;
+use fieldfit::train::{Event, Phase};
 use indicatif::{ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 
 use crate::error::CliError;
 use crate::output::print_error_line;
-use fieldfit::Control;
+use fieldfit::train::Control;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::{flag, iterator};
 use std::ffi::c_int;
@@ -68,7 +68,9 @@ fn handle(control: &Control, signal: c_int) {
         SIGUSR1 => control.pause(),
         SIGUSR2 => control.resume(),
         _ if control.stop() => print_error_line("stopping; send the signal again to end at once"),
-        _ => print_error_line("the run is complete and its result is being stored; send the signal again to end at once"),
+        _ => {
+            print_error_line("the run is complete and its result is being stored; send the signal again to end at once")
+        }
     }
 }
 

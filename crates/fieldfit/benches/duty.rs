@@ -8,7 +8,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
 
-use fieldfit::{AdaptError, Control, Dataset, Device, Error, FolderOptions, Frame, Options, Runtime};
+use fieldfit::data::{Dataset, FolderOptions};
+use fieldfit::train::{AdaptError, Control, Options};
+use fieldfit::{Device, Error, Frame, Runtime};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,7 +47,7 @@ fn measure(runtime: &Runtime, images: &Dataset, camera: &[u8], nice: u8) -> [Vec
     let options =
         Options { size: Some(96), epochs: 10_000, device: Device::Cpu { threads: 1 }, nice, ..Options::default() };
     thread::scope(|scope| {
-        let run = scope.spawn(|| runtime.adapt_with(images, &options, false, &control, &mut |_| ()));
+        let run = scope.spawn(|| runtime.adaptation(images).options(options).control(&control).run());
         // Past the linear probe.
         thread::sleep(10 * STEP);
         let mut times = [Vec::new(), Vec::new()];

@@ -8,7 +8,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
 
-use fieldfit::{AdaptError, Control, Dataset, Device, Error, Event, FolderOptions, Frame, Options, Runtime, Version};
+use fieldfit::data::{Dataset, FolderOptions};
+use fieldfit::train::{AdaptError, Control, Event, Options};
+use fieldfit::{Device, Error, Frame, Runtime, Version};
 use fieldfit_tests::deltas;
 use std::ops::Range;
 use std::path::Path;
@@ -58,7 +60,7 @@ fn beside_adaptation(runtime: &Runtime, images: &Dataset, measure: impl FnOnce()
         }
     };
     thread::scope(|scope| {
-        let run = scope.spawn(|| runtime.adapt_with(images, &options, false, &control, &mut { listen }));
+        let run = scope.spawn(|| runtime.adaptation(images).options(options).control(&control).on_event(listen).run());
         while !trains.load(Ordering::Relaxed) && !run.is_finished() {
             thread::sleep(INTERVAL);
         }

@@ -1,11 +1,13 @@
-//! Adapts in one thread while another answers frames, swaps the result in, and goes back.
+//! Adapts in one thread while another answers frames, swaps the result in, and rolls back.
 //!
 //! ```text
 //! cargo run --release -p fieldfit --example adapt_and_swap -- MODEL IMAGES STORE
 //! cargo run --release -p fieldfit --example adapt_and_swap -- models/efficientnet-lite0 tests/data/emoji/google adaptations
 //! ```
 
-use fieldfit::{Adapted, Control, Dataset, Error, Event, FolderOptions, Frame, Options, Runtime};
+use fieldfit::data::{Dataset, FolderOptions};
+use fieldfit::train::{Adapted, Event, Options};
+use fieldfit::{Error, Frame, Runtime};
 use std::env;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })
 }
 
-/// Says whenever the answer to the camera's frame changes.
+/// Prints the answer to the camera's frame whenever another version gives it.
 fn answer_frames(runtime: &Runtime, camera: &[u8], is_over: &AtomicBool) -> Result<(), Error> {
     let mut last = None;
     while !is_over.load(Ordering::Relaxed) {
@@ -42,7 +44,7 @@ fn answer_frames(runtime: &Runtime, camera: &[u8], is_over: &AtomicBool) -> Resu
         if last != Some(prediction.version())
             && let Some(best) = prediction.best()
         {
-            println!("{} sees {} ({:.0} %)", prediction.version(), best.label, 100.0 * best.probability);
+            println!("{}: {} ({:.0} %)", prediction.version(), best.label, 100.0 * best.probability);
             last = Some(prediction.version());
         }
         thread::sleep(Duration::from_millis(33));
@@ -52,11 +54,12 @@ fn answer_frames(runtime: &Runtime, camera: &[u8], is_over: &AtomicBool) -> Resu
 
 fn adapt(runtime: &Runtime, images: &Dataset) -> Result<Adapted, Error> {
     let options = Options { size: Some(96), epochs: 2, ..Options::default() };
-    let adapted = runtime.adapt_with(images, &options, false, &Control::new(), &mut |event| {
+    let adaptation = runtime.adaptation(images).options(options).on_event(|event| {
         if let Event::Epoch { epoch, epochs, accuracy, .. } = event {
             println!("epoch {epoch} of {epochs}: {:.1} % of the validation images", 100.0 * accuracy);
         }
-    })?;
+    });
+    let adapted = adaptation.run()?;
     println!("version {}, {} bytes: {}", adapted.version, adapted.delta_bytes, adapted.reason);
     Ok(adapted)
 }

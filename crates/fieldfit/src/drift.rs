@@ -1,34 +1,31 @@
-//! How what runs does on the latest frames, without labels: how sure it is, and how often it agrees with the base.
+//! Drift monitor: confidence and base agreement of the running version over a window of the latest frames, without labels.
 
-use crate::{Error, Prediction, Runtime, Version};
-use fieldfit_adapt::{largest, under_base_head};
-use fieldfit_data::{Frame, Preprocessor};
-use fieldfit_exec::{Prepared, prepare};
-use fieldfit_model::Weights;
-use fieldfit_tensor::Images;
+use crate::{Prediction, Runtime, Version};
 use heapless::HistoryBuf;
 use serde::Serialize;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many of the latest frames [`Drift`] looks back over.
+/// Length of the window of latest frames that [`Drift`] covers.
 pub const DRIFT_WINDOW: usize = 256;
 
-/// How the running version did on the latest [`DRIFT_WINDOW`] frames that it answered. A swap begins anew.
+/// Drift figures: confidence and base agreement of the running version over its latest [`DRIFT_WINDOW`] frames. A swap
+/// empties the window.
 ///
-/// Figures, not a verdict: a robot that knows its place decides from them when to adapt, or to roll back.
+/// Figures, not a decision: the caller decides from them when to adapt or to roll back.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Drift {
-    /// What runs.
+    /// The running version.
     pub version: Version,
-    /// Frames that were answered and are looked back over.
+    /// Answered frames in the window.
     pub frames: usize,
-    /// The mean probability of their likeliest class, 0..1; `None` before the first frame.
+    /// Mean probability of the top class, 0..1; `None` before the first frame.
     pub confidence: Option<f64>,
-    /// Frames that [`Runtime::agrees_with_base`] has compared and that are looked back over.
+    /// Frames in the window that [`Runtime::agrees_with_base`] compared.
     pub compared: usize,
-    /// The share of those to which the running version's backbone gives the base's class, 0..1; `None` before the first.
+    /// Share of them to which the running version's backbone gives the base's class, 0..1; `None` before the first.
     pub agreement: Option<f64>,
 }
 
@@ -44,28 +41,28 @@ impl fmt::Display for Drift {
     }
 }
 
-/// Watches the answers of a runtime. Of fixed capacity; a frame waits for no more than a few writes.
-pub(crate) struct DriftWatch {
+/// Drift monitor of a runtime, of fixed capacity; a frame waits for no more than a few writes.
+pub(crate) struct DriftMonitor {
     window: Mutex<Window>,
-    /// After how many frames the figures are due.
+    /// Number of frames between two drift events.
     every: Option<NonZeroU32>,
 }
 
-/// The latest frames of one version.
+/// Window: the latest frames of one version.
 struct Window {
     version: Version,
     confidences: HistoryBuf<f32, DRIFT_WINDOW>,
     agreements: HistoryBuf<bool, DRIFT_WINDOW>,
-    /// Frames since the figures were last due.
+    /// Frames since the last drift event.
     since: u32,
 }
 
-impl DriftWatch {
+impl DriftMonitor {
     pub(crate) fn new(version: Version, every: Option<NonZeroU32>) -> Self {
         Self { window: Mutex::new(Window::new(version)), every }
     }
 
-    /// Forgets what another version did.
+    /// Empties the window for another version.
     pub(crate) fn begin(&self, version: Version) {
         *self.window() = Window::new(version);
     }
@@ -89,7 +86,7 @@ impl DriftWatch {
         self.window().drift()
     }
 
-    fn compared(&self, version: Version, agrees: bool) {
+    pub(crate) fn compared(&self, version: Version, agrees: bool) {
         let mut window = self.window();
         if window.version == version {
             window.agreements.write(agrees);
@@ -124,76 +121,17 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| values.sum::<f64>() / count as f64)
 }
 
-/// The base and a version's backbone, both under the base's own head and at the version's input size.
-pub(crate) struct Witness {
-    version: Version,
-    pub(crate) base: Box<dyn Prepared>,
-    pub(crate) adapted: Box<dyn Prepared>,
-    pub(crate) preprocessor: Preprocessor,
-}
-
-impl Witness {
-    /// Of what runs now.
-    pub(crate) fn new(runtime: &Runtime) -> Result<Self, Error> {
-        runtime.needs_base_head("tell what was forgotten")?;
-        let (version, weights) = runtime.weights()?;
-        let (base, adapted) = (Weights::of_base(runtime.base()), under_base_head(&weights, runtime.base()));
-        let preprocessor = Preprocessor::new(runtime.base().preprocessing(), adapted.input_size, adapted.crop)?;
-        let prepare = |weights: &Weights| prepare(runtime.device(), &weights.network, &weights.params);
-        Ok(Self { version, base: prepare(&base)?, adapted: prepare(&adapted)?, preprocessor })
-    }
-
-    fn agrees(&self, frame: &Frame<'_>) -> Result<bool, Error> {
-        let mut preprocessor = self.preprocessor.clone();
-        let side = preprocessor.size() as usize;
-        let mut image = Images::zeros(1, side, side);
-        preprocessor.prepare(frame, image.image_mut(0))?;
-        let (base, adapted) = (self.base.logits(&image)?, self.adapted.logits(&image)?);
-        Ok(largest(base.row(0)) == largest(adapted.row(0)))
-    }
-}
-
 impl Runtime {
-    /// How the running version did on the latest frames.
+    /// Returns the drift figures of the running version.
     pub fn drift(&self) -> Drift {
         self.drift.drift()
-    }
-
-    /// Whether the running version's backbone still sees in a frame what the base sees, both under the base's own head;
-    /// [`drift`](Self::drift) counts the answer.
-    ///
-    /// It computes two networks, and keeps both in memory until the next swap, once it has been called: for a thread
-    /// beside the frames', and for one frame in many.
-    ///
-    /// # Errors
-    /// If the frame is malformed, the active version's file can't be read any more, the device fails, or the base has no
-    /// head.
-    pub fn agrees_with_base(&self, frame: &Frame<'_>) -> Result<bool, Error> {
-        let witness = self.witness()?;
-        let agrees = witness.agrees(frame)?;
-        self.drift.compared(witness.version, agrees);
-        Ok(agrees)
-    }
-
-    /// The witness of what runs now, made at the first call after a swap.
-    fn witness(&self) -> Result<Arc<Witness>, Error> {
-        let mut kept = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some(witness) if witness.version == self.version() => Ok(witness.clone()),
-            _ => {
-                // Two networks less, while two others are made.
-                *kept = None;
-                let witness = Arc::new(Witness::new(self)?);
-                *kept = Some(witness.clone());
-                Ok(witness)
-            }
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     fn answer(version: Version, logit: f32) -> Prediction {
         let labels: Arc<[String]> = ["one".to_owned(), "other".to_owned()].into();
@@ -204,10 +142,10 @@ mod tests {
         1.0 / (1.0 + f64::from(-logit).exp())
     }
 
-    /// A mean over all frames ever, or one in which the oldest frame stays for good.
+    /// Catches: a mean over all frames ever, or one in which the oldest frame stays for good.
     #[test]
     fn the_window_holds_the_latest_frames() {
-        let watch = DriftWatch::new(Version::Base, None);
+        let watch = DriftMonitor::new(Version::Base, None);
         assert_eq!((watch.drift().frames, watch.drift().confidence), (0, None));
         for _ in 0..10 {
             watch.answered(&answer(Version::Base, 0.0));
@@ -221,10 +159,10 @@ mod tests {
         assert!((drift.confidence.unwrap() - probability(3.0)).abs() < 1e-6, "{drift:?}");
     }
 
-    /// Answers of one version counted for another: those of before a swap, or those that a swap overtook.
+    /// Catches: answers of one version counted for another: those of before a swap, or those that a swap overtook.
     #[test]
     fn a_swap_begins_anew() {
-        let watch = DriftWatch::new(Version::Base, None);
+        let watch = DriftMonitor::new(Version::Base, None);
         watch.answered(&answer(Version::Base, 0.0));
         watch.compared(Version::Base, true);
         watch.begin(Version::Stored(1));
@@ -240,13 +178,13 @@ mod tests {
         assert_eq!((drift.frames, drift.compared, drift.agreement), (1, 4, Some(0.75)));
     }
 
-    /// Figures that are due at every frame, or never again after the first time.
+    /// Catches: figures that are due at every frame, or never again after the first time.
     #[test]
     fn figures_are_due_once_in_so_many_frames() {
-        let watch = DriftWatch::new(Version::Base, NonZeroU32::new(3));
+        let watch = DriftMonitor::new(Version::Base, NonZeroU32::new(3));
         let due = (0..8).filter_map(|_| watch.answered(&answer(Version::Base, 1.0)));
         assert_eq!(due.map(|drift| drift.frames).collect::<Vec<_>>(), [3, 6]);
-        let silent = DriftWatch::new(Version::Base, None);
+        let silent = DriftMonitor::new(Version::Base, None);
         assert!((0..300).all(|_| silent.answered(&answer(Version::Base, 1.0)).is_none()));
     }
 }

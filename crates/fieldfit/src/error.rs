@@ -121,7 +121,7 @@ pub enum Error {
     },
     /// A file of runs that can't be read or written.
     #[error("can't read or write {}: check the folder, the permissions and the space left", path.display())]
-    Journal {
+    RunLog {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -145,7 +145,7 @@ pub enum Error {
     },
     /// A line that is no run.
     #[error("line {line} of {} is no run of a comparison: give another file, or remove the line", path.display())]
-    JournalLine {
+    RunLogLine {
         /// The file.
         path: PathBuf,
         /// Which line, from 1.
@@ -177,6 +177,31 @@ pub enum Error {
     NoStore {
         /// What was asked for.
         action: &'static str,
+    },
+    /// A store whose state is damaged or unreadable: the base runs.
+    #[error("the store {} is unavailable and the base runs: restore the store from a copy, then call `Runtime::poll`", path.display())]
+    StoreUnavailable {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// A version that needs more memory than the runtime may take for it.
+    #[error(
+        "{version} needs {needed} bytes to run, and the memory budget is {budget}: adapt at a smaller input size, or raise \
+         the budget"
+    )]
+    MemoryBudget {
+        /// The version.
+        version: Version,
+        /// Bytes that it needs.
+        needed: u64,
+        /// The budget.
+        budget: u64,
+    },
+    /// A version that failed in this process before.
+    #[error("version {version} failed at several frames in a row in this process: activate another version")]
+    FailedHere {
+        /// Its number.
+        version: u32,
     },
     /// A path that is neither a model folder, nor a delta file, nor a store.
     #[error(

@@ -1,44 +1,42 @@
-//! How good what runs is on labelled images, and how much of the base it has kept.
+//! Evaluation: accuracy, calibration and forgetting of the running version on labelled images.
 
-use crate::drift::Witness;
-use crate::measuring::{Set, Tally};
-use crate::runtime::{adapted, read};
+use crate::classifier::Classifier;
+use crate::image_set::ImageSet;
+use crate::metrics::Metrics;
 use crate::{Error, Runtime, Version};
 use fieldfit_adapt::under_base_head;
-use fieldfit_data::Preprocessor;
-use fieldfit_exec::{Prepared, prepare};
-use fieldfit_model::Weights;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Accuracy on a set of labelled images.
+/// Metrics on a set of labelled images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// Images that were evaluated.
     pub images: usize,
-    /// Those of them whose likeliest class is their own.
+    /// Images whose top class is their label.
     pub correct: usize,
-    /// Their share, 0..1.
+    /// Share of correct images, 0..1.
     pub accuracy: f64,
-    /// The mean over classes of the share of their images that is right, 0..1.
+    /// Mean over classes of the share of their correct images, 0..1.
     pub macro_accuracy: f64,
     /// Expected calibration error, 0..1, over 15 equal bins of confidence (Guo et al., ICML 2017).
     pub calibration_error: f64,
-    /// Images that could not be read and don't count.
+    /// Images that could not be read and are not counted.
     pub skipped: usize,
-    /// The same for each class that has images, by its name.
+    /// Counts of each class that has images, by its name.
     pub per_class: BTreeMap<String, Count>,
-    /// The same for each group that has a name, if the images were opened with a pattern for groups.
+    /// Counts of each named group, if the images were opened with a group pattern.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub per_group: BTreeMap<String, Count>,
 }
 
-/// Some of the images.
+/// Counts of a class or a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Count {
-    /// How many there are.
+    /// Number of images.
     pub images: usize,
-    /// How many of them were recognised.
+    /// Number of correct images.
     pub correct: usize,
 }
 
@@ -47,28 +45,31 @@ impl Count {
         self.images += 1;
         self.correct += usize::from(is_correct);
     }
+
+    /// Returns the share of correct images, 0..1; 0 without images.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.images.max(1) as f64
+    }
 }
 
 impl Evaluation {
-    fn new(set: &Set, tally: &Tally) -> Self {
+    fn new(set: &ImageSet, metrics: &Metrics) -> Self {
         let mut per_class: BTreeMap<String, Count> = BTreeMap::new();
         let mut per_group: BTreeMap<String, Count> = BTreeMap::new();
-        for (&sample, &is_correct) in set.order.iter().zip(&tally.outcomes) {
+        for (&sample, &is_correct) in set.order.iter().zip(&metrics.outcomes) {
             let sample = &set.images.samples[sample];
             per_class.entry(set.images.classes[sample.class as usize].clone()).or_default().add(is_correct);
             if let Some(group) = &sample.group_name {
                 per_group.entry(group.clone()).or_default().add(is_correct);
             }
         }
-        let share = |count: &Count| count.correct as f64 / count.images.max(1) as f64;
-        let images = tally.outcomes.len();
-        let correct = tally.outcomes.iter().filter(|is_correct| **is_correct).count();
+        let all = Count { images: metrics.images(), correct: metrics.correct() };
         Self {
-            images,
-            correct,
-            accuracy: share(&Count { images, correct }),
-            macro_accuracy: per_class.values().map(share).sum::<f64>() / per_class.len().max(1) as f64,
-            calibration_error: tally.calibration_error(),
+            images: all.images,
+            correct: all.correct,
+            accuracy: all.accuracy(),
+            macro_accuracy: per_class.values().map(Count::accuracy).sum::<f64>() / per_class.len().max(1) as f64,
+            calibration_error: metrics.calibration_error(),
             skipped: set.images.unreadable(),
             per_class,
             per_group,
@@ -77,82 +78,48 @@ impl Evaluation {
 }
 
 impl Runtime {
-    /// Runs what is active now over labelled images.
+    /// Evaluates the running version on labelled images.
     ///
-    /// `progress` hears how many of how many images are done.
+    /// `progress` is called with the number of images done and their total.
     ///
     /// # Errors
-    /// If the images have a class that the model doesn't know, one of them can't be read any more, or the device fails.
-    pub fn evaluate(&self, set: &Set, progress: &mut dyn FnMut(usize, usize)) -> Result<Evaluation, Error> {
-        let active = self.active();
-        let (labels, version) = (active.labels(), active.version());
-        evaluate(active.prepared(), (labels, version), active.preprocessor(), set, progress)
+    /// If the images have a class that the model does not know, one of them cannot be read any more, or the device fails.
+    pub fn evaluate(&self, set: &ImageSet, progress: &mut dyn FnMut(usize, usize)) -> Result<Evaluation, Error> {
+        let running = self.running();
+        evaluate(running.classifier(), running.version(), set, progress)
     }
 
-    /// The same with the base's original head and labels on the active version's backbone: what was forgotten of the
-    /// base's own task.
+    /// Evaluates the running version's backbone under the base's own head and labels: what was forgotten of the base's own
+    /// task.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate), or if the active version's file can't be read any more, or the base has no head.
+    /// As [`evaluate`](Self::evaluate), or if the active version's file cannot be read any more, or the base has no head.
     pub fn evaluate_under_base_head(
         &self,
-        set: &Set,
+        set: &ImageSet,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation, Error> {
         self.needs_base_head("be measured on its own task")?;
         let (version, weights) = self.weights()?;
-        let weights = under_base_head(&weights, self.base());
-        let preprocessor = Preprocessor::new(self.base().preprocessing(), weights.input_size, weights.crop)?;
-        let prepared = prepare(self.device(), &weights.network, &weights.params)?;
-        evaluate(&*prepared, (&weights.labels, version), &preprocessor, set, progress)
-    }
-
-    /// The share of images, 0..1, to which the active version's backbone gives the same class as the base's, both under
-    /// the base's original head and at the active version's input size: what the adaptation has not forgotten.
-    ///
-    /// The images' labels don't matter. `progress` hears how many of how many images are done.
-    ///
-    /// # Errors
-    /// If the active version's file can't be read any more, an image can't, the device fails, or the base has no head.
-    pub fn agreement(&self, set: &Set, progress: &mut dyn FnMut(usize, usize)) -> Result<f64, Error> {
-        let Witness { base, adapted, preprocessor, .. } = Witness::new(self)?;
-        let (mut done, total) = (0, set.order.len());
-        let batches = set.batches(&preprocessor)?.inspect(|batch| {
-            done += batch.as_ref().map_or(0, |batch| batch.labels.len());
-            progress(done, total);
-        });
-        Ok(fieldfit_adapt::agreement(&*base, &*adapted, batches)?)
-    }
-
-    /// The weights of what runs now, whole.
-    pub(crate) fn weights(&self) -> Result<(Version, Weights), Error> {
-        let version = self.version();
-        let weights = match (version, self.store(), self.delta_file()) {
-            (Version::Stored(number), Some(store), _) => {
-                adapted(self.base(), &store.delta_path(number), &store.read(number)?)?
-            }
-            (Version::File, _, Some(path)) => adapted(self.base(), path, &read(path)?)?,
-            _ => Weights::of_base(self.base()),
-        };
-        Ok((version, weights))
+        let classifier = Classifier::new(self.base(), under_base_head(&weights, self.base()), self.device())?;
+        evaluate(&classifier, version, set, progress)
     }
 }
 
-fn evaluate(
-    prepared: &dyn Prepared,
-    (labels, version): (&[String], Version),
-    preprocessor: &Preprocessor,
-    set: &Set,
+/// Evaluates a classifier, which is named as that version in errors.
+pub(crate) fn evaluate(
+    classifier: &Classifier,
+    version: Version,
+    set: &ImageSet,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, Error> {
+    let labels = classifier.labels();
     let set = set.with_labels(labels).map_err(|source| Error::Classes { version, source })?;
-    let total = set.order.len();
-    let mut tally = Tally::new(labels.len());
-    for batch in set.batches(preprocessor)? {
-        let batch = batch?;
-        let logits = prepared.logits(&batch.images)?;
-        tally.add(&batch, &logits);
-        progress(tally.outcomes.len(), total);
+    let mut metrics = Metrics::new(labels.len());
+    for batch in classifier.run(&set)? {
+        let (batch, logits) = batch?;
+        metrics.add(&batch, &logits);
+        progress(metrics.images(), set.order.len());
     }
-    Ok(Evaluation::new(&set, &tally))
+    Ok(Evaluation::new(&set, &metrics))
 }

@@ -1,7 +1,7 @@
-//! What a path holds, in figures: a model folder, a delta file or a store.
+//! Info: describes a model folder, a delta file or a store.
 
 use crate::Error;
-use crate::runtime::{parse, read};
+use crate::delta::file::{parse, read};
 use fieldfit_delta::{Codec, Constraint, Delta, Fidelity, Record, TensorKind};
 use fieldfit_model::{Base, BaseId, MANIFEST_FILE};
 use fieldfit_nets::{Shape, StageCost};
@@ -9,7 +9,7 @@ use fieldfit_store::Store;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// What a path holds.
+/// Description of what a path holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Info {
@@ -17,26 +17,27 @@ pub enum Info {
     Model(ModelInfo),
     /// A delta file, verified.
     Delta(DeltaInfo),
-    /// A store.
+    /// Description of a store.
     Store(StoreInfo),
 }
 
-/// A base model.
+/// Description of a base model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ModelInfo {
     /// Its folder.
     pub path: PathBuf,
-    /// What people call it.
+    /// Its display name.
     pub name: String,
     /// The architecture's name.
     pub architecture: String,
-    /// What deltas know it by: SHA-256 over architecture, preprocessing and weights.
+    /// Its identity in deltas: SHA-256 over architecture, preprocessing and weights, in hexadecimal.
     pub id: String,
-    /// Values that gradient descent may move.
+    /// Number of trainable values.
     pub parameters: usize,
-    /// Tensors, running statistics included.
+    /// Number of tensors, running statistics included.
     pub tensors: usize,
-    /// Size of the weights file.
+    /// Size of the weights file, in bytes.
     pub weights_bytes: u64,
     /// Class names in the order of the head's outputs; none of a headless backbone.
     pub labels: Vec<String>,
@@ -44,7 +45,7 @@ pub struct ModelInfo {
     pub input_size: u32,
     /// The part of the image's shorter side that the input covers, 0..1.
     pub crop: f32,
-    /// What each stage computes of one image of that size, and the classifier, if there is one.
+    /// Cost of each stage for one image of that size, and of the classifier, if there is one.
     pub stages: Vec<StageInfo>,
     /// Who published the weights.
     pub origin: String,
@@ -52,14 +53,15 @@ pub struct ModelInfo {
     pub licence: String,
 }
 
-/// One stage of a network, at one image.
+/// Cost of one stage of a network for one image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct StageInfo {
     /// Its name.
     pub name: String,
     /// Its output, `[H, W, C]`; of a transformer, `[1, tokens, C]`.
     pub output: [usize; 3],
-    /// Values that gradient descent may move.
+    /// Number of trainable values.
     pub parameters: usize,
     /// Floating-point operations of its matrix products, two for each multiplication with its addition.
     pub flops: u64,
@@ -75,18 +77,19 @@ impl From<StageCost> for StageInfo {
     }
 }
 
-/// An adaptation's file.
+/// Description of a delta file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct DeltaInfo {
     /// The file.
     pub path: PathBuf,
-    /// Its size.
+    /// Its size, in bytes.
     pub bytes: u64,
     /// Its identity: the SHA-256 that it carries, in hexadecimal.
     pub hash: String,
-    /// The base that it belongs to.
+    /// Identity of its base, in hexadecimal.
     pub base: String,
-    /// The hash of the delta that ran before it, if one did.
+    /// Hash of the delta that was active when it was made, if one was.
     pub parent: Option<String>,
     /// The version of Fieldfit that made it.
     pub fieldfit: String,
@@ -94,23 +97,23 @@ pub struct DeltaInfo {
     pub method: String,
     /// The method's options.
     pub options: String,
-    /// What every random choice followed from.
+    /// Seed of all random choices.
     pub seed: u64,
     /// Images that trained weights.
     pub train: u32,
     /// Images that learned radii.
     pub validation: u32,
-    /// Images that judged it.
+    /// Images of the gate slice.
     pub gate: u32,
-    /// Accuracy on the gate slice of what ran before, 0..1.
+    /// Accuracy on the gate slice of the reference, 0..1.
     pub before: f32,
     /// Its own accuracy on the gate slice, 0..1.
     pub after: f32,
-    /// What storing it changed of what the network says, if that was measured.
+    /// How encoding changed the network's answers, if that was measured.
     pub fidelity: Option<Fidelity>,
-    /// Its signer's public key, in hexadecimal, if it is signed.
+    /// The signer's public key, in hexadecimal, if it is signed.
     pub key: Option<String>,
-    /// The number that its signer gave it.
+    /// The signer's sequence number.
     pub sequence: Option<u64>,
     /// Class names in the order of its head's outputs.
     pub labels: Vec<String>,
@@ -118,60 +121,64 @@ pub struct DeltaInfo {
     pub input_size: u32,
     /// The part of the image's shorter side that the input covers, 0..1.
     pub crop: f32,
-    /// What it stores, tensor by tensor.
+    /// Its tensors.
     pub tensors: Vec<TensorInfo>,
 }
 
-/// One tensor of a delta.
+/// Description of one tensor of a delta.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct TensorInfo {
     /// Its name in the checkpoint.
     pub name: String,
     /// Its shape in the checkpoint.
     pub shape: Vec<u32>,
-    /// Whether it is added to the base's, or stands in its place.
+    /// Whether it is added to the base's tensor or replaces it.
     pub kind: TensorKind,
-    /// How its values are stored.
+    /// Codec of its values.
     pub codec: Codec,
-    /// Bytes of its values in the file.
+    /// Size of its values in the file, in bytes.
     pub bytes: usize,
-    /// The ball around the base that it is held in, if it is.
+    /// Its radius around the base, if it is constrained.
     pub constraint: Option<Constraint>,
 }
 
-/// A store.
+/// Description of a store.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct StoreInfo {
     /// Its folder.
     pub path: PathBuf,
-    /// The version that runs; the base without one.
+    /// The active version; `None` is the base.
     pub active: Option<u32>,
     /// Every version, oldest first.
     pub versions: Vec<VersionInfo>,
 }
 
-/// One version in a store.
+/// Description of one version in a store.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct VersionInfo {
     /// Its number.
     pub version: u32,
     /// `candidate`, `trial`, `confirmed`, `retired`, `refused` or `quarantined`.
     pub state: &'static str,
-    /// Whether it is the one that runs.
+    /// Whether it is the active version.
     pub active: bool,
     /// Why it was refused or quarantined, if it was.
     pub reason: Option<String>,
-    /// Size of its delta file.
+    /// Size of its delta file, in bytes.
     pub bytes: u64,
     /// Its delta file.
     pub delta: PathBuf,
 }
 
-/// Looks at a path and verifies what it holds.
+/// Verifies and describes what a path holds.
 ///
 /// # Errors
 /// If it holds neither a model folder, nor a delta, nor a store, or what it holds is damaged.
-pub fn info(path: &Path) -> Result<Info, Error> {
+pub fn info(path: impl AsRef<Path>) -> Result<Info, Error> {
+    let path = path.as_ref();
     if path.join(MANIFEST_FILE).exists() {
         Ok(Info::Model(model_info(&Base::open(path)?)?))
     } else if path.is_file() {
@@ -184,11 +191,12 @@ pub fn info(path: &Path) -> Result<Info, Error> {
     }
 }
 
-/// The versions of a store.
+/// Describes a store.
 ///
 /// # Errors
-/// If there is no store at that path, or it can't be read.
-pub fn store_info(path: &Path) -> Result<StoreInfo, Error> {
+/// If there is no store at that path, or it cannot be read.
+pub fn store_info(path: impl AsRef<Path>) -> Result<StoreInfo, Error> {
+    let path = path.as_ref();
     let store = Store::open(path)?;
     let (active, entries) = (store.active()?, store.versions()?);
     let versions = entries.into_iter().map(|entry| VersionInfo {
@@ -261,7 +269,7 @@ fn tensor_info(record: &Record<'_>) -> TensorInfo {
     }
 }
 
-/// Hashes are shown as the base's identity is.
+/// Formats a hash as the base's identity is formatted.
 pub(crate) fn hex(hash: [u8; 32]) -> String {
     BaseId(hash).to_string()
 }

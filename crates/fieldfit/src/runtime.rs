@@ -1,25 +1,24 @@
-//! The runtime: what answers frames, and how what answers is replaced.
+//! Runtime: answers frames with one version of a model, and replaces the version while frames keep flowing.
 
-use crate::active::Active;
-use crate::drift::{DriftWatch, Witness};
-use crate::notice::Listener;
-use crate::retired::Retired;
-use crate::serving::{Served, Server};
+use crate::base_agreement::BaseAgreement;
+use crate::deferred_drop::DeferredDrop;
+use crate::delta::file::{adapted, read};
+use crate::drift::DriftMonitor;
+use crate::event::{Listener, Outbox};
+use crate::fallback::{Fallback, Selected};
+use crate::running::{Running, Unanswered};
 use crate::trial::Trial;
-use crate::{Error, Notice, Prediction, Version};
+use crate::{Builder, Error, Prediction, RuntimeEvent, Version};
 use arc_swap::ArcSwap;
 use fieldfit_data::Frame;
-use fieldfit_delta::compression::decompress;
-use fieldfit_delta::limits::MAX_FILE_BYTES;
-use fieldfit_delta::{Delta, Record, SecretKey};
+use fieldfit_delta::SecretKey;
 use fieldfit_exec::Device;
-use fieldfit_model::{Base, BaseOptions, Weights, most_delta_bytes};
-use fieldfit_store::{Keep, Store, TrialRules};
-use std::fs::File;
-use std::io::Read;
+use fieldfit_model::{Base, Weights};
+use fieldfit_store::{ActiveVersion, Keep, Store, TrialRules};
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
@@ -27,171 +26,57 @@ use std::time::Duration;
 /// swap or poll.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A base model and the adaptation that runs on it, shared by as many threads as there are.
+/// Runtime of a base model and the adaptation that runs on it, shared by any number of threads.
 ///
 /// Each call of [`infer`](Self::infer) answers with one version, whole: weights, labels and preprocessing are replaced
-/// together, by one pointer, between two frames. Everything that replaces them ([`adapt`](Self::adapt),
-/// [`activate`](Self::activate), [`rollback`](Self::rollback), [`poll`](Self::poll)) prepares the new weights and
-/// frees the old ones on its own thread.
+/// together, by one pointer, between two frames. What replaces them ([`adaptation`](Self::adaptation),
+/// [`activate`](Self::activate), [`rollback`](Self::rollback), [`poll`](Self::poll)) prepares the new weights and frees the
+/// old ones on its own thread.
 pub struct Runtime {
-    base: Base,
-    device: Device,
-    store: Option<Store>,
-    delta: Option<PathBuf>,
-    key: Option<SecretKey>,
-    keep: Keep,
-    rules: Option<TrialRules>,
-    listener: Listener,
-    active: ArcSwap<Active>,
-    swaps: Mutex<Swaps>,
-    pub(crate) drift: DriftWatch,
-    /// What tells whether the base is agreed with, once somebody has asked.
-    pub(crate) witness: Mutex<Option<Arc<Witness>>>,
+    pub(crate) base: Base,
+    pub(crate) device: Device,
+    /// Where the store is, if there is to be one.
+    pub(crate) store_path: Option<PathBuf>,
+    /// The store, once it could be opened.
+    pub(crate) store: OnceLock<Store>,
+    pub(crate) delta: Option<PathBuf>,
+    pub(crate) key: Option<SecretKey>,
+    pub(crate) keep: Keep,
+    pub(crate) rules: Option<TrialRules>,
+    pub(crate) listener: Listener,
+    pub(crate) max_failures: NonZeroU32,
+    pub(crate) memory_budget: Option<u64>,
+    pub(crate) running: ArcSwap<Running>,
+    pub(crate) swaps: Mutex<Swaps>,
+    pub(crate) drift: DriftMonitor,
+    /// The base agreement of what runs, once it was asked for.
+    pub(crate) base_agreement: Mutex<Option<Arc<BaseAgreement>>>,
 }
+
+/// A compile-time assertion: threads share a runtime.
+const _: fn() = || {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Runtime>();
+};
 
 /// What only one swap at a time may touch.
-struct Swaps {
-    /// The store's generation that the active weights were made from, or one before it.
-    generation: u64,
+pub(crate) struct Swaps {
+    /// The store when the running version was selected, or earlier.
+    view: ActiveVersion,
     /// The trial of what runs, if it is on one.
     trial: Option<Trial>,
-    /// As [`Served::awaited`].
+    /// As [`Selected::awaited`].
     awaited: Option<u32>,
-    retired: Retired<Active>,
+    /// Whether the base runs because the store is unavailable.
+    is_degraded: bool,
+    /// Versions that failed at frames in this process.
+    failed: BTreeSet<u32>,
+    replaced: DeferredDrop<Running>,
 }
 
-/// Says what a [`Runtime`] runs, before it is opened.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    model: PathBuf,
-    device: Device,
-    store: Option<PathBuf>,
-    create_store: bool,
-    delta: Option<PathBuf>,
-    key: Option<SecretKey>,
-    keep: Keep,
-    rules: Option<TrialRules>,
-    listener: Listener,
-    drift_every: Option<NonZeroU32>,
-    copied: bool,
-}
-
-impl Builder {
-    /// What computes. Without it, the CPU on all its cores.
-    #[must_use]
-    pub fn device(mut self, device: Device) -> Self {
-        self.device = device;
-        self
-    }
-
-    /// Runs the store's active version, and keeps adaptations there. The store has to exist.
-    #[must_use]
-    pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
-        self.store = Some(path.into());
-        self.create_store = false;
-        self
-    }
-
-    /// As [`store`](Self::store); makes the store if there is none.
-    #[must_use]
-    pub fn store_or_new(mut self, path: impl Into<PathBuf>) -> Self {
-        self.store = Some(path.into());
-        self.create_store = true;
-        self
-    }
-
-    /// Runs that delta file until the first swap, whatever the store has active.
-    #[must_use]
-    pub fn delta(mut self, path: impl Into<PathBuf>) -> Self {
-        self.delta = Some(path.into());
-        self
-    }
-
-    /// Signs the adaptations that are made here by that key.
-    #[must_use]
-    pub fn key(mut self, key: SecretKey) -> Self {
-        self.key = Some(key);
-        self
-    }
-
-    /// Removes old versions from the store after each adaptation, until the rest is within that. Without it, all stay.
-    #[must_use]
-    pub fn keep(mut self, keep: Keep) -> Self {
-        self.keep = keep;
-        self
-    }
-
-    /// How versions on trial prove themselves here. Without it, as by [`TrialRules::default`].
-    #[must_use]
-    pub fn trials(mut self, rules: TrialRules) -> Self {
-        self.rules = Some(rules);
-        self
-    }
-
-    /// Counts neither starts nor predictions of a version on trial: for tools that adapt or measure, and answer no frames
-    /// of the robot's.
-    #[must_use]
-    pub fn without_trials(mut self) -> Self {
-        self.rules = None;
-        self
-    }
-
-    /// Hears what the runtime does by itself: swaps, fallbacks, confirmations. Called on the thread where that happens,
-    /// which waits for it.
-    #[must_use]
-    pub fn on_notice(mut self, hear: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        self.listener = Listener::new(hear);
-        self
-    }
-
-    /// Tells [`Notice::Drift`] after every so many frames, on the thread that answered the last of them.
-    #[must_use]
-    pub fn drift_every(mut self, frames: NonZeroU32) -> Self {
-        self.drift_every = Some(frames);
-        self
-    }
-
-    /// Whether to read the base's weights to memory instead of mapping them: for file systems on which somebody may
-    /// truncate or rewrite them under a map, which would end the process. Costs the weights' size.
-    #[must_use]
-    pub fn copy_base(mut self, copied: bool) -> Self {
-        self.copied = copied;
-        self
-    }
-
-    /// Maps and verifies the base, and prepares the weights that run first.
-    ///
-    /// With a store these are the active version's, or if it can't be run, the last confirmed version's, at last the
-    /// base's: [`Runtime::version`] tells, and a [`Notice`] why.
-    ///
-    /// # Errors
-    /// If the base, the delta or the store's state can't be read or don't belong together, or the device isn't there.
-    pub fn open(self) -> Result<Runtime, Error> {
-        let store = match &self.store {
-            Some(path) if self.create_store => Some(Store::create_or_open(path)?),
-            Some(path) => Some(Store::open(path)?),
-            None => None,
-        };
-        let base = proven(&self.model, self.copied, store.as_ref())?;
-        let Self { device, delta, key, keep, rules, listener, drift_every, .. } = self;
-        let served = match (&delta, &store) {
-            (None, Some(store)) => Server { base: &base, device, store, rules, listener: &listener }.serve()?,
-            (Some(path), store) => {
-                let weights = adapted(&base, path, &read_for(&base, path)?)?;
-                let active = Active::new(Version::File, weights, base.preprocessing(), device)?;
-                let generation = store.as_ref().map_or(Ok(0), Store::generation)?;
-                Served { active, generation, trial: None, awaited: None }
-            }
-            (None, None) => {
-                let active = Active::new(Version::Base, Weights::of_base(&base), base.preprocessing(), device)?;
-                Served { active, generation: 0, trial: None, awaited: None }
-            }
-        };
-        let Served { active, generation, trial, awaited } = served;
-        let swaps = Mutex::new(Swaps { generation, trial, awaited, retired: Retired::new() });
-        let drift = DriftWatch::new(active.version(), drift_every);
-        let (active, witness) = (ArcSwap::from_pointee(active), Mutex::default());
-        Ok(Runtime { base, device, store, delta, key, keep, rules, listener, active, swaps, drift, witness })
+impl Swaps {
+    pub const fn new(view: ActiveVersion, trial: Option<Trial>, awaited: Option<u32>, is_degraded: bool) -> Self {
+        Self { view, trial, awaited, is_degraded, failed: BTreeSet::new(), replaced: DeferredDrop::new() }
     }
 }
 
@@ -200,81 +85,120 @@ impl Runtime {
     ///
     /// # Errors
     /// As [`Builder::open`].
-    pub fn open(model: impl Into<PathBuf>, device: Device) -> Result<Self, Error> {
+    pub fn open(model: impl AsRef<Path>, device: Device) -> Result<Self, Error> {
         Self::builder(model).device(device).open()
     }
 
-    /// Says step by step what to run, starting from the base in that model folder.
-    pub fn builder(model: impl Into<PathBuf>) -> Builder {
-        Builder {
-            model: model.into(),
-            device: all_cores(),
-            store: None,
-            create_store: false,
-            delta: None,
-            key: None,
-            keep: Keep::default(),
-            rules: Some(TrialRules::default()),
-            listener: Listener::default(),
-            drift_every: None,
-            copied: false,
-        }
+    /// Returns a builder for a runtime on the base in that model folder.
+    pub fn builder(model: impl AsRef<Path>) -> Builder {
+        Builder::new(model.as_ref())
     }
 
-    /// The base, mapped.
+    /// Returns the base, mapped.
     pub const fn base(&self) -> &Base {
         &self.base
     }
 
-    /// What computes.
+    /// Returns the device.
     pub const fn device(&self) -> Device {
         self.device
     }
 
-    /// Where adaptations are kept, if anywhere.
-    pub const fn store(&self) -> Option<&Store> {
-        self.store.as_ref()
+    /// Returns the store, if there is one and it could be opened.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.get()
     }
 
-    /// What signs the adaptations that are made here, if anything does.
+    /// Returns whether the base runs because the store is unavailable. [`poll`](Self::poll) tries the store again.
+    pub fn is_degraded(&self) -> bool {
+        self.swapping().is_degraded
+    }
+
+    /// The key that signs the adaptations that are made here, if there is one.
     pub(crate) fn key(&self) -> Option<&SecretKey> {
         self.key.as_ref()
     }
 
-    /// How much of the store stays after an adaptation.
+    /// What the store keeps after an adaptation.
     pub(crate) const fn kept(&self) -> Keep {
         self.keep
     }
 
-    /// The delta file that [`Version::File`] means.
-    pub(crate) fn delta_file(&self) -> Option<&Path> {
-        self.delta.as_deref()
-    }
-
-    /// What would answer a frame now.
+    /// Returns the running version.
     pub fn version(&self) -> Version {
-        self.active.load().version()
+        self.running.load().version()
     }
 
-    /// The class names of what would answer a frame now, in the order of the head's outputs.
+    /// Returns the class names of the running version, in the order of the head's outputs.
     pub fn labels(&self) -> Arc<[String]> {
-        self.active.load().labels().clone()
+        self.running.load().labels().clone()
     }
 
-    /// What the frame shows.
+    /// Classifies a frame.
+    ///
+    /// A version of the store that fails at [so many](Builder::max_failures) frames in a row is quarantined, and the last
+    /// confirmed one answers the next frame.
     ///
     /// # Errors
-    /// If the frame is malformed or can't be decoded, the device fails, or what runs is a base without a head.
+    /// If the frame is malformed or cannot be decoded, the device fails, a logit is not finite, or a base without a head
+    /// runs.
     pub fn infer(&self, frame: &Frame<'_>) -> Result<Prediction, Error> {
-        let active = self.active.load();
-        if active.labels().is_empty() {
+        let running = self.running.load();
+        if running.labels().is_empty() {
             return Err(Error::Headless { path: self.base.path().to_owned(), action: "answer a frame" });
         }
-        let prediction = active.infer(frame)?;
-        if let Some(drift) = self.drift.answered(&prediction) {
-            self.listener.tell(Notice::Drift(drift));
+        match running.infer(frame) {
+            Ok(prediction) => {
+                if let Some(drift) = self.drift.answered(&prediction) {
+                    self.listener.post(RuntimeEvent::Drift(drift));
+                }
+                Ok(prediction)
+            }
+            Err(Unanswered::Frame(error)) => Err(error),
+            Err(Unanswered::Version(error, failures)) => {
+                let version = running.version();
+                // What is left is freed by the swap only once no frame holds it.
+                drop(running);
+                if let Version::Stored(version) = version
+                    && failures >= self.max_failures.get()
+                {
+                    self.leave(version, &error, frame);
+                }
+                Err(error)
+            }
         }
-        Ok(prediction)
+    }
+
+    /// Leaves a version that fails at frames, unless the base fails, too. If another swap goes on, the next failure tries
+    /// again: a frame does not wait for a swap.
+    fn leave(&self, version: u32, error: &Error, frame: &Frame<'_>) {
+        let mut swaps = match self.swaps.try_lock() {
+            Ok(swaps) => swaps,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let (Some(store), running) = (self.store(), self.running.load_full()) else { return };
+        if running.version() != Version::Stored(version) {
+            return;
+        }
+        let (outbox, mut failed) = (Outbox::default(), swaps.failed.clone());
+        failed.insert(version);
+        let fallback = self.fallback(store, &failed, &outbox);
+        if fallback.base_fails_at(frame) {
+            return running.tally().excuse();
+        }
+        drop(running);
+        let selected = match fallback.quarantine(version, error) {
+            Ok(()) => fallback.select(),
+            Err(unwritten) => fallback.select_confirmed(&unwritten),
+        };
+        swaps.failed.insert(version);
+        match selected {
+            Ok(selected) => drop(self.replace(&mut swaps, selected, Duration::ZERO, &outbox)),
+            Err(error) => log::error!("version {version} fails, and nothing else can run: {error}"),
+        }
+        drop(swaps);
+        outbox.post(&self.listener);
     }
 
     /// Refuses what only the base's own head can answer.
@@ -285,26 +209,39 @@ impl Runtime {
         }
     }
 
-    /// Makes a version of the store the active one, here and for every other process that polls. Unless it was confirmed
-    /// before, it is on trial from then on.
+    /// Activates a version of the store, here and for every other process that polls. Unless it was confirmed before, it is
+    /// on trial from then on.
     ///
     /// # Errors
-    /// If there is no store or no such version, or it is damaged, made for another base, fails its self-check, or was
-    /// refused or quarantined. What ran before goes on.
+    /// If there is no store or no such version; if the version is damaged, made for another base, cannot run on it or within
+    /// the [memory budget](Builder::memory_budget), gives logits that are not finite, or was refused or quarantined. What
+    /// ran before goes on.
     pub fn activate(&self, version: u32) -> Result<(), Error> {
         let store = self.store_to("activate a version of")?;
-        let server = self.server(store);
-        let mut swaps = self.swapping();
-        let next = server.load(Some(version))?;
+        self.swap(|swaps, outbox| self.activate_in(swaps, store, version, outbox))
+    }
+
+    /// Activates a version while no other swap goes on.
+    pub(crate) fn activate_in(
+        &self,
+        swaps: &mut Swaps,
+        store: &Store,
+        version: u32,
+        outbox: &Outbox,
+    ) -> Result<(), Error> {
+        let next = self.fallback(store, &BTreeSet::new(), outbox).load(Some(version))?;
         store.activate(version)?;
-        self.replace(&mut swaps, server.serve_ready(Some(next))?);
+        swaps.failed.remove(&version);
+        let failed = swaps.failed.clone();
+        let selected = self.fallback(store, &failed, outbox).select_ready(Some(next))?;
+        self.replace(swaps, selected, PATIENCE, outbox);
         Ok(())
     }
 
-    /// Confirms what runs, if it is a version of the store on trial, without waiting for more predictions.
+    /// Confirms the running version, if it is a version of the store on trial, without waiting for more predictions.
     ///
     /// # Errors
-    /// If there is no store, or it can't be written.
+    /// If there is no store, or it cannot be written.
     pub fn confirm(&self) -> Result<(), Error> {
         let store = self.store_to("confirm a version of")?;
         // While nothing can replace it.
@@ -315,78 +252,130 @@ impl Runtime {
         }
     }
 
-    /// Goes back to the version that was active before, at last to the base. A version that was not confirmed is on trial
-    /// again.
+    /// Rolls back to the version that was active before, at last to the base, and returns it. A version that was not
+    /// confirmed is on trial again.
     ///
     /// # Errors
-    /// If there is no store, or it can't be written, or the base runs.
+    /// If there is no store, it cannot be written, or the base is active.
     pub fn rollback(&self) -> Result<Version, Error> {
         let store = self.store_to("roll back in")?;
-        let mut swaps = self.swapping();
-        store.rollback()?;
-        let served = self.server(store).serve()?;
-        Ok(self.replace(&mut swaps, served))
+        self.swap(|swaps, outbox| {
+            store.rollback()?;
+            let failed = swaps.failed.clone();
+            let selected = self.fallback(store, &failed, outbox).select()?;
+            Ok(self.replace(swaps, selected, PATIENCE, outbox))
+        })
     }
 
-    /// Looks whether the store's active version has changed, by this process or another, and runs it if so; also one that
-    /// could not be tried here, once it is confirmed.
+    /// Runs the store's active version if it has changed, by this process or another; also one that could not be tried
+    /// here, once it is confirmed. Returns the version that runs since, or `None` if nothing has changed.
     ///
     /// Cheap when nothing has changed. When something has, it prepares the weights on the calling thread: call it from
-    /// another one than the frames'. Without a store there is nothing to see.
+    /// another one than the frames'. Without a store, returns `None`.
     ///
-    /// A version that can't be run is quarantined, and the last confirmed one runs, as in [`Builder::open`].
+    /// A version that cannot run is quarantined, and the last confirmed one runs, as in [`Builder::open`]. A store that was
+    /// unavailable is opened again.
     ///
     /// # Errors
-    /// If the store can't be read. What ran before goes on.
+    /// If the store cannot be read. What ran before goes on.
     pub fn poll(&self) -> Result<Option<Version>, Error> {
-        let Some(store) = &self.store else { return Ok(None) };
-        let mut swaps = self.swapping();
-        let has_proved_itself = match swaps.awaited {
-            Some(version) => store.confirmed()?.contains(&version),
-            None => false,
-        };
-        if store.generation()? == swaps.generation && !has_proved_itself {
-            swaps.retired.free();
-            return Ok(None);
-        }
-        let served = self.server(store).serve()?;
-        Ok(Some(self.replace(&mut swaps, served)))
+        let Some(path) = &self.store_path else { return Ok(None) };
+        self.swap(|swaps, outbox| {
+            let store = self.opened(path)?;
+            let has_proved_itself = match swaps.awaited {
+                Some(version) => store.confirmed()?.contains(&version),
+                None => false,
+            };
+            if store.active_version()? == swaps.view && !has_proved_itself && !swaps.is_degraded {
+                swaps.replaced.free();
+                return Ok(None);
+            }
+            let failed = swaps.failed.clone();
+            let selected = self.fallback(store, &failed, outbox).select()?;
+            Ok(Some(self.replace(swaps, selected, PATIENCE, outbox)))
+        })
     }
 
     /// What runs now, for work that spans many images with one version.
-    pub(crate) fn active(&self) -> Arc<Active> {
-        self.active.load_full()
+    pub(crate) fn running(&self) -> Arc<Running> {
+        self.running.load_full()
+    }
+
+    /// The weights of what runs now, whole.
+    pub(crate) fn weights(&self) -> Result<(Version, Weights), Error> {
+        let version = self.version();
+        let weights = match (version, self.store(), &self.delta) {
+            (Version::Stored(number), Some(store), _) => {
+                adapted(&self.base, &store.delta_path(number), &store.read(number)?)?
+            }
+            (Version::File, _, Some(path)) => adapted(&self.base, path, &read(path)?)?,
+            _ => Weights::of_base(&self.base),
+        };
+        Ok((version, weights))
     }
 
     pub(crate) fn store_to(&self, action: &'static str) -> Result<&Store, Error> {
-        self.store.as_ref().ok_or(Error::NoStore { action })
+        match (self.store(), &self.store_path) {
+            (Some(store), _) => Ok(store),
+            (None, Some(path)) => Err(Error::StoreUnavailable { path: path.clone() }),
+            (None, None) => Err(Error::NoStore { action }),
+        }
     }
 
-    fn server<'a>(&'a self, store: &'a Store) -> Server<'a> {
-        Server { base: &self.base, device: self.device, store, rules: self.rules, listener: &self.listener }
+    /// The store, opened now if it was unavailable.
+    fn opened(&self, path: &Path) -> Result<&Store, Error> {
+        match self.store() {
+            Some(store) => Ok(store),
+            None => {
+                let store = Store::open(path)?;
+                Ok(self.store.get_or_init(|| store))
+            }
+        }
+    }
+
+    fn fallback<'a>(&'a self, store: &'a Store, failed: &'a BTreeSet<u32>, outbox: &'a Outbox) -> Fallback<'a> {
+        Fallback {
+            base: &self.base,
+            device: self.device,
+            store,
+            rules: self.rules,
+            memory_budget: self.memory_budget,
+            failed,
+            listener: &self.listener,
+            outbox,
+        }
     }
 
     fn swapping(&self) -> MutexGuard<'_, Swaps> {
         self.swaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The swap: one pointer. From here on every frame that starts sees the new version, which is returned.
-    fn replace(&self, swaps: &mut Swaps, served: Served) -> Version {
-        let Served { active, generation, trial, awaited } = served;
-        let to = active.version();
-        let replaced = self.active.swap(Arc::new(active));
+    /// Does work that may replace the running version, one at a time, and delivers its events once the lock is released.
+    pub(crate) fn swap<R>(&self, work: impl FnOnce(&mut Swaps, &Outbox) -> Result<R, Error>) -> Result<R, Error> {
+        let outbox = Outbox::default();
+        let result = work(&mut self.swapping(), &outbox);
+        outbox.deliver(&self.listener);
+        result
+    }
+
+    /// Swaps one pointer: every frame that starts from here on is answered by the selected version, which is returned.
+    fn replace(&self, swaps: &mut Swaps, selected: Selected, patience: Duration, outbox: &Outbox) -> Version {
+        let Selected { running, view, trial, awaited } = selected;
+        let to = running.version();
+        let replaced = self.running.swap(Arc::new(running));
         self.drift.begin(to);
-        *self.witness.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        swaps.generation = generation;
+        *self.base_agreement.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        swaps.view = view;
         swaps.trial = trial;
         swaps.awaited = awaited;
-        self.listener.tell(Notice::Swapped { from: replaced.version(), to });
-        swaps.retired.retire(replaced, PATIENCE);
+        swaps.is_degraded = false;
+        outbox.push(RuntimeEvent::Swapped { from: replaced.version(), to });
+        swaps.replaced.retire(replaced, patience);
         to
     }
 }
 
-/// The CPU, on all the cores that this process may use.
+/// Returns the CPU, on all the cores that this process may use.
 pub fn all_cores() -> Device {
     Device::Cpu { threads: cores() }
 }
@@ -394,55 +383,4 @@ pub fn all_cores() -> Device {
 /// Cores that this process may use.
 pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The base in that folder. The store remembers which file was proven whole, so that the next start needn't hash it again.
-fn proven(model: &Path, copied: bool, store: Option<&Store>) -> Result<Base, Error> {
-    let known = store.and_then(Store::verification);
-    let base = Base::open_as(model, BaseOptions { copied, verification: known })?;
-    if let Some((store, verification)) = store.zip(base.verification().filter(|_| base.verification() != known)) {
-        // Nothing depends on it: where the store can't be written, the next start hashes again.
-        let kept = store.keep_verification(&verification);
-        kept.unwrap_or_else(|error| log::debug!("the base's verification is not kept: {error}"));
-    }
-    Ok(base)
-}
-
-/// The base's weights with the delta in those bytes, read from that path.
-pub(crate) fn adapted(base: &Base, path: &Path, bytes: &[u8]) -> Result<Weights, Error> {
-    Ok(Weights::adapted(base, &parse(path, bytes)?)?)
-}
-
-pub(crate) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Delta<'a>, Error> {
-    Delta::parse(bytes).map_err(|source| Error::Delta { path: path.to_owned(), source: source.into() })
-}
-
-/// The values of a record of the delta at that path.
-pub(crate) fn decoded(path: &Path, record: &Record<'_>) -> Result<Vec<f32>, Error> {
-    let mut values = vec![0.0; record.len()];
-    let decoded = record.decode_into(&mut values);
-    decoded.map_err(|source| Error::Delta { path: path.to_owned(), source: source.into() })?;
-    Ok(values)
-}
-
-/// The delta for that base in that file, unpacked if it is packed; not yet verified.
-pub(crate) fn read_for(base: &Base, path: &Path) -> Result<Vec<u8>, Error> {
-    read_up_to(path, most_delta_bytes(base))
-}
-
-/// The delta in that file, unpacked if it is packed; not yet verified.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    read_up_to(path, MAX_FILE_BYTES)
-}
-
-fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
-    let unreadable = |source| Error::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    let found = file.metadata().map_err(unreadable)?.len();
-    if found > limit as u64 {
-        return Err(Error::TooLong { path: path.to_owned(), limit, found });
-    }
-    file.take(limit as u64).read_to_end(&mut bytes).map_err(unreadable)?;
-    decompress(bytes, limit).map_err(|source| Error::Transport { path: path.to_owned(), source: source.into() })
 }

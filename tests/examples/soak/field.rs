@@ -1,7 +1,10 @@
 //! What all processes of the soak share: a tiny base, images of three colours, a store.
 
 use crate::Error;
-use fieldfit::{Control, Dataset, Device, FolderOptions, Keep, Options, Runtime, TrialRules};
+use fieldfit::data::{Dataset, FolderOptions};
+use fieldfit::store::{Keep, TrialRules};
+use fieldfit::train::Options;
+use fieldfit::{Device, Runtime};
 use fieldfit_tests::tiny;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,6 +62,6 @@ pub fn adapt(folder: &Path, resume: bool) -> Result<(), Error> {
     let runtime = builder.keep(KEEP).without_trials().open()?;
     let images = Dataset::open(&folder.join("images"), &FolderOptions::default())?;
     let options = Options { epochs: 10, device: DEVICE, ..Options::default() };
-    runtime.adapt_with(&images, &options, resume, &Control::new(), &mut |_| ())?;
+    runtime.adaptation(&images).options(options).resume(resume).run()?;
     Ok(())
 }

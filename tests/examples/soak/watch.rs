@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::camera::Report;
 use crate::field::Field;
-use fieldfit::{Store, StoreError, Transition, VersionState};
+use fieldfit::store::{Store, StoreError, Transition, VersionState};
 use fieldfit_tests::deltas;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -234,7 +234,7 @@ impl<'a> Watch<'a> {
             self.faults.push(format!("version {}: {}", finding.version, finding.problem));
         }
         let history = self.store.history()?;
-        let last = |event: &fieldfit::HistoryEntry| (event.time, event.change.clone());
+        let last = |event: &fieldfit::store::HistoryEntry| (event.time, event.change.clone());
         let from = self.seen.as_ref().and_then(|seen| history.iter().rposition(|event| last(event) == *seen));
         for event in &history[from.map_or(0, |from| from + 1)..] {
             match event.change {

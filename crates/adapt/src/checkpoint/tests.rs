@@ -15,7 +15,7 @@ use crate::plan::run_plan::RunPlan;
 use crate::request::{AdaptRequest, Checkpointing};
 use crate::train::control::Control;
 use fieldfit_data::{Dataset, FolderOptions, Fractions};
-use fieldfit_durable::{Claim, Disk, FileSystem, NewFile, commit_sealed};
+use fieldfit_durable::{Claim, Disk, EntryType, FileSystem, NewFile, commit_sealed};
 use fieldfit_exec::Device;
 use fieldfit_model::Base;
 use fieldfit_tensor::{Norm, Params};
@@ -306,6 +306,10 @@ impl FileSystem for Crowded {
 
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
         Disk.list(folder)
+    }
+
+    fn entry_type(&self, path: &Path) -> io::Result<Option<EntryType>> {
+        Disk.entry_type(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile + '_>> {

@@ -6,7 +6,9 @@ use super::parse::{
 use super::run::{BaseArgs, DeviceArgs, ShiftArgs};
 use super::store::KeepArgs;
 use clap::Args;
-use fieldfit::{Augmentation, ClassWeights, Coding, Options, Sharing, TargetProfile};
+use fieldfit::data::Augmentation;
+use fieldfit::target::TargetProfile;
+use fieldfit::train::{ClassWeights, Coding, Options, Sharing};
 use std::path::PathBuf;
 
 /// Arguments of `fieldfit adapt`.
@@ -151,8 +153,8 @@ pub struct TrainingArgs {
 fn method_spec(text: &str) -> Result<MethodSpec, String> {
     let mut parts = text.split(':');
     let name = parts.next().unwrap_or_default().to_owned();
-    if !fieldfit::METHODS.iter().any(|method| method.name == name) {
-        let known: Vec<_> = fieldfit::METHODS.iter().map(|method| method.name).collect();
+    if !fieldfit::train::METHODS.iter().any(|method| method.name == name) {
+        let known: Vec<_> = fieldfit::train::METHODS.iter().map(|method| method.name).collect();
         return Err(format!("expected one of {}", known.join(", ")));
     }
     Ok(MethodSpec { name, settings: parts.map(setting).collect::<Result<_, _>>()? })

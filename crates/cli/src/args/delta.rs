@@ -30,7 +30,7 @@ pub struct DeltaSignArgs {
     /// Sign with the secret key in this file (Ed25519, PEM)
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
-    /// Set the sequence number, above the key's earlier ones for the base [default: seconds since 1970]
+    /// Set the sequence number, above the key's earlier ones for the base [default: microseconds since 1970]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub sequence: Option<u64>,
     /// Write the signed delta to this file [default: the same file]

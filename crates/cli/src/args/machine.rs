@@ -2,7 +2,7 @@
 
 use super::parse::{at_least_one, methods, side, target};
 use clap::Args;
-use fieldfit::TargetProfile;
+use fieldfit::target::TargetProfile;
 use std::path::PathBuf;
 
 /// Arguments of `fieldfit doctor`.

@@ -3,8 +3,8 @@
 use super::parse::{at_least_one, byte_count, methods, side, target, threads};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
-use fieldfit::TargetProfile;
 use fieldfit::import::Averages;
+use fieldfit::target::TargetProfile;
 use std::path::PathBuf;
 
 /// Arguments of `fieldfit import`.
@@ -45,7 +45,7 @@ pub struct ImportArgs {
 const AUTO: &str = "auto";
 
 fn architectures() -> impl Iterator<Item = &'static str> {
-    [AUTO].into_iter().chain(fieldfit::ARCHITECTURES.iter().copied())
+    [AUTO].into_iter().chain(fieldfit::model::ARCHITECTURES.iter().copied())
 }
 
 impl ImportArgs {
@@ -75,7 +75,7 @@ pub enum DtypeArg {
     F32,
 }
 
-impl From<DtypeArg> for fieldfit::Dtype {
+impl From<DtypeArg> for fieldfit::model::Dtype {
     fn from(dtype: DtypeArg) -> Self {
         match dtype {
             DtypeArg::F16 => Self::F16,

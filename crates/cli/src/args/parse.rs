@@ -1,7 +1,10 @@
 //! Value parsers of flags: names, numbers, sizes, pairs.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
-use fieldfit::{Augmentation, ClassWeights, Codec, Coding, MethodEntry, Sharing, TargetProfile};
+use fieldfit::data::Augmentation;
+use fieldfit::delta::Codec;
+use fieldfit::target::TargetProfile;
+use fieldfit::train::{ClassWeights, Coding, MethodEntry, Sharing};
 use std::iter;
 
 pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
@@ -63,7 +66,7 @@ pub(super) fn sharings() -> impl TypedValueParser<Value = Sharing> {
 }
 
 pub(super) fn methods() -> PossibleValuesParser {
-    fieldfit::METHODS
+    fieldfit::train::METHODS
         .iter()
         .map(|method| PossibleValue::new(method.name).help(about(method)))
         .collect::<Vec<_>>()

@@ -2,7 +2,7 @@
 
 use super::parse::{at_least_one, byte_count};
 use clap::{Args, Subcommand};
-use fieldfit::Keep;
+use fieldfit::store::Keep;
 use std::path::PathBuf;
 
 /// Subcommands of `fieldfit store`.

@@ -5,11 +5,13 @@ use crate::error::CliError;
 use crate::output::{Output, Text, bytes, mebibytes, percent};
 use crate::progress_bar::ProgressBar;
 use crate::signals::{self, Signals};
+use fieldfit::data::{Dataset, FolderOptions, Purpose};
+use fieldfit::delta::read_key;
 use fieldfit::report::PageOptions;
-use fieldfit::{
-    AdaptError, Adapted, Comparison, Dataset, FolderOptions, Info, Options, Purpose, Recorder, Runtime, Store, Version,
-    check_output, read_key, write_page,
-};
+use fieldfit::report::write_page;
+use fieldfit::store::Store;
+use fieldfit::train::{AdaptError, Adapted, Comparison, Options, Recorder};
+use fieldfit::{Info, Runtime, Version, check_output};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -36,14 +38,16 @@ pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
     let mut recorder = Recorder::default();
     let mut unwritten = None;
     let adapted = signals.during(|control| {
-        runtime.adapt_with(&images, &options, args.resume, control, &mut |event| {
+        let adaptation = runtime.adaptation(&images).options(options.clone()).control(control).resume(args.resume);
+        let adaptation = adaptation.on_event(|event| {
             progress.event(&event);
-            recorder.hear(&event);
+            recorder.record(&event);
             if output.is_json() {
                 // The run is worth more than its log: the error is reported when the result is stored.
                 unwritten = unwritten.take().or(output.object(&event).err());
             }
-        })
+        });
+        adaptation.run()
     });
     progress.finish();
     let adapted = adapted.map_err(interrupted)?;
@@ -133,7 +137,7 @@ fn interrupted(error: fieldfit::Error) -> CliError {
 }
 
 fn text(adapted: &Adapted, args: &AdaptArgs) -> Text {
-    let Adapted { version, delta, delta_bytes, active, reason, gate, seconds, peak } = adapted;
+    let Adapted { version, delta, delta_bytes, active, reason, gate, seconds, peak, .. } = adapted;
     let verdict = if *active { "runs now, on trial" } else { "was refused" };
     let mut text = Text::from(format!("version {version} {verdict}: {reason}"));
     let (before, after) = (percent(gate.before), percent(gate.after));

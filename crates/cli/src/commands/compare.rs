@@ -5,10 +5,11 @@ use crate::error::CliError;
 use crate::output::{Output, Table, Text, percent};
 use crate::progress_bar::ProgressBar;
 use crate::signals::Signals;
+use fieldfit::data::{FolderOptions, Purpose};
 use fieldfit::report::{PageOptions, RunRecord, Summary, SummaryCell, SummaryColumn};
-use fieldfit::{
-    AdaptError, Comparison, Control, FolderOptions, Journal, Options, Purpose, Runtime, check_output, write_page,
-};
+use fieldfit::report::{RunLog, write_page};
+use fieldfit::train::{AdaptError, Comparison, Control, Options};
+use fieldfit::{Runtime, check_output};
 
 /// Method that the report compares the others with in pairs, if it is among them.
 const REFERENCE: &str = "lp-ft";
@@ -20,7 +21,7 @@ pub fn run(args: &CompareArgs, output: &Output) -> Result<(), CliError> {
     plan.iter().try_for_each(|options| options.validate().map_err(fieldfit::Error::from))?;
     args.out.as_deref().map_or(Ok(()), check_output)?;
     let signals = Signals::install()?;
-    let mut journal = args.jsonl.as_deref().map(Journal::open).transpose()?;
+    let mut journal = args.jsonl.as_deref().map(RunLog::open).transpose()?;
     let progress = ProgressBar::new(output);
     let device = super::device(&args.training.device);
     let runtime = Runtime::open(&args.model, device)?;
@@ -80,7 +81,8 @@ fn measure(
 
 /// Returns the options of every run, seed after seed, so that an early end leaves whole comparisons.
 fn plan(args: &CompareArgs) -> Vec<Options> {
-    let all = || fieldfit::METHODS.iter().map(|method| MethodSpec { name: method.name.into(), settings: Vec::new() });
+    let all =
+        || fieldfit::train::METHODS.iter().map(|method| MethodSpec { name: method.name.into(), settings: Vec::new() });
     let methods = if args.methods.is_empty() { all().collect() } else { args.methods.clone() };
     let options = |seed: u32, method: &MethodSpec| Options {
         method: method.name.clone(),

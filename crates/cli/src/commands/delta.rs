@@ -3,8 +3,8 @@
 use crate::args::{DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs};
 use crate::error::CliError;
 use crate::output::{Output, Table, Text, bytes, signature};
-use fieldfit::deltas::{self, DeltaDiff, Packed, TensorDiff, Verified};
-use fieldfit::{Codec, Exported, Signature, read_key};
+use fieldfit::delta::{self, DeltaDiff, Packed, TensorDiff, Verified};
+use fieldfit::delta::{Codec, Exported, Signature, read_key};
 use serde::Serialize;
 
 /// Result of `delta sign`.
@@ -33,18 +33,18 @@ pub fn run(command: &DeltaCommand, output: &Output) -> Result<(), CliError> {
 
 fn sign(args: &DeltaSignArgs, output: &Output) -> Result<(), CliError> {
     let out = args.out.as_ref().unwrap_or(&args.delta);
-    let Signature { key, sequence } = deltas::sign(&args.delta, &read_key(&args.key)?, args.sequence, out)?;
+    let Signature { key, sequence } = delta::sign(&args.delta, &read_key(&args.key)?, args.sequence, out)?;
     let signed = Signed { key: key.to_string(), sequence };
     output.show(&signed, |Signed { key, sequence }| format!("{}: {}", out.display(), signature(*sequence, key)))
 }
 
 fn verify(args: &DeltaVerifyArgs, output: &Output) -> Result<(), CliError> {
-    let verified = deltas::verify(&args.delta, args.model.as_deref(), args.trust.as_deref())?;
+    let verified = delta::verify(&args.delta, args.model.as_deref(), args.trust.as_deref())?;
     output.show(&verified, verified_text)
 }
 
 fn verified_text(verified: &Verified) -> Text {
-    let Verified { hash, base, key, sequence, signer, fits } = verified;
+    let Verified { hash, base, key, sequence, signer, fits, .. } = verified;
     let signed = match (key, sequence) {
         (Some(key), Some(sequence)) => {
             let by = signer.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
@@ -60,12 +60,12 @@ fn verified_text(verified: &Verified) -> Text {
 }
 
 fn diff(args: &DeltaDiffArgs, output: &Output) -> Result<(), CliError> {
-    output.show(&deltas::diff(&args.left, &args.right)?, diff_text)
+    output.show(&delta::diff(&args.left, &args.right)?, diff_text)
 }
 
 fn diff_text(diff: &DeltaDiff) -> Text {
     let mut table = Table::new(&["tensor", "left", "right", "‖left‖", "‖right‖", "‖left − right‖", "cosine"], 3);
-    for TensorDiff { name, left_codec, right_codec, left, right, difference, cosine } in &diff.tensors {
+    for TensorDiff { name, left_codec, right_codec, left, right, difference, cosine, .. } in &diff.tensors {
         let codec = |codec: &Option<Codec>| codec.map_or("unchanged", Codec::name).to_owned();
         let figure = |figure: &Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.4}"));
         table.row([
@@ -87,8 +87,8 @@ fn diff_text(diff: &DeltaDiff) -> Text {
 
 fn export(args: &DeltaExportArgs, output: &Output) -> Result<(), CliError> {
     let exported = match &args.model {
-        Some(model) => fieldfit::export_merged(&args.delta, model, args.dtype.into(), &args.out)?,
-        None => fieldfit::export_differences(&args.delta, &args.out)?,
+        Some(model) => fieldfit::delta::export_merged(&args.delta, model, args.dtype.into(), &args.out)?,
+        None => fieldfit::delta::export_differences(&args.delta, &args.out)?,
     };
     if let Some(worst) = exported.rivals.iter().max_by(|a, b| a.share.total_cmp(&b.share)) {
         log::warn!(
@@ -102,20 +102,20 @@ fn export(args: &DeltaExportArgs, output: &Output) -> Result<(), CliError> {
     output.show(&exported, |Exported { tensors, bytes: length, .. }| {
         let beside = match args.model {
             Some(_) => String::new(),
-            None => format!(", described in {}", fieldfit::beside(&args.out).display()),
+            None => format!(", described in {}", fieldfit::delta::beside(&args.out).display()),
         };
         format!("{}: {tensors} tensors, {}{beside}", args.out.display(), bytes(*length))
     })
 }
 
 fn pack(args: &DeltaOutArgs, output: &Output) -> Result<(), CliError> {
-    let packed = deltas::pack(&args.delta, &args.out)?;
-    output.show(&packed, |Packed { bytes: length, packed }| {
+    let packed = delta::pack(&args.delta, &args.out)?;
+    output.show(&packed, |Packed { bytes: length, packed, .. }| {
         format!("{}: {} of {}", args.out.display(), bytes(*packed), bytes(*length))
     })
 }
 
 fn unpack(args: &DeltaOutArgs, output: &Output) -> Result<(), CliError> {
-    let unpacked = Unpacked { bytes: deltas::unpack(&args.delta, &args.out)? };
+    let unpacked = Unpacked { bytes: delta::unpack(&args.delta, &args.out)? };
     output.show(&unpacked, |unpacked| format!("{}: {}", args.out.display(), bytes(unpacked.bytes)))
 }

@@ -9,9 +9,9 @@ use crate::output::{Output, Table, Text, bytes, percent};
 use crate::progress_bar::ProgressBar;
 use crate::signals::Signals;
 use camera::{Camera, Spell};
-use fieldfit::{
-    AdaptError, Adapted, Dataset, Event, FolderOptions, OptimiserOptions, Options, Purpose, Runtime, Set, Version,
-};
+use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose};
+use fieldfit::train::{AdaptError, Adapted, Event, OptimiserOptions, Options};
+use fieldfit::{Runtime, Version};
 use files::Files;
 use serde::Serialize;
 use std::path::Path;
@@ -46,7 +46,7 @@ struct Demo<'a> {
     signals: Signals,
     train: Dataset,
     /// One set per style.
-    tests: Vec<Set>,
+    tests: Vec<ImageSet>,
 }
 
 pub fn run(args: &DemoArgs, output: &Output) -> Result<ExitCode, CliError> {
@@ -79,7 +79,7 @@ impl<'a> Demo<'a> {
             super::images(&files.style(style), &options, &progress)
         };
         let train = open(STYLES[0], Purpose::Adapt, Some(CONCEPT))?;
-        let test = |style: &&str| Ok(Set::of(*style, open(style, Purpose::Evaluate, None)?));
+        let test = |style: &&str| Ok(ImageSet::of(*style, open(style, Purpose::Evaluate, None)?));
         let tests = STYLES.iter().map(test).collect::<Result<_, CliError>>()?;
         Ok(Self { files, out, progress, signals: Signals::install()?, train, tests })
     }
@@ -118,13 +118,14 @@ impl<'a> Demo<'a> {
     fn train(&self, runtime: &Runtime, method: &str) -> Result<Adapted, CliError> {
         let optimiser = OptimiserOptions::adamw().with_learning_rate(2e-4);
         let options = Options { method: method.into(), size: Some(96), epochs: 8, optimiser, ..Options::default() };
-        let mut tell = |event: Event| {
+        let tell = |event: Event| {
             if !matches!(event, Event::Plan { .. }) || method == METHODS[0].0 {
                 self.progress.event(&event);
             }
         };
-        let adapted =
-            self.signals.during(|control| runtime.adapt_with(&self.train, &options, false, control, &mut tell));
+        let adapted = self
+            .signals
+            .during(|control| runtime.adaptation(&self.train).options(options).control(control).on_event(tell).run());
         adapted.map_err(|error| match error {
             fieldfit::Error::Adapt(AdaptError::Interrupted { .. }) => CliError::DemoStopped,
             error => error.into(),

@@ -5,7 +5,9 @@ use crate::args::DoctorArgs;
 use crate::error::CliError;
 use crate::output::{Output, Text, mebibytes};
 use fieldfit::doctor::{Check, DeviceState, Diagnosis, DiskInfo, examine};
-use fieldfit::{Base, MemoryPlan, Options, TargetProfile};
+use fieldfit::model::Base;
+use fieldfit::target::TargetProfile;
+use fieldfit::train::{MemoryPlan, Options};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -71,7 +73,7 @@ fn plan(args: &DoctorArgs, model: &Path, target: Option<&TargetProfile>) -> Resu
         batch: args.batch.map_or(defaults.batch, |images| images as usize),
         ..defaults
     };
-    Ok(fieldfit::plan_memory(&base, base.labels().len(), IMAGES, &options)?)
+    Ok(fieldfit::train::plan_memory(&base, base.labels().len(), IMAGES, &options)?)
 }
 
 fn text(report: &Report) -> Text {

@@ -4,7 +4,8 @@ use crate::args::EvalArgs;
 use crate::error::CliError;
 use crate::output::{Output, Table, Text, percent};
 use crate::progress_bar::ProgressBar;
-use fieldfit::{Count, Evaluation, FolderOptions, Purpose, Runtime, Set};
+use fieldfit::data::{FolderOptions, ImageSet, Purpose};
+use fieldfit::{Count, Evaluation, Runtime};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -32,16 +33,16 @@ pub fn run(args: &EvalArgs, output: &Output) -> Result<(), CliError> {
     let progress = ProgressBar::new(output);
     let options = FolderOptions { purpose: Purpose::Evaluate, group: args.group.clone() };
     let images = super::images(&args.data, &options, &progress)?;
-    let data = Set::of("data", super::limited(images, args.shift.limit));
+    let data = ImageSet::of("data", super::limited(images, args.shift.limit));
     let shifts = super::shifts(&args.shift, &data, &progress)?;
-    let measure = |set: &Set| measure(args, &runtime, set, &progress);
-    let named = |set: &Set| Ok((set.name.clone(), measure(set)?));
+    let measure = |set: &ImageSet| measure(args, &runtime, set, &progress);
+    let named = |set: &ImageSet| Ok((set.name.clone(), measure(set)?));
     let report = Report { data: measure(&data)?, shifts: shifts.iter().map(named).collect::<Result<_, CliError>>()? };
     progress.finish();
     output.show(&report, text)
 }
 
-fn measure(args: &EvalArgs, runtime: &Runtime, set: &Set, progress: &ProgressBar) -> Result<Measured, CliError> {
+fn measure(args: &EvalArgs, runtime: &Runtime, set: &ImageSet, progress: &ProgressBar) -> Result<Measured, CliError> {
     let mut evaluating = |done, total| progress.images("evaluating", done, total);
     let evaluation = if args.base_head {
         runtime.evaluate_under_base_head(set, &mut evaluating)?

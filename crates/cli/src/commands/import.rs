@@ -116,7 +116,7 @@ fn grounds(detected: &Detected) -> String {
 }
 
 fn preprocessing(report: &ImportReport) -> String {
-    let fieldfit::Preprocessing { size, crop, mean, std, filter } = report.preprocessing;
+    let fieldfit::model::Preprocessing { size, crop, mean, std, filter } = report.preprocessing;
     let whence = report.config.as_ref().map_or_else(
         || "as the architecture's published checkpoint was evaluated".to_owned(),
         |config| format!("as {} says", config.display()),

@@ -3,9 +3,11 @@
 use crate::args::InfoArgs;
 use crate::error::CliError;
 use crate::output::{Output, Table, Text, bytes, mebibytes, percent, signature};
-use fieldfit::{
-    Base, Codec, DeltaInfo, Device, Fidelity, Info, MemoryPlan, ModelInfo, Options, StageInfo, StoreInfo, TensorInfo,
-};
+use fieldfit::delta::{Codec, DeltaInfo, Fidelity, TensorInfo};
+use fieldfit::model::{Base, ModelInfo, StageInfo};
+use fieldfit::store::StoreInfo;
+use fieldfit::train::{MemoryPlan, Options};
+use fieldfit::{Device, Info};
 
 /// Number of training images in a plan, if none is given.
 pub(super) const IMAGES: usize = 400;
@@ -36,7 +38,7 @@ fn plan(args: &InfoArgs) -> Result<MemoryPlan, CliError> {
     };
     let classes = args.classes.map_or(base.labels().len(), |classes| classes as usize);
     let images = args.images.map_or(IMAGES, |images| images as usize);
-    Ok(fieldfit::plan_memory(&base, classes, images, &options).map_err(fieldfit::Error::from)?)
+    Ok(fieldfit::train::plan_memory(&base, classes, images, &options).map_err(fieldfit::Error::from)?)
 }
 
 /// Adds a memory plan to a text.
@@ -106,7 +108,8 @@ fn stages(model: &ModelInfo) -> Table {
         let flops = format!("{:.1}", flops as f64 / 1e6);
         table.row([name, &output, &parameters.to_string(), &flops, &mebibytes(BATCH * memory)]);
     };
-    for StageInfo { name, output: [height, width, channels], parameters, flops, activation_bytes } in &model.stages {
+    for StageInfo { name, output: [height, width, channels], parameters, flops, activation_bytes, .. } in &model.stages
+    {
         row(name, format!("{height}×{width}×{channels}"), *parameters, *flops, *activation_bytes);
     }
     let sum = |of: fn(&StageInfo) -> u64| model.stages.iter().map(of).sum();

@@ -3,7 +3,7 @@
 use crate::args::KeyCommand;
 use crate::error::CliError;
 use crate::output::Output;
-use fieldfit::{SecretKey, new_key, read_key};
+use fieldfit::delta::{SecretKey, new_key, read_key};
 use serde::Serialize;
 
 /// Public key as a JSON object.

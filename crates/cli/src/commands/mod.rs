@@ -17,10 +17,10 @@ use crate::args::{BaseArgs, Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg
 use crate::error::CliError;
 use crate::output::Output;
 use crate::progress_bar::ProgressBar;
-use fieldfit::{
-    Builder, Dataset, Device, FolderOptions, Freeze, Options, Purpose, Runtime, Set, Severity, TargetProfile,
-    TpgmOptions,
-};
+use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose, Severity};
+use fieldfit::target::TargetProfile;
+use fieldfit::train::{Freeze, Options, TpgmOptions};
+use fieldfit::{Builder, Device, Runtime};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ fn device_or(args: &DeviceArgs, cpu: Device) -> Device {
 
 /// Returns the default options, of the target if one is named.
 fn defaults(target: Option<&TargetProfile>) -> Options {
-    target.map_or_else(Options::default, fieldfit::options_for)
+    target.map_or_else(Options::default, fieldfit::target::options_for)
 }
 
 /// Returns the options of the training flags; those not given are the target's or the defaults.
@@ -95,13 +95,13 @@ fn folder_name(folder: &Path) -> String {
 }
 
 /// Opens the shifts to evaluate on beside `data`.
-fn shifts(args: &ShiftArgs, data: &Set, progress: &ProgressBar) -> Result<Vec<Set>, CliError> {
+fn shifts(args: &ShiftArgs, data: &ImageSet, progress: &ProgressBar) -> Result<Vec<ImageSet>, CliError> {
     let mut sets = Vec::new();
     for shift in &args.shifts {
         match shift {
             ShiftArg::Folder(name, folder) => {
                 let options = FolderOptions { purpose: Purpose::Evaluate, group: None };
-                sets.push(Set::of(name, limited(images(folder, &options, progress)?, args.limit)));
+                sets.push(ImageSet::of(name, limited(images(folder, &options, progress)?, args.limit)));
             }
             ShiftArg::Corruptions => {
                 sets.extend(data.corrupted(Severity::try_from(args.severity).map_err(fieldfit::Error::from)?));
@@ -140,7 +140,7 @@ fn runtime(args: &ModelArgs) -> Builder {
 }
 
 fn images(folder: &Path, options: &FolderOptions, progress: &ProgressBar) -> Result<Dataset, CliError> {
-    let mut read = |read: fieldfit::ScanProgress| progress.images("reading images", read.done, read.total);
+    let mut read = |read: fieldfit::data::ScanProgress| progress.images("reading images", read.done, read.total);
     let images = Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?;
     if let Some(skipped) = images.skip_summary() {
         progress.line(format!("{}: {skipped}", folder.display()));

@@ -3,7 +3,7 @@
 use crate::args::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
 use crate::error::CliError;
 use crate::output::{Output, Table, Text, bytes};
-use fieldfit::{Finding, HistoryEntry, Keep, Store, VersionInfo};
+use fieldfit::store::{Finding, HistoryEntry, Keep, Store, VersionInfo};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ pub fn run(command: &StoreCommand, output: &Output) -> Result<(), CliError> {
 }
 
 fn list(args: &StoreArgs, output: &Output) -> Result<(), CliError> {
-    let store = fieldfit::store_info(&args.store)?;
+    let store = fieldfit::store::store_info(&args.store)?;
     if output.is_json() {
         return store.versions.iter().try_for_each(|version| output.object(version));
     }
@@ -149,7 +149,7 @@ fn verify(args: &StoreArgs, output: &Output) -> Result<(), CliError> {
 }
 
 fn add(args: &StoreAddArgs, output: &Output) -> Result<(), CliError> {
-    let version = fieldfit::receive(&open(&args.store)?, &args.delta, args.replay)?;
+    let version = fieldfit::store::receive(&open(&args.store)?, &args.delta, args.replay)?;
     output.show(&Added { version }, |Added { version }| {
         let mut text = Text::from(format!("version {version} is a candidate; run it with"));
         text.line(format!("  fieldfit store activate {} {version}", args.store.store.display()));

@@ -109,7 +109,7 @@ fn exports_hold_what_runs() {
     let floats =
         |bytes: &[u8]| -> Vec<f32> { bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect() };
 
-    let base = fieldfit::Base::open(&scene.path("tiny-1")).unwrap();
+    let base = fieldfit::model::Base::open(&scene.path("tiny-1")).unwrap();
     let about: serde_json::Value = serde_json::from_slice(&fs::read(scene.path("plain.json")).unwrap()).unwrap();
     assert_eq!(about["base"], base.id().to_string());
     for tensor in about["tensors"].as_array().unwrap() {

@@ -2,7 +2,7 @@
 //! the same bits.
 
 use crate::scene::Scene;
-use fieldfit::Store;
+use fieldfit::store::Store;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -63,7 +63,9 @@ fn an_earlier_store_keeps_the_base_of_what_it_ran() {
         disk.damage(&Path::new(ROOT).join("state"), |bytes| {
             let mut state: Value = serde_json::from_slice(unseal(*b"FFSTATE2", bytes).unwrap()).unwrap();
             assert_eq!(state["base"], json!("07".repeat(32)), "earlier versions need one beside versions");
-            ["base_fixed", "has_policy", "unlisted"].map(|field| state.as_object_mut().unwrap().remove(field).unwrap());
+            for field in ["base_fixed", "has_policy", "unlisted"] {
+                state.as_object_mut().unwrap().remove(field).unwrap();
+            }
             *bytes = seal(*b"FFSTATE2", &serde_json::to_vec(&state).unwrap());
         });
         assert_eq!(store.base().unwrap(), activated.then_some([7; 32]));

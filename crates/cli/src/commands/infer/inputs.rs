@@ -1,7 +1,8 @@
 //! Inputs of `infer`: files, folders, glob patterns and standard input, expanded to single images.
 
 use crate::error::CliError;
-use fieldfit::{BoundedReadError, Error, MAX_IMAGE_FILE_BYTES, read_bounded};
+use fieldfit::Error;
+use fieldfit::data::{BoundedReadError, MAX_IMAGE_FILE_BYTES, read_bounded};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
@@ -115,5 +116,5 @@ fn collect_images(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Error> 
 
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().map(OsStr::to_ascii_lowercase).unwrap_or_default();
-    fieldfit::IMAGE_EXTENSIONS.iter().any(|known| extension == *known)
+    fieldfit::data::IMAGE_EXTENSIONS.iter().any(|known| extension == *known)
 }

@@ -14,19 +14,20 @@ const LINE_START: &str = "{\"identity\":\"";
 
 /// Run log: a file of [`RunRecord`]s that grows by a line per run and survives being cut off within a line.
 #[derive(Debug)]
-pub struct Journal {
+pub struct RunLog {
     path: PathBuf,
     file: File,
     runs: Vec<RunRecord>,
 }
 
-impl Journal {
+impl RunLog {
     /// Opens the file, or creates it. A record that was cut off at the end is removed, and its run is repeated.
     ///
     /// # Errors
     /// If the file cannot be read or written, is no regular file, or holds anything else than records; it is then unchanged.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Journal { path: path.to_owned(), source };
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let failed = |source| Error::RunLog { path: path.to_owned(), source };
         let is_new = match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => false,
             Ok(metadata) => {
@@ -43,7 +44,7 @@ impl Journal {
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let parse = |(number, line): (usize, &str)| {
             let wrong =
-                |source: serde_json::Error| Error::JournalLine { path: path.to_owned(), line: number + 1, source };
+                |source: serde_json::Error| Error::RunLogLine { path: path.to_owned(), line: number + 1, source };
             serde_json::from_str(line).map_err(wrong)
         };
         let mut runs = text[..whole].lines().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
@@ -79,7 +80,7 @@ impl Journal {
             self.file.write_all(&line)?;
             self.file.sync_data()
         };
-        write().map_err(|source| Error::Journal { path: self.path.clone(), source })?;
+        write().map_err(|source| Error::RunLog { path: self.path.clone(), source })?;
         self.runs.push(run);
         Ok(())
     }
@@ -98,7 +99,30 @@ fn is_cut_off(tail: &str, has_records: bool) -> bool {
 ///
 /// # Errors
 /// As [`check_output`](crate::check_output).
-pub fn write_page(path: &Path, runs: &[RunRecord], options: &PageOptions) -> Result<(), Error> {
+pub fn write_page(path: impl AsRef<Path>, runs: &[RunRecord], options: &PageOptions) -> Result<(), Error> {
     let page = render_page(runs, options);
-    write_output(path, page.as_bytes())
+    write_output(path.as_ref(), page.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches: a file of somebody else's that is truncated because its last line does not end, and a record that was cut
+    /// off and stays.
+    #[test]
+    fn only_a_record_that_was_cut_off_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes");
+        for foreign in ["my thesis", "{\"name\": 1}", "{}"] {
+            std::fs::write(&path, foreign).unwrap();
+            assert!(matches!(RunLog::open(&path), Err(Error::RunLogLine { line: 1, .. })));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), foreign);
+        }
+        for cut in ["{\"iden", "{\"identity\":\"ab"] {
+            std::fs::write(&path, cut).unwrap();
+            assert!(RunLog::open(&path).unwrap().runs().is_empty());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+        }
+    }
 }

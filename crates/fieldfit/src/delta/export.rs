@@ -1,48 +1,56 @@
-//! Export of deltas for other programs: merged into a checkpoint, or as plain tensors.
+//! Delta export: writes an adapted model, or a delta's tensors alone, as safetensors for other programs.
 
+use super::file::{decoded, parse, parse_to_decode, read, read_for};
+use crate::Error;
 use crate::info::delta_info;
 use crate::output_file::{check_output, write_output};
-use crate::runtime::{decoded, parse, read, read_for};
-use crate::{Dtype, Error};
 use fieldfit_delta::{Record, TensorKind};
 use fieldfit_model::import::EmbeddedConfig;
 use fieldfit_model::{Base, Weights};
-use fieldfit_tensor::{Preprocessing, TensorView as Stored};
+use fieldfit_tensor::{Dtype, Preprocessing, TensorView as Stored};
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Rounding rivals a difference if it moves a tensor by more than this share of it.
+/// Share of a tensor's difference above which rounding it to the exported type is reported.
 pub const RIVAL: f64 = 0.1;
 
-/// What was exported.
+/// Result of an export.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Exported {
-    /// Tensors in the file.
+    /// Number of tensors in the file.
     pub tensors: usize,
-    /// Bytes of the file.
+    /// Size of the file, in bytes.
     pub bytes: u64,
-    /// Tensors whose rounding to the asked type rivals what the adaptation changed.
+    /// Tensors whose rounding error is comparable to what the adaptation changed.
     pub rivals: Vec<Rival>,
 }
 
-/// A tensor that rounding moves by more than [`RIVAL`] of what the adaptation did.
+/// Rounding error of a tensor that exceeds [`RIVAL`] of its difference from the base.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Rival {
-    /// Its name.
+    /// The tensor's name.
     pub name: String,
-    /// ‖round(θ) − θ‖ / ‖δ‖.
+    /// Rounding error relative to the difference, ‖round(θ) − θ‖ / ‖δ‖.
     pub share: f64,
 }
 
-/// Writes the whole adapted model to a safetensors file, under the names that the base's checkpoint has. The file's
-/// metadata has architecture, labels and preprocessing: importing it again gives the same answers.
+/// Writes the whole adapted model to a safetensors file, under the tensor names of the base's checkpoint. The file's
+/// metadata holds architecture, labels and preprocessing: importing it again gives the same answers.
 ///
 /// # Errors
-/// If the base or the delta can't be read or don't belong together, a value is beyond the type, or the file can't be
-/// written. There is no part of a file then.
-pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Result<Exported, Error> {
+/// If the base or the delta cannot be read or do not belong together, a value is out of the type's range, or the file
+/// cannot be written. No partial file is left then.
+pub fn export_merged(
+    delta: impl AsRef<Path>,
+    model: impl AsRef<Path>,
+    dtype: Dtype,
+    out: impl AsRef<Path>,
+) -> Result<Exported, Error> {
+    let (delta, model, out) = (delta.as_ref(), model.as_ref(), out.as_ref());
     check_output(out)?;
     let base = Base::open(model)?;
     let file = read_for(&base, delta)?;
@@ -70,16 +78,17 @@ pub fn export_merged(delta: &Path, model: &Path, dtype: Dtype, out: &Path) -> Re
     Ok(Exported { tensors: tensors.len(), bytes, rivals })
 }
 
-/// Writes a delta's tensors, decoded to f32, to a safetensors file, and beside it, with the extension `json`, all that the
-/// delta says about itself: which tensors are differences from which base, and which replace its own.
+/// Writes a delta's tensors, decoded to f32, to a safetensors file, and its description to [`beside`] it: which tensors
+/// are differences from which base, and which replace the base's.
 ///
 /// # Errors
-/// If the delta can't be read, or the files can't be written.
-pub fn export_differences(delta: &Path, out: &Path) -> Result<Exported, Error> {
+/// If the delta cannot be read, or the files cannot be written.
+pub fn export_differences(delta: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<Exported, Error> {
+    let (delta, out) = (delta.as_ref(), out.as_ref());
     let about = description_path(out)?;
     check_output(out)?;
     let file = read(delta)?;
-    let parsed = parse(delta, &file)?;
+    let parsed = parse_to_decode(delta, &file)?;
     let tensors = parsed.records().map(|record| plain(delta, &record)).collect::<Result<Vec<_>, _>>()?;
     let description = serde_json::to_vec_pretty(&delta_info(delta, file.len(), &parsed)).map_err(not_written(out))?;
     write_output(&about, &description)?;
@@ -87,9 +96,9 @@ pub fn export_differences(delta: &Path, out: &Path) -> Result<Exported, Error> {
     Ok(Exported { tensors: tensors.len(), bytes, rivals: Vec::new() })
 }
 
-/// Where [`export_differences`] says what the tensors are.
-pub fn beside(out: &Path) -> PathBuf {
-    out.with_extension("json")
+/// Returns the path of the description that [`export_differences`] writes: the same with the extension `json`.
+pub fn beside(out: impl AsRef<Path>) -> PathBuf {
+    out.as_ref().with_extension("json")
 }
 
 /// Returns [`beside`], unless that is the export itself or holds something else than a delta's description.
@@ -118,7 +127,7 @@ struct Description {
     _base: String,
 }
 
-/// A tensor as a safetensors file has it.
+/// Plain tensor: name, shape and bytes as in a safetensors file.
 struct Plain {
     name: String,
     shape: Vec<usize>,

@@ -1,4 +1,4 @@
-//! Secret key files: PKCS #8 in PEM, as `openssl genpkey -algorithm ed25519` writes them.
+//! Key files: Ed25519 secret keys in PKCS #8 PEM, as `openssl genpkey -algorithm ed25519` writes them.
 
 use crate::Error;
 use crate::output_file::write_new_private;
@@ -8,12 +8,13 @@ use fieldfit_delta::SecretKey;
 use std::io;
 use std::path::Path;
 
-/// Generates a key from the system's randomness and writes it to a new file that only its owner can read, whole or not at
+/// Generates a key from the system's random numbers and writes it to a new file that only its owner may read, whole or not at
 /// all.
 ///
 /// # Errors
-/// If there is a file already, it cannot be written, or the system has no randomness.
-pub fn new_key(path: &Path) -> Result<SecretKey, Error> {
+/// If the file exists or cannot be written, or the system has no random numbers.
+pub fn new_key(path: impl AsRef<Path>) -> Result<SecretKey, Error> {
+    let path = path.as_ref();
     let failed = |source: io::Error| Error::WriteKey { path: path.to_owned(), source };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| failed(io::Error::other(error)))?;
@@ -23,11 +24,12 @@ pub fn new_key(path: &Path) -> Result<SecretKey, Error> {
     Ok(SecretKey::from_seed(&seed))
 }
 
-/// Reads a secret key.
+/// Reads a key file.
 ///
 /// # Errors
-/// If the file cannot be read, holds no Ed25519 key, or can be read by others than its owner.
-pub fn read_key(path: &Path) -> Result<SecretKey, Error> {
+/// If the file cannot be read, holds no Ed25519 key, or is readable by others than its owner.
+pub fn read_key(path: impl AsRef<Path>) -> Result<SecretKey, Error> {
+    let path = path.as_ref();
     let pem = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let key = SigningKey::from_pkcs8_pem(&pem).map_err(|source| Error::Key { path: path.to_owned(), source })?;
     if is_open_to_others(path).map_err(|source| Error::Read { path: path.to_owned(), source })? {
@@ -42,7 +44,7 @@ fn is_open_to_others(path: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(path)?.permissions().mode() & 0o077 != 0)
 }
 
-/// Permissions of other systems are not checked.
+/// Other systems' permissions are not checked.
 #[cfg(not(unix))]
 fn is_open_to_others(_path: &Path) -> io::Result<bool> {
     Ok(false)

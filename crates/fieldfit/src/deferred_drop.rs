@@ -1,16 +1,16 @@
-//! What has been replaced but may still be in use.
+//! Deferred drop: frees replaced values once their last user has finished, on the thread that replaced them.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Values that nobody can begin to use any more; each is freed by whoever holds this, never by its last user.
+/// Replaced values that may still be in use; each is freed by the owner of this list, never by its last user.
 ///
 /// Freeing tens of megabytes is no work for a thread that answers frames.
 #[derive(Debug)]
-pub(crate) struct Retired<T>(Vec<Arc<T>>);
+pub(crate) struct DeferredDrop<T>(Vec<Arc<T>>);
 
-impl<T> Retired<T> {
+impl<T> DeferredDrop<T> {
     pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
@@ -46,7 +46,7 @@ mod tests {
         }
     }
 
-    /// A frame that ends up freeing the weights it computed with.
+    /// Catches: a frame that ends up freeing the weights it computed with.
     #[test]
     fn the_holder_frees_even_if_a_user_is_slower() {
         let (sender, dropped) = mpsc::channel();
@@ -56,20 +56,20 @@ mod tests {
             thread::sleep(Duration::from_millis(20));
             drop(in_use);
         });
-        let mut retired = Retired::new();
+        let mut retired = DeferredDrop::new();
         retired.retire(old, Duration::from_secs(60));
         frame.join().unwrap();
         assert_eq!(dropped.recv().unwrap(), thread::current().id());
         assert!(retired.free());
     }
 
-    /// A swap that hangs on a user that takes its time, or that forgets what it couldn't free.
+    /// Catches: a swap that hangs on a user that takes its time, or that forgets what it couldn't free.
     #[test]
     fn patience_ends_and_the_rest_is_freed_later() {
         let (sender, dropped) = mpsc::channel();
         let old = Arc::new(Weights(sender));
         let in_use = old.clone();
-        let mut retired = Retired::new();
+        let mut retired = DeferredDrop::new();
         retired.retire(old, Duration::from_millis(1));
         assert!(dropped.try_recv().is_err());
         drop(in_use);

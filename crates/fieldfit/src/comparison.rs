@@ -1,0 +1,268 @@
+//! Comparison: runs of several methods on the same images, slices and budget, each measured and recorded, none stored.
+
+use crate::classifier::Classifier;
+use crate::image_set::ImageSet;
+use crate::metrics::{Metrics, Misclassified, agreeing, predictions};
+use crate::{Error, Runtime};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use fieldfit_adapt::{
+    AdaptRequest, Control, Event, Options, Outcome, adapt, forget_peak_memory, peak_memory, under_both_heads,
+};
+use fieldfit_data::{Dataset, Fractions, thumbnail};
+use fieldfit_delta::Delta;
+use fieldfit_exec::Device;
+use fieldfit_model::Weights;
+use fieldfit_report::{HardestImage, LossRecord, RadiusRecord, RunRecord, Scores};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+/// Comparison of methods: every run adapts to the same slices of the same images and is measured on the same image sets.
+///
+/// A run ends in a delta that is measured decoded, as it would run, and then dropped: nothing is stored.
+pub struct Comparison<'a> {
+    runtime: &'a Runtime,
+    images: &'a Dataset,
+    fractions: Fractions,
+    /// The held-out images of the source at [`HELD_OUT`], its validation slice at [`VALIDATION`], then the shifts.
+    sets: Vec<ImageSet>,
+    /// The base's predictions, by input size and position of a set: the same for every run.
+    base_predictions: BTreeMap<(u32, usize), Vec<usize>>,
+    /// Hash over everything that all runs depend on.
+    content: Sha256,
+}
+
+const HELD_OUT: usize = 0;
+const VALIDATION: usize = 1;
+const SHIFTS: usize = 2;
+/// Number of misclassified images in a record.
+const SHOWN: usize = 6;
+/// Longer side of a thumbnail, in pixels.
+const THUMBNAIL: u32 = 96;
+
+impl<'a> Comparison<'a> {
+    /// Creates a comparison on `images`, named `source` in reports and split by `fractions`.
+    ///
+    /// # Errors
+    /// If the images cannot be split so, or the base has no head: agreement with it cannot be measured then.
+    pub fn new(
+        runtime: &'a Runtime,
+        source: impl Into<String>,
+        images: &'a Dataset,
+        fractions: Fractions,
+    ) -> Result<Self, Error> {
+        runtime.needs_base_head("tell what was forgotten")?;
+        let split = images.split(&fractions)?;
+        let slice = |name: String, order| ImageSet { order, ..ImageSet::of(name, images.clone()) };
+        let all: Vec<usize> = (0..images.samples.len()).collect();
+        let content = Sha256::new().chain_update(runtime.base().id().0).chain_update(images.digest(&all));
+        let sets = vec![slice(source.into(), split.gate), slice("validation".into(), split.validation)];
+        Ok(Self { runtime, images, fractions, sets, base_predictions: BTreeMap::new(), content })
+    }
+
+    /// Measures on these sets as well.
+    #[must_use]
+    pub fn with_shifts(mut self, shifts: Vec<ImageSet>) -> Self {
+        for set in &shifts {
+            self.content.update((set.name.len() as u64).to_le_bytes());
+            self.content.update(&set.name);
+            self.content.update(set.images.digest(&set.order));
+        }
+        self.sets.extend(shifts);
+        self
+    }
+
+    /// Returns the images of the source that no run learns from (the gate slice), under the source's name.
+    pub fn held_out(&self) -> &ImageSet {
+        &self.sets[HELD_OUT]
+    }
+
+    /// Returns the identity of a run with these options, a hash in hexadecimal over everything that it depends on: base,
+    /// images and shifts by name and length of every file, the source's name, options, seed.
+    pub fn identity(&self, options: &Options) -> String {
+        let options = Options { fractions: self.fractions, ..options.clone() };
+        let hash = self.content.clone().chain_update(&self.held_out().name);
+        hex::encode(hash.chain_update(format!("{options:?}")).finalize())
+    }
+
+    /// Adapts with these options and measures the result. The comparison's fractions replace those of the options.
+    ///
+    /// `on_event` is called with every event of the adaptation. The memory peak is the process's during the adaptation,
+    /// where the system can reset it (Linux); elsewhere `None`. The peak of a later run includes what the allocator kept
+    /// of earlier ones: compare peaks of first runs.
+    ///
+    /// # Errors
+    /// If options or images cannot be used, the run diverges or was stopped, or the device fails.
+    pub fn run(
+        &mut self,
+        options: &Options,
+        control: &Control,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<RunRecord, Error> {
+        let options = &Options { fractions: self.fractions, ..options.clone() };
+        let mut recorder = Recorder::default();
+        let is_fresh = forget_peak_memory();
+        let base = self.runtime.base();
+        let request = AdaptRequest { base, dataset: self.images, options, active: None, checkpoint: None };
+        let Outcome { delta, seconds, .. } = adapt(&request, control, &mut |event| {
+            recorder.record(&event);
+            on_event(event);
+        })?;
+        let cost = Cost { seconds, peak_bytes: peak_memory().filter(|_| is_fresh) };
+        self.measure(options, &delta, cost, recorder)
+    }
+
+    /// Measures the delta that a run with these options ended with, and returns the run's record.
+    ///
+    /// # Errors
+    /// If the delta or the images cannot be read, or the device fails.
+    pub fn measure(
+        &mut self,
+        options: &Options,
+        delta: &[u8],
+        cost: Cost,
+        recorder: Recorder,
+    ) -> Result<RunRecord, Error> {
+        let parsed = Delta::parse(delta).map_err(|source| Error::Made { source: Box::new(source) })?;
+        let subject = Subject::new(self.runtime, &parsed, options.device)?;
+        let size = parsed.header().input_size;
+        let mut score = |set: usize| self.score(&subject, set, size, options.device);
+        let (in_distribution, validation_loss) = (score(HELD_OUT)?, score(VALIDATION)?.loss);
+        let shifts = (SHIFTS..self.sets.len()).map(|set| self.score(&subject, set, size, options.device));
+        Ok(RunRecord {
+            shifts: shifts.collect::<Result<_, _>>()?,
+            identity: self.identity(options),
+            method: method_name(options),
+            seed: options.seed,
+            source: self.held_out().name.clone(),
+            options: options.to_string(),
+            classes: parsed.labels().map(str::to_owned).collect(),
+            validation_loss,
+            in_distribution,
+            accepted: recorder.accepted,
+            seconds: cost.seconds,
+            peak_bytes: cost.peak_bytes,
+            delta_bytes: delta.len() as u64,
+            radii: recorder.radii,
+            losses: recorder.losses,
+        })
+    }
+
+    /// Measures a subject on the set at that position.
+    fn score(&mut self, subject: &Subject, set: usize, size: u32, device: Device) -> Result<Scores, Error> {
+        let base = match self.base_predictions.entry((size, set)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(base_predictions(self.runtime, &self.sets[set], size, device)?),
+        };
+        subject.measure(&self.sets[set], base)
+    }
+}
+
+/// The base's predicted class of each image of a set at that input size, in the set's order.
+fn base_predictions(runtime: &Runtime, set: &ImageSet, size: u32, device: Device) -> Result<Vec<usize>, Error> {
+    let weights = Weights { input_size: size, ..Weights::of_base(runtime.base()) };
+    let base = Classifier::new(runtime.base(), weights, device)?;
+    let mut classes = Vec::with_capacity(set.order.len());
+    for batch in base.run(set)? {
+        let (_, logits) = batch?;
+        classes.extend(predictions(&logits, 0..logits.columns));
+    }
+    Ok(classes)
+}
+
+/// The adapted version that is measured: one classifier whose logits are those of its own head, then those of the base's.
+struct Subject {
+    classifier: Classifier,
+}
+
+impl Subject {
+    /// Puts both heads on the adapted backbone.
+    fn new(runtime: &Runtime, delta: &Delta<'_>, device: Device) -> Result<Self, Error> {
+        let weights = under_both_heads(Weights::adapted(runtime.base(), delta)?, runtime.base());
+        Ok(Self { classifier: Classifier::new(runtime.base(), weights, device)? })
+    }
+
+    /// Measures it on a set; `base` is the base's predicted class of each image.
+    fn measure(&self, set: &ImageSet, base: &[usize]) -> Result<Scores, Error> {
+        let labels = self.classifier.labels();
+        let set = set.with_labels(labels)?;
+        let mut metrics = Metrics::new(labels.len());
+        let mut agreed = 0;
+        for batch in self.classifier.run(&set)? {
+            let (batch, logits) = batch?;
+            let expected = base[metrics.images()..].iter().copied();
+            agreed += agreeing(predictions(&logits, labels.len()..logits.columns), expected);
+            metrics.add(&batch, &logits);
+        }
+        Ok(Scores {
+            name: set.name.clone(),
+            calibration_error: metrics.calibration_error(),
+            loss: metrics.mean_loss(),
+            agreement: agreed as f64 / metrics.images().max(1) as f64,
+            hardest: self.hardest(&set, &mut metrics.misclassified)?,
+            confusion: metrics.confusion,
+        })
+    }
+
+    /// The misclassified images with the lowest probability of their true class, with thumbnails.
+    fn hardest(&self, set: &ImageSet, misclassified: &mut [Misclassified]) -> Result<Vec<HardestImage>, Error> {
+        misclassified.sort_by(|one, other| one.own.total_cmp(&other.own).then(one.sample.cmp(&other.sample)));
+        let labels = self.classifier.labels();
+        let hardest = misclassified.iter().take(SHOWN).map(|image| {
+            let path = &set.images.samples[image.sample].path;
+            let picture = BASE64_STANDARD.encode(thumbnail(path, THUMBNAIL)?);
+            Ok(HardestImage {
+                file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                truth: labels[image.truth].clone(),
+                predicted: labels[image.predicted].clone(),
+                confidence: image.confidence,
+                thumbnail: format!("data:image/jpeg;base64,{picture}"),
+            })
+        });
+        hardest.collect()
+    }
+}
+
+/// Cost of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Cost {
+    /// Wall time of the adaptation, in seconds.
+    pub seconds: f64,
+    /// Peak resident memory, in bytes, where the system reports it.
+    pub peak_bytes: Option<u64>,
+}
+
+/// Recorder: collects from a run's events what its record keeps.
+#[derive(Debug, Clone, Default)]
+pub struct Recorder {
+    losses: Vec<LossRecord>,
+    radii: Vec<RadiusRecord>,
+    accepted: bool,
+}
+
+impl Recorder {
+    /// Records an event.
+    pub fn record(&mut self, event: &Event) {
+        match event {
+            Event::Step { step, loss, .. } => self.losses.push(LossRecord { step: *step, loss: *loss }),
+            Event::Gate(gate) => self.accepted = gate.accepted,
+            Event::Shares { tensors } => {
+                let radius = |share: &fieldfit_adapt::TensorShare| RadiusRecord {
+                    tensor: share.tensor.clone(),
+                    stage: share.stage,
+                    share: share.share,
+                };
+                self.radii = tensors.iter().map(radius).collect();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The method's name with the hyper-parameters that were set, e.g. `wise-ft alpha=0.5`.
+fn method_name(options: &Options) -> String {
+    let settings = options.settings.iter().map(|(name, value)| format!(" {name}={value}"));
+    std::iter::once(options.method.clone()).chain(settings).collect()
+}

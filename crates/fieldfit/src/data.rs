@@ -1,0 +1,10 @@
+//! Images: labelled data sets, their slices and augmentations, and image sets to measure on.
+
+pub use crate::image_set::ImageSet;
+pub use fieldfit_adapt::open_images;
+pub use fieldfit_data::{
+    Augmentation, Corruption, DataError, Dataset, EXTENSIONS as IMAGE_EXTENSIONS, FolderError, FolderOptions,
+    Fractions, MAX_FILE_BYTES as MAX_IMAGE_FILE_BYTES, Purpose, Sample, ScanProgress, Severity, SkipKind, SkipSummary,
+    Skipped, SplitError, Subset,
+};
+pub use fieldfit_durable::{BoundedReadError, read_bounded};

@@ -1,0 +1,57 @@
+//! Delta files: bounded reading, decompression, parsing and decoding, with the path in every error.
+
+use crate::Error;
+use fieldfit_delta::compression::decompress;
+use fieldfit_delta::limits::{MAX_FILE_BYTES, max_values_without_base};
+use fieldfit_delta::{Delta, Record};
+use fieldfit_model::{Base, Weights, most_delta_bytes};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Applies the delta in those bytes, read from that path, to the base.
+pub(crate) fn adapted(base: &Base, path: &Path, bytes: &[u8]) -> Result<Weights, Error> {
+    Ok(Weights::adapted(base, &parse(path, bytes)?)?)
+}
+
+/// Parses the delta in those bytes, read from that path.
+pub(crate) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Delta<'a>, Error> {
+    Delta::parse(bytes).map_err(|source| Error::Delta { path: path.to_owned(), source: source.into() })
+}
+
+/// Parses the delta in those bytes whose differences are to be decoded without the base, and so without its number of
+/// parameters: within a limit that the file's length gives.
+pub(crate) fn parse_to_decode<'a>(path: &Path, bytes: &'a [u8]) -> Result<Delta<'a>, Error> {
+    Delta::parse_for(bytes, max_values_without_base(bytes.len()))
+        .map_err(|source| Error::Delta { path: path.to_owned(), source: source.into() })
+}
+
+/// Decodes a record of the delta at that path.
+pub(crate) fn decoded(path: &Path, record: &Record<'_>) -> Result<Vec<f32>, Error> {
+    let mut values = vec![0.0; record.len()];
+    let decoded = record.decode_into(&mut values);
+    decoded.map_err(|source| Error::Delta { path: path.to_owned(), source: source.into() })?;
+    Ok(values)
+}
+
+/// Reads a delta file of at most the length that a delta for that base may have, decompressed; not yet verified.
+pub(crate) fn read_for(base: &Base, path: &Path) -> Result<Vec<u8>, Error> {
+    read_up_to(path, most_delta_bytes(base))
+}
+
+/// Reads a delta file, decompressed; not yet verified.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    read_up_to(path, MAX_FILE_BYTES)
+}
+
+fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
+    let unreadable = |source| Error::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?.len();
+    if found > limit as u64 {
+        return Err(Error::TooLong { path: path.to_owned(), limit, found });
+    }
+    file.take(limit as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+    decompress(bytes, limit).map_err(|source| Error::Transport { path: path.to_owned(), source: source.into() })
+}

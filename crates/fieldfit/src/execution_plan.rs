@@ -1,0 +1,21 @@
+//! Execution plan: whether a delta's network runs on its base, and the memory that it takes, from the header alone.
+
+use crate::Error;
+use fieldfit_data::Preprocessor;
+use fieldfit_delta::Header;
+use fieldfit_exec::memory::{BatchSize, inference};
+use fieldfit_model::Base;
+
+/// Plans the network of a delta at the input size of its header, and returns the bytes that it takes to run: its merged
+/// weights while they are prepared, the prepared ones, and the activations of one frame. Allocates none of them.
+///
+/// # Errors
+/// If preprocessing or network cannot take images of that size.
+pub(crate) fn plan_version(base: &Base, header: &Header) -> Result<u64, Error> {
+    Preprocessor::new(base.preprocessing(), header.input_size, header.crop)?;
+    let network = base.network().with_classes(header.classes as usize);
+    let side = header.input_size as usize;
+    let footprint = inference(&network, BatchSize { batch: 1, height: side, width: side })?;
+    let weights: usize = network.tensors().map(|(_, spec)| spec.len() * size_of::<f32>()).sum();
+    Ok((weights + footprint.total()) as u64)
+}

@@ -1,0 +1,11 @@
+//! Training: options and methods of an adaptation, the run itself, its control and its events.
+
+pub use crate::adaptation::{Adaptation, Adapted};
+pub use crate::comparison::{Comparison, Cost, Recorder};
+pub use fieldfit_adapt::{
+    AdaptError, ClassWeights, Coding, Control, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan, MethodEntry,
+    OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting,
+    Sharing, TensorShare, TpgmOptions, peak_memory, plan_memory,
+};
+pub use fieldfit_exec::Passes;
+pub use fieldfit_tensor::Norm;
