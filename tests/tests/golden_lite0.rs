@@ -11,7 +11,7 @@
 //! 5e-2. So the kernels make each step of a trace from where the oracle stands, and tensors up to block 1 have more room.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at its first surprise")]
 
-use fieldfit_adapt::{Balls, Ftp, HeadParams, HostParams, Optimiser, OptimiserOptions, Spd, TrainingState};
+use fieldfit_adapt::{Ftp, HeadParams, HostParams, Optimiser, OptimiserOptions, Spd, TensorRadii, TrainingState};
 use fieldfit_exec::{
     Device, Executor, Passes, accelerator,
     candle::{Candle, device},
@@ -158,7 +158,7 @@ struct Run<'a, T> {
     executor: Box<dyn Executor<T>>,
     optimiser: Optimiser<T>,
     rate: f64,
-    balls: Balls<T>,
+    balls: TensorRadii<T>,
     ftp: Ftp<T>,
     spd: Spd<T>,
     weights: Params<T>,
@@ -192,7 +192,7 @@ impl<'a, T: Real> Run<'a, T> {
             rate: optimiser.learning_rate(),
             ftp: Ftp::new(1.0, RadiusAdam::default(), &held),
             spd: Spd::new(1.0, held),
-            balls: Balls::new(&network, norm, RadiusAdam::default(), constrained),
+            balls: TensorRadii::new(&network, norm, RadiusAdam::default(), constrained),
             weights: state.weights(),
             gradients: Params::zeros_where(&network, trains),
             state,

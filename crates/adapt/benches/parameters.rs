@@ -10,7 +10,9 @@
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use fieldfit_adapt::{Balls, HeadParams, HostParams, Optimiser, OptimiserOptions, TrainingState, clip_global_norm};
+use fieldfit_adapt::{
+    HeadParams, HostParams, Optimiser, OptimiserOptions, TensorRadii, TrainingState, clip_global_norm,
+};
 use fieldfit_exec::{ExecError, Executor, Objective};
 use fieldfit_model::Base;
 use fieldfit_nets::{Network, Shape};
@@ -61,7 +63,7 @@ struct Run<'a> {
     gradients: Params<f32>,
     sgd: Optimiser<f32>,
     adamw: Optimiser<f32>,
-    balls: Balls<f32>,
+    radii: TensorRadii<f32>,
 }
 
 impl<'a> Run<'a> {
@@ -79,7 +81,12 @@ impl<'a> Run<'a> {
             weights: state.weights(),
             sgd: Optimiser::new(OptimiserOptions::sgd(), &network, &state.delta),
             adamw: Optimiser::new(OptimiserOptions::adamw(), &network, &state.delta),
-            balls: Balls::new(&network, norm, RadiusAdam { learning_rate: 1e-4, ..RadiusAdam::default() }, constrained),
+            radii: TensorRadii::new(
+                &network,
+                norm,
+                RadiusAdam { learning_rate: 1e-4, ..RadiusAdam::default() },
+                constrained,
+            ),
             gradients,
             state,
         }
@@ -87,13 +94,13 @@ impl<'a> Run<'a> {
 
     fn radius_step(&mut self, executor: &mut Still) {
         let images = Images::zeros(0, 1, 1);
-        let Self { state, balls, weights, gradients, .. } = self;
-        balls.radius_step(&mut HostParams { state, executor, weights, gradients }, &images, &Vec::new()).unwrap();
+        let Self { state, radii, weights, gradients, .. } = self;
+        radii.radius_step(&mut HostParams { state, executor, weights, gradients }, &images, &Vec::new()).unwrap();
     }
 
     fn project(&mut self, executor: &mut Still) {
-        let Self { state, balls, weights, gradients, .. } = self;
-        balls.project(&mut HostParams { state, executor, weights, gradients }).unwrap();
+        let Self { state, radii, weights, gradients, .. } = self;
+        radii.project(&mut HostParams { state, executor, weights, gradients }).unwrap();
     }
 }
 

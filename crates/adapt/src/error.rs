@@ -1,4 +1,4 @@
-//! What can stop an adaptation.
+//! Errors: why an adaptation ended without a delta.
 
 use fieldfit_data::DataError;
 use fieldfit_durable::{DurableError, SealError};
@@ -7,7 +7,7 @@ use fieldfit_model::ModelError;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why an adaptation ended without a delta. Nothing is stored then, but for the checkpoint that the error names.
+/// Error of an adaptation, which ended without a delta. Nothing is stored then, but for the checkpoint that the error names.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AdaptError {
@@ -61,12 +61,12 @@ pub enum AdaptError {
         /// Those that can be.
         known: Vec<String>,
     },
-    /// A file for what frozen stages make of the images that can't be made, written or read.
+    /// A file of frozen stages' activations that can't be made, written or read.
     #[error(
         "can't keep the frozen stages' activations in a file in {} ({source}): free some room there, or give more memory",
         folder.display()
     )]
-    Shelf {
+    ActivationCache {
         /// Where it was to be.
         folder: PathBuf,
         /// Why.
@@ -128,6 +128,27 @@ pub enum AdaptError {
         /// Where the run's state is; nothing when it was asked to keep none, or stopped before its first step.
         checkpoint: Option<PathBuf>,
     },
+    /// The run failed after its first step, and its state is in a checkpoint.
+    #[error("{source}; {}", resume_hint(Some(.checkpoint)))]
+    Failed {
+        /// Why.
+        source: Box<AdaptError>,
+        /// Where the state is.
+        checkpoint: PathBuf,
+    },
+    /// A disk without room for a checkpoint beside the result.
+    #[error(
+        "no room for the checkpoint {}: it needs {} with the result, and {} are free; free some", path.display(),
+        mebibytes(*needed), mebibytes(*free)
+    )]
+    CheckpointSpace {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Bytes that it needs, those of the result included.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// There is nothing to resume from.
     #[error("no checkpoint at {}: start without resuming", path.display())]
     NoCheckpoint {
@@ -140,7 +161,7 @@ pub enum AdaptError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        damage: Damage,
+        damage: CheckpointDamage,
     },
     /// A checkpoint of another run.
     #[error(
@@ -191,10 +212,28 @@ pub enum AdaptError {
     Encode(#[from] postcard::Error),
 }
 
-/// What is wrong with a checkpoint.
+impl AdaptError {
+    /// The same error with the checkpoint that the run has left, if it has one and the error doesn't say so already.
+    pub(crate) fn with_checkpoint(self, checkpoint: Option<PathBuf>) -> Self {
+        match (self, checkpoint) {
+            (error @ (Self::Interrupted { .. } | Self::Failed { .. }), _) | (error, None) => error,
+            (error, Some(checkpoint)) => Self::Failed { source: Box::new(error), checkpoint },
+        }
+    }
+
+    /// Whether nothing can be won by going on from the state that the run ended in.
+    pub(crate) const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted { .. } | Self::Diverged { .. } | Self::Collapsed { .. } | Self::NoGradient { .. }
+        )
+    }
+}
+
+/// Damage of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
-pub enum Damage {
+pub enum CheckpointDamage {
     /// It is not what was written.
     #[error(transparent)]
     Seal(#[from] SealError),

@@ -1,12 +1,13 @@
-//! What a run tells while it goes on.
+//! Events: the progress of a run, as the command prints it in JSON lines.
 
-use crate::MemoryPlan;
+use crate::plan::memory_plan::MemoryPlan;
+use fieldfit_data::SkipSummary;
 use fieldfit_delta::Fidelity;
 use fieldfit_nets::{Network, TensorSpec};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// One thing that happened, as the command prints it: `{"event":"step","step":1,…}`. Accuracies are 0..1, losses nats.
+/// Event of a run, as the command prints it: `{"event":"step","step":1,…}`. Accuracies are 0..1, losses nats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -23,7 +24,7 @@ pub enum Event {
         validation: usize,
         /// Images that decide whether the result is accepted, and do nothing else.
         gate: usize,
-        /// Images that could not be read.
+        /// Number of images that could not be read when the folder was opened.
         skipped: usize,
         /// What the split did that one would not expect.
         notes: Vec<String>,
@@ -31,6 +32,15 @@ pub enum Event {
         steps: u64,
         /// Side of the images in pixels.
         size: u32,
+    },
+    /// Files of the data set's folder that were left out, by kind; the first few by name.
+    Skipped(SkipSummary),
+    /// An image that could be read when the folder was opened and can't be any more: the run goes on without it.
+    Unreadable {
+        /// Its file.
+        path: PathBuf,
+        /// The error.
+        reason: String,
     },
     /// How the run will be computed and what it will need at its peak, before it takes it.
     Memory(MemoryPlan),
@@ -133,6 +143,24 @@ pub enum Event {
         /// After that many steps.
         step: u64,
     },
+    /// A checkpoint could not be written. The run goes on; the last checkpoint, if there is one, is still there.
+    CheckpointFailed {
+        /// Where it was to be.
+        path: PathBuf,
+        /// After that many steps; 0 for a warning before the first.
+        step: u64,
+        /// The error.
+        reason: String,
+    },
+    /// Training ended early: the accuracy on the validation slice has stopped rising.
+    EarlyStop {
+        /// The last epoch, from 1.
+        epoch: u32,
+        /// Number of epochs without a higher accuracy.
+        stale: u32,
+        /// The highest accuracy, 0..1.
+        best: f64,
+    },
     /// The smallest file that says what the exact result says is found; this is what storing changed of what the network
     /// says on the validation slice as it is, and in two augmented views.
     Coded(Fidelity),
@@ -159,7 +187,7 @@ pub enum Event {
     },
 }
 
-/// A phase without optimiser steps.
+/// Phase of a run without optimiser steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -179,7 +207,7 @@ pub enum Phase {
     Gate,
 }
 
-/// What the radii let through, over all constrained tensors that moved.
+/// Summary of what the radii let through, over all constrained tensors that moved.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RadiiSummary {
     /// Constrained tensors that moved.
@@ -234,7 +262,7 @@ impl TensorShare {
     }
 }
 
-/// The gate's verdict.
+/// Verdict of the gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
     /// Images in the gate slice.
@@ -251,7 +279,7 @@ pub struct Gate {
     pub reason: String,
 }
 
-/// What a delta has to be at least as good as.
+/// Reference of the gate: what a delta must be at least as good as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reference {
@@ -269,7 +297,7 @@ impl Gate {
     }
 }
 
-/// The gate's figures, accuracies in 0..1.
+/// Figures of the gate: accuracies in 0..1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GateFigures {
     /// Images in the gate slice.

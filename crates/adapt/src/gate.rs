@@ -1,29 +1,54 @@
-//! Whether the result may replace what runs.
+//! Gate: decides whether a result may replace the active version, on images that neither has seen.
 
-use crate::evaluate::{Evaluation, evaluate};
-use crate::feed::Feed;
-use crate::plan::Plan;
-use crate::{AdaptError, Event, Gate, HeadParams, Phase, Reference, Request, Tracker};
+use crate::error::AdaptError;
+use crate::evaluation::largest;
+use crate::event::{Event, Gate, Phase, Reference};
+use crate::outcome::Outcome;
+use crate::plan::run::Run;
+use crate::plan::run_plan::RunPlan;
+use crate::request::AdaptRequest;
+use crate::train::batch_source::BatchSource;
+use crate::train::control::Control;
+use crate::train::reporter::Reporter;
+use crate::train::training_state::HeadParams;
 use fieldfit_delta::Delta;
 use fieldfit_exec::prepare;
 use fieldfit_model::Weights;
-use fieldfit_tensor::Matrix;
+use std::collections::BTreeMap;
 
-/// Counts what the decoded delta and the reference get right on images that neither has seen.
+/// Judges an adaptation's delta again, against the version that `request.active` names now.
+///
+/// The version that was active when training began, and that [`Outcome::gate`] compares with, may have been replaced
+/// meanwhile. `request` is otherwise that of the adaptation. What the delta's provenance records stays the first verdict.
+///
+/// # Errors
+/// If images or a delta can't be used; [`AdaptError::Interrupted`] if the run is stopped.
+pub fn gate_again(
+    request: &AdaptRequest<'_>,
+    outcome: &Outcome,
+    control: &Control,
+    events: &mut dyn FnMut(Event),
+) -> Result<Gate, AdaptError> {
+    let (plan, _) = RunPlan::new(request)?;
+    judge(Run { request, plan: &plan }, &outcome.probe, &outcome.delta, &mut Reporter::new(control, events))
+}
+
+/// Counts what the decoded delta and the reference classify correctly, on the gate images that both could be shown.
 ///
 /// The reference is the active version, where it has these classes, and else the linear probe on the untouched base.
 pub(crate) fn judge(
-    request: &Request<'_>,
-    plan: &Plan,
+    run: Run<'_>,
     probe: &HeadParams,
     delta: &[u8],
-    tracker: &mut Tracker<'_>,
+    reporter: &mut Reporter<'_>,
 ) -> Result<Gate, AdaptError> {
-    let (reference, weights) = reference(request, plan, probe)?;
-    let before = count(request, plan, weights, tracker)?;
-    let after = count(request, plan, Weights::adapted(request.base, &Delta::parse(delta)?)?, tracker)?;
-    let gate = verdict(reference, plan.split.gate.len(), before.correct(), after.correct());
-    tracker.tell(Event::Gate(gate.clone()));
+    let (reference, weights) = reference(run, probe)?;
+    let before = answers(run, weights, reporter)?;
+    let after = answers(run, Weights::adapted(run.request.base, &Delta::parse(delta)?)?, reporter)?;
+    let both = || before.iter().filter_map(|(sample, before)| Some((*before, *after.get(sample)?)));
+    let right = |of: fn((bool, bool)) -> bool| both().filter(|&pair| of(pair)).count();
+    let gate = verdict(reference, both().count(), right(|(before, _)| before), right(|(_, after)| after));
+    reporter.report(Event::Gate(gate.clone()));
     Ok(gate)
 }
 
@@ -41,7 +66,8 @@ fn verdict(reference: Reference, images: usize, before: usize, after: usize) -> 
     Gate { images, before, after, reference, accepted, reason }
 }
 
-fn reference(request: &Request<'_>, plan: &Plan, probe: &HeadParams) -> Result<(Reference, Weights), AdaptError> {
+fn reference(run: Run<'_>, probe: &HeadParams) -> Result<(Reference, Weights), AdaptError> {
+    let Run { request, plan } = run;
     if let Some(active) = request.active.filter(|active| has_classes(active, &request.dataset.classes)) {
         return Ok((Reference::Active, Weights::adapted(request.base, active)?));
     }
@@ -56,39 +82,45 @@ fn has_classes(delta: &Delta<'_>, classes: &[String]) -> bool {
     delta.labels().count() == classes.len() && delta.labels().all(|label| classes.iter().any(|class| class == label))
 }
 
-/// Runs the gate slice, a micro-batch at a time, through weights whose labels are the dataset's classes in any order, as they would run.
-fn count(
-    request: &Request<'_>,
-    plan: &Plan,
-    weights: Weights,
-    tracker: &mut Tracker<'_>,
-) -> Result<Evaluation, AdaptError> {
-    let classes = &request.dataset.classes;
-    let columns: Vec<_> =
-        classes.iter().filter_map(|class| weights.labels.iter().position(|label| label == class)).collect();
+/// Whether weights, whose labels are the dataset's classes in any order, classify each gate image correctly, as they would
+/// run: by the image's index.
+fn answers(run: Run<'_>, weights: Weights, reporter: &mut Reporter<'_>) -> Result<BTreeMap<usize, bool>, AdaptError> {
+    let Run { request, plan } = run;
+    let columns = columns(&request.dataset.classes, &weights.labels);
     let prepared = prepare(request.options.device, &weights.network, &weights.params)?;
-    let feed = Feed::new(request, weights.input_size, weights.crop).of(plan.memory.micro_batch);
-    let total = plan.split.gate.len();
-    evaluate(
-        classes.len(),
-        feed.in_order(&plan.split.gate)?,
-        |images| Ok(reordered(&prepared.logits(images)?, &columns)),
-        |done| tracker.tell(Event::Progress { phase: Phase::Gate, done, total }),
-    )
+    let source =
+        BatchSource::new(request, &plan.failures, weights.input_size, weights.crop).of(plan.memory.micro_batch);
+    let (mut answers, total) = (BTreeMap::new(), plan.split.gate.len());
+    for batch in source.in_order(&plan.split.gate)? {
+        if reporter.is_stopped() {
+            return Err(AdaptError::Interrupted { checkpoint: None });
+        }
+        let batch = batch?;
+        let logits = prepared.logits(&batch.images)?;
+        for (row, (&sample, &label)) in batch.samples.iter().zip(&batch.labels).enumerate() {
+            answers.insert(sample, predicted(logits.row(row), &columns) == label as usize);
+        }
+        reporter.report(Event::Progress { phase: Phase::Gate, done: answers.len(), total });
+        source.report_failures(reporter);
+    }
+    Ok(answers)
 }
 
-/// The matrix's columns in another order.
-fn reordered(matrix: &Matrix<f32>, columns: &[usize]) -> Matrix<f32> {
-    let row = |row: usize| columns.iter().map(move |&column| matrix.row(row)[column]);
-    let values = (0..matrix.rows).flat_map(row).collect();
-    Matrix { rows: matrix.rows, columns: columns.len(), values }
+/// Column of each class among the labels.
+fn columns(classes: &[String], labels: &[String]) -> Vec<usize> {
+    classes.iter().filter_map(|class| labels.iter().position(|label| label == class)).collect()
+}
+
+/// The class whose column has the largest logit.
+fn predicted(logits: &[f32], columns: &[usize]) -> usize {
+    largest(&columns.iter().map(|&column| logits[column]).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A gate that asks for more, or lets less through, than as many right images.
+    /// Catches: a gate that asks for more, or lets less through, than as many right images.
     #[test]
     fn as_many_right_images_are_enough_and_one_less_is_not() {
         assert!(verdict(Reference::Probe, 10, 7, 7).accepted);
@@ -97,10 +129,13 @@ mod tests {
         assert_eq!(refused.reason, "only 6 of 10 gate images right, fewer than the 7 by the active version");
     }
 
-    /// Labels in another order than the folder's: right answers that count as wrong.
+    /// Catches: labels in another order than the folder's, whose right answers count as wrong.
     #[test]
     fn columns_follow_the_classes() {
-        let matrix = Matrix { rows: 2, columns: 3, values: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0] };
-        assert_eq!(reordered(&matrix, &[2, 0, 1]).values, [3.0, 1.0, 2.0, 6.0, 4.0, 5.0]);
+        let names = |names: [&str; 3]| names.map(str::to_owned).to_vec();
+        let columns = columns(&names(["a", "b", "c"]), &names(["b", "c", "a"]));
+        assert_eq!(columns, [2, 0, 1]);
+        assert_eq!(predicted(&[1.0, 2.0, 3.0], &columns), 0);
+        assert_eq!(predicted(&[1.0, 5.0, 3.0], &columns), 2);
     }
 }

@@ -1,74 +1,69 @@
-//! The trainer: what turns a base and a folder of labelled images into a delta, and judges it.
+//! Trainer: fine-tunes a base on labelled images, encodes the result as a delta, and judges it on a gate slice.
 //!
-//! [`adapt`] divides the images in three: **train** moves weights, **validation** learns radii and never moves weights,
-//! **gate** does neither and decides. It trains a linear probe on the untouched base, then runs a [`Method`] over the
-//! loop, encodes the difference from the base, decodes it again and counts what the decoded delta gets right on the
-//! gate slice, against what runs now. All the while it tells what happens as [`Event`]s; a [`Control`] pauses and stops it, and a
-//! checkpoint lets it go on to the same bits.
+//! [`adapt`] divides the images in three slices: **train** moves weights, **validation** learns radii and never moves
+//! weights, **gate** does neither and decides. It trains a linear probe on the untouched base, runs a [`Method`] over the
+//! training loop, encodes the difference from the base, decodes it again and counts the gate images that the decoded delta
+//! classifies correctly, against the active version. Progress is reported as [`Event`]s; a [`Control`] pauses and stops the
+//! run, and a resumed checkpoint ends in the same bits.
 //!
-//! The trainer's state is δ = θ − θ0 ([`TrainingState`]), never θ. The parts of a step are public and generic over the scalar,
-//! so that tests can run the very same code in f64: [`Optimiser`], [`clip_global_norm`], [`Balls`] for TPGM's
-//! radius step and projection, [`Shares`] for relative radii, [`Ftp`] and [`Spd`].
+//! The trainer's state is δ = θ − θ0 ([`TrainingState`]), never θ. The parts of a step are public and generic over the
+//! scalar, so that tests run the same code in f64: [`Optimiser`], [`clip_global_norm`], [`TensorRadii`] for TPGM's radius
+//! step and projection, [`RelativeRadii`], [`Ftp`] and [`Spd`].
 //!
-//! Stages at the network's beginning may be [frozen](Freeze): what they make of the images is then computed once a view, kept
-//! in memory or in an unnamed file, and read from there by whatever asks for a batch ([`Batches`]).
+//! | module | content |
+//! |---|---|
+//! | `adaptation` | [`adapt`]: the run from request to outcome |
+//! | `train` | trainer, session, optimiser, learning rate, batch source, frozen prefix, probe, control |
+//! | `methods` | the [`Method`] trait, one file for each method, and their list [`METHODS`] |
+//! | `plan` | the decisions that follow from a request, and the memory plan |
+//! | `checkpoint` | the run's state on disk, and its validation |
+//! | `encode` | delta encoding, codec search, sensitivity, provenance |
+//! | `gate` | the verdict, and [`gate_again`] against another reference |
 //!
-//! What this crate is not: it stores nothing but its checkpoint, activates nothing, and prints nothing.
-//!
-//! A new method is one file in `methods/` and one line in its list; see [`Method`] for what the loop asks of it.
+//! The crate stores nothing but its checkpoint, activates nothing, and prints nothing. Modules import each other by their
+//! full path and without a circle. A new method is one file in `methods/` and its lines in `methods/mod.rs`.
 
-mod adapt;
-mod check;
+mod adaptation;
 mod checkpoint;
-mod coding;
-mod control;
-mod duty;
+mod encode;
 mod error;
-mod evaluate;
+mod evaluation;
 mod event;
-mod feed;
-mod frozen;
 mod gate;
-mod host;
-mod memory;
-mod method;
 mod methods;
-mod optimiser;
 mod options;
-mod patterns;
+mod outcome;
 mod plan;
-mod probe;
-mod retention;
-mod schedule;
-mod sensitivity;
-mod session;
-mod setting;
-mod shares;
-mod state;
-mod tpgm;
-mod tracker;
-mod trainer;
-mod watch;
+mod request;
+mod train;
 
-pub use adapt::{Checkpointing, Outcome, Request, adapt};
-pub use check::Reached;
-pub use checkpoint::remove_checkpoint;
-pub use coding::Coding;
-pub use control::{Control, Pace};
-pub use error::{AdaptError, Damage};
-pub use evaluate::{ClassScore, Evaluation, agreement, evaluate, largest, under_base_head, under_both_heads};
+pub use adaptation::adapt;
+pub use checkpoint::resume_point::ResumePoint;
+pub use checkpoint::snapshot::remove_checkpoint;
+pub use error::{AdaptError, CheckpointDamage};
+pub use evaluation::{ClassScore, ClassScores, agreement, evaluate, largest, under_base_head, under_both_heads};
 pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
-pub use feed::{Batches, Cycle};
-pub use host::HostParams;
-pub use memory::{MemoryPlan, forget_peak_memory, peak_memory, plan_memory};
-pub use method::{ConstraintSet, HeadStart, Method};
-pub use methods::{Ftp, METHODS, MethodEntry, Spd, method};
-pub use optimiser::{Clip, Optimiser, clip_global_norm};
-pub use options::{Freeze, OptimiserOptions, Options, ScheduleOptions, Sharing, TpgmOptions};
-pub use schedule::Schedule;
-pub use session::Session;
-pub use setting::Setting;
-pub use shares::Shares;
-pub use state::{HeadParams, TrainingState};
-pub use tpgm::Balls;
-pub use tracker::Tracker;
+pub use gate::gate_again;
+pub use methods::entry::MethodEntry;
+pub use methods::ftp::Ftp;
+pub use methods::method::{ConstraintSet, HeadStart, HostSteps, Method, Requirements, Steps, StoreSteps};
+pub use methods::relative_radii::RelativeRadii;
+pub use methods::setting::Setting;
+pub use methods::spd::Spd;
+pub use methods::tensor_radii::TensorRadii;
+pub use methods::{METHODS, method};
+pub use options::{ClassWeights, Coding, Freeze, OptimiserOptions, Options, ScheduleOptions, Sharing, TpgmOptions};
+pub use outcome::Outcome;
+pub use plan::memory::{forget_peak_memory, peak_memory, plan_memory};
+pub use plan::memory_plan::MemoryPlan;
+pub use request::{AdaptRequest, Checkpointing};
+pub use train::batch_source::{Batches, Cycle};
+pub use train::class_weighting::{ClassWeighting, WeightedLabels};
+pub use train::control::{Control, Pace};
+pub use train::host_params::HostParams;
+pub use train::images::open_images;
+pub use train::lr_schedule::LrSchedule;
+pub use train::optimiser::{Clip, Optimiser, clip_global_norm};
+pub use train::reporter::Reporter;
+pub use train::session::{HostSession, Session};
+pub use train::training_state::{HeadParams, TrainingState};

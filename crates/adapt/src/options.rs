@@ -1,7 +1,8 @@
-//! How to adapt: every choice that a run depends on.
+//! Options: every choice that an adaptation depends on.
 
-use crate::{AdaptError, Coding, Setting, methods};
+use crate::error::AdaptError;
 use fieldfit_data::{Augmentation, Fractions};
+use fieldfit_delta::Codec;
 use fieldfit_exec::Device;
 use fieldfit_nets::Network;
 use fieldfit_tensor::Norm;
@@ -10,22 +11,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Every choice of an adaptation. The defaults are safe: they don't collapse, and the ball is on.
+/// Options of an adaptation. The defaults are safe: they don't collapse, and radii are on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// The method, by its name in [`METHODS`](crate::METHODS).
     pub method: String,
     /// Passes over the training slice.
     pub epochs: u32,
-    /// Side of the training images in pixels; nothing for the base's own.
+    /// Side of the training images in pixels; `None` for the base's own.
     pub size: Option<u32>,
     /// Images a step, and a radius step. At least 1.
     pub batch: usize,
-    /// How gradients become steps.
+    /// Optimiser.
     pub optimiser: OptimiserOptions,
-    /// How the learning rate rises and falls.
+    /// Learning-rate schedule.
     pub schedule: ScheduleOptions,
-    /// The norm over all gradients to which a longer one is shortened; nothing to leave them as they are.
+    /// The norm over all gradients to which a longer one is shortened; `None` to leave them as they are.
     pub clip: Option<f64>,
     /// What is done to training images.
     pub augmentation: Augmentation,
@@ -39,23 +40,28 @@ pub struct Options {
     /// What methods with radii look at. Of any method that pulls back to the base, `exclude` says what it leaves alone.
     pub tpgm: TpgmOptions,
     /// Images of any kind, at any depth of that folder, on which the base's own predictions are to stay what they are;
-    /// nothing for the validation slice's. Only methods with a `retention` look at it. Never images that the result is
+    /// `None` for the validation slice's. Only methods with a `retention` look at it. Never images that the result is
     /// to be measured on.
     pub retain: Option<PathBuf>,
-    /// What doesn't train, whatever the method, so that it is computed once; nothing for what the method leaves alone.
+    /// What doesn't train, whatever the method, so that it is computed once; `None` for what the method leaves alone.
     pub freeze: Option<Freeze>,
     /// How the delta file stores its values.
     pub coding: Coding,
     /// Where to compute.
     pub device: Device,
-    /// Images that are computed at once, on the CPU; nothing for what fits the budget, and at most
+    /// Images that are computed at once, on the CPU; `None` for what fits the budget, and at most
     /// [`Passes::MICRO_BATCH`](fieldfit_exec::Passes::MICRO_BATCH).
     pub micro_batch: Option<usize>,
     /// By how much the run's threads yield to others, 0 to 19, as `nice -n` counts; Linux only. The threads that answer
     /// frames keep their priority.
     pub nice: u8,
-    /// Bytes that the process may have resident at its peak; nothing for as many as it takes.
+    /// Bytes that the process may have resident at its peak; `None` for as many as it takes.
     pub memory_budget: Option<u64>,
+    /// Weights of the classes in every loss over labels: of the probe, of steps, and of radii.
+    pub class_weights: ClassWeights,
+    /// Number of epochs without a higher accuracy on the validation slice after which training ends, at least 1; `None` to
+    /// train for all epochs. The weights stay those of the last epoch.
+    pub early_stop: Option<u32>,
 }
 
 impl Default for Options {
@@ -80,33 +86,38 @@ impl Default for Options {
             micro_batch: None,
             nice: 0,
             memory_budget: None,
+            class_weights: ClassWeights::Uniform,
+            early_stop: None,
         }
     }
 }
 
-/// What a delta's provenance records: the choices that made it, but not where it was computed.
-impl fmt::Display for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, epochs, batch, optimiser, schedule, augmentation, seed, tpgm, coding, .. } = self;
-        write!(f, "method={method}")?;
-        for (name, value) in self.effective_settings() {
-            write!(f, " {name}={value}")?;
+/// Weights of the classes in the losses over labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassWeights {
+    /// Every image counts the same.
+    #[default]
+    Uniform,
+    /// Every class counts the same: an image by n / (classes · n_class) of the training slice, as scikit-learn's
+    /// `class_weight='balanced'`.
+    Balanced,
+}
+
+impl ClassWeights {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Uniform, Self::Balanced];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Balanced => "balanced",
         }
-        write!(f, " epochs={epochs} batch={batch} {optimiser} warm_up={}", schedule.warm_up)?;
-        if let Some(size) = self.size {
-            write!(f, " size={size}")?;
-        }
-        if let Some(clip) = self.clip {
-            write!(f, " clip={clip}")?;
-        }
-        if let Some(Freeze { stage, views }) = &self.freeze {
-            write!(f, " freeze={stage} views={views}")?;
-        }
-        write!(f, " augmentation={augmentation} seed={seed} codec={coding} {tpgm}")
     }
 }
 
-/// An optimiser and its constants. Tensors of one dimension (biases, norm affine) are never decayed.
+/// Optimiser and its constants. Tensors of one dimension (biases, norm affine) are never decayed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimiserOptions {
@@ -191,7 +202,7 @@ impl Default for OptimiserOptions {
     }
 }
 
-/// A rising line, then half a cosine down to 0.
+/// Options of the learning-rate schedule: a rising line, then half a cosine down to 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleOptions {
     /// Steps over which the rate rises to its largest. Runs shorter than ten times that warm up for a tenth of themselves.
@@ -204,7 +215,7 @@ impl Default for ScheduleOptions {
     }
 }
 
-/// Stages at the network's beginning that stay the base's, to the bit. What they make of the images is computed once and
+/// Frozen stages: stages at the network's start that stay the base's, to the bit. What they make of the images is computed once and
 /// read from then on, which is what it gains: an epoch takes the time of the stages that train.
 ///
 /// It can only be kept for a fixed number of augmented views: epoch n, from 0, sees view n mod `views` of each image, as an
@@ -236,10 +247,10 @@ impl Freeze {
     }
 }
 
-/// How radii are learned.
+/// Options of methods with radii.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TpgmOptions {
-    /// How the distance of a tensor from the base is measured; nothing for what the method's paper does.
+    /// How the distance of a tensor from the base is measured; `None` for what the method's paper does.
     pub norm: Option<Norm>,
     /// Adam's learning rate on radii in the norm's units.
     pub learning_rate: f64,
@@ -265,7 +276,7 @@ impl fmt::Display for TpgmOptions {
     }
 }
 
-/// Which tensors have one relative radius between them. The fewer radii, the less there is for a small validation slice
+/// Sharing of relative radii: which tensors have one between them. The fewer radii, the less there is for a small validation slice
 /// to get wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -293,62 +304,36 @@ impl Sharing {
 }
 
 impl Options {
-    /// The value of each of the method's settings, given or default.
-    pub(crate) fn effective_settings(&self) -> BTreeMap<String, f64> {
-        let settings = methods::entry(&self.method).map_or(&[][..], |entry| entry.settings);
-        let effective = |setting: &Setting| Some((setting.name.to_owned(), setting.given(self).or(setting.default)?));
-        settings.iter().filter_map(effective).collect()
-    }
-
-    /// How many stages at that network's beginning are frozen.
+    /// Number of stages at that network's start that are frozen.
     pub(crate) fn frozen_stages(&self, network: &Network) -> Result<usize, AdaptError> {
         self.freeze.as_ref().map_or(Ok(0), |freeze| freeze.stages(network))
     }
+}
 
-    /// Refuses numbers that no run can go by.
-    ///
-    /// # Errors
-    /// [`AdaptError::Option`] with the option's name, its value and what it may be; as much about a method's setting, or
-    /// a method that there isn't.
-    pub fn validate(&self) -> Result<(), AdaptError> {
-        methods::entry(&self.method)?.check(self)?;
-        require(self.batch > 0, "batch", self.batch, "at least 1")?;
-        require(self.micro_batch != Some(0), "micro-batch", 0, "at least 1")?;
-        require(self.nice <= 19, "nice", self.nice, "0 to 19")?;
-        require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
-        require(self.size != Some(0), "size", 0, "at least 1 pixel")?;
-        require(self.freeze.as_ref().is_none_or(|freeze| freeze.views > 0), "views", 0, "at least 1")?;
-        require_positive("tpgm learning rate", self.tpgm.learning_rate)?;
-        require_positive("learning rate", self.optimiser.learning_rate())?;
-        self.clip.map_or(Ok(()), |clip| require_positive("clip", clip))?;
-        match self.optimiser {
-            OptimiserOptions::Sgd { momentum, weight_decay, .. } => {
-                require_below_one("momentum", momentum)?;
-                require(weight_decay >= 0.0, "weight decay", weight_decay, "0 or more")
-            }
-            OptimiserOptions::AdamW { beta1, beta2, epsilon, weight_decay, .. } => {
-                require_below_one("beta1", beta1)?;
-                require_below_one("beta2", beta2)?;
-                require_positive("epsilon", epsilon)?;
-                require(weight_decay >= 0.0, "weight decay", weight_decay, "0 or more")
-            }
+/// Coding of a delta's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coding {
+    /// Each tensor by the codec that makes the file smallest, while the decoded network says on the validation slice
+    /// what the exact one says, within [`Coding::CHANGED`] and [`Coding::DIVERGENCE`].
+    #[default]
+    Auto,
+    /// Kernels by this one; vectors and the head, few values that matter much, as f16.
+    Kernels(Codec),
+}
+
+impl Coding {
+    /// The share of validation images, augmented ones included, whose class storing may change.
+    pub const CHANGED: f64 = 0.01;
+    /// The mean divergence KL(exact ‖ decoded) of their predictions that storing may cause, in nats.
+    pub const DIVERGENCE: f64 = 5e-4;
+}
+
+impl fmt::Display for Coding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Kernels(codec) => f.write_str(codec.name()),
         }
     }
-}
-
-fn require_positive(name: &'static str, value: f64) -> Result<(), AdaptError> {
-    require(value > 0.0 && value.is_finite(), name, value, "a number above 0")
-}
-
-fn require_below_one(name: &'static str, value: f64) -> Result<(), AdaptError> {
-    require((0.0..1.0).contains(&value), name, value, "at least 0 and below 1")
-}
-
-fn require(
-    holds: bool,
-    name: &'static str,
-    found: impl std::fmt::Display,
-    expected: &'static str,
-) -> Result<(), AdaptError> {
-    if holds { Ok(()) } else { Err(AdaptError::Option { name, found: found.to_string(), expected }) }
 }

@@ -3,11 +3,12 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Control, Event, Pace, adapt};
+use fieldfit_adapt::{AdaptError, Control, Event, Pace, Phase, adapt, open_images};
+use fieldfit_data::FolderOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A run that is paused again and again and ends in other bits, or one that goes on while it should wait.
+/// Catches: a run that is paused again and again and ends in other bits, or one that goes on while it should wait.
 #[test]
 fn a_guard_holds_every_phase_and_changes_nothing() {
     let field = Field::new(1);
@@ -31,11 +32,50 @@ fn a_guard_holds_every_phase_and_changes_nothing() {
     }
 }
 
-/// A guard over a failing battery that is not obeyed.
+/// Catches: a guard over a failing battery that is not obeyed.
 #[test]
 fn a_guard_stops_a_run() {
     let field = Field::new(1);
     let control = Control::new().guarded_by(|| Pace::Stop);
     let stopped = adapt(&field.request(&options("lp-ft")), &control, &mut |_| ());
     assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: None })), "{stopped:?}");
+}
+
+/// Catches: a stop that is not heard once training is over, and one that promises a checkpoint although the result stands.
+#[test]
+fn a_stop_is_heard_until_there_is_a_verdict() {
+    let field = Field::new(1);
+    let options = options("lp-ft");
+    let path = field.folder.path().join("checkpoint");
+    for phase in [Phase::Coding, Phase::Gate] {
+        let stopped = field.adapt_until(
+            &options,
+            &path,
+            false,
+            |event| matches!(event, Event::Progress { phase: told, .. } if *told == phase),
+        );
+        assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: Some(_) })), "{phase:?}: {stopped:?}");
+    }
+    let stopped = field.adapt_until(&options, &path, true, |event| matches!(event, Event::Gate(_)));
+    assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: Some(_) })), "{stopped:?}");
+
+    let control = Control::new();
+    adapt(&field.request(&options), &control, &mut |_| ()).unwrap();
+    assert!(!control.stop(), "the result stands");
+    let next = adapt(&field.request(&options), &control, &mut |_| ());
+    assert!(matches!(next, Err(AdaptError::Interrupted { checkpoint: None })), "{next:?}");
+}
+
+/// Catches: a stop that is only heard once all images are opened.
+#[test]
+fn a_stop_is_heard_while_images_are_opened() {
+    let field = Field::new(1);
+    let (control, mut last) = (Control::new(), 0);
+    let opened =
+        open_images(&field.folder.path().join("images"), &FolderOptions::default(), &control, &mut |scanned| {
+            last = scanned.done;
+            control.stop();
+        });
+    assert!(matches!(opened, Err(AdaptError::Interrupted { checkpoint: None })), "{opened:?}");
+    assert_eq!(last, 1);
 }

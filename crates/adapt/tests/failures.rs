@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Event, METHODS, OptimiserOptions, Options, TpgmOptions};
+use fieldfit_adapt::{AdaptError, ClassWeights, Event, Freeze, METHODS, OptimiserOptions, Options, TpgmOptions};
 use fieldfit_model::Base;
 use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_tests::tiny;
@@ -14,7 +14,7 @@ use safetensors::tensor::TensorView;
 use std::fs;
 use std::path::Path;
 
-/// A run that diverges must end with an error that says so, and leave nothing that could be taken for a result.
+/// Catches: a run that diverges must end with an error that says so, and leave nothing that could be taken for a result.
 #[test]
 fn a_learning_rate_that_diverges_stops_the_run_and_stores_nothing() {
     let field = Field::new(4);
@@ -43,7 +43,7 @@ fn a_learning_rate_that_diverges_stops_the_run_and_stores_nothing() {
     }
 }
 
-/// Options that would fail late, or do something else than what they say.
+/// Catches: options that would fail late, or do something else than what they say.
 #[test]
 fn options_that_no_run_can_go_by_are_refused_before_it_starts() {
     let field = Field::new(4);
@@ -70,7 +70,7 @@ fn options_that_no_run_can_go_by_are_refused_before_it_starts() {
     }
 }
 
-/// A setting that does nothing because its name is wrong, or more than it can.
+/// Catches: a setting that does nothing because its name is wrong, or more than it can.
 #[test]
 fn a_setting_that_the_method_does_not_have_is_refused_with_those_that_it_has() {
     let field = Field::new(4);
@@ -98,7 +98,7 @@ fn a_setting_that_the_method_does_not_have_is_refused_with_those_that_it_has() {
     }
 }
 
-/// A gate that lets through what is worse than a probe: a random head that had no chance to learn.
+/// Catches: a gate that lets through what is worse than a probe: a random head that had no chance to learn.
 #[test]
 fn a_result_worse_than_the_probe_is_refused_with_the_figures() {
     let field = Field::new(4);
@@ -109,7 +109,7 @@ fn a_result_worse_than_the_probe_is_refused_with_the_figures() {
     assert!(gate.reason.contains(&gate.after.to_string()) && gate.reason.contains("linear probe"));
 }
 
-/// Training that is cut off from its loss: a stem whose outputs are all 0 lets no gradient through, and would train
+/// Catches: training that is cut off from its loss: a stem whose outputs are all 0 lets no gradient through, and would train
 /// nothing without a word.
 #[test]
 fn a_tensor_without_gradient_stops_the_run_with_its_name() {
@@ -135,4 +135,118 @@ fn dead_stem(folder: &Path) -> Base {
     fs::write(&dead, safetensors::serialize(tensors, None).unwrap()).unwrap();
     import(&ImportRequest::new(&dead, &out).of("efficientnet-tiny", &labels)).unwrap();
     Base::open(&out).unwrap()
+}
+
+/// Catches: a run that is thrown away because its checkpoint can't be written: its folder is gone, as good as a full disk.
+#[test]
+fn a_run_is_worth_more_than_its_checkpoint() {
+    let field = Field::new(4);
+    let (folder, mut failed) = (field.folder.path().join("work"), 0);
+    fs::create_dir(&folder).unwrap();
+    let whole = field.adapt(&options("lp-ft")).0.unwrap();
+    let outcome = field.adapt_until(&options("lp-ft"), &folder.join("checkpoint"), false, |event| {
+        match event {
+            Event::Step { step: 1, .. } => fs::remove_dir_all(&folder).unwrap(),
+            Event::CheckpointFailed { .. } => failed += 1,
+            _ => {}
+        }
+        false
+    });
+    assert_eq!(outcome.unwrap().delta, whole.delta);
+    assert_eq!(failed, 2, "once an epoch");
+}
+
+/// Catches: images that vanish, more than a data set can spare, and take all that was trained with them.
+#[test]
+fn an_error_after_the_first_step_leaves_a_checkpoint() {
+    let field = Field::new(4);
+    let (images, away) = (field.folder.path().join("images"), field.folder.path().join("away"));
+    let checkpoint = field.folder.path().join("checkpoint");
+    let options = Options { epochs: 3, ..options("lp-ft") };
+    let whole = field.adapt(&options).0.unwrap();
+    let failed = field.adapt_until(&options, &checkpoint, false, |event| {
+        if matches!(event, Event::Step { step: 1, .. }) {
+            fs::rename(&images, &away).unwrap();
+        }
+        false
+    });
+    let Err(AdaptError::Failed { source, checkpoint: left }) = failed else { panic!("{failed:?}") };
+    assert!(matches!(*source, AdaptError::Data(_)), "{source}");
+    assert_eq!(left, checkpoint);
+    fs::rename(&away, &images).unwrap();
+    let mut from = 0;
+    let resumed = field.adapt_until(&options, &checkpoint, true, |event| {
+        if let Event::Resumed { step } = event {
+            from = *step;
+        }
+        false
+    });
+    assert_eq!(resumed.unwrap().delta, whole.delta);
+    assert!(from > 0);
+}
+
+/// Catches: one image that vanishes and ends the run, in whatever phase it is first missed, or goes unmentioned.
+#[test]
+fn an_image_that_vanishes_is_skipped_and_named() {
+    for method in ["tpgm-relative", "tpgm", "wise-ft"] {
+        for freeze in [None, Some(Freeze { stage: "stem".into(), views: 2 })] {
+            let field = Field::new(4);
+            let options = Options { freeze, ..options(method) };
+            let split = field.dataset.split(&options.fractions).unwrap();
+            for slice in [&split.train, &split.validation, &split.gate] {
+                let victim = &field.dataset.samples[slice[0]].path;
+                let bytes = fs::read(victim).unwrap();
+                fs::remove_file(victim).unwrap();
+                let (outcome, events) = field.adapt(&options);
+                fs::write(victim, bytes).unwrap();
+                outcome.unwrap();
+                let named = |event: &&Event| matches!(event, Event::Unreadable { path, .. } if path == victim);
+                assert_eq!(events.iter().filter(named).count(), 1, "{method}: {}", victim.display());
+            }
+        }
+    }
+}
+
+/// Catches: a batch of which no image is left that counts as a step, so that its checkpoint is refused as forged.
+#[test]
+fn a_batch_without_images_is_no_step() {
+    let field = Field::new(4);
+    let checkpoint = field.folder.path().join("checkpoint");
+    let options = Options { batch: 1, optimiser: OptimiserOptions::sgd().with_learning_rate(1e-4), ..options("tpgm") };
+    let split = field.dataset.split(&options.fractions).unwrap();
+    fs::remove_file(&field.dataset.samples[split.train[0]].path).unwrap();
+    let whole = field.adapt(&options).0.unwrap();
+    let per_epoch = split.train.len() as u64;
+    let stop = |event: &Event| matches!(event, Event::Step { step, .. } if *step > per_epoch);
+    let stopped = field.adapt_until(&options, &checkpoint, false, stop);
+    assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: Some(_) })), "{stopped:?}");
+    let resumed = field.adapt_until(&options, &checkpoint, true, |_| false).unwrap();
+    assert_eq!(resumed.delta, whole.delta);
+}
+
+/// Catches: an epoch too many or too few before training ends early, and options that do nothing.
+#[test]
+fn training_ends_once_the_accuracy_stops_rising() {
+    let field = Field::new(4);
+    let hopeless = OptimiserOptions::sgd().with_learning_rate(1e-12);
+    let options = Options { optimiser: hopeless, epochs: 6, early_stop: Some(2), ..options("lp-ft") };
+    let (outcome, events) = field.adapt(&options);
+    outcome.unwrap();
+    let epochs = events.iter().filter(|event| matches!(event, Event::Epoch { .. })).count();
+    assert_eq!(epochs, 3, "one that is the best, and two that are no better");
+    let ends = events.iter().filter(|event| matches!(event, Event::EarlyStop { epoch: 3, stale: 2, .. })).count();
+    assert_eq!(ends, 1);
+
+    let balanced = Options { class_weights: ClassWeights::Balanced, early_stop: None, epochs: 1, ..options };
+    let few = field.dataset.classes.len() as u32 - 1;
+    let mut field = field;
+    let mut kept = 0;
+    field.dataset.samples.retain(|sample| {
+        sample.class != few || {
+            kept += 1;
+            kept <= 8
+        }
+    });
+    let probe = |options: &Options| field.adapt(options).0.unwrap().delta;
+    assert_ne!(probe(&balanced), probe(&Options { class_weights: ClassWeights::Uniform, ..balanced.clone() }));
 }

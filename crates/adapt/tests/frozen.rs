@@ -26,7 +26,7 @@ fn planned(events: &[Event]) -> MemoryPlan {
     events.iter().find_map(|event| if let Event::Memory(plan) = event { Some(*plan) } else { None }).unwrap()
 }
 
-/// A method that moves what is frozen, gives it a radius, or stops learning what comes behind it.
+/// Catches: a method that moves what is frozen, gives it a radius, or stops learning what comes behind it.
 #[test]
 fn whatever_the_method_frozen_stages_stay_the_bases() {
     let field = Field::new(4);
@@ -50,7 +50,7 @@ fn whatever_the_method_frozen_stages_stay_the_bases() {
     }
 }
 
-/// Images that are decoded and computed again in later epochs: after the first, there are none any more.
+/// Catches: images that are decoded and computed again in later epochs: after the first, there are none any more.
 #[test]
 fn a_view_is_computed_once() {
     let field = Field::new(4);
@@ -70,7 +70,7 @@ fn a_view_is_computed_once() {
     assert_eq!(outcome.unwrap().delta, whole.delta);
 }
 
-/// A budget that doesn't move activations into a file, a file whose values are others, or a plan that counts it as memory.
+/// Catches: a budget that doesn't move activations into a file, a file whose values are others, or a plan that counts it as memory.
 #[test]
 fn a_budget_moves_activations_into_a_file_that_gives_the_same_bits() {
     let field = Field::new(4);
@@ -87,7 +87,7 @@ fn a_budget_moves_activations_into_a_file_that_gives_the_same_bits() {
     assert_eq!(free.unwrap().delta, tight.unwrap().delta);
 }
 
-/// A plan that still pays for what isn't computed any more, or forgets views.
+/// Catches: a plan that still pays for what isn't computed any more, or forgets views.
 #[test]
 fn the_plan_follows_what_is_frozen() {
     let field = Field::new(4);
@@ -106,7 +106,7 @@ fn shape_bytes(field: &Field) -> u64 {
     4 * shapes[1].last().unwrap().len() as u64
 }
 
-/// A stage that there isn't, or the last, behind which nothing is left to compute; no views at all.
+/// Catches: a stage that there isn't, or the last, behind which nothing is left to compute; no views at all.
 #[test]
 fn what_cannot_be_frozen_is_refused_by_name() {
     let field = Field::new(4);

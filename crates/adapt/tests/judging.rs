@@ -6,8 +6,8 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    AdaptError, Coding, Control, Event, MemoryPlan, OptimiserOptions, Options, Reference, Request, adapt, agreement,
-    evaluate, plan_memory, under_base_head,
+    AdaptError, AdaptRequest, Coding, Control, Event, MemoryPlan, OptimiserOptions, Options, Reference, adapt,
+    agreement, evaluate, gate_again, plan_memory, under_base_head,
 };
 use fieldfit_data::{Batch, DataError};
 use fieldfit_delta::{Codec, Delta};
@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 
 fn with_active(field: &Field, options: &Options, active: &[u8]) -> fieldfit_adapt::Outcome {
     let active = Delta::parse(active).unwrap();
-    let request = Request { active: Some(&active), ..field.request(options) };
+    let request = AdaptRequest { active: Some(&active), ..field.request(options) };
     adapt(&request, &Control::new(), &mut |_| ()).unwrap()
 }
 
-/// A gate that compares with the probe although a better version runs, or a delta that doesn't know its parent.
+/// Catches: a gate that compares with the probe although a better version runs, or a delta that doesn't know its parent.
 #[test]
 fn the_active_version_is_the_reference_where_it_has_the_classes() {
     let field = Field::new(5);
@@ -37,7 +37,7 @@ fn the_active_version_is_the_reference_where_it_has_the_classes() {
     assert_eq!(parent, Some(Delta::parse(&first.delta).unwrap().hash()));
 }
 
-/// The same classes in another order are the same classes; other classes are not.
+/// Catches: the same classes in another order are the same classes; other classes are not.
 #[test]
 fn the_references_labels_are_matched_by_name() {
     let mut field = Field::new(5);
@@ -62,7 +62,7 @@ fn batch(labels: &[u32]) -> Result<Batch, DataError> {
     Ok(Batch { images, labels: labels.to_vec(), samples: vec![0; labels.len()] })
 }
 
-/// Counts by class that don't add up, or a largest logit that is not the largest.
+/// Catches: counts by class that don't add up, or a largest logit that is not the largest.
 #[test]
 fn evaluation_counts_by_class() {
     let logits = |images: &Images| {
@@ -70,15 +70,15 @@ fn evaluation_counts_by_class() {
         Ok(Matrix { rows: images.count, columns: 3, values: values.collect() })
     };
     let mut done = Vec::new();
-    let evaluation = evaluate(3, [batch(&[1, 0, 2]), batch(&[0])], logits, |images| done.push(images)).unwrap();
+    let scores = evaluate(3, [batch(&[1, 0, 2]), batch(&[0])], logits, |images| done.push(images)).unwrap();
     assert_eq!(done, [3, 4]);
-    assert_eq!((evaluation.images(), evaluation.correct()), (4, 2));
-    let counts = evaluation.per_class.iter().map(|class| (class.images, class.correct, class.predicted));
-    assert!(counts.eq([(2, 1, 2), (1, 1, 2), (1, 0, 0)]), "{evaluation:?}");
-    assert!(!evaluation.is_constant());
+    assert_eq!((scores.images(), scores.correct()), (4, 2));
+    let counts = scores.per_class.iter().map(|class| (class.images, class.correct, class.predicted));
+    assert!(counts.eq([(2, 1, 2), (1, 1, 2), (1, 0, 0)]), "{scores:?}");
+    assert!(!scores.is_constant());
 }
 
-/// A retention that is measured under the wrong head: a probe has forgotten nothing, and must agree on every image.
+/// Catches: a retention that is measured under the wrong head: a probe has forgotten nothing, and must agree on every image.
 #[test]
 fn an_untouched_backbone_agrees_with_its_base() {
     let field = Field::new(5);
@@ -99,7 +99,7 @@ fn an_untouched_backbone_agrees_with_its_base() {
     assert!(agreement(ready(&base).as_ref(), ready(&other).as_ref(), batches()).unwrap() < 1.0);
 }
 
-/// A plan that forgets what an optimiser keeps, or counts activations for a method that computes no gradient.
+/// Catches: a plan that forgets what an optimiser keeps, or counts activations for a method that computes no gradient.
 #[test]
 fn the_memory_plan_follows_the_method_and_the_optimiser() {
     let field = Field::new(5);
@@ -125,7 +125,7 @@ fn the_memory_plan_follows_the_method_and_the_optimiser() {
     assert_eq!(adam.total, parts);
 }
 
-/// A budget that is ignored, that costs more speed than it must, or that is only noticed once memory is taken.
+/// Catches: a budget that is ignored, that costs more speed than it must, or that is only noticed once memory is taken.
 #[test]
 fn a_budget_makes_batches_smaller_then_stages_twice_and_then_refuses() {
     let field = Field::new(5);
@@ -154,7 +154,7 @@ fn a_budget_makes_batches_smaller_then_stages_twice_and_then_refuses() {
     assert_eq!(events, [], "refused before anything was done");
 }
 
-/// Events that a consumer of the command's lines can't read, or a run that keeps quiet about a phase.
+/// Catches: events that a consumer of the command's lines can't read, or a run that keeps quiet about a phase.
 #[test]
 fn events_are_tagged_json_and_come_in_order() {
     let field = Field::new(5);
@@ -172,7 +172,7 @@ fn events_are_tagged_json_and_come_in_order() {
     assert_eq!(read, events);
 }
 
-/// A file that is chosen for its size alone, whose cost isn't the one that is told, or that is judged as another.
+/// Catches: a file that is chosen for its size alone, whose cost isn't the one that is told, or that is judged as another.
 #[test]
 fn the_smallest_file_that_says_the_same_is_chosen() {
     let field = Field::new(5);
@@ -195,4 +195,23 @@ fn the_smallest_file_that_says_the_same_is_chosen() {
     let made = Delta::parse(&auto).unwrap().header().provenance.clone();
     assert!(made.options.contains("codec=auto"), "{made:?}");
     assert_eq!(made.fidelity, Some(fidelity));
+}
+
+/// Catches: a verdict that stands although the version that it compares with was replaced while training went on.
+#[test]
+fn a_result_is_judged_again_against_what_is_active_now() {
+    let field = Field::new(5);
+    let better = field.adapt(&options("lp-ft")).0.unwrap();
+    let hopeless = OptimiserOptions::sgd().with_learning_rate(1e-12);
+    let worse = Options { optimiser: hopeless, ..options("full") };
+    let first = field.adapt(&worse).0.unwrap();
+    assert_eq!(first.gate.reference, Reference::Probe);
+
+    let active = Delta::parse(&better.delta).unwrap();
+    let request = AdaptRequest { active: Some(&active), ..field.request(&worse) };
+    let again = gate_again(&request, &first, &Control::new(), &mut |_| ()).unwrap();
+    assert_eq!((again.reference, again.before, again.after), (Reference::Active, better.gate.after, first.gate.after));
+    assert!(!again.accepted);
+    let alone = gate_again(&field.request(&worse), &first, &Control::new(), &mut |_| ()).unwrap();
+    assert_eq!(alone, first.gate, "without an active version, the verdict is the first one");
 }

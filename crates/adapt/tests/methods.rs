@@ -4,7 +4,7 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    Balls, Event, HeadParams, HostParams, METHODS, Optimiser, OptimiserOptions, Options, Reference, TpgmOptions,
+    Event, HeadParams, HostParams, METHODS, Optimiser, OptimiserOptions, Options, Reference, TensorRadii, TpgmOptions,
     TrainingState, clip_global_norm,
 };
 use fieldfit_delta::{Delta, TensorKind};
@@ -18,7 +18,7 @@ fn fast(method: &str) -> Options {
     Options { optimiser: OptimiserOptions::sgd().with_learning_rate(1e-2), ..options(method) }
 }
 
-/// A method that does not end in a delta that runs, or that moves running statistics.
+/// Catches: a method that does not end in a delta that runs, or that moves running statistics.
 #[test]
 fn every_method_ends_in_a_delta_of_its_own_name() {
     let field = Field::new(3);
@@ -40,7 +40,7 @@ fn every_method_ends_in_a_delta_of_its_own_name() {
     }
 }
 
-/// A probe that fine-tunes on the sly.
+/// Catches: a probe that fine-tunes on the sly.
 #[test]
 fn the_linear_probe_stores_a_head_and_nothing_else() {
     let field = Field::new(3);
@@ -54,7 +54,7 @@ fn the_linear_probe_stores_a_head_and_nothing_else() {
     assert!(outcome.gate.after * 2 > outcome.gate.images, "{:?}", outcome.gate);
 }
 
-/// A ball that is learned and then forgotten: in the file, every difference lies in the ball that is written beside it.
+/// Catches: a ball that is learned and then forgotten: in the file, every difference lies in the ball that is written beside it.
 #[test]
 fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
     let field = Field::new(3);
@@ -81,7 +81,7 @@ fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
     }
 }
 
-/// A projection that skips a tensor, comes before the step instead of after, or touches what is excluded; a radius that
+/// Catches: a projection that skips a tensor, comes before the step instead of after, or touches what is excluded; a radius that
 /// is never learned.
 #[test]
 fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouched() {
@@ -92,7 +92,7 @@ fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouche
         TrainingState::<f32>::new(&field.base, network.clone(), head, |id| network.tensor(id).role.is_trainable());
     let excluded = network.find("_bn0.weight").unwrap();
     let constrains = |id| state.delta.contains(id) && !network.tensor(id).role.is_head() && id != excluded;
-    let mut balls = Balls::new(&network, Norm::Mars, RadiusAdam::default(), constrains);
+    let mut radii = TensorRadii::new(&network, Norm::Mars, RadiusAdam::default(), constrains);
     let held: Vec<_> = network.tensors().filter(|&(id, _)| constrains(id)).collect();
 
     let mut executor = Cpu::new(&network, 1, Passes::default()).unwrap();
@@ -108,18 +108,18 @@ fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouche
         let free = [excluded, network.head.weight].map(|id| state.delta[id].to_vec());
         let (executor, weights, gradients) = (&mut executor, &mut weights, &mut gradients);
         let mut place = HostParams { state: &mut state, executor, weights, gradients };
-        balls.radius_step(&mut place, &validation, &[0, 1, 2]).unwrap();
+        radii.radius_step(&mut place, &validation, &[0, 1, 2]).unwrap();
         if step == 0 {
             let stem = network.find("_conv_stem.weight").unwrap();
             distances(Norm::Mars, &state.delta[stem], network.tensor(stem).rows(), &mut norms);
             let start = norms.iter().copied().filter(|&norm| norm > 0.0).fold(f32::INFINITY, f32::min) / 2.0;
-            let moved = (balls.values()[stem.index()].unwrap() - start).abs();
+            let moved = (radii.values()[stem.index()].unwrap() - start).abs();
             assert!((moved - 1e-2).abs() < 1e-4, "Adam's first step is as long as its rate, not {moved}");
         }
-        balls.project(&mut HostParams { state: &mut state, executor, weights, gradients }).unwrap();
+        radii.project(&mut HostParams { state: &mut state, executor, weights, gradients }).unwrap();
 
         assert_eq!(free, [excluded, network.head.weight].map(|id| state.delta[id].to_vec()));
-        let radii = balls.values();
+        let radii = radii.values();
         assert_eq!(radii[excluded.index()], None);
         for (id, spec) in &held {
             distances(Norm::Mars, &state.delta[*id], spec.rows(), &mut norms);
@@ -141,7 +141,7 @@ fn pictures(seed: usize) -> Images {
     images
 }
 
-/// A run of the same seed that differs from the last, or of another seed that doesn't.
+/// Catches: a run of the same seed that differs from the last, or of another seed that doesn't.
 #[test]
 fn the_seed_decides_every_bit() {
     let field = Field::new(3);

@@ -19,7 +19,7 @@ fn niceness() -> Vec<(String, i64)> {
     std::fs::read_dir("/proc/self/task").unwrap().filter_map(read).collect()
 }
 
-/// Threads that compute or load images at full priority, or the listener, whose process answers frames, at a low one.
+/// Catches: threads that compute or load images at full priority, or the listener, whose process answers frames, at a low one.
 #[test]
 fn only_the_run_and_its_threads_are_nice() {
     let field = Field::new(1);
@@ -34,7 +34,7 @@ fn only_the_run_and_its_threads_are_nice() {
             let ours = |name: &String| name.starts_with("fieldfit");
             let threads: Vec<_> = niceness().into_iter().filter(|(name, _)| ours(name)).collect();
             computing = computing.max(threads.len());
-            assert!(threads.iter().all(|(_, nice)| *nice == before + 3), "{threads:?}");
+            assert!(threads.iter().all(|(_, nice)| *nice == (before + 3).min(19)), "{threads:?}");
         }
     })
     .unwrap();

@@ -10,8 +10,8 @@ mod common;
 use candle_core::WithDType;
 use common::{Field, options};
 use fieldfit_adapt::{
-    AdaptError, Balls, Clip, Event, HeadParams, HostParams, METHODS, Optimiser, OptimiserOptions, Options, TpgmOptions,
-    TrainingState,
+    AdaptError, Clip, Event, HeadParams, HostParams, METHODS, Optimiser, OptimiserOptions, Options, TensorRadii,
+    TpgmOptions, TrainingState,
 };
 use fieldfit_delta::Delta;
 use fieldfit_exec::candle::{Candle, CandleParams, device};
@@ -34,7 +34,7 @@ const FROZEN: [&str; 2] = ["_bn0.bias", "_blocks.1._project_conv.weight"];
 /// A run of every-step TPGM in a place, with gradients clipped.
 struct Run<T> {
     optimiser: Optimiser<T>,
-    balls: Balls<T>,
+    radii: TensorRadii<T>,
     losses: Vec<f64>,
 }
 
@@ -44,7 +44,7 @@ impl<T: Real> Run<T> {
         let adam = RadiusAdam { learning_rate: 1e-3, ..RadiusAdam::default() };
         Self {
             optimiser: Optimiser::new(options, network, delta),
-            balls: Balls::new(network, norm, adam, constrained),
+            radii: TensorRadii::new(network, norm, adam, constrained),
             losses: Vec::new(),
         }
     }
@@ -58,9 +58,9 @@ impl<T: Real> Run<T> {
 
     /// What it does once δ has moved.
     fn after(&mut self, place: &mut dyn ParamStore<T>) {
-        let loss = self.balls.radius_step(place, &pictures(1), &LABELS).unwrap();
+        let loss = self.radii.radius_step(place, &pictures(1), &LABELS).unwrap();
         self.losses.push(loss.wide());
-        self.balls.project(place).unwrap();
+        self.radii.project(place).unwrap();
     }
 }
 
@@ -125,24 +125,24 @@ fn same_steps<T: Real + WithDType>(at: Device, tolerance: f64) {
             let gap = gap(&state.delta, &home);
             assert!(gap <= tolerance, "{what}: δ is {gap:e} of itself apart");
         }
-        let moved = near.balls.values().iter().flatten().count();
+        let moved = near.radii.values().iter().flatten().count();
         assert!(moved > 10, "only {moved} radii were learned, which proves nothing");
     }
 }
 
-/// A sum over the wrong rows, a rule or a projection that isn't the host's, θ0 read wrongly from its stored type.
+/// Catches: a sum over the wrong rows, a rule or a projection that isn't the host's, θ0 read wrongly from its stored type.
 #[test]
 fn a_step_is_the_same_step_in_f64() {
     same_steps::<f64>(Device::Candle, 1e-12);
 }
 
-/// The same in the type that a device computes in, where sums are f32's.
+/// Catches: the same in the type that a device computes in, where sums are f32's.
 #[test]
 fn a_step_is_the_same_step_in_f32() {
     same_steps::<f32>(Device::Candle, 1e-5);
 }
 
-/// What only the device's own kernels get wrong.
+/// Catches: what only the device's own kernels get wrong.
 #[test]
 fn a_step_is_the_same_step_on_a_device() {
     match accelerator() {
@@ -213,7 +213,7 @@ fn adaptations_on_a_device_are_the_hosts() {
     }
 }
 
-/// A checkpoint without what the device holds, or that doesn't get back there.
+/// Catches: a checkpoint without what the device holds, or that doesn't get back there.
 #[test]
 fn a_run_on_the_stand_in_resumes_to_the_same_bits() {
     let field = Field::new(4);
@@ -306,7 +306,7 @@ fn projections<T: Real + WithDType>(tolerance: f64) {
     }
 }
 
-/// A norm, a ratio or a radius gradient that isn't the authors'.
+/// Catches: a norm, a ratio or a radius gradient that isn't the authors'.
 #[test]
 fn the_place_reproduces_the_authors_numbers() {
     projections::<f64>(1e-8);

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    AdaptError, Event, HeadParams, Options, Shares, Sharing, TensorShare, TpgmOptions, TrainingState,
+    AdaptError, Event, HeadParams, Options, RelativeRadii, Sharing, TensorShare, TpgmOptions, TrainingState,
 };
 use fieldfit_delta::Delta;
 use fieldfit_exec::{Executor, candle::Candle};
@@ -46,26 +46,26 @@ impl<'a> Moved<'a> {
         }
     }
 
-    fn loss(&mut self, shares: &Shares) -> f64 {
+    fn loss(&mut self, shares: &RelativeRadii) -> f64 {
         shares.merge_into(&self.state, &mut self.weights);
         self.executor.gradient(&self.weights, &self.images, &LABELS, &mut self.gradients).unwrap()
     }
 
-    fn slopes(&mut self, shares: &Shares) -> Vec<f64> {
+    fn slopes(&mut self, shares: &RelativeRadii) -> Vec<f64> {
         self.loss(shares);
         let mut slopes = vec![0.0; shares.len()];
         shares.add_slopes(&self.state, &self.gradients, 1.0, &mut slopes);
         slopes
     }
 
-    fn shares(&self, sharing: Sharing) -> Shares {
+    fn shares(&self, sharing: Sharing) -> RelativeRadii {
         let network = self.state.network();
-        Shares::new(network, sharing, |id| network.tensor(id).role.is_trainable())
+        RelativeRadii::new(network, sharing, |id| network.tensor(id).role.is_trainable())
     }
 }
 
 /// The same shares, with that one moved by as much.
-fn nudged(shares: &Shares, which: usize, by: f64) -> Shares {
+fn nudged(shares: &RelativeRadii, which: usize, by: f64) -> RelativeRadii {
     let mut nudged = shares.clone();
     let mut slopes = vec![0.0; shares.len()];
     slopes[which] = -by.signum();
@@ -73,7 +73,7 @@ fn nudged(shares: &Shares, which: usize, by: f64) -> Shares {
     nudged
 }
 
-/// A gradient of the absolute radius, one that leaves out some of a share's tensors, or one of unprojected weights.
+/// Catches: a gradient of the absolute radius, one that leaves out some of a share's tensors, or one of unprojected weights.
 #[test]
 fn slopes_are_those_of_the_loss() {
     let field = Field::new(7);
@@ -96,7 +96,7 @@ fn slopes_are_those_of_the_loss() {
     }
 }
 
-/// Shares that no step can open or close, that leave 0..1, or that take back a bit of what they let through whole.
+/// Catches: relativeRadii that no step can open or close, that leave 0..1, or that take back a bit of what they let through whole.
 #[test]
 fn open_shares_leave_every_bit_and_closed_ones_nothing() {
     let field = Field::new(7);
@@ -107,7 +107,7 @@ fn open_shares_leave_every_bit_and_closed_ones_nothing() {
         let mut state = TrainingState::<f32>::new(&field.base, network.clone(), head.clone(), trains);
         state.delta.buffers_mut().iter_mut().flatten().enumerate().for_each(|(i, value)| *value = i as f32 * 1e-4);
         let before = state.delta.clone();
-        let mut shares = Shares::new(&network, Sharing::Stage, trains);
+        let mut shares = RelativeRadii::new(&network, Sharing::Stage, trains);
         (0..8).for_each(|_| shares.step(&vec![slope; shares.len()], 0.2));
         shares.project(&mut state);
         if kept == 1.0 {
@@ -140,7 +140,7 @@ fn shares(events: &[Event]) -> Vec<TensorShare> {
     shares.unwrap()
 }
 
-/// Radii that are each tensor's own where a stage was to have one, or one for all where each stage was.
+/// Catches: radii that are each tensor's own where a stage was to have one, or one for all where each stage was.
 #[test]
 fn tensors_share_as_they_are_told() {
     let field = Field::new(7);
@@ -161,7 +161,7 @@ fn tensors_share_as_they_are_told() {
     }
 }
 
-/// A base whose answers count for nothing, or so little that the strength makes no difference.
+/// Catches: a base whose answers count for nothing, or so little that the strength makes no difference.
 #[test]
 fn the_more_the_base_counts_the_less_is_kept() {
     let field = Field::new(7);
@@ -176,7 +176,7 @@ fn the_more_the_base_counts_the_less_is_kept() {
     assert!(free > 0.5 && held < 0.5 * free, "{free} without, {held} with");
 }
 
-/// A result that went back to its start without a word, or not quite.
+/// Catches: a result that went back to its start without a word, or not quite.
 #[test]
 fn a_base_that_must_not_be_forgotten_at_all_is_not_left() {
     let field = Field::new(7);
@@ -190,7 +190,7 @@ fn a_base_that_must_not_be_forgotten_at_all_is_not_left() {
     assert!(distances.fold(0.0, f32::max) < 1e-4);
 }
 
-/// What an excluded tensor learned is taken back, or the others' is not.
+/// Catches: what an excluded tensor learned is taken back, or the others' is not.
 #[test]
 fn excluded_tensors_keep_all_that_they_learned() {
     let field = Field::new(7);
@@ -208,7 +208,7 @@ fn excluded_tensors_keep_all_that_they_learned() {
     }
 }
 
-/// Retained images that nobody looks at, that must have classes, or that a method ignores without a word.
+/// Catches: retained images that nobody looks at, that must have classes, or that a method ignores without a word.
 #[test]
 fn images_without_labels_can_stand_for_the_world() {
     let field = Field::new(7);

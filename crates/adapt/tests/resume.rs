@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Event, Freeze, METHODS, OptimiserOptions, Options, Phase, remove_checkpoint};
+use fieldfit_adapt::{
+    AdaptError, ClassWeights, Event, Freeze, METHODS, OptimiserOptions, Options, Phase, remove_checkpoint,
+};
 use std::fs;
 
 fn variants() -> Vec<Options> {
@@ -11,6 +13,7 @@ fn variants() -> Vec<Options> {
     vec![
         Options { optimiser: OptimiserOptions::sgd(), ..options("full") },
         options("lp-ft"),
+        Options { class_weights: ClassWeights::Balanced, epochs: 6, early_stop: Some(1), ..options("tpgm") },
         Options { epochs: 3, freeze: Some(Freeze { stage: "block0".into(), views: 2 }), ..options("lp-ft") },
         Options { freeze: Some(Freeze { stage: "stem".into(), views: 1 }), ..options("tpgm") },
         options("bitfit"),
@@ -31,7 +34,7 @@ fn variants() -> Vec<Options> {
     ]
 }
 
-/// TrainingState that a checkpoint forgets: the optimiser's, the radii's, the place in the epoch, in the validation images or in
+/// Catches: trainingState that a checkpoint forgets: the optimiser's, the radii's, the place in the epoch, in the validation images or in
 /// the random numbers. Stopped early, in the middle of an epoch, at its end, and after the last step.
 #[test]
 fn a_resumed_run_ends_in_the_same_bits() {
@@ -66,7 +69,7 @@ fn a_resumed_run_ends_in_the_same_bits() {
     }
 }
 
-/// Radius steps after training that a resumed run repeats or leaves out.
+/// Catches: radius steps after training that a resumed run repeats or leaves out.
 #[test]
 fn a_run_stopped_while_it_learns_radii_resumes_there() {
     let field = Field::new(1);
@@ -85,7 +88,7 @@ fn a_run_stopped_while_it_learns_radii_resumes_there() {
     assert_eq!(radii, 5);
 }
 
-/// Shares of the difference that a resumed run tries again or leaves out, so that losses no longer match their shares.
+/// Catches: relativeRadii of the difference that a resumed run tries again or leaves out, so that losses no longer match their shares.
 #[test]
 fn a_run_stopped_on_its_way_back_resumes_there() {
     let field = Field::new(1);
@@ -116,7 +119,7 @@ fn a_run_stopped_on_its_way_back_resumes_there() {
     assert_eq!((tried, resumed_losses), (11, whole_losses));
 }
 
-/// A run killed outright: the checkpoint at the end of the last epoch serves as well.
+/// Catches: a run killed outright: the checkpoint at the end of the last epoch serves as well.
 #[test]
 fn every_epoch_leaves_a_checkpoint() {
     let field = Field::new(1);
@@ -133,7 +136,7 @@ fn every_epoch_leaves_a_checkpoint() {
     assert_eq!(resumed.unwrap().delta, whole.unwrap().delta);
 }
 
-/// A checkpoint that is resumed with other options, images or base would end in a mixture of two runs.
+/// Catches: a checkpoint that is resumed with other options, images or base would end in a mixture of two runs.
 #[test]
 fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
     let (field, other) = (Field::new(1), Field::new(2));
@@ -171,7 +174,7 @@ fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
     field.adapt_until(&same_passes, &checkpoint, true, |_| false).unwrap();
 }
 
-/// A damaged checkpoint that is trained on from, or a missing one that starts a run nobody asked for.
+/// Catches: a damaged checkpoint that is trained on from, or a missing one that starts a run nobody asked for.
 #[test]
 fn a_damaged_or_missing_checkpoint_is_refused() {
     let field = Field::new(1);
@@ -191,7 +194,7 @@ fn a_damaged_or_missing_checkpoint_is_refused() {
     }
 }
 
-/// A damaged checkpoint that costs the whole run though the one before it is there, or that takes the good one's place when the
+/// Catches: a damaged checkpoint that costs the whole run though the one before it is there, or that takes the good one's place when the
 /// next is written.
 #[test]
 fn a_damaged_checkpoint_falls_back_to_the_one_before() {
@@ -230,7 +233,7 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     assert!(!checkpoint.exists() && !before.exists());
 }
 
-/// A run without a place for checkpoints must say that there is none.
+/// Catches: a run without a place for checkpoints must say that there is none.
 #[test]
 fn a_stop_during_the_probe_or_without_a_checkpoint_says_so() {
     let field = Field::new(1);

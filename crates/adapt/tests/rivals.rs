@@ -48,7 +48,7 @@ fn squared_distance(field: &Field, delta: &[u8]) -> f64 {
     backbone.map(|(id, _)| weights.params[id].iter().zip(&base[id]).map(square).sum::<f64>()).sum()
 }
 
-/// A ball that is left after the last projection or by the codec, one around an excluded tensor or the head, and radii
+/// Catches: a ball that is left after the last projection or by the codec, one around an excluded tensor or the head, and radii
 /// that hold nothing back; under either optimiser.
 #[test]
 fn what_is_held_stays_in_its_ball_and_what_is_free_has_none() {
@@ -68,12 +68,12 @@ fn what_is_held_stays_in_its_ball_and_what_is_free_has_none() {
                     full += usize::from(constraint.distance > 0.9 * constraint.radius);
                 }
             }
-            assert!(held > 5 && full * 2 > held, "{}: {full} balls of {held} are full", options.method);
+            assert!(held > 5 && full * 2 > held, "{}: {full} radii of {held} are full", options.method);
         }
     }
 }
 
-/// A fixed radius that moves with the weights, is measured by another norm, or is no share of the base's.
+/// Catches: a fixed radius that moves with the weights, is measured by another norm, or is no share of the base's.
 #[test]
 fn the_radius_of_mars_sp_is_its_share_of_the_base() {
     let field = Field::new(5);
@@ -89,7 +89,7 @@ fn the_radius_of_mars_sp_is_its_share_of_the_base() {
     }
 }
 
-/// A head that is pulled to, or held around, an origin that it doesn't have: with nothing else to hold, the strongest
+/// Catches: a head that is pulled to, or held around, an origin that it doesn't have: with nothing else to hold, the strongest
 /// setting must be LP-FT.
 #[test]
 fn the_head_is_free_of_every_constraint() {
@@ -106,7 +106,7 @@ fn the_head_is_free_of_every_constraint() {
     }
 }
 
-/// A penalty or decay that does something at a strength of 0, or the same at any other.
+/// Catches: a penalty or decay that does something at a strength of 0, or the same at any other.
 #[test]
 fn a_strength_of_0_is_plain_fine_tuning_to_the_bit() {
     let field = Field::new(5);
@@ -143,7 +143,7 @@ fn forgotten(field: &Field, delta: &[u8]) -> f64 {
     sum / all.len() as f64
 }
 
-/// A base that isn't asked, that is asked about other images or at other weights than its own, or whose head's rows are taken
+/// Catches: a base that isn't asked, that is asked about other images or at other weights than its own, or whose head's rows are taken
 /// for the new one's.
 #[test]
 fn the_more_the_base_counts_the_less_is_forgotten() {
@@ -160,7 +160,7 @@ fn the_more_the_base_counts_the_less_is_forgotten() {
     }
 }
 
-/// A kernel that trains all the same, or an affine tensor that doesn't.
+/// Catches: a kernel that trains all the same, or an affine tensor that doesn't.
 #[test]
 fn bitfit_leaves_every_kernel_to_the_bit_and_moves_all_else() {
     let field = Field::new(5);
@@ -175,7 +175,7 @@ fn bitfit_leaves_every_kernel_to_the_bit_and_moves_all_else() {
     assert_ne!(stored["_fc.weight"], payloads(&run(&field, &options("linear-probe")))["_fc.weight"]);
 }
 
-/// Ends that are swapped, and a head that stays behind or goes back to something else than the probe.
+/// Catches: ends that are swapped, and a head that stays behind or goes back to something else than the probe.
 #[test]
 fn the_ends_of_wise_ft_are_the_probe_and_lp_ft() {
     let field = Field::new(5);
@@ -184,7 +184,7 @@ fn the_ends_of_wise_ft_are_the_probe_and_lp_ft() {
     assert_eq!(at(0.0), payloads(&run(&field, &set("linear-probe", &[], OPTIMISERS[0]))));
 }
 
-/// An α that is chosen on other images, not the best, not told, or not the one that is stored.
+/// Catches: an α that is chosen on other images, not the best, not told, or not the one that is stored.
 #[test]
 fn wise_ft_chooses_the_alpha_with_the_least_loss_on_the_validation_slice() {
     let field = Field::new(5);
@@ -227,7 +227,7 @@ fn validation_loss(field: &Field, delta: &[u8]) -> f64 {
     sum / images
 }
 
-/// A setting that the delta doesn't tell of, given or not.
+/// Catches: a setting that the delta doesn't tell of, given or not.
 #[test]
 fn provenance_tells_the_settings() {
     let field = Field::new(5);

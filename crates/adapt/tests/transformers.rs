@@ -34,7 +34,7 @@ fn check_constraints(field: &Field, delta: &Delta, is_constrained: bool) {
     }
 }
 
-/// A method that can't train tokens, positions, registers or LayerScale, or whose delta doesn't run.
+/// Catches: a method that can't train tokens, positions, registers or LayerScale, or whose delta doesn't run.
 #[test]
 fn every_method_adapts_a_transformer() {
     let field = Field::of("vit-micro", 16, 3);
@@ -51,7 +51,7 @@ fn every_method_adapts_a_transformer() {
     }
 }
 
-/// TPGM on DeiT-Ti as published, whose positions are resampled from 14 × 14 patches to 6 × 6: every kind of tensor moves, and
+/// Catches: TPGM on DeiT-Ti as published, whose positions are resampled from 14 × 14 patches to 6 × 6: every kind of tensor moves, and
 /// none leaves its ball.
 #[test]
 fn deit_tiny_adapts_at_96_pixels() {

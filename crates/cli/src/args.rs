@@ -1,58 +1,72 @@
-//! The command line as typed; each command turns its own part into what the library takes.
+//! Command-line arguments as typed: one file per group of subcommands; the commands convert them for the library.
 
-mod adapting;
-mod bases;
-mod deltas;
-mod machines;
-mod running;
-mod stores;
-mod values;
+mod adapt;
+mod delta;
+mod machine;
+mod model;
+mod parse;
+mod run;
+mod store;
 
-pub use adapting::{AdaptArgs, CompareArgs, MethodSpec, TrainingArgs};
-pub use bases::{DtypeArg, ImportArgs, InfoArgs};
-pub use deltas::{
-    DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs, KeyArgs, KeyCommand,
+pub use adapt::{AdaptArgs, CompareArgs, MethodSpec, TrainingArgs};
+pub use delta::{
+    DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs, KeyCommand,
 };
-pub use machines::DoctorArgs;
-pub use running::{BaseArgs, DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
-pub use stores::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
+pub use machine::DoctorArgs;
+pub use model::{DtypeArg, ImportArgs, InfoArgs};
+pub use run::{BaseArgs, DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
+pub use store::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use std::path::PathBuf;
 
-/// Adapts a pre-trained vision model to what a robot sees, on the robot.
+/// Adapts a pre-trained vision model to local images, on the device.
 ///
-/// The base model is never written to. What an adaptation changed is a small delta file; a store keeps its versions,
-/// activates one after it has proved itself on held-out images, and can always roll back.
+/// The base model is never written. An adaptation is a small delta file; a store keeps its versions, activates one after
+/// it passed its gate on held-out images, and can always roll back.
 ///
-/// Exit status: 0 done; 1 failed, or the adaptation was refused by its gate; 2 wrong usage.
-/// Logs go to standard error; RUST_LOG sets how much (error, warn, info, debug).
+/// Exit status: 0 done; 1 failed, or the gate refused the adaptation; 2 wrong usage.
+/// Logs go to standard error; RUST_LOG sets their level (error, warn, info, debug).
 #[derive(Debug, Parser)]
 #[command(name = "fieldfit", version, max_term_width = 100)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
-/// What the command can do.
+/// Output options, accepted by every subcommand.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Print results and errors as JSON, one object per line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print results and errors only: no progress, no notes, no warnings
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// Subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Adapt the shipped model to a small set of images and show what comes of it, in under three minutes
+    /// Adapt the bundled model to sample images and show the result, in under three minutes
     Demo(DemoArgs),
-    /// Make a model folder of a checkpoint (.pth or .safetensors)
+    /// Import a checkpoint (.pth or .safetensors) into a model folder
     Import(ImportArgs),
-    /// Show what a model folder, a delta file or a store holds
+    /// Show the contents of a model folder, a delta file or a store
     Info(InfoArgs),
-    /// Say what this machine is, which board it is, and try everything that an adaptation needs
+    /// Check this machine: hardware, target profile, and all that an adaptation needs
     Doctor(DoctorArgs),
-    /// Name what is on images
+    /// Classify images
     Infer(InferArgs),
-    /// Measure accuracy on a folder of labelled images
+    /// Evaluate accuracy on labelled images
     Eval(EvalArgs),
-    /// Adapt a model to a folder of labelled images; the result goes to a store and has to pass its gate
+    /// Adapt a model to labelled images and store the result, active if it passes its gate
     Adapt(AdaptArgs),
-    /// Adapt by several methods and measure what comes of each: in distribution, under shifts, and against forgetting
+    /// Compare adaptation methods: accuracy in distribution and under shifts, retention, cost
     Compare(CompareArgs),
     /// Manage the versions in a store
     #[command(subcommand)]
@@ -60,17 +74,27 @@ pub enum Command {
     /// Sign, verify, pack, compare and export delta files
     #[command(subcommand)]
     Delta(DeltaCommand),
-    /// Make and show keys to sign deltas with
+    /// Generate and show keys that sign deltas
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Print a shell completion script
+    Completions(CompletionsArgs),
 }
 
-/// `fieldfit demo`.
+/// Arguments of `fieldfit demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Where the demo's deltas and its store go
+    /// Write the demo's stores to this folder
     #[arg(long, value_name = "DIR", default_value = "fieldfit-demo")]
     pub out: PathBuf,
+}
+
+/// Arguments of `fieldfit completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Shell to complete in
+    #[arg(value_enum)]
+    pub shell: Shell,
 }
 
 #[cfg(test)]
@@ -78,13 +102,13 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    /// A flag that clap would only complain about at run time: two of one name, a default that doesn't parse.
+    /// Catches: a flag that clap only rejects at run time: two of one name, a default that does not parse.
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
     }
 
-    /// Settings that no help text tells of.
+    /// Catches: hyper-parameters that no help text lists.
     #[test]
     fn help_lists_the_settings_of_each_method() {
         let mut command = Arguments::command();
@@ -93,5 +117,21 @@ mod tests {
         for setting in fieldfit::train::METHODS.iter().flat_map(|method| method.settings) {
             assert!(help.contains(&setting.to_string()), "{setting}");
         }
+    }
+
+    /// Catches: a subcommand or flag without help, or with help that is not one line.
+    #[test]
+    fn every_argument_has_one_line_of_help() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                let name = format!("{} {}", command.get_name(), argument.get_id());
+                assert!(!help.is_empty() && !help.contains('\n') && help.chars().count() <= 120, "{name}: {help}");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        let mut command = Arguments::command();
+        command.build();
+        command.get_subcommands().for_each(check);
     }
 }

@@ -1,43 +1,58 @@
-//! What the command itself can fail at, and how any failure is told.
+//! Errors of the command, and their report on standard error and in JSON.
 
+use crate::output::{Output, escape, print_error_line};
+use serde::Serialize;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Whatever ends the command with exit status 1.
+/// Error that ends the command with exit status 1.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CliError {
-    /// The library's.
+    /// Error of the library.
     #[error(transparent)]
     Fieldfit(#[from] fieldfit::Error),
-    /// Standard output can't be written.
+    /// Standard output cannot be written.
     #[error("can't write to standard output")]
     Output(#[from] io::Error),
-    /// No handler for Ctrl-C and the signals that pause.
+    /// Signal handlers cannot be installed.
     #[error("can't handle signals")]
     Signal(#[source] io::Error),
-    /// The adaptation was interrupted.
-    #[error("interrupted; the state of the run is in {}; go on with\n  {resume}", checkpoint.display())]
+    /// The adaptation was interrupted and left a checkpoint.
+    #[error("interrupted; the state of the run is in {}", checkpoint.display())]
     Interrupted {
-        /// Where the state is.
+        /// File of the checkpoint.
         checkpoint: PathBuf,
-        /// The command that goes on.
+        /// Command that resumes the run.
         resume: String,
     },
-    /// Two sets of images that a result would not tell apart.
+    /// Two data sets have one name in the results.
     #[error("two sets of images are called `{name}`: give each --shift a name of its own")]
     SameName {
-        /// Their name.
+        /// Name of both.
         name: String,
     },
-    /// A comparison was interrupted.
-    #[error("the comparison was interrupted: run it again; runs that are in the file of --jsonl are not repeated")]
+    /// The new version would lack classes of one that the store falls back to.
+    #[error(
+        "version {version} knows {count}, absent from {}: {}; add images of these classes, or pass --allow-fewer-classes",
+        data.display(), list(lost), count = counted(lost.len(), "class", "classes")
+    )]
+    FewerClasses {
+        /// Number of the version that knows more classes.
+        version: u32,
+        /// Folder of the training images.
+        data: PathBuf,
+        /// Names of the missing classes.
+        lost: Vec<String>,
+    },
+    /// The comparison was interrupted.
+    #[error("the comparison was interrupted: run it again; runs in the file of --jsonl are not repeated")]
     ComparisonStopped,
     /// The demo was interrupted.
-    #[error("the demo was interrupted: run it again, it starts anew")]
+    #[error("the demo was interrupted: run it again, it starts from the beginning")]
     DemoStopped,
-    /// The demo's model or images are not where the command looks.
+    /// The demo's model or images are missing.
     #[error(
         "{what} is neither under the current folder, nor beside the executable or above it, nor in {}: run the demo in a \
          clone of the repository",
@@ -46,40 +61,164 @@ pub enum CliError {
     NoDemoFiles {
         /// What is missing, relative to the repository.
         what: &'static str,
-        /// The tree that the executable was built from.
+        /// Tree that the executable was built from.
         source_tree: PathBuf,
     },
-    /// Some of the images got no answer; what was wrong with each has been logged.
+    /// A folder without an image.
+    #[error("{} contains no image, at any depth: expected {}", path.display(), fieldfit::data::IMAGE_EXTENSIONS.join(", "))]
+    NoImage {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A pattern that matches no file.
+    #[error("{} is no file, and as a pattern it matches none: check the path", path.display())]
+    NoMatch {
+        /// The pattern.
+        path: PathBuf,
+    },
+    /// An invalid glob pattern.
+    #[error("{} is no file, and no valid pattern", path.display())]
+    Pattern {
+        /// The pattern.
+        path: PathBuf,
+        /// What is invalid.
+        source: glob::PatternError,
+    },
+    /// An image cannot be read.
+    #[error(transparent)]
+    ReadImage(#[from] fieldfit::BoundedReadError),
+    /// Some images could not be classified; each was reported.
     #[error("{failed} of {images} images got no answer")]
     Images {
-        /// How many failed.
+        /// Number of images that failed.
         failed: usize,
-        /// How many there were.
+        /// Number of images.
         images: usize,
     },
-    /// The store has versions that can't be used.
+    /// Some versions in the store are damaged; each was reported.
     #[error("{findings} of the versions can't be used: activate another one, or roll back")]
     Damaged {
-        /// How many.
+        /// Number of damaged versions.
         findings: usize,
     },
 }
 
-/// What the command says of an error: what went wrong, then its causes, one a line.
-pub fn report(error: &CliError) -> String {
-    format!("error: {}", chain(error))
+impl CliError {
+    /// Returns the path that the error is about, if it is known.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Fieldfit(error) => library_path(error),
+            Self::Interrupted { checkpoint: path, .. }
+            | Self::FewerClasses { data: path, .. }
+            | Self::NoImage { path }
+            | Self::NoMatch { path }
+            | Self::Pattern { path, .. } => Some(path),
+            Self::ReadImage(_)
+            | Self::Output(_)
+            | Self::Signal(_)
+            | Self::SameName { .. }
+            | Self::ComparisonStopped
+            | Self::DemoStopped
+            | Self::NoDemoFiles { .. }
+            | Self::Images { .. }
+            | Self::Damaged { .. } => None,
+        }
+    }
+
+    /// Whether the error sums up objects that were printed one by one.
+    const fn is_summary(&self) -> bool {
+        matches!(self, Self::Images { .. } | Self::Damaged { .. })
+    }
 }
 
-/// An error and its causes, one a line; a cause that its effect's message ends with is not said twice.
+fn library_path(error: &fieldfit::Error) -> Option<&Path> {
+    use fieldfit::Error;
+    match error {
+        Error::Delta { path, .. }
+        | Error::Read { path, .. }
+        | Error::TooLong { path, .. }
+        | Error::Transport { path, .. }
+        | Error::Key { path, .. }
+        | Error::OpenKey { path }
+        | Error::WriteKey { path, .. }
+        | Error::Scratch { path, .. }
+        | Error::Output { path, .. }
+        | Error::NotRegular { path, .. }
+        | Error::Export { path, .. }
+        | Error::RunLog { path, .. }
+        | Error::RunLogLine { path, .. }
+        | Error::Input { path, .. }
+        | Error::Headless { path, .. }
+        | Error::StoreUnavailable { path }
+        | Error::Unknown { path } => Some(path),
+        // The errors of the crates below name their paths in their messages alone.
+        _ => None,
+    }
+}
+
+/// Error as a JSON object.
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    error: String,
+    path: Option<&'a Path>,
+}
+
+/// Reports the error that ends the command: on standard error and, with `--json`, as an object.
+pub fn report(error: &CliError, output: &Output) {
+    print_error_line(format!("error: {}", chain(error)));
+    if let CliError::Interrupted { resume, .. } = error {
+        print_error_line(format!("resume with\n  {}", escape(resume)));
+    }
+    if output.is_json() && !error.is_summary() {
+        print_object(error, error.path(), output);
+    }
+}
+
+/// Reports an image that failed while the command continues with the next one.
+pub fn report_image(image: &Path, error: &CliError, output: &Output) {
+    let name = image.to_string_lossy();
+    print_error_line(format!("error: {}: {}", escape(&name), chain(error)));
+    if output.is_json() {
+        print_object(error, Some(image), output);
+    }
+}
+
+fn print_object(error: &CliError, path: Option<&Path>, output: &Output) {
+    // If standard output cannot be written either, the report on standard error has to do.
+    let _ = output.object(&ErrorObject { error: messages(error).join(": "), path });
+}
+
+/// Returns the messages of an error and its causes, escaped, one per line.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let escaped = messages(error).into_iter().map(|message| escape(&message).to_string());
+    escaped.collect::<Vec<_>>().join("\n  because: ")
+}
+
+/// Returns the messages of an error and its causes, without a cause that its effect's message ends with.
+fn messages(error: &dyn std::error::Error) -> Vec<String> {
+    let mut messages = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
         let message = error.to_string();
-        if !text.ends_with(&message) {
-            text.push_str(&format!("\n  because: {message}"));
+        if messages.last().is_none_or(|effect| !effect.ends_with(&message)) {
+            messages.push(message);
         }
         cause = error.source();
     }
-    text
+    messages
+}
+
+/// Returns a number with its noun.
+pub fn counted(count: usize, singular: &str, plural: &str) -> String {
+    format!("{count} {}", if count == 1 { singular } else { plural })
+}
+
+/// Returns the first names of a list, quoted, and the number of the others.
+pub fn list(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let quoted: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => quoted.join(", "),
+        others => format!("{} and {others} more", quoted.join(", ")),
+    }
 }

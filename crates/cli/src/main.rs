@@ -1,19 +1,36 @@
-//! The `fieldfit` command: arguments in, the library's work, text or JSON out.
+//! Entry point of the `fieldfit` command: parses arguments, runs the subcommand, reports its error.
 
 mod args;
 mod commands;
 mod error;
-mod interrupt;
 mod output;
-mod progress;
+mod progress_bar;
+mod signals;
 
 use clap::Parser;
+use output::{Output, escape};
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    commands::run(args::Arguments::parse().command).unwrap_or_else(|error| {
-        eprintln!("{}", error::report(&error));
+    let arguments = args::Arguments::parse();
+    let output = Output::new(&arguments.output);
+    start_logger(&output);
+    commands::run(&arguments.command, &output).unwrap_or_else(|error| {
+        error::report(&error, &output);
         ExitCode::FAILURE
     })
+}
+
+/// Logs to standard error, one escaped line a record, at the level of `RUST_LOG`.
+fn start_logger(output: &Output) {
+    let level = if output.is_quiet() { "error" } else { "warn" };
+    let mut logger = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level));
+    logger.format(|line, record| {
+        let (time, level) = (line.timestamp(), record.level());
+        let style = line.default_level_style(level);
+        let message = record.args().to_string();
+        writeln!(line, "[{time} {style}{level:<5}{style:#} {}] {}", record.target(), escape(&message))
+    });
+    logger.init();
 }

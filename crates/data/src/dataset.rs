@@ -1,77 +1,70 @@
-//! A folder of images, opened.
+//! Data set: the images of a folder with their classes, subsets and groups, each decoded once when it is opened.
 
 use crate::decode;
+use crate::duplicates;
 use crate::error::{DataError, FolderError};
-use crate::generator::shuffled;
-use crate::layout::{Found, Layout, Part, Purpose};
+use crate::layout::{ImageFile, Layout, Purpose, Subset};
+use crate::rng::shuffled;
+use crate::skipped::{SkipKind, SkipSummary, Skipped};
 use crossbeam_channel::{Sender, unbounded};
 use regex::Regex;
 use sha2::{Digest, Sha256};
-use std::fmt;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The part of a data set's images that may be unreadable.
+/// Maximum share of a data set's images that may be unreadable, when it is opened and while it is in use.
 pub const UNREADABLE_LIMIT: f64 = 0.05;
-/// How many unreadable images an error names.
+/// Number of unreadable images that an error names.
 const NAMED: usize = 5;
 
-/// Images with their classes, each read and decoded once when the folder was opened.
+/// Labelled images of a folder, each read and decoded once when the folder was opened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    /// Names of the classes, sorted: the folders'. After [`Dataset::with_labels`], the model's labels.
+    /// Names of the classes, sorted: the folders' names. After [`Dataset::with_labels`], the model's labels.
     pub classes: Vec<String>,
-    /// The readable images, sorted by part and path.
+    /// The readable images, sorted by subset and path.
     pub samples: Vec<Sample>,
-    /// The unreadable ones.
+    /// What the folder holds beside them, sorted by path: unreadable images, and files that were left out.
     pub skipped: Vec<Skipped>,
-    /// What else somebody should know about this folder.
+    /// Warnings about the folder, for people to read.
     pub notes: Vec<String>,
 }
 
-/// One image.
+/// One labelled image of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// Its file.
     pub path: PathBuf,
-    /// Its class: a position in [`Dataset::classes`].
+    /// Its class: an index into [`Dataset::classes`].
     pub class: u32,
-    /// The images that it must stay with when the data is split.
+    /// Its group: images of one group stay in one slice when the data set is split.
     pub group: Group,
-    /// The group's name, where the pattern for groups gave it one.
+    /// The group's name, where the group pattern matched.
     pub group_name: Option<String>,
-    /// The part that it lies in, if the folder has parts.
-    pub part: Option<Part>,
+    /// The subset that it lies in, if the folder has subsets.
+    pub subset: Option<Subset>,
 }
 
-/// An image that can't be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
-    /// Its file.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-/// What images have in common that must not be on two sides of a split: a sequence, an object, or a file's content.
+/// Identity of a group of images that must stay in one slice: a sequence, an object, or a file's content.
 ///
 /// A SHA-256 hash, the same on every machine and in every version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group(pub [u8; 32]);
 
-/// How a folder is opened.
+/// Options of [`Dataset::open`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FolderOptions {
-    /// What for.
+    /// Purpose that the data set is opened for.
     pub purpose: Purpose,
-    /// A regular expression for file names: images whose first capture (without captures, whose whole match) is the
-    /// same are one group. Without it, and where it does not match, images of the same content are.
+    /// Regular expression on file names: images with the same first capture (without captures, the same whole match) are
+    /// one group. Without it, and where it does not match, images with the same content are.
     pub group: Option<String>,
 }
 
-/// How far the opening of a folder has come.
+/// Progress of [`Dataset::open_with_progress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct ScanProgress {
     /// Files read so far.
     pub done: usize,
     /// Files in all.
@@ -79,53 +72,86 @@ pub struct Progress {
 }
 
 impl Dataset {
-    /// Opens a folder `class/*.{jpg,jpeg,png,webp}`, or one of `train`, `val` and `test` that each hold such folders.
+    /// Opens a folder of classes, `class/*.jpg` and so on, or one of `train`, `val` and `test` that each hold such folders.
     ///
     /// Every image is read and decoded once, by as many threads as there are processors.
     ///
     /// # Errors
-    /// If the folder is no data set ([`FolderError`]), not one image can be read, or more than [`UNREADABLE_LIMIT`]
-    /// of them can't.
+    /// If the folder is no data set ([`FolderError`]), no image or no image of a class can be read, or more than
+    /// [`UNREADABLE_LIMIT`] of them can't.
     pub fn open(folder: &Path, options: &FolderOptions) -> Result<Self, DataError> {
         Self::open_with_progress(folder, options, &mut |_| ())
     }
 
-    /// The same, saying after every file how far it has come.
+    /// Opens a folder as [`Dataset::open`] does, and reports progress after every file.
     ///
     /// # Errors
     /// As [`Dataset::open`].
     pub fn open_with_progress(
         folder: &Path,
         options: &FolderOptions,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(ScanProgress),
+    ) -> Result<Self, DataError> {
+        Self::open_until(folder, options, &mut |scanned| {
+            progress(scanned);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Opens a folder as [`Dataset::open`] does, reports progress after every file, and breaks off where `progress` does.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`]; [`DataError::Interrupted`] where it was broken off.
+    pub fn open_until(
+        folder: &Path,
+        options: &FolderOptions,
+        progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
     ) -> Result<Self, DataError> {
         let pattern = options.group.as_deref().map(pattern).transpose()?;
-        let layout = Layout::find(folder, options.purpose)?;
-        let contents = read_all(&layout.files, progress)?;
-        let mut dataset = Self { classes: layout.classes, samples: Vec::new(), skipped: Vec::new(), notes: Vec::new() };
-        let mut unmatched = Vec::new();
-        for (Found { path, class, part }, content) in layout.files.into_iter().zip(contents) {
+        let Layout { classes, files, skipped } = Layout::find(folder, options.purpose)?;
+        let contents = read_all(&files, progress)?;
+        let mut dataset = Self { classes, samples: Vec::new(), skipped, notes: Vec::new() };
+        let mut hashes = Vec::new();
+        for (ImageFile { path, class, subset }, content) in files.into_iter().zip(contents) {
             match content {
                 Ok(content) => {
                     let group_name = pattern.as_ref().and_then(|pattern| named_group(pattern, &path));
-                    if group_name.is_none() {
-                        unmatched.push(dataset.samples.len());
-                    }
                     let group = group_name.as_deref().map_or_else(|| Group::of_content(&content), Group::named);
-                    dataset.samples.push(Sample { path, class, group, group_name, part });
+                    dataset.samples.push(Sample { path, class, group, group_name, subset });
+                    hashes.push(content);
                 }
-                Err(reason) => dataset.skipped.push(Skipped { path, reason }),
+                Err(reason) => dataset.skipped.push(Skipped::new(path, SkipKind::Unreadable, reason)),
             }
         }
+        dataset.skipped.sort_by(|one, other| one.path.cmp(&other.path));
         dataset.check_readable(folder)?;
         if let Some(pattern) = &pattern {
-            dataset.check_pattern(folder, pattern, &unmatched)?;
+            dataset.check_pattern(folder, pattern)?;
         }
+        dataset.notes.extend(duplicates::notes(&dataset, &hashes));
         Ok(dataset)
     }
 
-    /// The same images with a model's labels as classes, so that [`Sample::class`] is a position among its logits.
-    /// The model may know more classes.
+    /// Number of images that could not be read when the data set was opened, unsupported formats included.
+    pub fn unreadable(&self) -> usize {
+        self.skipped.iter().filter(|skipped| skipped.kind.counts_as_unreadable()).count()
+    }
+
+    /// Summary of what was left out; `None` if nothing was.
+    pub fn skip_summary(&self) -> Option<SkipSummary> {
+        SkipSummary::of(&self.skipped)
+    }
+
+    /// Number of images that may become unreadable while the data set is in use: what [`UNREADABLE_LIMIT`] leaves of all
+    /// images that were found.
+    pub fn spare_images(&self) -> usize {
+        let unreadable = self.unreadable();
+        let limit = UNREADABLE_LIMIT * (self.samples.len() + unreadable) as f64;
+        (limit as usize).saturating_sub(unreadable)
+    }
+
+    /// Replaces the classes by a model's labels, so that [`Sample::class`] is an index into its logits. The model may have
+    /// more classes.
     ///
     /// # Errors
     /// If a class of the data set is not among the labels.
@@ -147,7 +173,7 @@ impl Dataset {
         Ok(self)
     }
 
-    /// The same data set with at most that many images of each class, drawn at random by the seed.
+    /// Keeps at most `per_class` images of each class, drawn at random by the seed.
     pub fn limited(mut self, per_class: usize, seed: u64) -> Self {
         let all: Vec<usize> = (0..self.samples.len()).collect();
         let mut left = vec![per_class; self.classes.len()];
@@ -162,8 +188,8 @@ impl Dataset {
         self
     }
 
-    /// A SHA-256 hash over the class names and over name, length, class and group of those samples, given by position; not
-    /// over the folder's own place, nor over what the files hold.
+    /// SHA-256 hash over the class names, and over name, length, class and group of the samples at these indices; not over
+    /// the folder's path, nor over the files' contents.
     pub fn digest(&self, order: &[usize]) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut text = |text: &str| {
@@ -179,26 +205,31 @@ impl Dataset {
         hash.finalize().into()
     }
 
+    /// Refuses a data set with too few readable images.
     fn check_readable(&self, folder: &Path) -> Result<(), FolderError> {
         let path = || folder.to_path_buf();
-        let unreadable = self.skipped.len();
-        let found = self.samples.len() + unreadable;
-        match self.skipped.first() {
-            Some(first) if self.samples.is_empty() => {
-                Err(FolderError::NoReadableImage { path: path(), found, first: first.clone() })
-            }
-            Some(_) if unreadable as f64 > UNREADABLE_LIMIT * found as f64 => {
-                let first = self.skipped.iter().take(NAMED).cloned().collect();
-                Err(FolderError::TooManyUnreadable { path: path(), unreadable, found, first })
-            }
-            _ => Ok(()),
+        let unreadable: Vec<&Skipped> = self.skipped.iter().filter(|file| file.kind.counts_as_unreadable()).collect();
+        let found = self.samples.len() + unreadable.len();
+        let Some(first) = unreadable.first() else { return Ok(()) };
+        if self.samples.is_empty() {
+            return Err(FolderError::NoReadableImage { path: path(), found, first: (*first).clone() });
+        }
+        if unreadable.len() as f64 > UNREADABLE_LIMIT * found as f64 {
+            let first = unreadable.iter().take(NAMED).map(|file| (*file).clone()).collect();
+            return Err(FolderError::TooManyUnreadable { path: path(), unreadable: unreadable.len(), found, first });
+        }
+        let has_images = |class: u32| self.samples.iter().any(|sample| sample.class == class);
+        match (0..self.classes.len()).find(|class| !has_images(*class as u32)) {
+            Some(class) => Err(FolderError::UnreadableClass { class: self.classes[class].clone(), path: path() }),
+            None => Ok(()),
         }
     }
 
-    /// Refuses a pattern that matched no file name, and notes how many it did not match.
-    fn check_pattern(&mut self, folder: &Path, pattern: &Regex, unmatched: &[usize]) -> Result<(), FolderError> {
+    /// Refuses a pattern that matches no file name, and notes how many it does not match.
+    fn check_pattern(&mut self, folder: &Path, pattern: &Regex) -> Result<(), FolderError> {
+        let unmatched: Vec<&Sample> = self.samples.iter().filter(|sample| sample.group_name.is_none()).collect();
         let Some(first) = unmatched.first() else { return Ok(()) };
-        let example = file_name(&self.samples[*first].path).into_owned();
+        let example = file_name(&first.path).into_owned();
         let pattern = pattern.as_str();
         if unmatched.len() == self.samples.len() {
             return Err(FolderError::PatternMatchesNothing { path: folder.into(), pattern: pattern.into(), example });
@@ -213,12 +244,12 @@ impl Dataset {
 }
 
 impl Group {
-    /// The group of that name.
+    /// Group of a name.
     pub fn named(name: &str) -> Self {
         Self::hash(b"name", name.as_bytes())
     }
 
-    /// The group of images whose file has that SHA-256.
+    /// Group of images whose files have this SHA-256 hash.
     pub fn of_content(sha256: &[u8; 32]) -> Self {
         Self::hash(b"content", sha256)
     }
@@ -235,16 +266,10 @@ impl Group {
         )
     }
 
-    /// Where the group lies from 0 to 1: uniform over groups, and never another place for the same group.
+    /// Position of the group in 0..1: uniform over groups, and always the same for one group.
     pub(crate) fn position(&self) -> f64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_be_bytes([a, b, c, d, e, f, g, h]) as f64 / 2f64.powi(64)
-    }
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.path.display(), self.reason)
     }
 }
 
@@ -262,8 +287,11 @@ fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }
 
-/// The SHA-256 of every file, or why it can't be decoded, in the files' order.
-fn read_all(files: &[Found], progress: &mut dyn FnMut(Progress)) -> Result<Vec<Result<[u8; 32], String>>, DataError> {
+/// SHA-256 hash of every file, or why it can't be decoded, in the files' order.
+fn read_all(
+    files: &[ImageFile],
+    progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
+) -> Result<Vec<Result<[u8; 32], String>>, DataError> {
     let failed = |reason: String| DataError::Thread { reason };
     let next = AtomicUsize::new(0);
     let (sender, receiver) = unbounded();
@@ -279,7 +307,10 @@ fn read_all(files: &[Found], progress: &mut dyn FnMut(Progress)) -> Result<Vec<R
         drop(sender);
         for (done, (index, content)) in (1..).zip(receiver) {
             contents[index] = content;
-            progress(Progress { done, total: files.len() });
+            if progress(ScanProgress { done, total: files.len() }).is_break() {
+                // The receiver is dropped here: each thread ends with the file that it is at.
+                return Err(DataError::Interrupted);
+            }
         }
         for thread in threads {
             thread.join().map_err(|_| failed("it panicked while it decoded an image".into()))?;
@@ -288,8 +319,8 @@ fn read_all(files: &[Found], progress: &mut dyn FnMut(Progress)) -> Result<Vec<R
     })
 }
 
-/// Reads files that no other thread has taken until there are none.
-fn read_some(files: &[Found], next: &AtomicUsize, sender: &Sender<(usize, Result<[u8; 32], String>)>) {
+/// Reads the files that no other thread has taken.
+fn read_some(files: &[ImageFile], next: &AtomicUsize, sender: &Sender<(usize, Result<[u8; 32], String>)>) {
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         let Some(file) = files.get(index) else { return };
@@ -305,8 +336,8 @@ fn content(path: &Path) -> Result<[u8; 32], String> {
     Ok(Sha256::digest(&bytes).into())
 }
 
-/// The error without the path, which is told beside it.
-fn reason(error: &DataError) -> String {
+/// The error without its path, which is printed beside it.
+pub(crate) fn reason(error: &DataError) -> String {
     match error {
         DataError::Image { source, .. } => source.to_string(),
         DataError::Read { source, .. } => source.to_string(),

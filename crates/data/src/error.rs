@@ -1,15 +1,21 @@
-//! What can be wrong with frames, folders and splits.
+//! Errors of frames, images, data set folders, splits and loaders.
 
-use crate::dataset::Skipped;
+use crate::decode::ForeignFormat;
 use crate::frame::PixelFormat;
-use crate::layout::Part;
+use crate::layout::Subset;
+use crate::read_failures::ReadFailure;
+use crate::skipped::Skipped;
+use fieldfit_durable::SpecialFile;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What can be wrong with what a network is to be fed.
+/// Error of frames, images, data sets and loaders.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
+    /// Opening a data set was broken off on request.
+    #[error("stopped on request while images were opened")]
+    Interrupted,
     /// A frame without pixels.
     #[error("the frame is {width} × {height} pixels: both sides must be at least 1")]
     EmptyFrame {
@@ -18,7 +24,7 @@ pub enum DataError {
         /// Rows.
         height: u32,
     },
-    /// Rows that would overlap.
+    /// A stride shorter than a row.
     #[error("the frame's stride is {found} bytes, but a row of {width} {format:?} pixels takes {expected}")]
     Stride {
         /// Pixels in a row.
@@ -30,7 +36,7 @@ pub enum DataError {
         /// The stride given.
         found: usize,
     },
-    /// Data that does not fit the frame's description.
+    /// Pixel data whose length does not fit the frame's size and stride.
     #[error(
         "the frame has {found} bytes, but {width} × {height} pixels at a stride of {stride} bytes take {expected} \
          (and padding of the last row at most)"
@@ -47,7 +53,7 @@ pub enum DataError {
         /// Bytes given.
         found: usize,
     },
-    /// A caller's buffer that is not the network's input.
+    /// An output buffer whose length is not the network input's.
     #[error("the buffer has {found} values, but the network's input of {size} × {size} × 3 has {expected}")]
     Output {
         /// Side of the input, in pixels.
@@ -57,12 +63,12 @@ pub enum DataError {
         /// The buffer's.
         found: usize,
     },
-    /// An input size or crop that no image can have.
+    /// An input size or crop out of range.
     #[error("input size {size} and crop {crop}: the size must be 1 to 4096 pixels, the crop above 0 and at most 1")]
     Recipe {
         /// Side of the input, in pixels.
         size: u32,
-        /// The part of the shorter side that the input covers.
+        /// Share of the shorter side that the input covers.
         crop: f32,
     },
     /// More pixels than this crate decodes.
@@ -75,9 +81,29 @@ pub enum DataError {
         /// [`MAX_PIXELS`](crate::MAX_PIXELS).
         limit: u64,
     },
-    /// Bytes that are no image.
-    #[error("not a readable JPEG, PNG or WebP image: {0}")]
+    /// Bytes that are no image, or a damaged one.
+    #[error("not a readable JPEG, PNG, WebP, BMP, TIFF or GIF image: {0}")]
     Decode(#[from] image::ImageError),
+    /// An image whose file ends before its data does.
+    #[error("the {format} image is truncated: part of its data is missing; copy the file again")]
+    Truncated {
+        /// The image's format.
+        format: &'static str,
+    },
+    /// An image of a format that is not decoded.
+    #[error("{name} is not decoded: convert it to JPEG or PNG, for example with `{converter}`")]
+    ForeignFormat {
+        /// The format.
+        name: &'static str,
+        /// A command that converts a file.
+        converter: &'static str,
+    },
+    /// A pipe, socket or device among images.
+    #[error("expected a regular file, found {found}")]
+    NotRegular {
+        /// What is there.
+        found: SpecialFile,
+    },
     /// Resampling failed.
     #[error("the image can't be resampled: {0}")]
     Resample(Box<dyn std::error::Error + Send + Sync>),
@@ -111,7 +137,7 @@ pub enum DataError {
     /// A data set that can't be split.
     #[error(transparent)]
     Split(#[from] SplitError),
-    /// Folders whose names are not the model's labels.
+    /// Class folders whose names are not among the model's labels.
     #[error(
         "the classes {} are not among the model's labels: classes and labels must have the same names. \
          Classes: {}. Labels: {}",
@@ -127,23 +153,23 @@ pub enum DataError {
         /// All labels of the model.
         labels: Vec<String>,
     },
-    /// A name of nothing that there is.
+    /// An unknown name of a preset or corruption.
     #[error("there is no {kind} `{found}`: expected one of {}", List(expected))]
     Unknown {
-        /// What was looked for.
+        /// Kind of name.
         kind: &'static str,
         /// The name given.
         found: String,
         /// All names.
         expected: Vec<&'static str>,
     },
-    /// A severity that no corruption has.
+    /// A corruption severity out of range.
     #[error("there is no severity {found}: expected 1 to 5")]
     Severity {
         /// The number given.
         found: u8,
     },
-    /// An image that could not be compressed.
+    /// An image that JPEG can't encode.
     #[error("the image of {width} × {height} pixels can't be made a JPEG: {source}")]
     Compress {
         /// Pixels in a row.
@@ -153,7 +179,29 @@ pub enum DataError {
         /// Why not.
         source: image::ImageError,
     },
-    /// A loader that could not do anything.
+    /// More images than a data set can spare became unreadable while it was in use.
+    #[error(
+        "{failed} images of the data set became unreadable since it was opened, and {allowed} may: repair or remove them. \
+         The first: {}",
+        List(first)
+    )]
+    TooManyFailures {
+        /// Number of images that became unreadable.
+        failed: usize,
+        /// Number that may: see [`Dataset::spare_images`](crate::Dataset::spare_images).
+        allowed: usize,
+        /// The first few.
+        first: Vec<ReadFailure>,
+    },
+    /// Every image of a slice became unreadable.
+    #[error("none of the {images} images that were asked for can be read any more: {first}")]
+    NoImageLeft {
+        /// Number of images.
+        images: usize,
+        /// The first of them.
+        first: ReadFailure,
+    },
+    /// Batch size or number of threads that is 0.
     #[error("batches of {batch} images by {threads} threads: both must be at least 1")]
     Batches {
         /// Images in a batch.
@@ -161,12 +209,12 @@ pub enum DataError {
         /// Background threads.
         threads: usize,
     },
-    /// An order that names a sample which the data set lacks.
+    /// A sample index beyond the data set's end.
     #[error("there is no sample {index}: the data set has {samples}")]
     NoSuchSample {
         /// The position asked for.
         index: usize,
-        /// How many there are.
+        /// Their number.
         samples: usize,
     },
     /// A background thread could not be started or ended before its work was done.
@@ -183,23 +231,23 @@ impl DataError {
     }
 }
 
-/// Why a folder is no data set.
+/// Reason why a folder is no data set.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FolderError {
-    /// No such folder.
+    /// A path that is no folder.
     #[error("{} is not a folder: expected one folder a class, or train, val and test with one folder a class", path.display())]
     NotAFolder {
-        /// What was named.
+        /// The path.
         path: PathBuf,
     },
-    /// A folder without folders.
+    /// A folder without class folders.
     #[error("{} holds no class: expected one folder a class with its images inside", path.display())]
     NoClasses {
         /// The folder.
         path: PathBuf,
     },
-    /// Nothing to tell apart.
+    /// A single class, where training needs two.
     #[error("{} holds one class, `{class}`: at least two are needed to learn to tell them apart", path.display())]
     OneClass {
         /// The folder.
@@ -207,68 +255,112 @@ pub enum FolderError {
         /// Its only class.
         class: String,
     },
+    /// Images one level deeper than class folders hold them.
+    #[error(
+        "{} holds no image, but its folders do, for example {}: expected the class folders directly inside {}. \
+         Open {} instead, or move its folders up",
+        path.display(), example.display(), root.display(), path.display()
+    )]
+    NestedClasses {
+        /// The folder that was to hold the class folders.
+        root: PathBuf,
+        /// The folder in it that seems to hold them.
+        path: PathBuf,
+        /// An image.
+        example: PathBuf,
+    },
     /// No image at any depth.
-    #[error("{} holds no .jpg, .jpeg, .png or .webp file, and no folder in it does", path.display())]
+    #[error(
+        "{} holds no image file (JPEG, PNG, WebP, BMP, TIFF or GIF), and no folder in it does{}",
+        path.display(), Instead(foreign)
+    )]
     NoImage {
         /// The folder.
         path: PathBuf,
+        /// A file that was left out, if there is one.
+        foreign: Option<Skipped>,
     },
     /// A class without images.
-    #[error("class `{class}` has no image: {} holds no .jpg, .jpeg, .png or .webp file", path.display())]
+    #[error(
+        "class `{class}` has no image: {} holds no JPEG, PNG, WebP, BMP, TIFF or GIF file{}",
+        path.display(), Instead(foreign)
+    )]
     EmptyClass {
         /// The class.
         class: String,
         /// Its folder.
         path: PathBuf,
+        /// An image of a format that is not decoded, if there is one.
+        foreign: Option<Skipped>,
     },
-    /// Parts and other folders side by side.
+    /// A class whose images are all unreadable.
+    #[error("class `{class}` has no readable image in {}: repair its images or remove its folder", path.display())]
+    UnreadableClass {
+        /// The class.
+        class: String,
+        /// The data set's folder.
+        path: PathBuf,
+    },
+    /// Subsets and other folders side by side.
     #[error(
-        "{} holds `{part}` and `{other}`: expected either one folder a class, or nothing but train, val and test",
+        "{} holds `{subset}` and `{other}`: expected either one folder a class, or nothing but train, val and test",
         path.display()
     )]
     Mixed {
         /// The folder.
         path: PathBuf,
-        /// A part of a data set.
-        part: String,
-        /// What is no part.
+        /// A subset's folder.
+        subset: String,
+        /// A folder that is no subset.
         other: String,
     },
-    /// The part that is needed is missing.
-    #[error("{} holds parts of a data set but not `{part}`, which this needs", path.display())]
-    NoPart {
+    /// Two folders that both name one subset.
+    #[error("{} holds `{first}` and `{second}`, which both mean `{subset}`: merge them or remove one", path.display())]
+    DuplicateSubset {
         /// The folder.
         path: PathBuf,
-        /// The part.
-        part: Part,
+        /// The subset.
+        subset: Subset,
+        /// The one folder's name.
+        first: String,
+        /// The other's.
+        second: String,
     },
-    /// A name that can't be a label.
-    #[error("the folder's name {} is not UTF-8: rename it, it is to be a label", path.display())]
+    /// The subset that is needed is missing.
+    #[error("{} holds subsets of a data set but not `{subset}`, which is needed here", path.display())]
+    MissingSubset {
+        /// The folder.
+        path: PathBuf,
+        /// The subset.
+        subset: Subset,
+    },
+    /// A folder name that can't be a label.
+    #[error("the folder's name {} is not UTF-8: rename it, since it becomes a label", path.display())]
     Name {
         /// The folder.
         path: PathBuf,
     },
-    /// Not one image could be read.
+    /// No image that can be read.
     #[error("none of the {found} images in {} can be read: {first}", path.display())]
     NoReadableImage {
         /// The folder.
         path: PathBuf,
-        /// How many files look like images.
+        /// Number of image files.
         found: usize,
         /// The first of them.
         first: Skipped,
     },
-    /// Too many images could not be read.
+    /// Too many images that can't be read.
     #[error(
-        "{unreadable} of {found} images in {} can't be read, more than {} %: repair or remove them. The first: {}",
+        "{unreadable} of {found} images in {} can't be read, more than {} %: repair, convert or remove them. The first: {}",
         path.display(), 100.0 * crate::UNREADABLE_LIMIT, List(first)
     )]
     TooManyUnreadable {
         /// The folder.
         path: PathBuf,
-        /// How many can't be read.
+        /// Number of images that can't be read.
         unreadable: usize,
-        /// How many files look like images.
+        /// Number of image files.
         found: usize,
         /// The first few.
         first: Vec<Skipped>,
@@ -281,7 +373,7 @@ pub enum FolderError {
         /// What is wrong with it.
         source: regex::Error,
     },
-    /// A group pattern that groups nothing.
+    /// A group pattern that matches no file name.
     #[error("the group pattern `{pattern}` matches no file name in {}, for example not `{example}`", path.display())]
     PatternMatchesNothing {
         /// The folder.
@@ -293,7 +385,7 @@ pub enum FolderError {
     },
 }
 
-/// Why a data set can't be split.
+/// Reason why a data set can't be split.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SplitError {
@@ -302,9 +394,9 @@ pub enum SplitError {
         "{validation} for validation and {gate} for the gate: each must be above 0, and something must be left to train on"
     )]
     Fractions {
-        /// The part that learns radii.
+        /// Fraction for the validation slice, which learns radii.
         validation: f64,
-        /// The part that judges the result.
+        /// Fraction for the gate slice, which the result is accepted by.
         gate: f64,
     },
     /// A class that would be missing from a slice.
@@ -312,7 +404,7 @@ pub enum SplitError {
         "class `{class}` is too small to split: its {images} images in {groups} groups give {train} to train, \
          {validation} to validation and {gate} to the gate, and each needs {}. Add images of it, or choose a group \
          pattern that makes smaller groups",
-        crate::MINIMUM
+        crate::MIN_IMAGES_PER_SLICE
     )]
     ClassTooSmall {
         /// The class.
@@ -321,23 +413,54 @@ pub enum SplitError {
         images: usize,
         /// The groups that they come in.
         groups: usize,
-        /// Images to train on.
+        /// Images for the training slice.
         train: usize,
-        /// Images that would learn radii.
+        /// Images for the validation slice.
         validation: usize,
-        /// Images that would judge the result.
+        /// Images for the gate slice.
         gate: usize,
     },
-    /// Nothing to tell apart.
+    /// A class with too few images in the `train` or `val` folder, which hold all that training may see.
+    #[error(
+        "class `{class}` has {train} images in `train` and {val} in `val`: `train` needs {} of each class, and `val`, which \
+         is divided between validation and gate, {}. Add images there, or remove `val` so that `train` is split in three",
+        crate::MIN_IMAGES_PER_SLICE, 2 * crate::MIN_IMAGES_PER_SLICE
+    )]
+    ClassTooSmallInSubset {
+        /// The class.
+        class: String,
+        /// Its images in `train`.
+        train: usize,
+        /// Its images in `val`.
+        val: usize,
+    },
+    /// Fewer than two classes.
     #[error("the data set has {classes} classes: at least two are needed to learn to tell them apart")]
     Classes {
-        /// How many there are.
+        /// Their number.
         classes: usize,
     },
 }
 
+/// Error of an image whose format is not decoded.
+pub(crate) const fn foreign(format: &'static ForeignFormat) -> DataError {
+    DataError::ForeignFormat { name: format.name, converter: format.converter }
+}
+
+/// Hint at an image that was found where none is decoded.
+struct Instead<'a>(&'a Option<Skipped>);
+
+impl fmt::Display for Instead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(file) => write!(f, ", but {file}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The first few of a list, and how many more there are.
-struct List<'a, T>(&'a [T]);
+pub(crate) struct List<'a, T>(pub &'a [T]);
 
 impl<T: fmt::Display> fmt::Display for List<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,47 +1,47 @@
-//! What a camera hands over.
+//! Camera frames: borrowed pixels or encoded images.
 
 use crate::error::DataError;
 use std::time::Duration;
 
-/// One image to look at, borrowed.
+/// Frame: one borrowed image, as pixels or encoded.
 #[derive(Debug, Clone, Copy)]
 pub enum Frame<'a> {
-    /// Pixels as they come from a camera.
+    /// Pixels of a camera.
     Pixels(Pixels<'a>),
-    /// The bytes of a JPEG, PNG or WebP file.
+    /// Bytes of a JPEG, PNG, WebP, BMP, TIFF or GIF file.
     Encoded(&'a [u8]),
 }
 
-/// Borrowed pixels, row by row.
+/// Borrowed pixels, `[height, width, channels]`, with a stride between rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Pixels<'a> {
-    /// The rows, each `stride` bytes; the last may end with its last pixel.
+    /// Rows of `stride` bytes each; the last may end with its last pixel.
     pub data: &'a [u8],
-    /// What the bytes of a pixel are.
+    /// Format of a pixel.
     pub format: PixelFormat,
-    /// Pixels in a row.
+    /// Width in pixels.
     pub width: u32,
-    /// Rows.
+    /// Height in pixels.
     pub height: u32,
     /// Bytes from the start of a row to the start of the next.
     pub stride: usize,
-    /// When the frame was taken, on the camera's clock. Nothing here depends on it.
+    /// Time of capture on the camera's clock. No result depends on it.
     pub timestamp: Duration,
 }
 
-/// What the bytes of a pixel are, 8 bits a channel.
+/// Pixel format: order of the channels, 8 bits each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PixelFormat {
     /// Red, green, blue.
     Rgb8,
     /// Blue, green, red.
     Bgr8,
-    /// Brightness; the network gets it as red, green and blue.
+    /// Grey; red, green and blue of the network's input take its value.
     Gray8,
 }
 
 impl PixelFormat {
-    /// Bytes of one pixel.
+    /// Number of bytes of one pixel.
     pub const fn bytes(self) -> usize {
         match self {
             Self::Rgb8 | Self::Bgr8 => 3,
@@ -51,17 +51,17 @@ impl PixelFormat {
 }
 
 impl<'a> Pixels<'a> {
-    /// Pixels whose rows follow each other without padding, at time 0.
+    /// Pixels without padding between rows, at time 0.
     pub const fn packed(data: &'a [u8], format: PixelFormat, width: u32, height: u32) -> Self {
         Self { data, format, width, height, stride: width as usize * format.bytes(), timestamp: Duration::ZERO }
     }
 
-    /// Bytes of a row's pixels, without padding.
+    /// Number of bytes of a row without padding.
     pub(crate) const fn row_bytes(&self) -> usize {
         self.width as usize * self.format.bytes()
     }
 
-    /// Checks that the pixels are where width, height and stride say.
+    /// Checks that the data has the length that width, height and stride imply.
     ///
     /// # Errors
     /// If a side is 0, the stride is shorter than a row, or the data is too short or too long for them.

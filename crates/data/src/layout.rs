@@ -1,38 +1,40 @@
-//! Which folders of a data set are classes, and which files in them are images.
+//! Layout of a data set's folder: which folders are subsets and classes, which files are images, and what is neither.
 
-use crate::decode::EXTENSIONS;
+use crate::decode::{foreign_by_name, is_decodable};
 use crate::error::{DataError, FolderError};
-use std::collections::BTreeSet;
+use crate::listing::Listing;
+use crate::skipped::{SkipKind, Skipped};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What a data set is opened for.
+/// Purpose that a data set is opened for: it decides which subsets are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// To learn from it: all of a folder of classes, or `train` and, if there is one, `val`. Needs two classes.
+    /// Training: all of a folder of classes, or `train` and, if there is one, `val`. Needs two classes.
     #[default]
     Adapt,
-    /// To measure on it: all of a folder of classes, or `test`.
+    /// Evaluation: all of a folder of classes, or `test`.
     Evaluate,
-    /// To look at it: every image at any depth, whatever it shows. They are one class, `unlabelled`.
+    /// Images without labels: every image at any depth. They are one class, `unlabelled`.
     Unlabelled,
 }
 
-/// A part that somebody has set apart as a folder of its own.
+/// Subset of a data set that lies in a folder of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// `train`: weights learn from it.
+pub enum Subset {
+    /// `train` or `training`: weights learn from it.
     Train,
-    /// `val`: radii learn from it, and it judges the result.
+    /// `val`, `valid` or `validation`: radii learn from it, and the gate judges by it.
     Val,
-    /// `test`: it measures.
+    /// `test` or `testing`: evaluation.
     Test,
 }
 
-impl Part {
+impl Subset {
     const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
 
-    /// The folder's name.
+    /// Canonical name of the folder.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -40,36 +42,54 @@ impl Part {
             Self::Test => "test",
         }
     }
+
+    /// Names under which the folder is found, in any case.
+    const fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Self::Train => &["train", "training"],
+            Self::Val => &["val", "valid", "validation"],
+            Self::Test => &["test", "testing"],
+        }
+    }
+
+    /// Subset whose folder the path is called like.
+    fn of_folder(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        let is_called = |alias: &&str| alias.eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(|subset| subset.aliases().iter().any(is_called))
+    }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Subset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// The classes of a data set and what looks like an image in their folders, sorted by path.
+/// Classes of a data set, its image files sorted by path, and what was left out.
 pub(crate) struct Layout {
     pub classes: Vec<String>,
-    pub files: Vec<Found>,
+    pub files: Vec<ImageFile>,
+    pub skipped: Vec<Skipped>,
 }
 
-/// A file that looks like an image.
-pub(crate) struct Found {
+/// A file with the name of an image that is decoded.
+pub(crate) struct ImageFile {
     pub path: PathBuf,
     pub class: u32,
-    pub part: Option<Part>,
+    pub subset: Option<Subset>,
 }
 
-/// A folder of a class.
+/// A class in one subset.
 struct ClassFolder {
     name: String,
     path: PathBuf,
-    part: Option<Part>,
+    subset: Option<Subset>,
+    listing: Listing,
 }
 
 impl Layout {
-    /// Lists the data set's files. Hidden files and folders, and files that are not called like images, are none of it.
+    /// Lists a data set's files. Hidden and system folders, and files that are not called like images, do not belong to it.
     pub fn find(root: &Path, purpose: Purpose) -> Result<Self, DataError> {
         if !root.is_dir() {
             return Err(FolderError::NotAFolder { path: root.into() }.into());
@@ -77,78 +97,117 @@ impl Layout {
         if purpose == Purpose::Unlabelled {
             return Self::unlabelled(root);
         }
-        let folders = class_folders(root, purpose)?;
+        let mut skipped = Vec::new();
+        let folders = class_folders(root, purpose, &mut skipped)?;
         let classes = class_names(root, &folders, purpose)?;
         let mut files = Vec::new();
-        for folder in &folders {
+        for folder in folders {
             let class = classes.partition_point(|name| *name < folder.name) as u32;
-            let images = images(folder)?;
-            files.extend(images.into_iter().map(|path| Found { path, class, part: folder.part }));
+            folder.require_images()?;
+            skipped.extend(folder.listing.unused());
+            let file = |path| ImageFile { path, class, subset: folder.subset };
+            files.extend(folder.listing.images.into_iter().map(file));
         }
-        Ok(Self { classes, files })
+        Ok(Self { classes, files, skipped })
     }
 
     /// Every image at any depth, as one class. Links to folders are not followed: they may lead in a circle.
     fn unlabelled(root: &Path) -> Result<Self, DataError> {
-        let (mut folders, mut files) = (vec![root.to_owned()], Vec::new());
+        let (mut folders, mut files, mut skipped) = (vec![root.to_owned()], Vec::new(), Vec::new());
         while let Some(folder) = folders.pop() {
-            folders.extend(entries(&folder, |path| path.is_dir() && !path.is_symlink())?);
-            files.extend(entries(&folder, is_image)?.into_iter().map(|path| Found { path, class: 0, part: None }));
+            let listing = Listing::read(&folder)?;
+            skipped.extend(listing.foreign());
+            skipped.extend(listing.dangling());
+            let (links, inner): (Vec<_>, Vec<_>) = listing.folders.into_iter().partition(|path| path.is_symlink());
+            skipped
+                .extend(links.into_iter().map(|path| Skipped::new(path, SkipKind::LinkedFolder, "a link to a folder")));
+            folders.extend(inner);
+            files.extend(listing.images.into_iter().map(|path| ImageFile { path, class: 0, subset: None }));
         }
         if files.is_empty() {
-            return Err(FolderError::NoImage { path: root.into() }.into());
+            return Err(FolderError::NoImage { path: root.into(), foreign: skipped.into_iter().next() }.into());
         }
         files.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(Self { classes: vec!["unlabelled".into()], files })
+        Ok(Self { classes: vec!["unlabelled".into()], files, skipped })
     }
 }
 
-fn class_folders(root: &Path, purpose: Purpose) -> Result<Vec<ClassFolder>, DataError> {
-    let present = parts(root)?;
-    if present.is_empty() {
-        return classes_in(root, None);
+impl ClassFolder {
+    /// Refuses a class without an image that is decoded.
+    fn require_images(&self) -> Result<(), FolderError> {
+        if !self.listing.images.is_empty() {
+            return Ok(());
+        }
+        let foreign = self.listing.foreign().next();
+        Err(FolderError::EmptyClass { class: self.name.clone(), path: self.path.clone(), foreign })
     }
+}
+
+fn class_folders(root: &Path, purpose: Purpose, skipped: &mut Vec<Skipped>) -> Result<Vec<ClassFolder>, DataError> {
+    let listing = Listing::read(root)?;
+    let subsets = subsets(root, &listing)?;
+    if subsets.is_empty() {
+        return classes_in(root, listing, None, skipped);
+    }
+    skipped.extend(listing.outside_classes());
     let wanted = match purpose {
-        Purpose::Adapt => [Some(Part::Train), present.contains(&Part::Val).then_some(Part::Val)],
-        Purpose::Evaluate | Purpose::Unlabelled => [Some(Part::Test), None],
+        Purpose::Adapt => [Some(Subset::Train), subsets.contains_key(&Subset::Val).then_some(Subset::Val)],
+        Purpose::Evaluate | Purpose::Unlabelled => [Some(Subset::Test), None],
     };
     let mut folders = Vec::new();
-    for part in wanted.into_iter().flatten() {
-        if !present.contains(&part) {
-            return Err(FolderError::NoPart { path: root.into(), part }.into());
-        }
-        folders.extend(classes_in(&root.join(part.name()), Some(part))?);
+    for subset in wanted.into_iter().flatten() {
+        let Some(folder) = subsets.get(&subset) else {
+            return Err(FolderError::MissingSubset { path: root.into(), subset }.into());
+        };
+        folders.extend(classes_in(folder, Listing::read(folder)?, Some(subset), skipped)?);
     }
     Ok(folders)
 }
 
-/// The parts that the folder is laid out in: none if its folders are classes.
-fn parts(root: &Path) -> Result<Vec<Part>, DataError> {
-    let folders = entries(root, Path::is_dir)?;
-    let part_of = |path: &PathBuf| Part::ALL.into_iter().find(|part| path.file_name() == Some(part.name().as_ref()));
-    let mut parts = Vec::new();
-    for path in &folders {
-        if let Some(part) = part_of(path)
-            && !entries(path, Path::is_dir)?.is_empty()
-        {
-            parts.push(part);
+/// The subsets that the folder is divided into; none if its folders are classes.
+fn subsets(root: &Path, listing: &Listing) -> Result<BTreeMap<Subset, PathBuf>, DataError> {
+    let mut subsets: BTreeMap<Subset, PathBuf> = BTreeMap::new();
+    for path in &listing.folders {
+        let Some(subset) = Subset::of_folder(path) else { continue };
+        if Listing::read(path)?.folders.is_empty() {
+            continue;
+        }
+        if let Some(first) = subsets.insert(subset, path.clone()) {
+            let (first, second) = (name_of(&first), name_of(path));
+            return Err(FolderError::DuplicateSubset { path: root.into(), subset, first, second }.into());
         }
     }
-    match (parts.first(), folders.iter().find(|path| part_of(path).is_none())) {
-        (Some(part), Some(other)) => {
-            let other = other.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Err(FolderError::Mixed { path: root.into(), part: part.to_string(), other }.into())
+    let other = listing.folders.iter().find(|path| Subset::of_folder(path).is_none());
+    match (subsets.values().next(), other) {
+        (Some(subset), Some(other)) => {
+            let (subset, other) = (name_of(subset), name_of(other));
+            Err(FolderError::Mixed { path: root.into(), subset, other }.into())
         }
-        _ => Ok(parts),
+        _ => Ok(subsets),
     }
 }
 
-fn classes_in(folder: &Path, part: Option<Part>) -> Result<Vec<ClassFolder>, DataError> {
-    let class = |path: PathBuf| match path.file_name().and_then(|name| name.to_str()).map(str::to_owned) {
-        Some(name) => Ok(ClassFolder { name, path, part }),
-        None => Err(FolderError::Name { path }.into()),
-    };
-    entries(folder, Path::is_dir)?.into_iter().map(class).collect()
+fn classes_in(
+    folder: &Path,
+    listing: Listing,
+    subset: Option<Subset>,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Vec<ClassFolder>, DataError> {
+    skipped.extend(listing.outside_classes());
+    let mut classes = Vec::new();
+    for path in listing.folders {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+            return Err(FolderError::Name { path }.into());
+        };
+        let listing = Listing::read(&path)?;
+        if listing.images.is_empty()
+            && let Some(example) = listing.first_nested(is_decodable)
+        {
+            return Err(FolderError::NestedClasses { root: folder.into(), path, example }.into());
+        }
+        classes.push(ClassFolder { name, path, subset, listing });
+    }
+    Ok(classes)
 }
 
 fn class_names(root: &Path, folders: &[ClassFolder], purpose: Purpose) -> Result<Vec<String>, DataError> {
@@ -161,31 +220,11 @@ fn class_names(root: &Path, folders: &[ClassFolder], purpose: Purpose) -> Result
     }
 }
 
-fn images(folder: &ClassFolder) -> Result<Vec<PathBuf>, DataError> {
-    let images = entries(&folder.path, is_image)?;
-    if images.is_empty() {
-        return Err(FolderError::EmptyClass { class: folder.name.clone(), path: folder.path.clone() }.into());
-    }
-    Ok(images)
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Whether it is called like an image, and no folder.
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-    EXTENSIONS.iter().any(|known| extension == *known) && !path.is_dir()
-}
-
-/// What the folder holds of that kind, sorted, nothing hidden.
-fn entries(folder: &Path, keep: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, DataError> {
-    let failed = |source| DataError::Read { path: folder.into(), source };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !is_hidden && keep(&path) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
+/// Whether the file is called like an image, decoded or not.
+pub(crate) fn is_image(path: &Path) -> bool {
+    is_decodable(path) || foreign_by_name(path).is_some()
 }

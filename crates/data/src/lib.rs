@@ -1,13 +1,15 @@
-//! What a network is fed: frames of a camera and folders of images.
+//! Data pipeline: camera frames, image folders, the three-way split, augmentation, corruptions and batches.
 //!
 //! - [`Preprocessor`] turns a [`Frame`] into the network's input, the same way for a robot's camera, an evaluation and
 //!   a training step.
-//! - [`Dataset`] opens a folder of images, knows which are unreadable, and splits the others into train, validation and
-//!   gate ([`Dataset::split`]) so that an image stays where it is from one adaptation to the next.
-//! - [`Loader`] decodes and augments in background threads and delivers [`Batch`]es in a fixed order with fixed content.
-//! - [`Corruption`] does to images what cameras do in the field, to measure what that costs a model.
+//! - [`Dataset`] opens a folder of images, names what it could not read, and splits the rest into train, validation and
+//!   gate slices ([`Dataset::split`]) so that an image stays in its slice from one adaptation to the next.
+//! - [`Loader`] decodes and augments on background threads and delivers [`Batch`]es in a fixed order with fixed content;
+//!   [`ReadFailures`] records images that become unreadable meanwhile.
+//! - [`Corruption`] simulates camera faults, to measure a model's robustness.
 //!
-//! This crate runs no network, trains nothing and writes no file.
+//! Files are opened bounded and without waiting: a pipe or device among images is an unreadable image. This crate runs no
+//! network, trains nothing and writes no file.
 //!
 //! ```
 //! use fieldfit_data::{Frame, PixelFormat, Pixels, Preprocessor};
@@ -28,24 +30,30 @@ mod augmentation;
 mod corruption;
 mod dataset;
 mod decode;
+mod duplicates;
 mod error;
 mod frame;
-mod generator;
+mod image_buffer;
 mod layout;
+mod listing;
 mod loader;
-mod planes;
 mod preprocessor;
+mod read_failures;
+mod rng;
+mod skipped;
 mod split;
 
 pub use augmentation::Augmentation;
 pub use corruption::{Corruption, Severity};
-pub use dataset::{Dataset, FolderOptions, Group, Progress, Sample, Skipped, UNREADABLE_LIMIT};
+pub use dataset::{Dataset, FolderOptions, Group, Sample, ScanProgress, UNREADABLE_LIMIT};
 pub use decode::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS, thumbnail};
 pub use error::{DataError, FolderError, SplitError};
 pub use frame::{Frame, PixelFormat, Pixels};
-pub use generator::shuffled;
 pub use image::RgbImage;
-pub use layout::{Part, Purpose};
+pub use layout::{Purpose, Subset};
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use preprocessor::Preprocessor;
-pub use split::{Fractions, MINIMUM, Split};
+pub use read_failures::{ReadFailure, ReadFailures};
+pub use rng::shuffled;
+pub use skipped::{SkipKind, SkipSummary, Skipped};
+pub use split::{Fractions, MIN_IMAGES_PER_SLICE, Split};

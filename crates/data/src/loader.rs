@@ -1,45 +1,47 @@
-//! Batches from background threads, in a fixed order.
+//! Batch loader: decodes, augments and batches images on background threads, in a fixed order.
 
 use crate::augmentation::{Augmentation, Augmenter, Key};
 use crate::corruption::{Corruption, Severity};
 use crate::dataset::Dataset;
 use crate::decode;
 use crate::error::DataError;
-use crate::generator::{Stream, generator};
 use crate::preprocessor::Preprocessor;
+use crate::read_failures::{ReadFailure, ReadFailures};
+use crate::rng::{Stream, rng};
 use crossbeam_channel::{Receiver, bounded};
 use fieldfit_tensor::Images;
+use image::RgbImage;
 use rand::RngExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// Batches that each thread may be ahead of the consumer.
+/// Number of batches that each thread may be ahead of the consumer.
 const AHEAD: usize = 2;
 
-/// How batches are made.
+/// Options of a [`Loader`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoaderOptions {
     /// Images in a batch.
     pub batch: usize,
-    /// Random changes; [`Augmentation::None`] to evaluate.
+    /// Augmentation; [`Augmentation::None`] for evaluation.
     pub augmentation: Augmentation,
-    /// What is done to every decoded image before anything else; nothing to leave them as they are. What is random in
-    /// it follows from seed and sample, and is the same in every epoch.
+    /// Corruption of every decoded image before anything else; `None` for images as they are. What is random in it follows
+    /// from seed and sample, and is the same in every epoch.
     pub corruption: Option<(Corruption, Severity)>,
-    /// What random changes follow from, with the epoch and the sample.
+    /// Seed: random changes follow from it, the epoch and the sample.
     pub seed: u64,
-    /// Which pass over the data this is.
+    /// Number of the pass over the data.
     pub epoch: u64,
-    /// Whether a last batch of fewer images is left out.
+    /// Whether a smaller last batch is left out.
     pub drop_last: bool,
-    /// Background threads. They change nothing about what is delivered.
+    /// Number of background threads. Batches do not depend on it.
     pub threads: usize,
 }
 
 impl Default for LoaderOptions {
-    /// 16 images a batch, all of them as at inference, two threads.
+    /// Batches of 16 images as at inference, two threads.
     fn default() -> Self {
         Self {
             batch: 16,
@@ -53,32 +55,47 @@ impl Default for LoaderOptions {
     }
 }
 
-/// Images and their classes.
+/// Batch of images with their classes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// The network's input.
+    /// The network's input, `[N, H, W, C]`.
     pub images: Images,
-    /// The class of each image.
+    /// Class of each image.
     pub labels: Vec<u32>,
-    /// Each image's position in [`Dataset::samples`].
+    /// Index of each image in [`Dataset::samples`].
     pub samples: Vec<usize>,
 }
 
-/// One pass over samples: an iterator of batches, decoded and augmented ahead in background threads.
+/// Batch loader: an iterator over one pass of samples, whose batches background threads decode and augment ahead.
 ///
-/// Order and content are the same whatever the number of threads. After an error the iterator ends. Dropping it ends its
-/// threads.
+/// Order and content do not depend on the number of threads. An image that can't be read any more is an error, unless
+/// failures are [recorded](Loader::recording). After an error the iterator ends. Dropping the loader ends its threads.
 #[derive(Debug)]
 pub struct Loader {
     /// One per thread: thread `t` makes the batches `t`, `t + threads`, …
-    lanes: Vec<Receiver<Result<Batch, DataError>>>,
+    lanes: Vec<Receiver<Result<Loaded, DataError>>>,
     threads: Vec<JoinHandle<()>>,
     is_stopped: Arc<AtomicBool>,
+    /// Number of batches received.
     next: usize,
     batches: usize,
+    /// Number of images in the order.
+    images: usize,
+    /// Record of failures; without one, a failure ends the iterator.
+    failures: Option<ReadFailures>,
+    /// The first failure, until a batch is delivered.
+    first_failure: Option<ReadFailure>,
+    has_delivered: bool,
 }
 
-/// An image to load.
+/// A batch as a thread makes it: without the images that could not be read.
+#[derive(Debug)]
+struct Loaded {
+    batch: Batch,
+    failures: Vec<(ReadFailure, DataError)>,
+}
+
+/// Image to load.
 #[derive(Debug, Clone)]
 struct Item {
     path: PathBuf,
@@ -86,7 +103,7 @@ struct Item {
     sample: usize,
 }
 
-/// What a thread needs to make batches.
+/// Thread that makes batches.
 #[derive(Clone)]
 struct Worker {
     items: Arc<Vec<Item>>,
@@ -97,11 +114,10 @@ struct Worker {
 }
 
 impl Loader {
-    /// Starts loading those samples in that order (see [`shuffled`](crate::shuffled)).
+    /// Starts loading the samples of these indices in this order (see [`shuffled`](crate::shuffled)).
     ///
     /// # Errors
-    /// If a batch would be empty, there is no thread or it can't be started, or the order names a sample that the data
-    /// set lacks.
+    /// If the batch size or the number of threads is 0, a thread can't be started, or an index is beyond the data set's end.
     pub fn new(
         dataset: &Dataset,
         order: &[usize],
@@ -121,16 +137,55 @@ impl Loader {
             augmenter: Augmenter::new(options.augmentation, preprocessor.size() as usize),
             is_stopped: is_stopped.clone(),
         };
-        let mut loader = Self { lanes: Vec::new(), threads: Vec::new(), is_stopped, next: 0, batches };
+        let mut loader = Self {
+            lanes: Vec::new(),
+            threads: Vec::new(),
+            is_stopped,
+            next: 0,
+            batches,
+            images: order.len(),
+            failures: None,
+            first_failure: None,
+            has_delivered: false,
+        };
         for first in 0..threads.min(batches) {
             loader.start(worker.clone(), first)?;
         }
         Ok(loader)
     }
 
-    /// How many batches there are in all.
+    /// Skips images that can't be read any more and records them, instead of ending with the error.
+    ///
+    /// The batch of such an image is smaller; a batch without images is passed over. The iterator still ends with an error
+    /// when the data set can't spare as many images ([`DataError::TooManyFailures`], over all loaders with the same record),
+    /// or when no image of the whole order could be read ([`DataError::NoImageLeft`]). Which batch brings an error does not
+    /// depend on the number of threads.
+    pub fn recording(mut self, failures: &ReadFailures) -> Self {
+        self.failures = Some(failures.clone());
+        self
+    }
+
+    /// Number of batches in all.
     pub const fn batches(&self) -> usize {
         self.batches
+    }
+
+    fn receive(&mut self) -> Result<Loaded, DataError> {
+        let lane = &self.lanes[self.next % self.lanes.len()];
+        let ended = |_| DataError::Thread { reason: format!("it ended before batch {} was made", self.next) };
+        let loaded = lane.recv().map_err(ended)?;
+        self.next += 1;
+        loaded
+    }
+
+    /// Takes the batch, and records its failures or returns the first of them.
+    fn record(&mut self, loaded: Loaded) -> Result<Batch, DataError> {
+        for (failure, error) in loaded.failures {
+            let Some(failures) = &self.failures else { return Err(error) };
+            self.first_failure.get_or_insert_with(|| failure.clone());
+            failures.add(failure)?;
+        }
+        Ok(loaded.batch)
     }
 
     fn start(&mut self, mut worker: Worker, first: usize) -> Result<(), DataError> {
@@ -155,20 +210,27 @@ impl Iterator for Loader {
     type Item = Result<Batch, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.batches {
-            return None;
+        while self.next < self.batches {
+            let batch = self.receive().and_then(|loaded| self.record(loaded));
+            match batch {
+                Ok(batch) if batch.samples.is_empty() => {}
+                Ok(batch) => {
+                    self.has_delivered = true;
+                    return Some(Ok(batch));
+                }
+                Err(error) => {
+                    (self.next, self.first_failure) = (self.batches, None);
+                    return Some(Err(error));
+                }
+            }
         }
-        let lane = &self.lanes[self.next % self.lanes.len()];
-        let batch = lane.recv().unwrap_or_else(|_| {
-            Err(DataError::Thread { reason: format!("it ended before batch {} was made", self.next) })
-        });
-        self.next = if batch.is_ok() { self.next + 1 } else { self.batches };
-        Some(batch)
+        let first = self.first_failure.take()?;
+        (!self.has_delivered).then_some(Err(DataError::NoImageLeft { images: self.images, first }))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = self.batches - self.next;
-        (left.min(1), Some(left))
+        (left.min(1), Some(left.max(1)))
     }
 }
 
@@ -184,27 +246,36 @@ impl Drop for Loader {
 }
 
 impl Worker {
-    /// The batch of that number, or nothing if nobody wants it any more.
-    fn batch(&mut self, number: usize) -> Result<Option<Batch>, DataError> {
+    /// Makes the batch of that number; `None` if the loader was dropped.
+    fn batch(&mut self, number: usize) -> Result<Option<Loaded>, DataError> {
         let items = Arc::clone(&self.items);
         let items = &items[number * self.options.batch..];
         let items = &items[..self.options.batch.min(items.len())];
         let side = self.preprocessor.size() as usize;
         let mut images = Images::zeros(items.len(), side, side);
-        for (position, item) in items.iter().enumerate() {
+        let (mut labels, mut samples, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        for item in items {
             if self.is_stopped.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            self.load(item, images.image_mut(position))?;
+            match decode::open(&item.path) {
+                Ok(image) => {
+                    self.prepare(item, image, images.image_mut(samples.len()))?;
+                    labels.push(item.class);
+                    samples.push(item.sample);
+                }
+                Err(error) => failures.push((ReadFailure::new(item.sample, item.path.clone(), &error), error)),
+            }
         }
-        let labels = items.iter().map(|item| item.class).collect();
-        Ok(Some(Batch { images, labels, samples: items.iter().map(|item| item.sample).collect() }))
+        images.values.truncate(samples.len() * self.preprocessor.values());
+        images.count = samples.len();
+        Ok(Some(Loaded { batch: Batch { images, labels, samples }, failures }))
     }
 
-    fn load(&mut self, item: &Item, out: &mut [f32]) -> Result<(), DataError> {
-        let mut image = decode::open(&item.path)?;
+    /// Corrupts and augments a decoded image as the options say, and writes it as the network's input.
+    fn prepare(&mut self, item: &Item, mut image: RgbImage, out: &mut [f32]) -> Result<(), DataError> {
         if let Some((corruption, severity)) = self.options.corruption {
-            let seed = generator(Stream::CorruptionSeed, self.options.seed, 0, item.sample as u64).random();
+            let seed = rng(Stream::CorruptionSeed, self.options.seed, 0, item.sample as u64).random();
             corruption.apply(severity, seed, &mut image).map_err(|error| error.of(&item.path))?;
         }
         let pixels = decode::pixels(&image);

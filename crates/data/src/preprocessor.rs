@@ -1,18 +1,18 @@
-//! Pixels to the network's input.
+//! Preprocessor: resizes, crops and normalises frames to the network's input.
 
 use crate::decode;
 use crate::error::DataError;
 use crate::frame::{Frame, PixelFormat, Pixels};
-use crate::planes::Planes;
+use crate::image_buffer::ImageBuffer;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use fieldfit_tensor::{Filter, Preprocessing};
 
-/// The largest side of a network's input, in pixels.
+/// Maximum side of a network's input, in pixels.
 const MAX_SIZE: u32 = 4096;
 
-/// Turns frames into a network's input, reusing its buffers.
+/// Preprocessor: turns frames into a network's input, `[size, size, 3]`, and reuses its buffers.
 ///
 /// The image's shorter side is scaled to `size / crop` pixels and the `size × size` in its centre are taken, in one
 /// resampling of 8-bit values with antialiasing, as Pillow resizes and crops; then `(value − mean) / std` per channel.
@@ -26,13 +26,13 @@ pub struct Preprocessor {
     std: [f32; 3],
     options: ResizeOptions,
     resizer: Resizer,
-    /// The network's value of each 8-bit value, per channel.
+    /// Normalised value of each 8-bit value, per channel.
     table: Vec<[f32; 3]>,
     packed: Vec<u8>,
     resized: Vec<u8>,
 }
 
-/// The part of an image that becomes the network's input, in pixels.
+/// Crop window: the rectangle of an image that becomes the network's input, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Window {
     pub left: f64,
@@ -42,8 +42,8 @@ pub(crate) struct Window {
 }
 
 impl Preprocessor {
-    /// A preprocessor for inputs of `size × size` pixels that cover `crop` of the shorter side; mean, std and filter
-    /// are the model's.
+    /// Preprocessor for inputs of `size × size` pixels that cover `crop` of the shorter side, with a model's mean, std and
+    /// filter.
     ///
     /// # Errors
     /// If the size is not 1 to 4096 or the crop not above 0 and at most 1.
@@ -72,7 +72,7 @@ impl Preprocessor {
         self.size
     }
 
-    /// Values of the network's input: `size · size · 3`.
+    /// Number of values of the network's input: `size · size · 3`.
     pub const fn values(&self) -> usize {
         self.size as usize * self.size as usize * 3
     }
@@ -96,17 +96,17 @@ impl Preprocessor {
         Ok(())
     }
 
-    /// Fills the planes with that window of the pixels, which have been checked, at the network's size.
-    pub(crate) fn crop(&mut self, pixels: &Pixels, window: &Window, planes: &mut Planes) -> Result<(), DataError> {
+    /// Resamples a window of checked pixels to the network's size.
+    pub(crate) fn crop(&mut self, pixels: &Pixels, window: &Window, buffer: &mut ImageBuffer) -> Result<(), DataError> {
         self.resample(pixels, window)?;
-        planes.fill(colours(&self.resized, pixels.format));
+        buffer.fill(colours(&self.resized, pixels.format));
         Ok(())
     }
 
-    /// Writes the planes as the network's input.
-    pub(crate) fn normalise_planes(&self, planes: &Planes, out: &mut [f32]) -> Result<(), DataError> {
+    /// Writes an image buffer as the network's input.
+    pub(crate) fn normalise_buffer(&self, buffer: &ImageBuffer, out: &mut [f32]) -> Result<(), DataError> {
         self.check_output(out)?;
-        for (out, pixel) in out.chunks_exact_mut(3).zip(planes.pixels()) {
+        for (out, pixel) in out.chunks_exact_mut(3).zip(buffer.pixels()) {
             for channel in 0..3 {
                 out[channel] = (pixel[channel] - self.mean[channel]) / self.std[channel];
             }
@@ -114,7 +114,7 @@ impl Preprocessor {
         Ok(())
     }
 
-    /// The centre of an image as inference sees it: where the centre crop of the scaled image lies in the original.
+    /// Centre crop of inference, in the pixels of the original image.
     fn centre(&self, width: u32, height: u32) -> Window {
         let shorter = width.min(height);
         // In f32, as the crop is: 128 / 0.8 is then 160, not a little less.
@@ -137,7 +137,7 @@ impl Preprocessor {
         Ok(())
     }
 
-    /// Fills `resized` with the window at the network's size, in the frame's own format.
+    /// Resamples the window to the network's size into `resized`, in the frame's own format.
     fn resample(&mut self, pixels: &Pixels, window: &Window) -> Result<(), DataError> {
         match pixels.format {
             PixelFormat::Rgb8 | PixelFormat::Bgr8 => self.resample_as::<U8x3>(pixels, window),
@@ -145,8 +145,8 @@ impl Preprocessor {
         }
     }
 
-    /// As [`resample`](Self::resample), of pixels of one type: what the resampler has for other types, more than a megabyte,
-    /// stays out of the program.
+    /// [`resample`](Self::resample) for one pixel type: the resampler's code for all other types, more than a megabyte, is
+    /// not linked.
     fn resample_as<P: PixelTrait>(&mut self, pixels: &Pixels, window: &Window) -> Result<(), DataError> {
         let Self { size, packed, resized, .. } = self;
         resized.resize(*size as usize * *size as usize * pixels.format.bytes(), 0);
@@ -165,7 +165,7 @@ impl Preprocessor {
     }
 }
 
-/// Where a stretch of pixels that becomes `size` pixels starts, a millionth of a pixel further on if need be.
+/// Start of a span of pixels that is resampled to `size` pixels, moved by a millionth of a pixel off pixel centres.
 ///
 /// When the resampler enlarges, and the first or the last pixel it makes is centred on one of the image, it leaves out
 /// that one's neighbours, whose weights are 0, and then takes them to be absent for the next pixel, too.
@@ -197,7 +197,7 @@ fn convolution(filter: Filter) -> FilterType {
     }
 }
 
-/// The rows without padding: in place where there is none, else copied into the buffer.
+/// Rows without padding: borrowed where there is none, else copied into the buffer.
 fn packed_rows<'a>(pixels: &Pixels<'a>, buffer: &'a mut Vec<u8>) -> &'a [u8] {
     let row = pixels.row_bytes();
     if pixels.stride == row {
@@ -210,7 +210,7 @@ fn packed_rows<'a>(pixels: &Pixels<'a>, buffer: &'a mut Vec<u8>) -> &'a [u8] {
     buffer
 }
 
-/// The pixels as red, green and blue.
+/// Iterates over pixels as red, green and blue.
 fn colours(bytes: &[u8], format: PixelFormat) -> impl Iterator<Item = [u8; 3]> {
     bytes.chunks_exact(format.bytes()).map(move |pixel| match format {
         PixelFormat::Rgb8 => [pixel[0], pixel[1], pixel[2]],

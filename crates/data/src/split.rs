@@ -1,19 +1,19 @@
-//! Who trains weights, who learns radii, who judges: the three-way split.
+//! Three-way split: divides a data set into train, validation and gate slices by a hash of each image's group.
 
 use crate::dataset::{Dataset, Group};
 use crate::error::{DataError, SplitError};
-use crate::layout::Part;
+use crate::layout::Subset;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Images of every class that each slice needs.
-pub const MINIMUM: usize = 2;
+/// Minimum number of images of every class in each slice.
+pub const MIN_IMAGES_PER_SLICE: usize = 2;
 
-/// The parts of a data set that do not train weights.
+/// Fractions of a data set, 0..1, that do not train weights.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Fractions {
-    /// For radii.
+    /// Fraction that radii learn from.
     pub validation: f64,
-    /// For judging the result.
+    /// Fraction that decides whether the result is accepted.
     pub gate: f64,
 }
 
@@ -24,16 +24,16 @@ impl Default for Fractions {
     }
 }
 
-/// Positions in [`Dataset::samples`], each in one slice at most, ascending.
+/// Result of [`Dataset::split`]: indices into [`Dataset::samples`], each in at most one slice, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Split {
-    /// Weights learn from these.
+    /// Training slice: weights learn from it.
     pub train: Vec<usize>,
-    /// Radii learn from these; weights never do.
+    /// Validation slice: radii learn from it; weights never do.
     pub validation: Vec<usize>,
-    /// These judge the result and do nothing else.
+    /// Gate slice: decides whether the result is accepted, and nothing else.
     pub gate: Vec<usize>,
-    /// Where the split had to depart from the hash alone, for people to read.
+    /// Departures from the hash alone, for people to read.
     pub notes: Vec<String>,
 }
 
@@ -41,10 +41,10 @@ impl Dataset {
     /// Splits the images by a hash of their group: which slice an image is in depends on nothing else, so adding images
     /// moves none, and a group is never on two sides.
     ///
-    /// Where the folder has a `val` part, all of `train` trains, and `val` is divided between validation and gate in
+    /// Where the folder has a `val` subset, all of `train` trains, and `val` is divided between validation and gate in
     /// the ratio of the fractions; images of `train` whose group is also in `val` are left out.
     ///
-    /// A class with fewer than [`MINIMUM`] images in validation or gate gets groups that the hash puts nearest to that
+    /// A class with fewer than [`MIN_IMAGES_PER_SLICE`] images in validation or gate gets groups that the hash puts nearest to that
     /// slice; the notes say so. Such a group may go back once the class has more images.
     ///
     /// # Errors
@@ -70,6 +70,7 @@ impl Dataset {
     }
 }
 
+/// Slice of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slice {
     Train,
@@ -77,13 +78,14 @@ enum Slice {
     Gate,
 }
 
-/// The images of one group, which go together.
+/// Images of one group, which stay in one slice.
 struct Bucket {
     group: Group,
     slice: Slice,
     samples: Vec<usize>,
 }
 
+/// Split in the making: buckets and the slices that they are in.
 struct Draft<'a> {
     dataset: &'a Dataset,
     buckets: Vec<Bucket>,
@@ -95,7 +97,7 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn new(dataset: &'a Dataset, fractions: &Fractions) -> Self {
-        let has_val = dataset.samples.iter().any(|sample| sample.part == Some(Part::Val));
+        let has_val = dataset.samples.iter().any(|sample| sample.subset == Some(Subset::Val));
         let held_out = fractions.validation + fractions.gate;
         let borders = if has_val { [fractions.gate / held_out, 1.0] } else { [fractions.gate, held_out] };
         let mut draft = Self { dataset, buckets: Vec::new(), has_val, borders, notes: Vec::new() };
@@ -111,7 +113,7 @@ impl<'a> Draft<'a> {
         }
         let mut left_out = 0;
         for (group, mut samples) in groups {
-            let in_val = |index: &usize| self.dataset.samples[*index].part == Some(Part::Val);
+            let in_val = |index: &usize| self.dataset.samples[*index].subset == Some(Subset::Val);
             let slice = if self.has_val && !samples.iter().any(in_val) { Slice::Train } else { self.slice_of(&group) };
             if self.has_val && slice != Slice::Train {
                 let before = samples.len();
@@ -141,7 +143,7 @@ impl<'a> Draft<'a> {
             _ => Slice::Gate,
         };
         let before = self.count(class, slice);
-        while self.count(class, slice) < MINIMUM {
+        while self.count(class, slice) < MIN_IMAGES_PER_SLICE {
             let Some(bucket) = self.nearest(class, slice, donor) else { break };
             self.buckets[bucket].slice = slice;
         }
@@ -158,7 +160,7 @@ impl<'a> Draft<'a> {
         let available = self.count(class, donor);
         let can_spare = |bucket: &Bucket| {
             let given = self.count_in(bucket, class);
-            bucket.slice == donor && given > 0 && available - given >= MINIMUM
+            bucket.slice == donor && given > 0 && available - given >= MIN_IMAGES_PER_SLICE
         };
         let candidates = self.buckets.iter().enumerate().filter(|(_, bucket)| can_spare(bucket));
         let distance = |bucket: &Bucket| self.distance(bucket.group.position(), slice);
@@ -179,8 +181,11 @@ impl<'a> Draft<'a> {
     fn check(&self, class: u32) -> Result<(), SplitError> {
         let [train, validation, gate] =
             [Slice::Train, Slice::Validation, Slice::Gate].map(|slice| self.count(class, slice));
-        if train.min(validation).min(gate) >= MINIMUM {
+        if train.min(validation).min(gate) >= MIN_IMAGES_PER_SLICE {
             return Ok(());
+        }
+        if let Some(error) = self.lacks_in_subset(class) {
+            return Err(error);
         }
         Err(SplitError::ClassTooSmall {
             class: self.dataset.classes[class as usize].clone(),
@@ -190,6 +195,18 @@ impl<'a> Draft<'a> {
             validation,
             gate,
         })
+    }
+
+    /// The error for a class that has too few images in `train` or in `val`, whatever their groups.
+    fn lacks_in_subset(&self, class: u32) -> Option<SplitError> {
+        let count = |is_val: bool| {
+            let of_class = self.dataset.samples.iter().filter(|sample| sample.class == class);
+            of_class.filter(|sample| (sample.subset == Some(Subset::Val)) == is_val).count()
+        };
+        let (train, val) = (count(false), count(true));
+        let is_lacking = train < MIN_IMAGES_PER_SLICE || val < 2 * MIN_IMAGES_PER_SLICE;
+        let class = self.dataset.classes[class as usize].clone();
+        (self.has_val && is_lacking).then_some(SplitError::ClassTooSmallInSubset { class, train, val })
     }
 
     fn count(&self, class: u32, slice: Slice) -> usize {

@@ -33,7 +33,7 @@ fn distance(a: &RgbImage, b: &RgbImage) -> f64 {
     total as f64 / a.len() as f64
 }
 
-/// Catches severities in the wrong order, one that does nothing, and one that changes a mild image beyond recognition.
+/// Catches: severities in the wrong order, one that does nothing, and one that changes a mild image beyond recognition.
 #[test]
 fn every_severity_is_farther_from_the_image_than_the_one_before() {
     let pictures = pictures();
@@ -49,7 +49,7 @@ fn every_severity_is_farther_from_the_image_than_the_one_before() {
     }
 }
 
-/// Catches a change that depends on anything but severity, seed and image, and one that ignores its seed.
+/// Catches: a change that depends on anything but severity, seed and image, and one that ignores its seed.
 #[test]
 fn the_same_seed_gives_the_same_image() {
     let image = &pictures()[3];
@@ -62,7 +62,7 @@ fn the_same_seed_gives_the_same_image() {
     }
 }
 
-/// Catches divisions by a size of nothing, neighbours beyond the border, and an image whose size changes.
+/// Catches: divisions by a size of nothing, neighbours beyond the border, and an image whose size changes.
 #[test]
 fn images_of_any_size_keep_it() {
     for (width, height) in [(0, 0), (1, 1), (1, 300), (300, 1), (2, 3), (7, 500), (640, 3)] {
@@ -75,7 +75,7 @@ fn images_of_any_size_keep_it() {
     }
 }
 
-/// Catches blurs and geometry that darken borders or change what has no structure.
+/// Catches: blurs and geometry that darken borders or change what has no structure.
 #[test]
 fn what_only_moves_light_leaves_a_plain_image() {
     let plain = RgbImage::from_pixel(50, 31, image::Rgb([200, 90, 10]));
@@ -86,7 +86,7 @@ fn what_only_moves_light_leaves_a_plain_image() {
     }
 }
 
-/// Catches a severity whose effect depends on the camera's resolution: an image four times as large must look, scaled
+/// Catches: a severity whose effect depends on the camera's resolution: an image four times as large must look, scaled
 /// down, like the small one.
 #[test]
 fn severities_mean_the_same_at_any_resolution() {
@@ -103,7 +103,7 @@ fn severities_mean_the_same_at_any_resolution() {
     }
 }
 
-/// Catches a disk of another radius, or one that is a square: a point of light must fill πr² and reach r.
+/// Catches: a disk of another radius, or one that is a square: a point of light must fill πr² and reach r.
 #[test]
 fn a_point_out_of_focus_is_a_disk() {
     let mut image = RgbImage::new(224, 224);
@@ -116,7 +116,7 @@ fn a_point_out_of_focus_is_a_disk() {
     assert!((180..=290).contains(&lit.len()) && (7.5..10.0).contains(&reach), "{} {reach}", lit.len());
 }
 
-/// Catches a loader that ignores its corruption, draws anew each epoch, or gives every image the same.
+/// Catches: a loader that ignores its corruption, draws anew each epoch, or gives every image the same.
 #[test]
 fn loaders_corrupt_before_preprocessing_and_by_sample() {
     let folder = tempfile::tempdir().unwrap();
@@ -136,7 +136,7 @@ fn loaders_corrupt_before_preprocessing_and_by_sample() {
     assert_eq!(noisy.image(0), noisy.image(2));
 }
 
-/// Catches names that can't be typed, two of the same name, and severities beyond the scale.
+/// Catches: names that can't be typed, two of the same name, and severities beyond the scale.
 #[test]
 fn names_and_severities_are_parsed_or_refused() {
     for corruption in Corruption::ALL {
@@ -150,7 +150,7 @@ fn names_and_severities_are_parsed_or_refused() {
     }
 }
 
-/// Catches a panic, or half a change, where JPEG can't hold the image.
+/// Catches: a panic, or half a change, where JPEG can't hold the image.
 #[test]
 fn an_image_too_long_for_jpeg_is_refused_as_it_was() {
     let mut image = RgbImage::from_pixel(70_000, 1, image::Rgb([1, 2, 3]));

@@ -3,7 +3,7 @@
 
 mod common;
 
-use fieldfit_data::{Dataset, FolderOptions, Fractions, MINIMUM, Purpose};
+use fieldfit_data::{Dataset, FolderOptions, Fractions, MIN_IMAGES_PER_SLICE, Purpose};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -22,7 +22,7 @@ fn concepts(dataset: &Dataset) -> BTreeSet<String> {
     dataset.samples.iter().map(|sample| name(&sample.path)).collect()
 }
 
-/// Catches a style that is scored on concepts that were trained on, on other classes, or on too few images to tell.
+/// Catches: a style that is scored on concepts that were trained on, on other classes, or on too few images to tell.
 #[test]
 fn unseen_styles_hold_the_same_unseen_concepts() {
     let train = open("google", Purpose::Adapt);
@@ -37,7 +37,7 @@ fn unseen_styles_hold_the_same_unseen_concepts() {
     }
 }
 
-/// Catches skin tones and variants of a concept on two sides of the split, and a class that starves.
+/// Catches: skin tones and variants of a concept on two sides of the split, and a class that starves.
 #[test]
 fn a_concept_stays_on_one_side() {
     let dataset = open("google", Purpose::Adapt);
@@ -49,7 +49,9 @@ fn a_concept_stays_on_one_side() {
     );
     for slice in slices {
         for class in 0..dataset.classes.len() as u32 {
-            assert!(slice.iter().filter(|index| dataset.samples[**index].class == class).count() >= MINIMUM);
+            assert!(
+                slice.iter().filter(|index| dataset.samples[**index].class == class).count() >= MIN_IMAGES_PER_SLICE
+            );
         }
     }
 }

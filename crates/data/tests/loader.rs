@@ -5,7 +5,8 @@ mod common;
 
 use common::{preprocessor, write_images};
 use fieldfit_data::{
-    Augmentation, Batch, DataError, Dataset, FolderOptions, Frame, Loader, LoaderOptions, Preprocessor, shuffled,
+    Augmentation, Batch, DataError, Dataset, FolderOptions, Frame, Loader, LoaderOptions, Preprocessor, ReadFailures,
+    shuffled,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -30,7 +31,7 @@ fn all(dataset: &Dataset) -> Vec<usize> {
     (0..dataset.samples.len()).collect()
 }
 
-/// Catches evaluation that sees other pixels than inference, and labels beside the wrong image.
+/// Catches: evaluation that sees other pixels than inference, and labels beside the wrong image.
 #[test]
 fn without_augmentation_images_are_as_at_inference() {
     let (_folder, dataset) = dataset();
@@ -49,7 +50,7 @@ fn without_augmentation_images_are_as_at_inference() {
     }
 }
 
-/// Catches a short last batch that is lost, padded or delivered against the caller's wish.
+/// Catches: a short last batch that is lost, padded or delivered against the caller's wish.
 #[test]
 fn the_last_batch_is_short_or_left_out() {
     let (_folder, dataset) = dataset();
@@ -62,7 +63,7 @@ fn the_last_batch_is_short_or_left_out() {
     assert!(load(&dataset, &[], &options(Augmentation::None, 2)).is_empty());
 }
 
-/// Catches randomness or order that depends on which thread is faster.
+/// Catches: randomness or order that depends on which thread is faster.
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let (_folder, dataset) = dataset();
@@ -75,7 +76,7 @@ fn the_number_of_threads_changes_no_bit() {
     }
 }
 
-/// Catches augmentation that ignores seed or epoch, or that depends on the image's place in the order.
+/// Catches: augmentation that ignores seed or epoch, or that depends on the image's place in the order.
 #[test]
 fn augmentation_follows_from_seed_epoch_and_sample_alone() {
     let (_folder, dataset) = dataset();
@@ -93,7 +94,7 @@ fn augmentation_follows_from_seed_epoch_and_sample_alone() {
     }
 }
 
-/// Catches augmentation that leaves the range of the network's input, never flips, or always does.
+/// Catches: augmentation that leaves the range of the network's input, never flips, or always does.
 #[test]
 fn augmented_images_stay_images_and_flip_half_the_time() {
     let folder = tempdir().unwrap();
@@ -118,7 +119,7 @@ fn augmented_images_stay_images_and_flip_half_the_time() {
     assert!((35..=65).contains(&flipped), "{flipped} of 100");
 }
 
-/// Catches a robust preset that leaves the range of the network's input, makes numbers that are none, or is basic.
+/// Catches: a robust preset that leaves the range of the network's input, makes numbers that are none, or is basic.
 #[test]
 fn robust_images_stay_in_range_and_differ_from_basic_ones() {
     let (_folder, dataset) = dataset();
@@ -136,7 +137,7 @@ fn robust_images_stay_in_range_and_differ_from_basic_ones() {
     }
 }
 
-/// Catches a name that no command line could be given, or one that means another preset.
+/// Catches: a name that no command line could be given, or one that means another preset.
 #[test]
 fn presets_are_known_by_name() {
     for augmentation in Augmentation::ALL {
@@ -146,7 +147,7 @@ fn presets_are_known_by_name() {
     assert_eq!(error, "there is no augmentation `strong`: expected one of none, basic, robust");
 }
 
-/// Catches an order that is not a permutation, or that does not follow from seed and epoch.
+/// Catches: an order that is not a permutation, or that does not follow from seed and epoch.
 #[test]
 fn shuffling_follows_from_seed_and_epoch() {
     let order: Vec<usize> = (10..60).collect();
@@ -159,7 +160,7 @@ fn shuffling_follows_from_seed_and_epoch() {
     assert!(sorted == order && shuffle != order);
 }
 
-/// Catches an image that disappears during training and takes the run down, or is left out in silence.
+/// Catches: an image that disappears during training and takes the run down, or is left out in silence.
 #[test]
 fn an_image_that_is_gone_is_an_error_with_its_name_and_the_end() {
     let (_folder, dataset) = dataset();
@@ -173,7 +174,7 @@ fn an_image_that_is_gone_is_an_error_with_its_name_and_the_end() {
     assert!(loader.next().is_none());
 }
 
-/// Catches a loader whose drop waits for ever on threads that wait for a consumer: the test would not end.
+/// Catches: a loader whose drop waits for ever on threads that wait for a consumer: the test would not end.
 #[test]
 fn dropping_a_loader_ends_its_threads() {
     let (_folder, dataset) = dataset();
@@ -184,7 +185,7 @@ fn dropping_a_loader_ends_its_threads() {
     drop(Loader::new(&dataset, &order, &preprocessor(), &options(Augmentation::None, 2)).unwrap());
 }
 
-/// Catches settings that would hang or panic in a thread.
+/// Catches: settings that would hang or panic in a thread.
 #[test]
 fn impossible_loaders_are_refused() {
     let (_folder, dataset) = dataset();
@@ -197,7 +198,7 @@ fn impossible_loaders_are_refused() {
     assert!(matches!(new(&[18], 4, 1), Err(DataError::NoSuchSample { index: 18, samples: 18 })));
 }
 
-/// Catches a preprocessor that keeps something of one image in the next: the order of batches must not matter.
+/// Catches: a preprocessor that keeps something of one image in the next: the order of batches must not matter.
 #[test]
 fn preprocessors_keep_nothing_between_images() {
     let (_folder, dataset) = dataset();
@@ -210,4 +211,87 @@ fn preprocessors_keep_nothing_between_images() {
         preprocessor().prepare(&Frame::Encoded(bytes), &mut fresh).unwrap();
         assert_eq!(again, fresh);
     }
+}
+
+/// Three classes of 20 images, of which 3 may become unreadable.
+fn spare_dataset() -> (TempDir, Dataset) {
+    let folder = tempdir().unwrap();
+    for (class, seed) in [("a", 0), ("b", 40), ("c", 80)] {
+        write_images(&folder.path().join(class), "", seed, 20);
+    }
+    let dataset = Dataset::open(folder.path(), &FolderOptions::default()).unwrap();
+    assert_eq!(dataset.spare_images(), 3);
+    (folder, dataset)
+}
+
+/// Catches: an image that vanishes and ends the run, one that is left out in silence or counted twice, and batches whose
+/// content then depends on the number of threads.
+#[test]
+fn images_that_vanish_are_skipped_and_recorded() {
+    let (_folder, dataset) = spare_dataset();
+    let order = shuffled(&all(&dataset), 3, 0);
+    let lost = [order[5], order[6], order[40]];
+    lost.iter().for_each(|sample| std::fs::remove_file(&dataset.samples[*sample].path).unwrap());
+    let mut passes = Vec::new();
+    for threads in [1, 3] {
+        let failures = ReadFailures::new(&dataset);
+        for _ in 0..2 {
+            let loader =
+                Loader::new(&dataset, &order, &preprocessor(), &options(Augmentation::Basic, threads)).unwrap();
+            passes.push(loader.recording(&failures).map(Result::unwrap).collect::<Vec<_>>());
+        }
+        assert_eq!(failures.count(), 3);
+        assert!(lost.iter().all(|sample| failures.contains(*sample)));
+        let new = failures.take_new();
+        assert_eq!(new.iter().map(|failure| failure.sample).collect::<Vec<_>>(), lost);
+        assert_eq!(new[0].path, dataset.samples[lost[0]].path);
+        assert!(new[0].reason.contains("No such file"), "{}", new[0]);
+        assert!(failures.take_new().is_empty());
+    }
+    assert!(passes.iter().all(|pass| *pass == passes[0]));
+    let samples: Vec<usize> = passes[0].iter().flat_map(|batch| batch.samples.clone()).collect();
+    assert_eq!(samples, order.iter().copied().filter(|sample| !lost.contains(sample)).collect::<Vec<_>>());
+    assert!(passes[0].iter().all(|batch| batch.images.count == batch.samples.len()));
+    let sizes: Vec<usize> = passes[0].iter().map(|batch| batch.labels.len()).collect();
+    assert_eq!((sizes.len(), sizes[1], sizes[10]), (15, 2, 3));
+}
+
+/// Catches: a medium that is pulled out and takes half of the images out of training, which goes on.
+#[test]
+fn more_images_than_can_be_spared_end_the_pass() {
+    let (_folder, dataset) = spare_dataset();
+    let remove = |sample: usize| std::fs::remove_file(&dataset.samples[sample].path).unwrap();
+    (0..3).for_each(remove);
+    let failures = ReadFailures::new(&dataset);
+    let pass = |order: &[usize]| {
+        let loader = Loader::new(&dataset, order, &preprocessor(), &options(Augmentation::None, 2)).unwrap();
+        loader.recording(&failures).collect::<Vec<_>>()
+    };
+    assert!(pass(&all(&dataset)).iter().all(Result::is_ok));
+    // A fourth one, in another slice of the same data set.
+    remove(50);
+    let rest = pass(&[40, 41, 42, 43, 48, 49, 50, 51, 52]);
+    assert_eq!(rest.len(), 2, "it ends with the error");
+    match rest[1].as_ref().unwrap_err() {
+        DataError::TooManyFailures { failed: 4, allowed: 3, first } => assert_eq!(first[0].sample, 0),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Catches: a slice of which nothing is left, and that passes for an empty one or is drawn from for ever.
+#[test]
+fn a_slice_without_a_readable_image_is_an_error() {
+    let (_folder, dataset) = spare_dataset();
+    (0..2).for_each(|sample| std::fs::remove_file(&dataset.samples[sample].path).unwrap());
+    let failures = ReadFailures::new(&dataset);
+    let load = |order: &[usize]| {
+        let loader = Loader::new(&dataset, order, &preprocessor(), &options(Augmentation::None, 2)).unwrap();
+        loader.recording(&failures)
+    };
+    let mut nothing = load(&[0, 1, 0, 1, 0, 1]);
+    assert!(matches!(nothing.next(), Some(Err(DataError::NoImageLeft { images: 6, .. }))));
+    assert!(nothing.next().is_none());
+    // A batch without images is passed over, not delivered.
+    let batches: Vec<Batch> = load(&[0, 1, 0, 1, 2]).map(Result::unwrap).collect();
+    assert_eq!((batches.len(), &batches[0].samples), (1, &vec![2]));
 }

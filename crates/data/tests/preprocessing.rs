@@ -63,7 +63,7 @@ fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Catches another filter, a missing antialias, a crop that is off by a pixel, and a size rounded up.
+/// Catches: another filter, a missing antialias, a crop that is off by a pixel, and a size rounded up.
 #[test]
 fn scaling_and_cropping_agree_with_pillow() {
     let image = pattern();
@@ -74,7 +74,7 @@ fn scaling_and_cropping_agree_with_pillow() {
     }
 }
 
-/// Catches the resampler's own fault with crops whose first pixel is centred on one of the image.
+/// Catches: the resampler's own fault with crops whose first pixel is centred on one of the image.
 #[test]
 fn enlarged_crops_agree_with_pillow() {
     let image = RgbImage::from_fn(9, 7, |x, y| Rgb([(x * 7 + y * 13) as u8, (x * x + y) as u8, (x * y * 9) as u8]));
@@ -91,7 +91,7 @@ fn assert_within_a_step(found: &[f32], expected: &[u8]) {
     }
 }
 
-/// Catches mean and std of another channel, or taken in 0..1.
+/// Catches: mean and std of another channel, or taken in 0..1.
 #[test]
 fn each_channel_has_its_own_mean_and_std() {
     let recipe = Preprocessing { mean: [10.0, 20.0, 30.0], std: [1.0, 2.0, 4.0], ..PLAIN };
@@ -100,7 +100,7 @@ fn each_channel_has_its_own_mean_and_std() {
     assert!(values.chunks(3).all(|pixel| pixel == [90.0, 45.0, 22.5]));
 }
 
-/// Catches channels in the wrong order and grey that fills one channel only.
+/// Catches: channels in the wrong order and grey that fills one channel only.
 #[test]
 fn formats_of_the_same_picture_give_the_same_input() {
     let rgb = pattern();
@@ -119,7 +119,7 @@ fn formats_of_the_same_picture_give_the_same_input() {
     );
 }
 
-/// Catches padding read as pixels; the last row may or may not be padded.
+/// Catches: padding read as pixels; the last row may or may not be padded.
 #[test]
 fn padding_between_rows_is_skipped() {
     let image = pattern();
@@ -132,7 +132,7 @@ fn padding_between_rows_is_skipped() {
     }
 }
 
-/// Catches a crop box that leaves the image by a rounding error, for any shape.
+/// Catches: a crop box that leaves the image by a rounding error, for any shape.
 #[test]
 fn images_of_any_shape_are_prepared() {
     let few = [(1, 1), (1, 300), (300, 1), (227, 227), (641, 479), (333, 1000)];
@@ -148,7 +148,7 @@ fn images_of_any_shape_are_prepared() {
     }
 }
 
-/// Catches a format that can't be decoded, and decoded pixels that go another way than a camera's.
+/// Catches: a format that can't be decoded, and decoded pixels that go another way than a camera's.
 #[test]
 fn encoded_frames_are_decoded() {
     let image = pattern();
@@ -162,7 +162,7 @@ fn encoded_frames_are_decoded() {
     }
 }
 
-/// Catches transparent pixels drawn on black, or with the colour that happens to be stored under them.
+/// Catches: transparent pixels drawn on black, or with the colour that happens to be stored under them.
 #[test]
 fn transparent_pixels_are_drawn_on_white() {
     for (alpha, expected) in [(0, [255.0; 3]), (255, [200.0, 0.0, 10.0]), (51, [244.0, 204.0, 206.0])] {
@@ -174,7 +174,7 @@ fn transparent_pixels_are_drawn_on_white() {
     }
 }
 
-/// Catches a photo that lies on its side because its orientation tag is ignored.
+/// Catches: a photo that lies on its side because its orientation tag is ignored.
 #[test]
 fn a_photo_is_turned_as_its_camera_noted() {
     let image = RgbImage::from_fn(16, 16, |_, y| Rgb([if y < 8 { 0 } else { 255 }; 3]));
@@ -186,7 +186,7 @@ fn a_photo_is_turned_as_its_camera_noted() {
     assert!(values[0] > 250.0 && values[values.len() - 1] < 5.0, "{values:?}");
 }
 
-/// Catches a frame whose data is read past its end, or whose width and height are swapped or mistaken.
+/// Catches: a frame whose data is read past its end, or whose width and height are swapped or mistaken.
 #[test]
 fn frames_that_are_not_what_they_say_are_refused() {
     let data = [0; 60];
@@ -207,7 +207,7 @@ fn frames_that_are_not_what_they_say_are_refused() {
     assert!(matches!(huge, DataError::Length { found: 60, .. }));
 }
 
-/// Catches a buffer of another size that is filled in part.
+/// Catches: a buffer of another size that is filled in part.
 #[test]
 fn a_buffer_of_another_size_is_refused() {
     let image = pattern();
@@ -216,7 +216,7 @@ fn a_buffer_of_another_size_is_refused() {
     assert_eq!(error.to_string(), "the buffer has 12 values, but the network's input of 16 × 16 × 3 has 768");
 }
 
-/// Catches sizes and crops that would divide by zero or crop outside the image.
+/// Catches: sizes and crops that would divide by zero or crop outside the image.
 #[test]
 fn impossible_recipes_are_refused() {
     for (size, crop) in [(0, 0.875), (4097, 0.875), (96, 0.0), (96, -1.0), (96, 1.1), (96, f32::NAN)] {
@@ -224,20 +224,26 @@ fn impossible_recipes_are_refused() {
     }
 }
 
-/// Catches bytes that are no image, an image that is cut short, and a decoder that panics on either.
+/// Catches: bytes that are no image, an image that is cut short, and a decoder that panics on either.
 #[test]
 fn bytes_that_are_no_image_are_refused() {
     for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
         let whole = encoded(pattern(), format);
         for length in [0, 1, 4, 12, 30, whole.len() / 4] {
-            assert!(matches!(refused(Frame::Encoded(&whole[..length])), DataError::Decode(_)), "{format:?} {length}");
+            let error = refused(Frame::Encoded(&whole[..length]));
+            assert!(
+                matches!(error, DataError::Decode(_) | DataError::Truncated { .. }),
+                "{format:?} {length}: {error}"
+            );
         }
     }
-    let text = refused(Frame::Encoded(b"GIF89a and what follows")).to_string();
-    assert!(text.starts_with("not a readable JPEG, PNG or WebP image: "), "{text}");
+    for bytes in [&b"GIF89a"[..], b"no image at all"] {
+        let text = refused(Frame::Encoded(bytes)).to_string();
+        assert!(text.starts_with("not a readable JPEG, PNG, WebP, BMP, TIFF or GIF image: "), "{text}");
+    }
 }
 
-/// Catches a small file that claims a huge image and takes all memory.
+/// Catches: a small file that claims a huge image and takes all memory.
 #[test]
 fn a_file_that_claims_too_many_pixels_is_refused() {
     let mut png = encoded(RgbImage::new(1, 1), ImageFormat::Png);

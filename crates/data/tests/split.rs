@@ -4,7 +4,7 @@
 mod common;
 
 use common::imagined;
-use fieldfit_data::{DataError, Dataset, Fractions, Group, MINIMUM, Part, Split, SplitError};
+use fieldfit_data::{DataError, Dataset, Fractions, Group, MIN_IMAGES_PER_SLICE, Split, SplitError, Subset};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ fn ones(count: usize) -> Vec<usize> {
     vec![1; count]
 }
 
-/// Catches fractions that are ignored or swapped.
+/// Catches: fractions that are ignored or swapped.
 #[test]
 fn slices_have_about_the_sizes_asked_for() {
     let (a, b) = (ones(2000), ones(2000));
@@ -48,14 +48,14 @@ fn slices_have_about_the_sizes_asked_for() {
     assert!(split.notes.is_empty());
 }
 
-/// Catches a hash that changes: images on robots in the field must not change slice with a new version of Fieldfit.
+/// Catches: a hash that changes: images on robots in the field must not change slice with a new version of Fieldfit.
 #[test]
 fn the_hash_of_a_group_is_what_it_has_always_been() {
     let hex: String = Group::named("cup").0.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, "fd97cac88a826371072d6626e21c51b1ce7281e6b0453af9eb32399b4def1cda");
 }
 
-/// Catches a class that is missing from a slice although it has enough images, and a move that nobody is told of.
+/// Catches: a class that is missing from a slice although it has enough images, and a move that nobody is told of.
 #[test]
 fn every_small_class_is_in_every_slice() {
     let sizes: Vec<(String, Vec<usize>)> = (0..40).map(|class| (format!("c{class:02}"), ones(6 + class / 4))).collect();
@@ -64,7 +64,7 @@ fn every_small_class_is_in_every_slice() {
     let split = split(&dataset);
     for class in 0..40 {
         for samples in slices(&split) {
-            assert!(count(&dataset, samples, class) >= MINIMUM, "class {class}");
+            assert!(count(&dataset, samples, class) >= MIN_IMAGES_PER_SLICE, "class {class}");
         }
     }
     assert!(
@@ -73,7 +73,7 @@ fn every_small_class_is_in_every_slice() {
     assert_eq!(places(&dataset, &split).len(), dataset.samples.len());
 }
 
-/// Catches top-up that takes any group instead of those next to the slice's border.
+/// Catches: top-up that takes any group instead of those next to the slice's border.
 #[test]
 fn the_groups_nearest_to_the_border_are_moved() {
     let groups = ones(30);
@@ -92,7 +92,7 @@ fn the_groups_nearest_to_the_border_are_moved() {
     assert_eq!(moved(&split.validation), sorted(&positions[2..4]));
 }
 
-/// Catches a class that can't be in all slices but is split all the same, and a message that does not help.
+/// Catches: a class that can't be in all slices but is split all the same, and a message that does not help.
 #[test]
 fn a_class_too_small_to_split_is_refused_with_its_counts() {
     let enough = ones(20);
@@ -109,7 +109,7 @@ fn a_class_too_small_to_split_is_refused_with_its_counts() {
     assert!(message.ends_with("Add images of it, or choose a group pattern that makes smaller groups"), "{message}");
 }
 
-/// Catches fractions that leave nothing to train on, and a data set of one class that reaches the trainer.
+/// Catches: fractions that leave nothing to train on, and a data set of one class that reaches the trainer.
 #[test]
 fn splits_that_can_not_be_are_refused() {
     let groups = ones(20);
@@ -122,23 +122,23 @@ fn splits_that_can_not_be_are_refused() {
     assert!(matches!(one, Err(DataError::Split(SplitError::Classes { classes: 1 }))));
 }
 
-/// Catches training on images that somebody set apart for validation, or the reverse.
+/// Catches: training on images that somebody set apart for validation, or the reverse.
 #[test]
 fn a_val_part_is_divided_between_validation_and_gate() {
     let groups = ones(60);
     let mut dataset = imagined(&[("a", &groups), ("b", &groups)]);
     for (index, sample) in dataset.samples.iter_mut().enumerate() {
-        sample.part = Some(if index % 3 == 0 { Part::Val } else { Part::Train });
+        sample.subset = Some(if index % 3 == 0 { Subset::Val } else { Subset::Train });
     }
     let split = split(&dataset);
     assert_eq!(split.train.len(), 80);
-    assert!(split.train.iter().all(|index| dataset.samples[*index].part == Some(Part::Train)));
+    assert!(split.train.iter().all(|index| dataset.samples[*index].subset == Some(Subset::Train)));
     assert_eq!(split.validation.len() + split.gate.len(), 40);
     assert!(split.validation.len().abs_diff(split.gate.len()) < 20);
     assert!(split.notes.is_empty());
 }
 
-/// Catches a group that somebody's folders put on both sides: its training images must not be trained on.
+/// Catches: a group that somebody's folders put on both sides: its training images must not be trained on.
 #[test]
 fn training_images_of_a_group_in_val_are_left_out_and_said_so() {
     let groups = [2; 30];
@@ -147,15 +147,32 @@ fn training_images_of_a_group_in_val_are_left_out_and_said_so() {
         // Both of the first 20 groups in train, both of the next in val, the last group of class `a` in both parts.
         let group = index / 2 % 30;
         let is_straddling = index == 59;
-        sample.part = Some(if group < 20 || is_straddling { Part::Train } else { Part::Val });
+        sample.subset = Some(if group < 20 || is_straddling { Subset::Train } else { Subset::Val });
     }
     let split = split(&dataset);
     assert!(slices(&split).into_iter().all(|samples| !samples.contains(&59)));
     assert_eq!(split.notes, ["left 1 images of train out: val has images of the same groups"]);
 }
 
+/// Catches: advice about groups where a class has too few images in `val`, or none.
+#[test]
+fn a_class_missing_in_val_is_told_so() {
+    let groups = ones(30);
+    for (val, expected) in
+        [(0, "has 30 images in `train` and 0 in `val`"), (3, "has 27 images in `train` and 3 in `val`")]
+    {
+        let mut dataset = imagined(&[("a", &groups), ("b", &groups)]);
+        for (index, sample) in dataset.samples.iter_mut().enumerate() {
+            let in_val = if sample.class == 0 { index < 10 } else { index < 30 + val };
+            sample.subset = Some(if in_val { Subset::Val } else { Subset::Train });
+        }
+        let error = dataset.split(&Fractions::default()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("class `b` {expected}: ")) && !error.contains("group"), "{error}");
+    }
+}
+
 proptest! {
-    /// Catches a split that depends on anything but the group: adding images must move none.
+    /// Catches: a split that depends on anything but the group: adding images must move none.
     #[test]
     fn adding_images_moves_none(
         first in prop::collection::vec(1..4usize, 60..120),
@@ -173,7 +190,7 @@ proptest! {
         }
     }
 
-    /// Catches a group on two sides, an image in two slices or in none, and a split that differs from run to run,
+    /// Catches: a group on two sides, an image in two slices or in none, and a split that differs from run to run,
     /// also where groups had to be moved.
     #[test]
     fn groups_stay_together(a in prop::collection::vec(1..6usize, 8..40), b in prop::collection::vec(1..6usize, 8..40)) {

@@ -8,6 +8,7 @@ use crate::limits::{
 };
 use crate::signature::PublicKey;
 use core::fmt;
+use fieldfit_tensor::text::escape;
 use thiserror::Error;
 
 /// Delta error: the file is not a delta, is damaged or malformed, or values cannot be encoded.
@@ -168,6 +169,22 @@ pub enum DeltaError {
         /// Its bytes.
         found: usize,
     },
+    /// A label with a control or bidirectional character.
+    #[error("label {index}: expected printable text, found the character U+{:04X}: rename the class", u32::from(*found))]
+    LabelText {
+        /// Which label, from 0.
+        index: usize,
+        /// The first such character.
+        found: char,
+    },
+    /// A text of the header with a control or bidirectional character.
+    #[error("header: expected printable text for {field}, found the character U+{:04X}: the delta is malformed", u32::from(*found))]
+    HeaderText {
+        /// Which text.
+        field: &'static str,
+        /// The first such character.
+        found: char,
+    },
     /// More tensors than the limit.
     #[error("expected at most {MAX_TENSORS} tensors, found {found}")]
     TensorCount {
@@ -181,6 +198,14 @@ pub enum DeltaError {
         index: usize,
         /// Its name's bytes.
         found: usize,
+    },
+    /// A tensor's name with a control or bidirectional character.
+    #[error("tensor {index}: expected a name of printable text, found the character U+{:04X}", u32::from(*found))]
+    NameText {
+        /// Which tensor, from 0.
+        index: usize,
+        /// The first such character.
+        found: char,
     },
     /// Two tensors of one name.
     #[error("tensor `{name}`: duplicate name: a delta changes each tensor once")]
@@ -209,6 +234,19 @@ pub enum DeltaError {
     TensorSize {
         /// The tensor.
         name: Name,
+    },
+    /// Differences that decode to more values than the base has, or than the limit where the base is not known.
+    #[error(
+        "tensor `{name}`: expected at most {limit} values of differences in all, found {found} with this one: the delta is \
+         malformed, or made for another base"
+    )]
+    DifferenceSize {
+        /// The tensor that is too much.
+        name: Name,
+        /// The most values.
+        limit: usize,
+        /// Values of all differences up to it.
+        found: usize,
     },
     /// Replacements of more values than the limit.
     #[error(
@@ -303,7 +341,7 @@ impl From<&str> for Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{}", self.start, if self.cut { "…" } else { "" })
+        write!(out, "{}{}", escape(&self.start), if self.cut { "…" } else { "" })
     }
 }
 

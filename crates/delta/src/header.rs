@@ -2,6 +2,7 @@
 
 use crate::DeltaError;
 use crate::limits::{MAX_CLASSES, MAX_INPUT_SIZE, MAX_TENSORS};
+use fieldfit_tensor::text::find_unprintable;
 use heapless::String;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,12 @@ impl Header {
         let share = |field, found: f32| within(field, "between 0 and 1", found, (0.0..=1.0).contains(&found));
         if !(1..=MAX_INPUT_SIZE).contains(&self.input_size) {
             return Err(DeltaError::InputSize { found: self.input_size });
+        }
+        let Provenance { fieldfit, method, options, .. } = &self.provenance;
+        for (field, text) in [("the version", fieldfit.as_str()), ("the method", method), ("the options", options)] {
+            if let Some(found) = find_unprintable(text) {
+                return Err(DeltaError::HeaderText { field, found });
+            }
         }
         within("crop", "above 0 and up to 1", self.crop, self.crop > 0.0 && self.crop <= 1.0)?;
         share("accuracy before", self.provenance.before)?;

@@ -122,6 +122,10 @@
 //! The hash detects damage, not forgery. Therefore every other field is checked after the hash, and against the
 //! [`limits`] before anything is computed from it.
 //!
+//! No label, name or text of the header has control or bidirectional characters, which could move a terminal's cursor or
+//! forge a line of output. The differences of a file decode to no more values than the base has, as
+//! [`Delta::parse_for`] is told, or than a limit: a few bytes of a sparse tensor could else take gigabytes.
+//!
 //! A file with an invalid [`Signature`] is rejected like a damaged one. The caller decides whether to trust the key,
 //! and whether the sequence is newer than the last one; `fieldfit_store` implements such a policy.
 

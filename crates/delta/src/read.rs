@@ -4,9 +4,10 @@ use crate::cursor::Cursor;
 use crate::duplicate_names::NameFilter;
 use crate::header::Fidelity;
 use crate::layout::{MAGIC, MINIMUM_BYTES, PROLOGUE_BYTES, SIGNABLE_VERSION, SIGNATURE_BYTES, TRAILER_BYTES, VERSION};
-use crate::limits::{MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_LABEL_BYTES};
-use crate::record::Replaced;
+use crate::limits::{MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_LABEL_BYTES, max_difference_values};
+use crate::record::ValueBudget;
 use crate::{DeltaError, Header, Record, Signature};
+use fieldfit_tensor::text::find_unprintable;
 use sha2::{Digest, Sha256};
 
 /// Verified delta file in memory.
@@ -27,6 +28,15 @@ impl<'a> Delta<'a> {
     /// # Errors
     /// If any part is invalid; see [`DeltaError`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DeltaError> {
+        Self::parse_for(bytes, max_difference_values(bytes.len()))
+    }
+
+    /// As [`parse`](Self::parse), for a base of that many parameters: the differences together have no more values, so that
+    /// whoever decodes them allocates no more than the base takes.
+    ///
+    /// # Errors
+    /// Those of [`parse`](Self::parse); [`DeltaError::DifferenceSize`].
+    pub fn parse_for(bytes: &'a [u8], base_values: usize) -> Result<Self, DeltaError> {
         let prologue = Prologue::read(bytes)?;
         let (file, signature) = bytes.split_at(prologue.file_length);
         let (mut cursor, hash) = verify_hash(file)?;
@@ -35,7 +45,7 @@ impl<'a> Delta<'a> {
         let labels = read_labels(&mut cursor, &header)?;
         let (version, length) = (prologue.version, bytes.len());
         let delta = Self { header, labels, records: cursor, hash, version, length, signature };
-        delta.check_records()?;
+        delta.check_records(base_values)?;
         Ok(delta)
     }
 
@@ -77,16 +87,16 @@ impl<'a> Delta<'a> {
         self.length
     }
 
-    fn check_records(&self) -> Result<(), DeltaError> {
+    fn check_records(&self, base_values: usize) -> Result<(), DeltaError> {
         let mut cursor = self.records;
-        let mut replaced = Replaced::default();
+        let mut budget = ValueBudget::new(base_values);
         let mut names = NameFilter::new(&self.hash);
         for index in 0..self.header.tensors as usize {
             let record = Record::read(&mut cursor, index)?;
             if names.add(record.name) && self.records().take(index).any(|earlier| earlier.name == record.name) {
                 return Err(DeltaError::DuplicateName { name: record.name.into() });
             }
-            replaced.add(record.name, record.kind, record.len())?;
+            budget.add(record.name, record.kind, record.len())?;
             record.check_payload()?;
         }
         cursor.end("records")
@@ -200,9 +210,15 @@ fn read_labels<'a>(cursor: &mut Cursor<'a>, header: &Header) -> Result<Cursor<'a
 fn read_label<'a>(cursor: &mut Cursor<'a>, index: usize) -> Result<&'a str, DeltaError> {
     let length = cursor.u16("a label")?.into();
     check_label_length(index, length)?;
-    cursor.text(length, "a label")
+    let label = cursor.text(length, "a label")?;
+    check_label_text(index, label)?;
+    Ok(label)
 }
 
 pub(crate) fn check_label_length(index: usize, found: usize) -> Result<(), DeltaError> {
     if found <= MAX_LABEL_BYTES { Ok(()) } else { Err(DeltaError::LabelLength { index, found }) }
+}
+
+pub(crate) fn check_label_text(index: usize, label: &str) -> Result<(), DeltaError> {
+    find_unprintable(label).map_or(Ok(()), |found| Err(DeltaError::LabelText { index, found }))
 }

@@ -4,7 +4,7 @@ use crate::codec::{Codec, CodecError};
 use crate::cursor::Cursor;
 use crate::error::{DeltaError, Name};
 use crate::limits::{MAX_NAME_BYTES, MAX_RANK, MAX_REPLACED_VALUES, MAX_TENSOR_VALUES};
-use fieldfit_tensor::Norm;
+use fieldfit_tensor::{Norm, text::find_unprintable};
 use serde::{Deserialize, Serialize};
 
 /// Kind of a changed tensor: difference or replacement.
@@ -94,6 +94,7 @@ impl<'a> Record<'a> {
         let length = cursor.u16("a tensor's name")?.into();
         check_name_length(index, length)?;
         let name = cursor.text(length, "a tensor's name")?;
+        check_name_text(index, name)?;
         let shape = read_shape(cursor, name)?;
         let kind = TensorKind::read(cursor, name)?;
         let constraint = Constraint::read(cursor, name)?;
@@ -163,6 +164,10 @@ pub(crate) fn check_name_length(index: usize, found: usize) -> Result<(), DeltaE
     if (1..=MAX_NAME_BYTES).contains(&found) { Ok(()) } else { Err(DeltaError::NameLength { index, found }) }
 }
 
+pub(crate) fn check_name_text(index: usize, name: &str) -> Result<(), DeltaError> {
+    find_unprintable(name).map_or(Ok(()), |found| Err(DeltaError::NameText { index, found }))
+}
+
 /// Checks the shape against the limits; returns the number of values.
 pub(crate) fn check_shape(name: &str, shape: impl ExactSizeIterator<Item = usize>) -> Result<usize, DeltaError> {
     let rank = shape.len();
@@ -199,17 +204,34 @@ pub(crate) fn check_constraint(name: &str, kind: TensorKind, constraint: Option<
     Ok(())
 }
 
-/// Counter of the values of replacements, which no base's shape limits.
-#[derive(Default)]
-pub(crate) struct Replaced(usize);
+/// Value budget of a file: sums the values that its records decode to, whatever few bytes they take.
+pub(crate) struct ValueBudget {
+    /// The most values of differences.
+    limit: usize,
+    differences: usize,
+    replacements: usize,
+}
 
-impl Replaced {
+impl ValueBudget {
+    pub(crate) const fn new(limit: usize) -> Self {
+        Self { limit, differences: 0, replacements: 0 }
+    }
+
     pub(crate) fn add(&mut self, name: &str, kind: TensorKind, values: usize) -> Result<(), DeltaError> {
-        if kind == TensorKind::Replacement {
-            self.0 = self.0.saturating_add(values);
-        }
-        if self.0 > MAX_REPLACED_VALUES {
-            return Err(DeltaError::ReplacedSize { name: name.into(), found: self.0 });
+        match kind {
+            TensorKind::Difference => {
+                self.differences = self.differences.saturating_add(values);
+                if self.differences > self.limit {
+                    let (limit, found) = (self.limit, self.differences);
+                    return Err(DeltaError::DifferenceSize { name: name.into(), limit, found });
+                }
+            }
+            TensorKind::Replacement => {
+                self.replacements = self.replacements.saturating_add(values);
+                if self.replacements > MAX_REPLACED_VALUES {
+                    return Err(DeltaError::ReplacedSize { name: name.into(), found: self.replacements });
+                }
+            }
         }
         Ok(())
     }

@@ -2,9 +2,9 @@
 
 use crate::codec::CodecError;
 use crate::layout::{FILE_LENGTH_OFFSET, MAGIC, VERSION};
-use crate::limits::{MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS};
-use crate::read::check_label_length;
-use crate::record::{Replaced, check_constraint, check_name_length, check_shape, norm_number};
+use crate::limits::{MAX_DIFFERENCE_VALUES, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS};
+use crate::read::{check_label_length, check_label_text};
+use crate::record::{ValueBudget, check_constraint, check_name_length, check_name_text, check_shape, norm_number};
 use crate::{Codec, Constraint, DeltaError, Header, TensorKind};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -85,6 +85,7 @@ fn write_header(header: &Header, file: &mut Vec<u8>) -> Result<(), DeltaError> {
 fn write_labels(labels: &[&str], file: &mut Vec<u8>) -> Result<(), DeltaError> {
     for (index, label) in labels.iter().enumerate() {
         check_label_length(index, label.len())?;
+        check_label_text(index, label)?;
     }
     let length: usize = labels.iter().map(|label| size_of::<u16>() + label.len()).sum();
     file.extend((labels.len() as u32).to_le_bytes());
@@ -95,14 +96,15 @@ fn write_labels(labels: &[&str], file: &mut Vec<u8>) -> Result<(), DeltaError> {
 
 fn write_records(tensors: &[TensorData], file: &mut Vec<u8>) -> Result<(), DeltaError> {
     let mut names = BTreeSet::new();
-    let mut replaced = Replaced::default();
+    let mut budget = ValueBudget::new(MAX_DIFFERENCE_VALUES);
     for (index, tensor) in tensors.iter().enumerate() {
         check_name_length(index, tensor.name.len())?;
+        check_name_text(index, tensor.name)?;
         if !names.insert(tensor.name) {
             return Err(DeltaError::DuplicateName { name: tensor.name.into() });
         }
         let values = check_shape(tensor.name, tensor.shape.iter().copied())?;
-        replaced.add(tensor.name, tensor.kind, values)?;
+        budget.add(tensor.name, tensor.kind, values)?;
         check_constraint(tensor.name, tensor.kind, tensor.constraint)?;
         if tensor.values.len() != values {
             let (name, found) = (tensor.name.into(), tensor.values.len());

@@ -6,7 +6,9 @@
 mod common;
 
 use common::{LABELS, header, sample, tensors};
-use fieldfit_delta::limits::{MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_REPLACED_VALUES, MAX_TENSORS};
+use fieldfit_delta::limits::{
+    MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_REPLACED_VALUES, MAX_TENSORS, max_values_without_base,
+};
 use fieldfit_delta::{
     Codec, CodecError, Constraint, Delta, DeltaError, Header, Provenance, TensorData, TensorKind, encode,
 };
@@ -372,4 +374,61 @@ fn with_payload(codec: Codec, payload: &[u8]) -> Vec<u8> {
     file.extend_from_slice(payload);
     file[start - 4..start].copy_from_slice(&(payload.len() as u32).to_le_bytes());
     sealed(file)
+}
+
+/// Catches: text of a file that moves the cursor, forges a line or reorders what is printed, and that is accepted or written.
+#[test]
+fn text_that_deceives_a_reader_is_refused() {
+    for letter in ['\u{1b}', '\n', '\u{202e}', '\u{2066}', '\u{9b}'] {
+        let text = format!("a{letter}b");
+        let (bare, tensors) = (header(), tensors());
+        let labelled = encode(&bare, &["cat", &text], &tensors);
+        not_written!(DeltaError::LabelText { index: 1, .. }, labelled);
+        not_written!(DeltaError::NameText { index: 0, .. }, write(TensorData { name: &text, ..tensors[0] }));
+        let options = text.as_str().try_into().unwrap();
+        let told = Header { provenance: Provenance { options, ..Provenance::default() }, ..bare };
+        not_written!(DeltaError::HeaderText { field: "the options", .. }, encode(&told, &LABELS, &tensors));
+    }
+    refuses!(DeltaError::LabelText { index: 0, found: '\u{1b}' }, |file, places| file[places.labels + 10] = 0x1b);
+    refuses!(DeltaError::NameText { index: 0, found: '\n' }, |file, places| file[places.record + 2] = b'\n');
+    let options = sample().windows(8).position(|bytes| bytes == b"epochs=4").unwrap();
+    refuses!(DeltaError::HeaderText { found: '\r', .. }, |file, _| file[options] = b'\r');
+}
+
+/// Catches: a few bytes that a reader decodes to gigabytes, in one tensor or in the sum of many.
+#[test]
+fn decoded_values_are_bounded_by_the_base() {
+    let row = vec![0.0_f32; 1 << 20];
+    let names: Vec<String> = (0..20).map(|index| format!("blocks.{index}")).collect();
+    let tensors: Vec<TensorData> = names
+        .iter()
+        .map(|name| TensorData {
+            name,
+            shape: &[1, 1 << 20],
+            kind: TensorKind::Difference,
+            constraint: None,
+            codec: Codec::Sparse,
+            values: &row,
+        })
+        .collect();
+    let file = encode(&header(), &LABELS, &tensors).unwrap();
+    assert!(file.len() < 2000 && Delta::parse(&file).is_ok());
+    assert!(Delta::parse_for(&file, 20 << 20).is_ok());
+    let refused = Delta::parse_for(&file, (20 << 20) - 1).unwrap_err();
+    assert!(matches!(refused, DeltaError::DifferenceSize { found, .. } if found == 20 << 20), "{refused:?}");
+    let unknown = Delta::parse_for(&file, max_values_without_base(file.len())).unwrap_err();
+    assert!(unknown.to_string().contains("blocks.16"), "{unknown}");
+
+    // The sample's first tensor as one row of 2²⁸ values in one byte, twice.
+    let whole = encode(&header(), &LABELS, &tensors[..2]).unwrap();
+    let mut file = whole[..whole.len() - 32].to_vec();
+    let shapes: Vec<usize> = file
+        .windows(4)
+        .enumerate()
+        .filter_map(|(at, four)| (four == 0x10_0000_u32.to_le_bytes()).then_some(at))
+        .collect();
+    shapes.iter().for_each(|&at| put(&mut file, at, (1_u32 << 28).to_le_bytes()));
+    assert_eq!(shapes.len(), 2);
+    let refused = Delta::parse(&sealed(file)).unwrap_err();
+    assert!(matches!(refused, DeltaError::DifferenceSize { .. }), "{refused:?}");
 }

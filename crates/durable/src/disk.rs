@@ -1,6 +1,6 @@
-//! The real file system.
+//! Real file system: durable files' operations through `std::fs`.
 
-use crate::files::{Claim, FileSystem, Lock, NewFile};
+use crate::file_system::{Claim, EntryType, FileSystem, Lock, NewFile};
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
@@ -18,7 +18,9 @@ pub struct Disk;
 impl FileSystem for Disk {
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        open_regular(OpenOptions::new().read(true), path, Links::Follow)?
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
@@ -31,8 +33,16 @@ impl FileSystem for Disk {
         Ok(names)
     }
 
+    fn entry_type(&self, path: &Path) -> io::Result<Option<EntryType>> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(type_of(metadata.file_type()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile + '_>> {
-        Ok(Box::new(File::create(path)?))
+        Ok(Box::new(File::create_new(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -56,7 +66,8 @@ impl FileSystem for Disk {
         let mut file = lock_file(path)?;
         match file.try_lock() {
             Ok(()) => {
-                leave_name(&mut file, holder)?;
+                // For people to read: on a full disk the lock holds without it.
+                let _ = leave_name(&mut file, holder);
                 Ok(Claim::Held(Lock::new(file)))
             }
             Err(TryLockError::WouldBlock) => Ok(Claim::Taken { by: name_left(&file) }),
@@ -74,9 +85,50 @@ impl FileSystem for Disk {
     }
 }
 
-/// The file whose lock is meant, made if need be.
+/// Opens the file whose lock is meant, created if need be. A link that was planted in its place would have its target
+/// truncated.
 fn lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    open_regular(OpenOptions::new().read(true).write(true).create(true).truncate(false), path, Links::Refuse)
+}
+
+/// Whether a symbolic link may be opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    Follow,
+    Refuse,
+}
+
+/// Opens a regular file, and nothing else: opening a pipe would wait for its other end, and a device may have no end.
+fn open_regular(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        let refuse = if links == Links::Refuse { libc::O_NOFOLLOW } else { 0 };
+        options.custom_flags(libc::O_NONBLOCK | refuse);
+    }
+    let not_regular = |found: EntryType| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("expected a regular file, found {}", found.name()))
+    };
+    if links == Links::Refuse && fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+        return Err(not_regular(EntryType::Link));
+    }
+    let file = options.open(path)?;
+    match type_of(file.metadata()?.file_type()) {
+        EntryType::File => Ok(file),
+        found @ (EntryType::Folder | EntryType::Link | EntryType::Other) => Err(not_regular(found)),
+    }
+}
+
+fn type_of(found: fs::FileType) -> EntryType {
+    if found.is_file() {
+        EntryType::File
+    } else if found.is_dir() {
+        EntryType::Folder
+    } else if found.is_symlink() {
+        EntryType::Link
+    } else {
+        EntryType::Other
+    }
 }
 
 impl NewFile for File {
@@ -89,14 +141,14 @@ impl NewFile for File {
     }
 }
 
-/// Says in the lock's file who holds it.
+/// Writes the holder's name into the lock's file.
 fn leave_name(file: &mut File, holder: &str) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     Write::write_all(file, holder.as_bytes())
 }
 
-/// Who the lock's file says holds it: for people to read, and so no error if it can't be read.
+/// Returns the holder's name from the lock's file: for people to read, and so no error if it can't be read.
 fn name_left(file: &File) -> String {
     let mut name = String::new();
     match file.take(HOLDER_LIMIT).read_to_string(&mut name) {

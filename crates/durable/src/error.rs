@@ -1,18 +1,20 @@
-//! What can go wrong with durable files.
+//! Errors of durable files.
 
-use crate::sealed::SealError;
+use crate::{file_system::EntryType, seal::SealError};
+use fieldfit_tensor::text::escape;
 use std::{
+    fmt::Display,
     io,
     path::{Path, PathBuf},
 };
 use thiserror::Error;
 
-/// A file that could not be read, or not be replaced.
+/// Error of a file that could not be read or not be replaced.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DurableError {
     /// The system refused an operation.
-    #[error("can't {action} {}: {source}{}", path.display(), advice(source.kind()))]
+    #[error("can't {action} {}: {source}{}", shown(path), advice(source.kind()))]
     Io {
         /// What was being done, as a verb.
         action: &'static str,
@@ -23,9 +25,10 @@ pub enum DurableError {
     },
     /// Somebody else is writing.
     #[error(
-        "{} is locked by {by}: wait until that has ended, or end it; the lock goes with its process, so that the file \
+        "{} is locked by {}: wait until that has ended, or end it; the lock goes with its process, so that the file \
          need not and must not be removed",
-        path.display()
+        shown(path),
+        escape(by)
     )]
     Locked {
         /// The lock's file.
@@ -33,8 +36,16 @@ pub enum DurableError {
         /// Who holds it.
         by: String,
     },
+    /// Something else than a file has the name that a commit is to give.
+    #[error("can't replace {}: expected a regular file or none, found {}: choose another path", shown(path), found.name())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: EntryType,
+    },
     /// The content is not what was once committed.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", shown(path))]
     Sealed {
         /// The file.
         path: PathBuf,
@@ -55,7 +66,12 @@ impl DurableError {
     }
 }
 
-/// What to do about an error of the system's, where that is known.
+/// Returns a path for a message.
+fn shown(path: &Path) -> impl Display {
+    escape(&path.to_string_lossy()).to_string()
+}
+
+/// Returns what to do about an error of the system's, where that is known.
 fn advice(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

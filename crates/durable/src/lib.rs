@@ -1,4 +1,4 @@
-//! FileSystem that survive power cuts.
+//! Durable files: atomic commit, seals and locks that survive power cuts.
 //!
 //! [`commit`] replaces a file's content so that whoever opens it next, even after a power cut, finds the old content or
 //! the new one, whole. [`commit_sealed`] also lets [`read_sealed`] tell a damaged file from a good one. [`lock`] keeps a
@@ -6,6 +6,9 @@
 //!
 //! All of it goes through [`FileSystem`], a file system's few primitive operations: [`Disk`] is the real one, and the feature
 //! `testing` has one that forgets what was not synced and fails at the operation a test names.
+//!
+//! [`FileMark`] and [`Verification`] spare a start the hash of a file that was verified before; [`Rehash`] hashes it again in
+//! the background.
 //!
 //! This crate knows nothing of what is in the files and lays out no folders: that is the business of those who use it.
 //!
@@ -19,20 +22,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bounded;
 mod commit;
 mod disk;
 mod error;
-mod files;
+mod file_system;
 mod lock;
-mod sealed;
+mod rehash;
+mod seal;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod verification;
 
-pub use commit::{commit, create_folder, list, read, remove, sync_folder};
+pub use bounded::{BoundedReadError, SpecialFile, read_bounded};
+pub use commit::{
+    commit, create_folder, entry_type, leftover_of, list, read, remove, remove_leftovers, rename, sync_folder,
+    sync_parent,
+};
 pub use disk::Disk;
 pub use error::DurableError;
-pub use files::{Claim, FileSystem, Lock, NewFile};
+pub use file_system::{Claim, EntryType, FileSystem, Lock, NewFile};
 pub use lock::{lock, share, try_lock};
-pub use sealed::{FileKind, SEAL_LEN, SealError, commit_sealed, commit_sealed_keeping, read_sealed, seal, unseal};
+pub use rehash::Rehash;
+pub use seal::{FileKind, SEAL_LEN, SealError, commit_sealed, commit_sealed_keeping, read_sealed, seal, unseal};
 pub use verification::{FileMark, Verification};

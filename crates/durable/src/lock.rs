@@ -1,8 +1,8 @@
-//! One writer at a time.
+//! Advisory locks: keep a second writer away, and end with their process.
 
 use crate::{
     error::DurableError,
-    files::{Claim, FileSystem, Lock},
+    file_system::{Claim, FileSystem, Lock},
 };
 use std::{
     env,
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Locks keep apart those who ask for them and nobody else. The file stays when the lock is given back.
 ///
 /// # Errors
-/// [`DurableError::Locked`] with the holder's name if it is not to be had in time; [`DurableError::Io`].
+/// [`DurableError::Locked`] with the holder's name if it is not free in time; [`DurableError::Io`].
 pub fn lock(files: &dyn FileSystem, path: &Path, patience: Duration) -> Result<Lock, DurableError> {
     let end = Instant::now() + patience;
     loop {
@@ -57,7 +57,7 @@ fn held(claim: Claim) -> Option<Lock> {
     }
 }
 
-/// This process, as the others are to know it.
+/// Returns the name of this process for others who want the lock.
 fn holder() -> String {
     let program = env::current_exe().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     format!("process {} ({})", process::id(), program.as_deref().unwrap_or("unknown program"))

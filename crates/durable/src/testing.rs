@@ -1,11 +1,11 @@
-//! A disk that forgets and fails, for tests.
+//! Simulated disk for tests: forgets what was not synced, and fails at a chosen operation.
 //!
 //! [`Simulated`] keeps two disks: what running processes see, and what is on the medium. Only a sync moves one to the
 //! other. It fails at the operation it is told to, and [`Simulated::after_power_cut`] lists every disk that may be found
 //! afterwards: any subset of the names that were not synced, in each file that was not synced nothing of the new content,
 //! half of it, zeros of its length, or all of it.
 
-use crate::files::{Claim, FileSystem, Lock, NewFile};
+use crate::file_system::{Claim, EntryType, FileSystem, Lock, NewFile};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -255,20 +255,20 @@ impl FileSystem for Simulated {
         Ok(inside.filter_map(|path| path.file_name()).map(OsString::from).collect())
     }
 
+    fn entry_type(&self, path: &Path) -> io::Result<Option<EntryType>> {
+        let entry = self.operation()?.seen.get(path).copied();
+        Ok(entry.map(|content| if content.is_some() { EntryType::File } else { EntryType::Folder }))
+    }
+
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile + '_>> {
         let mut inner = self.operation()?;
         inner.folder(parent(path))?;
-        let number = match inner.file(path) {
-            Ok(number) => number,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                inner.contents.push(Content::default());
-                let number = inner.contents.len() - 1;
-                inner.rename(Rename { from: None, to: Some((path.to_owned(), Some(number))) });
-                number
-            }
-            Err(error) => return Err(error),
-        };
-        inner.contents[number].seen.clear();
+        if inner.seen.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        inner.contents.push(Content::default());
+        let number = inner.contents.len() - 1;
+        inner.rename(Rename { from: None, to: Some((path.to_owned(), Some(number))) });
         Ok(Box::new(SimulatedFile { disk: self, number }))
     }
 
@@ -417,15 +417,22 @@ mod tests {
         }
     }
 
+    /// Writes into the file that is there, as no durable file is written.
+    fn overwrite(disk: &Simulated, bytes: &[u8]) {
+        let mut inner = disk.inner();
+        let number = inner.file(path()).unwrap();
+        inner.contents[number].seen = bytes.to_vec();
+    }
+
     fn found(disk: &Simulated) -> BTreeSet<Option<Vec<u8>>> {
         disk.after_power_cut().iter().map(|disk| disk.read(path(), 100).ok()).collect()
     }
 
-    /// A disk that forgives what real ones don't: the tests that build on it would pass whatever the protocol.
+    /// Catches: a disk that forgives what real ones don't: the tests that build on it would pass whatever the protocol.
     #[test]
     fn wrong_protocols_are_caught() {
         let in_place = disk();
-        write(&in_place, path(), b"news", false);
+        overwrite(&in_place, b"news");
         assert!(found(&in_place).contains(&Some(b"ne".to_vec())), "written in place");
 
         let unsynced = disk();
@@ -445,7 +452,7 @@ mod tests {
         assert!(found(&removed_first).contains(&None), "the old one removed first");
     }
 
-    /// A stop that lets later operations through, or an error that doesn't.
+    /// Catches: a stop that lets later operations through, or an error that doesn't.
     #[test]
     fn faults_come_when_told() {
         let disk = disk();

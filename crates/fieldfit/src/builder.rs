@@ -3,16 +3,15 @@
 use crate::delta::file::{adapted, read_for};
 use crate::drift::DriftMonitor;
 use crate::event::{Listener, Outbox};
-use crate::fallback::{Fallback, Selected};
+use crate::fallback::{Fallback, Selected, require_base};
 use crate::running::Running;
 use crate::runtime::{Swaps, all_cores};
-use crate::store_view::StoreView;
 use crate::{Error, Runtime, RuntimeEvent, Version};
 use arc_swap::ArcSwap;
 use fieldfit_delta::SecretKey;
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, BaseOptions, Weights};
-use fieldfit_store::{Keep, Store, StoreError, TrialRules};
+use fieldfit_store::{ActiveVersion, Keep, Store, TrialRules};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -187,9 +186,10 @@ impl Builder {
         let (selected, degraded) = match (&self.delta, &store) {
             (None, Some(store)) => self.select(&base, store, degraded, &outbox)?,
             (Some(path), store) => {
+                store.as_ref().map_or(Ok(()), |store| fix_base(&base, store))?;
                 let weights = adapted(&base, path, &read_for(&base, path)?)?;
                 let running = Running::new(Version::File, &base, weights, self.device)?;
-                let view = store.as_ref().map_or(Ok(StoreView::default()), StoreView::read)?;
+                let view = store.as_ref().map_or(Ok(ActiveVersion::default()), Store::active_version)?;
                 (Selected { running, view, trial: None, awaited: None }, degraded)
             }
             (None, None) => (of_base(&base, self.device)?, degraded),
@@ -223,7 +223,7 @@ impl Builder {
             listener: &self.listener,
             outbox,
         };
-        match fallback.select() {
+        match fix_base(base, store).and_then(|()| fallback.select()) {
             Ok(selected) => Ok((selected, degraded)),
             Err(error) => {
                 self.degrade(error, outbox)?;
@@ -235,7 +235,7 @@ impl Builder {
     /// Lets an unavailable store pass, unless it is required; any other error stays one.
     fn degrade(&self, error: Error, outbox: &Outbox) -> Result<(), Error> {
         match &error {
-            Error::Store(StoreError::VersionState { .. } | StoreError::Durable(_)) if !self.require_store => {
+            Error::Store(store) if store.is_unusable_state() && !self.require_store => {
                 outbox.push(RuntimeEvent::StoreUnavailable { reason: error.to_string() });
                 Ok(())
             }
@@ -266,10 +266,21 @@ impl Builder {
     }
 }
 
+/// Fixes the store's base, so that candidates for another one cannot.
+///
+/// # Errors
+/// If the store is another base's, or cannot be read.
+fn fix_base(base: &Base, store: &Store) -> Result<(), Error> {
+    require_base(base, store)?;
+    // Where the store cannot be written, another start fixes it.
+    store.fix_base(&base.id().0).unwrap_or_else(|error| log::debug!("the store's base is not fixed: {error}"));
+    Ok(())
+}
+
 /// The base as it is, without a store.
 fn of_base(base: &Base, device: Device) -> Result<Selected, Error> {
     let running = Running::new(Version::Base, base, Weights::of_base(base), device)?;
-    Ok(Selected { running, view: StoreView::default(), trial: None, awaited: None })
+    Ok(Selected { running, view: ActiveVersion::default(), trial: None, awaited: None })
 }
 
 /// Opens the base. The store caches which file was verified, so that the next start need not hash it again.

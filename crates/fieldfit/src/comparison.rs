@@ -7,7 +7,7 @@ use crate::{Error, Runtime};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fieldfit_adapt::{
-    Control, Event, Options, Outcome, Request, adapt, forget_peak_memory, peak_memory, under_both_heads,
+    AdaptRequest, Control, Event, Options, Outcome, adapt, forget_peak_memory, peak_memory, under_both_heads,
 };
 use fieldfit_data::{Dataset, Fractions, thumbnail};
 use fieldfit_delta::Delta;
@@ -104,7 +104,7 @@ impl<'a> Comparison<'a> {
         let mut recorder = Recorder::default();
         let is_fresh = forget_peak_memory();
         let base = self.runtime.base();
-        let request = Request { base, dataset: self.images, options, active: None, checkpoint: None };
+        let request = AdaptRequest { base, dataset: self.images, options, active: None, checkpoint: None };
         let Outcome { delta, seconds, .. } = adapt(&request, control, &mut |event| {
             recorder.record(&event);
             on_event(event);

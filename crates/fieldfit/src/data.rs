@@ -2,6 +2,7 @@
 
 pub use crate::image_set::ImageSet;
 pub use fieldfit_data::{
-    Augmentation, Corruption, DataError, Dataset, FolderError, FolderOptions, Fractions, Part, Progress, Purpose,
-    Sample, Severity, Skipped, SplitError,
+    Augmentation, Corruption, DataError, Dataset, EXTENSIONS as IMAGE_EXTENSIONS, FolderError, FolderOptions,
+    Fractions, MAX_FILE_BYTES as MAX_IMAGE_FILE_BYTES, Purpose, Sample, ScanProgress, Severity, SkipKind, SkipSummary,
+    Skipped, SplitError,
 };

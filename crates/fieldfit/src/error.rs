@@ -127,13 +127,21 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
-    /// An HTML page that cannot be written.
-    #[error("can't write the page {}: check the folder, the permissions and the space left", path.display())]
-    Page {
+    /// An output file that cannot be written.
+    #[error("can't write {}: check the folder, the permissions and the space left", path.display())]
+    Output {
         /// The file.
         path: PathBuf,
-        /// The cause.
-        source: Box<fieldfit_durable::DurableError>,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// An output path that names something else than a regular file.
+    #[error("can't write {}: expected a regular file or none, found {found}; choose another path", path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
     },
     /// A line of a run log that is not a run record.
     #[error("line {line} of {} is no run of a comparison: give another file, or remove the line", path.display())]

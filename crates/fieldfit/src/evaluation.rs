@@ -70,7 +70,7 @@ impl Evaluation {
             accuracy: all.accuracy(),
             macro_accuracy: per_class.values().map(Count::accuracy).sum::<f64>() / per_class.len().max(1) as f64,
             calibration_error: metrics.calibration_error(),
-            skipped: set.images.skipped.len(),
+            skipped: set.images.unreadable(),
             per_class,
             per_group,
         }

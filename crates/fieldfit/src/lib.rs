@@ -64,13 +64,13 @@ mod image_set;
 mod info;
 mod metrics;
 pub mod model;
+mod output_file;
 mod prediction;
 pub mod report;
 mod run_log;
 mod running;
 mod runtime;
 pub mod store;
-mod store_view;
 pub mod target;
 pub mod train;
 mod trial;
@@ -82,9 +82,22 @@ pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use event::RuntimeEvent;
 pub use fieldfit_data::{Frame, PixelFormat, Pixels};
+pub use fieldfit_durable::{BoundedReadError, read_bounded};
 pub use fieldfit_exec::{Device, ExecError};
 pub use fieldfit_model::import;
+pub use fieldfit_tensor::text::escape;
 pub use info::{Info, info};
+pub use output_file::check_output;
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use runtime::{Runtime, all_cores};
 pub use version::Version;
+
+/// Documentation examples: compiles the programs of `README.md` and of the guide as doctests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/guide/robot.md")]
+    struct Guide;
+}

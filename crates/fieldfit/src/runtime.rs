@@ -7,7 +7,6 @@ use crate::drift::DriftMonitor;
 use crate::event::{Listener, Outbox};
 use crate::fallback::{Fallback, Selected};
 use crate::running::{Running, Unanswered};
-use crate::store_view::StoreView;
 use crate::trial::Trial;
 use crate::{Builder, Error, Prediction, RuntimeEvent, Version};
 use arc_swap::ArcSwap;
@@ -15,7 +14,7 @@ use fieldfit_data::Frame;
 use fieldfit_delta::SecretKey;
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights};
-use fieldfit_store::{Keep, Store, TrialRules};
+use fieldfit_store::{ActiveVersion, Keep, Store, TrialRules};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -63,7 +62,7 @@ const _: fn() = || {
 /// What only one swap at a time may touch.
 pub(crate) struct Swaps {
     /// The store when the running version was selected, or earlier.
-    view: StoreView,
+    view: ActiveVersion,
     /// The trial of what runs, if it is on one.
     trial: Option<Trial>,
     /// As [`Selected::awaited`].
@@ -76,7 +75,7 @@ pub(crate) struct Swaps {
 }
 
 impl Swaps {
-    pub const fn new(view: StoreView, trial: Option<Trial>, awaited: Option<u32>, is_degraded: bool) -> Self {
+    pub const fn new(view: ActiveVersion, trial: Option<Trial>, awaited: Option<u32>, is_degraded: bool) -> Self {
         Self { view, trial, awaited, is_degraded, failed: BTreeSet::new(), replaced: DeferredDrop::new() }
     }
 }
@@ -219,22 +218,31 @@ impl Runtime {
     /// ran before goes on.
     pub fn activate(&self, version: u32) -> Result<(), Error> {
         let store = self.store_to("activate a version of")?;
-        self.swap(|swaps, outbox| self.activate_in(swaps, store, version, outbox))
+        self.swap(|swaps, outbox| {
+            let next = self.fallback(store, &BTreeSet::new(), outbox).load(Some(version))?;
+            store.activate(version)?;
+            self.run_activated(swaps, store, version, next, outbox)
+        })
     }
 
-    /// Activates a version while no other swap goes on.
-    pub(crate) fn activate_in(
+    /// Prepares a delta that is not in the store yet, as it will run.
+    pub(crate) fn prepare(&self, store: &Store, delta: &[u8], outbox: &Outbox) -> Result<Running, Error> {
+        self.fallback(store, &BTreeSet::new(), outbox).prepare(Version::File, Path::new("the new delta"), delta)
+    }
+
+    /// Runs the version that has just been activated in the store, and is ready.
+    pub(crate) fn run_activated(
         &self,
         swaps: &mut Swaps,
         store: &Store,
         version: u32,
+        mut ready: Running,
         outbox: &Outbox,
     ) -> Result<(), Error> {
-        let next = self.fallback(store, &BTreeSet::new(), outbox).load(Some(version))?;
-        store.activate(version)?;
+        ready.set_version(Version::Stored(version));
         swaps.failed.remove(&version);
         let failed = swaps.failed.clone();
-        let selected = self.fallback(store, &failed, outbox).select_ready(Some(next))?;
+        let selected = self.fallback(store, &failed, outbox).select_ready(Some(ready))?;
         self.replace(swaps, selected, PATIENCE, outbox);
         Ok(())
     }
@@ -287,7 +295,7 @@ impl Runtime {
                 Some(version) => store.confirmed()?.contains(&version),
                 None => false,
             };
-            if StoreView::read(store)? == swaps.view && !has_proved_itself && !swaps.is_degraded {
+            if store.active_version()? == swaps.view && !has_proved_itself && !swaps.is_degraded {
                 swaps.replaced.free();
                 return Ok(None);
             }

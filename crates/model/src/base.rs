@@ -1,4 +1,4 @@
-//! A base model, mapped and proven whole.
+//! Base model: opens a model folder, maps its weights and verifies them.
 
 use crate::check;
 use crate::error::ModelError;
@@ -15,7 +15,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Identifies a base: SHA-256 over its architecture, preprocessing and weights, whatever its folder is called.
+/// Identity of a base: SHA-256 over its architecture, preprocessing and weights, whatever its folder is called.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BaseId(pub [u8; 32]);
 
@@ -32,7 +32,7 @@ impl fmt::Debug for BaseId {
     }
 }
 
-/// A pre-trained model θ0. Its weights stay in their file and their stored type, and are never written to.
+/// Pre-trained model θ0. Its weights stay in their file and their stored type, and are never written to.
 #[derive(Debug)]
 pub struct Base {
     path: PathBuf,
@@ -43,23 +43,23 @@ pub struct Base {
     id: BaseId,
     bytes: Bytes,
     /// Where each tensor of the network lies in `bytes`.
-    places: Vec<Place>,
+    locations: Vec<Location>,
     verification: Option<Verification>,
 }
 
-/// How a base is opened.
+/// Options of opening a base.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BaseOptions {
     /// Whether the weights are read to the heap, where no other process can touch them, instead of mapped.
     pub copied: bool,
-    /// What an earlier opening has proven. As long as the file is the very same, its hash and its values aren't gone
-    /// through again. A copy is proven anew in any case.
+    /// Verification of an earlier opening. As long as the file is the very same, its hash and its values are not verified
+    /// again. A copy is verified in any case.
     pub verification: Option<Verification>,
 }
 
-/// Stored type and bytes of one tensor.
+/// Stored type and byte range of one tensor.
 #[derive(Debug)]
-struct Place {
+struct Location {
     dtype: Dtype,
     range: Range<usize>,
 }
@@ -83,7 +83,7 @@ impl std::ops::Deref for Bytes {
 }
 
 impl Base {
-    /// Maps the model in `folder` and proves it whole: length and hash as in the manifest; every tensor's name, shape and
+    /// Maps the model in `folder` and verifies it: length and hash as in the manifest; every tensor's name, shape and
     /// type as in the architecture; one label a class; finite values. Allocates nothing of the weights' size.
     ///
     /// The weights stay in the file: the kernel may drop their pages under pressure and read them again. Whoever
@@ -98,7 +98,7 @@ impl Base {
         Self::open_as(folder, BaseOptions::default())
     }
 
-    /// As [`Base::open`], but reads the weights to the heap, where no other process can touch them.
+    /// Opens the model in `folder` as [`Base::open`] does, but reads the weights to the heap, where no other process can touch them.
     ///
     /// # Errors
     /// As [`Base::open`].
@@ -106,7 +106,7 @@ impl Base {
         Self::open_as(folder, BaseOptions { copied: true, ..BaseOptions::default() })
     }
 
-    /// As [`Base::open`], in the way that `opening` says.
+    /// Opens the model in `folder` under those options; else as [`Base::open`].
     ///
     /// # Errors
     /// As [`Base::open`].
@@ -118,11 +118,11 @@ impl Base {
         let (file, bytes) = whole_file(&path, manifest.weights.bytes, opening.copied)?;
         let (start, metadata) = SafeTensors::read_metadata(&bytes)
             .map(|(header, metadata)| (header + size_of::<u64>(), metadata))
-            .map_err(|source| ModelError::Safetensors { path: path.clone(), source })?;
+            .map_err(|error| ModelError::Safetensors { path: path.clone(), problem: error.to_string() })?;
         let network = fitting_network(&manifest.architecture, &labels, &labels_path, &metadata, &path)?;
-        let places = network
+        let locations = network
             .tensors()
-            .map(|(_, spec)| place(spec, &metadata, start, &path))
+            .map(|(_, spec)| locate(spec, &metadata, start, &path))
             .collect::<Result<Vec<_>, ModelError>>()?;
         let preprocessing = manifest.preprocessing();
         let id = identify(network.architecture, &preprocessing, &manifest.weights.sha256);
@@ -134,15 +134,15 @@ impl Base {
             network,
             id,
             bytes,
-            places,
+            locations,
             verification: None,
         };
         base.verification = base.verify_once(&path, &file, opening)?;
         Ok(base)
     }
 
-    /// Goes through hash and values, unless they are proven already. Returns the verification for the next opening, if this
-    /// file lets one be made.
+    /// Verifies hash and values, unless an earlier opening has. Returns the verification for the next opening, if the file
+    /// system tells files apart.
     fn verify_once(&self, path: &Path, file: &File, opening: BaseOptions) -> Result<Option<Verification>, ModelError> {
         let sha256 = self.manifest.weights.sha256;
         let before = FileMark::of(file);
@@ -158,49 +158,49 @@ impl Base {
         Ok(unchanged.map(|file| Verification { file, sha256 }))
     }
 
-    /// What the model says about itself.
+    /// Returns the manifest.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The architecture, under the head that the model has.
+    /// Returns the network, under the head that the model has.
     pub const fn network(&self) -> &Network {
         &self.network
     }
 
-    /// One name a class, in the order of the logits; none of a headless backbone.
+    /// Returns one name per class, in the order of the logits; none of a headless backbone.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
 
-    /// How images become the network's input.
+    /// Returns how images become the network's input.
     pub const fn preprocessing(&self) -> &Preprocessing {
         &self.preprocessing
     }
 
-    /// What identifies this base.
+    /// Returns the identity of this base.
     pub const fn id(&self) -> BaseId {
         self.id
     }
 
-    /// The model's folder.
+    /// Returns the model's folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// That these weights are whole, for the next [opening](BaseOptions::verification) of the same file. There is none for a file
+    /// Returns the verification of these weights, for the next [opening](BaseOptions::verification) of the same file. There is none for a file
     /// that was changed within the last seconds, nor where the system can't tell files apart.
     pub const fn verification(&self) -> Option<Verification> {
         self.verification
     }
 
-    /// One tensor, lent in its stored type.
+    /// Returns a view of one tensor in its stored type.
     pub fn tensor(&self, id: TensorId) -> TensorView<'_> {
-        let Place { dtype, range } = &self.places[id.index()];
+        let Location { dtype, range } = &self.locations[id.index()];
         TensorView::new(*dtype, &self.bytes[range.clone()])
     }
 
-    /// Every tensor, copied to the heap and converted.
+    /// Returns every tensor, copied to the heap and converted.
     pub fn params<T: Real>(&self) -> Params<T> {
         let mut params = Params::zeros(&self.network);
         for (id, _) in self.network.tensors() {
@@ -227,7 +227,7 @@ impl Base {
     }
 }
 
-/// A file of that length, and its bytes.
+/// Opens a file, which must have that length, and maps or reads its bytes.
 fn whole_file(path: &Path, expected: u64, copied: bool) -> Result<(File, Bytes), ModelError> {
     let unreadable = |source| ModelError::read(path, source);
     let file = File::open(path).map_err(unreadable)?;
@@ -245,7 +245,7 @@ fn map(file: &File) -> io::Result<Bytes> {
     unsafe { Mmap::map(file) }.map(Bytes::Mapped)
 }
 
-/// No more than the expected bytes, even if the file grows meanwhile.
+/// Reads no more than the expected bytes, even if the file grows meanwhile.
 fn copy(file: &File, expected: u64) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
     file.take(expected).read_to_end(&mut bytes)?;
@@ -264,8 +264,8 @@ fn fitting_network(
     check::network(architecture, labels, labels_path, &shapes, path)
 }
 
-/// Where a tensor lies, if its type can be used.
-fn place(spec: &TensorSpec, metadata: &Metadata, start: usize, path: &Path) -> Result<Place, ModelError> {
+/// Returns the location of a tensor whose type can be used.
+fn locate(spec: &TensorSpec, metadata: &Metadata, start: usize, path: &Path) -> Result<Location, ModelError> {
     let unusable = |expected, found: String| ModelError::TensorDtype {
         path: path.to_owned(),
         name: spec.name.clone(),
@@ -273,7 +273,7 @@ fn place(spec: &TensorSpec, metadata: &Metadata, start: usize, path: &Path) -> R
         found,
     };
     if spec.is_empty() {
-        return Ok(Place { dtype: Dtype::F32, range: start..start });
+        return Ok(Location { dtype: Dtype::F32, range: start..start });
     }
     let Some(TensorInfo { dtype, data_offsets: (from, to), .. }) = metadata.info(&spec.name) else {
         let (name, expected) = (spec.name.clone(), spec.shape.clone());
@@ -286,7 +286,7 @@ fn place(spec: &TensorSpec, metadata: &Metadata, start: usize, path: &Path) -> R
         (other, 2..) => return Err(unusable("F16, BF16 or F32", other.to_string())),
         (other, _) => return Err(unusable("F32, as every tensor of one dimension", other.to_string())),
     };
-    Ok(Place { dtype, range: start + from..start + to })
+    Ok(Location { dtype, range: start + from..start + to })
 }
 
 /// Returns the name that the safetensors format has for a stored type.
@@ -298,7 +298,7 @@ pub const fn safetensors_dtype(dtype: Dtype) -> safetensors::Dtype {
     }
 }
 
-/// SHA-256 over a canonical encoding: strings after their length, numbers little-endian.
+/// Computes SHA-256 over a canonical encoding: strings after their length, numbers little-endian.
 fn identify(architecture: &str, preprocessing: &Preprocessing, weights: &[u8; 32]) -> BaseId {
     let Preprocessing { size, crop, mean, std, filter } = preprocessing;
     let mut hash = Sha256::new();

@@ -1,6 +1,8 @@
-//! Does a file hold exactly the tensors and labels of an architecture?
+//! Checks of a model's tensors and labels against its architecture.
 
 use crate::error::ModelError;
+use crate::file;
+use crate::text::{acts, escape};
 use fieldfit_nets::Network;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -34,12 +36,21 @@ impl Mismatch {
     }
 }
 
+impl Mismatch {
+    fn name(&self) -> &str {
+        match self {
+            Self::Missing { name, .. } | Self::Shape { name, .. } | Self::Extra { name, .. } => name,
+        }
+    }
+}
+
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = escape(self.name());
         match self {
-            Self::Missing { name, expected } => write!(f, "`{name}` of shape {expected:?} is missing"),
-            Self::Shape { name, expected, found } => write!(f, "`{name}` has shape {found:?} in place of {expected:?}"),
-            Self::Extra { name, found } => write!(f, "`{name}` of shape {found:?} has no place in it"),
+            Self::Missing { expected, .. } => write!(f, "`{name}` of shape {expected:?} is missing"),
+            Self::Shape { expected, found, .. } => write!(f, "`{name}` has shape {found:?} in place of {expected:?}"),
+            Self::Extra { found, .. } => write!(f, "`{name}` of shape {found:?} has no place in it"),
         }
     }
 }
@@ -88,19 +99,49 @@ pub(crate) fn mismatches<'a>(network: &'a Network, found: &'a Shapes<'_>) -> imp
     )
 }
 
-/// One label a line; blank lines and repeated names are refused, a final newline is not a line.
+/// The labels of a model folder: one a line, each usable and different from the others; a final newline is not a line.
+///
+/// # Errors
+/// If the file cannot be read or is no UTF-8, or a label is blank, acts on a terminal or is there twice.
 pub(crate) fn labels(path: &Path) -> Result<Vec<String>, ModelError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ModelError::read(path, source))?;
-    let labels: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
-    let mut lines = HashMap::new();
-    for (index, label) in labels.iter().enumerate() {
-        let problem = match (label.is_empty(), lines.insert(label, index)) {
-            (true, _) => "is blank",
-            (false, Some(_)) => "stands twice",
-            (false, None) => continue,
-        };
-        let (path, line, label) = (path.to_owned(), index + 1, label.clone());
-        return Err(ModelError::Label { path, line, label, problem });
+    let labels = lines(path)?;
+    let mut seen = HashSet::new();
+    let twice = labels.iter().position(|label| !seen.insert(label)).map(|index| (index, "is there twice"));
+    match unusable(&labels).into_iter().chain(twice).min() {
+        Some((index, problem)) => {
+            let (path, line, label) = (path.to_owned(), index + 1, labels[index].clone());
+            Err(ModelError::Label { path, line, label, problem })
+        }
+        None => Ok(labels),
     }
-    Ok(labels)
+}
+
+/// The lines of a labels file, without the byte order mark at its start that some editors write and without the white
+/// space around each.
+///
+/// # Errors
+/// If the file cannot be read or is no UTF-8.
+pub(crate) fn lines(path: &Path) -> Result<Vec<String>, ModelError> {
+    let bytes = file::read(path, file::LONGEST_TEXT).map_err(|source| ModelError::read(path, source))?;
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| ModelError::LabelEncoding {
+        path: path.to_owned(),
+        line: 1 + bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count(),
+        found: if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            "UTF-16"
+        } else {
+            "Latin-1 or another encoding"
+        },
+    })?;
+    Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+/// The first label that no class can have, and why.
+pub(crate) fn unusable(labels: &[String]) -> Option<(usize, &'static str)> {
+    let problem = |label: &String| match (label.is_empty(), label.chars().any(acts)) {
+        (true, _) => Some("is blank"),
+        (false, true) => Some("has a control character or one that changes the direction of text"),
+        (false, false) => None,
+    };
+    labels.iter().enumerate().find_map(|(index, label)| Some((index, problem(label)?)))
 }

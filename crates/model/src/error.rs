@@ -1,14 +1,15 @@
-//! What can be wrong with a model.
+//! Errors of opening, merging, encoding and importing a model.
 
 use crate::base::BaseId;
 use crate::import::CheckpointError;
+use crate::text::escape;
 use fieldfit_delta::{DeltaError, TensorKind};
 use fieldfit_tensor::Dtype;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why a model could not be opened, merged, encoded or imported.
+/// Error of opening, merging, encoding or importing a model.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -18,6 +19,14 @@ pub enum ModelError {
         /// The most that it may have.
         limit: usize,
         /// Its bytes.
+        found: usize,
+    },
+    /// A delta of more values than any for its base.
+    #[error("expected a delta of at most {limit} values for this base, found {found}: it was not made by fieldfit")]
+    DeltaValues {
+        /// The most that it may have.
+        limit: usize,
+        /// What it decodes to.
         found: usize,
     },
     /// A file of the model that isn't there.
@@ -43,7 +52,7 @@ pub enum ModelError {
         source: io::Error,
     },
     /// A manifest that isn't one.
-    #[error("{} is no manifest", path.display())]
+    #[error("invalid manifest {}: import the model again, or correct the line", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
@@ -73,8 +82,18 @@ pub enum ModelError {
         /// Labels in the file.
         found: usize,
     },
-    /// A label that is blank or stands twice.
-    #[error("{}, line {line}: label `{label}` {problem}: every class needs a name of its own", path.display())]
+    /// A labels file that is no UTF-8.
+    #[error("{}, line {line}: expected UTF-8, found {found}: save the file as UTF-8", path.display())]
+    LabelEncoding {
+        /// The labels file.
+        path: PathBuf,
+        /// The first line that is not, from 1.
+        line: usize,
+        /// What it seems to be.
+        found: &'static str,
+    },
+    /// A label that is blank, is there twice, or would act on a terminal.
+    #[error("{}, line {line}: label `{}` {problem}: every class needs a name of its own", path.display(), escape(label))]
     Label {
         /// The labels file.
         path: PathBuf,
@@ -106,15 +125,15 @@ pub enum ModelError {
         found: [u8; 32],
     },
     /// A file that isn't safetensors.
-    #[error("{} is no whole safetensors file", path.display())]
+    #[error("invalid safetensors file {}: {}; restore it or import it again", path.display(), escape(problem))]
     Safetensors {
         /// The file.
         path: PathBuf,
-        /// What the header fails.
-        source: safetensors::SafeTensorError,
+        /// What is wrong with its header.
+        problem: String,
     },
     /// A tensor that the architecture needs and the file lacks.
-    #[error("{}: tensor `{name}` of shape {expected:?} is missing: is this a checkpoint of {architecture}?", path.display())]
+    #[error("{}: tensor `{}` of shape {expected:?} is missing: is this a checkpoint of {architecture}?", path.display(), escape(name))]
     TensorMissing {
         /// The file.
         path: PathBuf,
@@ -126,7 +145,7 @@ pub enum ModelError {
         architecture: &'static str,
     },
     /// A tensor that the architecture doesn't have.
-    #[error("{}: {architecture} has no tensor `{name}` (of shape {found:?}): is this a checkpoint of {architecture}?", path.display())]
+    #[error("{}: {architecture} has no tensor `{}` (of shape {found:?}): is this a checkpoint of {architecture}? An import leaves it out with `--drop`", path.display(), escape(name))]
     TensorExtra {
         /// The file.
         path: PathBuf,
@@ -138,7 +157,7 @@ pub enum ModelError {
         architecture: &'static str,
     },
     /// A tensor of another shape.
-    #[error("{}: tensor `{name}` has shape {found:?}, {architecture} needs {expected:?}", path.display())]
+    #[error("{}: tensor `{}` has shape {found:?}, expected {expected:?} of {architecture}: name the architecture that it is", path.display(), escape(name))]
     TensorShape {
         /// The file.
         path: PathBuf,
@@ -152,7 +171,7 @@ pub enum ModelError {
         architecture: &'static str,
     },
     /// A tensor of a type that can't be used.
-    #[error("{}: tensor `{name}` is stored as {found}, expected {expected}", path.display())]
+    #[error("{}: tensor `{}` is stored as {found}, expected {expected}: convert it and save it again", path.display(), escape(name))]
     TensorDtype {
         /// The file.
         path: PathBuf,
@@ -164,7 +183,7 @@ pub enum ModelError {
         found: String,
     },
     /// NaN or infinity among the weights.
-    #[error("{}: tensor `{name}` is not finite at value {index}: the checkpoint is broken or overflowed; get it again", path.display())]
+    #[error("{}: tensor `{}` is not finite at value {index}: the checkpoint is broken or overflowed; get it again", path.display(), escape(name))]
     NotFinite {
         /// The file.
         path: PathBuf,
@@ -173,11 +192,23 @@ pub enum ModelError {
         /// The first such value, in the file's order.
         index: usize,
     },
+    /// A running variance below zero.
+    #[error("{}: tensor `{}` has variance {value} at value {index}, expected at least 0: the checkpoint is broken; get it again", path.display(), escape(name))]
+    NegativeVariance {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The first such value.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
     /// A delta that can't be read or written.
     #[error(transparent)]
     Delta(#[from] DeltaError),
     /// A delta for another base.
-    #[error("the delta is for base {found}, this is {name}, {expected}: use the model that it was made on")]
+    #[error("the delta is for base {found}, this is {}, {expected}: use the model that it was made on", escape(name))]
     DeltaBase {
         /// This base's name.
         name: String,
@@ -187,7 +218,10 @@ pub enum ModelError {
         found: BaseId,
     },
     /// A delta of a tensor that the network doesn't have.
-    #[error("the delta changes tensor `{name}`, which {architecture} doesn't have")]
+    #[error(
+        "the delta changes tensor `{}`, which {architecture} does not have: use the model that it was made on",
+        escape(name)
+    )]
     DeltaTensor {
         /// The tensor.
         name: String,
@@ -195,7 +229,10 @@ pub enum ModelError {
         architecture: &'static str,
     },
     /// A delta of a tensor of another shape.
-    #[error("the delta's tensor `{name}` has shape {found:?}, the network's {expected:?}")]
+    #[error(
+        "the delta's tensor `{}` has shape {found:?}, expected {expected:?}: use the model that it was made on",
+        escape(name)
+    )]
     DeltaShape {
         /// The tensor.
         name: String,
@@ -205,7 +242,7 @@ pub enum ModelError {
         found: Vec<usize>,
     },
     /// A delta that replaces what it may only move, or moves what it may only replace or must leave alone.
-    #[error("the delta's tensor `{name}` is a {}, but {expected}", if *.found == TensorKind::Difference { "difference" } else { "replacement" })]
+    #[error("the delta's tensor `{}` is a {}, but {expected}", escape(name), if *.found == TensorKind::Difference { "difference" } else { "replacement" })]
     DeltaKind {
         /// The tensor.
         name: String,
@@ -215,14 +252,15 @@ pub enum ModelError {
         found: TensorKind,
     },
     /// A delta without a classifier for its labels.
-    #[error("the delta has no `{name}`: it must bring the classifier for its labels")]
+    #[error("the delta has no tensor `{}`, expected the classifier of its labels: adapt again", escape(name))]
     DeltaHead {
         /// The tensor that it lacks.
         name: String,
     },
     /// A difference that leaves its constraint: ‖δ‖ > γ.
     #[error(
-        "the delta's tensor `{name}` is {distance} from the base, outside its ball of radius {radius}: adapt again"
+        "the delta's tensor `{}` is at distance {distance} from the base, expected at most its radius {radius}: adapt again",
+        escape(name)
     )]
     OutsideBall {
         /// The tensor.
@@ -233,7 +271,7 @@ pub enum ModelError {
         distance: f32,
     },
     /// A merged weight that is NaN or infinite.
-    #[error("tensor `{name}` is not finite at value {index} once the delta is added: adapt again")]
+    #[error("tensor `{}` is not finite at value {index} once the delta is added: adapt again", escape(name))]
     DeltaNotFinite {
         /// The tensor.
         name: String,
@@ -241,7 +279,7 @@ pub enum ModelError {
         index: usize,
     },
     /// A weight that is too large for the type it should be stored in.
-    #[error("{}: tensor `{name}` has {value} at value {index}, too large for {dtype}: import as bf16 or f32", path.display())]
+    #[error("{}: tensor `{}` has {value} at value {index}, too large for {dtype}: import as bf16 or f32", path.display(), escape(name))]
     Overflow {
         /// The file.
         path: PathBuf,
@@ -256,19 +294,44 @@ pub enum ModelError {
     },
     /// A checkpoint of none of the architectures.
     #[error(
-        "{} fits no architecture: the nearest is {nearest}, from which {differing} tensors differ; {}{}; see \
-         `fieldfit import --help` for the architectures that there are", path.display(), first.join("; "),
-        if *differing > first.len() { "; and so on" } else { "" }
+        "{} fits no architecture: the nearest is {nearest}, from which {differing} tensors differ; {}{}; {advice}",
+        path.display(), first.join("; "), if *differing > first.len() { "; and so on" } else { "" }
     )]
     Unrecognised {
         /// The checkpoint.
         path: PathBuf,
-        /// The architecture with the fewest differences.
+        /// The architecture with the fewest differences; none that is there for tests alone.
         nearest: &'static str,
         /// How many there are.
         differing: usize,
         /// The first of them, each a sentence.
         first: Vec<String>,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A pattern of tensors to leave out that is invalid or fits none.
+    #[error("can't leave out `{}`: {problem}", escape(pattern))]
+    Drop {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// One of the parts of a checkpoint.
+    #[error("{} is a part of a checkpoint: name its index, {}, or their folder", path.display(), index.display())]
+    Part {
+        /// The part.
+        path: PathBuf,
+        /// The index of all parts.
+        index: PathBuf,
+    },
+    /// An index of parts that cannot be used.
+    #[error("invalid index of a checkpoint's parts {}: {problem}; get it again", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A checkpoint of several architectures.
     #[error("{} fits {} alike, which differ in preprocessing: name the one that it is", path.display(), architectures.join(" and "))]
@@ -301,7 +364,7 @@ pub enum ModelError {
         looked_for: String,
     },
     /// A configuration that isn't JSON.
-    #[error("{} is no JSON: get it again, or import the weights file alone", path.display())]
+    #[error("invalid JSON in {}: get it again, or import the weights file alone", path.display())]
     Config {
         /// The file.
         path: PathBuf,

@@ -1,7 +1,7 @@
-//! A base model on disk, what runs of it, and how it came there.
+//! Base models on disk: model folders, their mapped weights, deltas merged into them, and the import of checkpoints.
 //!
 //! A model folder holds `manifest.toml` ([`Manifest`]), `labels.txt` (one class a line, in the order of the logits),
-//! `weights.safetensors` and `NOTICE`. [`Base::open`] maps the weights, proves that they are whole and fit their
+//! `weights.safetensors` and `NOTICE`. [`Base::open`] maps the weights, verifies that they are whole and fit their
 //! architecture, and lends them in their stored type ([`TensorView`]); nothing here ever writes to them. [`Weights`] is
 //! what an executor runs: a base, or a base and a delta. [`encode_delta`] goes the other way, and [`import`] makes a
 //! model folder of a PyTorch or safetensors checkpoint.
@@ -17,20 +17,23 @@
 #[cfg(target_endian = "big")]
 compile_error!("weights are mapped as they are stored, little-endian: a big-endian target can't read them in place");
 
-mod ball;
 mod base;
-mod change;
 mod check;
+mod constraint;
+mod delta_encode;
 mod error;
+mod file;
 pub mod import;
 mod manifest;
-mod rates;
+mod rate_distortion;
+mod text;
 mod weights;
 
-pub use ball::CONSTRAINT_TOLERANCE;
 pub use base::{Base, BaseId, BaseOptions, safetensors_dtype};
-pub use change::{TrainingResult, encode_delta};
+pub use constraint::CONSTRAINT_TOLERANCE;
+pub use delta_encode::{TrainingResult, encode_delta};
 pub use error::ModelError;
 pub use manifest::{Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile};
-pub use rates::{CodecRates, RowWeights};
-pub use weights::{Weights, most_delta_bytes};
+pub use rate_distortion::{CodecRates, RowWeights};
+pub use text::escape;
+pub use weights::{Weights, check_delta, most_delta_bytes, most_delta_values};

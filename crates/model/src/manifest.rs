@@ -1,6 +1,8 @@
-//! What a model folder says about itself.
+//! Manifest of a model folder: name, architecture, input, weights file and origin.
 
 use crate::error::ModelError;
+use crate::file;
+use crate::text::acts;
 use fieldfit_tensor::{Filter, Preprocessing};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -12,7 +14,7 @@ pub const LABELS_FILE: &str = "labels.txt";
 /// The file name of the licence notice.
 pub const NOTICE_FILE: &str = "NOTICE";
 
-/// `manifest.toml`: a model's name, architecture, input, weights and origin. Unknown keys are refused.
+/// Manifest, `manifest.toml`: a model's name, architecture, input, weights and origin. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -87,7 +89,10 @@ impl Manifest {
     /// If the file can't be read, isn't a manifest, or says something impossible.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(MANIFEST_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::read(&path, source))?;
+        let text = file::read_text(&path).map_err(|source| ModelError::read(&path, source))?;
+        if text.chars().any(|character| acts(character) && !character.is_ascii_whitespace()) {
+            return Err(ModelError::ManifestValue { path, field: "text", problem: PRINTABLE });
+        }
         let manifest: Self = toml::from_str(&text)
             .map_err(|source| ModelError::Manifest { path: path.clone(), source: source.into() })?;
         match manifest.problem() {
@@ -96,25 +101,38 @@ impl Manifest {
         }
     }
 
-    /// Input and scaling together.
+    /// Returns input and scaling together.
     pub const fn preprocessing(&self) -> Preprocessing {
         let (Input { size, crop }, Scaling { mean, std, filter }) = (self.input, self.preprocessing);
         Preprocessing { size, crop, mean, std, filter }
     }
 
-    /// The first value that no model can have.
+    /// Returns the first value that no model can have.
     pub(crate) fn problem(&self) -> Option<(&'static str, &'static str)> {
-        let Self { input, preprocessing, weights, .. } = self;
+        let Self { name, architecture, input, preprocessing, weights, origin } = self;
+        let Origin { source, licence, file, .. } = origin;
         let is_bad_divisor = |std: &f32| !std.is_finite() || *std <= 0.0;
         let checks = [
             (!(1..=4096).contains(&input.size), "input.size", "must be 1 to 4096 pixels"),
             (!(input.crop > 0.0 && input.crop <= 1.0), "input.crop", "must be above 0 and at most 1"),
             (!preprocessing.mean.iter().all(|v| v.is_finite()), "preprocessing.mean", "must be three finite numbers"),
             (preprocessing.std.iter().any(is_bad_divisor), "preprocessing.std", "must be three numbers above 0"),
+            (is_acting(name), "name", PRINTABLE),
+            (is_acting(architecture), "architecture", PRINTABLE),
+            (is_acting(source), "origin.source", PRINTABLE),
+            (is_acting(licence), "origin.licence", PRINTABLE),
+            (is_acting(file), "origin.file", PRINTABLE),
             (!is_file_name(&weights.file), "weights.file", "must be a plain file name in the model's folder"),
         ];
         checks.into_iter().find(|(is_bad, ..)| *is_bad).map(|(_, field, problem)| (field, problem))
     }
+}
+
+/// What every text of a manifest must be.
+const PRINTABLE: &str = "must have no control characters and none that change the direction of text";
+
+fn is_acting(text: &str) -> bool {
+    text.chars().any(acts)
 }
 
 /// Whether the name can't lead out of its folder.

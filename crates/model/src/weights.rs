@@ -1,13 +1,13 @@
-//! What an executor runs.
+//! Weights: the merged f32 parameters that an executor runs, of a base alone or of a base and a delta.
 
-use crate::ball;
 use crate::base::{Base, BaseId};
+use crate::constraint;
 use crate::error::ModelError;
 use fieldfit_delta::{Constraint, Delta, Record, TensorKind};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Params, TensorId};
 
-/// What runs: a base, or a base and a delta.
+/// Parameters of a network, with its labels and input: those of a base, or of a base and a delta.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// The architecture, under the head that these weights have.
@@ -23,7 +23,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// The base as it is.
+    /// Returns the base's own weights, under its own head.
     pub fn of_base(base: &Base) -> Self {
         Self {
             network: base.network().clone(),
@@ -34,46 +34,68 @@ impl Weights {
         }
     }
 
-    /// The base with a delta added: θ0 + δ, under the delta's head.
+    /// Returns the base with a delta added, θ0 + δ, under the delta's head.
     ///
     /// # Errors
-    /// If the delta is for another base, [longer](most_delta_bytes) than any delta for it, changes a tensor that the network doesn't have, in another shape or in a way
-    /// that it may not be changed, leaves a ball by more than [`CONSTRAINT_TOLERANCE`](crate::CONSTRAINT_TOLERANCE), makes a weight
-    /// infinite, or brings no head. The error names the tensor.
+    /// As [`check_delta`]; if the delta leaves a ball by more than [`CONSTRAINT_TOLERANCE`](crate::CONSTRAINT_TOLERANCE) or
+    /// makes a weight infinite. The error names the tensor.
     pub fn adapted(base: &Base, delta: &Delta<'_>) -> Result<Self, ModelError> {
+        let network = check_delta(base, delta)?;
         let header = delta.header();
-        let (expected, found) = (base.id(), BaseId(header.base));
-        if found != expected {
-            return Err(ModelError::DeltaBase { name: base.manifest().name.clone(), expected, found });
-        }
-        let (limit, found) = (most_delta_bytes(base), delta.file_bytes());
-        if found > limit {
-            return Err(ModelError::DeltaLength { limit, found });
-        }
-        let network = base.network().with_classes(header.classes as usize);
         let mut params = backbone(base);
         for record in delta.records() {
             let id = changed_tensor(&network, &record)?;
             params.replace(id, changed_values(base, id, &record)?);
-        }
-        for id in [network.head.weight, network.head.bias] {
-            if !params.contains(id) {
-                return Err(ModelError::DeltaHead { name: network.tensor(id).name.clone() });
-            }
         }
         let labels = delta.labels().map(str::to_owned).collect();
         Ok(Self { network, labels, params, input_size: header.input_size, crop: header.crop })
     }
 }
 
-/// The most bytes of a delta for that base: a quarter more than all its tensors take as f32, and 64 KiB, so that names and
+/// Checks a delta against its base without decoding a value: a few bytes of a file can stand for gigabytes. Returns the
+/// network under the delta's head.
+///
+/// # Errors
+/// If the delta is for another base, [longer](most_delta_bytes) or of [more values](most_delta_values) than any for it,
+/// changes a tensor that the network does not have, in another shape or in a way that it may not be changed, or brings no
+/// head. The error names the tensor.
+pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError> {
+    let header = delta.header();
+    let (expected, found) = (base.id(), BaseId(header.base));
+    if found != expected {
+        return Err(ModelError::DeltaBase { name: base.manifest().name.clone(), expected, found });
+    }
+    let (limit, found) = (most_delta_bytes(base), delta.file_bytes());
+    if found > limit {
+        return Err(ModelError::DeltaLength { limit, found });
+    }
+    let network = base.network().with_classes(header.classes as usize);
+    let changed =
+        delta.records().map(|record| changed_tensor(&network, &record)).collect::<Result<Vec<TensorId>, _>>()?;
+    let (limit, found) = (most_delta_values(base), changed.iter().map(|&id| network.tensor(id).len()).sum());
+    if found > limit {
+        return Err(ModelError::DeltaValues { limit, found });
+    }
+    match [network.head.weight, network.head.bias].into_iter().find(|id| !changed.contains(id)) {
+        Some(id) => Err(ModelError::DeltaHead { name: network.tensor(id).name.clone() }),
+        None => Ok(network),
+    }
+}
+
+/// Returns the most values that a delta for that base decodes to: as many as its [bytes](most_delta_bytes) have room for as f16, in
+/// which heads are stored.
+pub fn most_delta_values(base: &Base) -> usize {
+    most_delta_bytes(base) / size_of::<u16>()
+}
+
+/// Returns the most bytes of a delta for that base: a quarter more than all its tensors take as f32, and 64 KiB, so that names and
 /// labels find room beside a tiny network.
 pub fn most_delta_bytes(base: &Base) -> usize {
     let values: usize = base.network().tensors().map(|(_, spec)| spec.len()).sum();
     values * size_of::<f32>() / 4 * 5 + (64 << 10)
 }
 
-/// The base's tensors but those of its head.
+/// Returns the base's tensors but those of its head.
 fn backbone(base: &Base) -> Params<f32> {
     let network = base.network();
     let mut params = Params::zeros_where(network, |id| !network.tensor(id).role.is_head());
@@ -83,7 +105,7 @@ fn backbone(base: &Base) -> Params<f32> {
     params
 }
 
-/// The tensor that a record changes, if it is one that can be changed so.
+/// Returns the tensor that a record changes, if it can be changed so.
 fn changed_tensor(network: &Network, record: &Record<'_>) -> Result<TensorId, ModelError> {
     let name = || record.name.to_owned();
     let Some(id) = network.find(record.name) else {
@@ -106,7 +128,7 @@ fn changed_tensor(network: &Network, record: &Record<'_>) -> Result<TensorId, Mo
     Ok(id)
 }
 
-/// A record's values; those of a difference added to the base's.
+/// Returns a record's values; those of a difference are added to the base's.
 fn changed_values(base: &Base, id: TensorId, record: &Record<'_>) -> Result<Vec<f32>, ModelError> {
     let mut values = vec![0.0; record.len()];
     record.decode_into(&mut values)?;
@@ -114,7 +136,7 @@ fn changed_values(base: &Base, id: TensorId, record: &Record<'_>) -> Result<Vec<
         return Ok(values);
     }
     if let Some(Constraint { norm, radius, .. }) = record.constraint {
-        ball::check(record.name, &values, record.rows(), norm, radius)?;
+        constraint::check(record.name, &values, record.rows(), norm, radius)?;
     }
     let mut merged = vec![0.0; values.len()];
     base.tensor(id).merge_into(&values, &[1.0], &mut merged);

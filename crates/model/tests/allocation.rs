@@ -38,7 +38,7 @@ fn allocated_by<T>(action: impl FnOnce() -> T) -> (usize, T) {
     (ALLOCATED.load(Relaxed) - before, result)
 }
 
-/// A copy of the weights, or of one tensor, on the heap. One test, so that no other allocates beside it.
+/// Catches: a copy of the weights, or of one tensor, on the heap. One test, so that no other allocates beside it.
 #[test]
 fn opening_and_merging_allocate_nothing_of_the_bases_size() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/efficientnet-lite0");

@@ -5,7 +5,9 @@ mod support;
 
 use fieldfit_delta::{Codec, Constraint, Delta, Header, Provenance, Task, TensorData as Stored, TensorKind, encode};
 use fieldfit_model::import::{ImportRequest, import};
-use fieldfit_model::{Base, CONSTRAINT_TOLERANCE, ModelError, TrainingResult, Weights, encode_delta, most_delta_bytes};
+use fieldfit_model::{
+    Base, CONSTRAINT_TOLERANCE, ModelError, TrainingResult, Weights, encode_delta, most_delta_bytes, most_delta_values,
+};
 use fieldfit_tensor::{Dtype, Norm, Params};
 use fieldfit_tests::tiny;
 use fieldfit_tpgm::{distances, project};
@@ -66,7 +68,7 @@ fn adapted(base: &Base, file: &[u8]) -> Result<Weights, ModelError> {
     Weights::adapted(base, &Delta::parse(file)?)
 }
 
-/// Values added to the wrong tensor, a head left behind, an unmoved tensor that costs bytes.
+/// Catches: values added to the wrong tensor, a head left behind, an unmoved tensor that costs bytes.
 #[test]
 fn a_change_comes_back_as_it_was() {
     let model = Model::new();
@@ -97,7 +99,7 @@ fn a_change_comes_back_as_it_was() {
     }
 }
 
-/// The base under its own labels, size and head.
+/// Catches: a base that runs under other labels than its own, another size or another head.
 #[test]
 fn a_base_runs_as_it_is() {
     let model = Model::new();
@@ -111,7 +113,7 @@ fn a_base_runs_as_it_is() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Rounding that pushes δ out of its constraint: on the edge, in radii down to where halves are subnormal and vanish.
+    /// Catches: rounding that pushes δ out of its constraint: on the edge, in radii down to where halves are subnormal and vanish.
     #[test]
     fn what_is_decoded_stays_in_its_ball(seed in any::<u64>(), exponent in -9.0..1.0_f32, is_row_wise: bool, codec in 0..Codec::ALL.len()) {
         thread_local!(static MODEL: Model = Model::new());
@@ -135,7 +137,7 @@ proptest! {
     }
 }
 
-/// Shrinking that throws away more than rounding took: a δ on the edge of a ball of ordinary size stays there.
+/// Catches: shrinking that throws away more than rounding took: a δ on the edge of a ball of ordinary size stays there.
 #[test]
 fn what_is_decoded_is_still_what_was_learned() {
     let model = Model::new();
@@ -153,7 +155,7 @@ fn what_is_decoded_is_still_what_was_learned() {
     }
 }
 
-/// A trainer that forgot to project: encoding must not hide it.
+/// Catches: a trainer that forgot to project: encoding must not hide it.
 #[test]
 fn a_delta_that_was_not_projected_is_refused() {
     let model = Model::new();
@@ -165,7 +167,7 @@ fn a_delta_that_was_not_projected_is_refused() {
     assert!(matches!(&error, ModelError::OutsideBall { name, .. } if name == "_bn1.weight"), "{error:?}");
 }
 
-/// A run whose weights are NaN stored as an adaptation.
+/// Catches: a run whose weights are NaN stored as an adaptation.
 #[test]
 fn a_delta_that_is_not_finite_is_refused() {
     let model = Model::new();
@@ -179,7 +181,7 @@ fn a_delta_that_is_not_finite_is_refused() {
     }
 }
 
-/// A movement that the codec rounds to nothing, stored as a tensor of zeros.
+/// Catches: a movement that the codec rounds to nothing, stored as a tensor of zeros.
 #[test]
 fn what_rounds_to_nothing_is_not_stored() {
     let model = Model::new();
@@ -191,7 +193,7 @@ fn what_rounds_to_nothing_is_not_stored() {
     assert_eq!(Delta::parse(&file).unwrap().records().count(), 2);
 }
 
-/// A delta that is run on weights it was not made for.
+/// Catches: a delta that is run on weights it was not made for.
 #[test]
 fn a_delta_for_another_base_is_refused() {
     let model = Model::new();
@@ -207,7 +209,7 @@ fn a_delta_for_another_base_is_refused() {
     assert!(text.contains(&base.id().to_string()) && text.contains("tiny-8"), "{text}");
 }
 
-/// A file that was damaged in transport.
+/// Catches: a file that was damaged in transport.
 #[test]
 fn a_delta_cut_short_or_with_a_flipped_bit_is_refused() {
     let model = Model::new();
@@ -257,7 +259,7 @@ fn header(base: &Base, classes: usize) -> Header {
     }
 }
 
-/// A file that claims a ball it doesn't keep: the promise of staying near the base would be worth nothing.
+/// Catches: a file that claims a ball it doesn't keep: the promise of staying near the base would be worth nothing.
 #[test]
 fn a_ball_is_checked_on_load() {
     let model = Model::new();
@@ -284,7 +286,7 @@ fn a_ball_is_checked_on_load() {
     }
 }
 
-/// A record that writes past a tensor, into running statistics, or around the ball.
+/// Catches: a record that writes past a tensor, into running statistics, or around the ball.
 #[test]
 fn records_change_what_they_may() {
     let model = Model::new();
@@ -312,7 +314,7 @@ fn records_change_what_they_may() {
     assert!(matches!(&error, ModelError::DeltaHead { name } if name == "_fc.weight"), "{error:?}");
 }
 
-/// A sum of two finite numbers that isn't.
+/// Catches: a sum of two finite numbers that isn't.
 #[test]
 fn merged_weights_are_finite() {
     let model = Model::new();
@@ -331,7 +333,7 @@ fn merged_weights_are_finite() {
     assert!(matches!(&error, ModelError::DeltaNotFinite { name: n, index: 2 } if n == name), "{error:?}");
 }
 
-/// A file that takes a robot's memory before anyone asks what it is for: labels that no model needs.
+/// Catches: a file that takes a robot's memory before anyone asks what it is for: labels that no model needs.
 #[test]
 fn a_delta_longer_than_any_for_its_base_is_refused() {
     let model = Model::new();
@@ -341,4 +343,33 @@ fn a_delta_longer_than_any_for_its_base_is_refused() {
     let file = encode(&header(&base, labels.len()), &labels, &[]).unwrap();
     let refused = Weights::adapted(&base, &Delta::parse(&file).unwrap()).unwrap_err();
     assert!(matches!(refused, ModelError::DeltaLength { found, .. } if found == file.len()), "{refused:?}");
+}
+
+/// Catches: a few bytes of a file that take a robot's memory: a head of many classes, all zeros, which cost nothing.
+#[test]
+fn a_delta_of_more_values_than_any_for_its_base_is_refused() {
+    let model = Model::new();
+    let base = model.open().unwrap();
+    let features = base.network().head.features;
+    let classes = most_delta_values(&base) / (features + 1) + 1;
+    let (weight, bias) = (vec![0.0; classes * features], vec![0.0; classes]);
+    let (weight_shape, bias_shape) = ([classes, features], [classes]);
+    let head = |name, shape, values| Stored {
+        name,
+        shape,
+        kind: TensorKind::Replacement,
+        constraint: None,
+        codec: Codec::Sparse,
+        values,
+    };
+    let tensors = [head("_fc.weight", &weight_shape[..], &weight[..]), head("_fc.bias", &bias_shape, &bias)];
+    let labels: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let file = encode(&header(&base, classes), &labels, &tensors).unwrap();
+    assert!(file.len() < most_delta_bytes(&base) / 2, "{} bytes", file.len());
+    let refused = adapted(&base, &file).unwrap_err();
+    assert!(
+        matches!(refused, ModelError::DeltaValues { found, .. } if found == classes * (features + 1)),
+        "{refused:?}"
+    );
 }

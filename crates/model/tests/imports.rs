@@ -28,7 +28,7 @@ fn import_bytes(folder: &Path, name: &str, bytes: &[u8], dtype: Dtype) -> (Impor
     (import(&request).unwrap(), Base::open(&out).unwrap())
 }
 
-/// A reader of one format that permutes, shifts or drops values: strides and offsets are those of a converted checkpoint.
+/// Catches: a reader of one format that permutes, shifts or drops values: strides and offsets are those of a converted checkpoint.
 #[test]
 fn every_format_gives_the_same_base() {
     let (folder, tensors) = prepare();
@@ -44,13 +44,13 @@ fn every_format_gives_the_same_base() {
         assert_eq!(report.format, format);
         assert_eq!((report.id, base.id()), (expected.id(), expected.id()), "{name}");
         assert_eq!(base.params::<f32>(), expected.params::<f32>(), "{name}");
-        assert_eq!(report.recognised.tensors, expected.network().tensors.len());
+        assert_eq!(report.detected.tensors, expected.network().tensors.len());
         let ignored: &[&str] = if format == Format::Safetensors { &[] } else { &["_bn0.num_batches_tracked"] };
         assert_eq!(report.ignored, ignored);
     }
 }
 
-/// Vectors rounded to half precision, or kernels stored in another type than was asked for.
+/// Catches: vectors rounded to half precision, or kernels stored in another type than was asked for.
 #[test]
 fn vectors_stay_single_precision() {
     let (folder, tensors) = prepare();
@@ -74,7 +74,7 @@ fn vectors_stay_single_precision() {
     }
 }
 
-/// A manifest that forgets where the weights came from, or weights that anybody may write to.
+/// Catches: a manifest that forgets where the weights came from, or weights that anybody may write to.
 #[test]
 fn the_folder_says_where_it_comes_from() {
     let (folder, tensors) = prepare();

@@ -4,7 +4,7 @@
 use fieldfit_durable::{FileMark, Verification};
 use fieldfit_model::{Base, BaseOptions, ModelError};
 use fieldfit_tests::tiny;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -51,10 +51,10 @@ fn writable(path: &Path) -> File {
     #[allow(clippy::permissions_set_readonly_false, reason = "a file in a folder of the test's own")]
     permissions.set_readonly(false);
     fs::set_permissions(path, permissions).unwrap();
-    OpenOptions::new().write(true).open(path).unwrap()
+    fs::OpenOptions::new().write(true).open(path).unwrap()
 }
 
-/// A start that hashes the weights again although the file is the very same: here the hash would be found wrong.
+/// Catches: a start that hashes the weights again although the file is the very same: here the hash would be found wrong.
 #[test]
 #[cfg(unix)]
 fn a_proven_file_is_not_hashed_again() {
@@ -67,7 +67,7 @@ fn a_proven_file_is_not_hashed_again() {
     assert!(matches!(copied.unwrap_err(), ModelError::Altered { .. }), "a copy is of bytes that nobody has proven");
 }
 
-/// A verification that outlives a change: content altered in place under the same length and the same time of modification, the
+/// Catches: a verification that outlives a change: content altered in place under the same length and the same time of modification, the
 /// file replaced by another of the same bytes, a manifest of other weights.
 #[test]
 #[cfg(unix)]
@@ -101,7 +101,7 @@ fn child_reads_truncated_weights() {
     assert!(base.network().tensors().all(|(id, _)| params[id].iter().all(|value| value.is_finite())));
 }
 
-/// A truncation under the map that goes unnoticed and leaves zeros for weights, or one that reaches a copy.
+/// Catches: a truncation under the map that goes unnoticed and leaves zeros for weights, or one that reaches a copy.
 #[test]
 #[cfg(target_os = "linux")]
 fn truncation_kills_a_mapped_base_and_no_copied_one() {

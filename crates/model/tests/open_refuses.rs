@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use std::fs;
 use support::{Model, Tensor, find, serialise};
 
-/// Opening a folder that lacks a file and running on what is left, or an error that doesn't say which file.
+/// Catches: opening a folder that lacks a file and running on what is left, or an error that doesn't say which file.
 #[test]
 fn a_missing_file_is_named() {
     for file in [MANIFEST_FILE, LABELS_FILE, "weights.safetensors"] {
@@ -20,7 +20,7 @@ fn a_missing_file_is_named() {
     }
 }
 
-/// A map of a file that ends before its tensors do: reading it would kill the process.
+/// Catches: a map of a file that ends before its tensors do: reading it would kill the process.
 #[test]
 fn an_empty_or_truncated_weights_file_is_refused() {
     let model = Model::new();
@@ -41,7 +41,7 @@ fn an_empty_or_truncated_weights_file_is_refused() {
     model.open().unwrap();
 }
 
-/// A bit that flipped on the disk, in the header or in the values.
+/// Catches: a bit that flipped on the disk, in the header or in the values.
 #[test]
 fn an_altered_weights_file_is_refused() {
     let model = Model::new();
@@ -62,7 +62,7 @@ fn an_altered_weights_file_is_refused() {
     }
 }
 
-/// A weights file of a slightly different architecture that would run with garbage or not at all.
+/// Catches: a weights file of a slightly different architecture that would run with garbage or not at all.
 #[test]
 fn tensors_are_those_of_the_architecture() {
     let name = "_blocks.1._bn2.weight";
@@ -92,7 +92,7 @@ fn tensors_are_those_of_the_architecture() {
     }
 }
 
-/// Integers read as floats, or a running variance in half precision that has flushed to zero.
+/// Catches: integers read as floats, or a running variance in half precision that has flushed to zero.
 #[test]
 fn tensors_are_of_a_type_that_can_be_used() {
     for (name, dtype, size) in [
@@ -115,7 +115,7 @@ fn tensors_are_of_a_type_that_can_be_used() {
     }
 }
 
-/// A NaN that would spread to every logit, at either end of a tensor and in either stored type.
+/// Catches: a NaN that would spread to every logit, at either end of a tensor and in either stored type.
 #[test]
 fn values_are_finite() {
     let halves = [0x7c00_u16, 0xfc00, 0x7e01].map(|bits| bits.to_le_bytes().to_vec());
@@ -138,7 +138,7 @@ fn values_are_finite() {
     }
 }
 
-/// Predictions under the wrong names.
+/// Catches: predictions under the wrong names.
 #[test]
 fn labels_match_the_classifier() {
     let model = Model::new();
@@ -150,7 +150,7 @@ fn labels_match_the_classifier() {
             "{count} labels: {error:?}"
         );
     }
-    for (labels, expected) in [("a\nb\n\nd\n", "line 3"), ("a\nb\na\n", "line 3: label `a` stands twice")] {
+    for (labels, expected) in [("a\nb\n\nd\n", "line 3"), ("a\nb\na\n", "line 3: label `a` is there twice")] {
         fs::write(model.labels(), labels).unwrap();
         let error = model.open().unwrap_err();
         assert!(matches!(error, ModelError::Label { line: 3, .. }), "{error:?}");
@@ -158,7 +158,7 @@ fn labels_match_the_classifier() {
     }
 }
 
-/// A head of no rows under no labels, which fit each other, is no head; a head that lacks its labels is one.
+/// Catches: a head of no rows under no labels, which fit each other, taken for a head; a head without labels taken for none.
 #[test]
 fn without_labels_there_is_no_head() {
     let model = Model::new();
@@ -179,7 +179,7 @@ fn without_labels_there_is_no_head() {
     assert!(matches!(error, ModelError::Labels { expected: 0, found: 10, .. }), "{error:?}");
 }
 
-/// A manifest that is taken for another, or that leads out of its folder.
+/// Catches: a manifest that is taken for another, or that leads out of its folder.
 #[test]
 fn a_manifest_says_what_it_must() {
     let model = Model::new();
@@ -214,7 +214,7 @@ fn a_manifest_says_what_it_must() {
     assert!(matches!(error, ModelError::Architecture(_)), "{error:?}");
 }
 
-/// A copying open that checks less than the mapping one, or reads other values.
+/// Catches: a copying open that checks less than the mapping one, or reads other values.
 #[test]
 fn a_copy_is_the_same_base() {
     let model = Model::new();
@@ -225,7 +225,7 @@ fn a_copy_is_the_same_base() {
     assert!(matches!(Base::open_copied(&model.folder).unwrap_err(), ModelError::Length { .. }));
 }
 
-/// A base known by its name or its place, so that a delta would be refused after a copy or accepted on other weights.
+/// Catches: a base known by its name or its place, so that a delta would be refused after a copy or accepted on other weights.
 #[test]
 fn the_id_is_that_of_the_content() {
     let model = Model::new();

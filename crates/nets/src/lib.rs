@@ -27,6 +27,6 @@ pub use cost::StageCost;
 pub use network::{
     Activation, BatchNorm, Conv, Head, MaxPool, Network, Op, Padding, Role, Shortcut, Stage, TensorSpec,
 };
-pub use registry::{ARCHITECTURES, UnknownArchitecture, by_name};
+pub use registry::{ARCHITECTURES, TEST_ARCHITECTURES, UnknownArchitecture, by_name};
 pub use shape::{Shape, ShapeError};
 pub use token::{Attention, ClassToken, Embed, LayerNorm, Linear, Prologue};

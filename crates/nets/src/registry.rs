@@ -22,6 +22,9 @@ pub const ARCHITECTURES: &[&str] = &[
     "vit-micro",
 ];
 
+/// Names of the architectures that exist for tests only.
+pub const TEST_ARCHITECTURES: &[&str] = &["efficientnet-tiny", "resnet-tiny", "vit-micro"];
+
 /// Builds the network of that name, with the head of its published checkpoint.
 ///
 /// # Errors
@@ -66,6 +69,7 @@ mod tests {
         for name in ARCHITECTURES {
             assert_eq!(by_name(name).unwrap().architecture, *name);
         }
+        assert!(TEST_ARCHITECTURES.iter().all(|name| ARCHITECTURES.contains(name)));
         assert!(by_name("resnet-9000").unwrap_err().to_string().contains("efficientnet-lite0"));
     }
 

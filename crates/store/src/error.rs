@@ -1,25 +1,30 @@
-//! What can go wrong with a store.
+//! Errors of a store.
 
-use crate::state::VersionEntry;
+use crate::{record::MAX_SEQUENCE_STEP, verdict::ActiveVersion, version::VersionEntry};
 use fieldfit_delta::{DeltaError, PublicKey};
 use fieldfit_durable::DurableError;
-use std::{io, path::PathBuf};
+use fieldfit_tensor::text::escape;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 use thiserror::Error;
 
-/// A store that can't be read or written, or an operation that it refuses. The store is then as it was before.
+/// Error of a store that can't be read or written, or of an operation that it refuses. The store is then as it was before.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// There is none.
-    #[error("there is no store at {}: check the path, or make one by adapting into it", path.display())]
+    #[error("there is no store at {}: check the path, or make one by adapting into it", shown(path))]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
     },
     /// A folder with other things in it.
     #[error(
-        "{} is not a store, and `{found}` is in it already: choose a new or an empty folder for the store",
-        path.display()
+        "{} is not a store, and `{}` is in it already: choose a new or an empty folder for the store",
+        shown(path),
+        escape(found)
     )]
     NotAStore {
         /// The folder.
@@ -29,18 +34,33 @@ pub enum StoreError {
     },
     /// The file that says which version runs can't be trusted.
     #[error(
-        "{} is damaged: {reason}. Restore it from a copy; without one, the deltas in `versions` beside it are each whole \
+        "{} is damaged: {}. Restore it from a copy; without one, the deltas in `versions` beside it are each whole \
          by themselves: add them to a new store",
-        path.display()
+        shown(path),
+        escape(reason)
     )]
-    VersionState {
+    DamagedState {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
+    /// The file that says which version runs can't be read now. It may be whole.
+    #[error("the store's state is unreadable: {0}")]
+    UnreadableState(DurableError),
+    /// The state would be longer than what is read back.
+    #[error("the store's state would have {bytes} bytes, and at most {limit} are read back: prune the store")]
+    StateFull {
+        /// Bytes that it would have.
+        bytes: u64,
+        /// The most that it may have.
+        limit: u64,
+    },
+    /// The state could not be put into JSON.
+    #[error("the store's state can't be serialised: {0}")]
+    Serialize(serde_json::Error),
     /// Bytes that are no whole delta; they were not stored.
-    #[error("this is no delta to be stored: {0}")]
+    #[error("invalid delta: {0}")]
     Delta(Box<DeltaError>),
     /// A delta for another base; it was not stored.
     #[error(
@@ -53,8 +73,8 @@ pub enum StoreError {
         /// The delta's, in hexadecimal.
         found: String,
     },
-    /// A trust file that isn't one.
-    #[error("{} is no trust file: {reason}. Nothing is taken from outside until it is mended", path.display())]
+    /// A trust file that is invalid, or missing where there was one; incoming deltas are rejected.
+    #[error("invalid trust file {}: {}. Incoming deltas are rejected until it is fixed", shown(path), escape(reason))]
     Trust {
         /// The file.
         path: PathBuf,
@@ -66,7 +86,8 @@ pub enum StoreError {
     Unsigned,
     /// A signature by nobody whom the trust file lists; the delta was not stored.
     #[error(
-        "this delta is signed by the key {key}, and the trust file lists only those of {known}: add the key if it is right"
+        "this delta is signed by the key {key}, and the trust file lists only those of {}: add the key if it is right",
+        escape(known)
     )]
     Untrusted {
         /// The signer's.
@@ -87,8 +108,21 @@ pub enum StoreError {
         /// The highest that was here.
         last: u64,
     },
+    /// A delta whose number is so far above the last one of its key that the key would have few left; it was not stored.
+    #[error(
+        "this delta is number {sequence} of the key {key}, whose last one is {last}: expected a step of at most \
+         {MAX_SEQUENCE_STEP}; sign it again with the number after the last"
+    )]
+    SequenceStep {
+        /// The signer's.
+        key: PublicKey,
+        /// The delta's.
+        sequence: u64,
+        /// The highest that was here.
+        last: u64,
+    },
     /// A number that no version has.
-    #[error("there is no version {version} in {}: it has {known}", path.display())]
+    #[error("there is no version {version} in {}: it has {known}", shown(path))]
     Unknown {
         /// The number asked for.
         version: u32,
@@ -98,7 +132,7 @@ pub enum StoreError {
         known: String,
     },
     /// A version whose file is not what was stored.
-    #[error("version {version} can't be used, {}: {problem}. Roll back, or activate another version", path.display())]
+    #[error("version {version} can't be used, {}: {problem}. Roll back, or activate another version", shown(path))]
     Damaged {
         /// Its number.
         version: u32,
@@ -109,8 +143,9 @@ pub enum StoreError {
     },
     /// An attempt to run what was refused or quarantined.
     #[error(
-        "version {version} is {state}: {reason}. To run it nevertheless, add its file {} again and activate that \
-         version", path.display()
+        "version {version} is {state}: {}. To run it nevertheless, add its file {} again and activate that version",
+        escape(reason),
+        shown(path)
     )]
     Refused {
         /// Its number.
@@ -143,12 +178,44 @@ pub enum StoreError {
     /// The base runs.
     #[error("there is nothing to roll back: the base runs, without any delta")]
     NothingToRollBack,
-    /// There were 2³² − 1 versions, or as many signed ones as a sequence can count.
-    #[error("this store has used up its numbers: begin another one")]
+    /// Something else is active than what the gate compared a delta with; the delta was not stored or activated.
+    #[error("{found} is active, and the gate compared with {expected}: judge the delta against what is active now")]
+    ActiveChanged {
+        /// What the gate compared with.
+        expected: ActiveVersion,
+        /// What is active.
+        found: ActiveVersion,
+    },
+    /// There were 2³² − 1 versions.
+    #[error("this store has used up its version numbers: create another store")]
     NumbersUsedUp,
+    /// A key has signed the greatest number, 2⁶⁴ − 1, so that none is above it.
+    #[error("the key {key} has used up its sequence numbers: create another key (`fieldfit key new`)")]
+    SequencesUsedUp {
+        /// The signer's.
+        key: PublicKey,
+    },
     /// A file could not be read or written, or somebody else is writing.
     #[error(transparent)]
     Durable(#[from] DurableError),
+}
+
+impl StoreError {
+    /// Returns whether it is the store's state that is damaged or can't be read: then nothing is known of its versions, and
+    /// the base is what can run.
+    pub fn is_unusable_state(&self) -> bool {
+        matches!(self, Self::DamagedState { .. } | Self::UnreadableState(_))
+    }
+
+    /// Returns whether a file could not be read now: an error that may pass, and that says nothing of the file.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::UnreadableState(_) | Self::Damaged { problem: Problem::Unreadable(_), .. })
+    }
+}
+
+/// Returns a path for a message.
+fn shown(path: &Path) -> String {
+    escape(&path.to_string_lossy()).to_string()
 }
 
 impl From<DeltaError> for StoreError {
@@ -157,7 +224,7 @@ impl From<DeltaError> for StoreError {
     }
 }
 
-/// What is wrong with a version's file.
+/// Problem of a version's file.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Problem {

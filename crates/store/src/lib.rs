@@ -1,11 +1,12 @@
-//! Adaptations on disk: versions, trials, activation, rollback, pruning.
+//! Store of adaptations on disk: versions, trials, activation, rollback, pruning.
 //!
 //! A [`Store`] is a folder of delta files, numbered from 1, and one small file that says which of them runs. Whatever
 //! happens to a process or its power, whoever opens the store next finds what was before an operation or what was to be
 //! after it. One process writes at a time, kept apart by a lock that dies with its holder; any number of them read, without
 //! locks, also from a read-only file system. `README.md` beside this crate has the layout and the reasons.
 //!
-//! The store never holds the base, and knows it only by its hash: all deltas of one store are made for one base.
+//! The store never holds the base, and knows it only by its hash: all that runs from one store is made for one base, which
+//! the runtime that opens the store fixes, or the first activation.
 //!
 //! ```no_run
 //! use fieldfit_store::Store;
@@ -21,18 +22,24 @@
 //! ```
 
 mod error;
+mod history;
+mod incoming;
 mod prune;
-mod state;
+mod record;
 mod store;
 mod trial;
 mod trust;
+mod verdict;
 mod verification_cache;
 mod verify;
+mod version;
 
 pub use error::{Problem, StoreError};
+pub use history::{HISTORY, HistoryEntry, Transition};
 pub use prune::{Keep, Pruned};
-pub use state::{HISTORY, HistoryEntry, Transition, Trial, VersionEntry, VersionState};
 pub use store::{Store, TRUST_FILE, WorkDir};
 pub use trial::{Start, TrialProgress, TrialRules, Undecided, current_boot};
 pub use trust::Trust;
+pub use verdict::{ActiveVersion, Verdict};
 pub use verify::Finding;
+pub use version::{Trial, VersionEntry, VersionState};

@@ -1,14 +1,15 @@
-//! Keeping a store small.
+//! Pruning: removes versions until a store is within a number or a quota of bytes.
 
 use crate::{
     error::StoreError,
-    state::{Record, VersionState},
-    store::Store,
+    record::Record,
+    store::{Store, is_replaced},
+    version::VersionState,
 };
-use fieldfit_durable::{list, remove, sync_folder};
+use fieldfit_durable::{leftover_of, list, remove, remove_leftovers, sync_folder};
 use std::{collections::BTreeSet, ffi::OsString};
 
-/// How much a store may hold. What is active, the last confirmed version and the newest stay, whatever this says.
+/// Retention limits of a store. What is active, the last confirmed version and the newest stay, whatever this says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
     /// At most that many versions.
@@ -24,7 +25,7 @@ impl Keep {
     }
 }
 
-/// What was removed.
+/// Result of pruning: what was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Pruned {
@@ -35,10 +36,11 @@ pub struct Pruned {
 }
 
 impl Store {
-    /// Removes versions until the rest is within `keep`: first those that were refused or quarantined, then those that were
+    /// Removes versions until the rest is within `keep`: first those made for another base, refused or
+    /// quarantined, then those that were
     /// rolled back from, then the oldest. The active version, the last confirmed one and the newest stay.
     ///
-    /// FileSystem that a power cut left in `versions` and that belong to no version are removed as well.
+    /// Files that a power cut left in `versions` and that belong to no version are removed as well.
     ///
     /// # Errors
     /// [`StoreError::Durable`] if the store can't be written. Before the state is replaced nothing has changed; after
@@ -54,13 +56,14 @@ impl Store {
         let before = record.bytes();
         let change = record.prune(versions.clone());
         let pruned = Pruned { versions, bytes: before - record.bytes() };
-        self.commit(record.clone(), change)?;
+        self.commit(record.clone(), [change])?;
         self.sweep(&record)?;
         Ok(pruned)
     }
 
     /// Removes files that belong to no version.
     fn sweep(&self, record: &Record) -> Result<(), StoreError> {
+        remove_leftovers(&*self.files, self.path(), is_replaced)?;
         let folder = self.versions_path();
         let names = match list(&*self.files, &folder) {
             Err(error) if error.is_not_found() => return Ok(()),
@@ -79,8 +82,7 @@ impl Store {
 
 /// Whether a file of that name was written by a store: a delta, or one that was being written.
 fn is_ours(name: &OsString) -> bool {
-    let Some(name) = name.to_str() else { return false };
-    let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).unwrap_or(name);
+    let Some(name) = leftover_of(name).or(name.to_str()) else { return false };
     name.strip_suffix(".delta").is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
@@ -91,12 +93,13 @@ impl Record {
 
     /// What has to go until the rest is within `keep`, as far as it may go.
     fn superfluous(&self, keep: Keep) -> Vec<u32> {
-        let newest = self.versions.last().map(|entry| entry.version);
+        let newest = self.versions.iter().rev().find(|entry| !self.is_foreign(entry)).map(|entry| entry.version);
         let stay = [self.active(), self.confirmed().next(), newest];
         let mut candidates: Vec<_> =
             self.versions.iter().filter(|entry| !stay.contains(&Some(entry.version))).collect();
         candidates.sort_by_key(|entry| {
             let worth = match entry.state {
+                _ if self.is_foreign(entry) => 0,
                 VersionState::Refused { .. } | VersionState::Quarantined { .. } => 0,
                 VersionState::Retired if !self.line.contains(&entry.version) => 1,
                 _ => 2,

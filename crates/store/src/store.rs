@@ -1,19 +1,21 @@
-//! The store's folder and the operations on it.
+//! Store folder: opens it, reads its state, and adds, activates, refuses and rolls back versions.
 
 use crate::{
     error::{Problem, StoreError},
-    state::{Base, HistoryEntry, Record, Transition, VersionEntry},
-    trust::Trust,
+    history::{HistoryEntry, Transition},
+    record::{Base, Record},
+    verdict::Verdict,
     verification_cache::VERIFICATION,
+    version::VersionEntry,
 };
-use fieldfit_delta::{Delta, SecretKey, Signature};
+use fieldfit_delta::{Delta, SecretKey};
 use fieldfit_durable::{
-    Disk, DurableError, FileKind, FileSystem, Lock, SealError, commit, commit_sealed, create_folder, list, lock, read,
-    sync_folder, unseal,
+    Disk, EntryType, FileKind, FileSystem, Lock, SEAL_LEN, SealError, commit, commit_sealed, create_folder, entry_type,
+    leftover_of, list, lock, read, remove_leftovers, sync_folder, unseal,
 };
 use sha2::{Digest, Sha256};
 use std::{
-    io,
+    ffi::OsStr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -25,8 +27,11 @@ const STATE_KIND: FileKind = *b"FFSTATE2";
 /// The kind of those that knew no trials; read, and replaced by the next write.
 const STATE_WITHOUT_TRIALS: FileKind = *b"FFSTATE1";
 
-/// The longest state file that is read, in bytes: tens of thousands of versions.
+/// The longest state file that is read, and so written, in bytes: tens of thousands of versions.
 const STATE_LIMIT: u64 = 16 << 20;
+
+/// The longest state file that an added version may leave: what brings a store back from a bad version always has room.
+const STATE_LIMIT_OF_ADDING: u64 = 15 << 20;
 
 /// How long a writer waits for another one, whose operation takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,40 +43,60 @@ const LOCK: &str = "lock";
 const STARTS: &str = "starts";
 
 /// What a store's folder may hold, also while it is being made.
-const OURS: [&str; 9] = [STATE, VERSIONS, WORK, LOCK, STARTS, VERIFICATION, TRUST_FILE, ".state.tmp", ".proof.tmp"];
+const OURS: [&str; 7] = [STATE, VERSIONS, WORK, LOCK, STARTS, VERIFICATION, TRUST_FILE];
 
-/// The file in a store's folder that says whose deltas it takes from outside: see [`Trust`].
+/// The file in a store's folder that says whose deltas it takes from outside: see [`Trust`](crate::Trust).
 pub const TRUST_FILE: &str = "trust.toml";
 
-/// The longest trust file that is read, in bytes: hundreds of keys.
-const TRUST_LIMIT: u64 = 64 << 10;
-
-/// A store: numbered deltas, and which of them runs.
+/// Store of adaptations: numbered deltas, and which of them is active.
 ///
 /// A handle holds nothing open and remembers nothing: each call reads the state file, so that it sees what other handles
 /// and processes have done. Calls that write hold the store's lock for their own length.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) files: Arc<dyn FileSystem>,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Store {
-    /// The store in that folder.
+    /// Opens the store in that folder.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] if there is none; [`StoreError::VersionState`] if it is damaged.
+    /// [`StoreError::Missing`] if there is none; [`StoreError::DamagedState`] and
+    /// [`StoreError::UnreadableState`] if its state can't be used: see [`open_degraded`](Self::open_degraded).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_on(Arc::new(Disk), path.as_ref())
     }
 
-    /// The store in that folder, which is made, empty, if there is none.
+    /// Opens the store in that folder, and creates it, empty, if there is none.
     ///
     /// # Errors
     /// As [`open`](Self::open); [`StoreError::NotAStore`] if the folder has something else in it;
     /// [`StoreError::Durable`] if it can't be made.
     pub fn create_or_open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::create_or_open_on(Arc::new(Disk), path.as_ref())
+    }
+
+    /// Opens the store in that folder whether or not its state can be used; if not, says why. Such a store changes nothing on
+    /// disk: each of its operations reads the state again, and fails until that is restored.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) that are not of the state.
+    pub fn open_degraded(path: impl AsRef<Path>) -> Result<(Self, Option<StoreError>), StoreError> {
+        Self::open_degraded_on(Arc::new(Disk), path.as_ref())
+    }
+
+    /// [`open_degraded`](Self::open_degraded) on another file system, as tests do.
+    ///
+    /// # Errors
+    /// Those of [`open_degraded`](Self::open_degraded).
+    pub fn open_degraded_on(files: Arc<dyn FileSystem>, path: &Path) -> Result<(Self, Option<StoreError>), StoreError> {
+        let store = Self { files, path: path.to_owned() };
+        match store.record() {
+            Ok(_) => Ok((store, None)),
+            Err(error) if error.is_unusable_state() => Ok((store, Some(error))),
+            Err(error) => Err(error),
+        }
     }
 
     /// [`open`](Self::open) on another file system, as tests do.
@@ -97,12 +122,12 @@ impl Store {
         Ok(store)
     }
 
-    /// The store's folder.
+    /// Returns the store's folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// All versions, ascending by number.
+    /// Returns all versions, ascending by number.
     ///
     /// # Errors
     /// If the state can't be read.
@@ -110,7 +135,7 @@ impl Store {
         Ok(self.record()?.versions)
     }
 
-    /// The version that runs; `None` is the base.
+    /// Returns the active version; `None` is the base.
     ///
     /// # Errors
     /// If the state can't be read.
@@ -118,7 +143,7 @@ impl Store {
         Ok(self.record()?.active())
     }
 
-    /// A number that grows whenever the active version changes, whoever changed it.
+    /// Returns the generation: a number that grows whenever the active version changes, whoever changed it.
     ///
     /// # Errors
     /// If the state can't be read.
@@ -126,15 +151,33 @@ impl Store {
         Ok(self.record()?.generation)
     }
 
-    /// The hash of the base that all deltas are made for; `None` before there is one.
+    /// Returns the hash of the base that the store is for; `None` before [`fix_base`](Self::fix_base) or an activation has
+    /// fixed it.
     ///
     /// # Errors
     /// If the state can't be read.
     pub fn base(&self) -> Result<Option<[u8; 32]>, StoreError> {
-        Ok(self.record()?.base.map(|base| base.0))
+        Ok(self.record()?.fixed_base().map(|base| base.0))
     }
 
-    /// What was done to the store, oldest first: the last [`HISTORY`](crate::HISTORY) events.
+    /// Fixes the base that the store is for, as the runtime that opens it does. Candidates for another base stay, can't be
+    /// activated, and are pruned first. Nothing is written if it is fixed.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherBase`] if the store is for another base; [`StoreError::Durable`] if it can't be written.
+    pub fn fix_base(&self, base: &[u8; 32]) -> Result<(), StoreError> {
+        let mut seen = self.record()?;
+        let is_known = seen.fixed_base().is_some() && (seen.has_policy || !self.has_trust_file());
+        seen.fix_base(Base(*base))?;
+        if is_known {
+            return Ok(());
+        }
+        let (_lock, mut record) = self.begin()?;
+        record.fix_base(Base(*base))?;
+        self.write(&record)
+    }
+
+    /// Returns the history: the last [`HISTORY`](crate::HISTORY) operations, oldest first.
     ///
     /// # Errors
     /// If the state can't be read.
@@ -150,7 +193,7 @@ impl Store {
     pub fn add(&self, delta: &[u8]) -> Result<u32, StoreError> {
         let parsed = Delta::parse(delta)?;
         let (_lock, record) = self.begin()?;
-        self.keep(record, &parsed, delta)
+        self.keep(record, &parsed, delta, Verdict::Candidate)
     }
 
     /// As [`add`](Self::add), signed by this device's key, with the number after the last one of that key here.
@@ -158,55 +201,21 @@ impl Store {
     /// # Errors
     /// Those of [`add`](Self::add).
     pub fn add_signed(&self, delta: &[u8], key: &SecretKey) -> Result<u32, StoreError> {
-        let (_lock, record) = self.begin()?;
-        let sequence = record.sequence(key.public()).checked_add(1).ok_or(StoreError::NumbersUsedUp)?;
-        let signed = key.sign(delta, sequence)?;
-        self.keep(record, &Delta::parse(&signed)?, &signed)
-    }
-
-    /// Stores a delta that comes from outside as a candidate, if the [trust file](Self::trust) lets it in, and returns its
-    /// number. With `replay`, also one that its signer has replaced by a newer one since.
-    ///
-    /// The bytes that were judged are those that are stored. This protects from who can send deltas, not from who can
-    /// write to the store's folder: that one can rewind it.
-    ///
-    /// # Errors
-    /// Those of [`add`](Self::add); [`StoreError::Unsigned`], [`StoreError::Untrusted`], [`StoreError::Replayed`];
-    /// [`StoreError::Trust`] if the trust file can't be made out. The store is then as it was.
-    pub fn receive(&self, delta: &[u8], replay: bool) -> Result<u32, StoreError> {
-        let parsed = Delta::parse(delta)?;
-        self.trust()?.judge(parsed.signature())?;
-        let (_lock, record) = self.begin()?;
-        if let Some(&Signature { key, sequence }) = parsed.signature() {
-            let last = record.sequence(key);
-            if sequence <= last && !replay {
-                return Err(StoreError::Replayed { key, sequence, last });
-            }
-        }
-        self.keep(record, &parsed, delta)
-    }
-
-    /// Whose deltas are taken from outside: what [`TRUST_FILE`] in the store's folder says, and anyone's without it.
-    ///
-    /// # Errors
-    /// [`StoreError::Trust`] if it is no trust file, [`StoreError::Durable`] if it can't be read.
-    pub fn trust(&self) -> Result<Trust, StoreError> {
-        let path = self.path.join(TRUST_FILE);
-        let bytes = match read(&*self.files, &path, TRUST_LIMIT) {
-            Err(error) if error.is_not_found() => return Ok(Trust::default()),
-            other => other?,
-        };
-        let text = String::from_utf8(bytes)
-            .map_err(|error| StoreError::Trust { path: path.clone(), reason: error.to_string() })?;
-        Trust::parse(&path, &text)
+        self.add_judged(delta, Some(key), Verdict::Candidate, None)
     }
 
     /// Makes a version the active one: on trial, unless it was confirmed before. Nothing happens if it is active.
     ///
     /// # Errors
-    /// [`StoreError::Unknown`], [`StoreError::Refused`], [`StoreError::Damaged`], [`StoreError::Durable`].
+    /// [`StoreError::Unknown`], [`StoreError::Refused`], [`StoreError::OtherBase`], [`StoreError::Damaged`],
+    /// [`StoreError::Durable`].
     pub fn activate(&self, version: u32) -> Result<(), StoreError> {
-        let (_lock, mut record) = self.begin()?;
+        let (_lock, record) = self.begin()?;
+        self.activate_in(record, version)
+    }
+
+    /// Activates a version in the state that the lock's holder read.
+    pub(crate) fn activate_in(&self, mut record: Record, version: u32) -> Result<(), StoreError> {
         let entry = self.entry(&record, version)?;
         if record.active() == Some(version) {
             return Ok(());
@@ -216,8 +225,11 @@ impl Store {
             return Err(StoreError::Refused { version, state, reason, path });
         }
         self.whole(entry)?;
+        if let Some(base) = record.base_of(entry) {
+            record.fix_base(base)?;
+        }
         let change = record.activate(version);
-        self.commit(record, change)
+        self.commit(record, [change])
     }
 
     /// Marks a version that is not active as not to be run, and why.
@@ -231,25 +243,28 @@ impl Store {
             return Err(StoreError::NotRefusable { version, state: state.name() });
         }
         let change = record.refuse(version, reason);
-        self.commit(record, change)
+        self.commit(record, [change])
     }
 
     /// Makes what was active before active again, and returns it; `None` is the base.
     ///
-    /// Versions that are damaged by now are passed over: going back always leads to something that runs.
+    /// Versions that are damaged by now are passed over: going back always leads to something that runs. One that can't be
+    /// read now ends the call, and the store is as it was: an error that may pass retires no version. To go back past it,
+    /// [`refuse`](Self::refuse) it.
     ///
     /// # Errors
-    /// [`StoreError::NothingToRollBack`] if the base runs, [`StoreError::Durable`].
+    /// [`StoreError::NothingToRollBack`] if the base runs, [`StoreError::Damaged`] with [`Problem::Unreadable`],
+    /// [`StoreError::Durable`].
     pub fn rollback(&self) -> Result<Option<u32>, StoreError> {
         let (_lock, mut record) = self.begin()?;
         let from = record.active().ok_or(StoreError::NothingToRollBack)?;
-        let change = record.roll_back(from, |entry| self.is_whole(entry));
+        let change = record.roll_back(from, |entry| self.is_whole(entry))?;
         let active = record.active();
-        self.commit(record, change)?;
+        self.commit(record, [change])?;
         Ok(active)
     }
 
-    /// What the state says of a version.
+    /// Returns a version's entry in the state.
     ///
     /// # Errors
     /// [`StoreError::Unknown`], or if the state can't be read.
@@ -257,7 +272,7 @@ impl Store {
         self.entry(&self.record()?, version).cloned()
     }
 
-    /// A version's delta, as it was stored.
+    /// Returns a version's delta, as it was stored.
     ///
     /// # Errors
     /// [`StoreError::Unknown`], or [`StoreError::Damaged`] if it is not what was stored.
@@ -271,7 +286,7 @@ impl Store {
         }
     }
 
-    /// The active version and its delta, whoever activates and prunes meanwhile; `None` is the base.
+    /// Returns the active version and its delta, whoever activates and prunes meanwhile; `None` is the base.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -285,7 +300,7 @@ impl Store {
         }
     }
 
-    /// Where a version's delta is, or would be.
+    /// Returns the path of a version's delta, whether it exists or not.
     pub fn delta_path(&self, version: u32) -> PathBuf {
         self.versions_path().join(format!("{version:06}.delta"))
     }
@@ -300,7 +315,7 @@ impl Store {
         self.path.join(STARTS)
     }
 
-    /// The folder for what an adaptation leaves to go on from, claimed for one adaptation until the value is dropped. The
+    /// Returns the work folder, for an adaptation's checkpoints, claimed for one adaptation until the value is dropped. The
     /// store itself stays free for others.
     ///
     /// # Errors
@@ -309,19 +324,36 @@ impl Store {
         let path = self.path.join(WORK);
         create_folder(&*self.files, &path)?;
         let lock = lock(&*self.files, &path.join(LOCK), Duration::ZERO)?;
+        remove_leftovers(&*self.files, &path, |_| true)?;
         Ok(WorkDir { path, _lock: lock })
     }
 
     /// Stores a delta under the next number; `record` is the state that the lock's holder read.
-    fn keep(&self, mut record: Record, parsed: &Delta<'_>, delta: &[u8]) -> Result<u32, StoreError> {
+    pub(crate) fn keep(
+        &self,
+        mut record: Record,
+        parsed: &Delta<'_>,
+        delta: &[u8],
+        verdict: Verdict<'_>,
+    ) -> Result<u32, StoreError> {
         let base = Base(parsed.header().base);
         let version = record.admit(base)?;
+        let added = record.add(base, delta.len() as u64, sha256(delta));
+        record.saw(parsed.signature());
+        let judged = match verdict {
+            Verdict::Candidate => None,
+            Verdict::Activate => {
+                record.fix_base(base)?;
+                Some(record.activate(version))
+            }
+            Verdict::Refuse { reason } => Some(record.refuse(version, reason)),
+        };
+        [added].into_iter().chain(judged).for_each(|change| record.remember(now(), change));
+        let state = record.serialize_within(STATE_LIMIT_OF_ADDING)?;
         // Nothing refers to this file before the state does: cut off in between, the next version overwrites it.
         create_folder(&*self.files, &self.versions_path())?;
         commit(&*self.files, &self.delta_path(version), delta)?;
-        let change = record.add(base, delta.len() as u64, sha256(delta));
-        record.saw(parsed.signature());
-        self.commit(record, change)?;
+        self.write_bytes(&state)?;
         Ok(version)
     }
 
@@ -330,7 +362,7 @@ impl Store {
         let path = self.path.join(STATE);
         let bytes = match read(&*self.files, &path, STATE_LIMIT) {
             Err(error) if error.is_not_found() => return self.without_state(path),
-            other => other?,
+            other => other.map_err(StoreError::UnreadableState)?,
         };
         let record = match unseal(STATE_KIND, &bytes) {
             Err(SealError::Kind { found: STATE_WITHOUT_TRIALS, .. }) => unseal(STATE_WITHOUT_TRIALS, &bytes)
@@ -338,7 +370,7 @@ impl Store {
                 .and_then(Record::parse_without_trials),
             content => content.map_err(|error| error.to_string()).and_then(Record::parse),
         };
-        record.map_err(|reason| StoreError::VersionState { path, reason })
+        record.map_err(|reason| StoreError::DamagedState { path, reason })
     }
 
     /// A version's file, if it is what was stored.
@@ -360,9 +392,26 @@ impl Store {
         self.intact(entry).map_err(|problem| StoreError::Damaged { version, path, problem })
     }
 
-    /// Whether a version can be gone back to; if not, why is logged.
-    pub(crate) fn is_whole(&self, entry: &VersionEntry) -> bool {
-        self.whole(entry).inspect_err(|error| log::warn!("passed over in going back: {error}")).is_ok()
+    /// Whether a version can be gone back to; if not, why is logged. An error if it can't be read now, which says nothing of
+    /// the version.
+    pub(crate) fn is_whole(&self, entry: &VersionEntry) -> Result<bool, StoreError> {
+        match self.whole(entry) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_transient() => Err(error),
+            Err(error) => {
+                log::warn!("passed over in going back: {error}");
+                Ok(false)
+            }
+        }
+    }
+
+    /// As [`is_whole`](Self::is_whole); a version that can't be read now counts as whole: what fails must be left, and
+    /// whoever runs what is active then finds out whether it can be read.
+    pub(crate) fn may_be_whole(&self, entry: &VersionEntry) -> Result<bool, StoreError> {
+        Ok(self.is_whole(entry).unwrap_or_else(|error| {
+            log::warn!("gone back to without being checked: {error}");
+            true
+        }))
     }
 
     pub(crate) fn entry<'a>(&self, record: &'a Record, version: u32) -> Result<&'a VersionEntry, StoreError> {
@@ -383,7 +432,7 @@ impl Store {
 
     fn refuse_other_folders(&self) -> Result<(), StoreError> {
         let names = list(&*self.files, &self.path)?;
-        match names.iter().find(|name| OURS.iter().all(|ours| name != ours)) {
+        match names.iter().find(|name| !is_ours(name)) {
             Some(name) => {
                 let found = name.to_string_lossy().into_owned();
                 Err(StoreError::NotAStore { path: self.path.clone(), found })
@@ -394,17 +443,21 @@ impl Store {
 
     /// What it means that there was no state file.
     fn without_state(&self, path: PathBuf) -> Result<Record, StoreError> {
-        let is_used = match list(&*self.files, &self.versions_path()) {
-            Err(error) if error.is_not_found() => false,
-            names => !names?.is_empty(),
-        };
-        if !is_used {
-            Err(StoreError::Missing { path: self.path.clone() })
-        } else if list(&*self.files, &self.path)?.iter().any(|name| name == STATE) {
-            // Another process made the store and added to it in this very moment.
-            self.record()
-        } else {
-            Err(StoreError::VersionState { path, reason: format!("it is missing, and `{VERSIONS}` has files") })
+        let damaged = |reason: &str| Err(StoreError::DamagedState { path: path.clone(), reason: reason.to_owned() });
+        match entry_type(&*self.files, &path).map_err(StoreError::UnreadableState)? {
+            // Another process made the store in this very moment.
+            Some(EntryType::File) => return self.record(),
+            Some(EntryType::Link) => return damaged("it is a link to a file that is missing"),
+            Some(EntryType::Folder | EntryType::Other) => return damaged("it is no regular file"),
+            None => {}
+        }
+        match list(&*self.files, &self.versions_path()) {
+            Err(error) if error.is_not_found() => Err(StoreError::Missing { path: self.path.clone() }),
+            Err(error) => Err(StoreError::UnreadableState(error)),
+            Ok(names) if names.is_empty() => Err(StoreError::Missing { path: self.path.clone() }),
+            // A store that was made and added to since is found by now.
+            Ok(_) if matches!(entry_type(&*self.files, &path), Ok(Some(EntryType::File))) => self.record(),
+            Ok(_) => damaged("it is missing, and `versions` has files"),
         }
     }
 
@@ -417,24 +470,40 @@ impl Store {
     pub(crate) fn begin(&self) -> Result<(Lock, Record), StoreError> {
         let lock = self.lock()?;
         sync_folder(&*self.files, &self.path)?;
-        Ok((lock, self.record()?))
+        let mut record = self.record()?;
+        record.has_policy |= self.has_trust_file();
+        Ok((lock, record))
     }
 
     /// The one step in which an operation happens.
-    pub(crate) fn commit(&self, mut record: Record, change: Transition) -> Result<(), StoreError> {
-        record.remember(now(), change);
+    pub(crate) fn commit(
+        &self,
+        mut record: Record,
+        changes: impl IntoIterator<Item = Transition>,
+    ) -> Result<(), StoreError> {
+        changes.into_iter().for_each(|change| record.remember(now(), change));
         self.write(&record)
     }
 
+    /// Replaces the state; refused if it could not be read back.
     pub(crate) fn write(&self, record: &Record) -> Result<(), StoreError> {
-        let path = self.path.join(STATE);
-        let bytes = serde_json::to_vec(record).map_err(|error| DurableError::Io {
-            action: "write",
-            path: path.clone(),
-            source: io::Error::from(error),
-        })?;
-        Ok(commit_sealed(&*self.files, &path, STATE_KIND, &bytes)?)
+        self.write_bytes(&record.serialize_within(STATE_LIMIT - SEAL_LEN as u64)?)
     }
+
+    fn write_bytes(&self, state: &[u8]) -> Result<(), StoreError> {
+        Ok(commit_sealed(&*self.files, &self.path.join(STATE), STATE_KIND, state)?)
+    }
+}
+
+/// Whether a file of that name may be in a store's folder while that is being made.
+fn is_ours(name: &OsStr) -> bool {
+    let name = leftover_of(name).map_or(name, OsStr::new);
+    OURS.iter().any(|ours| name == *ours)
+}
+
+/// What an interrupted commit to a store's folder was to replace.
+pub(crate) fn is_replaced(name: &str) -> bool {
+    [STATE, VERIFICATION].contains(&name)
 }
 
 /// A store's work folder, claimed by one adaptation until this is dropped.

@@ -1,14 +1,16 @@
-//! Trials: how a version that runs proves itself, and what runs if it doesn't.
+//! Trials: records starts and completed predictions of the active version, confirms it, or falls back.
 
 use crate::{
     error::StoreError,
-    state::{Record, VersionState},
+    record::Record,
     store::Store,
+    verdict::ActiveVersion,
+    version::{Trial, VersionState},
 };
 use fieldfit_durable::{Lock, share, try_lock};
 use std::fs;
 
-/// When a trial ends.
+/// Rules of a trial: after how many predictions it is confirmed, and after how many starts failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrialRules {
     /// After how many completed predictions, over all starts, a version confirms itself.
@@ -24,18 +26,20 @@ impl Default for TrialRules {
     }
 }
 
-/// What a process that starts is to run.
+/// Start of a process: the version that it is to run.
 #[derive(Debug)]
 pub struct Start {
     /// The active version; `None` is the base.
     pub version: Option<u32>,
     /// The store's generation at that.
     pub generation: u64,
+    /// The sha256 of that version's file; `None` for the base.
+    pub hash: Option<[u8; 32]>,
     /// If that version is on trial: this start, which counts against it until it completes a prediction.
     pub undecided: Option<Undecided>,
 }
 
-/// A start of a version on trial that has not completed a prediction. It is recorded in the store, and while this value
+/// Undecided start: one of a version on trial that has not completed a prediction. It is recorded in the store, and while this value
 /// lives the version is not judged by it.
 #[derive(Debug)]
 pub struct Undecided {
@@ -58,7 +62,7 @@ impl Undecided {
     }
 }
 
-/// What a version's trial came to.
+/// Progress of a version's trial after completed predictions were counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrialProgress {
     /// It goes on.
@@ -78,7 +82,15 @@ impl Store {
         Ok(self.record()?.confirmed().collect())
     }
 
-    /// Says what a process that starts now is to run, and records the start if that is on trial.
+    /// Returns what a process that starts now is to run, and records nothing, as a tool does that answers no robot's frames.
+    ///
+    /// # Errors
+    /// If the state can't be read.
+    pub fn start_untracked(&self) -> Result<Start, StoreError> {
+        Ok(self.record()?.started(None))
+    }
+
+    /// Returns what a process that starts now is to run, and records the start if that is on trial.
     ///
     /// If the version on trial has been started as often as the rules allow without completing a prediction, it is
     /// quarantined here, and what comes back is what runs instead. Only starts since the system's own start count, and
@@ -97,8 +109,8 @@ impl Store {
         let (_lock, mut record) = self.begin()?;
         if let Some(reason) = self.failed_trial(&record, rules, boot)? {
             let Some(version) = record.active() else { return Ok(record.started(None)) };
-            let change = record.quarantine(version, &reason, |entry| self.is_whole(entry));
-            self.commit(record.clone(), change)?;
+            let change = record.quarantine(version, &reason, |entry| self.may_be_whole(entry))?;
+            self.commit(record.clone(), [change])?;
         }
         let Some((version, trial)) = record.on_trial_mut() else { return Ok(record.started(None)) };
         trial.begin(boot);
@@ -138,7 +150,7 @@ impl Store {
         let completed = trial.predictions;
         if completed >= rules.predictions {
             let change = record.confirm(version, Some(completed));
-            self.commit(record, change)?;
+            self.commit(record, [change])?;
             return Ok(TrialProgress::Confirmed);
         }
         self.write(&record)?;
@@ -168,19 +180,22 @@ impl Store {
             state => return Err(StoreError::NotOnTrial { version, state: state.name() }),
         }
         let change = record.confirm(version, None);
-        self.commit(record, change)
+        self.commit(record, [change])
     }
 
     /// Marks the active version as one that fails when it runs, and makes the last confirmed one before it active again.
     /// Returns what is active then; `None` is the base. Nothing happens if another version is active by now.
+    ///
+    /// A confirmed version that can't be read now is gone back to unchecked: that the failed one is left must not depend on
+    /// it, and nothing is recorded against it. Whoever runs it finds out, and serves something else meanwhile.
     ///
     /// # Errors
     /// [`StoreError::Durable`] if the store can't be written.
     pub fn quarantine(&self, version: u32, reason: &str) -> Result<Option<u32>, StoreError> {
         let (_lock, mut record) = self.begin()?;
         if record.active() == Some(version) {
-            let change = record.quarantine(version, reason, |entry| self.is_whole(entry));
-            self.commit(record.clone(), change)?;
+            let change = record.quarantine(version, reason, |entry| self.may_be_whole(entry))?;
+            self.commit(record.clone(), [change])?;
         }
         Ok(record.active())
     }
@@ -191,7 +206,7 @@ impl Record {
         self.active().is_some_and(|version| self.trial(version).is_some())
     }
 
-    fn on_trial_mut(&mut self) -> Option<(u32, &mut crate::Trial)> {
+    fn on_trial_mut(&mut self) -> Option<(u32, &mut Trial)> {
         let version = self.active()?;
         Some((version, self.trial_mut(version)?))
     }
@@ -202,7 +217,8 @@ impl Record {
     }
 
     fn started(&self, undecided: Option<Undecided>) -> Start {
-        Start { version: self.active(), generation: self.generation, undecided }
+        let ActiveVersion { generation, version, hash } = self.active_version();
+        Start { version, generation, hash, undecided }
     }
 }
 

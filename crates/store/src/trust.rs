@@ -1,11 +1,11 @@
-//! Whose deltas a store takes from outside.
+//! Trust policy: the keys whose deltas a store accepts from outside.
 
 use crate::error::StoreError;
 use fieldfit_delta::{PublicKey, Signature};
 use serde::{Deserialize, Deserializer};
 use std::{collections::BTreeMap, path::Path};
 
-/// Whose deltas are taken from outside: what a trust file says.
+/// Trust policy of a store: whose deltas it accepts from outside, as a trust file says.
 ///
 /// ```toml
 /// require-signature = true
@@ -14,12 +14,13 @@ use std::{collections::BTreeMap, path::Path};
 /// workshop = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"
 /// ```
 ///
-/// Where keys are listed, a signature by any other is refused. Without a trust file, as by [`Trust::default`], every whole
-/// delta is taken, and a signature only keeps older ones of the same key away.
+/// Where keys are listed, unsigned deltas and signatures by any other key are refused. Without a trust file, as by
+/// [`Trust::default`], every whole delta is accepted, and a signature only keeps older ones of the same key away. A trust
+/// file that accepts every delta says so: `require-signature = false`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Trust {
-    /// Whether unsigned deltas are refused.
+    /// Whether unsigned deltas are refused; listed keys imply it: see [`requires_signature`](Self::requires_signature).
     #[serde(default)]
     pub require_signature: bool,
     /// Public keys, each under what people call its owner.
@@ -28,26 +29,35 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// What that file says.
+    /// Returns the policy in a trust file's text.
     ///
     /// # Errors
-    /// [`StoreError::Trust`] if it is no trust file, or requires signatures that nobody can make.
+    /// [`StoreError::Trust`] if it is invalid, states nothing, or requires signatures that nobody can make.
     pub fn parse(path: &Path, text: &str) -> Result<Self, StoreError> {
         let refused = |reason: String| StoreError::Trust { path: path.to_owned(), reason };
-        let trust: Self = toml::from_str(text).map_err(|error| refused(error.to_string()))?;
+        let trust: Self = toml::from_str(text).map_err(|error| refused(error.message().to_owned()))?;
+        let is_stated = |field| toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key(field));
+        if trust.keys.is_empty() && !is_stated("require-signature") {
+            return Err(refused("it states nothing: list keys, or write `require-signature = false`".into()));
+        }
         if trust.require_signature && trust.keys.is_empty() {
             return Err(refused("it requires signatures and lists no keys".into()));
         }
         Ok(trust)
     }
 
-    /// What the signer is called, if the delta is signed and the trust file says.
+    /// Returns whether unsigned deltas are refused: if the file says so, or lists keys.
+    pub fn requires_signature(&self) -> bool {
+        self.require_signature || !self.keys.is_empty()
+    }
+
+    /// Returns the signer's name, if the delta is signed and the trust file says.
     ///
     /// # Errors
     /// [`StoreError::Unsigned`] and [`StoreError::Untrusted`].
     pub fn judge(&self, signature: Option<&Signature>) -> Result<Option<&str>, StoreError> {
         let Some(Signature { key, .. }) = signature else {
-            return if self.require_signature { Err(StoreError::Unsigned) } else { Ok(None) };
+            return if self.requires_signature() { Err(StoreError::Unsigned) } else { Ok(None) };
         };
         let name = self.keys.iter().find(|(_, known)| *known == key).map(|(name, _)| name.as_str());
         if name.is_none() && !self.keys.is_empty() {

@@ -2,10 +2,9 @@
 
 use crate::{Store, StoreError};
 use fieldfit_durable::Verification;
-use fieldfit_durable::{DurableError, FileKind, commit_sealed, read_sealed};
-use std::io;
+use fieldfit_durable::{FileKind, commit_sealed, read_sealed};
 
-/// The name of the file, and of what is being written of it.
+/// The name of the file.
 pub(crate) const VERIFICATION: &str = "proof";
 /// The file's kind and version.
 const PROOF_KIND: FileKind = *b"FFPROOF1";
@@ -13,22 +12,21 @@ const PROOF_KIND: FileKind = *b"FFPROOF1";
 const PROOF_LIMIT: u64 = 4 << 10;
 
 impl Store {
-    /// That the base's weights were proven whole, and which file they were in, as [`keep_verification`](Self::keep_verification) was
-    /// told last. Nothing if that can't be read: then there is nothing to rely on.
+    /// Returns the verification of the base's weight file that [`keep_verification`](Self::keep_verification) stored last;
+    /// `None` if it can't be read: then the file is hashed again.
     pub fn verification(&self) -> Option<Verification> {
         let bytes = read_sealed(&*self.files, &self.path().join(VERIFICATION), PROOF_KIND, PROOF_LIMIT).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Keeps a proof in place of the last one. Of two processes that do so at once, either wins.
+    /// Stores a verification in place of the last one. Of two processes that do so at once, either wins.
     ///
     /// # Errors
     /// [`StoreError::Durable`] if it can't be written, as on a read-only file system.
     pub fn keep_verification(&self, verification: &Verification) -> Result<(), StoreError> {
         let path = self.path().join(VERIFICATION);
-        let io_error = |source| DurableError::Io { action: "write", path: path.clone(), source };
         let _lock = self.lock()?;
-        let bytes = serde_json::to_vec(verification).map_err(io::Error::from).map_err(io_error)?;
+        let bytes = serde_json::to_vec(verification).map_err(StoreError::Serialize)?;
         Ok(commit_sealed(&*self.files, &path, PROOF_KIND, &bytes)?)
     }
 }

@@ -1,14 +1,15 @@
-//! Looking at every version of a store.
+//! Store verification: reads every version and reports those that can't be used.
 
 use crate::{
     error::{Problem, StoreError},
-    state::{Base, VersionEntry},
+    record::{Base, Record},
     store::Store,
+    version::VersionEntry,
 };
 use fieldfit_delta::Delta;
 use std::path::PathBuf;
 
-/// A version that can't be used.
+/// Finding of a verification: a version that can't be used.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Finding {
@@ -28,13 +29,13 @@ impl Store {
     pub fn verify(&self) -> Result<Vec<Finding>, StoreError> {
         let record = self.record()?;
         let findings = record.versions.iter().filter_map(|entry| {
-            let problem = self.problem(entry, record.base)?;
+            let problem = self.problem(entry, &record)?;
             Some(Finding { version: entry.version, path: self.delta_path(entry.version), problem })
         });
         Ok(findings.collect())
     }
 
-    fn problem(&self, entry: &VersionEntry, base: Option<Base>) -> Option<Problem> {
+    fn problem(&self, entry: &VersionEntry, record: &Record) -> Option<Problem> {
         let bytes = match self.intact(entry) {
             Ok(bytes) => bytes,
             Err(problem) => return Some(problem),
@@ -44,7 +45,7 @@ impl Store {
             Err(error) => return Some(Problem::Delta(Box::new(error))),
         };
         let found = Base(delta.header().base);
-        let expected = base.filter(|expected| *expected != found)?;
+        let expected = record.fixed_base().or(record.base_of(entry)).filter(|expected| *expected != found)?;
         Some(Problem::OtherBase { expected: expected.to_string(), found: found.to_string() })
     }
 }

@@ -10,8 +10,10 @@
 //! | [`TensorId`], [`Params`] | values by tensor, in a network's order |
 //! | [`Images`], [`Matrix`] | a batch of images, and one row of values an image |
 //! | [`Preprocessing`], [`Filter`] | how pixels become a network's input |
+//! | [`text`] | escapes foreign text for output |
 //!
-//! Without the default feature `std`, [`Norm`] and [`MAX_TENSORS`] are left, for the delta reader on a microcontroller.
+//! Without the default feature `std`, [`Norm`], [`text`] and [`MAX_TENSORS`] are left, for the delta reader on a
+//! microcontroller.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
@@ -29,6 +31,7 @@ mod preprocessing;
 mod real;
 #[cfg(feature = "std")]
 mod tensor_view;
+pub mod text;
 
 #[cfg(feature = "std")]
 pub use images::Images;

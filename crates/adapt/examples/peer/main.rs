@@ -19,7 +19,9 @@
 
 mod kernel;
 
-use fieldfit_adapt::{Balls, HeadParams, HostParams, Optimiser, OptimiserOptions, TrainingState, clip_global_norm};
+use fieldfit_adapt::{
+    HeadParams, HostParams, Optimiser, OptimiserOptions, TensorRadii, TrainingState, clip_global_norm,
+};
 use fieldfit_exec::{Device, Executor, Passes, executor, prepare};
 use fieldfit_model::Base;
 use fieldfit_tensor::{Images, Norm, Params, TensorId};
@@ -80,10 +82,10 @@ fn tpgm(base: &Base, threads: usize, side: usize) -> Result<(), Box<dyn Error>> 
     let mut training = Training::new(base, threads, Passes::default())?;
     let network = training.state.network();
     let constrained = |id| trains(base, id) && !network.tensor(id).role.is_head();
-    let mut balls = Balls::new(network, Norm::Mars, RadiusAdam::default(), constrained);
+    let mut radii = TensorRadii::new(network, Norm::Mars, RadiusAdam::default(), constrained);
     serve(|| {
         let loss = training.step(&batch)?;
-        training.constrain(&mut balls, &validation)?;
+        training.constrain(&mut radii, &validation)?;
         Ok(loss)
     })
 }
@@ -160,11 +162,11 @@ impl<'a> Training<'a> {
     }
 
     /// What every-step TPGM adds to a step.
-    fn constrain(&mut self, balls: &mut Balls<f32>, (images, labels): &Batch) -> Result<(), Box<dyn Error>> {
+    fn constrain(&mut self, radii: &mut TensorRadii<f32>, (images, labels): &Batch) -> Result<(), Box<dyn Error>> {
         let Self { state, executor, weights, gradients, .. } = self;
         let mut place = HostParams { state, executor: executor.as_mut(), weights, gradients };
-        balls.radius_step(&mut place, images, labels)?;
-        Ok(balls.project(&mut place)?)
+        radii.radius_step(&mut place, images, labels)?;
+        Ok(radii.project(&mut place)?)
     }
 }
 

@@ -1,8 +1,8 @@
 //! BitFit (Ben Zaken et al., ACL 2022, arXiv 2106.10199): only biases and norm affine train, and the new head, which
 //! starts at the linear probe. Kernels stay the base's, to the bit.
 
-use super::MethodEntry;
-use crate::{HeadStart, Method};
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{HeadStart, Method};
 use fieldfit_nets::TensorSpec;
 
 pub(super) const ENTRY: MethodEntry = MethodEntry {

@@ -1,11 +1,17 @@
 //! FTP (Tian et al., NeurIPS 2023, arXiv 2310.19182): as LP-FT, every tensor inside a radius around the base that the
 //! training gradient moves, without validation images. Behind any optimiser: it only looks at δ before and after.
 
-use super::MethodEntry;
-use crate::patterns::held;
-use crate::{
-    AdaptError, ConstraintSet, Damage, HeadStart, Method, Reached, Session, Setting, Tracker, TrainingState, check,
-};
+use crate::checkpoint::check::{decode, each, radius, same, values};
+use crate::checkpoint::resume_point::ResumePoint;
+use crate::error::{AdaptError, CheckpointDamage};
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{ConstraintSet, HeadStart, HostSteps, Method, Steps};
+use crate::methods::setting::Setting;
+use crate::methods::tensor_pattern::held;
+use crate::train::reporter::Reporter;
+use crate::train::session::HostSession;
+use crate::train::training_state::TrainingState;
+use fieldfit_nets::Network;
 use fieldfit_tensor::{Norm, Params, Real, TensorId, by_tensor};
 use fieldfit_tpgm::{FastRadius, RadiusAdam};
 use serde::{Deserialize, Serialize};
@@ -28,12 +34,12 @@ pub(super) const ENTRY: MethodEntry = MethodEntry {
     },
 };
 
-/// FTP's radii, one a tensor. A step is [`Ftp::learn`], the optimiser's own step, [`Ftp::project`].
+/// FTP: its radii, one for each tensor. A step is [`Ftp::learn`], the optimiser's own step, [`Ftp::project`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ftp<T> {
     pub(crate) strength: f64,
     pub(crate) adam: RadiusAdam,
-    /// By [`TensorId::index`]; nothing where the tensor is free.
+    /// By [`TensorId::index`]; `None` where the tensor is free.
     #[serde(deserialize_with = "by_tensor", bound(deserialize = "T: Deserialize<'de>"))]
     pub(crate) radii: Vec<Option<FastRadius<T>>>,
 }
@@ -44,7 +50,7 @@ impl<T: Real> Ftp<T> {
         Self { strength, adam, radii: held.iter().map(|held| held.then(FastRadius::new)).collect() }
     }
 
-    /// γ of a tensor; nothing where it is free.
+    /// γ of a tensor; `None` where it is free.
     pub fn radius(&self, id: TensorId) -> Option<T> {
         self.radii[id.index()].as_ref().map(FastRadius::value)
     }
@@ -74,17 +80,8 @@ impl Method for Ftp<f32> {
         HeadStart::Probe
     }
 
-    fn works_at_home(&self) -> bool {
-        true
-    }
-
-    fn before_step(&mut self, session: &mut Session<'_>) {
-        self.learn(&session.gradients, &session.state.delta);
-    }
-
-    fn after_step(&mut self, _: u64, session: &mut Session<'_>, _: &mut Tracker<'_>) -> Result<(), AdaptError> {
-        self.project(&mut session.state);
-        Ok(())
+    fn steps(&mut self) -> Steps<'_> {
+        Steps::Host(self)
     }
 
     fn constraint(&self) -> Option<ConstraintSet> {
@@ -96,10 +93,39 @@ impl Method for Ftp<f32> {
         Ok(postcard::to_stdvec(self)?)
     }
 
-    fn restore(&mut self, bytes: &[u8], reached: &Reached<'_>) -> Result<(), Damage> {
-        let found = check::decode("FTP's radii", bytes)?;
-        check::ftp(&found, self, reached.network, reached.step)?;
+    fn restore(&mut self, bytes: &[u8], point: &ResumePoint<'_>) -> Result<(), CheckpointDamage> {
+        let found: Self = decode("FTP's radii", bytes)?;
+        found.validate(self, point.network, point.step)?;
         *self = found;
+        Ok(())
+    }
+}
+
+impl HostSteps for Ftp<f32> {
+    fn before_step(&mut self, session: &mut HostSession<'_>) {
+        self.learn(&session.gradients, &session.state.delta);
+    }
+
+    fn after_step(&mut self, _: u64, session: &mut HostSession<'_>, _: &mut Reporter<'_>) -> Result<(), AdaptError> {
+        self.project(&mut session.state);
+        Ok(())
+    }
+}
+
+impl Ftp<f32> {
+    /// Validates restored radii, which have seen so many steps, beside those of a run at its start.
+    fn validate(&self, start: &Self, network: &Network, steps: u64) -> Result<(), CheckpointDamage> {
+        let Self { strength, adam, radii } = self;
+        same("FTP's strength", &start.strength, strength)?;
+        same("the radii's optimiser", &start.adam, adam)?;
+        for (id, spec, found) in each("radii", network, radii)? {
+            let is_held = start.radii[id.index()].is_some();
+            same(format_args!("whether `{}` has a radius", spec.name), &is_held, &found.is_some())?;
+            let Some(found) = found else { continue };
+            radius(spec, found.radius(), steps..=steps)?;
+            let rows = if found.distances().is_empty() { 0 } else { spec.rows() };
+            values(format_args!("distances of the rows of `{}`", spec.name), rows, 0.0..=f32::MAX, found.distances())?;
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
-//! Plain fine-tuning: everything trains, under a head that starts at random.
+//! Full fine-tuning: everything trains, under a head that starts at random.
 
-use super::MethodEntry;
-use crate::{HeadStart, Method};
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{HeadStart, Method};
 
 pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "full",

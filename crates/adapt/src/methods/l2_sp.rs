@@ -1,9 +1,11 @@
 //! L2-SP (Li et al., ICML 2018, arXiv 1802.01483): as LP-FT, with `λ/2·‖θ − θ0‖²` added to the loss, but not for the new
-//! head, which has no origin. The losses that are told are those of the images alone.
+//! head, which has no origin. The losses that are reported are those of the images alone.
 
-use super::MethodEntry;
-use crate::patterns::held;
-use crate::{HeadStart, Method, Session, Setting};
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{HeadStart, HostSteps, Method, Steps};
+use crate::methods::setting::Setting;
+use crate::methods::tensor_pattern::held;
+use crate::train::session::HostSession;
 use fieldfit_tpgm::pull_to_base;
 
 const STRENGTH: Setting = Setting {
@@ -30,11 +32,13 @@ impl Method for L2Sp {
         HeadStart::Probe
     }
 
-    fn works_at_home(&self) -> bool {
-        true
+    fn steps(&mut self) -> Steps<'_> {
+        Steps::Host(self)
     }
+}
 
-    fn before_step(&mut self, session: &mut Session<'_>) {
+impl HostSteps for L2Sp {
+    fn before_step(&mut self, session: &mut HostSession<'_>) {
         let tensors = session.gradients.buffers_mut().iter_mut().zip(session.state.delta.buffers()).zip(&self.held);
         for ((gradient, delta), _) in tensors.filter(|(_, held)| **held) {
             pull_to_base(gradient, delta, self.strength);

@@ -1,7 +1,7 @@
-//! A new head on the untouched base: what every other method has to beat.
+//! Linear probe: a new head on the untouched base, what every other method has to beat.
 
-use super::MethodEntry;
-use crate::{HeadStart, Method};
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{HeadStart, Method};
 use fieldfit_nets::TensorSpec;
 
 pub(super) const ENTRY: MethodEntry = MethodEntry {

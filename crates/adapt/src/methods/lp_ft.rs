@@ -1,7 +1,7 @@
 //! LP-FT (Kumar et al., ICLR 2022, arXiv 2202.10054): a linear probe first, then everything, so that a random head distorts no features.
 
-use super::MethodEntry;
-use crate::{HeadStart, Method};
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{HeadStart, Method};
 
 pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "lp-ft",

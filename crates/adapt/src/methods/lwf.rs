@@ -1,10 +1,13 @@
 //! LwF (Li and Hoiem, ECCV 2016, arXiv 1606.09282): as LP-FT, while what the network says under the base's own head of the
 //! training images, augmented as they are, stays near what the base itself says of them: loss + λ·KL(base ‖ adapted). No
-//! label is needed for that, and no image of the base's. The losses that are told include it.
+//! label is needed for that, and no image of the base's. The losses that are reported include it.
 
-use super::MethodEntry;
-use crate::retention::descend_retaining;
-use crate::{AdaptError, HeadStart, Method, Session, Setting};
+use crate::error::AdaptError;
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{HeadStart, HostSteps, Method, Requirements, Steps};
+use crate::methods::retention_objective::descend_retaining;
+use crate::methods::setting::Setting;
+use crate::train::session::HostSession;
 use fieldfit_data::Batch;
 
 const STRENGTH: Setting = Setting {
@@ -30,16 +33,18 @@ impl Method for Lwf {
         HeadStart::Probe
     }
 
-    fn asks_base(&self) -> bool {
-        self.strength > 0.0
+    fn requirements(&self) -> Requirements {
+        Requirements::default().with_base_predictions(self.strength > 0.0)
     }
 
-    fn works_at_home(&self) -> bool {
-        true
+    fn steps(&mut self) -> Steps<'_> {
+        Steps::Host(self)
     }
+}
 
-    fn descend(&mut self, session: &mut Session<'_>, batch: &Batch) -> Result<f64, AdaptError> {
-        if self.asks_base() && session.state.base().network().is_headless() {
+impl HostSteps for Lwf {
+    fn descend(&mut self, session: &mut HostSession<'_>, batch: &Batch) -> Result<f64, AdaptError> {
+        if self.strength > 0.0 && session.state.base().network().is_headless() {
             let expected = "another one: this base has no head, so that it predicts nothing that could be kept";
             return Err(AdaptError::Option { name: "method", found: ENTRY.name.into(), expected });
         }

@@ -4,9 +4,14 @@
 //! The radius is **relative**: γ = ρ·‖θ0‖, with ‖θ0‖ the base's own largest absolute row sum, so that one ρ serves kernels
 //! of 9 and of 1280 values a row. A tensor whose base is 0 throughout stays there.
 
-use super::MethodEntry;
-use crate::patterns::held;
-use crate::{AdaptError, ConstraintSet, HeadStart, Method, Session, Setting, Tracker, TrainingState};
+use crate::error::AdaptError;
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{ConstraintSet, HeadStart, HostSteps, Method, Steps};
+use crate::methods::setting::Setting;
+use crate::methods::tensor_pattern::held;
+use crate::train::reporter::Reporter;
+use crate::train::session::HostSession;
+use crate::train::training_state::TrainingState;
 use fieldfit_tensor::Norm;
 use fieldfit_tpgm::{MINIMUM_RADIUS, distances, project};
 
@@ -40,8 +45,8 @@ impl Method for MarsSp {
         HeadStart::Probe
     }
 
-    fn works_at_home(&self) -> bool {
-        true
+    fn steps(&mut self) -> Steps<'_> {
+        Steps::Host(self)
     }
 
     fn begin(&mut self, state: &TrainingState<'_, f32>) {
@@ -56,16 +61,18 @@ impl Method for MarsSp {
         }
     }
 
-    fn after_step(&mut self, _: u64, session: &mut Session<'_>, _: &mut Tracker<'_>) -> Result<(), AdaptError> {
+    fn constraint(&self) -> Option<ConstraintSet> {
+        Some(ConstraintSet { norm: Norm::Mars, radii: self.radii.clone() })
+    }
+}
+
+impl HostSteps for MarsSp {
+    fn after_step(&mut self, _: u64, session: &mut HostSession<'_>, _: &mut Reporter<'_>) -> Result<(), AdaptError> {
         for (id, spec, delta) in session.state.deltas_mut() {
             if let Some(radius) = self.radii[id.index()] {
                 project(Norm::Mars, delta, spec.rows(), radius);
             }
         }
         Ok(())
-    }
-
-    fn constraint(&self) -> Option<ConstraintSet> {
-        Some(ConstraintSet { norm: Norm::Mars, radii: self.radii.clone() })
     }
 }

@@ -1,36 +1,33 @@
-//! The methods that there are. A new one is a file here and a line in [`METHODS`].
+//! Methods: the list of all fine-tuning methods, and what they share. A new method is a file here, its `mod` line and its
+//! line in [`METHODS`].
 
 mod bitfit;
-mod ftp;
+pub(crate) mod entry;
+pub(crate) mod ftp;
 mod full;
 mod l2_sp;
 mod linear_probe;
 mod lp_ft;
 mod lwf;
 mod mars_sp;
-mod spd;
+pub(crate) mod method;
+pub(crate) mod relative_radii;
+mod retention_objective;
+pub(crate) mod setting;
+pub(crate) mod spd;
+pub(crate) mod tensor_pattern;
+pub(crate) mod tensor_radii;
 mod tpgm;
 mod tpgm_relative;
 mod wise_ft;
 
-pub use ftp::Ftp;
-pub use spd::Spd;
-
-use crate::{AdaptError, Method, Options, Setting};
+use crate::error::AdaptError;
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::Method;
+use crate::methods::setting::Setting;
+use crate::options::Options;
 use fieldfit_nets::Network;
-
-/// A method's name, what it is, and how to make one.
-pub struct MethodEntry {
-    /// What [`Options::method`] calls it.
-    pub name: &'static str,
-    /// One line for help texts.
-    pub about: &'static str,
-    /// What it reads from [`Options::settings`].
-    pub settings: &'static [Setting],
-    build: Build,
-}
-
-type Build = fn(&Options, &Network) -> Result<Box<dyn Method>, AdaptError>;
+use std::collections::BTreeMap;
 
 /// Every method, in the order in which help texts list them.
 ///
@@ -69,7 +66,7 @@ pub const METHODS: &[MethodEntry] = &[
     tpgm_relative::ENTRY,
 ];
 
-/// The method that the options name, for a network under the new head.
+/// Builds the method that the options name, for a network under the new head.
 ///
 /// # Errors
 /// If there is no such method, it has no such settings, or it can't go by the options.
@@ -79,7 +76,7 @@ pub fn method(options: &Options, network: &Network) -> Result<Box<dyn Method>, A
     (entry.build)(options, network)
 }
 
-/// The method of that name.
+/// Entry of the method of that name.
 pub(crate) fn entry(name: &str) -> Result<&'static MethodEntry, AdaptError> {
     METHODS.iter().find(|entry| entry.name == name).ok_or_else(|| AdaptError::Method {
         name: name.to_owned(),
@@ -87,22 +84,11 @@ pub(crate) fn entry(name: &str) -> Result<&'static MethodEntry, AdaptError> {
     })
 }
 
-impl MethodEntry {
-    /// Refuses settings that this method doesn't have, and values that they can't have.
-    pub(crate) fn check(&self, options: &Options) -> Result<(), AdaptError> {
-        for (name, &value) in &options.settings {
-            let (method, known) = (self.name, || self.settings.iter().map(Setting::to_string).collect());
-            match self.settings.iter().find(|setting| setting.name == name) {
-                None => return Err(AdaptError::UnknownSetting { method, name: name.clone(), known: known() }),
-                Some(setting) if !setting.range.contains(&value) => {
-                    let (name, expected) = (setting.name, setting.expected());
-                    return Err(AdaptError::Setting { method, name, found: value, expected, known: known() });
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
-    }
+/// Value of each of the method's settings, given or default.
+pub(crate) fn effective_settings(options: &Options) -> BTreeMap<String, f64> {
+    let settings = entry(&options.method).map_or(&[][..], |entry| entry.settings);
+    let effective = |setting: &Setting| Some((setting.name.to_owned(), setting.given(options).or(setting.default)?));
+    settings.iter().filter_map(effective).collect()
 }
 
 #[cfg(test)]
@@ -110,7 +96,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Two methods or settings of one name, of which only the first could ever be chosen; a default that would be refused
+    /// Catches: two methods or settings of one name, of which only the first could ever be chosen; a default that would be refused
     /// if somebody gave it.
     #[test]
     fn names_are_unique_and_defaults_allowed() {

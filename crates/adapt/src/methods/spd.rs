@@ -1,9 +1,13 @@
 //! SPD (Tian et al., NeurIPS 2024, arXiv 2411.01713): as LP-FT, but a tensor that the loss calls back towards the base
 //! doesn't get further away from it. Behind any optimiser: it only looks at δ before and after.
 
-use super::MethodEntry;
-use crate::patterns::held;
-use crate::{AdaptError, HeadStart, Method, Session, Setting, Tracker};
+use crate::error::AdaptError;
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{HeadStart, HostSteps, Method, Steps};
+use crate::methods::setting::Setting;
+use crate::methods::tensor_pattern::held;
+use crate::train::reporter::Reporter;
+use crate::train::session::HostSession;
 use fieldfit_tensor::{Params, Real};
 use fieldfit_tpgm::{selected_distance, selective_decay};
 
@@ -21,7 +25,7 @@ pub(super) const ENTRY: MethodEntry = MethodEntry {
     build: |options, network| Ok(Box::new(Spd::<f32>::new(STRENGTH.of(options), held(options, network)?))),
 };
 
-/// SPD's choice of tensors. A step is [`Spd::select`], the optimiser's own step, [`Spd::decay`]; between steps it keeps
+/// SPD: its choice of tensors. A step is [`Spd::select`], the optimiser's own step, [`Spd::decay`]; between steps it keeps
 /// nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spd<T> {
@@ -61,15 +65,17 @@ impl Method for Spd<f32> {
         HeadStart::Probe
     }
 
-    fn works_at_home(&self) -> bool {
-        true
+    fn steps(&mut self) -> Steps<'_> {
+        Steps::Host(self)
     }
+}
 
-    fn before_step(&mut self, session: &mut Session<'_>) {
+impl HostSteps for Spd<f32> {
+    fn before_step(&mut self, session: &mut HostSession<'_>) {
         self.select(&session.gradients, &session.state.delta);
     }
 
-    fn after_step(&mut self, _: u64, session: &mut Session<'_>, _: &mut Tracker<'_>) -> Result<(), AdaptError> {
+    fn after_step(&mut self, _: u64, session: &mut HostSession<'_>, _: &mut Reporter<'_>) -> Result<(), AdaptError> {
         self.decay(&mut session.state.delta);
         Ok(())
     }

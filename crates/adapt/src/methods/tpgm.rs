@@ -2,12 +2,21 @@
 //! is learned on images that never train weights. In the paper's two settings: radii learned between steps (DomainNet),
 //! or once training is over (ImageNet).
 
-use super::MethodEntry;
-use crate::patterns::held;
-use crate::{
-    AdaptError, Balls, ConstraintSet, Damage, Event, HeadStart, Method, Options, Phase, Reached, Session, Setting,
-    Tracker, check,
-};
+use crate::checkpoint::check::{decode, within};
+use crate::checkpoint::resume_point::ResumePoint;
+use crate::error::{AdaptError, CheckpointDamage};
+use crate::event::{Event, Phase};
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{ConstraintSet, HeadStart, Method, Requirements, Steps, StoreSteps};
+use crate::methods::setting::Setting;
+use crate::methods::tensor_pattern::held;
+use crate::methods::tensor_radii::TensorRadii;
+use crate::options::Options;
+use crate::train::class_weighting::ClassWeighting;
+use crate::train::reporter::Reporter;
+use crate::train::session::{HostSession, Session};
+use fieldfit_data::Batch;
+use fieldfit_exec::{ExecError, ParamStore};
 use fieldfit_nets::Network;
 use fieldfit_tensor::Norm;
 use fieldfit_tpgm::RadiusAdam;
@@ -57,7 +66,7 @@ enum Mode {
 
 struct Tpgm {
     mode: Mode,
-    balls: Balls<f32>,
+    radii: TensorRadii<f32>,
     /// Radius steps done after training.
     learned: u64,
 }
@@ -66,14 +75,20 @@ impl Tpgm {
     fn new(options: &Options, network: &Network, mode: Mode, norm: Norm) -> Result<Self, AdaptError> {
         let held = held(options, network)?;
         let adam = RadiusAdam { learning_rate: options.tpgm.learning_rate, ..RadiusAdam::default() };
-        let balls = Balls::new(network, options.tpgm.norm.unwrap_or(norm), adam, |id| held[id.index()]);
-        Ok(Self { mode, balls, learned: 0 })
+        let radii = TensorRadii::new(network, options.tpgm.norm.unwrap_or(norm), adam, |id| held[id.index()]);
+        Ok(Self { mode, radii, learned: 0 })
     }
 
-    fn learn(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<(), AdaptError> {
-        let batch = session.validation.next_batch()?;
-        let loss = session.in_place(|place| self.balls.radius_step(place, &batch.images, &batch.labels))?;
-        tracker.tell(Event::Radii(self.balls.summary(loss)));
+    /// One radius step on a batch of validation images, where δ lives.
+    fn learn(
+        &mut self,
+        store: &mut dyn ParamStore<f32>,
+        batch: &Batch,
+        class_weights: &ClassWeighting,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<(), ExecError> {
+        let loss = self.radii.radius_step(store, &batch.images, &class_weights.objective(&batch.labels))?;
+        reporter.report(Event::Radii(self.radii.summary(loss)));
         Ok(())
     }
 }
@@ -83,8 +98,15 @@ impl Method for Tpgm {
         HeadStart::Probe
     }
 
-    fn draws_validation(&self) -> bool {
-        true
+    fn requirements(&self) -> Requirements {
+        Requirements::default().with_validation_batches(true)
+    }
+
+    fn steps(&mut self) -> Steps<'_> {
+        match self.mode {
+            Mode::EveryStep { .. } => Steps::Store(self),
+            Mode::PostHoc { .. } => Steps::Plain,
+        }
     }
 
     fn drawn(&self, step: u64) -> u64 {
@@ -94,55 +116,69 @@ impl Method for Tpgm {
         }
     }
 
-    fn after_step(
+    fn finish(
         &mut self,
-        step: u64,
-        session: &mut Session<'_>,
-        tracker: &mut Tracker<'_>,
-    ) -> Result<(), AdaptError> {
-        let Mode::EveryStep { radius_every } = self.mode else { return Ok(()) };
-        if (step - 1).is_multiple_of(radius_every) {
-            self.learn(session, tracker)?;
-            session.in_place(|place| self.balls.project_measured(place))?;
-        } else {
-            session.in_place(|place| self.balls.project(place))?;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<ControlFlow<()>, AdaptError> {
+        session: &mut HostSession<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<ControlFlow<()>, AdaptError> {
         let Mode::PostHoc { steps } = self.mode else { return Ok(ControlFlow::Continue(())) };
         while self.learned < steps {
-            if tracker.is_stopped() {
+            if reporter.is_stopped() {
                 return Ok(ControlFlow::Break(()));
             }
-            self.learn(session, tracker)?;
+            let (batch, class_weights) = (session.validation.next_batch()?, session.class_weights.clone());
+            session.in_place(|store| self.learn(store, &batch, &class_weights, reporter))?;
             self.learned += 1;
-            tracker.tell(Event::Progress { phase: Phase::Radii, done: self.learned as usize, total: steps as usize });
+            reporter.report(Event::Progress {
+                phase: Phase::Radii,
+                done: self.learned as usize,
+                total: steps as usize,
+            });
         }
-        session.in_place(|place| self.balls.project(place))?;
-        tracker.tell(Event::Shares { tensors: self.balls.shares(session.state.network()) });
+        session.in_place(|store| self.radii.project(store))?;
+        reporter.report(Event::Shares { tensors: self.radii.shares(session.state.network()) });
         Ok(ControlFlow::Continue(()))
     }
 
     fn constraint(&self) -> Option<ConstraintSet> {
-        Some(ConstraintSet { norm: self.balls.norm(), radii: self.balls.values() })
+        Some(ConstraintSet { norm: self.radii.norm(), radii: self.radii.values() })
     }
 
     fn save(&self) -> Result<Vec<u8>, AdaptError> {
-        Ok(postcard::to_stdvec(&(&self.balls, self.learned))?)
+        Ok(postcard::to_stdvec(&(&self.radii, self.learned))?)
     }
 
-    fn restore(&mut self, bytes: &[u8], reached: &Reached<'_>) -> Result<(), Damage> {
-        let (balls, learned) = check::decode("the balls", bytes)?;
+    fn restore(&mut self, bytes: &[u8], point: &ResumePoint<'_>) -> Result<(), CheckpointDamage> {
+        let (radii, learned): (TensorRadii<f32>, u64) = decode("the radii", bytes)?;
         let most = match self.mode {
             Mode::EveryStep { .. } => 0,
             Mode::PostHoc { steps } => steps,
         };
-        check::within("radius steps after training", reached.after_training(most), &learned)?;
+        within("radius steps after training", point.after_training(most), &learned)?;
         self.learned = learned;
-        check::balls(&balls, &self.balls, reached.network, self.drawn(reached.step))?;
-        self.balls = balls;
+        radii.validate(&self.radii, point.network, self.drawn(point.step))?;
+        self.radii = radii;
+        Ok(())
+    }
+}
+
+impl StoreSteps for Tpgm {
+    fn after_step(
+        &mut self,
+        step: u64,
+        session: &mut Session<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<(), AdaptError> {
+        let Mode::EveryStep { radius_every } = self.mode else { return Ok(()) };
+        if (step - 1).is_multiple_of(radius_every) {
+            let (batch, class_weights) = (session.next_validation_batch()?, session.class_weights().clone());
+            session.in_place(|store| {
+                self.learn(store, &batch, &class_weights, reporter)?;
+                self.radii.project_measured(store)
+            })?;
+        } else {
+            session.in_place(|store| self.radii.project(store))?;
+        }
         Ok(())
     }
 }

@@ -31,13 +31,19 @@
 //!   nothing on the gate slice; on other domains, over three seeds, 18 points more than without it for 1.2. So it is off by
 //!   default, and what to take where more must be kept.
 
-use super::MethodEntry;
-use crate::patterns::constrained;
-use crate::retention::{Judge, descend_retaining};
-use crate::{
-    AdaptError, ConstraintSet, Damage, Event, HeadStart, Method, Options, Phase, Reached, Session, Setting, Shares,
-    Tracker, check,
-};
+use crate::checkpoint::check::{decode, within};
+use crate::checkpoint::resume_point::ResumePoint;
+use crate::error::{AdaptError, CheckpointDamage};
+use crate::event::{Event, Phase};
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{ConstraintSet, HeadStart, HostSteps, Method, Requirements, Steps};
+use crate::methods::relative_radii::RelativeRadii;
+use crate::methods::retention_objective::{RetentionObjective, descend_retaining};
+use crate::methods::setting::Setting;
+use crate::methods::tensor_pattern::constrained;
+use crate::options::Options;
+use crate::train::reporter::Reporter;
+use crate::train::session::HostSession;
 use fieldfit_data::Batch;
 use fieldfit_nets::Network;
 use fieldfit_tensor::Norm;
@@ -95,7 +101,7 @@ struct Relative {
     retention: f64,
     steps: Option<u64>,
     view: Option<u64>,
-    shares: Shares,
+    shares: RelativeRadii,
     /// Radius steps done.
     done: u64,
     /// γ of the result.
@@ -110,7 +116,7 @@ impl Relative {
             retention: RETENTION.of(options),
             steps: STEPS.given(options).map(|steps| steps as u64),
             view: (VIEW.of(options) > 0.0).then_some(VIEW_EPOCH),
-            shares: Shares::new(network, options.tpgm.sharing, |id| constrained[id.index()]),
+            shares: RelativeRadii::new(network, options.tpgm.sharing, |id| constrained[id.index()]),
             done: 0,
             radii: Vec::new(),
         })
@@ -118,13 +124,13 @@ impl Relative {
 
     fn learn(
         &mut self,
-        (judge, steps): (&Judge, u64),
-        session: &mut Session<'_>,
-        tracker: &mut Tracker<'_>,
+        (objective, steps): (&RetentionObjective, u64),
+        session: &mut HostSession<'_>,
+        reporter: &mut Reporter<'_>,
     ) -> Result<(), AdaptError> {
         let mut slopes = vec![0.0; self.shares.len()];
         self.shares.merge_into(&session.state, &mut session.weights);
-        let loss = judge.descend(session, |session, share| {
+        let loss = objective.descend(session, |session, share| {
             self.shares.add_slopes(&session.state, &session.gradients, share, &mut slopes);
         })?;
         // Ever shorter, and in all a little more than from one end to the other.
@@ -134,36 +140,40 @@ impl Relative {
         if 2 * self.done > steps {
             self.shares.remember();
         }
-        tracker.tell(Event::Radii(self.shares.summary(&session.state, loss)));
-        tracker.tell(Event::Progress { phase: Phase::Radii, done: self.done as usize, total: steps as usize });
+        reporter.report(Event::Radii(self.shares.summary(&session.state, loss)));
+        reporter.report(Event::Progress { phase: Phase::Radii, done: self.done as usize, total: steps as usize });
         Ok(())
     }
 
-    /// λ, or nothing where the base has no head and predicts nothing.
-    fn retention_on(&self, session: &Session<'_>, tracker: &mut Tracker<'_>) -> f64 {
-        if self.asks_base() && session.state.base().network().is_headless() {
+    fn compares_with_base(&self) -> bool {
+        self.training_retention > 0.0 || self.retention > 0.0
+    }
+
+    /// λ, or 0 where the base has no head and predicts nothing.
+    fn retention_on(&self, session: &HostSession<'_>, reporter: &mut Reporter<'_>) -> f64 {
+        if self.compares_with_base() && session.state.base().network().is_headless() {
             let reason = "the base has no head, so that its predictions can't pull against forgetting".to_owned();
-            tracker.tell(Event::Degenerate { reason });
+            reporter.report(Event::Degenerate { reason });
             return 0.0;
         }
         self.retention
     }
 
-    fn tell(&self, session: &Session<'_>, tracker: &mut Tracker<'_>) {
+    fn report(&self, session: &HostSession<'_>, reporter: &mut Reporter<'_>) {
         let summary = self.shares.summary(&session.state, 0.0);
         let degenerate = |reason: &str| Event::Degenerate { reason: reason.to_owned() };
         if summary.tensors > 0 && summary.closed == summary.tensors {
-            tracker.tell(degenerate("every radius closed: the result is the linear probe on the untouched base"));
+            reporter.report(degenerate("every radius closed: the result is the linear probe on the untouched base"));
         }
         if summary.tensors > 0 && summary.open == summary.tensors {
-            tracker.tell(degenerate("every radius is open: nothing was held back"));
+            reporter.report(degenerate("every radius is open: nothing was held back"));
         }
-        tracker.tell(Event::Shares { tensors: self.shares.list(session.state.network()) });
+        reporter.report(Event::Shares { tensors: self.shares.list(session.state.network()) });
     }
 }
 
 /// As many steps as the budget allows.
-fn affordable(session: &Session<'_>) -> u64 {
+fn affordable(session: &HostSession<'_>) -> u64 {
     let retained = session.retained.as_ref().map_or(0, |retained| retained.images());
     let images = session.validation.images() + retained;
     let steps = BUDGET * session.trained_images as f64 / images.max(1) as f64;
@@ -175,33 +185,30 @@ impl Method for Relative {
         HeadStart::Probe
     }
 
-    fn asks_base(&self) -> bool {
-        self.training_retention > 0.0 || self.retention > 0.0
+    fn requirements(&self) -> Requirements {
+        let none = Requirements::default();
+        none.with_base_predictions(self.compares_with_base()).with_retained_images(self.retention > 0.0)
     }
 
-    fn looks_at_retained(&self) -> bool {
-        self.retention > 0.0
+    fn steps(&mut self) -> Steps<'_> {
+        if self.training_retention > 0.0 { Steps::Host(self) } else { Steps::Plain }
     }
 
-    fn works_at_home(&self) -> bool {
-        self.training_retention > 0.0
-    }
-
-    fn descend(&mut self, session: &mut Session<'_>, batch: &Batch) -> Result<f64, AdaptError> {
-        descend_retaining(session, batch, self.training_retention)
-    }
-
-    fn finish(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<ControlFlow<()>, AdaptError> {
+    fn finish(
+        &mut self,
+        session: &mut HostSession<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<ControlFlow<()>, AdaptError> {
         let steps = self.steps.unwrap_or_else(|| affordable(session));
-        let judge = Judge::new(session, self.retention_on(session, tracker), self.view)?;
+        let objective = RetentionObjective::new(session, self.retention_on(session, reporter), self.view)?;
         while self.done < steps {
-            if tracker.is_stopped() {
+            if reporter.is_stopped() {
                 return Ok(ControlFlow::Break(()));
             }
-            self.learn((&judge, steps), session, tracker)?;
+            self.learn((&objective, steps), session, reporter)?;
         }
         self.shares.settle();
-        self.tell(session, tracker);
+        self.report(session, reporter);
         self.radii = self.shares.project(&mut session.state);
         Ok(ControlFlow::Continue(()))
     }
@@ -214,11 +221,17 @@ impl Method for Relative {
         Ok(postcard::to_stdvec(&(&self.shares, self.done))?)
     }
 
-    fn restore(&mut self, bytes: &[u8], reached: &Reached<'_>) -> Result<(), Damage> {
-        let (shares, done) = check::decode("the shares", bytes)?;
-        check::within("radius steps done", reached.after_training(self.steps.unwrap_or(MOST)), &done)?;
-        check::shares(&shares, &self.shares, reached.network, done)?;
+    fn restore(&mut self, bytes: &[u8], point: &ResumePoint<'_>) -> Result<(), CheckpointDamage> {
+        let (shares, done): (RelativeRadii, u64) = decode("the shares", bytes)?;
+        within("radius steps done", point.after_training(self.steps.unwrap_or(MOST)), &done)?;
+        shares.validate(&self.shares, point.network, done)?;
         (self.shares, self.done) = (shares, done);
         Ok(())
+    }
+}
+
+impl HostSteps for Relative {
+    fn descend(&mut self, session: &mut HostSession<'_>, batch: &Batch) -> Result<f64, AdaptError> {
+        descend_retaining(session, batch, self.training_retention)
     }
 }

@@ -4,9 +4,16 @@
 //! α is the one of 0, 0.1, … 1 with the lowest mean cross-entropy on the validation slice, and the smallest of equals;
 //! or the one that is given.
 
-use super::MethodEntry;
-use crate::{AdaptError, Damage, Event, HeadStart, Method, Phase, Reached, Session, Setting, Tracker, check};
-use fieldfit_exec::cross_entropy;
+use crate::checkpoint::check::{decode, values, within};
+use crate::checkpoint::resume_point::ResumePoint;
+use crate::error::{AdaptError, CheckpointDamage};
+use crate::event::{Event, Phase};
+use crate::methods::entry::MethodEntry;
+use crate::methods::method::{HeadStart, Method};
+use crate::methods::setting::Setting;
+use crate::train::reporter::Reporter;
+use crate::train::session::HostSession;
+use fieldfit_exec::Objective;
 use fieldfit_tpgm::rescale;
 use std::ops::ControlFlow;
 
@@ -34,14 +41,18 @@ struct WiseFt {
 }
 
 impl WiseFt {
-    /// The best α, once all are tried; nothing if the run is stopped before.
-    fn choose(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<Option<f64>, AdaptError> {
+    /// The best α, once all are tried; `None` if the run is stopped before.
+    fn choose(
+        &mut self,
+        session: &mut HostSession<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Option<f64>, AdaptError> {
         while self.losses.len() < TRIALS {
-            if tracker.is_stopped() {
+            if reporter.is_stopped() {
                 return Ok(None);
             }
             self.losses.push(validation_loss(session, trial(self.losses.len()))?);
-            tracker.tell(Event::Progress { phase: Phase::Interpolation, done: self.losses.len(), total: TRIALS });
+            reporter.report(Event::Progress { phase: Phase::Interpolation, done: self.losses.len(), total: TRIALS });
         }
         Ok(Some(trial(first_least(&self.losses))))
     }
@@ -52,13 +63,17 @@ impl Method for WiseFt {
         HeadStart::Probe
     }
 
-    fn finish(&mut self, session: &mut Session<'_>, tracker: &mut Tracker<'_>) -> Result<ControlFlow<()>, AdaptError> {
+    fn finish(
+        &mut self,
+        session: &mut HostSession<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<ControlFlow<()>, AdaptError> {
         let alpha = match self.given {
             Some(alpha) => Some(alpha),
-            None => self.choose(session, tracker)?,
+            None => self.choose(session, reporter)?,
         };
         let Some(alpha) = alpha else { return Ok(ControlFlow::Break(())) };
-        tracker.tell(Event::Interpolation { alpha, losses: self.losses.clone() });
+        reporter.report(Event::Interpolation { alpha, losses: self.losses.clone() });
         for delta in session.state.delta.buffers_mut() {
             rescale(delta, &[alpha as f32]);
         }
@@ -69,10 +84,10 @@ impl Method for WiseFt {
         Ok(postcard::to_stdvec(&self.losses)?)
     }
 
-    fn restore(&mut self, bytes: &[u8], reached: &Reached<'_>) -> Result<(), Damage> {
-        let losses: Vec<f64> = check::decode("the losses", bytes)?;
-        check::within("shares tried", reached.after_training(TRIALS as u64), &(losses.len() as u64))?;
-        check::values("the losses of the shares tried", losses.len(), f64::MIN..=f64::MAX, &losses)?;
+    fn restore(&mut self, bytes: &[u8], point: &ResumePoint<'_>) -> Result<(), CheckpointDamage> {
+        let losses: Vec<f64> = decode("the losses", bytes)?;
+        within("shares tried", point.after_training(TRIALS as u64), &(losses.len() as u64))?;
+        values("the losses of the shares tried", losses.len(), f64::MIN..=f64::MAX, &losses)?;
         self.losses = losses;
         Ok(())
     }
@@ -88,15 +103,16 @@ fn first_least(losses: &[f64]) -> usize {
 }
 
 /// Mean cross-entropy at θ0 + α·δ over the whole validation slice.
-fn validation_loss(session: &mut Session<'_>, alpha: f64) -> Result<f64, AdaptError> {
-    let Session { state, executor, weights, validation, .. } = session;
+fn validation_loss(session: &mut HostSession<'_>, alpha: f64) -> Result<f64, AdaptError> {
+    let HostSession { state, executor, weights, validation, class_weights, .. } = session;
     state.merge_projected_into(weights, |_, ratios| ratios.push(alpha as f32));
     let (mut sum, mut images) = (0.0, 0_usize);
     for batch in validation.whole_slice(None)? {
         let batch = batch?;
         let mut logits = executor.logits(weights, &batch.images)?;
-        let rows = logits.values.chunks_exact_mut(logits.columns).zip(&batch.labels);
-        sum += rows.map(|(row, &label)| cross_entropy(row, label)).sum::<f64>();
+        let objective = class_weights.objective(&batch.labels);
+        let rows = logits.values.chunks_exact_mut(logits.columns).enumerate();
+        sum += rows.map(|(image, row)| objective.loss_and_gradient(image, row)).sum::<f64>();
         images += logits.rows;
     }
     Ok(sum / images.max(1) as f64)
@@ -106,7 +122,7 @@ fn validation_loss(session: &mut Session<'_>, alpha: f64) -> Result<f64, AdaptEr
 mod tests {
     use super::*;
 
-    /// Ties that go to the larger α, which is further from the base; a grid that misses an end.
+    /// Catches: ties that go to the larger α, which is further from the base; a grid that misses an end.
     #[test]
     fn the_smallest_alpha_of_equal_losses_wins() {
         assert_eq!(first_least(&[0.5, 0.25, 0.25, 0.3]), 1);

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
 
-use fieldfit_adapt::{AdaptError, Checkpointing, Control, Event, Options, Outcome, Request, adapt};
+use fieldfit_adapt::{AdaptError, AdaptRequest, Checkpointing, Control, Event, Options, Outcome, adapt};
 use fieldfit_data::{Augmentation, Dataset, FolderOptions, Fractions};
 use fieldfit_exec::Device;
 use fieldfit_model::Base;
@@ -55,11 +55,11 @@ impl Field {
                 control.stop();
             }
         };
-        adapt(&Request { checkpoint, ..self.request(options) }, &control, &mut listen)
+        adapt(&AdaptRequest { checkpoint, ..self.request(options) }, &control, &mut listen)
     }
 
-    pub fn request<'a>(&'a self, options: &'a Options) -> Request<'a> {
-        Request { base: &self.base, dataset: &self.dataset, options, active: None, checkpoint: None }
+    pub fn request<'a>(&'a self, options: &'a Options) -> AdaptRequest<'a> {
+        AdaptRequest { base: &self.base, dataset: &self.dataset, options, active: None, checkpoint: None }
     }
 }
 

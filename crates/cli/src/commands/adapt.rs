@@ -1,50 +1,59 @@
-//! `fieldfit adapt`.
+//! Subcommand `adapt`: adapts a model, stores the result, and reports the gate's decision.
 
 use crate::args::AdaptArgs;
 use crate::error::CliError;
-use crate::interrupt;
-use crate::output::{Output, bytes, mebibytes, percent};
-use crate::progress::Progress;
-use fieldfit::data::{FolderOptions, Purpose};
+use crate::output::{Output, Text, bytes, mebibytes, percent};
+use crate::progress_bar::ProgressBar;
+use crate::signals::{self, Signals};
+use fieldfit::data::{Dataset, FolderOptions, Purpose};
 use fieldfit::delta::read_key;
 use fieldfit::report::PageOptions;
 use fieldfit::report::write_page;
+use fieldfit::store::Store;
 use fieldfit::train::{AdaptError, Adapted, Comparison, Options, Recorder};
+use fieldfit::{Info, Runtime, Version, check_output};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 
-pub fn run(args: &AdaptArgs) -> Result<ExitCode, CliError> {
-    let output = Output::new(args.json);
+/// Classes of a version that the new one lacks, as a JSON event.
+#[derive(Serialize)]
+struct FewerClasses {
+    event: &'static str,
+    version: u32,
+    classes: Vec<String>,
+}
+
+pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
     let options = options(args);
     options.validate().map_err(fieldfit::Error::from)?;
-    let control = interrupt::control()?;
-    let builder = super::base(&args.base).device(options.device).store_or_new(&args.store);
-    let mut builder = builder.keep((&args.keep).into()).without_trials();
-    if let Some(key) = &args.key {
-        builder = builder.key(read_key(key)?);
-    }
-    let runtime = builder.open()?;
-    let progress = Progress::new(args.json);
+    args.report.as_deref().map_or(Ok(()), check_output)?;
+    let signals = Signals::install()?;
+    let runtime = open(args, &options)?;
+    let progress = ProgressBar::new(output);
     let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
     let images = super::images(&args.data, &folder, &progress)?;
-    let mut unwritten = None;
+    check_classes(args, &runtime, &images, output, &progress)?;
     let mut recorder = Recorder::default();
-    let adaptation = runtime.adaptation(&images).options(options.clone()).control(&control).resume(args.resume);
-    let adaptation = adaptation.on_event(|event| {
-        progress.event(&event);
-        recorder.record(&event);
-        if output.is_json()
-            && let Err(error) = output.object(&event)
-        {
-            control.stop();
-            unwritten.get_or_insert(error);
-        }
+    let mut unwritten = None;
+    let adapted = signals.during(|control| {
+        let adaptation = runtime.adaptation(&images).options(options.clone()).control(control).resume(args.resume);
+        let adaptation = adaptation.on_event(|event| {
+            progress.event(&event);
+            recorder.record(&event);
+            if output.is_json() {
+                // The run is worth more than its log: the error is reported when the result is stored.
+                unwritten = unwritten.take().or(output.object(&event).err());
+            }
+        });
+        adaptation.run()
     });
-    let adapted = adaptation.run();
     progress.finish();
-    if let Some(error) = unwritten {
-        return Err(error);
+    let adapted = adapted.map_err(interrupted)?;
+    if signals.is_stopped() {
+        progress.line("the run had ended before it was interrupted");
     }
-    let adapted = adapted.map_err(told)?;
     if let Some(page) = &args.report {
         let source = super::folder_name(&args.data);
         let title = format!("{} on {source}", options.method);
@@ -55,7 +64,10 @@ pub fn run(args: &AdaptArgs) -> Result<ExitCode, CliError> {
     if !output.is_json() {
         output.text(text(&adapted, args))?;
     }
-    Ok(if adapted.active { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match unwritten {
+        Some(error) => Err(error),
+        None => Ok(if adapted.active { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+    }
 }
 
 fn options(args: &AdaptArgs) -> Options {
@@ -67,37 +79,75 @@ fn options(args: &AdaptArgs) -> Options {
     }
 }
 
-/// An interruption says how to go on; any other error is the library's.
-fn told(error: fieldfit::Error) -> CliError {
+fn open(args: &AdaptArgs, options: &Options) -> Result<Runtime, CliError> {
+    let builder = super::base(&args.base).device(options.device).store_or_new(&args.store);
+    let mut builder = builder.keep((&args.keep).into()).without_trials();
+    if let Some(key) = &args.key {
+        builder = builder.key(read_key(key)?);
+    }
+    Ok(builder.open()?)
+}
+
+/// Refuses images that lack a class of the active or of the last confirmed version, unless that is allowed.
+fn check_classes(
+    args: &AdaptArgs,
+    runtime: &Runtime,
+    images: &Dataset,
+    output: &Output,
+    progress: &ProgressBar,
+) -> Result<(), CliError> {
+    let store = Store::open(&args.store).map_err(fieldfit::Error::from)?;
+    let confirmed = store.confirmed().map_err(fieldfit::Error::from)?.first().copied();
+    let active = match runtime.version() {
+        Version::Stored(version) => Some(version),
+        Version::Base | Version::File => None,
+    };
+    for version in active.into_iter().chain(confirmed).collect::<BTreeSet<_>>() {
+        let lost = lost_classes(&store.delta_path(version), &images.classes)?;
+        if lost.is_empty() {
+            continue;
+        }
+        if !args.allow_fewer_classes {
+            return Err(CliError::FewerClasses { version, data: args.data.clone(), lost });
+        }
+        progress.fewer_classes(version, &lost);
+        if output.is_json() {
+            output.object(&FewerClasses { event: "fewer_classes", version, classes: lost })?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the classes of a delta that are not among `kept`.
+fn lost_classes(delta: &Path, kept: &[String]) -> Result<Vec<String>, CliError> {
+    match fieldfit::info(delta)? {
+        Info::Delta(delta) => Ok(delta.labels.into_iter().filter(|label| !kept.contains(label)).collect()),
+        Info::Model(_) | Info::Store(_) => Ok(Vec::new()),
+    }
+}
+
+/// Adds the command that resumes the run to an interruption.
+fn interrupted(error: fieldfit::Error) -> CliError {
     match error {
         fieldfit::Error::Adapt(AdaptError::Interrupted { checkpoint: Some(checkpoint) }) => {
-            CliError::Interrupted { checkpoint, resume: interrupt::resume_command() }
+            CliError::Interrupted { checkpoint, resume: signals::resume_command() }
         }
         error => error.into(),
     }
 }
 
-fn text(adapted: &Adapted, args: &AdaptArgs) -> String {
+fn text(adapted: &Adapted, args: &AdaptArgs) -> Text {
     let Adapted { version, delta, delta_bytes, active, reason, gate, seconds, peak, .. } = adapted;
     let verdict = if *active { "runs now, on trial" } else { "was refused" };
-    let mut text = format!(
-        "version {version} {verdict}: {reason}\n\
-         gate: {} before, {} after, on {} images\n\
-         delta: {} ({}), {seconds:.1} s",
-        percent(gate.before),
-        percent(gate.after),
-        gate.images,
-        delta.display(),
-        bytes(*delta_bytes),
-    );
-    if let Some(peak) = peak {
-        text.push_str(&format!(", {} of memory at the peak", mebibytes(*peak)));
-    }
+    let mut text = Text::from(format!("version {version} {verdict}: {reason}"));
+    let (before, after) = (percent(gate.before), percent(gate.after));
+    text.line(format!("gate: {before} before, {after} after, on {} images", gate.images));
+    let peak = peak.map_or_else(String::new, |peak| format!(", peak memory {}", mebibytes(peak)));
+    text.line(format!("delta: {} ({}), {seconds:.1} s{peak}", delta.display(), bytes(*delta_bytes)));
     if *active {
         let (model, store) = (args.base.model.display(), args.store.display());
-        text.push_str(&format!(
-            "\nnext: fieldfit infer --model {model} --store {store} IMAGE\n      fieldfit store rollback {store}"
-        ));
+        text.line(format!("next: fieldfit infer --model {model} --store {store} IMAGE"));
+        text.line(format!("      fieldfit store rollback {store}"));
     }
     text
 }

@@ -1,28 +1,27 @@
-//! `fieldfit compare`.
+//! Subcommand `compare`: adapts by several methods and seeds and compares the results.
 
 use crate::args::{CompareArgs, MethodSpec};
 use crate::error::CliError;
-use crate::interrupt;
-use crate::output::{Output, percent, table};
-use crate::progress::Progress;
-use comfy_table::{Attribute, Cell, Table};
-use fieldfit::Runtime;
+use crate::output::{Output, Table, Text, percent};
+use crate::progress_bar::ProgressBar;
+use crate::signals::Signals;
 use fieldfit::data::{FolderOptions, Purpose};
 use fieldfit::report::{PageOptions, RunLog, RunRecord, Summary, SummaryCell, SummaryColumn, write_page};
 use fieldfit::train::{AdaptError, Comparison, Control, Options};
+use fieldfit::{Runtime, check_output};
 
-/// What the page compares the other methods with in pairs, if it is among them.
+/// Method that the report compares the others with in pairs, if it is among them.
 const REFERENCE: &str = "lp-ft";
-/// Shifts that the table on a terminal has a column for, each.
+/// Maximum number of shifts with a column of their own in the table.
 const MOST_SHIFTS: usize = 4;
 
-pub fn run(args: &CompareArgs) -> Result<(), CliError> {
-    let output = Output::new(args.json);
+pub fn run(args: &CompareArgs, output: &Output) -> Result<(), CliError> {
     let plan = plan(args);
     plan.iter().try_for_each(|options| options.validate().map_err(fieldfit::Error::from))?;
-    let control = interrupt::control()?;
+    args.out.as_deref().map_or(Ok(()), check_output)?;
+    let signals = Signals::install()?;
     let mut journal = args.jsonl.as_deref().map(RunLog::open).transpose()?;
-    let progress = Progress::new(args.json);
+    let progress = ProgressBar::new(output);
     let device = super::device(&args.training.device);
     let runtime = Runtime::open(&args.model, device)?;
     let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
@@ -39,7 +38,8 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
             None => {
                 let (method, seed) = (&options.method, options.seed);
                 progress.line(format!("run {} of {}: {method}, seed {seed}", number + 1, plan.len()));
-                let Some(run) = measure(&mut comparison, options, &control, &progress)? else { continue };
+                let measured = signals.during(|control| measure(&mut comparison, options, control, &progress));
+                let Some(run) = measured? else { continue };
                 journal.as_mut().map_or(Ok(()), |journal| journal.add(run.clone()))?;
                 run
             }
@@ -57,12 +57,12 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     if output.is_json() { Ok(()) } else { output.text(text(&runs)) }
 }
 
-/// One run; nothing where the method diverged or collapsed, which is told: it has no row, and the others go on.
+/// Runs a method with one seed; `None` if it diverged or collapsed, which is noted and leaves it without a row.
 fn measure(
     comparison: &mut Comparison<'_>,
     options: &Options,
     control: &Control,
-    progress: &Progress,
+    progress: &ProgressBar,
 ) -> Result<Option<RunRecord>, CliError> {
     match comparison.run(options, control, &mut |event| progress.step(&event)) {
         Ok(run) => {
@@ -78,7 +78,7 @@ fn measure(
     }
 }
 
-/// Every run, seed after seed, so that an early end leaves whole comparisons.
+/// Returns the options of every run, seed after seed, so that an early end leaves whole comparisons.
 fn plan(args: &CompareArgs) -> Vec<Options> {
     let all =
         || fieldfit::train::METHODS.iter().map(|method| MethodSpec { name: method.name.into(), settings: Vec::new() });
@@ -99,19 +99,23 @@ fn line(run: &RunRecord) -> String {
     format!("{} seed {}: {own}{shifted}, retention {kept}, {:.1} s", run.method, run.seed, run.seconds)
 }
 
-/// A table for each source, and over all; the best of a column in bold.
-fn text(runs: &[RunRecord]) -> String {
+/// Returns a table for each source and over all, the best value of a column in bold.
+fn text(runs: &[RunRecord]) -> Text {
     let mut summaries = Summary::of(runs);
     summaries.iter_mut().for_each(narrow);
-    let titled = |summary: &Summary| {
-        let title =
-            summary.source.as_deref().map_or_else(|| "over all sources".into(), |source| format!("from {source}"));
-        format!("{title}\n{}", summary_table(summary))
-    };
-    summaries.iter().map(titled).collect::<Vec<_>>().join("\n\n")
+    let mut text = Text::default();
+    for (position, summary) in summaries.iter().enumerate() {
+        if position > 0 {
+            text.line("");
+        }
+        let source = summary.source.as_deref();
+        text.line(source.map_or_else(|| "over all sources".into(), |source| format!("from {source}")));
+        text.table(&summary_table(summary));
+    }
+    text
 }
 
-/// Leaves out the single shifts where they are too many for a terminal: their mean stays.
+/// Removes the columns of single shifts if they are too many for a terminal; their mean stays.
 fn narrow(summary: &mut Summary) {
     let shown: Vec<bool> = summary.columns.iter().map(|column| !matches!(column, SummaryColumn::Shift(_))).collect();
     if shown.iter().filter(|shown| !**shown).count() <= MOST_SHIFTS {
@@ -130,16 +134,15 @@ fn summary_table(summary: &Summary) -> Table {
     let heading = |column: &SummaryColumn| format!("{} ({})", column.title(), column.unit());
     let headings: Vec<String> =
         std::iter::once("method".to_owned()).chain(summary.columns.iter().map(heading)).collect();
-    let mut table = table(&headings.iter().map(String::as_str).collect::<Vec<_>>(), 1);
+    let mut table = Table::new(&headings, 1);
     for row in &summary.rows {
-        let shown = summary.columns.iter().zip(&row.cells).map(|(column, shown)| cell(column, shown.as_ref()));
-        table.add_row(std::iter::once(Cell::new(&row.method)).chain(shown));
+        let cells = summary.columns.iter().zip(&row.cells).map(|(column, shown)| cell(column, shown.as_ref()));
+        table.emphasised_row(std::iter::once((row.method.clone(), false)).chain(cells));
     }
     table
 }
 
-fn cell(column: &SummaryColumn, shown: Option<&SummaryCell>) -> Cell {
-    let Some(shown) = shown else { return Cell::new("–") };
-    let cell = Cell::new(column.format(&shown.estimate));
-    if shown.best { cell.add_attribute(Attribute::Bold) } else { cell }
+/// Returns the text of a cell, and whether it is the best of its column.
+fn cell(column: &SummaryColumn, shown: Option<&SummaryCell>) -> (String, bool) {
+    shown.map_or_else(|| ("–".into(), false), |shown| (column.format(&shown.estimate), shown.best))
 }

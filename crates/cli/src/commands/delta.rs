@@ -1,49 +1,48 @@
-//! `fieldfit delta`.
+//! Subcommands of `delta`: sign, verify, compare, export, pack and unpack delta files.
 
 use crate::args::{DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs};
 use crate::error::CliError;
-use crate::output::{Output, bytes, signature, table};
+use crate::output::{Output, Table, Text, bytes, signature};
 use fieldfit::delta::{self, Codec, DeltaDiff, Exported, Packed, Signature, TensorDiff, Verified, read_key};
 use serde::Serialize;
 
-/// What a delta was signed with.
+/// Result of `delta sign`.
 #[derive(Serialize)]
 struct Signed {
     key: String,
     sequence: u64,
 }
 
-/// A delta's length.
+/// Result of `delta unpack`.
 #[derive(Serialize)]
 struct Unpacked {
     bytes: u64,
 }
 
-pub fn run(command: &DeltaCommand) -> Result<(), CliError> {
+pub fn run(command: &DeltaCommand, output: &Output) -> Result<(), CliError> {
     match command {
-        DeltaCommand::Sign(args) => sign(args),
-        DeltaCommand::Verify(args) => verify(args),
-        DeltaCommand::Diff(args) => diff(args),
-        DeltaCommand::Export(args) => export(args),
-        DeltaCommand::Pack(args) => pack(args),
-        DeltaCommand::Unpack(args) => unpack(args),
+        DeltaCommand::Sign(args) => sign(args, output),
+        DeltaCommand::Verify(args) => verify(args, output),
+        DeltaCommand::Diff(args) => diff(args, output),
+        DeltaCommand::Export(args) => export(args, output),
+        DeltaCommand::Pack(args) => pack(args, output),
+        DeltaCommand::Unpack(args) => unpack(args, output),
     }
 }
 
-fn sign(args: &DeltaSignArgs) -> Result<(), CliError> {
+fn sign(args: &DeltaSignArgs, output: &Output) -> Result<(), CliError> {
     let out = args.out.as_ref().unwrap_or(&args.delta);
     let Signature { key, sequence } = delta::sign(&args.delta, &read_key(&args.key)?, args.sequence, out)?;
     let signed = Signed { key: key.to_string(), sequence };
-    Output::new(args.json)
-        .show(&signed, |Signed { key, sequence }| format!("{}: {}", out.display(), signature(*sequence, key)))
+    output.show(&signed, |Signed { key, sequence }| format!("{}: {}", out.display(), signature(*sequence, key)))
 }
 
-fn verify(args: &DeltaVerifyArgs) -> Result<(), CliError> {
+fn verify(args: &DeltaVerifyArgs, output: &Output) -> Result<(), CliError> {
     let verified = delta::verify(&args.delta, args.model.as_deref(), args.trust.as_deref())?;
-    Output::new(args.json).show(&verified, verified_text)
+    output.show(&verified, verified_text)
 }
 
-fn verified_text(verified: &Verified) -> String {
+fn verified_text(verified: &Verified) -> Text {
     let Verified { hash, base, key, sequence, signer, fits, .. } = verified;
     let signed = match (key, sequence) {
         (Some(key), Some(sequence)) => {
@@ -53,19 +52,22 @@ fn verified_text(verified: &Verified) -> String {
         _ => "not signed".into(),
     };
     let fits = if *fits { ", which it fits, every tensor in its ball" } else { "" };
-    format!("whole: {hash}\nfor the base {base}{fits}\n{signed}")
+    let mut text = Text::from(format!("whole: {hash}"));
+    text.line(format!("for the base {base}{fits}"));
+    text.line(signed);
+    text
 }
 
-fn diff(args: &DeltaDiffArgs) -> Result<(), CliError> {
-    Output::new(args.json).show(&delta::diff(&args.left, &args.right)?, diff_text)
+fn diff(args: &DeltaDiffArgs, output: &Output) -> Result<(), CliError> {
+    output.show(&delta::diff(&args.left, &args.right)?, diff_text)
 }
 
-fn diff_text(diff: &DeltaDiff) -> String {
-    let mut table = table(&["tensor", "left", "right", "‖left‖", "‖right‖", "‖left − right‖", "cosine"], 3);
+fn diff_text(diff: &DeltaDiff) -> Text {
+    let mut table = Table::new(&["tensor", "left", "right", "‖left‖", "‖right‖", "‖left − right‖", "cosine"], 3);
     for TensorDiff { name, left_codec, right_codec, left, right, difference, cosine, .. } in &diff.tensors {
         let codec = |codec: &Option<Codec>| codec.map_or("unchanged", Codec::name).to_owned();
         let figure = |figure: &Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.4}"));
-        table.add_row([
+        table.row([
             name.clone(),
             codec(left_codec),
             codec(right_codec),
@@ -76,10 +78,13 @@ fn diff_text(diff: &DeltaDiff) -> String {
         ]);
     }
     let same = |same: bool| if same { "the same" } else { "another" };
-    format!("{table}\nbase: {}; classes: {}", same(diff.same_base), same(diff.same_labels))
+    let mut text = Text::default();
+    text.table(&table);
+    text.line(format!("base: {}; classes: {}", same(diff.same_base), same(diff.same_labels)));
+    text
 }
 
-fn export(args: &DeltaExportArgs) -> Result<(), CliError> {
+fn export(args: &DeltaExportArgs, output: &Output) -> Result<(), CliError> {
     let exported = match &args.model {
         Some(model) => fieldfit::delta::export_merged(&args.delta, model, args.dtype.into(), &args.out)?,
         None => fieldfit::delta::export_differences(&args.delta, &args.out)?,
@@ -93,7 +98,7 @@ fn export(args: &DeltaExportArgs) -> Result<(), CliError> {
             100.0 * worst.share
         );
     }
-    Output::new(args.json).show(&exported, |Exported { tensors, bytes: length, .. }| {
+    output.show(&exported, |Exported { tensors, bytes: length, .. }| {
         let beside = match args.model {
             Some(_) => String::new(),
             None => format!(", described in {}", fieldfit::delta::beside(&args.out).display()),
@@ -102,14 +107,14 @@ fn export(args: &DeltaExportArgs) -> Result<(), CliError> {
     })
 }
 
-fn pack(args: &DeltaOutArgs) -> Result<(), CliError> {
+fn pack(args: &DeltaOutArgs, output: &Output) -> Result<(), CliError> {
     let packed = delta::pack(&args.delta, &args.out)?;
-    Output::new(args.json).show(&packed, |Packed { bytes: length, packed, .. }| {
+    output.show(&packed, |Packed { bytes: length, packed, .. }| {
         format!("{}: {} of {}", args.out.display(), bytes(*packed), bytes(*length))
     })
 }
 
-fn unpack(args: &DeltaOutArgs) -> Result<(), CliError> {
+fn unpack(args: &DeltaOutArgs, output: &Output) -> Result<(), CliError> {
     let unpacked = Unpacked { bytes: delta::unpack(&args.delta, &args.out)? };
-    Output::new(args.json).show(&unpacked, |unpacked| format!("{}: {}", args.out.display(), bytes(unpacked.bytes)))
+    output.show(&unpacked, |unpacked| format!("{}: {}", args.out.display(), bytes(unpacked.bytes)))
 }

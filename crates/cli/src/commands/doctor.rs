@@ -1,9 +1,9 @@
-//! `fieldfit doctor`.
+//! Subcommand `doctor`: checks the machine, its devices and disk, and a model's memory plan.
 
-use super::info::{IMAGES, lines, plan_table};
+use super::info::{IMAGES, plan_text};
 use crate::args::DoctorArgs;
 use crate::error::CliError;
-use crate::output::{Output, mebibytes};
+use crate::output::{Output, Text, mebibytes};
 use fieldfit::doctor::{Check, DeviceState, Diagnosis, DiskInfo, examine};
 use fieldfit::model::Base;
 use fieldfit::target::TargetProfile;
@@ -12,61 +12,61 @@ use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What was found, and what a model would take.
+/// Diagnosis of the machine, with the memory plan of a model.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
     diagnosis: Diagnosis,
-    /// The board that plan and machine are held against.
+    /// Target profile that plan and machine are checked against.
     profile: Option<String>,
     plan: Option<MemoryPlan>,
-    /// What is wrong with the model, the plan or the machine for that board.
+    /// Problems of the model, the plan, or the machine as that target.
     problems: Vec<String>,
 }
 
-pub fn run(args: &DoctorArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &DoctorArgs, output: &Output) -> Result<ExitCode, CliError> {
     let diagnosis = examine(&args.scratch)?;
-    let board = args
+    let target = args
         .target_profile
         .clone()
         .or_else(|| diagnosis.boards.iter().find_map(|name| TargetProfile::named(name).ok()));
     let mut problems = Vec::new();
-    if let Some(board) = &args.target_profile {
-        problems.extend(misfits(board, &diagnosis));
+    if let Some(target) = &args.target_profile {
+        problems.extend(misfits(target, &diagnosis));
     }
-    let plan = args.model.as_deref().map(|model| plan(args, model, board.as_ref()));
+    let plan = args.model.as_deref().map(|model| plan(args, model, target.as_ref()));
     let plan = plan.transpose().unwrap_or_else(|error| {
         problems.push(crate::error::chain(&error));
         None
     });
     let is_healthy = diagnosis.is_healthy() && problems.is_empty();
-    let report = Report { diagnosis, profile: board.map(|board| board.name), plan, problems };
-    Output::new(args.json).show(&report, text)?;
+    let report = Report { diagnosis, profile: target.map(|target| target.name), plan, problems };
+    output.show(&report, text)?;
     Ok(if is_healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Where this machine isn't what the profile says.
-fn misfits(board: &TargetProfile, Diagnosis { machine, .. }: &Diagnosis) -> Vec<String> {
+/// Returns where the machine differs from the target profile.
+fn misfits(target: &TargetProfile, Diagnosis { machine, .. }: &Diagnosis) -> Vec<String> {
     let mut misfits = Vec::new();
     let (architecture, system) = (&machine.architecture, &machine.system);
-    if !board.is_built_for(architecture, system) {
-        misfits.push(format!("this machine is {architecture} {system}, and {} is {}", board.name, board.triple));
+    if !target.is_built_for(architecture, system) {
+        misfits.push(format!("this machine is {architecture} {system}, and {} is {}", target.name, target.triple));
     }
-    let needed = board.memory.adaptation_bytes();
+    let needed = target.memory.adaptation_bytes();
     if let Some(memory) = machine.memory.filter(|memory| memory.available < needed) {
         let available = mebibytes(memory.available);
         misfits.push(format!(
             "{available} of memory are free, and {} gives adaptation {}",
-            board.name,
+            target.name,
             mebibytes(needed)
         ));
     }
     misfits
 }
 
-fn plan(args: &DoctorArgs, model: &Path, board: Option<&TargetProfile>) -> Result<MemoryPlan, fieldfit::Error> {
+fn plan(args: &DoctorArgs, model: &Path, target: Option<&TargetProfile>) -> Result<MemoryPlan, fieldfit::Error> {
     let base = Base::open(model)?;
-    let defaults = super::defaults(board);
+    let defaults = super::defaults(target);
     let options = Options {
         method: args.method.clone().unwrap_or(defaults.method),
         size: args.size,
@@ -76,13 +76,14 @@ fn plan(args: &DoctorArgs, model: &Path, board: Option<&TargetProfile>) -> Resul
     Ok(fieldfit::train::plan_memory(&base, base.labels().len(), IMAGES, &options)?)
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report) -> Text {
     let Report { diagnosis, profile, plan, problems } = report;
     let Diagnosis { machine, devices, disk, boards, checks, .. } = diagnosis;
     let known = |value: &Option<String>| value.clone().unwrap_or_default();
     let boards = if boards.is_empty() { "none of targets/".to_owned() } else { boards.join(", ") };
     let memory = machine.memory.map(|now| format!("{} free of {}", mebibytes(now.available), mebibytes(now.total)));
-    let mut text = lines(&[
+    let mut text = Text::default();
+    text.fields(&[
         ("machine", format!("{} {} {}", machine.architecture, machine.system, known(&machine.kernel))),
         ("model", known(&machine.board)),
         (
@@ -94,13 +95,15 @@ fn text(report: &Report) -> String {
         ("board", boards),
         ("profile", known(profile)),
     ]);
-    for line in devices.iter().map(device_text).chain(checks.iter().map(check_text)) {
-        text.push_str(&format!("\n{line}"));
-    }
+    devices.iter().map(device_text).chain(checks.iter().map(check_text)).for_each(|line| text.line(line));
     if let Some(plan) = plan {
-        text.push_str(&format!("\n{}", plan_table(plan)));
+        plan_text(plan, &mut text);
     }
-    problems.iter().for_each(|problem| text.push_str(&format!("\nproblem: {problem}")));
+    // A problem has a line for each cause.
+    problems
+        .iter()
+        .flat_map(|problem| format!("problem: {problem}").lines().map(str::to_owned).collect::<Vec<_>>())
+        .for_each(|line| text.line(line));
     text
 }
 

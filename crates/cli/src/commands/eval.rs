@@ -1,25 +1,25 @@
-//! `fieldfit eval`.
+//! Subcommand `eval`: evaluates a model on labelled images and shifts.
 
 use crate::args::EvalArgs;
 use crate::error::CliError;
-use crate::output::{Output, percent, table};
-use crate::progress::Progress;
-use comfy_table::Table;
+use crate::output::{Output, Table, Text, percent};
+use crate::progress_bar::ProgressBar;
 use fieldfit::data::{FolderOptions, ImageSet, Purpose};
 use fieldfit::{Count, Evaluation, Runtime};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What the command prints.
+/// Evaluation on the data and on each shift.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
     data: Measured,
-    /// By name.
+    /// Evaluation by the shift's name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     shifts: BTreeMap<String, Measured>,
 }
 
+/// Evaluation on one set, with the agreement if asked for.
 #[derive(Serialize)]
 struct Measured {
     #[serde(flatten)]
@@ -28,9 +28,9 @@ struct Measured {
     agreement: Option<f64>,
 }
 
-pub fn run(args: &EvalArgs) -> Result<(), CliError> {
+pub fn run(args: &EvalArgs, output: &Output) -> Result<(), CliError> {
     let runtime = super::runtime(&args.model).without_trials().open()?;
-    let progress = Progress::new(args.json);
+    let progress = ProgressBar::new(output);
     let options = FolderOptions { purpose: Purpose::Evaluate, group: args.group.clone() };
     let images = super::images(&args.data, &options, &progress)?;
     let data = ImageSet::of("data", super::limited(images, args.shift.limit));
@@ -39,10 +39,10 @@ pub fn run(args: &EvalArgs) -> Result<(), CliError> {
     let named = |set: &ImageSet| Ok((set.name.clone(), measure(set)?));
     let report = Report { data: measure(&data)?, shifts: shifts.iter().map(named).collect::<Result<_, CliError>>()? };
     progress.finish();
-    Output::new(args.json).show(&report, text)
+    output.show(&report, text)
 }
 
-fn measure(args: &EvalArgs, runtime: &Runtime, set: &ImageSet, progress: &Progress) -> Result<Measured, CliError> {
+fn measure(args: &EvalArgs, runtime: &Runtime, set: &ImageSet, progress: &ProgressBar) -> Result<Measured, CliError> {
     let mut evaluating = |done, total| progress.images("evaluating", done, total);
     let evaluation = if args.base_head {
         runtime.evaluate_under_base_head(set, &mut evaluating)?
@@ -54,25 +54,26 @@ fn measure(args: &EvalArgs, runtime: &Runtime, set: &ImageSet, progress: &Progre
     Ok(Measured { evaluation, agreement })
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report) -> Text {
     let Evaluation { images, correct, per_class, per_group, .. } = &report.data.evaluation;
     let mut classes = counts("class", per_class);
-    classes.add_row(row("all", &Count { images: *images, correct: *correct }));
-    let mut text = classes.to_string();
+    classes.row(row("all", &Count { images: *images, correct: *correct }));
+    let mut text = Text::default();
+    text.table(&classes);
     if !per_group.is_empty() {
-        text += &format!("\n{}", counts("group", per_group));
+        text.table(&counts("group", per_group));
     }
-    text += &format!("\n{}", summary(&report.data));
+    summary(&report.data).iter().for_each(|line| text.line(line));
     if !report.shifts.is_empty() {
-        text += &format!("\n{}", shifts(&report.shifts));
+        text.table(&shifts(&report.shifts));
     }
     text
 }
 
 fn counts(what: &str, counts: &BTreeMap<String, Count>) -> Table {
-    let mut table = table(&[what, "images", "correct", "accuracy"], 1);
+    let mut table = Table::new(&[what, "images", "correct", "accuracy"], 1);
     for (name, count) in counts {
-        table.add_row(row(name, count));
+        table.row(row(name, count));
     }
     table
 }
@@ -83,26 +84,20 @@ fn row(name: &str, count: &Count) -> [String; 4] {
     [name.to_owned(), images.to_string(), correct.to_string(), percent(share)]
 }
 
-fn summary(measured: &Measured) -> String {
+fn summary(measured: &Measured) -> Vec<String> {
     let Measured { evaluation, agreement } = measured;
-    let mut text = format!(
-        "mean over classes {}, calibration error {}",
-        percent(evaluation.macro_accuracy),
-        percent(evaluation.calibration_error)
-    );
-    if evaluation.skipped > 0 {
-        text += &format!("\n{} images could not be read and were left out", evaluation.skipped);
-    }
-    if let Some(agreement) = agreement {
-        text += &format!("\nagrees with the base on {}", percent(*agreement));
-    }
-    text
+    let (mean, error) = (percent(evaluation.macro_accuracy), percent(evaluation.calibration_error));
+    let mut lines = vec![format!("mean over classes {mean}, calibration error {error}")];
+    let skipped = evaluation.skipped;
+    lines.extend((skipped > 0).then(|| format!("skipped {skipped} unreadable images")));
+    lines.extend(agreement.map(|agreement| format!("agrees with the base on {}", percent(agreement))));
+    lines
 }
 
-fn shifts(shifts: &BTreeMap<String, Measured>) -> String {
-    let mut table = table(&["shift", "images", "accuracy", "over classes", "calibration error", "agreement"], 1);
+fn shifts(shifts: &BTreeMap<String, Measured>) -> Table {
+    let mut table = Table::new(&["shift", "images", "accuracy", "over classes", "calibration error", "agreement"], 1);
     for (name, Measured { evaluation, agreement }) in shifts {
-        table.add_row([
+        table.row([
             name.clone(),
             evaluation.images.to_string(),
             percent(evaluation.accuracy),
@@ -111,5 +106,5 @@ fn shifts(shifts: &BTreeMap<String, Measured>) -> String {
             agreement.map_or_else(|| "–".into(), percent),
         ]);
     }
-    table.to_string()
+    table
 }

@@ -1,21 +1,23 @@
-//! `fieldfit infer`.
+//! Subcommand `infer`: classifies images from files, folders, patterns or standard input.
+
+mod inputs;
 
 use crate::args::InferArgs;
-use crate::error::CliError;
-use crate::output::{Output, percent};
+use crate::error::{self, CliError};
+use crate::output::{Output, Text, percent};
 use fieldfit::{Frame, Prediction, Runtime};
+use inputs::Input;
 use serde::Serialize;
-use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
-/// What is on one image.
+/// Ranking of one image.
 #[derive(Serialize)]
 struct Answer<'a> {
     image: &'a Path,
     top: Vec<Class<'a>>,
 }
 
+/// Class with its probability.
 #[derive(Serialize)]
 struct Class<'a> {
     index: u32,
@@ -23,25 +25,48 @@ struct Class<'a> {
     score: f32,
 }
 
-pub fn run(args: &InferArgs) -> Result<(), CliError> {
-    let output = Output::new(args.json);
+/// Number of images, and of those without an answer.
+#[derive(Default)]
+struct Counts {
+    images: usize,
+    failed: usize,
+}
+
+pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
     let runtime = super::runtime(&args.model).open()?;
-    let mut failed = 0;
-    for image in &args.images {
-        match infer(&runtime, image) {
-            Ok(prediction) => output.show(&answer(image, &prediction, args.top as usize), text)?,
+    let mut counts = Counts::default();
+    for argument in &args.images {
+        match inputs::expand(argument) {
+            Ok(inputs) => {
+                for input in inputs {
+                    // The reader has seen enough: nothing of this is stored.
+                    if output.is_closed() {
+                        return Ok(());
+                    }
+                    counts.images += 1;
+                    counts.failed += usize::from(!show(&runtime, &input, args.top as usize, output)?);
+                }
+            }
             Err(error) => {
-                failed += 1;
-                log::error!("{}: {}", image.display(), crate::error::chain(&error));
+                error::report_image(argument, &error, output);
+                counts = Counts { images: counts.images + 1, failed: counts.failed + 1 };
             }
         }
     }
-    if failed > 0 { Err(CliError::Images { failed, images: args.images.len() }) } else { Ok(()) }
+    let Counts { images, failed } = counts;
+    if failed > 0 { Err(CliError::Images { failed, images }) } else { Ok(()) }
 }
 
-fn infer(runtime: &Runtime, image: &Path) -> Result<Prediction, fieldfit::Error> {
-    let bytes = fs::read(image).map_err(|source| fieldfit::Error::Read { path: image.to_owned(), source })?;
-    runtime.infer(&Frame::Encoded(&bytes))
+/// Prints the ranking of one image, or reports why there is none. Returns whether there is one.
+fn show(runtime: &Runtime, input: &Input, top: usize, output: &Output) -> Result<bool, CliError> {
+    let prediction = input.read().and_then(|bytes| Ok(runtime.infer(&Frame::Encoded(&bytes))?));
+    match prediction {
+        Ok(prediction) => output.show(&answer(input.path(), &prediction, top), text).map(|()| true),
+        Err(error) => {
+            error::report_image(input.path(), &error, output);
+            Ok(false)
+        }
+    }
 }
 
 fn answer<'a>(image: &'a Path, prediction: &'a Prediction, top: usize) -> Answer<'a> {
@@ -50,11 +75,10 @@ fn answer<'a>(image: &'a Path, prediction: &'a Prediction, top: usize) -> Answer
     Answer { image, top: prediction.top().take(top).map(class).collect() }
 }
 
-fn text(answer: &Answer<'_>) -> String {
-    let mut text = answer.image.display().to_string();
+fn text(answer: &Answer<'_>) -> Text {
+    let mut text = Text::from(answer.image.display());
     for Class { label, score, .. } in &answer.top {
-        // Writing to a string can't fail.
-        let _ = write!(text, "\n  {:>7}  {label}", percent(f64::from(*score)));
+        text.line(format!("  {:>7}  {label}", percent(f64::from(*score))));
     }
     text
 }

@@ -1,23 +1,27 @@
-//! `fieldfit info`.
+//! Subcommand `info`: shows a model folder, a delta file, a store or a memory plan.
 
 use crate::args::InfoArgs;
 use crate::error::CliError;
-use crate::output::{Output, bytes, mebibytes, percent, signature, table};
+use crate::output::{Output, Table, Text, bytes, mebibytes, percent, signature};
 use fieldfit::delta::{Codec, DeltaInfo, Fidelity, TensorInfo};
 use fieldfit::model::{Base, ModelInfo, StageInfo};
 use fieldfit::store::StoreInfo;
 use fieldfit::train::{MemoryPlan, Options};
 use fieldfit::{Device, Info};
 
-/// Images to learn from, where nobody says how many: a few hundred.
+/// Number of training images in a plan, if none is given.
 pub(super) const IMAGES: usize = 400;
 
-pub fn run(args: &InfoArgs) -> Result<(), CliError> {
+pub fn run(args: &InfoArgs, output: &Output) -> Result<(), CliError> {
     if args.plan {
-        return Output::new(args.json).show(&plan(args)?, plan_table);
+        return output.show(&plan(args)?, |plan| {
+            let mut text = Text::default();
+            plan_text(plan, &mut text);
+            text
+        });
     }
     let info = fieldfit::info(&args.path)?;
-    Output::new(args.json).show(&info, text)
+    output.show(&info, text)
 }
 
 fn plan(args: &InfoArgs) -> Result<MemoryPlan, CliError> {
@@ -37,33 +41,34 @@ fn plan(args: &InfoArgs) -> Result<MemoryPlan, CliError> {
     Ok(fieldfit::train::plan_memory(&base, classes, images, &options).map_err(fieldfit::Error::from)?)
 }
 
-pub(super) fn plan_table(plan: &MemoryPlan) -> String {
-    let mut table = table(&["when", "what", "memory"], 2);
+/// Adds a memory plan to a text.
+pub(super) fn plan_text(plan: &MemoryPlan, text: &mut Text) {
+    let mut table = Table::new(&["when", "what", "memory"], 2);
     let rows = [
-        ("always", "the program itself", plan.process),
-        ("", "base, as it is mapped", plan.base),
-        ("", "weights that answer frames", plan.running),
-        ("", "difference from the base", plan.delta),
-        ("before training", "the probe's features and what makes them", plan.probing),
+        ("always", "process", plan.process),
+        ("", "base, mapped", plan.base),
+        ("", "weights of the active version", plan.running),
+        ("", "delta", plan.delta),
+        ("before training", "features of the linear probe", plan.probing),
         ("training", "merged weights", plan.weights),
         ("", "gradients", plan.gradients),
         ("", "optimiser", plan.optimiser),
-        ("", "weights as the kernels read them", plan.kernels),
+        ("", "packed weights", plan.kernels),
         ("", "activations", plan.activations),
         ("", "images", plan.images),
-        ("", "the base's answers", plan.retention),
+        ("", "the base's predictions", plan.retention),
         ("", "checkpoint", plan.checkpoint),
-        ("judging, swap", "decoded weights, ready to run", plan.judging),
+        ("gate, swap", "decoded weights, prepared", plan.judging),
         ("peak", "", plan.total),
     ];
     for (when, what, bytes) in rows {
-        table.add_row([when, what, &mebibytes(bytes)]);
+        table.row([when, what, &mebibytes(bytes)]);
     }
-    let (at_once, twice) = (plan.micro_batch, plan.recomputed_stages);
-    format!("{table}\nimages at once: {at_once}; stages computed twice: {twice}")
+    text.table(&table);
+    text.line(format!("micro-batch: {}; recomputed stages: {}", plan.micro_batch, plan.recomputed_stages));
 }
 
-fn text(info: &Info) -> String {
+fn text(info: &Info) -> Text {
     match info {
         Info::Model(model) => model_text(model),
         Info::Delta(delta) => delta_text(delta),
@@ -71,12 +76,13 @@ fn text(info: &Info) -> String {
     }
 }
 
-fn model_text(model: &ModelInfo) -> String {
+fn model_text(model: &ModelInfo) -> Text {
     let classes = match model.labels.len() {
         0 => "none: a backbone without a head, to be adapted".to_owned(),
         classes => classes.to_string(),
     };
-    let about = lines(&[
+    let mut text = Text::default();
+    text.fields(&[
         ("model", format!("{} in {}", model.name, model.path.display())),
         ("architecture", model.architecture.clone()),
         ("identity", model.id.clone()),
@@ -86,19 +92,21 @@ fn model_text(model: &ModelInfo) -> String {
         ("origin", model.origin.clone()),
         ("licence", model.licence.clone()),
     ]);
-    format!("{about}\n\n{}", stages(model))
+    text.line("");
+    text.table(&stages(model));
+    text
 }
 
 /// Images of a training step, for which activations are shown.
 const BATCH: u64 = 16;
 
 /// One line a stage: what comes out of an image, what it takes.
-fn stages(model: &ModelInfo) -> String {
+fn stages(model: &ModelInfo) -> Table {
     let activations = format!("activations, {BATCH} images");
-    let mut table = table(&["stage", "output", "parameters", "MFLOP", &activations], 1);
+    let mut table = Table::new(&["stage", "output", "parameters", "MFLOP", &activations], 1);
     let mut row = |name: &str, output: String, parameters: usize, flops: u64, memory: u64| {
         let flops = format!("{:.1}", flops as f64 / 1e6);
-        table.add_row([name, &output, &parameters.to_string(), &flops, &mebibytes(BATCH * memory)]);
+        table.row([name, &output, &parameters.to_string(), &flops, &mebibytes(BATCH * memory)]);
     };
     for StageInfo { name, output: [height, width, channels], parameters, flops, activation_bytes, .. } in &model.stages
     {
@@ -106,32 +114,38 @@ fn stages(model: &ModelInfo) -> String {
     }
     let sum = |of: fn(&StageInfo) -> u64| model.stages.iter().map(of).sum();
     row("in all", String::new(), model.parameters, sum(|stage| stage.flops), sum(|stage| stage.activation_bytes));
-    table.to_string()
+    table
 }
 
-fn delta_text(delta: &DeltaInfo) -> String {
+fn delta_text(delta: &DeltaInfo) -> Text {
     let held = delta.tensors.iter().filter(|tensor| tensor.constraint.is_some()).count();
-    lines(&[
+    let mut text = Text::default();
+    text.fields(&[
         ("delta", format!("{} ({})", delta.path.display(), bytes(delta.bytes))),
-        ("of the base", delta.base.clone()),
-        ("after", delta.parent.clone().unwrap_or_else(|| "no other delta".into())),
+        ("base", delta.base.clone()),
+        ("parent", delta.parent.clone().unwrap_or_else(|| "none".into())),
         ("made by", format!("fieldfit {}, {}, seed {}", delta.fieldfit, delta.method, delta.seed)),
         ("options", delta.options.clone()),
         ("images", format!("{} train, {} validation, {} gate", delta.train, delta.validation, delta.gate)),
         ("gate", format!("{} before, {} after", percent(delta.before.into()), percent(delta.after.into()))),
         (
             "signed",
-            delta.key.as_deref().zip(delta.sequence).map_or_else(String::new, |(key, number)| signature(number, key)),
+            delta
+                .key
+                .as_deref()
+                .zip(delta.sequence)
+                .map_or_else(|| "no".into(), |(key, number)| signature(number, key)),
         ),
         ("classes", delta.labels.join(", ")),
         ("input", format!("{} px, crop {}", delta.input_size, delta.crop)),
         ("codecs", codecs(&delta.tensors)),
-        ("storing", delta.fidelity.map_or_else(String::new, |fidelity| cost(&fidelity))),
-        ("tensors", format!("{} changed, {held} of them held in a ball around the base", delta.tensors.len())),
-    ])
+        ("encoding", delta.fidelity.map_or_else(String::new, |fidelity| cost(&fidelity))),
+        ("tensors", format!("{} changed, {held} of them constrained to a ball around the base", delta.tensors.len())),
+    ]);
+    text
 }
 
-/// How many tensors each codec stores, and in how many bytes.
+/// Returns the number of tensors and bytes of each codec.
 fn codecs(tensors: &[TensorInfo]) -> String {
     let of = |codec: Codec| {
         let stored = || tensors.iter().filter(move |tensor| tensor.codec == codec);
@@ -145,12 +159,9 @@ fn cost(Fidelity { images, changed, divergence }: &Fidelity) -> String {
     format!("{changed} of {images} validation answers changed, divergence {divergence:.5} nats")
 }
 
-fn store_text(store: &StoreInfo) -> String {
+fn store_text(store: &StoreInfo) -> Text {
     let active = store.active.map_or_else(|| "the base".into(), |version| format!("version {version}"));
-    format!("store {}: {active} runs\n{}", store.path.display(), super::store::versions_table(&store.versions))
-}
-
-pub(super) fn lines(rows: &[(&str, String)]) -> String {
-    let filled = rows.iter().filter(|(_, value)| !value.is_empty());
-    filled.map(|(name, value)| format!("{name:<13} {value}")).collect::<Vec<_>>().join("\n")
+    let mut text = Text::from(format!("store {}: {active} runs", store.path.display()));
+    text.table(&super::store::versions_table(&store.versions));
+    text
 }

@@ -1,7 +1,8 @@
-//! One file a command.
+//! Subcommands: one file each, and the conversions from arguments that several share.
 
 mod adapt;
 mod compare;
+mod completions;
 mod delta;
 mod demo;
 mod doctor;
@@ -14,7 +15,8 @@ mod store;
 
 use crate::args::{BaseArgs, Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
 use crate::error::CliError;
-use crate::progress::Progress;
+use crate::output::Output;
+use crate::progress_bar::ProgressBar;
 use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose, Severity};
 use fieldfit::target::TargetProfile;
 use fieldfit::train::{Freeze, Options, TpgmOptions};
@@ -23,23 +25,25 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Does what the command line asks for.
+/// Runs a subcommand.
 ///
 /// # Errors
-/// Whatever keeps it from doing so.
-pub fn run(command: Command) -> Result<ExitCode, CliError> {
+/// [`CliError`] if it fails.
+pub fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
+    let done = |()| ExitCode::SUCCESS;
     match command {
-        Command::Demo(args) => demo::run(&args),
-        Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Info(args) => info::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Infer(args) => infer::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Adapt(args) => adapt::run(&args),
-        Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Store(command) => store::run(&command).map(|()| ExitCode::SUCCESS),
-        Command::Delta(command) => delta::run(&command).map(|()| ExitCode::SUCCESS),
-        Command::Key(command) => key::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => demo::run(args, output),
+        Command::Import(args) => import::run(args, output).map(done),
+        Command::Info(args) => info::run(args, output).map(done),
+        Command::Doctor(args) => doctor::run(args, output),
+        Command::Infer(args) => infer::run(args, output).map(done),
+        Command::Eval(args) => eval::run(args, output).map(done),
+        Command::Adapt(args) => adapt::run(args, output),
+        Command::Compare(args) => compare::run(args, output).map(done),
+        Command::Store(command) => store::run(command, output).map(done),
+        Command::Delta(command) => delta::run(command, output).map(done),
+        Command::Key(command) => key::run(command, output).map(done),
+        Command::Completions(args) => completions::run(args, output).map(done),
     }
 }
 
@@ -47,7 +51,7 @@ fn device(args: &DeviceArgs) -> Device {
     device_or(args, fieldfit::all_cores())
 }
 
-/// What the flags say that computes, and of the CPU, where they don't say how many threads, `cpu`.
+/// Returns the device of the flags; on the CPU without a number of threads, `cpu`.
 fn device_or(args: &DeviceArgs, cpu: Device) -> Device {
     match args.device {
         DeviceName::Cpu => args.threads.map_or(cpu, |threads| Device::Cpu { threads: threads as usize }),
@@ -56,12 +60,12 @@ fn device_or(args: &DeviceArgs, cpu: Device) -> Device {
     }
 }
 
-/// The defaults, on that board if one is named.
-fn defaults(board: Option<&TargetProfile>) -> Options {
-    board.map_or_else(Options::default, fieldfit::target::options_for)
+/// Returns the default options, of the target if one is named.
+fn defaults(target: Option<&TargetProfile>) -> Options {
+    target.map_or_else(Options::default, fieldfit::target::options_for)
 }
 
-/// What the command line says of training; the rest as the board's profile has it, or as by default.
+/// Returns the options of the training flags; those not given are the target's or the defaults.
 fn training(args: &TrainingArgs) -> Options {
     let defaults = defaults(args.target_profile.as_ref());
     Options {
@@ -70,6 +74,8 @@ fn training(args: &TrainingArgs) -> Options {
         batch: args.batch as usize,
         optimiser: defaults.optimiser.with_learning_rate(args.lr),
         augmentation: args.augment,
+        class_weights: args.class_weights,
+        early_stop: args.early_stop,
         tpgm: TpgmOptions { exclude: args.exclude.clone(), sharing: args.radii_per, ..defaults.tpgm },
         retain: args.retain.clone(),
         freeze: args.freeze.clone().map(|stage| Freeze { stage, views: args.views.unwrap_or(Freeze::VIEWS) }),
@@ -82,14 +88,14 @@ fn training(args: &TrainingArgs) -> Options {
     }
 }
 
-/// What reports call the images in that folder.
+/// Returns the name of a data folder in reports.
 fn folder_name(folder: &Path) -> String {
     let name = folder.file_name().or_else(|| folder.parent()?.file_name());
     name.map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The sets to measure on beside `data`.
-fn shifts(args: &ShiftArgs, data: &ImageSet, progress: &Progress) -> Result<Vec<ImageSet>, CliError> {
+/// Opens the shifts to evaluate on beside `data`.
+fn shifts(args: &ShiftArgs, data: &ImageSet, progress: &ProgressBar) -> Result<Vec<ImageSet>, CliError> {
     let mut sets = Vec::new();
     for shift in &args.shifts {
         match shift {
@@ -116,12 +122,12 @@ fn limited(images: Dataset, limit: Option<u32>) -> Dataset {
     }
 }
 
-/// What runs the base as the command line says.
+/// Returns a runtime builder for the base.
 fn base(args: &BaseArgs) -> Builder {
     Runtime::builder(&args.model).copy_base(args.copy_base)
 }
 
-/// What runs a model as the command line says.
+/// Returns a runtime builder for the model, version and device.
 fn runtime(args: &ModelArgs) -> Builder {
     let mut builder = base(&args.base).device(device(&args.device));
     if let Some(store) = &args.store {
@@ -133,7 +139,11 @@ fn runtime(args: &ModelArgs) -> Builder {
     builder
 }
 
-fn images(folder: &Path, options: &FolderOptions, progress: &Progress) -> Result<Dataset, CliError> {
-    let mut read = |read: fieldfit::data::Progress| progress.images("reading images", read.done, read.total);
-    Ok(Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?)
+fn images(folder: &Path, options: &FolderOptions, progress: &ProgressBar) -> Result<Dataset, CliError> {
+    let mut read = |read: fieldfit::data::ScanProgress| progress.images("reading images", read.done, read.total);
+    let images = Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?;
+    if let Some(skipped) = images.skip_summary() {
+        progress.line(format!("{}: {skipped}", folder.display()));
+    }
+    Ok(images)
 }

@@ -1,40 +1,39 @@
-//! `fieldfit store`.
+//! Subcommands of `store`: list, log, activate, confirm, roll back, verify, prune, add.
 
 use crate::args::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
 use crate::error::CliError;
-use crate::output::{Output, bytes, table};
-use comfy_table::Table;
+use crate::output::{Output, Table, Text, bytes};
 use fieldfit::store::{Finding, HistoryEntry, Keep, Store, VersionInfo};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// What runs after a change.
+/// Active version after a change.
 #[derive(Serialize)]
 struct Active {
     active: Option<u32>,
 }
 
-/// A version whose trial has ended well.
+/// Result of `store confirm`.
 #[derive(Serialize)]
 struct Confirmed {
     confirmed: u32,
 }
 
-/// Versions that were removed.
+/// Result of `store prune`.
 #[derive(Serialize)]
 struct Removed {
     removed: Vec<u32>,
     bytes: u64,
 }
 
-/// A version that was added.
+/// Result of `store add`.
 #[derive(Serialize)]
 struct Added {
     version: u32,
 }
 
-/// A version that can't be used.
+/// Damaged version, as `store verify` prints it.
 #[derive(Serialize)]
 struct Unusable {
     version: u32,
@@ -42,33 +41,34 @@ struct Unusable {
     problem: String,
 }
 
-pub fn run(command: &StoreCommand) -> Result<(), CliError> {
+pub fn run(command: &StoreCommand, output: &Output) -> Result<(), CliError> {
     match command {
-        StoreCommand::List(args) => list(args),
-        StoreCommand::Log(args) => log(args),
-        StoreCommand::Activate(args) => activate(args),
-        StoreCommand::Confirm(args) => confirm(args),
-        StoreCommand::Rollback(args) => rollback(args),
-        StoreCommand::Verify(args) => verify(args),
-        StoreCommand::Prune(args) => prune(args),
-        StoreCommand::Add(args) => add(args),
+        StoreCommand::List(args) => list(args, output),
+        StoreCommand::Log(args) => log(args, output),
+        StoreCommand::Activate(args) => activate(args, output),
+        StoreCommand::Confirm(args) => confirm(args, output),
+        StoreCommand::Rollback(args) => rollback(args, output),
+        StoreCommand::Verify(args) => verify(args, output),
+        StoreCommand::Prune(args) => prune(args, output),
+        StoreCommand::Add(args) => add(args, output),
     }
 }
 
-fn list(args: &StoreArgs) -> Result<(), CliError> {
-    let output = Output::new(args.json);
+fn list(args: &StoreArgs, output: &Output) -> Result<(), CliError> {
     let store = fieldfit::store::store_info(&args.store)?;
     if output.is_json() {
         return store.versions.iter().try_for_each(|version| output.object(version));
     }
-    output.text(versions_table(&store.versions))
+    let mut text = Text::default();
+    text.table(&versions_table(&store.versions));
+    output.text(text)
 }
 
-/// One row a version.
+/// Returns a table with one row per version.
 pub fn versions_table(versions: &[VersionInfo]) -> Table {
-    let mut table = table(&["version", "state", "", "size", "delta", "reason"], 6);
+    let mut table = Table::new(&["version", "state", "", "size", "delta", "reason"], 6);
     for version in versions {
-        table.add_row([
+        table.row([
             version.version.to_string(),
             version.state.to_owned(),
             if version.active { "active".into() } else { String::new() },
@@ -80,63 +80,60 @@ pub fn versions_table(versions: &[VersionInfo]) -> Table {
     table
 }
 
-fn log(args: &StoreArgs) -> Result<(), CliError> {
-    let output = Output::new(args.json);
+fn log(args: &StoreArgs, output: &Output) -> Result<(), CliError> {
     let events = open(args)?.history().map_err(fieldfit::Error::from)?;
     events.iter().try_for_each(|event| output.show(event, entry))
 }
 
-/// A line of the log. The clock is the writer's, and may have been anything.
+/// Formats a history entry. Its time is the writer's clock, which may be wrong.
 fn entry(event: &HistoryEntry) -> String {
     let time = i64::try_from(event.time).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     let time = time.map_or_else(|| event.time.to_string(), |time| time.to_string());
     format!("{time}  {}", event.change)
 }
 
-fn activate(args: &StoreVersionArgs) -> Result<(), CliError> {
+fn activate(args: &StoreVersionArgs, output: &Output) -> Result<(), CliError> {
     let store = open(&args.store)?;
     store.activate(args.version).map_err(fieldfit::Error::from)?;
-    show_active(&args.store, Some(args.version))
+    show_active(Some(args.version), output)
 }
 
-fn confirm(args: &StoreVersionArgs) -> Result<(), CliError> {
+fn confirm(args: &StoreVersionArgs, output: &Output) -> Result<(), CliError> {
     let version = args.version;
     open(&args.store)?.confirm(version).map_err(fieldfit::Error::from)?;
-    Output::new(args.store.json)
+    output
         .show(&Confirmed { confirmed: version }, |Confirmed { confirmed }| format!("version {confirmed} is confirmed"))
 }
 
-fn prune(args: &StorePruneArgs) -> Result<(), CliError> {
+fn prune(args: &StorePruneArgs, output: &Output) -> Result<(), CliError> {
     let pruned = open(&args.store)?.prune(Keep::from(&args.keep)).map_err(fieldfit::Error::from)?;
-    Output::new(args.store.json).show(
-        &Removed { removed: pruned.versions, bytes: pruned.bytes },
-        |Removed { removed, bytes: freed }| match removed.as_slice() {
-            [] => "nothing is removed: see --keep and --keep-bytes".into(),
+    output.show(&Removed { removed: pruned.versions, bytes: pruned.bytes }, |Removed { removed, bytes: freed }| {
+        match removed.as_slice() {
+            [] => "nothing is removed: see --keep and --keep-bytes".to_owned(),
             removed => format!("removed {}, {}", versions(removed), bytes(*freed)),
-        },
-    )
+        }
+    })
 }
 
-/// Numbers of versions, as a sentence has them.
+/// Formats a list of version numbers.
 fn versions(numbers: &[u32]) -> String {
     let list = numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     format!("version{} {list}", if numbers.len() == 1 { "" } else { "s" })
 }
 
-fn rollback(args: &StoreArgs) -> Result<(), CliError> {
+fn rollback(args: &StoreArgs, output: &Output) -> Result<(), CliError> {
     let active = open(args)?.rollback().map_err(fieldfit::Error::from)?;
-    show_active(args, active)
+    show_active(active, output)
 }
 
-fn show_active(args: &StoreArgs, active: Option<u32>) -> Result<(), CliError> {
-    Output::new(args.json).show(&Active { active }, |Active { active }| match active {
+fn show_active(active: Option<u32>, output: &Output) -> Result<(), CliError> {
+    output.show(&Active { active }, |Active { active }| match active {
         Some(version) => format!("version {version} is active"),
-        None => "the base is active".into(),
+        None => "the base is active".to_owned(),
     })
 }
 
-fn verify(args: &StoreArgs) -> Result<(), CliError> {
-    let output = Output::new(args.json);
+fn verify(args: &StoreArgs, output: &Output) -> Result<(), CliError> {
     let findings = open(args)?.verify().map_err(fieldfit::Error::from)?;
     for Finding { version, path, problem, .. } in &findings {
         let unusable = Unusable { version: *version, delta: path.clone(), problem: problem.to_string() };
@@ -151,11 +148,12 @@ fn verify(args: &StoreArgs) -> Result<(), CliError> {
     }
 }
 
-fn add(args: &StoreAddArgs) -> Result<(), CliError> {
+fn add(args: &StoreAddArgs, output: &Output) -> Result<(), CliError> {
     let version = fieldfit::store::receive(&open(&args.store)?, &args.delta, args.replay)?;
-    let store = args.store.store.display();
-    Output::new(args.store.json).show(&Added { version }, |Added { version }| {
-        format!("version {version} is a candidate; run it with\n  fieldfit store activate {store} {version}")
+    output.show(&Added { version }, |Added { version }| {
+        let mut text = Text::from(format!("version {version} is a candidate; run it with"));
+        text.line(format!("  fieldfit store activate {} {version}", args.store.store.display()));
+        text
     })
 }
 

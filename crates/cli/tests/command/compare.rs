@@ -28,7 +28,7 @@ fn without_cost(run: &Value) -> Value {
     run
 }
 
-/// Runs that are left out, measured on other images, or not on what would run; a probe that forgets.
+/// Catches: runs that are left out, measured on other images, or not on what would run; a probe that forgets.
 #[test]
 fn every_method_and_seed_is_measured_on_the_same_images() {
     let scene = scene();
@@ -57,7 +57,7 @@ fn every_method_and_seed_is_measured_on_the_same_images() {
     assert!(!stored.into_iter().any(|name| name == "store"), "a comparison stores nothing");
 }
 
-/// A comparison that starts anew, that takes a run of other options for its own, or is ended by a line that was cut off.
+/// Catches: a comparison that starts anew, that takes a run of other options for its own, or is ended by a line that was cut off.
 #[test]
 fn an_interrupted_comparison_goes_on_where_it_stopped() {
     let scene = scene();
@@ -83,7 +83,7 @@ fn an_interrupted_comparison_goes_on_where_it_stopped() {
     assert_eq!(fs::read_to_string(scene.path("runs.jsonl")).unwrap().lines().count(), 12);
 }
 
-/// A file of something else that is taken for an empty one and grown.
+/// Catches: a file of something else that is taken for an empty one and grown.
 #[test]
 fn a_file_that_holds_no_runs_is_refused_and_left_alone() {
     let scene = scene();
@@ -93,7 +93,7 @@ fn a_file_that_holds_no_runs_is_refused_and_left_alone() {
     assert_eq!(fs::read_to_string(scene.path("runs.jsonl")).unwrap(), "no run\n");
 }
 
-/// Corruptions that are those of other images, or that change nothing; a page without its plots.
+/// Catches: corruptions that are those of other images, or that change nothing; a page without its plots.
 #[test]
 fn a_page_shows_the_methods_under_corruptions() {
     let scene = scene();
@@ -111,7 +111,7 @@ fn a_page_shows_the_methods_under_corruptions() {
     assert!(["lp-ft", "mean of shifts", "retention"].iter().all(|word| table.contains(word)), "{table}");
 }
 
-/// What a person reads of one adaptation.
+/// Catches: a report of one adaptation that is not written, or has no plots.
 #[test]
 fn a_run_of_its_own_has_a_page_too() {
     let scene = scene();
@@ -120,7 +120,7 @@ fn a_run_of_its_own_has_a_page_too() {
     assert!(fs::read_to_string(scene.path("page.html")).unwrap().contains("<svg"));
 }
 
-/// Groups without names, shifts that are measured on other images, a limit that draws anew each time.
+/// Catches: groups without names, shifts that are measured on other images, a limit that draws anew each time.
 #[test]
 fn eval_measures_groups_shifts_and_a_part() {
     let scene = Scene::adapted();
@@ -145,7 +145,7 @@ fn eval_measures_groups_shifts_and_a_part() {
     assert_eq!(evaluate(eval), evaluate(eval), "the same images each time");
 }
 
-/// The new head, or the base's backbone, in place of the adapted backbone under the base's head.
+/// Catches: the new head, or the base's backbone, in place of the adapted backbone under the base's head.
 #[test]
 fn the_bases_head_knows_the_bases_classes() {
     let scene = Scene::adapted();
@@ -163,7 +163,7 @@ fn the_bases_head_knows_the_bases_classes() {
     assert_ne!(adapted["calibration_error"], base["calibration_error"]);
 }
 
-/// A shift that takes another's place in the results, or is taken for the images that were learned from.
+/// Catches: a shift that takes another's place in the results, or is taken for the images that were learned from.
 #[test]
 fn sets_of_one_name_are_refused() {
     let scene = scene();

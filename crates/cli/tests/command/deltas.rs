@@ -7,7 +7,7 @@ use std::fs;
 
 const FILE: &str = "store/versions/000001.delta";
 
-/// A way from one robot to another that loses the delta, its signer, or who is trusted.
+/// Catches: a way from one robot to another that loses the delta, its signer, or who is trusted.
 #[test]
 fn a_delta_goes_from_one_robot_to_another() {
     let scene = Scene::new();
@@ -45,7 +45,7 @@ fn a_delta_goes_from_one_robot_to_another() {
     assert!(scene.refused("delta verify strange.delta --trust other/trust.toml").contains("rover"));
 }
 
-/// A signature in place of an earlier one that keeps the earlier, a number that is not the one asked for, or a secret that
+/// Catches: a signature in place of an earlier one that keeps the earlier, a number that is not the one asked for, or a secret that
 /// anyone may read.
 #[test]
 fn a_delta_is_signed_by_the_key_and_number_asked_for() {
@@ -72,7 +72,7 @@ fn a_delta_is_signed_by_the_key_and_number_asked_for() {
     }
 }
 
-/// A comparison that mixes up its sides, or calls different deltas alike.
+/// Catches: a comparison that mixes up its sides, or calls different deltas alike.
 #[test]
 fn two_deltas_are_compared_tensor_by_tensor() {
     let scene = Scene::adapted();
@@ -96,7 +96,7 @@ fn two_deltas_are_compared_tensor_by_tensor() {
     assert!(text.contains("base: the same") && text.contains("cosine"), "{text}");
 }
 
-/// An export whose tensors are not those that run, or a rounding that undoes the adaptation and isn't told.
+/// Catches: an export whose tensors are not those that run, or a rounding that undoes the adaptation and isn't told.
 #[test]
 fn exports_hold_what_runs() {
     let scene = Scene::adapted();
@@ -127,4 +127,20 @@ fn exports_hold_what_runs() {
 
     let rounded = scene.run(&format!("delta export {FILE} --model tiny-1 --dtype bf16 --out rounded.safetensors"));
     assert!(rounded.stderr.contains("rounding rivals"), "{}", rounded.stderr);
+}
+
+/// Catches: an exported model that forgets its labels, input size, crop or normalisation, and so answers otherwise when it is
+/// imported again.
+#[test]
+fn an_exported_model_is_imported_again_and_gives_the_same_answers() {
+    let scene = Scene::new();
+    let ran = scene.run(&format!("{ADAPT} --size 48"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    scene.run(&format!("delta export {FILE} --model tiny-1 --out merged.safetensors"));
+    let ran = scene.run("import merged.safetensors --arch efficientnet-tiny --dtype f32 --out again");
+    assert!(ran.status == 0 && ran.stdout.contains("48 px"), "{}{}", ran.stdout, ran.stderr);
+    let infer = |model: &str| scene.run(&format!("infer --json images {model}")).stdout;
+    let adapted = infer("--model tiny-1 --store store");
+    assert!(adapted.contains("\"water\""), "{adapted}");
+    assert_eq!(infer("--model again"), adapted);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 /// `cargo` commands of the documents that the gate runs itself (`.ci/run`, `.ci/boards.sh`).
 const RUN_BY_THE_GATE: [&str; 3] = ["cargo run --release -- demo", "cargo test", "cargo xtask bundle jetson-orin-nano"];
@@ -91,11 +92,19 @@ fn run(document: &Path, line: &str, folder: &Path) -> bool {
             let mut command = Command::new(assert_cmd::cargo::cargo_bin!("fieldfit"));
             let output = command.current_dir(folder).args(&words[1..]).env_remove("RUST_LOG").output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{}: {line}: {}\n{said}", document.display(), output.status);
+            let is_fine = output.status.success() || is_rejected_by_the_gate(&words, &output);
+            assert!(is_fine, "{}: {line}: {}\n{said}", document.display(), output.status);
             true
         }
         other => panic!("{}: {line}: this test cannot run `{other}`", document.display()),
     }
+}
+
+/// Whether an adaptation ran to its end and the gate rejected it, which the documents name as an outcome: on a few images, the
+/// CPU's rounding can change the decision.
+fn is_rejected_by_the_gate(words: &[String], output: &Output) -> bool {
+    let verdict = String::from_utf8_lossy(&output.stdout).lines().any(|line| line.starts_with("gate: "));
+    words[1] == "adapt" && output.status.code() == Some(1) && verdict
 }
 
 /// A scratch folder that shows what commands use of the top of a clone.

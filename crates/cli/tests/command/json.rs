@@ -4,7 +4,7 @@ use crate::scene::{ADAPT, Scene, keys};
 use fieldfit_tests::tiny;
 use serde_json::{Value, json};
 
-/// Adaptations whose last event doesn't say what is stored and what runs, or that print between the events.
+/// Catches: adaptations whose last event doesn't say what is stored and what runs, or that print between the events.
 #[test]
 fn adapt_prints_events_and_ends_with_done() {
     let scene = Scene::new();
@@ -28,7 +28,7 @@ fn adapt_prints_events_and_ends_with_done() {
     }
 }
 
-/// A version that its gate refused being active, or the command pretending that all is well, or not saying why.
+/// Catches: a version that its gate refused being active, or the command pretending that all is well, or not saying why.
 #[test]
 fn an_adaptation_that_the_gate_refuses_is_told_and_exits_with_1() {
     let scene = Scene::adapted();
@@ -52,7 +52,7 @@ fn an_adaptation_that_the_gate_refuses_is_told_and_exits_with_1() {
     assert!(evaluation[0]["accuracy"].as_f64().unwrap() > 0.9, "version 1 still runs: {}", evaluation[0]);
 }
 
-/// Rankings out of order, probabilities that aren't, or another number of classes than was asked for.
+/// Catches: rankings out of order, probabilities that aren't, or another number of classes than was asked for.
 #[test]
 fn infer_prints_one_ranking_an_image() {
     let scene = Scene::adapted();
@@ -80,7 +80,7 @@ fn infer_prints_one_ranking_an_image() {
     assert_eq!(of_file.objects(), adapted, "a version and its file are the same");
 }
 
-/// Counts that don't add up, classes that are missing, or unreadable images that nobody hears of.
+/// Catches: counts that don't add up, classes that are missing, or unreadable images that nobody hears of.
 #[test]
 fn eval_prints_counts_that_add_up() {
     let scene = Scene::adapted();
@@ -102,7 +102,7 @@ fn eval_prints_counts_that_add_up() {
     assert!(correct >= 86, "three colours are easily told apart: {evaluation}");
 }
 
-/// An agreement that nobody asked for, that isn't a share, or that isn't whole for the base itself.
+/// Catches: an agreement that nobody asked for, that isn't a share, or that isn't whole for the base itself.
 #[test]
 fn eval_tells_the_agreement_with_the_base_when_asked() {
     let scene = Scene::adapted();
@@ -114,7 +114,7 @@ fn eval_tells_the_agreement_with_the_base_when_asked() {
     assert_eq!(ask("--store probe").objects()[0]["agreement"], 1.0, "the probe leaves the backbone alone");
 }
 
-/// A script that can't tell what it looks at.
+/// Catches: a script that can't tell what it looks at.
 #[test]
 fn info_tells_models_deltas_and_stores() {
     let scene = Scene::adapted();
@@ -145,7 +145,7 @@ fn info_tells_models_deltas_and_stores() {
     assert_eq!((&store["active"], &store["versions"][0]["state"]), (&json!(1), &json!("trial")));
 }
 
-/// An operation on the store that reports something else than what the store then says.
+/// Catches: an operation on the store that reports something else than what the store then says.
 #[test]
 fn the_store_is_managed_version_by_version() {
     let scene = Scene::adapted();
@@ -173,7 +173,7 @@ fn the_store_is_managed_version_by_version() {
     assert_eq!(findings[0]["version"], 2);
 }
 
-/// A history that leaves something out, a prune that doesn't say what it took, or a trial that images on a command line
+/// Catches: a history that leaves something out, a prune that doesn't say what it took, or a trial that images on a command line
 /// don't count for.
 #[test]
 fn the_store_tells_its_history_and_is_pruned() {

@@ -108,7 +108,7 @@ fn times(default: u32) -> u32 {
     std::env::var("FIELDFIT_KILLS").map_or(default, |times| times.parse().unwrap())
 }
 
-/// A store that doesn't open, a version that is half there, or a resumed run that ends in other bits. `FIELDFIT_KILLS` says
+/// Catches: a store that doesn't open, a version that is half there, or a resumed run that ends in other bits. `FIELDFIT_KILLS` says
 /// how often, 20 times without it.
 #[test]
 fn an_adaptation_that_is_killed_loses_nothing() {
@@ -119,7 +119,7 @@ fn an_adaptation_that_is_killed_loses_nothing() {
     assert!(kills.resumed > 0, "no kill came after a checkpoint: {kills:?}");
 }
 
-/// The same on the shipped base, on small images: `FIELDFIT_KILLS=50 cargo test --test command kills -- --ignored`.
+/// Catches: the same faults on the shipped base: `FIELDFIT_KILLS=50 cargo test --test command kills -- --ignored`.
 #[test]
 #[ignore = "takes minutes on two cores"]
 fn an_adaptation_of_lite0_that_is_killed_loses_nothing() {

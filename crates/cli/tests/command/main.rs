@@ -2,15 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-mod boards;
+mod classes;
 mod compare;
 mod deltas;
+mod doctor;
 mod documents;
-mod interrupt;
+mod inputs;
 mod json;
 mod kills;
 #[cfg(target_os = "linux")]
 mod memory;
+mod outputs;
 mod refusals;
 mod scene;
+mod signals;
+mod streams;
 mod text;

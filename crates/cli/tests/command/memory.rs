@@ -23,7 +23,7 @@ fn plan(events: &[Value]) -> &Value {
     events.iter().find(|event| event["event"] == "memory").unwrap()
 }
 
-/// A plan that leaves something out, or counts what isn't there: the peak of the whole process within 15 % of it, over
+/// Catches: a plan that leaves something out, or counts what isn't there: the peak of the whole process within 15 % of it, over
 /// activations that are most of it and activations that are little, and for both kinds of method.
 #[test]
 fn the_peak_is_what_was_planned() {
@@ -45,7 +45,7 @@ fn the_peak_is_what_was_planned() {
     }
 }
 
-/// A budget that is not kept to, or that is refused without saying what it would take.
+/// Catches: a budget that is not kept to, or that is refused without saying what it would take.
 #[test]
 fn a_budget_is_kept_to_or_refused_with_the_numbers() {
     let scene = Scene::new();

@@ -18,7 +18,7 @@ fn flip(bytes: &mut [u8]) {
     bytes[last] ^= 1;
 }
 
-/// Weights that aren't the imported ones being run.
+/// Catches: weights that aren't the imported ones being run.
 #[test]
 fn weights_that_are_missing_empty_cut_short_or_altered() {
     type Edit = fn(&mut Vec<u8>);
@@ -38,7 +38,7 @@ fn weights_that_are_missing_empty_cut_short_or_altered() {
     }
 }
 
-/// A delta on the wrong base, or a damaged one, being run or stored.
+/// Catches: a delta on the wrong base, or a damaged one, being run or stored.
 #[test]
 fn deltas_that_are_foreign_or_damaged() {
     let scene = Scene::adapted();
@@ -60,7 +60,7 @@ fn deltas_that_are_foreign_or_damaged() {
     assert_eq!(scene.run("store list store --json").objects().len(), 1, "nothing was added");
 }
 
-/// A run of an hour that ends because nobody had looked whether its result can be kept.
+/// Catches: a run of an hour that ends because nobody had looked whether its result can be kept.
 #[test]
 fn a_store_that_cannot_be_written_is_told_before_the_work() {
     let scene = Scene::new();
@@ -74,7 +74,7 @@ fn a_store_that_cannot_be_written_is_told_before_the_work() {
     assert!(scene.refused("store rollback tiny-1").contains("tiny-1"));
 }
 
-/// A silent fall-back to the CPU.
+/// Catches: a silent fall-back to the CPU.
 #[cfg(not(any(feature = "cuda", feature = "metal")))]
 #[test]
 fn a_device_that_is_not_there() {
@@ -86,7 +86,7 @@ fn a_device_that_is_not_there() {
     }
 }
 
-/// Images that can't be learned from, found out late or not at all.
+/// Catches: images that can't be learned from, found out late or not at all.
 #[test]
 fn folders_that_cannot_be_learned_from() {
     let scene = Scene::new();
@@ -115,7 +115,7 @@ fn folders_that_cannot_be_learned_from() {
     assert_eq!(scene.run("store list store --json").stdout, "");
 }
 
-/// Options that would silently do something else than they say.
+/// Catches: options that would silently do something else than they say.
 #[test]
 fn patterns_that_match_nothing() {
     let scene = Scene::new();
@@ -125,7 +125,7 @@ fn patterns_that_match_nothing() {
     assert!(error.contains("^frame"), "{error}");
 }
 
-/// A setting that is misspelt, or out of its range, and then left out of the run in silence.
+/// Catches: a setting that is misspelt, or out of its range, and then left out of the run in silence.
 #[test]
 fn settings_that_the_method_does_not_have() {
     let scene = Scene::new();
@@ -135,7 +135,7 @@ fn settings_that_the_method_does_not_have() {
     assert!(error.contains("give 0 to 1"), "{error}");
 }
 
-/// A run that diverged and was stored.
+/// Catches: a run that diverged and was stored.
 #[test]
 fn a_learning_rate_that_diverges_stores_nothing() {
     let scene = Scene::new();
@@ -146,24 +146,29 @@ fn a_learning_rate_that_diverges_stores_nothing() {
     assert_eq!(scene.run("store list store --json").stdout, "");
 }
 
-/// An accuracy of 0 where the question makes no sense.
+/// Catches: an accuracy of 0 where the question makes no sense.
 #[test]
 fn evaluating_classes_that_the_base_does_not_know() {
     let error = Scene::new().refused("eval --model tiny-1 --data images");
     assert!(error.contains("adapt the model") && error.contains("grass"), "{error}");
 }
 
-/// One bad image keeping the others from being answered, or going unnoticed.
+/// Catches: one bad image keeping the others from being answered, or going unnoticed.
 #[test]
 fn an_image_that_cannot_be_read_is_named_and_the_others_are_answered() {
     let scene = Scene::new();
     fs::write(scene.path("bad.png"), b"no image").unwrap();
     let ran = scene.run("infer --model tiny-1 --json nowhere.png bad.png images/sand/sand_0.png");
-    assert_eq!((ran.status, ran.objects().len()), (1, 1));
+    let objects = ran.objects();
+    assert_eq!((ran.status, objects.len()), (1, 3));
+    for (object, path) in objects.iter().zip(["nowhere.png", "bad.png"]) {
+        assert_eq!((object["path"].as_str(), object["error"].is_string()), (Some(path), true), "{object}");
+    }
+    assert_eq!(objects[2]["image"], "images/sand/sand_0.png");
     assert!(ran.stderr.contains("nowhere.png") && ran.stderr.contains("bad.png"), "{}", ran.stderr);
 }
 
-/// A broken command line that does something all the same, or exits like a failed run.
+/// Catches: a broken command line that does something all the same, or exits like a failed run.
 #[test]
 fn wrong_usage_exits_with_2() {
     let scene = Scene::new();
@@ -191,7 +196,7 @@ fn wrong_usage_exits_with_2() {
     assert!(!scene.path("store").exists());
 }
 
-/// A checkpoint of something else becoming a model folder, or half of one.
+/// Catches: a checkpoint of something else becoming a model folder, or half of one.
 #[test]
 fn checkpoints_that_do_not_fit() {
     let scene = Scene::new();

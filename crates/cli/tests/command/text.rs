@@ -2,7 +2,7 @@
 
 use crate::scene::{ADAPT, Scene};
 
-/// Output that leaves a person without the result, its place, or the next step.
+/// Catches: output that leaves a person without the result, its place, or the next step.
 #[test]
 fn a_person_is_told_results_places_and_next_steps() {
     let scene = Scene::new();
@@ -29,7 +29,7 @@ fn a_person_is_told_results_places_and_next_steps() {
     assert!(text("store rollback store").contains("the base is active"));
 }
 
-/// A network that is taken for another without a word, and a table of stages without one of them.
+/// Catches: a network that is taken for another without a word, and a table of stages without one of them.
 #[test]
 fn an_import_says_on_what_grounds() {
     let scene = Scene::new();
@@ -44,9 +44,14 @@ fn an_import_says_on_what_grounds() {
     }
     let refused = scene.refused("import tiny-1.safetensors --arch resnet18 --labels labels.txt --out other");
     assert!(refused.contains("`conv1.weight` of shape [64, 3, 7, 7] is missing"), "{refused}");
+    for (flag, words) in [("--drop aux.*", "`aux.*`: no tensor"), ("--ema", "expected a moving average")] {
+        let refused = scene.refused(&format!("import tiny-1.safetensors --labels labels.txt --out other {flag}"));
+        assert!(refused.contains(words), "{refused}");
+    }
+    assert_eq!(scene.run("import tiny-1.safetensors --out other --ema --no-ema").status, 2);
 }
 
-/// A log line among the results.
+/// Catches: a log line among the results.
 #[test]
 fn logs_go_to_standard_error_only() {
     let scene = Scene::new();

@@ -1,11 +1,11 @@
-//! Colours that are off.
+//! Colour jitter, greyscale and inversion.
 
-use crate::planes::{Planes, brightness};
+use crate::image_buffer::{ImageBuffer, luma};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::ops::RangeInclusive;
 
-/// Factors by which colours are off; 1 leaves them.
+/// Colour jitter: factors of brightness, contrast and saturation; 1 keeps them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Jitter {
     pub brightness: f32,
@@ -16,7 +16,7 @@ pub(super) struct Jitter {
 }
 
 impl Jitter {
-    /// Three factors from that range.
+    /// Draws three factors from a range.
     pub fn draw(random: &mut ChaCha8Rng, range: RangeInclusive<f32>) -> Self {
         Self {
             brightness: random.random_range(range.clone()),
@@ -25,15 +25,15 @@ impl Jitter {
         }
     }
 
-    /// Saturation, contrast and brightness in turn.
-    pub fn apply(&self, image: &mut Planes) {
-        let total: f64 = image.pixels().map(|pixel| f64::from(brightness(pixel))).sum();
+    /// Applies saturation, contrast and brightness, in that order.
+    pub fn apply(&self, image: &mut ImageBuffer) {
+        let total: f64 = image.pixels().map(|pixel| f64::from(luma(pixel))).sum();
         let mean_brightness = (total / (image.side * image.side) as f64) as f32;
         image.map(|pixel| self.changed(pixel, mean_brightness));
     }
 
     fn changed(&self, pixel: [f32; 3], mean_brightness: f32) -> [f32; 3] {
-        let grey = brightness(pixel);
+        let grey = luma(pixel);
         pixel.map(|channel| {
             let saturated = grey + self.saturation * (channel - grey);
             let contrasted = mean_brightness + self.contrast * (saturated - mean_brightness);
@@ -42,13 +42,13 @@ impl Jitter {
     }
 }
 
-/// Only brightness is left.
-pub(super) fn grey(image: &mut Planes) {
-    image.map(|pixel| [brightness(pixel).min(255.0); 3]);
+/// Converts the image to greyscale.
+pub(super) fn grey(image: &mut ImageBuffer) {
+    image.map(|pixel| [luma(pixel).min(255.0); 3]);
 }
 
-/// A negative.
-pub(super) fn invert(image: &mut Planes) {
+/// Inverts the image.
+pub(super) fn invert(image: &mut ImageBuffer) {
     image.values.iter_mut().for_each(|value| *value = 255.0 - *value);
 }
 
@@ -56,19 +56,19 @@ pub(super) fn invert(image: &mut Planes) {
 mod tests {
     use super::*;
 
-    fn image() -> Planes {
-        let mut image = Planes::new(2);
+    fn image() -> ImageBuffer {
+        let mut image = ImageBuffer::new(2);
         image.fill([[10, 20, 30], [200, 100, 50], [0, 255, 0], [255, 255, 255]].into_iter());
         image
     }
 
-    /// Catches grey that keeps colour or changes brightness, and a negative that is not undone by another.
+    /// Catches: grey that keeps colour or changes brightness, and a negative that is not undone by another.
     #[test]
     fn grey_keeps_brightness_and_a_negative_of_a_negative_is_the_image() {
         let mut changed = image();
         grey(&mut changed);
         for (grey, pixel) in changed.pixels().zip(image().pixels()) {
-            assert!(grey[0] == grey[1] && grey[1] == grey[2] && (grey[0] - brightness(pixel)).abs() < 1e-3);
+            assert!(grey[0] == grey[1] && grey[1] == grey[2] && (grey[0] - luma(pixel)).abs() < 1e-3);
         }
         let mut changed = image();
         invert(&mut changed);
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(changed.values, image().values);
     }
 
-    /// Catches factors that act on something else than they are named for: 1 changes nothing, no contrast leaves the
+    /// Catches: factors that act on something else than they are named for: 1 changes nothing, no contrast leaves the
     /// mean, no saturation leaves grey, half the brightness halves.
     #[test]
     fn factors_do_what_they_are_named_for() {
@@ -88,11 +88,11 @@ mod tests {
         };
         let original: Vec<_> = image().pixels().collect();
         let near = |found: [f32; 3], expected: [f32; 3]| found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3);
-        let mean = original.iter().map(|pixel| brightness(*pixel)).sum::<f32>() / 4.0;
+        let mean = original.iter().map(|pixel| luma(*pixel)).sum::<f32>() / 4.0;
         for (index, pixel) in original.iter().enumerate() {
             assert!(near(jitter(1.0, 1.0, 1.0)[index], *pixel));
             assert!(near(jitter(1.0, 0.0, 1.0)[index], [mean; 3]));
-            assert!(near(jitter(1.0, 1.0, 0.0)[index], [brightness(*pixel); 3]));
+            assert!(near(jitter(1.0, 1.0, 0.0)[index], [luma(*pixel); 3]));
             assert!(near(jitter(0.5, 1.0, 1.0)[index], pixel.map(|channel| channel / 2.0)));
         }
     }

@@ -1,17 +1,17 @@
-//! Random convolutions.
+//! Random convolution: changes an image's texture and keeps its shapes.
 
-use crate::planes::Planes;
+use crate::image_buffer::ImageBuffer;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-/// Sides of kernels.
+/// Sides of kernels, in pixels.
 const SIDES: [usize; 4] = [1, 3, 5, 7];
-/// What weights multiply differences from: the middle of the values, so that they are as if normalised.
+/// Middle of the value range: weights multiply differences from it, as if values were normalised.
 const MIDDLE: f32 = 127.5;
 
-/// Gives an image another texture and keeps its shapes: a convolution with random weights, mixed with the image (Xu, Liu,
+/// Random convolution: convolves an image with random weights and mixes the result with the image (Xu, Liu,
 /// Yang, Raffel and Niethammer, *Robust and Generalizable Visual Representation Learning via Random Convolutions*,
 /// ICLR 2021: RC with mixing, multi-scale).
 ///
@@ -20,14 +20,14 @@ const MIDDLE: f32 = 127.5;
 #[derive(Debug, Clone, Default)]
 pub(super) struct RandomConvolution {
     weights: Vec<f32>,
-    /// The image less the middle, with the border that a kernel needs: `[3, side + 2 reach, side + 2 reach]`.
+    /// The image minus the middle value, with the border that a kernel needs: `[3, side + 2 reach, side + 2 reach]`.
     padded: Vec<f32>,
     row: Vec<f32>,
 }
 
 impl RandomConvolution {
     /// Draws a kernel and α, and changes the image.
-    pub fn apply(&mut self, random: &mut ChaCha8Rng, image: &mut Planes) {
+    pub fn apply(&mut self, random: &mut ChaCha8Rng, image: &mut ImageBuffer) {
         let side = SIDES.choose(random).copied().unwrap_or(1);
         let deviation = 1.0 / (3.0 * (side * side) as f32).sqrt();
         let alpha: f32 = random.random();
@@ -37,7 +37,7 @@ impl RandomConvolution {
         self.convolve(image, side, alpha);
     }
 
-    fn pad(&mut self, image: &Planes, reach: usize) {
+    fn pad(&mut self, image: &ImageBuffer, reach: usize) {
         let side = image.side;
         self.padded.clear();
         for channel in image.values.chunks_exact(side * side) {
@@ -51,7 +51,7 @@ impl RandomConvolution {
         }
     }
 
-    fn convolve(&mut self, image: &mut Planes, kernel: usize, alpha: f32) {
+    fn convolve(&mut self, image: &mut ImageBuffer, kernel: usize, alpha: f32) {
         let side = image.side;
         self.row.resize(side, 0.0);
         for (row, out) in image.values.chunks_exact_mut(side).enumerate() {
@@ -63,7 +63,7 @@ impl RandomConvolution {
         }
     }
 
-    /// Fills `row` with that row of that channel of the convolution.
+    /// Computes one row of one channel of the convolution into `row`.
     fn convolve_row(&mut self, channel: usize, y: usize, side: usize, kernel: usize) {
         let padded_side = side + kernel - 1;
         let weights = &self.weights[channel * 3 * kernel * kernel..][..3 * kernel * kernel];
@@ -87,8 +87,8 @@ mod tests {
 
     const SIDE: usize = 9;
 
-    fn image() -> Planes {
-        let mut image = Planes::new(SIDE);
+    fn image() -> ImageBuffer {
+        let mut image = ImageBuffer::new(SIDE);
         for (index, value) in image.values.iter_mut().enumerate() {
             *value = 90.0 + ((index * 37) % 71) as f32;
         }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     /// The convolution by its definition, with the edge continued.
-    fn defined(image: &Planes, weights: &[f32], kernel: usize, alpha: f32) -> Vec<f32> {
+    fn defined(image: &ImageBuffer, weights: &[f32], kernel: usize, alpha: f32) -> Vec<f32> {
         let inside = |position: usize, tap: usize| (position + tap).saturating_sub(kernel / 2).min(SIDE - 1);
         let value = |index: usize| {
             let (channel, y, x) = (index / (SIDE * SIDE), index / SIDE % SIDE, index % SIDE);
@@ -111,7 +111,7 @@ mod tests {
         (0..image.values.len()).map(value).collect()
     }
 
-    /// Catches taps, channels or borders that are off by one, and a mix with the parts exchanged.
+    /// Catches: taps, channels or borders that are off by one, and a mix with the parts exchanged.
     #[test]
     fn the_convolution_is_its_definition() {
         let mut random = ChaCha8Rng::seed_from_u64(5);
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Catches weights whose variance is not 1 / (3 side²), which would wash images out or saturate them.
+    /// Catches: weights whose variance is not 1 / (3 side²), which would wash images out or saturate them.
     #[test]
     fn weights_have_the_papers_variance() {
         let (mut random, mut convolution) = (ChaCha8Rng::seed_from_u64(1), RandomConvolution::default());

@@ -1,16 +1,16 @@
-//! Random parts of an image.
+//! Random crop: a window of random area and aspect ratio.
 
 use crate::preprocessor::Window;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::ops::RangeInclusive;
 
-/// The part of the image's area that a random crop covers.
+/// Range of the crop's share of the image's area.
 const AREA: RangeInclusive<f64> = 0.7..=1.0;
-/// Width over height of a random crop, relative to a square.
+/// Range of the crop's aspect ratio, width over height.
 const RATIO: RangeInclusive<f64> = 0.75..=4.0 / 3.0;
 
-/// A random part of an image of that size.
+/// Draws a random crop window of an image.
 pub(super) fn crop(random: &mut ChaCha8Rng, width: u32, height: u32) -> Window {
     let (crop_width, crop_height) = crop_size(random, width, height);
     Window {

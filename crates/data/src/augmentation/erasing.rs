@@ -1,19 +1,19 @@
-//! Random erasing.
+//! Random erasing: replaces a rectangle of an image by noise.
 
-use crate::planes::Planes;
+use crate::image_buffer::ImageBuffer;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use std::ops::RangeInclusive;
 
-/// The part of the image's area that is erased.
+/// Range of the erased share of the image's area.
 const AREA: RangeInclusive<f64> = 0.02..=0.33;
-/// Width over height of what is erased.
+/// Range of the rectangle's aspect ratio, width over height.
 const RATIO: RangeInclusive<f64> = 0.3..=3.3;
 
-/// Fills a random rectangle with noise, as if something stood in front of the camera (Zhong, Zheng, Kang, Li and Yang,
+/// Random erasing: fills a random rectangle with noise, like an object in front of the camera (Zhong, Zheng, Kang, Li and Yang,
 /// *Random Erasing Data Augmentation*, AAAI 2020, algorithm 1 with random values, which they found best). Sides are cut
 /// to the image's rather than drawn again.
-pub(super) fn erase(random: &mut ChaCha8Rng, image: &mut Planes) {
+pub(super) fn erase(random: &mut ChaCha8Rng, image: &mut ImageBuffer) {
     let side = image.side;
     let area = (side * side) as f64 * random.random_range(AREA);
     let ratio = random.random_range(RATIO.start().ln()..=RATIO.end().ln()).exp();
@@ -36,13 +36,13 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
 
-    /// Catches an erased part of another size or shape than a rectangle, other pixels that change, and channels that
+    /// Catches: an erased part of another size or shape than a rectangle, other pixels that change, and channels that
     /// are erased in different places.
     #[test]
     fn a_rectangle_is_erased_and_nothing_else() {
         const SIDE: usize = 40;
         for seed in 0..50 {
-            let mut image = Planes::new(SIDE);
+            let mut image = ImageBuffer::new(SIDE);
             image.values.fill(f32::NAN);
             erase(&mut ChaCha8Rng::seed_from_u64(seed), &mut image);
             let erased = |channel: usize| {

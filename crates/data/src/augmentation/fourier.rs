@@ -1,13 +1,13 @@
-//! Fourier amplitude mixing.
+//! Fourier amplitude mixing: changes an image's style and keeps its shapes.
 
-use crate::planes::Planes;
+use crate::image_buffer::ImageBuffer;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 use std::sync::Arc;
 
-/// Gives an image some of another's amplitudes and keeps its own phases, where its shapes are: |A| becomes
+/// Amplitude mixing: mixes the Fourier amplitudes of two images and keeps the first one's phases: |A| becomes
 /// `(1 − λ) |A| + λ |B|` with λ uniform in 0..1 (FACT: Xu, Zhang, Zhang, Wang and Tian, *A Fourier-based Framework for
 /// Domain Generalization*, CVPR 2021, equation 5). The other image is another augmented copy of the same one, which
 /// needs no second file (APR-S: Chen, Peng, Ma, Li, Du and Tian, *Amplitude-Phase Recombination*, ICCV 2021).
@@ -15,14 +15,14 @@ use std::sync::Arc;
 pub(super) struct AmplitudeMix {
     forward: Arc<dyn Fft<f32>>,
     backward: Arc<dyn Fft<f32>>,
-    /// Both images' channel, one real, one imaginary; then its transform.
+    /// One channel of both images as real and imaginary part; then its transform.
     both: Vec<Complex32>,
     mixed: Vec<Complex32>,
     scratch: Vec<Complex32>,
 }
 
 impl AmplitudeMix {
-    /// Of images with that side.
+    /// Plans transforms for images of `side × side` pixels.
     pub fn new(side: usize) -> Self {
         let mut planner = FftPlanner::new();
         let (forward, backward) = (planner.plan_fft_forward(side), planner.plan_fft_inverse(side));
@@ -32,7 +32,7 @@ impl AmplitudeMix {
     }
 
     /// Draws λ and changes the image.
-    pub fn apply(&mut self, random: &mut ChaCha8Rng, image: &mut Planes, other: &Planes) {
+    pub fn apply(&mut self, random: &mut ChaCha8Rng, image: &mut ImageBuffer, other: &ImageBuffer) {
         let (lambda, side) = (random.random(), image.side);
         let channels = image.values.chunks_exact_mut(side * side).zip(other.values.chunks_exact(side * side));
         for (channel, other) in channels {
@@ -59,8 +59,8 @@ impl AmplitudeMix {
     }
 }
 
-/// Takes the transform of `a + ib` apart into those of the real a and b, by their symmetry about the origin, and writes
-/// a's with the mixed amplitude.
+/// Splits the transform of `a + ib` into those of the real a and b, by their symmetry about the origin, and writes a's
+/// with the mixed amplitude.
 fn mix_amplitudes(both: &[Complex32], mixed: &mut [Complex32], side: usize, lambda: f32) {
     for v in 0..side {
         let row = &both[v * side..][..side];
@@ -106,7 +106,7 @@ mod tests {
         values.iter().enumerate().map(term).sum()
     }
 
-    /// Catches rows and columns that change places, a transform taken apart at the wrong frequency, and a wrong scale:
+    /// Catches: rows and columns that change places, a transform taken apart at the wrong frequency, and a wrong scale:
     /// the mix must have both amplitudes in proportion and the image's own phase.
     #[test]
     fn amplitudes_are_mixed_and_phases_kept() {

@@ -1,4 +1,4 @@
-//! Random changes to training images that leave their class as it is.
+//! Augmentation: random changes to training images that keep their class.
 
 mod colour;
 mod convolution;
@@ -8,9 +8,9 @@ mod fourier;
 
 use crate::error::DataError;
 use crate::frame::Pixels;
-use crate::generator::{Stream, generator};
-use crate::planes::Planes;
+use crate::image_buffer::ImageBuffer;
 use crate::preprocessor::Preprocessor;
+use crate::rng::{Stream, rng};
 use colour::Jitter;
 use convolution::RandomConvolution;
 use fourier::AmplitudeMix;
@@ -20,25 +20,25 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Which random changes a training image goes through. They follow from seed, epoch and sample.
+/// Augmentation preset of training images. Random numbers follow from seed, epoch and sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Augmentation {
-    /// None: the centre crop, as at inference.
+    /// No augmentation: the centre crop, as at inference.
     None,
-    /// A random part of the image, flipped every other time, its colours a little off.
+    /// Random crop, horizontal flip with probability 0.5, weak colour jitter.
     #[default]
     Basic,
-    /// As basic, with colours far off, and at random grey, a negative, another texture (random convolution), another
-    /// style (Fourier amplitudes) or a part erased: what keeps a network to shapes where the world looks different.
+    /// Basic with strong colour jitter and, at random, greyscale, inversion, random convolution (texture), Fourier amplitude
+    /// mixing (style) and random erasing: for test images that look different from the training images.
     Robust,
 }
 
 impl Augmentation {
-    /// All of them, the mildest first.
+    /// All presets, the weakest first.
     pub const ALL: [Self; 3] = [Self::None, Self::Basic, Self::Robust];
 
-    /// Its name on a command line.
+    /// Name of the preset on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -47,7 +47,7 @@ impl Augmentation {
         }
     }
 
-    /// What it does, in a line.
+    /// Description in one line.
     pub const fn about(self) -> &'static str {
         match self {
             Self::None => "images as at inference",
@@ -72,7 +72,7 @@ impl FromStr for Augmentation {
     }
 }
 
-/// What the random numbers of one image are drawn from.
+/// Key of the random numbers of one image.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
     pub seed: u64,
@@ -80,32 +80,32 @@ pub(crate) struct Key {
     pub sample: u64,
 }
 
-/// How far brightness, contrast and saturation may be off.
+/// Ranges of the factors of brightness, contrast and saturation.
 const BASIC_COLOUR: RangeInclusive<f32> = 0.8..=1.2;
 const ROBUST_COLOUR: RangeInclusive<f32> = 0.6..=1.4;
-/// How often each change of the robust preset is made.
+/// Probability of each operation of the robust preset.
 const GREY: f64 = 0.2;
 const INVERTED: f64 = 0.1;
 const CONVOLVED: f64 = 0.5;
 const MIXED: f64 = 0.5;
 const ERASED: f64 = 0.25;
 
-/// Makes augmented inputs, reusing its buffers.
+/// Augmenter: writes augmented network inputs, and reuses its buffers.
 #[derive(Clone)]
 pub(crate) struct Augmenter {
-    image: Planes,
+    image: ImageBuffer,
     robust: Option<Robust>,
 }
 
 impl Augmenter {
-    /// For inputs of that side; nothing where nothing is changed.
+    /// Augmenter for inputs of `side × side` pixels; `None` for [`Augmentation::None`].
     pub fn new(augmentation: Augmentation, side: usize) -> Option<Self> {
         let robust = match augmentation {
             Augmentation::None => return None,
             Augmentation::Basic => None,
             Augmentation::Robust => Some(Robust::new(side)),
         };
-        Some(Self { image: Planes::new(side), robust })
+        Some(Self { image: ImageBuffer::new(side), robust })
     }
 
     /// Writes the augmented image as the network's input.
@@ -116,7 +116,7 @@ impl Augmenter {
         preprocessor: &mut Preprocessor,
         out: &mut [f32],
     ) -> Result<(), DataError> {
-        let random = &mut generator(Stream::Augmentation, key.seed, key.epoch, key.sample);
+        let random = &mut rng(Stream::Augmentation, key.seed, key.epoch, key.sample);
         let window = crop::crop(random, pixels.width, pixels.height);
         let is_flipped = random.random();
         preprocessor.crop(pixels, &window, &mut self.image)?;
@@ -127,25 +127,25 @@ impl Augmenter {
         if is_flipped {
             self.image.mirror();
         }
-        preprocessor.normalise_planes(&self.image, out)
+        preprocessor.normalise_buffer(&self.image, out)
     }
 }
 
-/// What the robust preset does beyond cropping and flipping.
+/// Operations of the robust preset beyond cropping and flipping.
 #[derive(Clone)]
 struct Robust {
     convolution: RandomConvolution,
     mix: AmplitudeMix,
-    /// The image whose amplitudes are mixed in.
-    other: Planes,
+    /// Image whose amplitudes are mixed in.
+    other: ImageBuffer,
 }
 
 impl Robust {
     fn new(side: usize) -> Self {
-        Self { convolution: RandomConvolution::default(), mix: AmplitudeMix::new(side), other: Planes::new(side) }
+        Self { convolution: RandomConvolution::default(), mix: AmplitudeMix::new(side), other: ImageBuffer::new(side) }
     }
 
-    fn apply(&mut self, random: &mut ChaCha8Rng, image: &mut Planes) {
+    fn apply(&mut self, random: &mut ChaCha8Rng, image: &mut ImageBuffer) {
         let is_mixed = random.random_bool(MIXED);
         if is_mixed {
             self.other.copy_from(image);

@@ -1,4 +1,4 @@
-//! Light that is spread over neighbours.
+//! Defocus and motion blur.
 
 use super::border::{bilinear, mirrored};
 use super::unit;
@@ -6,10 +6,10 @@ use image::RgbImage;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Points along a movement at most; more can't be told apart once the image is scaled down.
+/// Maximum number of points along a movement; more can't be told apart once the image is scaled down.
 const MAX_POINTS: f32 = 33.0;
 
-/// Every point becomes a disk of that radius.
+/// Defocus blur: convolves the image with a disk.
 pub(super) fn defocus(image: &mut RgbImage, radius: f32) {
     let radius = radius * unit(image);
     let sharp = image.clone();
@@ -58,7 +58,7 @@ fn add_spans(row: &[u8], half: f32, part: f32, prefix: &mut Vec<u32>, sums: &mut
     }
 }
 
-/// Every point becomes a line of that length, its direction random.
+/// Motion blur: convolves the image with a line of random direction.
 pub(super) fn motion(random: &mut ChaCha8Rng, image: &mut RgbImage, length: f32) {
     let length = length * unit(image);
     let (sine, cosine) = random.random_range(0.0..std::f32::consts::PI).sin_cos();

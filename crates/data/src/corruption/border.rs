@@ -1,8 +1,8 @@
-//! Positions beyond an image's border.
+//! Border handling: mirrored positions and bilinear sampling.
 
 use image::RgbImage;
 
-/// Where a position is when the image is mirrored at its borders without end.
+/// Position inside the image of one beyond its border, mirrored as often as needed.
 pub(super) fn mirrored(position: i64, length: u32) -> u32 {
     let length = i64::from(length);
     if (0..length).contains(&position) {
@@ -13,7 +13,7 @@ pub(super) fn mirrored(position: i64, length: u32) -> u32 {
     (if position < length { position } else { 2 * length - 1 - position }) as u32
 }
 
-/// The image between its pixels, whose centres are at whole numbers.
+/// Bilinear sample between pixels, whose centres are at whole numbers.
 pub(super) fn bilinear(image: &RgbImage, x: f32, y: f32) -> [f32; 3] {
     let (left, top) = (x.floor(), y.floor());
     let (right_part, lower_part) = (x - left, y - top);
@@ -31,7 +31,7 @@ pub(super) fn bilinear(image: &RgbImage, x: f32, y: f32) -> [f32; 3] {
 mod tests {
     use super::*;
 
-    /// Catches a border that is skipped, repeated too often, or left when the image is one pixel wide.
+    /// Catches: a border that is skipped, repeated too often, or left when the image is one pixel wide.
     #[test]
     fn images_are_mirrored_at_their_borders() {
         let positions = |length| (-4..7).map(|position| mirrored(position, length)).collect::<Vec<_>>();

@@ -1,10 +1,10 @@
-//! Compression that was too strong.
+//! JPEG compression artefacts.
 
 use crate::error::DataError;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
 
-/// What is left of the image after JPEG at that quality.
+/// Encodes the image as JPEG at a quality and decodes it again.
 pub(super) fn compress(image: &mut RgbImage, quality: u8) -> Result<(), DataError> {
     let failed = |source| DataError::Compress { width: image.width(), height: image.height(), source };
     let mut bytes = Vec::new();

@@ -1,24 +1,24 @@
-//! Dirt on the lens.
+//! Dirt on the lens: dark, blurred spots.
 
 use image::{Rgb, RgbImage};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::ops::RangeInclusive;
 
-/// The part of a spot's radius over which it fades: it is far out of focus.
+/// Share of a spot's radius over which it fades: it is far out of focus.
 const FADE: f32 = 0.5;
 
-/// A spot: a circle with dents, in pixels.
+/// Spot of dirt: a circle with dents, in pixels.
 struct Spot {
     centre: [f32; 2],
     radius: f32,
-    /// Where its two and its three dents begin, in radians.
+    /// Phases of its two and its three dents, in radians.
     dents: [f32; 2],
     opacity: f32,
     colour: [f32; 3],
 }
 
-/// Adds so many spots.
+/// Adds `count` random spots.
 pub(super) fn add(random: &mut ChaCha8Rng, image: &mut RgbImage, count: usize) {
     for _ in 0..count {
         Spot::draw(random, image).paint(image);

@@ -1,15 +1,15 @@
-//! Too much light, or light of another colour.
+//! Over-exposure and colour cast.
 
 use image::RgbImage;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Brightens by so many stops.
+/// Brightens the image by stops.
 pub(super) fn brighten(image: &mut RgbImage, stops: f32) {
     amplify(image, [stops; 3]);
 }
 
-/// Shifts the white balance by so many stops towards red, blue, green or magenta.
+/// Shifts the white balance by stops towards red, blue, green or magenta.
 pub(super) fn cast(random: &mut ChaCha8Rng, image: &mut RgbImage, stops: f32) {
     let half = stops / 2.0;
     let directions = [[half, 0.0, -half], [-half, 0.0, half], [-half, half, -half], [half, -half, half]];
@@ -27,13 +27,13 @@ fn amplify(image: &mut RgbImage, stops: [f32; 3]) {
     }
 }
 
-/// The light that an 8-bit value stands for, 0 to 1 (IEC 61966-2-1, sRGB).
+/// Linear light of an sRGB value, 0 to 1 (IEC 61966-2-1).
 pub(super) fn light(value: u8) -> f32 {
     let value = f32::from(value) / 255.0;
     if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
 }
 
-/// The nearest 8-bit value that stands for that light.
+/// Nearest sRGB value of linear light.
 pub(super) fn from_light(light: f32) -> u8 {
     let light = light.clamp(0.0, 1.0);
     let value = if light <= 0.0031308 { 12.92 * light } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 };
@@ -44,13 +44,13 @@ pub(super) fn from_light(light: f32) -> u8 {
 mod tests {
     use super::*;
 
-    /// Catches a curve that is not its own inverse, which would change an image that is to stay.
+    /// Catches: a curve that is not its own inverse, which would change an image that is to stay.
     #[test]
     fn light_and_values_are_inverse() {
         assert!((0..=255).all(|value| from_light(light(value)) == value));
     }
 
-    /// Catches stops that are counted in values instead of light: half the light of white is 188.
+    /// Catches: stops that are counted in values instead of light: half the light of white is 188.
     #[test]
     fn a_stop_is_a_factor_of_two_in_light() {
         let mut image = RgbImage::from_pixel(1, 1, image::Rgb([188, 188, 10]));

@@ -1,12 +1,12 @@
-//! Fog.
+//! Fog of uneven density.
 
 use image::RgbImage;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// The colour of fog.
+/// Value of the fog's airlight.
 const AIRLIGHT: f32 = 225.0;
-/// Sides of the grids of random values whose sum is the fog's density, and their parts in it.
+/// Sides of the grids of random values whose sum is the fog's density, and their weights.
 const OCTAVES: [(usize, f32); 3] = [(3, 0.55), (6, 0.3), (12, 0.15)];
 
 /// Adds fog by Koschmieder's law: what is left of a value is `t = exp(−extinction · depth)`, the rest is airlight. The

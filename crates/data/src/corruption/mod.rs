@@ -1,4 +1,4 @@
-//! What cameras do to images in the field, on purpose: shifts to measure robustness with.
+//! Corruptions: synthetic camera faults at five severities, to measure robustness with.
 
 mod blur;
 mod border;
@@ -10,12 +10,12 @@ mod noise;
 mod rotation;
 
 use crate::error::DataError;
-use crate::generator::{Stream, generator};
+use crate::rng::{Stream, rng};
 use image::RgbImage;
 use std::fmt;
 use std::str::FromStr;
 
-/// A way in which a camera's images differ from those a model was adapted to, in the spirit of Hendrycks and Dietterich,
+/// Corruption of a camera image, after Hendrycks and Dietterich,
 /// *Benchmarking Neural Network Robustness to Common Corruptions and Perturbations*, ICLR 2019.
 ///
 /// Lengths below are in pixels of an image whose shorter side is 224, and grow with the image, so that a severity means
@@ -48,7 +48,7 @@ pub enum Corruption {
 }
 
 impl Corruption {
-    /// All of them.
+    /// All corruptions.
     pub const ALL: [Self; 10] = [
         Self::Defocus,
         Self::MotionBlur,
@@ -62,7 +62,7 @@ impl Corruption {
         Self::Rotation,
     ];
 
-    /// Its name on a command line and in reports.
+    /// Name of the corruption on the command line and in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Defocus => "defocus",
@@ -78,15 +78,15 @@ impl Corruption {
         }
     }
 
-    /// Changes a decoded image as that severity says; its size stays. Same seed, same change.
+    /// Applies the corruption to a decoded image at a severity; its size stays. The same seed gives the same result.
     ///
     /// # Errors
-    /// If the image has a side of more than 65 535 pixels, which JPEG can't hold. It is then as it was.
+    /// If the image has a side of more than 65 535 pixels, which JPEG can't hold. The image is then unchanged.
     pub fn apply(self, severity: Severity, seed: u64, image: &mut RgbImage) -> Result<(), DataError> {
         if image.is_empty() {
             return Ok(());
         }
-        let random = &mut generator(Stream::Corruption, seed, 0, self as u64);
+        let random = &mut rng(Stream::Corruption, seed, 0, self as u64);
         match self {
             Self::Defocus => blur::defocus(image, severity.of([1.5, 2.5, 4.0, 6.0, 8.0])),
             Self::MotionBlur => blur::motion(random, image, severity.of([5.0, 9.0, 14.0, 20.0, 28.0])),
@@ -118,7 +118,7 @@ impl FromStr for Corruption {
     }
 }
 
-/// How strong a [`Corruption`] is: 1 is what a good day brings, 5 what leaves a person guessing.
+/// Severity of a [`Corruption`]: from 1, mild, to 5, hard for people to recognise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Severity(u8);
@@ -132,7 +132,7 @@ impl Severity {
         self.0
     }
 
-    /// What a corruption does at this severity.
+    /// Selects a corruption's level at this severity.
     fn of<T: Copy>(self, levels: [T; 5]) -> T {
         levels[usize::from(self.0) - 1]
     }
@@ -158,7 +158,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What a pixel of an image with a shorter side of 224 is in this one.
+/// Length in this image of one pixel of an image with a shorter side of 224.
 fn unit(image: &RgbImage) -> f32 {
     image.width().min(image.height()) as f32 / 224.0
 }

@@ -1,4 +1,4 @@
-//! Too little light for the sensor.
+//! Sensor noise and low light.
 
 use super::exposure::{from_light, light};
 use super::unit;
@@ -7,22 +7,22 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-/// The photons that reading a pixel out is off by.
+/// Standard deviation of the read noise, in photons.
 const READ: f32 = 2.0;
-/// The photons that make white in a good sensor at the right exposure.
+/// Photons of white in a good sensor at the right exposure.
 const GOOD_SENSOR: f32 = 1000.0;
 
-/// Noise where white is so many photons.
+/// Adds photon and read noise; `photons` make white.
 pub(super) fn sensor(random: &mut ChaCha8Rng, image: &mut RgbImage, photons: f32) {
     expose(random, image, 1.0, photons);
 }
 
-/// So many stops too dark.
+/// Darkens the image by stops, and adds the noise of a good sensor.
 pub(super) fn low_light(random: &mut ChaCha8Rng, image: &mut RgbImage, stops: f32) {
     expose(random, image, (-stops).exp2(), GOOD_SENSOR);
 }
 
-/// Takes that part of the light, and adds noise that is normal with a variance of the light's photons (Poisson's, for
+/// Scales the light by `part` and adds noise that is normal with a variance of the light's photons (Poisson's, for
 /// many) and the read noise's. A grain of noise is as large as a pixel of an image with a shorter side of 224, so that
 /// scaling down does not take it away.
 fn expose(random: &mut ChaCha8Rng, image: &mut RgbImage, part: f32, photons: f32) {

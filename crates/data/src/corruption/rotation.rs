@@ -1,11 +1,11 @@
-//! A camera that is mounted askew.
+//! Rotation of the camera.
 
 use super::border::bilinear;
 use image::RgbImage;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Rotates about the centre by so many degrees, to the left or to the right.
+/// Rotates the image about its centre by degrees, to the left or to the right at random.
 pub(super) fn rotate(random: &mut ChaCha8Rng, image: &mut RgbImage, degrees: f32) {
     let turn = if random.random() { degrees } else { -degrees };
     let (sine, cosine) = turn.to_radians().sin_cos();

@@ -42,7 +42,7 @@ pub fn imagined(classes: &[(&str, &[usize])]) -> Dataset {
                     class: class as u32,
                     group: Group::named(&format!("{name} {group}")),
                     group_name: None,
-                    part: None,
+                    subset: None,
                 });
             }
         }

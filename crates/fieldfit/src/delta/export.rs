@@ -3,10 +3,11 @@
 use super::file::{decoded, parse, read, read_for};
 use crate::Error;
 use crate::info::delta_info;
+use crate::output_file::{check_output, write_output};
 use fieldfit_delta::{Record, TensorKind};
-use fieldfit_durable::{Disk, commit};
+use fieldfit_model::import::EmbeddedConfig;
 use fieldfit_model::{Base, Weights};
-use fieldfit_tensor::{Dtype, TensorView as Stored};
+use fieldfit_tensor::{Dtype, Preprocessing, TensorView as Stored};
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -37,7 +38,8 @@ pub struct Rival {
     pub share: f64,
 }
 
-/// Writes the whole adapted model to a safetensors file, under the tensor names of the base's checkpoint.
+/// Writes the whole adapted model to a safetensors file, under the names that the base's checkpoint has. The file's
+/// metadata has architecture, labels and preprocessing: importing it again gives the same answers.
 ///
 /// # Errors
 /// If the base or the delta cannot be read or do not belong together, a value is out of the type's range, or the file
@@ -49,6 +51,7 @@ pub fn export_merged(
     out: impl AsRef<Path>,
 ) -> Result<Exported, Error> {
     let (delta, model, out) = (delta.as_ref(), model.as_ref(), out.as_ref());
+    check_output(out)?;
     let base = Base::open(model)?;
     let file = read_for(&base, delta)?;
     let parsed = parse(delta, &file)?;
@@ -68,29 +71,60 @@ pub fn export_merged(
         }
         tensors.push(Plain { name: spec.name.clone(), shape: spec.shape.clone(), bytes });
     }
-    let bytes = write(tensors.as_slice(), dtype, out)?;
+    let preprocessing = Preprocessing { size: weights.input_size, crop: weights.crop, ..*base.preprocessing() };
+    let config = EmbeddedConfig::new(weights.network.architecture, &weights.labels, preprocessing);
+    let config = serde_json::to_string(&config).map_err(not_written(out))?;
+    let bytes = write(tensors.as_slice(), dtype, Some(config), out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals })
 }
 
-/// Writes a delta's tensors, decoded to f32, to a safetensors file, and its description to [`beside`] it: which tensors
-/// are differences from which base, and which replace the base's.
+/// Writes a delta's tensors, decoded to f32, to a safetensors file, and beside it, with the extension `json`, all that the
+/// delta says about itself: which tensors are differences from which base, and which replace its own.
 ///
 /// # Errors
-/// If the delta cannot be read, or the files cannot be written.
+/// If the delta can't be read, or the files can't be written.
 pub fn export_differences(delta: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<Exported, Error> {
     let (delta, out) = (delta.as_ref(), out.as_ref());
+    let about = description_path(out)?;
+    check_output(out)?;
     let file = read(delta)?;
     let parsed = parse(delta, &file)?;
     let tensors = parsed.records().map(|record| plain(delta, &record)).collect::<Result<Vec<_>, _>>()?;
-    let about = serde_json::to_vec_pretty(&delta_info(delta, file.len(), &parsed)).map_err(not_written(out))?;
-    commit(&Disk, &beside(out), &about)?;
-    let bytes = write(tensors.as_slice(), Dtype::F32, out)?;
+    let description = serde_json::to_vec_pretty(&delta_info(delta, file.len(), &parsed)).map_err(not_written(out))?;
+    write_output(&about, &description)?;
+    let bytes = write(tensors.as_slice(), Dtype::F32, None, out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals: Vec::new() })
 }
 
 /// Returns the path of the description that [`export_differences`] writes: the same with the extension `json`.
 pub fn beside(out: impl AsRef<Path>) -> PathBuf {
     out.as_ref().with_extension("json")
+}
+
+/// Returns [`beside`], unless that is the export itself or holds something else than a delta's description.
+fn description_path(out: &Path) -> Result<PathBuf, Error> {
+    let path = beside(out);
+    check_output(&path)?;
+    let refused = |reason: &str| Err(not_written(&path)(reason));
+    if path == out {
+        return refused("the description of the tensors has this name; choose one that does not end in .json");
+    }
+    match std::fs::read(&path) {
+        Ok(bytes) if serde_json::from_slice::<Description>(&bytes).is_err() => {
+            refused("it exists, and describes no delta; choose another name")
+        }
+        // A missing or unreadable file: `check_output` has said what can be said.
+        Ok(_) | Err(_) => Ok(path),
+    }
+}
+
+/// What tells a delta's description from other JSON files.
+#[derive(serde::Deserialize)]
+struct Description {
+    #[serde(rename = "hash")]
+    _hash: String,
+    #[serde(rename = "base")]
+    _base: String,
 }
 
 /// Plain tensor: name, shape and bytes as in a safetensors file.
@@ -117,17 +151,18 @@ fn norm(values: impl Iterator<Item = f32>) -> f64 {
     values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Returns the file's length in bytes.
-fn write(tensors: &[Plain], dtype: Dtype, out: &Path) -> Result<u64, Error> {
+/// Writes the tensors, with the configuration of the model if they are one, and returns the file's length.
+fn write(tensors: &[Plain], dtype: Dtype, config: Option<String>, out: &Path) -> Result<u64, Error> {
     let views = tensors.iter().map(|tensor| {
         let view = TensorView::new(fieldfit_model::safetensors_dtype(dtype), tensor.shape.clone(), &tensor.bytes)
             .map_err(not_written(out))?;
         Ok((tensor.name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, Error>>()?;
-    let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let file = safetensors::serialize(views, Some(about)).map_err(not_written(out))?;
-    commit(&Disk, out, &file)?;
+    let mut metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    metadata.extend(config.map(|config| (EmbeddedConfig::KEY.to_owned(), config)));
+    let file = safetensors::serialize(views, Some(metadata)).map_err(not_written(out))?;
+    write_output(out, &file)?;
     Ok(file.len() as u64)
 }
 

@@ -1,17 +1,18 @@
-//! Key files: Ed25519 secret keys in PKCS #8 PEM, as `openssl genpkey -algorithm ed25519` writes them.
+//! Key files: Ed25519 secret keys, PKCS #8 in PEM, as `openssl genpkey -algorithm ed25519` writes them.
 
 use crate::Error;
+use crate::output_file::write_new_private;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, spki::der::pem::LineEnding};
 use fieldfit_delta::SecretKey;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
-/// Generates a key from the system's random numbers and writes it to a new file that only its owner may read.
+/// Generates a key from the system's randomness and writes it to a new file that only its owner can read, whole or not at
+/// all.
 ///
 /// # Errors
-/// If the file exists or cannot be written, or the system has no random numbers.
+/// If there is a file already, it cannot be written, or the system has no randomness.
 pub fn new_key(path: impl AsRef<Path>) -> Result<SecretKey, Error> {
     let path = path.as_ref();
     let failed = |source: io::Error| Error::WriteKey { path: path.to_owned(), source };
@@ -19,19 +20,14 @@ pub fn new_key(path: impl AsRef<Path>) -> Result<SecretKey, Error> {
     getrandom::fill(&mut seed).map_err(|error| failed(io::Error::other(error)))?;
     let pem = SigningKey::from_bytes(&seed).to_pkcs8_pem(LineEnding::LF);
     let pem = pem.map_err(|error| failed(io::Error::other(error)))?;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).map_err(failed)?;
-    file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    write_new_private(path, pem.as_bytes()).map_err(failed)?;
     Ok(SecretKey::from_seed(&seed))
 }
 
-/// Reads a key file.
+/// Reads a secret key.
 ///
 /// # Errors
-/// If the file cannot be read, holds no Ed25519 key, or is readable by others than its owner.
+/// If the file cannot be read, holds no Ed25519 key, or can be read by others than its owner.
 pub fn read_key(path: impl AsRef<Path>) -> Result<SecretKey, Error> {
     let path = path.as_ref();
     let pem = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
@@ -48,7 +44,7 @@ fn is_open_to_others(path: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(path)?.permissions().mode() & 0o077 != 0)
 }
 
-/// Other systems' permissions are not checked.
+/// Permissions of other systems are not checked.
 #[cfg(not(unix))]
 fn is_open_to_others(_path: &Path) -> io::Result<bool> {
     Ok(false)

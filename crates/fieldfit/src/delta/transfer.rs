@@ -4,8 +4,8 @@ use super::file::{parse, read};
 use crate::Error;
 use crate::execution_plan::plan_version;
 use crate::info::hex;
+use crate::output_file::write_output;
 use fieldfit_delta::{SecretKey, Signature, compression};
-use fieldfit_durable::{Disk, commit};
 use fieldfit_model::{Base, Weights};
 use fieldfit_store::Trust;
 use serde::Serialize;
@@ -28,7 +28,7 @@ pub fn sign(
     let sequence = sequence.unwrap_or_else(seconds_since_1970);
     let signed =
         key.sign(&file, sequence).map_err(|source| Error::Delta { path: delta.to_owned(), source: source.into() })?;
-    commit(&Disk, out.as_ref(), &signed)?;
+    write_output(out.as_ref(), &signed)?;
     Ok(Signature { key: key.public(), sequence })
 }
 
@@ -55,7 +55,7 @@ pub fn pack(delta: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<Packed, Er
     let file = read(delta)?;
     parse(delta, &file)?;
     let packed = compression::compress(&file);
-    commit(&Disk, out.as_ref(), &packed)?;
+    write_output(out.as_ref(), &packed)?;
     Ok(Packed { bytes: file.len() as u64, packed: packed.len() as u64 })
 }
 
@@ -67,7 +67,7 @@ pub fn unpack(packed: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<u64, Er
     let packed = packed.as_ref();
     let file = read(packed)?;
     parse(packed, &file)?;
-    commit(&Disk, out.as_ref(), &file)?;
+    write_output(out.as_ref(), &file)?;
     Ok(file.len() as u64)
 }
 

@@ -1,25 +1,31 @@
-//! What lies beside the weights in a folder that Hugging Face's hub or its libraries wrote.
+//! Configuration beside the weights, in a folder that Hugging Face's hub or its libraries wrote.
 //!
 //! `config.json` of timm has the architecture and, in `pretrained_cfg`, the preprocessing; that of transformers has the
 //! kind of model and the labels, and `preprocessor_config.json` beside it the preprocessing.
 
 use crate::error::ModelError;
+use crate::file;
 use fieldfit_tensor::{Filter, Preprocessing};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Weights in such a folder, the preferred first: safetensors can ask for nothing.
-const WEIGHTS: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "model.bin"];
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
 
-/// What is known of a model beside its weights.
+/// Labels that a configuration has: one per class, in the order of the logits.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct ConfigLabels {
+    pub labels: Vec<String>,
+    /// The configuration.
+    pub path: Option<PathBuf>,
+}
+
+/// Configuration of a model: architecture, labels and preprocessing, as far as they are known.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Config {
     /// `deit_small_patch16_224`, or the kind of model alone, `deit`.
     pub architecture: Option<String>,
-    /// One a class, in the order of the logits.
-    pub labels: Vec<String>,
+    pub labels: ConfigLabels,
     /// The file with the preprocessing.
     pub path: Option<PathBuf>,
     size: Option<u32>,
@@ -28,26 +34,21 @@ pub(super) struct Config {
     mean: Option<[f32; 3]>,
     std: Option<[f32; 3]>,
     filter: Option<Filter>,
-}
-
-/// The weights file that `path` is or holds, and what lies beside it.
-pub(super) fn find(path: &Path) -> Result<(PathBuf, Config), ModelError> {
-    if !path.is_dir() {
-        return Ok((path.to_owned(), Config::default()));
-    }
-    match WEIGHTS.iter().map(|name| path.join(name)).find(|file| file.exists()) {
-        Some(weights) => Ok((weights, Config::read(path)?)),
-        None => Err(ModelError::NoWeights { path: path.to_owned(), looked_for: WEIGHTS.join(", ") }),
-    }
+    /// The whole preprocessing, where none of it is rounded or left open.
+    exact: Option<Preprocessing>,
 }
 
 impl Config {
-    fn read(folder: &Path) -> Result<Self, ModelError> {
+    /// The configuration in that folder, if there is any.
+    ///
+    /// # Errors
+    /// If a file of it cannot be read or is no JSON.
+    pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let (config, preprocessor) = (folder.join(CONFIG), folder.join(PREPROCESSOR));
         let json = read_json(&config)?;
         let mut found = Self {
             architecture: text(&json["architecture"]).or_else(|| text(&json["model_type"])),
-            labels: labels(&json),
+            labels: ConfigLabels { labels: labels(&json), path: Some(config.clone()) },
             ..Self::default()
         };
         let timm = if json["pretrained_cfg"].is_object() { &json["pretrained_cfg"] } else { &json };
@@ -62,6 +63,17 @@ impl Config {
             found.path = Some(preprocessor);
         }
         Ok(found)
+    }
+
+    /// A configuration that says everything.
+    pub fn exact(architecture: String, labels: ConfigLabels, path: &Path, preprocessing: Preprocessing) -> Self {
+        Self {
+            architecture: Some(architecture),
+            labels,
+            path: Some(path.to_owned()),
+            exact: Some(preprocessing),
+            ..Self::default()
+        }
     }
 
     fn take_timm(&mut self, json: &Value) {
@@ -102,6 +114,9 @@ impl Config {
 
     /// The preprocessing, as far as it is said; the rest from `otherwise`.
     pub fn preprocessing(&self, otherwise: Preprocessing) -> Preprocessing {
+        if let Some(exact) = self.exact {
+            return exact;
+        }
         let scaled = |values: [f32; 3]| values.map(|value| value * 255.0);
         Preprocessing {
             size: self.size.unwrap_or(otherwise.size),
@@ -113,9 +128,12 @@ impl Config {
     }
 }
 
-/// A file that isn't there says nothing.
-fn read_json(path: &Path) -> Result<Value, ModelError> {
-    match std::fs::read(path) {
+/// The file's contents; `null` if it does not exist.
+///
+/// # Errors
+/// If it cannot be read or is no JSON.
+pub(super) fn read_json(path: &Path) -> Result<Value, ModelError> {
+    match file::read(path, file::LONGEST_TEXT) {
         Ok(bytes) => {
             serde_json::from_slice(&bytes).map_err(|source| ModelError::Config { path: path.to_owned(), source })
         }
@@ -124,20 +142,14 @@ fn read_json(path: &Path) -> Result<Value, ModelError> {
     }
 }
 
-/// transformers' `id2label`, or timm's `label_names`. Of classes that share a name, ImageNet's two cranes, all but the
-/// first get their number behind it.
+/// transformers' `id2label`, or timm's `label_names`.
 fn labels(json: &Value) -> Vec<String> {
     let names = match (&json["id2label"], &json["pretrained_cfg"]["label_names"], &json["label_names"]) {
         (Value::Object(names), ..) => (0..names.len()).map(|class| text(&names[&class.to_string()])).collect(),
         (_, Value::Array(names), _) | (.., Value::Array(names)) => names.iter().map(text).collect(),
         _ => Some(Vec::new()),
     };
-    let mut labels: Vec<String> = Vec::new();
-    for (class, name) in names.unwrap_or_default().into_iter().enumerate() {
-        let is_taken = labels.contains(&name);
-        labels.push(if is_taken { format!("{name} ({class})") } else { name });
-    }
-    labels
+    names.unwrap_or_default()
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -173,7 +185,7 @@ mod tests {
         Config::read(folder.path()).unwrap()
     }
 
-    /// Means that stay in units of 0..1, a crop of the wrong side, a field that is read from elsewhere.
+    /// Catches: means that stay in units of 0..1, a crop of the wrong side, a field that is read from elsewhere.
     #[test]
     fn timm_says_it_in_one_file() {
         let found = config(
@@ -193,7 +205,7 @@ mod tests {
         assert_eq!(found.preprocessing(OTHERWISE), expected);
     }
 
-    /// The shorter side taken for the crop, labels in the order of the file's keys: "10" before "2".
+    /// Catches: the shorter side taken for the crop, labels in the order of the file's keys: "10" before "2".
     #[test]
     fn transformers_says_it_in_two() {
         let labels: serde_json::Map<_, _> =
@@ -203,17 +215,17 @@ mod tests {
             &json!({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "do_center_crop": true,
                 "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2}),
         );
-        assert_eq!(found.labels, (0..11).map(|class| format!("c{class}")).collect::<Vec<_>>());
+        assert_eq!(found.labels.labels, (0..11).map(|class| format!("c{class}")).collect::<Vec<_>>());
         let expected =
             Preprocessing { size: 224, crop: 0.875, mean: [127.5; 3], std: [127.5; 3], filter: Filter::Bilinear };
         assert_eq!(found.preprocessing(OTHERWISE), expected);
     }
 
-    /// A name that stands twice, which no base may have.
+    /// Catches: labels of timm's that are left out.
     #[test]
-    fn classes_of_one_name_are_told_apart() {
-        let found = config(&json!({"label_names": ["crane", "owl", "crane"]}), &Value::Null);
-        assert_eq!(found.labels, ["crane", "owl", "crane (2)"]);
+    fn timms_labels_are_read() {
+        let found = config(&json!({"label_names": ["crane", "owl"]}), &Value::Null);
+        assert_eq!(found.labels.labels, ["crane", "owl"]);
         assert_eq!(found.preprocessing(OTHERWISE), OTHERWISE);
     }
 }

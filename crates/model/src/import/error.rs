@@ -1,9 +1,11 @@
-//! What can be wrong with a checkpoint.
+//! Errors of reading a checkpoint.
 
+use crate::text::escape;
+use std::fmt;
 use std::io;
 use thiserror::Error;
 
-/// Why a checkpoint can't be read.
+/// Error of reading a checkpoint.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -11,8 +13,14 @@ pub enum CheckpointError {
     #[error("the file is empty: get it again")]
     Empty,
     /// A file of another kind.
-    #[error("this is neither a PyTorch checkpoint nor safetensors")]
+    #[error("expected a PyTorch checkpoint or safetensors, found another kind of file")]
     Format,
+    /// A pointer that Git LFS keeps in place of a file.
+    #[error("expected a checkpoint, found a pointer of Git LFS: fetch the file itself with `git lfs pull`")]
+    LfsPointer,
+    /// A program with its code, whose weights have to be taken out of it first.
+    #[error("expected a state dict, found {0}")]
+    Program(Program),
     /// Values of the other byte order.
     #[error("this was saved on a big-endian machine, which is not supported: save it again on a little-endian one")]
     BigEndian,
@@ -27,20 +35,47 @@ pub enum CheckpointError {
     /// A pickle that holds no dictionary of names.
     #[error("this holds no state dict: save it with torch.save(model.state_dict(), …)")]
     NotAState,
-    /// A dictionary that doesn't hold tensors only.
-    #[error("entry `{name}` is no tensor: save the state dict alone, with torch.save(model.state_dict(), …)")]
+    /// A dictionary that does not hold tensors only.
+    #[error(
+        "entry `{}`: expected a tensor, found {}: leave it out with `--drop`, or save the state dict alone, with \
+         torch.save(model.state_dict(), …)",
+        escape(name),
+        escape(found)
+    )]
     NotATensor {
         /// The entry.
         name: String,
+        /// What it is.
+        found: String,
+    },
+    /// A moving average was asked for, and there is none.
+    #[error("expected a moving average of the weights beside them, found none: import without `--ema`")]
+    NoAverage,
+    /// The weights themselves were asked for, and there is nothing but their moving average.
+    #[error("expected weights beside their moving average `{}`, found none: import without `--no-ema`", escape(entry))]
+    OnlyAverage {
+        /// The entry that has the average.
+        entry: String,
+    },
+    /// More tensors than any architecture has.
+    #[error("expected at most {limit} tensors, found {found}")]
+    TooManyTensors {
+        /// The limit.
+        limit: usize,
+        /// Tensors in the checkpoint.
+        found: usize,
     },
     /// Two tensors of one name.
-    #[error("tensor `{name}` stands twice")]
+    #[error("tensor `{}` is there twice", escape(name))]
     Twice {
         /// The tensor.
         name: String,
     },
     /// A tensor that reaches outside its storage.
-    #[error("tensor `{name}` of shape {shape:?}, strides {strides:?}, offset {offset} reaches outside its storage")]
+    #[error(
+        "tensor `{}` of shape {shape:?}, strides {strides:?}, offset {offset} reaches outside its storage",
+        escape(name)
+    )]
     Outside {
         /// The tensor.
         name: String,
@@ -52,25 +87,25 @@ pub enum CheckpointError {
         offset: usize,
     },
     /// A storage that ends too early.
-    #[error("the file is cut short in storage {key}: get it again")]
+    #[error("the file is cut short in storage {}: get it again", escape(key))]
     StorageCutShort {
         /// The storage.
         key: String,
     },
     /// A storage of another length than its tensors need.
-    #[error("storage {key} has another length than the checkpoint says: get it again")]
+    #[error("storage {} has another length than the checkpoint says: get it again", escape(key))]
     StorageLength {
         /// The storage.
         key: String,
     },
     /// A storage that isn't in the file.
-    #[error("storage {key} is missing: get it again")]
+    #[error("storage {} is missing: get it again", escape(key))]
     StorageMissing {
         /// The storage.
         key: String,
     },
     /// A storage that no tensor refers to.
-    #[error("storage {key} belongs to no tensor")]
+    #[error("storage {} belongs to no tensor", escape(key))]
     StorageUnknown {
         /// The storage.
         key: String,
@@ -81,25 +116,46 @@ pub enum CheckpointError {
         /// The limit.
         limit: u64,
     },
-    /// An archive that can't be read.
-    #[error("the zip archive is damaged: get it again")]
-    Zip(#[from] zip::result::ZipError),
+    /// An archive that cannot be read.
+    #[error("the zip archive is damaged: {problem}; get it again")]
+    Archive {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A file that the archive lacks.
-    #[error("the zip archive has no `{entry}`")]
+    #[error("the zip archive has no `{}`", escape(entry))]
     EntryMissing {
         /// The file's name in the archive.
         entry: String,
     },
     /// A damaged file in the archive.
-    #[error("`{entry}` in the zip archive is damaged: get it again")]
+    #[error("`{}` in the zip archive is damaged: get it again", escape(entry))]
     Entry {
         /// The file's name in the archive.
         entry: String,
         /// What failed.
         source: io::Error,
     },
+    /// A file in the archive that has another length or checksum than its directory says.
+    #[error(
+        "`{}` in the zip archive has another length or checksum than its directory says: get it again",
+        escape(entry)
+    )]
+    EntryAltered {
+        /// The file's name in the archive.
+        entry: String,
+    },
+    /// A file in the archive that is encrypted, or packed by an unsupported method.
+    #[error(
+        "`{}` in the zip archive: expected it stored or deflated, found another method: save it with torch.save",
+        escape(entry)
+    )]
+    EntryPacked {
+        /// The file's name in the archive.
+        entry: String,
+    },
     /// A file in the archive that is larger than it may be.
-    #[error("`{entry}` in the zip archive unpacks to more than {limit} bytes")]
+    #[error("`{}` in the zip archive unpacks to more than {limit} bytes", escape(entry))]
     EntryLarge {
         /// The file's name in the archive.
         entry: String,
@@ -107,17 +163,74 @@ pub enum CheckpointError {
         limit: u64,
     },
     /// A file that isn't whole safetensors.
-    #[error("this is no whole safetensors file")]
-    Safetensors(#[from] safetensors::SafeTensorError),
+    #[error("invalid safetensors file: {}; get it again", escape(problem))]
+    Safetensors {
+        /// What is wrong with its header.
+        problem: String,
+    },
+    /// A part of a checkpoint that lacks a tensor that the index says it has.
+    #[error("tensor `{}` is missing, which the index says is here: get the file again", escape(name))]
+    PartLacks {
+        /// The tensor.
+        name: String,
+    },
 }
 
-/// Why a pickle was refused.
+/// A program with its code. An import reads weights alone; two lines of Python take them out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Program {
+    /// What `torch.jit.save` writes.
+    TorchScript,
+    /// What `torch.export.save` writes.
+    Exported,
+    /// A module that was pickled whole, with `torch.save(model, …)`.
+    Module {
+        /// Its class.
+        class: String,
+        /// The checkpoint's entry that it is, if the checkpoint is a dictionary.
+        entry: Option<&'static str>,
+    },
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, load, save) = match self {
+            Self::TorchScript => {
+                ("a TorchScript program".to_owned(), "torch.jit.load(FILE, map_location=\"cpu\")", "state_dict()")
+            }
+            Self::Exported => ("an exported program".to_owned(), "torch.export.load(FILE)", "state_dict"),
+            Self::Module { class, .. } => (
+                format!("a pickled module of class `{}`", escape(class)),
+                "torch.load(FILE, map_location=\"cpu\", weights_only=False)",
+                "state_dict()",
+            ),
+        };
+        let entry = match self {
+            Self::Module { entry: Some(entry), .. } => format!("[\"{entry}\"]"),
+            Self::Module { entry: None, .. } | Self::TorchScript | Self::Exported => String::new(),
+        };
+        write!(
+            f,
+            "{what}: if you trust it, make one in Python with\n    model = {load}{entry}\n    \
+             torch.save(model.{save}, \"state_dict.pth\")"
+        )
+    }
+}
+
+/// Reason for which a pickle is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PickleProblem {
-    /// A name that a state dict has no use for; whatever it is, it was not called.
-    #[error("it names `{0}`, which a state dict doesn't need: don't trust this file, or save only the state dict")]
+    /// A name that acts on the system. It was not called.
+    #[error("it names `{}`, which no state dict needs: do not trust this file", escape(.0))]
     Global(String),
+    /// A call of a class or function that is not known to be plain data. It was not called.
+    #[error(
+        "it calls `{}`, which no state dict needs: do not trust this file, or save the state dict alone in Python, with \
+         torch.save(torch.load(FILE, weights_only=False)[\"state_dict\"], \"state_dict.pth\")", escape(.0)
+    )]
+    Call(String),
     /// An instruction that a state dict has no use for.
     #[error("it has opcode {0:#04x}, which a state dict doesn't need")]
     Opcode(u8),

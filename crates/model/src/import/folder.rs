@@ -1,26 +1,39 @@
-//! Writes a model folder, whole or not at all.
+//! Model folder writer: a folder appears whole or not at all, also after a power cut.
+//!
+//! It is made in a temporary folder, `.import-…`, which is locked for as long as its import runs. One that nobody locks was
+//! left by an import that was killed: the next import into the same parent removes it.
 
-use super::Stored;
+use super::convert::Stored;
 use crate::base::{Base, BaseId};
 use crate::error::ModelError;
 use crate::manifest::{Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile};
+use fieldfit_durable::{Disk, create_folder, sync_folder};
 use fieldfit_tensor::Preprocessing;
 use safetensors::tensor::TensorView;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
 
 const WEIGHTS_FILE: &str = "weights.safetensors";
+/// What the names of temporary folders begin with.
+const TEMPORARY: &str = ".import-";
+/// The file in a temporary folder that its import has locked.
+const LOCK: &str = "lock";
+/// An import locks its folder at once. One that has been without a lock for as long was left by an import that was killed,
+/// or that made no locks.
+const UNLOCKED: Duration = Duration::from_secs(60);
 
-/// What the folder became.
+/// Size and identity of the new base.
 pub(super) struct Written {
     pub bytes: u64,
     pub id: BaseId,
 }
 
-/// An import never replaces a model.
+/// Refuses a path that exists: an import never replaces a model.
 pub(super) fn refuse_existing(out: &Path) -> Result<(), ModelError> {
     match fs::symlink_metadata(out) {
         Ok(_) => Err(ModelError::Exists { path: out.to_owned() }),
@@ -28,7 +41,7 @@ pub(super) fn refuse_existing(out: &Path) -> Result<(), ModelError> {
     }
 }
 
-/// What a manifest says beside its weights.
+/// Contents of a manifest beside its weights.
 pub(super) struct Description<'a> {
     /// The folder, whose last part is the model's name.
     pub name: &'a Path,
@@ -54,29 +67,73 @@ pub(super) fn write(
     let text = toml::to_string(&manifest).map_err(|error| unwritable(io::Error::other(error)))?;
 
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(unwritable)?;
-    let temporary = tempfile::Builder::new().prefix(".import-").tempdir_in(parent).map_err(unwritable)?;
+    let synced = |source: fieldfit_durable::DurableError| unwritable(io::Error::other(source));
+    create_folder(&Disk, parent).map_err(synced)?;
+    remove_abandoned(parent).map_err(unwritable)?;
+    let (temporary, _lock) = temporary_in(parent).map_err(unwritable)?;
     // The temporary folder is private to the user; the model's has the permissions that every new folder has.
     let staged = temporary.path().join(&manifest.name);
     fs::create_dir(&staged).map_err(unwritable)?;
-    write_synced(&staged.join(MANIFEST_FILE), text.as_bytes()).map_err(unwritable)?;
-    write_synced(
-        &staged.join(LABELS_FILE),
-        labels.iter().map(|label| format!("{label}\n")).collect::<String>().as_bytes(),
-    )
-    .map_err(unwritable)?;
-    write_synced(&staged.join(NOTICE_FILE), notice(&manifest).as_bytes()).map_err(unwritable)?;
-    write_synced(&staged.join(WEIGHTS_FILE), &weights).map_err(unwritable)?;
+    let lines: String = labels.iter().map(|label| format!("{label}\n")).collect();
+    for (name, bytes) in [
+        (MANIFEST_FILE, text.as_bytes()),
+        (LABELS_FILE, lines.as_bytes()),
+        (NOTICE_FILE, notice(&manifest).as_bytes()),
+        (WEIGHTS_FILE, &weights),
+    ] {
+        write_synced(&staged.join(name), bytes).map_err(unwritable)?;
+    }
     make_read_only(&staged.join(WEIGHTS_FILE)).map_err(unwritable)?;
+    sync_folder(&Disk, &staged).map_err(synced)?;
 
     let id = Base::open(&staged)?.id();
     refuse_existing(out)?;
     fs::rename(&staged, out).map_err(unwritable)?;
+    sync_folder(&Disk, parent).map_err(synced)?;
     Ok(Written { bytes: manifest.weights.bytes, id })
 }
 
+/// A temporary folder, and the lock that says that somebody is at work in it.
+fn temporary_in(parent: &Path) -> io::Result<(TempDir, File)> {
+    let folder = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(parent)?;
+    let lock = File::create_new(folder.path().join(LOCK))?;
+    match lock.try_lock() {
+        Ok(()) | Err(TryLockError::WouldBlock) => Ok((folder, lock)),
+        // A file system without locks: the folder counts as abandoned once it is old.
+        Err(TryLockError::Error(_)) => Ok((folder, lock)),
+    }
+}
+
+/// Removes what killed imports left in a folder. What cannot be removed stays: it is another user's.
+fn remove_abandoned(parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        if is_temporary && entry.file_type()?.is_dir() && is_abandoned(&entry.path()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn is_abandoned(folder: &Path) -> bool {
+    match File::open(folder.join(LOCK)).map(|lock| lock.try_lock()) {
+        Ok(Ok(())) => true,
+        Ok(Err(TryLockError::WouldBlock)) => false,
+        Ok(Err(TryLockError::Error(_))) | Err(_) => is_old(folder),
+    }
+}
+
+fn is_old(folder: &Path) -> bool {
+    let age = fs::metadata(folder).and_then(|folder| folder.modified()).map(|modified| modified.elapsed());
+    matches!(age, Ok(Ok(age)) if age > UNLOCKED)
+}
+
 fn serialise(tensors: &[Stored<'_>], path: &Path) -> Result<Vec<u8>, ModelError> {
-    let invalid = |source| ModelError::Safetensors { path: path.to_owned(), source };
+    let invalid = |error: safetensors::SafeTensorError| ModelError::Safetensors {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    };
     let views = tensors.iter().map(|Stored { spec, dtype, bytes }| {
         Ok((spec.name.as_str(), TensorView::new(crate::safetensors_dtype(*dtype), spec.shape.clone(), bytes)?))
     });

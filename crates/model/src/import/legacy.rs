@@ -1,4 +1,4 @@
-//! Checkpoints of torch before 1.6: five pickles in a row, then the storages.
+//! Reader of checkpoints of torch before 1.6: five pickles in a row, then the storages.
 //!
 //! ```text
 //! pickle  magic number 0x1950a86a20f9469cfc6c
@@ -9,9 +9,10 @@
 //! then, in the order of the keys: i64 number of values, the values, little-endian
 //! ```
 
+use super::CheckpointError;
 use super::pickle::{self, Object, Pickled, StorageReference, Value};
+use super::state::{Averages, state_dict};
 use super::storage::{StateDict, Storage};
-use super::{CheckpointError, state_dict};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -21,7 +22,7 @@ const PROTOCOL: i128 = 1001;
 pub(crate) const START: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 /// Every tensor of the checkpoint.
-pub(crate) fn read(bytes: &[u8]) -> Result<StateDict<'_>, CheckpointError> {
+pub(crate) fn read(bytes: &[u8], averages: Averages) -> Result<StateDict<'_>, CheckpointError> {
     let mut rest = bytes;
     let mut next = || {
         let pickled = pickle::read(rest).map_err(|error| error.after(bytes.len() - rest.len()))?;
@@ -37,7 +38,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<StateDict<'_>, CheckpointError> {
     let state = next()?;
     let keys = next()?;
     let storages = storages(&state.storages, &keys, rest)?;
-    state_dict(&state, storages)
+    state_dict(&state, storages, averages)
 }
 
 fn is_little_endian(system: &Pickled<'_>) -> bool {

@@ -1,48 +1,57 @@
-//! From a checkpoint to a model folder.
+//! Import: makes a model folder of a checkpoint.
 //!
-//! Reads PyTorch's `.pth` in its legacy form and as a zip archive, and safetensors. Pickles are interpreted as data: a
-//! checkpoint can name an ordered dictionary, tensors and their storages, and is refused, by name, if it asks for
-//! anything else.
+//! Reads PyTorch's `.pth` in its legacy form and as a zip archive, and safetensors, also in parts with an index. Pickles
+//! are interpreted as data and nothing in them is executed: a checkpoint can name dictionaries, tensors, their storages and
+//! plain data such as a training program's arguments; a call of anything else is refused, by name.
 //!
-//! The names may be timm's, torchvision's or transformers', behind the prefixes of wrappers; the network is recognised by
-//! them and by the shapes. Every tensor's name, shape and type is checked against the architecture; batch norm's
-//! `num_batches_tracked` serves training from scratch only and is left out. A checkpoint without a head is a headless
+//! The names may be timm's, torchvision's or transformers', behind whatever prefix most of them share; the network is
+//! detected by them and by the shapes. Every tensor's name, shape and type is checked against the architecture; batch
+//! norm's `num_batches_tracked` serves training from scratch only and is left out. A checkpoint without a head is a headless
 //! base.
 
+mod archive;
 mod config;
+mod convert;
+mod detect;
+mod embedded;
 mod error;
 mod folder;
+mod globals;
+mod key_mapping;
+mod labels;
 mod legacy;
 mod pickle;
 mod preprocessing;
-mod recognise;
 mod safetensors;
-mod spelling;
+mod source;
+mod state;
 mod storage;
 mod zip;
 
-pub use error::{CheckpointError, PickleProblem};
+pub use detect::Detected;
+pub use embedded::EmbeddedConfig;
+pub use error::{CheckpointError, PickleProblem, Program};
 pub use preprocessing::published_preprocessing;
-pub use recognise::Recognised;
+pub use state::Averages;
 
 use crate::base::BaseId;
-use crate::check;
 use crate::error::ModelError;
-use config::Config;
-use fieldfit_nets::{Network, TensorSpec};
-use fieldfit_tensor::{Dtype, Preprocessing};
-use pickle::{Object, Pickled, Value};
-use sha2::{Digest, Sha256};
+use convert::{Stored, convert};
+use detect::Fit;
+use fieldfit_tensor::{Dtype, MAX_TENSORS, Preprocessing};
+use glob::Pattern;
+use source::Source;
 use std::path::{Path, PathBuf};
-use storage::{StateDict, Storage};
+use storage::StateDict;
 
-/// What to import, as what, and whence it comes.
+/// Import request: the checkpoint, the architecture that it holds, and where the model folder goes.
 #[derive(Debug, Clone)]
 pub struct ImportRequest<'a> {
-    /// The checkpoint: `.pth` or `.safetensors`, told apart by what is in it; or a folder as Hugging Face's hub has it,
-    /// with `config.json` beside `model.safetensors` or `pytorch_model.bin`.
+    /// The checkpoint: `.pth` or `.safetensors`, told apart by what is in it; the index of one in parts,
+    /// `model.safetensors.index.json`; or a folder as Hugging Face's hub has it, with `config.json` beside
+    /// `model.safetensors`, `pytorch_model.bin` or an index of either.
     pub weights: &'a Path,
-    /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`]; recognised by names and shapes if none is given.
+    /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`]; detected by names and shapes if none is given.
     pub architecture: Option<&'a str>,
     /// A file of labels, one class a line, in the order of the logits; those of `config.json`, if none is given. A
     /// checkpoint without a head has none.
@@ -59,6 +68,11 @@ pub struct ImportRequest<'a> {
     pub source: &'a str,
     /// SPDX expression of the weights' licence.
     pub licence: &'a str,
+    /// Which weights are taken, where the checkpoint has a moving average beside them.
+    pub averages: Averages,
+    /// Tensors that are left out: patterns of their names in the checkpoint, in which `*` is any text and `?` any
+    /// character.
+    pub drop: &'a [String],
 }
 
 impl<'a> ImportRequest<'a> {
@@ -67,7 +81,8 @@ impl<'a> ImportRequest<'a> {
     pub const fn new(weights: &'a Path, out: &'a Path) -> Self {
         let (source, licence) = ("unknown", "LicenseRef-unknown");
         let (architecture, labels, preprocessing) = (None, None, None);
-        Self { weights, architecture, labels, out, dtype: Dtype::F16, preprocessing, source, licence }
+        let (averages, drop) = (Averages::Prefer, [].as_slice());
+        Self { weights, architecture, labels, out, dtype: Dtype::F16, preprocessing, source, licence, averages, drop }
     }
 
     /// The same, for a checkpoint of that architecture under these labels.
@@ -78,30 +93,40 @@ impl<'a> ImportRequest<'a> {
     }
 }
 
-/// What was imported.
+/// Import report: what the checkpoint was taken for, and what was renamed and left out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImportReport {
     /// What the checkpoint was.
     pub format: Format,
-    /// The entry of the checkpoint that held the weights, beside others.
-    pub wrapper: Option<&'static str>,
-    /// What it was taken for, and why.
-    pub recognised: Recognised,
+    /// Files that it was in: 1, or as many as its index lists.
+    pub files: usize,
+    /// The entry of the checkpoint that held the weights, beside others: names joined by dots.
+    pub wrapper: Option<String>,
+    /// Whether they are a moving average of the weights.
+    pub is_average: bool,
+    /// The entry that was not taken: of the weights if these are their average, of the average if these are the weights.
+    pub alternative: Option<String>,
+    /// The network that it holds, and on what grounds.
+    pub detected: Detected,
     /// Classes of its head; none of a headless backbone.
     pub classes: usize,
     /// What inference doesn't need and was left out, by name, sorted.
     pub ignored: Vec<String>,
+    /// What was left out because the request says so, by name, sorted.
+    pub dropped: Vec<String>,
+    /// Labels that got their class's number behind them, because another class has the same name.
+    pub renamed_labels: Vec<String>,
     /// How images become the network's input.
     pub preprocessing: Preprocessing,
-    /// The file that says so; nothing if it is the request or the architecture's published checkpoint.
+    /// The file that says so; `None` if it is the request or the architecture's published checkpoint.
     pub config: Option<PathBuf>,
     /// Size of the weights file, in bytes.
     pub bytes: u64,
-    /// What identifies the new base.
+    /// The identity of the new base.
     pub id: BaseId,
 }
 
-/// A checkpoint's format.
+/// Format of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// torch before 1.6: pickles and raw storages in a row.
@@ -119,146 +144,125 @@ pub enum Format {
 /// one or the labels, isn't finite, or doesn't fit the stored type; if the folder can't be written.
 pub fn import(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
     folder::refuse_existing(request.out)?;
-    let (path, config) = config::find(request.weights)?;
-    let bytes = std::fs::read(&path).map_err(|source| ModelError::read(&path, source))?;
-    let (format, state) = parse(&bytes).map_err(|source| ModelError::checkpoint(&path, source))?;
+    let source = Source::read(request.weights)?;
+    let (format, mut state) = parse_all(&source, request.averages)?;
+    let dropped = drop_tensors(&mut state, request.drop)?;
+    check_entries(&state).map_err(|problem| ModelError::checkpoint(&source.path, problem))?;
     let shapes = state.entries().map(|(name, entry)| (name, entry.shape.as_slice())).collect();
-    let (fit, recognised) = recognise::recognise(&shapes, request.architecture, config.architecture.as_deref(), &path)?;
-    let labels = labels(request, &config, &fit.network, &path)?;
-    let tensors: Vec<Stored<'_>> = fit
-        .network
-        .tensors
-        .iter()
-        .filter(|spec| !spec.is_empty())
-        .map(|spec| convert(&state, spec, &fit.translation.tensors[&spec.name], request.dtype, &path))
-        .collect::<Result<_, _>>()?;
-    let said = config.preprocessing(published_preprocessing(fit.network.architecture));
-    let preprocessing = request.preprocessing.unwrap_or(said);
-    let manifest = folder::Description {
-        name: request.out,
-        architecture: fit.network.architecture,
-        preprocessing,
-        source: request.source,
-        licence: request.licence,
-        file: &path,
-        file_hash: Sha256::digest(&bytes).into(),
-    };
-    let written = folder::write(request.out, &manifest, &labels, &tensors)?;
+    let hint = source.config.architecture.as_deref().or(state.architecture.as_deref());
+    let (fit, detected) = detect::detect(&shapes, request.architecture, hint, &source.path)?;
+    let labels = labels::labels(request.labels, &source.config.labels, &fit.network, &source.path)?;
+    let preprocessing = preprocessing(request, &source, &fit);
+    let written = folder::write(
+        request.out,
+        &folder::Description {
+            name: request.out,
+            architecture: fit.network.architecture,
+            preprocessing,
+            source: request.source,
+            licence: request.licence,
+            file: &source.path,
+            file_hash: source.sha256(),
+        },
+        &labels.labels,
+        &tensors(&state, &fit, request.dtype, &source.path)?,
+    )?;
+    let mut ignored = fit.translation.left_out;
+    ignored.append(&mut state.left_out);
+    ignored.sort();
     Ok(ImportReport {
         format,
-        wrapper: state.wrapper,
-        recognised,
-        classes: labels.len(),
-        ignored: fit.translation.left_out,
+        files: source.files.len(),
+        wrapper: state.entry,
+        is_average: state.is_average,
+        alternative: state.alternative,
+        detected,
+        classes: labels.labels.len(),
+        ignored,
+        dropped,
+        renamed_labels: labels.renamed,
         preprocessing,
-        config: config.path.filter(|_| request.preprocessing.is_none()),
+        config: source.config.path.filter(|_| request.preprocessing.is_none()),
         bytes: written.bytes,
         id: written.id,
     })
 }
 
-/// One label a class of the network: the request's, or the configuration's.
-fn labels(
-    request: &ImportRequest<'_>,
-    config: &Config,
-    network: &Network,
-    path: &Path,
-) -> Result<Vec<String>, ModelError> {
-    let expected = network.head.classes;
-    let Some(file) = request.labels else {
-        let is_enough = network.is_headless() || config.labels.len() == expected;
-        let labels = if network.is_headless() { Vec::new() } else { config.labels.clone() };
-        return if is_enough { Ok(labels) } else { Err(ModelError::Unlabelled { path: path.to_owned(), expected }) };
-    };
-    let labels = check::labels(file)?;
-    if labels.len() == expected {
-        return Ok(labels);
+/// The tensors of every file.
+fn parse_all(source: &Source, averages: Averages) -> Result<(Format, StateDict<'_>), ModelError> {
+    let mut whole: Option<(Format, StateDict<'_>)> = None;
+    for part in &source.files {
+        let failed = |problem| ModelError::checkpoint(&part.path, problem);
+        let (format, state) = parse(&part.bytes, averages).map_err(failed)?;
+        let mut listed = source.index.iter().filter(|(_, file)| **file == part.path).map(|(tensor, _)| tensor);
+        if let Some(name) = listed.find(|&tensor| state.get(tensor).is_none()) {
+            return Err(failed(CheckpointError::PartLacks { name: name.clone() }));
+        }
+        match &mut whole {
+            None => whole = Some((format, state)),
+            Some((_, whole)) => whole.merge(state).map_err(failed)?,
+        }
     }
-    Err(ModelError::Labels { path: file.to_owned(), expected, found: labels.len() })
+    whole.ok_or_else(|| ModelError::checkpoint(&source.path, CheckpointError::Empty))
 }
 
-/// A tensor as it goes to the weights file.
-pub(crate) struct Stored<'a> {
-    spec: &'a TensorSpec,
-    dtype: Dtype,
-    bytes: Vec<u8>,
-}
+/// What a Git LFS pointer begins with.
+const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
-fn parse(bytes: &[u8]) -> Result<(Format, StateDict<'_>), CheckpointError> {
+fn parse(bytes: &[u8], averages: Averages) -> Result<(Format, StateDict<'_>), CheckpointError> {
     if bytes.is_empty() {
         Err(CheckpointError::Empty)
     } else if bytes.starts_with(legacy::START) {
-        Ok((Format::TorchLegacy, legacy::read(bytes)?))
+        Ok((Format::TorchLegacy, legacy::read(bytes, averages)?))
     } else if bytes.starts_with(zip::START) {
-        Ok((Format::TorchZip, zip::read(bytes)?))
+        Ok((Format::TorchZip, zip::read(bytes, averages)?))
     } else if bytes.get(8) == Some(&b'{') {
-        Ok((Format::Safetensors, safetensors::read(bytes)?))
+        match averages {
+            Averages::Require => Err(CheckpointError::NoAverage),
+            Averages::Prefer | Averages::Ignore => Ok((Format::Safetensors, safetensors::read(bytes)?)),
+        }
+    } else if bytes.starts_with(LFS_POINTER) {
+        Err(CheckpointError::LfsPointer)
     } else {
         Err(CheckpointError::Format)
     }
 }
 
-/// Entries under which training programs save the weights, beside their own state.
-const WRAPPERS: [&str; 3] = ["state_dict", "model", "model_state_dict"];
-
-/// The tensors that a pickled dictionary names, or those that one of its [`WRAPPERS`] does.
-fn state_dict<'a>(pickled: &Pickled<'_>, storages: Vec<Storage<'a>>) -> Result<StateDict<'a>, CheckpointError> {
-    let object = |value| match value {
-        Value::Object(index) => Some(&pickled.objects[index]),
-        _ => None,
-    };
-    let Some(Object::Dict(items)) = object(pickled.root) else { return Err(CheckpointError::NotAState) };
-    let wrapped = WRAPPERS.iter().find_map(|&wrapper| {
-        let entry = items.iter().find(|(key, _)| *key == Value::Text(wrapper))?;
-        match object(entry.1) {
-            Some(Object::Dict(items)) => Some((wrapper, items)),
-            _ => None,
+/// Takes out the tensors that the patterns name, and returns their names. A pattern that names none is refused.
+fn drop_tensors(state: &mut StateDict<'_>, patterns: &[String]) -> Result<Vec<String>, ModelError> {
+    let mut dropped: Vec<String> = Vec::new();
+    for text in patterns {
+        let failed = |problem: String| ModelError::Drop { pattern: text.clone(), problem };
+        let pattern = Pattern::new(text).map_err(|error| failed(error.to_string()))?;
+        let names = state.remove(|name| pattern.matches(name));
+        if names.is_empty() && !dropped.iter().any(|name| pattern.matches(name)) {
+            return Err(failed("no tensor of the checkpoint has such a name".to_owned()));
         }
-    });
-    let (wrapper, items) = wrapped.map_or((None, items), |(wrapper, items)| (Some(wrapper), items));
-    let mut state = StateDict::new(storages);
-    state.wrapper = wrapper;
-    for &(key, value) in items {
-        let Value::Text(name) = key else { return Err(CheckpointError::NotAState) };
-        let Some(Object::Tensor(tensor)) = object(value) else {
-            return Err(CheckpointError::NotATensor { name: name.to_owned() });
-        };
-        state.insert(name, tensor.storage, tensor.offset, tensor.shape.clone(), tensor.strides.clone())?;
+        dropped.extend(names);
     }
-    Ok(state)
+    dropped.sort();
+    Ok(dropped)
 }
 
-/// Vectors and running statistics stay f32.
-fn storage_dtype(spec: &TensorSpec, requested: Dtype) -> Dtype {
-    if spec.shape.len() < 2 { Dtype::F32 } else { requested }
+/// Refuses entries that are no tensors, and more tensors than can be compared with every architecture.
+fn check_entries(state: &StateDict<'_>) -> Result<(), CheckpointError> {
+    if let Some((name, found)) = state.others.iter().next() {
+        return Err(CheckpointError::NotATensor { name: name.clone(), found: found.clone() });
+    }
+    match state.entries().count() {
+        found if found > MAX_TENSORS => Err(CheckpointError::TooManyTensors { limit: MAX_TENSORS, found }),
+        _ => Ok(()),
+    }
 }
 
-/// A tensor of ours out of the checkpoint's parts of it.
-fn convert<'n>(
-    state: &StateDict<'_>,
-    spec: &'n TensorSpec,
-    parts: &[String],
-    requested: Dtype,
-    path: &Path,
-) -> Result<Stored<'n>, ModelError> {
-    let (path, name) = (|| path.to_owned(), || spec.name.clone());
-    let mut values = Vec::with_capacity(spec.len());
-    for entry in parts.iter().filter_map(|part| state.get(part)) {
-        let Some(part) = state.values(entry) else {
-            let (expected, found) = ("float16, bfloat16, float32 or float64", state.element(entry).name().to_owned());
-            return Err(ModelError::TensorDtype { path: path(), name: name(), expected, found });
-        };
-        values.extend(part);
-    }
-    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-        return Err(ModelError::NotFinite { path: path(), name: name(), index });
-    }
-    let dtype = storage_dtype(spec, requested);
-    dtype.encode(&values).map(|bytes| Stored { spec, dtype, bytes }).map_err(|index| ModelError::Overflow {
-        path: path(),
-        name: name(),
-        index,
-        value: values[index],
-        dtype,
-    })
+/// The request's preprocessing, or the configuration's over that of the published checkpoint.
+fn preprocessing(request: &ImportRequest<'_>, source: &Source, fit: &Fit) -> Preprocessing {
+    let published = published_preprocessing(fit.network.architecture);
+    request.preprocessing.unwrap_or_else(|| source.config.preprocessing(published))
+}
+
+/// The network's tensors, as they go to the weights file.
+fn tensors<'f>(state: &StateDict<'_>, fit: &'f Fit, dtype: Dtype, path: &Path) -> Result<Vec<Stored<'f>>, ModelError> {
+    let specs = fit.network.tensors.iter().filter(|spec| !spec.is_empty());
+    specs.map(|spec| convert(state, spec, &fit.translation.tensors[&spec.name], dtype, path)).collect()
 }

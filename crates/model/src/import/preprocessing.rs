@@ -1,4 +1,4 @@
-//! How the published checkpoints of each architecture were evaluated.
+//! Published preprocessing: how the published checkpoint of each architecture was evaluated.
 
 use fieldfit_tensor::{Filter, Preprocessing};
 
@@ -9,7 +9,7 @@ const LITE: ([f32; 3], [f32; 3]) = ([127.0; 3], [128.0; 3]);
 /// To −1..1, of the ViTs that were trained on ImageNet-21k.
 const HALF: ([f32; 3], [f32; 3]) = ([127.5; 3], [127.5; 3]);
 
-/// The preprocessing under which an architecture's published checkpoint was evaluated: by timm for transformers, by
+/// Returns the preprocessing under which an architecture's published checkpoint was evaluated: by timm for transformers, by
 /// torchvision for ResNet and MobileNetV2, by its authors for EfficientNet-Lite.
 pub fn published_preprocessing(architecture: &str) -> Preprocessing {
     let (size, crop, (mean, std), filter) = match architecture {

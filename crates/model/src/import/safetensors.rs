@@ -1,19 +1,21 @@
-//! Checkpoints in safetensors, read by the crate of that name.
+//! Reader of checkpoints in safetensors, by the crate of that name.
 
 use super::CheckpointError;
-use super::storage::{Element, StateDict, Storage, StorageId, contiguous};
-use safetensors::{Dtype, SafeTensors};
+use super::storage::{Element, StateDict, Storage, StorageId, View, contiguous};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use std::borrow::Cow;
 
 /// Every tensor of the checkpoint.
 pub(crate) fn read(bytes: &[u8]) -> Result<StateDict<'_>, CheckpointError> {
-    let tensors = SafeTensors::deserialize(bytes)?;
+    let invalid = |error: SafeTensorError| CheckpointError::Safetensors { problem: error.to_string() };
+    let tensors = SafeTensors::deserialize(bytes).map_err(invalid)?;
     let views: Vec<_> = tensors.iter().collect();
     let storages =
         views.iter().map(|(_, view)| Storage { element: element(view.dtype()), bytes: Cow::Borrowed(view.data()) });
     let mut state = StateDict::new(storages.collect());
     for (index, (name, view)) in views.iter().enumerate() {
-        state.insert(name, StorageId(index), 0, view.shape().to_vec(), contiguous(view.shape()))?;
+        let (shape, strides) = (view.shape().to_vec(), contiguous(view.shape()));
+        state.insert(name, StorageId(index), View { element: None, offset: 0, shape, strides })?;
     }
     Ok(state)
 }

@@ -1,11 +1,11 @@
-//! Tensors of a checkpoint, whatever file they came in: views into storages.
+//! Tensors of a checkpoint, whatever file they came in: named views of storages.
 
 use super::CheckpointError;
 use half::{bf16, f16};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// What a storage holds.
+/// Element type of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
     F16,
@@ -30,6 +30,13 @@ impl Element {
             "CharStorage" => Self::Other("int8", 1),
             "ByteStorage" => Self::Other("uint8", 1),
             "BoolStorage" => Self::Other("bool", 1),
+            "UntypedStorage" => Self::Other("untyped bytes", 1),
+            "ComplexFloatStorage" => Self::Other("complex64", 8),
+            "ComplexDoubleStorage" => Self::Other("complex128", 16),
+            "QInt8Storage" | "QUInt8Storage" | "QUInt4x2Storage" | "QUInt2x4Storage" => {
+                Self::Other("a quantised integer", 1)
+            }
+            "QInt32Storage" => Self::Other("a quantised integer", 4),
             _ => return None,
         })
     }
@@ -67,51 +74,114 @@ pub(crate) struct Storage<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
-/// A named view of a storage, in values. Made by [`StateDict::insert`], which checks that it stays inside.
+/// A view of a storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct View {
+    /// The type of its values, where it is another than the storage's.
+    pub element: Option<Element>,
+    /// In values, as the strides.
+    pub offset: usize,
+    pub shape: Vec<usize>,
+    pub strides: Vec<usize>,
+}
+
+/// A tensor: a view that stays inside its storage, which [`StateDict::insert`] checks.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub shape: Vec<usize>,
+    pub element: Element,
     strides: Vec<usize>,
     offset: usize,
     storage: StorageId,
 }
 
-/// Every tensor of a checkpoint by name.
+/// Every tensor of a checkpoint by name, and how they were found in it.
 #[derive(Debug, Default)]
 pub(crate) struct StateDict<'a> {
-    /// The checkpoint's entry that held it, beside others.
-    pub wrapper: Option<&'static str>,
+    /// The checkpoint's entry that holds them, beside others: names joined by dots.
+    pub entry: Option<String>,
+    /// Whether they are a moving average.
+    pub is_average: bool,
+    /// The entry that holds the average if these are the weights, and the weights if these are the average.
+    pub alternative: Option<String>,
+    /// The network's name, where the checkpoint has it.
+    pub architecture: Option<String>,
+    /// Entries that no inference needs.
+    pub left_out: Vec<String>,
+    /// Entries that are no tensor, or none that can be read, and what they are.
+    pub others: BTreeMap<String, String>,
     storages: Vec<Storage<'a>>,
     entries: HashMap<String, Entry>,
 }
 
 impl<'a> StateDict<'a> {
     pub fn new(storages: Vec<Storage<'a>>) -> Self {
-        Self { wrapper: None, storages, entries: HashMap::new() }
+        Self { storages, ..Self::default() }
     }
 
     /// Adds a tensor.
     ///
     /// # Errors
-    /// If it reaches outside its storage, or the name stands twice.
-    pub fn insert(
-        &mut self,
-        name: &str,
-        storage: StorageId,
-        offset: usize,
-        shape: Vec<usize>,
-        strides: Vec<usize>,
-    ) -> Result<(), CheckpointError> {
-        let Storage { element, bytes } = &self.storages[storage.0];
+    /// If it reaches outside its storage, or there are two of that name.
+    pub fn insert(&mut self, name: &str, storage: StorageId, view: View) -> Result<(), CheckpointError> {
+        let View { element, offset, shape, strides } = view;
+        let stored = &self.storages[storage.0];
+        let element = element.unwrap_or(stored.element);
         let end = end(offset, &shape, &strides);
-        if end.is_none_or(|end| end > bytes.len() / element.size()) {
+        if end.is_none_or(|end| end > stored.bytes.len() / element.size()) {
             return Err(CheckpointError::Outside { name: name.to_owned(), shape, strides, offset });
         }
-        let entry = Entry { shape, strides, offset, storage };
+        let entry = Entry { shape, element, strides, offset, storage };
         match self.entries.insert(name.to_owned(), entry) {
             Some(_) => Err(CheckpointError::Twice { name: name.to_owned() }),
             None => Ok(()),
         }
+    }
+
+    /// Adds an entry that is no tensor, or none that can be read.
+    ///
+    /// # Errors
+    /// If there are two of that name.
+    pub fn insert_other(&mut self, name: &str, kind: String) -> Result<(), CheckpointError> {
+        match self.others.insert(name.to_owned(), kind) {
+            Some(_) => Err(CheckpointError::Twice { name: name.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds the tensors of another file of the same checkpoint.
+    ///
+    /// # Errors
+    /// If both have a tensor of the same name.
+    pub fn merge(&mut self, other: Self) -> Result<(), CheckpointError> {
+        let first = self.storages.len();
+        self.storages.extend(other.storages);
+        for (name, mut entry) in other.entries {
+            entry.storage.0 += first;
+            if self.entries.insert(name.clone(), entry).is_some() {
+                return Err(CheckpointError::Twice { name });
+            }
+        }
+        self.left_out.extend(other.left_out);
+        other.others.into_iter().try_for_each(|(name, kind)| self.insert_other(&name, kind))
+    }
+
+    /// Removes the entries for whose names `is_dropped` holds, and returns these names, sorted.
+    pub fn remove(&mut self, is_dropped: impl Fn(&str) -> bool) -> Vec<String> {
+        let names = self.entries.keys().chain(self.others.keys());
+        let mut dropped: Vec<String> = names.filter(|name| is_dropped(name)).cloned().collect();
+        self.entries.retain(|name, _| !is_dropped(name));
+        self.others.retain(|name, _| !is_dropped(name));
+        dropped.sort();
+        dropped
+    }
+
+    /// The same, with values of its own.
+    pub fn into_owned(self) -> StateDict<'static> {
+        let owned = |Storage { element, bytes }| Storage { element, bytes: Cow::Owned(bytes.into_owned()) };
+        let Self { entry, is_average, alternative, architecture, left_out, others, storages, entries } = self;
+        let storages = storages.into_iter().map(owned).collect();
+        StateDict { entry, is_average, alternative, architecture, left_out, others, storages, entries }
     }
 
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
@@ -122,16 +192,12 @@ impl<'a> StateDict<'a> {
         self.entries.get(name)
     }
 
-    pub fn element(&self, entry: &Entry) -> Element {
-        self.storages[entry.storage.0].element
-    }
-
     /// The tensor's values in row-major order; `None` if they aren't floating point.
     ///
     /// A value of an f64 that f32 can't hold becomes infinite.
     pub fn values(&self, entry: &Entry) -> Option<Vec<f32>> {
-        let Storage { element, bytes } = &self.storages[entry.storage.0];
-        Some(match element {
+        let bytes = &self.storages[entry.storage.0].bytes;
+        Some(match entry.element {
             Element::F16 => gather(entry, bytes, |bits| f16::from_le_bytes(bits).to_f32()),
             Element::Bf16 => gather(entry, bytes, |bits| bf16::from_le_bytes(bits).to_f32()),
             Element::F32 => gather(entry, bytes, f32::from_le_bytes),

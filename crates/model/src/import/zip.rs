@@ -1,44 +1,83 @@
-//! Checkpoints of torch 1.6 and later: a zip archive of `NAME/data.pkl` and one `NAME/data/KEY` a storage.
+//! Reader of checkpoints of torch 1.6 and later: a zip archive of `NAME/data.pkl` and one `NAME/data/KEY` per storage.
 
+use super::CheckpointError;
+use super::archive::Archive;
+use super::error::Program;
 use super::pickle::{self, StorageReference};
+use super::state::{Averages, state_dict};
 use super::storage::{StateDict, Storage};
-use super::{CheckpointError, state_dict};
-use std::borrow::Cow;
-use std::io::{Cursor, Read};
-use zip::ZipArchive;
 
-/// What the file begins with: a local file header.
-pub(crate) const START: &[u8] = b"PK\x03\x04";
-/// Where names and shapes are.
+pub(super) use super::archive::START;
+
+/// The entry that has names and shapes.
 const PICKLE: &str = "data.pkl";
 /// The largest `data.pkl`: it holds names and shapes, no values.
 const LARGEST_PICKLE: u64 = 64 << 20;
 /// What all storages may unpack to: far above any base for a robot, far below what a crafted archive can ask for.
 const LARGEST_STORAGES: u64 = 4 << 30;
 
-type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
-
-/// Every tensor of the checkpoint, unpacked.
-pub(crate) fn read(bytes: &[u8]) -> Result<StateDict<'static>, CheckpointError> {
-    let mut archive = ZipArchive::new(Cursor::new(bytes))?;
-    let pickle_name = archive.file_names().flatten().find(|name| is_pickle(name)).map(Cow::into_owned);
-    let pickle_name = pickle_name.ok_or_else(|| CheckpointError::EntryMissing { entry: PICKLE.into() })?;
-    let folder = pickle_name.trim_end_matches(PICKLE);
-    if archive.index_for_name(&format!("{folder}byteorder")).is_some()
-        && entry(&mut archive, &format!("{folder}byteorder"), LARGEST_PICKLE)? != b"little"
-    {
-        return Err(CheckpointError::BigEndian);
+/// Every tensor of the checkpoint; values that are stored unpacked are lent.
+pub(super) fn read(bytes: &[u8], averages: Averages) -> Result<StateDict<'_>, CheckpointError> {
+    let archive = Archive::parse(bytes)?;
+    if is_torch_script(&archive) {
+        return Err(CheckpointError::Program(Program::TorchScript));
     }
-    let pickle = entry(&mut archive, &pickle_name, LARGEST_PICKLE)?;
-    let state = pickle::read(&pickle)?;
-    check_total(&state.storages)?;
-    let storages =
-        state.storages.iter().map(|reference| storage(&mut archive, folder, reference)).collect::<Result<_, _>>()?;
-    state_dict(&state, storages)
+    if let Some(pickle) = archive.names().filter(|name| is_pickle(name)).min_by_key(|name| (name.len(), *name)) {
+        return read_checkpoint(&archive, pickle, averages);
+    }
+    match exported_state(&archive) {
+        Some(inner) => read_exported(&archive, inner, averages),
+        None if is_exported(&archive) => Err(CheckpointError::Program(Program::Exported)),
+        None => Err(CheckpointError::EntryMissing { entry: PICKLE.into() }),
+    }
 }
 
 fn is_pickle(name: &str) -> bool {
     name.rsplit('/').next() == Some(PICKLE)
+}
+
+/// Whether this is a program with its code, which `torch.jit.save` writes.
+fn is_torch_script(archive: &Archive<'_>) -> bool {
+    archive.names().any(|name| name.split('/').nth(1) == Some("code") || name.ends_with("/constants.pkl"))
+}
+
+/// Whether this is a graph with its weights, which `torch.export.save` writes.
+fn is_exported(archive: &Archive<'_>) -> bool {
+    archive.names().any(|name| name.ends_with("archive_format") || name.starts_with("serialized_"))
+}
+
+/// The one checkpoint of weights inside an exported program.
+fn exported_state<'a>(archive: &Archive<'a>) -> Option<&'a str> {
+    let is_state = |name: &&str| {
+        name.starts_with("serialized_state_dict.") || name.contains("/data/weights/") && name.ends_with(".pt")
+    };
+    let mut states = archive.names().filter(is_state);
+    states.next().filter(|_| states.next().is_none())
+}
+
+fn read_exported<'a>(archive: &Archive<'a>, name: &str, averages: Averages) -> Result<StateDict<'a>, CheckpointError> {
+    let contents = archive.read(name, LARGEST_STORAGES)?;
+    let inner = Archive::parse(&contents)?;
+    let pickle = inner.names().find(|name| is_pickle(name));
+    let pickle = pickle.ok_or_else(|| CheckpointError::EntryMissing { entry: PICKLE.into() })?;
+    Ok(read_checkpoint(&inner, pickle, averages)?.into_owned())
+}
+
+fn read_checkpoint<'a>(
+    archive: &Archive<'a>,
+    pickle: &str,
+    averages: Averages,
+) -> Result<StateDict<'a>, CheckpointError> {
+    let folder = pickle.trim_end_matches(PICKLE);
+    let byte_order = format!("{folder}byteorder");
+    if archive.contains(&byte_order) && *archive.read(&byte_order, LARGEST_PICKLE)? != *b"little" {
+        return Err(CheckpointError::BigEndian);
+    }
+    let pickle = archive.read(pickle, LARGEST_PICKLE)?;
+    let pickled = pickle::read(&pickle)?;
+    check_total(&pickled.storages)?;
+    let storages = pickled.storages.iter().map(|reference| storage(archive, folder, reference));
+    state_dict(&pickled, storages.collect::<Result<_, _>>()?, averages)
 }
 
 fn check_total(storages: &[StorageReference<'_>]) -> Result<(), CheckpointError> {
@@ -50,31 +89,16 @@ fn check_total(storages: &[StorageReference<'_>]) -> Result<(), CheckpointError>
     }
 }
 
-fn storage(
-    archive: &mut Archive<'_>,
+fn storage<'a>(
+    archive: &Archive<'a>,
     folder: &str,
     reference: &StorageReference<'_>,
-) -> Result<Storage<'static>, CheckpointError> {
+) -> Result<Storage<'a>, CheckpointError> {
     let StorageReference { key, element, count } = *reference;
     let length = (count * element.size()) as u64;
-    let bytes = entry(archive, &format!("{folder}data/{key}"), length)?;
+    let bytes = archive.read(&format!("{folder}data/{key}"), length)?;
     if bytes.len() as u64 != length {
         return Err(CheckpointError::StorageLength { key: key.to_owned() });
     }
-    Ok(Storage { element, bytes: Cow::Owned(bytes) })
-}
-
-/// A file of the archive, unpacked; its checksum is verified by reading it to its end.
-fn entry(archive: &mut Archive<'_>, name: &str, limit: u64) -> Result<Vec<u8>, CheckpointError> {
-    let file = archive.by_name(name).map_err(|error| match error {
-        zip::result::ZipError::FileNotFound => CheckpointError::EntryMissing { entry: name.to_owned() },
-        other => other.into(),
-    })?;
-    let mut bytes = Vec::new();
-    let unreadable = |source| CheckpointError::Entry { entry: name.to_owned(), source };
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > limit {
-        return Err(CheckpointError::EntryLarge { entry: name.to_owned(), limit });
-    }
-    Ok(bytes)
+    Ok(Storage { element, bytes })
 }

@@ -4,8 +4,9 @@
 
 pub mod torch;
 
+use fieldfit_model::import::{ImportReport, ImportRequest, import};
 use fieldfit_model::{Base, LABELS_FILE, MANIFEST_FILE, Manifest, ModelError};
-use fieldfit_tests::tiny;
+use fieldfit_tests::{message, tiny};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -108,5 +109,69 @@ impl Model {
         let mut manifest: Manifest = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         edit(&mut manifest);
         fs::write(&path, toml::to_string(&manifest).unwrap()).unwrap();
+    }
+}
+
+/// Classes of the checkpoints of a [`Workshop`].
+pub const CLASSES: usize = 10;
+
+/// A folder with the tensors of an `efficientnet-tiny` and labels for it, in which checkpoints are made and imported.
+pub struct Workshop {
+    pub folder: TempDir,
+    pub tensors: Vec<Tensor>,
+    labels: PathBuf,
+    out: PathBuf,
+}
+
+impl Workshop {
+    pub fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        tiny::checkpoint(&folder.path().join("tiny.safetensors"), 3);
+        let tensors = read_tensors(&folder.path().join("tiny.safetensors"));
+        let (labels, out) = (folder.path().join(LABELS_FILE), folder.path().join("out"));
+        fs::write(&labels, (0..CLASSES).map(|class| format!("thing {class}\n")).collect::<String>()).unwrap();
+        Self { folder, tensors, labels, out }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file and returns its path.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// The tensors under names that `rename` makes of theirs.
+    pub fn renamed(&self, rename: impl Fn(&str) -> String) -> Vec<Tensor> {
+        let renamed = |tensor: &Tensor| Tensor { name: rename(&tensor.name), ..tensor.clone() };
+        self.tensors.iter().map(renamed).collect()
+    }
+
+    /// Imports the checkpoint at a path under the labels, as `edit` asks for, and opens the new base, whose folder is gone
+    /// again when this returns.
+    pub fn import_path<'a>(
+        &'a self,
+        path: &'a Path,
+        edit: impl FnOnce(&mut ImportRequest<'a>),
+    ) -> Result<(ImportReport, Base), ModelError> {
+        let mut request = ImportRequest { labels: Some(&self.labels), ..ImportRequest::new(path, &self.out) };
+        edit(&mut request);
+        let report = import(&request)?;
+        let base = Base::open(&self.out).unwrap();
+        fs::remove_dir_all(&self.out).unwrap();
+        Ok((report, base))
+    }
+
+    /// Imports a checkpoint of these bytes.
+    pub fn import(&self, bytes: &[u8]) -> Result<(ImportReport, Base), ModelError> {
+        self.import_path(&self.write("weights.bin", bytes), |_| {})
+    }
+
+    /// What is said of a checkpoint that is refused.
+    pub fn refusal(&self, bytes: &[u8]) -> String {
+        message(&self.import(bytes).unwrap_err())
     }
 }

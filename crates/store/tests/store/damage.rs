@@ -2,12 +2,18 @@
 //! stored, a guess where the state is lost, and a state file that makes the reader panic.
 
 use crate::common::{ROOT, delta, look, store};
-use fieldfit_durable::{FileSystem, seal, testing::Simulated, unseal};
+use fieldfit_durable::{
+    FileSystem, seal,
+    testing::{Fault, Simulated},
+    unseal,
+};
 use fieldfit_store::{Problem, Store, StoreError, Transition, VersionState};
 use serde_json::{Value, json};
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 const KIND: [u8; 8] = *b"FFSTATE2";
@@ -26,7 +32,7 @@ fn with_versions(count: u64) -> (Simulated, Store) {
     (disk, store)
 }
 
-/// A flipped bit or a cut in the state that goes unnoticed, or is taken for a new store.
+/// Catches: a flipped bit or a cut in the state that goes unnoticed, or is taken for a new store.
 #[test]
 fn a_damaged_state_is_reported_and_left_alone() {
     let damages: [fn(&mut Vec<u8>); 5] = [
@@ -42,23 +48,23 @@ fn a_damaged_state_is_reported_and_left_alone() {
         let before = disk.contents();
         let errors = [store(&disk).unwrap_err(), opened.active().unwrap_err(), opened.add(&delta(0, 2)).unwrap_err()];
         for error in errors {
-            assert!(matches!(error, StoreError::VersionState { .. }), "{error:?}");
+            assert!(matches!(error, StoreError::DamagedState { .. }), "{error:?}");
             assert!(error.to_string().contains("add them to a new store"), "{error}");
         }
         assert_eq!(disk.contents(), before);
     }
 }
 
-/// A lost state taken for a new store: its first version would overwrite the old one.
+/// Catches: a lost state taken for a new store: its first version would overwrite the old one.
 #[test]
 fn a_lost_state_is_not_begun_anew() {
     let (disk, _) = with_versions(1);
     disk.remove(&state()).unwrap();
     let error = store(&disk).unwrap_err();
-    assert!(matches!(&error, StoreError::VersionState { reason, .. } if reason.contains("missing")), "{error}");
+    assert!(matches!(&error, StoreError::DamagedState { reason, .. } if reason.contains("missing")), "{error}");
 }
 
-/// A state whose seal holds and that makes no sense: the reader panics, or the next version overwrites another one.
+/// Catches: a state whose seal holds and that makes no sense: the reader panics, or the next version overwrites another one.
 #[test]
 fn a_forged_state_is_refused() {
     type Forgery = (&'static str, fn(&mut Value));
@@ -90,11 +96,11 @@ fn a_forged_state_is_refused() {
             forge(&mut record);
             *bytes = seal(KIND, &serde_json::to_vec(&record).unwrap());
         });
-        assert!(matches!(opened.versions(), Err(StoreError::VersionState { .. })), "{name}: {:?}", opened.versions());
+        assert!(matches!(opened.versions(), Err(StoreError::DamagedState { .. })), "{name}: {:?}", opened.versions());
     }
 }
 
-/// A damaged version that runs, or that `verify` doesn't see.
+/// Catches: a damaged version that runs, or that `verify` doesn't see.
 #[test]
 fn a_damaged_version_is_found_and_not_run() {
     type Damage = (fn(&Simulated, &Path), fn(&Problem) -> bool);
@@ -121,7 +127,7 @@ fn a_damaged_version_is_found_and_not_run() {
     }
 }
 
-/// A rollback that stops at a damaged version and leaves the bad one running, or says nothing of it.
+/// Catches: a rollback that stops at a damaged version and leaves the bad one running, or says nothing of it.
 #[test]
 fn a_rollback_passes_over_damaged_versions() {
     let (disk, store) = with_versions(3);
@@ -135,7 +141,7 @@ fn a_rollback_passes_over_damaged_versions() {
     assert!(matches!(store.rollback(), Err(StoreError::NothingToRollBack)));
 }
 
-/// Bytes that reach the disk before they are verified.
+/// Catches: bytes that reach the disk before they are verified.
 #[test]
 fn what_is_no_delta_for_this_base_is_not_stored() {
     let (disk, store) = with_versions(1);
@@ -153,7 +159,7 @@ fn what_is_no_delta_for_this_base_is_not_stored() {
     assert_eq!(disk.contents(), before);
 }
 
-/// An activation of what the gate refused, a refusal of what runs, a number that isn't there.
+/// Catches: an activation of what the gate refused, a refusal of what runs, a number that isn't there.
 #[test]
 fn operations_that_make_no_sense_change_nothing() {
     let (_, store) = with_versions(1);
@@ -176,7 +182,7 @@ fn operations_that_make_no_sense_change_nothing() {
     assert_eq!(look(&store), before);
 }
 
-/// A refused version that a rollback brings back.
+/// Catches: a refused version that a rollback brings back.
 #[test]
 fn a_refused_version_is_no_target_of_a_rollback() {
     let (_, store) = with_versions(3);
@@ -184,7 +190,7 @@ fn a_refused_version_is_no_target_of_a_rollback() {
     assert_eq!(store.rollback().unwrap(), Some(1));
 }
 
-/// A folder of somebody else's files made a store, or a missing store made by a command that only reads.
+/// Catches: a folder of somebody else's files made a store, or a missing store made by a command that only reads.
 #[test]
 fn other_folders_are_left_alone() {
     let root = tempfile::tempdir().unwrap();
@@ -197,4 +203,61 @@ fn other_folders_are_left_alone() {
     let error = Store::create_or_open(root.path().join("holiday.jpg/store")).unwrap_err();
     assert!(matches!(error, StoreError::Durable(_)) && error.to_string().contains("holiday.jpg"), "{error}");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+}
+
+/// Catches: a robot without its base because the state is damaged or can't be read, or an operation that writes over what
+/// could be mended.
+#[test]
+fn a_store_whose_state_cannot_be_used_is_opened_degraded_and_left_alone() {
+    let (disk, whole) = with_versions(1);
+    let open = || Store::open_degraded_on(Arc::new(disk.clone()), Path::new(ROOT));
+    assert!(open().unwrap().1.is_none());
+    disk.fail_after(0, Fault::Error(ErrorKind::Other));
+    let (_, unreadable) = open().unwrap();
+    assert!(matches!(unreadable, Some(StoreError::UnreadableState(_))), "{unreadable:?}");
+    let good = disk.contents()[&state()].clone();
+    disk.damage(&state(), |bytes| bytes[100] ^= 1);
+    let before = disk.contents();
+    let (degraded, reason) = open().unwrap();
+    assert!(matches!(&reason, Some(error) if error.is_unusable_state()), "{reason:?}");
+    assert!(degraded.rollback().unwrap_err().is_unusable_state());
+    assert!(degraded.quarantine(1, "fails").unwrap_err().is_unusable_state());
+    assert!(degraded.fix_base(&[0; 32]).unwrap_err().is_unusable_state());
+    assert_eq!(disk.contents(), before);
+    disk.damage(&state(), |bytes| *bytes = good);
+    assert_eq!(degraded.active_version().unwrap(), whole.active_version().unwrap());
+    let nowhere = Store::open_degraded_on(Arc::new(disk.clone()), Path::new("/nowhere"));
+    assert!(matches!(nowhere, Err(StoreError::Missing { .. })));
+}
+
+/// Catches: a state that is a link to nowhere, taken for a new store or looked for without end.
+#[test]
+#[cfg(unix)]
+fn a_state_that_is_a_dangling_link_is_damage() {
+    let root = tempfile::tempdir().unwrap();
+    for versions in [false, true] {
+        let path = root.path().join(format!("store-{versions}"));
+        fs::create_dir_all(path.join("versions")).unwrap();
+        if versions {
+            fs::write(path.join("versions/000001.delta"), delta(0, 1)).unwrap();
+        }
+        std::os::unix::fs::symlink("nowhere", path.join("state")).unwrap();
+        let error = Store::create_or_open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::DamagedState { .. }), "{error:?}");
+    }
+}
+
+/// Catches: a reason or an entry of the history that moves the terminal's cursor or forges a line.
+#[test]
+fn reasons_are_escaped() {
+    let (_, store) = with_versions(1);
+    store.add(&delta(0, 2)).unwrap();
+    store.refuse(2, "worse\nversion 9 was confirmed\u{1b}[1A").unwrap();
+    let shown = r"worse\nversion 9 was confirmed\u{1b}[1A";
+    assert_eq!(store.version(2).unwrap().state.to_string(), format!("refused: {shown}"));
+    let last = store.history().unwrap().pop().unwrap().change.to_string();
+    assert_eq!(last, format!("version 2 was refused: {shown}"));
+    // As an earlier version stored it.
+    let raw = Transition::Refused { version: 2, reason: "a\u{202e}b".into() };
+    assert_eq!(raw.to_string(), r"version 2 was refused: a\u{202e}b");
 }

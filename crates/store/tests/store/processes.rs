@@ -6,7 +6,7 @@ use fieldfit_durable::{Disk, DurableError, lock};
 use fieldfit_store::{Store, StoreError, Transition, VersionState};
 use std::{process, thread, time::Duration};
 
-/// A reader that has to be opened again, or a generation that moves when nothing else runs.
+/// Catches: a reader that has to be opened again, or a generation that moves when nothing else runs.
 #[test]
 fn a_reader_sees_an_activation_by_another_handle() {
     let root = tempfile::tempdir().unwrap();
@@ -22,7 +22,7 @@ fn a_reader_sees_an_activation_by_another_handle() {
     assert_eq!((reader.active().unwrap(), reader.generation().unwrap()), (None, 2));
 }
 
-/// Two writers that give one number twice, or lose each other's versions.
+/// Catches: two writers that give one number twice, or lose each other's versions.
 #[test]
 fn writers_take_turns() {
     let root = tempfile::tempdir().unwrap();
@@ -44,7 +44,7 @@ fn writers_take_turns() {
     assert_eq!(found.generation, 20);
 }
 
-/// A second writer that writes all the same, or that isn't told who is in its way; a reader that waits for the lock.
+/// Catches: a second writer that writes all the same, or that isn't told who is in its way; a reader that waits for the lock.
 #[test]
 fn a_second_writer_is_told_who_is_writing() {
     let root = tempfile::tempdir().unwrap();
@@ -59,7 +59,7 @@ fn a_second_writer_is_told_who_is_writing() {
     store.activate(1).unwrap();
 }
 
-/// Two adaptations that overwrite each other's checkpoint, or one that keeps the store's writers away.
+/// Catches: two adaptations that overwrite each other's checkpoint, or one that keeps the store's writers away.
 #[test]
 fn one_adaptation_works_at_a_time() {
     let root = tempfile::tempdir().unwrap();
@@ -72,7 +72,7 @@ fn one_adaptation_works_at_a_time() {
     drop(store.work_dir().unwrap());
 }
 
-/// A store whose state names the place where it was made.
+/// Catches: a store whose state names the place where it was made.
 #[test]
 fn a_store_can_be_moved() {
     let root = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ fn a_store_can_be_moved() {
     assert!(matches!(store.active(), Err(StoreError::Missing { .. })));
 }
 
-/// A history that leaves something out, or grows for ever.
+/// Catches: a history that leaves something out, or grows for ever.
 #[test]
 fn the_history_tells_what_was_done_and_stays_small() {
     let root = tempfile::tempdir().unwrap();

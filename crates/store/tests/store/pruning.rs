@@ -33,7 +33,7 @@ fn lived_in(path: &Path) -> Store {
     store
 }
 
-/// What is active, on trial, or the last confirmed version going with the old ones; a refused one staying in a good one's
+/// Catches: what is active, on trial, or the last confirmed version going with the old ones; a refused one staying in a good one's
 /// stead.
 #[test]
 fn what_can_not_run_goes_first_and_what_is_needed_stays() {
@@ -54,7 +54,7 @@ fn what_can_not_run_goes_first_and_what_is_needed_stays() {
     assert_eq!(store.add(&delta(0, 9)).unwrap(), 9, "no number is given twice");
 }
 
-/// A quota that counts versions in place of bytes, or that is reached by removing what is needed.
+/// Catches: a quota that counts versions in place of bytes, or that is reached by removing what is needed.
 #[test]
 fn a_byte_quota_is_kept_as_far_as_it_can_be() {
     let root = tempfile::tempdir().unwrap();
@@ -67,7 +67,7 @@ fn a_byte_quota_is_kept_as_far_as_it_can_be() {
     assert_eq!(versions(&store), [1, 6, 8]);
 }
 
-/// FileSystem that a power cut or an error left, which stay for ever; or a file of somebody else's that goes with them.
+/// Catches: fileSystem that a power cut or an error left, which stay for ever; or a file of somebody else's that goes with them.
 #[test]
 fn files_of_no_version_are_swept() {
     let root = tempfile::tempdir().unwrap();
@@ -83,7 +83,7 @@ fn files_of_no_version_are_swept() {
     assert_eq!(look(&store).versions.len(), 8);
 }
 
-/// A reader that looked at the state before a prune and at the file after it, and takes the hole for damage.
+/// Catches: a reader that looked at the state before a prune and at the file after it, and takes the hole for damage.
 #[test]
 fn a_reader_that_lost_a_race_with_prune_reads_what_is_active_now() {
     let root = tempfile::tempdir().unwrap();
@@ -116,7 +116,7 @@ fn a_reader_that_lost_a_race_with_prune_reads_what_is_active_now() {
     assert!(matches!(store.read(7), Err(StoreError::Unknown { version: 7, .. })));
 }
 
-/// A prune in the middle of a trial that forgets how far it has come.
+/// Catches: a prune in the middle of a trial that forgets how far it has come.
 #[test]
 fn a_trial_goes_on_over_a_prune() {
     let root = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::common::{delta, store};
 use fieldfit_durable::testing::{Fault, Simulated};
-use fieldfit_store::{Keep, Store, StoreError, TrialRules, VersionState};
+use fieldfit_store::{Finding, Keep, Problem, Store, StoreError, TrialRules, VersionState};
 use proptest::{prelude::*, sample::Index};
 use std::collections::BTreeMap;
 
@@ -43,7 +43,10 @@ enum Kind {
 /// What a store should be, the simple way: versions count from 1.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Model {
+    /// The base that the first activation fixed.
     base: Option<u8>,
+    /// What each version is made for.
+    bases: BTreeMap<u32, u8>,
     next: u32,
     versions: BTreeMap<u32, Kind>,
     /// What ran, the active version last.
@@ -53,7 +56,8 @@ struct Model {
 
 impl Model {
     fn of(store: &Store) -> Self {
-        assert!(store.verify().unwrap().is_empty());
+        let is_foreign = |finding: &Finding| matches!(finding.problem, Problem::OtherBase { .. });
+        assert!(store.verify().unwrap().iter().all(is_foreign));
         let kind = |state| match state {
             VersionState::Candidate => Kind::Candidate,
             VersionState::Trial(trial) => Kind::Trial(trial.predictions, trial.starts, trial.boot == Some(boot(true))),
@@ -64,6 +68,7 @@ impl Model {
         let versions = store.versions().unwrap();
         Self {
             base: store.base().unwrap().map(|base| base[0]),
+            bases: BTreeMap::new(),
             next: 0,
             versions: versions.into_iter().map(|entry| (entry.version, kind(entry.state))).collect(),
             ran: store.active().unwrap().into_iter().collect(),
@@ -73,7 +78,13 @@ impl Model {
 
     /// All of it that a reader sees.
     fn seen(&self) -> Self {
-        Self { next: 0, ran: self.ran.last().copied().into_iter().collect(), ..self.clone() }
+        let bases = BTreeMap::new();
+        Self { next: 0, bases, ran: self.ran.last().copied().into_iter().collect(), ..self.clone() }
+    }
+
+    /// Whether a version is made for another base than the fixed one.
+    fn is_foreign(&self, version: u32) -> bool {
+        self.base.is_some_and(|base| self.bases.get(&version).is_some_and(|its| *its != base))
     }
 
     fn kind(&self, version: u32) -> Option<&Kind> {
@@ -103,21 +114,24 @@ impl Model {
         let active = self.ran.last().copied();
         match operation {
             Operation::Add { base } => {
-                let fits = *self.base.get_or_insert(base) == base;
+                let fits = self.base.is_none_or(|fixed| fixed == base);
                 if fits {
                     self.next += 1;
+                    self.bases.insert(self.next, base);
                     self.versions.insert(self.next, Kind::Candidate);
                 }
                 fits
             }
             Operation::Activate(version) => match self.kind(version) {
                 _ if active == Some(version) => true,
+                _ if self.is_foreign(version) => false,
                 Some(Kind::Candidate | Kind::Retired | Kind::Confirmed) => {
                     if let Some(active) = active
                         && self.versions[&active] != Kind::Confirmed
                     {
                         self.versions.insert(active, Kind::Retired);
                     }
+                    self.base = self.base.or(self.bases.get(&version).copied());
                     self.ran.retain(|other| *other != version);
                     self.ran.push(version);
                     self.run();
@@ -186,11 +200,12 @@ impl Model {
 
     fn prune(&mut self, keep: u32) {
         let confirmed = self.ran.iter().rev().find(|version| self.versions[version] == Kind::Confirmed);
-        let newest = self.versions.keys().next_back();
+        let newest = self.versions.keys().rev().find(|version| !self.is_foreign(**version));
         let stay = [self.ran.last(), confirmed, newest].map(|version| version.copied());
         for worth in 0..3 {
             for (version, kind) in self.versions.clone() {
                 let its_worth = match kind {
+                    _ if self.is_foreign(version) => 0,
                     Kind::Barred => 0,
                     Kind::Retired if !self.ran.contains(&version) => 1,
                     _ => 2,
@@ -245,7 +260,7 @@ fn power_cut() -> impl Strategy<Value = Option<(u64, Index)>> {
 }
 
 proptest! {
-    /// A store that differs from the model after some sequence, or is neither old nor new after a power cut in one.
+    /// Catches: a store that differs from the model after some sequence, or is neither old nor new after a power cut in one.
     #[test]
     fn a_store_is_what_was_done_to_it(steps in proptest::collection::vec((operation(), power_cut()), 1..40)) {
         let mut disk = Simulated::new();

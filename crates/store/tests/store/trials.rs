@@ -32,7 +32,7 @@ fn crash(store: &Store, boot: Option<&str>) -> Option<u32> {
     store.start(RULES, boot).unwrap().version
 }
 
-/// A version that crashes on every start and is started for ever, is given up too early, or takes the version before it
+/// Catches: a version that crashes on every start and is started for ever, is given up too early, or takes the version before it
 /// along.
 #[test]
 fn a_version_that_never_completes_a_prediction_is_quarantined_at_the_fourth_start() {
@@ -53,7 +53,7 @@ fn a_version_that_never_completes_a_prediction_is_quarantined_at_the_fourth_star
     assert!(matches!(error, StoreError::Refused { state: "quarantined", .. }), "{error}");
 }
 
-/// A robot that is switched off before its camera sends a frame, morning after morning, and loses a good version by it.
+/// Catches: a robot that is switched off before its camera sends a frame, morning after morning, and loses a good version by it.
 #[test]
 fn switching_the_power_off_is_no_failed_trial() {
     let (_, store) = on_trial();
@@ -68,7 +68,7 @@ fn switching_the_power_off_is_no_failed_trial() {
     assert_eq!(crash(&store, NEXT_BOOT), Some(1), "crashes within one start of the system do count");
 }
 
-/// Four processes that open the store in the same moment, of which the last takes the other three for crashed.
+/// Catches: four processes that open the store in the same moment, of which the last takes the other three for crashed.
 #[test]
 fn starts_that_still_run_are_not_judged() {
     let (_, store) = on_trial();
@@ -78,7 +78,7 @@ fn starts_that_still_run_are_not_judged() {
     assert_eq!(crash(&store, BOOT), Some(1), "now that they have all ended without a prediction");
 }
 
-/// A version that runs most of the time and is taken for one that never does.
+/// Catches: a version that runs most of the time and is taken for one that never does.
 #[test]
 fn a_completed_prediction_clears_the_starts_before_it() {
     let (_, store) = on_trial();
@@ -92,7 +92,7 @@ fn a_completed_prediction_clears_the_starts_before_it() {
     assert_eq!(store.start(RULES, BOOT).unwrap().undecided.unwrap().completed(), 5);
 }
 
-/// Starts that ended in order and were asked for nothing: an adaptation that only looked at the store.
+/// Catches: starts that ended in order and were asked for nothing: an adaptation that only looked at the store.
 #[test]
 fn a_start_that_was_asked_for_nothing_is_taken_back() {
     let (_, store) = on_trial();
@@ -105,7 +105,7 @@ fn a_start_that_was_asked_for_nothing_is_taken_back() {
     assert_eq!(trial.starts, 1);
 }
 
-/// Predictions that are forgotten from one start to the next, that confirm too early, or a history that has one event a
+/// Catches: predictions that are forgotten from one start to the next, that confirm too early, or a history that has one event a
 /// prediction.
 #[test]
 fn predictions_add_up_over_starts_and_confirm() {
@@ -126,7 +126,7 @@ fn predictions_add_up_over_starts_and_confirm() {
     assert_eq!(store.confirmed().unwrap(), [2, 1]);
 }
 
-/// Predictions of a version that was replaced meanwhile, counted for another or bringing it back.
+/// Catches: predictions of a version that was replaced meanwhile, counted for another or bringing it back.
 #[test]
 fn predictions_of_what_was_replaced_count_nothing() {
     let (_, store) = on_trial();
@@ -140,7 +140,7 @@ fn predictions_of_what_was_replaced_count_nothing() {
     assert_eq!(state(&store, 2), VersionState::Retired);
 }
 
-/// A fallback to a version that never proved itself, or to a damaged one.
+/// Catches: a fallback to a version that never proved itself, or to a damaged one.
 #[test]
 fn a_failed_trial_falls_back_to_what_is_confirmed_and_whole() {
     let (disk, store) = on_trial();
@@ -158,7 +158,7 @@ fn a_failed_trial_falls_back_to_what_is_confirmed_and_whole() {
     assert_eq!(store.confirmed().unwrap(), [] as [u32; 0]);
 }
 
-/// A confirmation of what never ran, or one that is lost when another version is made active and gone back from.
+/// Catches: a confirmation of what never ran, or one that is lost when another version is made active and gone back from.
 #[test]
 fn confirming_by_hand() {
     let (_, store) = on_trial();
@@ -175,7 +175,7 @@ fn confirming_by_hand() {
     assert_eq!(state(&store, 3), VersionState::Retired);
 }
 
-/// A version that somebody rolled back from and that is trusted as before when it is tried again; one that was replaced
+/// Catches: a version that somebody rolled back from and that is trusted as before when it is tried again; one that was replaced
 /// on trial and comes back as if it had passed.
 #[test]
 fn what_was_rolled_back_from_or_replaced_on_trial_has_to_prove_itself_again() {
@@ -191,7 +191,7 @@ fn what_was_rolled_back_from_or_replaced_on_trial_has_to_prove_itself_again() {
     assert!(matches!(state(&store, 2), VersionState::Trial(_)));
 }
 
-/// A system that doesn't say when it started: there a crash must still count.
+/// Catches: a system that doesn't say when it started: there a crash must still count.
 #[test]
 fn without_a_boot_to_tell_starts_count_all_the_same() {
     let (_, store) = on_trial();

@@ -1,4 +1,4 @@
-//! A thread that asks a runtime for an answer to every frame, whatever happens to the runtime meanwhile.
+//! Simulated camera: one image, classified again and again by a runtime that is adapted meanwhile.
 
 use fieldfit::{Error, Frame, Runtime, Version};
 use std::fmt;
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Between two frames: most of the processor is left to the adaptation.
+/// Time between two frames; most of the processor is left to the adaptation.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many frames a version is given before the next change.
+/// Frames that a version answers before the next change.
 const LOOK: u64 = 5;
 
-/// Frames without an end, and the runtime that answers them.
+/// Camera that shows one image until it is stopped.
 pub struct Camera<'a> {
     runtime: &'a Runtime,
     frame: Vec<u8>,
@@ -21,7 +21,7 @@ pub struct Camera<'a> {
     is_stopped: AtomicBool,
 }
 
-/// Frames in a row that one version answered in the same way.
+/// Consecutive frames with one version and one answer.
 pub struct Spell {
     version: Version,
     label: String,
@@ -34,16 +34,25 @@ impl fmt::Display for Spell {
     }
 }
 
+/// Guard that stops a camera.
+pub struct StopOnDrop<'a>(&'a Camera<'a>);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 impl<'a> Camera<'a> {
-    /// A camera that sees one image again and again.
+    /// Creates a camera that shows one image.
     pub fn new(runtime: &'a Runtime, image: &Path) -> Result<Self, Error> {
         let frame = fs::read(image).map_err(|source| Error::Read { path: image.to_owned(), source })?;
         Ok(Self { runtime, frame, answered: AtomicU64::new(0), is_stopped: AtomicBool::new(false) })
     }
 
-    /// Answers frames until somebody stops the camera.
+    /// Answers frames until the camera is stopped.
     pub fn run(&self) -> Result<Vec<Spell>, Error> {
-        // Whoever waits for frames must not wait for one that never comes.
+        // No thread may wait for a frame that never comes.
         let outcome = self.answer_all();
         self.stop();
         outcome
@@ -72,8 +81,13 @@ impl<'a> Camera<'a> {
         }
     }
 
-    /// Ends the run.
+    /// Stops the camera.
     pub fn stop(&self) {
         self.is_stopped.store(true, Ordering::Release);
+    }
+
+    /// Returns a guard that stops the camera when it is dropped.
+    pub const fn stop_on_drop(&self) -> StopOnDrop<'_> {
+        StopOnDrop(self)
     }
 }

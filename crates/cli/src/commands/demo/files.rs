@@ -1,4 +1,4 @@
-//! Where the demo's model and images are.
+//! Paths of the demo's model and images.
 
 use crate::error::CliError;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const MODEL: &str = "models/efficientnet-lite0";
 const IMAGES: &str = "tests/data/emoji";
 
-/// The demo's model and images, found in a clone of the repository.
+/// Paths of the demo's model and images in a clone of the repository.
 pub struct Files {
     /// The base model's folder.
     pub model: PathBuf,
@@ -14,8 +14,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// Looks under the current folder, then beside the executable and in the folders above it, then in the source tree
-    /// that the executable was built from.
+    /// Searches the current folder, then the executable's folder and those above it, then the source tree that the
+    /// executable was built from.
     pub fn find() -> Result<Self, CliError> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let executable = std::env::current_exe().unwrap_or_default();
@@ -31,12 +31,12 @@ impl Files {
         Ok(Self { model: find(MODEL)?, emoji: find(IMAGES)? })
     }
 
-    /// The images of one drawing style.
+    /// Returns the folder of one drawing style.
     pub fn style(&self, name: &str) -> PathBuf {
         self.emoji.join(name)
     }
 
-    /// What the running camera looks at: a thing and a style that are not trained on.
+    /// Returns the image of the simulated camera, of a concept and a style that are not trained on.
     pub fn frame(&self) -> PathBuf {
         self.emoji.join("twitter/test/vehicle/truck_1f69a.png")
     }

@@ -1,0 +1,26 @@
+//! Free space: how many bytes a checkpoint may still take on its disk.
+
+use crate::error::AdaptError;
+use std::path::{Path, PathBuf};
+
+/// Bytes that an unprivileged process may still write to the file system of that path's folder; `None` where the system
+/// doesn't say.
+#[cfg(unix)]
+pub(crate) fn free_space(path: &Path) -> Option<u64> {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let status = rustix::fs::statvfs(folder).ok()?;
+    Some(status.f_bavail.saturating_mul(status.f_frsize))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn free_space(_path: &Path) -> Option<u64> {
+    None
+}
+
+/// Refuses to take `needed` bytes of a disk that has fewer; does nothing where the system doesn't say how many it has.
+pub(crate) fn require_space(path: &Path, needed: u64, free: Option<u64>) -> Result<(), AdaptError> {
+    match free {
+        Some(free) if free < needed => Err(AdaptError::CheckpointSpace { path: PathBuf::from(path), needed, free }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,39 @@
+//! Delta file: encodes a trained state with its provenance.
+
+use crate::encode::chosen_codecs::ChosenCodecs;
+use crate::encode::provenance::provenance;
+use crate::error::AdaptError;
+use crate::event::Gate;
+use crate::plan::run::Run;
+use crate::train::trainer::Trained;
+use fieldfit_delta::Delta;
+use fieldfit_model::{TrainingResult, encode_delta};
+use fieldfit_tensor::Norm;
+
+/// Encodes the delta file. The verdict only goes into its provenance; the tensors are the same bytes with and without it.
+pub(crate) fn encode(
+    run: Run<'_>,
+    trained: &Trained<'_>,
+    chosen: &ChosenCodecs,
+    gate: Option<&Gate>,
+) -> Result<Vec<u8>, AdaptError> {
+    let Run { request, plan } = run;
+    let (norm, radii) = match trained.method.constraint() {
+        Some(constraint) => (constraint.norm, constraint.radii),
+        None => (Norm::L2, vec![None; plan.network.tensors.len()]),
+    };
+    let head = trained.state.moved_head();
+    let result = TrainingResult {
+        delta: &trained.state.delta,
+        radii: &radii,
+        norm,
+        head_weight: &head.weight,
+        head_bias: &head.bias,
+        labels: &request.dataset.classes,
+        input_size: plan.size,
+        crop: request.base.preprocessing().crop,
+        codecs: &chosen.codecs,
+    };
+    let provenance = provenance(run, chosen, gate);
+    Ok(encode_delta(request.base, &result, provenance, request.active.map(Delta::hash))?)
+}

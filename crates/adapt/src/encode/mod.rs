@@ -1,0 +1,7 @@
+//! Delta encoding: chooses codecs, writes the delta file, and records its provenance.
+
+pub(crate) mod chosen_codecs;
+pub(crate) mod codec_search;
+pub(crate) mod delta_file;
+pub(crate) mod provenance;
+mod sensitivity;

@@ -1,0 +1,200 @@
+//! Retention objective: the loss of the labels and the divergence from the base's own predictions, under two heads.
+
+use crate::error::AdaptError;
+use crate::train::class_weighting::WeightedLabels;
+use crate::train::session::HostSession;
+use fieldfit_data::Batch;
+use fieldfit_exec::{ExecError, Objective, kl_divergence};
+use fieldfit_tensor::Real;
+use std::collections::BTreeMap;
+
+/// Retention loss under two heads over one backbone, as the rows of one: the new classes first, then the base's own. One
+/// pass answers for both.
+///
+/// The loss of an image is the weighted cross-entropy of its label among the new classes, if it has one, and `strength` times the
+/// divergence KL(base ‖ adapted) of the answers under the base's head, if the base was asked. The base's answers need no
+/// label.
+pub(crate) struct RetentionLoss<'a, T> {
+    pub labels: Option<WeightedLabels<'a>>,
+    /// New classes.
+    pub classes: usize,
+    /// λ, nats of the loss a nat of divergence.
+    pub strength: f64,
+    /// The base's probabilities of its own classes, image after image.
+    pub answers: Option<&'a [T]>,
+}
+
+impl<T: Real> Objective<T> for RetentionLoss<'_, T> {
+    fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
+        self.labels.map_or(Ok(()), |labels| Objective::<T>::check(&labels, images, columns.min(self.classes)))
+    }
+
+    fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
+        let (new, own) = logits.split_at_mut(self.classes);
+        let learned = match self.labels {
+            Some(labels) => labels.loss_and_gradient(image, new),
+            None => without_slope(new),
+        };
+        let forgotten = match self.answers {
+            Some(answers) => kl_divergence(own, &answers[image * own.len()..][..own.len()]),
+            None => without_slope(own),
+        };
+        own.iter_mut().for_each(|slope| *slope *= T::of(self.strength));
+        learned + self.strength * forgotten
+    }
+}
+
+/// Nothing depends on these logits.
+fn without_slope<T: Real>(logits: &mut [T]) -> f64 {
+    logits.fill(T::zero());
+    0.0
+}
+
+/// Objective that relative radii are learned by: the validation slice, and the base's answers to it or to other images.
+pub(crate) struct RetentionObjective {
+    /// New classes.
+    classes: usize,
+    strength: f64,
+    /// Augmentation view of the validation images; `None` for as they are.
+    view: Option<u64>,
+    /// The base's answers to the images that it was asked about, by their index; `None` where nothing is to be retained.
+    answers: Option<BTreeMap<usize, Vec<f32>>>,
+}
+
+impl RetentionObjective {
+    /// Where something is to be retained, asks the base, whose head the session's network then has beside the new one.
+    pub fn new(session: &mut HostSession<'_>, strength: f64, view: Option<u64>) -> Result<Self, AdaptError> {
+        let classes = session.state.network().head.classes;
+        let mut objective = Self { classes, strength, view, answers: None };
+        if strength > 0.0 {
+            session.add_base_head()?;
+            objective.answers = Some(objective.ask(session)?);
+        }
+        Ok(objective)
+    }
+
+    /// Asks the base about the images.
+    fn ask(&self, session: &mut HostSession<'_>) -> Result<BTreeMap<usize, Vec<f32>>, AdaptError> {
+        let batches = match &session.retained {
+            Some(retained) => retained.whole_slice(None)?,
+            None => session.validation.whole_slice(self.view)?,
+        };
+        let mut answers = BTreeMap::new();
+        for batch in batches {
+            let Batch { images, samples, .. } = batch?;
+            let rows = session.base_answers(&images)?;
+            let classes = rows.len() / samples.len().max(1);
+            answers.extend(samples.into_iter().zip(rows.chunks(classes.max(1)).map(<[f32]>::to_vec)));
+        }
+        Ok(answers)
+    }
+
+    /// The base's answers to a batch's images, one after the other; `None` where nothing is to be retained, or an image
+    /// could not be read when the base was asked.
+    fn answers(&self, samples: &[usize]) -> Option<Vec<f32>> {
+        let answers = self.answers.as_ref()?;
+        let rows: Option<Vec<_>> = samples.iter().map(|sample| answers.get(sample)).collect();
+        Some(rows?.into_iter().flatten().copied().collect())
+    }
+
+    /// The loss at the session's weights: the mean over the validation slice, and over the retained images if there are
+    /// some. `visit` sees the gradients of each batch's mean, and what part of its mean the batch is.
+    pub fn descend(
+        &self,
+        session: &mut HostSession<'_>,
+        mut visit: impl FnMut(&HostSession<'_>, f64),
+    ) -> Result<f64, AdaptError> {
+        let (classes, strength) = (self.classes, self.strength);
+        let mut loss = 0.0;
+        let (images, class_weights) = (session.validation.images(), session.class_weights.clone());
+        for batch in session.validation.whole_slice(self.view)? {
+            let Batch { images: pixels, labels, samples } = batch?;
+            let answers = if session.retained.is_none() { self.answers(&samples) } else { None };
+            let labels_loss = Some(class_weights.objective(&labels));
+            let objective = RetentionLoss { labels: labels_loss, classes, strength, answers: answers.as_deref() };
+            let share = labels.len() as f64 / images as f64;
+            loss += share * session.descend(&pixels, &objective)?;
+            visit(session, share);
+        }
+        let Some(retained) = &session.retained else { return Ok(loss) };
+        let (images, batches) = (retained.images(), retained.whole_slice(None)?);
+        for batch in batches {
+            let Batch { images: pixels, samples, .. } = batch?;
+            let answers = self.answers(&samples);
+            let objective = RetentionLoss { labels: None, classes, strength, answers: answers.as_deref() };
+            let share = pixels.count as f64 / images as f64;
+            loss += share * session.descend(&pixels, &objective)?;
+            visit(session, share);
+        }
+        Ok(loss)
+    }
+}
+
+/// One batch's descent while weights train, at θ: its labels, and `strength` times the divergence from what the base says of
+/// the same images, augmented as they are. At a strength of 0 the base isn't asked, and one without a head can't be.
+pub(crate) fn descend_retaining(
+    session: &mut HostSession<'_>,
+    batch: &Batch,
+    strength: f64,
+) -> Result<f64, AdaptError> {
+    if strength == 0.0 || session.state.base().network().is_headless() {
+        return session.descend_labels(batch);
+    }
+    session.add_base_head()?;
+    let answers = session.base_answers(&batch.images)?;
+    session.state.merge_into(&mut session.weights);
+    let classes = session.state.network().head.classes;
+    let class_weights = session.class_weights.clone();
+    let labels = Some(class_weights.objective(&batch.labels));
+    let objective = RetentionLoss { labels, classes, strength, answers: Some(&answers) };
+    session.descend(&batch.images, &objective)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::class_weighting::ClassWeighting;
+    use fieldfit_exec::{cross_entropy, softmax};
+
+    const LOGITS: [f64; 6] = [0.4, -1.0, 0.3, 2.0, -0.7, 0.1];
+
+    fn descend(retaining: &RetentionLoss<'_, f64>, logits: [f64; 6]) -> (f64, [f64; 6]) {
+        let mut slopes = logits;
+        let loss = retaining.loss_and_gradient(0, &mut slopes);
+        (loss, slopes)
+    }
+
+    /// Catches: a slope of another loss than the one that is reported: a λ that counts in one of them, heads that are mixed up.
+    #[test]
+    fn slopes_are_those_of_the_loss() {
+        let (labels, answers, even) = ([1], [0.2, 0.1, 0.3, 0.4], ClassWeighting::default());
+        let labels = Some(even.objective(&labels));
+        let retaining = RetentionLoss { labels, classes: 2, strength: 0.7, answers: Some(&answers) };
+        let (_, slopes) = descend(&retaining, LOGITS);
+        for (index, slope) in slopes.into_iter().enumerate() {
+            let at = |step: f64| {
+                let mut logits = LOGITS;
+                logits[index] += step;
+                descend(&retaining, logits).0
+            };
+            let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+            assert!((slope - expected).abs() < 1e-9, "{index}: {slope}, not {expected}");
+        }
+    }
+
+    /// Catches: a pull on weights that still answer as the base does, or an answer taken from another image.
+    #[test]
+    fn the_bases_own_answers_are_not_pulled_at() {
+        let mut answers = [LOGITS, LOGITS].concat();
+        softmax(&mut answers[2..6]);
+        let answers = [[0.25; 4].as_slice(), &answers[2..6]].concat();
+        let even = ClassWeighting::default();
+        let labels = Some(even.objective(&[0, 1]));
+        let retaining = RetentionLoss { labels, classes: 2, strength: 1e3, answers: Some(&answers) };
+        let mut slopes = LOGITS;
+        let loss = retaining.loss_and_gradient(1, &mut slopes);
+        assert!(slopes[2..].iter().all(|slope| slope.abs() < 1e-12), "{slopes:?}");
+        let mut new = [LOGITS[0], LOGITS[1]];
+        assert!((loss - cross_entropy(&mut new, 1)).abs() < 1e-12);
+    }
+}

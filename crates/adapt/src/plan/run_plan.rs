@@ -1,0 +1,109 @@
+//! Run plan: the slices, the network, the steps and the memory of a run, before any of it is done.
+
+use crate::error::AdaptError;
+use crate::event::Event;
+use crate::methods::method;
+use crate::methods::method::Method;
+use crate::options::Options;
+use crate::plan::memory::{self, Learned};
+use crate::plan::memory_plan::MemoryPlan;
+use crate::plan::retained_images::RetainedImages;
+use crate::plan::stage::{shape_after, trained};
+use crate::request::AdaptRequest;
+use crate::train::training_state::HeadParams;
+use fieldfit_data::{ReadFailures, Split};
+use fieldfit_nets::{Network, Shape};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+/// Stream of the run's generator that a random head is drawn from.
+const HEAD_STREAM: u64 = 1;
+
+/// Plan of a run: the decisions that follow from its request alone.
+pub(crate) struct RunPlan {
+    pub split: Split,
+    /// The base's backbone under a head for the new classes.
+    pub network: Network,
+    /// Number of its first stages that are frozen and therefore computed once; 0 where nothing else trains either.
+    pub frozen: usize,
+    /// Which tensors train, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
+    pub trained: Vec<bool>,
+    pub size: u32,
+    pub steps_per_epoch: u64,
+    pub steps: u64,
+    pub memory: MemoryPlan,
+    pub retained: Option<RetainedImages>,
+    /// Images that became unreadable during the run.
+    pub failures: ReadFailures,
+}
+
+impl RunPlan {
+    /// Checks the options and divides the images.
+    pub fn new(request: &AdaptRequest<'_>) -> Result<(Self, Box<dyn Method>), AdaptError> {
+        let options = request.options;
+        options.validate()?;
+        let network = request.base.network().with_classes(request.dataset.classes.len());
+        let method = method(options, &network)?;
+        let split = request.dataset.split(&options.fractions)?;
+        let steps_per_epoch = split.train.len().div_ceil(options.batch) as u64;
+        let trained = trained(method.as_ref(), &network, options)?;
+        let trains = trained.contains(&true);
+        let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
+        let frozen = if trains { options.frozen_stages(&network)? } else { 0 };
+        let size = options.size.unwrap_or(request.base.preprocessing().size);
+        let retained = RetainedImages::of(request, method.as_ref())?;
+        let learned = Learned { train: split.train.len(), validation: split.validation.len() };
+        let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
+        let failures = ReadFailures::new(request.dataset);
+        let plan = Self { split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained, failures };
+        Ok((plan, method))
+    }
+
+    /// The plan as an event.
+    pub fn event(&self, request: &AdaptRequest<'_>) -> Event {
+        let Split { train, validation, gate, notes, .. } = &self.split;
+        Event::Plan {
+            method: request.options.method.clone(),
+            classes: request.dataset.classes.clone(),
+            train: train.len(),
+            validation: validation.len(),
+            gate: gate.len(),
+            skipped: request.dataset.unreadable(),
+            notes: request.dataset.notes.iter().chain(notes).cloned().chain(self.retained_note()).collect(),
+            steps: self.steps,
+            size: self.size,
+        }
+    }
+
+    /// Note on the files that are left out of the retained images.
+    fn retained_note(&self) -> Option<String> {
+        Some(format!("retained images: {}", self.retained.as_ref()?.images.skip_summary()?))
+    }
+
+    /// Shape that the frozen stages make of one image; `None` where none are.
+    pub fn frozen_shape(&self) -> Result<Option<Shape>, AdaptError> {
+        Ok(shape_after(&self.network, self.frozen, self.size as usize)?)
+    }
+
+    /// The frozen stages as an event, if there are some.
+    pub fn frozen_event(&self, options: &Options) -> Result<Option<Event>, AdaptError> {
+        let (Some(freeze), Some(shape)) = (&options.freeze, self.frozen_shape()?) else { return Ok(None) };
+        Ok(Some(Event::Frozen {
+            stages: self.network.stages[..self.frozen].iter().map(|stage| stage.name.clone()).collect(),
+            views: freeze.views,
+            image_bytes: (shape.len() * size_of::<f32>()) as u64,
+            in_file: self.memory.frozen_file > 0,
+        }))
+    }
+
+    /// Head of small random values, uniform in ±1/√features as PyTorch's linear layers start.
+    pub fn random_head(&self, seed: u64) -> HeadParams {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(HEAD_STREAM);
+        let bound = 1.0 / (self.network.head.features as f32).sqrt();
+        let mut draw = |count: usize| (0..count).map(|_| random.random_range(-bound..=bound)).collect();
+        let classes = self.network.head.classes;
+        HeadParams { weight: draw(classes * self.network.head.features), bias: draw(classes) }
+    }
+}

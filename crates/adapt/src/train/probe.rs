@@ -1,0 +1,321 @@
+//! Linear probe: softmax regression on the base's features.
+
+use crate::error::AdaptError;
+use crate::evaluation::largest;
+use crate::event::{Event, Phase};
+use crate::options::{OptimiserOptions, ScheduleOptions};
+use crate::plan::run::Run;
+use crate::train::batch_source::BatchSource;
+use crate::train::class_weighting::ClassWeighting;
+use crate::train::lr_schedule::LrSchedule;
+use crate::train::optimiser::Optimiser;
+use crate::train::reporter::Reporter;
+use crate::train::training_state::{HeadParams, TrainingState};
+use fieldfit_exec::executor;
+use fieldfit_nets::Network;
+use fieldfit_tensor::{Matrix, Params};
+use serde::{Deserialize, Serialize};
+
+/// L2 penalties that are tried, relative to the mean squared length of a centred feature vector.
+const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];
+/// Full-batch steps for each.
+const STEPS: u64 = 200;
+
+/// Pooled features of images, `[images, features]`, and their labels.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Features {
+    pub matrix: Matrix<f32>,
+    pub labels: Vec<u32>,
+}
+
+impl Features {
+    /// Puts a batch's features after those that are there.
+    pub fn extend(&mut self, matrix: Matrix<f32>, labels: &[u32]) {
+        self.matrix.rows += matrix.rows;
+        self.matrix.columns = matrix.columns;
+        self.matrix.values.extend(matrix.values);
+        self.labels.extend_from_slice(labels);
+    }
+}
+
+/// Trained linear probe, and its scores.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Probe {
+    pub head: HeadParams,
+    pub penalty: f64,
+    /// Mean cross-entropy on the training slice.
+    pub loss: f64,
+    /// On the validation slice, 0..1.
+    pub accuracy: f64,
+}
+
+impl Probe {
+    /// Trains a new head on the untouched base's features, each computed once.
+    pub fn train(
+        run: Run<'_>,
+        source: &BatchSource<'_>,
+        weights: &ClassWeighting,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Self, AdaptError> {
+        let Run { request, plan } = run;
+        let head = plan.random_head(request.options.seed);
+        let base = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
+        let mut executor = executor(request.options.device, &plan.network, plan.memory.passes())?;
+        let total = plan.split.train.len() + plan.split.validation.len();
+        let mut done = 0;
+        let mut features = |slice: &[usize]| {
+            let mut features = Features::default();
+            for batch in source.in_order(slice)? {
+                if reporter.is_stopped() {
+                    return Err(AdaptError::Interrupted { checkpoint: None });
+                }
+                let batch = batch?;
+                features.extend(executor.features(&base, &batch.images)?, &batch.labels);
+                done += batch.labels.len();
+                reporter.report(Event::Progress { phase: Phase::Features, done, total });
+                source.report_failures(reporter);
+            }
+            Ok(features)
+        };
+        let (train, validation) = (features(&plan.split.train)?, features(&plan.split.validation)?);
+        let probe = fit(&plan.network, &train, &validation, weights);
+        reporter.report(Event::Probe { penalty: probe.penalty, loss: probe.loss, accuracy: probe.accuracy });
+        Ok(probe)
+    }
+}
+
+/// Trains a head for `network` on the features of the training slice. Of several L2 penalties, takes the one with the
+/// lowest loss on the validation slice. Deterministic: the whole slice is every step.
+///
+/// Features are centred and scaled by one common factor, so that rarely active ones are not blown up; both are folded
+/// into the head.
+pub(crate) fn fit(network: &Network, train: &Features, validation: &Features, class_weights: &ClassWeighting) -> Probe {
+    let scaling = Scaling::of(&train.matrix);
+    let (train, validation) = (scaling.apply(train), scaling.apply(validation));
+    let mut weights = Params::zeros_where(network, |id| network.tensor(id).role.is_head());
+    let mut candidate = |penalty: f64| {
+        descend(network, &mut weights, (&train, class_weights), penalty);
+        let (loss, _) = score(network, &weights, (&train, class_weights));
+        let (validation_loss, accuracy) = score(network, &weights, (&validation, class_weights));
+        let head = scaling.fold(&weights[network.head.weight], &weights[network.head.bias]);
+        (validation_loss, Probe { head, penalty, loss, accuracy })
+    };
+    let [first, rest @ ..] = PENALTIES.map(|penalty| penalty * network.head.features as f64);
+    let mut best = candidate(first);
+    for penalty in rest {
+        let next = candidate(penalty);
+        if next.0 < best.0 {
+            best = next;
+        }
+    }
+    best.1
+}
+
+/// Features and the weights of their classes.
+type Weighted<'a> = (&'a Features, &'a ClassWeighting);
+
+/// Adam on the whole slice, from where the weights are.
+fn descend(network: &Network, weights: &mut Params<f32>, features: Weighted<'_>, penalty: f64) {
+    let rate = 0.1 / (network.head.features as f64).sqrt();
+    let schedule = LrSchedule::new(&ScheduleOptions { warm_up: 0 }, rate, STEPS);
+    let mut optimiser = Optimiser::new(OptimiserOptions::adamw(), network, weights);
+    let mut gradients = weights.clone();
+    for step in 0..STEPS {
+        gradient(network, weights, features, penalty as f32, &mut gradients);
+        let fixed = weights.clone();
+        optimiser.step(weights, &fixed, &gradients, schedule.rate(step));
+    }
+}
+
+/// The gradient of the mean cross-entropy and of `penalty/2 · ‖weight‖²`.
+fn gradient(
+    network: &Network,
+    weights: &Params<f32>,
+    (features, class_weights): Weighted<'_>,
+    penalty: f32,
+    out: &mut Params<f32>,
+) {
+    let head = network.head;
+    for (out, weight) in out[head.weight].iter_mut().zip(&weights[head.weight]) {
+        *out = penalty * weight;
+    }
+    out[head.bias].fill(0.0);
+    let share = 1.0 / features.labels.len().max(1) as f32;
+    let mut residual = vec![0.0; head.classes];
+    for (row, &label) in features.labels.iter().enumerate() {
+        let values = features.matrix.row(row);
+        logits(network, weights, values, &mut residual);
+        softmax(&mut residual);
+        residual[label as usize] -= 1.0;
+        let factor = class_weights.of(label) as f32;
+        residual.iter_mut().for_each(|residual| *residual *= factor);
+        for (class, &residual) in residual.iter().enumerate() {
+            let scale = share * residual;
+            let out_row = &mut out[head.weight][class * head.features..][..head.features];
+            out_row.iter_mut().zip(values).for_each(|(out, value)| *out += scale * value);
+        }
+        out[head.bias].iter_mut().zip(&residual).for_each(|(out, residual)| *out += share * residual);
+    }
+}
+
+/// Mean cross-entropy, weighted by class, and accuracy.
+fn score(network: &Network, weights: &Params<f32>, (features, class_weights): Weighted<'_>) -> (f64, f64) {
+    let mut outputs = vec![0.0; network.head.classes];
+    let (mut loss, mut correct) = (0.0, 0_usize);
+    for (row, &label) in features.labels.iter().enumerate() {
+        logits(network, weights, features.matrix.row(row), &mut outputs);
+        correct += usize::from(largest(&outputs) == label as usize);
+        softmax(&mut outputs);
+        loss -= class_weights.of(label) * f64::from(outputs[label as usize].max(f32::MIN_POSITIVE)).ln();
+    }
+    let images = features.labels.len().max(1) as f64;
+    (loss / images, correct as f64 / images)
+}
+
+fn logits(network: &Network, weights: &Params<f32>, values: &[f32], out: &mut [f32]) {
+    let rows = weights[network.head.weight].chunks_exact(network.head.features);
+    for ((out, row), bias) in out.iter_mut().zip(rows).zip(&weights[network.head.bias]) {
+        *out = dot(row, values) + bias;
+    }
+}
+
+fn softmax(values: &mut [f32]) {
+    let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    values.iter_mut().for_each(|value| *value = (*value - largest).exp());
+    let sum: f32 = values.iter().sum();
+    values.iter_mut().for_each(|value| *value /= sum);
+}
+
+/// Sixteen running sums, so that the compiler may vectorise them.
+fn dot(one: &[f32], other: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let (ones, one_rest) = one.as_chunks::<LANES>();
+    let (others, other_rest) = other.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (one, other) in ones.iter().zip(others) {
+        for lane in 0..LANES {
+            sums[lane] += one[lane] * other[lane];
+        }
+    }
+    let rest: f32 = one_rest.iter().zip(other_rest).map(|(one, other)| one * other).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
+/// `z = (x − mean) · factor`.
+struct Scaling {
+    mean: Vec<f32>,
+    factor: f32,
+}
+
+impl Scaling {
+    fn of(matrix: &Matrix<f32>) -> Self {
+        let rows = matrix.rows.max(1) as f64;
+        let mut sums = vec![0.0_f64; matrix.columns];
+        for row in 0..matrix.rows {
+            sums.iter_mut().zip(matrix.row(row)).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        let mean: Vec<f32> = sums.iter().map(|sum| (sum / rows) as f32).collect();
+        let square = |(value, mean): (&f32, &f32)| f64::from(value - mean).powi(2);
+        let total: f64 = (0..matrix.rows).map(|row| matrix.row(row).iter().zip(&mean).map(square).sum::<f64>()).sum();
+        let spread = (total / (rows * matrix.columns.max(1) as f64)).sqrt();
+        Self { mean, factor: if spread > 0.0 { (1.0 / spread) as f32 } else { 1.0 } }
+    }
+
+    fn apply(&self, features: &Features) -> Features {
+        let mut scaled = features.clone();
+        if self.mean.is_empty() {
+            return scaled;
+        }
+        for row in scaled.matrix.values.chunks_exact_mut(self.mean.len()) {
+            row.iter_mut().zip(&self.mean).for_each(|(value, mean)| *value = (*value - mean) * self.factor);
+        }
+        scaled
+    }
+
+    /// The head on `x` that does what `weight` and `bias` do on `z`.
+    fn fold(&self, weight: &[f32], bias: &[f32]) -> HeadParams {
+        let weight: Vec<f32> = weight.iter().map(|value| value * self.factor).collect();
+        let rows = weight.chunks_exact(self.mean.len().max(1));
+        let bias = bias.iter().zip(rows).map(|(bias, row)| bias - dot(row, &self.mean)).collect();
+        HeadParams { weight, bias }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fieldfit_nets::by_name;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+
+    /// Ten noisy clusters around random centres, offset far from 0 as features after a ReLU are.
+    fn clusters(seed: u64, images: usize, network: &Network) -> Features {
+        let mut centres = ChaCha8Rng::seed_from_u64(7);
+        let mut uniform = |_| centres.next_u32() as f32 / u32::MAX as f32;
+        let centres: Vec<f32> = (0..network.head.classes * network.head.features).map(&mut uniform).collect();
+        let mut noise = ChaCha8Rng::seed_from_u64(seed);
+        let labels: Vec<u32> = (0..images).map(|image| (image % network.head.classes) as u32).collect();
+        let value = |label: u32, feature: usize, noise: &mut ChaCha8Rng| {
+            let wobble = noise.next_u32() as f32 / u32::MAX as f32 - 0.5;
+            20.0 + centres[label as usize * network.head.features + feature] + wobble
+        };
+        let row = |&label: &u32| (0..network.head.features).map(|f| value(label, f, &mut noise)).collect::<Vec<_>>();
+        let values = labels.iter().flat_map(row).collect();
+        Features { matrix: Matrix { rows: images, columns: network.head.features, values }, labels }
+    }
+
+    /// Catches: scaling that is not folded back into the head: it would be right on scaled features only.
+    #[test]
+    fn the_head_separates_clusters_in_the_features_own_units() {
+        let network = by_name("efficientnet-tiny").unwrap();
+        let (train, validation) = (clusters(1, 200, &network), clusters(2, 100, &network));
+        let even = ClassWeighting::default();
+        let probe = fit(&network, &train, &validation, &even);
+        assert!(probe.accuracy > 0.9, "{}", probe.accuracy);
+
+        let mut weights = Params::zeros_where(&network, |_| false);
+        weights.replace(network.head.weight, probe.head.weight.clone());
+        weights.replace(network.head.bias, probe.head.bias.clone());
+        let (loss, _) = score(&network, &weights, (&train, &even));
+        assert!((loss - probe.loss).abs() < 1e-3, "{loss}, not {}", probe.loss);
+        let (_, accuracy) = score(&network, &weights, (&validation, &even));
+        assert_eq!(accuracy, probe.accuracy);
+    }
+
+    /// Catches: a slope that is not the loss's: checked against differences of the loss itself.
+    #[test]
+    fn the_gradient_is_the_losses() {
+        let network = by_name("efficientnet-tiny").unwrap().with_classes(3);
+        let mut features = clusters(3, 12, &network.with_classes(3));
+        features = Scaling::of(&features.matrix).apply(&features);
+        let mut weights = Params::zeros_where(&network, |id| network.tensor(id).role.is_head());
+        for (index, value) in weights.buffers_mut().iter_mut().flatten().enumerate() {
+            *value = (index as f32 * 0.7).sin() * 0.2;
+        }
+        let mut gradients = weights.clone();
+        let even = ClassWeighting::default();
+        gradient(&network, &weights, (&features, &even), 0.3, &mut gradients);
+        let objective = |weights: &Params<f32>| {
+            let squares: f64 = weights[network.head.weight].iter().map(|value| f64::from(*value).powi(2)).sum();
+            score(&network, weights, (&features, &even)).0 + 0.15 * squares
+        };
+        for (id, index) in [(network.head.weight, 5), (network.head.weight, 60), (network.head.bias, 1)] {
+            let shifted = |by: f32| {
+                let mut weights = weights.clone();
+                weights[id][index] += by;
+                objective(&weights)
+            };
+            let slope = (shifted(1e-2) - shifted(-1e-2)) / 2e-2;
+            assert!((slope - f64::from(gradients[id][index])).abs() < 1e-3, "{slope}, not {}", gradients[id][index]);
+        }
+    }
+
+    /// Catches: anything random or dependent on threads in the probe.
+    #[test]
+    fn the_same_features_give_the_same_bits() {
+        let network = by_name("efficientnet-tiny").unwrap();
+        let (train, validation) = (clusters(1, 60, &network), clusters(2, 40, &network));
+        let fit = || fit(&network, &train, &validation, &ClassWeighting::default());
+        assert_eq!(fit(), fit());
+    }
+}

@@ -1,0 +1,207 @@
+//! Training session: what a method computes with at each step.
+//!
+//! Tensors live either in the program's memory or on a device. A [`Session`] works with both and exposes no tensor; a
+//! [`HostSession`] exposes them, and is only given to methods whose steps ask for it, and to every method after training.
+
+use crate::error::AdaptError;
+use crate::evaluation::add_base_head;
+use crate::train::batch_source::Cycle;
+use crate::train::class_weighting::ClassWeighting;
+use crate::train::host_params::HostParams;
+use crate::train::optimiser::{Clip, Optimiser};
+use crate::train::training_state::TrainingState;
+use fieldfit_data::Batch;
+use fieldfit_exec::{
+    Device, DeviceParams, ExecError, Executor, Objective, ParamStore, Passes, StateTensor, executor, softmax,
+};
+use fieldfit_model::Base;
+use fieldfit_nets::Network;
+use fieldfit_tensor::{Images, Matrix, Params};
+
+/// Training session whose tensors live wherever the run keeps them: in the program's memory or on a device.
+pub struct Session<'a> {
+    /// Where training goes on in memory. While tensors are on a device, δ, weights and gradients here are those of the
+    /// last [`Session::fetch`].
+    pub(in crate::train) host: HostSession<'a>,
+    /// The tensors on a device; `None` where training goes on in memory.
+    pub(in crate::train) device: Option<Box<dyn DeviceParams<f32>>>,
+}
+
+/// Training session whose tensors live in the program's memory.
+pub struct HostSession<'a> {
+    /// δ and where it starts.
+    pub state: TrainingState<'a, f32>,
+    /// Computes the network.
+    pub executor: Box<dyn Executor<f32>>,
+    /// θ, materialised. The trainable tensors are written anew before each training step.
+    pub weights: Params<f32>,
+    /// Gradients of the trainable tensors, as long as each one's δ.
+    pub gradients: Params<f32>,
+    /// Images that never train weights: for radii and the like.
+    pub validation: Cycle<'a>,
+    /// Images without labels, on which the base's predictions are to stay what they are, if the options name some.
+    pub retained: Option<Cycle<'a>>,
+    /// Number of images that training looks at in all, each as often as it is looked at.
+    pub trained_images: u64,
+    /// Factor of each class in every loss over labels.
+    pub class_weights: ClassWeighting,
+    /// Number of the network's first stages that are frozen: batches hold their activations, and the executor computes
+    /// the rest.
+    pub(in crate::train) frozen: usize,
+    pub(in crate::train) device: Device,
+    pub(in crate::train) passes: Passes,
+}
+
+impl<'a> Session<'a> {
+    /// The network, under the new head.
+    pub const fn network(&self) -> &Network {
+        self.host.state.network()
+    }
+
+    /// The base whose neighbourhood is trained in.
+    pub const fn base(&self) -> &'a Base {
+        self.host.state.base()
+    }
+
+    /// Factor of each class in every loss over labels.
+    pub const fn class_weights(&self) -> &ClassWeighting {
+        &self.host.class_weights
+    }
+
+    /// Returns the next batch of validation images.
+    ///
+    /// # Errors
+    /// If an image can't be loaded any more.
+    pub fn next_validation_batch(&mut self) -> Result<Batch, AdaptError> {
+        self.host.validation.next_batch()
+    }
+
+    /// Calls `act` with the store that δ and gradients live in.
+    pub fn in_place<R>(&mut self, act: impl FnOnce(&mut dyn ParamStore<f32>) -> R) -> R {
+        match &mut self.device {
+            Some(device) => act(device.as_mut()),
+            None => self.host.in_place(act),
+        }
+    }
+
+    /// Computes the loss of a batch's labels at θ0 + δ, in nats, and its gradients, wherever δ lives.
+    ///
+    /// # Errors
+    /// As [`HostSession::descend`].
+    pub fn descend_labels(&mut self, batch: &Batch) -> Result<f64, AdaptError> {
+        let Some(device) = &mut self.device else { return self.host.descend_labels(batch) };
+        let objective = self.host.class_weights.objective(&batch.labels);
+        Ok(f64::from(device.gradient(&[], &batch.images, &objective)?))
+    }
+
+    /// One optimiser step by the gradients at hand.
+    pub(in crate::train) fn step(
+        &mut self,
+        optimiser: &mut Optimiser<f32>,
+        clip: Clip,
+        rate: f64,
+    ) -> Result<(), ExecError> {
+        let HostSession { state, weights, gradients, .. } = &mut self.host;
+        match &mut self.device {
+            Some(device) => optimiser.step_on(device.as_mut(), clip.scale, rate)?,
+            None => optimiser.step_scaled(&mut state.delta, weights, (gradients, clip.scale), rate),
+        }
+        Ok(())
+    }
+
+    /// Copies δ and the optimiser's state home from the device, where they live on one.
+    pub(in crate::train) fn fetch(&mut self, optimiser: &mut Optimiser<f32>) -> Result<(), ExecError> {
+        let Some(device) = &self.device else { return Ok(()) };
+        device.fetch(StateTensor::Delta, &mut self.host.state.delta)?;
+        optimiser.fetch(device.as_ref())
+    }
+
+    /// Copies δ and the optimiser's state to the device, where they are to live on one.
+    pub(in crate::train) fn put(&mut self, optimiser: &Optimiser<f32>) -> Result<(), ExecError> {
+        let Some(device) = &mut self.device else { return Ok(()) };
+        device.put(StateTensor::Delta, &self.host.state.delta)?;
+        optimiser.put(device.as_mut())
+    }
+}
+
+impl HostSession<'_> {
+    /// Calls `act` with δ and gradients as a store.
+    pub fn in_place<R>(&mut self, act: impl FnOnce(&mut dyn ParamStore<f32>) -> R) -> R {
+        let Self { state, executor, weights, gradients, .. } = self;
+        act(&mut HostParams { state, executor: executor.as_mut(), weights, gradients })
+    }
+
+    /// Computes the objective's mean over the images at `weights`, in nats. Its gradients are in `gradients`: of each
+    /// trainable tensor and nothing else, however many heads there are.
+    ///
+    /// # Errors
+    /// If the images don't fit the network, or the device fails.
+    pub fn descend(&mut self, images: &Images, objective: &dyn Objective<f32>) -> Result<f64, AdaptError> {
+        let Self { state, executor, weights, gradients, .. } = self;
+        let head = state.network().head;
+        let trained = [head.weight, head.bias].into_iter().filter(|&id| state.delta.contains(id));
+        // What a buffer has had room for is not allocated again.
+        for id in trained.clone() {
+            gradients.buffers_mut()[id.index()].resize(executor.network().tensor(id).len(), 0.0);
+        }
+        let loss = executor.gradient(weights, images, objective, gradients)?;
+        trained.for_each(|id| gradients.buffers_mut()[id.index()].truncate(state.delta[id].len()));
+        Ok(f64::from(loss))
+    }
+
+    /// Computes the loss of a batch's labels at θ0 + δ, in nats, and its gradients.
+    ///
+    /// # Errors
+    /// As [`HostSession::descend`].
+    pub fn descend_labels(&mut self, batch: &Batch) -> Result<f64, AdaptError> {
+        self.state.merge_into(&mut self.weights);
+        let class_weights = self.class_weights.clone();
+        self.descend(&batch.images, &class_weights.objective(&batch.labels))
+    }
+
+    /// Computes the logits of each image under the new head at `weights`, however many heads there are.
+    ///
+    /// # Errors
+    /// As [`HostSession::descend`].
+    pub fn logits(&mut self, images: &Images) -> Result<Matrix<f32>, ExecError> {
+        let (logits, classes) = (self.executor.logits(&self.weights, images)?, self.state.network().head.classes);
+        if logits.columns == classes {
+            return Ok(logits);
+        }
+        let values = (0..logits.rows).flat_map(|row| &logits.row(row)[..classes]).copied().collect();
+        Ok(Matrix { rows: logits.rows, columns: classes, values })
+    }
+
+    /// Appends the base's own head to the new one, if it isn't there yet: from here on, the executor answers under both,
+    /// the new classes first, and `weights` holds both.
+    ///
+    /// # Errors
+    /// If the device can't.
+    pub(crate) fn add_base_head(&mut self) -> Result<(), AdaptError> {
+        let network = self.state.network();
+        if self.executor.network().head.classes > network.head.classes {
+            return Ok(());
+        }
+        let both = add_base_head(network, &mut self.weights, self.state.base());
+        self.executor = executor(self.device, &both.after(self.frozen), self.passes)?;
+        Ok(())
+    }
+
+    /// Computes the base's probabilities of its own classes, image after image, under the head that
+    /// [`HostSession::add_base_head`] put there. Leaves `weights` at θ0.
+    ///
+    /// # Errors
+    /// As [`HostSession::descend`].
+    pub(crate) fn base_answers(&mut self, images: &Images) -> Result<Vec<f32>, AdaptError> {
+        let Self { state, executor, weights, .. } = self;
+        state.merge_projected_into(weights, |_, ratios| ratios.push(0.0));
+        let (logits, classes) = (executor.logits(weights, images)?, state.network().head.classes);
+        let mut answers = Vec::with_capacity(logits.rows * (logits.columns - classes));
+        for row in 0..logits.rows {
+            let start = answers.len();
+            answers.extend_from_slice(&logits.row(row)[classes..]);
+            softmax(&mut answers[start..]);
+        }
+        Ok(answers)
+    }
+}

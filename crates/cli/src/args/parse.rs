@@ -1,0 +1,139 @@
+//! Value parsers of flags: names, numbers, sizes, pairs.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
+use fieldfit::data::Augmentation;
+use fieldfit::delta::Codec;
+use fieldfit::target::TargetProfile;
+use fieldfit::train::{ClassWeights, Coding, MethodEntry, Sharing};
+use std::iter;
+
+pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
+}
+
+/// Maximum number of threads: more than any machine has cores, and fewer than a system refuses to start.
+const MAX_THREADS: i64 = 1024;
+
+/// A number of threads.
+pub(super) fn threads() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=MAX_THREADS)
+}
+
+pub(super) fn side() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(16..=1024)
+}
+
+/// Parses a number of bytes with its unit.
+pub(super) fn byte_count(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, f64); 7] =
+        [("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("B", 1.0)];
+    let parsed = UNITS.iter().find_map(|(unit, factor)| {
+        let number: f64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        Some(number * factor)
+    });
+    match parsed {
+        Some(bytes) if (1.0..1e18).contains(&bytes) => Ok(bytes as u64),
+        _ => Err("expected a number and its unit, such as 512MiB, 1.5GiB or 500MB".into()),
+    }
+}
+
+/// Reads a target profile by name or path.
+pub(super) fn target(text: &str) -> Result<TargetProfile, String> {
+    TargetProfile::find(text).map_err(|error| crate::error::chain(&error))
+}
+
+pub(super) fn augmentations() -> impl TypedValueParser<Value = Augmentation> {
+    let named = |augmentation: Augmentation| PossibleValue::new(augmentation.name()).help(augmentation.about());
+    PossibleValuesParser::new(Augmentation::ALL.map(named)).try_map(|name| name.parse::<Augmentation>())
+}
+
+pub(super) fn codings() -> impl TypedValueParser<Value = Coding> {
+    let codings = || iter::once(Coding::Auto).chain(Codec::ALL.map(Coding::Kernels));
+    let named = move |name: String| codings().find(|coding| coding.to_string() == name);
+    let names = iter::once("auto").chain(Codec::ALL.map(Codec::name));
+    PossibleValuesParser::new(names).try_map(move |name| named(name).ok_or("no such codec"))
+}
+
+pub(super) fn class_weights() -> impl TypedValueParser<Value = ClassWeights> {
+    let named = |name: String| ClassWeights::ALL.into_iter().find(|weights| weights.name() == name);
+    PossibleValuesParser::new(ClassWeights::ALL.map(ClassWeights::name))
+        .try_map(move |name| named(name).ok_or("no such class weights"))
+}
+
+pub(super) fn sharings() -> impl TypedValueParser<Value = Sharing> {
+    let named = |name: String| Sharing::ALL.into_iter().find(|sharing| sharing.name() == name);
+    PossibleValuesParser::new(Sharing::ALL.map(Sharing::name)).try_map(move |name| named(name).ok_or("no such sharing"))
+}
+
+pub(super) fn methods() -> PossibleValuesParser {
+    fieldfit::train::METHODS
+        .iter()
+        .map(|method| PossibleValue::new(method.name).help(about(method)))
+        .collect::<Vec<_>>()
+        .into()
+}
+
+/// Describes a method and its hyper-parameters for `--set`.
+fn about(method: &MethodEntry) -> String {
+    let settings = method.settings.iter().map(|setting| format!("; --set {setting}"));
+    std::iter::once(method.about.to_owned()).chain(settings).collect()
+}
+
+pub(super) fn setting(text: &str) -> Result<(String, f64), String> {
+    let parsed = text.split_once('=').and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
+    parsed.ok_or_else(|| "expected a name and a number, such as strength=0.1".into())
+}
+
+pub(super) fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err("expected a number above 0, such as 1e-3".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches: a learning rate that is silently clamped, or parsed as something else.
+    #[test]
+    fn only_positive_finite_numbers_are_rates() {
+        assert_eq!(positive("1e-3"), Ok(1e-3));
+        for text in ["0", "-1", "inf", "nan", "fast"] {
+            assert!(positive(text).is_err(), "{text}");
+        }
+    }
+
+    /// Catches: so many threads that the system refuses to start them, or is brought down by them.
+    #[test]
+    fn threads_are_bounded() {
+        let command = clap::Command::new("fieldfit");
+        let parsed = |text: &str| threads().parse_ref(&command, None, text.as_ref());
+        assert_eq!(parsed("1024").unwrap(), 1024);
+        for text in ["0", "1025", "1000000"] {
+            let error = parsed(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("{text} is not in 1..=1024")), "{error}");
+        }
+    }
+
+    /// Catches: a setting whose value is taken for 0, or whose name is lost.
+    #[test]
+    fn a_setting_is_a_name_and_a_number() {
+        assert_eq!(setting("strength=1e-1"), Ok(("strength".into(), 0.1)));
+        for text in ["strength", "strength=", "strength=much", "=", ""] {
+            assert!(setting(text).is_err(), "{text}");
+        }
+    }
+
+    /// Catches: a budget a thousand times too large or too small, or one without a unit that is taken for bytes.
+    #[test]
+    fn sizes_have_units() {
+        let sizes = [("512MiB", 512 << 20), ("1.5GiB", 3 << 29), ("500 MB", 500_000_000), ("3kB", 3000), ("7B", 7)];
+        for (text, bytes) in sizes {
+            assert_eq!(byte_count(text), Ok(bytes), "{text}");
+        }
+        for text in ["512", "", "MiB", "-1MiB", "0B", "nanMB", "infGB", "1e30GB", "5 parsecs"] {
+            assert!(byte_count(text).is_err(), "{text}");
+        }
+    }
+}

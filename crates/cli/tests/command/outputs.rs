@@ -1,0 +1,139 @@
+//! Output files: checked before the work, never in place of what is not a regular file, never over what is not ours.
+
+use crate::scene::{ADAPT, Scene};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::process::Command;
+
+const FILE: &str = "store/versions/000001.delta";
+const COMPARE: &str = "compare --model tiny-1 --data images --methods linear-probe --seeds 1 --threads 1 --epochs 1";
+
+/// Catches: an output path that turns out wrong only after the training, when the version is active already.
+#[test]
+fn output_paths_are_checked_before_the_work() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("folder")).unwrap();
+    for (path, reason) in [("missing/page.html", "missing/page.html"), ("folder", "found a folder")] {
+        for run in [format!("{ADAPT} --report {path}"), format!("{COMPARE} --out {path}")] {
+            let error = scene.refused(&run);
+            assert!(error.contains(reason) && !error.contains("epoch"), "{run}: {error}");
+        }
+    }
+    assert!(!scene.path("store").exists(), "nothing was begun");
+    assert!(scene.refused(&format!("{COMPARE} --jsonl missing/runs.jsonl")).contains("missing/runs.jsonl"));
+    assert_eq!(fs::read_dir(scene.path("folder")).unwrap().count(), 0, "a check leaves nothing");
+}
+
+/// Catches: a device, pipe or link that an output replaces, and a file that it writes through a link.
+#[test]
+fn only_regular_files_are_replaced() {
+    let scene = Scene::adapted();
+    mkfifo(&scene.path("pipe"), Mode::S_IRWXU).unwrap();
+    fs::write(scene.path("victim"), "precious").unwrap();
+    symlink("victim", scene.path("link")).unwrap();
+    symlink("nowhere", scene.path("dangling")).unwrap();
+    for (name, found) in [("pipe", "a named pipe"), ("link", "a symbolic link"), ("dangling", "a symbolic link")] {
+        for run in [
+            format!("delta pack {FILE} {name}"),
+            format!("delta unpack {FILE} {name}"),
+            format!("delta export {FILE} --out {name}"),
+            format!("delta export {FILE} --model tiny-1 --out {name}"),
+            format!("{COMPARE} --out {name}"),
+            format!("{ADAPT} --report {name}"),
+        ] {
+            let error = scene.refused(&run);
+            assert!(error.contains(found) && error.contains(name), "{run}: {error}");
+        }
+    }
+    scene.run("key new device.key");
+    assert!(scene.refused(&format!("delta sign {FILE} --key device.key --out link")).contains("a symbolic link"));
+    assert!(scene.refused(&format!("{COMPARE} --jsonl pipe")).contains("a named pipe"));
+    assert!(fs::metadata(scene.path("pipe")).unwrap().file_type().is_fifo());
+    assert!(fs::symlink_metadata(scene.path("link")).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(scene.path("victim")).unwrap(), "precious");
+    assert!(!scene.path("nowhere").exists());
+}
+
+/// Catches: an output that is written through a link planted at the name of its temporary file, or destroys a file there.
+#[test]
+fn planted_temporary_names_are_not_written_through() {
+    let scene = Scene::adapted();
+    fs::write(scene.path("victim"), "precious").unwrap();
+    symlink("victim", scene.path(".out.zst.tmp")).unwrap();
+    fs::write(scene.path(".page.html.tmp"), "somebody's").unwrap();
+    assert_eq!(scene.run(&format!("delta pack {FILE} out.zst")).status, 0);
+    assert_eq!(scene.run(&format!("{COMPARE} --out page.html")).status, 0);
+    assert_eq!(fs::read_to_string(scene.path("victim")).unwrap(), "precious");
+    assert_eq!(fs::read_to_string(scene.path(".page.html.tmp")).unwrap(), "somebody's");
+    let names = fs::read_dir(scene.folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<_> = names.map(|name| name.into_string().unwrap()).filter(|name| name.contains(".tmp")).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let mode = |name: &str| fs::metadata(scene.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("out.zst"), mode("victim"), "an output has the permissions of any new file");
+}
+
+/// Catches: a file of something else that is truncated because it does not end with a line break, and a record that is
+/// complete but for its line break and lost.
+#[test]
+fn a_run_log_truncates_nothing_but_its_own_last_record() {
+    let scene = Scene::new();
+    let compare = format!("{COMPARE} --jsonl runs.jsonl");
+    let log = scene.path("runs.jsonl");
+    for foreign in ["a letter", "{\"name\":", "{}", "{\"identity\":\"a\"}", "{"] {
+        fs::write(&log, foreign).unwrap();
+        let error = scene.refused(&compare);
+        assert!(error.contains("line 1") && error.contains("runs.jsonl"), "{foreign}: {error}");
+        assert_eq!(fs::read_to_string(&log).unwrap(), foreign);
+    }
+    fs::remove_file(&log).unwrap();
+    assert_eq!(scene.run(&compare).status, 0);
+    let whole = fs::read_to_string(&log).unwrap();
+    let record = whole.trim_end();
+    for (content, is_kept) in [
+        (record.to_owned(), true),
+        (record[..record.len() / 2].to_owned(), false),
+        (format!("{record}\n{}", &record[..7]), true),
+        (format!("{record}\n\0\0\0"), true),
+    ] {
+        fs::write(&log, &content).unwrap();
+        assert_eq!(scene.run(&compare).status, 0, "{content:?}");
+        let found = fs::read_to_string(&log).unwrap();
+        assert_eq!((found.lines().count(), found.ends_with("}\n")), (1, true), "{content:?}: {found}");
+        assert_eq!(found == whole, is_kept, "{content:?}");
+    }
+    for foreign in ["a letter", "{\"name\":"] {
+        fs::write(&log, format!("{whole}{foreign}")).unwrap();
+        assert!(scene.refused(&compare).contains("line 2"));
+        assert_eq!(fs::read_to_string(&log).unwrap(), format!("{whole}{foreign}"));
+    }
+}
+
+/// Catches: a key that a full disk leaves empty, which then keeps its name from a good one.
+#[test]
+fn a_key_is_written_whole_or_not_at_all() {
+    let scene = Scene::new();
+    let fieldfit = assert_cmd::cargo::cargo_bin!("fieldfit");
+    let script = r#"trap "" XFSZ; ulimit -f 0; exec "$0" key new device.key"#;
+    let ran = Command::new("sh").args(["-c", script]).arg(fieldfit).current_dir(scene.folder()).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    let names = fs::read_dir(scene.folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.into_iter().all(|name| !name.contains("key") && !name.contains("tmp")));
+    assert_eq!(scene.run("key new device.key").status, 0);
+    assert_eq!(fs::metadata(scene.path("device.key")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// Catches: a JSON file of somebody else's that the description of an export replaces, or an export that replaces its own.
+#[test]
+fn an_export_describes_itself_beside_itself_only() {
+    let scene = Scene::adapted();
+    fs::write(scene.path("plain.json"), r#"{"theirs": true}"#).unwrap();
+    assert!(scene.refused(&format!("delta export {FILE} --out plain.safetensors")).contains("plain.json"));
+    assert_eq!(fs::read_to_string(scene.path("plain.json")).unwrap(), r#"{"theirs": true}"#);
+    assert!(!scene.path("plain.safetensors").exists());
+    assert!(scene.refused(&format!("delta export {FILE} --out own.json")).contains(".json"));
+    for _ in 0..2 {
+        assert_eq!(scene.run(&format!("delta export {FILE} --out own.safetensors")).status, 0);
+    }
+}

@@ -1,0 +1,33 @@
+//! Bounded reads of regular files: a pipe or a device is refused before it is opened, a file that is too long before it is
+//! read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// The most bytes of a manifest, of labels or of a configuration.
+pub(crate) const LONGEST_TEXT: u64 = 64 << 20;
+
+/// A regular file's contents, of at most `limit` bytes.
+///
+/// # Errors
+/// If it is missing, no regular file, or longer.
+pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::other(format!("it has more than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The same, as UTF-8.
+///
+/// # Errors
+/// As [`read`]; if it is no UTF-8.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path, LONGEST_TEXT)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}

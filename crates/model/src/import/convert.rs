@@ -1,0 +1,57 @@
+//! Conversion of a checkpoint's tensors to those of a weights file: stacked, checked and in their stored type.
+
+use super::storage::StateDict;
+use crate::error::ModelError;
+use fieldfit_nets::{Role, TensorSpec};
+use fieldfit_tensor::Dtype;
+use std::path::Path;
+
+/// A tensor as it goes to the weights file.
+pub(super) struct Stored<'a> {
+    pub spec: &'a TensorSpec,
+    pub dtype: Dtype,
+    pub bytes: Vec<u8>,
+}
+
+/// A tensor of the network, made of the checkpoint's `parts` of it.
+///
+/// # Errors
+/// If a part is not floating point, or a value is not finite, a negative variance or too large for the stored type.
+pub(super) fn convert<'n>(
+    state: &StateDict<'_>,
+    spec: &'n TensorSpec,
+    parts: &[String],
+    requested: Dtype,
+    path: &Path,
+) -> Result<Stored<'n>, ModelError> {
+    let (path, name) = (|| path.to_owned(), || spec.name.clone());
+    let mut values = Vec::with_capacity(spec.len());
+    for entry in parts.iter().filter_map(|part| state.get(part)) {
+        let Some(part) = state.values(entry) else {
+            let (expected, found) = ("float16, bfloat16, float32 or float64", entry.element.name().to_owned());
+            return Err(ModelError::TensorDtype { path: path(), name: name(), expected, found });
+        };
+        values.extend(part);
+    }
+    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+        return Err(ModelError::NotFinite { path: path(), name: name(), index });
+    }
+    if spec.role == Role::RunningVariance
+        && let Some(index) = values.iter().position(|&value| value < 0.0)
+    {
+        return Err(ModelError::NegativeVariance { path: path(), name: name(), index, value: values[index] });
+    }
+    let dtype = storage_dtype(spec, requested);
+    dtype.encode(&values).map(|bytes| Stored { spec, dtype, bytes }).map_err(|index| ModelError::Overflow {
+        path: path(),
+        name: name(),
+        index,
+        value: values[index],
+        dtype,
+    })
+}
+
+/// Vectors and running statistics stay f32.
+fn storage_dtype(spec: &TensorSpec, requested: Dtype) -> Dtype {
+    if spec.shape.len() < 2 { Dtype::F32 } else { requested }
+}

@@ -1,0 +1,55 @@
+//! Embedded configuration: labels and preprocessing in the metadata of an exported safetensors file, so that importing it
+//! again gives the same model.
+
+use super::config::{Config, ConfigLabels};
+use crate::error::ModelError;
+use fieldfit_tensor::{Filter, Preprocessing};
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Configuration that an export writes into the metadata of a safetensors file, as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddedConfig {
+    /// Name of the architecture.
+    pub architecture: String,
+    /// Class names, in the order of the head's outputs.
+    pub labels: Vec<String>,
+    size: u32,
+    crop: f32,
+    /// In units of 0..255, as [`Preprocessing`] has them: units of 0..1 would round.
+    mean: [f32; 3],
+    std: [f32; 3],
+    filter: Filter,
+}
+
+impl EmbeddedConfig {
+    /// Key of the configuration in the file's metadata.
+    pub const KEY: &str = "fieldfit";
+
+    /// Creates the configuration of a model.
+    pub fn new(architecture: &str, labels: &[String], preprocessing: Preprocessing) -> Self {
+        let Preprocessing { size, crop, mean, std, filter } = preprocessing;
+        Self { architecture: architecture.to_owned(), labels: labels.to_vec(), size, crop, mean, std, filter }
+    }
+
+    const fn preprocessing(&self) -> Preprocessing {
+        Preprocessing { size: self.size, crop: self.crop, mean: self.mean, std: self.std, filter: self.filter }
+    }
+}
+
+/// Returns the configuration in the metadata of a safetensors file; an empty one for any other file.
+///
+/// # Errors
+/// [`ModelError::Config`] if the file has one that is malformed.
+pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Config, ModelError> {
+    let metadata = SafeTensors::read_metadata(bytes).ok().and_then(|(_, metadata)| metadata.metadata().clone());
+    let Some(json) = metadata.and_then(|mut metadata| metadata.remove(EmbeddedConfig::KEY)) else {
+        return Ok(Config::default());
+    };
+    let embedded: EmbeddedConfig =
+        serde_json::from_str(&json).map_err(|source| ModelError::Config { path: path.to_owned(), source })?;
+    let preprocessing = embedded.preprocessing();
+    let labels = ConfigLabels { labels: embedded.labels, path: Some(path.to_owned()) };
+    Ok(Config::exact(embedded.architecture, labels, path, preprocessing))
+}
