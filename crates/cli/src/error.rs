@@ -149,6 +149,7 @@ fn library_path(error: &fieldfit::Error) -> Option<&Path> {
         | Error::RunLogLine { path, .. }
         | Error::Input { path, .. }
         | Error::Headless { path, .. }
+        | Error::StoreUnavailable { path }
         | Error::Unknown { path } => Some(path),
         // The errors of the crates below name their paths in their messages alone.
         _ => None,

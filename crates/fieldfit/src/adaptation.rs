@@ -1,21 +1,16 @@
 //! Adaptation: trains on labelled images, stores the delta with the gate's verdict, and activates it if accepted.
 
-use crate::classifier::Classifier;
 use crate::comparison::Cost;
 use crate::delta::file::{parse, read, read_for};
-use crate::evaluation::evaluate;
 use crate::execution_plan::plan_version;
-use crate::image_set::ImageSet;
-use crate::{Error, Runtime, Version};
+use crate::{Error, Runtime};
 use fieldfit_adapt::{
-    AdaptRequest, Checkpointing, Control, Event, Gate, GateFigures, Options, Outcome, Reference, adapt, peak_memory,
+    AdaptRequest, Checkpointing, Control, Event, GateFigures, Options, Outcome, adapt, gate_again, peak_memory,
     remove_checkpoint,
 };
 use fieldfit_data::Dataset;
-use fieldfit_delta::Delta;
 use fieldfit_model::Weights;
 use fieldfit_store::{ActiveVersion, Store, StoreError, Verdict};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Name of the checkpoint in the store's work folder.
@@ -117,11 +112,11 @@ impl<'a> Adaptation<'a> {
         let mut compared_with = store.active_version()?;
         let mut outcome = self.train(store, Checkpointing { path: &checkpoint, resume: self.resume })?;
         let version = loop {
-            match self.runtime.store_judged(store, &outcome, compared_with)? {
+            match self.runtime.store_judged(store, &mut outcome, &compared_with)? {
                 Some(version) => break version,
                 None => {
                     compared_with = store.active_version()?;
-                    self.gate_again(store, &mut outcome)?;
+                    self.judge_again(store, &mut outcome)?;
                 }
             }
         };
@@ -132,46 +127,34 @@ impl<'a> Adaptation<'a> {
     }
 
     fn train(&mut self, store: &Store, checkpoint: Checkpointing<'_>) -> Result<Outcome, Error> {
-        let active = store.read_active()?;
-        let active = active.as_ref().map(|(version, bytes)| parse(&store.delta_path(*version), bytes)).transpose()?;
-        let request = AdaptRequest {
-            base: self.runtime.base(),
-            dataset: self.images,
-            options: &self.options,
-            active: active.as_ref(),
-            checkpoint: Some(checkpoint),
-        };
-        Ok(adapt(&request, &self.control, &mut self.on_event)?)
+        let Self { control, on_event, .. } = self;
+        request(self.runtime, self.images, &self.options, store, Some(checkpoint), |request| {
+            Ok(adapt(request, control, on_event)?)
+        })
     }
 
-    /// Judges the delta against the version that is active now, where that has the same classes; the verdict against the
-    /// version of before stays where it does not.
-    fn gate_again(&mut self, store: &Store, outcome: &mut Outcome) -> Result<(), Error> {
-        let Some((version, bytes)) = store.read_active()? else { return Ok(()) };
-        let path = store.delta_path(version);
-        let (active, made) = (parse(&path, &bytes)?, parse(Path::new("the new delta"), &outcome.delta)?);
-        if active.labels().collect::<BTreeSet<_>>() != made.labels().collect::<BTreeSet<_>>() {
-            return Ok(());
-        }
-        let order = self.images.split(&self.options.fractions)?.gate;
-        let gate = ImageSet { order, ..ImageSet::of("gate", self.images.clone()) };
-        let correct = |delta: &Delta<'_>| {
-            let weights = Weights::adapted(self.runtime.base(), delta)?;
-            let classifier = Classifier::new(self.runtime.base(), weights, self.options.device)?;
-            Ok::<_, Error>(evaluate(&classifier, Version::Stored(version), &gate, &mut |_, _| ())?.correct)
-        };
-        let (images, before, after) = (gate.order.len(), correct(&active)?, correct(&made)?);
-        let accepted = after >= before;
-        let reason = match accepted {
-            true => format!("{after} of {images} gate images correct, {before} by version {version}"),
-            false => {
-                format!("only {after} of {images} gate images correct, fewer than the {before} by version {version}")
-            }
-        };
-        outcome.gate = Gate { images, before, after, reference: Reference::Active, accepted, reason };
-        (self.on_event)(Event::Gate(outcome.gate.clone()));
+    /// Judges the delta against the version that is active now.
+    fn judge_again(&mut self, store: &Store, outcome: &mut Outcome) -> Result<(), Error> {
+        let Self { control, on_event, .. } = self;
+        outcome.gate = request(self.runtime, self.images, &self.options, store, None, |request| {
+            Ok(gate_again(request, outcome, control, on_event)?)
+        })?;
         Ok(())
     }
+}
+
+/// Makes the request of an adaptation against the version that is active now.
+fn request<R>(
+    runtime: &Runtime,
+    dataset: &Dataset,
+    options: &Options,
+    store: &Store,
+    checkpoint: Option<Checkpointing<'_>>,
+    work: impl FnOnce(&AdaptRequest<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let active = store.read_active()?;
+    let active = active.as_ref().map(|(version, bytes)| parse(&store.delta_path(*version), bytes)).transpose()?;
+    work(&AdaptRequest { base: runtime.base(), dataset, options, active: active.as_ref(), checkpoint })
 }
 
 impl Runtime {
@@ -195,26 +178,31 @@ impl Runtime {
         self.adaptation(images).options(options.clone()).run()
     }
 
-    /// Stores a judged delta and activates or refuses it, unless another version is active than the gate compared with.
+    /// Stores a delta with its verdict in one commit and runs it if it was accepted, unless another version is active than
+    /// the gate compared with. A delta that was accepted and cannot run here is stored as refused.
     fn store_judged(
         &self,
         store: &Store,
-        outcome: &Outcome,
-        compared_with: ActiveVersion,
+        outcome: &mut Outcome,
+        compared_with: &ActiveVersion,
     ) -> Result<Option<u32>, Error> {
         self.swap(|swaps, outbox| {
-            // A refusal is stored with its delta; what passed is a candidate until it is ready to run.
-            let verdict = match outcome.gate.accepted {
-                true => Verdict::Candidate,
-                false => Verdict::Refuse { reason: &outcome.gate.reason },
+            let ready = match outcome.gate.accepted.then(|| self.prepare(store, &outcome.delta, outbox)).transpose() {
+                Ok(ready) => ready,
+                Err(error) => {
+                    (outcome.gate.accepted, outcome.gate.reason) = (false, error.to_string());
+                    None
+                }
             };
-            let version = match store.add_judged(&outcome.delta, self.key(), verdict, Some(&compared_with)) {
+            let verdict = match ready {
+                Some(_) => Verdict::Activate,
+                None => Verdict::Refuse { reason: &outcome.gate.reason },
+            };
+            let version = match store.add_judged(&outcome.delta, self.key(), verdict, Some(compared_with)) {
                 Err(StoreError::ActiveChanged { .. }) => return Ok(None),
                 version => version?,
             };
-            if outcome.gate.accepted {
-                self.activate_in(swaps, store, version, outbox)?;
-            }
+            ready.map_or(Ok(()), |ready| self.run_activated(swaps, store, version, ready, outbox))?;
             Ok(Some(version))
         })
     }

@@ -3,7 +3,7 @@
 use crate::delta::file::{adapted, read_for};
 use crate::drift::DriftMonitor;
 use crate::event::{Listener, Outbox};
-use crate::fallback::{Fallback, Selected};
+use crate::fallback::{Fallback, Selected, require_base};
 use crate::running::Running;
 use crate::runtime::{Swaps, all_cores};
 use crate::{Error, Runtime, RuntimeEvent, Version};
@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use fieldfit_delta::SecretKey;
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, BaseOptions, Weights};
-use fieldfit_store::{ActiveVersion, Keep, Store, StoreError, TrialRules};
+use fieldfit_store::{ActiveVersion, Keep, Store, TrialRules};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -186,6 +186,7 @@ impl Builder {
         let (selected, degraded) = match (&self.delta, &store) {
             (None, Some(store)) => self.select(&base, store, degraded, &outbox)?,
             (Some(path), store) => {
+                store.as_ref().map_or(Ok(()), |store| fix_base(&base, store))?;
                 let weights = adapted(&base, path, &read_for(&base, path)?)?;
                 let running = Running::new(Version::File, &base, weights, self.device)?;
                 let view = store.as_ref().map_or(Ok(ActiveVersion::default()), Store::active_version)?;
@@ -222,7 +223,7 @@ impl Builder {
             listener: &self.listener,
             outbox,
         };
-        match fallback.select() {
+        match fix_base(base, store).and_then(|()| fallback.select()) {
             Ok(selected) => Ok((selected, degraded)),
             Err(error) => {
                 self.degrade(error, outbox)?;
@@ -234,9 +235,7 @@ impl Builder {
     /// Lets an unavailable store pass, unless it is required; any other error stays one.
     fn degrade(&self, error: Error, outbox: &Outbox) -> Result<(), Error> {
         match &error {
-            Error::Store(store)
-                if !self.require_store && (store.is_unusable_state() || matches!(store, StoreError::Durable(_))) =>
-            {
+            Error::Store(store) if store.is_unusable_state() && !self.require_store => {
                 outbox.push(RuntimeEvent::StoreUnavailable { reason: error.to_string() });
                 Ok(())
             }
@@ -265,6 +264,17 @@ impl Builder {
             base_agreement: Mutex::default(),
         }
     }
+}
+
+/// Fixes the store's base, so that candidates for another one cannot.
+///
+/// # Errors
+/// If the store is another base's, or cannot be read.
+fn fix_base(base: &Base, store: &Store) -> Result<(), Error> {
+    require_base(base, store)?;
+    // Where the store cannot be written, another start fixes it.
+    store.fix_base(&base.id().0).unwrap_or_else(|error| log::debug!("the store's base is not fixed: {error}"));
+    Ok(())
 }
 
 /// The base as it is, without a store.

@@ -1,45 +1,45 @@
-//! What can go wrong, from whichever crate below.
+//! Error: why an operation of this crate failed, with the errors of the crates below as sources.
 
 use crate::Version;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Whatever keeps a runtime from doing what it was asked to.
+/// Error of any operation of this crate.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A base, or a base with a delta, that can't be used.
+    /// An invalid base, or a delta that does not fit it.
     #[error(transparent)]
     Model(#[from] fieldfit_model::ModelError),
-    /// A delta file that can't be read.
+    /// An invalid delta file.
     #[error("{}: {source}", path.display())]
     Delta {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: Box<fieldfit_delta::DeltaError>,
     },
-    /// Images that can't be used.
+    /// Images that cannot be used.
     #[error(transparent)]
     Data(#[from] fieldfit_data::DataError),
-    /// A computation that failed, or a device that isn't there.
+    /// A failed computation, or an unavailable device.
     #[error(transparent)]
     Exec(#[from] fieldfit_exec::ExecError),
-    /// A store that can't be read or written.
+    /// A store that cannot be read or written, or refuses an operation.
     #[error(transparent)]
     Store(#[from] fieldfit_store::StoreError),
-    /// An adaptation that could not be finished; nothing was stored.
+    /// An adaptation that was not completed; nothing was stored.
     #[error(transparent)]
     Adapt(#[from] fieldfit_adapt::AdaptError),
-    /// A file that can't be read.
+    /// A file that cannot be read.
     #[error("can't read {}: check that the file is there and may be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file longer than any delta is.
+    /// A file that is longer than any delta.
     #[error("{} has {found} bytes, and a delta at most {limit}: check the path", path.display())]
     TooLong {
         /// The file.
@@ -49,15 +49,15 @@ pub enum Error {
         /// Its length.
         found: u64,
     },
-    /// A packed delta that can't be unpacked.
+    /// A compressed delta that cannot be decompressed.
     #[error("{}: {source}", path.display())]
     Transport {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: Box<fieldfit_delta::compression::CompressionError>,
     },
-    /// A file that holds no secret key.
+    /// A file without a secret key.
     #[error(
         "{} holds no Ed25519 key in PEM (PKCS #8): make one with `fieldfit key new`, or `openssl genpkey -algorithm ed25519`",
         path.display()
@@ -65,69 +65,69 @@ pub enum Error {
     Key {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: ed25519_dalek::pkcs8::Error,
     },
-    /// A secret that isn't one.
+    /// A secret key that others than its owner can read.
     #[error("{} can be read by others than its owner: chmod 600 it, or make another key", path.display())]
     OpenKey {
         /// The file.
         path: PathBuf,
     },
-    /// A secret key that can't be written.
+    /// A secret key that cannot be written.
     #[error("can't write a new key to {}: choose a path where no file is", path.display())]
     WriteKey {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A folder that nothing can be tried in.
+    /// A scratch folder that cannot be written to.
     #[error("can't write to {}: name a folder on the disk that the store is to be on", path.display())]
     Scratch {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A value that the type asked for can't hold.
+    /// A value out of the exported type's range.
     #[error("`{name}`: {found} at index {index} is beyond {dtype}: export it as f32 or bf16")]
     ExportRange {
         /// The tensor.
         name: String,
-        /// Which value.
+        /// The value's index.
         index: usize,
         /// The value.
         found: f32,
         /// The type.
         dtype: fieldfit_tensor::Dtype,
     },
-    /// An export that can't be put together.
+    /// An export that failed.
     #[error("can't export to {}: {source}", path.display())]
     Export {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A file that can't be written.
+    /// A file that cannot be written.
     #[error(transparent)]
     Durable(#[from] fieldfit_durable::DurableError),
-    /// A delta that was just made and can't be read.
+    /// A delta that was just encoded and cannot be parsed.
     #[error("the delta of this run can't be read back: {source}; please report this")]
     Made {
-        /// What is wrong with it.
+        /// The cause.
         source: Box<fieldfit_delta::DeltaError>,
     },
-    /// A file of runs that can't be read or written.
+    /// A run log that cannot be read or written.
     #[error("can't read or write {}: check the folder, the permissions and the space left", path.display())]
     RunLog {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// An output file cannot be written.
+    /// An output file that cannot be written.
     #[error("can't write {}: check the folder, the permissions and the space left", path.display())]
     Output {
         /// The file.
@@ -135,7 +135,7 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
-    /// An output path names something else than a regular file.
+    /// An output path that names something else than a regular file.
     #[error("can't write {}: expected a regular file or none, found {found}; choose another path", path.display())]
     NotRegular {
         /// The path.
@@ -143,25 +143,25 @@ pub enum Error {
         /// What is there.
         found: &'static str,
     },
-    /// A line that is no run.
+    /// A line of a run log that is not a run record.
     #[error("line {line} of {} is no run of a comparison: give another file, or remove the line", path.display())]
     RunLogLine {
         /// The file.
         path: PathBuf,
         /// Which line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// An input size that the architecture can't take.
+    /// An input size that the architecture cannot take.
     #[error("{}: its manifest's input size doesn't fit its architecture", path.display())]
     Input {
         /// The model folder.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: fieldfit_nets::ShapeError,
     },
-    /// Something that needs the base's own head, of a base without one.
+    /// An operation that needs the base's own head, on a base without one.
     #[error(
         "{} is a backbone without a head, which can't {action}: adapt it to your classes, and run what comes of it by \
          its store or its delta file", path.display()
@@ -169,13 +169,13 @@ pub enum Error {
     Headless {
         /// The model folder.
         path: PathBuf,
-        /// What was asked for.
+        /// The operation.
         action: &'static str,
     },
-    /// Something that needs a store, from a runtime without one.
+    /// An operation that needs a store, on a runtime without one.
     #[error("this runtime has no store to {action}: open it with one, `Runtime::builder(model).store(path)`")]
     NoStore {
-        /// What was asked for.
+        /// The operation.
         action: &'static str,
     },
     /// A store whose state is damaged or unreadable: the base runs.
@@ -212,25 +212,25 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
-    /// Images of classes that the model doesn't know.
+    /// Images of classes that the model does not have.
     #[error(
         "{version} can't be evaluated on these images: adapt the model to their classes first, or run a version that \
          knows them, from its store or its delta file"
     )]
     Classes {
-        /// What ran.
+        /// The running version.
         version: Version,
         /// Which classes, and which it knows.
         source: fieldfit_data::DataError,
     },
-    /// A model whose output is no number.
+    /// A model whose logits are not finite.
     #[error("{version} gave the logit {value} for class {class}: its weights are unfit, go back to another version")]
     Logit {
-        /// What ran.
+        /// The running version.
         version: Version,
-        /// Which output of the head.
+        /// The class, from 0.
         class: usize,
-        /// What came out.
+        /// The logit.
         value: f32,
     },
 }

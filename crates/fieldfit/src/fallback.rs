@@ -9,8 +9,9 @@ use crate::{Error, RuntimeEvent, Version};
 use fieldfit_data::Frame;
 use fieldfit_exec::{Device, ExecError};
 use fieldfit_model::{Base, BaseId, ModelError, Weights};
-use fieldfit_store::{ActiveVersion, Problem, Start, Store, StoreError, TrialRules, current_boot};
+use fieldfit_store::{ActiveVersion, Start, Store, StoreError, TrialRules, current_boot};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Selects and prepares versions of a store.
 pub(crate) struct Fallback<'a> {
@@ -51,7 +52,7 @@ impl Fallback<'_> {
 
     /// As [`select`](Self::select); `ready` is used if it is the version that is to run.
     pub fn select_ready(&self, mut ready: Option<Running>) -> Result<Selected, Error> {
-        self.require_base()?;
+        require_base(self.base, self.store)?;
         loop {
             let start = match self.start() {
                 Err(StoreError::Durable(error)) => return self.select_confirmed(&error),
@@ -87,15 +88,24 @@ impl Fallback<'_> {
     /// If it cannot be read, does not fit the base, cannot run at its input size, exceeds the memory budget, or gives
     /// logits that are not finite.
     pub fn load(&self, version: Option<u32>) -> Result<Running, Error> {
-        let ready = |version, weights| Running::new(version, self.base, weights, self.device);
-        let Some(number) = version else { return ready(Version::Base, Weights::of_base(self.base)) };
+        let Some(number) = version else {
+            return Running::new(Version::Base, self.base, Weights::of_base(self.base), self.device);
+        };
         let bytes = self.store.read(number)?;
-        let delta = parse(&self.store.delta_path(number), &bytes)?;
+        self.prepare(Version::Stored(number), &self.store.delta_path(number), &bytes)
+    }
+
+    /// Prepares and checks the delta in those bytes, read from that path.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn prepare(&self, version: Version, path: &Path, bytes: &[u8]) -> Result<Running, Error> {
+        let delta = parse(path, bytes)?;
         let needed = plan_version(self.base, delta.header())?;
         if let Some(budget) = self.memory_budget.filter(|budget| needed > *budget) {
-            return Err(Error::MemoryBudget { version: Version::Stored(number), needed, budget });
+            return Err(Error::MemoryBudget { version, needed, budget });
         }
-        let running = ready(Version::Stored(number), Weights::adapted(self.base, &delta)?)?;
+        let running = Running::new(version, self.base, Weights::adapted(self.base, &delta)?, self.device)?;
         running.check()?;
         Ok(running)
     }
@@ -151,7 +161,7 @@ impl Fallback<'_> {
 
     /// Begins the trial of a version that is ready, if it is on one.
     fn begin(&self, mut running: Running, start: Start) -> Result<Selected, Error> {
-        let view = ActiveVersion { generation: start.generation, version: start.version, hash: start.hash };
+        let view = self.view(&start)?;
         let trial = self
             .rules
             .zip(start.undecided)
@@ -165,23 +175,12 @@ impl Fallback<'_> {
         }
     }
 
-    /// Another model than the store's is a mistake of whoever opens it, and says nothing of its versions.
-    fn require_base(&self) -> Result<(), Error> {
-        let expected = self.base.id();
-        match self.store.base()?.map(BaseId) {
-            Some(found) if found == expected => Ok(()),
-            Some(found) => {
-                Err(ModelError::DeltaBase { name: self.base.manifest().name.clone(), expected, found }.into())
-            }
-            None => match self.store.fix_base(&expected.0) {
-                // A store that cannot be written keeps what it has: candidates, at most.
-                Err(StoreError::Durable(error)) => {
-                    log::debug!("the store's base is not fixed: {error}");
-                    Ok(())
-                }
-                fixed => Ok(fixed?),
-            },
-        }
+    /// The active version that the start is of; without its hash if another one is active by now, so that the next poll
+    /// notices.
+    fn view(&self, start: &Start) -> Result<ActiveVersion, StoreError> {
+        let (now, Start { generation, version, .. }) = (self.store.active_version()?, start);
+        let is_same = (now.generation, now.version) == (*generation, *version);
+        Ok(ActiveVersion { generation: *generation, version: *version, hash: now.hash.filter(|_| is_same) })
     }
 
     /// What an error in preparing a version is due to: whatever the base does not share is the version's.
@@ -190,6 +189,20 @@ impl Fallback<'_> {
             Cause::Version if self.load(None).is_err() => Cause::Machine,
             cause => cause,
         }
+    }
+}
+
+/// Refuses another model than the store's: a mistake of whoever opens it, which says nothing of its versions.
+///
+/// # Errors
+/// If the store is another base's, or cannot be read.
+pub(crate) fn require_base(base: &Base, store: &Store) -> Result<(), Error> {
+    let expected = base.id();
+    match store.base()?.map(BaseId) {
+        Some(found) if found != expected => {
+            Err(ModelError::DeltaBase { name: base.manifest().name.clone(), expected, found }.into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -212,7 +225,7 @@ fn presumed_cause(error: &Error) -> Cause {
     match error {
         Error::Store(error) => match error {
             StoreError::Unknown { .. } => Cause::Pruned,
-            StoreError::Damaged { problem: Problem::Unreadable(_), .. } => Cause::Transient,
+            error if error.is_transient() => Cause::Transient,
             StoreError::Damaged { .. } | StoreError::Delta(_) => Cause::Version,
             _ => Cause::Transient,
         },

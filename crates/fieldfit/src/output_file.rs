@@ -12,7 +12,8 @@ use tempfile::{Builder, NamedTempFile};
 /// # Errors
 /// [`Error::NotRegular`] if the path is a folder, link, pipe, socket or device; [`Error::Output`] if its folder is missing
 /// or cannot be written.
-pub fn check_output(path: &Path) -> Result<(), Error> {
+pub fn check_output(path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
     require_replaceable(path)?;
     temporary(path).map(drop).map_err(failed(path))
 }

@@ -1,34 +1,34 @@
-//! What a frame shows, by descending probability.
+//! Prediction: the top classes of a frame with their probabilities, and the version that gave them.
 
 use crate::{Error, Version};
 use std::sync::Arc;
 
-/// The most classes that a prediction can rank.
+/// Maximum number of classes that a prediction ranks.
 pub const MAX_TOP: usize = 16;
 
-/// One class of a prediction.
+/// Ranked class of a prediction, by index.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
-    /// Which output of the head, from 0.
+    /// Index of the class in the head's outputs.
     pub index: u32,
-    /// Its share of the softmax, 0..1.
+    /// Its softmax probability, 0..1.
     pub probability: f32,
 }
 
-/// One class of a prediction, with its name.
+/// Ranked class of a prediction, by name.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranked<'a> {
-    /// Which output of the head, from 0.
+    /// Index of the class in the head's outputs.
     pub index: u32,
-    /// The class's name.
+    /// Name of the class.
     pub label: &'a str,
-    /// Its share of the softmax, 0..1.
+    /// Its softmax probability, 0..1.
     pub probability: f32,
 }
 
-/// The likeliest classes of a frame, and which version of the model said so.
+/// Prediction for one frame: the top classes, and the version that answered.
 ///
-/// Of fixed capacity; it shares the labels of the version that answered, so they fit even after a swap.
+/// Of fixed capacity; it shares the labels of the version that answered, so they stay right after a swap.
 #[derive(Debug, Clone)]
 pub struct Prediction {
     version: Version,
@@ -45,12 +45,12 @@ impl Prediction {
         }
     }
 
-    /// The version that answered.
+    /// Returns the version that answered.
     pub const fn version(&self) -> Version {
         self.version
     }
 
-    /// The classes by descending probability: [`MAX_TOP`] of them, or as many as there are.
+    /// Returns the classes by descending probability: [`MAX_TOP`] of them, or all if there are fewer.
     pub fn top(&self) -> impl ExactSizeIterator<Item = Ranked<'_>> {
         self.top.iter().map(|&Candidate { index, probability }| Ranked {
             index,
@@ -59,7 +59,7 @@ impl Prediction {
         })
     }
 
-    /// The likeliest class. `None` only for a head without outputs, which no model folder has.
+    /// Returns the top class. `None` only for a head without outputs, which no model folder has.
     pub fn best(&self) -> Option<Ranked<'_>> {
         self.top().next()
     }
@@ -92,7 +92,7 @@ mod tests {
         (0..count).map(|class| format!("class {class}")).collect()
     }
 
-    /// A ranking that loses a class at the edge of its capacity, or keeps a smaller one.
+    /// Catches: a ranking that loses a class at the edge of its capacity, or keeps a smaller one.
     #[test]
     fn the_largest_logits_are_ranked_in_order() {
         let logits: Vec<f32> = (0..40).map(|class| ((class * 17) % 40) as f32 * 0.25).collect();
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(prediction.best().unwrap().label, format!("class {}", expected[0]));
     }
 
-    /// A softmax over the ranked classes only, or one that overflows.
+    /// Catches: a softmax over the ranked classes only, or one that overflows.
     #[test]
     fn probabilities_are_shares_of_all_classes() {
         let prediction = Prediction::new(Version::Base, &labels(20), &[500.0; 20]).unwrap();
@@ -113,7 +113,7 @@ mod tests {
         assert!(prediction.top().map(|ranked| ranked.index).eq(0..MAX_TOP as u32), "equals keep the head's order");
     }
 
-    /// A model gone wrong that still names a class.
+    /// Catches: a model with logits that are not finite, and that still names a class.
     #[test]
     fn logits_that_are_no_numbers_are_refused() {
         for value in [f32::NAN, f32::INFINITY] {

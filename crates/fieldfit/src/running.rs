@@ -36,6 +36,11 @@ impl Running {
         self.version
     }
 
+    /// Names the version, once the store has given it a number.
+    pub fn set_version(&mut self, version: Version) {
+        self.version = version;
+    }
+
     pub const fn classifier(&self) -> &Classifier {
         &self.classifier
     }

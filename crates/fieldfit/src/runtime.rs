@@ -218,22 +218,31 @@ impl Runtime {
     /// ran before goes on.
     pub fn activate(&self, version: u32) -> Result<(), Error> {
         let store = self.store_to("activate a version of")?;
-        self.swap(|swaps, outbox| self.activate_in(swaps, store, version, outbox))
+        self.swap(|swaps, outbox| {
+            let next = self.fallback(store, &BTreeSet::new(), outbox).load(Some(version))?;
+            store.activate(version)?;
+            self.run_activated(swaps, store, version, next, outbox)
+        })
     }
 
-    /// Activates a version while no other swap goes on.
-    pub(crate) fn activate_in(
+    /// Prepares a delta that is not in the store yet, as it will run.
+    pub(crate) fn prepare(&self, store: &Store, delta: &[u8], outbox: &Outbox) -> Result<Running, Error> {
+        self.fallback(store, &BTreeSet::new(), outbox).prepare(Version::File, Path::new("the new delta"), delta)
+    }
+
+    /// Runs the version that has just been activated in the store, and is ready.
+    pub(crate) fn run_activated(
         &self,
         swaps: &mut Swaps,
         store: &Store,
         version: u32,
+        mut ready: Running,
         outbox: &Outbox,
     ) -> Result<(), Error> {
-        let next = self.fallback(store, &BTreeSet::new(), outbox).load(Some(version))?;
-        store.activate(version)?;
+        ready.set_version(Version::Stored(version));
         swaps.failed.remove(&version);
         let failed = swaps.failed.clone();
-        let selected = self.fallback(store, &failed, outbox).select_ready(Some(next))?;
+        let selected = self.fallback(store, &failed, outbox).select_ready(Some(ready))?;
         self.replace(swaps, selected, PATIENCE, outbox);
         Ok(())
     }

@@ -5,7 +5,7 @@ pub use crate::comparison::{Comparison, Cost, Recorder};
 pub use fieldfit_adapt::{
     AdaptError, ClassWeights, Coding, Control, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan, MethodEntry,
     OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting,
-    Sharing, TensorShare, TpgmOptions, peak_memory, plan_memory,
+    Sharing, TensorShare, TpgmOptions, open_images, peak_memory, plan_memory,
 };
 pub use fieldfit_exec::Passes;
 pub use fieldfit_tensor::Norm;

@@ -1,16 +1,16 @@
-//! Which weights run.
+//! Version: which weights run.
 
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// Which weights run: the base's own, or the base and a delta.
+/// Version of the weights: the base's own, or the base with a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// The base as it is.
+    /// The base without a delta.
     Base,
-    /// The base and a delta file that is in no store.
+    /// The base with a delta file that is in no store.
     File,
-    /// The base and that version of the store.
+    /// The base with that version of the store.
     Stored(u32),
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// The number of a stored version, `"file"` for a delta file, `null` for the base.
+/// Serialised as the number of a stored version, `"file"` for a delta file, `null` for the base.
 impl Serialize for Version {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -6,8 +6,7 @@ use crate::output::{Output, Table, Text, percent};
 use crate::progress_bar::ProgressBar;
 use crate::signals::Signals;
 use fieldfit::data::{FolderOptions, Purpose};
-use fieldfit::report::{PageOptions, RunRecord, Summary, SummaryCell, SummaryColumn};
-use fieldfit::report::{RunLog, write_page};
+use fieldfit::report::{PageOptions, RunLog, RunRecord, Summary, SummaryCell, SummaryColumn, write_page};
 use fieldfit::train::{AdaptError, Comparison, Control, Options};
 use fieldfit::{Runtime, check_output};
 

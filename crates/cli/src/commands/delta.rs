@@ -3,8 +3,7 @@
 use crate::args::{DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs};
 use crate::error::CliError;
 use crate::output::{Output, Table, Text, bytes, signature};
-use fieldfit::delta::{self, DeltaDiff, Packed, TensorDiff, Verified};
-use fieldfit::delta::{Codec, Exported, Signature, read_key};
+use fieldfit::delta::{self, Codec, DeltaDiff, Exported, Packed, Signature, TensorDiff, Verified, read_key};
 use serde::Serialize;
 
 /// Result of `delta sign`.

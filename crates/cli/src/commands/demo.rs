@@ -123,9 +123,8 @@ impl<'a> Demo<'a> {
                 self.progress.event(&event);
             }
         };
-        let adapted = self
-            .signals
-            .during(|control| runtime.adaptation(&self.train).options(options).control(control).on_event(tell).run());
+        let adaptation = runtime.adaptation(&self.train).options(options).on_event(&mut tell);
+        let adapted = self.signals.during(|control| adaptation.control(control).run());
         adapted.map_err(|error| match error {
             fieldfit::Error::Adapt(AdaptError::Interrupted { .. }) => CliError::DemoStopped,
             error => error.into(),

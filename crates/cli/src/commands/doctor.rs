@@ -78,7 +78,7 @@ fn plan(args: &DoctorArgs, model: &Path, target: Option<&TargetProfile>) -> Resu
 
 fn text(report: &Report) -> Text {
     let Report { diagnosis, profile, plan, problems } = report;
-    let Diagnosis { machine, devices, disk, boards, checks } = diagnosis;
+    let Diagnosis { machine, devices, disk, boards, checks, .. } = diagnosis;
     let known = |value: &Option<String>| value.clone().unwrap_or_default();
     let boards = if boards.is_empty() { "none of targets/".to_owned() } else { boards.join(", ") };
     let memory = machine.memory.map(|now| format!("{} free of {}", mebibytes(now.available), mebibytes(now.total)));

@@ -38,8 +38,8 @@ pub struct Rival {
     pub share: f64,
 }
 
-/// Writes the whole adapted model to a safetensors file, under the tensor names of the base's checkpoint. The file's
-/// metadata holds architecture, labels and preprocessing: importing it again gives the same answers.
+/// Writes the whole adapted model to a safetensors file, under the names that the base's checkpoint has. The file's
+/// metadata has architecture, labels and preprocessing: importing it again gives the same answers.
 ///
 /// # Errors
 /// If the base or the delta cannot be read or do not belong together, a value is out of the type's range, or the file
@@ -78,11 +78,11 @@ pub fn export_merged(
     Ok(Exported { tensors: tensors.len(), bytes, rivals })
 }
 
-/// Writes a delta's tensors, decoded to f32, to a safetensors file, and its description to [`beside`] it: which tensors
-/// are differences from which base, and which replace the base's.
+/// Writes a delta's tensors, decoded to f32, to a safetensors file, and beside it, with the extension `json`, all that the
+/// delta says about itself: which tensors are differences from which base, and which replace its own.
 ///
 /// # Errors
-/// If the delta cannot be read, or the files cannot be written.
+/// If the delta can't be read, or the files can't be written.
 pub fn export_differences(delta: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<Exported, Error> {
     let (delta, out) = (delta.as_ref(), out.as_ref());
     let about = description_path(out)?;

@@ -1,4 +1,4 @@
-//! Key files: Ed25519 secret keys in PKCS #8 PEM, as `openssl genpkey -algorithm ed25519` writes them.
+//! Key files: Ed25519 secret keys, PKCS #8 in PEM, as `openssl genpkey -algorithm ed25519` writes them.
 
 use crate::Error;
 use crate::output_file::write_new_private;
@@ -8,11 +8,11 @@ use fieldfit_delta::SecretKey;
 use std::io;
 use std::path::Path;
 
-/// Generates a key from the system's random numbers and writes it to a new file that only its owner may read, whole or not at
+/// Generates a key from the system's randomness and writes it to a new file that only its owner can read, whole or not at
 /// all.
 ///
 /// # Errors
-/// If the file exists or cannot be written, or the system has no random numbers.
+/// If there is a file already, it cannot be written, or the system has no randomness.
 pub fn new_key(path: impl AsRef<Path>) -> Result<SecretKey, Error> {
     let path = path.as_ref();
     let failed = |source: io::Error| Error::WriteKey { path: path.to_owned(), source };
@@ -24,10 +24,10 @@ pub fn new_key(path: impl AsRef<Path>) -> Result<SecretKey, Error> {
     Ok(SecretKey::from_seed(&seed))
 }
 
-/// Reads a key file.
+/// Reads a secret key.
 ///
 /// # Errors
-/// If the file cannot be read, holds no Ed25519 key, or is readable by others than its owner.
+/// If the file cannot be read, holds no Ed25519 key, or can be read by others than its owner.
 pub fn read_key(path: impl AsRef<Path>) -> Result<SecretKey, Error> {
     let path = path.as_ref();
     let pem = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
@@ -44,7 +44,7 @@ fn is_open_to_others(path: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(path)?.permissions().mode() & 0o077 != 0)
 }
 
-/// Other systems' permissions are not checked.
+/// Permissions of other systems are not checked.
 #[cfg(not(unix))]
 fn is_open_to_others(_path: &Path) -> io::Result<bool> {
     Ok(false)

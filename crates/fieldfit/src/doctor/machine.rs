@@ -1,4 +1,4 @@
-//! The machine as its system describes it.
+//! Machine: hardware, memory and disk as the operating system reports them.
 
 use crate::Error;
 use crate::runtime::cores;
@@ -8,15 +8,15 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-/// A commit is tried that often, and its median is told.
+/// Number of commits whose median time is reported.
 const COMMITS: usize = 7;
 
-/// A machine. What only Linux tells is nothing elsewhere.
+/// Description of a machine. What only Linux reports is `None` elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Machine {
     /// The operating system, as Rust names it: `linux`, `macos`.
     pub system: String,
-    /// Its release, as the kernel tells it.
+    /// The kernel's release.
     pub kernel: Option<String>,
     /// The instruction set: `x86_64`, `aarch64`.
     pub architecture: String,
@@ -26,23 +26,23 @@ pub struct Machine {
     pub processor: Option<String>,
     /// Cores that this process may use.
     pub cores: usize,
-    /// What the kernels make use of, of what the processor has.
+    /// Instruction set extensions that the kernels use and the processor has.
     pub features: Vec<&'static str>,
-    /// Memory now.
+    /// Memory at the time of the examination.
     pub memory: Option<MemoryNow>,
 }
 
-/// Memory in bytes.
+/// Memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MemoryNow {
-    /// What the machine has.
+    /// Total memory.
     pub total: u64,
-    /// What a new process can have without swapping.
+    /// Memory that a new process can have without swapping.
     pub available: u64,
 }
 
 impl Machine {
-    /// Looks at this one.
+    /// Describes this machine.
     pub fn look() -> Self {
         Self {
             system: std::env::consts::OS.into(),
@@ -67,14 +67,14 @@ impl MemoryNow {
     }
 }
 
-/// A folder's disk.
+/// Description of a folder's disk.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DiskInfo {
-    /// The file system's kind, where Linux tells.
+    /// The file system's kind, where Linux reports it.
     pub file_system: Option<String>,
-    /// Milliseconds until a small file is written, synced, renamed and its folder synced; the median of some.
+    /// Median time in milliseconds until a small file is written, synced, renamed and its folder synced.
     pub commit_ms: f64,
-    /// Whether it keeps anything when the power goes; nothing where its kind isn't known.
+    /// Whether it keeps its content across a power cut; `None` where its kind is unknown.
     pub survives_power_cut: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! What this machine is, which board it is, and whether Fieldfit works on it.
+//! Doctor: examines a machine, i.e. hardware, devices, disk and target, and tests the parts of an adaptation on it.
 
 mod machine;
 mod self_test;
@@ -13,47 +13,49 @@ use fieldfit_target::{TargetProfile, names};
 use serde::Serialize;
 use std::path::Path;
 
-/// What [`examine`] found.
+/// Result of [`examine`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Diagnosis {
     /// The machine.
     pub machine: Machine,
-    /// Every device that there is code for, and whether it computes here.
+    /// Every device that there is code for, and whether it is available.
     pub devices: Vec<DeviceState>,
     /// The folder's disk.
     pub disk: DiskInfo,
-    /// The boards of `targets/` that this machine may be.
+    /// Names of the targets that match this machine.
     pub boards: Vec<String>,
-    /// What was tried, in order.
+    /// Results of the self-test, in order.
     pub checks: Vec<Check>,
 }
 
 impl Diagnosis {
-    /// Whether every check passed.
+    /// Returns whether every check passed.
     pub fn is_healthy(&self) -> bool {
         self.checks.iter().all(|check| check.passed)
     }
 }
 
-/// A device, and whether it can be computed on.
+/// State of a device.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeviceState {
     /// Its name on the command line.
     pub device: &'static str,
     /// Whether this build has code for it.
     pub is_compiled: bool,
-    /// Why it can't be used; nothing if it can.
+    /// Why it is unavailable; `None` if it is available.
     pub problem: Option<String>,
 }
 
-/// Looks at the machine, and tries everything that an adaptation needs: the network's answers, a gradient, a projected step
-/// and a commit to a store in a new folder in `scratch`, which is removed again.
+/// Examines the machine, and tests everything that an adaptation needs: logits, a gradient, a projected step, and a commit
+/// to a store in a new folder in `scratch`, which is removed again.
 ///
-/// A check that fails is part of what was found.
+/// A check that fails is part of the result.
 ///
 /// # Errors
 /// If nothing can be written to `scratch`.
-pub fn examine(scratch: &Path) -> Result<Diagnosis, Error> {
+pub fn examine(scratch: impl AsRef<Path>) -> Result<Diagnosis, Error> {
+    let scratch = scratch.as_ref();
     let unwritable = |source| Error::Scratch { path: scratch.to_owned(), source };
     let folder = tempfile::Builder::new().prefix("fieldfit-doctor-").tempdir_in(scratch).map_err(unwritable)?;
     let machine = Machine::look();
@@ -100,7 +102,7 @@ fn devices() -> Vec<DeviceState> {
 mod tests {
     use super::*;
 
-    /// A healthy machine that is called ill, a disk that isn't measured, and a scratch folder that is left behind.
+    /// Catches: a healthy machine that is called ill, a disk that isn't measured, and a scratch folder that is left behind.
     #[test]
     fn this_machine_is_examined_and_left_as_it_was() {
         let scratch = tempfile::tempdir().unwrap();
@@ -113,7 +115,7 @@ mod tests {
         assert!(examine(&scratch.path().join("nowhere")).is_err());
     }
 
-    /// A Jetson that is taken for a Raspberry Pi, or for no board.
+    /// Catches: a Jetson that is taken for a Raspberry Pi, or for no board.
     #[test]
     fn a_board_is_known_by_its_model() {
         let machine = |architecture: &str, board: Option<&str>| Machine {

@@ -1,4 +1,4 @@
-//! The parts of an adaptation, each tried once on a small network with made-up weights: no file is needed for it.
+//! Self-test: runs each part of an adaptation once on a small network with made-up weights; needs no file.
 
 use fieldfit_delta::{Codec, Constraint, Delta, Header, Provenance, Task, TensorData, TensorKind, encode};
 use fieldfit_exec::{Device, ExecError, Executor, Passes, executor};
@@ -34,18 +34,18 @@ const CONSTRAINT_TOLERANCE: f32 = 1e-5;
 
 type Outcome = Result<String, Box<dyn Error>>;
 
-/// One thing that was tried.
+/// Result of one check.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Check {
-    /// What.
+    /// Name of the check.
     pub name: &'static str,
-    /// Whether it did what it should.
+    /// Whether it passed.
     pub passed: bool,
-    /// In figures, or what went wrong.
+    /// Its figures, or what failed.
     pub detail: String,
 }
 
-/// Tries everything; files go to that folder.
+/// Runs all checks; files are written to that folder.
 pub(super) fn run(folder: &Path) -> Vec<Check> {
     let check = |name, outcome: Outcome| match outcome {
         Ok(detail) => Check { name, passed: true, detail },
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
     use fieldfit_exec::candle::{Candle, device};
 
-    /// Golden logits that are the fast kernels' own, so that both could be wrong together.
+    /// Catches: golden logits that are the fast kernels' own, so that both could be wrong together.
     #[test]
     fn the_golden_logits_are_the_oracles() {
         let network = network().unwrap();
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// A check that passes whatever it is given.
+    /// Catches: a check that passes whatever it is given.
     #[test]
     fn wrong_weights_and_a_store_that_cannot_be_written_are_seen() {
         let network = network().unwrap();

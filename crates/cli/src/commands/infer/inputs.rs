@@ -1,8 +1,8 @@
 //! Inputs of `infer`: files, folders, glob patterns and standard input, expanded to single images.
 
 use crate::error::CliError;
-use fieldfit::Error;
-use fieldfit::data::{BoundedReadError, MAX_IMAGE_FILE_BYTES, read_bounded};
+use fieldfit::data::MAX_IMAGE_FILE_BYTES;
+use fieldfit::{BoundedReadError, Error, read_bounded};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
