@@ -136,6 +136,7 @@ pub struct TensorInfo {
     /// Bytes of its values in the file.
     pub bytes: usize,
     /// The ball around the base that it is held in, if it is.
+    #[serde(rename = "ball")]
     pub constraint: Option<Constraint>,
 }
 
