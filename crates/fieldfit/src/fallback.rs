@@ -161,7 +161,7 @@ impl Fallback<'_> {
 
     /// Begins the trial of a version that is ready, if it is on one.
     fn begin(&self, mut running: Running, start: Start) -> Result<Selected, Error> {
-        let view = self.view(&start)?;
+        let view = ActiveVersion { generation: start.generation, version: start.version, hash: start.hash };
         let trial = self
             .rules
             .zip(start.undecided)
@@ -173,14 +173,6 @@ impl Fallback<'_> {
             }
             Err(error) => self.select_confirmed(&error),
         }
-    }
-
-    /// The active version that the start is of; without its hash if another one is active by now, so that the next poll
-    /// notices.
-    fn view(&self, start: &Start) -> Result<ActiveVersion, StoreError> {
-        let (now, Start { generation, version, .. }) = (self.store.active_version()?, start);
-        let is_same = (now.generation, now.version) == (*generation, *version);
-        Ok(ActiveVersion { generation: *generation, version: *version, hash: now.hash.filter(|_| is_same) })
     }
 
     /// What an error in preparing a version is due to: whatever the base does not share is the version's.

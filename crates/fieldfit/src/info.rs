@@ -140,6 +140,7 @@ pub struct TensorInfo {
     /// Size of its values in the file, in bytes.
     pub bytes: usize,
     /// Its radius around the base, if it is constrained.
+    #[serde(rename = "ball")]
     pub constraint: Option<Constraint>,
 }
 

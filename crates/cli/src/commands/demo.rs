@@ -123,7 +123,7 @@ impl<'a> Demo<'a> {
                 self.progress.event(&event);
             }
         };
-        let adaptation = runtime.adaptation(&self.train).options(options).on_event(&mut tell);
+        let adaptation = runtime.adaptation(&self.train).options(options).on_event(tell);
         let adapted = self.signals.during(|control| adaptation.control(control).run());
         adapted.map_err(|error| match error {
             fieldfit::Error::Adapt(AdaptError::Interrupted { .. }) => CliError::DemoStopped,
