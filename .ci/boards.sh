@@ -1,5 +1,5 @@
 #!/bin/bash
-# Bundles the release for a Jetson Orin Nano, as the README's command does, and starts what the bundle holds under emulation:
+# Bundles the release for a Jetson Orin Nano, as the guide's command does, and starts what the bundle holds under emulation:
 # doctor, infer, an adaptation of five steps. Then deltas go both ways: predictions with one made on either side must be the same
 # on both.
 #

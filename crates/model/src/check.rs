@@ -2,8 +2,9 @@
 
 use crate::error::ModelError;
 use crate::file;
-use crate::text::{acts, escape};
+use crate::text::excerpt;
 use fieldfit_nets::Network;
+use fieldfit_tensor::text::is_unprintable;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
@@ -46,7 +47,7 @@ impl Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = escape(self.name());
+        let name = excerpt(self.name());
         match self {
             Self::Missing { expected, .. } => write!(f, "`{name}` of shape {expected:?} is missing"),
             Self::Shape { expected, found, .. } => write!(f, "`{name}` has shape {found:?} in place of {expected:?}"),
@@ -138,7 +139,7 @@ pub(crate) fn lines(path: &Path) -> Result<Vec<String>, ModelError> {
 
 /// The first label that no class can have, and why.
 pub(crate) fn unusable(labels: &[String]) -> Option<(usize, &'static str)> {
-    let problem = |label: &String| match (label.is_empty(), label.chars().any(acts)) {
+    let problem = |label: &String| match (label.is_empty(), label.chars().any(is_unprintable)) {
         (true, _) => Some("is blank"),
         (false, true) => Some("has a control character or one that changes the direction of text"),
         (false, false) => None,

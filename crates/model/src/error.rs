@@ -2,7 +2,7 @@
 
 use crate::base::BaseId;
 use crate::import::CheckpointError;
-use crate::text::escape;
+use crate::text::excerpt;
 use fieldfit_delta::{DeltaError, TensorKind};
 use fieldfit_tensor::Dtype;
 use std::io;
@@ -93,7 +93,7 @@ pub enum ModelError {
         found: &'static str,
     },
     /// A label that is blank, is there twice, or would act on a terminal.
-    #[error("{}, line {line}: label `{}` {problem}: every class needs a name of its own", path.display(), escape(label))]
+    #[error("{}, line {line}: label `{}` {problem}: every class needs a name of its own", path.display(), excerpt(label))]
     Label {
         /// The labels file.
         path: PathBuf,
@@ -125,7 +125,7 @@ pub enum ModelError {
         found: [u8; 32],
     },
     /// A file that isn't safetensors.
-    #[error("invalid safetensors file {}: {}; restore it or import it again", path.display(), escape(problem))]
+    #[error("invalid safetensors file {}: {}; restore it or import it again", path.display(), excerpt(problem))]
     Safetensors {
         /// The file.
         path: PathBuf,
@@ -133,7 +133,7 @@ pub enum ModelError {
         problem: String,
     },
     /// A tensor that the architecture needs and the file lacks.
-    #[error("{}: tensor `{}` of shape {expected:?} is missing: is this a checkpoint of {architecture}?", path.display(), escape(name))]
+    #[error("{}: tensor `{}` of shape {expected:?} is missing: is this a checkpoint of {architecture}?", path.display(), excerpt(name))]
     TensorMissing {
         /// The file.
         path: PathBuf,
@@ -145,7 +145,7 @@ pub enum ModelError {
         architecture: &'static str,
     },
     /// A tensor that the architecture doesn't have.
-    #[error("{}: {architecture} has no tensor `{}` (of shape {found:?}): is this a checkpoint of {architecture}? An import leaves it out with `--drop`", path.display(), escape(name))]
+    #[error("{}: {architecture} has no tensor `{}` (of shape {found:?}): is this a checkpoint of {architecture}? An import leaves it out with `--drop`", path.display(), excerpt(name))]
     TensorExtra {
         /// The file.
         path: PathBuf,
@@ -157,7 +157,7 @@ pub enum ModelError {
         architecture: &'static str,
     },
     /// A tensor of another shape.
-    #[error("{}: tensor `{}` has shape {found:?}, expected {expected:?} of {architecture}: name the architecture that it is", path.display(), escape(name))]
+    #[error("{}: tensor `{}` has shape {found:?}, expected {expected:?} of {architecture}: name the architecture that it is", path.display(), excerpt(name))]
     TensorShape {
         /// The file.
         path: PathBuf,
@@ -171,7 +171,7 @@ pub enum ModelError {
         architecture: &'static str,
     },
     /// A tensor of a type that can't be used.
-    #[error("{}: tensor `{}` is stored as {found}, expected {expected}: convert it and save it again", path.display(), escape(name))]
+    #[error("{}: tensor `{}` is stored as {found}, expected {expected}: convert it and save it again", path.display(), excerpt(name))]
     TensorDtype {
         /// The file.
         path: PathBuf,
@@ -183,7 +183,7 @@ pub enum ModelError {
         found: String,
     },
     /// NaN or infinity among the weights.
-    #[error("{}: tensor `{}` is not finite at value {index}: the checkpoint is broken or overflowed; get it again", path.display(), escape(name))]
+    #[error("{}: tensor `{}` is not finite at value {index}: the checkpoint is broken or overflowed; get it again", path.display(), excerpt(name))]
     NotFinite {
         /// The file.
         path: PathBuf,
@@ -193,7 +193,7 @@ pub enum ModelError {
         index: usize,
     },
     /// A running variance below zero.
-    #[error("{}: tensor `{}` has variance {value} at value {index}, expected at least 0: the checkpoint is broken; get it again", path.display(), escape(name))]
+    #[error("{}: tensor `{}` has variance {value} at value {index}, expected at least 0: the checkpoint is broken; get it again", path.display(), excerpt(name))]
     NegativeVariance {
         /// The file.
         path: PathBuf,
@@ -208,7 +208,7 @@ pub enum ModelError {
     #[error(transparent)]
     Delta(#[from] DeltaError),
     /// A delta for another base.
-    #[error("the delta is for base {found}, this is {}, {expected}: use the model that it was made on", escape(name))]
+    #[error("the delta is for base {found}, this is {}, {expected}: use the model that it was made on", excerpt(name))]
     DeltaBase {
         /// This base's name.
         name: String,
@@ -220,7 +220,7 @@ pub enum ModelError {
     /// A delta of a tensor that the network doesn't have.
     #[error(
         "the delta changes tensor `{}`, which {architecture} does not have: use the model that it was made on",
-        escape(name)
+        excerpt(name)
     )]
     DeltaTensor {
         /// The tensor.
@@ -231,7 +231,7 @@ pub enum ModelError {
     /// A delta of a tensor of another shape.
     #[error(
         "the delta's tensor `{}` has shape {found:?}, expected {expected:?}: use the model that it was made on",
-        escape(name)
+        excerpt(name)
     )]
     DeltaShape {
         /// The tensor.
@@ -242,7 +242,7 @@ pub enum ModelError {
         found: Vec<usize>,
     },
     /// A delta that replaces what it may only move, or moves what it may only replace or must leave alone.
-    #[error("the delta's tensor `{}` is a {}, but {expected}", escape(name), if *.found == TensorKind::Difference { "difference" } else { "replacement" })]
+    #[error("the delta's tensor `{}` is a {}, but {expected}", excerpt(name), if *.found == TensorKind::Difference { "difference" } else { "replacement" })]
     DeltaKind {
         /// The tensor.
         name: String,
@@ -252,7 +252,7 @@ pub enum ModelError {
         found: TensorKind,
     },
     /// A delta without a classifier for its labels.
-    #[error("the delta has no tensor `{}`, expected the classifier of its labels: adapt again", escape(name))]
+    #[error("the delta has no tensor `{}`, expected the classifier of its labels: adapt again", excerpt(name))]
     DeltaHead {
         /// The tensor that it lacks.
         name: String,
@@ -260,7 +260,7 @@ pub enum ModelError {
     /// A difference that leaves its constraint: ‖δ‖ > γ.
     #[error(
         "the delta's tensor `{}` is at distance {distance} from the base, expected at most its radius {radius}: adapt again",
-        escape(name)
+        excerpt(name)
     )]
     OutsideBall {
         /// The tensor.
@@ -271,7 +271,7 @@ pub enum ModelError {
         distance: f32,
     },
     /// A merged weight that is NaN or infinite.
-    #[error("tensor `{}` is not finite at value {index} once the delta is added: adapt again", escape(name))]
+    #[error("tensor `{}` is not finite at value {index} once the delta is added: adapt again", excerpt(name))]
     DeltaNotFinite {
         /// The tensor.
         name: String,
@@ -279,7 +279,7 @@ pub enum ModelError {
         index: usize,
     },
     /// A weight that is too large for the type it should be stored in.
-    #[error("{}: tensor `{}` has {value} at value {index}, too large for {dtype}: import as bf16 or f32", path.display(), escape(name))]
+    #[error("{}: tensor `{}` has {value} at value {index}, too large for {dtype}: import as bf16 or f32", path.display(), excerpt(name))]
     Overflow {
         /// The file.
         path: PathBuf,
@@ -310,7 +310,7 @@ pub enum ModelError {
         advice: &'static str,
     },
     /// A pattern of tensors to leave out that is invalid or fits none.
-    #[error("can't leave out `{}`: {problem}", escape(pattern))]
+    #[error("can't leave out `{}`: {problem}", excerpt(pattern))]
     Drop {
         /// The pattern.
         pattern: String,

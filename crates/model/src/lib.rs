@@ -35,5 +35,4 @@ pub use delta_encode::{TrainingResult, encode_delta};
 pub use error::ModelError;
 pub use manifest::{Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile};
 pub use rate_distortion::{CodecRates, RowWeights};
-pub use text::escape;
 pub use weights::{Weights, check_delta, most_delta_bytes, most_delta_values};

@@ -2,7 +2,7 @@
 
 use crate::error::ModelError;
 use crate::file;
-use crate::text::acts;
+use fieldfit_tensor::text::is_unprintable;
 use fieldfit_tensor::{Filter, Preprocessing};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -90,7 +90,7 @@ impl Manifest {
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(MANIFEST_FILE);
         let text = file::read_text(&path).map_err(|source| ModelError::read(&path, source))?;
-        if text.chars().any(|character| acts(character) && !character.is_ascii_whitespace()) {
+        if text.chars().any(|character| is_unprintable(character) && !character.is_ascii_whitespace()) {
             return Err(ModelError::ManifestValue { path, field: "text", problem: PRINTABLE });
         }
         let manifest: Self = toml::from_str(&text)
@@ -132,7 +132,7 @@ impl Manifest {
 const PRINTABLE: &str = "must have no control characters and none that change the direction of text";
 
 fn is_acting(text: &str) -> bool {
-    text.chars().any(acts)
+    text.chars().any(is_unprintable)
 }
 
 /// Whether the name can't lead out of its folder.

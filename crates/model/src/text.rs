@@ -1,52 +1,38 @@
-//! Escaped text: text that came from a file, safe to print to a terminal or a log.
+//! Excerpt: the beginning of a text that came from a file, escaped for a message.
 
-use std::fmt::{self, Write};
+use fieldfit_tensor::text::escape;
+use std::fmt;
 
-/// The most characters of a text that are printed.
-const LONGEST: usize = 256;
+/// The greatest number of characters of an excerpt.
+const MAX_CHARACTERS: usize = 256;
 
-/// Text of a file, for a message: control characters, line ends and characters that change the direction of text are
-/// written as escapes (`\n`, `\u{1b}`), and what follows the 256th character as `…`.
-pub fn escape(text: &str) -> impl fmt::Display + '_ {
-    Escaped(text)
+/// Returns the first 256 characters of a file's text, [escaped](escape), with `…` in place of the rest.
+pub(crate) fn excerpt(text: &str) -> impl fmt::Display + '_ {
+    Excerpt(text)
 }
 
-struct Escaped<'a>(&'a str);
+struct Excerpt<'a>(&'a str);
 
-impl fmt::Display for Escaped<'_> {
+impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut characters = self.0.chars();
-        for character in characters.by_ref().take(LONGEST) {
-            if acts(character) {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                f.write_char(character)?;
-            }
+        match self.0.char_indices().nth(MAX_CHARACTERS) {
+            Some((end, _)) => write!(f, "{}…", escape(&self.0[..end])),
+            None => write!(f, "{}", escape(self.0)),
         }
-        if characters.next().is_some() { f.write_char('…') } else { Ok(()) }
     }
-}
-
-/// Whether a character does something to a terminal or to the text around it: controls, line and paragraph separators,
-/// marks and overrides of direction, the byte order mark.
-pub(crate) fn acts(character: char) -> bool {
-    let is_separator = matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}');
-    let is_direction =
-        matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    character.is_control() || is_separator || is_direction
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Catches: a name that clears the screen, forges a line of output or turns the rest of the line around; and one that
-    /// fills the screen.
+    /// Catches: a name that clears the screen, forges a line of output or reverses the rest of the line; and one that fills
+    /// the screen.
     #[test]
-    fn what_acts_is_escaped_and_the_rest_is_not() {
-        let escaped = |text: &str| escape(text).to_string();
-        assert_eq!(escaped("a\u{1b}[2Jb\nc\u{202e}d\u{9b}"), "a\\u{1b}[2Jb\\nc\\u{202e}d\\u{9b}");
-        assert_eq!(escaped("grüne Äpfel 👩\u{200d}🌾 `x`"), "grüne Äpfel 👩\u{200d}🌾 `x`");
-        assert_eq!(escaped(&"x".repeat(300)), format!("{}…", "x".repeat(256)));
+    fn excerpts_are_escaped_and_short() {
+        let shown = |text: &str| excerpt(text).to_string();
+        assert_eq!(shown("a\u{1b}[2Jb\nc\u{202e}d\u{9b}"), "a\\u{1b}[2Jb\\nc\\u{202e}d\\u{9b}");
+        assert_eq!(shown("grüne Äpfel 👩\u{200d}🌾 `x`"), "grüne Äpfel 👩\u{200d}🌾 `x`");
+        assert_eq!(shown(&"ä".repeat(300)), format!("{}…", "ä".repeat(256)));
     }
 }

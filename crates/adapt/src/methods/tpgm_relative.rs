@@ -19,7 +19,7 @@
 //! - λ = 0.01 barely retains, λ = 0.1 costs accuracy under corruption; between them accuracy is flat, and the default is
 //!   the smallest that kept at least 5 points more of the base's answers than LP-FT.
 //! - Adam on the shares, from a half: as accurate, and shares that end at 0 or 1 for slopes that are next to nothing.
-//! - Freezing stages whose radius closes and caching what lies before them: in none of the nine runs that the README's table
+//! - Freezing stages whose radius closes and caching what lies before them: in none of the nine runs that the benchmarks page's table
 //!   has of this method, and in 11 of 73 with other λ, was the first stage among those that close, and what is left by then is
 //!   a sixth of the run. Stages to [freeze](Options::freeze) are named beforehand instead. Don't read a profile without its
 //!   spread.

@@ -1,6 +1,6 @@
 //! Errors of reading a checkpoint.
 
-use crate::text::escape;
+use crate::text::excerpt;
 use std::fmt;
 use std::io;
 use thiserror::Error;
@@ -39,8 +39,8 @@ pub enum CheckpointError {
     #[error(
         "entry `{}`: expected a tensor, found {}: leave it out with `--drop`, or save the state dict alone, with \
          torch.save(model.state_dict(), …)",
-        escape(name),
-        escape(found)
+        excerpt(name),
+        excerpt(found)
     )]
     NotATensor {
         /// The entry.
@@ -52,7 +52,7 @@ pub enum CheckpointError {
     #[error("expected a moving average of the weights beside them, found none: import without `--ema`")]
     NoAverage,
     /// The weights themselves were asked for, and there is nothing but their moving average.
-    #[error("expected weights beside their moving average `{}`, found none: import without `--no-ema`", escape(entry))]
+    #[error("expected weights beside their moving average `{}`, found none: import without `--no-ema`", excerpt(entry))]
     OnlyAverage {
         /// The entry that has the average.
         entry: String,
@@ -66,7 +66,7 @@ pub enum CheckpointError {
         found: usize,
     },
     /// Two tensors of one name.
-    #[error("tensor `{}` is there twice", escape(name))]
+    #[error("tensor `{}` is there twice", excerpt(name))]
     Twice {
         /// The tensor.
         name: String,
@@ -74,7 +74,7 @@ pub enum CheckpointError {
     /// A tensor that reaches outside its storage.
     #[error(
         "tensor `{}` of shape {shape:?}, strides {strides:?}, offset {offset} reaches outside its storage",
-        escape(name)
+        excerpt(name)
     )]
     Outside {
         /// The tensor.
@@ -87,25 +87,25 @@ pub enum CheckpointError {
         offset: usize,
     },
     /// A storage that ends too early.
-    #[error("the file is cut short in storage {}: get it again", escape(key))]
+    #[error("the file is cut short in storage {}: get it again", excerpt(key))]
     StorageCutShort {
         /// The storage.
         key: String,
     },
     /// A storage of another length than its tensors need.
-    #[error("storage {} has another length than the checkpoint says: get it again", escape(key))]
+    #[error("storage {} has another length than the checkpoint says: get it again", excerpt(key))]
     StorageLength {
         /// The storage.
         key: String,
     },
     /// A storage that isn't in the file.
-    #[error("storage {} is missing: get it again", escape(key))]
+    #[error("storage {} is missing: get it again", excerpt(key))]
     StorageMissing {
         /// The storage.
         key: String,
     },
     /// A storage that no tensor refers to.
-    #[error("storage {} belongs to no tensor", escape(key))]
+    #[error("storage {} belongs to no tensor", excerpt(key))]
     StorageUnknown {
         /// The storage.
         key: String,
@@ -123,13 +123,13 @@ pub enum CheckpointError {
         problem: &'static str,
     },
     /// A file that the archive lacks.
-    #[error("the zip archive has no `{}`", escape(entry))]
+    #[error("the zip archive has no `{}`", excerpt(entry))]
     EntryMissing {
         /// The file's name in the archive.
         entry: String,
     },
     /// A damaged file in the archive.
-    #[error("`{}` in the zip archive is damaged: get it again", escape(entry))]
+    #[error("`{}` in the zip archive is damaged: get it again", excerpt(entry))]
     Entry {
         /// The file's name in the archive.
         entry: String,
@@ -139,7 +139,7 @@ pub enum CheckpointError {
     /// A file in the archive that has another length or checksum than its directory says.
     #[error(
         "`{}` in the zip archive has another length or checksum than its directory says: get it again",
-        escape(entry)
+        excerpt(entry)
     )]
     EntryAltered {
         /// The file's name in the archive.
@@ -148,14 +148,14 @@ pub enum CheckpointError {
     /// A file in the archive that is encrypted, or packed by an unsupported method.
     #[error(
         "`{}` in the zip archive: expected it stored or deflated, found another method: save it with torch.save",
-        escape(entry)
+        excerpt(entry)
     )]
     EntryPacked {
         /// The file's name in the archive.
         entry: String,
     },
     /// A file in the archive that is larger than it may be.
-    #[error("`{}` in the zip archive unpacks to more than {limit} bytes", escape(entry))]
+    #[error("`{}` in the zip archive unpacks to more than {limit} bytes", excerpt(entry))]
     EntryLarge {
         /// The file's name in the archive.
         entry: String,
@@ -163,13 +163,13 @@ pub enum CheckpointError {
         limit: u64,
     },
     /// A file that isn't whole safetensors.
-    #[error("invalid safetensors file: {}; get it again", escape(problem))]
+    #[error("invalid safetensors file: {}; get it again", excerpt(problem))]
     Safetensors {
         /// What is wrong with its header.
         problem: String,
     },
     /// A part of a checkpoint that lacks a tensor that the index says it has.
-    #[error("tensor `{}` is missing, which the index says is here: get the file again", escape(name))]
+    #[error("tensor `{}` is missing, which the index says is here: get the file again", excerpt(name))]
     PartLacks {
         /// The tensor.
         name: String,
@@ -201,7 +201,7 @@ impl fmt::Display for Program {
             }
             Self::Exported => ("an exported program".to_owned(), "torch.export.load(FILE)", "state_dict"),
             Self::Module { class, .. } => (
-                format!("a pickled module of class `{}`", escape(class)),
+                format!("a pickled module of class `{}`", excerpt(class)),
                 "torch.load(FILE, map_location=\"cpu\", weights_only=False)",
                 "state_dict()",
             ),
@@ -223,12 +223,12 @@ impl fmt::Display for Program {
 #[non_exhaustive]
 pub enum PickleProblem {
     /// A name that acts on the system. It was not called.
-    #[error("it names `{}`, which no state dict needs: do not trust this file", escape(.0))]
+    #[error("it names `{}`, which no state dict needs: do not trust this file", excerpt(.0))]
     Global(String),
     /// A call of a class or function that is not known to be plain data. It was not called.
     #[error(
         "it calls `{}`, which no state dict needs: do not trust this file, or save the state dict alone in Python, with \
-         torch.save(torch.load(FILE, weights_only=False)[\"state_dict\"], \"state_dict.pth\")", escape(.0)
+         torch.save(torch.load(FILE, weights_only=False)[\"state_dict\"], \"state_dict.pth\")", excerpt(.0)
     )]
     Call(String),
     /// An instruction that a state dict has no use for.
