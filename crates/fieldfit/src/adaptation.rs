@@ -107,6 +107,10 @@ impl<'a> Adaptation<'a> {
     /// store then, and what ran goes on.
     pub fn run(mut self) -> Result<Adapted, Error> {
         let store = self.runtime.store_to("keep an adaptation in")?;
+        if let Some(key) = self.runtime.key() {
+            // Before the work: a key without a number left could not sign the result.
+            store.next_sequence(key.public())?;
+        }
         let work = store.work_dir()?;
         let checkpoint = work.path().join(CHECKPOINT);
         let mut compared_with = store.active_version()?;

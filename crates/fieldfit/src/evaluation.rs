@@ -106,8 +106,7 @@ impl Runtime {
     }
 }
 
-/// Evaluates a classifier, which is named as that version in errors.
-pub(crate) fn evaluate(
+fn evaluate(
     classifier: &Classifier,
     version: Version,
     set: &ImageSet,

@@ -29,7 +29,7 @@ struct Measured {
 }
 
 pub fn run(args: &EvalArgs, output: &Output) -> Result<(), CliError> {
-    let runtime = super::runtime(&args.model).without_trials().open()?;
+    let runtime = super::runtime(&args.model).without_trials().require_store().open()?;
     let progress = ProgressBar::new(output);
     let options = FolderOptions { purpose: Purpose::Evaluate, group: args.group.clone() };
     let images = super::images(&args.data, &options, &progress)?;

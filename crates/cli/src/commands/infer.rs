@@ -6,7 +6,7 @@ use crate::args::InferArgs;
 use crate::error::{self, CliError};
 use crate::output::{Output, Text, percent};
 use fieldfit::{Frame, Prediction, Runtime};
-use inputs::Input;
+use inputs::InferInput;
 use serde::Serialize;
 use std::path::Path;
 
@@ -58,7 +58,7 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
 }
 
 /// Prints the ranking of one image, or reports why there is none. Returns whether there is one.
-fn show(runtime: &Runtime, input: &Input, top: usize, output: &Output) -> Result<bool, CliError> {
+fn show(runtime: &Runtime, input: &InferInput, top: usize, output: &Output) -> Result<bool, CliError> {
     let prediction = input.read().and_then(|bytes| Ok(runtime.infer(&Frame::Encoded(&bytes))?));
     match prediction {
         Ok(prediction) => output.show(&answer(input.path(), &prediction, top), text).map(|()| true),

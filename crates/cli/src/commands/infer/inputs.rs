@@ -14,14 +14,14 @@ const STDIN: &str = "-";
 const WILDCARDS: [char; 3] = ['*', '?', '['];
 
 /// One encoded image.
-pub enum Input {
+pub enum InferInput {
     /// Image file.
     File(PathBuf),
     /// Image on standard input.
     Stdin,
 }
 
-impl Input {
+impl InferInput {
     /// Returns the path that names the image in results.
     pub fn path(&self) -> &Path {
         match self {
@@ -58,9 +58,9 @@ fn read_stdin() -> Result<Vec<u8>, BoundedReadError> {
 /// # Errors
 /// [`CliError::NoImage`] for a folder without images, [`CliError::NoMatch`] for a pattern without matches; as much for a
 /// folder that cannot be read and an invalid pattern.
-pub fn expand(argument: &Path) -> Result<Vec<Input>, CliError> {
+pub fn expand(argument: &Path) -> Result<Vec<InferInput>, CliError> {
     if argument == Path::new(STDIN) {
-        return Ok(vec![Input::Stdin]);
+        return Ok(vec![InferInput::Stdin]);
     }
     let paths = if argument.is_dir() {
         images_in(argument)?
@@ -69,7 +69,7 @@ pub fn expand(argument: &Path) -> Result<Vec<Input>, CliError> {
     } else {
         vec![argument.to_owned()]
     };
-    Ok(paths.into_iter().map(Input::File).collect())
+    Ok(paths.into_iter().map(InferInput::File).collect())
 }
 
 fn matches(pattern: &Path) -> Result<Vec<PathBuf>, CliError> {
