@@ -259,8 +259,11 @@ fn a_version_beyond_the_memory_budget_does_not_run() {
     assert_eq!(scene.starts(large), 0, "another robot may have the memory");
 }
 
+/// What a listener does to the runtime; the path is that of a delta.
+type Action = fn(&Runtime, &Path);
+
 /// Everything that a listener may do to the runtime; also panic.
-const ACTIONS: [(&str, fn(&Runtime, &Path)); 10] = [
+const ACTIONS: [(&str, Action); 10] = [
     ("poll", |runtime, _| drop(runtime.poll())),
     ("confirm", |runtime, _| drop(runtime.confirm())),
     ("rollback", |runtime, _| drop(runtime.rollback())),
@@ -277,7 +280,7 @@ const ACTIONS: [(&str, fn(&Runtime, &Path)); 10] = [
 ];
 
 /// Lets a robot meet every event, with a listener that does something at each kind of event once. Returns the kinds heard.
-fn meet_every_event(act: fn(&Runtime, &Path)) -> usize {
+fn meet_every_event(act: Action) -> usize {
     let scene = Scene::new();
     let file = scene.store.delta_path(1);
     let (second, bad) = (scene.add(scene.size(), false), scene.add(scene.size(), true));

@@ -10,12 +10,13 @@ use crate::{
 };
 use fieldfit_delta::{Delta, SecretKey};
 use fieldfit_durable::{
-    Disk, EntryType, FileKind, FileSystem, Lock, SEAL_LEN, SealError, commit, commit_sealed, create_folder, entry_type,
-    leftover_of, list, lock, read, remove_leftovers, sync_folder, unseal,
+    Disk, DurableError, EntryType, FileKind, FileSystem, Lock, SEAL_LEN, SealError, commit, commit_sealed,
+    create_folder, entry_type, leftover_of, list, lock, read, remove_leftovers, sync_folder, unseal,
 };
 use sha2::{Digest, Sha256};
 use std::{
     ffi::OsStr,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -362,7 +363,7 @@ impl Store {
         let path = self.path.join(STATE);
         let bytes = match read(&*self.files, &path, STATE_LIMIT) {
             Err(error) if error.is_not_found() => return self.without_state(path),
-            other => other.map_err(StoreError::UnreadableState)?,
+            other => other.map_err(unreadable)?,
         };
         let record = match unseal(STATE_KIND, &bytes) {
             Err(SealError::Kind { found: STATE_WITHOUT_TRIALS, .. }) => unseal(STATE_WITHOUT_TRIALS, &bytes)
@@ -444,7 +445,7 @@ impl Store {
     /// What it means that there was no state file.
     fn without_state(&self, path: PathBuf) -> Result<Record, StoreError> {
         let damaged = |reason: &str| Err(StoreError::DamagedState { path: path.clone(), reason: reason.to_owned() });
-        match entry_type(&*self.files, &path).map_err(StoreError::UnreadableState)? {
+        match entry_type(&*self.files, &path).map_err(unreadable)? {
             // Another process made the store in this very moment.
             Some(EntryType::File) => return self.record(),
             Some(EntryType::Link) => return damaged("it is a link to a file that is missing"),
@@ -453,7 +454,7 @@ impl Store {
         }
         match list(&*self.files, &self.versions_path()) {
             Err(error) if error.is_not_found() => Err(StoreError::Missing { path: self.path.clone() }),
-            Err(error) => Err(StoreError::UnreadableState(error)),
+            Err(error) => Err(unreadable(error)),
             Ok(names) if names.is_empty() => Err(StoreError::Missing { path: self.path.clone() }),
             // A store that was made and added to since is found by now.
             Ok(_) if matches!(entry_type(&*self.files, &path), Ok(Some(EntryType::File))) => self.record(),
@@ -493,6 +494,12 @@ impl Store {
     fn write_bytes(&self, state: &[u8]) -> Result<(), StoreError> {
         Ok(commit_sealed(&*self.files, &self.path.join(STATE), STATE_KIND, state)?)
     }
+}
+
+/// Returns the error of a state that cannot be read. A path below a file can hold no store, which is no transient error.
+fn unreadable(error: DurableError) -> StoreError {
+    let is_misplaced = matches!(&error, DurableError::Io { source, .. } if source.kind() == ErrorKind::NotADirectory);
+    if is_misplaced { StoreError::Durable(error) } else { StoreError::UnreadableState(error) }
 }
 
 /// Whether a file of that name may be in a store's folder while that is being made.

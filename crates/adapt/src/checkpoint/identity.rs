@@ -115,7 +115,7 @@ mod tests {
 
     const RELEASED: &str = "Options { method: \"tpgm-relative\", epochs: 4, size: None, batch: 16, optimiser: AdamW { \
         learning_rate: 0.0001, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }, schedule: ScheduleOptions { \
-        warm_up: 20 }, clip: Some(1.0), augmentation: Robust, seed: 0, fractions: Fractions { validation: 0.15, gate: 0.15 \
+        warm_up: 20 }, clip: Some(1.0), augmentation: Robust, seed: 0, fractions: Fractions { validation: 0.1, gate: 0.1 \
         }, settings: {\"augmented\": 1.0, \"retention\": 0.015, \"training-retention\": 0.0}, tpgm: TpgmOptions { norm: None, \
         learning_rate: 0.01, exclude: [], sharing: Stage }, retain: None, freeze: None, coding: Auto, device: Cpu { threads: \
         1 }, micro_batch: None, nice: 0, memory_budget: None }";

@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(found.devices[0], DeviceState { device: "cpu", is_compiled: true, problem: None });
         assert!(found.disk.commit_ms > 0.0 && found.machine.cores > 0);
         assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
-        assert!(examine(&scratch.path().join("nowhere")).is_err());
+        assert!(examine(scratch.path().join("nowhere")).is_err());
     }
 
     /// Catches: a Jetson that is taken for a Raspberry Pi, or for no board.

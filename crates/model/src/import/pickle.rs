@@ -40,7 +40,8 @@ pub(crate) enum Object<'a> {
     /// A list or a set.
     List(Vec<Value<'a>>),
     Dict(Vec<(Value<'a>, Value<'a>)>),
-    Tensor(Tensor),
+    /// Boxed, since an abusive file has a million objects of any other kind.
+    Tensor(Box<Tensor>),
     /// A tensor that cannot be read: why.
     Unusable(&'static str),
     /// An object of the class at that position in [`Pickled::names`], and what was put into it as into a dictionary.
@@ -480,7 +481,7 @@ impl<'a> Machine<'a> {
         };
         let offset = offset.ok_or(Problem::Arguments(REBUILD))?;
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
-        self.push_object(Object::Tensor(Tensor { storage, element, offset, shape, strides }))
+        self.push_object(Object::Tensor(Box::new(Tensor { storage, element, offset, shape, strides })))
     }
 
     /// An object of a class, made without calling it.
