@@ -19,7 +19,7 @@
 //! | FTP: radii from the training gradient, without validation images | [`FastRadius`] | NeurIPS 2023, arXiv 2310.19182 |
 //! | SPD: decay of a tensor's growth if the loss decreases towards the base | [`selected_distance`], [`selective_decay`] | NeurIPS 2024, arXiv 2411.01713 |
 //! | L2-SP: a quadratic penalty on ‖δ‖ | [`pull_to_base`] | ICML 2018, arXiv 1802.01483 |
-//! | MARS-SP: a fixed radius, under [`Norm::Mars`] | [`project`] | ICLR 2021, arXiv 2002.08253 |
+//! | MARS-SP: a fixed radius, under [`Norm::Mars`](fieldfit_tensor::Norm::Mars) | [`project`] | ICLR 2021, arXiv 2002.08253 |
 //! | WiSE-FT: `δ ← α·δ` after training | [`rescale`] | CVPR 2022, arXiv 2109.01903 |
 //!
 //! The state of a training run is δ, never θ − θ0 recovered from rounded weights. A radius step needs the unprojected δ

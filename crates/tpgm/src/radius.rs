@@ -56,7 +56,7 @@ impl<T: Real> WithSimd for RadiusGradient<'_, T> {
 /// Returns the initial radius: half of the smallest distance among the rows that moved; `None` if none moved.
 ///
 /// A row that has not moved (a dead channel has no gradient) would set the radius to zero and reset the whole tensor to
-/// its base. Under [`crate::Norm::L2`] this keeps exactly half of every tensor's δ.
+/// its base. Under [`Norm::L2`](fieldfit_tensor::Norm::L2) this keeps exactly half of every tensor's δ.
 pub fn initial_radius<T: Real>(distances: &[T]) -> Option<T> {
     let moved = distances.iter().copied().filter(|&distance| distance > T::zero());
     moved.reduce(T::min).map(|least| least / T::of(2.0))

@@ -1,11 +1,11 @@
 //! Writes the seeds: `cargo run --example seeds` in this folder. What they hold is small and valid, or nearly so.
 
 use fieldfit_delta::compression::compress;
-use fieldfit_delta::{Constraint, Codec, Header, TensorKind, Provenance, Task, TensorData, encode};
-use fieldfit_tensor::Norm;
+use fieldfit_delta::{Codec, Constraint, Header, Provenance, Task, TensorData, TensorKind, encode};
 use fieldfit_fuzz::checkpoint::{STORAGE, archive, legacy};
 use fieldfit_fuzz::{ARCHITECTURE, base, resume, safetensors};
 use fieldfit_nets::{Network, TensorSpec, by_name};
+use fieldfit_tensor::Norm;
 use std::fs;
 use std::path::Path;
 use zip::CompressionMethod;
@@ -38,10 +38,17 @@ fn deltas() {
     let kernel: Vec<f32> = (0..18).map(|index| if index < 9 { 0.0 } else { (index as f32 - 13.0) / 8.0 }).collect();
     for codec in Codec::ALL {
         let constraint = Some(Constraint { norm: Norm::Mars, radius: 8.0, distance: 7.5 });
-        let moved =
-            TensorData { name: "stem.weight", shape: &[2, 3, 3], kind: TensorKind::Difference, constraint, codec, values: &kernel };
+        let moved = TensorData {
+            name: "stem.weight",
+            shape: &[2, 3, 3],
+            kind: TensorKind::Difference,
+            constraint,
+            codec,
+            values: &kernel,
+        };
         let shift = TensorData { name: "stem.bias", shape: &[9], constraint: None, values: &kernel[9..], ..moved };
-        let head = TensorData { name: "fc.weight", shape: &[2, 9], kind: TensorKind::Replacement, constraint: None, ..moved };
+        let head =
+            TensorData { name: "fc.weight", shape: &[2, 9], kind: TensorKind::Replacement, constraint: None, ..moved };
         let file = encode(&header(), &["cat", "dog"], &[moved, shift, head]).expect("a delta");
         write("delta", &format!("{}.delta", codec.name()), &file);
     }

@@ -3,7 +3,7 @@
 use crate::base::message;
 use crate::scratch;
 use fieldfit_adapt::{
-    AdaptError, Checkpointing, Control, Event, Freeze, Options, Outcome, Phase, ImportRequest, adapt, remove_checkpoint,
+    AdaptError, AdaptRequest, Checkpointing, Control, Event, Freeze, Options, Outcome, Phase, adapt, remove_checkpoint,
 };
 use fieldfit_data::{Augmentation, Dataset, FolderOptions};
 use fieldfit_durable::{SEAL_LEN, seal};
@@ -70,7 +70,8 @@ impl Field {
             ..Options::default()
         };
         let checkpoint = Some(Checkpointing { path: &self.checkpoint, resume });
-        let request = ImportRequest { base: &self.base, dataset: &self.images, options: &options, active: None, checkpoint };
+        let request =
+            AdaptRequest { base: &self.base, dataset: &self.images, options: &options, active: None, checkpoint };
         let control = Control::new();
         adapt(&request, &control, &mut |event| {
             if stop(&event) {

@@ -27,7 +27,8 @@ pub fn run(data: &[u8]) {
 /// A state that is accepted stays one whatever is done next, and a start ends at the base at last.
 fn use_up(store: &Store) {
     let rules = TrialRules { predictions: 2, starts: 1 };
-    let read = || (store.versions().expect("a state"), store.active().expect("a state"), store.history().expect("a state"));
+    let read =
+        || (store.versions().expect("a state"), store.active().expect("a state"), store.history().expect("a state"));
     let heard = |done: Result<(), StoreError>| done.err().map(|error| message(&error));
     let (versions, _, history) = read();
     history.iter().for_each(|event| drop(event.change.to_string()));
