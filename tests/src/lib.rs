@@ -28,3 +28,13 @@ pub fn message(error: &dyn Error) -> String {
 pub fn not_run(test: &str, why: &dyn Error) {
     writeln!(std::io::stderr(), "NOT RUN: {test}: {}", message(why)).unwrap();
 }
+
+/// Documentation examples: compiles the programs of `README.md` and of the guide as doctests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../docs/guide/robot.md")]
+    struct Guide;
+}

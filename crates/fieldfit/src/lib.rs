@@ -91,13 +91,3 @@ pub use output_file::check_output;
 pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
 pub use runtime::{Runtime, all_cores};
 pub use version::Version;
-
-/// Documentation examples: compiles the programs of `README.md` and of the guide as doctests.
-#[cfg(doctest)]
-mod documents {
-    #[doc = include_str!("../../../README.md")]
-    struct Readme;
-
-    #[doc = include_str!("../../../docs/guide/robot.md")]
-    struct Guide;
-}
