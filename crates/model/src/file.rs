@@ -1,8 +1,8 @@
 //! Bounded reads of regular files: a pipe or a device is refused before it is opened, a file that is too long before it is
 //! read.
 
-use std::fs::File;
-use std::io::{self, Read};
+use fieldfit_durable::{BoundedReadError, read_bounded};
+use std::io;
 use std::path::Path;
 
 /// The most bytes of a manifest, of labels or of a configuration.
@@ -13,15 +13,12 @@ pub(crate) const LONGEST_TEXT: u64 = 64 << 20;
 /// # Errors
 /// If it is missing, no regular file, or longer.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("it has more than {limit} bytes")));
-    }
-    Ok(bytes)
+    read_bounded(path, limit).map_err(|error| match error {
+        BoundedReadError::Io { source, .. } => source,
+        BoundedReadError::NotRegular { .. } => io::Error::other("it is not a regular file"),
+        BoundedReadError::TooLarge { .. } => io::Error::other(format!("it has more than {limit} bytes")),
+        error => io::Error::other(error),
+    })
 }
 
 /// The same, as UTF-8.
