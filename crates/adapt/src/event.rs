@@ -254,7 +254,7 @@ pub struct TensorShare {
 impl TensorShare {
     /// Of the tensors that have a share, given in the network's order.
     pub(crate) fn list(network: &Network, shares: impl Iterator<Item = Option<f64>>) -> Vec<Self> {
-        let tensors = network.tensors.iter().zip(network.stage_of_each_tensor());
+        let tensors = network.tensors.iter().zip(network.section_of_each_tensor());
         let share = |((spec, stage), share): ((&TensorSpec, usize), Option<f64>)| {
             Some(Self { tensor: spec.name.clone(), stage, share: share? })
         };

@@ -3,7 +3,7 @@
 use crate::error::AdaptError;
 use fieldfit_data::{Augmentation, Fractions};
 use fieldfit_delta::Codec;
-use fieldfit_exec::Device;
+use fieldfit_exec::{Device, ExecError};
 use fieldfit_nets::Network;
 use fieldfit_tensor::Norm;
 use serde::{Deserialize, Serialize};
@@ -236,14 +236,16 @@ impl Freeze {
     /// How many stages of that network are frozen.
     ///
     /// # Errors
-    /// If none is called so, or nothing would be left to train: the last stage can't be frozen.
+    /// If none is called so, nothing would be left to train, or more than one value leaves the frozen part.
     fn stages(&self, network: &Network) -> Result<usize, AdaptError> {
-        let known = &network.stages[..network.stages.len().saturating_sub(1)];
-        let position = known.iter().position(|stage| stage.name == self.stage);
-        position.map(|position| position + 1).ok_or_else(|| AdaptError::Stage {
-            name: self.stage.clone(),
-            known: known.iter().map(|stage| stage.name.clone()).collect(),
-        })
+        let sections = &network.graph.sections[..network.graph.sections.len().saturating_sub(1)];
+        if let Some(position) = sections.iter().position(|section| section.name == self.stage) {
+            network.before(position + 1).map_err(ExecError::from)?;
+            return Ok(position + 1);
+        }
+        let can_be_frozen = |(index, _): &(usize, _)| network.before(index + 1).is_ok();
+        let known = sections.iter().enumerate().filter(can_be_frozen).map(|(_, section)| section.name.clone());
+        Err(AdaptError::Stage { name: self.stage.clone(), known: known.collect() })
     }
 }
 

@@ -102,8 +102,7 @@ fn the_plan_follows_what_is_frozen() {
 
 /// Of one image of 64 pixels behind `block0`.
 fn shape_bytes(field: &Field) -> u64 {
-    let shapes = field.base.network().shapes(64, 64).unwrap();
-    4 * shapes[1].last().unwrap().len() as u64
+    4 * field.base.network().section_shapes(64, 64).unwrap()[1].len() as u64
 }
 
 /// Catches: a stage that there isn't, or the last, behind which nothing is left to compute; no views at all.

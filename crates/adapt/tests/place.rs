@@ -235,7 +235,7 @@ fn a_run_on_the_stand_in_resumes_to_the_same_bits() {
 /// The authors' numbers, on a place with nothing but a head: `logits = X · Wᵀ + b`, two classes of three values.
 fn linear() -> Network {
     let mut network = fieldfit_nets::by_name("efficientnet-tiny").unwrap();
-    network = network.after(network.stages.len()).with_classes(2);
+    network = network.after(network.graph.sections.len()).unwrap().with_classes(2);
     (network.channels, network.head.features) = (3, 3);
     network.tensors[network.head.weight.index()].shape = vec![2, 3];
     network

@@ -10,7 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
 
 use fieldfit_exec::{Passes, cpu::Cpu, cpu::StepTime};
-use fieldfit_nets::{Network, Op, Role, by_name};
+use fieldfit_nets::{Network, Op, Role, Window, by_name};
 use fieldfit_tensor::{Images, Params};
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -106,28 +106,22 @@ fn faster(best: &StepTime, now: StepTime) -> StepTime {
 fn kind(op: &Op) -> String {
     match op {
         Op::Conv(conv) if conv.is_pointwise() => "1×1".into(),
-        Op::Conv(conv) if conv.is_depthwise() => format!("depthwise {0}×{0}", conv.kernel),
-        Op::Conv(conv) => format!("dense {0}×{0}", conv.kernel),
-        Op::MaxPool(pool) => format!("max pool {0}×{0}", pool.kernel),
-        Op::GlobalAveragePool => "pool".into(),
-        Op::Embed(_) => "embed".into(),
+        Op::Conv(conv) if conv.is_depthwise() => format!("depthwise {}", size(conv.window)),
+        Op::Conv(conv) => format!("dense {}", size(conv.window)),
+        Op::MaxPool(window) => format!("max pool {}", size(*window)),
         Op::Linear(linear) => format!("{} to {}", linear.input, linear.output),
-        Op::Attention(_) => "attention".into(),
-        Op::ClassToken(_) => "class token".into(),
+        op => op.name().into(),
     }
+}
+
+fn size(window: Window) -> String {
+    let [rows, columns] = window.kernel;
+    format!("{rows}×{columns}")
 }
 
 /// Returns the operations of the forward pass over the batch.
 fn flops(step: &StepTime) -> f64 {
-    let terms = match step.op {
-        Op::Conv(conv) => conv.kernel * conv.kernel * conv.input / conv.groups,
-        Op::Embed(embed) => embed.patch_len(),
-        Op::Linear(linear) => linear.input,
-        // Scores, and their product with the values.
-        Op::Attention(_) => 2 * step.input.pixels(),
-        Op::MaxPool(_) | Op::GlobalAveragePool | Op::ClassToken(_) => 0,
-    };
-    2.0 * (BATCH * step.output.len() * terms) as f64
+    2.0 * (BATCH * step.op.multiplications(step.input, step.output)) as f64
 }
 
 /// Returns parameters that keep activations within ReLU6's range.

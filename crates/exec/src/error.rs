@@ -54,6 +54,9 @@ pub enum ExecError {
     /// An image shape that the network does not accept.
     #[error(transparent)]
     Shape(#[from] fieldfit_nets::ShapeError),
+    /// Sections that cannot be computed apart from the rest.
+    #[error(transparent)]
+    Cut(#[from] fieldfit_nets::CutError),
     /// The thread pool cannot start.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

@@ -12,15 +12,16 @@ use fieldfit_tensor::{Images, Params};
 /// Returns the tiny network with its channels multiplied by `factor`.
 fn widened(factor: usize) -> Network {
     let mut network = by_name("efficientnet-tiny").unwrap();
-    let Network { stages, tensors, head, .. } = &mut network;
-    for op in stages.iter_mut().flat_map(|stage| &mut stage.ops) {
-        let Op::Conv(conv) = op else { continue };
+    let Network { graph, tensors, head, .. } = &mut network;
+    for node in &mut graph.nodes {
+        let Op::Conv(conv) = &mut node.op else { continue };
         let depthwise = conv.is_depthwise();
         conv.input *= if conv.input == 3 { 1 } else { factor };
         conv.output *= factor;
         conv.groups *= if depthwise { factor } else { 1 };
-        tensors[conv.weight.index()].shape = vec![conv.output, conv.input / conv.groups, conv.kernel, conv.kernel];
-        for id in [conv.norm.scale, conv.norm.shift, conv.norm.mean, conv.norm.variance] {
+        tensors[conv.weight.index()].shape =
+            vec![conv.output, conv.input / conv.groups, conv.window.kernel[0], conv.window.kernel[1]];
+        for id in conv.norm.iter().flat_map(|norm| norm.tensors()) {
             tensors[id.index()].shape = vec![conv.output];
         }
     }
@@ -50,6 +51,6 @@ fn calls(network: &Network) -> usize {
 fn calls_dont_grow_with_channels() {
     let (narrow, wide) = (widened(1), widened(4));
     let depthwise = |op: &&Op| matches!(op, Op::Conv(conv) if conv.is_depthwise() && conv.input > 1);
-    assert!(wide.stages.iter().flat_map(|stage| &stage.ops).any(|op| depthwise(&op)), "nothing is tested");
+    assert!(wide.graph.nodes.iter().any(|node| depthwise(&&node.op)), "nothing is tested");
     assert_eq!(calls(&narrow), calls(&wide));
 }

@@ -74,7 +74,7 @@ fn what_is_computed_twice_gives_the_same_bits() {
     for network in networks() {
         for (name, trains) in subsets(&network) {
             let (loss, kept, _) = gradient(&network, Passes::of(3), 7, &trains);
-            for recomputed in 1..=network.stages.len() + 1 {
+            for recomputed in 1..=network.graph.sections.len() + 1 {
                 let (again, gradients, _) = gradient(&network, Passes { micro_batch: 3, recomputed }, 7, &trains);
                 assert_eq!((again, &gradients), (loss, &kept), "{name}, {recomputed} stages");
             }
@@ -141,10 +141,11 @@ fn each_way_to_save_memory_saves_some() {
     let (whole, four) = (activations(Passes::of(16)), activations(Passes::of(4)));
     // Everything but the gradients of kernels is a quarter.
     assert!(2 * whole > 7 * four, "{four} for a quarter of {whole}");
-    let recomputed: Vec<usize> =
-        (0..=network.stages.len()).map(|recomputed| activations(Passes { micro_batch: 4, recomputed })).collect();
+    let recomputed: Vec<usize> = (0..=network.graph.sections.len())
+        .map(|recomputed| activations(Passes { micro_batch: 4, recomputed }))
+        .collect();
     assert!(recomputed.is_sorted_by(|a, b| a >= b), "{recomputed:?}");
-    assert!(2 * recomputed[network.stages.len()] < four, "{recomputed:?}");
+    assert!(2 * recomputed[network.graph.sections.len()] < four, "{recomputed:?}");
 }
 
 /// Catches: a micro-batch of 0 images, which would not terminate or divide by zero.

@@ -14,9 +14,8 @@ const COUNT: usize = 5;
 
 /// Selects the trainable tensors of the stages from `stages` on, and the head's.
 fn trains(network: &Network, stages: usize) -> impl Fn(TensorId) -> bool {
-    let first = network.stages[stages].tensors().next().unwrap_or(network.head.weight).index();
-    let network = network.clone();
-    move |id| id.index() >= first && network.tensor(id).role.is_trainable()
+    let (network, sections) = (network.clone(), network.section_of_each_tensor());
+    move |id| sections[id.index()] >= stages && network.tensor(id).role.is_trainable()
 }
 
 /// Asserts for every split that the later part, given the earlier part's output, has the logits and gradients of the
@@ -28,13 +27,13 @@ fn check<T: Real>(
     same: impl Fn(T, T) -> bool,
 ) {
     let (images, labels) = (images(COUNT, SIDES.0, SIDES.1), labels(COUNT));
-    for stages in 1..network.stages.len() {
+    for stages in (1..network.graph.sections.len()).filter(|sections| network.before(*sections).is_ok()) {
         let mut expected = Params::zeros_where(network, trains(network, stages));
         let mut found = expected.clone();
         let mut whole = make(network);
         let loss = whole.gradient(params, &images, &labels, &mut expected).unwrap();
-        let features = make(&network.before(stages)).features(params, &images).unwrap();
-        let shape = *network.shapes(SIDES.0, SIDES.1).unwrap()[stages - 1].last().unwrap();
+        let features = make(&network.before(stages).unwrap()).features(params, &images).unwrap();
+        let shape = network.section_shapes(SIDES.0, SIDES.1).unwrap()[stages - 1];
         assert_eq!((features.rows, features.columns), (COUNT, shape.len()));
         let inputs = Images {
             count: COUNT,
@@ -43,7 +42,7 @@ fn check<T: Real>(
             channels: shape.channels,
             values: features.values.iter().map(|value| value.wide() as f32).collect(),
         };
-        let mut rest = make(&network.after(stages));
+        let mut rest = make(&network.after(stages).unwrap());
         let cut = rest.gradient(params, &inputs, &labels, &mut found).unwrap();
         assert!(same(cut, loss), "cut after {stages}: {cut:?} for {loss:?}");
         for (id, spec) in network.tensors() {
@@ -52,7 +51,7 @@ fn check<T: Real>(
         }
         let (whole, cut) = (whole.logits(params, &images).unwrap(), rest.logits(params, &inputs).unwrap());
         assert!(whole.values.iter().zip(cut.values).all(|(&whole, cut)| same(whole, cut)), "cut after {stages}");
-        let refused = make(&network.after(stages)).logits(params, &images);
+        let refused = make(&network.after(stages).unwrap()).logits(params, &images);
         assert!(shape.channels == 3 || refused.is_err(), "images taken for what comes after {stages} stages");
     }
 }

@@ -153,7 +153,7 @@ fn what_is_computed_twice_gives_the_same_bits_in_the_planned_memory() {
     let size = BatchSize { batch: 5, height: 16, width: 12 };
     for (name, trains) in subsets() {
         let (loss, kept, _) = gradient(2, Passes::of(3), &images, &trains);
-        for recomputed in 0..=network.stages.len() + 1 {
+        for recomputed in 0..=network.graph.sections.len() + 1 {
             let passes = Passes { micro_batch: 3, recomputed };
             let (again, gradients, cpu) = gradient(2, passes, &images, &trains);
             assert_eq!((again, &gradients), (loss, &kept), "{name}, {recomputed} stages");
@@ -181,16 +181,16 @@ fn prepared_weights_hold_what_was_planned() {
 fn a_network_cut_in_two_computes_what_it_computes_whole() {
     let network = network();
     let (params, images) = (params(&network), images(3, 12, 16));
-    let stages_of = network.stage_of_each_tensor();
-    for stages in 1..network.stages.len() {
+    let stages_of = network.section_of_each_tensor();
+    for stages in 1..network.graph.sections.len() {
         let trains = |id: TensorId| stages_of[id.index()] >= stages;
         let (loss, expected, mut whole) = gradient(2, Passes::of(2), &images, trains);
         let make = |network: &Network| cpu::Cpu::new(network, 2, Passes::of(2)).unwrap();
-        let features = make(&network.before(stages)).features(&params, &images).unwrap();
-        let shape = *network.shapes(12, 16).unwrap()[stages - 1].last().unwrap();
+        let features = make(&network.before(stages).unwrap()).features(&params, &images).unwrap();
+        let shape = network.section_shapes(12, 16).unwrap()[stages - 1];
         let (height, width, channels) = (shape.height, shape.width, shape.channels);
         let inputs = Images { count: 3, height, width, channels, values: features.values };
-        let mut rest = make(&network.after(stages));
+        let mut rest = make(&network.after(stages).unwrap());
         let mut found = Params::zeros_where(&network, trains);
         assert_eq!(rest.gradient(&params, &inputs, &labels(3), &mut found).unwrap(), loss, "cut after {stages}");
         assert_eq!(found, expected, "cut after {stages}");

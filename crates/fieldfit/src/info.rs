@@ -4,7 +4,7 @@ use crate::Error;
 use crate::delta::file::{parse, read};
 use fieldfit_delta::{Codec, Constraint, Delta, Fidelity, Record, TensorKind};
 use fieldfit_model::{Base, BaseId, MANIFEST_FILE};
-use fieldfit_nets::{Shape, StageCost};
+use fieldfit_nets::{SectionCost, Shape};
 use fieldfit_store::Store;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -69,9 +69,9 @@ pub struct StageInfo {
     pub activation_bytes: u64,
 }
 
-impl From<StageCost> for StageInfo {
-    fn from(cost: StageCost) -> Self {
-        let StageCost { name, output: Shape { height, width, channels }, parameters, flops, activations } = cost;
+impl From<SectionCost> for StageInfo {
+    fn from(cost: SectionCost) -> Self {
+        let SectionCost { name, output: Shape { height, width, channels }, parameters, flops, activations } = cost;
         let activation_bytes = (activations * size_of::<f32>()) as u64;
         Self { name, output: [height, width, channels], parameters, flops, activation_bytes }
     }

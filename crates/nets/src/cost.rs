@@ -1,12 +1,13 @@
-//! Cost of a network for one image, stage by stage: parameters, operations and activations.
+//! Cost of a network for one image, section by section: parameters, operations and activations.
 
-use crate::network::{Network, Op, Role, Shortcut, Stage};
+use crate::graph::Section;
+use crate::network::Network;
 use crate::shape::{Shape, ShapeError};
 
-/// Cost of a stage, or of the classifier, for one image.
+/// Cost of a section, or of the classifier, for one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StageCost {
-    /// The stage's name; `classifier` for the head.
+pub struct SectionCost {
+    /// The section's name; `classifier` for the head.
     pub name: String,
     /// Output shape.
     pub output: Shape,
@@ -20,67 +21,41 @@ pub struct StageCost {
 }
 
 impl Network {
-    /// Computes the cost of each stage for one image of that size in pixels, and of the classifier, if there is one.
+    /// Computes the cost of each section for one image of that size in pixels, and of the classifier, if there is one.
     ///
     /// # Errors
     /// If the network does not accept such an image.
-    pub fn costs(&self, height: usize, width: usize) -> Result<Vec<StageCost>, ShapeError> {
-        let mut input = Shape { height, width, channels: self.channels };
-        let mut costs = Vec::with_capacity(self.stages.len() + 1);
-        for stage in &self.stages {
-            let cost = self.stage_cost(stage, input)?;
-            input = cost.output;
-            costs.push(cost);
-        }
+    pub fn costs(&self, height: usize, width: usize) -> Result<Vec<SectionCost>, ShapeError> {
+        let shapes = self.shapes(height, width)?;
+        let mut costs: Vec<_> = self.graph.sections.iter().map(|section| self.section_cost(section, &shapes)).collect();
         if !self.is_headless() {
             costs.push(self.classifier_cost());
         }
         Ok(costs)
     }
 
-    fn stage_cost(&self, stage: &Stage, input: Shape) -> Result<StageCost, ShapeError> {
-        let parameters = stage.tensors().map(|id| self.tensor(id)).filter(|spec| spec.role.is_trainable());
-        let mut cost = StageCost {
-            name: stage.name.clone(),
-            output: input,
-            parameters: parameters.map(|spec| spec.len()).sum(),
+    fn section_cost(&self, section: &Section, shapes: &[Shape]) -> SectionCost {
+        let mut cost = SectionCost {
+            name: section.name.clone(),
+            output: shapes[section.nodes.end],
+            parameters: 0,
             flops: 0,
             activations: 0,
         };
-        for op in &stage.ops {
-            let output = op.output_shape(cost.output)?;
-            cost.flops += 2 * self.multiplications(op, output);
-            cost.activations += output.len();
-            cost.output = output;
-        }
-        if let Some(Shortcut::Projection(conv)) = stage.shortcut {
-            let op = Op::Conv(conv);
-            let output = op.output_shape(input)?;
-            cost.flops += 2 * self.multiplications(&op, output);
+        for index in section.nodes.clone() {
+            let (node, output) = (&self.graph.nodes[index], shapes[index + 1]);
+            let tensors = node.op.tensors().into_iter().map(|id| self.tensor(id));
+            cost.parameters += tensors.filter(|spec| spec.role.is_trainable()).map(|spec| spec.len()).sum::<usize>();
+            let input = node.inputs.first().map_or(output, |value| shapes[value.index()]);
+            cost.flops += 2 * node.op.multiplications(input, output) as u64;
             cost.activations += output.len();
         }
-        Ok(cost)
+        cost
     }
 
-    /// Returns the multiplications of an op: each output pixel, or token, times the whole kernel.
-    fn multiplications(&self, op: &Op, output: Shape) -> u64 {
-        let kernels = op.tensors().into_iter().map(|id| self.tensor(id));
-        let kernel: usize =
-            kernels.filter(|spec| matches!(spec.role, Role::Kernel | Role::LinearWeight)).map(|spec| spec.len()).sum();
-        let pixels = output.pixels();
-        let products = match op {
-            // Prefix tokens are not products.
-            Op::Embed(embed) => (pixels - embed.prefix) * kernel,
-            // Queries times keys, and probabilities times values.
-            Op::Attention(attention) => 2 * pixels * pixels * attention.width,
-            _ => pixels * kernel,
-        };
-        products as u64
-    }
-
-    fn classifier_cost(&self) -> StageCost {
+    fn classifier_cost(&self) -> SectionCost {
         let (features, classes) = (self.head.features, self.head.classes);
-        StageCost {
+        SectionCost {
             name: "classifier".to_owned(),
             output: Shape { height: 1, width: 1, channels: classes },
             parameters: classes * (features + 1),

@@ -3,7 +3,12 @@
 //! Tensor names as in `efficientnet_lite_pytorch`, which follows the TensorFlow checkpoints: `_conv_stem`, `_bn0`,
 //! `_blocks.{i}._expand_conv`, …, `_fc`.
 
-use crate::network::{Activation, Builder, ConvSpec, Network, Op, Padding, Shortcut, Stage};
+use crate::activation::Activation;
+use crate::builder::{Builder, ConvSpec};
+use crate::graph::ValueId;
+use crate::network::Network;
+use crate::op::Op;
+use crate::window::{Padding, Window};
 
 const EPSILON: f64 = 1e-3;
 
@@ -75,25 +80,28 @@ pub(crate) fn tiny() -> Network {
 fn build(architecture: &'static str, stem: usize, rows: &[Row], features: usize, classes: usize) -> Network {
     let mut builder = Builder::default();
     let conv = builder.conv("_conv_stem", "_bn0", EPSILON, dense(3, stem, 3, 2));
-    let mut stages = vec![Stage::new("stem", vec![Op::Conv(conv)])];
+    builder.section("stem");
+    let mut value = builder.node(Op::Conv(conv), &[ValueId::IMAGE]);
     let mut width = stem;
     for row in rows {
         for repeat in 0..row.repeats {
             let stride = if repeat == 0 { row.stride } else { 1 };
-            let index = stages.len() - 1;
-            stages.push(block(&mut builder, index, width, stride, row));
+            value = block(&mut builder, value, width, stride, row);
             width = row.output;
         }
     }
     let conv = builder.conv("_conv_head", "_bn1", EPSILON, dense(width, features, 1, 1));
-    stages.push(Stage::new("head", vec![Op::Conv(conv)]));
-    stages.push(Stage::new("pool", vec![Op::GlobalAveragePool]));
-    builder.finish(architecture, stages, "_fc", features, classes)
+    builder.section("head");
+    value = builder.node(Op::Conv(conv), &[value]);
+    builder.section("pool");
+    builder.node(Op::GlobalAveragePool, &[value]);
+    builder.finish(architecture, "_fc", features, classes)
 }
 
-/// Builds an inverted residual: expand (unless by 1), depthwise, project; a shortcut where the shapes allow it.
-fn block(builder: &mut Builder, index: usize, input: usize, stride: usize, row: &Row) -> Stage {
-    let expanded = input * row.expand;
+/// Appends an inverted residual: expand (unless by 1), depthwise, project; a shortcut where the shapes allow it.
+fn block(builder: &mut Builder, value: ValueId, input: usize, stride: usize, row: &Row) -> ValueId {
+    let (index, expanded) = (builder.sections() - 1, input * row.expand);
+    builder.section(format!("block{index}"));
     let name = |module: &str| format!("_blocks.{index}.{module}");
     let mut convs = Vec::with_capacity(3);
     if row.expand > 1 {
@@ -103,12 +111,16 @@ fn block(builder: &mut Builder, index: usize, input: usize, stride: usize, row: 
     convs.push(builder.conv(&name("_depthwise_conv"), &name("_bn1"), EPSILON, depthwise));
     let project = ConvSpec { activation: Activation::Identity, ..dense(expanded, row.output, 1, 1) };
     convs.push(builder.conv(&name("_project_conv"), &name("_bn2"), EPSILON, project));
-    let shortcut = (stride == 1 && input == row.output).then_some(Shortcut::Input);
-    Stage { name: format!("block{index}"), ops: convs.into_iter().map(Op::Conv).collect(), shortcut }
+    if stride == 1 && input == row.output {
+        builder.residual(convs, value, |_| value)
+    } else {
+        builder.chain(convs, value)
+    }
 }
 
 const fn dense(input: usize, output: usize, kernel: usize, stride: usize) -> ConvSpec {
-    ConvSpec { input, output, kernel, stride, groups: 1, activation: Activation::Relu6, padding: Padding::Same }
+    let window = Window::square(kernel, stride, Padding::Same);
+    ConvSpec { input, output, window, groups: 1, activation: Activation::Relu6 }
 }
 
 #[cfg(test)]
@@ -146,17 +158,17 @@ mod tests {
         assert_eq!(shape("_fc.weight"), [1000, 1280]);
     }
 
-    /// Catches: a tensor that is counted to another stage than its block's, or to none.
+    /// Catches: a tensor that is counted to another section than its block's, or to none.
     #[test]
-    fn every_tensor_belongs_to_its_blocks_stage() {
+    fn every_tensor_belongs_to_its_blocks_section() {
         let network = lite0();
-        let stages = network.stage_of_each_tensor();
-        let of = |name: &str| stages[network.find(name).unwrap().index()];
+        let sections = network.section_of_each_tensor();
+        let of = |name: &str| sections[network.find(name).unwrap().index()];
         assert_eq!((of("_conv_stem.weight"), of("_bn0.running_var")), (0, 0));
-        assert_eq!((of("_fc.weight"), of("_fc.bias")), (network.stages.len(), network.stages.len()));
+        assert_eq!((of("_fc.weight"), of("_fc.bias")), (network.graph.sections.len(), network.graph.sections.len()));
         for block in 0..16 {
             let own = network.tensors().filter(|(_, spec)| spec.name.starts_with(&format!("_blocks.{block}.")));
-            assert!(own.into_iter().all(|(id, _)| stages[id.index()] == block + 1), "block {block}");
+            assert!(own.into_iter().all(|(id, _)| sections[id.index()] == block + 1), "block {block}");
         }
     }
 
@@ -164,8 +176,8 @@ mod tests {
     #[test]
     fn shapes_round_up_under_same_padding() {
         let network = lite0();
-        let shapes = network.shapes(95, 95).unwrap();
-        let sides: Vec<_> = shapes.iter().filter_map(|ops| ops.last()).map(|shape| shape.height).collect();
+        let shapes = network.section_shapes(95, 95).unwrap();
+        let sides: Vec<_> = shapes.iter().map(|shape| shape.height).collect();
         assert_eq!(sides, [48, 48, 24, 24, 12, 12, 6, 6, 6, 6, 6, 6, 3, 3, 3, 3, 3, 3, 1]);
     }
 

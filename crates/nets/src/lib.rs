@@ -1,8 +1,9 @@
-//! Network architectures as data: stages of ops with shapes and tensor names.
+//! Networks as data: graphs of ops with shapes and tensor names.
 //!
-//! A [`Network`] is a list of [`Stage`]s, each a list of [`Op`]s over tensors that are named and shaped exactly as the
-//! checkpoints of timm or torchvision name and shape them. Executors interpret it, importers check a file against it,
-//! the memory plan is computed from it.
+//! A [`Network`] is a [`Graph`] over tensors that are named and shaped exactly as its checkpoint names and shapes them: a
+//! list of [`Node`]s, each one [`Op`] of earlier values, grouped in [`Section`]s. The [architectures](ARCHITECTURES) of
+//! this crate emit such graphs; importers read others from files. Executors interpret a network, importers check a file
+//! against it, the memory plan is computed from it.
 //!
 //! The crate has no weights, and no arithmetic except on shapes.
 //!
@@ -13,20 +14,29 @@
 //! # Ok::<(), fieldfit_nets::UnknownArchitecture>(())
 //! ```
 
+mod activation;
+mod builder;
+mod conv;
 mod cost;
 mod efficientnet_lite;
+mod graph;
 mod mobilenet_v2;
 mod network;
+mod op;
 mod registry;
 mod resnet;
 mod shape;
 mod token;
 mod vit;
+mod window;
 
-pub use cost::StageCost;
-pub use network::{
-    Activation, BatchNorm, Conv, Head, MaxPool, Network, Op, Padding, Role, Shortcut, Stage, TensorSpec,
-};
+pub use activation::{Activation, Function};
+pub use conv::{BatchNorm, Conv, ConvTranspose};
+pub use cost::SectionCost;
+pub use graph::{CutError, Graph, Node, Section, ValueId};
+pub use network::{Head, Network, Role, TensorSpec};
+pub use op::{Arithmetic, Axis, Interpolation, MAX_INPUTS, Op, Rearrange, ResizeTo};
 pub use registry::{ARCHITECTURES, TEST_ARCHITECTURES, UnknownArchitecture, by_name};
 pub use shape::{Shape, ShapeError};
 pub use token::{Attention, ClassToken, Embed, LayerNorm, Linear, Prologue};
+pub use window::{Padding, SpatialAxis, Window};

@@ -2,7 +2,13 @@
 //!
 //! Tensor names as in torchvision: `features.{i}.conv.{j}.0`, …, `classifier.1`.
 
-use crate::network::{Activation, Builder, Conv, ConvSpec, Network, Op, Padding, Shortcut, Stage};
+use crate::activation::Activation;
+use crate::builder::{Builder, ConvSpec};
+use crate::conv::Conv;
+use crate::graph::ValueId;
+use crate::network::Network;
+use crate::op::Op;
+use crate::window::{Padding, Window};
 
 const EPSILON: f64 = 1e-5;
 
@@ -14,30 +20,34 @@ const ROWS: [(usize, usize, usize, usize); 7] =
 pub(crate) fn mobilenet_v2() -> Network {
     let mut builder = Builder::default();
     let conv = builder.conv("features.0.0", "features.0.1", EPSILON, dense(3, 32, 3, 2));
-    let mut stages = vec![Stage::new("features.0", vec![Op::Conv(conv)])];
+    builder.section("features.0");
+    let mut value = builder.node(Op::Conv(conv), &[ValueId::IMAGE]);
     let mut width = 32;
     for (expansion, output, repeats, stride) in ROWS {
         for repeat in 0..repeats {
             let stride = if repeat == 0 { stride } else { 1 };
-            stages.push(block(&mut builder, stages.len(), (width, expansion, output), stride));
+            value = block(&mut builder, value, (width, expansion, output), stride);
             width = output;
         }
     }
-    let name = format!("features.{}", stages.len());
+    let name = format!("features.{}", builder.sections());
     let conv = builder.conv(&format!("{name}.0"), &format!("{name}.1"), EPSILON, dense(width, 1280, 1, 1));
-    stages.push(Stage::new(name, vec![Op::Conv(conv)]));
-    stages.push(Stage::new("pool", vec![Op::GlobalAveragePool]));
-    builder.finish("mobilenetv2", stages, "classifier.1", 1280, 1000)
+    builder.section(name);
+    value = builder.node(Op::Conv(conv), &[value]);
+    builder.section("pool");
+    builder.node(Op::GlobalAveragePool, &[value]);
+    builder.finish("mobilenetv2", "classifier.1", 1280, 1000)
 }
 
-/// Builds an inverted residual: expand (unless by 1), depthwise, project; a shortcut where the shapes allow it.
+/// Appends an inverted residual: expand (unless by 1), depthwise, project; a shortcut where the shapes allow it.
 fn block(
     builder: &mut Builder,
-    index: usize,
+    value: ValueId,
     (input, expansion, output): (usize, usize, usize),
     stride: usize,
-) -> Stage {
-    let (name, expanded) = (format!("features.{index}"), input * expansion);
+) -> ValueId {
+    let (name, expanded) = (format!("features.{}", builder.sections()), input * expansion);
+    builder.section(&name);
     let mut convs: Vec<Conv> = Vec::with_capacity(3);
     // The first two are modules of a convolution, a norm and an activation each.
     let nested = |position: usize| [0, 1].map(|part| format!("{name}.conv.{position}.{part}"));
@@ -51,13 +61,12 @@ fn block(
     let [conv, norm] = [convs.len(), convs.len() + 1].map(|position| format!("{name}.conv.{position}"));
     let project = ConvSpec { activation: Activation::Identity, ..dense(expanded, output, 1, 1) };
     convs.push(builder.conv(&conv, &norm, EPSILON, project));
-    let shortcut = (stride == 1 && input == output).then_some(Shortcut::Input);
-    Stage { name, ops: convs.into_iter().map(Op::Conv).collect(), shortcut }
+    if stride == 1 && input == output { builder.residual(convs, value, |_| value) } else { builder.chain(convs, value) }
 }
 
 const fn dense(input: usize, output: usize, kernel: usize, stride: usize) -> ConvSpec {
-    let padding = Padding::Symmetric(kernel / 2);
-    ConvSpec { input, output, kernel, stride, groups: 1, activation: Activation::Relu6, padding }
+    let window = Window::square(kernel, stride, Padding::symmetric(kernel / 2));
+    ConvSpec { input, output, window, groups: 1, activation: Activation::Relu6 }
 }
 
 #[cfg(test)]
@@ -78,6 +87,6 @@ mod tests {
         assert_eq!(shape("features.17.conv.2.weight"), [320, 960, 1, 1]);
         assert_eq!(shape("features.18.1.bias"), [1280]);
         assert_eq!(shape("classifier.1.weight"), [1000, 1280]);
-        assert_eq!(network.stages.len(), 20);
+        assert_eq!(network.graph.sections.len(), 20);
     }
 }

@@ -61,7 +61,6 @@ pub struct UnknownArchitecture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Op, Shape, Shortcut};
 
     /// Catches: a name on the list that the registry does not know, or a network under another's name.
     #[test]
@@ -73,22 +72,23 @@ mod tests {
         assert!(by_name("resnet-9000").unwrap_err().to_string().contains("efficientnet-lite0"));
     }
 
-    /// Catches: a shortcut whose shape is not that of the sum that it is added to, or that ends in no sum.
+    /// Catches: a shortcut whose shape is not that of the sum that it is added to, a node outside the sections, a cut that
+    /// more than one value crosses.
     #[test]
-    fn shortcuts_fit() {
+    fn graphs_fit() {
         for network in ARCHITECTURES.iter().map(|name| by_name(name).unwrap()) {
-            let shapes = network.shapes(224, 224).unwrap();
-            let mut input = Shape { height: 224, width: 224, channels: 3 };
-            for (stage, shapes) in network.stages.iter().zip(shapes) {
-                let output = shapes[shapes.len() - 1];
-                let added = match &stage.shortcut {
-                    None => output,
-                    Some(Shortcut::Input) => input,
-                    Some(Shortcut::Projection(conv)) => conv.output_shape(input).unwrap(),
-                };
-                assert_eq!(added, output, "{}: {}", network.architecture, stage.name);
-                assert!(stage.shortcut.is_none() || matches!(stage.ops.last(), Some(Op::Conv(_))), "{}", stage.name);
-                input = output;
+            network.shapes(224, 224).unwrap();
+            let sections = &network.graph.sections;
+            let covered = sections.iter().flat_map(|section| section.nodes.clone());
+            assert!(covered.eq(0..network.graph.nodes.len()), "{}", network.architecture);
+            for cut in 0..=sections.len() {
+                assert_eq!(network.before(cut).unwrap().graph.sections.len(), cut, "{}", network.architecture);
+                assert_eq!(
+                    network.after(cut).unwrap().graph.sections.len(),
+                    sections.len() - cut,
+                    "{}",
+                    network.architecture
+                );
             }
         }
     }

@@ -3,7 +3,13 @@
 //! Tensor names as in torchvision and timm, which agree: `conv1`, `bn1`, `layer1.0.conv1`, `layer2.0.downsample.0`, …,
 //! `fc`.
 
-use crate::network::{Activation, Builder, Conv, ConvSpec, MaxPool, Network, Op, Padding, Shortcut, Stage};
+use crate::activation::Activation;
+use crate::builder::{Builder, ConvSpec};
+use crate::conv::Conv;
+use crate::graph::ValueId;
+use crate::network::Network;
+use crate::op::Op;
+use crate::window::{Padding, Window};
 
 const EPSILON: f64 = 1e-5;
 
@@ -59,37 +65,45 @@ pub(crate) fn tiny() -> Network {
 fn build(architecture: &'static str, block: Block, stem: usize, layers: &[usize], classes: usize) -> Network {
     let mut builder = Builder::default();
     let first = builder.conv("conv1", "bn1", EPSILON, conv(3, stem, 7, 2));
-    let pool = MaxPool { kernel: 3, stride: 2, padding: Padding::Symmetric(1) };
-    let mut stages = vec![Stage::new("stem", vec![Op::Conv(first), Op::MaxPool(pool)])];
+    builder.section("stem");
+    let value = builder.node(Op::Conv(first), &[ValueId::IMAGE]);
+    let mut value = builder.node(Op::MaxPool(Window::square(3, 2, Padding::symmetric(1))), &[value]);
     let mut input = stem;
     for (index, &blocks) in layers.iter().enumerate() {
         let width = stem << index;
         for position in 0..blocks {
             let stride = if index > 0 && position == 0 { 2 } else { 1 };
             let name = format!("layer{}.{position}", index + 1);
-            stages.push(residual(&mut builder, name, block, (input, width), stride));
+            value = residual(&mut builder, &name, block, value, (input, width), stride);
             input = block.output(width);
         }
     }
-    stages.push(Stage::new("pool", vec![Op::GlobalAveragePool]));
-    builder.finish(architecture, stages, "fc", input, classes)
+    builder.section("pool");
+    builder.node(Op::GlobalAveragePool, &[value]);
+    builder.finish(architecture, "fc", input, classes)
 }
 
-/// Builds a block with its shortcut, which is a projection if the block changes the shape.
-fn residual(builder: &mut Builder, name: String, block: Block, (input, width): (usize, usize), stride: usize) -> Stage {
+/// Appends a block with its shortcut, which is a projection if the block changes the shape.
+fn residual(
+    builder: &mut Builder,
+    name: &str,
+    block: Block,
+    value: ValueId,
+    (input, width): (usize, usize),
+    stride: usize,
+) -> ValueId {
+    builder.section(name);
     let specs = block.convs(input, width, stride);
-    let ops = specs.into_iter().enumerate().map(|(index, spec)| {
+    let convs = specs.into_iter().enumerate().map(|(index, spec)| {
         let [conv, norm] = ["conv", "bn"].map(|module| format!("{name}.{module}{}", index + 1));
-        Op::Conv(builder.conv(&conv, &norm, EPSILON, spec))
+        builder.conv(&conv, &norm, EPSILON, spec)
     });
-    let ops = ops.collect();
-    let output = block.output(width);
-    let shortcut = if stride == 1 && input == output {
-        Shortcut::Input
-    } else {
-        Shortcut::Projection(projection(builder, &name, conv(input, output, 1, stride)))
-    };
-    Stage { name, ops, shortcut: Some(shortcut) }
+    let (convs, output) = (convs.collect(), block.output(width));
+    if stride == 1 && input == output {
+        return builder.residual(convs, value, |_| value);
+    }
+    let projection = projection(builder, name, conv(input, output, 1, stride));
+    builder.residual(convs, value, |builder| builder.node(Op::Conv(projection), &[value]))
 }
 
 fn projection(builder: &mut Builder, block: &str, spec: ConvSpec) -> Conv {
@@ -98,8 +112,8 @@ fn projection(builder: &mut Builder, block: &str, spec: ConvSpec) -> Conv {
 }
 
 const fn conv(input: usize, output: usize, kernel: usize, stride: usize) -> ConvSpec {
-    let padding = Padding::Symmetric(kernel / 2);
-    ConvSpec { input, output, kernel, stride, groups: 1, activation: Activation::Relu, padding }
+    let window = Window::square(kernel, stride, Padding::symmetric(kernel / 2));
+    ConvSpec { input, output, window, groups: 1, activation: Activation::Relu }
 }
 
 #[cfg(test)]
@@ -114,9 +128,9 @@ mod tests {
         assert_eq!(resnet50().parameter_count(), 25_557_032);
     }
 
-    /// Catches: a name that the checkpoint does not have, a projection's tensors counted to another stage.
+    /// Catches: a name that the checkpoint does not have, a projection's tensors counted to another section.
     #[test]
-    fn names_shapes_and_stages_are_the_checkpoints() {
+    fn names_shapes_and_sections_are_the_checkpoints() {
         let network = resnet50();
         let shape = |name: &str| network.tensor(network.find(name).unwrap()).shape.clone();
         assert_eq!(shape("conv1.weight"), [64, 3, 7, 7]);
@@ -125,9 +139,9 @@ mod tests {
         assert_eq!(shape("layer4.2.bn3.running_mean"), [2048]);
         assert!(network.find("layer1.1.downsample.0.weight").is_none());
         assert!(resnet18().find("layer1.0.downsample.0.weight").is_none());
-        let stages = network.stage_of_each_tensor();
-        let stage = |name: &str| &network.stages[stages[network.find(name).unwrap().index()]].name;
-        assert_eq!(stage("layer2.0.downsample.1.running_var"), "layer2.0");
+        let sections = network.section_of_each_tensor();
+        let section = |name: &str| &network.graph.sections[sections[network.find(name).unwrap().index()]].name;
+        assert_eq!(section("layer2.0.downsample.1.running_var"), "layer2.0");
     }
 
     /// Catches: symmetric padding counted as TensorFlow's: odd sides, and one pixel, which every kernel here still
@@ -135,7 +149,7 @@ mod tests {
     #[test]
     fn shapes_are_pytorchs() {
         let sides = |side: usize| -> Vec<usize> {
-            resnet18().shapes(side, side).unwrap().iter().map(|ops| ops[ops.len() - 1].height).collect()
+            resnet18().section_shapes(side, side).unwrap().iter().map(|shape| shape.height).collect()
         };
         assert_eq!(sides(224), [56, 56, 56, 28, 28, 14, 14, 7, 7, 1]);
         assert_eq!(sides(65), [17, 17, 17, 9, 9, 5, 5, 3, 3, 1]);

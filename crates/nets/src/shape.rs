@@ -1,9 +1,12 @@
 //! Activation shapes and shape errors.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The shape of one image's activation: `[height, width, channels]`, channels innermost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// Tokens are one row of pixels, `[1, tokens, width]`; a vector is one pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// Rows of pixels.
     pub height: usize,
@@ -14,6 +17,21 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Creates the shape of a vector.
+    pub const fn vector(channels: usize) -> Self {
+        Self { height: 1, width: 1, channels }
+    }
+
+    /// Returns `[height, width, channels]`.
+    pub const fn sides(self) -> [usize; 3] {
+        [self.height, self.width, self.channels]
+    }
+
+    /// Creates a shape from `[height, width, channels]`.
+    pub const fn of([height, width, channels]: [usize; 3]) -> Self {
+        Self { height, width, channels }
+    }
+
     /// Returns the pixels of one image.
     pub const fn pixels(self) -> usize {
         self.height * self.width
@@ -69,14 +87,40 @@ pub enum ShapeError {
     },
     /// An image smaller than the kernel.
     #[error(
-        "image: expected at least {kernel}×{kernel} pixels with padding for the kernel, found {height}×{width} without: pass a larger image"
+        "image: expected at least {}×{} pixels with padding for the kernel, found {height}×{width} without: pass a larger image",
+        kernel[0], kernel[1]
     )]
     Kernel {
         /// Rows.
         height: usize,
         /// Columns.
         width: usize,
-        /// Side of the kernel.
-        kernel: usize,
+        /// Rows and columns that the kernel spans.
+        kernel: [usize; 2],
+    },
+    /// A window whose kernel, stride or dilation is 0.
+    #[error("window: expected a kernel, stride and dilation of at least 1, found 0: correct the network's graph")]
+    Window,
+    /// Inputs whose shapes do not fit each other, or the op.
+    #[error(
+        "{op}: expected inputs that fit, found {found:?} and {other:?} (height, width, channels): correct the network's graph"
+    )]
+    Inputs {
+        /// The op's name.
+        op: &'static str,
+        /// Shape of the first input.
+        found: Shape,
+        /// Shape of the other input, or the one that the op expects.
+        other: Shape,
+    },
+    /// Another number of inputs than the op takes.
+    #[error("{op}: expected {expected} inputs, found {found}: correct the network's graph")]
+    InputCount {
+        /// The op's name.
+        op: &'static str,
+        /// Inputs that it takes.
+        expected: usize,
+        /// Inputs that it has.
+        found: usize,
     },
 }

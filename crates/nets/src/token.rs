@@ -5,13 +5,16 @@
 //! as prologue; [`Attention`]; [`Linear`] with the block's first shortcut; [`Linear`] to the hidden layer with the
 //! second norm as prologue; [`Linear`] from it with GELU as prologue, and the second shortcut.
 
-use crate::network::{Builder, Op, Role};
+use crate::builder::Builder;
+use crate::network::Role;
+use crate::op::Op;
 use crate::shape::{Shape, ShapeError};
 use fieldfit_tensor::TensorId;
+use serde::{Deserialize, Serialize};
 
 /// Layer norm over a token's values: `y = (x − mean) / √(variance + ε) · scale + shift`, the variance divided by their
 /// number (Ba et al., arXiv 1607.06450).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LayerNorm {
     /// γ, `[width]`.
     pub scale: TensorId,
@@ -22,7 +25,7 @@ pub struct LayerNorm {
 }
 
 /// Prologue of a linear layer: the op applied to each token before the product.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Prologue {
     /// No op.
     Identity,
@@ -32,29 +35,27 @@ pub enum Prologue {
     Gelu,
 }
 
-/// Linear layer, `y = γ ⊙ (prologue(x) · weightᵀ + bias) + shortcut` for each token.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Linear layer, `y = γ ⊙ (prologue(x) · weightᵀ + bias) + shortcut` for each token; the shortcut is a second input.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Linear {
     /// Op applied to the input.
     pub prologue: Prologue,
     /// `[output, input]`.
     pub weight: TensorId,
     /// `[output]`.
-    pub bias: TensorId,
+    pub bias: Option<TensorId>,
     /// LayerScale's γ, `[output]` (Touvron et al., ICCV 2021, arXiv 2103.17239).
     pub scale: Option<TensorId>,
     /// Values of an input token.
     pub input: usize,
     /// Values of an output token.
     pub output: usize,
-    /// Index in the stage of the op whose input is added to the result.
-    pub shortcut: Option<usize>,
 }
 
 /// Multi-head self-attention without its linear layers: `softmax(q·kᵀ / √(width / heads)) · v` for each head (Vaswani
 /// et al., NeurIPS 2017). Takes `[q | k | v]`, each of which is the heads side by side, and gives the heads side by
 /// side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attention {
     /// Number of heads.
     pub heads: usize,
@@ -74,7 +75,7 @@ impl Attention {
 ///
 /// Position embeddings are those of a square grid of patches, and are resampled for other images as by timm's
 /// `resample_abs_pos_embed`: bicubic, antialiased.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Embed {
     /// `[width, channels, patch, patch]`.
     pub weight: TensorId,
@@ -132,7 +133,7 @@ impl Embed {
 }
 
 /// Class token: the layer norm of the first token of each image, `[N, 1, tokens, width]` to `[N, 1, 1, width]`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassToken {
     /// The network's last norm. The other tokens are not used.
     pub norm: LayerNorm,
@@ -188,16 +189,15 @@ impl Builder {
         }
     }
 
-    /// Registers a linear layer of that module name, without LayerScale and shortcut.
+    /// Registers a linear layer of that module name, without LayerScale.
     pub fn linear(&mut self, name: &str, prologue: Prologue, input: usize, output: usize) -> Linear {
         Linear {
             prologue,
             weight: self.tensor(format!("{name}.weight"), &[output, input], Role::LinearWeight),
-            bias: self.tensor(format!("{name}.bias"), &[output], Role::Bias),
+            bias: Some(self.tensor(format!("{name}.bias"), &[output], Role::Bias)),
             scale: None,
             input,
             output,
-            shortcut: None,
         }
     }
 

@@ -4,7 +4,10 @@
 //! Tensor names as in timm: `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.{i}.norm1`, `blocks.{i}.attn.qkv`, …,
 //! `norm`, `head`.
 
-use crate::network::{Builder, Network, Op, Stage};
+use crate::builder::Builder;
+use crate::graph::ValueId;
+use crate::network::Network;
+use crate::op::Op;
 use crate::token::{Attention, ClassToken, EmbedSpec, Prologue};
 
 const EPSILON: f64 = 1e-6;
@@ -88,35 +91,36 @@ fn build(architecture: &'static str, spec: VitSpec) -> Network {
     let VitSpec { width, patch, registers, has_class_position, .. } = spec;
     let mut builder = Builder::default();
     let embed = EmbedSpec { width, patch, grid: spec.image / patch, registers, has_class_position };
-    let mut stages = vec![Stage::new("embed", vec![builder.embed(embed)])];
-    stages.extend((0..spec.depth).map(|index| block(&mut builder, index, spec)));
+    let embed = builder.embed(embed);
+    builder.section("embed");
+    let mut tokens = builder.node(embed, &[ValueId::IMAGE]);
+    for index in 0..spec.depth {
+        tokens = block(&mut builder, tokens, index, spec);
+    }
     let norm = builder.layer_norm("norm", EPSILON, width);
-    stages.push(Stage::new("norm", vec![Op::ClassToken(ClassToken { norm, width })]));
-    builder.finish(architecture, stages, "head", width, spec.classes)
+    builder.section("norm");
+    builder.node(Op::ClassToken(ClassToken { norm, width }), &[tokens]);
+    builder.finish(architecture, "head", width, spec.classes)
 }
 
-/// Builds a pre-norm block: attention and an MLP, each with a shortcut.
-fn block(builder: &mut Builder, index: usize, spec: VitSpec) -> Stage {
+/// Appends a pre-norm block: attention and an MLP, each with a shortcut.
+fn block(builder: &mut Builder, tokens: ValueId, index: usize, spec: VitSpec) -> ValueId {
     let VitSpec { width, heads, has_layer_scale, .. } = spec;
     let name = |module: &str| format!("blocks.{index}.{module}");
     let norm = Prologue::LayerNorm(builder.layer_norm(&name("norm1"), EPSILON, width));
     let qkv = builder.linear(&name("attn.qkv"), norm, width, 3 * width);
     let mut projection = builder.linear(&name("attn.proj"), Prologue::Identity, width, width);
     projection.scale = has_layer_scale.then(|| builder.layer_scale(&name("ls1"), width));
-    projection.shortcut = Some(0);
     let norm = Prologue::LayerNorm(builder.layer_norm(&name("norm2"), EPSILON, width));
     let hidden = builder.linear(&name("mlp.fc1"), norm, width, 4 * width);
     let mut output = builder.linear(&name("mlp.fc2"), Prologue::Gelu, 4 * width, width);
     output.scale = has_layer_scale.then(|| builder.layer_scale(&name("ls2"), width));
-    output.shortcut = Some(3);
-    let ops = vec![
-        Op::Linear(qkv),
-        Op::Attention(Attention { heads, width }),
-        Op::Linear(projection),
-        Op::Linear(hidden),
-        Op::Linear(output),
-    ];
-    Stage::new(format!("block{index}"), ops)
+    builder.section(format!("block{index}"));
+    let attended = builder.node(Op::Linear(qkv), &[tokens]);
+    let attended = builder.node(Op::Attention(Attention { heads, width }), &[attended]);
+    let attended = builder.node(Op::Linear(projection), &[attended, tokens]);
+    let value = builder.node(Op::Linear(hidden), &[attended]);
+    builder.node(Op::Linear(output), &[value, attended])
 }
 
 #[cfg(test)]
@@ -170,18 +174,18 @@ mod tests {
     #[test]
     fn images_are_cut_into_whole_patches() {
         let network = dinov2_small_reg4();
-        let tokens = |height, width| Ok::<_, ShapeError>(network.shapes(height, width)?[0][0]);
+        let tokens = |height, width| Ok::<_, ShapeError>(network.section_shapes(height, width)?[0]);
         assert_eq!(tokens(518, 518), Ok(Shape { height: 1, width: 5 + 1369, channels: 384 }));
         assert_eq!(tokens(28, 42), Ok(Shape { height: 1, width: 5 + 6, channels: 384 }));
         assert_eq!(tokens(28, 43), Err(ShapeError::Patches { height: 28, width: 43, patch: 14 }));
         assert_eq!(tokens(0, 14), Err(ShapeError::Empty { height: 0, width: 14 }));
     }
 
-    /// Catches: a tensor that is counted to another stage than its block's: a cut or a share of a method would lose it.
+    /// Catches: a tensor that is counted to another section than its block's: a cut or a share of a method would lose it.
     #[test]
-    fn every_tensor_belongs_to_its_blocks_stage() {
+    fn every_tensor_belongs_to_its_blocks_section() {
         let network = micro();
-        let stages = network.stage_of_each_tensor();
+        let sections = network.section_of_each_tensor();
         for (id, spec) in network.tensors() {
             let expected = match spec.name.split('.').collect::<Vec<_>>()[..] {
                 ["blocks", block, ..] => 1 + block.parse::<usize>().unwrap(),
@@ -189,7 +193,7 @@ mod tests {
                 ["head", _] => 4,
                 _ => 0,
             };
-            assert_eq!(stages[id.index()], expected, "{}", spec.name);
+            assert_eq!(sections[id.index()], expected, "{}", spec.name);
         }
         assert_eq!(network.tensors.iter().filter(|spec| spec.role == Role::LayerScale).count(), 4);
     }

@@ -8,7 +8,8 @@ use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
 /// The position of a tensor in its network, and in every list that is aligned with the network's tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct TensorId(usize);
 
 impl TensorId {

@@ -18,7 +18,16 @@ pub fn release(
     let triple = board.triple.as_str();
     let folder = repository.join("target").join(if std_from_source { "boards-std" } else { "boards" });
     let mut cargo = cargo();
-    cargo.current_dir(repository).args(["build", "--release", "--locked", "-p", "fieldfit-cli", "--target", triple]);
+    cargo.current_dir(repository).args([
+        "build",
+        "--profile",
+        "dist",
+        "--locked",
+        "-p",
+        "fieldfit-cli",
+        "--target",
+        triple,
+    ]);
     cargo.arg("--target-dir").arg(&folder);
     if gpu {
         let features: Vec<_> = board.features.iter().map(|feature| feature.name()).collect();
@@ -33,7 +42,7 @@ pub fn release(
         return Err(XtaskError::StdMissing { triple: triple.into() });
     }
     run(&mut cargo)?;
-    Ok(folder.join(triple).join("release/fieldfit"))
+    Ok(folder.join(triple).join("dist/fieldfit"))
 }
 
 /// Refuses a build that is impossible on this machine, before it starts.

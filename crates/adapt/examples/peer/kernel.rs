@@ -4,7 +4,9 @@
 //! chains and falls out of the difference. A convolution has its norm and its activation, and a gradient of each tensor.
 
 use fieldfit_exec::{Device, Executor, Passes, executor};
-use fieldfit_nets::{Activation, BatchNorm, Conv, Head, Network, Op, Padding, Role, Stage, TensorSpec, by_name};
+use fieldfit_nets::{
+    Activation, BatchNorm, Conv, Head, Network, Node, Op, Padding, Role, Section, TensorSpec, ValueId, Window, by_name,
+};
 use fieldfit_tensor::{Images, Params, TensorId};
 use std::error::Error;
 use std::time::Instant;
@@ -125,7 +127,8 @@ impl Link {
         let Self { input, output, kernel, groups } = *self;
         let norm = BatchNorm { scale, shift, mean, variance, epsilon: 1e-3 };
         let (activation, padding) = (Activation::Relu6, Padding::Same);
-        Op::Conv(Conv { weight, norm, activation, input, output, kernel, stride: 1, groups, padding })
+        let window = Window::square(kernel, 1, padding);
+        Op::Conv(Conv { weight, bias: None, norm: Some(norm), activation, input, output, window, groups })
     }
 }
 
@@ -142,8 +145,11 @@ fn network(Kind { width, groups }: Kind, count: usize) -> Result<Network, Box<dy
     let (ids, head) = ids.split_at(links.len() * TENSORS);
     let mut ops: Vec<_> = links.iter().zip(ids.as_chunks().0).map(|(link, ids)| link.op(*ids)).collect();
     ops.push(Op::GlobalAveragePool);
-    let stage = |(index, op)| Stage::new(format!("op{index}"), vec![op]);
-    network.stages = ops.into_iter().enumerate().map(stage).collect();
+    let section = |index: usize| Section { name: format!("op{index}"), nodes: index..index + 1 };
+    let input = |index: usize| index.checked_sub(1).map_or(ValueId::IMAGE, ValueId::of_node);
+    let node = |(index, op)| Node { op, inputs: vec![input(index)] };
+    network.graph.sections = (0..ops.len()).map(section).collect();
+    network.graph.nodes = ops.into_iter().enumerate().map(node).collect();
     network.head = Head { weight: head[0], bias: head[1], features: width, classes: CLASSES };
     Ok(network)
 }

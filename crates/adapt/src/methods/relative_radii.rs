@@ -34,7 +34,7 @@ pub struct RelativeRadii {
 impl RelativeRadii {
     /// Shares of 1, for the tensors that `constrained` names.
     pub fn new(network: &Network, sharing: Sharing, constrained: impl Fn(TensorId) -> bool) -> Self {
-        let stages = network.stage_of_each_tensor();
+        let stages = network.section_of_each_tensor();
         let group = |id: TensorId| match sharing {
             Sharing::Tensor => id.index(),
             Sharing::Stage => stages[id.index()],

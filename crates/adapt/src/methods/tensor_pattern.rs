@@ -25,7 +25,7 @@ pub(crate) fn held(options: &Options, network: &Network) -> Result<Vec<bool>, Ad
 /// As [`held`].
 pub(crate) fn constrained(options: &Options, network: &Network) -> Result<Vec<bool>, AdaptError> {
     let free = matching(network, &options.tpgm.exclude)?;
-    let (stages, frozen) = (network.stage_of_each_tensor(), options.frozen_stages(network)?);
+    let (stages, frozen) = (network.section_of_each_tensor(), options.frozen_stages(network)?);
     let can_train = |id: TensorId, role: Role| role.is_trainable() && stages[id.index()] >= frozen;
     Ok(network.tensors().map(|(id, spec)| can_train(id, spec.role) && !free.contains(&id)).collect())
 }

@@ -91,7 +91,7 @@ fn candidates(network: &Network, options: &Options) -> Vec<Passes> {
     let halves = std::iter::successors(Some(most), |at_once| (*at_once > 1).then_some(at_once / 2));
     let micro_batches: Vec<usize> = if options.micro_batch.is_some() { vec![most] } else { halves.collect() };
     let smallest = micro_batches.last().copied().unwrap_or(1);
-    let recomputing = (1..=network.stages.len()).map(|recomputed| Passes { micro_batch: smallest, recomputed });
+    let recomputing = (1..=network.graph.sections.len()).map(|recomputed| Passes { micro_batch: smallest, recomputed });
     micro_batches.into_iter().map(Passes::of).chain(recomputing).collect()
 }
 
@@ -167,7 +167,7 @@ impl Draft<'_> {
         let trains = |id: TensorId| self.trained[id.index()];
         let input = shape_after(self.network, self.frozen, side)?;
         let (height, width) = input.map_or((side, side), |shape| (shape.height, shape.width));
-        let (size, rest) = (BatchSize { batch: self.options.batch, height, width }, self.network.after(self.frozen));
+        let (size, rest) = (BatchSize { batch: self.options.batch, height, width }, self.network.after(self.frozen)?);
         match self.options.device {
             Device::Cpu { threads } => training(&rest, trains, size, passes, threads),
             Device::Cuda { .. } | Device::Metal | Device::Candle => {
@@ -189,7 +189,7 @@ impl Draft<'_> {
     /// What computes the frozen stages: the base's weights, as they are and folded, a micro-batch's activations and a
     /// batch's output.
     fn prefix(&self, passes: Passes) -> Result<u64, AdaptError> {
-        let (stages, side) = (self.network.before(self.frozen), self.side());
+        let (stages, side) = (self.network.before(self.frozen).map_err(ExecError::from)?, self.side());
         let size = BatchSize { batch: passes.micro_batch, height: side, width: side };
         let output = self.options.batch as u64 * self.activation()?;
         Ok(bytes(self.network, |_| true) + total(inference(&stages, size)?) + output)

@@ -6,7 +6,7 @@ use crate::request::AdaptRequest;
 use crate::train::activation_cache::ActivationCache;
 use crate::train::frozen_prefix::FrozenPrefix;
 use crate::train::training_state::TrainingState;
-use fieldfit_exec::executor;
+use fieldfit_exec::{ExecError, executor};
 use std::rc::Rc;
 
 /// Run: what was asked for, and what is decided from it.
@@ -25,7 +25,7 @@ impl Run<'_> {
         let weights = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
         let in_memory = plan.memory.frozen_file == 0;
         let cache = if in_memory { ActivationCache::Memory(Vec::new()) } else { ActivationCache::file(request)? };
-        let stages = plan.network.before(plan.frozen);
+        let stages = plan.network.before(plan.frozen).map_err(ExecError::from)?;
         let executor = executor(request.options.device, &stages, plan.memory.passes())?;
         Ok(Some(Rc::new(FrozenPrefix::new(executor, weights, cache, shape, freeze.views))))
     }

@@ -90,7 +90,7 @@ impl RunPlan {
     pub fn frozen_event(&self, options: &Options) -> Result<Option<Event>, AdaptError> {
         let (Some(freeze), Some(shape)) = (&options.freeze, self.frozen_shape()?) else { return Ok(None) };
         Ok(Some(Event::Frozen {
-            stages: self.network.stages[..self.frozen].iter().map(|stage| stage.name.clone()).collect(),
+            stages: self.network.graph.sections[..self.frozen].iter().map(|stage| stage.name.clone()).collect(),
             views: freeze.views,
             image_bytes: (shape.len() * size_of::<f32>()) as u64,
             in_file: self.memory.frozen_file > 0,

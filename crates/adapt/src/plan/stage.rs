@@ -8,11 +8,11 @@ use fieldfit_nets::{Network, Shape};
 
 /// Which tensors train, by [`TensorId::index`](fieldfit_tensor::TensorId::index): the method's, behind what is frozen.
 pub(crate) fn trained(method: &dyn Method, network: &Network, options: &Options) -> Result<Vec<bool>, AdaptError> {
-    let (stages, frozen) = (network.stage_of_each_tensor(), options.frozen_stages(network)?);
+    let (stages, frozen) = (network.section_of_each_tensor(), options.frozen_stages(network)?);
     Ok(network.tensors().map(|(id, spec)| method.trains(spec) && stages[id.index()] >= frozen).collect())
 }
 
 /// Shape that the network's first `stages` stages make of an image of that side; `None` where they are none.
 pub(crate) fn shape_after(network: &Network, stages: usize, side: usize) -> Result<Option<Shape>, ExecError> {
-    Ok(network.before(stages).shapes(side, side)?.last().and_then(|stage| stage.last()).copied())
+    Ok(network.before(stages)?.section_shapes(side, side)?.last().copied())
 }

@@ -43,7 +43,7 @@ impl<'a> Bench<'a> {
             frozen: plain.clone().behind(prefix),
             plain,
             whole: executor(device, &plan.network, passes).unwrap(),
-            rest: executor(device, &plan.network.after(plan.frozen), passes).unwrap(),
+            rest: executor(device, &plan.network.after(plan.frozen).unwrap(), passes).unwrap(),
             weights,
             plan,
         }

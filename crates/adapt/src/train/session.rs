@@ -183,7 +183,7 @@ impl HostSession<'_> {
             return Ok(());
         }
         let both = add_base_head(network, &mut self.weights, self.state.base());
-        self.executor = executor(self.device, &both.after(self.frozen), self.passes)?;
+        self.executor = executor(self.device, &both.after(self.frozen).map_err(ExecError::from)?, self.passes)?;
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use crate::train::session::{HostSession, Session};
 use crate::train::training_state::TrainingState;
 use fieldfit_data::Batch;
 use fieldfit_durable::Disk;
-use fieldfit_exec::{device_params, executor};
+use fieldfit_exec::{ExecError, device_params, executor};
 use fieldfit_nets::Network;
 use fieldfit_tensor::TensorId;
 use std::borrow::Cow;
@@ -313,7 +313,7 @@ fn session<'a>(
     };
     let trains = |id: TensorId| plan.trained[id.index()];
     let state = TrainingState::new(request.base, plan.network.clone(), head, trains);
-    let (rest, passes) = (plan.network.after(plan.frozen), plan.memory.passes());
+    let (rest, passes) = (plan.network.after(plan.frozen).map_err(ExecError::from)?, plan.memory.passes());
     let device = match Requirements::of(method).host_tensors() {
         true => None,
         false => device_params(options.device, &rest, |id| state.start(id), trains)?,

@@ -2,19 +2,19 @@
 
 use crate::{Gradient, Work};
 use candle_core::{Device, Result, Tensor, Var};
-use fieldfit_nets::{Activation, Conv, Op, TensorSpec};
+use fieldfit_nets::{Activation, Conv, Op, SpatialAxis, TensorSpec};
 
 fn convolve(x: &Tensor, conv: &Conv, tensors: &[Tensor]) -> Result<Tensor> {
     let mut x = x.clone();
-    for axis in [2, 3] {
-        let (before, after) = conv.padding.amounts(x.dim(axis)?, conv.kernel, conv.stride);
-        x = x.pad_with_zeros(axis, before, after)?;
+    for (dimension, axis) in [(2, SpatialAxis::Rows), (3, SpatialAxis::Columns)] {
+        let (before, after) = conv.window.padding(axis, x.dim(dimension)?);
+        x = x.pad_with_zeros(dimension, before, after)?;
     }
-    let norm = &conv.norm;
+    let norm = conv.norm.as_ref().expect("EfficientNet-Lite0 has a norm behind each convolution");
     let channels = |tensor: &Tensor| tensor.reshape((1, conv.output, 1, 1));
     let scale = (&tensors[norm.scale.index()] / (&tensors[norm.variance.index()] + norm.epsilon)?.sqrt()?)?;
     let shift = (&tensors[norm.shift.index()] - (&tensors[norm.mean.index()] * &scale)?)?;
-    let y = x.conv2d(&tensors[conv.weight.index()], 0, conv.stride, 1, conv.groups)?;
+    let y = x.conv2d(&tensors[conv.weight.index()], 0, conv.window.stride[0], 1, conv.groups)?;
     let y = y.broadcast_mul(&channels(&scale)?)?.broadcast_add(&channels(&shift)?)?;
     if conv.activation == Activation::Relu6 { y.clamp(0f32, 6f32) } else { Ok(y) }
 }
@@ -23,18 +23,18 @@ fn loss(work: &Work, tensors: &[Tensor]) -> Result<Tensor> {
     let images = &work.images;
     let shape = (images.count, images.height, images.width, 3);
     let mut x = Tensor::from_slice(&images.values, shape, &Device::Cpu)?.permute((0, 3, 1, 2))?.contiguous()?;
-    for stage in &work.network.stages {
-        let entry = x.clone();
-        for op in &stage.ops {
-            x = match op {
-                Op::Conv(conv) => convolve(&x, conv, tensors)?,
-                Op::GlobalAveragePool => x.mean((2, 3))?,
-                _ => unreachable!("EfficientNet-Lite0 has convolutions and a pool"),
-            };
+    let mut values = vec![x.clone()];
+    for node in &work.network.graph.nodes {
+        let input = &values[node.inputs[0].index()];
+        x = match &node.op {
+            Op::Conv(conv) => convolve(input, conv, tensors)?,
+            Op::GlobalAveragePool => input.mean((2, 3))?,
+            _ => unreachable!("EfficientNet-Lite0 has convolutions and a pool"),
+        };
+        if let Some(shortcut) = node.inputs.get(1) {
+            x = (x + &values[shortcut.index()])?;
         }
-        if stage.shortcut.is_some() {
-            x = (x + entry)?;
-        }
+        values.push(x.clone());
     }
     let head = work.network.head;
     let logits = x.matmul(&tensors[head.weight.index()].t()?)?.broadcast_add(&tensors[head.bias.index()])?;

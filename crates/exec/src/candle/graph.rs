@@ -1,15 +1,18 @@
-//! Candle graph: builds a network's stages from candle ops with correct forward and backward passes.
+//! Candle graph: builds a network's nodes from candle ops with correct forward and backward passes.
 //!
 //! Activations are `[N, H, W, C]`. candle's own convolutions are unsuitable for training: a grouped one costs one call
 //! per channel, and a dense one is wrong on Metal for the non-contiguous kernels of its own backward pass. Slices, sums
 //! and matrix products are correct and differentiable on every device. For inference, dense convolutions use cuDNN if
 //! the build has it.
 
+use super::elementwise;
 use super::transformer::{ClassTokenLayer, EmbeddingLayer, LinearLayer, NetworkTensors, self_attention};
 use crate::ExecError;
 use candle_core::{D, Module, Tensor};
 use candle_nn::Linear;
-use fieldfit_nets::{Activation, Attention, BatchNorm, Conv, MaxPool, Network, Op, Padding, Shape, Shortcut};
+use fieldfit_nets::{
+    Activation, Arithmetic, Attention, Axis, BatchNorm, Conv, Function, Network, Op, Shape, SpatialAxis, Window,
+};
 use fieldfit_tensor::TensorId;
 
 /// Candle graph of a network, with the frozen norms folded into its kernels.
@@ -17,45 +20,44 @@ use fieldfit_tensor::TensorId;
 /// Folding is differentiable: built from variables, the graph carries gradients to them.
 #[derive(Debug)]
 pub(super) struct Graph {
-    stages: Vec<GraphStage>,
+    nodes: Vec<GraphNode>,
+    /// Name of each section, and the number of nodes up to its end.
+    sections: Vec<(String, usize)>,
     classifier: Linear,
 }
 
-/// Stage of a graph.
+/// Node of a graph: its layer, and the values that it reads.
 #[derive(Debug)]
-struct GraphStage {
-    name: String,
-    layers: Vec<Layer>,
-    shortcut: Option<ShortcutBranch>,
+struct GraphNode {
+    layer: Layer,
+    inputs: Vec<usize>,
+    /// Values that no later node reads.
+    last_uses: Vec<usize>,
 }
 
-/// Shortcut branch: the identity, or a projection of the stage's input.
-#[derive(Debug)]
-enum ShortcutBranch {
-    Identity,
-    Projection(FoldedConv),
-}
-
-/// Layer of a stage.
+/// Layer of a node.
 #[derive(Debug)]
 enum Layer {
     Conv(FoldedConv),
-    MaxPool(MaxPool),
+    MaxPool(Window),
     GlobalAveragePool,
     Embed(EmbeddingLayer),
     Linear(LinearLayer),
     Attention(Attention),
     ClassToken(ClassTokenLayer),
+    Activate(Function),
+    Arithmetic(Arithmetic),
+    Concat(Axis),
 }
 
 /// Convolution with its norm folded in, and its activation.
 #[derive(Debug)]
 struct FoldedConv {
     conv: Conv,
-    /// `[k·k·input/groups, output]`, taps row by row, the channels of a tap innermost.
+    /// `[taps·input/groups, output]`, taps row by row, the channels of a tap innermost.
     kernel: Tensor,
-    /// `[output]`.
-    shift: Tensor,
+    /// `[output]`; `None` without a norm and a bias.
+    shift: Option<Tensor>,
 }
 
 impl Graph {
@@ -64,30 +66,44 @@ impl Graph {
     /// # Errors
     /// If an op is unsupported, or the device fails.
     pub fn new(network: &Network, tensors: &[Tensor]) -> Result<Self, ExecError> {
-        let stage = |stage: &fieldfit_nets::Stage| {
-            let layers = stage.ops.iter().map(|op| Layer::new(op, &stage.name, tensors)).collect::<Result<_, _>>()?;
-            let shortcut = stage.shortcut.map(|shortcut| ShortcutBranch::new(shortcut, tensors)).transpose()?;
-            Ok(GraphStage { name: stage.name.clone(), layers, shortcut })
+        let graph = &network.graph;
+        let mut last_use = vec![usize::MAX; graph.values()];
+        for (index, node) in graph.nodes.iter().enumerate() {
+            node.inputs.iter().for_each(|value| last_use[value.index()] = index);
+        }
+        let node = |(index, node): (usize, &fieldfit_nets::Node)| {
+            let section = graph.section_of(index).map_or("", |section| &section.name);
+            let inputs: Vec<usize> = node.inputs.iter().map(|value| value.index()).collect();
+            let mut last_uses: Vec<usize> = inputs.iter().copied().filter(|value| last_use[*value] == index).collect();
+            last_uses.dedup();
+            Ok(GraphNode { layer: Layer::new(&node.op, section, tensors)?, inputs, last_uses })
         };
         let tensor = |id: TensorId| tensors[id.index()].clone();
         Ok(Self {
-            stages: network.stages.iter().map(stage).collect::<Result<_, ExecError>>()?,
+            nodes: graph.nodes.iter().enumerate().map(node).collect::<Result<_, ExecError>>()?,
+            sections: graph.sections.iter().map(|section| (section.name.clone(), section.nodes.end)).collect(),
             classifier: Linear::new(tensor(network.head.weight), Some(tensor(network.head.bias))),
         })
     }
 
-    /// Runs `[N, H, W, C]` through every stage; calls `visit` with each output.
+    /// Runs `[N, H, W, C]` through every node; calls `visit` with the output of each section.
     pub fn backbone(
         &self,
         images: &Tensor,
         mut visit: impl FnMut(&str, &Tensor) -> Result<(), ExecError>,
     ) -> Result<Tensor, ExecError> {
-        let mut x = images.clone();
-        for stage in &self.stages {
-            x = stage.forward(&x)?;
-            visit(&stage.name, &x)?;
+        let mut values = vec![Some(images.clone())];
+        let mut output = images.clone();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let inputs: Vec<Tensor> = node.inputs.iter().filter_map(|value| values[*value].clone()).collect();
+            output = node.layer.forward(&inputs)?;
+            node.last_uses.iter().for_each(|value| values[*value] = None);
+            values.push(Some(output.clone()));
+            for (name, _) in self.sections.iter().filter(|(_, end)| *end == index + 1) {
+                visit(name, &output)?;
+            }
         }
-        Ok(x)
+        Ok(output)
     }
 
     /// Computes features, `[N, features]`, from `[N, H, W, C]`.
@@ -102,91 +118,90 @@ impl Graph {
 }
 
 impl Layer {
-    fn new(op: &Op, stage: &str, tensors: &[Tensor]) -> Result<Self, ExecError> {
+    fn new(op: &Op, section: &str, tensors: &[Tensor]) -> Result<Self, ExecError> {
+        let unsupported = |what: String| ExecError::Unsupported { stage: section.to_owned(), what };
         match op {
-            Op::Conv(conv) if conv.groups != 1 && !conv.is_depthwise() => Err(ExecError::Unsupported {
-                stage: stage.to_owned(),
-                what: format!("a convolution in {} groups", conv.groups),
-            }),
+            Op::Conv(conv) if conv.groups != 1 && !conv.is_depthwise() => {
+                Err(unsupported(format!("a convolution in {} groups", conv.groups)))
+            }
             Op::Conv(conv) => Ok(Self::Conv(FoldedConv::new(conv, tensors)?)),
-            Op::MaxPool(pool) => Ok(Self::MaxPool(*pool)),
+            Op::MaxPool(window) => Ok(Self::MaxPool(*window)),
             Op::GlobalAveragePool => Ok(Self::GlobalAveragePool),
             Op::Embed(embed) => Ok(Self::Embed(EmbeddingLayer::new(embed, NetworkTensors(tensors))?)),
             Op::Linear(linear) => Ok(Self::Linear(LinearLayer::new(linear, NetworkTensors(tensors))?)),
             Op::Attention(attention) => Ok(Self::Attention(*attention)),
             Op::ClassToken(token) => Ok(Self::ClassToken(ClassTokenLayer::new(token, NetworkTensors(tensors)))),
+            Op::Activate(function) => Ok(Self::Activate(*function)),
+            Op::Arithmetic(arithmetic) => Ok(Self::Arithmetic(*arithmetic)),
+            Op::Concat(axis) => Ok(Self::Concat(*axis)),
+            Op::ConvTranspose(_)
+            | Op::MatMul { .. }
+            | Op::Parameter { .. }
+            | Op::Prelu { .. }
+            | Op::Affine { .. }
+            | Op::Scalar { .. }
+            | Op::BatchNorm(_)
+            | Op::LayerNorm(_)
+            | Op::GroupNorm { .. }
+            | Op::L2Norm { .. }
+            | Op::Softmax(_)
+            | Op::Slice { .. }
+            | Op::Rearrange(_)
+            | Op::Pad(_)
+            | Op::Resize { .. }
+            | Op::AveragePool { .. }
+            | Op::Mean(_) => Err(unsupported(format!("a {}", op.name()))),
         }
     }
-}
 
-impl Layer {
-    /// Computes the layer. `inputs` are those of the stage's ops up to this one; `shortcut` is `Some` for the last op
-    /// of a residual stage.
-    fn forward(&self, inputs: &[Tensor], shortcut: Option<&ShortcutBranch>) -> candle_core::Result<Tensor> {
-        let x = &inputs[inputs.len() - 1];
+    fn forward(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let x = &inputs[0];
         match self {
-            Self::Conv(folded) => {
-                let added = shortcut.map(|shortcut| shortcut.forward(&inputs[0])).transpose()?;
-                folded.forward(x, added.as_ref())
-            }
-            Self::MaxPool(pool) => max_pool(x, pool),
+            Self::Conv(folded) => folded.forward(x, inputs.get(1)),
+            Self::MaxPool(window) => max_pool(x, window),
             Self::GlobalAveragePool => x.mean_keepdim((1, 2)),
             Self::Embed(embedding) => embedding.forward(x),
-            Self::Linear(map) => match map.shortcut {
-                Some(op) => map.forward(x)? + &inputs[op],
-                None => map.forward(x),
+            Self::Linear(linear) => match inputs.get(1) {
+                Some(shortcut) => linear.forward(x)? + shortcut,
+                None => linear.forward(x),
             },
             Self::Attention(attention) => self_attention(attention, x),
             Self::ClassToken(layer) => layer.forward(x),
+            Self::Activate(function) => elementwise::activate(*function, x),
+            Self::Arithmetic(arithmetic) => elementwise::arithmetic(*arithmetic, x, &inputs[1]),
+            Self::Concat(axis) => Tensor::cat(inputs, 1 + axis.index()),
         }
-    }
-}
-
-impl ShortcutBranch {
-    fn new(shortcut: Shortcut, tensors: &[Tensor]) -> candle_core::Result<Self> {
-        match shortcut {
-            Shortcut::Input => Ok(Self::Identity),
-            Shortcut::Projection(conv) => Ok(Self::Projection(FoldedConv::new(&conv, tensors)?)),
-        }
-    }
-
-    fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        match self {
-            Self::Identity => Ok(input.clone()),
-            Self::Projection(folded) => folded.forward(input, None),
-        }
-    }
-}
-
-impl GraphStage {
-    fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        let (mut x, mut inputs) = (input.clone(), Vec::with_capacity(self.layers.len()));
-        for (index, layer) in self.layers.iter().enumerate() {
-            let shortcut = self.shortcut.as_ref().filter(|_| index + 1 == self.layers.len());
-            inputs.push(x);
-            x = layer.forward(&inputs, shortcut)?;
-        }
-        Ok(x)
     }
 }
 
 impl FoldedConv {
     fn new(conv: &Conv, tensors: &[Tensor]) -> candle_core::Result<Self> {
-        let (scale, shift) = affine(tensors, &conv.norm)?;
-        let taps = tensors[conv.weight.index()].permute((2, 3, 1, 0))?.reshape(((), conv.output))?;
-        Ok(Self { conv: *conv, kernel: taps.broadcast_mul(&scale)?, shift })
+        let mut kernel = tensors[conv.weight.index()].permute((2, 3, 1, 0))?.reshape(((), conv.output))?;
+        let mut shift = conv.bias.map(|bias| tensors[bias.index()].clone());
+        if let Some(norm) = &conv.norm {
+            let (scale, shifted) = affine(tensors, norm)?;
+            kernel = kernel.broadcast_mul(&scale)?;
+            shift = Some(match shift {
+                Some(bias) => ((bias * scale)? + shifted)?,
+                None => shifted,
+            });
+        }
+        Ok(Self { conv: *conv, kernel, shift })
     }
 
     /// Computes the convolution; `added`, the shortcut's value, is added before the activation.
     fn forward(&self, x: &Tensor, added: Option<&Tensor>) -> candle_core::Result<Tensor> {
-        let mut y = self.product(x)?.broadcast_add(&self.shift)?;
+        let mut y = self.product(x)?;
+        if let Some(shift) = &self.shift {
+            y = y.broadcast_add(shift)?;
+        }
         if let Some(added) = added {
             y = (y + added)?;
         }
         match self.conv.activation {
             Activation::Identity => Ok(y),
-            Activation::Relu => relu(&y),
-            Activation::Relu6 => relu6(&y),
+            Activation::Relu => elementwise::relu(&y),
+            Activation::Relu6 => elementwise::clamp(&y, 0.0, 6.0),
         }
     }
 
@@ -194,22 +209,24 @@ impl FoldedConv {
         if cfg!(feature = "cudnn") && x.device().is_cuda() && self.can_use_conv2d() {
             return self.conv2d_native(x);
         }
-        let taps = taps(x, &Window::of(&self.conv))?;
+        let taps = taps(x, &self.conv.window)?;
         if self.conv.is_depthwise() { self.depthwise(&taps) } else { self.dense(&taps) }
     }
 
     /// Whether candle's own convolution can be used: for kernels above 1×1, without gradients.
     fn can_use_conv2d(&self) -> bool {
-        self.conv.kernel > 1 && self.conv.groups == 1 && !self.kernel.track_op()
+        let Window { kernel: [rows, columns], stride, dilation, .. } = self.conv.window;
+        let is_square = rows == columns && stride[0] == stride[1] && dilation[0] == dilation[1];
+        is_square && rows > 1 && self.conv.groups == 1 && !self.kernel.track_op()
     }
 
     /// Computes a dense convolution by candle's own `conv2d`, which may use cuDNN.
     fn conv2d_native(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let Conv { input, output, kernel, stride, .. } = self.conv;
-        let taps = self.kernel.reshape((kernel, kernel, input, output))?.permute((3, 2, 0, 1))?.contiguous()?;
-        let window = Window::of(&self.conv);
-        let padded = pad(&pad(x, 1, &window)?, 2, &window)?.permute((0, 3, 1, 2))?.contiguous()?;
-        let y = padded.conv2d(&taps, 0, stride, 1, 1)?.permute((0, 2, 3, 1))?;
+        let Conv { input, output, ref window, .. } = self.conv;
+        let [rows, columns] = window.kernel;
+        let taps = self.kernel.reshape((rows, columns, input, output))?.permute((3, 2, 0, 1))?.contiguous()?;
+        let padded = pad(x, window)?.permute((0, 3, 1, 2))?.contiguous()?;
+        let y = padded.conv2d(&taps, 0, window.stride[0], window.dilation[0], 1)?.permute((0, 2, 3, 1))?;
         // Padding to a multiple of the stride may produce an extra row or column.
         let (_, height, width, _) = x.dims4()?;
         let shape =
@@ -240,93 +257,67 @@ fn affine(tensors: &[Tensor], norm: &BatchNorm) -> candle_core::Result<(Tensor, 
 }
 
 /// Computes max pooling; the gradient goes to the first of equal values. candle's own pooling splits it incorrectly.
-fn max_pool(x: &Tensor, pool: &MaxPool) -> candle_core::Result<Tensor> {
-    let window = Window { kernel: pool.kernel, stride: pool.stride, padding: pool.padding };
-    let inside = taps(&x.detach().ones_like()?, &window)?;
-    let mut largest = fill(f64::NEG_INFINITY, x)?.broadcast_as(inside[0].shape())?;
-    for (value, inside) in taps(x, &window)?.iter().zip(&inside) {
+fn max_pool(x: &Tensor, window: &Window) -> candle_core::Result<Tensor> {
+    let inside = taps(&x.detach().ones_like()?, window)?;
+    let mut largest = elementwise::fill(f64::NEG_INFINITY, x)?.broadcast_as(inside[0].shape())?;
+    for (value, inside) in taps(x, window)?.iter().zip(&inside) {
         let wins = (value.gt(&largest)? * inside.gt(0.0)?)?;
         largest = wins.where_cond(value, &largest)?;
     }
     Ok(largest)
 }
 
-/// Sliding window of a kernel over an image.
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    kernel: usize,
-    stride: usize,
-    padding: Padding,
-}
-
-impl Window {
-    const fn of(conv: &Conv) -> Self {
-        Self { kernel: conv.kernel, stride: conv.stride, padding: conv.padding }
-    }
-}
-
-/// Returns the input under each of the `k·k` kernel positions, row by row: `[N, H', W', C]` each.
+/// Returns the input under each of the kernel's positions, row by row: `[N, H', W', C]` each.
 ///
 /// A stride becomes an axis, since candle's slices have no step: after padding to a multiple of the stride, `[N, H, W,
 /// C]` is reshaped to `[N, H/s, s, W/s, s, C]`.
 fn taps(x: &Tensor, window: &Window) -> candle_core::Result<Vec<Tensor>> {
-    let Window { kernel, stride, padding } = *window;
-    if kernel == 1 && stride == 1 {
+    if window.is_pointwise() {
         return Ok(vec![x.clone()]);
     }
     let (count, height, width, channels) = x.dims4()?;
-    let shape = MaxPool { kernel, stride, padding }.output_shape(Shape { height, width, channels });
-    let output = shape.map_err(candle_core::Error::wrap)?;
-    let padded = pad(&pad(x, 1, window)?, 2, window)?;
-    let (rows, columns) = (padded.dim(1)? / stride, padded.dim(2)? / stride);
-    let phases = padded.reshape((count, rows, stride, columns, stride, channels))?;
-    let mut taps = Vec::with_capacity(kernel * kernel);
-    for row in 0..kernel {
-        let line = phases.narrow(1, row / stride, output.height)?.narrow(2, row % stride, 1)?.squeeze(2)?;
-        for column in 0..kernel {
-            let tap = line.narrow(2, column / stride, output.width)?;
-            taps.push(tap.narrow(3, column % stride, 1)?.squeeze(3)?);
+    let output = window.output(Shape { height, width, channels }).map_err(candle_core::Error::wrap)?;
+    let padded = pad(x, window)?;
+    let Window { stride, dilation, kernel, .. } = *window;
+    let (rows, columns) = (padded.dim(1)? / stride[0], padded.dim(2)? / stride[1]);
+    let phases = padded.reshape((count, rows, stride[0], columns, stride[1], channels))?;
+    let mut taps = Vec::with_capacity(window.taps());
+    for row in (0..kernel[0]).map(|row| row * dilation[0]) {
+        let line = phases.narrow(1, row / stride[0], output[0])?.narrow(2, row % stride[0], 1)?.squeeze(2)?;
+        for column in (0..kernel[1]).map(|column| column * dilation[1]) {
+            let tap = line.narrow(2, column / stride[1], output[1])?;
+            taps.push(tap.narrow(3, column % stride[1], 1)?.squeeze(3)?);
         }
     }
     Ok(taps)
 }
 
-/// Pads one axis by the window's padding, then to a multiple of the stride.
-fn pad(x: &Tensor, axis: usize, window: &Window) -> candle_core::Result<Tensor> {
-    let pixels = x.dim(axis)?;
-    let (before, after) = window.padding.amounts(pixels, window.kernel, window.stride);
-    let rest = (before + pixels + after).next_multiple_of(window.stride) - (before + pixels + after);
-    x.pad_with_zeros(axis, before, after + rest)
-}
-
-/// Computes `max(x, 0)` with a gradient of 0 at 0. candle's own `relu` passes half of it there.
-fn relu(x: &Tensor) -> candle_core::Result<Tensor> {
-    x.le(0.0)?.where_cond(&fill(0.0, x)?.broadcast_as(x.shape())?, x)
-}
-
-/// Computes `min(max(x, 0), 6)` with a gradient of 0 at 0 and at 6. candle's own `maximum` and `minimum` pass half of
-/// it there.
-fn relu6(x: &Tensor) -> candle_core::Result<Tensor> {
-    let lower = relu(x)?;
-    lower.ge(6.0)?.where_cond(&fill(6.0, x)?.broadcast_as(x.shape())?, &lower)
-}
-
-/// Creates a scalar with the dtype and device of another tensor.
-fn fill(value: f64, like: &Tensor) -> candle_core::Result<Tensor> {
-    Tensor::full(value, (), like.device())?.to_dtype(like.dtype())
+/// Pads both axes by the window's padding, then so far that every tap of every position has its whole phase.
+fn pad(x: &Tensor, window: &Window) -> candle_core::Result<Tensor> {
+    let (_, height, width, channels) = x.dims4()?;
+    let output = window.output(Shape { height, width, channels }).map_err(candle_core::Error::wrap)?;
+    let mut padded = x.clone();
+    for (axis, pixels) in SpatialAxis::BOTH.into_iter().zip([height, width]) {
+        let (index, (before, after)) = (axis.index(), window.padding(axis, pixels));
+        let reached = (output[index] - 1) * window.stride[index] + window.extent(axis);
+        let len = (before + pixels + after).max(reached).next_multiple_of(window.stride[index]);
+        padded = padded.pad_with_zeros(1 + index, before, len - before - pixels)?;
+    }
+    Ok(padded)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device, Var};
+    use candle_core::{Device, Var};
     use fieldfit_nets::{Padding, by_name};
 
     /// Returns a convolution of the tiny network with another geometry.
     fn conv(input: usize, output: usize, kernel: usize, stride: usize, groups: usize) -> Conv {
         let network = by_name("efficientnet-tiny").unwrap();
-        let Op::Conv(template) = network.stages[0].ops[0] else { panic!("the stem is a convolution") };
-        Conv { input, output, kernel, stride, groups, activation: Activation::Identity, ..template }
+        let Op::Conv(template) = network.graph.nodes[0].op else { panic!("the stem is a convolution") };
+        let window = Window::square(kernel, stride, Padding::Same);
+        Conv { input, output, window, groups, activation: Activation::Identity, ..template }
     }
 
     /// Returns values without symmetry, so that a transposed or mirrored axis is detected.
@@ -338,11 +329,11 @@ mod tests {
     /// Computes the same convolution by candle's forward pass, which is correct on the CPU.
     fn reference(x: &Tensor, weight: &Tensor, conv: &Conv) -> Tensor {
         let mut x = x.permute((0, 3, 1, 2)).unwrap();
-        for axis in [2, 3] {
-            let (before, after) = Padding::Same.amounts(x.dim(axis).unwrap(), conv.kernel, conv.stride);
-            x = x.pad_with_zeros(axis, before, after).unwrap();
+        for (dimension, axis) in [(2, SpatialAxis::Rows), (3, SpatialAxis::Columns)] {
+            let (before, after) = conv.window.padding(axis, x.dim(dimension).unwrap());
+            x = x.pad_with_zeros(dimension, before, after).unwrap();
         }
-        let y = x.contiguous().unwrap().conv2d(weight, 0, conv.stride, 1, conv.groups).unwrap();
+        let y = x.contiguous().unwrap().conv2d(weight, 0, conv.window.stride[0], 1, conv.groups).unwrap();
         y.permute((0, 2, 3, 1)).unwrap()
     }
 
@@ -356,8 +347,7 @@ mod tests {
                     let x = ramp(&[2, height, width, 4], 0.37);
                     let weight = ramp(&[output, 4 / groups, kernel, kernel], 0.73);
                     let flat = weight.permute((2, 3, 1, 0)).unwrap().reshape(((), output)).unwrap();
-                    let shift = Tensor::zeros(output, DType::F64, &Device::Cpu).unwrap();
-                    let folded = FoldedConv { conv, kernel: flat, shift };
+                    let folded = FoldedConv { conv, kernel: flat, shift: None };
                     let mut outputs = vec![folded.forward(&x, None).unwrap()];
                     outputs.extend(folded.can_use_conv2d().then(|| folded.conv2d_native(&x).unwrap()));
                     for found in outputs {
@@ -375,6 +365,7 @@ mod tests {
     #[test]
     fn relu6_stops_the_gradient_at_its_ends() {
         let x = Var::new(&[-1.0, 0.0, 1e-9, 3.0, 6.0, 7.0, f64::INFINITY], &Device::Cpu).unwrap();
+        let relu6 = |x: &Tensor| elementwise::clamp(x, 0.0, 6.0);
         let y = relu6(&x).unwrap();
         assert_eq!(y.to_vec1::<f64>().unwrap(), [0.0, 0.0, 1e-9, 3.0, 6.0, 6.0, 6.0]);
         let gradients = y.sum_all().unwrap().backward().unwrap();
@@ -389,7 +380,7 @@ mod tests {
     #[test]
     fn max_pool_gives_the_gradient_to_the_first() {
         let x = Var::new(&[[[[-3.0], [-1.0], [-1.0]], [[-1.0], [-2.0], [-4.0]]]], &Device::Cpu).unwrap();
-        let y = max_pool(&x, &MaxPool { kernel: 3, stride: 2, padding: Padding::Symmetric(1) }).unwrap();
+        let y = max_pool(&x, &Window::square(3, 2, Padding::symmetric(1))).unwrap();
         assert_eq!(y.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [-1.0, -1.0]);
         let weights = Tensor::new(&[[[[2.0], [3.0]]]], &Device::Cpu).unwrap();
         let gradients = (y * weights).unwrap().sum_all().unwrap().backward().unwrap();

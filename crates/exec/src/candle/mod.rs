@@ -5,6 +5,7 @@
 
 mod candle_params;
 mod device;
+mod elementwise;
 mod graph;
 #[cfg(test)]
 mod tests;

@@ -51,8 +51,7 @@ pub(super) struct LinearLayer {
     /// `[input, output]`, with LayerScale's γ folded in.
     weight: Tensor,
     /// `[output]`, with LayerScale's γ folded in.
-    bias: Tensor,
-    pub shortcut: Option<usize>,
+    bias: Option<Tensor>,
 }
 
 impl LinearLayer {
@@ -62,12 +61,13 @@ impl LinearLayer {
             Prologue::LayerNorm(norm) => LayerPrologue::Norm(LayerNormLayer::new(norm, tensors)),
             Prologue::Gelu => LayerPrologue::Gelu,
         };
-        let (mut weight, mut bias) = (tensors.of(linear.weight).t()?, tensors.of(linear.bias));
+        let (mut weight, mut bias) = (tensors.of(linear.weight).t()?, linear.bias.map(|bias| tensors.of(bias)));
         if let Some(scale) = linear.scale {
             let scale = tensors.of(scale);
-            (weight, bias) = (weight.broadcast_mul(&scale)?, (bias * &scale)?);
+            weight = weight.broadcast_mul(&scale)?;
+            bias = bias.map(|bias| bias * &scale).transpose()?;
         }
-        Ok(Self { prologue, weight, bias, shortcut: linear.shortcut })
+        Ok(Self { prologue, weight, bias })
     }
 
     /// Computes `[N, 1, tokens, output]` from `[N, 1, tokens, input]`, without the shortcut.
@@ -78,13 +78,16 @@ impl LinearLayer {
             LayerPrologue::Gelu => gelu(x)?,
         };
         let (count, height, width, depth) = x.dims4()?;
-        let rows = x.reshape((count * height * width, depth))?.matmul(&self.weight)?.broadcast_add(&self.bias)?;
+        let mut rows = x.reshape((count * height * width, depth))?.matmul(&self.weight)?;
+        if let Some(bias) = &self.bias {
+            rows = rows.broadcast_add(bias)?;
+        }
         rows.reshape((count, height, width, ()))
     }
 }
 
 /// Computes the exact GELU, `x · ½ (1 + erf(x / √2))`.
-fn gelu(x: &Tensor) -> candle_core::Result<Tensor> {
+pub(super) fn gelu(x: &Tensor) -> candle_core::Result<Tensor> {
     ((x * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)? * (x * 0.5)?
 }
 

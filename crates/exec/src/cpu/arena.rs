@@ -40,6 +40,32 @@ impl Arena {
         &self.values[self.skip..][range]
     }
 
+    /// Returns mutable slices of several ranges, and what is left to read.
+    ///
+    /// # Panics
+    /// If two ranges overlap, or one exceeds the arena; a schedule produces no such ranges.
+    pub fn split<const N: usize>(&mut self, ranges: [Range<usize>; N]) -> ([&mut [f32]; N], Rest<'_>) {
+        let mut order: [usize; N] = std::array::from_fn(|index| index);
+        order.sort_unstable_by_key(|index| ranges[*index].start);
+        let mut slices: [&mut [f32]; N] = std::array::from_fn(|_| Default::default());
+        let mut pieces = heapless::Vec::new();
+        let (mut values, mut start) = (&mut self.values[self.skip..], 0);
+        for index in order.into_iter().filter(|index| !ranges[*index].is_empty()) {
+            let Range { start: first, end } = ranges[index].clone();
+            let (Some(before), Some(slice)) = (
+                first.checked_sub(start).and_then(|len| values.split_off_mut(..len)),
+                values.split_off_mut(..end - first),
+            ) else {
+                unreachable!("overlapping buffers in one task: {ranges:?}")
+            };
+            let _ = pieces.push((start, &*before));
+            slices[index] = slice;
+            start = end;
+        }
+        let _ = pieces.push((start, &*values));
+        (slices, Rest { pieces })
+    }
+
     /// Returns mutable slices of several ranges.
     ///
     /// # Panics
@@ -49,5 +75,28 @@ impl Arena {
             Ok(slices) => slices,
             Err(error) => unreachable!("overlapping buffers in one task: {error}"),
         }
+    }
+}
+
+/// What [`Arena::split`] leaves to read.
+pub(super) struct Rest<'a> {
+    /// First value of each piece, and its values.
+    pieces: heapless::Vec<(usize, &'a [f32]), 8>,
+}
+
+impl<'a> Rest<'a> {
+    /// Returns the values of a range.
+    ///
+    /// # Panics
+    /// If the range is not within one piece; no task reads what it writes.
+    pub fn get(&self, range: Range<usize>) -> &'a [f32] {
+        if range.is_empty() {
+            return &[];
+        }
+        let values = self
+            .pieces
+            .iter()
+            .find_map(|(start, values)| values.get(range.start.checked_sub(*start)?..range.end - start));
+        values.unwrap_or_else(|| unreachable!("a task reads what it writes: {range:?}"))
     }
 }

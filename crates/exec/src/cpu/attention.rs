@@ -1,4 +1,4 @@
-//! Self-attention kernel: softmax(q·kᵀ)·v per head, computed in blocks of queries, forward and backward.
+//! Self-attention op: softmax(q·kᵀ)·v per head, computed in blocks of queries, forward and backward.
 //!
 //! The scores and probabilities of a whole image are never stored; the backward pass recomputes them (Dao et al.,
 //! NeurIPS 2022, without tiling the keys, which fit the L2 cache). Compared with stored probabilities, this costs one
@@ -7,10 +7,38 @@
 
 use super::epilogue::{BackwardEpilogue, ChannelSums};
 use super::matmul::{Accumulate, StridedMatrix, multiply_strided};
+use super::op::{Backward, CpuOp, Forward, Kernel, Needs};
 use super::scratch::with_scratch;
 use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::{exp, largest, sum, sum_pairs, vectorized};
+use fieldfit_nets::{Attention, Shape};
+use fieldfit_tensor::TensorId;
 use std::ops::Range;
+
+/// Self-attention at any image size.
+pub(super) struct AttentionOp(pub Attention);
+
+impl CpuOp for AttentionOp {
+    fn kernel(&self, inputs: &[Shape], _: Shape) -> Box<dyn Kernel> {
+        let Attention { heads, width } = self.0;
+        Box::new(AttentionKernel { heads, width, tokens: inputs[0].pixels() })
+    }
+}
+
+impl Kernel for AttentionKernel {
+    fn forward(&self, pass: Forward<'_>) {
+        self.attend_all(pass.threads, pass.inputs[0], pass.output);
+    }
+
+    fn needs(&self, _: &dyn Fn(TensorId) -> bool) -> Needs {
+        Needs { input: true, ..Needs::default() }
+    }
+
+    fn backward(&self, pass: Backward<'_>) -> Vec<f64> {
+        let Backward { threads, gradient, input, target, .. } = pass;
+        target.map_or_else(Vec::new, |target| self.input_gradient(threads, gradient, input, target))
+    }
+}
 
 /// Queries per block.
 const QUERIES: usize = 64;
@@ -52,7 +80,7 @@ impl AttentionKernel {
     }
 
     /// Computes `softmax(q·kᵀ / √head) · v`. Threads split the tokens, so that one image occupies all of them.
-    pub fn forward(&self, threads: &ThreadPool, input: &[f32], output: &mut [f32]) {
+    fn attend_all(&self, threads: &ThreadPool, input: &[f32], output: &mut [f32]) {
         let ranges = threads.ranges(output.len() / self.width);
         let parts = ranges.iter().cloned().zip(split_rows(&ranges, self.width, output));
         threads.for_each(parts, |(range, mut part): (Range<usize>, &mut [f32])| {
@@ -116,7 +144,13 @@ impl AttentionKernel {
     }
 
     /// Computes the gradient of the input; returns its sums over tokens. Threads split the images.
-    pub fn backward(&self, threads: &ThreadPool, gradient: &[f32], input: &[f32], target: &mut [f32]) -> Vec<f64> {
+    fn input_gradient(
+        &self,
+        threads: &ThreadPool,
+        gradient: &[f32],
+        input: &[f32],
+        (target, epilogue): (&mut [f32], BackwardEpilogue<'_>),
+    ) -> Vec<f64> {
         let (image, step) = (self.tokens * self.step(), self.step());
         let ranges = threads.ranges(input.len() / image);
         let mut sums = vec![ChannelSums::new(step); ranges.len()];
@@ -125,7 +159,7 @@ impl AttentionKernel {
             for (index, target) in range.zip(part.chunks_exact_mut(image)) {
                 let gradient = &gradient[index * self.tokens * self.width..][..self.tokens * self.width];
                 self.backward_image(&input[index * image..][..image], gradient, target);
-                BackwardEpilogue::identity(input).with_sums(sums).apply_rows(index * image, target);
+                epilogue.with_sums(sums).apply_rows(index * image, target);
             }
         });
         ChannelSums::merge(sums)

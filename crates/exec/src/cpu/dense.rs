@@ -10,7 +10,7 @@ use super::partition::{BackwardOperands, InputGradient};
 use super::pointwise::is_partitioned_by_rows;
 use super::scratch::with_scratch;
 use super::thread_pool::{ThreadPool, split_rows, tiles};
-use fieldfit_nets::{Conv, Shape};
+use fieldfit_nets::{Conv, Shape, SpatialAxis, Window};
 use std::ops::Range;
 
 /// Values of a patch gathered at a time, unless one kernel row has more.
@@ -48,7 +48,7 @@ impl Dense {
                     let depth = self.values(&lines);
                     with_scratch([pixels.len() * depth.len()], |[patches]| {
                         self.gather(pixels.clone(), lines.clone(), input, (patches, depth.len()));
-                        if lines.end == self.conv.kernel {
+                        if lines.end == self.kernel_rows() {
                             multiply_terms(patches, &folded.forward, depth, pixels.start, out, &mut { epilogue });
                         } else {
                             multiply_terms(patches, &folded.forward, depth, pixels.start, out, &mut IdentityEpilogue);
@@ -155,14 +155,19 @@ impl Dense {
         }
     }
 
-    /// Values of one patch: `k · k · in`.
-    const fn patch(&self) -> usize {
-        self.conv.kernel * self.line()
+    /// Rows of the kernel.
+    const fn kernel_rows(&self) -> usize {
+        self.conv.window.kernel[0]
     }
 
-    /// Values of one row of a patch: `k · in`.
+    /// Values of one patch: `taps · in`.
+    const fn patch(&self) -> usize {
+        self.kernel_rows() * self.line()
+    }
+
+    /// Values of one row of a patch: `columns · in`.
     const fn line(&self) -> usize {
-        self.conv.kernel * self.conv.input
+        self.conv.window.kernel[1] * self.conv.input
     }
 
     /// The range of a patch's values that belongs to some kernel rows.
@@ -177,7 +182,7 @@ impl Dense {
 
     /// Kernel rows gathered at a time.
     fn lines(&self) -> usize {
-        (DEPTH / self.line()).clamp(1, self.conv.kernel)
+        (DEPTH / self.line()).clamp(1, self.kernel_rows())
     }
 
     /// Pixels per tile.
@@ -187,14 +192,14 @@ impl Dense {
 
     /// Slices of the kernel's rows.
     fn slices(&self) -> impl Iterator<Item = Range<usize>> + Clone {
-        tiles(0..self.conv.kernel, self.lines())
+        tiles(0..self.kernel_rows(), self.lines())
     }
 
     /// Slices of the kernel's rows that start at a panel of the packed weights; one slice if no others do.
     fn column_slices(&self) -> impl Iterator<Item = Range<usize>> + Clone {
         let lines = self.lines();
         let fits = (lines * self.line()).is_multiple_of(panel_columns());
-        tiles(0..self.conv.kernel, if fits { lines } else { self.conv.kernel })
+        tiles(0..self.kernel_rows(), if fits { lines } else { self.kernel_rows() })
     }
 
     /// Gathers some kernel rows of the patches under some output pixels, which are indexed through the batch; padding
@@ -203,11 +208,13 @@ impl Dense {
         for (pixel, patch) in pixels.zip(patches.chunks_exact_mut(step)) {
             let image = &input[pixel / self.output.pixels() * self.input.len()..][..self.input.len()];
             for (line, values) in lines.clone().zip(patch.chunks_exact_mut(self.line())) {
-                let (ahead, covered) = self.under(pixel % self.output.pixels(), line);
-                if covered.len() < values.len() {
+                let under = self.under(pixel % self.output.pixels(), line);
+                if !self.is_inside(&under) {
                     values.fill(0.0);
                 }
-                values[ahead..][..covered.len()].copy_from_slice(&image[covered]);
+                self.each_run(under, |ahead, covered| {
+                    values[ahead..][..covered.len()].copy_from_slice(&image[covered]);
+                });
             }
         }
     }
@@ -226,29 +233,57 @@ impl Dense {
             let image = pixel / self.output.pixels() - first;
             let image = &mut images[image * self.input.len()..][..self.input.len()];
             for (line, values) in lines.clone().zip(patch.chunks_exact(line_len)) {
-                let (ahead, covered) = self.under(pixel % self.output.pixels(), line);
-                let values = &values[ahead..][..covered.len()];
-                image[covered].iter_mut().zip(values).for_each(|(value, addend)| *value += addend);
+                self.each_run(self.under(pixel % self.output.pixels(), line), |ahead, covered| {
+                    let values = &values[ahead..][..covered.len()];
+                    image[covered].iter_mut().zip(values).for_each(|(value, addend)| *value += addend);
+                });
             }
         }
     }
 
-    /// Returns what a kernel row covers under an output pixel: the number of padding values before the image, and the
-    /// range of the image's values.
-    fn under(&self, pixel: usize, line: usize) -> (usize, Range<usize>) {
-        let Conv { kernel, stride, padding, input: channels, .. } = self.conv;
-        let Shape { height, width, .. } = self.input;
-        let (top, _) = padding.amounts(height, kernel, stride);
-        let (left, _) = padding.amounts(width, kernel, stride);
-        let start = pixel % self.output.width * stride;
-        let (first, last) = (start.max(left), (start + kernel).min(left + width));
-        let row = (pixel / self.output.width * stride + line).checked_sub(top).filter(|row| *row < height);
-        match row {
-            Some(row) if first < last => {
+    /// Returns where a kernel row lies under an output pixel.
+    fn under(&self, pixel: usize, line: usize) -> Under {
+        let Window { stride, dilation, .. } = self.conv.window;
+        let (top, _) = self.conv.window.padding(SpatialAxis::Rows, self.input.height);
+        let (left, _) = self.conv.window.padding(SpatialAxis::Columns, self.input.width);
+        let row = (pixel / self.output.width * stride[0] + line * dilation[0]).checked_sub(top);
+        let start = pixel % self.output.width * stride[1];
+        let columns = start..start + self.conv.window.extent(SpatialAxis::Columns);
+        Under { row: row.filter(|row| *row < self.input.height), columns, left }
+    }
+
+    /// Whether every tap of a kernel row lies inside the image.
+    fn is_inside(&self, under: &Under) -> bool {
+        let Under { row, columns, left } = under;
+        row.is_some() && *left <= columns.start && columns.end <= left + self.input.width
+    }
+
+    /// Calls `visit` with each contiguous run of values that a kernel row covers: the run's position in the row of the
+    /// patch, and its range in the image.
+    fn each_run(&self, under: Under, mut visit: impl FnMut(usize, Range<usize>)) {
+        let Under { row: Some(row), columns, left } = under else { return };
+        let (channels, width) = (self.conv.input, self.input.width);
+        let mut run = |columns: Range<usize>, tap: usize| {
+            let (first, last) = (columns.start.max(left), columns.end.min(left + width));
+            if first < last {
                 let covered = row * width + first - left;
-                ((first - start) * channels, covered * channels..(covered + last - first) * channels)
+                let ahead = (tap + first - columns.start) * channels;
+                visit(ahead, covered * channels..(covered + last - first) * channels);
             }
-            _ => (0, 0..0),
+        };
+        match self.conv.window.dilation[1] {
+            1 => run(columns, 0),
+            dilation => columns.step_by(dilation).enumerate().for_each(|(tap, column)| run(column..column + 1, tap)),
         }
     }
+}
+
+/// Where a kernel row lies under an output pixel.
+struct Under {
+    /// The image's row; `None` in the padding.
+    row: Option<usize>,
+    /// The columns that it spans, counted from the left of the padding.
+    columns: Range<usize>,
+    /// Columns of padding on the left.
+    left: usize,
 }

@@ -6,7 +6,7 @@ use super::partition::{BackwardOperands, Partition};
 use super::tap_plan::{Segment, TapPlan};
 use super::thread_pool::{ThreadPool, split_rows};
 use super::tile::{Block, VECTORS, with_vectors};
-use fieldfit_nets::{Conv, Shape};
+use fieldfit_nets::{Conv, Shape, SpatialAxis};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
@@ -32,8 +32,8 @@ pub(super) struct Depthwise {
 impl Depthwise {
     pub fn new(conv: &Conv, input: Shape, output: Shape) -> Self {
         Self {
-            forward: TapPlan::forward(conv, input, output),
-            backward: TapPlan::backward(conv, input, output),
+            forward: TapPlan::forward(&conv.window, input, output),
+            backward: TapPlan::backward(&conv.window, input, output),
             conv: *conv,
             channels: conv.input,
         }
@@ -232,9 +232,12 @@ impl Correlate<'_> {
     #[inline(always)]
     fn panel<S: Simd, const V: usize, const TAIL: bool>(&mut self, simd: S, band: &Range<usize>, channel: usize) {
         let many = if S::REGISTER_COUNT >= 32 { TAPS } else { FEW_TAPS };
-        for row in 0..self.conv.kernel {
-            for column in (0..self.conv.kernel).step_by(many) {
-                match many.min(self.conv.kernel - column) {
+        let [rows, columns] = self.conv.window.kernel;
+        // Only neighbouring taps share a pass over a row.
+        let many = if self.conv.window.dilation[1] == 1 { many } else { 1 };
+        for row in 0..rows {
+            for column in (0..columns).step_by(many) {
+                match many.min(columns - column) {
                     1 => self.taps::<S, 1, V, TAIL>(simd, band, (row, column), channel),
                     2 => self.taps::<S, 2, V, TAIL>(simd, band, (row, column), channel),
                     3 => self.taps::<S, 3, V, TAIL>(simd, band, (row, column), channel),
@@ -254,25 +257,26 @@ impl Correlate<'_> {
         (kernel_row, kernel_column): (usize, usize),
         channel: usize,
     ) {
-        let Conv { kernel, stride, padding, input: channels, .. } = self.conv;
+        let (window, channels) = (self.conv.window, self.conv.input);
         let Self { input, output, gradient, source, .. } = *self;
-        let (top, _) = padding.amounts(input.height, kernel, stride);
-        let (left, _) = padding.amounts(input.width, kernel, stride);
+        let (top, _) = window.padding(SpatialAxis::Rows, input.height);
+        let (left, _) = window.padding(SpatialAxis::Columns, input.width);
+        let stride = window.stride[1];
+        let (tap_row, tap_column) = (kernel_row * window.dilation[0], kernel_column * window.dilation[1]);
         // Pixels under which every tap lies within the row.
-        let start = left.saturating_sub(kernel_column).div_ceil(stride).min(output.width);
-        let end =
-            (input.width + left + 1).saturating_sub(kernel_column + T).div_ceil(stride).clamp(start, output.width);
+        let start = left.saturating_sub(tap_column).div_ceil(stride).min(output.width);
+        let end = (input.width + left + 1).saturating_sub(tap_column + T).div_ceil(stride).clamp(start, output.width);
         let block = Block::new::<V>(simd, 0, 0, channel, channels);
         let mut sums = [[simd.splat_f32s(0.0); V]; T];
         for row in band.clone() {
-            let y = (row % output.height * stride + kernel_row).checked_sub(top).filter(|y| *y < input.height);
+            let y = (row % output.height * window.stride[0] + tap_row).checked_sub(top).filter(|y| *y < input.height);
             let Some(y) = y else { continue };
             let line = input.width * channels;
             let source = &source[(row / output.height * input.height + y) * line..][..line];
             let line = output.width * channels;
             let gradient = &gradient[row * line..][..line];
             for pixel in (0..start).chain(end..output.width) {
-                let first = pixel * stride + kernel_column;
+                let first = pixel * stride + tap_column;
                 let covered = left.saturating_sub(first)..(input.width + left).saturating_sub(first).min(T);
                 let source = source.as_ptr().wrapping_add(first * channels + channel).wrapping_sub(left * channels);
                 let gradient = gradient.as_ptr().wrapping_add(pixel * channels + channel);
@@ -281,7 +285,7 @@ impl Correlate<'_> {
                 unsafe { block.correlate::<T, V, TAIL>(simd, &mut sums, covered, (gradient, source), channels) };
             }
             for pixel in start..end {
-                let first = (pixel * stride + kernel_column - left) * channels + channel;
+                let first = (pixel * stride + tap_column - left) * channels + channel;
                 let source = source.as_ptr().wrapping_add(first);
                 let gradient = gradient.as_ptr().wrapping_add(pixel * channels + channel);
                 // SAFETY: `start..end` are pixels of the row under which all `T` taps lie within the source's row.
@@ -289,7 +293,7 @@ impl Correlate<'_> {
             }
         }
         for (tap, sums) in sums.into_iter().enumerate() {
-            let tap = kernel_row * kernel + kernel_column + tap;
+            let tap = kernel_row * window.kernel[1] + kernel_column + tap;
             block.add_channels::<V, TAIL>(simd, sums, &mut self.kernel[tap * channels..][..channels]);
         }
     }

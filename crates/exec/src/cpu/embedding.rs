@@ -1,30 +1,80 @@
-//! Patch embedding kernel: projects image patches to tokens and adds position embeddings, resampled if the image has
+//! Patch embedding op: projects image patches to tokens and adds position embeddings, resampled if the image has
 //! another grid of patches than the checkpoint. Patches are gathered in the order of the checkpoint's kernel.
 
+use super::checkpoint_weight::CheckpointWeight;
 use super::epilogue::ForwardEpilogue;
-use super::folded_weights::{FoldedWeights, write_gradient};
-use super::matmul::{Accumulate, multiply, multiply_transposed};
+use super::folded_weights::{FoldPurpose, FoldedWeights, refill, write_gradient};
+use super::matmul::{Accumulate, PackedMatrix, multiply, multiply_transposed};
+use super::op::{Backward, CpuOp, Forward, Kernel, Needs};
 use super::scratch::with_scratch;
 use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::vectorized;
 use crate::position_embedding::Resampling;
 use fieldfit_nets::{Activation, Embed, Shape};
-use fieldfit_tensor::Params;
+use fieldfit_tensor::{Params, TensorId};
 use std::ops::Range;
+
+/// Patch embedding at any image size.
+pub(super) struct EmbeddingOp(pub Embed);
+
+impl CpuOp for EmbeddingOp {
+    fn folded_len(&self, _: FoldPurpose) -> usize {
+        let Embed { width, prefix, grid, .. } = self.0;
+        PackedMatrix::size(self.0.patch_len(), width) + (1 + prefix + grid * grid) * width
+    }
+
+    fn fold(&self, params: &Params<f32>, _: FoldPurpose, folded: &mut FoldedWeights) {
+        let Embed { width, prefix_positions, bias, weight, positions, registers, prefix, class_token, .. } = self.0;
+        refill(&mut folded.bias, &params[bias]);
+        CheckpointWeight::matrix(&params[weight], self.0.patch_len()).pack_forward(&mut folded.forward);
+        let (ahead, learned) = params[positions].split_at(prefix_positions * width);
+        let registers: &[f32] = registers.map_or(&[], |registers| &params[registers]);
+        folded.tokens.clear();
+        folded.tokens.reserve_exact(prefix * width + learned.len());
+        folded.tokens.extend(params[class_token].iter().chain(registers));
+        folded.tokens.iter_mut().zip(ahead).for_each(|(token, position)| *token += position);
+        folded.tokens.extend_from_slice(learned);
+    }
+
+    fn kernel(&self, inputs: &[Shape], _: Shape) -> Box<dyn Kernel> {
+        Box::new(EmbeddingKernel::new(&self.0, inputs[0]))
+    }
+}
+
+impl Kernel for EmbeddingKernel {
+    fn forward_buffer(&self) -> usize {
+        self.token_bias_len()
+    }
+
+    fn forward(&self, pass: Forward<'_>) {
+        let Forward { threads, folded, inputs, output, buffer } = pass;
+        self.write_token_bias(folded, buffer);
+        self.embed_all(threads, folded, inputs[0], buffer, output);
+    }
+
+    fn needs(&self, _: &dyn Fn(TensorId) -> bool) -> Needs {
+        Needs { input: true, ..Needs::default() }
+    }
+
+    fn backward(&self, pass: Backward<'_>) -> Vec<f64> {
+        self.tensor_gradients(pass.threads, pass.gradient, pass.input, pass.gradients, pass.accumulate);
+        Vec::new()
+    }
+}
 
 /// Patches per tile.
 const PATCHES: usize = 64;
 
 /// Patch embedding kernel for one image size.
-pub(super) struct EmbeddingKernel {
-    pub embed: Embed,
+struct EmbeddingKernel {
+    embed: Embed,
     input: Shape,
     /// Of rows and columns; `None` if the image has the grid of the checkpoint.
     resampling: Option<[Resampling; 2]>,
 }
 
 impl EmbeddingKernel {
-    pub fn new(embed: &Embed, input: Shape) -> Self {
+    fn new(embed: &Embed, input: Shape) -> Self {
         let (rows, columns) = (input.height / embed.patch, input.width / embed.patch);
         let stays = (rows, columns) == (embed.grid, embed.grid);
         let resampling = (!stays).then(|| [rows, columns].map(|side| Resampling::new(embed.grid, side)));
@@ -44,12 +94,12 @@ impl EmbeddingKernel {
     }
 
     /// Values of the token bias, `[tokens, width]`.
-    pub const fn token_bias_len(&self) -> usize {
+    const fn token_bias_len(&self) -> usize {
         self.tokens() * self.embed.width
     }
 
     /// Computes the token bias, `[tokens, width]`: the prefix tokens, and the position embeddings of the patches.
-    pub fn write_token_bias(&self, folded: &FoldedWeights, token_bias: &mut [f32]) {
+    fn write_token_bias(&self, folded: &FoldedWeights, token_bias: &mut [f32]) {
         let Embed { width, prefix, .. } = self.embed;
         let (ahead, learned) = folded.tokens.split_at(prefix * width);
         token_bias[..ahead.len()].copy_from_slice(ahead);
@@ -74,7 +124,7 @@ impl EmbeddingKernel {
 
     /// Computes tokens, `[N, tokens, width]`, from images, `[N, H, W, channels]`. Threads split the tokens, so that one
     /// image occupies all of them.
-    pub fn forward(
+    fn embed_all(
         &self,
         threads: &ThreadPool,
         folded: &FoldedWeights,
@@ -132,7 +182,7 @@ impl EmbeddingKernel {
     }
 
     /// Computes the gradients of the trained tensors. Threads split the kernel's output units.
-    pub fn backward(
+    fn tensor_gradients(
         &self,
         threads: &ThreadPool,
         gradient: &[f32],

@@ -1,11 +1,16 @@
 //! Epilogues: what is applied to a tile of sums in registers before it is written, forward and backward.
 
+use super::thread_pool::{ThreadPool, split_rows};
 use super::tile::{Block, Sums, VECTORS, with_vectors};
 use fieldfit_nets::Activation;
 use pulp::{Arch, Simd, WithSimd};
+use std::ops::Range;
 
 /// Upper bound of ReLU6.
 const SIX: f32 = 6.0;
+
+/// Rows that [`BackwardEpilogue::finish`] sums in f32.
+const ROWS: usize = 64;
 
 /// Epilogue of a tiled kernel, applied once to each tile.
 pub(super) trait Epilogue {
@@ -94,6 +99,19 @@ impl<'a> BackwardEpilogue<'a> {
     /// Returns an epilogue that masks and adds nothing.
     pub const fn identity(input: &'a [f32]) -> Self {
         Self { input, activation: Activation::Identity, shortcut: None }
+    }
+
+    /// Applies the epilogue in place to a whole gradient of rows of that many channels; returns its sums over rows.
+    pub fn finish(&self, threads: &ThreadPool, channels: usize, values: &mut [f32]) -> Vec<f64> {
+        let ranges = threads.ranges(values.len() / channels.max(1));
+        let mut sums = vec![ChannelSums::new(channels); ranges.len()];
+        let parts = ranges.iter().cloned().zip(split_rows(&ranges, channels, values)).zip(&mut sums);
+        threads.for_each(parts, |((range, part), sums): ((Range<usize>, &mut [f32]), &mut ChannelSums)| {
+            for (index, rows) in part.chunks_mut(ROWS * channels).enumerate() {
+                self.with_sums(sums).apply_rows((range.start + index * ROWS) * channels, rows);
+            }
+        });
+        ChannelSums::merge(sums)
     }
 
     /// Adds per-channel sums to the epilogue.

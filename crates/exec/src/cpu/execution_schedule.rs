@@ -5,8 +5,8 @@
 //! size: Pisarchyk and Lee, "Efficient memory management for deep neural net inference", arXiv 2001.03288).
 
 use super::arena::LINE;
-use super::execution_plan::{ExecutionPlan, Kernel, weight_len};
-use fieldfit_nets::{Head, Linear, Op, Prologue};
+use super::execution_plan::{ExecutionPlan, Step};
+use fieldfit_nets::{Activation, Head};
 use fieldfit_tensor::TensorId;
 use std::ops::Range;
 
@@ -23,52 +23,111 @@ pub(super) enum Source {
     Buffer(BufferId),
 }
 
-/// Task of a schedule. `step` is an index of [`ExecutionPlan::steps`].
-#[derive(Debug, Clone, Copy)]
+/// Task of a schedule. `step` is an index of [`ExecutionPlan::steps`], `value` one of its activations.
+#[derive(Debug, Clone)]
 pub(super) enum ExecutionTask {
     /// Computes a step's output.
     Forward {
         step: usize,
-        input: Source,
-        shortcut: Option<Source>,
+        inputs: Box<[Source]>,
         output: BufferId,
-        /// Token bias, for a patch embedding.
-        token_bias: Option<BufferId>,
+        /// See [`Kernel::forward_buffer`](super::op::Kernel::forward_buffer).
+        buffer: Option<BufferId>,
     },
     /// Computes logits, loss, the head's gradients, and the features' gradient if a tensor below the head is trained.
     Head { features: BufferId, logits: BufferId, gradient: Option<BufferId> },
-    /// Computes a step's gradients.
-    Backward {
-        step: usize,
-        input: Source,
-        /// The gradient before the step's activation.
-        gradient: BufferId,
-        /// The gradient before the activation of the step that writes the input, if a tensor below this step is
-        /// trained; for a projection, the gradient of the input itself.
-        target: Option<BufferId>,
-        /// The gradient of a shortcut that reads the step's input.
-        shortcut: Option<BufferId>,
-        /// The gradient of the unscaled kernel, if the scale is trained and the kernel is not.
-        kernel: Option<BufferId>,
-        /// The output of the linear layer's prologue, if the weight's gradient needs it.
-        prologue_output: Option<BufferId>,
-    },
+    /// Computes the gradient of one input of a step and, with the first, those of its tensors.
+    Backward(BackwardTask),
+    /// Adds two gradients of a value, or takes one, and completes the value's gradient if no other is to come.
+    Join(JoinTask),
+}
+
+/// Operands of [`ExecutionTask::Backward`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BackwardTask {
+    pub step: usize,
+    /// Position among the step's inputs.
+    pub input_index: usize,
+    /// Whether the gradients of the step's tensors are computed, too.
+    pub computes_tensors: bool,
+    pub input: Option<Source>,
+    pub other_input: Option<Source>,
+    pub output: Option<Source>,
+    /// The gradient before the step's activation.
+    pub gradient: BufferId,
+    /// The value whose gradient has the same sums over pixels: the step's output, or one that passed its gradient on.
+    pub sums: usize,
+    /// The input's gradient, if a tensor below this step is trained.
+    pub target: Option<BufferId>,
+    /// What other readers of the input brought so far.
+    pub brought: Option<BufferId>,
+    /// Whether no other reader's gradient is to come: then the target is the gradient before the activation of the step that
+    /// writes the input.
+    pub ends: bool,
+    /// The gradient of the unscaled kernel, if the scale is trained and the kernel is not.
+    pub kernel: Option<BufferId>,
+    /// The output of the prologue, if the weight's gradient needs it.
+    pub prologue_output: Option<BufferId>,
+}
+
+impl BackwardTask {
+    /// Creates the task of a step without inputs.
+    const fn of_tensors(step: usize, gradient: BufferId, sums: usize) -> Self {
+        Self {
+            step,
+            input_index: 0,
+            computes_tensors: true,
+            input: None,
+            other_input: None,
+            output: None,
+            gradient,
+            sums,
+            target: None,
+            brought: None,
+            ends: false,
+            kernel: None,
+            prologue_output: None,
+        }
+    }
+}
+
+/// Operands of [`ExecutionTask::Join`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct JoinTask {
+    pub value: usize,
+    /// The value itself, if its activation's slope follows from it.
+    pub values: Option<Source>,
+    pub gradient: BufferId,
+    /// What other readers of the value brought so far.
+    pub brought: Option<BufferId>,
+    pub target: BufferId,
+    /// See [`BackwardTask::ends`].
+    pub ends: bool,
 }
 
 impl ExecutionTask {
     /// Iterates over the buffers that the task reads or writes.
     fn buffers(&self) -> impl Iterator<Item = BufferId> {
         let read = |source| if let Source::Buffer(buffer) = source { Some(buffer) } else { None };
-        let named = match *self {
-            Self::Forward { input, shortcut, output, token_bias, .. } => {
-                [read(input), shortcut.and_then(read), Some(output), token_bias, None, None]
+        let (listed, named): (&[Source], [Option<BufferId>; 8]) = match self {
+            Self::Forward { inputs, output, buffer, .. } => {
+                (inputs, [Some(*output), *buffer, None, None, None, None, None, None])
             }
-            Self::Head { features, logits, gradient } => [Some(features), Some(logits), gradient, None, None, None],
-            Self::Backward { input, gradient, target, shortcut, kernel, prologue_output, .. } => {
-                [read(input), Some(gradient), target, shortcut, kernel, prologue_output]
+            Self::Head { features, logits, gradient } => {
+                (&[], [Some(*features), Some(*logits), *gradient, None, None, None, None, None])
+            }
+            Self::Backward(task) => {
+                let BackwardTask {
+                    input, other_input, output, gradient, target, brought, kernel, prologue_output, ..
+                } = *task;
+                let [input, other_input, output] = [input, other_input, output].map(|source| source.and_then(read));
+                (&[], [input, other_input, output, Some(gradient), target, brought, kernel, prologue_output])
+            }
+            Self::Join(JoinTask { values, gradient, brought, target, .. }) => {
+                (&[], [values.and_then(read), Some(*gradient), *brought, Some(*target), None, None, None, None])
             }
         };
-        named.into_iter().flatten()
+        listed.iter().copied().filter_map(read).chain(named.into_iter().flatten())
     }
 }
 
@@ -116,7 +175,7 @@ impl ExecutionSchedule {
     }
 
     /// Schedules a forward and backward pass for the trained tensors. The backward pass recomputes the first
-    /// `recomputed` stages from their inputs.
+    /// `recomputed` sections from the values that enter them.
     pub fn training(
         plan: &ExecutionPlan,
         head: Head,
@@ -129,10 +188,9 @@ impl ExecutionSchedule {
         let features = activations[plan.steps.len()];
         let needs_gradient = plan.needs_gradient(trains);
         if let Some(gradient) = builder.head(head, features, needs_gradient[plan.steps.len()]) {
-            let mut gradients = vec![None; activations.len()];
-            gradients[plan.steps.len()] = Some(gradient);
-            let mut state = BackwardState { plan, needs_gradient, trains, activations, gradients };
-            builder.backward(&mut state, recomputed);
+            let mut descent = Descent::new(plan, trains, needs_gradient, activations);
+            descent.gradients[plan.steps.len()] = Some(gradient);
+            builder.backward(&mut descent, recomputed);
         }
         builder.allocate(features, images)
     }
@@ -155,15 +213,34 @@ impl ExecutionSchedule {
 }
 
 /// State while a backward pass is scheduled, from the last step to the first.
-struct BackwardState<'a> {
+struct Descent<'a> {
     plan: &'a ExecutionPlan,
-    /// Activations whose gradients are computed.
-    needs_gradient: Vec<bool>,
     trains: &'a dyn Fn(TensorId) -> bool,
+    /// Values whose gradients are computed.
+    needs_gradient: Vec<bool>,
     activations: Vec<Source>,
-    /// Gradient buffer of each activation: before the step that writes it is reached, the gradient of a shortcut; then
-    /// the gradient before that step's activation.
+    /// The sum of the gradients that the readers of each value have brought; complete once no reader remains.
     gradients: Vec<Option<BufferId>>,
+    /// The value whose gradient has the same sums over pixels.
+    sums: Vec<usize>,
+    /// Readers of each value whose gradient is to come.
+    remaining: Vec<usize>,
+}
+
+impl<'a> Descent<'a> {
+    fn new(
+        plan: &'a ExecutionPlan,
+        trains: &'a dyn Fn(TensorId) -> bool,
+        needs_gradient: Vec<bool>,
+        activations: Vec<Source>,
+    ) -> Self {
+        let mut remaining = vec![0; activations.len()];
+        for (step, _) in plan.steps.iter().zip(&needs_gradient[1..]).filter(|(_, needs_gradient)| **needs_gradient) {
+            step.inputs.iter().for_each(|input| remaining[*input] += 1);
+        }
+        let (gradients, sums) = (vec![None; activations.len()], (0..activations.len()).collect());
+        Self { plan, trains, needs_gradient, gradients, sums, activations, remaining }
+    }
 }
 
 /// Builder of a schedule: appends tasks, then allocates their buffers.
@@ -179,6 +256,11 @@ impl ScheduleBuilder {
         BufferId(self.sizes.len() - 1)
     }
 
+    /// Creates a buffer of that many values for all images together; none of 0 values.
+    fn whole(&mut self, len: usize) -> Option<BufferId> {
+        (len > 0).then(|| self.buffer(BufferSize::Whole(len)))
+    }
+
     /// Schedules every step; returns every activation.
     fn forward(&mut self, plan: &ExecutionPlan) -> Vec<Source> {
         let mut activations = vec![Source::Images];
@@ -191,20 +273,11 @@ impl ScheduleBuilder {
 
     /// Schedules one step with a new output buffer.
     fn step(&mut self, plan: &ExecutionPlan, step: usize, activations: &[Source]) -> Source {
-        let output = self.buffer(BufferSize::Image(plan.steps[step].output.len()));
-        let shortcut = plan.steps[step].shortcut.map(|position| activations[position]);
-        let token_bias = if let Kernel::Embed(embedding) = &plan.steps[step].kernel {
-            Some(self.buffer(BufferSize::Whole(embedding.token_bias_len())))
-        } else {
-            None
-        };
-        self.tasks.push(ExecutionTask::Forward {
-            step,
-            input: activations[plan.steps[step].reads],
-            shortcut,
-            output,
-            token_bias,
-        });
+        let Step { inputs, output, kernel, .. } = &plan.steps[step];
+        let output = self.buffer(BufferSize::Image(output.len()));
+        let buffer = self.whole(kernel.forward_buffer());
+        let inputs = inputs.iter().map(|input| activations[*input]).collect();
+        self.tasks.push(ExecutionTask::Forward { step, inputs, output, buffer });
         Source::Buffer(output)
     }
 
@@ -218,70 +291,111 @@ impl ScheduleBuilder {
         gradient
     }
 
-    /// Schedules the backward pass, stage by stage from the last, as far as gradients are needed.
-    fn backward(&mut self, state: &mut BackwardState<'_>, recomputed: usize) {
-        let plan = state.plan;
-        for (index, stage) in plan.stages.iter().enumerate().rev() {
-            if !state.needs_gradient[stage.last + 1] {
-                return;
+    /// Schedules the backward pass, section by section from the last, as far as gradients are needed.
+    fn backward(&mut self, descent: &mut Descent<'_>, recomputed: usize) {
+        let plan = descent.plan;
+        for (index, section) in plan.sections.iter().enumerate().rev() {
+            if !section.clone().any(|step| descent.needs_gradient[step + 1]) {
+                continue;
             }
-            let steps = (stage.first..=stage.last).filter(|&step| !plan.steps[step].is_projection);
             if index < recomputed {
-                for step in steps.clone().filter(|&step| step < stage.last) {
-                    state.activations[step + 1] = self.step(plan, step, &state.activations);
+                for step in recomputed_steps(descent, section) {
+                    descent.activations[step + 1] = self.step(plan, step, &descent.activations);
                 }
             }
-            for step in steps.rev() {
-                if let Some(gradient) = state.gradients[step + 1] {
-                    self.shortcut(state, step, gradient);
-                    self.backward_step(state, step, gradient);
+            for step in section.clone().rev() {
+                if let Some(gradient) = descent.gradients[step + 1] {
+                    self.backward_step(descent, step, gradient);
                 }
             }
         }
     }
 
-    /// Passes a step's gradient to its shortcut. A projection is scheduled before the step itself, as it uses the same
-    /// channel sums.
-    fn shortcut(&mut self, state: &mut BackwardState<'_>, step: usize, gradient: BufferId) {
-        let added = state.plan.steps[step].shortcut.filter(|&activation| state.needs_gradient[activation]);
-        let Some(activation) = added else { return };
-        match state.plan.producer(activation) {
-            Some(producer) if producer.is_projection => self.backward_step(state, activation - 1, gradient),
-            _ => state.gradients[activation] = Some(gradient),
+    /// Passes a step's gradient to its inputs, shortcuts first.
+    fn backward_step(&mut self, descent: &mut Descent<'_>, index: usize, gradient: BufferId) {
+        let step = &descent.plan.steps[index];
+        let is_passed = |input: &usize| step.kernel.passes_gradient(*input);
+        for input_index in (0..step.inputs.len()).filter(is_passed) {
+            self.pass_gradient(descent, step.inputs[input_index], (index + 1, gradient));
+        }
+        if step.inputs.is_empty() {
+            self.tasks.push(ExecutionTask::Backward(BackwardTask::of_tensors(
+                index,
+                gradient,
+                descent.sums[index + 1],
+            )));
+        }
+        let mut computes_tensors = true;
+        for input_index in (0..step.inputs.len()).filter(|input| !is_passed(input)) {
+            self.backward_input(descent, index, input_index, computes_tensors, gradient);
+            computes_tensors = false;
         }
     }
 
-    /// Schedules one step's gradients, including its input's if needed.
-    fn backward_step(&mut self, state: &mut BackwardState<'_>, index: usize, gradient: BufferId) {
-        let step = &state.plan.steps[index];
-        let needs_gradient = state.needs_gradient[step.reads];
-        let has_target = needs_gradient || trains_leading_norm(&step.op, state.trains);
-        let target = has_target.then(|| self.buffer(BufferSize::Image(step.input.len())));
-        let shortcut = state.gradients[step.reads].filter(|_| target.is_some());
-        let kernel = self.kernel(&step.op, state.trains);
-        let keeps_prologue_output = needs_prologue_output(&step.op, state.trains);
-        let prologue_output = keeps_prologue_output.then(|| self.buffer(BufferSize::Image(step.input.len())));
-        let input = state.activations[step.reads];
-        self.tasks.push(ExecutionTask::Backward {
+    /// Hands a gradient to a value as it is: shared if nothing else is to be done with it.
+    fn pass_gradient(&mut self, descent: &mut Descent<'_>, value: usize, (from, gradient): (usize, BufferId)) {
+        descent.remaining[value] -= 1;
+        if !descent.needs_gradient[value] {
+            return;
+        }
+        let (ends, brought) = (descent.remaining[value] == 0, descent.gradients[value]);
+        let is_masked = ends && descent.plan.activation(value) != Activation::Identity;
+        descent.gradients[value] = if brought.is_none() && !is_masked {
+            descent.sums[value] = descent.sums[from];
+            Some(gradient)
+        } else {
+            descent.sums[value] = value;
+            let len = value.checked_sub(1).map_or(0, |step| descent.plan.steps[step].output.len());
+            let target = self.buffer(BufferSize::Image(len));
+            let values = is_masked.then(|| descent.activations[value]);
+            self.tasks.push(ExecutionTask::Join(JoinTask { value, values, gradient, brought, target, ends }));
+            Some(target)
+        };
+    }
+
+    /// Schedules the gradient of one input of a step, if it is needed, and, with the first, those of its tensors.
+    fn backward_input(
+        &mut self,
+        descent: &mut Descent<'_>,
+        index: usize,
+        input_index: usize,
+        computes_tensors: bool,
+        gradient: BufferId,
+    ) {
+        let step = &descent.plan.steps[index];
+        let value = step.inputs[input_index];
+        descent.remaining[value] -= 1;
+        let (needs_gradient, needs) = (descent.needs_gradient[value], step.kernel.needs(descent.trains));
+        let trains = step.op.tensors().into_iter().any(descent.trains);
+        if !needs_gradient && !(computes_tensors && trains) {
+            return;
+        }
+        let len = step.shapes[input_index].len();
+        let target = (needs_gradient || needs.input_gradient).then(|| self.buffer(BufferSize::Image(len)));
+        let ends = descent.remaining[value] == 0;
+        let is_masked = ends && target.is_some() && descent.plan.activation(value) != Activation::Identity;
+        let kernel = if computes_tensors { self.whole(needs.kernel) } else { None };
+        let prologue_output = needs.prologue_output.then(|| self.buffer(BufferSize::Image(len)));
+        let other = step.inputs.iter().enumerate().find(|(other, _)| *other != input_index);
+        self.tasks.push(ExecutionTask::Backward(BackwardTask {
             step: index,
-            input,
+            input_index,
+            computes_tensors,
+            input: (needs.input || is_masked).then(|| descent.activations[value]),
+            other_input: other.filter(|_| needs.other_input).map(|(_, value)| descent.activations[*value]),
+            output: needs.output.then(|| descent.activations[index + 1]),
             gradient,
+            sums: descent.sums[index + 1],
             target,
-            shortcut,
+            brought: descent.gradients[value].filter(|_| target.is_some()),
+            ends,
             kernel,
             prologue_output,
-        });
-        state.gradients[step.reads] = target.filter(|_| needs_gradient);
-    }
-
-    /// Creates the buffer of the unscaled kernel's gradient if needed.
-    fn kernel(&mut self, op: &Op, trains: &dyn Fn(TensorId) -> bool) -> Option<BufferId> {
-        let (weight, scale, len) = match op {
-            Op::Conv(conv) => (conv.weight, conv.norm.scale, weight_len(conv)),
-            Op::Linear(Linear { weight, scale: Some(scale), input, output, .. }) => (*weight, *scale, input * output),
-            _ => return None,
-        };
-        (trains(scale) && !trains(weight)).then(|| self.buffer(BufferSize::Whole(len)))
+        }));
+        if needs_gradient {
+            descent.gradients[value] = target;
+            descent.sums[value] = value;
+        }
     }
 
     /// Allocates every buffer in the arena.
@@ -316,23 +430,30 @@ impl ScheduleBuilder {
     }
 }
 
-/// Whether an op starts with a trained norm, whose gradients require the op's input gradient.
-fn trains_leading_norm(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
-    match op {
-        Op::Linear(Linear { prologue: Prologue::LayerNorm(norm), .. }) => trains(norm.scale) || trains(norm.shift),
-        Op::ClassToken(token) => trains(token.norm.scale) || trains(token.norm.shift),
-        _ => false,
-    }
-}
-
-/// Whether the weight's gradient needs the output of a prologue other than the identity.
-fn needs_prologue_output(op: &Op, trains: &dyn Fn(TensorId) -> bool) -> bool {
-    match op {
-        Op::Linear(Linear { prologue, weight, scale, .. }) => {
-            *prologue != Prologue::Identity && (trains(*weight) || scale.is_some_and(trains))
+/// Returns the steps of a section that its backward pass computes again: all but those whose values later sections read,
+/// which were kept.
+fn recomputed_steps(descent: &Descent<'_>, section: &Range<usize>) -> Vec<usize> {
+    let steps = &descent.plan.steps;
+    let is_kept = |step: usize| {
+        step + 1 == steps.len() || steps[section.end..].iter().any(|later| later.inputs.contains(&(step + 1)))
+    };
+    // A value is needed if a step of the section reads it otherwise than as a shortcut.
+    let is_read = |step: usize| {
+        let reads = |later: &Step| {
+            let read = |(index, input): (usize, &usize)| *input == step + 1 && !later.kernel.passes_gradient(index);
+            later.inputs.iter().enumerate().any(read)
+        };
+        steps[step + 1..section.end].iter().any(reads)
+    };
+    let mut needed = vec![false; section.len()];
+    for step in section.clone().rev() {
+        needed[step - section.start] |= is_read(step);
+        if needed[step - section.start] && !is_kept(step) {
+            let inputs = steps[step].inputs.iter().filter_map(|value| value.checked_sub(1));
+            inputs.filter(|input| section.contains(input)).for_each(|input| needed[input - section.start] = true);
         }
-        _ => false,
     }
+    section.clone().filter(|step| needed[step - section.start] && !is_kept(*step)).collect()
 }
 
 /// Live range of a buffer: the first and the last task that use it.

@@ -2,8 +2,12 @@
 //! as it reads the row anyway.
 
 use super::epilogue::{BackwardEpilogue, ChannelSums};
+use super::folded_weights::write_gradient;
+use super::matmul::Accumulate;
 use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::{sum, sum_pairs, vectorized};
+use fieldfit_nets::LayerNorm;
+use fieldfit_tensor::Params;
 
 /// Rows per tile; a tile stays in the L2 cache.
 pub(super) const ROWS: usize = 32;
@@ -16,6 +20,20 @@ pub(super) struct LayerNormKernel {
     /// β.
     pub shift: Vec<f32>,
     pub epsilon: f32,
+}
+
+/// Writes the gradients of a layer norm's γ and β if they are trained.
+pub(super) fn write_norm_gradients(
+    norm: &LayerNorm,
+    [scales, shifts]: [&[f64]; 2],
+    gradients: &mut Params<f32>,
+    accumulate: Accumulate,
+) {
+    for (id, values) in [(norm.scale, scales), (norm.shift, shifts)] {
+        if gradients.contains(id) {
+            write_gradient(&mut gradients[id], values.iter().map(|value| *value as f32), accumulate);
+        }
+    }
 }
 
 /// Returns a row's mean and the inverse of its standard deviation.
@@ -45,7 +63,7 @@ impl LayerNormKernel {
     }
 
     /// Computes, in place, the gradient of rows from that of their norms; adds γ's gradient to `scale`.
-    fn backward_rows(&self, input: &[f32], gradient: &mut [f32], scale: &mut [f32]) {
+    pub fn backward_rows(&self, input: &[f32], gradient: &mut [f32], scale: &mut [f32]) {
         let width = self.scale.len();
         vectorized(
             #[inline(always)]
@@ -88,36 +106,5 @@ impl LayerNormKernel {
         });
         let (sums, scales) = sums.into_iter().map(|[sums, scale]| (sums, scale)).unzip();
         [ChannelSums::merge(sums), ChannelSums::merge(scales)]
-    }
-
-    /// Computes the norm of the first token of each image.
-    pub fn class_token(&self, input: &[f32], tokens: usize, output: &mut [f32]) {
-        let width = self.scale.len();
-        for (image, out) in input.chunks_exact(tokens * width).zip(output.chunks_exact_mut(width)) {
-            self.forward(&image[..width], out);
-        }
-    }
-
-    /// Computes the gradient of [`LayerNormKernel::class_token`] for all tokens. Returns its sums over tokens, and γ's
-    /// gradient.
-    pub fn class_token_backward(
-        &self,
-        gradient: &[f32],
-        input: &[f32],
-        tokens: usize,
-        target: &mut [f32],
-    ) -> [Vec<f64>; 2] {
-        let width = self.scale.len();
-        let mut sums = [ChannelSums::new(width), ChannelSums::new(width)];
-        target.fill(0.0);
-        let images = input.chunks_exact(tokens * width).zip(target.chunks_exact_mut(tokens * width));
-        for ((input, target), gradient) in images.zip(gradient.chunks_exact(width)) {
-            let target = &mut target[..width];
-            target.copy_from_slice(gradient);
-            self.backward_rows(&input[..width], target, sums[1].tile());
-            sums[0].tile().iter_mut().zip(target).for_each(|(sum, value)| *sum += *value);
-            sums.iter_mut().for_each(ChannelSums::flush);
-        }
-        sums.map(|sums| ChannelSums::merge(vec![sums]))
     }
 }

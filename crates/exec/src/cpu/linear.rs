@@ -1,20 +1,158 @@
-//! Linear layer kernel with a fused prologue: applies layer norm or GELU to tiles of tokens, then computes the matrix
-//! products of [`pointwise`]. For a weight's gradient, the prologue's output is computed as a whole.
+//! Linear layer op with a fused prologue: applies layer norm or GELU to tiles of tokens, then computes the matrix products of
+//! [`pointwise`]. For a weight's gradient, the prologue's output is computed as a whole.
+//!
+//! With G the gradient of the weight W without LayerScale's γ, and b the bias: ∂L/∂W = γ·G, ∂L/∂b = γ·Σdy,
+//! ∂L/∂γ = ⟨W,G⟩ + b·Σdy.
 
+use super::checkpoint_weight::CheckpointWeight;
 use super::epilogue::{BackwardEpilogue, ChannelSums, ForwardEpilogue};
-use super::folded_weights::FoldedWeights;
-use super::layer_norm::ROWS;
-use super::matmul::multiply;
+use super::folded_weights::{FoldPurpose, FoldedWeights, add_products, dot, refill, write_gradient};
+use super::layer_norm::{ROWS, write_norm_gradients};
+use super::matmul::{Accumulate, PackedMatrix, multiply};
+use super::op::{Backward, CpuOp, Forward, Kernel, Needs, Scaled};
 use super::partition::BackwardOperands;
 use super::pointwise::{self, tile_rows};
 use super::scratch::with_scratch;
 use super::thread_pool::{ThreadPool, split_rows};
 use super::vector::{gelu, gelu_slope, vectorized};
-use fieldfit_nets::Prologue;
+use fieldfit_nets::{Activation, Linear, Prologue, Shape};
+use fieldfit_tensor::{Params, TensorId};
 use std::ops::Range;
 
+/// Linear layer at any image size.
+pub(super) struct LinearOp(pub Linear);
+
+impl CpuOp for LinearOp {
+    fn folded_len(&self, purpose: FoldPurpose) -> usize {
+        let Linear { prologue, scale, input, output, .. } = self.0;
+        let norm = if let Prologue::LayerNorm(_) = prologue { 2 * input } else { 0 };
+        let backward = if purpose == FoldPurpose::Training { PackedMatrix::size(output, input) } else { 0 };
+        PackedMatrix::size(input, output) + backward + norm + output * (1 + usize::from(scale.is_some()))
+    }
+
+    fn fold(&self, params: &Params<f32>, purpose: FoldPurpose, folded: &mut FoldedWeights) {
+        let linear = &self.0;
+        if let Prologue::LayerNorm(norm) = &linear.prologue {
+            folded.refill_norm(norm, params);
+        }
+        match linear.bias {
+            Some(bias) => refill(&mut folded.bias, &params[bias]),
+            None => folded.bias.resize(linear.output, 0.0),
+        }
+        refill(&mut folded.scale, linear.scale.map_or(&[], |scale| &params[scale]));
+        folded.bias.iter_mut().zip(&folded.scale).for_each(|(bias, scale)| *bias *= scale);
+        let weight = CheckpointWeight::matrix(&params[linear.weight], linear.input);
+        let weight = CheckpointWeight { scale: &folded.scale, ..weight };
+        weight.pack_forward(&mut folded.forward);
+        if purpose == FoldPurpose::Training {
+            weight.pack_backward(&mut folded.backward);
+        }
+    }
+
+    fn kernel(&self, inputs: &[Shape], _: Shape) -> Box<dyn Kernel> {
+        Box::new(LinearKernel { linear: self.0, input: inputs[0] })
+    }
+}
+
+/// Linear layer at one image size.
+struct LinearKernel {
+    linear: Linear,
+    input: Shape,
+}
+
+impl LinearKernel {
+    /// Whether the weight's gradient is needed: for the weight, or for LayerScale's γ.
+    fn needs_weight(&self, trains: &dyn Fn(TensorId) -> bool) -> bool {
+        trains(self.linear.weight) || self.linear.scale.is_some_and(trains)
+    }
+}
+
+impl Kernel for LinearKernel {
+    fn forward(&self, pass: Forward<'_>) {
+        let Forward { threads, folded, inputs, output, .. } = pass;
+        let shortcut = inputs.get(1).copied();
+        let epilogue = ForwardEpilogue { bias: &folded.bias, activation: Activation::Identity, shortcut };
+        forward(threads, &self.linear.prologue, folded, inputs[0], epilogue, output);
+    }
+
+    fn passes_gradient(&self, input: usize) -> bool {
+        input == 1
+    }
+
+    fn needs(&self, trains: &dyn Fn(TensorId) -> bool) -> Needs {
+        let Linear { prologue, weight, input, output, .. } = self.linear;
+        let is_scale_alone = self.needs_weight(trains) && !trains(weight);
+        Needs {
+            input_gradient: matches!(prologue, Prologue::LayerNorm(norm) if trains(norm.scale) || trains(norm.shift)),
+            kernel: if is_scale_alone { input * output } else { 0 },
+            prologue_output: prologue != Prologue::Identity && self.needs_weight(trains),
+            input: true,
+            ..Needs::default()
+        }
+    }
+
+    fn scratch_len(&self, trains: &dyn Fn(TensorId) -> bool, threads: usize, images: usize) -> usize {
+        let weight = self.linear.input * self.linear.output;
+        let is_whole = pointwise::is_partitioned_by_rows(weight, images * self.input.len());
+        if self.needs_weight(trains) && !is_whole { threads * weight } else { 0 }
+    }
+
+    fn backward(&self, pass: Backward<'_>) -> Vec<f64> {
+        let Backward { threads, folded, params, gradients, accumulate, gradient, sums, input, terms, .. } = pass;
+        let Backward { target, kernel, prologue_output, scratch, .. } = pass;
+        let linear = &self.linear;
+        let trains = gradients.contains(linear.weight);
+        let input = if prologue_output.is_empty() {
+            input
+        } else {
+            apply_prologue_to_all(threads, &linear.prologue, folded, input, prologue_output);
+            prologue_output
+        };
+        let wanted = if trains {
+            Some((&mut gradients[linear.weight][..], accumulate))
+        } else {
+            (!kernel.is_empty()).then_some((&mut *kernel, Accumulate::Overwrite))
+        };
+        let pass = BackwardOperands { gradient, input, kernel: wanted, input_gradient: target };
+        let products = backward(threads, &linear.prologue, folded, pass, scratch);
+        if let Some(bias) = linear.bias {
+            for ((term, bias), sum) in terms.iter_mut().zip(&params[bias]).zip(sums) {
+                *term += f64::from(*bias) * sum;
+            }
+            if gradients.contains(bias) {
+                let scaled = sums.iter().enumerate().map(|(unit, sum)| (sum * folded.scale_of(unit)) as f32);
+                write_gradient(&mut gradients[bias], scaled, accumulate);
+            }
+        }
+        if !trains {
+            add_products(terms, &params[linear.weight], kernel);
+        }
+        if let (Prologue::LayerNorm(norm), Some([scales, shifts])) = (&linear.prologue, &products.norm) {
+            write_norm_gradients(norm, [scales, shifts], gradients, accumulate);
+        }
+        products.sums
+    }
+
+    fn scaled(&self) -> Option<Scaled> {
+        self.linear.scale.map(|scale| Scaled { weight: self.linear.weight, scale: Some(scale) })
+    }
+
+    fn complete(&self, folded: &FoldedWeights, params: &Params<f32>, terms: &mut [f64], gradients: [&mut [f32]; 2]) {
+        let [kernel, scale] = gradients;
+        let rows =
+            kernel.chunks_exact_mut(self.linear.input).zip(params[self.linear.weight].chunks_exact(self.linear.input));
+        for (unit, ((row, weight), factor)) in rows.zip(&folded.scale).enumerate() {
+            if let Some(term) = terms.get_mut(unit) {
+                *term += dot(weight, row);
+            }
+            row.iter_mut().for_each(|value| *value *= factor);
+        }
+        scale.iter_mut().zip(terms).for_each(|(scale, term)| *scale = *term as f32);
+    }
+}
+
 /// Computes `output = epilogue(prologue(input) · weightᵀ)`.
-pub(super) fn forward(
+fn forward(
     threads: &ThreadPool,
     prologue: &Prologue,
     folded: &FoldedWeights,
@@ -57,7 +195,7 @@ fn apply_prologue(prologue: &Prologue, folded: &FoldedWeights, input: &[f32], ou
 }
 
 /// Applies the prologue to a whole activation. Threads split the rows.
-pub(super) fn apply_prologue_to_all(
+fn apply_prologue_to_all(
     threads: &ThreadPool,
     prologue: &Prologue,
     folded: &FoldedWeights,
@@ -74,15 +212,15 @@ pub(super) fn apply_prologue_to_all(
 
 /// Sums of a linear layer's backward pass.
 #[derive(Default)]
-pub(super) struct LinearGradients {
+struct LinearGradients {
     /// Sums over tokens of the input's gradient.
-    pub sums: Vec<f64>,
+    sums: Vec<f64>,
     /// Gradients of the layer norm's γ and β.
-    pub norm: Option<[Vec<f64>; 2]>,
+    norm: Option<[Vec<f64>; 2]>,
 }
 
 /// Computes both gradients. `pass.input` is the product's input; the epilogue's input is the op's.
-pub(super) fn backward(
+fn backward(
     threads: &ThreadPool,
     prologue: &Prologue,
     folded: &FoldedWeights,

@@ -1,22 +1,63 @@
-//! Max pooling kernel, vectorised over channels, forward and backward.
+//! Max pool op, vectorised over channels, forward and backward.
 
 use super::epilogue::{BackwardEpilogue, ChannelSums};
+use super::op::{Backward, CpuOp, Forward, Kernel, Needs};
 use super::thread_pool::{ThreadPool, split_rows};
-use fieldfit_nets::{MaxPool, Shape};
+use fieldfit_nets::{Padding, Shape, SpatialAxis, Window};
+use fieldfit_tensor::TensorId;
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
-/// Max pooling kernel for one image size.
+/// Max pool at any image size.
+pub(super) struct MaxPoolOp(Window);
+
+impl MaxPoolOp {
+    /// Creates the op; describes the pool if it has windows of padding alone.
+    pub fn new(window: Window) -> Result<Self, String> {
+        let reaches = |(padding, axis): ([usize; 2], SpatialAxis)| {
+            padding.into_iter().any(|amount| amount >= window.extent(axis))
+        };
+        match window.padding {
+            Padding::Fixed(padding) if padding.into_iter().zip(SpatialAxis::BOTH).any(reaches) => {
+                Err("a max pool with windows of padding alone".into())
+            }
+            Padding::Fixed(_) | Padding::Same => Ok(Self(window)),
+        }
+    }
+}
+
+impl CpuOp for MaxPoolOp {
+    fn kernel(&self, inputs: &[Shape], output: Shape) -> Box<dyn Kernel> {
+        Box::new(MaxPoolKernel { window: self.0, input: inputs[0], output })
+    }
+}
+
+/// Max pool at one image size.
 #[derive(Debug)]
 pub(super) struct MaxPoolKernel {
-    pub pool: MaxPool,
+    pub window: Window,
     pub input: Shape,
     pub output: Shape,
 }
 
+impl Kernel for MaxPoolKernel {
+    fn forward(&self, pass: Forward<'_>) {
+        self.largest(pass.threads, pass.inputs[0], pass.output);
+    }
+
+    fn needs(&self, _: &dyn Fn(TensorId) -> bool) -> Needs {
+        Needs { input: true, ..Needs::default() }
+    }
+
+    fn backward(&self, pass: Backward<'_>) -> Vec<f64> {
+        let Backward { threads, gradient, target, .. } = pass;
+        target.map_or_else(Vec::new, |(target, epilogue)| self.route(threads, gradient, target, &epilogue))
+    }
+}
+
 impl MaxPoolKernel {
     /// Computes `output[p] = max input[pixels under p]`. Threads split the output's rows.
-    pub fn forward(&self, threads: &ThreadPool, input: &[f32], output: &mut [f32]) {
+    pub fn largest(&self, threads: &ThreadPool, input: &[f32], output: &mut [f32]) {
         let Shape { height, width, channels } = self.output;
         let ranges = threads.ranges(output.len() / (width * channels));
         let parts = ranges.iter().cloned().zip(split_rows(&ranges, width * channels, output));
@@ -25,8 +66,8 @@ impl MaxPoolKernel {
                 let image = &input[row / height * self.input.len()..][..self.input.len()];
                 for (column, largest) in line.chunks_exact_mut(channels).enumerate() {
                     largest.fill(f32::NEG_INFINITY);
-                    for window in self.window(row % height, column) {
-                        Arch::new().dispatch(UpdateMax { largest, values: &image[window * channels..][..channels] });
+                    for pixel in self.covered(row % height, column) {
+                        Arch::new().dispatch(UpdateMax { largest, values: &image[pixel * channels..][..channels] });
                     }
                 }
             }
@@ -37,7 +78,7 @@ impl MaxPoolKernel {
     /// per-channel sums over pixels.
     ///
     /// Windows overlap, so the input's gradient is split by image.
-    pub fn backward(
+    pub fn route(
         &self,
         threads: &ThreadPool,
         gradient: &[f32],
@@ -65,7 +106,7 @@ impl MaxPoolKernel {
         let (largest, remaining) = scratch.split_at_mut(channels);
         target.fill(0.0);
         for (pixel, gradient) in gradient.chunks_exact(channels).enumerate() {
-            let window = || self.window(pixel / self.output.width, pixel % self.output.width);
+            let window = || self.covered(pixel / self.output.width, pixel % self.output.width);
             largest.fill(f32::NEG_INFINITY);
             for window in window() {
                 Arch::new().dispatch(UpdateMax { largest, values: &input[window * channels..][..channels] });
@@ -79,14 +120,9 @@ impl MaxPoolKernel {
     }
 
     /// Iterates over the input pixels under an output pixel, row by row.
-    fn window(&self, row: usize, column: usize) -> impl Iterator<Item = usize> {
-        let MaxPool { kernel, stride, padding } = self.pool;
-        let covered = |position: usize, pixels: usize| {
-            let (before, _) = padding.amounts(pixels, kernel, stride);
-            let start = position * stride;
-            start.saturating_sub(before)..(start + kernel).saturating_sub(before).min(pixels)
-        };
-        let (rows, columns) = (covered(row, self.input.height), covered(column, self.input.width));
+    fn covered(&self, row: usize, column: usize) -> impl Iterator<Item = usize> {
+        let rows = self.window.covered(SpatialAxis::Rows, row, self.input.height);
+        let columns = self.window.covered(SpatialAxis::Columns, column, self.input.width);
         let width = self.input.width;
         rows.flat_map(move |row| columns.clone().map(move |column| row * width + column))
     }

@@ -3,14 +3,21 @@
 //! Activations are `[N, H, W, C]`. Convolution, frozen batch norm and activation form one op that keeps only its
 //! output; the gradients of kernel and input are computed in one pass over tiles.
 //!
-//! The propagated gradient is always the one before an activation: each op's backward pass masks it with the activation
-//! of the op below (`epilogue::BackwardEpilogue`) while the tile is in the cache. With G the gradient of the unscaled
-//! kernel W and s = γ/√(σ²+ε): ∂L/∂W = s·G, ∂L/∂β = Σdz, ∂L/∂γ = (⟨W,G⟩ − μ·Σdz)/√(σ²+ε).
+//! Any number of nodes may read a value. In the backward pass each adds its gradient to what the others brought; the last
+//! of them masks the sum with the activation of the node below (`epilogue::BackwardEpilogue`) while the tile is in the cache,
+//! so that a node always receives the gradient before its activation.
+//!
+//! What the executor asks of an op, and which file implements it, is in `op`.
 
+mod activate;
 mod arena;
+mod arithmetic;
 mod attention;
 mod backward;
 mod checkpoint_weight;
+mod class_token;
+mod concat;
+mod conv;
 mod dense;
 mod depthwise;
 mod embedding;
@@ -20,11 +27,13 @@ mod execution_schedule;
 mod folded_weights;
 mod footprint;
 mod forward;
+mod global_pool;
 mod head;
 mod layer_norm;
 mod linear;
 mod matmul;
 mod max_pool;
+mod op;
 mod partition;
 mod pointwise;
 mod prepared_cpu;
@@ -42,8 +51,8 @@ use crate::memory::Passes;
 use crate::{ExecError, Executor, Objective};
 use arena::Arena;
 use checkpoint_weight::CheckpointWeight;
-use execution_plan::{ExecutionPlan, Step};
-use execution_schedule::{ExecutionSchedule, ExecutionTask};
+use execution_plan::{CpuOps, ExecutionPlan, Step, cpu_ops};
+use execution_schedule::{BackwardTask, ExecutionSchedule, ExecutionTask};
 use fieldfit_nets::{Head, Network, Op, Shape};
 use fieldfit_tensor::{Images, Matrix, Params, TensorId};
 use folded_weights::{FoldPurpose, FoldedWeights};
@@ -62,6 +71,7 @@ pub use prepared_cpu::PreparedCpu;
 /// Same parameters, images, threads and [`Passes`] on the same kind of CPU give the same bits.
 pub struct Cpu {
     network: Network,
+    ops: CpuOps,
     threads: ThreadPool,
     passes: Passes,
     layout: Layout,
@@ -78,9 +88,9 @@ impl Cpu {
     /// # Errors
     /// If the thread pool cannot start, an op of the network is unsupported, or the micro-batch size is 0.
     pub fn new(network: &Network, threads: usize, passes: Passes) -> Result<Self, ExecError> {
-        execution_plan::check_supported(network)?;
         Ok(Self {
             network: network.clone(),
+            ops: cpu_ops(network)?,
             threads: ThreadPool::new(threads)?,
             passes: passes.check()?,
             layout: Layout::default(),
@@ -102,21 +112,21 @@ impl Cpu {
         objective: &dyn Objective<f32>,
         gradients: &mut Params<f32>,
     ) -> Result<Vec<StepTime>, ExecError> {
-        let plan = ExecutionPlan::new(&self.network, images.height, images.width)?;
+        let plan = ExecutionPlan::new(&self.network, &self.ops, images.height, images.width)?;
         let mut times = vec![[Duration::ZERO; 2]; plan.steps.len()];
         let mut last = Instant::now();
         self.train(params, images, objective, gradients, |task| {
             let now = Instant::now();
             match *task {
                 ExecutionTask::Forward { step, .. } => times[step][0] += now - last,
-                ExecutionTask::Backward { step, .. } => times[step][1] += now - last,
-                ExecutionTask::Head { .. } => {}
+                ExecutionTask::Backward(BackwardTask { step, .. }) => times[step][1] += now - last,
+                ExecutionTask::Head { .. } | ExecutionTask::Join(_) => {}
             }
             last = now;
         })?;
         let step_time = |(step, [forward, backward]): (Step, [Duration; 2])| StepTime {
             op: step.op,
-            input: step.input,
+            input: step.shapes.first().copied().unwrap_or(step.output),
             output: step.output,
             forward,
             backward,
@@ -139,16 +149,16 @@ impl Cpu {
         let (head, batch) = (self.network.head, images.count);
         let trained: Vec<_> = self.network.tensors().map(|(id, _)| gradients.contains(id)).collect();
         let work = Work { images: self.passes.images(batch), trained: Some(trained) };
-        let (plan, schedule) = &self.layout.of(&self.network, images, self.passes, work)?;
-        let Self { network, threads, passes, arena, folded, classifier, scratch, .. } = self;
+        let (plan, schedule) = &self.layout.of((&self.network, &self.ops), images, self.passes, work)?;
+        let Self { ops, threads, passes, arena, folded, classifier, scratch, .. } = self;
         let scratch_len =
             footprint::scratch_len(plan, &|id| gradients.contains(id), threads.count(), schedule.images());
         arena.fit(schedule.len());
         scratch.reserve_exact(scratch_len.saturating_sub(scratch.len()));
         let loss = threads.install(|| {
-            fold_all(threads, network, params, FoldPurpose::Training, folded);
+            fold_all(threads, ops, params, FoldPurpose::Training, folded);
             classifier.refill(&head, &params[head.weight], FoldPurpose::Training);
-            let mut terms = backward::terms(plan, gradients);
+            let mut terms = plan.terms(gradients);
             let mut loss_sum = LossAccumulator::default();
             for (part, (count, values)) in parts(images, passes.micro_batch).enumerate() {
                 let mut pass = backward::TrainingPass {
@@ -167,7 +177,7 @@ impl Cpu {
                 };
                 pass.run(&head, &mut done);
             }
-            backward::scale(threads, plan, folded, params, &mut terms, gradients);
+            backward::complete(threads, plan, folded, params, &mut terms, gradients);
             loss_sum.mean(batch)
         });
         Ok(loss)
@@ -182,10 +192,10 @@ impl Cpu {
     ) -> Result<(), ExecError> {
         check(&self.network, params, images)?;
         let work = Work { images: self.passes.images(images.count), trained: None };
-        let (plan, schedule) = &self.layout.of(&self.network, images, Passes::default(), work)?;
-        let Self { network, threads, passes, folded, arena, .. } = self;
+        let (plan, schedule) = &self.layout.of((&self.network, &self.ops), images, Passes::default(), work)?;
+        let Self { ops, threads, passes, folded, arena, .. } = self;
         threads.install(|| {
-            fold_all(threads, network, params, FoldPurpose::Inference, folded);
+            fold_all(threads, ops, params, FoldPurpose::Inference, folded);
             arena.fit(schedule.len());
             for (count, images) in parts(images, passes.micro_batch) {
                 let context = PassContext { threads, plan, folded, schedule, images, count };
@@ -197,7 +207,7 @@ impl Cpu {
 }
 
 /// Time of one op, for a whole batch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct StepTime {
     /// The op.
     pub op: Op,
@@ -231,7 +241,7 @@ impl Layout {
     /// Returns the cached plan and schedule, or creates them.
     fn of(
         &mut self,
-        network: &Network,
+        (network, ops): (&Network, &CpuOps),
         images: &Images,
         passes: Passes,
         work: Work,
@@ -241,7 +251,7 @@ impl Layout {
             Some(plan) => plan.clone(),
             None => {
                 self.schedules.clear();
-                let plan = ExecutionPlan::new(network, images.height, images.width)?;
+                let plan = ExecutionPlan::new(network, ops, images.height, images.width)?;
                 self.plan.insert(Arc::new(plan)).clone()
             }
         };
@@ -294,13 +304,13 @@ fn parts(images: &Images, micro_batch: usize) -> impl Iterator<Item = (usize, &[
 /// Folds the weights of every op, one per step of the plan, into the existing buffers.
 fn fold_all(
     threads: &ThreadPool,
-    network: &Network,
+    ops: &CpuOps,
     params: &Params<f32>,
     purpose: FoldPurpose,
     folded: &mut Vec<FoldedWeights>,
 ) {
-    folded.resize_with(execution_plan::ops(network).count(), FoldedWeights::default);
-    threads.for_each(execution_plan::ops(network).zip(folded), |(op, folded)| folded.refill_op(&op, params, purpose));
+    folded.resize_with(ops.len(), FoldedWeights::default);
+    threads.for_each(ops.iter().zip(folded), |(op, folded)| op.fold(params, purpose, folded));
 }
 
 impl Executor<f32> for Cpu {
@@ -310,7 +320,7 @@ impl Executor<f32> for Cpu {
 
     fn features(&mut self, params: &Params<f32>, images: &Images) -> Result<Matrix<f32>, ExecError> {
         let shapes = self.network.shapes(images.height, images.width)?;
-        let columns = shapes.last().and_then(|stage| stage.last()).map_or(0, |shape| shape.len());
+        let columns = shapes.last().map_or(0, |shape| shape.len());
         let mut values = Vec::with_capacity(images.count * columns);
         self.infer(params, images, |plan, step, output| {
             if step + 1 == plan.steps.len() {
@@ -345,15 +355,15 @@ impl Executor<f32> for Cpu {
         images: &Images,
         visit: &mut dyn FnMut(&str, Shape, &[f32]),
     ) -> Result<(), ExecError> {
-        let mut outputs = vec![(Shape { height: 0, width: 0, channels: 0 }, Vec::new()); self.network.stages.len()];
+        let mut outputs = vec![(Shape::vector(0), Vec::new()); self.network.graph.sections.len()];
         self.infer(params, images, |plan, step, values| {
-            if let Some(stage) = plan.stages.iter().position(|stage| stage.last == step) {
-                outputs[stage].0 = plan.steps[step].output;
-                outputs[stage].1.extend_from_slice(values);
+            if let Some(section) = plan.sections.iter().position(|section| section.end == step + 1) {
+                outputs[section].0 = plan.steps[step].output;
+                outputs[section].1.extend_from_slice(values);
             }
         })?;
-        for (stage, (shape, output)) in self.network.stages.iter().zip(&outputs) {
-            visit(&stage.name, *shape, output);
+        for (section, (shape, output)) in self.network.graph.sections.iter().zip(&outputs) {
+            visit(&section.name, *shape, output);
         }
         Ok(())
     }

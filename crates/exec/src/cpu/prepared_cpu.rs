@@ -1,7 +1,7 @@
 //! Prepared CPU network: weights folded once, for inference from any number of threads.
 
 use super::arena::Arena;
-use super::execution_plan::{self, ExecutionPlan};
+use super::execution_plan::{CpuOps, ExecutionPlan, cpu_ops};
 use super::execution_schedule::ExecutionSchedule;
 use super::folded_weights::{FoldPurpose, FoldedWeights};
 use super::forward::PassContext;
@@ -17,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Network prepared for CPU inference: folded weights, a thread pool, and reusable workspaces.
 pub struct PreparedCpu {
     network: Network,
+    ops: CpuOps,
     threads: ThreadPool,
     pub(super) folded: Vec<FoldedWeights>,
     pub(super) classifier: PackedClassifier,
@@ -39,15 +40,16 @@ impl PreparedCpu {
     /// # Errors
     /// If the parameters do not fit the network, the thread pool cannot start, or an op is unsupported.
     pub fn new(network: &Network, params: &Params<f32>, threads: usize) -> Result<Self, ExecError> {
-        execution_plan::check_supported(network)?;
+        let ops = cpu_ops(network)?;
         check_params(network, params)?;
         let mut folded = Vec::new();
         let threads = ThreadPool::new(threads)?;
-        fold_all(&threads, network, params, FoldPurpose::Inference, &mut folded);
+        fold_all(&threads, &ops, params, FoldPurpose::Inference, &mut folded);
         let mut classifier = PackedClassifier::default();
         classifier.refill(&network.head, &params[network.head.weight], FoldPurpose::Inference);
         Ok(Self {
             network: network.clone(),
+            ops,
             threads,
             folded,
             classifier,
@@ -64,8 +66,8 @@ impl PreparedCpu {
 
 impl Workspace {
     /// Creates a workspace for batches of that size, reusing an arena.
-    fn new(network: &Network, size: BatchSize, mut arena: Arena) -> Result<Self, ExecError> {
-        let plan = ExecutionPlan::new(network, size.height, size.width)?;
+    fn new(network: &Network, ops: &CpuOps, size: BatchSize, mut arena: Arena) -> Result<Self, ExecError> {
+        let plan = ExecutionPlan::new(network, ops, size.height, size.width)?;
         let schedule = ExecutionSchedule::inference(&plan, size.batch);
         arena.fit(schedule.len());
         Ok(Self { size, plan, schedule, arena })
@@ -83,7 +85,9 @@ impl Prepared for PreparedCpu {
         let idle = self.idle().pop();
         let mut workspace = match idle {
             Some(workspace) if workspace.size == size => workspace,
-            other => Workspace::new(&self.network, size, other.map(|other| other.arena).unwrap_or_default())?,
+            other => {
+                Workspace::new(&self.network, &self.ops, size, other.map(|other| other.arena).unwrap_or_default())?
+            }
         };
         let Workspace { plan, schedule, arena, .. } = &mut workspace;
         let context = PassContext {
@@ -96,7 +100,7 @@ impl Prepared for PreparedCpu {
         };
         self.threads.install(|| context.infer(arena, |_, _| {}));
         logits.resize(images.count * self.classes(), 0.0);
-        let features = arena.get(context.source(schedule.features));
+        let features = context.values(schedule.features, |range| arena.get(range));
         head::classify(features, &self.classifier.forward, &self.head_bias, logits);
         self.idle().push(workspace);
         Ok(())

@@ -1,7 +1,7 @@
 //! Tap plan of a depthwise convolution: which source pixels and kernel taps contribute to each target pixel, forward or
 //! backward.
 
-use fieldfit_nets::{Conv, Shape};
+use fieldfit_nets::{Shape, SpatialAxis, Window};
 use std::ops::Range;
 
 /// Tap plan: the source pixels and kernel taps of each target pixel.
@@ -53,47 +53,30 @@ pub(super) struct Tap {
 
 impl TapPlan {
     /// Creates the plan from input to output.
-    pub fn forward(conv: &Conv, input: Shape, output: Shape) -> Self {
-        let Conv { kernel, stride, padding, .. } = *conv;
-        let (top, _) = padding.amounts(input.height, kernel, stride);
-        let (left, _) = padding.amounts(input.width, kernel, stride);
+    pub fn forward(window: &Window, input: Shape, output: Shape) -> Self {
+        let Window { kernel: [_, kernel], stride: [_, stride], dilation: [_, dilation], .. } = *window;
+        let (left, _) = window.padding(SpatialAxis::Columns, input.width);
         let columns = Columns {
             positions: 0..output.width,
             target_first: 0,
             target_step: 1,
             source_step: stride,
-            taps: (0..kernel).map(|tap| (tap as isize - left as isize, tap)).collect(),
+            taps: (0..kernel).map(|tap| ((tap * dilation) as isize - left as isize, tap)).collect(),
         };
         let visible_rows_of = |row: usize| {
-            (0..kernel)
-                .filter_map(|tap| Some(((row * stride + tap).checked_sub(top).filter(|y| *y < input.height)?, tap)))
-                .collect()
+            window.taps_inside(SpatialAxis::Rows, row, input.height).map(|(tap, pixel)| (pixel, tap)).collect()
         };
         Self::new(kernel, output, input, &[columns], visible_rows_of)
     }
 
     /// Creates the plan from the output's gradient to the input's.
-    pub fn backward(conv: &Conv, input: Shape, output: Shape) -> Self {
-        let Conv { kernel, stride, padding, .. } = *conv;
-        let (top, _) = padding.amounts(input.height, kernel, stride);
-        let (left, _) = padding.amounts(input.width, kernel, stride);
-        // One set of taps for each remainder of the stride.
-        let columns = |phase: usize| Columns {
-            positions: left.saturating_sub(phase).div_ceil(stride)
-                ..(input.width + left).saturating_sub(phase).div_ceil(stride),
-            target_first: phase as isize - left as isize,
-            target_step: stride,
-            source_step: 1,
-            taps: (phase..kernel).step_by(stride).map(|tap| (-((tap / stride) as isize), tap)).collect(),
-        };
+    pub fn backward(window: &Window, input: Shape, output: Shape) -> Self {
+        let [rows, columns] = SpatialAxis::BOTH.map(|axis| Adjoint::new(window, axis, input));
         let visible_rows_of = |row: usize| {
-            let source = |tap: usize| {
-                let distance = (row + top).checked_sub(tap)?;
-                (distance % stride == 0 && distance / stride < output.height).then_some((distance / stride, tap))
-            };
-            (0..kernel).rev().filter_map(source).collect()
+            let source = |tap: usize| Some((rows.source(row, tap).filter(|row| *row < output.height)?, tap));
+            (0..rows.kernel).rev().filter_map(source).collect()
         };
-        Self::new(kernel, input, output, &(0..stride).map(columns).collect::<Vec<_>>(), visible_rows_of)
+        Self::new(columns.kernel, input, output, &columns.phases(input.width), visible_rows_of)
     }
 
     fn new(
@@ -124,6 +107,46 @@ impl TapPlan {
     pub fn row(&self, row: usize) -> (usize, &[Segment]) {
         let Row { source, pattern } = self.rows[row];
         (source * self.source.width * self.source.channels, &self.patterns[pattern].segments)
+    }
+}
+
+/// One axis of a window, seen from its input: which taps of which outputs cover a pixel.
+struct Adjoint {
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    before: usize,
+}
+
+impl Adjoint {
+    fn new(window: &Window, axis: SpatialAxis, input: Shape) -> Self {
+        let (index, pixels) = (axis.index(), [input.height, input.width][axis.index()]);
+        let (before, _) = window.padding(axis, pixels);
+        let [kernel, stride, dilation] = [window.kernel, window.stride, window.dilation].map(|pair| pair[index]);
+        Self { kernel, stride, dilation, before }
+    }
+
+    /// Returns the position of the output whose tap covers a pixel, if there is one.
+    fn source(&self, pixel: usize, tap: usize) -> Option<usize> {
+        let distance = (pixel + self.before).checked_sub(tap * self.dilation)?;
+        distance.is_multiple_of(self.stride).then_some(distance / self.stride)
+    }
+
+    /// Returns the pixels of a row by their remainder of the stride: each remainder has its own taps.
+    fn phases(&self, pixels: usize) -> Vec<Columns> {
+        let Self { kernel, stride, dilation, before } = *self;
+        let phase = |phase: usize| Columns {
+            positions: before.saturating_sub(phase).div_ceil(stride)
+                ..(pixels + before).saturating_sub(phase).div_ceil(stride),
+            target_first: phase as isize - before as isize,
+            target_step: stride,
+            source_step: 1,
+            taps: (0..kernel)
+                .filter(|tap| tap * dilation % stride == phase)
+                .map(|tap| (-((tap * dilation / stride) as isize), tap))
+                .collect(),
+        };
+        (0..stride).map(phase).collect()
     }
 }
 

@@ -3,15 +3,15 @@
 //! All values are small integers and every scale is a power of two, so that sums are exact in any order: the kernels
 //! must equal the definition to the bit, whatever the vector width.
 
-use super::epilogue::{BackwardEpilogue, ForwardEpilogue};
-use super::execution_plan::Kernel;
+use super::conv::{ConvKernel, Products, fold};
+use super::epilogue::BackwardEpilogue;
 use super::folded_weights::{FoldPurpose, FoldedWeights};
 use super::matmul::Accumulate;
 use super::max_pool::MaxPoolKernel;
+use super::op::{Forward, Inputs, Kernel};
 use super::partition::BackwardOperands;
 use super::thread_pool::ThreadPool;
-use super::{execution_plan, pointwise};
-use fieldfit_nets::{Activation, Conv, MaxPool, Network, Op, Padding, Shape, by_name};
+use fieldfit_nets::{Activation, BatchNorm, Conv, Network, Op, Padding, Shape, SpatialAxis, Window, by_name};
 use fieldfit_tensor::Params;
 
 /// Below, at, and above one, two and three vectors of 4, 8 and 16 lanes.
@@ -58,34 +58,22 @@ impl Bench {
     }
 
     /// Returns a convolution of that geometry, with the tensor ids of the stem.
-    fn conv(
-        &self,
-        (input, output, groups): (usize, usize, usize),
-        (kernel, stride): (usize, usize),
-        padding: Padding,
-    ) -> Conv {
-        let Op::Conv(conv) = self.network.stages[0].ops[0] else { panic!("the stem convolves") };
-        let mut conv = Conv { input, output, groups, kernel, stride, padding, ..conv };
-        conv.norm.epsilon = 0.0;
-        conv
+    fn conv(&self, (input, output, groups): (usize, usize, usize), window: Window) -> Conv {
+        let Op::Conv(conv) = self.network.graph.nodes[0].op else { panic!("the stem convolves") };
+        let norm = conv.norm.map(|norm| BatchNorm { epsilon: 0.0, ..norm });
+        Conv { input, output, groups, window, norm, ..conv }
     }
 
-    fn check(&mut self, channels: (usize, usize, usize), window: (usize, usize), size: (usize, usize)) {
-        for padding in [Padding::Same, Padding::Symmetric(window.0 / 2)] {
-            self.check_padded(channels, window, padding, size);
+    fn check(&mut self, channels: (usize, usize, usize), (kernel, stride): (usize, usize), size: (usize, usize)) {
+        for padding in [Padding::Same, Padding::symmetric(kernel / 2)] {
+            self.check_window(channels, Window::square(kernel, stride, padding), size);
         }
     }
 
-    fn check_padded(
-        &mut self,
-        channels: (usize, usize, usize),
-        window: (usize, usize),
-        padding: Padding,
-        size: (usize, usize),
-    ) {
+    fn check_window(&mut self, channels: (usize, usize, usize), window: Window, size: (usize, usize)) {
         for (images, threads) in CUTS {
             for activation in [Activation::Identity, Activation::Relu, Activation::Relu6] {
-                let conv = Conv { activation, ..self.conv(channels, window, padding) };
+                let conv = Conv { activation, ..self.conv(channels, window) };
                 let case = Case::new(&self.network, conv, size, images);
                 let threads = self.threads.iter().find(|pool| pool.count() == threads).unwrap();
                 case.check(threads, &mut self.scratch);
@@ -98,9 +86,9 @@ impl Case {
     fn new(network: &Network, conv: Conv, (height, width): (usize, usize), images: usize) -> Self {
         let input_shape = Shape { height, width, channels: conv.input };
         let output_shape = conv.output_shape(input_shape).unwrap();
-        let weight = whole(execution_plan::weight_len(&conv), 3, 1);
-        let (folded, scale) = fold(network, &conv, &weight);
-        let taps = conv.kernel * conv.kernel;
+        let weight = whole(conv.weight_len(), 3, 1);
+        let (folded, scale) = fold_whole(network, &conv, &weight);
+        let taps = conv.window.taps();
         let inner = conv.input / conv.groups;
         let place = |i: usize| (i / (taps * inner), i / inner % taps, i % inner);
         let ours = |i| {
@@ -127,22 +115,24 @@ impl Case {
 
     /// Calls `visit` with the indices into output, kernel and input of every product of the convolution.
     fn products(&self, mut visit: impl FnMut(usize, usize, usize)) {
-        let Conv { kernel, stride, padding, groups, .. } = self.conv;
+        let Conv { ref window, groups, .. } = self.conv;
+        let Window { kernel: [_, columns], stride, dilation, .. } = *window;
         let (input, output) = (self.input_shape, self.output_shape);
-        let (top, _) = padding.amounts(input.height, kernel, stride);
-        let (left, _) = padding.amounts(input.width, kernel, stride);
+        let (top, _) = window.padding(SpatialAxis::Rows, input.height);
+        let (left, _) = window.padding(SpatialAxis::Columns, input.width);
         let (inner, outer) = (input.channels / groups, output.channels / groups);
         for pixel in 0..self.images * output.pixels() {
             let (row, column) = (pixel / output.width, pixel % output.width);
             let (image, row) = (row / output.height, row % output.height);
-            for tap in 0..kernel * kernel {
-                let y = (row * stride + tap / kernel).checked_sub(top).filter(|y| *y < input.height);
-                let x = (column * stride + tap % kernel).checked_sub(left).filter(|x| *x < input.width);
+            for tap in 0..window.taps() {
+                let y = (row * stride[0] + tap / columns * dilation[0]).checked_sub(top).filter(|y| *y < input.height);
+                let x =
+                    (column * stride[1] + tap % columns * dilation[1]).checked_sub(left).filter(|x| *x < input.width);
                 let (Some(y), Some(x)) = (y, x) else { continue };
                 let seen = ((image * input.height + y) * input.width + x) * input.channels;
                 for channel in 0..output.channels {
                     for k in 0..inner {
-                        let weight = (channel * kernel * kernel + tap) * inner + k;
+                        let weight = (channel * window.taps() + tap) * inner + k;
                         visit(pixel * output.channels + channel, weight, seen + channel / outer * inner + k);
                     }
                 }
@@ -151,19 +141,18 @@ impl Case {
     }
 
     fn check(&self, threads: &ThreadPool, scratch: &mut Vec<f32>) {
-        let Conv { input, output, kernel, stride, activation, padding, .. } = self.conv;
+        let Conv { input, output, window, activation, .. } = self.conv;
         let Shape { height, width, .. } = self.input_shape;
         let (images, count) = (self.images, threads.count());
         let what = format!(
-            "{input} to {output} channels, {kernel}×{kernel} by {stride}, {padding:?}, {images}×{height}×{width}, \
-             {activation:?}, {count} threads"
+            "{input} to {output} channels, {window:?}, {images}×{height}×{width}, {activation:?}, {count} threads"
         );
-        let op = Kernel::new(&Op::Conv(self.conv), self.input_shape, self.output_shape);
+        let op = ConvKernel::new(self.conv, self.input_shape, self.output_shape);
         self.check_forward(&op, threads, &what);
         self.check_backward(&op, threads, scratch, &what);
     }
 
-    fn check_forward(&self, op: &Kernel, threads: &ThreadPool, what: &str) {
+    fn check_forward(&self, op: &ConvKernel, threads: &ThreadPool, what: &str) {
         let mut sums = vec![0.0; self.gradient.len()];
         self.products(|out, weight, seen| sums[out] += self.weight[weight] * f64::from(self.input[seen]));
         for shortcut in [None, Some(self.added.as_slice())] {
@@ -172,20 +161,14 @@ impl Case {
                 let value = sum + f64::from(self.folded.bias[i % self.conv.output]);
                 activated(activation, value + shortcut.map_or(0.0, |added| f64::from(added[i]))) as f32
             });
-            let epilogue = ForwardEpilogue { bias: &self.folded.bias, activation, shortcut };
             let mut found = vec![f32::NAN; sums.len()];
-            match op {
-                Kernel::Pointwise => pointwise::forward(threads, &self.folded, &self.input, epilogue, &mut found),
-                Kernel::Depthwise(op) => op.forward(threads, &self.folded, &self.input, epilogue, &mut found),
-                Kernel::Dense(op) => op.forward(threads, &self.folded, &self.input, epilogue, &mut found),
-                Kernel::Winograd(op) => op.forward(threads, &self.folded, &self.input, epilogue, &mut found),
-                _ => unreachable!("a convolution"),
-            }
+            let inputs: Inputs<'_> = [self.input.as_slice()].into_iter().chain(shortcut).collect();
+            op.forward(Forward { threads, folded: &self.folded, inputs, output: &mut found, buffer: &mut [] });
             assert_eq!(found, expected.collect::<Vec<_>>(), "forward, shortcut {}: {what}", shortcut.is_some());
         }
     }
 
-    fn check_backward(&self, op: &Kernel, threads: &ThreadPool, scratch: &mut Vec<f32>, what: &str) {
+    fn check_backward(&self, op: &ConvKernel, threads: &ThreadPool, scratch: &mut Vec<f32>, what: &str) {
         let (mut kernel, mut below) = (vec![0.0; self.weight.len()], vec![0.0; self.input.len()]);
         self.products(|out, weight, seen| {
             let gradient = f64::from(self.gradient[out]);
@@ -215,41 +198,36 @@ impl Case {
 
     fn backward(
         &self,
-        op: &Kernel,
+        op: &ConvKernel,
         threads: &ThreadPool,
         kernel: Option<(&mut [f32], Accumulate)>,
         input_gradient: Option<(&mut [f32], BackwardEpilogue<'_>)>,
         scratch: &mut Vec<f32>,
     ) -> Vec<f64> {
         let pass = BackwardOperands { gradient: &self.gradient, input: &self.input, kernel, input_gradient };
-        match op {
-            Kernel::Pointwise => pointwise::backward(threads, &self.folded, pass, scratch),
-            Kernel::Depthwise(op) => op.backward(threads, &self.folded, pass, scratch),
-            Kernel::Dense(op) => op.backward(threads, &self.folded, pass, scratch),
-            Kernel::Winograd(op) => op.backward(threads, &self.folded, pass, scratch),
-            _ => unreachable!("a convolution"),
-        }
+        op.products(pass, Products { threads, folded: &self.folded, scratch })
     }
 
     /// Permutes `[out, k, k, in / groups]` to the kernels' layout: `[k, k, C]` for a depthwise convolution.
     fn ours(&self, kernel: &[f64]) -> Vec<f32> {
-        let (channels, taps) = (self.conv.output, self.conv.kernel * self.conv.kernel);
+        let (channels, taps) = (self.conv.output, self.conv.window.taps());
         let place = |i: usize| if self.conv.is_depthwise() { i % channels * taps + i / channels } else { i };
         (0..kernel.len()).map(|i| kernel[place(i)] as f32).collect()
     }
 }
 
 /// Folds the kernel with a norm whose scales are powers of two; returns the weights and the scales.
-fn fold(network: &Network, conv: &Conv, weight: &[f32]) -> (FoldedWeights, Vec<f32>) {
+fn fold_whole(network: &Network, conv: &Conv, weight: &[f32]) -> (FoldedWeights, Vec<f32>) {
     let mut params = Params::zeros(network);
     let each = |values: [f32; 3]| values.into_iter().cycle().take(conv.output).collect::<Vec<_>>();
     params.replace(conv.weight, weight.to_vec());
-    params.replace(conv.norm.scale, each([2.0, -1.0, 4.0]));
-    params.replace(conv.norm.variance, each([4.0, 1.0, 4.0]));
-    params.replace(conv.norm.mean, whole(conv.output, 3, 6));
-    params.replace(conv.norm.shift, whole(conv.output, 3, 7));
+    let norm = conv.norm.unwrap();
+    params.replace(norm.scale, each([2.0, -1.0, 4.0]));
+    params.replace(norm.variance, each([4.0, 1.0, 4.0]));
+    params.replace(norm.mean, whole(conv.output, 3, 6));
+    params.replace(norm.shift, whole(conv.output, 3, 7));
     let mut folded = FoldedWeights::default();
-    folded.refill(conv, &params, FoldPurpose::Training);
+    fold(conv, &params, FoldPurpose::Training, &mut folded);
     (folded, each([1.0, -1.0, 2.0]))
 }
 
@@ -290,6 +268,36 @@ fn depthwise_follows_the_definition() {
                     bench.check((channels, channels, channels), (kernel, stride), size);
                 }
             }
+        }
+    }
+}
+
+/// Catches: rows taken for columns, a dilated tap off by a pixel, padding that differs between the sides.
+#[test]
+fn uneven_windows_follow_the_definition() {
+    let mut bench = Bench::new();
+    let window = |kernel, stride, dilation, padding| Window {
+        kernel,
+        stride,
+        dilation,
+        padding: Padding::Fixed(padding),
+        rounds_up: false,
+    };
+    let windows = [
+        window([1, 7], [1, 1], [1, 1], [[0, 0], [3, 3]]),
+        window([7, 1], [1, 1], [1, 1], [[3, 3], [0, 0]]),
+        window([3, 2], [2, 1], [1, 1], [[0, 1], [1, 0]]),
+        window([3, 3], [1, 1], [2, 4], [[2, 2], [4, 4]]),
+        window([3, 3], [2, 3], [3, 2], [[3, 3], [2, 2]]),
+        window([1, 1], [1, 1], [1, 1], [[1, 0], [0, 2]]),
+    ];
+    for window in windows {
+        for size in [(9, 13), (8, 21)] {
+            for channels in [1, 17, 50] {
+                bench.check_window((channels, channels, channels), window, size);
+            }
+            bench.check_window((17, 3, 1), window, size);
+            bench.check_window((3, 49, 1), window, size);
         }
     }
 }
@@ -350,10 +358,11 @@ struct PoolCase {
 }
 
 impl PoolCase {
-    fn new(pool: MaxPool, (height, width): (usize, usize), channels: usize, images: usize) -> Self {
+    fn new(window: Window, (height, width): (usize, usize), channels: usize, images: usize) -> Self {
         let input = Shape { height, width, channels };
-        let output = pool.output_shape(input).unwrap();
-        let pool = MaxPoolKernel { pool, input, output };
+        let [height, width] = window.output(input).unwrap();
+        let output = Shape { height, width, channels };
+        let pool = MaxPoolKernel { window, input, output };
         // Few distinct values, so that many tie; negative under some windows, where padding must not win.
         let values = whole(images * input.len(), 2, 8).into_iter().map(|value| value - 2.0).collect();
         Self { pool, images, input: values, gradient: whole(images * output.len(), 4, 9) }
@@ -361,17 +370,19 @@ impl PoolCase {
 
     /// Returns the input index of each output's maximum, by definition.
     fn winners(&self) -> Vec<usize> {
-        let MaxPoolKernel { pool, input, output } = self.pool;
-        let MaxPool { kernel, stride, padding } = pool;
-        let (top, left) =
-            (padding.amounts(input.height, kernel, stride).0, padding.amounts(input.width, kernel, stride).0);
+        let MaxPoolKernel { window, input, output } = self.pool;
+        let Window { kernel: [rows, columns], stride, dilation, .. } = window;
+        let (top, _) = window.padding(SpatialAxis::Rows, input.height);
+        let (left, _) = window.padding(SpatialAxis::Columns, input.width);
         let winner = |position: usize| {
             let (pixel, channel) = (position / output.channels, position % output.channels);
             let (image, row, column) =
                 (pixel / output.pixels(), pixel / output.width % output.height, pixel % output.width);
-            let seen = (0..kernel * kernel).filter_map(|tap| {
-                let y = (row * stride + tap / kernel).checked_sub(top).filter(|y| *y < input.height)?;
-                let x = (column * stride + tap % kernel).checked_sub(left).filter(|x| *x < input.width)?;
+            let seen = (0..rows * columns).filter_map(|tap| {
+                let y = row * stride[0] + tap / columns * dilation[0];
+                let x = column * stride[1] + tap % columns * dilation[1];
+                let y = y.checked_sub(top).filter(|y| *y < input.height)?;
+                let x = x.checked_sub(left).filter(|x| *x < input.width)?;
                 Some((image * input.pixels() + y * input.width + x) * input.channels + channel)
             });
             seen.reduce(|best, next| if self.input[next] > self.input[best] { next } else { best }).unwrap()
@@ -382,7 +393,7 @@ impl PoolCase {
     fn check(&self, threads: &ThreadPool) {
         let (winners, what) = (self.winners(), format!("{:?}, {} images", self.pool, self.images));
         let mut found = vec![f32::NAN; winners.len()];
-        self.pool.forward(threads, &self.input, &mut found);
+        self.pool.largest(threads, &self.input, &mut found);
         assert_eq!(found, winners.iter().map(|&winner| self.input[winner]).collect::<Vec<_>>(), "{what}");
 
         let mut below = vec![0.0; self.input.len()];
@@ -391,7 +402,7 @@ impl PoolCase {
         let epilogue = BackwardEpilogue { input: &self.input, activation: Activation::Relu, shortcut: Some(&brought) };
         let below = masked(&below, &epilogue);
         let mut found = vec![f32::NAN; below.len()];
-        let sums = self.pool.backward(threads, &self.gradient, &mut found, &epilogue);
+        let sums = self.pool.route(threads, &self.gradient, &mut found, &epilogue);
         assert_eq!(found, below, "the gradient: {what}");
         let channels = self.pool.input.channels;
         let expected = |channel: usize| below.iter().skip(channel).step_by(channels).map(|v| f64::from(*v)).sum();
@@ -405,12 +416,15 @@ impl PoolCase {
 fn max_pool_follows_the_definition() {
     let bench = Bench::new();
     for (kernel, stride) in [(1, 1), (2, 2), (3, 2), (3, 1), (2, 3), (5, 3)] {
-        for padding in [Padding::Same, Padding::Symmetric(kernel / 2), Padding::Symmetric(0)] {
-            let pool = MaxPool { kernel, stride, padding };
+        let padded = [Padding::Same, Padding::symmetric(kernel / 2), Padding::NONE]
+            .map(|padding| Window::square(kernel, stride, padding));
+        let dilated = Window { dilation: [1, 2], ..padded[0] };
+        let rounding = Window { rounds_up: true, ..padded[2] };
+        for window in padded.into_iter().chain([dilated, rounding]) {
             for size in [(kernel, kernel), (7, 10), (8, 5)] {
                 for ((images, threads), channels) in CUTS.into_iter().zip([1, 3, 16, 17, 50]) {
                     let threads = bench.threads.iter().find(|pool| pool.count() == threads).unwrap();
-                    PoolCase::new(pool, size, channels, images).check(threads);
+                    PoolCase::new(window, size, channels, images).check(threads);
                 }
             }
         }

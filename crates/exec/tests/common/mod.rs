@@ -3,15 +3,123 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
 
 use fieldfit_exec::{Executor, Passes, cpu::Cpu};
-use fieldfit_nets::{Network, Role, by_name};
+use fieldfit_nets::{
+    Activation, Arithmetic, Axis, BatchNorm, Conv, Function, Graph, Head, Linear, Network, Node, Op, Padding, Prologue,
+    Role, Section, TensorSpec, ValueId, Window, by_name,
+};
 use fieldfit_tensor::{Images, Params, TensorId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Returns two tiny networks: inverted residuals with TensorFlow's padding; bottlenecks, a max pool and projected
-/// shortcuts with PyTorch's.
-pub fn networks() -> [Network; 2] {
-    ["efficientnet-tiny", "resnet-tiny"].map(|name| by_name(name).unwrap().with_classes(5))
+/// Returns three tiny networks: inverted residuals with TensorFlow's padding; bottlenecks, a max pool and projected
+/// shortcuts with PyTorch's; and a [`graph`].
+pub fn networks() -> [Network; 3] {
+    let [residual, bottleneck] =
+        ["efficientnet-tiny", "resnet-tiny"].map(|name| by_name(name).unwrap().with_classes(5));
+    [residual, bottleneck, graph()]
+}
+
+/// Builder of a network for tests.
+#[derive(Default)]
+struct Sketch {
+    tensors: Vec<TensorSpec>,
+    graph: Graph,
+}
+
+impl Sketch {
+    fn tensor(&mut self, shape: &[usize], role: Role) -> TensorId {
+        let name = format!("tensor{}", self.tensors.len());
+        self.tensors.push(TensorSpec { name, shape: shape.to_vec(), role });
+        TensorId::new(self.tensors.len() - 1)
+    }
+
+    fn section(&mut self) {
+        let (name, first) = (format!("section{}", self.graph.sections.len()), self.graph.nodes.len());
+        self.graph.sections.push(Section { name, nodes: first..first });
+    }
+
+    fn node(&mut self, op: Op, inputs: &[ValueId]) -> ValueId {
+        self.graph.nodes.push(Node { op, inputs: inputs.to_vec() });
+        self.graph.sections.last_mut().unwrap().nodes.end = self.graph.nodes.len();
+        ValueId::of_node(self.graph.nodes.len() - 1)
+    }
+
+    /// Appends a convolution with a bias, with a norm, or with both.
+    fn conv(
+        &mut self,
+        inputs: &[ValueId],
+        (input, output, groups): (usize, usize, usize),
+        window: Window,
+        (has_bias, has_norm): (bool, bool),
+        activation: Activation,
+    ) -> ValueId {
+        let [rows, columns] = window.kernel;
+        let weight = self.tensor(&[output, input / groups, rows, columns], Role::Kernel);
+        let bias = has_bias.then(|| self.tensor(&[output], Role::Bias));
+        let norm = has_norm.then(|| BatchNorm {
+            scale: self.tensor(&[output], Role::NormScale),
+            shift: self.tensor(&[output], Role::NormShift),
+            mean: self.tensor(&[output], Role::RunningMean),
+            variance: self.tensor(&[output], Role::RunningVariance),
+            epsilon: 1e-3,
+        });
+        self.node(Op::Conv(Conv { weight, bias, norm, activation, input, output, window, groups }), inputs)
+    }
+
+    /// Appends a linear layer.
+    fn linear(&mut self, value: ValueId, input: usize, output: usize) -> ValueId {
+        let weight = self.tensor(&[output, input], Role::LinearWeight);
+        let bias = Some(self.tensor(&[output], Role::Bias));
+        self.node(
+            Op::Linear(Linear { prologue: Prologue::Identity, weight, bias, scale: None, input, output }),
+            &[value],
+        )
+    }
+}
+
+/// Returns a graph with what chains of residual stages lack: a value with four readers, one of which is not the next node;
+/// a value with a clipped activation that is only added; gates, concatenations, activations whose slope is not in their
+/// output, convolutions without a norm, even kernels; and two values that leave a section.
+pub fn graph() -> Network {
+    let mut sketch = Sketch::default();
+    let square = |kernel, stride| Window::square(kernel, stride, Padding::symmetric(kernel / 2));
+    let (plain, norm, both) = ((true, false), (false, true), (true, true));
+    sketch.section();
+    let stem = sketch.conv(&[ValueId::IMAGE], (3, 8, 1), square(3, 2), both, Activation::Relu);
+    sketch.section();
+    let wide = sketch.conv(&[stem], (8, 17, 1), square(1, 1), norm, Activation::Identity);
+    let wide = sketch.node(Op::Activate(Function::HardSwish), &[wide]);
+    let tall = Window { kernel: [3, 1], padding: Padding::Fixed([[1, 1], [0, 0]]), ..square(1, 1) };
+    let deep = sketch.conv(&[wide], (17, 17, 17), tall, norm, Activation::Relu6);
+    let pooled = sketch.node(Op::GlobalAveragePool, &[deep]);
+    let squeezed = sketch.linear(pooled, 17, 5);
+    let squeezed = sketch.node(Op::Activate(Function::Silu), &[squeezed]);
+    let gate = sketch.linear(squeezed, 5, 17);
+    let gate = sketch.node(Op::Activate(Function::Sigmoid), &[gate]);
+    let gated = sketch.node(Op::Arithmetic(Arithmetic::Multiply), &[deep, gate]);
+    let narrow = sketch.conv(&[gated, stem], (17, 8, 1), square(1, 1), norm, Activation::Relu);
+    sketch.section();
+    let dilated = Window { dilation: [2, 1], padding: Padding::Fixed([[2, 2], [1, 1]]), ..square(3, 1) };
+    let left = sketch.conv(&[narrow], (8, 8, 1), dilated, plain, Activation::Relu6);
+    let right = sketch.conv(&[narrow], (8, 8, 8), square(3, 1), plain, Activation::Relu);
+    let sum = sketch.node(Op::Arithmetic(Arithmetic::Add), &[left, right]);
+    let difference = sketch.node(Op::Arithmetic(Arithmetic::Subtract), &[sum, narrow]);
+    sketch.section();
+    let joined = sketch.node(Op::Concat(Axis::Channels), &[stem, difference, sum]);
+    let mixed = sketch.conv(&[joined], (24, 16, 1), square(3, 1), norm, Activation::Identity);
+    let mixed = sketch.node(Op::Activate(Function::LeakyRelu { slope: 0.1 }), &[mixed]);
+    let doubled = sketch.node(Op::Arithmetic(Arithmetic::Add), &[mixed, mixed]);
+    let pooled = sketch.node(Op::GlobalAveragePool, &[doubled]);
+    let hidden = sketch.linear(pooled, 16, 12);
+    sketch.node(Op::Activate(Function::Gelu), &[hidden]);
+    let head = Head {
+        weight: sketch.tensor(&[5, 12], Role::HeadWeight),
+        bias: sketch.tensor(&[5], Role::HeadBias),
+        features: 12,
+        classes: 5,
+    };
+    let Sketch { tensors, graph } = sketch;
+    Network { architecture: "graph", channels: 3, tensors, graph, head }
 }
 
 /// Returns random parameters that keep activations at their scale.

@@ -16,7 +16,7 @@ use crate::cpu::partition::{BackwardOperands, grow_to};
 use crate::cpu::scratch::with_scratch;
 use crate::cpu::thread_pool::{ThreadPool, split_lengths, split_rows, tiles};
 use crate::cpu::tile::VECTORS;
-use fieldfit_nets::{Conv, Padding, Shape};
+use fieldfit_nets::{Conv, Padding, Shape, Window};
 use pulp::Arch;
 use std::ops::Range;
 use tile_grid::{TileGrid, TiledView};
@@ -49,8 +49,9 @@ pub(super) struct Winograd {
 /// Whether a convolution is computed by this kernel, at every image size.
 pub(super) fn supports(conv: &Conv) -> bool {
     let channels = MIN_CHANNELS..=MAX_CHANNELS;
-    let is_centred = matches!(conv.padding, Padding::Same | Padding::Symmetric(1));
-    (conv.kernel, conv.stride, conv.groups) == (3, 1, 1)
+    let is_centred = matches!(conv.window.padding, Padding::Same | Padding::Fixed([[1, 1], [1, 1]]));
+    let Window { kernel, stride, dilation, .. } = conv.window;
+    (kernel, stride, dilation, conv.groups) == ([3; 2], [1; 2], [1; 2], 1)
         && is_centred
         && channels.contains(&conv.input)
         && channels.contains(&conv.output)

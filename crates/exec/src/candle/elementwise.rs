@@ -1,0 +1,61 @@
+//! Elementwise functions and arithmetic with the gradients that the CPU kernels have. candle's own `relu`, `maximum` and
+//! `minimum` pass half of a gradient where they tie.
+
+use super::transformer::gelu;
+use candle_core::Tensor;
+use fieldfit_nets::{Arithmetic, Function};
+
+/// Computes an elementwise function.
+pub(super) fn activate(function: Function, x: &Tensor) -> candle_core::Result<Tensor> {
+    match function {
+        Function::Relu => relu(x),
+        Function::Clamp { low, high } => clamp(x, f64::from(low), f64::from(high)),
+        Function::LeakyRelu { slope } => x.gt(0.0)?.where_cond(x, &(x * f64::from(slope))?),
+        Function::Sigmoid => sigmoid(x),
+        Function::HardSigmoid => hard_sigmoid(x),
+        Function::Silu => x * sigmoid(x)?,
+        Function::HardSwish => x * hard_sigmoid(x)?,
+        Function::Gelu => gelu(x),
+        Function::GeluTanh => {
+            let argument = ((x + (x.sqr()? * x)? * 0.044_715)? * (2.0 / std::f64::consts::PI).sqrt())?;
+            (argument.tanh()? + 1.0)? * (x * 0.5)?
+        }
+        Function::Tanh => x.tanh(),
+        Function::Sqrt => x.sqrt(),
+        Function::Exp => x.exp(),
+    }
+}
+
+/// Computes the arithmetic of two values; sides of length 1 are repeated.
+pub(super) fn arithmetic(arithmetic: Arithmetic, left: &Tensor, right: &Tensor) -> candle_core::Result<Tensor> {
+    match arithmetic {
+        Arithmetic::Add => left.broadcast_add(right),
+        Arithmetic::Subtract => left.broadcast_sub(right),
+        Arithmetic::Multiply => left.broadcast_mul(right),
+        Arithmetic::Divide => left.broadcast_div(right),
+    }
+}
+
+fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
+    ((x.neg()?.exp()? + 1.0)?).recip()
+}
+
+fn hard_sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
+    clamp(&(x + 3.0)?, 0.0, 6.0)? / 6.0
+}
+
+/// Computes `max(x, 0)` with a gradient of 0 at 0.
+pub(super) fn relu(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.le(0.0)?.where_cond(&fill(0.0, x)?.broadcast_as(x.shape())?, x)
+}
+
+/// Computes `min(max(x, low), high)` with a gradient of 0 at both bounds.
+pub(super) fn clamp(x: &Tensor, low: f64, high: f64) -> candle_core::Result<Tensor> {
+    let lower = x.le(low)?.where_cond(&fill(low, x)?.broadcast_as(x.shape())?, x)?;
+    lower.ge(high)?.where_cond(&fill(high, x)?.broadcast_as(x.shape())?, &lower)
+}
+
+/// Creates a scalar with the dtype and device of another tensor.
+pub(super) fn fill(value: f64, like: &Tensor) -> candle_core::Result<Tensor> {
+    Tensor::full(value, (), like.device())?.to_dtype(like.dtype())
+}

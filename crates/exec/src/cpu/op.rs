@@ -1,0 +1,190 @@
+//! CPU op: everything that the executor asks of an op, and the one place that says which file implements each op.
+//!
+//! An op has two faces. [`CpuOp`] does not know the image's size: it folds and packs the op's tensors. Its [`Kernel`] is made
+//! for one image size: it computes the op forward and backward, and says what a backward pass keeps for it.
+
+use super::activate::Activate;
+use super::arithmetic::ArithmeticOp;
+use super::attention::AttentionOp;
+use super::class_token::ClassTokenOp;
+use super::concat::ConcatOp;
+use super::conv::ConvOp;
+use super::embedding::EmbeddingOp;
+use super::epilogue::BackwardEpilogue;
+use super::folded_weights::{FoldPurpose, FoldedWeights};
+use super::global_pool::GlobalPoolOp;
+use super::linear::LinearOp;
+use super::matmul::Accumulate;
+use super::max_pool::MaxPoolOp;
+use super::thread_pool::ThreadPool;
+use fieldfit_nets::{Activation, MAX_INPUTS, Op, Shape};
+use fieldfit_tensor::{Params, TensorId};
+
+/// Values of a node's inputs.
+pub(super) type Inputs<'a> = heapless::Vec<&'a [f32], MAX_INPUTS>;
+
+/// An op at any image size.
+pub(super) trait CpuOp: Send + Sync {
+    /// Returns the number of values of its folded weights.
+    fn folded_len(&self, purpose: FoldPurpose) -> usize {
+        let _ = purpose;
+        0
+    }
+
+    /// Folds and packs its tensors into the existing buffers.
+    fn fold(&self, params: &Params<f32>, purpose: FoldPurpose, folded: &mut FoldedWeights) {
+        let _ = (params, purpose, folded);
+    }
+
+    /// Creates its kernel for inputs of those shapes.
+    fn kernel(&self, inputs: &[Shape], output: Shape) -> Box<dyn Kernel>;
+}
+
+/// An op at one image size.
+pub(super) trait Kernel: Send + Sync {
+    /// Returns the activation that ends the op: its slope follows from the output, and whoever computes the output's
+    /// gradient applies it.
+    fn activation(&self) -> Activation {
+        Activation::Identity
+    }
+
+    /// Returns the values of a buffer that a forward pass needs beside inputs and output, for all images together.
+    fn forward_buffer(&self) -> usize {
+        0
+    }
+
+    /// Computes the output.
+    fn forward(&self, pass: Forward<'_>);
+
+    /// Whether the gradient of an input is the output's: a shortcut that is added.
+    fn passes_gradient(&self, input: usize) -> bool {
+        let _ = input;
+        false
+    }
+
+    /// Returns what its backward pass needs.
+    fn needs(&self, trains: &dyn Fn(TensorId) -> bool) -> Needs;
+
+    /// Returns the values of scratch memory that its backward pass needs.
+    fn scratch_len(&self, trains: &dyn Fn(TensorId) -> bool, threads: usize, images: usize) -> usize {
+        let _ = (trains, threads, images);
+        0
+    }
+
+    /// Computes the gradient of one input and, in the pass of its first input, those of the tensors; returns the sums over
+    /// pixels of the input's gradient, one a channel.
+    fn backward(&self, pass: Backward<'_>) -> Vec<f64>;
+
+    /// Returns the weight and the scale whose gradients [`Kernel::complete`] completes once a batch.
+    fn scaled(&self) -> Option<Scaled> {
+        None
+    }
+
+    /// Completes a batch: converts the accumulated gradient of an unscaled kernel to the kernel's, and computes the scale's
+    /// from the terms.
+    fn complete(&self, folded: &FoldedWeights, params: &Params<f32>, terms: &mut [f64], gradients: [&mut [f32]; 2]) {
+        let _ = (folded, params, terms, gradients);
+    }
+}
+
+/// Tensors of an op whose kernel is folded with a scale.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scaled {
+    /// The kernel.
+    pub weight: TensorId,
+    /// The scale, if it is a tensor.
+    pub scale: Option<TensorId>,
+}
+
+/// Needs of an op's backward pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// The input's value.
+    pub input: bool,
+    /// The value of the other input of two.
+    pub other_input: bool,
+    /// The output's value.
+    pub output: bool,
+    /// The input's gradient, even if nothing below is trained: that of a leading norm follows from it.
+    pub input_gradient: bool,
+    /// A buffer of that many values, for the gradient of an unscaled kernel that is not trained itself.
+    pub kernel: usize,
+    /// A buffer as long as the input, for the output of the prologue.
+    pub prologue_output: bool,
+}
+
+/// Operands of a forward kernel.
+pub(super) struct Forward<'a> {
+    pub threads: &'a ThreadPool,
+    pub folded: &'a FoldedWeights,
+    pub inputs: Inputs<'a>,
+    pub output: &'a mut [f32],
+    /// See [`Kernel::forward_buffer`].
+    pub buffer: &'a mut [f32],
+}
+
+/// Operands of a backward kernel.
+pub(super) struct Backward<'a> {
+    pub threads: &'a ThreadPool,
+    pub folded: &'a FoldedWeights,
+    pub params: &'a Params<f32>,
+    /// Gradients by tensor; an empty buffer marks a frozen tensor.
+    pub gradients: &'a mut Params<f32>,
+    pub accumulate: Accumulate,
+    /// The gradient before the op's activation.
+    pub gradient: &'a [f32],
+    /// Its sums over pixels, one a channel.
+    pub sums: &'a [f64],
+    /// The input whose gradient is computed.
+    pub input_index: usize,
+    /// Whether the gradients of the op's tensors are computed, too.
+    pub computes_tensors: bool,
+    /// The input's value, if [`Needs`] asks for it.
+    pub input: &'a [f32],
+    /// The other input's value, and the output's, likewise.
+    pub other_input: &'a [f32],
+    pub output: &'a [f32],
+    /// Buffer of the input's gradient, and how it ends.
+    pub target: Option<(&'a mut [f32], BackwardEpilogue<'a>)>,
+    /// Scale terms, see [`Kernel::scaled`].
+    pub terms: &'a mut [f64],
+    pub kernel: &'a mut [f32],
+    pub prologue_output: &'a mut [f32],
+    pub scratch: &'a mut Vec<f32>,
+}
+
+/// Returns what implements an op.
+///
+/// # Errors
+/// A description of the op, if it has no CPU kernel.
+pub(super) fn cpu_op(op: &Op) -> Result<Box<dyn CpuOp>, String> {
+    Ok(match op {
+        Op::Conv(conv) => Box::new(ConvOp::new(*conv)?),
+        Op::Linear(linear) => Box::new(LinearOp(*linear)),
+        Op::Attention(attention) => Box::new(AttentionOp(*attention)),
+        Op::Embed(embed) => Box::new(EmbeddingOp(*embed)),
+        Op::ClassToken(token) => Box::new(ClassTokenOp(*token)),
+        Op::Activate(function) => Box::new(Activate(*function)),
+        Op::Arithmetic(arithmetic) => Box::new(ArithmeticOp(*arithmetic)),
+        Op::Concat(axis) => Box::new(ConcatOp(*axis)),
+        Op::MaxPool(window) => Box::new(MaxPoolOp::new(*window)?),
+        Op::GlobalAveragePool => Box::new(GlobalPoolOp),
+        Op::ConvTranspose(_)
+        | Op::MatMul { .. }
+        | Op::Parameter { .. }
+        | Op::Prelu { .. }
+        | Op::Affine { .. }
+        | Op::Scalar { .. }
+        | Op::BatchNorm(_)
+        | Op::LayerNorm(_)
+        | Op::GroupNorm { .. }
+        | Op::L2Norm { .. }
+        | Op::Softmax(_)
+        | Op::Slice { .. }
+        | Op::Rearrange(_)
+        | Op::Pad(_)
+        | Op::Resize { .. }
+        | Op::AveragePool { .. }
+        | Op::Mean(_) => return Err(format!("a {}", op.name())),
+    })
+}
