@@ -7,6 +7,7 @@
 //!
 //! The crate has no files, optimisers or training methods.
 
+mod axis_map;
 #[cfg(feature = "candle")]
 pub mod candle;
 pub mod cpu;

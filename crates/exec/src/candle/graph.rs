@@ -5,13 +5,16 @@
 //! and matrix products are correct and differentiable on every device. For inference, dense convolutions use cuDNN if
 //! the build has it.
 
-use super::elementwise;
-use super::transformer::{ClassTokenLayer, EmbeddingLayer, LinearLayer, NetworkTensors, self_attention};
+use super::transformer::{
+    ClassTokenLayer, EmbeddingLayer, LayerNormLayer, LinearLayer, NetworkTensors, self_attention, softmax,
+};
+use super::{elementwise, image_ops};
 use crate::ExecError;
 use candle_core::{D, Module, Tensor};
 use candle_nn::Linear;
 use fieldfit_nets::{
-    Activation, Arithmetic, Attention, Axis, BatchNorm, Conv, Function, Network, Op, Shape, SpatialAxis, Window,
+    Activation, Arithmetic, Attention, Axis, BatchNorm, Conv, ConvTranspose, Function, Network, Op, Rearrange, Shape,
+    SpatialAxis, Window,
 };
 use fieldfit_tensor::TensorId;
 
@@ -46,8 +49,49 @@ enum Layer {
     Attention(Attention),
     ClassToken(ClassTokenLayer),
     Activate(Function),
+    Prelu(Tensor),
     Arithmetic(Arithmetic),
+    Affine {
+        scale: Option<Tensor>,
+        shift: Option<Tensor>,
+    },
+    Scalar {
+        scale: f64,
+        shift: f64,
+    },
+    LayerNorm(LayerNormLayer),
+    GroupNorm {
+        scale: Tensor,
+        shift: Tensor,
+        epsilon: f64,
+        groups: usize,
+    },
+    L2Norm {
+        axis: Axis,
+        floor: f64,
+    },
+    Softmax(Axis),
+    MatMul {
+        transposes: bool,
+        scale: f64,
+    },
+    Parameter(Tensor),
+    ConvTranspose {
+        conv: ConvTranspose,
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
     Concat(Axis),
+    Slice {
+        axis: Axis,
+        start: usize,
+        length: usize,
+        step: usize,
+    },
+    Rearrange(Rearrange),
+    Mean(Axis),
+    /// Padding, an average pool or a resize.
+    Separable(Op),
 }
 
 /// Convolution with its norm folded in, and its activation.
@@ -64,7 +108,7 @@ impl Graph {
     /// Folds the tensors, which must be in the network's order.
     ///
     /// # Errors
-    /// If an op is unsupported, or the device fails.
+    /// If the device fails.
     pub fn new(network: &Network, tensors: &[Tensor]) -> Result<Self, ExecError> {
         let graph = &network.graph;
         let mut last_use = vec![usize::MAX; graph.values()];
@@ -72,11 +116,10 @@ impl Graph {
             node.inputs.iter().for_each(|value| last_use[value.index()] = index);
         }
         let node = |(index, node): (usize, &fieldfit_nets::Node)| {
-            let section = graph.section_of(index).map_or("", |section| &section.name);
             let inputs: Vec<usize> = node.inputs.iter().map(|value| value.index()).collect();
             let mut last_uses: Vec<usize> = inputs.iter().copied().filter(|value| last_use[*value] == index).collect();
             last_uses.dedup();
-            Ok(GraphNode { layer: Layer::new(&node.op, section, tensors)?, inputs, last_uses })
+            Ok(GraphNode { layer: Layer::new(&node.op, tensors)?, inputs, last_uses })
         };
         let tensor = |id: TensorId| tensors[id.index()].clone();
         Ok(Self {
@@ -96,7 +139,7 @@ impl Graph {
         let mut output = images.clone();
         for (index, node) in self.nodes.iter().enumerate() {
             let inputs: Vec<Tensor> = node.inputs.iter().filter_map(|value| values[*value].clone()).collect();
-            output = node.layer.forward(&inputs)?;
+            output = node.layer.forward(&inputs, images.dim(0)?)?;
             node.last_uses.iter().for_each(|value| values[*value] = None);
             values.push(Some(output.clone()));
             for (name, _) in self.sections.iter().filter(|(_, end)| *end == index + 1) {
@@ -118,46 +161,61 @@ impl Graph {
 }
 
 impl Layer {
-    fn new(op: &Op, section: &str, tensors: &[Tensor]) -> Result<Self, ExecError> {
-        let unsupported = |what: String| ExecError::Unsupported { stage: section.to_owned(), what };
-        match op {
-            Op::Conv(conv) if conv.groups != 1 && !conv.is_depthwise() => {
-                Err(unsupported(format!("a convolution in {} groups", conv.groups)))
+    fn new(op: &Op, tensors: &[Tensor]) -> candle_core::Result<Self> {
+        let all = NetworkTensors(tensors);
+        Ok(match op {
+            Op::Conv(conv) => Self::Conv(FoldedConv::new(conv, tensors)?),
+            Op::ConvTranspose(conv) => {
+                let bias = conv.bias.map(|bias| all.of(bias));
+                Self::ConvTranspose { conv: *conv, weight: all.of(conv.weight), bias }
             }
-            Op::Conv(conv) => Ok(Self::Conv(FoldedConv::new(conv, tensors)?)),
-            Op::MaxPool(window) => Ok(Self::MaxPool(*window)),
-            Op::GlobalAveragePool => Ok(Self::GlobalAveragePool),
-            Op::Embed(embed) => Ok(Self::Embed(EmbeddingLayer::new(embed, NetworkTensors(tensors))?)),
-            Op::Linear(linear) => Ok(Self::Linear(LinearLayer::new(linear, NetworkTensors(tensors))?)),
-            Op::Attention(attention) => Ok(Self::Attention(*attention)),
-            Op::ClassToken(token) => Ok(Self::ClassToken(ClassTokenLayer::new(token, NetworkTensors(tensors)))),
-            Op::Activate(function) => Ok(Self::Activate(*function)),
-            Op::Arithmetic(arithmetic) => Ok(Self::Arithmetic(*arithmetic)),
-            Op::Concat(axis) => Ok(Self::Concat(*axis)),
-            Op::ConvTranspose(_)
-            | Op::MatMul { .. }
-            | Op::Parameter { .. }
-            | Op::Prelu { .. }
-            | Op::Affine { .. }
-            | Op::Scalar { .. }
-            | Op::BatchNorm(_)
-            | Op::LayerNorm(_)
-            | Op::GroupNorm { .. }
-            | Op::L2Norm { .. }
-            | Op::Softmax(_)
-            | Op::Slice { .. }
-            | Op::Rearrange(_)
-            | Op::Pad(_)
-            | Op::Resize { .. }
-            | Op::AveragePool { .. }
-            | Op::Mean(_) => Err(unsupported(format!("a {}", op.name()))),
-        }
+            Op::MaxPool(window) => Self::MaxPool(*window),
+            Op::GlobalAveragePool => Self::GlobalAveragePool,
+            Op::Embed(embed) => Self::Embed(EmbeddingLayer::new(embed, all)?),
+            Op::Linear(linear) => Self::Linear(LinearLayer::new(linear, all)?),
+            Op::Attention(attention) => Self::Attention(*attention),
+            Op::MatMul { transposes, scale } => Self::MatMul { transposes: *transposes, scale: f64::from(*scale) },
+            Op::ClassToken(token) => Self::ClassToken(ClassTokenLayer::new(token, all)),
+            Op::Parameter { tensor, shape } => {
+                Self::Parameter(all.of(*tensor).reshape((1, shape.height, shape.width, shape.channels))?)
+            }
+            Op::Activate(function) => Self::Activate(*function),
+            Op::Prelu { slope } => Self::Prelu(all.of(*slope)),
+            Op::Arithmetic(arithmetic) => Self::Arithmetic(*arithmetic),
+            Op::Affine { scale, shift } => {
+                Self::Affine { scale: scale.map(|scale| all.of(scale)), shift: shift.map(|shift| all.of(shift)) }
+            }
+            Op::Scalar { scale, shift } => Self::Scalar { scale: f64::from(*scale), shift: f64::from(*shift) },
+            Op::BatchNorm(norm) => {
+                let (scale, shift) = affine(tensors, norm)?;
+                Self::Affine { scale: Some(scale), shift: Some(shift) }
+            }
+            Op::LayerNorm(norm) => Self::LayerNorm(LayerNormLayer::new(norm, all)),
+            Op::GroupNorm { norm, groups } => {
+                let (scale, shift) = (all.of(norm.scale), all.of(norm.shift));
+                Self::GroupNorm { scale, shift, epsilon: norm.epsilon, groups: *groups }
+            }
+            Op::L2Norm { axis, floor } => Self::L2Norm { axis: *axis, floor: f64::from(*floor) },
+            Op::Softmax(axis) => Self::Softmax(*axis),
+            Op::Concat(axis) => Self::Concat(*axis),
+            Op::Slice { axis, start, length, step } => {
+                Self::Slice { axis: *axis, start: *start, length: *length, step: *step }
+            }
+            Op::Rearrange(rearrange) => Self::Rearrange(rearrange.clone()),
+            Op::Mean(axis) => Self::Mean(*axis),
+            Op::Pad(_) | Op::Resize { .. } | Op::AveragePool { .. } => Self::Separable(op.clone()),
+        })
     }
 
-    fn forward(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
-        let x = &inputs[0];
+    /// Computes the layer for `count` images.
+    fn forward(&self, inputs: &[Tensor], count: usize) -> candle_core::Result<Tensor> {
+        let Some(x) = inputs.first() else { return self.value(count) };
         match self {
             Self::Conv(folded) => folded.forward(x, inputs.get(1)),
+            Self::ConvTranspose { conv, weight, bias } => {
+                let y = image_ops::conv_transpose(conv, weight, x)?;
+                bias.iter().try_fold(y, |y, bias| y.broadcast_add(bias))
+            }
             Self::MaxPool(window) => max_pool(x, window),
             Self::GlobalAveragePool => x.mean_keepdim((1, 2)),
             Self::Embed(embedding) => embedding.forward(x),
@@ -166,11 +224,39 @@ impl Layer {
                 None => linear.forward(x),
             },
             Self::Attention(attention) => self_attention(attention, x),
+            Self::MatMul { transposes, scale } => {
+                let right = if *transposes { inputs[1].t()? } else { inputs[1].clone() };
+                x.contiguous()?.matmul(&right.contiguous()?)? * *scale
+            }
             Self::ClassToken(layer) => layer.forward(x),
             Self::Activate(function) => elementwise::activate(*function, x),
+            Self::Prelu(slope) => x.gt(0.0)?.where_cond(x, &x.broadcast_mul(slope)?),
             Self::Arithmetic(arithmetic) => elementwise::arithmetic(*arithmetic, x, &inputs[1]),
+            Self::Affine { scale, shift } => {
+                let y = scale.iter().try_fold(x.clone(), |y, scale| y.broadcast_mul(scale))?;
+                shift.iter().try_fold(y, |y, shift| y.broadcast_add(shift))
+            }
+            Self::Scalar { scale, shift } => x.affine(*scale, *shift),
+            Self::LayerNorm(layer) => layer.forward(x),
+            Self::GroupNorm { scale, shift, epsilon, groups } => {
+                image_ops::group_norm(x, *groups, *epsilon)?.broadcast_mul(scale)?.broadcast_add(shift)
+            }
+            Self::L2Norm { axis, floor } => image_ops::l2_norm(x, *axis, *floor),
+            Self::Softmax(axis) => softmax(x, 1 + axis.index()),
             Self::Concat(axis) => Tensor::cat(inputs, 1 + axis.index()),
+            Self::Slice { axis, start, length, step } => image_ops::slice(x, *axis, *start, *length, *step),
+            Self::Rearrange(rearrange) => image_ops::rearrange(rearrange, x),
+            Self::Mean(axis) => x.mean_keepdim(1 + axis.index()),
+            Self::Separable(op) => image_ops::separable(op, x),
+            Self::Parameter(_) => self.value(count),
         }
+    }
+
+    /// Returns the value of a layer without inputs for `count` images.
+    fn value(&self, count: usize) -> candle_core::Result<Tensor> {
+        let Self::Parameter(value) = self else { candle_core::bail!("a layer without inputs") };
+        let (_, height, width, channels) = value.dims4()?;
+        value.broadcast_as((count, height, width, channels))?.contiguous()
     }
 }
 
@@ -210,7 +296,18 @@ impl FoldedConv {
             return self.conv2d_native(x);
         }
         let taps = taps(x, &self.conv.window)?;
-        if self.conv.is_depthwise() { self.depthwise(&taps) } else { self.dense(&taps) }
+        if self.conv.is_depthwise() {
+            return self.depthwise(&taps);
+        }
+        let (inputs, outputs) = (self.conv.input / self.conv.groups, self.conv.output / self.conv.groups);
+        let group = |group: usize| {
+            let taps = taps.iter().map(|tap| tap.narrow(3, group * inputs, inputs)).collect::<Result<Vec<_>, _>>()?;
+            dense(&taps, &self.kernel.narrow(1, group * outputs, outputs)?.contiguous()?)
+        };
+        match self.conv.groups {
+            1 => dense(&taps, &self.kernel),
+            groups => Tensor::cat(&(0..groups).map(group).collect::<Result<Vec<_>, _>>()?, 3),
+        }
     }
 
     /// Whether candle's own convolution can be used: for kernels above 1×1, without gradients.
@@ -239,13 +336,13 @@ impl FoldedConv {
         let term = |index: usize| taps[index].broadcast_mul(&self.kernel.get(index)?);
         (1..taps.len()).try_fold(term(0)?, |sum, index| sum + term(index)?)
     }
+}
 
-    /// Computes a dense convolution: one matrix product over the concatenated taps.
-    fn dense(&self, taps: &[Tensor]) -> candle_core::Result<Tensor> {
-        let patches = Tensor::cat(taps, D::Minus1)?;
-        let (count, height, width, depth) = patches.dims4()?;
-        patches.reshape(((), depth))?.matmul(&self.kernel)?.reshape((count, height, width, self.conv.output))
-    }
+/// Computes a dense convolution: one matrix product over the concatenated taps.
+fn dense(taps: &[Tensor], kernel: &Tensor) -> candle_core::Result<Tensor> {
+    let patches = Tensor::cat(taps, D::Minus1)?;
+    let (count, height, width, depth) = patches.dims4()?;
+    patches.reshape(((), depth))?.matmul(kernel)?.reshape((count, height, width, ()))
 }
 
 /// Returns the frozen norm as `(scale, shift)` of `x · scale + shift`.
@@ -271,7 +368,7 @@ fn max_pool(x: &Tensor, window: &Window) -> candle_core::Result<Tensor> {
 ///
 /// A stride becomes an axis, since candle's slices have no step: after padding to a multiple of the stride, `[N, H, W,
 /// C]` is reshaped to `[N, H/s, s, W/s, s, C]`.
-fn taps(x: &Tensor, window: &Window) -> candle_core::Result<Vec<Tensor>> {
+pub(super) fn taps(x: &Tensor, window: &Window) -> candle_core::Result<Vec<Tensor>> {
     if window.is_pointwise() {
         return Ok(vec![x.clone()]);
     }

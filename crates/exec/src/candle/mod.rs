@@ -7,6 +7,7 @@ mod candle_params;
 mod device;
 mod elementwise;
 mod graph;
+mod image_ops;
 #[cfg(test)]
 mod tests;
 mod transformer;

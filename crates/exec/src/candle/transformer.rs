@@ -11,7 +11,7 @@ use fieldfit_tensor::TensorId;
 pub(super) struct NetworkTensors<'a>(pub &'a [Tensor]);
 
 impl NetworkTensors<'_> {
-    fn of(&self, id: TensorId) -> Tensor {
+    pub fn of(&self, id: TensorId) -> Tensor {
         self.0[id.index()].clone()
     }
 }
@@ -25,11 +25,11 @@ pub(super) struct LayerNormLayer {
 }
 
 impl LayerNormLayer {
-    fn new(norm: &LayerNorm, tensors: NetworkTensors<'_>) -> Self {
+    pub fn new(norm: &LayerNorm, tensors: NetworkTensors<'_>) -> Self {
         Self { scale: tensors.of(norm.scale), shift: tensors.of(norm.shift), epsilon: norm.epsilon }
     }
 
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+    pub fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.epsilon)?.sqrt()?;
         centred.broadcast_div(&deviation)?.broadcast_mul(&self.scale)?.broadcast_add(&self.shift)
@@ -97,14 +97,14 @@ pub(super) fn self_attention(attention: &Attention, x: &Tensor) -> candle_core::
     let split = x.reshape((count, tokens, 3, attention.heads, attention.head()))?.permute((2, 0, 3, 1, 4))?;
     let [query, key, value] = [0, 1, 2].map(|index| split.get(index)?.contiguous());
     let scores = (query?.matmul(&key?.t()?.contiguous()?)? / (attention.head() as f64).sqrt())?;
-    let mixed = softmax(&scores)?.matmul(&value?)?;
+    let mixed = softmax(&scores, 3)?.matmul(&value?)?;
     mixed.transpose(1, 2)?.reshape((count, 1, tokens, attention.width))
 }
 
-/// Computes softmax over the last axis.
-fn softmax(x: &Tensor) -> candle_core::Result<Tensor> {
-    let exponentials = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
-    exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)
+/// Computes softmax over an axis.
+pub(super) fn softmax(x: &Tensor, axis: usize) -> candle_core::Result<Tensor> {
+    let exponentials = x.broadcast_sub(&x.max_keepdim(axis)?.detach())?.exp()?;
+    exponentials.broadcast_div(&exponentials.sum_keepdim(axis)?)
 }
 
 /// Patch embedding with its tensors.

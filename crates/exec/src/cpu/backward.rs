@@ -91,7 +91,7 @@ impl TrainingPass<'_> {
     /// Computes the gradient of one step's input and those of its tensors; returns the former's sums over pixels.
     fn backward(&mut self, task: &BackwardTask, sums: &[f64]) -> Vec<f64> {
         let PassContext { threads, plan, folded, .. } = self.context;
-        let BackwardTask { step: index, input_index, computes_tensors, .. } = *task;
+        let BackwardTask { step: index, input_index, .. } = *task;
         let (step, context) = (&plan.steps[index], &self.context);
         let [target, kernel, prologue_output] = [task.target, task.kernel, task.prologue_output];
         let ([target, kernel, prologue_output], rest) =
@@ -112,7 +112,6 @@ impl TrainingPass<'_> {
             gradient: rest.get(context.range(task.gradient)),
             sums,
             input_index,
-            computes_tensors,
             input,
             other_input,
             output,

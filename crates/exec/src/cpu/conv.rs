@@ -1,4 +1,4 @@
-//! Convolution op: folds the norm into the kernel, and chooses among the kernels for pointwise, depthwise, dense and 3×3
+//! Convolution op: folds the norm into the kernel, and chooses among the kernels for pointwise, depthwise, grouped, dense and 3×3
 //! convolutions.
 //!
 //! With W the kernel, b the bias, s = γ/√(σ²+ε) the norm's scale and G the gradient of the unscaled kernel: ∂L/∂W = s·G,
@@ -9,6 +9,7 @@ use super::dense::Dense;
 use super::depthwise::Depthwise;
 use super::epilogue::ForwardEpilogue;
 use super::folded_weights::{FoldPurpose, FoldedWeights, add_products, dot, refill, write_gradient};
+use super::grouped::{self, Grouped};
 use super::matmul::{Accumulate, PackedMatrix};
 use super::op::{Backward, CpuOp, Forward, Kernel, Needs, Scaled};
 use super::partition::BackwardOperands;
@@ -19,17 +20,7 @@ use fieldfit_nets::{Activation, BatchNorm, Conv, Shape};
 use fieldfit_tensor::{Params, TensorId};
 
 /// Convolution at any image size.
-pub(super) struct ConvOp(Conv);
-
-impl ConvOp {
-    /// Creates the op; describes the convolution if it has no kernel.
-    pub fn new(conv: Conv) -> Result<Self, String> {
-        if conv.groups != 1 && !conv.is_depthwise() {
-            return Err(format!("a convolution in {} groups", conv.groups));
-        }
-        Ok(Self(conv))
-    }
-}
+pub(super) struct ConvOp(pub Conv);
 
 impl CpuOp for ConvOp {
     fn folded_len(&self, purpose: FoldPurpose) -> usize {
@@ -39,6 +30,8 @@ impl CpuOp for ConvOp {
             |forward: usize, backward: usize| forward + if purpose == FoldPurpose::Training { backward } else { 0 };
         let weight = if conv.is_depthwise() {
             conv.weight_len()
+        } else if conv.groups > 1 {
+            both(conv.weight_len(), conv.weight_len())
         } else if winograd::supports(conv) {
             both(winograd::packed_len(conv.input, conv.output), winograd::packed_len(conv.output, conv.input))
         } else {
@@ -70,6 +63,9 @@ pub(super) fn fold(conv: &Conv, params: &Params<f32>, purpose: FoldPurpose, fold
             values.iter_mut().zip(&folded.scale).for_each(|(value, scale)| *value *= scale);
         }
         return;
+    }
+    if conv.groups > 1 {
+        return grouped::pack(conv, weight, purpose, folded);
     }
     let weight =
         CheckpointWeight { values: weight, inputs: conv.input, taps: conv.window.taps(), scale: &folded.scale };
@@ -123,6 +119,7 @@ pub(super) struct ConvKernel {
 enum Variant {
     Pointwise,
     Depthwise(Depthwise),
+    Grouped(Grouped),
     Dense(Dense),
     Winograd(Winograd),
 }
@@ -131,6 +128,8 @@ impl ConvKernel {
     pub fn new(conv: Conv, input: Shape, output: Shape) -> Self {
         let variant = if conv.is_depthwise() {
             Variant::Depthwise(Depthwise::new(&conv, input, output))
+        } else if conv.groups > 1 {
+            Variant::Grouped(Grouped::new(conv, input, output))
         } else if conv.is_pointwise() {
             Variant::Pointwise
         } else if winograd::supports(&conv) {
@@ -147,6 +146,7 @@ impl ConvKernel {
         match &self.variant {
             Variant::Pointwise => pointwise::backward(threads, folded, pass, scratch),
             Variant::Depthwise(kernel) => kernel.backward(threads, folded, pass, scratch),
+            Variant::Grouped(kernel) => kernel.backward(threads, folded, pass, scratch),
             Variant::Dense(kernel) => kernel.backward(threads, folded, pass, scratch),
             Variant::Winograd(kernel) => kernel.backward(threads, folded, pass, scratch),
         }
@@ -178,6 +178,7 @@ impl Kernel for ConvKernel {
         match &self.variant {
             Variant::Pointwise => pointwise::forward(threads, folded, input, epilogue, output),
             Variant::Depthwise(kernel) => kernel.forward(threads, folded, input, epilogue, output),
+            Variant::Grouped(kernel) => kernel.forward(threads, folded, input, epilogue, output),
             Variant::Dense(kernel) => kernel.forward(threads, folded, input, epilogue, output),
             Variant::Winograd(kernel) => kernel.forward(threads, folded, input, epilogue, output),
         }
@@ -199,7 +200,7 @@ impl Kernel for ConvKernel {
             _ if !self.needs_kernel(trains) => 0,
             Variant::Winograd(_) => winograd::scratch_len(&self.conv),
             Variant::Pointwise | Variant::Dense(_) if is_whole() => 0,
-            Variant::Pointwise | Variant::Dense(_) | Variant::Depthwise(_) => threads * kernel,
+            Variant::Pointwise | Variant::Dense(_) | Variant::Depthwise(_) | Variant::Grouped(_) => threads * kernel,
         }
     }
 
@@ -280,8 +281,8 @@ fn to_checkpoint_layout(conv: &Conv, values: &mut [f32]) {
     if taps == 1 {
         return;
     }
-    let (block, inner) =
-        if conv.is_depthwise() { (values.len(), conv.output) } else { (taps * conv.input, conv.input) };
+    let inputs = conv.input / conv.groups;
+    let (block, inner) = if conv.is_depthwise() { (values.len(), conv.output) } else { (taps * inputs, inputs) };
     let mut ours = vec![0.0; block.min(values.len())];
     for checkpoint in values.chunks_exact_mut(block.max(1)) {
         ours.copy_from_slice(checkpoint);

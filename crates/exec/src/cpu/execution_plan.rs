@@ -44,7 +44,7 @@ pub(super) fn cpu_ops(network: &Network) -> Result<CpuOps, ExecError> {
         {
             return Err(unsupported(index, "arithmetic of a value with itself".into()));
         }
-        ops.push(cpu_op(&node.op).map_err(|what| unsupported(index, what))?);
+        ops.push(cpu_op(&node.op, network).map_err(|what| unsupported(index, what))?);
     }
     Ok(ops)
 }

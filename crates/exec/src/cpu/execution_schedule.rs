@@ -48,8 +48,6 @@ pub(super) struct BackwardTask {
     pub step: usize,
     /// Position among the step's inputs.
     pub input_index: usize,
-    /// Whether the gradients of the step's tensors are computed, too.
-    pub computes_tensors: bool,
     pub input: Option<Source>,
     pub other_input: Option<Source>,
     pub output: Option<Source>,
@@ -76,7 +74,6 @@ impl BackwardTask {
         Self {
             step,
             input_index: 0,
-            computes_tensors: true,
             input: None,
             other_input: None,
             output: None,
@@ -380,7 +377,6 @@ impl ScheduleBuilder {
         self.tasks.push(ExecutionTask::Backward(BackwardTask {
             step: index,
             input_index,
-            computes_tensors,
             input: (needs.input || is_masked).then(|| descent.activations[value]),
             other_input: other.filter(|_| needs.other_input).map(|(_, value)| descent.activations[*value]),
             output: needs.output.then(|| descent.activations[index + 1]),

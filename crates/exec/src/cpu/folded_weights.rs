@@ -8,8 +8,10 @@ use fieldfit_tensor::Params;
 /// Folded weights of one op.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FoldedWeights {
-    /// Kernel of a depthwise convolution, `[taps, C]`; empty for other ops.
+    /// Kernel of a depthwise convolution, `[taps, C]`, or of a grouped one, group by group; empty for other ops.
     pub taps: Vec<f32>,
+    /// Kernel of a grouped convolution transposed, group by group; for training only.
+    pub transposed_taps: Vec<f32>,
     /// Kernel of other ops, `[taps · in, out]`.
     pub forward: PackedMatrix,
     /// The same transposed, `[out, taps · in]`; for training only.
@@ -48,6 +50,7 @@ impl FoldedWeights {
     /// Returns the number of values allocated.
     pub fn capacity(&self) -> usize {
         self.taps.capacity()
+            + self.transposed_taps.capacity()
             + self.forward.capacity()
             + self.backward.capacity()
             + self.bias.capacity()

@@ -10,6 +10,7 @@
 //! What the executor asks of an op, and which file implements it, is in `op`.
 
 mod activate;
+mod affine;
 mod arena;
 mod arithmetic;
 mod attention;
@@ -18,6 +19,7 @@ mod checkpoint_weight;
 mod class_token;
 mod concat;
 mod conv;
+mod conv_transpose;
 mod dense;
 mod depthwise;
 mod embedding;
@@ -28,15 +30,22 @@ mod folded_weights;
 mod footprint;
 mod forward;
 mod global_pool;
+mod grouped;
 mod head;
 mod layer_norm;
 mod linear;
+mod map;
 mod matmul;
 mod max_pool;
 mod op;
+mod parameter;
 mod partition;
+mod pixel_norm;
 mod pointwise;
+mod prelu;
 mod prepared_cpu;
+mod product;
+mod rearrange;
 mod scratch;
 mod tap_plan;
 #[cfg(test)]

@@ -4,20 +4,28 @@
 //! for one image size: it computes the op forward and backward, and says what a backward pass keeps for it.
 
 use super::activate::Activate;
+use super::affine::AffineOp;
 use super::arithmetic::ArithmeticOp;
 use super::attention::AttentionOp;
 use super::class_token::ClassTokenOp;
 use super::concat::ConcatOp;
 use super::conv::ConvOp;
+use super::conv_transpose::ConvTransposeOp;
 use super::embedding::EmbeddingOp;
 use super::epilogue::BackwardEpilogue;
 use super::folded_weights::{FoldPurpose, FoldedWeights};
 use super::global_pool::GlobalPoolOp;
 use super::linear::LinearOp;
+use super::map::MapOp;
 use super::matmul::Accumulate;
 use super::max_pool::MaxPoolOp;
+use super::parameter::ParameterOp;
+use super::pixel_norm::PixelNormOp;
+use super::prelu::PreluOp;
+use super::product::{ProductOp, SoftmaxOp};
+use super::rearrange::{ChannelSliceOp, RearrangeOp};
 use super::thread_pool::ThreadPool;
-use fieldfit_nets::{Activation, MAX_INPUTS, Op, Shape};
+use fieldfit_nets::{Activation, Axis, MAX_INPUTS, Network, Op, Shape};
 use fieldfit_tensor::{Params, TensorId};
 
 /// Values of a node's inputs.
@@ -137,8 +145,6 @@ pub(super) struct Backward<'a> {
     pub sums: &'a [f64],
     /// The input whose gradient is computed.
     pub input_index: usize,
-    /// Whether the gradients of the op's tensors are computed, too.
-    pub computes_tensors: bool,
     /// The input's value, if [`Needs`] asks for it.
     pub input: &'a [f32],
     /// The other input's value, and the output's, likewise.
@@ -157,9 +163,10 @@ pub(super) struct Backward<'a> {
 ///
 /// # Errors
 /// A description of the op, if it has no CPU kernel.
-pub(super) fn cpu_op(op: &Op) -> Result<Box<dyn CpuOp>, String> {
+pub(super) fn cpu_op(op: &Op, network: &Network) -> Result<Box<dyn CpuOp>, String> {
+    let len = |id: TensorId| network.tensor(id).len();
     Ok(match op {
-        Op::Conv(conv) => Box::new(ConvOp::new(*conv)?),
+        Op::Conv(conv) => Box::new(ConvOp(*conv)),
         Op::Linear(linear) => Box::new(LinearOp(*linear)),
         Op::Attention(attention) => Box::new(AttentionOp(*attention)),
         Op::Embed(embed) => Box::new(EmbeddingOp(*embed)),
@@ -169,22 +176,30 @@ pub(super) fn cpu_op(op: &Op) -> Result<Box<dyn CpuOp>, String> {
         Op::Concat(axis) => Box::new(ConcatOp(*axis)),
         Op::MaxPool(window) => Box::new(MaxPoolOp::new(*window)?),
         Op::GlobalAveragePool => Box::new(GlobalPoolOp),
-        Op::ConvTranspose(_)
-        | Op::MatMul { .. }
-        | Op::Parameter { .. }
-        | Op::Prelu { .. }
-        | Op::Affine { .. }
-        | Op::Scalar { .. }
-        | Op::BatchNorm(_)
-        | Op::LayerNorm(_)
-        | Op::GroupNorm { .. }
-        | Op::L2Norm { .. }
-        | Op::Softmax(_)
-        | Op::Slice { .. }
-        | Op::Rearrange(_)
+        Op::ConvTranspose(conv) => Box::new(ConvTransposeOp::new(*conv)?),
+        Op::MatMul { transposes, scale } => Box::new(ProductOp { transposes: *transposes, scale: *scale }),
+        Op::Parameter { tensor, shape } => Box::new(ParameterOp { tensor: *tensor, shape: *shape }),
+        Op::Prelu { slope } => Box::new(PreluOp { slope: *slope, slopes: len(*slope) }),
+        Op::Affine { scale, shift } => {
+            let channels = scale.or(*shift).map_or(0, len);
+            Box::new(AffineOp::Tensors { scale: *scale, shift: *shift, channels })
+        }
+        Op::Scalar { scale, shift } => Box::new(AffineOp::Constant { scale: *scale, shift: *shift }),
+        Op::BatchNorm(norm) => Box::new(AffineOp::Norm { norm: *norm, channels: len(norm.scale) }),
+        Op::LayerNorm(norm) => Box::new(PixelNormOp { norm: *norm, channels: len(norm.scale) }),
+        Op::Softmax(Axis::Channels) => Box::new(SoftmaxOp),
+        Op::Slice { axis: Axis::Channels, start, length, step } => {
+            Box::new(ChannelSliceOp { start: *start, length: *length, step: *step })
+        }
+        Op::Rearrange(rearrange) => Box::new(RearrangeOp(rearrange.clone())),
+        Op::Slice { axis: Axis::Rows | Axis::Columns, .. }
+        | Op::Mean(Axis::Rows | Axis::Columns)
         | Op::Pad(_)
         | Op::Resize { .. }
-        | Op::AveragePool { .. }
-        | Op::Mean(_) => return Err(format!("a {}", op.name())),
+        | Op::AveragePool { .. } => Box::new(MapOp(op.clone())),
+        Op::GroupNorm { .. }
+        | Op::L2Norm { .. }
+        | Op::Softmax(Axis::Rows | Axis::Columns)
+        | Op::Mean(Axis::Channels) => return Err(format!("a {} along that axis", op.name())),
     })
 }

@@ -4,19 +4,20 @@
 
 use fieldfit_exec::{Executor, Passes, cpu::Cpu};
 use fieldfit_nets::{
-    Activation, Arithmetic, Axis, BatchNorm, Conv, Function, Graph, Head, Linear, Network, Node, Op, Padding, Prologue,
-    Role, Section, TensorSpec, ValueId, Window, by_name,
+    Activation, Arithmetic, Axis, BatchNorm, Conv, ConvTranspose, Function, Graph, Head, Interpolation, LayerNorm,
+    Linear, Network, Node, Op, Padding, Prologue, Rearrange, ResizeTo, Role, Section, Shape, TensorSpec, ValueId,
+    Window, by_name,
 };
 use fieldfit_tensor::{Images, Params, TensorId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Returns three tiny networks: inverted residuals with TensorFlow's padding; bottlenecks, a max pool and projected
-/// shortcuts with PyTorch's; and a [`graph`].
-pub fn networks() -> [Network; 3] {
+/// Returns four tiny networks: inverted residuals with TensorFlow's padding; bottlenecks, a max pool and projected
+/// shortcuts with PyTorch's; a [`graph`]; and one of the [other ops](image_ops).
+pub fn networks() -> [Network; 4] {
     let [residual, bottleneck] =
         ["efficientnet-tiny", "resnet-tiny"].map(|name| by_name(name).unwrap().with_classes(5));
-    [residual, bottleneck, graph()]
+    [residual, bottleneck, graph(), image_ops()]
 }
 
 /// Builder of a network for tests.
@@ -56,14 +57,27 @@ impl Sketch {
         let [rows, columns] = window.kernel;
         let weight = self.tensor(&[output, input / groups, rows, columns], Role::Kernel);
         let bias = has_bias.then(|| self.tensor(&[output], Role::Bias));
-        let norm = has_norm.then(|| BatchNorm {
-            scale: self.tensor(&[output], Role::NormScale),
-            shift: self.tensor(&[output], Role::NormShift),
-            mean: self.tensor(&[output], Role::RunningMean),
-            variance: self.tensor(&[output], Role::RunningVariance),
-            epsilon: 1e-3,
-        });
+        let norm = has_norm.then(|| self.batch_norm(output));
         self.node(Op::Conv(Conv { weight, bias, norm, activation, input, output, window, groups }), inputs)
+    }
+
+    fn layer_norm(&mut self, width: usize) -> LayerNorm {
+        let [scale, shift] = [Role::NormScale, Role::NormShift].map(|role| self.tensor(&[width], role));
+        LayerNorm { scale, shift, epsilon: 1e-5 }
+    }
+
+    fn batch_norm(&mut self, channels: usize) -> BatchNorm {
+        let roles = [Role::NormScale, Role::NormShift, Role::RunningMean, Role::RunningVariance];
+        let [scale, shift, mean, variance] = roles.map(|role| self.tensor(&[channels], role));
+        BatchNorm { scale, shift, mean, variance, epsilon: 1e-3 }
+    }
+
+    /// Returns the network with a head of five classes.
+    fn finish(mut self, architecture: &'static str, features: usize) -> Network {
+        let weight = self.tensor(&[5, features], Role::HeadWeight);
+        let bias = self.tensor(&[5], Role::HeadBias);
+        let head = Head { weight, bias, features, classes: 5 };
+        Network { architecture, channels: 3, tensors: self.tensors, graph: self.graph, head }
     }
 
     /// Appends a linear layer.
@@ -112,14 +126,76 @@ pub fn graph() -> Network {
     let pooled = sketch.node(Op::GlobalAveragePool, &[doubled]);
     let hidden = sketch.linear(pooled, 16, 12);
     sketch.node(Op::Activate(Function::Gelu), &[hidden]);
-    let head = Head {
-        weight: sketch.tensor(&[5, 12], Role::HeadWeight),
-        bias: sketch.tensor(&[5], Role::HeadBias),
-        features: 12,
-        classes: 5,
+    sketch.finish("graph", 12)
+}
+
+/// Returns a network of the ops that the others lack, at any image size.
+pub fn image_ops() -> Network {
+    let mut sketch = Sketch::default();
+    let square = |kernel, stride| Window::square(kernel, stride, Padding::symmetric(kernel / 2));
+    sketch.section();
+    let stem = sketch.conv(&[ValueId::IMAGE], (3, 8, 1), square(3, 1), (true, false), Activation::Identity);
+    let slope = sketch.tensor(&[8], Role::LayerScale);
+    let bent = sketch.node(Op::Prelu { slope }, &[stem]);
+    let norm = sketch.layer_norm(8);
+    let normed = sketch.node(Op::LayerNorm(norm), &[bent]);
+    sketch.section();
+    let padded = sketch.node(Op::Pad([[1, 0], [2, 1]]), &[normed]);
+    let window = Window { rounds_up: true, ..square(3, 2) };
+    let pooled = sketch.node(Op::AveragePool { window, counts_padding: false }, &[padded]);
+    let grouped = sketch.conv(&[pooled], (8, 12, 4), square(3, 1), (true, true), Activation::Relu6);
+    let several = sketch.conv(&[pooled], (8, 16, 8), square(3, 1), (false, true), Activation::Identity);
+    let shuffle = Rearrange { dimensions: vec![0, 4, 4], order: vec![0, 2, 1], output: None };
+    let shuffled = sketch.node(Op::Rearrange(shuffle), &[several]);
+    let slice = |start, length, step| Op::Slice { axis: Axis::Channels, start, length, step };
+    let [left, right] = [slice(0, 6, 2), slice(6, 6, 1)].map(|op| sketch.node(op, &[shuffled]));
+    let half = sketch.node(slice(1, 6, 2), &[grouped]);
+    let joined = sketch.node(Op::Concat(Axis::Channels), &[left, half]);
+    sketch.section();
+    let scale = sketch.batch_norm(12);
+    let scaled = sketch.node(Op::BatchNorm(scale), &[joined]);
+    let transposed = ConvTranspose {
+        weight: sketch.tensor(&[6, 12, 3, 3], Role::Kernel),
+        bias: Some(sketch.tensor(&[6], Role::Bias)),
+        input: 12,
+        output: 6,
+        window: square(3, 2),
+        output_padding: [1, 1],
+        groups: 1,
     };
-    let Sketch { tensors, graph } = sketch;
-    Network { architecture: "graph", channels: 3, tensors, graph, head }
+    let large = sketch.node(Op::ConvTranspose(transposed), &[scaled]);
+    let resize = |interpolation| Op::Resize { to: ResizeTo::Times([2, 2]), interpolation };
+    let nearest = sketch.node(resize(Interpolation::Nearest), &[right]);
+    let smooth = sketch.node(resize(Interpolation::Bilinear), &[right]);
+    let sum = sketch.node(Op::Arithmetic(Arithmetic::Add), &[large, nearest]);
+    let shifted = sketch.node(Op::Scalar { scale: 0.5, shift: 1.5 }, &[smooth]);
+    let ratio = sketch.node(Op::Arithmetic(Arithmetic::Divide), &[sum, shifted]);
+    let fixed = Op::Resize { to: ResizeTo::Fixed([3, 4]), interpolation: Interpolation::BilinearCorners };
+    let small = sketch.node(fixed, &[ratio]);
+    sketch.section();
+    let tokens = Rearrange {
+        dimensions: vec![12, 6],
+        order: vec![0, 1],
+        output: Some(Shape { height: 1, width: 12, channels: 6 }),
+    };
+    let patches = sketch.node(Op::Rearrange(tokens), &[small]);
+    let class = sketch.tensor(&[1, 1, 6], Role::Token);
+    let class = sketch.node(Op::Parameter { tensor: class, shape: Shape::vector(6) }, &[]);
+    let tokens = sketch.node(Op::Concat(Axis::Columns), &[class, patches]);
+    let positions = sketch.tensor(&[1, 13, 6], Role::Positions);
+    let shape = Shape { height: 1, width: 13, channels: 6 };
+    let positions = sketch.node(Op::Parameter { tensor: positions, shape }, &[]);
+    let tokens = sketch.node(Op::Arithmetic(Arithmetic::Add), &[tokens, positions]);
+    let [query, key, value] = [(); 3].map(|()| sketch.linear(tokens, 6, 6));
+    let scores = sketch.node(Op::MatMul { transposes: true, scale: 0.4 }, &[query, key]);
+    let shares = sketch.node(Op::Softmax(Axis::Channels), &[scores]);
+    let mixed = sketch.node(Op::MatMul { transposes: false, scale: 1.0 }, &[shares, value]);
+    let (scale, shift) = (sketch.tensor(&[6], Role::LayerScale), sketch.tensor(&[6], Role::Bias));
+    let mixed = sketch.node(Op::Affine { scale: Some(scale), shift: Some(shift) }, &[mixed]);
+    let mixed = sketch.node(Op::Arithmetic(Arithmetic::Add), &[mixed, tokens]);
+    let some = sketch.node(Op::Slice { axis: Axis::Columns, start: 0, length: 5, step: 3 }, &[mixed]);
+    sketch.node(Op::Mean(Axis::Columns), &[some]);
+    sketch.finish("image-ops", 6)
 }
 
 /// Returns random parameters that keep activations at their scale.

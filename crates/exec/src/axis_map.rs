@@ -1,0 +1,175 @@
+//! Separable maps of pixels: ops whose output pixels are weighted sums of input pixels, with a weight a row times a weight a
+//! column. Padding, slices, means, average pools and resizes are such maps; each of them is two lists of weights here.
+
+use fieldfit_nets::{Axis, Interpolation, Op, Shape, SpatialAxis, Window};
+
+/// Map along one axis: of each output position, the input positions and their weights.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AxisMap {
+    pub sources: Vec<Vec<(usize, f32)>>,
+    /// Number of input positions.
+    pub from: usize,
+}
+
+impl AxisMap {
+    /// Creates the map that leaves an axis as it is.
+    fn identity(side: usize) -> Self {
+        Self { sources: (0..side).map(|position| vec![(position, 1.0)]).collect(), from: side }
+    }
+
+    /// Creates the map that adds zeros before and behind.
+    fn padded(side: usize, [before, after]: [usize; 2]) -> Self {
+        let source = |position: usize| position.checked_sub(before).filter(|position| *position < side);
+        let sources = (0..before + side + after)
+            .map(|position| source(position).map(|source| (source, 1.0)).into_iter().collect());
+        Self { sources: sources.collect(), from: side }
+    }
+
+    /// Creates the map that takes every `step`-th position.
+    fn slice(side: usize, start: usize, length: usize, step: usize) -> Self {
+        Self { sources: (0..length).map(|index| vec![(start + index * step, 1.0)]).collect(), from: side }
+    }
+
+    /// Creates the map to the mean of all positions.
+    fn mean(side: usize) -> Self {
+        Self { sources: vec![(0..side).map(|position| (position, 1.0 / side as f32)).collect()], from: side }
+    }
+
+    /// Creates the map to the mean under each position of a window.
+    fn pooled(window: &Window, axis: SpatialAxis, side: usize, output: usize, counts_padding: bool) -> Self {
+        let (before, after) = window.padding(axis, side);
+        let mean = |position: usize| {
+            let covered: Vec<usize> = window.covered(axis, position, side).collect();
+            // What PyTorch's `ceil_mode` reaches beyond the padding does not count.
+            let start = position * window.stride[axis.index()];
+            let padded = (before + side + after).saturating_sub(start).min(window.kernel[axis.index()]);
+            let count = if counts_padding { padded } else { covered.len() };
+            covered.into_iter().map(|pixel| (pixel, 1.0 / count.max(1) as f32)).collect()
+        };
+        Self { sources: (0..output).map(mean).collect(), from: side }
+    }
+
+    /// Creates the map of an interpolation, as `torch.nn.functional.interpolate` defines it.
+    fn interpolated(from: usize, to: usize, interpolation: Interpolation) -> Self {
+        let between = |centre: f64| {
+            let centre = centre.clamp(0.0, (from - 1) as f64);
+            let first = (centre as usize).min(from - 1);
+            let share = centre - first as f64;
+            if share == 0.0 || first + 1 == from {
+                vec![(first, 1.0)]
+            } else {
+                vec![(first, (1.0 - share) as f32), (first + 1, share as f32)]
+            }
+        };
+        let source = |position: usize| match interpolation {
+            Interpolation::Nearest => vec![((position * from / to).min(from - 1), 1.0)],
+            Interpolation::Bilinear => between((position as f64 + 0.5) * from as f64 / to as f64 - 0.5),
+            Interpolation::BilinearCorners if to == 1 => vec![(0, 1.0)],
+            Interpolation::BilinearCorners => between(position as f64 * (from - 1) as f64 / (to - 1) as f64),
+        };
+        Self { sources: (0..to).map(source).collect(), from }
+    }
+
+    /// Returns the adjoint: of each input position, the output positions and their weights.
+    pub fn adjoint(&self) -> Self {
+        let mut sources = vec![Vec::new(); self.from];
+        for (position, weights) in self.sources.iter().enumerate() {
+            weights.iter().for_each(|(source, weight)| sources[*source].push((position, *weight)));
+        }
+        Self { sources, from: self.sources.len() }
+    }
+}
+
+/// Returns the maps of rows and columns of an op; `None` if it is not separable.
+pub(crate) fn axis_maps(op: &Op, input: Shape, output: Shape) -> Option<[AxisMap; 2]> {
+    let sides = [(SpatialAxis::Rows, input.height, output.height), (SpatialAxis::Columns, input.width, output.width)];
+    let is_along = |axis: &Axis, spatial: SpatialAxis| axis.index() == spatial.index();
+    let map = |(axis, from, to): (SpatialAxis, usize, usize)| match op {
+        Op::Pad(amounts) => Some(AxisMap::padded(from, amounts[axis.index()])),
+        Op::Slice { axis: Axis::Channels, .. } | Op::Mean(Axis::Channels) => None,
+        Op::Slice { axis: sliced, start, length, step } if is_along(sliced, axis) => {
+            Some(AxisMap::slice(from, *start, *length, *step))
+        }
+        Op::Mean(reduced) if is_along(reduced, axis) => Some(AxisMap::mean(from)),
+        Op::Slice { .. } | Op::Mean(_) => Some(AxisMap::identity(from)),
+        Op::AveragePool { window, counts_padding } => Some(AxisMap::pooled(window, axis, from, to, *counts_padding)),
+        Op::Resize { interpolation, .. } => Some(AxisMap::interpolated(from, to, *interpolation)),
+        Op::Conv(_)
+        | Op::ConvTranspose(_)
+        | Op::Linear(_)
+        | Op::Attention(_)
+        | Op::MatMul { .. }
+        | Op::Embed(_)
+        | Op::ClassToken(_)
+        | Op::Parameter { .. }
+        | Op::Activate(_)
+        | Op::Prelu { .. }
+        | Op::Arithmetic(_)
+        | Op::Affine { .. }
+        | Op::Scalar { .. }
+        | Op::BatchNorm(_)
+        | Op::LayerNorm(_)
+        | Op::GroupNorm { .. }
+        | Op::L2Norm { .. }
+        | Op::Softmax(_)
+        | Op::Concat(_)
+        | Op::Rearrange(_)
+        | Op::MaxPool(_)
+        | Op::GlobalAveragePool => None,
+    };
+    let [rows, columns] = sides.map(map);
+    Some([rows?, columns?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fieldfit_nets::Padding;
+
+    fn weights(map: &AxisMap) -> Vec<Vec<(usize, f32)>> {
+        map.sources.clone()
+    }
+
+    /// Catches: a centre off by half a pixel, corners that are not kept, a position beyond the last. Expected:
+    /// `torch.nn.functional.interpolate` of the positions.
+    #[test]
+    fn interpolations_are_pytorchs() {
+        let of = |from, to, interpolation| -> Vec<f32> {
+            let map = AxisMap::interpolated(from, to, interpolation);
+            map.sources
+                .iter()
+                .map(|sources| sources.iter().map(|(source, weight)| *source as f32 * weight).sum())
+                .collect()
+        };
+        assert_eq!(of(3, 6, Interpolation::Bilinear), [0.0, 0.25, 0.75, 1.25, 1.75, 2.0]);
+        assert_eq!(of(5, 2, Interpolation::Bilinear), [0.75, 3.25]);
+        assert_eq!(of(3, 5, Interpolation::BilinearCorners), [0.0, 0.5, 1.0, 1.5, 2.0]);
+        assert_eq!(of(3, 1, Interpolation::BilinearCorners), [0.0]);
+        assert_eq!(of(3, 5, Interpolation::Nearest), [0.0, 0.0, 1.0, 1.0, 2.0]);
+        assert_eq!(of(1, 4, Interpolation::Bilinear), [0.0; 4]);
+    }
+
+    /// Catches: padding that counts where it should not, a reach beyond the padding that counts. Expected: the divisors of
+    /// `torch.nn.functional.avg_pool2d`.
+    #[test]
+    fn average_pools_count_what_pytorch_counts() {
+        let window = |rounds_up| Window { rounds_up, ..Window::square(3, 2, Padding::symmetric(1)) };
+        let counts = |rounds_up, output, counts_padding| -> Vec<f32> {
+            let map = AxisMap::pooled(&window(rounds_up), SpatialAxis::Rows, 4, output, counts_padding);
+            weights(&map).iter().map(|sources| 1.0 / sources[0].1).collect()
+        };
+        assert_eq!(counts(false, 2, true), [3.0, 3.0]);
+        assert_eq!(counts(false, 2, false), [2.0, 3.0]);
+        assert_eq!(counts(true, 3, true), [3.0, 3.0, 2.0]);
+        assert_eq!(counts(true, 3, false), [2.0, 3.0, 1.0]);
+    }
+
+    /// Catches: an adjoint that loses a weight.
+    #[test]
+    fn the_adjoint_of_the_adjoint_is_the_map() {
+        for map in [AxisMap::interpolated(5, 8, Interpolation::Bilinear), AxisMap::padded(3, [1, 2]), AxisMap::mean(4)]
+        {
+            assert_eq!(map.adjoint().adjoint(), map);
+        }
+    }
+}
