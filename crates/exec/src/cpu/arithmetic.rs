@@ -22,7 +22,9 @@ struct ArithmeticKernel {
     output: Shape,
 }
 
-/// Computes `work` of each pixel's channels of one image: the output's, and each input's, which may be one value.
+/// Calls `work` with each pixel of an output: its first value in the output, and in each input, whose sides of length 1 are
+/// repeated.
+#[inline(always)]
 fn each_pixel(output: Shape, inputs: [Shape; 2], mut work: impl FnMut(usize, [usize; 2])) {
     let offset = |shape: Shape, row: usize, column: usize| {
         let (row, column) = (if shape.height == 1 { 0 } else { row }, if shape.width == 1 { 0 } else { column });
@@ -35,76 +37,91 @@ fn each_pixel(output: Shape, inputs: [Shape; 2], mut work: impl FnMut(usize, [us
     }
 }
 
-/// Returns a value of a pixel's channels, or the one value that stands for all.
+/// Sets each value of `out` to `of` its own and those of two lists, one of which may be a single value for all.
 #[inline(always)]
-fn at(values: &[f32], channel: usize) -> f32 {
-    if values.len() == 1 { values[0] } else { values[channel] }
+fn each_value(out: &mut [f32], left: &[f32], right: &[f32], of: impl Fn(f32, f32, f32) -> f32) {
+    match (left, right) {
+        ([left], [right]) => out.iter_mut().for_each(|out| *out = of(*out, *left, *right)),
+        ([left], right) => out.iter_mut().zip(right).for_each(|(out, right)| *out = of(*out, *left, *right)),
+        (left, [right]) => out.iter_mut().zip(left).for_each(|(out, left)| *out = of(*out, *left, *right)),
+        (left, right) => {
+            out.iter_mut().zip(left).zip(right).for_each(|((out, left), right)| *out = of(*out, *left, *right));
+        }
+    }
+}
+
+/// Returns the values of one image; `None` of a list that the pass did not ask for.
+fn of_image(values: &[f32], image: usize, shape: Shape) -> Option<&[f32]> {
+    (!values.is_empty()).then(|| &values[image * shape.len()..][..shape.len()])
 }
 
 impl ArithmeticKernel {
-    #[inline(always)]
-    fn compute(&self, left: f32, right: f32) -> f32 {
-        match self.arithmetic {
-            Arithmetic::Add => left + right,
-            Arithmetic::Subtract => left - right,
-            Arithmetic::Multiply => left * right,
-            Arithmetic::Divide => left / right,
-        }
-    }
-
-    /// Returns the derivative with respect to an input.
-    #[inline(always)]
-    fn slope(&self, input: usize, left: f32, right: f32) -> f32 {
-        match (self.arithmetic, input) {
-            (Arithmetic::Add, _) | (Arithmetic::Subtract, 0) => 1.0,
-            (Arithmetic::Subtract, _) => -1.0,
-            (Arithmetic::Multiply, 0) => right,
-            (Arithmetic::Multiply, _) => left,
-            (Arithmetic::Divide, 0) => 1.0 / right,
-            (Arithmetic::Divide, _) => -left / (right * right),
-        }
-    }
-
     fn is_repeated(&self, input: usize) -> bool {
         self.inputs[input] != self.output
+    }
+
+    /// Computes values of two lists, one of which may be a single value.
+    #[inline(always)]
+    fn compute(&self, out: &mut [f32], left: &[f32], right: &[f32]) {
+        match self.arithmetic {
+            Arithmetic::Add => each_value(out, left, right, |_, left, right| left + right),
+            Arithmetic::Subtract => each_value(out, left, right, |_, left, right| left - right),
+            Arithmetic::Multiply => each_value(out, left, right, |_, left, right| left * right),
+            Arithmetic::Divide => each_value(out, left, right, |_, left, right| left / right),
+        }
+    }
+
+    /// Adds the gradient with respect to an input of each channel to `sums`, which has the output's channels.
+    #[inline(always)]
+    fn add_gradient(&self, input: usize, sums: &mut [f32], gradient: &[f32], [own, other]: [&[f32]; 2]) {
+        match (self.arithmetic, input) {
+            (Arithmetic::Add, _) | (Arithmetic::Subtract, 0) => {
+                each_value(sums, gradient, &[0.0], |sum, gradient, _| sum + gradient);
+            }
+            (Arithmetic::Subtract, _) => each_value(sums, gradient, &[0.0], |sum, gradient, _| sum - gradient),
+            (Arithmetic::Multiply, _) => {
+                each_value(sums, gradient, other, |sum, gradient, other| gradient.mul_add(other, sum));
+            }
+            (Arithmetic::Divide, 0) => each_value(sums, gradient, other, |sum, gradient, other| sum + gradient / other),
+            (Arithmetic::Divide, _) => {
+                // Of a / b: −a / b². The quotient replaces the gradient, then takes both factors.
+                let mut quotients = gradient.to_vec();
+                each_value(&mut quotients, own, other, |gradient, own, other| -gradient * other / (own * own));
+                each_value(sums, &quotients, &[0.0], |sum, quotient, _| sum + quotient);
+            }
+        }
     }
 }
 
 impl Kernel for ArithmeticKernel {
     fn forward(&self, pass: Forward<'_>) {
         let Forward { threads, inputs, output, .. } = pass;
-        let ([left, right], [left_shape, right_shape]) = ([inputs[0], inputs[1]], self.inputs);
+        let (left, right) = (inputs[0], inputs[1]);
         if !self.is_repeated(0) && !self.is_repeated(1) {
             return in_parts(threads, self.output.channels, output, |range, output| {
                 let (left, right) = (&left[range.clone()], &right[range]);
                 vectorized(
                     #[inline(always)]
-                    || {
-                        for ((out, left), right) in output.iter_mut().zip(left).zip(right) {
-                            *out = self.compute(*left, *right);
-                        }
-                    },
+                    || self.compute(output, left, right),
                 );
             });
         }
+        let [left_shape, right_shape] = self.inputs;
         in_parts(threads, self.output.len(), output, |range, output| {
             for (index, image) in output.chunks_exact_mut(self.output.len()).enumerate() {
                 let index = range.start / self.output.len() + index;
                 let left = &left[index * left_shape.len()..][..left_shape.len()];
                 let right = &right[index * right_shape.len()..][..right_shape.len()];
-                each_pixel(self.output, self.inputs, |out, [first, second]| {
-                    let out = &mut image[out..][..self.output.channels];
-                    let (left, right) =
-                        (&left[first..][..left_shape.channels], &right[second..][..right_shape.channels]);
-                    vectorized(
-                        #[inline(always)]
-                        || {
-                            for (channel, out) in out.iter_mut().enumerate() {
-                                *out = self.compute(at(left, channel), at(right, channel));
-                            }
-                        },
-                    );
-                });
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        each_pixel(self.output, self.inputs, |out, [first, second]| {
+                            let (left, right) =
+                                (&left[first..][..left_shape.channels], &right[second..][..right_shape.channels]);
+                            self.compute(&mut image[out..][..self.output.channels], left, right);
+                        });
+                    },
+                );
             }
         });
     }
@@ -122,25 +139,13 @@ impl Kernel for ArithmeticKernel {
     fn backward(&self, pass: Backward<'_>) -> Vec<f64> {
         let Backward { threads, gradient, input, other_input, input_index, target, .. } = pass;
         let Some((target, epilogue)) = target else { return Vec::new() };
-        let shape = self.inputs[input_index];
-        let other_shape = self.inputs[1 - input_index];
+        let (shape, other_shape) = (self.inputs[input_index], self.inputs[1 - input_index]);
         in_parts(threads, shape.len(), target, |range, target| {
-            target.fill(0.0);
             for (index, target) in target.chunks_exact_mut(shape.len()).enumerate() {
                 let index = range.start / shape.len() + index;
                 let gradient = &gradient[index * self.output.len()..][..self.output.len()];
-                let input = &input[index * shape.len()..][..shape.len()];
-                let other = if other_input.is_empty() {
-                    &[][..]
-                } else {
-                    &other_input[index * other_shape.len()..][..other_shape.len()]
-                };
-                each_pixel(self.output, [shape, other_shape], |out, [own, others]| {
-                    let gradient = &gradient[out..][..self.output.channels];
-                    let own = own..own + shape.channels;
-                    let others = if other.is_empty() { &[0.0][..] } else { &other[others..][..other_shape.channels] };
-                    self.add_gradient(input_index, gradient, (&input[own.clone()], others), &mut target[own]);
-                });
+                let values = [of_image(input, index, shape), of_image(other_input, index, other_shape)];
+                self.backward_image(input_index, gradient, values, target);
             }
         });
         epilogue.finish(threads, shape.channels, target)
@@ -148,22 +153,27 @@ impl Kernel for ArithmeticKernel {
 }
 
 impl ArithmeticKernel {
-    /// Adds the gradient of one pixel's channels.
-    fn add_gradient(&self, index: usize, gradient: &[f32], (input, other): (&[f32], &[f32]), target: &mut [f32]) {
-        let slope = |channel: usize| {
-            let (own, other) = (at(input, channel), at(other, channel));
-            if index == 0 { self.slope(0, own, other) } else { self.slope(1, other, own) }
-        };
-        if target.len() == 1 && gradient.len() > 1 {
-            target[0] += gradient.iter().enumerate().map(|(channel, gradient)| gradient * slope(channel)).sum::<f32>();
-            return;
-        }
+    /// Computes the gradient of one image's input: where it was repeated, the sum over the repetitions.
+    fn backward_image(&self, input: usize, gradient: &[f32], [own, other]: [Option<&[f32]>; 2], target: &mut [f32]) {
+        let (shape, other_shape, channels) = (self.inputs[input], self.inputs[1 - input], self.output.channels);
+        target.fill(0.0);
+        // One value a channel that was repeated over the channels gathers all of them.
+        let mut sums = vec![0.0; if shape.channels == channels { 0 } else { channels }];
         vectorized(
             #[inline(always)]
             || {
-                for (channel, (target, gradient)) in target.iter_mut().zip(gradient).enumerate() {
-                    *target += gradient * slope(channel);
-                }
+                each_pixel(self.output, [shape, other_shape], |out, [first, second]| {
+                    let gradient = &gradient[out..][..channels];
+                    let own = own.map_or(&[0.0][..], |values| &values[first..][..shape.channels]);
+                    let other = other.map_or(&[0.0][..], |values| &values[second..][..other_shape.channels]);
+                    if shape.channels == channels {
+                        self.add_gradient(input, &mut target[first..][..channels], gradient, [own, other]);
+                    } else {
+                        sums.fill(0.0);
+                        self.add_gradient(input, &mut sums, gradient, [own, other]);
+                        target[first] += sums.iter().sum::<f32>();
+                    }
+                });
             },
         );
     }

@@ -81,9 +81,9 @@ impl Sketch {
     }
 
     /// Appends a linear layer.
-    fn linear(&mut self, value: ValueId, input: usize, output: usize) -> ValueId {
+    fn linear(&mut self, value: ValueId, input: usize, output: usize, has_bias: bool) -> ValueId {
         let weight = self.tensor(&[output, input], Role::LinearWeight);
-        let bias = Some(self.tensor(&[output], Role::Bias));
+        let bias = has_bias.then(|| self.tensor(&[output], Role::Bias));
         self.node(
             Op::Linear(Linear { prologue: Prologue::Identity, weight, bias, scale: None, input, output }),
             &[value],
@@ -106,9 +106,9 @@ pub fn graph() -> Network {
     let tall = Window { kernel: [3, 1], padding: Padding::Fixed([[1, 1], [0, 0]]), ..square(1, 1) };
     let deep = sketch.conv(&[wide], (17, 17, 17), tall, norm, Activation::Relu6);
     let pooled = sketch.node(Op::GlobalAveragePool, &[deep]);
-    let squeezed = sketch.linear(pooled, 17, 5);
+    let squeezed = sketch.linear(pooled, 17, 5, true);
     let squeezed = sketch.node(Op::Activate(Function::Silu), &[squeezed]);
-    let gate = sketch.linear(squeezed, 5, 17);
+    let gate = sketch.linear(squeezed, 5, 17, true);
     let gate = sketch.node(Op::Activate(Function::Sigmoid), &[gate]);
     let gated = sketch.node(Op::Arithmetic(Arithmetic::Multiply), &[deep, gate]);
     let narrow = sketch.conv(&[gated, stem], (17, 8, 1), square(1, 1), norm, Activation::Relu);
@@ -124,7 +124,7 @@ pub fn graph() -> Network {
     let mixed = sketch.node(Op::Activate(Function::LeakyRelu { slope: 0.1 }), &[mixed]);
     let doubled = sketch.node(Op::Arithmetic(Arithmetic::Add), &[mixed, mixed]);
     let pooled = sketch.node(Op::GlobalAveragePool, &[doubled]);
-    let hidden = sketch.linear(pooled, 16, 12);
+    let hidden = sketch.linear(pooled, 16, 12, false);
     sketch.node(Op::Activate(Function::Gelu), &[hidden]);
     sketch.finish("graph", 12)
 }
@@ -168,6 +168,7 @@ pub fn image_ops() -> Network {
     let nearest = sketch.node(resize(Interpolation::Nearest), &[right]);
     let smooth = sketch.node(resize(Interpolation::Bilinear), &[right]);
     let sum = sketch.node(Op::Arithmetic(Arithmetic::Add), &[large, nearest]);
+    let smooth = sketch.node(Op::Activate(Function::Sigmoid), &[smooth]);
     let shifted = sketch.node(Op::Scalar { scale: 0.5, shift: 1.5 }, &[smooth]);
     let ratio = sketch.node(Op::Arithmetic(Arithmetic::Divide), &[sum, shifted]);
     let fixed = Op::Resize { to: ResizeTo::Fixed([3, 4]), interpolation: Interpolation::BilinearCorners };
@@ -186,7 +187,8 @@ pub fn image_ops() -> Network {
     let shape = Shape { height: 1, width: 13, channels: 6 };
     let positions = sketch.node(Op::Parameter { tensor: positions, shape }, &[]);
     let tokens = sketch.node(Op::Arithmetic(Arithmetic::Add), &[tokens, positions]);
-    let [query, key, value] = [(); 3].map(|()| sketch.linear(tokens, 6, 6));
+    // The bias of a key does not change the softmax: its gradient is 0.
+    let [query, key, value] = [true, false, true].map(|has_bias| sketch.linear(tokens, 6, 6, has_bias));
     let scores = sketch.node(Op::MatMul { transposes: true, scale: 0.4 }, &[query, key]);
     let shares = sketch.node(Op::Softmax(Axis::Channels), &[scores]);
     let mixed = sketch.node(Op::MatMul { transposes: false, scale: 1.0 }, &[shares, value]);
