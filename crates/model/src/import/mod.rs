@@ -17,6 +17,7 @@ mod embedded;
 mod error;
 mod folder;
 mod globals;
+pub mod graph;
 mod key_mapping;
 mod labels;
 mod legacy;
