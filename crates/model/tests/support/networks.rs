@@ -20,13 +20,14 @@ pub type Files = Vec<(String, Vec<u8>)>;
 
 pub fn unpack(archive: &[u8]) -> Files {
     let mut archive = ZipArchive::new(Cursor::new(archive)).unwrap();
+    let count = archive.len();
     let read = |index| {
         let mut file = archive.by_index(index).unwrap();
         let mut contents = Vec::new();
         file.read_to_end(&mut contents).unwrap();
-        (file.name().to_owned(), contents)
+        (file.name().unwrap().into_owned(), contents)
     };
-    (0..archive.len()).map(read).collect()
+    (0..count).map(read).collect()
 }
 
 pub fn pack(files: &Files, method: CompressionMethod) -> Vec<u8> {

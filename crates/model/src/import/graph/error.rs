@@ -292,6 +292,9 @@ pub enum NodeProblem {
     /// It has an attribute that has no value.
     #[error("attribute `{}` has no value: export the network again", excerpt(.0))]
     Attribute(String),
+    /// It calls no op.
+    #[error("expected the name of an op, found none: get the file again")]
+    NoOp,
     /// It is a constant without a value.
     #[error("expected a constant of one value and one output, found something else: export the network again")]
     Constant,

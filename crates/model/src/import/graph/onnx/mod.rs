@@ -23,6 +23,9 @@ use wire::{Field, Message};
 /// The supported versions of the ops of the default domain.
 const OPSETS: std::ops::RangeInclusive<i64> = 11..=28;
 
+/// The most arguments of all nodes: one takes two bytes of the file, and many times as many in memory.
+const MAX_ARGUMENTS: usize = 10 * MAX_NODES;
+
 /// Fields of `StringStringEntryProto`.
 const KEY: u32 = 1;
 const VALUE: u32 = 2;
@@ -34,7 +37,8 @@ mod model {
     pub const GRAPH: u32 = 7;
     pub const OPSET_IMPORT: u32 = 8;
     pub const FUNCTIONS: u32 = 25;
-    pub const LAST: u32 = 26;
+    /// The numbers of all fields.
+    pub const ALL: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26];
 }
 
 /// Fields of `OperatorSetIdProto` and of `FunctionProto`.
@@ -57,10 +61,8 @@ mod graph {
 
 /// Whether the bytes begin with a field that a model has, as those of a file of another kind hardly do.
 pub(super) fn is_likely(bytes: &[u8]) -> bool {
-    let first = Message::whole(bytes).fields().next();
-    first.is_some_and(|field| {
-        field.is_ok_and(|field| Model::default().add(&field).is_ok() && field.number <= model::LAST)
-    })
+    let is_field = |field: Field<'_>| model::ALL.contains(&field.number) && Model::default().add(&field).is_ok();
+    matches!(Message::whole(bytes).fields().next(), Some(Ok(field)) if is_field(field))
 }
 
 /// Reads a model. Files with values of its tensors are looked for in `folder`.
@@ -157,16 +159,22 @@ struct GraphReader<'a, 'm> {
     tensors: Vec<RawTensor<'a>>,
     nodes: Vec<RawNode<'a>>,
     types: HashMap<Name<'a>, RawType<'a>>,
+    /// Arguments of all nodes so far.
+    arguments: usize,
 }
 
 impl<'a, 'm> GraphReader<'a, 'm> {
     fn new(functions: &'m HashSet<(Name<'a>, Name<'a>)>, folder: Option<&'m Path>) -> Self {
         let (inputs, outputs, tensors, nodes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (external, types) = (ExternalFiles::new(folder), HashMap::new());
-        Self { functions, external, inputs, outputs, tensors, nodes, types }
+        Self { functions, external, inputs, outputs, tensors, nodes, types, arguments: 0 }
     }
 
     fn add(&mut self, field: &Field<'a>) -> Result<(), GraphError> {
+        let lists = [self.nodes.len(), self.tensors.len(), self.inputs.len(), self.outputs.len(), self.types.len()];
+        if lists.into_iter().any(|length| length >= MAX_NODES) {
+            return Err(GraphError::Limit { what: "nodes, and as many tensors and values", limit: MAX_NODES });
+        }
         match field.number {
             graph::NODE => self.node(field.message()?),
             graph::INITIALIZER => {
@@ -191,10 +199,11 @@ impl<'a, 'm> GraphReader<'a, 'm> {
     }
 
     fn node(&mut self, message: Message<'a>) -> Result<(), GraphError> {
-        if self.nodes.len() == MAX_NODES {
-            return Err(GraphError::Limit { what: "nodes", limit: MAX_NODES });
-        }
         let node = node::NodeProto::read(message, self.nodes.len())?;
+        self.arguments += node.argument_count();
+        if self.arguments > MAX_ARGUMENTS {
+            return Err(GraphError::Limit { what: "arguments of nodes", limit: MAX_ARGUMENTS });
+        }
         if self.functions.contains(&(node.domain.clone(), node.op.clone())) {
             return Err(node.failed(super::error::NodeProblem::Function));
         }

@@ -45,6 +45,9 @@ mod attribute {
 const NAME_SCOPES: &str = "pkg.torch.onnx.name_scopes";
 const CONSTANT: &str = "Constant";
 
+/// The most inputs, outputs and attributes of a node.
+const MAX_ARGUMENTS: usize = 1 << 16;
+
 /// Node, as its message has it.
 pub(super) struct NodeProto<'a> {
     pub op: Name<'a>,
@@ -84,8 +87,16 @@ impl<'a> NodeProto<'a> {
                 field::METADATA => node.metadata(field.message()?)?,
                 _ => {}
             }
+            if node.argument_count() > MAX_ARGUMENTS {
+                return Err(GraphError::Limit { what: "arguments of a node", limit: MAX_ARGUMENTS });
+            }
         }
-        Ok(node)
+        if node.op.is_empty() { Err(node.failed(NodeProblem::NoOp)) } else { Ok(node) }
+    }
+
+    /// Its inputs, outputs and attributes.
+    pub fn argument_count(&self) -> usize {
+        self.inputs.len() + self.outputs.len() + self.attributes.len()
     }
 
     fn metadata(&mut self, message: Message<'a>) -> Result<(), GraphError> {

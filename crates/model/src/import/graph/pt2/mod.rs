@@ -13,6 +13,7 @@
 //! Everything is stored as it is, so that it is lent from the archive. Graphs within the graph are inlined where they only
 //! switch gradients or autocast off; others are control flow, which is refused. Pickles are not read.
 
+mod output_tree;
 mod payload;
 mod program;
 mod schema;

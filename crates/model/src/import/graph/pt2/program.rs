@@ -1,5 +1,6 @@
 //! Graph builder: turns a program of the schema into a raw graph.
 
+use super::output_tree::output_names;
 use super::payload::Payloads;
 use super::schema::{
     Argument, ConstantValue, Graph, GraphModule, InputSpec, NamedArgument, Node, OptionalTensorArgument, OutputSpec,
@@ -56,7 +57,7 @@ impl<'a> GraphBuilder<'a> {
     /// # Errors
     /// If the program contradicts itself, changes its tensors, has control flow, too many nodes, or a tensor can't be read.
     pub fn read(module: GraphModule<'a>, payloads: &mut Payloads<'a, '_>) -> Result<Self, GraphError> {
-        let GraphModule { graph, signature } = module;
+        let GraphModule { graph, signature, module_call_graph } = module;
         let mut builder = Self::default();
         if graph.inputs.len() != signature.input_specs.len() {
             return Err(contradiction("inputs", "its signature has another number of inputs than its graph"));
@@ -68,6 +69,10 @@ impl<'a> GraphBuilder<'a> {
         builder.graph(graph, &mut scope)?;
         for spec in signature.output_specs {
             builder.output(spec, &scope)?;
+        }
+        let call = module_call_graph.into_iter().find(|call| call.fqn.is_empty()).and_then(|call| call.signature);
+        if let Some(names) = call.and_then(|signature| output_names(&signature.out_spec, builder.outputs.len())) {
+            builder.outputs.iter_mut().zip(names).for_each(|(output, name)| output.name = name.into());
         }
         Ok(builder)
     }

@@ -43,6 +43,20 @@ pub(super) struct GraphModule<'a> {
     #[serde(borrow)]
     pub graph: Graph<'a>,
     pub signature: GraphSignature<'a>,
+    pub module_call_graph: Vec<ModuleCallEntry<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ModuleCallEntry<'a> {
+    #[serde(borrow)]
+    pub fqn: Name<'a>,
+    pub signature: Option<ModuleCallSignature>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ModuleCallSignature {
+    /// How the outputs are arranged in lists and dictionaries: a tree, as JSON in a text.
+    pub out_spec: String,
 }
 
 #[derive(Deserialize)]
