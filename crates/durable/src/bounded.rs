@@ -86,11 +86,8 @@ impl fmt::Display for SpecialFile {
 /// [`BoundedReadError::Io`] for all else.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, BoundedReadError> {
     let failed = |source| BoundedReadError::Io { path: path.to_owned(), source };
-    // Before opening, too: opening a device can have effects, such as rewinding a tape.
-    require_regular(path, &fs::metadata(path).map_err(failed)?)?;
-    let file = open_without_waiting(path).map_err(failed)?;
+    let file = open_regular(path)?;
     let metadata = file.metadata().map_err(failed)?;
-    require_regular(path, &metadata)?;
     let bounded = |bytes: u64| {
         let is_within = bytes <= limit;
         is_within.then_some(()).ok_or_else(|| BoundedReadError::TooLarge { path: path.to_owned(), bytes, limit })
@@ -100,6 +97,19 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, BoundedReadError
     file.take(limit.saturating_add(1)).read_to_end(&mut content).map_err(failed)?;
     bounded(content.len() as u64)?;
     Ok(content)
+}
+
+/// Opens the regular file at `path`, without waiting: a pipe, socket, device or folder is rejected.
+///
+/// # Errors
+/// [`BoundedReadError::Io`] or [`BoundedReadError::NotRegular`].
+pub fn open_regular(path: &Path) -> Result<File, BoundedReadError> {
+    let failed = |source| BoundedReadError::Io { path: path.to_owned(), source };
+    // Before opening, too: opening a device can have effects, such as rewinding a tape.
+    require_regular(path, &fs::metadata(path).map_err(failed)?)?;
+    let file = open_without_waiting(path).map_err(failed)?;
+    require_regular(path, &file.metadata().map_err(failed)?)?;
+    Ok(file)
 }
 
 fn require_regular(path: &Path, metadata: &Metadata) -> Result<(), BoundedReadError> {

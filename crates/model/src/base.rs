@@ -2,11 +2,11 @@
 
 use crate::check;
 use crate::error::ModelError;
+use crate::file::{Bytes, map_file};
 use crate::manifest::{LABELS_FILE, Manifest};
 use fieldfit_durable::{FileMark, Verification};
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Dtype, Params, Preprocessing, Real, TensorId, TensorView};
-use memmap2::Mmap;
 use safetensors::tensor::{Metadata, SafeTensors, TensorInfo};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -62,24 +62,6 @@ pub struct BaseOptions {
 struct Location {
     dtype: Dtype,
     range: Range<usize>,
-}
-
-/// The weights file's bytes.
-#[derive(Debug)]
-enum Bytes {
-    Mapped(Mmap),
-    Copied(Vec<u8>),
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Copied(bytes) => bytes,
-        }
-    }
 }
 
 impl Base {
@@ -235,14 +217,8 @@ fn whole_file(path: &Path, expected: u64, copied: bool) -> Result<(File, Bytes),
     if found != expected {
         return Err(ModelError::Length { path: path.to_owned(), expected, found });
     }
-    let bytes = if copied { copy(&file, expected) } else { map(&file) };
+    let bytes = if copied { copy(&file, expected) } else { map_file(&file) };
     Ok((file, bytes.map_err(unreadable)?))
-}
-
-fn map(file: &File) -> io::Result<Bytes> {
-    // SAFETY: the map is only read. That nobody truncates or rewrites the file under it is the condition that the
-    // documentation of `Base::open` states; its length was checked against the manifest.
-    unsafe { Mmap::map(file) }.map(Bytes::Mapped)
 }
 
 /// Reads no more than the expected bytes, even if the file grows meanwhile.

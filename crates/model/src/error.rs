@@ -2,6 +2,7 @@
 
 use crate::base::BaseId;
 use crate::import::CheckpointError;
+use crate::import::graph::GraphError;
 use crate::text::excerpt;
 use fieldfit_delta::{DeltaError, TensorKind};
 use fieldfit_tensor::Dtype;
@@ -378,6 +379,14 @@ pub enum ModelError {
         path: PathBuf,
         /// Why.
         source: Box<CheckpointError>,
+    },
+    /// A network file that can't be read.
+    #[error("can't import {}", path.display())]
+    Graph {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<GraphError>,
     },
     /// A folder that is there already.
     #[error("{} exists: an import never replaces a model; remove it or choose another folder", path.display())]

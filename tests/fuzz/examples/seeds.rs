@@ -6,9 +6,11 @@ use fieldfit_fuzz::checkpoint::{STORAGE, archive, legacy};
 use fieldfit_fuzz::{ARCHITECTURE, base, resume, safetensors};
 use fieldfit_nets::{Network, TensorSpec, by_name};
 use fieldfit_tensor::Norm;
-use std::fs;
+use flate2::read::GzDecoder;
+use std::fs::{self, File};
+use std::io::{Cursor, Read};
 use std::path::Path;
-use zip::CompressionMethod;
+use zip::{CompressionMethod, ZipArchive};
 
 const VERSION_2: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-2.delta");
 const PACKED: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-2.delta.zst");
@@ -21,6 +23,8 @@ fn main() {
     checkpoints(&network);
     states();
     resumes();
+    programs();
+    models();
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) {
@@ -159,6 +163,51 @@ fn resumes() {
         write("resume", &format!("{method}-values"), &[form, 80, 0, 255, 0, 4, 127, 1, 4, 192, 250, 255, 1]);
         write("resume", &format!("{method}-short"), &[form | resume::WHOLE, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
+}
+
+/// Parts of exported programs, with every tensor in the one storage of its folder, and a whole one.
+fn programs() {
+    for name in ["micro", "sizes", "training", "autocast"] {
+        let archive = network(&format!("{name}.pt2"));
+        let files = [
+            "models/model.json",
+            "data/weights/model_weights_config.json",
+            "data/constants/model_constants_config.json",
+        ];
+        let parts = files.map(|file| one_storage(&unpacked(&archive, file)));
+        write("pt2", &format!("{name}.parts"), &parts.join("\0").into_bytes());
+    }
+    write("pt2", "condition.pt2", &network("condition.pt2"));
+}
+
+fn one_storage(json: &str) -> String {
+    let rename = |json: String, number: u32| {
+        json.replace(&format!("\"weight_{number}\""), "\"weight_0\"")
+            .replace(&format!("\"tensor_{number}\""), "\"tensor_0\"")
+    };
+    (1..10).fold(json.to_owned(), rename)
+}
+
+/// Models of both of torch's exporters, and one of every kind of tensor and attribute.
+fn models() {
+    for name in ["dynamo", "torchscript", "kinds"] {
+        write("onnx", &format!("{name}.onnx"), &network(&format!("{name}.onnx")));
+    }
+}
+
+/// A file of `tests/data/networks`.
+fn network(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../data/networks/{name}.gz"));
+    let mut bytes = Vec::new();
+    GzDecoder::new(File::open(path).expect("a network")).read_to_end(&mut bytes).expect("a network");
+    bytes
+}
+
+fn unpacked(archive: &[u8], file: &str) -> String {
+    let mut archive = ZipArchive::new(Cursor::new(archive)).expect("an archive");
+    let mut contents = String::new();
+    archive.by_name(&format!("archive/{file}")).expect("a file").read_to_string(&mut contents).expect("JSON");
+    contents
 }
 
 /// A state dict of tensors that are all views of storage `0`.

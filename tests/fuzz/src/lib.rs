@@ -4,6 +4,9 @@
 pub mod base;
 pub mod checkpoint;
 pub mod delta;
+mod network;
+pub mod onnx;
+pub mod pt2;
 pub mod resume;
 pub mod safetensors;
 mod scratch;

@@ -117,6 +117,22 @@ impl<'a> Archive<'a> {
         Ok(contents)
     }
 
+    /// An entry's contents where they lie in the archive.
+    ///
+    /// # Errors
+    /// If there is no such entry, it is packed or encrypted, or its length or checksum are not those of the directory.
+    pub fn stored(&self, name: &str) -> Result<&'a [u8], CheckpointError> {
+        let deflated = || CheckpointError::EntryDeflated { entry: name.to_owned() };
+        // A deflated entry is refused before it is inflated.
+        if self.entries.get(name).is_some_and(|record| record.method == DEFLATED) {
+            return Err(deflated());
+        }
+        match self.read(name, u64::MAX)? {
+            Cow::Borrowed(contents) => Ok(contents),
+            Cow::Owned(_) => Err(deflated()),
+        }
+    }
+
     /// The packed bytes behind an entry's local header, which must have the same name.
     fn contents(&self, name: &str, record: &Record) -> Option<&'a [u8]> {
         let local = self.bytes.get(usize::try_from(record.header).ok()?..)?;

@@ -154,6 +154,15 @@ pub enum CheckpointError {
         /// The file's name in the archive.
         entry: String,
     },
+    /// A file in the archive that is compressed, where it must lie as it is.
+    #[error(
+        "`{}` in the zip archive: expected it stored, found it deflated: save it with torch.export.save",
+        excerpt(entry)
+    )]
+    EntryDeflated {
+        /// The file's name in the archive.
+        entry: String,
+    },
     /// A file in the archive that is larger than it may be.
     #[error("`{}` in the zip archive unpacks to more than {limit} bytes", excerpt(entry))]
     EntryLarge {

@@ -8,6 +8,8 @@
 //! detected by them and by the shapes. Every tensor's name, shape and type is checked against the architecture; batch
 //! norm's `num_batches_tracked` serves training from scratch only and is left out. A checkpoint without a head is a headless
 //! base.
+//!
+//! [`graph`] reads networks that were exported with their graphs.
 
 mod archive;
 mod config;
@@ -17,6 +19,7 @@ mod embedded;
 mod error;
 mod folder;
 mod globals;
+pub mod graph;
 mod key_mapping;
 mod labels;
 mod legacy;

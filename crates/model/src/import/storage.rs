@@ -208,7 +208,7 @@ impl<'a> StateDict<'a> {
 }
 
 /// One past the last value that the view touches; `None` if that overflows or the strides don't match the shape.
-fn end(offset: usize, shape: &[usize], strides: &[usize]) -> Option<usize> {
+pub(crate) fn end(offset: usize, shape: &[usize], strides: &[usize]) -> Option<usize> {
     if shape.len() != strides.len() {
         return None;
     }
@@ -242,7 +242,7 @@ fn gather<const N: usize>(entry: &Entry, bytes: &[u8], read: impl Fn([u8; N]) ->
 }
 
 /// The next index in row-major order.
-fn advance(index: &mut [usize], shape: &[usize]) {
+pub(crate) fn advance(index: &mut [usize], shape: &[usize]) {
     for (index, &size) in index.iter_mut().zip(shape).rev() {
         *index += 1;
         if *index < size {

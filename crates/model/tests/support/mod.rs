@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
 
+pub mod networks;
 pub mod torch;
 
 use fieldfit_model::import::{ImportReport, ImportRequest, import};

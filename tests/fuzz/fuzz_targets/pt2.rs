@@ -1,0 +1,4 @@
+//! Exported programs from anyone.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fieldfit_fuzz::pt2::run(data));
