@@ -14,6 +14,7 @@
 //! ```
 
 mod error;
+mod lower;
 mod name;
 mod onnx;
 mod pt2;
@@ -21,6 +22,7 @@ mod raw;
 mod tensor;
 
 pub use error::{ExternalProblem, GraphError, NodeProblem, TensorProblem, WireProblem};
+pub use lower::{IMPORTED, Lowered, TensorSource, lower};
 pub use name::Name;
 pub use raw::{
     ExternalFile, MAX_NODES, RawArgument, RawDim, RawDtype, RawEnd, RawGraph, RawInt, RawNamed, RawNode, RawRange,
