@@ -18,7 +18,7 @@ pub struct Lowered {
 pub const IMPORTED: &str = "imported";
 
 /// Source of a tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TensorSource {
     /// Position in [`RawGraph::tensors`]; `None` of a tensor that the network adds, whose values are all `fill`.
     pub tensor: Option<usize>,
