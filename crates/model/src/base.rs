@@ -1,6 +1,7 @@
 //! Base model: opens a model folder, maps its weights and verifies them.
 
 use crate::check;
+use crate::description::{NetworkDescription, SourceLayout};
 use crate::error::ModelError;
 use crate::file::{Bytes, map_file};
 use crate::manifest::{LABELS_FILE, Manifest};
@@ -15,7 +16,8 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Identity of a base: SHA-256 over its architecture, preprocessing and weights, whatever its folder is called.
+/// Identity of a base: SHA-256 over its architecture, preprocessing, weights and network description, if it has one, whatever
+/// its folder is called.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BaseId(pub [u8; 32]);
 
@@ -40,6 +42,8 @@ pub struct Base {
     preprocessing: Preprocessing,
     labels: Vec<String>,
     network: Network,
+    /// Layout of each tensor in the file that the network was imported from; empty of a built-in architecture.
+    sources: Vec<Option<SourceLayout>>,
     id: BaseId,
     bytes: Bytes,
     /// Where each tensor of the network lies in `bytes`.
@@ -66,7 +70,7 @@ struct Location {
 
 impl Base {
     /// Maps the model in `folder` and verifies it: length and hash as in the manifest; every tensor's name, shape and
-    /// type as in the architecture; one label a class; finite values. Allocates nothing of the weights' size.
+    /// type as in the architecture or the network description; one label a class; finite values. Allocates nothing of the weights' size.
     ///
     /// The weights stay in the file: the kernel may drop their pages under pressure and read them again. Whoever
     /// truncates the file while it is mapped kills the process (SIGBUS) when it next reads a weight beyond the new end,
@@ -101,19 +105,21 @@ impl Base {
         let (start, metadata) = SafeTensors::read_metadata(&bytes)
             .map(|(header, metadata)| (header + size_of::<u64>(), metadata))
             .map_err(|error| ModelError::Safetensors { path: path.clone(), problem: error.to_string() })?;
-        let network = fitting_network(&manifest.architecture, &labels, &labels_path, &metadata, &path)?;
+        let (published, sources) = published_network(folder, &manifest)?;
+        let network = fitting_network(&published, &labels, &labels_path, &metadata, &path)?;
         let locations = network
             .tensors()
             .map(|(_, spec)| locate(spec, &metadata, start, &path))
             .collect::<Result<Vec<_>, ModelError>>()?;
         let preprocessing = manifest.preprocessing();
-        let id = identify(network.architecture, &preprocessing, &manifest.weights.sha256);
+        let id = identify(&manifest);
         let mut base = Self {
             path: folder.to_owned(),
             manifest,
             preprocessing,
             labels,
             network,
+            sources,
             id,
             bytes,
             locations,
@@ -148,6 +154,12 @@ impl Base {
     /// Returns the network, under the head that the model has.
     pub const fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// Returns the layout of a tensor in the file that the network was imported from; `None` of a built-in architecture, and
+    /// of a tensor that the import added.
+    pub fn source_layout(&self, id: TensorId) -> Option<&SourceLayout> {
+        self.sources.get(id.index()).and_then(Option::as_ref)
     }
 
     /// Returns one name per class, in the order of the logits; none of a headless backbone.
@@ -228,8 +240,24 @@ fn copy(file: &File, expected: u64) -> io::Result<Bytes> {
     Ok(Bytes::Copied(bytes))
 }
 
+/// Returns the built-in network that the manifest names or the one that its description describes, and the layout of each
+/// tensor in the file that a described network was imported from.
+fn published_network(folder: &Path, manifest: &Manifest) -> Result<(Network, Vec<Option<SourceLayout>>), ModelError> {
+    let Some(file) = &manifest.network else {
+        return Ok((fieldfit_nets::by_name(&manifest.architecture)?, Vec::new()));
+    };
+    let description = NetworkDescription::read(folder, file)?;
+    let (size, exported) = (manifest.input.size, description.size);
+    // A network for images that are not square may accept no square at all; it has no other input to be checked for.
+    if exported[0] == exported[1] && !description.accepts([size as usize; 2]) {
+        return Err(ModelError::NetworkSize { path: folder.join(&file.file), size, exported });
+    }
+    let network = description.network();
+    Ok((network, description.tensors.into_iter().map(|tensor| tensor.source).collect()))
+}
+
 fn fitting_network(
-    architecture: &str,
+    published: &Network,
     labels: &[String],
     labels_path: &Path,
     metadata: &Metadata,
@@ -237,7 +265,7 @@ fn fitting_network(
 ) -> Result<Network, ModelError> {
     let tensors = metadata.tensors();
     let shapes = tensors.iter().map(|(name, info)| (name.as_str(), info.shape.as_slice())).collect();
-    check::network(architecture, labels, labels_path, &shapes, path)
+    check::network(published, labels, labels_path, &shapes, path)
 }
 
 /// Returns the location of a tensor whose type can be used.
@@ -274,11 +302,12 @@ pub const fn safetensors_dtype(dtype: Dtype) -> safetensors::Dtype {
     }
 }
 
-/// Computes SHA-256 over a canonical encoding: strings after their length, numbers little-endian.
-fn identify(architecture: &str, preprocessing: &Preprocessing, weights: &[u8; 32]) -> BaseId {
-    let Preprocessing { size, crop, mean, std, filter } = preprocessing;
+/// Computes SHA-256 over a canonical encoding: strings after their length, numbers little-endian. Only a described network has
+/// more than the weights' hash behind them.
+fn identify(manifest: &Manifest) -> BaseId {
+    let Preprocessing { size, crop, mean, std, filter } = manifest.preprocessing();
     let mut hash = Sha256::new();
-    for text in ["fieldfit base 1", architecture, filter.name()] {
+    for text in ["fieldfit base 1", manifest.architecture.as_str(), filter.name()] {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
@@ -286,6 +315,9 @@ fn identify(architecture: &str, preprocessing: &Preprocessing, weights: &[u8; 32
     for value in [crop].into_iter().chain(mean).chain(std) {
         hash.update(value.to_le_bytes());
     }
-    hash.update(weights);
+    hash.update(manifest.weights.sha256);
+    if let Some(network) = &manifest.network {
+        hash.update(network.sha256);
+    }
     BaseId(hash.finalize().into())
 }

@@ -56,16 +56,15 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// The network of that architecture under a head for these labels, once the file at `path` holds exactly its tensors.
-/// Without a label, the file must hold no head.
+/// The published network under a head for these labels, once the file at `path` holds exactly its tensors. Without a label,
+/// the file must hold no head.
 pub(crate) fn network(
-    architecture: &str,
+    published: &Network,
     labels: &[String],
     labels_path: &Path,
     found: &Shapes<'_>,
     path: &Path,
 ) -> Result<Network, ModelError> {
-    let published = fieldfit_nets::by_name(architecture)?;
     let head = published.tensor(published.head.weight);
     if let Some(&&[classes, _]) = found.get(head.name.as_str())
         && classes != labels.len()

@@ -1,6 +1,7 @@
 //! Errors of opening, merging, encoding and importing a model.
 
 use crate::base::BaseId;
+use crate::description::DescriptionError;
 use crate::import::CheckpointError;
 use crate::import::graph::GraphError;
 use crate::text::excerpt;
@@ -379,6 +380,44 @@ pub enum ModelError {
         path: PathBuf,
         /// Why.
         source: Box<CheckpointError>,
+    },
+    /// A network description that can't be used.
+    #[error("invalid network description {}: import the model again", path.display())]
+    Description {
+        /// The description.
+        path: PathBuf,
+        /// Why.
+        source: Box<DescriptionError>,
+    },
+    /// A network file whose tensor has another shape than its network.
+    #[error("{}: tensor `{}` has shape {found:?}, which does not fit shape {expected:?} of the network: export the network again", path.display(), excerpt(name))]
+    SourceShape {
+        /// The network file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The network's shape.
+        expected: Vec<usize>,
+        /// The file's shape.
+        found: Vec<usize>,
+    },
+    /// A request that does not fit a file that has a network in it.
+    #[error("{} holds a network, which is imported as it is: import without {option}", path.display())]
+    NetworkOption {
+        /// The network file.
+        path: PathBuf,
+        /// What was requested.
+        option: &'static str,
+    },
+    /// An input size that the network does not accept.
+    #[error("{}: the network does not accept an image of {size}×{size} pixels: it was exported for {}×{}", path.display(), exported[0], exported[1])]
+    NetworkSize {
+        /// The network file or its description.
+        path: PathBuf,
+        /// The requested side of the square image, in pixels.
+        size: u32,
+        /// Rows and columns that the network was exported for.
+        exported: [usize; 2],
     },
     /// A network file that can't be read.
     #[error("can't import {}", path.display())]

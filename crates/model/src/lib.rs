@@ -1,7 +1,8 @@
 //! Base models on disk: model folders, their mapped weights, deltas merged into them, and the import of checkpoints.
 //!
 //! A model folder holds `manifest.toml` ([`Manifest`]), `labels.txt` (one class a line, in the order of the logits),
-//! `weights.safetensors` and `NOTICE`. [`Base::open`] maps the weights, verifies that they are whole and fit their
+//! `weights.safetensors` and `NOTICE`; that of a network that was imported with its graph also `network.json`
+//! ([`NetworkDescription`]). [`Base::open`] maps the weights, verifies that they are whole and fit their
 //! architecture, and lends them in their stored type ([`TensorView`](fieldfit_tensor::TensorView)); nothing here ever writes to them. [`Weights`] is
 //! what an executor runs: a base, or a base and a delta. [`encode_delta`] goes the other way, and [`import`] makes a
 //! model folder of a PyTorch or safetensors checkpoint.
@@ -21,6 +22,7 @@ mod base;
 mod check;
 mod constraint;
 mod delta_encode;
+mod description;
 mod error;
 mod file;
 pub mod import;
@@ -32,7 +34,10 @@ mod weights;
 pub use base::{Base, BaseId, BaseOptions, safetensors_dtype};
 pub use constraint::CONSTRAINT_TOLERANCE;
 pub use delta_encode::{TrainingResult, encode_delta};
+pub use description::{DescribedTensor, DescriptionError, NetworkDescription, SourceLayout};
 pub use error::ModelError;
-pub use manifest::{Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile};
+pub use manifest::{
+    DescriptionFile, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile,
+};
 pub use rate_distortion::{CodecRates, RowWeights};
 pub use weights::{Weights, check_delta, most_delta_bytes, most_delta_values};

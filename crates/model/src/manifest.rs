@@ -2,6 +2,7 @@
 
 use crate::error::ModelError;
 use crate::file;
+use crate::import::graph::IMPORTED;
 use fieldfit_tensor::text::is_unprintable;
 use fieldfit_tensor::{Filter, Preprocessing};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ pub const NOTICE_FILE: &str = "NOTICE";
 pub struct Manifest {
     /// What people call the model.
     pub name: String,
-    /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`].
+    /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`]; `imported` of a network that was imported with its graph.
     pub architecture: String,
     /// What the network is fed.
     pub input: Input,
@@ -28,6 +29,9 @@ pub struct Manifest {
     pub preprocessing: Scaling,
     /// Which file holds the weights, and how to know it.
     pub weights: WeightsFile,
+    /// Which file describes the network, and how to know it; `None` of a built-in architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<DescriptionFile>,
     /// Where the weights come from.
     pub origin: Origin,
 }
@@ -62,6 +66,17 @@ pub struct WeightsFile {
     pub file: String,
     /// The file's length.
     pub bytes: u64,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    #[serde(with = "hex::serde")]
+    pub sha256: [u8; 32],
+}
+
+/// The network description: its name and its hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DescriptionFile {
+    /// A file name in the model folder.
+    pub file: String,
     /// SHA-256 of the file, 64 hexadecimal digits.
     #[serde(with = "hex::serde")]
     pub sha256: [u8; 32],
@@ -109,7 +124,7 @@ impl Manifest {
 
     /// Returns the first value that no model can have.
     pub(crate) fn problem(&self) -> Option<(&'static str, &'static str)> {
-        let Self { name, architecture, input, preprocessing, weights, origin } = self;
+        let Self { name, architecture, input, preprocessing, weights, network, origin } = self;
         let Origin { source, licence, file, .. } = origin;
         let is_bad_divisor = |std: &f32| !std.is_finite() || *std <= 0.0;
         let checks = [
@@ -122,12 +137,20 @@ impl Manifest {
             (is_acting(source), "origin.source", PRINTABLE),
             (is_acting(licence), "origin.licence", PRINTABLE),
             (is_acting(file), "origin.file", PRINTABLE),
-            (!is_file_name(&weights.file), "weights.file", "must be a plain file name in the model's folder"),
+            (!is_file_name(&weights.file), "weights.file", PLAIN),
+            (network.as_ref().is_some_and(|network| !is_file_name(&network.file)), "network.file", PLAIN),
+            (
+                network.is_some() != (architecture == IMPORTED),
+                "network",
+                "must be there if the architecture is `imported`, and only then",
+            ),
         ];
         checks.into_iter().find(|(is_bad, ..)| *is_bad).map(|(_, field, problem)| (field, problem))
     }
 }
 
+/// What a file's name must be.
+const PLAIN: &str = "must be a plain file name in the model's folder";
 /// What every text of a manifest must be.
 const PRINTABLE: &str = "must have no control characters and none that change the direction of text";
 

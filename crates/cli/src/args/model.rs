@@ -1,21 +1,23 @@
 //! Arguments of `import` and `info`.
 
-use super::parse::{at_least_one, byte_count, methods, side, target, threads};
+use super::parse::{at_least_one, byte_count, channels, methods, side, target, threads};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
-use fieldfit::import::Averages;
+use fieldfit::import::{Averages, InputOverride};
 use fieldfit::target::TargetProfile;
 use std::path::PathBuf;
 
 /// Arguments of `fieldfit import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// Import this checkpoint: .pth, .safetensors, an index of shards, or a folder with config.json (Hugging Face hub)
+    /// Import this network (.pt2, .onnx) or checkpoint: .pth, .safetensors, an index of shards, or a folder with
+    /// config.json (Hugging Face hub)
     pub weights: PathBuf,
     /// Set the architecture; auto detects it from names and shapes of the tensors
     #[arg(long, value_name = "NAME", default_value = AUTO, value_parser = PossibleValuesParser::new(architectures()))]
     pub arch: String,
-    /// Read class names from this file, one per line in the order of the head's outputs [default: the checkpoint's]
+    /// Read class names from this file, one per line in the order of the head's outputs [default: the checkpoint's; of a
+    /// network, class0, class1, …]
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
     /// Create this model folder
@@ -39,6 +41,17 @@ pub struct ImportArgs {
     /// Leave out the tensors with this name in the checkpoint; `*` is any text [repeatable]
     #[arg(long, value_name = "PATTERN")]
     pub drop: Vec<String>,
+    /// Feed square images of this side in pixels [default: the checkpoint's, or what the network was exported for]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub size: Option<u32>,
+    /// Subtract this mean of red, green, blue, in units of 0..1, e.g. 0.485,0.456,0.406 [default: the checkpoint's, or
+    /// ImageNet's]
+    #[arg(long, value_name = "R,G,B", value_parser = channels)]
+    pub mean: Option<[f32; 3]>,
+    /// Divide by this standard deviation of red, green, blue, in units of 0..1, e.g. 0.229,0.224,0.225 [default: the
+    /// checkpoint's, or ImageNet's]
+    #[arg(long, value_name = "R,G,B", value_parser = channels)]
+    pub std: Option<[f32; 3]>,
 }
 
 /// Value of `--arch` that detects the architecture.
@@ -56,6 +69,12 @@ impl ImportArgs {
             (false, true) => Averages::Ignore,
             (false, false) => Averages::Prefer,
         }
+    }
+
+    /// Returns what is set of the preprocessing.
+    pub fn input(&self) -> InputOverride {
+        let (size, mean, std) = (self.size, self.mean, self.std);
+        InputOverride { size, mean, std, ..InputOverride::NONE }
     }
 
     /// Returns the architecture, if one is named.

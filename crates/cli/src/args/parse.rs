@@ -37,6 +37,17 @@ pub(super) fn byte_count(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Parses three numbers in units of 0..1, and returns them in units of 0..255.
+pub(super) fn channels(text: &str) -> Result<[f32; 3], String> {
+    let numbers: Vec<f64> = text.split(',').filter_map(|number| number.trim().parse().ok()).collect();
+    match numbers[..] {
+        [red, green, blue] if text.matches(',').count() == 2 => {
+            Ok([red, green, blue].map(|number| (255.0 * number) as f32))
+        }
+        _ => Err("expected three numbers in units of 0..1, such as 0.485,0.456,0.406".into()),
+    }
+}
+
 /// Reads a target profile by name or path.
 pub(super) fn target(text: &str) -> Result<TargetProfile, String> {
     TargetProfile::find(text).map_err(|error| crate::error::chain(&error))

@@ -1,10 +1,10 @@
-//! Subcommand `import`: imports a checkpoint into a model folder and reports what it detected.
+//! Subcommand `import`: imports a checkpoint or network file into a model folder and reports what it detected.
 
 use crate::args::ImportArgs;
 use crate::error::CliError;
 use crate::output::{Output, Text, bytes};
 use crate::progress_bar::ProgressBar;
-use fieldfit::import::{Detected, Format, ImportReport, ImportRequest, import};
+use fieldfit::import::{Detected, Format, ImportReport, ImportRequest, ImportedNetwork, import};
 use serde::Serialize;
 use std::path::Path;
 
@@ -17,6 +17,35 @@ struct Imported<'a> {
     tensors: usize,
     classes: usize,
     bytes: u64,
+    /// Of a network file alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<Network<'a>>,
+}
+
+/// Network of a file as a JSON object.
+#[derive(Serialize)]
+struct Network<'a> {
+    nodes: usize,
+    parameters: usize,
+    sections: &'a [String],
+    head: Option<&'a str>,
+    /// Rows and columns of the image that it was exported for.
+    size: [usize; 2],
+    /// Whether it accepts images of other sizes.
+    any_size: bool,
+}
+
+impl<'a> From<&'a ImportedNetwork> for Network<'a> {
+    fn from(network: &'a ImportedNetwork) -> Self {
+        Self {
+            nodes: network.nodes,
+            parameters: network.parameters,
+            sections: &network.sections,
+            head: network.head.as_deref(),
+            size: network.size,
+            any_size: network.any_size,
+        }
+    }
 }
 
 pub fn run(args: &ImportArgs, output: &Output) -> Result<(), CliError> {
@@ -28,6 +57,7 @@ pub fn run(args: &ImportArgs, output: &Output) -> Result<(), CliError> {
     request.licence = args.licence.as_deref().unwrap_or(request.licence);
     request.averages = args.averages();
     request.drop = &args.drop;
+    request.input = args.input();
     let progress = ProgressBar::new(output);
     progress.wait("importing");
     let report = import(&request).map_err(fieldfit::Error::from)?;
@@ -39,6 +69,7 @@ pub fn run(args: &ImportArgs, output: &Output) -> Result<(), CliError> {
         tensors: report.detected.tensors,
         classes: report.classes,
         bytes: report.bytes,
+        network: report.network.as_ref().map(Network::from),
     };
     output.show(&imported, |_| text(args, &report))
 }
@@ -48,6 +79,8 @@ fn text(args: &ImportArgs, report: &ImportReport) -> Text {
         Format::TorchLegacy => "a checkpoint of torch before 1.6",
         Format::TorchZip => "a checkpoint of torch 1.6 or later",
         Format::Safetensors => "safetensors",
+        Format::Pt2 => "an exported program of torch",
+        Format::Onnx => "ONNX",
     };
     let files = if report.files == 1 { String::new() } else { format!(" in {} files", report.files) };
     let mut lines = vec![
@@ -59,21 +92,52 @@ fn text(args: &ImportArgs, report: &ImportReport) -> Text {
             bytes = bytes(report.bytes),
         ),
         format!("identity {}", report.id),
-        grounds(&report.detected),
     ];
+    match &report.network {
+        Some(network) => lines.extend(described(network)),
+        None => lines.push(grounds(&report.detected)),
+    }
     lines.extend(entry(report));
     lines.extend(renamed(&report.detected));
     lines.push(match report.classes {
         0 => "no head: adapt it to your classes before it can name anything".to_owned(),
+        classes if report.network.as_ref().is_some_and(|network| network.numbered_labels) => {
+            format!("{classes} classes without names: `class0` to `class{}`; --labels names them", classes - 1)
+        }
         classes => format!("{classes} classes"),
     });
     lines.extend(listed("classes of one name, told apart by their numbers", &report.renamed_labels));
-    lines.push(preprocessing(report));
-    lines.extend(listed("left out, for training only", &report.ignored));
+    lines.push(preprocessing(report, args));
+    let unread =
+        if report.network.is_some() { "left out, not read by the network" } else { "left out, for training only" };
+    lines.extend(listed(unread, &report.ignored));
     lines.extend(listed("left out by --drop", &report.dropped));
     let mut text = Text::default();
     lines.iter().for_each(|line| text.line(line));
     text
+}
+
+/// What a network file holds, and what of it is fixed.
+fn described(network: &ImportedNetwork) -> Vec<String> {
+    let ImportedNetwork { ops, nodes, parameters, sections, head, size: [rows, columns], .. } = network;
+    let mut lines = vec![
+        format!("{ops} ops became {nodes} nodes with {parameters} parameters"),
+        format!("sections, for --freeze: {}", sections.join(", ")),
+    ];
+    lines.extend(head.iter().map(|head| format!("the head is `{head}`")));
+    lines.push(if network.any_size {
+        format!("exported for images of {rows}×{columns} pixels; accepts other sizes")
+    } else {
+        format!("fixed to images of {rows}×{columns} pixels: export it with a dynamic height and width for others")
+    });
+    if !network.accepts_square {
+        lines.push(
+            "it accepts no square images, which is what frames become: export it for square images to run it"
+                .to_owned(),
+        );
+    }
+    lines.extend(listed("not in the file, and added", &network.added));
+    lines
 }
 
 /// The checkpoint's entry that was taken, and the one that was not.
@@ -115,13 +179,19 @@ fn grounds(detected: &Detected) -> String {
     format!("{architecture}, because all {tensors} tensors fit by name and shape, under {naming} names{others}")
 }
 
-fn preprocessing(report: &ImportReport) -> String {
+fn preprocessing(report: &ImportReport, args: &ImportArgs) -> String {
     let fieldfit::model::Preprocessing { size, crop, mean, std, filter } = report.preprocessing;
-    let whence = report.config.as_ref().map_or_else(
-        || "as the architecture's published checkpoint was evaluated".to_owned(),
-        |config| format!("as {} says", config.display()),
-    );
-    format!("input: {size} px, crop {crop}, mean {mean:?}, std {std:?}, {}, {whence}", filter.name())
+    let whence = match (&report.config, &report.network) {
+        (Some(config), _) => format!("as {} says", config.display()),
+        (None, Some(_)) => {
+            "as most networks are trained on ImageNet: the file does not state it, so check it".to_owned()
+        }
+        (None, None) => "as the architecture's published checkpoint was evaluated".to_owned(),
+    };
+    let flags = [("--size", args.size.is_some()), ("--mean", args.mean.is_some()), ("--std", args.std.is_some())];
+    let set: Vec<&str> = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).collect();
+    let set = if set.is_empty() { String::new() } else { format!(", but for {}", set.join(", ")) };
+    format!("input: {size} px, crop {crop}, mean {mean:?}, std {std:?}, {}, {whence}{set}", filter.name())
 }
 
 #[cfg(test)]

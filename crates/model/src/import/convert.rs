@@ -24,15 +24,28 @@ pub(super) fn convert<'n>(
     requested: Dtype,
     path: &Path,
 ) -> Result<Stored<'n>, ModelError> {
-    let (path, name) = (|| path.to_owned(), || spec.name.clone());
     let mut values = Vec::with_capacity(spec.len());
     for entry in parts.iter().filter_map(|part| state.get(part)) {
         let Some(part) = state.values(entry) else {
             let (expected, found) = ("float16, bfloat16, float32 or float64", entry.element.name().to_owned());
-            return Err(ModelError::TensorDtype { path: path(), name: name(), expected, found });
+            return Err(ModelError::TensorDtype { path: path.to_owned(), name: spec.name.clone(), expected, found });
         };
         values.extend(part);
     }
+    store(&values, spec, requested, path)
+}
+
+/// A tensor of the network with these values.
+///
+/// # Errors
+/// If a value is not finite, a negative variance or too large for the stored type.
+pub(super) fn store<'n>(
+    values: &[f32],
+    spec: &'n TensorSpec,
+    requested: Dtype,
+    path: &Path,
+) -> Result<Stored<'n>, ModelError> {
+    let (path, name) = (|| path.to_owned(), || spec.name.clone());
     if let Some(index) = values.iter().position(|value| !value.is_finite()) {
         return Err(ModelError::NotFinite { path: path(), name: name(), index });
     }
@@ -42,7 +55,7 @@ pub(super) fn convert<'n>(
         return Err(ModelError::NegativeVariance { path: path(), name: name(), index, value: values[index] });
     }
     let dtype = storage_dtype(spec, requested);
-    dtype.encode(&values).map(|bytes| Stored { spec, dtype, bytes }).map_err(|index| ModelError::Overflow {
+    dtype.encode(values).map(|bytes| Stored { spec, dtype, bytes }).map_err(|index| ModelError::Overflow {
         path: path(),
         name: name(),
         index,

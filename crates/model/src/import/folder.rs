@@ -6,7 +6,9 @@
 use super::convert::Stored;
 use crate::base::{Base, BaseId};
 use crate::error::ModelError;
-use crate::manifest::{Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile};
+use crate::manifest::{
+    DescriptionFile, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile,
+};
 use fieldfit_durable::{Disk, create_folder, sync_folder};
 use fieldfit_tensor::Preprocessing;
 use safetensors::tensor::TensorView;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const WEIGHTS_FILE: &str = "weights.safetensors";
+const NETWORK_FILE: &str = "network.json";
 /// What the names of temporary folders begin with.
 const TEMPORARY: &str = ".import-";
 /// The file in a temporary folder that its import has locked.
@@ -46,6 +49,8 @@ pub(super) struct Description<'a> {
     /// The folder, whose last part is the model's name.
     pub name: &'a Path,
     pub architecture: &'static str,
+    /// The network description, if the architecture is none that is built in.
+    pub network: Option<&'a [u8]>,
     pub preprocessing: Preprocessing,
     pub source: &'a str,
     pub licence: &'a str,
@@ -82,6 +87,10 @@ pub(super) fn write(
         (WEIGHTS_FILE, &weights),
     ] {
         write_synced(&staged.join(name), bytes).map_err(unwritable)?;
+    }
+    if let Some(network) = description.network {
+        write_synced(&staged.join(NETWORK_FILE), network).map_err(unwritable)?;
+        make_read_only(&staged.join(NETWORK_FILE)).map_err(unwritable)?;
     }
     make_read_only(&staged.join(WEIGHTS_FILE)).map_err(unwritable)?;
     sync_folder(&Disk, &staged).map_err(synced)?;
@@ -142,7 +151,7 @@ fn serialise(tensors: &[Stored<'_>], path: &Path) -> Result<Vec<u8>, ModelError>
 }
 
 fn manifest(description: &Description<'_>, weights: &[u8]) -> Result<Manifest, ModelError> {
-    let Description { name, architecture, preprocessing, source, licence, file, file_hash } = *description;
+    let Description { name, architecture, network, preprocessing, source, licence, file, file_hash } = *description;
     let Preprocessing { size, crop, mean, std, filter } = preprocessing;
     let file_name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest {
@@ -155,6 +164,8 @@ fn manifest(description: &Description<'_>, weights: &[u8]) -> Result<Manifest, M
             bytes: weights.len() as u64,
             sha256: Sha256::digest(weights).into(),
         },
+        network: network
+            .map(|network| DescriptionFile { file: NETWORK_FILE.to_owned(), sha256: Sha256::digest(network).into() }),
         origin: Origin {
             source: source.to_owned(),
             licence: licence.to_owned(),

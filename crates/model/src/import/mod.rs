@@ -1,4 +1,4 @@
-//! Import: makes a model folder of a checkpoint.
+//! Import: makes a model folder of a checkpoint, or of a network file.
 //!
 //! Reads PyTorch's `.pth` in its legacy form and as a zip archive, and safetensors, also in parts with an index. Pickles
 //! are interpreted as data and nothing in them is executed: a checkpoint can name dictionaries, tensors, their storages and
@@ -9,7 +9,8 @@
 //! norm's `num_batches_tracked` serves training from scratch only and is left out. A checkpoint without a head is a headless
 //! base.
 //!
-//! [`graph`] reads networks that were exported with their graphs.
+//! A network that was exported with its graph, `.pt2` or ONNX, is imported as it is: [`graph`] reads it, and the model folder
+//! gets its [description](crate::NetworkDescription).
 
 mod archive;
 mod config;
@@ -23,6 +24,7 @@ pub mod graph;
 mod key_mapping;
 mod labels;
 mod legacy;
+mod network;
 mod pickle;
 mod preprocessing;
 mod safetensors;
@@ -34,7 +36,8 @@ mod zip;
 pub use detect::Detected;
 pub use embedded::EmbeddedConfig;
 pub use error::{CheckpointError, PickleProblem, Program};
-pub use preprocessing::published_preprocessing;
+pub use network::ImportedNetwork;
+pub use preprocessing::{InputOverride, published_preprocessing};
 pub use state::Averages;
 
 use crate::base::BaseId;
@@ -47,17 +50,18 @@ use source::Source;
 use std::path::{Path, PathBuf};
 use storage::StateDict;
 
-/// Import request: the checkpoint, the architecture that it holds, and where the model folder goes.
+/// Import request: the checkpoint or network file, the architecture that it holds, and where the model folder goes.
 #[derive(Debug, Clone)]
 pub struct ImportRequest<'a> {
-    /// The checkpoint: `.pth` or `.safetensors`, told apart by what is in it; the index of one in parts,
+    /// The checkpoint or network file: `.pth`, `.safetensors`, `.pt2` or `.onnx`, told apart by what is in it; the index of
+    /// a checkpoint in parts,
     /// `model.safetensors.index.json`; or a folder as Hugging Face's hub has it, with `config.json` beside
     /// `model.safetensors`, `pytorch_model.bin` or an index of either.
     pub weights: &'a Path,
     /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`]; detected by names and shapes if none is given.
     pub architecture: Option<&'a str>,
     /// A file of labels, one class a line, in the order of the logits; those of `config.json`, if none is given. A
-    /// checkpoint without a head has none.
+    /// checkpoint without a head has none. The classes of a network file without labels are `class0`, `class1`, …
     pub labels: Option<&'a Path>,
     /// The model folder to make. It must not exist; its last part is the model's name.
     pub out: &'a Path,
@@ -65,8 +69,11 @@ pub struct ImportRequest<'a> {
     /// underflow in f16.
     pub dtype: Dtype,
     /// How images become the network's input: as `config.json` says, or else as the architecture's [published
-    /// checkpoint](published_preprocessing) was evaluated, if nothing is given.
+    /// checkpoint](published_preprocessing) was evaluated, if nothing is given. A network file has none; its images are
+    /// scaled as ImageNet's are, to the size that it was exported for.
     pub preprocessing: Option<Preprocessing>,
+    /// What is set in place of that.
+    pub input: InputOverride,
     /// Who published the weights, and in which version: a package, a repository, a person.
     pub source: &'a str,
     /// SPDX expression of the weights' licence.
@@ -85,7 +92,8 @@ impl<'a> ImportRequest<'a> {
         let (source, licence) = ("unknown", "LicenseRef-unknown");
         let (architecture, labels, preprocessing) = (None, None, None);
         let (averages, drop) = (Averages::Prefer, [].as_slice());
-        Self { weights, architecture, labels, out, dtype: Dtype::F16, preprocessing, source, licence, averages, drop }
+        let (dtype, input) = (Dtype::F16, InputOverride::NONE);
+        Self { weights, architecture, labels, out, dtype, preprocessing, input, source, licence, averages, drop }
     }
 
     /// The same, for a checkpoint of that architecture under these labels.
@@ -111,6 +119,8 @@ pub struct ImportReport {
     pub alternative: Option<String>,
     /// The network that it holds, and on what grounds.
     pub detected: Detected,
+    /// The network that a network file holds; `None` of a checkpoint.
+    pub network: Option<ImportedNetwork>,
     /// Classes of its head; none of a headless backbone.
     pub classes: usize,
     /// What inference doesn't need and was left out, by name, sorted.
@@ -138,15 +148,28 @@ pub enum Format {
     TorchZip,
     /// safetensors.
     Safetensors,
+    /// `torch.export.save`: a network with its graph.
+    Pt2,
+    /// ONNX: a network with its graph.
+    Onnx,
 }
 
-/// Makes a model folder of a checkpoint. The folder appears whole or not at all; its weights file is read-only.
+/// Makes a model folder of a checkpoint or network file. The folder appears whole or not at all; its weights file is
+/// read-only.
 ///
 /// # Errors
-/// If the folder exists, the checkpoint can't be read or asks for anything but tensors, fits no architecture, the requested
-/// one or the labels, isn't finite, or doesn't fit the stored type; if the folder can't be written.
+/// If the folder exists, the file can't be read or asks for anything but tensors, fits no architecture, the requested
+/// one or the labels, isn't finite, or doesn't fit the stored type; if a network has what is not supported; if the folder
+/// can't be written.
 pub fn import(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
     folder::refuse_existing(request.out)?;
+    match network::open(request.weights)? {
+        Some(file) => network::import(request, &file),
+        None => import_checkpoint(request),
+    }
+}
+
+fn import_checkpoint(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
     let source = Source::read(request.weights)?;
     let (format, mut state) = parse_all(&source, request.averages)?;
     let dropped = drop_tensors(&mut state, request.drop)?;
@@ -161,6 +184,7 @@ pub fn import(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
         &folder::Description {
             name: request.out,
             architecture: fit.network.architecture,
+            network: None,
             preprocessing,
             source: request.source,
             licence: request.licence,
@@ -180,6 +204,7 @@ pub fn import(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
         is_average: state.is_average,
         alternative: state.alternative,
         detected,
+        network: None,
         classes: labels.labels.len(),
         ignored,
         dropped,
@@ -219,7 +244,7 @@ fn parse(bytes: &[u8], averages: Averages) -> Result<(Format, StateDict<'_>), Ch
         Ok((Format::TorchLegacy, legacy::read(bytes, averages)?))
     } else if bytes.starts_with(zip::START) {
         Ok((Format::TorchZip, zip::read(bytes, averages)?))
-    } else if bytes.get(8) == Some(&b'{') {
+    } else if safetensors::is_likely(bytes) {
         match averages {
             Averages::Require => Err(CheckpointError::NoAverage),
             Averages::Prefer | Averages::Ignore => Ok((Format::Safetensors, safetensors::read(bytes)?)),
@@ -261,7 +286,7 @@ fn check_entries(state: &StateDict<'_>) -> Result<(), CheckpointError> {
 /// The request's preprocessing, or the configuration's over that of the published checkpoint.
 fn preprocessing(request: &ImportRequest<'_>, source: &Source, fit: &Fit) -> Preprocessing {
     let published = published_preprocessing(fit.network.architecture);
-    request.preprocessing.unwrap_or_else(|| source.config.preprocessing(published))
+    request.input.apply(request.preprocessing.unwrap_or_else(|| source.config.preprocessing(published)))
 }
 
 /// The network's tensors, as they go to the weights file.

@@ -2,6 +2,41 @@
 
 use fieldfit_tensor::{Filter, Preprocessing};
 
+/// Preprocessing that is set by hand, in place of what is known; `None` leaves it as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct InputOverride {
+    /// Side of the square image, in pixels.
+    pub size: Option<u32>,
+    /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
+    pub crop: Option<f32>,
+    /// Mean, red, green, blue, in units of 0..255.
+    pub mean: Option<[f32; 3]>,
+    /// Standard deviation, red, green, blue, in units of 0..255.
+    pub std: Option<[f32; 3]>,
+}
+
+impl InputOverride {
+    /// Nothing is set.
+    pub const NONE: Self = Self { size: None, crop: None, mean: None, std: None };
+
+    /// Returns the preprocessing with what is set.
+    pub(super) fn apply(self, known: Preprocessing) -> Preprocessing {
+        Preprocessing {
+            size: self.size.unwrap_or(known.size),
+            crop: self.crop.unwrap_or(known.crop),
+            mean: self.mean.unwrap_or(known.mean),
+            std: self.std.unwrap_or(known.std),
+            filter: known.filter,
+        }
+    }
+}
+
+/// Returns the preprocessing under which most networks are trained and evaluated on ImageNet, for images of that side.
+pub(super) const fn imagenet(size: u32) -> Preprocessing {
+    let ((mean, std), filter) = (IMAGENET, Filter::Bilinear);
+    Preprocessing { size, crop: 0.875, mean, std, filter }
+}
+
 /// ImageNet's mean and standard deviation, red, green, blue, in units of 0..255.
 const IMAGENET: ([f32; 3], [f32; 3]) = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]);
 /// (rgb − 127) / 128, of EfficientNet-Lite.
@@ -22,7 +57,7 @@ pub fn published_preprocessing(architecture: &str) -> Preprocessing {
         name if name.starts_with("deit") => (224, 0.9, IMAGENET, Filter::Bicubic),
         name if name.starts_with("dinov2") => (518, 1.0, IMAGENET, Filter::Bicubic),
         name if name.starts_with("vit") => (224, 0.9, HALF, Filter::Bicubic),
-        _ => (224, 0.875, IMAGENET, Filter::Bilinear),
+        _ => return imagenet(224),
     };
     Preprocessing { size, crop, mean, std, filter }
 }

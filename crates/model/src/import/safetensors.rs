@@ -5,6 +5,11 @@ use super::storage::{Element, StateDict, Storage, StorageId, View, contiguous};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use std::borrow::Cow;
 
+/// Returns whether the header of a safetensors file, a JSON object, seems to follow its length.
+pub(super) fn is_likely(bytes: &[u8]) -> bool {
+    bytes.get(8) == Some(&b'{')
+}
+
 /// Every tensor of the checkpoint.
 pub(crate) fn read(bytes: &[u8]) -> Result<StateDict<'_>, CheckpointError> {
     let invalid = |error: SafeTensorError| CheckpointError::Safetensors { problem: error.to_string() };

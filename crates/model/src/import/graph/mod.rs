@@ -32,6 +32,7 @@ pub use tensor::{RawTensor, RawTensorKind};
 
 use crate::error::ModelError;
 use crate::file::{Bytes, map};
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// How many times its files' bytes a network's tensors may be read: tensors of one storage may overlap.
@@ -53,6 +54,22 @@ impl NetworkFile {
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let bytes = map(path).map_err(|source| ModelError::read(path, source))?;
         Ok(Self { path: path.to_owned(), bytes })
+    }
+
+    /// Returns the path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether the file seems to hold a network with its graph, and not a checkpoint of weights alone.
+    pub(super) fn is_network(&self) -> bool {
+        let bytes = &*self.bytes;
+        pt2::is_likely(bytes) || !super::safetensors::is_likely(bytes) && onnx::is_likely(bytes)
+    }
+
+    /// Returns SHA-256 of the file.
+    pub(super) fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&*self.bytes).into()
     }
 
     /// Reads the network, whichever of the formats it is in.
@@ -81,7 +98,7 @@ pub fn read<'a>(bytes: &'a [u8], folder: Option<&Path>) -> Result<RawGraph<'a>, 
         return Err(super::CheckpointError::LfsPointer.into());
     } else if onnx::is_likely(bytes) {
         onnx::read(bytes, folder)?
-    } else if bytes.starts_with(super::legacy::START) || bytes.get(8) == Some(&b'{') {
+    } else if bytes.starts_with(super::legacy::START) || super::safetensors::is_likely(bytes) {
         return Err(GraphError::WeightsAlone);
     } else {
         return Err(GraphError::Format);

@@ -40,6 +40,17 @@ const JSON: &str = ".json";
 /// The readable major version of the schema.
 const SCHEMA: u32 = 8;
 
+/// Returns whether this seems to be an archive of a program whose weights are lent from it. Those of earlier versions of torch
+/// have their state dict as a checkpoint of its own.
+pub(super) fn is_likely(bytes: &[u8]) -> bool {
+    let Some(archive) = bytes.starts_with(START).then(|| Archive::parse(bytes).ok()).flatten() else { return false };
+    let in_folder = |name: &str, rest: fn(&str) -> bool| name.split_once('/').is_some_and(|(_, name)| rest(name));
+    let has = |is_it: fn(&str) -> bool| archive.names().any(|name| in_folder(name, is_it));
+    has(|name| name == FORMAT)
+        && has(|name| name.starts_with(MODELS) && name.ends_with(JSON))
+        && !has(|name| name.starts_with("data/weights/") && name.ends_with(".pt"))
+}
+
 /// Reads the one program of an archive.
 ///
 /// # Errors

@@ -1,0 +1,260 @@
+//! Import of a network file: a model folder with the network's description beside its weights.
+
+use super::config::ConfigLabels;
+use super::convert::{Stored, store};
+use super::detect::Detected;
+use super::folder;
+use super::graph::{IMPORTED, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, TensorSource, lower};
+use super::labels::{self, Labels};
+use super::preprocessing::imagenet;
+use super::{Averages, Format, ImportReport, ImportRequest};
+use crate::description::{DescriptionError, NetworkDescription, SourceLayout};
+use crate::error::ModelError;
+use fieldfit_nets::{Network, TensorSpec};
+use fieldfit_tensor::Preprocessing;
+use half::{bf16, f16};
+use std::path::Path;
+
+/// Network of an imported file, in figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportedNetwork {
+    /// Ops of the file's graph.
+    pub ops: usize,
+    /// Nodes of the network, its head excluded.
+    pub nodes: usize,
+    /// Trainable values.
+    pub parameters: usize,
+    /// Names of the sections, in order: what can be frozen.
+    pub sections: Vec<String>,
+    /// The head's weight, by name; `None` of a network without a head.
+    pub head: Option<String>,
+    /// Rows and columns of the image that the file was exported for.
+    pub size: [usize; 2],
+    /// Whether it accepts images of other sizes.
+    pub any_size: bool,
+    /// Whether it accepts the square images of its preprocessing.
+    pub accepts_square: bool,
+    /// Whether its classes got names that only number them.
+    pub numbered_labels: bool,
+    /// Tensors that the import added, because the file has no values of them, by name.
+    pub added: Vec<String>,
+}
+
+/// Maps the file at `path` if it holds a network with its graph.
+pub(super) fn open(path: &Path) -> Result<Option<NetworkFile>, ModelError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let file = NetworkFile::open(path)?;
+    Ok(file.is_network().then_some(file))
+}
+
+/// Makes a model folder of a network file.
+///
+/// # Errors
+/// As [`super::import`].
+pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<ImportReport, ModelError> {
+    let path = file.path();
+    check_options(request, path)?;
+    let raw = file.read()?;
+    let lowered =
+        lower(&raw).map_err(|source| ModelError::Graph { path: path.to_owned(), source: Box::new(source) })?;
+    let Lowered { network, sources, size } = &lowered;
+    let layouts = layouts(&raw, network, sources, path)?;
+    let unfit = |source: DescriptionError| ModelError::Description { path: path.to_owned(), source: Box::new(source) };
+    let description = NetworkDescription::new(network, *size, layouts.clone()).map_err(unfit)?;
+    let preprocessing = preprocessing(request, &description, path)?;
+    let names = class_names(request, network, path)?;
+    let specs = network.tensors.iter().zip(sources).zip(&layouts).filter(|((spec, _), _)| !spec.is_empty());
+    let tensors: Vec<Stored<'_>> = specs
+        .map(|((spec, source), layout)| {
+            store(&values(&raw, spec, *source, layout.as_ref(), path)?, spec, request.dtype, path)
+        })
+        .collect::<Result<_, _>>()?;
+    let written = folder::write(
+        request.out,
+        &folder::Description {
+            name: request.out,
+            architecture: IMPORTED,
+            network: Some(&description.to_json().map_err(unfit)?),
+            preprocessing,
+            source: request.source,
+            licence: request.licence,
+            file: path,
+            file_hash: file.sha256(),
+        },
+        &names.labels,
+        &tensors,
+    )?;
+    Ok(ImportReport {
+        format: match raw.source {
+            RawSource::Pt2 { .. } => Format::Pt2,
+            RawSource::Onnx { .. } => Format::Onnx,
+        },
+        files: 1 + raw.external.len(),
+        wrapper: None,
+        is_average: false,
+        alternative: None,
+        detected: detected(network),
+        network: Some(summary(&raw, &description, preprocessing.size, request.labels.is_none())),
+        classes: names.labels.len(),
+        ignored: ignored(&raw, sources),
+        dropped: Vec::new(),
+        renamed_labels: names.renamed,
+        preprocessing,
+        config: None,
+        bytes: written.bytes,
+        id: written.id,
+    })
+}
+
+/// Refuses what a request can ask for of checkpoints alone.
+fn check_options(request: &ImportRequest<'_>, path: &Path) -> Result<(), ModelError> {
+    let options = [
+        (request.architecture.is_some(), "`--arch`"),
+        (!request.drop.is_empty(), "`--drop`"),
+        (request.averages != Averages::Prefer, "`--ema` and `--no-ema`"),
+    ];
+    match options.into_iter().find(|(is_set, _)| *is_set) {
+        Some((_, option)) => Err(ModelError::NetworkOption { path: path.to_owned(), option }),
+        None => Ok(()),
+    }
+}
+
+/// The layout in the file of each tensor of the network; `None` of one that the file does not have.
+fn layouts(
+    raw: &RawGraph<'_>,
+    network: &Network,
+    sources: &[TensorSource],
+    path: &Path,
+) -> Result<Vec<Option<SourceLayout>>, ModelError> {
+    let layout = |(spec, source): (&TensorSpec, &TensorSource)| {
+        let Some(tensor) = source.tensor.map(|tensor| &raw.tensors[tensor]) else { return Ok(None) };
+        let layout = SourceLayout { shape: tensor.shape.clone(), turned: source.is_turned };
+        if layout.fits(&spec.shape) {
+            return Ok(Some(layout));
+        }
+        let (name, expected, found) = (spec.name.clone(), spec.shape.clone(), layout.shape);
+        Err(ModelError::SourceShape { path: path.to_owned(), name, expected, found })
+    };
+    network.tensors.iter().zip(sources).map(layout).collect()
+}
+
+/// The values of a tensor of the network, in its order.
+fn values(
+    raw: &RawGraph<'_>,
+    spec: &TensorSpec,
+    source: TensorSource,
+    layout: Option<&SourceLayout>,
+    path: &Path,
+) -> Result<Vec<f32>, ModelError> {
+    let (Some(tensor), Some(layout)) = (source.tensor.map(|tensor| &raw.tensors[tensor]), layout) else {
+        return Ok(vec![source.fill; spec.len()]);
+    };
+    let Some(values) = floats(raw, tensor) else {
+        let (expected, found) = ("float16, bfloat16, float32 or float64", tensor.dtype.name().to_owned());
+        return Err(ModelError::TensorDtype { path: path.to_owned(), name: spec.name.clone(), expected, found });
+    };
+    layout.to_network(values, &spec.shape).ok_or_else(|| {
+        let (name, expected, found) = (spec.name.clone(), spec.shape.clone(), layout.shape.clone());
+        ModelError::SourceShape { path: path.to_owned(), name, expected, found }
+    })
+}
+
+/// The values of a tensor of the file, in its order; `None` if they are no floating-point numbers.
+fn floats(raw: &RawGraph<'_>, tensor: &RawTensor<'_>) -> Option<Vec<f32>> {
+    fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks().0.iter().map(|bits| read(*bits)).collect()
+    }
+    let bytes = raw.values(tensor);
+    Some(match tensor.dtype {
+        RawDtype::F16 => each(&bytes, |bits| f16::from_le_bytes(bits).to_f32()),
+        RawDtype::Bf16 => each(&bytes, |bits| bf16::from_le_bytes(bits).to_f32()),
+        RawDtype::F32 => each(&bytes, f32::from_le_bytes),
+        RawDtype::F64 => each(&bytes, |bits| f64::from_le_bytes(bits) as f32),
+        RawDtype::I8
+        | RawDtype::I16
+        | RawDtype::I32
+        | RawDtype::I64
+        | RawDtype::U8
+        | RawDtype::U16
+        | RawDtype::U32
+        | RawDtype::U64
+        | RawDtype::Bool
+        | RawDtype::Other(_) => return None,
+    })
+}
+
+/// The request's preprocessing, or ImageNet's for images of the size that the file was exported for.
+///
+/// Images are square: of a size that is not, the shorter side is taken, or the longer one if the network accepts only that.
+fn preprocessing(
+    request: &ImportRequest<'_>,
+    description: &NetworkDescription,
+    path: &Path,
+) -> Result<Preprocessing, ModelError> {
+    let exported @ [rows, columns] = description.size;
+    let sides = [rows.min(columns), rows.max(columns)];
+    let side = sides.into_iter().find(|side| description.accepts([*side; 2])).unwrap_or(sides[0]);
+    let known = request.preprocessing.unwrap_or_else(|| imagenet(u32::try_from(side).unwrap_or(u32::MAX)));
+    let preprocessing = request.input.apply(known);
+    let is_set = request.preprocessing.is_some() || request.input.size.is_some();
+    if is_set && !description.accepts([preprocessing.size as usize; 2]) {
+        return Err(ModelError::NetworkSize { path: path.to_owned(), size: preprocessing.size, exported });
+    }
+    Ok(preprocessing)
+}
+
+/// The labels of the request; without any, names that number the classes.
+fn class_names(request: &ImportRequest<'_>, network: &Network, path: &Path) -> Result<Labels, ModelError> {
+    if request.labels.is_some() || network.is_headless() {
+        return labels::labels(request.labels, &ConfigLabels::default(), network, path);
+    }
+    let labels = (0..network.head.classes).map(|class| format!("class{class}")).collect();
+    Ok(Labels { labels, ..Labels::default() })
+}
+
+fn detected(network: &Network) -> Detected {
+    Detected {
+        architecture: IMPORTED,
+        naming: "the file's own",
+        prefix: String::new(),
+        wrappers: Vec::new(),
+        head: None,
+        tensors: network.tensors.iter().filter(|spec| !spec.is_empty()).count(),
+        runner_up: None,
+    }
+}
+
+fn summary(raw: &RawGraph<'_>, description: &NetworkDescription, side: u32, without_labels: bool) -> ImportedNetwork {
+    let network = description.network();
+    let added = description.tensors.iter().filter(|tensor| tensor.source.is_none() && !tensor.shape.contains(&0));
+    let [rows, columns] = description.size;
+    ImportedNetwork {
+        ops: raw.nodes.len(),
+        nodes: network.graph.nodes.len(),
+        parameters: network.parameter_count(),
+        sections: network.graph.sections.iter().map(|section| section.name.clone()).collect(),
+        head: (!network.is_headless()).then(|| network.tensor(network.head.weight).name.clone()),
+        size: description.size,
+        // Twice the size keeps whatever multiple the network needs.
+        any_size: description.accepts([2 * rows, 2 * columns]),
+        accepts_square: description.accepts([side as usize; 2]),
+        numbered_labels: without_labels && !network.is_headless(),
+        added: added.map(|tensor| tensor.name.clone()).collect(),
+    }
+}
+
+/// Tensors of the file that the network does not read, by name, sorted.
+fn ignored(raw: &RawGraph<'_>, sources: &[TensorSource]) -> Vec<String> {
+    let mut is_read = vec![false; raw.tensors.len()];
+    sources.iter().filter_map(|source| source.tensor).for_each(|tensor| is_read[tensor] = true);
+    let unread = raw
+        .tensors
+        .iter()
+        .zip(is_read)
+        .filter(|(tensor, is_read)| !is_read && tensor.kind != super::graph::RawTensorKind::Constant);
+    let mut names: Vec<String> = unread.map(|(tensor, _)| tensor.name.as_str().to_owned()).collect();
+    names.sort();
+    names
+}
