@@ -28,23 +28,33 @@ def images(shape: tuple[int, ...], batch: int) -> torch.Tensor:
     return 2.0 * uniform_tensor("images", (batch, *shape))
 
 
-def program(module: torch.nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
-    """An f32 program in evaluation mode with a dynamic batch, without traces of the source code."""
-    example = images(shape, EXAMPLE_BATCH).float()
-    exported = torch.export.export(module.float().eval(), (example,), dynamic_shapes=({0: Dim.DYNAMIC},))
+DYNAMIC_BATCH = {0: Dim.DYNAMIC}
+
+
+def program(module: torch.nn.Module, shape: tuple[int, ...], dynamic: dict | None = DYNAMIC_BATCH) -> ExportedProgram:
+    """An f32 program in evaluation mode, by default with a dynamic batch, else with one image; without traces of the
+    source code."""
+    example = images(shape, EXAMPLE_BATCH if dynamic else 1).float()
+    exported = torch.export.export(module.float().eval(), (example,), dynamic_shapes=(dynamic,))
+    drop_traces(exported)
+    return exported
+
+
+def drop_traces(exported: ExportedProgram) -> None:
     for graph in (m.graph for m in exported.graph_module.modules() if isinstance(m, torch.fx.GraphModule)):
         for node in graph.nodes:
             for key in TRACES:
                 node.meta.pop(key, None)
-    return exported
 
 
-def save_onnx(exported: ExportedProgram, path: Path) -> int:
-    """Writes an ONNX file with batch norms and parameter names kept; returns its opset."""
-    onnx_program = torch.onnx.export(exported, dynamo=True, optimize=False, verbose=False)
-    model = onnx_program.model_proto
+def onnx_model(exported: ExportedProgram, folded: bool = False) -> onnx.ModelProto:
+    """An ONNX model; unless `folded`, batch norms and parameter names are kept."""
+    model = torch.onnx.export(exported, dynamo=True, optimize=folded, verbose=False).model_proto
     strip(model)
-    onnx.save(model, path)
+    return model
+
+
+def opset(model: onnx.ModelProto) -> int:
     return next(entry.version for entry in model.opset_import if not entry.domain)
 
 

@@ -377,6 +377,10 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "class_token": ClassToken,
     "rotary": Rotary,
     # Whole networks.
+    "static": lambda: after(tokens, nn.LayerNorm(4), lambda x: x.transpose(1, 2).reshape(-1, 4, 5, 4), point(4, 4)),
+    "dynamic_size": lambda: nn.Sequential(normed(nn.Conv2d(3, 4, 3, 2, 1)), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    "channels_last": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, (1, 3))).to(
+        memory_format=torch.channels_last),
     "outputs": lambda: Outputs(named=False),
     "outputs_named": lambda: Outputs(named=True),
     "tied": Tied,
