@@ -1,14 +1,14 @@
 """Writes the micro networks: one operation each, as files to import, with what PyTorch computes for them in f64.
 
-    cd tests/peers && python -m coverage.micro [OUT=tests/data/networks/micro] [--every-onnx]
+    cd tests/peers && python -m coverage.micro [NETWORK …] [--out OUT=tests/data/networks/micro] [--every-onnx]
 
 Writes OUT/NETWORK.pt2.gz and OUT/NETWORK.safetensors.gz, and OUT/NETWORK.FORM.onnx.gz for the forms in `ONNX`; with
 `--every-onnx` the unfolded form of all. The tensors are those of `export.py`'s `inputs.safetensors` and
 `expected.safetensors` together, but with f64 values of 32 bits of fraction."""
 
+import argparse
 import gzip
 import io
-import sys
 import warnings
 from pathlib import Path
 
@@ -112,20 +112,25 @@ def write(name: str, out: Path, forms: tuple[str, ...]) -> fixture.Reference:
     return expected
 
 
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--every-onnx", action="store_true", help="the unfolded form of every network")
+    return parser.parse_args()
+
+
 def main() -> None:
-    arguments = sys.argv[1:]
-    every = "--every-onnx" in arguments
-    folders = [argument for argument in arguments if not argument.startswith("--")]
-    out = Path(folders[0]) if folders else OUT
-    out.mkdir(parents=True, exist_ok=True)
+    options = arguments()
+    options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    for name in MICRO:
+    for name in options.networks or MICRO:
         forms = ONNX.get(name, ())
-        forms += ("unfolded",) if every and "unfolded" not in forms else ()
-        expected = write(name, out, forms)
+        forms += ("unfolded",) if options.every_onnx and "unfolded" not in forms else ()
+        expected = write(name, options.out, forms)
         largest = max(output.abs().max().item() for output in expected.outputs)
-        size = sum(file.stat().st_size for file in out.glob(f"{name}.*"))
+        size = sum(file.stat().st_size for file in options.out.glob(f"{name}.*"))
         print(f"{name}: {size} bytes, outputs up to {largest:.3g}", flush=True)
 
 

@@ -376,6 +376,10 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "windows": Windows,
     "class_token": ClassToken,
     "rotary": Rotary,
+    # An in-place operation changes the value that a later node reads under its old name.
+    "inplace_reread": lambda: after(lambda x: torch.cat([x.relu_(), x], 1), point(8, 3)),
+    "inplace_view": lambda: after(lambda x: x + x.flatten(1).relu_().view_as(x)),
+    "inplace_add": lambda: Combine(after(), lambda x, y: x.add_(y).relu_(), point(4, 4), nn.Identity()),
     # Whole networks.
     "static": lambda: after(tokens, nn.LayerNorm(4), lambda x: x.transpose(1, 2).reshape(-1, 4, 5, 4), point(4, 4)),
     "dynamic_size": lambda: nn.Sequential(normed(nn.Conv2d(3, 4, 3, 2, 1)), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
