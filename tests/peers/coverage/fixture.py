@@ -18,7 +18,7 @@ from torch.nn import functional
 from coverage.weights import uniform_tensor
 
 # Batch of the example input and of the reference: two sizes, so that a batch baked into the file shows.
-EXAMPLE_BATCH, BATCH = 2, 3
+EXAMPLE_BATCH, BATCH = 3, 2
 # Metadata of nodes that holds paths of the exporting machine, or repeats what the module path says.
 TRACES = ("stack_trace", "from_node", "source_fn_stack", "torch_fn", "original_aten")
 

@@ -23,8 +23,6 @@ from coverage.weights import fill
 
 OUT = Path(__file__).parents[2] / "data/networks/micro"
 SHAPE = (3, 5, 4)
-# Images of the reference; the example input has one more.
-BATCH = 2
 # What is dynamic, where it is not the batch alone. A static file has one image, and so has its reference.
 DYNAMIC = {
     "static": None,
@@ -98,7 +96,7 @@ def write(name: str, out: Path, forms: tuple[str, ...]) -> fixture.Reference:
     fill(module, fixture.images(SHAPE, 8))
     dynamic = DYNAMIC.get(name, fixture.DYNAMIC_BATCH)
     exported = fixture.program(module, SHAPE, dynamic)
-    images = coarse(fixture.images(SHAPE, BATCH if dynamic else 1))
+    images = coarse(fixture.images(SHAPE, fixture.BATCH if dynamic else 1))
     with torch.no_grad():
         outputs = fixture.outputs_of(exported.module(check_guards=False)(images.float()))
     loss = fixture.loss_inputs(outputs, name == "classifier")

@@ -1,7 +1,8 @@
 """Weights from the formula of `parity.py`, for any network, and calibrated batch norms.
 
 Statistics are those of a batch of formula images, moved by the formula again: a chain of fifty norms then keeps its scale,
-and no statistic is trivial."""
+and no statistic is trivial. Shifts are three times the scale, up or down: a ReLU whose input is within rounding of zero takes one
+side in f32 and the other in f64, and one such value can exceed 1e-3 of a gradient's l2 norm."""
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -31,6 +32,10 @@ def fill(module: torch.nn.Module, images: torch.Tensor) -> None:
     for name, tensor in module.named_parameters():
         tensor.copy_(parameter(name, tuple(tensor.shape)))
     norms = {name: norm for name, norm in module.named_modules() if isinstance(norm, _BatchNorm)}
+    for name, norm in norms.items():
+        if norm.affine:
+            norm.weight.copy_(exact(0.5 + 0.1 * uniform_tensor(f"{name}.weight", norm.weight.shape)))
+            norm.bias.copy_(exact(shift(uniform_tensor(f"{name}.bias", norm.bias.shape))))
     module.eval()
     for norm in norms.values():
         norm.train()
@@ -50,4 +55,14 @@ def perturb(name: str, norm: _BatchNorm) -> None:
     mean.add_(0.1 * variance.sqrt() * uniform_tensor(f"{name}.running_mean", mean.shape))
     variance.mul_(1.0 + 0.25 * uniform_tensor(f"{name}.running_var", variance.shape))
     for tensor in (mean, variance):
-        tensor.copy_(tensor.float())
+        tensor.copy_(exact(tensor))
+
+
+def shift(values: torch.Tensor) -> torch.Tensor:
+    """Values in [−1, 1) as shifts of a norm: around 1.5 and −1.5."""
+    return 1.5 * values.sign() + 0.2 * values
+
+
+def exact(values: torch.Tensor) -> torch.Tensor:
+    """Rounded to f32."""
+    return values.float().double()
