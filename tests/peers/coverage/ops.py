@@ -129,6 +129,10 @@ def rows(table: dict[str, Uses], limit: int) -> Iterator[str]:
             yield f"| | | | {len(uses.patterns) - limit} more |"
 
 
+def count(folder: Path, form: str) -> int:
+    return len(list(folder.glob(f"*/model.{form}")))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -136,9 +140,9 @@ def main() -> None:
     parser.add_argument("--patterns", type=int, default=8)
     options = parser.parse_args()
     head = ["| operation | networks | calls | arguments, or the networks where few |", "|---|---|---|---|"]
-    lines = ["# Operations of the coverage suite's networks", "", "Made by `ops.py`.", "", "## ATen, in `.pt2`", "", *head]
+    lines = ["# Operations of the coverage suite's networks", "", "Made by `ops.py`.", "", f"## ATen, in {count(options.folder, 'pt2')} `.pt2` files", "", *head]
     lines += rows(aten(options.folder), options.patterns)
-    lines += ["", "## ONNX, unfolded", "", *head, *rows(onnx_types(options.folder), min(options.patterns, 4))]
+    lines += ["", f"## ONNX, in {count(options.folder, 'onnx')} unfolded files", "", *head, *rows(onnx_types(options.folder), min(options.patterns, 4))]
     options.out.write_text("\n".join(lines) + "\n")
 
 
