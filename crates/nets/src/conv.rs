@@ -26,6 +26,11 @@ impl BatchNorm {
     pub const fn tensors(&self) -> [TensorId; 4] {
         [self.scale, self.shift, self.mean, self.variance]
     }
+
+    /// Returns the same, to be replaced.
+    pub(crate) const fn tensors_mut(&mut self) -> [&mut TensorId; 4] {
+        [&mut self.scale, &mut self.shift, &mut self.mean, &mut self.variance]
+    }
 }
 
 /// Convolution, batch norm and activation: one op, because with frozen statistics its backward needs only its output.
@@ -65,11 +70,6 @@ impl Conv {
     /// Returns the number of values of its kernel.
     pub const fn weight_len(&self) -> usize {
         self.output * (self.input / self.groups) * self.window.taps()
-    }
-
-    /// Returns the tensors that it reads.
-    pub fn tensors(&self) -> impl Iterator<Item = TensorId> + use<> {
-        [self.weight].into_iter().chain(self.bias).chain(self.norm.into_iter().flat_map(|norm| norm.tensors()))
     }
 
     /// Returns the output's shape.

@@ -28,6 +28,8 @@ pub enum Role {
     Token,
     /// Position embeddings, `[1, positions, C]`.
     Positions,
+    /// Constant of an imported network: a mask, a table, the factor of a norm without one. Never trained.
+    Constant,
     /// Weight of the classifier, `[classes, features]`.
     HeadWeight,
     /// Bias of the classifier, `[classes]`.
@@ -35,9 +37,9 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether the tensor is trainable. Running statistics are not.
+    /// Whether the tensor is trainable. Running statistics and constants are not.
     pub const fn is_trainable(self) -> bool {
-        !matches!(self, Self::RunningMean | Self::RunningVariance)
+        !matches!(self, Self::RunningMean | Self::RunningVariance | Self::Constant)
     }
 
     /// Whether the tensor belongs to the classifier, which is replaced for new classes.

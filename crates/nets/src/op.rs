@@ -249,24 +249,47 @@ impl Op {
 
     /// Returns the tensors that it reads.
     pub fn tensors(&self) -> Vec<TensorId> {
+        let mut tensors = Vec::new();
+        // The copy has the same tensors.
+        self.clone().rename_tensors(|id| {
+            tensors.push(id);
+            id
+        });
+        tensors
+    }
+
+    /// Replaces each tensor that it reads.
+    pub fn rename_tensors(&mut self, mut rename: impl FnMut(TensorId) -> TensorId) {
+        let mut each = |id: &mut TensorId| *id = rename(*id);
         match self {
-            Self::Conv(conv) => conv.tensors().collect(),
-            Self::ConvTranspose(ConvTranspose { weight, bias, .. }) => [*weight].into_iter().chain(*bias).collect(),
+            Self::Conv(Conv { weight, bias, norm, .. }) => {
+                each(weight);
+                bias.iter_mut().for_each(&mut each);
+                norm.iter_mut().flat_map(BatchNorm::tensors_mut).for_each(&mut each);
+            }
+            Self::ConvTranspose(ConvTranspose { weight, bias, .. }) => {
+                each(weight);
+                bias.iter_mut().for_each(&mut each);
+            }
             Self::Embed(Embed { weight, bias, class_token, registers, positions, .. }) => {
-                [*class_token].into_iter().chain(*registers).chain([*positions, *weight, *bias]).collect()
+                each(class_token);
+                registers.iter_mut().for_each(&mut each);
+                [positions, weight, bias].into_iter().for_each(&mut each);
             }
             Self::Linear(Linear { prologue, weight, bias, scale, .. }) => {
-                let norm =
-                    if let Prologue::LayerNorm(norm) = prologue { vec![norm.scale, norm.shift] } else { Vec::new() };
-                norm.into_iter().chain([*weight]).chain(*bias).chain(*scale).collect()
+                if let Prologue::LayerNorm(norm) = prologue {
+                    [&mut norm.scale, &mut norm.shift].into_iter().for_each(&mut each);
+                }
+                each(weight);
+                bias.iter_mut().chain(scale).for_each(&mut each);
             }
             Self::ClassToken(ClassToken { norm, .. }) | Self::LayerNorm(norm) | Self::GroupNorm { norm, .. } => {
-                vec![norm.scale, norm.shift]
+                [&mut norm.scale, &mut norm.shift].into_iter().for_each(&mut each);
             }
-            Self::Parameter { tensor, .. } => vec![*tensor],
-            Self::Prelu { slope } => vec![*slope],
-            Self::Affine { scale, shift } => scale.iter().chain(shift).copied().collect(),
-            Self::BatchNorm(norm) => norm.tensors().to_vec(),
+            Self::Parameter { tensor, .. } => each(tensor),
+            Self::Prelu { slope } => each(slope),
+            Self::Affine { scale, shift } => scale.iter_mut().chain(shift).for_each(&mut each),
+            Self::BatchNorm(norm) => norm.tensors_mut().into_iter().for_each(&mut each),
             Self::Attention(_)
             | Self::MatMul { .. }
             | Self::Activate(_)
@@ -282,7 +305,7 @@ impl Op {
             | Self::MaxPool(_)
             | Self::AveragePool { .. }
             | Self::GlobalAveragePool
-            | Self::Mean(_) => Vec::new(),
+            | Self::Mean(_) => {}
         }
     }
 

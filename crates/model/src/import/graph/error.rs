@@ -126,6 +126,16 @@ pub enum GraphError {
         /// Why.
         problem: TensorProblem,
     },
+    /// A network of another form than one image in, one result out.
+    #[error(
+        "expected {expected}, found {found}: export the network with one image as its argument and one result: {EXPORT}"
+    )]
+    Form {
+        /// What a network has.
+        expected: &'static str,
+        /// What this one has.
+        found: String,
+    },
     /// More of something than is read.
     #[error("expected at most {limit} {what}, found more")]
     Limit {
@@ -295,6 +305,28 @@ pub enum NodeProblem {
     /// It calls no op.
     #[error("expected the name of an op, found none: get the file again")]
     NoOp,
+    /// It calls an op that has no form in a network.
+    #[error(
+        "the op is not supported; the network calls it {uses} times{}: replace the module, or export the part before it",
+        path.as_ref().map_or_else(String::new, |path| format!(", first in module `{}`", excerpt(path)))
+    )]
+    Unsupported {
+        /// How many nodes call it.
+        uses: usize,
+        /// The module of the first.
+        path: Option<String>,
+    },
+    /// It uses a supported op in a way that has no form in a network.
+    #[error(
+        "{what} is not supported{}",
+        path.as_ref().map_or_else(String::new, |path| format!(", in module `{}`", excerpt(path)))
+    )]
+    Use {
+        /// The way.
+        what: String,
+        /// The module.
+        path: Option<String>,
+    },
     /// It is a constant without a value.
     #[error("expected a constant of one value and one output, found something else: export the network again")]
     Constant,

@@ -1,14 +1,26 @@
-//! Lowering: makes a network of a raw graph, the ops under their names in a file become nodes of `fieldfit_nets`.
+//! Lowering: makes a network of a raw graph. The ops under their names in a file become nodes of [`fieldfit_nets`].
 
-use super::raw::RawGraph;
-use fieldfit_nets::Network;
+mod aten;
+mod fuse;
+mod sections;
+mod sketch;
+mod traced;
+
+use super::GraphError;
+use super::raw::{RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
+use aten::{Known, Lowering};
+use fieldfit_nets::{Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
+use fieldfit_tensor::TensorId;
+use sketch::Sketch;
+use std::collections::HashMap;
+use traced::{Size, Traced};
 
 /// Network of a file, and where its tensors' values come from.
 #[derive(Debug)]
 pub struct Lowered {
     /// The network; its architecture is [`IMPORTED`].
     pub network: Network,
-    /// Of each tensor of the network, in order, its source in [`RawGraph::tensors`].
+    /// Of each tensor of the network, in order, its source.
     pub sources: Vec<TensorSource>,
     /// Rows and columns of the image that the file was exported for.
     pub size: [usize; 2],
@@ -32,7 +44,146 @@ pub struct TensorSource {
 ///
 /// # Errors
 /// If an op, or a way that it is used, has no form in a network; the error names the op, its module path, and what to do.
-pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, super::GraphError> {
-    let _ = raw;
-    Err(super::GraphError::Format)
+pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
+    if let RawSource::Onnx { .. } = raw.source {
+        return Err(GraphError::Form { expected: "a program of torch.export.save (.pt2)", found: "ONNX".to_owned() });
+    }
+    let (name, image, batch) = image(raw)?;
+    let mut uses = HashMap::new();
+    for node in &raw.nodes {
+        *uses.entry(node.op.as_str().to_owned()).or_insert(0) += 1;
+    }
+    let mut lowering = Lowering { raw, sketch: Sketch::new(image), known: HashMap::new(), batch, uses };
+    lowering.known.insert(name, Known::Traced(Traced::image(ValueId::IMAGE, image)));
+    for (index, tensor) in raw.tensors.iter().enumerate() {
+        lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
+    }
+    for node in &raw.nodes {
+        lowering.lower(node)?;
+    }
+    let output = output(raw, &mut lowering)?;
+    let mut sketch = lowering.sketch;
+    let output = fuse::fuse(&mut sketch, output);
+    finish(sketch, output, [image.height, image.width])
+}
+
+/// Returns the name and shape of the one image, and the batch that the file was exported for, if it states one.
+fn image<'a>(raw: &RawGraph<'a>) -> Result<(super::Name<'a>, Shape, Option<usize>), GraphError> {
+    let form = |found: String| GraphError::Form { expected: "one image [N, 3, H, W]", found };
+    let [RawEnd { value: RawArgument::Value(name), .. }] = &raw.inputs[..] else {
+        return Err(form(format!("{} inputs", raw.inputs.len())));
+    };
+    let Some(RawType::Tensor { dtype, shape: Some(shape) }) = raw.types.get(name) else {
+        return Err(form("an input of unknown shape".to_owned()));
+    };
+    let [batch, channels, height, width] = &shape[..] else {
+        return Err(form(format!("an input of {} axes", shape.len())));
+    };
+    if dtype.name() != "float32" {
+        return Err(form(format!("an input of {dtype}")));
+    }
+    let fixed = |dim: &RawDim<'_>| match dim {
+        RawDim::Fixed(side) => usize::try_from(*side).ok().filter(|side| (1..=8192).contains(side)),
+        RawDim::Symbol(_) | RawDim::Expression(_) | RawDim::Unknown => None,
+    };
+    let [Some(channels), Some(height), Some(width)] = [channels, height, width].map(fixed) else {
+        return Err(form("an input whose size is not fixed".to_owned()));
+    };
+    Ok((name.clone(), Shape { height, width, channels }, fixed(batch)))
+}
+
+/// Returns the one result: a vector for each image, or an image.
+fn output(raw: &RawGraph<'_>, lowering: &mut Lowering<'_, '_>) -> Result<ValueId, GraphError> {
+    let form = |found: String| GraphError::Form { expected: "one result", found };
+    let [RawEnd { value: RawArgument::Value(name), .. }] = &raw.outputs[..] else {
+        return Err(form(format!("{} results", raw.outputs.len())));
+    };
+    let Some(Known::Traced(traced)) = lowering.known.get(name).cloned() else {
+        return Err(form("a result that does not depend on the image".to_owned()));
+    };
+    if !traced.is_batch(0) {
+        return Err(form("a result without an image's axis".to_owned()));
+    }
+    // The result's values stay in the file's order, but for an image, whose channels are last here.
+    let groups: Option<Vec<Vec<usize>>> = (1..traced.rank()).map(|axis| traced.pieces(axis)).collect();
+    let Some(mut groups) = groups else { return Err(form("a result with the batch among its axes".to_owned())) };
+    if groups.len() == 3 {
+        groups.rotate_left(1);
+    }
+    let order = groups.concat();
+    let units: Vec<usize> = (0..traced.sides.len()).filter(|piece| !order.contains(piece)).collect();
+    let order = [units, order].concat();
+    if order.iter().copied().eq(0..traced.sides.len()) {
+        return Ok(traced.value);
+    }
+    let arranged = lowering.sketch.arrange(&traced, [&[], &[], &order]);
+    arranged.map(|arranged| arranged.value).map_err(|error| form(error.to_string()))
+}
+
+/// Makes the network: its head, if a linear layer of one vector ends it, its sections and its tensors in order.
+fn finish(mut sketch: Sketch, output: ValueId, size: [usize; 2]) -> Result<Lowered, GraphError> {
+    debug_assert_eq!(output.index(), sketch.nodes.len());
+    let head = match sketch.nodes.last().map(|node| (&node.op, &node.inputs[..])) {
+        Some((Op::Linear(Linear { prologue: Prologue::Identity, weight, bias, scale: None, input, output }), [_]))
+            if sketch.shapes.last() == Some(&Shape::vector(*output)) =>
+        {
+            Some((*weight, *bias, *input, *output))
+        }
+        _ => None,
+    };
+    let features = sketch.shapes.last().map_or(0, |shape| shape.len());
+    let head = match head {
+        Some((weight, bias, features, classes)) => {
+            // The layer before it is the output, if the head reads it alone.
+            let is_last = sketch.nodes.last().is_some_and(|node| node.inputs[0].index() + 1 == sketch.nodes.len());
+            if is_last {
+                sketch.nodes.pop();
+                sketch.paths.pop();
+                sketch.shapes.pop();
+                let name = sketch.tensors[weight.index()].name.clone();
+                let name = name.strip_suffix(".weight").unwrap_or(&name).to_owned();
+                let bias =
+                    bias.unwrap_or_else(|| sketch.filled(format!("{name}.bias"), (vec![classes], Role::HeadBias), 0.0));
+                sketch.tensors[weight.index()].role = Role::HeadWeight;
+                sketch.tensors[bias.index()].role = Role::HeadBias;
+                Head { weight, bias, features, classes }
+            } else {
+                no_head(&mut sketch, features * classes / classes.max(1))
+            }
+        }
+        None => no_head(&mut sketch, features),
+    };
+    let sections = sections::sections(&sketch);
+    let (mut graph, channels) = (Graph { nodes: sketch.nodes, sections }, sketch.shapes[0].channels);
+    let (tensors, sources, head) = in_order(&mut graph, sketch.tensors, sketch.sources, head);
+    Ok(Lowered { network: Network { architecture: IMPORTED, channels, tensors, graph, head }, sources, size })
+}
+
+/// Returns the head of a network that ends in something else than a classifier: none, over its whole output.
+fn no_head(sketch: &mut Sketch, features: usize) -> Head {
+    let weight = sketch.filled("head.weight".to_owned(), (vec![0, features], Role::HeadWeight), 0.0);
+    let bias = sketch.filled("head.bias".to_owned(), (vec![0], Role::HeadBias), 0.0);
+    Head { weight, bias, features, classes: 0 }
+}
+
+/// Brings the tensors into the order of the forward pass, the head's last, and drops those that nothing reads.
+fn in_order(
+    graph: &mut Graph,
+    tensors: Vec<TensorSpec>,
+    sources: Vec<TensorSource>,
+    head: Head,
+) -> (Vec<TensorSpec>, Vec<TensorSource>, Head) {
+    let mut order: Vec<TensorId> = Vec::with_capacity(tensors.len());
+    for id in graph.nodes.iter().flat_map(|node| node.op.tensors()) {
+        if !order.contains(&id) && id != head.weight && id != head.bias {
+            order.push(id);
+        }
+    }
+    order.extend([head.weight, head.bias]);
+    let mut place = vec![TensorId::new(0); tensors.len()];
+    order.iter().enumerate().for_each(|(position, id)| place[id.index()] = TensorId::new(position));
+    graph.nodes.iter_mut().for_each(|node| node.op.rename_tensors(|id| place[id.index()]));
+    let specs = order.iter().map(|id| tensors[id.index()].clone()).collect();
+    let sources = order.iter().map(|id| sources[id.index()]).collect();
+    (specs, sources, Head { weight: place[head.weight.index()], bias: place[head.bias.index()], ..head })
 }

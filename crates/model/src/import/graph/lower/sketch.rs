@@ -1,0 +1,92 @@
+//! Sketch of a network: nodes with their module paths and tensors, as ops are lowered one by one.
+
+use super::TensorSource;
+use super::traced::{Factor, Traced};
+use crate::import::graph::raw::RawGraph;
+use fieldfit_nets::{Node, Op, Rearrange, Role, Shape, ShapeError, TensorSpec, ValueId};
+use fieldfit_tensor::TensorId;
+use std::collections::HashMap;
+
+/// Network under construction.
+#[derive(Debug)]
+pub(super) struct Sketch {
+    pub nodes: Vec<Node>,
+    /// Module path of each node.
+    pub paths: Vec<String>,
+    /// Shape of each value, the image's first.
+    pub shapes: Vec<Shape>,
+    pub tensors: Vec<TensorSpec>,
+    pub sources: Vec<TensorSource>,
+    /// The tensor that a raw tensor became, by its position.
+    known: HashMap<usize, TensorId>,
+    /// Module path of the nodes that are appended now.
+    pub path: String,
+}
+
+impl Sketch {
+    pub fn new(image: Shape) -> Self {
+        Self {
+            nodes: Vec::new(),
+            paths: Vec::new(),
+            shapes: vec![image],
+            tensors: Vec::new(),
+            sources: Vec::new(),
+            known: HashMap::new(),
+            path: String::new(),
+        }
+    }
+
+    /// Appends a node; returns its value and shape.
+    pub fn node(&mut self, op: Op, inputs: &[ValueId]) -> Result<(ValueId, Shape), ShapeError> {
+        let shapes: Vec<Shape> = inputs.iter().map(|input| self.shapes[input.index()]).collect();
+        let shape = op.output_shape(&shapes)?;
+        self.nodes.push(Node { op, inputs: inputs.to_vec() });
+        self.paths.push(self.path.clone());
+        self.shapes.push(shape);
+        Ok((ValueId::of_node(self.nodes.len() - 1), shape))
+    }
+
+    /// Returns the network's tensor of a raw one. The first use decides its shape and role.
+    pub fn tensor(
+        &mut self,
+        raw: &RawGraph<'_>,
+        index: usize,
+        (shape, role): (Vec<usize>, Role),
+        is_turned: bool,
+    ) -> TensorId {
+        if let Some(id) = self.known.get(&index) {
+            return *id;
+        }
+        let id = TensorId::new(self.tensors.len());
+        self.tensors.push(TensorSpec { name: raw.tensors[index].name.as_str().to_owned(), shape, role });
+        self.sources.push(TensorSource { tensor: Some(index), fill: 0.0, is_turned });
+        self.known.insert(index, id);
+        id
+    }
+
+    /// Adds a tensor that the file does not have, of equal values.
+    pub fn filled(&mut self, name: String, (shape, role): (Vec<usize>, Role), fill: f32) -> TensorId {
+        self.tensors.push(TensorSpec { name, shape, role });
+        self.sources.push(TensorSource { tensor: None, fill, is_turned: false });
+        TensorId::new(self.tensors.len() - 1)
+    }
+
+    /// Brings a value's pieces into an order in memory, seen as rows, columns and channels.
+    pub fn arrange(&mut self, traced: &Traced, groups: [&[usize]; 3]) -> Result<Traced, ShapeError> {
+        let order: Vec<usize> = groups.concat();
+        let shape = Shape::of(groups.map(|group| group.iter().map(|piece| traced.sides[*piece]).product()));
+        let is_in_order = order.iter().copied().eq(0..traced.sides.len());
+        if is_in_order && shape == traced.shape {
+            return Ok(traced.clone());
+        }
+        let moved = |factor: &Factor| match factor {
+            Factor::Batch => Factor::Batch,
+            Factor::Piece(piece) => Factor::Piece(order.iter().position(|from| from == piece).unwrap_or(0)),
+        };
+        let axes = traced.axes.iter().map(|axis| axis.iter().map(moved).collect()).collect();
+        let sides = order.iter().map(|piece| traced.sides[*piece]).collect();
+        let rearrange = Rearrange { dimensions: traced.sides.clone(), order, output: Some(shape) };
+        let (value, shape) = self.node(Op::Rearrange(rearrange), &[traced.value])?;
+        Ok(Traced { value, shape, sides, axes })
+    }
+}

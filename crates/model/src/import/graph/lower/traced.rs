@@ -1,0 +1,298 @@
+//! Traced value: a value of the network, and how the axes of the file's array lie in its memory.
+//!
+//! A file computes on arrays of any rank, `[N, C, H, W]` or `[N, heads, tokens, width]`; a network on `[rows, columns,
+//! channels]` of one image. A traced value keeps the array's axes as lists of *factors*: pieces of the value's memory, outermost
+//! first. Permuting, splitting and merging axes change these lists alone. Only an op that needs another order in memory has
+//! the value rearranged.
+
+use fieldfit_nets::{Shape, ValueId};
+
+/// Factor of an axis: a position in [`Traced::sides`], or the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Factor {
+    /// The images of a batch.
+    Batch,
+    /// A piece of one image's value.
+    Piece(usize),
+}
+
+/// Size that an axis is given by a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    /// A number.
+    Fixed(usize),
+    /// A multiple of the batch.
+    Batch(usize),
+    /// What is left.
+    Rest,
+}
+
+/// Value of the network, and the axes of the file's array in it.
+#[derive(Debug, Clone)]
+pub(super) struct Traced {
+    pub value: ValueId,
+    /// Shape of the value in the network.
+    pub shape: Shape,
+    /// Sizes of the pieces, in the order of memory; their product is the shape's.
+    pub sides: Vec<usize>,
+    /// Of each axis of the array, its factors, outermost first; none of an axis of length 1.
+    pub axes: Vec<Vec<Factor>>,
+}
+
+impl Traced {
+    /// Creates the value of an image, `[N, C, H, W]` in the file.
+    pub fn image(value: ValueId, shape: Shape) -> Self {
+        let piece = |index| vec![Factor::Piece(index)];
+        let axes = vec![vec![Factor::Batch], piece(2), piece(0), piece(1)];
+        Self { value, shape, sides: shape.sides().to_vec(), axes }
+    }
+
+    /// Returns the number of axes.
+    pub fn rank(&self) -> usize {
+        self.axes.len()
+    }
+
+    /// Returns an axis, which may be counted from the end.
+    pub fn axis(&self, axis: i64) -> Option<usize> {
+        let rank = self.rank() as i64;
+        usize::try_from(if axis < 0 { axis + rank } else { axis }).ok().filter(|axis| *axis < self.rank())
+    }
+
+    /// Returns the size of a factor; 1 for the batch.
+    pub fn size_of(&self, factor: Factor) -> usize {
+        match factor {
+            Factor::Batch => 1,
+            Factor::Piece(piece) => self.sides[piece],
+        }
+    }
+
+    /// Returns the length of an axis of one image.
+    pub fn length(&self, axis: usize) -> usize {
+        self.axes[axis].iter().map(|factor| self.size_of(*factor)).product()
+    }
+
+    /// Whether an axis is the batch, alone.
+    pub fn is_batch(&self, axis: usize) -> bool {
+        self.axes[axis] == [Factor::Batch]
+    }
+
+    /// Returns the pieces of an axis; `None` if the batch is among its factors.
+    pub fn pieces(&self, axis: usize) -> Option<Vec<usize>> {
+        let piece = |factor: &Factor| match factor {
+            Factor::Batch => None,
+            Factor::Piece(piece) => Some(*piece),
+        };
+        self.axes[axis].iter().map(piece).collect()
+    }
+
+    /// Returns the pieces of every axis but some, in the order of memory.
+    pub fn pieces_without(&self, axes: &[usize]) -> Vec<usize> {
+        let left_out: Vec<usize> = axes
+            .iter()
+            .flat_map(|axis| &self.axes[*axis])
+            .filter_map(|factor| if let Factor::Piece(piece) = factor { Some(*piece) } else { None })
+            .collect();
+        (0..self.sides.len()).filter(|piece| !left_out.contains(piece)).collect()
+    }
+
+    /// Splits a piece in two, the outer of `outer` positions.
+    fn split(&mut self, piece: usize, outer: usize) {
+        let inner = self.sides[piece] / outer;
+        self.sides[piece] = outer;
+        self.sides.insert(piece + 1, inner);
+        for axis in &mut self.axes {
+            let mut factors = Vec::with_capacity(axis.len() + 1);
+            for factor in axis.drain(..) {
+                match factor {
+                    Factor::Piece(found) if found == piece => {
+                        factors.extend([Factor::Piece(piece), Factor::Piece(piece + 1)]);
+                    }
+                    Factor::Piece(found) if found > piece => factors.push(Factor::Piece(found + 1)),
+                    other => factors.push(other),
+                }
+            }
+            *axis = factors;
+        }
+    }
+
+    /// Changes the axes to those sizes, row by row, as a view does. `batch` is the number of images that the file was exported
+    /// for, where its sizes state it.
+    pub fn view(mut self, sizes: &[Size], batch: Option<usize>) -> Option<Self> {
+        let total: usize = self.sides.iter().product();
+        let fixed = |batch_found: bool| -> Option<usize> {
+            let mut product = 1_usize;
+            let mut batch_found = batch_found;
+            for size in sizes {
+                product = product.checked_mul(match size {
+                    Size::Fixed(size) => match batch {
+                        // The first size that the batch divides holds it.
+                        Some(batch) if !batch_found && size.is_multiple_of(batch) => {
+                            batch_found = true;
+                            size / batch
+                        }
+                        _ => *size,
+                    },
+                    Size::Batch(times) => *times,
+                    Size::Rest => 1,
+                })?;
+            }
+            Some(product)
+        };
+        let has_batch = sizes.iter().any(|size| matches!(size, Size::Batch(_)));
+        let rest = total.checked_div(fixed(has_batch)?)?;
+        let mut axes = Vec::with_capacity(sizes.len());
+        let mut next = 0;
+        for size in sizes {
+            let flat: Vec<Factor> = self.axes.iter().flatten().copied().collect();
+            let is_batch = flat.get(next) == Some(&Factor::Batch);
+            let (mut left, takes_batch) = match size {
+                Size::Batch(times) => (*times, true),
+                Size::Rest => (rest, is_batch && !has_batch),
+                Size::Fixed(size) => match batch {
+                    Some(batch) if is_batch && size.is_multiple_of(batch) => (size / batch, true),
+                    _ => (*size, false),
+                },
+            };
+            let first = next;
+            if takes_batch {
+                if !is_batch {
+                    return None;
+                }
+                next += 1;
+            }
+            while left > 1 {
+                let flat: Vec<Factor> = self.axes.iter().flatten().copied().collect();
+                let Some(Factor::Piece(piece)) = flat.get(next).copied() else { return None };
+                let side = self.sides[piece];
+                if side == 1 {
+                    next += 1;
+                } else if left.is_multiple_of(side) {
+                    left /= side;
+                    next += 1;
+                } else if side.is_multiple_of(left) {
+                    self.split(piece, left);
+                    left = 1;
+                    next += 1;
+                } else {
+                    return None;
+                }
+            }
+            axes.push(first..next);
+        }
+        let flat: Vec<Factor> = self.axes.iter().flatten().copied().collect();
+        // What is left has one position each, and belongs to the last axis.
+        if flat[next..].iter().any(|factor| *factor == Factor::Batch || self.size_of(*factor) != 1) {
+            return None;
+        }
+        if let Some(last) = axes.last_mut() {
+            last.end = flat.len();
+        }
+        self.axes = axes.into_iter().map(|range| flat[range].to_vec()).collect();
+        Some(self)
+    }
+
+    /// Permutes the axes.
+    pub fn permute(mut self, order: &[usize]) -> Option<Self> {
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..self.rank()) {
+            return None;
+        }
+        self.axes = order.iter().map(|axis| self.axes[*axis].clone()).collect();
+        Some(self)
+    }
+
+    /// Splits pieces of two values until each pair of axes has factors of the same sizes, or none in one of them.
+    pub fn refine(&mut self, other: &mut Self) -> Option<()> {
+        (0..self.rank()).try_for_each(|axis| {
+            let is_one = self.length(axis) == 1 && !self.axes[axis].contains(&Factor::Batch);
+            let other_is_one = other.length(axis) == 1 && !other.axes[axis].contains(&Factor::Batch);
+            if is_one || other_is_one { Some(()) } else { self.refine_axis(other, axis) }
+        })
+    }
+
+    /// Splits pieces of one axis of two values until it has factors of the same sizes.
+    pub fn refine_axis(&mut self, other: &mut Self, axis: usize) -> Option<()> {
+        self.drop_units(axis);
+        other.drop_units(axis);
+        // A tensor has no batch: every image has its values.
+        let is_batch = |value: &Self| value.axes[axis].first() == Some(&Factor::Batch);
+        let (mut ours, mut theirs) =
+            (usize::from(is_batch(self) && !is_batch(other)), usize::from(is_batch(other) && !is_batch(self)));
+        while ours < self.axes[axis].len() || theirs < other.axes[axis].len() {
+            match (*self.axes[axis].get(ours)?, *other.axes[axis].get(theirs)?) {
+                (Factor::Batch, Factor::Batch) => {}
+                (Factor::Piece(left), Factor::Piece(right)) => {
+                    let (a, b) = (self.sides[left], other.sides[right]);
+                    if a > b && a.is_multiple_of(b) {
+                        self.split(left, b);
+                    } else if b > a && b.is_multiple_of(a) {
+                        other.split(right, a);
+                    } else if a != b {
+                        return None;
+                    }
+                }
+                (Factor::Batch, Factor::Piece(_)) | (Factor::Piece(_), Factor::Batch) => return None,
+            }
+            (ours, theirs) = (ours + 1, theirs + 1);
+        }
+        Some(())
+    }
+
+    /// Takes pieces of one position out of an axis; they stay in memory.
+    fn drop_units(&mut self, axis: usize) {
+        let sides = &self.sides;
+        self.axes[axis].retain(|factor| {
+            matches!(factor, Factor::Batch) || matches!(factor, Factor::Piece(piece) if sides[*piece] != 1)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> Traced {
+        Traced::image(ValueId::IMAGE, Shape { height: 4, width: 6, channels: 8 })
+    }
+
+    /// Catches: factors that are lost or exchanged by views and permutations: a channel shuffle, tokens and back, windows.
+    #[test]
+    fn views_and_permutations_move_factors_alone() {
+        let sizes = |sizes: &[usize]| {
+            [Size::Batch(1)].into_iter().chain(sizes.iter().map(|size| Size::Fixed(*size))).collect::<Vec<_>>()
+        };
+        let shuffled = image().view(&sizes(&[2, 4, 4, 6]), None).unwrap().permute(&[0, 2, 1, 3, 4]).unwrap();
+        let shuffled = shuffled.view(&sizes(&[8, 4, 6]), None).unwrap();
+        assert_eq!(shuffled.sides, [4, 6, 2, 4]);
+        assert_eq!(shuffled.axes[1], [Factor::Piece(3), Factor::Piece(2)]);
+
+        let tokens = image().view(&sizes(&[8, 24]), None).unwrap().permute(&[0, 2, 1]).unwrap();
+        assert_eq!((tokens.length(1), tokens.length(2)), (24, 8));
+        let back = tokens
+            .permute(&[0, 2, 1])
+            .unwrap()
+            .view(&[Size::Rest, Size::Fixed(8), Size::Fixed(4), Size::Fixed(6)], None);
+        assert_eq!(back.unwrap().axes, image().axes);
+
+        let rows = image().permute(&[0, 2, 3, 1]).unwrap().view(&sizes(&[2, 2, 3, 2, 8]), None).unwrap();
+        let windows = rows
+            .permute(&[0, 1, 3, 2, 4, 5])
+            .unwrap()
+            .view(&[Size::Rest, Size::Fixed(4), Size::Fixed(8)], None)
+            .unwrap();
+        assert_eq!(windows.axes[0].len(), 3);
+        assert_eq!((windows.length(0), windows.length(1)), (6, 4));
+    }
+
+    /// Catches: a batch that is taken for something else where a file states its number.
+    #[test]
+    fn a_stated_batch_is_found() {
+        let fixed = |sizes: &[usize]| sizes.iter().map(|size| Size::Fixed(*size)).collect::<Vec<_>>();
+        let tokens = image().view(&fixed(&[2, 8, 24]), Some(2)).unwrap();
+        assert!(tokens.is_batch(0) && tokens.length(2) == 24);
+        let merged = tokens.view(&fixed(&[16, 24]), Some(2)).unwrap();
+        assert_eq!(merged.axes[0], [Factor::Batch, Factor::Piece(2)]);
+        assert!(image().view(&fixed(&[2, 7, 24]), Some(2)).is_none());
+    }
+}
