@@ -152,8 +152,8 @@ impl NetworkDescription {
         self.shapes(size).is_ok_and(|shapes| shapes.last().is_some_and(|output| self.fits_head(*output)))
     }
 
-    fn fits_head(&self, output: Shape) -> bool {
-        output.len() == self.head.features || self.head.classes == 0 && output.channels == self.head.features
+    const fn fits_head(&self, output: Shape) -> bool {
+        output.len() == self.head.features
     }
 
     /// Returns the network.
