@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that can't be made ends the test")]
 
 pub mod deltas;
+pub mod described;
 pub mod formula;
 pub mod golden;
+pub mod network_files;
 pub mod place;
 pub mod tiny;
 

@@ -35,7 +35,8 @@ pub fn checkpoint(path: &Path, seed: u64) {
     write(path, &by_name("efficientnet-tiny").unwrap(), seed);
 }
 
-fn write(path: &Path, network: &Network, seed: u64) {
+/// Writes random weights of a network that keep activations at their scale.
+pub(crate) fn write(path: &Path, network: &Network, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let bytes: Vec<Vec<u8>> = network.tensors.iter().map(|spec| values(spec, &mut random)).collect();
     let views = network

@@ -13,22 +13,11 @@ use fieldfit_model::Base;
 use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_tensor::Dtype;
 use fieldfit_tests::message;
-use flate2::read::GzDecoder;
+use fieldfit_tests::network_files::{micro, unpacked};
 use safetensors::SafeTensors;
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data/networks/micro")
-}
-
-fn unpacked(path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    GzDecoder::new(File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
-    bytes
-}
 
 /// Outputs, loss and gradients by name.
 type Tensors = HashMap<String, Vec<f64>>;
@@ -100,7 +89,7 @@ fn check(path: &Path, reference: &[u8]) -> Result<(), String> {
 
 /// Every file of that ending, by name.
 fn files(ending: &str) -> Vec<(String, PathBuf)> {
-    let paths = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let paths = fs::read_dir(micro()).unwrap().map(|entry| entry.unwrap().path());
     let named = |path: PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap().strip_suffix(ending)?.to_owned();
         Some((name, path))
@@ -116,7 +105,7 @@ fn programs_of_torch_agree_with_pytorch() {
     let files = files(".pt2.gz");
     assert!(files.len() > 100, "{}", files.len());
     for (name, path) in files {
-        let reference = unpacked(&folder().join(format!("{name}.safetensors.gz")));
+        let reference = unpacked(&micro().join(format!("{name}.safetensors.gz")));
         match check(&path, &reference) {
             Ok(()) => println!("{name}: pass"),
             Err(problem) => println!("{name}: {problem}"),

@@ -101,12 +101,8 @@ impl Computed {
         let (shape, values) = &self.output;
         let output = ("output.0".to_owned(), shape.clone(), values.as_slice());
         let loss = ("loss".to_owned(), Vec::new(), std::slice::from_ref(&self.loss));
-        let gradient =
-            |(name, shape, values): &(String, Vec<usize>, Vec<f64>)| (format!("gradient.{name}"), shape.clone());
-        let gradients = self.gradients.iter().map(move |of| {
-            let (name, shape) = gradient(of);
-            (name, shape, of.2.as_slice())
-        });
+        let gradients = self.gradients.iter();
+        let gradients = gradients.map(|(name, shape, values)| (format!("gradient.{name}"), shape.clone(), &values[..]));
         [output, loss].into_iter().chain(gradients)
     }
 }

@@ -16,7 +16,7 @@ The l2 norm of a gradient counts as at least 1e-5 of that of all gradients toget
 
 The two programs:
 
-    fieldfit import FILE --out DIR
+    fieldfit import FILE --out DIR --dtype f32
     parity DIR INPUTS OUT --precision f64|f32
 
 `parity` reads a model folder and the images `[N, C, H, W]` and `labels` or `weight.INDEX` of INPUTS, a safetensors file,
@@ -124,7 +124,7 @@ def difference(found: fixture.Reference, expected: fixture.Reference) -> Differe
 def compare(folder: Path, form: str, options: argparse.Namespace, work: Path) -> Result:
     """Imports one file and runs it in both precisions."""
     result = Result(form)
-    result.error = run([options.fieldfit, "import", folder / f"model.{form}", "--out", work / "model"], options.limit)
+    result.error = run([options.fieldfit, "import", folder / f"model.{form}", "--out", work / "model", "--dtype", "f32"], options.limit)
     if result.error:
         return result
     result.imported = True

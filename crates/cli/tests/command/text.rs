@@ -1,6 +1,8 @@
 //! What a person reads.
 
 use crate::scene::{ADAPT, Scene};
+use fieldfit_tests::network_files::{micro, unpacked};
+use std::fs;
 
 /// Catches: output that leaves a person without the result, its place, or the next step.
 #[test]
@@ -49,6 +51,50 @@ fn an_import_says_on_what_grounds() {
         assert!(refused.contains(words), "{refused}");
     }
     assert_eq!(scene.run("import tiny-1.safetensors --out other --ema --no-ema").status, 2);
+}
+
+/// Catches: a network file whose classes, input or sections are made up without a word, options for checkpoints that are
+/// ignored, and a folder that is left by an import that failed.
+#[test]
+fn an_import_of_a_network_says_what_it_holds_and_what_it_assumes() {
+    let scene = Scene::new();
+    let file = unpacked(&micro().join("classifier.pt2.gz"));
+    fs::write(scene.path("network"), &file).unwrap();
+    let ran = scene.run("import network --out net --size 8 --mean 0.5,0.5,0.5");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for words in [
+        "net: imported, ",
+        "from an exported program of torch",
+        "sections, for --freeze: ",
+        "5 classes without names: `class0` to `class4`; --labels names them",
+        "exported for images of 5×4 pixels; accepts other sizes",
+        "input: 8 px, crop 0.875, mean [127.5, 127.5, 127.5]",
+        "the file does not state it, so check it, but for --size, --mean",
+    ] {
+        assert!(ran.stdout.contains(words), "{words}: {}", ran.stdout);
+    }
+    let object = &scene.run("import network --out net-2 --json").objects()[0];
+    assert_eq!((&object["architecture"], &object["network"]["size"][0]), (&"imported".into(), &5.into()), "{object}");
+    assert_eq!(scene.run("infer --model net images/sand/sand_0.png").status, 0);
+    let info = scene.run("info net").stdout;
+    assert!(info.contains("imported") && info.contains("classifier") && info.contains("in all"), "{info}");
+
+    fs::write(scene.path("three"), "a\nb\nc\n").unwrap();
+    fs::write(scene.path("short"), &file[..file.len() / 2]).unwrap();
+    fs::write(scene.path("static"), unpacked(&micro().join("tokens.pt2.gz"))).unwrap();
+    for (arguments, words) in [
+        ("network --arch resnet18", "holds a network, which is imported as it is: import without `--arch`"),
+        ("network --drop 0.*", "import without `--drop`"),
+        ("network --no-ema", "import without `--ema` and `--no-ema`"),
+        ("network --labels three", "has 3 labels, but the classifier has 5 classes"),
+        ("static --size 7", "the network does not accept an image of 7×7 pixels: it was exported for 5×4"),
+        ("short", "can't import short"),
+    ] {
+        let refused = scene.refused(&format!("import {arguments} --out other"));
+        assert!(refused.contains(words), "{arguments}: {refused}");
+        assert!(!scene.path("other").exists(), "{arguments}");
+    }
+    assert_eq!(scene.run("import network --out other --mean 0.5,0.5").status, 2);
 }
 
 /// Catches: a log line among the results.

@@ -6,8 +6,8 @@ use crate::info::delta_info;
 use crate::output_file::{check_output, write_output};
 use fieldfit_delta::{Record, TensorKind};
 use fieldfit_model::import::EmbeddedConfig;
-use fieldfit_model::{Base, Weights};
-use fieldfit_tensor::{Dtype, Preprocessing, TensorView as Stored};
+use fieldfit_model::{Base, SourceLayout, Weights};
+use fieldfit_tensor::{Dtype, Preprocessing, TensorId, TensorView as Stored};
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -39,7 +39,8 @@ pub struct Rival {
 }
 
 /// Writes the whole adapted model to a safetensors file, under the names that the base's checkpoint has. The file's
-/// metadata has architecture, labels and preprocessing: importing it again gives the same answers.
+/// metadata has architecture, labels and preprocessing: importing it again gives the same answers. Tensors of a network that
+/// was imported with its graph have the shapes that they have in its file.
 ///
 /// # Errors
 /// If the base or the delta cannot be read or do not belong together, a value is out of the type's range, or the file
@@ -69,13 +70,35 @@ pub fn export_merged(
             Stored::new(dtype, &bytes).copy_into(&mut rounded);
             rivals.extend(rival(&spec.name, &decoded(delta, &record)?, values, &rounded));
         }
-        tensors.push(Plain { name: spec.name.clone(), shape: spec.shape.clone(), bytes });
+        tensors.push(in_file_layout(
+            &base,
+            id,
+            dtype,
+            Plain { name: spec.name.clone(), shape: spec.shape.clone(), bytes },
+        ));
     }
     let preprocessing = Preprocessing { size: weights.input_size, crop: weights.crop, ..*base.preprocessing() };
     let config = EmbeddedConfig::new(weights.network.architecture, &weights.labels, preprocessing);
     let config = serde_json::to_string(&config).map_err(not_written(out))?;
     let bytes = write(tensors.as_slice(), dtype, Some(config), out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals })
+}
+
+/// Returns a tensor in the shape and order of axes of the file that its network was imported from.
+fn in_file_layout(base: &Base, id: TensorId, dtype: Dtype, tensor: Plain) -> Plain {
+    // A head for other classes has no layout there.
+    let Some(layout) = base.source_layout(id).filter(|layout| layout.fits(&tensor.shape)) else { return tensor };
+    let Plain { name, shape, bytes } = tensor;
+    let bytes = match dtype {
+        Dtype::F16 | Dtype::Bf16 => reordered::<2>(layout, &bytes, &shape),
+        Dtype::F32 => reordered::<4>(layout, &bytes, &shape),
+    };
+    Plain { name, shape: layout.shape.clone(), bytes }
+}
+
+fn reordered<const N: usize>(layout: &SourceLayout, bytes: &[u8], shape: &[usize]) -> Vec<u8> {
+    let values: Vec<[u8; N]> = bytes.as_chunks().0.to_vec();
+    layout.to_file(values, shape).unwrap_or_default().into_flattened()
 }
 
 /// Writes a delta's tensors, decoded to f32, to a safetensors file, and beside it, with the extension `json`, all that the
