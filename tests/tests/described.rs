@@ -37,7 +37,7 @@ fn top(runtime: &Runtime) -> Vec<(String, f32)> {
     let data: Vec<u8> = (0..40 * 32 * 3).map(|index| (index * 7 % 251) as u8).collect();
     let frame = Frame::Pixels(Pixels::packed(&data, PixelFormat::Rgb8, 40, 32));
     let prediction = runtime.infer(&frame).unwrap();
-    prediction.top().iter().map(|ranked| (ranked.label.to_owned(), ranked.probability)).collect()
+    prediction.top().map(|ranked| (ranked.label.to_owned(), ranked.probability)).collect()
 }
 
 fn options(method: &str) -> Options {
