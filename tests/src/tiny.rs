@@ -53,7 +53,9 @@ fn values(spec: &TensorSpec, random: &mut impl Rng) -> Vec<u8> {
         Role::Kernel | Role::LinearWeight | Role::HeadWeight => random.random_range(-spread..spread),
         Role::Token | Role::Positions => random.random_range(-0.5..0.5),
         Role::NormScale | Role::RunningVariance | Role::LayerScale => 1.0,
-        Role::NormShift | Role::RunningMean | Role::Bias | Role::HeadBias => random.random_range(-0.1..0.1),
+        Role::NormShift | Role::RunningMean | Role::Bias | Role::HeadBias | Role::Constant => {
+            random.random_range(-0.1..0.1)
+        }
     };
     (0..spec.len()).flat_map(|_| value().to_le_bytes()).collect()
 }
