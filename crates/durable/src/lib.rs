@@ -34,7 +34,7 @@ mod seal;
 pub mod testing;
 mod verification;
 
-pub use bounded::{BoundedReadError, SpecialFile, read_bounded};
+pub use bounded::{BoundedReadError, SpecialFile, open_regular, read_bounded};
 pub use commit::{
     commit, create_folder, entry_type, leftover_of, list, read, remove, remove_leftovers, rename, sync_folder,
     sync_parent,

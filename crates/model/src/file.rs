@@ -1,7 +1,8 @@
 //! Bounded reads of regular files: a pipe or a device is refused before it is opened, a file that is too long before it is
 //! read.
 
-use fieldfit_durable::{BoundedReadError, read_bounded};
+use fieldfit_durable::{BoundedReadError, open_regular, read_bounded};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -13,12 +14,24 @@ pub(crate) const LONGEST_TEXT: u64 = 64 << 20;
 /// # Errors
 /// If it is missing, no regular file, or longer.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    read_bounded(path, limit).map_err(|error| match error {
+    read_bounded(path, limit).map_err(system_error)
+}
+
+/// A regular file, open for reading.
+///
+/// # Errors
+/// If it is missing or no regular file.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    open_regular(path).map_err(system_error)
+}
+
+fn system_error(error: BoundedReadError) -> io::Error {
+    match error {
         BoundedReadError::Io { source, .. } => source,
         BoundedReadError::NotRegular { .. } => io::Error::other("it is not a regular file"),
-        BoundedReadError::TooLarge { .. } => io::Error::other(format!("it has more than {limit} bytes")),
+        BoundedReadError::TooLarge { limit, .. } => io::Error::other(format!("it has more than {limit} bytes")),
         error => io::Error::other(error),
-    })
+    }
 }
 
 /// The same, as UTF-8.
