@@ -29,7 +29,7 @@ pub fn gate_again(
     control: &Control,
     events: &mut dyn FnMut(Event),
 ) -> Result<Gate, AdaptError> {
-    let (plan, _) = RunPlan::new(request)?;
+    let (plan, _) = RunPlan::new(request, control)?;
     judge(Run { request, plan: &plan }, &outcome.probe, &outcome.delta, &mut Reporter::new(control, events))
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Control, Event, Pace, Phase, adapt, open_images};
+use fieldfit_adapt::{AdaptError, Control, Event, Options, Pace, Phase, adapt, open_images};
 use fieldfit_data::FolderOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,4 +78,12 @@ fn a_stop_is_heard_while_images_are_opened() {
         });
     assert!(matches!(opened, Err(AdaptError::Interrupted { checkpoint: None })), "{opened:?}");
     assert_eq!(last, 1);
+
+    // The retained images are opened within the run, and are none that can be read.
+    let folder = field.folder.path().join("retained");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a.png"), b"no image").unwrap();
+    let options = Options { retain: Some(folder), ..options("tpgm-relative") };
+    let stopped = adapt(&field.request(&options), &control, &mut |_| ());
+    assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: None })), "{stopped:?}");
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, ClassWeights, Event, Freeze, METHODS, OptimiserOptions, Options, TpgmOptions};
+use fieldfit_adapt::{AdaptError, ClassWeights, Event, Freeze, METHODS, OptimiserOptions, Options, Phase, TpgmOptions};
 use fieldfit_model::Base;
 use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_tests::tiny;
@@ -183,6 +183,49 @@ fn an_error_after_the_first_step_leaves_a_checkpoint() {
     });
     assert_eq!(resumed.unwrap().delta, whole.delta);
     assert!(from > 0);
+}
+
+/// Catches: validation images that vanish while a step needs them, of which the newest checkpoint is of an epoch ago: they
+/// must be read before the step changes anything. As much for those of the radii after training.
+#[test]
+fn a_validation_draw_that_fails_leaves_the_newest_state() {
+    for (method, batch) in [("tpgm", 1), ("tpgm-post-hoc", 16)] {
+        let field = Field::new(4);
+        let checkpoint = field.folder.path().join("checkpoint");
+        let options = Options { batch, epochs: 1, ..options(method) };
+        let split = field.dataset.split(&options.fractions).unwrap();
+        let moved: Vec<_> = split.validation.iter().map(|&image| field.dataset.samples[image].path.clone()).collect();
+        let away = |path: &Path| path.with_extension("away");
+        let whole = field.adapt(&options).0.unwrap();
+        let (mut steps, mut radius_steps) = (0, 0);
+        let failed = field.adapt_until(&options, &checkpoint, false, |event| {
+            match event {
+                Event::Step { step, .. } => steps = *step,
+                Event::Progress { phase: Phase::Radii, done, .. } => radius_steps = *done,
+                _ => {}
+            }
+            if matches!(event, Event::Step { step: 1, .. }) && method == "tpgm" || radius_steps == 1 {
+                moved.iter().for_each(|path| drop(fs::rename(path, away(path))));
+            }
+            false
+        });
+        let Err(AdaptError::Failed { source, checkpoint: left }) = failed else { panic!("{method}: {failed:?}") };
+        assert!(matches!(*source, AdaptError::Data(_)) && left == checkpoint, "{method}: {source}");
+        assert!(batch > 1 || steps < split.train.len() as u64, "{method}: within the epoch");
+        moved.iter().for_each(|path| fs::rename(away(path), path).unwrap());
+        let (mut from, mut first) = (0, 0);
+        let resumed = field.adapt_until(&options, &checkpoint, true, |event| {
+            match event {
+                Event::Resumed { step } => from = *step,
+                Event::Progress { phase: Phase::Radii, done, .. } if first == 0 => first = *done,
+                _ => {}
+            }
+            false
+        });
+        assert_eq!(resumed.unwrap().delta, whole.delta, "{method}");
+        assert_eq!(from, steps, "{method}");
+        assert!(radius_steps == 0 || first == radius_steps + 1, "{method}: {first} after {radius_steps}");
+    }
 }
 
 /// Catches: one image that vanishes and ends the run, in whatever phase it is first missed, or goes unmentioned.

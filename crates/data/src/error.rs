@@ -335,10 +335,12 @@ pub enum FolderError {
         subset: Subset,
     },
     /// A folder name that can't be a label.
-    #[error("the folder's name {} is not UTF-8: rename it, since it becomes a label", path.display())]
+    #[error("the folder's name {} becomes a label, and is {problem}: rename it", path.display())]
     Name {
         /// The folder.
         path: PathBuf,
+        /// Why it can't be one.
+        problem: &'static str,
     },
     /// No image that can be read.
     #[error("none of the {found} images in {} can be read: {first}", path.display())]

@@ -387,7 +387,19 @@ fn bmp_tiff_and_gif_are_images() {
 fn system_folders_are_no_classes() {
     let folder = tempdir().unwrap();
     two_classes(folder.path());
-    for name in ["__MACOSX", "@eaDir", "lost+found", ".Trash-1000", "$RECYCLE.BIN", "System Volume Information"] {
+    for name in [
+        "__MACOSX",
+        "@eaDir",
+        "lost+found",
+        "LOST.DIR",
+        "FOUND.000",
+        "found.012",
+        ".Trash-1000",
+        "$RECYCLE.BIN",
+        "RECYCLED",
+        "System Volume Information",
+        "Temporary Items",
+    ] {
         write_images(&folder.path().join(name), "", 90, 1);
         write_images(&folder.path().join("a").join(name), "", 90, 1);
     }
@@ -396,6 +408,24 @@ fn system_folders_are_no_classes() {
     assert!(dataset.skipped.is_empty(), "{:?}", dataset.skipped);
     let options = FolderOptions { purpose: Purpose::Unlabelled, group: None };
     assert_eq!(Dataset::open(folder.path(), &options).unwrap().samples.len(), 60);
+}
+
+/// Catches: a class whose name no delta can hold as a label, which is only told after training.
+#[test]
+fn a_class_that_can_be_no_label_is_refused_when_it_is_opened() {
+    for (name, problem) in [("a\u{1b}[2Jb", "not printable"), ("b\u{202e}a", "not printable"), (" ", "blank")] {
+        let folder = tempdir().unwrap();
+        two_classes(folder.path());
+        write_images(&folder.path().join(name), "", 90, 20);
+        let Err(DataError::Folder(FolderError::Name { problem: found, .. })) = open(folder.path()) else {
+            panic!("{name}")
+        };
+        assert_eq!(found, problem);
+    }
+    let folder = tempdir().unwrap();
+    two_classes(folder.path());
+    write_images(&folder.path().join("found.items"), "", 90, 20);
+    assert_eq!(open(folder.path()).unwrap().classes, ["a", "b", "found.items"]);
 }
 
 /// Catches: subsets under their other usual names that are taken for classes.

@@ -106,6 +106,7 @@ impl<'a> Adaptation<'a> {
     /// checkpoint cannot be used; if the run diverges or is stopped (it leaves a checkpoint then). Nothing is added to the
     /// store then, and what ran goes on.
     pub fn run(mut self) -> Result<Adapted, Error> {
+        self.runtime.check_base()?;
         let store = self.runtime.store_to("keep an adaptation in")?;
         if let Some(key) = self.runtime.key() {
             // Before the work: a key without a number left could not sign the result.

@@ -1,6 +1,7 @@
 //! Error: why an operation of this crate failed, with the errors of the crates below as sources.
 
 use crate::Version;
+use fieldfit_durable::BoundedReadError;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -39,6 +40,9 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
+    /// A path that leads to no regular file, or to one that is too long for what it is read as.
+    #[error(transparent)]
+    File(BoundedReadError),
     /// A file that is longer than any delta.
     #[error("{} has {found} bytes, and a delta at most {limit}: check the path", path.display())]
     TooLong {
@@ -178,12 +182,6 @@ pub enum Error {
         /// The operation.
         action: &'static str,
     },
-    /// A store whose state is damaged or unreadable: the base runs.
-    #[error("the store {} is unavailable and the base runs: restore the store from a copy, then call `Runtime::poll`", path.display())]
-    StoreUnavailable {
-        /// The store's folder.
-        path: PathBuf,
-    },
     /// A version that needs more memory than the runtime may take for it.
     #[error(
         "{version} needs {needed} bytes to run, and the memory budget is {budget}: adapt at a smaller input size, or raise \
@@ -233,4 +231,13 @@ pub enum Error {
         /// The logit.
         value: f32,
     },
+}
+
+impl From<BoundedReadError> for Error {
+    fn from(error: BoundedReadError) -> Self {
+        match error {
+            BoundedReadError::Io { path, source } => Self::Read { path, source },
+            other => Self::File(other),
+        }
+    }
 }

@@ -44,6 +44,12 @@ pub enum RuntimeEvent {
         /// What is wrong with the store, and what to do.
         reason: String,
     },
+    /// The base's weights have changed under their map, as the [rehash](crate::Builder::rehash) found. Frames are answered
+    /// as before; every swap and adaptation returns the error, and so does the next start.
+    BaseAltered {
+        /// Which file has changed, and what to do.
+        reason: String,
+    },
     /// A version on trial has completed enough predictions and is confirmed.
     Confirmed {
         /// Its number.
@@ -62,6 +68,7 @@ impl fmt::Display for RuntimeEvent {
                 write!(f, "the last confirmed version runs, and nothing is recorded: {reason}")
             }
             Self::StoreUnavailable { reason } => write!(f, "the base runs, the store is unavailable: {reason}"),
+            Self::BaseAltered { reason } => write!(f, "nothing is swapped any more, the base is damaged: {reason}"),
             Self::Confirmed { version } => write!(f, "version {version} is confirmed: it completed its trial"),
             Self::Drift(drift) => write!(f, "{drift}"),
         }
@@ -71,7 +78,7 @@ impl fmt::Display for RuntimeEvent {
 impl RuntimeEvent {
     fn log_level(&self) -> log::Level {
         match self {
-            Self::StoreUnavailable { .. } => log::Level::Error,
+            Self::StoreUnavailable { .. } | Self::BaseAltered { .. } => log::Level::Error,
             Self::FellBack { .. } | Self::Unrecorded { .. } => log::Level::Warn,
             Self::Swapped { .. } | Self::Confirmed { .. } => log::Level::Info,
             Self::Drift(_) => log::Level::Debug,

@@ -143,6 +143,15 @@ impl Fallback<'_> {
         Ok(Selected { running: self.load(None)?, view, trial: None, awaited })
     }
 
+    /// Selects the base, whatever the store says.
+    ///
+    /// # Errors
+    /// If not even the base runs.
+    pub fn select_base(&self) -> Result<Selected, Error> {
+        let view = ActiveVersion::default();
+        Ok(Selected { running: self.load(None)?, view, trial: None, awaited: None })
+    }
+
     /// As [`load`](Self::load), but for versions that failed in this process.
     fn load_trusted(&self, version: Option<u32>) -> Result<Running, Error> {
         match version.filter(|version| self.failed.contains(version)) {
@@ -231,6 +240,7 @@ fn presumed_cause(error: &Error) -> Cause {
         Error::MemoryBudget { .. }
         | Error::Adapt(_)
         | Error::Read { .. }
+        | Error::File(_)
         | Error::TooLong { .. }
         | Error::Transport { .. }
         | Error::Key { .. }
@@ -248,7 +258,6 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::Input { .. }
         | Error::Headless { .. }
         | Error::NoStore { .. }
-        | Error::StoreUnavailable { .. }
         | Error::Unknown { .. }
         | Error::Classes { .. } => Cause::Transient,
     }

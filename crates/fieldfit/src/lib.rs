@@ -75,6 +75,7 @@ pub mod target;
 pub mod train;
 mod trial;
 mod version;
+mod weights_monitor;
 
 pub use builder::Builder;
 pub use drift::{DRIFT_WINDOW, Drift};
@@ -82,7 +83,7 @@ pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use event::RuntimeEvent;
 pub use fieldfit_data::{Frame, PixelFormat, Pixels};
-pub use fieldfit_durable::{BoundedReadError, read_bounded};
+pub use fieldfit_durable::{BoundedReadError, Rehash, read_bounded};
 pub use fieldfit_exec::{Device, ExecError};
 pub use fieldfit_model::import;
 pub use fieldfit_tensor::text::escape;

@@ -310,6 +310,20 @@ pub enum ModelError {
         /// What to do.
         advice: &'static str,
     },
+    /// A checkpoint with the tensors of two networks side by side.
+    #[error(
+        "{} holds two networks of the same tensors, as weights and their moving average are: leave one out, with `--drop \
+         '{one}.*'` or `--drop '{other}.*'`",
+        path.display(), one = excerpt(one), other = excerpt(other)
+    )]
+    TwoNetworks {
+        /// The checkpoint.
+        path: PathBuf,
+        /// First segment of the names of one.
+        one: String,
+        /// First segment of the names of the other.
+        other: String,
+    },
     /// A pattern of tensors to leave out that is invalid or fits none.
     #[error("can't leave out `{}`: {problem}", excerpt(pattern))]
     Drop {
@@ -363,6 +377,16 @@ pub enum ModelError {
         path: PathBuf,
         /// What was looked for.
         looked_for: String,
+    },
+    /// A folder in which every process of a distributed run has saved its part.
+    #[error(
+        "{} is a distributed checkpoint: make one file of it with\n    python -m \
+         torch.distributed.checkpoint.format_utils dcp_to_torch {0} checkpoint.pth",
+        path.display()
+    )]
+    Distributed {
+        /// The folder.
+        path: PathBuf,
     },
     /// A configuration that isn't JSON.
     #[error("invalid JSON in {}: get it again, or import the weights file alone", path.display())]

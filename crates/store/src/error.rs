@@ -46,7 +46,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The file that says which version runs can't be read now. It may be whole.
-    #[error("the store's state is unreadable: {0}")]
+    #[error("the store's state is unreadable: {0}; check the disk and the permissions, then try again")]
     UnreadableState(DurableError),
     /// The state would be longer than what is read back.
     #[error("the store's state would have {bytes} bytes, and at most {limit} are read back: prune the store")]

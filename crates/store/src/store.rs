@@ -320,8 +320,10 @@ impl Store {
     /// store itself stays free for others.
     ///
     /// # Errors
-    /// [`StoreError::Durable`] with the other one's name if an adaptation is running.
+    /// [`StoreError::Durable`] with the other one's name if an adaptation is running, and if the store's own lock can't be
+    /// taken: then it could not keep the result.
     pub fn work_dir(&self) -> Result<WorkDir, StoreError> {
+        drop(self.lock()?);
         let path = self.path.join(WORK);
         create_folder(&*self.files, &path)?;
         let lock = lock(&*self.files, &path.join(LOCK), Duration::ZERO)?;

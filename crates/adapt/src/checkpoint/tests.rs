@@ -69,7 +69,7 @@ impl Stopped {
             }
         });
         assert!(matches!(stopped, Err(AdaptError::Interrupted { .. })), "{stopped:?}");
-        let (plan, _) = RunPlan::new(&request).unwrap();
+        let (plan, _) = RunPlan::new(&request, &Control::new()).unwrap();
         let identity = Identity::new(&request, &plan);
         let whole = fs::read(&path).unwrap();
         Self { _folder: folder, plan, identity, whole, path, options, base, dataset }

@@ -10,6 +10,7 @@ use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::RetainedImages;
 use crate::plan::stage::{shape_after, trained};
 use crate::request::AdaptRequest;
+use crate::train::control::Control;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{ReadFailures, Split};
 use fieldfit_nets::{Network, Shape};
@@ -39,8 +40,8 @@ pub(crate) struct RunPlan {
 }
 
 impl RunPlan {
-    /// Checks the options and divides the images.
-    pub fn new(request: &AdaptRequest<'_>) -> Result<(Self, Box<dyn Method>), AdaptError> {
+    /// Checks the options, divides the images, and opens the retained ones until `control` stops.
+    pub fn new(request: &AdaptRequest<'_>, control: &Control) -> Result<(Self, Box<dyn Method>), AdaptError> {
         let options = request.options;
         options.validate()?;
         let network = request.base.network().with_classes(request.dataset.classes.len());
@@ -52,7 +53,7 @@ impl RunPlan {
         let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
         let frozen = if trains { options.frozen_stages(&network)? } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);
-        let retained = RetainedImages::of(request, method.as_ref())?;
+        let retained = RetainedImages::of(request, method.as_ref(), control)?;
         let learned = Learned { train: split.train.len(), validation: split.validation.len() };
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
         let failures = ReadFailures::new(request.dataset);

@@ -215,11 +215,13 @@ pub struct Cycle<'a> {
     batch: usize,
     drawn: u64,
     batches: Option<Batches<'a>>,
+    /// The next batch, loaded ahead.
+    ahead: Option<Batch>,
 }
 
 impl<'a> Cycle<'a> {
     pub(crate) fn new(source: BatchSource<'a>, slice: &'a [usize]) -> Self {
-        Self { batch: source.batch.min(slice.len()), source, slice, drawn: 0, batches: None }
+        Self { batch: source.batch.min(slice.len()), source, slice, drawn: 0, batches: None, ahead: None }
     }
 
     /// Returns the next batch.
@@ -228,6 +230,20 @@ impl<'a> Cycle<'a> {
     /// If an image can't be loaded any more.
     pub fn next_batch(&mut self) -> Result<Batch, AdaptError> {
         loop {
+            self.load_ahead()?;
+            if let Some(batch) = self.ahead.take() {
+                self.drawn += 1;
+                return Ok(batch);
+            }
+        }
+    }
+
+    /// Loads the next batch, so that [`next_batch`](Self::next_batch) reads no file.
+    ///
+    /// # Errors
+    /// If an image can't be loaded any more. Nothing is drawn then.
+    pub(crate) fn load_ahead(&mut self) -> Result<(), AdaptError> {
+        while self.ahead.is_none() {
             let batches = match &mut self.batches {
                 Some(batches) => batches,
                 empty => {
@@ -235,12 +251,16 @@ impl<'a> Cycle<'a> {
                     empty.insert(self.source.batches(self.slice, &order, self.batch, None)?)
                 }
             };
-            if let Some(batch) = batches.next() {
-                self.drawn += 1;
-                return batch;
+            match batches.next().transpose() {
+                Ok(Some(batch)) => self.ahead = Some(batch),
+                Ok(None) => self.batches = None,
+                Err(error) => {
+                    self.batches = None;
+                    return Err(error);
+                }
             }
-            self.batches = None;
         }
+        Ok(())
     }
 
     /// Returns every image of the slice once, in order, without drawing from the endless batches. `view` augments them as training images
@@ -265,7 +285,7 @@ impl<'a> Cycle<'a> {
     /// Goes on as if that many batches had been drawn.
     pub(crate) fn skip_to(&mut self, drawn: u64) {
         self.drawn = drawn;
-        self.batches = None;
+        (self.batches, self.ahead) = (None, None);
     }
 }
 

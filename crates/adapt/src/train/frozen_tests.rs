@@ -31,7 +31,7 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(request: &'a AdaptRequest<'a>) -> Self {
-        let (plan, _) = RunPlan::new(request).unwrap();
+        let (plan, _) = RunPlan::new(request, &Control::new()).unwrap();
         let device = request.options.device;
         let head = plan.random_head(1);
         let weights = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();

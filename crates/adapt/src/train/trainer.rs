@@ -130,7 +130,7 @@ impl<'a> Trainer<'a> {
         match self.method.finish(&mut self.session.host, reporter) {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => return Err(self.interrupt(reporter)),
-            Err(error) => return Err(error.with_checkpoint(self.checkpoint)),
+            Err(error) => return Err(self.leave_checkpoint(error, reporter)),
         }
         self.source.report_failures(reporter);
         let Self { session, method, probe, checkpoint, .. } = self;
@@ -171,6 +171,11 @@ impl<'a> Trainer<'a> {
     }
 
     fn step(&mut self, batch: &Batch, reporter: &mut Reporter<'_>) -> Result<(), AdaptError> {
+        let taken = self.progress.taken();
+        if self.method.drawn(taken + 1) > self.method.drawn(taken) {
+            // Before the step changes anything: if these images cannot be read, the state is sound.
+            self.session.host.validation.load_ahead()?;
+        }
         self.is_within_step = true;
         let loss = match self.method.steps() {
             Steps::Host(steps) => {
@@ -281,7 +286,9 @@ impl<'a> Trainer<'a> {
         if error.is_final() {
             return error;
         }
-        if !self.is_within_step
+        let is_sound =
+            !self.is_within_step && self.session.host.validation.drawn() == self.method.drawn(self.progress.taken());
+        if is_sound
             && self.progress.step > 0
             && let Err(unsaved) = self.save_now(reporter)
         {

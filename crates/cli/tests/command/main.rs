@@ -4,6 +4,7 @@
 
 mod classes;
 mod compare;
+mod damaged_store;
 mod deltas;
 mod doctor;
 mod documents;

@@ -1,14 +1,11 @@
 //! Standard streams: readers that leave, disks that are full, and text from files that would forge output.
 
-use crate::scene::{ADAPT, Ran, Scene};
+use crate::scene::{ADAPT, HANGS, Ran, Scene};
 use assert_cmd::Command;
 use std::fs::{self, File};
 use std::io;
 use std::process::{Output, Stdio};
 use std::time::Duration;
-
-/// Long enough for any machine: a command that hangs fails the test.
-const HANGS: Duration = Duration::from_secs(600);
 
 fn fieldfit(scene: &Scene) -> std::process::Command {
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("fieldfit"));

@@ -15,6 +15,12 @@ pub enum CheckpointError {
     /// A file of another kind.
     #[error("expected a PyTorch checkpoint or safetensors, found another kind of file")]
     Format,
+    /// A file that packs another one.
+    #[error("expected a PyTorch checkpoint or safetensors, found a file packed with {packed}: unpack it first")]
+    Packed {
+        /// The packing's name.
+        packed: &'static str,
+    },
     /// A pointer that Git LFS keeps in place of a file.
     #[error("expected a checkpoint, found a pointer of Git LFS: fetch the file itself with `git lfs pull`")]
     LfsPointer,
@@ -36,17 +42,14 @@ pub enum CheckpointError {
     #[error("this holds no state dict: save it with torch.save(model.state_dict(), …)")]
     NotAState,
     /// A dictionary that does not hold tensors only.
-    #[error(
-        "entry `{}`: expected a tensor, found {}: leave it out with `--drop`, or save the state dict alone, with \
-         torch.save(model.state_dict(), …)",
-        excerpt(name),
-        excerpt(found)
-    )]
+    #[error("entry `{}`: expected a tensor, found {}: {advice}", excerpt(name), excerpt(found))]
     NotATensor {
         /// The entry.
         name: String,
         /// What it is.
         found: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// A moving average was asked for, and there is none.
     #[error("expected a moving average of the weights beside them, found none: import without `--ema`")]

@@ -29,6 +29,7 @@ mod safetensors;
 mod source;
 mod state;
 mod storage;
+mod twin_networks;
 mod zip;
 
 pub use detect::Detected;
@@ -45,7 +46,7 @@ use fieldfit_tensor::{Dtype, MAX_TENSORS, Preprocessing};
 use glob::Pattern;
 use source::Source;
 use std::path::{Path, PathBuf};
-use storage::StateDict;
+use storage::{NonTensor, StateDict};
 
 /// Import request: the checkpoint, the architecture that it holds, and where the model folder goes.
 #[derive(Debug, Clone)]
@@ -209,6 +210,10 @@ fn parse_all(source: &Source, averages: Averages) -> Result<(Format, StateDict<'
     whole.ok_or_else(|| ModelError::checkpoint(&source.path, CheckpointError::Empty))
 }
 
+/// What files that pack others begin with, and their names.
+const PACKED: [(&[u8], &str); 4] =
+    [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")];
+
 /// What a Git LFS pointer begins with.
 const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
@@ -226,6 +231,8 @@ fn parse(bytes: &[u8], averages: Averages) -> Result<(Format, StateDict<'_>), Ch
         }
     } else if bytes.starts_with(LFS_POINTER) {
         Err(CheckpointError::LfsPointer)
+    } else if let Some((_, packed)) = PACKED.iter().find(|(start, _)| bytes.starts_with(start)) {
+        Err(CheckpointError::Packed { packed })
     } else {
         Err(CheckpointError::Format)
     }
@@ -249,8 +256,8 @@ fn drop_tensors(state: &mut StateDict<'_>, patterns: &[String]) -> Result<Vec<St
 
 /// Refuses entries that are no tensors, and more tensors than can be compared with every architecture.
 fn check_entries(state: &StateDict<'_>) -> Result<(), CheckpointError> {
-    if let Some((name, found)) = state.others.iter().next() {
-        return Err(CheckpointError::NotATensor { name: name.clone(), found: found.clone() });
+    if let Some((name, NonTensor { found, advice })) = state.others.iter().next() {
+        return Err(CheckpointError::NotATensor { name: name.clone(), found: found.clone(), advice });
     }
     match state.entries().count() {
         found if found > MAX_TENSORS => Err(CheckpointError::TooManyTensors { limit: MAX_TENSORS, found }),

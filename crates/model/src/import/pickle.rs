@@ -5,7 +5,7 @@
 //! anything else as an [`Object::Instance`], whose class is all that is known of it. Strings stay in the input.
 
 use super::error::{CheckpointError, PickleProblem as Problem};
-use super::globals::{self, Global};
+use super::globals::{self, Global, Unusable};
 use super::storage::{Element, StorageId};
 use std::collections::HashMap;
 
@@ -42,8 +42,8 @@ pub(crate) enum Object<'a> {
     Dict(Vec<(Value<'a>, Value<'a>)>),
     /// Boxed, since an abusive file has a million objects of any other kind.
     Tensor(Box<Tensor>),
-    /// A tensor that cannot be read: why.
-    Unusable(&'static str),
+    /// A tensor that cannot be read.
+    Unusable(Unusable),
     /// An object of the class at that position in [`Pickled::names`], and what was put into it as into a dictionary.
     Instance(usize, Vec<(Value<'a>, Value<'a>)>),
 }
@@ -222,12 +222,12 @@ impl<'a> Machine<'a> {
         self.take(length)
     }
 
-    /// A signed integer of up to 16 bytes.
+    /// A signed integer. One of more than 16 bytes is no size of a tensor, and kept as mere bytes.
     fn long<const N: usize>(&mut self) -> Result<(), Problem> {
         let bytes = self.take_counted::<N>()?;
         let length = bytes.len();
         if length > 16 {
-            return Err(Problem::TooLarge);
+            return self.push(Value::Bytes);
         }
         let is_negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let mut wide = [if is_negative { 0xff } else { 0 }; 16];

@@ -20,6 +20,8 @@ const WEIGHTS: [&str; 5] = [
     "model.bin",
 ];
 const INDEX: &str = ".index.json";
+/// File that torch.distributed.checkpoint writes beside the parts.
+const DISTRIBUTED: &str = ".metadata";
 /// The most files that an index may list.
 const MOST_PARTS: usize = 1024;
 
@@ -89,6 +91,7 @@ fn locate(path: &Path) -> Result<(PathBuf, Config), ModelError> {
     }
     match WEIGHTS.iter().map(|name| path.join(name)).find(|file| file.exists()) {
         Some(weights) => Ok((weights, Config::read(path)?)),
+        None if path.join(DISTRIBUTED).exists() => Err(ModelError::Distributed { path: path.to_owned() }),
         None => Err(ModelError::NoWeights { path: path.to_owned(), looked_for: WEIGHTS.join(", ") }),
     }
 }

@@ -5,8 +5,9 @@
 
 use super::CheckpointError;
 use super::error::Program;
+use super::globals::Unusable;
 use super::pickle::{Object, Pickled, Value};
-use super::storage::{StateDict, Storage, View};
+use super::storage::{NonTensor, StateDict, Storage, View};
 
 /// Which of the weights are taken, where a checkpoint also has their moving average.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,6 +55,10 @@ const ARCHITECTURE: &str = "arch";
 const DEPTH: usize = 3;
 /// What a module keeps beside its tensors ends so.
 const EXTRA_STATE: &str = "_extra_state";
+
+/// What to do about an entry that is no tensor.
+const STATE_DICT_ALONE: &str =
+    "leave it out with `--drop`, or save the state dict alone, with torch.save(model.state_dict(), …)";
 
 type Items<'p, 'b> = &'p [(Value<'b>, Value<'b>)];
 
@@ -168,12 +173,24 @@ impl<'p, 'b> Finder<'p, 'b> {
                 let view = View { element: tensor.element, offset: tensor.offset, shape, strides };
                 state.insert(name, tensor.storage, view)
             }
-            Some(Object::Unusable(why)) => state.insert_other(name, (*why).to_owned()),
+            Some(Object::Unusable(Unusable { what, advice })) => {
+                state.insert_other(name, NonTensor { found: (*what).to_owned(), advice })
+            }
             _ if name.ends_with(EXTRA_STATE) => {
                 state.left_out.push(name.to_owned());
                 Ok(())
             }
-            _ => state.insert_other(name, self.kind(value)),
+            _ => state.insert_other(name, self.non_tensor(value)),
+        }
+    }
+
+    /// What an entry in place of a tensor is.
+    fn non_tensor(&self, value: Value<'b>) -> NonTensor {
+        let found = self.kind(value);
+        let is_array = found.starts_with("numpy") && found.ends_with("._reconstruct");
+        match is_array {
+            true => NonTensor { found: "an array of numpy".to_owned(), advice: "save torch.from_numpy(array)" },
+            false => NonTensor { found, advice: STATE_DICT_ALONE },
         }
     }
 
@@ -184,7 +201,7 @@ impl<'p, 'b> Finder<'p, 'b> {
             (_, Some(Object::Dict(_))) => "a dictionary".to_owned(),
             (_, Some(Object::Tuple(_) | Object::List(_))) => "a list".to_owned(),
             (_, Some(Object::Tensor(_))) => "a tensor".to_owned(),
-            (_, Some(Object::Unusable(why))) => (*why).to_owned(),
+            (_, Some(Object::Unusable(unusable))) => unusable.what.to_owned(),
             (Value::Named(name), _) => self.class(name),
             (Value::None, _) => "`None`".to_owned(),
             (Value::Bool(_) | Value::Int(_) | Value::Float, _) => "a number".to_owned(),
@@ -216,7 +233,10 @@ impl<'p, 'b> Finder<'p, 'b> {
             }
         });
         let first = root.iter().find_map(|&(key, value)| match key {
-            Value::Text(name) => Some(CheckpointError::NotATensor { name: name.to_owned(), found: self.kind(value) }),
+            Value::Text(name) => {
+                let NonTensor { found, advice } = self.non_tensor(value);
+                Some(CheckpointError::NotATensor { name: name.to_owned(), found, advice })
+            }
             _ => None,
         });
         modules.or(first).unwrap_or(CheckpointError::NotAState)

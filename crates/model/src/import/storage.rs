@@ -95,6 +95,15 @@ pub(crate) struct Entry {
     storage: StorageId,
 }
 
+/// An entry that is no tensor, or none that can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NonTensor {
+    /// What it is.
+    pub found: String,
+    /// What to do about it.
+    pub advice: &'static str,
+}
+
 /// Every tensor of a checkpoint by name, and how they were found in it.
 #[derive(Debug, Default)]
 pub(crate) struct StateDict<'a> {
@@ -109,7 +118,7 @@ pub(crate) struct StateDict<'a> {
     /// Entries that no inference needs.
     pub left_out: Vec<String>,
     /// Entries that are no tensor, or none that can be read, and what they are.
-    pub others: BTreeMap<String, String>,
+    pub others: BTreeMap<String, NonTensor>,
     storages: Vec<Storage<'a>>,
     entries: HashMap<String, Entry>,
 }
@@ -142,7 +151,7 @@ impl<'a> StateDict<'a> {
     ///
     /// # Errors
     /// If there are two of that name.
-    pub fn insert_other(&mut self, name: &str, kind: String) -> Result<(), CheckpointError> {
+    pub fn insert_other(&mut self, name: &str, kind: NonTensor) -> Result<(), CheckpointError> {
         match self.others.insert(name.to_owned(), kind) {
             Some(_) => Err(CheckpointError::Twice { name: name.to_owned() }),
             None => Ok(()),

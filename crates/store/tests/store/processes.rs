@@ -70,6 +70,11 @@ fn one_adaptation_works_at_a_time() {
     store.add(&delta(0, 1)).unwrap();
     drop(work);
     drop(store.work_dir().unwrap());
+
+    // A lock that nobody can take is told before the work.
+    std::fs::remove_file(root.path().join("lock")).unwrap();
+    std::fs::create_dir(root.path().join("lock")).unwrap();
+    assert!(matches!(store.work_dir(), Err(StoreError::Durable(_))));
 }
 
 /// Catches: a store whose state names the place where it was made.

@@ -126,15 +126,16 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let node = &raw.nodes[position];
         self.sketch.path = node.path.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default();
         let uses = self.uses.get(node.op.as_str()).copied().unwrap_or(1);
-        let results = self.check_in_place(node, position).and_then(|()| self.call(&Call { node })).map_err(|problem| {
-            let path = node.path.as_ref().map(|path| path.as_str().to_owned());
-            let problem = match problem {
-                Problem::Op => NodeProblem::Unsupported { uses, path },
-                Problem::Use(what) => NodeProblem::Use { what, path },
-                Problem::Shape(error) => NodeProblem::Use { what: error.to_string(), path },
-            };
-            GraphError::Node { node: node.name.as_str().to_owned(), op: node.op.as_str().to_owned(), problem }
-        })?;
+        let results =
+            self.check_in_place(node, position).and_then(|()| self.call(&Call { node })).map_err(|problem| {
+                let path = node.path.as_ref().map(|path| path.as_str().to_owned());
+                let problem = match problem {
+                    Problem::Op => NodeProblem::Unsupported { uses, path },
+                    Problem::Use(what) => NodeProblem::Use { what, path },
+                    Problem::Shape(error) => NodeProblem::Use { what: error.to_string(), path },
+                };
+                GraphError::Node { node: node.name.as_str().to_owned(), op: node.op.as_str().to_owned(), problem }
+            })?;
         let source = node.arguments.first().and_then(|argument| named(&argument.value));
         for (name, result) in node.outputs.iter().zip(results) {
             let Some(name) = name else { continue };
@@ -163,9 +164,13 @@ impl<'r, 'a> Lowering<'r, 'a> {
         };
         let shares = |name: &Name<'a>| name != changed && root(name) == root(changed);
         let later = self.raw.nodes[position + 1..].iter().flat_map(|node| &node.arguments);
-        let mut read = later.flat_map(|argument| all_named(&argument.value)).chain(self.raw.outputs.iter().filter_map(|end| named(&end.value)));
+        let mut read = later
+            .flat_map(|argument| all_named(&argument.value))
+            .chain(self.raw.outputs.iter().filter_map(|end| named(&end.value)));
         match read.find(|name| shares(name)) {
-            Some(name) => refuse(format!("a change in place of an array that `{name}` shares: use the op that returns a new one")),
+            Some(name) => {
+                refuse(format!("a change in place of an array that `{name}` shares: use the op that returns a new one"))
+            }
             None => Ok(()),
         }
     }
@@ -1444,8 +1449,26 @@ fn is_in_place(op: &str) -> bool {
 /// Whether an op's result may share its argument's memory.
 fn may_share(op: &str) -> bool {
     const VIEWS: [&str; 20] = [
-        "alias", "detach", "view", "reshape", "_unsafe_view", "flatten", "unflatten", "permute", "transpose", "t", "unsqueeze",
-        "squeeze", "expand", "slice", "select", "narrow", "chunk", "split", "split_with_sizes", "unbind",
+        "alias",
+        "detach",
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "t",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+        "slice",
+        "select",
+        "narrow",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "unbind",
     ];
     let op = op.strip_prefix("torch.ops.aten.").unwrap_or(op);
     VIEWS.contains(&op.split('.').next().unwrap_or_default())

@@ -53,7 +53,8 @@ pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
     for node in &raw.nodes {
         *uses.entry(node.op.as_str().to_owned()).or_insert(0) += 1;
     }
-    let mut lowering = Lowering { raw, sketch: Sketch::new(image), known: HashMap::new(), batch, uses, views: HashMap::new() };
+    let mut lowering =
+        Lowering { raw, sketch: Sketch::new(image), known: HashMap::new(), batch, uses, views: HashMap::new() };
     lowering.known.insert(name, Known::Traced(Traced::image(ValueId::IMAGE, image)));
     for (index, tensor) in raw.tensors.iter().enumerate() {
         lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
