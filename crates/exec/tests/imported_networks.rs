@@ -5,7 +5,7 @@
 
 use fieldfit_exec::{ExecError, Executor, Objective, Passes, candle::Candle, cpu::Cpu};
 use fieldfit_model::import::graph::{self, GraphError, Lowered, RawDtype, RawGraph};
-use fieldfit_nets::{Role, Shape};
+use fieldfit_nets::{Network, Role, Shape};
 use fieldfit_tensor::{Images, Params, Real};
 use flate2::read::GzDecoder;
 use safetensors::SafeTensors;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 const REFUSED: &[(&str, &str)] = &[];
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data/networks/micro")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/networks/micro")
 }
 
 fn unpacked(path: &Path) -> Vec<u8> {
@@ -129,7 +129,7 @@ fn compare<T: Real>(
     raw: &RawGraph<'_>,
     lowered: &Lowered,
     reference: &SafeTensors<'_>,
-    make: impl Fn(&fieldfit_nets::Network) -> Box<dyn Executor<T>>,
+    make: impl Fn(&Network) -> Result<Box<dyn Executor<T>>, ExecError>,
 ) -> Result<[f64; 2], String> {
     let has_head = lowered.network.head.classes > 0;
     let mut lowered =
@@ -144,7 +144,6 @@ fn compare<T: Real>(
     let image = Shape { height, width, channels };
     let pixels = channels_last(&pixels, image).into_iter().map(|value| value as f32).collect();
     let images = Images { count, height, width, channels, values: pixels };
-    let last = *network.shapes(height, width).map_err(|error| error.to_string())?.last().unwrap();
     let in_order = |name: &str| {
         let (shape, output) = values(reference, name).unwrap();
         if shape.len() == 4 && !has_head {
@@ -153,9 +152,8 @@ fn compare<T: Real>(
             output
         }
     };
-    let _ = last;
     let expected = in_order("output.0");
-    let mut executor = make(network);
+    let mut executor = make(network).map_err(|error| error.to_string())?;
     let output = executor.logits(&params, &images).map_err(|error| error.to_string())?;
     let output: Vec<f64> = output.values.iter().map(|value| value.wide()).collect();
     if output.len() != expected.len() {
@@ -201,17 +199,16 @@ fn check(path: &Path) -> Result<(), String> {
     let reference = unpacked(&path.with_file_name(format!("{name}.safetensors.gz")));
     let reference = SafeTensors::deserialize(&reference).unwrap();
     let [outputs, gradients] = compare::<f64>(&raw, &lowered, &reference, |network| {
-        Box::new(Candle::<f64>::new(network, candle_core::Device::Cpu))
+        Ok(Box::new(Candle::<f64>::new(network, candle_core::Device::Cpu)))
     })
     .map_err(|problem| format!("f64: {problem}"))?;
     // The reference is rounded to 32 bits of fraction; the constants of nodes are f32.
     if outputs > 1e-7 || gradients > 1e-7 {
         return Err(format!("f64: outputs off by {outputs:e}, gradients by {gradients:e}"));
     }
-    let [outputs, gradients] = compare::<f32>(&raw, &lowered, &reference, |network| {
-        Box::new(Cpu::new(network, 2, Passes::default()).unwrap())
-    })
-    .map_err(|problem| format!("f32: {problem}"))?;
+    let [outputs, gradients] =
+        compare::<f32>(&raw, &lowered, &reference, |network| Ok(Box::new(Cpu::new(network, 2, Passes::default())?)))
+            .map_err(|problem| format!("f32: {problem}"))?;
     if outputs > 1e-5 || gradients > 1e-4 {
         return Err(format!("f32: outputs off by {outputs:e}, gradients by {gradients:e}"));
     }
