@@ -216,19 +216,19 @@ impl<'r, 'a> Lowering<'r, 'a> {
             "relu.default" | "relu_.default" => self.activate(call, Function::Relu)?,
             "relu6.default" | "relu6_.default" => self.activate(call, Function::Clamp { low: 0.0, high: 6.0 })?,
             "hardtanh.default" | "hardtanh_.default" => {
-                let (low, high) = (call.number("min_val", -1.0)? as f32, call.number("max_val", 1.0)? as f32);
+                let (low, high) = (call.number("min_val", -1.0)?, call.number("max_val", 1.0)?);
                 self.activate(call, Function::Clamp { low, high })?
             }
             "clamp.default" | "clamp_.default" | "clamp_min.default" | "clamp_max.default" => {
                 let bound = |name, other| match call.argument(name) {
                     Some(RawArgument::None) | None => Ok(other),
-                    Some(_) => call.number(name, 0.0).map(|bound| bound as f32),
+                    Some(_) => call.number(name, 0.0),
                 };
-                let (low, high) = (bound("min", f32::NEG_INFINITY)?, bound("max", f32::INFINITY)?);
+                let (low, high) = (bound("min", f64::MIN)?, bound("max", f64::MAX)?);
                 self.activate(call, Function::Clamp { low, high })?
             }
             "leaky_relu.default" | "leaky_relu_.default" => {
-                let slope = call.number("negative_slope", 0.01)? as f32;
+                let slope = call.number("negative_slope", 0.01)?;
                 self.activate(call, Function::LeakyRelu { slope })?
             }
             "sigmoid.default" | "sigmoid_.default" => self.activate(call, Function::Sigmoid)?,
@@ -724,7 +724,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 Arithmetic::Multiply => (number, 0.0),
                 Arithmetic::Divide => (1.0 / number, 0.0),
             };
-            let scalar = Op::Scalar { scale: scale as f32, shift: shift as f32 };
+            let scalar = Op::Scalar { scale, shift };
             return Ok(vec![Known::Traced(self.unary(&value, scalar)?)]);
         }
         let Some(right) = call.argument("other").map(|argument| self.known_argument(argument)).transpose()? else {
@@ -1398,14 +1398,14 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 vec![vec![Factor::Batch], vec![Factor::Piece(1)], vec![Factor::Piece(0)], vec![Factor::Piece(2)]];
             return Ok(Traced { value: result, shape, sides, axes });
         }
-        let scores = self.product(&query, &key, true, scale as f32)?;
+        let scores = self.product(&query, &key, true, scale)?;
         let scores = self.channels_last(&scores, 3)?;
         let shares = self.unary(&scores, Op::Softmax(Axis::Channels))?;
         self.product(&shares, &value, false, 1.0)
     }
 
     /// Appends a matrix product over the last two axes.
-    fn product(&mut self, left: &Traced, right: &Traced, transposes: bool, scale: f32) -> Lowered<Traced> {
+    fn product(&mut self, left: &Traced, right: &Traced, transposes: bool, scale: f64) -> Lowered<Traced> {
         let rank = left.rank();
         if rank < 3 || right.rank() != rank {
             return refuse("a matrix product of arrays of other ranks");
