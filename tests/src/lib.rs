@@ -1,6 +1,6 @@
-//! What the tests share.
+//! Test support: fixtures and helpers that the tests of several crates share.
 
-#![allow(clippy::unwrap_used, reason = "a fixture that can't be made ends the test")]
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made ends the test")]
 
 pub mod deltas;
 pub mod formula;
@@ -22,8 +22,8 @@ pub fn message(error: &dyn Error) -> String {
     text
 }
 
-/// Says that a test did not run where it was meant to, and why: on the standard error itself, past the harness, which hides
-/// what passing tests print.
+/// Says that a test did not run where it was meant to, and why: on the standard error itself, past the harness, which
+/// hides what passing tests print.
 #[allow(clippy::explicit_write, reason = "the harness keeps back what `eprintln!` prints")]
 pub fn not_run(test: &str, why: &dyn Error) {
     writeln!(std::io::stderr(), "NOT RUN: {test}: {}", message(why)).unwrap();

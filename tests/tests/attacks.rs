@@ -1,5 +1,5 @@
-//! Abusive files: each in `tests/attacks`, with a line in its `README.md` on what it tries and what it is told. Guards against
-//! a file that is accepted, that makes a reader panic, or that takes memory that it has no right to.
+//! Abusive files: each in `tests/attacks`, with a line in its `README.md` on what it tries and what it is told.
+//! Guards against a file that is accepted, that makes a reader panic, or that takes memory that it has no right to.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -13,9 +13,9 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What refusals may add to the process's memory, all of one reader together. The largest files here claim 16 EiB and hold 512
-/// MiB. The importer, which runs on a host, reads up to 64 MiB of pickle into a buffer that grows by doubling, and makes up to
-/// a million values of it.
+/// What refusals may add to the process's memory, all of one reader together. The largest files here claim 16 EiB and
+/// hold 512 MiB. The importer, which runs on a host, reads up to 64 MiB of pickle into a buffer that grows by
+/// doubling, and makes up to a million values of it.
 const MEMORY: u64 = 16 << 20;
 const IMPORTERS_MEMORY: u64 = 256 << 20;
 
@@ -79,8 +79,8 @@ fn seal(model: &Path, weights: &[u8]) {
     fs::write(file, weights).unwrap();
 }
 
-/// An attack that succeeds, that is refused for another reason than its own, so that the check that is meant is untested, or
-/// that takes memory before it is refused.
+/// Catches: an attack that succeeds, that is refused for another reason than its own, so that the check that is meant
+/// is untested, or that takes memory before it is refused.
 #[test]
 fn every_attack_is_refused_for_what_it_is() {
     let (imports, others): (Vec<_>, Vec<_>) = attacks().into_iter().partition(|(name, _)| name.ends_with(".pth"));
@@ -103,7 +103,7 @@ fn every_attack_is_refused_for_what_it_is() {
     }
 }
 
-/// A file that nobody tries, or a line without a file.
+/// Catches: a file that nobody tries, or a line without a file.
 #[test]
 fn every_attack_is_listed() {
     let listed: BTreeSet<_> = attacks().into_iter().map(|(name, _)| name).chain(["README.md".to_owned()]).collect();

@@ -1,5 +1,5 @@
-//! A robot's starts and swaps under faults: guards against a robot that does not start, a good version that is lost, and a
-//! listener that hangs the runtime.
+//! Tests of a robot's starts and swaps under faults: guards against a robot that does not start, a good version that
+//! is lost, and a listener that hangs the runtime.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const DEVICE: Device = Device::Cpu { threads: 1 };
-const RULES: TrialRules = TrialRules { predictions: 20, starts: 3 };
+const RULES: TrialRules = TrialRules::new(20, 3);
 
 /// A vision transformer, and a store whose version 1 is confirmed.
 struct Scene {
@@ -117,7 +117,8 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Catches: a version whose input size the network or the preprocessing cannot take, which passes `delta verify`, `add` and
+/// Catches: a version whose input size the network or the preprocessing cannot take, which passes `delta verify`,
+/// `add` and
 /// `activate`, and keeps the robot from starting.
 #[test]
 fn a_version_that_cannot_run_at_its_input_size_is_refused_and_left_at_once() {
@@ -218,8 +219,8 @@ fn poll_sees_a_restored_store_of_the_same_generation() {
     assert_eq!(runtime.poll().unwrap(), None);
 }
 
-/// Catches: a damaged state that keeps the robot from starting, though the base is there; one that passes without a word, or
-/// for good.
+/// Catches: a damaged state that keeps the robot from starting, though the base is there; one that passes without a
+/// word, or for good.
 #[test]
 fn a_damaged_store_serves_the_base_until_it_is_restored() {
     let scene = Scene::new();
@@ -279,7 +280,8 @@ const ACTIONS: [(&str, Action); 10] = [
     ("panic", |_, _| panic!("the listener's")),
 ];
 
-/// Lets a robot meet every event, with a listener that does something at each kind of event once. Returns the kinds heard.
+/// Lets a robot meet every event, with a listener that does something at each kind of event once. Returns the kinds
+/// heard.
 fn meet_every_event(act: Action) -> usize {
     let scene = Scene::new();
     let file = scene.store.delta_path(1);
@@ -329,8 +331,8 @@ fn meet_every_event(act: Action) -> usize {
     heard.load(Ordering::SeqCst)
 }
 
-/// Catches: a listener that calls back and waits for a lock that its caller holds, one whose panic ends a trial's thread or
-/// poisons a lock.
+/// Catches: a listener that calls back and waits for a lock that its caller holds, one whose panic ends a trial's
+/// thread or poisons a lock.
 #[test]
 fn a_listener_may_call_every_method_and_panic_in_every_event() {
     for (name, act) in ACTIONS {
@@ -342,8 +344,8 @@ fn a_listener_may_call_every_method_and_panic_in_every_event() {
     }
 }
 
-/// Catches: a version that is activated while another one is trained, and replaced by a worse one, because the gate compared
-/// with what ran when training began.
+/// Catches: a version that is activated while another one is trained, and replaced by a worse one, because the gate
+/// compared with what ran when training began.
 #[test]
 fn the_gate_compares_with_what_is_active_when_training_ends() {
     let folder = tempfile::tempdir().unwrap();
@@ -351,7 +353,7 @@ fn the_gate_compares_with_what_is_active_when_training_ends() {
     tiny::images(&images, 20, 5);
     let images = Dataset::open(&images, &FolderOptions::default()).unwrap();
     let runtime = Runtime::builder(&model).device(DEVICE).store_or_new(folder.path().join("store")).open().unwrap();
-    let options = Options { method: "linear-probe".into(), epochs: 1, device: DEVICE, ..Options::default() };
+    let options = Options::default().with_method("linear-probe").with_epochs(1).with_device(DEVICE);
     let first = runtime.adapt(&images, &options).unwrap();
     assert!(first.active, "{}", first.reason);
     runtime.rollback().unwrap();

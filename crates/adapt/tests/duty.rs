@@ -1,4 +1,4 @@
-//! A run that is paused and held. Guards against a pause that changes the result or doesn't reach a phase.
+//! Tests of pauses and guards. Guards against a pause that changes the result or does not reach a phase.
 
 mod common;
 
@@ -41,7 +41,8 @@ fn a_guard_stops_a_run() {
     assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: None })), "{stopped:?}");
 }
 
-/// Catches: a stop that is not heard once training is over, and one that promises a checkpoint although the result stands.
+/// Catches: a stop that is not heard once training is over, and one that promises a checkpoint although the result
+/// stands.
 #[test]
 fn a_stop_is_heard_until_there_is_a_verdict() {
     let field = Field::new(1);

@@ -1,6 +1,6 @@
-//! Modules that import each other in a circle.
+//! Import test: no modules of the crate import each other in a circle.
 
-#![allow(clippy::unwrap_used, reason = "a source file that can't be read ends the test")]
+#![allow(clippy::unwrap_used, reason = "a source file that cannot be read ends the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,7 +23,8 @@ fn imports(folder: &Path, path: &str, found: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The modules that the `use crate::` lines outside tests name. A path whose last module is not a file's names its folder.
+/// The modules that the `use crate::` lines outside tests name. A path whose last module is not a file's names its
+/// folder.
 fn targets(text: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let paths = code.lines().filter_map(|line| line.trim().strip_prefix("use crate::"));

@@ -1,4 +1,4 @@
-//! A run at low priority, in a process of its own: other tests' threads would be taken for the run's.
+//! Test of a run at low priority, in a process of its own: other tests' threads would be taken for the run's.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
@@ -19,7 +19,8 @@ fn niceness() -> Vec<(String, i64)> {
     std::fs::read_dir("/proc/self/task").unwrap().filter_map(read).collect()
 }
 
-/// Catches: threads that compute or load images at full priority, or the listener, whose process answers frames, at a low one.
+/// Catches: threads that compute or load images at full priority, or the listener, whose process answers frames, at a
+/// low one.
 #[test]
 fn only_the_run_and_its_threads_are_nice() {
     let field = Field::new(1);
@@ -27,7 +28,7 @@ fn only_the_run_and_its_threads_are_nice() {
     // The kernel keeps fifteen characters of a name.
     let own = || niceness().into_iter().find(|(name, _)| test.starts_with(name)).unwrap().1;
     let before = own();
-    let options = Options { nice: 3, ..options("lp-ft") };
+    let options = options("lp-ft").with_nice(3);
     let mut computing = 0;
     adapt(&field.request(&options), &Control::new(), &mut |event| {
         if matches!(event, Event::Step { .. }) {

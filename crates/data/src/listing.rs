@@ -95,14 +95,14 @@ impl Listing {
         self.dangling.iter().map(missing)
     }
 
-    /// What is left out of a class folder.
+    /// Returns the files that are left out of a class folder.
     pub fn unused(&self) -> impl Iterator<Item = Skipped> {
         let nested = self.nested(is_image).into_iter();
         let nested = nested.map(|path| Skipped::new(path, SkipKind::InSubfolder, "in a subfolder of a class"));
         self.foreign().chain(self.dangling()).chain(nested)
     }
 
-    /// What is left out of a folder of classes or subsets.
+    /// Returns the files that are left out of a folder of classes or subsets.
     pub fn outside_classes(&self) -> impl Iterator<Item = Skipped> {
         let images = self.images.iter().chain(&self.foreign);
         let images = images.map(|path| Skipped::new(path, SkipKind::OutsideClasses, "outside the class folders"));
@@ -114,8 +114,8 @@ impl Listing {
         self.nested(is_wanted).into_iter().next()
     }
 
-    /// Files of that kind in the folders below, at any depth; links to folders are not followed, and folders that can't be
-    /// read are passed over.
+    /// Files of that kind in the folders below, at any depth; links to folders are not followed, and folders that
+    /// can't be read are passed over.
     fn nested(&self, is_wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
         let is_own = |path: &PathBuf| !path.is_symlink();
         let mut folders: Vec<PathBuf> = self.folders.iter().filter(|path| is_own(path)).cloned().collect();

@@ -4,17 +4,34 @@ use crate::dataset::{Dataset, Group};
 use crate::error::{DataError, SplitError};
 use crate::layout::Subset;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Minimum number of images of every class in each slice.
 pub const MIN_IMAGES_PER_SLICE: usize = 2;
 
 /// Fractions of a data set, 0..1, that do not train weights.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Fractions {
     /// Fraction that radii learn from.
     pub validation: f64,
     /// Fraction that decides whether the result is accepted.
     pub gate: f64,
+}
+
+impl Fractions {
+    /// Returns the fractions of the validation and of the gate slice. [`Dataset::split`] checks them.
+    pub const fn new(validation: f64, gate: f64) -> Self {
+        Self { validation, gate }
+    }
+}
+
+/// Formats every fraction, as the provenance of a delta records them.
+impl fmt::Display for Fractions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { validation, gate } = self;
+        write!(f, "validation={validation} gate={gate}")
+    }
 }
 
 impl Default for Fractions {
@@ -26,6 +43,7 @@ impl Default for Fractions {
 
 /// Result of [`Dataset::split`]: indices into [`Dataset::samples`], each in at most one slice, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Split {
     /// Training slice: weights learn from it.
     pub train: Vec<usize>,
@@ -44,8 +62,8 @@ impl Dataset {
     /// Where the folder has a `val` subset, all of `train` trains, and `val` is divided between validation and gate in
     /// the ratio of the fractions; images of `train` whose group is also in `val` are left out.
     ///
-    /// A class with fewer than [`MIN_IMAGES_PER_SLICE`] images in validation or gate gets groups that the hash puts nearest to that
-    /// slice; the notes say so. Such a group may go back once the class has more images.
+    /// A class with fewer than [`MIN_IMAGES_PER_SLICE`] images in validation or gate gets groups that the hash puts
+    /// nearest to that slice; the notes say so. Such a group may go back once the class has more images.
     ///
     /// # Errors
     /// If there are fewer than two classes, a fraction leaves a slice empty, or a class is too small to be in all three.

@@ -1,7 +1,7 @@
 //! Malformed files: none is accepted, and none makes the reader panic. Guards against a missing check, or one hidden by
 //! another: files are damaged with a stale hash, and forged with a correct one.
 #![cfg(feature = "alloc")]
-#![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its delta has failed")]
 
 mod common;
 
@@ -376,7 +376,8 @@ fn with_payload(codec: Codec, payload: &[u8]) -> Vec<u8> {
     sealed(file)
 }
 
-/// Catches: text of a file that moves the cursor, forges a line or reorders what is printed, and that is accepted or written.
+/// Catches: text of a file that moves the cursor, forges a line or reorders what is printed, and that is accepted or
+/// written.
 #[test]
 fn text_that_deceives_a_reader_is_refused() {
     for letter in ['\u{1b}', '\n', '\u{202e}', '\u{2066}', '\u{9b}'] {

@@ -1,4 +1,5 @@
-//! Bounded reader: reads whole regular files up to a limit, and refuses pipes, sockets and devices without waiting on them.
+//! Bounded reader: reads whole regular files up to a limit, and refuses pipes, sockets and devices without waiting on
+//! them.
 
 use std::{
     fmt,
@@ -29,7 +30,7 @@ pub enum SpecialFile {
 #[non_exhaustive]
 pub enum BoundedReadError {
     /// The system refused to open or read the file.
-    #[error("can't read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -37,15 +38,15 @@ pub enum BoundedReadError {
         source: io::Error,
     },
     /// The path leads to something else than a regular file.
-    #[error("can't read {}: expected a regular file, found {found}", path.display())]
+    #[error("cannot read {}: expected a regular file, found {found}", path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// The kind of file found.
         found: SpecialFile,
     },
     /// The file is longer than the caller reads.
-    #[error("can't read {}: it has {bytes} bytes or more, at most {limit} are read", path.display())]
+    #[error("cannot read {}: it has {bytes} bytes or more, at most {limit} are read", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -77,12 +78,13 @@ impl fmt::Display for SpecialFile {
 
 /// Reads a regular file of at most `limit` bytes whole; symbolic links are followed.
 ///
-/// The call never waits for another process: the kind is checked before opening and again on the open file, which is opened
-/// without blocking in case the path was replaced in between. A file that grows while it is read, or that has no length (as
-/// in `/proc`), is read up to `limit` and refused beyond.
+/// The call never waits for another process: the kind is checked before opening and again on the open file, which is
+/// opened without blocking in case the path was replaced in between. A file that grows while it is read, or that has
+/// no length (as in `/proc`), is read up to `limit` and refused beyond.
 ///
 /// # Errors
-/// [`BoundedReadError::NotRegular`] for a folder, pipe, socket or device, [`BoundedReadError::TooLarge`] beyond the limit,
+/// [`BoundedReadError::NotRegular`] for a folder, pipe, socket or device, [`BoundedReadError::TooLarge`] beyond the
+/// limit,
 /// [`BoundedReadError::Io`] for all else.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, BoundedReadError> {
     let failed = |source| BoundedReadError::Io { path: path.to_owned(), source };

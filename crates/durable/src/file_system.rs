@@ -59,7 +59,8 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// for people to read, if there is space for it.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if it is a link or no regular file, and what the system says; that somebody else holds the lock is no error but [`Claim::Taken`].
+    /// [`io::ErrorKind::InvalidInput`] if it is a link or no regular file, and what the system says; that somebody
+    /// else holds the lock is no error but [`Claim::Taken`].
     fn claim(&self, path: &Path, holder: &str) -> io::Result<Claim>;
 
     /// Claims the lock of the file at `path` beside others who do so, too: all together keep [`claim`](Self::claim) away.
@@ -69,7 +70,7 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     fn share(&self, path: &Path) -> io::Result<Claim>;
 }
 
-/// What has a name in a folder.
+/// Type of an entry of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryType {
     /// A regular file.

@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// How each line of a run log begins.
+/// First bytes of each line of a run log.
 const LINE_START: &str = "{\"identity\":\"";
 
 /// Run log: a file of [`RunRecord`]s that grows by a line per run and survives being cut off within a line.
@@ -24,7 +24,8 @@ impl RunLog {
     /// Opens the file, or creates it. A record that was cut off at the end is removed, and its run is repeated.
     ///
     /// # Errors
-    /// If the file cannot be read or written, is no regular file, or holds anything else than records; it is then unchanged.
+    /// If the file cannot be read or written, is no regular file, or holds anything else than records; it is then
+    /// unchanged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let failed = |source| Error::RunLog { path: path.to_owned(), source };

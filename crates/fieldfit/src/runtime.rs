@@ -22,20 +22,20 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-/// How long a swap waits for frames that still compute with the old weights, before it leaves freeing them to the next
-/// swap or poll.
+/// Timeout of a swap that waits for frames that still compute with the old weights, before it leaves freeing them to
+/// the next swap or poll.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runtime of a base model and the adaptation that runs on it, shared by any number of threads.
 ///
 /// Each call of [`infer`](Self::infer) answers with one version, whole: weights, labels and preprocessing are replaced
 /// together, by one pointer, between two frames. What replaces them ([`adaptation`](Self::adaptation),
-/// [`activate`](Self::activate), [`rollback`](Self::rollback), [`poll`](Self::poll)) prepares the new weights and frees the
-/// old ones on its own thread.
+/// [`activate`](Self::activate), [`rollback`](Self::rollback), [`poll`](Self::poll)) prepares the new weights and
+/// frees the old ones on its own thread.
 pub struct Runtime {
     pub(crate) base: Base,
     pub(crate) device: Device,
-    /// Where the store is, if there is to be one.
+    /// Path of the store, if there is one.
     pub(crate) store_path: Option<PathBuf>,
     /// The store, once it could be opened.
     pub(crate) store: OnceLock<Store>,
@@ -59,13 +59,13 @@ const _: fn() = || {
     is_shared::<Runtime>();
 };
 
-/// What only one swap at a time may touch.
+/// State that one swap at a time may change.
 pub(crate) struct Swaps {
     /// The store when the running version was selected, or earlier.
     view: ActiveVersion,
     /// The trial of what runs, if it is on one.
     trial: Option<Trial>,
-    /// As [`Selected::awaited`].
+    /// Awaited version, as [`Selected::awaited`].
     awaited: Option<u32>,
     /// Whether the base runs because the store is unavailable.
     is_degraded: bool,
@@ -119,7 +119,7 @@ impl Runtime {
         self.key.as_ref()
     }
 
-    /// What the store keeps after an adaptation.
+    /// Returns the retention limits of the store after an adaptation.
     pub(crate) const fn kept(&self) -> Keep {
         self.keep
     }
@@ -209,13 +209,13 @@ impl Runtime {
         }
     }
 
-    /// Activates a version of the store, here and for every other process that polls. Unless it was confirmed before, it is
-    /// on trial from then on.
+    /// Activates a version of the store, here and for every other process that polls. Unless it was confirmed before,
+    /// it is on trial from then on.
     ///
     /// # Errors
-    /// If there is no store or no such version; if the version is damaged, made for another base, cannot run on it or within
-    /// the [memory budget](Builder::memory_budget), gives logits that are not finite, or was refused or quarantined. What
-    /// ran before goes on.
+    /// If there is no store or no such version; if the version is damaged, made for another base, cannot run on it or
+    /// within the [memory budget](Builder::memory_budget), gives logits that are not finite, or was refused or
+    /// quarantined. What ran before goes on.
     pub fn activate(&self, version: u32) -> Result<(), Error> {
         let store = self.store_to("activate a version of")?;
         self.swap(|swaps, outbox| {
@@ -282,8 +282,8 @@ impl Runtime {
     /// Cheap when nothing has changed. When something has, it prepares the weights on the calling thread: call it from
     /// another one than the frames'. Without a store, returns `None`.
     ///
-    /// A version that cannot run is quarantined, and the last confirmed one runs, as in [`Builder::open`]. A store that was
-    /// unavailable is opened again.
+    /// A version that cannot run is quarantined, and the last confirmed one runs, as in [`Builder::open`]. A store
+    /// that was unavailable is opened again.
     ///
     /// # Errors
     /// If the store cannot be read. What ran before goes on.
@@ -305,7 +305,7 @@ impl Runtime {
         })
     }
 
-    /// What runs now, for work that spans many images with one version.
+    /// Returns the running version, for work that spans many images with one version.
     pub(crate) fn running(&self) -> Arc<Running> {
         self.running.load_full()
     }

@@ -42,19 +42,34 @@ pub struct Base {
     network: Network,
     id: BaseId,
     bytes: Bytes,
-    /// Where each tensor of the network lies in `bytes`.
+    /// Location of each tensor of the network in `bytes`.
     locations: Vec<Location>,
     verification: Option<Verification>,
 }
 
 /// Options of opening a base.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct BaseOptions {
     /// Whether the weights are read to the heap, where no other process can touch them, instead of mapped.
     pub copied: bool,
     /// Verification of an earlier opening. As long as the file is the very same, its hash and its values are not verified
     /// again. A copy is verified in any case.
     pub verification: Option<Verification>,
+}
+
+impl BaseOptions {
+    /// Returns the options with weights on the heap, or mapped.
+    #[must_use]
+    pub const fn with_copied(self, copied: bool) -> Self {
+        Self { copied, ..self }
+    }
+
+    /// Returns the options with that [`verification`](Self::verification) of an earlier opening.
+    #[must_use]
+    pub const fn with_verification(self, verification: Option<Verification>) -> Self {
+        Self { verification, ..self }
+    }
 }
 
 /// Stored type and byte range of one tensor.
@@ -98,7 +113,8 @@ impl Base {
         Self::open_as(folder, BaseOptions::default())
     }
 
-    /// Opens the model in `folder` as [`Base::open`] does, but reads the weights to the heap, where no other process can touch them.
+    /// Opens the model in `folder` as [`Base::open`] does, but reads the weights to the heap, where no other process
+    /// can touch them.
     ///
     /// # Errors
     /// As [`Base::open`].
@@ -141,8 +157,8 @@ impl Base {
         Ok(base)
     }
 
-    /// Verifies hash and values, unless an earlier opening has. Returns the verification for the next opening, if the file
-    /// system tells files apart.
+    /// Verifies hash and values, unless an earlier opening has. Returns the verification for the next opening, if the
+    /// file system tells files apart.
     fn verify_once(&self, path: &Path, file: &File, opening: BaseOptions) -> Result<Option<Verification>, ModelError> {
         let sha256 = self.manifest.weights.sha256;
         let before = FileMark::of(file);
@@ -188,8 +204,8 @@ impl Base {
         &self.path
     }
 
-    /// Returns the verification of these weights, for the next [opening](BaseOptions::verification) of the same file. There is none for a file
-    /// that was changed within the last seconds, nor where the system can't tell files apart.
+    /// Returns the verification of these weights, for the next [opening](BaseOptions::verification) of the same file.
+    /// There is none for a file that was changed within the last seconds, nor where the system can't tell files apart.
     pub const fn verification(&self) -> Option<Verification> {
         self.verification
     }

@@ -1,5 +1,5 @@
-//! Folders that imports make: none is left by an import that was killed, none is taken from one that runs.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+//! Tests of the model folder writer: a killed import leaves no folder, and a running one loses none.
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 
@@ -7,8 +7,8 @@ use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 use support::{Workshop, serialise};
 
-/// Catches: gigabytes that imports which were killed leave for ever, and an import that removes what another one is at work
-/// in.
+/// Catches: gigabytes that imports which were killed leave for ever, and an import that removes what another one is
+/// at work in.
 #[test]
 fn what_killed_imports_left_is_removed_at_the_next() {
     let shop = Workshop::new();

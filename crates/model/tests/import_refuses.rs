@@ -1,5 +1,5 @@
-//! A checkpoint that isn't what it should be is refused, and leaves nothing behind.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't prepare its files has failed")]
+//! Tests of invalid checkpoints: each is rejected, and leaves no file behind.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 
@@ -44,7 +44,7 @@ impl Field {
         let out = self.folder.path().join("out");
         fs::write(&weights, bytes).unwrap();
         let before = names(self.folder.path());
-        let request = ImportRequest { dtype, ..ImportRequest::new(&weights, &out).of(architecture, &labels) };
+        let request = ImportRequest::new(&weights, &out).of(architecture, &labels).with_dtype(dtype);
         let result = import(&request);
         match &result {
             Ok(_) => fs::remove_dir_all(&out).unwrap(),
@@ -152,7 +152,8 @@ fn a_pickle_may_not_grow_without_bound() {
     assert!(matches!(problem, CheckpointError::Pickle { problem: PickleProblem::Arguments(_), .. }), "{problem:?}");
 }
 
-/// Catches: a list that is appended to over and over, or marks on an empty stack: of a `data.pkl` of 64 MiB, which zip packs into
+/// Catches: a list that is appended to over and over, or marks on an empty stack: of a `data.pkl` of 64 MiB, which
+/// zip packs into
 /// 64 kB, the list makes 2 GiB.
 #[test]
 fn what_a_pickle_holds_beside_its_stack_is_bounded() {

@@ -1,5 +1,5 @@
-//! Labels of a new base: from a file or from `config.json`, under one rule.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+//! Tests of a new base's labels: from a file or from `config.json`, under one rule.
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 
@@ -67,8 +67,8 @@ fn other_encodings_are_refused_by_line() {
     assert!(matches!(error, ModelError::LabelEncoding { line: 1, found: "UTF-16", .. }), "{error:?}");
 }
 
-/// Catches: a label that clears the screen or turns the line around, wherever it comes from; and one that prints so in its
-/// own refusal.
+/// Catches: a label that clears the screen or turns the line around, wherever it comes from; and one that prints so
+/// in its own refusal.
 #[test]
 fn labels_that_act_on_a_terminal_are_refused() {
     let shop = Workshop::new();

@@ -1,5 +1,5 @@
-//! Checkpoints that torch itself wrote: `tests/data/checkpoints`, made by `tests/peers/checkpoints.py`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't read its data has failed")]
+//! Tests of checkpoints that torch itself wrote: `tests/data/checkpoints`, made by `tests/peers/checkpoints.py`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its data has failed")]
 
 mod support;
 
@@ -40,8 +40,8 @@ fn assert_numbers(name: &str, base: &Base, scale: f32) {
     }
 }
 
-/// Catches: a sound checkpoint that is refused for its name's length, its age, what lies beside the weights, where they lie
-/// or how; and one of which a tensor gets another's values.
+/// Catches: a sound checkpoint that is refused for its name's length, its age, what lies beside the weights, where
+/// they lie or how; and one of which a tensor gets another's values.
 #[test]
 fn what_torch_saves_is_imported() {
     for (name, format, wrapper, prefix) in [

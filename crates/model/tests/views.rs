@@ -1,11 +1,12 @@
-//! Tensors of a base, read in place through the memory map.
+//! Tests of tensor views: a base's tensors, read in place through the memory map.
 
 mod support;
 
 use std::fs;
 use support::Model;
 
-/// Catches: values read where the header ends at an odd byte: a cast of the map's bytes would fail, or read the neighbour's.
+/// Catches: values read where the header ends at an odd byte: a cast of the map's bytes would fail, or read the
+/// neighbour's.
 #[test]
 fn unaligned_tensors_are_the_same_tensors() {
     let model = Model::new();

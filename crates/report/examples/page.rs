@@ -1,7 +1,8 @@
 //! Renders the report page of a run log:
 //! `cargo run -p fieldfit-report --example page -- RUNS.jsonl PAGE.html [REFERENCE]`
 //!
-//! `made-up.jsonl` beside this file is a synthetic comparison; the example `wide` writes one with many methods and shifts.
+//! `made-up.jsonl` beside this file is a synthetic comparison; the example `wide` writes one with many methods and
+//! shifts.
 
 use std::error::Error;
 use std::fs;
@@ -19,6 +20,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         [run] => format!("Adaptation of {}", run.source),
         _ => "Comparison of adaptations".to_owned(),
     };
-    fs::write(out, render_page(&runs, &PageOptions { title, reference: arguments.next() }))?;
+    fs::write(out, render_page(&runs, &PageOptions::new(title).with_reference(arguments.next())))?;
     Ok(())
 }

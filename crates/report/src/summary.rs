@@ -7,6 +7,7 @@ use crate::statistics::Estimate;
 
 /// Results table of a comparison: methods by metrics, aggregated over seeds.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Training data set of the runs; `None` for the table over all sources.
     pub source: Option<String>,
@@ -18,6 +19,7 @@ pub struct Summary {
 
 /// SummaryRow of a results table: one method.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct SummaryRow {
     /// Name of the method.
     pub method: String,
@@ -31,6 +33,7 @@ pub struct SummaryRow {
 
 /// SummaryCell of a results table: the estimate of one method in one column.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct SummaryCell {
     /// Mean ± standard error over seeds, in the unit of [`SummaryColumn::value`].
     pub estimate: Estimate,
@@ -135,11 +138,12 @@ impl SummaryColumn {
 }
 
 impl Summary {
-    /// Aggregates runs into one table per source, in the order of first appearance, and, for several sources, one over all.
+    /// Aggregates runs into one table per source, in the order of first appearance, and, for several sources, one
+    /// over all.
     ///
-    /// In the table over all sources, the value of a seed is its mean over the sources, and the standard error is over seeds:
-    /// sources are not repetitions of each other. Seeds of a method that lack a source are left out, so that no method is
-    /// judged on easier sources than another, and a shift has a column only if every source has it.
+    /// In the table over all sources, the value of a seed is its mean over the sources, and the standard error is
+    /// over seeds: sources are not repetitions of each other. Seeds of a method that lack a source are left out, so
+    /// that no method is judged on easier sources than another, and a shift has a column only if every source has it.
     pub fn of(runs: &[RunRecord]) -> Vec<Self> {
         let runs = distinct(runs);
         let sources = unique(runs.iter().map(|run| &*run.source));

@@ -34,7 +34,7 @@ const STATE_LIMIT: u64 = 16 << 20;
 /// The longest state file that an added version may leave: what brings a store back from a bad version always has room.
 const STATE_LIMIT_OF_ADDING: u64 = 15 << 20;
 
-/// How long a writer waits for another one, whose operation takes milliseconds.
+/// Timeout of waiting for another writer, whose operation takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const STATE: &str = "state";
@@ -43,7 +43,7 @@ const WORK: &str = "work";
 const LOCK: &str = "lock";
 const STARTS: &str = "starts";
 
-/// What a store's folder may hold, also while it is being made.
+/// Entries that a store's folder may hold, also while it is created.
 const OURS: [&str; 7] = [STATE, VERSIONS, WORK, LOCK, STARTS, VERIFICATION, TRUST_FILE];
 
 /// The file in a store's folder that says whose deltas it takes from outside: see [`Trust`](crate::Trust).
@@ -78,8 +78,8 @@ impl Store {
         Self::create_or_open_on(Arc::new(Disk), path.as_ref())
     }
 
-    /// Opens the store in that folder whether or not its state can be used; if not, says why. Such a store changes nothing on
-    /// disk: each of its operations reads the state again, and fails until that is restored.
+    /// Opens the store in that folder whether or not its state can be used; if not, says why. Such a store changes
+    /// nothing on disk: each of its operations reads the state again, and fails until that is restored.
     ///
     /// # Errors
     /// Those of [`open`](Self::open) that are not of the state.
@@ -152,8 +152,8 @@ impl Store {
         Ok(self.record()?.generation)
     }
 
-    /// Returns the hash of the base that the store is for; `None` before [`fix_base`](Self::fix_base) or an activation has
-    /// fixed it.
+    /// Returns the hash of the base that the store is for; `None` before [`fix_base`](Self::fix_base) or an
+    /// activation has fixed it.
     ///
     /// # Errors
     /// If the state can't be read.
@@ -161,8 +161,8 @@ impl Store {
         Ok(self.record()?.fixed_base().map(|base| base.0))
     }
 
-    /// Fixes the base that the store is for, as the runtime that opens it does. Candidates for another base stay, can't be
-    /// activated, and are pruned first. Nothing is written if it is fixed.
+    /// Fixes the base that the store is for, as the runtime that opens it does. Candidates for another base stay,
+    /// can't be activated, and are pruned first. Nothing is written if it is fixed.
     ///
     /// # Errors
     /// [`StoreError::OtherBase`] if the store is for another base; [`StoreError::Durable`] if it can't be written.
@@ -197,7 +197,7 @@ impl Store {
         self.keep(record, &parsed, delta, Verdict::Candidate)
     }
 
-    /// As [`add`](Self::add), signed by this device's key, with the number after the last one of that key here.
+    /// Adds as [`add`](Self::add) does, signed by this device's key, with the number after the last one of that key here.
     ///
     /// # Errors
     /// Those of [`add`](Self::add).
@@ -249,8 +249,9 @@ impl Store {
 
     /// Makes what was active before active again, and returns it; `None` is the base.
     ///
-    /// Versions that are damaged by now are passed over: going back always leads to something that runs. One that can't be
-    /// read now ends the call, and the store is as it was: an error that may pass retires no version. To go back past it,
+    /// Versions that are damaged by now are passed over: going back always leads to something that runs. One that
+    /// can't be read now ends the call, and the store is as it was: an error that may pass retires no version. To go
+    /// back past it,
     /// [`refuse`](Self::refuse) it.
     ///
     /// # Errors
@@ -316,8 +317,8 @@ impl Store {
         self.path.join(STARTS)
     }
 
-    /// Returns the work folder, for an adaptation's checkpoints, claimed for one adaptation until the value is dropped. The
-    /// store itself stays free for others.
+    /// Returns the work folder, for an adaptation's checkpoints, claimed for one adaptation until the value is
+    /// dropped. The store itself stays free for others.
     ///
     /// # Errors
     /// [`StoreError::Durable`] with the other one's name if an adaptation is running.
@@ -358,7 +359,7 @@ impl Store {
         Ok(version)
     }
 
-    /// What the state file says now.
+    /// Reads the state file.
     pub(crate) fn record(&self) -> Result<Record, StoreError> {
         let path = self.path.join(STATE);
         let bytes = match read(&*self.files, &path, STATE_LIMIT) {
@@ -393,8 +394,8 @@ impl Store {
         self.intact(entry).map_err(|problem| StoreError::Damaged { version, path, problem })
     }
 
-    /// Whether a version can be gone back to; if not, why is logged. An error if it can't be read now, which says nothing of
-    /// the version.
+    /// Whether a version can be gone back to; if not, why is logged. An error if it can't be read now, which says
+    /// nothing of the version.
     pub(crate) fn is_whole(&self, entry: &VersionEntry) -> Result<bool, StoreError> {
         match self.whole(entry) {
             Ok(_) => Ok(true),
@@ -442,7 +443,7 @@ impl Store {
         }
     }
 
-    /// What it means that there was no state file.
+    /// Interprets a missing state file.
     fn without_state(&self, path: PathBuf) -> Result<Record, StoreError> {
         let damaged = |reason: &str| Err(StoreError::DamagedState { path: path.clone(), reason: reason.to_owned() });
         match entry_type(&*self.files, &path).map_err(unreadable)? {
@@ -502,13 +503,13 @@ fn unreadable(error: DurableError) -> StoreError {
     if is_misplaced { StoreError::Durable(error) } else { StoreError::UnreadableState(error) }
 }
 
-/// Whether a file of that name may be in a store's folder while that is being made.
+/// Returns whether a file of that name may be in a store's folder while that is created.
 fn is_ours(name: &OsStr) -> bool {
     let name = leftover_of(name).map_or(name, OsStr::new);
     OURS.iter().any(|ours| name == *ours)
 }
 
-/// What an interrupted commit to a store's folder was to replace.
+/// Returns whether a file of that name in a store's folder is one that a commit replaces.
 pub(crate) fn is_replaced(name: &str) -> bool {
     [STATE, VERIFICATION].contains(&name)
 }

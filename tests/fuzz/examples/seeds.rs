@@ -1,4 +1,4 @@
-//! Writes the seeds: `cargo run --example seeds` in this folder. What they hold is small and valid, or nearly so.
+//! Seed writer of the fuzz targets: `cargo run --example seeds` in this folder. Seeds are small and valid, or nearly so.
 
 use fieldfit_delta::compression::compress;
 use fieldfit_delta::{Codec, Constraint, Header, Provenance, Task, TensorData, TensorKind, encode};
@@ -150,7 +150,8 @@ fn states() {
     write("state", "torn", b"\x02FFSTATE2\0\0\0");
 }
 
-/// Each method's own checkpoint, resumed and gone on with; edits of what counts and of what is counted; contents that end early.
+/// Each method's own checkpoint, resumed and gone on with; edits of what counts and of what is counted; contents that
+/// end early.
 fn resumes() {
     for (form, method) in (0..).zip(resume::METHODS) {
         write("resume", &format!("{method}-as-it-is"), &[form]);

@@ -56,12 +56,13 @@ impl Stopped {
             epochs: 2,
             size: Some(32),
             batch: 8,
-            fractions: Fractions { validation: 0.2, gate: 0.2 },
+            fractions: Fractions::new(0.2, 0.2),
             device: Device::Cpu { threads: 1 },
             ..Options::default()
         };
         let checkpoint = Some(Checkpointing { path: &path, resume: false });
-        let request = AdaptRequest { base: &base, dataset: &dataset, options: &options, active: None, checkpoint };
+        let request =
+            AdaptRequest { base: &base, dataset: &dataset, options: &options, methods: &[], active: None, checkpoint };
         let control = Control::new();
         let stopped = adapt(&request, &control, &mut |event| {
             if stop(&event) {
@@ -77,7 +78,7 @@ impl Stopped {
 
     fn read(&self) -> Result<Snapshot<'static>, AdaptError> {
         let Self { base, dataset, options, .. } = self;
-        let request = AdaptRequest { base, dataset, options, active: None, checkpoint: None };
+        let request = AdaptRequest { base, dataset, options, methods: &[], active: None, checkpoint: None };
         let mut method = methods::method(options, &self.plan.network).unwrap();
         Snapshot::read(&self.path, &self.identity, Run { request: &request, plan: &self.plan }, method.as_mut())
     }
@@ -253,8 +254,8 @@ const OF_WISE_FT: &[Forgery] = &[
     ("the losses of the shares tried", |snapshot| forge(snapshot, |losses: &mut Vec<f64>| losses[0] = f64::NAN)),
 ];
 
-/// Catches: a forged field that is trained on from, that makes the run panic, or that costs the whole checkpoint before it; each in its
-/// turn.
+/// Catches: a forged field that is trained on from, that makes the run panic, or that costs the whole checkpoint
+/// before it; each in its turn.
 #[test]
 fn each_forged_field_is_refused_by_what_it_should_be() {
     let tpgm = Stopped::new("tpgm", third_step);
@@ -272,7 +273,8 @@ fn each_forged_field_is_refused_by_what_it_should_be() {
     Stopped::new("lp-ft", third_step).refuses(&[("bytes behind no state", |snapshot| snapshot.method.push(1))]);
 }
 
-/// Catches: a content that ends too early or too late, and a list that takes a byte a tensor in the file and many in memory.
+/// Catches: a content that ends too early or too late, and a list that takes a byte a tensor in the file and many in
+/// memory.
 #[test]
 fn what_is_no_state_is_refused() {
     let run = Stopped::new("lp-ft", third_step);

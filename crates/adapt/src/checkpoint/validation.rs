@@ -1,7 +1,8 @@
 //! Checkpoint validation: checks the parts of a restored state before any of them is used.
 //!
-//! A seal shows damage, not intent: whoever can write the file can seal it. What passes here fits the network, the options and
-//! the plan, and is finite; going on from it is a run that might have come about. Each method validates its own state.
+//! A seal shows damage, not intent: whoever can write the file can seal it. What passes here fits the network, the
+//! options and the plan, and is finite; going on from it is a run that might have come about. Each method validates
+//! its own state.
 
 use crate::checkpoint::check::{each, params, same, values, within};
 use crate::checkpoint::progress::{Later, Progress};
@@ -58,7 +59,7 @@ pub(super) fn optimiser(found: &Optimiser<f32>, step: u64, run: Run<'_>) -> Resu
     let Optimiser { options: found_options, steps, decayed, first, second } = found;
     same("the optimiser", &options, found_options)?;
     same("the optimiser's steps", &step, steps)?;
-    for (_, spec, decayed) in each("tensors that decay or don't", &plan.network, decayed)? {
+    for (_, spec, decayed) in each("tensors that decay or do not", &plan.network, decayed)? {
         same(format_args!("whether `{}` decays", spec.name), &is_decayed(spec), decayed)?;
     }
     let is_adam = matches!(options, OptimiserOptions::AdamW { .. });

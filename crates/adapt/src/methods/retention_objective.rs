@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 /// Retention loss under two heads over one backbone, as the rows of one: the new classes first, then the base's own. One
 /// pass answers for both.
 ///
-/// The loss of an image is the weighted cross-entropy of its label among the new classes, if it has one, and `strength` times the
-/// divergence KL(base ‖ adapted) of the answers under the base's head, if the base was asked. The base's answers need no
-/// label.
+/// The loss of an image is the weighted cross-entropy of its label among the new classes, if it has one, and
+/// `strength` times the divergence KL(base ‖ adapted) of the answers under the base's head, if the base was asked.
+/// The base's answers need no label.
 pub(crate) struct RetentionLoss<'a, T> {
     pub labels: Option<WeightedLabels<'a>>,
     /// New classes.
@@ -44,7 +44,7 @@ impl<T: Real> Objective<T> for RetentionLoss<'_, T> {
     }
 }
 
-/// Nothing depends on these logits.
+/// Returns the loss 0 and sets the gradient to 0: these logits do not count.
 fn without_slope<T: Real>(logits: &mut [T]) -> f64 {
     logits.fill(T::zero());
     0.0
@@ -62,7 +62,8 @@ pub(crate) struct RetentionObjective {
 }
 
 impl RetentionObjective {
-    /// Where something is to be retained, asks the base, whose head the session's network then has beside the new one.
+    /// Creates the objective; with a strength above 0, computes the base's predictions, whose head the session's
+    /// network then has beside the new one.
     pub fn new(session: &mut HostSession<'_>, strength: f64, view: Option<u64>) -> Result<Self, AdaptError> {
         let classes = session.state.network().head.classes;
         let mut objective = Self { classes, strength, view, answers: None };
@@ -130,8 +131,9 @@ impl RetentionObjective {
     }
 }
 
-/// One batch's descent while weights train, at θ: its labels, and `strength` times the divergence from what the base says of
-/// the same images, augmented as they are. At a strength of 0 the base isn't asked, and one without a head can't be.
+/// One batch's descent while weights train, at θ: its labels, and `strength` times the divergence from what the base
+/// says of the same images, augmented as they are. At a strength of 0 the base isn't asked, and one without a head
+/// can't be.
 pub(crate) fn descend_retaining(
     session: &mut HostSession<'_>,
     batch: &Batch,
@@ -164,7 +166,8 @@ mod tests {
         (loss, slopes)
     }
 
-    /// Catches: a slope of another loss than the one that is reported: a λ that counts in one of them, heads that are mixed up.
+    /// Catches: a slope of another loss than the one that is reported: a λ that counts in one of them, heads that are
+    /// mixed up.
     #[test]
     fn slopes_are_those_of_the_loss() {
         let (labels, answers, even) = ([1], [0.2, 0.1, 0.3, 0.4], ClassWeighting::default());

@@ -25,12 +25,12 @@ pub(super) const ENTRY: MethodEntry = MethodEntry {
     build: |options, network| Ok(Box::new(Spd::<f32>::new(STRENGTH.of(options), held(options, network)?))),
 };
 
-/// SPD: its choice of tensors. A step is [`Spd::select`], the optimiser's own step, [`Spd::decay`]; between steps it keeps
-/// nothing.
+/// SPD: its choice of tensors. A step is [`Spd::select`], the optimiser's own step, [`Spd::decay`]; between steps it
+/// keeps nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spd<T> {
     strength: f64,
-    /// By [`TensorId::index`](fieldfit_tensor::TensorId::index).
+    /// Whether each tensor is held, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
     held: Vec<bool>,
     /// Distances before the step; nothing where a tensor is left alone.
     selected: Vec<Option<T>>,

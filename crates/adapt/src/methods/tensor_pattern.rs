@@ -6,12 +6,12 @@ use fieldfit_nets::{Network, Role};
 use fieldfit_tensor::TensorId;
 use globset::Glob;
 
-/// Which tensors a method holds near the base, by [`TensorId::index`]: all that can train, but for the head, which has no
-/// origin, and those whose names match any of the patterns that the options exclude.
+/// Selects the tensors that a method holds near the base, by [`TensorId::index`]: all that can train, but for the
+/// head, which has no origin, and those whose names match any of the patterns that the options exclude.
 ///
 /// # Errors
-/// If a pattern can't be read, or matches no trainable tensor: it would silently exclude nothing. If there is no such stage
-/// as is to be frozen.
+/// If a pattern can't be read, or matches no trainable tensor: it would silently exclude nothing. If there is no such
+/// stage as is to be frozen.
 pub(crate) fn held(options: &Options, network: &Network) -> Result<Vec<bool>, AdaptError> {
     let mut held = constrained(options, network)?;
     held[network.head.weight.index()] = false;
@@ -19,7 +19,7 @@ pub(crate) fn held(options: &Options, network: &Network) -> Result<Vec<bool>, Ad
     Ok(held)
 }
 
-/// As [`held`], and the head: for methods that hold it near the linear probe, where it starts.
+/// Selects as [`held`] does, and the head: for methods that hold it near the linear probe, where it starts.
 ///
 /// # Errors
 /// As [`held`].
@@ -70,7 +70,8 @@ mod tests {
         assert_eq!(names(&["_conv_stem.weight", "_fc.bias"]).unwrap(), ["_conv_stem.weight", "_fc.bias"]);
     }
 
-    /// Catches: the authors' own slip: `head.*` where the names were `module.head.*` tied a random head to its random start.
+    /// Catches: the authors' own slip: `head.*` where the names were `module.head.*` tied a random head to its random
+    /// start.
     #[test]
     fn a_pattern_that_matches_nothing_is_refused_by_name() {
         for pattern in ["head.*", "*.running_mean"] {

@@ -12,7 +12,7 @@ pub(crate) const MOST_RETAINED: usize = 256;
 /// Retained images of a run.
 pub(crate) struct RetainedImages {
     pub images: Dataset,
-    /// Those that are looked at.
+    /// Indices of the images that are used.
     pub order: Vec<usize>,
 }
 
@@ -33,9 +33,9 @@ impl RetainedImages {
         Self::open(folder, options.seed).map(Some)
     }
 
-    /// At most [`MOST_RETAINED`] of the folder's images, drawn by the run's seed.
+    /// Draws at most [`MOST_RETAINED`] of the folder's images by the run's seed.
     fn open(folder: &Path, seed: u64) -> Result<Self, AdaptError> {
-        let images = Dataset::open(folder, &FolderOptions { purpose: Purpose::Unlabelled, group: None })?;
+        let images = Dataset::open(folder, &FolderOptions::new(Purpose::Unlabelled))?;
         let all: Vec<usize> = (0..images.samples.len()).collect();
         let mut order = shuffled(&all, seed, 0);
         order.truncate(MOST_RETAINED);

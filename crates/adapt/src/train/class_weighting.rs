@@ -1,4 +1,5 @@
-//! Class weights: the factor of each class in the losses over labels, so that rare classes count as much as frequent ones.
+//! Class weights: the factor of each class in the losses over labels, so that rare classes count as much as frequent
+//! ones.
 
 use crate::options::ClassWeights;
 use fieldfit_data::Dataset;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 /// Factor of each class in a loss over labels. Clones share it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClassWeighting {
-    /// By class; empty where every factor is 1.
+    /// Factors by class; empty where every factor is 1.
     factors: Arc<[f64]>,
 }
 

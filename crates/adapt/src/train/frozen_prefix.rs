@@ -13,10 +13,11 @@ use std::rc::Rc;
 
 /// Frozen stages at the network's start, and the activations that they made of images so far.
 ///
-/// A view of an image is computed when it is first asked for, with the rest of its slice, and read from then on. Activations
-/// are kept as the f32 that they are: what follows computes the bits that it would compute behind the stages themselves.
+/// A view of an image is computed when it is first asked for, with the rest of its slice, and read from then on.
+/// Activations are kept as the f32 that they are: what follows computes the bits that it would compute behind the
+/// stages themselves.
 pub(crate) struct FrozenPrefix {
-    /// Of one image's activation.
+    /// Shape of one image's activation.
     shape: Shape,
     /// Number of views of each training image.
     views: u64,
@@ -28,7 +29,7 @@ pub(crate) struct FrozenPrefix {
 pub(crate) enum ImageSet {
     /// The labelled images.
     Labelled,
-    /// Those on which the base's predictions are to stay what they are.
+    /// Retained images, on which the base's predictions should stay as they are.
     Retained,
 }
 
@@ -71,8 +72,8 @@ impl FrozenPrefix {
         epoch % self.views
     }
 
-    /// Computes those of the views that aren't known yet, which `load` loads. They are of one set and one view. `report` is told the number of images done,
-    /// and may break off.
+    /// Computes those of the views that aren't known yet, which `load` loads. They are of one set and one view.
+    /// `report` is told the number of images done, and may break off.
     pub fn fill(
         &self,
         views: &[View],

@@ -35,8 +35,9 @@ impl<'a> Bench<'a> {
         let device = request.options.device;
         let head = plan.random_head(1);
         let weights = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
-        let plain = BatchSource::new(request, &plan.failures, plan.size, request.base.preprocessing().crop);
-        let prefix = Run { request, plan: &plan }.frozen_prefix().unwrap();
+        let run = Run { request, plan: &plan };
+        let plain = run.batch_source().unwrap();
+        let prefix = run.frozen_prefix().unwrap();
         assert!(prefix.is_some());
         let passes = plan.memory.passes();
         Self {
@@ -72,7 +73,14 @@ fn run(options: &Options, check: impl Fn(Bench<'_>)) {
     let base = Base::open(&tiny::base(folder.path(), 3)).unwrap();
     tiny::images(&folder.path().join("images"), 12, 3);
     let dataset = Dataset::open(&folder.path().join("images"), &FolderOptions::default()).unwrap();
-    check(Bench::new(&AdaptRequest { base: &base, dataset: &dataset, options, active: None, checkpoint: None }));
+    check(Bench::new(&AdaptRequest {
+        base: &base,
+        dataset: &dataset,
+        options,
+        methods: &[],
+        active: None,
+        checkpoint: None,
+    }));
 }
 
 /// An epoch's batches from that one on.
@@ -116,7 +124,8 @@ fn what_is_read_is_what_would_be_computed() {
     });
 }
 
-/// Catches: a view that is computed again, or another one in its place: epoch 2 of two views sees view 0 in an order of its own.
+/// Catches: a view that is computed again, or another one in its place: epoch 2 of two views sees view 0 in an order
+/// of its own.
 #[test]
 fn views_come_in_turn_and_every_epoch_has_its_order() {
     run(&options(2), |bench| {

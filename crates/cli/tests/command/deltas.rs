@@ -1,4 +1,4 @@
-//! Delta files by themselves: guards against a signature, a policy or an export that does something else than it says.
+//! Tests of `delta` and `key`: guards against a signature, a policy or an export that does something else than it states.
 
 use crate::scene::{ADAPT, Scene};
 use fieldfit_delta::Delta;
@@ -45,8 +45,8 @@ fn a_delta_goes_from_one_robot_to_another() {
     assert!(scene.refused("delta verify strange.delta --trust other/trust.toml").contains("rover"));
 }
 
-/// Catches: a signature in place of an earlier one that keeps the earlier, a number that is not the one asked for, or a secret that
-/// anyone may read.
+/// Catches: a signature in place of an earlier one that keeps the earlier, a number that is not the one asked for, or
+/// a secret that anyone may read.
 #[test]
 fn a_delta_is_signed_by_the_key_and_number_asked_for() {
     let scene = Scene::adapted();
@@ -63,7 +63,7 @@ fn a_delta_is_signed_by_the_key_and_number_asked_for() {
         assert_eq!(signed["key"], signature.key.to_string());
         assert_eq!(scene.run(&format!("key show {key}")).stdout.trim(), signature.key.to_string());
     }
-    assert!(scene.refused(&format!("delta sign {FILE} --key images/sand/sand_0.png")).contains("can't read"));
+    assert!(scene.refused(&format!("delta sign {FILE} --key images/sand/sand_0.png")).contains("cannot read"));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -129,8 +129,8 @@ fn exports_hold_what_runs() {
     assert!(rounded.stderr.contains("rounding rivals"), "{}", rounded.stderr);
 }
 
-/// Catches: an exported model that forgets its labels, input size, crop or normalisation, and so answers otherwise when it is
-/// imported again.
+/// Catches: an exported model that forgets its labels, input size, crop or normalisation, and so answers otherwise
+/// when it is imported again.
 #[test]
 fn an_exported_model_is_imported_again_and_gives_the_same_answers() {
     let scene = Scene::new();

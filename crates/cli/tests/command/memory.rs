@@ -1,4 +1,4 @@
-//! What the command says that it takes, against what the system says that it took.
+//! Tests of the memory plan against the peak that the system measures.
 
 use crate::scene::Scene;
 use serde_json::Value;
@@ -23,8 +23,8 @@ fn plan(events: &[Value]) -> &Value {
     events.iter().find(|event| event["event"] == "memory").unwrap()
 }
 
-/// Catches: a plan that leaves something out, or counts what isn't there: the peak of the whole process within 15 % of it, over
-/// activations that are most of it and activations that are little, and for both kinds of method.
+/// Catches: a plan that leaves something out, or counts what isn't there: the peak of the whole process within 15 %
+/// of it, over activations that are most of it and activations that are little, and for both kinds of method.
 #[test]
 fn the_peak_is_what_was_planned() {
     let scene = Scene::new();

@@ -1,9 +1,10 @@
 //! Zip archive reader: finds entries through the central directory of an archive that starts at byte 0, and lends their
 //! contents.
 //!
-//! Offsets are taken as they are written. Nothing is guessed, so that an archive whose entries hold archives of their own,
-//! or names of any length, is read as its writer meant it. Every offset and length is checked against the file; a record
-//! of the directory takes at least [`RECORD`] bytes of it, so that no archive asks for more memory than it has bytes.
+//! Offsets are taken as they are written. Nothing is guessed, so that an archive whose entries hold archives of their
+//! own, or names of any length, is read as its writer meant it. Every offset and length is checked against the file;
+//! a record of the directory takes at least [`RECORD`] bytes of it, so that no archive asks for more memory than it
+//! has bytes.
 
 use super::CheckpointError;
 use flate2::read::DeflateDecoder;
@@ -36,7 +37,7 @@ const STORED: usize = 0;
 const DEFLATED: usize = 8;
 const ENCRYPTED: usize = 1;
 
-/// What a byte of a deflated entry inflates to at most.
+/// Maximum number of bytes that a byte of a deflated entry inflates to.
 const LARGEST_RATIO: usize = 1032;
 
 /// An archive's entries by name.
@@ -175,7 +176,7 @@ fn inflate(packed: &[u8], expected: u64) -> io::Result<Vec<u8>> {
     Ok(inflated)
 }
 
-/// How many records the directory has, and its bytes.
+/// Returns the number of records of the directory, and its bytes.
 fn directory(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let last = bytes.len().checked_sub(END)?;
     let first = last.saturating_sub(u16::MAX.into());

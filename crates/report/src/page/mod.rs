@@ -1,8 +1,8 @@
 //! HTML report page: results tables, plots, confusion matrices and the hardest images of a list of runs.
 //!
 //! The plots are SVG written here, not by a plotting crate: their colours follow the page in dark mode and print, their
-//! text remains text for screen readers and has one size in all plots, and every mark has a tooltip. That takes CSS classes
-//! and `<title>` elements that such crates don't emit.
+//! text remains text for screen readers and has one size in all plots, and every mark has a tooltip. That takes CSS
+//! classes and `<title>` elements that such crates don't emit.
 
 mod confusion_matrix;
 mod hardest_images;
@@ -23,11 +23,26 @@ use crate::record::{RunRecord, distinct, unique};
 
 /// Options of a report page.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PageOptions {
     /// Heading of the page.
     pub title: String,
     /// Reference method of the paired differences. `None`, or a name that no run has, selects the first method.
     pub reference: Option<String>,
+}
+
+impl PageOptions {
+    /// Returns the options of a page under that heading, without a reference method.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), reference: None }
+    }
+
+    /// Returns the options with that [`reference`](Self::reference) method.
+    #[must_use]
+    pub fn with_reference(mut self, reference: Option<String>) -> Self {
+        self.reference = reference;
+        self
+    }
 }
 
 /// Content of a page: what its sections render.
@@ -39,9 +54,9 @@ struct Content<'a> {
 
 /// Renders a self-contained HTML page: no script, no network access, and the same bytes for the same runs.
 ///
-/// Sections for which the runs have no data are left out, so that the page of a single run is complete, too. Runs with the
-/// same identity are shown once. Every name is escaped; a thumbnail that is not a base64 `data:image/` URI is left out.
-/// Tables and plots fit a screen of 360 pixels or more without horizontal scrolling.
+/// Sections for which the runs have no data are left out, so that the page of a single run is complete, too. Runs
+/// with the same identity are shown once. Every name is escaped; a thumbnail that is not a base64 `data:image/` URI
+/// is left out. Tables and plots fit a screen of 360 pixels or more without horizontal scrolling.
 pub fn render_page(runs: &[RunRecord], options: &PageOptions) -> String {
     let content = Content::of(runs);
     let sections = [

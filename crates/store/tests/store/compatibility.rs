@@ -1,5 +1,5 @@
-//! Stores of the format before trials: guards against a robot that loses its model, or its way back, by an update of
-//! Fieldfit.
+//! Tests of stores of the format before trials: guards against a robot that loses its model, or its way back, by an
+//! update of Fieldfit.
 
 use crate::common::{ROOT, delta, store};
 use fieldfit_durable::{FileSystem, commit, create_folder, read, seal, testing::Simulated};
@@ -38,8 +38,8 @@ fn earlier() -> Simulated {
     disk
 }
 
-/// Catches: a store that doesn't open, a version on trial that had proved itself before there were trials, or a way back that is
-/// lost.
+/// Catches: a store that doesn't open, a version on trial that had proved itself before there were trials, or a way
+/// back that is lost.
 #[test]
 fn a_store_of_the_earlier_format_is_read_as_it_was() {
     let disk = earlier();

@@ -1,4 +1,4 @@
-//! Damaged and forged stores, and what is not to be stored: guards against a version that runs though it is not what was
+//! Tests of damaged and forged stores: guards against a version that runs though it is not what was
 //! stored, a guess where the state is lost, and a state file that makes the reader panic.
 
 use crate::common::{ROOT, delta, look, store};
@@ -64,7 +64,8 @@ fn a_lost_state_is_not_begun_anew() {
     assert!(matches!(&error, StoreError::DamagedState { reason, .. } if reason.contains("missing")), "{error}");
 }
 
-/// Catches: a state whose seal holds and that makes no sense: the reader panics, or the next version overwrites another one.
+/// Catches: a state whose seal holds and that makes no sense: the reader panics, or the next version overwrites
+/// another one.
 #[test]
 fn a_forged_state_is_refused() {
     type Forgery = (&'static str, fn(&mut Value));

@@ -1,5 +1,5 @@
-//! Power cuts, kills and failing operations, one at every operation there is: guards against a store that opens with half
-//! an operation done, that loses what was reported as done, or that doesn't open.
+//! Fault injection: power cuts, kills and failures at every file operation. Guards against a store that opens with half
+//! an operation done, that loses what was reported as done, or that does not open.
 
 use crate::common::{ROOT, delta, look, store};
 use fieldfit_delta::SecretKey;
@@ -28,14 +28,14 @@ const OPERATIONS: [(&str, Operation); 16] = [
     ("activate a candidate", |store| store.activate(5)),
     ("activate a confirmed version", |store| store.activate(2)),
     ("start", |store| store.start(TrialRules::default(), BOOT).map(drop)),
-    ("start once too often", |store| store.start(TrialRules { starts: 1, predictions: 9 }, BOOT).map(drop)),
+    ("start once too often", |store| store.start(TrialRules::new(9, 1), BOOT).map(drop)),
     ("complete a prediction", |store| store.completed(3, 1, TrialRules::default()).map(drop)),
     ("complete enough predictions", |store| store.completed(3, 100, TrialRules::default()).map(drop)),
     ("confirm", |store| store.confirm(3)),
     ("quarantine", |store| store.quarantine(3, "no number").map(drop)),
     ("refuse", |store| store.refuse(5, "worse by two images")),
     ("rollback", |store| store.rollback().map(drop)),
-    ("prune", |store| store.prune(Keep { versions: Some(3), bytes: None }).map(drop)),
+    ("prune", |store| store.prune(Keep::ALL.with_versions(Some(3))).map(drop)),
 ];
 
 const BOOT: Option<&str> = Some("this one");
@@ -60,8 +60,8 @@ fn lived_in() -> Simulated {
     disk
 }
 
-/// Catches: a step of an operation left out or in the wrong order: some power cut shows neither the old store nor the new one, or
-/// takes back what was reported as done.
+/// Catches: a step of an operation left out or in the wrong order: some power cut shows neither the old store nor the
+/// new one, or takes back what was reported as done.
 #[test]
 fn every_operation_happens_whole_or_not_at_all() {
     let before = look(&store(&lived_in()).unwrap());
@@ -107,7 +107,8 @@ fn a_store_is_made_whole_or_made_again() {
     }
 }
 
-/// Catches: a writer that builds on what a killed one had left unsynced: a later power cut takes away the ground under it.
+/// Catches: a writer that builds on what a killed one had left unsynced: a later power cut takes away the ground
+/// under it.
 #[test]
 fn a_kill_and_then_a_power_cut_lose_nothing_that_was_done() {
     for prepare in [Simulated::new, lived_in] {
@@ -163,7 +164,8 @@ fn an_operation_that_failed_can_be_repeated() {
     }
 }
 
-/// Catches: a full disk or one mounted for reading only that is reported without a word on what to do, or that readers mind.
+/// Catches: a full disk or one mounted for reading only that is reported without a word on what to do, or that
+/// readers mind.
 #[test]
 fn a_store_that_cannot_be_written_says_so_and_is_read() {
     for (kind, advice) in [(ErrorKind::ReadOnlyFilesystem, "mount"), (ErrorKind::StorageFull, "free some space")] {
@@ -181,11 +183,11 @@ fn a_store_that_cannot_be_written_says_so_and_is_read() {
     }
 }
 
-/// Catches: a pruned version's file that stays for ever because the power went before it was removed, or a file that is removed
-/// before the state forgets it.
+/// Catches: a pruned version's file that stays for ever because the power went before it was removed, or a file that
+/// is removed before the state forgets it.
 #[test]
 fn what_a_cut_off_prune_leaves_is_swept_by_the_next() {
-    let keep = Keep { versions: Some(3), bytes: None };
+    let keep = Keep::ALL.with_versions(Some(3));
     exhaust(
         Fault::Stop,
         lived_in,
@@ -201,7 +203,8 @@ fn what_a_cut_off_prune_leaves_is_swept_by_the_next() {
     );
 }
 
-/// Catches: a start that is taken back twice or not at all: cut off anywhere, one start too many or too few may count, no more.
+/// Catches: a start that is taken back twice or not at all: cut off anywhere, one start too many or too few may
+/// count, no more.
 #[test]
 fn a_start_is_taken_back_whole_or_not_at_all() {
     let take_back = |store: Store| {

@@ -1,5 +1,5 @@
-//! Pruning: guards against a version that is needed and gone, a store that grows all the same, and a reader that finds
-//! a hole.
+//! Tests of pruning: guards against a needed version that is removed, a store that still grows, and a reader that finds
+//! a missing file.
 
 use crate::common::{delta, look};
 use fieldfit_store::{Keep, Store, StoreError, Transition, TrialRules, VersionState};
@@ -10,11 +10,11 @@ fn versions(store: &Store) -> Vec<u32> {
 }
 
 fn keep(versions: u32) -> Keep {
-    Keep { versions: Some(versions), bytes: None }
+    Keep::ALL.with_versions(Some(versions))
 }
 
-/// A store with versions 1 to 8: 1 confirmed, 2 replaced on trial, 3 rolled back from, 4 refused, 5 quarantined, 6 active on
-/// trial, 7 and 8 candidates.
+/// A store with versions 1 to 8: 1 confirmed, 2 replaced on trial, 3 rolled back from, 4 refused, 5 quarantined, 6
+/// active on trial, 7 and 8 candidates.
 fn lived_in(path: &Path) -> Store {
     let store = Store::create_or_open(path).unwrap();
     for seed in 1..=8 {
@@ -33,8 +33,8 @@ fn lived_in(path: &Path) -> Store {
     store
 }
 
-/// Catches: what is active, on trial, or the last confirmed version going with the old ones; a refused one staying in a good one's
-/// stead.
+/// Catches: what is active, on trial, or the last confirmed version going with the old ones; a refused one staying in
+/// a good one's stead.
 #[test]
 fn what_can_not_run_goes_first_and_what_is_needed_stays() {
     let root = tempfile::tempdir().unwrap();
@@ -60,14 +60,15 @@ fn a_byte_quota_is_kept_as_far_as_it_can_be() {
     let root = tempfile::tempdir().unwrap();
     let store = lived_in(root.path());
     let one = delta(0, 1).len() as u64;
-    let quota = |bytes| Keep { versions: None, bytes: Some(bytes) };
+    let quota = |bytes| Keep::ALL.with_bytes(Some(bytes));
     assert_eq!(store.prune(quota(8 * one)).unwrap().versions, [] as [u32; 0]);
     assert_eq!(store.prune(quota(5 * one + one / 2)).unwrap().versions, [4, 5, 3]);
     assert_eq!(store.prune(quota(0)).unwrap().versions, [2, 7]);
     assert_eq!(versions(&store), [1, 6, 8]);
 }
 
-/// Catches: fileSystem that a power cut or an error left, which stay for ever; or a file of somebody else's that goes with them.
+/// Catches: fileSystem that a power cut or an error left, which stay for ever; or a file of somebody else's that goes
+/// with them.
 #[test]
 fn files_of_no_version_are_swept() {
     let root = tempfile::tempdir().unwrap();

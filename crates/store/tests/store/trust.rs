@@ -1,5 +1,5 @@
-//! What comes from outside: guards against a delta that is let in though the trust file says no, an old one that is replayed,
-//! and a policy that one's own adaptations would have to pass.
+//! Tests of the trust policy: guards against a delta that is accepted against the trust file, an old one that is
+//! replayed, and a policy that one's own adaptations would have to pass.
 
 use crate::common::{ROOT, delta, look, store};
 use fieldfit_delta::{Delta, SecretKey};
@@ -93,8 +93,8 @@ fn each_key_counts_for_itself() {
     store.receive(&delta(0, 1), false).unwrap();
 }
 
-/// Catches: a file that can't be made out and lets everything in, a field that is misspelt and so not obeyed, or a policy that nothing
-/// can pass.
+/// Catches: a file that can't be made out and lets everything in, a field that is misspelt and so not obeyed, or a
+/// policy that nothing can pass.
 #[test]
 fn a_trust_file_that_is_none_lets_nothing_in() {
     let short = "[keys]\nworkshop = \"8a88\"";
