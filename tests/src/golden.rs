@@ -17,8 +17,8 @@ pub struct Golden {
 }
 
 impl Golden {
-    /// Fails unless an image's logits at that side are the file's, within an absolute tolerance, and the most
-    /// probable class is.
+    /// Fails unless an image's logits at that side are the file's, within an absolute tolerance, and the most probable class
+    /// is.
     pub fn assert_logits(&self, side: &str, image: usize, found: &[f64], tolerance: f64) {
         let expected = &self.inference[side];
         let top = expected.top5[image].iter().copied().zip(expected.top5_logits[image].iter().copied());

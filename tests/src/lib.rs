@@ -22,8 +22,8 @@ pub fn message(error: &dyn Error) -> String {
     text
 }
 
-/// Says that a test did not run where it was meant to, and why: on the standard error itself, past the harness, which
-/// hides what passing tests print.
+/// Says that a test did not run where it was meant to, and why: on the standard error itself, past the harness, which hides
+/// what passing tests print.
 #[allow(clippy::explicit_write, reason = "the harness keeps back what `eprintln!` prints")]
 pub fn not_run(test: &str, why: &dyn Error) {
     writeln!(std::io::stderr(), "NOT RUN: {test}: {}", message(why)).unwrap();

@@ -11,8 +11,8 @@ const PLACE: &str = "FIELDFIT_TEST_PLACE";
 
 /// A tmpfs of that size in a mount namespace of the test's own, which is named as the harness names it.
 ///
-/// Outside of one, the test runs again inside, and there is nothing left to do; where the system doesn't allow
-/// namespaces, that is said loudly.
+/// Outside of one, the test runs again inside, and there is nothing left to do; where the system doesn't allow namespaces,
+/// that is said loudly.
 pub fn own_disk(test: &str, size: &str) -> Option<PathBuf> {
     let inside = env::var_os(PLACE).map(PathBuf::from);
     if inside.is_none() {

@@ -1,5 +1,5 @@
-//! Abusive files: each in `tests/attacks`, with a line in its `README.md` on what it tries and what it is told.
-//! Guards against a file that is accepted, that makes a reader panic, or that takes memory that it has no right to.
+//! Abusive files: each in `tests/attacks`, with a line in its `README.md` on what it tries and what it is told. Guards against
+//! a file that is accepted, that makes a reader panic, or that takes memory that it has no right to.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -13,9 +13,9 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What refusals may add to the process's memory, all of one reader together. The largest files here claim 16 EiB and
-/// hold 512 MiB. The importer, which runs on a host, reads up to 64 MiB of pickle into a buffer that grows by
-/// doubling, and makes up to a million values of it.
+/// What refusals may add to the process's memory, all of one reader together. The largest files here claim 16 EiB and hold 512
+/// MiB. The importer, which runs on a host, reads up to 64 MiB of pickle into a buffer that grows by doubling, and makes up to
+/// a million values of it.
 const MEMORY: u64 = 16 << 20;
 const IMPORTERS_MEMORY: u64 = 256 << 20;
 

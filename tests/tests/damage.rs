@@ -43,8 +43,7 @@ fn delta(base: &Base) -> Vec<u8> {
     SecretKey::from_seed(&[1; 32]).sign(&file, 1).unwrap()
 }
 
-/// Places in every region: the first and the last 256 bytes, and one of each `stride` in between, each time a byte
-/// farther on.
+/// Places in every region: the first and the last 256 bytes, and one of each `stride` in between, each time a byte farther on.
 fn places(length: usize, stride: usize) -> impl Iterator<Item = usize> {
     (0..length).filter(move |&at| at < 256 || at + 256 > length || at % stride == (at / stride) % stride)
 }

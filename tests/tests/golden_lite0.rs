@@ -7,9 +7,8 @@
 //! f64 to the file's last digit, our kernels in f32.
 //!
 //! f32 meets two limits of its own here. ReLU6's gradient jumps where its input crosses 0 or 6, and in the training batch
-//! some inputs of block 1 lie closer to that than f32 can tell (4e-7 below 6, where numbers are 5e-7 apart): candle
-//! in f32 crosses there, too. And five steps are chaotic: in f64, weights that differ by 5e-8 of themselves move the
-//! last loss by
+//! some inputs of block 1 lie closer to that than f32 can tell (4e-7 below 6, where numbers are 5e-7 apart): candle in f32
+//! crosses there, too. And five steps are chaotic: in f64, weights that differ by 5e-8 of themselves move the last loss by
 //! 5e-2. So the kernels make each step of a trace from where the oracle stands, and tensors up to block 1 have more room.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at its first surprise")]
 

@@ -117,8 +117,7 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Catches: a version whose input size the network or the preprocessing cannot take, which passes `delta verify`,
-/// `add` and
+/// Catches: a version whose input size the network or the preprocessing cannot take, which passes `delta verify`, `add` and
 /// `activate`, and keeps the robot from starting.
 #[test]
 fn a_version_that_cannot_run_at_its_input_size_is_refused_and_left_at_once() {
@@ -219,8 +218,8 @@ fn poll_sees_a_restored_store_of_the_same_generation() {
     assert_eq!(runtime.poll().unwrap(), None);
 }
 
-/// Catches: a damaged state that keeps the robot from starting, though the base is there; one that passes without a
-/// word, or for good.
+/// Catches: a damaged state that keeps the robot from starting, though the base is there; one that passes without a word, or
+/// for good.
 #[test]
 fn a_damaged_store_serves_the_base_until_it_is_restored() {
     let scene = Scene::new();
@@ -280,8 +279,7 @@ const ACTIONS: [(&str, Action); 10] = [
     ("panic", |_, _| panic!("the listener's")),
 ];
 
-/// Lets a robot meet every event, with a listener that does something at each kind of event once. Returns the kinds
-/// heard.
+/// Lets a robot meet every event, with a listener that does something at each kind of event once. Returns the kinds heard.
 fn meet_every_event(act: Action) -> usize {
     let scene = Scene::new();
     let file = scene.store.delta_path(1);
@@ -331,8 +329,8 @@ fn meet_every_event(act: Action) -> usize {
     heard.load(Ordering::SeqCst)
 }
 
-/// Catches: a listener that calls back and waits for a lock that its caller holds, one whose panic ends a trial's
-/// thread or poisons a lock.
+/// Catches: a listener that calls back and waits for a lock that its caller holds, one whose panic ends a trial's thread or
+/// poisons a lock.
 #[test]
 fn a_listener_may_call_every_method_and_panic_in_every_event() {
     for (name, act) in ACTIONS {
@@ -344,8 +342,8 @@ fn a_listener_may_call_every_method_and_panic_in_every_event() {
     }
 }
 
-/// Catches: a version that is activated while another one is trained, and replaced by a worse one, because the gate
-/// compared with what ran when training began.
+/// Catches: a version that is activated while another one is trained, and replaced by a worse one, because the gate compared
+/// with what ran when training began.
 #[test]
 fn the_gate_compares_with_what_is_active_when_training_ends() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,8 +8,7 @@ use fieldfit_model::ModelError;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Error of an adaptation, which ended without a delta. Nothing is stored then, but for the checkpoint that the error
-/// names.
+/// Error of an adaptation, which ended without a delta. Nothing is stored then, but for the checkpoint that the error names.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AdaptError {

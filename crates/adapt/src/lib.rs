@@ -2,9 +2,9 @@
 //!
 //! [`adapt`] divides the images in three slices: **train** moves weights, **validation** learns radii and never moves
 //! weights, **gate** does neither and decides. It trains a linear probe on the untouched base, runs a [`Method`] over the
-//! training loop, encodes the difference from the base, decodes it again and counts the gate images that the decoded
-//! delta classifies correctly, against the active version. Progress is reported as [`Event`]s; a [`Control`] pauses
-//! and stops the run, and a resumed checkpoint ends in the same bits.
+//! training loop, encodes the difference from the base, decodes it again and counts the gate images that the decoded delta
+//! classifies correctly, against the active version. Progress is reported as [`Event`]s; a [`Control`] pauses and stops the
+//! run, and a resumed checkpoint ends in the same bits.
 //!
 //! The trainer's state is δ = θ − θ0 ([`TrainingState`]), never θ. The parts of a step are public and generic over the
 //! scalar, so that tests run the same code in f64: [`Optimiser`], [`clip_global_norm`], [`TensorRadii`] for TPGM's radius

@@ -61,8 +61,8 @@ pub struct Options {
     pub memory_budget: Option<u64>,
     /// Weights of the classes in every loss over labels: of the probe, of steps, and of radii.
     pub class_weights: ClassWeights,
-    /// Number of epochs without a higher accuracy on the validation slice after which training ends, at least 1;
-    /// `None` to train for all epochs. The weights stay those of the last epoch.
+    /// Number of epochs without a higher accuracy on the validation slice after which training ends, at least 1; `None` to
+    /// train for all epochs. The weights stay those of the last epoch.
     pub early_stop: Option<u32>,
 }
 
@@ -259,8 +259,7 @@ impl Default for OptimiserOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ScheduleOptions {
-    /// Steps over which the rate rises to its largest. Runs shorter than ten times that warm up for a tenth of
-    /// themselves.
+    /// Steps over which the rate rises to its largest. Runs shorter than ten times that warm up for a tenth of themselves.
     pub warm_up: u64,
 }
 
@@ -277,18 +276,18 @@ impl Default for ScheduleOptions {
     }
 }
 
-/// Frozen stages: stages at the network's start that stay the base's, to the bit. What they make of the images is
-/// computed once and read from then on, which is what it gains: an epoch takes the time of the stages that train.
+/// Frozen stages: stages at the network's start that stay the base's, to the bit. What they make of the images is computed once and
+/// read from then on, which is what it gains: an epoch takes the time of the stages that train.
 ///
-/// It can only be kept for a fixed number of augmented views: epoch n, from 0, sees view n mod `views` of each image,
-/// as an unfrozen run sees it in its epoch of that number.
+/// It can only be kept for a fixed number of augmented views: epoch n, from 0, sees view n mod `views` of each image, as an
+/// unfrozen run sees it in its epoch of that number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Freeze {
     /// The last of them, by its name in the network.
     pub stage: String,
-    /// Views of each training image, at least 1. As many as epochs give what an unfrozen beginning would see, and
-    /// gain only what is not computed backward.
+    /// Views of each training image, at least 1. As many as epochs give what an unfrozen beginning would see, and gain only
+    /// what is not computed backward.
     pub views: u32,
 }
 
@@ -354,8 +353,8 @@ impl fmt::Display for TpgmOptions {
     }
 }
 
-/// Sharing of relative radii: which tensors have one between them. The fewer radii, the less there is for a small
-/// validation slice to get wrong.
+/// Sharing of relative radii: which tensors have one between them. The fewer radii, the less there is for a small validation slice
+/// to get wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sharing {

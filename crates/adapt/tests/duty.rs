@@ -41,8 +41,7 @@ fn a_guard_stops_a_run() {
     assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: None })), "{stopped:?}");
 }
 
-/// Catches: a stop that is not heard once training is over, and one that promises a checkpoint although the result
-/// stands.
+/// Catches: a stop that is not heard once training is over, and one that promises a checkpoint although the result stands.
 #[test]
 fn a_stop_is_heard_until_there_is_a_verdict() {
     let field = Field::new(1);

@@ -108,8 +108,8 @@ fn a_result_worse_than_the_probe_is_refused_with_the_figures() {
     assert!(gate.reason.contains(&gate.after.to_string()) && gate.reason.contains("linear probe"));
 }
 
-/// Catches: training that is cut off from its loss: a stem whose outputs are all 0 lets no gradient through, and
-/// would train nothing without a word.
+/// Catches: training that is cut off from its loss: a stem whose outputs are all 0 lets no gradient through, and would train
+/// nothing without a word.
 #[test]
 fn a_tensor_without_gradient_stops_the_run_with_its_name() {
     let field = Field::new(4);
@@ -136,8 +136,7 @@ fn dead_stem(folder: &Path) -> Base {
     Base::open(&out).unwrap()
 }
 
-/// Catches: a run that is thrown away because its checkpoint can't be written: its folder is gone, as good as a full
-/// disk.
+/// Catches: a run that is thrown away because its checkpoint can't be written: its folder is gone, as good as a full disk.
 #[test]
 fn a_run_is_worth_more_than_its_checkpoint() {
     let field = Field::new(4);

@@ -70,8 +70,7 @@ fn a_view_is_computed_once() {
     assert_eq!(outcome.unwrap().delta, whole.delta);
 }
 
-/// Catches: a budget that doesn't move activations into a file, a file whose values are others, or a plan that counts
-/// it as memory.
+/// Catches: a budget that doesn't move activations into a file, a file whose values are others, or a plan that counts it as memory.
 #[test]
 fn a_budget_moves_activations_into_a_file_that_gives_the_same_bits() {
     let field = Field::new(4);

@@ -23,8 +23,7 @@ fn imports(folder: &Path, path: &str, found: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The modules that the `use crate::` lines outside tests name. A path whose last module is not a file's names its
-/// folder.
+/// The modules that the `use crate::` lines outside tests name. A path whose last module is not a file's names its folder.
 fn targets(text: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let paths = code.lines().filter_map(|line| line.trim().strip_prefix("use crate::"));

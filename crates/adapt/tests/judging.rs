@@ -161,8 +161,7 @@ fn events_are_tagged_json_and_come_in_order() {
     assert_eq!(read, events);
 }
 
-/// Catches: a file that is chosen for its size alone, whose cost isn't the one that is told, or that is judged as
-/// another.
+/// Catches: a file that is chosen for its size alone, whose cost isn't the one that is told, or that is judged as another.
 #[test]
 fn the_smallest_file_that_says_the_same_is_chosen() {
     let field = Field::new(5);

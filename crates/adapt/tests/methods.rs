@@ -54,8 +54,7 @@ fn the_linear_probe_stores_a_head_and_nothing_else() {
     assert!(outcome.gate.after * 2 > outcome.gate.images, "{:?}", outcome.gate);
 }
 
-/// Catches: a ball that is learned and then forgotten: in the file, every difference lies in the ball that is written
-/// beside it.
+/// Catches: a ball that is learned and then forgotten: in the file, every difference lies in the ball that is written beside it.
 #[test]
 fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
     let field = Field::new(3);
@@ -82,8 +81,8 @@ fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
     }
 }
 
-/// Catches: a projection that skips a tensor, comes before the step instead of after, or touches what is excluded; a
-/// radius that is never learned.
+/// Catches: a projection that skips a tensor, comes before the step instead of after, or touches what is excluded; a radius that
+/// is never learned.
 #[test]
 fn after_every_step_each_difference_is_in_its_ball_and_the_excluded_are_untouched() {
     let field = Field::new(3);

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{Control, Event, Options, adapt};
+use fieldfit_adapt::{Control, Event, adapt};
 
 /// Niceness from `/proc`, by the name of a thread of this process.
 fn niceness() -> Vec<(String, i64)> {
@@ -19,8 +19,7 @@ fn niceness() -> Vec<(String, i64)> {
     std::fs::read_dir("/proc/self/task").unwrap().filter_map(read).collect()
 }
 
-/// Catches: threads that compute or load images at full priority, or the listener, whose process answers frames, at a
-/// low one.
+/// Catches: threads that compute or load images at full priority, or the listener, whose process answers frames, at a low one.
 #[test]
 fn only_the_run_and_its_threads_are_nice() {
     let field = Field::new(1);

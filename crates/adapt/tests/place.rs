@@ -130,8 +130,7 @@ fn same_steps<T: Real + WithDType>(at: Device, tolerance: f64) {
     }
 }
 
-/// Catches: a sum over the wrong rows, a rule or a projection that isn't the host's, θ0 read wrongly from its stored
-/// type.
+/// Catches: a sum over the wrong rows, a rule or a projection that isn't the host's, θ0 read wrongly from its stored type.
 #[test]
 fn a_step_is_the_same_step_in_f64() {
     same_steps::<f64>(Device::Candle, 1e-12);
@@ -169,8 +168,8 @@ fn stored(field: &Field, delta: &[u8]) -> Params<f32> {
     fieldfit_model::Weights::adapted(&field.base, &Delta::parse(delta).unwrap()).unwrap().params
 }
 
-/// An adaptation by every method, all of it, to the same weights: what a step's test can't see is whether the trainer
-/// uses the place, projects in it, and takes δ home.
+/// An adaptation by every method, all of it, to the same weights: what a step's test can't see is whether the trainer uses
+/// the place, projects in it, and takes δ home.
 fn same_adaptations(device: Device, tolerance: f64) {
     let field = Field::new(3);
     let base = field.base.params::<f32>();

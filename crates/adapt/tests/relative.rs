@@ -74,8 +74,7 @@ fn nudged(shares: &RelativeRadii, which: usize, by: f64) -> RelativeRadii {
     nudged
 }
 
-/// Catches: a gradient of the absolute radius, one that leaves out some of a share's tensors, or one of unprojected
-/// weights.
+/// Catches: a gradient of the absolute radius, one that leaves out some of a share's tensors, or one of unprojected weights.
 #[test]
 fn slopes_are_those_of_the_loss() {
     let field = Field::new(7);
@@ -98,8 +97,7 @@ fn slopes_are_those_of_the_loss() {
     }
 }
 
-/// Catches: relativeRadii that no step can open or close, that leave 0..1, or that take back a bit of what they let
-/// through whole.
+/// Catches: relativeRadii that no step can open or close, that leave 0..1, or that take back a bit of what they let through whole.
 #[test]
 fn open_shares_leave_every_bit_and_closed_ones_nothing() {
     let field = Field::new(7);

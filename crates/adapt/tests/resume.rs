@@ -31,9 +31,8 @@ fn variants() -> Vec<Options> {
     ]
 }
 
-/// Catches: trainingState that a checkpoint forgets: the optimiser's, the radii's, the place in the epoch, in the
-/// validation images or in the random numbers. Stopped early, in the middle of an epoch, at its end, and after the
-/// last step.
+/// Catches: trainingState that a checkpoint forgets: the optimiser's, the radii's, the place in the epoch, in the validation images or in
+/// the random numbers. Stopped early, in the middle of an epoch, at its end, and after the last step.
 #[test]
 fn a_resumed_run_ends_in_the_same_bits() {
     let field = Field::new(1);
@@ -86,8 +85,7 @@ fn a_run_stopped_while_it_learns_radii_resumes_there() {
     assert_eq!(radii, 5);
 }
 
-/// Catches: relativeRadii of the difference that a resumed run tries again or leaves out, so that losses no longer
-/// match their shares.
+/// Catches: relativeRadii of the difference that a resumed run tries again or leaves out, so that losses no longer match their shares.
 #[test]
 fn a_run_stopped_on_its_way_back_resumes_there() {
     let field = Field::new(1);
@@ -193,8 +191,8 @@ fn a_damaged_or_missing_checkpoint_is_refused() {
     }
 }
 
-/// Catches: a damaged checkpoint that costs the whole run though the one before it is there, or that takes the good
-/// one's place when the next is written.
+/// Catches: a damaged checkpoint that costs the whole run though the one before it is there, or that takes the good one's place when the
+/// next is written.
 #[test]
 fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     let field = Field::new(1);

@@ -48,8 +48,8 @@ fn squared_distance(field: &Field, delta: &[u8]) -> f64 {
     backbone.map(|(id, _)| weights.params[id].iter().zip(&base[id]).map(square).sum::<f64>()).sum()
 }
 
-/// Catches: a ball that is left after the last projection or by the codec, one around an excluded tensor or the head,
-/// and radii that hold nothing back; under either optimiser.
+/// Catches: a ball that is left after the last projection or by the codec, one around an excluded tensor or the head, and radii
+/// that hold nothing back; under either optimiser.
 #[test]
 fn what_is_held_stays_in_its_ball_and_what_is_free_has_none() {
     let field = Field::new(5);
@@ -89,8 +89,8 @@ fn the_radius_of_mars_sp_is_its_share_of_the_base() {
     }
 }
 
-/// Catches: a head that is pulled to, or held around, an origin that it doesn't have: with nothing else to hold, the
-/// strongest setting must be LP-FT.
+/// Catches: a head that is pulled to, or held around, an origin that it doesn't have: with nothing else to hold, the strongest
+/// setting must be LP-FT.
 #[test]
 fn the_head_is_free_of_every_constraint() {
     let field = Field::new(5);
@@ -143,8 +143,8 @@ fn forgotten(field: &Field, delta: &[u8]) -> f64 {
     sum / all.len() as f64
 }
 
-/// Catches: a base that isn't asked, that is asked about other images or at other weights than its own, or whose
-/// head's rows are taken for the new one's.
+/// Catches: a base that isn't asked, that is asked about other images or at other weights than its own, or whose head's rows are taken
+/// for the new one's.
 #[test]
 fn the_more_the_base_counts_the_less_is_forgotten() {
     let field = Field::new(5);

@@ -51,8 +51,8 @@ fn every_method_adapts_a_transformer() {
     }
 }
 
-/// Catches: TPGM on DeiT-Ti as published, whose positions are resampled from 14 × 14 patches to 6 × 6: every kind of
-/// tensor moves, and none leaves its ball.
+/// Catches: TPGM on DeiT-Ti as published, whose positions are resampled from 14 × 14 patches to 6 × 6: every kind of tensor moves, and
+/// none leaves its ball.
 #[test]
 fn deit_tiny_adapts_at_96_pixels() {
     let field = Field::of("deit-tiny", 8, 3);

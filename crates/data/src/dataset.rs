@@ -88,8 +88,7 @@ pub struct ScanProgress {
 }
 
 impl Dataset {
-    /// Opens a folder of classes, `class/*.jpg` and so on, or one of `train`, `val` and `test` that each hold such
-    /// folders.
+    /// Opens a folder of classes, `class/*.jpg` and so on, or one of `train`, `val` and `test` that each hold such folders.
     ///
     /// Every image is read and decoded once, by as many threads as there are processors.
     ///
@@ -167,8 +166,8 @@ impl Dataset {
         (limit as usize).saturating_sub(unreadable)
     }
 
-    /// Replaces the classes by a model's labels, so that [`Sample::class`] is an index into its logits. The model may
-    /// have more classes.
+    /// Replaces the classes by a model's labels, so that [`Sample::class`] is an index into its logits. The model may have
+    /// more classes.
     ///
     /// # Errors
     /// If a class of the data set is not among the labels.
@@ -205,8 +204,8 @@ impl Dataset {
         self
     }
 
-    /// SHA-256 hash over the class names, and over name, length, class and group of the samples at these indices; not
-    /// over the folder's path, nor over the files' contents.
+    /// SHA-256 hash over the class names, and over name, length, class and group of the samples at these indices; not over
+    /// the folder's path, nor over the files' contents.
     pub fn digest(&self, order: &[usize]) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut text = |text: &str| {

@@ -114,8 +114,8 @@ impl Listing {
         self.nested(is_wanted).into_iter().next()
     }
 
-    /// Files of that kind in the folders below, at any depth; links to folders are not followed, and folders that
-    /// can't be read are passed over.
+    /// Files of that kind in the folders below, at any depth; links to folders are not followed, and folders that can't be
+    /// read are passed over.
     fn nested(&self, is_wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
         let is_own = |path: &PathBuf| !path.is_symlink();
         let mut folders: Vec<PathBuf> = self.folders.iter().filter(|path| is_own(path)).cloned().collect();

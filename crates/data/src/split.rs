@@ -62,8 +62,8 @@ impl Dataset {
     /// Where the folder has a `val` subset, all of `train` trains, and `val` is divided between validation and gate in
     /// the ratio of the fractions; images of `train` whose group is also in `val` are left out.
     ///
-    /// A class with fewer than [`MIN_IMAGES_PER_SLICE`] images in validation or gate gets groups that the hash puts
-    /// nearest to that slice; the notes say so. Such a group may go back once the class has more images.
+    /// A class with fewer than [`MIN_IMAGES_PER_SLICE`] images in validation or gate gets groups that the hash puts nearest to that
+    /// slice; the notes say so. Such a group may go back once the class has more images.
     ///
     /// # Errors
     /// If there are fewer than two classes, a fraction leaves a slice empty, or a class is too small to be in all three.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::write_images;
-use fieldfit_data::{DataError, Dataset, FolderError, FolderOptions, Purpose, ScanProgress, SkipKind, Subset};
+use fieldfit_data::{DataError, Dataset, FolderError, FolderOptions, Purpose, SkipKind, Subset};
 use std::path::Path;
 use tempfile::tempdir;
 
@@ -54,8 +54,11 @@ fn progress_counts_every_file() {
     write_images(&folder.path().join("a"), "", 0, 3);
     write_images(&folder.path().join("b"), "", 10, 4);
     let mut seen = Vec::new();
-    Dataset::open_with_progress(folder.path(), &FolderOptions::default(), &mut |progress| seen.push(progress)).unwrap();
-    assert_eq!(seen, (1..=7).map(|done| ScanProgress { done, total: 7 }).collect::<Vec<_>>());
+    Dataset::open_with_progress(folder.path(), &FolderOptions::default(), &mut |progress| {
+        seen.push((progress.done, progress.total))
+    })
+    .unwrap();
+    assert_eq!(seen, (1..=7).map(|done| (done, 7)).collect::<Vec<_>>());
 }
 
 /// Catches: an adaptation that sees test images, and an evaluation that sees training images.

@@ -376,8 +376,7 @@ fn with_payload(codec: Codec, payload: &[u8]) -> Vec<u8> {
     sealed(file)
 }
 
-/// Catches: text of a file that moves the cursor, forges a line or reorders what is printed, and that is accepted or
-/// written.
+/// Catches: text of a file that moves the cursor, forges a line or reorders what is printed, and that is accepted or written.
 #[test]
 fn text_that_deceives_a_reader_is_refused() {
     for letter in ['\u{1b}', '\n', '\u{202e}', '\u{2066}', '\u{9b}'] {

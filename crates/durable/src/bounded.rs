@@ -1,5 +1,4 @@
-//! Bounded reader: reads whole regular files up to a limit, and refuses pipes, sockets and devices without waiting on
-//! them.
+//! Bounded reader: reads whole regular files up to a limit, and refuses pipes, sockets and devices without waiting on them.
 
 use std::{
     fmt,
@@ -78,13 +77,12 @@ impl fmt::Display for SpecialFile {
 
 /// Reads a regular file of at most `limit` bytes whole; symbolic links are followed.
 ///
-/// The call never waits for another process: the kind is checked before opening and again on the open file, which is
-/// opened without blocking in case the path was replaced in between. A file that grows while it is read, or that has
-/// no length (as in `/proc`), is read up to `limit` and refused beyond.
+/// The call never waits for another process: the kind is checked before opening and again on the open file, which is opened
+/// without blocking in case the path was replaced in between. A file that grows while it is read, or that has no length (as
+/// in `/proc`), is read up to `limit` and refused beyond.
 ///
 /// # Errors
-/// [`BoundedReadError::NotRegular`] for a folder, pipe, socket or device, [`BoundedReadError::TooLarge`] beyond the
-/// limit,
+/// [`BoundedReadError::NotRegular`] for a folder, pipe, socket or device, [`BoundedReadError::TooLarge`] beyond the limit,
 /// [`BoundedReadError::Io`] for all else.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, BoundedReadError> {
     let failed = |source| BoundedReadError::Io { path: path.to_owned(), source };

@@ -68,15 +68,15 @@ pub fn rename(files: &dyn FileSystem, from: &Path, to: &Path) -> Result<(), Dura
 
 /// Replaces the content of the file at `path` by `bytes`, in one step that a power cut can't split.
 ///
-/// The bytes are written to a new file in the same folder, `.NAME.RANDOM.tmp`, and synced before they get the name
-/// `path`; then the folder is synced. The new file is created exclusively, so that nothing that lies there is followed or
-/// overwritten. A power cut or a kill may leave it behind: [`remove_leftovers`]. Two writers to one path must be kept
-/// apart by a [`lock`](crate::lock).
+/// The bytes are written to a new file in the same folder, `.NAME.RANDOM.tmp`, and synced before they get the name `path`;
+/// then the folder is synced. The new file is created exclusively, so that nothing that lies there is followed or
+/// overwritten. A power cut or a kill may leave it behind: [`remove_leftovers`]. Two writers to one path must be kept apart
+/// by a [`lock`](crate::lock).
 ///
 /// # Errors
-/// [`DurableError::NotAFile`] if a folder, link, device or pipe is at `path`. [`DurableError::Io`]; the old content
-/// is then still there, unless the last operation, the folder's sync, failed: then the new content is there, but a
-/// power cut may bring the old one back.
+/// [`DurableError::NotAFile`] if a folder, link, device or pipe is at `path`. [`DurableError::Io`]; the old content is then
+/// still there, unless the last operation, the folder's sync, failed: then the new content is there, but a power cut may
+/// bring the old one back.
 pub fn commit(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
     commit_parts(files, path, &[bytes])
 }
@@ -92,8 +92,8 @@ pub fn remove(files: &dyn FileSystem, path: &Path) -> Result<(), DurableError> {
     }
 }
 
-/// Removes the temporary files that interrupted commits left in a folder, of those files whose name `is_ours`.
-/// Returns how many. The caller holds the lock of all who commit there: a commit in progress would lose its file.
+/// Removes the temporary files that interrupted commits left in a folder, of those files whose name `is_ours`. Returns how
+/// many. The caller holds the lock of all who commit there: a commit in progress would lose its file.
 ///
 /// # Errors
 /// [`DurableError::Io`] if the folder can't be listed or a file not be removed. A missing folder has no leftovers.
@@ -263,8 +263,8 @@ mod tests {
         disk
     }
 
-    /// Catches: a step of the protocol left out, or two in the wrong order: a power cut at some operation shows a
-    /// torn file, loses the old content, or loses a new one that was reported as committed.
+    /// Catches: a step of the protocol left out, or two in the wrong order: a power cut at some operation shows a torn file, loses
+    /// the old content, or loses a new one that was reported as committed.
     #[test]
     fn a_power_cut_at_any_operation_leaves_the_old_content_or_the_new_one() {
         for old in [None, Some(b"the old content".as_slice())] {

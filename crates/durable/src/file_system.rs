@@ -59,8 +59,7 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// for people to read, if there is space for it.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if it is a link or no regular file, and what the system says; that somebody
-    /// else holds the lock is no error but [`Claim::Taken`].
+    /// [`io::ErrorKind::InvalidInput`] if it is a link or no regular file, and what the system says; that somebody else holds the lock is no error but [`Claim::Taken`].
     fn claim(&self, path: &Path, holder: &str) -> io::Result<Claim>;
 
     /// Claims the lock of the file at `path` beside others who do so, too: all together keep [`claim`](Self::claim) away.

@@ -153,8 +153,8 @@ mod tests {
         assert_eq!(unseal(KIND, &longer), Err(SealError::Length { expected: 12, found: 13 }));
     }
 
-    /// Catches: the two renames of a commit that keeps the one before, in the wrong order or without it: after some
-    /// power cut neither name has a whole content, or both have one older than what was reported as committed.
+    /// Catches: the two renames of a commit that keeps the one before, in the wrong order or without it: after some power cut neither
+    /// name has a whole content, or both have one older than what was reported as committed.
     #[test]
     fn of_a_content_and_the_one_before_one_is_whole_whenever_the_power_goes() {
         use crate::testing::{Fault, Simulated, exhaust};

@@ -10,12 +10,11 @@ const SETTLED: Duration = Duration::from_secs(3);
 
 /// File mark: tells a file from others, and from itself before it was changed, by what its system records of it.
 ///
-/// The time of the last change of its status moves with every `write` and with every attempt to set the times, and
-/// can't be set back. A mark does not show
+/// The time of the last change of its status moves with every `write` and with every attempt to set the times, and can't be
+/// set back. A mark does not show
 ///
-/// - a write through a shared memory mapping: the times move at the first write to a clean page, at `msync` or when
-/// the page is written back, not with each write to a page that is dirty already, and on some file systems (tmpfs)
-/// not at all;
+/// - a write through a shared memory mapping: the times move at the first write to a clean page, at `msync` or when the page
+///   is written back, not with each write to a page that is dirty already, and on some file systems (tmpfs) not at all;
 /// - a write to the block device below the file system, and a medium that loses bits by itself.
 ///
 /// For what a mark doesn't show, [`Rehash`](crate::Rehash) reads the file again in the background.
@@ -75,8 +74,8 @@ impl FileMark {
 mod tests {
     use super::*;
 
-    /// Catches: a file that is changed again within the same tick and keeps its mark; a clock that was turned back
-    /// and makes every file look settled.
+    /// Catches: a file that is changed again within the same tick and keeps its mark; a clock that was turned back and makes
+    /// every file look settled.
     #[test]
     fn only_a_mark_of_some_age_is_relied_on() {
         let mark = |modified, changed| FileMark { device: 1, inode: 2, bytes: 3, modified, changed };

@@ -3,8 +3,8 @@
 //!
 //! `cargo bench -p fieldfit --bench swap`, on one thread; on two: `-- 2`.
 //!
-//! A frame is late if it is answered after the next one was due. A swap falls on the frames between whose being due
-//! and being answered any of its call lies: reading, preparing and checking the version are part of it.
+//! A frame is late if it is answered after the next one was due. A swap falls on the frames between whose being due and being
+//! answered any of its call lies: reading, preparing and checking the version are part of it.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
 

@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p fieldfit --example adapt_and_swap -- MODEL IMAGES STORE
-//! cargo run --release -p fieldfit --example adapt_and_swap -- models/efficientnet-lite0 tests/data/emoji/google
-//! adaptations
+//! cargo run --release -p fieldfit --example adapt_and_swap -- models/efficientnet-lite0 tests/data/emoji/google adaptations
 //! ```
 
 use fieldfit::data::{Dataset, FolderOptions};

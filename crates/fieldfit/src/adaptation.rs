@@ -116,8 +116,8 @@ impl<'a> Adaptation<'a> {
     ///
     /// # Errors
     /// If there is no store, it cannot be written, or another adaptation is running in it; if options, images or
-    /// checkpoint cannot be used; if the run diverges or is stopped (it leaves a checkpoint then). Nothing is added
-    /// to the store then, and what ran goes on.
+    /// checkpoint cannot be used; if the run diverges or is stopped (it leaves a checkpoint then). Nothing is added to the
+    /// store then, and what ran goes on.
     pub fn run(mut self) -> Result<Adapted, Error> {
         if let Some(method) = &self.custom {
             self.options.method = method.name.to_owned();
@@ -200,8 +200,8 @@ impl Runtime {
         self.adaptation(images).options(options.clone()).run()
     }
 
-    /// Stores a delta with its verdict in one commit and runs it if it was accepted, unless another version is active
-    /// than the gate compared with. A delta that was accepted and cannot run here is stored as refused.
+    /// Stores a delta with its verdict in one commit and runs it if it was accepted, unless another version is active than
+    /// the gate compared with. A delta that was accepted and cannot run here is stored as refused.
     fn store_judged(
         &self,
         store: &Store,
@@ -252,8 +252,8 @@ impl Runtime {
     /// Adds a delta from elsewhere to the store, as a candidate; [`activate`](Self::activate) runs it.
     ///
     /// # Errors
-    /// If there is no store, or it cannot be written; if the file is not a whole delta, is made for another base,
-    /// leaves a radius, or is rejected by the store's [trust file](Store::receive).
+    /// If there is no store, or it cannot be written; if the file is not a whole delta, is made for another base, leaves a
+    /// radius, or is rejected by the store's [trust file](Store::receive).
     pub fn add(&self, delta: impl AsRef<Path>) -> Result<u32, Error> {
         let delta = delta.as_ref();
         let store = self.store_to("add a delta to")?;

@@ -119,8 +119,8 @@ impl Builder {
         self
     }
 
-    /// Counts neither starts nor predictions of a version on trial: for tools that adapt or measure, and answer none
-    /// of the robot's frames.
+    /// Counts neither starts nor predictions of a version on trial: for tools that adapt or measure, and answer none of the
+    /// robot's frames.
     #[must_use]
     pub fn without_trials(mut self) -> Self {
         self.rules = None;
@@ -129,9 +129,9 @@ impl Builder {
 
     /// Sets the listener for runtime events.
     ///
-    /// An event of a call ([`Runtime::poll`], [`activate`](Runtime::activate), …) is delivered on the thread of that
-    /// call, once all locks are released; one that arises on a frame's or a trial's thread, on a thread of the
-    /// runtime's. The listener may call the runtime. Its panics are caught and logged.
+    /// An event of a call ([`Runtime::poll`], [`activate`](Runtime::activate), …) is delivered on the thread of that call,
+    /// once all locks are released; one that arises on a frame's or a trial's thread, on a thread of the runtime's. The
+    /// listener may call the runtime. Its panics are caught and logged.
     #[must_use]
     pub fn on_event(mut self, listener: impl Fn(&RuntimeEvent) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(listener);
@@ -154,9 +154,8 @@ impl Builder {
         self
     }
 
-    /// Sets the most bytes that a version of the store may take to run: its weights, also while they are prepared,
-    /// and the activations of one frame. A version that needs more is neither activated nor run. A swap has two
-    /// versions in memory.
+    /// Sets the most bytes that a version of the store may take to run: its weights, also while they are prepared, and the
+    /// activations of one frame. A version that needs more is neither activated nor run. A swap has two versions in memory.
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = Some(bytes);
@@ -177,8 +176,8 @@ impl Builder {
     /// [`Runtime::version`] says which, and a [`RuntimeEvent`] why.
     ///
     /// # Errors
-    /// If the base or the delta cannot be read, base, delta and store do not belong together, the store is missing,
-    /// or the device is unavailable.
+    /// If the base or the delta cannot be read, base, delta and store do not belong together, the store is missing, or the
+    /// device is unavailable.
     pub fn open(mut self) -> Result<Runtime, Error> {
         self.listener = std::mem::take(&mut self.listener).started();
         let outbox = Outbox::default();

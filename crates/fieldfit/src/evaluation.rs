@@ -96,8 +96,8 @@ impl Runtime {
         evaluate(running.classifier(), running.version(), set, progress)
     }
 
-    /// Evaluates the running version's backbone under the base's own head and labels: what was forgotten of the
-    /// base's own task.
+    /// Evaluates the running version's backbone under the base's own head and labels: what was forgotten of the base's own
+    /// task.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate), or if the active version's file cannot be read any more, or the base has no head.

@@ -32,8 +32,8 @@ pub enum RuntimeEvent {
         /// The failure.
         reason: String,
     },
-    /// The active version does not run, because its trial cannot be recorded, its file cannot be read now, or it
-    /// exceeds the memory budget; the last confirmed version runs instead, and nothing is recorded.
+    /// The active version does not run, because its trial cannot be recorded, its file cannot be read now, or it exceeds the
+    /// memory budget; the last confirmed version runs instead, and nothing is recorded.
     Unrecorded {
         /// The reason.
         reason: String,

@@ -211,8 +211,8 @@ enum Cause {
     Pruned,
 }
 
-/// The cause that the kind of error suggests. An error that is new in a crate below counts as transient, so that it
-/// is never recorded against a version by mistake; those of the version itself come from computing with it.
+/// The cause that the kind of error suggests. An error that is new in a crate below counts as transient, so that it is never
+/// recorded against a version by mistake; those of the version itself come from computing with it.
 fn presumed_cause(error: &Error) -> Cause {
     match error {
         Error::Store(error) => match error {

@@ -1,9 +1,8 @@
 //! An embedded inference and adaptation runtime for vision models on robots.
 //!
 //! A [`Runtime`] maps a pre-trained model (the *base*, never written to), answers frames, fine-tunes the base on local
-//! images without leaving its neighbourhood, accepts the result only if it is no worse on held-out images, stores
-//! only what changed (a *delta*), and swaps it in while frames keep flowing. Every version can be rolled back, at
-//! last to the base.
+//! images without leaving its neighbourhood, accepts the result only if it is no worse on held-out images, stores only what
+//! changed (a *delta*), and swaps it in while frames keep flowing. Every version can be rolled back, at last to the base.
 //!
 //! | module | contents |
 //! |---|---|

@@ -24,8 +24,7 @@ impl RunLog {
     /// Opens the file, or creates it. A record that was cut off at the end is removed, and its run is repeated.
     ///
     /// # Errors
-    /// If the file cannot be read or written, is no regular file, or holds anything else than records; it is then
-    /// unchanged.
+    /// If the file cannot be read or written, is no regular file, or holds anything else than records; it is then unchanged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let failed = |source| Error::RunLog { path: path.to_owned(), source };

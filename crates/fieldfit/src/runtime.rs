@@ -30,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 ///
 /// Each call of [`infer`](Self::infer) answers with one version, whole: weights, labels and preprocessing are replaced
 /// together, by one pointer, between two frames. What replaces them ([`adaptation`](Self::adaptation),
-/// [`activate`](Self::activate), [`rollback`](Self::rollback), [`poll`](Self::poll)) prepares the new weights and
-/// frees the old ones on its own thread.
+/// [`activate`](Self::activate), [`rollback`](Self::rollback), [`poll`](Self::poll)) prepares the new weights and frees the
+/// old ones on its own thread.
 pub struct Runtime {
     pub(crate) base: Base,
     pub(crate) device: Device,
@@ -209,13 +209,13 @@ impl Runtime {
         }
     }
 
-    /// Activates a version of the store, here and for every other process that polls. Unless it was confirmed before,
-    /// it is on trial from then on.
+    /// Activates a version of the store, here and for every other process that polls. Unless it was confirmed before, it is
+    /// on trial from then on.
     ///
     /// # Errors
-    /// If there is no store or no such version; if the version is damaged, made for another base, cannot run on it or
-    /// within the [memory budget](Builder::memory_budget), gives logits that are not finite, or was refused or
-    /// quarantined. What ran before goes on.
+    /// If there is no store or no such version; if the version is damaged, made for another base, cannot run on it or within
+    /// the [memory budget](Builder::memory_budget), gives logits that are not finite, or was refused or quarantined. What
+    /// ran before goes on.
     pub fn activate(&self, version: u32) -> Result<(), Error> {
         let store = self.store_to("activate a version of")?;
         self.swap(|swaps, outbox| {
@@ -282,8 +282,8 @@ impl Runtime {
     /// Cheap when nothing has changed. When something has, it prepares the weights on the calling thread: call it from
     /// another one than the frames'. Without a store, returns `None`.
     ///
-    /// A version that cannot run is quarantined, and the last confirmed one runs, as in [`Builder::open`]. A store
-    /// that was unavailable is opened again.
+    /// A version that cannot run is quarantined, and the last confirmed one runs, as in [`Builder::open`]. A store that was
+    /// unavailable is opened again.
     ///
     /// # Errors
     /// If the store cannot be read. What ran before goes on.

@@ -113,8 +113,7 @@ impl Base {
         Self::open_as(folder, BaseOptions::default())
     }
 
-    /// Opens the model in `folder` as [`Base::open`] does, but reads the weights to the heap, where no other process
-    /// can touch them.
+    /// Opens the model in `folder` as [`Base::open`] does, but reads the weights to the heap, where no other process can touch them.
     ///
     /// # Errors
     /// As [`Base::open`].
@@ -157,8 +156,8 @@ impl Base {
         Ok(base)
     }
 
-    /// Verifies hash and values, unless an earlier opening has. Returns the verification for the next opening, if the
-    /// file system tells files apart.
+    /// Verifies hash and values, unless an earlier opening has. Returns the verification for the next opening, if the file
+    /// system tells files apart.
     fn verify_once(&self, path: &Path, file: &File, opening: BaseOptions) -> Result<Option<Verification>, ModelError> {
         let sha256 = self.manifest.weights.sha256;
         let before = FileMark::of(file);
@@ -204,8 +203,8 @@ impl Base {
         &self.path
     }
 
-    /// Returns the verification of these weights, for the next [opening](BaseOptions::verification) of the same file.
-    /// There is none for a file that was changed within the last seconds, nor where the system can't tell files apart.
+    /// Returns the verification of these weights, for the next [opening](BaseOptions::verification) of the same file. There is none for a file
+    /// that was changed within the last seconds, nor where the system can't tell files apart.
     pub const fn verification(&self) -> Option<Verification> {
         self.verification
     }

@@ -31,8 +31,7 @@ pub struct TrainingResult<'a> {
     pub codecs: &'a [Codec],
 }
 
-/// Encodes a training result as a delta file for `base`, whose `parent` is the hash of the delta that the run started
-/// from.
+/// Encodes a training result as a delta file for `base`, whose `parent` is the hash of the delta that the run started from.
 ///
 /// Tensors that did not move are left out. What decodes to something outside its ball is scaled back until it is inside,
 /// up to [`CONSTRAINT_TOLERANCE`](crate::CONSTRAINT_TOLERANCE), so that the file passes

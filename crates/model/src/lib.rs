@@ -2,9 +2,9 @@
 //!
 //! A model folder holds `manifest.toml` ([`Manifest`]), `labels.txt` (one class a line, in the order of the logits),
 //! `weights.safetensors` and `NOTICE`. [`Base::open`] maps the weights, verifies that they are whole and fit their
-//! architecture, and lends them in their stored type ([`TensorView`](fieldfit_tensor::TensorView)); nothing here ever
-//! writes to them. [`Weights`] is what an executor runs: a base, or a base and a delta. [`encode_delta`] goes the
-//! other way, and [`import`] makes a model folder of a PyTorch or safetensors checkpoint.
+//! architecture, and lends them in their stored type ([`TensorView`](fieldfit_tensor::TensorView)); nothing here ever writes to them. [`Weights`] is
+//! what an executor runs: a base, or a base and a delta. [`encode_delta`] goes the other way, and [`import`] makes a
+//! model folder of a PyTorch or safetensors checkpoint.
 //!
 //! This crate computes no network and reads no image.
 //!

@@ -29,8 +29,8 @@ fn object(module: &str, class: &str) -> Vec<u8> {
     code
 }
 
-/// Catches: a sound archive that is called damaged because of the length of its inner name, or because of an archive
-/// inside of it.
+/// Catches: a sound archive that is called damaged because of the length of its inner name, or because of an archive inside
+/// of it.
 #[test]
 fn archives_are_read_whatever_their_inner_names() {
     let shop = Workshop::new();
@@ -324,8 +324,8 @@ fn a_head_of_another_name_is_found_if_it_is_the_only_one() {
     assert_eq!(report.detected.head, None);
 }
 
-/// Catches: an extra tensor that cannot be left out, one that is left out unasked or without a word, a pattern with a
-/// typo that does nothing.
+/// Catches: an extra tensor that cannot be left out, one that is left out unasked or without a word, a pattern with a typo
+/// that does nothing.
 #[test]
 fn tensors_are_left_out_on_request() {
     let shop = Workshop::new();

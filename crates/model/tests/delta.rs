@@ -113,8 +113,7 @@ fn a_base_runs_as_it_is() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Catches: rounding that pushes δ out of its constraint: on the edge, in radii down to where halves are
-    /// subnormal and vanish.
+    /// Catches: rounding that pushes δ out of its constraint: on the edge, in radii down to where halves are subnormal and vanish.
     #[test]
     fn what_is_decoded_stays_in_its_ball(seed in any::<u64>(), exponent in -9.0..1.0_f32, is_row_wise: bool, codec in 0..Codec::ALL.len()) {
         thread_local!(static MODEL: Model = Model::new());

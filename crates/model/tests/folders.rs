@@ -7,8 +7,8 @@ use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 use support::{Workshop, serialise};
 
-/// Catches: gigabytes that imports which were killed leave for ever, and an import that removes what another one is
-/// at work in.
+/// Catches: gigabytes that imports which were killed leave for ever, and an import that removes what another one is at work
+/// in.
 #[test]
 fn what_killed_imports_left_is_removed_at_the_next() {
     let shop = Workshop::new();

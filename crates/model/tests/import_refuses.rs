@@ -152,8 +152,7 @@ fn a_pickle_may_not_grow_without_bound() {
     assert!(matches!(problem, CheckpointError::Pickle { problem: PickleProblem::Arguments(_), .. }), "{problem:?}");
 }
 
-/// Catches: a list that is appended to over and over, or marks on an empty stack: of a `data.pkl` of 64 MiB, which
-/// zip packs into
+/// Catches: a list that is appended to over and over, or marks on an empty stack: of a `data.pkl` of 64 MiB, which zip packs into
 /// 64 kB, the list makes 2 GiB.
 #[test]
 fn what_a_pickle_holds_beside_its_stack_is_bounded() {

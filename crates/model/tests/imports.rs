@@ -28,8 +28,7 @@ fn import_bytes(folder: &Path, name: &str, bytes: &[u8], dtype: Dtype) -> (Impor
     (import(&request).unwrap(), Base::open(&out).unwrap())
 }
 
-/// Catches: a reader of one format that permutes, shifts or drops values: strides and offsets are those of a
-/// converted checkpoint.
+/// Catches: a reader of one format that permutes, shifts or drops values: strides and offsets are those of a converted checkpoint.
 #[test]
 fn every_format_gives_the_same_base() {
     let (folder, tensors) = prepare();

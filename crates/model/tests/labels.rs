@@ -67,8 +67,8 @@ fn other_encodings_are_refused_by_line() {
     assert!(matches!(error, ModelError::LabelEncoding { line: 1, found: "UTF-16", .. }), "{error:?}");
 }
 
-/// Catches: a label that clears the screen or turns the line around, wherever it comes from; and one that prints so
-/// in its own refusal.
+/// Catches: a label that clears the screen or turns the line around, wherever it comes from; and one that prints so in its
+/// own refusal.
 #[test]
 fn labels_that_act_on_a_terminal_are_refused() {
     let shop = Workshop::new();

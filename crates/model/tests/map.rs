@@ -67,8 +67,8 @@ fn a_proven_file_is_not_hashed_again() {
     assert!(matches!(copied.unwrap_err(), ModelError::Altered { .. }), "a copy is of bytes that nobody has proven");
 }
 
-/// Catches: a verification that outlives a change: content altered in place under the same length and the same time
-/// of modification, the file replaced by another of the same bytes, a manifest of other weights.
+/// Catches: a verification that outlives a change: content altered in place under the same length and the same time of modification, the
+/// file replaced by another of the same bytes, a manifest of other weights.
 #[test]
 #[cfg(unix)]
 fn a_changed_file_is_proven_anew() {

@@ -158,8 +158,7 @@ fn labels_match_the_classifier() {
     }
 }
 
-/// Catches: a head of no rows under no labels, which fit each other, taken for a head; a head without labels taken
-/// for none.
+/// Catches: a head of no rows under no labels, which fit each other, taken for a head; a head without labels taken for none.
 #[test]
 fn without_labels_there_is_no_head() {
     let model = Model::new();
@@ -226,8 +225,7 @@ fn a_copy_is_the_same_base() {
     assert!(matches!(Base::open_copied(&model.folder).unwrap_err(), ModelError::Length { .. }));
 }
 
-/// Catches: a base known by its name or its place, so that a delta would be refused after a copy or accepted on other
-/// weights.
+/// Catches: a base known by its name or its place, so that a delta would be refused after a copy or accepted on other weights.
 #[test]
 fn the_id_is_that_of_the_content() {
     let model = Model::new();

@@ -40,8 +40,8 @@ fn assert_numbers(name: &str, base: &Base, scale: f32) {
     }
 }
 
-/// Catches: a sound checkpoint that is refused for its name's length, its age, what lies beside the weights, where
-/// they lie or how; and one of which a tensor gets another's values.
+/// Catches: a sound checkpoint that is refused for its name's length, its age, what lies beside the weights, where they lie
+/// or how; and one of which a tensor gets another's values.
 #[test]
 fn what_torch_saves_is_imported() {
     for (name, format, wrapper, prefix) in [

@@ -5,8 +5,7 @@ mod support;
 use std::fs;
 use support::Model;
 
-/// Catches: values read where the header ends at an odd byte: a cast of the map's bytes would fail, or read the
-/// neighbour's.
+/// Catches: values read where the header ends at an odd byte: a cast of the map's bytes would fail, or read the neighbour's.
 #[test]
 fn unaligned_tensors_are_the_same_tensors() {
     let model = Model::new();

@@ -1,8 +1,7 @@
 //! Renders the report page of a run log:
 //! `cargo run -p fieldfit-report --example page -- RUNS.jsonl PAGE.html [REFERENCE]`
 //!
-//! `made-up.jsonl` beside this file is a synthetic comparison; the example `wide` writes one with many methods and
-//! shifts.
+//! `made-up.jsonl` beside this file is a synthetic comparison; the example `wide` writes one with many methods and shifts.
 
 use std::error::Error;
 use std::fs;

@@ -37,8 +37,8 @@ pub enum Metric {
     InDistribution,
     /// Accuracy on shifted images: one pair per source, seed and shift.
     Shifts,
-    /// Agreement with the base on shifted images: one pair per source, seed and shift. A run without shifts
-    /// contributes its agreement on held-out images of the source.
+    /// Agreement with the base on shifted images: one pair per source, seed and shift. A run without shifts contributes its
+    /// agreement on held-out images of the source.
     Retention,
 }
 
@@ -57,10 +57,10 @@ pub struct PairedDifference {
 impl PairedDifference {
     /// Computes `method` minus `reference` over the pairs that both have; `None` if there are none.
     ///
-    /// The interval is Student's paired t interval: mean ± t₀.₉₇₅(n−1) · s/√n. For the 3 to 18 pairs of a typical
-    /// comparison it has its nominal coverage if the differences are approximately normal; a bootstrap interval would
-    /// be too narrow. Pairs that share a run (the shifts of one seed) or a source are treated as independent, as is
-    /// usual; if they are correlated, this interval is too narrow as well.
+    /// The interval is Student's paired t interval: mean ± t₀.₉₇₅(n−1) · s/√n. For the 3 to 18 pairs of a typical comparison
+    /// it has its nominal coverage if the differences are approximately normal; a bootstrap interval would be too narrow.
+    /// Pairs that share a run (the shifts of one seed) or a source are treated as independent, as is usual; if they are
+    /// correlated, this interval is too narrow as well.
     pub fn between(runs: &[RunRecord], method: &str, reference: &str, metric: Metric) -> Option<Self> {
         let runs = distinct(runs);
         let (minuend, subtrahend) = (metric.values(&runs, method), metric.values(&runs, reference));

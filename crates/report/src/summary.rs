@@ -138,12 +138,11 @@ impl SummaryColumn {
 }
 
 impl Summary {
-    /// Aggregates runs into one table per source, in the order of first appearance, and, for several sources, one
-    /// over all.
+    /// Aggregates runs into one table per source, in the order of first appearance, and, for several sources, one over all.
     ///
-    /// In the table over all sources, the value of a seed is its mean over the sources, and the standard error is
-    /// over seeds: sources are not repetitions of each other. Seeds of a method that lack a source are left out, so
-    /// that no method is judged on easier sources than another, and a shift has a column only if every source has it.
+    /// In the table over all sources, the value of a seed is its mean over the sources, and the standard error is over seeds:
+    /// sources are not repetitions of each other. Seeds of a method that lack a source are left out, so that no method is
+    /// judged on easier sources than another, and a shift has a column only if every source has it.
     pub fn of(runs: &[RunRecord]) -> Vec<Self> {
         let runs = distinct(runs);
         let sources = unique(runs.iter().map(|run| &*run.source));

@@ -10,8 +10,7 @@ use std::{
 };
 use thiserror::Error;
 
-/// Error of a store that can't be read or written, or of an operation that it refuses. The store is then as it was
-/// before.
+/// Error of a store that can't be read or written, or of an operation that it refuses. The store is then as it was before.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -202,8 +201,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns whether it is the store's state that is damaged or can't be read: then nothing is known of its
-    /// versions, and the base is what can run.
+    /// Returns whether it is the store's state that is damaged or can't be read: then nothing is known of its versions, and
+    /// the base is what can run.
     pub fn is_unusable_state(&self) -> bool {
         matches!(self, Self::DamagedState { .. } | Self::UnreadableState(_))
     }

@@ -14,8 +14,8 @@ use fieldfit_durable::{entry_type, read};
 const TRUST_LIMIT: u64 = 64 << 10;
 
 impl Store {
-    /// Stores a delta that comes from outside as a candidate, if the [trust file](Self::trust) accepts it, and
-    /// returns its number. With `replay`, also one that its signer has replaced by a newer one since.
+    /// Stores a delta that comes from outside as a candidate, if the [trust file](Self::trust) accepts it, and returns its
+    /// number. With `replay`, also one that its signer has replaced by a newer one since.
     ///
     /// The bytes that were judged are those that are stored. This protects from who can send deltas, not from who can
     /// write to the store's folder: that one can rewind it.
@@ -49,8 +49,8 @@ impl Store {
         self.keep(record, &parsed, delta, Verdict::Candidate)
     }
 
-    /// Returns the trust file's policy: what [`TRUST_FILE`] in the store's folder says. A store that never had one
-    /// accepts anyone's deltas.
+    /// Returns the trust file's policy: what [`TRUST_FILE`] in the store's folder says. A store that never had one accepts
+    /// anyone's deltas.
     ///
     /// # Errors
     /// [`StoreError::Trust`] if it is invalid, empty, a dangling link, or missing in a store that has had one;

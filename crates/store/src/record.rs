@@ -32,8 +32,8 @@ pub(crate) struct Record {
     pub generation: u64,
     /// The base that the deltas are made for, once it is fixed; before, that of the first candidate.
     pub base: Option<Base>,
-    /// Whether a runtime or an activation has fixed the base. Earlier versions knew no difference: there the first
-    /// activation has.
+    /// Whether a runtime or an activation has fixed the base. Earlier versions knew no difference: there the first activation
+    /// has.
     #[serde(default)]
     pub base_fixed: bool,
     /// Whether the store has had a trust file: its absence is an error from then on.
@@ -116,8 +116,7 @@ impl Record {
         Ok(self)
     }
 
-    /// Returns the state file's content, of at most `limit` bytes: the oldest half of the history is left out until
-    /// it is.
+    /// Returns the state file's content, of at most `limit` bytes: the oldest half of the history is left out until it is.
     pub fn serialize_within(&self, limit: u64) -> Result<Vec<u8>, StoreError> {
         let mut shortened = Cow::Borrowed(self);
         loop {
@@ -251,8 +250,8 @@ impl Record {
         self.sequence(key).checked_add(1).ok_or(StoreError::SequencesUsedUp { key })
     }
 
-    /// Checks that a delta from outside is newer than the last one of its key, unless it is a replay that was asked
-    /// for, and by no more than a step that leaves the key numbers to go on with.
+    /// Checks that a delta from outside is newer than the last one of its key, unless it is a replay that was asked for, and
+    /// by no more than a step that leaves the key numbers to go on with.
     pub fn require_sequence(&self, signature: &Signature, replay: bool) -> Result<(), StoreError> {
         let &Signature { key, sequence } = signature;
         let last = self.sequence(key);
@@ -265,8 +264,8 @@ impl Record {
         }
     }
 
-    /// Remembers that a delta of that key came from outside. Of keys that no trust file lists, the last ones are
-    /// remembered: whoever sends deltas could make the state as long as they like.
+    /// Remembers that a delta of that key came from outside. Of keys that no trust file lists, the last ones are remembered:
+    /// whoever sends deltas could make the state as long as they like.
     pub fn note_received(&mut self, key: PublicKey, is_listed: bool) {
         let key = Key::from(key);
         let is_known = self.sequences.contains_key(&key) && !self.unlisted.contains(&key);

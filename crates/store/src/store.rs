@@ -78,8 +78,8 @@ impl Store {
         Self::create_or_open_on(Arc::new(Disk), path.as_ref())
     }
 
-    /// Opens the store in that folder whether or not its state can be used; if not, says why. Such a store changes
-    /// nothing on disk: each of its operations reads the state again, and fails until that is restored.
+    /// Opens the store in that folder whether or not its state can be used; if not, says why. Such a store changes nothing on
+    /// disk: each of its operations reads the state again, and fails until that is restored.
     ///
     /// # Errors
     /// Those of [`open`](Self::open) that are not of the state.
@@ -152,8 +152,8 @@ impl Store {
         Ok(self.record()?.generation)
     }
 
-    /// Returns the hash of the base that the store is for; `None` before [`fix_base`](Self::fix_base) or an
-    /// activation has fixed it.
+    /// Returns the hash of the base that the store is for; `None` before [`fix_base`](Self::fix_base) or an activation has
+    /// fixed it.
     ///
     /// # Errors
     /// If the state can't be read.
@@ -161,8 +161,8 @@ impl Store {
         Ok(self.record()?.fixed_base().map(|base| base.0))
     }
 
-    /// Fixes the base that the store is for, as the runtime that opens it does. Candidates for another base stay,
-    /// can't be activated, and are pruned first. Nothing is written if it is fixed.
+    /// Fixes the base that the store is for, as the runtime that opens it does. Candidates for another base stay, can't be
+    /// activated, and are pruned first. Nothing is written if it is fixed.
     ///
     /// # Errors
     /// [`StoreError::OtherBase`] if the store is for another base; [`StoreError::Durable`] if it can't be written.
@@ -249,9 +249,8 @@ impl Store {
 
     /// Makes what was active before active again, and returns it; `None` is the base.
     ///
-    /// Versions that are damaged by now are passed over: going back always leads to something that runs. One that
-    /// can't be read now ends the call, and the store is as it was: an error that may pass retires no version. To go
-    /// back past it,
+    /// Versions that are damaged by now are passed over: going back always leads to something that runs. One that can't be
+    /// read now ends the call, and the store is as it was: an error that may pass retires no version. To go back past it,
     /// [`refuse`](Self::refuse) it.
     ///
     /// # Errors
@@ -317,8 +316,8 @@ impl Store {
         self.path.join(STARTS)
     }
 
-    /// Returns the work folder, for an adaptation's checkpoints, claimed for one adaptation until the value is
-    /// dropped. The store itself stays free for others.
+    /// Returns the work folder, for an adaptation's checkpoints, claimed for one adaptation until the value is dropped. The
+    /// store itself stays free for others.
     ///
     /// # Errors
     /// [`StoreError::Durable`] with the other one's name if an adaptation is running.
@@ -394,8 +393,8 @@ impl Store {
         self.intact(entry).map_err(|problem| StoreError::Damaged { version, path, problem })
     }
 
-    /// Whether a version can be gone back to; if not, why is logged. An error if it can't be read now, which says
-    /// nothing of the version.
+    /// Whether a version can be gone back to; if not, why is logged. An error if it can't be read now, which says nothing of
+    /// the version.
     pub(crate) fn is_whole(&self, entry: &VersionEntry) -> Result<bool, StoreError> {
         match self.whole(entry) {
             Ok(_) => Ok(true),

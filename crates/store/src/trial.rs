@@ -48,8 +48,8 @@ pub struct Start {
     pub undecided: Option<Undecided>,
 }
 
-/// Undecided start: one of a version on trial that has not completed a prediction. It is recorded in the store, and
-/// while this value lives the version is not judged by it.
+/// Undecided start: one of a version on trial that has not completed a prediction. It is recorded in the store, and while this value
+/// lives the version is not judged by it.
 #[derive(Debug)]
 pub struct Undecided {
     version: u32,
@@ -91,8 +91,7 @@ impl Store {
         Ok(self.record()?.confirmed().collect())
     }
 
-    /// Returns what a process that starts now is to run, and records nothing, as a tool does that answers no robot's
-    /// frames.
+    /// Returns what a process that starts now is to run, and records nothing, as a tool does that answers no robot's frames.
     ///
     /// # Errors
     /// If the state can't be read.
@@ -167,8 +166,7 @@ impl Store {
         Ok(TrialProgress::OnTrial)
     }
 
-    /// Takes back a start that ended in order, without having been asked for a prediction: it tells nothing of the
-    /// version.
+    /// Takes back a start that ended in order, without having been asked for a prediction: it tells nothing of the version.
     ///
     /// # Errors
     /// If the store can't be written; the start then counts against the version.
@@ -197,8 +195,8 @@ impl Store {
     /// Marks the active version as one that fails when it runs, and makes the last confirmed one before it active again.
     /// Returns what is active then; `None` is the base. Nothing happens if another version is active by now.
     ///
-    /// A confirmed version that can't be read now is gone back to unchecked: that the failed one is left must not
-    /// depend on it, and nothing is recorded against it. Whoever runs it finds out, and serves something else meanwhile.
+    /// A confirmed version that can't be read now is gone back to unchecked: that the failed one is left must not depend on
+    /// it, and nothing is recorded against it. Whoever runs it finds out, and serves something else meanwhile.
     ///
     /// # Errors
     /// [`StoreError::Durable`] if the store can't be written.

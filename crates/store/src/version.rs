@@ -88,8 +88,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Starts of this boot without a completed prediction. Those of another boot are no evidence: the power has gone
-    /// since.
+    /// Starts of this boot without a completed prediction. Those of another boot are no evidence: the power has gone since.
     pub(crate) fn open_starts(&self, boot: Option<&str>) -> u32 {
         if self.boot.as_deref() == boot { self.starts } else { 0 }
     }

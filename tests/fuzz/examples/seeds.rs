@@ -150,8 +150,7 @@ fn states() {
     write("state", "torn", b"\x02FFSTATE2\0\0\0");
 }
 
-/// Each method's own checkpoint, resumed and gone on with; edits of what counts and of what is counted; contents that
-/// end early.
+/// Each method's own checkpoint, resumed and gone on with; edits of what counts and of what is counted; contents that end early.
 fn resumes() {
     for (form, method) in (0..).zip(resume::METHODS) {
         write("resume", &format!("{method}-as-it-is"), &[form]);

@@ -16,8 +16,8 @@ use std::sync::LazyLock;
 
 /// The methods whose checkpoints are forged, by the lowest bits of the first byte.
 pub const METHODS: [&str; 6] = ["lp-ft", "tpgm", "ftp", "tpgm-relative", "tpgm-post-hoc", "wise-ft"];
-/// Set in the first byte where a content follows, after the identity; otherwise edits follow, each a position in the
-/// content (two bytes, little-endian) and what is put there.
+/// Set in the first byte where a content follows, after the identity; otherwise edits follow, each a position in the content
+/// (two bytes, little-endian) and what is put there.
 pub const WHOLE: u8 = 0x80;
 /// Set in the first byte where what is accepted goes on for a step.
 pub const STEP: u8 = 0x40;

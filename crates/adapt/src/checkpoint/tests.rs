@@ -254,8 +254,8 @@ const OF_WISE_FT: &[Forgery] = &[
     ("the losses of the shares tried", |snapshot| forge(snapshot, |losses: &mut Vec<f64>| losses[0] = f64::NAN)),
 ];
 
-/// Catches: a forged field that is trained on from, that makes the run panic, or that costs the whole checkpoint
-/// before it; each in its turn.
+/// Catches: a forged field that is trained on from, that makes the run panic, or that costs the whole checkpoint before it; each in its
+/// turn.
 #[test]
 fn each_forged_field_is_refused_by_what_it_should_be() {
     let tpgm = Stopped::new("tpgm", third_step);
@@ -273,8 +273,7 @@ fn each_forged_field_is_refused_by_what_it_should_be() {
     Stopped::new("lp-ft", third_step).refuses(&[("bytes behind no state", |snapshot| snapshot.method.push(1))]);
 }
 
-/// Catches: a content that ends too early or too late, and a list that takes a byte a tensor in the file and many in
-/// memory.
+/// Catches: a content that ends too early or too late, and a list that takes a byte a tensor in the file and many in memory.
 #[test]
 fn what_is_no_state_is_refused() {
     let run = Stopped::new("lp-ft", third_step);

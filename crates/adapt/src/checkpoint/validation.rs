@@ -1,8 +1,7 @@
 //! Checkpoint validation: checks the parts of a restored state before any of them is used.
 //!
-//! A seal shows damage, not intent: whoever can write the file can seal it. What passes here fits the network, the
-//! options and the plan, and is finite; going on from it is a run that might have come about. Each method validates
-//! its own state.
+//! A seal shows damage, not intent: whoever can write the file can seal it. What passes here fits the network, the options and
+//! the plan, and is finite; going on from it is a run that might have come about. Each method validates its own state.
 
 use crate::checkpoint::check::{each, params, same, values, within};
 use crate::checkpoint::progress::{Later, Progress};

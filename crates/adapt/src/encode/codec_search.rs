@@ -19,8 +19,8 @@ use fieldfit_tensor::Params;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Prices of a byte in nats, by the times that 1 is halved: from one at which every kernel is signs down to one at
-/// which none is.
+/// Prices of a byte in nats, by the times that 1 is halved: from one at which every kernel is signs down to one at which none
+/// is.
 const PRICES: Range<usize> = 10 * PER_HALVING..60 * PER_HALVING;
 /// Number of prices from one to its half.
 const PER_HALVING: usize = 4;

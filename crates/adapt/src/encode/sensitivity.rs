@@ -16,9 +16,9 @@ pub(crate) const VIEWS: [Option<u64>; 3] = [None, Some(0), Some(1)];
 /// The cross-entropy of answers that are drawn from what the network itself says, under each of two heads over one
 /// backbone, whose rows are those of one: the new classes first, then the base's own.
 ///
-/// The mean square of its slopes is the diagonal of Fisher's information: a small error e of a weight moves the
-/// answers by KL ≈ ½·F·e² (Amari 1998). The base's own classes are asked about, too: they say more of what the
-/// features are worth elsewhere than a few new ones.
+/// The mean square of its slopes is the diagonal of Fisher's information: a small error e of a weight moves the answers by
+/// KL ≈ ½·F·e² (Amari 1998). The base's own classes are asked about, too: they say more of what the features are worth
+/// elsewhere than a few new ones.
 struct OwnAnswers {
     /// New classes.
     classes: usize,
@@ -52,8 +52,7 @@ fn drawn<T: Real>(logits: &[T], draw: f64) -> u32 {
     probabilities.iter().position(reaches).unwrap_or(logits.len() - 1) as u32
 }
 
-/// Computes what an error of each row costs at these weights, in nats: ½·F, from a slice as it is and in two
-/// augmented views.
+/// Computes what an error of each row costs at these weights, in nats: ½·F, from a slice as it is and in two augmented views.
 pub(crate) fn of_rows(run: Run<'_>, mut weights: Params<f32>, slice: &Cycle<'_>) -> Result<RowWeights, AdaptError> {
     let Run { request, plan } = run;
     let network = &plan.network;
@@ -82,8 +81,8 @@ mod tests {
 
     const LOGITS: [f64; 5] = [0.4, -1.0, 2.0, -0.7, 0.1];
 
-    /// Catches: answers that are drawn with other probabilities than the network's, or always the likeliest: their
-    /// slopes would not vanish on average.
+    /// Catches: answers that are drawn with other probabilities than the network's, or always the likeliest: their slopes would not
+    /// vanish on average.
     #[test]
     fn answers_are_drawn_as_the_network_says() {
         let (mut mean, draws) = ([0.0; 5], 1000);

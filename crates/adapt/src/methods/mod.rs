@@ -108,8 +108,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Catches: two methods or settings of one name, of which only the first could ever be chosen; a default that
-    /// would be refused if somebody gave it.
+    /// Catches: two methods or settings of one name, of which only the first could ever be chosen; a default that would be refused
+    /// if somebody gave it.
     #[test]
     fn names_are_unique_and_defaults_allowed() {
         let names: BTreeSet<_> = METHODS.iter().map(|entry| entry.name).collect();

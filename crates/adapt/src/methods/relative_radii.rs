@@ -15,8 +15,8 @@ const START: f64 = 1.0;
 /// A root mean square slope below this, in nats a share, is no slope.
 const FLAT: f64 = 1e-12;
 
-/// Relative radii: shares ρ = γ/n, 0..1, of the L2 norm n that each tensor's δ has: TPGM's radii (arXiv 2303.10720)
-/// in units in which a step is as much for a kernel as for a norm's scale.
+/// Relative radii: shares ρ = γ/n, 0..1, of the L2 norm n that each tensor's δ has: TPGM's radii (arXiv 2303.10720) in units in which a
+/// step is as much for a kernel as for a norm's scale.
 ///
 /// n is the norm where training ended, and stays what it is while shares are learned, so that δ ← ρ·δ is the projection
 /// onto the ball of γ = ρ·n. Measured against a norm that the projection itself shrinks, γ would decay instead.

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 /// Retention loss under two heads over one backbone, as the rows of one: the new classes first, then the base's own. One
 /// pass answers for both.
 ///
-/// The loss of an image is the weighted cross-entropy of its label among the new classes, if it has one, and
-/// `strength` times the divergence KL(base ‖ adapted) of the answers under the base's head, if the base was asked.
-/// The base's answers need no label.
+/// The loss of an image is the weighted cross-entropy of its label among the new classes, if it has one, and `strength` times the
+/// divergence KL(base ‖ adapted) of the answers under the base's head, if the base was asked. The base's answers need no
+/// label.
 pub(crate) struct RetentionLoss<'a, T> {
     pub labels: Option<WeightedLabels<'a>>,
     /// New classes.
@@ -131,9 +131,8 @@ impl RetentionObjective {
     }
 }
 
-/// One batch's descent while weights train, at θ: its labels, and `strength` times the divergence from what the base
-/// says of the same images, augmented as they are. At a strength of 0 the base isn't asked, and one without a head
-/// can't be.
+/// One batch's descent while weights train, at θ: its labels, and `strength` times the divergence from what the base says of
+/// the same images, augmented as they are. At a strength of 0 the base isn't asked, and one without a head can't be.
 pub(crate) fn descend_retaining(
     session: &mut HostSession<'_>,
     batch: &Batch,
@@ -166,8 +165,7 @@ mod tests {
         (loss, slopes)
     }
 
-    /// Catches: a slope of another loss than the one that is reported: a λ that counts in one of them, heads that are
-    /// mixed up.
+    /// Catches: a slope of another loss than the one that is reported: a λ that counts in one of them, heads that are mixed up.
     #[test]
     fn slopes_are_those_of_the_loss() {
         let (labels, answers, even) = ([1], [0.2, 0.1, 0.3, 0.4], ClassWeighting::default());

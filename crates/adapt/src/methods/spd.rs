@@ -25,8 +25,8 @@ pub(super) const ENTRY: MethodEntry = MethodEntry {
     build: |options, network| Ok(Box::new(Spd::<f32>::new(STRENGTH.of(options), held(options, network)?))),
 };
 
-/// SPD: its choice of tensors. A step is [`Spd::select`], the optimiser's own step, [`Spd::decay`]; between steps it
-/// keeps nothing.
+/// SPD: its choice of tensors. A step is [`Spd::select`], the optimiser's own step, [`Spd::decay`]; between steps it keeps
+/// nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spd<T> {
     strength: f64,

@@ -10,8 +10,8 @@ use globset::Glob;
 /// head, which has no origin, and those whose names match any of the patterns that the options exclude.
 ///
 /// # Errors
-/// If a pattern can't be read, or matches no trainable tensor: it would silently exclude nothing. If there is no such
-/// stage as is to be frozen.
+/// If a pattern can't be read, or matches no trainable tensor: it would silently exclude nothing. If there is no such stage
+/// as is to be frozen.
 pub(crate) fn held(options: &Options, network: &Network) -> Result<Vec<bool>, AdaptError> {
     let mut held = constrained(options, network)?;
     held[network.head.weight.index()] = false;
@@ -70,8 +70,7 @@ mod tests {
         assert_eq!(names(&["_conv_stem.weight", "_fc.bias"]).unwrap(), ["_conv_stem.weight", "_fc.bias"]);
     }
 
-    /// Catches: the authors' own slip: `head.*` where the names were `module.head.*` tied a random head to its random
-    /// start.
+    /// Catches: the authors' own slip: `head.*` where the names were `module.head.*` tied a random head to its random start.
     #[test]
     fn a_pattern_that_matches_nothing_is_refused_by_name() {
         for pattern in ["head.*", "*.running_mean"] {

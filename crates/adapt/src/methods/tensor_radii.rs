@@ -46,8 +46,8 @@ impl<T: Real> TensorRadii<T> {
     /// One step of Adam on the radii: one forward and backward at the projected weights θ0 + r·δ, on images that never
     /// train weights. δ itself is left as it is.
     ///
-    /// The store's gradients are the validation loss's there afterwards. The new radii are not clipped until they are
-    /// next used.
+    /// The store's gradients are the validation loss's there afterwards. The new radii are not clipped until they are next
+    /// used.
     ///
     /// # Errors
     /// If the images don't fit the network, or the device fails.
@@ -77,8 +77,7 @@ impl<T: Real> TensorRadii<T> {
         store.rescale(&self.ratios())
     }
 
-    /// [`TensorRadii::project`] right after a radius step, whose distances still hold: nothing may have moved δ in
-    /// between.
+    /// [`TensorRadii::project`] right after a radius step, whose distances still hold: nothing may have moved δ in between.
     pub(crate) fn project_measured(&mut self, store: &mut dyn ParamStore<T>) -> Result<(), ExecError> {
         for (radius, distances) in self.radii.iter_mut().zip(&self.distances) {
             if let Some(radius) = radius {

@@ -12,24 +12,24 @@
 //!
 //! What was tried beside it and brought nothing on validation evidence (EfficientNet-Lite0 at 128 px, three domains with
 //! one seed each, their held-out images under ten corruptions as the shift):
-//! - One radius a tensor (on two of the domains), or one in all: the same accuracy, and the one in all forgets more
-//! at the   same λ.
+//! - One radius a tensor (on two of the domains), or one in all: the same accuracy, and the one in all forgets more at the
+//!   same λ.
 //! - Radii learned on the images as they are: retention rises, and accuracy under corruption falls below plain LP-FT's. A
 //!   clean slice that the network has by heart says nothing against going back.
 //! - λ = 0.01 barely retains, λ = 0.1 costs accuracy under corruption; between them accuracy is flat, and the default is
 //!   the smallest that kept at least 5 points more of the base's answers than LP-FT.
 //! - Adam on the shares, from a half: as accurate, and shares that end at 0 or 1 for slopes that are next to nothing.
-//! - Freezing stages whose radius closes and caching what lies before them: in none of the nine runs that the
-//! benchmarks page's table has of this method, and in 11 of 73 with other λ, was the first stage among those that
-//! close, and what is left by then is a sixth of the run. Stages to [freeze](Options::freeze) are named beforehand
-//! instead. Don't read a profile without its   spread.
-//! - The mean of δ over the second half of training in place of its end: −0.2 points under corruption on the gate
-//! slice, +0.5   on the validation slice, −1 of retention.
-//! - The base's answers counting while weights train, too (`training-retention`; alone it is `lwf`), at λ = 0.3: 36
-//! points more of the base's answers kept than by LP-FT, for 1.2 points of accuracy under corruption on the gate
-//! slice and 1.1 on the validation slice (gate slice: photo +0.4, art −2.5, cartoon −1.6). At λ = 0.1, before the
-//! radii: 27 points for nothing on the gate slice; on other domains, over three seeds, 18 points more than without it
-//! for 1.2. So it is off by   default, and what to take where more must be kept.
+//! - Freezing stages whose radius closes and caching what lies before them: in none of the nine runs that the benchmarks page's table
+//!   has of this method, and in 11 of 73 with other λ, was the first stage among those that close, and what is left by then is
+//!   a sixth of the run. Stages to [freeze](Options::freeze) are named beforehand instead. Don't read a profile without its
+//!   spread.
+//! - The mean of δ over the second half of training in place of its end: −0.2 points under corruption on the gate slice, +0.5
+//!   on the validation slice, −1 of retention.
+//! - The base's answers counting while weights train, too (`training-retention`; alone it is `lwf`), at λ = 0.3: 36 points
+//!   more of the base's answers kept than by LP-FT, for 1.2 points of accuracy under corruption on the gate slice and 1.1 on
+//!   the validation slice (gate slice: photo +0.4, art −2.5, cartoon −1.6). At λ = 0.1, before the radii: 27 points for
+//!   nothing on the gate slice; on other domains, over three seeds, 18 points more than without it for 1.2. So it is off by
+//!   default, and what to take where more must be kept.
 
 use crate::checkpoint::check::{decode, within};
 use crate::checkpoint::resume_point::ResumePoint;

@@ -14,11 +14,11 @@ use fieldfit_nets::Network;
 use fieldfit_tensor::TensorId;
 
 const F32: u64 = size_of::<f32>() as u64;
-/// The program itself: its pages, its threads' stacks, the list of images, decoders, the allocator's own. An estimate
-/// that the peaks of whole runs on Linux bear out.
+/// The program itself: its pages, its threads' stacks, the list of images, decoders, the allocator's own. An estimate that
+/// the peaks of whole runs on Linux bear out.
 const PROCESS: u64 = 14 << 20;
-/// Bytes of frozen stages' activations that are kept in memory where there is no budget; more go to a file, which is
-/// as fast while the system has memory to spare for it.
+/// Bytes of frozen stages' activations that are kept in memory where there is no budget; more go to a file, which is as fast
+/// while the system has memory to spare for it.
 const MOST_IN_MEMORY: u64 = 256 << 20;
 /// Batches that a loader has ready or in the making, and the one in use.
 const BATCHES: usize = 7;
@@ -213,8 +213,7 @@ impl Draft<'_> {
         Ok(shape.map_or(0, |shape| F32 * shape.len() as u64))
     }
 
-    /// The base's head as weights, as gradients and as the products of both passes read it, and at most one answer an
-    /// image.
+    /// The base's head as weights, as gradients and as the products of both passes read it, and at most one answer an image.
     fn retention(&self) -> u64 {
         let head = self.base.network().head;
         let asked = self.images.total().max(if self.options.retain.is_some() { MOST_RETAINED } else { 0 });
@@ -237,8 +236,7 @@ const fn total(footprint: Footprint) -> u64 {
     footprint.total() as u64
 }
 
-/// Resets the process's peak memory, so that [`peak_memory`] measures from here; returns whether the system did
-/// (Linux does).
+/// Resets the process's peak memory, so that [`peak_memory`] measures from here; returns whether the system did (Linux does).
 pub fn forget_peak_memory() -> bool {
     std::fs::write("/proc/self/clear_refs", "5").is_ok()
 }

@@ -3,8 +3,7 @@
 use fieldfit_exec::Passes;
 use serde::{Deserialize, Serialize};
 
-/// Memory plan of an adaptation: the bytes of each part, and how many images are computed at once. `total` is the
-/// most that is there at one time.
+/// Memory plan of an adaptation: the bytes of each part, and how many images are computed at once. `total` is the most that is there at one time.
 ///
 /// Exact but for `process`, and for compressed images while they are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -236,8 +236,8 @@ impl<'a> Cycle<'a> {
         }
     }
 
-    /// Returns every image of the slice once, in order, without drawing from the endless batches. `view` augments
-    /// them as training images are in an epoch of that number.
+    /// Returns every image of the slice once, in order, without drawing from the endless batches. `view` augments them as training images
+    /// are in an epoch of that number.
     ///
     /// # Errors
     /// If the images can't be prepared.

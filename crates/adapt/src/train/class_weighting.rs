@@ -1,5 +1,4 @@
-//! Class weights: the factor of each class in the losses over labels, so that rare classes count as much as frequent
-//! ones.
+//! Class weights: the factor of each class in the losses over labels, so that rare classes count as much as frequent ones.
 
 use crate::options::ClassWeights;
 use fieldfit_data::Dataset;

@@ -13,9 +13,8 @@ use std::rc::Rc;
 
 /// Frozen stages at the network's start, and the activations that they made of images so far.
 ///
-/// A view of an image is computed when it is first asked for, with the rest of its slice, and read from then on.
-/// Activations are kept as the f32 that they are: what follows computes the bits that it would compute behind the
-/// stages themselves.
+/// A view of an image is computed when it is first asked for, with the rest of its slice, and read from then on. Activations
+/// are kept as the f32 that they are: what follows computes the bits that it would compute behind the stages themselves.
 pub(crate) struct FrozenPrefix {
     /// Shape of one image's activation.
     shape: Shape,
@@ -72,8 +71,8 @@ impl FrozenPrefix {
         epoch % self.views
     }
 
-    /// Computes those of the views that aren't known yet, which `load` loads. They are of one set and one view.
-    /// `report` is told the number of images done, and may break off.
+    /// Computes those of the views that aren't known yet, which `load` loads. They are of one set and one view. `report` is told the number of images done,
+    /// and may break off.
     pub fn fill(
         &self,
         views: &[View],

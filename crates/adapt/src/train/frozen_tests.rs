@@ -10,7 +10,7 @@ use crate::train::batch_source::{BatchSource, Cycle};
 use crate::train::control::Control;
 use crate::train::reporter::Reporter;
 use crate::train::training_state::TrainingState;
-use fieldfit_data::{Augmentation, Batch, Dataset, FolderOptions};
+use fieldfit_data::{Augmentation, Batch, Dataset, FolderOptions, Preprocessor};
 use fieldfit_exec::{Device, Executor, executor};
 use fieldfit_model::Base;
 use fieldfit_tensor::Params;
@@ -35,9 +35,10 @@ impl<'a> Bench<'a> {
         let device = request.options.device;
         let head = plan.random_head(1);
         let weights = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
-        let run = Run { request, plan: &plan };
-        let plain = run.batch_source().unwrap();
-        let prefix = run.frozen_prefix().unwrap();
+        let preprocessing = request.base.preprocessing();
+        let preprocessor = Preprocessor::new(preprocessing, plan.size, preprocessing.crop).unwrap();
+        let plain = BatchSource::new(request.dataset, preprocessor, request.options, &plan.failures);
+        let prefix = Run { request, plan: &plan }.frozen_prefix().unwrap();
         assert!(prefix.is_some());
         let passes = plan.memory.passes();
         Self {
@@ -124,8 +125,7 @@ fn what_is_read_is_what_would_be_computed() {
     });
 }
 
-/// Catches: a view that is computed again, or another one in its place: epoch 2 of two views sees view 0 in an order
-/// of its own.
+/// Catches: a view that is computed again, or another one in its place: epoch 2 of two views sees view 0 in an order of its own.
 #[test]
 fn views_come_in_turn_and_every_epoch_has_its_order() {
     run(&options(2), |bench| {

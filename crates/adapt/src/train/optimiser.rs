@@ -223,9 +223,9 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// The factor that shortens gradients of these norms, by tensor, together so that their common L2 norm is
-    /// `largest` at most, as `torch.nn.utils.clip_grad_norm_`. The gradients stay as they are: the step applies the
-    /// factor on its own pass.
+    /// The factor that shortens gradients of these norms, by tensor, together so that their common L2 norm is `largest` at
+    /// most, as `torch.nn.utils.clip_grad_norm_`. The gradients stay as they are: the step applies the factor on its own
+    /// pass.
     ///
     /// Where the norm is not finite nothing is shortened.
     pub fn of(norms: &[Option<f64>], largest: Option<f64>) -> Self {
@@ -288,8 +288,7 @@ mod tests {
         }
     }
 
-    /// Catches: Nesterov's look-ahead on the wrong buffer, a first step without its momentum, decay that misses θ0 or
-    /// hits biases.
+    /// Catches: Nesterov's look-ahead on the wrong buffer, a first step without its momentum, decay that misses θ0 or hits biases.
     #[test]
     fn sgd_steps_as_pytorch_does() {
         let sgd = OptimiserOptions::Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.05 };

@@ -237,8 +237,8 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Writes a checkpoint, if one is wanted. Where it can't be written, the run is worth more than its checkpoint:
-    /// it goes on, and an event says so.
+    /// Writes a checkpoint, if one is wanted. Where it can't be written, the run is worth more than its checkpoint: it goes
+    /// on, and an event says so.
     fn save_or_report(&mut self, reporter: &mut Reporter<'_>) -> Result<(), AdaptError> {
         let Some(Checkpointing { path, .. }) = self.run.request.checkpoint else { return Ok(()) };
         // The delta is still to come, and must fit beside the checkpoint.

@@ -3,8 +3,8 @@
 use crate::scene::{ADAPT, Scene};
 use std::fs;
 
-/// Catches: a class of the active or confirmed version that a new one loses without a word, or one that is kept and
-/// called lost.
+/// Catches: a class of the active or confirmed version that a new one loses without a word, or one that is kept and called
+/// lost.
 #[test]
 fn a_version_that_loses_a_class_must_be_allowed() {
     let scene = Scene::adapted();

@@ -57,8 +57,7 @@ fn every_method_and_seed_is_measured_on_the_same_images() {
     assert!(!stored.into_iter().any(|name| name == "store"), "a comparison stores nothing");
 }
 
-/// Catches: a comparison that starts anew, that takes a run of other options for its own, or is ended by a line that
-/// was cut off.
+/// Catches: a comparison that starts anew, that takes a run of other options for its own, or is ended by a line that was cut off.
 #[test]
 fn an_interrupted_comparison_goes_on_where_it_stopped() {
     let scene = scene();

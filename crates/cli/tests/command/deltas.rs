@@ -45,8 +45,8 @@ fn a_delta_goes_from_one_robot_to_another() {
     assert!(scene.refused("delta verify strange.delta --trust other/trust.toml").contains("rover"));
 }
 
-/// Catches: a signature in place of an earlier one that keeps the earlier, a number that is not the one asked for, or
-/// a secret that anyone may read.
+/// Catches: a signature in place of an earlier one that keeps the earlier, a number that is not the one asked for, or a secret that
+/// anyone may read.
 #[test]
 fn a_delta_is_signed_by_the_key_and_number_asked_for() {
     let scene = Scene::adapted();
@@ -129,8 +129,8 @@ fn exports_hold_what_runs() {
     assert!(rounded.stderr.contains("rounding rivals"), "{}", rounded.stderr);
 }
 
-/// Catches: an exported model that forgets its labels, input size, crop or normalisation, and so answers otherwise
-/// when it is imported again.
+/// Catches: an exported model that forgets its labels, input size, crop or normalisation, and so answers otherwise when it is
+/// imported again.
 #[test]
 fn an_exported_model_is_imported_again_and_gives_the_same_answers() {
     let scene = Scene::new();

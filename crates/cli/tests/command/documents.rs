@@ -15,8 +15,8 @@ const README_LIMIT: usize = 10_000;
 
 /// Catches: a flag that was renamed, a path that moved, an example that never ran.
 ///
-/// The `sh` blocks of a document run in order, in a scratch folder of its own that looks like the top of a clone.
-/// Commands that a host cannot run stand in `text` or `console` blocks.
+/// The `sh` blocks of a document run in order, in a scratch folder of its own that looks like the top of a clone. Commands
+/// that a host cannot run stand in `text` or `console` blocks.
 #[test]
 fn every_command_of_the_documents_runs() {
     let mut ran = 0;
@@ -100,8 +100,8 @@ fn run(document: &Path, line: &str, folder: &Path) -> bool {
     }
 }
 
-/// Whether an adaptation ran to its end and the gate rejected it, which the documents name as an outcome: on a few
-/// images, the CPU's rounding can change the decision.
+/// Whether an adaptation ran to its end and the gate rejected it, which the documents name as an outcome: on a few images, the
+/// CPU's rounding can change the decision.
 fn is_rejected_by_the_gate(words: &[String], output: &Output) -> bool {
     let verdict = String::from_utf8_lossy(&output.stdout).lines().any(|line| line.starts_with("gate: "));
     words[1] == "adapt" && output.status.code() == Some(1) && verdict

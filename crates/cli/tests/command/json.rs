@@ -173,8 +173,8 @@ fn the_store_is_managed_version_by_version() {
     assert_eq!(findings[0]["version"], 2);
 }
 
-/// Catches: a history that leaves something out, a prune that doesn't say what it took, or a trial that images on a
-/// command line don't count for.
+/// Catches: a history that leaves something out, a prune that doesn't say what it took, or a trial that images on a command line
+/// don't count for.
 #[test]
 fn the_store_tells_its_history_and_is_pruned() {
     let scene = Scene::adapted();

@@ -108,8 +108,8 @@ fn times(default: u32) -> u32 {
     std::env::var("FIELDFIT_KILLS").map_or(default, |times| times.parse().unwrap())
 }
 
-/// Catches: a store that doesn't open, a version that is half there, or a resumed run that ends in other bits.
-/// `FIELDFIT_KILLS` says how often, 20 times without it.
+/// Catches: a store that doesn't open, a version that is half there, or a resumed run that ends in other bits. `FIELDFIT_KILLS` says
+/// how often, 20 times without it.
 #[test]
 fn an_adaptation_that_is_killed_loses_nothing() {
     let scene = Scene::new();

@@ -23,8 +23,8 @@ fn plan(events: &[Value]) -> &Value {
     events.iter().find(|event| event["event"] == "memory").unwrap()
 }
 
-/// Catches: a plan that leaves something out, or counts what isn't there: the peak of the whole process within 15 %
-/// of it, over activations that are most of it and activations that are little, and for both kinds of method.
+/// Catches: a plan that leaves something out, or counts what isn't there: the peak of the whole process within 15 % of it, over
+/// activations that are most of it and activations that are little, and for both kinds of method.
 #[test]
 fn the_peak_is_what_was_planned() {
     let scene = Scene::new();

@@ -124,8 +124,7 @@ fn a_key_is_written_whole_or_not_at_all() {
     assert_eq!(fs::metadata(scene.path("device.key")).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
-/// Catches: a JSON file of somebody else's that the description of an export replaces, or an export that replaces its
-/// own.
+/// Catches: a JSON file of somebody else's that the description of an export replaces, or an export that replaces its own.
 #[test]
 fn an_export_describes_itself_beside_itself_only() {
     let scene = Scene::adapted();

@@ -78,8 +78,8 @@ pub fn export_merged(
     Ok(Exported { tensors: tensors.len(), bytes, rivals })
 }
 
-/// Writes a delta's tensors, decoded to f32, to a safetensors file, and beside it, with the extension `json`, all
-/// that the delta says about itself: which tensors are differences from which base, and which replace its own.
+/// Writes a delta's tensors, decoded to f32, to a safetensors file, and beside it, with the extension `json`, all that the
+/// delta says about itself: which tensors are differences from which base, and which replace its own.
 ///
 /// # Errors
 /// If the delta can't be read, or the files can't be written.

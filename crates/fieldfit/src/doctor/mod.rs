@@ -117,8 +117,7 @@ fn devices() -> Vec<DeviceState> {
 mod tests {
     use super::*;
 
-    /// Catches: a healthy machine that is called ill, a disk that isn't measured, and a scratch folder that is left
-    /// behind.
+    /// Catches: a healthy machine that is called ill, a disk that isn't measured, and a scratch folder that is left behind.
     #[test]
     fn this_machine_is_examined_and_left_as_it_was() {
         let scratch = tempfile::tempdir().unwrap();

@@ -1,10 +1,9 @@
 //! Zip archive reader: finds entries through the central directory of an archive that starts at byte 0, and lends their
 //! contents.
 //!
-//! Offsets are taken as they are written. Nothing is guessed, so that an archive whose entries hold archives of their
-//! own, or names of any length, is read as its writer meant it. Every offset and length is checked against the file;
-//! a record of the directory takes at least [`RECORD`] bytes of it, so that no archive asks for more memory than it
-//! has bytes.
+//! Offsets are taken as they are written. Nothing is guessed, so that an archive whose entries hold archives of their own,
+//! or names of any length, is read as its writer meant it. Every offset and length is checked against the file; a record
+//! of the directory takes at least [`RECORD`] bytes of it, so that no archive asks for more memory than it has bytes.
 
 use super::CheckpointError;
 use flate2::read::DeflateDecoder;

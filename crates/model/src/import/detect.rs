@@ -116,8 +116,8 @@ fn under_the_head_of(published: &Network, shapes: &Shapes<'_>) -> Network {
     }
 }
 
-/// Detects the network that a checkpoint with these tensors holds: that of the requested architecture, or of the only
-/// one that fits. `hint`, what else is known of the network's name, decides between architectures of the same tensors.
+/// Detects the network that a checkpoint with these tensors holds: that of the requested architecture, or of the only one that
+/// fits. `hint`, what else is known of the network's name, decides between architectures of the same tensors.
 pub(super) fn detect(
     found: &Shapes<'_>,
     requested: Option<&str>,

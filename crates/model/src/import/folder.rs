@@ -1,7 +1,7 @@
 //! Model folder writer: a folder appears whole or not at all, also after a power cut.
 //!
-//! It is made in a temporary folder, `.import-…`, which is locked for as long as its import runs. One that nobody
-//! locks was left by an import that was killed: the next import into the same parent removes it.
+//! It is made in a temporary folder, `.import-…`, which is locked for as long as its import runs. One that nobody locks was
+//! left by an import that was killed: the next import into the same parent removes it.
 
 use super::convert::Stored;
 use crate::base::{Base, BaseId};
@@ -23,8 +23,8 @@ const WEIGHTS_FILE: &str = "weights.safetensors";
 const TEMPORARY: &str = ".import-";
 /// The file in a temporary folder that its import has locked.
 const LOCK: &str = "lock";
-/// An import locks its folder at once. One that has been without a lock for as long was left by an import that was
-/// killed, or that made no locks.
+/// An import locks its folder at once. One that has been without a lock for as long was left by an import that was killed,
+/// or that made no locks.
 const UNLOCKED: Duration = Duration::from_secs(60);
 
 /// Size and identity of the new base.

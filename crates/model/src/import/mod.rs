@@ -1,13 +1,13 @@
 //! Import: makes a model folder of a checkpoint.
 //!
 //! Reads PyTorch's `.pth` in its legacy form and as a zip archive, and safetensors, also in parts with an index. Pickles
-//! are interpreted as data and nothing in them is executed: a checkpoint can name dictionaries, tensors, their
-//! storages and plain data such as a training program's arguments; a call of anything else is refused, by name.
+//! are interpreted as data and nothing in them is executed: a checkpoint can name dictionaries, tensors, their storages and
+//! plain data such as a training program's arguments; a call of anything else is refused, by name.
 //!
 //! The names may be timm's, torchvision's or transformers', behind whatever prefix most of them share; the network is
 //! detected by them and by the shapes. Every tensor's name, shape and type is checked against the architecture; batch
-//! norm's `num_batches_tracked` serves training from scratch only and is left out. A checkpoint without a head is a
-//! headless base.
+//! norm's `num_batches_tracked` serves training from scratch only and is left out. A checkpoint without a head is a headless
+//! base.
 
 mod archive;
 mod config;
@@ -198,8 +198,8 @@ pub enum Format {
 /// Makes a model folder of a checkpoint. The folder appears whole or not at all; its weights file is read-only.
 ///
 /// # Errors
-/// If the folder exists, the checkpoint can't be read or asks for anything but tensors, fits no architecture, the
-/// requested one or the labels, isn't finite, or doesn't fit the stored type; if the folder can't be written.
+/// If the folder exists, the checkpoint can't be read or asks for anything but tensors, fits no architecture, the requested
+/// one or the labels, isn't finite, or doesn't fit the stored type; if the folder can't be written.
 pub fn import(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
     folder::refuse_existing(request.out)?;
     let source = Source::read(request.weights)?;

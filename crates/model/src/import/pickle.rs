@@ -1,8 +1,8 @@
 //! Pickle interpreter: reads as much of the format as a checkpoint needs, and executes nothing.
 //!
 //! A pickle is a program for a stack machine that may call any function it can name. Here a name is data too
-//! ([`globals`]), and what a call would return is represented as an [`Object`]: tensors and dictionaries as what they
-//! are, anything else as an [`Object::Instance`], whose class is all that is known of it. Strings stay in the input.
+//! ([`globals`]), and what a call would return is represented as an [`Object`]: tensors and dictionaries as what they are,
+//! anything else as an [`Object::Instance`], whose class is all that is known of it. Strings stay in the input.
 
 use super::error::{CheckpointError, PickleProblem as Problem};
 use super::globals::{self, Global};

@@ -9,8 +9,8 @@ const LITE: ([f32; 3], [f32; 3]) = ([127.0; 3], [128.0; 3]);
 /// Scaling to −1..1, of the ViTs that were trained on ImageNet-21k.
 const HALF: ([f32; 3], [f32; 3]) = ([127.5; 3], [127.5; 3]);
 
-/// Returns the preprocessing under which an architecture's published checkpoint was evaluated: by timm for
-/// transformers, by torchvision for ResNet and MobileNetV2, by its authors for EfficientNet-Lite.
+/// Returns the preprocessing under which an architecture's published checkpoint was evaluated: by timm for transformers, by
+/// torchvision for ResNet and MobileNetV2, by its authors for EfficientNet-Lite.
 pub fn published_preprocessing(architecture: &str) -> Preprocessing {
     let (size, crop, (mean, std), filter) = match architecture {
         "efficientnet-tiny" => (32, 0.875, LITE, Filter::Bicubic),

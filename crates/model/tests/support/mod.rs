@@ -150,8 +150,8 @@ impl Workshop {
         self.tensors.iter().map(renamed).collect()
     }
 
-    /// Imports the checkpoint at a path under the labels, as `edit` asks for, and opens the new base, whose folder is
-    /// gone again when this returns.
+    /// Imports the checkpoint at a path under the labels, as `edit` asks for, and opens the new base, whose folder is gone
+    /// again when this returns.
     pub fn import_path<'a>(
         &'a self,
         path: &'a Path,

@@ -1,8 +1,8 @@
 //! HTML report page: results tables, plots, confusion matrices and the hardest images of a list of runs.
 //!
 //! The plots are SVG written here, not by a plotting crate: their colours follow the page in dark mode and print, their
-//! text remains text for screen readers and has one size in all plots, and every mark has a tooltip. That takes CSS
-//! classes and `<title>` elements that such crates don't emit.
+//! text remains text for screen readers and has one size in all plots, and every mark has a tooltip. That takes CSS classes
+//! and `<title>` elements that such crates don't emit.
 
 mod confusion_matrix;
 mod hardest_images;
@@ -54,9 +54,9 @@ struct Content<'a> {
 
 /// Renders a self-contained HTML page: no script, no network access, and the same bytes for the same runs.
 ///
-/// Sections for which the runs have no data are left out, so that the page of a single run is complete, too. Runs
-/// with the same identity are shown once. Every name is escaped; a thumbnail that is not a base64 `data:image/` URI
-/// is left out. Tables and plots fit a screen of 360 pixels or more without horizontal scrolling.
+/// Sections for which the runs have no data are left out, so that the page of a single run is complete, too. Runs with the
+/// same identity are shown once. Every name is escaped; a thumbnail that is not a base64 `data:image/` URI is left out.
+/// Tables and plots fit a screen of 360 pixels or more without horizontal scrolling.
 pub fn render_page(runs: &[RunRecord], options: &PageOptions) -> String {
     let content = Content::of(runs);
     let sections = [

@@ -38,8 +38,8 @@ fn earlier() -> Simulated {
     disk
 }
 
-/// Catches: a store that doesn't open, a version on trial that had proved itself before there were trials, or a way
-/// back that is lost.
+/// Catches: a store that doesn't open, a version on trial that had proved itself before there were trials, or a way back that is
+/// lost.
 #[test]
 fn a_store_of_the_earlier_format_is_read_as_it_was() {
     let disk = earlier();

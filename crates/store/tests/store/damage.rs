@@ -64,8 +64,7 @@ fn a_lost_state_is_not_begun_anew() {
     assert!(matches!(&error, StoreError::DamagedState { reason, .. } if reason.contains("missing")), "{error}");
 }
 
-/// Catches: a state whose seal holds and that makes no sense: the reader panics, or the next version overwrites
-/// another one.
+/// Catches: a state whose seal holds and that makes no sense: the reader panics, or the next version overwrites another one.
 #[test]
 fn a_forged_state_is_refused() {
     type Forgery = (&'static str, fn(&mut Value));

@@ -60,8 +60,8 @@ fn lived_in() -> Simulated {
     disk
 }
 
-/// Catches: a step of an operation left out or in the wrong order: some power cut shows neither the old store nor the
-/// new one, or takes back what was reported as done.
+/// Catches: a step of an operation left out or in the wrong order: some power cut shows neither the old store nor the new one, or
+/// takes back what was reported as done.
 #[test]
 fn every_operation_happens_whole_or_not_at_all() {
     let before = look(&store(&lived_in()).unwrap());
@@ -107,8 +107,7 @@ fn a_store_is_made_whole_or_made_again() {
     }
 }
 
-/// Catches: a writer that builds on what a killed one had left unsynced: a later power cut takes away the ground
-/// under it.
+/// Catches: a writer that builds on what a killed one had left unsynced: a later power cut takes away the ground under it.
 #[test]
 fn a_kill_and_then_a_power_cut_lose_nothing_that_was_done() {
     for prepare in [Simulated::new, lived_in] {
@@ -164,8 +163,7 @@ fn an_operation_that_failed_can_be_repeated() {
     }
 }
 
-/// Catches: a full disk or one mounted for reading only that is reported without a word on what to do, or that
-/// readers mind.
+/// Catches: a full disk or one mounted for reading only that is reported without a word on what to do, or that readers mind.
 #[test]
 fn a_store_that_cannot_be_written_says_so_and_is_read() {
     for (kind, advice) in [(ErrorKind::ReadOnlyFilesystem, "mount"), (ErrorKind::StorageFull, "free some space")] {
@@ -183,8 +181,8 @@ fn a_store_that_cannot_be_written_says_so_and_is_read() {
     }
 }
 
-/// Catches: a pruned version's file that stays for ever because the power went before it was removed, or a file that
-/// is removed before the state forgets it.
+/// Catches: a pruned version's file that stays for ever because the power went before it was removed, or a file that is removed
+/// before the state forgets it.
 #[test]
 fn what_a_cut_off_prune_leaves_is_swept_by_the_next() {
     let keep = Keep::ALL.with_versions(Some(3));
@@ -203,8 +201,7 @@ fn what_a_cut_off_prune_leaves_is_swept_by_the_next() {
     );
 }
 
-/// Catches: a start that is taken back twice or not at all: cut off anywhere, one start too many or too few may
-/// count, no more.
+/// Catches: a start that is taken back twice or not at all: cut off anywhere, one start too many or too few may count, no more.
 #[test]
 fn a_start_is_taken_back_whole_or_not_at_all() {
     let take_back = |store: Store| {

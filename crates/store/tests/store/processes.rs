@@ -44,8 +44,7 @@ fn writers_take_turns() {
     assert_eq!(found.generation, 20);
 }
 
-/// Catches: a second writer that writes all the same, or that isn't told who is in its way; a reader that waits for
-/// the lock.
+/// Catches: a second writer that writes all the same, or that isn't told who is in its way; a reader that waits for the lock.
 #[test]
 fn a_second_writer_is_told_who_is_writing() {
     let root = tempfile::tempdir().unwrap();

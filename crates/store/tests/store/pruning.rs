@@ -13,8 +13,8 @@ fn keep(versions: u32) -> Keep {
     Keep::ALL.with_versions(Some(versions))
 }
 
-/// A store with versions 1 to 8: 1 confirmed, 2 replaced on trial, 3 rolled back from, 4 refused, 5 quarantined, 6
-/// active on trial, 7 and 8 candidates.
+/// A store with versions 1 to 8: 1 confirmed, 2 replaced on trial, 3 rolled back from, 4 refused, 5 quarantined, 6 active on
+/// trial, 7 and 8 candidates.
 fn lived_in(path: &Path) -> Store {
     let store = Store::create_or_open(path).unwrap();
     for seed in 1..=8 {
@@ -33,8 +33,8 @@ fn lived_in(path: &Path) -> Store {
     store
 }
 
-/// Catches: what is active, on trial, or the last confirmed version going with the old ones; a refused one staying in
-/// a good one's stead.
+/// Catches: what is active, on trial, or the last confirmed version going with the old ones; a refused one staying in a good one's
+/// stead.
 #[test]
 fn what_can_not_run_goes_first_and_what_is_needed_stays() {
     let root = tempfile::tempdir().unwrap();
@@ -67,8 +67,7 @@ fn a_byte_quota_is_kept_as_far_as_it_can_be() {
     assert_eq!(versions(&store), [1, 6, 8]);
 }
 
-/// Catches: fileSystem that a power cut or an error left, which stay for ever; or a file of somebody else's that goes
-/// with them.
+/// Catches: fileSystem that a power cut or an error left, which stay for ever; or a file of somebody else's that goes with them.
 #[test]
 fn files_of_no_version_are_swept() {
     let root = tempfile::tempdir().unwrap();

@@ -260,8 +260,7 @@ fn power_cut() -> impl Strategy<Value = Option<(u64, Index)>> {
 }
 
 proptest! {
-    /// Catches: a store that differs from the model after some sequence, or is neither old nor new after a power cut
-    /// in one.
+    /// Catches: a store that differs from the model after some sequence, or is neither old nor new after a power cut in one.
     #[test]
     fn a_store_is_what_was_done_to_it(steps in proptest::collection::vec((operation(), power_cut()), 1..40)) {
         let mut disk = Simulated::new();

@@ -44,8 +44,8 @@ fn a_rollback_that_cannot_read_changes_nothing() {
     assert_eq!(unreadable, 1, "the version was to be read once");
 }
 
-/// Catches: an error of reading that retires the confirmed version when the one on trial is quarantined, or that
-/// keeps the bad one active.
+/// Catches: an error of reading that retires the confirmed version when the one on trial is quarantined, or that keeps the
+/// bad one active.
 #[test]
 fn a_quarantine_that_cannot_read_blames_the_failed_version_alone() {
     type Act = fn(&Store) -> Result<(), StoreError>;

@@ -32,8 +32,8 @@ fn crash(store: &Store, boot: Option<&str>) -> Option<u32> {
     store.start(RULES, boot).unwrap().version
 }
 
-/// Catches: a version that crashes on every start and is started for ever, is given up too early, or takes the
-/// version before it along.
+/// Catches: a version that crashes on every start and is started for ever, is given up too early, or takes the version before it
+/// along.
 #[test]
 fn a_version_that_never_completes_a_prediction_is_quarantined_at_the_fourth_start() {
     let (_, store) = on_trial();
@@ -53,8 +53,7 @@ fn a_version_that_never_completes_a_prediction_is_quarantined_at_the_fourth_star
     assert!(matches!(error, StoreError::Refused { state: "quarantined", .. }), "{error}");
 }
 
-/// Catches: a robot that is switched off before its camera sends a frame, morning after morning, and loses a good
-/// version by it.
+/// Catches: a robot that is switched off before its camera sends a frame, morning after morning, and loses a good version by it.
 #[test]
 fn switching_the_power_off_is_no_failed_trial() {
     let (_, store) = on_trial();
@@ -106,8 +105,8 @@ fn a_start_that_was_asked_for_nothing_is_taken_back() {
     assert_eq!(trial.starts, 1);
 }
 
-/// Catches: predictions that are forgotten from one start to the next, that confirm too early, or a history that has
-/// one event a prediction.
+/// Catches: predictions that are forgotten from one start to the next, that confirm too early, or a history that has one event a
+/// prediction.
 #[test]
 fn predictions_add_up_over_starts_and_confirm() {
     let (_, store) = on_trial();
@@ -176,8 +175,8 @@ fn confirming_by_hand() {
     assert_eq!(state(&store, 3), VersionState::Retired);
 }
 
-/// Catches: a version that somebody rolled back from and that is trusted as before when it is tried again; one that
-/// was replaced on trial and comes back as if it had passed.
+/// Catches: a version that somebody rolled back from and that is trusted as before when it is tried again; one that was replaced
+/// on trial and comes back as if it had passed.
 #[test]
 fn what_was_rolled_back_from_or_replaced_on_trial_has_to_prove_itself_again() {
     let (_, store) = on_trial();

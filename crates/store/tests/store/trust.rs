@@ -93,8 +93,8 @@ fn each_key_counts_for_itself() {
     store.receive(&delta(0, 1), false).unwrap();
 }
 
-/// Catches: a file that can't be made out and lets everything in, a field that is misspelt and so not obeyed, or a
-/// policy that nothing can pass.
+/// Catches: a file that can't be made out and lets everything in, a field that is misspelt and so not obeyed, or a policy that nothing
+/// can pass.
 #[test]
 fn a_trust_file_that_is_none_lets_nothing_in() {
     let short = "[keys]\nworkshop = \"8a88\"";
