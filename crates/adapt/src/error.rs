@@ -13,7 +13,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum AdaptError {
     /// An unknown method.
-    #[error("no method is called `{name}`: use one of {}", .known.join(", "))]
+    #[error("unknown method `{name}`: use one of {}", .known.join(", "))]
     Method {
         /// The requested name.
         name: String,

@@ -38,7 +38,7 @@ pub fn list(files: &dyn FileSystem, folder: &Path) -> Result<Vec<OsString>, Dura
 /// # Errors
 /// [`DurableError::Io`] if the system can't say: that is never taken for absence.
 pub fn entry_type(files: &dyn FileSystem, path: &Path) -> Result<Option<EntryType>, DurableError> {
-    files.entry_type(path).map_err(DurableError::at("look at", path))
+    files.entry_type(path).map_err(DurableError::at("inspect", path))
 }
 
 /// Syncs a folder: returns when the names in it are on the medium.

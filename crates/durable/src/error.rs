@@ -77,7 +77,7 @@ fn advice(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; what was there before is untouched: free some space and try again"
         }
-        io::ErrorKind::PermissionDenied => "; look at the owner and the mode of the file and its folder",
+        io::ErrorKind::PermissionDenied => "; check the owner and the mode of the file and its folder",
         io::ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing, or choose another place",
         io::ErrorKind::FileTooLarge => "; no file of this kind is that large: it is damaged or not one of ours",
         _ => "",

@@ -410,7 +410,7 @@ impl Store {
     /// whoever runs what is active then finds out whether it can be read.
     pub(crate) fn may_be_whole(&self, entry: &VersionEntry) -> Result<bool, StoreError> {
         Ok(self.is_whole(entry).unwrap_or_else(|error| {
-            log::warn!("gone back to without being checked: {error}");
+            log::warn!("falling back to a version that cannot be checked now: {error}");
             true
         }))
     }
