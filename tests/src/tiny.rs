@@ -1,4 +1,4 @@
-//! A base and images that train in milliseconds.
+//! Tiny fixtures: a base and images that train in milliseconds.
 
 use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_nets::{Network, Role, TensorSpec, by_name};

@@ -1,5 +1,5 @@
-//! A robot's starts and swaps under faults: guards against a robot that does not start, a good version that is lost, and a
-//! listener that hangs the runtime.
+//! Tests of a robot's starts and swaps under faults: guards against a robot that does not start, a good version that
+//! is lost, and a listener that hangs the runtime.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -26,7 +26,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const DEVICE: Device = Device::Cpu { threads: 1 };
-const RULES: TrialRules = TrialRules { predictions: 20, starts: 3 };
+const RULES: TrialRules = TrialRules::new(20, 3);
 
 /// A vision transformer, and a store whose version 1 is confirmed.
 struct Scene {
@@ -415,7 +415,7 @@ fn the_gate_compares_with_what_is_active_when_training_ends() {
     tiny::images(&images, 20, 5);
     let images = Dataset::open(&images, &FolderOptions::default()).unwrap();
     let runtime = Runtime::builder(&model).device(DEVICE).store_or_new(folder.path().join("store")).open().unwrap();
-    let options = Options { method: "linear-probe".into(), epochs: 1, device: DEVICE, ..Options::default() };
+    let options = Options::default().with_method("linear-probe").with_epochs(1).with_device(DEVICE);
     let first = runtime.adapt(&images, &options).unwrap();
     assert!(first.active, "{}", first.reason);
     runtime.rollback().unwrap();

@@ -1,9 +1,9 @@
-//! A run that is paused and held. Guards against a pause that changes the result or doesn't reach a phase.
+//! Tests of pauses and guards. Guards against a pause that changes the result or does not reach a phase.
 
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, Control, Event, Options, Pace, Phase, adapt, open_images};
+use fieldfit_adapt::{AdaptError, Control, Event, Pace, Phase, adapt, open_images};
 use fieldfit_data::FolderOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -83,7 +83,7 @@ fn a_stop_is_heard_while_images_are_opened() {
     let folder = field.folder.path().join("retained");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("a.png"), b"no image").unwrap();
-    let options = Options { retain: Some(folder), ..options("tpgm-relative") };
+    let options = options("tpgm-relative").with_retain(Some(folder));
     let stopped = adapt(&field.request(&options), &control, &mut |_| ());
     assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: None })), "{stopped:?}");
 }

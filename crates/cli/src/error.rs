@@ -14,10 +14,10 @@ pub enum CliError {
     #[error(transparent)]
     Fieldfit(#[from] fieldfit::Error),
     /// Standard output cannot be written.
-    #[error("can't write to standard output")]
+    #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     /// Signal handlers cannot be installed.
-    #[error("can't handle signals")]
+    #[error("cannot handle signals")]
     Signal(#[source] io::Error),
     /// The adaptation was interrupted and left a checkpoint.
     #[error("interrupted; the state of the run is in {}", checkpoint.display())]
@@ -90,7 +90,7 @@ pub enum CliError {
         images: usize,
     },
     /// Some versions in the store are damaged; each was reported.
-    #[error("{findings} of the versions can't be used: activate another one, or roll back")]
+    #[error("{findings} of the versions cannot be used: activate another one, or roll back")]
     Damaged {
         /// Number of damaged versions.
         findings: usize,

@@ -102,14 +102,14 @@ impl Listing {
         self.dangling.iter().map(missing)
     }
 
-    /// What is left out of a class folder.
+    /// Returns the files that are left out of a class folder.
     pub fn unused(&self) -> impl Iterator<Item = Skipped> {
         let nested = self.nested(is_image).into_iter();
         let nested = nested.map(|path| Skipped::new(path, SkipKind::InSubfolder, "in a subfolder of a class"));
         self.foreign().chain(self.dangling()).chain(nested)
     }
 
-    /// What is left out of a folder of classes or subsets.
+    /// Returns the files that are left out of a folder of classes or subsets.
     pub fn outside_classes(&self) -> impl Iterator<Item = Skipped> {
         let images = self.images.iter().chain(&self.foreign);
         let images = images.map(|path| Skipped::new(path, SkipKind::OutsideClasses, "outside the class folders"));

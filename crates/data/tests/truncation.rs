@@ -1,4 +1,4 @@
-//! Image files that end early: refused as truncated, never decoded to grey or repeated pixels.
+//! Tests of truncated image files: rejected, never decoded to grey or repeated pixels.
 #![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "helpers of tests")]
 
 mod common;

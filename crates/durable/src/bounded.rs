@@ -29,7 +29,7 @@ pub enum SpecialFile {
 #[non_exhaustive]
 pub enum BoundedReadError {
     /// The system refused to open or read the file.
-    #[error("can't read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -37,15 +37,15 @@ pub enum BoundedReadError {
         source: io::Error,
     },
     /// The path leads to something else than a regular file.
-    #[error("can't read {}: expected a regular file, found {found}", path.display())]
+    #[error("cannot read {}: expected a regular file, found {found}", path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// The kind of file found.
         found: SpecialFile,
     },
     /// The file is longer than the caller reads.
-    #[error("can't read {}: it has {bytes} bytes or more, at most {limit} are read", path.display())]
+    #[error("cannot read {}: it has {bytes} bytes or more, at most {limit} are read", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,

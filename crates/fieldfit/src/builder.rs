@@ -310,7 +310,7 @@ fn fix_base(base: &Base, store: &Store) -> Result<(), Error> {
 /// Opens the base. The store caches which file was verified, so that the next start need not hash it again.
 fn verified(model: &Path, copied: bool, store: Option<&Store>) -> Result<Base, Error> {
     let known = store.and_then(Store::verification);
-    let base = Base::open_as(model, BaseOptions { copied, verification: known })?;
+    let base = Base::open_as(model, BaseOptions::default().with_copied(copied).with_verification(known))?;
     if let Some((store, verification)) = store.zip(base.verification().filter(|_| base.verification() != known)) {
         // Nothing depends on it: where the store cannot be written, the next start hashes again.
         let kept = store.keep_verification(&verification);

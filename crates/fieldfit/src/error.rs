@@ -1,6 +1,7 @@
 //! Error: why an operation of this crate failed, with the errors of the crates below as sources.
 
 use crate::Version;
+use fieldfit_adapt::ClassifierError;
 use fieldfit_durable::BoundedReadError;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -33,7 +34,7 @@ pub enum Error {
     #[error(transparent)]
     Adapt(#[from] fieldfit_adapt::AdaptError),
     /// A file that cannot be read.
-    #[error("can't read {}: check that the file is there and may be read", path.display())]
+    #[error("cannot read {}: check that the file is there and may be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -79,7 +80,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A secret key that cannot be written.
-    #[error("can't write a new key to {}: choose a path where no file is", path.display())]
+    #[error("cannot write a new key to {}: choose a path where no file is", path.display())]
     WriteKey {
         /// The file.
         path: PathBuf,
@@ -87,7 +88,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A scratch folder that cannot be written to.
-    #[error("can't write to {}: name a folder on the disk that the store is to be on", path.display())]
+    #[error("cannot write to {}: name a folder on the disk that the store is to be on", path.display())]
     Scratch {
         /// The folder.
         path: PathBuf,
@@ -107,7 +108,7 @@ pub enum Error {
         dtype: fieldfit_tensor::Dtype,
     },
     /// An export that failed.
-    #[error("can't export to {}: {source}", path.display())]
+    #[error("cannot export to {}: {source}", path.display())]
     Export {
         /// The file.
         path: PathBuf,
@@ -118,13 +119,13 @@ pub enum Error {
     #[error(transparent)]
     Durable(#[from] fieldfit_durable::DurableError),
     /// A delta that was just encoded and cannot be parsed.
-    #[error("the delta of this run can't be read back: {source}; please report this")]
+    #[error("the delta of this run cannot be read back: {source}; please report this")]
     Made {
         /// The cause.
         source: Box<fieldfit_delta::DeltaError>,
     },
     /// A run log that cannot be read or written.
-    #[error("can't read or write {}: check the folder, the permissions and the space left", path.display())]
+    #[error("cannot read or write {}: check the folder, the permissions and the space left", path.display())]
     RunLog {
         /// The file.
         path: PathBuf,
@@ -132,7 +133,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// An output file that cannot be written.
-    #[error("can't write {}: check the folder, the permissions and the space left", path.display())]
+    #[error("cannot write {}: check the folder, the permissions and the space left", path.display())]
     Output {
         /// The file.
         path: PathBuf,
@@ -140,7 +141,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// An output path that names something else than a regular file.
-    #[error("can't write {}: expected a regular file or none, found {found}; choose another path", path.display())]
+    #[error("cannot write {}: expected a regular file or none, found {found}; choose another path", path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
@@ -158,7 +159,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// An input size that the architecture cannot take.
-    #[error("{}: its manifest's input size doesn't fit its architecture", path.display())]
+    #[error("{}: its manifest's input size does not fit its architecture", path.display())]
     Input {
         /// The model folder.
         path: PathBuf,
@@ -167,7 +168,7 @@ pub enum Error {
     },
     /// An operation that needs the base's own head, on a base without one.
     #[error(
-        "{} is a backbone without a head, which can't {action}: adapt it to your classes, and run what comes of it by \
+        "{} is a backbone without a head, which cannot {action}: adapt it to your classes, and run what comes of it by \
          its store or its delta file", path.display()
     )]
     Headless {
@@ -212,7 +213,7 @@ pub enum Error {
     },
     /// Images of classes that the model does not have.
     #[error(
-        "{version} can't be evaluated on these images: adapt the model to their classes first, or run a version that \
+        "{version} cannot be evaluated on these images: adapt the model to their classes first, or run a version that \
          knows them, from its store or its delta file"
     )]
     Classes {
@@ -238,6 +239,15 @@ impl From<BoundedReadError> for Error {
         match error {
             BoundedReadError::Io { path, source } => Self::Read { path, source },
             other => Self::File(other),
+        }
+    }
+}
+
+impl From<ClassifierError> for Error {
+    fn from(error: ClassifierError) -> Self {
+        match error {
+            ClassifierError::Data(error) => Self::Data(error),
+            ClassifierError::Exec(error) => Self::Exec(error),
         }
     }
 }

@@ -29,19 +29,19 @@ pub enum RuntimeEvent {
     FellBack {
         /// The version that failed.
         version: u32,
-        /// How it failed.
+        /// The failure.
         reason: String,
     },
     /// The active version does not run, because its trial cannot be recorded, its file cannot be read now, or it exceeds the
     /// memory budget; the last confirmed version runs instead, and nothing is recorded.
     Unrecorded {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// The store's state is damaged or unreadable; the base runs until [`Runtime::poll`](crate::Runtime::poll) finds the
     /// store restored.
     StoreUnavailable {
-        /// What is wrong with the store, and what to do.
+        /// The defect of the store, and what to do.
         reason: String,
     },
     /// The base's weights have changed under their map, as the [rehash](crate::Builder::rehash) found. Frames are answered
@@ -113,7 +113,7 @@ type Hear = dyn Fn(&RuntimeEvent) + Send + Sync;
 #[derive(Clone, Default)]
 pub(crate) struct Listener {
     hear: Option<Arc<Hear>>,
-    /// To the thread that delivers what arises on threads that must not wait: those of frames and of a trial.
+    /// Queue to the thread that delivers what arises on threads that must not wait: those of frames and of a trial.
     queue: Option<SyncSender<RuntimeEvent>>,
 }
 

@@ -48,7 +48,6 @@
 mod adaptation;
 mod base_agreement;
 mod builder;
-mod classifier;
 mod comparison;
 pub mod data;
 mod deferred_drop;
@@ -62,7 +61,6 @@ mod execution_plan;
 mod fallback;
 mod image_set;
 mod info;
-mod metrics;
 pub mod model;
 mod output_file;
 mod prediction;

@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-/// How long a swap waits for frames that still compute with the old weights, before it leaves freeing them to the next
-/// swap or poll.
+/// Timeout of a swap that waits for frames that still compute with the old weights, before it leaves freeing them to
+/// the next swap or poll.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runtime of a base model and the adaptation that runs on it, shared by any number of threads.
@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Runtime {
     pub(crate) base: Base,
     pub(crate) device: Device,
+    /// The store, if there is one.
     pub(crate) store: Option<Store>,
     pub(crate) delta: Option<PathBuf>,
     pub(crate) key: Option<SecretKey>,
@@ -59,13 +60,13 @@ const _: fn() = || {
     is_shared::<Runtime>();
 };
 
-/// What only one swap at a time may touch.
+/// State that one swap at a time may change.
 pub(crate) struct Swaps {
     /// The store when the running version was selected, or earlier.
     view: ActiveVersion,
     /// The trial of what runs, if it is on one.
     trial: Option<Trial>,
-    /// As [`Selected::awaited`].
+    /// Awaited version, as [`Selected::awaited`].
     awaited: Option<u32>,
     /// Whether the base runs because the store is unavailable.
     is_degraded: bool,
@@ -121,7 +122,7 @@ impl Runtime {
         self.key.as_ref()
     }
 
-    /// What the store keeps after an adaptation.
+    /// Returns the retention limits of the store after an adaptation.
     pub(crate) const fn kept(&self) -> Keep {
         self.keep
     }
@@ -324,7 +325,7 @@ impl Runtime {
         self.monitor.as_ref().map_or(Ok(()), WeightsMonitor::check)
     }
 
-    /// What runs now, for work that spans many images with one version.
+    /// Returns the running version, for work that spans many images with one version.
     pub(crate) fn running(&self) -> Arc<Running> {
         self.running.load_full()
     }

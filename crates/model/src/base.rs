@@ -43,7 +43,7 @@ pub struct Base {
     network: Network,
     id: BaseId,
     bytes: Bytes,
-    /// Where each tensor of the network lies in `bytes`.
+    /// Location of each tensor of the network in `bytes`.
     locations: Vec<Location>,
     verification: Option<Verification>,
     mapped: Option<MappedWeightsFile>,
@@ -51,12 +51,27 @@ pub struct Base {
 
 /// Options of opening a base.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct BaseOptions {
     /// Whether the weights are read to the heap, where no other process can touch them, instead of mapped.
     pub copied: bool,
     /// Verification of an earlier opening. As long as the file is the very same, its hash and its values are not verified
     /// again. A copy is verified in any case.
     pub verification: Option<Verification>,
+}
+
+impl BaseOptions {
+    /// Returns the options with weights on the heap, or mapped.
+    #[must_use]
+    pub const fn with_copied(self, copied: bool) -> Self {
+        Self { copied, ..self }
+    }
+
+    /// Returns the options with that [`verification`](Self::verification) of an earlier opening.
+    #[must_use]
+    pub const fn with_verification(self, verification: Option<Verification>) -> Self {
+        Self { verification, ..self }
+    }
 }
 
 /// Stored type and byte range of one tensor.

@@ -15,7 +15,7 @@
 //! ```
 
 #[cfg(target_endian = "big")]
-compile_error!("weights are mapped as they are stored, little-endian: a big-endian target can't read them in place");
+compile_error!("weights are mapped as they are stored, little-endian: a big-endian target cannot read them in place");
 
 mod base;
 mod check;

@@ -1,5 +1,5 @@
-//! Checkpoints that torch itself wrote: `tests/data/checkpoints`, made by `tests/peers/checkpoints.py`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't read its data has failed")]
+//! Tests of checkpoints that torch itself wrote: `tests/data/checkpoints`, made by `tests/peers/checkpoints.py`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its data has failed")]
 
 mod support;
 

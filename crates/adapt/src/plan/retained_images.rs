@@ -14,7 +14,7 @@ pub(crate) const MOST_RETAINED: usize = 256;
 /// Retained images of a run.
 pub(crate) struct RetainedImages {
     pub images: Dataset,
-    /// Those that are looked at.
+    /// Indices of the images that are used.
     pub order: Vec<usize>,
 }
 
@@ -36,10 +36,9 @@ impl RetainedImages {
         Self::open(folder, options.seed, control).map(Some)
     }
 
-    /// At most [`MOST_RETAINED`] of the folder's images, drawn by the run's seed.
+    /// Draws at most [`MOST_RETAINED`] of the folder's images by the run's seed.
     fn open(folder: &Path, seed: u64, control: &Control) -> Result<Self, AdaptError> {
-        let options = FolderOptions { purpose: Purpose::Unlabelled, group: None };
-        let images = open_images(folder, &options, control, &mut |_| ())?;
+        let images = open_images(folder, &FolderOptions::new(Purpose::Unlabelled), control, &mut |_| ())?;
         let all: Vec<usize> = (0..images.samples.len()).collect();
         let mut order = shuffled(&all, seed, 0);
         order.truncate(MOST_RETAINED);

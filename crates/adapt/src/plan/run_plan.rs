@@ -2,7 +2,8 @@
 
 use crate::error::AdaptError;
 use crate::event::Event;
-use crate::methods::method;
+use crate::methods;
+use crate::methods::entry::MethodEntry;
 use crate::methods::method::Method;
 use crate::options::Options;
 use crate::plan::memory::{self, Learned};
@@ -23,12 +24,14 @@ const HEAD_STREAM: u64 = 1;
 
 /// Plan of a run: the decisions that follow from its request alone.
 pub(crate) struct RunPlan {
+    /// Entry of the method that the options name.
+    pub entry: MethodEntry,
     pub split: Split,
     /// The base's backbone under a head for the new classes.
     pub network: Network,
     /// Number of its first stages that are frozen and therefore computed once; 0 where nothing else trains either.
     pub frozen: usize,
-    /// Which tensors train, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
+    /// Whether each tensor trains, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
     pub trained: Vec<bool>,
     pub size: u32,
     pub steps_per_epoch: u64,
@@ -43,9 +46,10 @@ impl RunPlan {
     /// Checks the options, divides the images, and opens the retained ones until `control` stops.
     pub fn new(request: &AdaptRequest<'_>, control: &Control) -> Result<(Self, Box<dyn Method>), AdaptError> {
         let options = request.options;
-        options.validate()?;
+        let entry = *methods::find(&options.method, request.methods)?;
+        options.validate_for(&entry)?;
         let network = request.base.network().with_classes(request.dataset.classes.len());
-        let method = method(options, &network)?;
+        let method = (entry.build)(options, &network)?;
         let split = request.dataset.split(&options.fractions)?;
         let steps_per_epoch = split.train.len().div_ceil(options.batch) as u64;
         let trained = trained(method.as_ref(), &network, options)?;
@@ -57,7 +61,8 @@ impl RunPlan {
         let learned = Learned { train: split.train.len(), validation: split.validation.len() };
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
         let failures = ReadFailures::new(request.dataset);
-        let plan = Self { split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained, failures };
+        let plan =
+            Self { entry, split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained, failures };
         Ok((plan, method))
     }
 

@@ -2,14 +2,13 @@
 
 use crate::error::AdaptError;
 use crate::event::{Event, Phase};
-use crate::request::AdaptRequest;
+use crate::options::Options;
 use crate::train::frozen_prefix::{Activations, FrozenPrefix, ImageSet, View};
 use crate::train::reporter::Reporter;
 use fieldfit_data::{
     Augmentation, Batch, DataError, Dataset, Loader, LoaderOptions, Preprocessor, ReadFailure, ReadFailures, shuffled,
 };
 use fieldfit_exec::Device;
-use fieldfit_tensor::Preprocessing;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -23,9 +22,7 @@ const ROUND: usize = 64;
 pub(crate) struct BatchSource<'a> {
     dataset: &'a Dataset,
     set: ImageSet,
-    recipe: &'a Preprocessing,
-    size: u32,
-    crop: f32,
+    preprocessor: Preprocessor,
     batch: usize,
     seed: u64,
     augmentation: Augmentation,
@@ -37,16 +34,13 @@ pub(crate) struct BatchSource<'a> {
 }
 
 impl<'a> BatchSource<'a> {
-    /// Images of that size and crop, otherwise as the request says. Those that can't be read any more are counted in
+    /// Creates a source of a data set's images, preprocessed so. Images that cannot be read any more are counted in
     /// `failures`.
-    pub fn new(request: &AdaptRequest<'a>, failures: &ReadFailures, size: u32, crop: f32) -> Self {
-        let options = request.options;
+    pub fn new(dataset: &'a Dataset, preprocessor: Preprocessor, options: &Options, failures: &ReadFailures) -> Self {
         Self {
-            dataset: request.dataset,
+            dataset,
             set: ImageSet::Labelled,
-            recipe: request.base.preprocessing(),
-            size,
-            crop,
+            preprocessor,
             batch: options.batch,
             seed: options.seed,
             augmentation: options.augmentation,
@@ -150,10 +144,9 @@ impl<'a> BatchSource<'a> {
 
     fn load(&self, order: &[usize], batch: usize, view: Option<u64>) -> Result<Loader, DataError> {
         let (epoch, augmentation) = view.map_or((0, Augmentation::None), |view| (view, self.augmentation));
-        let preprocessor = Preprocessor::new(self.recipe, self.size, self.crop)?;
         let (seed, threads) = (self.seed, self.threads);
         let options = LoaderOptions { batch, augmentation, seed, epoch, threads, ..LoaderOptions::default() };
-        Ok(Loader::new(self.dataset, order, &preprocessor, &options)?.recording(&self.failures))
+        Ok(Loader::new(self.dataset, order, &self.preprocessor, &options)?.recording(&self.failures))
     }
 }
 
@@ -188,7 +181,7 @@ impl Iterator for Batches<'_> {
 /// Iterator over an epoch's batches with their numbers in it: one whose images all became unreadable is passed over.
 pub(crate) struct Numbered<'a> {
     batches: Batches<'a>,
-    /// Of the whole epoch.
+    /// Order of the whole epoch.
     order: Vec<usize>,
     batch: usize,
 }

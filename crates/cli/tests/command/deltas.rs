@@ -1,4 +1,4 @@
-//! Delta files by themselves: guards against a signature, a policy or an export that does something else than it says.
+//! Tests of `delta` and `key`: guards against a signature, a policy or an export that does something else than it states.
 
 use crate::scene::{ADAPT, Scene};
 use fieldfit_delta::Delta;
@@ -65,7 +65,7 @@ fn a_delta_is_signed_by_the_key_and_number_asked_for() {
         assert_eq!(signed["key"], signature.key.to_string());
         assert_eq!(scene.run(&format!("key show {key}")).stdout.trim(), signature.key.to_string());
     }
-    assert!(scene.refused(&format!("delta sign {FILE} --key images/sand/sand_0.png")).contains("can't read"));
+    assert!(scene.refused(&format!("delta sign {FILE} --key images/sand/sand_0.png")).contains("cannot read"));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Inputs of `infer`: folders, patterns and standard input; errors as objects.
+//! Tests of the inputs of `infer`: folders, patterns and standard input; errors as objects.
 
 use crate::scene::{Scene, keys};
 use fieldfit_tests::tiny;

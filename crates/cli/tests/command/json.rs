@@ -1,4 +1,4 @@
-//! With `--json`, standard output is one object a line, in the shapes that scripts rely on.
+//! Tests of `--json`: standard output is one object per line, in the shapes that scripts rely on.
 
 use crate::scene::{ADAPT, Scene, keys};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! SIGKILL at any moment of an adaptation: nothing that was in the store is lost, and what goes on from a checkpoint ends in
+//! Tests of SIGKILL at any moment of an adaptation: the store loses nothing, and a resumed run ends in
 //! the same bits.
 
 use crate::scene::Scene;

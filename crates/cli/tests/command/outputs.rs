@@ -1,4 +1,4 @@
-//! Output files: checked before the work, never in place of what is not a regular file, never over what is not ours.
+//! Tests of output files: checked before the work, never in place of a special file, never over a foreign file.
 
 use crate::scene::{ADAPT, Scene};
 use nix::sys::stat::Mode;

@@ -1,4 +1,4 @@
-//! A folder with a small base and images, and the command run in it.
+//! Test scene: a folder with a small base and images, and the command run in it.
 
 use assert_cmd::Command;
 use fieldfit_tests::tiny;

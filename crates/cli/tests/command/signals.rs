@@ -1,4 +1,4 @@
-//! Ctrl-C: the work so far is saved, and the next command goes on with it. Signals that pause a run and let it go on.
+//! Tests of signals: Ctrl-C saves the work and the next command resumes it; SIGUSR1 and SIGUSR2 pause and continue a run.
 
 use crate::scene::{Ran, Scene};
 use nix::sys::signal::{Signal, kill};

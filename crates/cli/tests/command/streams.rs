@@ -1,4 +1,4 @@
-//! Standard streams: readers that leave, disks that are full, and text from files that would forge output.
+//! Tests of standard streams: readers that close, full disks, and text from files that would forge output.
 
 use crate::scene::{ADAPT, HANGS, Ran, Scene};
 use assert_cmd::Command;
@@ -67,7 +67,7 @@ fn a_log_that_cannot_be_written_costs_no_run_and_is_reported() {
     command.args(ADAPT.split(' ')).arg("--json").stdout(File::create("/dev/full").unwrap());
     let ran: Output = command.output().unwrap();
     let stderr = String::from_utf8(ran.stderr).unwrap();
-    assert!(ran.status.code() == Some(1) && stderr.contains("can't write to standard output"), "{stderr}");
+    assert!(ran.status.code() == Some(1) && stderr.contains("cannot write to standard output"), "{stderr}");
     assert_eq!(scene.run("store list store --json").objects()[0]["active"], true);
 }
 

@@ -1,4 +1,4 @@
-//! What a person reads.
+//! Tests of the text output: help, tables, numbers and notes as a person reads them.
 
 use crate::scene::{ADAPT, Scene};
 

@@ -122,7 +122,7 @@ fn description_path(out: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// What tells a delta's description from other JSON files.
+/// Marker of a delta's description among JSON files.
 #[derive(serde::Deserialize)]
 struct Description {
     #[serde(rename = "hash")]

@@ -18,15 +18,15 @@ pub struct Detected {
     pub architecture: &'static str,
     /// The naming that the checkpoint has: `the architecture's own`, `timm's`, `transformers'`, …
     pub naming: &'static str,
-    /// What was taken off the names' beginning.
+    /// Prefix that was removed from the names.
     pub prefix: String,
-    /// What torch's wrappers had put into names behind the prefix, and was taken out: `_orig_mod`, …
+    /// Segments of torch's wrappers that were removed from the names behind the prefix: `_orig_mod`, …
     pub wrappers: Vec<&'static str>,
     /// The module that is the head, where it has another name than the architecture's: `head.1`, `fc.fc`, …
     pub head: Option<String>,
     /// Tensors that fit by name and shape: all that the network has.
     pub tensors: usize,
-    /// Of another architecture, the one that comes nearest, and how many tensors differ; `None` where the architecture was
+    /// Nearest other architecture, and the number of tensors that differ; `None` where the architecture was
     /// named. Never a network that is there for tests alone.
     pub runner_up: Option<(&'static str, usize)>,
 }
@@ -34,7 +34,7 @@ pub struct Detected {
 /// Candidate: a network, and where its tensors are in a checkpoint.
 #[derive(Debug)]
 pub(super) struct Fit {
-    /// Under the head that the checkpoint has.
+    /// Network, under the head that the checkpoint has.
     pub network: Network,
     pub translation: Translation,
     mapping: &'static KeyMapping,

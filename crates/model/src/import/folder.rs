@@ -19,7 +19,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const WEIGHTS_FILE: &str = "weights.safetensors";
-/// What the names of temporary folders begin with.
+/// Prefix of the names of temporary folders.
 const TEMPORARY: &str = ".import-";
 /// The file in a temporary folder that its import has locked.
 const LOCK: &str = "lock";

@@ -1,11 +1,11 @@
-//! The names that a checkpoint's pickle may refer to, and what each stands for. Nothing that is named here is executed.
+//! Pickle globals: the names that a checkpoint's pickle may refer to, and their meaning. Nothing named here is executed.
 //!
 //! The list covers what `torch.load(…, weights_only=True)` accepts, and the plain data that training programs keep beside
 //! the weights: arguments, numbers of numpy, dates, paths.
 
 use super::storage::Element;
 
-/// What a name stands for.
+/// Meaning of a global name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Global {
     /// A dictionary's class.
@@ -29,7 +29,7 @@ pub(super) enum Global {
     /// A class or function of the program that saved the checkpoint. Objects of such a class are skipped, a call of it is
     /// refused.
     Foreign,
-    /// What acts on the system, and has no place in a checkpoint.
+    /// Function that acts on the system, and is refused.
     Refused,
 }
 
@@ -128,7 +128,7 @@ const PLAIN_TYPES: &[&str] = &[
 const NUMPY_VALUES: &[&str] = &["_reconstruct", "scalar"];
 const PATHS: &[&str] = &["Path", "PosixPath", "PureWindowsPath", "PurePath", "PurePosixPath", "WindowsPath"];
 
-/// What a name stands for.
+/// Returns the meaning of a global name.
 pub(super) fn find(module: &str, name: &str) -> Global {
     match module {
         "collections" if ["OrderedDict", "defaultdict"].contains(&name) => Global::Dict,

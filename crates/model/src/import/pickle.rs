@@ -48,13 +48,13 @@ pub(crate) enum Object<'a> {
     Instance(usize, Vec<(Value<'a>, Value<'a>)>),
 }
 
-/// What `_rebuild_tensor_v2` was asked for; nothing is checked yet.
+/// Tensor arguments of `_rebuild_tensor_v2`, unchecked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tensor {
     pub storage: StorageId,
     /// The type of its values, where it is another than the storage's.
     pub element: Option<Element>,
-    /// In values, as the strides.
+    /// Offset in values, as the strides.
     pub offset: usize,
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
@@ -112,7 +112,7 @@ struct Machine<'a> {
     memo: HashMap<usize, Value<'a>>,
     objects: Vec<Object<'a>>,
     names: Vec<Name<'a>>,
-    /// How many values were put into objects: a list that is appended to again and again leaves the stack short.
+    /// Number of values that were put into objects: a list that is appended to again and again leaves the stack short.
     held: usize,
     storages: Vec<StorageReference<'a>>,
     storage_ids: HashMap<&'a str, StorageId>,
@@ -132,7 +132,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// How much the pickle has asked for, by kind.
+    /// Returns the number of values that the pickle has requested, by kind.
     fn counts(&self) -> [usize; 6] {
         let Self { stack, marks, memo, objects, names, held, .. } = self;
         [stack.len(), marks.len(), memo.len(), objects.len(), names.len(), *held]
@@ -216,7 +216,7 @@ impl<'a> Machine<'a> {
         Ok(u64::from_le_bytes(wide))
     }
 
-    /// As many bytes as a number of `N` bytes before them says.
+    /// Takes the bytes whose number stands in `N` bytes before them.
     fn take_counted<const N: usize>(&mut self) -> Result<&'a [u8], Problem> {
         let length = usize::try_from(self.number::<N>()?).map_err(|_| Problem::CutShort)?;
         self.take(length)
@@ -407,7 +407,7 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
-    /// What a call would return.
+    /// Replaces a call by the value that it would return, without calling.
     fn reduce(&mut self) -> Result<(), Problem> {
         let arguments = self.pop_tuple()?;
         match self.pop()? {

@@ -25,7 +25,7 @@ const DISTRIBUTED: &str = ".metadata";
 /// The most files that an index may list.
 const MOST_PARTS: usize = 1024;
 
-/// What an import reads.
+/// Source of an import: weight files and configuration.
 #[derive(Debug)]
 pub(super) struct Source {
     /// The checkpoint, or the index of its parts.
@@ -33,7 +33,7 @@ pub(super) struct Source {
     /// The file, or each part, by name.
     pub files: Vec<WeightsPart>,
     pub config: Config,
-    /// Which part has which tensor, according to the index; empty without one.
+    /// Part of each tensor, by the index; empty without one.
     pub index: BTreeMap<String, PathBuf>,
 }
 

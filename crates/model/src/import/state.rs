@@ -9,7 +9,7 @@ use super::globals::Unusable;
 use super::pickle::{Object, Pickled, Value};
 use super::storage::{NonTensor, StateDict, Storage, View};
 
-/// Which of the weights are taken, where a checkpoint also has their moving average.
+/// Choice between the weights and their moving average, where a checkpoint has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Averages {
@@ -51,9 +51,9 @@ const WEIGHTS: &[&str] = &[
 ];
 /// The entry in which timm keeps the network's name.
 const ARCHITECTURE: &str = "arch";
-/// How many dictionaries the weights may lie in.
+/// Maximum number of nested dictionaries around the weights.
 const DEPTH: usize = 3;
-/// What a module keeps beside its tensors ends so.
+/// Suffix of the entries that a module keeps beside its tensors.
 const EXTRA_STATE: &str = "_extra_state";
 
 /// What to do about an entry that is no tensor.
@@ -194,7 +194,7 @@ impl<'p, 'b> Finder<'p, 'b> {
         }
     }
 
-    /// What a value is, in a message.
+    /// Returns the kind of a value for a message.
     fn kind(&self, value: Value<'b>) -> String {
         match (value, self.object(value)) {
             (_, Some(Object::Instance(class, _))) => self.class(*class),
@@ -214,7 +214,7 @@ impl<'p, 'b> Finder<'p, 'b> {
         self.pickled.names.get(name).map_or_else(String::new, |name| name.full())
     }
 
-    /// Why the root is no dictionary: it may be a module with its code.
+    /// Returns the error of a root that is not a dictionary: it may be a module with its code.
     fn not_a_state(&self) -> CheckpointError {
         let module = match (self.pickled.root, self.object(self.pickled.root)) {
             (Value::Named(name), _) | (_, Some(&Object::Instance(name, _))) => Some(name),
@@ -223,7 +223,7 @@ impl<'p, 'b> Finder<'p, 'b> {
         module.and_then(|name| self.module(name, None)).unwrap_or(CheckpointError::NotAState)
     }
 
-    /// Why a dictionary has no weights: one of its entries may be a module with its code.
+    /// Returns the error of a dictionary without weights: one of its entries may be a module with its code.
     fn no_weights(&self, root: Items<'p, 'b>) -> CheckpointError {
         let modules = AVERAGES.iter().chain(WEIGHTS).find_map(|&entry| {
             let (_, value) = root.iter().find(|(key, _)| *key == Value::Text(entry))?;

@@ -17,7 +17,7 @@ pub(crate) enum Element {
 }
 
 impl Element {
-    /// By torch's class name.
+    /// Returns the element type of a storage, by torch's class name.
     pub fn of_storage(class: &str) -> Option<Self> {
         Some(match class {
             "HalfStorage" => Self::F16,
@@ -79,7 +79,7 @@ pub(crate) struct Storage<'a> {
 pub(crate) struct View {
     /// The type of its values, where it is another than the storage's.
     pub element: Option<Element>,
-    /// In values, as the strides.
+    /// Offset in values, as the strides.
     pub offset: usize,
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,

@@ -1,5 +1,5 @@
-//! Several handles on one store on the real disk, as several processes have them: guards against two writers that tread on
-//! each other, and against a reader that doesn't see what another one activated.
+//! Tests of several processes on one store, as several handles on the real disk: guards against two writers that
+//! overwrite each other, and against a reader that does not see what another one activated.
 
 use crate::common::{delta, look};
 use fieldfit_durable::{Disk, DurableError, lock};
