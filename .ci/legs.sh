@@ -17,6 +17,11 @@ clean() {
     rm -rf "$scratch"
 }
 
+# ensure TOOL PACKAGE…: whether the tool is there, if need be from Debian's packages.
+ensure() {
+    command -v "$1" >/dev/null || apt-get install -y --no-install-recommends "${@:2}" || command -v "$1" >/dev/null
+}
+
 leg() {
     legs+=("$1")
     budgets[$1]=$2 descriptions[$1]=$3

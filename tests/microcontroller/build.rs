@@ -1,4 +1,4 @@
-//! Tells the linker about the machine's memory.
+//! Build script: passes the machine's memory layout to the linker.
 
 fn main() {
     println!("cargo:rustc-link-search={}", env!("CARGO_MANIFEST_DIR"));

@@ -1,9 +1,10 @@
 """Checkpoints as torch and the training programs around it write them, for the tests of the import.
 
-    checkpoints.py [OUT=tests/data/checkpoints]
+    checkpoints.py [OUT=tests/data/checkpoints] [NAME…]
 
-Writes OUT/NAME.pth.gz for each function below: the network `vit-micro`, each tensor filled with its own number, from 1, in
-the order of tests/data/names/vit-micro.txt. Needs torch and numpy alone; torch 1.13.1 and numpy 1.24 of Debian made these.
+Writes OUT/NAME.pth.gz for each function below, or for those named: the network `vit-micro`, each tensor filled with its own
+number, from 1, in the order of tests/data/names/vit-micro.txt. torch 1.13.1 and numpy 1.24 of Debian made all but those of
+`RECENT`, which torch 2.15 and timm 1.0.31 made. `timm_checkpoint_saver` needs timm; all others need torch and numpy alone.
 """
 
 import argparse
@@ -110,6 +111,60 @@ def views() -> dict:
     return state
 
 
+def timm_checkpoint_saver() -> bytes:
+    """What timm's own `CheckpointSaver` writes of timm's own network with its moving average, read back."""
+    from timm.models.vision_transformer import VisionTransformer
+    from timm.utils import CheckpointSaver, ModelEmaV3
+
+    net = VisionTransformer(
+        img_size=20, patch_size=4, num_classes=10, embed_dim=24, depth=2, num_heads=3, init_values=1e-5, reg_tokens=2,
+        no_embed_class=True,
+    )
+    net.load_state_dict(network().state_dict())
+    average = ModelEmaV3(net)
+    with torch.no_grad():
+        for parameter in average.module.parameters():
+            parameter.mul_(2)
+    args = argparse.Namespace(model="vit_micro", lr=0.1, data_dir=pathlib.PurePosixPath("data"), amp=False)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
+    folder = tempfile.mkdtemp()
+    saver = CheckpointSaver(
+        model=net, optimizer=optimizer, args=args, model_ema=average, checkpoint_dir=folder, recovery_dir=folder
+    )
+    saver.save_checkpoint(epoch=7, metric=numpy.float64(71.3))
+    return Path(folder, "last.pth.tar").read_bytes()
+
+
+def distributed() -> dict:
+    """Tensors of a distributed run (DTensor), saved before they were gathered."""
+    import os
+
+    import torch.distributed
+    from torch.distributed.tensor import Replicate, distribute_tensor, init_device_mesh
+
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29621", RANK="0", WORLD_SIZE="1")
+    torch.distributed.init_process_group("gloo")
+    mesh = init_device_mesh("cpu", (1,))
+    state = {name: distribute_tensor(value, mesh, [Replicate()]) for name, value in network().state_dict().items()}
+    torch.distributed.destroy_process_group()
+    return state
+
+
+def two_networks() -> dict:
+    """As a Lightning module with a moving average beside the network writes: both in one dictionary."""
+    state = network().state_dict()
+    names = {f"model.{name}": value for name, value in state.items()}
+    averages = {f"model_ema.module.{name}": 2 * value for name, value in state.items()}
+    return {"state_dict": names | averages | {"model_ema.decay": torch.tensor(0.99)}}
+
+
+def large_numbers() -> dict:
+    """Numbers longer than any size, a range and a time beside the weights."""
+    import time
+
+    return {"state_dict": network().state_dict(), "seeds": [10**40, -(10**30), range(3), time.gmtime(0)]}
+
+
 def quantised() -> dict:
     """A tensor of 8-bit integers with a scale."""
     state = network().state_dict()
@@ -124,6 +179,7 @@ def torch_script() -> torch.jit.ScriptModule:
     return torch.jit.trace(network(), torch.zeros(3))
 
 
+RECENT: list[Callable] = [timm_checkpoint_saver, distributed, two_networks, large_numbers]
 CHECKPOINTS: list[Callable] = [timm_saver, averaged, weight_averaging, lightning, views, quantised, whole_module]
 
 
@@ -138,8 +194,17 @@ def save(value, name: str, legacy: bool) -> bytes:
 
 def main() -> None:
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else OUT
+    names = sys.argv[2:]
     out.mkdir(parents=True, exist_ok=True)
-    files = {make.__name__: save(make(), make.__name__, legacy=False) for make in CHECKPOINTS}
+    for make in CHECKPOINTS + RECENT:
+        if names and make.__name__ not in names:
+            continue
+        made = make()
+        data = made if isinstance(made, bytes) else save(made, make.__name__, legacy=False)
+        (out / f"{make.__name__}.pth.gz").write_bytes(gzip.compress(data, mtime=0))
+    if names:
+        return
+    files = {}
     files["legacy"] = save(timm_saver(), "legacy", legacy=True)
     # An inner folder of 21 characters.
     files["checkpoint_epoch_0010"] = save(network().state_dict(), "checkpoint_epoch_0010", legacy=False)

@@ -1,4 +1,4 @@
-//! Small deltas of two classes.
+//! Delta fixtures: small deltas of two classes.
 
 use fieldfit_delta::{Codec, Header, Provenance, Task, TensorData, TensorKind, encode};
 

@@ -1,4 +1,4 @@
-//! Weights and images from a formula that `tests/peers/parity.py` computes, too, to the bit.
+//! Formula fixtures: weights and images that `tests/peers/parity.py` computes, too, to the bit.
 
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Images, Params, Real};

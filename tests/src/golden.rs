@@ -1,4 +1,5 @@
-//! What PyTorch computed in f64 with EfficientNet-Lite0's shipped weights: `tests/data/golden_lite0.json`.
+//! Golden outputs: what PyTorch computed in f64 with EfficientNet-Lite0's shipped weights,
+//! `tests/data/golden_lite0.json`.
 
 use fieldfit_model::Base;
 use fieldfit_tensor::Images;

@@ -1,6 +1,6 @@
-//! What the tests share.
+//! Test support: fixtures and helpers that the tests of several crates share.
 
-#![allow(clippy::unwrap_used, reason = "a fixture that can't be made ends the test")]
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made ends the test")]
 
 pub mod deltas;
 pub mod described;

@@ -1,4 +1,4 @@
-//! A disk of a test's own, to be filled or mounted for reading.
+//! Test disk: a disk of a test's own, to be filled or mounted read-only.
 
 use crate::not_run;
 use std::env;

@@ -1,4 +1,4 @@
-//! A base and images that train in milliseconds.
+//! Tiny fixtures: a base and images that train in milliseconds.
 
 use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_nets::{Network, Role, TensorSpec, by_name};
@@ -52,9 +52,11 @@ fn values(spec: &TensorSpec, random: &mut impl Rng) -> Vec<u8> {
     let spread = (6.0 / inputs as f32).sqrt();
     let mut value = || match spec.role {
         Role::Kernel | Role::LinearWeight | Role::HeadWeight => random.random_range(-spread..spread),
-        Role::Token | Role::Positions | Role::Constant => random.random_range(-0.5..0.5),
+        Role::Token | Role::Positions => random.random_range(-0.5..0.5),
         Role::NormScale | Role::RunningVariance | Role::LayerScale => 1.0,
-        Role::NormShift | Role::RunningMean | Role::Bias | Role::HeadBias => random.random_range(-0.1..0.1),
+        Role::NormShift | Role::RunningMean | Role::Bias | Role::HeadBias | Role::Constant => {
+            random.random_range(-0.1..0.1)
+        }
     };
     (0..spec.len()).flat_map(|_| value().to_le_bytes()).collect()
 }

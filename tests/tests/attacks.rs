@@ -79,8 +79,8 @@ fn seal(model: &Path, weights: &[u8]) {
     fs::write(file, weights).unwrap();
 }
 
-/// An attack that succeeds, that is refused for another reason than its own, so that the check that is meant is untested, or
-/// that takes memory before it is refused.
+/// Catches: an attack that succeeds, that is refused for another reason than its own, so that the check that is meant
+/// is untested, or that takes memory before it is refused.
 #[test]
 fn every_attack_is_refused_for_what_it_is() {
     let (imports, others): (Vec<_>, Vec<_>) = attacks().into_iter().partition(|(name, _)| name.ends_with(".pth"));
@@ -103,7 +103,7 @@ fn every_attack_is_refused_for_what_it_is() {
     }
 }
 
-/// A file that nobody tries, or a line without a file.
+/// Catches: a file that nobody tries, or a line without a file.
 #[test]
 fn every_attack_is_listed() {
     let listed: BTreeSet<_> = attacks().into_iter().map(|(name, _)| name).chain(["README.md".to_owned()]).collect();

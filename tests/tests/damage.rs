@@ -1,5 +1,5 @@
-//! Real files, damaged: a delta of EfficientNet-Lite0 in all its codecs, and the weights themselves. Guards against damage that
-//! is accepted because no check looks at the place where it is, or that makes a reader panic.
+//! Tests of damaged real files: a delta of EfficientNet-Lite0 in all its codecs, and the weights. Guards against
+//! damage that is accepted because no check reads the place where it is, or that makes a reader panic.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -48,7 +48,7 @@ fn places(length: usize, stride: usize) -> impl Iterator<Item = usize> {
     (0..length).filter(move |&at| at < 256 || at + 256 > length || at % stride == (at / stride) % stride)
 }
 
-/// A region of the delta that the hash or the signature doesn't cover.
+/// Catches: a region of the delta that the hash or the signature doesn't cover.
 #[test]
 fn no_byte_of_a_real_delta_can_be_changed() {
     let base = lite0();
@@ -71,7 +71,7 @@ fn no_byte_of_a_real_delta_can_be_changed() {
     }
 }
 
-/// A part of one delta that is taken for the same part of another: halves, headers, single records, hashes.
+/// Catches: a part of one delta that is taken for the same part of another: halves, headers, single records, hashes.
 #[test]
 fn no_part_of_another_delta_fits() {
     let base = lite0();
@@ -94,7 +94,8 @@ fn no_part_of_another_delta_fits() {
     }
 }
 
-/// A file whose hash an attacker made right: whatever it says now, it is applied or refused, and never a panic.
+/// Catches: a file whose hash an attacker made right: whatever it says now, it is applied or refused, and never a
+/// panic.
 #[test]
 fn a_resealed_delta_never_panics() {
     let base = lite0();
@@ -115,7 +116,7 @@ fn a_resealed_delta_never_panics() {
     assert!(applied > 0 && refused > 20, "{applied} applied, {refused} refused: the forger's edits reach nothing");
 }
 
-/// A region of the weights that nobody hashes, or a header that is believed before it is.
+/// Catches: a region of the weights that nobody hashes, or a header that is believed before it is.
 #[test]
 fn no_byte_of_real_weights_can_be_changed() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/efficientnet-lite0");

@@ -1,4 +1,4 @@
-//! What a runtime tells of its own answers, without labels.
+//! Tests of the drift monitor: confidence and base agreement of the running version, without labels.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -67,8 +67,8 @@ impl Scene {
     }
 }
 
-/// An agreement that compares the wrong two networks, or at the wrong size; one that goes on counting for the version
-/// before a swap, or keeps its networks.
+/// Catches: an agreement that compares the wrong two networks, or at the wrong size; one that goes on counting for the
+/// version before a swap, or keeps its networks.
 #[test]
 fn agreement_with_the_base_is_that_of_an_evaluation() {
     let scene = Scene::new();
@@ -87,8 +87,8 @@ fn agreement_with_the_base_is_that_of_an_evaluation() {
     assert!((drift.agreement.unwrap() - expected).abs() < 1e-12, "{drift:?}, expected {expected}");
 }
 
-/// Figures of other frames than those that were answered; an event that nobody hears, or that a listener can't act on
-/// because it holds a lock.
+/// Catches: figures of other frames than those that were answered; an event that nobody hears, or that a listener can't
+/// act on because it holds a lock.
 #[test]
 fn confidence_is_told_of_the_frames_that_were_answered() {
     let scene = Scene::new();

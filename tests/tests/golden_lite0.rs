@@ -1,5 +1,6 @@
-//! EfficientNet-Lite0 with its shipped weights against PyTorch in f64: `tests/data/golden_lite0.json` has the logits, a
-//! summary of every stage, the gradient of every parameter, and five steps each of SGD, of TPGM in both settings, of FTP and of SPD.
+//! Golden tests of EfficientNet-Lite0 with its shipped weights against PyTorch in f64: `tests/data/golden_lite0.json`
+//! has the logits, a summary of every stage, the gradient of every parameter, and five steps each of SGD, of TPGM in
+//! both settings, of FTP and of SPD.
 //!
 //! Guards against a base that is read wrongly and a network that is computed wrongly, forward or backward; and against
 //! an optimiser, a radius step or a projection that drifts from the paper's. One suite runs over each executor: candle in
@@ -339,8 +340,8 @@ fn gradients<S: Subject>() {
     }
 }
 
-/// Momentum that is not Nesterov's, a step that is applied twice or to the wrong tensor; then, from where those five steps
-/// ended, radii of the post-hoc setting whose gradient, start or Adam is wrong.
+/// Catches: momentum that is not Nesterov's, a step that is applied twice or to the wrong tensor; then, from where
+/// those five steps ended, radii of the post-hoc setting whose gradient, start or Adam is wrong.
 #[test]
 fn sgd_then_post_hoc_radii() {
     let (base, expected) = (base(), read().training);
@@ -359,8 +360,8 @@ fn sgd_then_post_hoc_radii() {
     }
 }
 
-/// Radii that are learned before the optimiser's step instead of after it, rows that share a norm, a projection with a
-/// stale radius, or one that resets the momentum.
+/// Catches: radii that are learned before the optimiser's step instead of after it, rows that share a norm, a
+/// projection with a stale radius, or one that resets the momentum.
 #[test]
 fn mars_every_step() {
     let (base, expected) = (base(), read().training);
@@ -372,8 +373,8 @@ fn mars_every_step() {
     }
 }
 
-/// Radii that learn from the wrong step's δ or from a clipped gradient, and, in f32, a first radius of 1e-8 that drowns
-/// what the second learns from.
+/// Catches: radii that learn from the wrong step's δ or from a clipped gradient, and, in f32, a first radius of 1e-8
+/// that drowns what the second learns from.
 #[test]
 fn ftp_on_sgd() {
     let (base, expected) = (base(), read().training);
@@ -385,7 +386,7 @@ fn ftp_on_sgd() {
     }
 }
 
-/// A choice of tensors by the step instead of the gradient, or after it; a decay of the head.
+/// Catches: a choice of tensors by the step instead of the gradient, or after it; a decay of the head.
 #[test]
 fn spd_on_adam() {
     let (base, expected) = (base(), read().training);
@@ -400,11 +401,13 @@ fn spd_on_adam() {
 macro_rules! suite {
     ($name:ident, $subject:ty) => {
         mod $name {
+            /// Catches: features, logits or stages' outputs that differ from PyTorch's.
             #[test]
             fn inference() {
                 super::inference::<$subject>();
             }
 
+            /// Catches: a loss, or a gradient of any tensor, that differs from PyTorch's.
             #[test]
             fn gradients() {
                 super::gradients::<$subject>();
@@ -416,7 +419,7 @@ macro_rules! suite {
 suite!(candle_in_f64, super::Oracle);
 suite!(kernels_in_f32, super::Kernels);
 
-/// What only a device's own kernels get wrong.
+/// Catches: what only a device's own kernels get wrong.
 #[test]
 fn on_a_device() {
     match accelerator() {
@@ -428,8 +431,9 @@ fn on_a_device() {
     }
 }
 
-/// The file summarises gradients; the oracle has every value of them. At these sizes, image 5 stays ten times f32's error
-/// away from every kink of ReLU6, so that nothing but rounding sets the two apart.
+/// Catches: a wrong value of a gradient that the golden file's summary of the tensor hides: the oracle has every
+/// value. At these sizes, image 5 stays ten times f32's error away from every kink of ReLU6, so that nothing but
+/// rounding sets the two apart.
 #[test]
 fn every_gradient_value_is_the_oracles() {
     let base = base();

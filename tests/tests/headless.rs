@@ -1,4 +1,4 @@
-//! A backbone without a head: it learns as any base does, and what only a head of its own could answer is refused with
+//! Tests of a backbone without a head: it adapts as any base does, and what needs a head of its own is rejected with
 //! advice.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -46,10 +46,10 @@ impl Scene {
 }
 
 fn options(method: &str) -> Options {
-    Options { method: method.into(), epochs: 2, device: Device::Cpu { threads: 1 }, ..Options::default() }
+    Options::default().with_method(method).with_epochs(2).with_device(Device::Cpu { threads: 1 })
 }
 
-/// A head of no rows that computes something, reads beyond its end or is asked for the base's answers.
+/// Catches: a head of no rows that computes something, reads beyond its end or is asked for the base's answers.
 #[test]
 fn a_backbone_learns_a_head() {
     let scene = Scene::new();
@@ -72,19 +72,20 @@ fn a_backbone_learns_a_head() {
     }
 }
 
-/// An answer out of nothing: a frame that the bare base is asked about, an agreement of two heads that aren't there.
+/// Catches: an answer out of nothing: a frame that the bare base is asked about, an agreement of two heads that aren't
+/// there.
 #[test]
 fn what_needs_the_bases_head_is_refused() {
     let scene = Scene::new();
     let runtime = scene.runtime();
     let frame = vec![90_u8; 40 * 30 * 3];
     let refused = runtime.infer(&Frame::Pixels(Pixels::packed(&frame, PixelFormat::Rgb8, 40, 30))).unwrap_err();
-    assert!(message(&refused).contains("can't answer a frame: adapt it to your classes"), "{refused}");
+    assert!(message(&refused).contains("cannot answer a frame: adapt it to your classes"), "{refused}");
     let set = ImageSet::of("images", scene.images.clone());
     assert!(matches!(runtime.agreement(&set, &mut |_, _| ()), Err(Error::Headless { .. })));
     assert!(matches!(runtime.evaluate_under_base_head(&set, &mut |_, _| ()), Err(Error::Headless { .. })));
     assert!(matches!(runtime.evaluate(&set, &mut |_, _| ()), Err(Error::Classes { .. })));
-    let retaining = Options { retain: Some(scene.path("images")), ..options("tpgm-relative") };
+    let retaining = options("tpgm-relative").with_retain(Some(scene.path("images")));
     let refused = runtime.adapt(&scene.images, &retaining).unwrap_err();
     assert!(message(&refused).contains("this base has no head"), "{refused}");
 }

@@ -1,5 +1,5 @@
-//! Every architecture against PyTorch's own: `tests/data/golden/ARCHITECTURE.json`, which `tests/peers/parity.py` computes
-//! in f64 with timm's and torchvision's networks and weights from a formula.
+//! Parity tests of every architecture with PyTorch: `tests/data/golden/ARCHITECTURE.json`, which
+//! `tests/peers/parity.py` computes in f64 with timm's and torchvision's networks and weights from a formula.
 //!
 //! Guards against a layer, its padding, ε or order that differs from the published network's, forward or backward. candle
 //! in f64 must agree within 1e-8; our kernels in f32 within 1e-4 of the largest logit, and each gradient, all its values
@@ -172,6 +172,8 @@ fn check(architecture: &str) {
 macro_rules! architectures {
     ($($test:ident: $architecture:literal),* $(,)?) => {
         $(
+            /// Catches: an architecture whose stages, logits, loss or gradients differ from PyTorch's own, in f64 or
+            /// in f32.
             #[test]
             fn $test() {
                 check($architecture);

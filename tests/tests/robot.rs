@@ -1,21 +1,23 @@
-//! A robot's starts and swaps under faults: guards against a robot that does not start, a good version that is lost, and a
-//! listener that hangs the runtime.
+//! Tests of a robot's starts and swaps under faults: guards against a robot that does not start, a good version that
+//! is lost, and a listener that hangs the runtime.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use fieldfit::data::{Dataset, FolderOptions};
 use fieldfit::delta::{Codec, verify};
-use fieldfit::model::Base;
+use fieldfit::model::{Base, ModelError};
 use fieldfit::store::{Store, TrialRules, VersionState};
 use fieldfit::train::{Event, Norm, Options};
-use fieldfit::{Builder, Device, Error, Frame, PixelFormat, Pixels, Runtime, RuntimeEvent, Version};
+use fieldfit::{Builder, Device, Error, Frame, PixelFormat, Pixels, Rehash, Runtime, RuntimeEvent, Version};
 use fieldfit_delta::Provenance;
-use fieldfit_durable::{Disk, lock};
+use fieldfit_durable::{Disk, FileMark, Verification, lock};
 use fieldfit_model::{TrainingResult, encode_delta};
 use fieldfit_tensor::Params;
 use fieldfit_tests::tiny;
-use std::fs;
-use std::num::NonZeroU32;
+use memmap2::MmapMut;
+use std::fs::{self, File, Permissions};
+use std::num::{NonZeroU32, NonZeroU64};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -24,7 +26,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const DEVICE: Device = Device::Cpu { threads: 1 };
-const RULES: TrialRules = TrialRules { predictions: 20, starts: 3 };
+const RULES: TrialRules = TrialRules::new(20, 3);
 
 /// A vision transformer, and a store whose version 1 is confirmed.
 struct Scene {
@@ -85,6 +87,12 @@ impl Scene {
         let heard = self.heard.clone();
         let builder = Runtime::builder(&self.model).device(DEVICE).store(self.store.path()).trials(RULES);
         builder.on_event(move |event| heard.lock().unwrap().push(event.clone()))
+    }
+
+    fn images(&self) -> Dataset {
+        let folder = self.folder.path().join("images");
+        tiny::images(&folder, 20, 5);
+        Dataset::open(&folder, &FolderOptions::default()).unwrap()
     }
 
     fn state(&self, version: u32) -> VersionState {
@@ -229,8 +237,11 @@ fn a_damaged_store_serves_the_base_until_it_is_restored() {
     let runtime = scene.builder().open().unwrap();
     assert_eq!((runtime.is_degraded(), infer(&runtime).unwrap()), (true, Version::Base));
     assert!(matches!(&scene.heard.lock().unwrap()[..], [RuntimeEvent::StoreUnavailable { .. }]));
-    assert!(matches!(runtime.activate(1), Err(Error::StoreUnavailable { .. })));
-    assert!(runtime.poll().is_err());
+    let adapted = runtime.adaptation(&scene.images()).run();
+    for refused in [runtime.activate(1), runtime.poll().map(drop), runtime.rollback().map(drop), adapted.map(drop)] {
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains("is damaged") && message.contains("Restore it from a copy"), "{message}");
+    }
     assert!(runtime.is_degraded());
     fs::write(scene.state_file(), whole).unwrap();
     assert_eq!(runtime.poll().unwrap(), Some(Version::Stored(1)));
@@ -238,6 +249,59 @@ fn a_damaged_store_serves_the_base_until_it_is_restored() {
 
     let missing = Runtime::builder(&scene.model).device(DEVICE).store(scene.folder.path().join("nowhere"));
     assert!(missing.open().is_err(), "a wrong path is no damage");
+}
+
+/// Catches: a version that fails at frames and is never left, because the state was damaged since the start.
+#[test]
+fn a_version_that_fails_beside_a_damaged_state_is_left_for_the_base() {
+    let scene = Scene::new();
+    let bad = scene.add(scene.size(), true);
+    scene.store.activate(bad).unwrap();
+    let runtime = scene.builder().without_trials().open().unwrap();
+    assert_eq!(runtime.version(), Version::Stored(bad));
+    let whole = fs::read(scene.state_file()).unwrap();
+    fs::write(scene.state_file(), b"noise").unwrap();
+    (0..3).for_each(|_| drop(infer(&runtime)));
+    assert_eq!((runtime.is_degraded(), infer(&runtime).unwrap()), (true, Version::Base));
+    let is_told = |event: &RuntimeEvent| matches!(event, RuntimeEvent::StoreUnavailable { .. });
+    eventually("somebody hears of it", || scene.heard.lock().unwrap().iter().any(is_told));
+    fs::write(scene.state_file(), whole).unwrap();
+    assert_eq!(runtime.poll().unwrap(), Some(Version::Stored(1)), "the failing version stays left");
+}
+
+/// Catches: weights that another program changes through a shared mapping whose page is dirty already, which moves no time:
+/// nobody hears of it, adaptations are made of them, and the next start trusts the verification of the last one.
+#[test]
+fn weights_that_change_under_their_map_are_found() {
+    let scene = Scene::new();
+    let path = scene.model.join("weights.safetensors");
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    // SAFETY: the file is the test's own, and keeps its length.
+    let mut map = unsafe { MmapMut::map_mut(&file) }.unwrap();
+    let last = map.len() - 1;
+    // Twice: the page is dirty, and the file is what it was.
+    map[last] ^= 1;
+    map.flush_async().unwrap();
+    map[last] ^= 1;
+    let (file, sha256) = (FileMark::of(&file).unwrap(), scene.base().manifest().weights.sha256);
+    scene.store.keep_verification(&Verification { file, sha256 }).unwrap();
+    let trusting = scene.builder().open().unwrap();
+    let runtime = scene.builder().rehash(Rehash { bytes_per_second: NonZeroU64::MAX }).open().unwrap();
+    map[last] ^= 1;
+    let is_told = |event: &RuntimeEvent| matches!(event, RuntimeEvent::BaseAltered { .. });
+    eventually("somebody hears of it", || scene.heard.lock().unwrap().iter().any(is_told));
+    infer(&runtime).unwrap();
+    let adapted = runtime.adaptation(&scene.images()).run();
+    for refused in [runtime.activate(1), runtime.poll().map(drop), runtime.rollback().map(drop), adapted.map(drop)] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, Error::Model(ModelError::Altered { .. })), "{error}");
+    }
+    assert!(trusting.poll().is_ok(), "without the setting, nobody looks");
+    assert!(scene.store.verification().is_none(), "the next start hashes");
+    let error = scene.builder().open().err();
+    assert!(matches!(error, Some(Error::Model(ModelError::Altered { .. }))), "{error:?}");
+    assert_eq!(scene.state(1), VersionState::Confirmed, "no version is blamed");
 }
 
 /// Catches: a version that takes more memory than the budget, allocated in the running robot or blamed for it.
@@ -351,7 +415,7 @@ fn the_gate_compares_with_what_is_active_when_training_ends() {
     tiny::images(&images, 20, 5);
     let images = Dataset::open(&images, &FolderOptions::default()).unwrap();
     let runtime = Runtime::builder(&model).device(DEVICE).store_or_new(folder.path().join("store")).open().unwrap();
-    let options = Options { method: "linear-probe".into(), epochs: 1, device: DEVICE, ..Options::default() };
+    let options = Options::default().with_method("linear-probe").with_epochs(1).with_device(DEVICE);
     let first = runtime.adapt(&images, &options).unwrap();
     assert!(first.active, "{}", first.reason);
     runtime.rollback().unwrap();

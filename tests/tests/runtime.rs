@@ -1,4 +1,4 @@
-//! Frames and swaps: a runtime must answer every frame with one whole version, whatever happens to it meanwhile.
+//! Tests of frames and swaps: a runtime must answer every frame with one whole version, whatever happens to it meanwhile.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -87,7 +87,7 @@ fn said(prediction: &Prediction) -> Vec<(u32, String, u32)> {
     prediction.top().map(|class| (class.index, class.label.to_owned(), class.probability.to_bits())).collect()
 }
 
-/// A frame answered with the weights of one version and the labels, the input size or the number of another.
+/// Catches: a frame answered with the weights of one version and the labels, the input size or the number of another.
 #[test]
 fn every_frame_is_answered_by_one_whole_version_under_hundreds_of_swaps() {
     let scene = Scene::new();
@@ -140,7 +140,7 @@ fn index(version: Version) -> usize {
     }
 }
 
-/// An adaptation that blocks frames, shows a version before its verdict, or leaves it unseen after.
+/// Catches: an adaptation that blocks frames, shows a version before its verdict, or leaves it unseen after.
 #[test]
 fn frames_are_answered_while_another_thread_adapts() {
     let folder = tempfile::tempdir().unwrap();
@@ -148,7 +148,7 @@ fn frames_are_answered_while_another_thread_adapts() {
     tiny::images(&folder.path().join("images"), 30, 5);
     let images = Dataset::open(&folder.path().join("images"), &FolderOptions::default()).unwrap();
     let runtime = Runtime::builder(model).device(DEVICE).store_or_new(folder.path().join("store")).open().unwrap();
-    let options = Options { epochs: 2, device: DEVICE, ..Options::default() };
+    let options = Options::default().with_epochs(2).with_device(DEVICE);
     let data = pixels();
     thread::scope(|scope| {
         let adaptation = scope.spawn(|| runtime.adapt(&images, &options).unwrap());
@@ -168,7 +168,8 @@ fn frames_are_answered_while_another_thread_adapts() {
     });
 }
 
-/// A runtime that never notices what another process did to the store, or does the work again when nothing changed.
+/// Catches: a runtime that never notices what another process did to the store, or does the work again when nothing
+/// changed.
 #[test]
 fn a_second_runtime_sees_an_activation_when_it_polls() {
     let scene = Scene::new();
@@ -183,7 +184,8 @@ fn a_second_runtime_sees_an_activation_when_it_polls() {
     assert_eq!(ours.poll().unwrap(), Some(Version::Base));
 }
 
-/// A delta for another base, a damaged version or a number that isn't there becoming active, or ending what ran.
+/// Catches: a delta for another base, a damaged version or a number that isn't there becoming active, or ending what
+/// ran.
 #[test]
 fn what_ran_goes_on_when_an_activation_is_refused() {
     let scene = Scene::new();
@@ -213,7 +215,7 @@ fn flip_a_bit(path: &Path) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// A store, a delta file or a base that is opened as something else than it is.
+/// Catches: a store, a delta file or a base that is opened as something else than it is.
 #[test]
 fn a_runtime_runs_what_it_was_opened_with() {
     let scene = Scene::new();
@@ -228,8 +230,8 @@ fn a_runtime_runs_what_it_was_opened_with() {
     assert_eq!(scene.open().version(), Version::Stored(2));
 }
 
-/// A start that hashes the whole base although an earlier one has, because nobody remembered; one that fails where the
-/// store can't be written.
+/// Catches: a start that hashes the whole base although an earlier one has, because nobody remembered; one that fails
+/// where the store can't be written.
 #[test]
 fn a_store_remembers_that_its_base_is_whole() {
     let (model, folder) =
@@ -246,7 +248,7 @@ fn a_store_remembers_that_its_base_is_whole() {
     assert_eq!(open().store().unwrap().verification(), Some(proof), "damage is mended by the next start");
 }
 
-/// A copied base that answers otherwise, or is mapped all the same.
+/// Catches: a copied base that answers otherwise, or is mapped all the same.
 #[test]
 fn a_copied_base_answers_alike() {
     let scene = Scene::new();

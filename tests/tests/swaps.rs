@@ -1,7 +1,7 @@
-//! Memory over a thousand swaps: guards against weights that stay after they were replaced. The only test here, since it
-//! counts what the whole process has allocated.
+//! Test of memory over a thousand swaps: guards against weights that stay after they were replaced. The only test
+//! here, since it counts what the whole process has allocated.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 use fieldfit::delta::Codec;
 use fieldfit::train::Norm;
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Weights, buffers or threads that a swap leaves behind.
+/// Catches: weights, buffers or threads that a swap leaves behind.
 #[test]
 fn memory_is_where_it_was_after_a_thousand_swaps() {
     let folder = tempfile::tempdir().unwrap();

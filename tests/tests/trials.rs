@@ -1,5 +1,5 @@
-//! Trials in a running program: guards against a bad version that answers frames, a good one that is never confirmed, and a
-//! robot without a model.
+//! Tests of trials in a running program: guards against a bad version that answers frames, a good one that is never
+//! confirmed, and a robot without a model.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 const DEVICE: Device = Device::Cpu { threads: 1 };
-const RULES: TrialRules = TrialRules { predictions: 20, starts: 3 };
+const RULES: TrialRules = TrialRules::new(20, 3);
 
 /// A base, and a store whose version 1 is confirmed and whose version 2 is active, on trial.
 struct Scene {
@@ -40,7 +40,7 @@ impl Scene {
         let images = Dataset::open(&images, &FolderOptions::default()).unwrap();
         let path = folder.path().join("store");
         let runtime = Runtime::builder(&model).device(DEVICE).store_or_new(&path).without_trials().open().unwrap();
-        let options = Options { method: "linear-probe".into(), epochs: 1, device: DEVICE, ..Options::default() };
+        let options = Options::default().with_method("linear-probe").with_epochs(1).with_device(DEVICE);
         let adapted = runtime.adapt(&images, &options).unwrap();
         assert!(adapted.active, "{}", adapted.reason);
         let store = Store::open(path).unwrap();
@@ -91,7 +91,7 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Predictions that are forgotten when a program ends, or a version that is never confirmed.
+/// Catches: predictions that are forgotten when a program ends, or a version that is never confirmed.
 #[test]
 fn predictions_over_two_starts_confirm_a_version() {
     let scene = Scene::new();
@@ -104,7 +104,8 @@ fn predictions_over_two_starts_confirm_a_version() {
     eventually("somebody hears of it", || scene.heard().contains(&RuntimeEvent::Confirmed { version: 2 }));
 }
 
-/// A first prediction that stays unrecorded: the start would count as a failed one if the program were killed now.
+/// Catches: a first prediction that stays unrecorded: the start would count as a failed one if the program were killed
+/// now.
 #[test]
 fn the_first_prediction_is_recorded_while_the_program_runs() {
     let scene = Scene::new();
@@ -117,7 +118,7 @@ fn the_first_prediction_is_recorded_while_the_program_runs() {
     );
 }
 
-/// A program that is opened and closed without a frame and wears a version's trial out.
+/// Catches: a program that is opened and closed without a frame and wears a version's trial out.
 #[test]
 fn a_program_that_is_asked_for_nothing_does_not_count() {
     let scene = Scene::new();
@@ -127,7 +128,7 @@ fn a_program_that_is_asked_for_nothing_does_not_count() {
     assert!(matches!(scene.state(2), VersionState::Trial(trial) if trial.starts == 0));
 }
 
-/// A version that crashes its program on every start, for ever.
+/// Catches: a version that crashes its program on every start, for ever.
 #[test]
 fn a_version_that_crashes_is_left_for_the_confirmed_one() {
     let scene = Scene::new();
@@ -139,7 +140,8 @@ fn a_version_that_crashes_is_left_for_the_confirmed_one() {
     assert!(matches!(scene.state(2), VersionState::Quarantined { .. }));
 }
 
-/// A version that can't be decoded on this base and keeps the program from starting, or from answering after a poll.
+/// Catches: a version that can't be decoded on this base and keeps the program from starting, or from answering after a
+/// poll.
 #[test]
 fn a_version_that_can_not_run_is_quarantined_wherever_it_is_met() {
     let scene = Scene::new();
@@ -168,7 +170,7 @@ fn a_version_that_can_not_run_is_quarantined_wherever_it_is_met() {
     assert!(matches!(scene.state(again), VersionState::Quarantined { .. }));
 }
 
-/// A robot without a model because versions are damaged, though the base is there.
+/// Catches: a robot without a model because versions are damaged, though the base is there.
 #[test]
 fn below_everything_there_is_the_base() {
     let scene = Scene::new();
@@ -179,7 +181,7 @@ fn below_everything_there_is_the_base() {
     assert!(matches!(scene.state(2), VersionState::Quarantined { .. }));
 }
 
-/// A version on trial that runs where its failure could not be recorded; a program that doesn't start there.
+/// Catches: a version on trial that runs where its failure could not be recorded; a program that doesn't start there.
 #[test]
 fn a_store_that_can_not_be_written_serves_the_last_confirmed_version() {
     let scene = Scene::new();
@@ -193,8 +195,8 @@ fn a_store_that_can_not_be_written_serves_the_last_confirmed_version() {
     assert_eq!(scene.open().version(), Version::Stored(2));
 }
 
-/// A disk mounted for reading on which a program doesn't start, runs what it can't record, or doesn't see what a program that
-/// may write activates.
+/// Catches: a disk mounted for reading on which a program doesn't start, runs what it can't record, or doesn't see what
+/// a program that may write activates.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_disk_mounted_for_reading_serves_the_last_confirmed_version() {
@@ -221,14 +223,14 @@ fn a_disk_mounted_for_reading_serves_the_last_confirmed_version() {
     let third = scene.store.add(&scene.store.read(1).unwrap()).unwrap();
     scene.store.activate(third).unwrap();
     scene.heard();
-    assert_eq!(runtime.poll().unwrap(), Some(Version::Stored(2)), "the third can't be tried here");
+    assert_eq!(runtime.poll().unwrap(), Some(Version::Stored(2)), "the third cannot be tried here");
     assert!(matches!(&scene.heard()[0], RuntimeEvent::Unrecorded { .. }));
     infer(&runtime, 30);
     drop(runtime);
     assert!(matches!(scene.state(third), VersionState::Trial(trial) if (trial.predictions, trial.starts) == (0, 0)));
 }
 
-/// A model that isn't the store's, taken for a fault of its versions, which are then lost.
+/// Catches: a model that isn't the store's, taken for a fault of its versions, which are then lost.
 #[test]
 fn another_base_is_refused_and_quarantines_nothing() {
     let scene = Scene::new();
@@ -238,7 +240,7 @@ fn another_base_is_refused_and_quarantines_nothing() {
     assert!(matches!(scene.state(2), VersionState::Trial(_)));
 }
 
-/// A confirmation by a program that goes to another version than the one that answers.
+/// Catches: a confirmation by a program that goes to another version than the one that answers.
 #[test]
 fn a_program_confirms_what_it_runs() {
     let scene = Scene::new();
@@ -251,13 +253,13 @@ fn a_program_confirms_what_it_runs() {
     runtime.confirm().unwrap();
 }
 
-/// A frame that waits for a swap, or is answered by a mixture, while versions come, go and fail. Prints how long the
-/// longest frame took.
+/// Catches: a frame that waits for a swap, or is answered by a mixture, while versions come, go and fail. Prints how
+/// long the longest frame took.
 #[test]
 fn frames_go_on_whatever_happens_to_the_store() {
     let scene = Scene::new();
     let images = Dataset::open(&scene.folder.path().join("images"), &FolderOptions::default()).unwrap();
-    let options = Options { epochs: 1, device: DEVICE, ..Options::default() };
+    let options = Options::default().with_epochs(1).with_device(DEVICE);
     let (runtime, is_over) = (scene.open(), AtomicBool::new(false));
     thread::scope(|scope| {
         let frames = scope.spawn(|| {

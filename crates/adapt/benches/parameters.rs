@@ -1,4 +1,4 @@
-//! What a training step does besides running the network: passes over EfficientNet-Lite0's 3.4 million parameters, the
+//! Benchmark of a training step's passes over parameters, without the network: EfficientNet-Lite0's 3.4 million, the
 //! base in f16, on one thread, beside the machine's own copy in the same run.
 //!
 //! `cargo bench -p fieldfit-adapt --bench parameters`

@@ -40,7 +40,7 @@ pub fn adapt(
 fn run(request: &AdaptRequest<'_>, control: &Control, events: &mut dyn FnMut(Event)) -> Result<Outcome, AdaptError> {
     let started = Instant::now();
     let reporter = &mut Reporter::new(control, events);
-    let (plan, method) = RunPlan::new(request)?;
+    let (plan, method) = RunPlan::new(request, control)?;
     let run = Run { request, plan: &plan };
     report_plan(run, reporter)?;
     let trained = train(run, method, reporter)?;

@@ -1,5 +1,6 @@
 //! Errors: why an adaptation ended without a delta.
 
+use crate::classifier::ClassifierError;
 use fieldfit_data::DataError;
 use fieldfit_durable::{DurableError, SealError};
 use fieldfit_exec::ExecError;
@@ -11,156 +12,172 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AdaptError {
-    /// A method that there isn't.
-    #[error("no method is called `{name}`: use one of {}", .known.join(", "))]
+    /// An unknown method.
+    #[error("unknown method `{name}`: use one of {}", .known.join(", "))]
     Method {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The names that there are.
+        /// The names of the known methods.
         known: Vec<&'static str>,
     },
-    /// A setting that the method doesn't have.
+    /// An entry of a custom method that is malformed, or whose name another method has.
+    #[error("the entry of the method `{name}` is invalid: {reason}")]
+    MethodEntry {
+        /// Name of the method or the tensor.
+        name: String,
+        /// The defect of the entry, and what to do.
+        reason: String,
+    },
+    /// A custom method that failed: what it returns where no other error fits.
+    #[error("method `{method}` failed: {source}")]
+    CustomMethod {
+        /// Name of the method.
+        method: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A setting that the method does not have.
     #[error("method `{method}` has no setting `{name}`: {}", listed(.known))]
     UnknownSetting {
         /// The method.
         method: &'static str,
-        /// The name that was given.
+        /// The given name.
         name: String,
-        /// The settings that it has.
+        /// The settings of the method.
         known: Vec<String>,
     },
-    /// A setting that the method can't go by.
+    /// A setting whose value is out of range.
     #[error("setting `{name}` of method `{method}` is {found}: give {expected}; {}", listed(.known))]
     Setting {
         /// The method.
         method: &'static str,
         /// The setting.
         name: &'static str,
-        /// Its value.
+        /// The given value.
         found: f64,
-        /// What it may be.
+        /// The allowed values.
         expected: String,
-        /// The settings that the method has.
+        /// The settings of the method.
         known: Vec<String>,
     },
-    /// A number that no run can go by.
+    /// An option whose value is invalid.
     #[error("option `{name}` is {found}: give {expected}")]
     Option {
-        /// The option.
+        /// Name of the option.
         name: &'static str,
-        /// Its value.
+        /// The given value.
         found: String,
-        /// What it may be.
+        /// The allowed values.
         expected: &'static str,
     },
-    /// A stage that can't be frozen.
+    /// A stage that cannot be frozen.
     #[error("no stage `{name}` can be frozen: use one of {}; to train the head alone, use linear-probe", .known.join(", "))]
     Stage {
-        /// The name that was given.
+        /// The given name.
         name: String,
-        /// Those that can be.
+        /// The stages that can be frozen.
         known: Vec<String>,
     },
-    /// A file of frozen stages' activations that can't be made, written or read.
+    /// A file of frozen stages' activations that cannot be created, written or read.
     #[error(
-        "can't keep the frozen stages' activations in a file in {} ({source}): free some room there, or give more memory",
+        "cannot keep the frozen stages' activations in a file in {} ({source}): free some space there, or raise the memory budget",
         folder.display()
     )]
     ActivationCache {
-        /// Where it was to be.
+        /// Folder of the file.
         folder: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A priority that the system doesn't give.
-    #[error("can't lower the run's priority by {nice}: {reason}")]
+    /// A niceness that the system rejects.
+    #[error("cannot lower the run's priority by {nice}: {reason}")]
     Nice {
-        /// By how much.
+        /// The requested niceness.
         nice: u8,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
-    /// A pattern that is no glob.
-    #[error("exclude pattern `{pattern}` can't be read: {reason}")]
+    /// An exclude pattern that is not a valid glob.
+    #[error("exclude pattern `{pattern}` cannot be read: {reason}")]
     Pattern {
         /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The syntax error.
         reason: String,
     },
-    /// A pattern that matches nothing would silently constrain what it was meant to spare.
+    /// An exclude pattern that matches no tensor, and so would exclude none.
     #[error("exclude pattern `{pattern}` matches no tensor: names look like `{example}`")]
     PatternMatchesNothing {
         /// The pattern.
         pattern: String,
-        /// A name of this network.
+        /// A tensor name of this network.
         example: String,
     },
-    /// The loss is no number any more, or so is a gradient.
+    /// A loss or a gradient that is not finite.
     #[error("the run diverged at step {step}: {what} is not finite; nothing was stored; lower the learning rate")]
     Diverged {
-        /// From 1.
+        /// The step, from 1.
         step: u64,
-        /// What stopped being finite.
+        /// The value that is not finite: the loss or the gradient.
         what: &'static str,
     },
-    /// The loss left the region that can be trained in.
+    /// A loss far above that of guessing, or a network that predicts one class.
     #[error(
         "the run collapsed at step {step}: {reason}; nothing was stored; lower the learning rate or warm up longer"
     )]
     Collapsed {
-        /// From 1.
+        /// The step, from 1.
         step: u64,
-        /// What was seen.
+        /// The observation.
         reason: String,
     },
-    /// A tensor that is meant to train but doesn't.
+    /// A trainable tensor that receives no gradient.
     #[error(
-        "tensor `{name}` is trainable but received no gradient: the network doesn't use it, or its activations are dead"
+        "tensor `{name}` is trainable but received no gradient: the network does not use it, or its activations are dead"
     )]
     NoGradient {
-        /// Its name.
+        /// Name of the method or the tensor.
         name: String,
     },
-    /// Somebody asked the run to stop.
+    /// A run that was stopped on request.
     #[error("stopped on request; {}", resume_hint(.checkpoint.as_ref()))]
     Interrupted {
-        /// Where the run's state is; nothing when it was asked to keep none, or stopped before its first step.
+        /// The checkpoint; `None` if none was requested, or the run was stopped before its first step.
         checkpoint: Option<PathBuf>,
     },
-    /// The run failed after its first step, and its state is in a checkpoint.
+    /// A run that failed after its first step and left a checkpoint.
     #[error("{source}; {}", resume_hint(Some(.checkpoint)))]
     Failed {
-        /// Why.
+        /// The cause.
         source: Box<AdaptError>,
-        /// Where the state is.
+        /// The checkpoint.
         checkpoint: PathBuf,
     },
-    /// A disk without room for a checkpoint beside the result.
+    /// A disk without free space for a checkpoint beside the result.
     #[error(
-        "no room for the checkpoint {}: it needs {} with the result, and {} are free; free some", path.display(),
+        "no space for the checkpoint {}: {} are needed with the result, {} are free; free some space", path.display(),
         mebibytes(*needed), mebibytes(*free)
     )]
     CheckpointSpace {
-        /// Where it was to be.
+        /// Path of the checkpoint.
         path: PathBuf,
-        /// Bytes that it needs, those of the result included.
+        /// Bytes needed, the result included.
         needed: u64,
-        /// Bytes that are free.
+        /// Bytes free.
         free: u64,
     },
-    /// There is nothing to resume from.
+    /// A missing checkpoint.
     #[error("no checkpoint at {}: start without resuming", path.display())]
     NoCheckpoint {
-        /// Where it should be.
+        /// Path of the checkpoint.
         path: PathBuf,
     },
-    /// A checkpoint that was cut short or altered.
+    /// A checkpoint that was truncated or altered.
     #[error("the checkpoint {} is damaged ({damage}), and there is no whole one before it: delete it and start again", path.display())]
     DamagedCheckpoint {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The damage.
         damage: CheckpointDamage,
     },
     /// A checkpoint of another run.
@@ -170,46 +187,55 @@ pub enum AdaptError {
     OtherCheckpoint {
         /// The file.
         path: PathBuf,
-        /// What differs: the base, the images, the options.
+        /// The part that differs: the base, the images or the options.
         what: &'static str,
     },
-    /// No way to compute the run keeps within the budget.
+    /// A memory budget that no plan of the run keeps within.
     #[error(
         "a memory budget of {} is too small: the least that this run takes is {}, {micro_batch} image(s) at once and \
          {recomputed_stages} stages computed twice; raise the budget, or take smaller images, fewer a step, or SGD",
         mebibytes(*budget), mebibytes(*least)
     )]
     Budget {
-        /// Bytes that were allowed.
+        /// The budget, in bytes.
         budget: u64,
-        /// Bytes of the smallest plan.
+        /// The smallest plan, in bytes.
         least: u64,
-        /// Images at once in that plan.
+        /// Images per micro-batch in the smallest plan.
         micro_batch: usize,
-        /// Stages that it computes twice.
+        /// Stages that the smallest plan computes twice.
         recomputed_stages: usize,
     },
-    /// A network that can't take images of that size.
+    /// An image size that the network cannot take.
     #[error("{0}")]
     Shape(#[from] fieldfit_nets::ShapeError),
-    /// The images can't be had.
+    /// Images that cannot be read or split.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The network can't be computed.
+    /// A network that cannot be computed.
     #[error(transparent)]
     Exec(#[from] ExecError),
-    /// The base or the delta is not right.
+    /// An invalid base or delta.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The decoded delta is not right.
+    /// An invalid delta file.
     #[error(transparent)]
     Delta(#[from] fieldfit_delta::DeltaError),
-    /// The checkpoint can't be written or read.
+    /// A checkpoint that cannot be written or read.
     #[error(transparent)]
     Durable(#[from] DurableError),
-    /// The state can't be put into bytes.
-    #[error("the run's state can't be encoded: {0}")]
+    /// A state that cannot be encoded.
+    #[error("the run's state cannot be encoded: {0}")]
     Encode(#[from] postcard::Error),
+}
+
+impl From<ClassifierError> for AdaptError {
+    fn from(error: ClassifierError) -> Self {
+        match error {
+            ClassifierError::Data(error) => Self::Data(error),
+            ClassifierError::Exec(error) => Self::Exec(error),
+        }
+    }
 }
 
 impl AdaptError {
@@ -221,7 +247,7 @@ impl AdaptError {
         }
     }
 
-    /// Whether nothing can be won by going on from the state that the run ended in.
+    /// Whether resuming from the state that the run ended in is pointless.
     pub(crate) const fn is_final(&self) -> bool {
         matches!(
             self,
@@ -234,25 +260,25 @@ impl AdaptError {
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum CheckpointDamage {
-    /// It is not what was written.
+    /// A file that is not what was written.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// It is no state of a run, or one that ends too early.
-    #[error("expected the state of a run, found what can't be read as one: {0}")]
+    /// Bytes that are not the state of a run, or end too early.
+    #[error("expected the state of a run, found other bytes: {0}")]
     Layout(#[from] postcard::Error),
-    /// It is whole, but no state that this run can have been in.
+    /// An intact state that this run cannot have been in.
     #[error("{what}: expected {expected}, found {found}")]
     Contents {
-        /// Which part of it.
+        /// The part of the state.
         what: String,
-        /// What the network, the options and the plan ask for.
+        /// The values that the network, the options and the plan allow.
         expected: String,
-        /// What is there.
+        /// The value in the checkpoint.
         found: String,
     },
 }
 
-/// As a person reads it, rounded up.
+/// Formats bytes as MiB, rounded up.
 fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", (bytes as f64 / f64::from(1 << 20) * 10.0).ceil() / 10.0)
 }

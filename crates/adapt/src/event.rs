@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// What the run is going to do.
+    /// Plan of the run: slices, steps and image size.
     Plan {
         /// The method's name.
         method: String,
@@ -26,7 +26,7 @@ pub enum Event {
         gate: usize,
         /// Number of images that could not be read when the folder was opened.
         skipped: usize,
-        /// What the split did that one would not expect.
+        /// Departures of the split from the fractions.
         notes: Vec<String>,
         /// Optimiser steps in all.
         steps: u64,
@@ -35,18 +35,18 @@ pub enum Event {
     },
     /// Files of the data set's folder that were left out, by kind; the first few by name.
     Skipped(SkipSummary),
-    /// An image that could be read when the folder was opened and can't be any more: the run goes on without it.
+    /// Image that became unreadable after the folder was opened: the run continues without it.
     Unreadable {
-        /// Its file.
+        /// Path of the image.
         path: PathBuf,
         /// The error.
         reason: String,
     },
-    /// How the run will be computed and what it will need at its peak, before it takes it.
+    /// Memory plan: how the run will be computed, and its peak, before anything is allocated.
     Memory(MemoryPlan),
-    /// The stages at the network's beginning that stay the base's. What they make of the images is computed once a view.
+    /// Frozen stages at the network's start. Their activations are computed once per view of an image.
     Frozen {
-        /// Their names, in the network's order.
+        /// Names of the stages, in the network's order.
         stages: Vec<String>,
         /// Augmented views of each training image.
         views: u32,
@@ -55,41 +55,41 @@ pub enum Event {
         /// Whether activations are kept in an unnamed file rather than in memory.
         in_file: bool,
     },
-    /// A checkpoint was found, and the run goes on from it.
+    /// Checkpoint found: the run continues from it.
     Resumed {
         /// Steps already done.
         step: u64,
     },
-    /// The run waits, as its control or its guard wants; nothing is lost.
+    /// Pause: the run waits, by its control or its guard.
     Paused,
-    /// The run goes on after a pause.
+    /// End of a pause.
     Unpaused {
-        /// How long it waited.
+        /// Length of the pause, in seconds.
         seconds: f64,
     },
-    /// How far a phase without steps has come.
+    /// Progress of a phase without steps.
     Progress {
-        /// Which one.
+        /// The phase.
         phase: Phase,
         /// Images or radius steps done.
         done: usize,
-        /// Of how many.
+        /// Images or radius steps in all.
         total: usize,
     },
-    /// The linear probe on the untouched base is trained.
+    /// Linear probe trained on the untouched base.
     Probe {
-        /// The L2 penalty that the validation slice preferred.
+        /// L2 penalty with the best validation loss.
         penalty: f64,
-        /// Its cross-entropy on the training slice.
+        /// Mean cross-entropy of the probe on the training slice.
         loss: f64,
-        /// Its accuracy on the validation slice.
+        /// Accuracy of the probe on the validation slice.
         accuracy: f64,
     },
-    /// One optimiser step.
+    /// Optimiser step.
     Step {
-        /// From 1.
+        /// Number of the step, from 1.
         step: u64,
-        /// Of how many.
+        /// Steps in all.
         steps: u64,
         /// Mean cross-entropy of the batch before the step.
         loss: f64,
@@ -98,28 +98,28 @@ pub enum Event {
         /// Norm over all gradients, before clipping.
         gradient: f64,
     },
-    /// One pass over the training slice.
+    /// End of an epoch, a pass over the training slice.
     Epoch {
-        /// From 1.
+        /// Number of the epoch, from 1.
         epoch: u32,
-        /// Of how many.
+        /// Epochs in all.
         epochs: u32,
         /// Mean training loss over the pass.
         loss: f64,
         /// Accuracy on the validation slice.
         accuracy: f64,
     },
-    /// Where the radii stand: the ratio of a tensor is the share of its difference that its radius lets through.
+    /// Summary of the radii: the ratio of a tensor is the share of its difference that its radius lets through.
     Radii(RadiiSummary),
-    /// What the method let each tensor keep, at the end.
+    /// Share of its difference that each tensor keeps, at the end.
     Shares {
-        /// Each constrained tensor.
+        /// Constrained tensors, in the network's order.
         tensors: Vec<TensorShare>,
     },
     /// Radii that no longer tell tensors apart: every one is closed, and the result is where training started, or every
     /// one is open, and nothing was held back.
     Degenerate {
-        /// What was seen.
+        /// The observation.
         reason: String,
     },
     /// Training went part of the way back to the base.
@@ -129,25 +129,25 @@ pub enum Event {
         /// Mean cross-entropy on the validation slice at 0, 0.1, … 1; empty where the share was given.
         losses: Vec<f64>,
     },
-    /// The loss left the region that can be trained in; nothing will be stored.
+    /// Collapse: the loss is far above that of guessing, or the network predicts one class; nothing will be stored.
     Collapse {
-        /// At which step.
+        /// Number of the step, from 1.
         step: u64,
-        /// What was seen.
+        /// The observation.
         reason: String,
     },
-    /// The run's state is on disk.
+    /// Checkpoint written.
     Checkpoint {
-        /// Where.
+        /// Path of the checkpoint.
         path: PathBuf,
-        /// After that many steps.
+        /// Steps done.
         step: u64,
     },
     /// A checkpoint could not be written. The run goes on; the last checkpoint, if there is one, is still there.
     CheckpointFailed {
-        /// Where it was to be.
+        /// Path of the checkpoint.
         path: PathBuf,
-        /// After that many steps; 0 for a warning before the first.
+        /// Steps done; 0 for a warning before the first.
         step: u64,
         /// The error.
         reason: String,
@@ -164,25 +164,25 @@ pub enum Event {
     /// The smallest file that says what the exact result says is found; this is what storing changed of what the network
     /// says on the validation slice as it is, and in two augmented views.
     Coded(Fidelity),
-    /// The verdict on the decoded delta.
+    /// Verdict on the decoded delta.
     Gate(Gate),
-    /// The end of it all; sent by whoever stores the delta.
+    /// End of the adaptation, reported by the caller that stores the delta.
     Done {
-        /// Its number in the store.
+        /// Number of the version in the store.
         version: u32,
-        /// Its file.
+        /// Path of the delta file.
         delta: PathBuf,
-        /// The file's size.
+        /// Size of the delta file, in bytes.
         delta_bytes: u64,
-        /// Whether it is what runs now.
+        /// Whether the version runs now.
         active: bool,
-        /// Why, or why not.
+        /// Reason of the verdict.
         reason: String,
-        /// The verdict in figures.
+        /// Figures of the verdict.
         gate: GateFigures,
-        /// Wall time of the whole.
+        /// Wall time of the adaptation, in seconds.
         seconds: f64,
-        /// The most memory that the process has ever had resident, in bytes, where the system tells (Linux).
+        /// Peak resident memory of the process, in bytes, where the system reports it (Linux).
         peak: Option<u64>,
     },
 }
@@ -193,7 +193,7 @@ pub enum Event {
 pub enum Phase {
     /// The base's features of the training and validation images.
     Features,
-    /// What the frozen stages make of a view of the training images.
+    /// Activations of the frozen stages for a view of the training images.
     Frozen,
     /// The validation slice after an epoch.
     Validation,
@@ -209,6 +209,7 @@ pub enum Phase {
 
 /// Summary of what the radii let through, over all constrained tensors that moved.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RadiiSummary {
     /// Constrained tensors that moved.
     pub tensors: usize,
@@ -228,7 +229,7 @@ impl RadiiSummary {
     /// A ratio above this counts as open.
     const OPEN: f64 = 0.99;
 
-    /// Of the ratios of the constrained tensors that moved.
+    /// Summarises the ratios of the constrained tensors that moved.
     pub(crate) fn of(ratios: &[f64], loss: f64) -> Self {
         Self {
             tensors: ratios.len(),
@@ -242,17 +243,18 @@ impl RadiiSummary {
 
 /// The share of a tensor's difference that a method with radii let it keep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TensorShare {
     /// The tensor's name.
     pub tensor: String,
-    /// Which stage of the network it belongs to, from 0; the head's is the number of stages.
+    /// Index of its stage in the network, from 0; the head's is the number of stages.
     pub stage: usize,
     /// The share, 0..1; the mean over rows where each has its own.
     pub share: f64,
 }
 
 impl TensorShare {
-    /// Of the tensors that have a share, given in the network's order.
+    /// Lists the tensors that have a share; shares are in the network's order.
     pub(crate) fn list(network: &Network, shares: impl Iterator<Item = Option<f64>>) -> Vec<Self> {
         let tensors = network.tensors.iter().zip(network.section_of_each_tensor());
         let share = |((spec, stage), share): ((&TensorSpec, usize), Option<f64>)| {
@@ -264,14 +266,15 @@ impl TensorShare {
 
 /// Verdict of the gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Gate {
     /// Images in the gate slice.
     pub images: usize,
-    /// How many of them the reference got right.
+    /// Number of images that the reference classifies correctly.
     pub before: usize,
-    /// How many of them the decoded delta gets right.
+    /// Number of images that the decoded delta classifies correctly.
     pub after: usize,
-    /// What `before` is about.
+    /// Reference of `before`.
     pub reference: Reference,
     /// Whether the delta may become active: `after ≥ before`.
     pub accepted: bool,
@@ -299,6 +302,7 @@ impl Gate {
 
 /// Figures of the gate: accuracies in 0..1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct GateFigures {
     /// Images in the gate slice.
     pub images: usize,

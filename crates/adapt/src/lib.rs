@@ -18,6 +18,8 @@
 //! | `plan` | the decisions that follow from a request, and the memory plan |
 //! | `checkpoint` | the run's state on disk, and its validation |
 //! | `encode` | delta encoding, codec search, sensitivity, provenance |
+//! | `classifier`, [`metrics`] | [`Classifier`], which every prediction of the workspace comes from, and the one place that counts them |
+//! | `heads` | the base's own head on an adapted backbone |
 //! | `gate` | the verdict, and [`gate_again`] against another reference |
 //!
 //! The crate stores nothing but its checkpoint, activates nothing, and prints nothing. Modules import each other by their
@@ -25,12 +27,14 @@
 
 mod adaptation;
 mod checkpoint;
+mod classifier;
 mod encode;
 mod error;
-mod evaluation;
 mod event;
 mod gate;
+mod heads;
 mod methods;
+pub mod metrics;
 mod options;
 mod outcome;
 mod plan;
@@ -40,10 +44,11 @@ mod train;
 pub use adaptation::adapt;
 pub use checkpoint::resume_point::ResumePoint;
 pub use checkpoint::snapshot::remove_checkpoint;
+pub use classifier::{Classifier, ClassifierError, Input};
 pub use error::{AdaptError, CheckpointDamage};
-pub use evaluation::{ClassScore, ClassScores, agreement, evaluate, largest, under_base_head, under_both_heads};
 pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
 pub use gate::gate_again;
+pub use heads::{under_base_head, under_both_heads};
 pub use methods::entry::MethodEntry;
 pub use methods::ftp::Ftp;
 pub use methods::method::{ConstraintSet, HeadStart, HostSteps, Method, Requirements, Steps, StoreSteps};

@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Options of an adaptation. The defaults are safe: they don't collapse, and radii are on.
+/// Options of an adaptation. The defaults are safe: they do not collapse, and radii are on. Outside this crate they
+/// are built by setters: `Options::default().with_epochs(8).with_size(Some(96))`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Options {
     /// The method, by its name in [`METHODS`](crate::METHODS).
     pub method: String,
@@ -20,39 +22,39 @@ pub struct Options {
     pub epochs: u32,
     /// Side of the training images in pixels; `None` for the base's own.
     pub size: Option<u32>,
-    /// Images a step, and a radius step. At least 1.
+    /// Images per step and per radius step, at least 1.
     pub batch: usize,
-    /// Optimiser.
+    /// Optimiser and its constants.
     pub optimiser: OptimiserOptions,
     /// Learning-rate schedule.
     pub schedule: ScheduleOptions,
-    /// The norm over all gradients to which a longer one is shortened; `None` to leave them as they are.
+    /// Maximum L2 norm over all gradients, to which longer ones are clipped; `None` for no clipping.
     pub clip: Option<f64>,
-    /// What is done to training images.
+    /// Augmentation of training images.
     pub augmentation: Augmentation,
-    /// Seed of everything random: shuffling, augmentation, a new head's start.
+    /// Seed of shuffling, augmentation and a new head's random start.
     pub seed: u64,
-    /// How the images divide into train, validation and gate.
+    /// Fractions of the images for the validation and the gate slice.
     pub fractions: Fractions,
-    /// What only the method looks at, by the names in its [`MethodEntry::settings`](crate::MethodEntry::settings); what isn't given is
-    /// at its default.
+    /// Settings of the method, by the names in its [`MethodEntry::settings`](crate::MethodEntry::settings); what
+    /// isn't given is at its default.
     pub settings: BTreeMap<String, f64>,
-    /// What methods with radii look at. Of any method that pulls back to the base, `exclude` says what it leaves alone.
+    /// Options of methods with radii. Of any method that pulls back to the base, `exclude` says what it leaves alone.
     pub tpgm: TpgmOptions,
     /// Images of any kind, at any depth of that folder, on which the base's own predictions are to stay what they are;
     /// `None` for the validation slice's. Only methods with a `retention` look at it. Never images that the result is
     /// to be measured on.
     pub retain: Option<PathBuf>,
-    /// What doesn't train, whatever the method, so that it is computed once; `None` for what the method leaves alone.
+    /// Frozen stages, whatever the method; `None` to train all that the method trains.
     pub freeze: Option<Freeze>,
-    /// How the delta file stores its values.
+    /// Coding of the delta file's values.
     pub coding: Coding,
-    /// Where to compute.
+    /// Device that computes.
     pub device: Device,
     /// Images that are computed at once, on the CPU; `None` for what fits the budget, and at most
     /// [`Passes::MICRO_BATCH`](fieldfit_exec::Passes::MICRO_BATCH).
     pub micro_batch: Option<usize>,
-    /// By how much the run's threads yield to others, 0 to 19, as `nice -n` counts; Linux only. The threads that answer
+    /// Niceness that is added to the run's threads, 0 to 19, as `nice -n` counts; Linux only. The threads that answer
     /// frames keep their priority.
     pub nice: u8,
     /// Bytes that the process may have resident at its peak; `None` for as many as it takes.
@@ -92,6 +94,57 @@ impl Default for Options {
     }
 }
 
+/// Defines a setter by value for each of these fields.
+macro_rules! setters {
+    ($($setter:ident sets $field:ident: $type:ty;)*) => {$(
+        #[doc = concat!("Returns the options with that [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+        #[must_use]
+        pub fn $setter(mut self, $field: $type) -> Self {
+            self.$field = $field;
+            self
+        }
+    )*};
+}
+
+impl Options {
+    setters! {
+        with_epochs sets epochs: u32;
+        with_size sets size: Option<u32>;
+        with_batch sets batch: usize;
+        with_optimiser sets optimiser: OptimiserOptions;
+        with_schedule sets schedule: ScheduleOptions;
+        with_clip sets clip: Option<f64>;
+        with_augmentation sets augmentation: Augmentation;
+        with_seed sets seed: u64;
+        with_fractions sets fractions: Fractions;
+        with_settings sets settings: BTreeMap<String, f64>;
+        with_tpgm sets tpgm: TpgmOptions;
+        with_retain sets retain: Option<PathBuf>;
+        with_freeze sets freeze: Option<Freeze>;
+        with_coding sets coding: Coding;
+        with_device sets device: Device;
+        with_micro_batch sets micro_batch: Option<usize>;
+        with_nice sets nice: u8;
+        with_memory_budget sets memory_budget: Option<u64>;
+        with_class_weights sets class_weights: ClassWeights;
+        with_early_stop sets early_stop: Option<u32>;
+    }
+
+    /// Returns the options with the method of that name.
+    #[must_use]
+    pub fn with_method(mut self, method: impl Into<String>) -> Self {
+        self.method = method.into();
+        self
+    }
+
+    /// Returns the options with that value of a setting of the method.
+    #[must_use]
+    pub fn with_setting(mut self, name: impl Into<String>, value: f64) -> Self {
+        self.settings.insert(name.into(), value);
+        self
+    }
+}
+
 /// Weights of the classes in the losses over labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -108,7 +161,7 @@ impl ClassWeights {
     /// Every choice.
     pub const ALL: [Self; 2] = [Self::Uniform, Self::Balanced];
 
-    /// Its name on the command line.
+    /// Returns the name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Uniform => "uniform",
@@ -204,9 +257,17 @@ impl Default for OptimiserOptions {
 
 /// Options of the learning-rate schedule: a rising line, then half a cosine down to 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ScheduleOptions {
     /// Steps over which the rate rises to its largest. Runs shorter than ten times that warm up for a tenth of themselves.
     pub warm_up: u64,
+}
+
+impl ScheduleOptions {
+    /// Returns the schedule with that number of warm-up steps.
+    pub const fn new(warm_up: u64) -> Self {
+        Self { warm_up }
+    }
 }
 
 impl Default for ScheduleOptions {
@@ -221,6 +282,7 @@ impl Default for ScheduleOptions {
 /// It can only be kept for a fixed number of augmented views: epoch n, from 0, sees view n mod `views` of each image, as an
 /// unfrozen run sees it in its epoch of that number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Freeze {
     /// The last of them, by its name in the network.
     pub stage: String,
@@ -230,10 +292,15 @@ pub struct Freeze {
 }
 
 impl Freeze {
-    /// Views where nobody says otherwise.
+    /// Default number of views.
     pub const VIEWS: u32 = 2;
 
-    /// How many stages of that network are frozen.
+    /// Freezes the stages up to the one of that name, with that many views of each training image.
+    pub fn new(stage: impl Into<String>, views: u32) -> Self {
+        Self { stage: stage.into(), views }
+    }
+
+    /// Returns the number of stages of that network that are frozen.
     ///
     /// # Errors
     /// If none is called so, nothing would be left to train, or more than one value leaves the frozen part.
@@ -251,15 +318,25 @@ impl Freeze {
 
 /// Options of methods with radii.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TpgmOptions {
-    /// How the distance of a tensor from the base is measured; `None` for what the method's paper does.
+    /// Norm of the distance of a tensor from the base; `None` for the one of the method's paper.
     pub norm: Option<Norm>,
     /// Adam's learning rate on radii in the norm's units.
     pub learning_rate: f64,
     /// Glob patterns over tensor names that go unconstrained. A new head has no origin in the base, and always does.
     pub exclude: Vec<String>,
-    /// Which tensors have one relative radius between them.
+    /// Sharing of relative radii.
     pub sharing: Sharing,
+}
+
+impl TpgmOptions {
+    setters! {
+        with_norm sets norm: Option<Norm>;
+        with_learning_rate sets learning_rate: f64;
+        with_exclude sets exclude: Vec<String>;
+        with_sharing sets sharing: Sharing;
+    }
 }
 
 impl Default for TpgmOptions {
@@ -283,19 +360,19 @@ impl fmt::Display for TpgmOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sharing {
-    /// None: each has its own.
+    /// No sharing: each tensor has its own.
     Tensor,
-    /// Those of a stage of the network; those of the head.
+    /// One per stage of the network, and one for the head.
     Stage,
-    /// All.
+    /// One for all tensors.
     Network,
 }
 
 impl Sharing {
-    /// Every way, from the most radii to one.
+    /// Every variant, from the most radii to one.
     pub const ALL: [Self; 3] = [Self::Tensor, Self::Stage, Self::Network];
 
-    /// Its name on the command line.
+    /// Returns the name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tensor => "tensor",
@@ -306,7 +383,7 @@ impl Sharing {
 }
 
 impl Options {
-    /// Number of stages at that network's start that are frozen.
+    /// Returns the number of stages at that network's start that are frozen.
     pub(crate) fn frozen_stages(&self, network: &Network) -> Result<usize, AdaptError> {
         self.freeze.as_ref().map_or(Ok(0), |freeze| freeze.stages(network))
     }
@@ -325,9 +402,9 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// The share of validation images, augmented ones included, whose class storing may change.
+    /// Maximum share of validation images, augmented ones included, whose class storing may change.
     pub const CHANGED: f64 = 0.01;
-    /// The mean divergence KL(exact ‖ decoded) of their predictions that storing may cause, in nats.
+    /// Maximum mean divergence KL(exact ‖ decoded) of their predictions that storing may cause, in nats.
     pub const DIVERGENCE: f64 = 5e-4;
 }
 

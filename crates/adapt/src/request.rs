@@ -1,5 +1,6 @@
 //! Adaptation request: the base, the images, the options, the active version and the checkpoint of a run.
 
+use crate::methods::entry::MethodEntry;
 use crate::options::Options;
 use fieldfit_data::Dataset;
 use fieldfit_delta::Delta;
@@ -15,9 +16,11 @@ pub struct AdaptRequest<'a> {
     pub dataset: &'a Dataset,
     /// Every choice that the result depends on.
     pub options: &'a Options,
+    /// Custom methods, which [`Options::method`] may name beside [`METHODS`](crate::METHODS).
+    pub methods: &'a [MethodEntry],
     /// The active version, which the gate compares with and the delta names as its parent.
     pub active: Option<&'a Delta<'a>>,
-    /// Where the run keeps its state; `None` to keep none.
+    /// Checkpoint of the run; `None` to keep none.
     pub checkpoint: Option<Checkpointing<'a>>,
 }
 

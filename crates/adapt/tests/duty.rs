@@ -1,4 +1,4 @@
-//! A run that is paused and held. Guards against a pause that changes the result or doesn't reach a phase.
+//! Tests of pauses and guards. Guards against a pause that changes the result or does not reach a phase.
 
 mod common;
 
@@ -78,4 +78,12 @@ fn a_stop_is_heard_while_images_are_opened() {
         });
     assert!(matches!(opened, Err(AdaptError::Interrupted { checkpoint: None })), "{opened:?}");
     assert_eq!(last, 1);
+
+    // The retained images are opened within the run, and are none that can be read.
+    let folder = field.folder.path().join("retained");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a.png"), b"no image").unwrap();
+    let options = options("tpgm-relative").with_retain(Some(folder));
+    let stopped = adapt(&field.request(&options), &control, &mut |_| ());
+    assert!(matches!(stopped, Err(AdaptError::Interrupted { checkpoint: None })), "{stopped:?}");
 }

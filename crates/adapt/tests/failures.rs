@@ -1,11 +1,12 @@
-//! Against runs that go wrong in silence.
+//! Tests of failing runs: invalid options, divergence, collapse, dead tensors and unreadable images are reported,
+//! never silent.
 
-#![allow(clippy::unwrap_used, reason = "a fixture that can't be made ends the test")]
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made ends the test")]
 
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{AdaptError, ClassWeights, Event, Freeze, METHODS, OptimiserOptions, Options, TpgmOptions};
+use fieldfit_adapt::{AdaptError, ClassWeights, Event, Freeze, METHODS, OptimiserOptions, Options, Phase, TpgmOptions};
 use fieldfit_model::Base;
 use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_tests::tiny;
@@ -21,12 +22,10 @@ fn a_learning_rate_that_diverges_stops_the_run_and_stores_nothing() {
     let checkpoint = field.folder.path().join("work").join("checkpoint");
     fs::create_dir(field.folder.path().join("work")).unwrap();
     for rate in [1e3, 1e30] {
-        let options = Options {
-            optimiser: OptimiserOptions::sgd().with_learning_rate(rate),
-            clip: None,
-            epochs: 8,
-            ..options("lp-ft")
-        };
+        let options = options("lp-ft")
+            .with_optimiser(OptimiserOptions::sgd().with_learning_rate(rate))
+            .with_clip(None)
+            .with_epochs(8);
         let mut told = false;
         let outcome = field.adapt_until(&options, &checkpoint, false, |event| {
             told |= matches!(event, Event::Collapse { .. });
@@ -52,19 +51,19 @@ fn options_that_no_run_can_go_by_are_refused_before_it_starts() {
         assert_eq!(events, []);
         outcome.unwrap_err()
     };
-    let exclude = |pattern: &str| TpgmOptions { exclude: vec![pattern.into()], ..TpgmOptions::default() };
+    let exclude = |pattern: &str| TpgmOptions::default().with_exclude(vec![pattern.into()]);
 
-    let error = refused(Options { tpgm: exclude("head.*"), ..options("tpgm") });
+    let error = refused(options("tpgm").with_tpgm(exclude("head.*")));
     assert!(matches!(error, AdaptError::PatternMatchesNothing { pattern, .. } if pattern == "head.*"));
     let error = refused(options("magic"));
     assert!(matches!(&error, AdaptError::Method { name, .. } if name == "magic"));
     assert!(METHODS.iter().all(|entry| error.to_string().contains(entry.name)), "{error}");
     for (name, options) in [
-        ("batch", Options { batch: 0, ..options("full") }),
-        ("epochs", Options { epochs: 0, ..options("full") }),
-        ("size", Options { size: Some(0), ..options("full") }),
-        ("clip", Options { clip: Some(f64::NAN), ..options("full") }),
-        ("learning rate", Options { optimiser: OptimiserOptions::sgd().with_learning_rate(-1.0), ..options("full") }),
+        ("batch", options("full").with_batch(0)),
+        ("epochs", options("full").with_epochs(0)),
+        ("size", options("full").with_size(Some(0))),
+        ("clip", options("full").with_clip(Some(f64::NAN))),
+        ("learning rate", options("full").with_optimiser(OptimiserOptions::sgd().with_learning_rate(-1.0))),
     ] {
         assert!(matches!(refused(options), AdaptError::Option { name: found, .. } if found == name));
     }
@@ -76,7 +75,7 @@ fn a_setting_that_the_method_does_not_have_is_refused_with_those_that_it_has() {
     let field = Field::new(4);
     let refused = |method: &str, name: &str, value: f64| {
         let settings = [(name.to_owned(), value)].into();
-        let (outcome, events) = field.adapt(&Options { settings, ..options(method) });
+        let (outcome, events) = field.adapt(&options(method).with_settings(settings));
         assert_eq!(events, []);
         outcome.unwrap_err()
     };
@@ -103,7 +102,7 @@ fn a_setting_that_the_method_does_not_have_is_refused_with_those_that_it_has() {
 fn a_result_worse_than_the_probe_is_refused_with_the_figures() {
     let field = Field::new(4);
     let hopeless = OptimiserOptions::sgd().with_learning_rate(1e-12);
-    let outcome = field.adapt(&Options { optimiser: hopeless, ..options("full") }).0.unwrap();
+    let outcome = field.adapt(&options("full").with_optimiser(hopeless)).0.unwrap();
     let gate = &outcome.gate;
     assert!(!gate.accepted && gate.after < gate.before, "{gate:?}");
     assert!(gate.reason.contains(&gate.after.to_string()) && gate.reason.contains("linear probe"));
@@ -162,7 +161,7 @@ fn an_error_after_the_first_step_leaves_a_checkpoint() {
     let field = Field::new(4);
     let (images, away) = (field.folder.path().join("images"), field.folder.path().join("away"));
     let checkpoint = field.folder.path().join("checkpoint");
-    let options = Options { epochs: 3, ..options("lp-ft") };
+    let options = options("lp-ft").with_epochs(3);
     let whole = field.adapt(&options).0.unwrap();
     let failed = field.adapt_until(&options, &checkpoint, false, |event| {
         if matches!(event, Event::Step { step: 1, .. }) {
@@ -185,13 +184,56 @@ fn an_error_after_the_first_step_leaves_a_checkpoint() {
     assert!(from > 0);
 }
 
+/// Catches: validation images that vanish while a step needs them, of which the newest checkpoint is of an epoch ago: they
+/// must be read before the step changes anything. As much for those of the radii after training.
+#[test]
+fn a_validation_draw_that_fails_leaves_the_newest_state() {
+    for (method, batch) in [("tpgm", 1), ("tpgm-post-hoc", 16)] {
+        let field = Field::new(4);
+        let checkpoint = field.folder.path().join("checkpoint");
+        let options = options(method).with_batch(batch).with_epochs(1);
+        let split = field.dataset.split(&options.fractions).unwrap();
+        let moved: Vec<_> = split.validation.iter().map(|&image| field.dataset.samples[image].path.clone()).collect();
+        let away = |path: &Path| path.with_extension("away");
+        let whole = field.adapt(&options).0.unwrap();
+        let (mut steps, mut radius_steps) = (0, 0);
+        let failed = field.adapt_until(&options, &checkpoint, false, |event| {
+            match event {
+                Event::Step { step, .. } => steps = *step,
+                Event::Progress { phase: Phase::Radii, done, .. } => radius_steps = *done,
+                _ => {}
+            }
+            if matches!(event, Event::Step { step: 1, .. }) && method == "tpgm" || radius_steps == 1 {
+                moved.iter().for_each(|path| drop(fs::rename(path, away(path))));
+            }
+            false
+        });
+        let Err(AdaptError::Failed { source, checkpoint: left }) = failed else { panic!("{method}: {failed:?}") };
+        assert!(matches!(*source, AdaptError::Data(_)) && left == checkpoint, "{method}: {source}");
+        assert!(batch > 1 || steps < split.train.len() as u64, "{method}: within the epoch");
+        moved.iter().for_each(|path| fs::rename(away(path), path).unwrap());
+        let (mut from, mut first) = (0, 0);
+        let resumed = field.adapt_until(&options, &checkpoint, true, |event| {
+            match event {
+                Event::Resumed { step } => from = *step,
+                Event::Progress { phase: Phase::Radii, done, .. } if first == 0 => first = *done,
+                _ => {}
+            }
+            false
+        });
+        assert_eq!(resumed.unwrap().delta, whole.delta, "{method}");
+        assert_eq!(from, steps, "{method}");
+        assert!(radius_steps == 0 || first == radius_steps + 1, "{method}: {first} after {radius_steps}");
+    }
+}
+
 /// Catches: one image that vanishes and ends the run, in whatever phase it is first missed, or goes unmentioned.
 #[test]
 fn an_image_that_vanishes_is_skipped_and_named() {
     for method in ["tpgm-relative", "tpgm", "wise-ft"] {
-        for freeze in [None, Some(Freeze { stage: "stem".into(), views: 2 })] {
+        for freeze in [None, Some(Freeze::new("stem", 2))] {
             let field = Field::new(4);
-            let options = Options { freeze, ..options(method) };
+            let options = options(method).with_freeze(freeze);
             let split = field.dataset.split(&options.fractions).unwrap();
             for slice in [&split.train, &split.validation, &split.gate] {
                 let victim = &field.dataset.samples[slice[0]].path;
@@ -212,7 +254,7 @@ fn an_image_that_vanishes_is_skipped_and_named() {
 fn a_batch_without_images_is_no_step() {
     let field = Field::new(4);
     let checkpoint = field.folder.path().join("checkpoint");
-    let options = Options { batch: 1, optimiser: OptimiserOptions::sgd().with_learning_rate(1e-4), ..options("tpgm") };
+    let options = options("tpgm").with_batch(1).with_optimiser(OptimiserOptions::sgd().with_learning_rate(1e-4));
     let split = field.dataset.split(&options.fractions).unwrap();
     fs::remove_file(&field.dataset.samples[split.train[0]].path).unwrap();
     let whole = field.adapt(&options).0.unwrap();
@@ -229,7 +271,7 @@ fn a_batch_without_images_is_no_step() {
 fn training_ends_once_the_accuracy_stops_rising() {
     let field = Field::new(4);
     let hopeless = OptimiserOptions::sgd().with_learning_rate(1e-12);
-    let options = Options { optimiser: hopeless, epochs: 6, early_stop: Some(2), ..options("lp-ft") };
+    let options = options("lp-ft").with_optimiser(hopeless).with_epochs(6).with_early_stop(Some(2));
     let (outcome, events) = field.adapt(&options);
     outcome.unwrap();
     let epochs = events.iter().filter(|event| matches!(event, Event::Epoch { .. })).count();
@@ -237,7 +279,7 @@ fn training_ends_once_the_accuracy_stops_rising() {
     let ends = events.iter().filter(|event| matches!(event, Event::EarlyStop { epoch: 3, stale: 2, .. })).count();
     assert_eq!(ends, 1);
 
-    let balanced = Options { class_weights: ClassWeights::Balanced, early_stop: None, epochs: 1, ..options };
+    let balanced = options.with_class_weights(ClassWeights::Balanced).with_early_stop(None).with_epochs(1);
     let few = field.dataset.classes.len() as u32 - 1;
     let mut field = field;
     let mut kept = 0;
@@ -248,5 +290,5 @@ fn training_ends_once_the_accuracy_stops_rising() {
         }
     });
     let probe = |options: &Options| field.adapt(options).0.unwrap().delta;
-    assert_ne!(probe(&balanced), probe(&Options { class_weights: ClassWeights::Uniform, ..balanced.clone() }));
+    assert_ne!(probe(&balanced), probe(&balanced.clone().with_class_weights(ClassWeights::Uniform)));
 }

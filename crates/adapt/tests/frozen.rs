@@ -1,5 +1,5 @@
-//! Against frozen stages that train, that are computed again, or that change what comes of a run.
-#![allow(clippy::unwrap_used, reason = "a test that can't make its runs has failed")]
+//! Tests of frozen stages: they do not train, are computed once per view, and leave the result unchanged.
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its runs has failed")]
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 fn frozen(method: &str, stage: &str, views: u32) -> Options {
-    Options { freeze: Some(Freeze { stage: stage.into(), views }), ..options(method) }
+    options(method).with_freeze(Some(Freeze::new(stage, views)))
 }
 
 fn stored(delta: &[u8]) -> BTreeSet<String> {
@@ -74,11 +74,11 @@ fn a_view_is_computed_once() {
 #[test]
 fn a_budget_moves_activations_into_a_file_that_gives_the_same_bits() {
     let field = Field::new(4);
-    let options = Options { micro_batch: Some(4), ..frozen("tpgm-relative", "block0", 2) };
+    let options = frozen("tpgm-relative", "block0", 2).with_micro_batch(Some(4));
     let (free, events) = field.adapt(&options);
     let plan = planned(&events);
     assert_eq!(plan.frozen_file, 0);
-    let tight = Options { memory_budget: Some(plan.total - 1), ..options.clone() };
+    let tight = options.clone().with_memory_budget(Some(plan.total - 1));
     let (tight, events) = field.adapt(&tight);
     let other = planned(&events);
     assert_eq!((plan.passes(), plan.frozen), (other.passes(), other.frozen + other.frozen_file));
@@ -91,7 +91,7 @@ fn a_budget_moves_activations_into_a_file_that_gives_the_same_bits() {
 #[test]
 fn the_plan_follows_what_is_frozen() {
     let field = Field::new(4);
-    let plan = |options: Options| plan_memory(&field.base, 3, 30, &Options { size: Some(64), ..options }).unwrap();
+    let plan = |options: Options| plan_memory(&field.base, 3, 30, &options.with_size(Some(64))).unwrap();
     let (free, one, three) =
         (plan(options("lp-ft")), plan(frozen("lp-ft", "block0", 1)), plan(frozen("lp-ft", "block0", 2)));
     assert_eq!((free.frozen, free.frozen_file), (0, 0));

@@ -1,6 +1,6 @@
-//! Modules that import each other in a circle.
+//! Import test: no modules of the crate import each other in a circle.
 
-#![allow(clippy::unwrap_used, reason = "a source file that can't be read ends the test")]
+#![allow(clippy::unwrap_used, reason = "a source file that cannot be read ends the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,19 +1,20 @@
-//! Against verdicts on something else than what will run.
+//! Tests of the gate and of what leads to it: reference, verdict, memory plan, codecs. Guards against a verdict on
+//! something else than what will run.
 
-#![allow(clippy::unwrap_used, reason = "a fixture that can't be made ends the test")]
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made ends the test")]
 
 mod common;
 
 use common::{Field, options};
+use fieldfit_adapt::metrics::{agreeing, predictions};
 use fieldfit_adapt::{
-    AdaptError, AdaptRequest, Coding, Control, Event, MemoryPlan, OptimiserOptions, Options, Reference, adapt,
-    agreement, evaluate, gate_again, plan_memory, under_base_head,
+    AdaptError, AdaptRequest, Classifier, Coding, Control, Event, MemoryPlan, OptimiserOptions, Options, Reference,
+    adapt, gate_again, plan_memory, under_base_head,
 };
-use fieldfit_data::{Batch, DataError};
 use fieldfit_delta::{Codec, Delta};
-use fieldfit_exec::{Device, prepare};
+use fieldfit_exec::Device;
 use fieldfit_model::Weights;
-use fieldfit_tensor::{Images, Matrix};
+use fieldfit_tensor::Images;
 use serde_json::{Value, json};
 
 fn with_active(field: &Field, options: &Options, active: &[u8]) -> fieldfit_adapt::Outcome {
@@ -29,7 +30,7 @@ fn the_active_version_is_the_reference_where_it_has_the_classes() {
     let first = field.adapt(&options("lp-ft")).0.unwrap();
     assert_eq!(first.gate.reference, Reference::Probe);
     let hopeless = OptimiserOptions::sgd().with_learning_rate(1e-12);
-    let second = with_active(&field, &Options { optimiser: hopeless, ..options("full") }, &first.delta);
+    let second = with_active(&field, &options("full").with_optimiser(hopeless), &first.delta);
     assert_eq!(second.gate.reference, Reference::Active);
     assert_eq!(second.gate.before, first.gate.after);
     assert!(!second.gate.accepted && second.gate.reason.contains("the active version"));
@@ -54,31 +55,16 @@ fn the_references_labels_are_matched_by_name() {
     assert_eq!(renamed.gate.reference, Reference::Probe);
 }
 
-fn batch(labels: &[u32]) -> Result<Batch, DataError> {
-    let mut images = Images::zeros(labels.len(), 32, 32);
+fn images(count: usize) -> Images {
+    let mut images = Images::zeros(count, 32, 32);
     for (index, value) in images.values.iter_mut().enumerate() {
         *value = ((index * 29) % 97) as f32 / 48.0 - 1.0;
     }
-    Ok(Batch { images, labels: labels.to_vec(), samples: vec![0; labels.len()] })
+    images
 }
 
-/// Catches: counts by class that don't add up, or a largest logit that is not the largest.
-#[test]
-fn evaluation_counts_by_class() {
-    let logits = |images: &Images| {
-        let values = (0..images.count).flat_map(|image| if image == 0 { [0.1, 0.7, 0.2] } else { [0.5, 0.1, 0.5] });
-        Ok(Matrix { rows: images.count, columns: 3, values: values.collect() })
-    };
-    let mut done = Vec::new();
-    let scores = evaluate(3, [batch(&[1, 0, 2]), batch(&[0])], logits, |images| done.push(images)).unwrap();
-    assert_eq!(done, [3, 4]);
-    assert_eq!((scores.images(), scores.correct()), (4, 2));
-    let counts = scores.per_class.iter().map(|class| (class.images, class.correct, class.predicted));
-    assert!(counts.eq([(2, 1, 2), (1, 1, 2), (1, 0, 0)]), "{scores:?}");
-    assert!(!scores.is_constant());
-}
-
-/// Catches: a retention that is measured under the wrong head: a probe has forgotten nothing, and must agree on every image.
+/// Catches: a retention that is measured under the wrong head: a probe has forgotten nothing, and must agree on every
+/// image.
 #[test]
 fn an_untouched_backbone_agrees_with_its_base() {
     let field = Field::new(5);
@@ -93,10 +79,13 @@ fn an_untouched_backbone_agrees_with_its_base() {
     other.params[base.network.head.bias].fill(-1e6);
     other.params[base.network.head.bias][7] = 1e6;
     let device = Device::Cpu { threads: 1 };
-    let ready = |weights: &Weights| prepare(device, &weights.network, &weights.params).unwrap();
-    let batches = || [batch(&[0, 0, 0])];
-    assert_eq!(agreement(ready(&base).as_ref(), ready(&returned).as_ref(), batches()).unwrap(), 1.0);
-    assert!(agreement(ready(&base).as_ref(), ready(&other).as_ref(), batches()).unwrap() < 1.0);
+    let images = images(3);
+    let predicted = |weights: &Weights| {
+        let logits = Classifier::new(&field.base, weights.clone(), device).unwrap().logits(&images).unwrap();
+        predictions(&logits, 0..logits.columns).collect::<Vec<_>>()
+    };
+    assert_eq!(agreeing(predicted(&base), predicted(&returned)), 3);
+    assert!(agreeing(predicted(&base), predicted(&other)) < 3);
 }
 
 /// Catches: a plan that forgets what an optimiser keeps, or counts activations for a method that computes no gradient.
@@ -108,12 +97,12 @@ fn the_memory_plan_follows_the_method_and_the_optimiser() {
         events.iter().find_map(|event| if let Event::Memory(plan) = event { Some(*plan) } else { None }).unwrap()
     };
     let adam = plan(&options("lp-ft"));
-    let sgd = plan(&Options { optimiser: OptimiserOptions::sgd(), ..options("lp-ft") });
+    let sgd = plan(&options("lp-ft").with_optimiser(OptimiserOptions::sgd()));
     let probe = plan(&options("linear-probe"));
     assert_eq!(adam.optimiser, 2 * adam.delta);
     assert_eq!(sgd.optimiser, sgd.delta);
     assert_eq!((probe.delta, probe.activations), (0, 0));
-    let wider = plan(&Options { micro_batch: Some(8), ..options("lp-ft") });
+    let wider = plan(&options("lp-ft").with_micro_batch(Some(8)));
     assert_eq!((wider.micro_batch, wider.kernels), (8, adam.kernels));
     assert!(
         2 * wider.activations > 3 * adam.activations,
@@ -131,7 +120,7 @@ fn a_budget_makes_batches_smaller_then_stages_twice_and_then_refuses() {
     let field = Field::new(5);
     // Large images, so that activations are what counts.
     let plan = |budget: Option<u64>| {
-        let options = Options { size: Some(128), memory_budget: budget, ..options("lp-ft") };
+        let options = options("lp-ft").with_size(Some(128)).with_memory_budget(budget);
         plan_memory(&field.base, 3, 30, &options)
     };
     let mut chosen = vec![plan(None).unwrap()];
@@ -149,7 +138,7 @@ fn a_budget_makes_batches_smaller_then_stages_twice_and_then_refuses() {
     let AdaptError::Budget { least, micro_batch, .. } = refusal else { panic!("{refusal}") };
     assert_eq!((least, micro_batch), (smallest.total, 1));
 
-    let (refused, events) = field.adapt(&Options { memory_budget: Some(1 << 20), ..options("lp-ft") });
+    let (refused, events) = field.adapt(&options("lp-ft").with_memory_budget(Some(1 << 20)));
     assert!(matches!(refused, Err(AdaptError::Budget { .. })));
     assert_eq!(events, [], "refused before anything was done");
 }
@@ -177,7 +166,7 @@ fn events_are_tagged_json_and_come_in_order() {
 fn the_smallest_file_that_says_the_same_is_chosen() {
     let field = Field::new(5);
     let coded = |coding| {
-        let (outcome, events) = field.adapt(&Options { coding, ..options("full") });
+        let (outcome, events) = field.adapt(&options("full").with_coding(coding));
         let fidelity = events.iter().find_map(|event| match event {
             Event::Coded(fidelity) => Some(*fidelity),
             _ => None,
@@ -203,7 +192,7 @@ fn a_result_is_judged_again_against_what_is_active_now() {
     let field = Field::new(5);
     let better = field.adapt(&options("lp-ft")).0.unwrap();
     let hopeless = OptimiserOptions::sgd().with_learning_rate(1e-12);
-    let worse = Options { optimiser: hopeless, ..options("full") };
+    let worse = options("full").with_optimiser(hopeless);
     let first = field.adapt(&worse).0.unwrap();
     assert_eq!(first.gate.reference, Reference::Probe);
 

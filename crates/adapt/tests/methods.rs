@@ -1,4 +1,4 @@
-//! Against methods that touch what they must leave alone.
+//! Tests of all methods: the tensors that each trains, moves and constrains, and that the same seed gives the same bits.
 
 mod common;
 
@@ -15,7 +15,7 @@ use fieldfit_tpgm::{RadiusAdam, distances};
 
 /// Fast enough to leave a ball in a few steps.
 fn fast(method: &str) -> Options {
-    Options { optimiser: OptimiserOptions::sgd().with_learning_rate(1e-2), ..options(method) }
+    options(method).with_optimiser(OptimiserOptions::sgd().with_learning_rate(1e-2))
 }
 
 /// Catches: a method that does not end in a delta that runs, or that moves running statistics.
@@ -64,8 +64,8 @@ fn tpgm_stores_every_difference_with_its_ball_and_the_head_without() {
     {
         let exclude = vec!["_blocks.1.*".to_owned()];
         let settings = [(setting.to_owned(), 5.0)].into();
-        let tpgm = TpgmOptions { norm, exclude, ..TpgmOptions::default() };
-        let options = Options { tpgm, settings, ..fast(method) };
+        let tpgm = TpgmOptions::default().with_norm(norm).with_exclude(exclude);
+        let options = fast(method).with_tpgm(tpgm).with_settings(settings);
         let outcome = field.adapt(&options).0.unwrap();
         let delta = Delta::parse(&outcome.delta).unwrap();
         let mut held = 0;
@@ -145,7 +145,7 @@ fn pictures(seed: usize) -> Images {
 #[test]
 fn the_seed_decides_every_bit() {
     let field = Field::new(3);
-    let run_of = |method, seed| field.adapt(&Options { seed, ..fast(method) }).0.unwrap().delta;
+    let run_of = |method, seed| field.adapt(&fast(method).with_seed(seed)).0.unwrap().delta;
     for entry in METHODS {
         assert_eq!(run_of(entry.name, 1), run_of(entry.name, 1), "{}", entry.name);
     }

@@ -1,4 +1,4 @@
-//! A run at low priority, in a process of its own: other tests' threads would be taken for the run's.
+//! Test of a run at low priority, in a process of its own: other tests' threads would be taken for the run's.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{Control, Event, Options, adapt};
+use fieldfit_adapt::{Control, Event, adapt};
 
 /// Niceness from `/proc`, by the name of a thread of this process.
 fn niceness() -> Vec<(String, i64)> {
@@ -27,7 +27,7 @@ fn only_the_run_and_its_threads_are_nice() {
     // The kernel keeps fifteen characters of a name.
     let own = || niceness().into_iter().find(|(name, _)| test.starts_with(name)).unwrap().1;
     let before = own();
-    let options = Options { nice: 3, ..options("lp-ft") };
+    let options = options("lp-ft").with_nice(3);
     let mut computing = 0;
     adapt(&field.request(&options), &Control::new(), &mut |event| {
         if matches!(event, Event::Step { .. }) {

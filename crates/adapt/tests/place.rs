@@ -1,9 +1,9 @@
-//! A run whose tensors live on a device against one in the program's own memory: a copy that is stale, rows that are cut
-//! elsewhere, an arithmetic that isn't the same, a state that doesn't come home.
+//! Tests of device training against host training: guards against a stale copy, rows that are cut elsewhere, another
+//! arithmetic, and a state that is not fetched.
 //!
 //! candle's own CPU stands in for the device, in f64 and in f32, and where there is one, the device itself is held to the
 //! same. The host's arithmetic is held to PyTorch's by the crate's other tests.
-#![allow(clippy::unwrap_used, reason = "a test that can't make its runs has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its runs has failed")]
 
 mod common;
 
@@ -154,7 +154,7 @@ fn a_step_is_the_same_step_on_a_device() {
 /// Short runs on that device.
 fn on(device: Device, method: &str) -> Options {
     let optimiser = OptimiserOptions::sgd().with_learning_rate(3e-3);
-    Options { device, optimiser, settings: steps(method), ..options(method) }
+    options(method).with_device(device).with_optimiser(optimiser).with_settings(steps(method))
 }
 
 /// Few radius steps, where a method takes many.
@@ -200,11 +200,14 @@ fn length(params: &Params<f32>) -> f64 {
     params.buffers().iter().flatten().map(|value| value.wide() * value.wide()).sum::<f64>().sqrt()
 }
 
+/// Catches: a method whose adaptation differs where its tensors live on a device: stale weights, moments that are not
+/// fetched, steps that are left out. Candle's CPU stands in for the device.
 #[test]
 fn adaptations_on_the_stand_in_are_the_hosts() {
     same_adaptations(Device::Candle, 1e-3);
 }
 
+/// Catches: the same on a real accelerator, whose kernels and transfers differ from the stand-in's.
 #[test]
 fn adaptations_on_a_device_are_the_hosts() {
     match accelerator() {
@@ -218,10 +221,8 @@ fn adaptations_on_a_device_are_the_hosts() {
 fn a_run_on_the_stand_in_resumes_to_the_same_bits() {
     let field = Field::new(4);
     let adamw = OptimiserOptions::adamw().with_learning_rate(1e-3);
-    let tpgm = TpgmOptions { norm: Some(Norm::L2), ..TpgmOptions::default() };
-    for options in
-        [Options { optimiser: adamw, ..on(Device::Candle, "lp-ft") }, Options { tpgm, ..on(Device::Candle, "tpgm") }]
-    {
+    let tpgm = TpgmOptions::default().with_norm(Some(Norm::L2));
+    for options in [on(Device::Candle, "lp-ft").with_optimiser(adamw), on(Device::Candle, "tpgm").with_tpgm(tpgm)] {
         let whole = field.adapt(&options).0.unwrap().delta;
         let path = field.folder.path().join("checkpoint");
         let stop = |event: &Event| matches!(event, Event::Step { step: 3, .. });

@@ -1,5 +1,6 @@
-//! Against relative radii that are learned by another gradient than theirs, that are not relative, or not shared.
-#![allow(clippy::unwrap_used, reason = "a test that can't make its runs has failed")]
+//! Tests of `tpgm-relative`: guards against shares that are learned by a wrong gradient, are not relative, or are not
+//! shared.
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its runs has failed")]
 
 mod common;
 
@@ -129,7 +130,7 @@ fn open_shares_leave_every_bit_and_closed_ones_nothing() {
 
 fn relative(settings: &[(&str, f64)]) -> Options {
     let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
-    Options { settings, ..options("tpgm-relative") }
+    options("tpgm-relative").with_settings(settings)
 }
 
 fn shares(events: &[Event]) -> Vec<TensorShare> {
@@ -145,7 +146,7 @@ fn shares(events: &[Event]) -> Vec<TensorShare> {
 fn tensors_share_as_they_are_told() {
     let field = Field::new(7);
     for (sharing, expected) in [(Sharing::Network, 1), (Sharing::Stage, 5), (Sharing::Tensor, 10)] {
-        let options = Options { tpgm: TpgmOptions { sharing, ..TpgmOptions::default() }, ..relative(&[]) };
+        let options = relative(&[]).with_tpgm(TpgmOptions::default().with_sharing(sharing));
         let (outcome, events) = field.adapt(&options);
         outcome.unwrap();
         let list = shares(&events);
@@ -180,8 +181,8 @@ fn the_more_the_base_counts_the_less_is_kept() {
 #[test]
 fn a_base_that_must_not_be_forgotten_at_all_is_not_left() {
     let field = Field::new(7);
-    let tpgm = TpgmOptions { sharing: Sharing::Network, ..TpgmOptions::default() };
-    let (outcome, events) = field.adapt(&Options { tpgm, ..relative(&[("retention", 1e12)]) });
+    let tpgm = TpgmOptions::default().with_sharing(Sharing::Network);
+    let (outcome, events) = field.adapt(&relative(&[("retention", 1e12)]).with_tpgm(tpgm));
     assert!(shares(&events).iter().all(|share| share.share < 1e-6));
     assert!(events.iter().any(|event| matches!(event, Event::Degenerate { reason } if reason.contains("closed"))));
     let delta = outcome.unwrap().delta;
@@ -201,8 +202,8 @@ fn excluded_tensors_keep_all_that_they_learned() {
     };
     let free = payloads(&options("lp-ft"));
     let exclude = vec!["_blocks.1.*".to_owned()];
-    let tpgm = TpgmOptions { exclude, ..TpgmOptions::default() };
-    let held = payloads(&Options { tpgm, ..relative(&[("retention", 1e6)]) });
+    let tpgm = TpgmOptions::default().with_exclude(exclude);
+    let held = payloads(&relative(&[("retention", 1e6)]).with_tpgm(tpgm));
     for (name, payload) in free.iter().filter(|(name, _)| !name.starts_with("_fc")) {
         assert_eq!(held.get(name) == Some(payload), name.starts_with("_blocks.1."), "{name}");
     }
@@ -214,12 +215,12 @@ fn images_without_labels_can_stand_for_the_world() {
     let field = Field::new(7);
     let world = field.folder.path().join("world");
     tiny::images(&world.join("deep/down"), 4, 9);
-    let retaining = |method: &str| Options { retain: Some(world.clone()), ..options(method) };
+    let retaining = |method: &str| options(method).with_retain(Some(world.clone()));
     let (with, events) = field.adapt(&retaining("tpgm-relative"));
     assert_ne!(with.unwrap().delta, field.adapt(&relative(&[])).0.unwrap().delta);
     assert!(shares(&events).iter().all(|share| (0.0..=1.0).contains(&share.share)));
     let (refused, events) = field.adapt(&retaining("lp-ft"));
     assert!(matches!(refused, Err(AdaptError::Option { name: "retain", .. })) && events.is_empty());
-    let nowhere = Options { retain: Some(field.folder.path().join("none")), ..relative(&[]) };
+    let nowhere = relative(&[]).with_retain(Some(field.folder.path().join("none")));
     assert!(matches!(field.adapt(&nowhere).0, Err(AdaptError::Data(_))));
 }

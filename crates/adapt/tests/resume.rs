@@ -1,4 +1,4 @@
-//! Against a resumed run that is not the run that was interrupted, and checkpoints that are taken for what they aren't.
+//! Tests of resumed runs: the same bits as an uninterrupted run, and checkpoints of other runs that are refused.
 
 mod common;
 
@@ -9,24 +9,21 @@ use fieldfit_adapt::{
 use std::fs;
 
 fn variants() -> Vec<Options> {
-    let set = |method, name: &str, value| Options { settings: [(name.to_owned(), value)].into(), ..options(method) };
+    let set = |method, name: &str, value| options(method).with_settings([(name.to_owned(), value)].into());
     vec![
-        Options { optimiser: OptimiserOptions::sgd(), ..options("full") },
+        options("full").with_optimiser(OptimiserOptions::sgd()),
         options("lp-ft"),
-        Options { class_weights: ClassWeights::Balanced, epochs: 6, early_stop: Some(1), ..options("tpgm") },
-        Options { epochs: 3, freeze: Some(Freeze { stage: "block0".into(), views: 2 }), ..options("lp-ft") },
-        Options { freeze: Some(Freeze { stage: "stem".into(), views: 1 }), ..options("tpgm") },
+        options("tpgm").with_class_weights(ClassWeights::Balanced).with_epochs(6).with_early_stop(Some(1)),
+        options("lp-ft").with_epochs(3).with_freeze(Some(Freeze::new("block0", 2))),
+        options("tpgm").with_freeze(Some(Freeze::new("stem", 1))),
         options("bitfit"),
         options("l2-sp"),
         options("mars-sp"),
         options("wise-ft"),
         options("lwf"),
-        Options {
-            freeze: Some(Freeze { stage: "stem".into(), views: 2 }),
-            ..set("tpgm-relative", "training-retention", 1.0)
-        },
-        Options { optimiser: OptimiserOptions::sgd(), ..options("spd") },
-        Options { optimiser: OptimiserOptions::sgd(), ..options("ftp") },
+        set("tpgm-relative", "training-retention", 1.0).with_freeze(Some(Freeze::new("stem", 2))),
+        options("spd").with_optimiser(OptimiserOptions::sgd()),
+        options("ftp").with_optimiser(OptimiserOptions::sgd()),
         options("ftp"),
         set("tpgm", "every", 3.0),
         set("tpgm-relative", "steps", 6.0),
@@ -145,9 +142,9 @@ fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
     field.adapt_until(&options("lp-ft"), &checkpoint, false, stop).unwrap_err();
     let before = fs::read(&checkpoint).unwrap();
 
-    let changed = Options { seed: 9, ..options("lp-ft") };
+    let changed = options("lp-ft").with_seed(9);
     let with_images = Field { dataset: other.dataset.clone(), ..Field::new(1) };
-    let other_passes = Options { micro_batch: Some(3), ..options("lp-ft") };
+    let other_passes = options("lp-ft").with_micro_batch(Some(3));
     let refusals = [
         ("options", field.adapt_until(&other_passes, &checkpoint, true, |_| false)),
         ("options", field.adapt_until(&changed, &checkpoint, true, |_| false)),
@@ -162,15 +159,15 @@ fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
     }
     assert_eq!(fs::read(&checkpoint).unwrap(), before);
 
-    let unlike = Options { settings: [("strength".to_owned(), 0.2)].into(), ..options("l2-sp") };
-    let like = Options { settings: [("strength".to_owned(), 0.1)].into(), ..options("l2-sp") };
+    let unlike = options("l2-sp").with_settings([("strength".to_owned(), 0.2)].into());
+    let like = options("l2-sp").with_settings([("strength".to_owned(), 0.1)].into());
     let of_settings = field.folder.path().join("of-settings");
     field.adapt_until(&options("l2-sp"), &of_settings, false, stop).unwrap_err();
     let refused = field.adapt_until(&unlike, &of_settings, true, |_| false);
     assert!(matches!(refused, Err(AdaptError::OtherCheckpoint { what: "options", .. })));
     field.adapt_until(&like, &of_settings, true, |_| false).unwrap();
 
-    let same_passes = Options { micro_batch: Some(4), memory_budget: Some(1 << 40), ..options("lp-ft") };
+    let same_passes = options("lp-ft").with_micro_batch(Some(4)).with_memory_budget(Some(1 << 40));
     field.adapt_until(&same_passes, &checkpoint, true, |_| false).unwrap();
 }
 

@@ -1,6 +1,6 @@
-//! Against methods that are not the ones of their papers: a ball that is left, a head that is held, a kernel that trains,
-//! a strength of 0 that still does something.
-#![allow(clippy::unwrap_used, reason = "a test that can't make its runs has failed")]
+//! Tests of the published methods against their papers: guards against a ball that is left, a head that is held, a
+//! kernel that trains, a strength of 0 that still has an effect.
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its runs has failed")]
 
 mod common;
 
@@ -22,11 +22,11 @@ const BACKBONE: &str = "_[!f]*";
 
 fn set(method: &str, settings: &[(&str, f64)], optimiser: OptimiserOptions) -> Options {
     let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
-    Options { settings, optimiser, ..options(method) }
+    options(method).with_settings(settings).with_optimiser(optimiser)
 }
 
 fn excluding(pattern: &str, options: Options) -> Options {
-    Options { tpgm: TpgmOptions { exclude: vec![pattern.into()], ..TpgmOptions::default() }, ..options }
+    options.with_tpgm(TpgmOptions::default().with_exclude(vec![pattern.into()]))
 }
 
 fn run(field: &Field, options: &Options) -> Vec<u8> {
@@ -55,7 +55,7 @@ fn what_is_held_stays_in_its_ball_and_what_is_free_has_none() {
     let field = Field::new(5);
     for optimiser in OPTIMISERS {
         for options in [set("mars-sp", &[("radius", 1e-3)], optimiser), set("ftp", &[], optimiser)] {
-            let options = Options { coding: Coding::Kernels(Codec::F16), ..options };
+            let options = options.with_coding(Coding::Kernels(Codec::F16));
             let delta = run(&field, &excluding("_blocks.1.*", options.clone()));
             let (mut held, mut full) = (0, 0);
             for record in Delta::parse(&delta).unwrap().records() {
@@ -189,8 +189,7 @@ fn the_ends_of_wise_ft_are_the_probe_and_lp_ft() {
 fn wise_ft_chooses_the_alpha_with_the_least_loss_on_the_validation_slice() {
     let field = Field::new(5);
     // Long and fast enough for the way back to be worth something.
-    let options =
-        |settings: &[_]| Options { epochs: 6, ..set("wise-ft", settings, OPTIMISERS[0].with_learning_rate(3e-2)) };
+    let options = |settings: &[_]| set("wise-ft", settings, OPTIMISERS[0].with_learning_rate(3e-2)).with_epochs(6);
     let (outcome, events) = field.adapt(&options(&[]));
     let told: Vec<_> = events.iter().filter(|event| matches!(event, Event::Interpolation { .. })).collect();
     let [Event::Interpolation { alpha, losses }] = told[..] else { unreachable!("{told:?}") };

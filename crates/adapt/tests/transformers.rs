@@ -1,4 +1,4 @@
-//! Adapting transformers: against a method that takes it for granted that networks are made of convolutions, a tensor that
+//! Tests of adapting transformers: guards against a method that assumes convolutions, a tensor that
 //! no ball holds, and rows that the trainer and the file count differently.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end them")]
@@ -12,7 +12,7 @@ use fieldfit_model::Weights;
 
 fn fast(method: &str, size: u32) -> Options {
     let optimiser = OptimiserOptions::sgd().with_learning_rate(1e-2);
-    Options { optimiser, epochs: 1, size: Some(size), ..options(method) }
+    options(method).with_optimiser(optimiser).with_epochs(1).with_size(Some(size))
 }
 
 /// Every tensor of the backbone that moved is in the file with its ball, in the rows that the network counts.
@@ -58,7 +58,7 @@ fn deit_tiny_adapts_at_96_pixels() {
     let field = Field::of("deit-tiny", 8, 3);
     for method in ["linear-probe", "tpgm", "tpgm-post-hoc"] {
         let settings = if method == "tpgm-post-hoc" { [("steps".to_owned(), 3.0)].into() } else { [].into() };
-        let outcome = field.adapt(&Options { settings, ..fast(method, 96) }).0.unwrap();
+        let outcome = field.adapt(&fast(method, 96).with_settings(settings)).0.unwrap();
         let delta = Delta::parse(&outcome.delta).unwrap();
         check_constraints(&field, &delta, true);
         Weights::adapted(&field.base, &delta).unwrap();

@@ -14,10 +14,10 @@ pub enum CliError {
     #[error(transparent)]
     Fieldfit(#[from] fieldfit::Error),
     /// Standard output cannot be written.
-    #[error("can't write to standard output")]
+    #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     /// Signal handlers cannot be installed.
-    #[error("can't handle signals")]
+    #[error("cannot handle signals")]
     Signal(#[source] io::Error),
     /// The adaptation was interrupted and left a checkpoint.
     #[error("interrupted; the state of the run is in {}", checkpoint.display())]
@@ -64,12 +64,6 @@ pub enum CliError {
         /// Tree that the executable was built from.
         source_tree: PathBuf,
     },
-    /// A folder without an image.
-    #[error("{} contains no image, at any depth: expected {}", path.display(), fieldfit::data::IMAGE_EXTENSIONS.join(", "))]
-    NoImage {
-        /// The folder.
-        path: PathBuf,
-    },
     /// A pattern that matches no file.
     #[error("{} is no file, and as a pattern it matches none: check the path", path.display())]
     NoMatch {
@@ -96,7 +90,7 @@ pub enum CliError {
         images: usize,
     },
     /// Some versions in the store are damaged; each was reported.
-    #[error("{findings} of the versions can't be used: activate another one, or roll back")]
+    #[error("{findings} of the versions cannot be used: activate another one, or roll back")]
     Damaged {
         /// Number of damaged versions.
         findings: usize,
@@ -110,7 +104,6 @@ impl CliError {
             Self::Fieldfit(error) => library_path(error),
             Self::Interrupted { checkpoint: path, .. }
             | Self::FewerClasses { data: path, .. }
-            | Self::NoImage { path }
             | Self::NoMatch { path }
             | Self::Pattern { path, .. } => Some(path),
             Self::ReadImage(_)
@@ -149,7 +142,6 @@ fn library_path(error: &fieldfit::Error) -> Option<&Path> {
         | Error::RunLogLine { path, .. }
         | Error::Input { path, .. }
         | Error::Headless { path, .. }
-        | Error::StoreUnavailable { path }
         | Error::Unknown { path } => Some(path),
         // The errors of the crates below name their paths in their messages alone.
         _ => None,

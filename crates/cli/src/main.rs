@@ -16,7 +16,8 @@ fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
     let output = Output::new(&arguments.output);
     start_logger(&output);
-    commands::run(&arguments.command, &output).unwrap_or_else(|error| {
+    let ran = signals::outlive_file_size_limit().and_then(|()| commands::run(&arguments.command, &output));
+    ran.unwrap_or_else(|error| {
         error::report(&error, &output);
         ExitCode::FAILURE
     })

@@ -116,6 +116,17 @@ fn notes(event: &Event) -> Vec<String> {
             format!("encoded: {changed} of {images} validation answers changed, divergence {divergence:.4} nats")
         }
         Event::Degenerate { reason } => format!("note: {reason}"),
+        // The bar and the report show these; what stores the delta prints the last two.
+        Event::Skipped(_)
+        | Event::Progress { .. }
+        | Event::Step { .. }
+        | Event::Radii(_)
+        | Event::Shares { .. }
+        | Event::Collapse { .. }
+        | Event::Checkpoint { .. }
+        | Event::Gate(_)
+        | Event::Done { .. } => return Vec::new(),
+        // `Event` is `non_exhaustive`: the compiler asks for this arm, and lists no new variant here.
         event => {
             log::debug!("{event:?}");
             return Vec::new();

@@ -6,7 +6,7 @@
 use crate::error::CliError;
 use crate::output::print_error_line;
 use fieldfit::train::Control;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::{flag, iterator};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
@@ -72,6 +72,16 @@ fn handle(control: &Control, signal: c_int) {
             print_error_line("the run is complete and its result is being stored; send the signal again to end at once")
         }
     }
+}
+
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) an error, as on a full disk, which a run outlives; by default
+/// the system ends the process.
+///
+/// # Errors
+/// [`CliError::Signal`] if the system refuses the handler.
+pub fn outlive_file_size_limit() -> Result<(), CliError> {
+    // What the handler sets is never read: that there is one is enough.
+    flag::register(SIGXFSZ, Arc::default()).map(drop).map_err(CliError::Signal)
 }
 
 /// Returns whether the process ignores a signal.

@@ -1,4 +1,4 @@
-//! From an image file's bytes to the network's input, images a second: on one thread, and through the loader on two.
+//! Benchmark of image loading, from a file's bytes to the network's input: on one thread, and through the loader on two.
 //!
 //! `cargo bench -p fieldfit-data --bench images`
 

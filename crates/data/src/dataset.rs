@@ -25,7 +25,7 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The readable images, sorted by subset and path.
     pub samples: Vec<Sample>,
-    /// What the folder holds beside them, sorted by path: unreadable images, and files that were left out.
+    /// Files that are not samples, sorted by path: unreadable images, and files that were left out.
     pub skipped: Vec<Skipped>,
     /// Warnings about the folder, for people to read.
     pub notes: Vec<String>,
@@ -54,6 +54,7 @@ pub struct Group(pub [u8; 32]);
 
 /// Options of [`Dataset::open`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct FolderOptions {
     /// Purpose that the data set is opened for.
     pub purpose: Purpose,
@@ -62,8 +63,23 @@ pub struct FolderOptions {
     pub group: Option<String>,
 }
 
+impl FolderOptions {
+    /// Returns the options of a purpose, without a group pattern.
+    pub const fn new(purpose: Purpose) -> Self {
+        Self { purpose, group: None }
+    }
+
+    /// Returns the options with that [`group`](Self::group) pattern.
+    #[must_use]
+    pub fn with_group(mut self, group: Option<String>) -> Self {
+        self.group = group;
+        self
+    }
+}
+
 /// Progress of [`Dataset::open_with_progress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ScanProgress {
     /// Files read so far.
     pub done: usize,

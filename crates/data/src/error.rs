@@ -101,18 +101,18 @@ pub enum DataError {
     /// A pipe, socket or device among images.
     #[error("expected a regular file, found {found}")]
     NotRegular {
-        /// What is there.
+        /// The kind of file found.
         found: SpecialFile,
     },
     /// Resampling failed.
-    #[error("the image can't be resampled: {0}")]
+    #[error("the image cannot be resampled: {0}")]
     Resample(Box<dyn std::error::Error + Send + Sync>),
     /// A file that can't be used as an image.
     #[error("{}: {source}", path.display())]
     Image {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         source: Box<DataError>,
     },
     /// A file or folder that can't be read.
@@ -120,7 +120,7 @@ pub enum DataError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file larger than this crate reads.
@@ -170,13 +170,13 @@ pub enum DataError {
         found: u8,
     },
     /// An image that JPEG can't encode.
-    #[error("the image of {width} × {height} pixels can't be made a JPEG: {source}")]
+    #[error("the image of {width} × {height} pixels cannot be made a JPEG: {source}")]
     Compress {
         /// Pixels in a row.
         width: u32,
         /// Rows.
         height: u32,
-        /// Why not.
+        /// The encoder's error.
         source: image::ImageError,
     },
     /// More images than a data set can spare became unreadable while it was in use.
@@ -220,7 +220,7 @@ pub enum DataError {
     /// A background thread could not be started or ended before its work was done.
     #[error("a thread that loads images failed: {reason}")]
     Thread {
-        /// What happened.
+        /// The reason.
         reason: String,
     },
 }
@@ -335,10 +335,12 @@ pub enum FolderError {
         subset: Subset,
     },
     /// A folder name that can't be a label.
-    #[error("the folder's name {} is not UTF-8: rename it, since it becomes a label", path.display())]
+    #[error("the folder's name {} becomes a label, and is {problem}: rename it", path.display())]
     Name {
         /// The folder.
         path: PathBuf,
+        /// Why it can't be one.
+        problem: &'static str,
     },
     /// No image that can be read.
     #[error("none of the {found} images in {} can be read: {first}", path.display())]
@@ -352,7 +354,7 @@ pub enum FolderError {
     },
     /// Too many images that can't be read.
     #[error(
-        "{unreadable} of {found} images in {} can't be read, more than {} %: repair, convert or remove them. The first: {}",
+        "{unreadable} of {found} images in {} cannot be read, more than {} %: repair, convert or remove them. The first: {}",
         path.display(), 100.0 * crate::UNREADABLE_LIMIT, List(first)
     )]
     TooManyUnreadable {
@@ -370,7 +372,7 @@ pub enum FolderError {
     Pattern {
         /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The defect.
         source: regex::Error,
     },
     /// A group pattern that matches no file name.

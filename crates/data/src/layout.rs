@@ -4,6 +4,7 @@ use crate::decode::{foreign_by_name, is_decodable};
 use crate::error::{DataError, FolderError};
 use crate::listing::Listing;
 use crate::skipped::{SkipKind, Skipped};
+use fieldfit_tensor::text::find_unprintable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -111,25 +112,36 @@ impl Layout {
         Ok(Self { classes, files, skipped })
     }
 
-    /// Every image at any depth, as one class. Links to folders are not followed: they may lead in a circle.
+    /// Every image at any depth, as one class.
     fn unlabelled(root: &Path) -> Result<Self, DataError> {
-        let (mut folders, mut files, mut skipped) = (vec![root.to_owned()], Vec::new(), Vec::new());
-        while let Some(folder) = folders.pop() {
-            let listing = Listing::read(&folder)?;
-            skipped.extend(listing.foreign());
-            skipped.extend(listing.dangling());
-            let (links, inner): (Vec<_>, Vec<_>) = listing.folders.into_iter().partition(|path| path.is_symlink());
-            skipped
-                .extend(links.into_iter().map(|path| Skipped::new(path, SkipKind::LinkedFolder, "a link to a folder")));
-            folders.extend(inner);
-            files.extend(listing.images.into_iter().map(|path| ImageFile { path, class: 0, subset: None }));
-        }
-        if files.is_empty() {
-            return Err(FolderError::NoImage { path: root.into(), foreign: skipped.into_iter().next() }.into());
-        }
-        files.sort_by(|one, other| one.path.cmp(&other.path));
+        let (images, skipped) = images_below(root)?;
+        let files = images.into_iter().map(|path| ImageFile { path, class: 0, subset: None }).collect();
         Ok(Self { classes: vec!["unlabelled".into()], files, skipped })
     }
+}
+
+/// Returns the images of a folder at any depth, sorted by path, and what was left out. Hidden and system folders do not
+/// belong to it; links to folders are not followed, since they may lead in a circle. The files are not read.
+///
+/// # Errors
+/// [`DataError::Read`] if a folder can't be read, [`FolderError::NoImage`] if there is no image.
+pub fn images_below(root: &Path) -> Result<(Vec<PathBuf>, Vec<Skipped>), DataError> {
+    let (mut folders, mut images, mut skipped) = (vec![root.to_owned()], Vec::new(), Vec::new());
+    while let Some(folder) = folders.pop() {
+        let listing = Listing::read(&folder)?;
+        skipped.extend(listing.foreign());
+        skipped.extend(listing.dangling());
+        let (links, inner): (Vec<_>, Vec<_>) = listing.folders.into_iter().partition(|path| path.is_symlink());
+        let linked = |path| Skipped::new(path, SkipKind::LinkedFolder, "a link to a folder");
+        skipped.extend(links.into_iter().map(linked));
+        folders.extend(inner);
+        images.extend(listing.images);
+    }
+    if images.is_empty() {
+        return Err(FolderError::NoImage { path: root.into(), foreign: skipped.into_iter().next() }.into());
+    }
+    images.sort();
+    Ok((images, skipped))
 }
 
 impl ClassFolder {
@@ -196,9 +208,7 @@ fn classes_in(
     skipped.extend(listing.outside_classes());
     let mut classes = Vec::new();
     for path in listing.folders {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
-            return Err(FolderError::Name { path }.into());
-        };
+        let name = class_name(&path)?;
         let listing = Listing::read(&path)?;
         if listing.images.is_empty()
             && let Some(example) = listing.first_nested(is_decodable)
@@ -208,6 +218,17 @@ fn classes_in(
         classes.push(ClassFolder { name, path, subset, listing });
     }
     Ok(classes)
+}
+
+/// Class that a folder's name is: a label, as a model folder and a delta hold it.
+fn class_name(folder: &Path) -> Result<String, FolderError> {
+    let problem = match folder.file_name().and_then(|name| name.to_str()) {
+        Some(name) if find_unprintable(name).is_some() => "not printable",
+        Some(name) if name.trim().is_empty() => "blank",
+        Some(name) => return Ok(name.to_owned()),
+        None => "not UTF-8",
+    };
+    Err(FolderError::Name { path: folder.to_owned(), problem })
 }
 
 fn class_names(root: &Path, folders: &[ClassFolder], purpose: Purpose) -> Result<Vec<String>, DataError> {

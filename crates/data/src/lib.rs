@@ -50,7 +50,7 @@ pub use decode::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS, thumbnail};
 pub use error::{DataError, FolderError, SplitError};
 pub use frame::{Frame, PixelFormat, Pixels};
 pub use image::RgbImage;
-pub use layout::{Purpose, Subset};
+pub use layout::{Purpose, Subset, images_below};
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use preprocessor::Preprocessor;
 pub use read_failures::{ReadFailure, ReadFailures};

@@ -11,7 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Folders that systems, network drives and tools make; hidden ones begin with a dot. In lower case; names have any.
-const SYSTEM_FOLDERS: [&str; 13] = [
+const SYSTEM_FOLDERS: [&str; 20] = [
+    "$extend",
     "$recycle.bin",
     "#recycle",
     "#snapshot",
@@ -21,10 +22,16 @@ const SYSTEM_FOLDERS: [&str; 13] = [
     "@tmp",
     "__macosx",
     "__pycache__",
+    "config.msi",
     "lost+found",
+    "lost.dir",
     "network trash folder",
+    "recycled",
     "recycler",
     "system volume information",
+    "temporary items",
+    "thevolumesettingsfolder",
+    "wpsystem",
 ];
 
 /// Entries of one folder by kind, each sorted by path.
@@ -95,14 +102,14 @@ impl Listing {
         self.dangling.iter().map(missing)
     }
 
-    /// What is left out of a class folder.
+    /// Returns the files that are left out of a class folder.
     pub fn unused(&self) -> impl Iterator<Item = Skipped> {
         let nested = self.nested(is_image).into_iter();
         let nested = nested.map(|path| Skipped::new(path, SkipKind::InSubfolder, "in a subfolder of a class"));
         self.foreign().chain(self.dangling()).chain(nested)
     }
 
-    /// What is left out of a folder of classes or subsets.
+    /// Returns the files that are left out of a folder of classes or subsets.
     pub fn outside_classes(&self) -> impl Iterator<Item = Skipped> {
         let images = self.images.iter().chain(&self.foreign);
         let images = images.map(|path| Skipped::new(path, SkipKind::OutsideClasses, "outside the class folders"));
@@ -136,7 +143,11 @@ fn is_hidden(path: &Path) -> bool {
 
 fn is_system_folder(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_ascii_lowercase();
-    SYSTEM_FOLDERS.iter().any(|system| name == *system)
+    let is_of_chkdsk = |name: &str| {
+        let number = name.strip_prefix("found.").unwrap_or_default();
+        number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    SYSTEM_FOLDERS.iter().any(|system| name == *system) || name.to_str().is_some_and(is_of_chkdsk)
 }
 
 fn stem(path: &Path) -> Option<OsString> {

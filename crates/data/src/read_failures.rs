@@ -12,6 +12,7 @@ const NAMED: usize = 5;
 
 /// An image that was readable when its data set was opened and is not any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReadFailure {
     /// Its index in [`Dataset::samples`].
     pub sample: usize,

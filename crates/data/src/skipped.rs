@@ -11,6 +11,7 @@ const NAMED: usize = 5;
 
 /// A file or folder that did not become a sample, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Skipped {
     /// Its path.
     pub path: PathBuf,
@@ -43,6 +44,7 @@ pub enum SkipKind {
 
 /// Summary of skipped files for a line of text and an event: counts by kind and the first few by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SkipSummary {
     /// Number of files of each kind.
     pub counts: BTreeMap<SkipKind, usize>,

@@ -4,17 +4,34 @@ use crate::dataset::{Dataset, Group};
 use crate::error::{DataError, SplitError};
 use crate::layout::Subset;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Minimum number of images of every class in each slice.
 pub const MIN_IMAGES_PER_SLICE: usize = 2;
 
 /// Fractions of a data set, 0..1, that do not train weights.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Fractions {
     /// Fraction that radii learn from.
     pub validation: f64,
     /// Fraction that decides whether the result is accepted.
     pub gate: f64,
+}
+
+impl Fractions {
+    /// Returns the fractions of the validation and of the gate slice. [`Dataset::split`] checks them.
+    pub const fn new(validation: f64, gate: f64) -> Self {
+        Self { validation, gate }
+    }
+}
+
+/// Formats every fraction, as the provenance of a delta records them.
+impl fmt::Display for Fractions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { validation, gate } = self;
+        write!(f, "validation={validation} gate={gate}")
+    }
 }
 
 impl Default for Fractions {
@@ -26,6 +43,7 @@ impl Default for Fractions {
 
 /// Result of [`Dataset::split`]: indices into [`Dataset::samples`], each in at most one slice, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Split {
     /// Training slice: weights learn from it.
     pub train: Vec<usize>,

@@ -1,4 +1,4 @@
-//! Corruptions: what a severity means, that they repeat, and that no image is too small for them.
+//! Tests of corruptions: severities, repeatability, and images of any size.
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests")]
 
 mod common;
@@ -155,6 +155,6 @@ fn names_and_severities_are_parsed_or_refused() {
 fn an_image_too_long_for_jpeg_is_refused_as_it_was() {
     let mut image = RgbImage::from_pixel(70_000, 1, image::Rgb([1, 2, 3]));
     let error = Corruption::Jpeg.apply(Severity::ALL[0], 0, &mut image).unwrap_err();
-    assert!(error.to_string().starts_with("the image of 70000 × 1 pixels can't be made a JPEG: "), "{error}");
+    assert!(error.to_string().starts_with("the image of 70000 × 1 pixels cannot be made a JPEG: "), "{error}");
     assert!(image.width() == 70_000 && image.pixels().all(|pixel| pixel.0 == [1, 2, 3]));
 }

@@ -1,4 +1,4 @@
-//! The demo's data as it ships: opened, split, and nothing of the test folders in training.
+//! Test of the demo's data as shipped: opened, split, and without images of the test folders in training.
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests")]
 
 mod common;
@@ -12,7 +12,7 @@ const CONCEPT: &str = "^([^_]+)_";
 
 fn open(style: &str, purpose: Purpose) -> Dataset {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/emoji").join(style);
-    let dataset = Dataset::open(&folder, &FolderOptions { purpose, group: Some(CONCEPT.into()) }).unwrap();
+    let dataset = Dataset::open(&folder, &FolderOptions::new(purpose).with_group(Some(CONCEPT.into()))).unwrap();
     assert!(dataset.skipped.is_empty() && dataset.notes.is_empty());
     dataset
 }

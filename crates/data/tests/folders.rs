@@ -1,10 +1,10 @@
-//! Opening folders: what they hold, what is wrong with them, and what the messages say.
+//! Tests of image folders: their layouts, their defects, and the messages about them.
 #![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "helpers of tests")]
 
 mod common;
 
 use common::write_images;
-use fieldfit_data::{DataError, Dataset, FolderError, FolderOptions, Purpose, ScanProgress, SkipKind, Subset};
+use fieldfit_data::{DataError, Dataset, FolderError, FolderOptions, Purpose, SkipKind, Subset};
 use std::path::Path;
 use tempfile::tempdir;
 
@@ -13,11 +13,11 @@ fn open(folder: &Path) -> Result<Dataset, DataError> {
 }
 
 fn evaluate(folder: &Path) -> Result<Dataset, DataError> {
-    Dataset::open(folder, &FolderOptions { purpose: Purpose::Evaluate, group: None })
+    Dataset::open(folder, &FolderOptions::new(Purpose::Evaluate))
 }
 
 fn grouped(folder: &Path, pattern: &str) -> Result<Dataset, DataError> {
-    Dataset::open(folder, &FolderOptions { group: Some(pattern.into()), ..FolderOptions::default() })
+    Dataset::open(folder, &FolderOptions::default().with_group(Some(pattern.into())))
 }
 
 fn folder_error(result: Result<Dataset, DataError>) -> FolderError {
@@ -54,8 +54,11 @@ fn progress_counts_every_file() {
     write_images(&folder.path().join("a"), "", 0, 3);
     write_images(&folder.path().join("b"), "", 10, 4);
     let mut seen = Vec::new();
-    Dataset::open_with_progress(folder.path(), &FolderOptions::default(), &mut |progress| seen.push(progress)).unwrap();
-    assert_eq!(seen, (1..=7).map(|done| ScanProgress { done, total: 7 }).collect::<Vec<_>>());
+    Dataset::open_with_progress(folder.path(), &FolderOptions::default(), &mut |progress| {
+        seen.push((progress.done, progress.total))
+    })
+    .unwrap();
+    assert_eq!(seen, (1..=7).map(|done| (done, 7)).collect::<Vec<_>>());
 }
 
 /// Catches: an adaptation that sees test images, and an evaluation that sees training images.
@@ -241,7 +244,7 @@ fn classes_take_the_numbers_of_the_models_labels() {
 /// that passes for one.
 #[test]
 fn unlabelled_images_are_found_at_any_depth() {
-    let open = |folder: &Path| Dataset::open(folder, &FolderOptions { purpose: Purpose::Unlabelled, group: None });
+    let open = |folder: &Path| Dataset::open(folder, &FolderOptions::new(Purpose::Unlabelled));
     let folder = tempdir().unwrap();
     assert!(
         matches!(folder_error(open(folder.path())), FolderError::NoImage { path, foreign: None } if path == folder.path())
@@ -387,15 +390,45 @@ fn bmp_tiff_and_gif_are_images() {
 fn system_folders_are_no_classes() {
     let folder = tempdir().unwrap();
     two_classes(folder.path());
-    for name in ["__MACOSX", "@eaDir", "lost+found", ".Trash-1000", "$RECYCLE.BIN", "System Volume Information"] {
+    for name in [
+        "__MACOSX",
+        "@eaDir",
+        "lost+found",
+        "LOST.DIR",
+        "FOUND.000",
+        "found.012",
+        ".Trash-1000",
+        "$RECYCLE.BIN",
+        "RECYCLED",
+        "System Volume Information",
+        "Temporary Items",
+    ] {
         write_images(&folder.path().join(name), "", 90, 1);
         write_images(&folder.path().join("a").join(name), "", 90, 1);
     }
     let dataset = open(folder.path()).unwrap();
     assert_eq!(dataset.classes, ["a", "b"]);
     assert!(dataset.skipped.is_empty(), "{:?}", dataset.skipped);
-    let options = FolderOptions { purpose: Purpose::Unlabelled, group: None };
+    let options = FolderOptions::new(Purpose::Unlabelled);
     assert_eq!(Dataset::open(folder.path(), &options).unwrap().samples.len(), 60);
+}
+
+/// Catches: a class whose name no delta can hold as a label, which is only told after training.
+#[test]
+fn a_class_that_can_be_no_label_is_refused_when_it_is_opened() {
+    for (name, problem) in [("a\u{1b}[2Jb", "not printable"), ("b\u{202e}a", "not printable"), (" ", "blank")] {
+        let folder = tempdir().unwrap();
+        two_classes(folder.path());
+        write_images(&folder.path().join(name), "", 90, 20);
+        let Err(DataError::Folder(FolderError::Name { problem: found, .. })) = open(folder.path()) else {
+            panic!("{name}")
+        };
+        assert_eq!(found, problem);
+    }
+    let folder = tempdir().unwrap();
+    two_classes(folder.path());
+    write_images(&folder.path().join("found.items"), "", 90, 20);
+    assert_eq!(open(folder.path()).unwrap().classes, ["a", "b", "found.items"]);
 }
 
 /// Catches: subsets under their other usual names that are taken for classes.

@@ -1,4 +1,4 @@
-//! Batches: order, content, augmentation, errors, and threads that end.
+//! Tests of the batch loader: order, content, augmentation, errors, and the end of its threads.
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! Frames: the pixels that the network sees, and frames that are not what they say.
+//! Tests of preprocessing: the pixels that the network reads, and malformed frames.
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests")]
 
 mod common;

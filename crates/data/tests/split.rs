@@ -1,4 +1,4 @@
-//! The three-way split: nobody moves, nobody straddles, nobody starves.
+//! Tests of the three-way split: no image changes its slice, no group is in two, no class is missing from one.
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests")]
 
 mod common;
@@ -41,7 +41,7 @@ fn ones(count: usize) -> Vec<usize> {
 fn slices_have_about_the_sizes_asked_for() {
     let (a, b) = (ones(2000), ones(2000));
     let dataset = imagined(&[("a", &a), ("b", &b)]);
-    let split = dataset.split(&Fractions { validation: 0.2, gate: 0.05 }).unwrap();
+    let split = dataset.split(&Fractions::new(0.2, 0.05)).unwrap();
     assert!(split.validation.len().abs_diff(800) < 80, "{}", split.validation.len());
     assert!(split.gate.len().abs_diff(200) < 45, "{}", split.gate.len());
     assert_eq!(split.train.len() + split.validation.len() + split.gate.len(), 4000);
@@ -78,7 +78,7 @@ fn every_small_class_is_in_every_slice() {
 fn the_groups_nearest_to_the_border_are_moved() {
     let groups = ones(30);
     let dataset = imagined(&[("a", &groups), ("b", &groups)]);
-    let tiny = Fractions { validation: 1e-12, gate: 1e-12 };
+    let tiny = Fractions::new(1e-12, 1e-12);
     let split = dataset.split(&tiny).unwrap();
     let mut positions: Vec<usize> = (0..30).collect();
     positions.sort_by_key(|index| dataset.samples[*index].group);
@@ -115,7 +115,7 @@ fn splits_that_can_not_be_are_refused() {
     let groups = ones(20);
     let dataset = imagined(&[("a", &groups), ("b", &groups)]);
     for (validation, gate) in [(0.0, 0.1), (0.1, 0.0), (0.5, 0.5), (f64::NAN, 0.1), (-0.1, 0.1)] {
-        let result = dataset.split(&Fractions { validation, gate });
+        let result = dataset.split(&Fractions::new(validation, gate));
         assert!(matches!(result, Err(DataError::Split(SplitError::Fractions { .. }))), "{validation} {gate}");
     }
     let one = imagined(&[("a", &groups)]).split(&Fractions::default());

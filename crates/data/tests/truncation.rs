@@ -1,4 +1,4 @@
-//! Image files that end early: refused as truncated, never decoded to grey or repeated pixels.
+//! Tests of truncated image files: rejected, never decoded to grey or repeated pixels.
 #![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "helpers of tests")]
 
 mod common;
@@ -105,6 +105,25 @@ fn an_end_marker_does_not_make_a_cut_jpeg_whole() {
     };
     for part in [0, 20, 50, 80] {
         assert!(closed("progressive-420.jpg", part).is_err(), "{part} %");
+    }
+}
+
+/// Catches: an end marker behind an early scan of a progressive JPEG, which is decoded to a coarse or grey picture: some bits
+/// of some coefficients are in no scan.
+#[test]
+fn an_end_marker_does_not_stand_for_the_scans_behind_it() {
+    let progressive = CHECKED.iter().filter(|name| name.starts_with("progressive")).chain(&["progressive-pillow.jpg"]);
+    for name in progressive {
+        let bytes = fixture(name);
+        assert!(decoded(&bytes).unwrap() == expected(&bytes), "{name}: the whole");
+        let scans: Vec<usize> = (0..bytes.len() - 1).filter(|&at| bytes[at..at + 2] == [0xff, 0xda]).collect();
+        assert!(scans.len() > 5, "{name}: {scans:?}");
+        for (scan, pair) in scans.windows(2).enumerate() {
+            for at in [pair[1], pair[0] + (pair[1] - pair[0]) / 2 + 6] {
+                let closed = [&bytes[..at.min(pair[1])], &END_MARKER].concat();
+                assert!(is_truncated(&decoded(&closed)), "{name}: closed in or behind scan {scan}");
+            }
+        }
     }
 }
 

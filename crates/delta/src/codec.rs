@@ -90,7 +90,7 @@ pub enum CodecError {
         codec: Codec,
         /// Its largest magnitude.
         limit: f32,
-        /// Which value.
+        /// Index of the value.
         index: usize,
         /// The value.
         found: f32,
@@ -98,7 +98,7 @@ pub enum CodecError {
     /// An invalid scale of a row.
     #[error("expected a finite scale of at least 0, found {found} for row {row}: the delta is malformed")]
     Scale {
-        /// Which row.
+        /// Index of the row.
         row: usize,
         /// The scale.
         found: f32,
@@ -106,7 +106,7 @@ pub enum CodecError {
     /// A code outside the codec's range.
     #[error("expected codes from -127 to 127, found {found} at index {index}: the delta is malformed")]
     Code {
-        /// Which value.
+        /// Index of the value.
         index: usize,
         /// The code.
         found: i8,
@@ -116,7 +116,7 @@ pub enum CodecError {
     Byte {
         /// The codec.
         codec: Codec,
-        /// Which row.
+        /// Index of the row.
         row: usize,
         /// The byte.
         found: u8,
@@ -128,7 +128,7 @@ pub enum CodecError {
     Padding {
         /// The codec.
         codec: Codec,
-        /// Which row.
+        /// Index of the row.
         row: usize,
     },
 }

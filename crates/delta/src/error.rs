@@ -96,7 +96,7 @@ pub enum DeltaError {
     /// Surplus bytes after the header's last field.
     #[error("header: found {surplus} bytes after the last field: the delta is malformed")]
     HeaderSurplus {
-        /// How many.
+        /// The number found.
         surplus: usize,
     },
     /// An input size of 0, or over the limit.
@@ -136,7 +136,7 @@ pub enum DeltaError {
         section: &'static str,
         /// Offset of the first surplus byte.
         offset: usize,
-        /// How many.
+        /// The number found.
         surplus: usize,
     },
     /// Text that is not UTF-8.
@@ -150,7 +150,7 @@ pub enum DeltaError {
     /// 0 classes, or more than the limit.
     #[error("expected 1 to {MAX_CLASSES} classes, found {found}")]
     Classes {
-        /// How many.
+        /// The number found.
         found: usize,
     },
     /// A number of labels other than the number of classes.
@@ -172,7 +172,7 @@ pub enum DeltaError {
     /// A label with a control or bidirectional character.
     #[error("label {index}: expected printable text, found the character U+{:04X}: rename the class", u32::from(*found))]
     LabelText {
-        /// Which label, from 0.
+        /// Index of the label, from 0.
         index: usize,
         /// The first such character.
         found: char,
@@ -180,7 +180,7 @@ pub enum DeltaError {
     /// A text of the header with a control or bidirectional character.
     #[error("header: expected printable text for {field}, found the character U+{:04X}: the delta is malformed", u32::from(*found))]
     HeaderText {
-        /// Which text.
+        /// Name of the field.
         field: &'static str,
         /// The first such character.
         found: char,
@@ -188,7 +188,7 @@ pub enum DeltaError {
     /// More tensors than the limit.
     #[error("expected at most {MAX_TENSORS} tensors, found {found}")]
     TensorCount {
-        /// How many.
+        /// The number found.
         found: usize,
     },
     /// An empty tensor name, or one over the limit.
@@ -202,7 +202,7 @@ pub enum DeltaError {
     /// A tensor's name with a control or bidirectional character.
     #[error("tensor {index}: expected a name of printable text, found the character U+{:04X}", u32::from(*found))]
     NameText {
-        /// Which tensor, from 0.
+        /// Index of the tensor, from 0.
         index: usize,
         /// The first such character.
         found: char,

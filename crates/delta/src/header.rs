@@ -25,7 +25,7 @@ pub struct Header {
     pub classes: u32,
     /// Number of records in the file. [`encode`](crate::encode) sets it.
     pub tensors: u32,
-    /// How the delta was created.
+    /// Provenance: how the delta was created.
     pub provenance: Provenance,
 }
 

@@ -31,8 +31,8 @@ impl<'a> Delta<'a> {
         Self::parse_for(bytes, max_difference_values(bytes.len()))
     }
 
-    /// As [`parse`](Self::parse), for a base of that many parameters: the differences together have no more values, so that
-    /// whoever decodes them allocates no more than the base takes.
+    /// Parses as [`parse`](Self::parse) does, for a base of that many parameters: the differences together have no
+    /// more values, so that whoever decodes them allocates no more than the base takes.
     ///
     /// # Errors
     /// Those of [`parse`](Self::parse); [`DeltaError::DifferenceSize`].
@@ -107,7 +107,7 @@ impl<'a> Delta<'a> {
 struct Prologue {
     version: u32,
     header_length: usize,
-    /// To the last byte of the hash.
+    /// Length of the file to the last byte of the hash.
     file_length: usize,
 }
 

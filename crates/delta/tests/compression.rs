@@ -1,7 +1,7 @@
 //! Compression: a file is decompressed to itself, and no frame takes more memory than a delta may. Guards against
 //! decompression bombs, and frames whose end is not checked.
 #![cfg(feature = "compression")]
-#![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its delta has failed")]
 
 mod common;
 
@@ -38,7 +38,7 @@ fn a_file_fits_into_its_own_length() {
 fn a_file_comes_out_as_it_went_in() {
     for file in [sample(), large(), SecretKey::from_seed(&[1; 32]).sign(&sample(), 1).unwrap()] {
         assert_eq!(decompress(compress(&file), MAX_FILE_BYTES).unwrap(), file);
-        assert_eq!(decompress(file.clone(), 0).unwrap(), file, "what isn't packed is left alone");
+        assert_eq!(decompress(file.clone(), 0).unwrap(), file, "what is not packed is left alone");
     }
     assert!(compress(&large()).len() * 4 < large().len());
 }

@@ -1,7 +1,7 @@
 //! File format: a written file is read back, and every field is at its documented offset. Guards against a layout that
 //! differs from its diagram, or changes without a new version.
 #![cfg(feature = "alloc")]
-#![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its delta has failed")]
 
 mod common;
 #[path = "common/everywhere.rs"]

@@ -1,7 +1,7 @@
 //! Malformed files: none is accepted, and none makes the reader panic. Guards against a missing check, or one hidden by
 //! another: files are damaged with a stale hash, and forged with a correct one.
 #![cfg(feature = "alloc")]
-#![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its delta has failed")]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! Signatures: a signature identifies the signer of one file, and no other file is valid under it. Guards against a
 //! signature that is not verified, or does not cover a field.
 #![cfg(feature = "alloc")]
-#![allow(clippy::unwrap_used, reason = "a test that can't make its delta has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its delta has failed")]
 
 mod common;
 

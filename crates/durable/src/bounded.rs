@@ -29,7 +29,7 @@ pub enum SpecialFile {
 #[non_exhaustive]
 pub enum BoundedReadError {
     /// The system refused to open or read the file.
-    #[error("can't read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -37,15 +37,15 @@ pub enum BoundedReadError {
         source: io::Error,
     },
     /// The path leads to something else than a regular file.
-    #[error("can't read {}: expected a regular file, found {found}", path.display())]
+    #[error("cannot read {}: expected a regular file, found {found}", path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// The kind of file found.
         found: SpecialFile,
     },
     /// The file is longer than the caller reads.
-    #[error("can't read {}: it has {bytes} bytes or more, at most {limit} are read", path.display())]
+    #[error("cannot read {}: it has {bytes} bytes or more, at most {limit} are read", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -75,10 +75,23 @@ impl fmt::Display for SpecialFile {
     }
 }
 
-/// Reads a regular file of at most `limit` bytes whole; symbolic links are followed.
+/// Opens a regular file for reading; symbolic links are followed.
 ///
 /// The call never waits for another process: the kind is checked before opening and again on the open file, which is opened
-/// without blocking in case the path was replaced in between. A file that grows while it is read, or that has no length (as
+/// without blocking in case the path was replaced in between.
+///
+/// # Errors
+/// [`BoundedReadError::NotRegular`] for a folder, pipe, socket or device, [`BoundedReadError::Io`] for all else.
+pub fn open_regular(path: &Path) -> Result<File, BoundedReadError> {
+    let failed = |source| BoundedReadError::Io { path: path.to_owned(), source };
+    // Before opening, too: opening a device can have effects, such as rewinding a tape.
+    require_regular(path, &fs::metadata(path).map_err(failed)?)?;
+    let file = open_without_waiting(path).map_err(failed)?;
+    require_regular(path, &file.metadata().map_err(failed)?)?;
+    Ok(file)
+}
+
+/// Reads a regular file of at most `limit` bytes whole, opened as by [`open_regular`]. A file that grows while it is read, or that has no length (as
 /// in `/proc`), is read up to `limit` and refused beyond.
 ///
 /// # Errors
@@ -97,19 +110,6 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, BoundedReadError
     file.take(limit.saturating_add(1)).read_to_end(&mut content).map_err(failed)?;
     bounded(content.len() as u64)?;
     Ok(content)
-}
-
-/// Opens the regular file at `path`, without waiting: a pipe, socket, device or folder is rejected.
-///
-/// # Errors
-/// [`BoundedReadError::Io`] or [`BoundedReadError::NotRegular`].
-pub fn open_regular(path: &Path) -> Result<File, BoundedReadError> {
-    let failed = |source| BoundedReadError::Io { path: path.to_owned(), source };
-    // Before opening, too: opening a device can have effects, such as rewinding a tape.
-    require_regular(path, &fs::metadata(path).map_err(failed)?)?;
-    let file = open_without_waiting(path).map_err(failed)?;
-    require_regular(path, &file.metadata().map_err(failed)?)?;
-    Ok(file)
 }
 
 fn require_regular(path: &Path, metadata: &Metadata) -> Result<(), BoundedReadError> {

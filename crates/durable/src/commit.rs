@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How many temporary names a commit tries before it gives up.
+/// Maximum number of temporary names that a commit tries.
 const ATTEMPTS: u32 = 8;
 
 /// Hexadecimal digits of a temporary name's random part.
@@ -38,7 +38,7 @@ pub fn list(files: &dyn FileSystem, folder: &Path) -> Result<Vec<OsString>, Dura
 /// # Errors
 /// [`DurableError::Io`] if the system can't say: that is never taken for absence.
 pub fn entry_type(files: &dyn FileSystem, path: &Path) -> Result<Option<EntryType>, DurableError> {
-    files.entry_type(path).map_err(DurableError::at("look at", path))
+    files.entry_type(path).map_err(DurableError::at("inspect", path))
 }
 
 /// Syncs a folder: returns when the names in it are on the medium.

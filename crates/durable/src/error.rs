@@ -14,16 +14,16 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum DurableError {
     /// The system refused an operation.
-    #[error("can't {action} {}: {source}{}", shown(path), advice(source.kind()))]
+    #[error("cannot {action} {}: {source}{}", shown(path), advice(source.kind()))]
     Io {
-        /// What was being done, as a verb.
+        /// The action, as a verb.
         action: &'static str,
-        /// To which file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Somebody else is writing.
+    /// A lock that another writer holds.
     #[error(
         "{} is locked by {}: wait until that has ended, or end it; the lock goes with its process, so that the file \
          need not and must not be removed",
@@ -33,15 +33,15 @@ pub enum DurableError {
     Locked {
         /// The lock's file.
         path: PathBuf,
-        /// Who holds it.
+        /// The holder.
         by: String,
     },
     /// Something else than a file has the name that a commit is to give.
-    #[error("can't replace {}: expected a regular file or none, found {}: choose another path", shown(path), found.name())]
+    #[error("cannot replace {}: expected a regular file or none, found {}: choose another path", shown(path), found.name())]
     NotAFile {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// The kind of file found.
         found: EntryType,
     },
     /// The content is not what was once committed.
@@ -49,7 +49,7 @@ pub enum DurableError {
     Sealed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         source: SealError,
     },
 }
@@ -77,7 +77,7 @@ fn advice(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; what was there before is untouched: free some space and try again"
         }
-        io::ErrorKind::PermissionDenied => "; look at the owner and the mode of the file and its folder",
+        io::ErrorKind::PermissionDenied => "; check the owner and the mode of the file and its folder",
         io::ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing, or choose another place",
         io::ErrorKind::FileTooLarge => "; no file of this kind is that large: it is damaged or not one of ours",
         _ => "",

@@ -69,7 +69,7 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     fn share(&self, path: &Path) -> io::Result<Claim>;
 }
 
-/// What has a name in a folder.
+/// Type of an entry of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryType {
     /// A regular file.

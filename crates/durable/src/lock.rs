@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a waiting writer sleeps before it asks again.
+/// Interval at which a waiting writer tries again.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Takes the advisory lock of the file at `path`, which is created if need be; waits for as long as `patience` if

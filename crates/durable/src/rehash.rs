@@ -12,7 +12,7 @@ use std::{
 const LARGEST_CHUNK: u64 = 1 << 20;
 /// The fewest bytes that are read at once, but for a rate that is lower.
 const SMALLEST_CHUNK: u64 = 4 << 10;
-/// How long a rehash sleeps at most before it looks again whether it is cancelled.
+/// Maximum sleep of a rehash before it checks whether it is cancelled.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// Rehash of a file at a limited rate, for a thread beside the frames.
@@ -61,7 +61,7 @@ impl Rehash {
         (self.bytes_per_second.get() / 10).clamp(SMALLEST_CHUNK, LARGEST_CHUNK) as usize
     }
 
-    /// When that many bytes may have been read, after the start.
+    /// Returns the time after the start at which that many bytes may have been read.
     fn due(&self, total: u64) -> Duration {
         Duration::from_secs_f64(total as f64 / self.bytes_per_second.get() as f64)
     }

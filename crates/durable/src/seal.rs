@@ -12,7 +12,7 @@ use thiserror::Error;
 /// The kind of a sealed content and the version of its layout: eight printable bytes such as `FFSTATE1`.
 pub type FileKind = [u8; 8];
 
-/// How many bytes a seal adds: the kind (8), the content's length (8, little-endian) and the sha256 over the kind, the
+/// Bytes that a seal adds: the kind (8), the content's length (8, little-endian) and the sha256 over the kind, the
 /// length and the content (32). The content follows.
 pub const SEAL_LEN: usize = 8 + 8 + 32;
 
@@ -20,24 +20,24 @@ pub const SEAL_LEN: usize = 8 + 8 + 32;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// It ends within the seal.
+    /// A file that ends within the seal.
     #[error("expected at least {SEAL_LEN} bytes, found {found}: the file is cut short")]
     Short {
         /// Bytes present.
         found: usize,
     },
-    /// It is something else, or of a version that this build doesn't know.
+    /// A file of another kind, or of an unknown version.
     #[error(
         "expected it to begin with `{}`, found `{}`: it is another kind of file, or one of another version of fieldfit",
         expected.escape_ascii(), found.escape_ascii()
     )]
     Kind {
-        /// What it should be.
+        /// The expected kind.
         expected: FileKind,
-        /// What it says it is.
+        /// The kind in the seal.
         found: FileKind,
     },
-    /// It is cut short, or something was appended.
+    /// A file of another length than its seal states.
     #[error("expected a content of {expected} bytes, found {found}: the file is cut short, or has grown")]
     Length {
         /// Bytes announced.
@@ -45,7 +45,7 @@ pub enum SealError {
         /// Bytes present.
         found: u64,
     },
-    /// At least one bit is not what it was.
+    /// A file of another hash than its seal states.
     #[error("its sha256 is not the one recorded: the file was damaged or altered")]
     Hash,
 }

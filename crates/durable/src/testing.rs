@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// What goes wrong.
+/// Fault that the simulated disk injects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The operation and all that follow fail: the process is gone, or the power.
@@ -108,7 +108,7 @@ impl Simulated {
         self.inner().failed
     }
 
-    /// How many operations there have been, those that failed included.
+    /// Returns the number of operations, those that failed included.
     pub fn operations(&self) -> u64 {
         self.inner().operations
     }

@@ -23,9 +23,9 @@ pub struct FileMark {
     device: u64,
     inode: u64,
     bytes: u64,
-    /// When its content was last changed: seconds and nanoseconds since 1970.
+    /// Time of the last change of its content: seconds and nanoseconds since 1970.
     modified: (i64, i64),
-    /// When anything about it was last changed.
+    /// Time of the last change of the file or its metadata.
     changed: (i64, i64),
 }
 
@@ -34,7 +34,7 @@ pub struct FileMark {
 pub struct Verification {
     /// The file.
     pub file: FileMark,
-    /// Of its bytes.
+    /// SHA-256 of its bytes.
     pub sha256: [u8; 32],
 }
 

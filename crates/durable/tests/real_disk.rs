@@ -1,5 +1,5 @@
-//! The real file system: guards against a lock that outlives its process or keeps nobody away, and against a commit
-//! that works on the simulated disk alone.
+//! Tests on the real file system: guards against a lock that outlives its process or excludes nobody, and against a
+//! commit that works on the simulated disk alone.
 
 use fieldfit_durable::{
     Claim, Disk, DurableError, FileSystem, commit, commit_sealed, create_folder, lock, read, read_sealed,
@@ -199,7 +199,7 @@ fn a_lock_dies_with_its_process() {
     drop(lock(&Disk, &path, Duration::ZERO).unwrap());
 }
 
-/// The other process of [`a_lock_dies_with_its_process`].
+/// Catches: what [`a_lock_dies_with_its_process`] does, whose other process this is.
 #[test]
 #[ignore = "started and killed by a_lock_dies_with_its_process"]
 fn holds_the_lock_until_killed() {

@@ -1,4 +1,4 @@
-//! What a frame costs while an adaptation goes on in the same process, against without: the median and the 95th and 99th
+//! Benchmark of frames beside an adaptation in the same process, against frames alone: the median and the 95th and 99th
 //! percentile of inference on one thread at thirty frames a second.
 //!
 //! `cargo bench -p fieldfit --bench duty`, or with the niceness to try: `-- 10`.
@@ -44,8 +44,11 @@ fn main() {
 /// Milliseconds of each frame, with the adaptation paused and with it running.
 fn measure(runtime: &Runtime, images: &Dataset, camera: &[u8], nice: u8) -> [Vec<f64>; 2] {
     let control = Control::new();
-    let options =
-        Options { size: Some(96), epochs: 10_000, device: Device::Cpu { threads: 1 }, nice, ..Options::default() };
+    let options = Options::default()
+        .with_size(Some(96))
+        .with_epochs(10_000)
+        .with_device(Device::Cpu { threads: 1 })
+        .with_nice(nice);
     thread::scope(|scope| {
         let run = scope.spawn(|| runtime.adaptation(images).options(options).control(&control).run());
         // Past the linear probe.

@@ -1,5 +1,5 @@
-//! What a swap costs the frames: thirty a second of Lite0 at 224 px, while another thread activates a version, rolls it back
-//! and is refused a poisoned one, a call a second; without an adaptation beside it, and with one.
+//! Benchmark of frames beside swaps: thirty a second of Lite0 at 224 px, while another thread activates a version,
+//! rolls it back and is refused a poisoned one, a call a second; without an adaptation beside it, and with one.
 //!
 //! `cargo bench -p fieldfit --bench swap`, on one thread; on two: `-- 2`.
 //!
@@ -38,7 +38,7 @@ fn main() {
 
 /// Two versions that are confirmed, the first of them active, and a poisoned one.
 fn fill(runtime: &Runtime, images: &Dataset) {
-    let options = Options { method: "linear-probe".into(), size: Some(224), epochs: 1, ..Options::default() };
+    let options = Options::default().with_method("linear-probe").with_size(Some(224)).with_epochs(1);
     assert!(runtime.adapt(images, &options).unwrap().active, "the probe beats the base");
     let store = runtime.store().unwrap();
     store.add(&store.read(1).unwrap()).unwrap();
@@ -53,7 +53,7 @@ fn fill(runtime: &Runtime, images: &Dataset) {
 fn beside_adaptation(runtime: &Runtime, images: &Dataset, measure: impl FnOnce() -> Turn) -> Turn {
     let (control, trains) = (Control::new(), AtomicBool::new(false));
     let device = Device::Cpu { threads: 1 };
-    let options = Options { size: Some(96), epochs: 10_000, nice: 19, device, ..Options::default() };
+    let options = Options::default().with_size(Some(96)).with_epochs(10_000).with_nice(19).with_device(device);
     let listen = |event| {
         if let Event::Step { .. } = event {
             trains.store(true, Ordering::Relaxed);

@@ -53,7 +53,7 @@ fn answer_frames(runtime: &Runtime, camera: &[u8], is_over: &AtomicBool) -> Resu
 }
 
 fn adapt(runtime: &Runtime, images: &Dataset) -> Result<Adapted, Error> {
-    let options = Options { size: Some(96), epochs: 2, ..Options::default() };
+    let options = Options::default().with_size(Some(96)).with_epochs(2);
     let adaptation = runtime.adaptation(images).options(options).on_event(|event| {
         if let Event::Epoch { epoch, epochs, accuracy, .. } = event {
             println!("epoch {epoch} of {epochs}: {:.1} % of the validation images", 100.0 * accuracy);

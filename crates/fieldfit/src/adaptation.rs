@@ -5,8 +5,8 @@ use crate::delta::file::{parse, read, read_for};
 use crate::execution_plan::plan_version;
 use crate::{Error, Runtime};
 use fieldfit_adapt::{
-    AdaptRequest, Checkpointing, Control, Event, GateFigures, Options, Outcome, adapt, gate_again, peak_memory,
-    remove_checkpoint,
+    AdaptRequest, Checkpointing, Control, Event, GateFigures, MethodEntry, Options, Outcome, adapt, gate_again,
+    peak_memory, remove_checkpoint,
 };
 use fieldfit_data::Dataset;
 use fieldfit_model::Weights;
@@ -28,7 +28,7 @@ pub struct Adapted {
     pub delta_bytes: u64,
     /// Whether the gate accepted it, so that it runs now.
     pub active: bool,
-    /// Why, or why not.
+    /// Reason of the verdict.
     pub reason: String,
     /// Accuracies on the gate slice, of the reference and of this version.
     pub gate: GateFigures,
@@ -66,6 +66,8 @@ pub struct Adaptation<'a> {
     runtime: &'a Runtime,
     images: &'a Dataset,
     options: Options,
+    /// Custom method, which then trains.
+    custom: Option<MethodEntry>,
     control: Control,
     resume: bool,
     on_event: Box<dyn FnMut(Event) + 'a>,
@@ -75,6 +77,17 @@ impl<'a> Adaptation<'a> {
     /// Sets the options. Without them, [`Options::default`].
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Sets a custom method, which trains in place of the one that the options name; the options' `settings` are its
+    /// own. The checkpoint and the delta record its name.
+    ///
+    /// It is called on the thread that calls [`run`](Self::run), or on one that the run starts if the options set a
+    /// niceness. A panic of the method unwinds out of `run`: nothing is stored, what ran goes on, and the checkpoint
+    /// of the last epoch remains.
+    pub fn method(mut self, method: MethodEntry) -> Self {
+        self.custom = Some(method);
         self
     }
 
@@ -106,6 +119,10 @@ impl<'a> Adaptation<'a> {
     /// checkpoint cannot be used; if the run diverges or is stopped (it leaves a checkpoint then). Nothing is added to the
     /// store then, and what ran goes on.
     pub fn run(mut self) -> Result<Adapted, Error> {
+        self.runtime.check_base()?;
+        if let Some(method) = &self.custom {
+            self.options.method = method.name.to_owned();
+        }
         let store = self.runtime.store_to("keep an adaptation in")?;
         if let Some(key) = self.runtime.key() {
             // Before the work: a key without a number left could not sign the result.
@@ -131,34 +148,35 @@ impl<'a> Adaptation<'a> {
     }
 
     fn train(&mut self, store: &Store, checkpoint: Checkpointing<'_>) -> Result<Outcome, Error> {
-        let Self { control, on_event, .. } = self;
-        request(self.runtime, self.images, &self.options, store, Some(checkpoint), |request| {
-            Ok(adapt(request, control, on_event)?)
-        })
+        self.request(store, Some(checkpoint), |request, control, on_event| Ok(adapt(request, control, on_event)?))
     }
 
     /// Judges the delta against the version that is active now.
     fn judge_again(&mut self, store: &Store, outcome: &mut Outcome) -> Result<(), Error> {
-        let Self { control, on_event, .. } = self;
-        outcome.gate = request(self.runtime, self.images, &self.options, store, None, |request| {
-            Ok(gate_again(request, outcome, control, on_event)?)
-        })?;
+        outcome.gate = self
+            .request(store, None, |request, control, on_event| Ok(gate_again(request, outcome, control, on_event)?))?;
         Ok(())
     }
-}
 
-/// Makes the request of an adaptation against the version that is active now.
-fn request<R>(
-    runtime: &Runtime,
-    dataset: &Dataset,
-    options: &Options,
-    store: &Store,
-    checkpoint: Option<Checkpointing<'_>>,
-    work: impl FnOnce(&AdaptRequest<'_>) -> Result<R, Error>,
-) -> Result<R, Error> {
-    let active = store.read_active()?;
-    let active = active.as_ref().map(|(version, bytes)| parse(&store.delta_path(*version), bytes)).transpose()?;
-    work(&AdaptRequest { base: runtime.base(), dataset, options, active: active.as_ref(), checkpoint })
+    /// Calls `work` with the request of this adaptation against the version that is active now.
+    fn request<R>(
+        &mut self,
+        store: &Store,
+        checkpoint: Option<Checkpointing<'_>>,
+        work: impl FnOnce(&AdaptRequest<'_>, &Control, &mut dyn FnMut(Event)) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let active = store.read_active()?;
+        let active = active.as_ref().map(|(version, bytes)| parse(&store.delta_path(*version), bytes)).transpose()?;
+        let request = AdaptRequest {
+            base: self.runtime.base(),
+            dataset: self.images,
+            options: &self.options,
+            methods: self.custom.as_slice(),
+            active: active.as_ref(),
+            checkpoint,
+        };
+        work(&request, &self.control, &mut self.on_event)
+    }
 }
 
 impl Runtime {
@@ -168,6 +186,7 @@ impl Runtime {
             runtime: self,
             images,
             options: Options::default(),
+            custom: None,
             control: Control::new(),
             resume: false,
             on_event: Box::new(|_| ()),

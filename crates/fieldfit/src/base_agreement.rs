@@ -1,10 +1,9 @@
 //! Base agreement: whether the running version's backbone predicts the base's class, both under the base's own head.
 
-use crate::classifier::Classifier;
 use crate::image_set::ImageSet;
-use crate::metrics::{agreeing, predictions};
 use crate::{Error, Runtime, Version};
-use fieldfit_adapt::under_base_head;
+use fieldfit_adapt::metrics::{agreeing, predictions};
+use fieldfit_adapt::{Classifier, under_base_head};
 use fieldfit_data::Frame;
 use fieldfit_model::Weights;
 use std::sync::{Arc, PoisonError};
@@ -40,7 +39,7 @@ impl BaseAgreement {
     /// The share of a set's images, 0..1, on which both agree.
     fn over(&self, set: &ImageSet, progress: &mut dyn FnMut(usize, usize)) -> Result<f64, Error> {
         let (mut images, mut agreed) = (0, 0);
-        for batch in self.base.run(set)? {
+        for batch in set.classified_by(&self.base)? {
             let (batch, base) = batch?;
             let adapted = self.adapted.logits(&batch.images)?;
             agreed += agreeing(predictions(&base, 0..base.columns), predictions(&adapted, 0..adapted.columns));

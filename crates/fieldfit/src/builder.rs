@@ -6,16 +6,18 @@ use crate::event::{Listener, Outbox};
 use crate::fallback::{Fallback, Selected, require_base};
 use crate::running::Running;
 use crate::runtime::{Swaps, all_cores};
+use crate::weights_monitor::WeightsMonitor;
 use crate::{Error, Runtime, RuntimeEvent, Version};
 use arc_swap::ArcSwap;
 use fieldfit_delta::SecretKey;
+use fieldfit_durable::Rehash;
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, BaseOptions, Weights};
-use fieldfit_store::{ActiveVersion, Keep, Store, TrialRules};
+use fieldfit_store::{ActiveVersion, Keep, Store, StoreError, TrialRules};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 
 /// Failures in a row after which a version is left, where nothing else is set.
 const MAX_FAILURES: NonZeroU32 = NonZeroU32::new(3).unwrap();
@@ -37,6 +39,7 @@ pub struct Builder {
     max_failures: NonZeroU32,
     memory_budget: Option<u64>,
     copied: bool,
+    rehash: Option<Rehash>,
 }
 
 impl Builder {
@@ -56,6 +59,7 @@ impl Builder {
             max_failures: MAX_FAILURES,
             memory_budget: None,
             copied: false,
+            rehash: None,
         }
     }
 
@@ -170,6 +174,20 @@ impl Builder {
         self
     }
 
+    /// Hashes the mapped weights again and again at that rate, on a thread beside the frames, and delivers
+    /// [`RuntimeEvent::BaseAltered`] once they have changed. From then on, swaps and adaptations are refused; frames are
+    /// answered with what was prepared before.
+    ///
+    /// Off by default: it costs a thread and keeps the whole file in the page cache, and an imported file is read-only. It
+    /// finds what the file's times do not show, and a start with a store therefore does not see: writes through a shared
+    /// mapping of another program, writes below the file system, and media that lose bits. A
+    /// [copied](Self::copy_base) base is not hashed again.
+    #[must_use]
+    pub fn rehash(mut self, rate: Rehash) -> Self {
+        self.rehash = Some(rate);
+        self
+    }
+
     /// Maps and verifies the base, and prepares the version that runs first.
     ///
     /// With a store this is its active version; if that cannot run, the last confirmed version; at last the base.
@@ -181,55 +199,52 @@ impl Builder {
     pub fn open(mut self) -> Result<Runtime, Error> {
         self.listener = std::mem::take(&mut self.listener).started();
         let outbox = Outbox::default();
-        let (store, degraded) = self.open_store(&outbox)?;
-        let base = verified(&self.model, self.copied, store.as_ref())?;
-        let (selected, degraded) = match (&self.delta, &store) {
-            (None, Some(store)) => self.select(&base, store, degraded, &outbox)?,
-            (Some(path), store) => {
-                store.as_ref().map_or(Ok(()), |store| fix_base(&base, store))?;
-                let weights = adapted(&base, path, &read_for(&base, path)?)?;
-                let running = Running::new(Version::File, &base, weights, self.device)?;
-                let view = store.as_ref().map_or(Ok(ActiveVersion::default()), Store::active_version)?;
-                (Selected { running, view, trial: None, awaited: None }, degraded)
+        let (store, is_degraded) = self.open_store(&outbox)?;
+        let usable = store.as_ref().filter(|_| !is_degraded);
+        let mut base = verified(&self.model, self.copied, usable)?;
+        let (selected, is_degraded) = match self.select(&base, usable, &outbox) {
+            Ok(selected) => (selected, is_degraded),
+            // The state was usable when the store was opened, and no longer is.
+            Err(error) => {
+                self.degrade(error, &outbox)?;
+                (self.select(&base, None, &outbox)?, true)
             }
-            (None, None) => (of_base(&base, self.device)?, degraded),
         };
-        let runtime = self.into_runtime(base, store, selected, degraded);
+        let monitor = self.monitor(&mut base, store.as_ref());
+        let runtime = self.into_runtime(base, store, selected, is_degraded, monitor);
         outbox.deliver(&runtime.listener);
         Ok(runtime)
     }
 
-    /// Opens the store, if there is to be one; without it, whether it is unavailable.
+    /// Opens the store, if there is to be one, and returns whether it is unavailable.
     fn open_store(&self, outbox: &Outbox) -> Result<(Option<Store>, bool), Error> {
-        let opened = match &self.store {
-            Some(path) if self.create_store => Store::create_or_open(path),
-            Some(path) => Store::open(path),
-            None => return Ok((None, false)),
+        let Some(path) = &self.store else { return Ok((None, false)) };
+        let (store, unusable) = match Store::open_degraded(path) {
+            Err(StoreError::Missing { .. }) if self.create_store => (Store::create_or_open(path)?, None),
+            opened => opened?,
         };
-        match opened {
-            Ok(store) => Ok((Some(store), false)),
-            Err(error) => self.degrade(error.into(), outbox).map(|()| (None, true)),
-        }
+        let is_degraded = unusable.map_or(Ok(false), |error| self.degrade(error.into(), outbox).map(|()| true))?;
+        Ok((Some(store), is_degraded))
     }
 
-    fn select(&self, base: &Base, store: &Store, degraded: bool, outbox: &Outbox) -> Result<(Selected, bool), Error> {
-        let fallback = Fallback {
-            base,
-            device: self.device,
-            store,
-            rules: self.rules,
-            memory_budget: self.memory_budget,
-            failed: &BTreeSet::new(),
-            listener: &self.listener,
-            outbox,
-        };
-        match fix_base(base, store).and_then(|()| fallback.select()) {
-            Ok(selected) => Ok((selected, degraded)),
-            Err(error) => {
-                self.degrade(error, outbox)?;
-                Ok((of_base(base, self.device)?, true))
+    /// Selects what runs first; without a usable store, the delta file or the base.
+    fn select(&self, base: &Base, store: Option<&Store>, outbox: &Outbox) -> Result<Selected, Error> {
+        store.map_or(Ok(()), |store| fix_base(base, store))?;
+        let running = match (&self.delta, store) {
+            (None, Some(store)) => {
+                let failed = &BTreeSet::new();
+                let (device, rules, memory_budget, listener) =
+                    (self.device, self.rules, self.memory_budget, &self.listener);
+                return Fallback { base, device, store, rules, memory_budget, failed, listener, outbox }.select();
             }
-        }
+            (Some(path), _) => {
+                let weights = adapted(base, path, &read_for(base, path)?)?;
+                Running::new(Version::File, base, weights, self.device)?
+            }
+            (None, None) => Running::new(Version::Base, base, Weights::of_base(base), self.device)?,
+        };
+        let view = store.map_or(Ok(ActiveVersion::default()), Store::active_version)?;
+        Ok(Selected { running, view, trial: None, awaited: None })
     }
 
     /// Lets an unavailable store pass, unless it is required; any other error stays one.
@@ -243,14 +258,28 @@ impl Builder {
         }
     }
 
-    fn into_runtime(self, base: Base, store: Option<Store>, selected: Selected, degraded: bool) -> Runtime {
+    /// Starts to hash the mapped weights again, if that is set.
+    fn monitor(&self, base: &mut Base, store: Option<&Store>) -> Option<WeightsMonitor> {
+        let (rate, file) = self.rehash.zip(base.take_mapped_file())?;
+        WeightsMonitor::begin(file, rate, store.cloned(), self.listener.clone())
+            .inspect_err(|error| log::error!("the base's weights are not hashed again: {error}"))
+            .ok()
+    }
+
+    fn into_runtime(
+        self,
+        base: Base,
+        store: Option<Store>,
+        selected: Selected,
+        is_degraded: bool,
+        monitor: Option<WeightsMonitor>,
+    ) -> Runtime {
         let Selected { running, view, trial, awaited } = selected;
         let drift = DriftMonitor::new(running.version(), self.drift_every);
         Runtime {
             base,
             device: self.device,
-            store_path: self.store,
-            store: store.map_or_else(OnceLock::new, OnceLock::from),
+            store,
             delta: self.delta,
             key: self.key,
             keep: self.keep,
@@ -259,9 +288,10 @@ impl Builder {
             max_failures: self.max_failures,
             memory_budget: self.memory_budget,
             running: ArcSwap::from_pointee(running),
-            swaps: Mutex::new(Swaps::new(view, trial, awaited, degraded)),
+            swaps: Mutex::new(Swaps::new(view, trial, awaited, is_degraded)),
             drift,
             base_agreement: Mutex::default(),
+            monitor,
         }
     }
 }
@@ -277,16 +307,10 @@ fn fix_base(base: &Base, store: &Store) -> Result<(), Error> {
     Ok(())
 }
 
-/// The base as it is, without a store.
-fn of_base(base: &Base, device: Device) -> Result<Selected, Error> {
-    let running = Running::new(Version::Base, base, Weights::of_base(base), device)?;
-    Ok(Selected { running, view: ActiveVersion::default(), trial: None, awaited: None })
-}
-
 /// Opens the base. The store caches which file was verified, so that the next start need not hash it again.
 fn verified(model: &Path, copied: bool, store: Option<&Store>) -> Result<Base, Error> {
     let known = store.and_then(Store::verification);
-    let base = Base::open_as(model, BaseOptions { copied, verification: known })?;
+    let base = Base::open_as(model, BaseOptions::default().with_copied(copied).with_verification(known))?;
     if let Some((store, verification)) = store.zip(base.verification().filter(|_| base.verification() != known)) {
         // Nothing depends on it: where the store cannot be written, the next start hashes again.
         let kept = store.keep_verification(&verification);

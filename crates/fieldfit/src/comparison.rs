@@ -1,13 +1,13 @@
 //! Comparison: runs of several methods on the same images, slices and budget, each measured and recorded, none stored.
 
-use crate::classifier::Classifier;
 use crate::image_set::ImageSet;
-use crate::metrics::{Metrics, Misclassified, agreeing, predictions};
 use crate::{Error, Runtime};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use fieldfit_adapt::metrics::{Metrics, Misclassified, agreeing, predictions};
 use fieldfit_adapt::{
-    AdaptRequest, Control, Event, Options, Outcome, adapt, forget_peak_memory, peak_memory, under_both_heads,
+    AdaptRequest, Classifier, Control, Event, MethodEntry, Options, Outcome, adapt, forget_peak_memory, peak_memory,
+    under_both_heads,
 };
 use fieldfit_data::{Dataset, Fractions, thumbnail};
 use fieldfit_delta::Delta;
@@ -25,6 +25,8 @@ pub struct Comparison<'a> {
     runtime: &'a Runtime,
     images: &'a Dataset,
     fractions: Fractions,
+    /// Custom methods that options may name.
+    methods: Vec<MethodEntry>,
     /// The held-out images of the source at [`HELD_OUT`], its validation slice at [`VALIDATION`], then the shifts.
     sets: Vec<ImageSet>,
     /// The base's predictions, by input size and position of a set: the same for every run.
@@ -58,7 +60,14 @@ impl<'a> Comparison<'a> {
         let all: Vec<usize> = (0..images.samples.len()).collect();
         let content = Sha256::new().chain_update(runtime.base().id().0).chain_update(images.digest(&all));
         let sets = vec![slice(source.into(), split.gate), slice("validation".into(), split.validation)];
-        Ok(Self { runtime, images, fractions, sets, base_predictions: BTreeMap::new(), content })
+        Ok(Self { runtime, images, fractions, methods: Vec::new(), sets, base_predictions: BTreeMap::new(), content })
+    }
+
+    /// Adds custom methods, which the options of a run may name beside [`METHODS`](crate::train::METHODS).
+    #[must_use]
+    pub fn with_methods(mut self, methods: &[MethodEntry]) -> Self {
+        self.methods.extend_from_slice(methods);
+        self
     }
 
     /// Measures on these sets as well.
@@ -81,7 +90,7 @@ impl<'a> Comparison<'a> {
     /// Returns the identity of a run with these options, a hash in hexadecimal over everything that it depends on: base,
     /// images and shifts by name and length of every file, the source's name, options, seed.
     pub fn identity(&self, options: &Options) -> String {
-        let options = Options { fractions: self.fractions, ..options.clone() };
+        let options = options.clone().with_fractions(self.fractions);
         let hash = self.content.clone().chain_update(&self.held_out().name);
         hex::encode(hash.chain_update(format!("{options:?}")).finalize())
     }
@@ -100,11 +109,12 @@ impl<'a> Comparison<'a> {
         control: &Control,
         on_event: &mut dyn FnMut(Event),
     ) -> Result<RunRecord, Error> {
-        let options = &Options { fractions: self.fractions, ..options.clone() };
+        let options = &options.clone().with_fractions(self.fractions);
         let mut recorder = Recorder::default();
         let is_fresh = forget_peak_memory();
         let base = self.runtime.base();
-        let request = AdaptRequest { base, dataset: self.images, options, active: None, checkpoint: None };
+        let (dataset, methods) = (self.images, self.methods.as_slice());
+        let request = AdaptRequest { base, dataset, options, methods, active: None, checkpoint: None };
         let Outcome { delta, seconds, .. } = adapt(&request, control, &mut |event| {
             recorder.record(&event);
             on_event(event);
@@ -136,7 +146,7 @@ impl<'a> Comparison<'a> {
             method: method_name(options),
             seed: options.seed,
             source: self.held_out().name.clone(),
-            options: options.to_string(),
+            options: options.text(&self.methods)?,
             classes: parsed.labels().map(str::to_owned).collect(),
             validation_loss,
             in_distribution,
@@ -164,7 +174,7 @@ fn base_predictions(runtime: &Runtime, set: &ImageSet, size: u32, device: Device
     let weights = Weights { input_size: size, ..Weights::of_base(runtime.base()) };
     let base = Classifier::new(runtime.base(), weights, device)?;
     let mut classes = Vec::with_capacity(set.order.len());
-    for batch in base.run(set)? {
+    for batch in set.classified_by(&base)? {
         let (_, logits) = batch?;
         classes.extend(predictions(&logits, 0..logits.columns));
     }
@@ -189,7 +199,7 @@ impl Subject {
         let set = set.with_labels(labels)?;
         let mut metrics = Metrics::new(labels.len());
         let mut agreed = 0;
-        for batch in self.classifier.run(&set)? {
+        for batch in set.classified_by(&self.classifier)? {
             let (batch, logits) = batch?;
             let expected = base[metrics.images()..].iter().copied();
             agreed += agreeing(predictions(&logits, labels.len()..logits.columns), expected);

@@ -5,6 +5,6 @@ pub use fieldfit_adapt::open_images;
 pub use fieldfit_data::{
     Augmentation, Corruption, DataError, Dataset, EXTENSIONS as IMAGE_EXTENSIONS, FolderError, FolderOptions,
     Fractions, MAX_FILE_BYTES as MAX_IMAGE_FILE_BYTES, Purpose, Sample, ScanProgress, Severity, SkipKind, SkipSummary,
-    Skipped, SplitError,
+    Skipped, SplitError, images_below,
 };
 pub use fieldfit_durable::{BoundedReadError, read_bounded};

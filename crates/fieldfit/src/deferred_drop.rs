@@ -37,7 +37,7 @@ mod tests {
     use std::sync::mpsc;
     use std::thread::ThreadId;
 
-    /// Says who dropped it.
+    /// Test value that sends the thread that drops it.
     struct Weights(mpsc::Sender<ThreadId>);
 
     impl Drop for Weights {

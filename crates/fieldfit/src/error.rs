@@ -1,6 +1,8 @@
 //! Error: why an operation of this crate failed, with the errors of the crates below as sources.
 
 use crate::Version;
+use fieldfit_adapt::ClassifierError;
+use fieldfit_durable::BoundedReadError;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -32,13 +34,16 @@ pub enum Error {
     #[error(transparent)]
     Adapt(#[from] fieldfit_adapt::AdaptError),
     /// A file that cannot be read.
-    #[error("can't read {}: check that the file is there and may be read", path.display())]
+    #[error("cannot read {}: check that the file is there and may be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
     },
+    /// A path that leads to no regular file, or to one that is too long for what it is read as.
+    #[error(transparent)]
+    File(BoundedReadError),
     /// A file that is longer than any delta.
     #[error("{} has {found} bytes, and a delta at most {limit}: check the path", path.display())]
     TooLong {
@@ -75,7 +80,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A secret key that cannot be written.
-    #[error("can't write a new key to {}: choose a path where no file is", path.display())]
+    #[error("cannot write a new key to {}: choose a path where no file is", path.display())]
     WriteKey {
         /// The file.
         path: PathBuf,
@@ -83,7 +88,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A scratch folder that cannot be written to.
-    #[error("can't write to {}: name a folder on the disk that the store is to be on", path.display())]
+    #[error("cannot write to {}: name a folder on the disk that the store is to be on", path.display())]
     Scratch {
         /// The folder.
         path: PathBuf,
@@ -103,7 +108,7 @@ pub enum Error {
         dtype: fieldfit_tensor::Dtype,
     },
     /// An export that failed.
-    #[error("can't export to {}: {source}", path.display())]
+    #[error("cannot export to {}: {source}", path.display())]
     Export {
         /// The file.
         path: PathBuf,
@@ -114,13 +119,13 @@ pub enum Error {
     #[error(transparent)]
     Durable(#[from] fieldfit_durable::DurableError),
     /// A delta that was just encoded and cannot be parsed.
-    #[error("the delta of this run can't be read back: {source}; please report this")]
+    #[error("the delta of this run cannot be read back: {source}; please report this")]
     Made {
         /// The cause.
         source: Box<fieldfit_delta::DeltaError>,
     },
     /// A run log that cannot be read or written.
-    #[error("can't read or write {}: check the folder, the permissions and the space left", path.display())]
+    #[error("cannot read or write {}: check the folder, the permissions and the space left", path.display())]
     RunLog {
         /// The file.
         path: PathBuf,
@@ -128,7 +133,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// An output file that cannot be written.
-    #[error("can't write {}: check the folder, the permissions and the space left", path.display())]
+    #[error("cannot write {}: check the folder, the permissions and the space left", path.display())]
     Output {
         /// The file.
         path: PathBuf,
@@ -136,7 +141,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// An output path that names something else than a regular file.
-    #[error("can't write {}: expected a regular file or none, found {found}; choose another path", path.display())]
+    #[error("cannot write {}: expected a regular file or none, found {found}; choose another path", path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
@@ -154,7 +159,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// An input size that the architecture cannot take.
-    #[error("{}: its manifest's input size doesn't fit its architecture", path.display())]
+    #[error("{}: its manifest's input size does not fit its architecture", path.display())]
     Input {
         /// The model folder.
         path: PathBuf,
@@ -163,7 +168,7 @@ pub enum Error {
     },
     /// An operation that needs the base's own head, on a base without one.
     #[error(
-        "{} is a backbone without a head, which can't {action}: adapt it to your classes, and run what comes of it by \
+        "{} is a backbone without a head, which cannot {action}: adapt it to your classes, and run what comes of it by \
          its store or its delta file", path.display()
     )]
     Headless {
@@ -177,12 +182,6 @@ pub enum Error {
     NoStore {
         /// The operation.
         action: &'static str,
-    },
-    /// A store whose state is damaged or unreadable: the base runs.
-    #[error("the store {} is unavailable and the base runs: restore the store from a copy, then call `Runtime::poll`", path.display())]
-    StoreUnavailable {
-        /// The store's folder.
-        path: PathBuf,
     },
     /// A version that needs more memory than the runtime may take for it.
     #[error(
@@ -214,7 +213,7 @@ pub enum Error {
     },
     /// Images of classes that the model does not have.
     #[error(
-        "{version} can't be evaluated on these images: adapt the model to their classes first, or run a version that \
+        "{version} cannot be evaluated on these images: adapt the model to their classes first, or run a version that \
          knows them, from its store or its delta file"
     )]
     Classes {
@@ -233,4 +232,22 @@ pub enum Error {
         /// The logit.
         value: f32,
     },
+}
+
+impl From<BoundedReadError> for Error {
+    fn from(error: BoundedReadError) -> Self {
+        match error {
+            BoundedReadError::Io { path, source } => Self::Read { path, source },
+            other => Self::File(other),
+        }
+    }
+}
+
+impl From<ClassifierError> for Error {
+    fn from(error: ClassifierError) -> Self {
+        match error {
+            ClassifierError::Data(error) => Self::Data(error),
+            ClassifierError::Exec(error) => Self::Exec(error),
+        }
+    }
 }

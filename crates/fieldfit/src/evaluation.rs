@@ -1,10 +1,9 @@
 //! Evaluation: accuracy, calibration and forgetting of the running version on labelled images.
 
-use crate::classifier::Classifier;
 use crate::image_set::ImageSet;
-use crate::metrics::Metrics;
 use crate::{Error, Runtime, Version};
-use fieldfit_adapt::under_base_head;
+use fieldfit_adapt::metrics::Metrics;
+use fieldfit_adapt::{Classifier, under_base_head};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -33,6 +32,7 @@ pub struct Evaluation {
 
 /// Counts of a class or a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct Count {
     /// Number of images.
     pub images: usize,
@@ -56,7 +56,7 @@ impl Evaluation {
     fn new(set: &ImageSet, metrics: &Metrics) -> Self {
         let mut per_class: BTreeMap<String, Count> = BTreeMap::new();
         let mut per_group: BTreeMap<String, Count> = BTreeMap::new();
-        for (&sample, &is_correct) in set.order.iter().zip(&metrics.outcomes) {
+        for &(sample, is_correct) in &metrics.outcomes {
             let sample = &set.images.samples[sample];
             per_class.entry(set.images.classes[sample.class as usize].clone()).or_default().add(is_correct);
             if let Some(group) = &sample.group_name {
@@ -74,6 +74,13 @@ impl Evaluation {
             per_class,
             per_group,
         }
+    }
+}
+
+impl Evaluation {
+    /// Returns the counts over all classes.
+    pub const fn all(&self) -> Count {
+        Count { images: self.images, correct: self.correct }
     }
 }
 
@@ -115,7 +122,7 @@ fn evaluate(
     let labels = classifier.labels();
     let set = set.with_labels(labels).map_err(|source| Error::Classes { version, source })?;
     let mut metrics = Metrics::new(labels.len());
-    for batch in classifier.run(&set)? {
+    for batch in set.classified_by(classifier)? {
         let (batch, logits) = batch?;
         metrics.add(&batch, &logits);
         progress(metrics.images(), set.order.len());

@@ -29,19 +29,25 @@ pub enum RuntimeEvent {
     FellBack {
         /// The version that failed.
         version: u32,
-        /// How it failed.
+        /// The failure.
         reason: String,
     },
     /// The active version does not run, because its trial cannot be recorded, its file cannot be read now, or it exceeds the
     /// memory budget; the last confirmed version runs instead, and nothing is recorded.
     Unrecorded {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// The store's state is damaged or unreadable; the base runs until [`Runtime::poll`](crate::Runtime::poll) finds the
     /// store restored.
     StoreUnavailable {
-        /// What is wrong with the store, and what to do.
+        /// The defect of the store, and what to do.
+        reason: String,
+    },
+    /// The base's weights have changed under their map, as the [rehash](crate::Builder::rehash) found. Frames are answered
+    /// as before; every swap and adaptation returns the error, and so does the next start.
+    BaseAltered {
+        /// Which file has changed, and what to do.
         reason: String,
     },
     /// A version on trial has completed enough predictions and is confirmed.
@@ -62,6 +68,7 @@ impl fmt::Display for RuntimeEvent {
                 write!(f, "the last confirmed version runs, and nothing is recorded: {reason}")
             }
             Self::StoreUnavailable { reason } => write!(f, "the base runs, the store is unavailable: {reason}"),
+            Self::BaseAltered { reason } => write!(f, "nothing is swapped any more, the base is damaged: {reason}"),
             Self::Confirmed { version } => write!(f, "version {version} is confirmed: it completed its trial"),
             Self::Drift(drift) => write!(f, "{drift}"),
         }
@@ -71,7 +78,7 @@ impl fmt::Display for RuntimeEvent {
 impl RuntimeEvent {
     fn log_level(&self) -> log::Level {
         match self {
-            Self::StoreUnavailable { .. } => log::Level::Error,
+            Self::StoreUnavailable { .. } | Self::BaseAltered { .. } => log::Level::Error,
             Self::FellBack { .. } | Self::Unrecorded { .. } => log::Level::Warn,
             Self::Swapped { .. } | Self::Confirmed { .. } => log::Level::Info,
             Self::Drift(_) => log::Level::Debug,
@@ -106,7 +113,7 @@ type Hear = dyn Fn(&RuntimeEvent) + Send + Sync;
 #[derive(Clone, Default)]
 pub(crate) struct Listener {
     hear: Option<Arc<Hear>>,
-    /// To the thread that delivers what arises on threads that must not wait: those of frames and of a trial.
+    /// Queue to the thread that delivers what arises on threads that must not wait: those of frames and of a trial.
     queue: Option<SyncSender<RuntimeEvent>>,
 }
 

@@ -50,7 +50,7 @@ impl Fallback<'_> {
         self.select_ready(None)
     }
 
-    /// As [`select`](Self::select); `ready` is used if it is the version that is to run.
+    /// Selects as [`select`](Self::select) does; `ready` is used if it is the version that is to run.
     pub fn select_ready(&self, mut ready: Option<Running>) -> Result<Selected, Error> {
         require_base(self.base, self.store)?;
         loop {
@@ -143,7 +143,16 @@ impl Fallback<'_> {
         Ok(Selected { running: self.load(None)?, view, trial: None, awaited })
     }
 
-    /// As [`load`](Self::load), but for versions that failed in this process.
+    /// Selects the base, whatever the store says.
+    ///
+    /// # Errors
+    /// If not even the base runs.
+    pub fn select_base(&self) -> Result<Selected, Error> {
+        let view = ActiveVersion::default();
+        Ok(Selected { running: self.load(None)?, view, trial: None, awaited: None })
+    }
+
+    /// Loads as [`load`](Self::load) does, but for versions that failed in this process.
     fn load_trusted(&self, version: Option<u32>) -> Result<Running, Error> {
         match version.filter(|version| self.failed.contains(version)) {
             Some(version) => Err(Error::FailedHere { version }),
@@ -175,7 +184,7 @@ impl Fallback<'_> {
         }
     }
 
-    /// What an error in preparing a version is due to: whatever the base does not share is the version's.
+    /// Returns the cause of an error in preparing a version: whatever the base does not share is the version's.
     fn cause(&self, error: &Error) -> Cause {
         match presumed_cause(error) {
             Cause::Version if self.load(None).is_err() => Cause::Machine,
@@ -198,7 +207,7 @@ pub(crate) fn require_base(base: &Base, store: &Store) -> Result<(), Error> {
     }
 }
 
-/// What keeps a version from running.
+/// Cause that keeps a version from running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
     /// The version: it will never run on this base.
@@ -207,7 +216,7 @@ enum Cause {
     Transient,
     /// The machine: nothing would run.
     Machine,
-    /// It is gone from the store.
+    /// The version was pruned from the store.
     Pruned,
 }
 
@@ -231,6 +240,7 @@ fn presumed_cause(error: &Error) -> Cause {
         Error::MemoryBudget { .. }
         | Error::Adapt(_)
         | Error::Read { .. }
+        | Error::File(_)
         | Error::TooLong { .. }
         | Error::Transport { .. }
         | Error::Key { .. }
@@ -248,7 +258,6 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::Input { .. }
         | Error::Headless { .. }
         | Error::NoStore { .. }
-        | Error::StoreUnavailable { .. }
         | Error::Unknown { .. }
         | Error::Classes { .. } => Cause::Transient,
     }

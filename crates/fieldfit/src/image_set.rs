@@ -1,6 +1,9 @@
 //! Image set: labelled images under a name, in a fixed order, as they are or corrupted.
 
-use fieldfit_data::{Corruption, DataError, Dataset, Loader, LoaderOptions, Preprocessor, Severity};
+use crate::Error;
+use fieldfit_adapt::Classifier;
+use fieldfit_data::{Batch, Corruption, DataError, Dataset, Loader, LoaderOptions, Severity};
+use fieldfit_tensor::Matrix;
 
 /// A named, ordered selection of labelled images to measure on, optionally corrupted.
 #[derive(Debug, Clone)]
@@ -39,9 +42,17 @@ impl ImageSet {
         Ok(Self { images, ..self.clone() })
     }
 
-    /// Loads the images in order, preprocessed as at inference.
-    pub(crate) fn batches(&self, preprocessor: &Preprocessor) -> Result<Loader, DataError> {
+    /// Loads the images in order, preprocessed for that classifier, and computes the logits of each batch, `[N,
+    /// classes]`.
+    ///
+    /// # Errors
+    /// If the loader cannot start; an item is an error if an image cannot be read any more, or the device fails.
+    pub(crate) fn classified_by<'a>(
+        &self,
+        classifier: &'a Classifier,
+    ) -> Result<impl Iterator<Item = Result<(Batch, Matrix<f32>), Error>> + use<'a>, Error> {
         let options = LoaderOptions { corruption: self.corruption, ..LoaderOptions::default() };
-        Loader::new(&self.images, &self.order, preprocessor, &options)
+        let loader = Loader::new(&self.images, &self.order, classifier.preprocessor(), &options)?;
+        Ok(classifier.run(loader.map(|batch| batch.map_err(Error::from))))
     }
 }

@@ -2,5 +2,5 @@
 
 pub use crate::info::{ModelInfo, StageInfo};
 pub use fieldfit_model::{Base, BaseId, BaseOptions, Manifest, ModelError};
-pub use fieldfit_nets::{ARCHITECTURES, Network};
+pub use fieldfit_nets::{self as network, ARCHITECTURES, Network};
 pub use fieldfit_tensor::{Dtype, Filter, Preprocessing, TensorView};

@@ -8,6 +8,7 @@ pub const MAX_TOP: usize = 16;
 
 /// Ranked class of a prediction, by index.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Candidate {
     /// Index of the class in the head's outputs.
     pub index: u32,
@@ -17,6 +18,7 @@ pub struct Candidate {
 
 /// Ranked class of a prediction, by name.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Ranked<'a> {
     /// Index of the class in the head's outputs.
     pub index: u32,

@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// How each line of a run log begins.
+/// First bytes of each line of a run log.
 const LINE_START: &str = "{\"identity\":\"";
 
 /// Run log: a file of [`RunRecord`]s that grows by a line per run and survives being cut off within a line.

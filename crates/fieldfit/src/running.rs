@@ -1,8 +1,8 @@
 //! Running version: the classifier that answers frames, and the tally that counts its answers.
 
-use crate::classifier::Classifier;
 use crate::trial::Tally;
 use crate::{Error, Prediction, Version};
+use fieldfit_adapt::Classifier;
 use fieldfit_data::Frame;
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights};
@@ -15,7 +15,7 @@ pub(crate) struct Running {
     tally: Arc<Tally>,
 }
 
-/// Why a frame is not answered.
+/// Reason for which a frame is not answered.
 pub(crate) enum Unanswered {
     /// The frame is malformed or cannot be decoded.
     Frame(Error),
@@ -74,9 +74,9 @@ impl Running {
     /// Answers a frame. A frame that cannot be preprocessed says nothing of the version.
     pub fn infer(&self, frame: &Frame<'_>) -> Result<Prediction, Unanswered> {
         self.classifier.with_input(|input| {
-            input.preprocess(frame).map_err(Unanswered::Frame)?;
+            input.preprocess(frame).map_err(|error| Unanswered::Frame(error.into()))?;
             self.tally.begin();
-            let logits = self.classifier.logits_of(input);
+            let logits = self.classifier.logits_of(input).map_err(Error::from);
             match logits.and_then(|logits| Prediction::new(self.version, self.labels(), logits)) {
                 Ok(prediction) => {
                     self.tally.complete();

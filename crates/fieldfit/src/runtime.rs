@@ -8,6 +8,7 @@ use crate::event::{Listener, Outbox};
 use crate::fallback::{Fallback, Selected};
 use crate::running::{Running, Unanswered};
 use crate::trial::Trial;
+use crate::weights_monitor::WeightsMonitor;
 use crate::{Builder, Error, Prediction, RuntimeEvent, Version};
 use arc_swap::ArcSwap;
 use fieldfit_data::Frame;
@@ -18,12 +19,12 @@ use fieldfit_store::{ActiveVersion, Keep, Store, TrialRules};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-/// How long a swap waits for frames that still compute with the old weights, before it leaves freeing them to the next
-/// swap or poll.
+/// Timeout of a swap that waits for frames that still compute with the old weights, before it leaves freeing them to
+/// the next swap or poll.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runtime of a base model and the adaptation that runs on it, shared by any number of threads.
@@ -35,10 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Runtime {
     pub(crate) base: Base,
     pub(crate) device: Device,
-    /// Where the store is, if there is to be one.
-    pub(crate) store_path: Option<PathBuf>,
-    /// The store, once it could be opened.
-    pub(crate) store: OnceLock<Store>,
+    /// The store, if there is one.
+    pub(crate) store: Option<Store>,
     pub(crate) delta: Option<PathBuf>,
     pub(crate) key: Option<SecretKey>,
     pub(crate) keep: Keep,
@@ -51,6 +50,8 @@ pub struct Runtime {
     pub(crate) drift: DriftMonitor,
     /// The base agreement of what runs, once it was asked for.
     pub(crate) base_agreement: Mutex<Option<Arc<BaseAgreement>>>,
+    /// What hashes the mapped weights again, if that is set.
+    pub(crate) monitor: Option<WeightsMonitor>,
 }
 
 /// A compile-time assertion: threads share a runtime.
@@ -59,13 +60,13 @@ const _: fn() = || {
     is_shared::<Runtime>();
 };
 
-/// What only one swap at a time may touch.
+/// State that one swap at a time may change.
 pub(crate) struct Swaps {
     /// The store when the running version was selected, or earlier.
     view: ActiveVersion,
     /// The trial of what runs, if it is on one.
     trial: Option<Trial>,
-    /// As [`Selected::awaited`].
+    /// Awaited version, as [`Selected::awaited`].
     awaited: Option<u32>,
     /// Whether the base runs because the store is unavailable.
     is_degraded: bool,
@@ -104,12 +105,14 @@ impl Runtime {
         self.device
     }
 
-    /// Returns the store, if there is one and it could be opened.
+    /// Returns the store, if there is one. While it is [unavailable](Self::is_degraded), each of its calls returns what is
+    /// wrong with its state.
     pub fn store(&self) -> Option<&Store> {
-        self.store.get()
+        self.store.as_ref()
     }
 
-    /// Returns whether the base runs because the store is unavailable. [`poll`](Self::poll) tries the store again.
+    /// Returns whether the base runs because the store's state is damaged or unreadable. [`poll`](Self::poll) tries the
+    /// store again.
     pub fn is_degraded(&self) -> bool {
         self.swapping().is_degraded
     }
@@ -119,7 +122,7 @@ impl Runtime {
         self.key.as_ref()
     }
 
-    /// What the store keeps after an adaptation.
+    /// Returns the retention limits of the store after an adaptation.
     pub(crate) const fn kept(&self) -> Keep {
         self.keep
     }
@@ -193,8 +196,18 @@ impl Runtime {
             Err(unwritten) => fallback.select_confirmed(&unwritten),
         };
         swaps.failed.insert(version);
+        let (selected, is_degraded) = match selected {
+            Err(Error::Store(error)) if error.is_unusable_state() => {
+                outbox.push(RuntimeEvent::StoreUnavailable { reason: error.to_string() });
+                (fallback.select_base(), true)
+            }
+            selected => (selected, false),
+        };
         match selected {
-            Ok(selected) => drop(self.replace(&mut swaps, selected, Duration::ZERO, &outbox)),
+            Ok(selected) => {
+                self.replace(&mut swaps, selected, Duration::ZERO, &outbox);
+                swaps.is_degraded = is_degraded;
+            }
             Err(error) => log::error!("version {version} fails, and nothing else can run: {error}"),
         }
         drop(swaps);
@@ -288,9 +301,8 @@ impl Runtime {
     /// # Errors
     /// If the store cannot be read. What ran before goes on.
     pub fn poll(&self) -> Result<Option<Version>, Error> {
-        let Some(path) = &self.store_path else { return Ok(None) };
+        let Some(store) = &self.store else { return Ok(None) };
         self.swap(|swaps, outbox| {
-            let store = self.opened(path)?;
             let has_proved_itself = match swaps.awaited {
                 Some(version) => store.confirmed()?.contains(&version),
                 None => false,
@@ -305,13 +317,22 @@ impl Runtime {
         })
     }
 
-    /// What runs now, for work that spans many images with one version.
+    /// Refuses weights that changed under their map.
+    ///
+    /// # Errors
+    /// [`ModelError::Altered`](fieldfit_model::ModelError::Altered).
+    pub(crate) fn check_base(&self) -> Result<(), Error> {
+        self.monitor.as_ref().map_or(Ok(()), WeightsMonitor::check)
+    }
+
+    /// Returns the running version, for work that spans many images with one version.
     pub(crate) fn running(&self) -> Arc<Running> {
         self.running.load_full()
     }
 
     /// The weights of what runs now, whole.
     pub(crate) fn weights(&self) -> Result<(Version, Weights), Error> {
+        self.check_base()?;
         let version = self.version();
         let weights = match (version, self.store(), &self.delta) {
             (Version::Stored(number), Some(store), _) => {
@@ -324,22 +345,7 @@ impl Runtime {
     }
 
     pub(crate) fn store_to(&self, action: &'static str) -> Result<&Store, Error> {
-        match (self.store(), &self.store_path) {
-            (Some(store), _) => Ok(store),
-            (None, Some(path)) => Err(Error::StoreUnavailable { path: path.clone() }),
-            (None, None) => Err(Error::NoStore { action }),
-        }
-    }
-
-    /// The store, opened now if it was unavailable.
-    fn opened(&self, path: &Path) -> Result<&Store, Error> {
-        match self.store() {
-            Some(store) => Ok(store),
-            None => {
-                let store = Store::open(path)?;
-                Ok(self.store.get_or_init(|| store))
-            }
-        }
+        self.store().ok_or(Error::NoStore { action })
     }
 
     fn fallback<'a>(&'a self, store: &'a Store, failed: &'a BTreeSet<u32>, outbox: &'a Outbox) -> Fallback<'a> {
@@ -361,6 +367,7 @@ impl Runtime {
 
     /// Does work that may replace the running version, one at a time, and delivers its events once the lock is released.
     pub(crate) fn swap<R>(&self, work: impl FnOnce(&mut Swaps, &Outbox) -> Result<R, Error>) -> Result<R, Error> {
+        self.check_base()?;
         let outbox = Outbox::default();
         let result = work(&mut self.swapping(), &outbox);
         outbox.deliver(&self.listener);

@@ -9,10 +9,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-/// How long completed predictions may go unrecorded: what a crash can take from a trial's count.
+/// Interval at which completed predictions are recorded: what a crash can take from a trial's count.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// What one process has seen of a version: a few atomic writes a frame.
+/// Tally of one process's answers by a version: a few atomic writes a frame.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Whether a prediction was ever begun, with a frame that could be preprocessed.
@@ -22,7 +22,7 @@ pub(crate) struct Tally {
     completed: AtomicU32,
     failed: AtomicU32,
     failed_in_a_row: AtomicU32,
-    /// So many confirm the version.
+    /// Number of predictions that confirm the version.
     needed: u32,
     is_over: AtomicBool,
     recorder: OnceLock<Thread>,
@@ -128,7 +128,7 @@ struct Recorder {
     store: Store,
     rules: TrialRules,
     version: u32,
-    /// Until the first prediction is recorded.
+    /// Start of the trial, until the first prediction is recorded.
     start: Option<Undecided>,
     tally: Arc<Tally>,
     listener: Listener,
@@ -194,7 +194,7 @@ mod tests {
     use fieldfit_store::VersionState;
     use fieldfit_tests::deltas;
 
-    const RULES: TrialRules = TrialRules { predictions: 20, starts: 3 };
+    const RULES: TrialRules = TrialRules::new(20, 3);
 
     fn on_trial() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();

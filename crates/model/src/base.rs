@@ -3,8 +3,9 @@
 use crate::check;
 use crate::description::{NetworkDescription, SourceLayout};
 use crate::error::ModelError;
-use crate::file::{Bytes, map_file};
+use crate::file::{self, Bytes, map_file};
 use crate::manifest::{LABELS_FILE, Manifest};
+use crate::mapped_weights::MappedWeightsFile;
 use fieldfit_durable::{FileMark, Verification};
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Dtype, Params, Preprocessing, Real, TensorId, TensorView};
@@ -46,19 +47,35 @@ pub struct Base {
     sources: Vec<Option<SourceLayout>>,
     id: BaseId,
     bytes: Bytes,
-    /// Where each tensor of the network lies in `bytes`.
+    /// Location of each tensor of the network in `bytes`.
     locations: Vec<Location>,
     verification: Option<Verification>,
+    mapped: Option<MappedWeightsFile>,
 }
 
 /// Options of opening a base.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct BaseOptions {
     /// Whether the weights are read to the heap, where no other process can touch them, instead of mapped.
     pub copied: bool,
     /// Verification of an earlier opening. As long as the file is the very same, its hash and its values are not verified
     /// again. A copy is verified in any case.
     pub verification: Option<Verification>,
+}
+
+impl BaseOptions {
+    /// Returns the options with weights on the heap, or mapped.
+    #[must_use]
+    pub const fn with_copied(self, copied: bool) -> Self {
+        Self { copied, ..self }
+    }
+
+    /// Returns the options with that [`verification`](Self::verification) of an earlier opening.
+    #[must_use]
+    pub const fn with_verification(self, verification: Option<Verification>) -> Self {
+        Self { verification, ..self }
+    }
 }
 
 /// Stored type and byte range of one tensor.
@@ -124,8 +141,11 @@ impl Base {
             bytes,
             locations,
             verification: None,
+            mapped: None,
         };
         base.verification = base.verify_once(&path, &file, opening)?;
+        let sha256 = base.manifest.weights.sha256;
+        base.mapped = (!opening.copied).then_some(MappedWeightsFile { path, file, sha256 });
         Ok(base)
     }
 
@@ -188,6 +208,12 @@ impl Base {
         self.verification
     }
 
+    /// Returns the file of the mapped weights, to be hashed again while the base is in use; `None` for a copied base, and
+    /// after the first call.
+    pub const fn take_mapped_file(&mut self) -> Option<MappedWeightsFile> {
+        self.mapped.take()
+    }
+
     /// Returns a view of one tensor in its stored type.
     pub fn tensor(&self, id: TensorId) -> TensorView<'_> {
         let Location { dtype, range } = &self.locations[id.index()];
@@ -224,7 +250,7 @@ impl Base {
 /// Opens a file, which must have that length, and maps or reads its bytes.
 fn whole_file(path: &Path, expected: u64, copied: bool) -> Result<(File, Bytes), ModelError> {
     let unreadable = |source| ModelError::read(path, source);
-    let file = File::open(path).map_err(unreadable)?;
+    let file = file::open(path).map_err(unreadable)?;
     let found = file.metadata().map_err(unreadable)?.len();
     if found != expected {
         return Err(ModelError::Length { path: path.to_owned(), expected, found });

@@ -24,7 +24,7 @@ pub(crate) enum Mismatch {
 }
 
 impl Mismatch {
-    /// What is wrong with the file at `path`, which should hold that architecture.
+    /// Returns the error of the file at `path`, which should hold that architecture.
     pub fn error(self, path: &Path, architecture: &'static str) -> ModelError {
         let path = path.to_owned();
         match self {
@@ -79,8 +79,8 @@ pub(crate) fn network(
     }
 }
 
-/// What differs: the network's tensors in its order, then those that it doesn't have, by name. A headless network lacks no
-/// head.
+/// Lists the differences: the network's tensors in its order, then those that it doesn't have, by name. A headless
+/// network lacks no head.
 pub(crate) fn mismatches<'a>(network: &'a Network, found: &'a Shapes<'_>) -> impl Iterator<Item = Mismatch> + 'a {
     let own = network.tensors().filter_map(|(_, spec)| {
         let (name, expected) = (spec.name.clone(), spec.shape.clone());

@@ -15,7 +15,7 @@ pub struct TrainingResult<'a> {
     pub delta: &'a Params<f32>,
     /// γ of every constrained tensor, in the network's order; `None` for one that may go anywhere.
     pub radii: &'a [Option<f32>],
-    /// How distances are measured.
+    /// Norm of the distances.
     pub norm: Norm,
     /// The new head's weight, `[classes, features]`.
     pub head_weight: &'a [f32],
@@ -27,7 +27,7 @@ pub struct TrainingResult<'a> {
     pub input_size: u32,
     /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
     pub crop: f32,
-    /// How each tensor is stored, in the network's order. The head is few values that matter much: it is stored as f16.
+    /// Codec of each tensor, in the network's order. The head is few values that matter much: it is stored as f16.
     pub codecs: &'a [Codec],
 }
 

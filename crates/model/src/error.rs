@@ -18,63 +18,63 @@ pub enum ModelError {
     /// A delta longer than any for its base.
     #[error("expected a delta of at most {limit} bytes for this base, found {found}: it was not made by fieldfit")]
     DeltaLength {
-        /// The most that it may have.
+        /// Maximum for this base.
         limit: usize,
-        /// Its bytes.
+        /// Bytes of the delta.
         found: usize,
     },
     /// A delta of more values than any for its base.
     #[error("expected a delta of at most {limit} values for this base, found {found}: it was not made by fieldfit")]
     DeltaValues {
-        /// The most that it may have.
+        /// Maximum for this base.
         limit: usize,
-        /// What it decodes to.
+        /// Number of values that it decodes to.
         found: usize,
     },
-    /// A file of the model that isn't there.
+    /// A missing file of the model.
     #[error("{} is missing: a model folder holds manifest.toml, labels.txt and its weights; import it again", path.display())]
     Missing {
-        /// The file that was looked for.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// A file that couldn't be read.
-    #[error("can't read {}", path.display())]
+    /// An unreadable file.
+    #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// A file or folder that couldn't be written.
-    #[error("can't write {}", path.display())]
+    /// A file or folder that cannot be written.
+    #[error("cannot write {}", path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// A manifest that isn't one.
+    /// A manifest that is not valid TOML.
     #[error("invalid manifest {}: import the model again, or correct the line", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
-        /// Where and why it fails to parse.
+        /// The parse error with its position.
         source: Box<toml::de::Error>,
     },
-    /// A manifest with an impossible value.
+    /// A manifest with an invalid value.
     #[error("{}: `{field}` {problem}", path.display())]
     ManifestValue {
         /// The manifest.
         path: PathBuf,
         /// The key.
         field: &'static str,
-        /// What it must be.
+        /// The expected value.
         problem: &'static str,
     },
-    /// An architecture that this version doesn't have.
+    /// An unknown architecture.
     #[error(transparent)]
     Architecture(#[from] fieldfit_nets::UnknownArchitecture),
-    /// Labels that don't fit the classifier.
+    /// A number of labels unlike the classifier's classes.
     #[error("{} has {found} labels, but the classifier has {expected} classes: write one label a line, in the order of the logits", path.display())]
     Labels {
         /// The labels file.
@@ -84,17 +84,17 @@ pub enum ModelError {
         /// Labels in the file.
         found: usize,
     },
-    /// A labels file that is no UTF-8.
+    /// A labels file that is not UTF-8.
     #[error("{}, line {line}: expected UTF-8, found {found}: save the file as UTF-8", path.display())]
     LabelEncoding {
         /// The labels file.
         path: PathBuf,
-        /// The first line that is not, from 1.
+        /// The first invalid line, from 1.
         line: usize,
-        /// What it seems to be.
+        /// The encoding that it seems to have.
         found: &'static str,
     },
-    /// A label that is blank, is there twice, or would act on a terminal.
+    /// A label that is blank, duplicate, or has control characters.
     #[error("{}, line {line}: label `{}` {problem}: every class needs a name of its own", path.display(), excerpt(label))]
     Label {
         /// The labels file.
@@ -103,10 +103,10 @@ pub enum ModelError {
         line: usize,
         /// The label.
         label: String,
-        /// What is wrong with it.
+        /// The defect.
         problem: &'static str,
     },
-    /// A weights file that is cut short, or longer than it was.
+    /// A weights file of another length than the manifest states.
     #[error("{} has {found} bytes, but the manifest says {expected}: it is cut short or was replaced; restore it or import it again", path.display())]
     Length {
         /// The weights file.
@@ -116,7 +116,7 @@ pub enum ModelError {
         /// Bytes in the file.
         found: u64,
     },
-    /// A weights file whose bytes are not those that were imported.
+    /// A weights file with another hash than the manifest states.
     #[error("{} was altered: its sha256 is {}, the manifest says {}; restore it or import it again", path.display(), hex::encode(found), hex::encode(expected))]
     Altered {
         /// The weights file.
@@ -126,15 +126,15 @@ pub enum ModelError {
         /// The file's hash.
         found: [u8; 32],
     },
-    /// A file that isn't safetensors.
+    /// An invalid safetensors file.
     #[error("invalid safetensors file {}: {}; restore it or import it again", path.display(), excerpt(problem))]
     Safetensors {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its header.
+        /// The defect of its header.
         problem: String,
     },
-    /// A tensor that the architecture needs and the file lacks.
+    /// A missing tensor.
     #[error("{}: tensor `{}` of shape {expected:?} is missing: is this a checkpoint of {architecture}?", path.display(), excerpt(name))]
     TensorMissing {
         /// The file.
@@ -146,7 +146,7 @@ pub enum ModelError {
         /// The architecture.
         architecture: &'static str,
     },
-    /// A tensor that the architecture doesn't have.
+    /// An unknown tensor.
     #[error("{}: {architecture} has no tensor `{}` (of shape {found:?}): is this a checkpoint of {architecture}? An import leaves it out with `--drop`", path.display(), excerpt(name))]
     TensorExtra {
         /// The file.
@@ -172,14 +172,14 @@ pub enum ModelError {
         /// The architecture.
         architecture: &'static str,
     },
-    /// A tensor of a type that can't be used.
+    /// A tensor of an unsupported type.
     #[error("{}: tensor `{}` is stored as {found}, expected {expected}: convert it and save it again", path.display(), excerpt(name))]
     TensorDtype {
         /// The file.
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// The types that can be used.
+        /// The supported types.
         expected: &'static str,
         /// The file's type.
         found: String,
@@ -206,7 +206,7 @@ pub enum ModelError {
         /// The value.
         value: f32,
     },
-    /// A delta that can't be read or written.
+    /// A delta that cannot be read or written.
     #[error(transparent)]
     Delta(#[from] DeltaError),
     /// A delta for another base.
@@ -219,7 +219,7 @@ pub enum ModelError {
         /// The delta's base.
         found: BaseId,
     },
-    /// A delta of a tensor that the network doesn't have.
+    /// A delta of an unknown tensor.
     #[error(
         "the delta changes tensor `{}`, which {architecture} does not have: use the model that it was made on",
         excerpt(name)
@@ -243,20 +243,20 @@ pub enum ModelError {
         /// The delta's shape.
         found: Vec<usize>,
     },
-    /// A delta that replaces what it may only move, or moves what it may only replace or must leave alone.
+    /// A delta that replaces a tensor that it may only move, moves one that it may only replace, or changes a fixed one.
     #[error("the delta's tensor `{}` is a {}, but {expected}", excerpt(name), if *.found == TensorKind::Difference { "difference" } else { "replacement" })]
     DeltaKind {
         /// The tensor.
         name: String,
-        /// What it may be.
+        /// The allowed kind.
         expected: &'static str,
-        /// What it is.
+        /// The kind in the delta.
         found: TensorKind,
     },
     /// A delta without a classifier for its labels.
     #[error("the delta has no tensor `{}`, expected the classifier of its labels: adapt again", excerpt(name))]
     DeltaHead {
-        /// The tensor that it lacks.
+        /// The missing tensor.
         name: String,
     },
     /// A difference that leaves its constraint: ‖δ‖ > γ.
@@ -304,22 +304,36 @@ pub enum ModelError {
         path: PathBuf,
         /// The architecture with the fewest differences; none that is there for tests alone.
         nearest: &'static str,
-        /// How many there are.
+        /// Number of differences.
         differing: usize,
-        /// The first of them, each a sentence.
+        /// The first differences, each a sentence.
         first: Vec<String>,
-        /// What to do.
+        /// Advice to the user.
         advice: &'static str,
     },
-    /// A pattern of tensors to leave out that is invalid or fits none.
-    #[error("can't leave out `{}`: {problem}", excerpt(pattern))]
+    /// A checkpoint with the tensors of two networks side by side.
+    #[error(
+        "{} holds two networks of the same tensors, as weights and their moving average are: leave one out, with `--drop \
+         '{one}.*'` or `--drop '{other}.*'`",
+        path.display(), one = excerpt(one), other = excerpt(other)
+    )]
+    TwoNetworks {
+        /// The checkpoint.
+        path: PathBuf,
+        /// First segment of the names of one.
+        one: String,
+        /// First segment of the names of the other.
+        other: String,
+    },
+    /// A pattern of tensors to leave out that is invalid or matches none.
+    #[error("cannot leave out `{}`: {problem}", excerpt(pattern))]
     Drop {
         /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The defect.
         problem: String,
     },
-    /// One of the parts of a checkpoint.
+    /// An error in a part of a checkpoint.
     #[error("{} is a part of a checkpoint: name its index, {}, or their folder", path.display(), index.display())]
     Part {
         /// The part.
@@ -332,7 +346,7 @@ pub enum ModelError {
     Index {
         /// The index.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         problem: String,
     },
     /// A checkpoint of several architectures.
@@ -343,18 +357,18 @@ pub enum ModelError {
         /// The architectures.
         architectures: Vec<&'static str>,
     },
-    /// A checkpoint whose names no architecture can have.
+    /// A checkpoint whose tensor names match no architecture.
     #[error("{}: two of its tensors would be one and the same of the architecture: save the state dict of one network alone", path.display())]
     NoTensors {
         /// The checkpoint.
         path: PathBuf,
     },
-    /// A head whose classes nobody named.
+    /// A head without labels.
     #[error("{} has a head of {expected} classes: give a file of their labels, one a line, in the order of the logits", path.display())]
     Unlabelled {
         /// The checkpoint.
         path: PathBuf,
-        /// Its classes.
+        /// Number of classes.
         expected: usize,
     },
     /// A folder without weights.
@@ -362,26 +376,36 @@ pub enum ModelError {
     NoWeights {
         /// The folder.
         path: PathBuf,
-        /// What was looked for.
+        /// The names that were looked for.
         looked_for: String,
     },
-    /// A configuration that isn't JSON.
+    /// A folder in which every process of a distributed run has saved its part.
+    #[error(
+        "{} is a distributed checkpoint: make one file of it with\n    python -m \
+         torch.distributed.checkpoint.format_utils dcp_to_torch {0} checkpoint.pth",
+        path.display()
+    )]
+    Distributed {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A configuration that is not valid JSON.
     #[error("invalid JSON in {}: get it again, or import the weights file alone", path.display())]
     Config {
         /// The file.
         path: PathBuf,
-        /// Where it fails.
+        /// The parse error with its position.
         source: serde_json::Error,
     },
-    /// A checkpoint that can't be read.
-    #[error("can't import {}", path.display())]
+    /// An unreadable checkpoint.
+    #[error("cannot import {}", path.display())]
     Checkpoint {
         /// The checkpoint.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: Box<CheckpointError>,
     },
-    /// A network description that can't be used.
+    /// A network description that cannot be used.
     #[error("invalid network description {}: import the model again", path.display())]
     Description {
         /// The description.
@@ -419,15 +443,15 @@ pub enum ModelError {
         /// Rows and columns that the network was exported for.
         exported: [usize; 2],
     },
-    /// A network file that can't be read.
-    #[error("can't import {}", path.display())]
+    /// A network file that cannot be read.
+    #[error("cannot import {}", path.display())]
     Graph {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: Box<GraphError>,
     },
-    /// A folder that is there already.
+    /// A folder that exists already.
     #[error("{} exists: an import never replaces a model; remove it or choose another folder", path.display())]
     Exists {
         /// The folder.
@@ -436,7 +460,7 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// A file of the model that couldn't be read, or isn't there.
+    /// Makes the error of a file of the model that is unreadable or missing.
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
@@ -445,7 +469,7 @@ impl ModelError {
         }
     }
 
-    /// A checkpoint that can't be read.
+    /// An unreadable checkpoint.
     pub(crate) fn checkpoint(path: &Path, source: CheckpointError) -> Self {
         Self::Checkpoint { path: path.to_owned(), source: Box::new(source) }
     }

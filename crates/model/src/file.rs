@@ -34,7 +34,7 @@ impl Deref for Bytes {
 /// # Errors
 /// If it is missing, no regular file, or can't be mapped.
 pub(crate) fn map(path: &Path) -> io::Result<Bytes> {
-    let file = open_regular(path).map_err(io_error)?;
+    let file = open(path)?;
     // The system maps no empty file.
     if file.metadata()?.len() == 0 { Ok(Bytes::Copied(Vec::new())) } else { map_file(&file) }
 }
@@ -51,11 +51,19 @@ pub(crate) fn map_file(file: &File) -> io::Result<Bytes> {
 /// # Errors
 /// If it is missing, no regular file, or longer.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    read_bounded(path, limit).map_err(io_error)
+    read_bounded(path, limit).map_err(system_error)
+}
+
+/// A regular file, open for reading.
+///
+/// # Errors
+/// If it is missing or no regular file.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    open_regular(path).map_err(system_error)
 }
 
 /// The error without the path, which the caller's error has.
-fn io_error(error: BoundedReadError) -> io::Error {
+fn system_error(error: BoundedReadError) -> io::Error {
     match error {
         BoundedReadError::Io { source, .. } => source,
         BoundedReadError::NotRegular { .. } => io::Error::other("it is not a regular file"),

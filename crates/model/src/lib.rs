@@ -16,7 +16,7 @@
 //! ```
 
 #[cfg(target_endian = "big")]
-compile_error!("weights are mapped as they are stored, little-endian: a big-endian target can't read them in place");
+compile_error!("weights are mapped as they are stored, little-endian: a big-endian target cannot read them in place");
 
 mod base;
 mod check;
@@ -27,6 +27,7 @@ mod error;
 mod file;
 pub mod import;
 mod manifest;
+mod mapped_weights;
 mod rate_distortion;
 mod text;
 mod weights;
@@ -39,5 +40,6 @@ pub use error::ModelError;
 pub use manifest::{
     DescriptionFile, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile,
 };
+pub use mapped_weights::MappedWeightsFile;
 pub use rate_distortion::{CodecRates, RowWeights};
 pub use weights::{Weights, check_delta, most_delta_bytes, most_delta_values};

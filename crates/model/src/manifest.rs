@@ -19,24 +19,24 @@ pub const NOTICE_FILE: &str = "NOTICE";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// What people call the model.
+    /// Name of the model.
     pub name: String,
     /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`]; `imported` of a network that was imported with its graph.
     pub architecture: String,
-    /// What the network is fed.
+    /// Image that the network reads.
     pub input: Input,
-    /// How pixels become what the network is fed.
+    /// Scaling of pixels to the network's input.
     pub preprocessing: Scaling,
-    /// Which file holds the weights, and how to know it.
+    /// Weights file, its length and its hash.
     pub weights: WeightsFile,
-    /// Which file describes the network, and how to know it; `None` of a built-in architecture.
+    /// Network description and its hash; `None` of a built-in architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<DescriptionFile>,
-    /// Where the weights come from.
+    /// Origin of the weights.
     pub origin: Origin,
 }
 
-/// The image that the network is fed.
+/// Input image of the network: its side and crop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
@@ -46,7 +46,7 @@ pub struct Input {
     pub crop: f32,
 }
 
-/// `(value − mean) / std` per channel after resampling.
+/// Scaling per channel after resampling: `(value − mean) / std`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scaling {
@@ -54,7 +54,7 @@ pub struct Scaling {
     pub mean: [f32; 3],
     /// Divided by, red, green, blue, in units of 0..255.
     pub std: [f32; 3],
-    /// How images are resampled.
+    /// Filter by which images are resampled.
     pub filter: Filter,
 }
 
@@ -82,7 +82,7 @@ pub struct DescriptionFile {
     pub sha256: [u8; 32],
 }
 
-/// Where the weights come from and under which terms.
+/// Origin of the weights: source, licence, and the checkpoint that was imported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
@@ -149,16 +149,16 @@ impl Manifest {
     }
 }
 
-/// What a file's name must be.
+/// Requirement on every file name of a manifest.
 const PLAIN: &str = "must be a plain file name in the model's folder";
-/// What every text of a manifest must be.
+/// Requirement on every text of a manifest.
 const PRINTABLE: &str = "must have no control characters and none that change the direction of text";
 
 fn is_acting(text: &str) -> bool {
     text.chars().any(is_unprintable)
 }
 
-/// Whether the name can't lead out of its folder.
+/// Returns whether the name cannot lead out of its folder.
 fn is_file_name(name: &str) -> bool {
     Path::new(name).file_name().is_some_and(|file| file == name)
 }

@@ -1,5 +1,5 @@
-//! θ0 is read through the map: neither opening a base nor merging into it allocates anything of its size.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+//! Tests of memory: neither opening a base nor merging into it allocates anything of its size.
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_model::{Base, LABELS_FILE};
@@ -75,6 +75,6 @@ fn widened(base: &Base) -> TempDir {
     let (weights, labels) = (base.path().join(&base.manifest().weights.file), base.path().join(LABELS_FILE));
     let out = folder.path().join("wide");
     let request = ImportRequest::new(&weights, &out).of(&base.manifest().architecture, &labels);
-    import(&ImportRequest { dtype: Dtype::F32, ..request }).unwrap();
+    import(&request.with_dtype(Dtype::F32)).unwrap();
     folder
 }

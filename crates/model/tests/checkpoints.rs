@@ -1,5 +1,6 @@
-//! Checkpoints as training programs write them: weights beside arguments, averages and states, under wrappers, in parts.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't prepare its files has failed")]
+//! Tests of checkpoints as training programs write them: weights beside arguments, averages and states, under
+//! wrappers, in parts.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 

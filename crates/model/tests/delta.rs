@@ -1,5 +1,5 @@
-//! From a trained state to a file and back: what is decoded stays in its ball, and nothing else is accepted.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+//! Tests of delta encoding and merging: decoded values stay in their ball, and invalid deltas are rejected.
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 
@@ -323,8 +323,7 @@ fn merged_weights_are_finite() {
     let (weights, out) = (model.temporary.path().join("large.safetensors"), model.temporary.path().join("large"));
     let labels = model.labels();
     std::fs::write(&weights, support::serialise(&tensors)).unwrap();
-    import(&ImportRequest { dtype: Dtype::F32, ..ImportRequest::new(&weights, &out).of("efficientnet-tiny", &labels) })
-        .unwrap();
+    import(&ImportRequest::new(&weights, &out).of("efficientnet-tiny", &labels).with_dtype(Dtype::F32)).unwrap();
     let base = Base::open(&out).unwrap();
     let (shape, values) = ([8, 3, 3, 3], [9e37_f32; 216]);
     let (name, kind, codec) = ("_conv_stem.weight", TensorKind::Difference, Codec::Int8);

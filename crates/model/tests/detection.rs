@@ -1,8 +1,8 @@
-//! What a checkpoint is taken for: by whose names it may go, behind what, with and without a head, and what is said of one
-//! that fits nothing.
+//! Tests of architecture detection: key mappings, prefixes, with and without a head, and the message about a checkpoint
+//! that matches none.
 //!
 //! `tests/data/names` has the names and shapes as timm and transformers save them.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 
@@ -48,7 +48,7 @@ impl Field {
         let (weights, out) = (self.path("weights.bin"), self.path("out"));
         fs::write(&weights, bytes).unwrap();
         let labels = classes.map(|classes| self.labels(classes));
-        let report = import(&ImportRequest { labels: labels.as_deref(), ..ImportRequest::new(&weights, &out) })?;
+        let report = import(&ImportRequest::new(&weights, &out).with_labels(labels.as_deref()))?;
         let base = Base::open(&out).unwrap();
         fs::remove_dir_all(&out).unwrap();
         Ok((report, base))
@@ -143,7 +143,7 @@ fn networks_of_the_same_tensors_are_told_apart_by_name() {
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("model.safetensors"), serialise(&own(&by_name("vit-small").unwrap()))).unwrap();
     let labels = field.labels(1000);
-    let request = ImportRequest { labels: Some(&labels), ..ImportRequest::new(&folder, &out) };
+    let request = ImportRequest::new(&folder, &out).with_labels(Some(&labels));
     let error = import(&request).unwrap_err();
     assert!(message(&error).contains("fits deit-small and vit-small alike"), "{error}");
     for (config, architecture) in

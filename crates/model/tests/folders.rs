@@ -1,5 +1,5 @@
-//! Folders that imports make: none is left by an import that was killed, none is taken from one that runs.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+//! Tests of the model folder writer: a killed import leaves no folder, and a running one loses none.
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! A checkpoint that isn't what it should be is refused, and leaves nothing behind.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't prepare its files has failed")]
+//! Tests of invalid checkpoints: each is rejected, and leaves no file behind.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 
@@ -44,7 +44,7 @@ impl Field {
         let out = self.folder.path().join("out");
         fs::write(&weights, bytes).unwrap();
         let before = names(self.folder.path());
-        let request = ImportRequest { dtype, ..ImportRequest::new(&weights, &out).of(architecture, &labels) };
+        let request = ImportRequest::new(&weights, &out).of(architecture, &labels).with_dtype(dtype);
         let result = import(&request);
         match &result {
             Ok(_) => fs::remove_dir_all(&out).unwrap(),

@@ -1,5 +1,5 @@
-//! Checkpoints in every format become the same model.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+//! Tests of import: a checkpoint in every format becomes the same model.
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 
@@ -24,7 +24,7 @@ fn prepare() -> (TempDir, Vec<Tensor>) {
 fn import_bytes(folder: &Path, name: &str, bytes: &[u8], dtype: Dtype) -> (ImportReport, Base) {
     let (weights, labels, out) = (folder.join("weights.bin"), folder.join("labels.txt"), folder.join(name));
     fs::write(&weights, bytes).unwrap();
-    let request = ImportRequest { dtype, ..ImportRequest::new(&weights, &out).of("efficientnet-tiny", &labels) };
+    let request = ImportRequest::new(&weights, &out).of("efficientnet-tiny", &labels).with_dtype(dtype);
     (import(&request).unwrap(), Base::open(&out).unwrap())
 }
 
@@ -82,7 +82,7 @@ fn the_folder_says_where_it_comes_from() {
     let out = folder.path().join("models").join("mine");
     fs::write(&weights, torch::legacy(&torch::entries(&tensors))).unwrap();
     let request = ImportRequest::new(&weights, &out).of("efficientnet-tiny", &labels);
-    import(&ImportRequest { source: "a friend", licence: "CC0-1.0", ..request }).unwrap();
+    import(&request.with_source("a friend").with_licence("CC0-1.0")).unwrap();
     let base = Base::open(&out).unwrap();
     let origin = &base.manifest().origin;
     assert_eq!(

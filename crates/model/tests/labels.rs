@@ -1,5 +1,5 @@
-//! Labels of a new base: from a file or from `config.json`, under one rule.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+//! Tests of a new base's labels: from a file or from `config.json`, under one rule.
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 

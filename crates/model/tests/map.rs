@@ -1,5 +1,5 @@
-//! The map of the weights: what spares hashing it again, and what becomes of a process whose base is cut short under it.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+//! Tests of the mapped weights: verification that spares hashing, and a process whose base is truncated under it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 use fieldfit_durable::{FileMark, Verification};
 use fieldfit_model::{Base, BaseOptions, ModelError};
@@ -41,7 +41,7 @@ impl Model {
     }
 
     fn open(&self, verification: Verification) -> Result<Base, ModelError> {
-        Base::open_as(&self.path, BaseOptions { copied: false, verification: Some(verification) })
+        Base::open_as(&self.path, BaseOptions::default().with_verification(Some(verification)))
     }
 }
 
@@ -63,7 +63,7 @@ fn a_proven_file_is_not_hashed_again() {
     model.alter();
     claim.file = FileMark::of(&File::open(model.weights()).unwrap()).unwrap();
     assert_eq!(model.open(claim).unwrap().verification(), Some(claim));
-    let copied = Base::open_as(&model.path, BaseOptions { copied: true, verification: Some(claim) });
+    let copied = Base::open_as(&model.path, BaseOptions::default().with_copied(true).with_verification(Some(claim)));
     assert!(matches!(copied.unwrap_err(), ModelError::Altered { .. }), "a copy is of bytes that nobody has proven");
 }
 
@@ -90,12 +90,12 @@ fn a_changed_file_is_proven_anew() {
 /// Which way the child process below opens its base.
 const CHILD: &str = "FIELDFIT_TEST_TRUNCATED";
 
-/// Not a test by itself: what the child process of the next one does. Opens a base, cuts its weights short, reads them.
+/// Catches: what the next test does, whose child process this is: it opens a base, truncates its weights and reads them.
 #[test]
 fn child_reads_truncated_weights() {
     let Ok(way) = std::env::var(CHILD) else { return };
     let model = Model::new();
-    let base = Base::open_as(&model.path, BaseOptions { copied: way == "copied", verification: None }).unwrap();
+    let base = Base::open_as(&model.path, BaseOptions::default().with_copied(way == "copied")).unwrap();
     writable(&model.weights()).set_len(16).unwrap();
     let params = base.params::<f32>();
     assert!(base.network().tensors().all(|(id, _)| params[id].iter().all(|value| value.is_finite())));

@@ -43,7 +43,7 @@ fn value(name: &str) -> RawArgument<'_> {
     RawArgument::Value(name.into())
 }
 
-fn end<'a>(name: &'a str) -> RawEnd<'a> {
+fn end(name: &str) -> RawEnd<'_> {
     RawEnd { name: name.into(), value: value(name) }
 }
 

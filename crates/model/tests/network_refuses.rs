@@ -48,7 +48,7 @@ fn edited(edit: impl FnOnce(&mut Files)) -> Vec<u8> {
     pack(&files, CompressionMethod::Stored)
 }
 
-fn file<'f>(files: &'f mut Files, name: &str) -> &'f mut Vec<u8> {
+fn file<'f>(files: &'f mut [(String, Vec<u8>)], name: &str) -> &'f mut Vec<u8> {
     &mut files.iter_mut().find(|(path, _)| path.split_once('/').is_some_and(|(_, path)| path == name)).unwrap().1
 }
 
@@ -80,7 +80,7 @@ fn other_files_are_told_apart() {
     assert!(matches!(refused(b"\x10\0\0\0\0\0\0\0{\"a\": [1, 2]}   "), GraphError::WeightsAlone));
     let lfs = b"version https://git-lfs.github.com/spec/v1";
     assert!(matches!(refused(lfs), GraphError::Archive(CheckpointError::LfsPointer)));
-    let zip = |name: &str| pack(&vec![(name.to_owned(), b"x".to_vec())], CompressionMethod::Stored);
+    let zip = |name: &str| pack(&[(name.to_owned(), b"x".to_vec())], CompressionMethod::Stored);
     assert!(matches!(refused(&zip("net/data.pkl")), GraphError::WeightsAlone));
     assert!(matches!(refused(&zip("serialized_exported_program.json")), GraphError::Earlier));
     assert!(matches!(refused(&zip("net/code/net.py")), GraphError::Archive(CheckpointError::Program(_))));
@@ -268,9 +268,9 @@ fn counts_are_limited() {
     assert!(matches!(refused(&empty(11)), GraphError::Limit { limit: 1_000_000, .. }));
     let nodes = onnx(18, &[&node("a", &[], &[], &[]).repeat(1_000_001)]);
     assert!(matches!(refused(&nodes), GraphError::Limit { limit: 1_000_000, .. }));
-    let wide = node("a", &vec![""; 65_537], &[], &[]);
+    let wide = node("a", &[""; 65_537], &[], &[]);
     assert!(matches!(refused(&onnx(18, &[&wide])), GraphError::Limit { limit: 65_536, .. }));
-    let half = node("a", &vec![""; 60_000], &[], &[]);
+    let half = node("a", &[""; 60_000], &[], &[]);
     assert!(matches!(refused(&onnx(18, &[&half.repeat(167)])), GraphError::Limit { limit: 10_000_000, .. }));
 }
 

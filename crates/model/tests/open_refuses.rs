@@ -1,5 +1,5 @@
-//! A model folder that is not whole is refused, with an error that says what is wrong and where.
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+//! Tests of invalid model folders: each is rejected, with an error that names the defect and the place.
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Checkpoints that torch itself wrote: `tests/data/checkpoints`, made by `tests/peers/checkpoints.py`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't read its data has failed")]
+//! Tests of checkpoints that torch itself wrote: `tests/data/checkpoints`, made by `tests/peers/checkpoints.py`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its data has failed")]
 
 mod support;
 
@@ -50,6 +50,7 @@ fn what_torch_saves_is_imported() {
         ("legacy", Format::TorchLegacy, Some("state_dict"), ""),
         ("lightning", Format::TorchZip, Some("state_dict"), "net."),
         ("weight_averaging", Format::TorchZip, None, "module."),
+        ("large_numbers", Format::TorchZip, Some("state_dict"), ""),
         ("views", Format::TorchZip, None, ""),
     ] {
         let (report, base) = import(name, Averages::Prefer);
@@ -62,11 +63,14 @@ fn what_torch_saves_is_imported() {
 /// Catches: the weights of timm's checkpoint that are taken where their average was asked for, or the reverse.
 #[test]
 fn timms_average_is_preferred() {
-    for (averages, wrapper, scale) in [(Averages::Prefer, "state_dict_ema", 2.0), (Averages::Ignore, "state_dict", 1.0)]
-    {
-        let (report, base) = import("averaged", averages);
-        assert_eq!(report.wrapper.as_deref(), Some(wrapper));
-        assert_numbers(wrapper, &base, scale);
+    for name in ["averaged", "timm_checkpoint_saver"] {
+        for (averages, wrapper, scale) in
+            [(Averages::Prefer, "state_dict_ema", 2.0), (Averages::Ignore, "state_dict", 1.0)]
+        {
+            let (report, base) = import(name, averages);
+            assert_eq!(report.wrapper.as_deref(), Some(wrapper), "{name}");
+            assert_numbers(wrapper, &base, scale);
+        }
     }
 }
 
@@ -76,7 +80,9 @@ fn what_holds_no_plain_weights_is_told_what_to_do() {
     for (name, words) in [
         ("whole_module", "a pickled module of class `__main__.Net`"),
         ("torch_script", "torch.jit.load(FILE"),
-        ("quantised", "`head.weight`: expected a tensor, found a quantised tensor"),
+        ("quantised", "`head.weight`: expected a tensor, found a quantised tensor: save the network before"),
+        ("distributed", "save tensor.full_tensor() of a distributed one (DTensor)"),
+        ("two_networks", "leave one out, with `--drop 'model.*'` or `--drop 'model_ema.*'`"),
     ] {
         let text = Workshop::new().refusal(&checkpoint(name));
         assert!(text.contains(words), "{name}: {text}");

@@ -1,4 +1,4 @@
-//! Tensors of a base, read in place through the memory map.
+//! Tests of tensor views: a base's tensors, read in place through the memory map.
 
 mod support;
 

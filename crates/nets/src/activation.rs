@@ -22,14 +22,14 @@ pub enum Function {
     /// `min(max(x, low), high)`: ReLU6 with 0 and 6; either bound may be infinite.
     Clamp {
         /// The least output.
-        low: f32,
+        low: f64,
         /// The greatest output.
-        high: f32,
+        high: f64,
     },
     /// `x` above 0, `slope · x` below.
     LeakyRelu {
         /// The factor of negative values.
-        slope: f32,
+        slope: f64,
     },
     /// `1 / (1 + e⁻ˣ)`.
     Sigmoid,

@@ -117,7 +117,7 @@ pub enum Op {
         /// Whether the second value is `[rows, n, k]`.
         transposes: bool,
         /// Factor of the product.
-        scale: f32,
+        scale: f64,
     },
     /// Patch embedding: an image to tokens.
     Embed(Embed),
@@ -149,9 +149,9 @@ pub enum Op {
     /// `scale · x + shift` with constants.
     Scalar {
         /// The factor.
-        scale: f32,
+        scale: f64,
         /// The addend.
-        shift: f32,
+        shift: f64,
     },
     /// Batch norm without a convolution.
     BatchNorm(BatchNorm),
@@ -169,7 +169,7 @@ pub enum Op {
         /// The axis of the norm.
         axis: Axis,
         /// Lower bound of the norm.
-        floor: f32,
+        floor: f64,
     },
     /// Softmax along an axis.
     Softmax(Axis),

@@ -19,6 +19,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         [run] => format!("Adaptation of {}", run.source),
         _ => "Comparison of adaptations".to_owned(),
     };
-    fs::write(out, render_page(&runs, &PageOptions { title, reference: arguments.next() }))?;
+    fs::write(out, render_page(&runs, &PageOptions::new(title).with_reference(arguments.next())))?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::record::{RunRecord, Scores, distinct};
 
 /// Mean over repetitions with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Estimate {
     /// Mean.
     pub mean: f64,
@@ -43,6 +44,7 @@ pub enum Metric {
 
 /// Mean paired difference between two methods, with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct PairedDifference {
     /// Mean of the paired differences, −1..1.
     pub mean: f64,

@@ -7,6 +7,7 @@ use crate::statistics::Estimate;
 
 /// Results table of a comparison: methods by metrics, aggregated over seeds.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Training data set of the runs; `None` for the table over all sources.
     pub source: Option<String>,
@@ -18,6 +19,7 @@ pub struct Summary {
 
 /// SummaryRow of a results table: one method.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct SummaryRow {
     /// Name of the method.
     pub method: String,
@@ -31,6 +33,7 @@ pub struct SummaryRow {
 
 /// SummaryCell of a results table: the estimate of one method in one column.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct SummaryCell {
     /// Mean ± standard error over seeds, in the unit of [`SummaryColumn::value`].
     pub estimate: Estimate,

@@ -14,10 +14,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is none.
+    /// A missing store.
     #[error("there is no store at {}: check the path, or make one by adapting into it", shown(path))]
     Missing {
-        /// Where it was looked for.
+        /// Path of the store.
         path: PathBuf,
     },
     /// A folder with other things in it.
@@ -32,7 +32,7 @@ pub enum StoreError {
         /// The first thing that is not a store's.
         found: String,
     },
-    /// The file that says which version runs can't be trusted.
+    /// A damaged state file.
     #[error(
         "{} is damaged: {}. Restore it from a copy; without one, the deltas in `versions` beside it are each whole \
          by themselves: add them to a new store",
@@ -42,24 +42,24 @@ pub enum StoreError {
     DamagedState {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// The file that says which version runs can't be read now. It may be whole.
-    #[error("the store's state is unreadable: {0}")]
+    /// A state file that cannot be read now. It may be whole.
+    #[error("the store's state is unreadable: {0}; check the disk and the permissions, then try again")]
     UnreadableState(DurableError),
-    /// The state would be longer than what is read back.
+    /// A state that would be longer than what is read back.
     #[error("the store's state would have {bytes} bytes, and at most {limit} are read back: prune the store")]
     StateFull {
-        /// Bytes that it would have.
+        /// Bytes of the new state.
         bytes: u64,
-        /// The most that it may have.
+        /// Maximum bytes of a state.
         limit: u64,
     },
-    /// The state could not be put into JSON.
-    #[error("the store's state can't be serialised: {0}")]
+    /// A state that cannot be serialised to JSON.
+    #[error("the store's state cannot be serialised: {0}")]
     Serialize(serde_json::Error),
-    /// Bytes that are no whole delta; they were not stored.
+    /// An invalid delta; it was not stored.
     #[error("invalid delta: {0}")]
     Delta(Box<DeltaError>),
     /// A delta for another base; it was not stored.
@@ -68,9 +68,9 @@ pub enum StoreError {
          each base"
     )]
     OtherBase {
-        /// The store's base, in hexadecimal.
+        /// Identity of the store's base, in hexadecimal.
         expected: String,
-        /// The delta's, in hexadecimal.
+        /// Identity of the delta's base, in hexadecimal.
         found: String,
     },
     /// A trust file that is invalid, or missing where there was one; incoming deltas are rejected.
@@ -78,21 +78,21 @@ pub enum StoreError {
     Trust {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
     /// A delta without a signature where one is required; it was not stored.
     #[error("this delta is not signed, and the trust file requires it: have it signed, `fieldfit delta sign`")]
     Unsigned,
-    /// A signature by nobody whom the trust file lists; the delta was not stored.
+    /// A signature by a key that the trust file does not list; the delta was not stored.
     #[error(
         "this delta is signed by the key {key}, and the trust file lists only those of {}: add the key if it is right",
         escape(known)
     )]
     Untrusted {
-        /// The signer's.
+        /// Public key of the signer.
         key: PublicKey,
-        /// Whose keys are listed.
+        /// Names of the listed keys.
         known: String,
     },
     /// A delta that its signer has replaced by a newer one; it was not stored.
@@ -101,11 +101,11 @@ pub enum StoreError {
          for a replay (`fieldfit store add --replay`)"
     )]
     Replayed {
-        /// The signer's.
+        /// Public key of the signer.
         key: PublicKey,
-        /// The delta's.
+        /// Sequence number of the delta.
         sequence: u64,
-        /// The highest that was here.
+        /// Highest sequence number of the key in this store.
         last: u64,
     },
     /// A delta whose number is so far above the last one of its key that the key would have few left; it was not stored.
@@ -114,31 +114,31 @@ pub enum StoreError {
          {MAX_SEQUENCE_STEP}; sign it again with the number after the last"
     )]
     SequenceStep {
-        /// The signer's.
+        /// Public key of the signer.
         key: PublicKey,
-        /// The delta's.
+        /// Sequence number of the delta.
         sequence: u64,
-        /// The highest that was here.
+        /// Highest sequence number of the key in this store.
         last: u64,
     },
-    /// A number that no version has.
+    /// An unknown version number.
     #[error("there is no version {version} in {}: it has {known}", shown(path))]
     Unknown {
-        /// The number asked for.
+        /// The requested number.
         version: u32,
-        /// The store.
+        /// Path of the store.
         path: PathBuf,
-        /// The numbers there are.
+        /// The known numbers.
         known: String,
     },
     /// A version whose file is not what was stored.
-    #[error("version {version} can't be used, {}: {problem}. Roll back, or activate another version", shown(path))]
+    #[error("version {version} cannot be used, {}: {problem}. Roll back, or activate another version", shown(path))]
     Damaged {
-        /// Its number.
+        /// Number of the version.
         version: u32,
-        /// Its file.
+        /// Path of the version's file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: Problem,
     },
     /// An attempt to run what was refused or quarantined.
@@ -148,54 +148,54 @@ pub enum StoreError {
         shown(path)
     )]
     Refused {
-        /// Its number.
+        /// Number of the version.
         version: u32,
         /// `refused` or `quarantined`.
         state: &'static str,
-        /// Why.
+        /// Reason of the refusal or the quarantine.
         reason: String,
-        /// Its file.
+        /// Path of the version's file.
         path: PathBuf,
     },
     /// An attempt to refuse what runs, or what was refused before.
     #[error(
-        "version {version} is {state} and can't be refused: only a version that is neither active nor refused already can"
+        "version {version} is {state} and cannot be refused: only a version that is neither active nor refused already can"
     )]
     NotRefusable {
-        /// Its number.
+        /// Number of the version.
         version: u32,
-        /// What it is.
+        /// State of the version.
         state: &'static str,
     },
     /// An attempt to confirm what is not on trial.
-    #[error("version {version} is {state} and can't be confirmed: only a version on trial can, activate it first")]
+    #[error("version {version} is {state} and cannot be confirmed: only a version on trial can, activate it first")]
     NotOnTrial {
-        /// Its number.
+        /// Number of the version.
         version: u32,
-        /// What it is.
+        /// State of the version.
         state: &'static str,
     },
-    /// The base runs.
+    /// A rollback while the base runs.
     #[error("there is nothing to roll back: the base runs, without any delta")]
     NothingToRollBack,
-    /// Something else is active than what the gate compared a delta with; the delta was not stored or activated.
+    /// An active version other than the one that the gate compared a delta with; the delta was not stored or activated.
     #[error("{found} is active, and the gate compared with {expected}: judge the delta against what is active now")]
     ActiveChanged {
-        /// What the gate compared with.
+        /// The version that the gate compared with.
         expected: ActiveVersion,
-        /// What is active.
+        /// The active version.
         found: ActiveVersion,
     },
-    /// There were 2³² − 1 versions.
+    /// A store that has used all 2³² − 1 version numbers.
     #[error("this store has used up its version numbers: create another store")]
     NumbersUsedUp,
-    /// A key has signed the greatest number, 2⁶⁴ − 1, so that none is above it.
+    /// A key that has used its sequence numbers up to 2⁶⁴ − 1.
     #[error("the key {key} has used up its sequence numbers: create another key (`fieldfit key new`)")]
     SequencesUsedUp {
-        /// The signer's.
+        /// Public key of the signer.
         key: PublicKey,
     },
-    /// A file could not be read or written, or somebody else is writing.
+    /// A file that cannot be read or written, or another writer.
     #[error(transparent)]
     Durable(#[from] DurableError),
 }
@@ -228,41 +228,41 @@ impl From<DeltaError> for StoreError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// It is gone.
+    /// A missing file.
     #[error("the file is missing")]
     Missing,
-    /// It can't be read.
+    /// An unreadable file.
     #[error(transparent)]
     Unreadable(DurableError),
-    /// It is shorter or longer than what was stored.
+    /// A file of another length than was stored.
     #[error("it has no longer the {expected} bytes that were stored")]
     Length {
         /// Bytes stored.
         expected: u64,
     },
-    /// Some of it has changed.
+    /// A file of other content than was stored.
     #[error("its sha256 should be {expected} and is {found}")]
     Hash {
-        /// What was stored, in hexadecimal.
+        /// SHA-256 of the file that was stored, in hexadecimal.
         expected: String,
-        /// What is there.
+        /// The value found.
         found: String,
     },
-    /// It is as it was stored, and yet no delta that this build can read.
-    #[error("this version of fieldfit can't read it: {0}")]
+    /// An unaltered file that this build cannot read.
+    #[error("this version of fieldfit cannot read it: {0}")]
     Delta(Box<DeltaError>),
-    /// It is for another base than the store.
+    /// A delta for another base than the store's.
     #[error("it is made for the base {found}, not for {expected}")]
     OtherBase {
-        /// The store's base, in hexadecimal.
+        /// Identity of the store's base, in hexadecimal.
         expected: String,
-        /// The delta's.
+        /// Identity of the delta's base, in hexadecimal.
         found: String,
     },
 }
 
 impl Problem {
-    /// What an error in reading that version means.
+    /// Maps an error of reading a version to an error of the store.
     pub(crate) fn reading(entry: &VersionEntry) -> impl FnOnce(DurableError) -> Self {
         let expected = entry.bytes;
         move |error| match error {

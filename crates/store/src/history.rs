@@ -4,16 +4,16 @@ use fieldfit_tensor::text::escape;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How many entries a store's history has at most; older ones are forgotten, so that the state stays small.
+/// Maximum number of history entries; older ones are dropped, so that the state stays small.
 pub const HISTORY: usize = 256;
 
 /// History entry: an operation that was done to a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HistoryEntry {
-    /// The writer's clock, in seconds since 1970: for people to read, nothing depends on it.
+    /// Time by the writer's clock, in seconds since 1970, for people to read: nothing depends on it.
     pub time: u64,
-    /// What was done.
+    /// The transition.
     #[serde(flatten)]
     pub change: Transition,
 }
@@ -25,51 +25,52 @@ pub struct HistoryEntry {
 pub enum Transition {
     /// A version was stored, as a candidate.
     Added {
-        /// Its number.
+        /// Number of the version.
         version: u32,
     },
     /// A version became the active one; if it was not confirmed before, on trial.
     Activated {
-        /// Its number.
+        /// Number of the version.
         version: u32,
     },
-    /// A version's trial ended well.
+    /// A version was confirmed.
     Confirmed {
-        /// Its number.
+        /// Number of the version.
         version: u32,
-        /// After how many completed predictions it confirmed itself; `None` if somebody confirmed it.
+        /// Number of completed predictions after which it was confirmed automatically; `None` if it was confirmed by
+        /// request.
         predictions: Option<u32>,
     },
     /// A version failed when it ran, and the last confirmed one before it became active again.
     Quarantined {
-        /// Its number.
+        /// Number of the version.
         version: u32,
-        /// How it failed.
+        /// The failure.
         reason: String,
-        /// What is active since; `None` is the base.
+        /// The version that became active; `None` is the base.
         to: Option<u32>,
         /// Versions in between that were damaged or not confirmed and therefore passed over.
         passed_over: Vec<u32>,
     },
     /// A version was refused.
     Refused {
-        /// Its number.
+        /// Number of the version.
         version: u32,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// What was active before became active again.
+    /// The version that was active before became active again.
     RolledBack {
-        /// What had been active.
+        /// The version that was active before.
         from: u32,
-        /// What is active since; `None` is the base.
+        /// The version that became active; `None` is the base.
         to: Option<u32>,
         /// Versions in between that were damaged and therefore passed over.
         passed_over: Vec<u32>,
     },
     /// Versions were removed with their files.
     Pruned {
-        /// Their numbers.
+        /// Numbers of the versions.
         versions: Vec<u32>,
         /// Bytes of their files.
         bytes: u64,
@@ -77,7 +78,7 @@ pub enum Transition {
 }
 
 impl fmt::Display for Transition {
-    /// As a sentence without its end.
+    /// Formats the transition as a sentence without a full stop.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Added { version } => write!(formatter, "version {version} was added"),
@@ -104,7 +105,7 @@ impl fmt::Display for Transition {
     }
 }
 
-/// What runs after something was gone back from.
+/// Writes which version is active after a rollback.
 fn write_active(formatter: &mut fmt::Formatter<'_>, active: Option<u32>, passed_over: &[u32]) -> fmt::Result {
     match active {
         Some(version) => write!(formatter, "version {version} is active")?,

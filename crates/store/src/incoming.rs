@@ -27,8 +27,8 @@ impl Store {
         self.receive_for(None, delta, replay)
     }
 
-    /// As [`receive`](Self::receive), and refuses a delta that is not made for `base`, whose hash the caller knows; the
-    /// store's base need not be fixed for that.
+    /// Receives as [`receive`](Self::receive) does, and refuses a delta that is not made for `base`, whose hash the
+    /// caller knows; the store's base need not be fixed for that.
     ///
     /// # Errors
     /// Those of [`receive`](Self::receive).

@@ -11,15 +11,31 @@ use std::{collections::BTreeSet, ffi::OsString};
 
 /// Retention limits of a store. What is active, the last confirmed version and the newest stay, whatever this says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Keep {
-    /// At most that many versions.
+    /// Maximum number of versions.
     pub versions: Option<u32>,
-    /// At most that many bytes of deltas.
+    /// Maximum bytes of delta files.
     pub bytes: Option<u64>,
 }
 
 impl Keep {
-    /// Whether that much may stay.
+    /// No limit: every version stays.
+    pub const ALL: Self = Self { versions: None, bytes: None };
+
+    /// Returns the limits with that many [`versions`](Self::versions).
+    #[must_use]
+    pub const fn with_versions(self, versions: Option<u32>) -> Self {
+        Self { versions, ..self }
+    }
+
+    /// Returns the limits with that many [`bytes`](Self::bytes).
+    #[must_use]
+    pub const fn with_bytes(self, bytes: Option<u64>) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// Returns whether that much is within the limits.
     fn allows(self, versions: usize, bytes: u64) -> bool {
         self.versions.is_none_or(|most| versions <= most as usize) && self.bytes.is_none_or(|most| bytes <= most)
     }
@@ -91,7 +107,7 @@ impl Record {
         self.versions.iter().map(|entry| entry.bytes).sum()
     }
 
-    /// What has to go until the rest is within `keep`, as far as it may go.
+    /// Returns the versions to remove until the rest is within `keep`, as far as they may be removed.
     fn superfluous(&self, keep: Keep) -> Vec<u32> {
         let newest = self.versions.iter().rev().find(|entry| !self.is_foreign(entry)).map(|entry| entry.version);
         let stay = [self.active(), self.confirmed().next(), newest];

@@ -18,17 +18,17 @@ use std::{
 /// The longest reason of a refusal or quarantine that is kept, in bytes; of a longer one the beginning is.
 const MAX_REASON_BYTES: usize = 1024;
 
-/// How far a sequence number may be above the key's last one. Numbers may be times, down to microseconds since 1970; one
+/// Maximum step of a sequence number above the key's last one. Numbers may be times, down to microseconds since 1970; one
 /// mistaken signature with the greatest number would otherwise end the key.
 pub(crate) const MAX_SEQUENCE_STEP: u64 = 1 << 52;
 
-/// How many keys that no trust file lists have their sequence remembered.
+/// Maximum number of unlisted keys whose sequence numbers are remembered.
 const MAX_UNLISTED_KEYS: usize = 1024;
 
 /// State record: the content of a store's state file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// How often the active version has changed.
+    /// Number of changes of the active version.
     pub generation: u64,
     /// The base that the deltas are made for, once it is fixed; before, that of the first candidate.
     pub base: Option<Base>,
@@ -50,7 +50,7 @@ pub(crate) struct Record {
     /// The highest sequence that was stored of each key.
     #[serde(default)]
     pub sequences: BTreeMap<Key, u64>,
-    /// Those of these keys that no trust file listed when a delta of theirs came, the last one to come last.
+    /// Keys that no trust file listed when a delta of theirs came, the most recent last.
     #[serde(default)]
     pub unlisted: Vec<Key>,
 }
@@ -132,7 +132,7 @@ impl Record {
         }
     }
 
-    /// What every operation relies on and keeps.
+    /// Checks the invariants of the state, which every operation relies on and keeps.
     fn check(&self) -> Result<(), &'static str> {
         let numbers = || self.versions.iter().map(|entry| entry.version);
         let ran = |number: &u32| {
@@ -165,7 +165,7 @@ impl Record {
         }
     }
 
-    /// What runs; `None` is the base.
+    /// Returns the active version; `None` is the base.
     pub fn active(&self) -> Option<u32> {
         self.line.last().copied()
     }
@@ -179,7 +179,7 @@ impl Record {
         self.entry(version).is_some_and(|entry| entry.state == VersionState::Confirmed)
     }
 
-    /// How far a version's trial has come, if it is on one.
+    /// Returns the progress of a version's trial, if it is on trial.
     pub fn trial(&self, version: u32) -> Option<&Trial> {
         match &self.entry(version)?.state {
             VersionState::Trial(trial) => Some(trial),
@@ -187,7 +187,7 @@ impl Record {
         }
     }
 
-    /// As [`trial`](Self::trial), to be changed.
+    /// Returns the [`trial`](Self::trial) to be changed.
     pub fn trial_mut(&mut self, version: u32) -> Option<&mut Trial> {
         let position = self.position(version)?;
         match &mut self.versions[position].state {

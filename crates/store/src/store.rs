@@ -34,7 +34,7 @@ const STATE_LIMIT: u64 = 16 << 20;
 /// The longest state file that an added version may leave: what brings a store back from a bad version always has room.
 const STATE_LIMIT_OF_ADDING: u64 = 15 << 20;
 
-/// How long a writer waits for another one, whose operation takes milliseconds.
+/// Timeout of waiting for another writer, whose operation takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const STATE: &str = "state";
@@ -43,7 +43,7 @@ const WORK: &str = "work";
 const LOCK: &str = "lock";
 const STARTS: &str = "starts";
 
-/// What a store's folder may hold, also while it is being made.
+/// Entries that a store's folder may hold, also while it is created.
 const OURS: [&str; 7] = [STATE, VERSIONS, WORK, LOCK, STARTS, VERIFICATION, TRUST_FILE];
 
 /// The file in a store's folder that says whose deltas it takes from outside: see [`Trust`](crate::Trust).
@@ -197,7 +197,7 @@ impl Store {
         self.keep(record, &parsed, delta, Verdict::Candidate)
     }
 
-    /// As [`add`](Self::add), signed by this device's key, with the number after the last one of that key here.
+    /// Adds as [`add`](Self::add) does, signed by this device's key, with the number after the last one of that key here.
     ///
     /// # Errors
     /// Those of [`add`](Self::add).
@@ -320,8 +320,10 @@ impl Store {
     /// store itself stays free for others.
     ///
     /// # Errors
-    /// [`StoreError::Durable`] with the other one's name if an adaptation is running.
+    /// [`StoreError::Durable`] with the other one's name if an adaptation is running, and if the store's own lock can't be
+    /// taken: then it could not keep the result.
     pub fn work_dir(&self) -> Result<WorkDir, StoreError> {
+        drop(self.lock()?);
         let path = self.path.join(WORK);
         create_folder(&*self.files, &path)?;
         let lock = lock(&*self.files, &path.join(LOCK), Duration::ZERO)?;
@@ -358,7 +360,7 @@ impl Store {
         Ok(version)
     }
 
-    /// What the state file says now.
+    /// Reads the state file.
     pub(crate) fn record(&self) -> Result<Record, StoreError> {
         let path = self.path.join(STATE);
         let bytes = match read(&*self.files, &path, STATE_LIMIT) {
@@ -410,7 +412,7 @@ impl Store {
     /// whoever runs what is active then finds out whether it can be read.
     pub(crate) fn may_be_whole(&self, entry: &VersionEntry) -> Result<bool, StoreError> {
         Ok(self.is_whole(entry).unwrap_or_else(|error| {
-            log::warn!("gone back to without being checked: {error}");
+            log::warn!("falling back to a version that cannot be checked now: {error}");
             true
         }))
     }
@@ -442,7 +444,7 @@ impl Store {
         }
     }
 
-    /// What it means that there was no state file.
+    /// Interprets a missing state file.
     fn without_state(&self, path: PathBuf) -> Result<Record, StoreError> {
         let damaged = |reason: &str| Err(StoreError::DamagedState { path: path.clone(), reason: reason.to_owned() });
         match entry_type(&*self.files, &path).map_err(unreadable)? {
@@ -502,13 +504,13 @@ fn unreadable(error: DurableError) -> StoreError {
     if is_misplaced { StoreError::Durable(error) } else { StoreError::UnreadableState(error) }
 }
 
-/// Whether a file of that name may be in a store's folder while that is being made.
+/// Returns whether a file of that name may be in a store's folder while that is created.
 fn is_ours(name: &OsStr) -> bool {
     let name = leftover_of(name).map_or(name, OsStr::new);
     OURS.iter().any(|ours| name == *ours)
 }
 
-/// What an interrupted commit to a store's folder was to replace.
+/// Returns whether a file of that name in a store's folder is one that a commit replaces.
 pub(crate) fn is_replaced(name: &str) -> bool {
     [STATE, VERIFICATION].contains(&name)
 }

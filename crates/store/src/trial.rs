@@ -12,11 +12,19 @@ use std::fs;
 
 /// Rules of a trial: after how many predictions it is confirmed, and after how many starts failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TrialRules {
-    /// After how many completed predictions, over all starts, a version confirms itself.
+    /// Number of completed predictions, over all starts, after which a version is confirmed.
     pub predictions: u32,
-    /// After how many starts in a row without one completed prediction it has failed.
+    /// Number of starts in a row without a completed prediction after which a version has failed.
     pub starts: u32,
+}
+
+impl TrialRules {
+    /// Returns the rules with these numbers of predictions and of starts.
+    pub const fn new(predictions: u32, starts: u32) -> Self {
+        Self { predictions, starts }
+    }
 }
 
 impl Default for TrialRules {
@@ -28,14 +36,15 @@ impl Default for TrialRules {
 
 /// Start of a process: the version that it is to run.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Start {
     /// The active version; `None` is the base.
     pub version: Option<u32>,
-    /// The store's generation at that.
+    /// Generation of the store at that time.
     pub generation: u64,
     /// The sha256 of that version's file; `None` for the base.
     pub hash: Option<[u8; 32]>,
-    /// If that version is on trial: this start, which counts against it until it completes a prediction.
+    /// This start of a version on trial, which counts against it until it completes a prediction.
     pub undecided: Option<Undecided>,
 }
 
@@ -65,11 +74,11 @@ impl Undecided {
 /// Progress of a version's trial after completed predictions were counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrialProgress {
-    /// It goes on.
+    /// The trial continues.
     OnTrial,
-    /// It has ended well, just now.
+    /// The version was confirmed by this call.
     Confirmed,
-    /// It has ended before: confirmed by somebody, or replaced.
+    /// The trial had ended before: the version was confirmed or replaced.
     Over,
 }
 
@@ -121,7 +130,7 @@ impl Store {
         Ok(record.started(Some(undecided)))
     }
 
-    /// Why the trial that is on has failed, if it has. A start that still runs may yet complete a prediction.
+    /// Returns why the trial has failed, if it has. A start that still runs may yet complete a prediction.
     fn failed_trial(
         &self,
         record: &Record,
@@ -222,8 +231,8 @@ impl Record {
     }
 }
 
-/// What tells this start of the system from others: a random number of the kernel's, on Linux. Elsewhere `None`, and a power
-/// cut before a version's first prediction counts like a crash.
+/// Returns the identifier of this boot of the system: a random number of the kernel's, on Linux. Elsewhere `None`,
+/// and a power cut before a version's first prediction counts like a crash.
 pub fn current_boot() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(boot.trim().to_owned()).filter(|boot| !boot.is_empty())

@@ -13,7 +13,7 @@ pub enum Verdict<'a> {
     Activate,
     /// The delta failed: it is kept and can't be activated.
     Refuse {
-        /// Why.
+        /// Reason of the refusal.
         reason: &'a str,
     },
 }
@@ -22,9 +22,9 @@ pub enum Verdict<'a> {
 /// was restored from a copy may have the same generation and other versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ActiveVersion {
-    /// How often the active version has changed.
+    /// Number of changes of the active version.
     pub generation: u64,
-    /// Its number; `None` is the base.
+    /// Number of the version; `None` is the base.
     pub version: Option<u32>,
     /// The sha256 of its file; `None` for the base.
     pub hash: Option<[u8; 32]>,

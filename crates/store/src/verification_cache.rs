@@ -1,8 +1,7 @@
 //! Verification cache: the base's verified weight file, so that later starts skip hashing it.
 
 use crate::{Store, StoreError};
-use fieldfit_durable::Verification;
-use fieldfit_durable::{FileKind, commit_sealed, read_sealed};
+use fieldfit_durable::{FileKind, Verification, commit_sealed, read_sealed, remove, sync_folder};
 
 /// The name of the file.
 pub(crate) const VERIFICATION: &str = "proof";
@@ -28,5 +27,15 @@ impl Store {
         let _lock = self.lock()?;
         let bytes = serde_json::to_vec(verification).map_err(StoreError::Serialize)?;
         Ok(commit_sealed(&*self.files, &path, PROOF_KIND, &bytes)?)
+    }
+
+    /// Removes the verification, so that the next start hashes the weights whatever the file's times are.
+    ///
+    /// # Errors
+    /// [`StoreError::Durable`] if it can't be removed, as on a read-only file system.
+    pub fn forget_verification(&self) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        remove(&*self.files, &self.path().join(VERIFICATION))?;
+        Ok(sync_folder(&*self.files, self.path())?)
     }
 }

@@ -9,15 +9,15 @@ use crate::{
 use fieldfit_delta::Delta;
 use std::path::PathBuf;
 
-/// Finding of a verification: a version that can't be used.
+/// Finding of a verification: a version that cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Finding {
-    /// Its number.
+    /// Number of the version.
     pub version: u32,
-    /// Its file.
+    /// Path of the version's file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: Problem,
 }
 

@@ -5,35 +5,35 @@ use fieldfit_tensor::text::escape;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// State of a version in its store. Which version is active is told by [`Store::active`](crate::Store::active).
+/// State of a version in its store. [`Store::active`](crate::Store::active) returns the active version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum VersionState {
     /// Stored and never run.
     Candidate,
-    /// Active, and yet to prove itself.
+    /// Active and on trial.
     Trial(Trial),
-    /// It has proved itself; active, or what a failed trial falls back to.
+    /// Confirmed: active, or the version that a failed trial falls back to.
     // In the earlier format, which knew no trials, what ran was `active`.
     #[serde(alias = "active")]
     Confirmed,
-    /// It ran, and was replaced before it was confirmed or rolled back from after.
+    /// Replaced before it was confirmed, or rolled back from.
     Retired,
-    /// Kept, but not to be run: it was judged before it ran.
+    /// Rejected before it ran: kept, and not run.
     Refused {
-        /// Why.
+        /// Reason of the refusal.
         reason: String,
     },
-    /// Kept, but not to be run: it failed when it ran.
+    /// Failed when it ran: kept, and not run.
     Quarantined {
-        /// How.
+        /// The failure.
         reason: String,
     },
 }
 
 impl VersionState {
-    /// Its name, as a table shows it.
+    /// Returns the state's name, as a table shows it.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Candidate => "candidate",
@@ -45,7 +45,7 @@ impl VersionState {
         }
     }
 
-    /// Why it is not to be run, if it isn't.
+    /// Returns why the version is not run, if it is refused or quarantined.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Refused { reason } | Self::Quarantined { reason } => Some(reason),
@@ -53,7 +53,7 @@ impl VersionState {
         }
     }
 
-    /// What it becomes when it is made active.
+    /// Returns the state after activation.
     pub(crate) fn activated(&self) -> Self {
         match self {
             Self::Confirmed => Self::Confirmed,
@@ -83,7 +83,7 @@ pub struct Trial {
     pub predictions: u32,
     /// Starts since the last completed prediction and since the system started.
     pub starts: u32,
-    /// What tells that start of the system from others, where it can be told.
+    /// Identifier of the system's boot of these starts, where the system has one.
     pub boot: Option<String>,
 }
 
@@ -121,12 +121,12 @@ impl Trial {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VersionEntry {
-    /// Its number, from 1, never given twice.
+    /// Number of the version, from 1, never reused.
     pub version: u32,
-    /// Its state.
+    /// State of the version.
     #[serde(flatten)]
     pub state: VersionState,
-    /// The length of its file.
+    /// Length of its file, in bytes.
     pub bytes: u64,
     /// The sha256 of its file.
     #[serde(with = "hex::serde")]

@@ -2,7 +2,8 @@
 
 use crate::{PROFILES, SoftwareVersion, TargetError};
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
 /// The greatest niceness of Linux, and of a profile.
@@ -175,7 +176,7 @@ impl TargetProfile {
     /// # Errors
     /// If the file is unreadable, is not a profile, or holds a value out of range.
     pub fn read(path: &Path) -> Result<Self, TargetError> {
-        let text = fs::read_to_string(path).map_err(|source| TargetError::Read { path: path.to_owned(), source })?;
+        let text = read_text(path).map_err(|source| TargetError::Read { path: path.to_owned(), source })?;
         Self::parse(&path.display().to_string(), &text)
     }
 
@@ -247,5 +248,21 @@ impl TargetProfile {
         let short = short.map(|mode| ("power.cores", mode.cores.to_string(), format!("1 to {cores}, the cores")));
         let bad = checks.into_iter().find(|(is_bad, ..)| *is_bad);
         bad.map(|(_, field, found, expected)| (field, found, expected)).or(short)
+    }
+}
+
+/// Maximum bytes of a profile.
+const LONGEST: u64 = 1 << 20;
+
+/// Reads the text of a regular file: a pipe would be waited for, and a device has no end.
+fn read_text(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    match text.len() as u64 {
+        0..=LONGEST => Ok(text),
+        _ => Err(io::Error::other(format!("it has more than {LONGEST} bytes"))),
     }
 }

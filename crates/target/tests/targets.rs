@@ -1,4 +1,4 @@
-//! The profiles of `targets/`: that each is read, that all are part of the program, and that cargo's configuration can
+//! Tests of the profiles of `targets/`: each is read, all are part of the program, and cargo's configuration can
 //! build and run what they name. Guards against a board that is added in one place and forgotten in another.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at its first surprise")]

@@ -9,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 /// # Panics
 /// If `rows` does not divide `length`.
 pub(crate) fn norm_span(norm: Norm, length: usize, rows: usize) -> usize {
-    assert!(rows > 0 && length.is_multiple_of(rows), "{length} values can't make {rows} rows of equal length");
+    assert!(rows > 0 && length.is_multiple_of(rows), "{length} values cannot make {rows} rows of equal length");
     let span = match norm {
         Norm::L2 => length,
         Norm::Mars => length / rows,
@@ -101,7 +101,7 @@ mod tests {
 
     /// Catches: rows that silently leave out a tensor's last values.
     #[test]
-    #[should_panic(expected = "7 values can't make 2 rows")]
+    #[should_panic(expected = "7 values cannot make 2 rows")]
     fn rows_of_unequal_length_are_refused() {
         distances(Norm::Mars, &[0.0_f32; 7], 2, &mut Vec::new());
     }

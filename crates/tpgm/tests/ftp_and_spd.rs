@@ -1,7 +1,7 @@
 //! Reference vectors of FTP and SPD on quadratic losses, in `tests/data/tpgm_vectors.json`, computed by the authors'
 //! code and by an independent one. Guards against a rule that is applied at the wrong point of a step, or to the wrong
 //! δ.
-#![allow(clippy::unwrap_used, reason = "a test that can't read its vectors has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its vectors has failed")]
 
 use fieldfit_tensor::{Norm, Real};
 use fieldfit_tpgm::{FastRadius, RadiusAdam, distances, selected_distance, selective_decay};

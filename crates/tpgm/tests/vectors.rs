@@ -1,7 +1,7 @@
 //! Reference vectors of TPGM on a linear classifier, in `tests/data/tpgm_vectors.json`, computed by the authors' code
 //! and by an independent one. Guards against a radius gradient, a clip or an order of steps that is plausible and
 //! wrong.
-#![allow(clippy::unwrap_used, reason = "a test that can't read its vectors has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its vectors has failed")]
 
 use fieldfit_tensor::{Norm, Real};
 use fieldfit_tpgm::{Radius, RadiusAdam, distances, initial_radius, project, radius_gradient, ratios};

@@ -110,6 +110,57 @@ fn normalised(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeMap, VecDeque};
+
+    /// Packages that a change of the first one must not rebuild.
+    const UNAFFECTED: [(&str, &[&str]); 5] = [
+        ("tpgm", &["tensor", "nets", "data", "delta", "durable", "store", "report", "target"]),
+        ("model", &["exec", "tensor", "nets", "tpgm", "data", "delta", "durable", "store", "report", "target"]),
+        ("exec", &["model", "data", "store", "report"]),
+        ("data", &["exec", "model", "store", "report"]),
+        ("adapt", &["exec", "model", "data", "store", "report"]),
+    ];
+
+    /// Shortest chain of dependencies by which a change of `changed` rebuilds `rebuilt`: each package is built with
+    /// the next.
+    fn chain(workspace: &Workspace, rebuilt: &str, changed: &str) -> Option<Vec<String>> {
+        let mut reached = BTreeMap::from([(rebuilt.to_owned(), None::<String>)]);
+        let mut queue = VecDeque::from([rebuilt.to_owned()]);
+        while let Some(name) = queue.pop_front() {
+            let package = workspace.packages.iter().find(|package| package.name == name)?;
+            for dependency in &package.dependencies {
+                if !reached.contains_key(dependency) {
+                    reached.insert(dependency.clone(), Some(name.clone()));
+                    queue.push_back(dependency.clone());
+                }
+            }
+        }
+        let mut chain = vec![changed.to_owned()];
+        while let Some(before) = reached.get(chain.last()?)? {
+            chain.push(before.clone());
+        }
+        chain.reverse();
+        Some(chain)
+    }
+
+    /// Catches: an edge of the dependency graph by which a change of one layer rebuilds a layer beside or below it,
+    /// e.g. a change of
+    /// `tpgm` all readers of images and stores, or a change of the import all kernels. The message names the chain.
+    #[test]
+    fn a_change_of_one_layer_does_not_rebuild_another() {
+        let workspace = Workspace::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        for (changed, unaffected) in UNAFFECTED {
+            for rebuilt in unaffected {
+                let [changed, rebuilt] = [changed, rebuilt].map(|name| format!("fieldfit-{name}"));
+                assert!(workspace.packages.iter().any(|package| package.name == rebuilt), "no package {rebuilt}");
+                if let Some(chain) = chain(&workspace, &rebuilt, &changed) {
+                    panic!("a change of {changed} rebuilds {rebuilt}: {}", chain.join(" → "));
+                }
+            }
+        }
+        let chain = chain(&workspace, "fieldfit-exec", "fieldfit-tensor").unwrap();
+        assert_eq!((&*chain[0], &*chain[chain.len() - 1]), ("fieldfit-exec", "fieldfit-tensor"));
+    }
 
     /// Catches: a dev-dependency taken for one that the library is built with, a registry's crate taken for one of the
     /// workspace, and inputs that are not found because of their `..`.

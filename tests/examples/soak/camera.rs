@@ -1,4 +1,4 @@
-//! The processes that answer frames.
+//! Camera process of the soak test: answers frames.
 
 use crate::{Error, field};
 use fieldfit::{Frame, PixelFormat, Pixels, Runtime, Version};

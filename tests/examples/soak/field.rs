@@ -1,4 +1,4 @@
-//! What all processes of the soak share: a tiny base, images of three colours, a store.
+//! Fixtures of the soak test: a tiny base, images of three colours, and a store, shared by all processes.
 
 use crate::Error;
 use fieldfit::data::{Dataset, FolderOptions};
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// How much the store may hold.
-pub const KEEP: Keep = Keep { versions: Some(8), bytes: None };
+pub const KEEP: Keep = Keep::ALL.with_versions(Some(8));
 
 /// What computes, in every process.
 pub const DEVICE: Device = Device::Cpu { threads: 1 };
@@ -61,7 +61,7 @@ pub fn adapt(folder: &Path, resume: bool) -> Result<(), Error> {
     let builder = Runtime::builder(field.model()).device(DEVICE).store(field.store());
     let runtime = builder.keep(KEEP).without_trials().open()?;
     let images = Dataset::open(&folder.join("images"), &FolderOptions::default())?;
-    let options = Options { epochs: 10, device: DEVICE, ..Options::default() };
+    let options = Options::default().with_epochs(10).with_device(DEVICE);
     runtime.adaptation(&images).options(options).resume(resume).run()?;
     Ok(())
 }

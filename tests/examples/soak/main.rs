@@ -1,5 +1,5 @@
-//! Hours of a robot's life in one folder: frames in one process, adaptations and visitors in others, swaps, rollbacks,
-//! poisoned candidates and SIGKILLs; ends with status 1 if anything was lost or grew.
+//! Soak test: hours of a robot's life in one folder, with frames in one process, adaptations and visitors in others,
+//! swaps, rollbacks, poisoned candidates and SIGKILLs; ends with status 1 if anything was lost or grew.
 //!
 //! ```text
 //! cargo run -p fieldfit-tests --example soak -- --minutes 120 FOLDER

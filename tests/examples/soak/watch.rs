@@ -1,4 +1,4 @@
-//! The process that starts, disturbs, kills and measures the others.
+//! Watchdog process of the soak test: starts, disturbs, kills and measures the others.
 
 use crate::Error;
 use crate::camera::Report;

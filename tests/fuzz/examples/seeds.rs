@@ -1,4 +1,4 @@
-//! Writes the seeds: `cargo run --example seeds` in this folder. What they hold is small and valid, or nearly so.
+//! Seed writer of the fuzz targets: `cargo run --example seeds` in this folder. Seeds are small and valid, or nearly so.
 
 use fieldfit_delta::compression::compress;
 use fieldfit_delta::{Codec, Constraint, Header, Provenance, Task, TensorData, TensorKind, encode};

@@ -1,4 +1,4 @@
-//! Deltas from anyone.
+//! Fuzz entry point: delta files.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fieldfit_fuzz::delta::run(data));

@@ -1,4 +1,4 @@
-//! The checkpoint of a running adaptation.
+//! Fuzz entry point: checkpoints of adaptations.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fieldfit_fuzz::resume::run(data));

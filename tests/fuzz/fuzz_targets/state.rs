@@ -1,4 +1,4 @@
-//! The state of a store.
+//! Fuzz entry point: states of a store.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fieldfit_fuzz::state::run(data));

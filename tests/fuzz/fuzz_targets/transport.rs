@@ -1,4 +1,4 @@
-//! Packed deltas from anyone.
+//! Fuzz entry point: compressed deltas.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fieldfit_fuzz::transport::run(data));

@@ -1,5 +1,5 @@
-//! Model folders. The input is a manifest, the labels, the header of the weights and their first bytes, each ended by a
-//! zero byte but the last.
+//! Fuzz target of model folders. The input is a manifest, the labels, the header of the weights and their first
+//! bytes, each ended by a zero byte but the last.
 
 use crate::{safetensors, scratch};
 use fieldfit_model::{Base, LABELS_FILE, MANIFEST_FILE, Weights};
@@ -46,7 +46,7 @@ fn read(base: &Base) {
     let params: Params<f32> = base.params();
     for (id, spec) in network.tensors() {
         assert_eq!(base.tensor(id).len(), spec.len(), "{}", spec.name);
-        assert!(params[id].iter().all(|value| value.is_finite()), "{} isn't finite", spec.name);
+        assert!(params[id].iter().all(|value| value.is_finite()), "{} is not finite", spec.name);
     }
     assert_eq!(Weights::of_base(base).params, params);
 }

@@ -1,4 +1,4 @@
-//! Checkpoints: whole files of every format, and what stands inside them, put into a file that is right around it.
+//! Fuzz target of checkpoint files: whole files of every format, and parts of them inside a valid file.
 
 use crate::base::message;
 use crate::{ARCHITECTURE, safetensors, scratch};

@@ -1,4 +1,4 @@
-//! Delta files: as they are, and under a length and a hash that are right.
+//! Fuzz target of delta files: as they are, and under a valid length and hash.
 
 use fieldfit_delta::{Codec, Delta, Record};
 use sha2::{Digest, Sha256};

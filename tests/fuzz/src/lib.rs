@@ -1,4 +1,4 @@
-//! What the fuzz targets do with their bytes: whatever those are, nothing may panic, hang or allocate without bound, and
+//! Fuzz targets: whatever the bytes are, no reader may panic, hang or allocate without bound, and
 //! what is accepted keeps the reader's promises.
 
 pub mod base;

@@ -1,4 +1,4 @@
-//! The checkpoint of a running adaptation, under a seal that is right and of the run that is resumed.
+//! Fuzz target of resumed runs: a checkpoint under a valid seal and with the identity of the run that is resumed.
 
 use crate::base::message;
 use crate::scratch;
@@ -59,19 +59,23 @@ static CONTENTS: LazyLock<[Vec<u8>; METHODS.len()]> = LazyLock::new(|| {
 impl Field {
     /// A run of the head and the stages before it, stopped once `stop` says so.
     fn adapt(&self, method: &str, resume: bool, stop: impl Fn(&Event) -> bool) -> Result<Outcome, AdaptError> {
-        let options = Options {
-            method: method.into(),
-            epochs: 2,
-            size: Some(16),
-            batch: 4,
-            augmentation: Augmentation::None,
-            freeze: Some(Freeze { stage: "block2".into(), views: 1 }),
-            device: Device::Cpu { threads: 1 },
-            ..Options::default()
-        };
+        let options = Options::default()
+            .with_method(method)
+            .with_epochs(2)
+            .with_size(Some(16))
+            .with_batch(4)
+            .with_augmentation(Augmentation::None)
+            .with_freeze(Some(Freeze::new("block2", 1)))
+            .with_device(Device::Cpu { threads: 1 });
         let checkpoint = Some(Checkpointing { path: &self.checkpoint, resume });
-        let request =
-            AdaptRequest { base: &self.base, dataset: &self.images, options: &options, active: None, checkpoint };
+        let request = AdaptRequest {
+            base: &self.base,
+            dataset: &self.images,
+            options: &options,
+            methods: &[],
+            active: None,
+            checkpoint,
+        };
         let control = Control::new();
         adapt(&request, &control, &mut |event| {
             if stop(&event) {

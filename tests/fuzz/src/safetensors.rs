@@ -1,4 +1,5 @@
-//! FileSystem of safetensors around a header, so that mutations are of names, types, shapes and places, not of values.
+//! Safetensors writer: puts a header over values, so that mutations are of names, types, shapes and offsets, not of
+//! values.
 
 /// The longest body that is made up.
 const LONGEST: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! Where files are put that a reader wants by path.
+//! Scratch folder: files for readers that take a path.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The state of a store: what comes under its seal, in the present format and in the one before.
+//! Fuzz target of a store's state: contents under a valid seal, in the present format and in the one before.
 
 use crate::base::message;
 use fieldfit_durable::testing::Simulated;
@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
 
 /// A state that is accepted stays one whatever is done next, and a start ends at the base at last.
 fn use_up(store: &Store) {
-    let rules = TrialRules { predictions: 2, starts: 1 };
+    let rules = TrialRules::new(2, 1);
     let read =
         || (store.versions().expect("a state"), store.active().expect("a state"), store.history().expect("a state"));
     let heard = |done: Result<(), StoreError>| done.err().map(|error| message(&error));
@@ -40,7 +40,7 @@ fn use_up(store: &Store) {
         read();
     }
     heard(store.start(rules, Some("boot")).map(drop));
-    heard(store.prune(Keep { versions: Some(2), bytes: None }).map(drop));
+    heard(store.prune(Keep::ALL.with_versions(Some(2))).map(drop));
     while let Some(active) = read().1 {
         heard(store.start(rules, Some("boot")).map(drop));
         heard(store.quarantine(active, "fuzzed").map(drop));

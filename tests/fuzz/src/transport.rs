@@ -1,4 +1,4 @@
-//! A zstd frame as it is, and the same bytes behind a frame's magic number.
+//! Fuzz target of compressed deltas: a zstd frame as it is, and the same bytes behind a frame's magic number.
 
 use fieldfit_delta::Delta;
 use fieldfit_delta::compression::{compress, decompress};

@@ -1,5 +1,6 @@
-//! The delta reader on a Cortex-M4 without operating system or heap: what the host's tests ask of a signed file
-//! is asked here, with 32-bit sizes. Says what it used of the stack, and ends with the host's exit status.
+//! Microcontroller program: the delta reader on a Cortex-M4 without operating system or heap. It makes the checks of
+//! the host's tests on a signed file, with 32-bit sizes, prints the stack that it used, and ends with the host's exit
+//! status.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! What one convolution of a kind costs, forward or backward: a chain of them beside a shorter one.
+//! Kernel timing: the cost of one convolution of a kind, forward or backward, as the difference of two chains of them.
 //!
 //! Kernels are the executor's own affair, so that they are timed through it; what surrounds them is the same in both
 //! chains and falls out of the difference. A convolution has its norm and its activation, and a gradient of each tensor.

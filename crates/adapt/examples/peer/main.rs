@@ -1,4 +1,4 @@
-//! Our side of `tests/peers`, which times it against PyTorch and ONNX Runtime; see the README there.
+//! Peer program: Fieldfit's side of `tests/peers`, which times it against PyTorch and ONNX Runtime; see the README there.
 //!
 //! ```text
 //! peer check  THREADS                                   what all sides must agree on, as one JSON line

@@ -1,6 +1,7 @@
 //! Checkpoint identity: hashes of the base, the images and the options that a run computes from.
 
 use crate::methods::effective_settings;
+use crate::methods::entry::MethodEntry;
 use crate::options::{ClassWeights, Options};
 use crate::plan::run_plan::RunPlan;
 use crate::request::AdaptRequest;
@@ -22,11 +23,12 @@ impl Identity {
         Self {
             base: request.base.id().0,
             images: images(request, plan),
-            options: Sha256::digest(format!("{:?} {}", Released(request.options), plan.memory.passes())).into(),
+            options: Sha256::digest(format!("{:?} {}", Released(request.options, &plan.entry), plan.memory.passes()))
+                .into(),
         }
     }
 
-    /// What differs from the other, if anything.
+    /// Returns the part that differs from another identity, if any.
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
         let same = [
             ("base", self.base == other.base),
@@ -39,9 +41,9 @@ impl Identity {
 
 /// Options in the text that released checkpoints hash; what came later is only part of it where it is not at its default.
 ///
-/// How the passes were chosen makes no difference; what they are does, and is hashed beside it. So it is with the value of
-/// a setting, and with retained images, which the images' hash covers.
-struct Released<'a>(&'a Options);
+/// How the passes were chosen makes no difference; what they are does, and is hashed beside it. So it is with the
+/// value of a setting, and with retained images, which the images' hash covers.
+struct Released<'a>(&'a Options, &'a MethodEntry);
 
 impl fmt::Debug for Released<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,7 +75,7 @@ impl fmt::Debug for Released<'_> {
         text.field("method", method).field("epochs", epochs).field("size", size).field("batch", batch);
         text.field("optimiser", optimiser).field("schedule", schedule).field("clip", clip);
         text.field("augmentation", augmentation).field("seed", seed).field("fractions", fractions);
-        text.field("settings", &effective_settings(self.0)).field("tpgm", tpgm).field("retain", &unset);
+        text.field("settings", &effective_settings(self.0, self.1)).field("tpgm", tpgm).field("retain", &unset);
         text.field("freeze", freeze).field("coding", coding).field("device", device).field("micro_batch", &unset);
         text.field("nice", nice).field("memory_budget", &unset);
         if *class_weights != ClassWeights::default() {
@@ -100,6 +102,7 @@ fn images(request: &AdaptRequest<'_>, plan: &RunPlan) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::methods::find;
     use fieldfit_exec::Device;
 
     /// Catches: a text that no released checkpoint has hashed, so that none can be resumed any more.
@@ -107,9 +110,10 @@ mod tests {
     fn the_text_is_the_released_one() {
         let options = Options { device: Device::Cpu { threads: 1 }, micro_batch: Some(2), ..Options::default() };
         let released = RELEASED;
-        assert_eq!(format!("{:?}", Released(&options)), released);
+        let method = find(&options.method, &[]).expect("the default method");
+        assert_eq!(format!("{:?}", Released(&options, method)), released);
         let later = Options { early_stop: Some(3), class_weights: ClassWeights::Balanced, ..options };
-        let later = format!("{:?}", Released(&later));
+        let later = format!("{:?}", Released(&later, method));
         assert_eq!(later.strip_suffix(", class_weights: Balanced, early_stop: Some(3) }"), released.strip_suffix(" }"));
     }
 

@@ -56,12 +56,13 @@ impl Stopped {
             epochs: 2,
             size: Some(32),
             batch: 8,
-            fractions: Fractions { validation: 0.2, gate: 0.2 },
+            fractions: Fractions::new(0.2, 0.2),
             device: Device::Cpu { threads: 1 },
             ..Options::default()
         };
         let checkpoint = Some(Checkpointing { path: &path, resume: false });
-        let request = AdaptRequest { base: &base, dataset: &dataset, options: &options, active: None, checkpoint };
+        let request =
+            AdaptRequest { base: &base, dataset: &dataset, options: &options, methods: &[], active: None, checkpoint };
         let control = Control::new();
         let stopped = adapt(&request, &control, &mut |event| {
             if stop(&event) {
@@ -69,7 +70,7 @@ impl Stopped {
             }
         });
         assert!(matches!(stopped, Err(AdaptError::Interrupted { .. })), "{stopped:?}");
-        let (plan, _) = RunPlan::new(&request).unwrap();
+        let (plan, _) = RunPlan::new(&request, &Control::new()).unwrap();
         let identity = Identity::new(&request, &plan);
         let whole = fs::read(&path).unwrap();
         Self { _folder: folder, plan, identity, whole, path, options, base, dataset }
@@ -77,7 +78,7 @@ impl Stopped {
 
     fn read(&self) -> Result<Snapshot<'static>, AdaptError> {
         let Self { base, dataset, options, .. } = self;
-        let request = AdaptRequest { base, dataset, options, active: None, checkpoint: None };
+        let request = AdaptRequest { base, dataset, options, methods: &[], active: None, checkpoint: None };
         let mut method = methods::method(options, &self.plan.network).unwrap();
         Snapshot::read(&self.path, &self.identity, Run { request: &request, plan: &self.plan }, method.as_mut())
     }

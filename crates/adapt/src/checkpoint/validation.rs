@@ -58,7 +58,7 @@ pub(super) fn optimiser(found: &Optimiser<f32>, step: u64, run: Run<'_>) -> Resu
     let Optimiser { options: found_options, steps, decayed, first, second } = found;
     same("the optimiser", &options, found_options)?;
     same("the optimiser's steps", &step, steps)?;
-    for (_, spec, decayed) in each("tensors that decay or don't", &plan.network, decayed)? {
+    for (_, spec, decayed) in each("tensors that decay or do not", &plan.network, decayed)? {
         same(format_args!("whether `{}` decays", spec.name), &is_decayed(spec), decayed)?;
     }
     let is_adam = matches!(options, OptimiserOptions::AdamW { .. });

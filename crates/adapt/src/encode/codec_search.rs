@@ -4,11 +4,11 @@ use crate::encode::chosen_codecs::ChosenCodecs;
 use crate::encode::delta_file;
 use crate::encode::sensitivity::{self, VIEWS};
 use crate::error::AdaptError;
-use crate::evaluation::largest;
 use crate::event::{Event, Phase};
+use crate::metrics::{agreeing, prediction};
 use crate::options::Coding;
 use crate::plan::run::Run;
-use crate::train::batch_source::{BatchSource, Cycle};
+use crate::train::batch_source::Cycle;
 use crate::train::reporter::Reporter;
 use crate::train::trainer::Trained;
 use fieldfit_delta::{Codec, Delta, Fidelity};
@@ -41,7 +41,7 @@ pub(crate) fn choose(
     let slice = Slice { run };
     let exact_weights = exact_weights(trained);
     let exact = slice.answers(trained.state.network(), &exact_weights)?;
-    let weights = sensitivity::of_rows(run, exact_weights, &slice.batches())?;
+    let weights = sensitivity::of_rows(run, exact_weights, &slice.batches()?)?;
     let rates = CodecRates::of(&plan.network, &trained.state.delta, &weights)?;
     let attempt = |codecs: ChosenCodecs| {
         let fidelity = slice.fidelity(&exact, &delta_file::encode(run, trained, &codecs, None)?)?;
@@ -115,31 +115,30 @@ impl Slice<'_> {
     fn fidelity(&self, exact: &[Answers], file: &[u8]) -> Result<Fidelity, AdaptError> {
         let weights = Weights::adapted(self.run.request.base, &Delta::parse(file)?)?;
         let stored = self.answers(&weights.network, &weights.params)?;
-        let (mut images, mut changed, mut total) = (0_u32, 0_u32, 0.0_f64);
+        let (mut images, mut agreed, mut total) = (0_u32, 0_u32, 0.0_f64);
         for (exact, stored) in exact.iter().zip(stored) {
             for (sample, mut stored) in stored {
                 let Some(exact) = exact.get(&sample) else { continue };
                 let mut probabilities = exact.clone();
                 softmax(&mut probabilities);
                 images += 1;
-                changed += u32::from(largest(exact) != largest(&stored));
+                agreed += agreeing([prediction(exact)], [prediction(&stored)]) as u32;
                 total += kl_divergence(&mut stored, &probabilities);
             }
         }
-        Ok(Fidelity { images, changed, divergence: (total / f64::from(images)).max(0.0) as f32 })
+        Ok(Fidelity { images, changed: images - agreed, divergence: (total / f64::from(images)).max(0.0) as f32 })
     }
 
     /// Batches of as many images as are computed at once.
-    fn batches(&self) -> Cycle<'_> {
-        let Run { request, plan } = self.run;
-        let source = BatchSource::new(request, &plan.failures, plan.size, request.base.preprocessing().crop);
-        Cycle::new(source.of(plan.memory.micro_batch), &plan.split.validation)
+    fn batches(&self) -> Result<Cycle<'_>, AdaptError> {
+        let plan = self.run.plan;
+        Ok(Cycle::new(self.run.batch_source()?.of(plan.memory.micro_batch), &plan.split.validation))
     }
 
     /// The logits of every image in every view.
     fn answers(&self, network: &Network, params: &Params<f32>) -> Result<Vec<Answers>, AdaptError> {
         let prepared = prepare(self.run.request.options.device, network, params)?;
-        let slice = self.batches();
+        let slice = self.batches()?;
         let of_view = |view: Option<u64>| {
             let mut answers = Answers::new();
             for batch in slice.whole_slice(view)? {

@@ -4,11 +4,25 @@ use crate::encode::chosen_codecs::ChosenCodecs;
 use crate::encode::provenance::provenance;
 use crate::error::AdaptError;
 use crate::event::Gate;
+use crate::methods::method::ConstraintSet;
 use crate::plan::run::Run;
 use crate::train::trainer::Trained;
 use fieldfit_delta::Delta;
 use fieldfit_model::{TrainingResult, encode_delta};
 use fieldfit_tensor::Norm;
+
+/// The norm of the method's constraints and the radius of each tensor.
+fn constraint(run: Run<'_>, trained: &Trained<'_>) -> Result<(Norm, Vec<Option<f32>>), AdaptError> {
+    let (entry, tensors) = (&run.plan.entry, run.plan.network.tensors.len());
+    match trained.method.constraint() {
+        None => Ok((Norm::L2, vec![None; tensors])),
+        Some(ConstraintSet { norm, radii }) if radii.len() == tensors => Ok((norm, radii)),
+        Some(ConstraintSet { radii, .. }) => {
+            let source = format!("expected a radius or `None` for each of {tensors} tensors, found {}", radii.len());
+            Err(AdaptError::CustomMethod { method: entry.name.to_owned(), source: source.into() })
+        }
+    }
+}
 
 /// Encodes the delta file. The verdict only goes into its provenance; the tensors are the same bytes with and without it.
 pub(crate) fn encode(
@@ -18,10 +32,7 @@ pub(crate) fn encode(
     gate: Option<&Gate>,
 ) -> Result<Vec<u8>, AdaptError> {
     let Run { request, plan } = run;
-    let (norm, radii) = match trained.method.constraint() {
-        Some(constraint) => (constraint.norm, constraint.radii),
-        None => (Norm::L2, vec![None; plan.network.tensors.len()]),
-    };
+    let (norm, radii) = constraint(run, trained)?;
     let head = trained.state.moved_head();
     let result = TrainingResult {
         delta: &trained.state.delta,

@@ -1,8 +1,10 @@
 //! Provenance: how a delta was made, as its file records it.
 
 use crate::encode::chosen_codecs::ChosenCodecs;
+use crate::error::AdaptError;
 use crate::event::Gate;
-use crate::methods::effective_settings;
+use crate::methods::entry::MethodEntry;
+use crate::methods::{effective_settings, find};
 use crate::options::{ClassWeights, Freeze, Options};
 use crate::plan::run::Run;
 use fieldfit_data::Fractions;
@@ -15,8 +17,8 @@ pub(crate) fn provenance(run: Run<'_>, chosen: &ChosenCodecs, gate: Option<&Gate
     let figures = gate.map(Gate::figures);
     Provenance {
         fieldfit: truncated(env!("CARGO_PKG_VERSION")),
-        method: truncated(&options.method),
-        options: truncated(&format!("{options} {}", plan.memory.passes())),
+        method: truncated(plan.entry.name),
+        options: truncated(&format!("{} {}", Choices { options, method: &plan.entry }, plan.memory.passes())),
         seed: options.seed,
         train: plan.split.train.len() as u32,
         validation: plan.split.validation.len() as u32,
@@ -27,11 +29,27 @@ pub(crate) fn provenance(run: Run<'_>, chosen: &ChosenCodecs, gate: Option<&Gate
     }
 }
 
-/// Provenance text: the choices that made a delta, but not where it was computed. What was added after the first release
-/// is only written where it is not at its default.
-impl fmt::Display for Options {
+impl Options {
+    /// Returns the choices that make a delta as text, as its provenance records them. `custom` are the custom
+    /// methods that the options may name.
+    ///
+    /// # Errors
+    /// If there is no such method.
+    pub fn text(&self, custom: &[MethodEntry]) -> Result<String, AdaptError> {
+        Ok(Choices { options: self, method: find(&self.method, custom)? }.to_string())
+    }
+}
+
+/// Choices that make a delta, but not where it is computed: options, and the method that they name.
+struct Choices<'a> {
+    options: &'a Options,
+    method: &'a MethodEntry,
+}
+
+/// Provenance text. What was added after the first release is only written where it is not at its default.
+impl fmt::Display for Choices<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
+        let Options {
             method,
             epochs,
             size,
@@ -53,9 +71,9 @@ impl fmt::Display for Options {
             memory_budget: _,
             class_weights,
             early_stop,
-        } = self;
+        } = self.options;
         write!(f, "method={method}")?;
-        for (name, value) in effective_settings(self) {
+        for (name, value) in effective_settings(self.options, self.method) {
             write!(f, " {name}={value}")?;
         }
         write!(f, " epochs={epochs} batch={batch} {optimiser} warm_up={}", schedule.warm_up)?;
@@ -75,8 +93,7 @@ impl fmt::Display for Options {
             write!(f, " early_stop={patience}")?;
         }
         if *fractions != Fractions::default() {
-            let Fractions { validation, gate } = fractions;
-            write!(f, " validation={validation} gate={gate}")?;
+            write!(f, " {fractions}")?;
         }
         if let Some(folder) = retain {
             write!(f, " retain={folder:?}")?;
@@ -85,7 +102,7 @@ impl fmt::Display for Options {
     }
 }
 
-/// As much of the text as fits, in whole characters.
+/// Truncates a text to what fits, in whole characters.
 fn truncated<const N: usize>(text: &str) -> heapless::String<N> {
     let mut fitting = heapless::String::new();
     for character in text.chars() {
@@ -104,7 +121,7 @@ mod tests {
     /// text of earlier deltas.
     #[test]
     fn every_choice_is_recorded_and_defaults_keep_the_text() {
-        let text = Options::default().to_string();
+        let text = Options::default().text(&[]).expect("the default method");
         assert_eq!(
             text,
             "method=tpgm-relative augmented=1 retention=0.015 training-retention=0 epochs=4 batch=16 optimiser=adamw \
@@ -113,12 +130,12 @@ mod tests {
         );
         let changed = Options {
             retain: Some("world\n".into()),
-            fractions: Fractions { validation: 0.25, gate: 0.125 },
+            fractions: Fractions::new(0.25, 0.125),
             class_weights: ClassWeights::Balanced,
             early_stop: Some(2),
             ..Options::default()
         };
-        let changed = changed.to_string();
+        let changed = changed.text(&[]).expect("the default method");
         for part in [" retain=\"world\\n\"", " validation=0.25 gate=0.125", " class_weights=balanced", " early_stop=2"]
         {
             assert!(changed.contains(part), "{part} in {changed}");

@@ -1,7 +1,7 @@
 //! Sensitivity: how much the network's predictions depend on each row of its tensors, by Fisher's information.
 
 use crate::error::AdaptError;
-use crate::evaluation::add_base_head;
+use crate::heads::add_base_head;
 use crate::plan::run::Run;
 use crate::train::batch_source::Cycle;
 use fieldfit_exec::{ExecError, Objective, cross_entropy, executor, softmax};

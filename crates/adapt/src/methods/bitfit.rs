@@ -19,7 +19,8 @@ impl Method for BitFit {
         HeadStart::Probe
     }
 
-    /// Of a backbone, what trains and has one dimension is a bias or a norm's scale or shift.
+    /// Returns whether a tensor trains: the head, biases, and norms' scales and shifts, which are the backbone's
+    /// trainable vectors.
     fn trains(&self, spec: &TensorSpec) -> bool {
         spec.role.is_head() || (spec.role.is_trainable() && spec.shape.len() == 1)
     }

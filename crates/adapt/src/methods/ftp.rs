@@ -39,7 +39,7 @@ pub(super) const ENTRY: MethodEntry = MethodEntry {
 pub struct Ftp<T> {
     pub(crate) strength: f64,
     pub(crate) adam: RadiusAdam,
-    /// By [`TensorId::index`]; `None` where the tensor is free.
+    /// Radii by [`TensorId::index`]; `None` where the tensor is free.
     #[serde(deserialize_with = "by_tensor", bound(deserialize = "T: Deserialize<'de>"))]
     pub(crate) radii: Vec<Option<FastRadius<T>>>,
 }

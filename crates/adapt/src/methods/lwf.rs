@@ -1,6 +1,6 @@
-//! LwF (Li and Hoiem, ECCV 2016, arXiv 1606.09282): as LP-FT, while what the network says under the base's own head of the
-//! training images, augmented as they are, stays near what the base itself says of them: loss + λ·KL(base ‖ adapted). No
-//! label is needed for that, and no image of the base's. The losses that are reported include it.
+//! LwF (Li and Hoiem, ECCV 2016, arXiv 1606.09282): as LP-FT, with a penalty on the change of the predictions under
+//! the base's own head for the augmented training images: loss + λ·KL(base ‖ adapted). The penalty needs no label and
+//! no image of the base's training data. Reported losses include it.
 
 use crate::error::AdaptError;
 use crate::methods::entry::MethodEntry;

@@ -23,7 +23,7 @@ pub enum HeadStart {
 /// Constraints of a method's result: what the delta file states and a reader checks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConstraintSet {
-    /// How distances are measured.
+    /// Norm of the distances.
     pub norm: Norm,
     /// γ by [`TensorId::index`](fieldfit_tensor::TensorId::index); `None` where a tensor is free or did not move.
     pub radii: Vec<Option<f32>>,
@@ -44,13 +44,13 @@ pub struct Requirements {
 }
 
 impl Requirements {
-    /// The same with or without batches of validation images between steps.
+    /// Returns the requirements with or without batches of validation images between steps.
     #[must_use]
     pub const fn with_validation_batches(self, validation_batches: bool) -> Self {
         Self { validation_batches, ..self }
     }
 
-    /// The same with or without the base's own predictions.
+    /// Returns the requirements with or without the base's own predictions.
     #[must_use]
     pub const fn with_base_predictions(self, base_predictions: bool) -> Self {
         Self { base_predictions, ..self }
@@ -62,7 +62,7 @@ impl Requirements {
         Self { retained_images, ..self }
     }
 
-    /// All that a method requires, what its steps take included.
+    /// Returns all that a method requires, what its steps take included.
     pub fn of(method: &mut dyn Method) -> Self {
         let host_tensors = matches!(method.steps(), Steps::Host(_));
         Self { host_tensors, ..method.requirements() }
@@ -76,11 +76,11 @@ impl Requirements {
 
 /// Steps of a method: what it does at each optimiser step, and with which session.
 pub enum Steps<'m> {
-    /// Nothing beside plain descent on the labels.
+    /// Plain descent on the labels.
     Plain,
-    /// What works wherever tensors live.
+    /// Steps that work wherever tensors live.
     Store(&'m mut dyn StoreSteps),
-    /// What works on tensors in the program's memory.
+    /// Steps that work on tensors in the program's memory.
     Host(&'m mut dyn HostSteps),
 }
 
@@ -131,25 +131,27 @@ pub trait HostSteps {
 ///
 /// A method keeps between steps only what [`Method::save`] saves.
 pub trait Method: Send {
-    /// Start of the new head.
+    /// Returns the start of the new head.
     fn head(&self) -> HeadStart;
 
-    /// Whether a tensor trains. If none does, there are no steps and the result is the head's start.
+    /// Whether a trainable tensor trains. If none does, there are no steps and the result is the head's start. It is not
+    /// asked for running statistics, which never train.
     fn trains(&self, spec: &TensorSpec) -> bool {
         spec.role.is_trainable()
     }
 
-    /// What the trainer must provide, beside what follows from [`Method::steps`].
+    /// Returns the requirements that the trainer must provide, beside what follows from [`Method::steps`].
     fn requirements(&self) -> Requirements {
         Requirements::default()
     }
 
-    /// What it does at each optimiser step.
+    /// Returns the steps of the method: what it does at each optimiser step.
     fn steps(&mut self) -> Steps<'_> {
         Steps::Plain
     }
 
-    /// Number of batches of validation images that it has drawn after that many steps.
+    /// Number of batches of validation images that it has drawn after that many steps, those of [`Method::finish`]
+    /// included where it counts them in its state. A checkpoint is only written where the number is right.
     fn drawn(&self, _step: u64) -> u64 {
         0
     }
@@ -170,12 +172,12 @@ pub trait Method: Send {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Constraints of the result, if the method has any.
+    /// Returns the constraints of the result, if the method has any.
     fn constraint(&self) -> Option<ConstraintSet> {
         None
     }
 
-    /// State that a checkpoint must hold to go on to the same bits.
+    /// Returns the state that a checkpoint must hold to go on to the same bits.
     ///
     /// # Errors
     /// If it can't be encoded.
@@ -183,7 +185,7 @@ pub trait Method: Send {
         Ok(Vec::new())
     }
 
-    /// Takes back what [`Method::save`] gave, where that is what it can have saved by then.
+    /// Restores the state that [`Method::save`] returned, if the method can have saved it by then.
     ///
     /// # Errors
     /// If these bytes are another method's, another run's, or no method's.

@@ -66,29 +66,41 @@ pub const METHODS: &[MethodEntry] = &[
     tpgm_relative::ENTRY,
 ];
 
-/// Builds the method that the options name, for a network under the new head.
+/// Builds the method of [`METHODS`] that the options name, for a network under the new head.
 ///
 /// # Errors
-/// If there is no such method, it has no such settings, or it can't go by the options.
+/// If there is no such method, it has no such settings, or it cannot work with the options.
 pub fn method(options: &Options, network: &Network) -> Result<Box<dyn Method>, AdaptError> {
-    let entry = entry(&options.method)?;
+    let entry = find(&options.method, &[])?;
     entry.check(options)?;
     (entry.build)(options, network)
 }
 
-/// Entry of the method of that name.
-pub(crate) fn entry(name: &str) -> Result<&'static MethodEntry, AdaptError> {
-    METHODS.iter().find(|entry| entry.name == name).ok_or_else(|| AdaptError::Method {
-        name: name.to_owned(),
-        known: METHODS.iter().map(|entry| entry.name).collect(),
-    })
+/// Finds the entry of the method of that name in [`METHODS`] and among custom methods.
+///
+/// # Errors
+/// If there is no such method; if the entry of a custom method is malformed, or has a name that another method has.
+pub(crate) fn find<'m>(name: &str, custom: &'m [MethodEntry]) -> Result<&'m MethodEntry, AdaptError> {
+    for (index, entry) in custom.iter().enumerate() {
+        entry.validate()?;
+        let same_name = |other: &MethodEntry| other.name == entry.name;
+        let reason = match () {
+            () if METHODS.iter().any(same_name) => "a built-in method has this name: choose another one",
+            () if custom[..index].iter().any(same_name) => "two methods have this name: rename one",
+            () => continue,
+        };
+        return Err(AdaptError::MethodEntry { name: entry.name.to_owned(), reason: reason.to_owned() });
+    }
+    let all = || METHODS.iter().chain(custom);
+    all()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| AdaptError::Method { name: name.to_owned(), known: all().map(|entry| entry.name).collect() })
 }
 
 /// Value of each of the method's settings, given or default.
-pub(crate) fn effective_settings(options: &Options) -> BTreeMap<String, f64> {
-    let settings = entry(&options.method).map_or(&[][..], |entry| entry.settings);
+pub(crate) fn effective_settings(options: &Options, method: &MethodEntry) -> BTreeMap<String, f64> {
     let effective = |setting: &Setting| Some((setting.name.to_owned(), setting.given(options).or(setting.default)?));
-    settings.iter().filter_map(effective).collect()
+    method.settings.iter().filter_map(effective).collect()
 }
 
 #[cfg(test)]
@@ -102,12 +114,21 @@ mod tests {
     fn names_are_unique_and_defaults_allowed() {
         let names: BTreeSet<_> = METHODS.iter().map(|entry| entry.name).collect();
         assert_eq!(names.len(), METHODS.len());
-        for entry in METHODS {
-            let settings: BTreeSet<_> = entry.settings.iter().map(|setting| setting.name).collect();
-            assert_eq!(settings.len(), entry.settings.len(), "{}", entry.name);
-            for setting in entry.settings {
-                assert!(setting.default.is_none_or(|default| setting.range.contains(&default)), "{setting}");
-            }
-        }
+        METHODS.iter().for_each(|entry| entry.validate().expect("a built-in entry"));
+    }
+
+    /// Catches: a custom method that takes the place of a built-in one, or of another custom one.
+    #[test]
+    fn a_name_that_is_taken_is_refused() {
+        let own = |name| MethodEntry { name, ..lp_ft::ENTRY };
+        let refused = |own: &[MethodEntry]| find("lp-ft", own).expect_err("a name that is taken").to_string();
+        assert_eq!(
+            refused(&[own("own"), own("ftp")]),
+            "the entry of the method `ftp` is invalid: a built-in method has this name: choose another one"
+        );
+        assert!(refused(&[own("own"), own("own")]).contains("two methods have this name"));
+        let (one, two) = (own("one"), own("two"));
+        assert_eq!(find("two", &[one, two]).map(|entry| entry.name).ok(), Some("two"));
+        assert!(find("three", &[one]).is_err_and(|error| error.to_string().ends_with("tpgm-relative, one")));
     }
 }

@@ -10,7 +10,7 @@ use fieldfit_tensor::{Norm, Params, Real, TensorId, by_tensor};
 use fieldfit_tpgm::{MINIMUM_RADIUS, distances, radius_gradient, rescale};
 use serde::{Deserialize, Serialize};
 
-/// Where every share starts: nothing is held back that nothing speaks against.
+/// Initial value of every share: all of δ is kept.
 const START: f64 = 1.0;
 /// A root mean square slope below this, in nats a share, is no slope.
 const FLAT: f64 = 1e-12;
@@ -22,11 +22,11 @@ const FLAT: f64 = 1e-12;
 /// onto the ball of γ = ρ·n. Measured against a norm that the projection itself shrinks, γ would decay instead.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RelativeRadii {
-    /// By [`TensorId::index`]: which share is the tensor's; `None` where it is free.
+    /// Index of each tensor's share, by [`TensorId::index`]; `None` where the tensor is free.
     #[serde(deserialize_with = "by_tensor")]
     pub(crate) groups: Vec<Option<usize>>,
     pub(crate) shares: Vec<f64>,
-    /// Of each share, the sum of the values that it has had since [`RelativeRadii::remember`] was first called.
+    /// Sum of each share's values since [`RelativeRadii::remember`] was first called.
     pub(crate) sums: Vec<f64>,
     pub(crate) remembered: u64,
 }
@@ -133,7 +133,7 @@ impl RelativeRadii {
         TensorShare::list(network, network.tensors().map(|(id, _)| self.of(id)))
     }
 
-    /// What the shares let through of the tensors that trained. `loss` is what the last step descended.
+    /// Summarises what the shares let through of the tensors that trained. `loss` is what the last step descended.
     pub fn summary<T: Real>(&self, state: &TrainingState<'_, T>, loss: f64) -> RadiiSummary {
         let shares: Vec<f64> = self.constrained(state).map(|(_, group)| self.shares[group]).collect();
         RadiiSummary::of(&shares, loss)

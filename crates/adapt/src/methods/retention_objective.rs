@@ -44,7 +44,7 @@ impl<T: Real> Objective<T> for RetentionLoss<'_, T> {
     }
 }
 
-/// Nothing depends on these logits.
+/// Returns the loss 0 and sets the gradient to 0: these logits do not count.
 fn without_slope<T: Real>(logits: &mut [T]) -> f64 {
     logits.fill(T::zero());
     0.0
@@ -62,7 +62,8 @@ pub(crate) struct RetentionObjective {
 }
 
 impl RetentionObjective {
-    /// Where something is to be retained, asks the base, whose head the session's network then has beside the new one.
+    /// Creates the objective; with a strength above 0, computes the base's predictions, whose head the session's
+    /// network then has beside the new one.
     pub fn new(session: &mut HostSession<'_>, strength: f64, view: Option<u64>) -> Result<Self, AdaptError> {
         let classes = session.state.network().head.classes;
         let mut objective = Self { classes, strength, view, answers: None };

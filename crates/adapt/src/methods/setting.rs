@@ -7,35 +7,35 @@ use std::ops::RangeInclusive;
 /// Hyper-parameter of a method, given in [`Options::settings`] under its name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
-    /// Its name in [`Options::settings`].
+    /// Name in [`Options::settings`].
     pub name: &'static str,
-    /// Its value where none is given; `None` where the method then finds one by itself.
+    /// Default value; `None` where the method finds one by itself.
     pub default: Option<f64>,
-    /// Its range; up to [`f64::MAX`] where nothing limits it.
+    /// Allowed range; up to [`f64::MAX`] where nothing limits it.
     pub range: RangeInclusive<f64>,
     /// One line for help texts.
     pub about: &'static str,
 }
 
 impl Setting {
-    /// The given value, if there is one.
-    pub(crate) fn given(&self, options: &Options) -> Option<f64> {
+    /// Returns the given value, if there is one.
+    pub fn given(&self, options: &Options) -> Option<f64> {
         options.settings.get(self.name).copied()
     }
 
-    /// The given value, or the default; 0 where there is neither.
-    pub(crate) fn of(&self, options: &Options) -> f64 {
+    /// Returns the given value, or the default; 0 where there is neither.
+    pub fn of(&self, options: &Options) -> f64 {
         self.given(options).or(self.default).unwrap_or_default()
     }
 
-    /// Its range, in words.
+    /// Returns the range in words.
     pub fn expected(&self) -> String {
         let (least, most) = (self.range.start(), self.range.end());
         if *most == f64::MAX { format!("{least} or more") } else { format!("{least} to {most}") }
     }
 }
 
-/// Its name, what it may be, its default, and what it is.
+/// Formats name, range, default and description.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}", self.name, self.expected())?;

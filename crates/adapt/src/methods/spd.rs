@@ -30,7 +30,7 @@ pub(super) const ENTRY: MethodEntry = MethodEntry {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spd<T> {
     strength: f64,
-    /// By [`TensorId::index`](fieldfit_tensor::TensorId::index).
+    /// Whether each tensor is held, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
     held: Vec<bool>,
     /// Distances before the step; nothing where a tensor is left alone.
     selected: Vec<Option<T>>,

@@ -6,8 +6,8 @@ use fieldfit_nets::{Network, Role};
 use fieldfit_tensor::TensorId;
 use globset::Glob;
 
-/// Which tensors a method holds near the base, by [`TensorId::index`]: all that can train, but for the head, which has no
-/// origin, and those whose names match any of the patterns that the options exclude.
+/// Selects the tensors that a method holds near the base, by [`TensorId::index`]: all that can train, but for the
+/// head, which has no origin, and those whose names match any of the patterns that the options exclude.
 ///
 /// # Errors
 /// If a pattern can't be read, or matches no trainable tensor: it would silently exclude nothing. If there is no such stage
@@ -19,7 +19,7 @@ pub(crate) fn held(options: &Options, network: &Network) -> Result<Vec<bool>, Ad
     Ok(held)
 }
 
-/// As [`held`], and the head: for methods that hold it near the linear probe, where it starts.
+/// Selects as [`held`] does, and the head: for methods that hold it near the linear probe, where it starts.
 ///
 /// # Errors
 /// As [`held`].

@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 pub struct TensorRadii<T> {
     pub(crate) norm: Norm,
     pub(crate) adam: RadiusAdam,
-    /// By [`TensorId::index`].
+    /// Whether each tensor is constrained, by [`TensorId::index`].
     pub(crate) constrained: Vec<bool>,
-    /// By [`TensorId::index`]; `None` where the tensor is free or has not moved yet.
+    /// Radii by [`TensorId::index`]; `None` where the tensor is free or has not moved yet.
     #[serde(deserialize_with = "by_tensor", bound(deserialize = "T: Deserialize<'de>"))]
     pub(crate) radii: Vec<Option<Radius<T>>>,
-    /// By [`TensorId::index`]: the norms of δ when it was last looked at.
+    /// Norms of δ when it was last measured, by [`TensorId::index`].
     #[serde(skip)]
     pub(crate) distances: Vec<Vec<T>>,
 }
@@ -87,12 +87,12 @@ impl<T: Real> TensorRadii<T> {
         store.rescale(&self.ratios())
     }
 
-    /// What the radii let through of the δ that the last radius step or projection met. `loss` is the radius step's.
+    /// Summarises what the radii let through of the δ of the last radius step or projection. `loss` is the radius step's.
     pub fn summary(&self, loss: T) -> RadiiSummary {
         RadiiSummary::of(&self.mean_ratios().flatten().collect::<Vec<_>>(), loss.wide())
     }
 
-    /// What the radii let each constrained tensor keep of the δ that the last radius step or projection met.
+    /// Returns the share that each constrained tensor keeps of the δ of the last radius step or projection.
     pub fn shares(&self, network: &Network) -> Vec<TensorShare> {
         TensorShare::list(network, self.mean_ratios())
     }
@@ -139,7 +139,7 @@ impl TensorRadii<f32> {
         let Self { norm, adam, constrained, radii, distances: _ } = self;
         same("the radii's norm", &start.norm, norm)?;
         same("the radii's optimiser", &start.adam, adam)?;
-        for (id, spec, constrained) in each("tensors that are constrained or aren't", network, constrained)? {
+        for (id, spec, constrained) in each("tensors that are constrained or are not", network, constrained)? {
             same(format_args!("whether `{}` is constrained", spec.name), &start.constrained[id.index()], constrained)?;
         }
         for (id, spec, found) in each("radii", network, radii)? {

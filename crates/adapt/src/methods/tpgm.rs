@@ -56,7 +56,7 @@ pub(super) const POST_HOC: MethodEntry = MethodEntry {
     },
 };
 
-/// When radii are learned and when weights are projected.
+/// Mode: when radii are learned and weights are projected.
 enum Mode {
     /// Weights are projected after every optimiser step, and radii learned every that many.
     EveryStep { radius_every: u64 },

@@ -93,7 +93,7 @@ const FEWEST: u64 = 4;
 const MOST: u64 = 20;
 /// The images that radius steps may look at, as a share of those that training did.
 const BUDGET: f64 = 0.2;
-/// Tells the view for radii from every epoch's.
+/// Epoch number of the augmented view for radii, unlike that of any epoch.
 const VIEW_EPOCH: u64 = u64::MAX;
 
 struct Relative {
@@ -152,7 +152,7 @@ impl Relative {
     /// λ, or 0 where the base has no head and predicts nothing.
     fn retention_on(&self, session: &HostSession<'_>, reporter: &mut Reporter<'_>) -> f64 {
         if self.compares_with_base() && session.state.base().network().is_headless() {
-            let reason = "the base has no head, so that its predictions can't pull against forgetting".to_owned();
+            let reason = "the base has no head, so that its predictions cannot pull against forgetting".to_owned();
             reporter.report(Event::Degenerate { reason });
             return 0.0;
         }
@@ -172,7 +172,7 @@ impl Relative {
     }
 }
 
-/// As many steps as the budget allows.
+/// Returns the number of radius steps that the budget allows.
 fn affordable(session: &HostSession<'_>) -> u64 {
     let retained = session.retained.as_ref().map_or(0, |retained| retained.images());
     let images = session.validation.images() + retained;

@@ -26,17 +26,17 @@ const ALPHA: Setting = Setting {
 
 pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "wise-ft",
-    about: "as lp-ft, then back towards the base as far as the validation slice likes",
+    about: "as lp-ft, then back towards the base, by the validation slice",
     settings: &[ALPHA],
     build: |options, _| Ok(Box::new(WiseFt { given: ALPHA.given(options), losses: Vec::new() })),
 };
 
-/// How many α are tried, evenly spread over 0 to 1.
+/// Number of α that are tried, evenly spread over 0 to 1.
 const TRIALS: usize = 11;
 
 struct WiseFt {
     given: Option<f64>,
-    /// Of the α tried so far, ascending.
+    /// Losses of the α tried so far, ascending.
     losses: Vec<f64>,
 }
 

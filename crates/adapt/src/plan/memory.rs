@@ -7,7 +7,6 @@ use crate::options::Options;
 use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::MOST_RETAINED;
 use crate::plan::stage::{shape_after, trained};
-use fieldfit_data::Fractions;
 use fieldfit_exec::memory::{BatchSize, Footprint, inference, training};
 use fieldfit_exec::{Device, ExecError, Passes};
 use fieldfit_model::Base;
@@ -37,8 +36,8 @@ const BATCHES: usize = 7;
 pub fn plan_memory(base: &Base, classes: usize, images: usize, options: &Options) -> Result<MemoryPlan, AdaptError> {
     options.validate()?;
     let network = base.network().with_classes(classes);
-    let Fractions { validation, gate } = options.fractions;
-    let validation = (images as f64 * validation / (1.0 - gate)).ceil().min(images as f64) as usize;
+    let fractions = options.fractions;
+    let validation = (images as f64 * fractions.validation / (1.0 - fractions.gate)).ceil().min(images as f64) as usize;
     let images = Learned { train: images - validation, validation };
     plan(base, &network, method(options, &network)?.as_ref(), images, options)
 }
@@ -100,7 +99,7 @@ struct Draft<'a> {
     base: &'a Base,
     network: &'a Network,
     method: &'a dyn Method,
-    /// By [`TensorId::index`].
+    /// Whether each tensor trains, by [`TensorId::index`].
     trained: Vec<bool>,
     /// Number of stages at the network's start.
     frozen: usize,
@@ -157,12 +156,13 @@ impl Draft<'_> {
         Ok(plan)
     }
 
-    /// Of the training images in pixels.
+    /// Returns the side of the training images, in pixels.
     fn side(&self) -> usize {
         self.options.size.unwrap_or(self.base.preprocessing().size) as usize
     }
 
-    /// What the executor of what isn't frozen holds. candle's own memory is on its device, and it keeps whole batches.
+    /// Returns the footprint of the executor of the stages that are not frozen. candle's own memory is on its device,
+    /// and it keeps whole batches.
     fn executor(&self, side: usize, passes: Passes) -> Result<Footprint, ExecError> {
         let trains = |id: TensorId| self.trained[id.index()];
         let input = shape_after(self.network, self.frozen, side)?;
@@ -176,7 +176,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Where frozen stages' activations may be kept, the best first. Where nothing is frozen it makes no difference.
+    /// Returns the places where frozen stages' activations may be kept, the best first. Where nothing is frozen it
+    /// makes no difference.
     fn cache_places(&self) -> Result<Vec<CachePlace>, AdaptError> {
         let fits = self.options.memory_budget.is_some() || self.activations_kept()? <= MOST_IN_MEMORY;
         Ok(match (self.frozen > 0, fits) {
@@ -186,8 +187,8 @@ impl Draft<'_> {
         })
     }
 
-    /// What computes the frozen stages: the base's weights, as they are and folded, a micro-batch's activations and a
-    /// batch's output.
+    /// Returns the bytes that compute the frozen stages: the base's weights, as they are and folded, a micro-batch's
+    /// activations and a batch's output.
     fn prefix(&self, passes: Passes) -> Result<u64, AdaptError> {
         let (stages, side) = (self.network.before(self.frozen).map_err(ExecError::from)?, self.side());
         let size = BatchSize { batch: passes.micro_batch, height: side, width: side };
@@ -195,8 +196,8 @@ impl Draft<'_> {
         Ok(bytes(self.network, |_| true) + total(inference(&stages, size)?) + output)
     }
 
-    /// What the frozen stages' activations come to: of each view of a training image, of a validation image as it is and in a
-    /// view that a method may take, and of retained images.
+    /// Returns the bytes of the frozen stages' activations: of each view of a training image, of a validation image
+    /// as it is and in a view that a method may take, and of retained images.
     fn activations_kept(&self) -> Result<u64, AdaptError> {
         let Some(freeze) = &self.options.freeze else { return Ok(0) };
         let views = freeze.views.min(self.options.epochs) as usize;
@@ -206,7 +207,7 @@ impl Draft<'_> {
         Ok(kept as u64 * self.activation()?)
     }
 
-    /// Of one image, what the frozen stages make.
+    /// Returns the bytes of one image's activation behind the frozen stages.
     fn activation(&self) -> Result<u64, ExecError> {
         let shape = shape_after(self.network, self.frozen, self.side())?;
         Ok(shape.map_or(0, |shape| F32 * shape.len() as u64))

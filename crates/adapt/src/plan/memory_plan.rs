@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 ///
 /// Exact but for `process`, and for compressed images while they are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MemoryPlan {
     /// Images that are computed at once.
     pub micro_batch: usize,
-    /// Of that many of the first stages, activations are computed twice instead of kept.
+    /// Number of first stages whose activations are computed twice instead of kept.
     pub recomputed_stages: usize,
     /// The program itself, by estimate.
     pub process: u64,
@@ -41,22 +42,22 @@ pub struct MemoryPlan {
     pub frozen_file: u64,
     /// While training: δ and the optimiser's state on their way into a checkpoint.
     pub checkpoint: u64,
-    /// Before training: the probe's features, and the weights and activations that make them.
+    /// Bytes before training: the probe's features, and the weights and activations that make them.
     pub probing: u64,
-    /// After training: the delta file, the weights that it decodes to, and the same made ready to run. A swap takes as
-    /// much.
+    /// Bytes after training: the delta file, the weights that it decodes to, and the same made ready to run. A swap
+    /// takes as much.
     pub judging: u64,
     /// All that is there at the peak: what is always there, and the largest of probing, training and judging.
     pub total: u64,
 }
 
 impl MemoryPlan {
-    /// How the executor is to compute.
+    /// Returns the passes by which the executor computes.
     pub const fn passes(&self) -> Passes {
         Passes { micro_batch: self.micro_batch, recomputed: self.recomputed_stages }
     }
 
-    /// What is there while steps are made, beside what always is.
+    /// Returns the bytes that are resident during steps, beside those that always are.
     pub const fn training(&self) -> u64 {
         self.weights
             + self.gradients
@@ -69,7 +70,7 @@ impl MemoryPlan {
             + self.checkpoint
     }
 
-    /// What is there all the time.
+    /// Returns the bytes that are resident throughout.
     pub const fn always(&self) -> u64 {
         self.process + self.base + self.running + self.delta
     }

@@ -3,6 +3,8 @@
 use crate::error::AdaptError;
 use crate::methods::method::Method;
 use crate::request::AdaptRequest;
+use crate::train::control::Control;
+use crate::train::images::open_images;
 use fieldfit_data::{Dataset, FolderOptions, Purpose, shuffled};
 use std::path::Path;
 
@@ -12,13 +14,14 @@ pub(crate) const MOST_RETAINED: usize = 256;
 /// Retained images of a run.
 pub(crate) struct RetainedImages {
     pub images: Dataset,
-    /// Those that are looked at.
+    /// Indices of the images that are used.
     pub order: Vec<usize>,
 }
 
 impl RetainedImages {
-    /// The images that the options name, for a method that compares with the base's predictions of them.
-    pub fn of(request: &AdaptRequest<'_>, method: &dyn Method) -> Result<Option<Self>, AdaptError> {
+    /// The images that the options name, for a method that compares with the base's predictions of them; opened until
+    /// `control` stops.
+    pub fn of(request: &AdaptRequest<'_>, method: &dyn Method, control: &Control) -> Result<Option<Self>, AdaptError> {
         let options = request.options;
         let Some(folder) = &options.retain else { return Ok(None) };
         let refused = |expected| AdaptError::Option { name: "retain", found: folder.display().to_string(), expected };
@@ -30,12 +33,12 @@ impl RetainedImages {
                 "no folder: this base has no head, so that it predicts nothing that could be retained",
             ));
         }
-        Self::open(folder, options.seed).map(Some)
+        Self::open(folder, options.seed, control).map(Some)
     }
 
-    /// At most [`MOST_RETAINED`] of the folder's images, drawn by the run's seed.
-    fn open(folder: &Path, seed: u64) -> Result<Self, AdaptError> {
-        let images = Dataset::open(folder, &FolderOptions { purpose: Purpose::Unlabelled, group: None })?;
+    /// Draws at most [`MOST_RETAINED`] of the folder's images by the run's seed.
+    fn open(folder: &Path, seed: u64, control: &Control) -> Result<Self, AdaptError> {
+        let images = open_images(folder, &FolderOptions::new(Purpose::Unlabelled), control, &mut |_| ())?;
         let all: Vec<usize> = (0..images.samples.len()).collect();
         let mut order = shuffled(&all, seed, 0);
         order.truncate(MOST_RETAINED);

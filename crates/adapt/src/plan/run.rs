@@ -4,8 +4,10 @@ use crate::error::AdaptError;
 use crate::plan::run_plan::RunPlan;
 use crate::request::AdaptRequest;
 use crate::train::activation_cache::ActivationCache;
+use crate::train::batch_source::BatchSource;
 use crate::train::frozen_prefix::FrozenPrefix;
 use crate::train::training_state::TrainingState;
+use fieldfit_data::Preprocessor;
 use fieldfit_exec::{ExecError, executor};
 use std::rc::Rc;
 
@@ -16,7 +18,18 @@ pub(crate) struct Run<'a> {
     pub plan: &'a RunPlan,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// Source of batches of the run's images, at the size that it trains at.
+    ///
+    /// # Errors
+    /// If the size is out of range.
+    pub fn batch_source(self) -> Result<BatchSource<'a>, AdaptError> {
+        let Self { request, plan } = self;
+        let preprocessing = request.base.preprocessing();
+        let preprocessor = Preprocessor::new(preprocessing, plan.size, preprocessing.crop)?;
+        Ok(BatchSource::new(request.dataset, preprocessor, request.options, &plan.failures))
+    }
+
     /// The stages that the plan freezes, with nothing computed yet; `None` where none are.
     pub fn frozen_prefix(self) -> Result<Option<Rc<FrozenPrefix>>, AdaptError> {
         let Self { request, plan } = self;
@@ -24,7 +37,8 @@ impl Run<'_> {
         let head = plan.random_head(request.options.seed);
         let weights = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
         let in_memory = plan.memory.frozen_file == 0;
-        let cache = if in_memory { ActivationCache::Memory(Vec::new()) } else { ActivationCache::file(request)? };
+        let checkpoint = request.checkpoint.map(|checkpoint| checkpoint.path);
+        let cache = if in_memory { ActivationCache::Memory(Vec::new()) } else { ActivationCache::file(checkpoint)? };
         let stages = plan.network.before(plan.frozen).map_err(ExecError::from)?;
         let executor = executor(request.options.device, &stages, plan.memory.passes())?;
         Ok(Some(Rc::new(FrozenPrefix::new(executor, weights, cache, shape, freeze.views))))

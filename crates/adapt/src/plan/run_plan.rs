@@ -2,7 +2,8 @@
 
 use crate::error::AdaptError;
 use crate::event::Event;
-use crate::methods::method;
+use crate::methods;
+use crate::methods::entry::MethodEntry;
 use crate::methods::method::Method;
 use crate::options::Options;
 use crate::plan::memory::{self, Learned};
@@ -10,6 +11,7 @@ use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::RetainedImages;
 use crate::plan::stage::{shape_after, trained};
 use crate::request::AdaptRequest;
+use crate::train::control::Control;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{ReadFailures, Split};
 use fieldfit_nets::{Network, Shape};
@@ -22,12 +24,14 @@ const HEAD_STREAM: u64 = 1;
 
 /// Plan of a run: the decisions that follow from its request alone.
 pub(crate) struct RunPlan {
+    /// Entry of the method that the options name.
+    pub entry: MethodEntry,
     pub split: Split,
     /// The base's backbone under a head for the new classes.
     pub network: Network,
     /// Number of its first stages that are frozen and therefore computed once; 0 where nothing else trains either.
     pub frozen: usize,
-    /// Which tensors train, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
+    /// Whether each tensor trains, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
     pub trained: Vec<bool>,
     pub size: u32,
     pub steps_per_epoch: u64,
@@ -39,12 +43,13 @@ pub(crate) struct RunPlan {
 }
 
 impl RunPlan {
-    /// Checks the options and divides the images.
-    pub fn new(request: &AdaptRequest<'_>) -> Result<(Self, Box<dyn Method>), AdaptError> {
+    /// Checks the options, divides the images, and opens the retained ones until `control` stops.
+    pub fn new(request: &AdaptRequest<'_>, control: &Control) -> Result<(Self, Box<dyn Method>), AdaptError> {
         let options = request.options;
-        options.validate()?;
+        let entry = *methods::find(&options.method, request.methods)?;
+        options.validate_for(&entry)?;
         let network = request.base.network().with_classes(request.dataset.classes.len());
-        let method = method(options, &network)?;
+        let method = (entry.build)(options, &network)?;
         let split = request.dataset.split(&options.fractions)?;
         let steps_per_epoch = split.train.len().div_ceil(options.batch) as u64;
         let trained = trained(method.as_ref(), &network, options)?;
@@ -52,11 +57,12 @@ impl RunPlan {
         let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
         let frozen = if trains { options.frozen_stages(&network)? } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);
-        let retained = RetainedImages::of(request, method.as_ref())?;
+        let retained = RetainedImages::of(request, method.as_ref(), control)?;
         let learned = Learned { train: split.train.len(), validation: split.validation.len() };
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
         let failures = ReadFailures::new(request.dataset);
-        let plan = Self { split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained, failures };
+        let plan =
+            Self { entry, split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained, failures };
         Ok((plan, method))
     }
 

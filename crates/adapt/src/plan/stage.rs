@@ -6,10 +6,14 @@ use crate::options::Options;
 use fieldfit_exec::ExecError;
 use fieldfit_nets::{Network, Shape};
 
-/// Which tensors train, by [`TensorId::index`](fieldfit_tensor::TensorId::index): the method's, behind what is frozen.
+/// Selects the tensors that train, by [`TensorId::index`](fieldfit_tensor::TensorId::index): the method's, behind
+/// what is frozen. Running statistics never do.
 pub(crate) fn trained(method: &dyn Method, network: &Network, options: &Options) -> Result<Vec<bool>, AdaptError> {
     let (stages, frozen) = (network.section_of_each_tensor(), options.frozen_stages(network)?);
-    Ok(network.tensors().map(|(id, spec)| method.trains(spec) && stages[id.index()] >= frozen).collect())
+    Ok(network
+        .tensors()
+        .map(|(id, spec)| stages[id.index()] >= frozen && spec.role.is_trainable() && method.trains(spec))
+        .collect())
 }
 
 /// Shape that the network's first `stages` stages make of an image of that side; `None` where they are none.

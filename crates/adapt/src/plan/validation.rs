@@ -1,17 +1,24 @@
 //! Options validation: refuses numbers that no run can use.
 
 use crate::error::AdaptError;
-use crate::methods::entry;
+use crate::methods;
+use crate::methods::entry::MethodEntry;
 use crate::options::{OptimiserOptions, Options};
 
 impl Options {
-    /// Refuses numbers that no run can use.
+    /// Refuses numbers that no run can use. The method must be one of [`METHODS`](crate::METHODS): a run by another one
+    /// validates its options when it starts.
     ///
     /// # Errors
     /// [`AdaptError::Option`] with the option's name, its value and its range; as much about a method's setting, or an
     /// unknown method.
     pub fn validate(&self) -> Result<(), AdaptError> {
-        entry(&self.method)?.check(self)?;
+        self.validate_for(methods::find(&self.method, &[])?)
+    }
+
+    /// Refuses as [`Options::validate`] does, for that method.
+    pub(crate) fn validate_for(&self, method: &MethodEntry) -> Result<(), AdaptError> {
+        method.check(self)?;
         require(self.batch > 0, "batch", self.batch, "at least 1")?;
         require(self.micro_batch != Some(0), "micro-batch", 0, "at least 1")?;
         require(self.nice <= 19, "nice", self.nice, "0 to 19")?;

@@ -1,27 +1,26 @@
 //! Activation cache: keeps the activations of frozen stages in memory, or in an unnamed file where memory is short.
 
 use crate::error::AdaptError;
-use crate::request::AdaptRequest;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Activations by position, all of one length, f32.
+/// Cache of activations by position, all of one length, f32.
 pub(crate) enum ActivationCache {
     Memory(Vec<Box<[f32]>>),
-    /// Without a name: the system reclaims it with the process, whatever ends it.
+    /// Unnamed file: the system reclaims it with the process, whatever ends it.
     File {
         file: File,
-        /// Where it was made, for errors.
+        /// Folder of the file, for errors.
         folder: PathBuf,
         images: usize,
     },
 }
 
 impl ActivationCache {
-    /// Empty cache in a file beside the checkpoint; without one, where the system keeps temporary files.
-    pub fn file(request: &AdaptRequest<'_>) -> Result<Self, AdaptError> {
-        let beside = request.checkpoint.and_then(|checkpoint| checkpoint.path.parent());
+    /// Creates an empty cache in a file beside the checkpoint; without one, in the system's temporary folder.
+    pub fn file(checkpoint: Option<&Path>) -> Result<Self, AdaptError> {
+        let beside = checkpoint.and_then(Path::parent);
         let folder = beside.map_or_else(std::env::temp_dir, PathBuf::from);
         match tempfile::tempfile_in(&folder) {
             Ok(file) => Ok(Self::File { file, folder, images: 0 }),

@@ -2,14 +2,13 @@
 
 use crate::error::AdaptError;
 use crate::event::{Event, Phase};
-use crate::request::AdaptRequest;
+use crate::options::Options;
 use crate::train::frozen_prefix::{Activations, FrozenPrefix, ImageSet, View};
 use crate::train::reporter::Reporter;
 use fieldfit_data::{
     Augmentation, Batch, DataError, Dataset, Loader, LoaderOptions, Preprocessor, ReadFailure, ReadFailures, shuffled,
 };
 use fieldfit_exec::Device;
-use fieldfit_tensor::Preprocessing;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -23,9 +22,7 @@ const ROUND: usize = 64;
 pub(crate) struct BatchSource<'a> {
     dataset: &'a Dataset,
     set: ImageSet,
-    recipe: &'a Preprocessing,
-    size: u32,
-    crop: f32,
+    preprocessor: Preprocessor,
     batch: usize,
     seed: u64,
     augmentation: Augmentation,
@@ -37,16 +34,13 @@ pub(crate) struct BatchSource<'a> {
 }
 
 impl<'a> BatchSource<'a> {
-    /// Images of that size and crop, otherwise as the request says. Those that can't be read any more are counted in
+    /// Creates a source of a data set's images, preprocessed so. Images that cannot be read any more are counted in
     /// `failures`.
-    pub fn new(request: &AdaptRequest<'a>, failures: &ReadFailures, size: u32, crop: f32) -> Self {
-        let options = request.options;
+    pub fn new(dataset: &'a Dataset, preprocessor: Preprocessor, options: &Options, failures: &ReadFailures) -> Self {
         Self {
-            dataset: request.dataset,
+            dataset,
             set: ImageSet::Labelled,
-            recipe: request.base.preprocessing(),
-            size,
-            crop,
+            preprocessor,
             batch: options.batch,
             seed: options.seed,
             augmentation: options.augmentation,
@@ -150,10 +144,9 @@ impl<'a> BatchSource<'a> {
 
     fn load(&self, order: &[usize], batch: usize, view: Option<u64>) -> Result<Loader, DataError> {
         let (epoch, augmentation) = view.map_or((0, Augmentation::None), |view| (view, self.augmentation));
-        let preprocessor = Preprocessor::new(self.recipe, self.size, self.crop)?;
         let (seed, threads) = (self.seed, self.threads);
         let options = LoaderOptions { batch, augmentation, seed, epoch, threads, ..LoaderOptions::default() };
-        Ok(Loader::new(self.dataset, order, &preprocessor, &options)?.recording(&self.failures))
+        Ok(Loader::new(self.dataset, order, &self.preprocessor, &options)?.recording(&self.failures))
     }
 }
 
@@ -188,7 +181,7 @@ impl Iterator for Batches<'_> {
 /// Iterator over an epoch's batches with their numbers in it: one whose images all became unreadable is passed over.
 pub(crate) struct Numbered<'a> {
     batches: Batches<'a>,
-    /// Of the whole epoch.
+    /// Order of the whole epoch.
     order: Vec<usize>,
     batch: usize,
 }
@@ -215,11 +208,13 @@ pub struct Cycle<'a> {
     batch: usize,
     drawn: u64,
     batches: Option<Batches<'a>>,
+    /// The next batch, loaded ahead.
+    ahead: Option<Batch>,
 }
 
 impl<'a> Cycle<'a> {
     pub(crate) fn new(source: BatchSource<'a>, slice: &'a [usize]) -> Self {
-        Self { batch: source.batch.min(slice.len()), source, slice, drawn: 0, batches: None }
+        Self { batch: source.batch.min(slice.len()), source, slice, drawn: 0, batches: None, ahead: None }
     }
 
     /// Returns the next batch.
@@ -228,6 +223,20 @@ impl<'a> Cycle<'a> {
     /// If an image can't be loaded any more.
     pub fn next_batch(&mut self) -> Result<Batch, AdaptError> {
         loop {
+            self.load_ahead()?;
+            if let Some(batch) = self.ahead.take() {
+                self.drawn += 1;
+                return Ok(batch);
+            }
+        }
+    }
+
+    /// Loads the next batch, so that [`next_batch`](Self::next_batch) reads no file.
+    ///
+    /// # Errors
+    /// If an image can't be loaded any more. Nothing is drawn then.
+    pub(crate) fn load_ahead(&mut self) -> Result<(), AdaptError> {
+        while self.ahead.is_none() {
             let batches = match &mut self.batches {
                 Some(batches) => batches,
                 empty => {
@@ -235,12 +244,16 @@ impl<'a> Cycle<'a> {
                     empty.insert(self.source.batches(self.slice, &order, self.batch, None)?)
                 }
             };
-            if let Some(batch) = batches.next() {
-                self.drawn += 1;
-                return batch;
+            match batches.next().transpose() {
+                Ok(Some(batch)) => self.ahead = Some(batch),
+                Ok(None) => self.batches = None,
+                Err(error) => {
+                    self.batches = None;
+                    return Err(error);
+                }
             }
-            self.batches = None;
         }
+        Ok(())
     }
 
     /// Returns every image of the slice once, in order, without drawing from the endless batches. `view` augments them as training images
@@ -265,7 +278,7 @@ impl<'a> Cycle<'a> {
     /// Goes on as if that many batches had been drawn.
     pub(crate) fn skip_to(&mut self, drawn: u64) {
         self.drawn = drawn;
-        self.batches = None;
+        (self.batches, self.ahead) = (None, None);
     }
 }
 

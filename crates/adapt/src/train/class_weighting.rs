@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Factor of each class in a loss over labels. Clones share it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClassWeighting {
-    /// By class; empty where every factor is 1.
+    /// Factors by class; empty where every factor is 1.
     factors: Arc<[f64]>,
 }
 

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a run that waits looks whether it may go on.
+/// Interval at which a waiting run checks whether it may go on.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// What a guard over heat, battery or load wants of a run, between two batches.
+/// Pace that a guard over heat, battery or load sets for a run, between two batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pace {
@@ -46,7 +46,7 @@ struct Wishes {
 }
 
 impl Control {
-    /// A control that wants nothing.
+    /// Creates a control that neither stops nor pauses.
     pub fn new() -> Self {
         Self::default()
     }
@@ -67,7 +67,7 @@ impl Control {
         self.wishes.stop.fetch_or(STOP, Ordering::SeqCst) & COMMITTED == 0
     }
 
-    /// Whether somebody asked the run to stop.
+    /// Returns whether the run was asked to stop.
     pub fn is_stopped(&self) -> bool {
         self.wishes.stop.load(Ordering::SeqCst) & STOP != 0
     }
@@ -96,7 +96,7 @@ impl Control {
         self.wishes.pause.store(false, Ordering::Relaxed);
     }
 
-    /// Whether somebody asked the run to wait.
+    /// Returns whether the run was asked to pause.
     pub fn is_paused(&self) -> bool {
         self.wishes.pause.load(Ordering::Relaxed)
     }
@@ -172,7 +172,7 @@ mod tests {
         let control = Control::new().guarded_by(|| Pace::Rest(Duration::from_secs(3600)));
         control.pause();
         control.clone().stop();
-        control.wait(|| unreachable!("a stopped run doesn't wait"));
+        control.wait(|| unreachable!("a stopped run does not wait"));
         control.rest(Duration::from_secs(3600));
     }
 

@@ -1,7 +1,7 @@
 //! Divergence detector: ends a run whose loss diverged or whose predictions collapsed.
 
 use crate::error::AdaptError;
-use crate::evaluation::ClassScores;
+use crate::metrics::Metrics;
 use serde::{Deserialize, Serialize};
 
 /// Weight of the newest loss in the smoothed one.
@@ -53,7 +53,7 @@ impl DivergenceDetector {
 
     /// Checks the validation slice after an epoch: a network that gives every image the same class, at no lower loss
     /// than it started with, has collapsed, unless it never knew better and may still learn.
-    pub fn epoch(&self, step: u64, loss: f64, scores: &ClassScores, last: bool) -> Result<(), AdaptError> {
+    pub fn epoch(&self, step: u64, loss: f64, scores: &Metrics, last: bool) -> Result<(), AdaptError> {
         let first = self.first.unwrap_or(loss);
         let may_still_learn = !last && first > KNEW_SOMETHING * self.chance;
         if may_still_learn || loss < first || !scores.is_constant() {
@@ -85,7 +85,8 @@ mod tests {
         assert!(matches!(error, AdaptError::Collapsed { step: 10..25, .. }), "{error}");
     }
 
-    /// A divergence that ends healthy runs: one that starts at chance and learns, one with a single bad batch, a slow one.
+    /// Catches: a divergence that ends healthy runs: one that starts at chance and learns, one with a single bad batch,
+    /// a slow one.
     #[test]
     fn healthy_runs_go_on() {
         run(7, (0..100).map(|step| 2.1 * (-f64::from(step) / 40.0).exp())).unwrap();

@@ -16,7 +16,7 @@ use std::rc::Rc;
 /// A view of an image is computed when it is first asked for, with the rest of its slice, and read from then on. Activations
 /// are kept as the f32 that they are: what follows computes the bits that it would compute behind the stages themselves.
 pub(crate) struct FrozenPrefix {
-    /// Of one image's activation.
+    /// Shape of one image's activation.
     shape: Shape,
     /// Number of views of each training image.
     views: u64,
@@ -28,7 +28,7 @@ pub(crate) struct FrozenPrefix {
 pub(crate) enum ImageSet {
     /// The labelled images.
     Labelled,
-    /// Those on which the base's predictions are to stay what they are.
+    /// Retained images, on which the base's predictions should stay as they are.
     Retained,
 }
 

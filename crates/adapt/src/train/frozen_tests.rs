@@ -10,7 +10,7 @@ use crate::train::batch_source::{BatchSource, Cycle};
 use crate::train::control::Control;
 use crate::train::reporter::Reporter;
 use crate::train::training_state::TrainingState;
-use fieldfit_data::{Augmentation, Batch, Dataset, FolderOptions};
+use fieldfit_data::{Augmentation, Batch, Dataset, FolderOptions, Preprocessor};
 use fieldfit_exec::{Device, Executor, executor};
 use fieldfit_model::Base;
 use fieldfit_tensor::Params;
@@ -31,11 +31,13 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(request: &'a AdaptRequest<'a>) -> Self {
-        let (plan, _) = RunPlan::new(request).unwrap();
+        let (plan, _) = RunPlan::new(request, &Control::new()).unwrap();
         let device = request.options.device;
         let head = plan.random_head(1);
         let weights = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
-        let plain = BatchSource::new(request, &plan.failures, plan.size, request.base.preprocessing().crop);
+        let preprocessing = request.base.preprocessing();
+        let preprocessor = Preprocessor::new(preprocessing, plan.size, preprocessing.crop).unwrap();
+        let plain = BatchSource::new(request.dataset, preprocessor, request.options, &plan.failures);
         let prefix = Run { request, plan: &plan }.frozen_prefix().unwrap();
         assert!(prefix.is_some());
         let passes = plan.memory.passes();
@@ -72,7 +74,14 @@ fn run(options: &Options, check: impl Fn(Bench<'_>)) {
     let base = Base::open(&tiny::base(folder.path(), 3)).unwrap();
     tiny::images(&folder.path().join("images"), 12, 3);
     let dataset = Dataset::open(&folder.path().join("images"), &FolderOptions::default()).unwrap();
-    check(Bench::new(&AdaptRequest { base: &base, dataset: &dataset, options, active: None, checkpoint: None }));
+    check(Bench::new(&AdaptRequest {
+        base: &base,
+        dataset: &dataset,
+        options,
+        methods: &[],
+        active: None,
+        checkpoint: None,
+    }));
 }
 
 /// An epoch's batches from that one on.

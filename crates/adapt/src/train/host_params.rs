@@ -7,13 +7,13 @@ use fieldfit_tpgm::{distances, radius_gradient, rescale};
 
 /// Parameter store in the program's memory: δ, weights and gradients beside an executor.
 pub struct HostParams<'r, 'base, T> {
-    /// δ and where it starts.
+    /// δ and its start.
     pub state: &'r mut TrainingState<'base, T>,
-    /// Computes the network.
+    /// Executor of the network.
     pub executor: &'r mut dyn Executor<T>,
-    /// Where θ0 + r·δ is materialised: the trainable tensors are written anew for each gradient.
+    /// Buffer of θ0 + r·δ: the trainable tensors are written anew for each gradient.
     pub weights: &'r mut Params<T>,
-    /// Has room for the gradients of the trainable tensors.
+    /// Buffer of the gradients of the trainable tensors.
     pub gradients: &'r mut Params<T>,
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct Optimiser<T> {
     pub(crate) options: OptimiserOptions,
     pub(crate) steps: u64,
-    /// Which tensors are decayed.
+    /// Whether each tensor is decayed.
     pub(crate) decayed: Vec<bool>,
     /// SGD's momentum; AdamW's mean gradient.
     pub(crate) first: Params<T>,
@@ -118,7 +118,7 @@ impl<T: Real> Optimiser<T> {
         resident.put(StateTensor::Second, &self.second)
     }
 
-    /// What the next step, which this counts, does to each tensor.
+    /// Counts the next step, and returns its update rule for each tensor.
     fn next_rules(&mut self, learning_rate: f64) -> Vec<UpdateRule> {
         self.steps += 1;
         let rule = |&decayed: &bool| match self.options {
@@ -139,7 +139,7 @@ struct Tensor<'a, T> {
     delta: &'a mut [T],
     weights: &'a [T],
     gradients: &'a [T],
-    /// What gradients are multiplied by.
+    /// Factor of the gradients.
     scale: T,
 }
 
@@ -218,7 +218,7 @@ impl<T: Real> WithSimd for AdamWStep<'_, T> {
 pub struct Clip {
     /// The L2 norm over all gradients; not finite if any gradient isn't.
     pub norm: f64,
-    /// What shortens them, at most 1; for [`Optimiser::step_scaled`].
+    /// Factor that clips them, at most 1; for [`Optimiser::step_scaled`].
     pub scale: f64,
 }
 

@@ -1,8 +1,8 @@
 //! Linear probe: softmax regression on the base's features.
 
 use crate::error::AdaptError;
-use crate::evaluation::largest;
 use crate::event::{Event, Phase};
+use crate::metrics::{agreeing, prediction};
 use crate::options::{OptimiserOptions, ScheduleOptions};
 use crate::plan::run::Run;
 use crate::train::batch_source::BatchSource;
@@ -45,7 +45,7 @@ pub(crate) struct Probe {
     pub penalty: f64,
     /// Mean cross-entropy on the training slice.
     pub loss: f64,
-    /// On the validation slice, 0..1.
+    /// Accuracy on the validation slice, 0..1.
     pub accuracy: f64,
 }
 
@@ -161,13 +161,14 @@ fn gradient(
 /// Mean cross-entropy, weighted by class, and accuracy.
 fn score(network: &Network, weights: &Params<f32>, (features, class_weights): Weighted<'_>) -> (f64, f64) {
     let mut outputs = vec![0.0; network.head.classes];
-    let (mut loss, mut correct) = (0.0, 0_usize);
+    let (mut loss, mut predictions) = (0.0, Vec::with_capacity(features.labels.len()));
     for (row, &label) in features.labels.iter().enumerate() {
         logits(network, weights, features.matrix.row(row), &mut outputs);
-        correct += usize::from(largest(&outputs) == label as usize);
+        predictions.push(prediction(&outputs));
         softmax(&mut outputs);
         loss -= class_weights.of(label) * f64::from(outputs[label as usize].max(f32::MIN_POSITIVE)).ln();
     }
+    let correct = agreeing(predictions, features.labels.iter().map(|&label| label as usize));
     let images = features.labels.len().max(1) as f64;
     (loss / images, correct as f64 / images)
 }

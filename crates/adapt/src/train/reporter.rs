@@ -11,7 +11,7 @@ pub struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    /// Reporter whose events go to `events`; `control` says when to stop and when to wait.
+    /// Creates a reporter to `events`, under `control`.
     pub fn new(control: &'a Control, events: &'a mut dyn FnMut(Event)) -> Self {
         Self { control, events }
     }
@@ -30,7 +30,7 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Whether somebody asked the run to stop.
+    /// Returns whether the run was asked to stop.
     pub fn is_stopped(&self) -> bool {
         self.control.is_stopped()
     }

@@ -4,7 +4,7 @@
 //! [`HostSession`] exposes them, and is only given to methods whose steps ask for it, and to every method after training.
 
 use crate::error::AdaptError;
-use crate::evaluation::add_base_head;
+use crate::heads::add_base_head;
 use crate::train::batch_source::Cycle;
 use crate::train::class_weighting::ClassWeighting;
 use crate::train::host_params::HostParams;
@@ -20,8 +20,8 @@ use fieldfit_tensor::{Images, Matrix, Params};
 
 /// Training session whose tensors live wherever the run keeps them: in the program's memory or on a device.
 pub struct Session<'a> {
-    /// Where training goes on in memory. While tensors are on a device, δ, weights and gradients here are those of the
-    /// last [`Session::fetch`].
+    /// Host session, where training runs in memory. While tensors are on a device, δ, weights and gradients here are
+    /// those of the last [`Session::fetch`].
     pub(in crate::train) host: HostSession<'a>,
     /// The tensors on a device; `None` where training goes on in memory.
     pub(in crate::train) device: Option<Box<dyn DeviceParams<f32>>>,
@@ -29,19 +29,19 @@ pub struct Session<'a> {
 
 /// Training session whose tensors live in the program's memory.
 pub struct HostSession<'a> {
-    /// δ and where it starts.
+    /// δ and its start.
     pub state: TrainingState<'a, f32>,
-    /// Computes the network.
+    /// Executor of the network.
     pub executor: Box<dyn Executor<f32>>,
     /// θ, materialised. The trainable tensors are written anew before each training step.
     pub weights: Params<f32>,
     /// Gradients of the trainable tensors, as long as each one's δ.
     pub gradients: Params<f32>,
-    /// Images that never train weights: for radii and the like.
+    /// Validation images, which never train weights: for radii and the like.
     pub validation: Cycle<'a>,
-    /// Images without labels, on which the base's predictions are to stay what they are, if the options name some.
+    /// Retained images, unlabelled, on which the base's predictions should stay as they are, if the options name some.
     pub retained: Option<Cycle<'a>>,
-    /// Number of images that training looks at in all, each as often as it is looked at.
+    /// Number of images that training processes in all, each as often as it is processed.
     pub trained_images: u64,
     /// Factor of each class in every loss over labels.
     pub class_weights: ClassWeighting,
@@ -53,17 +53,17 @@ pub struct HostSession<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// The network, under the new head.
+    /// Returns the network, under the new head.
     pub const fn network(&self) -> &Network {
         self.host.state.network()
     }
 
-    /// The base whose neighbourhood is trained in.
+    /// Returns the base, θ0.
     pub const fn base(&self) -> &'a Base {
         self.host.state.base()
     }
 
-    /// Factor of each class in every loss over labels.
+    /// Returns the factor of each class in every loss over labels.
     pub const fn class_weights(&self) -> &ClassWeighting {
         &self.host.class_weights
     }

@@ -4,9 +4,9 @@ use crate::checkpoint::identity::Identity;
 use crate::checkpoint::progress::{Later, Progress};
 use crate::checkpoint::snapshot::Snapshot;
 use crate::error::AdaptError;
-use crate::evaluation::evaluate;
 use crate::event::{Event, Phase};
 use crate::methods::method::{HeadStart, Method, Requirements, Steps};
+use crate::metrics::Metrics;
 use crate::plan::run::Run;
 use crate::request::Checkpointing;
 use crate::train::batch_source::{BatchSource, Cycle};
@@ -65,7 +65,7 @@ impl<'a> Trainer<'a> {
             _ => None,
         };
         let class_weights = ClassWeighting::new(options.class_weights, request.dataset, &plan.split.train);
-        let source = BatchSource::new(request, &plan.failures, plan.size, request.base.preprocessing().crop);
+        let source = run.batch_source()?;
         let probe = match &resumed {
             Some(snapshot) => snapshot.probe.clone().into_owned(),
             None => Probe::train(run, &source, &class_weights, reporter)?,
@@ -130,7 +130,7 @@ impl<'a> Trainer<'a> {
         match self.method.finish(&mut self.session.host, reporter) {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => return Err(self.interrupt(reporter)),
-            Err(error) => return Err(error.with_checkpoint(self.checkpoint)),
+            Err(error) => return Err(self.leave_checkpoint(error, reporter)),
         }
         self.source.report_failures(reporter);
         let Self { session, method, probe, checkpoint, .. } = self;
@@ -171,6 +171,11 @@ impl<'a> Trainer<'a> {
     }
 
     fn step(&mut self, batch: &Batch, reporter: &mut Reporter<'_>) -> Result<(), AdaptError> {
+        let taken = self.progress.taken();
+        if self.method.drawn(taken + 1) > self.method.drawn(taken) {
+            // Before the step changes anything: if these images cannot be read, the state is sound.
+            self.session.host.validation.load_ahead()?;
+        }
         self.is_within_step = true;
         let loss = match self.method.steps() {
             Steps::Host(steps) => {
@@ -208,12 +213,13 @@ impl<'a> Trainer<'a> {
         self.session.fetch(&mut self.optimiser)?;
         let host = &mut self.session.host;
         host.state.merge_into(&mut host.weights);
-        let scores = evaluate(
-            plan.network.head.classes,
-            self.source.in_order(images)?,
-            |images| host.logits(images),
-            |done| reporter.report(Event::Progress { phase: Phase::Validation, done, total: images.len() }),
-        )?;
+        let mut scores = Metrics::new(plan.network.head.classes);
+        for batch in self.source.in_order(images)? {
+            let batch = batch?;
+            scores.add(&batch, &host.logits(&batch.images)?);
+            let (phase, done, total) = (Phase::Validation, scores.images(), images.len());
+            reporter.report(Event::Progress { phase, done, total });
+        }
         self.source.report_failures(reporter);
         let is_last = self.progress.step == plan.steps;
         report_collapse(self.progress.divergence.epoch(self.progress.step, loss, &scores, is_last), reporter)?;
@@ -254,6 +260,7 @@ impl<'a> Trainer<'a> {
     /// Writes a checkpoint that leaves at least `reserve` bytes of the disk.
     fn save(&mut self, path: &Path, reserve: u64, reporter: &mut Reporter<'_>) -> Result<(), AdaptError> {
         self.progress.drawn = self.session.host.validation.drawn();
+        self.require_drawn()?;
         let snapshot = Snapshot {
             identity: Cow::Borrowed(&self.identity),
             progress: Cow::Borrowed(&self.progress),
@@ -266,6 +273,21 @@ impl<'a> Trainer<'a> {
         self.checkpoint = Some(path.to_owned());
         reporter.report(Event::Checkpoint { path: path.to_owned(), step: self.progress.step });
         Ok(())
+    }
+
+    /// Checks that the method has drawn as many batches of validation images as it states: a checkpoint that differs
+    /// could not be resumed.
+    fn require_drawn(&self) -> Result<(), AdaptError> {
+        let (step, drawn) = (self.progress.taken(), self.progress.drawn);
+        let stated = self.method.drawn(step);
+        if stated == drawn {
+            return Ok(());
+        }
+        let source = format!(
+            "it has drawn {drawn} batches of validation images by step {step}, and its `drawn` returns {stated}: return \
+             the number that `next_batch` was called"
+        );
+        Err(AdaptError::CustomMethod { method: self.run.plan.entry.name.to_owned(), source: source.into() })
     }
 
     /// Saves the state of a run that is to stop; returns the error that says where.
@@ -281,7 +303,9 @@ impl<'a> Trainer<'a> {
         if error.is_final() {
             return error;
         }
-        if !self.is_within_step
+        let is_sound =
+            !self.is_within_step && self.session.host.validation.drawn() == self.method.drawn(self.progress.taken());
+        if is_sound
             && self.progress.step > 0
             && let Err(unsaved) = self.save_now(reporter)
         {

@@ -5,12 +5,12 @@ use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Params, Real, TensorId, TensorView};
 use serde::{Deserialize, Serialize};
 
-/// The start of a new classifier, which has no origin in the base.
+/// Start of a new classifier head, which has no origin in the base.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeadParams {
-    /// `[classes, features]`.
+    /// Weight, `[classes, features]`.
     pub weight: Vec<f32>,
-    /// `[classes]`.
+    /// Bias, `[classes]`.
     pub bias: Vec<f32>,
 }
 
@@ -29,7 +29,7 @@ pub struct TrainingState<'a, T> {
 }
 
 impl<'a, T: Real> TrainingState<'a, T> {
-    /// At the start: every δ is 0. `trains` says which tensors have one.
+    /// Creates the state at the start: every δ is 0. `trains` says which tensors have one.
     ///
     /// `network` is the base's under a head of the classes that `head` has.
     ///
@@ -46,22 +46,22 @@ impl<'a, T: Real> TrainingState<'a, T> {
         Self { base, network, head, delta }
     }
 
-    /// The network, under the new head.
+    /// Returns the network, under the new head.
     pub const fn network(&self) -> &Network {
         &self.network
     }
 
-    /// The base whose neighbourhood this is.
+    /// Returns the base, θ0.
     pub const fn base(&self) -> &'a Base {
         self.base
     }
 
-    /// The head's start.
+    /// Returns the head's start.
     pub const fn head(&self) -> &HeadParams {
         &self.head
     }
 
-    /// θ0 of a tensor.
+    /// Returns θ0 of a tensor.
     pub fn start(&self, id: TensorId) -> TensorView<'_> {
         if id == self.network.head.weight {
             TensorView::from_f32(&self.head.weight)
@@ -72,13 +72,13 @@ impl<'a, T: Real> TrainingState<'a, T> {
         }
     }
 
-    /// Every trainable tensor's δ, to be written in place.
+    /// Returns every trainable tensor's δ, to be written in place.
     pub fn deltas_mut(&mut self) -> impl Iterator<Item = (TensorId, &TensorSpec, &mut [T])> {
         let tensors = self.network.tensors().zip(self.delta.buffers_mut());
         tensors.filter(|(_, delta)| !delta.is_empty()).map(|((id, spec), delta)| (id, spec, delta.as_mut_slice()))
     }
 
-    /// Every tensor's θ0 + δ.
+    /// Computes every tensor's θ0 + δ.
     pub fn weights(&self) -> Params<T> {
         let mut weights = Params::zeros(&self.network);
         for (id, _) in self.network.tensors() {
@@ -111,12 +111,12 @@ impl<'a, T: Real> TrainingState<'a, T> {
 }
 
 impl TrainingState<'_, f32> {
-    /// Whether any tensor but the head's has left its start.
+    /// Returns whether any tensor but the head's has left its start.
     pub fn has_moved(&self) -> bool {
         self.network.tensors().any(|(id, spec)| !spec.role.is_head() && self.delta.has_moved(id))
     }
 
-    /// θ0 + δ of the head.
+    /// Computes θ0 + δ of the head.
     pub fn moved_head(&self) -> HeadParams {
         let moved = |id: TensorId| {
             let mut values = vec![0.0; self.network.tensor(id).len()];

@@ -1,6 +1,6 @@
-//! A tiny base, a small folder of images, and runs over them.
+//! Test helpers: a tiny base, a small folder of images, and runs on them.
 #![allow(dead_code, reason = "each test file uses its own part")]
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 use fieldfit_adapt::{AdaptError, AdaptRequest, Checkpointing, Control, Event, Options, Outcome, adapt};
 use fieldfit_data::{Augmentation, Dataset, FolderOptions, Fractions};
@@ -59,20 +59,18 @@ impl Field {
     }
 
     pub fn request<'a>(&'a self, options: &'a Options) -> AdaptRequest<'a> {
-        AdaptRequest { base: &self.base, dataset: &self.dataset, options, active: None, checkpoint: None }
+        AdaptRequest { base: &self.base, dataset: &self.dataset, options, methods: &[], active: None, checkpoint: None }
     }
 }
 
 /// Two short epochs of that method on small images.
 pub fn options(method: &str) -> Options {
-    Options {
-        method: method.into(),
-        epochs: 2,
-        size: Some(32),
-        batch: 8,
-        augmentation: Augmentation::Basic,
-        fractions: Fractions { validation: 0.2, gate: 0.2 },
-        device: Device::Cpu { threads: 1 },
-        ..Options::default()
-    }
+    Options::default()
+        .with_method(method)
+        .with_epochs(2)
+        .with_size(Some(32))
+        .with_batch(8)
+        .with_augmentation(Augmentation::Basic)
+        .with_fractions(Fractions::new(0.2, 0.2))
+        .with_device(Device::Cpu { threads: 1 })
 }

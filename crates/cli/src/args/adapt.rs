@@ -67,7 +67,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NAME[:SETTING=VALUE]…", value_delimiter = ',', value_parser = method_spec)]
     pub methods: Vec<MethodSpec>,
     /// Run each method with this many seeds: 0, 1, …
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=MAX_SEEDS))]
     pub seeds: u32,
     /// Append each finished run to this file as a JSON line, and skip runs already in it
     #[arg(long, value_name = "FILE")]
@@ -78,6 +78,9 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub training: TrainingArgs,
 }
+
+/// Maximum number of seeds: the runs of all are listed before the first begins.
+const MAX_SEEDS: i64 = 10_000;
 
 /// Method with hyper-parameters, parsed from `name:setting=value`.
 #[derive(Debug, Clone, PartialEq)]

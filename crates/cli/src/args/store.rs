@@ -66,7 +66,7 @@ pub struct KeepArgs {
 
 impl From<&KeepArgs> for Keep {
     fn from(args: &KeepArgs) -> Self {
-        Self { versions: args.keep, bytes: args.keep_bytes }
+        Self::ALL.with_versions(args.keep).with_bytes(args.keep_bytes)
     }
 }
 

@@ -32,7 +32,7 @@ pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
     let signals = Signals::install()?;
     let runtime = open(args, &options)?;
     let progress = ProgressBar::new(output);
-    let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
+    let folder = FolderOptions::new(Purpose::Adapt).with_group(args.training.group.clone());
     let images = super::images(&args.data, &folder, &progress)?;
     check_classes(args, &runtime, &images, output, &progress)?;
     let mut recorder = Recorder::default();
@@ -59,7 +59,7 @@ pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
         let title = format!("{} on {source}", options.method);
         let mut comparison = Comparison::new(&runtime, source, &images, options.fractions)?;
         let run = comparison.measure(&options, &adapted.read()?, adapted.cost(), recorder)?;
-        write_page(page, &[run], &PageOptions { title, reference: None })?;
+        write_page(page, &[run], &PageOptions::new(title))?;
     }
     if !output.is_json() {
         output.text(text(&adapted, args))?;
@@ -71,12 +71,10 @@ pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 fn options(args: &AdaptArgs) -> Options {
-    Options {
-        method: args.method.clone(),
-        seed: args.seed,
-        settings: args.settings.iter().cloned().collect(),
-        ..super::training(&args.training)
-    }
+    super::training(&args.training)
+        .with_method(args.method.clone())
+        .with_seed(args.seed)
+        .with_settings(args.settings.iter().cloned().collect())
 }
 
 fn open(args: &AdaptArgs, options: &Options) -> Result<Runtime, CliError> {

@@ -24,7 +24,7 @@ pub fn run(args: &CompareArgs, output: &Output) -> Result<(), CliError> {
     let progress = ProgressBar::new(output);
     let device = super::device(&args.training.device);
     let runtime = Runtime::open(&args.model, device)?;
-    let folder = FolderOptions { purpose: Purpose::Adapt, group: args.training.group.clone() };
+    let folder = FolderOptions::new(Purpose::Adapt).with_group(args.training.group.clone());
     let images = super::images(&args.data, &folder, &progress)?;
     let source = args.name.clone().unwrap_or_else(|| super::folder_name(&args.data));
     let comparison = Comparison::new(&runtime, source, &images, Options::default().fractions)?;
@@ -52,7 +52,7 @@ pub fn run(args: &CompareArgs, output: &Output) -> Result<(), CliError> {
     progress.finish();
     if let Some(path) = &args.out {
         let title = format!("Methods on {}", comparison.held_out().name);
-        write_page(path, &runs, &PageOptions { title, reference: Some(REFERENCE.into()) })?;
+        write_page(path, &runs, &PageOptions::new(title).with_reference(Some(REFERENCE.into())))?;
     }
     if output.is_json() { Ok(()) } else { output.text(text(&runs)) }
 }
@@ -83,11 +83,11 @@ fn plan(args: &CompareArgs) -> Vec<Options> {
     let all =
         || fieldfit::train::METHODS.iter().map(|method| MethodSpec { name: method.name.into(), settings: Vec::new() });
     let methods = if args.methods.is_empty() { all().collect() } else { args.methods.clone() };
-    let options = |seed: u32, method: &MethodSpec| Options {
-        method: method.name.clone(),
-        settings: method.settings.iter().cloned().collect(),
-        seed: seed.into(),
-        ..super::training(&args.training)
+    let options = |seed: u32, method: &MethodSpec| {
+        super::training(&args.training)
+            .with_method(method.name.clone())
+            .with_settings(method.settings.iter().cloned().collect())
+            .with_seed(seed.into())
     };
     (0..args.seeds).flat_map(|seed| methods.iter().map(move |method| options(seed, method))).collect()
 }

@@ -75,7 +75,7 @@ impl<'a> Demo<'a> {
     fn open(out: &'a Path, output: &Output) -> Result<Self, CliError> {
         let (files, progress) = (Files::find()?, ProgressBar::new(output));
         let open = |style: &str, purpose, group: Option<&str>| {
-            let options = FolderOptions { purpose, group: group.map(str::to_owned) };
+            let options = FolderOptions::new(purpose).with_group(group.map(str::to_owned));
             super::images(&files.style(style), &options, &progress)
         };
         let train = open(STYLES[0], Purpose::Adapt, Some(CONCEPT))?;
@@ -117,7 +117,8 @@ impl<'a> Demo<'a> {
 
     fn train(&self, runtime: &Runtime, method: &str) -> Result<Adapted, CliError> {
         let optimiser = OptimiserOptions::adamw().with_learning_rate(2e-4);
-        let options = Options { method: method.into(), size: Some(96), epochs: 8, optimiser, ..Options::default() };
+        let options =
+            Options::default().with_method(method).with_size(Some(96)).with_epochs(8).with_optimiser(optimiser);
         let tell = |event: Event| {
             if !matches!(event, Event::Plan { .. }) || method == METHODS[0].0 {
                 self.progress.event(&event);

@@ -4,10 +4,10 @@ use super::info::{IMAGES, plan_text};
 use crate::args::DoctorArgs;
 use crate::error::CliError;
 use crate::output::{Output, Text, mebibytes};
-use fieldfit::doctor::{Check, DeviceState, Diagnosis, DiskInfo, examine};
+use fieldfit::doctor::{Diagnosis, examine};
 use fieldfit::model::Base;
 use fieldfit::target::TargetProfile;
-use fieldfit::train::{MemoryPlan, Options};
+use fieldfit::train::MemoryPlan;
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -67,12 +67,9 @@ fn misfits(target: &TargetProfile, Diagnosis { machine, .. }: &Diagnosis) -> Vec
 fn plan(args: &DoctorArgs, model: &Path, target: Option<&TargetProfile>) -> Result<MemoryPlan, fieldfit::Error> {
     let base = Base::open(model)?;
     let defaults = super::defaults(target);
-    let options = Options {
-        method: args.method.clone().unwrap_or(defaults.method),
-        size: args.size,
-        batch: args.batch.map_or(defaults.batch, |images| images as usize),
-        ..defaults
-    };
+    let (method, batch) = (args.method.as_ref().unwrap_or(&defaults.method).clone(), defaults.batch);
+    let batch = args.batch.map_or(batch, |images| images as usize);
+    let options = defaults.with_method(method).with_size(args.size).with_batch(batch);
     Ok(fieldfit::train::plan_memory(&base, base.labels().len(), IMAGES, &options)?)
 }
 
@@ -91,11 +88,15 @@ fn text(report: &Report) -> Text {
             format!("{} ({} cores: {})", known(&machine.processor), machine.cores, machine.features.join(", ")),
         ),
         ("memory", memory.unwrap_or_default()),
-        ("disk", disk_text(disk)),
+        ("disk", disk.to_string()),
         ("board", boards),
         ("profile", known(profile)),
     ]);
-    devices.iter().map(device_text).chain(checks.iter().map(check_text)).for_each(|line| text.line(line));
+    devices
+        .iter()
+        .map(ToString::to_string)
+        .chain(checks.iter().map(ToString::to_string))
+        .for_each(|line| text.line(line));
     if let Some(plan) = plan {
         plan_text(plan, &mut text);
     }
@@ -105,24 +106,4 @@ fn text(report: &Report) -> Text {
         .flat_map(|problem| format!("problem: {problem}").lines().map(str::to_owned).collect::<Vec<_>>())
         .for_each(|line| text.line(line));
     text
-}
-
-fn disk_text(DiskInfo { file_system, commit_ms, survives_power_cut }: &DiskInfo) -> String {
-    let kind = file_system.as_deref().unwrap_or("unknown file system");
-    let warning =
-        if *survives_power_cut == Some(false) { "; what is written here may be gone after a power cut" } else { "" };
-    format!("{kind}, {commit_ms:.1} ms a commit{warning}")
-}
-
-fn device_text(DeviceState { device, is_compiled, problem }: &DeviceState) -> String {
-    let state = match (is_compiled, problem) {
-        (false, _) => "not in this build".to_owned(),
-        (true, None) => "usable".to_owned(),
-        (true, Some(problem)) => format!("NOT USABLE: {problem}"),
-    };
-    format!("{device:<13} {state}")
-}
-
-fn check_text(Check { name, passed, detail }: &Check) -> String {
-    format!("{} {name}: {detail}", if *passed { "passed       " } else { "FAILED       " })
 }

@@ -31,7 +31,7 @@ struct Measured {
 pub fn run(args: &EvalArgs, output: &Output) -> Result<(), CliError> {
     let runtime = super::runtime(&args.model).without_trials().require_store().open()?;
     let progress = ProgressBar::new(output);
-    let options = FolderOptions { purpose: Purpose::Evaluate, group: args.group.clone() };
+    let options = FolderOptions::new(Purpose::Evaluate).with_group(args.group.clone());
     let images = super::images(&args.data, &options, &progress)?;
     let data = ImageSet::of("data", super::limited(images, args.shift.limit));
     let shifts = super::shifts(&args.shift, &data, &progress)?;
@@ -55,9 +55,10 @@ fn measure(args: &EvalArgs, runtime: &Runtime, set: &ImageSet, progress: &Progre
 }
 
 fn text(report: &Report) -> Text {
-    let Evaluation { images, correct, per_class, per_group, .. } = &report.data.evaluation;
+    let evaluation = &report.data.evaluation;
+    let Evaluation { per_class, per_group, .. } = evaluation;
     let mut classes = counts("class", per_class);
-    classes.row(row("all", &Count { images: *images, correct: *correct }));
+    classes.row(row("all", &evaluation.all()));
     let mut text = Text::default();
     text.table(&classes);
     if !per_group.is_empty() {
@@ -79,9 +80,7 @@ fn counts(what: &str, counts: &BTreeMap<String, Count>) -> Table {
 }
 
 fn row(name: &str, count: &Count) -> [String; 4] {
-    let (images, correct) = (count.images, count.correct);
-    let share = correct as f64 / images.max(1) as f64;
-    [name.to_owned(), images.to_string(), correct.to_string(), percent(share)]
+    [name.to_owned(), count.images.to_string(), count.correct.to_string(), percent(count.accuracy())]
 }
 
 fn summary(measured: &Measured) -> Vec<String> {

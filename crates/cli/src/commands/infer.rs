@@ -4,7 +4,7 @@ mod inputs;
 
 use crate::args::InferArgs;
 use crate::error::{self, CliError};
-use crate::output::{Output, Text, percent};
+use crate::output::{Output, Text, escape, percent, print_error_line};
 use fieldfit::{Frame, Prediction, Runtime};
 use inputs::InferInput;
 use serde::Serialize;
@@ -37,7 +37,10 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
     let mut counts = Counts::default();
     for argument in &args.images {
         match inputs::expand(argument) {
-            Ok(inputs) => {
+            Ok((inputs, skipped)) => {
+                if let Some(skipped) = skipped.filter(|_| !output.is_quiet()) {
+                    print_error_line(escape(&format!("{}: {skipped}", argument.display())));
+                }
                 for input in inputs {
                     // The reader has seen enough: nothing of this is stored.
                     if output.is_closed() {

@@ -6,7 +6,7 @@ use crate::output::{Output, Table, Text, bytes, mebibytes, percent, signature};
 use fieldfit::delta::{Codec, DeltaInfo, Fidelity, TensorInfo};
 use fieldfit::model::{Base, ModelInfo, StageInfo};
 use fieldfit::store::StoreInfo;
-use fieldfit::train::{MemoryPlan, Options};
+use fieldfit::train::MemoryPlan;
 use fieldfit::{Device, Info};
 
 /// Number of training images in a plan, if none is given.
@@ -27,15 +27,14 @@ pub fn run(args: &InfoArgs, output: &Output) -> Result<(), CliError> {
 fn plan(args: &InfoArgs) -> Result<MemoryPlan, CliError> {
     let base = Base::open(&args.path).map_err(fieldfit::Error::from)?;
     let defaults = super::defaults(args.target_profile.as_ref());
-    let options = Options {
-        method: args.method.clone().unwrap_or(defaults.method),
-        size: args.size,
-        batch: args.batch.map_or(defaults.batch, |images| images as usize),
-        micro_batch: args.micro_batch.map(|images| images as usize),
-        memory_budget: args.memory_budget.or(defaults.memory_budget),
-        device: args.threads.map_or(defaults.device, |threads| Device::Cpu { threads: threads as usize }),
-        ..defaults
-    };
+    let options = defaults
+        .clone()
+        .with_method(args.method.clone().unwrap_or(defaults.method))
+        .with_size(args.size)
+        .with_batch(args.batch.map_or(defaults.batch, |images| images as usize))
+        .with_micro_batch(args.micro_batch.map(|images| images as usize))
+        .with_memory_budget(args.memory_budget.or(defaults.memory_budget))
+        .with_device(args.threads.map_or(defaults.device, |threads| Device::Cpu { threads: threads as usize }));
     let classes = args.classes.map_or(base.labels().len(), |classes| classes as usize);
     let images = args.images.map_or(IMAGES, |images| images as usize);
     Ok(fieldfit::train::plan_memory(&base, classes, images, &options).map_err(fieldfit::Error::from)?)

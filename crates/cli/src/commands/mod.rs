@@ -19,7 +19,7 @@ use crate::output::Output;
 use crate::progress_bar::ProgressBar;
 use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose, Severity};
 use fieldfit::target::TargetProfile;
-use fieldfit::train::{Freeze, Options, TpgmOptions};
+use fieldfit::train::{Freeze, Options};
 use fieldfit::{Builder, Device, Runtime};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -68,24 +68,23 @@ fn defaults(target: Option<&TargetProfile>) -> Options {
 /// Returns the options of the training flags; those not given are the target's or the defaults.
 fn training(args: &TrainingArgs) -> Options {
     let defaults = defaults(args.target_profile.as_ref());
-    Options {
-        epochs: args.epochs,
-        size: args.size,
-        batch: args.batch as usize,
-        optimiser: defaults.optimiser.with_learning_rate(args.lr),
-        augmentation: args.augment,
-        class_weights: args.class_weights,
-        early_stop: args.early_stop,
-        tpgm: TpgmOptions { exclude: args.exclude.clone(), sharing: args.radii_per, ..defaults.tpgm },
-        retain: args.retain.clone(),
-        freeze: args.freeze.clone().map(|stage| Freeze { stage, views: args.views.unwrap_or(Freeze::VIEWS) }),
-        coding: args.codec,
-        device: device_or(&args.device, defaults.device),
-        nice: args.nice.unwrap_or(defaults.nice),
-        micro_batch: args.micro_batch.map(|images| images as usize),
-        memory_budget: args.memory_budget.or(defaults.memory_budget),
-        ..defaults
-    }
+    defaults
+        .clone()
+        .with_epochs(args.epochs)
+        .with_size(args.size)
+        .with_batch(args.batch as usize)
+        .with_optimiser(defaults.optimiser.with_learning_rate(args.lr))
+        .with_augmentation(args.augment)
+        .with_class_weights(args.class_weights)
+        .with_early_stop(args.early_stop)
+        .with_tpgm(defaults.tpgm.with_exclude(args.exclude.clone()).with_sharing(args.radii_per))
+        .with_retain(args.retain.clone())
+        .with_freeze(args.freeze.clone().map(|stage| Freeze::new(stage, args.views.unwrap_or(Freeze::VIEWS))))
+        .with_coding(args.codec)
+        .with_device(device_or(&args.device, defaults.device))
+        .with_nice(args.nice.unwrap_or(defaults.nice))
+        .with_micro_batch(args.micro_batch.map(|images| images as usize))
+        .with_memory_budget(args.memory_budget.or(defaults.memory_budget))
 }
 
 /// Returns the name of a data folder in reports.
@@ -100,7 +99,7 @@ fn shifts(args: &ShiftArgs, data: &ImageSet, progress: &ProgressBar) -> Result<V
     for shift in &args.shifts {
         match shift {
             ShiftArg::Folder(name, folder) => {
-                let options = FolderOptions { purpose: Purpose::Evaluate, group: None };
+                let options = FolderOptions::new(Purpose::Evaluate);
                 sets.push(ImageSet::of(name, limited(images(folder, &options, progress)?, args.limit)));
             }
             ShiftArg::Corruptions => {

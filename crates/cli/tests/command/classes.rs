@@ -1,4 +1,4 @@
-//! Classes that a new version would lack.
+//! Tests of missing classes: images that lack classes of the active version.
 
 use crate::scene::{ADAPT, Scene};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Comparing methods: what is measured, what is kept, and what is done again.
+//! Tests of `compare` and `eval`: what is measured, recorded and repeated.
 
 use crate::scene::{Scene, keys};
 use fieldfit_tests::tiny;

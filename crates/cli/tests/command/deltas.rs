@@ -1,8 +1,10 @@
-//! Delta files by themselves: guards against a signature, a policy or an export that does something else than it says.
+//! Tests of `delta` and `key`: guards against a signature, a policy or an export that does something else than it states.
 
 use crate::scene::{ADAPT, Scene};
 use fieldfit_delta::Delta;
+use fieldfit_durable::{Disk, commit_sealed, unseal};
 use safetensors::SafeTensors;
+use serde_json::Value;
 use std::fs;
 
 const FILE: &str = "store/versions/000001.delta";
@@ -63,13 +65,48 @@ fn a_delta_is_signed_by_the_key_and_number_asked_for() {
         assert_eq!(signed["key"], signature.key.to_string());
         assert_eq!(scene.run(&format!("key show {key}")).stdout.trim(), signature.key.to_string());
     }
-    assert!(scene.refused(&format!("delta sign {FILE} --key images/sand/sand_0.png")).contains("can't read"));
+    assert!(scene.refused(&format!("delta sign {FILE} --key images/sand/sand_0.png")).contains("cannot read"));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(scene.path("a.key"), fs::Permissions::from_mode(0o644)).unwrap();
         assert!(scene.refused("key show a.key").contains("chmod 600"));
     }
+}
+
+/// Catches: two deltas that are signed within one second and have one number, so that the second is a replay; one signature
+/// with the greatest number that ends a key; a key without a number left that is told only after training.
+#[test]
+fn numbers_grow_and_no_signature_ends_a_key() {
+    let scene = Scene::adapted();
+    scene.run("key new device.key");
+    let sign = |out: &str, more: &str| {
+        let ran = scene.run(&format!("delta sign {FILE} --key device.key --out {out} {more}"));
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        scene.run(&format!("info {out} --json")).objects()[0]["sequence"].as_u64().unwrap()
+    };
+    let numbers: Vec<u64> = (0..4).map(|number| sign(&format!("{number}.delta"), "")).collect();
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    for number in 0..4 {
+        assert_eq!(scene.run(&format!("store add store {number}.delta")).status, 0, "{number} is no replay");
+    }
+
+    sign("last.delta", "--sequence 18446744073709551615");
+    let error = scene.refused("store add store last.delta");
+    assert!(error.contains("number 18446744073709551615") && error.contains("sign it again"), "{error}");
+    let ran = scene.run(&format!("{ADAPT} --key device.key"));
+    assert_eq!(ran.status, 0, "the key goes on: {}", ran.stderr);
+
+    // As a store of an earlier version may have it.
+    let key = scene.run("key show device.key").stdout.trim().to_owned();
+    let (path, kind) = (scene.path("store/state"), *b"FFSTATE2");
+    let sealed = fs::read(&path).unwrap();
+    let mut state: Value = serde_json::from_slice(unseal(kind, &sealed).unwrap()).unwrap();
+    state["sequences"][&key] = u64::MAX.into();
+    commit_sealed(&Disk, &path, kind, &serde_json::to_vec(&state).unwrap()).unwrap();
+    let error = scene.refused(&format!("{ADAPT} --key device.key"));
+    assert!(error.contains(&key) && error.contains("key new"), "{error}");
+    assert!(!error.contains("epoch"), "before the work: {error}");
 }
 
 /// Catches: a comparison that mixes up its sides, or calls different deltas alike.

@@ -1,4 +1,4 @@
-//! The doctor, and profiles of boards: what feeds plans and runs.
+//! Tests of `doctor` and of target profiles, whose values reach plans and runs.
 
 use crate::scene::{ADAPT, Scene};
 use fieldfit_tests::tiny;

@@ -63,7 +63,7 @@ fn the_index_lists_every_page() {
         let page = page.canonicalize().unwrap();
         assert!(
             page.ends_with("docs/README.md") || listed.contains(&page),
-            "docs/README.md doesn't list {}",
+            "docs/README.md does not list {}",
             page.display()
         );
     }

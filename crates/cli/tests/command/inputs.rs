@@ -1,4 +1,4 @@
-//! Inputs of `infer`: folders, patterns and standard input; errors as objects.
+//! Tests of the inputs of `infer`: folders, patterns and standard input; errors as objects.
 
 use crate::scene::{Scene, keys};
 use fieldfit_tests::tiny;
@@ -32,6 +32,19 @@ fn folders_and_patterns_stand_for_their_images() {
     assert_eq!(images(&run("set/*/*_1.png set/sand/sand_0.png")), [&all[1], &all[4], &all[6], &all[3]]);
     assert_eq!(images(&run("set/s*")), all[2..5]);
     assert_eq!(images(&run("set/sand/a[1].PNG")), [&all[2]], "a file of that very name");
+
+    // What systems and cameras leave beside the images.
+    fs::create_dir(scene.path("set/@eaDir")).unwrap();
+    fs::copy(scene.path("set/sand/sand_0.png"), scene.path("set/@eaDir/thumbnail.png")).unwrap();
+    assert_eq!(images(&run("set")), all);
+    fs::write(scene.path("set/photo.heic"), "no image").unwrap();
+    let ran = scene.run("infer --model tiny-1 set");
+    assert!(
+        ran.stderr.contains("skipped 1 file: 1 in an unsupported format. The first: set/photo.heic"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(scene.run("infer --model tiny-1 --quiet set").stderr, "");
 
     fs::create_dir(scene.path("empty")).unwrap();
     let ran = scene.run("infer --model tiny-1 --json empty set/*.gif set/[ set/water/water_0.png");
@@ -67,6 +80,43 @@ fn a_pipe_among_the_images_is_refused() {
         ran.stderr
     );
     assert!(ran.stdout.contains("sand_0.png"));
+}
+
+/// Catches: a pipe that is waited for, or a device without an end that fills the memory, in place of a file that is named.
+#[test]
+fn no_named_file_may_be_a_pipe_or_a_device() {
+    let scene = Scene::adapted();
+    scene.run("key new device.key");
+    mkfifo(&scene.path("pipe"), Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", scene.path("zero")).unwrap();
+    let delta = "store/versions/000001.delta";
+    for file in ["pipe", "zero"] {
+        for arguments in [
+            format!("infer --model tiny-1 --delta {file} images"),
+            format!("info {file}"),
+            format!("import {file} --out new"),
+            format!("import tiny-1.safetensors --labels {file} --out new"),
+            format!("delta verify {file}"),
+            format!("delta verify {delta} --trust {file}"),
+            format!("delta diff {file} {delta}"),
+            format!("delta pack {file} new"),
+            format!("delta unpack {file} new"),
+            format!("delta sign {file} --key device.key --out new"),
+            format!("delta export {file} --out new.safetensors"),
+            format!("store add store {file}"),
+        ] {
+            scene.refused(&arguments);
+        }
+        assert_eq!(scene.run(&format!("doctor --target-profile {file}")).status, 2);
+        let weights = scene.path("tiny-1/weights.safetensors");
+        fs::rename(&weights, scene.path("aside")).unwrap();
+        fs::rename(scene.path(file), &weights).unwrap();
+        scene.refused("info tiny-1");
+        fs::rename(&weights, scene.path(file)).unwrap();
+        fs::rename(scene.path("aside"), &weights).unwrap();
+    }
+    scene.refused("key show zero");
+    assert!(!scene.path("new").exists());
 }
 
 /// Catches: a program that reads standard output and does not learn why the command failed, or at which path.

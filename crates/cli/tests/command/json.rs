@@ -1,7 +1,6 @@
-//! With `--json`, standard output is one object a line, in the shapes that scripts rely on.
+//! Tests of `--json`: standard output is one object per line, in the shapes that scripts rely on.
 
 use crate::scene::{ADAPT, Scene, keys};
-use fieldfit_tests::tiny;
 use serde_json::{Value, json};
 
 /// Catches: adaptations whose last event doesn't say what is stored and what runs, or that print between the events.
@@ -32,12 +31,7 @@ fn adapt_prints_events_and_ends_with_done() {
 #[test]
 fn an_adaptation_that_the_gate_refuses_is_told_and_exits_with_1() {
     let scene = Scene::adapted();
-    tiny::images(&scene.path("wrong/val"), 20, 6);
-    tiny::images(&scene.path("wrong/train"), 20, 7);
-    let folder = |name: &str| scene.path("wrong/train").join(name);
-    for (from, to) in [("grass", "grass or sand"), ("sand", "grass"), ("grass or sand", "sand")] {
-        std::fs::rename(folder(from), folder(to)).unwrap();
-    }
+    scene.mislead();
     let ran = scene.run(&format!("{} --json", ADAPT.replace("--data images", "--data wrong")));
     assert_eq!(ran.status, 1, "{}", ran.stdout);
     let events = ran.objects();

@@ -1,8 +1,8 @@
-//! SIGKILL at any moment of an adaptation: nothing that was in the store is lost, and what goes on from a checkpoint ends in
+//! Tests of SIGKILL at any moment of an adaptation: the store loses nothing, and a resumed run ends in
 //! the same bits.
 
 use crate::scene::Scene;
-use fieldfit::store::Store;
+use fieldfit::store::{Store, VersionState};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -102,6 +102,45 @@ impl<'a> Killed<'a> {
             self.begin_anew();
         }
     }
+}
+
+/// Catches: a kill between the file of a delta that the gate refused and its verdict, or between two commits of them, that
+/// leaves a candidate which anyone may activate.
+#[test]
+fn a_refused_delta_whose_run_is_killed_is_no_candidate() {
+    let scene = Scene::adapted();
+    scene.mislead();
+    let (delta, state) = ("versions/000002.delta", "state");
+    let before = fs::read(scene.path("store/state")).unwrap();
+    let mut unjudged = 0;
+    for attempt in 0..8 {
+        let store = scene.path(&format!("store-{attempt}"));
+        fs::create_dir_all(store.join("versions")).unwrap();
+        for file in [state, "versions/000001.delta"] {
+            fs::copy(scene.path("store").join(file), store.join(file)).unwrap();
+        }
+        let arguments = format!("adapt --model tiny-1 --data wrong --store store-{attempt} --epochs 1 --threads 1");
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("fieldfit"));
+        command.args(arguments.split(' ')).current_dir(scene.folder()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        // As soon as there is the delta, or another state.
+        let is_due = || match attempt % 2 {
+            0 => store.join(delta).exists(),
+            _ => fs::read(store.join(state)).is_ok_and(|now| now != before),
+        };
+        while !is_due() && child.try_wait().unwrap().is_none() {}
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let store = Store::open(&store).unwrap();
+        let versions = store.versions().unwrap();
+        unjudged += usize::from(versions.len() == 1 && store.delta_path(2).exists());
+        let second = versions.iter().find(|entry| entry.version == 2);
+        let is_refused = second.is_none_or(|entry| matches!(entry.state, VersionState::Refused { .. }));
+        assert!(is_refused && store.activate(2).is_err(), "attempt {attempt}: {second:?}");
+        assert_eq!(store.active().unwrap(), Some(1));
+    }
+    println!("{unjudged} of 8 kills came between the delta and its verdict");
 }
 
 fn times(default: u32) -> u32 {

@@ -1,9 +1,10 @@
-//! The command as a person or a script runs it: what it prints where, how it exits, and what it leaves behind.
+//! Tests of the command as a person or a script runs it: output, exit status, and what it leaves behind.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod classes;
 mod compare;
+mod damaged_store;
 mod deltas;
 mod doctor;
 mod documents;

@@ -1,4 +1,4 @@
-//! What the command says that it takes, against what the system says that it took.
+//! Tests of the memory plan against the peak that the system measures.
 
 use crate::scene::Scene;
 use serde_json::Value;

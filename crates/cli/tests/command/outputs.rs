@@ -1,4 +1,4 @@
-//! Output files: checked before the work, never in place of what is not a regular file, never over what is not ours.
+//! Tests of output files: checked before the work, never in place of a special file, never over a foreign file.
 
 use crate::scene::{ADAPT, Scene};
 use nix::sys::stat::Mode;
@@ -136,4 +136,21 @@ fn an_export_describes_itself_beside_itself_only() {
     for _ in 0..2 {
         assert_eq!(scene.run(&format!("delta export {FILE} --out own.safetensors")).status, 0);
     }
+}
+
+/// Catches: a limit of file sizes that ends the process, and with it the run, because a checkpoint is larger: the delta is not.
+#[test]
+fn a_file_size_limit_costs_the_checkpoint_and_not_the_run() {
+    let scene = Scene::new();
+    let output = Command::new("bash")
+        .args(["-c", r#"ulimit -f 32; exec "$@""#, "bash"])
+        .arg(assert_cmd::cargo::cargo_bin!("fieldfit"))
+        .args(format!("{ADAPT} --method lp-ft --json").split(' '))
+        .current_dir(scene.folder())
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{:?} {stderr}", output.status);
+    assert!(stdout.contains(r#""event":"checkpoint_failed""#), "the limit is no limit: {stdout}");
+    assert_eq!(scene.run("store list store --json").objects().len(), 1);
 }

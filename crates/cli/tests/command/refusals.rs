@@ -1,4 +1,4 @@
-//! Bad input: each is refused with exit status 1, a message that names the place, and nothing half-written.
+//! Tests of invalid input: each is rejected with exit status 1, a message that names the place, and no partial output.
 
 use crate::scene::{ADAPT, Scene};
 use fieldfit_tests::tiny;

@@ -1,10 +1,11 @@
-//! A folder with a small base and images, and the command run in it.
+//! Test scene: a folder with a small base and images, and the command run in it.
 
 use assert_cmd::Command;
 use fieldfit_tests::tiny;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
 /// A fresh folder, the current one of every command run in it.
 pub struct Scene {
@@ -17,6 +18,9 @@ pub struct Ran {
     pub stdout: String,
     pub stderr: String,
 }
+
+/// Long enough for any machine: a command that hangs fails the test.
+pub const HANGS: Duration = Duration::from_secs(600);
 
 /// Enough epochs for three colours, and little enough to do for a test.
 pub const ADAPT: &str = "adapt --model tiny-1 --data images --store store --epochs 2 --threads 1";
@@ -38,6 +42,16 @@ impl Scene {
         scene
     }
 
+    /// Makes images in `wrong` on which an adaptation ends below version 1: those to learn from have each other's labels.
+    pub fn mislead(&self) {
+        tiny::images(&self.path("wrong/val"), 20, 6);
+        tiny::images(&self.path("wrong/train"), 20, 7);
+        let folder = |name: &str| self.path("wrong/train").join(name);
+        for (from, to) in [("grass", "grass or sand"), ("sand", "grass"), ("grass or sand", "sand")] {
+            std::fs::rename(folder(from), folder(to)).unwrap();
+        }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -50,7 +64,7 @@ impl Scene {
     pub fn run(&self, arguments: &str) -> Ran {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("fieldfit"));
         let command = command.current_dir(&self.folder).args(arguments.split_whitespace()).env_remove("RUST_LOG");
-        command.output().unwrap().into()
+        command.timeout(HANGS).output().unwrap().into()
     }
 
     /// Runs a command that has to fail, and gives what it said of it.

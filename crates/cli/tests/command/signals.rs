@@ -1,4 +1,4 @@
-//! Ctrl-C: the work so far is saved, and the next command goes on with it. Signals that pause a run and let it go on.
+//! Tests of signals: Ctrl-C saves the work and the next command resumes it; SIGUSR1 and SIGUSR2 pause and continue a run.
 
 use crate::scene::{Ran, Scene};
 use nix::sys::signal::{Signal, kill};
@@ -140,4 +140,73 @@ fn ctrl_c_before_the_run_ends_the_command_at_once() {
     assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(1), ""));
     drop(writer);
     assert!(!scene.path("store").exists());
+}
+
+/// A folder of two classes that takes long to open, and that is refused at the end: a tenth of its images can't be read.
+#[cfg(target_os = "linux")]
+fn slow_folder(folder: &std::path::Path) {
+    let (class, other) = (folder.join("grass"), folder.join("sand"));
+    std::fs::create_dir_all(&class).unwrap();
+    std::fs::create_dir_all(&other).unwrap();
+    // A bitmap of 2000 × 2000 black pixels.
+    let mut bitmap = b"BM".to_vec();
+    for field in [0, 0, 54, 40, 2000, 2000, 24 << 16 | 1, 0, 0, 0, 0, 0, 0_u32] {
+        bitmap.extend(field.to_le_bytes());
+    }
+    bitmap.resize(54 + 3 * 2000 * 2000, 0);
+    std::fs::write(class.join("0.bmp"), bitmap).unwrap();
+    std::fs::write(class.join("zzz.bmp"), b"no image").unwrap();
+    std::fs::hard_link(class.join("0.bmp"), other.join("0.bmp")).unwrap();
+    for number in 1..2000 {
+        let first = if number % 10 == 0 { "zzz.bmp" } else { "0.bmp" };
+        std::fs::hard_link(class.join(first), class.join(format!("{number}.bmp"))).unwrap();
+    }
+}
+
+/// Whether the process has a file open that lies in a folder of that name.
+#[cfg(target_os = "linux")]
+fn reads_from(child: &Child, folder: &str) -> bool {
+    let Ok(files) = std::fs::read_dir(format!("/proc/{}/fd", child.id())) else { return false };
+    let folder = format!("/{folder}/");
+    files
+        .flatten()
+        .filter_map(|file| std::fs::read_link(file.path()).ok())
+        .any(|path| path.to_string_lossy().contains(&folder))
+}
+
+/// Catches: Ctrl-C that is only heard once all images are opened, in a command without a run to save, or before it begins.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_is_heard_while_images_are_opened() {
+    let scene = Scene::new();
+    slow_folder(&scene.path("slow"));
+    std::fs::create_dir_all(scene.path("tests/data/emoji/google")).unwrap();
+    std::os::unix::fs::symlink(scene.path("slow"), scene.path("tests/data/emoji/google/train")).unwrap();
+    std::fs::create_dir_all(scene.path("models/efficientnet-lite0")).unwrap();
+    for arguments in [
+        "eval --model tiny-1 --data slow",
+        "eval --model tiny-1 --data images --shift slow=slow",
+        "compare --model tiny-1 --data images --shift slow=slow --methods linear-probe --seeds 1",
+        "adapt --model tiny-1 --data slow --store store",
+        "demo --out demo",
+    ] {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("fieldfit"))
+            .args(arguments.split(' '))
+            .current_dir(scene.folder())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while !reads_from(&child, "grass") {
+            assert!(child.try_wait().unwrap().is_none(), "{arguments}: it ended before its images were opened");
+        }
+        if arguments.contains("shift") {
+            while !reads_from(&child, "slow/grass") && child.try_wait().unwrap().is_none() {}
+        }
+        send(&child, Signal::SIGINT);
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(matches!(output.status.code(), None | Some(1)), "{arguments}: {:?}", output.status);
+        assert!(output.stdout.is_empty() && !stderr.contains("can't be read"), "{arguments}: all was opened: {stderr}");
+    }
 }

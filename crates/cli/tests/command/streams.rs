@@ -1,14 +1,11 @@
-//! Standard streams: readers that leave, disks that are full, and text from files that would forge output.
+//! Tests of standard streams: readers that close, full disks, and text from files that would forge output.
 
-use crate::scene::{ADAPT, Ran, Scene};
+use crate::scene::{ADAPT, HANGS, Ran, Scene};
 use assert_cmd::Command;
 use std::fs::{self, File};
 use std::io;
 use std::process::{Output, Stdio};
 use std::time::Duration;
-
-/// Long enough for any machine: a command that hangs fails the test.
-const HANGS: Duration = Duration::from_secs(600);
 
 fn fieldfit(scene: &Scene) -> std::process::Command {
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("fieldfit"));
@@ -70,7 +67,7 @@ fn a_log_that_cannot_be_written_costs_no_run_and_is_reported() {
     command.args(ADAPT.split(' ')).arg("--json").stdout(File::create("/dev/full").unwrap());
     let ran: Output = command.output().unwrap();
     let stderr = String::from_utf8(ran.stderr).unwrap();
-    assert!(ran.status.code() == Some(1) && stderr.contains("can't write to standard output"), "{stderr}");
+    assert!(ran.status.code() == Some(1) && stderr.contains("cannot write to standard output"), "{stderr}");
     assert_eq!(scene.run("store list store --json").objects()[0]["active"], true);
 }
 

@@ -1,4 +1,4 @@
-//! What a person reads.
+//! Tests of the text output: help, tables, numbers and notes as a person reads them.
 
 use crate::scene::{ADAPT, Scene};
 use fieldfit_tests::network_files::{micro, unpacked};
@@ -88,7 +88,7 @@ fn an_import_of_a_network_says_what_it_holds_and_what_it_assumes() {
         ("network --no-ema", "import without `--ema` and `--no-ema`"),
         ("network --labels three", "has 3 labels, but the classifier has 5 classes"),
         ("static --size 7", "the network does not accept an image of 7×7 pixels: it was exported for 5×4"),
-        ("short", "can't import short"),
+        ("short", "cannot import short"),
     ] {
         let refused = scene.refused(&format!("import {arguments} --out other"));
         assert!(refused.contains(words), "{arguments}: {refused}");

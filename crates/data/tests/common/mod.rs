@@ -1,4 +1,4 @@
-//! Folders of small images that differ from each other.
+//! Test helpers: folders of small images that differ from each other.
 
 use fieldfit_data::{Dataset, Group, Preprocessor, Sample};
 use fieldfit_tensor::{Filter, Preprocessing};

@@ -9,8 +9,8 @@ use fieldfit_nets::{Arithmetic, Function};
 pub(super) fn activate(function: Function, x: &Tensor) -> candle_core::Result<Tensor> {
     match function {
         Function::Relu => relu(x),
-        Function::Clamp { low, high } => clamp(x, f64::from(low), f64::from(high)),
-        Function::LeakyRelu { slope } => x.gt(0.0)?.where_cond(x, &(x * f64::from(slope))?),
+        Function::Clamp { low, high } => clamp(x, low, high),
+        Function::LeakyRelu { slope } => x.gt(0.0)?.where_cond(x, &(x * slope)?),
         Function::Sigmoid => sigmoid(x),
         Function::HardSigmoid => hard_sigmoid(x),
         Function::Silu => x * sigmoid(x)?,

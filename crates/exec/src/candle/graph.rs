@@ -174,7 +174,7 @@ impl Layer {
             Op::Embed(embed) => Self::Embed(EmbeddingLayer::new(embed, all)?),
             Op::Linear(linear) => Self::Linear(LinearLayer::new(linear, all)?),
             Op::Attention(attention) => Self::Attention(*attention),
-            Op::MatMul { transposes, scale } => Self::MatMul { transposes: *transposes, scale: f64::from(*scale) },
+            Op::MatMul { transposes, scale } => Self::MatMul { transposes: *transposes, scale: *scale },
             Op::ClassToken(token) => Self::ClassToken(ClassTokenLayer::new(token, all)),
             Op::Parameter { tensor, shape } => {
                 Self::Parameter(all.of(*tensor).reshape((1, shape.height, shape.width, shape.channels))?)
@@ -185,7 +185,7 @@ impl Layer {
             Op::Affine { scale, shift } => {
                 Self::Affine { scale: scale.map(|scale| all.of(scale)), shift: shift.map(|shift| all.of(shift)) }
             }
-            Op::Scalar { scale, shift } => Self::Scalar { scale: f64::from(*scale), shift: f64::from(*shift) },
+            Op::Scalar { scale, shift } => Self::Scalar { scale: *scale, shift: *shift },
             Op::BatchNorm(norm) => {
                 let (scale, shift) = affine(tensors, norm)?;
                 Self::Affine { scale: Some(scale), shift: Some(shift) }
@@ -195,7 +195,7 @@ impl Layer {
                 let (scale, shift) = (all.of(norm.scale), all.of(norm.shift));
                 Self::GroupNorm { scale, shift, epsilon: norm.epsilon, groups: *groups }
             }
-            Op::L2Norm { axis, floor } => Self::L2Norm { axis: *axis, floor: f64::from(*floor) },
+            Op::L2Norm { axis, floor } => Self::L2Norm { axis: *axis, floor: *floor },
             Op::Softmax(axis) => Self::Softmax(*axis),
             Op::Concat(axis) => Self::Concat(*axis),
             Op::Slice { axis, start, length, step } => {

@@ -23,7 +23,7 @@ fn random_params<T: Real>(network: &Network, seed: u64) -> Params<T> {
             Role::Token | Role::Positions => (-1.0, 1.0),
             Role::Kernel | Role::LinearWeight | Role::HeadWeight => (-2.5 / fan_in.sqrt(), 2.5 / fan_in.sqrt()),
             Role::NormScale | Role::RunningVariance | Role::LayerScale => (0.5, 2.0),
-            Role::NormShift | Role::RunningMean | Role::Bias | Role::HeadBias => (-0.5, 1.0),
+            Role::NormShift | Role::RunningMean | Role::Bias | Role::HeadBias | Role::Constant => (-0.5, 1.0),
         };
         params[id].fill_with(|| T::of(generator.random_range(low..high)));
     }

@@ -91,8 +91,14 @@ impl ActivateKernel {
     fn apply(&self, input: &[f32], output: &mut [f32]) {
         match self.function {
             Function::Relu => map!(input, output, |x| x.max(0.0)),
-            Function::Clamp { low, high } => map!(input, output, |x| x.max(low).min(high)),
-            Function::LeakyRelu { slope } => map!(input, output, |x| if x > 0.0 { x } else { slope * x }),
+            Function::Clamp { low, high } => {
+                let (low, high) = (low as f32, high as f32);
+                map!(input, output, |x| x.max(low).min(high));
+            }
+            Function::LeakyRelu { slope } => {
+                let slope = slope as f32;
+                map!(input, output, |x| if x > 0.0 { x } else { slope * x });
+            }
             Function::Sigmoid => map!(input, output, |x| sigmoid(x)),
             Function::HardSigmoid => map!(input, output, |x| hard_sigmoid(x)),
             Function::Silu => map!(input, output, |x| x * sigmoid(x)),
@@ -109,9 +115,13 @@ impl ActivateKernel {
         match self.function {
             Function::Relu => multiply!(gradient, input, target, |x| if x > 0.0 { 1.0 } else { 0.0 }),
             Function::Clamp { low, high } => {
+                let (low, high) = (low as f32, high as f32);
                 multiply!(gradient, input, target, |x| if x > low && x < high { 1.0 } else { 0.0 })
             }
-            Function::LeakyRelu { slope } => multiply!(gradient, input, target, |x| if x > 0.0 { 1.0 } else { slope }),
+            Function::LeakyRelu { slope } => {
+                let slope = slope as f32;
+                multiply!(gradient, input, target, |x| if x > 0.0 { 1.0 } else { slope });
+            }
             Function::Sigmoid => multiply!(gradient, input, target, |x| sigmoid(x) * (1.0 - sigmoid(x))),
             Function::HardSigmoid => multiply!(gradient, input, target, |x| hard_sigmoid_slope(x)),
             Function::Silu => {
@@ -180,12 +190,12 @@ mod tests {
         let hard = |x: f64| (x + 3.0).clamp(0.0, 6.0) / 6.0;
         match function {
             Function::Relu => x.max(0.0),
-            Function::Clamp { low, high } => x.clamp(f64::from(low), f64::from(high)),
+            Function::Clamp { low, high } => x.clamp(low, high),
             Function::LeakyRelu { slope } => {
                 if x > 0.0 {
                     x
                 } else {
-                    f64::from(slope) * x
+                    slope * x
                 }
             }
             Function::Sigmoid => sigmoid(x),

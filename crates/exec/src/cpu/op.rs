@@ -177,14 +177,14 @@ pub(super) fn cpu_op(op: &Op, network: &Network) -> Result<Box<dyn CpuOp>, Strin
         Op::MaxPool(window) => Box::new(MaxPoolOp::new(*window)?),
         Op::GlobalAveragePool => Box::new(GlobalPoolOp),
         Op::ConvTranspose(conv) => Box::new(ConvTransposeOp::new(*conv)?),
-        Op::MatMul { transposes, scale } => Box::new(ProductOp { transposes: *transposes, scale: *scale }),
+        Op::MatMul { transposes, scale } => Box::new(ProductOp { transposes: *transposes, scale: *scale as f32 }),
         Op::Parameter { tensor, shape } => Box::new(ParameterOp { tensor: *tensor, shape: *shape }),
         Op::Prelu { slope } => Box::new(PreluOp { slope: *slope, slopes: len(*slope) }),
         Op::Affine { scale, shift } => {
             let channels = scale.or(*shift).map_or(0, len);
             Box::new(AffineOp::Tensors { scale: *scale, shift: *shift, channels })
         }
-        Op::Scalar { scale, shift } => Box::new(AffineOp::Constant { scale: *scale, shift: *shift }),
+        Op::Scalar { scale, shift } => Box::new(AffineOp::Constant { scale: *scale as f32, shift: *shift as f32 }),
         Op::BatchNorm(norm) => Box::new(AffineOp::Norm { norm: *norm, channels: len(norm.scale) }),
         Op::LayerNorm(norm) => Box::new(PixelNormOp { norm: *norm, channels: len(norm.scale) }),
         Op::Softmax(Axis::Channels) => Box::new(SoftmaxOp),

@@ -5,6 +5,7 @@ use crate::Error;
 use crate::info::delta_info;
 use crate::output_file::{check_output, write_output};
 use fieldfit_delta::{Record, TensorKind};
+use fieldfit_durable::read_bounded;
 use fieldfit_model::import::EmbeddedConfig;
 use fieldfit_model::{Base, SourceLayout, Weights};
 use fieldfit_tensor::{Dtype, Preprocessing, TensorId, TensorView as Stored};
@@ -124,6 +125,9 @@ pub fn beside(out: impl AsRef<Path>) -> PathBuf {
     out.as_ref().with_extension("json")
 }
 
+/// Maximum bytes of a description: many more than that of any network.
+const LONGEST_DESCRIPTION: u64 = 64 << 20;
+
 /// Returns [`beside`], unless that is the export itself or holds something else than a delta's description.
 fn description_path(out: &Path) -> Result<PathBuf, Error> {
     let path = beside(out);
@@ -132,7 +136,7 @@ fn description_path(out: &Path) -> Result<PathBuf, Error> {
     if path == out {
         return refused("the description of the tensors has this name; choose one that does not end in .json");
     }
-    match std::fs::read(&path) {
+    match read_bounded(&path, LONGEST_DESCRIPTION) {
         Ok(bytes) if serde_json::from_slice::<Description>(&bytes).is_err() => {
             refused("it exists, and describes no delta; choose another name")
         }
@@ -141,7 +145,7 @@ fn description_path(out: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// What tells a delta's description from other JSON files.
+/// Marker of a delta's description among JSON files.
 #[derive(serde::Deserialize)]
 struct Description {
     #[serde(rename = "hash")]

@@ -4,9 +4,8 @@ use crate::Error;
 use fieldfit_delta::compression::decompress;
 use fieldfit_delta::limits::{MAX_FILE_BYTES, max_values_without_base};
 use fieldfit_delta::{Delta, Record};
+use fieldfit_durable::{BoundedReadError, read_bounded};
 use fieldfit_model::{Base, Weights, most_delta_bytes};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 /// Applies the delta in those bytes, read from that path, to the base.
@@ -45,13 +44,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
-    let unreadable = |source| Error::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    let found = file.metadata().map_err(unreadable)?.len();
-    if found > limit as u64 {
-        return Err(Error::TooLong { path: path.to_owned(), limit, found });
-    }
-    file.take(limit as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+    let bytes = read_bounded(path, limit as u64).map_err(|error| match error {
+        BoundedReadError::TooLarge { path, bytes: found, .. } => Error::TooLong { path, limit, found },
+        error => error.into(),
+    })?;
     decompress(bytes, limit).map_err(|source| Error::Transport { path: path.to_owned(), source: source.into() })
 }

@@ -6,9 +6,11 @@ use crate::execution_plan::plan_version;
 use crate::info::hex;
 use crate::output_file::write_output;
 use fieldfit_delta::{SecretKey, Signature, compression};
+use fieldfit_durable::read_bounded;
 use fieldfit_model::{Base, Weights};
 use fieldfit_store::Trust;
 use serde::Serialize;
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -121,7 +123,13 @@ pub fn verify(delta: impl AsRef<Path>, model: Option<&Path>, trust: Option<&Path
     })
 }
 
+/// Maximum bytes of a trust file: thousands of keys.
+const LONGEST_TRUST_FILE: u64 = 1 << 20;
+
 fn read_trust(path: &Path) -> Result<Trust, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = String::from_utf8(read_bounded(path, LONGEST_TRUST_FILE)?).map_err(|error| Error::Read {
+        path: path.to_owned(),
+        source: io::Error::new(io::ErrorKind::InvalidData, error),
+    })?;
     Ok(Trust::parse(path, &text)?)
 }

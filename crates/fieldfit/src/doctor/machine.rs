@@ -4,6 +4,7 @@ use crate::Error;
 use crate::runtime::cores;
 use fieldfit_durable::{Disk as FileSystem, commit};
 use serde::Serialize;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -13,6 +14,7 @@ const COMMITS: usize = 7;
 
 /// Description of a machine. What only Linux reports is `None` elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Machine {
     /// The operating system, as Rust names it: `linux`, `macos`.
     pub system: String,
@@ -34,6 +36,7 @@ pub struct Machine {
 
 /// Memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct MemoryNow {
     /// Total memory.
     pub total: u64,
@@ -69,6 +72,7 @@ impl MemoryNow {
 
 /// Description of a folder's disk.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct DiskInfo {
     /// The file system's kind, where Linux reports it.
     pub file_system: Option<String>,
@@ -76,6 +80,20 @@ pub struct DiskInfo {
     pub commit_ms: f64,
     /// Whether it keeps its content across a power cut; `None` where its kind is unknown.
     pub survives_power_cut: Option<bool>,
+}
+
+/// Formats the disk as a line of text, every field.
+impl fmt::Display for DiskInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file_system, commit_ms, survives_power_cut } = self;
+        let kind = file_system.as_deref().unwrap_or("unknown file system");
+        let warning = if *survives_power_cut == Some(false) {
+            "; what is written here may be gone after a power cut"
+        } else {
+            ""
+        };
+        write!(f, "{kind}, {commit_ms:.1} ms a commit{warning}")
+    }
 }
 
 impl DiskInfo {

@@ -11,6 +11,7 @@ use fieldfit_exec::{Device, Passes, executor};
 use fieldfit_nets::by_name;
 use fieldfit_target::{TargetProfile, names};
 use serde::Serialize;
+use std::fmt;
 use std::path::Path;
 
 /// Result of [`examine`].
@@ -38,6 +39,7 @@ impl Diagnosis {
 
 /// State of a device.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct DeviceState {
     /// Its name on the command line.
     pub device: &'static str,
@@ -47,8 +49,21 @@ pub struct DeviceState {
     pub problem: Option<String>,
 }
 
-/// Examines the machine, and tests everything that an adaptation needs: logits, a gradient, a projected step, and a commit
-/// to a store in a new folder in `scratch`, which is removed again.
+/// Formats the state as a line of text, every field.
+impl fmt::Display for DeviceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device, is_compiled, problem } = self;
+        write!(f, "{device:<13} ")?;
+        match (is_compiled, problem) {
+            (false, _) => f.write_str("not in this build"),
+            (true, None) => f.write_str("usable"),
+            (true, Some(problem)) => write!(f, "NOT USABLE: {problem}"),
+        }
+    }
+}
+
+/// Examines the machine, and tests everything that an adaptation needs: logits, a gradient, a projected step, and a
+/// commit to a store in a new folder in `scratch`, which is removed again.
 ///
 /// A check that fails is part of the result.
 ///

@@ -8,6 +8,7 @@ use fieldfit_tensor::{Images, Norm, Params, TensorId};
 use fieldfit_tpgm::{distances, project};
 use serde::Serialize;
 use std::error::Error;
+use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -23,19 +24,20 @@ const LABELS: [u32; IMAGES] = [1, 3];
 /// The logits of both images, by NumPy in f64; a test holds the oracle against them.
 const GOLDEN: [[f64; CLASSES]; IMAGES] =
     [[-0.013593585, 0.202492558, -0.141486135, 0.162973536], [-0.013977651, 0.193702056, -0.153338288, 0.167053093]];
-/// How far a logit may be from its golden one: f32's rounding over the network's depth.
+/// Tolerance of a logit: f32's rounding over the network's depth.
 const LOGIT_TOLERANCE: f64 = 1e-5;
 /// Length of the step along the gradient that a difference is taken over, and how far that may be from the gradient, in
 /// parts of it: what f32 leaves of the difference of two losses.
 const STEP: f32 = 5e-3;
 const GRADIENT_TOLERANCE: f64 = 0.02;
-/// How far a projected difference may lie outside of its ball, in parts of the radius.
+/// Tolerance of a projected difference outside its ball, as a share of the radius.
 const CONSTRAINT_TOLERANCE: f32 = 1e-5;
 
 type Outcome = Result<String, Box<dyn Error>>;
 
 /// Result of one check.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Check {
     /// Name of the check.
     pub name: &'static str,
@@ -43,6 +45,14 @@ pub struct Check {
     pub passed: bool,
     /// Its figures, or what failed.
     pub detail: String,
+}
+
+/// Formats the result as a line of text, every field.
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, passed, detail } = self;
+        write!(f, "{} {name}: {detail}", if *passed { "passed       " } else { "FAILED       " })
+    }
 }
 
 /// Runs all checks; files are written to that folder.
@@ -103,7 +113,7 @@ fn kernels(network: &Network) -> Result<Box<dyn Executor<f32>>, ExecError> {
     executor(Device::Cpu { threads: 2 }, network, Passes::default())
 }
 
-/// That the processor computes what NumPy does.
+/// Checks the logits against those that NumPy computed.
 fn logits(network: &Network, weights: &Params<f32>) -> Outcome {
     let found = kernels(network)?.logits(weights, &images())?;
     let pairs = found.values.iter().zip(GOLDEN.as_flattened());
@@ -118,7 +128,7 @@ fn descent(network: &Network, weights: &Params<f32>) -> Result<(f32, Params<f32>
     Ok((loss, gradients))
 }
 
-/// That the loss rises along the gradient as fast as the gradient is long.
+/// Checks that the loss rises along the gradient as fast as the gradient is long.
 fn gradient(network: &Network, weights: &Params<f32>) -> Outcome {
     let (_, gradients) = descent(network, weights)?;
     let all = gradients.buffers().iter().flatten();
@@ -168,7 +178,7 @@ fn distance(delta: &[f32], spec: &TensorSpec) -> f32 {
     norms.into_iter().fold(0.0, f32::max)
 }
 
-/// That a delta goes into a store and comes out of it, active and to the bit.
+/// Checks that a delta is stored, activated, and read back to the bit.
 fn commit(network: &Network, weights: &Params<f32>, folder: &Path) -> Outcome {
     let (moved, _) = projected_step(network, weights)?;
     let bytes = delta(network, &moved)?;

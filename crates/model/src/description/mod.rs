@@ -183,7 +183,7 @@ struct Version {
 fn make_finite(op: &mut Op) {
     if let Op::Activate(Function::Clamp { low, high }) = op {
         for bound in [low, high].into_iter().filter(|bound| bound.is_infinite()) {
-            *bound = f32::MAX.copysign(*bound);
+            *bound = f64::from(f32::MAX).copysign(*bound);
         }
     }
 }

@@ -16,7 +16,8 @@ pub(super) fn problem(description: &NetworkDescription, node: &Node) -> Option<&
     if sizes(&node.op).iter().any(|size| *size > MAX_SIDE) {
         return Some("a size is greater than 1048576");
     }
-    if reals(&node.op).iter().any(|real| !real.is_finite()) {
+    // The kernels compute in f32.
+    if reals(&node.op).iter().any(|real| !(*real as f32).is_finite()) {
         return Some("a number is not finite");
     }
     let role = |id: TensorId| description.tensors[id.index()].role;
@@ -160,11 +161,11 @@ fn reals(op: &Op) -> Vec<f64> {
             Prologue::LayerNorm(norm) => vec![norm.epsilon],
             Prologue::Identity | Prologue::Gelu => Vec::new(),
         },
-        Op::MatMul { scale, .. } => vec![f64::from(*scale)],
+        Op::MatMul { scale, .. } => vec![*scale],
         Op::ClassToken(token) => vec![token.norm.epsilon],
         Op::Activate(function) => match *function {
-            Function::Clamp { low, high } => vec![f64::from(low), f64::from(high)],
-            Function::LeakyRelu { slope } => vec![f64::from(slope)],
+            Function::Clamp { low, high } => vec![low, high],
+            Function::LeakyRelu { slope } => vec![slope],
             Function::Relu
             | Function::Sigmoid
             | Function::HardSigmoid
@@ -176,11 +177,11 @@ fn reals(op: &Op) -> Vec<f64> {
             | Function::Sqrt
             | Function::Exp => Vec::new(),
         },
-        Op::Scalar { scale, shift } => vec![f64::from(*scale), f64::from(*shift)],
+        Op::Scalar { scale, shift } => vec![*scale, *shift],
         Op::BatchNorm(BatchNorm { epsilon, .. })
         | Op::LayerNorm(LayerNorm { epsilon, .. })
         | Op::GroupNorm { norm: LayerNorm { epsilon, .. }, .. } => vec![*epsilon],
-        Op::L2Norm { floor, .. } => vec![f64::from(*floor)],
+        Op::L2Norm { floor, .. } => vec![*floor],
         Op::ConvTranspose(_)
         | Op::Attention(_)
         | Op::Embed(_)

@@ -36,7 +36,7 @@ const STORED: usize = 0;
 const DEFLATED: usize = 8;
 const ENCRYPTED: usize = 1;
 
-/// What a byte of a deflated entry inflates to at most.
+/// Maximum number of bytes that a byte of a deflated entry inflates to.
 const LARGEST_RATIO: usize = 1032;
 
 /// An archive's entries by name.
@@ -191,7 +191,7 @@ fn inflate(packed: &[u8], expected: u64) -> io::Result<Vec<u8>> {
     Ok(inflated)
 }
 
-/// How many records the directory has, and its bytes.
+/// Returns the number of records of the directory, and its bytes.
 fn directory(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let last = bytes.len().checked_sub(END)?;
     let first = last.saturating_sub(u16::MAX.into());

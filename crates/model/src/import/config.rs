@@ -30,7 +30,7 @@ pub(super) struct Config {
     pub path: Option<PathBuf>,
     size: Option<u32>,
     crop: Option<f32>,
-    /// In units of 0..1.
+    /// Mean per channel, in units of 0..1.
     mean: Option<[f32; 3]>,
     std: Option<[f32; 3]>,
     filter: Option<Filter>,

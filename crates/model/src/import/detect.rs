@@ -1,6 +1,7 @@
 //! Architecture detection: which network a checkpoint holds, under which names and behind which prefix.
 
 use super::key_mapping::{KEY_MAPPINGS, KeyMapping, Translation, prefixes};
+use super::twin_networks::twin_networks;
 use crate::check::{self, Mismatch, Shapes};
 use crate::error::ModelError;
 use fieldfit_nets::{ARCHITECTURES, Network, TEST_ARCHITECTURES, by_name};
@@ -17,15 +18,15 @@ pub struct Detected {
     pub architecture: &'static str,
     /// The naming that the checkpoint has: `the architecture's own`, `timm's`, `transformers'`, …
     pub naming: &'static str,
-    /// What was taken off the names' beginning.
+    /// Prefix that was removed from the names.
     pub prefix: String,
-    /// What torch's wrappers had put into names behind the prefix, and was taken out: `_orig_mod`, …
+    /// Segments of torch's wrappers that were removed from the names behind the prefix: `_orig_mod`, …
     pub wrappers: Vec<&'static str>,
     /// The module that is the head, where it has another name than the architecture's: `head.1`, `fc.fc`, …
     pub head: Option<String>,
     /// Tensors that fit by name and shape: all that the network has.
     pub tensors: usize,
-    /// Of another architecture, the one that comes nearest, and how many tensors differ; `None` where the architecture was
+    /// Nearest other architecture, and the number of tensors that differ; `None` where the architecture was
     /// named. Never a network that is there for tests alone.
     pub runner_up: Option<(&'static str, usize)>,
 }
@@ -33,7 +34,7 @@ pub struct Detected {
 /// Candidate: a network, and where its tensors are in a checkpoint.
 #[derive(Debug)]
 pub(super) struct Fit {
-    /// Under the head that the checkpoint has.
+    /// Network, under the head that the checkpoint has.
     pub network: Network,
     pub translation: Translation,
     mapping: &'static KeyMapping,
@@ -138,7 +139,7 @@ pub(super) fn detect(
     fits.sort_by_key(|fit| fit.mismatches.len());
     let perfect = fits.iter().take_while(|fit| fit.mismatches.is_empty()).count();
     let chosen = match perfect {
-        0 => return Err(nothing_fits(fits, requested, path)),
+        0 => return Err(nothing_fits(fits, found, requested, path)),
         1 => 0,
         _ => hinted(&fits[..perfect], hint).ok_or_else(|| ModelError::Ambiguous {
             path: path.to_owned(),
@@ -172,7 +173,10 @@ fn hinted(fits: &[Fit], hint: Option<&str>) -> Option<usize> {
 }
 
 /// Returns the error of a checkpoint that fits no candidate: the first mismatch with what was requested, or the nearest.
-fn nothing_fits(fits: Vec<Fit>, requested: Option<&str>, path: &Path) -> ModelError {
+fn nothing_fits(fits: Vec<Fit>, found: &Shapes<'_>, requested: Option<&str>, path: &Path) -> ModelError {
+    if let Some([one, other]) = twin_networks(found) {
+        return ModelError::TwoNetworks { path: path.to_owned(), one: one.to_owned(), other: other.to_owned() };
+    }
     let mut fits = fits.into_iter().filter(|fit| requested.is_some() || !fit.is_for_tests());
     let Some(Fit { network, mut mismatches, .. }) = fits.next() else {
         return ModelError::NoTensors { path: path.to_owned() };

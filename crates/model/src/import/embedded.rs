@@ -17,7 +17,7 @@ pub struct EmbeddedConfig {
     pub labels: Vec<String>,
     size: u32,
     crop: f32,
-    /// In units of 0..255, as [`Preprocessing`] has them: units of 0..1 would round.
+    /// Mean per channel in units of 0..255, as [`Preprocessing`] has it: units of 0..1 would round.
     mean: [f32; 3],
     std: [f32; 3],
     filter: Filter,

@@ -9,12 +9,18 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// A file without a byte.
+    /// An empty file.
     #[error("the file is empty: get it again")]
     Empty,
     /// A file of another kind.
     #[error("expected a PyTorch checkpoint or safetensors, found another kind of file")]
     Format,
+    /// A file that packs another one.
+    #[error("expected a PyTorch checkpoint or safetensors, found a file packed with {packed}: unpack it first")]
+    Packed {
+        /// The packing's name.
+        packed: &'static str,
+    },
     /// A pointer that Git LFS keeps in place of a file.
     #[error("expected a checkpoint, found a pointer of Git LFS: fetch the file itself with `git lfs pull`")]
     LfsPointer,
@@ -27,34 +33,31 @@ pub enum CheckpointError {
     /// A pickle that was refused.
     #[error("pickle refused near byte {offset}: {problem}")]
     Pickle {
-        /// How far it was read.
+        /// Offset of the error, in bytes.
         offset: usize,
-        /// Why.
+        /// The problem.
         problem: PickleProblem,
     },
     /// A pickle that holds no dictionary of names.
     #[error("this holds no state dict: save it with torch.save(model.state_dict(), …)")]
     NotAState,
     /// A dictionary that does not hold tensors only.
-    #[error(
-        "entry `{}`: expected a tensor, found {}: leave it out with `--drop`, or save the state dict alone, with \
-         torch.save(model.state_dict(), …)",
-        excerpt(name),
-        excerpt(found)
-    )]
+    #[error("entry `{}`: expected a tensor, found {}: {advice}", excerpt(name), excerpt(found))]
     NotATensor {
         /// The entry.
         name: String,
-        /// What it is.
+        /// Kind of the entry.
         found: String,
+        /// What to do.
+        advice: &'static str,
     },
-    /// A moving average was asked for, and there is none.
+    /// A missing moving average, which was requested.
     #[error("expected a moving average of the weights beside them, found none: import without `--ema`")]
     NoAverage,
-    /// The weights themselves were asked for, and there is nothing but their moving average.
+    /// Missing weights: only their moving average is there, and the weights themselves were requested.
     #[error("expected weights beside their moving average `{}`, found none: import without `--no-ema`", excerpt(entry))]
     OnlyAverage {
-        /// The entry that has the average.
+        /// The entry of the average.
         entry: String,
     },
     /// More tensors than any architecture has.
@@ -79,11 +82,11 @@ pub enum CheckpointError {
     Outside {
         /// The tensor.
         name: String,
-        /// Its shape.
+        /// Shape of the tensor.
         shape: Vec<usize>,
-        /// Its strides, in values.
+        /// Strides of the tensor, in values.
         strides: Vec<usize>,
-        /// Its first value's place in the storage.
+        /// Offset of the first value in the storage, in values.
         offset: usize,
     },
     /// A storage that ends too early.
@@ -98,7 +101,7 @@ pub enum CheckpointError {
         /// The storage.
         key: String,
     },
-    /// A storage that isn't in the file.
+    /// A missing storage.
     #[error("storage {} is missing: get it again", excerpt(key))]
     StorageMissing {
         /// The storage.
@@ -119,10 +122,10 @@ pub enum CheckpointError {
     /// An archive that cannot be read.
     #[error("the zip archive is damaged: {problem}; get it again")]
     Archive {
-        /// What is wrong with it.
+        /// The defect.
         problem: &'static str,
     },
-    /// A file that the archive lacks.
+    /// A file that is missing from the archive.
     #[error("the zip archive has no `{}`", excerpt(entry))]
     EntryMissing {
         /// The file's name in the archive.
@@ -133,7 +136,7 @@ pub enum CheckpointError {
     Entry {
         /// The file's name in the archive.
         entry: String,
-        /// What failed.
+        /// The cause.
         source: io::Error,
     },
     /// A file in the archive that has another length or checksum than its directory says.
@@ -171,10 +174,10 @@ pub enum CheckpointError {
         /// The limit.
         limit: u64,
     },
-    /// A file that isn't whole safetensors.
+    /// An invalid safetensors file.
     #[error("invalid safetensors file: {}; get it again", excerpt(problem))]
     Safetensors {
-        /// What is wrong with its header.
+        /// The defect of its header.
         problem: String,
     },
     /// A part of a checkpoint that lacks a tensor that the index says it has.
@@ -189,13 +192,13 @@ pub enum CheckpointError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Program {
-    /// What `torch.jit.save` writes.
+    /// TorchScript, as `torch.jit.save` writes it.
     TorchScript,
-    /// What `torch.export.save` writes.
+    /// Exported program, as `torch.export.save` writes it.
     Exported,
     /// A module that was pickled whole, with `torch.save(model, …)`.
     Module {
-        /// Its class.
+        /// Name of the module's class.
         class: String,
         /// The checkpoint's entry that it is, if the checkpoint is a dictionary.
         entry: Option<&'static str>,
@@ -240,19 +243,19 @@ pub enum PickleProblem {
          torch.save(torch.load(FILE, weights_only=False)[\"state_dict\"], \"state_dict.pth\")", excerpt(.0)
     )]
     Call(String),
-    /// An instruction that a state dict has no use for.
-    #[error("it has opcode {0:#04x}, which a state dict doesn't need")]
+    /// An instruction that no state dict needs.
+    #[error("it has opcode {0:#04x}, which a state dict does not need")]
     Opcode(u8),
-    /// Arguments that don't fit what is called.
+    /// Arguments that do not fit the callee.
     #[error("{0} has unexpected arguments")]
     Arguments(&'static str),
     /// Too few values on the stack, or of the wrong kind.
-    #[error("its stack doesn't hold what an instruction needs")]
+    #[error("its stack does not hold what an instruction needs")]
     Stack,
     /// A memo entry that was never made.
     #[error("it recalls entry {0}, which it never stored")]
     Memo(usize),
-    /// Text that isn't.
+    /// Text that is not UTF-8.
     #[error("a string is not UTF-8")]
     Text,
     /// The end of the file within the pickle.
@@ -270,7 +273,7 @@ impl PickleProblem {
 }
 
 impl CheckpointError {
-    /// The same, where the pickle begins at `start`.
+    /// Returns the error at an offset counted from `start`, where the pickle begins.
     pub(super) fn after(self, start: usize) -> Self {
         match self {
             Self::Pickle { offset, problem } => Self::Pickle { offset: start + offset, problem },

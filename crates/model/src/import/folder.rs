@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 const WEIGHTS_FILE: &str = "weights.safetensors";
 const NETWORK_FILE: &str = "network.json";
-/// What the names of temporary folders begin with.
+/// Prefix of the names of temporary folders.
 const TEMPORARY: &str = ".import-";
 /// The file in a temporary folder that its import has locked.
 const LOCK: &str = "lock";

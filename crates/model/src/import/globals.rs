@@ -1,11 +1,11 @@
-//! The names that a checkpoint's pickle may refer to, and what each stands for. Nothing that is named here is executed.
+//! Pickle globals: the names that a checkpoint's pickle may refer to, and their meaning. Nothing named here is executed.
 //!
 //! The list covers what `torch.load(…, weights_only=True)` accepts, and the plain data that training programs keep beside
 //! the weights: arguments, numbers of numpy, dates, paths.
 
 use super::storage::Element;
 
-/// What a name stands for.
+/// Meaning of a global name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Global {
     /// A dictionary's class.
@@ -18,8 +18,8 @@ pub(super) enum Global {
     RebuildParameter,
     /// A call of another of these, on a tensor with attributes.
     RebuildFromType,
-    /// A tensor without plain values of its own; says which kind.
-    RebuildUnusable(&'static str),
+    /// A tensor without plain values of its own.
+    RebuildUnusable(Unusable),
     /// A storage's class.
     Storage(Element),
     /// A tensor's type.
@@ -29,9 +29,33 @@ pub(super) enum Global {
     /// A class or function of the program that saved the checkpoint. Objects of such a class are skipped, a call of it is
     /// refused.
     Foreign,
-    /// What acts on the system, and has no place in a checkpoint.
+    /// Function that acts on the system, and is refused.
     Refused,
 }
+
+/// Tensor without plain values of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unusable {
+    /// What it is.
+    pub what: &'static str,
+    /// How to make a plain one of it.
+    pub advice: &'static str,
+}
+
+const QUANTISED: Unusable =
+    Unusable { what: "a quantised tensor", advice: "save the network before it is quantised, or tensor.dequantize()" };
+const SPARSE: Unusable = Unusable { what: "a sparse tensor", advice: "save tensor.to_dense()" };
+const NESTED: Unusable = Unusable { what: "a nested tensor", advice: "save plain tensors" };
+const META: Unusable = Unusable {
+    what: "a tensor of the meta device, without values",
+    advice: "save the network once its weights are loaded",
+};
+const WRAPPER: Unusable = Unusable {
+    what: "a tensor of a class that wraps others",
+    advice: "save tensor.full_tensor() of a distributed one (DTensor), and tensor.dequantize() of a quantised one",
+};
+const OTHER_DEVICE: Unusable =
+    Unusable { what: "a tensor of a device that has its values in another form", advice: "save tensor.cpu()" };
 
 /// Modules whose names are refused wherever they stand.
 const REFUSED_MODULES: &[&str] = &[
@@ -70,8 +94,10 @@ const DATA: &[(&str, &[&str])] = &[
     ("numpy.core.multiarray", NUMPY_VALUES),
     ("numpy.core.numeric", &["_frombuffer"]),
     ("numpy.random._pickle", &["__bit_generator_ctor", "__generator_ctor", "__randomstate_ctor"]),
+    ("numpy.random.bit_generator", &["SeedSequence", "__pyx_unpickle_SeedSequence"]),
     ("pathlib", PATHS),
     ("pathlib._local", PATHS),
+    ("time", &["struct_time"]),
     ("torch", &["Generator", "Size", "Tensor", "device"]),
     ("torch.serialization", &["_get_layout"]),
     ("types", &["SimpleNamespace"]),
@@ -88,6 +114,7 @@ const PLAIN_TYPES: &[&str] = &[
     "frozenset",
     "int",
     "list",
+    "long",
     "object",
     "range",
     "set",
@@ -95,11 +122,13 @@ const PLAIN_TYPES: &[&str] = &[
     "str",
     "tuple",
     "type",
+    "unicode",
+    "xrange",
 ];
 const NUMPY_VALUES: &[&str] = &["_reconstruct", "scalar"];
 const PATHS: &[&str] = &["Path", "PosixPath", "PureWindowsPath", "PurePath", "PurePosixPath", "WindowsPath"];
 
-/// What a name stands for.
+/// Returns the meaning of a global name.
 pub(super) fn find(module: &str, name: &str) -> Global {
     match module {
         "collections" if ["OrderedDict", "defaultdict"].contains(&name) => Global::Dict,
@@ -127,14 +156,12 @@ fn rebuild(name: &str) -> Global {
             Global::RebuildParameter
         }
         "_rebuild_from_type_v2" => Global::RebuildFromType,
-        "_rebuild_qtensor" => Global::RebuildUnusable("a quantised tensor"),
-        "_rebuild_sparse_tensor" => Global::RebuildUnusable("a sparse tensor"),
-        "_rebuild_nested_tensor" => Global::RebuildUnusable("a nested tensor"),
-        "_rebuild_meta_tensor_no_storage" => Global::RebuildUnusable("a tensor of the meta device, without values"),
-        "_rebuild_wrapper_subclass" => Global::RebuildUnusable("a tensor of a class that wraps others"),
-        "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor" => {
-            Global::RebuildUnusable("a tensor of a device that has its values in another form")
-        }
+        "_rebuild_qtensor" => Global::RebuildUnusable(QUANTISED),
+        "_rebuild_sparse_tensor" => Global::RebuildUnusable(SPARSE),
+        "_rebuild_nested_tensor" => Global::RebuildUnusable(NESTED),
+        "_rebuild_meta_tensor_no_storage" => Global::RebuildUnusable(META),
+        "_rebuild_wrapper_subclass" => Global::RebuildUnusable(WRAPPER),
+        "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor" => Global::RebuildUnusable(OTHER_DEVICE),
         _ => Global::Foreign,
     }
 }

@@ -75,7 +75,8 @@ const TIMM_MOBILENET: &[(&str, &str)] = &[
     ("classifier", "classifier.1"),
 ];
 
-/// As torchvision had it before it grouped a convolution with its norm: layers of a block counted through.
+/// MobileNetV2's names of torchvision before it grouped a convolution with its norm: layers of a block are numbered
+/// through.
 const FLAT_MOBILENET: &[(&str, &str)] = &[
     ("features.1.conv.0", "features.1.conv.0.0"),
     ("features.1.conv.1", "features.1.conv.0.1"),
@@ -134,14 +135,15 @@ const TRANSFORMERS_DINOV2: &[(&str, &str)] = &[
     ("layernorm", "norm"),
 ];
 
-/// What torch's own wrappers put into names, wherever the wrapped module is: compiled, recomputed, sharded.
+/// Segments that torch's wrappers put into names: compiled, recomputed and sharded modules.
 const WRAPPERS: &[&str] = &["_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"];
 
 /// The most segments of a prefix.
 const LONGEST_PREFIX: usize = 6;
 
-/// What may have to be taken off the names, the shortest first: nothing, and each run of leading segments that more than
-/// half of the names have. A module of whatever name may hold the network; which prefix is one shows when its names fit.
+/// Returns the candidate prefixes of the names, the shortest first: the empty one, and each run of leading segments
+/// that more than half of the names have. A module of whatever name may hold the network; which prefix is one shows
+/// when its names fit.
 pub(super) fn prefixes<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
     let count = names.clone().count();
     let mut prefixes = vec![String::new()];
@@ -174,8 +176,8 @@ fn unwrapped(name: &str, prefix: &str, removed: &mut BTreeSet<&'static str>) -> 
 /// Translation of a checkpoint's names: where each tensor of ours is in it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Translation {
-    /// By our name, the checkpoint's names of its parts, in the order in which they are stacked. A tensor that no rule
-    /// knows keeps its name.
+    /// Checkpoint's names of each tensor's parts, by our name, in the order in which they are stacked. A tensor that
+    /// no rule knows keeps its name.
     pub tensors: BTreeMap<String, Vec<String>>,
     /// The checkpoint's names that inference doesn't need.
     pub left_out: Vec<String>,

@@ -14,7 +14,7 @@ use std::path::Path;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Labels {
     pub labels: Vec<String>,
-    /// Those that got their class's number behind them.
+    /// Labels that were renamed with their class's number.
     pub renamed: Vec<String>,
 }
 

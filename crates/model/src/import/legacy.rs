@@ -18,7 +18,7 @@ use std::collections::HashMap;
 
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 const PROTOCOL: i128 = 1001;
-/// What the file begins with: the first pickle, of the magic number, protocol 2.
+/// First bytes of the file: the pickle of the magic number, protocol 2.
 pub(crate) const START: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 /// Every tensor of the checkpoint.

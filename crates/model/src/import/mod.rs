@@ -31,6 +31,7 @@ mod safetensors;
 mod source;
 mod state;
 mod storage;
+mod twin_networks;
 mod zip;
 
 pub use detect::Detected;
@@ -48,10 +49,11 @@ use fieldfit_tensor::{Dtype, MAX_TENSORS, Preprocessing};
 use glob::Pattern;
 use source::Source;
 use std::path::{Path, PathBuf};
-use storage::StateDict;
+use storage::{NonTensor, StateDict};
 
 /// Import request: the checkpoint or network file, the architecture that it holds, and where the model folder goes.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ImportRequest<'a> {
     /// The checkpoint or network file: `.pth`, `.safetensors`, `.pt2` or `.onnx`, told apart by what is in it; the index of
     /// a checkpoint in parts,
@@ -65,20 +67,20 @@ pub struct ImportRequest<'a> {
     pub labels: Option<&'a Path>,
     /// The model folder to make. It must not exist; its last part is the model's name.
     pub out: &'a Path,
-    /// How tensors of two or more dimensions are stored. Others are always stored as f32: running variances would
+    /// Stored type of tensors of two or more dimensions. Others are always stored as f32: running variances would
     /// underflow in f16.
     pub dtype: Dtype,
-    /// How images become the network's input: as `config.json` says, or else as the architecture's [published
-    /// checkpoint](published_preprocessing) was evaluated, if nothing is given. A network file has none; its images are
+    /// Preprocessing of images: as `config.json` states, or else as the architecture's [published
+    /// checkpoint](published_preprocessing) was evaluated, if nothing is given. A network file states none; its images are
     /// scaled as ImageNet's are, to the size that it was exported for.
     pub preprocessing: Option<Preprocessing>,
-    /// What is set in place of that.
+    /// Parts of the preprocessing that are set in place of that.
     pub input: InputOverride,
-    /// Who published the weights, and in which version: a package, a repository, a person.
+    /// Publisher of the weights, and the version: a package, a repository, a person.
     pub source: &'a str,
     /// SPDX expression of the weights' licence.
     pub licence: &'a str,
-    /// Which weights are taken, where the checkpoint has a moving average beside them.
+    /// Choice between the weights and their moving average, where the checkpoint has both.
     pub averages: Averages,
     /// Tensors that are left out: patterns of their names in the checkpoint, in which `*` is any text and `?` any
     /// character.
@@ -86,8 +88,8 @@ pub struct ImportRequest<'a> {
 }
 
 impl<'a> ImportRequest<'a> {
-    /// Whatever network the checkpoint holds, with f16 weights, what it says itself of labels and preprocessing, and an
-    /// unknown origin.
+    /// Creates a request for whatever network the checkpoint holds, with f16 weights, its own labels and
+    /// preprocessing, and an unknown origin.
     pub const fn new(weights: &'a Path, out: &'a Path) -> Self {
         let (source, licence) = ("unknown", "LicenseRef-unknown");
         let (architecture, labels, preprocessing) = (None, None, None);
@@ -96,22 +98,86 @@ impl<'a> ImportRequest<'a> {
         Self { weights, architecture, labels, out, dtype, preprocessing, input, source, licence, averages, drop }
     }
 
-    /// The same, for a checkpoint of that architecture under these labels.
+    /// Returns the request for a checkpoint of that architecture under these labels.
     #[must_use]
     pub const fn of(mut self, architecture: &'a str, labels: &'a Path) -> Self {
         (self.architecture, self.labels) = (Some(architecture), Some(labels));
+        self
+    }
+
+    /// Returns the request with that [`architecture`](Self::architecture).
+    #[must_use]
+    pub const fn with_architecture(mut self, architecture: Option<&'a str>) -> Self {
+        self.architecture = architecture;
+        self
+    }
+
+    /// Returns the request with that [`labels`](Self::labels).
+    #[must_use]
+    pub const fn with_labels(mut self, labels: Option<&'a Path>) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// Returns the request with that [`dtype`](Self::dtype).
+    #[must_use]
+    pub const fn with_dtype(mut self, dtype: Dtype) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Returns the request with that [`preprocessing`](Self::preprocessing).
+    #[must_use]
+    pub const fn with_preprocessing(mut self, preprocessing: Option<Preprocessing>) -> Self {
+        self.preprocessing = preprocessing;
+        self
+    }
+
+    /// Returns the request with that [`input`](Self::input).
+    #[must_use]
+    pub const fn with_input(mut self, input: InputOverride) -> Self {
+        self.input = input;
+        self
+    }
+
+    /// Returns the request with that [`source`](Self::source).
+    #[must_use]
+    pub const fn with_source(mut self, source: &'a str) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Returns the request with that [`licence`](Self::licence).
+    #[must_use]
+    pub const fn with_licence(mut self, licence: &'a str) -> Self {
+        self.licence = licence;
+        self
+    }
+
+    /// Returns the request with that [`averages`](Self::averages).
+    #[must_use]
+    pub const fn with_averages(mut self, averages: Averages) -> Self {
+        self.averages = averages;
+        self
+    }
+
+    /// Returns the request with that [`drop`](Self::drop).
+    #[must_use]
+    pub const fn with_drop(mut self, drop: &'a [String]) -> Self {
+        self.drop = drop;
         self
     }
 }
 
 /// Import report: what the checkpoint was taken for, and what was renamed and left out.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ImportReport {
-    /// What the checkpoint was.
+    /// Format of the checkpoint.
     pub format: Format,
     /// Files that it was in: 1, or as many as its index lists.
     pub files: usize,
-    /// The entry of the checkpoint that held the weights, beside others: names joined by dots.
+    /// Entry of the checkpoint that held the weights, beside others: names joined by dots.
     pub wrapper: Option<String>,
     /// Whether they are a moving average of the weights.
     pub is_average: bool,
@@ -123,13 +189,13 @@ pub struct ImportReport {
     pub network: Option<ImportedNetwork>,
     /// Classes of its head; none of a headless backbone.
     pub classes: usize,
-    /// What inference doesn't need and was left out, by name, sorted.
+    /// Names of the tensors that inference does not need and that were left out, sorted.
     pub ignored: Vec<String>,
-    /// What was left out because the request says so, by name, sorted.
+    /// Names of the tensors that were left out by request, sorted.
     pub dropped: Vec<String>,
-    /// Labels that got their class's number behind them, because another class has the same name.
+    /// Labels that were renamed with their class's number, because another class has the same name.
     pub renamed_labels: Vec<String>,
-    /// How images become the network's input.
+    /// Preprocessing of images.
     pub preprocessing: Preprocessing,
     /// The file that says so; `None` if it is the request or the architecture's published checkpoint.
     pub config: Option<PathBuf>,
@@ -234,7 +300,11 @@ fn parse_all(source: &Source, averages: Averages) -> Result<(Format, StateDict<'
     whole.ok_or_else(|| ModelError::checkpoint(&source.path, CheckpointError::Empty))
 }
 
-/// What a Git LFS pointer begins with.
+/// What files that pack others begin with, and their names.
+const PACKED: [(&[u8], &str); 4] =
+    [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")];
+
+/// First bytes of a Git LFS pointer.
 const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
 fn parse(bytes: &[u8], averages: Averages) -> Result<(Format, StateDict<'_>), CheckpointError> {
@@ -251,6 +321,8 @@ fn parse(bytes: &[u8], averages: Averages) -> Result<(Format, StateDict<'_>), Ch
         }
     } else if bytes.starts_with(LFS_POINTER) {
         Err(CheckpointError::LfsPointer)
+    } else if let Some((_, packed)) = PACKED.iter().find(|(start, _)| bytes.starts_with(start)) {
+        Err(CheckpointError::Packed { packed })
     } else {
         Err(CheckpointError::Format)
     }
@@ -274,8 +346,8 @@ fn drop_tensors(state: &mut StateDict<'_>, patterns: &[String]) -> Result<Vec<St
 
 /// Refuses entries that are no tensors, and more tensors than can be compared with every architecture.
 fn check_entries(state: &StateDict<'_>) -> Result<(), CheckpointError> {
-    if let Some((name, found)) = state.others.iter().next() {
-        return Err(CheckpointError::NotATensor { name: name.clone(), found: found.clone() });
+    if let Some((name, NonTensor { found, advice })) = state.others.iter().next() {
+        return Err(CheckpointError::NotATensor { name: name.clone(), found: found.clone(), advice });
     }
     match state.entries().count() {
         found if found > MAX_TENSORS => Err(CheckpointError::TooManyTensors { limit: MAX_TENSORS, found }),

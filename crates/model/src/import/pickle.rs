@@ -5,7 +5,7 @@
 //! anything else as an [`Object::Instance`], whose class is all that is known of it. Strings stay in the input.
 
 use super::error::{CheckpointError, PickleProblem as Problem};
-use super::globals::{self, Global};
+use super::globals::{self, Global, Unusable};
 use super::storage::{Element, StorageId};
 use std::collections::HashMap;
 
@@ -42,19 +42,19 @@ pub(crate) enum Object<'a> {
     Dict(Vec<(Value<'a>, Value<'a>)>),
     /// Boxed, since an abusive file has a million objects of any other kind.
     Tensor(Box<Tensor>),
-    /// A tensor that cannot be read: why.
-    Unusable(&'static str),
+    /// A tensor that cannot be read.
+    Unusable(Unusable),
     /// An object of the class at that position in [`Pickled::names`], and what was put into it as into a dictionary.
     Instance(usize, Vec<(Value<'a>, Value<'a>)>),
 }
 
-/// What `_rebuild_tensor_v2` was asked for; nothing is checked yet.
+/// Tensor arguments of `_rebuild_tensor_v2`, unchecked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tensor {
     pub storage: StorageId,
     /// The type of its values, where it is another than the storage's.
     pub element: Option<Element>,
-    /// In values, as the strides.
+    /// Offset in values, as the strides.
     pub offset: usize,
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
@@ -112,7 +112,7 @@ struct Machine<'a> {
     memo: HashMap<usize, Value<'a>>,
     objects: Vec<Object<'a>>,
     names: Vec<Name<'a>>,
-    /// How many values were put into objects: a list that is appended to again and again leaves the stack short.
+    /// Number of values that were put into objects: a list that is appended to again and again leaves the stack short.
     held: usize,
     storages: Vec<StorageReference<'a>>,
     storage_ids: HashMap<&'a str, StorageId>,
@@ -132,7 +132,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// How much the pickle has asked for, by kind.
+    /// Returns the number of values that the pickle has requested, by kind.
     fn counts(&self) -> [usize; 6] {
         let Self { stack, marks, memo, objects, names, held, .. } = self;
         [stack.len(), marks.len(), memo.len(), objects.len(), names.len(), *held]
@@ -216,18 +216,18 @@ impl<'a> Machine<'a> {
         Ok(u64::from_le_bytes(wide))
     }
 
-    /// As many bytes as a number of `N` bytes before them says.
+    /// Takes the bytes whose number stands in `N` bytes before them.
     fn take_counted<const N: usize>(&mut self) -> Result<&'a [u8], Problem> {
         let length = usize::try_from(self.number::<N>()?).map_err(|_| Problem::CutShort)?;
         self.take(length)
     }
 
-    /// A signed integer of up to 16 bytes.
+    /// A signed integer. One of more than 16 bytes is no size of a tensor, and kept as mere bytes.
     fn long<const N: usize>(&mut self) -> Result<(), Problem> {
         let bytes = self.take_counted::<N>()?;
         let length = bytes.len();
         if length > 16 {
-            return Err(Problem::TooLarge);
+            return self.push(Value::Bytes);
         }
         let is_negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let mut wide = [if is_negative { 0xff } else { 0 }; 16];
@@ -407,7 +407,7 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
-    /// What a call would return.
+    /// Replaces a call by the value that it would return, without calling.
     fn reduce(&mut self) -> Result<(), Problem> {
         let arguments = self.pop_tuple()?;
         match self.pop()? {

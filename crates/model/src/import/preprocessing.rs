@@ -41,7 +41,7 @@ pub(super) const fn imagenet(size: u32) -> Preprocessing {
 const IMAGENET: ([f32; 3], [f32; 3]) = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]);
 /// (rgb − 127) / 128, of EfficientNet-Lite.
 const LITE: ([f32; 3], [f32; 3]) = ([127.0; 3], [128.0; 3]);
-/// To −1..1, of the ViTs that were trained on ImageNet-21k.
+/// Scaling to −1..1, of the ViTs that were trained on ImageNet-21k.
 const HALF: ([f32; 3], [f32; 3]) = ([127.5; 3], [127.5; 3]);
 
 /// Returns the preprocessing under which an architecture's published checkpoint was evaluated: by timm for transformers, by

@@ -20,10 +20,12 @@ const WEIGHTS: [&str; 5] = [
     "model.bin",
 ];
 const INDEX: &str = ".index.json";
+/// File that torch.distributed.checkpoint writes beside the parts.
+const DISTRIBUTED: &str = ".metadata";
 /// The most files that an index may list.
 const MOST_PARTS: usize = 1024;
 
-/// What an import reads.
+/// Source of an import: weight files and configuration.
 #[derive(Debug)]
 pub(super) struct Source {
     /// The checkpoint, or the index of its parts.
@@ -31,7 +33,7 @@ pub(super) struct Source {
     /// The file, or each part, by name.
     pub files: Vec<WeightsPart>,
     pub config: Config,
-    /// Which part has which tensor, according to the index; empty without one.
+    /// Part of each tensor, by the index; empty without one.
     pub index: BTreeMap<String, PathBuf>,
 }
 
@@ -89,6 +91,7 @@ fn locate(path: &Path) -> Result<(PathBuf, Config), ModelError> {
     }
     match WEIGHTS.iter().map(|name| path.join(name)).find(|file| file.exists()) {
         Some(weights) => Ok((weights, Config::read(path)?)),
+        None if path.join(DISTRIBUTED).exists() => Err(ModelError::Distributed { path: path.to_owned() }),
         None => Err(ModelError::NoWeights { path: path.to_owned(), looked_for: WEIGHTS.join(", ") }),
     }
 }

@@ -5,10 +5,11 @@
 
 use super::CheckpointError;
 use super::error::Program;
+use super::globals::Unusable;
 use super::pickle::{Object, Pickled, Value};
-use super::storage::{StateDict, Storage, View};
+use super::storage::{NonTensor, StateDict, Storage, View};
 
-/// Which of the weights are taken, where a checkpoint also has their moving average.
+/// Choice between the weights and their moving average, where a checkpoint has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Averages {
@@ -50,10 +51,14 @@ const WEIGHTS: &[&str] = &[
 ];
 /// The entry in which timm keeps the network's name.
 const ARCHITECTURE: &str = "arch";
-/// How many dictionaries the weights may lie in.
+/// Maximum number of nested dictionaries around the weights.
 const DEPTH: usize = 3;
-/// What a module keeps beside its tensors ends so.
+/// Suffix of the entries that a module keeps beside its tensors.
 const EXTRA_STATE: &str = "_extra_state";
+
+/// What to do about an entry that is no tensor.
+const STATE_DICT_ALONE: &str =
+    "leave it out with `--drop`, or save the state dict alone, with torch.save(model.state_dict(), …)";
 
 type Items<'p, 'b> = &'p [(Value<'b>, Value<'b>)];
 
@@ -168,23 +173,35 @@ impl<'p, 'b> Finder<'p, 'b> {
                 let view = View { element: tensor.element, offset: tensor.offset, shape, strides };
                 state.insert(name, tensor.storage, view)
             }
-            Some(Object::Unusable(why)) => state.insert_other(name, (*why).to_owned()),
+            Some(Object::Unusable(Unusable { what, advice })) => {
+                state.insert_other(name, NonTensor { found: (*what).to_owned(), advice })
+            }
             _ if name.ends_with(EXTRA_STATE) => {
                 state.left_out.push(name.to_owned());
                 Ok(())
             }
-            _ => state.insert_other(name, self.kind(value)),
+            _ => state.insert_other(name, self.non_tensor(value)),
         }
     }
 
-    /// What a value is, in a message.
+    /// What an entry in place of a tensor is.
+    fn non_tensor(&self, value: Value<'b>) -> NonTensor {
+        let found = self.kind(value);
+        let is_array = found.starts_with("numpy") && found.ends_with("._reconstruct");
+        match is_array {
+            true => NonTensor { found: "an array of numpy".to_owned(), advice: "save torch.from_numpy(array)" },
+            false => NonTensor { found, advice: STATE_DICT_ALONE },
+        }
+    }
+
+    /// Returns the kind of a value for a message.
     fn kind(&self, value: Value<'b>) -> String {
         match (value, self.object(value)) {
             (_, Some(Object::Instance(class, _))) => self.class(*class),
             (_, Some(Object::Dict(_))) => "a dictionary".to_owned(),
             (_, Some(Object::Tuple(_) | Object::List(_))) => "a list".to_owned(),
             (_, Some(Object::Tensor(_))) => "a tensor".to_owned(),
-            (_, Some(Object::Unusable(why))) => (*why).to_owned(),
+            (_, Some(Object::Unusable(unusable))) => unusable.what.to_owned(),
             (Value::Named(name), _) => self.class(name),
             (Value::None, _) => "`None`".to_owned(),
             (Value::Bool(_) | Value::Int(_) | Value::Float, _) => "a number".to_owned(),
@@ -197,7 +214,7 @@ impl<'p, 'b> Finder<'p, 'b> {
         self.pickled.names.get(name).map_or_else(String::new, |name| name.full())
     }
 
-    /// Why the root is no dictionary: it may be a module with its code.
+    /// Returns the error of a root that is not a dictionary: it may be a module with its code.
     fn not_a_state(&self) -> CheckpointError {
         let module = match (self.pickled.root, self.object(self.pickled.root)) {
             (Value::Named(name), _) | (_, Some(&Object::Instance(name, _))) => Some(name),
@@ -206,7 +223,7 @@ impl<'p, 'b> Finder<'p, 'b> {
         module.and_then(|name| self.module(name, None)).unwrap_or(CheckpointError::NotAState)
     }
 
-    /// Why a dictionary has no weights: one of its entries may be a module with its code.
+    /// Returns the error of a dictionary without weights: one of its entries may be a module with its code.
     fn no_weights(&self, root: Items<'p, 'b>) -> CheckpointError {
         let modules = AVERAGES.iter().chain(WEIGHTS).find_map(|&entry| {
             let (_, value) = root.iter().find(|(key, _)| *key == Value::Text(entry))?;
@@ -216,7 +233,10 @@ impl<'p, 'b> Finder<'p, 'b> {
             }
         });
         let first = root.iter().find_map(|&(key, value)| match key {
-            Value::Text(name) => Some(CheckpointError::NotATensor { name: name.to_owned(), found: self.kind(value) }),
+            Value::Text(name) => {
+                let NonTensor { found, advice } = self.non_tensor(value);
+                Some(CheckpointError::NotATensor { name: name.to_owned(), found, advice })
+            }
             _ => None,
         });
         modules.or(first).unwrap_or(CheckpointError::NotAState)

@@ -17,7 +17,7 @@ pub(crate) enum Element {
 }
 
 impl Element {
-    /// By torch's class name.
+    /// Returns the element type of a storage, by torch's class name.
     pub fn of_storage(class: &str) -> Option<Self> {
         Some(match class {
             "HalfStorage" => Self::F16,
@@ -79,7 +79,7 @@ pub(crate) struct Storage<'a> {
 pub(crate) struct View {
     /// The type of its values, where it is another than the storage's.
     pub element: Option<Element>,
-    /// In values, as the strides.
+    /// Offset in values, as the strides.
     pub offset: usize,
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
@@ -93,6 +93,15 @@ pub(crate) struct Entry {
     strides: Vec<usize>,
     offset: usize,
     storage: StorageId,
+}
+
+/// An entry that is no tensor, or none that can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NonTensor {
+    /// What it is.
+    pub found: String,
+    /// What to do about it.
+    pub advice: &'static str,
 }
 
 /// Every tensor of a checkpoint by name, and how they were found in it.
@@ -109,7 +118,7 @@ pub(crate) struct StateDict<'a> {
     /// Entries that no inference needs.
     pub left_out: Vec<String>,
     /// Entries that are no tensor, or none that can be read, and what they are.
-    pub others: BTreeMap<String, String>,
+    pub others: BTreeMap<String, NonTensor>,
     storages: Vec<Storage<'a>>,
     entries: HashMap<String, Entry>,
 }
@@ -142,7 +151,7 @@ impl<'a> StateDict<'a> {
     ///
     /// # Errors
     /// If there are two of that name.
-    pub fn insert_other(&mut self, name: &str, kind: String) -> Result<(), CheckpointError> {
+    pub fn insert_other(&mut self, name: &str, kind: NonTensor) -> Result<(), CheckpointError> {
         match self.others.insert(name.to_owned(), kind) {
             Some(_) => Err(CheckpointError::Twice { name: name.to_owned() }),
             None => Ok(()),

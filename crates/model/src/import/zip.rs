@@ -13,7 +13,8 @@ pub(super) use super::archive::START;
 const PICKLE: &str = "data.pkl";
 /// The largest `data.pkl`: it holds names and shapes, no values.
 const LARGEST_PICKLE: u64 = 64 << 20;
-/// What all storages may unpack to: far above any base for a robot, far below what a crafted archive can ask for.
+/// Maximum bytes that all storages may unpack to: far above any base for a robot, far below what a crafted archive
+/// can ask for.
 const LARGEST_STORAGES: u64 = 4 << 30;
 
 /// Every tensor of the checkpoint; values that are stored unpacked are lent.

@@ -1,6 +1,6 @@
-//! A tiny model folder to break, and checkpoints written by hand.
+//! Test helpers: a tiny model folder to damage, and checkpoints written by hand.
 #![allow(dead_code, reason = "each test file uses its own part")]
-#![allow(clippy::unwrap_used, reason = "a test that can't prepare its files has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
 
 pub mod networks;
 pub mod torch;
@@ -158,7 +158,7 @@ impl Workshop {
         path: &'a Path,
         edit: impl FnOnce(&mut ImportRequest<'a>),
     ) -> Result<(ImportReport, Base), ModelError> {
-        let mut request = ImportRequest { labels: Some(&self.labels), ..ImportRequest::new(path, &self.out) };
+        let mut request = ImportRequest::new(path, &self.out).with_labels(Some(&self.labels));
         edit(&mut request);
         let report = import(&request)?;
         let base = Base::open(&self.out).unwrap();

@@ -30,7 +30,7 @@ pub fn unpack(archive: &[u8]) -> Files {
     (0..count).map(read).collect()
 }
 
-pub fn pack(files: &Files, method: CompressionMethod) -> Vec<u8> {
+pub fn pack(files: &[(String, Vec<u8>)], method: CompressionMethod) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, contents) in files {
         archive.start_file(name, SimpleFileOptions::default().compression_method(method)).unwrap();

@@ -1,4 +1,4 @@
-//! Checkpoints as `torch.save` writes them.
+//! Checkpoint writer for tests: writes what `torch.save` does.
 
 use super::Tensor;
 use std::io::{Cursor, Write};

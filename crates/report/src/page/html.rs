@@ -1,11 +1,12 @@
 //! HTML helpers: escaping, and the elements that several sections of the page share.
 
+use fieldfit_tensor::text::is_unprintable;
 use std::fmt;
 
 /// Text that displays escaped, for element content or a quoted attribute.
 pub(super) struct Escaped<'a>(&'a str);
 
-/// Escapes text for element content or a quoted attribute.
+/// Escapes text for element content or a quoted attribute; what is unprintable, as a Rust escape.
 pub(super) fn escape(text: &str) -> Escaped<'_> {
     Escaped(text)
 }
@@ -19,6 +20,7 @@ impl fmt::Display for Escaped<'_> {
                 '>' => out.write_str("&gt;")?,
                 '"' => out.write_str("&quot;")?,
                 '\'' => out.write_str("&#39;")?,
+                letter if is_unprintable(letter) => write!(out, "{}", letter.escape_default())?,
                 letter => fmt::Write::write_char(out, letter)?,
             }
         }

@@ -23,11 +23,26 @@ use crate::record::{RunRecord, distinct, unique};
 
 /// Options of a report page.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PageOptions {
     /// Heading of the page.
     pub title: String,
     /// Reference method of the paired differences. `None`, or a name that no run has, selects the first method.
     pub reference: Option<String>,
+}
+
+impl PageOptions {
+    /// Returns the options of a page under that heading, without a reference method.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), reference: None }
+    }
+
+    /// Returns the options with that [`reference`](Self::reference) method.
+    #[must_use]
+    pub fn with_reference(mut self, reference: Option<String>) -> Self {
+        self.reference = reference;
+        self
+    }
 }
 
 /// Content of a page: what its sections render.

@@ -65,7 +65,7 @@ fn a_scatter_has_a_point_for_each_run() {
 /// Catches: a name that reaches the page unescaped; a class named `<script>` would run.
 #[test]
 fn names_are_escaped_everywhere() {
-    const NASTY: &str = r#"<script>alert("1")</script>&'x"#;
+    const NASTY: &str = "<script>alert(\"1\")</script>&'x\u{1b}[2J\u{202e}";
     let mut nasty = run(NASTY, 0, NASTY);
     nasty.options = NASTY.to_owned();
     nasty.classes = vec![NASTY.to_owned(), NASTY.to_owned()];
@@ -87,6 +87,7 @@ fn names_are_escaped_everywhere() {
         assert!(!page.contains(r#""1""#), "a quote that ends an attribute");
         assert!(!page.contains("&'x"), "an ampersand or an apostrophe");
         assert!(page.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#39;x"));
+        assert!(!page.contains(['\u{1b}', '\u{202e}']), "a terminal that shows the file, or a line in reverse");
     }
 }
 

@@ -1,5 +1,5 @@
-//! The base of a store: guards against a store that takes the base of whatever is added to it first, so that the robot's own
-//! model is refused.
+//! Tests of a store's base: guards against a store that takes the base of whatever is added to it first, so that the
+//! robot's own model is refused.
 
 use crate::common::{ROOT, delta, look, store};
 use fieldfit_durable::{seal, testing::Simulated, unseal};
@@ -37,7 +37,7 @@ fn foreign_candidates_are_pruned_first() {
     store.add(&delta(7, 3)).unwrap();
     store.activate(1).unwrap();
     assert_eq!(store.base().unwrap(), Some(OURS), "the first activation fixes the base");
-    assert_eq!(store.prune(Keep { versions: Some(2), bytes: None }).unwrap().versions, [3]);
+    assert_eq!(store.prune(Keep::ALL.with_versions(Some(2))).unwrap().versions, [3]);
     assert_eq!(look(&store).versions.len(), 2);
 }
 

@@ -1,4 +1,4 @@
-//! Small deltas, and all that a reader can see of a store.
+//! Test helpers: small deltas, and the view that a reader has of a store.
 
 use fieldfit_delta::{Codec, Header, Provenance, TensorData, TensorKind, encode};
 use fieldfit_durable::testing::Simulated;

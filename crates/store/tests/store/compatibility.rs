@@ -1,5 +1,5 @@
-//! Stores of the format before trials: guards against a robot that loses its model, or its way back, by an update of
-//! Fieldfit.
+//! Tests of stores of the format before trials: guards against a robot that loses its model, or its way back, by an
+//! update of Fieldfit.
 
 use crate::common::{ROOT, delta, store};
 use fieldfit_durable::{FileSystem, commit, create_folder, read, seal, testing::Simulated};

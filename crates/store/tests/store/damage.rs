@@ -1,4 +1,4 @@
-//! Damaged and forged stores, and what is not to be stored: guards against a version that runs though it is not what was
+//! Tests of damaged and forged stores: guards against a version that runs though it is not what was
 //! stored, a guess where the state is lost, and a state file that makes the reader panic.
 
 use crate::common::{ROOT, delta, look, store};

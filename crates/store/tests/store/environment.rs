@@ -1,5 +1,5 @@
-//! Places that a store may have to live in: guards against a full disk that costs a version, a read-only one that keeps a
-//! robot from starting, a clock that upsets the order, and copies that don't open.
+//! Tests of hostile environments: guards against a full disk that costs a version, a read-only one that keeps a
+//! robot from starting, a clock that upsets the order, and copies that do not open.
 
 use crate::common::{header, look, store as simulated};
 use fieldfit_delta::{Codec, TensorData, TensorKind, encode};
@@ -54,7 +54,7 @@ fn a_full_disk_leaves_the_old_state() {
     assert!(store.add(&delta(77)).is_err());
     assert_eq!(look(&store), before);
 
-    store.prune(Keep { versions: Some(2), bytes: None }).unwrap();
+    store.prune(Keep::ALL.with_versions(Some(2))).unwrap();
     assert_eq!(store.active().unwrap(), Some(added as u32));
     assert_eq!(store.add(&delta(78)).unwrap(), added as u32 + 1, "there is space again");
 }
@@ -84,7 +84,7 @@ fn a_read_only_disk_is_read() {
     store.activate(2).unwrap();
     mount(&["-o", "remount,ro"], &place);
     let error = reader.start(TrialRules::default(), None).unwrap_err();
-    assert!(matches!(error, StoreError::Durable(_)), "a trial can't be recorded here: {error}");
+    assert!(matches!(error, StoreError::Durable(_)), "a trial cannot be recorded here: {error}");
     assert_eq!(reader.confirmed().unwrap(), [1]);
 }
 
@@ -104,7 +104,7 @@ fn a_clock_that_goes_back_changes_nothing() {
             *bytes = seal(*b"FFSTATE2", &serde_json::to_vec(&record).unwrap());
         });
     }
-    assert_eq!(store.prune(Keep { versions: Some(1), bytes: None }).unwrap().versions, [1]);
+    assert_eq!(store.prune(Keep::ALL.with_versions(Some(1))).unwrap().versions, [1]);
     assert_eq!(store.rollback().unwrap(), None);
     let history = store.history().unwrap();
     assert!(history.windows(2).any(|pair| pair[0].time > pair[1].time), "it did go back");

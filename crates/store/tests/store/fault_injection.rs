@@ -1,5 +1,5 @@
-//! Power cuts, kills and failing operations, one at every operation there is: guards against a store that opens with half
-//! an operation done, that loses what was reported as done, or that doesn't open.
+//! Fault injection: power cuts, kills and failures at every file operation. Guards against a store that opens with half
+//! an operation done, that loses what was reported as done, or that does not open.
 
 use crate::common::{ROOT, delta, look, store};
 use fieldfit_delta::SecretKey;
@@ -28,14 +28,14 @@ const OPERATIONS: [(&str, Operation); 16] = [
     ("activate a candidate", |store| store.activate(5)),
     ("activate a confirmed version", |store| store.activate(2)),
     ("start", |store| store.start(TrialRules::default(), BOOT).map(drop)),
-    ("start once too often", |store| store.start(TrialRules { starts: 1, predictions: 9 }, BOOT).map(drop)),
+    ("start once too often", |store| store.start(TrialRules::new(9, 1), BOOT).map(drop)),
     ("complete a prediction", |store| store.completed(3, 1, TrialRules::default()).map(drop)),
     ("complete enough predictions", |store| store.completed(3, 100, TrialRules::default()).map(drop)),
     ("confirm", |store| store.confirm(3)),
     ("quarantine", |store| store.quarantine(3, "no number").map(drop)),
     ("refuse", |store| store.refuse(5, "worse by two images")),
     ("rollback", |store| store.rollback().map(drop)),
-    ("prune", |store| store.prune(Keep { versions: Some(3), bytes: None }).map(drop)),
+    ("prune", |store| store.prune(Keep::ALL.with_versions(Some(3))).map(drop)),
 ];
 
 const BOOT: Option<&str> = Some("this one");
@@ -185,7 +185,7 @@ fn a_store_that_cannot_be_written_says_so_and_is_read() {
 /// before the state forgets it.
 #[test]
 fn what_a_cut_off_prune_leaves_is_swept_by_the_next() {
-    let keep = Keep { versions: Some(3), bytes: None };
+    let keep = Keep::ALL.with_versions(Some(3));
     exhaust(
         Fault::Stop,
         lived_in,

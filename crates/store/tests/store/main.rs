@@ -1,4 +1,4 @@
-//! The store from outside, on the real disk and on a simulated one that forgets and fails.
+//! Tests of the store from outside, on the real disk and on a simulated one that loses data and fails.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's own mistakes")]
 
 mod base;

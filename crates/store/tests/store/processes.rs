@@ -1,5 +1,5 @@
-//! Several handles on one store on the real disk, as several processes have them: guards against two writers that tread on
-//! each other, and against a reader that doesn't see what another one activated.
+//! Tests of several processes on one store, as several handles on the real disk: guards against two writers that
+//! overwrite each other, and against a reader that does not see what another one activated.
 
 use crate::common::{delta, look};
 use fieldfit_durable::{Disk, DurableError, lock};
@@ -70,6 +70,11 @@ fn one_adaptation_works_at_a_time() {
     store.add(&delta(0, 1)).unwrap();
     drop(work);
     drop(store.work_dir().unwrap());
+
+    // A lock that nobody can take is told before the work.
+    std::fs::remove_file(root.path().join("lock")).unwrap();
+    std::fs::create_dir(root.path().join("lock")).unwrap();
+    assert!(matches!(store.work_dir(), Err(StoreError::Durable(_))));
 }
 
 /// Catches: a store whose state names the place where it was made.

@@ -1,5 +1,5 @@
-//! Pruning: guards against a version that is needed and gone, a store that grows all the same, and a reader that finds
-//! a hole.
+//! Tests of pruning: guards against a needed version that is removed, a store that still grows, and a reader that finds
+//! a missing file.
 
 use crate::common::{delta, look};
 use fieldfit_store::{Keep, Store, StoreError, Transition, TrialRules, VersionState};
@@ -10,7 +10,7 @@ fn versions(store: &Store) -> Vec<u32> {
 }
 
 fn keep(versions: u32) -> Keep {
-    Keep { versions: Some(versions), bytes: None }
+    Keep::ALL.with_versions(Some(versions))
 }
 
 /// A store with versions 1 to 8: 1 confirmed, 2 replaced on trial, 3 rolled back from, 4 refused, 5 quarantined, 6 active on
@@ -60,7 +60,7 @@ fn a_byte_quota_is_kept_as_far_as_it_can_be() {
     let root = tempfile::tempdir().unwrap();
     let store = lived_in(root.path());
     let one = delta(0, 1).len() as u64;
-    let quota = |bytes| Keep { versions: None, bytes: Some(bytes) };
+    let quota = |bytes| Keep::ALL.with_bytes(Some(bytes));
     assert_eq!(store.prune(quota(8 * one)).unwrap().versions, [] as [u32; 0]);
     assert_eq!(store.prune(quota(5 * one + one / 2)).unwrap().versions, [4, 5, 3]);
     assert_eq!(store.prune(quota(0)).unwrap().versions, [2, 7]);

@@ -1,4 +1,4 @@
-//! Random operations and power cuts against a simple model: guards against a sequence of operations that nobody thought of.
+//! Model-based test: random operations and power cuts, against a simple model of the store.
 
 use crate::common::{delta, store};
 use fieldfit_durable::testing::{Fault, Simulated};
@@ -27,7 +27,7 @@ enum Operation {
     },
 }
 
-const RULES: TrialRules = TrialRules { predictions: 4, starts: 2 };
+const RULES: TrialRules = TrialRules::new(4, 2);
 
 /// What a version is, the simple way.
 #[derive(Debug, Clone, PartialEq)]
@@ -236,7 +236,7 @@ fn perform(store: &Store, operation: Operation) -> Result<(), StoreError> {
             None => Ok(()),
         },
         Operation::Quarantine(version) => store.quarantine(version, "random").map(drop),
-        Operation::Prune { keep } => store.prune(Keep { versions: Some(keep), bytes: None }).map(drop),
+        Operation::Prune { keep } => store.prune(Keep::ALL.with_versions(Some(keep))).map(drop),
     }
 }
 

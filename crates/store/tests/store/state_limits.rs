@@ -1,4 +1,4 @@
-//! Limits of the state: guards against a state that is written and can't be read back.
+//! Tests of the state's limits: guards against a state that is written and cannot be read back.
 
 use crate::common::{ROOT, delta, store};
 use fieldfit_delta::SecretKey;
@@ -44,7 +44,7 @@ fn a_full_state_refuses_versions_and_can_be_pruned() {
     let error = store.add(&delta(0, 2)).unwrap_err();
     assert!(matches!(error, StoreError::StateFull { .. }) && error.to_string().contains("prune"), "{error}");
     store.refuse(last, &"no better ".repeat(1000)).unwrap();
-    store.prune(Keep { versions: Some(10), bytes: None }).unwrap();
+    store.prune(Keep::ALL.with_versions(Some(10))).unwrap();
     assert_eq!(store.versions().unwrap().len(), 10);
     store.add(&delta(0, 3)).unwrap();
 }
@@ -84,7 +84,7 @@ fn sequences_of_unlisted_keys_are_bounded() {
     for seed in 0..1030 {
         store.receive(&key(seed).sign(&delta(0, 1), 5).unwrap(), false).unwrap();
         if seed % 64 == 0 {
-            store.prune(Keep { versions: Some(1), bytes: None }).unwrap();
+            store.prune(Keep::ALL.with_versions(Some(1))).unwrap();
         }
     }
     let mut count = 0;

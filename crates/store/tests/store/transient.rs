@@ -1,11 +1,11 @@
-//! Errors that pass: guards against one that is recorded for ever, against a good version.
+//! Tests of transient errors: guards against one that is recorded as permanent, against a good version.
 
 use crate::common::{delta, look, store};
 use fieldfit_durable::testing::{Fault, Simulated};
 use fieldfit_store::{Problem, Store, StoreError, TrialRules, VersionState};
 use std::io::ErrorKind;
 
-const RULES: TrialRules = TrialRules { predictions: 9, starts: 1 };
+const RULES: TrialRules = TrialRules::new(9, 1);
 const BOOT: Option<&str> = Some("one");
 
 /// Version 1 is confirmed, version 2 on trial, with an open start.
@@ -70,7 +70,7 @@ fn a_quarantine_that_cannot_read_blames_the_failed_version_alone() {
 #[test]
 fn a_boot_that_cannot_be_told_now_forgets_no_start() {
     let (_, store) = on_trial();
-    let rules = TrialRules { starts: 3, ..RULES };
+    let rules = TrialRules::new(RULES.predictions, 3);
     let before = store.version(2).unwrap();
     let start = store.start(rules, None).unwrap();
     assert_eq!(store.version(2).unwrap(), before);

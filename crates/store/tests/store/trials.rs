@@ -1,11 +1,11 @@
-//! Trials: guards against a bad version that runs again and again, a good one that is taken for bad, and counts that get
-//! lost or pile up.
+//! Tests of trials: guards against a bad version that runs again and again, a good one that is quarantined, and
+//! counts that are lost or accumulate.
 
 use crate::common::{delta, store};
 use fieldfit_durable::testing::Simulated;
 use fieldfit_store::{Store, StoreError, Transition, TrialProgress, TrialRules, VersionState};
 
-const RULES: TrialRules = TrialRules { predictions: 100, starts: 3 };
+const RULES: TrialRules = TrialRules::new(100, 3);
 const BOOT: Option<&str> = Some("one");
 const NEXT_BOOT: Option<&str> = Some("two");
 

@@ -1,5 +1,5 @@
-//! What comes from outside: guards against a delta that is let in though the trust file says no, an old one that is replayed,
-//! and a policy that one's own adaptations would have to pass.
+//! Tests of the trust policy: guards against a delta that is accepted against the trust file, an old one that is
+//! replayed, and a policy that one's own adaptations would have to pass.
 
 use crate::common::{ROOT, delta, look, store};
 use fieldfit_delta::{Delta, SecretKey};

@@ -1,5 +1,5 @@
-//! Verdicts of the gate: guards against a refused version that can be activated, and against an activation over something
-//! that the gate never saw.
+//! Tests of gate verdicts: guards against a refused version that can be activated, and against an activation over a
+//! version that the gate did not compare with.
 
 use crate::common::{ROOT, delta, look, store};
 use fieldfit_durable::testing::{Fault, Simulated, exhaust};

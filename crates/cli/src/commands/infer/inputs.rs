@@ -1,9 +1,8 @@
 //! Inputs of `infer`: files, folders, glob patterns and standard input, expanded to single images.
 
 use crate::error::CliError;
-use fieldfit::data::MAX_IMAGE_FILE_BYTES;
+use fieldfit::data::{MAX_IMAGE_FILE_BYTES, SkipSummary, Skipped, images_below};
 use fieldfit::{BoundedReadError, Error, read_bounded};
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -53,26 +52,27 @@ fn read_stdin() -> Result<Vec<u8>, BoundedReadError> {
 }
 
 /// Expands an argument: `-` to standard input, a folder to its images at any depth, a pattern to the images that match;
-/// in the order of their paths.
+/// in the order of their paths. Returns also what was left out of folders.
 ///
 /// # Errors
-/// [`CliError::NoImage`] for a folder without images, [`CliError::NoMatch`] for a pattern without matches; as much for a
-/// folder that cannot be read and an invalid pattern.
-pub fn expand(argument: &Path) -> Result<Vec<InferInput>, CliError> {
+/// [`CliError::NoMatch`] for a pattern without matches; as much for a folder without images or that cannot be read, and an
+/// invalid pattern.
+pub fn expand(argument: &Path) -> Result<(Vec<InferInput>, Option<SkipSummary>), CliError> {
     if argument == Path::new(STDIN) {
-        return Ok(vec![InferInput::Stdin]);
+        return Ok((vec![InferInput::Stdin], None));
     }
+    let mut skipped = Vec::new();
     let paths = if argument.is_dir() {
-        images_in(argument)?
+        images_in(argument, &mut skipped)?
     } else if argument.to_string_lossy().contains(WILDCARDS) && fs::symlink_metadata(argument).is_err() {
-        matches(argument)?
+        matches(argument, &mut skipped)?
     } else {
         vec![argument.to_owned()]
     };
-    Ok(paths.into_iter().map(InferInput::File).collect())
+    Ok((paths.into_iter().map(InferInput::File).collect(), SkipSummary::of(&skipped)))
 }
 
-fn matches(pattern: &Path) -> Result<Vec<PathBuf>, CliError> {
+fn matches(pattern: &Path, skipped: &mut Vec<Skipped>) -> Result<Vec<PathBuf>, CliError> {
     let failed = |source| CliError::Pattern { path: pattern.to_owned(), source };
     let mut paths = Vec::new();
     for path in glob::glob(&pattern.to_string_lossy()).map_err(failed)? {
@@ -81,7 +81,7 @@ fn matches(pattern: &Path) -> Result<Vec<PathBuf>, CliError> {
             Error::Read { path, source: error.into() }
         })?;
         if path.is_dir() {
-            collect_images(&path, &mut paths)?;
+            paths.extend(images_in(&path, skipped)?);
         } else {
             paths.push(path);
         }
@@ -89,32 +89,9 @@ fn matches(pattern: &Path) -> Result<Vec<PathBuf>, CliError> {
     if paths.is_empty() { Err(CliError::NoMatch { path: pattern.to_owned() }) } else { Ok(paths) }
 }
 
-fn images_in(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
-    let mut paths = Vec::new();
-    collect_images(folder, &mut paths)?;
-    if paths.is_empty() { Err(CliError::NoImage { path: folder.to_owned() }) } else { Ok(paths) }
-}
-
-/// Collects the image files of a folder and its subfolders, but no hidden ones; links to folders are not followed.
-fn collect_images(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Error> {
-    let failed = |source| Error::Read { path: folder.to_owned(), source };
-    let entries = fs::read_dir(folder).map_err(failed)?.collect::<io::Result<Vec<_>>>().map_err(failed)?;
-    let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry.path(), entry.file_type())).collect();
-    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-    for (path, kind) in entries {
-        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
-            continue;
-        }
-        if kind.map_err(failed)?.is_dir() {
-            collect_images(&path, paths)?;
-        } else if is_image(&path) {
-            paths.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().map(OsStr::to_ascii_lowercase).unwrap_or_default();
-    fieldfit::data::IMAGE_EXTENSIONS.iter().any(|known| extension == *known)
+/// Returns the images of a folder at any depth; what is left out goes to `skipped`.
+fn images_in(folder: &Path, skipped: &mut Vec<Skipped>) -> Result<Vec<PathBuf>, Error> {
+    let (images, left_out) = images_below(folder)?;
+    skipped.extend(left_out);
+    Ok(images)
 }

@@ -72,16 +72,10 @@ impl Outline {
         (outline.scans > 0).then_some(outline)
     }
 
-    /// Whether scans are missing without which there is no image, or behind the last scan of a file without an end.
+    /// Whether scans are missing: some bits of some coefficients of a component are in none. An end marker behind them is
+    /// what a repair tool, or a camera that was interrupted, has written.
     pub fn lacks_scans(&self) -> bool {
-        let brings =
-            |component: &Component, precision: u8| component.missing_bits.iter().all(|bits| *bits <= precision);
-        match (self.is_progressive, self.has_end_marker) {
-            (false, _) => !self.components.iter().all(|component| brings(component, 0)),
-            // An end marker says that this precision was meant; but not even a thumbnail is made with one scan.
-            (true, true) => self.scans < 2,
-            (true, false) => self.scans < 2 || !self.components.iter().all(|component| brings(component, 0)),
-        }
+        !self.components.iter().all(|component| component.missing_bits.iter().all(|bits| *bits == 0))
     }
 
     /// Whether the decoder reads the last scan to its end and no further, whatever bytes follow.

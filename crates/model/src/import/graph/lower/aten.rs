@@ -36,6 +36,8 @@ pub(super) struct Lowering<'r, 'a> {
     pub batch: Option<usize>,
     /// How often each op is called.
     pub uses: HashMap<String, usize>,
+    /// Of each name that shares memory with another one in the file, the other.
+    pub views: HashMap<Name<'a>, Name<'a>>,
 }
 
 /// Reason for which a node cannot be lowered.
@@ -118,25 +120,59 @@ impl<'n, 'a> Call<'n, 'a> {
 }
 
 impl<'r, 'a> Lowering<'r, 'a> {
-    /// Lowers one node.
-    pub fn lower(&mut self, node: &'r RawNode<'a>) -> Result<(), GraphError> {
+    /// Lowers the node at that position.
+    pub fn lower(&mut self, position: usize) -> Result<(), GraphError> {
+        let raw = self.raw;
+        let node = &raw.nodes[position];
         self.sketch.path = node.path.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default();
         let uses = self.uses.get(node.op.as_str()).copied().unwrap_or(1);
-        let results = self.call(&Call { node }).map_err(|problem| {
-            let path = node.path.as_ref().map(|path| path.as_str().to_owned());
-            let problem = match problem {
-                Problem::Op => NodeProblem::Unsupported { uses, path },
-                Problem::Use(what) => NodeProblem::Use { what, path },
-                Problem::Shape(error) => NodeProblem::Use { what: error.to_string(), path },
-            };
-            GraphError::Node { node: node.name.as_str().to_owned(), op: node.op.as_str().to_owned(), problem }
-        })?;
+        let results =
+            self.check_in_place(node, position).and_then(|()| self.call(&Call { node })).map_err(|problem| {
+                let path = node.path.as_ref().map(|path| path.as_str().to_owned());
+                let problem = match problem {
+                    Problem::Op => NodeProblem::Unsupported { uses, path },
+                    Problem::Use(what) => NodeProblem::Use { what, path },
+                    Problem::Shape(error) => NodeProblem::Use { what: error.to_string(), path },
+                };
+                GraphError::Node { node: node.name.as_str().to_owned(), op: node.op.as_str().to_owned(), problem }
+            })?;
+        let source = node.arguments.first().and_then(|argument| named(&argument.value));
         for (name, result) in node.outputs.iter().zip(results) {
-            if let Some(name) = name {
-                self.known.insert(name.clone(), result);
+            let Some(name) = name else { continue };
+            if let Some(source) = source.filter(|_| is_in_place(node.op.as_str())) {
+                self.known.insert(source.clone(), result.clone());
+            } else if let Some(source) = source.filter(|_| may_share(node.op.as_str())) {
+                self.views.insert(name.clone(), source.clone());
             }
+            self.known.insert(name.clone(), result);
         }
         Ok(())
+    }
+
+    /// Refuses an op in place whose array another name shares, if that name is read afterwards.
+    fn check_in_place(&self, node: &RawNode<'a>, position: usize) -> Lowered<()> {
+        let Some(changed) = node.arguments.first().and_then(|argument| named(&argument.value)) else { return Ok(()) };
+        if !is_in_place(node.op.as_str()) {
+            return Ok(());
+        }
+        let root = |name: &Name<'a>| {
+            let mut name = name.clone();
+            while let Some(source) = self.views.get(&name) {
+                name = source.clone();
+            }
+            name
+        };
+        let shares = |name: &Name<'a>| name != changed && root(name) == root(changed);
+        let later = self.raw.nodes[position + 1..].iter().flat_map(|node| &node.arguments);
+        let mut read = later
+            .flat_map(|argument| all_named(&argument.value))
+            .chain(self.raw.outputs.iter().filter_map(|end| named(&end.value)));
+        match read.find(|name| shares(name)) {
+            Some(name) => {
+                refuse(format!("a change in place of an array that `{name}` shares: use the op that returns a new one"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn call(&mut self, call: &Call<'r, 'a>) -> Lowered<Vec<Known>> {
@@ -180,19 +216,19 @@ impl<'r, 'a> Lowering<'r, 'a> {
             "relu.default" | "relu_.default" => self.activate(call, Function::Relu)?,
             "relu6.default" | "relu6_.default" => self.activate(call, Function::Clamp { low: 0.0, high: 6.0 })?,
             "hardtanh.default" | "hardtanh_.default" => {
-                let (low, high) = (call.number("min_val", -1.0)? as f32, call.number("max_val", 1.0)? as f32);
+                let (low, high) = (call.number("min_val", -1.0)?, call.number("max_val", 1.0)?);
                 self.activate(call, Function::Clamp { low, high })?
             }
             "clamp.default" | "clamp_.default" | "clamp_min.default" | "clamp_max.default" => {
                 let bound = |name, other| match call.argument(name) {
                     Some(RawArgument::None) | None => Ok(other),
-                    Some(_) => call.number(name, 0.0).map(|bound| bound as f32),
+                    Some(_) => call.number(name, 0.0),
                 };
-                let (low, high) = (bound("min", f32::NEG_INFINITY)?, bound("max", f32::INFINITY)?);
+                let (low, high) = (bound("min", f64::MIN)?, bound("max", f64::MAX)?);
                 self.activate(call, Function::Clamp { low, high })?
             }
             "leaky_relu.default" | "leaky_relu_.default" => {
-                let slope = call.number("negative_slope", 0.01)? as f32;
+                let slope = call.number("negative_slope", 0.01)?;
                 self.activate(call, Function::LeakyRelu { slope })?
             }
             "sigmoid.default" | "sigmoid_.default" => self.activate(call, Function::Sigmoid)?,
@@ -688,7 +724,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 Arithmetic::Multiply => (number, 0.0),
                 Arithmetic::Divide => (1.0 / number, 0.0),
             };
-            let scalar = Op::Scalar { scale: scale as f32, shift: shift as f32 };
+            let scalar = Op::Scalar { scale, shift };
             return Ok(vec![Known::Traced(self.unary(&value, scalar)?)]);
         }
         let Some(right) = call.argument("other").map(|argument| self.known_argument(argument)).transpose()? else {
@@ -1362,14 +1398,14 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 vec![vec![Factor::Batch], vec![Factor::Piece(1)], vec![Factor::Piece(0)], vec![Factor::Piece(2)]];
             return Ok(Traced { value: result, shape, sides, axes });
         }
-        let scores = self.product(&query, &key, true, scale as f32)?;
+        let scores = self.product(&query, &key, true, scale)?;
         let scores = self.channels_last(&scores, 3)?;
         let shares = self.unary(&scores, Op::Softmax(Axis::Channels))?;
         self.product(&shares, &value, false, 1.0)
     }
 
     /// Appends a matrix product over the last two axes.
-    fn product(&mut self, left: &Traced, right: &Traced, transposes: bool, scale: f32) -> Lowered<Traced> {
+    fn product(&mut self, left: &Traced, right: &Traced, transposes: bool, scale: f64) -> Lowered<Traced> {
         let rank = left.rank();
         if rank < 3 || right.rank() != rank {
             return refuse("a matrix product of arrays of other ranks");
@@ -1402,6 +1438,53 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let mut axes = left.axes.clone();
         axes[rank - 1] = vec![Factor::Piece(kept)];
         Ok(Traced { value: result, shape, sides, axes })
+    }
+}
+
+/// Whether an op changes its first argument.
+fn is_in_place(op: &str) -> bool {
+    op.rsplit_once('.').and_then(|(name, _)| name.rsplit('.').next()).is_some_and(|name| name.ends_with('_'))
+}
+
+/// Whether an op's result may share its argument's memory.
+fn may_share(op: &str) -> bool {
+    const VIEWS: [&str; 20] = [
+        "alias",
+        "detach",
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "t",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+        "slice",
+        "select",
+        "narrow",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "unbind",
+    ];
+    let op = op.strip_prefix("torch.ops.aten.").unwrap_or(op);
+    VIEWS.contains(&op.split('.').next().unwrap_or_default())
+}
+
+/// Returns the name of an argument that is a value.
+fn named<'n, 'a>(argument: &'n RawArgument<'a>) -> Option<&'n Name<'a>> {
+    if let RawArgument::Value(name) = argument { Some(name) } else { None }
+}
+
+/// Returns the names of an argument's values.
+fn all_named<'n, 'a>(argument: &'n RawArgument<'a>) -> Vec<&'n Name<'a>> {
+    match argument {
+        RawArgument::Value(name) => vec![name],
+        RawArgument::Values(names) => names.iter().flatten().collect(),
+        _ => Vec::new(),
     }
 }
 

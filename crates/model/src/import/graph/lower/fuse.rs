@@ -1,7 +1,7 @@
 //! Fusion: joins nodes that an executor computes as one. A value is only joined into its reader if nothing else reads it.
 
 use super::sketch::Sketch;
-use fieldfit_nets::{Activation, Arithmetic, Function, Node, Op, Prologue, ValueId};
+use fieldfit_nets::{Activation, Arithmetic, Function, Node, Op, Prologue, Shape, ValueId};
 
 /// Joins norms, shortcuts and activations into convolutions and linear layers, and drops nodes that nothing reads.
 pub(super) fn fuse(sketch: &mut Sketch, output: ValueId) -> ValueId {
@@ -18,6 +18,7 @@ struct Fusion {
     /// Of each value, the one that stands for it.
     stands_for: Vec<ValueId>,
     readers: Vec<usize>,
+    shapes: Vec<Shape>,
 }
 
 impl Fusion {
@@ -36,7 +37,7 @@ impl Fusion {
         readers[output.index()] += 1;
         let stands_for =
             (0..=nodes.len()).map(|index| index.checked_sub(1).map_or(ValueId::IMAGE, ValueId::of_node)).collect();
-        Self { nodes, stands_for, readers }
+        Self { nodes, stands_for, readers, shapes: sketch.shapes.clone() }
     }
 
     /// Returns the node that computes a value, if it is the value's only reader that asks.
@@ -49,11 +50,8 @@ impl Fusion {
     fn join(&mut self, index: usize) {
         let Some(mut node) = self.nodes[index].take() else { return };
         node.inputs.iter_mut().for_each(|input| *input = self.stands_for[input.index()]);
-        if !self.absorb(index, &node) && !self.take_prologue(&mut node) {
-            self.nodes[index] = Some(node);
-            return;
-        }
-        if self.stands_for[index + 1] == ValueId::of_node(index) {
+        if !self.absorb(index, &node) {
+            self.take_prologue(&mut node);
             self.nodes[index] = Some(node);
         }
     }
@@ -68,9 +66,15 @@ impl Fusion {
             .collect();
         producers.sort_by_key(|(_, producer)| std::cmp::Reverse(*producer));
         for (position, producer) in producers {
-            let other = node.inputs.get(1 - position.min(1)).copied();
+            let other = node.inputs.get(1 - position.min(1)).copied().filter(|_| node.inputs.len() == 2);
+            let shape = self.shapes[index + 1];
+            // A side that is repeated is not a shortcut.
+            let is_same = |value: ValueId| self.shapes[value.index()] == shape;
+            if !is_same(node.inputs[position]) || !other.is_none_or(is_same) {
+                continue;
+            }
             let Some(target) = &mut self.nodes[producer] else { continue };
-            if joined(target, &node.op, other.filter(|_| node.inputs.len() == 2), producer) {
+            if joined(target, &node.op, other, producer) {
                 let value = ValueId::of_node(producer);
                 self.stands_for[index + 1] = value;
                 self.readers[value.index()] = self.readers[index + 1];
@@ -81,18 +85,18 @@ impl Fusion {
     }
 
     /// Makes a layer norm or a GELU that only this linear layer reads its prologue.
-    fn take_prologue(&mut self, node: &mut Node) -> bool {
-        let Op::Linear(linear) = &mut node.op else { return false };
-        let Some(producer) = self.sole_producer(node.inputs[0]) else { return false };
+    fn take_prologue(&mut self, node: &mut Node) {
+        let Op::Linear(linear) = &mut node.op else { return };
+        let Some(producer) = self.sole_producer(node.inputs[0]) else { return };
         let prologue = match self.nodes[producer].as_ref().map(|node| &node.op) {
             Some(Op::LayerNorm(norm)) => Prologue::LayerNorm(*norm),
             Some(Op::Activate(Function::Gelu)) => Prologue::Gelu,
-            _ => return false,
+            _ => return,
         };
-        let Some(taken) = self.nodes[producer].take() else { return false };
-        linear.prologue = prologue;
-        node.inputs[0] = taken.inputs[0];
-        true
+        if let Some(taken) = self.nodes[producer].take() {
+            linear.prologue = prologue;
+            node.inputs[0] = taken.inputs[0];
+        }
     }
 
     /// Writes the nodes that are left, and returns the output's value among them.

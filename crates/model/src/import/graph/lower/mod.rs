@@ -13,7 +13,7 @@ use fieldfit_nets::{Graph, Head, Linear, Network, Op, Prologue, Role, Shape, Ten
 use fieldfit_tensor::TensorId;
 use sketch::Sketch;
 use std::collections::HashMap;
-use traced::{Size, Traced};
+use traced::Traced;
 
 /// Network of a file, and where its tensors' values come from.
 #[derive(Debug)]
@@ -53,13 +53,14 @@ pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
     for node in &raw.nodes {
         *uses.entry(node.op.as_str().to_owned()).or_insert(0) += 1;
     }
-    let mut lowering = Lowering { raw, sketch: Sketch::new(image), known: HashMap::new(), batch, uses };
+    let mut lowering =
+        Lowering { raw, sketch: Sketch::new(image), known: HashMap::new(), batch, uses, views: HashMap::new() };
     lowering.known.insert(name, Known::Traced(Traced::image(ValueId::IMAGE, image)));
     for (index, tensor) in raw.tensors.iter().enumerate() {
         lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
     }
-    for node in &raw.nodes {
-        lowering.lower(node)?;
+    for position in 0..raw.nodes.len() {
+        lowering.lower(position)?;
     }
     let output = output(raw, &mut lowering)?;
     let mut sketch = lowering.sketch;

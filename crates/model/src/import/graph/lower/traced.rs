@@ -85,16 +85,6 @@ impl Traced {
         self.axes[axis].iter().map(piece).collect()
     }
 
-    /// Returns the pieces of every axis but some, in the order of memory.
-    pub fn pieces_without(&self, axes: &[usize]) -> Vec<usize> {
-        let left_out: Vec<usize> = axes
-            .iter()
-            .flat_map(|axis| &self.axes[*axis])
-            .filter_map(|factor| if let Factor::Piece(piece) = factor { Some(*piece) } else { None })
-            .collect();
-        (0..self.sides.len()).filter(|piece| !left_out.contains(piece)).collect()
-    }
-
     /// Splits a piece in two, the outer of `outer` positions.
     fn split(&mut self, piece: usize, outer: usize) {
         let inner = self.sides[piece] / outer;

@@ -2,6 +2,7 @@
 //!
 //! The schema is that of `torch/_export/serde/schema.py`. A union is an object of one member, whose name begins with `as_`;
 //! members that are not listed are skipped, so that stack traces cost nothing.
+#![allow(clippy::enum_variant_names, reason = "the members of the schema's unions begin with `as_`")]
 
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::RawDtype;

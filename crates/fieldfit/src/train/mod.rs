@@ -1,5 +1,7 @@
 //! Training: options and methods of an adaptation, the run itself, its control and its events.
 
+pub mod method;
+
 pub use crate::adaptation::{Adaptation, Adapted};
 pub use crate::comparison::{Comparison, Cost, Recorder};
 pub use fieldfit_adapt::{

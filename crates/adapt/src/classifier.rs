@@ -1,18 +1,18 @@
 //! Classifier: a prepared network with its preprocessor and labels, which turns frames and batches into logits.
 
-use crate::Error;
-use crate::image_set::ImageSet;
-use fieldfit_data::{Batch, Frame, Preprocessor};
-use fieldfit_exec::{Device, Prepared, prepare};
+use fieldfit_data::{Batch, DataError, Frame, Preprocessor};
+use fieldfit_exec::{Device, ExecError, Prepared, prepare};
 use fieldfit_model::{Base, Weights};
 use fieldfit_tensor::{Images, Matrix};
 use std::sync::{Arc, Mutex, PoisonError};
+use thiserror::Error;
 
-/// A network whose weights are folded and packed for one device, with the preprocessing and the labels that belong to
-/// them. Serving, evaluation, comparison and base agreement all compute with it, from any number of threads.
+/// Classifier: a network whose weights are folded and packed for one device, with the preprocessing and the labels
+/// that belong to them. Serving, evaluation, comparison, base agreement and gate all compute with it, from any number
+/// of threads.
 ///
 /// Immutable but for spare buffers.
-pub(crate) struct Classifier {
+pub struct Classifier {
     labels: Arc<[String]>,
     prepared: Box<dyn Prepared>,
     preprocessor: Preprocessor,
@@ -25,16 +25,21 @@ impl Classifier {
     ///
     /// # Errors
     /// If the input size or the crop is out of range, or the device is unavailable.
-    pub fn new(base: &Base, weights: Weights, device: Device) -> Result<Self, Error> {
+    pub fn new(base: &Base, weights: Weights, device: Device) -> Result<Self, ClassifierError> {
         let Weights { network, labels, params, input_size, crop } = weights;
         let preprocessor = Preprocessor::new(base.preprocessing(), input_size, crop)?;
         let prepared = prepare(device, &network, &params)?;
         Ok(Self { labels: labels.into(), prepared, preprocessor, spare: Mutex::default() })
     }
 
-    /// Class names in the order of the logits.
+    /// Returns the class names, in the order of the logits.
     pub const fn labels(&self) -> &Arc<[String]> {
         &self.labels
+    }
+
+    /// Returns the preprocessor of the classifier's images.
+    pub const fn preprocessor(&self) -> &Preprocessor {
+        &self.preprocessor
     }
 
     /// Lends buffers for one frame to `work`. They hold zeros or an earlier frame.
@@ -50,7 +55,7 @@ impl Classifier {
     ///
     /// # Errors
     /// If the network cannot take images of this size, or the device fails.
-    pub fn logits_of<'a>(&self, input: &'a mut Input) -> Result<&'a [f32], Error> {
+    pub fn logits_of<'a>(&self, input: &'a mut Input) -> Result<&'a [f32], ExecError> {
         self.prepared.logits_into(&input.image, &mut input.logits)?;
         Ok(&input.logits)
     }
@@ -59,28 +64,36 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`logits_of`](Self::logits_of).
-    pub fn logits(&self, images: &Images) -> Result<Matrix<f32>, Error> {
-        Ok(self.prepared.logits(images)?)
+    pub fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError> {
+        self.prepared.logits(images)
     }
 
-    /// Loads the images of a set in order, a batch at a time, and computes the logits of each, `[N, classes]`.
-    ///
-    /// # Errors
-    /// If the loader cannot start; an item is an error if an image cannot be read any more, or the device fails.
-    pub fn run<'a>(
-        &'a self,
-        set: &ImageSet,
-    ) -> Result<impl Iterator<Item = Result<(Batch, Matrix<f32>), Error>> + use<'a>, Error> {
-        Ok(set.batches(&self.preprocessor)?.map(|batch| {
+    /// Computes the logits of each batch, `[N, classes]`. An item is an error if its batch is one, or the device fails.
+    pub fn run<E: From<ExecError>>(
+        &self,
+        batches: impl Iterator<Item = Result<Batch, E>>,
+    ) -> impl Iterator<Item = Result<(Batch, Matrix<f32>), E>> {
+        batches.map(|batch| {
             let batch = batch?;
             let logits = self.logits(&batch.images)?;
             Ok((batch, logits))
-        }))
+        })
     }
 }
 
-/// One preprocessed frame, `[1, H, W, 3]`, and room for its logits.
-pub(crate) struct Input {
+/// Error of a classifier that cannot be prepared.
+#[derive(Debug, Error)]
+pub enum ClassifierError {
+    /// An input size or a crop that is out of range.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// An unavailable device, or an unsupported network.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+}
+
+/// Input buffers of one frame: its pixels after preprocessing, `[1, H, W, 3]`, and its logits.
+pub struct Input {
     preprocessor: Preprocessor,
     image: Images,
     logits: Vec<f32>,
@@ -96,11 +109,11 @@ impl Input {
     ///
     /// # Errors
     /// If the frame is malformed or cannot be decoded: the frame's fault, never the network's.
-    pub fn preprocess(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
-        Ok(self.preprocessor.prepare(frame, self.image.image_mut(0))?)
+    pub fn preprocess(&mut self, frame: &Frame<'_>) -> Result<(), DataError> {
+        self.preprocessor.prepare(frame, self.image.image_mut(0))
     }
 
-    /// The preprocessed frame.
+    /// Returns the preprocessed frame, `[1, H, W, 3]`.
     pub const fn image(&self) -> &Images {
         &self.image
     }

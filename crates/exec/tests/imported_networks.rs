@@ -1,0 +1,238 @@
+//! Imported networks against PyTorch: one network an op, as `torch.export` wrote it, with the outputs and gradients that
+//! PyTorch computed in f64.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests may end them")]
+
+use fieldfit_exec::{ExecError, Executor, Objective, Passes, candle::Candle, cpu::Cpu};
+use fieldfit_model::import::graph::{self, GraphError, Lowered, RawDtype, RawGraph};
+use fieldfit_nets::{Network, Role, Shape};
+use fieldfit_tensor::{Images, Params, Real};
+use flate2::read::GzDecoder;
+use safetensors::SafeTensors;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Networks that an import refuses, and the op that the error names.
+const REFUSED: &[(&str, &str)] = &[];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/networks/micro")
+}
+
+fn unpacked(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Returns the values of a reference tensor.
+fn values(reference: &SafeTensors<'_>, name: &str) -> Option<(Vec<usize>, Vec<f64>)> {
+    let tensor = reference.tensor(name).ok()?;
+    let values = match tensor.dtype() {
+        safetensors::Dtype::F64 => tensor.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
+        safetensors::Dtype::F32 => {
+            tensor.data().as_chunks().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect()
+        }
+        safetensors::Dtype::I64 => {
+            tensor.data().as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes) as f64).collect()
+        }
+        other => panic!("{name}: {other}"),
+    };
+    Some((tensor.shape().to_vec(), values))
+}
+
+/// Returns a network's parameters, as the file has them; those of a head that the file does not have are the identity.
+fn params<T: Real>(raw: &RawGraph<'_>, lowered: &Lowered, has_head: bool) -> Params<T> {
+    let network = &lowered.network;
+    let mut params = Params::zeros(network);
+    for ((id, spec), source) in network.tensors().zip(&lowered.sources) {
+        if spec.role.is_head() && !has_head {
+            let features = network.head.features;
+            if spec.role == Role::HeadWeight {
+                (0..features).for_each(|unit| params[id][unit * features + unit] = T::of(1.0));
+            }
+            continue;
+        }
+        let Some(index) = source.tensor else {
+            params[id].fill(T::of(f64::from(source.fill)));
+            continue;
+        };
+        let tensor = &raw.tensors[index];
+        let bytes = raw.values(tensor);
+        let values: Vec<f64> = match tensor.dtype {
+            RawDtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect(),
+            RawDtype::F64 => bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
+            other => panic!("{}: {other}", spec.name),
+        };
+        let values = if source.is_turned { turned(&values, tensor.shape[0], tensor.shape[1]) } else { values };
+        params[id].iter_mut().zip(values).for_each(|(target, value)| *target = T::of(value));
+    }
+    params
+}
+
+/// Exchanges the first two axes.
+fn turned(values: &[f64], outer: usize, inner: usize) -> Vec<f64> {
+    let rest = values.len() / (outer * inner);
+    (0..inner)
+        .flat_map(|inside| (0..outer).map(move |outside| (outside * inner + inside) * rest))
+        .flat_map(|start| values[start..start + rest].iter().copied())
+        .collect()
+}
+
+/// Returns `[N, C, H, W]` as `[N, H, W, C]`, or the other way round.
+fn channels_last(values: &[f64], Shape { height, width, channels }: Shape) -> Vec<f64> {
+    let image = height * width * channels;
+    let place = |index: usize| {
+        let (start, pixel, channel) = (index / image * image, index % image / channels, index % channels);
+        start + channel * height * width + pixel
+    };
+    (0..values.len()).map(|index| values[place(index)]).collect()
+}
+
+/// Loss of a reference: Σ weight · output, or the mean cross entropy of labels.
+struct Loss {
+    batch: usize,
+    weights: Vec<f64>,
+    labels: Option<Vec<u32>>,
+}
+
+impl<T: Real> Objective<T> for Loss {
+    fn check(&self, _: usize, _: usize) -> Result<(), ExecError> {
+        Ok(())
+    }
+
+    fn loss_and_gradient(&self, image: usize, row: &mut [T]) -> f64 {
+        if let Some(labels) = &self.labels {
+            return labels.loss_and_gradient(image, row);
+        }
+        // An executor takes the mean over the images.
+        let weights = &self.weights[image * row.len()..][..row.len()];
+        let mut loss = 0.0;
+        for (value, weight) in row.iter_mut().zip(weights) {
+            loss += value.wide() * weight * self.batch as f64;
+            *value = T::of(weight * self.batch as f64);
+        }
+        loss
+    }
+}
+
+/// Returns the L2 distance of two lists relative to the second's norm, which counts as at least `floor`.
+fn distance(found: &[f64], expected: &[f64], floor: f64) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    assert_eq!(found.len(), expected.len());
+    norm(&mut found.iter().zip(expected).map(|(a, b)| a - b)) / norm(&mut expected.iter().copied()).max(floor)
+}
+
+/// Compares one executor's outputs and gradients with the reference; returns the largest distances of both.
+fn compare<T: Real>(
+    raw: &RawGraph<'_>,
+    lowered: &Lowered,
+    reference: &SafeTensors<'_>,
+    make: impl Fn(&Network) -> Result<Box<dyn Executor<T>>, ExecError>,
+) -> Result<[f64; 2], String> {
+    let has_head = lowered.network.head.classes > 0;
+    let mut lowered =
+        Lowered { network: lowered.network.clone(), sources: lowered.sources.clone(), size: lowered.size };
+    if !has_head {
+        lowered.network = lowered.network.with_classes(lowered.network.head.features);
+    }
+    let network = &lowered.network;
+    let params = params::<T>(raw, &lowered, has_head);
+    let (shape, pixels) = values(reference, "images").unwrap();
+    let [count, channels, height, width] = shape[..] else { panic!("{shape:?}") };
+    let image = Shape { height, width, channels };
+    let pixels = channels_last(&pixels, image).into_iter().map(|value| value as f32).collect();
+    let images = Images { count, height, width, channels, values: pixels };
+    let in_order = |name: &str| {
+        let (shape, output) = values(reference, name).unwrap();
+        if shape.len() == 4 && !has_head {
+            channels_last(&output, Shape { height: shape[2], width: shape[3], channels: shape[1] })
+        } else {
+            output
+        }
+    };
+    let expected = in_order("output.0");
+    let mut executor = make(network).map_err(|error| error.to_string())?;
+    let output = executor.logits(&params, &images).map_err(|error| error.to_string())?;
+    let output: Vec<f64> = output.values.iter().map(|value| value.wide()).collect();
+    if output.len() != expected.len() {
+        return Err(format!("{} outputs, expected {}", output.len(), expected.len()));
+    }
+    let labels = values(reference, "labels").map(|(_, labels)| labels.iter().map(|label| *label as u32).collect());
+    let weights = if labels.is_none() { in_order("weight.0") } else { Vec::new() };
+    let loss = Loss { batch: count, weights, labels };
+    let trains = |id| network.tensor(id).role.is_trainable() && (has_head || !network.tensor(id).role.is_head());
+    let mut gradients = Params::zeros_where(network, trains);
+    executor.gradient(&params, &images, &loss, &mut gradients).map_err(|error| error.to_string())?;
+    let expected_gradients: Vec<_> = network
+        .tensors()
+        .filter(|(id, _)| trains(*id))
+        .map(|(id, spec)| (id, spec, values(reference, &format!("gradient.{}", spec.name))))
+        .collect();
+    let whole: f64 =
+        expected_gradients.iter().flat_map(|(_, _, values)| values).flat_map(|(_, values)| values).map(|v| v * v).sum();
+    let mut worst: f64 = 0.0;
+    for (id, spec, expected) in expected_gradients {
+        let Some((shape, expected)) = expected else { return Err(format!("no reference of `{}`", spec.name)) };
+        let is_turned = lowered.sources[id.index()].is_turned;
+        let expected = if is_turned { turned(&expected, shape[0], shape[1]) } else { expected };
+        let found: Vec<f64> = gradients[id].iter().map(|value| value.wide()).collect();
+        if found.len() != expected.len() {
+            return Err(format!("`{}`: {} values, expected {}", spec.name, found.len(), expected.len()));
+        }
+        let distance = distance(&found, &expected, 1e-5 * whole.sqrt());
+        if distance.is_nan() || distance > 1e-2 {
+            return Err(format!("gradient of `{}`: off by {distance:e}", spec.name));
+        }
+        worst = worst.max(distance);
+    }
+    let off = distance(&output, &expected, 1e-9);
+    if off.is_nan() || off > 1e-2 { Err(format!("outputs: off by {off:e}")) } else { Ok([off, worst]) }
+}
+
+fn check(path: &Path) -> Result<(), String> {
+    let bytes = unpacked(path);
+    let name = path.file_name().unwrap().to_str().unwrap().split('.').next().unwrap().to_owned();
+    let raw = graph::read(&bytes, None).map_err(|error| error.to_string())?;
+    let lowered = graph::lower(&raw).map_err(|error: GraphError| error.to_string())?;
+    let reference = unpacked(&path.with_file_name(format!("{name}.safetensors.gz")));
+    let reference = SafeTensors::deserialize(&reference).unwrap();
+    let [outputs, gradients] = compare::<f64>(&raw, &lowered, &reference, |network| {
+        Ok(Box::new(Candle::<f64>::new(network, candle_core::Device::Cpu)))
+    })
+    .map_err(|problem| format!("f64: {problem}"))?;
+    // The reference is rounded to 32 bits of fraction; the constants of nodes are f32.
+    if outputs > 1e-7 || gradients > 1e-7 {
+        return Err(format!("f64: outputs off by {outputs:e}, gradients by {gradients:e}"));
+    }
+    let [outputs, gradients] =
+        compare::<f32>(&raw, &lowered, &reference, |network| Ok(Box::new(Cpu::new(network, 2, Passes::default())?)))
+            .map_err(|problem| format!("f32: {problem}"))?;
+    if outputs > 1e-5 || gradients > 1e-4 {
+        return Err(format!("f32: outputs off by {outputs:e}, gradients by {gradients:e}"));
+    }
+    Ok(())
+}
+
+/// Catches: an op that is lowered to another one, an axis that is taken for another, a gradient that misses a part, an op that
+/// is refused without its name.
+#[test]
+fn one_network_an_op_computes_what_pytorch_computes() {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.to_str().unwrap().ends_with(".pt2.gz"));
+    paths.sort();
+    let mut problems = Vec::new();
+    let mut passed = 0;
+    for path in &paths {
+        let name = path.file_name().unwrap().to_str().unwrap().trim_end_matches(".pt2.gz");
+        let refused = REFUSED.iter().find(|(network, _)| *network == name);
+        match (check(path), refused) {
+            (Ok(()), None) => passed += 1,
+            (Err(problem), Some((_, op))) if problem.contains(op) => {}
+            (Ok(()), Some(_)) => problems.push(format!("{name}: passes, but is in the list of those that are refused")),
+            (Err(problem), _) => problems.push(format!("{name}: {problem}")),
+        }
+    }
+    assert!(problems.is_empty(), "{passed} of {} pass\n{}", paths.len(), problems.join("\n"));
+}
