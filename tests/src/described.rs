@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Side of the images of [`network`].
 pub const SIDE: usize = 32;
+/// The tensor of [`network`] whose first two axes are exchanged in the file that it is said to come from.
+pub const TURNED: &str = "body.gate.weight";
 /// Classes of [`network`].
 pub const CLASSES: usize = 10;
 
@@ -22,7 +24,14 @@ pub fn base(folder: &Path, seed: u64) -> PathBuf {
     let out = folder.join(format!("described-{seed}"));
     fs::create_dir(&out).unwrap();
     tiny::write(&out.join("weights.safetensors"), &network, seed);
-    let layout = |spec: &TensorSpec| Some(SourceLayout { shape: spec.shape.clone(), turned: false });
+    let layout = |spec: &TensorSpec| {
+        let turned = spec.name == TURNED;
+        let mut shape = spec.shape.clone();
+        if turned {
+            shape.swap(0, 1);
+        }
+        Some(SourceLayout { shape, turned })
+    };
     let sources = network.tensors.iter().map(layout).collect();
     let description = NetworkDescription::new(&network, [SIDE; 2], sources).unwrap();
     fs::write(out.join("network.json"), description.to_json().unwrap()).unwrap();

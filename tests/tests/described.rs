@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use fieldfit::data::{Dataset, FolderOptions};
-use fieldfit::delta::verify;
-use fieldfit::model::Base;
+use fieldfit::delta::{export_merged, verify};
+use fieldfit::model::{Base, Dtype};
 use fieldfit::store::Store;
 use fieldfit::train::{Event, Freeze, Options};
 use fieldfit::{Device, Frame, Info, PixelFormat, Pixels, Runtime, info};
 use fieldfit_delta::{Delta, TensorKind};
 use fieldfit_tests::{described, tiny};
+use safetensors::SafeTensors;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,7 @@ fn top(runtime: &Runtime) -> Vec<(String, f32)> {
 }
 
 fn options(method: &str) -> Options {
-    Options { method: method.into(), epochs: 2, device: Device::Cpu { threads: 1 }, ..Options::default() }
+    Options::default().with_method(method).with_epochs(2).with_device(Device::Cpu { threads: 1 })
 }
 
 /// Catches: a graph that only opens: one that does not run, learn, store its delta, or give the same answers once its store
@@ -72,7 +73,7 @@ fn its_sections_can_be_frozen() {
     let scene = Scene::new();
     let store = scene.folder.path().join("store");
     let runtime = scene.runtime(&store);
-    let options = Options { freeze: Some(Freeze { stage: "stem".into(), views: 1 }), ..options("tpgm") };
+    let options = options("tpgm").with_freeze(Some(Freeze::new("stem", 1)));
     let mut frozen = Vec::new();
     let mut hear = |event| {
         if let Event::Frozen { stages, .. } = event {
@@ -85,6 +86,31 @@ fn its_sections_can_be_frozen() {
     let delta = Delta::parse(&bytes).unwrap();
     let moved = || delta.records().filter(|record| record.kind == TensorKind::Difference);
     assert!(moved().count() > 0 && moved().all(|record| !record.name.starts_with("stem.")));
+}
+
+/// Catches: an export whose tensors do not fit the network that the file came from: other names, shapes or orders of axes.
+#[test]
+fn an_adapted_model_is_exported_in_the_layout_of_its_file() {
+    let scene = Scene::new();
+    let (store, out) = (scene.folder.path().join("store"), scene.folder.path().join("out.safetensors"));
+    scene.runtime(&store).adaptation(&scene.images).options(options("linear-probe")).run().unwrap();
+    let delta = Store::open(&store).unwrap().delta_path(1);
+    export_merged(&delta, &scene.model, Dtype::F32, &out).unwrap();
+    let bytes = fs::read(&out).unwrap();
+    let exported = SafeTensors::deserialize(&bytes).unwrap();
+    let base = Base::open(&scene.model).unwrap();
+    for (id, spec) in base.network().tensors().filter(|(_, spec)| !spec.role.is_head()) {
+        let tensor = exported.tensor(&spec.name).unwrap();
+        assert_eq!(tensor.shape(), base.source_layout(id).unwrap().shape, "{}", spec.name);
+    }
+    let turned = exported.tensor(described::TURNED).unwrap();
+    let found: Vec<f32> = turned.data().as_chunks().0.iter().map(|bits| f32::from_le_bytes(*bits)).collect();
+    let stored: fieldfit_tensor::Params<f32> = base.params();
+    let stored = &stored[base.network().find(described::TURNED).unwrap()];
+    // [16, 8] in the network, [8, 16] in the file.
+    for (index, value) in found.iter().enumerate() {
+        assert_eq!(*value, stored[index % 16 * 8 + index / 16], "{index}");
+    }
 }
 
 /// Catches: a description of the model that leaves out the network's own sections.

@@ -410,7 +410,15 @@ pub enum ModelError {
     Description {
         /// The description.
         path: PathBuf,
-        /// Why.
+        /// The cause.
+        source: Box<DescriptionError>,
+    },
+    /// A network file whose network is beyond the limits of a model folder.
+    #[error("cannot import {}", path.display())]
+    Network {
+        /// The network file.
+        path: PathBuf,
+        /// The cause.
         source: Box<DescriptionError>,
     },
     /// A network file whose tensor has another shape than its network.

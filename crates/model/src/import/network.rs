@@ -4,7 +4,9 @@ use super::config::ConfigLabels;
 use super::convert::{Stored, store};
 use super::detect::Detected;
 use super::folder;
-use super::graph::{IMPORTED, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, TensorSource, lower};
+use super::graph::{
+    IMPORTED, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, RawTensorKind, TensorSource, lower,
+};
 use super::labels::{self, Labels};
 use super::preprocessing::imagenet;
 use super::{Averages, Format, ImportReport, ImportRequest};
@@ -13,6 +15,7 @@ use crate::error::ModelError;
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::Preprocessing;
 use half::{bf16, f16};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Network of an imported file, in figures.
@@ -59,10 +62,12 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
     let raw = file.read()?;
     let lowered =
         lower(&raw).map_err(|source| ModelError::Graph { path: path.to_owned(), source: Box::new(source) })?;
-    let Lowered { network, sources, size } = &lowered;
+    let Lowered { mut network, sources, size } = lowered;
+    name_added(&mut network, &sources);
+    let (network, sources) = (&network, &sources[..]);
     let layouts = layouts(&raw, network, sources, path)?;
-    let unfit = |source: DescriptionError| ModelError::Description { path: path.to_owned(), source: Box::new(source) };
-    let description = NetworkDescription::new(network, *size, layouts.clone()).map_err(unfit)?;
+    let unfit = |source: DescriptionError| ModelError::Network { path: path.to_owned(), source: Box::new(source) };
+    let description = NetworkDescription::new(network, size, layouts.clone()).map_err(unfit)?;
     let preprocessing = preprocessing(request, &description, path)?;
     let names = class_names(request, network, path)?;
     let specs = network.tensors.iter().zip(sources).zip(&layouts).filter(|((spec, _), _)| !spec.is_empty());
@@ -118,6 +123,18 @@ fn check_options(request: &ImportRequest<'_>, path: &Path) -> Result<(), ModelEr
     match options.into_iter().find(|(is_set, _)| *is_set) {
         Some((_, option)) => Err(ModelError::NetworkOption { path: path.to_owned(), option }),
         None => Ok(()),
+    }
+}
+
+/// Gives each tensor that the import adds a name that no tensor of the file has.
+fn name_added(network: &mut Network, sources: &[TensorSource]) {
+    let tensors = || network.tensors.iter().zip(sources);
+    let mut taken: HashSet<String> =
+        tensors().filter(|(_, source)| source.tensor.is_some()).map(|(spec, _)| spec.name.clone()).collect();
+    for (spec, _) in network.tensors.iter_mut().zip(sources).filter(|(_, source)| source.tensor.is_none()) {
+        while !taken.insert(spec.name.clone()) {
+            spec.name.push('_');
+        }
     }
 }
 
@@ -249,11 +266,8 @@ fn summary(raw: &RawGraph<'_>, description: &NetworkDescription, side: u32, with
 fn ignored(raw: &RawGraph<'_>, sources: &[TensorSource]) -> Vec<String> {
     let mut is_read = vec![false; raw.tensors.len()];
     sources.iter().filter_map(|source| source.tensor).for_each(|tensor| is_read[tensor] = true);
-    let unread = raw
-        .tensors
-        .iter()
-        .zip(is_read)
-        .filter(|(tensor, is_read)| !is_read && tensor.kind != super::graph::RawTensorKind::Constant);
+    let unread =
+        raw.tensors.iter().zip(is_read).filter(|(tensor, is_read)| !is_read && tensor.kind != RawTensorKind::Constant);
     let mut names: Vec<String> = unread.map(|(tensor, _)| tensor.name.as_str().to_owned()).collect();
     names.sort();
     names
