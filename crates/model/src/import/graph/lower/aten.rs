@@ -250,6 +250,26 @@ impl<'r, 'a> Lowering<'r, 'a> {
             "sub.Tensor" | "sub_.Tensor" | "sub.Scalar" => return self.arithmetic(call, Arithmetic::Subtract),
             "mul.Tensor" | "mul_.Tensor" | "mul.Scalar" => return self.arithmetic(call, Arithmetic::Multiply),
             "div.Tensor" | "div_.Tensor" | "div.Scalar" => return self.arithmetic(call, Arithmetic::Divide),
+            "rsub.Scalar" => {
+                let value = self.value(call, "self")?;
+                if call.number("alpha", 1.0)? != 1.0 {
+                    return refuse("a factor `alpha`");
+                }
+                self.unary(&value, Op::Scalar { scale: -1.0, shift: call.number("other", 0.0)? })?
+            }
+            "pow.Tensor_Scalar" => {
+                let value = self.value(call, "self")?;
+                match call.number("exponent", 1.0)? {
+                    2.0 => self.unary(&value, Op::Activate(Function::Square))?,
+                    0.5 => self.unary(&value, Op::Activate(Function::Sqrt))?,
+                    other => return refuse(format!("the power {other}")),
+                }
+            }
+            "sum.dim_IntList" => {
+                let count = self.reduced(call)?;
+                let mean = self.mean(call)?;
+                self.unary(&mean, Op::Scalar { scale: count as f64, shift: 0.0 })?
+            }
             "neg.default" => {
                 let value = self.value(call, "self")?;
                 self.unary(&value, Op::Scalar { scale: -1.0, shift: 0.0 })?
@@ -645,12 +665,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if output == sides {
             return Ok(image);
         }
-        if output.contains(&0) || !sides[0].is_multiple_of(output[0]) || !sides[1].is_multiple_of(output[1]) {
-            return refuse(format!("a pool of {sides:?} pixels to {output:?}, which does not divide them"));
-        }
-        let kernel = [sides[0] / output[0], sides[1] / output[1]];
-        let window = Window { kernel, stride: kernel, dilation: [1; 2], padding: Padding::NONE, rounds_up: false };
-        self.on_image(&image, Op::AveragePool { window, counts_padding: true })
+        self.on_image(&image, Op::AdaptiveAveragePool(output))
     }
 
     fn mean(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
@@ -690,6 +705,17 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
         let sides = kept.iter().map(|piece| value.sides[*piece]).collect();
         Ok(Traced { value: result.0, shape: result.1, sides, axes: left })
+    }
+
+    /// Returns the number of values that a reduction adds.
+    fn reduced(&self, call: &Call<'r, 'a>) -> Lowered<usize> {
+        let value = self.value(call, "self")?;
+        let axes = call.ints("dim")?.unwrap_or_default();
+        let length = |axis: &i64| value.axis(*axis).map(|axis| value.length(axis));
+        axes.iter()
+            .map(length)
+            .product::<Option<usize>>()
+            .map_or_else(|| refuse("a sum of an axis that is not there"), Ok)
     }
 
     /// Appends the mean of the channels, by way of columns, which have a kernel.
@@ -1307,7 +1333,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
             Some(RawArgument::Text(mode)) => mode.as_str() == "constant",
             _ => true,
         };
-        if !mode || call.number("value", 0.0).unwrap_or(0.0) != 0.0 {
+        let fill = match call.argument("value") {
+            None | Some(RawArgument::None) => 0.0,
+            Some(_) => call.number("value", 0.0)?,
+        };
+        if !mode || fill != 0.0 {
             return refuse("padding with something else than zeros");
         }
         let amounts = call.ints("pad")?.unwrap_or_default();
