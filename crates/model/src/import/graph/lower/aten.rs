@@ -1,6 +1,6 @@
 //! ATen ops: what each op of a `.pt2` file becomes.
 
-use super::sketch::Sketch;
+use super::sketch::{MAX_VALUES, Sketch};
 use super::traced::{Factor, Size, Traced};
 use crate::import::graph::GraphError;
 use crate::import::graph::error::NodeProblem;
@@ -13,6 +13,9 @@ use fieldfit_nets::{
 };
 use fieldfit_tensor::TensorId;
 use std::collections::HashMap;
+
+/// The greatest kernel, stride, dilation, padding or factor.
+const MAX_SIDE: usize = 1 << 16;
 
 /// What is known of a name of the file.
 #[derive(Debug, Clone)]
@@ -109,7 +112,10 @@ impl<'n, 'a> Call<'n, 'a> {
     /// Returns a pair of rows and columns.
     fn pair(&self, name: &str, default: usize) -> Lowered<[usize; 2]> {
         let values = self.ints(name)?.unwrap_or_default();
-        let of = |value: i64| usize::try_from(value).or_else(|_| refuse(format!("`{name}` of {value}")));
+        let of = |value: i64| {
+            let size = usize::try_from(value).ok().filter(|size| *size <= MAX_SIDE);
+            size.map_or_else(|| refuse(format!("`{name}` of {value}")), Ok)
+        };
         match values[..] {
             [] => Ok([default; 2]),
             [both] => Ok([of(both)?; 2]),
@@ -411,15 +417,15 @@ impl<'r, 'a> Lowering<'r, 'a> {
             _ => refuse("arithmetic of something else than sizes"),
         };
         let result = match (op, operand(0)?, operand(1)?) {
-            ("_operator.mul", Size::Fixed(a), Size::Fixed(b)) => Size::Fixed(a * b),
+            ("_operator.mul", Size::Fixed(a), Size::Fixed(b)) => Size::Fixed(a.saturating_mul(b)),
             ("_operator.mul", Size::Batch(a), Size::Fixed(b)) | ("_operator.mul", Size::Fixed(b), Size::Batch(a)) => {
-                Size::Batch(a * b)
+                Size::Batch(a.saturating_mul(b))
             }
             ("_operator.floordiv", Size::Fixed(a), Size::Fixed(b)) if b > 0 => Size::Fixed(a / b),
             ("_operator.floordiv", Size::Batch(a), Size::Fixed(b)) if b > 0 && a.is_multiple_of(b) => {
                 Size::Batch(a / b)
             }
-            ("_operator.add", Size::Fixed(a), Size::Fixed(b)) => Size::Fixed(a + b),
+            ("_operator.add", Size::Fixed(a), Size::Fixed(b)) => Size::Fixed(a.saturating_add(b)),
             ("_operator.sub", Size::Fixed(a), Size::Fixed(b)) if a >= b => Size::Fixed(a - b),
             _ => return refuse("that arithmetic of the batch's size"),
         };
@@ -1154,7 +1160,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
     fn sizes(&self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Size>> {
         let of = |value: i64| match value {
             -1 => Ok(Size::Rest),
-            value => usize::try_from(value).map(Size::Fixed).or_else(|_| refuse(format!("a size of {value}"))),
+            value => {
+                let size = usize::try_from(value).ok().filter(|size| *size <= MAX_VALUES);
+                size.map_or_else(|| refuse(format!("a size of {value}")), |size| Ok(Size::Fixed(size)))
+            }
         };
         match call.argument(name) {
             Some(RawArgument::Ints(values)) => values.iter().map(|value| of(*value)).collect(),
@@ -1343,7 +1352,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let amounts = call.ints("pad")?.unwrap_or_default();
         let of = |position: usize| match amounts.get(position) {
             None => Ok(0),
-            Some(amount) => usize::try_from(*amount).or_else(|_| refuse("padding that cuts off")),
+            Some(amount) => {
+                let amount = usize::try_from(*amount).ok().filter(|amount| *amount <= MAX_SIDE);
+                amount.map_or_else(|| refuse("padding that cuts off, or of that size"), Ok)
+            }
         };
         if amounts.len() > 4 && amounts[4..].iter().any(|amount| *amount != 0) {
             return refuse("padding of channels");
