@@ -6,7 +6,7 @@ use fieldfit_nets::{Axis, Interpolation, Op, Shape, SpatialAxis, Window};
 /// Map along one axis: of each output position, the input positions and their weights.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AxisMap {
-    pub sources: Vec<Vec<(usize, f32)>>,
+    pub sources: Vec<Vec<(usize, f64)>>,
     /// Number of input positions.
     pub from: usize,
 }
@@ -32,7 +32,7 @@ impl AxisMap {
 
     /// Creates the map to the mean of all positions.
     fn mean(side: usize) -> Self {
-        Self { sources: vec![(0..side).map(|position| (position, 1.0 / side as f32)).collect()], from: side }
+        Self { sources: vec![(0..side).map(|position| (position, 1.0 / side as f64)).collect()], from: side }
     }
 
     /// Creates the map to the mean under each position of a window.
@@ -44,9 +44,19 @@ impl AxisMap {
             let start = position * window.stride[axis.index()];
             let padded = (before + side + after).saturating_sub(start).min(window.kernel[axis.index()]);
             let count = if counts_padding { padded } else { covered.len() };
-            covered.into_iter().map(|pixel| (pixel, 1.0 / count.max(1) as f32)).collect()
+            covered.into_iter().map(|pixel| (pixel, 1.0 / count.max(1) as f64)).collect()
         };
         Self { sources: (0..output).map(mean).collect(), from: side }
+    }
+
+    /// Creates the map to the means of cells, see [`Op::AdaptiveAveragePool`].
+    fn adaptive(from: usize, to: usize) -> Self {
+        let cell = |index: usize| {
+            let cell = index * from / to..((index + 1) * from).div_ceil(to);
+            let weight = 1.0 / cell.len() as f64;
+            cell.map(|position| (position, weight)).collect()
+        };
+        Self { sources: (0..to).map(cell).collect(), from }
     }
 
     /// Creates the map of an interpolation, as `torch.nn.functional.interpolate` defines it.
@@ -58,7 +68,7 @@ impl AxisMap {
             if share == 0.0 || first + 1 == from {
                 vec![(first, 1.0)]
             } else {
-                vec![(first, (1.0 - share) as f32), (first + 1, share as f32)]
+                vec![(first, 1.0 - share), (first + 1, share)]
             }
         };
         let source = |position: usize| match interpolation {
@@ -93,6 +103,7 @@ pub(crate) fn axis_maps(op: &Op, input: Shape, output: Shape) -> Option<[AxisMap
         Op::Mean(reduced) if is_along(reduced, axis) => Some(AxisMap::mean(from)),
         Op::Slice { .. } | Op::Mean(_) => Some(AxisMap::identity(from)),
         Op::AveragePool { window, counts_padding } => Some(AxisMap::pooled(window, axis, from, to, *counts_padding)),
+        Op::AdaptiveAveragePool(_) => Some(AxisMap::adaptive(from, to)),
         Op::Resize { interpolation, .. } => Some(AxisMap::interpolated(from, to, *interpolation)),
         Op::Conv(_)
         | Op::ConvTranspose(_)
@@ -126,7 +137,7 @@ mod tests {
     use super::*;
     use fieldfit_nets::Padding;
 
-    fn weights(map: &AxisMap) -> Vec<Vec<(usize, f32)>> {
+    fn weights(map: &AxisMap) -> Vec<Vec<(usize, f64)>> {
         map.sources.clone()
     }
 
@@ -134,11 +145,11 @@ mod tests {
     /// `torch.nn.functional.interpolate` of the positions.
     #[test]
     fn interpolations_are_pytorchs() {
-        let of = |from, to, interpolation| -> Vec<f32> {
+        let of = |from, to, interpolation| -> Vec<f64> {
             let map = AxisMap::interpolated(from, to, interpolation);
             map.sources
                 .iter()
-                .map(|sources| sources.iter().map(|(source, weight)| *source as f32 * weight).sum())
+                .map(|sources| sources.iter().map(|(source, weight)| *source as f64 * weight).sum())
                 .collect()
         };
         assert_eq!(of(3, 6, Interpolation::Bilinear), [0.0, 0.25, 0.75, 1.25, 1.75, 2.0]);
@@ -154,7 +165,7 @@ mod tests {
     #[test]
     fn average_pools_count_what_pytorch_counts() {
         let window = |rounds_up| Window { rounds_up, ..Window::square(3, 2, Padding::symmetric(1)) };
-        let counts = |rounds_up, output, counts_padding| -> Vec<f32> {
+        let counts = |rounds_up, output, counts_padding| -> Vec<f64> {
             let map = AxisMap::pooled(&window(rounds_up), SpatialAxis::Rows, 4, output, counts_padding);
             weights(&map).iter().map(|sources| 1.0 / sources[0].1).collect()
         };

@@ -47,6 +47,8 @@ pub enum Function {
     Tanh,
     /// `√x`.
     Sqrt,
+    /// `x²`.
+    Square,
     /// `eˣ`.
     Exp,
 }

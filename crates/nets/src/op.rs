@@ -207,6 +207,9 @@ pub enum Op {
         /// Whether padding counts as zeros.
         counts_padding: bool,
     },
+    /// Mean over as many cells as the output has pixels, `[rows, columns]`: cell `i` of `n` covers the pixels from
+    /// `floor(i · side / n)` to `ceil((i + 1) · side / n)`, as PyTorch's adaptive pool has them.
+    AdaptiveAveragePool([usize; 2]),
     /// The mean over all pixels: `[N, H, W, C]` to `[N, 1, 1, C]`.
     GlobalAveragePool,
     /// The mean along an axis, which becomes 1 long.
@@ -242,6 +245,7 @@ impl Op {
             Self::Resize { .. } => "resize",
             Self::MaxPool(_) => "max pool",
             Self::AveragePool { .. } => "average pool",
+            Self::AdaptiveAveragePool(_) => "adaptive average pool",
             Self::GlobalAveragePool => "global average pool",
             Self::Mean(_) => "mean",
         }
@@ -304,6 +308,7 @@ impl Op {
             | Self::Resize { .. }
             | Self::MaxPool(_)
             | Self::AveragePool { .. }
+            | Self::AdaptiveAveragePool(_)
             | Self::GlobalAveragePool
             | Self::Mean(_) => {}
         }
@@ -335,6 +340,7 @@ impl Op {
             | Self::Resize { .. }
             | Self::MaxPool(_)
             | Self::AveragePool { .. }
+            | Self::AdaptiveAveragePool(_)
             | Self::GlobalAveragePool
             | Self::Mean(_) => (1, 1),
         }
@@ -411,6 +417,12 @@ impl Op {
                 let [height, width] = window.output(input)?;
                 Ok(Shape { height, width, ..input })
             }
+            Self::AdaptiveAveragePool([height, width]) => {
+                if *height == 0 || *width == 0 || input.is_empty() {
+                    return Err(ShapeError::Empty { height: *height, width: *width });
+                }
+                Ok(Shape { height: *height, width: *width, ..input })
+            }
             Self::GlobalAveragePool => Ok(Shape::vector(input.channels)),
             Self::Mean(axis) => {
                 let mut sides = input.sides();
@@ -463,6 +475,7 @@ impl Op {
             | Self::Resize { .. }
             | Self::MaxPool(_)
             | Self::AveragePool { .. }
+            | Self::AdaptiveAveragePool(_)
             | Self::GlobalAveragePool
             | Self::Mean(Axis::Rows | Axis::Columns) => input,
         }
@@ -498,6 +511,7 @@ impl Op {
             | Self::Resize { .. }
             | Self::MaxPool(_)
             | Self::AveragePool { .. }
+            | Self::AdaptiveAveragePool(_)
             | Self::GlobalAveragePool
             | Self::Mean(_) => 0,
         }

@@ -22,6 +22,7 @@ pub(super) fn activate(function: Function, x: &Tensor) -> candle_core::Result<Te
         }
         Function::Tanh => x.tanh(),
         Function::Sqrt => x.sqrt(),
+        Function::Square => x.sqr(),
         Function::Exp => x.exp(),
     }
 }

@@ -203,7 +203,9 @@ impl Layer {
             }
             Op::Rearrange(rearrange) => Self::Rearrange(rearrange.clone()),
             Op::Mean(axis) => Self::Mean(*axis),
-            Op::Pad(_) | Op::Resize { .. } | Op::AveragePool { .. } => Self::Separable(op.clone()),
+            Op::Pad(_) | Op::Resize { .. } | Op::AveragePool { .. } | Op::AdaptiveAveragePool(_) => {
+                Self::Separable(op.clone())
+            }
         })
     }
 

@@ -51,7 +51,7 @@ pub(super) fn separable(op: &Op, x: &Tensor) -> candle_core::Result<Tensor> {
 fn matrix(map: &AxisMap, like: &Tensor) -> candle_core::Result<Tensor> {
     let mut values = vec![0.0; map.sources.len() * map.from];
     for (row, sources) in values.chunks_exact_mut(map.from).zip(&map.sources) {
-        sources.iter().for_each(|(source, weight)| row[*source] += f64::from(*weight));
+        sources.iter().for_each(|(source, weight)| row[*source] += weight);
     }
     let matrix = Tensor::from_vec(values, (1, map.sources.len(), map.from), &Device::Cpu)?;
     matrix.to_dtype(like.dtype())?.to_device(like.device())

@@ -107,6 +107,7 @@ impl ActivateKernel {
             Function::GeluTanh => map!(input, output, |x| 0.5 * x * (1.0 + tanh(gelu_argument(x)))),
             Function::Tanh => map!(input, output, |x| tanh(x)),
             Function::Sqrt => map!(input, output, |x| x.sqrt()),
+            Function::Square => map!(input, output, |x| x * x),
             Function::Exp => map!(input, output, |x| exp(x)),
         }
     }
@@ -134,6 +135,7 @@ impl ActivateKernel {
             Function::GeluTanh => multiply!(gradient, input, target, |x| gelu_tanh_slope(x)),
             Function::Tanh => multiply!(gradient, input, target, |x| 1.0 - tanh(x) * tanh(x)),
             Function::Sqrt => multiply!(gradient, input, target, |x| 0.5 / x.sqrt()),
+            Function::Square => multiply!(gradient, input, target, |x| 2.0 * x),
             Function::Exp => multiply!(gradient, input, target, |x| exp(x)),
         }
     }
@@ -208,11 +210,12 @@ mod tests {
             }
             Function::Tanh => x.tanh(),
             Function::Sqrt => x.sqrt(),
+            Function::Square => x * x,
             Function::Exp => x.exp(),
         }
     }
 
-    const FUNCTIONS: [Function; 12] = [
+    const FUNCTIONS: [Function; 13] = [
         Function::Relu,
         Function::Clamp { low: 0.0, high: 6.0 },
         Function::LeakyRelu { slope: 0.125 },
@@ -224,6 +227,7 @@ mod tests {
         Function::GeluTanh,
         Function::Tanh,
         Function::Sqrt,
+        Function::Square,
         Function::Exp,
     ];
 

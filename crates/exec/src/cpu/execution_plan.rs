@@ -20,10 +20,9 @@ pub(super) fn cpu_ops(network: &Network) -> Result<CpuOps, ExecError> {
         what,
     };
     let graph = &network.graph;
-    let is_read = |node: usize| {
-        let value = ValueId::of_node(node);
-        value == graph.output() || graph.nodes[node + 1..].iter().any(|later| later.inputs.contains(&value))
-    };
+    let mut is_read = vec![false; graph.values()];
+    is_read[graph.output().index()] = true;
+    graph.nodes.iter().flat_map(|node| &node.inputs).for_each(|value| is_read[value.index()] = true);
     let mut users = vec![None; network.tensors.len()];
     let mut ops = Vec::with_capacity(network.graph.nodes.len());
     for (index, node) in network.graph.nodes.iter().enumerate() {
@@ -35,7 +34,7 @@ pub(super) fn cpu_ops(network: &Network) -> Result<CpuOps, ExecError> {
         if matches!(node.op, Op::Embed(_)) && node.inputs.iter().any(|value| value.node().is_some()) {
             return Err(unsupported(index, "an embedding of another op's output".into()));
         }
-        if !is_read(index) {
+        if !is_read[ValueId::of_node(index).index()] {
             return Err(unsupported(index, format!("a {} whose value nothing reads", node.op.name())));
         }
         if let Op::Arithmetic(arithmetic) = node.op

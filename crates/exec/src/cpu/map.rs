@@ -63,7 +63,7 @@ impl MapKernel {
                             pixel.fill(0.0);
                             for (row, tall) in sources {
                                 for (column, wide) in weights {
-                                    let weight = tall * wide;
+                                    let weight = (tall * wide) as f32;
                                     let source = &input[(row * columns.from + column) * channels..][..channels];
                                     for (value, source) in pixel.iter_mut().zip(source) {
                                         *value += weight * source;

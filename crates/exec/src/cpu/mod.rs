@@ -30,6 +30,7 @@ mod folded_weights;
 mod footprint;
 mod forward;
 mod global_pool;
+mod group_norm;
 mod grouped;
 mod head;
 mod layer_norm;

@@ -15,6 +15,7 @@ use super::embedding::EmbeddingOp;
 use super::epilogue::BackwardEpilogue;
 use super::folded_weights::{FoldPurpose, FoldedWeights};
 use super::global_pool::GlobalPoolOp;
+use super::group_norm::GroupNormOp;
 use super::linear::LinearOp;
 use super::map::MapOp;
 use super::matmul::Accumulate;
@@ -196,10 +197,13 @@ pub(super) fn cpu_op(op: &Op, network: &Network) -> Result<Box<dyn CpuOp>, Strin
         | Op::Mean(Axis::Rows | Axis::Columns)
         | Op::Pad(_)
         | Op::Resize { .. }
-        | Op::AveragePool { .. } => Box::new(MapOp(op.clone())),
-        Op::GroupNorm { .. }
-        | Op::L2Norm { .. }
-        | Op::Softmax(Axis::Rows | Axis::Columns)
-        | Op::Mean(Axis::Channels) => return Err(format!("a {} along that axis", op.name())),
+        | Op::AveragePool { .. }
+        | Op::AdaptiveAveragePool(_) => Box::new(MapOp(op.clone())),
+        Op::GroupNorm { norm, groups } => {
+            Box::new(GroupNormOp { norm: *norm, groups: *groups, channels: len(norm.scale) })
+        }
+        Op::L2Norm { .. } | Op::Softmax(Axis::Rows | Axis::Columns) | Op::Mean(Axis::Channels) => {
+            return Err(format!("a {} along that axis", op.name()));
+        }
     })
 }

@@ -1,6 +1,6 @@
 //! ATen ops: what each op of a `.pt2` file becomes.
 
-use super::sketch::Sketch;
+use super::sketch::{MAX_VALUES, Sketch};
 use super::traced::{Factor, Size, Traced};
 use crate::import::graph::GraphError;
 use crate::import::graph::error::NodeProblem;
@@ -13,6 +13,9 @@ use fieldfit_nets::{
 };
 use fieldfit_tensor::TensorId;
 use std::collections::HashMap;
+
+/// The greatest kernel, stride, dilation, padding or factor.
+const MAX_SIDE: usize = 1 << 16;
 
 /// What is known of a name of the file.
 #[derive(Debug, Clone)]
@@ -109,7 +112,10 @@ impl<'n, 'a> Call<'n, 'a> {
     /// Returns a pair of rows and columns.
     fn pair(&self, name: &str, default: usize) -> Lowered<[usize; 2]> {
         let values = self.ints(name)?.unwrap_or_default();
-        let of = |value: i64| usize::try_from(value).or_else(|_| refuse(format!("`{name}` of {value}")));
+        let of = |value: i64| {
+            let size = usize::try_from(value).ok().filter(|size| *size <= MAX_SIDE);
+            size.map_or_else(|| refuse(format!("`{name}` of {value}")), Ok)
+        };
         match values[..] {
             [] => Ok([default; 2]),
             [both] => Ok([of(both)?; 2]),
@@ -250,6 +256,26 @@ impl<'r, 'a> Lowering<'r, 'a> {
             "sub.Tensor" | "sub_.Tensor" | "sub.Scalar" => return self.arithmetic(call, Arithmetic::Subtract),
             "mul.Tensor" | "mul_.Tensor" | "mul.Scalar" => return self.arithmetic(call, Arithmetic::Multiply),
             "div.Tensor" | "div_.Tensor" | "div.Scalar" => return self.arithmetic(call, Arithmetic::Divide),
+            "rsub.Scalar" => {
+                let value = self.value(call, "self")?;
+                if call.number("alpha", 1.0)? != 1.0 {
+                    return refuse("a factor `alpha`");
+                }
+                self.unary(&value, Op::Scalar { scale: -1.0, shift: call.number("other", 0.0)? })?
+            }
+            "pow.Tensor_Scalar" => {
+                let value = self.value(call, "self")?;
+                match call.number("exponent", 1.0)? {
+                    2.0 => self.unary(&value, Op::Activate(Function::Square))?,
+                    0.5 => self.unary(&value, Op::Activate(Function::Sqrt))?,
+                    other => return refuse(format!("the power {other}")),
+                }
+            }
+            "sum.dim_IntList" => {
+                let count = self.reduced(call)?;
+                let mean = self.mean(call)?;
+                self.unary(&mean, Op::Scalar { scale: count as f64, shift: 0.0 })?
+            }
             "neg.default" => {
                 let value = self.value(call, "self")?;
                 self.unary(&value, Op::Scalar { scale: -1.0, shift: 0.0 })?
@@ -391,15 +417,15 @@ impl<'r, 'a> Lowering<'r, 'a> {
             _ => refuse("arithmetic of something else than sizes"),
         };
         let result = match (op, operand(0)?, operand(1)?) {
-            ("_operator.mul", Size::Fixed(a), Size::Fixed(b)) => Size::Fixed(a * b),
+            ("_operator.mul", Size::Fixed(a), Size::Fixed(b)) => Size::Fixed(a.saturating_mul(b)),
             ("_operator.mul", Size::Batch(a), Size::Fixed(b)) | ("_operator.mul", Size::Fixed(b), Size::Batch(a)) => {
-                Size::Batch(a * b)
+                Size::Batch(a.saturating_mul(b))
             }
             ("_operator.floordiv", Size::Fixed(a), Size::Fixed(b)) if b > 0 => Size::Fixed(a / b),
             ("_operator.floordiv", Size::Batch(a), Size::Fixed(b)) if b > 0 && a.is_multiple_of(b) => {
                 Size::Batch(a / b)
             }
-            ("_operator.add", Size::Fixed(a), Size::Fixed(b)) => Size::Fixed(a + b),
+            ("_operator.add", Size::Fixed(a), Size::Fixed(b)) => Size::Fixed(a.saturating_add(b)),
             ("_operator.sub", Size::Fixed(a), Size::Fixed(b)) if a >= b => Size::Fixed(a - b),
             _ => return refuse("that arithmetic of the batch's size"),
         };
@@ -645,12 +671,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if output == sides {
             return Ok(image);
         }
-        if output.contains(&0) || !sides[0].is_multiple_of(output[0]) || !sides[1].is_multiple_of(output[1]) {
-            return refuse(format!("a pool of {sides:?} pixels to {output:?}, which does not divide them"));
-        }
-        let kernel = [sides[0] / output[0], sides[1] / output[1]];
-        let window = Window { kernel, stride: kernel, dilation: [1; 2], padding: Padding::NONE, rounds_up: false };
-        self.on_image(&image, Op::AveragePool { window, counts_padding: true })
+        self.on_image(&image, Op::AdaptiveAveragePool(output))
     }
 
     fn mean(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
@@ -690,6 +711,17 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
         let sides = kept.iter().map(|piece| value.sides[*piece]).collect();
         Ok(Traced { value: result.0, shape: result.1, sides, axes: left })
+    }
+
+    /// Returns the number of values that a reduction adds.
+    fn reduced(&self, call: &Call<'r, 'a>) -> Lowered<usize> {
+        let value = self.value(call, "self")?;
+        let axes = call.ints("dim")?.unwrap_or_default();
+        let length = |axis: &i64| value.axis(*axis).map(|axis| value.length(axis));
+        axes.iter()
+            .map(length)
+            .product::<Option<usize>>()
+            .map_or_else(|| refuse("a sum of an axis that is not there"), Ok)
     }
 
     /// Appends the mean of the channels, by way of columns, which have a kernel.
@@ -1128,7 +1160,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
     fn sizes(&self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Size>> {
         let of = |value: i64| match value {
             -1 => Ok(Size::Rest),
-            value => usize::try_from(value).map(Size::Fixed).or_else(|_| refuse(format!("a size of {value}"))),
+            value => {
+                let size = usize::try_from(value).ok().filter(|size| *size <= MAX_VALUES);
+                size.map_or_else(|| refuse(format!("a size of {value}")), |size| Ok(Size::Fixed(size)))
+            }
         };
         match call.argument(name) {
             Some(RawArgument::Ints(values)) => values.iter().map(|value| of(*value)).collect(),
@@ -1307,13 +1342,20 @@ impl<'r, 'a> Lowering<'r, 'a> {
             Some(RawArgument::Text(mode)) => mode.as_str() == "constant",
             _ => true,
         };
-        if !mode || call.number("value", 0.0).unwrap_or(0.0) != 0.0 {
+        let fill = match call.argument("value") {
+            None | Some(RawArgument::None) => 0.0,
+            Some(_) => call.number("value", 0.0)?,
+        };
+        if !mode || fill != 0.0 {
             return refuse("padding with something else than zeros");
         }
         let amounts = call.ints("pad")?.unwrap_or_default();
         let of = |position: usize| match amounts.get(position) {
             None => Ok(0),
-            Some(amount) => usize::try_from(*amount).or_else(|_| refuse("padding that cuts off")),
+            Some(amount) => {
+                let amount = usize::try_from(*amount).ok().filter(|amount| *amount <= MAX_SIDE);
+                amount.map_or_else(|| refuse("padding that cuts off, or of that size"), Ok)
+            }
         };
         if amounts.len() > 4 && amounts[4..].iter().any(|amount| *amount != 0) {
             return refuse("padding of channels");

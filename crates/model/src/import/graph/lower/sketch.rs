@@ -7,6 +7,9 @@ use fieldfit_nets::{Node, Op, Rearrange, Role, Shape, ShapeError, TensorSpec, Va
 use fieldfit_tensor::TensorId;
 use std::collections::HashMap;
 
+/// The most values of one image's value: 1 GiB in f32.
+pub(super) const MAX_VALUES: usize = 1 << 28;
+
 /// Network under construction.
 #[derive(Debug)]
 pub(super) struct Sketch {
@@ -40,6 +43,14 @@ impl Sketch {
     pub fn node(&mut self, op: Op, inputs: &[ValueId]) -> Result<(ValueId, Shape), ShapeError> {
         let shapes: Vec<Shape> = inputs.iter().map(|input| self.shapes[input.index()]).collect();
         let shape = op.output_shape(&shapes)?;
+        let len = shape.sides().iter().try_fold(1_usize, |len, side| len.checked_mul(*side));
+        if len.is_none_or(|len| len > MAX_VALUES) {
+            return Err(ShapeError::Inputs {
+                op: op.name(),
+                found: shape,
+                other: shapes.first().copied().unwrap_or(shape),
+            });
+        }
         self.nodes.push(Node { op, inputs: inputs.to_vec() });
         self.paths.push(self.path.clone());
         self.shapes.push(shape);

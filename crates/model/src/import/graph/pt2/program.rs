@@ -402,7 +402,8 @@ mod tests {
         assert_eq!(path("L__self__,,net.Net;L__self___act@2,act,torch.nn.ReLU"), Some("act".to_owned()));
         assert_eq!(path("L__self__,,net.Net"), None);
         let empty = "_empty_nn_module_stack_from_metadata_hook";
-        assert_eq!(path(&format!("{empty},{empty},{empty}")), None);
+        let three = format!("{empty},{empty},{empty}");
+        assert_eq!(path(&three), None);
         assert_eq!(path(""), None);
     }
 
