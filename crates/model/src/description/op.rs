@@ -39,6 +39,7 @@ pub(super) fn problem(description: &NetworkDescription, node: &Node) -> Option<&
                 .then_some("expected 1 to 16 dimensions and as many axes")
         }
         Op::MaxPool(window) => pool(window),
+        Op::AdaptiveAveragePool(size) => size.contains(&0).then_some("expected an output of at least 1×1 pixels"),
         Op::Activate(Function::Clamp { low, high }) => (low > high).then_some("the bounds are in the wrong order"),
         Op::Linear(_)
         | Op::MatMul { .. }
@@ -126,6 +127,7 @@ fn sizes(op: &Op) -> Vec<usize> {
             let output = output.map(Shape::sides).unwrap_or_default();
             [dimensions.as_slice(), order.as_slice(), &output].concat()
         }
+        Op::AdaptiveAveragePool(size) => size.to_vec(),
         Op::Pad(amounts) => amounts.as_flattened().to_vec(),
         Op::Resize { to: ResizeTo::Times(size) | ResizeTo::Fixed(size), .. } => size.to_vec(),
         Op::MaxPool(of) | Op::AveragePool { window: of, .. } => window(of),
@@ -175,7 +177,8 @@ fn reals(op: &Op) -> Vec<f64> {
             | Function::GeluTanh
             | Function::Tanh
             | Function::Sqrt
-            | Function::Exp => Vec::new(),
+            | Function::Exp
+            | Function::Square => Vec::new(),
         },
         Op::Scalar { scale, shift } => vec![*scale, *shift],
         Op::BatchNorm(BatchNorm { epsilon, .. })
@@ -197,6 +200,7 @@ fn reals(op: &Op) -> Vec<f64> {
         | Op::Resize { .. }
         | Op::MaxPool(_)
         | Op::AveragePool { .. }
+        | Op::AdaptiveAveragePool(_)
         | Op::GlobalAveragePool
         | Op::Mean(_) => Vec::new(),
     }
@@ -282,6 +286,7 @@ fn lengths(op: &Op, input: Shape) -> Vec<(TensorId, Option<usize>)> {
         | Op::Resize { .. }
         | Op::MaxPool(_)
         | Op::AveragePool { .. }
+        | Op::AdaptiveAveragePool(_)
         | Op::GlobalAveragePool
         | Op::Mean(_) => Vec::new(),
     }
