@@ -179,10 +179,11 @@ struct Version {
     version: u32,
 }
 
-/// Replaces infinite bounds, which JSON has no numbers for, by the greatest finite ones, which clamp no finite value.
+/// Replaces bounds that are infinite in f32, in which kernels compute and for which JSON has no numbers, by the greatest finite
+/// ones, which clamp no finite value.
 fn make_finite(op: &mut Op) {
     if let Op::Activate(Function::Clamp { low, high }) = op {
-        for bound in [low, high].into_iter().filter(|bound| bound.is_infinite()) {
+        for bound in [low, high].into_iter().filter(|bound| (**bound as f32).is_infinite()) {
             *bound = f64::from(f32::MAX).copysign(*bound);
         }
     }
