@@ -201,7 +201,7 @@ fn weighted_sum<T: Real>(
         };
         sum += run.gradient(&params, &inputs.image(index), &objective, &mut part)?.wide();
         for (sum, part) in gradients.buffers_mut().iter_mut().zip(part.buffers()) {
-            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum = *sum + *part);
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += *part);
         }
     }
     Ok(sum)
