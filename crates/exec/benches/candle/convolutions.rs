@@ -10,7 +10,7 @@ fn convolve(x: &Tensor, conv: &Conv, tensors: &[Tensor]) -> Result<Tensor> {
         let (before, after) = conv.window.padding(axis, x.dim(dimension)?);
         x = x.pad_with_zeros(dimension, before, after)?;
     }
-    let norm = conv.norm.as_ref().expect("EfficientNet-Lite0 has a norm behind each convolution");
+    let Some(norm) = &conv.norm else { unreachable!("EfficientNet-Lite0 has a norm behind each convolution") };
     let channels = |tensor: &Tensor| tensor.reshape((1, conv.output, 1, 1));
     let scale = (&tensors[norm.scale.index()] / (&tensors[norm.variance.index()] + norm.epsilon)?.sqrt()?)?;
     let shift = (&tensors[norm.shift.index()] - (&tensors[norm.mean.index()] * &scale)?)?;

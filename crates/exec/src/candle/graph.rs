@@ -59,7 +59,7 @@ enum Layer {
         scale: f64,
         shift: f64,
     },
-    LayerNorm(LayerNormLayer),
+    ChannelNorm(LayerNormLayer),
     GroupNorm {
         scale: Tensor,
         shift: Tensor,
@@ -190,7 +190,7 @@ impl Layer {
                 let (scale, shift) = affine(tensors, norm)?;
                 Self::Affine { scale: Some(scale), shift: Some(shift) }
             }
-            Op::LayerNorm(norm) => Self::LayerNorm(LayerNormLayer::new(norm, all)),
+            Op::LayerNorm(norm) => Self::ChannelNorm(LayerNormLayer::new(norm, all)),
             Op::GroupNorm { norm, groups } => {
                 let (scale, shift) = (all.of(norm.scale), all.of(norm.shift));
                 Self::GroupNorm { scale, shift, epsilon: norm.epsilon, groups: *groups }
@@ -239,7 +239,7 @@ impl Layer {
                 shift.iter().try_fold(y, |y, shift| y.broadcast_add(shift))
             }
             Self::Scalar { scale, shift } => x.affine(*scale, *shift),
-            Self::LayerNorm(layer) => layer.forward(x),
+            Self::ChannelNorm(layer) => layer.forward(x),
             Self::GroupNorm { scale, shift, epsilon, groups } => {
                 image_ops::group_norm(x, *groups, *epsilon)?.broadcast_mul(scale)?.broadcast_add(shift)
             }

@@ -90,10 +90,10 @@ macro_rules! multiply {
 impl ActivateKernel {
     fn apply(&self, input: &[f32], output: &mut [f32]) {
         match self.function {
-            Function::Relu => map!(input, output, |x| x.max(0.0)),
+            Function::Relu => map!(input, output, |x| if x < 0.0 { 0.0 } else { x }),
             Function::Clamp { low, high } => {
                 let (low, high) = (low as f32, high as f32);
-                map!(input, output, |x| x.max(low).min(high));
+                map!(input, output, |x| bounded(x, low, high));
             }
             Function::LeakyRelu { slope } => {
                 let slope = slope as f32;
@@ -146,9 +146,16 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
+/// Returns a value between two bounds; NaN stays what it is.
+#[inline(always)]
+pub(super) fn bounded(x: f32, low: f32, high: f32) -> f32 {
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
+}
+
 #[inline(always)]
 fn hard_sigmoid(x: f32) -> f32 {
-    (x + 3.0).max(0.0).min(6.0) * (1.0 / 6.0)
+    bounded(x + 3.0, 0.0, 6.0) * (1.0 / 6.0)
 }
 
 #[inline(always)]

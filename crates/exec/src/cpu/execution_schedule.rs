@@ -364,7 +364,8 @@ impl ScheduleBuilder {
         descent.remaining[value] -= 1;
         let (needs_gradient, needs) = (descent.needs_gradient[value], step.kernel.needs(descent.trains));
         let trains = step.op.tensors().into_iter().any(descent.trains);
-        if !needs_gradient && !(computes_tensors && trains) {
+        let is_needed = needs_gradient || (computes_tensors && trains);
+        if !is_needed {
             return;
         }
         let len = step.shapes[input_index].len();

@@ -1,5 +1,6 @@
 //! Grouped convolution kernel: im2col of one group's channels on tiles of pixels, then matrix products.
 
+use super::activate::bounded;
 use super::epilogue::ForwardEpilogue;
 use super::folded_weights::{FoldPurpose, FoldedWeights};
 use super::matmul::{Accumulate, StridedMatrix, multiply_strided};
@@ -219,7 +220,7 @@ fn finish(epilogue: &ForwardEpilogue<'_>, first: usize, channels: usize, rows: &
                 *value += shortcut;
             }
             for value in rows.iter_mut() {
-                *value = value.max(low).min(high);
+                *value = bounded(*value, low, high);
             }
         },
     );
