@@ -42,7 +42,7 @@ pub fn release(
         return Err(XtaskError::StdMissing { triple: triple.into() });
     }
     run(&mut cargo)?;
-    Ok(folder.join(triple).join("dist/fieldfit"))
+    Ok(folder.join(triple).join("release/fieldfit"))
 }
 
 /// Refuses a build that is impossible on this machine, before it starts.
