@@ -15,8 +15,7 @@ pub struct ImportArgs {
     /// Set the architecture; auto detects it from names and shapes of the tensors
     #[arg(long, value_name = "NAME", default_value = AUTO, value_parser = PossibleValuesParser::new(architectures()))]
     pub arch: String,
-    /// Read class names from this file, one per line in the order of the head's outputs [default: the checkpoint's; of a
-    /// network, class0, class1, …]
+    /// Read class names from this file, one per line in the head's order [default: the checkpoint's, or class0, class1, …]
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
     /// Create this model folder
@@ -43,12 +42,10 @@ pub struct ImportArgs {
     /// Feed square images of this side in pixels [default: the checkpoint's, or what the network was exported for]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub size: Option<u32>,
-    /// Subtract this mean of red, green, blue, in units of 0..1, e.g. 0.485,0.456,0.406 [default: the checkpoint's, or
-    /// ImageNet's]
+    /// Subtract this mean of red, green, blue, 0 to 1: 0.485,0.456,0.406 [default: the checkpoint's, or ImageNet's]
     #[arg(long, value_name = "R,G,B", value_parser = channels)]
     pub mean: Option<[f32; 3]>,
-    /// Divide by this standard deviation of red, green, blue, in units of 0..1, e.g. 0.229,0.224,0.225 [default: the
-    /// checkpoint's, or ImageNet's]
+    /// Divide by this deviation of red, green, blue, 0 to 1: 0.229,0.224,0.225 [default: the checkpoint's, or ImageNet's]
     #[arg(long, value_name = "R,G,B", value_parser = channels)]
     pub std: Option<[f32; 3]>,
 }
