@@ -1,4 +1,4 @@
-//! A network file that isn't what it should be is refused, with what is wrong and where; none panics, whatever was cut or
+//! Invalid network files: each is refused with what is wrong and where; none panics, whatever was cut or
 //! altered in it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't prepare its files has failed")]
 

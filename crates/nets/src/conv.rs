@@ -1,4 +1,4 @@
-//! Convolutions and batch norm.
+//! Convolution, transposed convolution and batch norm: parameters and shapes.
 
 use crate::activation::Activation;
 use crate::shape::{Shape, ShapeError};

@@ -1,4 +1,4 @@
-//! Networks in ONNX from anyone.
+//! Fuzz target of the ONNX reader.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fieldfit_fuzz::onnx::run(data));

@@ -1,4 +1,4 @@
-//! What every network that is read must keep to, whichever format it came in.
+//! Invariants of a network that was read, of either format.
 
 use crate::base::message;
 use fieldfit_model::import::graph::{self, MAX_NODES, RawGraph};

@@ -1,4 +1,4 @@
-//! Networks in ONNX: the input is the whole file.
+//! Fuzz case of the ONNX reader: the input is the whole file.
 
 use crate::network;
 

@@ -1,4 +1,4 @@
-//! Exported programs. The input is a whole archive, or what stands inside one: the program, the list of its weights, the
+//! Fuzz case of the reader of exported programs: the input is a whole archive, or what stands inside one: the program, the list of its weights, the
 //! list of its constants and their storage's first bytes, each ended by a zero byte but the last.
 
 use crate::network;

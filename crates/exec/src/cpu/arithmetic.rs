@@ -50,6 +50,12 @@ fn each_value(out: &mut [f32], left: &[f32], right: &[f32], of: impl Fn(f32, f32
     }
 }
 
+/// Returns a channel's value, or the one value that stands for all.
+#[inline(always)]
+fn at(values: &[f32], channel: usize) -> f32 {
+    if let [value] = *values { value } else { values[channel] }
+}
+
 /// Returns the values of one image; `None` of a list that the pass did not ask for.
 fn of_image(values: &[f32], image: usize, shape: Shape) -> Option<&[f32]> {
     (!values.is_empty()).then(|| &values[image * shape.len()..][..shape.len()])
@@ -84,10 +90,11 @@ impl ArithmeticKernel {
             }
             (Arithmetic::Divide, 0) => each_value(sums, gradient, other, |sum, gradient, other| sum + gradient / other),
             (Arithmetic::Divide, _) => {
-                // Of a / b: −a / b². The quotient replaces the gradient, then takes both factors.
-                let mut quotients = gradient.to_vec();
-                each_value(&mut quotients, own, other, |gradient, own, other| -gradient * other / (own * own));
-                each_value(sums, &quotients, &[0.0], |sum, quotient, _| sum + quotient);
+                // Of a / b: −a / b².
+                for (channel, (sum, gradient)) in sums.iter_mut().zip(gradient).enumerate() {
+                    let (own, other) = (at(own, channel), at(other, channel));
+                    *sum -= gradient * other / (own * own);
+                }
             }
         }
     }

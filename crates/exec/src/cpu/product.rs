@@ -1,4 +1,4 @@
-//! Matrix product op of two values, and softmax: what attention is spelt out of.
+//! Matrix product and softmax ops: attention where a network spells it out.
 
 use super::activate::in_parts;
 use super::matmul::{Accumulate, StridedMatrix, multiply_strided};

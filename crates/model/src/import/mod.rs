@@ -9,7 +9,7 @@
 //! norm's `num_batches_tracked` serves training from scratch only and is left out. A checkpoint without a head is a headless
 //! base.
 //!
-//! A network that was exported with its graph, `.pt2` or ONNX, is imported as it is: [`graph`] reads it, and the model folder
+//! A network that was exported with its graph, `.pt2`, is imported as it is: [`graph`] reads it, and the model folder
 //! gets its [description](crate::NetworkDescription).
 
 mod archive;
@@ -55,7 +55,7 @@ use storage::{NonTensor, StateDict};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ImportRequest<'a> {
-    /// The checkpoint or network file: `.pth`, `.safetensors`, `.pt2` or `.onnx`, told apart by what is in it; the index of
+    /// The checkpoint or network file: `.pth`, `.safetensors` or `.pt2`, told apart by what is in it; the index of
     /// a checkpoint in parts,
     /// `model.safetensors.index.json`; or a folder as Hugging Face's hub has it, with `config.json` beside
     /// `model.safetensors`, `pytorch_model.bin` or an index of either.

@@ -2,6 +2,7 @@
 
 use crate::import::CheckpointError;
 use crate::text::excerpt;
+use fieldfit_nets::ShapeError;
 use std::io;
 use thiserror::Error;
 
@@ -126,6 +127,11 @@ pub enum GraphError {
         /// Why.
         problem: TensorProblem,
     },
+    /// A network in ONNX, which is read but not lowered.
+    #[error(
+        "expected a program of torch.export.save (.pt2), found ONNX, whose ops are not supported yet: export the network: {EXPORT}"
+    )]
+    OnnxUnsupported,
     /// A network of another form than one image in, one result out.
     #[error(
         "expected {expected}, found {found}: export the network with one image as its argument and one result: {EXPORT}"
@@ -318,7 +324,7 @@ pub enum NodeProblem {
     },
     /// It uses a supported op in a way that has no form in a network.
     #[error(
-        "{what} is not supported{}",
+        "{what} is not supported{}: {advice}",
         path.as_ref().map_or_else(String::new, |path| format!(", in module `{}`", excerpt(path)))
     )]
     Use {
@@ -326,7 +332,12 @@ pub enum NodeProblem {
         what: String,
         /// The module.
         path: Option<String>,
+        /// What to do.
+        advice: &'static str,
     },
+    /// It has inputs whose shapes its op does not accept.
+    #[error("{0}")]
+    Shape(ShapeError),
     /// It is a constant without a value.
     #[error("expected a constant of one value and one output, found something else: export the network again")]
     Constant,

@@ -46,7 +46,7 @@ pub struct TensorSource {
 /// If an op, or a way that it is used, has no form in a network; the error names the op, its module path, and what to do.
 pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
     if let RawSource::Onnx { .. } = raw.source {
-        return Err(GraphError::Form { expected: "a program of torch.export.save (.pt2)", found: "ONNX".to_owned() });
+        return Err(GraphError::OnnxUnsupported);
     }
     let (name, image, batch) = image(raw)?;
     let mut uses = HashMap::new();

@@ -1,6 +1,6 @@
 //! In-place ops: refuses one whose array another name shares and reads later.
 
-use super::{Lowered, Lowering, refuse};
+use super::{Lowered, Lowering, Problem};
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawNode};
 
@@ -24,9 +24,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
             .flat_map(|argument| all_named(&argument.value))
             .chain(self.raw.outputs.iter().filter_map(|end| named(&end.value)));
         match read.find(|name| shares(name)) {
-            Some(name) => {
-                refuse(format!("a change in place of an array that `{name}` shares: use the op that returns a new one"))
-            }
+            Some(name) => Err(Problem::Use(
+                format!("a change in place of an array that `{name}` shares"),
+                "use the op that returns a new array",
+            )),
             None => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! Layers: convolutions, linear layers, norms, PReLU and softmax.
 
 use super::call::Call;
-use super::{Lowered, Lowering, refuse};
+use super::{EVALUATION, Lowered, Lowering, Problem, refuse};
 use crate::import::graph::lower::traced::Traced;
 use crate::import::graph::raw::RawArgument;
 use fieldfit_nets::{
@@ -71,7 +71,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     pub(super) fn batch_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         if call.flag("training", false)? {
-            return refuse("a batch norm in training mode: export model.eval()");
+            return Err(Problem::Use("a batch norm in training mode".to_owned(), EVALUATION));
         }
         if value.rank() < 2 {
             return refuse("a batch norm of an array without channels");

@@ -1,4 +1,4 @@
-//! ATen ops: what each op of a `.pt2` file becomes.
+//! Lowering of ATen ops: what each op of a `.pt2` file becomes.
 
 mod arithmetic;
 mod attention;
@@ -22,6 +22,9 @@ use call::Call;
 use fieldfit_nets::{Arithmetic, Function, Op, ShapeError};
 use in_place::{is_in_place, may_share, named};
 use std::collections::HashMap;
+
+/// Advice for a network in training mode.
+const EVALUATION: &str = "export model.eval()";
 
 /// The greatest kernel, stride, dilation, padding or factor.
 const MAX_SIDE: usize = 1 << 16;
@@ -56,8 +59,8 @@ pub(super) struct Lowering<'r, 'a> {
 pub(super) enum Problem {
     /// The op has no form.
     Op,
-    /// The way that it is used has none.
-    Use(String),
+    /// The way that it is used has none: the way, and what to do.
+    Use(String, &'static str),
     /// Shapes that do not fit.
     Shape(ShapeError),
 }
@@ -71,7 +74,7 @@ impl From<ShapeError> for Problem {
 type Lowered<T> = Result<T, Problem>;
 
 fn refuse<T>(what: impl Into<String>) -> Lowered<T> {
-    Err(Problem::Use(what.into()))
+    Err(Problem::Use(what.into(), "replace the module, or export the part before it"))
 }
 
 impl<'r, 'a> Lowering<'r, 'a> {
@@ -86,8 +89,8 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 let path = node.path.as_ref().map(|path| path.as_str().to_owned());
                 let problem = match problem {
                     Problem::Op => NodeProblem::Unsupported { uses, path },
-                    Problem::Use(what) => NodeProblem::Use { what, path },
-                    Problem::Shape(error) => NodeProblem::Use { what: error.to_string(), path },
+                    Problem::Use(what, advice) => NodeProblem::Use { what, path, advice },
+                    Problem::Shape(error) => NodeProblem::Shape(error),
                 };
                 GraphError::Node { node: node.name.as_str().to_owned(), op: node.op.as_str().to_owned(), problem }
             })?;
@@ -224,7 +227,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     /// Refuses what an op without effect would have: dropout in training, another type.
     fn check_inert(&self, call: &Call<'r, 'a>) -> Lowered<()> {
         if call.flag("train", false)? {
-            return refuse("dropout in training mode: export model.eval()");
+            return Err(Problem::Use("dropout in training mode".to_owned(), EVALUATION));
         }
         match call.argument("dtype") {
             Some(RawArgument::Dtype(dtype)) if !matches!(dtype.name(), "float32" | "float64") => {
