@@ -10,7 +10,7 @@ use std::collections::HashSet;
 /// The greatest side of a value, kernel, stride, … : products of three of them are far from an overflow.
 pub(super) const MAX_SIDE: usize = 1 << 20;
 /// The most values of one image's activation, and of a tensor: 1 GiB as f32.
-const MAX_VALUES: usize = 1 << 28;
+pub(crate) const MAX_VALUES: usize = 1 << 28;
 /// Channels of an image.
 const CHANNELS: usize = 3;
 

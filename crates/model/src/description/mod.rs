@@ -8,6 +8,7 @@ mod error;
 mod layout;
 mod op;
 
+pub(crate) use check::MAX_VALUES;
 pub use error::DescriptionError;
 pub use layout::SourceLayout;
 

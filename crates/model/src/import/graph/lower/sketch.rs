@@ -2,13 +2,11 @@
 
 use super::TensorSource;
 use super::traced::{Factor, Traced};
+use crate::description::MAX_VALUES;
 use crate::import::graph::raw::RawGraph;
 use fieldfit_nets::{Node, Op, Rearrange, Role, Shape, ShapeError, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
 use std::collections::HashMap;
-
-/// The most values of one image's value: 1 GiB in f32.
-pub(super) const MAX_VALUES: usize = 1 << 28;
 
 /// Network under construction.
 #[derive(Debug)]

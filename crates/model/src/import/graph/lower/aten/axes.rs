@@ -2,7 +2,7 @@
 
 use super::call::Call;
 use super::{Known, Lowered, Lowering, refuse};
-use crate::import::graph::lower::sketch::MAX_VALUES;
+use crate::description::MAX_VALUES;
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::raw::{RawArgument, RawInt};
 
@@ -59,24 +59,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 }
                 Some(value)
             }
-            "unflatten.int" => {
-                let axis = axis_of(&value, call.int("dim", 0)?)?;
-                let inner = self.sizes(call, "sizes")?;
-                let known = |axis: usize| match value.axes[axis].contains(&Factor::Batch) {
-                    true => Size::Batch(value.length(axis)),
-                    false => Size::Fixed(value.length(axis)),
-                };
-                let mut sizes: Vec<Size> = (0..axis).map(known).collect();
-                let whole = value.length(axis);
-                let fixed: usize =
-                    inner.iter().map(|size| if let Size::Fixed(size) = size { *size } else { 1 }).product();
-                sizes.extend(inner.iter().map(|size| match size {
-                    Size::Rest => Size::Fixed(whole / fixed.max(1)),
-                    other => *other,
-                }));
-                sizes.extend((axis + 1..value.rank()).map(known));
-                value.view(&sizes, None)
-            }
+            "unflatten.int" => self.unflatten(call, value)?,
             "permute.default" => {
                 let dims = call.ints("dims")?.unwrap_or_default();
                 let order: Lowered<Vec<usize>> = dims.into_iter().map(|axis| axis_of(&value, axis)).collect();
@@ -127,6 +110,25 @@ impl<'r, 'a> Lowering<'r, 'a> {
             }
         };
         changed.map_or_else(|| refuse("a view that cuts across the axes"), Ok)
+    }
+
+    /// Splits one axis.
+    fn unflatten(&self, call: &Call<'r, 'a>, value: Traced) -> Lowered<Option<Traced>> {
+        let Some(axis) = value.axis(call.int("dim", 0)?) else { return refuse("an axis that is not there") };
+        let inner = self.sizes(call, "sizes")?;
+        let known = |axis: usize| match value.axes[axis].contains(&Factor::Batch) {
+            true => Size::Batch(value.length(axis)),
+            false => Size::Fixed(value.length(axis)),
+        };
+        let mut sizes: Vec<Size> = (0..axis).map(known).collect();
+        let whole = value.length(axis);
+        let fixed: usize = inner.iter().map(|size| if let Size::Fixed(size) = size { *size } else { 1 }).product();
+        sizes.extend(inner.iter().map(|size| match size {
+            Size::Rest => Size::Fixed(whole / fixed.max(1)),
+            other => *other,
+        }));
+        sizes.extend((axis + 1..value.rank()).map(known));
+        Ok(value.view(&sizes, None))
     }
 
     /// Returns the shape of a view of a tensor.

@@ -4,7 +4,7 @@ use super::call::Call;
 use super::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::{Factor, Traced};
 use crate::import::graph::raw::RawArgument;
-use fieldfit_nets::{Axis, Op, Shape};
+use fieldfit_nets::{Axis, Op, Shape, ValueId};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     pub(super) fn concat(&mut self, call: &Call<'r, 'a>) -> Lowered<Vec<Known>> {
@@ -63,59 +63,79 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let first = own.first().copied().unwrap_or(reference.sides.len());
         let before: Vec<usize> = others.iter().copied().filter(|piece| *piece < first).collect();
         let after: Vec<usize> = others.iter().copied().filter(|piece| *piece >= first).collect();
-        let mut inputs = Vec::with_capacity(values.len());
-        let mut shapes = Vec::with_capacity(values.len());
-        let is_last = after.iter().all(|piece| reference.sides[*piece] == 1);
+        let around = Around { axis, before: &before, after: &after };
+        let mut parts: Vec<Traced> = Vec::with_capacity(values.len());
         for value in &values {
-            let Some(own) = value.pieces(axis) else { return refuse("a concatenation along the batch") };
-            let map = |piece: &usize| partner_of(&reference, value, axis, *piece);
-            let (before, after): (Vec<usize>, Vec<usize>) =
-                (before.iter().filter_map(map).collect(), after.iter().filter_map(map).collect());
-            let units = self.units(value, &[&before, &own, &after]);
-            if units.iter().any(|piece| value.sides[*piece] != 1) {
-                return refuse("a concatenation of arrays of other shapes");
-            }
-            let before = [units, before].concat();
-            let arranged = if is_last {
-                let channels = [own, after].concat();
-                let order: Vec<usize> = before.iter().chain(&channels).copied().collect();
-                let len: usize = channels.iter().map(|piece| value.sides[*piece]).product();
-                let fits = order.iter().copied().eq(0..value.sides.len()) && value.shape.channels == len;
-                let same = shapes
-                    .first()
-                    .is_none_or(|shape: &Shape| (shape.height, shape.width) == (value.shape.height, value.shape.width));
-                if fits && same { value.clone() } else { self.sketch.arrange(value, [&[], &before, &channels])? }
-            } else {
-                self.sketch.arrange(value, [&before, &own, &after])?
-            };
-            shapes.push(arranged.shape);
-            inputs.push(arranged.value);
+            let part = self.concat_part(&reference, value, &around, parts.first().map(|part| part.shape))?;
+            parts.push(part);
         }
-        let total: usize = values.iter().map(|value| value.length(axis)).sum();
-        let (value, shape) =
-            self.sketch.node(Op::Concat(if is_last { Axis::Channels } else { Axis::Columns }), &inputs)?;
-        // Memory is before, the axis as one piece, after.
-        let order: Vec<Option<usize>> = before
-            .iter()
-            .map(|piece| Some(*piece))
-            .chain([None])
-            .chain(after.iter().map(|piece| Some(*piece)))
-            .collect();
-        let place = |piece: usize| order.iter().position(|found| *found == Some(piece));
-        let mut axes = Vec::with_capacity(reference.rank());
-        for (position, factors) in reference.axes.iter().enumerate() {
-            if position == axis {
-                axes.push(vec![Factor::Piece(before.len())]);
-                continue;
-            }
-            let moved = |factor: &Factor| match factor {
-                Factor::Batch => Some(Factor::Batch),
-                Factor::Piece(piece) => place(*piece).map(Factor::Piece),
-            };
-            axes.push(factors.iter().filter_map(moved).collect());
+        let along = if around.is_last(&reference) { Axis::Channels } else { Axis::Columns };
+        let inputs: Vec<ValueId> = parts.iter().map(|part| part.value).collect();
+        let (value, shape) = self.sketch.node(Op::Concat(along), &inputs)?;
+        let total = values.iter().map(|value| value.length(axis)).sum();
+        Ok(around.joined(&reference, total, (value, shape)))
+    }
+
+    /// Brings one part of a concatenation into the order of the reference; `first` is the shape of the first part.
+    fn concat_part(
+        &mut self,
+        reference: &Traced,
+        value: &Traced,
+        around: &Around<'_>,
+        first: Option<Shape>,
+    ) -> Lowered<Traced> {
+        let Some(own) = value.pieces(around.axis) else { return refuse("a concatenation along the batch") };
+        let partner = |piece: &usize| partner_of(reference, value, around.axis, *piece);
+        let before: Vec<usize> = around.before.iter().filter_map(partner).collect();
+        let after: Vec<usize> = around.after.iter().filter_map(partner).collect();
+        let units = self.units(value, &[&before, &own, &after]);
+        if units.iter().any(|piece| value.sides[*piece] != 1) {
+            return refuse("a concatenation of arrays of other shapes");
         }
-        let sides = order.iter().map(|piece| piece.map_or(total, |piece| reference.sides[piece])).collect();
-        Ok(Traced { value, shape, sides, axes })
+        let before = [units, before].concat();
+        if !around.is_last(reference) {
+            return Ok(self.sketch.arrange(value, [&before, &own, &after])?);
+        }
+        let channels = [own, after].concat();
+        let order: Vec<usize> = before.iter().chain(&channels).copied().collect();
+        let len: usize = channels.iter().map(|piece| value.sides[*piece]).product();
+        let fits = order.iter().copied().eq(0..value.sides.len()) && value.shape.channels == len;
+        let is_like = |first: Shape| (first.height, first.width) == (value.shape.height, value.shape.width);
+        if fits && first.is_none_or(is_like) {
+            return Ok(value.clone());
+        }
+        Ok(self.sketch.arrange(value, [&[], &before, &channels])?)
+    }
+}
+
+/// Axis of a concatenation, and the reference's pieces before and behind it in memory.
+struct Around<'p> {
+    axis: usize,
+    before: &'p [usize],
+    after: &'p [usize],
+}
+
+impl Around<'_> {
+    /// Whether the axis is the last in memory.
+    fn is_last(&self, reference: &Traced) -> bool {
+        self.after.iter().all(|piece| reference.sides[*piece] == 1)
+    }
+
+    /// Returns the joined value: in memory, what is before, the axis as one piece of that length, what is behind.
+    fn joined(&self, reference: &Traced, length: usize, (value, shape): (ValueId, Shape)) -> Traced {
+        let some = |pieces: &[usize]| pieces.iter().copied().map(Some).collect::<Vec<_>>();
+        let order = [some(self.before), vec![None], some(self.after)].concat();
+        let moved = |factor: &Factor| match factor {
+            Factor::Batch => Some(Factor::Batch),
+            Factor::Piece(piece) => order.iter().position(|found| *found == Some(*piece)).map(Factor::Piece),
+        };
+        let axes = reference.axes.iter().enumerate().map(|(axis, factors)| match axis == self.axis {
+            true => vec![Factor::Piece(self.before.len())],
+            false => factors.iter().filter_map(moved).collect(),
+        });
+        let axes = axes.collect();
+        let sides = order.iter().map(|piece| piece.map_or(length, |piece| reference.sides[piece])).collect();
+        Traced { value, shape, sides, axes }
     }
 }
 
