@@ -5,7 +5,7 @@ use fieldfit_data::DataError;
 use fieldfit_durable::{DurableError, SealError};
 use fieldfit_exec::ExecError;
 use fieldfit_model::ModelError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Error of an adaptation, which ended without a delta. Nothing is stored then, but for the checkpoint that the error names.
@@ -227,6 +227,42 @@ pub enum AdaptError {
     /// A state that cannot be encoded.
     #[error("the run's state cannot be encoded: {0}")]
     Encode(#[from] postcard::Error),
+}
+
+impl AdaptError {
+    /// Returns the path that the error is about, if it is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::CheckpointSpace { path, .. }
+            | Self::NoCheckpoint { path }
+            | Self::DamagedCheckpoint { path, .. }
+            | Self::OtherCheckpoint { path, .. } => Some(path),
+            Self::ActivationCache { folder, .. } => Some(folder),
+            Self::Interrupted { checkpoint } => checkpoint.as_deref(),
+            Self::Failed { source, checkpoint } => source.path().or(Some(checkpoint)),
+            Self::Data(error) => error.path(),
+            Self::Model(error) => error.path(),
+            Self::Durable(error) => error.path(),
+            Self::Method { .. }
+            | Self::MethodEntry { .. }
+            | Self::CustomMethod { .. }
+            | Self::UnknownSetting { .. }
+            | Self::Setting { .. }
+            | Self::Option { .. }
+            | Self::Stage { .. }
+            | Self::Nice { .. }
+            | Self::Pattern { .. }
+            | Self::PatternMatchesNothing { .. }
+            | Self::Diverged { .. }
+            | Self::Collapsed { .. }
+            | Self::NoGradient { .. }
+            | Self::Budget { .. }
+            | Self::Shape(_)
+            | Self::Exec(_)
+            | Self::Delta(_)
+            | Self::Encode(_) => None,
+        }
+    }
 }
 
 impl From<ClassifierError> for AdaptError {

@@ -3,7 +3,7 @@
 use crate::Version;
 use fieldfit_adapt::ClassifierError;
 use fieldfit_durable::BoundedReadError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Error of any operation of this crate.
@@ -232,6 +232,44 @@ pub enum Error {
         /// The logit.
         value: f32,
     },
+}
+
+impl Error {
+    /// Returns the path that the error is about, if it is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Delta { path, .. }
+            | Self::Read { path, .. }
+            | Self::TooLong { path, .. }
+            | Self::Transport { path, .. }
+            | Self::Key { path, .. }
+            | Self::OpenKey { path }
+            | Self::WriteKey { path, .. }
+            | Self::Scratch { path, .. }
+            | Self::Export { path, .. }
+            | Self::RunLog { path, .. }
+            | Self::Output { path, .. }
+            | Self::NotRegular { path, .. }
+            | Self::RunLogLine { path, .. }
+            | Self::Input { path, .. }
+            | Self::Headless { path, .. }
+            | Self::Unknown { path } => Some(path),
+            Self::Model(error) => error.path(),
+            Self::Data(error) => error.path(),
+            Self::Store(error) => error.path(),
+            Self::Adapt(error) => error.path(),
+            Self::File(error) => Some(error.path()),
+            Self::Durable(error) => error.path(),
+            Self::Exec(_)
+            | Self::ExportRange { .. }
+            | Self::Made { .. }
+            | Self::NoStore { .. }
+            | Self::MemoryBudget { .. }
+            | Self::FailedHere { .. }
+            | Self::Classes { .. }
+            | Self::Logit { .. } => None,
+        }
+    }
 }
 
 impl From<BoundedReadError> for Error {

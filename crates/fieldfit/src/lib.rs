@@ -80,7 +80,7 @@ pub use drift::{DRIFT_WINDOW, Drift};
 pub use error::Error;
 pub use evaluation::{Count, Evaluation};
 pub use event::RuntimeEvent;
-pub use fieldfit_data::{Frame, PixelFormat, Pixels};
+pub use fieldfit_data::{Frame, PixelFormat, Pixels, Plane, Rect};
 pub use fieldfit_durable::{BoundedReadError, Rehash, read_bounded};
 pub use fieldfit_exec::{Device, ExecError};
 pub use fieldfit_model::import;

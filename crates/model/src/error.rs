@@ -468,6 +468,62 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// Returns the path that the error is about, if it is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Missing { path }
+            | Self::Read { path, .. }
+            | Self::Write { path, .. }
+            | Self::Manifest { path, .. }
+            | Self::ManifestValue { path, .. }
+            | Self::Labels { path, .. }
+            | Self::LabelEncoding { path, .. }
+            | Self::Label { path, .. }
+            | Self::Length { path, .. }
+            | Self::Altered { path, .. }
+            | Self::Safetensors { path, .. }
+            | Self::TensorMissing { path, .. }
+            | Self::TensorExtra { path, .. }
+            | Self::TensorShape { path, .. }
+            | Self::TensorDtype { path, .. }
+            | Self::NotFinite { path, .. }
+            | Self::NegativeVariance { path, .. }
+            | Self::Overflow { path, .. }
+            | Self::Unrecognised { path, .. }
+            | Self::TwoNetworks { path, .. }
+            | Self::Part { path, .. }
+            | Self::Index { path, .. }
+            | Self::Ambiguous { path, .. }
+            | Self::NoTensors { path }
+            | Self::Unlabelled { path, .. }
+            | Self::NoWeights { path, .. }
+            | Self::Distributed { path }
+            | Self::Config { path, .. }
+            | Self::Checkpoint { path, .. }
+            | Self::Description { path, .. }
+            | Self::Network { path, .. }
+            | Self::SourceShape { path, .. }
+            | Self::NetworkOption { path, .. }
+            | Self::NetworkSize { path, .. }
+            | Self::Graph { path, .. }
+            | Self::Exists { path } => Some(path),
+            Self::DeltaLength { .. }
+            | Self::DeltaValues { .. }
+            | Self::Architecture(_)
+            | Self::Delta(_)
+            | Self::DeltaBase { .. }
+            | Self::DeltaTensor { .. }
+            | Self::DeltaShape { .. }
+            | Self::DeltaKind { .. }
+            | Self::DeltaHead { .. }
+            | Self::OutsideBall { .. }
+            | Self::DeltaNotFinite { .. }
+            | Self::Drop { .. } => None,
+        }
+    }
+}
+
+impl ModelError {
     /// Makes the error of a file of the model that is unreadable or missing.
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
