@@ -2,7 +2,7 @@
 
 use super::op::{Backward, CpuOp, Forward, Kernel, Needs};
 use super::thread_pool::{ThreadPool, split_rows};
-use super::vector::{exp, gelu, gelu_slope, vectorized};
+use super::vector::{erf, exp, gelu, gelu_slope, vectorized};
 use fieldfit_nets::{Function, Shape};
 use fieldfit_tensor::TensorId;
 use std::ops::Range;
@@ -109,6 +109,22 @@ impl ActivateKernel {
             Function::Sqrt => map!(input, output, |x| x.sqrt()),
             Function::Square => map!(input, output, |x| x * x),
             Function::Exp => map!(input, output, |x| exp(x)),
+            Function::Log => map!(input, output, |x| x.ln()),
+            Function::Absolute => map!(input, output, |x| x.abs()),
+            Function::Erf => map!(input, output, |x| erf(x)),
+            Function::Elu { alpha } => {
+                let alpha = alpha as f32;
+                map!(input, output, |x| if x > 0.0 { x } else { alpha * x.exp_m1() });
+            }
+            Function::Softplus { beta } => {
+                let beta = beta as f32;
+                map!(input, output, |x| softplus(beta * x) / beta);
+            }
+            Function::Mish => map!(input, output, |x| x * tanh(softplus(x))),
+            Function::Power { exponent } => {
+                let exponent = exponent as f32;
+                map!(input, output, |x| x.powf(exponent));
+            }
         }
     }
 
@@ -137,6 +153,22 @@ impl ActivateKernel {
             Function::Sqrt => multiply!(gradient, input, target, |x| 0.5 / x.sqrt()),
             Function::Square => multiply!(gradient, input, target, |x| 2.0 * x),
             Function::Exp => multiply!(gradient, input, target, |x| exp(x)),
+            Function::Log => multiply!(gradient, input, target, |x| 1.0 / x),
+            Function::Absolute => multiply!(gradient, input, target, |x| sign(x)),
+            Function::Erf => multiply!(gradient, input, target, |x| std::f32::consts::FRAC_2_SQRT_PI * exp(-x * x)),
+            Function::Elu { alpha } => {
+                let alpha = alpha as f32;
+                multiply!(gradient, input, target, |x| if x > 0.0 { 1.0 } else { alpha * exp(x) });
+            }
+            Function::Softplus { beta } => {
+                let beta = beta as f32;
+                multiply!(gradient, input, target, |x| sigmoid(beta * x));
+            }
+            Function::Mish => multiply!(gradient, input, target, |x| mish_slope(x)),
+            Function::Power { exponent } => {
+                let exponent = exponent as f32;
+                multiply!(gradient, input, target, |x| exponent * x.powf(exponent - 1.0));
+            }
         }
     }
 }
@@ -161,6 +193,31 @@ fn hard_sigmoid(x: f32) -> f32 {
 #[inline(always)]
 fn hard_sigmoid_slope(x: f32) -> f32 {
     if x > -3.0 && x < 3.0 { 1.0 / 6.0 } else { 0.0 }
+}
+
+/// Computes `ln(1 + eˣ)`, which does not overflow.
+#[inline(always)]
+fn softplus(x: f32) -> f32 {
+    (if x > 0.0 { x } else { 0.0 }) + exp(-x.abs()).ln_1p()
+}
+
+/// Computes `tanh(softplus(x)) + x · (1 − tanh²(softplus(x))) · sigmoid(x)`.
+#[inline(always)]
+fn mish_slope(x: f32) -> f32 {
+    let t = tanh(softplus(x));
+    (x * sigmoid(x)).mul_add(1.0 - t * t, t)
+}
+
+/// Returns −1, 0 or 1.
+#[inline(always)]
+fn sign(x: f32) -> f32 {
+    if x > 0.0 {
+        1.0
+    } else if x < 0.0 {
+        -1.0
+    } else {
+        0.0
+    }
 }
 
 /// Computes the hyperbolic tangent; near 0 by its series, where the exponentials cancel.
@@ -219,10 +276,23 @@ mod tests {
             Function::Sqrt => x.sqrt(),
             Function::Square => x * x,
             Function::Exp => x.exp(),
+            Function::Log => x.ln(),
+            Function::Absolute => x.abs(),
+            Function::Erf => f64::from(erf(x as f32)),
+            Function::Elu { alpha } => {
+                if x > 0.0 {
+                    x
+                } else {
+                    alpha * x.exp_m1()
+                }
+            }
+            Function::Softplus { beta } => (beta * x).exp().ln_1p() / beta,
+            Function::Mish => x * x.exp().ln_1p().tanh(),
+            Function::Power { exponent } => x.powf(exponent),
         }
     }
 
-    const FUNCTIONS: [Function; 13] = [
+    const FUNCTIONS: [Function; 22] = [
         Function::Relu,
         Function::Clamp { low: 0.0, high: 6.0 },
         Function::LeakyRelu { slope: 0.125 },
@@ -236,6 +306,15 @@ mod tests {
         Function::Sqrt,
         Function::Square,
         Function::Exp,
+        Function::Log,
+        Function::Absolute,
+        Function::Erf,
+        Function::Elu { alpha: 1.25 },
+        Function::Softplus { beta: 2.0 },
+        Function::Mish,
+        Function::Power { exponent: 3.0 },
+        Function::Power { exponent: -0.5 },
+        Function::Power { exponent: -1.0 },
     ];
 
     /// Catches: a formula with a wrong sign or constant, a slope that is another function's: values against the definition
@@ -245,7 +324,8 @@ mod tests {
         for function in FUNCTIONS {
             let kernel = ActivateKernel { function, channels: 1 };
             for step in 1..400 {
-                let x = (step as f32 - if function == Function::Sqrt { 0.5 } else { 200.5 }) / 25.0;
+                let is_positive = matches!(function, Function::Sqrt | Function::Log | Function::Power { .. });
+                let x = (step as f32 - if is_positive { 0.5 } else { 200.5 }) / 25.0;
                 let (mut value, mut slope) = ([f32::NAN], [f32::NAN]);
                 kernel.apply(&[x], &mut value);
                 kernel.multiply_slope(&[2.0], &[x], &mut slope);
@@ -254,7 +334,8 @@ mod tests {
                     (f64::from(value[0]) - expected).abs() <= 2e-6 * expected.abs().max(1.0),
                     "{function:?}({x}): {value:?}, {expected}"
                 );
-                if function == Function::Gelu {
+                // Of these, the definition here is in f32.
+                if matches!(function, Function::Gelu | Function::Erf) {
                     continue;
                 }
                 let difference = |d: f64| (exact(function, f64::from(x) + d) - exact(function, f64::from(x) - d)) / d;

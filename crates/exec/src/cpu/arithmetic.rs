@@ -74,6 +74,12 @@ impl ArithmeticKernel {
             Arithmetic::Subtract => each_value(out, left, right, |_, left, right| left - right),
             Arithmetic::Multiply => each_value(out, left, right, |_, left, right| left * right),
             Arithmetic::Divide => each_value(out, left, right, |_, left, right| left / right),
+            Arithmetic::Maximum => {
+                each_value(out, left, right, |_, left, right| if left < right { right } else { left })
+            }
+            Arithmetic::Minimum => {
+                each_value(out, left, right, |_, left, right| if left > right { right } else { left })
+            }
         }
     }
 
@@ -94,6 +100,20 @@ impl ArithmeticKernel {
                 for (channel, (sum, gradient)) in sums.iter_mut().zip(gradient).enumerate() {
                     let (own, other) = (at(own, channel), at(other, channel));
                     *sum -= gradient * other / (own * own);
+                }
+            }
+            (Arithmetic::Maximum | Arithmetic::Minimum, _) => {
+                for (channel, (sum, gradient)) in sums.iter_mut().zip(gradient).enumerate() {
+                    let (own, other) = (at(own, channel), at(other, channel));
+                    let wins = if self.arithmetic == Arithmetic::Maximum { own > other } else { own < other };
+                    *sum += gradient
+                        * if wins {
+                            1.0
+                        } else if own == other {
+                            0.5
+                        } else {
+                            0.0
+                        };
                 }
             }
         }
@@ -139,8 +159,12 @@ impl Kernel for ArithmeticKernel {
     }
 
     fn needs(&self, _: &dyn Fn(TensorId) -> bool) -> Needs {
-        let other_input = matches!(self.arithmetic, Arithmetic::Multiply | Arithmetic::Divide);
-        Needs { input: self.arithmetic == Arithmetic::Divide, other_input, ..Needs::default() }
+        let (input, other_input) = match self.arithmetic {
+            Arithmetic::Add | Arithmetic::Subtract => (false, false),
+            Arithmetic::Multiply => (false, true),
+            Arithmetic::Divide | Arithmetic::Maximum | Arithmetic::Minimum => (true, true),
+        };
+        Needs { input, other_input, ..Needs::default() }
     }
 
     fn backward(&self, pass: Backward<'_>) -> Vec<f64> {

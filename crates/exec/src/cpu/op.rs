@@ -194,6 +194,7 @@ pub(super) fn cpu_op(op: &Op, network: &Network) -> Result<Box<dyn CpuOp>, Strin
         }
         Op::Rearrange(rearrange) => Box::new(RearrangeOp(rearrange.clone())),
         Op::Slice { axis: Axis::Rows | Axis::Columns, .. }
+        | Op::Gather { .. }
         | Op::Mean(Axis::Rows | Axis::Columns)
         | Op::Pad(_)
         | Op::Resize { .. }

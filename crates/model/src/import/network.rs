@@ -62,7 +62,7 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
     let raw = file.read()?;
     let lowered =
         lower(&raw).map_err(|source| ModelError::Graph { path: path.to_owned(), source: Box::new(source) })?;
-    let Lowered { mut network, sources, size } = lowered;
+    let Lowered { mut network, sources, constants, size } = lowered;
     name_added(&mut network, &sources);
     let (network, sources) = (&network, &sources[..]);
     let layouts = layouts(&raw, network, sources, path)?;
@@ -73,7 +73,7 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
     let specs = network.tensors.iter().zip(sources).zip(&layouts).filter(|((spec, _), _)| !spec.is_empty());
     let tensors: Vec<Stored<'_>> = specs
         .map(|((spec, source), layout)| {
-            store(&values(&raw, spec, *source, layout.as_ref(), path)?, spec, request.dtype, path)
+            store(&values((&raw, &constants), spec, *source, layout.as_ref(), path)?, spec, request.dtype, path)
         })
         .collect::<Result<_, _>>()?;
     let written = folder::write(
@@ -159,14 +159,18 @@ fn layouts(
 
 /// The values of a tensor of the network, in its order.
 fn values(
-    raw: &RawGraph<'_>,
+    (raw, constants): (&RawGraph<'_>, &[Vec<f64>]),
     spec: &TensorSpec,
     source: TensorSource,
     layout: Option<&SourceLayout>,
     path: &Path,
 ) -> Result<Vec<f32>, ModelError> {
     let (Some(tensor), Some(layout)) = (source.tensor.map(|tensor| &raw.tensors[tensor]), layout) else {
-        return Ok(vec![source.fill; spec.len()]);
+        let constant = source.constant.and_then(|constant| constants.get(constant));
+        return Ok(constant.map_or_else(
+            || vec![source.fill; spec.len()],
+            |values| values.iter().map(|value| *value as f32).collect(),
+        ));
     };
     let Some(values) = floats(raw, tensor) else {
         let (expected, found) = ("float16, bfloat16, float32 or float64", tensor.dtype.name().to_owned());

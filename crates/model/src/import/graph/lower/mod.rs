@@ -1,5 +1,6 @@
 //! Lowering: makes a network of a raw graph. The ops under their names in a file become nodes of [`fieldfit_nets`].
 
+mod array;
 mod aten;
 mod fuse;
 mod sections;
@@ -22,8 +23,19 @@ pub struct Lowered {
     pub network: Network,
     /// Of each tensor of the network, in order, its source.
     pub sources: Vec<TensorSource>,
+    /// Values of the tensors that the file computes from constants, see [`TensorSource::constant`].
+    pub constants: Vec<Vec<f64>>,
     /// Rows and columns of the image that the file was exported for.
     pub size: [usize; 2],
+}
+
+/// Choices that a file leaves open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LowerOptions<'o> {
+    /// Name of the result, of a file with several.
+    pub output: Option<&'o str>,
+    /// Rows and columns of the image, of a file whose image has any size.
+    pub size: Option<usize>,
 }
 
 /// The architecture's name of a network that a file brings.
@@ -34,6 +46,8 @@ pub const IMPORTED: &str = "imported";
 pub struct TensorSource {
     /// Position in [`RawGraph::tensors`]; `None` of a tensor that the network adds, whose values are all `fill`.
     pub tensor: Option<usize>,
+    /// Position in [`Lowered::constants`] of a tensor whose values the file computes.
+    pub constant: Option<usize>,
     /// Value of each element without a source.
     pub fill: f32,
     /// Whether the first two axes are exchanged: a transposed convolution, or a matrix as ONNX has it.
@@ -45,16 +59,31 @@ pub struct TensorSource {
 /// # Errors
 /// If an op, or a way that it is used, has no form in a network; the error names the op, its module path, and what to do.
 pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
+    lower_with(raw, LowerOptions::default())
+}
+
+/// Makes a network of a raw graph, with the choices that the file leaves open.
+///
+/// # Errors
+/// As [`lower`]; if the file has several results or an image of any size, and the choice is missing or not one of them.
+pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lowered, GraphError> {
     if let RawSource::Onnx { .. } = raw.source {
         return Err(GraphError::OnnxUnsupported);
     }
-    let (name, image, batch) = image(raw)?;
+    let (name, image, batch) = image(raw, options.size)?;
     let mut uses = HashMap::new();
     for node in &raw.nodes {
         *uses.entry(node.op.as_str().to_owned()).or_insert(0) += 1;
     }
-    let mut lowering =
-        Lowering { raw, sketch: Sketch::new(image), known: HashMap::new(), batch, uses, views: HashMap::new() };
+    let mut lowering = Lowering {
+        raw,
+        sketch: Sketch::new(image),
+        known: HashMap::new(),
+        batch,
+        uses,
+        views: HashMap::new(),
+        evaluated_values: 0,
+    };
     lowering.known.insert(name, Known::Traced(Traced::image(ValueId::IMAGE, image)));
     for (index, tensor) in raw.tensors.iter().enumerate() {
         lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
@@ -62,14 +91,14 @@ pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
     for position in 0..raw.nodes.len() {
         lowering.lower(position)?;
     }
-    let output = output(raw, &mut lowering)?;
+    let output = output(raw, options.output, &mut lowering)?;
     let mut sketch = lowering.sketch;
     let output = fuse::fuse(&mut sketch, output);
     finish(sketch, output, [image.height, image.width])
 }
 
 /// Returns the name and shape of the one image, and the batch that the file was exported for, if it states one.
-fn image<'a>(raw: &RawGraph<'a>) -> Result<(super::Name<'a>, Shape, Option<usize>), GraphError> {
+fn image<'a>(raw: &RawGraph<'a>, size: Option<usize>) -> Result<(super::Name<'a>, Shape, Option<usize>), GraphError> {
     let form = |found: String| GraphError::Form { expected: "one image [N, 3, H, W]", found };
     let [RawEnd { value: RawArgument::Value(name), .. }] = &raw.inputs[..] else {
         return Err(form(format!("{} inputs", raw.inputs.len())));
@@ -87,21 +116,29 @@ fn image<'a>(raw: &RawGraph<'a>) -> Result<(super::Name<'a>, Shape, Option<usize
         RawDim::Fixed(side) => usize::try_from(*side).ok().filter(|side| (1..=8192).contains(side)),
         RawDim::Symbol(_) | RawDim::Expression(_) | RawDim::Unknown => None,
     };
-    let [Some(channels), Some(height), Some(width)] = [channels, height, width].map(fixed) else {
-        return Err(form("an input whose size is not fixed".to_owned()));
+    let side = |dim: &RawDim<'_>| fixed(dim).or_else(|| size.filter(|_| matches!(dim, RawDim::Symbol(_))));
+    let (Some(channels), [Some(height), Some(width)]) = (fixed(channels), [height, width].map(side)) else {
+        return Err(GraphError::AnySize);
     };
     Ok((name.clone(), Shape { height, width, channels }, fixed(batch)))
 }
 
 /// Returns the one result: a vector for each image, or an image.
-fn output(raw: &RawGraph<'_>, lowering: &mut Lowering<'_, '_>) -> Result<ValueId, GraphError> {
+fn output(raw: &RawGraph<'_>, chosen: Option<&str>, lowering: &mut Lowering<'_, '_>) -> Result<ValueId, GraphError> {
     let form = |found: String| GraphError::Form { expected: "one result", found };
-    let [RawEnd { value: RawArgument::Value(name), .. }] = &raw.outputs[..] else {
-        return Err(form(format!("{} results", raw.outputs.len())));
+    let end = match (&raw.outputs[..], chosen) {
+        ([end], None) => Some(end),
+        (ends, chosen) => ends.iter().find(|end| Some(end.name.as_str()) == chosen),
     };
-    let Some(Known::Traced(traced)) = lowering.known.get(name).cloned() else {
+    let Some(end) = end else {
+        let names = raw.outputs.iter().map(|end| end.name.as_str().to_owned()).collect();
+        return Err(GraphError::Outputs { names });
+    };
+    let RawArgument::Value(name) = &end.value else { return Err(form("a result that is a constant".to_owned())) };
+    let Some(known @ (Known::Traced(_) | Known::Expanded { .. })) = lowering.known.get(name).cloned() else {
         return Err(form("a result that does not depend on the image".to_owned()));
     };
+    let Ok(traced) = lowering.traced(known) else { return Err(form("a result that is repeated".to_owned())) };
     if !traced.is_batch(0) {
         return Err(form("a result without an image's axis".to_owned()));
     }
@@ -156,8 +193,18 @@ fn finish(mut sketch: Sketch, output: ValueId, size: [usize; 2]) -> Result<Lower
     };
     let sections = sections::sections(&sketch);
     let (mut graph, channels) = (Graph { nodes: sketch.nodes, sections }, sketch.shapes[0].channels);
-    let (tensors, sources, head) = in_order(&mut graph, sketch.tensors, sketch.sources, head);
-    Ok(Lowered { network: Network { architecture: IMPORTED, channels, tensors, graph, head }, sources, size })
+    let (tensors, mut sources, head) = in_order(&mut graph, sketch.tensors, sketch.sources, head);
+    // Constants that fusion or the choice of a result left without a reader are gone.
+    let constants = sources.iter_mut().filter_map(|source| {
+        let constant = source.constant.as_mut()?;
+        Some(std::mem::take(&mut sketch.constants[*constant]))
+    });
+    let constants: Vec<Vec<f64>> = constants.collect();
+    sources.iter_mut().filter_map(|source| source.constant.as_mut()).enumerate().for_each(|(position, constant)| {
+        *constant = position;
+    });
+    let network = Network { architecture: IMPORTED, channels, tensors, graph, head };
+    Ok(Lowered { network, sources, constants, size })
 }
 
 /// Returns the head of a network that ends in something else than a classifier: none, over its whole output.

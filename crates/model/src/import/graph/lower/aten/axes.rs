@@ -32,25 +32,70 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
     }
 
-    pub(super) fn change_axes(&mut self, call: &Call<'r, 'a>, op: &str) -> Lowered<Vec<Known>> {
+    pub(super) fn change_axes(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Known>> {
         let known = self.first(call)?;
-        match known {
-            Known::Traced(value) => Ok(vec![Known::Traced(self.change_value(call, op, value)?)]),
-            Known::Tensor { index, shape } => {
-                Ok(vec![Known::Tensor { index, shape: self.change_tensor(call, op, shape)? }])
+        if let Known::Tensor { index, shape } = &known
+            && let Some(changed) = self.change_tensor(call, name, *index, shape.clone())?
+        {
+            return Ok(vec![changed]);
+        }
+        let value = self.traced(known)?;
+        if let "expand" | "expand_as" = name {
+            let sizes = if name == "expand" { self.sizes(call, "size")? } else { self.sizes_of(call, "other")? };
+            return Ok(vec![self.expand(value, &sizes)?]);
+        }
+        Ok(vec![Known::Traced(self.change_value(call, name, value)?)])
+    }
+
+    /// Returns the sizes of an array that an argument names.
+    fn sizes_of(&self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Size>> {
+        let fixed = |shape: &[usize]| shape.iter().map(|size| Size::Fixed(*size)).collect();
+        match call.argument(name).map(|argument| self.known_argument(argument)).transpose()? {
+            Some(Known::Traced(value)) => Ok(value.sizes()),
+            Some(Known::Expanded { value, lengths }) => Ok(value
+                .axes
+                .iter()
+                .zip(lengths)
+                .map(
+                    |(axis, length)| {
+                        if axis.contains(&Factor::Batch) { Size::Batch(length) } else { Size::Fixed(length) }
+                    },
+                )
+                .collect()),
+            Some(Known::Tensor { shape, .. }) => Ok(fixed(&shape)),
+            Some(Known::Constant(array)) => Ok(fixed(&array.shape)),
+            Some(Known::Turned { .. } | Known::Int(_) | Known::Unread) | None => {
+                refuse(format!("a call without `{name}`"))
             }
-            Known::Int(_) | Known::Unread => refuse("a view of something that is no array"),
         }
     }
 
-    fn change_value(&self, call: &Call<'r, 'a>, op: &str, mut value: Traced) -> Lowered<Traced> {
+    /// Changes a value to those sizes, row by row.
+    pub(super) fn view_as(&self, mut value: Traced, sizes: &[Size]) -> Option<Traced> {
+        let names_batch = sizes.iter().any(|size| matches!(size, Size::Batch(_)));
+        if value.has_batch() {
+            return value.view(sizes, self.batch);
+        }
+        if !names_batch {
+            return value.view(sizes, None);
+        }
+        // Every image has the same values.
+        if value.axes.is_empty() {
+            value.axes.push(Vec::new());
+        }
+        value.axes[0].insert(0, Factor::Batch);
+        value.view(sizes, None)
+    }
+
+    fn change_value(&self, call: &Call<'r, 'a>, name: &str, mut value: Traced) -> Lowered<Traced> {
         let rank = value.rank() as i64;
         let axis_of =
             |value: &Traced, axis: i64| value.axis(axis).map_or_else(|| refuse("an axis that is not there"), Ok);
-        let changed = match op {
-            "view.default" | "_unsafe_view.default" => value.view(&self.sizes(call, "size")?, self.batch),
-            "reshape.default" => value.view(&self.sizes(call, "shape")?, self.batch),
-            "flatten.using_ints" => {
+        let changed = match name {
+            "view" | "_unsafe_view" => self.view_as(value, &self.sizes(call, "size")?),
+            "reshape" => self.view_as(value, &self.sizes(call, "shape")?),
+            "view_as" | "reshape_as" => self.view_as(value, &self.sizes_of(call, "other")?),
+            "flatten" => {
                 let (first, last) =
                     (axis_of(&value, call.int("start_dim", 0)?)?, axis_of(&value, call.int("end_dim", -1)?)?);
                 if first <= last {
@@ -59,20 +104,19 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 }
                 Some(value)
             }
-            "unflatten.int" => self.unflatten(call, value)?,
-            "permute.default" => {
+            "unflatten" => self.unflatten(call, value)?,
+            "permute" => {
                 let dims = call.ints("dims")?.unwrap_or_default();
                 let order: Lowered<Vec<usize>> = dims.into_iter().map(|axis| axis_of(&value, axis)).collect();
                 value.permute(&order?)
             }
-            "transpose.int" | "t.default" => {
-                let (first, second) =
-                    if op == "t.default" { (0, 1) } else { (call.int("dim0", 0)?, call.int("dim1", 1)?) };
+            "transpose" | "t" | "swapaxes" => {
+                let (first, second) = if name == "t" { (0, 1) } else { (call.int("dim0", 0)?, call.int("dim1", 1)?) };
                 let (first, second) = (axis_of(&value, first)?, axis_of(&value, second)?);
                 value.axes.swap(first, second);
                 Some(value)
             }
-            "unsqueeze.default" => {
+            "unsqueeze" => {
                 let axis = call.int("dim", 0)?;
                 let axis = if axis < 0 { axis + rank + 1 } else { axis };
                 let Ok(axis) = usize::try_from(axis) else { return refuse("an axis that is not there") };
@@ -82,10 +126,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 value.axes.insert(axis, Vec::new());
                 Some(value)
             }
-            "squeeze.dim" | "squeeze.dims" => {
+            _ => {
+                let all = || (0..rank).collect();
                 let mut axes: Vec<usize> = call
                     .ints("dim")?
-                    .unwrap_or_default()
+                    .unwrap_or_else(all)
                     .into_iter()
                     .map(|axis| axis_of(&value, axis))
                     .collect::<Lowered<_>>()?;
@@ -94,17 +139,6 @@ impl<'r, 'a> Lowering<'r, 'a> {
                     if value.length(axis) == 1 && !value.axes[axis].contains(&Factor::Batch) {
                         value.axes.remove(axis);
                     }
-                }
-                Some(value)
-            }
-            _ => {
-                let sizes = self.sizes(call, "size")?;
-                let keeps = |(axis, size): (usize, &Size)| match size {
-                    Size::Rest | Size::Batch(_) => true,
-                    Size::Fixed(size) => *size == value.length(axis) || value.axes[axis].contains(&Factor::Batch),
-                };
-                if sizes.len() != value.rank() || !sizes.iter().enumerate().all(keeps) {
-                    return refuse("an expansion of a value");
                 }
                 Some(value)
             }
@@ -131,15 +165,30 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok(value.view(&sizes, None))
     }
 
-    /// Returns the shape of a view of a tensor.
-    fn change_tensor(&self, call: &Call<'r, 'a>, op: &str, mut shape: Vec<usize>) -> Lowered<Vec<usize>> {
+    /// Returns a view of a tensor that is a tensor, too; `None` of another one.
+    fn change_tensor(
+        &self,
+        call: &Call<'r, 'a>,
+        name: &str,
+        index: usize,
+        mut shape: Vec<usize>,
+    ) -> Lowered<Option<Known>> {
         let at = |shape: &[usize], axis: i64, extra: i64| {
             let rank = shape.len() as i64 + extra;
             usize::try_from(if axis < 0 { axis + rank } else { axis }).ok().filter(|axis| (*axis as i64) < rank)
         };
-        match op {
-            "view.default" | "reshape.default" | "_unsafe_view.default" => {
-                let sizes = self.sizes(call, if op == "reshape.default" { "shape" } else { "size" })?;
+        let is_turned = match name {
+            "t" => true,
+            "transpose" => true,
+            "permute" => call.ints("dims")?.is_some_and(|dims| dims == [1, 0]),
+            _ => false,
+        };
+        if is_turned && shape.len() == 2 && shape == self.raw.tensors[index].shape {
+            return Ok(Some(Known::Turned { index }));
+        }
+        let changed = match name {
+            "view" | "reshape" | "_unsafe_view" => {
+                let sizes = self.sizes(call, if name == "reshape" { "shape" } else { "size" })?;
                 let total: usize = shape.iter().product();
                 let fixed: usize =
                     sizes.iter().map(|size| if let Size::Fixed(size) = size { *size } else { 1 }).product();
@@ -149,28 +198,19 @@ impl<'r, 'a> Lowering<'r, 'a> {
                     Size::Batch(_) => None,
                 };
                 let sides: Option<Vec<usize>> = sizes.iter().map(side).collect();
-                match sides.filter(|sides| sides.iter().product::<usize>() == total) {
-                    Some(sides) => Ok(sides),
-                    None => refuse("a view of a tensor by the batch's size"),
-                }
+                sides.filter(|sides| sides.iter().product::<usize>() == total)
             }
-            "unsqueeze.default" => match at(&shape, call.int("dim", 0)?, 1) {
-                Some(axis) => {
-                    shape.insert(axis, 1);
-                    Ok(shape)
-                }
-                None => refuse("an axis that is not there"),
-            },
-            "squeeze.dim" => match at(&shape, call.int("dim", 0)?, 0) {
-                Some(axis) => {
-                    if shape[axis] == 1 {
-                        shape.remove(axis);
-                    }
-                    Ok(shape)
-                }
-                None => refuse("an axis that is not there"),
-            },
-            "expand.default" => {
+            "unsqueeze" => at(&shape, call.int("dim", 0)?, 1).map(|axis| {
+                shape.insert(axis, 1);
+                shape
+            }),
+            "squeeze" if call.argument("dim").is_some() => {
+                let axes = call.ints("dim")?.unwrap_or_default();
+                let axes: Vec<usize> = axes.into_iter().filter_map(|axis| at(&shape, axis, 0)).collect();
+                let kept = |(axis, side): (usize, &usize)| (!axes.contains(&axis) || *side != 1).then_some(*side);
+                Some(shape.iter().enumerate().filter_map(kept).collect())
+            }
+            "expand" => {
                 let sizes = self.sizes(call, "size")?;
                 let ahead = sizes.len().saturating_sub(shape.len());
                 let expanded: Vec<usize> = vec![1; ahead].into_iter().chain(shape).collect();
@@ -179,13 +219,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
                     Size::Fixed(size) => *size != expanded[axis] && !(axis == 0 && self.batch == Some(*size)),
                     Size::Rest | Size::Batch(_) => false,
                 };
-                if sizes.iter().enumerate().any(grows) {
-                    return refuse("an expansion of a tensor");
-                }
-                Ok(expanded)
+                (!sizes.iter().enumerate().any(grows)).then_some(expanded)
             }
-            "flatten.using_ints" if shape.len() == 1 => Ok(shape),
-            _ => refuse("a permutation of a tensor"),
-        }
+            "flatten" if shape.len() == 1 => Some(shape),
+            _ => None,
+        };
+        Ok(changed.map(|shape| Known::Tensor { index, shape }))
     }
 }

@@ -7,38 +7,36 @@ use crate::import::graph::raw::RawArgument;
 use fieldfit_nets::{Axis, Op, Shape, ValueId};
 
 impl<'r, 'a> Lowering<'r, 'a> {
-    pub(super) fn concat(&mut self, call: &Call<'r, 'a>) -> Lowered<Vec<Known>> {
+    /// Lowers `cat`, or `stack`, which gives each part an axis of its own.
+    pub(super) fn concat(&mut self, call: &Call<'r, 'a>, stacks: bool) -> Lowered<Vec<Known>> {
         let Some(RawArgument::Values(names)) = call.argument("tensors") else {
             return refuse("a list that is computed");
         };
-        let mut parts = Vec::with_capacity(names.len());
+        let mut values = Vec::with_capacity(names.len());
         for name in names.iter().flatten() {
-            parts.push(self.named(name)?);
+            let known = self.named(name)?;
+            let is_tensor = !matches!(known, Known::Traced(_) | Known::Expanded { .. });
+            let mut value = self.traced(known)?;
+            if is_tensor && !value.axes.is_empty() {
+                value.drop_units(0);
+            }
+            values.push(value);
         }
-        let Some(rank) =
-            parts.iter().find_map(|part| if let Known::Traced(value) = part { Some(value.rank()) } else { None })
-        else {
-            return refuse("a concatenation of tensors alone");
-        };
-        let mut values = Vec::with_capacity(parts.len());
-        for part in parts {
-            values.push(match part {
-                Known::Traced(value) if value.rank() == rank => value,
-                Known::Tensor { index, shape } if shape.len() == rank => {
-                    let mut value = self.parameter_value(index, &shape)?;
-                    value.axes[0]
-                        .retain(|factor| value.sides[if let Factor::Piece(piece) = factor { *piece } else { 0 }] != 1);
-                    value
-                }
-                _ => return refuse("a concatenation of arrays of other ranks"),
-            });
+        let Some(first) = values.first() else { return refuse("a concatenation of nothing") };
+        let rank = first.rank();
+        if values.iter().any(|value| value.rank() != rank) {
+            return refuse("a concatenation of arrays of other ranks");
         }
-        let Some(template) =
-            values.iter().find(|value| value.axes.iter().any(|axis| axis.contains(&Factor::Batch))).cloned()
-        else {
-            return refuse("a concatenation of tensors alone");
-        };
-        let Some(axis) = template.axis(call.int("dim", 0)?) else { return refuse("a concatenation along no axis") };
+        let dim = call.int("dim", 0)?;
+        let all = (rank + usize::from(stacks)) as i64;
+        let axis = usize::try_from(if dim < 0 { dim + all } else { dim }).ok().filter(|axis| (*axis as i64) < all);
+        let Some(axis) = axis else { return refuse("a concatenation along no axis") };
+        if stacks {
+            values.iter_mut().for_each(|value| value.axes.insert(axis, Vec::new()));
+        }
+        // A tensor alone has the same values for each image, and takes the batch of the others.
+        let template = values.iter().find(|value| value.has_batch()).or(values.first()).cloned();
+        let Some(template) = template else { return refuse("a concatenation of nothing") };
         if values.len() == 1 {
             return Ok(values.into_iter().map(Known::Traced).collect());
         }
@@ -49,6 +47,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
         // The other axes of all parts get the same pieces: they are split by each other first.
         let mut reference = template;
         let mut values = values;
+        for value in values.iter_mut().chain([&mut reference]) {
+            if value.axes[axis].is_empty() {
+                value.insert_unit(axis);
+            }
+        }
         let others: Vec<usize> = (0..reference.rank()).filter(|other| *other != axis).collect();
         // Twice, so that what a later part splits is split in the earlier ones.
         for _ in 0..2 {

@@ -40,7 +40,7 @@ pub(super) fn is_in_place(op: &str) -> bool {
 
 /// Whether an op's result may share its argument's memory.
 pub(super) fn may_share(op: &str) -> bool {
-    const VIEWS: [&str; 20] = [
+    const VIEWS: [&str; 24] = [
         "alias",
         "detach",
         "view",
@@ -54,6 +54,10 @@ pub(super) fn may_share(op: &str) -> bool {
         "unsqueeze",
         "squeeze",
         "expand",
+        "expand_as",
+        "view_as",
+        "reshape_as",
+        "swapaxes",
         "slice",
         "select",
         "narrow",

@@ -1,13 +1,10 @@
-//! Layers: convolutions, linear layers, norms, PReLU and softmax.
+//! Layers: convolutions, linear layers, PReLU and softmax.
 
 use super::call::Call;
-use super::{EVALUATION, Lowered, Lowering, Problem, refuse};
+use super::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::Traced;
 use crate::import::graph::raw::RawArgument;
-use fieldfit_nets::{
-    Activation, Axis, BatchNorm, Conv, ConvTranspose, LayerNorm, Linear, Op, Padding, Prologue, Role, Window,
-};
-use fieldfit_tensor::TensorId;
+use fieldfit_nets::{Activation, Arithmetic, Axis, Conv, ConvTranspose, Linear, Op, Padding, Prologue, Role, Window};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     pub(super) fn conv(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
@@ -38,9 +35,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
         };
         let window = Window { kernel: [rows, columns], stride, dilation, padding, rounds_up: false };
         let weight = self.tensor(weight, vec![output, inner, rows, columns], Role::Kernel);
-        let bias = self.parameter(call, "bias")?.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
+        let biased = self.is_computed(call, "bias");
+        let bias = if biased { None } else { self.parameter(call, "bias")? };
+        let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
         let conv = Conv { weight, bias, norm: None, activation: Activation::Identity, input, output, window, groups };
-        self.on_image(&image, Op::Conv(conv))
+        let result = self.on_image(&image, Op::Conv(conv))?;
+        self.with_bias(call, result, biased.then_some(Some(1)))
     }
 
     pub(super) fn conv_transpose(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
@@ -51,7 +51,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             return refuse("a kernel that has not four axes");
         };
         let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
-        if groups != 1 || input != image.shape.channels {
+        if groups == 0 || !input.is_multiple_of(groups) || input != image.shape.channels {
             return refuse(format!(
                 "a transposed kernel of shape {:?} in {groups} groups",
                 self.raw.tensors[weight].shape
@@ -60,85 +60,113 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let padding = Padding::Fixed(call.pair("padding", 0)?.map(|amount| [amount; 2]));
         let (stride, dilation) = (call.pair("stride", 1)?, call.pair("dilation", 1)?);
         let window = Window { kernel: [rows, columns], stride, dilation, padding, rounds_up: false };
-        let shape = vec![inner, input, rows, columns];
+        let output = inner * groups;
+        let shape = vec![output, input / groups, rows, columns];
         let weight = self.sketch.tensor(self.raw, weight, (shape, Role::Kernel), true);
-        let bias = self.parameter(call, "bias")?.map(|bias| self.vector(bias, inner, Role::Bias)).transpose()?;
+        let bias = self.parameter(call, "bias")?.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
         let output_padding = call.pair("output_padding", 0)?;
-        let conv = ConvTranspose { weight, bias, input, output: inner, window, output_padding, groups };
+        let conv = ConvTranspose { weight, bias, input, output, window, output_padding, groups };
         self.on_image(&image, Op::ConvTranspose(conv))
-    }
-
-    pub(super) fn batch_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(call, "input")?;
-        if call.flag("training", false)? {
-            return Err(Problem::Use("a batch norm in training mode".to_owned(), EVALUATION));
-        }
-        if value.rank() < 2 {
-            return refuse("a batch norm of an array without channels");
-        }
-        let value = self.channels_last(&value, 1)?;
-        let channels = value.shape.channels;
-        let mut affine = |name, role, fill| self.channel_tensor(call, name, (channels, role), fill);
-        let (scale, shift) = (affine("weight", Role::NormScale, 1.0)?, affine("bias", Role::NormShift, 0.0)?);
-        let (mean, variance) =
-            (affine("running_mean", Role::RunningMean, 0.0)?, affine("running_var", Role::RunningVariance, 1.0)?);
-        let norm = BatchNorm { scale, shift, mean, variance, epsilon: call.number("eps", 1e-5)? };
-        self.unary(&value, Op::BatchNorm(norm))
     }
 
     pub(super) fn linear(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
-        let axis = value.rank() - 1;
-        let value = self.channels_last(&value, axis)?;
-        let Some(weight) = self.parameter(call, "weight")? else { return refuse("a linear layer without a weight") };
+        let biased = self.is_computed(call, "bias");
+        let bias = if biased { None } else { self.parameter(call, "bias")? };
+        let result = if self.is_computed(call, "weight") {
+            let mut weight = self.value(call, "weight")?;
+            while weight.rank() < value.rank().max(3) {
+                weight.axes.insert(0, Vec::new());
+            }
+            if value.rank() != weight.rank() {
+                return refuse("a computed weight of an array of two axes");
+            }
+            let product = self.product(&value, &weight, true, 1.0)?;
+            match bias {
+                Some(index) => {
+                    let shape = self.raw.tensors[index].shape.clone();
+                    self.compute(Arithmetic::Add, Known::Traced(product), Known::Tensor { index, shape })?
+                }
+                None => product,
+            }
+        } else {
+            let Some(weight) = self.parameter(call, "weight")? else {
+                return refuse("a linear layer without a weight");
+            };
+            self.linear_of(&value, weight, bias)?
+        };
+        self.with_bias(call, result, biased.then_some(None))
+    }
+
+    /// Appends a linear layer of tensors as the file has them, `[out, in]` and `[out]`.
+    pub(super) fn linear_of(&mut self, value: &Traced, weight: usize, bias: Option<usize>) -> Lowered<Traced> {
+        let Some(axis) = value.rank().checked_sub(1) else { return refuse("a linear layer of a number") };
+        let value = self.channels_last(value, axis)?;
         let [output, input] = self.raw.tensors[weight].shape[..] else { return refuse("a weight that is no matrix") };
         let weight = self.tensor(weight, vec![output, input], Role::LinearWeight);
-        let bias = self.parameter(call, "bias")?.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
+        let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
         let linear = Linear { prologue: Prologue::Identity, weight, bias, scale: None, input, output };
         self.on_channels(&value, axis, Op::Linear(linear), &[])
     }
 
-    pub(super) fn layer_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(call, "input")?;
-        let axis = value.rank() - 1;
-        if call.ints("normalized_shape")?.unwrap_or_default().len() != 1 {
-            return refuse("a layer norm over several axes");
+    /// Adds a bias that the file computes, along an axis or the last one; no bias without `axis`.
+    fn with_bias(&mut self, call: &Call<'r, 'a>, value: Traced, axis: Option<Option<usize>>) -> Lowered<Traced> {
+        let (Some(axis), Some(argument)) = (axis, call.argument("bias")) else { return Ok(value) };
+        let bias = self.known_argument(argument)?;
+        let mut bias = self.traced(bias)?;
+        let behind = axis.map_or(0, |axis| value.rank() - 1 - axis);
+        bias.axes.extend(vec![Vec::new(); behind]);
+        self.combine(Arithmetic::Add, value, bias)
+    }
+
+    /// Lowers `addmm` and `mm`: a product with a matrix, and a bias.
+    pub(super) fn matrix_with_bias(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let [bias, left, right] = ["self", "mat1", "mat2"].map(|name| match call.argument(name) {
+            Some(argument) => self.known_argument(argument),
+            None => refuse(format!("a call without `{name}`")),
+        });
+        if call.number("alpha", 1.0)? != 1.0 || call.number("beta", 1.0)? != 1.0 {
+            return refuse("factors of a product and its bias");
         }
-        let value = self.channels_last(&value, axis)?;
-        let norm = self.norm(call, value.shape.channels)?;
-        self.unary(&value, Op::LayerNorm(norm))
-    }
-
-    /// Returns a norm's tensor of one value a channel; where the call has none, one of the network's own that is `fill`.
-    fn channel_tensor(
-        &mut self,
-        call: &Call<'r, 'a>,
-        name: &str,
-        (channels, role): (usize, Role),
-        fill: f32,
-    ) -> Lowered<TensorId> {
-        match self.parameter(call, name)? {
-            Some(index) => self.vector(index, channels, role),
-            None => {
-                let name = format!("{}.{name}", self.sketch.path);
-                Ok(self.sketch.filled(name, (vec![channels], Role::Constant), fill))
-            }
+        let (bias, left, right) = (bias?, left?, right?);
+        if let (Known::Traced(value), Known::Turned { index }, Known::Tensor { index: bias, shape }) =
+            (&left, &right, &bias)
+            && shape.len() == 1
+        {
+            let value = value.clone();
+            return self.linear_of(&value, *index, Some(*bias));
         }
+        let product = self.matrix_product(left, right)?;
+        self.compute(Arithmetic::Add, Known::Traced(product), bias)
     }
 
-    /// Returns the tensors of a layer or group norm.
-    fn norm(&mut self, call: &Call<'r, 'a>, channels: usize) -> Lowered<LayerNorm> {
-        let mut affine = |name, role, fill| self.channel_tensor(call, name, (channels, role), fill);
-        let (scale, shift) = (affine("weight", Role::NormScale, 1.0)?, affine("bias", Role::NormShift, 0.0)?);
-        Ok(LayerNorm { scale, shift, epsilon: call.number("eps", 1e-5)? })
-    }
-
-    pub(super) fn group_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(call, "input")?;
+    /// Lowers a convolution along one axis: one of an image of one row.
+    pub(super) fn conv1d(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let mut value = self.value(call, "input")?;
+        let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
+        let [output, inner, columns] = self.raw.tensors[weight].shape[..] else {
+            return refuse("a kernel that has not three axes");
+        };
+        if value.rank() != 3 || matches!(call.argument("padding"), Some(RawArgument::Text(_))) {
+            return refuse("a convolution of that form");
+        }
+        value.axes.insert(2, Vec::new());
         let image = self.image(&value)?;
-        let norm = self.norm(call, image.shape.channels)?;
-        let groups = usize::try_from(call.int("num_groups", 1)?).unwrap_or(0);
-        self.on_image(&image, Op::GroupNorm { norm, groups })
+        let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
+        let input = image.shape.channels;
+        if groups == 0 || output == 0 || !output.is_multiple_of(groups) || inner.checked_mul(groups) != Some(input) {
+            return refuse(format!("a kernel of shape {:?} in {groups} groups", self.raw.tensors[weight].shape));
+        }
+        let [stride, dilation] = [call.pair("stride", 1)?[1], call.pair("dilation", 1)?[1]];
+        let padding = Padding::Fixed([[0; 2], [call.pair("padding", 0)?[1]; 2]]);
+        let window =
+            Window { kernel: [1, columns], stride: [1, stride], dilation: [1, dilation], padding, rounds_up: false };
+        let weight = self.tensor(weight, vec![output, inner, 1, columns], Role::Kernel);
+        let bias = self.parameter(call, "bias")?.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
+        let conv = Conv { weight, bias, norm: None, activation: Activation::Identity, input, output, window, groups };
+        let mut result = self.on_image(&image, Op::Conv(conv))?;
+        result.axes.remove(2);
+        Ok(result)
     }
 
     pub(super) fn prelu(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {

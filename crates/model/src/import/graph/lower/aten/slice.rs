@@ -7,45 +7,25 @@ use crate::import::graph::raw::RawArgument;
 use fieldfit_nets::{Axis, Op};
 
 impl<'r, 'a> Lowering<'r, 'a> {
-    /// Returns the range of an axis that a call selects: axis, start, length, step, and whether the axis goes.
-    pub(super) fn slice(&mut self, call: &Call<'r, 'a>, op: &str) -> Lowered<Traced> {
+    /// Lowers a range of an axis.
+    pub(super) fn slice(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let Some(axis) = value.axis(call.int("dim", 0)?) else { return refuse("a slice of an axis that is not there") };
-        let length = value.length(axis) as i64;
-        let from_end = |position: i64| (if position < 0 { position + length } else { position }).clamp(0, length);
-        let (start, end, step, goes) = match op {
-            "select.int" => {
-                let index = from_end(call.int("index", 0)?);
-                (index, index + 1, 1, true)
-            }
-            "narrow.default" => {
-                let start = from_end(call.int("start", 0)?);
-                (start, start + call.int("length", 0)?, 1, false)
-            }
-            _ => {
-                let end = match call.argument("end") {
-                    None | Some(RawArgument::None) => i64::MAX,
-                    Some(_) => call.int("end", i64::MAX)?,
-                };
-                let start = match call.argument("start") {
-                    None | Some(RawArgument::None) => 0,
-                    Some(_) => call.int("start", 0)?,
-                };
-                (from_end(start), from_end(end), call.int("step", 1)?, false)
-            }
-        };
+        let length = value.length(axis);
         if value.axes[axis].contains(&Factor::Batch) {
-            return if (start, end, step, goes) == (0, length, 1, false) || end == i64::MAX && start == 0 {
-                Ok(value)
-            } else {
-                refuse("a slice of the batch")
-            };
+            let is_end = |end: &i64| *end == i64::MAX || self.batch.is_some_and(|batch| *end >= batch as i64);
+            let is_whole = name == "slice"
+                && matches!(call.argument("start"), None | Some(RawArgument::None | RawArgument::Int(0)))
+                && match call.argument("end") {
+                    None | Some(RawArgument::None) => true,
+                    Some(RawArgument::Int(end)) => is_end(end),
+                    Some(_) => false,
+                }
+                && call.int("step", 1)? == 1;
+            return if is_whole { Ok(value) } else { refuse("a slice of the batch") };
         }
-        if step < 1 || end <= start {
-            return refuse("an empty slice");
-        }
-        let (start, count) = (start as usize, ((end - start) as usize).div_ceil(step as usize));
-        let mut result = self.range(&value, axis, (start, count, step as usize))?;
+        let (range, goes) = selected(call, name, length)?;
+        let mut result = self.range(&value, axis, range)?;
         if goes {
             result.axes.remove(axis);
         }
@@ -53,7 +33,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Appends a range of an axis.
-    fn range(&mut self, value: &Traced, axis: usize, (start, length, step): (usize, usize, usize)) -> Lowered<Traced> {
+    pub(super) fn range(
+        &mut self,
+        value: &Traced,
+        axis: usize,
+        (start, length, step): (usize, usize, usize),
+    ) -> Lowered<Traced> {
         if (start, length, step) == (0, value.length(axis), 1) {
             return Ok(value.clone());
         }
@@ -69,65 +54,18 @@ impl<'r, 'a> Lowering<'r, 'a> {
         } else {
             (self.sketch.arrange(value, [&before, &own, &after])?, Axis::Columns)
         };
-        let (result, shape) = self.sketch.node(Op::Slice { axis: along, start, length, step }, &[arranged.value])?;
-        // The axis becomes one piece.
-        let own = arranged.pieces(axis).unwrap_or_default();
-        let place = |piece: usize| {
-            let gone = own.iter().filter(|gone| **gone < piece).count();
-            piece - gone + usize::from(own.iter().any(|gone| *gone < piece))
-        };
-        let position = own.iter().copied().min().unwrap_or(0);
-        let mut sides: Vec<usize> = Vec::with_capacity(arranged.sides.len());
-        for (piece, side) in arranged.sides.iter().enumerate() {
-            if piece == position {
-                sides.push(length);
-            } else if !own.contains(&piece) {
-                sides.push(*side);
-            }
-        }
-        let mut axes = arranged.axes.clone();
-        for (index, factors) in axes.iter_mut().enumerate() {
-            if index == axis {
-                *factors = vec![Factor::Piece(position)];
-                continue;
-            }
-            for factor in factors {
-                if let Factor::Piece(piece) = factor {
-                    *piece = place(*piece);
-                }
-            }
-        }
-        Ok(Traced { value: result, shape, sides, axes })
+        let result = self.sketch.node(Op::Slice { axis: along, start, length, step }, &[arranged.value])?;
+        Ok(arranged.with_axis(axis, length, result))
     }
 
-    pub(super) fn split(&mut self, call: &Call<'r, 'a>, op: &str) -> Lowered<Vec<Known>> {
+    pub(super) fn split(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Known>> {
         let value = self.value(call, "self")?;
         let Some(axis) = value.axis(call.int("dim", 0)?) else { return refuse("a split of an axis that is not there") };
-        let length = value.length(axis);
-        let of = |value: i64| usize::try_from(value).or_else(|_| refuse("a split into parts of negative size"));
-        let sizes: Vec<usize> = match op {
-            "unbind.int" => vec![1; length],
-            "split_with_sizes.default" => {
-                call.ints("split_sizes")?.unwrap_or_default().into_iter().map(of).collect::<Lowered<_>>()?
-            }
-            _ => {
-                let size = if op == "chunk.default" {
-                    length.div_ceil(of(call.int("chunks", 1)?)?.max(1))
-                } else {
-                    of(call.int("split_size", 1)?)?
-                };
-                let size = size.max(1);
-                (0..length.div_ceil(size)).map(|index| size.min(length - index * size)).collect()
-            }
-        };
-        if sizes.iter().sum::<usize>() != length {
-            return refuse("a split into parts that do not add up");
-        }
         let mut start = 0;
-        let mut parts = Vec::with_capacity(sizes.len());
-        for size in sizes {
+        let mut parts = Vec::new();
+        for size in part_sizes(call, name, value.length(axis))? {
             let mut part = self.range(&value, axis, (start, size, 1))?;
-            if op == "unbind.int" {
+            if name == "unbind" {
                 part.axes.remove(axis);
             }
             parts.push(Known::Traced(part));
@@ -135,4 +73,54 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
         Ok(parts)
     }
+}
+
+/// Returns the range of an axis that a call selects, as start, length and step, and whether the axis goes.
+pub(super) fn selected(call: &Call<'_, '_>, name: &str, length: usize) -> Lowered<((usize, usize, usize), bool)> {
+    let length = length as i64;
+    let from_end = |position: i64| (if position < 0 { position + length } else { position }).clamp(0, length);
+    let optional = |name, other| match call.argument(name) {
+        None | Some(RawArgument::None) => Ok(other),
+        Some(_) => call.int(name, other),
+    };
+    let (start, end, step, goes) = match name {
+        "select" => {
+            let index = from_end(call.int("index", 0)?);
+            (index, index + 1, 1, true)
+        }
+        "narrow" => {
+            let start = from_end(call.int("start", 0)?);
+            (start, start.saturating_add(call.int("length", 0)?), 1, false)
+        }
+        _ => (from_end(optional("start", 0)?), from_end(optional("end", i64::MAX)?), call.int("step", 1)?, false),
+    };
+    if step < 1 || end <= start || end > length {
+        return refuse("an empty slice");
+    }
+    Ok(((start as usize, ((end - start) as usize).div_ceil(step as usize), step as usize), goes))
+}
+
+/// Returns the lengths of the parts into which a call splits an axis.
+pub(super) fn part_sizes(call: &Call<'_, '_>, name: &str, length: usize) -> Lowered<Vec<usize>> {
+    let of = |value: i64| usize::try_from(value).or_else(|_| refuse("a split into parts of negative size"));
+    let sizes: Vec<usize> = match name {
+        "unbind" => vec![1; length],
+        "split_with_sizes" => {
+            call.ints("split_sizes")?.unwrap_or_default().into_iter().map(of).collect::<Lowered<_>>()?
+        }
+        _ => {
+            let size = if name == "chunk" {
+                length.div_ceil(of(call.int("chunks", 1)?)?.max(1))
+            } else {
+                of(call.int("split_size", 1)?)?
+            };
+            let size = size.max(1);
+            (0..length.div_ceil(size)).map(|index| size.min(length - index * size)).collect()
+        }
+    };
+    let total = sizes.iter().try_fold(0_usize, |sum, size| sum.checked_add(*size));
+    if total != Some(length) || sizes.contains(&0) {
+        return refuse("a split into parts that do not add up");
+    }
+    Ok(sizes)
 }

@@ -1,5 +1,6 @@
 //! Values: looks up what the arguments of a call name, and brings a value into the order that an op needs.
 
+use super::arithmetic::Operand;
 use super::call::Call;
 use super::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::{Factor, Traced};
@@ -34,11 +35,30 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
     }
 
-    pub(super) fn value(&self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
+    /// Returns an argument as a value of the network; a tensor or a constant becomes one.
+    pub(super) fn value(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
         match call.argument(name).map(|argument| self.known_argument(argument)).transpose()? {
-            Some(Known::Traced(traced)) => Ok(traced),
-            Some(_) => refuse(format!("`{name}` that does not depend on the image")),
+            Some(known) => self.traced(known),
             None => refuse(format!("a call without `{name}`")),
+        }
+    }
+
+    /// Returns what is known as a value of the network.
+    pub fn traced(&mut self, known: Known) -> Lowered<Traced> {
+        match known {
+            Known::Traced(value) => Ok(value),
+            Known::Expanded { value, lengths } => self.repeated(&value, &lengths),
+            Known::Tensor { index, shape } => self.operand_value(&Operand::Tensor(index), &shape),
+            Known::Turned { index } => {
+                let mut value = self.operand_value(&Operand::Tensor(index), &self.raw.tensors[index].shape.clone())?;
+                value.axes.reverse();
+                Ok(value)
+            }
+            Known::Constant(array) => {
+                let shape = array.shape.clone();
+                self.operand_value(&Operand::Constant(array), &shape)
+            }
+            Known::Int(_) | Known::Unread => refuse("a number where an array is expected"),
         }
     }
 
@@ -48,10 +68,18 @@ impl<'r, 'a> Lowering<'r, 'a> {
             None | Some(RawArgument::None) => Ok(None),
             Some(argument) => match self.known_argument(argument)? {
                 Known::Tensor { index, shape } if shape == self.raw.tensors[index].shape => Ok(Some(index)),
-                Known::Tensor { .. } => refuse(format!("`{name}` that is a view of a tensor")),
-                Known::Traced(_) | Known::Int(_) | Known::Unread => refuse(format!("`{name}` that is computed")),
+                Known::Tensor { .. } | Known::Turned { .. } => refuse(format!("`{name}` that is a view of a tensor")),
+                Known::Traced(_) | Known::Expanded { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => {
+                    refuse(format!("`{name}` that is computed"))
+                }
             },
         }
+    }
+
+    /// Whether an argument is there, and is no tensor as the file has it.
+    pub(super) fn is_computed(&self, call: &Call<'r, 'a>, name: &str) -> bool {
+        call.argument(name).is_some_and(|argument| !matches!(argument, RawArgument::None))
+            && self.parameter(call, name).is_err()
     }
 
     pub(super) fn tensor(&mut self, index: usize, shape: Vec<usize>, role: Role) -> TensorId {
@@ -62,10 +90,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     pub(super) fn vector(&mut self, index: usize, len: usize, role: Role) -> Lowered<TensorId> {
         let shape = self.raw.tensors[index].shape.clone();
-        if shape != [len] {
+        if shape.iter().product::<usize>() != len {
             return refuse(format!("a tensor of shape {shape:?} where [{len}] is expected"));
         }
-        Ok(self.tensor(index, shape, role))
+        Ok(self.tensor(index, vec![len], role))
     }
 
     /// Appends a node of one input that keeps its shape and axes.
@@ -84,6 +112,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Brings `[N, C, H, W]` into the order of an image in memory.
     pub(super) fn image(&mut self, value: &Traced) -> Lowered<Traced> {
+        let mut value = value.clone();
+        if value.rank() == 4 && !value.has_batch() && value.length(0) == 1 {
+            value.axes[0].insert(0, Factor::Batch);
+            value.drop_units(0);
+        }
+        let value = &value;
         if value.rank() != 4 || !value.is_batch(0) {
             return refuse(format!("an array of {} axes where [N, C, H, W] is expected", value.rank()));
         }
