@@ -23,10 +23,14 @@ struct ActivateKernel {
 }
 
 impl Kernel for ActivateKernel {
+    fn function(&self) -> Option<Function> {
+        Some(self.function)
+    }
+
     fn forward(&self, pass: Forward<'_>) {
         let Forward { threads, inputs, output, .. } = pass;
         let input = inputs[0];
-        in_parts(threads, self.channels, output, |range, output| self.apply(&input[range], output));
+        in_parts(threads, self.channels, output, |range, output| apply(self.function, (&input[range], output)));
     }
 
     fn needs(&self, _: &dyn Fn(TensorId) -> bool) -> Needs {
@@ -55,20 +59,33 @@ pub(super) fn in_parts(
     threads.for_each(parts, |(range, part)| work(range.start * width..range.end * width, part));
 }
 
-/// Computes `output = function(input)`, vectorised.
-macro_rules! map {
-    ($input:expr, $output:expr, |$x:ident| $value:expr) => {{
-        let (input, output) = ($input, $output);
+/// Values that a function is applied to.
+trait Mapped {
+    /// Applies it to every value, vectorised.
+    fn map(self, function: impl Fn(f32) -> f32);
+}
+
+/// From one slice into another.
+impl Mapped for (&[f32], &mut [f32]) {
+    #[inline(always)]
+    fn map(self, function: impl Fn(f32) -> f32) {
+        let (input, output) = self;
         vectorized(
             #[inline(always)]
-            || {
-                for (out, value) in output.iter_mut().zip(input) {
-                    let $x = *value;
-                    *out = $value;
-                }
-            },
-        )
-    }};
+            || output.iter_mut().zip(input).for_each(|(out, value)| *out = function(*value)),
+        );
+    }
+}
+
+/// In place.
+impl Mapped for &mut [f32] {
+    #[inline(always)]
+    fn map(self, function: impl Fn(f32) -> f32) {
+        vectorized(
+            #[inline(always)]
+            || self.iter_mut().for_each(|value| *value = function(*value)),
+        );
+    }
 }
 
 /// Computes `target = gradient · slope(input)`, vectorised.
@@ -88,46 +105,6 @@ macro_rules! multiply {
 }
 
 impl ActivateKernel {
-    fn apply(&self, input: &[f32], output: &mut [f32]) {
-        match self.function {
-            Function::Relu => map!(input, output, |x| if x < 0.0 { 0.0 } else { x }),
-            Function::Clamp { low, high } => {
-                let (low, high) = (low as f32, high as f32);
-                map!(input, output, |x| bounded(x, low, high));
-            }
-            Function::LeakyRelu { slope } => {
-                let slope = slope as f32;
-                map!(input, output, |x| if x > 0.0 { x } else { slope * x });
-            }
-            Function::Sigmoid => map!(input, output, |x| sigmoid(x)),
-            Function::HardSigmoid => map!(input, output, |x| hard_sigmoid(x)),
-            Function::Silu => map!(input, output, |x| x * sigmoid(x)),
-            Function::HardSwish => map!(input, output, |x| x * hard_sigmoid(x)),
-            Function::Gelu => map!(input, output, |x| gelu(x)),
-            Function::GeluTanh => map!(input, output, |x| 0.5 * x * (1.0 + tanh(gelu_argument(x)))),
-            Function::Tanh => map!(input, output, |x| tanh(x)),
-            Function::Sqrt => map!(input, output, |x| x.sqrt()),
-            Function::Square => map!(input, output, |x| x * x),
-            Function::Exp => map!(input, output, |x| exp(x)),
-            Function::Log => map!(input, output, |x| x.ln()),
-            Function::Absolute => map!(input, output, |x| x.abs()),
-            Function::Erf => map!(input, output, |x| erf(x)),
-            Function::Elu { alpha } => {
-                let alpha = alpha as f32;
-                map!(input, output, |x| if x > 0.0 { x } else { alpha * x.exp_m1() });
-            }
-            Function::Softplus { beta } => {
-                let beta = beta as f32;
-                map!(input, output, |x| softplus(beta * x) / beta);
-            }
-            Function::Mish => map!(input, output, |x| x * tanh(softplus(x))),
-            Function::Power { exponent } => {
-                let exponent = exponent as f32;
-                map!(input, output, |x| x.powf(exponent));
-            }
-        }
-    }
-
     fn multiply_slope(&self, gradient: &[f32], input: &[f32], target: &mut [f32]) {
         match self.function {
             Function::Relu => multiply!(gradient, input, target, |x| if x > 0.0 { 1.0 } else { 0.0 }),
@@ -171,6 +148,112 @@ impl ActivateKernel {
             }
         }
     }
+}
+
+/// Applies a function to values.
+fn apply(function: Function, values: impl Mapped) {
+    match function {
+        Function::Relu => values.map(
+            #[inline(always)]
+            |x| if x < 0.0 { 0.0 } else { x },
+        ),
+        Function::Clamp { low, high } => {
+            let (low, high) = (low as f32, high as f32);
+            values.map(
+                #[inline(always)]
+                |x| bounded(x, low, high),
+            );
+        }
+        Function::LeakyRelu { slope } => {
+            let slope = slope as f32;
+            values.map(
+                #[inline(always)]
+                |x| if x > 0.0 { x } else { slope * x },
+            );
+        }
+        Function::Sigmoid => values.map(
+            #[inline(always)]
+            |x| sigmoid(x),
+        ),
+        Function::HardSigmoid => values.map(
+            #[inline(always)]
+            |x| hard_sigmoid(x),
+        ),
+        Function::Silu => values.map(
+            #[inline(always)]
+            |x| x * sigmoid(x),
+        ),
+        Function::HardSwish => values.map(
+            #[inline(always)]
+            |x| x * hard_sigmoid(x),
+        ),
+        Function::Gelu => values.map(
+            #[inline(always)]
+            |x| gelu(x),
+        ),
+        Function::GeluTanh => values.map(
+            #[inline(always)]
+            |x| 0.5 * x * (1.0 + tanh(gelu_argument(x))),
+        ),
+        Function::Tanh => values.map(
+            #[inline(always)]
+            |x| tanh(x),
+        ),
+        Function::Sqrt => values.map(
+            #[inline(always)]
+            |x| x.sqrt(),
+        ),
+        Function::Square => values.map(
+            #[inline(always)]
+            |x| x * x,
+        ),
+        Function::Exp => values.map(
+            #[inline(always)]
+            |x| exp(x),
+        ),
+        Function::Log => values.map(
+            #[inline(always)]
+            |x| x.ln(),
+        ),
+        Function::Absolute => values.map(
+            #[inline(always)]
+            |x| x.abs(),
+        ),
+        Function::Erf => values.map(
+            #[inline(always)]
+            |x| erf(x),
+        ),
+        Function::Elu { alpha } => {
+            let alpha = alpha as f32;
+            values.map(
+                #[inline(always)]
+                |x| if x > 0.0 { x } else { alpha * x.exp_m1() },
+            );
+        }
+        Function::Softplus { beta } => {
+            let beta = beta as f32;
+            values.map(
+                #[inline(always)]
+                |x| softplus(beta * x) / beta,
+            );
+        }
+        Function::Mish => values.map(
+            #[inline(always)]
+            |x| x * tanh(softplus(x)),
+        ),
+        Function::Power { exponent } => {
+            let exponent = exponent as f32;
+            values.map(
+                #[inline(always)]
+                |x| x.powf(exponent),
+            );
+        }
+    }
+}
+
+/// Applies a function in place: what ends a kernel whose values no one else reads.
+pub(super) fn apply_in_place(function: Function, values: &mut [f32]) {
+    apply(function, values);
 }
 
 #[inline(always)]
@@ -327,7 +410,7 @@ mod tests {
                 let is_positive = matches!(function, Function::Sqrt | Function::Log | Function::Power { .. });
                 let x = (step as f32 - if is_positive { 0.5 } else { 200.5 }) / 25.0;
                 let (mut value, mut slope) = ([f32::NAN], [f32::NAN]);
-                kernel.apply(&[x], &mut value);
+                apply(function, (&[x][..], &mut value[..]));
                 kernel.multiply_slope(&[2.0], &[x], &mut slope);
                 let expected = exact(function, f64::from(x));
                 assert!(

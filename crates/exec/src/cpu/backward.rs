@@ -45,9 +45,7 @@ impl TrainingPass<'_> {
         let mut sums = vec![Vec::new(); self.context.plan.steps.len() + 1];
         for task in &self.context.schedule.tasks {
             match task {
-                ExecutionTask::Forward { step, inputs, output, buffer } => {
-                    self.context.forward(self.arena, *step, inputs, (*output, *buffer));
-                }
+                ExecutionTask::Forward(task) => self.context.forward(self.arena, task),
                 ExecutionTask::Head { features, logits, gradient } => {
                     sums[self.context.plan.steps.len()] = self.head(head, *features, *logits, *gradient);
                 }

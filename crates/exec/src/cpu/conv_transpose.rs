@@ -125,7 +125,8 @@ impl Kernel for ConvTransposeKernel {
             write_gradient(&mut gradients[bias], sums.iter().map(|sum| *sum as f32), accumulate);
         }
         let Some((target, epilogue)) = target else { return Vec::new() };
-        let ending = ForwardEpilogue { bias: &folded.scale, activation: Activation::Identity, shortcut: None };
+        let ending =
+            ForwardEpilogue { bias: &folded.scale, activation: Activation::Identity, shortcut: None, function: None };
         self.dense.forward(threads, folded, gradient, ending, target);
         epilogue.finish(threads, conv.output, target)
     }

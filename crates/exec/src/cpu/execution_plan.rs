@@ -3,7 +3,7 @@
 
 use super::op::{CpuOp, Kernel, cpu_op};
 use crate::ExecError;
-use fieldfit_nets::{Activation, Arithmetic, Network, Op, Shape, ValueId};
+use fieldfit_nets::{Activation, Arithmetic, Function, Network, Op, Shape, ValueId};
 use fieldfit_tensor::{Params, TensorId};
 use std::ops::Range;
 
@@ -83,6 +83,22 @@ impl ExecutionPlan {
             sections: network.graph.sections.iter().map(|section| section.nodes.clone()).collect(),
             image: shapes[0],
         })
+    }
+
+    /// Returns, of each step, the function that the step before it can end with in a forward pass: the step alone reads the
+    /// other's output, in the same section.
+    pub fn ending_functions(&self) -> Vec<Option<Function>> {
+        let mut readers = vec![0; self.steps.len() + 1];
+        self.steps.iter().flat_map(|step| &step.inputs).for_each(|input| readers[*input] += 1);
+        let mut starts_section = vec![false; self.steps.len() + 1];
+        self.sections.iter().for_each(|section| starts_section[section.start] = true);
+        let function_of = |(index, step): (usize, &Step)| {
+            let function = step.kernel.function()?;
+            let before = self.steps.get(index.checked_sub(1)?)?;
+            let is_alone = step.inputs == [index] && readers[index] == 1 && !starts_section[index];
+            (is_alone && before.kernel.can_end_with_function()).then_some(function)
+        };
+        self.steps.iter().enumerate().map(function_of).collect()
     }
 
     /// Returns the activation of the step that writes a value: the identity for the images.

@@ -26,7 +26,7 @@ use super::prelu::PreluOp;
 use super::product::{ProductOp, SoftmaxOp};
 use super::rearrange::{ChannelSliceOp, RearrangeOp};
 use super::thread_pool::ThreadPool;
-use fieldfit_nets::{Activation, Axis, MAX_INPUTS, Network, Op, Shape};
+use fieldfit_nets::{Activation, Axis, Function, MAX_INPUTS, Network, Op, Shape};
 use fieldfit_tensor::{Params, TensorId};
 
 /// Values of a node's inputs.
@@ -64,6 +64,16 @@ pub(super) trait Kernel: Send + Sync {
 
     /// Computes the output.
     fn forward(&self, pass: Forward<'_>);
+
+    /// Returns the function, if the op applies one to each value of its input.
+    fn function(&self) -> Option<Function> {
+        None
+    }
+
+    /// Whether a forward pass can end with the function of the op that reads its output, see [`Forward::function`].
+    fn can_end_with_function(&self) -> bool {
+        false
+    }
 
     /// Whether the gradient of an input is the output's: a shortcut that is added.
     fn passes_gradient(&self, input: usize) -> bool {
@@ -130,6 +140,9 @@ pub(super) struct Forward<'a> {
     pub output: &'a mut [f32],
     /// See [`Kernel::forward_buffer`].
     pub buffer: &'a mut [f32],
+    /// Function of the one op that reads the output, applied while the output is in the cache: the pass writes that op's
+    /// output. `None` of a kernel that cannot, see [`Kernel::can_end_with_function`].
+    pub function: Option<Function>,
 }
 
 /// Operands of a backward kernel.

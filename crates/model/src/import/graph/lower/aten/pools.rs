@@ -112,18 +112,23 @@ impl<'r, 'a> Lowering<'r, 'a> {
     /// Appends the greatest value over axes.
     pub(super) fn largest_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
         let (arranged, kept) = self.reduced_first(value, axes)?;
-        let result = self.sketch.node(Op::MaxPool(whole([1, arranged.shape.width])), &[arranged.value])?;
+        let result =
+            self.sketch.node(Op::MaxPool(whole([arranged.shape.height, arranged.shape.width])), &[arranged.value])?;
         Ok(without(value, axes, (&kept, keeps), result))
     }
 
-    /// Brings the axes that are reduced to the columns, and the others to the channels; returns the others' pieces, too.
+    /// Brings the axes that are reduced to rows and columns, and the others to the channels; returns the others' pieces, too.
     fn reduced_first(&mut self, value: &Traced, axes: &[usize]) -> Lowered<(Traced, Vec<usize>)> {
         let reduced: Option<Vec<Vec<usize>>> = axes.iter().map(|axis| value.pieces(*axis)).collect();
         let Some(reduced) = reduced else { return refuse("a reduction of the batch") };
         let mut reduced = reduced.concat();
         reduced.sort_unstable();
         let kept: Vec<usize> = (0..value.sides.len()).filter(|piece| !reduced.contains(piece)).collect();
-        Ok((self.sketch.arrange(value, [&[], &reduced, &kept])?, kept))
+        let channels: usize = kept.iter().map(|piece| value.sides[*piece]).product();
+        let is_so = reduced.iter().chain(&kept).copied().eq(0..value.sides.len()) && channels == value.shape.channels;
+        // As they are, at any image size.
+        let arranged = if is_so { value.clone() } else { self.sketch.arrange(value, [&[], &reduced, &kept])? };
+        Ok((arranged, kept))
     }
 
     pub(super) fn pad(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
