@@ -97,7 +97,20 @@ impl<'a> ImportRequest<'a> {
         let (architecture, labels, preprocessing) = (None, None, None);
         let (averages, drop) = (Averages::Prefer, [].as_slice());
         let (dtype, input, output) = (Dtype::F16, InputOverride::NONE, None);
-        Self { weights, architecture, labels, out, dtype, preprocessing, input, source, licence, averages, drop, output }
+        Self {
+            weights,
+            architecture,
+            labels,
+            out,
+            dtype,
+            preprocessing,
+            input,
+            source,
+            licence,
+            averages,
+            drop,
+            output,
+        }
     }
 
     /// Returns the request for a checkpoint of that architecture under these labels.

@@ -5,8 +5,8 @@ use super::convert::{Stored, store};
 use super::detect::Detected;
 use super::folder;
 use super::graph::{
-    IMPORTED, LowerOptions, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, RawTensorKind, TensorSource,
-    lower_with,
+    IMPORTED, LowerOptions, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, RawTensorKind,
+    TensorSource, lower_with,
 };
 use super::labels::{self, Labels};
 use super::preprocessing::imagenet;
@@ -61,7 +61,7 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
     let path = file.path();
     check_options(request, path)?;
     let raw = file.read()?;
-    let size = request.input.size.map(|side| side as usize);
+    let size = request.input.size.map(|side| [side as usize; 2]);
     let lowered = lower_with(&raw, LowerOptions { output: request.output, size })
         .map_err(|source| ModelError::Graph { path: path.to_owned(), source: Box::new(source) })?;
     let Lowered { mut network, sources, constants, size } = lowered;
@@ -260,7 +260,8 @@ fn summary(
     // What the file computes from its constants is in it.
     let is_added = |source: &TensorSource| source.tensor.is_none() && source.constant.is_none();
     let added = description.tensors.iter().zip(sources);
-    let added = added.filter(|(tensor, source)| is_added(source) && !tensor.shape.contains(&0)).map(|(tensor, _)| tensor);
+    let added =
+        added.filter(|(tensor, source)| is_added(source) && !tensor.shape.contains(&0)).map(|(tensor, _)| tensor);
     let [rows, columns] = description.size;
     ImportedNetwork {
         ops: raw.nodes.len(),
