@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests may end them")]
 
 use fieldfit_exec::{ExecError, Executor, Objective, Passes, candle::Candle, cpu::Cpu};
-use fieldfit_model::import::graph::{self, GraphError, Lowered, RawDtype, RawGraph};
+use fieldfit_model::import::graph::{self, GraphError, LowerOptions, Lowered, RawDtype, RawGraph};
 use fieldfit_nets::{Network, Role, Shape, TensorSpec};
 use fieldfit_tensor::{Images, Params, Real};
 use flate2::read::GzDecoder;
@@ -19,7 +19,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("inplace_view", "relu_"),
     ("outputs", "--output"),
     ("outputs_named", "`fine`, `coarse`"),
-    ("tied", "other.weight"),
 ];
 
 /// Networks whose reference is rounded: PyTorch computes the slope of the hard sigmoid, 1/6, in f32, also for f64.
@@ -113,6 +112,15 @@ fn channels_last(values: &[f64], Shape { height, width, channels }: Shape) -> Ve
     (0..values.len()).map(|index| values[place(index)]).collect()
 }
 
+/// Returns a reference's images.
+fn images(reference: &SafeTensors<'_>) -> Images {
+    let (shape, pixels) = values(reference, "images").unwrap();
+    let [count, channels, height, width] = shape[..] else { panic!("{shape:?}") };
+    let image = Shape { height, width, channels };
+    let pixels = channels_last(&pixels, image).into_iter().map(|value| value as f32).collect();
+    Images { count, height, width, channels, values: pixels }
+}
+
 /// Loss of a reference: Σ weight · output, or the mean cross entropy of labels.
 struct Loss {
     batch: usize,
@@ -168,11 +176,8 @@ fn compare<T: Real>(
     }
     let network = &lowered.network;
     let params = params::<T>(raw, &lowered, has_head);
-    let (shape, pixels) = values(reference, "images").unwrap();
-    let [count, channels, height, width] = shape[..] else { panic!("{shape:?}") };
-    let image = Shape { height, width, channels };
-    let pixels = channels_last(&pixels, image).into_iter().map(|value| value as f32).collect();
-    let images = Images { count, height, width, channels, values: pixels };
+    let images = images(reference);
+    let count = images.count;
     let in_order = |name: &str| {
         let (shape, output) = values(reference, name).unwrap();
         if shape.len() == 4 && !has_head {
@@ -268,6 +273,44 @@ fn one_network_an_op_computes_what_pytorch_computes() {
         }
     }
     assert!(problems.is_empty(), "{passed} of {} pass\n{}", paths.len(), problems.join("\n"));
+}
+
+/// Catches: a result that is taken for another one, a size that is not the one that was chosen.
+#[test]
+fn a_result_and_a_size_are_chosen() {
+    let cases = [
+        ("outputs", Some("0"), None),
+        ("outputs", Some("1"), None),
+        ("outputs_named", Some("fine"), None),
+        ("outputs_named", Some("coarse"), None),
+        ("dynamic_size", None, Some([5, 4])),
+    ];
+    for (name, output, size) in cases {
+        let bytes = unpacked(&folder().join(format!("{name}.pt2.gz")));
+        let reference = unpacked(&folder().join(format!("{name}.safetensors.gz")));
+        let reference = SafeTensors::deserialize(&reference).unwrap();
+        let raw = graph::read(&bytes, None).unwrap();
+        let lowered = graph::lower_with(&raw, LowerOptions { output, size }).unwrap();
+        let index = raw.outputs.iter().position(|end| Some(end.name.as_str()) == output).unwrap_or(0);
+        let (shape, expected) = values(&reference, &format!("output.{index}")).unwrap();
+        let expected = match shape[..] {
+            [_, channels, height, width] => channels_last(&expected, Shape { height, width, channels }),
+            _ => expected,
+        };
+        let found = outputs(&raw, lowered, &reference);
+        assert!(distance(&found, &expected, 1e-9) < 1e-8, "{name}, {output:?}");
+    }
+}
+
+/// Returns the outputs of the f64 reference.
+fn outputs(raw: &RawGraph<'_>, mut lowered: Lowered, reference: &SafeTensors<'_>) -> Vec<f64> {
+    let has_head = lowered.network.head.classes > 0;
+    if !has_head {
+        lowered.network = lowered.network.with_classes(lowered.network.head.features);
+    }
+    let params = params::<f64>(raw, &lowered, has_head);
+    let mut executor = Candle::<f64>::new(&lowered.network, candle_core::Device::Cpu);
+    Executor::<f64>::logits(&mut executor, &params, &images(reference)).unwrap().values
 }
 
 /// Catches: what no network of one op shows: whole networks, of the folder that `FIELDFIT_NETWORKS` names, as

@@ -441,6 +441,14 @@ pub enum ModelError {
         /// What was requested.
         option: &'static str,
     },
+    /// A request that only fits a file that has a network in it.
+    #[error("{} holds a checkpoint of weights, which has no results of its own: import without {option}", path.display())]
+    CheckpointOption {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What was requested.
+        option: &'static str,
+    },
     /// An input size that the network does not accept.
     #[error("{}: the network does not accept an image of {size}×{size} pixels: it was exported for {}×{}", path.display(), exported[0], exported[1])]
     NetworkSize {

@@ -190,7 +190,7 @@ pub(super) fn cpu_op(op: &Op, network: &Network) -> Result<Box<dyn CpuOp>, Strin
         Op::Concat(axis) => Box::new(ConcatOp(*axis)),
         Op::MaxPool(window) => Box::new(MaxPoolOp::new(*window)?),
         Op::GlobalAveragePool => Box::new(GlobalPoolOp),
-        Op::ConvTranspose(conv) => Box::new(ConvTransposeOp::new(*conv)?),
+        Op::ConvTranspose(conv) => Box::new(ConvTransposeOp::new(*conv)),
         Op::MatMul { transposes, scale } => Box::new(ProductOp { transposes: *transposes, scale: *scale as f32 }),
         Op::Parameter { tensor, shape } => Box::new(ParameterOp { tensor: *tensor, shape: *shape }),
         Op::Prelu { slope } => Box::new(PreluOp { slope: *slope, slopes: len(*slope) }),

@@ -5,7 +5,8 @@ use super::convert::{Stored, store};
 use super::detect::Detected;
 use super::folder;
 use super::graph::{
-    IMPORTED, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, RawTensorKind, TensorSource, lower,
+    IMPORTED, LowerOptions, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, RawTensorKind,
+    TensorSource, lower_with,
 };
 use super::labels::{self, Labels};
 use super::preprocessing::imagenet;
@@ -60,8 +61,9 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
     let path = file.path();
     check_options(request, path)?;
     let raw = file.read()?;
-    let lowered =
-        lower(&raw).map_err(|source| ModelError::Graph { path: path.to_owned(), source: Box::new(source) })?;
+    let size = request.input.size.map(|side| [side as usize; 2]);
+    let lowered = lower_with(&raw, LowerOptions { output: request.output, size })
+        .map_err(|source| ModelError::Graph { path: path.to_owned(), source: Box::new(source) })?;
     let Lowered { mut network, sources, constants, size } = lowered;
     name_added(&mut network, &sources);
     let (network, sources) = (&network, &sources[..]);
@@ -101,7 +103,7 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
         is_average: false,
         alternative: None,
         detected: detected(network),
-        network: Some(summary(&raw, &description, preprocessing.size, request.labels.is_none())),
+        network: Some(summary(&raw, &description, sources, preprocessing.size, request.labels.is_none())),
         classes: names.labels.len(),
         ignored: ignored(&raw, sources),
         dropped: Vec::new(),
@@ -247,9 +249,19 @@ fn detected(network: &Network) -> Detected {
     }
 }
 
-fn summary(raw: &RawGraph<'_>, description: &NetworkDescription, side: u32, without_labels: bool) -> ImportedNetwork {
+fn summary(
+    raw: &RawGraph<'_>,
+    description: &NetworkDescription,
+    sources: &[TensorSource],
+    side: u32,
+    without_labels: bool,
+) -> ImportedNetwork {
     let network = description.network();
-    let added = description.tensors.iter().filter(|tensor| tensor.source.is_none() && !tensor.shape.contains(&0));
+    // What the file computes from its constants is in it.
+    let is_added = |source: &TensorSource| source.tensor.is_none() && source.constant.is_none();
+    let added = description.tensors.iter().zip(sources);
+    let added =
+        added.filter(|(tensor, source)| is_added(source) && !tensor.shape.contains(&0)).map(|(tensor, _)| tensor);
     let [rows, columns] = description.size;
     ImportedNetwork {
         ops: raw.nodes.len(),

@@ -9,6 +9,7 @@ mod traced;
 
 use super::GraphError;
 use super::raw::{RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
+use super::tensor::{RawTensor, RawTensorKind};
 use aten::{Known, Lowering};
 use fieldfit_nets::{Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
@@ -35,7 +36,7 @@ pub struct LowerOptions<'o> {
     /// Name of the result, of a file with several.
     pub output: Option<&'o str>,
     /// Rows and columns of the image, of a file whose image has any size.
-    pub size: Option<usize>,
+    pub size: Option<[usize; 2]>,
 }
 
 /// The architecture's name of a network that a file brings.
@@ -85,7 +86,8 @@ pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lower
         evaluated_values: 0,
     };
     lowering.known.insert(name, Known::Traced(Traced::image(ValueId::IMAGE, image)));
-    for (index, tensor) in raw.tensors.iter().enumerate() {
+    let first = first_of_each(raw);
+    for (tensor, index) in raw.tensors.iter().zip(first) {
         lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
     }
     for position in 0..raw.nodes.len() {
@@ -97,8 +99,24 @@ pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lower
     finish(sketch, output, [image.height, image.width])
 }
 
+/// Returns of each tensor the first parameter that is the same: tied ones are trained as one.
+fn first_of_each(raw: &RawGraph<'_>) -> Vec<usize> {
+    let mut firsts = HashMap::new();
+    let first = |(index, tensor): (usize, &RawTensor<'_>)| {
+        let is_parameter = tensor.kind == RawTensorKind::Parameter && !tensor.shape.contains(&0);
+        raw.tensors[index]
+            .identity()
+            .filter(|_| is_parameter)
+            .map_or(index, |same| *firsts.entry(same).or_insert(index))
+    };
+    raw.tensors.iter().enumerate().map(first).collect()
+}
+
 /// Returns the name and shape of the one image, and the batch that the file was exported for, if it states one.
-fn image<'a>(raw: &RawGraph<'a>, size: Option<usize>) -> Result<(super::Name<'a>, Shape, Option<usize>), GraphError> {
+fn image<'a>(
+    raw: &RawGraph<'a>,
+    size: Option<[usize; 2]>,
+) -> Result<(super::Name<'a>, Shape, Option<usize>), GraphError> {
     let form = |found: String| GraphError::Form { expected: "one image [N, 3, H, W]", found };
     let [RawEnd { value: RawArgument::Value(name), .. }] = &raw.inputs[..] else {
         return Err(form(format!("{} inputs", raw.inputs.len())));
@@ -116,8 +134,10 @@ fn image<'a>(raw: &RawGraph<'a>, size: Option<usize>) -> Result<(super::Name<'a>
         RawDim::Fixed(side) => usize::try_from(*side).ok().filter(|side| (1..=8192).contains(side)),
         RawDim::Symbol(_) | RawDim::Expression(_) | RawDim::Unknown => None,
     };
-    let side = |dim: &RawDim<'_>| fixed(dim).or_else(|| size.filter(|_| matches!(dim, RawDim::Symbol(_))));
-    let (Some(channels), [Some(height), Some(width)]) = (fixed(channels), [height, width].map(side)) else {
+    let side = |dim: &RawDim<'_>, axis: usize| {
+        fixed(dim).or_else(|| size.filter(|_| matches!(dim, RawDim::Symbol(_))).map(|size| size[axis]))
+    };
+    let (Some(channels), Some(height), Some(width)) = (fixed(channels), side(height, 0), side(width, 1)) else {
         return Err(GraphError::AnySize);
     };
     Ok((name.clone(), Shape { height, width, channels }, fixed(batch)))

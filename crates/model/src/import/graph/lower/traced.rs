@@ -251,6 +251,31 @@ impl Traced {
         Some(self)
     }
 
+    /// Makes one piece of pieces that follow each other in memory and on an axis.
+    pub fn coalesce(&mut self) {
+        let mut piece = 0;
+        while piece + 1 < self.sides.len() {
+            let follows = |axis: &Vec<Factor>| {
+                axis.windows(2).any(|pair| pair == [Factor::Piece(piece), Factor::Piece(piece + 1)])
+            };
+            if !self.axes.iter().any(follows) {
+                piece += 1;
+                continue;
+            }
+            self.sides[piece] *= self.sides.remove(piece + 1);
+            for axis in &mut self.axes {
+                axis.retain(|factor| *factor != Factor::Piece(piece + 1));
+                for factor in axis {
+                    if let Factor::Piece(other) = factor
+                        && *other > piece
+                    {
+                        *other -= 1;
+                    }
+                }
+            }
+        }
+    }
+
     /// Permutes the axes.
     pub fn permute(mut self, order: &[usize]) -> Option<Self> {
         let mut sorted = order.to_vec();
@@ -343,6 +368,21 @@ mod tests {
             .unwrap();
         assert_eq!(windows.axes[0].len(), 3);
         assert_eq!((windows.length(0), windows.length(1)), (6, 4));
+    }
+
+    /// Catches: windows whose pieces no longer divide an axis that is split in another way.
+    #[test]
+    fn neighbours_become_one_piece() {
+        let fixed = |sizes: &[usize]| {
+            [Size::Batch(1)].into_iter().chain(sizes.iter().map(|size| Size::Fixed(*size))).collect::<Vec<_>>()
+        };
+        let windows = image().view(&fixed(&[8, 4, 3, 2]), None).unwrap();
+        let mut back = windows.view(&fixed(&[8, 4, 6]), None).unwrap();
+        assert!(back.clone().view(&fixed(&[8, 4, 2, 3]), None).is_none());
+        back.coalesce();
+        assert_eq!(back.sides, [4, 6, 8]);
+        let split = back.view(&fixed(&[8, 4, 2, 3]), None).unwrap();
+        assert_eq!((split.sides, split.axes[1].clone()), (vec![4, 2, 3, 8], vec![Factor::Piece(3)]));
     }
 
     /// Catches: a batch that is taken for something else where a file states its number.

@@ -70,31 +70,50 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
     }
 
-    /// Changes a value to those sizes, row by row.
-    pub(super) fn view_as(&self, mut value: Traced, sizes: &[Size]) -> Option<Traced> {
-        let names_batch = sizes.iter().any(|size| matches!(size, Size::Batch(_)));
-        if value.has_batch() {
-            return value.view(sizes, self.batch);
+    /// Changes a value to those sizes, row by row. A view that cuts across its pieces has the values brought into the order of
+    /// the array first.
+    fn view(&mut self, mut value: Traced, sizes: &[Size]) -> Lowered<Option<Traced>> {
+        let mut batch = self.batch.filter(|_| value.has_batch());
+        if !value.has_batch() && sizes.iter().any(|size| matches!(size, Size::Batch(_))) {
+            // Every image has the same values.
+            if value.axes.is_empty() {
+                value.axes.push(Vec::new());
+            }
+            value.axes[0].insert(0, Factor::Batch);
+            batch = None;
         }
-        if !names_batch {
-            return value.view(sizes, None);
+        if let Some(changed) = value.clone().view(sizes, batch) {
+            return Ok(Some(changed));
         }
-        // Every image has the same values.
-        if value.axes.is_empty() {
-            value.axes.push(Vec::new());
+        value.coalesce();
+        if let Some(changed) = value.clone().view(sizes, batch) {
+            return Ok(Some(changed));
         }
-        value.axes[0].insert(0, Factor::Batch);
-        value.view(sizes, None)
+        let piece = |factor: &Factor| if let Factor::Piece(piece) = factor { Some(*piece) } else { None };
+        let order: Vec<usize> = value.axes.iter().flatten().filter_map(piece).collect();
+        let units = self.units(&value, &[&order]);
+        let mut arranged = self.sketch.arrange(&value, [&[], &[units, order].concat(), &[]])?;
+        arranged.coalesce();
+        Ok(arranged.view(sizes, batch))
     }
 
-    fn change_value(&self, call: &Call<'r, 'a>, name: &str, mut value: Traced) -> Lowered<Traced> {
+    fn change_value(&mut self, call: &Call<'r, 'a>, name: &str, mut value: Traced) -> Lowered<Traced> {
         let rank = value.rank() as i64;
         let axis_of =
             |value: &Traced, axis: i64| value.axis(axis).map_or_else(|| refuse("an axis that is not there"), Ok);
         let changed = match name {
-            "view" | "_unsafe_view" => self.view_as(value, &self.sizes(call, "size")?),
-            "reshape" => self.view_as(value, &self.sizes(call, "shape")?),
-            "view_as" | "reshape_as" => self.view_as(value, &self.sizes_of(call, "other")?),
+            "view" | "_unsafe_view" => {
+                let sizes = self.sizes(call, "size")?;
+                self.view(value, &sizes)?
+            }
+            "reshape" => {
+                let sizes = self.sizes(call, "shape")?;
+                self.view(value, &sizes)?
+            }
+            "view_as" | "reshape_as" => {
+                let sizes = self.sizes_of(call, "other")?;
+                self.view(value, &sizes)?
+            }
             "flatten" => {
                 let (first, last) =
                     (axis_of(&value, call.int("start_dim", 0)?)?, axis_of(&value, call.int("end_dim", -1)?)?);

@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
-use crate::import::graph::raw::RawArgument;
+use crate::import::graph::raw::{RawArgument, RawDim, RawType};
 use fieldfit_nets::{Axis, Op};
 
 impl<'r, 'a> Lowering<'r, 'a> {
@@ -84,12 +84,19 @@ impl<'r, 'a> Lowering<'r, 'a> {
     /// Lowers `repeat`: each axis that many times.
     pub(super) fn repeat(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let (mut value, times) = (self.value(call, "self")?, self.sizes(call, "repeats")?);
+        // A value of constants and parameters alone: the file computes it for one image, and repeats it for each.
+        let is_one = matches!(call.argument("self"), Some(RawArgument::Value(name))
+            if matches!(self.raw.types.get(name), Some(RawType::Tensor { shape: Some(shape), .. })
+                if shape.first() == Some(&RawDim::Fixed(1))));
         let Some(ahead) = times.len().checked_sub(value.rank()) else { return refuse("a repetition of fewer axes") };
         (0..ahead).for_each(|_| value.axes.insert(0, Vec::new()));
         for (axis, times) in times.into_iter().enumerate() {
             let length = value.length(axis);
+            let is_images = is_one && axis == 0 && value.is_batch(0);
             match times {
                 Size::Fixed(1) => {}
+                Size::Batch(1) if is_images => {}
+                Size::Fixed(times) if is_images && self.batch == Some(times) => {}
                 Size::Batch(1) if !value.has_batch() && length == 1 => value.axes[axis].insert(0, Factor::Batch),
                 Size::Fixed(times) if axis == 0 && self.batch == Some(times) && !value.has_batch() && length == 1 => {
                     value.axes[axis].insert(0, Factor::Batch);

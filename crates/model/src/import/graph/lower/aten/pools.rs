@@ -187,7 +187,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Adds the value of padding to zeros.
     fn fill_padding(&mut self, padded: Traced, sides: &[[usize; 2]], fill: f64) -> Lowered<Traced> {
-        // An infinite value stands for the least that a max pool can meet.
+        // A finite value stands for an infinite one: what is added to zeros keeps the zeros' neighbours as they are.
         let fill = fill.clamp(f64::from(f32::MIN) / 2.0, f64::from(f32::MAX) / 2.0);
         let lengths = padded.lengths();
         let shape: Vec<usize> =
