@@ -5,6 +5,7 @@ use crate::encode::{codec_search, delta_file};
 use crate::error::AdaptError;
 use crate::event::{Event, Gate};
 use crate::gate;
+use crate::kept_head;
 use crate::methods::method::Method;
 use crate::outcome::Outcome;
 use crate::plan::run::Run;
@@ -31,6 +32,8 @@ pub fn adapt(
     events: &mut dyn FnMut(Event),
 ) -> Result<Outcome, AdaptError> {
     control.begin();
+    let labelled = kept_head::labelled(request)?;
+    let request = &AdaptRequest { dataset: labelled.as_ref().unwrap_or(request.dataset), ..*request };
     match request.options.nice {
         0 => run(request, control, events),
         nice => yielding(nice, events, |events| run(request, control, events)),

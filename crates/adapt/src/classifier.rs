@@ -1,5 +1,6 @@
 //! Classifier: a prepared network with its preprocessor and labels, which turns frames and batches into logits.
 
+use crate::heads::under_both_heads;
 use fieldfit_data::{Batch, DataError, Frame, Preprocessor};
 use fieldfit_exec::{Device, ExecError, Prepared, prepare};
 use fieldfit_model::{Base, Weights};
@@ -14,6 +15,8 @@ use thiserror::Error;
 /// Immutable but for spare buffers.
 pub struct Classifier {
     labels: Arc<[String]>,
+    /// Labels of the base's own head, whose logits follow; `None` without it.
+    base_labels: Option<Arc<[String]>>,
     prepared: Box<dyn Prepared>,
     preprocessor: Preprocessor,
     /// Buffers that no thread uses now; as many as threads have ever inferred at once.
@@ -29,12 +32,28 @@ impl Classifier {
         let Weights { network, labels, params, input_size, crop } = weights;
         let preprocessor = Preprocessor::new(base.preprocessing(), input_size, crop)?;
         let prepared = prepare(device, &network, &params)?;
-        Ok(Self { labels: labels.into(), prepared, preprocessor, spare: Mutex::default() })
+        Ok(Self { labels: labels.into(), base_labels: None, prepared, preprocessor, spare: Mutex::default() })
     }
 
-    /// Returns the class names, in the order of the logits.
+    /// Prepares weights as [`new`](Self::new) does, under their own head and the base's: the logits of the base's classes
+    /// follow those of the weights' own.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn beside_base(base: &Base, weights: Weights, device: Device) -> Result<Self, ClassifierError> {
+        let classifier = Self::new(base, under_both_heads(weights, base), device)?;
+        Ok(Self { base_labels: Some(base.labels().into()), ..classifier })
+    }
+
+    /// Returns the class names, in the order of the first logits.
     pub const fn labels(&self) -> &Arc<[String]> {
         &self.labels
+    }
+
+    /// Returns the class names of the base's own head, in the order of the logits that follow; `None` unless it was prepared
+    /// [beside](Self::beside_base) the weights' own.
+    pub const fn base_labels(&self) -> Option<&Arc<[String]>> {
+        self.base_labels.as_ref()
     }
 
     /// Returns the preprocessor of the classifier's images.
@@ -51,7 +70,8 @@ impl Classifier {
         result
     }
 
-    /// Computes the logits of a preprocessed frame, `[classes]`.
+    /// Computes the logits of a preprocessed frame, `[classes]`, and behind them those of the base's own head, if it is
+    /// prepared.
     ///
     /// # Errors
     /// If the network cannot take images of this size, or the device fails.

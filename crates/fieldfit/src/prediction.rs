@@ -1,4 +1,4 @@
-//! Prediction: the top classes of a frame with their probabilities, and the version that gave them.
+//! Prediction: the top classes of a frame with their probabilities, the version that gave them, and the base's answer.
 
 use crate::{Error, Version};
 use std::sync::Arc;
@@ -34,17 +34,45 @@ pub struct Ranked<'a> {
 #[derive(Debug, Clone)]
 pub struct Prediction {
     version: Version,
+    own: Ranking,
+    /// Ranking of the base's own classes, if it was asked for.
+    base: Option<Ranking>,
+}
+
+/// Top classes of one head.
+#[derive(Debug, Clone)]
+struct Ranking {
     labels: Arc<[String]>,
     top: heapless::Vec<Candidate, MAX_TOP>,
+}
+
+impl Ranking {
+    /// Ranks the logits of one image under one head, one a label.
+    fn new(version: Version, labels: &Arc<[String]>, logits: &[f32]) -> Result<Self, Error> {
+        match logits.iter().position(|logit| !logit.is_finite()) {
+            Some(class) => Err(Error::Logit { version, class, value: logits[class] }),
+            None => Ok(Self { labels: labels.clone(), top: rank(logits) }),
+        }
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = Ranked<'_>> {
+        self.top.iter().map(|&Candidate { index, probability }| Ranked {
+            index,
+            label: &self.labels[index as usize],
+            probability,
+        })
+    }
 }
 
 impl Prediction {
     /// Ranks the logits of one image, one a label.
     pub(crate) fn new(version: Version, labels: &Arc<[String]>, logits: &[f32]) -> Result<Self, Error> {
-        match logits.iter().position(|logit| !logit.is_finite()) {
-            Some(class) => Err(Error::Logit { version, class, value: logits[class] }),
-            None => Ok(Self { version, labels: labels.clone(), top: rank(logits) }),
-        }
+        Ok(Self { version, own: Ranking::new(version, labels, logits)?, base: None })
+    }
+
+    /// Adds the ranking of the base's own classes by the logits under its head, one a label.
+    pub(crate) fn with_base(self, labels: &Arc<[String]>, logits: &[f32]) -> Result<Self, Error> {
+        Ok(Self { base: Some(Ranking::new(self.version, labels, logits)?), ..self })
     }
 
     /// Returns the version that answered.
@@ -54,11 +82,16 @@ impl Prediction {
 
     /// Returns the classes by descending probability: [`MAX_TOP`] of them, or all if there are fewer.
     pub fn top(&self) -> impl ExactSizeIterator<Item = Ranked<'_>> {
-        self.top.iter().map(|&Candidate { index, probability }| Ranked {
-            index,
-            label: &self.labels[index as usize],
-            probability,
-        })
+        self.own.iter()
+    }
+
+    /// Returns the base's own classes by descending probability, [`MAX_TOP`] of them at most: what the version's backbone
+    /// answers under the base's head, in the same pass. The probabilities are shares of the base's classes alone. `None`
+    /// unless the runtime was opened with [`Builder::base_answers`](crate::Builder::base_answers).
+    ///
+    /// While the base itself runs, they are those of [`top`](Self::top).
+    pub fn base(&self) -> Option<impl ExactSizeIterator<Item = Ranked<'_>>> {
+        self.base.as_ref().map(Ranking::iter)
     }
 
     /// Returns the top class. `None` only for a head without outputs, which no model folder has.

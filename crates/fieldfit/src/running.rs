@@ -12,7 +12,23 @@ use std::sync::Arc;
 pub(crate) struct Running {
     version: Version,
     classifier: Classifier,
+    base_answers: bool,
     tally: Arc<Tally>,
+}
+
+/// How versions are prepared to answer frames.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Serving {
+    pub device: Device,
+    /// Whether predictions also rank the base's own classes.
+    pub base_answers: bool,
+}
+
+impl Serving {
+    /// Returns the number of outputs beside those of a version's own classes.
+    pub fn more_outputs(self, base: &Base) -> usize {
+        if self.base_answers { base.network().head.classes } else { 0 }
+    }
 }
 
 /// Reason for which a frame is not answered.
@@ -24,12 +40,18 @@ pub(crate) enum Unanswered {
 }
 
 impl Running {
-    /// Prepares a version on a device.
+    /// Prepares a version.
     ///
     /// # Errors
     /// As [`Classifier::new`].
-    pub fn new(version: Version, base: &Base, weights: Weights, device: Device) -> Result<Self, Error> {
-        Ok(Self { version, classifier: Classifier::new(base, weights, device)?, tally: Arc::default() })
+    pub fn new(version: Version, base: &Base, weights: Weights, serving: Serving) -> Result<Self, Error> {
+        let device = serving.device;
+        // The base has one head, which answers for both.
+        let classifier = match serving.base_answers && version != Version::Base {
+            true => Classifier::beside_base(base, weights, device)?,
+            false => Classifier::new(base, weights, device)?,
+        };
+        Ok(Self { version, classifier, base_answers: serving.base_answers, tally: Arc::default() })
     }
 
     pub const fn version(&self) -> Version {
@@ -67,8 +89,19 @@ impl Running {
     pub fn check(&self) -> Result<(), Error> {
         self.classifier.with_input(|input| {
             let logits = self.classifier.logits_of(input)?;
-            Prediction::new(self.version, self.labels(), logits).map(drop)
+            self.prediction(logits).map(drop)
         })
+    }
+
+    /// Ranks the logits of one image under each head.
+    fn prediction(&self, logits: &[f32]) -> Result<Prediction, Error> {
+        let (own, base) = logits.split_at(self.labels().len());
+        let prediction = Prediction::new(self.version, self.labels(), own)?;
+        match self.classifier.base_labels() {
+            Some(labels) => prediction.with_base(labels, base),
+            None if self.base_answers => prediction.with_base(self.labels(), own),
+            None => Ok(prediction),
+        }
     }
 
     /// Answers a frame. A frame that cannot be preprocessed says nothing of the version.
@@ -77,7 +110,7 @@ impl Running {
             input.preprocess(frame).map_err(|error| Unanswered::Frame(error.into()))?;
             self.tally.begin();
             let logits = self.classifier.logits_of(input).map_err(Error::from);
-            match logits.and_then(|logits| Prediction::new(self.version, self.labels(), logits)) {
+            match logits.and_then(|logits| self.prediction(logits)) {
                 Ok(prediction) => {
                     self.tally.complete();
                     Ok(prediction)

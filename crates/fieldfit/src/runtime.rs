@@ -6,7 +6,7 @@ use crate::delta::file::{adapted, read};
 use crate::drift::DriftMonitor;
 use crate::event::{Listener, Outbox};
 use crate::fallback::{Fallback, Selected};
-use crate::running::{Running, Unanswered};
+use crate::running::{Running, Serving, Unanswered};
 use crate::trial::Trial;
 use crate::weights_monitor::WeightsMonitor;
 use crate::{Builder, Error, Prediction, RuntimeEvent, Version};
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// old ones on its own thread.
 pub struct Runtime {
     pub(crate) base: Base,
-    pub(crate) device: Device,
+    pub(crate) serving: Serving,
     /// The store, if there is one.
     pub(crate) store: Option<Store>,
     pub(crate) delta: Option<PathBuf>,
@@ -102,7 +102,7 @@ impl Runtime {
 
     /// Returns the device.
     pub const fn device(&self) -> Device {
-        self.device
+        self.serving.device
     }
 
     /// Returns the store, if there is one. While it is [unavailable](Self::is_degraded), each of its calls returns what is
@@ -351,7 +351,7 @@ impl Runtime {
     fn fallback<'a>(&'a self, store: &'a Store, failed: &'a BTreeSet<u32>, outbox: &'a Outbox) -> Fallback<'a> {
         Fallback {
             base: &self.base,
-            device: self.device,
+            serving: self.serving,
             store,
             rules: self.rules,
             memory_budget: self.memory_budget,

@@ -1,7 +1,7 @@
 //! Seed writer of the fuzz targets: `cargo run --example seeds` in this folder. Seeds are small and valid, or nearly so.
 
 use fieldfit_delta::compression::compress;
-use fieldfit_delta::{Codec, Constraint, Header, Provenance, Task, TensorData, TensorKind, encode};
+use fieldfit_delta::{Codec, Constraint, HeadDescription, Header, Provenance, Task, TensorData, TensorKind, encode};
 use fieldfit_fuzz::checkpoint::{STORAGE, archive, legacy};
 use fieldfit_fuzz::{ARCHITECTURE, base, resume, safetensors};
 use fieldfit_nets::{Network, TensorSpec, by_name};
@@ -68,6 +68,7 @@ fn header() -> Header {
         classes: 2,
         tensors: 0,
         provenance: Provenance::default(),
+        head: HeadDescription::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::encode::sensitivity::{self, VIEWS};
 use crate::error::AdaptError;
 use crate::event::{Event, Phase};
 use crate::metrics::{agreeing, prediction};
-use crate::options::Coding;
+use crate::options::{Coding, HeadMode};
 use crate::plan::run::Run;
 use crate::train::batch_source::Cycle;
 use crate::train::reporter::Reporter;
@@ -42,7 +42,8 @@ pub(crate) fn choose(
     let exact_weights = exact_weights(trained);
     let exact = slice.answers(trained.state.network(), &exact_weights)?;
     let weights = sensitivity::of_rows(run, exact_weights, &slice.batches()?)?;
-    let rates = CodecRates::of(&plan.network, &trained.state.delta, &weights)?;
+    let rates =
+        CodecRates::of(&plan.network, &trained.state.delta, &weights, run.request.options.head == HeadMode::Keep)?;
     let attempt = |codecs: ChosenCodecs| {
         let fidelity = slice.fidelity(&exact, &delta_file::encode(run, trained, &codecs, None)?)?;
         Ok(ChosenCodecs { fidelity: Some(fidelity), ..codecs })

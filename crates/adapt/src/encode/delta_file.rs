@@ -5,10 +5,11 @@ use crate::encode::provenance::provenance;
 use crate::error::AdaptError;
 use crate::event::Gate;
 use crate::methods::method::ConstraintSet;
+use crate::options::HeadMode;
 use crate::plan::run::Run;
 use crate::train::trainer::Trained;
-use fieldfit_delta::Delta;
-use fieldfit_model::{TrainingResult, encode_delta};
+use fieldfit_delta::{Delta, HeadDescription, HeadOrigin};
+use fieldfit_model::{DeltaHead, TrainingResult, encode_delta_with};
 use fieldfit_tensor::Norm;
 
 /// The norm of the method's constraints and the radius of each tensor.
@@ -46,5 +47,10 @@ pub(crate) fn encode(
         codecs: &chosen.codecs,
     };
     let provenance = provenance(run, chosen, gate);
-    Ok(encode_delta(request.base, &result, provenance, request.active.map(Delta::hash))?)
+    let origin = match request.options.head {
+        HeadMode::Replace => HeadOrigin::Replaced,
+        HeadMode::Keep => HeadOrigin::Kept,
+    };
+    let head = DeltaHead { description: HeadDescription { origin, ..HeadDescription::default() }, statistics: &[] };
+    Ok(encode_delta_with(request.base, &result, &head, provenance, request.active.map(Delta::hash))?)
 }

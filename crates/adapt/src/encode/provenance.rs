@@ -5,7 +5,7 @@ use crate::error::AdaptError;
 use crate::event::Gate;
 use crate::methods::entry::MethodEntry;
 use crate::methods::{effective_settings, find};
-use crate::options::{ClassWeights, Freeze, Options};
+use crate::options::{ClassWeights, Freeze, HeadMode, Options};
 use crate::plan::run::Run;
 use fieldfit_data::Fractions;
 use fieldfit_delta::Provenance;
@@ -71,6 +71,7 @@ impl fmt::Display for Choices<'_> {
             memory_budget: _,
             class_weights,
             early_stop,
+            head,
         } = self.options;
         write!(f, "method={method}")?;
         for (name, value) in effective_settings(self.options, self.method) {
@@ -91,6 +92,9 @@ impl fmt::Display for Choices<'_> {
         }
         if let Some(patience) = early_stop {
             write!(f, " early_stop={patience}")?;
+        }
+        if *head != HeadMode::default() {
+            write!(f, " head={}", head.name())?;
         }
         if *fractions != Fractions::default() {
             write!(f, " {fractions}")?;
@@ -133,11 +137,17 @@ mod tests {
             fractions: Fractions::new(0.25, 0.125),
             class_weights: ClassWeights::Balanced,
             early_stop: Some(2),
+            head: HeadMode::Keep,
             ..Options::default()
         };
         let changed = changed.text(&[]).expect("the default method");
-        for part in [" retain=\"world\\n\"", " validation=0.25 gate=0.125", " class_weights=balanced", " early_stop=2"]
-        {
+        for part in [
+            " retain=\"world\\n\"",
+            " validation=0.25 gate=0.125",
+            " class_weights=balanced",
+            " early_stop=2",
+            " head=keep",
+        ] {
             assert!(changed.contains(part), "{part} in {changed}");
         }
     }

@@ -60,6 +60,9 @@ pub struct InferArgs {
     /// Show this many classes per image
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=fieldfit::MAX_TOP as i64))]
     pub top: u32,
+    /// Show this many of the base's own classes beside them, by its own head on the version's features
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=fieldfit::MAX_TOP as i64))]
+    pub base_top: Option<u32>,
     /// Images, folders of images at any depth, quoted glob patterns, or `-` for one image on standard input
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,

@@ -10,7 +10,7 @@ use fieldfit::delta::read_key;
 use fieldfit::report::PageOptions;
 use fieldfit::report::write_page;
 use fieldfit::store::Store;
-use fieldfit::train::{AdaptError, Adapted, Comparison, Options, Recorder};
+use fieldfit::train::{AdaptError, Adapted, Comparison, HeadMode, Options, Recorder};
 use fieldfit::{Info, Runtime, Version, check_output};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -101,7 +101,11 @@ fn check_classes(
         Version::Base | Version::File => None,
     };
     for version in active.into_iter().chain(confirmed).collect::<BTreeSet<_>>() {
-        let lost = lost_classes(&store.delta_path(version), &images.classes)?;
+        let kept = match args.training.head {
+            HeadMode::Replace => &images.classes,
+            HeadMode::Keep => runtime.base().labels(),
+        };
+        let lost = lost_classes(&store.delta_path(version), kept)?;
         if lost.is_empty() {
             continue;
         }

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::output::{Output, Table, Text, percent};
 use crate::progress_bar::ProgressBar;
 use fieldfit::data::{FolderOptions, ImageSet, Purpose};
-use fieldfit::{Count, Evaluation, Runtime};
+use fieldfit::{Count, Evaluation, Runtime, Version};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -46,12 +46,20 @@ fn measure(args: &EvalArgs, runtime: &Runtime, set: &ImageSet, progress: &Progre
     let mut evaluating = |done, total| progress.images("evaluating", done, total);
     let evaluation = if args.base_head {
         runtime.evaluate_under_base_head(set, &mut evaluating)?
+    } else if has_base_classes(runtime, set) {
+        runtime.evaluate_beside_base(set, &mut evaluating)?
     } else {
         runtime.evaluate(set, &mut evaluating)?
     };
     let mut comparing = |done, total| progress.images("comparing with the base", done, total);
     let agreement = args.agreement.then(|| runtime.agreement(set, &mut comparing)).transpose()?;
     Ok(Measured { evaluation, agreement })
+}
+
+/// Whether a version of other weights than the base's is evaluated on classes of the base.
+fn has_base_classes(runtime: &Runtime, set: &ImageSet) -> bool {
+    let labels = runtime.base().labels();
+    runtime.version() != Version::Base && set.images.classes.iter().any(|class| labels.contains(class))
 }
 
 fn text(report: &Report) -> Text {
@@ -89,6 +97,9 @@ fn summary(measured: &Measured) -> Vec<String> {
     let mut lines = vec![format!("mean over classes {mean}, calibration error {error}")];
     let skipped = evaluation.skipped;
     lines.extend((skipped > 0).then(|| format!("skipped {skipped} unreadable images")));
+    lines.extend(evaluation.base_head.map(|base_head| {
+        format!("under the base's own head {}, on {} images", percent(base_head.accuracy), base_head.images)
+    }));
     lines.extend(agreement.map(|agreement| format!("agrees with the base on {}", percent(agreement))));
     lines
 }
