@@ -1,6 +1,6 @@
 //! Classifier: a prepared network with its preprocessor and labels, which turns frames and batches into logits.
 
-use crate::heads::under_both_heads;
+use crate::heads::{beside_features, under_both_heads};
 use fieldfit_data::{Batch, DataError, Frame, Preprocessor};
 use fieldfit_exec::{Device, ExecError, Prepared, prepare};
 use fieldfit_model::{Base, Weights};
@@ -35,14 +35,23 @@ impl Classifier {
         Ok(Self { labels: labels.into(), base_labels: None, prepared, preprocessor, spare: Mutex::default() })
     }
 
-    /// Prepares weights as [`new`](Self::new) does, under their own head and the base's: the logits of the base's classes
-    /// follow those of the weights' own.
+    /// Prepares weights as [`new`](Self::new) does, with further outputs behind the logits of their own classes: the logits of
+    /// the base's own head, then the features.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn beside_base(base: &Base, weights: Weights, device: Device) -> Result<Self, ClassifierError> {
-        let classifier = Self::new(base, under_both_heads(weights, base), device)?;
-        Ok(Self { base_labels: Some(base.labels().into()), ..classifier })
+    pub fn beside(base: &Base, weights: Weights, device: Device, beside: Beside) -> Result<Self, ClassifierError> {
+        let weights = if beside.base { under_both_heads(weights, base) } else { weights };
+        let weights = if beside.features { beside_features(weights) } else { weights };
+        let base_labels = beside.base.then(|| base.labels().into());
+        Ok(Self { base_labels, ..Self::new(base, weights, device)? })
+    }
+
+    /// Divides the outputs of one image by what they are of.
+    pub fn outputs<'a>(&self, outputs: &'a [f32]) -> Outputs<'a> {
+        let (own, rest) = outputs.split_at(self.labels.len());
+        let (base, features) = rest.split_at(self.base_labels.as_ref().map_or(0, |labels| labels.len()));
+        Outputs { own, base, features }
     }
 
     /// Returns the class names, in the order of the first logits.
@@ -51,7 +60,7 @@ impl Classifier {
     }
 
     /// Returns the class names of the base's own head, in the order of the logits that follow; `None` unless it was prepared
-    /// [beside](Self::beside_base) the weights' own.
+    /// [beside](Self::beside) the weights' own.
     pub const fn base_labels(&self) -> Option<&Arc<[String]>> {
         self.base_labels.as_ref()
     }
@@ -70,8 +79,7 @@ impl Classifier {
         result
     }
 
-    /// Computes the logits of a preprocessed frame, `[classes]`, and behind them those of the base's own head, if it is
-    /// prepared.
+    /// Computes the logits of a preprocessed frame, `[classes]`, and behind them the further [`outputs`](Self::outputs).
     ///
     /// # Errors
     /// If the network cannot take images of this size, or the device fails.
@@ -99,6 +107,26 @@ impl Classifier {
             Ok((batch, logits))
         })
     }
+}
+
+/// Further outputs of a classifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Beside {
+    /// Whether it computes the logits of the base's own head.
+    pub base: bool,
+    /// Whether it puts out the features.
+    pub features: bool,
+}
+
+/// Outputs of one image; empty where they are not computed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outputs<'a> {
+    /// Logits of the classifier's own classes.
+    pub own: &'a [f32],
+    /// Logits of the base's own head.
+    pub base: &'a [f32],
+    /// Features.
+    pub features: &'a [f32],
 }
 
 /// Error of a classifier that cannot be prepared.

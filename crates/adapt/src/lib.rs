@@ -22,6 +22,8 @@
 //! | `heads` | the base's own head on an adapted backbone |
 //! | `kept_head` | the base's head where it is adapted, not replaced |
 //! | `teach` | [`teach()`]: a class by its mean features, without training |
+//! | [`novelty`], `covariance` | the distance that tells unknown images, and the statistics that it is measured by |
+//! | `features` | features of frames and images by a version's backbone |
 //! | `gate` | the verdict, and [`gate_again`] against another reference |
 //!
 //! The crate stores nothing but its checkpoint, activates nothing, and prints nothing. Modules import each other by their
@@ -30,14 +32,17 @@
 mod adaptation;
 mod checkpoint;
 mod classifier;
+mod covariance;
 mod encode;
 mod error;
 mod event;
+mod features;
 mod gate;
 mod heads;
 mod kept_head;
 mod methods;
 pub mod metrics;
+pub mod novelty;
 mod options;
 mod outcome;
 mod plan;
@@ -48,7 +53,7 @@ mod train;
 pub use adaptation::adapt;
 pub use checkpoint::resume_point::ResumePoint;
 pub use checkpoint::snapshot::remove_checkpoint;
-pub use classifier::{Classifier, ClassifierError, Input};
+pub use classifier::{Beside, Classifier, ClassifierError, Input, Outputs};
 pub use error::{AdaptError, CheckpointDamage};
 pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
 pub use gate::gate_again;

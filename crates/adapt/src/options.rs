@@ -66,6 +66,9 @@ pub struct Options {
     pub early_stop: Option<u32>,
     /// Whether a new head replaces the base's, or the base's is adapted.
     pub head: HeadMode,
+    /// Share of known images that may be called unknown, above 0 and below 1, on the validation slice: the delta then records
+    /// feature statistics and that [threshold](crate::novelty). `None` to tell no unknown images.
+    pub novelty: Option<f64>,
 }
 
 impl Default for Options {
@@ -93,6 +96,7 @@ impl Default for Options {
             class_weights: ClassWeights::Uniform,
             early_stop: None,
             head: HeadMode::Replace,
+            novelty: None,
         }
     }
 }
@@ -132,6 +136,7 @@ impl Options {
         with_class_weights sets class_weights: ClassWeights;
         with_early_stop sets early_stop: Option<u32>;
         with_head sets head: HeadMode;
+        with_novelty sets novelty: Option<f64>;
     }
 
     /// Returns the options with the method of that name.

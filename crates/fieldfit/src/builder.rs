@@ -1,6 +1,6 @@
 //! Builder: what a runtime runs and how, before it is opened.
 
-use crate::delta::file::{adapted, read_for};
+use crate::delta::file::{parse, read_for};
 use crate::drift::DriftMonitor;
 use crate::event::{Listener, Outbox};
 use crate::fallback::{Fallback, Selected, require_base};
@@ -9,6 +9,7 @@ use crate::runtime::{Swaps, all_cores};
 use crate::weights_monitor::WeightsMonitor;
 use crate::{Error, Runtime, RuntimeEvent, Version};
 use arc_swap::ArcSwap;
+use fieldfit_adapt::novelty::NoveltyModel;
 use fieldfit_delta::SecretKey;
 use fieldfit_durable::Rehash;
 use fieldfit_exec::Device;
@@ -46,7 +47,7 @@ impl Builder {
     pub(crate) fn new(model: &Path) -> Self {
         Self {
             model: model.to_owned(),
-            serving: Serving { device: all_cores(), base_answers: false },
+            serving: Serving { device: all_cores(), base_answers: false, novelty: false },
             store: None,
             create_store: false,
             require_store: false,
@@ -177,6 +178,15 @@ impl Builder {
         self
     }
 
+    /// Sets whether predictions have the novelty of their frames, [`Prediction::novelty`](crate::Prediction::novelty), where
+    /// the version records a threshold. Off by default: the features are put out by a further head, of as many values as
+    /// features squared, and compared with each class mean.
+    #[must_use]
+    pub fn novelty(mut self, wanted: bool) -> Self {
+        self.serving.novelty = wanted;
+        self
+    }
+
     /// Sets whether to read the base's weights to memory instead of mapping them: for file systems on which somebody may
     /// truncate or rewrite them under a map, which would end the process. Costs the weights' size.
     #[must_use]
@@ -252,10 +262,12 @@ impl Builder {
                 return Fallback { base, serving, store, rules, memory_budget, failed, listener, outbox }.select();
             }
             (Some(path), _) => {
-                let weights = adapted(base, path, &read_for(base, path)?)?;
-                Running::new(Version::File, base, weights, self.serving)?
+                let bytes = read_for(base, path)?;
+                let delta = parse(path, &bytes)?;
+                let novelty = NoveltyModel::of_delta(&delta, base.network().head.features)?;
+                Running::new(Version::File, base, Weights::adapted(base, &delta)?, novelty, self.serving)?
             }
-            (None, None) => Running::new(Version::Base, base, Weights::of_base(base), self.serving)?,
+            (None, None) => Running::new(Version::Base, base, Weights::of_base(base), None, self.serving)?,
         };
         let view = store.map_or(Ok(ActiveVersion::default()), Store::active_version)?;
         Ok(Selected { running, view, trial: None, awaited: None })

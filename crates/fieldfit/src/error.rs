@@ -186,6 +186,14 @@ pub enum Error {
         /// The model folder.
         path: PathBuf,
     },
+    /// The novelty of frames, of a version that records no threshold.
+    #[error(
+        "{version} records no threshold of novelty: adapt with one, `Options::with_novelty(Some(0.05))`, and run what comes of it"
+    )]
+    NoNovelty {
+        /// The running version.
+        version: Version,
+    },
     /// An operation that needs a store, on a runtime without one.
     #[error("this runtime has no store to {action}: open it with one, `Runtime::builder(model).store(path)`")]
     NoStore {

@@ -3,7 +3,7 @@
 use crate::image_set::ImageSet;
 use crate::{Error, Runtime, Version};
 use fieldfit_adapt::metrics::{Metrics, predictions};
-use fieldfit_adapt::{Classifier, under_base_head};
+use fieldfit_adapt::{Beside, Classifier, under_base_head};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -129,7 +129,8 @@ impl Runtime {
     ) -> Result<Evaluation, Error> {
         self.needs_base_head("be measured beside a version")?;
         let (version, weights) = self.weights()?;
-        let classifier = Classifier::beside_base(self.base(), weights, self.device())?;
+        let classifier =
+            Classifier::beside(self.base(), weights, self.device(), Beside { base: true, features: false })?;
         evaluate(&classifier, version, set, progress)
     }
 

@@ -73,6 +73,7 @@ pub mod target;
 mod teach;
 pub mod train;
 mod trial;
+mod unknown;
 mod version;
 mod weights_monitor;
 
@@ -88,6 +89,7 @@ pub use fieldfit_model::import;
 pub use fieldfit_tensor::text::escape;
 pub use info::{Info, info};
 pub use output_file::check_output;
-pub use prediction::{Candidate, MAX_TOP, Prediction, Ranked};
+pub use prediction::{Candidate, MAX_TOP, Novelty, Prediction, Ranked};
 pub use runtime::{Runtime, all_cores};
+pub use unknown::NoveltyEvaluation;
 pub use version::Version;

@@ -334,14 +334,20 @@ impl Runtime {
     pub(crate) fn weights(&self) -> Result<(Version, Weights), Error> {
         self.check_base()?;
         let version = self.version();
-        let weights = match (version, self.store(), &self.delta) {
-            (Version::Stored(number), Some(store), _) => {
-                adapted(&self.base, &store.delta_path(number), &store.read(number)?)?
-            }
-            (Version::File, _, Some(path)) => adapted(&self.base, path, &read(path)?)?,
-            _ => Weights::of_base(&self.base),
+        let weights = match self.delta_of(version)? {
+            Some((path, bytes)) => adapted(&self.base, &path, &bytes)?,
+            None => Weights::of_base(&self.base),
         };
         Ok((version, weights))
+    }
+
+    /// The delta file of a version, with its path; `None` of the base.
+    pub(crate) fn delta_of(&self, version: Version) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
+        Ok(match (version, self.store(), &self.delta) {
+            (Version::Stored(number), Some(store), _) => Some((store.delta_path(number), store.read(number)?)),
+            (Version::File, _, Some(path)) => Some((path.clone(), read(path)?)),
+            _ => None,
+        })
     }
 
     pub(crate) fn store_to(&self, action: &'static str) -> Result<&Store, Error> {

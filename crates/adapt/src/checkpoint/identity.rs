@@ -70,6 +70,7 @@ impl fmt::Debug for Released<'_> {
             class_weights,
             early_stop,
             head,
+            novelty,
         } = self.0;
         let unset = None::<()>;
         let mut text = f.debug_struct("Options");
@@ -87,6 +88,9 @@ impl fmt::Debug for Released<'_> {
         }
         if *head != HeadMode::default() {
             text.field("head", head);
+        }
+        if novelty.is_some() {
+            text.field("novelty", novelty);
         }
         text.finish()
     }

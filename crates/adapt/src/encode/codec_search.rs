@@ -1,7 +1,7 @@
 //! Codec search: finds the smallest delta file whose decoded network says what the exact one says.
 
 use crate::encode::chosen_codecs::ChosenCodecs;
-use crate::encode::delta_file;
+use crate::encode::delta_file::{self, Recorded};
 use crate::encode::sensitivity::{self, VIEWS};
 use crate::error::AdaptError;
 use crate::event::{Event, Phase};
@@ -45,7 +45,8 @@ pub(crate) fn choose(
     let rates =
         CodecRates::of(&plan.network, &trained.state.delta, &weights, run.request.options.head == HeadMode::Keep)?;
     let attempt = |codecs: ChosenCodecs| {
-        let fidelity = slice.fidelity(&exact, &delta_file::encode(run, trained, &codecs, None)?)?;
+        let fidelity =
+            slice.fidelity(&exact, &delta_file::encode(run, trained, &codecs, &Recorded::default(), None)?)?;
         Ok(ChosenCodecs { fidelity: Some(fidelity), ..codecs })
     };
     let chosen = match smallest(&rates, &attempt, trained, reporter)? {

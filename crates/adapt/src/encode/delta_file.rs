@@ -8,8 +8,8 @@ use crate::methods::method::ConstraintSet;
 use crate::options::HeadMode;
 use crate::plan::run::Run;
 use crate::train::trainer::Trained;
-use fieldfit_delta::{Delta, HeadDescription, HeadOrigin};
-use fieldfit_model::{DeltaHead, TrainingResult, encode_delta_with};
+use fieldfit_delta::{Delta, HeadDescription, HeadOrigin, NoveltyThreshold};
+use fieldfit_model::{DeltaHead, FeatureStatistics, TrainingResult, encode_delta_with};
 use fieldfit_tensor::Norm;
 
 /// The norm of the method's constraints and the radius of each tensor.
@@ -25,11 +25,19 @@ fn constraint(run: Run<'_>, trained: &Trained<'_>) -> Result<(Norm, Vec<Option<f
     }
 }
 
+/// Feature statistics that the delta file records, and the threshold of novelty.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recorded {
+    pub statistics: FeatureStatistics,
+    pub novelty: Option<NoveltyThreshold>,
+}
+
 /// Encodes the delta file. The verdict only goes into its provenance; the tensors are the same bytes with and without it.
 pub(crate) fn encode(
     run: Run<'_>,
     trained: &Trained<'_>,
     chosen: &ChosenCodecs,
+    recorded: &Recorded,
     gate: Option<&Gate>,
 ) -> Result<Vec<u8>, AdaptError> {
     let Run { request, plan } = run;
@@ -51,6 +59,9 @@ pub(crate) fn encode(
         HeadMode::Replace => HeadOrigin::Replaced,
         HeadMode::Keep => HeadOrigin::Kept,
     };
-    let head = DeltaHead { description: HeadDescription { origin, ..HeadDescription::default() }, statistics: &[] };
-    Ok(encode_delta_with(request.base, &result, &head, provenance, request.active.map(Delta::hash))?)
+    let description = HeadDescription { origin, taught: 0, novelty: recorded.novelty };
+    let parent = request.active.map(Delta::hash);
+    Ok(recorded.statistics.with_tensors(|statistics| {
+        encode_delta_with(request.base, &result, &DeltaHead { description, statistics }, provenance, parent)
+    })?)
 }

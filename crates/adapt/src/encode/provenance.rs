@@ -72,6 +72,7 @@ impl fmt::Display for Choices<'_> {
             class_weights,
             early_stop,
             head,
+            novelty,
         } = self.options;
         write!(f, "method={method}")?;
         for (name, value) in effective_settings(self.options, self.method) {
@@ -95,6 +96,9 @@ impl fmt::Display for Choices<'_> {
         }
         if *head != HeadMode::default() {
             write!(f, " head={}", head.name())?;
+        }
+        if let Some(rate) = novelty {
+            write!(f, " novelty={rate}")?;
         }
         if *fractions != Fractions::default() {
             write!(f, " {fractions}")?;
@@ -138,6 +142,7 @@ mod tests {
             class_weights: ClassWeights::Balanced,
             early_stop: Some(2),
             head: HeadMode::Keep,
+            novelty: Some(0.05),
             ..Options::default()
         };
         let changed = changed.text(&[]).expect("the default method");
@@ -147,6 +152,7 @@ mod tests {
             " class_weights=balanced",
             " early_stop=2",
             " head=keep",
+            " novelty=0.05",
         ] {
             assert!(changed.contains(part), "{part} in {changed}");
         }

@@ -135,7 +135,7 @@ impl Draft<'_> {
             images: self.batches(side),
             // Centred and scaled, features are there twice.
             probing: weights + total(looking) + 2 * features,
-            judging: trained / 2 + weights + total(looking),
+            judging: trained / 2 + weights + total(looking) + if options.novelty.is_some() { features } else { 0 },
             ..MemoryPlan::default()
         };
         if trained > 0 {

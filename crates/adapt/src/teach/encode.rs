@@ -2,8 +2,8 @@
 
 use crate::error::AdaptError;
 use crate::event::Gate;
+use crate::features::FeatureExtractor;
 use crate::teach::error::TeachError;
-use crate::teach::features::FeatureExtractor;
 use crate::teach::prototype;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{Dataset, Split};

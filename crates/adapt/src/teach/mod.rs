@@ -2,17 +2,16 @@
 
 mod encode;
 mod error;
-mod features;
 mod judge;
 mod prototype;
 
 pub use error::TeachError;
 
 use crate::error::AdaptError;
+use crate::features::FeatureExtractor;
 use crate::outcome::Outcome;
 use crate::train::training_state::HeadParams;
 use encode::{Taught, known_means};
-use features::FeatureExtractor;
 use fieldfit_data::{Dataset, Fractions, Frame, Pixels};
 use fieldfit_delta::Delta;
 use fieldfit_delta::limits::MAX_LABEL_BYTES;

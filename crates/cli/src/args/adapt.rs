@@ -45,6 +45,9 @@ pub struct AdaptArgs {
     /// Resume from the checkpoint that an interrupted run left in the store
     #[arg(long)]
     pub resume: bool,
+    /// Record what tells unknown images, at this share of false alarms on the validation images, e.g. 0.05
+    #[arg(long, value_name = "RATE")]
+    pub novelty: Option<f64>,
     /// Accept a new version that lacks classes of the active or last confirmed one
     #[arg(long)]
     pub allow_fewer_classes: bool,

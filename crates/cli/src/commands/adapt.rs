@@ -74,6 +74,7 @@ fn options(args: &AdaptArgs) -> Options {
     super::training(&args.training)
         .with_method(args.method.clone())
         .with_seed(args.seed)
+        .with_novelty(args.novelty)
         .with_settings(args.settings.iter().cloned().collect())
 }
 

@@ -5,15 +5,19 @@ use crate::error::CliError;
 use crate::output::{Output, Table, Text, percent};
 use crate::progress_bar::ProgressBar;
 use fieldfit::data::{FolderOptions, ImageSet, Purpose};
-use fieldfit::{Count, Evaluation, Runtime, Version};
+use fieldfit::{Count, Evaluation, NoveltyEvaluation, Runtime, Version};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Evaluation on the data and on each shift.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
     data: Measured,
+    /// How well unknown images are told, if there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<NoveltyEvaluation>,
     /// Evaluation by the shift's name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     shifts: BTreeMap<String, Measured>,
@@ -37,9 +41,23 @@ pub fn run(args: &EvalArgs, output: &Output) -> Result<(), CliError> {
     let shifts = super::shifts(&args.shift, &data, &progress)?;
     let measure = |set: &ImageSet| measure(args, &runtime, set, &progress);
     let named = |set: &ImageSet| Ok((set.name.clone(), measure(set)?));
-    let report = Report { data: measure(&data)?, shifts: shifts.iter().map(named).collect::<Result<_, CliError>>()? };
+    let unknown = args.unknown.as_deref().map(|folder| unknown(folder, &runtime, &data, &progress)).transpose()?;
+    let shifts = shifts.iter().map(named).collect::<Result<_, CliError>>()?;
+    let report = Report { data: measure(&data)?, unknown, shifts };
     progress.finish();
     output.show(&report, text)
+}
+
+/// Evaluates how well the images in a folder are told from those of the version's classes.
+fn unknown(
+    folder: &Path,
+    runtime: &Runtime,
+    data: &ImageSet,
+    progress: &ProgressBar,
+) -> Result<NoveltyEvaluation, CliError> {
+    let images = super::images(folder, &FolderOptions::new(Purpose::Unlabelled), progress)?;
+    let mut measuring = |done, total| progress.images("measuring novelty", done, total);
+    Ok(runtime.evaluate_novelty(data, &ImageSet::of("unknown", images), &mut measuring)?)
 }
 
 fn measure(args: &EvalArgs, runtime: &Runtime, set: &ImageSet, progress: &ProgressBar) -> Result<Measured, CliError> {
@@ -73,6 +91,15 @@ fn text(report: &Report) -> Text {
         text.table(&counts("group", per_group));
     }
     summary(&report.data).iter().for_each(|line| text.line(line));
+    if let Some(novelty) = &report.unknown {
+        text.line(format!(
+            "unknown images: AUROC {:.3}, FPR {} at 95 % TPR",
+            novelty.auroc,
+            percent(novelty.fpr_at_95_tpr)
+        ));
+        let (alarms, detected) = (percent(novelty.false_alarms), percent(novelty.detected));
+        text.line(format!("above the threshold {:.2}: {detected} of them, {alarms} of the known", novelty.threshold));
+    }
     if !report.shifts.is_empty() {
         text.table(&shifts(&report.shifts));
     }

@@ -16,6 +16,17 @@ struct Answer<'a> {
     /// The base's own classes, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     base_top: Option<Vec<Class<'a>>>,
+    /// How far the image is from what the version was trained on, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    novelty: Option<Distance>,
+}
+
+/// Distance from the nearest class mean.
+#[derive(Serialize)]
+struct Distance {
+    distance: f32,
+    threshold: f32,
+    unknown: bool,
 }
 
 /// Class with its probability.
@@ -40,7 +51,10 @@ struct Counts {
 }
 
 pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
-    let runtime = super::runtime(&args.model).base_answers(args.base_top.is_some()).open()?;
+    let runtime = super::runtime(&args.model).base_answers(args.base_top.is_some()).novelty(args.novelty).open()?;
+    if args.novelty && !runtime.tells_unknown()? {
+        return Err(fieldfit::Error::NoNovelty { version: runtime.version() }.into());
+    }
     let mut counts = Counts::default();
     for argument in &args.images {
         match inputs::expand(argument) {
@@ -83,11 +97,21 @@ fn answer<'a>(image: &'a Path, prediction: &'a Prediction, args: &InferArgs) -> 
     let top = prediction.top().take(args.top as usize).map(Class::from).collect();
     let base_top = args.base_top.zip(prediction.base());
     let base_top = base_top.map(|(top, base)| base.take(top as usize).map(Class::from).collect());
-    Answer { image, top, base_top }
+    let novelty = prediction.novelty().filter(|_| args.novelty);
+    let novelty = novelty.map(|novelty| Distance {
+        distance: novelty.distance,
+        threshold: novelty.threshold,
+        unknown: novelty.is_unknown(),
+    });
+    Answer { image, top, base_top, novelty }
 }
 
 fn text(answer: &Answer<'_>) -> Text {
     let mut text = Text::from(answer.image.display());
+    if let Some(Distance { distance, threshold, unknown }) = answer.novelty {
+        let verdict = if unknown { "unknown" } else { "known" };
+        text.line(format!("  {verdict}: distance {distance:.2}, threshold {threshold:.2}"));
+    }
     ranking(&mut text, &answer.top);
     if let Some(base_top) = &answer.base_top {
         text.line("  by the base's own head");

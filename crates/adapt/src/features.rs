@@ -1,9 +1,9 @@
 //! Features of frames and of labelled images, by the backbone of a version.
 
 use crate::error::AdaptError;
-use crate::teach::error::TeachError;
+use crate::teach::TeachError;
 use crate::train::probe::Features;
-use fieldfit_data::{Dataset, Frame, Loader, LoaderOptions, Preprocessor};
+use fieldfit_data::{Batch, Dataset, Frame, Loader, LoaderOptions, Preprocessor};
 use fieldfit_exec::{Device, Executor, Passes, executor};
 use fieldfit_model::{Base, Weights};
 use fieldfit_tensor::{Images, Matrix};
@@ -76,18 +76,29 @@ impl FeatureExtractor {
         Ok(images)
     }
 
+    /// Features of the images of these batches, `[images, features]`, with their labels.
+    ///
+    /// # Errors
+    /// If a batch is an error, or the device fails.
+    pub fn of_batches<E: Into<AdaptError>>(
+        &mut self,
+        batches: impl Iterator<Item = Result<Batch, E>>,
+    ) -> Result<Features, AdaptError> {
+        let mut features = Features::default();
+        for batch in batches {
+            let batch = batch.map_err(Into::into)?;
+            let matrix = self.executor.features(&self.weights.params, &batch.images)?;
+            features.extend(matrix, &batch.labels);
+        }
+        Ok(features)
+    }
+
     /// Features of the samples at these indices, in their order.
     ///
     /// # Errors
     /// If an image cannot be read any more, or the device fails.
     pub fn of_samples(&mut self, dataset: &Dataset, order: &[usize]) -> Result<Features, AdaptError> {
-        let mut features = Features::default();
         let options = LoaderOptions { batch: BATCH, ..LoaderOptions::default() };
-        for batch in Loader::new(dataset, order, &self.preprocessor, &options)? {
-            let batch = batch?;
-            let matrix = self.executor.features(&self.weights.params, &batch.images)?;
-            features.extend(matrix, &batch.labels);
-        }
-        Ok(features)
+        self.of_batches(Loader::new(dataset, order, &self.preprocessor, &options)?)
     }
 }
