@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use fieldfit::data::{Dataset, FolderOptions};
+use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose};
 use fieldfit::delta::Codec;
 use fieldfit::model::Base;
 use fieldfit::train::{AdaptError, Norm, Options, TeachError};
@@ -389,4 +389,52 @@ fn a_class_is_taught_to_an_adapted_version() {
     assert!(
         matches!(refused(runtime.remove_taught("sand")), TeachError::NotTaught { taught, .. } if taught == ["water"])
     );
+}
+
+/// Catches: distances of other features than the version's, a threshold that is not the recorded one, a novelty that nobody asked
+/// for or that a version without a threshold makes up; a taught class that stays unknown.
+#[test]
+fn an_image_of_another_thing_is_unknown_until_it_is_taught() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, images, store) =
+        (tiny::base(folder.path(), 2), folder.path().join("images"), folder.path().join("store"));
+    tiny::images(&images, 30, 5);
+    let water = encoded(&images, "water");
+    std::fs::create_dir(folder.path().join("other")).unwrap();
+    std::fs::rename(images.join("water"), folder.path().join("other/water")).unwrap();
+    let known = Dataset::open(&images, &FolderOptions::default()).unwrap();
+    let other = Dataset::open(&folder.path().join("other"), &FolderOptions::new(Purpose::Unlabelled)).unwrap();
+    let open = |novelty| {
+        let builder = Runtime::builder(&model).device(DEVICE).store_or_new(&store).without_trials();
+        builder.novelty(novelty).open().unwrap()
+    };
+    let runtime = open(true);
+    let novelty = |runtime: &Runtime, bytes: &[u8]| runtime.infer(&Frame::Encoded(bytes)).unwrap().novelty();
+    assert_eq!(novelty(&runtime, &water[0]), None, "the base records none");
+    let sets = (ImageSet::of("known", known.clone()), ImageSet::of("other", other));
+    let none = runtime.evaluate_novelty(&sets.0, &sets.1, &mut |_, _| ()).unwrap_err();
+    assert!(matches!(none, Error::NoNovelty { version: Version::Base }), "{none}");
+
+    let options = Options::default().with_epochs(2).with_device(DEVICE).with_novelty(Some(0.1));
+    let adapted = runtime.adapt(&known, &options).unwrap();
+    assert!(adapted.active && runtime.tells_unknown().unwrap(), "{}", adapted.reason);
+    let evaluation = runtime.evaluate_novelty(&sets.0, &sets.1, &mut |_, _| ()).unwrap();
+    assert_eq!((evaluation.known, evaluation.unknown), (60, 30));
+    assert!(evaluation.auroc > 0.9 && evaluation.detected > 0.8 && evaluation.false_alarms < 0.3, "{evaluation:?}");
+
+    let flagged = |runtime: &Runtime| {
+        let is_unknown = |bytes: &&Vec<u8>| novelty(runtime, bytes).unwrap().is_unknown();
+        water.iter().filter(is_unknown).count()
+    };
+    let found = novelty(&runtime, &water[0]).unwrap();
+    assert_eq!((f64::from(found.threshold), found.false_alarm_rate), (evaluation.threshold, 0.1));
+    assert_eq!(flagged(&runtime) as f64 / 30.0, evaluation.detected, "frames and sets are measured alike");
+    let plain = open(false);
+    let [with, without] = [&runtime, &plain].map(|runtime| runtime.infer(&Frame::Encoded(&water[0])).unwrap());
+    assert_eq!((said(&with), without.novelty()), (said(&without), None), "the classes are ranked alike");
+
+    // The version records its class means, so that no image of them is needed.
+    let taught = runtime.teach("water", &frames(&water[..16])).run().unwrap();
+    assert!(taught.active, "{}", taught.reason);
+    assert!(flagged(&runtime) < 10, "{} of 30 are still unknown", flagged(&runtime));
 }

@@ -186,6 +186,34 @@ fn a_class_is_taught_by_a_folder_and_removed() {
     assert_eq!(scene.run("teach --model tiny-1 --store store").status, 2);
 }
 
+/// Catches: a threshold at a rate that is none, a novelty that is printed unasked, and one of a version that records none.
+#[test]
+fn unknown_images_are_told_by_a_version_that_records_how() {
+    let scene = Scene::new();
+    for rate in ["0", "1", "-0.1", "nan"] {
+        let error = scene.refused(&format!("adapt --model tiny-1 --data images --store store --novelty={rate}"));
+        assert!(error.contains("option `novelty`") && error.contains("above 0 and below 1"), "{error}");
+    }
+    std::fs::create_dir(scene.path("other")).unwrap();
+    std::fs::rename(scene.path("images/water"), scene.path("other/water")).unwrap();
+    let ran = scene.run("adapt --model tiny-1 --data images --store store --novelty 0.1 --epochs 2 --threads 1");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let info = &scene.run("info store/versions/000001.delta --json").objects()[0];
+    assert!((info["head"]["novelty"]["false_alarm_rate"].as_f64().unwrap() - 0.1).abs() < 1e-6, "{info}");
+    let answer = &scene.run("infer --model tiny-1 --store store --novelty --json other/water/water_1.png").objects()[0];
+    assert_eq!(keys(answer), ["image", "novelty", "top"]);
+    assert_eq!(keys(&answer["novelty"]), ["distance", "threshold", "unknown"]);
+    let evaluation =
+        &scene.run("eval --model tiny-1 --store store --data images --unknown other --json").objects()[0]["unknown"];
+    assert_eq!(
+        keys(evaluation),
+        ["auroc", "detected", "false_alarms", "fpr_at_95_tpr", "known", "threshold", "unknown"]
+    );
+    assert_eq!((&evaluation["known"], &evaluation["unknown"]), (&json!(60), &json!(30)));
+    let none = scene.refused("infer --model tiny-1 --novelty other/water/water_1.png");
+    assert!(none.contains("records no threshold of novelty"), "{none}");
+}
+
 /// Catches: an agreement that nobody asked for, that isn't a share, or that isn't whole for the base itself.
 #[test]
 fn eval_tells_the_agreement_with_the_base_when_asked() {
