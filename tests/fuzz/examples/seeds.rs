@@ -13,6 +13,7 @@ use std::path::Path;
 use zip::{CompressionMethod, ZipArchive};
 
 const VERSION_2: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-2.delta");
+const VERSION_3: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-3.delta");
 const PACKED: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-2.delta.zst");
 const VERSION_1: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-1.delta");
 
@@ -37,6 +38,7 @@ fn write(target: &str, name: &str, bytes: &[u8]) {
 fn deltas() {
     write("delta", "version-1.delta", VERSION_1);
     write("delta", "version-2.delta", VERSION_2);
+    write("delta", "version-3.delta", VERSION_3);
     write("transport", "version-2.delta.zst", PACKED);
     write("transport", "packed.zst", &compress(VERSION_1));
     let kernel: Vec<f32> = (0..18).map(|index| if index < 9 { 0.0 } else { (index as f32 - 13.0) / 8.0 }).collect();
