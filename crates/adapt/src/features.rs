@@ -3,7 +3,7 @@
 use crate::error::AdaptError;
 use crate::teach::TeachError;
 use crate::train::probe::Features;
-use fieldfit_data::{Batch, Dataset, Frame, Loader, LoaderOptions, Preprocessor};
+use fieldfit_data::{Batch, DataError, Dataset, Frame, Loader, LoaderOptions, Preprocessor};
 use fieldfit_exec::{Device, Executor, Passes, executor};
 use fieldfit_model::{Base, Weights};
 use fieldfit_tensor::{Images, Matrix};
@@ -50,7 +50,7 @@ impl FeatureExtractor {
     }
 
     /// Decodes frames on as many threads as compute.
-    fn preprocess(&self, frames: &[Frame<'_>]) -> Result<Images, TeachError> {
+    fn preprocess(&self, frames: &[Frame<'_>]) -> Result<Images, AdaptError> {
         let side = self.preprocessor.size() as usize;
         let mut images = Images::zeros(frames.len(), side, side);
         let stride = images.stride();
@@ -62,12 +62,16 @@ impl FeatureExtractor {
                 let prepared = preprocessor.prepare(frame, out);
                 prepared.map_err(|source| TeachError::Image { number: first + index + 1, source })?;
             }
-            Ok(())
+            Ok::<_, AdaptError>(())
         };
         thread::scope(|scope| {
             let parts = frames.chunks(share).zip(images.values.chunks_mut(share * stride)).enumerate();
-            let threads: Vec<_> =
-                parts.map(|(part, (frames, out))| scope.spawn(move || work(part * share, frames, out))).collect();
+            let spawn = |(part, (frames, out))| {
+                let thread = thread::Builder::new().name("fieldfit-teach".into());
+                let thread = thread.spawn_scoped(scope, move || work(part * share, frames, out));
+                thread.map_err(|error| DataError::Thread { reason: error.to_string() })
+            };
+            let threads = parts.map(spawn).collect::<Result<Vec<_>, _>>()?;
             threads.into_iter().try_for_each(|thread| match thread.join() {
                 Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic),

@@ -16,7 +16,7 @@ use fieldfit_model::{FeatureStatistics, ModelError, Weights};
 /// Computes what the delta is to record, if the options ask for a threshold.
 ///
 /// # Errors
-/// If no class has two training images that differ; if the run is stopped.
+/// If no class has two training images that differ, or no validation image can be read; if the run is stopped.
 pub(crate) fn choose(
     run: Run<'_>,
     trained: &Trained<'_>,
@@ -41,12 +41,12 @@ pub(crate) fn choose(
     };
     let (train, validation) = (features(&plan.split.train)?, features(&plan.split.validation)?);
     let statistics = rounded(covariance::statistics(&train, request.dataset.classes.len()))?;
-    let Some(model) = NoveltyModel::new(statistics.clone()) else {
-        let expected = "none, or two different images of a class to train on";
-        return Err(AdaptError::Option { name: "novelty", found: rate.to_string(), expected });
-    };
+    let expected = "none, or two different images of a class to train on, and images to validate by";
+    let refused = || AdaptError::Option { name: "novelty", found: rate.to_string(), expected };
+    let model = NoveltyModel::new(statistics.clone()).ok_or_else(refused)?;
     let distances = (0..validation.labels.len()).map(|row| model.distance(validation.matrix.row(row))).collect();
-    Ok(Recorded { statistics, novelty: threshold(distances, rate) })
+    let novelty = Some(threshold(distances, rate).ok_or_else(refused)?);
+    Ok(Recorded { statistics, novelty })
 }
 
 /// The statistics as the file has them.

@@ -1,9 +1,9 @@
 //! Teaching: adds a class to the active version by the mean of its features, without training, or removes one that was added.
 
-mod encode;
 mod error;
-mod judge;
 mod prototype;
+mod taught;
+mod verdict;
 
 pub use error::TeachError;
 
@@ -11,7 +11,6 @@ use crate::error::AdaptError;
 use crate::features::FeatureExtractor;
 use crate::outcome::Outcome;
 use crate::train::training_state::HeadParams;
-use encode::{Taught, known_means};
 use fieldfit_data::{Dataset, Fractions, Frame, Pixels};
 use fieldfit_delta::Delta;
 use fieldfit_delta::limits::MAX_LABEL_BYTES;
@@ -19,10 +18,11 @@ use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights};
 use fieldfit_tensor::Matrix;
 use fieldfit_tensor::text::find_unprintable;
-use judge::{Examples, removed, verdict};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::time::Instant;
+use taught::{Taught, known_means};
+use verdict::{Examples, removed, verdict};
 
 /// Least number of images of which some are held back from the mean, to judge it.
 const FEWEST_HELD_BACK: usize = 8;
@@ -71,12 +71,7 @@ pub fn teach(request: &TeachRequest<'_>) -> Result<Outcome, AdaptError> {
     };
     let mut extractor = FeatureExtractor::new(request.base, weights, request.device)?;
     let new = extractor.of_frames(request.frames)?;
-    let is_held_back = |position: usize| order.len() >= FEWEST_HELD_BACK && position % HELD_BACK == 0;
-    let pick = |held_back: bool| {
-        let rows = order.iter().enumerate().filter(|(position, _)| is_held_back(*position) == held_back);
-        rows.map(|(_, &row)| row).collect::<Vec<_>>()
-    };
-    let (learned, held_back) = (pick(false), pick(true));
+    let (learned, held_back) = divide(&order);
     let known = known_images(request, &taught.labels)?;
     if taught.means.rows < taught.labels.len() {
         taught.means = known_means(&mut extractor, &taught.labels, known.as_ref())?;
@@ -171,6 +166,16 @@ fn distinct(request: &TeachRequest<'_>) -> Result<Vec<usize>, TeachError> {
     }
     hashes.sort_unstable();
     Ok(hashes.into_iter().map(|(_, index)| index).collect())
+}
+
+/// Divides images, in the order of their contents, in those that a class is learned from and those that are held back.
+fn divide(order: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let is_held_back = |position: usize| order.len() >= FEWEST_HELD_BACK && position.is_multiple_of(HELD_BACK);
+    let pick = |held_back: bool| {
+        let images = order.iter().enumerate().filter(|(position, _)| is_held_back(*position) == held_back);
+        images.map(|(_, &image)| image).collect()
+    };
+    (pick(false), pick(true))
 }
 
 /// SHA-256 of a frame's bytes.

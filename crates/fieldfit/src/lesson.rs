@@ -1,4 +1,4 @@
-//! Teaching: adds a class to the active version in seconds, by the mean of its features, or removes it again.
+//! Lesson: adds a class to the active version in seconds, by the mean of its features, or removes it again.
 
 use crate::adaptation::Adapted;
 use crate::delta::file::parse;

@@ -35,7 +35,7 @@ impl Runtime {
     /// If its file cannot be read any more.
     pub fn tells_unknown(&self) -> Result<bool, Error> {
         let Some((path, bytes)) = self.delta_of(self.version())? else { return Ok(false) };
-        Ok(parse(&path, &bytes)?.header().head.novelty.is_some())
+        Ok(NoveltyModel::of_delta(&parse(&path, &bytes)?, self.base.network().head.features)?.is_some())
     }
 
     /// Evaluates how well the running version tells images of other things from those of its own classes. Labels are not used.
