@@ -1,10 +1,12 @@
 //! Errors: why an adaptation ended without a delta.
 
 use crate::classifier::ClassifierError;
+use crate::teach::TeachError;
 use fieldfit_data::DataError;
 use fieldfit_durable::{DurableError, SealError};
 use fieldfit_exec::ExecError;
 use fieldfit_model::ModelError;
+use fieldfit_tensor::text::escape;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -69,6 +71,25 @@ pub enum AdaptError {
         found: String,
         /// The allowed values.
         expected: &'static str,
+    },
+    /// A class that cannot be taught or removed.
+    #[error(transparent)]
+    Teach(#[from] TeachError),
+    /// Images of a class that the base does not have, whose head is to be kept.
+    #[error(
+        "the base, whose head is to be kept, has no class `{}`{} (nearest: {}): rename the folder to the label that it \
+         means, or learn a new head in place of the base's",
+        escape(class),
+        if *.others == 0 { String::new() } else { format!(" and {} more", .others) },
+        nearest.iter().map(|label| format!("`{}`", escape(label))).collect::<Vec<_>>().join(", ")
+    )]
+    NotALabel {
+        /// The first such class.
+        class: String,
+        /// Number of further ones.
+        others: usize,
+        /// Labels of the base that are spelled much like it.
+        nearest: Vec<String>,
     },
     /// A stage that cannot be frozen.
     #[error("no stage `{name}` can be frozen: use one of {}; to train the head alone, use linear-probe", .known.join(", "))]

@@ -81,6 +81,22 @@ pub enum CliError {
     /// An image cannot be read.
     #[error(transparent)]
     ReadImage(#[from] fieldfit::data::BoundedReadError),
+    /// An image that a class is to be taught by cannot be decoded.
+    #[error("{} cannot be used ({source}): leave it out, or repair it", path.display())]
+    TaughtImage {
+        /// The image.
+        path: PathBuf,
+        /// The cause.
+        source: fieldfit::data::DataError,
+    },
+    /// An image that is given twice.
+    #[error("{} is the same image as {}: leave out one of them, or it counts twice", second.display(), first.display())]
+    SameImage {
+        /// The first.
+        first: PathBuf,
+        /// The second.
+        second: PathBuf,
+    },
     /// Some images could not be classified; each was reported.
     #[error("{failed} of {images} images got no answer")]
     Images {
@@ -105,6 +121,8 @@ impl CliError {
             Self::Interrupted { checkpoint: path, .. }
             | Self::FewerClasses { data: path, .. }
             | Self::NoMatch { path }
+            | Self::TaughtImage { path, .. }
+            | Self::SameImage { second: path, .. }
             | Self::Pattern { path, .. } => Some(path),
             Self::ReadImage(error) => Some(error.path()),
             Self::Output(_)

@@ -177,6 +177,23 @@ pub enum Error {
         /// The operation.
         action: &'static str,
     },
+    /// Base answers of a base without a head.
+    #[error(
+        "{} is a backbone without a head, which gives no answers of its own beside a version's: open it without base answers",
+        path.display()
+    )]
+    NoBaseAnswers {
+        /// The model folder.
+        path: PathBuf,
+    },
+    /// The novelty of frames, of a version that records no threshold.
+    #[error(
+        "{version} records no threshold of novelty: adapt with one, `Options::with_novelty(Some(0.05))`, and run what comes of it"
+    )]
+    NoNovelty {
+        /// The running version.
+        version: Version,
+    },
     /// An operation that needs a store, on a runtime without one.
     #[error("this runtime has no store to {action}: open it with one, `Runtime::builder(model).store(path)`")]
     NoStore {

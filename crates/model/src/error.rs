@@ -244,7 +244,7 @@ pub enum ModelError {
         found: Vec<usize>,
     },
     /// A delta that replaces a tensor that it may only move, moves one that it may only replace, or changes a fixed one.
-    #[error("the delta's tensor `{}` is a {}, but {expected}", excerpt(name), if *.found == TensorKind::Difference { "difference" } else { "replacement" })]
+    #[error("the delta's tensor `{}` is a {}, but {expected}", excerpt(name), kind_name(*.found))]
     DeltaKind {
         /// The tensor.
         name: String,
@@ -258,6 +258,16 @@ pub enum ModelError {
     DeltaHead {
         /// The missing tensor.
         name: String,
+    },
+    /// A delta that keeps the base's head under other labels than the base's.
+    #[error(
+        "the delta keeps the base's head, expected its {expected} labels in their order, found others ({found}): adapt again"
+    )]
+    DeltaKeptHead {
+        /// Number of the base's labels.
+        expected: usize,
+        /// Number of the delta's.
+        found: usize,
     },
     /// A difference that leaves its constraint: ‖δ‖ > γ.
     #[error(
@@ -544,5 +554,14 @@ impl ModelError {
     /// An unreadable checkpoint.
     pub(crate) fn checkpoint(path: &Path, source: CheckpointError) -> Self {
         Self::Checkpoint { path: path.to_owned(), source: Box::new(source) }
+    }
+}
+
+/// Name of a kind of record in a sentence.
+const fn kind_name(kind: TensorKind) -> &'static str {
+    match kind {
+        TensorKind::Difference => "difference",
+        TensorKind::Replacement => "replacement",
+        TensorKind::Statistic => "statistic",
     }
 }

@@ -1,4 +1,4 @@
-//! Inputs of `infer`: files, folders, glob patterns and standard input, expanded to single images.
+//! Inputs of `infer` and `teach`: files, folders, glob patterns and standard input, expanded to single images.
 
 use crate::error::CliError;
 use fieldfit::data::{MAX_IMAGE_FILE_BYTES, SkipSummary, Skipped, images_below};
@@ -13,14 +13,14 @@ const STDIN: &str = "-";
 const WILDCARDS: [char; 3] = ['*', '?', '['];
 
 /// One encoded image.
-pub enum InferInput {
+pub enum ImageInput {
     /// Image file.
     File(PathBuf),
     /// Image on standard input.
     Stdin,
 }
 
-impl InferInput {
+impl ImageInput {
     /// Returns the path that names the image in results.
     pub fn path(&self) -> &Path {
         match self {
@@ -57,9 +57,9 @@ fn read_stdin() -> Result<Vec<u8>, BoundedReadError> {
 /// # Errors
 /// [`CliError::NoMatch`] for a pattern without matches; as much for a folder without images or that cannot be read, and an
 /// invalid pattern.
-pub fn expand(argument: &Path) -> Result<(Vec<InferInput>, Option<SkipSummary>), CliError> {
+pub fn expand(argument: &Path) -> Result<(Vec<ImageInput>, Option<SkipSummary>), CliError> {
     if argument == Path::new(STDIN) {
-        return Ok((vec![InferInput::Stdin], None));
+        return Ok((vec![ImageInput::Stdin], None));
     }
     let mut skipped = Vec::new();
     let paths = if argument.is_dir() {
@@ -69,7 +69,7 @@ pub fn expand(argument: &Path) -> Result<(Vec<InferInput>, Option<SkipSummary>),
     } else {
         vec![argument.to_owned()]
     };
-    Ok((paths.into_iter().map(InferInput::File).collect(), SkipSummary::of(&skipped)))
+    Ok((paths.into_iter().map(ImageInput::File).collect(), SkipSummary::of(&skipped)))
 }
 
 fn matches(pattern: &Path, skipped: &mut Vec<Skipped>) -> Result<Vec<PathBuf>, CliError> {
