@@ -270,6 +270,8 @@ impl AdaptError {
             | Self::UnknownSetting { .. }
             | Self::Setting { .. }
             | Self::Option { .. }
+            | Self::Teach(_)
+            | Self::NotALabel { .. }
             | Self::Stage { .. }
             | Self::Nice { .. }
             | Self::Pattern { .. }

@@ -270,6 +270,7 @@ impl Error {
             | Self::RunLogLine { path, .. }
             | Self::Input { path, .. }
             | Self::Headless { path, .. }
+            | Self::NoBaseAnswers { path }
             | Self::Unknown { path } => Some(path),
             Self::Model(error) => error.path(),
             Self::Data(error) => error.path(),
@@ -281,6 +282,7 @@ impl Error {
             | Self::ExportRange { .. }
             | Self::Made { .. }
             | Self::NoStore { .. }
+            | Self::NoNovelty { .. }
             | Self::MemoryBudget { .. }
             | Self::FailedHere { .. }
             | Self::Classes { .. }

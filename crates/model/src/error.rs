@@ -522,6 +522,7 @@ impl ModelError {
             | Self::Network { path, .. }
             | Self::SourceShape { path, .. }
             | Self::NetworkOption { path, .. }
+            | Self::CheckpointOption { path, .. }
             | Self::NetworkSize { path, .. }
             | Self::Graph { path, .. }
             | Self::Exists { path } => Some(path),
@@ -534,6 +535,7 @@ impl ModelError {
             | Self::DeltaShape { .. }
             | Self::DeltaKind { .. }
             | Self::DeltaHead { .. }
+            | Self::DeltaKeptHead { .. }
             | Self::OutsideBall { .. }
             | Self::DeltaNotFinite { .. }
             | Self::Drop { .. } => None,

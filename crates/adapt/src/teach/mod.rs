@@ -182,9 +182,10 @@ fn divide(order: &[usize]) -> (Vec<usize>, Vec<usize>) {
 fn content(frame: &Frame<'_>) -> [u8; 32] {
     match frame {
         Frame::Encoded(bytes) => Sha256::digest(bytes).into(),
-        Frame::Pixels(Pixels { data, width, height, stride, format, timestamp: _ }) => {
-            let shape = format!("{width} {height} {stride} {format:?}");
-            Sha256::new().chain_update(shape).chain_update(data).finalize().into()
+        Frame::Pixels(Pixels { data, width, height, stride, format, chroma, timestamp: _ }) => {
+            let (chroma, chroma_stride) = chroma.map_or((&[][..], 0), |plane| (plane.data, plane.stride));
+            let shape = format!("{width} {height} {stride} {chroma_stride} {format:?}");
+            Sha256::new().chain_update(shape).chain_update(data).chain_update(chroma).finalize().into()
         }
     }
 }
