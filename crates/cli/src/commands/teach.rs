@@ -9,7 +9,7 @@ use fieldfit::data::{Dataset, FolderOptions, Purpose};
 use fieldfit::delta::read_key;
 use fieldfit::train::{AdaptError, Adapted, Event, TeachError};
 use fieldfit::{Error, Frame, Runtime};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub fn run(args: &TeachArgs, output: &Output) -> Result<ExitCode, CliError> {
@@ -38,7 +38,7 @@ fn teach(args: &TeachArgs, runtime: &Runtime, output: &Output) -> Result<Adapted
     let class = args.class.as_deref().unwrap_or_default();
     let (paths, images) = read(args, output)?;
     let frames: Vec<Frame<'_>> = images.iter().map(|bytes| Frame::Encoded(bytes)).collect();
-    let known = args.data.as_ref().map(|folder| known(folder, output)).transpose()?;
+    let known = args.data.as_deref().map(|folder| known(folder, output)).transpose()?;
     let lesson = runtime.teach(class, &frames);
     let lesson = match &known {
         Some(known) => lesson.known(known),
@@ -47,7 +47,7 @@ fn teach(args: &TeachArgs, runtime: &Runtime, output: &Output) -> Result<Adapted
     lesson.run().map_err(|error| with_paths(error, &paths))
 }
 
-fn known(folder: &PathBuf, output: &Output) -> Result<Dataset, CliError> {
+fn known(folder: &Path, output: &Output) -> Result<Dataset, CliError> {
     let progress = ProgressBar::new(output);
     let known = super::images(folder, &FolderOptions::new(Purpose::Adapt), &progress)?;
     progress.finish();
