@@ -2,15 +2,17 @@
 
 mod aten;
 mod fuse;
+mod lowering;
+mod ops;
 mod sections;
 mod sketch;
 mod traced;
 
 use super::GraphError;
 use super::raw::{RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
-use aten::{Known, Lowering};
 use fieldfit_nets::{Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
+use lowering::{Known, Lowering};
 use sketch::Sketch;
 use std::collections::HashMap;
 use traced::Traced;

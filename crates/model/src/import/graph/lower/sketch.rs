@@ -55,22 +55,23 @@ impl Sketch {
         Ok((ValueId::of_node(self.nodes.len() - 1), shape))
     }
 
-    /// Returns the network's tensor of a raw one. The first use decides its shape and role.
+    /// Returns the network's tensor of a raw one. The first use decides its shape and role; `None` if that use has its axes
+    /// in another order.
     pub fn tensor(
         &mut self,
         raw: &RawGraph<'_>,
         index: usize,
         (shape, role): (Vec<usize>, Role),
         is_turned: bool,
-    ) -> TensorId {
+    ) -> Option<TensorId> {
         if let Some(id) = self.known.get(&index) {
-            return *id;
+            return (self.sources[id.index()].is_turned == is_turned).then_some(*id);
         }
         let id = TensorId::new(self.tensors.len());
         self.tensors.push(TensorSpec { name: raw.tensors[index].name.as_str().to_owned(), shape, role });
         self.sources.push(TensorSource { tensor: Some(index), fill: 0.0, is_turned });
         self.known.insert(index, id);
-        id
+        Some(id)
     }
 
     /// Adds a tensor that the file does not have, of equal values.

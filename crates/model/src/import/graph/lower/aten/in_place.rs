@@ -1,6 +1,6 @@
 //! In-place ops: refuses one whose array another name shares and reads later.
 
-use super::{Lowered, Lowering, Problem};
+use crate::import::graph::lower::lowering::{Lowered, Lowering, Problem};
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawNode};
 

@@ -12,88 +12,24 @@ mod slice;
 mod values;
 
 use crate::import::graph::GraphError;
-use crate::import::graph::error::NodeProblem;
-use crate::import::graph::lower::sketch::Sketch;
-use crate::import::graph::lower::traced::{Factor, Size, Traced};
-use crate::import::graph::name::Name;
-use crate::import::graph::raw::{RawArgument, RawGraph};
+use crate::import::graph::lower::lowering::{EVALUATION, Known, Lowered, Lowering, Problem, refuse};
+use crate::import::graph::lower::traced::{Factor, Size};
+use crate::import::graph::raw::RawArgument;
 use attention::call_other;
 use call::Call;
-use fieldfit_nets::{Arithmetic, Function, Op, ShapeError};
+use fieldfit_nets::{Arithmetic, Function, Op};
 use in_place::{is_in_place, may_share, named};
-use std::collections::HashMap;
-
-/// Advice for a network in training mode.
-const EVALUATION: &str = "export model.eval()";
-
-/// The greatest kernel, stride, dilation, padding or factor.
-const MAX_SIDE: usize = 1 << 16;
-
-/// What is known of a name of the file.
-#[derive(Debug, Clone)]
-pub(super) enum Known {
-    /// A value of the network.
-    Traced(Traced),
-    /// A tensor, read as an array of that shape.
-    Tensor { index: usize, shape: Vec<usize> },
-    /// An integer.
-    Int(Size),
-    /// Something that nothing may read.
-    Unread,
-}
-
-/// Lowering of a `.pt2` file's nodes.
-pub(super) struct Lowering<'r, 'a> {
-    pub raw: &'r RawGraph<'a>,
-    pub sketch: Sketch,
-    pub known: HashMap<Name<'a>, Known>,
-    /// Images that the file was exported for, if its sizes state them.
-    pub batch: Option<usize>,
-    /// How often each op is called.
-    pub uses: HashMap<String, usize>,
-    /// Of each name that shares memory with another one in the file, the other.
-    pub views: HashMap<Name<'a>, Name<'a>>,
-}
-
-/// Reason for which a node cannot be lowered.
-pub(super) enum Problem {
-    /// The op has no form.
-    Op,
-    /// The way that it is used has none: the way, and what to do.
-    Use(String, &'static str),
-    /// Shapes that do not fit.
-    Shape(ShapeError),
-}
-
-impl From<ShapeError> for Problem {
-    fn from(error: ShapeError) -> Self {
-        Self::Shape(error)
-    }
-}
-
-type Lowered<T> = Result<T, Problem>;
-
-fn refuse<T>(what: impl Into<String>) -> Lowered<T> {
-    Err(Problem::Use(what.into(), "replace the module, or export the part before it"))
-}
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Lowers the node at that position.
     pub fn lower(&mut self, position: usize) -> Result<(), GraphError> {
         let raw = self.raw;
         let node = &raw.nodes[position];
-        self.sketch.path = node.path.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default();
-        let uses = self.uses.get(node.op.as_str()).copied().unwrap_or(1);
-        let results =
-            self.check_in_place(node, position).and_then(|()| self.call(&Call { node })).map_err(|problem| {
-                let path = node.path.as_ref().map(|path| path.as_str().to_owned());
-                let problem = match problem {
-                    Problem::Op => NodeProblem::Unsupported { uses, path },
-                    Problem::Use(what, advice) => NodeProblem::Use { what, path, advice },
-                    Problem::Shape(error) => NodeProblem::Shape(error),
-                };
-                GraphError::Node { node: node.name.as_str().to_owned(), op: node.op.as_str().to_owned(), problem }
-            })?;
+        self.enter(node);
+        let results = self
+            .check_in_place(node, position)
+            .and_then(|()| self.call(&Call { node }))
+            .map_err(|problem| self.failed(node, problem))?;
         let source = node.arguments.first().and_then(|argument| named(&argument.value));
         for (name, result) in node.outputs.iter().zip(results) {
             let Some(name) = name else { continue };
@@ -150,10 +86,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
             "group_norm.default" => self.group_norm(call)?,
             "prelu.default" => self.prelu(call)?,
             "softmax.int" | "_softmax.default" => self.softmax(call)?,
-            "add.Tensor" | "add_.Tensor" | "add.Scalar" => return self.arithmetic(call, Arithmetic::Add),
-            "sub.Tensor" | "sub_.Tensor" | "sub.Scalar" => return self.arithmetic(call, Arithmetic::Subtract),
-            "mul.Tensor" | "mul_.Tensor" | "mul.Scalar" => return self.arithmetic(call, Arithmetic::Multiply),
-            "div.Tensor" | "div_.Tensor" | "div.Scalar" => return self.arithmetic(call, Arithmetic::Divide),
+            "add.Tensor" | "add_.Tensor" | "add.Scalar" => self.arithmetic(call, Arithmetic::Add)?,
+            "sub.Tensor" | "sub_.Tensor" | "sub.Scalar" => self.arithmetic(call, Arithmetic::Subtract)?,
+            "mul.Tensor" | "mul_.Tensor" | "mul.Scalar" => self.arithmetic(call, Arithmetic::Multiply)?,
+            "div.Tensor" | "div_.Tensor" | "div.Scalar" => self.arithmetic(call, Arithmetic::Divide)?,
             "rsub.Scalar" => {
                 let value = self.value(call, "self")?;
                 if call.number("alpha", 1.0)? != 1.0 {
@@ -170,9 +106,8 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 }
             }
             "sum.dim_IntList" => {
-                let count = self.reduced(call)?;
-                let mean = self.mean(call)?;
-                self.unary(&mean, Op::Scalar { scale: count as f64, shift: 0.0 })?
+                let (value, axes, keeps) = self.reduction(call)?;
+                self.append_sum(&value, &axes, keeps)?
             }
             "neg.default" => {
                 let value = self.value(call, "self")?;
@@ -191,8 +126,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 self.on_image(&value, Op::AveragePool { window, counts_padding })?
             }
             "adaptive_avg_pool2d.default" => self.adaptive_pool(call)?,
-            "mean.dim" => self.mean(call)?,
-            "cat.default" => return self.concat(call),
+            "mean.dim" => {
+                let (value, axes, keeps) = self.reduction(call)?;
+                self.append_mean(&value, &axes, keeps)?
+            }
+            "cat.default" => self.concat(call)?,
             "slice.Tensor" | "select.int" | "narrow.default" => self.slice(call, op)?,
             "chunk.default" | "split.Tensor" | "split_with_sizes.default" | "unbind.int" => {
                 return self.split(call, op);
@@ -209,7 +147,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             | "squeeze.dim"
             | "squeeze.dims"
             | "expand.default" => {
-                return self.change_axes(call, op);
+                return Ok(vec![self.change_axes(call, op)?]);
             }
             "constant_pad_nd.default" | "pad.default" => self.pad(call)?,
             "upsample_bilinear2d.vec" | "upsample_nearest2d.vec" => self.resize(call, op)?,
@@ -217,7 +155,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             "scaled_dot_product_attention.default" => self.attention(call)?,
             "matmul.default" | "bmm.default" => {
                 let (left, right) = (self.value(call, "self")?, self.value(call, call_other(call))?);
-                self.product(&left, &right, false, 1.0)?
+                self.append_product(&left, &right, false, 1.0)?
             }
             _ => return Err(Problem::Op),
         };

@@ -1,11 +1,10 @@
 //! Pools and sizes: pools, means, sums, padding, resizes and pixel shuffles.
 
-use super::MAX_SIDE;
 use super::call::Call;
-use super::{Lowered, Lowering, refuse};
-use crate::import::graph::lower::traced::{Factor, Size, Traced};
+use crate::import::graph::lower::lowering::{Lowered, Lowering, MAX_SIDE, refuse};
+use crate::import::graph::lower::traced::{Size, Traced};
 use crate::import::graph::raw::RawArgument;
-use fieldfit_nets::{Interpolation, Op, Padding, ResizeTo, Shape, ValueId, Window};
+use fieldfit_nets::{Interpolation, Op, Padding, ResizeTo, Window};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Returns the image and the window of a pool.
@@ -24,77 +23,16 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     pub(super) fn adaptive_pool(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        let (image, output) = (self.image(&value)?, call.pair("output_size", 1)?);
-        let sides = [image.shape.height, image.shape.width];
-        if output == [1, 1] {
-            return self.on_image(&image, Op::GlobalAveragePool);
-        }
-        if output == sides {
-            return Ok(image);
-        }
-        self.on_image(&image, Op::AdaptiveAveragePool(output))
+        self.append_adaptive_pool(&value, call.pair("output_size", 1)?)
     }
 
-    pub(super) fn mean(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    /// Returns the value of a reduction, its axes, and whether they stay with length 1.
+    pub(super) fn reduction(&self, call: &Call<'r, 'a>) -> Lowered<(Traced, Vec<usize>, bool)> {
         let value = self.value(call, "self")?;
         let axes: Option<Vec<usize>> =
             call.ints("dim")?.unwrap_or_default().into_iter().map(|axis| value.axis(axis)).collect();
-        let Some(axes) = axes.filter(|axes| !axes.is_empty()) else { return refuse("a mean of all axes") };
-        let keeps = call.flag("keepdim", false)?;
-        let reduced: Option<Vec<Vec<usize>>> = axes.iter().map(|axis| value.pieces(*axis)).collect();
-        let Some(reduced) = reduced else { return refuse("a mean over the batch") };
-        let reduced = reduced.concat();
-        let kept: Vec<usize> = (0..value.sides.len()).filter(|piece| !reduced.contains(piece)).collect();
-        // The mean over all pixels keeps the channels, the last in memory.
-        let result = if kept.iter().all(|piece| reduced.iter().all(|gone| gone < piece || value.sides[*gone] == 1)) {
-            let arranged = self.sketch.arrange(&value, [&[], &reduced, &kept])?;
-            self.sketch.node(Op::GlobalAveragePool, &[arranged.value])?
-        } else {
-            let arranged = self.sketch.arrange(&value, [&[], &kept, &reduced])?;
-            self.mean_of_channels(&arranged)?
-        };
-        let position = |piece: usize| kept.iter().position(|kept| *kept == piece);
-        let mut left = Vec::new();
-        for (axis, factors) in value.axes.iter().enumerate() {
-            match axes.contains(&axis) {
-                true if keeps => left.push(Vec::new()),
-                true => {}
-                false => left.push(
-                    factors
-                        .iter()
-                        .map(|factor| match factor {
-                            Factor::Batch => Factor::Batch,
-                            Factor::Piece(piece) => Factor::Piece(position(*piece).unwrap_or(0)),
-                        })
-                        .collect(),
-                ),
-            }
-        }
-        let sides = kept.iter().map(|piece| value.sides[*piece]).collect();
-        Ok(Traced { value: result.0, shape: result.1, sides, axes: left })
-    }
-
-    /// Returns the number of values that a reduction adds.
-    pub(super) fn reduced(&self, call: &Call<'r, 'a>) -> Lowered<usize> {
-        let value = self.value(call, "self")?;
-        let axes = call.ints("dim")?.unwrap_or_default();
-        let length = |axis: &i64| value.axis(*axis).map(|axis| value.length(axis));
-        axes.iter()
-            .map(length)
-            .product::<Option<usize>>()
-            .map_or_else(|| refuse("a sum of an axis that is not there"), Ok)
-    }
-
-    /// Appends the mean of the channels, by way of columns, which have a kernel.
-    fn mean_of_channels(&mut self, value: &Traced) -> Lowered<(ValueId, Shape)> {
-        let Shape { height, width, channels } = value.shape;
-        let turned = fieldfit_nets::Rearrange {
-            dimensions: vec![height * width, channels],
-            order: vec![1, 0],
-            output: Some(Shape { height: 1, width: channels, channels: height * width }),
-        };
-        let (turned, _) = self.sketch.node(Op::Rearrange(turned), &[value.value])?;
-        Ok(self.sketch.node(Op::GlobalAveragePool, &[turned])?)
+        let Some(axes) = axes.filter(|axes| !axes.is_empty()) else { return refuse("a mean or sum of all axes") };
+        Ok((value, axes, call.flag("keepdim", false)?))
     }
 
     pub(super) fn pad(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
@@ -149,17 +87,6 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     pub(super) fn pixel_shuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        let image = self.image(&value)?;
-        let factor = usize::try_from(call.int("upscale_factor", 1)?).unwrap_or(0);
-        let Shape { height, width, channels } = image.shape;
-        if factor == 0 || !channels.is_multiple_of(factor * factor) {
-            return refuse("a pixel shuffle that does not divide the channels");
-        }
-        let sizes = [channels / (factor * factor), factor, factor, height, width];
-        let sizes: Vec<Size> = [Size::Batch(1)].into_iter().chain(sizes.map(Size::Fixed)).collect();
-        let split = image.view(&sizes, None).and_then(|value| value.permute(&[0, 1, 4, 2, 5, 3]));
-        let merged = [channels / (factor * factor), height * factor, width * factor].map(Size::Fixed);
-        let merged: Vec<Size> = [Size::Batch(1)].into_iter().chain(merged).collect();
-        split.and_then(|value| value.view(&merged, None)).map_or_else(|| refuse("that pixel shuffle"), Ok)
+        self.append_pixel_shuffle(&value, usize::try_from(call.int("upscale_factor", 1)?).unwrap_or(0))
     }
 }

@@ -1,10 +1,9 @@
 //! Slices and splits: ranges of an axis.
 
 use super::call::Call;
-use super::{Known, Lowered, Lowering, refuse};
+use crate::import::graph::lower::lowering::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::{Factor, Traced};
 use crate::import::graph::raw::RawArgument;
-use fieldfit_nets::{Axis, Op};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Returns the range of an axis that a call selects: axis, start, length, step, and whether the axis goes.
@@ -45,59 +44,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
             return refuse("an empty slice");
         }
         let (start, count) = (start as usize, ((end - start) as usize).div_ceil(step as usize));
-        let mut result = self.range(&value, axis, (start, count, step as usize))?;
+        let mut result = self.append_range(&value, axis, (start, count, step as usize))?;
         if goes {
             result.axes.remove(axis);
         }
         Ok(result)
-    }
-
-    /// Appends a range of an axis.
-    fn range(&mut self, value: &Traced, axis: usize, (start, length, step): (usize, usize, usize)) -> Lowered<Traced> {
-        if (start, length, step) == (0, value.length(axis), 1) {
-            return Ok(value.clone());
-        }
-        let Some(own) = value.pieces(axis) else { return refuse("a slice of the batch") };
-        let Some(first) = own.iter().copied().min() else { return refuse("a slice of an axis of length 1") };
-        let others: Vec<usize> = (0..value.sides.len()).filter(|piece| !own.contains(piece)).collect();
-        let before: Vec<usize> = others.iter().copied().filter(|piece| *piece < first).collect();
-        let after: Vec<usize> = others.iter().copied().filter(|piece| *piece >= first).collect();
-        let is_last = after.iter().all(|piece| value.sides[*piece] == 1);
-        let (arranged, along) = if is_last {
-            let axes_last = self.channels_last(value, axis)?;
-            (axes_last, Axis::Channels)
-        } else {
-            (self.sketch.arrange(value, [&before, &own, &after])?, Axis::Columns)
-        };
-        let (result, shape) = self.sketch.node(Op::Slice { axis: along, start, length, step }, &[arranged.value])?;
-        // The axis becomes one piece.
-        let own = arranged.pieces(axis).unwrap_or_default();
-        let place = |piece: usize| {
-            let gone = own.iter().filter(|gone| **gone < piece).count();
-            piece - gone + usize::from(own.iter().any(|gone| *gone < piece))
-        };
-        let position = own.iter().copied().min().unwrap_or(0);
-        let mut sides: Vec<usize> = Vec::with_capacity(arranged.sides.len());
-        for (piece, side) in arranged.sides.iter().enumerate() {
-            if piece == position {
-                sides.push(length);
-            } else if !own.contains(&piece) {
-                sides.push(*side);
-            }
-        }
-        let mut axes = arranged.axes.clone();
-        for (index, factors) in axes.iter_mut().enumerate() {
-            if index == axis {
-                *factors = vec![Factor::Piece(position)];
-                continue;
-            }
-            for factor in factors {
-                if let Factor::Piece(piece) = factor {
-                    *piece = place(*piece);
-                }
-            }
-        }
-        Ok(Traced { value: result, shape, sides, axes })
     }
 
     pub(super) fn split(&mut self, call: &Call<'r, 'a>, op: &str) -> Lowered<Vec<Known>> {
@@ -120,19 +71,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 (0..length.div_ceil(size)).map(|index| size.min(length - index * size)).collect()
             }
         };
-        if sizes.iter().sum::<usize>() != length {
-            return refuse("a split into parts that do not add up");
+        let mut parts = self.append_split(&value, axis, &sizes)?;
+        if op == "unbind.int" {
+            parts.iter_mut().for_each(|part| drop(part.axes.remove(axis)));
         }
-        let mut start = 0;
-        let mut parts = Vec::with_capacity(sizes.len());
-        for size in sizes {
-            let mut part = self.range(&value, axis, (start, size, 1))?;
-            if op == "unbind.int" {
-                part.axes.remove(axis);
-            }
-            parts.push(Known::Traced(part));
-            start += size;
-        }
-        Ok(parts)
+        Ok(parts.into_iter().map(Known::Traced).collect())
     }
 }
