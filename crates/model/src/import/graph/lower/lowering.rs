@@ -1,5 +1,6 @@
 //! Lowering: the state in which a file's nodes become nodes of a network, one by one.
 
+use super::array::Array;
 use super::sketch::Sketch;
 use super::traced::{Size, Traced};
 use crate::import::graph::GraphError;
@@ -8,6 +9,7 @@ use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawGraph, RawNode};
 use fieldfit_nets::ShapeError;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Advice for a network in training mode.
 pub(super) const EVALUATION: &str = "export model.eval()";
@@ -22,6 +24,10 @@ pub(super) enum Known {
     Traced(Traced),
     /// A tensor, read as an array of that shape.
     Tensor { index: usize, shape: Vec<usize> },
+    /// A matrix whose axes are exchanged.
+    Turned { index: usize },
+    /// What the file computes from constants alone.
+    Constant(Rc<Array>),
     /// An integer.
     Int(Size),
     /// Something that nothing may read.

@@ -1,18 +1,21 @@
 //! Lowering: makes a network of a raw graph. The ops under their names in a file become nodes of [`fieldfit_nets`].
 
+mod array;
 mod aten;
 mod fuse;
 mod lowering;
+mod onnx;
 mod ops;
 mod sections;
 mod sketch;
 mod traced;
 
-use super::GraphError;
 use super::raw::{RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
+use super::{GraphError, Name};
 use fieldfit_nets::{Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
 use lowering::{Known, Lowering};
+use onnx::{OnnxLowering, folded_norms};
 use sketch::Sketch;
 use std::collections::HashMap;
 use traced::Traced;
@@ -26,6 +29,8 @@ pub struct Lowered {
     pub sources: Vec<TensorSource>,
     /// Rows and columns of the image that the file was exported for.
     pub size: [usize; 2],
+    /// Convolutions into which the exporter folded a batch norm: its scale and statistics are lost.
+    pub folded_norms: usize,
 }
 
 /// The architecture's name of a network that a file brings.
@@ -47,31 +52,65 @@ pub struct TensorSource {
 /// # Errors
 /// If an op, or a way that it is used, has no form in a network; the error names the op, its module path, and what to do.
 pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
-    if let RawSource::Onnx { .. } = raw.source {
-        return Err(GraphError::OnnxUnsupported);
-    }
     let (name, image, batch) = image(raw)?;
     let mut uses = HashMap::new();
     for node in &raw.nodes {
         *uses.entry(node.op.as_str().to_owned()).or_insert(0) += 1;
     }
-    let mut lowering =
+    let known = Known::Traced(Traced::image(ValueId::IMAGE, image));
+    let lowering =
         Lowering { raw, sketch: Sketch::new(image), known: HashMap::new(), batch, uses, views: HashMap::new() };
-    lowering.known.insert(name, Known::Traced(Traced::image(ValueId::IMAGE, image)));
+    let (mut lowering, result) = match raw.source {
+        RawSource::Pt2 { .. } => lower_aten(lowering, name, known)?,
+        RawSource::Onnx { .. } => lower_onnx(lowering, name, known)?,
+    };
+    let output = output(result, &mut lowering.sketch)?;
+    let mut sketch = lowering.sketch;
+    let output = fuse::fuse(&mut sketch, output);
+    let folded_norms = match raw.source {
+        RawSource::Pt2 { .. } => 0,
+        RawSource::Onnx { .. } => folded_norms(raw),
+    };
+    Ok(Lowered { folded_norms, ..finish(sketch, output, [image.height, image.width])? })
+}
+
+/// Lowers the nodes of a `.pt2` file; returns what is known of its result.
+fn lower_aten<'r, 'a>(
+    mut lowering: Lowering<'r, 'a>,
+    image: Name<'a>,
+    known: Known,
+) -> Result<(Lowering<'r, 'a>, Option<Known>), GraphError> {
+    let raw = lowering.raw;
+    let result = result_name(raw)?;
+    lowering.known.insert(image, known);
     for (index, tensor) in raw.tensors.iter().enumerate() {
         lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
     }
     for position in 0..raw.nodes.len() {
         lowering.lower(position)?;
     }
-    let output = output(raw, &mut lowering)?;
-    let mut sketch = lowering.sketch;
-    let output = fuse::fuse(&mut sketch, output);
-    finish(sketch, output, [image.height, image.width])
+    let known = lowering.known.get(result).cloned();
+    Ok((lowering, known))
+}
+
+/// Lowers the nodes of an ONNX file; returns what is known of its result.
+fn lower_onnx<'r, 'a>(
+    lowering: Lowering<'r, 'a>,
+    image: Name<'a>,
+    known: Known,
+) -> Result<(Lowering<'r, 'a>, Option<Known>), GraphError> {
+    let raw = lowering.raw;
+    let result = result_name(raw)?;
+    let mut onnx = OnnxLowering::new(lowering, (image, known))?;
+    for position in 0..raw.nodes.len() {
+        onnx.lower(position)?;
+    }
+    let known = onnx.result(result);
+    Ok((onnx.lowering, known))
 }
 
 /// Returns the name and shape of the one image, and the batch that the file was exported for, if it states one.
-fn image<'a>(raw: &RawGraph<'a>) -> Result<(super::Name<'a>, Shape, Option<usize>), GraphError> {
+fn image<'a>(raw: &RawGraph<'a>) -> Result<(Name<'a>, Shape, Option<usize>), GraphError> {
     let form = |found: String| GraphError::Form { expected: "one image [N, 3, H, W]", found };
     let [RawEnd { value: RawArgument::Value(name), .. }] = &raw.inputs[..] else {
         return Err(form(format!("{} inputs", raw.inputs.len())));
@@ -95,13 +134,18 @@ fn image<'a>(raw: &RawGraph<'a>) -> Result<(super::Name<'a>, Shape, Option<usize
     Ok((name.clone(), Shape { height, width, channels }, fixed(batch)))
 }
 
+/// Returns the name of the one result.
+fn result_name<'r, 'a>(raw: &'r RawGraph<'a>) -> Result<&'r Name<'a>, GraphError> {
+    match &raw.outputs[..] {
+        [RawEnd { value: RawArgument::Value(name), .. }] => Ok(name),
+        outputs => Err(GraphError::Form { expected: "one result", found: format!("{} results", outputs.len()) }),
+    }
+}
+
 /// Returns the one result: a vector for each image, or an image.
-fn output(raw: &RawGraph<'_>, lowering: &mut Lowering<'_, '_>) -> Result<ValueId, GraphError> {
+fn output(result: Option<Known>, sketch: &mut Sketch) -> Result<ValueId, GraphError> {
     let form = |found: String| GraphError::Form { expected: "one result", found };
-    let [RawEnd { value: RawArgument::Value(name), .. }] = &raw.outputs[..] else {
-        return Err(form(format!("{} results", raw.outputs.len())));
-    };
-    let Some(Known::Traced(traced)) = lowering.known.get(name).cloned() else {
+    let Some(Known::Traced(traced)) = result else {
         return Err(form("a result that does not depend on the image".to_owned()));
     };
     if !traced.is_batch(0) {
@@ -119,7 +163,7 @@ fn output(raw: &RawGraph<'_>, lowering: &mut Lowering<'_, '_>) -> Result<ValueId
     if order.iter().copied().eq(0..traced.sides.len()) {
         return Ok(traced.value);
     }
-    let arranged = lowering.sketch.arrange(&traced, [&[], &[], &order]);
+    let arranged = sketch.arrange(&traced, [&[], &[], &order]);
     arranged.map(|arranged| arranged.value).map_err(|error| form(error.to_string()))
 }
 
@@ -159,7 +203,12 @@ fn finish(mut sketch: Sketch, output: ValueId, size: [usize; 2]) -> Result<Lower
     let sections = sections::sections(&sketch);
     let (mut graph, channels) = (Graph { nodes: sketch.nodes, sections }, sketch.shapes[0].channels);
     let (tensors, sources, head) = in_order(&mut graph, sketch.tensors, sketch.sources, head);
-    Ok(Lowered { network: Network { architecture: IMPORTED, channels, tensors, graph, head }, sources, size })
+    Ok(Lowered {
+        network: Network { architecture: IMPORTED, channels, tensors, graph, head },
+        sources,
+        size,
+        folded_norms: 0,
+    })
 }
 
 /// Returns the head of a network that ends in something else than a classifier: none, over its whole output.

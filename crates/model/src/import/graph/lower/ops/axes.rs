@@ -33,7 +33,9 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 changed.map_or_else(|| refuse("a view that cuts across the axes"), |value| Ok(Known::Traced(value)))
             }
             Known::Tensor { index, shape } => Ok(Known::Tensor { index, shape: self.view_of_tensor(shape, view)? }),
-            Known::Int(_) | Known::Unread => refuse("a view of something that is no array"),
+            Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => {
+                refuse("a view of something that is no array of the network")
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::import::graph::lower::lowering::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::{Factor, Traced};
 use crate::import::graph::name::Name;
-use crate::import::graph::raw::RawArgument;
+use crate::import::graph::raw::{RawArgument, RawDtype};
 use crate::import::graph::tensor::RawTensorKind;
 use fieldfit_nets::{Op, Role, ValueId};
 use fieldfit_tensor::TensorId;
@@ -31,7 +31,9 @@ impl<'r, 'a> Lowering<'r, 'a> {
         match known {
             Known::Tensor { index, shape } if shape == self.raw.tensors[index].shape => Ok(index),
             Known::Tensor { .. } => refuse(format!("`{name}` that is a view of a tensor")),
-            Known::Traced(_) | Known::Int(_) | Known::Unread => refuse(format!("`{name}` that is computed")),
+            Known::Turned { .. } | Known::Constant(_) | Known::Traced(_) | Known::Int(_) | Known::Unread => {
+                refuse(format!("`{name}` that is computed"))
+            }
         }
     }
 
@@ -49,6 +51,35 @@ impl<'r, 'a> Lowering<'r, 'a> {
             return refuse(format!("a tensor of shape {shape:?} where [{len}] is expected"));
         }
         self.tensor(index, (shape, role), false)
+    }
+
+    /// Whether a tensor of the file has floating-point numbers.
+    pub fn is_float(&self, index: usize) -> bool {
+        matches!(self.raw.tensors[index].dtype, RawDtype::F16 | RawDtype::Bf16 | RawDtype::F32 | RawDtype::F64)
+    }
+
+    /// Returns the values of a tensor of the file; `None` if its type has none that can be read.
+    pub fn tensor_values(&self, index: usize) -> Option<Vec<f64>> {
+        fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+            bytes.as_chunks().0.iter().map(|bits| read(*bits)).collect()
+        }
+        let tensor = &self.raw.tensors[index];
+        let bytes = self.raw.values(tensor);
+        Some(match tensor.dtype {
+            RawDtype::F16 => each(&bytes, |bits| half::f16::from_le_bytes(bits).to_f64()),
+            RawDtype::Bf16 => each(&bytes, |bits| half::bf16::from_le_bytes(bits).to_f64()),
+            RawDtype::F32 => each(&bytes, |bits| f64::from(f32::from_le_bytes(bits))),
+            RawDtype::F64 => each(&bytes, f64::from_le_bytes),
+            RawDtype::I8 => each(&bytes, |bits| f64::from(i8::from_le_bytes(bits))),
+            RawDtype::I16 => each(&bytes, |bits| f64::from(i16::from_le_bytes(bits))),
+            RawDtype::I32 => each(&bytes, |bits| f64::from(i32::from_le_bytes(bits))),
+            RawDtype::I64 => each(&bytes, |bits| i64::from_le_bytes(bits) as f64),
+            RawDtype::U8 | RawDtype::Bool => each(&bytes, |bits| f64::from(u8::from_le_bytes(bits))),
+            RawDtype::U16 => each(&bytes, |bits| f64::from(u16::from_le_bytes(bits))),
+            RawDtype::U32 => each(&bytes, |bits| f64::from(u32::from_le_bytes(bits))),
+            RawDtype::U64 => each(&bytes, |bits| u64::from_le_bytes(bits) as f64),
+            RawDtype::Other(_) => return None,
+        })
     }
 
     /// Appends a node of one input that keeps its shape and axes.

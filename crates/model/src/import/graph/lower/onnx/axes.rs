@@ -1,0 +1,152 @@
+//! Axes: reshapes, permutations and other changes that move no value.
+
+use super::node::Node;
+use super::sizes::length;
+use super::{OnnxLowering, Value};
+use crate::import::graph::lower::lowering::{Known, Lowered, refuse};
+use crate::import::graph::lower::ops::View;
+use crate::import::graph::lower::traced::{Size, Traced};
+
+impl<'r, 'a> OnnxLowering<'r, 'a> {
+    pub(super) fn change_axes(&mut self, node: &Node<'r, 'a>) -> Lowered<Vec<Value>> {
+        let known = self.array(node, 0)?;
+        let known = match node.op() {
+            "Reshape" => {
+                let sizes = self.reshaped_sizes(node, &known)?;
+                self.lowering.view(known, &View::Reshape(sizes))?
+            }
+            "Flatten" => self.flatten(known, node.int("axis", 1)?)?,
+            "Squeeze" => {
+                let axes = match self.axes(node)? {
+                    Some(axes) => axes,
+                    None => (0..rank(&known) as i64).collect(),
+                };
+                self.lowering.view(known, &View::Squeeze(axes))?
+            }
+            "Unsqueeze" => self.unsqueeze(node, known)?,
+            "Transpose" => self.transpose(node, known)?,
+            _ => {
+                let sizes = self.sizes(node, 1)?;
+                self.expand(known, sizes)?
+            }
+        };
+        Ok(vec![known.into()])
+    }
+
+    /// Returns the axes of a node: an attribute before opset 13, an input since.
+    pub(super) fn axes(&mut self, node: &Node<'r, 'a>) -> Lowered<Option<Vec<i64>>> {
+        match node.ints("axes")? {
+            Some(axes) => Ok(Some(axes.to_vec())),
+            None => self.ints(node, 1),
+        }
+    }
+
+    /// Returns the sizes that a reshape states; 0 is the input's length.
+    fn reshaped_sizes(&mut self, node: &Node<'r, 'a>, known: &Known) -> Lowered<Vec<Size>> {
+        let mut sizes = self.sizes(node, 1)?;
+        if node.flag("allowzero", false)? {
+            return Ok(sizes);
+        }
+        for (axis, size) in sizes.iter_mut().enumerate().filter(|(_, size)| **size == Size::Fixed(0)) {
+            let kept = match known {
+                Known::Traced(value) => (axis < value.rank()).then(|| length(value, axis)),
+                Known::Tensor { shape, .. } => shape.get(axis).copied().map(Size::Fixed),
+                Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => None,
+            };
+            match kept {
+                Some(kept) => *size = kept,
+                None => return refuse("a reshape that keeps an axis that is not there"),
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// Makes two axes of those before an axis and those from it on.
+    fn flatten(&mut self, known: Known, axis: i64) -> Lowered<Known> {
+        let rank = rank(&known) as i64;
+        let axis = if axis < 0 { axis.saturating_add(rank) } else { axis };
+        if !(0..=rank).contains(&axis) {
+            return refuse("an axis that is not there");
+        }
+        let inner = if axis == rank { View::Unsqueeze(rank) } else { View::Flatten { first: axis, last: -1 } };
+        let known = self.lowering.view(known, &inner)?;
+        let outer = if axis == 0 { View::Unsqueeze(0) } else { View::Flatten { first: 0, last: axis - 1 } };
+        self.lowering.view(known, &outer)
+    }
+
+    fn unsqueeze(&mut self, node: &Node<'r, 'a>, mut known: Known) -> Lowered<Known> {
+        let mut axes = self.axes(node)?.unwrap_or_default();
+        let total = (rank(&known) + axes.len()) as i64;
+        axes.iter_mut().filter(|axis| **axis < 0).for_each(|axis| *axis = axis.saturating_add(total));
+        axes.sort_unstable();
+        for axis in axes {
+            known = self.lowering.view(known, &View::Unsqueeze(axis))?;
+        }
+        Ok(known)
+    }
+
+    fn transpose(&mut self, node: &Node<'r, 'a>, known: Known) -> Lowered<Known> {
+        let rank = rank(&known);
+        let order = match node.ints("perm")? {
+            Some(order) => order.to_vec(),
+            None => (0..rank as i64).rev().collect(),
+        };
+        let is_exchanged = order == [1, 0];
+        match known {
+            Known::Tensor { index, shape } if is_exchanged && shape == self.lowering.raw.tensors[index].shape => {
+                Ok(Known::Turned { index })
+            }
+            Known::Turned { index } if is_exchanged => {
+                let shape = self.lowering.raw.tensors[index].shape.clone();
+                Ok(Known::Tensor { index, shape })
+            }
+            Known::Tensor { .. } => {
+                let value = self.as_value(known)?;
+                self.lowering.view(Known::Traced(value), &View::Permute(order))
+            }
+            known => self.lowering.view(known, &View::Permute(order)),
+        }
+    }
+
+    /// Repeats axes of length 1. Of a value, an axis of size 1 keeps its length.
+    fn expand(&mut self, known: Known, mut sizes: Vec<Size>) -> Lowered<Known> {
+        let Known::Traced(mut value) = known else { return self.lowering.view(known, &View::Expand(sizes)) };
+        while value.rank() < sizes.len() {
+            value.axes.insert(0, Vec::new());
+        }
+        while sizes.len() < value.rank() {
+            sizes.insert(0, Size::Fixed(1));
+        }
+        for (axis, size) in sizes.iter_mut().enumerate().filter(|(_, size)| **size == Size::Fixed(1)) {
+            *size = length(&value, axis);
+        }
+        self.lowering.view(Known::Traced(value), &View::Expand(sizes))
+    }
+
+    /// Returns an array as a value of the network; of a tensor, every image has the same.
+    pub(super) fn as_value(&mut self, known: Known) -> Lowered<Traced> {
+        match known {
+            Known::Traced(value) => Ok(value),
+            Known::Tensor { index, shape } => self.lowering.parameter_value(index, &shape),
+            Known::Turned { index } => {
+                let shape = self.lowering.raw.tensors[index].shape.clone();
+                let value = self.lowering.parameter_value(index, &shape)?;
+                value.permute(&[1, 0]).map_or_else(|| refuse("that permutation of a tensor"), Ok)
+            }
+            Known::Constant(_) | Known::Int(_) | Known::Unread => {
+                refuse("arithmetic with an array that the file computes")
+            }
+        }
+    }
+}
+
+/// Returns the number of axes of an array.
+fn rank(known: &Known) -> usize {
+    match known {
+        Known::Traced(value) => value.rank(),
+        Known::Tensor { shape, .. } => shape.len(),
+        Known::Turned { .. } => 2,
+        Known::Constant(array) => array.shape.len(),
+        Known::Int(_) | Known::Unread => 0,
+    }
+}

@@ -1,0 +1,216 @@
+//! Pools and sizes: pools, reductions, padding, resizes, and shuffles of pixels.
+
+use super::OnnxLowering;
+use super::node::{Node, side};
+use super::select::axis_of;
+use crate::import::graph::lower::lowering::{Lowered, refuse};
+use crate::import::graph::lower::traced::{Size, Traced};
+use crate::text::excerpt;
+use fieldfit_nets::{Function, Interpolation, Op, ResizeTo};
+
+impl<'r, 'a> OnnxLowering<'r, 'a> {
+    pub(super) fn pool(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(node, 0)?;
+        if node.attribute("kernel_shape").is_none() {
+            return refuse("a pool without a kernel");
+        }
+        let window = self.window(node, &value, node.pair("kernel_shape", 1)?)?;
+        if node.op() == "AveragePool" {
+            let counts_padding = node.flag("count_include_pad", false)?;
+            return self.lowering.on_image(&value, Op::AveragePool { window, counts_padding });
+        }
+        if node.raw.outputs.iter().skip(1).flatten().any(|name| self.patterns.readers(name) > 0) {
+            return refuse("a max pool whose positions are read");
+        }
+        self.lowering.on_image(&value, Op::MaxPool(window))
+    }
+
+    pub(super) fn global_pool(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(node, 0)?;
+        self.lowering.append_adaptive_pool(&value, [1, 1])
+    }
+
+    /// Lowers a reduction over axes, which are an attribute or an input.
+    pub(super) fn reduce(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let known = self.array(node, 0)?;
+        let value = self.as_value(known)?;
+        let axes = self.axes(node)?.unwrap_or_default();
+        if axes.is_empty() {
+            let is_idle = node.flag("noop_with_empty_axes", false)?;
+            return if is_idle { Ok(value) } else { refuse("a reduction over all axes") };
+        }
+        let axes = axes.into_iter().map(|axis| axis_of(axis, value.rank())).collect::<Lowered<Vec<_>>>()?;
+        let keeps = node.flag("keepdims", true)?;
+        if node.op() == "ReduceMean" {
+            return self.lowering.append_mean(&value, &axes, keeps);
+        }
+        if node.op() == "ReduceSum" {
+            return self.lowering.append_sum(&value, &axes, keeps);
+        }
+        let squares = self.lowering.unary(&value, Op::Activate(Function::Square))?;
+        let sum = self.lowering.append_sum(&squares, &axes, keeps)?;
+        match node.op() {
+            "ReduceL2" => self.lowering.unary(&sum, Op::Activate(Function::Sqrt)),
+            _ => Ok(sum),
+        }
+    }
+
+    pub(super) fn pad(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(node, 0)?;
+        if node.text("mode", "constant")? != "constant" || self.number(node, 2)?.unwrap_or(0.0) != 0.0 {
+            return refuse("padding with something else than zeros");
+        }
+        let amounts = self.ints(node, 1)?.unwrap_or_default();
+        let axes = match self.ints(node, 3)? {
+            Some(axes) => axes.into_iter().map(|axis| axis_of(axis, value.rank())).collect::<Lowered<Vec<_>>>()?,
+            None => (0..value.rank()).collect(),
+        };
+        if amounts.len() != 2 * axes.len() {
+            return refuse(format!("{} amounts of padding for {} axes", amounts.len(), axes.len()));
+        }
+        let mut pad = [[0; 2]; 4];
+        for (position, axis) in axes.iter().enumerate() {
+            let both = [side("pads", amounts[position])?, side("pads", amounts[position + axes.len()])?];
+            match pad.get_mut(*axis) {
+                Some(amounts) => *amounts = both,
+                None => return refuse("padding of an array of more than four axes"),
+            }
+        }
+        let [batch, channels, rows, columns] = pad;
+        if batch != [0; 2] || channels != [0; 2] {
+            return refuse("padding of channels");
+        }
+        if [rows, columns] == [[0; 2]; 2] {
+            return Ok(value);
+        }
+        self.lowering.on_image(&value, Op::Pad([rows, columns]))
+    }
+
+    pub(super) fn resize(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(node, 0)?;
+        let image = self.lowering.image(&value)?;
+        let from = [image.shape.height, image.shape.width];
+        if node.flag("antialias", false)? || node.attribute("axes").is_some() {
+            return refuse("a resize of stated axes, or against aliasing");
+        }
+        let to = match self.ints_or_sizes(node, from)? {
+            Some(to) => to,
+            None => return refuse("a resize by no factors"),
+        };
+        let output = match to {
+            ResizeTo::Times([rows, columns]) => [from[0].saturating_mul(rows), from[1].saturating_mul(columns)],
+            ResizeTo::Fixed(output) => output,
+        };
+        let interpolation = interpolation(node, from, output)?;
+        if output == from {
+            return Ok(image);
+        }
+        self.lowering.on_image(&image, Op::Resize { to, interpolation })
+    }
+
+    /// Returns the size of a resize: factors, input 2, or sizes, input 3, of which one is empty.
+    fn ints_or_sizes(&mut self, node: &Node<'r, 'a>, from: [usize; 2]) -> Lowered<Option<ResizeTo>> {
+        let mut factors = Vec::new();
+        if let Some(name) = node.input(2) {
+            let known = self.known(name)?;
+            match self.constant(&known)? {
+                Some(array) => factors = array.values.clone(),
+                None => return refuse("a resize by factors that are computed"),
+            }
+        }
+        match factors[..] {
+            [] => {}
+            [1.0, 1.0, rows, columns] => return times([rows, columns], from).map(Some),
+            _ => return refuse(format!("a resize by {factors:?}")),
+        }
+        if node.input(3).is_none() {
+            return Ok(None);
+        }
+        match self.sizes(node, 3)?[..] {
+            [_, channels, Size::Fixed(rows), Size::Fixed(columns)] if channels != Size::Rest => {
+                Ok(Some(ResizeTo::Fixed([rows, columns])))
+            }
+            _ => refuse("a resize to a size that is computed"),
+        }
+    }
+
+    pub(super) fn depth_to_space(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(node, 0)?;
+        let factor = side("blocksize", node.int("blocksize", 0)?)?;
+        if node.text("mode", "DCR")? == "CRD" {
+            return self.lowering.append_pixel_shuffle(&value, factor);
+        }
+        let image = self.lowering.image(&value)?;
+        let (rows, columns, channels) = (image.shape.height, image.shape.width, image.shape.channels);
+        let Some(depth) = channels.checked_div(factor.saturating_mul(factor)).filter(|depth| *depth > 0) else {
+            return refuse(format!("blocks of {factor} pixels"));
+        };
+        let split = [factor, factor, depth, rows, columns];
+        reshaped(
+            image,
+            &split,
+            &[0, 3, 4, 1, 5, 2],
+            &[depth, rows.saturating_mul(factor), columns.saturating_mul(factor)],
+        )
+    }
+
+    pub(super) fn space_to_depth(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(node, 0)?;
+        let factor = side("blocksize", node.int("blocksize", 0)?)?;
+        let image = self.lowering.image(&value)?;
+        let (rows, columns, channels) = (image.shape.height, image.shape.width, image.shape.channels);
+        if factor == 0 || !rows.is_multiple_of(factor) || !columns.is_multiple_of(factor) {
+            return refuse(format!("blocks of {factor} pixels"));
+        }
+        let (rows, columns) = (rows / factor, columns / factor);
+        let split = [channels, rows, factor, columns, factor];
+        let merged = [channels.saturating_mul(factor * factor), rows, columns];
+        reshaped(image, &split, &[0, 3, 5, 1, 2, 4], &merged)
+    }
+}
+
+/// Splits the axes of an image, exchanges them, and merges them; the batch stays.
+fn reshaped(image: Traced, split: &[usize], order: &[usize], merged: &[usize]) -> Lowered<Traced> {
+    let sizes = |sides: &[usize]| -> Vec<Size> {
+        [Size::Batch(1)].into_iter().chain(sides.iter().map(|side| Size::Fixed(*side))).collect()
+    };
+    let result = image.view(&sizes(split), None).and_then(|value| value.permute(order));
+    let result = result.and_then(|value| value.view(&sizes(merged), None));
+    result.map_or_else(|| refuse("blocks that do not divide the image"), Ok)
+}
+
+/// Returns the size of a resize by factors: multiples where they are whole numbers.
+fn times(factors: [f64; 2], from: [usize; 2]) -> Lowered<ResizeTo> {
+    const MOST: f64 = 1024.0;
+    if factors.iter().all(|factor| factor.fract() == 0.0 && (1.0..=MOST).contains(factor)) {
+        return Ok(ResizeTo::Times(factors.map(|factor| factor as usize)));
+    }
+    let sides = [factors[0] * from[0] as f64, factors[1] * from[1] as f64];
+    let is_side = |side: &f64| *side >= 1.0 && *side <= f64::from(u16::MAX) && (side.round() - side).abs() < 1e-4;
+    if !sides.iter().all(is_side) {
+        return refuse(format!("a resize by {factors:?}"));
+    }
+    Ok(ResizeTo::Fixed(sides.map(|side| side.round() as usize)))
+}
+
+/// Returns the interpolation of a resize, if it is one of PyTorch's.
+fn interpolation(node: &Node<'_, '_>, from: [usize; 2], to: [usize; 2]) -> Lowered<Interpolation> {
+    let mode = node.text("mode", "nearest")?;
+    let coordinates = node.text("coordinate_transformation_mode", "half_pixel")?;
+    let rounding = node.text("nearest_mode", "round_prefer_floor")?;
+    let is_whole = to[0].is_multiple_of(from[0].max(1)) && to[1].is_multiple_of(from[1].max(1));
+    let is_rounded = matches!(rounding, "round_prefer_floor" | "round_prefer_ceil");
+    let is_single = (0..2).any(|axis| to[axis] == 1 && from[axis] != 1);
+    Ok(match (mode, coordinates) {
+        ("nearest", "asymmetric") if rounding == "floor" => Interpolation::Nearest,
+        // By a whole factor, the nearest centre is in the pixel that is enlarged.
+        ("nearest", "half_pixel" | "pytorch_half_pixel") if is_rounded && is_whole => Interpolation::Nearest,
+        ("linear", "align_corners") => Interpolation::BilinearCorners,
+        ("linear", "half_pixel") => Interpolation::Bilinear,
+        ("linear", "pytorch_half_pixel") if !is_single => Interpolation::Bilinear,
+        _ => {
+            let [mode, coordinates, rounding] = [mode, coordinates, rounding].map(excerpt);
+            return refuse(format!("a resize `{mode}` with coordinates `{coordinates}` and rounding `{rounding}`"));
+        }
+    })
+}
