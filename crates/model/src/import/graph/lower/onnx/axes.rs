@@ -110,7 +110,11 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
 
     /// Repeats axes of length 1. Of a value, an axis of size 1 keeps its length.
     fn expand(&mut self, known: Known, mut sizes: Vec<Size>) -> Lowered<Known> {
-        let Known::Traced(mut value) = known else { return self.lowering.view(known, &View::Expand(sizes)) };
+        let Known::Traced(mut value) = known else {
+            // Where the size is 1, the length stays.
+            sizes.iter_mut().filter(|size| **size == Size::Fixed(1)).for_each(|size| *size = Size::Rest);
+            return self.lowering.view(known, &View::Expand(sizes));
+        };
         while value.rank() < sizes.len() {
             value.axes.insert(0, Vec::new());
         }

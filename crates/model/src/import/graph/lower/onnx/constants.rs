@@ -26,22 +26,26 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             return Ok(Some(results));
         }
         let mut operands = Vec::new();
+        let mut is_batched = false;
         for (position, name) in node.inputs().enumerate() {
             let Some(name) = name else {
                 operands.push(None);
                 continue;
             };
+            is_batched |= self.batched.contains(name);
             let known = match self.named(name)? {
                 Value::Known(known) => known.clone(),
-                // The batch's axis has length 1: every image has the same values.
+                // The batch's axis has length 1, as for one image.
                 Value::Sizes(sizes) => {
+                    is_batched = true;
                     let fixed = |size: &Size| match size {
                         Size::Fixed(size) => *size as f64,
                         Size::Rest => -1.0,
                         Size::Batch(times) => *times as f64,
                     };
                     let values: Vec<f64> = sizes.sizes.iter().map(fixed).collect();
-                    Known::Constant(Rc::new(Array { shape: vec![values.len()], values }))
+                    let shape = if sizes.is_scalar { Vec::new() } else { vec![values.len()] };
+                    Known::Constant(Rc::new(Array { shape, values }))
                 }
                 Value::Sequence(_) => return Ok(None),
             };
@@ -57,6 +61,9 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         self.count(array.values.len())?;
         if self.is_integer_result(node)? {
             self.integers.extend(node.output().cloned());
+        }
+        if is_batched {
+            self.batched.extend(node.output().cloned());
         }
         Ok(Some(vec![Known::Constant(Rc::new(array)).into()]))
     }
@@ -130,6 +137,10 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             }
             "GatherND" => fits(at(1).and_then(|indices| gathered_rows(first, indices))),
             "Slice" => self.sliced(node, first),
+            "Tile" => {
+                let Some(repeats) = at(1).and_then(|repeats| sides(repeats)) else { return misfit() };
+                fits(tiled(first, &repeats))
+            }
             _ => self.reshaped(node, first, at(1)).and_then(|result| match result {
                 Some(result) => fits(result),
                 None => Ok(None),
@@ -245,14 +256,23 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
     pub(super) fn sliced(&mut self, node: &Node<'r, 'a>, array: &Array) -> Lowered<Option<Array>> {
         let mut result = array.clone();
         for Range { axis, start, length, step, .. } in self.ranges(node, &array.shape)? {
-            let indices: Vec<usize> = (0..length).map(|index| start + index * step).collect();
-            match result.take(axis, &indices) {
+            let position = |index: usize| start.saturating_add_signed(step.saturating_mul(index as isize));
+            match result.take(axis, &(0..length).map(position).collect::<Vec<_>>()) {
                 Some(part) => result = part,
                 None => return refuse("a slice of a constant that is not there"),
             }
         }
         Ok(Some(result))
     }
+}
+
+/// Returns an array repeated that many times along each axis.
+fn tiled(array: &Array, repeats: &[usize]) -> Option<Array> {
+    (repeats.len() == array.shape.len()).then_some(())?;
+    array.shape.iter().zip(repeats).enumerate().try_fold(array.clone(), |tiled, (axis, (side, repeats))| {
+        let total = side.checked_mul(*repeats).filter(|total| *total <= u16::MAX.into())?;
+        tiled.take(axis, &(0..total).map(|index| index % side).collect::<Vec<_>>())
+    })
 }
 
 /// Returns the sides of a shape that a constant states.

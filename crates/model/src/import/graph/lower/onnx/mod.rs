@@ -34,6 +34,8 @@ pub(super) struct OnnxLowering<'r, 'a> {
     products: HashSet<Name<'a>>,
     /// Names of evaluated constants that are integers.
     integers: HashSet<Name<'a>>,
+    /// Names of evaluated constants that have one row for each image: the row of the first.
+    batched: HashSet<Name<'a>>,
     /// Version of the ops of the default domain.
     opset: i64,
     /// Values of all constants that were evaluated.
@@ -69,8 +71,9 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             RawSource::Pt2 { .. } => 0,
         };
         let patterns = Patterns::of(raw);
-        let (values, products, integers) = (HashMap::new(), HashSet::new(), HashSet::new());
-        let mut this = Self { lowering, values, patterns, products, integers, opset, evaluated: 0 };
+        let (values, products) = (HashMap::new(), HashSet::new());
+        let (integers, batched) = (HashSet::new(), HashSet::new());
+        let mut this = Self { lowering, values, patterns, products, integers, batched, opset, evaluated: 0 };
         this.define(&image.0, image.1.into())?;
         for (index, tensor) in raw.tensors.iter().enumerate().filter(|(_, tensor)| !tensor.value.is_empty()) {
             this.define(&tensor.value, Known::Tensor { index, shape: tensor.shape.clone() }.into())?;
@@ -180,6 +183,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             "SpaceToDepth" => self.space_to_depth(node)?,
             "Slice" => self.slice(node)?,
             "Gather" => self.gather(node)?,
+            "ScatterND" => self.scatter(node)?,
             "Concat" => self.concat(node)?,
             _ => return Err(Problem::Op),
         };

@@ -110,14 +110,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
 
     /// Returns the size of a resize: factors, input 2, or sizes, input 3, of which one is empty.
     fn ints_or_sizes(&mut self, node: &Node<'r, 'a>, from: [usize; 2]) -> Lowered<Option<ResizeTo>> {
-        let mut factors = Vec::new();
-        if let Some(name) = node.input(2) {
-            let known = self.known(name)?;
-            match self.constant(&known)? {
-                Some(array) => factors = array.values.clone(),
-                None => return refuse("a resize by factors that are computed"),
-            }
-        }
+        let factors = self.numbers(node, 2)?.unwrap_or_default();
         match factors[..] {
             [] => {}
             [1.0, 1.0, rows, columns] => return times([rows, columns], from).map(Some),

@@ -3,8 +3,10 @@
 use super::constants::positions;
 use super::node::Node;
 use super::{OnnxLowering, Value};
+use crate::import::graph::lower::array::Array;
 use crate::import::graph::lower::lowering::{Known, Lowered, refuse};
-use crate::import::graph::lower::traced::{Factor, Traced};
+use crate::import::graph::lower::traced::{Factor, Size, Traced};
+use crate::import::graph::name::Name;
 
 /// Range of an axis.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +14,8 @@ pub(super) struct Range {
     pub axis: usize,
     pub start: usize,
     pub length: usize,
-    pub step: usize,
+    /// Distance of positions; negative from the end.
+    pub step: isize,
     /// Whether it reaches to the end, however long the axis is.
     pub is_open: bool,
 }
@@ -30,9 +33,9 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                 }
                 continue;
             }
-            if length == 0 {
-                return refuse("an empty slice");
-            }
+            let Some(step) = usize::try_from(step).ok().filter(|_| length > 0) else {
+                return refuse("an empty slice, or one from the end");
+            };
             value = self.lowering.append_range(&value, axis, (start, length, step))?;
         }
         Ok(value)
@@ -50,15 +53,20 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         for (((start, end), axis), step) in starts.into_iter().zip(ends).zip(axes).zip(steps) {
             let axis = axis_of(axis, lengths.len())?;
             let side = lengths[axis] as i64;
-            let place =
-                |position: i64| (if position < 0 { position.saturating_add(side) } else { position }).clamp(0, side);
-            let Some(step) = usize::try_from(step).ok().filter(|step| *step > 0) else {
+            let Some(step) = isize::try_from(step).ok().filter(|step| *step != 0) else {
                 return refuse(format!("a slice with a step of {step}"));
+            };
+            // From the end, the limits are one further back.
+            let least = if step < 0 { -1 } else { 0 };
+            let place = |position: i64| {
+                let position = if position < 0 { position.saturating_add(side) } else { position };
+                position.clamp(least, side + least)
             };
             let is_open = end >= i64::from(i32::MAX);
             let (start, end) = (place(start), place(end));
-            let length = (end.saturating_sub(start).max(0) as usize).div_ceil(step);
-            ranges.push(Range { axis, start: start as usize, length, step, is_open });
+            let span = if step < 0 { start - end } else { end - start };
+            let length = (span.max(0) as usize).div_ceil(step.unsigned_abs());
+            ranges.push(Range { axis, start: start.max(0) as usize, length, step, is_open });
         }
         Ok(ranges)
     }
@@ -94,7 +102,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         let axis = axis_of(node.int("axis", 0)?, value.rank())?;
         let Some(indices) = self.constant(&indices)? else { return refuse("positions that are computed") };
         if value.axes[axis].contains(&Factor::Batch) {
-            return refuse("a selection from the batch");
+            return self.gather_images(node, value, axis, &indices);
         }
         let Some(positions) = positions(&indices, value.length(axis)) else {
             return refuse("a position that is not there");
@@ -114,6 +122,40 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             value.axes.remove(axis);
         }
         Ok(value)
+    }
+
+    /// Returns the whole value where positions name all of each image in order, as the view of an array by strides does; the
+    /// axis takes the positions' axes.
+    fn gather_images(&self, node: &Node<'r, 'a>, value: Traced, axis: usize, indices: &Array) -> Lowered<Traced> {
+        let is_whole = self.is_whole(node.input(1), indices, value.length(axis));
+        let [1, inner @ ..] = &indices.shape[..] else { return refuse("a selection from the batch") };
+        if axis != 0 || !is_whole {
+            return refuse("a selection from the batch");
+        }
+        let sizes = [Size::Batch(1)].into_iter().chain(inner.iter().map(|side| Size::Fixed(*side)));
+        let others = (1..value.rank()).map(|axis| Size::Fixed(value.length(axis)));
+        let sizes: Vec<Size> = sizes.chain(others).collect();
+        value.view(&sizes, None).map_or_else(|| refuse("a view that cuts across the axes"), Ok)
+    }
+
+    /// Whether positions that have a row for each image name all of it in order.
+    fn is_whole(&self, name: Option<&Name<'a>>, indices: &Array, length: usize) -> bool {
+        name.is_some_and(|name| self.batched.contains(name))
+            && indices.values.iter().copied().eq((0..length).map(|position| position as f64))
+    }
+
+    /// Lowers `ScatterND` that replaces all images: the replacement.
+    pub(super) fn scatter(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let (value, update) = (self.value(node, 0)?, self.value(node, 2)?);
+        let indices = self.array(node, 1)?;
+        let Some(indices) = self.constant(&indices)? else { return refuse("positions that are computed") };
+        let is_alike = value.rank() == update.rank()
+            && (0..value.rank()).all(|axis| value.length(axis) == update.length(axis));
+        let is_whole = value.rank() > 0 && value.is_batch(0) && self.is_whole(node.input(1), &indices, 1);
+        if !is_alike || !is_whole || node.text("reduction", "none")? != "none" {
+            return refuse("a change of a part of an array");
+        }
+        Ok(update)
     }
 
     pub(super) fn concat(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {

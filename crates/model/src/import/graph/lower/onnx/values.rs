@@ -99,13 +99,27 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         }
     }
 
+    /// Returns the numbers of an input that is no parameter, whatever its name; `None` if it is left out.
+    pub(super) fn numbers(&mut self, node: &Node<'r, 'a>, position: usize) -> Lowered<Option<Vec<f64>>> {
+        let Some(name) = node.input(position) else { return Ok(None) };
+        match self.known(name)? {
+            Known::Tensor { index, .. } => {
+                self.count(self.lowering.raw.tensors[index].len())?;
+                Ok(self.lowering.tensor_values(index))
+            }
+            Known::Constant(array) => Ok(Some(array.values.clone())),
+            Known::Turned { .. } | Known::Traced(_) | Known::Int(_) | Known::Unread => {
+                refuse(format!("`{name}` that is computed"))
+            }
+        }
+    }
+
     /// Returns the number of an input; `None` if it is left out.
     pub(super) fn number(&mut self, node: &Node<'r, 'a>, position: usize) -> Lowered<Option<f64>> {
         let Some(name) = node.input(position) else { return Ok(None) };
-        let known = self.known(name)?;
-        match self.constant(&known)?.and_then(|array| array.single()) {
-            Some(number) => Ok(Some(number)),
-            None => refuse(format!("`{name}` that is no constant number")),
+        match self.numbers(node, position)?.as_deref() {
+            Some([number]) => Ok(Some(*number)),
+            Some(_) | None => refuse(format!("`{name}` that is no constant number")),
         }
     }
 

@@ -25,8 +25,14 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let kept: Vec<usize> = (0..value.sides.len()).filter(|piece| !reduced.contains(piece)).collect();
         // The mean over all pixels keeps the channels, the last in memory.
         let result = if kept.iter().all(|piece| reduced.iter().all(|gone| gone < piece || value.sides[*gone] == 1)) {
-            let arranged = self.sketch.arrange(value, [&[], &reduced, &kept])?;
-            self.sketch.node(Op::GlobalAveragePool, &[arranged.value])?
+            let order = reduced.iter().chain(&kept).copied();
+            let channels: usize = kept.iter().map(|piece| value.sides[*piece]).product();
+            // In that order, the pixels are the image's own.
+            let pooled = match order.eq(0..value.sides.len()) && value.shape.channels == channels {
+                true => value.value,
+                false => self.sketch.arrange(value, [&[], &reduced, &kept])?.value,
+            };
+            self.sketch.node(Op::GlobalAveragePool, &[pooled])?
         } else {
             let arranged = self.sketch.arrange(value, [&[], &kept, &reduced])?;
             self.mean_of_channels(&arranged)?
