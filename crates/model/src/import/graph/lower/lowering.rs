@@ -17,6 +17,9 @@ pub(super) const EVALUATION: &str = "export model.eval()";
 /// The greatest kernel, stride, dilation, padding or factor.
 pub(super) const MAX_SIDE: usize = 1 << 16;
 
+/// The most axes of an array, as in torch.
+pub(super) const MAX_RANK: usize = 64;
+
 /// What is known of a name of the file.
 #[derive(Debug, Clone)]
 pub(super) enum Known {

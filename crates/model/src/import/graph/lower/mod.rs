@@ -10,7 +10,7 @@ mod sections;
 mod sketch;
 mod traced;
 
-use super::raw::{RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
+use super::raw::{MAX_NODES, RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
 use super::{GraphError, Name};
 use fieldfit_nets::{Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
@@ -71,7 +71,9 @@ pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
         RawSource::Pt2 { .. } => 0,
         RawSource::Onnx { .. } => folded_norms(raw),
     };
-    Ok(Lowered { folded_norms, ..finish(sketch, output, [image.height, image.width])? })
+    let mut lowered = finish(sketch, output, [image.height, image.width])?;
+    lowered.folded_norms = folded_norms;
+    Ok(lowered)
 }
 
 /// Lowers the nodes of a `.pt2` file; returns what is known of its result.
@@ -88,9 +90,18 @@ fn lower_aten<'r, 'a>(
     }
     for position in 0..raw.nodes.len() {
         lowering.lower(position)?;
+        check_length(&lowering)?;
     }
     let known = lowering.known.get(result).cloned();
     Ok((lowering, known))
+}
+
+/// Refuses a file of which one op becomes many nodes, too often.
+fn check_length(lowering: &Lowering<'_, '_>) -> Result<(), GraphError> {
+    match lowering.sketch.nodes.len() {
+        0..=MAX_NODES => Ok(()),
+        _ => Err(GraphError::Limit { what: "nodes of the network", limit: MAX_NODES }),
+    }
 }
 
 /// Lowers the nodes of an ONNX file; returns what is known of its result.
@@ -104,6 +115,7 @@ fn lower_onnx<'r, 'a>(
     let mut onnx = OnnxLowering::new(lowering, (image, known))?;
     for position in 0..raw.nodes.len() {
         onnx.lower(position)?;
+        check_length(&onnx.lowering)?;
     }
     let known = onnx.result(result);
     Ok((onnx.lowering, known))
@@ -226,8 +238,10 @@ fn in_order(
     head: Head,
 ) -> (Vec<TensorSpec>, Vec<TensorSource>, Head) {
     let mut order: Vec<TensorId> = Vec::with_capacity(tensors.len());
+    let mut is_placed = vec![false; tensors.len()];
+    [head.weight, head.bias].into_iter().for_each(|id| is_placed[id.index()] = true);
     for id in graph.nodes.iter().flat_map(|node| node.op.tensors()) {
-        if !order.contains(&id) && id != head.weight && id != head.bias {
+        if !std::mem::replace(&mut is_placed[id.index()], true) {
             order.push(id);
         }
     }

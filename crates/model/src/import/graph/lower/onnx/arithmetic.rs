@@ -2,12 +2,10 @@
 
 use super::node::Node;
 use super::{OnnxLowering, Value};
-use crate::import::graph::lower::array::Array;
 use crate::import::graph::lower::lowering::{Known, Lowered, refuse};
 use crate::import::graph::lower::traced::Traced;
 use crate::import::graph::name::Name;
 use fieldfit_nets::{Arithmetic, Function, Op, Role, Shape};
-use std::rc::Rc;
 
 impl<'r, 'a> OnnxLowering<'r, 'a> {
     pub(super) fn arithmetic(&mut self, node: &Node<'r, 'a>) -> Lowered<Vec<Value>> {
@@ -45,11 +43,10 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
 
     /// Appends arithmetic of two operands, of which at least one is no constant.
     fn joined(&mut self, arithmetic: Arithmetic, left: Known, right: Known) -> Lowered<Known> {
-        let number = |array: Option<Rc<Array>>| array?.single();
-        if let Some(number) = number(self.constant(&right)?) {
+        if let Some(number) = self.single(&right)? {
             return self.with_number(arithmetic, left, number);
         }
-        if let Some(number) = number(self.constant(&left)?) {
+        if let Some(number) = self.single(&left)? {
             return match arithmetic {
                 Arithmetic::Add | Arithmetic::Multiply => self.with_number(arithmetic, right, number),
                 Arithmetic::Subtract => {
@@ -111,7 +108,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         let (mut low, mut high) = (f64::from(f32::MIN), f64::from(f32::MAX));
         let mut value = None;
         for operand in operands {
-            match self.constant(operand)?.and_then(|array| array.single()) {
+            match self.single(operand)? {
                 Some(number) if node.op() == "Max" => low = low.max(number),
                 Some(number) => high = high.min(number),
                 None if value.is_none() => value = Some(operand.clone()),

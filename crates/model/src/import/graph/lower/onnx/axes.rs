@@ -3,7 +3,7 @@
 use super::node::Node;
 use super::sizes::length;
 use super::{OnnxLowering, Value};
-use crate::import::graph::lower::lowering::{Known, Lowered, refuse};
+use crate::import::graph::lower::lowering::{Known, Lowered, MAX_RANK, refuse};
 use crate::import::graph::lower::ops::View;
 use crate::import::graph::lower::traced::{Size, Traced};
 
@@ -76,6 +76,9 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
 
     fn unsqueeze(&mut self, node: &Node<'r, 'a>, mut known: Known) -> Lowered<Known> {
         let mut axes = self.axes(node)?.unwrap_or_default();
+        if axes.len() > MAX_RANK {
+            return refuse(format!("{} axes", axes.len()));
+        }
         let total = (rank(&known) + axes.len()) as i64;
         axes.iter_mut().filter(|axis| **axis < 0).for_each(|axis| *axis = axis.saturating_add(total));
         axes.sort_unstable();

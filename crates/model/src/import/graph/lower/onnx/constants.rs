@@ -4,7 +4,7 @@ use super::node::Node;
 use super::select::Range;
 use super::{OnnxLowering, Value};
 use crate::import::graph::lower::array::Array;
-use crate::import::graph::lower::lowering::{Known, Lowered, refuse};
+use crate::import::graph::lower::lowering::{Known, Lowered, MAX_RANK, refuse};
 use crate::import::graph::lower::traced::Size;
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::RawArgument;
@@ -49,16 +49,22 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                 }
                 Value::Sequence(_) => return Ok(None),
             };
-            let keeps_name = position == 0 && VIEWS.contains(&node.op()) && self.is_float_tensor(&known);
-            let is_like = position == 1 && node.op() == "CastLike";
+            let is_first_view = position == 0 && VIEWS.contains(&node.op());
+            if is_first_view && self.is_long_float_tensor(&known) {
+                return Ok(None);
+            }
             match self.constant(&known)? {
-                Some(array) if !keeps_name || array.values.len() == 1 => operands.push(Some(array)),
-                _ if is_like => operands.push(None),
-                _ => return Ok(None),
+                Some(array) => operands.push(Some(array)),
+                None if position == 1 && node.op() == "CastLike" => operands.push(None),
+                None => return Ok(None),
             }
         }
+        self.count(operands.iter().flatten().map(|array| array.values.len()).sum())?;
         let Some(array) = self.evaluated(node, &operands)? else { return Ok(None) };
         self.count(array.values.len())?;
+        if array.shape.len() > MAX_RANK {
+            return refuse(format!("a constant of more than {MAX_RANK} axes"));
+        }
         if self.is_integer_result(node)? {
             self.integers.extend(node.output().cloned());
         }
@@ -148,10 +154,12 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         }
     }
 
-    /// Whether an operand is a tensor of the file with floating-point numbers.
-    fn is_float_tensor(&self, known: &Known) -> bool {
+    /// Whether an operand is a tensor of the file with several floating-point numbers, which keeps its name.
+    fn is_long_float_tensor(&self, known: &Known) -> bool {
         match known {
-            Known::Tensor { index, .. } => self.lowering.is_float(*index),
+            Known::Tensor { index, .. } => {
+                self.lowering.is_float(*index) && self.lowering.raw.tensors[*index].len() != 1
+            }
             Known::Traced(_) | Known::Constant(_) | Known::Turned { .. } | Known::Int(_) | Known::Unread => false,
         }
     }

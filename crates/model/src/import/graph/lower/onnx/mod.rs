@@ -24,6 +24,7 @@ use node::Node;
 use patterns::{Pattern, Patterns};
 use sizes::Sizes;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 /// Lowering of an ONNX file's nodes.
 pub(super) struct OnnxLowering<'r, 'a> {
@@ -50,7 +51,7 @@ enum Value {
     /// Integers of which at least one depends on the batch.
     Sizes(Sizes),
     /// A sequence of arrays.
-    Sequence(Vec<Known>),
+    Sequence(Rc<[Known]>),
 }
 
 impl From<Known> for Value {

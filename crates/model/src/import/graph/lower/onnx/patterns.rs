@@ -86,17 +86,23 @@ impl<'r, 'a> Finder<'r, 'a> {
         Node { raw: &self.raw.nodes[position] }
     }
 
+    /// Whether a node calls an op of the default domain, outside the patterns that are found.
+    fn calls(&self, position: usize, op: &str) -> bool {
+        let node = self.node(position);
+        node.op() == op && node.raw.domain.is_empty() && !self.at.contains_key(&position)
+    }
+
     /// Returns the node that computes a value, if it calls that op.
     fn producer(&self, name: &Name<'a>, op: &str) -> Option<usize> {
         let position = *self.producer.get(name)?;
-        (self.node(position).op() == op && !self.at.contains_key(&position)).then_some(position)
+        self.calls(position, op).then_some(position)
     }
 
     /// Returns the node that alone reads a node's result, if it calls that op.
     fn reader(&self, position: usize, op: &str) -> Option<usize> {
         let output = self.node(position).output()?;
         let reader = *self.reader.get(output).filter(|_| self.readers.get(output) == Some(&1))?;
-        (self.node(reader).op() == op && !self.at.contains_key(&reader)).then_some(reader)
+        self.calls(reader, op).then_some(reader)
     }
 
     /// Returns the number that a name stands for.
@@ -131,7 +137,8 @@ impl<'r, 'a> Finder<'r, 'a> {
 
     /// Looks for a pattern around a node.
     fn find(&mut self, position: usize) {
-        let found = match self.node(position).op() {
+        let node = self.node(position);
+        let found = match if self.calls(position, node.op()) { node.op() } else { "" } {
             "Erf" => self.gelu(position),
             "Sigmoid" | "HardSigmoid" => self.gate(position),
             "Sqrt" => self.layer_norm(position),

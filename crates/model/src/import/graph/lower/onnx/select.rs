@@ -8,6 +8,9 @@ use crate::import::graph::lower::lowering::{Known, Lowered, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::name::Name;
 
+/// The most parts of a split.
+const MAX_PARTS: usize = 1024;
+
 /// Range of an axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Range {
@@ -90,6 +93,9 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
     }
 
     fn parts(&mut self, value: &Traced, axis: usize, lengths: &[i64]) -> Lowered<Vec<Known>> {
+        if lengths.len() > MAX_PARTS {
+            return refuse(format!("a split into {} parts", lengths.len()));
+        }
         let of = |length: &i64| usize::try_from(*length).or_else(|_| refuse("a split into parts of negative length"));
         let lengths = lengths.iter().map(of).collect::<Lowered<Vec<usize>>>()?;
         Ok(self.lowering.append_split(value, axis, &lengths)?.into_iter().map(Known::Traced).collect())
@@ -149,8 +155,8 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         let (value, update) = (self.value(node, 0)?, self.value(node, 2)?);
         let indices = self.array(node, 1)?;
         let Some(indices) = self.constant(&indices)? else { return refuse("positions that are computed") };
-        let is_alike = value.rank() == update.rank()
-            && (0..value.rank()).all(|axis| value.length(axis) == update.length(axis));
+        let is_alike =
+            value.rank() == update.rank() && (0..value.rank()).all(|axis| value.length(axis) == update.length(axis));
         let is_whole = value.rank() > 0 && value.is_batch(0) && self.is_whole(node.input(1), &indices, 1);
         if !is_alike || !is_whole || node.text("reduction", "none")? != "none" {
             return refuse("a change of a part of an array");
@@ -175,13 +181,15 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                 let lengths = match self.ints(node, 1)? {
                     // One number is the length of all parts but the last.
                     Some(lengths) if self.is_scalar(node, 1)? => match lengths[..] {
-                        [length] if length > 0 => chunks(value.length(axis), length as usize),
-                        _ => return refuse("a split into parts of no length"),
+                        [length] if length > 0 && value.length(axis) / length as usize <= MAX_PARTS => {
+                            chunks(value.length(axis), length as usize)
+                        }
+                        _ => return refuse("a split into parts of that length"),
                     },
                     Some(lengths) => lengths,
-                    None => vec![1; value.length(axis)],
+                    None => chunks(value.length(axis).min(MAX_PARTS + 1), 1),
                 };
-                Ok(vec![Value::Sequence(self.parts(&value, axis, &lengths)?)])
+                Ok(vec![Value::Sequence(self.parts(&value, axis, &lengths)?.into())])
             }
             "SequenceConstruct" => {
                 let parts = node.inputs().flatten().map(|name| self.known(name)).collect::<Lowered<_>>()?;
@@ -204,7 +212,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                 if node.flag("new_axis", false)? {
                     return refuse("a concatenation along a new axis");
                 }
-                Ok(vec![Known::Traced(self.lowering.append_concat(parts, node.int("axis", 0)?)?).into()])
+                Ok(vec![Known::Traced(self.lowering.append_concat(parts.to_vec(), node.int("axis", 0)?)?).into()])
             }
         }
     }
@@ -226,7 +234,7 @@ pub(super) fn axis_of(axis: i64, rank: usize) -> Lowered<usize> {
 /// Returns the lengths of that many parts of an axis; the last may be shorter.
 fn parts(length: usize, count: i64) -> Lowered<Vec<i64>> {
     match usize::try_from(count) {
-        Ok(count) if count > 0 && count <= length => Ok(chunks(length, length.div_ceil(count))),
+        Ok(count) if count > 0 && count <= length.min(MAX_PARTS) => Ok(chunks(length, length.div_ceil(count))),
         _ => refuse(format!("a split of {length} positions into {count} parts")),
     }
 }

@@ -4,7 +4,7 @@ use super::node::Node;
 use super::{OnnxLowering, Value};
 use crate::description::MAX_VALUES;
 use crate::import::graph::lower::array::Array;
-use crate::import::graph::lower::lowering::{Known, Lowered, refuse};
+use crate::import::graph::lower::lowering::{Known, Lowered, MAX_RANK, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use std::rc::Rc;
 
@@ -86,6 +86,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         match self.operand(node, position)? {
             Value::Sizes(sizes) => Ok(sizes.sizes),
             Value::Known(known) => match self.constant(&known)? {
+                Some(array) if array.values.len() > MAX_RANK => refuse(format!("{} sizes", array.values.len())),
                 Some(array) => array.values.iter().map(|value| size(*value)).collect(),
                 None => refuse("sizes that are computed from values"),
             },

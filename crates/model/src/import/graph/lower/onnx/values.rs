@@ -89,6 +89,14 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         }
     }
 
+    /// Returns the number that a constant is; `None` if it is none, or several.
+    pub(super) fn single(&mut self, known: &Known) -> Lowered<Option<f64>> {
+        match known {
+            Known::Tensor { index, .. } if self.lowering.raw.tensors[*index].len() != 1 => Ok(None),
+            known => Ok(self.constant(known)?.and_then(|array| array.single())),
+        }
+    }
+
     /// Returns the integers of an input; `None` if it is left out.
     pub(super) fn ints(&mut self, node: &Node<'r, 'a>, position: usize) -> Lowered<Option<Vec<i64>>> {
         let Some(name) = node.input(position) else { return Ok(None) };

@@ -1,6 +1,6 @@
 //! Axes: views, permutations and other changes that move no value.
 
-use crate::import::graph::lower::lowering::{Known, Lowered, Lowering, refuse};
+use crate::import::graph::lower::lowering::{Known, Lowered, Lowering, MAX_RANK, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 
 /// Change of an array's axes that moves no value. Axes may be counted from the end.
@@ -27,6 +27,19 @@ pub(in super::super) enum View {
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Returns a value or tensor with other axes.
     pub fn view(&self, known: Known, view: &View) -> Lowered<Known> {
+        let rank = match &known {
+            Known::Traced(value) => value.rank(),
+            Known::Tensor { shape, .. } => shape.len(),
+            Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => 0,
+        };
+        let axes = match view {
+            View::Reshape(sizes) | View::Unflatten { sizes, .. } | View::Expand(sizes) => sizes.len(),
+            View::Unsqueeze(_) => rank + 1,
+            View::Flatten { .. } | View::Permute(_) | View::Swap(..) | View::Squeeze(_) => rank,
+        };
+        if axes > MAX_RANK {
+            return refuse(format!("an array of more than {MAX_RANK} axes"));
+        }
         match known {
             Known::Traced(value) => {
                 let changed = self.view_of_value(value, view)?;

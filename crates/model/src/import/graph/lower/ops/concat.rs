@@ -96,8 +96,15 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if fits && first.is_none_or(is_like) {
             return Ok(value.clone());
         }
-        Ok(self.sketch.arrange(value, [&[], &before, &channels])?)
+        let rows = rows_of(value, &before, first.unwrap_or(reference.shape).height);
+        Ok(self.sketch.arrange(value, [&before[..rows], &before[rows..], &channels])?)
     }
+}
+
+/// Returns how many of the pieces before the channels are rows, so that there are that many; none where they do not divide.
+fn rows_of(value: &Traced, before: &[usize], height: usize) -> usize {
+    let len = |count: usize| before[..count].iter().map(|piece| value.sides[*piece]).product::<usize>();
+    (0..=before.len()).find(|count| len(*count) == height).unwrap_or(0)
 }
 
 /// Axis of a concatenation, and the reference's pieces before and behind it in memory.
