@@ -11,8 +11,15 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
     pub(super) fn arithmetic(&mut self, node: &Node<'r, 'a>) -> Lowered<Vec<Value>> {
         let names: Vec<&'r Name<'a>> = node.inputs().flatten().collect();
         let mut operands = Vec::with_capacity(names.len());
+        let mut repeated = Vec::new();
         for name in &names {
-            operands.push(self.known(name)?);
+            operands.push(match self.named(name)? {
+                Value::Expanded { value, lengths } => {
+                    repeated.push(lengths.clone());
+                    Known::Traced(value.clone())
+                }
+                Value::Known(_) | Value::Sizes(_) | Value::Sequence(_) => self.known(name)?,
+            });
         }
         let arithmetic = match node.op() {
             "Add" | "Sum" => Arithmetic::Add,
@@ -38,6 +45,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         for operand in operands {
             result = self.joined(arithmetic, result, operand)?;
         }
+        check_repeated(&result, &repeated)?;
         Ok(vec![result.into()])
     }
 
@@ -138,4 +146,17 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         }
         Ok(Some(value.clone()))
     }
+}
+
+/// Refuses arithmetic whose result is shorter than an operand that the file repeats.
+fn check_repeated(result: &Known, repeated: &[Vec<usize>]) -> Lowered<()> {
+    let covers = |lengths: &Vec<usize>| match result {
+        Known::Traced(value) => {
+            let ahead = value.rank().checked_sub(lengths.len());
+            let at = |(axis, length): (usize, &usize)| ahead.is_some_and(|ahead| value.length(ahead + axis) == *length);
+            lengths.iter().enumerate().all(at)
+        }
+        Known::Tensor { .. } | Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => false,
+    };
+    if repeated.iter().all(covers) { Ok(()) } else { refuse("arithmetic in which both arrays are repeated") }
 }

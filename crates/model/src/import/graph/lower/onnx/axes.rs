@@ -5,7 +5,7 @@ use super::sizes::length;
 use super::{OnnxLowering, Value};
 use crate::import::graph::lower::lowering::{Known, Lowered, MAX_RANK, refuse};
 use crate::import::graph::lower::ops::View;
-use crate::import::graph::lower::traced::{Size, Traced};
+use crate::import::graph::lower::traced::{Factor, Size, Traced};
 
 impl<'r, 'a> OnnxLowering<'r, 'a> {
     pub(super) fn change_axes(&mut self, node: &Node<'r, 'a>) -> Lowered<Vec<Value>> {
@@ -27,7 +27,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             "Transpose" => self.transpose(node, known)?,
             _ => {
                 let sizes = self.sizes(node, 1)?;
-                self.expand(known, sizes)?
+                return Ok(vec![self.expand(known, sizes)?]);
             }
         };
         Ok(vec![known.into()])
@@ -111,23 +111,32 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         }
     }
 
-    /// Repeats axes of length 1. Of a value, an axis of size 1 keeps its length.
-    fn expand(&mut self, known: Known, mut sizes: Vec<Size>) -> Lowered<Known> {
+    /// Repeats axes of length 1. Where the size is 1, the length stays.
+    fn expand(&mut self, known: Known, mut sizes: Vec<Size>) -> Lowered<Value> {
         let Known::Traced(mut value) = known else {
-            // Where the size is 1, the length stays.
             sizes.iter_mut().filter(|size| **size == Size::Fixed(1)).for_each(|size| *size = Size::Rest);
-            return self.lowering.view(known, &View::Expand(sizes));
+            return self.lowering.view(known, &View::Expand(sizes)).map(Value::from);
         };
         while value.rank() < sizes.len() {
             value.axes.insert(0, Vec::new());
         }
-        while sizes.len() < value.rank() {
-            sizes.insert(0, Size::Fixed(1));
+        let ahead = value.rank() - sizes.len();
+        let mut lengths: Vec<usize> = (0..value.rank()).map(|axis| value.length(axis)).collect();
+        for (axis, size) in sizes.iter().enumerate().map(|(axis, size)| (axis + ahead, size)) {
+            match size {
+                Size::Fixed(size) if !value.axes[axis].contains(&Factor::Batch) && *size != 1 => {
+                    if lengths[axis] != 1 && lengths[axis] != *size {
+                        return refuse("an expansion to another length");
+                    }
+                    lengths[axis] = *size;
+                }
+                Size::Fixed(_) | Size::Batch(_) | Size::Rest => {}
+            }
         }
-        for (axis, size) in sizes.iter_mut().enumerate().filter(|(_, size)| **size == Size::Fixed(1)) {
-            *size = length(&value, axis);
+        match lengths.iter().enumerate().all(|(axis, length)| value.length(axis) == *length) {
+            true => Ok(Known::Traced(value).into()),
+            false => Ok(Value::Expanded { value, lengths }),
         }
-        self.lowering.view(Known::Traced(value), &View::Expand(sizes))
     }
 
     /// Returns an array as a value of the network; of a tensor, every image has the same.

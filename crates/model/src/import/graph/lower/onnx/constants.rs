@@ -47,7 +47,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                     let shape = if sizes.is_scalar { Vec::new() } else { vec![values.len()] };
                     Known::Constant(Rc::new(Array { shape, values }))
                 }
-                Value::Sequence(_) => return Ok(None),
+                Value::Expanded { .. } | Value::Sequence(_) => return Ok(None),
             };
             let is_first_view = position == 0 && VIEWS.contains(&node.op());
             if is_first_view && self.is_long_float_tensor(&known) {
@@ -171,7 +171,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             Some(Value::Known(Known::Tensor { index, .. })) => !self.lowering.is_float(*index),
             Some(Value::Known(Known::Constant(_))) => self.integers.contains(name),
             Some(Value::Known(Known::Traced(_) | Known::Turned { .. } | Known::Int(_) | Known::Unread))
-            | Some(Value::Sequence(_))
+            | Some(Value::Expanded { .. } | Value::Sequence(_))
             | None => false,
         }
     }

@@ -18,6 +18,7 @@ pub(super) use folded::folded_norms;
 use crate::import::graph::GraphError;
 use crate::import::graph::error::NodeProblem;
 use crate::import::graph::lower::lowering::{EVALUATION, Known, Lowered, Lowering, Problem, refuse};
+use crate::import::graph::lower::traced::Traced;
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawGraph, RawNode, RawSource};
 use node::Node;
@@ -50,6 +51,8 @@ enum Value {
     Known(Known),
     /// Integers of which at least one depends on the batch.
     Sizes(Sizes),
+    /// A value that is repeated along axes of length 1 to those lengths.
+    Expanded { value: Traced, lengths: Vec<usize> },
     /// A sequence of arrays.
     Sequence(Rc<[Known]>),
 }
@@ -115,7 +118,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
     pub fn result(&self, name: &Name<'a>) -> Option<Known> {
         match self.values.get(name) {
             Some(Value::Known(known)) => Some(known.clone()),
-            Some(Value::Sizes(_) | Value::Sequence(_)) | None => None,
+            Some(Value::Sizes(_) | Value::Expanded { .. } | Value::Sequence(_)) | None => None,
         }
     }
 

@@ -55,35 +55,37 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         }
     }
 
+    /// Lowers padding with a number: of an image with zeros, or of any axis by arrays of that number beside the value.
     pub(super) fn pad(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(node, 0)?;
-        if node.text("mode", "constant")? != "constant" || self.number(node, 2)?.unwrap_or(0.0) != 0.0 {
-            return refuse("padding with something else than zeros");
+        let mut value = self.value(node, 0)?;
+        let fill = self.number(node, 2)?.unwrap_or(0.0);
+        if node.text("mode", "constant")? != "constant" {
+            return refuse("padding with something else than a number");
         }
         let amounts = self.ints(node, 1)?.unwrap_or_default();
         let axes = match self.ints(node, 3)? {
             Some(axes) => axes.into_iter().map(|axis| axis_of(axis, value.rank())).collect::<Lowered<Vec<_>>>()?,
             None => (0..value.rank()).collect(),
         };
-        if amounts.len() != 2 * axes.len() {
+        if amounts.len() != 2 * axes.len() || axes.len() > value.rank() {
             return refuse(format!("{} amounts of padding for {} axes", amounts.len(), axes.len()));
         }
-        let mut pad = [[0; 2]; 4];
+        let mut pads = vec![[0; 2]; value.rank()];
         for (position, axis) in axes.iter().enumerate() {
-            let both = [side("pads", amounts[position])?, side("pads", amounts[position + axes.len()])?];
-            match pad.get_mut(*axis) {
-                Some(amounts) => *amounts = both,
-                None => return refuse("padding of an array of more than four axes"),
-            }
+            pads[*axis] = [side("pads", amounts[position])?, side("pads", amounts[position + axes.len()])?];
         }
-        let [batch, channels, rows, columns] = pad;
-        if batch != [0; 2] || channels != [0; 2] {
-            return refuse("padding of channels");
+        if fill == 0.0
+            && let [[0, 0], [0, 0], rows, columns] = pads[..]
+        {
+            return match [rows, columns] {
+                [[0, 0], [0, 0]] => Ok(value),
+                pads => self.lowering.on_image(&value, Op::Pad(pads)),
+            };
         }
-        if [rows, columns] == [[0; 2]; 2] {
-            return Ok(value);
+        for (axis, [before, after]) in pads.into_iter().enumerate() {
+            value = self.lowering.append_fill(value, axis, [before, after], fill as f32)?;
         }
-        self.lowering.on_image(&value, Op::Pad([rows, columns]))
+        Ok(value)
     }
 
     pub(super) fn resize(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {

@@ -69,7 +69,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             Value::Known(Known::Constant(array)) => array.shape.iter().map(|side| Size::Fixed(*side)).collect(),
             Value::Sizes(sizes) if !sizes.is_scalar => vec![Size::Fixed(sizes.sizes.len())],
             Value::Sizes(_) => Vec::new(),
-            Value::Known(Known::Int(_) | Known::Unread) | Value::Sequence(_) => {
+            Value::Known(Known::Int(_) | Known::Unread) | Value::Expanded { .. } | Value::Sequence(_) => {
                 return refuse("the shape of something that is no array");
             }
         };
@@ -90,7 +90,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                 Some(array) => array.values.iter().map(|value| size(*value)).collect(),
                 None => refuse("sizes that are computed from values"),
             },
-            Value::Sequence(_) => refuse("sizes that are a sequence"),
+            Value::Expanded { .. } | Value::Sequence(_) => refuse("sizes that are no list of integers"),
         }
     }
 
@@ -165,7 +165,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                     Some(array) => array.values.iter().map(|value| size(*value)).collect::<Lowered<_>>()?,
                     None => return refuse("arithmetic of sizes and values"),
                 },
-                Value::Sequence(_) => return refuse("arithmetic of a sequence"),
+                Value::Expanded { .. } | Value::Sequence(_) => return refuse("arithmetic of sizes and values"),
             });
         }
         Ok(all)
@@ -177,7 +177,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             Value::Sizes(sizes) => sizes.is_scalar,
             Value::Known(Known::Constant(array)) => array.shape.is_empty(),
             Value::Known(Known::Tensor { shape, .. }) => shape.is_empty(),
-            Value::Known(_) | Value::Sequence(_) => false,
+            Value::Known(_) | Value::Expanded { .. } | Value::Sequence(_) => false,
         };
         let is_scalar = operands.iter().all(is_scalar);
         let sizes =

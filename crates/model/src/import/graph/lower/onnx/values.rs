@@ -26,6 +26,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         match self.named(name)? {
             Value::Known(known) => Ok(known.clone()),
             Value::Sizes(_) => refuse(format!("`{name}`, which depends on the batch")),
+            Value::Expanded { .. } => refuse(format!("`{name}`, which is repeated")),
             Value::Sequence(_) => refuse(format!("`{name}`, which is a sequence")),
         }
     }

@@ -1,8 +1,9 @@
 //! Concatenation: values and tensors one after the other along an axis.
 
+use crate::description::MAX_VALUES;
 use crate::import::graph::lower::lowering::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::{Factor, Traced};
-use fieldfit_nets::{Axis, Op, Shape, ValueId};
+use fieldfit_nets::{Axis, Op, Role, Shape, ValueId};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Appends a concatenation of values and tensors along an axis, which may be counted from the end.
@@ -35,6 +36,32 @@ impl<'r, 'a> Lowering<'r, 'a> {
             return Ok(template);
         }
         self.concat_values(values, template, axis)
+    }
+
+    /// Appends positions of one number before and behind an axis.
+    pub fn append_fill(&mut self, value: Traced, axis: usize, amounts: [usize; 2], fill: f32) -> Lowered<Traced> {
+        if amounts == [0; 2] {
+            return Ok(value);
+        }
+        let rank = value.rank();
+        let mut beside = |amount: usize| -> Lowered<Option<Known>> {
+            if amount == 0 {
+                return Ok(None);
+            }
+            let length = |other: usize| if other == axis { amount } else { value.length(other) };
+            let sides: Vec<usize> = (0..rank).map(length).collect();
+            let len = sides.iter().try_fold(1_usize, |len, side| len.checked_mul(*side)).filter(|len| *len <= MAX_VALUES);
+            let (Some(len), Some(channels)) = (len, sides.last().copied()) else { return refuse("padding of that size") };
+            let name = format!("{}.padding", self.sketch.path);
+            let tensor = self.sketch.filled(name, (vec![len], Role::Constant), fill);
+            let shape = Shape { height: 1, width: len / channels.max(1), channels };
+            let (value, shape) = self.sketch.node(Op::Parameter { tensor, shape }, &[])?;
+            let axes = (0..rank).map(|piece| vec![Factor::Piece(piece)]).collect();
+            Ok(Some(Known::Traced(Traced { value, shape, sides, axes })))
+        };
+        let [before, after] = [beside(amounts[0])?, beside(amounts[1])?];
+        let parts = before.into_iter().chain([Known::Traced(value.clone())]).chain(after).collect();
+        self.append_concat(parts, axis as i64)
     }
 
     fn concat_values(&mut self, values: Vec<Traced>, template: Traced, axis: usize) -> Lowered<Traced> {
