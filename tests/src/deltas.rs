@@ -1,6 +1,6 @@
 //! Delta fixtures: small deltas of two classes.
 
-use fieldfit_delta::{Codec, Header, Provenance, Task, TensorData, TensorKind, encode};
+use fieldfit_delta::{Codec, HeadDescription, Header, Provenance, Task, TensorData, TensorKind, encode};
 
 /// The header of one with a single tensor, for that base.
 pub fn header(base: [u8; 32], provenance: Provenance) -> Header {
@@ -13,6 +13,7 @@ pub fn header(base: [u8; 32], provenance: Provenance) -> Header {
         classes: 2,
         tensors: 1,
         provenance,
+        head: HeadDescription::default(),
     }
 }
 

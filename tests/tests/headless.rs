@@ -89,3 +89,12 @@ fn what_needs_the_bases_head_is_refused() {
     let refused = runtime.adapt(&scene.images, &retaining).unwrap_err();
     assert!(message(&refused).contains("this base has no head"), "{refused}");
 }
+
+/// Catches: base answers that are left out without a word where the base has no head.
+#[test]
+fn a_backbone_gives_no_base_answers() {
+    let scene = Scene::new();
+    let error = Runtime::builder(scene.path("model")).base_answers(true).open().map(drop).unwrap_err();
+    assert!(matches!(error, Error::NoBaseAnswers { .. }), "{error}");
+    assert!(error.to_string().contains("without base answers"), "{error}");
+}

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use fieldfit::data::{Dataset, FolderOptions};
+use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose};
 use fieldfit::delta::Codec;
 use fieldfit::model::Base;
-use fieldfit::train::{Norm, Options};
-use fieldfit::{Device, Error, Frame, PixelFormat, Pixels, Prediction, Runtime, Version};
+use fieldfit::train::{AdaptError, Norm, Options, TeachError};
+use fieldfit::{Device, Error, Frame, PixelFormat, Pixels, Prediction, Ranked, Runtime, Version};
 use fieldfit_delta::Provenance;
 use fieldfit_model::{TrainingResult, encode_delta};
 use fieldfit_tensor::Params;
@@ -84,7 +84,16 @@ fn pixels() -> Vec<u8> {
 
 /// All that a prediction says, to the bit.
 fn said(prediction: &Prediction) -> Vec<(u32, String, u32)> {
-    prediction.top().map(|class| (class.index, class.label.to_owned(), class.probability.to_bits())).collect()
+    prediction.top().map(bits).collect()
+}
+
+/// All that a prediction says of the base's own classes, to the bit.
+fn said_by_base(prediction: &Prediction) -> Option<Vec<(u32, String, u32)>> {
+    Some(prediction.base()?.map(bits).collect())
+}
+
+fn bits(class: Ranked<'_>) -> (u32, String, u32) {
+    (class.index, class.label.to_owned(), class.probability.to_bits())
 }
 
 /// Catches: a frame answered with the weights of one version and the labels, the input size or the number of another.
@@ -258,4 +267,174 @@ fn a_copied_base_answers_alike() {
         said(&runtime.infer(&frame(&data)).unwrap())
     };
     assert_eq!(answer(true), answer(false));
+}
+
+/// Catches: base answers from the rows of the new head, of another version, or from features that moved where none did;
+/// new answers that change because the base answers too.
+#[test]
+fn the_base_answers_beside_a_version() {
+    let scene = Scene::new();
+    let data = pixels();
+    let open = |wanted| {
+        let builder = Runtime::builder(&scene.model).device(DEVICE).store(&scene.store).without_trials();
+        builder.base_answers(wanted).open().unwrap()
+    };
+    let (plain, beside) = (open(false), open(true));
+    let of_base = beside.infer(&frame(&data)).unwrap();
+    assert_eq!(said_by_base(&of_base), Some(said(&of_base)), "the base answers for itself");
+    for version in 1..=2 {
+        plain.activate(version).unwrap();
+        beside.activate(version).unwrap();
+        let (alone, both) = (plain.infer(&frame(&data)).unwrap(), beside.infer(&frame(&data)).unwrap());
+        assert_eq!((said(&alone), said_by_base(&alone)), (said(&both), None));
+        assert_eq!(both.version(), Version::Stored(version));
+        let base = said_by_base(&both).unwrap();
+        assert_eq!(base.len(), 10);
+        // Version 1 has the base's input size, and neither moves the backbone.
+        assert_eq!(base == said(&of_base), version == 1);
+    }
+}
+
+/// Encoded images of a class, in order.
+fn encoded(folder: &Path, class: &str) -> Vec<Vec<u8>> {
+    (0..30).map(|index| std::fs::read(folder.join(format!("{class}/{class}_{index}.png"))).unwrap()).collect()
+}
+
+fn frames(images: &[Vec<u8>]) -> Vec<Frame<'_>> {
+    images.iter().map(|bytes| Frame::Encoded(bytes)).collect()
+}
+
+/// Number of images that get this class.
+fn recognised(runtime: &Runtime, class: &str, images: &[Vec<u8>]) -> usize {
+    let is_right = |bytes: &&Vec<u8>| runtime.infer(&Frame::Encoded(bytes)).unwrap().best().unwrap().label == class;
+    images.iter().filter(is_right).count()
+}
+
+/// The cause of a lesson that failed.
+fn refused(result: Result<fieldfit::train::Adapted, Error>) -> TeachError {
+    match result.unwrap_err() {
+        Error::Adapt(AdaptError::Teach(error)) => error,
+        error => panic!("{error}"),
+    }
+}
+
+/// Catches: a taught class that no frame gets, or every frame; one that takes the place of another; a removal of the wrong
+/// row; a lesson that bypasses store, trial or rollback; a second class of one name, an image that counts twice.
+#[test]
+fn classes_are_taught_one_by_one_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, images) = (tiny::base(folder.path(), 2), folder.path().join("images"));
+    tiny::images(&images, 30, 5);
+    let runtime = Runtime::builder(model).device(DEVICE).store_or_new(folder.path().join("store")).open().unwrap();
+    let classes = tiny::CLASSES.map(|class| (class, encoded(&images, class)));
+    for (number, (class, images)) in (1..).zip(&classes) {
+        let taught = runtime.teach(class, &frames(&images[..12])).run().unwrap();
+        assert!(taught.active && taught.version == number, "{}", taught.reason);
+        assert_eq!(runtime.version(), Version::Stored(number));
+    }
+    assert_eq!(*runtime.labels(), tiny::CLASSES.map(str::to_owned));
+    let right: usize = classes.iter().map(|(class, images)| recognised(&runtime, class, &images[12..])).sum();
+    assert!(right >= 48, "{right} of 54");
+
+    let (water, sand) = (&classes[2].1, &classes[1].1);
+    assert!(matches!(refused(runtime.teach("water", &frames(water)).run()), TeachError::Exists { .. }));
+    assert!(matches!(refused(runtime.teach("mud", &[]).run()), TeachError::NoImages { .. }));
+    assert!(matches!(refused(runtime.teach(" mud", &frames(sand)).run()), TeachError::Name { .. }));
+    let twice = [&water[..3], &water[1..2]].concat();
+    assert!(matches!(refused(runtime.teach("mud", &frames(&twice)).run()), TeachError::Twice { first: 2, second: 4 }));
+    let broken = [water[0].clone(), b"no image".to_vec()];
+    assert!(matches!(refused(runtime.teach("mud", &frames(&broken)).run()), TeachError::Image { number: 2, .. }));
+    assert!(matches!(refused(runtime.remove_taught("mud")), TeachError::NotTaught { .. }));
+    assert_eq!(runtime.version(), Version::Stored(3), "what ran goes on");
+
+    assert!(runtime.remove_taught("sand").unwrap().active);
+    assert_eq!(*runtime.labels(), ["grass", "water"].map(str::to_owned));
+    assert!(recognised(&runtime, "water", &water[12..]) >= 16);
+    assert_eq!(runtime.rollback().unwrap(), Version::Stored(3));
+    assert!(recognised(&runtime, "sand", &sand[12..]) >= 14);
+}
+
+/// Catches: a class taught to an adapted version at another scale than its trained rows, a backbone that moves meanwhile, and
+/// means that are made up where none are known.
+#[test]
+fn a_class_is_taught_to_an_adapted_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, images) = (tiny::base(folder.path(), 2), folder.path().join("images"));
+    tiny::images(&images, 30, 5);
+    let water = encoded(&images, "water");
+    std::fs::rename(images.join("water"), folder.path().join("water")).unwrap();
+    let known = Dataset::open(&images, &FolderOptions::default()).unwrap();
+    let runtime = Runtime::builder(model).device(DEVICE).store_or_new(folder.path().join("store")).open().unwrap();
+    let adapted = runtime.adapt(&known, &Options::default().with_epochs(2).with_device(DEVICE)).unwrap();
+    assert!(adapted.active, "{}", adapted.reason);
+
+    let unknown = refused(runtime.teach("water", &frames(&water[..12])).run());
+    assert!(matches!(&unknown, TeachError::NoMeans { missing: 2, class } if class == "grass"), "{unknown}");
+    let taught = runtime.teach("water", &frames(&water[..12])).known(&known).run().unwrap();
+    assert!(taught.active, "{}", taught.reason);
+    assert_eq!(*runtime.labels(), tiny::CLASSES.map(str::to_owned));
+    let right: usize =
+        ["grass", "sand"].iter().map(|class| recognised(&runtime, class, &encoded(&images, class))).sum();
+    assert!(right >= 54, "{right} of 60 of the known classes");
+    assert!(recognised(&runtime, "water", &water[12..]) >= 15);
+
+    let differences = |version: u32| {
+        let bytes = runtime.store().unwrap().read(version).unwrap();
+        let delta = fieldfit_delta::Delta::parse(&bytes).unwrap();
+        let moved = delta.records().filter(|record| record.constraint.is_some());
+        moved.map(|record| (record.name.to_owned(), record.payload.to_vec())).collect::<Vec<_>>()
+    };
+    assert!(!differences(1).is_empty());
+    assert_eq!(differences(1), differences(2), "the backbone is the adapted one's, to the byte");
+    assert!(
+        matches!(refused(runtime.remove_taught("sand")), TeachError::NotTaught { taught, .. } if taught == ["water"])
+    );
+}
+
+/// Catches: distances of other features than the version's, a threshold that is not the recorded one, a novelty that nobody asked
+/// for or that a version without a threshold makes up; a taught class that stays unknown.
+#[test]
+fn an_image_of_another_thing_is_unknown_until_it_is_taught() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, images, store) =
+        (tiny::base(folder.path(), 2), folder.path().join("images"), folder.path().join("store"));
+    tiny::images(&images, 30, 5);
+    let water = encoded(&images, "water");
+    std::fs::create_dir(folder.path().join("other")).unwrap();
+    std::fs::rename(images.join("water"), folder.path().join("other/water")).unwrap();
+    let known = Dataset::open(&images, &FolderOptions::default()).unwrap();
+    let other = Dataset::open(&folder.path().join("other"), &FolderOptions::new(Purpose::Unlabelled)).unwrap();
+    let open = |novelty| {
+        let builder = Runtime::builder(&model).device(DEVICE).store_or_new(&store).without_trials();
+        builder.novelty(novelty).open().unwrap()
+    };
+    let runtime = open(true);
+    let novelty = |runtime: &Runtime, bytes: &[u8]| runtime.infer(&Frame::Encoded(bytes)).unwrap().novelty();
+    assert_eq!(novelty(&runtime, &water[0]), None, "the base records none");
+    let sets = (ImageSet::of("known", known.clone()), ImageSet::of("other", other));
+    let none = runtime.evaluate_novelty(&sets.0, &sets.1, &mut |_, _| ()).unwrap_err();
+    assert!(matches!(none, Error::NoNovelty { version: Version::Base }), "{none}");
+
+    let options = Options::default().with_epochs(2).with_device(DEVICE).with_novelty(Some(0.1));
+    let adapted = runtime.adapt(&known, &options).unwrap();
+    assert!(adapted.active && runtime.tells_unknown().unwrap(), "{}", adapted.reason);
+    let evaluation = runtime.evaluate_novelty(&sets.0, &sets.1, &mut |_, _| ()).unwrap();
+    assert_eq!((evaluation.known, evaluation.unknown), (60, 30));
+    assert!(evaluation.auroc > 0.9 && evaluation.detected > 0.8 && evaluation.false_alarms < 0.3, "{evaluation:?}");
+
+    let flagged = |runtime: &Runtime| {
+        let is_unknown = |bytes: &&Vec<u8>| novelty(runtime, bytes).unwrap().is_unknown();
+        water.iter().filter(is_unknown).count()
+    };
+    let found = novelty(&runtime, &water[0]).unwrap();
+    assert_eq!((f64::from(found.threshold), found.false_alarm_rate), (evaluation.threshold, 0.1));
+    assert_eq!(flagged(&runtime) as f64 / 30.0, evaluation.detected, "frames and sets are measured alike");
+    let plain = open(false);
+    let [with, without] = [&runtime, &plain].map(|runtime| runtime.infer(&Frame::Encoded(&water[0])).unwrap());
+    assert_eq!((said(&with), without.novelty()), (said(&without), None), "the classes are ranked alike");
+
+    // The version records its class means, so that no image of them is needed.
+    let taught = runtime.teach("water", &frames(&water[..16])).run().unwrap();
+    assert!(taught.active, "{}", taught.reason);
+    assert!(flagged(&runtime) < 10, "{} of 30 are still unknown", flagged(&runtime));
 }

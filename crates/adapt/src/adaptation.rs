@@ -1,10 +1,11 @@
 //! Adaptation: a run from its request to a delta and a verdict.
 
 use crate::checkpoint::free_space::{free_space, require_space};
-use crate::encode::{codec_search, delta_file};
+use crate::encode::{codec_search, delta_file, novelty_threshold};
 use crate::error::AdaptError;
 use crate::event::{Event, Gate};
 use crate::gate;
+use crate::kept_head;
 use crate::methods::method::Method;
 use crate::outcome::Outcome;
 use crate::plan::run::Run;
@@ -31,6 +32,8 @@ pub fn adapt(
     events: &mut dyn FnMut(Event),
 ) -> Result<Outcome, AdaptError> {
     control.begin();
+    let labelled = kept_head::labelled(request)?;
+    let request = &AdaptRequest { dataset: labelled.as_ref().unwrap_or(request.dataset), ..*request };
     match request.options.nice {
         0 => run(request, control, events),
         nice => yielding(nice, events, |events| run(request, control, events)),
@@ -83,9 +86,10 @@ fn judged(
     reporter: &mut Reporter<'_>,
 ) -> Result<(Vec<u8>, Gate, HeadParams), AdaptError> {
     let chosen = codec_search::choose(run, &trained, reporter)?;
-    let unjudged = delta_file::encode(run, &trained, &chosen, None)?;
+    let recorded = novelty_threshold::choose(run, &trained, &chosen, reporter)?;
+    let unjudged = delta_file::encode(run, &trained, &chosen, &recorded, None)?;
     let gate = gate::judge(run, &trained.probe.head, &unjudged, reporter)?;
     drop(unjudged);
-    let delta = delta_file::encode(run, &trained, &chosen, Some(&gate))?;
+    let delta = delta_file::encode(run, &trained, &chosen, &recorded, Some(&gate))?;
     Ok((delta, gate, trained.probe.head))
 }

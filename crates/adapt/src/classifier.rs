@@ -1,5 +1,6 @@
 //! Classifier: a prepared network with its preprocessor and labels, which turns frames and batches into logits.
 
+use crate::heads::{beside_features, under_both_heads};
 use fieldfit_data::{Batch, DataError, Frame, Preprocessor};
 use fieldfit_exec::{Device, ExecError, Prepared, prepare};
 use fieldfit_model::{Base, Weights};
@@ -14,6 +15,8 @@ use thiserror::Error;
 /// Immutable but for spare buffers.
 pub struct Classifier {
     labels: Arc<[String]>,
+    /// Labels of the base's own head, whose logits follow; `None` without it.
+    base_labels: Option<Arc<[String]>>,
     prepared: Box<dyn Prepared>,
     preprocessor: Preprocessor,
     /// Buffers that no thread uses now; as many as threads have ever inferred at once.
@@ -29,12 +32,37 @@ impl Classifier {
         let Weights { network, labels, params, input_size, crop } = weights;
         let preprocessor = Preprocessor::new(base.preprocessing(), input_size, crop)?;
         let prepared = prepare(device, &network, &params)?;
-        Ok(Self { labels: labels.into(), prepared, preprocessor, spare: Mutex::default() })
+        Ok(Self { labels: labels.into(), base_labels: None, prepared, preprocessor, spare: Mutex::default() })
     }
 
-    /// Returns the class names, in the order of the logits.
+    /// Prepares weights as [`new`](Self::new) does, with further outputs behind the logits of their own classes: the logits of
+    /// the base's own head, then the features.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn beside(base: &Base, weights: Weights, device: Device, beside: Beside) -> Result<Self, ClassifierError> {
+        let weights = if beside.base { under_both_heads(weights, base) } else { weights };
+        let weights = if beside.features { beside_features(weights) } else { weights };
+        let base_labels = beside.base.then(|| base.labels().into());
+        Ok(Self { base_labels, ..Self::new(base, weights, device)? })
+    }
+
+    /// Divides the outputs of one image by what they are of.
+    pub fn outputs<'a>(&self, outputs: &'a [f32]) -> Outputs<'a> {
+        let (own, rest) = outputs.split_at(self.labels.len());
+        let (base, features) = rest.split_at(self.base_labels.as_ref().map_or(0, |labels| labels.len()));
+        Outputs { own, base, features }
+    }
+
+    /// Returns the class names, in the order of the first logits.
     pub const fn labels(&self) -> &Arc<[String]> {
         &self.labels
+    }
+
+    /// Returns the class names of the base's own head, in the order of the logits that follow; `None` unless it was prepared
+    /// [beside](Self::beside) the weights' own.
+    pub const fn base_labels(&self) -> Option<&Arc<[String]>> {
+        self.base_labels.as_ref()
     }
 
     /// Returns the preprocessor of the classifier's images.
@@ -51,7 +79,7 @@ impl Classifier {
         result
     }
 
-    /// Computes the logits of a preprocessed frame, `[classes]`.
+    /// Computes the logits of a preprocessed frame, `[classes]`, and behind them the further [`outputs`](Self::outputs).
     ///
     /// # Errors
     /// If the network cannot take images of this size, or the device fails.
@@ -79,6 +107,26 @@ impl Classifier {
             Ok((batch, logits))
         })
     }
+}
+
+/// Further outputs of a classifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Beside {
+    /// Whether it computes the logits of the base's own head.
+    pub base: bool,
+    /// Whether it puts out the features.
+    pub features: bool,
+}
+
+/// Outputs of one image; empty where they are not computed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outputs<'a> {
+    /// Logits of the classifier's own classes.
+    pub own: &'a [f32],
+    /// Logits of the base's own head.
+    pub base: &'a [f32],
+    /// Features.
+    pub features: &'a [f32],
 }
 
 /// Error of a classifier that cannot be prepared.

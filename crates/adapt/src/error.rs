@@ -1,11 +1,13 @@
 //! Errors: why an adaptation ended without a delta.
 
 use crate::classifier::ClassifierError;
+use crate::teach::TeachError;
 use fieldfit_data::DataError;
 use fieldfit_durable::{DurableError, SealError};
 use fieldfit_exec::ExecError;
 use fieldfit_model::ModelError;
-use std::path::PathBuf;
+use fieldfit_tensor::text::escape;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Error of an adaptation, which ended without a delta. Nothing is stored then, but for the checkpoint that the error names.
@@ -69,6 +71,25 @@ pub enum AdaptError {
         found: String,
         /// The allowed values.
         expected: &'static str,
+    },
+    /// A class that cannot be taught or removed.
+    #[error(transparent)]
+    Teach(#[from] TeachError),
+    /// Images of a class that the base does not have, whose head is to be kept.
+    #[error(
+        "the base, whose head is to be kept, has no class `{}`{} (nearest: {}): rename the folder to the label that it \
+         means, or learn a new head in place of the base's",
+        escape(class),
+        if *.others == 0 { String::new() } else { format!(" and {} more", .others) },
+        nearest.iter().map(|label| format!("`{}`", escape(label))).collect::<Vec<_>>().join(", ")
+    )]
+    NotALabel {
+        /// The first such class.
+        class: String,
+        /// Number of further ones.
+        others: usize,
+        /// Labels of the base that are spelled much like it.
+        nearest: Vec<String>,
     },
     /// A stage that cannot be frozen.
     #[error("no stage `{name}` can be frozen: use one of {}; to train the head alone, use linear-probe", .known.join(", "))]
@@ -227,6 +248,44 @@ pub enum AdaptError {
     /// A state that cannot be encoded.
     #[error("the run's state cannot be encoded: {0}")]
     Encode(#[from] postcard::Error),
+}
+
+impl AdaptError {
+    /// Returns the path that the error is about, if it is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::CheckpointSpace { path, .. }
+            | Self::NoCheckpoint { path }
+            | Self::DamagedCheckpoint { path, .. }
+            | Self::OtherCheckpoint { path, .. } => Some(path),
+            Self::ActivationCache { folder, .. } => Some(folder),
+            Self::Interrupted { checkpoint } => checkpoint.as_deref(),
+            Self::Failed { source, checkpoint } => source.path().or(Some(checkpoint)),
+            Self::Data(error) => error.path(),
+            Self::Model(error) => error.path(),
+            Self::Durable(error) => error.path(),
+            Self::Method { .. }
+            | Self::MethodEntry { .. }
+            | Self::CustomMethod { .. }
+            | Self::UnknownSetting { .. }
+            | Self::Setting { .. }
+            | Self::Option { .. }
+            | Self::Teach(_)
+            | Self::NotALabel { .. }
+            | Self::Stage { .. }
+            | Self::Nice { .. }
+            | Self::Pattern { .. }
+            | Self::PatternMatchesNothing { .. }
+            | Self::Diverged { .. }
+            | Self::Collapsed { .. }
+            | Self::NoGradient { .. }
+            | Self::Budget { .. }
+            | Self::Shape(_)
+            | Self::Exec(_)
+            | Self::Delta(_)
+            | Self::Encode(_) => None,
+        }
+    }
 }
 
 impl From<ClassifierError> for AdaptError {

@@ -290,6 +290,8 @@ pub enum Reference {
     Active,
     /// A linear probe on the untouched base.
     Probe,
+    /// The base, whose head is kept.
+    Base,
 }
 
 impl Gate {

@@ -3,7 +3,9 @@
 use crate::classifier::Classifier;
 use crate::error::AdaptError;
 use crate::event::{Event, Gate, Phase, Reference};
+use crate::kept_head;
 use crate::metrics::{Metrics, PairedCounts};
+use crate::options::HeadMode;
 use crate::outcome::Outcome;
 use crate::plan::run::Run;
 use crate::plan::run_plan::RunPlan;
@@ -28,13 +30,16 @@ pub fn gate_again(
     control: &Control,
     events: &mut dyn FnMut(Event),
 ) -> Result<Gate, AdaptError> {
+    let labelled = kept_head::labelled(request)?;
+    let request = &AdaptRequest { dataset: labelled.as_ref().unwrap_or(request.dataset), ..*request };
     let (plan, _) = RunPlan::new(request, control)?;
     judge(Run { request, plan: &plan }, &outcome.probe, &outcome.delta, &mut Reporter::new(control, events))
 }
 
 /// Counts the gate images that the decoded delta and the reference classify correctly, of those that both could read.
 ///
-/// The reference is the active version, where it has these classes, and else the linear probe on the untouched base.
+/// The reference is the active version, where it has these classes, and else the linear probe on the untouched base, or the
+/// base where its head is kept.
 pub(crate) fn judge(
     run: Run<'_>,
     probe: &HeadParams,
@@ -55,6 +60,7 @@ fn verdict(reference: Reference, counts: PairedCounts) -> Gate {
     let rival = match reference {
         Reference::Active => "the active version",
         Reference::Probe => "a linear probe on the base",
+        Reference::Base => "the base",
     };
     let reason = if accepted {
         format!("{after} of {images} gate images right, {before} by {rival}")
@@ -73,7 +79,11 @@ fn reference(run: Run<'_>, probe: &HeadParams) -> Result<(Reference, Weights), A
     weights.params.replace(plan.network.head.weight, probe.weight.clone());
     weights.params.replace(plan.network.head.bias, probe.bias.clone());
     let (network, labels) = (plan.network.clone(), request.dataset.classes.clone());
-    Ok((Reference::Probe, Weights { network, labels, input_size: plan.size, ..weights }))
+    let reference = match request.options.head {
+        HeadMode::Replace => Reference::Probe,
+        HeadMode::Keep => Reference::Base,
+    };
+    Ok((reference, Weights { network, labels, input_size: plan.size, ..weights }))
 }
 
 fn has_classes(delta: &Delta<'_>, classes: &[String]) -> bool {

@@ -21,6 +21,20 @@ pub fn under_both_heads(adapted: Weights, base: &Base) -> Weights {
     Weights { network, params, ..adapted }
 }
 
+/// Puts the features themselves behind the logits, as those of a head whose weight is the identity. The labels stay.
+pub(crate) fn beside_features(weights: Weights) -> Weights {
+    let (head, mut params) = (weights.network.head, weights.params);
+    let mut rows = params[head.weight].to_vec();
+    let start = rows.len();
+    rows.resize(start + head.features * head.features, 0.0);
+    (0..head.features).for_each(|feature| rows[start + feature * (head.features + 1)] = 1.0);
+    let mut bias = params[head.bias].to_vec();
+    bias.resize(head.classes + head.features, 0.0);
+    params.replace(head.weight, rows);
+    params.replace(head.bias, bias);
+    Weights { network: weights.network.with_classes(head.classes + head.features), params, ..weights }
+}
+
 /// Appends the base's own head to the new one's rows; returns the network of both.
 pub(crate) fn add_base_head(network: &Network, params: &mut Params<f32>, base: &Base) -> Network {
     let (own, more) = (network.head, base.network().head);

@@ -20,6 +20,10 @@
 //! | `encode` | delta encoding, codec search, sensitivity, provenance |
 //! | `classifier`, [`metrics`] | [`Classifier`], which every prediction of the workspace comes from, and the one place that counts them |
 //! | `heads` | the base's own head on an adapted backbone |
+//! | `kept_head` | the base's head where it is adapted, not replaced |
+//! | `teach` | [`teach()`]: a class by its mean features, without training |
+//! | [`novelty`], `covariance` | the distance that tells unknown images, and the statistics that it is measured by |
+//! | `features` | features of frames and images by a version's backbone |
 //! | `gate` | the verdict, and [`gate_again`] against another reference |
 //!
 //! The crate stores nothing but its checkpoint, activates nothing, and prints nothing. Modules import each other by their
@@ -28,23 +32,28 @@
 mod adaptation;
 mod checkpoint;
 mod classifier;
+mod covariance;
 mod encode;
 mod error;
 mod event;
+mod features;
 mod gate;
 mod heads;
+mod kept_head;
 mod methods;
 pub mod metrics;
+pub mod novelty;
 mod options;
 mod outcome;
 mod plan;
 mod request;
+mod teach;
 mod train;
 
 pub use adaptation::adapt;
 pub use checkpoint::resume_point::ResumePoint;
 pub use checkpoint::snapshot::remove_checkpoint;
-pub use classifier::{Classifier, ClassifierError, Input};
+pub use classifier::{Beside, Classifier, ClassifierError, Input, Outputs};
 pub use error::{AdaptError, CheckpointDamage};
 pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
 pub use gate::gate_again;
@@ -57,11 +66,14 @@ pub use methods::setting::Setting;
 pub use methods::spd::Spd;
 pub use methods::tensor_radii::TensorRadii;
 pub use methods::{METHODS, method};
-pub use options::{ClassWeights, Coding, Freeze, OptimiserOptions, Options, ScheduleOptions, Sharing, TpgmOptions};
+pub use options::{
+    ClassWeights, Coding, Freeze, HeadMode, OptimiserOptions, Options, ScheduleOptions, Sharing, TpgmOptions,
+};
 pub use outcome::Outcome;
 pub use plan::memory::{forget_peak_memory, peak_memory, plan_memory};
 pub use plan::memory_plan::MemoryPlan;
 pub use request::{AdaptRequest, Checkpointing};
+pub use teach::{TeachError, TeachRequest, remove_taught, teach};
 pub use train::batch_source::{Batches, Cycle};
 pub use train::class_weighting::{ClassWeighting, WeightedLabels};
 pub use train::control::{Control, Pace};

@@ -64,6 +64,11 @@ pub struct Options {
     /// Number of epochs without a higher accuracy on the validation slice after which training ends, at least 1; `None` to
     /// train for all epochs. The weights stay those of the last epoch.
     pub early_stop: Option<u32>,
+    /// Whether a new head replaces the base's, or the base's is adapted.
+    pub head: HeadMode,
+    /// Share of known images that may be called unknown, above 0 and below 1, on the validation slice: the delta then records
+    /// feature statistics and that [threshold](crate::novelty). `None` to tell no unknown images.
+    pub novelty: Option<f64>,
 }
 
 impl Default for Options {
@@ -90,6 +95,8 @@ impl Default for Options {
             memory_budget: None,
             class_weights: ClassWeights::Uniform,
             early_stop: None,
+            head: HeadMode::Replace,
+            novelty: None,
         }
     }
 }
@@ -128,6 +135,8 @@ impl Options {
         with_memory_budget sets memory_budget: Option<u64>;
         with_class_weights sets class_weights: ClassWeights;
         with_early_stop sets early_stop: Option<u32>;
+        with_head sets head: HeadMode;
+        with_novelty sets novelty: Option<f64>;
     }
 
     /// Returns the options with the method of that name.
@@ -142,6 +151,31 @@ impl Options {
     pub fn with_setting(mut self, name: impl Into<String>, value: f64) -> Self {
         self.settings.insert(name.into(), value);
         self
+    }
+}
+
+/// Head of the result: a new one for the images' classes, or the base's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadMode {
+    /// A new head for the images' classes.
+    #[default]
+    Replace,
+    /// The base's head and labels, for images of its own classes in another light: it trains as any tensor does, within its
+    /// radius where the method has one. Classes without images stay.
+    Keep,
+}
+
+impl HeadMode {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Replace, Self::Keep];
+
+    /// Returns the name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Replace => "replace",
+            Self::Keep => "keep",
+        }
     }
 }
 

@@ -13,6 +13,6 @@ pub struct Outcome {
     pub gate: Gate,
     /// Wall time in seconds, without what ran before a resumed checkpoint.
     pub seconds: f64,
-    /// Head of the linear probe, which [`gate_again`](crate::gate_again) compares with where no version is active.
+    /// Head of the linear probe or of the base, which [`gate_again`](crate::gate_again) compares with where no version is active.
     pub(crate) probe: HeadParams,
 }

@@ -4,10 +4,10 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    Event, HeadParams, HostParams, METHODS, Optimiser, OptimiserOptions, Options, Reference, TensorRadii, TpgmOptions,
-    TrainingState, clip_global_norm,
+    AdaptError, Event, HeadMode, HeadParams, HostParams, METHODS, Optimiser, OptimiserOptions, Options, Reference,
+    TensorRadii, TpgmOptions, TrainingState, clip_global_norm,
 };
-use fieldfit_delta::{Delta, TensorKind};
+use fieldfit_delta::{Delta, HeadOrigin, TensorKind};
 use fieldfit_exec::{Executor, Passes, cpu::Cpu};
 use fieldfit_model::Weights;
 use fieldfit_tensor::{Images, Norm, Params};
@@ -52,6 +52,48 @@ fn the_linear_probe_stores_a_head_and_nothing_else() {
     assert!(!events.iter().any(|event| matches!(event, Event::Step { .. })));
     assert_eq!(outcome.gate.reference, Reference::Probe);
     assert!(outcome.gate.after * 2 > outcome.gate.images, "{:?}", outcome.gate);
+}
+
+/// Catches: a kept head that is replaced, forgotten or free where the method has radii; classes in another order than the
+/// base's; a gate that asks for less than the base; a method that would change nothing, in silence.
+#[test]
+fn every_method_keeps_the_bases_head_or_says_why_not() {
+    let mut field = Field::new(3);
+    field.dataset.classes = ["thing 7", "thing 2", "thing 5"].map(str::to_owned).to_vec();
+    for entry in METHODS {
+        let (outcome, events) = field.adapt(&fast(entry.name).with_head(HeadMode::Keep));
+        if entry.name == "linear-probe" {
+            let error = outcome.unwrap_err().to_string();
+            assert!(error.contains("learns nothing but a new head"), "{error}");
+            continue;
+        }
+        let outcome = outcome.unwrap();
+        let delta = Delta::parse(&outcome.delta).unwrap();
+        assert_eq!(delta.header().head.origin, HeadOrigin::Kept);
+        assert!(delta.labels().eq(field.base.labels()), "{}", entry.name);
+        assert!(delta.records().all(|record| record.kind == TensorKind::Difference), "{}", entry.name);
+        assert_eq!(outcome.gate.reference, Reference::Base);
+        assert!(!events.iter().any(|event| matches!(event, Event::Probe { .. })), "there is nothing to probe");
+        let has_radii = delta.records().any(|record| record.constraint.is_some());
+        let head: Vec<_> = delta.records().filter(|record| record.name.starts_with("_fc.")).collect();
+        assert_eq!(head.is_empty(), delta.records().count() == 0, "the head moves as the rest does by {}", entry.name);
+        for record in head {
+            assert_eq!(record.constraint.is_some(), has_radii, "{} by {}", record.name, entry.name);
+        }
+        let weights = Weights::adapted(&field.base, &delta).unwrap();
+        assert_eq!(weights.network, *field.base.network());
+    }
+}
+
+/// Catches: folders that are taken for classes of the base by their order, and a message that doesn't help to name them.
+#[test]
+fn a_folder_that_is_no_label_of_the_base_is_named_with_labels_like_it() {
+    let mut field = Field::new(3);
+    field.dataset.classes = ["thing 2", "Thing7", "mug"].map(str::to_owned).to_vec();
+    let error = field.adapt(&fast("lp-ft").with_head(HeadMode::Keep)).0.unwrap_err();
+    let AdaptError::NotALabel { class, others, nearest } = &error else { panic!("{error}") };
+    assert_eq!((class.as_str(), others, nearest[0].as_str()), ("Thing7", &1, "thing 7"));
+    assert!(error.to_string().contains("rename the folder"), "{error}");
 }
 
 /// Catches: a ball that is learned and then forgotten: in the file, every difference lies in the ball that is written beside it.

@@ -7,6 +7,7 @@ mod model;
 mod parse;
 mod run;
 mod store;
+mod teach;
 
 pub use adapt::{AdaptArgs, CompareArgs, MethodSpec, TrainingArgs};
 pub use delta::{
@@ -16,6 +17,7 @@ pub use machine::DoctorArgs;
 pub use model::{DtypeArg, ImportArgs, InfoArgs};
 pub use run::{BaseArgs, DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
 pub use store::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
+pub use teach::TeachArgs;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -66,6 +68,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Adapt a model to labelled images and store the result, active if it passes its gate
     Adapt(AdaptArgs),
+    /// Teach a class by a few images, in seconds and without training, or remove a taught one
+    Teach(TeachArgs),
     /// Compare adaptation methods: accuracy in distribution and under shifts, retention, cost
     Compare(CompareArgs),
     /// Manage the versions in a store

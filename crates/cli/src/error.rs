@@ -81,6 +81,22 @@ pub enum CliError {
     /// An image cannot be read.
     #[error(transparent)]
     ReadImage(#[from] fieldfit::data::BoundedReadError),
+    /// An image that a class is to be taught by cannot be decoded.
+    #[error("{} cannot be used ({source}): leave it out, or repair it", path.display())]
+    TaughtImage {
+        /// The image.
+        path: PathBuf,
+        /// The cause.
+        source: fieldfit::data::DataError,
+    },
+    /// An image that is given twice.
+    #[error("{} is the same image as {}: leave out one of them, or it counts twice", second.display(), first.display())]
+    SameImage {
+        /// The first.
+        first: PathBuf,
+        /// The second.
+        second: PathBuf,
+    },
     /// Some images could not be classified; each was reported.
     #[error("{failed} of {images} images got no answer")]
     Images {
@@ -101,13 +117,15 @@ impl CliError {
     /// Returns the path that the error is about, if it is known.
     fn path(&self) -> Option<&Path> {
         match self {
-            Self::Fieldfit(error) => library_path(error),
+            Self::Fieldfit(error) => error.path(),
             Self::Interrupted { checkpoint: path, .. }
             | Self::FewerClasses { data: path, .. }
             | Self::NoMatch { path }
+            | Self::TaughtImage { path, .. }
+            | Self::SameImage { second: path, .. }
             | Self::Pattern { path, .. } => Some(path),
-            Self::ReadImage(_)
-            | Self::Output(_)
+            Self::ReadImage(error) => Some(error.path()),
+            Self::Output(_)
             | Self::Signal(_)
             | Self::SameName { .. }
             | Self::ComparisonStopped
@@ -121,30 +139,6 @@ impl CliError {
     /// Whether the error sums up objects that were printed one by one.
     const fn is_summary(&self) -> bool {
         matches!(self, Self::Images { .. } | Self::Damaged { .. })
-    }
-}
-
-fn library_path(error: &fieldfit::Error) -> Option<&Path> {
-    use fieldfit::Error;
-    match error {
-        Error::Delta { path, .. }
-        | Error::Read { path, .. }
-        | Error::TooLong { path, .. }
-        | Error::Transport { path, .. }
-        | Error::Key { path, .. }
-        | Error::OpenKey { path }
-        | Error::WriteKey { path, .. }
-        | Error::Scratch { path, .. }
-        | Error::Output { path, .. }
-        | Error::NotRegular { path, .. }
-        | Error::Export { path, .. }
-        | Error::RunLog { path, .. }
-        | Error::RunLogLine { path, .. }
-        | Error::Input { path, .. }
-        | Error::Headless { path, .. }
-        | Error::Unknown { path } => Some(path),
-        // The errors of the crates below name their paths in their messages alone.
-        _ => None,
     }
 }
 

@@ -1,13 +1,13 @@
 //! Errors of frames, images, data set folders, splits and loaders.
 
 use crate::decode::ForeignFormat;
-use crate::frame::PixelFormat;
+use crate::frame::{PixelFormat, Rect};
 use crate::layout::Subset;
 use crate::read_failures::ReadFailure;
 use crate::skipped::Skipped;
 use fieldfit_durable::SpecialFile;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Error of frames, images, data sets and loaders.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,43 @@ pub enum DataError {
         /// Bytes given.
         found: usize,
     },
+    /// A frame whose planes are not those of its format.
+    #[error("a frame of {format:?} has {expected} planes: found {found}")]
+    Planes {
+        /// The format.
+        format: PixelFormat,
+        /// Planes of the format.
+        expected: usize,
+        /// Planes given.
+        found: usize,
+    },
+    /// A frame or a part of one that divides pixels which share a colour.
+    #[error(
+        "{format:?} pixels share a colour in blocks of {} × {}: give corners and sides that are multiples of them",
+        block[0], block[1]
+    )]
+    Subsampling {
+        /// The format.
+        format: PixelFormat,
+        /// Width and height of a block.
+        block: [u32; 2],
+    },
+    /// A part that is empty or reaches outside its frame.
+    #[error(
+        "the part of {} × {} pixels from column {} and row {} on is not inside the frame of {width} × {height} pixels",
+        rect.width, rect.height, rect.left, rect.top
+    )]
+    Crop {
+        /// The part.
+        rect: Rect,
+        /// Width of the frame.
+        width: u32,
+        /// Height of the frame.
+        height: u32,
+    },
+    /// A part of an encoded frame.
+    #[error("an encoded frame has no parts: decode it to pixels first")]
+    CropEncoded,
     /// An output buffer whose length is not the network input's.
     #[error("the buffer has {found} values, but the network's input of {size} × {size} × 3 has {expected}")]
     Output {
@@ -226,6 +263,43 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Returns the path that the error is about, if it is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Image { path, .. } | Self::Read { path, .. } => Some(path),
+            Self::Folder(error) => error.path(),
+            Self::Interrupted
+            | Self::EmptyFrame { .. }
+            | Self::Stride { .. }
+            | Self::Length { .. }
+            | Self::Planes { .. }
+            | Self::Subsampling { .. }
+            | Self::Crop { .. }
+            | Self::CropEncoded
+            | Self::Output { .. }
+            | Self::Recipe { .. }
+            | Self::TooLarge { .. }
+            | Self::Decode(_)
+            | Self::Truncated { .. }
+            | Self::ForeignFormat { .. }
+            | Self::NotRegular { .. }
+            | Self::Resample(_)
+            | Self::LargeFile { .. }
+            | Self::Split(_)
+            | Self::Labels { .. }
+            | Self::Unknown { .. }
+            | Self::Severity { .. }
+            | Self::Compress { .. }
+            | Self::TooManyFailures { .. }
+            | Self::NoImageLeft { .. }
+            | Self::Batches { .. }
+            | Self::NoSuchSample { .. }
+            | Self::Thread { .. } => None,
+        }
+    }
+}
+
+impl DataError {
     pub(crate) fn unknown(kind: &'static str, found: &str, expected: impl Into<Vec<&'static str>>) -> Self {
         Self::Unknown { kind, found: found.into(), expected: expected.into() }
     }
@@ -385,6 +459,29 @@ pub enum FolderError {
         /// A file name.
         example: String,
     },
+}
+
+impl FolderError {
+    /// Returns the path that the error is about, if it is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::NotAFolder { path }
+            | Self::NoClasses { path }
+            | Self::OneClass { path, .. }
+            | Self::NestedClasses { path, .. }
+            | Self::NoImage { path, .. }
+            | Self::EmptyClass { path, .. }
+            | Self::UnreadableClass { path, .. }
+            | Self::Mixed { path, .. }
+            | Self::DuplicateSubset { path, .. }
+            | Self::MissingSubset { path, .. }
+            | Self::Name { path, .. }
+            | Self::NoReadableImage { path, .. }
+            | Self::TooManyUnreadable { path, .. }
+            | Self::PatternMatchesNothing { path, .. } => Some(path),
+            Self::Pattern { .. } => None,
+        }
+    }
 }
 
 /// Reason why a data set can't be split.

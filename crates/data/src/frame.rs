@@ -15,7 +15,7 @@ pub enum Frame<'a> {
 /// Borrowed pixels, `[height, width, channels]`, with a stride between rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Pixels<'a> {
-    /// Rows of `stride` bytes each; the last may end with its last pixel.
+    /// Rows of `stride` bytes each; the last may end with its last pixel. Of [`PixelFormat::Nv12`], the brightness.
     pub data: &'a [u8],
     /// Format of a pixel.
     pub format: PixelFormat,
@@ -25,27 +25,90 @@ pub struct Pixels<'a> {
     pub height: u32,
     /// Bytes from the start of a row to the start of the next.
     pub stride: usize,
+    /// Second plane: the colours of [`PixelFormat::Nv12`]; `None` for every other format.
+    pub chroma: Option<Plane<'a>>,
     /// Time of capture on the camera's clock. No result depends on it.
     pub timestamp: Duration,
 }
 
-/// Pixel format: order of the channels, 8 bits each.
+/// Second plane of a frame: U and V of each 2 × 2 pixels in turn, `[height / 2, width / 2, 2]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Plane<'a> {
+    /// Rows of `stride` bytes each; the last may end with its last pair.
+    pub data: &'a [u8],
+    /// Bytes from the start of a row to the start of the next.
+    pub stride: usize,
+}
+
+/// Pixel format: order and width of the channels.
+///
+/// YUV formats are read as cameras give them: BT.601, 16..=235 for Y and 16..=240 for U and V, as OpenCV converts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PixelFormat {
     /// Red, green, blue.
     Rgb8,
     /// Blue, green, red.
     Bgr8,
+    /// Red, green, blue, and a byte that is not read.
+    Rgba8,
+    /// Blue, green, red, and a byte that is not read.
+    Bgra8,
     /// Grey; red, green and blue of the network's input take its value.
     Gray8,
+    /// Grey in 16 bits, low byte first, 65535 as white; read as the nearest of 8 bits.
+    Gray16,
+    /// Y, U, Y, V for two pixels (YUY2). The width is even.
+    Yuyv,
+    /// U, Y, V, Y for two pixels. The width is even.
+    Uyvy,
+    /// Y in the first plane, U and V for 2 × 2 pixels in the second. Both sides are even.
+    Nv12,
 }
 
 impl PixelFormat {
-    /// Number of bytes of one pixel.
+    /// Number of bytes of one pixel in the first plane.
     pub const fn bytes(self) -> usize {
         match self {
             Self::Rgb8 | Self::Bgr8 => 3,
-            Self::Gray8 => 1,
+            Self::Rgba8 | Self::Bgra8 => 4,
+            Self::Gray8 | Self::Nv12 => 1,
+            Self::Gray16 | Self::Yuyv | Self::Uyvy => 2,
+        }
+    }
+
+    /// Width and height of the pixels that share a colour.
+    const fn block(self) -> [u32; 2] {
+        match self {
+            Self::Rgb8 | Self::Bgr8 | Self::Rgba8 | Self::Bgra8 | Self::Gray8 | Self::Gray16 => [1, 1],
+            Self::Yuyv | Self::Uyvy => [2, 1],
+            Self::Nv12 => [2, 2],
+        }
+    }
+}
+
+/// Rectangle of a frame, in pixels from its upper left corner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rect {
+    /// First column.
+    pub left: u32,
+    /// First row.
+    pub top: u32,
+    /// Number of columns.
+    pub width: u32,
+    /// Number of rows.
+    pub height: u32,
+}
+
+impl<'a> Frame<'a> {
+    /// Returns a part of the frame, without a copy.
+    ///
+    /// # Errors
+    /// As [`Pixels::crop`]; [`DataError::CropEncoded`] if the frame is encoded: decode it first.
+    pub fn crop(&self, rect: Rect) -> Result<Self, DataError> {
+        match self {
+            Self::Pixels(pixels) => pixels.crop(rect).map(Self::Pixels),
+            Self::Encoded(_) => Err(DataError::CropEncoded),
         }
     }
 }
@@ -53,7 +116,48 @@ impl PixelFormat {
 impl<'a> Pixels<'a> {
     /// Pixels without padding between rows, at time 0.
     pub const fn packed(data: &'a [u8], format: PixelFormat, width: u32, height: u32) -> Self {
-        Self { data, format, width, height, stride: width as usize * format.bytes(), timestamp: Duration::ZERO }
+        let stride = width as usize * format.bytes();
+        Self { data, format, width, height, stride, chroma: None, timestamp: Duration::ZERO }
+    }
+
+    /// NV12 pixels without padding between rows, at time 0: a plane of brightness and one of colours.
+    pub const fn nv12(luma: &'a [u8], chroma: &'a [u8], width: u32, height: u32) -> Self {
+        let chroma = Some(Plane { data: chroma, stride: width as usize });
+        Self { chroma, ..Self::packed(luma, PixelFormat::Nv12, width, height) }
+    }
+
+    /// Returns a part of the pixels, without a copy.
+    ///
+    /// # Errors
+    /// If the pixels' description does not fit their data, the rectangle is empty or reaches outside them, or it divides
+    /// pixels that share a colour.
+    pub fn crop(&self, rect: Rect) -> Result<Self, DataError> {
+        self.check()?;
+        let Rect { left, top, width, height } = rect;
+        let is_inside =
+            |first: u32, length: u32, side: u32| length > 0 && first.checked_add(length).is_some_and(|end| end <= side);
+        if !is_inside(left, width, self.width) || !is_inside(top, height, self.height) {
+            return Err(DataError::Crop { rect, width: self.width, height: self.height });
+        }
+        let block @ [columns, rows] = self.format.block();
+        let divides = |value: u32, block: u32| !value.is_multiple_of(block);
+        if divides(left | width, columns) || divides(top | height, rows) {
+            return Err(DataError::Subsampling { format: self.format, block });
+        }
+        let part = |plane: Plane<'a>, [left, top, width, height]: [u32; 4], bytes: usize| {
+            let [left, top, width, height] = [left, top, width, height].map(|value| value as usize);
+            let (start, length) = (top * plane.stride + left * bytes, (height - 1) * plane.stride + width * bytes);
+            &plane.data[start..][..length]
+        };
+        let luma = Plane { data: self.data, stride: self.stride };
+        let chroma = |plane| part(plane, [left / columns, top / rows, width / columns, height / rows], 2);
+        Ok(Self {
+            data: part(luma, [left, top, width, height], self.format.bytes()),
+            width,
+            height,
+            chroma: self.chroma.map(|plane| Plane { data: chroma(plane), ..plane }),
+            ..*self
+        })
     }
 
     /// Number of bytes of a row without padding.
@@ -64,20 +168,35 @@ impl<'a> Pixels<'a> {
     /// Checks that the data has the length that width, height and stride imply.
     ///
     /// # Errors
-    /// If a side is 0, the stride is shorter than a row, or the data is too short or too long for them.
+    /// If a side is 0 or odd where pixels share colours, a stride is shorter than a row, the data is too short or too long
+    /// for them, or the second plane is missing or one too many.
     pub fn check(&self) -> Result<(), DataError> {
-        let Self { width, height, stride, .. } = *self;
+        let Self { width, height, format, stride, .. } = *self;
         if width == 0 || height == 0 {
             return Err(DataError::EmptyFrame { width, height });
         }
-        let row = self.row_bytes();
-        if stride < row {
-            return Err(DataError::Stride { width, format: self.format, expected: row, found: stride });
+        let block @ [columns, rows] = format.block();
+        if !width.is_multiple_of(columns) || !height.is_multiple_of(rows) {
+            return Err(DataError::Subsampling { format, block });
         }
-        let padded = stride.saturating_mul(height as usize);
+        self.check_plane(Plane { data: self.data, stride }, height, self.row_bytes())?;
+        match (format, self.chroma) {
+            (PixelFormat::Nv12, Some(plane)) => self.check_plane(plane, height / rows, self.row_bytes()),
+            (PixelFormat::Nv12, None) => Err(DataError::Planes { format, expected: 2, found: 1 }),
+            (_, Some(_)) => Err(DataError::Planes { format, expected: 1, found: 2 }),
+            (_, None) => Ok(()),
+        }
+    }
+
+    fn check_plane(&self, Plane { data, stride }: Plane<'_>, rows: u32, row: usize) -> Result<(), DataError> {
+        let Self { width, format, .. } = *self;
+        if stride < row {
+            return Err(DataError::Stride { width, format, expected: row, found: stride });
+        }
+        let padded = stride.saturating_mul(rows as usize);
         let expected = padded - (stride - row);
-        if !(expected..=padded).contains(&self.data.len()) {
-            return Err(DataError::Length { width, height, stride, expected, found: self.data.len() });
+        if !(expected..=padded).contains(&data.len()) {
+            return Err(DataError::Length { width, height: rows, stride, expected, found: data.len() });
         }
         Ok(())
     }

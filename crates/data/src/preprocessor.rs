@@ -2,12 +2,10 @@
 
 use crate::decode;
 use crate::error::DataError;
-use crate::frame::{Frame, PixelFormat, Pixels};
+use crate::frame::{Frame, Pixels};
 use crate::image_buffer::ImageBuffer;
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U8, U8x3};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
-use fieldfit_tensor::{Filter, Preprocessing};
+use crate::resampler::{Resampler, Window};
+use fieldfit_tensor::Preprocessing;
 
 /// Maximum side of a network's input, in pixels.
 const MAX_SIZE: u32 = 4096;
@@ -24,21 +22,9 @@ pub struct Preprocessor {
     crop: f32,
     mean: [f32; 3],
     std: [f32; 3],
-    options: ResizeOptions,
-    resizer: Resizer,
+    resampler: Resampler,
     /// Normalised value of each 8-bit value, per channel.
     table: Vec<[f32; 3]>,
-    packed: Vec<u8>,
-    resized: Vec<u8>,
-}
-
-/// Crop window: the rectangle of an image that becomes the network's input, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Window {
-    pub left: f64,
-    pub top: f64,
-    pub width: f64,
-    pub height: f64,
 }
 
 impl Preprocessor {
@@ -59,11 +45,8 @@ impl Preprocessor {
             crop,
             mean,
             std,
-            options: ResizeOptions::new().resize_alg(ResizeAlg::Convolution(convolution(recipe.filter))),
-            resizer: Resizer::new(),
+            resampler: Resampler::new(size, recipe.filter),
             table: (0..=255).map(normalised).collect(),
-            packed: Vec::new(),
-            resized: Vec::new(),
         })
     }
 
@@ -91,15 +74,16 @@ impl Preprocessor {
     pub(crate) fn prepare_pixels(&mut self, pixels: &Pixels, out: &mut [f32]) -> Result<(), DataError> {
         pixels.check()?;
         self.check_output(out)?;
-        self.resample(pixels, &self.centre(pixels.width, pixels.height))?;
-        self.normalise(pixels.format, out);
+        let window = self.centre(pixels.width, pixels.height);
+        self.resampler.resample(pixels, &window)?;
+        self.normalise(out);
         Ok(())
     }
 
     /// Resamples a window of checked pixels to the network's size.
     pub(crate) fn crop(&mut self, pixels: &Pixels, window: &Window, buffer: &mut ImageBuffer) -> Result<(), DataError> {
-        self.resample(pixels, window)?;
-        buffer.fill(colours(&self.resized, pixels.format));
+        self.resampler.resample(pixels, window)?;
+        buffer.fill(self.resampler.colours());
         Ok(())
     }
 
@@ -137,29 +121,9 @@ impl Preprocessor {
         Ok(())
     }
 
-    /// Resamples the window to the network's size into `resized`, in the frame's own format.
-    fn resample(&mut self, pixels: &Pixels, window: &Window) -> Result<(), DataError> {
-        match pixels.format {
-            PixelFormat::Rgb8 | PixelFormat::Bgr8 => self.resample_as::<U8x3>(pixels, window),
-            PixelFormat::Gray8 => self.resample_as::<U8>(pixels, window),
-        }
-    }
-
-    /// [`resample`](Self::resample) for one pixel type: the resampler's code for all other types, more than a megabyte, is
-    /// not linked.
-    fn resample_as<P: PixelTrait>(&mut self, pixels: &Pixels, window: &Window) -> Result<(), DataError> {
-        let Self { size, packed, resized, .. } = self;
-        resized.resize(*size as usize * *size as usize * pixels.format.bytes(), 0);
-        let source = packed_rows(pixels, packed);
-        let source = TypedImageRef::<P>::from_buffer(pixels.width, pixels.height, source).map_err(unresampled)?;
-        let mut target = TypedImage::<P>::from_buffer(*size, *size, resized).map_err(unresampled)?;
-        let options = self.options.crop(window.left, window.top, window.width, window.height);
-        self.resizer.resize_typed(&source, &mut target, &options).map_err(unresampled)
-    }
-
-    fn normalise(&self, format: PixelFormat, out: &mut [f32]) {
+    fn normalise(&self, out: &mut [f32]) {
         let table = |value: u8| &self.table[usize::from(value)];
-        for (out, [red, green, blue]) in out.chunks_exact_mut(3).zip(colours(&self.resized, format)) {
+        for (out, [red, green, blue]) in out.chunks_exact_mut(3).zip(self.resampler.colours()) {
             out.copy_from_slice(&[table(red)[0], table(green)[1], table(blue)[2]]);
         }
     }
@@ -183,38 +147,4 @@ fn off_centres(start: f64, length: f64, size: u32) -> f64 {
     } else {
         start
     }
-}
-
-fn unresampled(error: impl std::error::Error + Send + Sync + 'static) -> DataError {
-    DataError::Resample(Box::new(error))
-}
-
-fn convolution(filter: Filter) -> FilterType {
-    match filter {
-        Filter::Bilinear => FilterType::Bilinear,
-        Filter::Bicubic => FilterType::CatmullRom,
-        Filter::Lanczos3 => FilterType::Lanczos3,
-    }
-}
-
-/// Rows without padding: borrowed where there is none, else copied into the buffer.
-fn packed_rows<'a>(pixels: &Pixels<'a>, buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    let row = pixels.row_bytes();
-    if pixels.stride == row {
-        return pixels.data;
-    }
-    buffer.clear();
-    for padded in pixels.data.chunks(pixels.stride) {
-        buffer.extend_from_slice(&padded[..row]);
-    }
-    buffer
-}
-
-/// Iterates over pixels as red, green and blue.
-fn colours(bytes: &[u8], format: PixelFormat) -> impl Iterator<Item = [u8; 3]> {
-    bytes.chunks_exact(format.bytes()).map(move |pixel| match format {
-        PixelFormat::Rgb8 => [pixel[0], pixel[1], pixel[2]],
-        PixelFormat::Bgr8 => [pixel[2], pixel[1], pixel[0]],
-        PixelFormat::Gray8 => [pixel[0]; 3],
-    })
 }

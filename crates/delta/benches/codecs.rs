@@ -6,7 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark: criterion's macros, and panics that end it")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fieldfit_delta::{Codec, Delta, Header, Provenance, Task, TensorData, TensorKind, encode};
+use fieldfit_delta::{Codec, Delta, HeadDescription, Header, Provenance, Task, TensorData, TensorKind, encode};
 use std::hint::black_box;
 
 /// Tensors of a file, about as Lite0's.
@@ -25,6 +25,7 @@ fn header() -> Header {
         classes: 2,
         tensors: 0,
         provenance: Provenance::default(),
+        head: HeadDescription::default(),
     }
 }
 

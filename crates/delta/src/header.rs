@@ -27,6 +27,40 @@ pub struct Header {
     pub tensors: u32,
     /// Provenance: how the delta was created.
     pub provenance: Provenance,
+    /// Head of the network. It follows all other fields, since format version 3; in earlier ones it is the default.
+    #[serde(skip)]
+    pub head: HeadDescription,
+}
+
+/// Description of a delta's head: where it comes from, and what it tells unknown images by.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct HeadDescription {
+    /// Origin of the head.
+    pub origin: HeadOrigin,
+    /// Number of classes whose weights are class means, not trained ones: the last labels.
+    pub taught: u32,
+    /// Threshold of novelty; `None` if unknown images are not told.
+    pub novelty: Option<NoveltyThreshold>,
+}
+
+/// Origin of a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadOrigin {
+    /// A head for the delta's own classes: its tensors are replacements.
+    #[default]
+    Replaced,
+    /// The base's head: its tensors are differences, and the labels are the base's.
+    Kept,
+}
+
+/// Threshold of novelty: above it, an image counts as unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct NoveltyThreshold {
+    /// Mahalanobis distance from the nearest class mean.
+    pub distance: f32,
+    /// Share of known images that it was chosen to call unknown, above 0 and below 1.
+    pub false_alarm_rate: f32,
 }
 
 /// Task of a network.
@@ -99,7 +133,18 @@ impl Header {
         if self.tensors as usize > MAX_TENSORS {
             return Err(DeltaError::TensorCount { found: self.tensors as usize });
         }
-        Ok(())
+        self.head.check(self.classes)
+    }
+}
+
+impl HeadDescription {
+    /// Checks that the fields are in their range, and that a kept head has no taught class.
+    fn check(&self, classes: u32) -> Result<(), DeltaError> {
+        let most = if self.origin == HeadOrigin::Kept { 0 } else { classes };
+        within("taught classes", "at most the classes of a new head", self.taught as f32, self.taught <= most)?;
+        let Some(NoveltyThreshold { distance, false_alarm_rate: rate }) = self.novelty else { return Ok(()) };
+        within("novelty threshold", "finite and at least 0", distance, distance.is_finite() && distance >= 0.0)?;
+        within("false-alarm rate", "above 0 and below 1", rate, rate > 0.0 && rate < 1.0)
     }
 }
 

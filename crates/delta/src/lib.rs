@@ -10,7 +10,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "alloc")] {
-//! use fieldfit_delta::{Constraint, Codec, Delta, Header, TensorKind, Provenance, Task, TensorData, encode};
+//! use fieldfit_delta::{Constraint, Codec, Delta, HeadDescription, Header, TensorKind, Provenance, Task, TensorData, encode};
 //! use fieldfit_tensor::Norm;
 //!
 //! let provenance = Provenance { method: "tpgm".try_into().unwrap(), ..Provenance::default() };
@@ -23,6 +23,7 @@
 //!     classes: 2,
 //!     tensors: 0, // counted by `encode`
 //!     provenance,
+//!     head: HeadDescription::default(),
 //! };
 //! let moved = TensorData {
 //!     name: "stem.weight",
@@ -45,7 +46,7 @@
 //! # Ok::<(), fieldfit_delta::DeltaError>(())
 //! ```
 //!
-//! # The file, format version 2
+//! # The file, format version 3
 //!
 //! Integers and floats are little-endian; there is no padding. `H`, `L`, `n`, `r` and `P` are lengths that the file
 //! gives.
@@ -53,10 +54,11 @@
 //! ```text
 //!   offset    bytes
 //!        0        8  magic: 89 46 46 44 45 4C 54 41, "\x89FFDELTA"
-//!        8        4  u32  format version: 2
+//!        8        4  u32  format version: 3; 2 where the head is the default, and is left out
 //!       12        4  u32  H, the header's length, at most 4096
 //!       16        8  u64  the file's length, to the last byte of its hash
-//!       24        H  the header: `Header`, then `Option<Fidelity>`, field by field, as postcard 1 encodes them
+//!       24        H  the header: `Header`, then `Option<Fidelity>`, then `HeadDescription`, field by field, as postcard 1
+//!                    encodes them
 //!   24 + H        4  u32  the number of labels: the header's classes
 //!   28 + H        4  u32  L, the labels' length
 //!   32 + H        L  the labels, each:
@@ -67,7 +69,7 @@
 //!                        n  the name, UTF-8
 //!                        1  r, the number of dimensions, 1 to 6
 //!                      4·r  u32 each: the dimensions, outermost first, none of them 0
-//!                        1  kind: 0 difference, 1 replacement
+//!                        1  kind: 0 difference, 1 replacement, 2 statistic
 //!                        1  constraint: 0 none, 1 L2, 2 MARS; unless none:
 //!                           4  f32  radius
 //!                           4  f32  distance of the decoded difference
@@ -111,6 +113,9 @@
 //! |---------|-------------------------------------------------------------------|
 //! | 1       |                                                                   |
 //! | 2       | fidelity of encoding, at the header's end; signatures             |
+//! | 3       | the head, at the header's end: kept, taught, threshold of novelty |
+//!
+//! A writer writes the earliest version that has room for a file, so that earlier readers read what they can.
 //!
 //! # Compression
 //!
@@ -154,7 +159,7 @@ mod write;
 
 pub use codec::{Codec, CodecError};
 pub use error::{DeltaError, Name};
-pub use header::{Fidelity, Header, Provenance, Task};
+pub use header::{Fidelity, HeadDescription, HeadOrigin, Header, NoveltyThreshold, Provenance, Task};
 pub use layout::VERSION;
 pub use read::Delta;
 pub use record::{Constraint, Record, TensorKind};
@@ -162,4 +167,4 @@ pub use record::{Constraint, Record, TensorKind};
 pub use signature::SecretKey;
 pub use signature::{PublicKey, Signature};
 #[cfg(feature = "alloc")]
-pub use write::{TensorData, encode};
+pub use write::{TensorData, encode, encode_with};

@@ -3,7 +3,9 @@
 use crate::cursor::Cursor;
 use crate::duplicate_names::NameFilter;
 use crate::header::Fidelity;
-use crate::layout::{MAGIC, MINIMUM_BYTES, PROLOGUE_BYTES, SIGNABLE_VERSION, SIGNATURE_BYTES, TRAILER_BYTES, VERSION};
+use crate::layout::{
+    HEAD_VERSION, MAGIC, MINIMUM_BYTES, PROLOGUE_BYTES, SIGNABLE_VERSION, SIGNATURE_BYTES, TRAILER_BYTES, VERSION,
+};
 use crate::limits::{MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_LABEL_BYTES, max_difference_values};
 use crate::record::ValueBudget;
 use crate::{DeltaError, Header, Record, Signature};
@@ -182,6 +184,9 @@ fn read_header(bytes: &[u8], version: u32) -> Result<Header, DeltaError> {
         let fidelity: Option<Fidelity>;
         (fidelity, rest) = postcard::take_from_bytes(rest).map_err(encoding)?;
         header.provenance.fidelity = fidelity;
+    }
+    if version >= HEAD_VERSION {
+        (header.head, rest) = postcard::take_from_bytes(rest).map_err(encoding)?;
     }
     if !rest.is_empty() {
         return Err(DeltaError::HeaderSurplus { surplus: rest.len() });

@@ -15,6 +15,8 @@ pub enum TensorKind {
     Difference,
     /// θ: replaces the base's tensor, whose shape may differ. Used for a new head.
     Replacement,
+    /// No tensor of the network: a statistic of its features on the training images.
+    Statistic,
 }
 
 /// Constraint of a difference: the ball around its base that contains it.
@@ -124,6 +126,7 @@ impl TensorKind {
         match cursor.u8("a tensor's kind")? {
             0 => Ok(Self::Difference),
             1 => Ok(Self::Replacement),
+            2 => Ok(Self::Statistic),
             found => Err(DeltaError::UnknownKind { name: name.into(), found }),
         }
     }
@@ -133,6 +136,7 @@ impl TensorKind {
         match self {
             Self::Difference => 0,
             Self::Replacement => 1,
+            Self::Statistic => 2,
         }
     }
 }
@@ -192,7 +196,7 @@ pub(crate) fn check_constraint(name: &str, kind: TensorKind, constraint: Option<
     let Some(constraint) = constraint else { return Ok(()) };
     let sound = |number: f32| number.is_finite() && number >= 0.0;
     let name = Name::from(name);
-    if kind == TensorKind::Replacement {
+    if kind != TensorKind::Difference {
         return Err(DeltaError::ConstraintOfReplacement { name });
     }
     if !sound(constraint.radius) {
@@ -226,7 +230,7 @@ impl ValueBudget {
                     return Err(DeltaError::DifferenceSize { name: name.into(), limit, found });
                 }
             }
-            TensorKind::Replacement => {
+            TensorKind::Replacement | TensorKind::Statistic => {
                 self.replacements = self.replacements.saturating_add(values);
                 if self.replacements > MAX_REPLACED_VALUES {
                     return Err(DeltaError::ReplacedSize { name: name.into(), found: self.replacements });

@@ -1,11 +1,11 @@
 //! Delta writer: encodes tensors to a file that [`Delta::parse`](crate::Delta::parse) accepts.
 
 use crate::codec::CodecError;
-use crate::layout::{FILE_LENGTH_OFFSET, MAGIC, VERSION};
+use crate::layout::{FILE_LENGTH_OFFSET, HEAD_VERSION, MAGIC, SIGNABLE_VERSION};
 use crate::limits::{MAX_DIFFERENCE_VALUES, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS};
 use crate::read::{check_label_length, check_label_text};
 use crate::record::{ValueBudget, check_constraint, check_name_length, check_name_text, check_shape, norm_number};
-use crate::{Codec, Constraint, DeltaError, Header, TensorKind};
+use crate::{Codec, Constraint, DeltaError, HeadDescription, Header, Record, TensorKind};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use sha2::{Digest, Sha256};
@@ -45,11 +45,25 @@ impl TensorData<'_> {
 /// If a value is not finite or beyond its codec's range, a limit is exceeded, two tensors share a name, or the labels
 /// are not as many as the header's classes.
 pub fn encode(header: &Header, labels: &[&str], tensors: &[TensorData]) -> Result<Vec<u8>, DeltaError> {
-    let header = complete(header, labels, tensors)?;
+    encode_with(header, labels, &[], tensors)
+}
+
+/// Encodes a delta file as [`encode`] does, of records of another delta, byte by byte as they are there, and tensors behind
+/// them.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_with(
+    header: &Header,
+    labels: &[&str],
+    records: &[Record<'_>],
+    tensors: &[TensorData],
+) -> Result<Vec<u8>, DeltaError> {
+    let header = complete(header, labels, records.len() + tensors.len())?;
     let mut file = Vec::new();
     write_header(&header, &mut file)?;
     write_labels(labels, &mut file)?;
-    write_records(tensors, &mut file)?;
+    write_records(records, tensors, &mut file)?;
     seal(&mut file);
     if file.len() > MAX_FILE_BYTES {
         return Err(DeltaError::FileLength { found: file.len() as u64 });
@@ -57,11 +71,11 @@ pub fn encode(header: &Header, labels: &[&str], tensors: &[TensorData]) -> Resul
     Ok(file)
 }
 
-fn complete(header: &Header, labels: &[&str], tensors: &[TensorData]) -> Result<Header, DeltaError> {
-    if tensors.len() > MAX_TENSORS {
-        return Err(DeltaError::TensorCount { found: tensors.len() });
+fn complete(header: &Header, labels: &[&str], tensors: usize) -> Result<Header, DeltaError> {
+    if tensors > MAX_TENSORS {
+        return Err(DeltaError::TensorCount { found: tensors });
     }
-    let header = Header { tensors: tensors.len() as u32, ..header.clone() };
+    let header = Header { tensors: tensors as u32, ..header.clone() };
     header.check()?;
     if labels.len() != header.classes as usize {
         return Err(DeltaError::LabelCount { classes: header.classes, labels: labels.len() });
@@ -72,10 +86,15 @@ fn complete(header: &Header, labels: &[&str], tensors: &[TensorData]) -> Result<
 /// Writes fixed part and header; [`seal`] sets the file's length.
 fn write_header(header: &Header, file: &mut Vec<u8>) -> Result<(), DeltaError> {
     let mut buffer = [0; MAX_HEADER_BYTES];
-    let fields = (header, header.provenance.fidelity);
-    let encoded = postcard::to_slice(&fields, &mut buffer).map_err(|reason| DeltaError::HeaderEncoding { reason })?;
+    let (fields, head) = ((header, header.provenance.fidelity), header.head);
+    let (version, encoded) = if head == HeadDescription::default() {
+        (SIGNABLE_VERSION, postcard::to_slice(&fields, &mut buffer))
+    } else {
+        (HEAD_VERSION, postcard::to_slice(&(fields, head), &mut buffer))
+    };
+    let encoded = encoded.map_err(|reason| DeltaError::HeaderEncoding { reason })?;
     file.extend(MAGIC);
-    file.extend(VERSION.to_le_bytes());
+    file.extend(version.to_le_bytes());
     file.extend((encoded.len() as u32).to_le_bytes());
     file.extend(0_u64.to_le_bytes());
     file.extend_from_slice(encoded);
@@ -94,9 +113,16 @@ fn write_labels(labels: &[&str], file: &mut Vec<u8>) -> Result<(), DeltaError> {
     Ok(())
 }
 
-fn write_records(tensors: &[TensorData], file: &mut Vec<u8>) -> Result<(), DeltaError> {
+fn write_records(records: &[Record<'_>], tensors: &[TensorData], file: &mut Vec<u8>) -> Result<(), DeltaError> {
     let mut names = BTreeSet::new();
     let mut budget = ValueBudget::new(MAX_DIFFERENCE_VALUES);
+    for record in records {
+        if !names.insert(record.name) {
+            return Err(DeltaError::DuplicateName { name: record.name.into() });
+        }
+        budget.add(record.name, record.kind, record.len())?;
+        copy_record(record, file);
+    }
     for (index, tensor) in tensors.iter().enumerate() {
         check_name_length(index, tensor.name.len())?;
         check_name_text(index, tensor.name)?;
@@ -129,6 +155,18 @@ fn write_record(tensor: &TensorData, file: &mut Vec<u8>) -> Result<(), CodecErro
     let payload = file.len() - length - size_of::<u32>();
     file[length..][..size_of::<u32>()].copy_from_slice(&(payload as u32).to_le_bytes());
     Ok(())
+}
+
+/// Writes a record that was read from another file, as it is there.
+fn copy_record(record: &Record<'_>, file: &mut Vec<u8>) {
+    write_text(record.name, file);
+    file.push(record.shape.len() as u8);
+    record.shape.iter().for_each(|size| file.extend(size.to_le_bytes()));
+    file.push(record.kind.number());
+    write_constraint(record.constraint, file);
+    file.push(record.codec.number());
+    file.extend((record.payload.len() as u32).to_le_bytes());
+    file.extend_from_slice(record.payload);
 }
 
 fn write_constraint(constraint: Option<Constraint>, file: &mut Vec<u8>) {

@@ -8,7 +8,10 @@ mod common;
 mod everywhere;
 
 use common::{BIAS, HEAD, KERNEL, LABELS, header, sample, tensors};
-use fieldfit_delta::{Codec, Delta, DeltaError, Header, Provenance, Record, TensorData, TensorKind, VERSION, encode};
+use fieldfit_delta::{
+    Codec, Delta, DeltaError, HeadDescription, HeadOrigin, Header, NoveltyThreshold, Provenance, Record, TensorData,
+    TensorKind, VERSION, encode, encode_with,
+};
 use sha2::{Digest, Sha256};
 
 fn decoded(record: &Record) -> Vec<f32> {
@@ -80,7 +83,7 @@ fn every_field_is_where_the_diagram_says() {
     let u32_at = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
     let f32_at = |at: usize| f32::from_le_bytes(file[at..at + 4].try_into().unwrap());
     assert_eq!(file[..8], *b"\x89FFDELTA");
-    assert_eq!(u32_at(8), VERSION as usize);
+    assert_eq!(u32_at(8), 2, "the earliest version that has room for the default head");
     let header = u32_at(12);
     assert_eq!(u64::from_le_bytes(file[16..24].try_into().unwrap()), file.len() as u64);
     assert_eq!(file[24..24 + 32], [0xb5; 32], "the header begins with the base");
@@ -168,12 +171,17 @@ fn every_codec_makes_files_that_are_read() {
 /// format whole, and is never written again.
 #[test]
 fn files_of_every_version_are_still_read() {
-    let files: [&[u8]; 2] = [include_bytes!("fixtures/version-1.delta"), include_bytes!("fixtures/version-2.delta")];
+    let files: [&[u8]; 3] = [
+        include_bytes!("fixtures/version-1.delta"),
+        include_bytes!("fixtures/version-2.delta"),
+        include_bytes!("fixtures/version-3.delta"),
+    ];
     for (version, file) in (1..).zip(files) {
         let delta = Delta::parse(file).unwrap();
         let fidelity = header().provenance.fidelity.filter(|_| version > 1);
         let provenance = Provenance { fidelity, ..header().provenance };
-        assert_eq!(*delta.header(), Header { tensors: 7, provenance, ..header() });
+        let head = if version > 2 { TAUGHT } else { HeadDescription::default() };
+        assert_eq!(*delta.header(), Header { tensors: 7, provenance, head, ..header() });
         assert_eq!((delta.version(), delta.labels().collect()), (version, LABELS.to_vec()));
         assert_eq!(delta.signature().map(|signature| signature.sequence), (version > 1).then_some(7));
         assert!(delta.records().map(|record| record.codec).eq(Codec::ALL));
@@ -184,6 +192,50 @@ fn files_of_every_version_are_still_read() {
         }
     }
     assert_eq!(files.len(), VERSION as usize);
+}
+
+/// A head with one taught class that tells unknown images.
+const TAUGHT: HeadDescription = HeadDescription {
+    origin: HeadOrigin::Replaced,
+    taught: 1,
+    novelty: Some(NoveltyThreshold { distance: 7.5, false_alarm_rate: 0.0625 }),
+};
+
+/// Catches: a head that is lost or believed where no writer can have meant it; a file that earlier readers refuse without need.
+#[test]
+fn a_head_is_described_since_version_3() {
+    let with = |head| encode(&Header { head, ..header() }, &LABELS, &tensors());
+    let kept = HeadDescription { origin: HeadOrigin::Kept, ..HeadDescription::default() };
+    for head in [TAUGHT, kept] {
+        let file = with(head).unwrap();
+        let delta = Delta::parse(&file).unwrap();
+        assert_eq!((delta.version(), delta.header().head), (3, head));
+    }
+    assert_eq!(Delta::parse(&with(HeadDescription::default()).unwrap()).unwrap().version(), 2);
+    let threshold = |distance, false_alarm_rate| Some(NoveltyThreshold { distance, false_alarm_rate });
+    for head in [
+        HeadDescription { taught: 3, ..TAUGHT },
+        HeadDescription { origin: HeadOrigin::Kept, ..TAUGHT },
+        HeadDescription { novelty: threshold(f32::NAN, 0.5), ..TAUGHT },
+        HeadDescription { novelty: threshold(-1.0, 0.5), ..TAUGHT },
+        HeadDescription { novelty: threshold(1.0, 0.0), ..TAUGHT },
+        HeadDescription { novelty: threshold(1.0, 1.0), ..TAUGHT },
+    ] {
+        assert!(matches!(with(head).unwrap_err(), DeltaError::HeaderValue { .. }), "{head:?}");
+    }
+}
+
+/// Catches: records that change when they are copied to another file, and ones that are there twice.
+#[test]
+fn records_are_copied_as_they_are() {
+    let file = sample();
+    let delta = Delta::parse(&file).unwrap();
+    let records: Vec<_> = delta.records().collect();
+    let [.., last] = tensors();
+    let copy = encode_with(&header(), &LABELS, &records, &[]).unwrap();
+    assert_eq!(copy, file);
+    let twice = encode_with(&header(), &LABELS, &records, &[last]).unwrap_err();
+    assert!(matches!(twice, DeltaError::DuplicateName { .. }), "{twice}");
 }
 
 /// Values that every codec comes near to.

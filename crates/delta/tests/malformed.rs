@@ -148,8 +148,8 @@ fn what_is_no_delta_of_this_version_is_called_so() {
         assert!(matches!(Delta::parse(file).unwrap_err(), DeltaError::Magic { .. }));
     }
     let mut file = sample();
-    file[8] = 3;
-    assert_eq!(Delta::parse(&file).unwrap_err(), DeltaError::Version { found: 3 });
+    file[8] = 4;
+    assert_eq!(Delta::parse(&file).unwrap_err(), DeltaError::Version { found: 4 });
     file[8] = 0;
     assert_eq!(Delta::parse(&file).unwrap_err(), DeltaError::Version { found: 0 });
     let mut file = sample();
@@ -220,7 +220,8 @@ fn malformed_records_are_refused() {
     refuses!(DeltaError::TensorSize { .. }, |file, places| {
         (0..4).for_each(|axis| put(file, places.record + 14 + 4 * axis, u32::MAX.to_le_bytes()));
     });
-    refuses!(DeltaError::UnknownKind { found: 2, .. }, |file, places| file[places.record + 30] = 2);
+    refuses!(DeltaError::UnknownKind { found: 3, .. }, |file, places| file[places.record + 30] = 3);
+    refuses!(DeltaError::ConstraintOfReplacement { .. }, |file, places| file[places.record + 30] = 2);
     refuses!(DeltaError::ConstraintOfReplacement { .. }, |file, places| file[places.record + 30] = 1);
     refuses!(DeltaError::UnknownNorm { found: 3, .. }, |file, places| file[places.record + 31] = 3);
     for value in [f32::NAN, f32::INFINITY, -1.0] {

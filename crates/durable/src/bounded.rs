@@ -61,6 +61,13 @@ impl BoundedReadError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
+
+    /// Returns the path of the file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Io { path, .. } | Self::NotRegular { path, .. } | Self::TooLarge { path, .. } => path,
+        }
+    }
 }
 
 impl fmt::Display for SpecialFile {

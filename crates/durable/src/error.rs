@@ -55,6 +55,18 @@ pub enum DurableError {
 }
 
 impl DurableError {
+    /// Returns the path that the error is about, if it is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Io { path, .. }
+            | Self::Locked { path, .. }
+            | Self::NotAFile { path, .. }
+            | Self::Sealed { path, .. } => Some(path),
+        }
+    }
+}
+
+impl DurableError {
     /// Whether there is no such file or folder.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

@@ -30,6 +30,11 @@ impl AxisMap {
         Self { sources: (0..length).map(|index| vec![(start + index * step, 1.0)]).collect(), from: side }
     }
 
+    /// Creates the map that takes the positions of a list.
+    fn gathered(side: usize, indices: &[usize]) -> Self {
+        Self { sources: indices.iter().map(|index| vec![(*index, 1.0)]).collect(), from: side }
+    }
+
     /// Creates the map to the mean of all positions.
     fn mean(side: usize) -> Self {
         Self { sources: vec![(0..side).map(|position| (position, 1.0 / side as f64)).collect()], from: side }
@@ -71,11 +76,16 @@ impl AxisMap {
                 vec![(first, 1.0 - share), (first + 1, share)]
             }
         };
+        let corners = |position: usize| {
+            if to == 1 { 0.0 } else { position as f64 * (from - 1) as f64 / (to - 1) as f64 }
+        };
+        let centre = |position: usize| (position as f64 + 0.5) * from as f64 / to as f64 - 0.5;
         let source = |position: usize| match interpolation {
             Interpolation::Nearest => vec![((position * from / to).min(from - 1), 1.0)],
-            Interpolation::Bilinear => between((position as f64 + 0.5) * from as f64 / to as f64 - 0.5),
-            Interpolation::BilinearCorners if to == 1 => vec![(0, 1.0)],
-            Interpolation::BilinearCorners => between(position as f64 * (from - 1) as f64 / (to - 1) as f64),
+            Interpolation::Bilinear => between(centre(position)),
+            Interpolation::BilinearCorners => between(corners(position)),
+            Interpolation::Bicubic => cubic(centre(position), from),
+            Interpolation::BicubicCorners => cubic(corners(position), from),
         };
         Self { sources: (0..to).map(source).collect(), from }
     }
@@ -90,6 +100,18 @@ impl AxisMap {
     }
 }
 
+/// Returns the positions and weights of the cubic convolution at `centre`; positions outside count as the nearest inside.
+fn cubic(centre: f64, from: usize) -> Vec<(usize, f64)> {
+    const A: f64 = -0.75;
+    let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
+    let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
+    let first = centre.floor();
+    let share = centre - first;
+    let weights = [far(share + 1.0), near(share), near(1.0 - share), far(2.0 - share)];
+    let position = |offset: usize| (first + offset as f64 - 1.0).clamp(0.0, (from - 1) as f64) as usize;
+    weights.into_iter().enumerate().map(|(offset, weight)| (position(offset), weight)).collect()
+}
+
 /// Returns the maps of rows and columns of an op; `None` if it is not separable.
 pub(crate) fn axis_maps(op: &Op, input: Shape, output: Shape) -> Option<[AxisMap; 2]> {
     let sides = [(SpatialAxis::Rows, input.height, output.height), (SpatialAxis::Columns, input.width, output.width)];
@@ -101,7 +123,8 @@ pub(crate) fn axis_maps(op: &Op, input: Shape, output: Shape) -> Option<[AxisMap
             Some(AxisMap::slice(from, *start, *length, *step))
         }
         Op::Mean(reduced) if is_along(reduced, axis) => Some(AxisMap::mean(from)),
-        Op::Slice { .. } | Op::Mean(_) => Some(AxisMap::identity(from)),
+        Op::Gather { axis: gathered, indices } if is_along(gathered, axis) => Some(AxisMap::gathered(from, indices)),
+        Op::Slice { .. } | Op::Gather { .. } | Op::Mean(_) => Some(AxisMap::identity(from)),
         Op::AveragePool { window, counts_padding } => Some(AxisMap::pooled(window, axis, from, to, *counts_padding)),
         Op::AdaptiveAveragePool(_) => Some(AxisMap::adaptive(from, to)),
         Op::Resize { interpolation, .. } => Some(AxisMap::interpolated(from, to, *interpolation)),

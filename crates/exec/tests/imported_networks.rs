@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests may end them")]
 
 use fieldfit_exec::{ExecError, Executor, Objective, Passes, candle::Candle, cpu::Cpu};
-use fieldfit_model::import::graph::{self, GraphError, Lowered, RawDtype, RawGraph};
-use fieldfit_nets::{Network, Role, Shape};
+use fieldfit_model::import::graph::{self, GraphError, LowerOptions, Lowered, RawDtype, RawGraph};
+use fieldfit_nets::{Network, Role, Shape, TensorSpec};
 use fieldfit_tensor::{Images, Params, Real};
 use flate2::read::GzDecoder;
 use safetensors::SafeTensors;
@@ -15,35 +15,10 @@ use std::path::{Path, PathBuf};
 
 /// Networks that are refused, and what the error names: the op, or what else has no form in a network.
 const REFUSED: &[(&str, &str)] = &[
-    ("adaptive_max_pool", "adaptive_max_pool2d"),
-    ("attention_masked", "scaled_dot_product_attention"),
-    ("attention_pool", "reshape"),
-    ("conv1d", "conv1d"),
-    ("conv_reflected", "pad"),
-    ("conv_transposed_grouped", "conv_transpose2d"),
-    ("dynamic_size", "size is not fixed"),
-    ("elu", "elu"),
-    ("gated_linear", "glu"),
-    ("gelu_spelt", "erf"),
+    ("dynamic_size", "--size"),
     ("inplace_view", "relu_"),
-    ("instance_norm", "instance_norm"),
-    ("l2_normalise", "linalg_vector_norm"),
-    ("layer_norm_image", "layer_norm"),
-    ("log_softmax", "log_softmax"),
-    ("maximum", "maximum"),
-    ("mean_channels", "amax"),
-    ("mish", "mish"),
-    ("outputs", "2 results"),
-    ("outputs_named", "2 results"),
-    ("pad_value", "pad"),
-    ("pixel_unshuffle", "pixel_unshuffle"),
-    ("resize_bicubic", "upsample_bicubic2d"),
-    ("response_norm", "linalg_vector_norm"),
-    ("rms_norm", "rms_norm"),
-    ("rotary", "stack"),
-    ("softplus", "softplus"),
-    ("tied", "other.weight"),
-    ("windows", "roll"),
+    ("outputs", "--output"),
+    ("outputs_named", "`fine`, `coarse`"),
 ];
 
 /// Networks in ONNX that are refused, and what the error names.
@@ -90,6 +65,10 @@ fn params<T: Real>(raw: &RawGraph<'_>, lowered: &Lowered, has_head: bool) -> Par
             }
             continue;
         }
+        if let Some(constant) = source.constant {
+            params[id].iter_mut().zip(&lowered.constants[constant]).for_each(|(to, from)| *to = T::of(*from));
+            continue;
+        }
         let Some(index) = source.tensor else {
             params[id].fill(T::of(f64::from(source.fill)));
             continue;
@@ -101,17 +80,27 @@ fn params<T: Real>(raw: &RawGraph<'_>, lowered: &Lowered, has_head: bool) -> Par
             RawDtype::F64 => bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
             other => panic!("{}: {other}", spec.name),
         };
-        let values = if source.is_turned { turned(&values, tensor.shape[0], tensor.shape[1]) } else { values };
+        let values =
+            if source.is_turned { turned(&values, &tensor.shape, groups_of(spec, &tensor.shape)) } else { values };
         params[id].iter_mut().zip(values).for_each(|(target, value)| *target = T::of(value));
     }
     params
 }
 
-/// Exchanges the first two axes.
-fn turned(values: &[f64], outer: usize, inner: usize) -> Vec<f64> {
-    let rest = values.len() / (outer * inner);
-    (0..inner)
-        .flat_map(|inside| (0..outer).map(move |outside| (outside * inner + inside) * rest))
+/// Returns the groups of a turned kernel, `[outputs, inputs / groups, …]`, that is `[inputs, outputs / groups, …]` in the file.
+fn groups_of(spec: &TensorSpec, file: &[usize]) -> usize {
+    file[0] / spec.shape[1]
+}
+
+/// Exchanges the first two axes of each group.
+fn turned(values: &[f64], shape: &[usize], groups: usize) -> Vec<f64> {
+    let (outer, inner) = (shape[0] / groups, shape[1]);
+    let rest = values.len() / (groups * outer * inner);
+    (0..groups)
+        .flat_map(|group| {
+            let place = move |inside, outside| ((group * outer + outside) * inner + inside) * rest;
+            (0..inner).flat_map(move |inside| (0..outer).map(move |outside| place(inside, outside)))
+        })
         .flat_map(|start| values[start..start + rest].iter().copied())
         .collect()
 }
@@ -124,6 +113,15 @@ fn channels_last(values: &[f64], Shape { height, width, channels }: Shape) -> Ve
         start + channel * height * width + pixel
     };
     (0..values.len()).map(|index| values[place(index)]).collect()
+}
+
+/// Returns a reference's images.
+fn images(reference: &SafeTensors<'_>) -> Images {
+    let (shape, pixels) = values(reference, "images").unwrap();
+    let [count, channels, height, width] = shape[..] else { panic!("{shape:?}") };
+    let image = Shape { height, width, channels };
+    let pixels = channels_last(&pixels, image).into_iter().map(|value| value as f32).collect();
+    Images { count, height, width, channels, values: pixels }
 }
 
 /// Loss of a reference: Σ weight · output, or the mean cross entropy of labels.
@@ -173,6 +171,7 @@ fn compare<T: Real>(
     let mut lowered = Lowered {
         network: lowered.network.clone(),
         sources: lowered.sources.clone(),
+        constants: lowered.constants.clone(),
         size: lowered.size,
         folded_norms: lowered.folded_norms,
     };
@@ -181,11 +180,8 @@ fn compare<T: Real>(
     }
     let network = &lowered.network;
     let params = params::<T>(raw, &lowered, has_head);
-    let (shape, pixels) = values(reference, "images").unwrap();
-    let [count, channels, height, width] = shape[..] else { panic!("{shape:?}") };
-    let image = Shape { height, width, channels };
-    let pixels = channels_last(&pixels, image).into_iter().map(|value| value as f32).collect();
-    let images = Images { count, height, width, channels, values: pixels };
+    let images = images(reference);
+    let count = images.count;
     let in_order = |name: &str| {
         let (shape, output) = values(reference, name).unwrap();
         if shape.len() == 4 && !has_head {
@@ -226,7 +222,7 @@ fn compare<T: Real>(
     for (id, spec, expected) in expected_gradients {
         let Some((shape, expected)) = expected else { return Err(format!("no reference of `{}`", spec.name)) };
         let is_turned = lowered.sources[id.index()].is_turned;
-        let expected = if is_turned { turned(&expected, shape[0], shape[1]) } else { expected };
+        let expected = if is_turned { turned(&expected, &shape, groups_of(spec, &shape)) } else { expected };
         let found: Vec<f64> = gradients[id].iter().map(|value| value.wide()).collect();
         if found.len() != expected.len() {
             return Err(format!("`{}`: {} values, expected {}", spec.name, found.len(), expected.len()));
@@ -288,6 +284,44 @@ fn check_all(ending: &str, refused: &[(&str, &str)]) {
         }
     }
     assert!(passed > 0 && problems.is_empty(), "{passed} of {} pass\n{}", paths.len(), problems.join("\n"));
+}
+
+/// Catches: a result that is taken for another one, a size that is not the one that was chosen.
+#[test]
+fn a_result_and_a_size_are_chosen() {
+    let cases = [
+        ("outputs", Some("0"), None),
+        ("outputs", Some("1"), None),
+        ("outputs_named", Some("fine"), None),
+        ("outputs_named", Some("coarse"), None),
+        ("dynamic_size", None, Some([5, 4])),
+    ];
+    for (name, output, size) in cases {
+        let bytes = unpacked(&folder().join(format!("{name}.pt2.gz")));
+        let reference = unpacked(&folder().join(format!("{name}.safetensors.gz")));
+        let reference = SafeTensors::deserialize(&reference).unwrap();
+        let raw = graph::read(&bytes, None).unwrap();
+        let lowered = graph::lower_with(&raw, LowerOptions { output, size }).unwrap();
+        let index = raw.outputs.iter().position(|end| Some(end.name.as_str()) == output).unwrap_or(0);
+        let (shape, expected) = values(&reference, &format!("output.{index}")).unwrap();
+        let expected = match shape[..] {
+            [_, channels, height, width] => channels_last(&expected, Shape { height, width, channels }),
+            _ => expected,
+        };
+        let found = outputs(&raw, lowered, &reference);
+        assert!(distance(&found, &expected, 1e-9) < 1e-8, "{name}, {output:?}");
+    }
+}
+
+/// Returns the outputs of the f64 reference.
+fn outputs(raw: &RawGraph<'_>, mut lowered: Lowered, reference: &SafeTensors<'_>) -> Vec<f64> {
+    let has_head = lowered.network.head.classes > 0;
+    if !has_head {
+        lowered.network = lowered.network.with_classes(lowered.network.head.features);
+    }
+    let params = params::<f64>(raw, &lowered, has_head);
+    let mut executor = Candle::<f64>::new(&lowered.network, candle_core::Device::Cpu);
+    Executor::<f64>::logits(&mut executor, &params, &images(reference)).unwrap().values
 }
 
 /// Catches: an op that is lowered to another one, an axis that is taken for another, a gradient that misses a part, an op that
@@ -363,4 +397,39 @@ fn whole_networks_compute_what_pytorch_computes() {
 #[test]
 fn whole_networks_in_onnx_compute_what_pytorch_computes() {
     check_whole("model.onnx", 1e-7);
+}
+
+/// Whole networks that are refused, and what the error names.
+const REFUSED_NETWORKS: &[(&str, &str)] = &[];
+
+/// Catches: a network of the coverage suite that is no longer lowered, or that the CPU executor no longer plans.
+#[test]
+fn whole_networks_are_lowered() {
+    let folder = match std::env::var("FIELDFIT_NETWORKS") {
+        Ok(folder) => folder,
+        Err(error) => return fieldfit_tests::not_run("whole networks (FIELDFIT_NETWORKS)", &error),
+    };
+    let mut folders: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    let lower = |folder: &Path| {
+        let bytes = fs::read(folder.join("model.pt2")).unwrap();
+        let raw = graph::read(&bytes, None).map_err(|error| error.to_string())?;
+        let lowered = graph::lower(&raw).map_err(|error| error.to_string())?;
+        Cpu::new(&lowered.network, 1, Passes::default()).map_err(|error| error.to_string())?;
+        Ok::<usize, String>(lowered.network.graph.nodes.len())
+    };
+    let mut problems = Vec::new();
+    for folder in folders.iter().filter(|folder| folder.join("model.pt2").exists()) {
+        let name = folder.file_name().unwrap().display().to_string();
+        let refused = REFUSED_NETWORKS.iter().find(|(network, _)| *network == name);
+        match (lower(folder), refused) {
+            (Ok(nodes), None) => println!("{name}: {nodes} nodes"),
+            (Err(problem), Some((_, op))) if problem.contains(op) => println!("{name}: refused: {problem}"),
+            (Ok(_), Some(_)) => {
+                problems.push(format!("{name}: is lowered, but is in the list of those that are refused"))
+            }
+            (Err(problem), _) => problems.push(format!("{name}: {problem}")),
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }

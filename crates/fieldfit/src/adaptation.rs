@@ -203,7 +203,7 @@ impl Runtime {
 
     /// Stores a delta with its verdict in one commit and runs it if it was accepted, unless another version is active than
     /// the gate compared with. A delta that was accepted and cannot run here is stored as refused.
-    fn store_judged(
+    pub(crate) fn store_judged(
         &self,
         store: &Store,
         outcome: &mut Outcome,
@@ -231,7 +231,7 @@ impl Runtime {
     }
 
     /// Prunes the store, and describes what was added to it.
-    fn adapted(&self, store: &Store, version: u32, outcome: Outcome) -> Result<Adapted, Error> {
+    pub(crate) fn adapted(&self, store: &Store, version: u32, outcome: Outcome) -> Result<Adapted, Error> {
         let Outcome { gate, seconds, .. } = outcome;
         let delta_bytes = store.version(version)?.bytes;
         // The adaptation is done, whatever comes of this.
@@ -260,7 +260,7 @@ impl Runtime {
         let store = self.store_to("add a delta to")?;
         let bytes = read_for(self.base(), delta)?;
         let parsed = parse(delta, &bytes)?;
-        plan_version(self.base(), parsed.header())?;
+        plan_version(self.base(), parsed.header(), 0)?;
         Weights::adapted(self.base(), &parsed)?;
         Ok(store.receive_for(Some(&self.base().id().0), &bytes, false)?)
     }

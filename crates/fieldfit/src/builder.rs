@@ -1,14 +1,15 @@
 //! Builder: what a runtime runs and how, before it is opened.
 
-use crate::delta::file::{adapted, read_for};
+use crate::delta::file::{parse, read_for};
 use crate::drift::DriftMonitor;
 use crate::event::{Listener, Outbox};
 use crate::fallback::{Fallback, Selected, require_base};
-use crate::running::Running;
+use crate::running::{Running, Serving};
 use crate::runtime::{Swaps, all_cores};
 use crate::weights_monitor::WeightsMonitor;
 use crate::{Error, Runtime, RuntimeEvent, Version};
 use arc_swap::ArcSwap;
+use fieldfit_adapt::novelty::NoveltyModel;
 use fieldfit_delta::SecretKey;
 use fieldfit_durable::Rehash;
 use fieldfit_exec::Device;
@@ -26,7 +27,7 @@ const MAX_FAILURES: NonZeroU32 = NonZeroU32::new(3).unwrap();
 #[derive(Debug, Clone)]
 pub struct Builder {
     model: PathBuf,
-    device: Device,
+    serving: Serving,
     store: Option<PathBuf>,
     create_store: bool,
     require_store: bool,
@@ -46,7 +47,7 @@ impl Builder {
     pub(crate) fn new(model: &Path) -> Self {
         Self {
             model: model.to_owned(),
-            device: all_cores(),
+            serving: Serving { device: all_cores(), base_answers: false, novelty: false },
             store: None,
             create_store: false,
             require_store: false,
@@ -66,7 +67,7 @@ impl Builder {
     /// Sets the device. Without it, the CPU on all its cores.
     #[must_use]
     pub fn device(mut self, device: Device) -> Self {
-        self.device = device;
+        self.serving.device = device;
         self
     }
 
@@ -166,6 +167,26 @@ impl Builder {
         self
     }
 
+    /// Sets whether predictions also rank the base's own classes, [`Prediction::base`](crate::Prediction::base): old and new
+    /// classes by one model. Off by default.
+    ///
+    /// The features of the running version's backbone are multiplied by the base's head, too: one matrix product a frame,
+    /// and that head in memory. [`open`](Self::open) refuses a base without a head.
+    #[must_use]
+    pub fn base_answers(mut self, wanted: bool) -> Self {
+        self.serving.base_answers = wanted;
+        self
+    }
+
+    /// Sets whether predictions have the novelty of their frames, [`Prediction::novelty`](crate::Prediction::novelty), where
+    /// the version records a threshold. Off by default: the features are put out by a further head, of as many values as
+    /// features squared, and compared with each class mean.
+    #[must_use]
+    pub fn novelty(mut self, wanted: bool) -> Self {
+        self.serving.novelty = wanted;
+        self
+    }
+
     /// Sets whether to read the base's weights to memory instead of mapping them: for file systems on which somebody may
     /// truncate or rewrite them under a map, which would end the process. Costs the weights' size.
     #[must_use]
@@ -194,14 +215,17 @@ impl Builder {
     /// [`Runtime::version`] says which, and a [`RuntimeEvent`] why.
     ///
     /// # Errors
-    /// If the base or the delta cannot be read, base, delta and store do not belong together, the store is missing, or the
-    /// device is unavailable.
+    /// If the base or the delta cannot be read, base, delta and store do not belong together, the store is missing, the
+    /// device is unavailable, or a base without a head is to [answer](Self::base_answers).
     pub fn open(mut self) -> Result<Runtime, Error> {
         self.listener = std::mem::take(&mut self.listener).started();
         let outbox = Outbox::default();
         let (store, is_degraded) = self.open_store(&outbox)?;
         let usable = store.as_ref().filter(|_| !is_degraded);
         let mut base = verified(&self.model, self.copied, usable)?;
+        if self.serving.base_answers && base.network().is_headless() {
+            return Err(Error::NoBaseAnswers { path: self.model });
+        }
         let (selected, is_degraded) = match self.select(&base, usable, &outbox) {
             Ok(selected) => (selected, is_degraded),
             // The state was usable when the store was opened, and no longer is.
@@ -233,15 +257,17 @@ impl Builder {
         let running = match (&self.delta, store) {
             (None, Some(store)) => {
                 let failed = &BTreeSet::new();
-                let (device, rules, memory_budget, listener) =
-                    (self.device, self.rules, self.memory_budget, &self.listener);
-                return Fallback { base, device, store, rules, memory_budget, failed, listener, outbox }.select();
+                let (serving, rules, memory_budget, listener) =
+                    (self.serving, self.rules, self.memory_budget, &self.listener);
+                return Fallback { base, serving, store, rules, memory_budget, failed, listener, outbox }.select();
             }
             (Some(path), _) => {
-                let weights = adapted(base, path, &read_for(base, path)?)?;
-                Running::new(Version::File, base, weights, self.device)?
+                let bytes = read_for(base, path)?;
+                let delta = parse(path, &bytes)?;
+                let novelty = NoveltyModel::of_delta(&delta, base.network().head.features)?;
+                Running::new(Version::File, base, Weights::adapted(base, &delta)?, novelty, self.serving)?
             }
-            (None, None) => Running::new(Version::Base, base, Weights::of_base(base), self.device)?,
+            (None, None) => Running::new(Version::Base, base, Weights::of_base(base), None, self.serving)?,
         };
         let view = store.map_or(Ok(ActiveVersion::default()), Store::active_version)?;
         Ok(Selected { running, view, trial: None, awaited: None })
@@ -278,7 +304,7 @@ impl Builder {
         let drift = DriftMonitor::new(running.version(), self.drift_every);
         Runtime {
             base,
-            device: self.device,
+            serving: self.serving,
             store,
             delta: self.delta,
             key: self.key,

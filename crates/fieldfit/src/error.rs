@@ -3,7 +3,7 @@
 use crate::Version;
 use fieldfit_adapt::ClassifierError;
 use fieldfit_durable::BoundedReadError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Error of any operation of this crate.
@@ -177,6 +177,23 @@ pub enum Error {
         /// The operation.
         action: &'static str,
     },
+    /// Base answers of a base without a head.
+    #[error(
+        "{} is a backbone without a head, which gives no answers of its own beside a version's: open it without base answers",
+        path.display()
+    )]
+    NoBaseAnswers {
+        /// The model folder.
+        path: PathBuf,
+    },
+    /// The novelty of frames, of a version that records no threshold.
+    #[error(
+        "{version} records no threshold of novelty: adapt with one, `Options::with_novelty(Some(0.05))`, and run what comes of it"
+    )]
+    NoNovelty {
+        /// The running version.
+        version: Version,
+    },
     /// An operation that needs a store, on a runtime without one.
     #[error("this runtime has no store to {action}: open it with one, `Runtime::builder(model).store(path)`")]
     NoStore {
@@ -232,6 +249,46 @@ pub enum Error {
         /// The logit.
         value: f32,
     },
+}
+
+impl Error {
+    /// Returns the path that the error is about, if it is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Delta { path, .. }
+            | Self::Read { path, .. }
+            | Self::TooLong { path, .. }
+            | Self::Transport { path, .. }
+            | Self::Key { path, .. }
+            | Self::OpenKey { path }
+            | Self::WriteKey { path, .. }
+            | Self::Scratch { path, .. }
+            | Self::Export { path, .. }
+            | Self::RunLog { path, .. }
+            | Self::Output { path, .. }
+            | Self::NotRegular { path, .. }
+            | Self::RunLogLine { path, .. }
+            | Self::Input { path, .. }
+            | Self::Headless { path, .. }
+            | Self::NoBaseAnswers { path }
+            | Self::Unknown { path } => Some(path),
+            Self::Model(error) => error.path(),
+            Self::Data(error) => error.path(),
+            Self::Store(error) => error.path(),
+            Self::Adapt(error) => error.path(),
+            Self::File(error) => Some(error.path()),
+            Self::Durable(error) => error.path(),
+            Self::Exec(_)
+            | Self::ExportRange { .. }
+            | Self::Made { .. }
+            | Self::NoStore { .. }
+            | Self::NoNovelty { .. }
+            | Self::MemoryBudget { .. }
+            | Self::FailedHere { .. }
+            | Self::Classes { .. }
+            | Self::Logit { .. } => None,
+        }
+    }
 }
 
 impl From<BoundedReadError> for Error {

@@ -2,8 +2,8 @@
 
 use crate::image_set::ImageSet;
 use crate::{Error, Runtime, Version};
-use fieldfit_adapt::metrics::Metrics;
-use fieldfit_adapt::{Classifier, under_base_head};
+use fieldfit_adapt::metrics::{Metrics, predictions};
+use fieldfit_adapt::{Beside, Classifier, under_base_head};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -28,6 +28,28 @@ pub struct Evaluation {
     /// Counts of each named group, if the images were opened with a group pattern.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub per_group: BTreeMap<String, Count>,
+    /// Accuracy under the base's own head on the images whose class is a label of the base, if it was evaluated
+    /// [beside](Runtime::evaluate_beside_base) the version's own and there are such images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_head: Option<BaseHeadEvaluation>,
+}
+
+/// Accuracy of a version's backbone under the base's own head, among all of the base's classes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct BaseHeadEvaluation {
+    /// Images whose class is a label of the base.
+    pub images: usize,
+    /// Images of those whose top class under the base's head is their label.
+    pub correct: usize,
+    /// Share of correct images, 0..1.
+    pub accuracy: f64,
+}
+
+impl From<Count> for BaseHeadEvaluation {
+    fn from(count: Count) -> Self {
+        Self { images: count.images, correct: count.correct, accuracy: count.accuracy() }
+    }
 }
 
 /// Counts of a class or a group.
@@ -73,11 +95,10 @@ impl Evaluation {
             skipped: set.images.unreadable(),
             per_class,
             per_group,
+            base_head: None,
         }
     }
-}
 
-impl Evaluation {
     /// Returns the counts over all classes.
     pub const fn all(&self) -> Count {
         Count { images: self.images, correct: self.correct }
@@ -94,6 +115,23 @@ impl Runtime {
     pub fn evaluate(&self, set: &ImageSet, progress: &mut dyn FnMut(usize, usize)) -> Result<Evaluation, Error> {
         let running = self.running();
         evaluate(running.classifier(), running.version(), set, progress)
+    }
+
+    /// Evaluates the running version as [`evaluate`](Self::evaluate) does, and in the same pass its backbone under the base's
+    /// own head, on those images whose class is a label of the base: [`Evaluation::base_head`].
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate), or if the active version's file cannot be read any more, or the base has no head.
+    pub fn evaluate_beside_base(
+        &self,
+        set: &ImageSet,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Evaluation, Error> {
+        self.needs_base_head("be measured beside a version")?;
+        let (version, weights) = self.weights()?;
+        let classifier =
+            Classifier::beside(self.base(), weights, self.device(), Beside { base: true, features: false })?;
+        evaluate(&classifier, version, set, progress)
     }
 
     /// Evaluates the running version's backbone under the base's own head and labels: what was forgotten of the base's own
@@ -121,11 +159,24 @@ fn evaluate(
 ) -> Result<Evaluation, Error> {
     let labels = classifier.labels();
     let set = set.with_labels(labels).map_err(|source| Error::Classes { version, source })?;
-    let mut metrics = Metrics::new(labels.len());
+    let in_base = classifier.base_labels().map(|base| positions(labels, base));
+    let (mut metrics, mut under_base) = (Metrics::new(labels.len()), Count::default());
     for batch in set.classified_by(classifier)? {
         let (batch, logits) = batch?;
         metrics.add(&batch, &logits);
+        if let Some(in_base) = &in_base {
+            let predicted = predictions(&logits, labels.len()..logits.columns);
+            for (&class, predicted) in batch.labels.iter().zip(predicted) {
+                in_base[class as usize].into_iter().for_each(|truth| under_base.add(truth == predicted));
+            }
+        }
         progress(metrics.images(), set.order.len());
     }
-    Ok(Evaluation::new(&set, &metrics))
+    let base_head = (under_base.images > 0).then(|| under_base.into());
+    Ok(Evaluation { base_head, ..Evaluation::new(&set, &metrics) })
+}
+
+/// Returns the position of each label in a second list, if it is there.
+fn positions(labels: &[String], others: &[String]) -> Vec<Option<usize>> {
+    labels.iter().map(|label| others.iter().position(|other| other == label)).collect()
 }

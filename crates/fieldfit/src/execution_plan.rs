@@ -7,13 +7,14 @@ use fieldfit_exec::memory::{BatchSize, inference};
 use fieldfit_model::Base;
 
 /// Plans the network of a delta at the input size of its header, and returns the bytes that it takes to run: its merged
-/// weights while they are prepared, the prepared ones, and the activations of one frame. Allocates none of them.
+/// weights while they are prepared, the prepared ones, and the activations of one frame. Allocates none of them. There are
+/// `more_outputs` beside those of the header's classes.
 ///
 /// # Errors
 /// If preprocessing or network cannot take images of that size.
-pub(crate) fn plan_version(base: &Base, header: &Header) -> Result<u64, Error> {
+pub(crate) fn plan_version(base: &Base, header: &Header, more_outputs: usize) -> Result<u64, Error> {
     Preprocessor::new(base.preprocessing(), header.input_size, header.crop)?;
-    let network = base.network().with_classes(header.classes as usize);
+    let network = base.network().with_classes(header.classes as usize + more_outputs);
     let side = header.input_size as usize;
     let footprint = inference(&network, BatchSize { batch: 1, height: side, width: side })?;
     let weights: usize = network.tensors().map(|(_, spec)| spec.len() * size_of::<f32>()).sum();

@@ -3,11 +3,12 @@
 use crate::delta::file::parse;
 use crate::event::{Listener, Outbox};
 use crate::execution_plan::plan_version;
-use crate::running::{Running, Unanswered};
+use crate::running::{Running, Serving, Unanswered};
 use crate::trial::{Trial, take_back};
 use crate::{Error, RuntimeEvent, Version};
+use fieldfit_adapt::novelty::NoveltyModel;
 use fieldfit_data::Frame;
-use fieldfit_exec::{Device, ExecError};
+use fieldfit_exec::ExecError;
 use fieldfit_model::{Base, BaseId, ModelError, Weights};
 use fieldfit_store::{ActiveVersion, Start, Store, StoreError, TrialRules, current_boot};
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ use std::path::Path;
 /// Selects and prepares versions of a store.
 pub(crate) struct Fallback<'a> {
     pub base: &'a Base,
-    pub device: Device,
+    pub serving: Serving,
     pub store: &'a Store,
     /// `None` if this program does not try versions: nothing is counted then.
     pub rules: Option<TrialRules>,
@@ -89,7 +90,7 @@ impl Fallback<'_> {
     /// logits that are not finite.
     pub fn load(&self, version: Option<u32>) -> Result<Running, Error> {
         let Some(number) = version else {
-            return Running::new(Version::Base, self.base, Weights::of_base(self.base), self.device);
+            return Running::new(Version::Base, self.base, Weights::of_base(self.base), None, self.serving);
         };
         let bytes = self.store.read(number)?;
         self.prepare(Version::Stored(number), &self.store.delta_path(number), &bytes)
@@ -101,11 +102,13 @@ impl Fallback<'_> {
     /// As [`load`](Self::load).
     pub fn prepare(&self, version: Version, path: &Path, bytes: &[u8]) -> Result<Running, Error> {
         let delta = parse(path, bytes)?;
-        let needed = plan_version(self.base, delta.header())?;
+        let needed = plan_version(self.base, delta.header(), self.serving.more_outputs(self.base, delta.header()))?;
         if let Some(budget) = self.memory_budget.filter(|budget| needed > *budget) {
             return Err(Error::MemoryBudget { version, needed, budget });
         }
-        let running = Running::new(version, self.base, Weights::adapted(self.base, &delta)?, self.device)?;
+        let weights = Weights::adapted(self.base, &delta)?;
+        let novelty = NoveltyModel::of_delta(&delta, self.base.network().head.features)?;
+        let running = Running::new(version, self.base, weights, novelty, self.serving)?;
         running.check()?;
         Ok(running)
     }
@@ -257,6 +260,8 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::RunLogLine { .. }
         | Error::Input { .. }
         | Error::Headless { .. }
+        | Error::NoBaseAnswers { .. }
+        | Error::NoNovelty { .. }
         | Error::NoStore { .. }
         | Error::Unknown { .. }
         | Error::Classes { .. } => Cause::Transient,

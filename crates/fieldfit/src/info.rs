@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::delta::file::{parse, read};
-use fieldfit_delta::{Codec, Constraint, Delta, Fidelity, Record, TensorKind};
+use fieldfit_delta::{Codec, Constraint, Delta, Fidelity, HeadDescription, Record, TensorKind};
 use fieldfit_model::{Base, BaseId, MANIFEST_FILE};
 use fieldfit_nets::{SectionCost, Shape};
 use fieldfit_store::Store;
@@ -121,6 +121,8 @@ pub struct DeltaInfo {
     pub input_size: u32,
     /// The part of the image's shorter side that the input covers, 0..1.
     pub crop: f32,
+    /// Its head: whether it replaces the base's, and what it tells unknown images by.
+    pub head: HeadDescription,
     /// Its tensors.
     pub tensors: Vec<TensorInfo>,
 }
@@ -255,6 +257,7 @@ pub(crate) fn delta_info(path: &Path, bytes: usize, delta: &Delta<'_>) -> DeltaI
         labels: delta.labels().map(str::to_owned).collect(),
         input_size: header.input_size,
         crop: header.crop,
+        head: header.head,
         tensors: delta.records().map(|record| tensor_info(&record)).collect(),
     }
 }

@@ -1,6 +1,7 @@
-//! Prediction: the top classes of a frame with their probabilities, and the version that gave them.
+//! Prediction: the top classes of a frame with their probabilities, the version that gave them, and the base's answer.
 
 use crate::{Error, Version};
+use fieldfit_delta::NoveltyThreshold;
 use std::sync::Arc;
 
 /// Maximum number of classes that a prediction ranks.
@@ -34,17 +35,82 @@ pub struct Ranked<'a> {
 #[derive(Debug, Clone)]
 pub struct Prediction {
     version: Version,
+    own: Ranking,
+    /// Ranking of the base's own classes, if it was asked for.
+    base: Option<Ranking>,
+    novelty: Option<Novelty>,
+}
+
+/// Novelty of a frame: how far its features are from all that the version was trained on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Novelty {
+    /// Mahalanobis distance from the nearest class mean.
+    pub distance: f32,
+    /// Distance above which a frame counts as unknown.
+    pub threshold: f32,
+    /// Share of known images, 0..1, that the threshold was chosen to call unknown.
+    pub false_alarm_rate: f32,
+}
+
+impl Novelty {
+    pub(crate) const fn new(distance: f32, threshold: NoveltyThreshold) -> Self {
+        let NoveltyThreshold { distance: threshold, false_alarm_rate } = threshold;
+        Self { distance, threshold, false_alarm_rate }
+    }
+
+    /// Returns whether the frame counts as unknown: as none of the version's classes.
+    pub fn is_unknown(self) -> bool {
+        self.distance > self.threshold
+    }
+}
+
+/// Top classes of one head.
+#[derive(Debug, Clone)]
+struct Ranking {
     labels: Arc<[String]>,
     top: heapless::Vec<Candidate, MAX_TOP>,
+}
+
+impl Ranking {
+    /// Ranks the logits of one image under one head, one a label.
+    fn new(version: Version, labels: &Arc<[String]>, logits: &[f32]) -> Result<Self, Error> {
+        match logits.iter().position(|logit| !logit.is_finite()) {
+            Some(class) => Err(Error::Logit { version, class, value: logits[class] }),
+            None => Ok(Self { labels: labels.clone(), top: rank(logits) }),
+        }
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = Ranked<'_>> {
+        self.top.iter().map(|&Candidate { index, probability }| Ranked {
+            index,
+            label: &self.labels[index as usize],
+            probability,
+        })
+    }
 }
 
 impl Prediction {
     /// Ranks the logits of one image, one a label.
     pub(crate) fn new(version: Version, labels: &Arc<[String]>, logits: &[f32]) -> Result<Self, Error> {
-        match logits.iter().position(|logit| !logit.is_finite()) {
-            Some(class) => Err(Error::Logit { version, class, value: logits[class] }),
-            None => Ok(Self { version, labels: labels.clone(), top: rank(logits) }),
-        }
+        Ok(Self { version, own: Ranking::new(version, labels, logits)?, base: None, novelty: None })
+    }
+
+    /// Adds the ranking of the base's own classes by the logits under its head, one a label.
+    pub(crate) fn with_base(self, labels: &Arc<[String]>, logits: &[f32]) -> Result<Self, Error> {
+        Ok(Self { base: Some(Ranking::new(self.version, labels, logits)?), ..self })
+    }
+
+    /// Adds the novelty, if the version tells it.
+    pub(crate) fn with_novelty(self, novelty: Option<Novelty>) -> Self {
+        Self { novelty, ..self }
+    }
+
+    /// Returns how far the frame is from all that the version was trained on. `None` unless the runtime was opened with
+    /// [`Builder::novelty`](crate::Builder::novelty) and the version records a threshold
+    /// ([`Options::novelty`](crate::train::Options::novelty)).
+    pub const fn novelty(&self) -> Option<Novelty> {
+        self.novelty
     }
 
     /// Returns the version that answered.
@@ -54,11 +120,16 @@ impl Prediction {
 
     /// Returns the classes by descending probability: [`MAX_TOP`] of them, or all if there are fewer.
     pub fn top(&self) -> impl ExactSizeIterator<Item = Ranked<'_>> {
-        self.top.iter().map(|&Candidate { index, probability }| Ranked {
-            index,
-            label: &self.labels[index as usize],
-            probability,
-        })
+        self.own.iter()
+    }
+
+    /// Returns the base's own classes by descending probability, [`MAX_TOP`] of them at most: what the version's backbone
+    /// answers under the base's head, in the same pass. The probabilities are shares of the base's classes alone. `None`
+    /// unless the runtime was opened with [`Builder::base_answers`](crate::Builder::base_answers).
+    ///
+    /// While the base itself runs, they are those of [`top`](Self::top).
+    pub fn base(&self) -> Option<impl ExactSizeIterator<Item = Ranked<'_>>> {
+        self.base.as_ref().map(Ranking::iter)
     }
 
     /// Returns the top class. `None` only for a head without outputs, which no model folder has.

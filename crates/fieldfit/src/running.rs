@@ -1,9 +1,11 @@
 //! Running version: the classifier that answers frames, and the tally that counts its answers.
 
 use crate::trial::Tally;
-use crate::{Error, Prediction, Version};
-use fieldfit_adapt::Classifier;
+use crate::{Error, Novelty, Prediction, Version};
+use fieldfit_adapt::novelty::NoveltyModel;
+use fieldfit_adapt::{Beside, Classifier};
 use fieldfit_data::Frame;
+use fieldfit_delta::Header;
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights};
 use std::sync::Arc;
@@ -12,7 +14,29 @@ use std::sync::Arc;
 pub(crate) struct Running {
     version: Version,
     classifier: Classifier,
+    base_answers: bool,
+    novelty: Option<NoveltyModel>,
     tally: Arc<Tally>,
+}
+
+/// How versions are prepared to answer frames.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Serving {
+    pub device: Device,
+    /// Whether predictions also rank the base's own classes.
+    pub base_answers: bool,
+    /// Whether predictions have the novelty of their frames.
+    pub novelty: bool,
+}
+
+impl Serving {
+    /// Returns the number of outputs beside those of the classes of a delta's head.
+    pub fn more_outputs(self, base: &Base, header: &Header) -> usize {
+        let head = base.network().head;
+        let answers = if self.base_answers { head.classes } else { 0 };
+        let features = if self.novelty && header.head.novelty.is_some() { head.features } else { 0 };
+        answers + features
+    }
 }
 
 /// Reason for which a frame is not answered.
@@ -24,12 +48,23 @@ pub(crate) enum Unanswered {
 }
 
 impl Running {
-    /// Prepares a version on a device.
+    /// Prepares a version; `novelty` is what it records to tell unknown frames by.
     ///
     /// # Errors
     /// As [`Classifier::new`].
-    pub fn new(version: Version, base: &Base, weights: Weights, device: Device) -> Result<Self, Error> {
-        Ok(Self { version, classifier: Classifier::new(base, weights, device)?, tally: Arc::default() })
+    pub fn new(
+        version: Version,
+        base: &Base,
+        weights: Weights,
+        novelty: Option<NoveltyModel>,
+        serving: Serving,
+    ) -> Result<Self, Error> {
+        let novelty = novelty.filter(|_| serving.novelty);
+        // The base has one head, which answers for both.
+        let base_head = serving.base_answers && version != Version::Base;
+        let beside = Beside { base: base_head, features: novelty.is_some() };
+        let classifier = Classifier::beside(base, weights, serving.device, beside)?;
+        Ok(Self { version, classifier, base_answers: serving.base_answers, novelty, tally: Arc::default() })
     }
 
     pub const fn version(&self) -> Version {
@@ -67,8 +102,26 @@ impl Running {
     pub fn check(&self) -> Result<(), Error> {
         self.classifier.with_input(|input| {
             let logits = self.classifier.logits_of(input)?;
-            Prediction::new(self.version, self.labels(), logits).map(drop)
+            self.prediction(logits).map(drop)
         })
+    }
+
+    /// Ranks the logits of one image under each head, and measures its novelty.
+    fn prediction(&self, outputs: &[f32]) -> Result<Prediction, Error> {
+        let outputs = self.classifier.outputs(outputs);
+        let mut prediction = Prediction::new(self.version, self.labels(), outputs.own)?;
+        if self.base_answers {
+            let (labels, logits) = match self.classifier.base_labels() {
+                Some(labels) => (labels, outputs.base),
+                None => (self.labels(), outputs.own),
+            };
+            prediction = prediction.with_base(labels, logits)?;
+        }
+        let novelty = self.novelty.as_ref().and_then(|model| {
+            let threshold = model.threshold()?;
+            Some(Novelty::new(model.distance(outputs.features), threshold))
+        });
+        Ok(prediction.with_novelty(novelty))
     }
 
     /// Answers a frame. A frame that cannot be preprocessed says nothing of the version.
@@ -77,7 +130,7 @@ impl Running {
             input.preprocess(frame).map_err(|error| Unanswered::Frame(error.into()))?;
             self.tally.begin();
             let logits = self.classifier.logits_of(input).map_err(Error::from);
-            match logits.and_then(|logits| Prediction::new(self.version, self.labels(), logits)) {
+            match logits.and_then(|logits| self.prediction(logits)) {
                 Ok(prediction) => {
                     self.tally.complete();
                     Ok(prediction)

@@ -6,7 +6,7 @@ use crate::delta::file::{adapted, read};
 use crate::drift::DriftMonitor;
 use crate::event::{Listener, Outbox};
 use crate::fallback::{Fallback, Selected};
-use crate::running::{Running, Unanswered};
+use crate::running::{Running, Serving, Unanswered};
 use crate::trial::Trial;
 use crate::weights_monitor::WeightsMonitor;
 use crate::{Builder, Error, Prediction, RuntimeEvent, Version};
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// old ones on its own thread.
 pub struct Runtime {
     pub(crate) base: Base,
-    pub(crate) device: Device,
+    pub(crate) serving: Serving,
     /// The store, if there is one.
     pub(crate) store: Option<Store>,
     pub(crate) delta: Option<PathBuf>,
@@ -102,7 +102,7 @@ impl Runtime {
 
     /// Returns the device.
     pub const fn device(&self) -> Device {
-        self.device
+        self.serving.device
     }
 
     /// Returns the store, if there is one. While it is [unavailable](Self::is_degraded), each of its calls returns what is
@@ -334,14 +334,20 @@ impl Runtime {
     pub(crate) fn weights(&self) -> Result<(Version, Weights), Error> {
         self.check_base()?;
         let version = self.version();
-        let weights = match (version, self.store(), &self.delta) {
-            (Version::Stored(number), Some(store), _) => {
-                adapted(&self.base, &store.delta_path(number), &store.read(number)?)?
-            }
-            (Version::File, _, Some(path)) => adapted(&self.base, path, &read(path)?)?,
-            _ => Weights::of_base(&self.base),
+        let weights = match self.delta_of(version)? {
+            Some((path, bytes)) => adapted(&self.base, &path, &bytes)?,
+            None => Weights::of_base(&self.base),
         };
         Ok((version, weights))
+    }
+
+    /// The delta file of a version, with its path; `None` of the base.
+    pub(crate) fn delta_of(&self, version: Version) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
+        Ok(match (version, self.store(), &self.delta) {
+            (Version::Stored(number), Some(store), _) => Some((store.delta_path(number), store.read(number)?)),
+            (Version::File, _, Some(path)) => Some((path.clone(), read(path)?)),
+            _ => None,
+        })
     }
 
     pub(crate) fn store_to(&self, action: &'static str) -> Result<&Store, Error> {
@@ -351,7 +357,7 @@ impl Runtime {
     fn fallback<'a>(&'a self, store: &'a Store, failed: &'a BTreeSet<u32>, outbox: &'a Outbox) -> Fallback<'a> {
         Fallback {
             base: &self.base,
-            device: self.device,
+            serving: self.serving,
             store,
             rules: self.rules,
             memory_budget: self.memory_budget,

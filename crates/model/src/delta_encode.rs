@@ -3,23 +3,25 @@
 use crate::base::Base;
 use crate::constraint;
 use crate::error::ModelError;
-use fieldfit_delta::{Codec, Constraint, DeltaError, Header, Provenance, Task, TensorData, TensorKind};
+use fieldfit_delta::{
+    Codec, Constraint, DeltaError, HeadDescription, HeadOrigin, Header, Provenance, Task, TensorData, TensorKind,
+};
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Norm, Params, TensorId};
 
 /// Result of a training run: δ, radii, the new head and how each tensor is to be stored.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainingResult<'a> {
-    /// δ = θ − θ0 of the backbone, already projected. A tensor that is empty or all zeros did not move; the head's are
-    /// not looked at.
+    /// δ = θ − θ0 of the backbone, already projected. A tensor that is empty or all zeros did not move. The head's are
+    /// only looked at where it is kept.
     pub delta: &'a Params<f32>,
     /// γ of every constrained tensor, in the network's order; `None` for one that may go anywhere.
     pub radii: &'a [Option<f32>],
     /// Norm of the distances.
     pub norm: Norm,
-    /// The new head's weight, `[classes, features]`.
+    /// The new head's weight, `[classes, features]`; not looked at where the base's is kept.
     pub head_weight: &'a [f32],
-    /// The new head's bias, `[classes]`.
+    /// The new head's bias, `[classes]`; not looked at where the base's is kept.
     pub head_bias: &'a [f32],
     /// One name a class, in the order of the logits.
     pub labels: &'a [String],
@@ -27,7 +29,7 @@ pub struct TrainingResult<'a> {
     pub input_size: u32,
     /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
     pub crop: f32,
-    /// Codec of each tensor, in the network's order. The head is few values that matter much: it is stored as f16.
+    /// Codec of each tensor, in the network's order. A new head is few values that matter much: it is stored as f16.
     pub codecs: &'a [Codec],
 }
 
@@ -48,14 +50,45 @@ pub fn encode_delta(
     provenance: Provenance,
     parent: Option<[u8; 32]>,
 ) -> Result<Vec<u8>, ModelError> {
+    encode_delta_with(base, change, &DeltaHead::default(), provenance, parent)
+}
+
+/// What a delta says of its head.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DeltaHead<'a> {
+    /// Origin, taught classes and threshold of novelty.
+    pub description: HeadDescription,
+    /// Statistics of the features, which follow the network's tensors.
+    pub statistics: &'a [TensorData<'a>],
+}
+
+/// Encodes a training result as [`encode_delta`] does, with a head of that description: of a head that is kept, the
+/// differences from the base's.
+///
+/// # Errors
+/// As [`encode_delta`].
+///
+/// # Panics
+/// As [`encode_delta`].
+pub fn encode_delta_with(
+    base: &Base,
+    change: &TrainingResult<'_>,
+    head: &DeltaHead<'_>,
+    provenance: Provenance,
+    parent: Option<[u8; 32]>,
+) -> Result<Vec<u8>, ModelError> {
     let network = base.network().with_classes(change.labels.len());
+    let is_kept = head.description.origin == HeadOrigin::Kept;
     let differences = network
         .tensors()
-        .filter(|(id, spec)| !spec.role.is_head() && change.delta.has_moved(*id))
+        .filter(|(id, spec)| (is_kept || !spec.role.is_head()) && change.delta.has_moved(*id))
         .filter_map(|(id, spec)| Difference::of(change, id, spec).transpose())
         .collect::<Result<Vec<_>, _>>()?;
     let mut tensors: Vec<TensorData<'_>> = differences.iter().map(Difference::tensor).collect();
-    tensors.extend(head(&network, change));
+    if !is_kept {
+        tensors.extend(new_head(&network, change));
+    }
+    tensors.extend(head.statistics);
     let labels: Vec<&str> = change.labels.iter().map(String::as_str).collect();
     let header = Header {
         base: base.id().0,
@@ -66,6 +99,7 @@ pub fn encode_delta(
         classes: labels.len() as u32,
         tensors: tensors.len() as u32,
         provenance,
+        head: head.description,
     };
     Ok(fieldfit_delta::encode(&header, &labels, &tensors)?)
 }
@@ -117,7 +151,7 @@ impl<'a> Difference<'a> {
     }
 }
 
-fn head<'a>(network: &'a Network, change: &TrainingResult<'a>) -> [TensorData<'a>; 2] {
+fn new_head<'a>(network: &'a Network, change: &TrainingResult<'a>) -> [TensorData<'a>; 2] {
     [(network.head.weight, change.head_weight), (network.head.bias, change.head_bias)].map(|(id, values)| {
         let spec = network.tensor(id);
         assert_eq!(values.len(), spec.len(), "`{}` has one row a label", spec.name);

@@ -244,7 +244,7 @@ pub enum ModelError {
         found: Vec<usize>,
     },
     /// A delta that replaces a tensor that it may only move, moves one that it may only replace, or changes a fixed one.
-    #[error("the delta's tensor `{}` is a {}, but {expected}", excerpt(name), if *.found == TensorKind::Difference { "difference" } else { "replacement" })]
+    #[error("the delta's tensor `{}` is a {}, but {expected}", excerpt(name), kind_name(*.found))]
     DeltaKind {
         /// The tensor.
         name: String,
@@ -258,6 +258,16 @@ pub enum ModelError {
     DeltaHead {
         /// The missing tensor.
         name: String,
+    },
+    /// A delta that keeps the base's head under other labels than the base's.
+    #[error(
+        "the delta keeps the base's head, expected its {expected} labels in their order, found others ({found}): adapt again"
+    )]
+    DeltaKeptHead {
+        /// Number of the base's labels.
+        expected: usize,
+        /// Number of the delta's.
+        found: usize,
     },
     /// A difference that leaves its constraint: ‖δ‖ > γ.
     #[error(
@@ -441,6 +451,14 @@ pub enum ModelError {
         /// What was requested.
         option: &'static str,
     },
+    /// A request that only fits a file that has a network in it.
+    #[error("{} holds a checkpoint of weights, which has no results of its own: import without {option}", path.display())]
+    CheckpointOption {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What was requested.
+        option: &'static str,
+    },
     /// An input size that the network does not accept.
     #[error("{}: the network does not accept an image of {size}×{size} pixels: it was exported for {}×{}", path.display(), exported[0], exported[1])]
     NetworkSize {
@@ -468,6 +486,64 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// Returns the path that the error is about, if it is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Missing { path }
+            | Self::Read { path, .. }
+            | Self::Write { path, .. }
+            | Self::Manifest { path, .. }
+            | Self::ManifestValue { path, .. }
+            | Self::Labels { path, .. }
+            | Self::LabelEncoding { path, .. }
+            | Self::Label { path, .. }
+            | Self::Length { path, .. }
+            | Self::Altered { path, .. }
+            | Self::Safetensors { path, .. }
+            | Self::TensorMissing { path, .. }
+            | Self::TensorExtra { path, .. }
+            | Self::TensorShape { path, .. }
+            | Self::TensorDtype { path, .. }
+            | Self::NotFinite { path, .. }
+            | Self::NegativeVariance { path, .. }
+            | Self::Overflow { path, .. }
+            | Self::Unrecognised { path, .. }
+            | Self::TwoNetworks { path, .. }
+            | Self::Part { path, .. }
+            | Self::Index { path, .. }
+            | Self::Ambiguous { path, .. }
+            | Self::NoTensors { path }
+            | Self::Unlabelled { path, .. }
+            | Self::NoWeights { path, .. }
+            | Self::Distributed { path }
+            | Self::Config { path, .. }
+            | Self::Checkpoint { path, .. }
+            | Self::Description { path, .. }
+            | Self::Network { path, .. }
+            | Self::SourceShape { path, .. }
+            | Self::NetworkOption { path, .. }
+            | Self::CheckpointOption { path, .. }
+            | Self::NetworkSize { path, .. }
+            | Self::Graph { path, .. }
+            | Self::Exists { path } => Some(path),
+            Self::DeltaLength { .. }
+            | Self::DeltaValues { .. }
+            | Self::Architecture(_)
+            | Self::Delta(_)
+            | Self::DeltaBase { .. }
+            | Self::DeltaTensor { .. }
+            | Self::DeltaShape { .. }
+            | Self::DeltaKind { .. }
+            | Self::DeltaHead { .. }
+            | Self::DeltaKeptHead { .. }
+            | Self::OutsideBall { .. }
+            | Self::DeltaNotFinite { .. }
+            | Self::Drop { .. } => None,
+        }
+    }
+}
+
+impl ModelError {
     /// Makes the error of a file of the model that is unreadable or missing.
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
@@ -480,5 +556,14 @@ impl ModelError {
     /// An unreadable checkpoint.
     pub(crate) fn checkpoint(path: &Path, source: CheckpointError) -> Self {
         Self::Checkpoint { path: path.to_owned(), source: Box::new(source) }
+    }
+}
+
+/// Name of a kind of record in a sentence.
+const fn kind_name(kind: TensorKind) -> &'static str {
+    match kind {
+        TensorKind::Difference => "difference",
+        TensorKind::Replacement => "replacement",
+        TensorKind::Statistic => "statistic",
     }
 }

@@ -29,12 +29,13 @@ pub mod import;
 mod manifest;
 mod mapped_weights;
 mod rate_distortion;
+mod statistics;
 mod text;
 mod weights;
 
 pub use base::{Base, BaseId, BaseOptions, safetensors_dtype};
 pub use constraint::CONSTRAINT_TOLERANCE;
-pub use delta_encode::{TrainingResult, encode_delta};
+pub use delta_encode::{DeltaHead, TrainingResult, encode_delta, encode_delta_with};
 pub use description::{DescribedTensor, DescriptionError, NetworkDescription, SourceLayout};
 pub use error::ModelError;
 pub use manifest::{
@@ -42,4 +43,5 @@ pub use manifest::{
 };
 pub use mapped_weights::MappedWeightsFile;
 pub use rate_distortion::{CodecRates, RowWeights};
+pub use statistics::FeatureStatistics;
 pub use weights::{Weights, check_delta, most_delta_bytes, most_delta_values};

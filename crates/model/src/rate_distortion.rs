@@ -45,13 +45,19 @@ struct Rate {
 }
 
 impl CodecRates {
-    /// Encodes each tensor of δ with every codec, in the order of the network's tensors. The head's are left out.
+    /// Encodes each tensor of δ with every codec, in the order of the network's tensors. The head's are left out, unless it
+    /// is the base's, which is kept.
     ///
     /// # Errors
     /// If a value is not finite or beyond a codec's range.
-    pub fn of(network: &Network, delta: &Params<f32>, weights: &RowWeights) -> Result<Self, ModelError> {
+    pub fn of(
+        network: &Network,
+        delta: &Params<f32>,
+        weights: &RowWeights,
+        keeps_head: bool,
+    ) -> Result<Self, ModelError> {
         let rates = |(id, spec): (TensorId, &TensorSpec)| {
-            let moved = !spec.role.is_head() && delta.has_moved(id);
+            let moved = (keeps_head || !spec.role.is_head()) && delta.has_moved(id);
             if moved { rates(&delta[id], spec, &weights.0[id.index()]) } else { Ok(Vec::new()) }
         };
         Ok(Self(network.tensors().map(rates).collect::<Result<_, _>>()?))

@@ -3,7 +3,8 @@
 use crate::base::{Base, BaseId};
 use crate::constraint;
 use crate::error::ModelError;
-use fieldfit_delta::{Constraint, Delta, Record, TensorKind};
+use crate::statistics::FeatureStatistics;
+use fieldfit_delta::{Constraint, Delta, HeadOrigin, Record, TensorKind};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Params, TensorId};
 
@@ -42,9 +43,13 @@ impl Weights {
     pub fn adapted(base: &Base, delta: &Delta<'_>) -> Result<Self, ModelError> {
         let network = check_delta(base, delta)?;
         let header = delta.header();
-        let mut params = backbone(base);
-        for record in delta.records() {
-            let id = changed_tensor(&network, &record)?;
+        let origin = header.head.origin;
+        let mut params = match origin {
+            HeadOrigin::Replaced => backbone(base),
+            HeadOrigin::Kept => base.params(),
+        };
+        for record in delta.records().filter(is_of_network) {
+            let id = changed_tensor(&network, origin, &record)?;
             params.replace(id, changed_values(base, id, &record)?);
         }
         let labels = delta.labels().map(str::to_owned).collect();
@@ -57,8 +62,8 @@ impl Weights {
 ///
 /// # Errors
 /// If the delta is for another base, [longer](most_delta_bytes) or of [more values](most_delta_values) than any for it,
-/// changes a tensor that the network does not have, in another shape or in a way that it may not be changed, or brings no
-/// head. The error names the tensor.
+/// changes a tensor that the network does not have, in another shape or in a way that it may not be changed, brings no
+/// head, or keeps the base's under other labels. The error names the tensor.
 pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError> {
     let header = delta.header();
     let (expected, found) = (base.id(), BaseId(header.base));
@@ -69,12 +74,19 @@ pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError
     if found > limit {
         return Err(ModelError::DeltaLength { limit, found });
     }
-    let network = base.network().with_classes(header.classes as usize);
-    let changed =
-        delta.records().map(|record| changed_tensor(&network, &record)).collect::<Result<Vec<TensorId>, _>>()?;
-    let (limit, found) = (most_delta_values(base), changed.iter().map(|&id| network.tensor(id).len()).sum());
+    let (network, origin) = (base.network().with_classes(header.classes as usize), header.head.origin);
+    let changed = (delta.records().filter(is_of_network))
+        .map(|record| changed_tensor(&network, origin, &record))
+        .collect::<Result<Vec<TensorId>, _>>()?;
+    let (limit, found) = (most_delta_values(base), delta.records().map(|record| record.len()).sum());
     if found > limit {
         return Err(ModelError::DeltaValues { limit, found });
+    }
+    FeatureStatistics::of_delta(delta, network.head.features)?;
+    if origin == HeadOrigin::Kept {
+        let (expected, found) = (base.labels().len(), header.classes as usize);
+        let is_base = delta.labels().eq(base.labels().iter().map(String::as_str));
+        return if is_base { Ok(network) } else { Err(ModelError::DeltaKeptHead { expected, found }) };
     }
     match [network.head.weight, network.head.bias].into_iter().find(|id| !changed.contains(id)) {
         Some(id) => Err(ModelError::DeltaHead { name: network.tensor(id).name.clone() }),
@@ -105,16 +117,26 @@ fn backbone(base: &Base) -> Params<f32> {
     params
 }
 
-/// Returns the tensor that a record changes, if it can be changed so.
-fn changed_tensor(network: &Network, record: &Record<'_>) -> Result<TensorId, ModelError> {
+/// Whether a record is of a tensor of the network.
+fn is_of_network(record: &Record<'_>) -> bool {
+    match record.kind {
+        TensorKind::Difference | TensorKind::Replacement => true,
+        TensorKind::Statistic => false,
+    }
+}
+
+/// Returns the tensor that a record changes, if it can be changed so under a head of that origin.
+fn changed_tensor(network: &Network, origin: HeadOrigin, record: &Record<'_>) -> Result<TensorId, ModelError> {
     let name = || record.name.to_owned();
     let Some(id) = network.find(record.name) else {
         return Err(ModelError::DeltaTensor { name: name(), architecture: network.architecture });
     };
     let spec = network.tensor(id);
-    let expected = match (spec.role.is_head(), record.kind) {
+    let is_new = spec.role.is_head() && origin == HeadOrigin::Replaced;
+    let expected = match (is_new, record.kind) {
         (true, TensorKind::Difference) => Some("the head can only be replaced"),
-        (false, TensorKind::Replacement) => Some("only the head can be replaced"),
+        (_, TensorKind::Statistic) => Some("the network has no statistics"),
+        (false, TensorKind::Replacement) => Some("only a head that is not the base's can be replaced"),
         (false, TensorKind::Difference) if !spec.role.is_trainable() => Some("running statistics stay the base's"),
         _ => None,
     };

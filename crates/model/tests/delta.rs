@@ -3,7 +3,10 @@
 
 mod support;
 
-use fieldfit_delta::{Codec, Constraint, Delta, Header, Provenance, Task, TensorData as Stored, TensorKind, encode};
+use fieldfit_delta::{
+    Codec, Constraint, Delta, HeadDescription, HeadOrigin, Header, Provenance, Task, TensorData as Stored, TensorKind,
+    encode,
+};
 use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_model::{
     Base, CONSTRAINT_TOLERANCE, ModelError, TrainingResult, Weights, encode_delta, most_delta_bytes, most_delta_values,
@@ -245,6 +248,36 @@ fn forged(base: &Base, tensors: &[Stored<'_>], has_head: bool) -> Vec<u8> {
     encode(&header(base, 1), &labels, &all).unwrap()
 }
 
+/// Catches: a kept head under labels of somebody else's, one that is replaced all the same, and statistics taken for weights.
+#[test]
+fn a_kept_head_is_the_bases_and_moves_by_differences() {
+    let model = Model::new();
+    let base = model.open().unwrap();
+    let labels: Vec<&str> = base.labels().iter().map(String::as_str).collect();
+    let head = HeadDescription { origin: HeadOrigin::Kept, ..HeadDescription::default() };
+    let kept = |labels: &[&str], tensors: &[Stored<'_>]| {
+        adapted(&base, &encode(&Header { head, ..header(&base, labels.len()) }, labels, tensors).unwrap())
+    };
+    assert_eq!(kept(&labels, &[]).unwrap().params, base.params());
+    let values = vec![0.25_f32; labels.len()];
+    let shape = [labels.len()];
+    let bias = |name, kind| Stored { name, shape: &shape, kind, constraint: None, codec: Codec::F16, values: &values };
+    let moved = kept(&labels, &[bias("_fc.bias", TensorKind::Difference)]).unwrap();
+    let start = base.params::<f32>();
+    let id = base.network().head.bias;
+    assert!(moved.params[id].iter().zip(&start[id]).all(|(moved, start)| *moved == start + 0.25));
+    assert_eq!(kept(&labels, &[bias("features.other", TensorKind::Statistic)]).unwrap().params, start);
+
+    let replaced = kept(&labels, &[bias("_fc.bias", TensorKind::Replacement)]).unwrap_err();
+    assert!(matches!(replaced, ModelError::DeltaKind { .. }), "{replaced}");
+    let mut renamed = labels.clone();
+    renamed.reverse();
+    for labels in [&renamed[..], &labels[1..]] {
+        let error = kept(labels, &[]).unwrap_err();
+        assert!(matches!(error, ModelError::DeltaKeptHead { .. }), "{error}");
+    }
+}
+
 /// The header of a delta for that base.
 fn header(base: &Base, classes: usize) -> Header {
     Header {
@@ -256,6 +289,7 @@ fn header(base: &Base, classes: usize) -> Header {
         classes: classes as u32,
         tensors: 0,
         provenance: Provenance::default(),
+        head: HeadDescription::default(),
     }
 }
 

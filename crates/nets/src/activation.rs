@@ -51,4 +51,27 @@ pub enum Function {
     Square,
     /// `eˣ`.
     Exp,
+    /// The natural logarithm.
+    Log,
+    /// `|x|`, with a slope of 0 at 0.
+    Absolute,
+    /// The error function.
+    Erf,
+    /// `x` above 0, `alpha · (eˣ − 1)` below (Clevert et al., ICLR 2016).
+    Elu {
+        /// The negative of the limit at −∞.
+        alpha: f64,
+    },
+    /// `ln(1 + e^(beta · x)) / beta`.
+    Softplus {
+        /// The inverse of the width of the bend.
+        beta: f64,
+    },
+    /// `x · tanh(softplus(x))` (Misra, BMVC 2020).
+    Mish,
+    /// `x` to a constant power.
+    Power {
+        /// The exponent.
+        exponent: f64,
+    },
 }

@@ -41,6 +41,10 @@ pub enum Arithmetic {
     Multiply,
     /// `a / b`.
     Divide,
+    /// The greater one; where they are equal, each has half of the gradient.
+    Maximum,
+    /// The lesser one; where they are equal, each has half of the gradient.
+    Minimum,
 }
 
 /// Interpolation of a resize.
@@ -52,6 +56,10 @@ pub enum Interpolation {
     Bilinear,
     /// The four pixels around, with corner pixels on corner pixels (`align_corners=True`).
     BilinearCorners,
+    /// Cubic convolution over the sixteen pixels around with a = −0.75, with half-pixel centres (Keys, 1981).
+    Bicubic,
+    /// The same with corner pixels on corner pixels.
+    BicubicCorners,
 }
 
 /// Size of a resize's output.
@@ -186,6 +194,13 @@ pub enum Op {
         /// Distance of positions.
         step: usize,
     },
+    /// Positions of rows or columns by a list, in its order; a position may be there several times, or never.
+    Gather {
+        /// The axis: rows or columns.
+        axis: Axis,
+        /// Of each output position, the input position.
+        indices: Vec<usize>,
+    },
     /// Permutation of the values, see [`Rearrange`].
     Rearrange(Rearrange),
     /// Padding with zeros: `[[above, below], [left, right]]` pixels.
@@ -240,6 +255,7 @@ impl Op {
             Self::Softmax(_) => "softmax",
             Self::Concat(_) => "concatenation",
             Self::Slice { .. } => "slice",
+            Self::Gather { .. } => "gather",
             Self::Rearrange(_) => "rearrangement",
             Self::Pad(_) => "padding",
             Self::Resize { .. } => "resize",
@@ -303,6 +319,7 @@ impl Op {
             | Self::Softmax(_)
             | Self::Concat(_)
             | Self::Slice { .. }
+            | Self::Gather { .. }
             | Self::Rearrange(_)
             | Self::Pad(_)
             | Self::Resize { .. }
@@ -335,6 +352,7 @@ impl Op {
             | Self::L2Norm { .. }
             | Self::Softmax(_)
             | Self::Slice { .. }
+            | Self::Gather { .. }
             | Self::Rearrange(_)
             | Self::Pad(_)
             | Self::Resize { .. }
@@ -394,6 +412,15 @@ impl Op {
                     return Err(ShapeError::Inputs { op: self.name(), found: input, other: input });
                 }
                 sides[axis.index()] = *length;
+                Ok(Shape::of(sides))
+            }
+            Self::Gather { axis, indices } => {
+                let mut sides = input.sides();
+                let is_inside = indices.iter().all(|index| *index < sides[axis.index()]);
+                if *axis == Axis::Channels || indices.is_empty() || !is_inside {
+                    return Err(ShapeError::Inputs { op: self.name(), found: input, other: input });
+                }
+                sides[axis.index()] = indices.len();
                 Ok(Shape::of(sides))
             }
             Self::Rearrange(rearrange) => {
@@ -470,6 +497,7 @@ impl Op {
             | Self::Softmax(_)
             | Self::Concat(Axis::Rows | Axis::Columns)
             | Self::Slice { axis: Axis::Rows | Axis::Columns, .. }
+            | Self::Gather { .. }
             | Self::Rearrange(Rearrange { output: None, .. })
             | Self::Pad(_)
             | Self::Resize { .. }
@@ -506,6 +534,7 @@ impl Op {
             | Self::Softmax(_)
             | Self::Concat(_)
             | Self::Slice { .. }
+            | Self::Gather { .. }
             | Self::Rearrange(_)
             | Self::Pad(_)
             | Self::Resize { .. }

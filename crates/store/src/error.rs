@@ -201,6 +201,36 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns the path that the error is about, if it is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Missing { path }
+            | Self::NotAStore { path, .. }
+            | Self::DamagedState { path, .. }
+            | Self::Trust { path, .. }
+            | Self::Unknown { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::Refused { path, .. } => Some(path),
+            Self::UnreadableState(error) | Self::Durable(error) => error.path(),
+            Self::StateFull { .. }
+            | Self::Serialize(_)
+            | Self::Delta(_)
+            | Self::OtherBase { .. }
+            | Self::Unsigned
+            | Self::Untrusted { .. }
+            | Self::Replayed { .. }
+            | Self::SequenceStep { .. }
+            | Self::NotRefusable { .. }
+            | Self::NotOnTrial { .. }
+            | Self::NothingToRollBack
+            | Self::ActiveChanged { .. }
+            | Self::NumbersUsedUp
+            | Self::SequencesUsedUp { .. } => None,
+        }
+    }
+}
+
+impl StoreError {
     /// Returns whether it is the store's state that is damaged or can't be read: then nothing is known of its versions, and
     /// the base is what can run.
     pub fn is_unusable_state(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Seed writer of the fuzz targets: `cargo run --example seeds` in this folder. Seeds are small and valid, or nearly so.
 
 use fieldfit_delta::compression::compress;
-use fieldfit_delta::{Codec, Constraint, Header, Provenance, Task, TensorData, TensorKind, encode};
+use fieldfit_delta::{Codec, Constraint, HeadDescription, Header, Provenance, Task, TensorData, TensorKind, encode};
 use fieldfit_fuzz::checkpoint::{STORAGE, archive, legacy};
 use fieldfit_fuzz::{ARCHITECTURE, base, resume, safetensors};
 use fieldfit_nets::{Network, TensorSpec, by_name};
@@ -13,6 +13,7 @@ use std::path::Path;
 use zip::{CompressionMethod, ZipArchive};
 
 const VERSION_2: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-2.delta");
+const VERSION_3: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-3.delta");
 const PACKED: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-2.delta.zst");
 const VERSION_1: &[u8] = include_bytes!("../../../crates/delta/tests/fixtures/version-1.delta");
 
@@ -37,6 +38,7 @@ fn write(target: &str, name: &str, bytes: &[u8]) {
 fn deltas() {
     write("delta", "version-1.delta", VERSION_1);
     write("delta", "version-2.delta", VERSION_2);
+    write("delta", "version-3.delta", VERSION_3);
     write("transport", "version-2.delta.zst", PACKED);
     write("transport", "packed.zst", &compress(VERSION_1));
     let kernel: Vec<f32> = (0..18).map(|index| if index < 9 { 0.0 } else { (index as f32 - 13.0) / 8.0 }).collect();
@@ -68,6 +70,7 @@ fn header() -> Header {
         classes: 2,
         tensors: 0,
         provenance: Provenance::default(),
+        head: HeadDescription::default(),
     }
 }
 

@@ -242,6 +242,111 @@ class EfficientChannelAttention(nn.Module):
         return x * gate.view(x.shape[0], -1, 1, 1)
 
 
+class TableAttention(nn.Module):
+    """Attention whose bias is looked up in a table by relative position: rows of it as Swin has them, columns as LeViT."""
+
+    def __init__(self, by_column: bool):
+        super().__init__()
+        self.by_column = by_column
+        self.stem, self.qkv, self.proj = nn.Conv2d(3, 8, 1, stride=(1, 2)), nn.Linear(8, 24), nn.Linear(8, 8)
+        self.table = nn.Parameter(torch.zeros((2, 19) if by_column else (19, 2)))
+        positions = torch.arange(10)
+        self.register_buffer("index", positions[:, None] - positions[None, :] + 9, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = tokens(self.stem(x))
+        batch, count, channels = x.shape
+        q, k, v = self.qkv(x).reshape(batch, count, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        if self.by_column:
+            bias = self.table[:, self.index]
+        else:
+            bias = self.table[self.index.view(-1)].view(count, count, -1).permute(2, 0, 1).contiguous().unsqueeze(0)
+        x = (q * 0.5 @ k.transpose(-2, -1) + bias).softmax(dim=-1) @ v
+        return self.proj(x.transpose(1, 2).reshape(batch, count, channels))
+
+
+class MaskedWindows(nn.Module):
+    """Attention within windows of 5 × 2, some of whose scores a constant mask hides, as Swin's shifted windows have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.qkv = point(3, 4), nn.Linear(4, 12)
+        hidden = (torch.arange(10)[:, None] * 3 + torch.arange(10)[None, :]) % 4 == 1
+        self.register_buffer("mask", torch.stack([torch.zeros(10, 10), hidden * -100.0]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).permute(0, 2, 3, 1)
+        batch, height, width, channels = x.shape
+        x = x.view(batch, height // 5, 5, width // 2, 2, channels).permute(0, 1, 3, 2, 4, 5).contiguous()
+        x = x.view(-1, 10, channels)
+        q, k, v = self.qkv(x).reshape(-1, 10, 3, 2, 2).permute(2, 0, 3, 1, 4).unbind(0)
+        scores = q @ k.transpose(-2, -1)
+        scores = scores.view(batch, 2, 2, 10, 10) + self.mask.unsqueeze(1).unsqueeze(0)
+        return (scores.view(-1, 2, 10, 10).softmax(-1) @ v).transpose(1, 2).reshape(batch, 2, 10, 4)
+
+
+class FourierPositions(nn.Module):
+    """Sines and cosines of positions, computed in the network and projected by a convolution, as EdgeNeXt has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.projection = point(), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        batch, _, height, width = x.shape
+        there = ~torch.zeros((batch, height, width), dtype=torch.bool)
+        rows, columns = there.cumsum(1, dtype=x.dtype), there.cumsum(2, dtype=x.dtype)
+        scale = 10000 ** (2 * torch.div(torch.arange(4), 2, rounding_mode="floor") / 4)
+        parts = []
+        for positions in (rows, columns):
+            angles = (positions / (positions[:, -1:, -1:] + 1e-6) * 6.28)[:, :, :, None] / scale
+            waves = torch.stack((angles[..., 0::2].sin(), angles[..., 1::2].cos()), dim=4).flatten(3)
+            parts.append(waves)
+        return x + self.projection(torch.cat(parts, dim=3).permute(0, 3, 1, 2))
+
+
+class JoinedBias(nn.Module):
+    """A linear layer whose bias is two parameters around a constant, as EVA's queries, keys and values have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.weight = point(), nn.Parameter(torch.zeros(6, 4))
+        self.first, self.last = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+        self.register_buffer("none", torch.zeros(2), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(tokens(self.stem(x)), self.weight, torch.cat((self.first, self.none, self.last)))
+
+
+class SharedBlock(nn.Module):
+    """A convolution with its norm at two places, as detectors have over several scales."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.block = point(), normed(nn.Conv2d(4, 4, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.block(x).relu() * self.block(x.sigmoid())
+
+
+class HiddenKeys(nn.Module):
+    """Attention with a mask of booleans, or a causal one."""
+
+    def __init__(self, causal: bool):
+        super().__init__()
+        self.causal, self.stem, self.qkv = causal, nn.Conv2d(3, 8, 1, stride=(1, 2)), nn.Linear(8, 24)
+        self.register_buffer("mask", (torch.arange(10)[:, None] + torch.arange(10)[None, :]) % 3 > 0, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = tokens(self.stem(x))
+        batch, count, channels = x.shape
+        q, k, v = self.qkv(x).reshape(batch, count, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        x = functional.scaled_dot_product_attention(q, k, v, None if self.causal else self.mask, is_causal=self.causal)
+        return x.transpose(1, 2).reshape(batch, count, channels)
+
+
 def shuffle(x: Tensor) -> Tensor:
     """ShuffleNet's shuffle of two groups of channels."""
     batch, channels, height, width = x.shape
@@ -264,7 +369,10 @@ ACTIVATIONS: dict[str, nn.Module | Callable] = {
     "softplus": nn.Softplus(), "hardtanh": nn.Hardtanh(-0.5, 0.75), "relu_inplace": nn.ReLU(inplace=True),
     "silu_spelt": lambda x: x * x.sigmoid(), "hardswish_spelt": lambda x: (x + 3.0).clamp(0.0, 6.0) * x / 6.0,
     "gelu_spelt": lambda x: 0.5 * x * (1.0 + torch.erf(x / 2.0**0.5)), "clamp": lambda x: x.clamp(min=-0.5),
-    "log_softmax": nn.LogSoftmax(1), "exp": torch.exp,
+    "log_softmax": nn.LogSoftmax(1), "exp": torch.exp, "absolute": torch.abs, "erf": torch.erf,
+    "logarithm": lambda x: (x.square() + 0.5).log(), "reciprocal": lambda x: (x.square() + 0.5).reciprocal(),
+    "inverse_root": lambda x: torch.rsqrt(x.square() + 0.5), "cube": lambda x: x.pow(3), "elu_alpha": nn.ELU(0.5),
+    "softplus_beta": nn.Softplus(beta=2.0),
 }
 
 MICRO: dict[str, Callable[[], nn.Module]] = {
@@ -284,6 +392,11 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "conv_reflected": lambda: nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
     "pad_conv": lambda: nn.Sequential(Apply(lambda x: functional.pad(x, (0, 1, 1, 2))), nn.Conv2d(3, 4, 3, stride=2)),
     "pad_value": lambda: after(lambda x: functional.pad(x, (1, 0, 0, 1), value=0.5), nn.Conv2d(4, 4, 3)),
+    "pad_replicated": lambda: after(nn.ReplicationPad2d((1, 2, 3, 0)), nn.Conv2d(4, 4, 3)),
+    "pad_circular": lambda: after(nn.CircularPad2d((1, 2, 3, 0)), nn.Conv2d(4, 4, 3)),
+    "pad_tokens": lambda: after(tokens, lambda x: functional.pad(x, (0, 1), value=1.0), nn.Linear(5, 3)),
+    "pad_infinite": lambda: after(lambda x: functional.pad(x, (0, 1, 0, 1), value=-torch.inf), nn.MaxPool2d(3, 2)),
+    "conv_transposed_depthwise": lambda: transposed(4, stride=2, padding=1, groups=2),
     "conv1d": EfficientChannelAttention,
     "conv_transposed_2": lambda: transposed(2, stride=2),
     "conv_transposed_3": lambda: transposed(3, stride=2, padding=1, output_padding=1),
@@ -307,6 +420,9 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "instance_norm": lambda: after(nn.InstanceNorm2d(4, affine=True)),
     "l2_normalise": lambda: after(tokens, lambda x: functional.normalize(x, dim=-1)),
     "response_norm": lambda: WithParameter(after(), response_norm, (4,), (4,)),
+    "instance_norm_plain": lambda: after(nn.InstanceNorm2d(4)),
+    "layer_norm_last_two": lambda: after(nn.LayerNorm((5, 4))),
+    "joined_bias": JoinedBias,
     # Pooling and means.
     "max_pool": lambda: after(nn.MaxPool2d(3, 2, 1), point(4, 4)),
     "max_pool_ceil": lambda: after(nn.MaxPool2d(3, 2, ceil_mode=True)),
@@ -323,6 +439,11 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "mean_tokens": lambda: after(tokens, lambda x: x.mean(dim=1)),
     "mean_axis": lambda: after(lambda x: x.mean(-1)),
     "mean_channels": lambda: after(lambda x: x.mean(1, keepdim=True) + x.amax(1, keepdim=True)),
+    "least_channels": lambda: after(lambda x: x.amin(1, keepdim=True) * x),
+    "adaptive_max_pool_grid": lambda: after(nn.AdaptiveMaxPool2d((5, 2))),
+    "max_axis": lambda: after(lambda x: x.max(dim=2).values),
+    "variance": lambda: after(lambda x: x.var((2, 3)) + x.var(dim=(2, 3), unbiased=False)),
+    "log_sum_exp": lambda: after(lambda x: x.logsumexp((1,))),
     "sum_axis": lambda: after(lambda x: x.sum(dim=(2, 3))),
     # Arithmetic.
     "residual_add": lambda: Combine(after(), lambda x, y: torch.relu(x + y), nn.Identity(), point(4, 4)),
@@ -334,6 +455,13 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "scalar_arithmetic": lambda: after(lambda x: (1.5 - x * 0.5) / 3.0 + 0.25),
     "negate": lambda: after(lambda x: torch.cat([x, -x], 1), nn.ReLU()),
     "power": lambda: after(lambda x: (x.pow(2) + 1.0).sqrt(), point(4, 4)),
+    "minimum": lambda: Combine(after(), torch.minimum, nn.Identity(), point(4, 4)),
+    "reverse_divide": lambda: after(lambda x: 2.0 / (x.square() + 1.0)),
+    "add_alpha": lambda: Combine(after(), lambda x, y: torch.add(x, y, alpha=0.5), nn.Identity(), point(4, 4)),
+    "broadcast_both": lambda: after(lambda x: x.mean(2, keepdim=True) * x.mean(3, keepdim=True)),
+    "broadcast_alternating": lambda: after(lambda x: x.reshape(-1, 2, 2, 5, 4) * x.reshape(-1, 2, 2, 5, 4).mean((1, 3), keepdim=True)),
+    "expand": lambda: Combine(after(), lambda x, y: torch.cat([x, y.expand_as(x)], 1), nn.Identity(), nn.AdaptiveAvgPool2d(1)),
+    "expand_gate": lambda: Combine(after(), lambda x, y: x * y.expand_as(x), nn.Identity(), nn.AdaptiveAvgPool2d(1)),
     "maximum": lambda: Combine(after(), torch.maximum, nn.Identity(), point(4, 4)),
     "layer_scale": lambda: WithParameter(after(), lambda x, gamma: x + x.relu() * gamma, (4, 1, 1)),
     "layer_scale_tokens": lambda: WithParameter(after(tokens), lambda x, gamma: x + x.relu() * gamma, (4,)),
@@ -350,6 +478,11 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "chunk": lambda: nn.Sequential(point(3, 6), Apply(lambda x: x.chunk(2, dim=1)[1] + x.chunk(2, dim=1)[0].relu())),
     "slice": lambda: after(lambda x: x[:, 1:, ::2, -3:]),
     "select": lambda: after(tokens, lambda x: x[:, 3] + x[:, -1]),
+    "flip": lambda: after(lambda x: x.flip([2, 3]) + x.flip([1]), nn.Conv2d(4, 4, 3)),
+    "repeat": lambda: after(lambda x: torch.cat([x.repeat(1, 2, 1, 1), x.repeat_interleave(2, dim=1)], 1)),
+    "stack": lambda: Combine(after(), lambda x, y: torch.stack([x, y], 2).flatten(1, 2), nn.Identity(), point(4, 4)),
+    "index_columns": lambda: after(lambda x: x.index_select(3, torch.tensor([2, 0, 0]))),
+    "channel_shuffle_module": lambda: after(nn.ChannelShuffle(2), point(4, 4)),
     "channel_shuffle": lambda: after(shuffle, point(4, 4)),
     "flatten": lambda: after(nn.AdaptiveAvgPool2d((2, 2)), lambda x: x.reshape(x.shape[0], -1), nn.Linear(16, 5)),
     "tokens": lambda: after(tokens, nn.Linear(4, 4), lambda x: x.transpose(1, 2).reshape(-1, 4, 5, 4), point(4, 4)),
@@ -362,6 +495,8 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "resize_nearest": lambda: resized(scale_factor=2, mode="nearest"),
     "resize_nearest_size": lambda: resized(size=(9, 7), mode="nearest"),
     "resize_bicubic": lambda: resized(scale_factor=2, mode="bicubic"),
+    "resize_bicubic_aligned": lambda: resized(size=(9, 7), mode="bicubic", align_corners=True),
+    "resize_half": lambda: nn.Sequential(nn.ZeroPad2d((0, 0, 0, 1)), resized(scale_factor=0.5, mode="bilinear")),
     "resize_to_input": lambda: Combine(
         after(), lambda x, y: x + functional.interpolate(y, size=x.shape[-2:], mode="bilinear"),
         nn.Identity(), nn.Conv2d(4, 4, 3, stride=2, padding=1)),
@@ -371,6 +506,13 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "attention_masked": lambda: Attention("masked"),
     "attention_softmax": lambda: Attention("plain"),
     "attention_biased": lambda: Attention("biased"),
+    "attention_table_rows": lambda: TableAttention(by_column=False),
+    "attention_table_columns": lambda: TableAttention(by_column=True),
+    "attention_windows": MaskedWindows,
+    "attention_hidden": lambda: HiddenKeys(causal=False),
+    "attention_causal": lambda: HiddenKeys(causal=True),
+    "fourier_positions": FourierPositions,
+    "matmul_weight": lambda: WithParameter(after(tokens), lambda x, weight: x @ weight, (4, 6)),
     "attention_pool": PooledAttention,
     "matmul": lambda: Combine(after(tokens), lambda x, y: (x @ y.transpose(-2, -1)).softmax(-1) @ x, nn.Identity(), nn.Linear(4, 4)),
     "windows": Windows,
@@ -388,6 +530,7 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "outputs": lambda: Outputs(named=False),
     "outputs_named": lambda: Outputs(named=True),
     "tied": Tied,
+    "shared_block": SharedBlock,
     "unused": Unused,
     "normalised_input": Normalised,
     "dropout": lambda: after(nn.Dropout(0.5), nn.ReLU(), nn.Dropout2d(0.2), point(4, 4)),

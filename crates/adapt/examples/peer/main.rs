@@ -7,10 +7,11 @@
 //!                                                       or on BATCH, MICRO at a time
 //! peer tpgm   THREADS SIDE                              the same, each followed by a radius step on 16 other images
 //!                                                       and a projection
+//! peer profile THREADS SIDE [BATCH MICRO]               prints the time of each op in such a training step, least of 20
 //! peer kernel THREADS depthwise|dense forward|backward  serves one convolution of 8 images of 56 pixels
 //! ```
 //!
-//! `--model DIR` after any of the first three is another base than the shipped one.
+//! `--model DIR` after any of the first five is another base than the shipped one.
 //!
 //! To serve is to answer each line on the standard input, a number of steps, with a JSON line: how many milliseconds
 //! each step took and what it came to, the loss or the first logit. `echo 1 | peer infer 2 224` is a whole process from
@@ -22,8 +23,10 @@ mod kernel;
 use fieldfit_adapt::{
     HeadParams, HostParams, Optimiser, OptimiserOptions, TensorRadii, TrainingState, clip_global_norm,
 };
+use fieldfit_exec::cpu::{Cpu, StepTime};
 use fieldfit_exec::{Device, Executor, Passes, executor, prepare};
 use fieldfit_model::Base;
+use fieldfit_nets::Shape;
 use fieldfit_tensor::{Images, Norm, Params, TensorId};
 use fieldfit_tpgm::RadiusAdam;
 use kernel::{Kernel, Kind};
@@ -31,10 +34,12 @@ use serde_json::json;
 use std::error::Error;
 use std::io::{Write, stdin, stdout};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const CLASSES: usize = 7;
 const BATCH: usize = 16;
+/// Steps whose least times are printed.
+const PROFILES: usize = 20;
 const LEARNING_RATE: f64 = 1e-3;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -55,8 +60,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             train(&base, threads.parse()?, side.parse()?, batch.parse()?, Passes::of(micro.parse()?))
         }
         ["tpgm", threads, side] => tpgm(&base, threads.parse()?, side.parse()?),
+        ["profile", threads, side] => profile(&base, threads.parse()?, side.parse()?, BATCH, Passes::default()),
+        ["profile", threads, side, batch, micro] => {
+            profile(&base, threads.parse()?, side.parse()?, batch.parse()?, Passes::of(micro.parse()?))
+        }
         ["kernel", threads, kind, direction] => convolution(threads.parse()?, kind, direction),
-        _ => Err("usage: peer check|infer|train|tpgm|kernel THREADS …".into()),
+        _ => Err("usage: peer check|infer|train|tpgm|profile|kernel THREADS …".into()),
     }
 }
 
@@ -94,6 +103,32 @@ fn infer(base: &Base, threads: usize, side: usize, count: usize) -> Result<(), B
     let images = images(0, count, side);
     let prepared = prepare(Device::Cpu { threads }, base.network(), &base.params())?;
     serve(|| Ok(prepared.logits(&images)?.values[0]))
+}
+
+/// Prints the least forward and backward time of each op, in ms, and their sums.
+fn profile(base: &Base, threads: usize, side: usize, count: usize, passes: Passes) -> Result<(), Box<dyn Error>> {
+    let (images, labels) = batch(0, count, side);
+    let network = base.network().with_classes(CLASSES);
+    let state = TrainingState::<f32>::new(base, network.clone(), head(network.head.features), |id| trains(base, id));
+    let (weights, mut gradients) = (state.weights(), state.delta.clone());
+    let mut cpu = Cpu::new(&network, threads, passes)?;
+    let mut least: Vec<StepTime> = cpu.profile(&weights, &images, &labels, &mut gradients)?;
+    for _ in 1..PROFILES {
+        for (least, time) in least.iter_mut().zip(cpu.profile(&weights, &images, &labels, &mut gradients)?) {
+            least.forward = least.forward.min(time.forward);
+            least.backward = least.backward.min(time.backward);
+        }
+    }
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let sides = |shape: Shape| format!("{}×{}×{}", shape.height, shape.width, shape.channels);
+    for StepTime { op, input, output, forward, backward } in &least {
+        let (input, output) = (sides(*input), sides(*output));
+        println!("{:8.3} {:8.3}  {:14} {input:>14} → {output}", ms(*forward), ms(*backward), op.name());
+    }
+    let [forward, backward] = [|time: &StepTime| time.forward, |time: &StepTime| time.backward]
+        .map(|of: fn(&StepTime) -> Duration| least.iter().map(of).sum());
+    println!("{:8.3} {:8.3}  together", ms(forward), ms(backward));
+    Ok(())
 }
 
 fn convolution(threads: usize, kind: &str, direction: &str) -> Result<(), Box<dyn Error>> {

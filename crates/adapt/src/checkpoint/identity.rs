@@ -2,7 +2,7 @@
 
 use crate::methods::effective_settings;
 use crate::methods::entry::MethodEntry;
-use crate::options::{ClassWeights, Options};
+use crate::options::{ClassWeights, HeadMode, Options};
 use crate::plan::run_plan::RunPlan;
 use crate::request::AdaptRequest;
 use fieldfit_data::Split;
@@ -69,6 +69,8 @@ impl fmt::Debug for Released<'_> {
             memory_budget: _,
             class_weights,
             early_stop,
+            head,
+            novelty,
         } = self.0;
         let unset = None::<()>;
         let mut text = f.debug_struct("Options");
@@ -83,6 +85,12 @@ impl fmt::Debug for Released<'_> {
         }
         if early_stop.is_some() {
             text.field("early_stop", early_stop);
+        }
+        if *head != HeadMode::default() {
+            text.field("head", head);
+        }
+        if novelty.is_some() {
+            text.field("novelty", novelty);
         }
         text.finish()
     }
@@ -112,9 +120,13 @@ mod tests {
         let released = RELEASED;
         let method = find(&options.method, &[]).expect("the default method");
         assert_eq!(format!("{:?}", Released(&options, method)), released);
-        let later = Options { early_stop: Some(3), class_weights: ClassWeights::Balanced, ..options };
+        let later =
+            Options { early_stop: Some(3), class_weights: ClassWeights::Balanced, head: HeadMode::Keep, ..options };
         let later = format!("{:?}", Released(&later, method));
-        assert_eq!(later.strip_suffix(", class_weights: Balanced, early_stop: Some(3) }"), released.strip_suffix(" }"));
+        assert_eq!(
+            later.strip_suffix(", class_weights: Balanced, early_stop: Some(3), head: Keep }"),
+            released.strip_suffix(" }")
+        );
     }
 
     const RELEASED: &str = "Options { method: \"tpgm-relative\", epochs: 4, size: None, batch: 16, optimiser: AdamW { \

@@ -1,12 +1,12 @@
 //! Codec search: finds the smallest delta file whose decoded network says what the exact one says.
 
 use crate::encode::chosen_codecs::ChosenCodecs;
-use crate::encode::delta_file;
+use crate::encode::delta_file::{self, Recorded};
 use crate::encode::sensitivity::{self, VIEWS};
 use crate::error::AdaptError;
 use crate::event::{Event, Phase};
 use crate::metrics::{agreeing, prediction};
-use crate::options::Coding;
+use crate::options::{Coding, HeadMode};
 use crate::plan::run::Run;
 use crate::train::batch_source::Cycle;
 use crate::train::reporter::Reporter;
@@ -42,9 +42,11 @@ pub(crate) fn choose(
     let exact_weights = exact_weights(trained);
     let exact = slice.answers(trained.state.network(), &exact_weights)?;
     let weights = sensitivity::of_rows(run, exact_weights, &slice.batches()?)?;
-    let rates = CodecRates::of(&plan.network, &trained.state.delta, &weights)?;
+    let rates =
+        CodecRates::of(&plan.network, &trained.state.delta, &weights, run.request.options.head == HeadMode::Keep)?;
     let attempt = |codecs: ChosenCodecs| {
-        let fidelity = slice.fidelity(&exact, &delta_file::encode(run, trained, &codecs, None)?)?;
+        let fidelity =
+            slice.fidelity(&exact, &delta_file::encode(run, trained, &codecs, &Recorded::default(), None)?)?;
         Ok(ChosenCodecs { fidelity: Some(fidelity), ..codecs })
     };
     let chosen = match smallest(&rates, &attempt, trained, reporter)? {

@@ -5,10 +5,11 @@ use crate::encode::provenance::provenance;
 use crate::error::AdaptError;
 use crate::event::Gate;
 use crate::methods::method::ConstraintSet;
+use crate::options::HeadMode;
 use crate::plan::run::Run;
 use crate::train::trainer::Trained;
-use fieldfit_delta::Delta;
-use fieldfit_model::{TrainingResult, encode_delta};
+use fieldfit_delta::{Delta, HeadDescription, HeadOrigin, NoveltyThreshold};
+use fieldfit_model::{DeltaHead, FeatureStatistics, TrainingResult, encode_delta_with};
 use fieldfit_tensor::Norm;
 
 /// The norm of the method's constraints and the radius of each tensor.
@@ -24,11 +25,19 @@ fn constraint(run: Run<'_>, trained: &Trained<'_>) -> Result<(Norm, Vec<Option<f
     }
 }
 
+/// Feature statistics that the delta file records, and the threshold of novelty.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recorded {
+    pub statistics: FeatureStatistics,
+    pub novelty: Option<NoveltyThreshold>,
+}
+
 /// Encodes the delta file. The verdict only goes into its provenance; the tensors are the same bytes with and without it.
 pub(crate) fn encode(
     run: Run<'_>,
     trained: &Trained<'_>,
     chosen: &ChosenCodecs,
+    recorded: &Recorded,
     gate: Option<&Gate>,
 ) -> Result<Vec<u8>, AdaptError> {
     let Run { request, plan } = run;
@@ -46,5 +55,13 @@ pub(crate) fn encode(
         codecs: &chosen.codecs,
     };
     let provenance = provenance(run, chosen, gate);
-    Ok(encode_delta(request.base, &result, provenance, request.active.map(Delta::hash))?)
+    let origin = match request.options.head {
+        HeadMode::Replace => HeadOrigin::Replaced,
+        HeadMode::Keep => HeadOrigin::Kept,
+    };
+    let description = HeadDescription { origin, taught: 0, novelty: recorded.novelty };
+    let parent = request.active.map(Delta::hash);
+    Ok(recorded.statistics.with_tensors(|statistics| {
+        encode_delta_with(request.base, &result, &DeltaHead { description, statistics }, provenance, parent)
+    })?)
 }

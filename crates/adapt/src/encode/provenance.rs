@@ -5,7 +5,7 @@ use crate::error::AdaptError;
 use crate::event::Gate;
 use crate::methods::entry::MethodEntry;
 use crate::methods::{effective_settings, find};
-use crate::options::{ClassWeights, Freeze, Options};
+use crate::options::{ClassWeights, Freeze, HeadMode, Options};
 use crate::plan::run::Run;
 use fieldfit_data::Fractions;
 use fieldfit_delta::Provenance;
@@ -71,6 +71,8 @@ impl fmt::Display for Choices<'_> {
             memory_budget: _,
             class_weights,
             early_stop,
+            head,
+            novelty,
         } = self.options;
         write!(f, "method={method}")?;
         for (name, value) in effective_settings(self.options, self.method) {
@@ -91,6 +93,12 @@ impl fmt::Display for Choices<'_> {
         }
         if let Some(patience) = early_stop {
             write!(f, " early_stop={patience}")?;
+        }
+        if *head != HeadMode::default() {
+            write!(f, " head={}", head.name())?;
+        }
+        if let Some(rate) = novelty {
+            write!(f, " novelty={rate}")?;
         }
         if *fractions != Fractions::default() {
             write!(f, " {fractions}")?;
@@ -133,11 +141,19 @@ mod tests {
             fractions: Fractions::new(0.25, 0.125),
             class_weights: ClassWeights::Balanced,
             early_stop: Some(2),
+            head: HeadMode::Keep,
+            novelty: Some(0.05),
             ..Options::default()
         };
         let changed = changed.text(&[]).expect("the default method");
-        for part in [" retain=\"world\\n\"", " validation=0.25 gate=0.125", " class_weights=balanced", " early_stop=2"]
-        {
+        for part in [
+            " retain=\"world\\n\"",
+            " validation=0.25 gate=0.125",
+            " class_weights=balanced",
+            " early_stop=2",
+            " head=keep",
+            " novelty=0.05",
+        ] {
             assert!(changed.contains(part), "{part} in {changed}");
         }
     }

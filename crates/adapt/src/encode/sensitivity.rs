@@ -2,6 +2,7 @@
 
 use crate::error::AdaptError;
 use crate::heads::add_base_head;
+use crate::options::HeadMode;
 use crate::plan::run::Run;
 use crate::train::batch_source::Cycle;
 use fieldfit_exec::{ExecError, Objective, cross_entropy, executor, softmax};
@@ -58,8 +59,10 @@ pub(crate) fn of_rows(run: Run<'_>, mut weights: Params<f32>, slice: &Cycle<'_>)
     let network = &plan.network;
     let both = add_base_head(network, &mut weights, request.base);
     let mut executor = executor(request.options.device, &both, plan.memory.passes())?;
-    let trained = |id: TensorId| plan.trained[id.index()] && !network.tensor(id).role.is_head();
+    let keeps_head = request.options.head == HeadMode::Keep;
+    let trained = |id: TensorId| plan.trained[id.index()] && (keeps_head || !network.tensor(id).role.is_head());
     let mut gradients = Params::zeros_where(network, trained);
+    let head = [network.head.weight, network.head.bias].into_iter().filter(|&id| trained(id));
     let (mut rows, total) = (RowWeights::zeros(network), (VIEWS.len() * slice.images()) as f64);
     let mut random = ChaCha8Rng::seed_from_u64(request.options.seed);
     for view in VIEWS {
@@ -67,7 +70,10 @@ pub(crate) fn of_rows(run: Run<'_>, mut weights: Params<f32>, slice: &Cycle<'_>)
             let images = batch?.images;
             let draws = (0..images.count).map(|_| [random.random(), random.random()]).collect();
             let objective = OwnAnswers { classes: network.head.classes, draws };
+            // The rows of both heads while they are computed, and then those of the kept one, which comes first.
+            head.clone().for_each(|id| gradients.buffers_mut()[id.index()].resize(both.tensor(id).len(), 0.0));
             executor.gradient(&weights, &images, &objective, &mut gradients)?;
+            head.clone().for_each(|id| gradients.buffers_mut()[id.index()].truncate(network.tensor(id).len()));
             // Slopes of drawn answers have no direction in common: the sum of n images' squares is n² times their mean's.
             rows.add(&gradients, 0.5 * (images.count as f64).powi(2) / total);
         }

@@ -11,7 +11,7 @@ use fieldfit_nets::TensorSpec;
 use fieldfit_tensor::Norm;
 use std::ops::ControlFlow;
 
-/// Start of the new head.
+/// Start of a new head. Where the base's is [kept](crate::HeadMode::Keep), it starts as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadStart {
     /// The linear probe on the base's features.

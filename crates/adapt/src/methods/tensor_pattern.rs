@@ -1,21 +1,26 @@
 //! Tensor patterns: which tensors a method holds near the base, by glob patterns over their names.
 
 use crate::error::AdaptError;
-use crate::options::Options;
+use crate::options::{HeadMode, Options};
 use fieldfit_nets::{Network, Role};
 use fieldfit_tensor::TensorId;
 use globset::Glob;
 
-/// Selects the tensors that a method holds near the base, by [`TensorId::index`]: all that can train, but for the
-/// head, which has no origin, and those whose names match any of the patterns that the options exclude.
+/// Selects the tensors that a method holds near the base, by [`TensorId::index`]: all that can train, but for a
+/// new head, which has no origin, and those whose names match any of the patterns that the options exclude.
 ///
 /// # Errors
 /// If a pattern can't be read, or matches no trainable tensor: it would silently exclude nothing. If there is no such stage
 /// as is to be frozen.
 pub(crate) fn held(options: &Options, network: &Network) -> Result<Vec<bool>, AdaptError> {
     let mut held = constrained(options, network)?;
-    held[network.head.weight.index()] = false;
-    held[network.head.bias.index()] = false;
+    match options.head {
+        HeadMode::Keep => {}
+        HeadMode::Replace => {
+            held[network.head.weight.index()] = false;
+            held[network.head.bias.index()] = false;
+        }
+    }
     Ok(held)
 }
 

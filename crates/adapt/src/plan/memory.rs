@@ -3,7 +3,7 @@
 use crate::error::AdaptError;
 use crate::methods::method;
 use crate::methods::method::Method;
-use crate::options::Options;
+use crate::options::{HeadMode, Options};
 use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::MOST_RETAINED;
 use crate::plan::stage::{shape_after, trained};
@@ -135,11 +135,11 @@ impl Draft<'_> {
             images: self.batches(side),
             // Centred and scaled, features are there twice.
             probing: weights + total(looking) + 2 * features,
-            judging: trained / 2 + weights + total(looking),
+            judging: trained / 2 + weights + total(looking) + if options.novelty.is_some() { features } else { 0 },
             ..MemoryPlan::default()
         };
         if trained > 0 {
-            plan.weights = weights;
+            plan.weights = weights + self.kept_head();
             plan.gradients = trained;
             plan.optimiser = state * trained;
             plan.kernels = (learning.folded + learning.scratch) as u64;
@@ -154,6 +154,14 @@ impl Draft<'_> {
         }
         plan.total = plan.always() + plan.training().max(plan.probing + plan.images).max(plan.judging);
         Ok(plan)
+    }
+
+    /// Returns the bytes of the base's head where it is kept: as training starts from it, and as the gate goes back to it.
+    fn kept_head(&self) -> u64 {
+        match self.options.head {
+            HeadMode::Replace => 0,
+            HeadMode::Keep => 2 * bytes(self.network, |id| self.network.tensor(id).role.is_head()),
+        }
     }
 
     /// Returns the side of the training images, in pixels.

@@ -2,6 +2,7 @@
 
 use crate::error::AdaptError;
 use crate::event::Event;
+use crate::kept_head;
 use crate::methods;
 use crate::methods::entry::MethodEntry;
 use crate::methods::method::Method;
@@ -54,6 +55,7 @@ impl RunPlan {
         let steps_per_epoch = split.train.len().div_ceil(options.batch) as u64;
         let trained = trained(method.as_ref(), &network, options)?;
         let trains = trained.contains(&true);
+        kept_head::require_training(options, trains)?;
         let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
         let frozen = if trains { options.frozen_stages(&network)? } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);

@@ -3,7 +3,7 @@
 use crate::error::AdaptError;
 use crate::methods;
 use crate::methods::entry::MethodEntry;
-use crate::options::{OptimiserOptions, Options};
+use crate::options::{HeadMode, OptimiserOptions, Options};
 
 impl Options {
     /// Refuses numbers that no run can use. The method must be one of [`METHODS`](crate::METHODS): a run by another one
@@ -26,6 +26,13 @@ impl Options {
         require(self.early_stop != Some(0), "early-stop", 0, "at least 1 epoch")?;
         require(self.size != Some(0), "size", 0, "at least 1 pixel")?;
         require(self.freeze.as_ref().is_none_or(|freeze| freeze.views > 0), "views", 0, "at least 1")?;
+        require(self.novelty.is_none_or(is_share), "novelty", self.novelty.unwrap_or_default(), "above 0 and below 1")?;
+        require(
+            self.novelty.is_none() || self.head == HeadMode::Replace,
+            "novelty",
+            "asked of a kept head",
+            "none: classes of the base without images have no mean to measure from",
+        )?;
         require_positive("tpgm learning rate", self.tpgm.learning_rate)?;
         require_positive("learning rate", self.optimiser.learning_rate())?;
         self.clip.map_or(Ok(()), |clip| require_positive("clip", clip))?;
@@ -42,6 +49,10 @@ impl Options {
             }
         }
     }
+}
+
+fn is_share(value: f64) -> bool {
+    value > 0.0 && value < 1.0
 }
 
 fn require_positive(name: &'static str, value: f64) -> Result<(), AdaptError> {

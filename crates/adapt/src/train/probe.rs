@@ -2,6 +2,7 @@
 
 use crate::error::AdaptError;
 use crate::event::{Event, Phase};
+use crate::kept_head;
 use crate::metrics::{agreeing, prediction};
 use crate::options::{OptimiserOptions, ScheduleOptions};
 use crate::plan::run::Run;
@@ -38,7 +39,7 @@ impl Features {
     }
 }
 
-/// Trained linear probe, and its scores.
+/// Trained linear probe, and its scores; or the base's own head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Probe {
     pub head: HeadParams,
@@ -50,6 +51,11 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
+    /// The base's own head in place of a probe, where it is kept: nothing is trained or scored.
+    pub fn kept(run: Run<'_>) -> Self {
+        Self { head: kept_head::of_base(run.request.base), penalty: 0.0, loss: 0.0, accuracy: 0.0 }
+    }
+
     /// Trains a new head on the untouched base's features, each computed once.
     pub fn train(
         run: Run<'_>,

@@ -7,6 +7,7 @@ use crate::error::AdaptError;
 use crate::event::{Event, Phase};
 use crate::methods::method::{HeadStart, Method, Requirements, Steps};
 use crate::metrics::Metrics;
+use crate::options::HeadMode;
 use crate::plan::run::Run;
 use crate::request::Checkpointing;
 use crate::train::batch_source::{BatchSource, Cycle};
@@ -66,9 +67,10 @@ impl<'a> Trainer<'a> {
         };
         let class_weights = ClassWeighting::new(options.class_weights, request.dataset, &plan.split.train);
         let source = run.batch_source()?;
-        let probe = match &resumed {
-            Some(snapshot) => snapshot.probe.clone().into_owned(),
-            None => Probe::train(run, &source, &class_weights, reporter)?,
+        let probe = match (&resumed, options.head) {
+            (Some(snapshot), _) => snapshot.probe.clone().into_owned(),
+            (None, HeadMode::Keep) => Probe::kept(run),
+            (None, HeadMode::Replace) => Probe::train(run, &source, &class_weights, reporter)?,
         };
         let source = source.behind(run.frozen_prefix()?);
         let session = session(run, method.as_mut(), &probe, &source, class_weights)?;
@@ -331,9 +333,9 @@ fn session<'a>(
 ) -> Result<Session<'a>, AdaptError> {
     let Run { request, plan } = run;
     let options = request.options;
-    let head = match method.head() {
-        HeadStart::Probe => probe.head.clone(),
-        HeadStart::Random => plan.random_head(options.seed),
+    let head = match (options.head, method.head()) {
+        (HeadMode::Keep, _) | (HeadMode::Replace, HeadStart::Probe) => probe.head.clone(),
+        (HeadMode::Replace, HeadStart::Random) => plan.random_head(options.seed),
     };
     let trains = |id: TensorId| plan.trained[id.index()];
     let state = TrainingState::new(request.base, plan.network.clone(), head, trains);

@@ -1,14 +1,15 @@
 //! Arguments of `adapt` and `compare`: the run's data, method and training options.
 
 use super::parse::{
-    at_least_one, augmentations, byte_count, class_weights, codings, methods, positive, setting, sharings, side, target,
+    at_least_one, augmentations, byte_count, class_weights, codings, head_modes, methods, positive, setting, sharings,
+    side, target,
 };
 use super::run::{BaseArgs, DeviceArgs, ShiftArgs};
 use super::store::KeepArgs;
 use clap::Args;
 use fieldfit::data::Augmentation;
 use fieldfit::target::TargetProfile;
-use fieldfit::train::{ClassWeights, Coding, Options, Sharing};
+use fieldfit::train::{ClassWeights, Coding, HeadMode, Options, Sharing};
 use std::path::PathBuf;
 
 /// Arguments of `fieldfit adapt`.
@@ -44,6 +45,9 @@ pub struct AdaptArgs {
     /// Resume from the checkpoint that an interrupted run left in the store
     #[arg(long)]
     pub resume: bool,
+    /// Record what tells unknown images, at this share of false alarms on the validation images, e.g. 0.05
+    #[arg(long, value_name = "RATE")]
+    pub novelty: Option<f64>,
     /// Accept a new version that lacks classes of the active or last confirmed one
     #[arg(long)]
     pub allow_fewer_classes: bool,
@@ -123,6 +127,9 @@ pub struct TrainingArgs {
     /// Weight the classes in the loss: uniform, or balanced by frequency
     #[arg(long, value_name = "NAME", default_value = "uniform", value_parser = class_weights())]
     pub class_weights: ClassWeights,
+    /// Learn a new head, or keep and adapt the base's: then folders are named by its labels
+    #[arg(long, value_name = "MODE", default_value = "replace", value_parser = head_modes())]
+    pub head: HeadMode,
     /// Stop training after N epochs without a higher validation accuracy [default: train for all epochs]
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub early_stop: Option<u32>,

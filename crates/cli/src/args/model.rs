@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Arguments of `fieldfit import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// Import this network (.pt2) or checkpoint: .pth, .safetensors, an index of shards, or a folder with config.json
+    /// Import this network (.pt2, .onnx) or checkpoint: .pth, .safetensors, an index of shards, or a folder with config.json
     pub weights: PathBuf,
     /// Set the architecture; auto detects it from names and shapes of the tensors
     #[arg(long, value_name = "NAME", default_value = AUTO, value_parser = PossibleValuesParser::new(architectures()))]
@@ -39,6 +39,9 @@ pub struct ImportArgs {
     /// Leave out the tensors with this name in the checkpoint; `*` is any text [repeatable]
     #[arg(long, value_name = "PATTERN")]
     pub drop: Vec<String>,
+    /// Take this result of a network that has several, e.g. out
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
     /// Feed square images of this side in pixels [default: the checkpoint's, or what the network was exported for]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub size: Option<u32>,

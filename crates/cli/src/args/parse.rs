@@ -4,7 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, T
 use fieldfit::data::Augmentation;
 use fieldfit::delta::Codec;
 use fieldfit::target::TargetProfile;
-use fieldfit::train::{ClassWeights, Coding, MethodEntry, Sharing};
+use fieldfit::train::{ClassWeights, Coding, HeadMode, MethodEntry, Sharing};
 use std::iter;
 
 pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
@@ -69,6 +69,11 @@ pub(super) fn class_weights() -> impl TypedValueParser<Value = ClassWeights> {
     let named = |name: String| ClassWeights::ALL.into_iter().find(|weights| weights.name() == name);
     PossibleValuesParser::new(ClassWeights::ALL.map(ClassWeights::name))
         .try_map(move |name| named(name).ok_or("no such class weights"))
+}
+
+pub(super) fn head_modes() -> impl TypedValueParser<Value = HeadMode> {
+    let named = |name: String| HeadMode::ALL.into_iter().find(|mode| mode.name() == name);
+    PossibleValuesParser::new(HeadMode::ALL.map(HeadMode::name)).try_map(move |name| named(name).ok_or("no such mode"))
 }
 
 pub(super) fn sharings() -> impl TypedValueParser<Value = Sharing> {

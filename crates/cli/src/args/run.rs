@@ -60,6 +60,12 @@ pub struct InferArgs {
     /// Show this many classes per image
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=fieldfit::MAX_TOP as i64))]
     pub top: u32,
+    /// Show this many of the base's own classes beside them, by its own head on the version's features
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=fieldfit::MAX_TOP as i64))]
+    pub base_top: Option<u32>,
+    /// Show how far each image is from what the version was trained on, and whether that makes it unknown
+    #[arg(long)]
+    pub novelty: bool,
     /// Images, folders of images at any depth, quoted glob patterns, or `-` for one image on standard input
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
@@ -84,6 +90,9 @@ pub struct EvalArgs {
     /// Report how often the adapted backbone under the base's head agrees with the base
     #[arg(long)]
     pub agreement: bool,
+    /// Report how well images of other things, at any depth of this folder, are told from those of --data
+    #[arg(long, value_name = "DIR")]
+    pub unknown: Option<PathBuf>,
 }
 
 /// Distribution shifts to evaluate on.

@@ -10,7 +10,7 @@ use fieldfit::delta::read_key;
 use fieldfit::report::PageOptions;
 use fieldfit::report::write_page;
 use fieldfit::store::Store;
-use fieldfit::train::{AdaptError, Adapted, Comparison, Options, Recorder};
+use fieldfit::train::{AdaptError, Adapted, Comparison, HeadMode, Options, Recorder};
 use fieldfit::{Info, Runtime, Version, check_output};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -74,6 +74,7 @@ fn options(args: &AdaptArgs) -> Options {
     super::training(&args.training)
         .with_method(args.method.clone())
         .with_seed(args.seed)
+        .with_novelty(args.novelty)
         .with_settings(args.settings.iter().cloned().collect())
 }
 
@@ -101,7 +102,11 @@ fn check_classes(
         Version::Base | Version::File => None,
     };
     for version in active.into_iter().chain(confirmed).collect::<BTreeSet<_>>() {
-        let lost = lost_classes(&store.delta_path(version), &images.classes)?;
+        let kept = match args.training.head {
+            HeadMode::Replace => &images.classes,
+            HeadMode::Keep => runtime.base().labels(),
+        };
+        let lost = lost_classes(&store.delta_path(version), kept)?;
         if lost.is_empty() {
             continue;
         }

@@ -5,15 +5,19 @@ use crate::error::CliError;
 use crate::output::{Output, Table, Text, percent};
 use crate::progress_bar::ProgressBar;
 use fieldfit::data::{FolderOptions, ImageSet, Purpose};
-use fieldfit::{Count, Evaluation, Runtime};
+use fieldfit::{Count, Evaluation, NoveltyEvaluation, Runtime, Version};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Evaluation on the data and on each shift.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
     data: Measured,
+    /// How well unknown images are told, if there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<NoveltyEvaluation>,
     /// Evaluation by the shift's name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     shifts: BTreeMap<String, Measured>,
@@ -37,21 +41,43 @@ pub fn run(args: &EvalArgs, output: &Output) -> Result<(), CliError> {
     let shifts = super::shifts(&args.shift, &data, &progress)?;
     let measure = |set: &ImageSet| measure(args, &runtime, set, &progress);
     let named = |set: &ImageSet| Ok((set.name.clone(), measure(set)?));
-    let report = Report { data: measure(&data)?, shifts: shifts.iter().map(named).collect::<Result<_, CliError>>()? };
+    let unknown = args.unknown.as_deref().map(|folder| unknown(folder, &runtime, &data, &progress)).transpose()?;
+    let shifts = shifts.iter().map(named).collect::<Result<_, CliError>>()?;
+    let report = Report { data: measure(&data)?, unknown, shifts };
     progress.finish();
     output.show(&report, text)
+}
+
+/// Evaluates how well the images in a folder are told from those of the version's classes.
+fn unknown(
+    folder: &Path,
+    runtime: &Runtime,
+    data: &ImageSet,
+    progress: &ProgressBar,
+) -> Result<NoveltyEvaluation, CliError> {
+    let images = super::images(folder, &FolderOptions::new(Purpose::Unlabelled), progress)?;
+    let mut measuring = |done, total| progress.images("measuring novelty", done, total);
+    Ok(runtime.evaluate_novelty(data, &ImageSet::of("unknown", images), &mut measuring)?)
 }
 
 fn measure(args: &EvalArgs, runtime: &Runtime, set: &ImageSet, progress: &ProgressBar) -> Result<Measured, CliError> {
     let mut evaluating = |done, total| progress.images("evaluating", done, total);
     let evaluation = if args.base_head {
         runtime.evaluate_under_base_head(set, &mut evaluating)?
+    } else if has_base_classes(runtime, set) {
+        runtime.evaluate_beside_base(set, &mut evaluating)?
     } else {
         runtime.evaluate(set, &mut evaluating)?
     };
     let mut comparing = |done, total| progress.images("comparing with the base", done, total);
     let agreement = args.agreement.then(|| runtime.agreement(set, &mut comparing)).transpose()?;
     Ok(Measured { evaluation, agreement })
+}
+
+/// Whether a version of other weights than the base's is evaluated on classes of the base.
+fn has_base_classes(runtime: &Runtime, set: &ImageSet) -> bool {
+    let labels = runtime.base().labels();
+    runtime.version() != Version::Base && set.images.classes.iter().any(|class| labels.contains(class))
 }
 
 fn text(report: &Report) -> Text {
@@ -65,6 +91,15 @@ fn text(report: &Report) -> Text {
         text.table(&counts("group", per_group));
     }
     summary(&report.data).iter().for_each(|line| text.line(line));
+    if let Some(novelty) = &report.unknown {
+        text.line(format!(
+            "unknown images: AUROC {:.3}, FPR {} at 95 % TPR",
+            novelty.auroc,
+            percent(novelty.fpr_at_95_tpr)
+        ));
+        let (alarms, detected) = (percent(novelty.false_alarms), percent(novelty.detected));
+        text.line(format!("above the threshold {:.2}: {detected} of them, {alarms} of the known", novelty.threshold));
+    }
     if !report.shifts.is_empty() {
         text.table(&shifts(&report.shifts));
     }
@@ -89,6 +124,9 @@ fn summary(measured: &Measured) -> Vec<String> {
     let mut lines = vec![format!("mean over classes {mean}, calibration error {error}")];
     let skipped = evaluation.skipped;
     lines.extend((skipped > 0).then(|| format!("skipped {skipped} unreadable images")));
+    lines.extend(evaluation.base_head.map(|base_head| {
+        format!("under the base's own head {}, on {} images", percent(base_head.accuracy), base_head.images)
+    }));
     lines.extend(agreement.map(|agreement| format!("agrees with the base on {}", percent(agreement))));
     lines
 }

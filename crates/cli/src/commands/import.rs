@@ -62,6 +62,7 @@ pub fn run(args: &ImportArgs, output: &Output) -> Result<(), CliError> {
     request.averages = args.averages();
     request.drop = &args.drop;
     request.input = args.input();
+    request.output = args.output.as_deref();
     let progress = ProgressBar::new(output);
     progress.wait("importing");
     let report = import(&request).map_err(fieldfit::Error::from)?;

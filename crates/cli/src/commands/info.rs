@@ -3,7 +3,7 @@
 use crate::args::InfoArgs;
 use crate::error::CliError;
 use crate::output::{Output, Table, Text, bytes, mebibytes, percent, signature};
-use fieldfit::delta::{Codec, DeltaInfo, Fidelity, TensorInfo};
+use fieldfit::delta::{Codec, DeltaInfo, Fidelity, HeadDescription, HeadOrigin, NoveltyThreshold, TensorInfo};
 use fieldfit::model::{Base, ModelInfo, StageInfo};
 use fieldfit::store::StoreInfo;
 use fieldfit::train::MemoryPlan;
@@ -136,11 +136,27 @@ fn delta_text(delta: &DeltaInfo) -> Text {
                 .map_or_else(|| "no".into(), |(key, number)| signature(number, key)),
         ),
         ("classes", delta.labels.join(", ")),
+        ("head", head(&delta.head)),
         ("input", format!("{} px, crop {}", delta.input_size, delta.crop)),
         ("codecs", codecs(&delta.tensors)),
         ("encoding", delta.fidelity.map_or_else(String::new, |fidelity| cost(&fidelity))),
         ("tensors", format!("{} changed, {held} of them constrained to a ball around the base", delta.tensors.len())),
     ]);
+    text
+}
+
+/// Returns where the head comes from, and what it tells unknown images by.
+fn head(head: &HeadDescription) -> String {
+    let mut text = match head.origin {
+        HeadOrigin::Replaced => "of its own classes".to_owned(),
+        HeadOrigin::Kept => "the base's, adapted".to_owned(),
+    };
+    if head.taught > 0 {
+        text += &format!(", the last {} taught", head.taught);
+    }
+    if let Some(NoveltyThreshold { distance, false_alarm_rate, .. }) = head.novelty {
+        text += &format!("; unknown above {distance:.2}, at {} false alarms", percent(false_alarm_rate.into()));
+    }
     text
 }
 

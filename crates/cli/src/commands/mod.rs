@@ -10,8 +10,10 @@ mod eval;
 mod import;
 mod infer;
 mod info;
+mod inputs;
 mod key;
 mod store;
+mod teach;
 
 use crate::args::{BaseArgs, Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
 use crate::error::CliError;
@@ -39,6 +41,7 @@ pub fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Infer(args) => infer::run(args, output).map(done),
         Command::Eval(args) => eval::run(args, output).map(done),
         Command::Adapt(args) => adapt::run(args, output),
+        Command::Teach(args) => teach::run(args, output),
         Command::Compare(args) => compare::run(args, output).map(done),
         Command::Store(command) => store::run(command, output).map(done),
         Command::Delta(command) => delta::run(command, output).map(done),
@@ -76,6 +79,7 @@ fn training(args: &TrainingArgs) -> Options {
         .with_optimiser(defaults.optimiser.with_learning_rate(args.lr))
         .with_augmentation(args.augment)
         .with_class_weights(args.class_weights)
+        .with_head(args.head)
         .with_early_stop(args.early_stop)
         .with_tpgm(defaults.tpgm.with_exclude(args.exclude.clone()).with_sharing(args.radii_per))
         .with_retain(args.retain.clone())

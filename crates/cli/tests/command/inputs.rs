@@ -126,8 +126,9 @@ fn errors_are_objects_with_json() {
     for (arguments, path) in [
         ("info nowhere", Some("nowhere")),
         ("key show nowhere.key", Some("nowhere.key")),
-        ("infer --model nowhere images", None),
-        ("adapt --model tiny-1 --data nowhere --store store", None),
+        ("infer --model nowhere images", Some("nowhere")),
+        ("adapt --model tiny-1 --data nowhere --store store", Some("nowhere")),
+        ("store list nowhere", Some("nowhere")),
         ("adapt --model tiny-1 --data images --store store --report missing/page.html", Some("missing/page.html")),
     ] {
         let ran = scene.run(&format!("{arguments} --json"));

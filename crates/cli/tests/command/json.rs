@@ -70,6 +70,14 @@ fn infer_prints_one_ranking_an_image() {
     let best: Vec<&Value> = adapted.iter().map(|answer| &answer["top"][0]["label"]).collect();
     assert_eq!(best, ["sand", "water"]);
     assert_eq!(adapted[0]["top"].as_array().unwrap().len(), 3, "as many as the model knows");
+    let beside = scene.run(&format!("infer --model tiny-1 --store store --base-top 2 --json {images}")).objects();
+    for (answer, adapted) in beside.iter().zip(&adapted) {
+        assert_eq!(keys(answer), ["base_top", "image", "top"]);
+        assert_eq!(answer["top"], adapted["top"], "the base's answers change no other");
+        let labels: Vec<&str> =
+            answer["base_top"].as_array().unwrap().iter().map(|class| class["label"].as_str().unwrap()).collect();
+        assert!(labels.len() == 2 && labels.iter().all(|label| label.starts_with("thing ")), "{labels:?}");
+    }
     let of_file = scene.run(&format!("infer --model tiny-1 --delta store/versions/000001.delta --json {images}"));
     assert_eq!(of_file.objects(), adapted, "a version and its file are the same");
 }
@@ -94,6 +102,116 @@ fn eval_prints_counts_that_add_up() {
     assert_eq!(evaluation["correct"], correct);
     assert_eq!(evaluation["accuracy"].as_f64().unwrap(), correct as f64 / 90.0);
     assert!(correct >= 86, "three colours are easily told apart: {evaluation}");
+}
+
+/// Catches: an evaluation of old classes that leaves out the base's own head, counts images that it doesn't know, or counts
+/// under other labels than the base's.
+#[test]
+fn eval_reports_the_bases_own_head_where_it_knows_the_class() {
+    let scene = Scene::new();
+    std::fs::rename(scene.path("images/sand"), scene.path("images/thing 7")).unwrap();
+    let ran = scene.run("adapt --model tiny-1 --data images --store store --method linear-probe --threads 1");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let evaluation = &scene.run("eval --model tiny-1 --store store --data images --json").objects()[0];
+    let under_base = &evaluation["base_head"];
+    assert_eq!(keys(under_base), ["accuracy", "correct", "images"]);
+    assert_eq!((&evaluation["images"], &under_base["images"]), (&json!(90), &json!(30)));
+    let folder = scene.path("sand only");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::rename(scene.path("images/thing 7"), folder.join("thing 7")).unwrap();
+    std::fs::rename(folder, scene.path("sand")).unwrap();
+    let alone = &scene.run("eval --model tiny-1 --data sand --json").objects()[0];
+    assert_eq!(under_base["correct"], alone["correct"], "the probe leaves the backbone alone");
+    assert_eq!(keys(alone).iter().filter(|key| **key == "base_head").count(), 0, "the base has one head");
+}
+
+/// Catches: a kept head whose classes are the images' instead of the base's, or that nobody can tell from a new one.
+#[test]
+fn a_kept_head_answers_with_the_bases_classes() {
+    let scene = Scene::new();
+    let unnamed = scene.refused("adapt --model tiny-1 --data images --store store --head keep --threads 1");
+    assert!(unnamed.contains("has no class `grass` and 2 more") && unnamed.contains("rename the folder"), "{unnamed}");
+    for (class, label) in [("grass", "thing 1"), ("sand", "thing 4"), ("water", "thing 8")] {
+        std::fs::rename(scene.path("images").join(class), scene.path("images").join(label)).unwrap();
+    }
+    let ran = scene
+        .run("adapt --model tiny-1 --data images --store store --head keep --epochs 4 --lr 3e-3 --threads 1 --json");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let gate = ran.objects().into_iter().find(|event| event["event"] == "gate").unwrap();
+    assert_eq!(gate["reference"], "base");
+    let info = &scene.run("info store/versions/000001.delta --json").objects()[0];
+    assert_eq!((&info["head"]["origin"], info["labels"].as_array().unwrap().len()), (&json!("kept"), 10));
+    let evaluation = &scene.run("eval --model tiny-1 --store store --data images --json").objects()[0];
+    assert_eq!(
+        evaluation["per_class"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["thing 1", "thing 4", "thing 8"]
+    );
+    assert_eq!(evaluation["base_head"]["images"], 90);
+}
+
+/// Catches: a lesson that is not stored, is not told as an adaptation is, or names images by their numbers; a taught class that
+/// cannot be told or removed.
+#[test]
+fn a_class_is_taught_by_a_folder_and_removed() {
+    let scene = Scene::new();
+    let teach =
+        |arguments: &str| scene.run(&format!("teach --model tiny-1 --store store --threads 1 --json {arguments}"));
+    for (class, version) in [("sand", 1), ("water", 2)] {
+        let ran = teach(&format!("{class} images/{class}"));
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        let done = &ran.objects()[0];
+        assert_eq!(
+            (&done["event"], &done["version"], &done["active"]),
+            (&json!("done"), &json!(version), &json!(true))
+        );
+    }
+    let info = &scene.run("info store/versions/000002.delta --json").objects()[0];
+    assert_eq!((&info["head"]["taught"], &info["labels"]), (&json!(2), &json!(["sand", "water"])));
+    let answer =
+        &scene.run("infer --model tiny-1 --store store --base-top 1 --json images/water/water_3.png").objects()[0];
+    assert_eq!(answer["top"][0]["label"], "water");
+    assert!(answer["base_top"][0]["label"].as_str().unwrap().starts_with("thing "), "{answer}");
+
+    let twice = scene.refused("teach --model tiny-1 --store store mud images/grass images/grass/grass_1.png");
+    assert!(twice.contains("grass_1.png is the same image as images/grass/grass_1.png"), "{twice}");
+    std::fs::write(scene.path("broken.png"), b"no image").unwrap();
+    let broken = scene.refused("teach --model tiny-1 --store store mud broken.png");
+    assert!(broken.contains("broken.png cannot be used"), "{broken}");
+    assert!(scene.refused("teach --model tiny-1 --store store water images/grass").contains("exists already"));
+    assert!(scene.refused("teach --model tiny-1 --store store mud images/none").contains("images/none"));
+
+    assert_eq!(teach("--remove water").status, 0);
+    let last = scene.refused("teach --model tiny-1 --store store --remove sand");
+    assert!(last.contains("roll back"), "{last}");
+    assert_eq!(scene.run("teach --model tiny-1 --store store").status, 2);
+}
+
+/// Catches: a threshold at a rate that is none, a novelty that is printed unasked, and one of a version that records none.
+#[test]
+fn unknown_images_are_told_by_a_version_that_records_how() {
+    let scene = Scene::new();
+    for rate in ["0", "1", "-0.1", "nan"] {
+        let error = scene.refused(&format!("adapt --model tiny-1 --data images --store store --novelty={rate}"));
+        assert!(error.contains("option `novelty`") && error.contains("above 0 and below 1"), "{error}");
+    }
+    std::fs::create_dir(scene.path("other")).unwrap();
+    std::fs::rename(scene.path("images/water"), scene.path("other/water")).unwrap();
+    let ran = scene.run("adapt --model tiny-1 --data images --store store --novelty 0.1 --epochs 2 --threads 1");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let info = &scene.run("info store/versions/000001.delta --json").objects()[0];
+    assert!((info["head"]["novelty"]["false_alarm_rate"].as_f64().unwrap() - 0.1).abs() < 1e-6, "{info}");
+    let answer = &scene.run("infer --model tiny-1 --store store --novelty --json other/water/water_1.png").objects()[0];
+    assert_eq!(keys(answer), ["image", "novelty", "top"]);
+    assert_eq!(keys(&answer["novelty"]), ["distance", "threshold", "unknown"]);
+    let evaluation =
+        &scene.run("eval --model tiny-1 --store store --data images --unknown other --json").objects()[0]["unknown"];
+    assert_eq!(
+        keys(evaluation),
+        ["auroc", "detected", "false_alarms", "fpr_at_95_tpr", "known", "threshold", "unknown"]
+    );
+    assert_eq!((&evaluation["known"], &evaluation["unknown"]), (&json!(60), &json!(30)));
+    let none = scene.refused("infer --model tiny-1 --novelty other/water/water_1.png");
+    assert!(none.contains("records no threshold of novelty"), "{none}");
 }
 
 /// Catches: an agreement that nobody asked for, that isn't a share, or that isn't whole for the base itself.

@@ -1,6 +1,6 @@
 //! Random crop: a window of random area and aspect ratio.
 
-use crate::preprocessor::Window;
+use crate::resampler::Window;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::ops::RangeInclusive;

@@ -1,6 +1,8 @@
 //! Test helpers: a small delta with each kind of field.
 
-use fieldfit_delta::{Codec, Constraint, Fidelity, Header, Provenance, Task, TensorData, TensorKind, encode};
+use fieldfit_delta::{
+    Codec, Constraint, Fidelity, HeadDescription, Header, Provenance, Task, TensorData, TensorKind, encode,
+};
 use fieldfit_tensor::Norm;
 
 pub const LABELS: [&str; 2] = ["cat", "große Katze"];
@@ -30,6 +32,7 @@ pub fn header() -> Header {
             after: 0.75,
             fidelity: Some(Fidelity { images: 60, changed: 1, divergence: 0.0625 }),
         },
+        head: HeadDescription::default(),
     }
 }
 

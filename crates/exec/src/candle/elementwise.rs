@@ -24,6 +24,18 @@ pub(super) fn activate(function: Function, x: &Tensor) -> candle_core::Result<Te
         Function::Sqrt => x.sqrt(),
         Function::Square => x.sqr(),
         Function::Exp => x.exp(),
+        Function::Log => x.log(),
+        // Its gradient is x / |x| in candle, which is not a number at 0.
+        Function::Absolute => x * sign(x)?,
+        Function::Erf => x.erf(),
+        Function::Elu { alpha } => {
+            // Of a large x, the branch that is not taken would overflow.
+            let below = ((clamp_above(x)?.exp()? - 1.0)? * alpha)?;
+            x.gt(0.0)?.where_cond(x, &below)
+        }
+        Function::Softplus { beta } => softplus(&(x * beta)?)? / beta,
+        Function::Mish => x * softplus(x)?.tanh()?,
+        Function::Power { exponent } => x.powf(exponent),
     }
 }
 
@@ -34,11 +46,30 @@ pub(super) fn arithmetic(arithmetic: Arithmetic, left: &Tensor, right: &Tensor) 
         Arithmetic::Subtract => left.broadcast_sub(right),
         Arithmetic::Multiply => left.broadcast_mul(right),
         Arithmetic::Divide => left.broadcast_div(right),
+        Arithmetic::Maximum => left.broadcast_maximum(right),
+        Arithmetic::Minimum => left.broadcast_minimum(right),
     }
 }
 
 fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
     ((x.neg()?.exp()? + 1.0)?).recip()
+}
+
+/// Computes `ln(1 + eˣ)` as `max(x, 0) + ln(1 + e^−|x|)`, which does not overflow.
+fn softplus(x: &Tensor) -> candle_core::Result<Tensor> {
+    let small = (x * sign(x)?)?.neg()?;
+    relu(x)? + (small.exp()? + 1.0)?.log()?
+}
+
+/// Computes −1, 0 or 1, without a gradient.
+fn sign(x: &Tensor) -> candle_core::Result<Tensor> {
+    let x = x.detach();
+    x.gt(0.0)?.to_dtype(x.dtype())? - x.lt(0.0)?.to_dtype(x.dtype())?
+}
+
+/// Computes `min(x, 0)`.
+fn clamp_above(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.gt(0.0)?.where_cond(&fill(0.0, x)?.broadcast_as(x.shape())?, x)
 }
 
 fn hard_sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {

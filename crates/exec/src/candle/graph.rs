@@ -90,7 +90,7 @@ enum Layer {
     },
     Rearrange(Rearrange),
     Mean(Axis),
-    /// Padding, an average pool or a resize.
+    /// Padding, an average pool, a resize or a gather.
     Separable(Op),
 }
 
@@ -203,9 +203,11 @@ impl Layer {
             }
             Op::Rearrange(rearrange) => Self::Rearrange(rearrange.clone()),
             Op::Mean(axis) => Self::Mean(*axis),
-            Op::Pad(_) | Op::Resize { .. } | Op::AveragePool { .. } | Op::AdaptiveAveragePool(_) => {
-                Self::Separable(op.clone())
-            }
+            Op::Pad(_)
+            | Op::Resize { .. }
+            | Op::AveragePool { .. }
+            | Op::AdaptiveAveragePool(_)
+            | Op::Gather { .. } => Self::Separable(op.clone()),
         })
     }
 

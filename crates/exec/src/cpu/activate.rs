@@ -2,7 +2,7 @@
 
 use super::op::{Backward, CpuOp, Forward, Kernel, Needs};
 use super::thread_pool::{ThreadPool, split_rows};
-use super::vector::{exp, gelu, gelu_slope, vectorized};
+use super::vector::{erf, exp, gelu, gelu_slope, vectorized};
 use fieldfit_nets::{Function, Shape};
 use fieldfit_tensor::TensorId;
 use std::ops::Range;
@@ -23,10 +23,14 @@ struct ActivateKernel {
 }
 
 impl Kernel for ActivateKernel {
+    fn function(&self) -> Option<Function> {
+        Some(self.function)
+    }
+
     fn forward(&self, pass: Forward<'_>) {
         let Forward { threads, inputs, output, .. } = pass;
         let input = inputs[0];
-        in_parts(threads, self.channels, output, |range, output| self.apply(&input[range], output));
+        in_parts(threads, self.channels, output, |range, output| apply(self.function, (&input[range], output)));
     }
 
     fn needs(&self, _: &dyn Fn(TensorId) -> bool) -> Needs {
@@ -55,20 +59,33 @@ pub(super) fn in_parts(
     threads.for_each(parts, |(range, part)| work(range.start * width..range.end * width, part));
 }
 
-/// Computes `output = function(input)`, vectorised.
-macro_rules! map {
-    ($input:expr, $output:expr, |$x:ident| $value:expr) => {{
-        let (input, output) = ($input, $output);
+/// Values that a function is applied to.
+trait Mapped {
+    /// Applies it to every value, vectorised.
+    fn map(self, function: impl Fn(f32) -> f32);
+}
+
+/// From one slice into another.
+impl Mapped for (&[f32], &mut [f32]) {
+    #[inline(always)]
+    fn map(self, function: impl Fn(f32) -> f32) {
+        let (input, output) = self;
         vectorized(
             #[inline(always)]
-            || {
-                for (out, value) in output.iter_mut().zip(input) {
-                    let $x = *value;
-                    *out = $value;
-                }
-            },
-        )
-    }};
+            || output.iter_mut().zip(input).for_each(|(out, value)| *out = function(*value)),
+        );
+    }
+}
+
+/// In place.
+impl Mapped for &mut [f32] {
+    #[inline(always)]
+    fn map(self, function: impl Fn(f32) -> f32) {
+        vectorized(
+            #[inline(always)]
+            || self.iter_mut().for_each(|value| *value = function(*value)),
+        );
+    }
 }
 
 /// Computes `target = gradient · slope(input)`, vectorised.
@@ -88,30 +105,6 @@ macro_rules! multiply {
 }
 
 impl ActivateKernel {
-    fn apply(&self, input: &[f32], output: &mut [f32]) {
-        match self.function {
-            Function::Relu => map!(input, output, |x| if x < 0.0 { 0.0 } else { x }),
-            Function::Clamp { low, high } => {
-                let (low, high) = (low as f32, high as f32);
-                map!(input, output, |x| bounded(x, low, high));
-            }
-            Function::LeakyRelu { slope } => {
-                let slope = slope as f32;
-                map!(input, output, |x| if x > 0.0 { x } else { slope * x });
-            }
-            Function::Sigmoid => map!(input, output, |x| sigmoid(x)),
-            Function::HardSigmoid => map!(input, output, |x| hard_sigmoid(x)),
-            Function::Silu => map!(input, output, |x| x * sigmoid(x)),
-            Function::HardSwish => map!(input, output, |x| x * hard_sigmoid(x)),
-            Function::Gelu => map!(input, output, |x| gelu(x)),
-            Function::GeluTanh => map!(input, output, |x| 0.5 * x * (1.0 + tanh(gelu_argument(x)))),
-            Function::Tanh => map!(input, output, |x| tanh(x)),
-            Function::Sqrt => map!(input, output, |x| x.sqrt()),
-            Function::Square => map!(input, output, |x| x * x),
-            Function::Exp => map!(input, output, |x| exp(x)),
-        }
-    }
-
     fn multiply_slope(&self, gradient: &[f32], input: &[f32], target: &mut [f32]) {
         match self.function {
             Function::Relu => multiply!(gradient, input, target, |x| if x > 0.0 { 1.0 } else { 0.0 }),
@@ -137,8 +130,130 @@ impl ActivateKernel {
             Function::Sqrt => multiply!(gradient, input, target, |x| 0.5 / x.sqrt()),
             Function::Square => multiply!(gradient, input, target, |x| 2.0 * x),
             Function::Exp => multiply!(gradient, input, target, |x| exp(x)),
+            Function::Log => multiply!(gradient, input, target, |x| 1.0 / x),
+            Function::Absolute => multiply!(gradient, input, target, |x| sign(x)),
+            Function::Erf => multiply!(gradient, input, target, |x| std::f32::consts::FRAC_2_SQRT_PI * exp(-x * x)),
+            Function::Elu { alpha } => {
+                let alpha = alpha as f32;
+                multiply!(gradient, input, target, |x| if x > 0.0 { 1.0 } else { alpha * exp(x) });
+            }
+            Function::Softplus { beta } => {
+                let beta = beta as f32;
+                multiply!(gradient, input, target, |x| sigmoid(beta * x));
+            }
+            Function::Mish => multiply!(gradient, input, target, |x| mish_slope(x)),
+            Function::Power { exponent } => {
+                let exponent = exponent as f32;
+                multiply!(gradient, input, target, |x| exponent * x.powf(exponent - 1.0));
+            }
         }
     }
+}
+
+/// Applies a function to values.
+fn apply(function: Function, values: impl Mapped) {
+    match function {
+        Function::Relu => values.map(
+            #[inline(always)]
+            |x| if x < 0.0 { 0.0 } else { x },
+        ),
+        Function::Clamp { low, high } => {
+            let (low, high) = (low as f32, high as f32);
+            values.map(
+                #[inline(always)]
+                |x| bounded(x, low, high),
+            );
+        }
+        Function::LeakyRelu { slope } => {
+            let slope = slope as f32;
+            values.map(
+                #[inline(always)]
+                |x| if x > 0.0 { x } else { slope * x },
+            );
+        }
+        Function::Sigmoid => values.map(
+            #[inline(always)]
+            |x| sigmoid(x),
+        ),
+        Function::HardSigmoid => values.map(
+            #[inline(always)]
+            |x| hard_sigmoid(x),
+        ),
+        Function::Silu => values.map(
+            #[inline(always)]
+            |x| x * sigmoid(x),
+        ),
+        Function::HardSwish => values.map(
+            #[inline(always)]
+            |x| x * hard_sigmoid(x),
+        ),
+        Function::Gelu => values.map(
+            #[inline(always)]
+            |x| gelu(x),
+        ),
+        Function::GeluTanh => values.map(
+            #[inline(always)]
+            |x| 0.5 * x * (1.0 + tanh(gelu_argument(x))),
+        ),
+        Function::Tanh => values.map(
+            #[inline(always)]
+            |x| tanh(x),
+        ),
+        Function::Sqrt => values.map(
+            #[inline(always)]
+            |x| x.sqrt(),
+        ),
+        Function::Square => values.map(
+            #[inline(always)]
+            |x| x * x,
+        ),
+        Function::Exp => values.map(
+            #[inline(always)]
+            |x| exp(x),
+        ),
+        Function::Log => values.map(
+            #[inline(always)]
+            |x| x.ln(),
+        ),
+        Function::Absolute => values.map(
+            #[inline(always)]
+            |x| x.abs(),
+        ),
+        Function::Erf => values.map(
+            #[inline(always)]
+            |x| erf(x),
+        ),
+        Function::Elu { alpha } => {
+            let alpha = alpha as f32;
+            values.map(
+                #[inline(always)]
+                |x| if x > 0.0 { x } else { alpha * x.exp_m1() },
+            );
+        }
+        Function::Softplus { beta } => {
+            let beta = beta as f32;
+            values.map(
+                #[inline(always)]
+                |x| softplus(beta * x) / beta,
+            );
+        }
+        Function::Mish => values.map(
+            #[inline(always)]
+            |x| x * tanh(softplus(x)),
+        ),
+        Function::Power { exponent } => {
+            let exponent = exponent as f32;
+            values.map(
+                #[inline(always)]
+                |x| x.powf(exponent),
+            );
+        }
+    }
+}
+
+/// Applies a function in place: what ends a kernel whose values no one else reads.
+pub(super) fn apply_in_place(function: Function, values: &mut [f32]) {
+    apply(function, values);
 }
 
 #[inline(always)]
@@ -161,6 +276,31 @@ fn hard_sigmoid(x: f32) -> f32 {
 #[inline(always)]
 fn hard_sigmoid_slope(x: f32) -> f32 {
     if x > -3.0 && x < 3.0 { 1.0 / 6.0 } else { 0.0 }
+}
+
+/// Computes `ln(1 + eˣ)`, which does not overflow.
+#[inline(always)]
+fn softplus(x: f32) -> f32 {
+    (if x > 0.0 { x } else { 0.0 }) + exp(-x.abs()).ln_1p()
+}
+
+/// Computes `tanh(softplus(x)) + x · (1 − tanh²(softplus(x))) · sigmoid(x)`.
+#[inline(always)]
+fn mish_slope(x: f32) -> f32 {
+    let t = tanh(softplus(x));
+    (x * sigmoid(x)).mul_add(1.0 - t * t, t)
+}
+
+/// Returns −1, 0 or 1.
+#[inline(always)]
+fn sign(x: f32) -> f32 {
+    if x > 0.0 {
+        1.0
+    } else if x < 0.0 {
+        -1.0
+    } else {
+        0.0
+    }
 }
 
 /// Computes the hyperbolic tangent; near 0 by its series, where the exponentials cancel.
@@ -219,10 +359,23 @@ mod tests {
             Function::Sqrt => x.sqrt(),
             Function::Square => x * x,
             Function::Exp => x.exp(),
+            Function::Log => x.ln(),
+            Function::Absolute => x.abs(),
+            Function::Erf => f64::from(erf(x as f32)),
+            Function::Elu { alpha } => {
+                if x > 0.0 {
+                    x
+                } else {
+                    alpha * x.exp_m1()
+                }
+            }
+            Function::Softplus { beta } => (beta * x).exp().ln_1p() / beta,
+            Function::Mish => x * x.exp().ln_1p().tanh(),
+            Function::Power { exponent } => x.powf(exponent),
         }
     }
 
-    const FUNCTIONS: [Function; 13] = [
+    const FUNCTIONS: [Function; 22] = [
         Function::Relu,
         Function::Clamp { low: 0.0, high: 6.0 },
         Function::LeakyRelu { slope: 0.125 },
@@ -236,6 +389,15 @@ mod tests {
         Function::Sqrt,
         Function::Square,
         Function::Exp,
+        Function::Log,
+        Function::Absolute,
+        Function::Erf,
+        Function::Elu { alpha: 1.25 },
+        Function::Softplus { beta: 2.0 },
+        Function::Mish,
+        Function::Power { exponent: 3.0 },
+        Function::Power { exponent: -0.5 },
+        Function::Power { exponent: -1.0 },
     ];
 
     /// Catches: a formula with a wrong sign or constant, a slope that is another function's: values against the definition
@@ -245,16 +407,18 @@ mod tests {
         for function in FUNCTIONS {
             let kernel = ActivateKernel { function, channels: 1 };
             for step in 1..400 {
-                let x = (step as f32 - if function == Function::Sqrt { 0.5 } else { 200.5 }) / 25.0;
+                let is_positive = matches!(function, Function::Sqrt | Function::Log | Function::Power { .. });
+                let x = (step as f32 - if is_positive { 0.5 } else { 200.5 }) / 25.0;
                 let (mut value, mut slope) = ([f32::NAN], [f32::NAN]);
-                kernel.apply(&[x], &mut value);
+                apply(function, (&[x][..], &mut value[..]));
                 kernel.multiply_slope(&[2.0], &[x], &mut slope);
                 let expected = exact(function, f64::from(x));
                 assert!(
                     (f64::from(value[0]) - expected).abs() <= 2e-6 * expected.abs().max(1.0),
                     "{function:?}({x}): {value:?}, {expected}"
                 );
-                if function == Function::Gelu {
+                // Of these, the definition here is in f32.
+                if matches!(function, Function::Gelu | Function::Erf) {
                     continue;
                 }
                 let difference = |d: f64| (exact(function, f64::from(x) + d) - exact(function, f64::from(x) - d)) / d;

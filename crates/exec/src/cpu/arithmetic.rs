@@ -5,6 +5,7 @@ use super::op::{Backward, CpuOp, Forward, Kernel, Needs};
 use super::vector::vectorized;
 use fieldfit_nets::{Arithmetic, Shape};
 use fieldfit_tensor::TensorId;
+use std::ops::Range;
 
 /// Arithmetic at any image size.
 pub(super) struct ArithmeticOp(pub Arithmetic);
@@ -22,18 +23,17 @@ struct ArithmeticKernel {
     output: Shape,
 }
 
-/// Calls `work` with each pixel of an output: its first value in the output, and in each input, whose sides of length 1 are
-/// repeated.
+/// Calls `work` with each of some pixels of an output: its first value in the output, and in each input, whose sides of length 1
+/// are repeated.
 #[inline(always)]
-fn each_pixel(output: Shape, inputs: [Shape; 2], mut work: impl FnMut(usize, [usize; 2])) {
+fn each_pixel(output: Shape, inputs: [Shape; 2], pixels: Range<usize>, mut work: impl FnMut(usize, [usize; 2])) {
     let offset = |shape: Shape, row: usize, column: usize| {
         let (row, column) = (if shape.height == 1 { 0 } else { row }, if shape.width == 1 { 0 } else { column });
         (row * shape.width + column) * shape.channels
     };
-    for row in 0..output.height {
-        for column in 0..output.width {
-            work(offset(output, row, column), inputs.map(|shape| offset(shape, row, column)));
-        }
+    for pixel in pixels {
+        let (row, column) = (pixel / output.width, pixel % output.width);
+        work(pixel * output.channels, inputs.map(|shape| offset(shape, row, column)));
     }
 }
 
@@ -74,6 +74,12 @@ impl ArithmeticKernel {
             Arithmetic::Subtract => each_value(out, left, right, |_, left, right| left - right),
             Arithmetic::Multiply => each_value(out, left, right, |_, left, right| left * right),
             Arithmetic::Divide => each_value(out, left, right, |_, left, right| left / right),
+            Arithmetic::Maximum => {
+                each_value(out, left, right, |_, left, right| if left < right { right } else { left })
+            }
+            Arithmetic::Minimum => {
+                each_value(out, left, right, |_, left, right| if left > right { right } else { left })
+            }
         }
     }
 
@@ -96,6 +102,20 @@ impl ArithmeticKernel {
                     *sum -= gradient * other / (own * own);
                 }
             }
+            (Arithmetic::Maximum | Arithmetic::Minimum, _) => {
+                for (channel, (sum, gradient)) in sums.iter_mut().zip(gradient).enumerate() {
+                    let (own, other) = (at(own, channel), at(other, channel));
+                    let wins = if self.arithmetic == Arithmetic::Maximum { own > other } else { own < other };
+                    *sum += gradient
+                        * if wins {
+                            1.0
+                        } else if own == other {
+                            0.5
+                        } else {
+                            0.0
+                        };
+                }
+            }
         }
     }
 }
@@ -104,31 +124,25 @@ impl Kernel for ArithmeticKernel {
     fn forward(&self, pass: Forward<'_>) {
         let Forward { threads, inputs, output, .. } = pass;
         let (left, right) = (inputs[0], inputs[1]);
-        if !self.is_repeated(0) && !self.is_repeated(1) {
-            return in_parts(threads, self.output.channels, output, |range, output| {
+        in_parts(threads, self.output.channels, output, |range, output| {
+            if self.inputs == [self.output; 2] {
                 let (left, right) = (&left[range.clone()], &right[range]);
-                vectorized(
+                return vectorized(
                     #[inline(always)]
                     || self.compute(output, left, right),
                 );
-            });
-        }
-        let [left_shape, right_shape] = self.inputs;
-        in_parts(threads, self.output.len(), output, |range, output| {
-            for (index, image) in output.chunks_exact_mut(self.output.len()).enumerate() {
-                let index = range.start / self.output.len() + index;
-                let left = &left[index * left_shape.len()..][..left_shape.len()];
-                let right = &right[index * right_shape.len()..][..right_shape.len()];
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        each_pixel(self.output, self.inputs, |out, [first, second]| {
-                            let (left, right) =
-                                (&left[first..][..left_shape.channels], &right[second..][..right_shape.channels]);
-                            self.compute(&mut image[out..][..self.output.channels], left, right);
-                        });
-                    },
+            }
+            let mut first = range.start;
+            while first < range.end {
+                let image = first / self.output.len();
+                let end = range.end.min((image + 1) * self.output.len());
+                self.forward_image(
+                    image,
+                    first..end,
+                    [left, right],
+                    &mut output[first - range.start..end - range.start],
                 );
+                first = end;
             }
         });
     }
@@ -139,8 +153,12 @@ impl Kernel for ArithmeticKernel {
     }
 
     fn needs(&self, _: &dyn Fn(TensorId) -> bool) -> Needs {
-        let other_input = matches!(self.arithmetic, Arithmetic::Multiply | Arithmetic::Divide);
-        Needs { input: self.arithmetic == Arithmetic::Divide, other_input, ..Needs::default() }
+        let (input, other_input) = match self.arithmetic {
+            Arithmetic::Add | Arithmetic::Subtract => (false, false),
+            Arithmetic::Multiply => (false, true),
+            Arithmetic::Divide | Arithmetic::Maximum | Arithmetic::Minimum => (true, true),
+        };
+        Needs { input, other_input, ..Needs::default() }
     }
 
     fn backward(&self, pass: Backward<'_>) -> Vec<f64> {
@@ -160,6 +178,24 @@ impl Kernel for ArithmeticKernel {
 }
 
 impl ArithmeticKernel {
+    /// Computes whole pixels of one image, the values of a range of the output.
+    fn forward_image(&self, image: usize, values: Range<usize>, inputs: [&[f32]; 2], output: &mut [f32]) {
+        let [left_shape, right_shape] = self.inputs;
+        let (left, right) = (&inputs[0][image * left_shape.len()..], &inputs[1][image * right_shape.len()..]);
+        let (start, channels) = (values.start - image * self.output.len(), self.output.channels);
+        let pixels = start / channels..start / channels + values.len() / channels;
+        vectorized(
+            #[inline(always)]
+            || {
+                each_pixel(self.output, self.inputs, pixels.clone(), |out, [first, second]| {
+                    let (left, right) =
+                        (&left[first..][..left_shape.channels], &right[second..][..right_shape.channels]);
+                    self.compute(&mut output[out - start..][..channels], left, right);
+                });
+            },
+        );
+    }
+
     /// Computes the gradient of one image's input: where it was repeated, the sum over the repetitions.
     fn backward_image(&self, input: usize, gradient: &[f32], [own, other]: [Option<&[f32]>; 2], target: &mut [f32]) {
         let (shape, other_shape, channels) = (self.inputs[input], self.inputs[1 - input], self.output.channels);
@@ -169,7 +205,7 @@ impl ArithmeticKernel {
         vectorized(
             #[inline(always)]
             || {
-                each_pixel(self.output, [shape, other_shape], |out, [first, second]| {
+                each_pixel(self.output, [shape, other_shape], 0..self.output.pixels(), |out, [first, second]| {
                     let gradient = &gradient[out..][..channels];
                     let own = own.map_or(&[0.0][..], |values| &values[first..][..shape.channels]);
                     let other = other.map_or(&[0.0][..], |values| &values[second..][..other_shape.channels]);

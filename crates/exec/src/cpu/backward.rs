@@ -41,13 +41,12 @@ pub(super) struct TrainingPass<'a> {
 impl TrainingPass<'_> {
     /// Runs every task of the schedule; calls `done` after each.
     pub fn run(&mut self, head: &Head, done: &mut impl FnMut(&ExecutionTask)) {
+        self.clear_shared();
         // Of each value, its gradient's sums over pixels, one a channel.
         let mut sums = vec![Vec::new(); self.context.plan.steps.len() + 1];
         for task in &self.context.schedule.tasks {
             match task {
-                ExecutionTask::Forward { step, inputs, output, buffer } => {
-                    self.context.forward(self.arena, *step, inputs, (*output, *buffer));
-                }
+                ExecutionTask::Forward(task) => self.context.forward(self.arena, task),
                 ExecutionTask::Head { features, logits, gradient } => {
                     sums[self.context.plan.steps.len()] = self.head(head, *features, *logits, *gradient);
                 }
@@ -60,6 +59,18 @@ impl TrainingPass<'_> {
                 ExecutionTask::Join(task) => sums[task.value] = self.join(task),
             }
             done(task);
+        }
+    }
+
+    /// Clears the gradients to which several steps add.
+    fn clear_shared(&mut self) {
+        if self.accumulate == Accumulate::Add {
+            return;
+        }
+        for id in self.context.plan.steps.iter().filter(|step| step.shares).flat_map(|step| step.op.tensors()) {
+            if self.gradients.contains(id) {
+                self.gradients[id].fill(0.0);
+            }
         }
     }
 
@@ -108,7 +119,7 @@ impl TrainingPass<'_> {
             folded: &folded[index],
             params: self.params,
             gradients: self.gradients,
-            accumulate: self.accumulate,
+            accumulate: if step.shares { Accumulate::Add } else { self.accumulate },
             gradient: rest.get(context.range(task.gradient)),
             sums,
             input_index,
@@ -146,8 +157,13 @@ pub(super) fn complete(
     gradients: &mut Params<f32>,
 ) {
     let mut buffers: Vec<_> = gradients.buffers_mut().iter_mut().map(Vec::as_mut_slice).collect();
+    let mut is_taken = vec![false; buffers.len()];
     let products = plan.steps.iter().zip(folded).zip(terms).filter_map(|((step, folded), terms)| {
         let Scaled { weight, scale } = step.kernel.scaled()?;
+        // The kernel of several steps is completed once.
+        if std::mem::replace(&mut is_taken[weight.index()], true) {
+            return None;
+        }
         let mut take = |id: fieldfit_tensor::TensorId| std::mem::take(&mut buffers[id.index()]);
         let gradients = [take(weight), scale.map(take).unwrap_or_default()];
         Some((step, folded, terms, gradients))

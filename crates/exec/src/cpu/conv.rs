@@ -171,9 +171,9 @@ impl Kernel for ConvKernel {
     }
 
     fn forward(&self, pass: Forward<'_>) {
-        let Forward { threads, folded, inputs, output, .. } = pass;
-        let epilogue =
-            ForwardEpilogue { bias: &folded.bias, activation: self.conv.activation, shortcut: inputs.get(1).copied() };
+        let Forward { threads, folded, inputs, output, function, .. } = pass;
+        let (activation, shortcut) = (self.conv.activation, inputs.get(1).copied());
+        let epilogue = ForwardEpilogue { bias: &folded.bias, activation, shortcut, function };
         let input = inputs[0];
         match &self.variant {
             Variant::Pointwise => pointwise::forward(threads, folded, input, epilogue, output),
@@ -182,6 +182,10 @@ impl Kernel for ConvKernel {
             Variant::Dense(kernel) => kernel.forward(threads, folded, input, epilogue, output),
             Variant::Winograd(kernel) => kernel.forward(threads, folded, input, epilogue, output),
         }
+    }
+
+    fn can_end_with_function(&self) -> bool {
+        true
     }
 
     fn passes_gradient(&self, input: usize) -> bool {

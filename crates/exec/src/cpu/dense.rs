@@ -50,6 +50,7 @@ impl Dense {
                         self.gather(pixels.clone(), lines.clone(), input, (patches, depth.len()));
                         if lines.end == self.kernel_rows() {
                             multiply_terms(patches, &folded.forward, depth, pixels.start, out, &mut { epilogue });
+                            epilogue.finish(out);
                         } else {
                             multiply_terms(patches, &folded.forward, depth, pixels.start, out, &mut IdentityEpilogue);
                         }

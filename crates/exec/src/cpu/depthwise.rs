@@ -55,8 +55,8 @@ impl Depthwise {
         threads.for_each(parts, |(range, part)| {
             for (row, target_row) in range.zip(part.chunks_exact_mut(line)) {
                 let image = &input[row / target.height * source.len()..][..source.len()];
-                let mut epilogue = epilogue;
-                self.gather(&self.forward, row, image, &folded.taps, target_row, &mut epilogue);
+                self.gather(&self.forward, row, image, &folded.taps, target_row, &mut { epilogue });
+                epilogue.finish(target_row);
             }
         });
     }

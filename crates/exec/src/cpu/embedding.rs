@@ -47,7 +47,7 @@ impl Kernel for EmbeddingKernel {
     }
 
     fn forward(&self, pass: Forward<'_>) {
-        let Forward { threads, folded, inputs, output, buffer } = pass;
+        let Forward { threads, folded, inputs, output, buffer, .. } = pass;
         self.write_token_bias(folded, buffer);
         self.embed_all(threads, folded, inputs[0], buffer, output);
     }
@@ -159,8 +159,12 @@ impl EmbeddingKernel {
         let (length, rows) = (self.embed.patch_len(), out.len() / self.embed.width);
         with_scratch([rows * length], |[tile]| {
             self.gather(image, token - self.embed.prefix, tile);
-            let mut epilogue =
-                ForwardEpilogue { bias: &folded.bias, activation: Activation::Identity, shortcut: Some(token_bias) };
+            let mut epilogue = ForwardEpilogue {
+                bias: &folded.bias,
+                activation: Activation::Identity,
+                shortcut: Some(token_bias),
+                function: None,
+            };
             multiply(tile, &folded.forward, token, out, &mut epilogue);
         });
     }

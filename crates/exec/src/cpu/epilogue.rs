@@ -1,8 +1,9 @@
 //! Epilogues: what is applied to a tile of sums in registers before it is written, forward and backward.
 
+use super::activate::apply_in_place;
 use super::thread_pool::{ThreadPool, split_rows};
 use super::tile::{Block, Sums, VECTORS, with_vectors};
-use fieldfit_nets::Activation;
+use fieldfit_nets::{Activation, Function};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
@@ -45,6 +46,17 @@ pub(super) struct ForwardEpilogue<'a> {
     pub activation: Activation,
     /// The values of a shortcut, as many as the whole output; `None` without a shortcut.
     pub shortcut: Option<&'a [f32]>,
+    /// Function that [`finish`](Self::finish) applies.
+    pub function: Option<Function>,
+}
+
+impl ForwardEpilogue<'_> {
+    /// Applies the function to values that are written and complete, while they are in the cache.
+    pub fn finish(&self, values: &mut [f32]) {
+        if let Some(function) = self.function {
+            apply_in_place(function, values);
+        }
+    }
 }
 
 impl Epilogue for ForwardEpilogue<'_> {

@@ -3,7 +3,7 @@
 
 use super::op::{CpuOp, Kernel, cpu_op};
 use crate::ExecError;
-use fieldfit_nets::{Activation, Arithmetic, Network, Op, Shape, ValueId};
+use fieldfit_nets::{Activation, Arithmetic, Conv, Function, Network, Op, Shape, ValueId};
 use fieldfit_tensor::{Params, TensorId};
 use std::ops::Range;
 
@@ -23,12 +23,15 @@ pub(super) fn cpu_ops(network: &Network) -> Result<CpuOps, ExecError> {
     let mut is_read = vec![false; graph.values()];
     is_read[graph.output().index()] = true;
     graph.nodes.iter().flat_map(|node| &node.inputs).for_each(|value| is_read[value.index()] = true);
-    let mut users = vec![None; network.tensors.len()];
+    let mut users: Vec<Option<usize>> = vec![None; network.tensors.len()];
     let mut ops = Vec::with_capacity(network.graph.nodes.len());
     for (index, node) in network.graph.nodes.iter().enumerate() {
         for id in node.op.tensors() {
-            if users[id.index()].replace(index).is_some_and(|user| user != index) {
-                return Err(unsupported(index, format!("tensor `{}` of two ops", network.tensor(id).name)));
+            let user = users[id.index()].replace(index).filter(|user| *user != index);
+            let is_trained = network.tensor(id).role.is_trainable();
+            if user.is_some_and(|user| is_trained && !can_share(&graph.nodes[user].op, &node.op)) {
+                let name = &network.tensor(id).name;
+                return Err(unsupported(index, format!("tensor `{name}` of two ops that cannot share one")));
             }
         }
         if matches!(node.op, Op::Embed(_)) && node.inputs.iter().any(|value| value.node().is_some()) {
@@ -48,6 +51,24 @@ pub(super) fn cpu_ops(network: &Network) -> Result<CpuOps, ExecError> {
     Ok(ops)
 }
 
+/// Whether two ops can train one tensor: they hold its gradient in the same layout, and nothing is folded into it.
+fn can_share(first: &Op, second: &Op) -> bool {
+    match (first, second) {
+        (Op::Conv(first), Op::Conv(second)) => {
+            let geometry = |conv: &Conv| (conv.input, conv.output, conv.groups, conv.window.kernel);
+            first.norm.is_none() && second.norm.is_none() && geometry(first) == geometry(second)
+        }
+        (Op::Linear(first), Op::Linear(second)) => first.scale.is_none() && second.scale.is_none(),
+        (Op::Parameter { .. }, Op::Parameter { .. })
+        | (Op::Prelu { .. }, Op::Prelu { .. })
+        | (Op::Affine { .. }, Op::Affine { .. })
+        | (Op::BatchNorm(_), Op::BatchNorm(_))
+        | (Op::LayerNorm(_), Op::LayerNorm(_))
+        | (Op::GroupNorm { .. }, Op::GroupNorm { .. }) => true,
+        _ => false,
+    }
+}
+
 /// Step of a plan: one node with its shapes. Activation 0 is the images; step `i` writes activation `i + 1`.
 pub(super) struct Step {
     pub op: Op,
@@ -56,6 +77,8 @@ pub(super) struct Step {
     /// Shapes of the inputs.
     pub shapes: Vec<Shape>,
     pub output: Shape,
+    /// Whether another step trains one of its tensors, too.
+    pub shares: bool,
     pub kernel: Box<dyn Kernel>,
 }
 
@@ -71,18 +94,38 @@ impl ExecutionPlan {
     /// Plans a network for images of that size; `ops` are those of its nodes.
     pub fn new(network: &Network, ops: &CpuOps, height: usize, width: usize) -> Result<Self, ExecError> {
         let shapes = network.shapes(height, width)?;
+        let mut users = vec![0; network.tensors.len()];
+        let trained = |op: &Op| op.tensors().into_iter().filter(|id| network.tensor(*id).role.is_trainable());
+        network.graph.nodes.iter().flat_map(|node| trained(&node.op)).for_each(|id| users[id.index()] += 1);
         let steps = network.graph.nodes.iter().zip(ops).enumerate().map(|(index, (node, op))| {
             let inputs: Vec<usize> = node.inputs.iter().map(|value| value.index()).collect();
             let input_shapes: Vec<Shape> = inputs.iter().map(|input| shapes[*input]).collect();
             let output = shapes[index + 1];
             let kernel = op.kernel(&input_shapes, output);
-            Step { op: node.op.clone(), inputs, shapes: input_shapes, output, kernel }
+            let shares = trained(&node.op).any(|id| users[id.index()] > 1);
+            Step { op: node.op.clone(), inputs, shapes: input_shapes, output, shares, kernel }
         });
         Ok(Self {
             steps: steps.collect(),
             sections: network.graph.sections.iter().map(|section| section.nodes.clone()).collect(),
             image: shapes[0],
         })
+    }
+
+    /// Returns, of each step, the function that the step before it can end with in a forward pass: the step alone reads the
+    /// other's output, in the same section.
+    pub fn ending_functions(&self) -> Vec<Option<Function>> {
+        let mut readers = vec![0; self.steps.len() + 1];
+        self.steps.iter().flat_map(|step| &step.inputs).for_each(|input| readers[*input] += 1);
+        let mut starts_section = vec![false; self.steps.len() + 1];
+        self.sections.iter().for_each(|section| starts_section[section.start] = true);
+        let function_of = |(index, step): (usize, &Step)| {
+            let function = step.kernel.function()?;
+            let before = self.steps.get(index.checked_sub(1)?)?;
+            let is_alone = step.inputs == [index] && readers[index] == 1 && !starts_section[index];
+            (is_alone && before.kernel.can_end_with_function()).then_some(function)
+        };
+        self.steps.iter().enumerate().map(function_of).collect()
     }
 
     /// Returns the activation of the step that writes a value: the identity for the images.

@@ -6,7 +6,7 @@
 
 use super::arena::LINE;
 use super::execution_plan::{ExecutionPlan, Step};
-use fieldfit_nets::{Activation, Head};
+use fieldfit_nets::{Activation, Function, Head};
 use fieldfit_tensor::TensorId;
 use std::ops::Range;
 
@@ -27,19 +27,27 @@ pub(super) enum Source {
 #[derive(Debug, Clone)]
 pub(super) enum ExecutionTask {
     /// Computes a step's output.
-    Forward {
-        step: usize,
-        inputs: Box<[Source]>,
-        output: BufferId,
-        /// See [`Kernel::forward_buffer`](super::op::Kernel::forward_buffer).
-        buffer: Option<BufferId>,
-    },
+    Forward(ForwardTask),
     /// Computes logits, loss, the head's gradients, and the features' gradient if a tensor below the head is trained.
     Head { features: BufferId, logits: BufferId, gradient: Option<BufferId> },
     /// Computes the gradient of one input of a step and, with the first, those of its tensors.
     Backward(BackwardTask),
     /// Adds two gradients of a value, or takes one, and completes the value's gradient if no other is to come.
     Join(JoinTask),
+}
+
+/// Operands of [`ExecutionTask::Forward`].
+#[derive(Debug, Clone)]
+pub(super) struct ForwardTask {
+    pub step: usize,
+    pub inputs: Box<[Source]>,
+    /// The value that it writes: the step's, or that of the function which ends it.
+    pub value: usize,
+    pub output: BufferId,
+    /// See [`Kernel::forward_buffer`](super::op::Kernel::forward_buffer).
+    pub buffer: Option<BufferId>,
+    /// See [`Forward::function`](super::op::Forward::function).
+    pub function: Option<Function>,
 }
 
 /// Operands of [`ExecutionTask::Backward`].
@@ -107,7 +115,7 @@ impl ExecutionTask {
     fn buffers(&self) -> impl Iterator<Item = BufferId> {
         let read = |source| if let Source::Buffer(buffer) = source { Some(buffer) } else { None };
         let (listed, named): (&[Source], [Option<BufferId>; 8]) = match self {
-            Self::Forward { inputs, output, buffer, .. } => {
+            Self::Forward(ForwardTask { inputs, output, buffer, .. }) => {
                 (inputs, [Some(*output), *buffer, None, None, None, None, None, None])
             }
             Self::Head { features, logits, gradient } => {
@@ -167,7 +175,14 @@ impl ExecutionSchedule {
     /// Schedules a forward pass.
     pub fn inference(plan: &ExecutionPlan, images: usize) -> Self {
         let mut builder = ScheduleBuilder::default();
-        let activations = builder.forward(plan);
+        let mut activations = vec![Source::Images];
+        for (step, function) in plan.ending_functions().into_iter().enumerate() {
+            let output = match function {
+                Some(function) => builder.end_with(step, function),
+                None => builder.step(plan, step, &activations),
+            };
+            activations.push(output);
+        }
         builder.allocate(activations[plan.steps.len()], images)
     }
 
@@ -274,8 +289,20 @@ impl ScheduleBuilder {
         let output = self.buffer(BufferSize::Image(output.len()));
         let buffer = self.whole(kernel.forward_buffer());
         let inputs = inputs.iter().map(|input| activations[*input]).collect();
-        self.tasks.push(ExecutionTask::Forward { step, inputs, output, buffer });
+        let (value, function) = (step + 1, None);
+        self.tasks.push(ExecutionTask::Forward(ForwardTask { step, inputs, value, output, buffer, function }));
         Source::Buffer(output)
+    }
+
+    /// Lets the last task end with the function of the step behind it, whose output it then writes.
+    fn end_with(&mut self, step: usize, function: Function) -> Source {
+        match self.tasks.last_mut() {
+            Some(ExecutionTask::Forward(task)) => {
+                (task.value, task.function) = (step + 1, Some(function));
+                Source::Buffer(task.output)
+            }
+            _none_before => unreachable!("a function ends the task of the step before it"),
+        }
     }
 
     /// Schedules the head; returns the buffer of the features' gradient if it is needed.

@@ -2,7 +2,7 @@
 
 use super::arena::Arena;
 use super::execution_plan::ExecutionPlan;
-use super::execution_schedule::{BufferId, ExecutionSchedule, ExecutionTask, Source};
+use super::execution_schedule::{BufferId, ExecutionSchedule, ExecutionTask, ForwardTask, Source};
 use super::folded_weights::FoldedWeights;
 use super::op::{Forward, Inputs};
 use super::thread_pool::ThreadPool;
@@ -45,24 +45,19 @@ impl<'a> PassContext<'a> {
     /// Runs the forward tasks of a schedule; calls `visit` with the output of each step.
     pub fn infer(&self, arena: &mut Arena, mut visit: impl FnMut(usize, &[f32])) {
         for task in &self.schedule.tasks {
-            if let ExecutionTask::Forward { step, inputs, output, buffer } = task {
-                self.forward(arena, *step, inputs, (*output, *buffer));
-                visit(*step, arena.get(self.range(*output)));
+            if let ExecutionTask::Forward(task) = task {
+                self.forward(arena, task);
+                visit(task.value - 1, arena.get(self.range(task.output)));
             }
         }
     }
 
     /// Computes one step into its output buffer.
-    pub fn forward(
-        &self,
-        arena: &mut Arena,
-        index: usize,
-        inputs: &[Source],
-        (output, buffer): (BufferId, Option<BufferId>),
-    ) {
-        let ([output, buffer], rest) = arena.split([self.range(output), self.optional(buffer)]);
+    pub fn forward(&self, arena: &mut Arena, task: &ForwardTask) {
+        let ForwardTask { step, inputs, output, buffer, function, .. } = task;
+        let ([output, buffer], rest) = arena.split([self.range(*output), self.optional(*buffer)]);
         let inputs: Inputs<'_> = inputs.iter().map(|source| self.values(*source, |range| rest.get(range))).collect();
-        let folded = &self.folded[index];
-        self.plan.steps[index].kernel.forward(Forward { threads: self.threads, folded, inputs, output, buffer });
+        let (threads, folded, function) = (self.threads, &self.folded[*step], *function);
+        self.plan.steps[*step].kernel.forward(Forward { threads, folded, inputs, output, buffer, function });
     }
 }

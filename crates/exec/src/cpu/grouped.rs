@@ -1,29 +1,33 @@
-//! Grouped convolution kernel: im2col of one group's channels on tiles of pixels, then matrix products.
+//! Grouped convolution kernel: tiles of pixels in registers, one group at a time, straight from the image; forward and backward.
 
-use super::activate::bounded;
-use super::epilogue::ForwardEpilogue;
+use super::epilogue::{Epilogue, ForwardEpilogue};
 use super::folded_weights::{FoldPurpose, FoldedWeights};
-use super::matmul::{Accumulate, StridedMatrix, multiply_strided};
-use super::partition::{BackwardOperands, InputGradient};
-use super::scratch::with_scratch;
-use super::thread_pool::{ThreadPool, split_rows, tiles};
-use super::vector::vectorized;
-use fieldfit_nets::{Activation, Conv, Shape, SpatialAxis};
+use super::partition::{BackwardOperands, Partition};
+use super::tap_plan::{Segment, TapPlan};
+use super::thread_pool::{ThreadPool, split_rows};
+use super::tile::{Block, Left, Right, VECTORS, with_vectors};
+use fieldfit_nets::{Conv, Shape, SpatialAxis};
+use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
-/// Pixels of a tile.
-const PIXELS: usize = 64;
+/// Most pixels per tile: with 32 registers, or of one vector each.
+const PIXELS: usize = 8;
+/// Pixels per tile of three vectors with 16 registers.
+const FEW_PIXELS: usize = 3;
+/// Input channels whose products with a vector of the gradient are accumulated at once.
+const INPUTS: usize = 4;
+/// Rows accumulated in f32 before their sums are added in f64; few enough to stay in the L2 cache.
+const BAND: usize = 8;
 
 /// Grouped convolution kernel for one image size.
+#[derive(Debug)]
 pub(super) struct Grouped {
+    forward: TapPlan,
+    backward: TapPlan,
     conv: Conv,
-    input: Shape,
-    output: Shape,
-    /// Taps of each row of the output, with the rows of the image under them; then the same of the columns.
-    taps: [Vec<Vec<(usize, usize)>>; 2],
 }
 
-/// Packs the scaled weights of each group as `[taps · in, out]` and, for training, as `[out, taps · in]`.
+/// Packs the scaled weights of each group as `[taps, in, out]` and, for training, as `[taps, out, in]`.
 pub(super) fn pack(conv: &Conv, weight: &[f32], purpose: FoldPurpose, folded: &mut FoldedWeights) {
     let (taps, [inputs, outputs]) = (conv.window.taps(), group(conv));
     folded.taps.resize(weight.len(), 0.0);
@@ -31,12 +35,12 @@ pub(super) fn pack(conv: &Conv, weight: &[f32], purpose: FoldPurpose, folded: &m
     for (output, kernel) in weight.chunks_exact(taps * inputs).enumerate() {
         let scale = folded.scale.get(output).copied().unwrap_or(1.0);
         let (group, unit) = (output / outputs, output % outputs);
-        let start = group * taps * inputs * outputs;
         for (k, value) in kernel.iter().enumerate() {
-            let row = k % taps * inputs + k / taps;
-            folded.taps[start + row * outputs + unit] = scale * value;
+            let (input, tap) = (k / taps, k % taps);
+            let start = (group * taps + tap) * inputs * outputs;
+            folded.taps[start + input * outputs + unit] = scale * value;
             if purpose == FoldPurpose::Training {
-                folded.transposed_taps[start + unit * taps * inputs + row] = scale * value;
+                folded.transposed_taps[start + unit * inputs + input] = scale * value;
             }
         }
     }
@@ -49,17 +53,14 @@ const fn group(conv: &Conv) -> [usize; 2] {
 
 impl Grouped {
     pub fn new(conv: Conv, input: Shape, output: Shape) -> Self {
-        let inside = |axis, positions: usize, pixels| {
-            (0..positions).map(|position| conv.window.taps_inside(axis, position, pixels).collect()).collect()
-        };
-        let taps = [
-            inside(SpatialAxis::Rows, output.height, input.height),
-            inside(SpatialAxis::Columns, output.width, input.width),
-        ];
-        Self { conv, input, output, taps }
+        Self {
+            forward: TapPlan::forward(&conv.window, input, output),
+            backward: TapPlan::backward(&conv.window, input, output),
+            conv,
+        }
     }
 
-    /// Computes `output = epilogue(patches(input) · weightᵀ)`. Threads split the output's pixels.
+    /// Computes `output = epilogue(input ⋆ weight)`. Threads split the output's rows.
     pub fn forward(
         &self,
         threads: &ThreadPool,
@@ -68,26 +69,20 @@ impl Grouped {
         epilogue: ForwardEpilogue<'_>,
         output: &mut [f32],
     ) {
-        let ([inputs, outputs], channels, depth) = (group(&self.conv), self.conv.output, self.depth());
-        let ranges = threads.ranges(output.len() / channels);
-        let parts = ranges.iter().cloned().zip(split_rows(&ranges, channels, output));
+        let TapPlan { target, source, .. } = self.forward;
+        let line = target.width * target.channels;
+        let ranges = threads.ranges(output.len() / line);
+        let parts = ranges.iter().cloned().zip(split_rows(&ranges, line, output));
         threads.for_each(parts, |(range, part): (Range<usize>, &mut [f32])| {
-            for (pixels, out) in tiles(range, PIXELS).zip(part.chunks_mut(PIXELS * channels)) {
-                for group in 0..self.conv.groups {
-                    with_scratch([pixels.len() * depth], |[patches]| {
-                        self.gather(pixels.clone(), group * inputs, input, patches);
-                        let weight = &folded.taps[group * depth * outputs..][..depth * outputs];
-                        let (left, right) = (StridedMatrix::rows(patches, depth), StridedMatrix::rows(weight, outputs));
-                        let out = (&mut out[group * outputs..], channels);
-                        multiply_strided([pixels.len(), outputs, depth], left, right, out, Accumulate::Overwrite);
-                    });
-                }
-                finish(&epilogue, pixels.start * channels, channels, out);
+            for (row, target_row) in range.zip(part.chunks_exact_mut(line)) {
+                let image = &input[row / target.height * source.len()..][..source.len()];
+                self.gather(&self.forward, row, image, &folded.taps, target_row, &mut { epilogue });
+                epilogue.finish(target_row);
             }
         });
     }
 
-    /// Computes both gradients; returns the per-channel sums over pixels of the input's gradient. Threads split the images.
+    /// Computes both gradients; returns the per-channel sums over pixels of the input's gradient.
     pub fn backward(
         &self,
         threads: &ThreadPool,
@@ -95,133 +90,296 @@ impl Grouped {
         pass: BackwardOperands<'_>,
         scratch: &mut Vec<f32>,
     ) -> Vec<f64> {
-        let images = pass.gradient.len() / self.output.len();
-        pass.partitioned(threads, (images, self.input.len()), self.conv.input, scratch, |mut partition| {
-            partition.kernel.fill(0.0);
-            let pixels = self.output.pixels();
-            let all = partition.range.start * pixels..partition.range.end * pixels;
-            if !partition.kernel.is_empty() {
-                self.backward_kernel(all.clone(), (partition.gradient, partition.input), partition.kernel);
+        let TapPlan { target: input, source: output, .. } = self.backward;
+        let BackwardOperands { gradient, kernel, input_gradient, .. } = pass;
+        let images = gradient.len() / output.len();
+        if kernel.is_some() {
+            let rows = (images * output.height, output.width * output.channels);
+            let pass = BackwardOperands { kernel, input_gradient: None, ..pass };
+            pass.partitioned(threads, rows, input.channels, scratch, |partition| self.backward_kernel(partition));
+        }
+        let rows = (images * input.height, input.width * input.channels);
+        let pass = BackwardOperands { kernel: None, input_gradient, ..pass };
+        pass.partitioned(threads, rows, input.channels, scratch, |partition| {
+            let Some(target) = partition.target else { return };
+            let mut epilogue = target.epilogue.with_sums(target.sums);
+            for (row, target) in partition.range.zip(target.values.chunks_exact_mut(rows.1)) {
+                let image = &partition.gradient[row / input.height * output.len()..][..output.len()];
+                self.gather(&self.backward, row, image, &folded.transposed_taps, target, &mut epilogue);
+                if row % BAND == 0 {
+                    epilogue.flush();
+                }
             }
-            if let Some(target) = partition.target.take() {
-                self.backward_input(partition.range.start, all, partition.gradient, folded, target);
-            }
+            epilogue.flush();
         })
     }
 
-    /// Adds the kernel's gradient from some pixels, `[out, taps, in / groups]`.
-    fn backward_kernel(&self, pixels: Range<usize>, (gradient, input): (&[f32], &[f32]), kernel: &mut [f32]) {
-        let ([inputs, outputs], channels, depth) = (group(&self.conv), self.conv.output, self.depth());
-        for pixels in tiles(pixels, PIXELS) {
-            let gradient = &gradient[pixels.start * channels..pixels.end * channels];
-            for group in 0..self.conv.groups {
-                with_scratch([pixels.len() * depth], |[patches]| {
-                    self.gather(pixels.clone(), group * inputs, input, patches);
-                    let left = StridedMatrix::columns(&gradient[group * outputs..], channels);
-                    let out = (&mut kernel[group * outputs * depth..], depth);
-                    let right = StridedMatrix::rows(patches, depth);
-                    multiply_strided([outputs, depth, pixels.len()], left, right, out, Accumulate::Add);
-                });
-            }
-        }
+    /// Computes one thread's partial gradient of the kernel, `[out, taps, in / groups]`.
+    fn backward_kernel(&self, partition: Partition<'_>) {
+        partition.kernel.fill(0.0);
+        Arch::new().dispatch(Correlate {
+            conv: self.conv,
+            input: self.forward.source,
+            output: self.forward.target,
+            rows: partition.range,
+            gradient: partition.gradient,
+            source: partition.input,
+            kernel: partition.kernel,
+        });
     }
 
-    /// Computes the input's gradient of the images from `first` on.
-    fn backward_input(
+    /// Computes one target row, indexed through the batch.
+    fn gather(
         &self,
-        first: usize,
-        pixels: Range<usize>,
-        gradient: &[f32],
-        folded: &FoldedWeights,
-        target: InputGradient<'_>,
+        plan: &TapPlan,
+        row: usize,
+        image: &[f32],
+        weight: &[f32],
+        target: &mut [f32],
+        epilogue: &mut impl Epilogue,
     ) {
-        let ([inputs, outputs], channels, depth) = (group(&self.conv), self.conv.output, self.depth());
-        target.values.fill(0.0);
-        for pixels in tiles(pixels, PIXELS) {
-            let gradient = &gradient[pixels.start * channels..pixels.end * channels];
-            for group in 0..self.conv.groups {
-                with_scratch([pixels.len() * depth], |[patches]| {
-                    let weight = &folded.transposed_taps[group * depth * outputs..][..depth * outputs];
-                    let left = StridedMatrix::rows(&gradient[group * outputs..], channels);
-                    let out = (&mut *patches, depth);
-                    let right = StridedMatrix::rows(weight, depth);
-                    multiply_strided([pixels.len(), depth, outputs], left, right, out, Accumulate::Overwrite);
-                    self.scatter(pixels.clone(), group * inputs, patches, (first, target.values));
-                });
-            }
-        }
-        let mut epilogue = target.epilogue.with_sums(target.sums);
-        for (image, values) in target.values.chunks_exact_mut(self.input.len()).enumerate() {
-            epilogue.apply_rows((first + image) * self.input.len(), values);
-        }
-    }
-
-    /// Values of a patch: `taps · in / groups`.
-    const fn depth(&self) -> usize {
-        self.conv.window.taps() * (self.conv.input / self.conv.groups)
-    }
-
-    /// Calls `visit` with each tap inside the image under an output pixel: the range of its values in the patch, and its
-    /// first value in the image.
-    fn each_tap(&self, pixel: usize, channel: usize, mut visit: impl FnMut(Range<usize>, usize)) {
-        let inputs = self.conv.input / self.conv.groups;
-        let (row, column) = (pixel / self.output.width, pixel % self.output.width);
-        for (tap_row, y) in &self.taps[0][row] {
-            for (tap_column, x) in &self.taps[1][column] {
-                let tap = tap_row * self.conv.window.kernel[1] + tap_column;
-                let value = (y * self.input.width + x) * self.input.channels + channel;
-                visit(tap * inputs..(tap + 1) * inputs, value);
-            }
-        }
-    }
-
-    /// Gathers the patches of one group, whose first channel is `channel`.
-    fn gather(&self, pixels: Range<usize>, channel: usize, input: &[f32], patches: &mut [f32]) {
-        patches.fill(0.0);
-        for (pixel, patch) in pixels.zip(patches.chunks_exact_mut(self.depth())) {
-            let image = &input[pixel / self.output.pixels() * self.input.len()..][..self.input.len()];
-            self.each_tap(pixel % self.output.pixels(), channel, |values, start| {
-                let len = values.len();
-                patch[values].copy_from_slice(&image[start..][..len]);
-            });
-        }
-    }
-
-    /// Adds patches to images, of which `first` is the first: the adjoint of [`Grouped::gather`].
-    fn scatter(&self, pixels: Range<usize>, channel: usize, patches: &[f32], (first, images): (usize, &mut [f32])) {
-        for (pixel, patch) in pixels.zip(patches.chunks_exact(self.depth())) {
-            let image = pixel / self.output.pixels() - first;
-            let image = &mut images[image * self.input.len()..][..self.input.len()];
-            self.each_tap(pixel % self.output.pixels(), channel, |values, start| {
-                let len = values.len();
-                image[start..][..len].iter_mut().zip(&patch[values]).for_each(|(value, addend)| *value += addend);
-            });
-        }
+        let (first, segments) = plan.row(row % plan.target.height);
+        let groups = self.conv.groups;
+        Arch::new().dispatch(Gather {
+            groups,
+            taps: self.conv.window.taps(),
+            source_channels: plan.source.channels,
+            target_channels: plan.target.channels,
+            segments,
+            source: &image[first..],
+            weight,
+            first: row * target.len(),
+            target,
+            epilogue,
+        });
     }
 }
 
-/// Applies a forward epilogue in place to rows that start at value `first` of the activation.
-fn finish(epilogue: &ForwardEpilogue<'_>, first: usize, channels: usize, rows: &mut [f32]) {
-    let (low, high) = match epilogue.activation {
-        Activation::Identity => (f32::NEG_INFINITY, f32::INFINITY),
-        Activation::Relu => (0.0, f32::INFINITY),
-        Activation::Relu6 => (0.0, 6.0),
-    };
-    let shortcut = epilogue.shortcut.map_or(&[][..], |shortcut| &shortcut[first..][..rows.len()]);
-    vectorized(
-        #[inline(always)]
-        || {
-            for row in rows.chunks_exact_mut(channels) {
-                for (value, bias) in row.iter_mut().zip(epilogue.bias) {
-                    *value += bias;
+/// SIMD kernel of one target row: `target[p] = epilogue(Σ source[pixels under p] · weight[taps])`, group by group.
+struct Gather<'a, E> {
+    groups: usize,
+    taps: usize,
+    source_channels: usize,
+    target_channels: usize,
+    segments: &'a [Segment],
+    source: &'a [f32],
+    /// `[groups, taps, source channels / groups, target channels / groups]`.
+    weight: &'a [f32],
+    /// Index in the activation of the target's first value.
+    first: usize,
+    target: &'a mut [f32],
+    epilogue: &'a mut E,
+}
+
+impl<E: Epilogue> WithSimd for Gather<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (kernel, [inputs, outputs]) = (self.taps * self.source_channels, self.sizes());
+        let fits = |segment: &Segment| segment.fits(self.source_channels, self.source.len(), kernel);
+        assert!(self.segments.iter().all(fits), "a tap outside the source");
+        assert_eq!(self.weight.len(), self.groups * self.taps * inputs * outputs, "a kernel of another size");
+        for group in 0..self.groups {
+            for channel in (0..outputs).step_by(VECTORS * S::F32_LANES) {
+                for segment in self.segments {
+                    with_vectors!(S::F32_LANES, outputs, channel, self.segment::<S>(simd, segment, group, channel));
                 }
             }
-            for (value, shortcut) in rows.iter_mut().zip(shortcut) {
-                *value += shortcut;
-            }
-            for value in rows.iter_mut() {
-                *value = bounded(*value, low, high);
-            }
-        },
-    );
+        }
+    }
 }
+
+impl<E: Epilogue> Gather<'_, E> {
+    /// Channels of a group in source and target.
+    #[inline(always)]
+    const fn sizes(&self) -> [usize; 2] {
+        [self.source_channels / self.groups, self.target_channels / self.groups]
+    }
+
+    #[inline(always)]
+    fn segment<S: Simd, const V: usize, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        segment: &Segment,
+        group: usize,
+        channel: usize,
+    ) {
+        let (has_many, mut pixel) = (S::REGISTER_COUNT >= 32, 0);
+        if has_many || V == 1 {
+            while pixel + PIXELS <= segment.count {
+                self.pixels::<S, PIXELS, V, TAIL>(simd, (segment, pixel), group, channel);
+                pixel += PIXELS;
+            }
+        }
+        if has_many || V < VECTORS {
+            while pixel + PIXELS / 2 <= segment.count {
+                self.pixels::<S, { PIXELS / 2 }, V, TAIL>(simd, (segment, pixel), group, channel);
+                pixel += PIXELS / 2;
+            }
+        } else {
+            while pixel + FEW_PIXELS <= segment.count {
+                self.pixels::<S, FEW_PIXELS, V, TAIL>(simd, (segment, pixel), group, channel);
+                pixel += FEW_PIXELS;
+            }
+        }
+        while pixel < segment.count {
+            self.pixels::<S, 1, V, TAIL>(simd, (segment, pixel), group, channel);
+            pixel += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn pixels<S: Simd, const R: usize, const V: usize, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        (segment, pixel): (&Segment, usize),
+        group: usize,
+        channel: usize,
+    ) {
+        let [inputs, outputs] = self.sizes();
+        let (first, step) = segment.target;
+        let place = group * outputs + channel;
+        let start = self.first + (first + pixel * step) * self.target_channels + place;
+        let block = Block::new::<V>(simd, start, step * self.target_channels, place, (group + 1) * outputs);
+        let source_step = segment.source_step * self.source_channels;
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        for tap in &segment.taps {
+            let source = self.source.as_ptr().wrapping_add(pixel * source_step + tap.source + group * inputs);
+            let index = group * self.taps + tap.weight / self.source_channels;
+            let weight = self.weight.as_ptr().wrapping_add(index * inputs * outputs + channel);
+            let left = Left { start: source, step: source_step, depth_step: 1 };
+            let right = Right { start: weight, depth_step: outputs };
+            // SAFETY: `with_simd` checked that every tap of every pixel of the segment has all its channels in the source, the
+            // group's among them, and that the kernel has `inputs` rows of `outputs` values for each tap of each group.
+            unsafe { block.add_product::<R, V, TAIL>(simd, &mut sums, inputs, left, right) };
+        }
+        self.epilogue.apply::<S, R, V, TAIL>(simd, &block, &mut sums);
+        block.write::<R, V, TAIL>(simd, &sums, self.first, self.target);
+    }
+}
+
+/// SIMD kernel of the kernel's gradient from some rows of the output's gradient, indexed through the batch:
+/// `kernel[out, tap, in] += Σ gradient[pixel, out] · source[pixel under the tap, in]`.
+struct Correlate<'a> {
+    conv: Conv,
+    input: Shape,
+    output: Shape,
+    rows: Range<usize>,
+    gradient: &'a [f32],
+    source: &'a [f32],
+    /// `[out, taps, in / groups]`.
+    kernel: &'a mut [f32],
+}
+
+/// A tap of a kernel, and input channels of a group.
+#[derive(Clone, Copy)]
+struct Position {
+    tap: [usize; 2],
+    group: usize,
+    /// The first of at most [`INPUTS`].
+    input: usize,
+}
+
+impl WithSimd for Correlate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let ([inputs, outputs], [rows, columns]) = (group(&self.conv), self.conv.window.kernel);
+        for first in self.rows.clone().step_by(BAND) {
+            let band = first..self.rows.end.min(first + BAND);
+            for group in 0..self.conv.groups {
+                for tap in (0..rows).flat_map(|row| (0..columns).map(move |column| [row, column])) {
+                    for input in (0..inputs).step_by(INPUTS) {
+                        let position = Position { tap, group, input };
+                        for channel in (0..outputs).step_by(VECTORS * S::F32_LANES) {
+                            with_vectors!(
+                                S::F32_LANES,
+                                outputs,
+                                channel,
+                                self.inputs::<S>(simd, &band, position, channel)
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Correlate<'_> {
+    #[inline(always)]
+    fn inputs<S: Simd, const V: usize, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        band: &Range<usize>,
+        position: Position,
+        channel: usize,
+    ) {
+        match group(&self.conv)[0] - position.input {
+            1 => self.accumulate::<S, 1, V, TAIL>(simd, band, position, channel),
+            2 => self.accumulate::<S, 2, V, TAIL>(simd, band, position, channel),
+            3 => self.accumulate::<S, 3, V, TAIL>(simd, band, position, channel),
+            _ => self.accumulate::<S, INPUTS, V, TAIL>(simd, band, position, channel),
+        }
+    }
+
+    /// Accumulates `T` input channels of a tap over all pixels of a band, in registers.
+    #[inline(always)]
+    fn accumulate<S: Simd, const T: usize, const V: usize, const TAIL: bool>(
+        &mut self,
+        simd: S,
+        band: &Range<usize>,
+        Position { tap: [tap_row, tap_column], group: index, input: first }: Position,
+        channel: usize,
+    ) {
+        let (window, [inputs, outputs]) = (self.conv.window, group(&self.conv));
+        let Self { input, output, gradient, source, .. } = *self;
+        let columns = self.columns(tap_column);
+        let place = index * outputs + channel;
+        let block = Block::new::<V>(simd, 0, 0, place, (index + 1) * outputs);
+        let mut sums = [[simd.splat_f32s(0.0); V]; T];
+        for row in band.clone() {
+            let mut seen = window.taps_inside(SpatialAxis::Rows, row % output.height, input.height);
+            let Some((_, y)) = seen.find(|(tap, _)| *tap == tap_row) else { continue };
+            let line = input.width * input.channels;
+            let source = &source[(row / output.height * input.height + y) * line..][..line];
+            let line = output.width * output.channels;
+            let gradient = &gradient[row * line..][..line];
+            for (pixel, x) in columns.clone() {
+                let values = &source[x * input.channels + index * inputs + first..][..T];
+                let row = &gradient[pixel * output.channels..][..output.channels];
+                let row = block.at(place).read_row::<V, TAIL>(simd, row);
+                for (sums, value) in sums.iter_mut().zip(values) {
+                    for vector in 0..V {
+                        sums[vector] = simd.mul_add_f32s(simd.splat_f32s(*value), row[vector], sums[vector]);
+                    }
+                }
+            }
+        }
+        let tap = tap_row * window.kernel[1] + tap_column;
+        for (offset, sums) in sums.into_iter().enumerate() {
+            let mut row = [0.0; VECTORS * MAX_LANES];
+            let values = &mut row[..outputs.min(channel + VECTORS * S::F32_LANES) - channel];
+            block.write::<1, V, TAIL>(simd, &[sums], 0, values);
+            for (unit, value) in values.iter().enumerate() {
+                self.kernel[((place + unit) * window.taps() + tap) * inputs + first + offset] += value;
+            }
+        }
+    }
+
+    /// Iterates over the columns of the output under which a tap lies inside the image, and the tap's columns there.
+    #[inline(always)]
+    fn columns(&self, tap: usize) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
+        let (window, input, output) = (self.conv.window, self.input.width, self.output.width);
+        let (left, _) = window.padding(SpatialAxis::Columns, input);
+        let (stride, tap) = (window.stride[1], tap * window.dilation[1]);
+        let start = left.saturating_sub(tap).div_ceil(stride).min(output);
+        let end = (input + left).saturating_sub(tap).div_ceil(stride).clamp(start, output);
+        (start..end).map(move |pixel| (pixel, pixel * stride + tap - left))
+    }
+}
+
+/// Lanes of the widest vectors.
+const MAX_LANES: usize = 16;

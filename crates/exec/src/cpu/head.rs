@@ -12,7 +12,7 @@ pub(super) fn classify(features: &[f32], weight: &PackedMatrix, bias: &[f32], lo
         weight,
         0,
         logits,
-        &mut ForwardEpilogue { bias, activation: Activation::Identity, shortcut: None },
+        &mut ForwardEpilogue { bias, activation: Activation::Identity, shortcut: None, function: None },
     );
 }
 

@@ -71,7 +71,8 @@ impl Kernel for LinearKernel {
     fn forward(&self, pass: Forward<'_>) {
         let Forward { threads, folded, inputs, output, .. } = pass;
         let shortcut = inputs.get(1).copied();
-        let epilogue = ForwardEpilogue { bias: &folded.bias, activation: Activation::Identity, shortcut };
+        let epilogue =
+            ForwardEpilogue { bias: &folded.bias, activation: Activation::Identity, shortcut, function: None };
         forward(threads, &self.linear.prologue, folded, inputs[0], epilogue, output);
     }
 

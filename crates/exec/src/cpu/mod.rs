@@ -62,7 +62,7 @@ use crate::{ExecError, Executor, Objective};
 use arena::Arena;
 use checkpoint_weight::CheckpointWeight;
 use execution_plan::{CpuOps, ExecutionPlan, Step, cpu_ops};
-use execution_schedule::{BackwardTask, ExecutionSchedule, ExecutionTask};
+use execution_schedule::{BackwardTask, ExecutionSchedule, ExecutionTask, ForwardTask};
 use fieldfit_nets::{Head, Network, Op, Shape};
 use fieldfit_tensor::{Images, Matrix, Params, TensorId};
 use folded_weights::{FoldPurpose, FoldedWeights};
@@ -127,9 +127,9 @@ impl Cpu {
         let mut last = Instant::now();
         self.train(params, images, objective, gradients, |task| {
             let now = Instant::now();
-            match *task {
-                ExecutionTask::Forward { step, .. } => times[step][0] += now - last,
-                ExecutionTask::Backward(BackwardTask { step, .. }) => times[step][1] += now - last,
+            match task {
+                ExecutionTask::Forward(ForwardTask { step, .. }) => times[*step][0] += now - last,
+                ExecutionTask::Backward(BackwardTask { step, .. }) => times[*step][1] += now - last,
                 ExecutionTask::Head { .. } | ExecutionTask::Join(_) => {}
             }
             last = now;

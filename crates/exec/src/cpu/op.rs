@@ -26,7 +26,7 @@ use super::prelu::PreluOp;
 use super::product::{ProductOp, SoftmaxOp};
 use super::rearrange::{ChannelSliceOp, RearrangeOp};
 use super::thread_pool::ThreadPool;
-use fieldfit_nets::{Activation, Axis, MAX_INPUTS, Network, Op, Shape};
+use fieldfit_nets::{Activation, Axis, Function, MAX_INPUTS, Network, Op, Shape};
 use fieldfit_tensor::{Params, TensorId};
 
 /// Values of a node's inputs.
@@ -64,6 +64,16 @@ pub(super) trait Kernel: Send + Sync {
 
     /// Computes the output.
     fn forward(&self, pass: Forward<'_>);
+
+    /// Returns the function, if the op applies one to each value of its input.
+    fn function(&self) -> Option<Function> {
+        None
+    }
+
+    /// Whether a forward pass can end with the function of the op that reads its output, see [`Forward::function`].
+    fn can_end_with_function(&self) -> bool {
+        false
+    }
 
     /// Whether the gradient of an input is the output's: a shortcut that is added.
     fn passes_gradient(&self, input: usize) -> bool {
@@ -130,6 +140,9 @@ pub(super) struct Forward<'a> {
     pub output: &'a mut [f32],
     /// See [`Kernel::forward_buffer`].
     pub buffer: &'a mut [f32],
+    /// Function of the one op that reads the output, applied while the output is in the cache: the pass writes that op's
+    /// output. `None` of a kernel that cannot, see [`Kernel::can_end_with_function`].
+    pub function: Option<Function>,
 }
 
 /// Operands of a backward kernel.
@@ -177,7 +190,7 @@ pub(super) fn cpu_op(op: &Op, network: &Network) -> Result<Box<dyn CpuOp>, Strin
         Op::Concat(axis) => Box::new(ConcatOp(*axis)),
         Op::MaxPool(window) => Box::new(MaxPoolOp::new(*window)?),
         Op::GlobalAveragePool => Box::new(GlobalPoolOp),
-        Op::ConvTranspose(conv) => Box::new(ConvTransposeOp::new(*conv)?),
+        Op::ConvTranspose(conv) => Box::new(ConvTransposeOp::new(*conv)),
         Op::MatMul { transposes, scale } => Box::new(ProductOp { transposes: *transposes, scale: *scale as f32 }),
         Op::Parameter { tensor, shape } => Box::new(ParameterOp { tensor: *tensor, shape: *shape }),
         Op::Prelu { slope } => Box::new(PreluOp { slope: *slope, slopes: len(*slope) }),
@@ -194,6 +207,7 @@ pub(super) fn cpu_op(op: &Op, network: &Network) -> Result<Box<dyn CpuOp>, Strin
         }
         Op::Rearrange(rearrange) => Box::new(RearrangeOp(rearrange.clone())),
         Op::Slice { axis: Axis::Rows | Axis::Columns, .. }
+        | Op::Gather { .. }
         | Op::Mean(Axis::Rows | Axis::Columns)
         | Op::Pad(_)
         | Op::Resize { .. }

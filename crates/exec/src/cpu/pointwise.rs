@@ -30,6 +30,7 @@ pub(super) fn forward(
         for (index, out) in part.chunks_mut(tile * outputs).enumerate() {
             let (first, rows) = (range.start + index * tile, out.len() / outputs);
             multiply(&input[first * inputs..][..rows * inputs], &folded.forward, first, out, &mut { epilogue });
+            epilogue.finish(out);
         }
     });
 }

@@ -1,4 +1,4 @@
-//! Tap plan of a depthwise convolution: which source pixels and kernel taps contribute to each target pixel, forward or
+//! Tap plan of a depthwise or grouped convolution: which source pixels and kernel taps contribute to each target pixel, forward or
 //! backward.
 
 use fieldfit_nets::{Shape, SpatialAxis, Window};

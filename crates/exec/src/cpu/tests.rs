@@ -163,7 +163,14 @@ impl Case {
             });
             let mut found = vec![f32::NAN; sums.len()];
             let inputs: Inputs<'_> = [self.input.as_slice()].into_iter().chain(shortcut).collect();
-            op.forward(Forward { threads, folded: &self.folded, inputs, output: &mut found, buffer: &mut [] });
+            op.forward(Forward {
+                threads,
+                folded: &self.folded,
+                inputs,
+                output: &mut found,
+                buffer: &mut [],
+                function: None,
+            });
             assert_eq!(found, expected.collect::<Vec<_>>(), "forward, shortcut {}: {what}", shortcut.is_some());
         }
     }

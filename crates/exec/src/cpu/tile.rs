@@ -135,8 +135,7 @@ impl<S: Simd> Block<S> {
     /// Computes `Σₖ left[row, k] · right[k, column]` over the tile; every sum runs over k in order.
     ///
     /// # Safety
-    /// `left` is readable at `row · step + k · depth_step`, `right` at `k · depth_step + column` for each of the tile's
-    /// columns, for each k below `depth`.
+    /// As [`add_product`](Self::add_product).
     #[inline(always)]
     pub unsafe fn product<const R: usize, const V: usize, const TAIL: bool>(
         &self,
@@ -146,6 +145,25 @@ impl<S: Simd> Block<S> {
         right: Right,
     ) -> Sums<S, R, V> {
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        // SAFETY: the caller's promise.
+        unsafe { self.add_product::<R, V, TAIL>(simd, &mut sums, depth, left, right) };
+        sums
+    }
+
+    /// Adds `Σₖ left[row, k] · right[k, column]` to the tile; every sum runs over k in order.
+    ///
+    /// # Safety
+    /// `left` is readable at `row · step + k · depth_step`, `right` at `k · depth_step + column` for each of the tile's
+    /// columns, for each k below `depth`.
+    #[inline(always)]
+    pub unsafe fn add_product<const R: usize, const V: usize, const TAIL: bool>(
+        &self,
+        simd: S,
+        sums: &mut Sums<S, R, V>,
+        depth: usize,
+        left: Left,
+        right: Right,
+    ) {
         for k in 0..depth {
             // SAFETY: the caller's promise about `right`.
             let columns = unsafe { self.load_row::<V, TAIL>(simd, right.start.add(k * right.depth_step)) };
@@ -157,7 +175,6 @@ impl<S: Simd> Block<S> {
                 }
             }
         }
-        sums
     }
 
     /// Computes `Σ source[row · step + tap] ⊙ weight[tap]` over the taps, in order, for each row of the tile.

@@ -57,7 +57,7 @@ fn polynomial<const N: usize>(terms: [f32; N], first: f32, x: f32) -> f32 {
 
 /// Computes the error function to an ulp, by Juffa's two polynomials: an odd one in the middle, an exponent outside.
 #[inline(always)]
-fn erf(x: f32) -> f32 {
+pub(super) fn erf(x: f32) -> f32 {
     let (size, square) = (x.abs(), x * x);
     let middle = [-5.967_617e-4, 4.991_194e-3, -2.676_813_5e-2, 1.128_199_25e-1, -3.761_253_4e-1, 1.283_791_7e-1];
     let middle = polynomial(middle, 0.0, square).mul_add(x, x);

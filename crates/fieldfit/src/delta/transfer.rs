@@ -110,7 +110,7 @@ pub fn verify(delta: impl AsRef<Path>, model: Option<&Path>, trust: Option<&Path
     };
     if let Some(model) = model {
         let base = Base::open(model)?;
-        plan_version(&base, parsed.header())?;
+        plan_version(&base, parsed.header(), 0)?;
         Weights::adapted(&base, &parsed)?;
     }
     Ok(Verified {

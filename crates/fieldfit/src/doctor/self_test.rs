@@ -1,6 +1,8 @@
 //! Self-test: runs each part of an adaptation once on a small network with made-up weights; needs no file.
 
-use fieldfit_delta::{Codec, Constraint, Delta, Header, Provenance, Task, TensorData, TensorKind, encode};
+use fieldfit_delta::{
+    Codec, Constraint, Delta, HeadDescription, Header, Provenance, Task, TensorData, TensorKind, encode,
+};
 use fieldfit_exec::{Device, ExecError, Executor, Passes, executor};
 use fieldfit_nets::{Network, Role, TensorSpec, by_name};
 use fieldfit_store::Store;
@@ -210,6 +212,7 @@ fn delta(network: &Network, moved: &[Moved]) -> Result<Vec<u8>, Box<dyn Error>> 
         classes: CLASSES as u32,
         tensors: 0,
         provenance: Provenance::default(),
+        head: HeadDescription::default(),
     };
     let tensors = moved.iter().map(|Moved { id, delta, radius }| {
         let spec = network.tensor(*id);

@@ -4,10 +4,11 @@ pub mod method;
 
 pub use crate::adaptation::{Adaptation, Adapted};
 pub use crate::comparison::{Comparison, Cost, Recorder};
+pub use crate::lesson::Lesson;
 pub use fieldfit_adapt::{
-    AdaptError, ClassWeights, Coding, Control, Event, Freeze, Gate, GateFigures, METHODS, MemoryPlan, MethodEntry,
-    OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions, Setting as MethodSetting,
-    Sharing, TensorShare, TpgmOptions, open_images, peak_memory, plan_memory,
+    AdaptError, ClassWeights, Coding, Control, Event, Freeze, Gate, GateFigures, HeadMode, METHODS, MemoryPlan,
+    MethodEntry, OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions,
+    Setting as MethodSetting, Sharing, TeachError, TensorShare, TpgmOptions, open_images, peak_memory, plan_memory,
 };
 pub use fieldfit_exec::Passes;
 pub use fieldfit_tensor::Norm;

@@ -38,9 +38,13 @@ pub(super) fn problem(description: &NetworkDescription, node: &Node) -> Option<&
             (dimensions.is_empty() || dimensions.len() > MAX_DIMENSIONS || order.len() != dimensions.len())
                 .then_some("expected 1 to 16 dimensions and as many axes")
         }
+        Op::Gather { indices, .. } => {
+            (indices.is_empty() || indices.len() > MAX_SIDE).then_some("expected 1 to 1048576 positions")
+        }
         Op::MaxPool(window) => pool(window),
         Op::AdaptiveAveragePool(size) => size.contains(&0).then_some("expected an output of at least 1×1 pixels"),
         Op::Activate(Function::Clamp { low, high }) => (low > high).then_some("the bounds are in the wrong order"),
+        Op::Activate(Function::Softplus { beta }) => (*beta as f32 == 0.0).then_some("expected a factor other than 0"),
         Op::Linear(_)
         | Op::MatMul { .. }
         | Op::ClassToken(_)
@@ -123,6 +127,7 @@ fn sizes(op: &Op) -> Vec<usize> {
         Op::Parameter { shape, .. } => shape.sides().to_vec(),
         Op::GroupNorm { groups, .. } => vec![*groups],
         Op::Slice { start, length, step, .. } => vec![*start, *length, *step],
+        Op::Gather { indices, .. } => indices.clone(),
         Op::Rearrange(Rearrange { dimensions, order, output }) => {
             let output = output.map(Shape::sides).unwrap_or_default();
             [dimensions.as_slice(), order.as_slice(), &output].concat()
@@ -167,7 +172,10 @@ fn reals(op: &Op) -> Vec<f64> {
         Op::ClassToken(token) => vec![token.norm.epsilon],
         Op::Activate(function) => match *function {
             Function::Clamp { low, high } => vec![low, high],
-            Function::LeakyRelu { slope } => vec![slope],
+            Function::LeakyRelu { slope: number }
+            | Function::Elu { alpha: number }
+            | Function::Softplus { beta: number }
+            | Function::Power { exponent: number } => vec![number],
             Function::Relu
             | Function::Sigmoid
             | Function::HardSigmoid
@@ -178,6 +186,10 @@ fn reals(op: &Op) -> Vec<f64> {
             | Function::Tanh
             | Function::Sqrt
             | Function::Exp
+            | Function::Log
+            | Function::Absolute
+            | Function::Erf
+            | Function::Mish
             | Function::Square => Vec::new(),
         },
         Op::Scalar { scale, shift } => vec![*scale, *shift],
@@ -195,6 +207,7 @@ fn reals(op: &Op) -> Vec<f64> {
         | Op::Softmax(_)
         | Op::Concat(_)
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::Rearrange(_)
         | Op::Pad(_)
         | Op::Resize { .. }
@@ -281,6 +294,7 @@ fn lengths(op: &Op, input: Shape) -> Vec<(TensorId, Option<usize>)> {
         | Op::Softmax(_)
         | Op::Concat(_)
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::Rearrange(_)
         | Op::Pad(_)
         | Op::Resize { .. }

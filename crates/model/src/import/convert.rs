@@ -66,5 +66,6 @@ pub(super) fn store<'n>(
 
 /// Vectors and running statistics stay f32.
 fn storage_dtype(spec: &TensorSpec, requested: Dtype) -> Dtype {
-    if spec.shape.len() < 2 { Dtype::F32 } else { requested }
+    // Tables and masks of a network are exact; they are small.
+    if spec.shape.len() < 2 || spec.role == Role::Constant { Dtype::F32 } else { requested }
 }

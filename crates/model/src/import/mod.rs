@@ -85,6 +85,8 @@ pub struct ImportRequest<'a> {
     /// Tensors that are left out: patterns of their names in the checkpoint, in which `*` is any text and `?` any
     /// character.
     pub drop: &'a [String],
+    /// Name of the result to take, of a network file with several: `out` of `{"out": …, "aux": …}`.
+    pub output: Option<&'a str>,
 }
 
 impl<'a> ImportRequest<'a> {
@@ -94,8 +96,21 @@ impl<'a> ImportRequest<'a> {
         let (source, licence) = ("unknown", "LicenseRef-unknown");
         let (architecture, labels, preprocessing) = (None, None, None);
         let (averages, drop) = (Averages::Prefer, [].as_slice());
-        let (dtype, input) = (Dtype::F16, InputOverride::NONE);
-        Self { weights, architecture, labels, out, dtype, preprocessing, input, source, licence, averages, drop }
+        let (dtype, input, output) = (Dtype::F16, InputOverride::NONE, None);
+        Self {
+            weights,
+            architecture,
+            labels,
+            out,
+            dtype,
+            preprocessing,
+            input,
+            source,
+            licence,
+            averages,
+            drop,
+            output,
+        }
     }
 
     /// Returns the request for a checkpoint of that architecture under these labels.
@@ -167,6 +182,13 @@ impl<'a> ImportRequest<'a> {
         self.drop = drop;
         self
     }
+
+    /// Returns the request with that [`output`](Self::output).
+    #[must_use]
+    pub const fn with_output(mut self, output: Option<&'a str>) -> Self {
+        self.output = output;
+        self
+    }
 }
 
 /// Import report: what the checkpoint was taken for, and what was renamed and left out.
@@ -236,6 +258,9 @@ pub fn import(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
 }
 
 fn import_checkpoint(request: &ImportRequest<'_>) -> Result<ImportReport, ModelError> {
+    if request.output.is_some() {
+        return Err(ModelError::CheckpointOption { path: request.weights.to_owned(), option: "`--output`" });
+    }
     let source = Source::read(request.weights)?;
     let (format, mut state) = parse_all(&source, request.averages)?;
     let dropped = drop_tensors(&mut state, request.drop)?;

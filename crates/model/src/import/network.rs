@@ -5,7 +5,8 @@ use super::convert::{Stored, store};
 use super::detect::Detected;
 use super::folder;
 use super::graph::{
-    IMPORTED, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, RawTensorKind, TensorSource, lower,
+    IMPORTED, LowerOptions, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, RawTensorKind,
+    TensorSource, lower_with,
 };
 use super::labels::{self, Labels};
 use super::preprocessing::imagenet;
@@ -63,9 +64,10 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
     let path = file.path();
     check_options(request, path)?;
     let raw = file.read()?;
-    let lowered =
-        lower(&raw).map_err(|source| ModelError::Graph { path: path.to_owned(), source: Box::new(source) })?;
-    let Lowered { mut network, sources, size, folded_norms } = lowered;
+    let size = request.input.size.map(|side| [side as usize; 2]);
+    let lowered = lower_with(&raw, LowerOptions { output: request.output, size })
+        .map_err(|source| ModelError::Graph { path: path.to_owned(), source: Box::new(source) })?;
+    let Lowered { mut network, sources, constants, size, folded_norms } = lowered;
     name_added(&mut network, &sources);
     let (network, sources) = (&network, &sources[..]);
     let layouts = layouts(&raw, network, sources, path)?;
@@ -76,7 +78,7 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
     let specs = network.tensors.iter().zip(sources).zip(&layouts).filter(|((spec, _), _)| !spec.is_empty());
     let tensors: Vec<Stored<'_>> = specs
         .map(|((spec, source), layout)| {
-            store(&values(&raw, spec, *source, layout.as_ref(), path)?, spec, request.dtype, path)
+            store(&values((&raw, &constants), spec, *source, layout.as_ref(), path)?, spec, request.dtype, path)
         })
         .collect::<Result<_, _>>()?;
     let written = folder::write(
@@ -106,7 +108,7 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
         detected: detected(network),
         network: Some(ImportedNetwork {
             folded_norms,
-            ..summary(&raw, &description, preprocessing.size, request.labels.is_none())
+            ..summary(&raw, &description, sources, preprocessing.size, request.labels.is_none())
         }),
         classes: names.labels.len(),
         ignored: ignored(&raw, sources),
@@ -165,14 +167,18 @@ fn layouts(
 
 /// The values of a tensor of the network, in its order.
 fn values(
-    raw: &RawGraph<'_>,
+    (raw, constants): (&RawGraph<'_>, &[Vec<f64>]),
     spec: &TensorSpec,
     source: TensorSource,
     layout: Option<&SourceLayout>,
     path: &Path,
 ) -> Result<Vec<f32>, ModelError> {
     let (Some(tensor), Some(layout)) = (source.tensor.map(|tensor| &raw.tensors[tensor]), layout) else {
-        return Ok(vec![source.fill; spec.len()]);
+        let constant = source.constant.and_then(|constant| constants.get(constant));
+        return Ok(constant.map_or_else(
+            || vec![source.fill; spec.len()],
+            |values| values.iter().map(|value| *value as f32).collect(),
+        ));
     };
     let Some(values) = floats(raw, tensor) else {
         let (expected, found) = ("float16, bfloat16, float32 or float64", tensor.dtype.name().to_owned());
@@ -249,9 +255,19 @@ fn detected(network: &Network) -> Detected {
     }
 }
 
-fn summary(raw: &RawGraph<'_>, description: &NetworkDescription, side: u32, without_labels: bool) -> ImportedNetwork {
+fn summary(
+    raw: &RawGraph<'_>,
+    description: &NetworkDescription,
+    sources: &[TensorSource],
+    side: u32,
+    without_labels: bool,
+) -> ImportedNetwork {
     let network = description.network();
-    let added = description.tensors.iter().filter(|tensor| tensor.source.is_none() && !tensor.shape.contains(&0));
+    // What the file computes from its constants is in it.
+    let is_added = |source: &TensorSource| source.tensor.is_none() && source.constant.is_none();
+    let added = description.tensors.iter().zip(sources);
+    let added =
+        added.filter(|(tensor, source)| is_added(source) && !tensor.shape.contains(&0)).map(|(tensor, _)| tensor);
     let [rows, columns] = description.size;
     ImportedNetwork {
         ops: raw.nodes.len(),

@@ -116,6 +116,7 @@ impl Winograd {
             for block in self.grid.blocks(&bands) {
                 self.convolve(input, &folded.forward, block, (start(bands.start), part), &mut { epilogue });
             }
+            epilogue.finish(part);
         });
     }
 

@@ -127,6 +127,21 @@ pub enum GraphError {
         /// Why.
         problem: TensorProblem,
     },
+    /// A network whose image has any size.
+    #[error(
+        "expected an image of a fixed size, found one of any size: choose the size that the network is for with `--size`, \
+         such as `--size 224`"
+    )]
+    AnySize,
+    /// A network with several results, of which none was chosen, or one that it has not.
+    #[error(
+        "expected one result, found {}: choose one with `--output NAME`",
+        names.iter().map(|name| format!("`{}`", excerpt(name))).collect::<Vec<_>>().join(", ")
+    )]
+    Outputs {
+        /// Names of the results.
+        names: Vec<String>,
+    },
     /// A network of another form than one image in, one result out.
     #[error(
         "expected {expected}, found {found}: export the network with one image as its argument and one result: {EXPORT}"

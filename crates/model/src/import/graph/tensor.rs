@@ -69,6 +69,9 @@ pub(super) struct StorageView {
     pub offset: usize,
 }
 
+/// See [`RawTensor::identity`].
+pub(super) type TensorIdentity<'t> = ((usize, usize, usize), &'t [usize], &'t [usize], &'static str);
+
 impl<'a> RawTensor<'a> {
     /// Tensor whose values lie in row-major order and fill `data`.
     pub(super) fn packed(
@@ -103,6 +106,17 @@ impl<'a> RawTensor<'a> {
             return Err(TensorProblem::Overlapping { shape, strides });
         }
         Ok(Self { name, value, kind, dtype, shape, strides, data: RawData::Inline(Cow::Borrowed(bytes)) })
+    }
+
+    /// Returns what two tensors have in common that are one: file, place and length of the values, shape, strides and type;
+    /// `None` of a tensor whose values lie nowhere in a file.
+    pub(super) fn identity(&self) -> Option<TensorIdentity<'_>> {
+        let place = match &self.data {
+            RawData::Inline(Cow::Borrowed(bytes)) => (usize::MAX, bytes.as_ptr() as usize, bytes.len()),
+            RawData::External { file, range } => (*file, range.start, range.len()),
+            RawData::Inline(Cow::Owned(_)) => return None,
+        };
+        Some((place, &self.shape, &self.strides, self.dtype.name()))
     }
 
     /// Returns the number of values.

@@ -2,6 +2,8 @@
 
 use super::sketch::Sketch;
 use fieldfit_nets::{Activation, Arithmetic, Function, Node, Op, Prologue, Shape, ValueId};
+use fieldfit_tensor::TensorId;
+use std::collections::HashMap;
 
 /// Joins norms, shortcuts and activations into convolutions and linear layers, and drops nodes that nothing reads.
 pub(super) fn fuse(sketch: &mut Sketch, output: ValueId) -> ValueId {
@@ -19,6 +21,8 @@ struct Fusion {
     stands_for: Vec<ValueId>,
     readers: Vec<usize>,
     shapes: Vec<Shape>,
+    /// Nodes that read each tensor.
+    users: HashMap<TensorId, usize>,
 }
 
 impl Fusion {
@@ -37,7 +41,9 @@ impl Fusion {
         readers[output.index()] += 1;
         let stands_for =
             (0..=nodes.len()).map(|index| index.checked_sub(1).map_or(ValueId::IMAGE, ValueId::of_node)).collect();
-        Self { nodes, stands_for, readers, shapes: sketch.shapes.clone() }
+        let mut users = HashMap::new();
+        nodes.iter().flatten().flat_map(|node| node.op.tensors()).for_each(|id| *users.entry(id).or_insert(0) += 1);
+        Self { nodes, stands_for, readers, shapes: sketch.shapes.clone(), users }
     }
 
     /// Returns the node that computes a value, if it is the value's only reader that asks.
@@ -74,6 +80,12 @@ impl Fusion {
                 continue;
             }
             let Some(target) = &mut self.nodes[producer] else { continue };
+            // A tensor that several nodes train is not folded with another one.
+            let is_shared = |op: &Op| op.tensors().iter().any(|id| self.users.get(id).is_some_and(|users| *users > 1));
+            let folds = matches!(node.op, Op::BatchNorm(_) | Op::Affine { .. });
+            if folds && (is_shared(&node.op) || is_shared(&target.op)) {
+                continue;
+            }
             if joined(target, &node.op, other, producer) {
                 let value = ValueId::of_node(producer);
                 self.stands_for[index + 1] = value;
@@ -89,7 +101,9 @@ impl Fusion {
         let Op::Linear(linear) = &mut node.op else { return };
         let Some(producer) = self.sole_producer(node.inputs[0]) else { return };
         let prologue = match self.nodes[producer].as_ref().map(|node| &node.op) {
-            Some(Op::LayerNorm(norm)) => Prologue::LayerNorm(*norm),
+            Some(Op::LayerNorm(norm)) if [norm.scale, norm.shift].iter().all(|id| self.users.get(id) == Some(&1)) => {
+                Prologue::LayerNorm(*norm)
+            }
             Some(Op::Activate(Function::Gelu)) => Prologue::Gelu,
             _ => return,
         };

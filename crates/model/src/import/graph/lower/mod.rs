@@ -3,18 +3,18 @@
 mod array;
 mod aten;
 mod fuse;
-mod lowering;
 mod onnx;
-mod ops;
 mod sections;
 mod sketch;
 mod traced;
 
+use super::GraphError;
+use super::name::Name;
 use super::raw::{MAX_NODES, RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
-use super::{GraphError, Name};
+use super::tensor::{RawTensor, RawTensorKind};
+use aten::{Known, Lowering};
 use fieldfit_nets::{Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
-use lowering::{Known, Lowering};
 use onnx::{OnnxLowering, folded_norms};
 use sketch::Sketch;
 use std::collections::HashMap;
@@ -27,10 +27,21 @@ pub struct Lowered {
     pub network: Network,
     /// Of each tensor of the network, in order, its source.
     pub sources: Vec<TensorSource>,
+    /// Values of the tensors that the file computes from constants, see [`TensorSource::constant`].
+    pub constants: Vec<Vec<f64>>,
     /// Rows and columns of the image that the file was exported for.
     pub size: [usize; 2],
     /// Convolutions into which the exporter folded a batch norm: its scale and statistics are lost.
     pub folded_norms: usize,
+}
+
+/// Choices that a file leaves open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LowerOptions<'o> {
+    /// Name of the result, of a file with several.
+    pub output: Option<&'o str>,
+    /// Rows and columns of the image, of a file whose image has any size.
+    pub size: Option<[usize; 2]>,
 }
 
 /// The architecture's name of a network that a file brings.
@@ -41,6 +52,8 @@ pub const IMPORTED: &str = "imported";
 pub struct TensorSource {
     /// Position in [`RawGraph::tensors`]; `None` of a tensor that the network adds, whose values are all `fill`.
     pub tensor: Option<usize>,
+    /// Position in [`Lowered::constants`] of a tensor whose values the file computes.
+    pub constant: Option<usize>,
     /// Value of each element without a source.
     pub fill: f32,
     /// Whether the first two axes are exchanged: a transposed convolution, or a matrix as ONNX has it.
@@ -52,48 +65,75 @@ pub struct TensorSource {
 /// # Errors
 /// If an op, or a way that it is used, has no form in a network; the error names the op, its module path, and what to do.
 pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
-    let (name, image, batch) = image(raw)?;
+    lower_with(raw, LowerOptions::default())
+}
+
+/// Makes a network of a raw graph, with the choices that the file leaves open.
+///
+/// # Errors
+/// As [`lower`]; if the file has several results or an image of any size, and the choice is missing or not one of them.
+pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lowered, GraphError> {
+    let (name, image, batch) = image(raw, options.size)?;
     let mut uses = HashMap::new();
     for node in &raw.nodes {
         *uses.entry(node.op.as_str().to_owned()).or_insert(0) += 1;
     }
-    let known = Known::Traced(Traced::image(ValueId::IMAGE, image));
-    let lowering =
-        Lowering { raw, sketch: Sketch::new(image), known: HashMap::new(), batch, uses, views: HashMap::new() };
-    let (mut lowering, result) = match raw.source {
-        RawSource::Pt2 { .. } => lower_aten(lowering, name, known)?,
-        RawSource::Onnx { .. } => lower_onnx(lowering, name, known)?,
+    let mut lowering = Lowering {
+        raw,
+        sketch: Sketch::new(image),
+        known: HashMap::new(),
+        batch,
+        uses,
+        views: HashMap::new(),
+        evaluated_values: 0,
     };
-    let output = output(result, &mut lowering.sketch)?;
+    let known = Known::Traced(Traced::image(ValueId::IMAGE, image));
+    let result = result_name(raw, options.output)?;
+    let known = match raw.source {
+        RawSource::Pt2 { .. } => lower_aten(&mut lowering, (name, known), result)?,
+        RawSource::Onnx { .. } => lower_onnx(&mut lowering, (name, known), result)?,
+    };
+    let output = output(known, &mut lowering)?;
     let mut sketch = lowering.sketch;
     let output = fuse::fuse(&mut sketch, output);
     let folded_norms = match raw.source {
         RawSource::Pt2 { .. } => 0,
         RawSource::Onnx { .. } => folded_norms(raw),
     };
-    let mut lowered = finish(sketch, output, [image.height, image.width])?;
-    lowered.folded_norms = folded_norms;
-    Ok(lowered)
+    Ok(Lowered { folded_norms, ..finish(sketch, output, [image.height, image.width])? })
 }
 
 /// Lowers the nodes of a `.pt2` file; returns what is known of its result.
-fn lower_aten<'r, 'a>(
-    mut lowering: Lowering<'r, 'a>,
-    image: Name<'a>,
-    known: Known,
-) -> Result<(Lowering<'r, 'a>, Option<Known>), GraphError> {
+fn lower_aten<'a>(
+    lowering: &mut Lowering<'_, 'a>,
+    (image, known): (Name<'a>, Known),
+    result: &Name<'a>,
+) -> Result<Option<Known>, GraphError> {
     let raw = lowering.raw;
-    let result = result_name(raw)?;
     lowering.known.insert(image, known);
-    for (index, tensor) in raw.tensors.iter().enumerate() {
+    for (tensor, index) in raw.tensors.iter().zip(first_of_each(raw)) {
         lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
     }
     for position in 0..raw.nodes.len() {
         lowering.lower(position)?;
-        check_length(&lowering)?;
+        check_length(lowering)?;
     }
-    let known = lowering.known.get(result).cloned();
-    Ok((lowering, known))
+    Ok(lowering.known.get(result).cloned())
+}
+
+/// Lowers the nodes of an ONNX file; returns what is known of its result.
+fn lower_onnx<'r, 'a>(
+    lowering: &mut Lowering<'r, 'a>,
+    image: (Name<'a>, Known),
+    result: &Name<'a>,
+) -> Result<Option<Known>, GraphError> {
+    let raw = lowering.raw;
+    let mut onnx = OnnxLowering::new(lowering, image)?;
+    for position in 0..raw.nodes.len() {
+        onnx.lower(position)?;
+        check_length(onnx.lowering)?;
+    }
+    Ok(onnx.result(result))
 }
 
 /// Refuses a file of which one op becomes many nodes, too often.
@@ -104,25 +144,21 @@ fn check_length(lowering: &Lowering<'_, '_>) -> Result<(), GraphError> {
     }
 }
 
-/// Lowers the nodes of an ONNX file; returns what is known of its result.
-fn lower_onnx<'r, 'a>(
-    lowering: Lowering<'r, 'a>,
-    image: Name<'a>,
-    known: Known,
-) -> Result<(Lowering<'r, 'a>, Option<Known>), GraphError> {
-    let raw = lowering.raw;
-    let result = result_name(raw)?;
-    let mut onnx = OnnxLowering::new(lowering, (image, known))?;
-    for position in 0..raw.nodes.len() {
-        onnx.lower(position)?;
-        check_length(&onnx.lowering)?;
-    }
-    let known = onnx.result(result);
-    Ok((onnx.lowering, known))
+/// Returns of each tensor the first parameter that is the same: tied ones are trained as one.
+fn first_of_each(raw: &RawGraph<'_>) -> Vec<usize> {
+    let mut firsts = HashMap::new();
+    let first = |(index, tensor): (usize, &RawTensor<'_>)| {
+        let is_parameter = tensor.kind == RawTensorKind::Parameter && !tensor.shape.contains(&0);
+        raw.tensors[index]
+            .identity()
+            .filter(|_| is_parameter)
+            .map_or(index, |same| *firsts.entry(same).or_insert(index))
+    };
+    raw.tensors.iter().enumerate().map(first).collect()
 }
 
 /// Returns the name and shape of the one image, and the batch that the file was exported for, if it states one.
-fn image<'a>(raw: &RawGraph<'a>) -> Result<(Name<'a>, Shape, Option<usize>), GraphError> {
+fn image<'a>(raw: &RawGraph<'a>, size: Option<[usize; 2]>) -> Result<(Name<'a>, Shape, Option<usize>), GraphError> {
     let form = |found: String| GraphError::Form { expected: "one image [N, 3, H, W]", found };
     let [RawEnd { value: RawArgument::Value(name), .. }] = &raw.inputs[..] else {
         return Err(form(format!("{} inputs", raw.inputs.len())));
@@ -140,26 +176,37 @@ fn image<'a>(raw: &RawGraph<'a>) -> Result<(Name<'a>, Shape, Option<usize>), Gra
         RawDim::Fixed(side) => usize::try_from(*side).ok().filter(|side| (1..=8192).contains(side)),
         RawDim::Symbol(_) | RawDim::Expression(_) | RawDim::Unknown => None,
     };
-    let [Some(channels), Some(height), Some(width)] = [channels, height, width].map(fixed) else {
-        return Err(form("an input whose size is not fixed".to_owned()));
+    let side = |dim: &RawDim<'_>, axis: usize| {
+        fixed(dim).or_else(|| size.filter(|_| matches!(dim, RawDim::Symbol(_))).map(|size| size[axis]))
+    };
+    let (Some(channels), Some(height), Some(width)) = (fixed(channels), side(height, 0), side(width, 1)) else {
+        return Err(GraphError::AnySize);
     };
     Ok((name.clone(), Shape { height, width, channels }, fixed(batch)))
 }
 
-/// Returns the name of the one result.
-fn result_name<'r, 'a>(raw: &'r RawGraph<'a>) -> Result<&'r Name<'a>, GraphError> {
-    match &raw.outputs[..] {
-        [RawEnd { value: RawArgument::Value(name), .. }] => Ok(name),
-        outputs => Err(GraphError::Form { expected: "one result", found: format!("{} results", outputs.len()) }),
+/// Returns the name of the result, of several the chosen one.
+fn result_name<'r, 'a>(raw: &'r RawGraph<'a>, chosen: Option<&str>) -> Result<&'r Name<'a>, GraphError> {
+    let end = match (&raw.outputs[..], chosen) {
+        ([end], None) => Some(end),
+        (ends, chosen) => ends.iter().find(|end| Some(end.name.as_str()) == chosen),
+    };
+    match end {
+        Some(RawEnd { value: RawArgument::Value(name), .. }) => Ok(name),
+        Some(_) => Err(GraphError::Form { expected: "one result", found: "a result that is a constant".to_owned() }),
+        None => {
+            Err(GraphError::Outputs { names: raw.outputs.iter().map(|end| end.name.as_str().to_owned()).collect() })
+        }
     }
 }
 
 /// Returns the one result: a vector for each image, or an image.
-fn output(result: Option<Known>, sketch: &mut Sketch) -> Result<ValueId, GraphError> {
+fn output(result: Option<Known>, lowering: &mut Lowering<'_, '_>) -> Result<ValueId, GraphError> {
     let form = |found: String| GraphError::Form { expected: "one result", found };
-    let Some(Known::Traced(traced)) = result else {
+    let Some(known @ (Known::Traced(_) | Known::Expanded { .. })) = result else {
         return Err(form("a result that does not depend on the image".to_owned()));
     };
+    let Ok(traced) = lowering.traced(known) else { return Err(form("a result that is repeated".to_owned())) };
     if !traced.is_batch(0) {
         return Err(form("a result without an image's axis".to_owned()));
     }
@@ -175,7 +222,7 @@ fn output(result: Option<Known>, sketch: &mut Sketch) -> Result<ValueId, GraphEr
     if order.iter().copied().eq(0..traced.sides.len()) {
         return Ok(traced.value);
     }
-    let arranged = sketch.arrange(&traced, [&[], &[], &order]);
+    let arranged = lowering.sketch.arrange(&traced, [&[], &[], &order]);
     arranged.map(|arranged| arranged.value).map_err(|error| form(error.to_string()))
 }
 
@@ -214,13 +261,18 @@ fn finish(mut sketch: Sketch, output: ValueId, size: [usize; 2]) -> Result<Lower
     };
     let sections = sections::sections(&sketch);
     let (mut graph, channels) = (Graph { nodes: sketch.nodes, sections }, sketch.shapes[0].channels);
-    let (tensors, sources, head) = in_order(&mut graph, sketch.tensors, sketch.sources, head);
-    Ok(Lowered {
-        network: Network { architecture: IMPORTED, channels, tensors, graph, head },
-        sources,
-        size,
-        folded_norms: 0,
-    })
+    let (tensors, mut sources, head) = in_order(&mut graph, sketch.tensors, sketch.sources, head);
+    // Constants that fusion or the choice of a result left without a reader are gone.
+    let constants = sources.iter_mut().filter_map(|source| {
+        let constant = source.constant.as_mut()?;
+        Some(std::mem::take(&mut sketch.constants[*constant]))
+    });
+    let constants: Vec<Vec<f64>> = constants.collect();
+    sources.iter_mut().filter_map(|source| source.constant.as_mut()).enumerate().for_each(|(position, constant)| {
+        *constant = position;
+    });
+    let network = Network { architecture: IMPORTED, channels, tensors, graph, head };
+    Ok(Lowered { network, sources, constants, size, folded_norms: 0 })
 }
 
 /// Returns the head of a network that ends in something else than a classifier: none, over its whole output.

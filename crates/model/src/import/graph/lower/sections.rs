@@ -25,7 +25,7 @@ pub(super) fn sections(sketch: &Sketch) -> Vec<Section> {
 }
 
 /// Returns the part of a path that names a block: up to the first number, and the numbers that follow it.
-fn module(path: &str) -> &str {
+pub(super) fn module(path: &str) -> &str {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let mut end = path.find('.').unwrap_or(path.len());
     let mut start = 0;

@@ -1,6 +1,8 @@
 //! Sketch of a network: nodes with their module paths and tensors, as ops are lowered one by one.
 
 use super::TensorSource;
+use super::array::Array;
+use super::sections::module;
 use super::traced::{Factor, Traced};
 use crate::description::MAX_VALUES;
 use crate::import::graph::raw::RawGraph;
@@ -18,8 +20,14 @@ pub(super) struct Sketch {
     pub shapes: Vec<Shape>,
     pub tensors: Vec<TensorSpec>,
     pub sources: Vec<TensorSource>,
+    /// Values of the tensors that the file computes; see [`TensorSource::constant`].
+    pub constants: Vec<Vec<f64>>,
     /// The tensor that a raw tensor became, by its position.
     known: HashMap<usize, TensorId>,
+    /// The constants that there are, by their shapes and bits.
+    known_constants: HashMap<(Vec<usize>, Vec<u64>), TensorId>,
+    /// Values that are tensors, by tensor and block.
+    parameters: HashMap<(TensorId, String), (ValueId, Shape)>,
     /// Module path of the nodes that are appended now.
     pub path: String,
 }
@@ -32,7 +40,10 @@ impl Sketch {
             shapes: vec![image],
             tensors: Vec::new(),
             sources: Vec::new(),
+            constants: Vec::new(),
             known: HashMap::new(),
+            known_constants: HashMap::new(),
+            parameters: HashMap::new(),
             path: String::new(),
         }
     }
@@ -55,30 +66,59 @@ impl Sketch {
         Ok((ValueId::of_node(self.nodes.len() - 1), shape))
     }
 
-    /// Returns the network's tensor of a raw one. The first use decides its shape and role; `None` if that use has its axes
-    /// in another order.
+    /// Returns the network's tensor of a raw one. The first use decides its shape and role.
     pub fn tensor(
         &mut self,
         raw: &RawGraph<'_>,
         index: usize,
         (shape, role): (Vec<usize>, Role),
         is_turned: bool,
-    ) -> Option<TensorId> {
+    ) -> TensorId {
         if let Some(id) = self.known.get(&index) {
-            return (self.sources[id.index()].is_turned == is_turned).then_some(*id);
+            return *id;
         }
         let id = TensorId::new(self.tensors.len());
         self.tensors.push(TensorSpec { name: raw.tensors[index].name.as_str().to_owned(), shape, role });
-        self.sources.push(TensorSource { tensor: Some(index), fill: 0.0, is_turned });
+        self.sources.push(TensorSource { tensor: Some(index), constant: None, fill: 0.0, is_turned });
         self.known.insert(index, id);
-        Some(id)
+        id
     }
 
     /// Adds a tensor that the file does not have, of equal values.
     pub fn filled(&mut self, name: String, (shape, role): (Vec<usize>, Role), fill: f32) -> TensorId {
         self.tensors.push(TensorSpec { name, shape, role });
-        self.sources.push(TensorSource { tensor: None, fill, is_turned: false });
+        self.sources.push(TensorSource { tensor: None, constant: None, fill, is_turned: false });
         TensorId::new(self.tensors.len() - 1)
+    }
+
+    /// Adds a tensor whose values the file computes. Equal constants are one tensor.
+    pub fn constant(&mut self, array: &Array, shape: Vec<usize>) -> TensorId {
+        let key = (shape.clone(), array.values.iter().map(|value| value.to_bits()).collect());
+        if let Some(id) = self.known_constants.get(&key) {
+            return *id;
+        }
+        let id = TensorId::new(self.tensors.len());
+        let separator = if self.path.is_empty() { "" } else { "." };
+        let name = format!("{}{separator}constant{}", self.path, self.constants.len());
+        self.tensors.push(TensorSpec { name, shape, role: Role::Constant });
+        let constant = Some(self.constants.len());
+        self.sources.push(TensorSource { tensor: None, constant, fill: 0.0, is_turned: false });
+        self.constants.push(array.values.clone());
+        self.known_constants.insert(key, id);
+        id
+    }
+
+    /// Returns a tensor as a value. A constant is one value a block, so that no block needs another one's.
+    pub fn parameter(&mut self, tensor: TensorId, shape: Shape) -> Result<(ValueId, Shape), ShapeError> {
+        let is_trained = self.tensors[tensor.index()].role.is_trainable();
+        let block = if is_trained { "" } else { module(&self.path) };
+        let key = (tensor, block.to_owned());
+        if let Some(known) = self.parameters.get(&key) {
+            return Ok(*known);
+        }
+        let node = self.node(Op::Parameter { tensor, shape }, &[])?;
+        self.parameters.insert(key, node);
+        Ok(node)
     }
 
     /// Brings a value's pieces into an order in memory, seen as rows, columns and channels.

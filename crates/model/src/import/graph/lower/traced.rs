@@ -85,6 +85,76 @@ impl Traced {
         self.axes[axis].iter().map(piece).collect()
     }
 
+    /// Returns the sizes of all axes.
+    pub fn sizes(&self) -> Vec<Size> {
+        let size = |axis: usize| match self.axes[axis].contains(&Factor::Batch) {
+            true => Size::Batch(self.length(axis)),
+            false => Size::Fixed(self.length(axis)),
+        };
+        (0..self.rank()).map(size).collect()
+    }
+
+    /// Returns the lengths of all axes of one image.
+    pub fn lengths(&self) -> Vec<usize> {
+        (0..self.rank()).map(|axis| self.length(axis)).collect()
+    }
+
+    /// Whether the batch is among the axes; it is not of a tensor, whose values every image has.
+    pub fn has_batch(&self) -> bool {
+        self.axes.iter().any(|axis| axis.contains(&Factor::Batch))
+    }
+
+    /// Takes the batch from another value, whose axes are as many, where this one has the same values for each image.
+    pub fn adopt_batch(&mut self, other: &Self) {
+        if self.has_batch() {
+            return;
+        }
+        for (own, other) in self.axes.iter_mut().zip(&other.axes) {
+            if other.first() == Some(&Factor::Batch) {
+                own.insert(0, Factor::Batch);
+            }
+        }
+    }
+
+    /// Gives an axis without factors a piece of one position, the outermost in memory.
+    pub fn insert_unit(&mut self, axis: usize) {
+        for factor in self.axes.iter_mut().flatten() {
+            if let Factor::Piece(piece) = factor {
+                *piece += 1;
+            }
+        }
+        self.sides.insert(0, 1);
+        self.axes[axis].push(Factor::Piece(0));
+    }
+
+    /// Returns the value of an op that replaced the positions of an axis, whose pieces are neighbours in memory, by `length`
+    /// others: the axis becomes one piece.
+    pub fn with_axis(&self, axis: usize, length: usize, (value, shape): (ValueId, Shape)) -> Self {
+        let own = self.pieces(axis).unwrap_or_default();
+        let position = own.iter().copied().min().unwrap_or(0);
+        let place = |piece: usize| {
+            let gone = own.iter().filter(|gone| **gone < piece).count();
+            piece - gone + usize::from(gone > 0)
+        };
+        let mut sides: Vec<usize> = Vec::with_capacity(self.sides.len());
+        for (piece, side) in self.sides.iter().enumerate() {
+            if piece == position {
+                sides.push(length);
+            } else if !own.contains(&piece) {
+                sides.push(*side);
+            }
+        }
+        let moved = |factor: &Factor| match factor {
+            Factor::Batch => Factor::Batch,
+            Factor::Piece(piece) => Factor::Piece(place(*piece)),
+        };
+        let axes = self.axes.iter().enumerate().map(|(index, factors)| match index == axis {
+            true => vec![Factor::Piece(position)],
+            false => factors.iter().map(moved).collect(),
+        });
+        Self { value, shape, sides, axes: axes.collect() }
+    }
+
     /// Splits a piece in two, the outer of `outer` positions.
     fn split(&mut self, piece: usize, outer: usize) {
         let inner = self.sides[piece] / outer;
@@ -181,6 +251,31 @@ impl Traced {
         Some(self)
     }
 
+    /// Makes one piece of pieces that follow each other in memory and on an axis.
+    pub fn coalesce(&mut self) {
+        let mut piece = 0;
+        while piece + 1 < self.sides.len() {
+            let follows = |axis: &Vec<Factor>| {
+                axis.windows(2).any(|pair| pair == [Factor::Piece(piece), Factor::Piece(piece + 1)])
+            };
+            if !self.axes.iter().any(follows) {
+                piece += 1;
+                continue;
+            }
+            self.sides[piece] *= self.sides.remove(piece + 1);
+            for axis in &mut self.axes {
+                axis.retain(|factor| *factor != Factor::Piece(piece + 1));
+                for factor in axis {
+                    if let Factor::Piece(other) = factor
+                        && *other > piece
+                    {
+                        *other -= 1;
+                    }
+                }
+            }
+        }
+    }
+
     /// Permutes the axes.
     pub fn permute(mut self, order: &[usize]) -> Option<Self> {
         let mut sorted = order.to_vec();
@@ -230,7 +325,7 @@ impl Traced {
     }
 
     /// Takes pieces of one position out of an axis; they stay in memory.
-    fn drop_units(&mut self, axis: usize) {
+    pub fn drop_units(&mut self, axis: usize) {
         let sides = &self.sides;
         self.axes[axis].retain(|factor| {
             matches!(factor, Factor::Batch) || matches!(factor, Factor::Piece(piece) if sides[*piece] != 1)
@@ -273,6 +368,21 @@ mod tests {
             .unwrap();
         assert_eq!(windows.axes[0].len(), 3);
         assert_eq!((windows.length(0), windows.length(1)), (6, 4));
+    }
+
+    /// Catches: windows whose pieces no longer divide an axis that is split in another way.
+    #[test]
+    fn neighbours_become_one_piece() {
+        let fixed = |sizes: &[usize]| {
+            [Size::Batch(1)].into_iter().chain(sizes.iter().map(|size| Size::Fixed(*size))).collect::<Vec<_>>()
+        };
+        let windows = image().view(&fixed(&[8, 4, 3, 2]), None).unwrap();
+        let mut back = windows.view(&fixed(&[8, 4, 6]), None).unwrap();
+        assert!(back.clone().view(&fixed(&[8, 4, 2, 3]), None).is_none());
+        back.coalesce();
+        assert_eq!(back.sides, [4, 6, 8]);
+        let split = back.view(&fixed(&[8, 4, 2, 3]), None).unwrap();
+        assert_eq!((split.sides, split.axes[1].clone()), (vec![4, 2, 3, 8], vec![Factor::Piece(3)]));
     }
 
     /// Catches: a batch that is taken for something else where a file states its number.

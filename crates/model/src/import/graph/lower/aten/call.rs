@@ -1,6 +1,6 @@
 //! Call: arguments of a node by the names of its op's schema.
 
-use crate::import::graph::lower::lowering::{Lowered, MAX_SIDE, refuse};
+use super::{Lowered, MAX_SIDE, refuse};
 use crate::import::graph::raw::{RawArgument, RawNode};
 
 /// Arguments of a call, by the names of its schema.

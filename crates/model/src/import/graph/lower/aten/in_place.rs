@@ -1,12 +1,12 @@
 //! In-place ops: refuses one whose array another name shares and reads later.
 
-use crate::import::graph::lower::lowering::{Lowered, Lowering, Problem};
+use super::{Lowered, Lowering, Problem};
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawNode};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Refuses an op in place whose array another name shares, if that name is read afterwards.
-    pub(super) fn check_in_place(&self, node: &RawNode<'a>, position: usize) -> Lowered<()> {
+    pub fn check_in_place(&self, node: &RawNode<'a>, position: usize) -> Lowered<()> {
         let Some(changed) = node.arguments.first().and_then(|argument| named(&argument.value)) else { return Ok(()) };
         if !is_in_place(node.op.as_str()) {
             return Ok(());
@@ -40,7 +40,7 @@ pub(super) fn is_in_place(op: &str) -> bool {
 
 /// Whether an op's result may share its argument's memory.
 pub(super) fn may_share(op: &str) -> bool {
-    const VIEWS: [&str; 20] = [
+    const VIEWS: [&str; 24] = [
         "alias",
         "detach",
         "view",
@@ -54,6 +54,10 @@ pub(super) fn may_share(op: &str) -> bool {
         "unsqueeze",
         "squeeze",
         "expand",
+        "expand_as",
+        "view_as",
+        "reshape_as",
+        "swapaxes",
         "slice",
         "select",
         "narrow",

@@ -1,14 +1,13 @@
-//! Layers: convolutions, linear layers, norms, PReLU and softmax.
+//! Layers: convolutions, linear layers, PReLU and softmax.
 
 use super::call::Call;
-use crate::import::graph::lower::lowering::{EVALUATION, Lowered, Lowering, Problem, refuse};
-use crate::import::graph::lower::ops::NormTensors;
+use super::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::Traced;
 use crate::import::graph::raw::RawArgument;
-use fieldfit_nets::{Padding, Window};
+use fieldfit_nets::{Activation, Arithmetic, Axis, Conv, ConvTranspose, Linear, Op, Padding, Prologue, Role, Window};
 
 impl<'r, 'a> Lowering<'r, 'a> {
-    pub(super) fn conv(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub fn conv(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
         let [_, _, rows, columns] = self.kernel(weight)?;
@@ -28,11 +27,41 @@ impl<'r, 'a> Lowering<'r, 'a> {
             _ => Padding::Fixed(call.pair("padding", 0)?.map(|amount| [amount; 2])),
         };
         let window = Window { kernel: [rows, columns], stride, dilation, padding, rounds_up: false };
-        let bias = self.parameter(call, "bias")?;
-        self.append_conv(&value, (weight, bias), window, groups)
+        let biased = self.is_computed(call, "bias");
+        let bias = if biased { None } else { self.parameter(call, "bias")? };
+        let result = self.conv_of(&value, (weight, bias), window, groups)?;
+        self.with_bias(call, result, biased.then_some(Some(1)))
     }
 
-    pub(super) fn conv_transpose(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    /// Returns the shape of a convolution's kernel, such as `[out, in / groups, rows, columns]`.
+    pub fn kernel(&self, weight: usize) -> Lowered<[usize; 4]> {
+        match self.raw.tensors[weight].shape[..] {
+            [outer, inner, rows, columns] => Ok([outer, inner, rows, columns]),
+            _ => refuse("a kernel that has not four axes"),
+        }
+    }
+
+    /// Appends a convolution of an image with a kernel and a bias of the file.
+    pub fn conv_of(
+        &mut self,
+        value: &Traced,
+        (weight, bias): (usize, Option<usize>),
+        window: Window,
+        groups: usize,
+    ) -> Lowered<Traced> {
+        let image = self.image(value)?;
+        let [output, inner, rows, columns] = self.kernel(weight)?;
+        let input = image.shape.channels;
+        if groups == 0 || output == 0 || !output.is_multiple_of(groups) || inner.checked_mul(groups) != Some(input) {
+            return refuse(format!("a kernel of shape {:?} in {groups} groups", self.raw.tensors[weight].shape));
+        }
+        let weight = self.tensor(weight, vec![output, inner, rows, columns], Role::Kernel);
+        let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
+        let conv = Conv { weight, bias, norm: None, activation: Activation::Identity, input, output, window, groups };
+        self.on_image(&image, Op::Conv(conv))
+    }
+
+    pub fn conv_transpose(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
         let [_, _, rows, columns] = self.kernel(weight)?;
@@ -41,59 +70,173 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let (stride, dilation) = (call.pair("stride", 1)?, call.pair("dilation", 1)?);
         let window = Window { kernel: [rows, columns], stride, dilation, padding, rounds_up: false };
         let bias = self.parameter(call, "bias")?;
-        self.append_conv_transpose(&value, (weight, bias), window, call.pair("output_padding", 0)?, groups)
+        self.conv_transpose_of(&value, (weight, bias), (window, call.pair("output_padding", 0)?), groups)
     }
 
-    pub(super) fn batch_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(call, "input")?;
-        if call.flag("training", false)? {
-            return Err(Problem::Use("a batch norm in training mode".to_owned(), EVALUATION));
+    /// Appends a transposed convolution of an image with a kernel and a bias of the file.
+    pub fn conv_transpose_of(
+        &mut self,
+        value: &Traced,
+        (weight, bias): (usize, Option<usize>),
+        (window, output_padding): (Window, [usize; 2]),
+        groups: usize,
+    ) -> Lowered<Traced> {
+        let image = self.image(value)?;
+        let [input, inner, rows, columns] = self.kernel(weight)?;
+        if groups == 0 || !input.is_multiple_of(groups) || input != image.shape.channels {
+            return refuse(format!(
+                "a transposed kernel of shape {:?} in {groups} groups",
+                self.raw.tensors[weight].shape
+            ));
         }
-        let tensors = NormTensors {
-            mean: self.parameter(call, "running_mean")?,
-            variance: self.parameter(call, "running_var")?,
-            ..self.norm_tensors(call)?
+        let output = inner * groups;
+        let shape = vec![output, input / groups, rows, columns];
+        let weight = self.sketch.tensor(self.raw, weight, (shape, Role::Kernel), true);
+        let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
+        let conv = ConvTranspose { weight, bias, input, output, window, output_padding, groups };
+        self.on_image(&image, Op::ConvTranspose(conv))
+    }
+
+    pub fn linear(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(call, "input")?;
+        let biased = self.is_computed(call, "bias");
+        let bias = if biased { None } else { self.parameter(call, "bias")? };
+        let result = if self.is_computed(call, "weight") {
+            let mut weight = self.value(call, "weight")?;
+            while weight.rank() < value.rank().max(3) {
+                weight.axes.insert(0, Vec::new());
+            }
+            if value.rank() != weight.rank() {
+                return refuse("a computed weight of an array of two axes");
+            }
+            let product = self.product(&value, &weight, true, 1.0)?;
+            match bias {
+                Some(index) => {
+                    let shape = self.raw.tensors[index].shape.clone();
+                    self.compute(Arithmetic::Add, Known::Traced(product), Known::Tensor { index, shape })?
+                }
+                None => product,
+            }
+        } else {
+            let Some(weight) = self.parameter(call, "weight")? else {
+                return refuse("a linear layer without a weight");
+            };
+            self.linear_of(&value, weight, bias)?
         };
-        self.append_batch_norm(&value, tensors, call.number("eps", 1e-5)?)
+        self.with_bias(call, result, biased.then_some(None))
     }
 
-    pub(super) fn linear(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(call, "input")?;
-        let Some(weight) = self.parameter(call, "weight")? else { return refuse("a linear layer without a weight") };
-        let bias = self.parameter(call, "bias")?;
-        self.append_linear(&value, (weight, bias), false)
+    /// Appends a linear layer of tensors as the file has them, `[out, in]` and `[out]`.
+    pub fn linear_of(&mut self, value: &Traced, weight: usize, bias: Option<usize>) -> Lowered<Traced> {
+        self.linear_turned(value, (weight, bias), false)
     }
 
-    pub(super) fn layer_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(call, "input")?;
-        if call.ints("normalized_shape")?.unwrap_or_default().len() != 1 {
-            return refuse("a layer norm over several axes");
+    /// Appends a linear layer of tensors of the file; a turned weight is `[in, out]`.
+    pub fn linear_turned(
+        &mut self,
+        value: &Traced,
+        (weight, bias): (usize, Option<usize>),
+        is_turned: bool,
+    ) -> Lowered<Traced> {
+        let Some(axis) = value.rank().checked_sub(1) else { return refuse("a linear layer of a number") };
+        let value = self.channels_last(value, axis)?;
+        let [output, input] = match self.raw.tensors[weight].shape[..] {
+            [input, output] if is_turned => [output, input],
+            [output, input] => [output, input],
+            _ => return refuse("a weight that is no matrix"),
+        };
+        let weight = self.tensor_in(weight, (vec![output, input], Role::LinearWeight), is_turned)?;
+        let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
+        let linear = Linear { prologue: Prologue::Identity, weight, bias, scale: None, input, output };
+        self.on_channels(&value, axis, Op::Linear(linear), &[])
+    }
+
+    /// Adds a bias that the file computes, along an axis or the last one; no bias without `axis`.
+    fn with_bias(&mut self, call: &Call<'r, 'a>, value: Traced, axis: Option<Option<usize>>) -> Lowered<Traced> {
+        let (Some(axis), Some(argument)) = (axis, call.argument("bias")) else { return Ok(value) };
+        let bias = self.known_argument(argument)?;
+        let mut bias = self.traced(bias)?;
+        let behind = axis.map_or(0, |axis| value.rank() - 1 - axis);
+        bias.axes.extend(vec![Vec::new(); behind]);
+        self.combine(Arithmetic::Add, value, bias)
+    }
+
+    /// Lowers `addmm` and `mm`: a product with a matrix, and a bias.
+    pub fn matrix_with_bias(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let [bias, left, right] = ["self", "mat1", "mat2"].map(|name| match call.argument(name) {
+            Some(argument) => self.known_argument(argument),
+            None => refuse(format!("a call without `{name}`")),
+        });
+        if call.number("alpha", 1.0)? != 1.0 || call.number("beta", 1.0)? != 1.0 {
+            return refuse("factors of a product and its bias");
         }
-        let tensors = self.norm_tensors(call)?;
-        self.append_layer_norm(&value, tensors, call.number("eps", 1e-5)?)
+        let (bias, left, right) = (bias?, left?, right?);
+        if let (Known::Traced(value), Known::Turned { index }, Known::Tensor { index: bias, shape }) =
+            (&left, &right, &bias)
+            && shape.len() == 1
+        {
+            let value = value.clone();
+            return self.linear_of(&value, *index, Some(*bias));
+        }
+        let product = self.matrix_product(left, right)?;
+        self.compute(Arithmetic::Add, Known::Traced(product), bias)
     }
 
-    pub(super) fn group_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(call, "input")?;
-        let groups = usize::try_from(call.int("num_groups", 1)?).unwrap_or(0);
-        let tensors = self.norm_tensors(call)?;
-        self.append_group_norm(&value, tensors, call.number("eps", 1e-5)?, groups)
+    /// Lowers a convolution along one axis: one of an image of one row.
+    pub fn conv1d(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let mut value = self.value(call, "input")?;
+        let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
+        let [output, inner, columns] = self.raw.tensors[weight].shape[..] else {
+            return refuse("a kernel that has not three axes");
+        };
+        if value.rank() != 3 || matches!(call.argument("padding"), Some(RawArgument::Text(_))) {
+            return refuse("a convolution of that form");
+        }
+        value.axes.insert(2, Vec::new());
+        let image = self.image(&value)?;
+        let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
+        let input = image.shape.channels;
+        if groups == 0 || output == 0 || !output.is_multiple_of(groups) || inner.checked_mul(groups) != Some(input) {
+            return refuse(format!("a kernel of shape {:?} in {groups} groups", self.raw.tensors[weight].shape));
+        }
+        let [stride, dilation] = [call.pair("stride", 1)?[1], call.pair("dilation", 1)?[1]];
+        let padding = Padding::Fixed([[0; 2], [call.pair("padding", 0)?[1]; 2]]);
+        let window =
+            Window { kernel: [1, columns], stride: [1, stride], dilation: [1, dilation], padding, rounds_up: false };
+        let weight = self.tensor(weight, vec![output, inner, 1, columns], Role::Kernel);
+        let bias = self.parameter(call, "bias")?.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
+        let conv = Conv { weight, bias, norm: None, activation: Activation::Identity, input, output, window, groups };
+        let mut result = self.on_image(&image, Op::Conv(conv))?;
+        result.axes.remove(2);
+        Ok(result)
     }
 
-    pub(super) fn prelu(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub fn prelu(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let Some(slope) = self.parameter(call, "weight")? else { return refuse("a PReLU without slopes") };
-        self.append_prelu(&value, slope)
+        self.prelu_of(&value, slope)
     }
 
-    pub(super) fn softmax(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    /// Appends a PReLU with a slope for each channel, axis 1, or one for all.
+    pub fn prelu_of(&mut self, value: &Traced, slope: usize) -> Lowered<Traced> {
+        let value = self.channels_last(value, 1)?;
+        let len = self.raw.tensors[slope].shape.iter().product::<usize>();
+        if len != 1 && len != value.shape.channels {
+            return refuse(format!("{len} slopes for {} channels", value.shape.channels));
+        }
+        let slope = self.tensor(slope, vec![len], Role::LayerScale);
+        self.unary(&value, Op::Prelu { slope })
+    }
+
+    pub fn softmax(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        self.append_softmax(&value, call.int("dim", -1)?)
+        self.softmax_of(&value, call.int("dim", -1)?)
     }
 
-    /// Returns the scale and shift that a call of a norm names.
-    fn norm_tensors(&self, call: &Call<'r, 'a>) -> Lowered<NormTensors> {
-        let (scale, shift) = (self.parameter(call, "weight")?, self.parameter(call, "bias")?);
-        Ok(NormTensors { scale, shift, ..NormTensors::default() })
+    /// Appends a softmax along an axis, which may be counted from the end.
+    pub fn softmax_of(&mut self, value: &Traced, axis: i64) -> Lowered<Traced> {
+        let Some(axis) = value.axis(axis) else { return refuse("a softmax of an axis that is not there") };
+        let value = self.channels_last(value, axis)?;
+        self.unary(&value, Op::Softmax(Axis::Channels))
     }
 }

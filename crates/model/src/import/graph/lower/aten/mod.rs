@@ -5,31 +5,100 @@ mod attention;
 mod axes;
 mod call;
 mod concat;
+mod evaluate;
+mod gather;
 mod in_place;
 mod layers;
+mod norms;
 mod pools;
 mod slice;
 mod values;
 
 use crate::import::graph::GraphError;
-use crate::import::graph::lower::lowering::{EVALUATION, Known, Lowered, Lowering, Problem, refuse};
-use crate::import::graph::lower::traced::{Factor, Size};
-use crate::import::graph::raw::RawArgument;
+use crate::import::graph::error::NodeProblem;
+use crate::import::graph::lower::array::Array;
+use crate::import::graph::lower::sketch::Sketch;
+use crate::import::graph::lower::traced::{Factor, Size, Traced};
+use crate::import::graph::name::Name;
+use crate::import::graph::raw::{RawArgument, RawGraph, RawNode};
 use attention::call_other;
 use call::Call;
-use fieldfit_nets::{Arithmetic, Function, Op};
+use fieldfit_nets::{Arithmetic, Function, Op, ShapeError};
 use in_place::{is_in_place, may_share, named};
+pub(super) use norms::NormTensors;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Advice for a network in training mode.
+pub(super) const EVALUATION: &str = "export model.eval()";
+
+/// The greatest kernel, stride, dilation, padding or factor.
+pub(super) const MAX_SIDE: usize = 1 << 16;
+
+/// What is known of a name of the file.
+#[derive(Debug, Clone)]
+pub(super) enum Known {
+    /// A value of the network.
+    Traced(Traced),
+    /// A value that is repeated along axes of length 1 to these lengths.
+    Expanded { value: Traced, lengths: Vec<usize> },
+    /// A tensor, read as an array of that shape.
+    Tensor { index: usize, shape: Vec<usize> },
+    /// A matrix of the file with its axes exchanged.
+    Turned { index: usize },
+    /// Values that the file computes from constants alone.
+    Constant(Rc<Array>),
+    /// An integer.
+    Int(Size),
+    /// Something that nothing may read.
+    Unread,
+}
+
+/// Lowering of a file's nodes: what the ops of `.pt2` and of ONNX share, and the calls of `.pt2`.
+pub(super) struct Lowering<'r, 'a> {
+    pub raw: &'r RawGraph<'a>,
+    pub sketch: Sketch,
+    pub known: HashMap<Name<'a>, Known>,
+    /// Images that the file was exported for, if its sizes state them.
+    pub batch: Option<usize>,
+    /// How often each op is called.
+    pub uses: HashMap<String, usize>,
+    /// Of each name that shares memory with another one in the file, the other.
+    pub views: HashMap<Name<'a>, Name<'a>>,
+    /// Values of all constants that were evaluated.
+    pub evaluated_values: usize,
+}
+
+/// Reason for which a node cannot be lowered.
+pub(super) enum Problem {
+    /// The op has no form.
+    Op,
+    /// The way that it is used has none: the way, and what to do.
+    Use(String, &'static str),
+    /// Shapes that do not fit.
+    Shape(ShapeError),
+}
+
+impl From<ShapeError> for Problem {
+    fn from(error: ShapeError) -> Self {
+        Self::Shape(error)
+    }
+}
+
+pub(super) type Lowered<T> = Result<T, Problem>;
+
+pub(super) fn refuse<T>(what: impl Into<String>) -> Lowered<T> {
+    Err(Problem::Use(what.into(), "replace the module, or export the part before it"))
+}
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Lowers the node at that position.
     pub fn lower(&mut self, position: usize) -> Result<(), GraphError> {
         let raw = self.raw;
         let node = &raw.nodes[position];
-        self.enter(node);
-        let results = self
-            .check_in_place(node, position)
-            .and_then(|()| self.call(&Call { node }))
-            .map_err(|problem| self.failed(node, problem))?;
+        self.sketch.path = node.path.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default();
+        let results = self.check_in_place(node, position).and_then(|()| self.call(&Call { node }));
+        let results = results.map_err(|problem| self.failed(node, problem))?;
         let source = node.arguments.first().and_then(|argument| named(&argument.value));
         for (name, result) in node.outputs.iter().zip(results) {
             let Some(name) = name else { continue };
@@ -43,81 +112,93 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok(())
     }
 
+    /// Returns the error of a node.
+    pub fn failed(&self, node: &RawNode<'a>, problem: Problem) -> GraphError {
+        let path = node.path.as_ref().map(|path| path.as_str().to_owned());
+        let uses = self.uses.get(node.op.as_str()).copied().unwrap_or(1);
+        let problem = match problem {
+            Problem::Op => NodeProblem::Unsupported { uses, path },
+            Problem::Use(what, advice) => NodeProblem::Use { what, path, advice },
+            Problem::Shape(error) => NodeProblem::Shape(error),
+        };
+        GraphError::Node { node: node.name.as_str().to_owned(), op: node.op.as_str().to_owned(), problem }
+    }
+
     fn call(&mut self, call: &Call<'r, 'a>) -> Lowered<Vec<Known>> {
         let op = call.node.op.as_str();
         let Some(op) = op.strip_prefix("torch.ops.aten.").or_else(|| op.strip_prefix("aten.")) else {
-            return match op {
-                "_operator.mul" | "_operator.floordiv" | "_operator.add" | "_operator.sub" => {
-                    self.int_arithmetic(call, op)
-                }
-                _ => Err(Problem::Op),
-            };
+            return self.python_operator(call, op);
         };
+        if let Some(results) = self.evaluate(call, op)? {
+            return Ok(results);
+        }
         if let Some(function) = function(call, op)? {
             return Ok(vec![Known::Traced(self.activate(call, function)?)]);
         }
-        let traced = match op {
-            "alias.default"
-            | "clone.default"
-            | "contiguous.default"
-            | "detach.default"
-            | "detach_.default"
-            | "dropout.default"
-            | "dropout_.default"
-            | "feature_dropout.default"
-            | "lift_fresh_copy.default"
-            | "to.dtype"
-            | "to.dtype_layout"
-            | "_to_copy.default"
-            | "type_as.default"
-            | "to.device" => {
+        let (name, overload) = op.split_once('.').unwrap_or((op, "default"));
+        match name {
+            "alias" | "clone" | "contiguous" | "detach" | "detach_" | "dropout" | "dropout_" | "feature_dropout"
+            | "lift_fresh_copy" | "to" | "_to_copy" | "type_as" => {
                 self.check_inert(call)?;
                 return Ok(vec![self.first(call)?]);
             }
-            "_assert_tensor_metadata.default" | "sym_constrain_range_for_size.default" | "_assert_scalar.default" => {
+            "_assert_tensor_metadata" | "sym_constrain_range_for_size" | "_assert_scalar" => {
                 return Ok(vec![Known::Unread]);
             }
-            "sym_size.int" => return self.size(call),
-            "conv2d.default" | "conv2d.padding" => self.conv(call)?,
-            "conv_transpose2d.input" => self.conv_transpose(call)?,
-            "batch_norm.default" | "_native_batch_norm_legit_no_training.default" => self.batch_norm(call)?,
-            "linear.default" => self.linear(call)?,
-            "layer_norm.default" => self.layer_norm(call)?,
-            "group_norm.default" => self.group_norm(call)?,
-            "prelu.default" => self.prelu(call)?,
-            "softmax.int" | "_softmax.default" => self.softmax(call)?,
-            "add.Tensor" | "add_.Tensor" | "add.Scalar" => self.arithmetic(call, Arithmetic::Add)?,
-            "sub.Tensor" | "sub_.Tensor" | "sub.Scalar" => self.arithmetic(call, Arithmetic::Subtract)?,
-            "mul.Tensor" | "mul_.Tensor" | "mul.Scalar" => self.arithmetic(call, Arithmetic::Multiply)?,
-            "div.Tensor" | "div_.Tensor" | "div.Scalar" => self.arithmetic(call, Arithmetic::Divide)?,
-            "rsub.Scalar" => {
-                let value = self.value(call, "self")?;
-                if call.number("alpha", 1.0)? != 1.0 {
-                    return refuse("a factor `alpha`");
-                }
-                self.unary(&value, Op::Scalar { scale: -1.0, shift: call.number("other", 0.0)? })?
+            "sym_size" => return self.size(call),
+            "cat" | "concat" | "concatenate" => return self.concat(call, false),
+            "stack" => return self.concat(call, true),
+            "chunk" | "split" | "split_with_sizes" | "unbind" => return self.split(call, name),
+            "view" | "reshape" | "_unsafe_view" | "view_as" | "reshape_as" | "flatten" | "unflatten" | "permute"
+            | "transpose" | "swapaxes" | "t" | "unsqueeze" | "squeeze" | "expand" | "expand_as" => {
+                return self.change_axes(call, name);
             }
-            "pow.Tensor_Scalar" => {
-                let value = self.value(call, "self")?;
-                match call.number("exponent", 1.0)? {
-                    2.0 => self.unary(&value, Op::Activate(Function::Square))?,
-                    0.5 => self.unary(&value, Op::Activate(Function::Sqrt))?,
-                    other => return refuse(format!("the power {other}")),
-                }
+            _ => {}
+        }
+        if let Some(arithmetic) = arithmetic(name, overload) {
+            return self.arithmetic(call, arithmetic);
+        }
+        let value = match self.layer(call, name)? {
+            Some(value) => value,
+            None => self.map(call, name, overload)?,
+        };
+        Ok(vec![Known::Traced(value)])
+    }
+
+    /// Lowers a layer: what has parameters, pools, and changes of size; `None` of another op.
+    fn layer(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Option<Traced>> {
+        Ok(Some(match name {
+            "conv2d" => self.conv(call)?,
+            "conv1d" => self.conv1d(call)?,
+            "conv_transpose2d" => self.conv_transpose(call)?,
+            "convolution" if call.flag("transposed", false)? => self.conv_transpose(call)?,
+            "convolution" if call.ints("stride")?.is_some_and(|stride| stride.len() == 1) => self.conv1d(call)?,
+            "convolution" => self.conv(call)?,
+            "batch_norm" | "_native_batch_norm_legit_no_training" => self.batch_norm(call)?,
+            "linear" => self.linear(call)?,
+            "addmm" => self.matrix_with_bias(call)?,
+            "layer_norm" | "native_layer_norm" => self.layer_norm(call)?,
+            "rms_norm" => self.rms_norm(call)?,
+            "group_norm" | "native_group_norm" => self.group_norm(call)?,
+            "instance_norm" => self.instance_norm(call)?,
+            "prelu" => self.prelu(call)?,
+            "softmax" | "_softmax" => self.softmax(call)?,
+            "log_softmax" | "_log_softmax" => self.log_softmax(call)?,
+            "logsumexp" => self.log_sum_exp(call)?,
+            "glu" => self.gated_linear(call)?,
+            "scaled_dot_product_attention" | "_scaled_dot_product_flash_attention_for_cpu" => self.attention(call)?,
+            "matmul" | "bmm" | "mm" => {
+                let [left, right] = ["self", call_other(call)].map(|name| match call.argument(name) {
+                    Some(argument) => self.known_argument(argument),
+                    None => refuse(format!("a call without `{name}`")),
+                });
+                self.matrix_product(left?, right?)?
             }
-            "sum.dim_IntList" => {
-                let (value, axes, keeps) = self.reduction(call)?;
-                self.append_sum(&value, &axes, keeps)?
-            }
-            "neg.default" => {
-                let value = self.value(call, "self")?;
-                self.unary(&value, Op::Scalar { scale: -1.0, shift: 0.0 })?
-            }
-            "max_pool2d.default" => {
+            "max_pool2d" | "max_pool2d_with_indices" => {
                 let (value, window) = self.window(call)?;
                 self.on_image(&value, Op::MaxPool(window))?
             }
-            "avg_pool2d.default" => {
+            "avg_pool2d" => {
                 let (value, window) = self.window(call)?;
                 if !matches!(call.argument("divisor_override"), None | Some(RawArgument::None)) {
                     return refuse("a divisor of one's own");
@@ -125,41 +206,54 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 let counts_padding = call.flag("count_include_pad", true)?;
                 self.on_image(&value, Op::AveragePool { window, counts_padding })?
             }
-            "adaptive_avg_pool2d.default" => self.adaptive_pool(call)?,
-            "mean.dim" => {
-                let (value, axes, keeps) = self.reduction(call)?;
-                self.append_mean(&value, &axes, keeps)?
+            "adaptive_avg_pool2d" | "_adaptive_avg_pool2d" => self.adaptive_pool(call)?,
+            "adaptive_max_pool2d" => self.adaptive_max_pool(call)?,
+            "constant_pad_nd" | "pad" => self.pad(call)?,
+            "upsample_bilinear2d" | "upsample_nearest2d" | "upsample_bicubic2d" => self.resize(call, name)?,
+            "pixel_shuffle" => self.pixel_shuffle(call)?,
+            "pixel_unshuffle" => self.pixel_unshuffle(call)?,
+            "channel_shuffle" => self.channel_shuffle(call)?,
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Lowers an op of arrays without parameters.
+    fn map(&mut self, call: &Call<'r, 'a>, name: &str, overload: &str) -> Lowered<Traced> {
+        match (name, overload) {
+            ("rsub", _) => {
+                let value = self.value(call, "self")?;
+                let scale = -call.number("alpha", 1.0)?;
+                self.unary(&value, Op::Scalar { scale, shift: call.number("other", 0.0)? })
             }
-            "cat.default" => self.concat(call)?,
-            "slice.Tensor" | "select.int" | "narrow.default" => self.slice(call, op)?,
-            "chunk.default" | "split.Tensor" | "split_with_sizes.default" | "unbind.int" => {
-                return self.split(call, op);
+            ("neg", _) => {
+                let value = self.value(call, "self")?;
+                self.unary(&value, Op::Scalar { scale: -1.0, shift: 0.0 })
             }
-            "view.default"
-            | "reshape.default"
-            | "_unsafe_view.default"
-            | "flatten.using_ints"
-            | "unflatten.int"
-            | "permute.default"
-            | "transpose.int"
-            | "t.default"
-            | "unsqueeze.default"
-            | "squeeze.dim"
-            | "squeeze.dims"
-            | "expand.default" => {
-                return Ok(vec![self.change_axes(call, op)?]);
-            }
-            "constant_pad_nd.default" | "pad.default" => self.pad(call)?,
-            "upsample_bilinear2d.vec" | "upsample_nearest2d.vec" => self.resize(call, op)?,
-            "pixel_shuffle.default" => self.pixel_shuffle(call)?,
-            "scaled_dot_product_attention.default" => self.attention(call)?,
-            "matmul.default" | "bmm.default" => {
-                let (left, right) = (self.value(call, "self")?, self.value(call, call_other(call))?);
-                self.append_product(&left, &right, false, 1.0)?
-            }
-            _ => return Err(Problem::Op),
-        };
-        Ok(vec![Known::Traced(traced)])
+            ("addcmul" | "addcmul_", _) => self.add_combined(call, Arithmetic::Multiply),
+            ("addcdiv" | "addcdiv_", _) => self.add_combined(call, Arithmetic::Divide),
+            ("mean", "dim") => self.mean(call),
+            ("sum", "dim_IntList") => self.sum(call),
+            ("var", _) => self.variance(call),
+            ("amax", _) | ("max", "dim") => self.extreme(call, false),
+            ("amin", _) | ("min", "dim") => self.extreme(call, true),
+            ("linalg_vector_norm", _) | ("norm", "ScalarOpt_dim") => self.vector_norm(call),
+            ("slice" | "select" | "narrow", _) => self.slice(call, name),
+            ("index", "Tensor") | ("index_select", _) => self.index(call),
+            ("roll" | "flip", _) => self.moved(call, name),
+            ("repeat", _) => self.repeat(call),
+            ("repeat_interleave", "self_int") => self.repeat_interleave(call),
+            _ => Err(Problem::Op),
+        }
+    }
+
+    /// Lowers arithmetic of sizes, and drops what asserts compare.
+    fn python_operator(&self, call: &Call<'r, 'a>, op: &str) -> Lowered<Vec<Known>> {
+        match op {
+            "_operator.mul" | "_operator.floordiv" | "_operator.add" | "_operator.sub" => self.int_arithmetic(call, op),
+            "_operator.ge" | "_operator.le" | "_operator.gt" | "_operator.lt" | "_operator.eq" | "_operator.ne"
+            | "_operator.and_" => Ok(vec![Known::Unread]),
+            _ => Err(Problem::Op),
+        }
     }
 
     /// Refuses what an op without effect would have: dropout in training, another type.
@@ -175,7 +269,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
     }
 
-    fn size(&self, call: &Call<'r, 'a>) -> Lowered<Vec<Known>> {
+    fn size(&mut self, call: &Call<'r, 'a>) -> Lowered<Vec<Known>> {
         let value = self.value(call, "self")?;
         let Some(axis) = value.axis(call.int("dim", 0)?) else { return refuse("a size of an axis that is not there") };
         let length = value.length(axis);
@@ -213,6 +307,13 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
 /// Returns the elementwise function that an op applies; `None` if it is another kind of op.
 fn function(call: &Call<'_, '_>, op: &str) -> Lowered<Option<Function>> {
+    if let Some("pow" | "pow_") = op.strip_suffix(".Tensor_Scalar") {
+        return Ok(Some(match call.number("exponent", 1.0)? {
+            2.0 => Function::Square,
+            0.5 => Function::Sqrt,
+            exponent => Function::Power { exponent },
+        }));
+    }
     // In place or not, a function is the same.
     let Some(name) = op.strip_suffix(".default") else { return Ok(None) };
     Ok(Some(match name.strip_suffix('_').unwrap_or(name) {
@@ -234,6 +335,17 @@ fn function(call: &Call<'_, '_>, op: &str) -> Lowered<Option<Function>> {
         "tanh" => Function::Tanh,
         "sqrt" => Function::Sqrt,
         "exp" => Function::Exp,
+        "log" => Function::Log,
+        "abs" => Function::Absolute,
+        "erf" => Function::Erf,
+        "square" => Function::Square,
+        "rsqrt" => Function::Power { exponent: -0.5 },
+        "reciprocal" => Function::Power { exponent: -1.0 },
+        "mish" => Function::Mish,
+        "softplus" => Function::Softplus { beta: call.number("beta", 1.0)? },
+        "elu" if call.number("scale", 1.0)? == 1.0 && call.number("input_scale", 1.0)? == 1.0 => {
+            Function::Elu { alpha: call.number("alpha", 1.0)? }
+        }
         "gelu" => match call.argument("approximate") {
             None => Function::Gelu,
             Some(RawArgument::Text(name)) if name.as_str() == "none" => Function::Gelu,
@@ -242,4 +354,17 @@ fn function(call: &Call<'_, '_>, op: &str) -> Lowered<Option<Function>> {
         },
         _ => return Ok(None),
     }))
+}
+
+/// Returns the arithmetic of two arrays that an op computes, in place or not; `None` if it is another kind of op.
+fn arithmetic(name: &str, overload: &str) -> Option<Arithmetic> {
+    Some(match (name.strip_suffix('_').unwrap_or(name), overload) {
+        ("add", _) => Arithmetic::Add,
+        ("sub" | "subtract", _) => Arithmetic::Subtract,
+        ("mul" | "multiply", _) => Arithmetic::Multiply,
+        ("div" | "divide" | "true_divide", _) => Arithmetic::Divide,
+        ("maximum", _) | ("max", "other") => Arithmetic::Maximum,
+        ("minimum", _) | ("min", "other") => Arithmetic::Minimum,
+        _ => return None,
+    })
 }

@@ -1,14 +1,17 @@
 //! Pools and sizes: pools, means, sums, padding, resizes and pixel shuffles.
 
+use super::MAX_SIDE;
 use super::call::Call;
-use crate::import::graph::lower::lowering::{Lowered, Lowering, MAX_SIDE, refuse};
-use crate::import::graph::lower::traced::{Size, Traced};
+use super::{Known, Lowered, Lowering, refuse};
+use crate::import::graph::lower::array::Array;
+use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::raw::RawArgument;
-use fieldfit_nets::{Interpolation, Op, Padding, ResizeTo, Window};
+use fieldfit_nets::{Arithmetic, Function, Interpolation, Op, Padding, ResizeTo, Shape, ValueId, Window};
+use std::rc::Rc;
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Returns the image and the window of a pool.
-    pub(super) fn window(&mut self, call: &Call<'r, 'a>) -> Lowered<(Traced, Window)> {
+    pub fn window(&mut self, call: &Call<'r, 'a>) -> Lowered<(Traced, Window)> {
         let value = self.value(call, "self")?;
         let kernel = call.pair("kernel_size", 1)?;
         let stride = match call.ints("stride")? {
@@ -21,61 +24,235 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok((value, Window { kernel, stride, dilation: call.pair("dilation", 1)?, padding, rounds_up }))
     }
 
-    pub(super) fn adaptive_pool(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub fn adaptive_pool(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        self.append_adaptive_pool(&value, call.pair("output_size", 1)?)
+        let (image, output) = (self.image(&value)?, call.pair("output_size", 1)?);
+        let sides = [image.shape.height, image.shape.width];
+        if output == [1, 1] {
+            return self.on_image(&image, Op::GlobalAveragePool);
+        }
+        if output == sides {
+            return Ok(image);
+        }
+        self.on_image(&image, Op::AdaptiveAveragePool(output))
     }
 
-    /// Returns the value of a reduction, its axes, and whether they stay with length 1.
-    pub(super) fn reduction(&self, call: &Call<'r, 'a>) -> Lowered<(Traced, Vec<usize>, bool)> {
+    /// Lowers an adaptive max pool whose cells are of one size.
+    pub fn adaptive_max_pool(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        let axes: Option<Vec<usize>> =
-            call.ints("dim")?.unwrap_or_default().into_iter().map(|axis| value.axis(axis)).collect();
-        let Some(axes) = axes.filter(|axes| !axes.is_empty()) else { return refuse("a mean or sum of all axes") };
-        Ok((value, axes, call.flag("keepdim", false)?))
+        let (image, output) = (self.image(&value)?, call.pair("output_size", 1)?);
+        let sides = [image.shape.height, image.shape.width];
+        if output.contains(&0) || (0..2).any(|axis| !sides[axis].is_multiple_of(output[axis])) {
+            return refuse("an adaptive max pool with cells of several sizes");
+        }
+        let kernel = [sides[0] / output[0], sides[1] / output[1]];
+        self.on_image(&image, Op::MaxPool(whole(kernel)))
     }
 
-    pub(super) fn pad(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    /// Returns the axes that a call reduces: all but the batch, if it names none.
+    pub fn axes_of(&self, call: &Call<'r, 'a>, value: &Traced) -> Lowered<Vec<usize>> {
+        let axes = match call.ints("dim")?.filter(|axes| !axes.is_empty()) {
+            Some(axes) => axes.into_iter().map(|axis| value.axis(axis)).collect(),
+            None => None,
+        };
+        axes.map_or_else(|| refuse("a reduction of all axes, or of one that is not there"), Ok)
+    }
+
+    /// Lowers `mean` and `sum`.
+    pub fn mean(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(call, "self")?;
+        let axes = self.axes_of(call, &value)?;
+        self.mean_over(&value, &axes, call.flag("keepdim", false)?)
+    }
+
+    pub fn sum(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(call, "self")?;
+        let axes = self.axes_of(call, &value)?;
+        let count: usize = axes.iter().map(|axis| value.length(*axis)).product();
+        let mean = self.mean_over(&value, &axes, call.flag("keepdim", false)?)?;
+        self.unary(&mean, Op::Scalar { scale: count as f64, shift: 0.0 })
+    }
+
+    /// Lowers the unbiased or biased variance along axes.
+    pub fn variance(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(call, "self")?;
+        let axes = self.axes_of(call, &value)?;
+        let count = axes.iter().map(|axis| value.length(*axis)).product::<usize>() as f64;
+        let correction = match call.argument("correction") {
+            None | Some(RawArgument::None) => f64::from(u8::from(call.flag("unbiased", true)?)),
+            Some(_) => call.number("correction", 1.0)?,
+        };
+        let mean = self.mean_over(&value, &axes, true)?;
+        let centred = self.combine(Arithmetic::Subtract, value, mean)?;
+        let squares = self.unary(&centred, Op::Activate(Function::Square))?;
+        let mean = self.mean_over(&squares, &axes, call.flag("keepdim", false)?)?;
+        self.unary(&mean, Op::Scalar { scale: count / (count - correction), shift: 0.0 })
+    }
+
+    /// Lowers `amax`, `amin` and the values of `max` and `min` along axes.
+    pub fn extreme(&mut self, call: &Call<'r, 'a>, is_least: bool) -> Lowered<Traced> {
+        let value = self.value(call, "self")?;
+        let (axes, keeps) = (self.axes_of(call, &value)?, call.flag("keepdim", false)?);
+        if !is_least {
+            return self.largest_over(&value, &axes, keeps);
+        }
+        let negative = Op::Scalar { scale: -1.0, shift: 0.0 };
+        let turned = self.unary(&value, negative.clone())?;
+        let largest = self.largest_over(&turned, &axes, keeps)?;
+        self.unary(&largest, negative)
+    }
+
+    /// Appends the mean over axes.
+    pub fn mean_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
+        let (arranged, kept) = self.reduced_first(value, axes)?;
+        let result = self.sketch.node(Op::GlobalAveragePool, &[arranged.value])?;
+        Ok(without(value, axes, (&kept, keeps), result))
+    }
+
+    /// Appends the greatest value over axes.
+    pub fn largest_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
+        let (arranged, kept) = self.reduced_first(value, axes)?;
+        let result =
+            self.sketch.node(Op::MaxPool(whole([arranged.shape.height, arranged.shape.width])), &[arranged.value])?;
+        Ok(without(value, axes, (&kept, keeps), result))
+    }
+
+    /// Brings the axes that are reduced to rows and columns, and the others to the channels; returns the others' pieces, too.
+    fn reduced_first(&mut self, value: &Traced, axes: &[usize]) -> Lowered<(Traced, Vec<usize>)> {
+        let reduced: Option<Vec<Vec<usize>>> = axes.iter().map(|axis| value.pieces(*axis)).collect();
+        let Some(reduced) = reduced else { return refuse("a reduction of the batch") };
+        let mut reduced = reduced.concat();
+        reduced.sort_unstable();
+        let kept: Vec<usize> = (0..value.sides.len()).filter(|piece| !reduced.contains(piece)).collect();
+        let channels: usize = kept.iter().map(|piece| value.sides[*piece]).product();
+        let is_so = reduced.iter().chain(&kept).copied().eq(0..value.sides.len()) && channels == value.shape.channels;
+        // As they are, at any image size.
+        let arranged = if is_so { value.clone() } else { self.sketch.arrange(value, [&[], &reduced, &kept])? };
+        Ok((arranged, kept))
+    }
+
+    pub fn pad(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let mode = match call.argument("mode") {
-            Some(RawArgument::Text(mode)) => mode.as_str() == "constant",
-            _ => true,
+            Some(RawArgument::Text(mode)) => mode.as_str(),
+            _ => "constant",
         };
         let fill = match call.argument("value") {
             None | Some(RawArgument::None) => 0.0,
             Some(_) => call.number("value", 0.0)?,
         };
-        if !mode || fill != 0.0 {
-            return refuse("padding with something else than zeros");
-        }
         let amounts = call.ints("pad")?.unwrap_or_default();
-        let of = |position: usize| match amounts.get(position) {
-            None => Ok(0),
-            Some(amount) => {
-                let amount = usize::try_from(*amount).ok().filter(|amount| *amount <= MAX_SIDE);
-                amount.map_or_else(|| refuse("padding that cuts off, or of that size"), Ok)
-            }
-        };
-        if amounts.len() > 4 && amounts[4..].iter().any(|amount| *amount != 0) {
-            return refuse("padding of channels");
+        if amounts.len() > 2 * value.rank() {
+            return refuse("padding of more axes than there are");
         }
-        self.on_image(&value, Op::Pad([[of(2)?, of(3)?], [of(0)?, of(1)?]]))
+        let mut sides = vec![[0; 2]; value.rank()];
+        for (position, amount) in amounts.into_iter().enumerate() {
+            let amount = usize::try_from(amount).ok().filter(|amount| *amount <= MAX_SIDE);
+            let Some(amount) = amount else { return refuse("padding that cuts off, or of that size") };
+            let axis = value.rank() - 1 - position / 2;
+            sides[axis][position % 2] = amount;
+        }
+        if (0..value.rank()).any(|axis| sides[axis] != [0; 2] && value.axes[axis].contains(&Factor::Batch)) {
+            return refuse("padding of the batch");
+        }
+        if mode != "constant" {
+            return self.pad_by_values(value, &sides, mode);
+        }
+        let padded = self.pad_with_zeros(&value, &sides)?;
+        if fill == 0.0 { Ok(padded) } else { self.fill_padding(padded, &sides, fill) }
     }
 
-    pub(super) fn resize(&mut self, call: &Call<'r, 'a>, op: &str) -> Lowered<Traced> {
-        let value = self.value(call, "input")?;
+    pub fn pad_with_zeros(&mut self, value: &Traced, sides: &[[usize; 2]]) -> Lowered<Traced> {
+        if let [[0, 0], [0, 0], rows, columns] = *sides {
+            if (rows, columns) == ([0; 2], [0; 2]) {
+                return Ok(value.clone());
+            }
+            return self.on_image(value, Op::Pad([rows, columns]));
+        }
+        let mut value = value.clone();
+        for (axis, amounts) in sides.iter().enumerate().filter(|(_, amounts)| **amounts != [0; 2]) {
+            if value.axes[axis].is_empty() {
+                value.insert_unit(axis);
+            }
+            let Some(own) = value.pieces(axis) else { return refuse("padding of the batch") };
+            let first = own.iter().copied().min().unwrap_or(0);
+            let others = (0..value.sides.len()).filter(|piece| !own.contains(piece));
+            let (before, after): (Vec<usize>, Vec<usize>) = others.partition(|piece| *piece < first);
+            let arranged = self.sketch.arrange(&value, [&before, &own, &after])?;
+            let result = self.sketch.node(Op::Pad([[0; 2], *amounts]), &[arranged.value])?;
+            value = arranged.with_axis(axis, value.length(axis) + amounts[0] + amounts[1], result);
+        }
+        Ok(value)
+    }
+
+    /// Adds the value of padding to zeros.
+    pub fn fill_padding(&mut self, padded: Traced, sides: &[[usize; 2]], fill: f64) -> Lowered<Traced> {
+        // A finite value stands for an infinite one: what is added to zeros keeps the zeros' neighbours as they are.
+        let fill = fill.clamp(f64::from(f32::MIN) / 2.0, f64::from(f32::MAX) / 2.0);
+        let lengths = padded.lengths();
+        let shape: Vec<usize> =
+            lengths.iter().zip(sides).map(|(length, amounts)| if *amounts == [0; 2] { 1 } else { *length }).collect();
+        let values = (0..shape.iter().product()).map(|index: usize| {
+            let mut rest = index;
+            let mut is_outside = false;
+            for axis in (0..shape.len()).rev() {
+                let position = rest % shape[axis];
+                rest /= shape[axis];
+                let [before, behind] = sides[axis];
+                is_outside |= position < before || position >= shape[axis] - behind;
+            }
+            if is_outside { fill } else { 0.0 }
+        });
+        match Array::new(shape.clone(), values.collect()) {
+            Some(border) => self.compute(Arithmetic::Add, Known::Traced(padded), Known::Constant(Rc::new(border))),
+            None => refuse("padding of that size"),
+        }
+    }
+
+    /// Pads by values of the array itself.
+    pub fn pad_by_values(&mut self, mut value: Traced, sides: &[[usize; 2]], mode: &str) -> Lowered<Traced> {
+        for (axis, [before, behind]) in sides.iter().enumerate() {
+            let length = value.length(axis) as i64;
+            let position = |index: i64| match mode {
+                "reflect" if index < 0 => -index,
+                "reflect" if index >= length => 2 * length - 2 - index,
+                "replicate" => index.clamp(0, length - 1),
+                "circular" => index.rem_euclid(length),
+                _ => index,
+            };
+            let indices = (-(*before as i64)..length + *behind as i64).map(position);
+            let indices: Option<Vec<usize>> =
+                indices.map(|index| usize::try_from(index).ok().filter(|index| (*index as i64) < length)).collect();
+            let Some(indices) = indices else { return refuse(format!("padding by `{mode}` of that size")) };
+            if *before + *behind > 0 {
+                value = self.gather(&value, axis, indices)?;
+            }
+        }
+        Ok(value)
+    }
+
+    pub fn resize(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
+        let value = self.value(call, if call.argument("input").is_some() { "input" } else { "self" })?;
         let image = self.image(&value)?;
-        let interpolation = match (op, call.flag("align_corners", false)?) {
-            ("upsample_nearest2d.vec", _) => Interpolation::Nearest,
+        let interpolation = match (name, call.flag("align_corners", false)?) {
+            ("upsample_nearest2d", _) => Interpolation::Nearest,
+            ("upsample_bicubic2d", true) => Interpolation::BicubicCorners,
+            ("upsample_bicubic2d", false) => Interpolation::Bicubic,
             (_, true) => Interpolation::BilinearCorners,
             (_, false) => Interpolation::Bilinear,
         };
         let to = match call.argument("scale_factors") {
             Some(RawArgument::Floats(factors)) if factors.len() == 2 => {
-                if factors.iter().any(|factor| factor.fract() != 0.0 || *factor < 1.0 || *factor > 1024.0) {
+                let is_whole = |factor: &f64| factor.fract() == 0.0 && (1.0..=1024.0).contains(factor);
+                let sides = [image.shape.height as f64 * factors[0], image.shape.width as f64 * factors[1]];
+                let is_exact = sides.iter().all(|side| side.fract() == 0.0 && (1.0..=65536.0).contains(side));
+                if factors.iter().all(is_whole) {
+                    ResizeTo::Times([factors[0] as usize, factors[1] as usize])
+                } else if is_exact {
+                    ResizeTo::Fixed(sides.map(|side| side as usize))
+                } else {
                     return refuse(format!("a resize by {factors:?}"));
                 }
-                ResizeTo::Times([factors[0] as usize, factors[1] as usize])
             }
             _ => match self.sizes(call, "output_size")?[..] {
                 [Size::Fixed(rows), Size::Fixed(columns)] => ResizeTo::Fixed([rows, columns]),
@@ -85,8 +262,82 @@ impl<'r, 'a> Lowering<'r, 'a> {
         self.on_image(&image, Op::Resize { to, interpolation })
     }
 
-    pub(super) fn pixel_shuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub fn pixel_shuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        self.append_pixel_shuffle(&value, usize::try_from(call.int("upscale_factor", 1)?).unwrap_or(0))
+        let image = self.image(&value)?;
+        let factor = usize::try_from(call.int("upscale_factor", 1)?).unwrap_or(0);
+        let Shape { height, width, channels } = image.shape;
+        if factor == 0 || !channels.is_multiple_of(factor * factor) {
+            return refuse("a pixel shuffle that does not divide the channels");
+        }
+        let sizes = [channels / (factor * factor), factor, factor, height, width];
+        let sizes: Vec<Size> = [Size::Batch(1)].into_iter().chain(sizes.map(Size::Fixed)).collect();
+        let split = image.view(&sizes, None).and_then(|value| value.permute(&[0, 1, 4, 2, 5, 3]));
+        let merged = [channels / (factor * factor), height * factor, width * factor].map(Size::Fixed);
+        let merged: Vec<Size> = [Size::Batch(1)].into_iter().chain(merged).collect();
+        split.and_then(|value| value.view(&merged, None)).map_or_else(|| refuse("that pixel shuffle"), Ok)
     }
+
+    /// Lowers `pixel_unshuffle`, the inverse of a pixel shuffle.
+    pub fn pixel_unshuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(call, "self")?;
+        let image = self.image(&value)?;
+        let factor = usize::try_from(call.int("downscale_factor", 1)?).unwrap_or(0);
+        let Shape { height, width, channels } = image.shape;
+        if factor == 0 || !height.is_multiple_of(factor) || !width.is_multiple_of(factor) {
+            return refuse("a pixel unshuffle that does not divide the image");
+        }
+        let (rows, columns) = (height / factor, width / factor);
+        let sizes = |sizes: &[usize]| -> Vec<Size> {
+            [Size::Batch(1)].into_iter().chain(sizes.iter().copied().map(Size::Fixed)).collect()
+        };
+        let split = image.view(&sizes(&[channels, rows, factor, columns, factor]), None);
+        let split = split.and_then(|value| value.permute(&[0, 1, 3, 5, 2, 4]));
+        let merged = split.and_then(|value| value.view(&sizes(&[channels * factor * factor, rows, columns]), None));
+        merged.map_or_else(|| refuse("that pixel unshuffle"), Ok)
+    }
+
+    /// Lowers `channel_shuffle`: the groups of channels become the inner axis.
+    pub fn channel_shuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(call, "self")?;
+        let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
+        if value.rank() < 2 || groups == 0 || !value.length(1).is_multiple_of(groups) {
+            return refuse("a channel shuffle that does not divide the channels");
+        }
+        let sizes = value.sizes();
+        let (mut split, channels) = (sizes.clone(), value.length(1));
+        split.splice(1..=1, [Size::Fixed(groups), Size::Fixed(channels / groups)]);
+        let mut order: Vec<usize> = (0..=value.rank()).collect();
+        order.swap(1, 2);
+        let shuffled = value.view(&split, None).and_then(|value| value.permute(&order)?.view(&sizes, None));
+        shuffled.map_or_else(|| refuse("that channel shuffle"), Ok)
+    }
+}
+
+/// Returns the window of a pool without overlaps.
+fn whole(kernel: [usize; 2]) -> Window {
+    Window { kernel, stride: kernel, dilation: [1; 2], padding: Padding::NONE, rounds_up: false }
+}
+
+/// Returns the value of an op that left of each image the pieces `kept` alone; reduced axes are gone or have length 1.
+fn without(
+    value: &Traced,
+    axes: &[usize],
+    (kept, keeps): (&[usize], bool),
+    (result, shape): (ValueId, Shape),
+) -> Traced {
+    let moved = |factor: &Factor| match factor {
+        Factor::Batch => Some(Factor::Batch),
+        Factor::Piece(piece) => kept.iter().position(|kept| kept == piece).map(Factor::Piece),
+    };
+    let mut left: Vec<Vec<Factor>> = Vec::new();
+    for (axis, factors) in value.axes.iter().enumerate() {
+        match axes.contains(&axis) {
+            true if keeps => left.push(Vec::new()),
+            true => {}
+            false => left.push(factors.iter().filter_map(moved).collect()),
+        }
+    }
+    let sides = kept.iter().map(|piece| value.sides[*piece]).collect();
+    Traced { value: result, shape, sides, axes: left }
 }

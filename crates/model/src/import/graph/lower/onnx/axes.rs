@@ -1,19 +1,20 @@
 //! Axes: reshapes, permutations and other changes that move no value.
 
+use super::MAX_RANK;
 use super::node::Node;
 use super::sizes::length;
+use super::view::View;
 use super::{OnnxLowering, Value};
-use crate::import::graph::lower::lowering::{Known, Lowered, MAX_RANK, refuse};
-use crate::import::graph::lower::ops::View;
-use crate::import::graph::lower::traced::{Factor, Size, Traced};
+use crate::import::graph::lower::aten::{Known, Lowered, refuse};
+use crate::import::graph::lower::traced::Size;
 
-impl<'r, 'a> OnnxLowering<'r, 'a> {
+impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn change_axes(&mut self, node: &Node<'r, 'a>) -> Lowered<Vec<Value>> {
         let known = self.array(node, 0)?;
         let known = match node.op() {
             "Reshape" => {
                 let sizes = self.reshaped_sizes(node, &known)?;
-                self.lowering.view(known, &View::Reshape(sizes))?
+                self.view(known, &View::Reshape(sizes))?
             }
             "Flatten" => self.flatten(known, node.int("axis", 1)?)?,
             "Squeeze" => {
@@ -21,13 +22,13 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                     Some(axes) => axes,
                     None => (0..rank(&known) as i64).collect(),
                 };
-                self.lowering.view(known, &View::Squeeze(axes))?
+                self.view(known, &View::Squeeze(axes))?
             }
             "Unsqueeze" => self.unsqueeze(node, known)?,
             "Transpose" => self.transpose(node, known)?,
             _ => {
                 let sizes = self.sizes(node, 1)?;
-                return Ok(vec![self.expand(known, sizes)?]);
+                self.expand(known, sizes)?
             }
         };
         Ok(vec![known.into()])
@@ -51,7 +52,9 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             let kept = match known {
                 Known::Traced(value) => (axis < value.rank()).then(|| length(value, axis)),
                 Known::Tensor { shape, .. } => shape.get(axis).copied().map(Size::Fixed),
-                Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => None,
+                Known::Expanded { .. } | Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => {
+                    None
+                }
             };
             match kept {
                 Some(kept) => *size = kept,
@@ -69,9 +72,9 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             return refuse("an axis that is not there");
         }
         let inner = if axis == rank { View::Unsqueeze(rank) } else { View::Flatten { first: axis, last: -1 } };
-        let known = self.lowering.view(known, &inner)?;
+        let known = self.view(known, &inner)?;
         let outer = if axis == 0 { View::Unsqueeze(0) } else { View::Flatten { first: 0, last: axis - 1 } };
-        self.lowering.view(known, &outer)
+        self.view(known, &outer)
     }
 
     fn unsqueeze(&mut self, node: &Node<'r, 'a>, mut known: Known) -> Lowered<Known> {
@@ -83,7 +86,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         axes.iter_mut().filter(|axis| **axis < 0).for_each(|axis| *axis = axis.saturating_add(total));
         axes.sort_unstable();
         for axis in axes {
-            known = self.lowering.view(known, &View::Unsqueeze(axis))?;
+            known = self.view(known, &View::Unsqueeze(axis))?;
         }
         Ok(known)
     }
@@ -104,62 +107,37 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                 Ok(Known::Tensor { index, shape })
             }
             Known::Tensor { .. } => {
-                let value = self.as_value(known)?;
-                self.lowering.view(Known::Traced(value), &View::Permute(order))
+                let value = self.lowering.traced(known)?;
+                self.view(Known::Traced(value), &View::Permute(order))
             }
-            known => self.lowering.view(known, &View::Permute(order)),
+            known => self.view(known, &View::Permute(order)),
         }
     }
 
     /// Repeats axes of length 1. Where the size is 1, the length stays.
-    fn expand(&mut self, known: Known, mut sizes: Vec<Size>) -> Lowered<Value> {
-        let Known::Traced(mut value) = known else {
+    fn expand(&mut self, known: Known, mut sizes: Vec<Size>) -> Lowered<Known> {
+        if let Known::Tensor { .. } = known {
             sizes.iter_mut().filter(|size| **size == Size::Fixed(1)).for_each(|size| *size = Size::Rest);
-            return self.lowering.view(known, &View::Expand(sizes)).map(Value::from);
-        };
-        while value.rank() < sizes.len() {
-            value.axes.insert(0, Vec::new());
-        }
-        let ahead = value.rank() - sizes.len();
-        let mut lengths: Vec<usize> = (0..value.rank()).map(|axis| value.length(axis)).collect();
-        for (axis, size) in sizes.iter().enumerate().map(|(axis, size)| (axis + ahead, size)) {
-            match size {
-                Size::Fixed(size) if !value.axes[axis].contains(&Factor::Batch) && *size != 1 => {
-                    if lengths[axis] != 1 && lengths[axis] != *size {
-                        return refuse("an expansion to another length");
-                    }
-                    lengths[axis] = *size;
-                }
-                Size::Fixed(_) | Size::Batch(_) | Size::Rest => {}
+            if let Ok(tensor) = self.view(known.clone(), &View::Expand(sizes.clone())) {
+                return Ok(tensor);
             }
         }
-        match lengths.iter().enumerate().all(|(axis, length)| value.length(axis) == *length) {
-            true => Ok(Known::Traced(value).into()),
-            false => Ok(Value::Expanded { value, lengths }),
+        let value = self.lowering.traced(known)?;
+        while sizes.len() < value.rank() {
+            sizes.insert(0, Size::Rest);
         }
-    }
-
-    /// Returns an array as a value of the network; of a tensor, every image has the same.
-    pub(super) fn as_value(&mut self, known: Known) -> Lowered<Traced> {
-        match known {
-            Known::Traced(value) => Ok(value),
-            Known::Tensor { index, shape } => self.lowering.parameter_value(index, &shape),
-            Known::Turned { index } => {
-                let shape = self.lowering.raw.tensors[index].shape.clone();
-                let value = self.lowering.parameter_value(index, &shape)?;
-                value.permute(&[1, 0]).map_or_else(|| refuse("that permutation of a tensor"), Ok)
-            }
-            Known::Constant(_) | Known::Int(_) | Known::Unread => {
-                refuse("arithmetic with an array that the file computes")
-            }
+        let ahead = sizes.len() - value.rank();
+        for (axis, size) in sizes.iter_mut().enumerate().skip(ahead).filter(|(_, size)| **size == Size::Fixed(1)) {
+            *size = length(&value, axis - ahead);
         }
+        self.lowering.expand(value, &sizes)
     }
 }
 
 /// Returns the number of axes of an array.
 fn rank(known: &Known) -> usize {
     match known {
-        Known::Traced(value) => value.rank(),
+        Known::Traced(value) | Known::Expanded { value, .. } => value.rank(),
         Known::Tensor { shape, .. } => shape.len(),
         Known::Turned { .. } => 2,
         Known::Constant(array) => array.shape.len(),

@@ -1,10 +1,11 @@
 //! Constants: nodes whose inputs are all constant, computed in f64 while the file is imported.
 
+use super::MAX_RANK;
 use super::node::Node;
 use super::select::Range;
 use super::{OnnxLowering, Value};
 use crate::import::graph::lower::array::Array;
-use crate::import::graph::lower::lowering::{Known, Lowered, MAX_RANK, refuse};
+use crate::import::graph::lower::aten::{Known, Lowered, refuse};
 use crate::import::graph::lower::traced::Size;
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::RawArgument;
@@ -16,7 +17,7 @@ const VIEWS: [&str; 8] = ["Identity", "Cast", "CastLike", "Reshape", "Flatten", 
 /// ONNX's numbers of the integer types.
 const INTEGERS: [i64; 8] = [2, 3, 4, 5, 6, 7, 12, 13];
 
-impl<'r, 'a> OnnxLowering<'r, 'a> {
+impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     /// Evaluates a node; `None` if it depends on the image or on a parameter, or its op is none that is evaluated.
     pub(super) fn evaluate(&mut self, node: &Node<'r, 'a>) -> Lowered<Option<Vec<Value>>> {
         if node.op() == "Shape" {
@@ -47,7 +48,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                     let shape = if sizes.is_scalar { Vec::new() } else { vec![values.len()] };
                     Known::Constant(Rc::new(Array { shape, values }))
                 }
-                Value::Expanded { .. } | Value::Sequence(_) => return Ok(None),
+                Value::Sequence(_) => return Ok(None),
             };
             let is_first_view = position == 0 && VIEWS.contains(&node.op());
             if is_first_view && self.is_long_float_tensor(&known) {
@@ -160,7 +161,12 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             Known::Tensor { index, .. } => {
                 self.lowering.is_float(*index) && self.lowering.raw.tensors[*index].len() != 1
             }
-            Known::Traced(_) | Known::Constant(_) | Known::Turned { .. } | Known::Int(_) | Known::Unread => false,
+            Known::Traced(_)
+            | Known::Expanded { .. }
+            | Known::Constant(_)
+            | Known::Turned { .. }
+            | Known::Int(_)
+            | Known::Unread => false,
         }
     }
 
@@ -171,7 +177,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             Some(Value::Known(Known::Tensor { index, .. })) => !self.lowering.is_float(*index),
             Some(Value::Known(Known::Constant(_))) => self.integers.contains(name),
             Some(Value::Known(Known::Traced(_) | Known::Turned { .. } | Known::Int(_) | Known::Unread))
-            | Some(Value::Expanded { .. } | Value::Sequence(_))
+            | Some(Value::Sequence(_))
             | None => false,
         }
     }

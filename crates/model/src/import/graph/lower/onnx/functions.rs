@@ -2,11 +2,11 @@
 
 use super::OnnxLowering;
 use super::node::Node;
-use crate::import::graph::lower::lowering::{Known, Lowered, refuse};
+use crate::import::graph::lower::aten::{Known, Lowered, refuse};
 use crate::import::graph::lower::traced::Traced;
 use fieldfit_nets::{Function, Op};
 
-impl<'r, 'a> OnnxLowering<'r, 'a> {
+impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     /// Appends an elementwise function; `None` if the op is another one.
     pub(super) fn function(&mut self, node: &Node<'r, 'a>) -> Lowered<Option<Known>> {
         let op = node.op();
@@ -30,10 +30,13 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                 let value = self.input(node)?;
                 return self.scaled(&value, -1.0, 0.0).map(|value| Some(Known::Traced(value)));
             }
-            "Reciprocal" => {
-                let value = self.input(node)?;
-                return self.quotient(1.0, value).map(|value| Some(Known::Traced(value)));
-            }
+            "Reciprocal" => Function::Power { exponent: -1.0 },
+            "Log" => Function::Log,
+            "Abs" => Function::Absolute,
+            "Erf" => Function::Erf,
+            "Elu" => Function::Elu { alpha: node.number("alpha", 1.0)? },
+            "Softplus" => Function::Softplus { beta: 1.0 },
+            "Mish" => Function::Mish,
             _ => return Ok(None),
         };
         let value = self.input(node)?;
@@ -43,7 +46,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
     /// Returns the first input as a value.
     fn input(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let known = self.array(node, 0)?;
-        self.as_value(known)
+        self.lowering.traced(known)
     }
 
     /// Appends `scale · x + shift`.

@@ -3,20 +3,21 @@
 use super::OnnxLowering;
 use super::node::{Node, side};
 use super::select::axis_of;
-use crate::import::graph::lower::lowering::{EVALUATION, Known, Lowered, Problem, refuse};
-use crate::import::graph::lower::ops::{NormTensors, View};
+use super::view::View;
+use crate::import::graph::lower::aten::NormTensors;
+use crate::import::graph::lower::aten::{EVALUATION, Known, Lowered, Problem, refuse};
 use crate::import::graph::lower::traced::{Size, Traced};
 use crate::text::excerpt;
 use fieldfit_nets::{LayerNorm, Op, Padding, Role, Window};
 
-impl<'r, 'a> OnnxLowering<'r, 'a> {
+impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn conv(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let (value, weight) = (self.value(node, 0)?, self.weight(node, 1)?);
         let bias = self.parameter(node, 2, 0.0)?;
         let [_, _, rows, columns] = self.lowering.kernel(weight)?;
         let window = self.window(node, &value, [rows, columns])?;
         let groups = usize::try_from(node.int("group", 1)?).unwrap_or(0);
-        self.lowering.append_conv(&value, (weight, bias), window, groups)
+        self.lowering.conv_of(&value, (weight, bias), window, groups)
     }
 
     pub(super) fn conv_transpose(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
@@ -29,7 +30,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         let window = self.window(node, &value, [rows, columns])?;
         let groups = usize::try_from(node.int("group", 1)?).unwrap_or(0);
         let output_padding = node.pair("output_padding", 0)?;
-        self.lowering.append_conv_transpose(&value, (weight, bias), window, output_padding, groups)
+        self.lowering.conv_transpose_of(&value, (weight, bias), (window, output_padding), groups)
     }
 
     /// Returns the window of a convolution or pool of an image.
@@ -69,7 +70,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             variance: self.parameter(node, 4, 1.0)?,
             ..self.affine(node)?
         };
-        self.lowering.append_batch_norm(&value, tensors, node.number("epsilon", 1e-5)?)
+        self.lowering.batch_norm_of(&value, tensors, node.number("epsilon", 1e-5)?)
     }
 
     /// Returns the scale and shift of a norm, inputs 1 and 2.
@@ -88,14 +89,14 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             return refuse("a layer norm whose statistics are read");
         }
         let tensors = self.affine(node)?;
-        self.lowering.append_layer_norm(&value, tensors, node.number("epsilon", 1e-5)?)
+        self.lowering.layer_norm_of(value, 1, tensors, node.number("epsilon", 1e-5)?)
     }
 
     pub(super) fn group_norm(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(node, 0)?;
         let tensors = self.affine(node)?;
         let groups = usize::try_from(node.int("num_groups", 1)?).unwrap_or(0);
-        self.lowering.append_group_norm(&value, tensors, node.number("epsilon", 1e-5)?, groups)
+        self.lowering.group_norm_of(&value, tensors, node.number("epsilon", 1e-5)?, groups)
     }
 
     /// Lowers a norm of each channel of an image; or of `[N, groups, values]`, as a group norm is written.
@@ -105,7 +106,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         let tensors = self.affine(node)?;
         if value.rank() == 4 {
             let channels = value.length(1);
-            return self.lowering.append_group_norm(&value, tensors, epsilon, channels);
+            return self.lowering.group_norm_of(&value, tensors, epsilon, channels);
         }
         // The groups of channels are a piece that the channels within a group follow in memory.
         let groups = value.pieces(1).unwrap_or_default();
@@ -135,12 +136,12 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         }
         let (weight, is_turned) = match self.array(node, 1)? {
             Known::Turned { index } => (index, true),
-            known => (self.lowering.whole_tensor(known, "weight")?, false),
+            known => (self.whole_tensor(known, "weight")?, false),
         };
         // The weight of a linear layer is `[out, in]`.
         let is_turned = is_turned == node.flag("transB", false)?;
         let bias = self.parameter(node, 2, 0.0)?;
-        self.lowering.append_linear(&value, (weight, bias), is_turned)
+        self.lowering.linear_turned(&value, (weight, bias), is_turned)
     }
 
     pub(super) fn matmul(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
@@ -155,16 +156,16 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         match (matrix(&left), matrix(&right), left, right) {
             (_, Some((weight, is_turned)), Known::Traced(value), _) => {
                 self.products.extend(node.output().cloned());
-                self.lowering.append_linear(&value, (weight, None), is_turned)
+                self.lowering.linear_turned(&value, (weight, None), is_turned)
             }
             // A matrix from the left is a linear layer over the second last axis.
             (Some((weight, is_turned)), _, _, right @ Known::Traced(_)) => {
                 let swapped = self.swapped(right)?;
-                let result = self.lowering.append_linear(&swapped, (weight, None), !is_turned)?;
+                let result = self.lowering.linear_turned(&swapped, (weight, None), !is_turned)?;
                 self.swapped(Known::Traced(result))
             }
             (_, _, left, right) => {
-                let (left, right) = (self.as_value(left)?, self.as_value(right)?);
+                let (left, right) = (self.lowering.traced(left)?, self.lowering.traced(right)?);
                 self.product(&left, right)
             }
         }
@@ -178,14 +179,14 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         let place = |axis: usize| right.pieces(axis).and_then(|pieces| pieces.into_iter().max());
         if place(last - 1) > place(last) {
             let right = self.swapped(Known::Traced(right))?;
-            return self.lowering.append_product(left, &right, true, 1.0);
+            return self.lowering.product(left, &right, true, 1.0);
         }
-        self.lowering.append_product(left, &right, false, 1.0)
+        self.lowering.product(left, &right, false, 1.0)
     }
 
     /// Exchanges the last two axes.
     fn swapped(&self, known: Known) -> Lowered<Traced> {
-        match self.lowering.view(known, &View::Swap(-1, -2))? {
+        match self.view(known, &View::Swap(-1, -2))? {
             Known::Traced(value) => Ok(value),
             Known::Tensor { .. } | Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => {
                 refuse("a matrix product of tensors alone")
@@ -202,7 +203,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         {
             return refuse(format!("slopes of shape {shape:?}"));
         }
-        self.lowering.append_prelu(&value, index)
+        self.lowering.prelu_of(&value, index)
     }
 
     /// Lowers a softmax: over one axis since opset 13, over that axis and all behind it before.
@@ -215,7 +216,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         if self.opset < ONE_AXIS && has_others {
             return refuse("a softmax over several axes");
         }
-        self.lowering.append_softmax(&value, axis as i64)
+        self.lowering.softmax_of(&value, axis as i64)
     }
 
     /// Lowers attention over `[N, heads, tokens, width]`, or `[N, tokens, heads · width]` with the number of heads stated.
@@ -238,13 +239,13 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                 input
             });
         }
-        let result = self.lowering.append_attention(&parts[0], &parts[1], &parts[2], scale)?;
+        let result = self.lowering.attention_of([&parts[0], &parts[1], &parts[2]], scale, None)?;
         if !is_joined {
             return Ok(result);
         }
         let result = result.permute(&[0, 2, 1, 3]).map(Known::Traced);
         let Some(result) = result else { return refuse("attention over arrays of other shapes") };
-        match self.lowering.view(result, &View::Flatten { first: 2, last: 3 })? {
+        match self.view(result, &View::Flatten { first: 2, last: 3 })? {
             Known::Traced(result) => Ok(result),
             Known::Tensor { .. } | Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => {
                 refuse("attention over arrays of other shapes")
@@ -257,7 +258,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         let sizes = vec![Size::Fixed(heads), Size::Rest];
         let is_even = value.rank() == 3 && heads > 0 && value.length(2).is_multiple_of(heads);
         let split = match is_even {
-            true => self.lowering.view(Known::Traced(value), &View::Unflatten { axis: 2, sizes })?,
+            true => self.view(Known::Traced(value), &View::Unflatten { axis: 2, sizes })?,
             false => return refuse(format!("attention of {heads} heads over such an array")),
         };
         match split {

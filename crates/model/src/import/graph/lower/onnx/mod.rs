@@ -12,13 +12,13 @@ mod pools;
 mod select;
 mod sizes;
 mod values;
+mod view;
 
 pub(super) use folded::folded_norms;
 
 use crate::import::graph::GraphError;
 use crate::import::graph::error::NodeProblem;
-use crate::import::graph::lower::lowering::{EVALUATION, Known, Lowered, Lowering, Problem, refuse};
-use crate::import::graph::lower::traced::Traced;
+use crate::import::graph::lower::aten::{EVALUATION, Known, Lowered, Lowering, Problem, refuse};
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawGraph, RawNode, RawSource};
 use node::Node;
@@ -27,9 +27,12 @@ use sizes::Sizes;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+/// The most axes of an array, as in torch.
+const MAX_RANK: usize = 64;
+
 /// Lowering of an ONNX file's nodes.
-pub(super) struct OnnxLowering<'r, 'a> {
-    pub lowering: Lowering<'r, 'a>,
+pub(super) struct OnnxLowering<'l, 'r, 'a> {
+    pub lowering: &'l mut Lowering<'r, 'a>,
     values: HashMap<Name<'a>, Value>,
     patterns: Patterns<'a>,
     /// Names of matrix products with a weight.
@@ -51,8 +54,6 @@ enum Value {
     Known(Known),
     /// Integers of which at least one depends on the batch.
     Sizes(Sizes),
-    /// A value that is repeated along axes of length 1 to those lengths.
-    Expanded { value: Traced, lengths: Vec<usize> },
     /// A sequence of arrays.
     Sequence(Rc<[Known]>),
 }
@@ -63,12 +64,12 @@ impl From<Known> for Value {
     }
 }
 
-impl<'r, 'a> OnnxLowering<'r, 'a> {
+impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     /// Creates a lowering that knows the graph's tensors and, by its name, its image.
     ///
     /// # Errors
     /// If two tensors have one name.
-    pub fn new(lowering: Lowering<'r, 'a>, image: (Name<'a>, Known)) -> Result<Self, GraphError> {
+    pub fn new(lowering: &'l mut Lowering<'r, 'a>, image: (Name<'a>, Known)) -> Result<Self, GraphError> {
         let raw = lowering.raw;
         let opset = match &raw.source {
             RawSource::Onnx { opsets, .. } => opsets.get("").copied().unwrap_or(0),
@@ -118,7 +119,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
     pub fn result(&self, name: &Name<'a>) -> Option<Known> {
         match self.values.get(name) {
             Some(Value::Known(known)) => Some(known.clone()),
-            Some(Value::Sizes(_) | Value::Expanded { .. } | Value::Sequence(_)) | None => None,
+            Some(Value::Sizes(_) | Value::Sequence(_)) | None => None,
         }
     }
 
@@ -134,7 +135,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
 
     /// Sets the module path: the node's, or that of the first tensor that it reads.
     fn enter(&mut self, node: &RawNode<'a>) {
-        self.lowering.enter(node);
+        self.lowering.sketch.path = node.path.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default();
         if node.path.is_some() {
             return;
         }
@@ -187,6 +188,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             "SpaceToDepth" => self.space_to_depth(node)?,
             "Slice" => self.slice(node)?,
             "Gather" => self.gather(node)?,
+            "GatherND" => self.gather_rows(node)?,
             "ScatterND" => self.scatter(node)?,
             "Concat" => self.concat(node)?,
             _ => return Err(Problem::Op),

@@ -1,6 +1,6 @@
 //! Node: inputs and attributes of an ONNX node.
 
-use crate::import::graph::lower::lowering::{Lowered, MAX_SIDE, refuse};
+use crate::import::graph::lower::aten::{Lowered, MAX_SIDE, refuse};
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawNode};
 

@@ -6,8 +6,8 @@
 use super::functions::is_torch_hard_sigmoid;
 use super::node::Node;
 use super::{OnnxLowering, Value};
-use crate::import::graph::lower::lowering::{Known, Lowered};
-use crate::import::graph::lower::ops::NormTensors;
+use crate::import::graph::lower::aten::NormTensors;
+use crate::import::graph::lower::aten::{Known, Lowered};
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawGraph};
 use fieldfit_nets::{Function, Op};
@@ -261,25 +261,25 @@ impl<'r, 'a> Finder<'r, 'a> {
 /// Pattern, the node that computes its result, and the nodes within it.
 type Found<'a> = (Pattern<'a>, usize, Vec<usize>);
 
-impl<'r, 'a> OnnxLowering<'r, 'a> {
+impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     /// Appends the op of a pattern.
     pub(super) fn pattern(&mut self, pattern: &Pattern<'a>) -> Lowered<Vec<Value>> {
         let value = match pattern {
             Pattern::Inner => return Ok(Vec::new()),
             Pattern::Function { of, function } => {
                 let known = self.known(of)?;
-                let value = self.as_value(known)?;
+                let value = self.lowering.traced(known)?;
                 self.lowering.unary(&value, Op::Activate(*function))?
             }
             Pattern::LayerNorm { of, scale, shift, epsilon } => {
                 let known = self.known(of)?;
-                let value = self.as_value(known)?;
+                let value = self.lowering.traced(known)?;
                 let whole = |name: &Option<Name<'a>>| match name {
-                    Some(name) => self.known(name).and_then(|known| self.lowering.whole_tensor(known, name)).map(Some),
+                    Some(name) => self.known(name).and_then(|known| self.whole_tensor(known, name)).map(Some),
                     None => Ok(None),
                 };
                 let tensors = NormTensors { scale: whole(scale)?, shift: whole(shift)?, ..NormTensors::default() };
-                self.lowering.append_layer_norm(&value, tensors, *epsilon)?
+                self.lowering.layer_norm_of(value, 1, tensors, *epsilon)?
             }
         };
         Ok(vec![Known::Traced(value).into()])

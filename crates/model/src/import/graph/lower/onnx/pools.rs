@@ -3,12 +3,12 @@
 use super::OnnxLowering;
 use super::node::{Node, side};
 use super::select::axis_of;
-use crate::import::graph::lower::lowering::{Lowered, refuse};
-use crate::import::graph::lower::traced::{Size, Traced};
+use crate::import::graph::lower::aten::{Lowered, refuse};
+use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::text::excerpt;
 use fieldfit_nets::{Function, Interpolation, Op, ResizeTo};
 
-impl<'r, 'a> OnnxLowering<'r, 'a> {
+impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn pool(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(node, 0)?;
         if node.attribute("kernel_shape").is_none() {
@@ -27,13 +27,13 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
 
     pub(super) fn global_pool(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(node, 0)?;
-        self.lowering.append_adaptive_pool(&value, [1, 1])
+        self.lowering.on_image(&value, Op::GlobalAveragePool)
     }
 
     /// Lowers a reduction over axes, which are an attribute or an input.
     pub(super) fn reduce(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let known = self.array(node, 0)?;
-        let value = self.as_value(known)?;
+        let value = self.lowering.traced(known)?;
         let axes = self.axes(node)?.unwrap_or_default();
         if axes.is_empty() {
             let is_idle = node.flag("noop_with_empty_axes", false)?;
@@ -42,25 +42,30 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         let axes = axes.into_iter().map(|axis| axis_of(axis, value.rank())).collect::<Lowered<Vec<_>>>()?;
         let keeps = node.flag("keepdims", true)?;
         if node.op() == "ReduceMean" {
-            return self.lowering.append_mean(&value, &axes, keeps);
+            return self.lowering.mean_over(&value, &axes, keeps);
         }
         if node.op() == "ReduceSum" {
-            return self.lowering.append_sum(&value, &axes, keeps);
+            return self.sum(&value, &axes, keeps);
         }
         let squares = self.lowering.unary(&value, Op::Activate(Function::Square))?;
-        let sum = self.lowering.append_sum(&squares, &axes, keeps)?;
+        let sum = self.sum(&squares, &axes, keeps)?;
         match node.op() {
             "ReduceL2" => self.lowering.unary(&sum, Op::Activate(Function::Sqrt)),
             _ => Ok(sum),
         }
     }
 
-    /// Lowers padding with a number: of an image with zeros, or of any axis by arrays of that number beside the value.
+    /// Lowers padding with a number, or with values of the array.
     pub(super) fn pad(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
-        let mut value = self.value(node, 0)?;
+        let value = self.value(node, 0)?;
         let fill = self.number(node, 2)?.unwrap_or(0.0);
-        if node.text("mode", "constant")? != "constant" {
-            return refuse("padding with something else than a number");
+        let mode = match node.text("mode", "constant")? {
+            "edge" => "replicate",
+            "wrap" => "circular",
+            mode => mode,
+        };
+        if !matches!(mode, "constant" | "reflect" | "replicate" | "circular") {
+            return refuse(format!("padding `{}`", excerpt(mode)));
         }
         let amounts = self.ints(node, 1)?.unwrap_or_default();
         let axes = match self.ints(node, 3)? {
@@ -74,18 +79,21 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         for (position, axis) in axes.iter().enumerate() {
             pads[*axis] = [side("pads", amounts[position])?, side("pads", amounts[position + axes.len()])?];
         }
-        if fill == 0.0
-            && let [[0, 0], [0, 0], rows, columns] = pads[..]
-        {
-            return match [rows, columns] {
-                [[0, 0], [0, 0]] => Ok(value),
-                pads => self.lowering.on_image(&value, Op::Pad(pads)),
-            };
+        if (0..value.rank()).any(|axis| pads[axis] != [0; 2] && value.axes[axis].contains(&Factor::Batch)) {
+            return refuse("padding of the batch");
         }
-        for (axis, [before, after]) in pads.into_iter().enumerate() {
-            value = self.lowering.append_fill(value, axis, [before, after], fill as f32)?;
+        if mode != "constant" {
+            return self.lowering.pad_by_values(value, &pads, mode);
         }
-        Ok(value)
+        let padded = self.lowering.pad_with_zeros(&value, &pads)?;
+        if fill == 0.0 { Ok(padded) } else { self.lowering.fill_padding(padded, &pads, fill) }
+    }
+
+    /// Appends the sum over axes.
+    fn sum(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
+        let count: usize = axes.iter().map(|axis| value.length(*axis)).product();
+        let mean = self.lowering.mean_over(value, axes, keeps)?;
+        self.scaled(&mean, count as f64, 0.0)
     }
 
     pub(super) fn resize(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
@@ -132,21 +140,17 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
     pub(super) fn depth_to_space(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(node, 0)?;
         let factor = side("blocksize", node.int("blocksize", 0)?)?;
-        if node.text("mode", "DCR")? == "CRD" {
-            return self.lowering.append_pixel_shuffle(&value, factor);
-        }
         let image = self.lowering.image(&value)?;
         let (rows, columns, channels) = (image.shape.height, image.shape.width, image.shape.channels);
         let Some(depth) = channels.checked_div(factor.saturating_mul(factor)).filter(|depth| *depth > 0) else {
             return refuse(format!("blocks of {factor} pixels"));
         };
-        let split = [factor, factor, depth, rows, columns];
-        reshaped(
-            image,
-            &split,
-            &[0, 3, 4, 1, 5, 2],
-            &[depth, rows.saturating_mul(factor), columns.saturating_mul(factor)],
-        )
+        let is_depth_first = node.text("mode", "DCR")? == "DCR";
+        let (split, order) = match is_depth_first {
+            true => ([factor, factor, depth, rows, columns], [0, 3, 4, 1, 5, 2]),
+            false => ([depth, factor, factor, rows, columns], [0, 1, 4, 2, 5, 3]),
+        };
+        reshaped(image, &split, &order, &[depth, rows.saturating_mul(factor), columns.saturating_mul(factor)])
     }
 
     pub(super) fn space_to_depth(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
@@ -194,12 +198,16 @@ fn interpolation(node: &Node<'_, '_>, from: [usize; 2], to: [usize; 2]) -> Lower
     let coordinates = node.text("coordinate_transformation_mode", "half_pixel")?;
     let rounding = node.text("nearest_mode", "round_prefer_floor")?;
     let is_whole = to[0].is_multiple_of(from[0].max(1)) && to[1].is_multiple_of(from[1].max(1));
+    let is_keys = node.number("cubic_coeff_a", -0.75)? == -0.75 && !node.flag("exclude_outside", false)?;
     let is_rounded = matches!(rounding, "round_prefer_floor" | "round_prefer_ceil");
     let is_single = (0..2).any(|axis| to[axis] == 1 && from[axis] != 1);
     Ok(match (mode, coordinates) {
         ("nearest", "asymmetric") if rounding == "floor" => Interpolation::Nearest,
         // By a whole factor, the nearest centre is in the pixel that is enlarged.
         ("nearest", "half_pixel" | "pytorch_half_pixel") if is_rounded && is_whole => Interpolation::Nearest,
+        ("cubic", "half_pixel") if is_keys => Interpolation::Bicubic,
+        ("cubic", "pytorch_half_pixel") if is_keys && !is_single => Interpolation::Bicubic,
+        ("cubic", "align_corners") if is_keys => Interpolation::BicubicCorners,
         ("linear", "align_corners") => Interpolation::BilinearCorners,
         ("linear", "half_pixel") => Interpolation::Bilinear,
         ("linear", "pytorch_half_pixel") if !is_single => Interpolation::Bilinear,

@@ -2,9 +2,10 @@
 
 use super::constants::positions;
 use super::node::Node;
+use super::view::View;
 use super::{OnnxLowering, Value};
 use crate::import::graph::lower::array::Array;
-use crate::import::graph::lower::lowering::{Known, Lowered, refuse};
+use crate::import::graph::lower::aten::{Known, Lowered, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::name::Name;
 
@@ -23,10 +24,9 @@ pub(super) struct Range {
     pub is_open: bool,
 }
 
-impl<'r, 'a> OnnxLowering<'r, 'a> {
+impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn slice(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
-        let known = self.array(node, 0)?;
-        let mut value = self.as_value(known)?;
+        let mut value = self.value(node, 0)?;
         let lengths: Vec<usize> = (0..value.rank()).map(|axis| value.length(axis)).collect();
         for Range { axis, start, length, step, is_open } in self.ranges(node, &lengths)? {
             if value.axes[axis].contains(&Factor::Batch) {
@@ -39,7 +39,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             let Some(step) = usize::try_from(step).ok().filter(|_| length > 0) else {
                 return refuse("an empty slice, or one from the end");
             };
-            value = self.lowering.append_range(&value, axis, (start, length, step))?;
+            value = self.lowering.range(&value, axis, (start, length, step))?;
         }
         Ok(value)
     }
@@ -98,13 +98,23 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         }
         let of = |length: &i64| usize::try_from(*length).or_else(|_| refuse("a split into parts of negative length"));
         let lengths = lengths.iter().map(of).collect::<Lowered<Vec<usize>>>()?;
-        Ok(self.lowering.append_split(value, axis, &lengths)?.into_iter().map(Known::Traced).collect())
+        let total = lengths.iter().try_fold(0_usize, |total, length| total.checked_add(*length));
+        if total != Some(value.length(axis)) {
+            return refuse("a split into parts that do not add up");
+        }
+        let mut start = 0;
+        let mut parts = Vec::with_capacity(lengths.len());
+        for length in lengths {
+            parts.push(Known::Traced(self.lowering.range(value, axis, (start, length, 1))?));
+            start += length;
+        }
+        Ok(parts)
     }
 
     /// Lowers `Gather` of a value: one position, whose axis goes, or positions at one distance.
     pub(super) fn gather(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let (known, indices) = (self.array(node, 0)?, self.array(node, 1)?);
-        let value = self.as_value(known)?;
+        let value = self.lowering.traced(known)?;
         let axis = axis_of(node.int("axis", 0)?, value.rank())?;
         let Some(indices) = self.constant(&indices)? else { return refuse("positions that are computed") };
         if value.axes[axis].contains(&Factor::Batch) {
@@ -113,21 +123,46 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         let Some(positions) = positions(&indices, value.length(axis)) else {
             return refuse("a position that is not there");
         };
-        let is_scalar = indices.shape.is_empty();
-        let (first, step) = match positions[..] {
-            [first] => (first, 1),
-            [first, second, ..] if second > first => (first, second - first),
-            _ => return refuse("positions in no order"),
+        self.taken(&value, axis, positions, &indices.shape)
+    }
+
+    /// Appends positions of an axis, which takes the axes of their table.
+    fn taken(&mut self, value: &Traced, axis: usize, positions: Vec<usize>, shape: &[usize]) -> Lowered<Traced> {
+        let step = positions.get(1).map_or(Some(1), |second| second.checked_sub(positions[0])).filter(|step| *step > 0);
+        let is_range = |step: usize| positions.iter().enumerate().all(|(index, at)| *at == positions[0] + index * step);
+        let mut value = match step.filter(|step| !positions.is_empty() && is_range(*step)) {
+            Some(step) => self.lowering.range(value, axis, (positions[0], positions.len(), step))?,
+            None => self.lowering.gather(value, axis, positions)?,
         };
-        let is_even = positions.iter().enumerate().all(|(index, position)| *position == first + index * step);
-        if indices.shape.len() > 1 || !is_even {
-            return refuse("a table of positions");
+        match shape.len() {
+            0 => {
+                value.axes.remove(axis);
+                Ok(value)
+            }
+            1 => Ok(value),
+            _ => {
+                let sizes = shape.iter().map(|side| Size::Fixed(*side)).collect();
+                let view = View::Unflatten { axis: axis as i64, sizes };
+                let known = self.view(Known::Traced(value), &view)?;
+                self.lowering.traced(known)
+            }
         }
-        let mut value = self.lowering.append_range(&value, axis, (first, positions.len(), step))?;
-        if is_scalar {
-            value.axes.remove(axis);
+    }
+
+    /// Lowers `GatherND` of rows of the first axis.
+    pub(super) fn gather_rows(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let (value, indices) = (self.value(node, 0)?, self.array(node, 1)?);
+        let Some(indices) = self.constant(&indices)? else { return refuse("positions that are computed") };
+        if node.int("batch_dims", 0)? != 0 || value.rank() == 0 || value.axes[0].contains(&Factor::Batch) {
+            return refuse("a selection from the batch");
         }
-        Ok(value)
+        let Some((1, outer)) = indices.shape.split_last().map(|(last, outer)| (*last, outer)) else {
+            return refuse("positions of several axes");
+        };
+        match positions(&indices, value.length(0)) {
+            Some(positions) if !positions.is_empty() => self.taken(&value, 0, positions, outer),
+            _ => refuse("a position that is not there"),
+        }
     }
 
     /// Returns the whole value where positions name all of each image in order, as the view of an array by strides does; the
@@ -166,7 +201,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
 
     pub(super) fn concat(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let parts = node.inputs().flatten().map(|name| self.known(name)).collect::<Lowered<Vec<_>>>()?;
-        self.lowering.append_concat(parts, node.int("axis", 0)?)
+        self.lowering.concat_of(parts, node.int("axis", 0)?, false)
     }
 
     /// Lowers an op of sequences.
@@ -212,7 +247,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                 if node.flag("new_axis", false)? {
                     return refuse("a concatenation along a new axis");
                 }
-                Ok(vec![Known::Traced(self.lowering.append_concat(parts.to_vec(), node.int("axis", 0)?)?).into()])
+                Ok(vec![Known::Traced(self.lowering.concat_of(parts.to_vec(), node.int("axis", 0)?, false)?).into()])
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Sizes: integers of a file that depend on the batch, as shapes do, and what is computed of them.
 
+use super::MAX_RANK;
 use super::node::Node;
 use super::{OnnxLowering, Value};
 use crate::description::MAX_VALUES;
 use crate::import::graph::lower::array::Array;
-use crate::import::graph::lower::lowering::{Known, Lowered, MAX_RANK, refuse};
+use crate::import::graph::lower::aten::{Known, Lowered, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use std::rc::Rc;
 
@@ -57,7 +58,7 @@ pub(super) fn length(value: &Traced, axis: usize) -> Size {
     if value.axes[axis].contains(&Factor::Batch) { Size::Batch(length) } else { Size::Fixed(length) }
 }
 
-impl<'r, 'a> OnnxLowering<'r, 'a> {
+impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     /// Lowers `Shape`: the lengths of an input's axes.
     pub(super) fn shape(&mut self, node: &Node<'r, 'a>) -> Lowered<Vec<Value>> {
         let sizes: Vec<Size> = match self.operand(node, 0)? {
@@ -69,7 +70,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             Value::Known(Known::Constant(array)) => array.shape.iter().map(|side| Size::Fixed(*side)).collect(),
             Value::Sizes(sizes) if !sizes.is_scalar => vec![Size::Fixed(sizes.sizes.len())],
             Value::Sizes(_) => Vec::new(),
-            Value::Known(Known::Int(_) | Known::Unread) | Value::Expanded { .. } | Value::Sequence(_) => {
+            Value::Known(Known::Int(_) | Known::Unread) | Value::Sequence(_) => {
                 return refuse("the shape of something that is no array");
             }
         };
@@ -90,7 +91,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                 Some(array) => array.values.iter().map(|value| size(*value)).collect(),
                 None => refuse("sizes that are computed from values"),
             },
-            Value::Expanded { .. } | Value::Sequence(_) => refuse("sizes that are no list of integers"),
+            Value::Sequence(_) => refuse("sizes that are no list of integers"),
         }
     }
 
@@ -165,7 +166,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
                     Some(array) => array.values.iter().map(|value| size(*value)).collect::<Lowered<_>>()?,
                     None => return refuse("arithmetic of sizes and values"),
                 },
-                Value::Expanded { .. } | Value::Sequence(_) => return refuse("arithmetic of sizes and values"),
+                Value::Sequence(_) => return refuse("arithmetic of sizes and values"),
             });
         }
         Ok(all)
@@ -177,7 +178,7 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
             Value::Sizes(sizes) => sizes.is_scalar,
             Value::Known(Known::Constant(array)) => array.shape.is_empty(),
             Value::Known(Known::Tensor { shape, .. }) => shape.is_empty(),
-            Value::Known(_) | Value::Expanded { .. } | Value::Sequence(_) => false,
+            Value::Known(_) | Value::Sequence(_) => false,
         };
         let is_scalar = operands.iter().all(is_scalar);
         let sizes =

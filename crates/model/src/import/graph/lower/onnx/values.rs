@@ -3,7 +3,7 @@
 use super::node::Node;
 use super::{OnnxLowering, Value};
 use crate::import::graph::lower::array::Array;
-use crate::import::graph::lower::lowering::{Known, Lowered, refuse};
+use crate::import::graph::lower::aten::{Known, Lowered, refuse};
 use crate::import::graph::lower::traced::Traced;
 use crate::import::graph::name::Name;
 use crate::import::graph::tensor::RawTensorKind;
@@ -12,7 +12,7 @@ use std::rc::Rc;
 /// The most values of all evaluated constants together.
 const MAX_TOTAL: usize = 1 << 25;
 
-impl<'r, 'a> OnnxLowering<'r, 'a> {
+impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn named(&self, name: &Name<'a>) -> Lowered<&Value> {
         match self.values.get(name) {
             Some(Value::Known(Known::Unread)) | None => {
@@ -26,7 +26,6 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         match self.named(name)? {
             Value::Known(known) => Ok(known.clone()),
             Value::Sizes(_) => refuse(format!("`{name}`, which depends on the batch")),
-            Value::Expanded { .. } => refuse(format!("`{name}`, which is repeated")),
             Value::Sequence(_) => refuse(format!("`{name}`, which is a sequence")),
         }
     }
@@ -47,14 +46,10 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         }
     }
 
-    /// Returns an input that depends on the image.
-    pub(super) fn value(&self, node: &Node<'r, 'a>, position: usize) -> Lowered<Traced> {
-        match self.array(node, position)? {
-            Known::Traced(traced) => Ok(traced),
-            Known::Tensor { .. } | Known::Constant(_) | Known::Turned { .. } | Known::Int(_) | Known::Unread => {
-                refuse(format!("input {position} that does not depend on the image"))
-            }
-        }
+    /// Returns an input as a value of the network; a tensor or a constant becomes one.
+    pub(super) fn value(&mut self, node: &Node<'r, 'a>, position: usize) -> Lowered<Traced> {
+        let known = self.array(node, position)?;
+        self.lowering.traced(known)
     }
 
     /// Returns an input that is a tensor of the file, as the file has it; `None` if it is left out, or all `fill`.
@@ -64,17 +59,28 @@ impl<'r, 'a> OnnxLowering<'r, 'a> {
         if let Some(array) = self.constant(&known)? {
             return match array.values.iter().all(|value| *value == fill) {
                 true => Ok(None),
-                false if matches!(known, Known::Tensor { .. }) => self.lowering.whole_tensor(known, name).map(Some),
+                false if matches!(known, Known::Tensor { .. }) => self.whole_tensor(known, name).map(Some),
                 false => refuse(format!("input {position} that is computed")),
             };
         }
-        self.lowering.whole_tensor(known, name).map(Some)
+        self.whole_tensor(known, name).map(Some)
+    }
+
+    /// Returns the raw tensor that a known value is, as the file has it; `name` is its slot in messages.
+    pub(super) fn whole_tensor(&self, known: Known, name: &str) -> Lowered<usize> {
+        match known {
+            Known::Tensor { index, shape } if shape == self.lowering.raw.tensors[index].shape => Ok(index),
+            Known::Tensor { .. } | Known::Turned { .. } => refuse(format!("`{name}` that is a view of a tensor")),
+            Known::Traced(_) | Known::Expanded { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => {
+                refuse(format!("`{name}` that is computed"))
+            }
+        }
     }
 
     /// Returns an input that must be a tensor of the file.
     pub(super) fn weight(&self, node: &Node<'r, 'a>, position: usize) -> Lowered<usize> {
         let known = self.array(node, position)?;
-        self.lowering.whole_tensor(known, "weight")
+        self.whole_tensor(known, "weight")
     }
 
     /// Returns the values of a constant; `None` if it depends on the image or on a parameter.

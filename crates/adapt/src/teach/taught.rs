@@ -1,0 +1,169 @@
+//! Taught version: the classes, means and trained rows of a version, and the delta that they make.
+
+use crate::error::AdaptError;
+use crate::event::Gate;
+use crate::features::FeatureExtractor;
+use crate::teach::error::TeachError;
+use crate::teach::prototype;
+use crate::train::training_state::HeadParams;
+use fieldfit_data::{Dataset, Split};
+use fieldfit_delta::{
+    Codec, Delta, HeadDescription, HeadOrigin, Header, Provenance, Record, Task, TensorData, TensorKind, encode_with,
+};
+use fieldfit_model::{Base, FeatureStatistics, Weights};
+use fieldfit_tensor::Matrix;
+
+/// Classes of a version that classes are added to or removed from.
+pub(crate) struct Taught {
+    /// Class names, the taught ones last.
+    pub labels: Vec<String>,
+    /// Mean features of the classes; fewer than labels if the version records none.
+    pub means: Matrix<f32>,
+    /// Rows of the classes that were not taught.
+    trained: HeadParams,
+    /// What else the version says of its head and features.
+    description: HeadDescription,
+    statistics: FeatureStatistics,
+}
+
+impl Taught {
+    /// The classes of the active version; none where the base runs.
+    pub fn of(base: &Base, active: Option<&Delta<'_>>) -> Result<Self, AdaptError> {
+        let features = base.network().head.features;
+        let empty = Matrix { rows: 0, columns: features, values: Vec::new() };
+        let Some(active) = active else {
+            let trained = HeadParams { weight: Vec::new(), bias: Vec::new() };
+            let (description, statistics) = (HeadDescription::default(), FeatureStatistics::default());
+            return Ok(Self { labels: Vec::new(), means: empty, trained, description, statistics });
+        };
+        let description = active.header().head;
+        let weights = Weights::adapted(base, active)?;
+        let trained = weights.labels.len() - description.taught as usize;
+        let head = weights.network.head;
+        let trained = HeadParams {
+            weight: weights.params[head.weight][..trained * features].to_vec(),
+            bias: weights.params[head.bias][..trained].to_vec(),
+        };
+        let statistics = FeatureStatistics::of_delta(active, features)?.unwrap_or_default();
+        let means = if statistics.means.rows > 0 { statistics.means.clone() } else { empty };
+        Ok(Self { labels: weights.labels, means, trained, description, statistics })
+    }
+
+    /// Adds a class of that mean behind all others.
+    pub fn add(&mut self, class: &str, mean: &[f32]) {
+        self.labels.push(class.into());
+        self.means.rows += 1;
+        self.means.values.extend_from_slice(mean);
+        self.description.taught += 1;
+    }
+
+    /// Removes a taught class.
+    ///
+    /// # Errors
+    /// If it was not taught, or is the only class.
+    pub fn remove(&mut self, class: &str) -> Result<(), TeachError> {
+        let first = self.labels.len() - self.description.taught as usize;
+        let taught = &self.labels[first..];
+        let Some(position) = taught.iter().position(|label| label == class) else {
+            return Err(TeachError::NotTaught { class: class.into(), taught: taught.to_vec() });
+        };
+        if self.labels.len() == 1 {
+            return Err(TeachError::LastClass { class: class.into() });
+        }
+        let (position, columns) = (first + position, self.means.columns);
+        self.labels.remove(position);
+        self.means.rows -= 1;
+        self.means.values.drain(position * columns..(position + 1) * columns);
+        self.description.taught -= 1;
+        Ok(())
+    }
+
+    /// The head of all classes.
+    pub fn head(&self) -> HeadParams {
+        prototype::head(&self.means, &self.trained)
+    }
+
+    /// Encodes the version: the active one's differences as they are, the head and the class means. `images` are those of the
+    /// mean and of the gate.
+    pub fn encode(
+        &self,
+        base: &Base,
+        active: Option<&Delta<'_>>,
+        head: &HeadParams,
+        gate: Option<&Gate>,
+        images: (usize, usize),
+    ) -> Result<Vec<u8>, AdaptError> {
+        let network = base.network().with_classes(self.labels.len());
+        let labels: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+        let preprocessing = base.preprocessing();
+        let (input_size, crop) = active.map_or((preprocessing.size, preprocessing.crop), |active| {
+            (active.header().input_size, active.header().crop)
+        });
+        let header = Header {
+            base: base.id().0,
+            parent: active.map(Delta::hash),
+            task: Task::Classification,
+            input_size,
+            crop,
+            classes: labels.len() as u32,
+            tensors: 0,
+            provenance: provenance(gate, images),
+            head: HeadDescription { origin: HeadOrigin::Replaced, ..self.description },
+        };
+        let is_head = |name: &str| network.find(name).is_some_and(|id| network.tensor(id).role.is_head());
+        let kept = |record: &Record<'_>| record.kind == TensorKind::Difference && !is_head(record.name);
+        let records: Vec<Record<'_>> = active.iter().flat_map(|active| active.records()).filter(kept).collect();
+        let new_head = [(network.head.weight, &head.weight), (network.head.bias, &head.bias)].map(|(id, values)| {
+            let spec = network.tensor(id);
+            let (name, shape, kind) = (spec.name.as_str(), spec.shape.as_slice(), TensorKind::Replacement);
+            TensorData { name, shape, kind, constraint: None, codec: Codec::F16, values }
+        });
+        let statistics = FeatureStatistics { means: self.means.clone(), ..self.statistics.clone() };
+        let encoded = statistics
+            .with_tensors(|statistics| encode_with(&header, &labels, &records, &[&new_head[..], statistics].concat()));
+        Ok(encoded.map_err(fieldfit_model::ModelError::from)?)
+    }
+}
+
+fn provenance(gate: Option<&Gate>, (train, judged): (usize, usize)) -> Provenance {
+    let figures = gate.map(Gate::figures);
+    let mut provenance = Provenance {
+        train: train as u32,
+        gate: judged as u32,
+        before: figures.map_or(0.0, |figures| figures.before as f32),
+        after: figures.map_or(0.0, |figures| figures.after as f32),
+        ..Provenance::default()
+    };
+    // Both are short enough for their fields.
+    let _ = provenance.fieldfit.push_str(env!("CARGO_PKG_VERSION"));
+    let _ = provenance.method.push_str("teach");
+    provenance
+}
+
+/// Mean features of the labels' classes over the images that are not the gate's.
+///
+/// # Errors
+/// If a class has no image.
+pub(crate) fn known_means(
+    extractor: &mut FeatureExtractor,
+    labels: &[String],
+    known: Option<&(Dataset, Split)>,
+) -> Result<Matrix<f32>, AdaptError> {
+    let columns = extractor.weights().network.head.features;
+    let (mut sums, mut counts) = (vec![0.0_f64; labels.len() * columns], vec![0_usize; labels.len()]);
+    if let Some((dataset, split)) = known {
+        let order: Vec<usize> = split.train.iter().chain(&split.validation).copied().collect();
+        let features = extractor.of_samples(dataset, &order)?;
+        for (row, &label) in features.labels.iter().enumerate() {
+            let sums = &mut sums[label as usize * columns..][..columns];
+            sums.iter_mut().zip(features.matrix.row(row)).for_each(|(sum, &value)| *sum += f64::from(value));
+            counts[label as usize] += 1;
+        }
+    }
+    let missing = counts.iter().filter(|&&count| count == 0).count();
+    if let Some(first) = counts.iter().position(|&count| count == 0) {
+        return Err(TeachError::NoMeans { missing, class: labels[first].clone() }.into());
+    }
+    let mean = |(index, sum): (usize, &f64)| (sum / counts[index / columns] as f64) as f32;
+    Ok(Matrix { rows: labels.len(), columns, values: sums.iter().enumerate().map(mean).collect() })
+}
