@@ -22,7 +22,7 @@ pub(super) enum Operand {
 }
 
 impl<'r, 'a> Lowering<'r, 'a> {
-    pub fn arithmetic(&mut self, call: &Call<'r, 'a>, arithmetic: Arithmetic) -> Lowered<Vec<Known>> {
+    pub(super) fn arithmetic(&mut self, call: &Call<'r, 'a>, arithmetic: Arithmetic) -> Lowered<Vec<Known>> {
         if !matches!(call.argument("rounding_mode"), None | Some(RawArgument::None)) {
             return refuse("a division that rounds");
         }
@@ -41,7 +41,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `self + value · tensor1 · tensor2`, or the quotient.
-    pub fn add_combined(&mut self, call: &Call<'r, 'a>, arithmetic: Arithmetic) -> Lowered<Traced> {
+    pub(super) fn add_combined(&mut self, call: &Call<'r, 'a>, arithmetic: Arithmetic) -> Lowered<Traced> {
         let mut operands = Vec::with_capacity(3);
         for name in ["self", "tensor1", "tensor2"] {
             match call.argument(name) {
@@ -309,7 +309,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Returns a tensor as a value of that shape, without a batch.
-    pub fn operand_value(&mut self, operand: &Operand, shape: &[usize]) -> Lowered<Traced> {
+    pub(super) fn operand_value(&mut self, operand: &Operand, shape: &[usize]) -> Lowered<Traced> {
         let sides = shape.to_vec();
         let channels = sides.last().copied().unwrap_or(1);
         let len: usize = sides.iter().product();

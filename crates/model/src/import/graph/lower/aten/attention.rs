@@ -13,7 +13,7 @@ use std::rc::Rc;
 const HIDDEN: f64 = -30_000.0;
 
 impl<'r, 'a> Lowering<'r, 'a> {
-    pub fn attention(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn attention(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let [query, key, value] = ["query", "key", "value"].map(|name| self.value(call, name));
         let (query, key, value) = (query?, key?, value?);
         if call.number("dropout_p", 0.0)? != 0.0 {

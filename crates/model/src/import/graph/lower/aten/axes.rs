@@ -8,7 +8,7 @@ use crate::import::graph::raw::{RawArgument, RawInt};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Returns the sizes of a view's argument.
-    pub fn sizes(&self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Size>> {
+    pub(super) fn sizes(&self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Size>> {
         let of = |value: i64| match value {
             -1 => Ok(Size::Rest),
             value => {
@@ -32,7 +32,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
     }
 
-    pub fn change_axes(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Known>> {
+    pub(super) fn change_axes(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Known>> {
         let known = self.first(call)?;
         if let Known::Tensor { index, shape } = &known
             && let Some(changed) = self.change_tensor(call, name, *index, shape.clone())?

@@ -8,7 +8,7 @@ use fieldfit_nets::{Axis, Op, Shape, ValueId};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Lowers `cat`, or `stack`, which gives each part an axis of its own.
-    pub fn concat(&mut self, call: &Call<'r, 'a>, stacks: bool) -> Lowered<Vec<Known>> {
+    pub(super) fn concat(&mut self, call: &Call<'r, 'a>, stacks: bool) -> Lowered<Vec<Known>> {
         let Some(RawArgument::Values(names)) = call.argument("tensors") else {
             return refuse("a list that is computed");
         };

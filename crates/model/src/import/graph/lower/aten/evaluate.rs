@@ -13,7 +13,7 @@ const MAX_TOTAL: usize = 1 << 25;
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Evaluates a call; `None` if it depends on the image or on a parameter, or is none that is evaluated.
-    pub fn evaluate(&mut self, call: &Call<'r, 'a>, op: &str) -> Lowered<Option<Vec<Known>>> {
+    pub(super) fn evaluate(&mut self, call: &Call<'r, 'a>, op: &str) -> Lowered<Option<Vec<Known>>> {
         if !self.is_constant(call) || self.keeps_its_tensor(call, op) {
             return Ok(None);
         }

@@ -82,7 +82,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `repeat`: each axis that many times.
-    pub fn repeat(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn repeat(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let (mut value, times) = (self.value(call, "self")?, self.sizes(call, "repeats")?);
         // A value of constants and parameters alone: the file computes it for one image, and repeats it for each.
         let is_one = matches!(call.argument("self"), Some(RawArgument::Value(name))
@@ -111,7 +111,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `repeat_interleave`: each position of an axis that many times.
-    pub fn repeat_interleave(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn repeat_interleave(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let Some(axis) = value.axis(call.int("dim", 0)?) else { return refuse("an axis that is not there") };
         let times = usize::try_from(call.int("repeats", 1)?).unwrap_or(0);
@@ -122,7 +122,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `roll` and `flip`.
-    pub fn moved(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
+    pub(super) fn moved(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
         let mut value = self.value(call, "self")?;
         let lists = moved(call, name, |axis| {
             let axis = value.axis(axis).filter(|axis| !value.axes[*axis].contains(&Factor::Batch))?;
@@ -135,7 +135,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `index` by one constant list, `x[:, table]`, and `index_select`.
-    pub fn index(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn index(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let Some((axis, indices, dims)) = self.index_list(call)? else {
             return refuse("an index that depends on the image");
@@ -148,7 +148,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Returns the axis, the positions and the axes of an index by one constant list; `None` of any other.
-    pub fn index_list(&self, call: &Call<'r, 'a>) -> Lowered<Option<(usize, Vec<usize>, Vec<usize>)>> {
+    pub(super) fn index_list(&self, call: &Call<'r, 'a>) -> Lowered<Option<(usize, Vec<usize>, Vec<usize>)>> {
         let shape = match self.first(call)? {
             Known::Traced(value) | Known::Expanded { value, .. } => {
                 (0..value.rank()).map(|axis| value.length(axis)).collect()

@@ -7,7 +7,7 @@ use crate::import::graph::raw::RawArgument;
 use fieldfit_nets::{Activation, Arithmetic, Axis, Conv, ConvTranspose, Linear, Op, Padding, Prologue, Role, Window};
 
 impl<'r, 'a> Lowering<'r, 'a> {
-    pub fn conv(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn conv(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
         let [_, _, rows, columns] = self.kernel(weight)?;
@@ -61,7 +61,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         self.on_image(&image, Op::Conv(conv))
     }
 
-    pub fn conv_transpose(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn conv_transpose(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
         let [_, _, rows, columns] = self.kernel(weight)?;
@@ -97,7 +97,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         self.on_image(&image, Op::ConvTranspose(conv))
     }
 
-    pub fn linear(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn linear(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         let biased = self.is_computed(call, "bias");
         let bias = if biased { None } else { self.parameter(call, "bias")? };
@@ -162,7 +162,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `addmm` and `mm`: a product with a matrix, and a bias.
-    pub fn matrix_with_bias(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn matrix_with_bias(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let [bias, left, right] = ["self", "mat1", "mat2"].map(|name| match call.argument(name) {
             Some(argument) => self.known_argument(argument),
             None => refuse(format!("a call without `{name}`")),
@@ -183,7 +183,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers a convolution along one axis: one of an image of one row.
-    pub fn conv1d(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn conv1d(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let mut value = self.value(call, "input")?;
         let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
         let [output, inner, columns] = self.raw.tensors[weight].shape[..] else {
@@ -211,7 +211,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok(result)
     }
 
-    pub fn prelu(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn prelu(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let Some(slope) = self.parameter(call, "weight")? else { return refuse("a PReLU without slopes") };
         self.prelu_of(&value, slope)
@@ -228,7 +228,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         self.unary(&value, Op::Prelu { slope })
     }
 
-    pub fn softmax(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn softmax(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         self.softmax_of(&value, call.int("dim", -1)?)
     }

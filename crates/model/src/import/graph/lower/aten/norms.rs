@@ -17,7 +17,7 @@ pub(in super::super) struct NormTensors {
 }
 
 impl<'r, 'a> Lowering<'r, 'a> {
-    pub fn batch_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn batch_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         if call.flag("training", false)? {
             return Err(Problem::Use("a batch norm in training mode".to_owned(), EVALUATION));
@@ -60,7 +60,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok((value, moved.collect()))
     }
 
-    pub fn layer_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn layer_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         let count = call.ints("normalized_shape")?.unwrap_or_default().len();
         let tensors = self.norm_tensors(call)?;
@@ -84,7 +84,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `x / √(mean(x²) + ε) · weight` (Zhang & Sennrich, NeurIPS 2019).
-    pub fn rms_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn rms_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         let count = call.ints("normalized_shape")?.unwrap_or_default().len();
         let (value, axes) = self.normalised(value, count)?;
@@ -137,7 +137,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok(LayerNorm { scale, shift, epsilon })
     }
 
-    pub fn group_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn group_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         let name = if call.argument("num_groups").is_some() { "num_groups" } else { "group" };
         let groups = usize::try_from(call.int(name, 1)?).unwrap_or(0);
@@ -159,7 +159,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers an instance norm: a group norm with a group for each channel.
-    pub fn instance_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn instance_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         let image = self.image(&value)?;
         if !call.flag("use_input_stats", true)? {
@@ -170,7 +170,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers the Euclidean norm along axes.
-    pub fn vector_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn vector_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let order = if call.argument("ord").is_some() { "ord" } else { "p" };
         let ord = match call.argument(order) {
@@ -198,7 +198,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `log_softmax`: x − max − ln Σ e^(x − max).
-    pub fn log_softmax(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn log_softmax(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let Some(axis) = value.axis(call.int("dim", -1)?) else { return refuse("an axis that is not there") };
         let (shifted, _, sum) = self.exponentials(&value, axis)?;
@@ -207,7 +207,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `logsumexp`: max + ln Σ e^(x − max).
-    pub fn log_sum_exp(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn log_sum_exp(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let axes = self.axes_of(call, &value)?;
         let [axis] = axes[..] else { return refuse("a sum over several axes") };
@@ -231,7 +231,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `glu`: one half of an axis times the sigmoid of the other.
-    pub fn gated_linear(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn gated_linear(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let Some(axis) = value.axis(call.int("dim", -1)?) else { return refuse("an axis that is not there") };
         let half = value.length(axis) / 2;

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Returns the image and the window of a pool.
-    pub fn window(&mut self, call: &Call<'r, 'a>) -> Lowered<(Traced, Window)> {
+    pub(super) fn window(&mut self, call: &Call<'r, 'a>) -> Lowered<(Traced, Window)> {
         let value = self.value(call, "self")?;
         let kernel = call.pair("kernel_size", 1)?;
         let stride = match call.ints("stride")? {
@@ -24,7 +24,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok((value, Window { kernel, stride, dilation: call.pair("dilation", 1)?, padding, rounds_up }))
     }
 
-    pub fn adaptive_pool(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn adaptive_pool(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let (image, output) = (self.image(&value)?, call.pair("output_size", 1)?);
         let sides = [image.shape.height, image.shape.width];
@@ -38,7 +38,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers an adaptive max pool whose cells are of one size.
-    pub fn adaptive_max_pool(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn adaptive_max_pool(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let (image, output) = (self.image(&value)?, call.pair("output_size", 1)?);
         let sides = [image.shape.height, image.shape.width];
@@ -50,7 +50,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Returns the axes that a call reduces: all but the batch, if it names none.
-    pub fn axes_of(&self, call: &Call<'r, 'a>, value: &Traced) -> Lowered<Vec<usize>> {
+    pub(super) fn axes_of(&self, call: &Call<'r, 'a>, value: &Traced) -> Lowered<Vec<usize>> {
         let axes = match call.ints("dim")?.filter(|axes| !axes.is_empty()) {
             Some(axes) => axes.into_iter().map(|axis| value.axis(axis)).collect(),
             None => None,
@@ -59,13 +59,13 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `mean` and `sum`.
-    pub fn mean(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn mean(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let axes = self.axes_of(call, &value)?;
         self.mean_over(&value, &axes, call.flag("keepdim", false)?)
     }
 
-    pub fn sum(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn sum(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let axes = self.axes_of(call, &value)?;
         let count: usize = axes.iter().map(|axis| value.length(*axis)).product();
@@ -74,7 +74,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers the unbiased or biased variance along axes.
-    pub fn variance(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn variance(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let axes = self.axes_of(call, &value)?;
         let count = axes.iter().map(|axis| value.length(*axis)).product::<usize>() as f64;
@@ -90,7 +90,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `amax`, `amin` and the values of `max` and `min` along axes.
-    pub fn extreme(&mut self, call: &Call<'r, 'a>, is_least: bool) -> Lowered<Traced> {
+    pub(super) fn extreme(&mut self, call: &Call<'r, 'a>, is_least: bool) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let (axes, keeps) = (self.axes_of(call, &value)?, call.flag("keepdim", false)?);
         if !is_least {
@@ -131,7 +131,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok((arranged, kept))
     }
 
-    pub fn pad(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn pad(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let mode = match call.argument("mode") {
             Some(RawArgument::Text(mode)) => mode.as_str(),
@@ -231,7 +231,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok(value)
     }
 
-    pub fn resize(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
+    pub(super) fn resize(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
         let value = self.value(call, if call.argument("input").is_some() { "input" } else { "self" })?;
         let image = self.image(&value)?;
         let interpolation = match (name, call.flag("align_corners", false)?) {
@@ -262,7 +262,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         self.on_image(&image, Op::Resize { to, interpolation })
     }
 
-    pub fn pixel_shuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn pixel_shuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let image = self.image(&value)?;
         let factor = usize::try_from(call.int("upscale_factor", 1)?).unwrap_or(0);
@@ -279,7 +279,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `pixel_unshuffle`, the inverse of a pixel shuffle.
-    pub fn pixel_unshuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn pixel_unshuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let image = self.image(&value)?;
         let factor = usize::try_from(call.int("downscale_factor", 1)?).unwrap_or(0);
@@ -298,7 +298,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers `channel_shuffle`: the groups of channels become the inner axis.
-    pub fn channel_shuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+    pub(super) fn channel_shuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
         if value.rank() < 2 || groups == 0 || !value.length(1).is_multiple_of(groups) {

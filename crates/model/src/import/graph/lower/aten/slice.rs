@@ -8,7 +8,7 @@ use fieldfit_nets::{Axis, Op};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Lowers a range of an axis.
-    pub fn slice(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
+    pub(super) fn slice(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let Some(axis) = value.axis(call.int("dim", 0)?) else { return refuse("a slice of an axis that is not there") };
         let length = value.length(axis);
@@ -58,7 +58,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok(arranged.with_axis(axis, length, result))
     }
 
-    pub fn split(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Known>> {
+    pub(super) fn split(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Known>> {
         let value = self.value(call, "self")?;
         let Some(axis) = value.axis(call.int("dim", 0)?) else { return refuse("a split of an axis that is not there") };
         let mut start = 0;

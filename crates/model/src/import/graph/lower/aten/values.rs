@@ -28,7 +28,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
     }
 
-    pub fn first(&self, call: &Call<'r, 'a>) -> Lowered<Known> {
+    pub(super) fn first(&self, call: &Call<'r, 'a>) -> Lowered<Known> {
         match call.node.arguments.first() {
             Some(argument) => self.known_argument(&argument.value),
             None => refuse("a call without arguments"),
@@ -36,7 +36,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Returns an argument as a value of the network; a tensor or a constant becomes one.
-    pub fn value(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
+    pub(super) fn value(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
         match call.argument(name).map(|argument| self.known_argument(argument)).transpose()? {
             Some(known) => self.traced(known),
             None => refuse(format!("a call without `{name}`")),
@@ -63,7 +63,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Returns the raw tensor of an argument, as the file has it; `None` if it is left out.
-    pub fn parameter(&self, call: &Call<'r, 'a>, name: &str) -> Lowered<Option<usize>> {
+    pub(super) fn parameter(&self, call: &Call<'r, 'a>, name: &str) -> Lowered<Option<usize>> {
         match call.argument(name) {
             None | Some(RawArgument::None) => Ok(None),
             Some(argument) => match self.known_argument(argument)? {
@@ -77,7 +77,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Whether an argument is there, and is no tensor as the file has it.
-    pub fn is_computed(&self, call: &Call<'r, 'a>, name: &str) -> bool {
+    pub(super) fn is_computed(&self, call: &Call<'r, 'a>, name: &str) -> bool {
         call.argument(name).is_some_and(|argument| !matches!(argument, RawArgument::None))
             && self.parameter(call, name).is_err()
     }
@@ -112,7 +112,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok(Traced { value: result, shape, ..value.clone() })
     }
 
-    pub fn activate(&mut self, call: &Call<'r, 'a>, function: Function) -> Lowered<Traced> {
+    pub(super) fn activate(&mut self, call: &Call<'r, 'a>, function: Function) -> Lowered<Traced> {
         let value = match call.argument("self") {
             Some(_) => self.value(call, "self")?,
             None => self.value(call, "input")?,

@@ -176,7 +176,9 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             Some(Value::Sizes(_)) => true,
             Some(Value::Known(Known::Tensor { index, .. })) => !self.lowering.is_float(*index),
             Some(Value::Known(Known::Constant(_))) => self.integers.contains(name),
-            Some(Value::Known(Known::Traced(_) | Known::Turned { .. } | Known::Int(_) | Known::Unread))
+            Some(Value::Known(
+                Known::Traced(_) | Known::Expanded { .. } | Known::Turned { .. } | Known::Int(_) | Known::Unread,
+            ))
             | Some(Value::Sequence(_))
             | None => false,
         }

@@ -151,7 +151,12 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
                 Some((*index, true))
             }
             Known::Turned { index } => Some((*index, false)),
-            Known::Tensor { .. } | Known::Traced(_) | Known::Constant(_) | Known::Int(_) | Known::Unread => None,
+            Known::Tensor { .. }
+            | Known::Traced(_)
+            | Known::Expanded { .. }
+            | Known::Constant(_)
+            | Known::Int(_)
+            | Known::Unread => None,
         };
         match (matrix(&left), matrix(&right), left, right) {
             (_, Some((weight, is_turned)), Known::Traced(value), _) => {
@@ -185,13 +190,9 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     }
 
     /// Exchanges the last two axes.
-    fn swapped(&self, known: Known) -> Lowered<Traced> {
-        match self.view(known, &View::Swap(-1, -2))? {
-            Known::Traced(value) => Ok(value),
-            Known::Tensor { .. } | Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => {
-                refuse("a matrix product of tensors alone")
-            }
-        }
+    fn swapped(&mut self, known: Known) -> Lowered<Traced> {
+        let swapped = self.view(known, &View::Swap(-1, -2))?;
+        self.lowering.traced(swapped)
     }
 
     pub(super) fn prelu(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
@@ -245,27 +246,20 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         }
         let result = result.permute(&[0, 2, 1, 3]).map(Known::Traced);
         let Some(result) = result else { return refuse("attention over arrays of other shapes") };
-        match self.view(result, &View::Flatten { first: 2, last: 3 })? {
-            Known::Traced(result) => Ok(result),
-            Known::Tensor { .. } | Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => {
-                refuse("attention over arrays of other shapes")
-            }
-        }
+        let merged = self.view(result, &View::Flatten { first: 2, last: 3 })?;
+        self.lowering.traced(merged)
     }
 
     /// Splits the last axis of `[N, tokens, heads · width]` and brings the heads ahead.
-    fn heads(&self, value: Traced, heads: usize) -> Lowered<Traced> {
+    fn heads(&mut self, value: Traced, heads: usize) -> Lowered<Traced> {
         let sizes = vec![Size::Fixed(heads), Size::Rest];
         let is_even = value.rank() == 3 && heads > 0 && value.length(2).is_multiple_of(heads);
         let split = match is_even {
             true => self.view(Known::Traced(value), &View::Unflatten { axis: 2, sizes })?,
             false => return refuse(format!("attention of {heads} heads over such an array")),
         };
-        match split {
-            Known::Traced(split) => split.permute(&[0, 2, 1, 3]),
-            Known::Tensor { .. } | Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => None,
-        }
-        .map_or_else(|| refuse("attention over such an array"), Ok)
+        let split = self.lowering.traced(split)?.permute(&[0, 2, 1, 3]);
+        split.map_or_else(|| refuse("attention over such an array"), Ok)
     }
 }
 

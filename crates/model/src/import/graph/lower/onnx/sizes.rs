@@ -63,6 +63,13 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn shape(&mut self, node: &Node<'r, 'a>) -> Lowered<Vec<Value>> {
         let sizes: Vec<Size> = match self.operand(node, 0)? {
             Value::Known(Known::Traced(value)) => (0..value.rank()).map(|axis| length(&value, axis)).collect(),
+            Value::Known(Known::Expanded { value, lengths }) => {
+                let size = |(axis, size): (usize, usize)| match value.axes[axis].contains(&Factor::Batch) {
+                    true => Size::Batch(size),
+                    false => Size::Fixed(size),
+                };
+                lengths.iter().copied().enumerate().map(size).collect()
+            }
             Value::Known(Known::Tensor { shape, .. }) => shape.into_iter().map(Size::Fixed).collect(),
             Value::Known(Known::Turned { index }) => {
                 self.lowering.raw.tensors[index].shape.iter().rev().map(|side| Size::Fixed(*side)).collect()

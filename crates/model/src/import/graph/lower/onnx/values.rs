@@ -92,7 +92,12 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
                 let values = self.lowering.tensor_values(*index);
                 Ok(values.and_then(|values| Array::new(shape.clone(), values)).map(Rc::new))
             }
-            Known::Tensor { .. } | Known::Turned { .. } | Known::Traced(_) | Known::Int(_) | Known::Unread => Ok(None),
+            Known::Tensor { .. }
+            | Known::Turned { .. }
+            | Known::Traced(_)
+            | Known::Expanded { .. }
+            | Known::Int(_)
+            | Known::Unread => Ok(None),
         }
     }
 
@@ -123,7 +128,7 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
                 Ok(self.lowering.tensor_values(index))
             }
             Known::Constant(array) => Ok(Some(array.values.clone())),
-            Known::Turned { .. } | Known::Traced(_) | Known::Int(_) | Known::Unread => {
+            Known::Turned { .. } | Known::Traced(_) | Known::Expanded { .. } | Known::Int(_) | Known::Unread => {
                 refuse(format!("`{name}` that is computed"))
             }
         }
