@@ -374,3 +374,108 @@ fn altered_files_do_not_panic() {
         let _ = graph::read(&altered, None).map(drop);
     }
 }
+
+/// What the error of each invalid file of ONNX must name.
+const INVALID_ONNX: [(&str, &str); 20] = [
+    ("opset10", "found 10"),
+    ("opset99", "found 99"),
+    ("training_norm", "training mode"),
+    ("training_dropout", "training mode"),
+    ("control_flow", "control flow"),
+    ("custom_op", "Invert"),
+    ("unsupported_op", "Det"),
+    ("data_dependent", "NonZero"),
+    ("two_inputs", "2 inputs"),
+    ("integer_input", "int64"),
+    ("cycle", "no supported node before computes"),
+    ("duplicate_value", "one name"),
+    ("unknown_value", "nowhere"),
+    ("quantised", "DequantizeLinear"),
+    ("short_weight", "`w`"),
+    ("large_weight", "`w`"),
+    ("negative_size", "`w`"),
+    ("external_missing", "weights.bin"),
+    ("external_escaping", "passwd"),
+    ("truncated", "cut short"),
+];
+
+/// Catches: an invalid file of ONNX that is read and lowered to a network, or refused without a word of what is wrong in it.
+#[test]
+fn invalid_onnx_is_refused_by_name() {
+    for (name, expected) in INVALID_ONNX {
+        let bytes = fixture(&format!("invalid/{name}.onnx"));
+        let error = match graph::read(&bytes, None) {
+            Ok(raw) => graph::lower(&raw).err(),
+            Err(error) => Some(error),
+        };
+        let error = error.map_or_else(|| panic!("{name}: a network"), |error| shown(&error));
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+/// The type of an input or output of ONNX: f32, of these sizes.
+fn tensor_type(field: u64, name: &str, sizes: &[i64]) -> Vec<u8> {
+    let dims: Vec<u8> = sizes.iter().flat_map(|size| message(1, &[&number(1, *size)])).collect();
+    message(field, &[&text(1, name), &message(2, &[&message(1, &[&number(1, 1), &message(2, &[&dims])])])])
+}
+
+/// A list of integers as an initialiser.
+fn integers(name: &str, values: &[i64]) -> Vec<u8> {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    initialiser(name, 7, &[values.len() as i64], &[&message(9, &[&bytes])])
+}
+
+/// Catches: sizes, positions and counts of a small file that make the lowering panic, compute for long or take memory.
+#[test]
+fn onnx_that_asks_for_too_much_is_refused() {
+    const MOST: i64 = i64::MAX;
+    let lists: [&[i64]; 7] = [&[MOST, MOST], &[i64::MIN, -1], &[0, 0], &[-1, -1], &[1 << 40, 1 << 40], &[1; 100], &[]];
+    let ops: [(&str, &[&str]); 14] = [
+        ("Reshape", &["x", "list"]),
+        ("Expand", &["x", "list"]),
+        ("Slice", &["x", "list", "list"]),
+        ("Slice", &["x", "zeros", "list", "list", "list"]),
+        ("Split", &["x", "list"]),
+        ("SplitToSequence", &["x", "list"]),
+        ("Squeeze", &["x", "list"]),
+        ("Unsqueeze", &["x", "list"]),
+        ("Pad", &["x", "list"]),
+        ("Gather", &["x", "list"]),
+        ("GatherND", &["x", "list"]),
+        ("ReduceMean", &["x", "list"]),
+        ("ConstantOfShape", &["list"]),
+        ("Tile", &["zeros", "list"]),
+    ];
+    for list in lists {
+        for (op, inputs) in ops {
+            let graph = [
+                tensor_type(11, "x", &[1, 3, 8, 8]),
+                integers("list", list),
+                integers("zeros", &[0, 0]),
+                node(op, inputs, &["y"], &[]),
+                tensor_type(12, "y", &[1, 3, 8, 8]),
+            ];
+            let graph: Vec<&[u8]> = graph.iter().map(Vec::as_slice).collect();
+            let bytes = onnx(18, &graph);
+            let raw = graph::read(&bytes, None).unwrap();
+            if let Err(error) = graph::lower(&raw) {
+                assert!(!shown(&error).is_empty());
+            }
+        }
+    }
+    let ranges = [(0, MOST, 1), (0, 1, 0), (i64::MIN, MOST, 1)];
+    for (start, end, step) in ranges {
+        let scalar = |name: &str, value: i64| initialiser(name, 7, &[], &[&message(9, &[&value.to_le_bytes()])]);
+        let graph = [
+            tensor_type(11, "x", &[1, 3, 8, 8]),
+            scalar("start", start),
+            scalar("end", end),
+            scalar("step", step),
+            node("Range", &["start", "end", "step"], &["r"], &[]),
+            node("Add", &["x", "r"], &["y"], &[]),
+            tensor_type(12, "y", &[1, 3, 8, 8]),
+        ];
+        let graph: Vec<&[u8]> = graph.iter().map(Vec::as_slice).collect();
+        assert!(graph::lower(&graph::read(&onnx(18, &graph), None).unwrap()).is_err());
+    }
+}

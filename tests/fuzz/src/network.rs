@@ -3,10 +3,21 @@
 use crate::base::message;
 use fieldfit_model::import::graph::{self, MAX_NODES, RawGraph};
 
-/// Reads the file. Errors have a message; a graph keeps its reader's promises.
+/// Reads the file and lowers what it holds. Errors have a message; a graph keeps its reader's promises, and a network has a
+/// source for every tensor.
 pub(crate) fn read(file: &[u8]) {
     match graph::read(file, None) {
-        Ok(graph) => check(&graph, file.len()),
+        Ok(graph) => {
+            check(&graph, file.len());
+            lower(&graph);
+        }
+        Err(error) => drop(message(&error)),
+    }
+}
+
+fn lower(graph: &RawGraph<'_>) {
+    match graph::lower(graph) {
+        Ok(lowered) => assert_eq!(lowered.sources.len(), lowered.network.tensors.len()),
         Err(error) => drop(message(&error)),
     }
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Arguments of `fieldfit import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// Import this network (.pt2) or checkpoint: .pth, .safetensors, an index of shards, or a folder with config.json
+    /// Import this network (.pt2, .onnx) or checkpoint: .pth, .safetensors, an index of shards, or a folder with config.json
     pub weights: PathBuf,
     /// Set the architecture; auto detects it from names and shapes of the tensors
     #[arg(long, value_name = "NAME", default_value = AUTO, value_parser = PossibleValuesParser::new(architectures()))]

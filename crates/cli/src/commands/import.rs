@@ -4,6 +4,7 @@ use crate::args::ImportArgs;
 use crate::error::CliError;
 use crate::output::{Output, Text, bytes};
 use crate::progress_bar::ProgressBar;
+use fieldfit::import::graph::EXPORT;
 use fieldfit::import::{Detected, Format, ImportReport, ImportRequest, ImportedNetwork, import};
 use serde::Serialize;
 use std::path::Path;
@@ -33,6 +34,8 @@ struct Network<'a> {
     size: [usize; 2],
     /// Whether it accepts images of other sizes.
     any_size: bool,
+    /// Convolutions into which the exporter folded a batch norm.
+    folded_norms: usize,
 }
 
 impl<'a> From<&'a ImportedNetwork> for Network<'a> {
@@ -44,6 +47,7 @@ impl<'a> From<&'a ImportedNetwork> for Network<'a> {
             head: network.head.as_deref(),
             size: network.size,
             any_size: network.any_size,
+            folded_norms: network.folded_norms,
         }
     }
 }
@@ -137,8 +141,19 @@ fn described(network: &ImportedNetwork) -> Vec<String> {
                 .to_owned(),
         );
     }
+    lines.extend(folded(network.folded_norms));
     lines.extend(listed("not in the file, and added", &network.added));
     lines
+}
+
+/// What a file lost whose exporter folded batch norms into convolutions, and the line that exports a file that has it.
+fn folded(norms: usize) -> Option<String> {
+    (norms > 0).then(|| {
+        format!(
+            "{norms} batch norms are folded into the convolutions before them: their scales and statistics are lost, and only \
+             the convolutions' weights and biases can be adapted; .pt2 keeps them: {EXPORT}"
+        )
+    })
 }
 
 /// The checkpoint's entry that was taken, and the one that was not.

@@ -40,6 +40,9 @@ pub struct ImportedNetwork {
     pub accepts_square: bool,
     /// Whether its classes got names that only number them.
     pub numbered_labels: bool,
+    /// Convolutions into which the exporter folded a batch norm: its scale and statistics are lost, and the convolution's
+    /// weight and bias are what can be adapted.
+    pub folded_norms: usize,
     /// Tensors that the import added, because the file has no values of them, by name.
     pub added: Vec<String>,
 }
@@ -64,7 +67,7 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
     let size = request.input.size.map(|side| [side as usize; 2]);
     let lowered = lower_with(&raw, LowerOptions { output: request.output, size })
         .map_err(|source| ModelError::Graph { path: path.to_owned(), source: Box::new(source) })?;
-    let Lowered { mut network, sources, constants, size } = lowered;
+    let Lowered { mut network, sources, constants, size, folded_norms } = lowered;
     name_added(&mut network, &sources);
     let (network, sources) = (&network, &sources[..]);
     let layouts = layouts(&raw, network, sources, path)?;
@@ -103,7 +106,10 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
         is_average: false,
         alternative: None,
         detected: detected(network),
-        network: Some(summary(&raw, &description, sources, preprocessing.size, request.labels.is_none())),
+        network: Some(ImportedNetwork {
+            folded_norms,
+            ..summary(&raw, &description, sources, preprocessing.size, request.labels.is_none())
+        }),
         classes: names.labels.len(),
         ignored: ignored(&raw, sources),
         dropped: Vec::new(),
@@ -274,6 +280,7 @@ fn summary(
         any_size: description.accepts([2 * rows, 2 * columns]),
         accepts_square: description.accepts([side as usize; 2]),
         numbered_labels: without_labels && !network.is_headless(),
+        folded_norms: 0,
         added: added.map(|tensor| tensor.name.clone()).collect(),
     }
 }

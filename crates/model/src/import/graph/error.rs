@@ -7,7 +7,7 @@ use std::io;
 use thiserror::Error;
 
 /// The line of Python that writes a network that can be read.
-pub(super) const EXPORT: &str = "torch.export.save(torch.export.export(model.eval(), (x,)), \"model.pt2\")";
+pub const EXPORT: &str = "torch.export.save(torch.export.export(model.eval(), (x,)), \"model.pt2\")";
 
 /// Error of reading a network file.
 #[derive(Debug, Error)]
@@ -127,11 +127,6 @@ pub enum GraphError {
         /// Why.
         problem: TensorProblem,
     },
-    /// A network in ONNX, which is read but not lowered.
-    #[error(
-        "expected a program of torch.export.save (.pt2), found ONNX, whose ops are not supported yet: export the network: {EXPORT}"
-    )]
-    OnnxUnsupported,
     /// A network whose image has any size.
     #[error(
         "expected an image of a fixed size, found one of any size: choose the size that the network is for with `--size`, \

@@ -21,7 +21,7 @@ mod pt2;
 mod raw;
 mod tensor;
 
-pub use error::{ExternalProblem, GraphError, NodeProblem, TensorProblem, WireProblem};
+pub use error::{EXPORT, ExternalProblem, GraphError, NodeProblem, TensorProblem, WireProblem};
 pub use lower::{IMPORTED, LowerOptions, Lowered, TensorSource, lower, lower_with};
 pub use name::Name;
 pub use raw::{

@@ -3,16 +3,19 @@
 mod array;
 mod aten;
 mod fuse;
+mod onnx;
 mod sections;
 mod sketch;
 mod traced;
 
 use super::GraphError;
-use super::raw::{RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
+use super::name::Name;
+use super::raw::{MAX_NODES, RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
 use super::tensor::{RawTensor, RawTensorKind};
 use aten::{Known, Lowering};
 use fieldfit_nets::{Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
+use onnx::{OnnxLowering, folded_norms};
 use sketch::Sketch;
 use std::collections::HashMap;
 use traced::Traced;
@@ -28,6 +31,8 @@ pub struct Lowered {
     pub constants: Vec<Vec<f64>>,
     /// Rows and columns of the image that the file was exported for.
     pub size: [usize; 2],
+    /// Convolutions into which the exporter folded a batch norm: its scale and statistics are lost.
+    pub folded_norms: usize,
 }
 
 /// Choices that a file leaves open.
@@ -68,9 +73,6 @@ pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
 /// # Errors
 /// As [`lower`]; if the file has several results or an image of any size, and the choice is missing or not one of them.
 pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lowered, GraphError> {
-    if let RawSource::Onnx { .. } = raw.source {
-        return Err(GraphError::OnnxUnsupported);
-    }
     let (name, image, batch) = image(raw, options.size)?;
     let mut uses = HashMap::new();
     for node in &raw.nodes {
@@ -85,18 +87,61 @@ pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lower
         views: HashMap::new(),
         evaluated_values: 0,
     };
-    lowering.known.insert(name, Known::Traced(Traced::image(ValueId::IMAGE, image)));
-    let first = first_of_each(raw);
-    for (tensor, index) in raw.tensors.iter().zip(first) {
+    let known = Known::Traced(Traced::image(ValueId::IMAGE, image));
+    let result = result_name(raw, options.output)?;
+    let known = match raw.source {
+        RawSource::Pt2 { .. } => lower_aten(&mut lowering, (name, known), result)?,
+        RawSource::Onnx { .. } => lower_onnx(&mut lowering, (name, known), result)?,
+    };
+    let output = output(known, &mut lowering)?;
+    let mut sketch = lowering.sketch;
+    let output = fuse::fuse(&mut sketch, output);
+    let folded_norms = match raw.source {
+        RawSource::Pt2 { .. } => 0,
+        RawSource::Onnx { .. } => folded_norms(raw),
+    };
+    Ok(Lowered { folded_norms, ..finish(sketch, output, [image.height, image.width])? })
+}
+
+/// Lowers the nodes of a `.pt2` file; returns what is known of its result.
+fn lower_aten<'a>(
+    lowering: &mut Lowering<'_, 'a>,
+    (image, known): (Name<'a>, Known),
+    result: &Name<'a>,
+) -> Result<Option<Known>, GraphError> {
+    let raw = lowering.raw;
+    lowering.known.insert(image, known);
+    for (tensor, index) in raw.tensors.iter().zip(first_of_each(raw)) {
         lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
     }
     for position in 0..raw.nodes.len() {
         lowering.lower(position)?;
+        check_length(lowering)?;
     }
-    let output = output(raw, options.output, &mut lowering)?;
-    let mut sketch = lowering.sketch;
-    let output = fuse::fuse(&mut sketch, output);
-    finish(sketch, output, [image.height, image.width])
+    Ok(lowering.known.get(result).cloned())
+}
+
+/// Lowers the nodes of an ONNX file; returns what is known of its result.
+fn lower_onnx<'r, 'a>(
+    lowering: &mut Lowering<'r, 'a>,
+    image: (Name<'a>, Known),
+    result: &Name<'a>,
+) -> Result<Option<Known>, GraphError> {
+    let raw = lowering.raw;
+    let mut onnx = OnnxLowering::new(lowering, image)?;
+    for position in 0..raw.nodes.len() {
+        onnx.lower(position)?;
+        check_length(onnx.lowering)?;
+    }
+    Ok(onnx.result(result))
+}
+
+/// Refuses a file of which one op becomes many nodes, too often.
+fn check_length(lowering: &Lowering<'_, '_>) -> Result<(), GraphError> {
+    match lowering.sketch.nodes.len() {
+        0..=MAX_NODES => Ok(()),
+        _ => Err(GraphError::Limit { what: "nodes of the network", limit: MAX_NODES }),
+    }
 }
 
 /// Returns of each tensor the first parameter that is the same: tied ones are trained as one.
@@ -113,10 +158,7 @@ fn first_of_each(raw: &RawGraph<'_>) -> Vec<usize> {
 }
 
 /// Returns the name and shape of the one image, and the batch that the file was exported for, if it states one.
-fn image<'a>(
-    raw: &RawGraph<'a>,
-    size: Option<[usize; 2]>,
-) -> Result<(super::Name<'a>, Shape, Option<usize>), GraphError> {
+fn image<'a>(raw: &RawGraph<'a>, size: Option<[usize; 2]>) -> Result<(Name<'a>, Shape, Option<usize>), GraphError> {
     let form = |found: String| GraphError::Form { expected: "one image [N, 3, H, W]", found };
     let [RawEnd { value: RawArgument::Value(name), .. }] = &raw.inputs[..] else {
         return Err(form(format!("{} inputs", raw.inputs.len())));
@@ -143,19 +185,25 @@ fn image<'a>(
     Ok((name.clone(), Shape { height, width, channels }, fixed(batch)))
 }
 
-/// Returns the one result: a vector for each image, or an image.
-fn output(raw: &RawGraph<'_>, chosen: Option<&str>, lowering: &mut Lowering<'_, '_>) -> Result<ValueId, GraphError> {
-    let form = |found: String| GraphError::Form { expected: "one result", found };
+/// Returns the name of the result, of several the chosen one.
+fn result_name<'r, 'a>(raw: &'r RawGraph<'a>, chosen: Option<&str>) -> Result<&'r Name<'a>, GraphError> {
     let end = match (&raw.outputs[..], chosen) {
         ([end], None) => Some(end),
         (ends, chosen) => ends.iter().find(|end| Some(end.name.as_str()) == chosen),
     };
-    let Some(end) = end else {
-        let names = raw.outputs.iter().map(|end| end.name.as_str().to_owned()).collect();
-        return Err(GraphError::Outputs { names });
-    };
-    let RawArgument::Value(name) = &end.value else { return Err(form("a result that is a constant".to_owned())) };
-    let Some(known @ (Known::Traced(_) | Known::Expanded { .. })) = lowering.known.get(name).cloned() else {
+    match end {
+        Some(RawEnd { value: RawArgument::Value(name), .. }) => Ok(name),
+        Some(_) => Err(GraphError::Form { expected: "one result", found: "a result that is a constant".to_owned() }),
+        None => {
+            Err(GraphError::Outputs { names: raw.outputs.iter().map(|end| end.name.as_str().to_owned()).collect() })
+        }
+    }
+}
+
+/// Returns the one result: a vector for each image, or an image.
+fn output(result: Option<Known>, lowering: &mut Lowering<'_, '_>) -> Result<ValueId, GraphError> {
+    let form = |found: String| GraphError::Form { expected: "one result", found };
+    let Some(known @ (Known::Traced(_) | Known::Expanded { .. })) = result else {
         return Err(form("a result that does not depend on the image".to_owned()));
     };
     let Ok(traced) = lowering.traced(known) else { return Err(form("a result that is repeated".to_owned())) };
@@ -224,7 +272,7 @@ fn finish(mut sketch: Sketch, output: ValueId, size: [usize; 2]) -> Result<Lower
         *constant = position;
     });
     let network = Network { architecture: IMPORTED, channels, tensors, graph, head };
-    Ok(Lowered { network, sources, constants, size })
+    Ok(Lowered { network, sources, constants, size, folded_norms: 0 })
 }
 
 /// Returns the head of a network that ends in something else than a classifier: none, over its whole output.
@@ -242,8 +290,10 @@ fn in_order(
     head: Head,
 ) -> (Vec<TensorSpec>, Vec<TensorSource>, Head) {
     let mut order: Vec<TensorId> = Vec::with_capacity(tensors.len());
+    let mut is_placed = vec![false; tensors.len()];
+    [head.weight, head.bias].into_iter().for_each(|id| is_placed[id.index()] = true);
     for id in graph.nodes.iter().flat_map(|node| node.op.tensors()) {
-        if !order.contains(&id) && id != head.weight && id != head.bias {
+        if !std::mem::replace(&mut is_placed[id.index()], true) {
             order.push(id);
         }
     }

@@ -2,17 +2,19 @@
 
 use super::sketch::Sketch;
 use fieldfit_nets::Section;
+use std::collections::{HashMap, HashSet};
 
 /// Returns the sections of a sketch: neighbours of one module are one section.
 pub(super) fn sections(sketch: &Sketch) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
+    let mut names = Names::default();
     let mut current = String::new();
     for (index, path) in sketch.paths.iter().enumerate() {
         let module = module(path);
         let continues = !sections.is_empty() && (module.is_empty() || module == current);
         if !continues {
             let name = if module.is_empty() { "stem" } else { module };
-            sections.push(Section { name: distinct(&sections, name), nodes: index..index });
+            sections.push(Section { name: names.distinct(name), nodes: index..index });
             module.clone_into(&mut current);
         }
         if let Some(section) = sections.last_mut() {
@@ -41,17 +43,24 @@ pub(super) fn module(path: &str) -> &str {
     &path[..end]
 }
 
-/// Returns the name, with a number behind it if another section has it.
-fn distinct(sections: &[Section], name: &str) -> String {
-    let is_taken = |name: &str| sections.iter().any(|section| section.name == name);
-    if !is_taken(name) {
-        return name.to_owned();
+/// Names of sections, and the number that was put behind each last.
+#[derive(Default)]
+struct Names {
+    taken: HashSet<String>,
+    numbers: HashMap<String, usize>,
+}
+
+impl Names {
+    /// Returns the name, with a number behind it if another section has it.
+    fn distinct(&mut self, name: &str) -> String {
+        let mut distinct = name.to_owned();
+        while !self.taken.insert(distinct.clone()) {
+            let number = self.numbers.entry(name.to_owned()).or_insert(1);
+            *number += 1;
+            distinct = format!("{name}#{number}");
+        }
+        distinct
     }
-    let mut number = 2;
-    while is_taken(&format!("{name}#{number}")) {
-        number += 1;
-    }
-    format!("{name}#{number}")
 }
 
 #[cfg(test)]

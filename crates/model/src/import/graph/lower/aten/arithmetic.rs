@@ -69,7 +69,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Appends arithmetic of values, tensors, constants and numbers.
-    pub(super) fn compute(&mut self, arithmetic: Arithmetic, left: Known, right: Known) -> Lowered<Traced> {
+    pub fn compute(&mut self, arithmetic: Arithmetic, left: Known, right: Known) -> Lowered<Traced> {
         let single = |known: &Known| if let Known::Constant(array) = known { array.single() } else { None };
         let rank = |known: &Known| if let Known::Constant(array) = known { array.shape.len() } else { 0 };
         match (single(&left), single(&right)) {
@@ -158,7 +158,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Appends arithmetic of two values.
-    pub(super) fn combine(&mut self, arithmetic: Arithmetic, mut left: Traced, mut right: Traced) -> Lowered<Traced> {
+    pub fn combine(&mut self, arithmetic: Arithmetic, mut left: Traced, mut right: Traced) -> Lowered<Traced> {
         let rank = left.rank().max(right.rank());
         for value in [&mut left, &mut right] {
             while value.rank() < rank {
@@ -256,7 +256,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Returns the pieces of a value's rows, columns and channels, if each is whole pieces.
-    pub(super) fn groups_of(&self, value: &Traced) -> Option<Vec<Vec<usize>>> {
+    pub fn groups_of(&self, value: &Traced) -> Option<Vec<Vec<usize>>> {
         let mut groups = Vec::new();
         let mut next = 0;
         for side in value.shape.sides() {

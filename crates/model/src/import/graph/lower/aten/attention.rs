@@ -24,13 +24,27 @@ impl<'r, 'a> Lowering<'r, 'a> {
             return refuse(format!("attention over arrays of {rank} axes, or with shared keys"));
         }
         let mask = self.mask(call, query.length(rank - 2), key.length(key.rank() - 1 - usize::from(key.rank() > 1)))?;
-        let depth = query.length(rank - 1);
         let scale = match call.argument("scale") {
-            None | Some(RawArgument::None) => 1.0 / (depth as f64).sqrt(),
-            Some(_) => call.number("scale", 1.0)?,
+            None | Some(RawArgument::None) => None,
+            Some(_) => Some(call.number("scale", 1.0)?),
         };
+        self.attention_of([&query, &key, &value], scale, mask)
+    }
+
+    /// Appends attention over arrays `[…, tokens, width]`; the scale is 1 / √width if none is given.
+    pub fn attention_of(
+        &mut self,
+        [query, key, value]: [&Traced; 3],
+        scale: Option<f64>,
+        mask: Option<Known>,
+    ) -> Lowered<Traced> {
+        let rank = query.rank();
+        let Some(depth) = rank.checked_sub(1).map(|axis| query.length(axis)) else {
+            return refuse("attention over a number");
+        };
+        let scale = scale.unwrap_or(1.0 / (depth as f64).sqrt());
         let is_plain = (scale * (depth as f64).sqrt() - 1.0).abs() < 1e-6;
-        let parts = [&query, &key, &value];
+        let parts = [query, key, value];
         let is_same = parts.iter().all(|part| {
             part.rank() == 4 && part.is_batch(0) && (1..4).all(|axis| part.length(axis) == query.length(axis))
         });
@@ -53,13 +67,13 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 vec![vec![Factor::Batch], vec![Factor::Piece(1)], vec![Factor::Piece(0)], vec![Factor::Piece(2)]];
             return Ok(Traced { value: result, shape, sides, axes });
         }
-        let mut scores = self.product(&query, &key, true, scale)?;
+        let mut scores = self.product(query, key, true, scale)?;
         if let Some(mask) = mask {
             scores = self.compute(Arithmetic::Add, Known::Traced(scores), mask)?;
         }
         let scores = self.channels_last(&scores, rank - 1)?;
         let shares = self.unary(&scores, Op::Softmax(Axis::Channels))?;
-        self.product(&shares, &value, false, 1.0)
+        self.product(&shares, value, false, 1.0)
     }
 
     /// Returns what an attention's mask adds to its scores; `None` without one.
@@ -86,7 +100,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers a matrix product of arrays whose ranks may differ.
-    pub(super) fn matrix_product(&mut self, left: Known, right: Known) -> Lowered<Traced> {
+    pub fn matrix_product(&mut self, left: Known, right: Known) -> Lowered<Traced> {
         if let (Known::Traced(value), Known::Turned { index }) = (&left, &right) {
             let value = value.clone();
             return self.linear_of(&value, *index, None);
@@ -109,7 +123,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Appends a matrix product over the last two axes.
-    pub(super) fn product(&mut self, left: &Traced, right: &Traced, transposes: bool, scale: f64) -> Lowered<Traced> {
+    pub fn product(&mut self, left: &Traced, right: &Traced, transposes: bool, scale: f64) -> Lowered<Traced> {
         let rank = left.rank();
         if rank < 3 || right.rank() != rank {
             return refuse("a matrix product of arrays of other ranks");

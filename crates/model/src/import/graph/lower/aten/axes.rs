@@ -72,7 +72,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Changes a value to those sizes, row by row. A view that cuts across its pieces has the values brought into the order of
     /// the array first.
-    fn view(&mut self, mut value: Traced, sizes: &[Size]) -> Lowered<Option<Traced>> {
+    pub fn view(&mut self, mut value: Traced, sizes: &[Size]) -> Lowered<Option<Traced>> {
         let mut batch = self.batch.filter(|_| value.has_batch());
         if !value.has_batch() && sizes.iter().any(|size| matches!(size, Size::Batch(_))) {
             // Every image has the same values.

@@ -12,9 +12,14 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let Some(RawArgument::Values(names)) = call.argument("tensors") else {
             return refuse("a list that is computed");
         };
-        let mut values = Vec::with_capacity(names.len());
-        for name in names.iter().flatten() {
-            let known = self.named(name)?;
+        let parts = names.iter().flatten().map(|name| self.named(name)).collect::<Lowered<_>>()?;
+        self.concat_of(parts, call.int("dim", 0)?, stacks).map(|value| vec![Known::Traced(value)])
+    }
+
+    /// Appends a concatenation, or a stack, of values and tensors along an axis, which may be counted from the end.
+    pub fn concat_of(&mut self, parts: Vec<Known>, dim: i64, stacks: bool) -> Lowered<Traced> {
+        let mut values = Vec::with_capacity(parts.len());
+        for known in parts {
             let is_tensor = !matches!(known, Known::Traced(_) | Known::Expanded { .. });
             let mut value = self.traced(known)?;
             if is_tensor && !value.axes.is_empty() {
@@ -27,7 +32,6 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if values.iter().any(|value| value.rank() != rank) {
             return refuse("a concatenation of arrays of other ranks");
         }
-        let dim = call.int("dim", 0)?;
         let all = (rank + usize::from(stacks)) as i64;
         let axis = usize::try_from(if dim < 0 { dim + all } else { dim }).ok().filter(|axis| (*axis as i64) < all);
         let Some(axis) = axis else { return refuse("a concatenation along no axis") };
@@ -38,9 +42,9 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let template = values.iter().find(|value| value.has_batch()).or(values.first()).cloned();
         let Some(template) = template else { return refuse("a concatenation of nothing") };
         if values.len() == 1 {
-            return Ok(values.into_iter().map(Known::Traced).collect());
+            return Ok(template);
         }
-        Ok(vec![Known::Traced(self.concat_values(values, template, axis)?)])
+        self.concat_values(values, template, axis)
     }
 
     fn concat_values(&mut self, values: Vec<Traced>, template: Traced, axis: usize) -> Lowered<Traced> {
@@ -107,8 +111,15 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if fits && first.is_none_or(is_like) {
             return Ok(value.clone());
         }
-        Ok(self.sketch.arrange(value, [&[], &before, &channels])?)
+        let rows = rows_of(value, &before, first.unwrap_or(reference.shape).height);
+        Ok(self.sketch.arrange(value, [&before[..rows], &before[rows..], &channels])?)
     }
+}
+
+/// Returns how many of the pieces before the channels are rows, so that there are that many; none where they do not divide.
+fn rows_of(value: &Traced, before: &[usize], height: usize) -> usize {
+    let len = |count: usize| before[..count].iter().map(|piece| value.sides[*piece]).product::<usize>();
+    (0..=before.len()).find(|count| len(*count) == height).unwrap_or(0)
 }
 
 /// Axis of a concatenation, and the reference's pieces before and behind it in memory.

@@ -40,7 +40,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Whether a tensor of the file is none that is trained.
-    pub(super) fn is_frozen(&self, index: usize) -> bool {
+    pub fn is_frozen(&self, index: usize) -> bool {
         matches!(self.raw.tensors[index].kind, RawTensorKind::Buffer | RawTensorKind::Constant)
     }
 
@@ -68,12 +68,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
             )
     }
 
-    fn is_float(&self, index: usize) -> bool {
+    pub fn is_float(&self, index: usize) -> bool {
         matches!(self.raw.tensors[index].dtype, RawDtype::F16 | RawDtype::Bf16 | RawDtype::F32 | RawDtype::F64)
     }
 
     /// Returns the values of a tensor of the file; `None` if its type has none that can be read.
-    fn tensor_values(&self, index: usize) -> Option<Vec<f64>> {
+    pub fn tensor_values(&self, index: usize) -> Option<Vec<f64>> {
         fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
             bytes.as_chunks().0.iter().map(|bits| read(*bits)).collect()
         }

@@ -8,7 +8,7 @@ use fieldfit_nets::{Axis, Op};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Appends the positions of an axis that a list names.
-    pub(super) fn gather(&mut self, value: &Traced, axis: usize, indices: Vec<usize>) -> Lowered<Traced> {
+    pub fn gather(&mut self, value: &Traced, axis: usize, indices: Vec<usize>) -> Lowered<Traced> {
         if indices.iter().copied().eq(0..value.length(axis)) {
             return Ok(value.clone());
         }
@@ -38,7 +38,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Returns a value whose axes of length 1 are repeated to these lengths.
-    pub(super) fn repeated(&mut self, value: &Traced, lengths: &[usize]) -> Lowered<Traced> {
+    pub fn repeated(&mut self, value: &Traced, lengths: &[usize]) -> Lowered<Traced> {
         let mut value = value.clone();
         for (axis, length) in lengths.iter().enumerate() {
             let is_batch = value.axes[axis].contains(&Factor::Batch);
@@ -53,7 +53,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Lowers an expansion: repeated axes keep length 1 until an op needs them.
-    pub(super) fn expand(&mut self, value: Traced, sizes: &[Size]) -> Lowered<Known> {
+    pub fn expand(&mut self, value: Traced, sizes: &[Size]) -> Lowered<Known> {
         let Some(ahead) = sizes.len().checked_sub(value.rank()) else { return refuse("an expansion to fewer axes") };
         let mut value = value;
         (0..ahead).for_each(|_| value.axes.insert(0, Vec::new()));

@@ -6,7 +6,7 @@ use crate::import::graph::raw::{RawArgument, RawNode};
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Refuses an op in place whose array another name shares, if that name is read afterwards.
-    pub(super) fn check_in_place(&self, node: &RawNode<'a>, position: usize) -> Lowered<()> {
+    pub fn check_in_place(&self, node: &RawNode<'a>, position: usize) -> Lowered<()> {
         let Some(changed) = node.arguments.first().and_then(|argument| named(&argument.value)) else { return Ok(()) };
         if !is_in_place(node.op.as_str()) {
             return Ok(());

@@ -9,16 +9,9 @@ use fieldfit_nets::{Activation, Arithmetic, Axis, Conv, ConvTranspose, Linear, O
 impl<'r, 'a> Lowering<'r, 'a> {
     pub(super) fn conv(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
-        let image = self.image(&value)?;
         let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
-        let [output, inner, rows, columns] = self.raw.tensors[weight].shape[..] else {
-            return refuse("a kernel that has not four axes");
-        };
+        let [_, _, rows, columns] = self.kernel(weight)?;
         let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
-        let input = image.shape.channels;
-        if groups == 0 || output == 0 || !output.is_multiple_of(groups) || inner.checked_mul(groups) != Some(input) {
-            return refuse(format!("a kernel of shape {:?} in {groups} groups", self.raw.tensors[weight].shape));
-        }
         let (stride, dilation) = (call.pair("stride", 1)?, call.pair("dilation", 1)?);
         let padding = match call.argument("padding") {
             Some(RawArgument::Text(text)) if text.as_str() == "valid" => Padding::NONE,
@@ -34,37 +27,72 @@ impl<'r, 'a> Lowering<'r, 'a> {
             _ => Padding::Fixed(call.pair("padding", 0)?.map(|amount| [amount; 2])),
         };
         let window = Window { kernel: [rows, columns], stride, dilation, padding, rounds_up: false };
-        let weight = self.tensor(weight, vec![output, inner, rows, columns], Role::Kernel);
         let biased = self.is_computed(call, "bias");
         let bias = if biased { None } else { self.parameter(call, "bias")? };
+        let result = self.conv_of(&value, (weight, bias), window, groups)?;
+        self.with_bias(call, result, biased.then_some(Some(1)))
+    }
+
+    /// Returns the shape of a convolution's kernel, such as `[out, in / groups, rows, columns]`.
+    pub fn kernel(&self, weight: usize) -> Lowered<[usize; 4]> {
+        match self.raw.tensors[weight].shape[..] {
+            [outer, inner, rows, columns] => Ok([outer, inner, rows, columns]),
+            _ => refuse("a kernel that has not four axes"),
+        }
+    }
+
+    /// Appends a convolution of an image with a kernel and a bias of the file.
+    pub fn conv_of(
+        &mut self,
+        value: &Traced,
+        (weight, bias): (usize, Option<usize>),
+        window: Window,
+        groups: usize,
+    ) -> Lowered<Traced> {
+        let image = self.image(value)?;
+        let [output, inner, rows, columns] = self.kernel(weight)?;
+        let input = image.shape.channels;
+        if groups == 0 || output == 0 || !output.is_multiple_of(groups) || inner.checked_mul(groups) != Some(input) {
+            return refuse(format!("a kernel of shape {:?} in {groups} groups", self.raw.tensors[weight].shape));
+        }
+        let weight = self.tensor(weight, vec![output, inner, rows, columns], Role::Kernel);
         let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
         let conv = Conv { weight, bias, norm: None, activation: Activation::Identity, input, output, window, groups };
-        let result = self.on_image(&image, Op::Conv(conv))?;
-        self.with_bias(call, result, biased.then_some(Some(1)))
+        self.on_image(&image, Op::Conv(conv))
     }
 
     pub(super) fn conv_transpose(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
-        let image = self.image(&value)?;
         let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
-        let [input, inner, rows, columns] = self.raw.tensors[weight].shape[..] else {
-            return refuse("a kernel that has not four axes");
-        };
+        let [_, _, rows, columns] = self.kernel(weight)?;
         let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
+        let padding = Padding::Fixed(call.pair("padding", 0)?.map(|amount| [amount; 2]));
+        let (stride, dilation) = (call.pair("stride", 1)?, call.pair("dilation", 1)?);
+        let window = Window { kernel: [rows, columns], stride, dilation, padding, rounds_up: false };
+        let bias = self.parameter(call, "bias")?;
+        self.conv_transpose_of(&value, (weight, bias), (window, call.pair("output_padding", 0)?), groups)
+    }
+
+    /// Appends a transposed convolution of an image with a kernel and a bias of the file.
+    pub fn conv_transpose_of(
+        &mut self,
+        value: &Traced,
+        (weight, bias): (usize, Option<usize>),
+        (window, output_padding): (Window, [usize; 2]),
+        groups: usize,
+    ) -> Lowered<Traced> {
+        let image = self.image(value)?;
+        let [input, inner, rows, columns] = self.kernel(weight)?;
         if groups == 0 || !input.is_multiple_of(groups) || input != image.shape.channels {
             return refuse(format!(
                 "a transposed kernel of shape {:?} in {groups} groups",
                 self.raw.tensors[weight].shape
             ));
         }
-        let padding = Padding::Fixed(call.pair("padding", 0)?.map(|amount| [amount; 2]));
-        let (stride, dilation) = (call.pair("stride", 1)?, call.pair("dilation", 1)?);
-        let window = Window { kernel: [rows, columns], stride, dilation, padding, rounds_up: false };
         let output = inner * groups;
         let shape = vec![output, input / groups, rows, columns];
         let weight = self.sketch.tensor(self.raw, weight, (shape, Role::Kernel), true);
-        let bias = self.parameter(call, "bias")?.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
-        let output_padding = call.pair("output_padding", 0)?;
+        let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
         let conv = ConvTranspose { weight, bias, input, output, window, output_padding, groups };
         self.on_image(&image, Op::ConvTranspose(conv))
     }
@@ -99,11 +127,25 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Appends a linear layer of tensors as the file has them, `[out, in]` and `[out]`.
-    pub(super) fn linear_of(&mut self, value: &Traced, weight: usize, bias: Option<usize>) -> Lowered<Traced> {
+    pub fn linear_of(&mut self, value: &Traced, weight: usize, bias: Option<usize>) -> Lowered<Traced> {
+        self.linear_turned(value, (weight, bias), false)
+    }
+
+    /// Appends a linear layer of tensors of the file; a turned weight is `[in, out]`.
+    pub fn linear_turned(
+        &mut self,
+        value: &Traced,
+        (weight, bias): (usize, Option<usize>),
+        is_turned: bool,
+    ) -> Lowered<Traced> {
         let Some(axis) = value.rank().checked_sub(1) else { return refuse("a linear layer of a number") };
         let value = self.channels_last(value, axis)?;
-        let [output, input] = self.raw.tensors[weight].shape[..] else { return refuse("a weight that is no matrix") };
-        let weight = self.tensor(weight, vec![output, input], Role::LinearWeight);
+        let [output, input] = match self.raw.tensors[weight].shape[..] {
+            [input, output] if is_turned => [output, input],
+            [output, input] => [output, input],
+            _ => return refuse("a weight that is no matrix"),
+        };
+        let weight = self.tensor_in(weight, (vec![output, input], Role::LinearWeight), is_turned)?;
         let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
         let linear = Linear { prologue: Prologue::Identity, weight, bias, scale: None, input, output };
         self.on_channels(&value, axis, Op::Linear(linear), &[])
@@ -171,8 +213,13 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     pub(super) fn prelu(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        let value = self.channels_last(&value, 1)?;
         let Some(slope) = self.parameter(call, "weight")? else { return refuse("a PReLU without slopes") };
+        self.prelu_of(&value, slope)
+    }
+
+    /// Appends a PReLU with a slope for each channel, axis 1, or one for all.
+    pub fn prelu_of(&mut self, value: &Traced, slope: usize) -> Lowered<Traced> {
+        let value = self.channels_last(value, 1)?;
         let len = self.raw.tensors[slope].shape.iter().product::<usize>();
         if len != 1 && len != value.shape.channels {
             return refuse(format!("{len} slopes for {} channels", value.shape.channels));
@@ -183,10 +230,13 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     pub(super) fn softmax(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        let Some(axis) = value.axis(call.int("dim", -1)?) else {
-            return refuse("a softmax of an axis that is not there");
-        };
-        let value = self.channels_last(&value, axis)?;
+        self.softmax_of(&value, call.int("dim", -1)?)
+    }
+
+    /// Appends a softmax along an axis, which may be counted from the end.
+    pub fn softmax_of(&mut self, value: &Traced, axis: i64) -> Lowered<Traced> {
+        let Some(axis) = value.axis(axis) else { return refuse("a softmax of an axis that is not there") };
+        let value = self.channels_last(value, axis)?;
         self.unary(&value, Op::Softmax(Axis::Channels))
     }
 }

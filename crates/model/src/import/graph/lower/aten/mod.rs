@@ -20,19 +20,20 @@ use crate::import::graph::lower::array::Array;
 use crate::import::graph::lower::sketch::Sketch;
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::name::Name;
-use crate::import::graph::raw::{RawArgument, RawGraph};
+use crate::import::graph::raw::{RawArgument, RawGraph, RawNode};
 use attention::call_other;
 use call::Call;
 use fieldfit_nets::{Arithmetic, Function, Op, ShapeError};
 use in_place::{is_in_place, may_share, named};
+pub(super) use norms::NormTensors;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Advice for a network in training mode.
-const EVALUATION: &str = "export model.eval()";
+pub(super) const EVALUATION: &str = "export model.eval()";
 
 /// The greatest kernel, stride, dilation, padding or factor.
-const MAX_SIDE: usize = 1 << 16;
+pub(super) const MAX_SIDE: usize = 1 << 16;
 
 /// What is known of a name of the file.
 #[derive(Debug, Clone)]
@@ -53,7 +54,7 @@ pub(super) enum Known {
     Unread,
 }
 
-/// Lowering of a `.pt2` file's nodes.
+/// Lowering of a file's nodes: what the ops of `.pt2` and of ONNX share, and the calls of `.pt2`.
 pub(super) struct Lowering<'r, 'a> {
     pub raw: &'r RawGraph<'a>,
     pub sketch: Sketch,
@@ -84,9 +85,9 @@ impl From<ShapeError> for Problem {
     }
 }
 
-type Lowered<T> = Result<T, Problem>;
+pub(super) type Lowered<T> = Result<T, Problem>;
 
-fn refuse<T>(what: impl Into<String>) -> Lowered<T> {
+pub(super) fn refuse<T>(what: impl Into<String>) -> Lowered<T> {
     Err(Problem::Use(what.into(), "replace the module, or export the part before it"))
 }
 
@@ -96,17 +97,8 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let raw = self.raw;
         let node = &raw.nodes[position];
         self.sketch.path = node.path.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default();
-        let uses = self.uses.get(node.op.as_str()).copied().unwrap_or(1);
-        let results =
-            self.check_in_place(node, position).and_then(|()| self.call(&Call { node })).map_err(|problem| {
-                let path = node.path.as_ref().map(|path| path.as_str().to_owned());
-                let problem = match problem {
-                    Problem::Op => NodeProblem::Unsupported { uses, path },
-                    Problem::Use(what, advice) => NodeProblem::Use { what, path, advice },
-                    Problem::Shape(error) => NodeProblem::Shape(error),
-                };
-                GraphError::Node { node: node.name.as_str().to_owned(), op: node.op.as_str().to_owned(), problem }
-            })?;
+        let results = self.check_in_place(node, position).and_then(|()| self.call(&Call { node }));
+        let results = results.map_err(|problem| self.failed(node, problem))?;
         let source = node.arguments.first().and_then(|argument| named(&argument.value));
         for (name, result) in node.outputs.iter().zip(results) {
             let Some(name) = name else { continue };
@@ -118,6 +110,18 @@ impl<'r, 'a> Lowering<'r, 'a> {
             self.known.insert(name.clone(), result);
         }
         Ok(())
+    }
+
+    /// Returns the error of a node.
+    pub fn failed(&self, node: &RawNode<'a>, problem: Problem) -> GraphError {
+        let path = node.path.as_ref().map(|path| path.as_str().to_owned());
+        let uses = self.uses.get(node.op.as_str()).copied().unwrap_or(1);
+        let problem = match problem {
+            Problem::Op => NodeProblem::Unsupported { uses, path },
+            Problem::Use(what, advice) => NodeProblem::Use { what, path, advice },
+            Problem::Shape(error) => NodeProblem::Shape(error),
+        };
+        GraphError::Node { node: node.name.as_str().to_owned(), op: node.op.as_str().to_owned(), problem }
     }
 
     fn call(&mut self, call: &Call<'r, 'a>) -> Lowered<Vec<Known>> {

@@ -7,29 +7,44 @@ use crate::import::graph::raw::RawArgument;
 use fieldfit_nets::{Arithmetic, BatchNorm, Function, LayerNorm, Op, Role};
 use fieldfit_tensor::TensorId;
 
+/// Tensors of a norm, by their positions in the file; `None` of one that the call leaves out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in super::super) struct NormTensors {
+    pub scale: Option<usize>,
+    pub shift: Option<usize>,
+    pub mean: Option<usize>,
+    pub variance: Option<usize>,
+}
+
 impl<'r, 'a> Lowering<'r, 'a> {
     pub(super) fn batch_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         if call.flag("training", false)? {
             return Err(Problem::Use("a batch norm in training mode".to_owned(), EVALUATION));
         }
+        let tensors = NormTensors {
+            mean: self.parameter(call, "running_mean")?,
+            variance: self.parameter(call, "running_var")?,
+            ..self.norm_tensors(call)?
+        };
+        self.batch_norm_of(&value, tensors, call.number("eps", 1e-5)?)
+    }
+
+    /// Appends a batch norm with running statistics, over axis 1.
+    pub fn batch_norm_of(&mut self, value: &Traced, tensors: NormTensors, epsilon: f64) -> Lowered<Traced> {
         if value.rank() < 2 {
             return refuse("a batch norm of an array without channels");
         }
-        let value = self.channels_last(&value, 1)?;
+        let value = self.channels_last(value, 1)?;
         let channels = value.shape.channels;
-        let mut affine = |name, role, fill| self.channel_tensor(call, name, (channels, role), fill);
-        let (scale, shift) = (affine("weight", Role::NormScale, 1.0)?, affine("bias", Role::NormShift, 0.0)?);
-        let (mean, variance) =
-            (affine("running_mean", Role::RunningMean, 0.0)?, affine("running_var", Role::RunningVariance, 1.0)?);
-        let norm = BatchNorm { scale, shift, mean, variance, epsilon: call.number("eps", 1e-5)? };
-        self.unary(&value, Op::BatchNorm(norm))
+        let LayerNorm { scale, shift, .. } = self.norm_of(tensors, channels, epsilon)?;
+        let mean = self.channel_tensor(tensors.mean, "running_mean", (channels, Role::RunningMean), 0.0)?;
+        let variance = self.channel_tensor(tensors.variance, "running_var", (channels, Role::RunningVariance), 1.0)?;
+        self.unary(&value, Op::BatchNorm(BatchNorm { scale, shift, mean, variance, epsilon }))
     }
 
     /// Brings the last axes that a norm names to the channels, as one axis.
-    fn normalised(&mut self, call: &Call<'r, 'a>) -> Lowered<(Traced, Vec<Vec<Factor>>)> {
-        let mut value = self.value(call, "input")?;
-        let count = call.ints("normalized_shape")?.unwrap_or_default().len();
+    fn normalised(&mut self, mut value: Traced, count: usize) -> Lowered<(Traced, Vec<Vec<Factor>>)> {
         let Some(first) = value.rank().checked_sub(count).filter(|first| *first < value.rank()) else {
             return refuse("a norm over axes that are not there");
         };
@@ -46,8 +61,22 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     pub(super) fn layer_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let (value, axes) = self.normalised(call)?;
-        let norm = self.norm(call, value.shape.channels)?;
+        let value = self.value(call, "input")?;
+        let count = call.ints("normalized_shape")?.unwrap_or_default().len();
+        let tensors = self.norm_tensors(call)?;
+        self.layer_norm_of(value, count, tensors, call.number("eps", 1e-5)?)
+    }
+
+    /// Appends a layer norm over that many last axes.
+    pub fn layer_norm_of(
+        &mut self,
+        value: Traced,
+        count: usize,
+        tensors: NormTensors,
+        epsilon: f64,
+    ) -> Lowered<Traced> {
+        let (value, axes) = self.normalised(value, count)?;
+        let norm = self.norm_of(tensors, value.shape.channels, epsilon)?;
         let mut result = self.unary(&value, Op::LayerNorm(norm))?;
         result.axes.pop();
         result.axes.extend(axes);
@@ -56,7 +85,9 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Lowers `x / √(mean(x²) + ε) · weight` (Zhang & Sennrich, NeurIPS 2019).
     pub(super) fn rms_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let (value, axes) = self.normalised(call)?;
+        let value = self.value(call, "input")?;
+        let count = call.ints("normalized_shape")?.unwrap_or_default().len();
+        let (value, axes) = self.normalised(value, count)?;
         let channels = value.shape.channels;
         let epsilon = match call.argument("eps") {
             None | Some(RawArgument::None) => f64::from(f32::EPSILON),
@@ -76,15 +107,15 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok(result)
     }
 
-    /// Returns a norm's tensor of one value a channel; where the call has none, one of the network's own that is `fill`.
+    /// Returns a norm's tensor of one value a channel; where there is none, one of the network's own that is `fill`.
     fn channel_tensor(
         &mut self,
-        call: &Call<'r, 'a>,
+        index: Option<usize>,
         name: &str,
         (channels, role): (usize, Role),
         fill: f32,
     ) -> Lowered<TensorId> {
-        match self.parameter(call, name)? {
+        match index {
             Some(index) => self.vector(index, channels, role),
             None => {
                 let name = format!("{}.{name}", self.sketch.path);
@@ -93,19 +124,37 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
     }
 
+    /// Returns the scale and shift that a call of a norm names.
+    fn norm_tensors(&self, call: &Call<'r, 'a>) -> Lowered<NormTensors> {
+        let (scale, shift) = (self.parameter(call, "weight")?, self.parameter(call, "bias")?);
+        Ok(NormTensors { scale, shift, ..NormTensors::default() })
+    }
+
     /// Returns the tensors of a layer or group norm.
-    fn norm(&mut self, call: &Call<'r, 'a>, channels: usize) -> Lowered<LayerNorm> {
-        let mut affine = |name, role, fill| self.channel_tensor(call, name, (channels, role), fill);
-        let (scale, shift) = (affine("weight", Role::NormScale, 1.0)?, affine("bias", Role::NormShift, 0.0)?);
-        Ok(LayerNorm { scale, shift, epsilon: call.number("eps", 1e-5)? })
+    pub fn norm_of(&mut self, tensors: NormTensors, channels: usize, epsilon: f64) -> Lowered<LayerNorm> {
+        let scale = self.channel_tensor(tensors.scale, "weight", (channels, Role::NormScale), 1.0)?;
+        let shift = self.channel_tensor(tensors.shift, "bias", (channels, Role::NormShift), 0.0)?;
+        Ok(LayerNorm { scale, shift, epsilon })
     }
 
     pub(super) fn group_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
-        let image = self.image(&value)?;
-        let norm = self.norm(call, image.shape.channels)?;
         let name = if call.argument("num_groups").is_some() { "num_groups" } else { "group" };
         let groups = usize::try_from(call.int(name, 1)?).unwrap_or(0);
+        let tensors = self.norm_tensors(call)?;
+        self.group_norm_of(&value, tensors, call.number("eps", 1e-5)?, groups)
+    }
+
+    /// Appends a group norm of an image.
+    pub fn group_norm_of(
+        &mut self,
+        value: &Traced,
+        tensors: NormTensors,
+        epsilon: f64,
+        groups: usize,
+    ) -> Lowered<Traced> {
+        let image = self.image(value)?;
+        let norm = self.norm_of(tensors, image.shape.channels, epsilon)?;
         self.on_image(&image, Op::GroupNorm { norm, groups })
     }
 
@@ -116,9 +165,8 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if !call.flag("use_input_stats", true)? {
             return refuse("an instance norm with running statistics");
         }
-        let groups = image.shape.channels;
-        let norm = self.norm(call, groups)?;
-        self.on_image(&image, Op::GroupNorm { norm, groups })
+        let tensors = self.norm_tensors(call)?;
+        self.group_norm_of(&image, tensors, call.number("eps", 1e-5)?, image.shape.channels)
     }
 
     /// Lowers the Euclidean norm along axes.

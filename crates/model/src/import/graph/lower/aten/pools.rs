@@ -103,14 +103,14 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Appends the mean over axes.
-    pub(super) fn mean_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
+    pub fn mean_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
         let (arranged, kept) = self.reduced_first(value, axes)?;
         let result = self.sketch.node(Op::GlobalAveragePool, &[arranged.value])?;
         Ok(without(value, axes, (&kept, keeps), result))
     }
 
     /// Appends the greatest value over axes.
-    pub(super) fn largest_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
+    pub fn largest_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
         let (arranged, kept) = self.reduced_first(value, axes)?;
         let result =
             self.sketch.node(Op::MaxPool(whole([arranged.shape.height, arranged.shape.width])), &[arranged.value])?;
@@ -162,7 +162,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if fill == 0.0 { Ok(padded) } else { self.fill_padding(padded, &sides, fill) }
     }
 
-    fn pad_with_zeros(&mut self, value: &Traced, sides: &[[usize; 2]]) -> Lowered<Traced> {
+    pub fn pad_with_zeros(&mut self, value: &Traced, sides: &[[usize; 2]]) -> Lowered<Traced> {
         if let [[0, 0], [0, 0], rows, columns] = *sides {
             if (rows, columns) == ([0; 2], [0; 2]) {
                 return Ok(value.clone());
@@ -186,7 +186,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Adds the value of padding to zeros.
-    fn fill_padding(&mut self, padded: Traced, sides: &[[usize; 2]], fill: f64) -> Lowered<Traced> {
+    pub fn fill_padding(&mut self, padded: Traced, sides: &[[usize; 2]], fill: f64) -> Lowered<Traced> {
         // A finite value stands for an infinite one: what is added to zeros keeps the zeros' neighbours as they are.
         let fill = fill.clamp(f64::from(f32::MIN) / 2.0, f64::from(f32::MAX) / 2.0);
         let lengths = padded.lengths();
@@ -210,7 +210,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Pads by values of the array itself.
-    fn pad_by_values(&mut self, mut value: Traced, sides: &[[usize; 2]], mode: &str) -> Lowered<Traced> {
+    pub fn pad_by_values(&mut self, mut value: Traced, sides: &[[usize; 2]], mode: &str) -> Lowered<Traced> {
         for (axis, [before, behind]) in sides.iter().enumerate() {
             let length = value.length(axis) as i64;
             let position = |index: i64| match mode {

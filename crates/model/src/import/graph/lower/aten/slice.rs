@@ -33,7 +33,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Appends a range of an axis.
-    pub(super) fn range(
+    pub fn range(
         &mut self,
         value: &Traced,
         axis: usize,

@@ -11,14 +11,14 @@ use fieldfit_nets::{Function, Op, Role, ValueId};
 use fieldfit_tensor::TensorId;
 
 impl<'r, 'a> Lowering<'r, 'a> {
-    pub(super) fn named(&self, name: &Name<'a>) -> Lowered<Known> {
+    pub fn named(&self, name: &Name<'a>) -> Lowered<Known> {
         match self.known.get(name) {
             Some(Known::Unread) | None => refuse(format!("value `{name}`, which no supported op computes")),
             Some(known) => Ok(known.clone()),
         }
     }
 
-    pub(super) fn known_argument(&self, argument: &RawArgument<'a>) -> Lowered<Known> {
+    pub fn known_argument(&self, argument: &RawArgument<'a>) -> Lowered<Known> {
         match argument {
             RawArgument::Value(name) => self.named(name),
             RawArgument::Tensor(index) => {
@@ -82,13 +82,23 @@ impl<'r, 'a> Lowering<'r, 'a> {
             && self.parameter(call, name).is_err()
     }
 
-    pub(super) fn tensor(&mut self, index: usize, shape: Vec<usize>, role: Role) -> TensorId {
+    pub fn tensor(&mut self, index: usize, shape: Vec<usize>, role: Role) -> TensorId {
         let is_trained = !matches!(self.raw.tensors[index].kind, RawTensorKind::Buffer | RawTensorKind::Constant);
         let role = if is_trained || !role.is_trainable() { role } else { Role::Constant };
         self.sketch.tensor(self.raw, index, (shape, role), false)
     }
 
-    pub(super) fn vector(&mut self, index: usize, len: usize, role: Role) -> Lowered<TensorId> {
+    /// Returns the network's tensor of a raw one whose first two axes may be exchanged; one tensor has one order.
+    pub fn tensor_in(&mut self, index: usize, (shape, role): (Vec<usize>, Role), is_turned: bool) -> Lowered<TensorId> {
+        let role = if self.is_frozen(index) && role.is_trainable() { Role::Constant } else { role };
+        let tensor = self.sketch.tensor(self.raw, index, (shape, role), is_turned);
+        if self.sketch.sources[tensor.index()].is_turned != is_turned {
+            return refuse(format!("tensor `{}` in two orders of its axes", self.raw.tensors[index].name));
+        }
+        Ok(tensor)
+    }
+
+    pub fn vector(&mut self, index: usize, len: usize, role: Role) -> Lowered<TensorId> {
         let shape = self.raw.tensors[index].shape.clone();
         if shape.iter().product::<usize>() != len {
             return refuse(format!("a tensor of shape {shape:?} where [{len}] is expected"));
@@ -97,7 +107,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Appends a node of one input that keeps its shape and axes.
-    pub(super) fn unary(&mut self, value: &Traced, op: Op) -> Lowered<Traced> {
+    pub fn unary(&mut self, value: &Traced, op: Op) -> Lowered<Traced> {
         let (result, shape) = self.sketch.node(op, &[value.value])?;
         Ok(Traced { value: result, shape, ..value.clone() })
     }
@@ -111,7 +121,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Brings `[N, C, H, W]` into the order of an image in memory.
-    pub(super) fn image(&mut self, value: &Traced) -> Lowered<Traced> {
+    pub fn image(&mut self, value: &Traced) -> Lowered<Traced> {
         let mut value = value.clone();
         if value.rank() == 4 && !value.has_batch() && value.length(0) == 1 {
             value.axes[0].insert(0, Factor::Batch);
@@ -130,19 +140,19 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Returns the pieces of one position that no list has.
-    pub(super) fn units(&self, value: &Traced, lists: &[&[usize]]) -> Vec<usize> {
+    pub fn units(&self, value: &Traced, lists: &[&[usize]]) -> Vec<usize> {
         (0..value.sides.len()).filter(|piece| !lists.iter().any(|list| list.contains(piece))).collect()
     }
 
     /// Appends a node of an image.
-    pub(super) fn on_image(&mut self, value: &Traced, op: Op) -> Lowered<Traced> {
+    pub fn on_image(&mut self, value: &Traced, op: Op) -> Lowered<Traced> {
         let image = self.image(value)?;
         let (result, shape) = self.sketch.node(op, &[image.value])?;
         Ok(Traced::image(result, shape))
     }
 
     /// Brings an axis to the end of memory: the channels; the others stay in their order.
-    pub(super) fn channels_last(&mut self, value: &Traced, axis: usize) -> Lowered<Traced> {
+    pub fn channels_last(&mut self, value: &Traced, axis: usize) -> Lowered<Traced> {
         let Some(channels) = value.pieces(axis) else { return refuse("channels with the batch among them") };
         let others: Vec<usize> = (0..value.sides.len()).filter(|piece| !channels.contains(piece)).collect();
         let order: Vec<usize> = others.iter().chain(&channels).copied().collect();
@@ -154,7 +164,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Appends a node that replaces the channels, which are the last in memory, by `len` others.
-    pub(super) fn on_channels(&mut self, value: &Traced, axis: usize, op: Op, extra: &[ValueId]) -> Lowered<Traced> {
+    pub fn on_channels(&mut self, value: &Traced, axis: usize, op: Op, extra: &[ValueId]) -> Lowered<Traced> {
         let inputs: Vec<ValueId> = [value.value].into_iter().chain(extra.iter().copied()).collect();
         let (result, shape) = self.sketch.node(op, &inputs)?;
         let Some(pieces) = value.pieces(axis) else { return refuse("channels with the batch among them") };
