@@ -127,10 +127,10 @@ const OTHERS: &[(&str, &str)] = &[
     // Constants that a file computes are stored in f32.
     ("fourier_positions", "f64: "),
     ("rotary", "f64: "),
-    // The gradient of a bias ahead of a norm or a variance of each channel is 0 in exact arithmetic.
+    // The gradient of a bias ahead of a norm of each channel is 0 in exact arithmetic.
     ("instance_norm", "f32: gradient.0.bias"),
     ("instance_norm_plain", "f32: gradient.0.bias"),
-    ("variance", "f32: gradient.0.bias"),
+    ("layer_norm_last_two", "f32: gradient.0.bias"),
 ];
 
 /// Catches: a model folder that loses a part of a network, a tensor that is stored in another order of axes, an import that is
