@@ -124,7 +124,13 @@ const OTHERS: &[(&str, &str)] = &[
     ("squeeze_excite_hard", "f64: gradient.branches.1."),
     // The gradient of a key's bias is 0 in exact arithmetic: what f32 finds is rounding.
     ("matmul", "f32: gradient.branches.1.bias"),
-    ("tied", "tensor `other.weight` of two ops"),
+    // Constants that a file computes are stored in f32.
+    ("fourier_positions", "f64: "),
+    ("rotary", "f64: "),
+    // The gradient of a bias ahead of a norm of each channel is 0 in exact arithmetic.
+    ("instance_norm", "f32: gradient.0.bias"),
+    ("instance_norm_plain", "f32: gradient.0.bias"),
+    ("layer_norm_last_two", "f32: gradient.0.bias"),
 ];
 
 /// Catches: a model folder that loses a part of a network, a tensor that is stored in another order of axes, an import that is

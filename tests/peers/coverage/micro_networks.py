@@ -455,7 +455,7 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "scalar_arithmetic": lambda: after(lambda x: (1.5 - x * 0.5) / 3.0 + 0.25),
     "negate": lambda: after(lambda x: torch.cat([x, -x], 1), nn.ReLU()),
     "power": lambda: after(lambda x: (x.pow(2) + 1.0).sqrt(), point(4, 4)),
-    "minimum": lambda: Combine(after(), torch.minimum, nn.Identity(), point(4, 4)),
+    "minimum": lambda: Combine(after(), torch.minimum, nn.Identity(), nn.Sigmoid()),
     "reverse_divide": lambda: after(lambda x: 2.0 / (x.square() + 1.0)),
     "add_alpha": lambda: Combine(after(), lambda x, y: torch.add(x, y, alpha=0.5), nn.Identity(), point(4, 4)),
     "broadcast_both": lambda: after(lambda x: x.mean(2, keepdim=True) * x.mean(3, keepdim=True)),

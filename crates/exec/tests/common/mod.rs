@@ -195,6 +195,10 @@ pub fn image_ops() -> Network {
     let (scale, shift) = (sketch.tensor(&[6], Role::LayerScale), sketch.tensor(&[6], Role::Bias));
     let mixed = sketch.node(Op::Affine { scale: Some(scale), shift: Some(shift) }, &[mixed]);
     let mixed = sketch.node(Op::Arithmetic(Arithmetic::Add), &[mixed, tokens]);
+    let indices = (0..13).map(|index| index * 5 % 11).collect();
+    let gathered = sketch.node(Op::Gather { axis: Axis::Columns, indices }, &[mixed]);
+    let mixed = sketch.node(Op::Arithmetic(Arithmetic::Maximum), &[gathered, mixed]);
+    let mixed = sketch.node(Op::Activate(Function::Elu { alpha: 0.7 }), &[mixed]);
     let some = sketch.node(Op::Slice { axis: Axis::Columns, start: 0, length: 5, step: 3 }, &[mixed]);
     sketch.node(Op::Mean(Axis::Columns), &[some]);
     sketch.finish("image-ops", 6)

@@ -128,10 +128,7 @@ pub enum GraphError {
         problem: TensorProblem,
     },
     /// A network whose image has any size.
-    #[error(
-        "expected an image of a fixed size, found one of any size: choose the size that the network is for with `--size`, \
-         such as `--size 224`"
-    )]
+    #[error("expected one size of images, found a network for any size: choose it with `--size`, such as `--size 224`")]
     AnySize,
     /// A network with several results, of which none was chosen, or one that it has not.
     #[error(

@@ -79,7 +79,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
             }
             (Some(number), None) => {
                 let (value, rank) = (self.traced(right)?, rank(&left));
-                return if rank <= value.rank() { self.from_number(arithmetic, number, &value) } else { refuse(RANK) };
+                return if rank <= value.rank() {
+                    self.with_number_first(arithmetic, number, &value)
+                } else {
+                    refuse(RANK)
+                };
             }
             _ => {}
         }
@@ -140,7 +144,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Appends arithmetic of a number and a value.
-    fn from_number(&mut self, arithmetic: Arithmetic, number: f64, value: &Traced) -> Lowered<Traced> {
+    fn with_number_first(&mut self, arithmetic: Arithmetic, number: f64, value: &Traced) -> Lowered<Traced> {
         match arithmetic {
             Arithmetic::Subtract => self.unary(value, Op::Scalar { scale: -1.0, shift: number }),
             Arithmetic::Divide => {

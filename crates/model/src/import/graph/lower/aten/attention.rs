@@ -79,9 +79,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
     /// Returns what an attention's mask adds to its scores; `None` without one.
     fn mask(&mut self, call: &Call<'r, 'a>, queries: usize, keys: usize) -> Lowered<Option<Known>> {
         if call.flag("is_causal", false)? {
-            let later = (0..queries * keys).map(|at| if at % keys > at / keys { HIDDEN } else { 0.0 }).collect();
-            let mask = Array::new(vec![queries, keys], later);
-            return mask.map_or_else(|| refuse("a mask of that size"), |mask| Ok(Some(Known::Constant(Rc::new(mask)))));
+            let Some(mut mask) = Array::filled(vec![queries, keys], 0.0) else { return refuse("a mask of that size") };
+            let later = mask.values.iter_mut().enumerate().filter(|(at, _)| at % keys > at / keys);
+            later.for_each(|(_, value)| *value = HIDDEN);
+            return Ok(Some(Known::Constant(Rc::new(mask))));
         }
         let Some(argument) = call.argument("attn_mask").filter(|argument| !matches!(argument, RawArgument::None))
         else {

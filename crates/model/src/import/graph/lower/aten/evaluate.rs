@@ -1,6 +1,7 @@
 //! Evaluation: calls whose tensors are all constants, computed in f64 while the file is imported.
 
 use super::call::Call;
+use super::gather::IndexList;
 use super::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::array::Array;
 use crate::import::graph::lower::traced::Size;
@@ -130,7 +131,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if let ("cat" | "stack" | "meshgrid", Some(RawArgument::Values(names))) = (name, call.argument("tensors")) {
             let parts: Option<Vec<Rc<Array>>> =
                 names.iter().flatten().map(|name| self.array(Some(&RawArgument::Value(name.clone())))).collect();
-            return Ok(parts.and_then(|parts| joined(call, name, &parts).transpose()).transpose()?);
+            return parts.and_then(|parts| joined(call, name, &parts).transpose()).transpose();
         }
         let Some(array) = self.array(call.argument("self").or_else(|| call.argument("condition"))) else {
             return Ok(None);
@@ -232,52 +233,15 @@ impl<'r, 'a> Lowering<'r, 'a> {
             }
             "view_as" | "reshape_as" => other().and_then(|shape| array.reshape(shape)),
             "expand_as" => other().and_then(|shape| array.expand(&shape)),
-            "flatten" => {
-                let (first, last) = (axis("start_dim", 0)?, axis("end_dim", -1)?);
-                if first > last {
-                    return refuse("a view that cuts across the axes");
-                }
-                let merged = shape[first..=last].iter().product();
-                shape.splice(first..=last, [merged]);
-                array.reshape(shape)
-            }
-            "unsqueeze" => {
-                let at = call.int("dim", 0)?;
-                let at = usize::try_from(if at < 0 { at + shape.len() as i64 + 1 } else { at }).unwrap_or(usize::MAX);
-                if at > shape.len() {
-                    return refuse("an axis that is not there");
-                }
-                shape.insert(at, 1);
-                array.reshape(shape)
-            }
-            "squeeze" => {
-                let axes = call.ints("dim")?.unwrap_or_else(|| (0..shape.len() as i64).collect());
-                let axes: Vec<usize> = axes.into_iter().filter_map(|axis| array.axis(axis)).collect();
-                let kept = |(axis, side): (usize, &usize)| (!axes.contains(&axis) || *side != 1).then_some(*side);
-                array.reshape(array.shape.iter().enumerate().filter_map(kept).collect())
-            }
-            "permute" => {
-                let order: Option<Vec<usize>> =
-                    call.ints("dims")?.unwrap_or_default().into_iter().map(|axis| array.axis(axis)).collect();
-                order.and_then(|order| array.permute(&order))
-            }
-            "transpose" | "t" => {
-                let [first, second] = if name == "t" { [0, 1] } else { [call.int("dim0", 0)?, call.int("dim1", 1)?] };
-                let mut order: Vec<usize> = (0..shape.len()).collect();
-                match (array.axis(first), array.axis(second)) {
-                    (Some(first), Some(second)) => order.swap(first, second),
-                    _ => return refuse("an axis that is not there"),
-                }
-                array.permute(&order)
-            }
             "cumsum" => Some(array.cumulate(axis("dim", 0)?)),
             "index" => match self.index_list(call)? {
-                Some((axis, indices, dims)) => array.take(axis, &indices).and_then(|taken| {
+                Some(IndexList { axis, indices, dims }) => array.take(axis, &indices).and_then(|taken| {
                     shape.splice(axis..=axis, dims);
                     taken.reshape(shape)
                 }),
                 None => None,
             },
+            "flatten" | "unsqueeze" | "squeeze" | "permute" | "transpose" | "t" => with_axes(call, name, array)?,
             _ => return Ok(None),
         };
         result.map_or_else(|| refuse("a view of a constant that does not fit"), |array| Ok(Some(array)))
@@ -321,6 +285,56 @@ impl<'r, 'a> Lowering<'r, 'a> {
             _ => false,
         }
     }
+}
+
+/// Returns an array with its axes merged, added, dropped or in another order; `None` if they cannot be.
+fn with_axes(call: &Call<'_, '_>, name: &str, array: &Array) -> Lowered<Option<Array>> {
+    let axis = |argument: &str, default: i64| {
+        let axis = array.axis(call.int(argument, default)?);
+        axis.map_or_else(|| refuse("an axis that is not there"), Ok)
+    };
+    let mut shape = array.shape.clone();
+    Ok(match name {
+        "flatten" => {
+            let (first, last) = (axis("start_dim", 0)?, axis("end_dim", -1)?);
+            if first > last {
+                return refuse("a view that cuts across the axes");
+            }
+            let merged = shape[first..=last].iter().product();
+            shape.splice(first..=last, [merged]);
+            array.reshape(shape)
+        }
+        "unsqueeze" => {
+            let at = call.int("dim", 0)?;
+            let at = usize::try_from(if at < 0 { at + shape.len() as i64 + 1 } else { at }).unwrap_or(usize::MAX);
+            if at > shape.len() {
+                return refuse("an axis that is not there");
+            }
+            shape.insert(at, 1);
+            array.reshape(shape)
+        }
+        "squeeze" => {
+            let axes = call.ints("dim")?.unwrap_or_else(|| (0..shape.len() as i64).collect());
+            let axes: Vec<usize> = axes.into_iter().filter_map(|axis| array.axis(axis)).collect();
+            let kept = |(axis, side): (usize, &usize)| (!axes.contains(&axis) || *side != 1).then_some(*side);
+            array.reshape(array.shape.iter().enumerate().filter_map(kept).collect())
+        }
+        "permute" => {
+            let order: Option<Vec<usize>> =
+                call.ints("dims")?.unwrap_or_default().into_iter().map(|axis| array.axis(axis)).collect();
+            order.and_then(|order| array.permute(&order))
+        }
+        "transpose" | "t" => {
+            let [first, second] = if name == "t" { [0, 1] } else { [call.int("dim0", 0)?, call.int("dim1", 1)?] };
+            let mut order: Vec<usize> = (0..shape.len()).collect();
+            match (array.axis(first), array.axis(second)) {
+                (Some(first), Some(second)) => order.swap(first, second),
+                _ => return refuse("an axis that is not there"),
+            }
+            array.permute(&order)
+        }
+        _ => None,
+    })
 }
 
 /// Returns arrays joined along an axis, or the grid of lists.

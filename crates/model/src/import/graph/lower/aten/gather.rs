@@ -6,6 +6,15 @@ use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::raw::{RawArgument, RawDim, RawType};
 use fieldfit_nets::{Axis, Op};
 
+/// Index of one axis by a constant list.
+pub(super) struct IndexList {
+    pub axis: usize,
+    /// Positions on the axis.
+    pub indices: Vec<usize>,
+    /// Lengths of the axes that replace it.
+    pub dims: Vec<usize>,
+}
+
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Appends the positions of an axis that a list names.
     pub fn gather(&mut self, value: &Traced, axis: usize, indices: Vec<usize>) -> Lowered<Traced> {
@@ -43,7 +52,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         for (axis, length) in lengths.iter().enumerate() {
             let is_batch = value.axes[axis].contains(&Factor::Batch);
             if value.length(axis) != *length && !is_batch {
-                if value.length(axis) != 1 {
+                if value.length(axis) != 1 || *length > super::MAX_SIDE {
                     return refuse("an expansion to another length");
                 }
                 value = self.gather(&value, axis, vec![0; *length])?;
@@ -137,7 +146,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     /// Lowers `index` by one constant list, `x[:, table]`, and `index_select`.
     pub(super) fn index(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        let Some((axis, indices, dims)) = self.index_list(call)? else {
+        let Some(IndexList { axis, indices, dims }) = self.index_list(call)? else {
             return refuse("an index that depends on the image");
         };
         let Some(axis) = value.axis(axis as i64) else { return refuse("an axis that is not there") };
@@ -148,7 +157,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Returns the axis, the positions and the axes of an index by one constant list; `None` of any other.
-    pub(super) fn index_list(&self, call: &Call<'r, 'a>) -> Lowered<Option<(usize, Vec<usize>, Vec<usize>)>> {
+    pub(super) fn index_list(&self, call: &Call<'r, 'a>) -> Lowered<Option<IndexList>> {
         let shape = match self.first(call)? {
             Known::Traced(value) | Known::Expanded { value, .. } => {
                 (0..value.rank()).map(|axis| value.length(axis)).collect()
@@ -178,7 +187,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             (position >= 0.0 && position < side as f64).then_some(position as usize)
         };
         let indices: Option<Vec<usize>> = list.values.iter().map(position).collect();
-        Ok(indices.map(|indices| (axis, indices, list.shape.clone())))
+        Ok(indices.map(|indices| IndexList { axis, indices, dims: list.shape.clone() }))
     }
 }
 

@@ -192,21 +192,18 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let lengths = padded.lengths();
         let shape: Vec<usize> =
             lengths.iter().zip(sides).map(|(length, amounts)| if *amounts == [0; 2] { 1 } else { *length }).collect();
-        let values = (0..shape.iter().product()).map(|index: usize| {
+        let Some(mut border) = Array::filled(shape, 0.0) else { return refuse("padding of that size") };
+        for (index, value) in border.values.iter_mut().enumerate() {
             let mut rest = index;
-            let mut is_outside = false;
-            for axis in (0..shape.len()).rev() {
-                let position = rest % shape[axis];
-                rest /= shape[axis];
-                let [before, behind] = sides[axis];
-                is_outside |= position < before || position >= shape[axis] - behind;
+            for (length, [before, behind]) in border.shape.iter().zip(sides).rev() {
+                let position = rest % length;
+                rest /= length;
+                if position < *before || position >= length - behind {
+                    *value = fill;
+                }
             }
-            if is_outside { fill } else { 0.0 }
-        });
-        match Array::new(shape.clone(), values.collect()) {
-            Some(border) => self.compute(Arithmetic::Add, Known::Traced(padded), Known::Constant(Rc::new(border))),
-            None => refuse("padding of that size"),
         }
+        self.compute(Arithmetic::Add, Known::Traced(padded), Known::Constant(Rc::new(border)))
     }
 
     /// Pads by values of the array itself.
