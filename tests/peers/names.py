@@ -12,6 +12,7 @@ from pathlib import Path
 
 import timm
 import torch
+import torchvision
 import transformers
 from safetensors import safe_open
 
@@ -22,6 +23,8 @@ RESNET18 = {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths"
 
 MODELS = {
     "timm-mobilenetv2": lambda: timm.create_model("mobilenetv2_100"),
+    "timm-mobilenetv3-small": lambda: timm.create_model("mobilenetv3_small_100"),
+    "torchvision-efficientnet-b0": lambda: torchvision.models.efficientnet_b0(),
     "timm-efficientnet-lite1": lambda: timm.create_model("tf_efficientnet_lite1"),
     "transformers-resnet18": lambda: transformers.ResNetForImageClassification(transformers.ResNetConfig(**RESNET18)),
     "transformers-deit-tiny": lambda: transformers.ViTForImageClassification(

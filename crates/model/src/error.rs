@@ -74,6 +74,14 @@ pub enum ModelError {
     /// An unknown architecture.
     #[error(transparent)]
     Architecture(#[from] fieldfit_nets::UnknownArchitecture),
+    /// A requested architecture that an import does not know.
+    #[error("unknown architecture `{}`: use one of {}", name.escape_debug(), known.join(", "))]
+    UnknownArchitecture {
+        /// The requested name.
+        name: String,
+        /// Names of those that there are.
+        known: Vec<&'static str>,
+    },
     /// A number of labels unlike the classifier's classes.
     #[error("{} has {found} labels, but the classifier has {expected} classes: write one label a line, in the order of the logits", path.display())]
     Labels {
@@ -527,6 +535,7 @@ impl ModelError {
             | Self::Graph { path, .. }
             | Self::Exists { path } => Some(path),
             Self::DeltaLength { .. }
+            | Self::UnknownArchitecture { .. }
             | Self::DeltaValues { .. }
             | Self::Architecture(_)
             | Self::Delta(_)

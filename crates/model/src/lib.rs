@@ -18,6 +18,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("weights are mapped as they are stored, little-endian: a big-endian target cannot read them in place");
 
+mod architectures;
 mod base;
 mod check;
 mod constraint;
@@ -33,6 +34,7 @@ mod statistics;
 mod text;
 mod weights;
 
+pub use architectures::described_architectures;
 pub use base::{Base, BaseId, BaseOptions, safetensors_dtype};
 pub use constraint::CONSTRAINT_TOLERANCE;
 pub use delta_encode::{DeltaHead, TrainingResult, encode_delta, encode_delta_with};

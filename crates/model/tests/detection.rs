@@ -106,6 +106,35 @@ fn timms_names_are_understood() {
     }
 }
 
+/// Catches: a described architecture that its weights alone do not tell, under either library's names, behind a prefix and under
+/// another head; a tensor that goes to another's place; a folder without the description.
+#[test]
+fn described_architectures_are_imported_by_their_weights() {
+    for (name, architecture, naming, head) in [
+        ("timm-mobilenetv3-small", "mobilenetv3-small", "timm's", "classifier"),
+        ("torchvision-efficientnet-b0", "efficientnet-b0", "torchvision's", "classifier.1"),
+    ] {
+        let mut tensors = saved(name);
+        let (report, base) = Field::new().import(&serialise(&tensors), Some(1000)).unwrap();
+        assert_eq!((report.detected.architecture, report.detected.naming), (architecture, naming));
+        assert!(base.network().shapes(96, 160).is_ok());
+        let checked = base.network().tensors().filter(|(_, spec)| !spec.is_empty());
+        for (_, spec) in checked {
+            assert_eq!(number(&base, &spec.name, 0), numbered_as(&tensors, &spec.name), "{}", spec.name);
+        }
+        for tensor in &mut tensors {
+            if tensor.name.starts_with(head) {
+                tensor.shape[0] = 7;
+                tensor.bytes = half::f16::ONE.to_le_bytes().repeat(tensor.shape.iter().product());
+            }
+            tensor.name = format!("module.{}", tensor.name);
+        }
+        let (report, base) = Field::new().import(&serialise(&tensors), Some(7)).unwrap();
+        assert_eq!((report.detected.architecture, report.classes), (architecture, 7));
+        assert_eq!((base.network().head.classes, report.detected.prefix.as_str()), (7, "module."));
+    }
+}
+
 /// The number that a tensor of theirs is filled with.
 fn numbered_as(tensors: &[Tensor], name: &str) -> f32 {
     let mut numbered = tensors.iter().filter(|tensor| !tensor.name.ends_with("num_batches_tracked"));

@@ -57,7 +57,8 @@ pub struct ImportArgs {
 const AUTO: &str = "auto";
 
 fn architectures() -> impl Iterator<Item = &'static str> {
-    [AUTO].into_iter().chain(fieldfit::model::ARCHITECTURES.iter().copied())
+    use fieldfit::model::{ARCHITECTURES, described_architectures};
+    [AUTO].into_iter().chain(ARCHITECTURES.iter().copied()).chain(described_architectures())
 }
 
 impl ImportArgs {

@@ -1,10 +1,14 @@
 //! Architecture detection: which network a checkpoint holds, under which names and behind which prefix.
 
 use super::key_mapping::{KEY_MAPPINGS, KeyMapping, Translation, prefixes};
+use super::preprocessing::published_preprocessing;
 use super::twin_networks::twin_networks;
+use crate::architectures::{DESCRIBED, DescribedArchitecture, described_architectures};
 use crate::check::{self, Mismatch, Shapes};
+use crate::description::{DescriptionError, NetworkDescription, SourceLayout};
 use crate::error::ModelError;
 use fieldfit_nets::{ARCHITECTURES, Network, TEST_ARCHITECTURES, by_name};
+use fieldfit_tensor::Preprocessing;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -37,30 +41,95 @@ pub(super) struct Fit {
     /// Network, under the head that the checkpoint has.
     pub network: Network,
     pub translation: Translation,
-    mapping: &'static KeyMapping,
+    candidate: Candidate,
+    /// The library whose names the checkpoint has.
+    naming: &'static str,
     prefix: String,
     head: Option<String>,
     mismatches: Vec<Mismatch>,
 }
 
+/// Architecture that a checkpoint is compared with.
+#[derive(Debug, Clone, Copy)]
+enum Candidate {
+    /// One of [`ARCHITECTURES`].
+    BuiltIn(&'static str),
+    Described(&'static DescribedArchitecture),
+}
+
+impl Candidate {
+    /// Returns those of a name, or all.
+    fn all(requested: Option<&str>) -> Result<Vec<Self>, ModelError> {
+        let candidates = ARCHITECTURES.iter().map(|name| Self::BuiltIn(name)).chain(DESCRIBED.iter().map(Self::Described));
+        let candidates: Vec<Self> =
+            candidates.filter(|candidate| requested.is_none_or(|name| name == candidate.name())).collect();
+        match requested {
+            Some(name) if candidates.is_empty() => Err(ModelError::UnknownArchitecture {
+                name: name.to_owned(),
+                known: ARCHITECTURES.iter().copied().chain(described_architectures()).collect(),
+            }),
+            _ => Ok(candidates),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::BuiltIn(name) => name,
+            Self::Described(described) => described.name,
+        }
+    }
+
+    /// Returns the network with the head of its published checkpoint.
+    fn network(self) -> Option<Network> {
+        match self {
+            Self::BuiltIn(name) => by_name(name).ok(),
+            Self::Described(described) => Some(described.description().network()),
+        }
+    }
+}
+
 impl Fit {
-    fn new(architecture: &str, mapping: &'static KeyMapping, prefix: &str, found: &Shapes<'_>) -> Option<Self> {
-        let published = by_name(architecture).ok()?;
+    fn new(
+        (candidate, published): (Candidate, &Network),
+        mapping: &'static KeyMapping,
+        prefix: &str,
+        found: &Shapes<'_>,
+    ) -> Option<Self> {
         let mut translation = mapping.translate(found.keys().copied(), prefix)?;
-        let head = take_head(&mut translation, &published, found);
+        let head = take_head(&mut translation, published, found);
         let shapes: HashMap<&str, Vec<usize>> = translation
             .tensors
             .iter()
             .map(|(name, parts)| (name.as_str(), stacked(parts.iter().map(|part| found[part.as_str()]))))
             .collect();
         let shapes: Shapes<'_> = shapes.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
-        let network = under_the_head_of(&published, &shapes);
+        let network = under_the_head_of(published, &shapes);
         let mismatches = check::mismatches(&network, &shapes).collect();
-        Some(Self { network, translation, mapping, prefix: prefix.to_owned(), head, mismatches })
+        let naming = match candidate {
+            Candidate::BuiltIn(_) => mapping.library,
+            Candidate::Described(described) => described.library,
+        };
+        Some(Self { network, translation, candidate, naming, prefix: prefix.to_owned(), head, mismatches })
+    }
+
+    /// Returns the preprocessing under which the published checkpoint was evaluated.
+    pub fn published_preprocessing(&self) -> Preprocessing {
+        match self.candidate {
+            Candidate::BuiltIn(name) => published_preprocessing(name),
+            Candidate::Described(described) => described.preprocessing(),
+        }
+    }
+
+    /// Returns the description of the network under the checkpoint's head, as JSON; `None` of a built-in architecture.
+    pub fn description(&self) -> Result<Option<Vec<u8>>, DescriptionError> {
+        let Candidate::Described(described) = self.candidate else { return Ok(None) };
+        let layout = |shape: &[usize]| SourceLayout { shape: shape.to_vec(), turned: false };
+        let layouts = self.network.tensors.iter().map(|spec| (!spec.is_empty()).then(|| layout(&spec.shape)));
+        NetworkDescription::new(&self.network, described.description().size, layouts.collect())?.to_json().map(Some)
     }
 
     fn is_for_tests(&self) -> bool {
-        TEST_ARCHITECTURES.contains(&self.network.architecture)
+        TEST_ARCHITECTURES.contains(&self.candidate.name())
     }
 }
 
@@ -125,14 +194,12 @@ pub(super) fn detect(
     hint: Option<&str>,
     path: &Path,
 ) -> Result<(Fit, Detected), ModelError> {
-    let candidates: Vec<&str> = match requested {
-        Some(name) => vec![by_name(name)?.architecture],
-        None => ARCHITECTURES.to_vec(),
-    };
+    let candidates = Candidate::all(requested)?;
     let prefixes = prefixes(found.keys().copied());
-    let nearest = |&architecture: &&str| {
-        let fits = key_mappings(architecture).flat_map(|mapping| prefixes.iter().map(move |prefix| (mapping, prefix)));
-        let fits = fits.filter_map(|(mapping, prefix)| Fit::new(architecture, mapping, prefix, found));
+    let nearest = |&candidate: &Candidate| {
+        let published = &candidate.network()?;
+        let fits = key_mappings(candidate).flat_map(|mapping| prefixes.iter().map(move |prefix| (mapping, prefix)));
+        let fits = fits.filter_map(|(mapping, prefix)| Fit::new((candidate, published), mapping, prefix, found));
         fits.min_by_key(|fit| (fit.mismatches.len(), fit.translation.wrappers.len(), fit.prefix.len()))
     };
     let mut fits: Vec<Fit> = candidates.iter().filter_map(nearest).collect();
@@ -143,32 +210,37 @@ pub(super) fn detect(
         1 => 0,
         _ => hinted(&fits[..perfect], hint).ok_or_else(|| ModelError::Ambiguous {
             path: path.to_owned(),
-            architectures: fits[..perfect].iter().map(|fit| fit.network.architecture).collect(),
+            architectures: fits[..perfect].iter().map(|fit| fit.candidate.name()).collect(),
         })?,
     };
     let fit = fits.swap_remove(chosen);
     let runner_up = fits.iter().filter(|fit| !fit.is_for_tests()).min_by_key(|fit| fit.mismatches.len());
     let detected = Detected {
-        architecture: fit.network.architecture,
-        naming: fit.mapping.library,
+        architecture: fit.candidate.name(),
+        naming: fit.naming,
         prefix: fit.prefix.clone(),
         wrappers: fit.translation.wrappers.iter().copied().collect(),
         head: fit.head.clone(),
         tensors: fit.translation.tensors.len(),
-        runner_up: runner_up.map(|fit| (fit.network.architecture, fit.mismatches.len())),
+        runner_up: runner_up.map(|fit| (fit.candidate.name(), fit.mismatches.len())),
     };
     Ok((fit, detected))
 }
 
-fn key_mappings(architecture: &str) -> impl Iterator<Item = &'static KeyMapping> {
-    KEY_MAPPINGS.iter().filter(move |mapping| mapping.family.iter().any(|family| architecture.starts_with(family)))
+/// Returns the key mappings of a candidate: of a described one that of the architecture's own names, which are a library's.
+fn key_mappings(candidate: Candidate) -> impl Iterator<Item = &'static KeyMapping> {
+    let fits = move |family: &&str| match candidate {
+        Candidate::BuiltIn(name) => name.starts_with(family),
+        Candidate::Described(_) => family.is_empty(),
+    };
+    KEY_MAPPINGS.iter().filter(move |mapping| mapping.family.iter().any(fits))
 }
 
 /// Returns the candidate whose family the hint begins with: `deit_small_patch16_224` is of `deit-small`'s.
 fn hinted(fits: &[Fit], hint: Option<&str>) -> Option<usize> {
     let hint = hint?;
     let is_hinted =
-        |fit: &Fit| fit.network.architecture.split('-').next().is_some_and(|family| hint.starts_with(family));
+        |fit: &Fit| fit.candidate.name().split('-').next().is_some_and(|family| hint.starts_with(family));
     fits.iter().position(is_hinted)
 }
 
@@ -178,11 +250,11 @@ fn nothing_fits(fits: Vec<Fit>, found: &Shapes<'_>, requested: Option<&str>, pat
         return ModelError::TwoNetworks { path: path.to_owned(), one: one.to_owned(), other: other.to_owned() };
     }
     let mut fits = fits.into_iter().filter(|fit| requested.is_some() || !fit.is_for_tests());
-    let Some(Fit { network, mut mismatches, .. }) = fits.next() else {
+    let Some(Fit { candidate, mut mismatches, .. }) = fits.next() else {
         return ModelError::NoTensors { path: path.to_owned() };
     };
     if requested.is_some() {
-        return mismatches.swap_remove(0).error(path, network.architecture);
+        return mismatches.swap_remove(0).error(path, candidate.name());
     }
     let differing = mismatches.len();
     let advice = if mismatches.iter().all(|mismatch| matches!(mismatch, Mismatch::Extra { .. })) {
@@ -192,5 +264,5 @@ fn nothing_fits(fits: Vec<Fit>, found: &Shapes<'_>, requested: Option<&str>, pat
     };
     mismatches.truncate(LISTED);
     let first = mismatches.iter().map(Mismatch::to_string).collect();
-    ModelError::Unrecognised { path: path.to_owned(), nearest: network.architecture, differing, first, advice }
+    ModelError::Unrecognised { path: path.to_owned(), nearest: candidate.name(), differing, first, advice }
 }

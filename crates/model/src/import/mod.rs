@@ -38,6 +38,7 @@ pub use detect::Detected;
 pub use embedded::EmbeddedConfig;
 pub use error::{CheckpointError, PickleProblem, Program};
 pub use network::ImportedNetwork;
+pub(crate) use preprocessing::imagenet;
 pub use preprocessing::{InputOverride, published_preprocessing};
 pub use state::Averages;
 
@@ -60,7 +61,8 @@ pub struct ImportRequest<'a> {
     /// `model.safetensors.index.json`; or a folder as Hugging Face's hub has it, with `config.json` beside
     /// `model.safetensors`, `pytorch_model.bin` or an index of either.
     pub weights: &'a Path,
-    /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`]; detected by names and shapes if none is given.
+    /// The architecture's name in [`fieldfit_nets::ARCHITECTURES`] or
+    /// [`described_architectures`](crate::described_architectures); detected by names and shapes if none is given.
     pub architecture: Option<&'a str>,
     /// A file of labels, one class a line, in the order of the logits; those of `config.json`, if none is given. A
     /// checkpoint without a head has none. The classes of a network file without labels are `class0`, `class1`, …
@@ -270,12 +272,16 @@ fn import_checkpoint(request: &ImportRequest<'_>) -> Result<ImportReport, ModelE
     let (fit, detected) = detect::detect(&shapes, request.architecture, hint, &source.path)?;
     let labels = labels::labels(request.labels, &source.config.labels, &fit.network, &source.path)?;
     let preprocessing = preprocessing(request, &source, &fit);
+    let description = fit.description().map_err(|problem| ModelError::Network {
+        path: source.path.clone(),
+        source: Box::new(problem),
+    })?;
     let written = folder::write(
         request.out,
         &folder::Description {
             name: request.out,
             architecture: fit.network.architecture,
-            network: None,
+            network: description.as_deref(),
             preprocessing,
             source: request.source,
             licence: request.licence,
@@ -382,7 +388,7 @@ fn check_entries(state: &StateDict<'_>) -> Result<(), CheckpointError> {
 
 /// The request's preprocessing, or the configuration's over that of the published checkpoint.
 fn preprocessing(request: &ImportRequest<'_>, source: &Source, fit: &Fit) -> Preprocessing {
-    let published = published_preprocessing(fit.network.architecture);
+    let published = fit.published_preprocessing();
     request.input.apply(request.preprocessing.unwrap_or_else(|| source.config.preprocessing(published)))
 }
 
