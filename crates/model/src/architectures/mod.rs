@@ -6,6 +6,7 @@
 
 use crate::description::NetworkDescription;
 use crate::import::imagenet;
+use fieldfit_nets::Network;
 use fieldfit_tensor::{Filter, Preprocessing};
 use flate2::read::GzDecoder;
 use std::io::Read;
@@ -60,13 +61,24 @@ impl DescribedArchitecture {
     pub fn description(&self) -> NetworkDescription {
         let mut json = Vec::new();
         let read = GzDecoder::new(self.description).read_to_end(&mut json).map_err(|error| error.to_string());
-        let description =
-            read.and_then(|_| NetworkDescription::parse(&json).map_err(|error| error.to_string()));
+        let description = read.and_then(|_| NetworkDescription::parse(&json).map_err(|error| error.to_string()));
         match description {
             Ok(description) => description,
             // A test parses each of them.
             Err(error) => unreachable!("the description of {} that is built in: {error}", self.name),
         }
+    }
+
+    /// Returns the network, its tensors in the shapes that they have in a checkpoint.
+    pub fn network_in_file(&self) -> Network {
+        let description = self.description();
+        let mut network = description.network();
+        for (spec, tensor) in network.tensors.iter_mut().zip(description.tensors) {
+            if let Some(source) = tensor.source {
+                spec.shape = source.shape;
+            }
+        }
+        network
     }
 
     /// Returns the preprocessing under which the published checkpoint was evaluated.
@@ -80,7 +92,7 @@ impl DescribedArchitecture {
 mod tests {
     use super::*;
 
-    /// Catches: a description that this version does not read, a tensor that no checkpoint has or has in another shape, a
+    /// Catches: a description that this version does not read, a tensor that no checkpoint has or has otherwise, a
     /// network that accepts one image size alone, a name that is listed twice.
     #[test]
     fn every_description_is_of_a_checkpoint() {
@@ -88,7 +100,7 @@ mod tests {
             let description = described.description();
             for tensor in &description.tensors {
                 let source = tensor.source.as_ref().unwrap_or_else(|| panic!("{}: {}", described.name, tensor.name));
-                assert!(!source.turned && source.shape == tensor.shape, "{}: {}", described.name, tensor.name);
+                assert!(!source.turned && source.fits(&tensor.shape), "{}: {}", described.name, tensor.name);
             }
             assert_eq!(description.head.classes, 1000, "{}", described.name);
             assert!([96, 224, 256].iter().all(|side| description.accepts([*side; 2])), "{}", described.name);

@@ -60,7 +60,8 @@ enum Candidate {
 impl Candidate {
     /// Returns those of a name, or all.
     fn all(requested: Option<&str>) -> Result<Vec<Self>, ModelError> {
-        let candidates = ARCHITECTURES.iter().map(|name| Self::BuiltIn(name)).chain(DESCRIBED.iter().map(Self::Described));
+        let candidates =
+            ARCHITECTURES.iter().map(|name| Self::BuiltIn(name)).chain(DESCRIBED.iter().map(Self::Described));
         let candidates: Vec<Self> =
             candidates.filter(|candidate| requested.is_none_or(|name| name == candidate.name())).collect();
         match requested {
@@ -79,11 +80,11 @@ impl Candidate {
         }
     }
 
-    /// Returns the network with the head of its published checkpoint.
+    /// Returns the network with the head of its published checkpoint, and its tensors in the shapes that a checkpoint has.
     fn network(self) -> Option<Network> {
         match self {
             Self::BuiltIn(name) => by_name(name).ok(),
-            Self::Described(described) => Some(described.description().network()),
+            Self::Described(described) => Some(described.network_in_file()),
         }
     }
 }
@@ -105,9 +106,11 @@ impl Fit {
         let shapes: Shapes<'_> = shapes.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
         let network = under_the_head_of(published, &shapes);
         let mismatches = check::mismatches(&network, &shapes).collect();
-        let naming = match candidate {
-            Candidate::BuiltIn(_) => mapping.library,
-            Candidate::Described(described) => described.library,
+        let (naming, network) = match candidate {
+            Candidate::BuiltIn(_) => (mapping.library, network),
+            Candidate::Described(described) => {
+                (described.library, described.description().network().with_classes(network.head.classes))
+            }
         };
         Some(Self { network, translation, candidate, naming, prefix: prefix.to_owned(), head, mismatches })
     }
@@ -123,9 +126,12 @@ impl Fit {
     /// Returns the description of the network under the checkpoint's head, as JSON; `None` of a built-in architecture.
     pub fn description(&self) -> Result<Option<Vec<u8>>, DescriptionError> {
         let Candidate::Described(described) = self.candidate else { return Ok(None) };
-        let layout = |shape: &[usize]| SourceLayout { shape: shape.to_vec(), turned: false };
-        let layouts = self.network.tensors.iter().map(|spec| (!spec.is_empty()).then(|| layout(&spec.shape)));
-        NetworkDescription::new(&self.network, described.description().size, layouts.collect())?.to_json().map(Some)
+        let published = described.description();
+        let layouts = self.network.tensors.iter().zip(published.tensors).map(|(spec, tensor)| {
+            let of_head = SourceLayout { shape: spec.shape.clone(), turned: false };
+            (!spec.is_empty()).then(|| tensor.source.filter(|_| !spec.role.is_head()).unwrap_or(of_head))
+        });
+        NetworkDescription::new(&self.network, published.size, layouts.collect())?.to_json().map(Some)
     }
 
     fn is_for_tests(&self) -> bool {
@@ -239,8 +245,7 @@ fn key_mappings(candidate: Candidate) -> impl Iterator<Item = &'static KeyMappin
 /// Returns the candidate whose family the hint begins with: `deit_small_patch16_224` is of `deit-small`'s.
 fn hinted(fits: &[Fit], hint: Option<&str>) -> Option<usize> {
     let hint = hint?;
-    let is_hinted =
-        |fit: &Fit| fit.candidate.name().split('-').next().is_some_and(|family| hint.starts_with(family));
+    let is_hinted = |fit: &Fit| fit.candidate.name().split('-').next().is_some_and(|family| hint.starts_with(family));
     fits.iter().position(is_hinted)
 }
 

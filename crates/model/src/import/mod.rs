@@ -272,10 +272,9 @@ fn import_checkpoint(request: &ImportRequest<'_>) -> Result<ImportReport, ModelE
     let (fit, detected) = detect::detect(&shapes, request.architecture, hint, &source.path)?;
     let labels = labels::labels(request.labels, &source.config.labels, &fit.network, &source.path)?;
     let preprocessing = preprocessing(request, &source, &fit);
-    let description = fit.description().map_err(|problem| ModelError::Network {
-        path: source.path.clone(),
-        source: Box::new(problem),
-    })?;
+    let description = fit
+        .description()
+        .map_err(|problem| ModelError::Network { path: source.path.clone(), source: Box::new(problem) })?;
     let written = folder::write(
         request.out,
         &folder::Description {

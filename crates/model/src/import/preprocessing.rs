@@ -32,7 +32,7 @@ impl InputOverride {
 }
 
 /// Returns the preprocessing under which most networks are trained and evaluated on ImageNet, for images of that side.
-pub(super) const fn imagenet(size: u32) -> Preprocessing {
+pub(crate) const fn imagenet(size: u32) -> Preprocessing {
     let ((mean, std), filter) = (IMAGENET, Filter::Bilinear);
     Preprocessing { size, crop: 0.875, mean, std, filter }
 }
