@@ -1,7 +1,7 @@
 //! Errors: why an adaptation ended without a delta.
 
 use crate::classifier::ClassifierError;
-use crate::teach::TeachError;
+use crate::teach_error::TeachError;
 use fieldfit_data::DataError;
 use fieldfit_durable::{DurableError, SealError};
 use fieldfit_exec::ExecError;

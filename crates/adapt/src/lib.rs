@@ -48,6 +48,7 @@ mod outcome;
 mod plan;
 mod request;
 mod teach;
+mod teach_error;
 mod train;
 
 pub use adaptation::adapt;
@@ -73,7 +74,8 @@ pub use outcome::Outcome;
 pub use plan::memory::{forget_peak_memory, peak_memory, plan_memory};
 pub use plan::memory_plan::MemoryPlan;
 pub use request::{AdaptRequest, Checkpointing};
-pub use teach::{TeachError, TeachRequest, remove_taught, teach};
+pub use teach::{TeachRequest, remove_taught, teach};
+pub use teach_error::TeachError;
 pub use train::batch_source::{Batches, Cycle};
 pub use train::class_weighting::{ClassWeighting, WeightedLabels};
 pub use train::control::{Control, Pace};

@@ -42,7 +42,8 @@ pub struct Plane<'a> {
 
 /// Pixel format: order and width of the channels.
 ///
-/// YUV formats are read as cameras give them: BT.601, 16..=235 for Y and 16..=240 for U and V, as OpenCV converts them.
+/// YUV formats are read as cameras give them: BT.601, 16..=235 for Y and 16..=240 for U and V, within a step of 8 bits as OpenCV
+/// converts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PixelFormat {

@@ -2,12 +2,12 @@
 
 const SHIFT: u32 = 20;
 const HALF: i32 = 1 << (SHIFT - 1);
-/// 255 / 219, and the factors of V in red, of U and V in green, and of U in blue.
-const Y: i32 = 1_220_542;
-const V_RED: i32 = 1_673_527;
-const U_GREEN: i32 = -409_993;
-const V_GREEN: i32 = -852_492;
-const U_BLUE: i32 = 2_116_026;
+/// 255 / 219, and the factors of V in red, of U and V in green, and of U in blue, to six decimals; OpenCV has three.
+const Y: i32 = 1_220_945;
+const V_RED: i32 = 1_673_555;
+const U_GREEN: i32 = -410_793;
+const V_GREEN: i32 = -852_459;
+const U_BLUE: i32 = 2_115_221;
 
 /// Returns red, green and blue.
 pub(crate) fn rgb(y: u8, u: u8, v: u8) -> [u8; 3] {

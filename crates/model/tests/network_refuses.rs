@@ -394,8 +394,8 @@ const INVALID_ONNX: [(&str, &str); 20] = [
     ("short_weight", "`w`"),
     ("large_weight", "`w`"),
     ("negative_size", "`w`"),
-    ("external_missing", "weights.bin"),
-    ("external_escaping", "passwd"),
+    ("external_missing", "`external_data` and `raw_data`"),
+    ("external_escaping", "`external_data` and `raw_data`"),
     ("truncated", "cut short"),
 ];
 

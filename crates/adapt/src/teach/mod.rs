@@ -1,15 +1,13 @@
 //! Teaching: adds a class to the active version by the mean of its features, without training, or removes one that was added.
 
-mod error;
 mod prototype;
 mod taught;
 mod verdict;
 
-pub use error::TeachError;
-
 use crate::error::AdaptError;
 use crate::features::FeatureExtractor;
 use crate::outcome::Outcome;
+use crate::teach_error::TeachError;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{Dataset, Fractions, Frame, Pixels};
 use fieldfit_delta::Delta;

@@ -3,8 +3,8 @@
 use crate::error::AdaptError;
 use crate::event::Gate;
 use crate::features::FeatureExtractor;
-use crate::teach::error::TeachError;
 use crate::teach::prototype;
+use crate::teach_error::TeachError;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{Dataset, Split};
 use fieldfit_delta::{

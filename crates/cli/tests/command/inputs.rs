@@ -126,7 +126,7 @@ fn errors_are_objects_with_json() {
     for (arguments, path) in [
         ("info nowhere", Some("nowhere")),
         ("key show nowhere.key", Some("nowhere.key")),
-        ("infer --model nowhere images", Some("nowhere")),
+        ("infer --model nowhere images", Some("nowhere/manifest.toml")),
         ("adapt --model tiny-1 --data nowhere --store store", Some("nowhere")),
         ("store list nowhere", Some("nowhere")),
         ("adapt --model tiny-1 --data images --store store --report missing/page.html", Some("missing/page.html")),

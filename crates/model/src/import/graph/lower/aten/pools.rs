@@ -123,6 +123,9 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let Some(reduced) = reduced else { return refuse("a reduction of the batch") };
         let mut reduced = reduced.concat();
         reduced.sort_unstable();
+        if reduced.windows(2).any(|pair| pair[0] == pair[1]) {
+            return refuse("a reduction of one axis twice");
+        }
         let kept: Vec<usize> = (0..value.sides.len()).filter(|piece| !reduced.contains(piece)).collect();
         let channels: usize = kept.iter().map(|piece| value.sides[*piece]).product();
         let is_so = reduced.iter().chain(&kept).copied().eq(0..value.sides.len()) && channels == value.shape.channels;
