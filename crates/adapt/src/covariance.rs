@@ -23,19 +23,28 @@ pub(crate) fn statistics(features: &Features, classes: usize) -> FeatureStatisti
     let (means, counts) = class_means(features, classes);
     let present = counts.iter().filter(|&&count| count > 0).count();
     let freedom = features.labels.len().saturating_sub(present);
-    let residuals = residuals(features, &means);
-    let total: f64 = residuals.iter().map(|row| dot(row, row)).sum::<f64>() / freedom.max(1) as f64;
-    let values = means.into_iter().flatten().map(|value| value as f32).collect();
+    // One at a time: all of them take twice the memory of the features.
+    let residual = |row: usize| -> Vec<f64> {
+        let mean = &means[features.labels[row] as usize];
+        features.matrix.row(row).iter().zip(mean).map(|(&value, mean)| f64::from(value) - mean).collect()
+    };
+    let images = features.labels.len();
+    let squares = |row| {
+        let residual = residual(row);
+        dot(&residual, &residual)
+    };
+    let total: f64 = (0..images).map(squares).sum::<f64>() / freedom.max(1) as f64;
+    let stride = images.div_ceil(MOST_IMAGES).max(1);
+    let sampled: Vec<Vec<f64>> = (0..images).step_by(stride).map(residual).collect();
+    let values = means.iter().flatten().map(|value| *value as f32).collect();
     let means = Matrix { rows: classes, columns, values };
     if freedom == 0 || total <= 0.0 {
         return FeatureStatistics { means, ..FeatureStatistics::default() };
     }
-    let stride = residuals.len().div_ceil(MOST_IMAGES);
-    let sampled: Vec<&Vec<f64>> = residuals.iter().step_by(stride).collect();
     // As many directions as can be told by two images each, and with some left for the residual.
     let count = MOST_FACTORS.min(freedom / 2).min(columns / 2);
     let mut axes = principal(&sampled, count, columns);
-    let scale = sampled.len() as f64 * freedom as f64 / residuals.len() as f64;
+    let scale = sampled.len() as f64 * freedom as f64 / images as f64;
     axes.iter_mut().for_each(|(variance, _)| *variance /= scale);
     let explained: f64 = axes.iter().map(|(variance, _)| variance).sum();
     let residual =
@@ -63,17 +72,8 @@ fn class_means(features: &Features, classes: usize) -> (Vec<Vec<f64>>, Vec<usize
     (means, counts)
 }
 
-/// Features from the means of their classes.
-fn residuals(features: &Features, means: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let row = |(row, &label): (usize, &u32)| {
-        let values = features.matrix.row(row).iter().zip(&means[label as usize]);
-        values.map(|(&value, mean)| f64::from(value) - mean).collect()
-    };
-    features.labels.iter().enumerate().map(row).collect()
-}
-
 /// The directions of the largest sums of squares of these rows, with those sums, by subspace iteration from a fixed start.
-fn principal(rows: &[&Vec<f64>], count: usize, columns: usize) -> Vec<(f64, Vec<f64>)> {
+fn principal(rows: &[Vec<f64>], count: usize, columns: usize) -> Vec<(f64, Vec<f64>)> {
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let mut axes: Vec<Vec<f64>> =
         (0..count).map(|_| (0..columns).map(|_| random.random_range(-1.0..1.0)).collect()).collect();
@@ -88,7 +88,7 @@ fn principal(rows: &[&Vec<f64>], count: usize, columns: usize) -> Vec<(f64, Vec<
 }
 
 /// `Σ row · (row · axis)`.
-fn spread(rows: &[&Vec<f64>], axis: &[f64]) -> Vec<f64> {
+fn spread(rows: &[Vec<f64>], axis: &[f64]) -> Vec<f64> {
     let mut sum = vec![0.0; axis.len()];
     for row in rows {
         let share = dot(row, axis);

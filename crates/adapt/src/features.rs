@@ -45,12 +45,16 @@ impl FeatureExtractor {
     /// # Errors
     /// [`TeachError::Image`] for a frame that cannot be decoded; if the device fails.
     pub fn of_frames(&mut self, frames: &[Frame<'_>]) -> Result<Matrix<f32>, AdaptError> {
-        let images = self.preprocess(frames)?;
-        Ok(self.executor.features(&self.weights.params, &images)?)
+        let mut values = Vec::new();
+        for (batch, frames) in frames.chunks(BATCH).enumerate() {
+            let images = self.preprocess(batch * BATCH, frames)?;
+            values.extend(self.executor.features(&self.weights.params, &images)?.values);
+        }
+        Ok(Matrix { rows: frames.len(), columns: self.weights.network.head.features, values })
     }
 
-    /// Decodes frames on as many threads as compute.
-    fn preprocess(&self, frames: &[Frame<'_>]) -> Result<Images, AdaptError> {
+    /// Decodes frames, the first of which is number `before`, on as many threads as compute.
+    fn preprocess(&self, before: usize, frames: &[Frame<'_>]) -> Result<Images, AdaptError> {
         let side = self.preprocessor.size() as usize;
         let mut images = Images::zeros(frames.len(), side, side);
         let stride = images.stride();
@@ -60,7 +64,7 @@ impl FeatureExtractor {
             let mut preprocessor = preprocessor.clone();
             for (index, (frame, out)) in frames.iter().zip(out.chunks_exact_mut(stride)).enumerate() {
                 let prepared = preprocessor.prepare(frame, out);
-                prepared.map_err(|source| TeachError::Image { number: first + index + 1, source })?;
+                prepared.map_err(|source| TeachError::Image { number: before + first + index + 1, source })?;
             }
             Ok::<_, AdaptError>(())
         };

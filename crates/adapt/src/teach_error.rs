@@ -37,7 +37,10 @@ pub enum TeachError {
         class: String,
     },
     /// A name that no label can have.
-    #[error("`{}` cannot name a class: give 1 to 256 bytes without control characters", escape(class))]
+    #[error(
+        "`{}` cannot name a class: give 1 to 256 bytes without control characters, and no spaces at its ends",
+        escape(class)
+    )]
     Name {
         /// The name.
         class: String,

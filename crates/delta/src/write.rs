@@ -61,7 +61,9 @@ pub fn encode_with(
 ) -> Result<Vec<u8>, DeltaError> {
     let header = complete(header, labels, records.len() + tensors.len())?;
     let mut file = Vec::new();
-    write_header(&header, &mut file)?;
+    let kinds = records.iter().map(|record| record.kind).chain(tensors.iter().map(|tensor| tensor.kind));
+    let has_statistics = kinds.into_iter().any(|kind| kind == TensorKind::Statistic);
+    write_header(&header, has_statistics, &mut file)?;
     write_labels(labels, &mut file)?;
     write_records(records, tensors, &mut file)?;
     seal(&mut file);
@@ -84,10 +86,10 @@ fn complete(header: &Header, labels: &[&str], tensors: usize) -> Result<Header, 
 }
 
 /// Writes fixed part and header; [`seal`] sets the file's length.
-fn write_header(header: &Header, file: &mut Vec<u8>) -> Result<(), DeltaError> {
+fn write_header(header: &Header, has_statistics: bool, file: &mut Vec<u8>) -> Result<(), DeltaError> {
     let mut buffer = [0; MAX_HEADER_BYTES];
     let (fields, head) = ((header, header.provenance.fidelity), header.head);
-    let (version, encoded) = if head == HeadDescription::default() {
+    let (version, encoded) = if head == HeadDescription::default() && !has_statistics {
         (SIGNABLE_VERSION, postcard::to_slice(&fields, &mut buffer))
     } else {
         (HEAD_VERSION, postcard::to_slice(&(fields, head), &mut buffer))

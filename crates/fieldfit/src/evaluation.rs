@@ -159,13 +159,16 @@ fn evaluate(
 ) -> Result<Evaluation, Error> {
     let labels = classifier.labels();
     let set = set.with_labels(labels).map_err(|source| Error::Classes { version, source })?;
-    let in_base = classifier.base_labels().map(|base| positions(labels, base));
+    let in_base = classifier.base_labels().map(|base| {
+        let columns = labels.len()..labels.len() + base.len();
+        (positions(labels, base), columns)
+    });
     let (mut metrics, mut under_base) = (Metrics::new(labels.len()), Count::default());
     for batch in set.classified_by(classifier)? {
         let (batch, logits) = batch?;
         metrics.add(&batch, &logits);
-        if let Some(in_base) = &in_base {
-            let predicted = predictions(&logits, labels.len()..logits.columns);
+        if let Some((in_base, columns)) = &in_base {
+            let predicted = predictions(&logits, columns.clone());
             for (&class, predicted) in batch.labels.iter().zip(predicted) {
                 in_base[class as usize].into_iter().for_each(|truth| under_base.add(truth == predicted));
             }

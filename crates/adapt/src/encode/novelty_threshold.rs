@@ -51,7 +51,8 @@ pub(crate) fn choose(
 
 /// The statistics as the file has them.
 fn rounded(mut statistics: FeatureStatistics) -> Result<FeatureStatistics, AdaptError> {
-    for matrix in [&mut statistics.means, &mut statistics.factors] {
+    let matrices = [&mut statistics.means, &mut statistics.factors].into_iter();
+    for matrix in matrices.filter(|matrix| !matrix.values.is_empty()) {
         let decoded = Codec::F16.decoded(&matrix.values, matrix.rows.max(1));
         matrix.values = decoded.map_err(|source| {
             ModelError::from(fieldfit_delta::DeltaError::Payload { name: "feature statistics".into(), source })

@@ -51,8 +51,9 @@ impl Options {
     }
 }
 
+/// Whether a value is above 0 and below 1, also as the f32 that a delta records.
 fn is_share(value: f64) -> bool {
-    value > 0.0 && value < 1.0
+    (value as f32) > 0.0 && (value as f32) < 1.0
 }
 
 fn require_positive(name: &'static str, value: f64) -> Result<(), AdaptError> {

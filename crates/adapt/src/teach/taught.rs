@@ -70,6 +70,10 @@ impl Taught {
         if self.labels.len() == 1 {
             return Err(TeachError::LastClass { class: class.into() });
         }
+        let (missing, labels) = (self.labels.len().saturating_sub(self.means.rows), &self.labels);
+        if missing > 0 {
+            return Err(TeachError::NoMeans { missing, class: labels[self.means.rows].clone() });
+        }
         let (position, columns) = (first + position, self.means.columns);
         self.labels.remove(position);
         self.means.rows -= 1;

@@ -144,7 +144,11 @@ impl ActivateKernel {
             Function::Mish => multiply!(gradient, input, target, |x| mish_slope(x)),
             Function::Power { exponent } => {
                 let exponent = exponent as f32;
-                multiply!(gradient, input, target, |x| exponent * x.powf(exponent - 1.0));
+                multiply!(gradient, input, target, |x| if exponent == 0.0 {
+                    0.0
+                } else {
+                    exponent * x.powf(exponent - 1.0)
+                });
             }
         }
     }

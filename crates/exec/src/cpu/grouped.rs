@@ -16,7 +16,7 @@ const PIXELS: usize = 8;
 const FEW_PIXELS: usize = 3;
 /// Input channels whose products with a vector of the gradient are accumulated at once.
 const INPUTS: usize = 4;
-/// Rows accumulated in f32 before their sums are added in f64; few enough to stay in the L2 cache.
+/// Rows accumulated in f32 before their sums are added in f64, or to the kernel's gradient; few enough to stay in the L2 cache.
 const BAND: usize = 8;
 
 /// Grouped convolution kernel for one image size.

@@ -16,7 +16,7 @@ use crate::error::ModelError;
 use crate::file;
 use crate::import::graph::IMPORTED;
 use crate::manifest::DescriptionFile;
-use fieldfit_nets::{Function, Graph, Head, Network, Op, Role, Shape, TensorSpec};
+use fieldfit_nets::{Axis, Function, Graph, Head, Network, Node, Op, Role, Shape, TensorSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -148,9 +148,16 @@ impl NetworkDescription {
         check::shapes(self, size)
     }
 
-    /// Returns whether the network accepts an image of that size: its shapes resolve, and the head fits.
+    /// Returns whether the network accepts an image of that size: its shapes resolve, the head fits, and rows and columns are
+    /// taken by their positions from values of the exported size alone.
     pub fn accepts(&self, size: [usize; 2]) -> bool {
-        self.shapes(size).is_ok_and(|shapes| shapes.last().is_some_and(|output| self.fits_head(*output)))
+        let (Ok(own), Ok(shapes)) = (self.shapes(self.size), self.shapes(size)) else { return false };
+        let takes_positions =
+            |op: &Op| matches!(op, Op::Gather { .. } | Op::Slice { axis: Axis::Rows | Axis::Columns, .. });
+        let fits = |node: &Node| {
+            !takes_positions(&node.op) || node.inputs.iter().all(|value| own[value.index()] == shapes[value.index()])
+        };
+        self.graph.nodes.iter().all(fits) && shapes.last().is_some_and(|output| self.fits_head(*output))
     }
 
     const fn fits_head(&self, output: Shape) -> bool {

@@ -207,7 +207,7 @@ fn output(result: Option<Known>, lowering: &mut Lowering<'_, '_>) -> Result<Valu
         return Err(form("a result that does not depend on the image".to_owned()));
     };
     let Ok(traced) = lowering.traced(known) else { return Err(form("a result that is repeated".to_owned())) };
-    if !traced.is_batch(0) {
+    if traced.rank() == 0 || !traced.is_batch(0) {
         return Err(form("a result without an image's axis".to_owned()));
     }
     // The result's values stay in the file's order, but for an image, whose channels are last here.

@@ -71,6 +71,12 @@ impl Traced {
         self.axes[axis].iter().map(|factor| self.size_of(*factor)).product()
     }
 
+    /// Whether two values have their images along the same axis; a value without images fits any.
+    pub fn is_aligned_with(&self, other: &Self) -> bool {
+        let images = |value: &Self| value.axes.iter().position(|axis| axis.contains(&Factor::Batch));
+        images(self).zip(images(other)).is_none_or(|(own, other)| own == other)
+    }
+
     /// Whether an axis is the batch, alone.
     pub fn is_batch(&self, axis: usize) -> bool {
         self.axes[axis] == [Factor::Batch]

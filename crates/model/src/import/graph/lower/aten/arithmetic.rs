@@ -169,6 +169,9 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 value.axes.insert(0, Vec::new());
             }
         }
+        if !left.is_aligned_with(&right) {
+            return refuse("arithmetic between the images of a batch");
+        }
         let Some(lengths) = joint(&left.lengths(), &right.lengths()) else {
             return refuse("arithmetic of arrays of other shapes");
         };

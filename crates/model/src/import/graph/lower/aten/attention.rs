@@ -20,7 +20,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             return refuse("attention with dropout");
         }
         let rank = query.rank();
-        if rank < 3 || call.flag("enable_gqa", false)? {
+        if rank < 3 || key.rank() < 2 || call.flag("enable_gqa", false)? {
             return refuse(format!("attention over arrays of {rank} axes, or with shared keys"));
         }
         let mask = self.mask(call, query.length(rank - 2), key.length(key.rank() - 1 - usize::from(key.rank() > 1)))?;
@@ -128,6 +128,9 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let rank = left.rank();
         if rank < 3 || right.rank() != rank {
             return refuse("a matrix product of arrays of other ranks");
+        }
+        if !left.is_aligned_with(right) {
+            return refuse("a matrix product between the images of a batch");
         }
         let (mut left, mut right) = (left.clone(), right.clone());
         let mut outer: Vec<usize> = (0..rank - 2).collect();

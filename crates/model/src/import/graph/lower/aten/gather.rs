@@ -3,7 +3,8 @@
 use super::call::Call;
 use super::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
-use crate::import::graph::raw::{RawArgument, RawDim, RawType};
+use crate::import::graph::name::Name;
+use crate::import::graph::raw::{RawArgument, RawDim, RawDtype, RawType};
 use fieldfit_nets::{Axis, Op};
 
 /// Index of one axis by a constant list.
@@ -166,10 +167,13 @@ impl<'r, 'a> Lowering<'r, 'a> {
             Known::Constant(array) => array.shape.clone(),
             Known::Turned { .. } | Known::Int(_) | Known::Unread => return Ok(None),
         };
+        let is_mask =
+            |name: &Name<'_>| matches!(self.raw.types.get(name), Some(RawType::Tensor { dtype: RawDtype::Bool, .. }));
         let (axis, list) = match call.argument("indices") {
             Some(RawArgument::Values(names)) => {
                 let mut lists = names.iter().enumerate().filter_map(|(axis, name)| Some((axis, name.clone()?)));
                 match (lists.next(), lists.next()) {
+                    (Some((_, name)), None) if is_mask(&name) => return refuse("an index by a mask"),
                     (Some((axis, name)), None) => (axis, self.array(Some(&RawArgument::Value(name)))),
                     _ => return Ok(None),
                 }

@@ -91,7 +91,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
         let output = inner * groups;
         let shape = vec![output, input / groups, rows, columns];
-        let weight = self.sketch.tensor(self.raw, weight, (shape, Role::Kernel), true);
+        let weight = self.tensor_in(weight, (shape, Role::Kernel), true)?;
         let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
         let conv = ConvTranspose { weight, bias, input, output, window, output_padding, groups };
         self.on_image(&image, Op::ConvTranspose(conv))
@@ -219,6 +219,9 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Appends a PReLU with a slope for each channel, axis 1, or one for all.
     pub fn prelu_of(&mut self, value: &Traced, slope: usize) -> Lowered<Traced> {
+        if value.rank() < 2 {
+            return refuse("slopes of an array without channels");
+        }
         let value = self.channels_last(value, 1)?;
         let len = self.raw.tensors[slope].shape.iter().product::<usize>();
         if len != 1 && len != value.shape.channels {

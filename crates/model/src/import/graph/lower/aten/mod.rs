@@ -102,6 +102,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let source = node.arguments.first().and_then(|argument| named(&argument.value));
         for (name, result) in node.outputs.iter().zip(results) {
             let Some(name) = name else { continue };
+            if self.known.contains_key(name) {
+                let (name, problem) = (name.as_str().to_owned(), "two nodes or tensors have one name");
+                return Err(GraphError::Contradiction { name, problem });
+            }
             if let Some(source) = source.filter(|_| is_in_place(node.op.as_str())) {
                 self.known.insert(source.clone(), result.clone());
             } else if let Some(source) = source.filter(|_| may_share(node.op.as_str())) {
@@ -342,6 +346,7 @@ fn function(call: &Call<'_, '_>, op: &str) -> Lowered<Option<Function>> {
         "rsqrt" => Function::Power { exponent: -0.5 },
         "reciprocal" => Function::Power { exponent: -1.0 },
         "mish" => Function::Mish,
+        "softplus" if call.number("threshold", 20.0)? < 20.0 => return refuse("a softplus with a threshold below 20"),
         "softplus" => Function::Softplus { beta: call.number("beta", 1.0)? },
         "elu" if call.number("scale", 1.0)? == 1.0 && call.number("input_scale", 1.0)? == 1.0 => {
             Function::Elu { alpha: call.number("alpha", 1.0)? }

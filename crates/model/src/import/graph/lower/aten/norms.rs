@@ -182,14 +182,14 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let scale = Op::Scalar { scale: count as f64, shift: 0.0 };
         if ord == 1.0 {
             let sizes = self.unary(&value, Op::Activate(Function::Absolute))?;
-            let mean = self.mean_over(&sizes, &axes, keeps)?;
+            let mean = self.counted_mean_over(&sizes, &axes, keeps)?;
             return self.unary(&mean, scale);
         }
         if ord != 2.0 {
             return refuse(format!("a norm of order {ord}"));
         }
         let squares = self.unary(&value, Op::Activate(Function::Square))?;
-        let mean = self.mean_over(&squares, &axes, keeps)?;
+        let mean = self.counted_mean_over(&squares, &axes, keeps)?;
         let sum = self.unary(&mean, scale)?;
         // The slope of a vector of zeros is 0, as PyTorch has it, and not infinite.
         let low = f64::from(f32::MIN_POSITIVE);
@@ -225,7 +225,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let largest = self.largest_over(value, &[axis], true)?;
         let shifted = self.combine(Arithmetic::Subtract, value.clone(), largest.clone())?;
         let exponentials = self.unary(&shifted, Op::Activate(Function::Exp))?;
-        let mean = self.mean_over(&exponentials, &[axis], true)?;
+        let mean = self.counted_mean_over(&exponentials, &[axis], true)?;
         let sum = self.unary(&mean, Op::Scalar { scale: value.length(axis) as f64, shift: 0.0 })?;
         Ok((shifted, largest, sum))
     }

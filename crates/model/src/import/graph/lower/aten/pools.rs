@@ -9,6 +9,15 @@ use crate::import::graph::raw::RawArgument;
 use fieldfit_nets::{Arithmetic, Function, Interpolation, Op, Padding, ResizeTo, Shape, ValueId, Window};
 use std::rc::Rc;
 
+/// Image sizes that a reduction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sizes {
+    /// Any.
+    Any,
+    /// That of the file alone: the count of values is a constant.
+    Own,
+}
+
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Returns the image and the window of a pool.
     pub(super) fn window(&mut self, call: &Call<'r, 'a>) -> Lowered<(Traced, Window)> {
@@ -60,16 +69,18 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Lowers `mean` and `sum`.
     pub(super) fn mean(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        self.check_inert(call)?;
         let value = self.value(call, "self")?;
         let axes = self.axes_of(call, &value)?;
         self.mean_over(&value, &axes, call.flag("keepdim", false)?)
     }
 
     pub(super) fn sum(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        self.check_inert(call)?;
         let value = self.value(call, "self")?;
         let axes = self.axes_of(call, &value)?;
         let count: usize = axes.iter().map(|axis| value.length(*axis)).product();
-        let mean = self.mean_over(&value, &axes, call.flag("keepdim", false)?)?;
+        let mean = self.counted_mean_over(&value, &axes, call.flag("keepdim", false)?)?;
         self.unary(&mean, Op::Scalar { scale: count as f64, shift: 0.0 })
     }
 
@@ -85,7 +96,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let mean = self.mean_over(&value, &axes, true)?;
         let centred = self.combine(Arithmetic::Subtract, value, mean)?;
         let squares = self.unary(&centred, Op::Activate(Function::Square))?;
-        let mean = self.mean_over(&squares, &axes, call.flag("keepdim", false)?)?;
+        let mean = self.counted_mean_over(&squares, &axes, call.flag("keepdim", false)?)?;
         self.unary(&mean, Op::Scalar { scale: count / (count - correction), shift: 0.0 })
     }
 
@@ -104,21 +115,28 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Appends the mean over axes.
     pub fn mean_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
-        let (arranged, kept) = self.reduced_first(value, axes)?;
+        let (arranged, kept) = self.reduced_first(value, axes, Sizes::Any)?;
+        let result = self.sketch.node(Op::GlobalAveragePool, &[arranged.value])?;
+        Ok(without(value, axes, (&kept, keeps), result))
+    }
+
+    /// Appends the mean over axes, of as many values as there are now: the caller multiplies by their number.
+    pub fn counted_mean_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
+        let (arranged, kept) = self.reduced_first(value, axes, Sizes::Own)?;
         let result = self.sketch.node(Op::GlobalAveragePool, &[arranged.value])?;
         Ok(without(value, axes, (&kept, keeps), result))
     }
 
     /// Appends the greatest value over axes.
     pub fn largest_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
-        let (arranged, kept) = self.reduced_first(value, axes)?;
+        let (arranged, kept) = self.reduced_first(value, axes, Sizes::Own)?;
         let result =
             self.sketch.node(Op::MaxPool(whole([arranged.shape.height, arranged.shape.width])), &[arranged.value])?;
         Ok(without(value, axes, (&kept, keeps), result))
     }
 
     /// Brings the axes that are reduced to rows and columns, and the others to the channels; returns the others' pieces, too.
-    fn reduced_first(&mut self, value: &Traced, axes: &[usize]) -> Lowered<(Traced, Vec<usize>)> {
+    fn reduced_first(&mut self, value: &Traced, axes: &[usize], sizes: Sizes) -> Lowered<(Traced, Vec<usize>)> {
         let reduced: Option<Vec<Vec<usize>>> = axes.iter().map(|axis| value.pieces(*axis)).collect();
         let Some(reduced) = reduced else { return refuse("a reduction of the batch") };
         let mut reduced = reduced.concat();
@@ -129,8 +147,8 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let kept: Vec<usize> = (0..value.sides.len()).filter(|piece| !reduced.contains(piece)).collect();
         let channels: usize = kept.iter().map(|piece| value.sides[*piece]).product();
         let is_so = reduced.iter().chain(&kept).copied().eq(0..value.sides.len()) && channels == value.shape.channels;
-        // As they are, at any image size.
-        let arranged = if is_so { value.clone() } else { self.sketch.arrange(value, [&[], &reduced, &kept])? };
+        let stays = is_so && sizes == Sizes::Any;
+        let arranged = if stays { value.clone() } else { self.sketch.arrange(value, [&[], &reduced, &kept])? };
         Ok((arranged, kept))
     }
 

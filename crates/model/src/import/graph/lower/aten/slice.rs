@@ -6,6 +6,9 @@ use crate::import::graph::lower::traced::{Factor, Traced};
 use crate::import::graph::raw::RawArgument;
 use fieldfit_nets::{Axis, Op};
 
+/// The most parts of a split.
+const MAX_PARTS: usize = 1024;
+
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Lowers a range of an axis.
     pub(super) fn slice(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
@@ -103,7 +106,9 @@ pub(super) fn selected(call: &Call<'_, '_>, name: &str, length: usize) -> Lowere
 /// Returns the lengths of the parts into which a call splits an axis.
 pub(super) fn part_sizes(call: &Call<'_, '_>, name: &str, length: usize) -> Lowered<Vec<usize>> {
     let of = |value: i64| usize::try_from(value).or_else(|_| refuse("a split into parts of negative size"));
+    let refused = |count: usize| refuse(format!("a split into {count} parts"));
     let sizes: Vec<usize> = match name {
+        "unbind" if length > MAX_PARTS => return refused(length),
         "unbind" => vec![1; length],
         "split_with_sizes" => {
             call.ints("split_sizes")?.unwrap_or_default().into_iter().map(of).collect::<Lowered<_>>()?
@@ -115,6 +120,9 @@ pub(super) fn part_sizes(call: &Call<'_, '_>, name: &str, length: usize) -> Lowe
                 of(call.int("split_size", 1)?)?
             };
             let size = size.max(1);
+            if length.div_ceil(size) > MAX_PARTS {
+                return refused(length.div_ceil(size));
+            }
             (0..length.div_ceil(size)).map(|index| size.min(length - index * size)).collect()
         }
     };

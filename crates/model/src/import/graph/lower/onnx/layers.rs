@@ -108,6 +108,9 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             let channels = value.length(1);
             return self.lowering.group_norm_of(&value, tensors, epsilon, channels);
         }
+        if value.rank() < 3 {
+            return refuse(format!("an instance norm of an array of {} axes", value.rank()));
+        }
         // The groups of channels are a piece that the channels within a group follow in memory.
         let groups = value.pieces(1).unwrap_or_default();
         let (has_affine, rank) = (tensors.scale.is_some() || tensors.shift.is_some(), value.rank());

@@ -92,7 +92,7 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     /// Appends the sum over axes.
     fn sum(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
         let count: usize = axes.iter().map(|axis| value.length(*axis)).product();
-        let mean = self.lowering.mean_over(value, axes, keeps)?;
+        let mean = self.lowering.counted_mean_over(value, axes, keeps)?;
         self.scaled(&mean, count as f64, 0.0)
     }
 
