@@ -175,14 +175,8 @@ fn apply(function: Function, values: impl Mapped) {
                 |x| if x > 0.0 { x } else { slope * x },
             );
         }
-        Function::Sigmoid => values.map(
-            #[inline(always)]
-            |x| sigmoid(x),
-        ),
-        Function::HardSigmoid => values.map(
-            #[inline(always)]
-            |x| hard_sigmoid(x),
-        ),
+        Function::Sigmoid => values.map(sigmoid),
+        Function::HardSigmoid => values.map(hard_sigmoid),
         Function::Silu => values.map(
             #[inline(always)]
             |x| x * sigmoid(x),
@@ -191,18 +185,12 @@ fn apply(function: Function, values: impl Mapped) {
             #[inline(always)]
             |x| x * hard_sigmoid(x),
         ),
-        Function::Gelu => values.map(
-            #[inline(always)]
-            |x| gelu(x),
-        ),
+        Function::Gelu => values.map(gelu),
         Function::GeluTanh => values.map(
             #[inline(always)]
             |x| 0.5 * x * (1.0 + tanh(gelu_argument(x))),
         ),
-        Function::Tanh => values.map(
-            #[inline(always)]
-            |x| tanh(x),
-        ),
+        Function::Tanh => values.map(tanh),
         Function::Sqrt => values.map(
             #[inline(always)]
             |x| x.sqrt(),
@@ -211,10 +199,7 @@ fn apply(function: Function, values: impl Mapped) {
             #[inline(always)]
             |x| x * x,
         ),
-        Function::Exp => values.map(
-            #[inline(always)]
-            |x| exp(x),
-        ),
+        Function::Exp => values.map(exp),
         Function::Log => values.map(
             #[inline(always)]
             |x| x.ln(),
@@ -223,10 +208,7 @@ fn apply(function: Function, values: impl Mapped) {
             #[inline(always)]
             |x| x.abs(),
         ),
-        Function::Erf => values.map(
-            #[inline(always)]
-            |x| erf(x),
-        ),
+        Function::Erf => values.map(erf),
         Function::Elu { alpha } => {
             let alpha = alpha as f32;
             values.map(

@@ -109,8 +109,8 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
                     "Min" => a.min(b),
                     _ => a + b,
                 };
-                let rest = operands.iter().skip(1).flatten();
-                fits(rest.fold(Some(first.as_ref().clone()), |result, other| result?.zip(other, of)))
+                let mut rest = operands.iter().skip(1).flatten();
+                fits(rest.try_fold(first.as_ref().clone(), |result, other| result.zip(other, of)))
             }
             "Where" => {
                 let (Some(left), Some(right)) = (at(1), at(2)) else { return misfit() };
