@@ -60,7 +60,7 @@ pub(super) fn in_parts(
 }
 
 /// Values that a function is applied to.
-trait Mapped {
+pub(super) trait Mapped {
     /// Applies it to every value, vectorised.
     fn map(self, function: impl Fn(f32) -> f32);
 }
@@ -86,6 +86,16 @@ impl Mapped for &mut [f32] {
             || self.iter_mut().for_each(|value| *value = function(*value)),
         );
     }
+}
+
+/// Applies a formula to values.
+macro_rules! map {
+    ($values:expr, |$x:ident| $value:expr) => {
+        $values.map(
+            #[inline(always)]
+            |$x| $value,
+        )
+    };
 }
 
 /// Computes `target = gradient · slope(input)`, vectorised.
@@ -155,91 +165,44 @@ impl ActivateKernel {
 }
 
 /// Applies a function to values.
-fn apply(function: Function, values: impl Mapped) {
+pub(super) fn apply(function: Function, values: impl Mapped) {
     match function {
-        Function::Relu => values.map(
-            #[inline(always)]
-            |x| if x < 0.0 { 0.0 } else { x },
-        ),
+        Function::Relu => map!(values, |x| if x < 0.0 { 0.0 } else { x }),
         Function::Clamp { low, high } => {
             let (low, high) = (low as f32, high as f32);
-            values.map(
-                #[inline(always)]
-                |x| bounded(x, low, high),
-            );
+            map!(values, |x| bounded(x, low, high));
         }
         Function::LeakyRelu { slope } => {
             let slope = slope as f32;
-            values.map(
-                #[inline(always)]
-                |x| if x > 0.0 { x } else { slope * x },
-            );
+            map!(values, |x| if x > 0.0 { x } else { slope * x });
         }
         Function::Sigmoid => values.map(sigmoid),
         Function::HardSigmoid => values.map(hard_sigmoid),
-        Function::Silu => values.map(
-            #[inline(always)]
-            |x| x * sigmoid(x),
-        ),
-        Function::HardSwish => values.map(
-            #[inline(always)]
-            |x| x * hard_sigmoid(x),
-        ),
+        Function::Silu => map!(values, |x| x * sigmoid(x)),
+        Function::HardSwish => map!(values, |x| x * hard_sigmoid(x)),
         Function::Gelu => values.map(gelu),
-        Function::GeluTanh => values.map(
-            #[inline(always)]
-            |x| 0.5 * x * (1.0 + tanh(gelu_argument(x))),
-        ),
+        Function::GeluTanh => map!(values, |x| 0.5 * x * (1.0 + tanh(gelu_argument(x)))),
         Function::Tanh => values.map(tanh),
-        Function::Sqrt => values.map(
-            #[inline(always)]
-            |x| x.sqrt(),
-        ),
-        Function::Square => values.map(
-            #[inline(always)]
-            |x| x * x,
-        ),
+        Function::Sqrt => map!(values, |x| x.sqrt()),
+        Function::Square => map!(values, |x| x * x),
         Function::Exp => values.map(exp),
-        Function::Log => values.map(
-            #[inline(always)]
-            |x| x.ln(),
-        ),
-        Function::Absolute => values.map(
-            #[inline(always)]
-            |x| x.abs(),
-        ),
+        Function::Log => map!(values, |x| x.ln()),
+        Function::Absolute => map!(values, |x| x.abs()),
         Function::Erf => values.map(erf),
         Function::Elu { alpha } => {
             let alpha = alpha as f32;
-            values.map(
-                #[inline(always)]
-                |x| if x > 0.0 { x } else { alpha * x.exp_m1() },
-            );
+            map!(values, |x| if x > 0.0 { x } else { alpha * x.exp_m1() });
         }
         Function::Softplus { beta } => {
             let beta = beta as f32;
-            values.map(
-                #[inline(always)]
-                |x| softplus(beta * x) / beta,
-            );
+            map!(values, |x| softplus(beta * x) / beta);
         }
-        Function::Mish => values.map(
-            #[inline(always)]
-            |x| x * tanh(softplus(x)),
-        ),
+        Function::Mish => map!(values, |x| x * tanh(softplus(x))),
         Function::Power { exponent } => {
             let exponent = exponent as f32;
-            values.map(
-                #[inline(always)]
-                |x| x.powf(exponent),
-            );
+            map!(values, |x| x.powf(exponent));
         }
     }
-}
-
-/// Applies a function in place: what ends a kernel whose values no one else reads.
-pub(super) fn apply_in_place(function: Function, values: &mut [f32]) {
-    apply(function, values);
 }
 
 #[inline(always)]

@@ -3,8 +3,9 @@
 use super::epilogue::{Epilogue, ForwardEpilogue};
 use super::folded_weights::FoldedWeights;
 use super::partition::{BackwardOperands, Partition};
-use super::tap_plan::{Segment, TapPlan};
-use super::thread_pool::{ThreadPool, split_rows};
+use super::row_kernel::{self, BAND, RowKernel, TapPlans, TargetRow};
+use super::tap_plan::Segment;
+use super::thread_pool::ThreadPool;
 use super::tile::{Block, VECTORS, with_vectors};
 use fieldfit_nets::{Conv, Shape, SpatialAxis};
 use pulp::{Arch, Simd, WithSimd};
@@ -17,26 +18,16 @@ const TAPS: usize = 5;
 /// Taps accumulated at once with fewer registers.
 const FEW_TAPS: usize = 3;
 
-/// Rows accumulated in f32 before their sums are added in f64; few enough to stay in the L2 cache.
-const BAND: usize = 8;
-
 /// Depthwise convolution kernel for one image size.
 #[derive(Debug)]
 pub(super) struct Depthwise {
-    forward: TapPlan,
-    backward: TapPlan,
+    plans: TapPlans,
     conv: Conv,
-    channels: usize,
 }
 
 impl Depthwise {
     pub fn new(conv: &Conv, input: Shape, output: Shape) -> Self {
-        Self {
-            forward: TapPlan::forward(&conv.window, input, output),
-            backward: TapPlan::backward(&conv.window, input, output),
-            conv: *conv,
-            channels: conv.input,
-        }
+        Self { plans: TapPlans::new(&conv.window, input, output), conv: *conv }
     }
 
     /// Computes `output = epilogue(input ⋆ weight)`.
@@ -48,17 +39,7 @@ impl Depthwise {
         epilogue: ForwardEpilogue<'_>,
         output: &mut [f32],
     ) {
-        let TapPlan { target, source, .. } = self.forward;
-        let line = target.width * self.channels;
-        let ranges = threads.ranges(output.len() / line);
-        let parts = ranges.iter().cloned().zip(split_rows(&ranges, line, output));
-        threads.for_each(parts, |(range, part)| {
-            for (row, target_row) in range.zip(part.chunks_exact_mut(line)) {
-                let image = &input[row / target.height * source.len()..][..source.len()];
-                self.gather(&self.forward, row, image, &folded.taps, target_row, &mut { epilogue });
-                epilogue.finish(target_row);
-            }
-        });
+        row_kernel::forward(self, threads, (&folded.taps, input), epilogue, output);
     }
 
     /// Computes both gradients; returns the per-channel sums over pixels of the input's gradient.
@@ -69,64 +50,30 @@ impl Depthwise {
         pass: BackwardOperands<'_>,
         scratch: &mut Vec<f32>,
     ) -> Vec<f64> {
-        let TapPlan { target: input, source: output, .. } = self.backward;
-        let BackwardOperands { gradient, kernel, input_gradient, .. } = pass;
-        let images = gradient.len() / output.len();
-        if kernel.is_some() {
-            let rows = (images * output.height, output.width * self.channels);
-            let pass = BackwardOperands { kernel, input_gradient: None, ..pass };
-            pass.partitioned(threads, rows, self.channels, scratch, |partition| self.backward_kernel(partition));
-        }
-        let rows = (images * input.height, input.width * self.channels);
-        let pass = BackwardOperands { kernel: None, input_gradient, ..pass };
-        pass.partitioned(threads, rows, self.channels, scratch, |partition| {
-            let Some(target) = partition.target else { return };
-            let mut epilogue = target.epilogue.with_sums(target.sums);
-            for (row, target) in partition.range.zip(target.values.chunks_exact_mut(rows.1)) {
-                let image = &partition.gradient[row / input.height * output.len()..][..output.len()];
-                self.gather(&self.backward, row, image, &folded.taps, target, &mut epilogue);
-                if row % BAND == 0 {
-                    epilogue.flush();
-                }
-            }
-            epilogue.flush();
-        })
+        row_kernel::backward(self, threads, &folded.taps, pass, scratch)
+    }
+}
+
+impl RowKernel for Depthwise {
+    fn plans(&self) -> &TapPlans {
+        &self.plans
     }
 
-    /// Computes one thread's partial gradient of the kernel.
-    fn backward_kernel(&self, partition: Partition<'_>) {
-        partition.kernel.fill(0.0);
+    fn gather(&self, row: TargetRow<'_>, weight: &[f32], epilogue: &mut impl Epilogue) {
+        let TargetRow { segments, source, first, target, .. } = row;
+        let channels = self.conv.input;
+        Arch::new().dispatch(Gather { channels, segments, source, weight, first, target, epilogue });
+    }
+
+    fn correlate(&self, partition: Partition<'_>) {
         Arch::new().dispatch(Correlate {
             conv: self.conv,
-            input: self.forward.source,
-            output: self.forward.target,
+            input: self.plans.forward.source,
+            output: self.plans.forward.target,
             rows: partition.range,
             gradient: partition.gradient,
             source: partition.input,
             kernel: partition.kernel,
-        });
-    }
-
-    /// Computes one target row, indexed through the batch.
-    fn gather(
-        &self,
-        plan: &TapPlan,
-        row: usize,
-        image: &[f32],
-        weight: &[f32],
-        target: &mut [f32],
-        epilogue: &mut impl Epilogue,
-    ) {
-        let (first, segments) = plan.row(row % plan.target.height);
-        let source = &image[first..];
-        Arch::new().dispatch(Gather {
-            channels: self.channels,
-            segments,
-            source,
-            weight,
-            first: row * target.len(),
-            target,
-            epilogue,
         });
     }
 }

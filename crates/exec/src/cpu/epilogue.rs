@@ -1,6 +1,6 @@
 //! Epilogues: what is applied to a tile of sums in registers before it is written, forward and backward.
 
-use super::activate::apply_in_place;
+use super::activate::apply;
 use super::thread_pool::{ThreadPool, split_rows};
 use super::tile::{Block, Sums, VECTORS, with_vectors};
 use fieldfit_nets::{Activation, Function};
@@ -54,7 +54,7 @@ impl ForwardEpilogue<'_> {
     /// Applies the function to values that are written and complete, while they are in the cache.
     pub fn finish(&self, values: &mut [f32]) {
         if let Some(function) = self.function {
-            apply_in_place(function, values);
+            apply(function, values);
         }
     }
 }

@@ -53,19 +53,40 @@ pub(super) fn cpu_ops(network: &Network) -> Result<CpuOps, ExecError> {
 
 /// Whether two ops can train one tensor: they hold its gradient in the same layout, and nothing is folded into it.
 fn can_share(first: &Op, second: &Op) -> bool {
-    match (first, second) {
-        (Op::Conv(first), Op::Conv(second)) => {
+    match first {
+        Op::Conv(first) => {
             let geometry = |conv: &Conv| (conv.input, conv.output, conv.groups, conv.window.kernel);
-            first.norm.is_none() && second.norm.is_none() && geometry(first) == geometry(second)
+            let fits = |second: &Conv| second.norm.is_none() && geometry(first) == geometry(second);
+            first.norm.is_none() && matches!(second, Op::Conv(second) if fits(second))
         }
-        (Op::Linear(first), Op::Linear(second)) => first.scale.is_none() && second.scale.is_none(),
-        (Op::Parameter { .. }, Op::Parameter { .. })
-        | (Op::Prelu { .. }, Op::Prelu { .. })
-        | (Op::Affine { .. }, Op::Affine { .. })
-        | (Op::BatchNorm(_), Op::BatchNorm(_))
-        | (Op::LayerNorm(_), Op::LayerNorm(_))
-        | (Op::GroupNorm { .. }, Op::GroupNorm { .. }) => true,
-        _ => false,
+        Op::Linear(first) => first.scale.is_none() && matches!(second, Op::Linear(second) if second.scale.is_none()),
+        Op::Parameter { .. } => matches!(second, Op::Parameter { .. }),
+        Op::Prelu { .. } => matches!(second, Op::Prelu { .. }),
+        Op::Affine { .. } => matches!(second, Op::Affine { .. }),
+        Op::BatchNorm(_) => matches!(second, Op::BatchNorm(_)),
+        Op::LayerNorm(_) => matches!(second, Op::LayerNorm(_)),
+        Op::GroupNorm { .. } => matches!(second, Op::GroupNorm { .. }),
+        Op::ConvTranspose(_)
+        | Op::Attention(_)
+        | Op::MatMul { .. }
+        | Op::Embed(_)
+        | Op::ClassToken(_)
+        | Op::Activate(_)
+        | Op::Arithmetic(_)
+        | Op::Scalar { .. }
+        | Op::L2Norm { .. }
+        | Op::Softmax(_)
+        | Op::Concat(_)
+        | Op::Slice { .. }
+        | Op::Gather { .. }
+        | Op::Rearrange(_)
+        | Op::Pad(_)
+        | Op::Resize { .. }
+        | Op::MaxPool(_)
+        | Op::AveragePool { .. }
+        | Op::AdaptiveAveragePool(_)
+        | Op::GlobalAveragePool
+        | Op::Mean(_) => false,
     }
 }
 

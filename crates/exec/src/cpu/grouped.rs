@@ -3,27 +3,21 @@
 use super::epilogue::{Epilogue, ForwardEpilogue};
 use super::folded_weights::{FoldPurpose, FoldedWeights};
 use super::partition::{BackwardOperands, Partition};
-use super::tap_plan::{Segment, TapPlan};
-use super::thread_pool::{ThreadPool, split_rows};
-use super::tile::{Block, Left, Right, VECTORS, with_vectors};
+use super::row_kernel::{self, BAND, RowKernel, TapPlans, TargetRow};
+use super::tap_plan::Segment;
+use super::thread_pool::ThreadPool;
+use super::tile::{Block, Left, Right, VECTORS, each_tile, with_vectors};
 use fieldfit_nets::{Conv, Shape, SpatialAxis};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
-/// Most pixels per tile: with 32 registers, or of one vector each.
-const PIXELS: usize = 8;
-/// Pixels per tile of three vectors with 16 registers.
-const FEW_PIXELS: usize = 3;
 /// Input channels whose products with a vector of the gradient are accumulated at once.
 const INPUTS: usize = 4;
-/// Rows accumulated in f32 before their sums are added in f64, or to the kernel's gradient; few enough to stay in the L2 cache.
-const BAND: usize = 8;
 
 /// Grouped convolution kernel for one image size.
 #[derive(Debug)]
 pub(super) struct Grouped {
-    forward: TapPlan,
-    backward: TapPlan,
+    plans: TapPlans,
     conv: Conv,
 }
 
@@ -53,14 +47,10 @@ const fn group(conv: &Conv) -> [usize; 2] {
 
 impl Grouped {
     pub fn new(conv: Conv, input: Shape, output: Shape) -> Self {
-        Self {
-            forward: TapPlan::forward(&conv.window, input, output),
-            backward: TapPlan::backward(&conv.window, input, output),
-            conv,
-        }
+        Self { plans: TapPlans::new(&conv.window, input, output), conv }
     }
 
-    /// Computes `output = epilogue(input ⋆ weight)`. Threads split the output's rows.
+    /// Computes `output = epilogue(input ⋆ weight)`.
     pub fn forward(
         &self,
         threads: &ThreadPool,
@@ -69,17 +59,7 @@ impl Grouped {
         epilogue: ForwardEpilogue<'_>,
         output: &mut [f32],
     ) {
-        let TapPlan { target, source, .. } = self.forward;
-        let line = target.width * target.channels;
-        let ranges = threads.ranges(output.len() / line);
-        let parts = ranges.iter().cloned().zip(split_rows(&ranges, line, output));
-        threads.for_each(parts, |(range, part): (Range<usize>, &mut [f32])| {
-            for (row, target_row) in range.zip(part.chunks_exact_mut(line)) {
-                let image = &input[row / target.height * source.len()..][..source.len()];
-                self.gather(&self.forward, row, image, &folded.taps, target_row, &mut { epilogue });
-                epilogue.finish(target_row);
-            }
-        });
+        row_kernel::forward(self, threads, (&folded.taps, input), epilogue, output);
     }
 
     /// Computes both gradients; returns the per-channel sums over pixels of the input's gradient.
@@ -90,67 +70,41 @@ impl Grouped {
         pass: BackwardOperands<'_>,
         scratch: &mut Vec<f32>,
     ) -> Vec<f64> {
-        let TapPlan { target: input, source: output, .. } = self.backward;
-        let BackwardOperands { gradient, kernel, input_gradient, .. } = pass;
-        let images = gradient.len() / output.len();
-        if kernel.is_some() {
-            let rows = (images * output.height, output.width * output.channels);
-            let pass = BackwardOperands { kernel, input_gradient: None, ..pass };
-            pass.partitioned(threads, rows, input.channels, scratch, |partition| self.backward_kernel(partition));
-        }
-        let rows = (images * input.height, input.width * input.channels);
-        let pass = BackwardOperands { kernel: None, input_gradient, ..pass };
-        pass.partitioned(threads, rows, input.channels, scratch, |partition| {
-            let Some(target) = partition.target else { return };
-            let mut epilogue = target.epilogue.with_sums(target.sums);
-            for (row, target) in partition.range.zip(target.values.chunks_exact_mut(rows.1)) {
-                let image = &partition.gradient[row / input.height * output.len()..][..output.len()];
-                self.gather(&self.backward, row, image, &folded.transposed_taps, target, &mut epilogue);
-                if row % BAND == 0 {
-                    epilogue.flush();
-                }
-            }
-            epilogue.flush();
-        })
+        row_kernel::backward(self, threads, &folded.transposed_taps, pass, scratch)
+    }
+}
+
+impl RowKernel for Grouped {
+    fn plans(&self) -> &TapPlans {
+        &self.plans
     }
 
-    /// Computes one thread's partial gradient of the kernel, `[out, taps, in / groups]`.
-    fn backward_kernel(&self, partition: Partition<'_>) {
-        partition.kernel.fill(0.0);
-        Arch::new().dispatch(Correlate {
-            conv: self.conv,
-            input: self.forward.source,
-            output: self.forward.target,
-            rows: partition.range,
-            gradient: partition.gradient,
-            source: partition.input,
-            kernel: partition.kernel,
-        });
-    }
-
-    /// Computes one target row, indexed through the batch.
-    fn gather(
-        &self,
-        plan: &TapPlan,
-        row: usize,
-        image: &[f32],
-        weight: &[f32],
-        target: &mut [f32],
-        epilogue: &mut impl Epilogue,
-    ) {
-        let (first, segments) = plan.row(row % plan.target.height);
-        let groups = self.conv.groups;
+    fn gather(&self, row: TargetRow<'_>, weight: &[f32], epilogue: &mut impl Epilogue) {
+        let TargetRow { plan, segments, source, first, target } = row;
         Arch::new().dispatch(Gather {
-            groups,
+            groups: self.conv.groups,
             taps: self.conv.window.taps(),
             source_channels: plan.source.channels,
             target_channels: plan.target.channels,
             segments,
-            source: &image[first..],
+            source,
             weight,
-            first: row * target.len(),
+            first,
             target,
             epilogue,
+        });
+    }
+
+    /// Of the kernel's gradient, `[out, taps, in / groups]`.
+    fn correlate(&self, partition: Partition<'_>) {
+        Arch::new().dispatch(Correlate {
+            conv: self.conv,
+            input: self.plans.forward.source,
+            output: self.plans.forward.target,
+            rows: partition.range,
+            gradient: partition.gradient,
+            source: partition.input,
+            kernel: partition.kernel,
         });
     }
 }
@@ -205,28 +159,7 @@ impl<E: Epilogue> Gather<'_, E> {
         group: usize,
         channel: usize,
     ) {
-        let (has_many, mut pixel) = (S::REGISTER_COUNT >= 32, 0);
-        if has_many || V == 1 {
-            while pixel + PIXELS <= segment.count {
-                self.pixels::<S, PIXELS, V, TAIL>(simd, (segment, pixel), group, channel);
-                pixel += PIXELS;
-            }
-        }
-        if has_many || V < VECTORS {
-            while pixel + PIXELS / 2 <= segment.count {
-                self.pixels::<S, { PIXELS / 2 }, V, TAIL>(simd, (segment, pixel), group, channel);
-                pixel += PIXELS / 2;
-            }
-        } else {
-            while pixel + FEW_PIXELS <= segment.count {
-                self.pixels::<S, FEW_PIXELS, V, TAIL>(simd, (segment, pixel), group, channel);
-                pixel += FEW_PIXELS;
-            }
-        }
-        while pixel < segment.count {
-            self.pixels::<S, 1, V, TAIL>(simd, (segment, pixel), group, channel);
-            pixel += 1;
-        }
+        each_tile!(S, V, TAIL, segment.count, pixel, self.pixels(simd, (segment, pixel), group, channel));
     }
 
     #[inline(always)]

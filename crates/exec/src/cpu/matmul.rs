@@ -2,15 +2,10 @@
 
 use super::epilogue::{Epilogue, IdentityEpilogue};
 use super::thread_pool::tiles;
-use super::tile::{Block, Left, Right, VECTORS, with_vectors};
+use super::tile::{Block, Left, Right, VECTORS, each_tile, with_vectors};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
-/// Most rows per tile.
-const ROWS: usize = 8;
-/// Rows per tile of three vectors with 16 registers: with four, whose sums leave four registers, LLVM spills one of them in every
-/// step of the innermost loop, which halves its speed.
-const FEW_ROWS: usize = 3;
 /// Terms accumulated before the sums are written: the right operand's panel stays in the L1 cache.
 const DEPTH: usize = 128;
 
@@ -290,31 +285,7 @@ impl<P: Fn(usize, usize) -> Right, E: Epilogue> Matmul<'_, P, E> {
     #[inline(always)]
     fn panel<S: Simd, const V: usize, const TAIL: bool>(&mut self, simd: S, column: usize) {
         let right = (self.right)(column, V * S::F32_LANES);
-        let (has_many, mut row) = (S::REGISTER_COUNT >= 32, 0);
-        if has_many || V == 1 {
-            while row + ROWS <= self.rows {
-                self.tile::<S, ROWS, V, TAIL>(simd, row, column, right);
-                row += ROWS;
-            }
-        }
-        if has_many || V < VECTORS {
-            while row + ROWS / 2 <= self.rows {
-                self.tile::<S, { ROWS / 2 }, V, TAIL>(simd, row, column, right);
-                row += ROWS / 2;
-            }
-        } else {
-            while row + FEW_ROWS <= self.rows {
-                self.tile::<S, FEW_ROWS, V, TAIL>(simd, row, column, right);
-                row += FEW_ROWS;
-            }
-        }
-        if row + 2 <= self.rows {
-            self.tile::<S, 2, V, TAIL>(simd, row, column, right);
-            row += 2;
-        }
-        if row < self.rows {
-            self.tile::<S, 1, V, TAIL>(simd, row, column, right);
-        }
+        each_tile!(S, V, TAIL, self.rows, row, self.tile(simd, row, column, right));
     }
 
     #[inline(always)]

@@ -47,6 +47,7 @@ mod prelu;
 mod prepared_cpu;
 mod product;
 mod rearrange;
+mod row_kernel;
 mod scratch;
 mod tap_plan;
 #[cfg(test)]

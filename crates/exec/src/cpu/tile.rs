@@ -292,3 +292,40 @@ macro_rules! with_vectors {
     }};
 }
 pub(super) use with_vectors;
+
+/// Splits `$total` rows into tiles of a product and calls `$this.$method::<$s, ROWS, $v, $tail>($($argument),*)` for each, with
+/// `$row` as its first row: 8, then 4, 2 and 1 rows, as the registers hold.
+///
+/// With 16 registers, tiles of three vectors have three rows: with four, whose sums leave four registers, LLVM spills one of
+/// them in every step of the innermost loop, which halves its speed.
+macro_rules! each_tile {
+    ($s:ty, $v:ident, $tail:ident, $total:expr, $row:ident, $this:ident.$method:ident($($argument:expr),*)) => {{
+        let (has_many, total) = (<$s>::REGISTER_COUNT >= 32, $total);
+        let mut $row = 0;
+        if has_many || $v == 1 {
+            while $row + 8 <= total {
+                $this.$method::<$s, 8, $v, $tail>($($argument),*);
+                $row += 8;
+            }
+        }
+        if has_many || $v < $crate::cpu::tile::VECTORS {
+            while $row + 4 <= total {
+                $this.$method::<$s, 4, $v, $tail>($($argument),*);
+                $row += 4;
+            }
+        } else {
+            while $row + 3 <= total {
+                $this.$method::<$s, 3, $v, $tail>($($argument),*);
+                $row += 3;
+            }
+        }
+        if $row + 2 <= total {
+            $this.$method::<$s, 2, $v, $tail>($($argument),*);
+            $row += 2;
+        }
+        if $row < total {
+            $this.$method::<$s, 1, $v, $tail>($($argument),*);
+        }
+    }};
+}
+pub(super) use each_tile;
