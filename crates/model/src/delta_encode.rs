@@ -86,7 +86,7 @@ pub fn encode_delta_with(
         .collect::<Result<Vec<_>, _>>()?;
     let mut tensors: Vec<TensorData<'_>> = differences.iter().map(Difference::tensor).collect();
     if !is_kept {
-        tensors.extend(new_head(&network, change));
+        tensors.extend(new_head(&network, change.head_weight, change.head_bias));
     }
     tensors.extend(head.statistics);
     let labels: Vec<&str> = change.labels.iter().map(String::as_str).collect();
@@ -151,8 +151,12 @@ impl<'a> Difference<'a> {
     }
 }
 
-fn new_head<'a>(network: &'a Network, change: &TrainingResult<'a>) -> [TensorData<'a>; 2] {
-    [(network.head.weight, change.head_weight), (network.head.bias, change.head_bias)].map(|(id, values)| {
+/// Returns the tensors of a head that replaces the base's: its weight, `[classes, features]`, and its bias, `[classes]`.
+///
+/// # Panics
+/// If one has another number of values than the network's head.
+pub fn new_head<'a>(network: &'a Network, weight: &'a [f32], bias: &'a [f32]) -> [TensorData<'a>; 2] {
+    [(network.head.weight, weight), (network.head.bias, bias)].map(|(id, values)| {
         let spec = network.tensor(id);
         assert_eq!(values.len(), spec.len(), "`{}` has one row a label", spec.name);
         let (name, shape, kind) = (spec.name.as_str(), spec.shape.as_slice(), TensorKind::Replacement);

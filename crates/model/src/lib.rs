@@ -37,7 +37,7 @@ mod weights;
 pub use architectures::described_architectures;
 pub use base::{Base, BaseId, BaseOptions, safetensors_dtype};
 pub use constraint::CONSTRAINT_TOLERANCE;
-pub use delta_encode::{DeltaHead, TrainingResult, encode_delta, encode_delta_with};
+pub use delta_encode::{DeltaHead, TrainingResult, encode_delta, encode_delta_with, new_head};
 pub use description::{DescribedTensor, DescriptionError, NetworkDescription, SourceLayout};
 pub use error::ModelError;
 pub use manifest::{

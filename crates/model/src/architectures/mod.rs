@@ -10,6 +10,7 @@ use fieldfit_nets::Network;
 use fieldfit_tensor::{Filter, Preprocessing};
 use flate2::read::GzDecoder;
 use std::io::Read;
+use std::sync::OnceLock;
 
 /// Described architecture: a network under the names that one library gives to its tensors.
 #[derive(Debug)]
@@ -21,7 +22,9 @@ pub(crate) struct DescribedArchitecture {
     /// The part of the shorter side that the published checkpoint was evaluated on, and the filter.
     recipe: (f32, Filter),
     /// The description, as JSON and compressed by gzip.
-    description: &'static [u8],
+    json: &'static [u8],
+    /// The same, once it is parsed: an import compares a checkpoint with every architecture.
+    description: OnceLock<NetworkDescription>,
 }
 
 /// Declares an architecture, whose description is the file of that name.
@@ -31,13 +34,14 @@ macro_rules! described {
             name: $name,
             library: $library,
             recipe: ($crop, Filter::$filter),
-            description: include_bytes!(concat!($file, ".json.gz")),
+            json: include_bytes!(concat!($file, ".json.gz")),
+            description: OnceLock::new(),
         }
     };
 }
 
 /// Every described architecture.
-pub(crate) const DESCRIBED: &[DescribedArchitecture] = &[
+pub(crate) static DESCRIBED: [DescribedArchitecture; 10] = [
     described!("mobilenetv3-small", "torchvision's", "mobilenetv3-small-torchvision", 0.875, Bilinear),
     described!("mobilenetv3-small", "timm's", "mobilenetv3-small-timm", 0.875, Bicubic),
     described!("mobilenetv3-large", "torchvision's", "mobilenetv3-large-torchvision", 0.875, Bilinear),
@@ -58,9 +62,13 @@ pub fn described_architectures() -> impl Iterator<Item = &'static str> {
 
 impl DescribedArchitecture {
     /// Returns the description, with the head of the published checkpoint.
-    pub fn description(&self) -> NetworkDescription {
+    pub fn description(&self) -> &NetworkDescription {
+        self.description.get_or_init(|| self.parsed())
+    }
+
+    fn parsed(&self) -> NetworkDescription {
         let mut json = Vec::new();
-        let read = GzDecoder::new(self.description).read_to_end(&mut json).map_err(|error| error.to_string());
+        let read = GzDecoder::new(self.json).read_to_end(&mut json).map_err(|error| error.to_string());
         let description = read.and_then(|_| NetworkDescription::parse(&json).map_err(|error| error.to_string()));
         match description {
             Ok(description) => description,
@@ -73,9 +81,9 @@ impl DescribedArchitecture {
     pub fn network_in_file(&self) -> Network {
         let description = self.description();
         let mut network = description.network();
-        for (spec, tensor) in network.tensors.iter_mut().zip(description.tensors) {
-            if let Some(source) = tensor.source {
-                spec.shape = source.shape;
+        for (spec, tensor) in network.tensors.iter_mut().zip(&description.tensors) {
+            if let Some(source) = &tensor.source {
+                spec.shape.clone_from(&source.shape);
             }
         }
         network
@@ -96,7 +104,7 @@ mod tests {
     /// network that accepts one image size alone, a name that is listed twice.
     #[test]
     fn every_description_is_of_a_checkpoint() {
-        for described in DESCRIBED {
+        for described in &DESCRIBED {
             let description = described.description();
             for tensor in &description.tensors {
                 let source = tensor.source.as_ref().unwrap_or_else(|| panic!("{}: {}", described.name, tensor.name));

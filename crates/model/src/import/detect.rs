@@ -127,9 +127,9 @@ impl Fit {
     pub fn description(&self) -> Result<Option<Vec<u8>>, DescriptionError> {
         let Candidate::Described(described) = self.candidate else { return Ok(None) };
         let published = described.description();
-        let layouts = self.network.tensors.iter().zip(published.tensors).map(|(spec, tensor)| {
+        let layouts = self.network.tensors.iter().zip(&published.tensors).map(|(spec, tensor)| {
             let of_head = SourceLayout { shape: spec.shape.clone(), turned: false };
-            (!spec.is_empty()).then(|| tensor.source.filter(|_| !spec.role.is_head()).unwrap_or(of_head))
+            (!spec.is_empty()).then(|| tensor.source.clone().filter(|_| !spec.role.is_head()).unwrap_or(of_head))
         });
         NetworkDescription::new(&self.network, published.size, layouts.collect())?.to_json().map(Some)
     }

@@ -269,6 +269,14 @@ impl RawDtype {
         })
     }
 
+    /// Whether its values are integers; booleans are none.
+    pub const fn is_integer(self) -> bool {
+        match self {
+            Self::I8 | Self::I16 | Self::I32 | Self::I64 | Self::U8 | Self::U16 | Self::U32 | Self::U64 => true,
+            Self::F16 | Self::Bf16 | Self::F32 | Self::F64 | Self::Bool | Self::Other(_) => false,
+        }
+    }
+
     /// Returns its name, as torch and NumPy have it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ mod onnx;
 mod sections;
 mod sketch;
 mod traced;
+mod view;
 
 use super::GraphError;
 use super::name::Name;

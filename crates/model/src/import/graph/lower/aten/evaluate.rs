@@ -426,16 +426,7 @@ fn parted(call: &Call<'_, '_>, name: &str, array: &Array) -> Lowered<Option<Vec<
 fn converted(call: &Call<'_, '_>, array: &Array) -> Array {
     match call.argument("dtype") {
         Some(RawArgument::Dtype(RawDtype::Bool)) => array.map(|value| f64::from(u8::from(value != 0.0))),
-        Some(RawArgument::Dtype(
-            RawDtype::I8
-            | RawDtype::I16
-            | RawDtype::I32
-            | RawDtype::I64
-            | RawDtype::U8
-            | RawDtype::U16
-            | RawDtype::U32
-            | RawDtype::U64,
-        )) => array.map(f64::trunc),
+        Some(RawArgument::Dtype(dtype)) if dtype.is_integer() => array.map(f64::trunc),
         _ => array.clone(),
     }
 }

@@ -35,6 +35,9 @@ pub(super) const EVALUATION: &str = "export model.eval()";
 /// The greatest kernel, stride, dilation, padding or factor.
 pub(super) const MAX_SIDE: usize = 1 << 16;
 
+/// The most parts of a split.
+pub(super) const MAX_PARTS: usize = 1024;
+
 /// What is known of a name of the file.
 #[derive(Debug, Clone)]
 pub(super) enum Known {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// Image sizes that a reduction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sizes {
+enum ImageSizes {
     /// Any.
     Any,
     /// That of the file alone: the count of values is a constant.
@@ -115,28 +115,30 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Appends the mean over axes.
     pub fn mean_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
-        let (arranged, kept) = self.reduced_first(value, axes, Sizes::Any)?;
-        let result = self.sketch.node(Op::GlobalAveragePool, &[arranged.value])?;
-        Ok(without(value, axes, (&kept, keeps), result))
+        self.mean_of(value, axes, keeps, ImageSizes::Any)
     }
 
     /// Appends the mean over axes, of as many values as there are now: the caller multiplies by their number.
     pub fn counted_mean_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
-        let (arranged, kept) = self.reduced_first(value, axes, Sizes::Own)?;
+        self.mean_of(value, axes, keeps, ImageSizes::Own)
+    }
+
+    fn mean_of(&mut self, value: &Traced, axes: &[usize], keeps: bool, sizes: ImageSizes) -> Lowered<Traced> {
+        let (arranged, kept) = self.reduced_first(value, axes, sizes)?;
         let result = self.sketch.node(Op::GlobalAveragePool, &[arranged.value])?;
         Ok(without(value, axes, (&kept, keeps), result))
     }
 
     /// Appends the greatest value over axes.
     pub fn largest_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
-        let (arranged, kept) = self.reduced_first(value, axes, Sizes::Own)?;
+        let (arranged, kept) = self.reduced_first(value, axes, ImageSizes::Own)?;
         let result =
             self.sketch.node(Op::MaxPool(whole([arranged.shape.height, arranged.shape.width])), &[arranged.value])?;
         Ok(without(value, axes, (&kept, keeps), result))
     }
 
     /// Brings the axes that are reduced to rows and columns, and the others to the channels; returns the others' pieces, too.
-    fn reduced_first(&mut self, value: &Traced, axes: &[usize], sizes: Sizes) -> Lowered<(Traced, Vec<usize>)> {
+    fn reduced_first(&mut self, value: &Traced, axes: &[usize], sizes: ImageSizes) -> Lowered<(Traced, Vec<usize>)> {
         let reduced: Option<Vec<Vec<usize>>> = axes.iter().map(|axis| value.pieces(*axis)).collect();
         let Some(reduced) = reduced else { return refuse("a reduction of the batch") };
         let mut reduced = reduced.concat();
@@ -147,7 +149,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let kept: Vec<usize> = (0..value.sides.len()).filter(|piece| !reduced.contains(piece)).collect();
         let channels: usize = kept.iter().map(|piece| value.sides[*piece]).product();
         let is_so = reduced.iter().chain(&kept).copied().eq(0..value.sides.len()) && channels == value.shape.channels;
-        let stays = is_so && sizes == Sizes::Any;
+        let stays = is_so && sizes == ImageSizes::Any;
         let arranged = if stays { value.clone() } else { self.sketch.arrange(value, [&[], &reduced, &kept])? };
         Ok((arranged, kept))
     }

@@ -1,13 +1,10 @@
 //! Slices and splits: ranges of an axis.
 
 use super::call::Call;
-use super::{Known, Lowered, Lowering, refuse};
+use super::{Known, Lowered, Lowering, MAX_PARTS, refuse};
 use crate::import::graph::lower::traced::{Factor, Traced};
 use crate::import::graph::raw::RawArgument;
 use fieldfit_nets::{Axis, Op};
-
-/// The most parts of a split.
-const MAX_PARTS: usize = 1024;
 
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Lowers a range of an axis.

@@ -3,10 +3,10 @@
 use super::MAX_RANK;
 use super::node::Node;
 use super::sizes::length;
-use super::view::View;
 use super::{OnnxLowering, Value};
 use crate::import::graph::lower::aten::{Known, Lowered, refuse};
 use crate::import::graph::lower::traced::Size;
+use crate::import::graph::lower::view::View;
 
 impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn change_axes(&mut self, node: &Node<'r, 'a>) -> Lowered<Vec<Value>> {
@@ -32,6 +32,44 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             }
         };
         Ok(vec![known.into()])
+    }
+
+    /// Returns a value or tensor with other axes.
+    pub(super) fn view(&mut self, known: Known, view: &View) -> Lowered<Known> {
+        let rank = match &known {
+            Known::Traced(value) => value.rank(),
+            Known::Tensor { shape, .. } => shape.len(),
+            Known::Expanded { .. } | Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => 0,
+        };
+        let axes = match view {
+            View::Reshape(sizes) | View::Unflatten { sizes, .. } | View::Expand(sizes) => sizes.len(),
+            View::Unsqueeze(_) => rank + 1,
+            View::Flatten { .. } | View::Permute(_) | View::Swap(..) | View::Squeeze(_) => rank,
+        };
+        if axes > MAX_RANK {
+            return refuse(format!("an array of more than {MAX_RANK} axes"));
+        }
+        match known {
+            Known::Traced(_) | Known::Expanded { .. } | Known::Turned { .. } | Known::Constant(_) => {
+                let value = self.lowering.traced(known)?;
+                let changed = self.lowering.view_of_value(value, view)?;
+                changed.map_or_else(|| refuse("a view that cuts across the axes"), |value| Ok(Known::Traced(value)))
+            }
+            Known::Tensor { index, shape } => match self.lowering.view_of_tensor(shape, view)? {
+                Some(shape) => Ok(Known::Tensor { index, shape }),
+                None => refuse(match view {
+                    View::Reshape(_) => "a view of a tensor by the batch's size",
+                    View::Expand(_) => "an expansion of a tensor",
+                    View::Flatten { .. }
+                    | View::Unflatten { .. }
+                    | View::Permute(_)
+                    | View::Swap(..)
+                    | View::Unsqueeze(_)
+                    | View::Squeeze(_) => "a permutation of a tensor",
+                }),
+            },
+            Known::Int(_) | Known::Unread => refuse("a view of something that is no array"),
+        }
     }
 
     /// Returns the axes of a node: an attribute before opset 13, an input since.

@@ -3,10 +3,10 @@
 use super::OnnxLowering;
 use super::node::{Node, side};
 use super::select::axis_of;
-use super::view::View;
 use crate::import::graph::lower::aten::NormTensors;
 use crate::import::graph::lower::aten::{EVALUATION, Known, Lowered, Problem, refuse};
 use crate::import::graph::lower::traced::{Size, Traced};
+use crate::import::graph::lower::view::View;
 use crate::text::excerpt;
 use fieldfit_nets::{LayerNorm, Op, Padding, Role, Window};
 

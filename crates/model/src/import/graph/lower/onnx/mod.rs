@@ -12,7 +12,6 @@ mod pools;
 mod select;
 mod sizes;
 mod values;
-mod view;
 
 pub(super) use folded::folded_norms;
 

@@ -2,15 +2,12 @@
 
 use super::constants::positions;
 use super::node::Node;
-use super::view::View;
 use super::{OnnxLowering, Value};
 use crate::import::graph::lower::array::Array;
-use crate::import::graph::lower::aten::{Known, Lowered, refuse};
+use crate::import::graph::lower::aten::{Known, Lowered, MAX_PARTS, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
+use crate::import::graph::lower::view::View;
 use crate::import::graph::name::Name;
-
-/// The most parts of a split.
-const MAX_PARTS: usize = 1024;
 
 /// Range of an axis.
 #[derive(Debug, Clone, Copy)]

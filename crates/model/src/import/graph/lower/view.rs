@@ -1,12 +1,11 @@
 //! View: a change of an array's axes that moves no value.
 
-use super::{MAX_RANK, OnnxLowering};
-use crate::import::graph::lower::aten::{Known, Lowered, refuse};
-use crate::import::graph::lower::traced::{Factor, Size, Traced};
+use super::aten::{Lowered, Lowering, refuse};
+use super::traced::{Factor, Size, Traced};
 
 /// Change of an array's axes that moves no value. Axes may be counted from the end.
 #[derive(Debug, Clone)]
-pub(super) enum View {
+pub enum View {
     /// Other sizes, row by row.
     Reshape(Vec<Size>),
     /// One axis in place of those from the first to the last.
@@ -25,38 +24,40 @@ pub(super) enum View {
     Expand(Vec<Size>),
 }
 
-impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
-    /// Returns a value or tensor with other axes.
-    pub(super) fn view(&mut self, known: Known, view: &View) -> Lowered<Known> {
-        let rank = match &known {
-            Known::Traced(value) => value.rank(),
-            Known::Tensor { shape, .. } => shape.len(),
-            Known::Expanded { .. } | Known::Turned { .. } | Known::Constant(_) | Known::Int(_) | Known::Unread => 0,
-        };
-        let axes = match view {
-            View::Reshape(sizes) | View::Unflatten { sizes, .. } | View::Expand(sizes) => sizes.len(),
-            View::Unsqueeze(_) => rank + 1,
-            View::Flatten { .. } | View::Permute(_) | View::Swap(..) | View::Squeeze(_) => rank,
-        };
-        if axes > MAX_RANK {
-            return refuse(format!("an array of more than {MAX_RANK} axes"));
-        }
-        match known {
-            Known::Traced(_) | Known::Expanded { .. } | Known::Turned { .. } | Known::Constant(_) => {
-                let value = self.lowering.traced(known)?;
-                let changed = self.view_of_value(value, view)?;
-                changed.map_or_else(|| refuse("a view that cuts across the axes"), |value| Ok(Known::Traced(value)))
+impl Lowering<'_, '_> {
+    /// Changes a value to those sizes, row by row. A view that cuts across its pieces has the values brought into the order of
+    /// the array first.
+    pub fn view(&mut self, mut value: Traced, sizes: &[Size]) -> Lowered<Option<Traced>> {
+        let mut batch = self.batch.filter(|_| value.has_batch());
+        if !value.has_batch() && sizes.iter().any(|size| matches!(size, Size::Batch(_))) {
+            // Every image has the same values.
+            if value.axes.is_empty() {
+                value.axes.push(Vec::new());
             }
-            Known::Tensor { index, shape } => Ok(Known::Tensor { index, shape: self.view_of_tensor(shape, view)? }),
-            Known::Int(_) | Known::Unread => refuse("a view of something that is no array"),
+            value.axes[0].insert(0, Factor::Batch);
+            batch = None;
         }
+        if let Some(changed) = value.clone().view(sizes, batch) {
+            return Ok(Some(changed));
+        }
+        value.coalesce();
+        if let Some(changed) = value.clone().view(sizes, batch) {
+            return Ok(Some(changed));
+        }
+        let piece = |factor: &Factor| if let Factor::Piece(piece) = factor { Some(*piece) } else { None };
+        let order: Vec<usize> = value.axes.iter().flatten().filter_map(piece).collect();
+        let units = self.units(&value, &[&order]);
+        let mut arranged = self.sketch.arrange(&value, [&[], &[units, order].concat(), &[]])?;
+        arranged.coalesce();
+        Ok(arranged.view(sizes, batch))
     }
 
-    fn view_of_value(&mut self, mut value: Traced, view: &View) -> Lowered<Option<Traced>> {
+    /// Returns a view of a value; `None` of one that cuts across its axes.
+    pub fn view_of_value(&mut self, mut value: Traced, view: &View) -> Lowered<Option<Traced>> {
         let rank = value.rank();
         let axis_of = |axis: &i64| axis_of(*axis, rank);
         Ok(match view {
-            View::Reshape(sizes) => self.lowering.view(value, sizes)?,
+            View::Reshape(sizes) => self.view(value, sizes)?,
             View::Flatten { first, last } => {
                 let (first, last) = (axis_of(first)?, axis_of(last)?);
                 if first <= last {
@@ -68,7 +69,7 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             View::Unflatten { axis, sizes } => {
                 let sizes = unflattened(&value, axis_of(axis)?, sizes);
                 match sizes {
-                    Some(sizes) => self.lowering.view(value, &sizes)?,
+                    Some(sizes) => self.view(value, &sizes)?,
                     None => None,
                 }
             }
@@ -96,53 +97,44 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         })
     }
 
-    /// Returns the shape of a view of a tensor.
-    fn view_of_tensor(&self, mut shape: Vec<usize>, view: &View) -> Lowered<Vec<usize>> {
+    /// Returns the shape of a view of a tensor that is a tensor, too; `None` of another one.
+    pub fn view_of_tensor(&self, mut shape: Vec<usize>, view: &View) -> Lowered<Option<Vec<usize>>> {
         let rank = shape.len();
-        match view {
+        Ok(match view {
             View::Reshape(sizes) => {
-                let total: usize = shape.iter().product();
+                let len = |sides: &[usize]| sides.iter().try_fold(1_usize, |len, side| len.checked_mul(*side));
                 let fixed = |size: &Size| if let Size::Fixed(size) = size { *size } else { 1 };
-                let fixed = sizes.iter().try_fold(1_usize, |len, size| len.checked_mul(fixed(size)));
+                let (total, fixed) = (len(&shape), len(&sizes.iter().map(fixed).collect::<Vec<usize>>()));
                 let side = |size: &Size| match size {
                     Size::Fixed(size) => Some(*size),
-                    Size::Rest => total.checked_div(fixed?),
+                    Size::Rest => total?.checked_div(fixed?),
                     Size::Batch(_) => None,
                 };
                 let sides: Option<Vec<usize>> = sizes.iter().map(side).collect();
-                let len = |sides: &[usize]| sides.iter().try_fold(1_usize, |len, side| len.checked_mul(*side));
-                match sides.filter(|sides| len(sides) == Some(total)) {
-                    Some(sides) => Ok(sides),
-                    None => refuse("a view of a tensor by the batch's size"),
-                }
+                sides.filter(|sides| len(sides) == total)
             }
             View::Unsqueeze(axis) => {
                 shape.insert(axis_of(*axis, rank + 1)?, 1);
-                Ok(shape)
+                Some(shape)
             }
             View::Squeeze(axes) => {
                 let axes = axes.iter().map(|axis| axis_of(*axis, rank)).collect::<Lowered<Vec<_>>>()?;
                 let kept = shape.iter().enumerate().filter(|(axis, side)| **side != 1 || !axes.contains(axis));
-                Ok(kept.map(|(_, side)| *side).collect())
+                Some(kept.map(|(_, side)| *side).collect())
             }
             View::Expand(sizes) => {
                 let ahead = sizes.len().saturating_sub(rank);
                 let expanded: Vec<usize> = vec![1; ahead].into_iter().chain(shape).collect();
                 // Only an axis that the batch takes may grow: every image has the same values.
                 let grows = |(axis, size): (usize, &Size)| match size {
-                    Size::Fixed(size) => *size != expanded[axis] && !(axis == 0 && self.lowering.batch == Some(*size)),
+                    Size::Fixed(size) => *size != expanded[axis] && !(axis == 0 && self.batch == Some(*size)),
                     Size::Rest | Size::Batch(_) => false,
                 };
-                if sizes.iter().enumerate().any(grows) {
-                    return refuse("an expansion of a tensor");
-                }
-                Ok(expanded)
+                (!sizes.iter().enumerate().any(grows)).then_some(expanded)
             }
-            View::Flatten { .. } if rank == 1 => Ok(shape),
-            View::Flatten { .. } | View::Unflatten { .. } | View::Permute(_) | View::Swap(..) => {
-                refuse("a permutation of a tensor")
-            }
-        }
+            View::Flatten { .. } if rank == 1 => Some(shape),
+            View::Flatten { .. } | View::Unflatten { .. } | View::Permute(_) | View::Swap(..) => None,
+        })
     }
 }
 
@@ -155,18 +147,15 @@ fn axis_of(axis: i64, rank: usize) -> Lowered<usize> {
 
 /// Returns the sizes of a value of which one axis is split.
 fn unflattened(value: &Traced, axis: usize, inner: &[Size]) -> Option<Vec<Size>> {
-    let known = |axis: usize| match value.axes[axis].contains(&Factor::Batch) {
-        true => Size::Batch(value.length(axis)),
-        false => Size::Fixed(value.length(axis)),
-    };
+    let own = value.sizes();
     let whole = value.length(axis);
     let fixed = |size: &Size| if let Size::Fixed(size) = size { *size } else { 1 };
     let fixed = inner.iter().try_fold(1_usize, |len, size| len.checked_mul(fixed(size)))?;
-    let mut sizes: Vec<Size> = (0..axis).map(known).collect();
+    let mut sizes = own[..axis].to_vec();
     sizes.extend(inner.iter().map(|size| match size {
         Size::Rest => Size::Fixed(whole / fixed.max(1)),
         other => *other,
     }));
-    sizes.extend((axis + 1..value.rank()).map(known));
+    sizes.extend_from_slice(&own[axis + 1..]);
     Some(sizes)
 }
