@@ -422,7 +422,7 @@ fn an_image_of_another_thing_is_unknown_until_it_is_taught() {
 
     let options = Options::default().with_epochs(2).with_device(DEVICE).with_novelty(Some(0.1));
     let adapted = runtime.adapt(&known, &options).unwrap();
-    assert!(adapted.active && runtime.tells_unknown().unwrap(), "{}", adapted.reason);
+    assert!(adapted.active && runtime.has_novelty_threshold().unwrap(), "{}", adapted.reason);
     let evaluation = runtime.evaluate_novelty(&sets.0, &sets.1, &mut |_, _| ()).unwrap();
     assert_eq!((evaluation.known, evaluation.unknown), (60, 30));
     assert!(evaluation.auroc > 0.9 && evaluation.detected > 0.4 && evaluation.false_alarms < 0.3, "{evaluation:?}");

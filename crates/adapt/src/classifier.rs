@@ -1,6 +1,6 @@
 //! Classifier: a prepared network with its preprocessor and labels, which turns frames and batches into logits.
 
-use crate::heads::{beside_features, under_both_heads};
+use crate::heads::{under_both_heads, with_feature_outputs};
 use fieldfit_data::{Batch, DataError, Frame, Preprocessor};
 use fieldfit_exec::{Device, ExecError, Prepared, prepare};
 use fieldfit_model::{Base, Weights};
@@ -40,10 +40,15 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn beside(base: &Base, weights: Weights, device: Device, beside: Beside) -> Result<Self, ClassifierError> {
-        let weights = if beside.base { under_both_heads(weights, base) } else { weights };
-        let weights = if beside.features { beside_features(weights) } else { weights };
-        let base_labels = beside.base.then(|| base.labels().into());
+    pub fn with_extra_outputs(
+        base: &Base,
+        weights: Weights,
+        device: Device,
+        extra: ExtraOutputs,
+    ) -> Result<Self, ClassifierError> {
+        let weights = if extra.base { under_both_heads(weights, base) } else { weights };
+        let weights = if extra.features { with_feature_outputs(weights) } else { weights };
+        let base_labels = extra.base.then(|| base.labels().into());
         Ok(Self { base_labels, ..Self::new(base, weights, device)? })
     }
 
@@ -60,7 +65,7 @@ impl Classifier {
     }
 
     /// Returns the class names of the base's own head, in the order of the logits that follow; `None` unless it was prepared
-    /// [beside](Self::beside) the weights' own.
+    /// [with them](Self::with_extra_outputs).
     pub const fn base_labels(&self) -> Option<&Arc<[String]>> {
         self.base_labels.as_ref()
     }
@@ -109,9 +114,9 @@ impl Classifier {
     }
 }
 
-/// Further outputs of a classifier.
+/// Extra outputs of a classifier, behind the logits of its own classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Beside {
+pub struct ExtraOutputs {
     /// Whether it computes the logits of the base's own head.
     pub base: bool,
     /// Whether it puts out the features.

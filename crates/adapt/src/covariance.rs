@@ -58,8 +58,8 @@ pub(crate) fn statistics(features: &Features, classes: usize) -> FeatureStatisti
     FeatureStatistics { means, factors, variance: Some(residual as f32) }
 }
 
-/// Mean of each class and number of its images.
-fn class_means(features: &Features, classes: usize) -> (Vec<Vec<f64>>, Vec<usize>) {
+/// Mean of each class, and number of its images; 0 of a class without any.
+pub(crate) fn class_means(features: &Features, classes: usize) -> (Vec<Vec<f64>>, Vec<usize>) {
     let (mut means, mut counts) = (vec![vec![0.0; features.matrix.columns]; classes], vec![0_usize; classes]);
     for (row, &label) in features.labels.iter().enumerate() {
         let sum = &mut means[label as usize];
@@ -113,7 +113,8 @@ fn orthonormalise(axes: &mut [Vec<f64>]) {
     }
 }
 
-fn dot(one: &[f64], other: &[f64]) -> f64 {
+/// `one · other`.
+pub(crate) fn dot(one: &[f64], other: &[f64]) -> f64 {
     one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 

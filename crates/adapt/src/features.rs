@@ -1,7 +1,7 @@
 //! Features of frames and of labelled images, by the backbone of a version.
 
 use crate::error::AdaptError;
-use crate::teach_error::TeachError;
+use crate::error::TeachError;
 use crate::train::probe::Features;
 use fieldfit_data::{Batch, DataError, Dataset, Frame, Loader, LoaderOptions, Preprocessor};
 use fieldfit_exec::{Device, Executor, Passes, executor};

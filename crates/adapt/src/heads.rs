@@ -15,14 +15,14 @@ pub fn under_base_head(adapted: &Weights, base: &Base) -> Weights {
 
 /// Puts the adapted backbone under both heads at once: its own classes first, and the base's behind them. The labels stay
 /// its own.
-pub fn under_both_heads(adapted: Weights, base: &Base) -> Weights {
+pub(crate) fn under_both_heads(adapted: Weights, base: &Base) -> Weights {
     let mut params = adapted.params;
     let network = add_base_head(&adapted.network, &mut params, base);
     Weights { network, params, ..adapted }
 }
 
 /// Puts the features themselves behind the logits, as those of a head whose weight is the identity. The labels stay.
-pub(crate) fn beside_features(weights: Weights) -> Weights {
+pub(crate) fn with_feature_outputs(weights: Weights) -> Weights {
     let (head, mut params) = (weights.network.head, weights.params);
     let mut rows = params[head.weight].to_vec();
     let start = rows.len();

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests may end them")]
 
 use fieldfit_exec::{ExecError, Executor, Objective, Passes, candle::Candle, cpu::Cpu};
-use fieldfit_model::import::graph::{self, GraphError, LowerOptions, Lowered, RawDtype, RawGraph};
+use fieldfit_model::import::graph::{self, GraphError, LowerOptions, Lowered, RawDtype, RawGraph, TensorSource};
 use fieldfit_nets::{Function, Network, Node, Op, Shape, TensorSpec};
 use fieldfit_tensor::{Images, Params, Real};
 use flate2::read::GzDecoder;
@@ -215,17 +215,28 @@ fn compare<T: Real>(
             }
         }
     }
-    let expected_gradients: Vec<_> = network
+    let worst = compare_gradients((network, &lowered.sources), &gradients, reference, floor)?;
+    Ok([off, worst])
+}
+
+/// Compares the gradients of the trained tensors with the reference; returns the largest distance.
+fn compare_gradients<T: Real>(
+    (network, sources): (&Network, &[TensorSource]),
+    gradients: &Params<T>,
+    reference: &SafeTensors<'_>,
+    floor: f64,
+) -> Result<f64, String> {
+    let expected: Vec<_> = network
         .tensors()
-        .filter(|(id, _)| trains(*id))
+        .filter(|(id, _)| gradients.contains(*id))
         .map(|(id, spec)| (id, spec, values(reference, &format!("gradient.{}", spec.name))))
         .collect();
     let whole: f64 =
-        expected_gradients.iter().flat_map(|(_, _, values)| values).flat_map(|(_, values)| values).map(|v| v * v).sum();
+        expected.iter().flat_map(|(_, _, values)| values).flat_map(|(_, values)| values).map(|v| v * v).sum();
     let mut worst: f64 = 0.0;
-    for (id, spec, expected) in expected_gradients {
+    for (id, spec, expected) in expected {
         let Some((shape, expected)) = expected else { return Err(format!("no reference of `{}`", spec.name)) };
-        let is_turned = lowered.sources[id.index()].is_turned;
+        let is_turned = sources[id.index()].is_turned;
         let expected = if is_turned { turned(&expected, &shape, groups_of(spec, &shape)) } else { expected };
         let found: Vec<f64> = gradients[id].iter().map(|value| value.wide()).collect();
         if found.len() != expected.len() {
@@ -237,7 +248,7 @@ fn compare<T: Real>(
         }
         worst = worst.max(distance);
     }
-    Ok([off, worst])
+    Ok(worst)
 }
 
 /// Returns the largest distances of outputs and gradients, in f64 and in f32, and how far gradients may be in f64.

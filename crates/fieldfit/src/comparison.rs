@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fieldfit_adapt::metrics::{Metrics, Misclassified, agreeing, predictions};
 use fieldfit_adapt::{
-    AdaptRequest, Classifier, Control, Event, MethodEntry, Options, Outcome, adapt, forget_peak_memory, peak_memory,
-    under_both_heads,
+    AdaptRequest, Classifier, Control, Event, ExtraOutputs, MethodEntry, Options, Outcome, adapt, forget_peak_memory,
+    peak_memory,
 };
 use fieldfit_data::{Dataset, Fractions, thumbnail};
 use fieldfit_delta::Delta;
@@ -189,8 +189,9 @@ struct Subject {
 impl Subject {
     /// Puts both heads on the adapted backbone.
     fn new(runtime: &Runtime, delta: &Delta<'_>, device: Device) -> Result<Self, Error> {
-        let weights = under_both_heads(Weights::adapted(runtime.base(), delta)?, runtime.base());
-        Ok(Self { classifier: Classifier::new(runtime.base(), weights, device)? })
+        let weights = Weights::adapted(runtime.base(), delta)?;
+        let extra = ExtraOutputs { base: true, features: false };
+        Ok(Self { classifier: Classifier::with_extra_outputs(runtime.base(), weights, device, extra)? })
     }
 
     /// Measures it on a set; `base` is the base's predicted class of each image.

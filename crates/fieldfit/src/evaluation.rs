@@ -3,7 +3,7 @@
 use crate::image_set::ImageSet;
 use crate::{Error, Runtime, Version};
 use fieldfit_adapt::metrics::{Metrics, predictions};
-use fieldfit_adapt::{Beside, Classifier, under_base_head};
+use fieldfit_adapt::{Classifier, ExtraOutputs, under_base_head};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -28,8 +28,8 @@ pub struct Evaluation {
     /// Counts of each named group, if the images were opened with a group pattern.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub per_group: BTreeMap<String, Count>,
-    /// Accuracy under the base's own head on the images whose class is a label of the base, if it was evaluated
-    /// [beside](Runtime::evaluate_beside_base) the version's own and there are such images.
+    /// Accuracy under the base's own head on the images whose class is a label of the base, if there are such images and it was
+    /// evaluated [with the base's answers](Runtime::evaluate_with_base_answers) or by a runtime that gives them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_head: Option<BaseHeadEvaluation>,
 }
@@ -122,15 +122,19 @@ impl Runtime {
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate), or if the active version's file cannot be read any more, or the base has no head.
-    pub fn evaluate_beside_base(
+    pub fn evaluate_with_base_answers(
         &self,
         set: &ImageSet,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation, Error> {
         self.needs_base_head("be measured beside a version")?;
         let (version, weights) = self.weights()?;
-        let classifier =
-            Classifier::beside(self.base(), weights, self.device(), Beside { base: true, features: false })?;
+        let classifier = Classifier::with_extra_outputs(
+            self.base(),
+            weights,
+            self.device(),
+            ExtraOutputs { base: true, features: false },
+        )?;
         evaluate(&classifier, version, set, progress)
     }
 

@@ -48,6 +48,7 @@
 mod adaptation;
 mod base_agreement;
 mod builder;
+mod class_addition;
 mod comparison;
 pub mod data;
 mod deferred_drop;
@@ -61,7 +62,6 @@ mod execution_plan;
 mod fallback;
 mod image_set;
 mod info;
-mod lesson;
 pub mod model;
 mod novelty_evaluation;
 mod output_file;

@@ -1,10 +1,10 @@
-//! Unknown images: how well the running version tells them from those of its classes.
+//! Novelty evaluation: how well the running version tells unknown images from those of its classes.
 
 use crate::delta::file::parse;
 use crate::image_set::ImageSet;
 use crate::{Error, Runtime};
 use fieldfit_adapt::novelty::{NoveltyModel, NoveltyScores};
-use fieldfit_adapt::{Beside, Classifier};
+use fieldfit_adapt::{Classifier, ExtraOutputs};
 use fieldfit_model::Weights;
 use serde::Serialize;
 
@@ -33,7 +33,7 @@ impl Runtime {
     ///
     /// # Errors
     /// If its file cannot be read any more.
-    pub fn tells_unknown(&self) -> Result<bool, Error> {
+    pub fn has_novelty_threshold(&self) -> Result<bool, Error> {
         let Some((path, bytes)) = self.delta_of(self.version())? else { return Ok(false) };
         Ok(NoveltyModel::of_delta(&parse(&path, &bytes)?, self.base.network().head.features)?.is_some())
     }
@@ -59,8 +59,8 @@ impl Runtime {
             .and_then(|model| model.threshold().map(|threshold| (model, threshold)))
             .ok_or(Error::NoNovelty { version })?;
         let weights = Weights::adapted(&self.base, &delta)?;
-        let features = Beside { base: false, features: true };
-        let classifier = Classifier::beside(&self.base, weights, self.device(), features)?;
+        let features = ExtraOutputs { base: false, features: true };
+        let classifier = Classifier::with_extra_outputs(&self.base, weights, self.device(), features)?;
         let total = known.order.len() + unknown.order.len();
         let mut done = 0;
         let mut distances = |set: &ImageSet| {

@@ -3,7 +3,7 @@
 use crate::trial::Tally;
 use crate::{Error, Novelty, Prediction, Version};
 use fieldfit_adapt::novelty::NoveltyModel;
-use fieldfit_adapt::{Beside, Classifier};
+use fieldfit_adapt::{Classifier, ExtraOutputs};
 use fieldfit_data::Frame;
 use fieldfit_delta::Header;
 use fieldfit_exec::Device;
@@ -62,8 +62,8 @@ impl Running {
         let novelty = novelty.filter(|_| serving.novelty);
         // The base has one head, which answers for both.
         let base_head = serving.base_answers && version != Version::Base;
-        let beside = Beside { base: base_head, features: novelty.is_some() };
-        let classifier = Classifier::beside(base, weights, serving.device, beside)?;
+        let extra = ExtraOutputs { base: base_head, features: novelty.is_some() };
+        let classifier = Classifier::with_extra_outputs(base, weights, serving.device, extra)?;
         Ok(Self { version, classifier, base_answers: serving.base_answers, novelty, tally: Arc::default() })
     }
 

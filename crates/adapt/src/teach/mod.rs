@@ -5,9 +5,9 @@ mod taught;
 mod verdict;
 
 use crate::error::AdaptError;
+use crate::error::TeachError;
 use crate::features::FeatureExtractor;
 use crate::outcome::Outcome;
-use crate::teach_error::TeachError;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{Dataset, Fractions, Frame, Pixels};
 use fieldfit_delta::Delta;
@@ -59,14 +59,11 @@ pub fn teach(request: &TeachRequest<'_>) -> Result<Outcome, AdaptError> {
     let started = Instant::now();
     check_name(request.class)?;
     let order = distinct(request)?;
-    let mut taught = Taught::of(request.base, request.active)?;
+    let weights = weights(request.base, request.active)?;
+    let mut taught = Taught::of(&weights, request.active)?;
     if taught.labels.iter().any(|label| label == request.class) {
         return Err(TeachError::Exists { class: request.class.into() }.into());
     }
-    let weights = match request.active {
-        Some(active) => Weights::adapted(request.base, active)?,
-        None => Weights::of_base(request.base),
-    };
     let mut extractor = FeatureExtractor::new(request.base, weights, request.device)?;
     let new = extractor.of_frames(request.frames)?;
     let (learned, held_back) = divide(&order);
@@ -97,11 +94,19 @@ pub fn teach(request: &TeachRequest<'_>) -> Result<Outcome, AdaptError> {
 /// [`AdaptError::Teach`] if the class was not taught, or is the only one.
 pub fn remove_taught(base: &Base, active: Option<&Delta<'_>>, class: &str) -> Result<Outcome, AdaptError> {
     let started = Instant::now();
-    let mut taught = Taught::of(base, active)?;
+    let mut taught = Taught::of(&weights(base, active)?, active)?;
     taught.remove(class)?;
     let gate = removed(class);
     let delta = taught.encode(base, active, &taught.head(), Some(&gate), (0, 0))?;
     Ok(Outcome { delta, gate, seconds: started.elapsed().as_secs_f64(), probe: no_head() })
+}
+
+/// The weights of the active version, or of the base.
+fn weights(base: &Base, active: Option<&Delta<'_>>) -> Result<Weights, AdaptError> {
+    Ok(match active {
+        Some(active) => Weights::adapted(base, active)?,
+        None => Weights::of_base(base),
+    })
 }
 
 const fn no_head() -> HeadParams {

@@ -6,6 +6,7 @@
 //! Behind trained rows, a prototype stands out from their mean row as they do, each at its own class mean: weights are
 //! imprinted (Qi et al., CVPR 2018, arXiv 1712.07136) at the scale of what is there.
 
+use crate::covariance::dot;
 use crate::train::training_state::HeadParams;
 use fieldfit_tensor::Matrix;
 
@@ -92,10 +93,6 @@ fn mean(rows: &[Vec<f64>], columns: usize) -> Vec<f64> {
     }
     sum.iter_mut().for_each(|sum| *sum /= rows.len().max(1) as f64);
     sum
-}
-
-fn dot(one: &[f64], other: &[f64]) -> f64 {
-    one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! Taught version: the classes, means and trained rows of a version, and the delta that they make.
 
+use crate::covariance::class_means;
 use crate::error::AdaptError;
+use crate::error::TeachError;
 use crate::event::Gate;
 use crate::features::FeatureExtractor;
 use crate::teach::prototype;
-use crate::teach_error::TeachError;
+use crate::train::probe::Features;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{Dataset, Split};
-use fieldfit_delta::{
-    Codec, Delta, HeadDescription, HeadOrigin, Header, Provenance, Record, Task, TensorData, TensorKind, encode_with,
-};
-use fieldfit_model::{Base, FeatureStatistics, Weights};
+use fieldfit_delta::{Delta, HeadDescription, HeadOrigin, Header, Provenance, Record, Task, TensorKind, encode_with};
+use fieldfit_model::{Base, FeatureStatistics, Weights, new_head};
 use fieldfit_tensor::Matrix;
 
 /// Classes of a version that classes are added to or removed from.
@@ -27,9 +27,9 @@ pub(crate) struct Taught {
 }
 
 impl Taught {
-    /// The classes of the active version; none where the base runs.
-    pub fn of(base: &Base, active: Option<&Delta<'_>>) -> Result<Self, AdaptError> {
-        let features = base.network().head.features;
+    /// The classes of the active version, which has these weights; none where the base runs.
+    pub fn of(weights: &Weights, active: Option<&Delta<'_>>) -> Result<Self, AdaptError> {
+        let features = weights.network.head.features;
         let empty = Matrix { rows: 0, columns: features, values: Vec::new() };
         let Some(active) = active else {
             let trained = HeadParams { weight: Vec::new(), bias: Vec::new() };
@@ -37,7 +37,6 @@ impl Taught {
             return Ok(Self { labels: Vec::new(), means: empty, trained, description, statistics });
         };
         let description = active.header().head;
-        let weights = Weights::adapted(base, active)?;
         let trained = weights.labels.len() - description.taught as usize;
         let head = weights.network.head;
         let trained = HeadParams {
@@ -46,7 +45,7 @@ impl Taught {
         };
         let statistics = FeatureStatistics::of_delta(active, features)?.unwrap_or_default();
         let means = if statistics.means.rows > 0 { statistics.means.clone() } else { empty };
-        Ok(Self { labels: weights.labels, means, trained, description, statistics })
+        Ok(Self { labels: weights.labels.clone(), means, trained, description, statistics })
     }
 
     /// Adds a class of that mean behind all others.
@@ -117,11 +116,7 @@ impl Taught {
         let is_head = |name: &str| network.find(name).is_some_and(|id| network.tensor(id).role.is_head());
         let kept = |record: &Record<'_>| record.kind == TensorKind::Difference && !is_head(record.name);
         let records: Vec<Record<'_>> = active.iter().flat_map(|active| active.records()).filter(kept).collect();
-        let new_head = [(network.head.weight, &head.weight), (network.head.bias, &head.bias)].map(|(id, values)| {
-            let spec = network.tensor(id);
-            let (name, shape, kind) = (spec.name.as_str(), spec.shape.as_slice(), TensorKind::Replacement);
-            TensorData { name, shape, kind, constraint: None, codec: Codec::F16, values }
-        });
+        let new_head = new_head(&network, &head.weight, &head.bias);
         let statistics = FeatureStatistics { means: self.means.clone(), ..self.statistics.clone() };
         let encoded = statistics
             .with_tensors(|statistics| encode_with(&header, &labels, &records, &[&new_head[..], statistics].concat()));
@@ -154,20 +149,18 @@ pub(crate) fn known_means(
     known: Option<&(Dataset, Split)>,
 ) -> Result<Matrix<f32>, AdaptError> {
     let columns = extractor.weights().network.head.features;
-    let (mut sums, mut counts) = (vec![0.0_f64; labels.len() * columns], vec![0_usize; labels.len()]);
-    if let Some((dataset, split)) = known {
-        let order: Vec<usize> = split.train.iter().chain(&split.validation).copied().collect();
-        let features = extractor.of_samples(dataset, &order)?;
-        for (row, &label) in features.labels.iter().enumerate() {
-            let sums = &mut sums[label as usize * columns..][..columns];
-            sums.iter_mut().zip(features.matrix.row(row)).for_each(|(sum, &value)| *sum += f64::from(value));
-            counts[label as usize] += 1;
+    let features = match known {
+        Some((dataset, split)) => {
+            let order: Vec<usize> = split.train.iter().chain(&split.validation).copied().collect();
+            extractor.of_samples(dataset, &order)?
         }
-    }
+        None => Features::default(),
+    };
+    let (means, counts) = class_means(&features, labels.len());
     let missing = counts.iter().filter(|&&count| count == 0).count();
     if let Some(first) = counts.iter().position(|&count| count == 0) {
         return Err(TeachError::NoMeans { missing, class: labels[first].clone() }.into());
     }
-    let mean = |(index, sum): (usize, &f64)| (sum / counts[index / columns] as f64) as f32;
-    Ok(Matrix { rows: labels.len(), columns, values: sums.iter().enumerate().map(mean).collect() })
+    let values = means.into_iter().flatten().map(|value| value as f32).collect();
+    Ok(Matrix { rows: labels.len(), columns, values })
 }

@@ -65,7 +65,7 @@ fn measure(args: &EvalArgs, runtime: &Runtime, set: &ImageSet, progress: &Progre
     let evaluation = if args.base_head {
         runtime.evaluate_under_base_head(set, &mut evaluating)?
     } else if has_base_classes(runtime, set) {
-        runtime.evaluate_beside_base(set, &mut evaluating)?
+        runtime.evaluate_with_base_answers(set, &mut evaluating)?
     } else {
         runtime.evaluate(set, &mut evaluating)?
     };

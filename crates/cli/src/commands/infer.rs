@@ -52,7 +52,7 @@ struct Counts {
 
 pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
     let runtime = super::runtime(&args.model).base_answers(args.base_top.is_some()).novelty(args.novelty).open()?;
-    if args.novelty && !runtime.tells_unknown()? {
+    if args.novelty && !runtime.has_novelty_threshold()? {
         return Err(fieldfit::Error::NoNovelty { version: runtime.version() }.into());
     }
     let mut counts = Counts::default();

@@ -39,12 +39,12 @@ fn teach(args: &TeachArgs, runtime: &Runtime, output: &Output) -> Result<Adapted
     let (paths, images) = read(args, output)?;
     let frames: Vec<Frame<'_>> = images.iter().map(|bytes| Frame::Encoded(bytes)).collect();
     let known = args.data.as_deref().map(|folder| known(folder, output)).transpose()?;
-    let lesson = runtime.teach(class, &frames);
-    let lesson = match &known {
-        Some(known) => lesson.known(known),
-        None => lesson,
+    let addition = runtime.teach(class, &frames);
+    let addition = match &known {
+        Some(known) => addition.known(known),
+        None => addition,
     };
-    lesson.run().map_err(|error| with_paths(error, &paths))
+    addition.run().map_err(|error| with_paths(error, &paths))
 }
 
 fn known(folder: &Path, output: &Output) -> Result<Dataset, CliError> {

@@ -149,7 +149,7 @@ fn a_kept_head_answers_with_the_bases_classes() {
     assert_eq!(evaluation["base_head"]["images"], 90);
 }
 
-/// Catches: a lesson that is not stored, is not told as an adaptation is, or names images by their numbers; a taught class that
+/// Catches: a taught class that is not stored, is not told as an adaptation is, or names images by their numbers; a taught class that
 /// cannot be told or removed.
 #[test]
 fn a_class_is_taught_by_a_folder_and_removed() {

@@ -3,8 +3,8 @@
 pub mod method;
 
 pub use crate::adaptation::{Adaptation, Adapted};
+pub use crate::class_addition::ClassAddition;
 pub use crate::comparison::{Comparison, Cost, Recorder};
-pub use crate::lesson::Lesson;
 pub use fieldfit_adapt::{
     AdaptError, ClassWeights, Coding, Control, Event, Freeze, Gate, GateFigures, HeadMode, METHODS, MemoryPlan,
     MethodEntry, OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions,

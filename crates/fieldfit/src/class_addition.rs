@@ -1,4 +1,4 @@
-//! Lesson: adds a class to the active version in seconds, by the mean of its features, or removes it again.
+//! Class addition: adds a class to the active version in seconds, by the mean of its features, or removes it again.
 
 use crate::adaptation::Adapted;
 use crate::delta::file::parse;
@@ -7,16 +7,16 @@ use fieldfit_adapt::{Outcome, TeachRequest, remove_taught, teach};
 use fieldfit_data::{Dataset, Frame};
 use fieldfit_delta::Delta;
 
-/// Class to be taught, with its images: [`run`](Self::run) adds it.
+/// Addition of a class by its images, without training: [`run`](Self::run) adds it.
 #[must_use = "a class is taught when `run` is called"]
-pub struct Lesson<'a> {
+pub struct ClassAddition<'a> {
     runtime: &'a Runtime,
     class: &'a str,
     frames: &'a [Frame<'a>],
     known: Option<&'a Dataset>,
 }
 
-impl<'a> Lesson<'a> {
+impl<'a> ClassAddition<'a> {
     /// Sets images of the active version's classes. Their gate slice judges what the new class costs the others; class means
     /// that the version does not record are computed from the rest.
     pub const fn known(mut self, images: &'a Dataset) -> Self {
@@ -40,12 +40,12 @@ impl<'a> Lesson<'a> {
 }
 
 impl Runtime {
-    /// Begins to teach a class by its images, without training; [`Lesson::run`] runs it.
+    /// Begins to teach a class by its images, without training; [`ClassAddition::run`] runs it.
     ///
     /// The class is added to the active version's, as a row of weights made of the mean of its features. On the base it
     /// begins a head of its own, beside which [`Prediction::base`](crate::Prediction::base) still ranks the base's classes.
-    pub const fn teach<'a>(&'a self, class: &'a str, frames: &'a [Frame<'a>]) -> Lesson<'a> {
-        Lesson { runtime: self, class, frames, known: None }
+    pub const fn teach<'a>(&'a self, class: &'a str, frames: &'a [Frame<'a>]) -> ClassAddition<'a> {
+        ClassAddition { runtime: self, class, frames, known: None }
     }
 
     /// Removes a class that was [taught](Self::teach) from the active version, and runs the result, on trial.

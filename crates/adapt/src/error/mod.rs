@@ -1,7 +1,10 @@
 //! Errors: why an adaptation ended without a delta.
 
+mod teach;
+
+pub use teach::TeachError;
+
 use crate::classifier::ClassifierError;
-use crate::teach_error::TeachError;
 use fieldfit_data::DataError;
 use fieldfit_durable::{DurableError, SealError};
 use fieldfit_exec::ExecError;
