@@ -129,6 +129,8 @@ pub enum Event {
         /// Mean cross-entropy on the validation slice at 0, 0.1, … 1; empty where the share was given.
         losses: Vec<f64>,
     },
+    /// Mean of the branches of training: what the run goes on with.
+    Branches(BranchMean),
     /// Collapse: the loss is far above that of guessing, or the network predicts one class; nothing will be stored.
     Collapse {
         /// Number of the step, from 1.
@@ -239,6 +241,34 @@ impl RadiiSummary {
             loss,
         }
     }
+}
+
+/// Mean of the branches of training, from where they part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BranchMean {
+    /// Number of branches.
+    pub branches: u32,
+    /// Mean cosine of two branches' differences, −1..1.
+    pub cosine: f64,
+    /// L2 norm of a branch's difference, the root mean square over branches.
+    pub single: f64,
+    /// L2 norm of the mean of the differences.
+    pub mean: f64,
+    /// The network's stages, in its order.
+    pub stages: Vec<StageMean>,
+}
+
+/// Mean of the branches over a stage's tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StageMean {
+    /// Name of the stage.
+    pub stage: String,
+    /// Mean cosine of two branches' differences, −1..1; 0 where nothing moved.
+    pub cosine: f64,
+    /// The share of the mean that is kept, 0..1.
+    pub share: f64,
 }
 
 /// The share of a tensor's difference that a method with radii let it keep.

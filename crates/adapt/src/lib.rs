@@ -55,7 +55,7 @@ pub use checkpoint::resume_point::ResumePoint;
 pub use checkpoint::snapshot::remove_checkpoint;
 pub use classifier::{Classifier, ClassifierError, ExtraOutputs, Input, Outputs};
 pub use error::{AdaptError, CheckpointDamage, TeachError};
-pub use event::{Event, Gate, GateFigures, Phase, RadiiSummary, Reference, TensorShare};
+pub use event::{BranchMean, Event, Gate, GateFigures, Phase, RadiiSummary, Reference, StageMean, TensorShare};
 pub use gate::gate_again;
 pub use heads::under_base_head;
 pub use methods::entry::MethodEntry;
@@ -67,7 +67,8 @@ pub use methods::spd::Spd;
 pub use methods::tensor_radii::TensorRadii;
 pub use methods::{METHODS, method};
 pub use options::{
-    ClassWeights, Coding, Freeze, HeadMode, OptimiserOptions, Options, ScheduleOptions, Sharing, TpgmOptions,
+    BranchAverage, Branches, ClassWeights, Coding, Freeze, HeadMode, OptimiserOptions, Options, ScheduleOptions,
+    Sharing, TpgmOptions,
 };
 pub use outcome::Outcome;
 pub use plan::memory::{forget_peak_memory, peak_memory, plan_memory};

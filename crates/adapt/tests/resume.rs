@@ -4,7 +4,8 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{
-    AdaptError, ClassWeights, Event, Freeze, METHODS, OptimiserOptions, Options, Phase, remove_checkpoint,
+    AdaptError, BranchAverage, Branches, ClassWeights, Event, Freeze, METHODS, OptimiserOptions, Options, Phase,
+    remove_checkpoint,
 };
 use std::fs;
 
@@ -17,15 +18,22 @@ fn variants() -> Vec<Options> {
         options("lp-ft").with_epochs(3).with_freeze(Some(Freeze::new("block0", 2))),
         options("tpgm").with_freeze(Some(Freeze::new("stem", 1))),
         options("bitfit"),
+        options("lp-ft").with_branches(Branches::new(3)),
+        options("spd").with_epochs(3).with_branches(Branches::new(2).with_common(1).with_average(BranchAverage::Stock)),
+        options("tpgm-relative").with_branches(Branches::new(2)).with_freeze(Some(Freeze::new("stem", 2))),
         options("l2-sp"),
         options("mars-sp"),
         options("wise-ft"),
+        options("lines"),
+        options("maps"),
+        options("digrap"),
         options("lwf"),
         set("tpgm-relative", "training-retention", 1.0).with_freeze(Some(Freeze::new("stem", 2))),
         options("spd").with_optimiser(OptimiserOptions::sgd()),
         options("ftp").with_optimiser(OptimiserOptions::sgd()),
         options("ftp"),
         set("tpgm", "every", 3.0),
+        set("lwf", "clean", 1.0),
         set("tpgm-relative", "steps", 6.0),
         set("tpgm-post-hoc", "steps", 6.0),
     ]

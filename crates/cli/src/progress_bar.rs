@@ -3,7 +3,7 @@
 use crate::error::{counted, list};
 use crate::output::{Output, escape, mebibytes, print_error_line};
 use fieldfit::delta::Fidelity;
-use fieldfit::train::{Event, Phase};
+use fieldfit::train::{BranchMean, Event, Phase};
 use indicatif::{ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
@@ -110,6 +110,9 @@ fn notes(event: &Event) -> Vec<String> {
         Event::Probe { accuracy, .. } => format!("linear probe: {:.1} % validation accuracy", 100.0 * accuracy),
         Event::Epoch { epoch, epochs, loss, accuracy } => {
             format!("epoch {epoch} of {epochs}: loss {loss:.3}, {:.1} % validation accuracy", 100.0 * accuracy)
+        }
+        Event::Branches(BranchMean { branches, cosine, single, mean, .. }) => {
+            format!("mean of {branches} branches: cosine {cosine:.2}, distance from the base {single:.3} to {mean:.3}")
         }
         Event::Interpolation { alpha, .. } => format!("interpolation: {:.0} % of the difference kept", 100.0 * alpha),
         Event::Coded(Fidelity { images, changed, divergence }) => {

@@ -183,6 +183,19 @@ impl Network {
         sections
     }
 
+    /// Returns the depth of each tensor's section among those that have tensors, aligned with [`Network::tensors`]: 0 in the
+    /// first, 1 in the last, and for the head's tensors.
+    pub fn depth_of_each_tensor(&self) -> Vec<f64> {
+        let sections = self.section_of_each_tensor();
+        let mut with_tensors: Vec<_> = sections.iter().copied().filter(|&it| it < self.graph.sections.len()).collect();
+        with_tensors.sort_unstable();
+        with_tensors.dedup();
+        let last = with_tensors.len().saturating_sub(1).max(1) as f64;
+        let depth =
+            |section: &usize| with_tensors.binary_search(section).map_or(1.0, |position| position as f64 / last);
+        sections.iter().map(depth).collect()
+    }
+
     /// Returns the shape of each value of the graph for an image of that size, the image's first.
     ///
     /// # Errors

@@ -18,6 +18,7 @@
 //! |---|---|---|
 //! | FTP: radii from the training gradient, without validation images | [`FastRadius`] | NeurIPS 2023, arXiv 2310.19182 |
 //! | SPD: decay of a tensor's growth if the loss decreases towards the base | [`selected_distance`], [`selective_decay`] | NeurIPS 2024, arXiv 2411.01713 |
+//! | DiGraP: the part of a gradient that leads straight away from the base, less a learned share | [`DirectionalProjection`] | ICLR 2025, arXiv 2502.15895 |
 //! | L2-SP: a quadratic penalty on ‖δ‖ | [`pull_to_base`] | ICML 2018, arXiv 1802.01483 |
 //! | MARS-SP: a fixed radius, under [`Norm::Mars`](fieldfit_tensor::Norm::Mars) | [`project`] | ICLR 2021, arXiv 2002.08253 |
 //! | WiSE-FT: `δ ← α·δ` after training | [`rescale`] | CVPR 2022, arXiv 2109.01903 |
@@ -57,6 +58,7 @@
 //! constrained tensors; a new head has no pre-trained values and must not be one. Non-finite values are propagated and
 //! visible in the caller's loss.
 
+mod digrap;
 mod ftp;
 mod l2_sp;
 mod norm;
@@ -65,6 +67,7 @@ mod radius;
 mod spd;
 mod sum;
 
+pub use digrap::DirectionalProjection;
 pub use ftp::FastRadius;
 pub use l2_sp::pull_to_base;
 pub use norm::distances;

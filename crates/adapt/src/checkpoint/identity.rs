@@ -2,7 +2,7 @@
 
 use crate::methods::effective_settings;
 use crate::methods::entry::MethodEntry;
-use crate::options::{ClassWeights, HeadMode, Options};
+use crate::options::{Branches, ClassWeights, HeadMode, Options};
 use crate::plan::run_plan::RunPlan;
 use crate::request::AdaptRequest;
 use fieldfit_data::Split;
@@ -71,6 +71,7 @@ impl fmt::Debug for Released<'_> {
             early_stop,
             head,
             novelty,
+            branches,
         } = self.0;
         let unset = None::<()>;
         let mut text = f.debug_struct("Options");
@@ -91,6 +92,9 @@ impl fmt::Debug for Released<'_> {
         }
         if novelty.is_some() {
             text.field("novelty", novelty);
+        }
+        if *branches != Branches::default() {
+            text.field("branches", branches);
         }
         text.finish()
     }

@@ -1,6 +1,7 @@
 //! Progress: how far a run has come, as its checkpoint holds it.
 
 use crate::plan::run::Run;
+use crate::train::branches::BranchSum;
 use crate::train::divergence_detector::DivergenceDetector;
 use crate::train::early_stopping::EarlyStopping;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub(crate) struct Progress {
     /// Follows all other fields of a checkpoint: see [`Snapshot`](crate::checkpoint::snapshot::Snapshot).
     #[serde(skip)]
     pub later: Later,
+    /// Branches so far, where there is more than one. It follows all else.
+    #[serde(skip)]
+    pub branches: BranchSum,
 }
 
 /// Fields that came after the first release, which a checkpoint only has where one of them is not at its default.

@@ -9,6 +9,7 @@ use crate::checkpoint::validation::{self, FINITE_F32};
 use crate::error::{AdaptError, CheckpointDamage};
 use crate::methods::method::Method;
 use crate::plan::run::Run;
+use crate::train::branches::BranchSum;
 use crate::train::optimiser::Optimiser;
 use crate::train::probe::Probe;
 use fieldfit_durable::{
@@ -25,8 +26,8 @@ use std::path::{Path, PathBuf};
 /// Kind of a checkpoint file, and the version of its layout.
 pub(crate) const KIND: FileKind = *b"FFADAPT1";
 
-/// State of a run. In a file, [`Later`] follows it where one of its fields is not at its default, so that other runs have the
-/// layout of the first release.
+/// State of a run. In a file, [`Later`] follows it where one of its fields is not at its default, and [`BranchSum`] where the run
+/// has branches, so that other runs have the layout of the first release.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Snapshot<'a> {
     pub identity: Cow<'a, Identity>,
@@ -62,9 +63,13 @@ impl Snapshot<'_> {
 
     fn encode(&self) -> Result<Vec<u8>, AdaptError> {
         let mut content = postcard::to_stdvec(self)?;
-        let later = self.progress.later;
-        if later != Later::default() {
-            content.extend(postcard::to_stdvec(&later)?);
+        let Progress { later, branches, .. } = self.progress.as_ref();
+        let has_branches = *branches != BranchSum::default();
+        if *later != Later::default() || has_branches {
+            content.extend(postcard::to_stdvec(later)?);
+        }
+        if has_branches {
+            content.extend(postcard::to_stdvec(branches)?);
         }
         Ok(content)
     }
@@ -72,9 +77,12 @@ impl Snapshot<'_> {
     fn decode(content: &[u8]) -> Result<Snapshot<'static>, CheckpointDamage> {
         let (mut snapshot, rest): (Snapshot<'static>, _) = postcard::take_from_bytes(content)?;
         if !rest.is_empty() {
-            let later: Later = decode("the state", rest)?;
-            same("whether what follows the state has a value", &true, &(later != Later::default()))?;
-            snapshot.progress.to_mut().later = later;
+            let progress = snapshot.progress.to_mut();
+            let (later, rest): (Later, _) = postcard::take_from_bytes(rest)?;
+            let branches = if rest.is_empty() { BranchSum::default() } else { decode("the branches", rest)? };
+            let has_value = later != Later::default() || branches != BranchSum::default();
+            same("whether what follows the state has a value", &true, &has_value)?;
+            (progress.later, progress.branches) = (later, branches);
         }
         Ok(snapshot)
     }
@@ -120,7 +128,8 @@ impl Snapshot<'_> {
         params("the difference", delta, &plan.network, FINITE_F32, |id| plan.trained[id.index()])?;
         let point =
             ResumePoint { network: &plan.network, step: progress.taken(), is_trained: progress.is_trained(run) };
-        validation::optimiser(optimiser, point.step, run)?;
+        validation::branches(&progress.branches, progress, run)?;
+        validation::optimiser(optimiser, point.step - progress.branches.taken, run)?;
         method.restore(state, &point)?;
         same("validation batches drawn", &method.drawn(point.step), &progress.drawn)
     }
@@ -162,7 +171,8 @@ fn previous(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Maximum length of a checkpoint of that network: δ, two values of optimiser state each, a probe, radii and what is around.
+/// Maximum length of a checkpoint of that network: δ, where branches part and their sum, two values of optimiser state each, a
+/// probe, radii and what is around.
 fn longest(network: &Network) -> u64 {
-    (network.parameter_count() * 4 * size_of::<f32>() + (1 << 20)) as u64
+    (network.parameter_count() * 6 * size_of::<f32>() + (1 << 20)) as u64
 }

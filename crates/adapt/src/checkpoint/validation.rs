@@ -8,6 +8,7 @@ use crate::checkpoint::progress::{Later, Progress};
 use crate::error::CheckpointDamage;
 use crate::options::OptimiserOptions;
 use crate::plan::run::Run;
+use crate::train::branches::{BranchSum, Lengths};
 use crate::train::divergence_detector::{DivergenceDetector, PATIENCE};
 use crate::train::early_stopping::EarlyStopping;
 use crate::train::optimiser::{Optimiser, is_decayed};
@@ -22,7 +23,7 @@ pub(super) const FINITE_F32: RangeInclusive<f32> = f32::MIN..=f32::MAX;
 
 /// Validates progress.
 pub(super) fn progress(found: &Progress, run: Run<'_>) -> Result<(), CheckpointDamage> {
-    let Progress { step, drawn: _, epoch_loss, divergence, later } = found;
+    let Progress { step, drawn: _, epoch_loss, divergence, later, branches: _ } = found;
     let Later { early_stopping, skipped_steps } = later;
     let DivergenceDetector { chance, first, smoothed, above } = divergence;
     let EarlyStopping { best, stale } = early_stopping;
@@ -38,6 +39,33 @@ pub(super) fn progress(found: &Progress, run: Run<'_>) -> Result<(), CheckpointD
     same("whether an accuracy is recorded for early stopping", &(may_be_recorded && best.is_some()), &best.is_some())?;
     within("the best accuracy", 0.0..=1.0, &best.unwrap_or_default())?;
     within("epochs since the best", 0..=run.request.options.epochs, stale)
+}
+
+/// Validates branches of a run that has come that far.
+pub(super) fn branches(found: &BranchSum, progress: &Progress, run: Run<'_>) -> Result<(), CheckpointDamage> {
+    let (plan, BranchSum { fork, sum, lengths, step, taken }) = (run.plan, found);
+    let order = plan.order;
+    // The end at which the checkpoint lies may be still to come.
+    let ends = [progress.step, progress.step.saturating_sub(1)].map(|done| order.last_end(done));
+    same("whether the branch began where one ends", &true, &ends.contains(step))?;
+    let (complete, has_parted) = (order.complete(*step), order.has_parted(*step));
+    let kept = |holds: bool| if holds { plan.network.tensors.len() } else { 0 };
+    same("tensors where the branches part", &kept(has_parted), &fork.buffers().len())?;
+    same("tensors in the sum of the branches", &kept(complete > 0), &sum.buffers().len())?;
+    let stages = if complete > 0 { plan.network.graph.sections.len() + 1 } else { 0 };
+    same("stages with lengths of branches", &stages, &lengths.len())?;
+    let trains = |id: TensorId| plan.trained[id.index()];
+    if has_parted {
+        params("the difference where the branches part", fork, &plan.network, FINITE_F32, trains)?;
+    }
+    if complete > 0 {
+        params("the sum of the branches", sum, &plan.network, FINITE_F32, trains)?;
+        let unsound = lengths
+            .iter()
+            .any(|Lengths { sum, squares }| !(0.0..=f64::MAX).contains(sum) || !(0.0..=f64::MAX).contains(squares));
+        same("whether a length of the branches is out of range", &false, &unsound)?;
+    }
+    within("optimiser steps before the branch", 0..=progress.taken().min(*step), taken)
 }
 
 /// Validates a linear probe.

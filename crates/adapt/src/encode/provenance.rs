@@ -5,7 +5,7 @@ use crate::error::AdaptError;
 use crate::event::Gate;
 use crate::methods::entry::MethodEntry;
 use crate::methods::{effective_settings, find};
-use crate::options::{ClassWeights, Freeze, HeadMode, Options};
+use crate::options::{Branches, ClassWeights, Freeze, HeadMode, Options};
 use crate::plan::run::Run;
 use fieldfit_data::Fractions;
 use fieldfit_delta::Provenance;
@@ -73,6 +73,7 @@ impl fmt::Display for Choices<'_> {
             early_stop,
             head,
             novelty,
+            branches,
         } = self.options;
         write!(f, "method={method}")?;
         for (name, value) in effective_settings(self.options, self.method) {
@@ -100,6 +101,10 @@ impl fmt::Display for Choices<'_> {
         if let Some(rate) = novelty {
             write!(f, " novelty={rate}")?;
         }
+        if *branches != Branches::default() {
+            let Branches { count, common, average } = branches;
+            write!(f, " branches={count} common_epochs={common} branch_average={}", average.name())?;
+        }
         if *fractions != Fractions::default() {
             write!(f, " {fractions}")?;
         }
@@ -124,6 +129,7 @@ fn truncated<const N: usize>(text: &str) -> heapless::String<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::BranchAverage;
 
     /// Catches: an option that the result depends on and the provenance omits, and one at its default that changes the
     /// text of earlier deltas.
@@ -143,6 +149,7 @@ mod tests {
             early_stop: Some(2),
             head: HeadMode::Keep,
             novelty: Some(0.05),
+            branches: Branches::new(2).with_common(1).with_average(BranchAverage::Stock),
             ..Options::default()
         };
         let changed = changed.text(&[]).expect("the default method");
@@ -153,6 +160,7 @@ mod tests {
             " early_stop=2",
             " head=keep",
             " novelty=0.05",
+            " branches=2 common_epochs=1 branch_average=stock",
         ] {
             assert!(changed.contains(part), "{part} in {changed}");
         }

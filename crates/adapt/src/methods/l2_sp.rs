@@ -38,6 +38,10 @@ impl Method for L2Sp {
 }
 
 impl HostSteps for L2Sp {
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn before_step(&mut self, session: &mut HostSession<'_>) {
         let tensors = session.gradients.buffers_mut().iter_mut().zip(session.state.delta.buffers()).zip(&self.held);
         for ((gradient, delta), _) in tensors.filter(|(_, held)| **held) {

@@ -5,7 +5,7 @@
 use crate::error::AdaptError;
 use crate::methods::entry::MethodEntry;
 use crate::methods::method::{HeadStart, HostSteps, Method, Requirements, Steps};
-use crate::methods::retention_objective::descend_retaining;
+use crate::methods::retention_objective::TrainingRetention;
 use crate::methods::setting::Setting;
 use crate::train::session::HostSession;
 use fieldfit_data::Batch;
@@ -17,16 +17,21 @@ const STRENGTH: Setting = Setting {
     about: "λ, nats of loss for each nat that the base's own predictions change by",
 };
 
+const CLEAN: Setting = Setting {
+    name: "clean",
+    default: None,
+    range: 0.0..=1.0,
+    about: "1 to keep what the base says of the training images as they are, asked once, rather than augmented, at every step",
+};
+
 pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "lwf",
     about: "as lp-ft, while the base's own predictions for the training images count, too",
-    settings: &[STRENGTH],
-    build: |options, _| Ok(Box::new(Lwf { strength: STRENGTH.of(options) })),
+    settings: &[CLEAN, STRENGTH],
+    build: |options, _| Ok(Box::new(Lwf(TrainingRetention::new(STRENGTH.of(options), CLEAN.of(options) > 0.0)))),
 };
 
-struct Lwf {
-    strength: f64,
-}
+struct Lwf(TrainingRetention);
 
 impl Method for Lwf {
     fn head(&self) -> HeadStart {
@@ -34,7 +39,7 @@ impl Method for Lwf {
     }
 
     fn requirements(&self) -> Requirements {
-        Requirements::default().with_base_predictions(self.strength > 0.0)
+        self.0.requirements()
     }
 
     fn steps(&mut self) -> Steps<'_> {
@@ -43,11 +48,15 @@ impl Method for Lwf {
 }
 
 impl HostSteps for Lwf {
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn descend(&mut self, session: &mut HostSession<'_>, batch: &Batch) -> Result<f64, AdaptError> {
-        if self.strength > 0.0 && session.state.base().network().is_headless() {
+        if self.0.strength() > 0.0 && session.state.base().network().is_headless() {
             let expected = "another one: this base has no head, so that it predicts nothing that could be kept";
             return Err(AdaptError::Option { name: "method", found: ENTRY.name.into(), expected });
         }
-        descend_retaining(session, batch, self.strength)
+        self.0.descend(session, batch)
     }
 }

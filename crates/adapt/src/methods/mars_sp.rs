@@ -67,6 +67,10 @@ impl Method for MarsSp {
 }
 
 impl HostSteps for MarsSp {
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn after_step(&mut self, _: u64, session: &mut HostSession<'_>, _: &mut Reporter<'_>) -> Result<(), AdaptError> {
         for (id, spec, delta) in session.state.deltas_mut() {
             if let Some(radius) = self.radii[id.index()] {

@@ -36,6 +36,8 @@ pub struct Requirements {
     pub validation_batches: bool,
     /// Whether it compares with the base's own predictions.
     pub base_predictions: bool,
+    /// Whether it asks the base about the training images as they are.
+    pub clean_predictions: bool,
     /// Whether it looks at the images of [`Options::retain`](crate::Options::retain).
     pub retained_images: bool,
     /// Whether weights, δ and gradients must live in the program's memory while steps are made. It follows from
@@ -54,6 +56,12 @@ impl Requirements {
     #[must_use]
     pub const fn with_base_predictions(self, base_predictions: bool) -> Self {
         Self { base_predictions, ..self }
+    }
+
+    /// Returns the requirements with or without the base's own predictions for the training images as they are.
+    #[must_use]
+    pub const fn with_clean_predictions(self, clean_predictions: bool) -> Self {
+        Self { clean_predictions, ..self }
     }
 
     /// The same with or without the images of [`Options::retain`](crate::Options::retain).
@@ -84,6 +92,17 @@ pub enum Steps<'m> {
     Host(&'m mut dyn HostSteps),
 }
 
+impl Steps<'_> {
+    /// Whether a step depends on earlier ones by more than δ and the optimiser.
+    pub(crate) fn keep_state(&self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Store(_) => true,
+            Self::Host(steps) => steps.keeps_state(),
+        }
+    }
+}
+
 /// Steps of a method that works wherever tensors live, by [`Session::in_place`].
 pub trait StoreSteps {
     /// Acts after an optimiser step, counted from 1.
@@ -101,6 +120,12 @@ pub trait StoreSteps {
 /// Steps of a method that reads or writes tensors itself: they then live in the program's memory, whatever computes the
 /// network.
 pub trait HostSteps {
+    /// Whether a step depends on earlier ones by more than δ and the optimiser, as it does if nothing else is said. Such steps
+    /// can't train [branches](crate::Branches), which each start anew.
+    fn keeps_state(&self) -> bool {
+        true
+    }
+
     /// Computes the training loss of a batch at θ0 + δ, in nats, and its gradients.
     ///
     /// # Errors
@@ -143,6 +168,11 @@ pub trait Method: Send {
     /// Returns the requirements that the trainer must provide, beside what follows from [`Method::steps`].
     fn requirements(&self) -> Requirements {
         Requirements::default()
+    }
+
+    /// Number of values of state that it keeps for each trained value, which the memory plan adds up.
+    fn state_per_value(&self) -> usize {
+        0
     }
 
     /// Returns the steps of the method: what it does at each optimiser step.

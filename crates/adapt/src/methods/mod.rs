@@ -2,13 +2,17 @@
 //! line in [`METHODS`].
 
 mod bitfit;
+mod digrap;
 pub(crate) mod entry;
 pub(crate) mod ftp;
 mod full;
+mod interpolation;
 mod l2_sp;
 mod linear_probe;
+mod lines;
 mod lp_ft;
 mod lwf;
+mod maps;
 mod mars_sp;
 pub(crate) mod method;
 pub(crate) mod relative_radii;
@@ -40,8 +44,11 @@ use std::collections::BTreeMap;
 /// | `l2-sp` | as `lp-ft` | a penalty on ‖δ‖² | Li et al., ICML 2018, arXiv 1802.01483 |
 /// | `mars-sp` | as `lp-ft` | a ball a tensor, its radius given | Gouk et al., ICLR 2021, arXiv 2002.08253 |
 /// | `wise-ft` | as `lp-ft` | afterwards δ ← α·δ, α by the validation slice | Wortsman et al., CVPR 2022, arXiv 2109.01903 |
+/// | `lines` | as `lp-ft` | afterwards δ ← ρ·δ, ρ from α in the first stage to 1 in the last, α by the validation slice | Wang et al., ICLR 2025, arXiv 2410.17146 |
 /// | `lwf` | as `lp-ft` | the base's own answers to the training images count, too | Li and Hoiem, ECCV 2016, arXiv 1606.09282 |
 /// | `spd` | as `lp-ft` | growth is taken back where the loss calls back | Tian et al., NeurIPS 2024, arXiv 2411.01713 |
+/// | `maps` | as `lp-ft` | as `spd`, the less the deeper a stage is | Huang et al., CVPR 2026, arXiv 2511.19878 |
+/// | `digrap` | as `lp-ft` | of steps straight away from the base, a learned share is taken back | Huang et al., ICLR 2025, arXiv 2502.15895 |
 /// | `ftp` | as `lp-ft` | a ball a tensor, its radius by the training gradient | Tian et al., NeurIPS 2023, arXiv 2310.19182 |
 /// | `tpgm` | as `lp-ft` | a ball a tensor, its radius by the validation slice, between steps | Tian et al., CVPR 2023, arXiv 2303.10720 |
 /// | `tpgm-post-hoc` | as `lp-ft` | the same, after training | as `tpgm` |
@@ -58,8 +65,11 @@ pub const METHODS: &[MethodEntry] = &[
     l2_sp::ENTRY,
     mars_sp::ENTRY,
     wise_ft::ENTRY,
+    lines::ENTRY,
     lwf::ENTRY,
     spd::ENTRY,
+    maps::ENTRY,
+    digrap::ENTRY,
     ftp::ENTRY,
     tpgm::EVERY_STEP,
     tpgm::POST_HOC,

@@ -1,6 +1,8 @@
 //! Retention objective: the loss of the labels and the divergence from the base's own predictions, under two heads.
 
 use crate::error::AdaptError;
+use crate::methods::method::Requirements;
+use crate::train::batch_source::Batches;
 use crate::train::class_weighting::WeightedLabels;
 use crate::train::session::HostSession;
 use fieldfit_data::Batch;
@@ -57,8 +59,31 @@ pub(crate) struct RetentionObjective {
     strength: f64,
     /// Augmentation view of the validation images; `None` for as they are.
     view: Option<u64>,
-    /// The base's answers to the images that it was asked about, by their index; `None` where nothing is to be retained.
-    answers: Option<BTreeMap<usize, Vec<f32>>>,
+    /// The base's answers; `None` where nothing is to be retained.
+    answers: Option<BaseAnswers>,
+}
+
+/// The base's own probabilities for the images that it was asked about, by their index.
+pub(crate) struct BaseAnswers(BTreeMap<usize, Vec<f32>>);
+
+impl BaseAnswers {
+    /// Asks the base about the images of these batches, whose session has its head beside the new one.
+    fn ask(session: &mut HostSession<'_>, batches: Batches<'_>) -> Result<Self, AdaptError> {
+        let mut answers = BTreeMap::new();
+        for batch in batches {
+            let Batch { images, samples, .. } = batch?;
+            let rows = session.base_answers(&images)?;
+            let classes = rows.len() / samples.len().max(1);
+            answers.extend(samples.into_iter().zip(rows.chunks(classes.max(1)).map(<[f32]>::to_vec)));
+        }
+        Ok(Self(answers))
+    }
+
+    /// The answers to these images, one after the other; `None` where one could not be read when the base was asked.
+    fn of(&self, samples: &[usize]) -> Option<Vec<f32>> {
+        let rows: Option<Vec<_>> = samples.iter().map(|sample| self.0.get(sample)).collect();
+        Some(rows?.into_iter().flatten().copied().collect())
+    }
 }
 
 impl RetentionObjective {
@@ -69,33 +94,18 @@ impl RetentionObjective {
         let mut objective = Self { classes, strength, view, answers: None };
         if strength > 0.0 {
             session.add_base_head()?;
-            objective.answers = Some(objective.ask(session)?);
+            let batches = match &session.retained {
+                Some(retained) => retained.whole_slice(None)?,
+                None => session.validation.whole_slice(view)?,
+            };
+            objective.answers = Some(BaseAnswers::ask(session, batches)?);
         }
         Ok(objective)
     }
 
-    /// Asks the base about the images.
-    fn ask(&self, session: &mut HostSession<'_>) -> Result<BTreeMap<usize, Vec<f32>>, AdaptError> {
-        let batches = match &session.retained {
-            Some(retained) => retained.whole_slice(None)?,
-            None => session.validation.whole_slice(self.view)?,
-        };
-        let mut answers = BTreeMap::new();
-        for batch in batches {
-            let Batch { images, samples, .. } = batch?;
-            let rows = session.base_answers(&images)?;
-            let classes = rows.len() / samples.len().max(1);
-            answers.extend(samples.into_iter().zip(rows.chunks(classes.max(1)).map(<[f32]>::to_vec)));
-        }
-        Ok(answers)
-    }
-
-    /// The base's answers to a batch's images, one after the other; `None` where nothing is to be retained, or an image
-    /// could not be read when the base was asked.
+    /// The base's answers to a batch's images, where something is to be retained of all of them.
     fn answers(&self, samples: &[usize]) -> Option<Vec<f32>> {
-        let answers = self.answers.as_ref()?;
-        let rows: Option<Vec<_>> = samples.iter().map(|sample| answers.get(sample)).collect();
-        Some(rows?.into_iter().flatten().copied().collect())
+        self.answers.as_ref()?.of(samples)
     }
 
     /// The loss at the session's weights: the mean over the validation slice, and over the retained images if there are
@@ -131,24 +141,62 @@ impl RetentionObjective {
     }
 }
 
-/// One batch's descent while weights train, at θ: its labels, and `strength` times the divergence from what the base says of
-/// the same images, augmented as they are. At a strength of 0 the base isn't asked, and one without a head can't be.
-pub(crate) fn descend_retaining(
-    session: &mut HostSession<'_>,
-    batch: &Batch,
+/// Retention while weights train: a batch's labels, and the divergence of the adapted answers to its augmented images from what the
+/// base says of them, or of the images as they are.
+pub(crate) struct TrainingRetention {
+    /// λ, nats of the loss a nat of divergence.
     strength: f64,
-) -> Result<f64, AdaptError> {
-    if strength == 0.0 || session.state.base().network().is_headless() {
-        return session.descend_labels(batch);
+    /// Whether the base is asked about the images as they are: once each, before the first step.
+    of_clean: bool,
+    clean: Option<BaseAnswers>,
+}
+
+impl TrainingRetention {
+    /// Creates the retention of that strength; the base has not been asked yet.
+    pub const fn new(strength: f64, of_clean: bool) -> Self {
+        Self { strength, of_clean, clean: None }
     }
-    session.add_base_head()?;
-    let answers = session.base_answers(&batch.images)?;
-    session.state.merge_into(&mut session.weights);
-    let classes = session.state.network().head.classes;
-    let class_weights = session.class_weights.clone();
-    let labels = Some(class_weights.objective(&batch.labels));
-    let objective = RetentionLoss { labels, classes, strength, answers: Some(&answers) };
-    session.descend(&batch.images, &objective)
+
+    /// λ.
+    pub const fn strength(&self) -> f64 {
+        self.strength
+    }
+
+    /// What the base must be asked about.
+    pub fn requirements(&self) -> Requirements {
+        let is_on = self.strength > 0.0;
+        Requirements::default().with_base_predictions(is_on).with_clean_predictions(is_on && self.of_clean)
+    }
+
+    /// One batch's descent, at θ. At a strength of 0 the base isn't asked, and one without a head can't be.
+    pub fn descend(&mut self, session: &mut HostSession<'_>, batch: &Batch) -> Result<f64, AdaptError> {
+        if self.strength == 0.0 || session.state.base().network().is_headless() {
+            return session.descend_labels(batch);
+        }
+        session.add_base_head()?;
+        let answers = self.answers(session, batch)?;
+        session.state.merge_into(&mut session.weights);
+        let classes = session.state.network().head.classes;
+        let class_weights = session.class_weights.clone();
+        let labels = Some(class_weights.objective(&batch.labels));
+        let objective = RetentionLoss { labels, classes, strength: self.strength, answers: answers.as_deref() };
+        session.descend(&batch.images, &objective)
+    }
+
+    /// The base's answers to a batch's images; `None` where one of them could not be read when it was asked.
+    fn answers(&mut self, session: &mut HostSession<'_>, batch: &Batch) -> Result<Option<Vec<f32>>, AdaptError> {
+        if !self.of_clean {
+            return session.base_answers(&batch.images).map(Some);
+        }
+        let clean = match &mut self.clean {
+            Some(clean) => clean,
+            empty => {
+                let batches = session.training.whole_slice(None)?;
+                empty.insert(BaseAnswers::ask(session, batches)?)
+            }
+        };
+        Ok(clean.of(&batch.samples))
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 pub struct Setting {
     /// Name in [`Options::settings`].
     pub name: &'static str,
-    /// Default value; `None` where the method finds one by itself.
+    /// Default value; `None` where the method finds one by itself, and for a switch that is off.
     pub default: Option<f64>,
     /// Allowed range; up to [`f64::MAX`] where nothing limits it.
     pub range: RangeInclusive<f64>,

@@ -29,9 +29,8 @@ pub(super) const ENTRY: MethodEntry = MethodEntry {
 /// nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spd<T> {
-    strength: f64,
-    /// Whether each tensor is held, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
-    held: Vec<bool>,
+    /// λ of each tensor, by [`TensorId::index`](fieldfit_tensor::TensorId::index); `None` where it is left alone.
+    strengths: Vec<Option<f64>>,
     /// Distances before the step; nothing where a tensor is left alone.
     selected: Vec<Option<T>>,
 }
@@ -39,22 +38,28 @@ pub struct Spd<T> {
 impl<T: Real> Spd<T> {
     /// Decay of the tensors that `held` marks by [`TensorId::index`](fieldfit_tensor::TensorId::index). `strength` is λ.
     pub fn new(strength: f64, held: Vec<bool>) -> Self {
-        Self { strength, selected: vec![None; held.len()], held }
+        Self::with_strengths(held.into_iter().map(|held| held.then_some(strength)).collect())
+    }
+
+    /// Decay of each tensor by its own λ; `None` where it is left alone.
+    pub(crate) fn with_strengths(strengths: Vec<Option<f64>>) -> Self {
+        Self { selected: vec![None; strengths.len()], strengths }
     }
 
     /// Chooses the tensors of this step, by the training loss's gradients at θ0 + δ.
     pub fn select(&mut self, gradients: &Params<T>, delta: &Params<T>) {
         let values = gradients.buffers().iter().zip(delta.buffers());
-        for ((selected, &held), (gradient, delta)) in self.selected.iter_mut().zip(&self.held).zip(values) {
-            *selected = if held { selected_distance(gradient, delta) } else { None };
+        for ((selected, strength), (gradient, delta)) in self.selected.iter_mut().zip(&self.strengths).zip(values) {
+            *selected = strength.and_then(|_| selected_distance(gradient, delta));
         }
     }
 
     /// Holds the chosen ones back.
     pub fn decay(&self, delta: &mut Params<T>) {
-        for (delta, selected) in delta.buffers_mut().iter_mut().zip(&self.selected) {
-            if let Some(before) = *selected {
-                selective_decay(delta, before, self.strength);
+        let chosen = self.selected.iter().zip(&self.strengths);
+        for (delta, (selected, strength)) in delta.buffers_mut().iter_mut().zip(chosen) {
+            if let (Some(before), Some(strength)) = (*selected, *strength) {
+                selective_decay(delta, before, strength);
             }
         }
     }
@@ -71,6 +76,10 @@ impl Method for Spd<f32> {
 }
 
 impl HostSteps for Spd<f32> {
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn before_step(&mut self, session: &mut HostSession<'_>) {
         self.select(&session.gradients, &session.state.delta);
     }

@@ -38,7 +38,7 @@ use crate::event::{Event, Phase};
 use crate::methods::entry::MethodEntry;
 use crate::methods::method::{ConstraintSet, HeadStart, HostSteps, Method, Requirements, Steps};
 use crate::methods::relative_radii::RelativeRadii;
-use crate::methods::retention_objective::{RetentionObjective, descend_retaining};
+use crate::methods::retention_objective::{RetentionObjective, TrainingRetention};
 use crate::methods::setting::Setting;
 use crate::methods::tensor_pattern::constrained;
 use crate::options::Options;
@@ -63,6 +63,14 @@ const TRAINING: Setting = Setting {
     about: "as retention, while weights train, on the training images; 0 asks nothing of the base meanwhile",
 };
 
+const CLEAN: Setting = Setting {
+    name: "training-clean",
+    default: None,
+    range: 0.0..=1.0,
+    about: "1 to retain, while weights train, what the base says of the training images as they are, asked once; 0 of the \
+            images as they are augmented, at every step",
+};
+
 const STEPS: Setting = Setting {
     name: "steps",
     default: None,
@@ -83,7 +91,7 @@ pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "tpgm-relative",
     about: "as lp-ft, then each stage back towards the base, as far as validation images and the base's own predictions \
             on them like",
-    settings: &[TRAINING, RETENTION, STEPS, VIEW],
+    settings: &[TRAINING, CLEAN, RETENTION, STEPS, VIEW],
     build: |options, network| Ok(Box::new(Relative::new(options, network)?)),
 };
 
@@ -97,7 +105,7 @@ const BUDGET: f64 = 0.2;
 const VIEW_EPOCH: u64 = u64::MAX;
 
 struct Relative {
-    training_retention: f64,
+    training: TrainingRetention,
     retention: f64,
     steps: Option<u64>,
     view: Option<u64>,
@@ -112,7 +120,7 @@ impl Relative {
     fn new(options: &Options, network: &Network) -> Result<Self, AdaptError> {
         let constrained = constrained(options, network)?;
         Ok(Self {
-            training_retention: TRAINING.of(options),
+            training: TrainingRetention::new(TRAINING.of(options), CLEAN.of(options) > 0.0),
             retention: RETENTION.of(options),
             steps: STEPS.given(options).map(|steps| steps as u64),
             view: (VIEW.of(options) > 0.0).then_some(VIEW_EPOCH),
@@ -146,7 +154,7 @@ impl Relative {
     }
 
     fn compares_with_base(&self) -> bool {
-        self.training_retention > 0.0 || self.retention > 0.0
+        self.training.strength() > 0.0 || self.retention > 0.0
     }
 
     /// λ, or 0 where the base has no head and predicts nothing.
@@ -186,12 +194,12 @@ impl Method for Relative {
     }
 
     fn requirements(&self) -> Requirements {
-        let none = Requirements::default();
-        none.with_base_predictions(self.compares_with_base()).with_retained_images(self.retention > 0.0)
+        let training = self.training.requirements();
+        training.with_base_predictions(self.compares_with_base()).with_retained_images(self.retention > 0.0)
     }
 
     fn steps(&mut self) -> Steps<'_> {
-        if self.training_retention > 0.0 { Steps::Host(self) } else { Steps::Plain }
+        if self.training.strength() > 0.0 { Steps::Host(self) } else { Steps::Plain }
     }
 
     fn finish(
@@ -231,7 +239,11 @@ impl Method for Relative {
 }
 
 impl HostSteps for Relative {
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn descend(&mut self, session: &mut HostSession<'_>, batch: &Batch) -> Result<f64, AdaptError> {
-        descend_retaining(session, batch, self.training_retention)
+        self.training.descend(session, batch)
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::AdaptError;
 use crate::methods::method;
 use crate::methods::method::Method;
-use crate::options::{HeadMode, Options};
+use crate::options::{Branches, HeadMode, Options};
 use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::MOST_RETAINED;
 use crate::plan::stage::{shape_after, trained};
@@ -124,14 +124,14 @@ impl Draft<'_> {
         let learning = self.executor(side, passes)?;
         let looking = inference(network, size(passes.micro_batch, side))?;
         let features = F32 * (self.images.total() * network.head.features) as u64;
-        let state = options.optimiser.state_per_value() as u64;
+        let state = (options.optimiser.state_per_value() + method.state_per_value()) as u64;
         let mut plan = MemoryPlan {
             micro_batch: passes.micro_batch,
             recomputed_stages: passes.recomputed,
             process: PROCESS,
             base: base.manifest().weights.bytes,
             running: total(inference(base.network(), size(1, recipe.size as usize))?),
-            delta: trained,
+            delta: trained * self.deltas(),
             images: self.batches(side),
             // Centred and scaled, features are there twice.
             probing: weights + total(looking) + 2 * features,
@@ -144,7 +144,7 @@ impl Draft<'_> {
             plan.optimiser = state * trained;
             plan.kernels = (learning.folded + learning.scratch) as u64;
             plan.activations = learning.activations as u64;
-            plan.checkpoint = (1 + state) * trained;
+            plan.checkpoint = (self.deltas() + state) * trained;
             plan.retention = if method.requirements().base_predictions { self.retention() } else { 0 };
             if self.frozen > 0 {
                 let kept = self.activations_kept()?;
@@ -154,6 +154,16 @@ impl Draft<'_> {
         }
         plan.total = plan.always() + plan.training().max(plan.probing + plan.images).max(plan.judging);
         Ok(plan)
+    }
+
+    /// Returns the number of δ that are held: the one that trains, where branches part, and the sum of the branches.
+    const fn deltas(&self) -> u64 {
+        let Branches { count, common, average: _ } = self.options.branches;
+        match (count, common) {
+            (0 | 1, _) => 1,
+            (_, 0) => 2,
+            _ => 3,
+        }
     }
 
     /// Returns the bytes of the base's head where it is kept: as training starts from it, and as the gate goes back to it.
@@ -211,6 +221,7 @@ impl Draft<'_> {
         let views = freeze.views.min(self.options.epochs) as usize;
         let retained = if self.options.retain.is_some() { MOST_RETAINED } else { 0 };
         let asked = if self.method.requirements().base_predictions { 2 } else { 1 };
+        let views = views + usize::from(self.method.requirements().clean_predictions);
         let kept = self.images.train * views + self.images.validation * asked + retained;
         Ok(kept as u64 * self.activation()?)
     }

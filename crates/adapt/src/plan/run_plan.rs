@@ -12,6 +12,7 @@ use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::RetainedImages;
 use crate::plan::stage::{shape_after, trained};
 use crate::request::AdaptRequest;
+use crate::train::branches::BranchOrder;
 use crate::train::control::Control;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{ReadFailures, Split};
@@ -37,6 +38,8 @@ pub(crate) struct RunPlan {
     pub size: u32,
     pub steps_per_epoch: u64,
     pub steps: u64,
+    /// Order of the steps over the run's branches.
+    pub order: BranchOrder,
     pub memory: MemoryPlan,
     pub retained: Option<RetainedImages>,
     /// Images that became unreadable during the run.
@@ -50,22 +53,41 @@ impl RunPlan {
         let entry = *methods::find(&options.method, request.methods)?;
         options.validate_for(&entry)?;
         let network = request.base.network().with_classes(request.dataset.classes.len());
-        let method = (entry.build)(options, &network)?;
+        let mut method = (entry.build)(options, &network)?;
         let split = request.dataset.split(&options.fractions)?;
         let steps_per_epoch = split.train.len().div_ceil(options.batch) as u64;
         let trained = trained(method.as_ref(), &network, options)?;
         let trains = trained.contains(&true);
         kept_head::require_training(options, trains)?;
-        let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
+        let order = BranchOrder::new(options, steps_per_epoch);
+        let steps = if trains { order.steps() } else { 0 };
+        require_stateless(method.as_mut(), options)?;
         let frozen = if trains { options.frozen_stages(&network)? } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);
         let retained = RetainedImages::of(request, method.as_ref(), control)?;
         let learned = Learned { train: split.train.len(), validation: split.validation.len() };
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
         let failures = ReadFailures::new(request.dataset);
-        let plan =
-            Self { entry, split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained, failures };
+        let plan = Self {
+            entry,
+            split,
+            network,
+            frozen,
+            trained,
+            size,
+            steps_per_epoch,
+            steps,
+            order,
+            memory,
+            retained,
+            failures,
+        };
         Ok((plan, method))
+    }
+
+    /// Number of epochs in all, over all branches.
+    pub fn epochs(&self) -> u32 {
+        (self.steps / self.steps_per_epoch.max(1)) as u32
     }
 
     /// The plan as an event.
@@ -114,4 +136,14 @@ impl RunPlan {
         let classes = self.network.head.classes;
         HeadParams { weight: draw(classes * self.network.head.features), bias: draw(classes) }
     }
+}
+
+/// Refuses branches of a method whose state goes on from step to step: it would carry one branch into the next.
+fn require_stateless(method: &mut dyn Method, options: &Options) -> Result<(), AdaptError> {
+    if options.branches.count > 1 && method.steps().keep_state() {
+        let found = options.method.clone();
+        let expected = "one without branches, or another method: this one learns from step to step, across branches";
+        return Err(AdaptError::Option { name: "method", found, expected });
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::error::AdaptError;
 use crate::methods;
 use crate::methods::entry::MethodEntry;
-use crate::options::{HeadMode, OptimiserOptions, Options};
+use crate::options::{Branches, HeadMode, OptimiserOptions, Options};
 
 impl Options {
     /// Refuses numbers that no run can use. The method must be one of [`METHODS`](crate::METHODS): a run by another one
@@ -24,6 +24,7 @@ impl Options {
         require(self.nice <= 19, "nice", self.nice, "0 to 19")?;
         require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
         require(self.early_stop != Some(0), "early-stop", 0, "at least 1 epoch")?;
+        self.validate_branches()?;
         require(self.size != Some(0), "size", 0, "at least 1 pixel")?;
         require(self.freeze.as_ref().is_none_or(|freeze| freeze.views > 0), "views", 0, "at least 1")?;
         require(self.novelty.is_none_or(is_share), "novelty", self.novelty.unwrap_or_default(), "above 0 and below 1")?;
@@ -48,6 +49,31 @@ impl Options {
                 require(weight_decay >= 0.0, "weight decay", weight_decay, "0 or more")
             }
         }
+    }
+}
+
+impl Options {
+    fn validate_branches(&self) -> Result<(), AdaptError> {
+        let Branches { count, common, average: _ } = self.branches;
+        require((1..=Branches::MOST).contains(&count), "branches", count, "1 to 16")?;
+        require(
+            common < self.epochs,
+            "common-epochs",
+            common,
+            "fewer than all epochs: branches need some of their own",
+        )?;
+        require(
+            count > 1 || self.branches == Branches::new(1),
+            "common-epochs",
+            common,
+            "0 where there is one branch",
+        )?;
+        require(
+            count == 1 || self.early_stop.is_none(),
+            "early-stop",
+            "asked of branches",
+            "none: the branches of a mean train for one number of epochs",
+        )
     }
 }
 

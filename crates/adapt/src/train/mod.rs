@@ -2,6 +2,7 @@
 
 pub(crate) mod activation_cache;
 pub(crate) mod batch_source;
+pub(crate) mod branches;
 pub(crate) mod class_weighting;
 pub(crate) mod control;
 pub(crate) mod divergence_detector;

@@ -39,6 +39,8 @@ pub struct HostSession<'a> {
     pub gradients: Params<f32>,
     /// Validation images, which never train weights: for radii and the like.
     pub validation: Cycle<'a>,
+    /// Training images, as they are: for the base's own predictions of them.
+    pub training: Cycle<'a>,
     /// Retained images, unlabelled, on which the base's predictions should stay as they are, if the options name some.
     pub retained: Option<Cycle<'a>>,
     /// Number of images that training processes in all, each as often as it is processed.

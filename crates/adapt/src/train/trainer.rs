@@ -7,10 +7,11 @@ use crate::error::AdaptError;
 use crate::event::{Event, Phase};
 use crate::methods::method::{HeadStart, Method, Requirements, Steps};
 use crate::metrics::Metrics;
-use crate::options::HeadMode;
+use crate::options::{Branches, HeadMode};
 use crate::plan::run::Run;
 use crate::request::Checkpointing;
 use crate::train::batch_source::{BatchSource, Cycle};
+use crate::train::branches::{BranchEnd, BranchSum};
 use crate::train::class_weighting::ClassWeighting;
 use crate::train::divergence_detector::DivergenceDetector;
 use crate::train::early_stopping::EarlyStopping;
@@ -76,13 +77,14 @@ impl<'a> Trainer<'a> {
         let session = session(run, method.as_mut(), &probe, &source, class_weights)?;
         let mut trainer = Self {
             optimiser: Optimiser::new(options.optimiser, &plan.network, &session.host.state.delta),
-            schedule: LrSchedule::new(&options.schedule, options.optimiser.learning_rate(), plan.steps),
+            schedule: LrSchedule::new(&options.schedule, options.optimiser.learning_rate(), plan.order.steps_of_one()),
             progress: Progress {
                 step: 0,
                 drawn: 0,
                 epoch_loss: 0.0,
                 divergence: DivergenceDetector::new(plan.network.head.classes),
                 later: Later::default(),
+                branches: BranchSum::default(),
             },
             run,
             source,
@@ -120,8 +122,11 @@ impl<'a> Trainer<'a> {
     }
 
     fn epochs(&mut self, reporter: &mut Reporter<'_>) -> Result<(), AdaptError> {
+        // A checkpoint may lie at the end of a branch, too.
+        self.end_branch(reporter)?;
         while !self.progress.is_trained(self.run) {
             self.epoch(reporter)?;
+            self.end_branch(reporter)?;
         }
         Ok(())
     }
@@ -192,7 +197,7 @@ impl<'a> Trainer<'a> {
             require_gradients(self.session.network(), &norms)?;
         }
         let clip = Clip::of(&norms, self.run.request.options.clip);
-        let learning_rate = self.schedule.rate(self.progress.step);
+        let learning_rate = self.schedule.rate(self.run.plan.order.position(self.progress.step));
         self.progress.step += 1;
         self.progress.epoch_loss += loss;
         let (step, taken) = (self.progress.step, self.progress.taken());
@@ -225,11 +230,33 @@ impl<'a> Trainer<'a> {
         self.source.report_failures(reporter);
         let is_last = self.progress.step == plan.steps;
         report_collapse(self.progress.divergence.epoch(self.progress.step, loss, &scores, is_last), reporter)?;
-        let (epoch, options) = (epoch as u32 + 1, self.run.request.options);
-        reporter.report(Event::Epoch { epoch, epochs: options.epochs, loss, accuracy: scores.accuracy() });
+        let (epoch, epochs) = (epoch as u32 + 1, plan.epochs());
+        reporter.report(Event::Epoch { epoch, epochs, loss, accuracy: scores.accuracy() });
         self.progress.epoch_loss = 0.0;
         self.record_epoch(epoch, scores.accuracy(), reporter);
         self.save_or_report(reporter)
+    }
+
+    /// Ends a branch, or what the branches share, where one ends here: the next starts where they part, with an optimiser at
+    /// rest; after the last, their mean is δ. Everything has been copied home.
+    fn end_branch(&mut self, reporter: &mut Reporter<'_>) -> Result<(), AdaptError> {
+        let (plan, options) = (self.run.plan, self.run.request.options);
+        let (step, taken) = (self.progress.step, self.progress.taken());
+        let Some(end) = plan.order.end(step).filter(|_| self.progress.branches.step < step) else { return Ok(()) };
+        let delta = &mut self.session.host.state.delta;
+        let branches = &mut self.progress.branches;
+        match end {
+            BranchEnd::Common => branches.part(delta),
+            BranchEnd::Branch => branches.add(delta, &plan.network),
+        }
+        (branches.step, branches.taken) = (step, taken);
+        if step == plan.steps {
+            let Branches { count, average, .. } = options.branches;
+            let mean = branches.average_into(delta, &plan.network, (count, average));
+            reporter.report(Event::Branches(mean));
+        }
+        self.optimiser = Optimiser::new(options.optimiser, &plan.network, &self.session.host.state.delta);
+        Ok(self.session.put(&self.optimiser)?)
     }
 
     /// Records an epoch's accuracy for early stopping, where the options ask for it.
@@ -352,6 +379,7 @@ fn session<'a>(
         weights: state.weights(),
         gradients: state.delta.clone(),
         validation: Cycle::new(source.clone(), &plan.split.validation),
+        training: Cycle::new(source.clone(), &plan.split.train),
         retained: retained(source.clone()),
         trained_images: plan.steps / plan.steps_per_epoch.max(1) * plan.split.train.len() as u64,
         class_weights,

@@ -1,15 +1,15 @@
 //! Arguments of `adapt` and `compare`: the run's data, method and training options.
 
 use super::parse::{
-    at_least_one, augmentations, byte_count, class_weights, codings, head_modes, methods, positive, setting, sharings,
-    side, target,
+    at_least_one, augmentations, branch_averages, branch_count, byte_count, class_weights, codings, head_modes,
+    methods, positive, setting, sharings, side, target,
 };
 use super::run::{BaseArgs, DeviceArgs, ShiftArgs};
 use super::store::KeepArgs;
 use clap::Args;
 use fieldfit::data::Augmentation;
 use fieldfit::target::TargetProfile;
-use fieldfit::train::{ClassWeights, Coding, HeadMode, Options, Sharing};
+use fieldfit::train::{BranchAverage, ClassWeights, Coding, HeadMode, Options, Sharing};
 use std::path::PathBuf;
 
 /// Arguments of `fieldfit adapt`.
@@ -133,6 +133,15 @@ pub struct TrainingArgs {
     /// Stop training after N epochs without a higher validation accuracy [default: train for all epochs]
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub early_stop: Option<u32>,
+    /// Train N times from one start, in turn, and take the mean: N times as long, and the memory of their sum
+    #[arg(long, value_name = "N", value_parser = branch_count(), default_value_t = 1)]
+    pub branches: u32,
+    /// Train the first N epochs once for all branches
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub common_epochs: u32,
+    /// Keep all of the branches' mean, or of each stage the share that they agree on
+    #[arg(long, value_name = "NAME", default_value_t = BranchAverage::Mean, value_parser = branch_averages())]
+    pub branch_average: BranchAverage,
     /// Select the augmentation of training images
     #[arg(long, value_name = "NAME", default_value_t = Options::default().augmentation, value_parser = augmentations())]
     pub augment: Augmentation,

@@ -4,7 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, T
 use fieldfit::data::Augmentation;
 use fieldfit::delta::Codec;
 use fieldfit::target::TargetProfile;
-use fieldfit::train::{ClassWeights, Coding, HeadMode, MethodEntry, Sharing};
+use fieldfit::train::{BranchAverage, Branches, ClassWeights, Coding, HeadMode, MethodEntry, Sharing};
 use std::iter;
 
 pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
@@ -69,6 +69,17 @@ pub(super) fn class_weights() -> impl TypedValueParser<Value = ClassWeights> {
     let named = |name: String| ClassWeights::ALL.into_iter().find(|weights| weights.name() == name);
     PossibleValuesParser::new(ClassWeights::ALL.map(ClassWeights::name))
         .try_map(move |name| named(name).ok_or("no such class weights"))
+}
+
+pub(super) fn branch_averages() -> impl TypedValueParser<Value = BranchAverage> {
+    let named = |name: String| BranchAverage::ALL.into_iter().find(|average| average.name() == name);
+    let names = BranchAverage::ALL.map(BranchAverage::name);
+    PossibleValuesParser::new(names).try_map(move |name| named(name).ok_or("no such average"))
+}
+
+/// Number of branches.
+pub(super) fn branch_count() -> impl TypedValueParser<Value = u32> {
+    clap::value_parser!(u32).range(1..=i64::from(Branches::MOST))
 }
 
 pub(super) fn head_modes() -> impl TypedValueParser<Value = HeadMode> {

@@ -21,7 +21,7 @@ use crate::output::Output;
 use crate::progress_bar::ProgressBar;
 use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose, Severity};
 use fieldfit::target::TargetProfile;
-use fieldfit::train::{Freeze, Options};
+use fieldfit::train::{Branches, Freeze, Options};
 use fieldfit::{Builder, Device, Runtime};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -80,6 +80,7 @@ fn training(args: &TrainingArgs) -> Options {
         .with_augmentation(args.augment)
         .with_class_weights(args.class_weights)
         .with_head(args.head)
+        .with_branches(Branches::new(args.branches).with_common(args.common_epochs).with_average(args.branch_average))
         .with_early_stop(args.early_stop)
         .with_tpgm(defaults.tpgm.with_exclude(args.exclude.clone()).with_sharing(args.radii_per))
         .with_retain(args.retain.clone())

@@ -6,9 +6,10 @@ pub use crate::adaptation::{Adaptation, Adapted};
 pub use crate::class_addition::ClassAddition;
 pub use crate::comparison::{Comparison, Cost, Recorder};
 pub use fieldfit_adapt::{
-    AdaptError, ClassWeights, Coding, Control, Event, Freeze, Gate, GateFigures, HeadMode, METHODS, MemoryPlan,
-    MethodEntry, OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference, ScheduleOptions,
-    Setting as MethodSetting, Sharing, TeachError, TensorShare, TpgmOptions, open_images, peak_memory, plan_memory,
+    AdaptError, BranchAverage, BranchMean, Branches, ClassWeights, Coding, Control, Event, Freeze, Gate, GateFigures,
+    HeadMode, METHODS, MemoryPlan, MethodEntry, OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference,
+    ScheduleOptions, Setting as MethodSetting, Sharing, StageMean, TeachError, TensorShare, TpgmOptions, open_images,
+    peak_memory, plan_memory,
 };
 pub use fieldfit_exec::Passes;
 pub use fieldfit_tensor::Norm;
