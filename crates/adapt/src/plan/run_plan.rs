@@ -1,5 +1,6 @@
 //! Run plan: the slices, the network, the steps and the memory of a run, before any of it is done.
 
+use crate::classifier::output_size;
 use crate::error::AdaptError;
 use crate::event::Event;
 use crate::kept_head;
@@ -16,6 +17,7 @@ use crate::train::control::Control;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{ReadFailures, Split};
 use fieldfit_nets::{Network, Shape};
+use fieldfit_tensor::Task;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -34,7 +36,12 @@ pub(crate) struct RunPlan {
     pub frozen: usize,
     /// Whether each tensor trains, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
     pub trained: Vec<bool>,
+    /// Rows of the images, in pixels.
     pub size: u32,
+    /// Rows and columns of the images, in pixels.
+    pub input: [usize; 2],
+    /// Rows and columns of masks: those of a dense network's output.
+    pub mask_size: Option<[usize; 2]>,
     pub steps_per_epoch: u64,
     pub steps: u64,
     pub memory: MemoryPlan,
@@ -49,6 +56,7 @@ impl RunPlan {
         let options = request.options;
         let entry = *methods::find(&options.method, request.methods)?;
         options.validate_for(&entry)?;
+        require_task(request)?;
         let network = request.base.network().with_classes(request.dataset.classes.len());
         let method = (entry.build)(options, &network)?;
         let split = request.dataset.split(&options.fractions)?;
@@ -59,12 +67,27 @@ impl RunPlan {
         let steps = if trains { steps_per_epoch * u64::from(options.epochs) } else { 0 };
         let frozen = if trains { options.frozen_stages(&network)? } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);
+        let input = options.input(request.base);
+        let mask_size = output_size(&network, input)?;
         let retained = RetainedImages::of(request, method.as_ref(), control)?;
         let learned = Learned { train: split.train.len(), validation: split.validation.len() };
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
         let failures = ReadFailures::new(request.dataset);
-        let plan =
-            Self { entry, split, network, frozen, trained, size, steps_per_epoch, steps, memory, retained, failures };
+        let plan = Self {
+            entry,
+            split,
+            network,
+            frozen,
+            trained,
+            size,
+            input,
+            mask_size,
+            steps_per_epoch,
+            steps,
+            memory,
+            retained,
+            failures,
+        };
         Ok((plan, method))
     }
 
@@ -91,7 +114,7 @@ impl RunPlan {
 
     /// Shape that the frozen stages make of one image; `None` where none are.
     pub fn frozen_shape(&self) -> Result<Option<Shape>, AdaptError> {
-        Ok(shape_after(&self.network, self.frozen, self.size as usize)?)
+        Ok(shape_after(&self.network, self.frozen, self.input)?)
     }
 
     /// The frozen stages as an event, if there are some.
@@ -113,5 +136,18 @@ impl RunPlan {
         let mut draw = |count: usize| (0..count).map(|_| random.random_range(-bound..=bound)).collect();
         let classes = self.network.head.classes;
         HeadParams { weight: draw(classes * self.network.head.features), bias: draw(classes) }
+    }
+}
+
+/// Refuses images that are labelled for another task than the base's, and options that the task does not have.
+fn require_task(request: &AdaptRequest<'_>) -> Result<(), AdaptError> {
+    let (dataset, base) = (request.dataset.task(), request.base.network().task());
+    if dataset != base {
+        return Err(AdaptError::OtherTask { dataset, base });
+    }
+    let what = "a threshold of novelty";
+    match base {
+        Task::Segmentation if request.options.novelty.is_some() => Err(AdaptError::Task { what, task: base }),
+        Task::Segmentation | Task::Classification => Ok(()),
     }
 }
