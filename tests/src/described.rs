@@ -65,7 +65,7 @@ pub fn network() -> Network {
         channels: 3,
         tensors: Vec::new(),
         graph: Graph::default(),
-        head: Head { weight: TensorId::new(0), bias: TensorId::new(0), features: 16, classes: CLASSES },
+        head: Head { weight: TensorId::new(0), bias: TensorId::new(0), features: 16, classes: CLASSES, node: None },
     };
     let mut tensor = |name: &str, shape: &[usize], role| {
         network.tensors.push(TensorSpec { name: name.to_owned(), shape: shape.to_vec(), role });

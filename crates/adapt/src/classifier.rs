@@ -1,10 +1,12 @@
-//! Classifier: a prepared network with its preprocessor and labels, which turns frames and batches into logits.
+//! Classifier: a prepared network with its preprocessor and labels, which turns frames and batches into logits of images or
+//! pixels.
 
 use crate::heads::{under_both_heads, with_feature_outputs};
 use fieldfit_data::{Batch, DataError, Frame, Preprocessor};
 use fieldfit_exec::{Device, ExecError, Prepared, prepare};
 use fieldfit_model::{Base, Weights};
-use fieldfit_tensor::{Images, Matrix};
+use fieldfit_nets::Network;
+use fieldfit_tensor::{Images, Matrix, Task};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
@@ -19,6 +21,9 @@ pub struct Classifier {
     base_labels: Option<Arc<[String]>>,
     prepared: Box<dyn Prepared>,
     preprocessor: Preprocessor,
+    task: Task,
+    /// Rows and columns of a dense network's output.
+    output: Option<[usize; 2]>,
     /// Buffers that no thread uses now; as many as threads have ever inferred at once.
     spare: Mutex<Vec<Input>>,
 }
@@ -27,12 +32,14 @@ impl Classifier {
     /// Prepares weights on a device, with the base's preprocessing at the weights' input size.
     ///
     /// # Errors
-    /// If the input size or the crop is out of range, or the device is unavailable.
+    /// If the input size or the crop is out of range, the network cannot take images of this size, or the device is unavailable.
     pub fn new(base: &Base, weights: Weights, device: Device) -> Result<Self, ClassifierError> {
         let Weights { network, labels, params, input_size, crop } = weights;
         let preprocessor = Preprocessor::new(base.preprocessing(), input_size, crop)?;
         let prepared = prepare(device, &network, &params)?;
-        Ok(Self { labels: labels.into(), base_labels: None, prepared, preprocessor, spare: Mutex::default() })
+        let (task, output) = (network.task(), output_size(&network, preprocessor.input())?);
+        let (labels, spare) = (labels.into(), Mutex::default());
+        Ok(Self { labels, base_labels: None, prepared, preprocessor, task, output, spare })
     }
 
     /// Prepares weights as [`new`](Self::new) does, with further outputs behind the logits of their own classes: the logits of
@@ -52,7 +59,17 @@ impl Classifier {
         Ok(Self { base_labels, ..Self::new(base, weights, device)? })
     }
 
-    /// Divides the outputs of one image by what they are of.
+    /// Returns what the network answers about an image.
+    pub const fn task(&self) -> Task {
+        self.task
+    }
+
+    /// Returns rows and columns of a dense network's output, which are those of masks to compare it with; `None` of others.
+    pub const fn mask_size(&self) -> Option<[usize; 2]> {
+        self.output
+    }
+
+    /// Divides the outputs of one image, or of one pixel, by what they are of.
     pub fn outputs<'a>(&self, outputs: &'a [f32]) -> Outputs<'a> {
         let (own, rest) = outputs.split_at(self.labels.len());
         let (base, features) = rest.split_at(self.base_labels.as_ref().map_or(0, |labels| labels.len()));
@@ -84,7 +101,8 @@ impl Classifier {
         result
     }
 
-    /// Computes the logits of a preprocessed frame, `[classes]`, and behind them the further [`outputs`](Self::outputs).
+    /// Computes the logits of a preprocessed frame, `[classes]`, or of each pixel, `[H, W, classes]`, and behind them the further
+    /// [`outputs`](Self::outputs).
     ///
     /// # Errors
     /// If the network cannot take images of this size, or the device fails.
@@ -93,7 +111,7 @@ impl Classifier {
         Ok(&input.logits)
     }
 
-    /// Computes the logits of a batch, `[N, classes]`.
+    /// Computes the logits of a batch, `[N, classes]`; of a dense network, `[N · H · W, classes]`.
     ///
     /// # Errors
     /// As [`logits_of`](Self::logits_of).
@@ -101,7 +119,7 @@ impl Classifier {
         self.prepared.logits(images)
     }
 
-    /// Computes the logits of each batch, `[N, classes]`. An item is an error if its batch is one, or the device fails.
+    /// Computes the [logits](Self::logits) of each batch. An item is an error if its batch is one, or the device fails.
     pub fn run<E: From<ExecError>>(
         &self,
         batches: impl Iterator<Item = Result<Batch, E>>,
@@ -112,6 +130,15 @@ impl Classifier {
             Ok((batch, logits))
         })
     }
+}
+
+/// Returns rows and columns of a dense network's output for an image of that size; `None` of others.
+pub(crate) fn output_size(network: &Network, [height, width]: [usize; 2]) -> Result<Option<[usize; 2]>, ExecError> {
+    if !network.head.is_dense() {
+        return Ok(None);
+    }
+    let shapes = network.shapes(height, width)?;
+    Ok(shapes.last().map(|output| [output.height, output.width]))
 }
 
 /// Extra outputs of a classifier, behind the logits of its own classes.
@@ -154,8 +181,8 @@ pub struct Input {
 
 impl Input {
     fn new(preprocessor: Preprocessor) -> Self {
-        let side = preprocessor.size() as usize;
-        Self { preprocessor, image: Images::zeros(1, side, side), logits: Vec::new() }
+        let [height, width] = preprocessor.input();
+        Self { preprocessor, image: Images::zeros(1, height, width), logits: Vec::new() }
     }
 
     /// Decodes, crops and normalises a frame.

@@ -300,10 +300,13 @@ impl TensorShare {
 pub struct Gate {
     /// Images in the gate slice.
     pub images: usize,
-    /// Number of images that the reference classifies correctly.
+    /// Number of images, or of pixels that count, that the reference classifies correctly.
     pub before: usize,
-    /// Number of images that the decoded delta classifies correctly.
+    /// Number of images, or of pixels that count, that the decoded delta classifies correctly.
     pub after: usize,
+    /// Number of pixels that count, of images with masks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<usize>,
     /// Reference of `before`.
     pub reference: Reference,
     /// Whether the delta may become active: `after ≥ before`.
@@ -327,7 +330,7 @@ pub enum Reference {
 impl Gate {
     /// The verdict with accuracies in 0..1.
     pub fn figures(&self) -> GateFigures {
-        let share = |right: usize| right as f64 / self.images.max(1) as f64;
+        let share = |right: usize| right as f64 / self.pixels.unwrap_or(self.images).max(1) as f64;
         GateFigures { images: self.images, before: share(self.before), after: share(self.after) }
     }
 }

@@ -6,7 +6,7 @@ use crate::train::probe::Features;
 use fieldfit_data::{Batch, DataError, Dataset, Frame, Loader, LoaderOptions, Preprocessor};
 use fieldfit_exec::{Device, Executor, Passes, executor};
 use fieldfit_model::{Base, Weights};
-use fieldfit_tensor::{Images, Matrix};
+use fieldfit_tensor::{Images, Matrix, Task};
 use std::thread;
 
 /// Images that are computed in one call: each call folds the weights anew.
@@ -24,8 +24,13 @@ impl FeatureExtractor {
     /// Extractor of a version's features.
     ///
     /// # Errors
-    /// If input size or crop are out of range, or the device is unavailable.
+    /// If the version classifies pixels; if input size or crop are out of range, or the device is unavailable.
     pub fn new(base: &Base, weights: Weights, device: Device) -> Result<Self, AdaptError> {
+        let task = weights.network.task();
+        match task {
+            Task::Classification => (),
+            Task::Segmentation => return Err(AdaptError::Task { what: "features of whole images", task }),
+        }
         let preprocessor = Preprocessor::new(base.preprocessing(), weights.input_size, weights.crop)?;
         let executor = executor(device, &weights.network, Passes::default())?;
         let threads = match device {
@@ -55,8 +60,8 @@ impl FeatureExtractor {
 
     /// Decodes frames, the first of which is number `before`, on as many threads as compute.
     fn preprocess(&self, before: usize, frames: &[Frame<'_>]) -> Result<Images, AdaptError> {
-        let side = self.preprocessor.size() as usize;
-        let mut images = Images::zeros(frames.len(), side, side);
+        let [height, width] = self.preprocessor.input();
+        let mut images = Images::zeros(frames.len(), height, width);
         let stride = images.stride();
         let share = frames.len().div_ceil(self.threads.max(1)).max(1);
         let preprocessor = &self.preprocessor;
@@ -96,7 +101,7 @@ impl FeatureExtractor {
         for batch in batches {
             let batch = batch.map_err(Into::into)?;
             let matrix = self.executor.features(&self.weights.params, &batch.images)?;
-            features.extend(matrix, &batch.labels);
+            features.extend(matrix, batch.targets.classes());
         }
         Ok(features)
     }

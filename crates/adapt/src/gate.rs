@@ -16,6 +16,7 @@ use crate::train::reporter::Reporter;
 use crate::train::training_state::HeadParams;
 use fieldfit_delta::Delta;
 use fieldfit_model::Weights;
+use fieldfit_tensor::Task;
 
 /// Judges an adaptation's delta again, against the version that `request.active` names now.
 ///
@@ -36,7 +37,8 @@ pub fn gate_again(
     judge(Run { request, plan: &plan }, &outcome.probe, &outcome.delta, &mut Reporter::new(control, events))
 }
 
-/// Counts the gate images that the decoded delta and the reference classify correctly, of those that both could read.
+/// Counts the gate images, or their pixels, that the decoded delta and the reference classify correctly, of the images that both
+/// could read.
 ///
 /// The reference is the active version, where it has these classes, and else the linear probe on the untouched base, or the
 /// base where its head is kept.
@@ -49,13 +51,17 @@ pub(crate) fn judge(
     let (reference, weights) = reference(run, probe)?;
     let before = measure(run, weights, reporter)?;
     let after = measure(run, Weights::adapted(run.request.base, &Delta::parse(delta)?)?, reporter)?;
-    let gate = verdict(reference, before.common(&after));
+    let gate = verdict(run.plan.network.task(), reference, before.common(&after));
     reporter.report(Event::Gate(gate.clone()));
     Ok(gate)
 }
 
-fn verdict(reference: Reference, counts: PairedCounts) -> Gate {
-    let PairedCounts { images, first: before, second: after } = counts;
+fn verdict(task: Task, reference: Reference, counts: PairedCounts) -> Gate {
+    let PairedCounts { images, answers, first: before, second: after } = counts;
+    let (of, pixels) = match task {
+        Task::Classification => (format!("{images} gate images"), None),
+        Task::Segmentation => (format!("{answers} pixels of {images} gate images"), Some(answers)),
+    };
     let accepted = after >= before;
     let rival = match reference {
         Reference::Active => "the active version",
@@ -63,11 +69,11 @@ fn verdict(reference: Reference, counts: PairedCounts) -> Gate {
         Reference::Base => "the base",
     };
     let reason = if accepted {
-        format!("{after} of {images} gate images right, {before} by {rival}")
+        format!("{after} of {of} right, {before} by {rival}")
     } else {
-        format!("only {after} of {images} gate images right, fewer than the {before} by {rival}")
+        format!("only {after} of {of} right, fewer than the {before} by {rival}")
     };
-    Gate { images, before, after, reference, accepted, reason }
+    Gate { images, before, after, pixels, reference, accepted, reason }
 }
 
 fn reference(run: Run<'_>, probe: &HeadParams) -> Result<(Reference, Weights), AdaptError> {
@@ -96,7 +102,7 @@ fn measure(run: Run<'_>, weights: Weights, reporter: &mut Reporter<'_>) -> Resul
     let classifier = Classifier::new(request.base, weights, request.options.device)?;
     let images = request.dataset.clone().with_labels(classifier.labels())?;
     let source = BatchSource::new(&images, classifier.preprocessor().clone(), request.options, &plan.failures);
-    let source = source.of(plan.memory.micro_batch);
+    let source = source.of(plan.memory.micro_batch).with_masks(classifier.mask_size());
     let (mut metrics, total) = (Metrics::new(classifier.labels().len()), plan.split.gate.len());
     for batch in classifier.run(source.in_order(&plan.split.gate)?) {
         let (batch, logits) = batch?;
@@ -117,7 +123,8 @@ mod tests {
     /// Catches: a gate that asks for more, or lets less through, than as many right images.
     #[test]
     fn as_many_right_images_are_enough_and_one_less_is_not() {
-        let counts = |first, second| PairedCounts { images: 10, first, second };
+        let counts = |first, second| PairedCounts { images: 10, answers: 10, first, second };
+        let verdict = |reference, counts| verdict(Task::Classification, reference, counts);
         assert!(verdict(Reference::Probe, counts(7, 7)).accepted);
         let refused = verdict(Reference::Active, counts(7, 6));
         assert!(!refused.accepted);

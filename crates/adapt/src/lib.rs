@@ -84,4 +84,5 @@ pub use train::lr_schedule::LrSchedule;
 pub use train::optimiser::{Clip, Optimiser, clip_global_norm};
 pub use train::reporter::Reporter;
 pub use train::session::{HostSession, Session};
+pub use train::target_loss::{TargetLoss, WeightedPixels};
 pub use train::training_state::{HeadParams, TrainingState};

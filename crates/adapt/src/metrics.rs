@@ -1,6 +1,7 @@
-//! Metrics of a classifier: accuracy, confusion, cross-entropy, calibration error and agreement, from logits and labels.
+//! Metrics of a classifier of images or pixels: accuracy, confusion, intersection over union, cross-entropy, calibration error
+//! and agreement, from logits and targets.
 
-use fieldfit_data::Batch;
+use fieldfit_data::{Batch, Masks, Targets};
 use fieldfit_exec::softmax;
 use fieldfit_tensor::Matrix;
 use std::collections::BTreeMap;
@@ -42,14 +43,27 @@ pub struct Misclassified {
     pub confidence: f64,
 }
 
-/// Counts over the images that two networks were both measured on.
+/// Score of one image: how many of its answers are right. An image has one answer, or one for each pixel that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Score {
+    /// Index of the sample in the data set.
+    pub sample: usize,
+    /// Number of right answers.
+    pub right: usize,
+    /// Number of answers.
+    pub of: usize,
+}
+
+/// Counts over the images that two networks were both measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PairedCounts {
     /// Number of images.
     pub images: usize,
-    /// Number of them that the first network classifies correctly.
+    /// Number of their answers: of images, or of pixels that count.
+    pub answers: usize,
+    /// Number of answers of the first network that are right.
     pub first: usize,
-    /// Number of them that the second network classifies correctly.
+    /// Number of answers of the second network that are right.
     pub second: usize,
 }
 
@@ -63,13 +77,13 @@ struct Bin {
 /// Metrics of a network on labelled images, of those added so far.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// Index of each sample in the data set, and whether it was classified correctly, in the order of the batches.
-    pub outcomes: Vec<(usize, bool)>,
-    /// Confusion matrix, `confusion[truth][predicted]`.
+    /// Score of each image, in the order of the batches.
+    pub scores: Vec<Score>,
+    /// Confusion matrix of all answers, `confusion[truth][predicted]`.
     pub confusion: Vec<Vec<usize>>,
-    /// Misclassified images, in the order of the batches.
+    /// Misclassified images, in the order of the batches; none of images with masks.
     pub misclassified: Vec<Misclassified>,
-    /// Sum of the images' cross-entropies, in nats.
+    /// Sum of the answers' cross-entropies, in nats.
     loss: f64,
     bins: [Bin; BINS],
 }
@@ -78,66 +92,127 @@ impl Metrics {
     /// Creates the metrics of no image.
     pub fn new(classes: usize) -> Self {
         let confusion = vec![vec![0; classes]; classes];
-        Self { outcomes: Vec::new(), confusion, misclassified: Vec::new(), loss: 0.0, bins: [Bin::default(); BINS] }
+        Self { scores: Vec::new(), confusion, misclassified: Vec::new(), loss: 0.0, bins: [Bin::default(); BINS] }
     }
 
-    /// Counts a batch by the logits of its images; the classes are the first columns.
+    /// Counts a batch by the logits of its images, or of its images' pixels; the classes are the first columns. Masks are as
+    /// large as the network's output.
     pub fn add(&mut self, batch: &Batch, logits: &Matrix<f32>) {
-        let classes = self.confusion.len();
         let mut probabilities = Vec::new();
-        for (row, (&truth, &sample)) in batch.labels.iter().zip(&batch.samples).enumerate() {
-            probabilities.clear();
-            probabilities.extend_from_slice(&logits.row(row)[..classes]);
-            softmax(&mut probabilities);
-            self.add_one(sample, truth as usize, &probabilities);
+        match &batch.targets {
+            Targets::Classes(classes) => {
+                for (row, (&truth, &sample)) in classes.iter().zip(&batch.samples).enumerate() {
+                    self.probabilities(logits, row, &mut probabilities);
+                    let truth = truth as usize;
+                    let answer = self.add_answer(truth, &probabilities);
+                    self.scores.push(Score { sample, right: usize::from(answer.is_right(truth)), of: 1 });
+                    if !answer.is_right(truth) {
+                        let Answer { predicted, own, confidence } = answer;
+                        self.misclassified.push(Misclassified { sample, truth, predicted, own, confidence });
+                    }
+                }
+            }
+            Targets::Masks(masks) => {
+                for (image, &sample) in batch.samples.iter().enumerate() {
+                    let mut score = Score { sample, right: 0, of: 0 };
+                    for (pixel, &truth) in
+                        masks.image(image).iter().enumerate().filter(|(_, truth)| is_counted(**truth))
+                    {
+                        self.probabilities(logits, image * masks.area() + pixel, &mut probabilities);
+                        let answer = self.add_answer(truth.into(), &probabilities);
+                        score.right += usize::from(answer.is_right(truth.into()));
+                        score.of += 1;
+                    }
+                    self.scores.push(score);
+                }
+            }
         }
     }
 
-    fn add_one(&mut self, sample: usize, truth: usize, probabilities: &[f32]) {
+    /// Writes the probabilities of a row's classes.
+    fn probabilities(&self, logits: &Matrix<f32>, row: usize, out: &mut Vec<f32>) {
+        out.clear();
+        out.extend_from_slice(&logits.row(row)[..self.confusion.len()]);
+        softmax(out);
+    }
+
+    fn add_answer(&mut self, truth: usize, probabilities: &[f32]) -> Answer {
         let predicted = prediction(probabilities);
         let [own, confidence] = [truth, predicted].map(|class| f64::from(probabilities[class]));
-        self.outcomes.push((sample, truth == predicted));
         self.confusion[truth][predicted] += 1;
         // The least positive f32: a probability that rounds to 0 is no infinite loss.
         self.loss -= own.max(f64::from(f32::MIN_POSITIVE)).ln();
         let bin = &mut self.bins[((confidence * BINS as f64) as usize).min(BINS - 1)];
         bin.correct += usize::from(truth == predicted);
         bin.confidence += confidence;
-        if truth != predicted {
-            self.misclassified.push(Misclassified { sample, truth, predicted, own, confidence });
-        }
+        Answer { predicted, own, confidence }
     }
 
     /// Returns the number of images.
     pub const fn images(&self) -> usize {
-        self.outcomes.len()
+        self.scores.len()
     }
 
-    /// Returns the number of images that were classified correctly.
+    /// Returns the number of answers: of images, or of pixels that count.
+    pub fn answers(&self) -> usize {
+        self.scores.iter().map(|score| score.of).sum()
+    }
+
+    /// Returns the number of right answers.
     pub fn correct(&self) -> usize {
         (0..self.confusion.len()).map(|class| self.confusion[class][class]).sum()
     }
 
-    /// Returns the share of images that were classified correctly, 0..1; 0 without images.
+    /// Returns the share of right answers, 0..1; 0 without any.
     pub fn accuracy(&self) -> f64 {
-        self.correct() as f64 / self.images().max(1) as f64
+        self.correct() as f64 / self.answers().max(1) as f64
+    }
+
+    /// Returns the mean over the classes with answers of the share of theirs that are right, 0..1.
+    pub fn macro_accuracy(&self) -> f64 {
+        let of_class = |(class, row): (usize, &Vec<usize>)| {
+            let answers: usize = row.iter().sum();
+            (answers > 0).then(|| row[class] as f64 / answers as f64)
+        };
+        let shares: Vec<f64> = self.confusion.iter().enumerate().filter_map(of_class).collect();
+        shares.iter().sum::<f64>() / shares.len().max(1) as f64
+    }
+
+    /// Returns the intersection over union of each class, 0..1: right answers over those of the class and those that name it
+    /// (Everingham et al., IJCV 2010). `None` of a class that neither the truth nor an answer has.
+    pub fn intersections_over_unions(&self) -> Vec<Option<f64>> {
+        let of_class = |class: usize| {
+            let truth: usize = self.confusion[class].iter().sum();
+            let named: usize = self.confusion.iter().map(|row| row[class]).sum();
+            let right = self.confusion[class][class];
+            let union = truth + named - right;
+            (union > 0).then(|| right as f64 / union as f64)
+        };
+        (0..self.confusion.len()).map(of_class).collect()
+    }
+
+    /// Returns the mean intersection over union, 0..1, over the classes that have one.
+    pub fn mean_intersection_over_union(&self) -> f64 {
+        let classes: Vec<f64> = self.intersections_over_unions().into_iter().flatten().collect();
+        classes.iter().sum::<f64>() / classes.len().max(1) as f64
     }
 
     /// Counts the images that this network and a second one were both measured on: an image may have become unreadable in
     /// between.
     pub fn common(&self, second: &Self) -> PairedCounts {
-        let second: BTreeMap<usize, bool> = second.outcomes.iter().copied().collect();
-        let mut counts = PairedCounts { images: 0, first: 0, second: 0 };
-        for (sample, is_correct) in &self.outcomes {
+        let second: BTreeMap<usize, usize> = second.scores.iter().map(|score| (score.sample, score.right)).collect();
+        let mut counts = PairedCounts::default();
+        for Score { sample, right, of } in &self.scores {
             let Some(second) = second.get(sample) else { continue };
             counts.images += 1;
-            counts.first += usize::from(*is_correct);
-            counts.second += usize::from(*second);
+            counts.answers += of;
+            counts.first += right;
+            counts.second += second;
         }
         counts
     }
 
-    /// Returns whether images of several classes all got the same prediction.
+    /// Returns whether images or pixels of several classes all got the same prediction.
     pub fn is_constant(&self) -> bool {
         let present = self.confusion.iter().filter(|row| row.iter().sum::<usize>() > 0).count();
         let is_predicted = |class: usize| self.confusion.iter().any(|row| row[class] > 0);
@@ -146,16 +221,34 @@ impl Metrics {
 
     /// Returns the mean cross-entropy, in nats; 0 without images.
     pub fn mean_loss(&self) -> f64 {
-        self.loss / self.images().max(1) as f64
+        self.loss / self.answers().max(1) as f64
     }
 
-    /// Computes the expected calibration error, 0..1: the mean gap between confidence and accuracy over the images
+    /// Computes the expected calibration error, 0..1: the mean gap between confidence and accuracy over the answers
     /// (Guo et al., ICML
     /// 2017, eq. 3).
     pub fn calibration_error(&self) -> f64 {
         let gaps = self.bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs());
-        gaps.sum::<f64>() / self.images().max(1) as f64
+        gaps.sum::<f64>() / self.answers().max(1) as f64
     }
+}
+
+/// One answer, of an image or a pixel.
+struct Answer {
+    predicted: usize,
+    own: f64,
+    confidence: f64,
+}
+
+impl Answer {
+    const fn is_right(&self, truth: usize) -> bool {
+        self.predicted == truth
+    }
+}
+
+/// Whether a pixel of that class counts.
+const fn is_counted(class: u8) -> bool {
+    class != Masks::IGNORED
 }
 
 #[cfg(test)]
@@ -172,12 +265,14 @@ mod tests {
         let labels = [0, 0, 0, 1, 1];
         // A third column, of another head, that would be the largest.
         let logits = probabilities.iter().flat_map(|[one, other]| [one.ln(), other.ln(), 9.0]).collect();
-        let batch = Batch { images: Images::zeros(5, 1, 1), labels: labels.to_vec(), samples: vec![0, 1, 2, 3, 4] };
+        let targets = Targets::Classes(labels.to_vec());
+        let batch = Batch { images: Images::zeros(5, 1, 1), targets, samples: vec![0, 1, 2, 3, 4] };
         metrics.add(&batch, &Matrix { rows: 5, columns: 3, values: logits });
         // Four at 0.9 of which two are right, one at 0.6 that is: (|2 − 3.6| + |1 − 0.6|) / 5.
         assert!((metrics.calibration_error() - 0.4).abs() < 1e-6, "{}", metrics.calibration_error());
         assert_eq!(metrics.confusion, [[2, 1], [1, 1]]);
-        assert_eq!(metrics.outcomes, [(0, true), (1, true), (2, false), (3, false), (4, true)]);
+        let scores: Vec<_> = metrics.scores.iter().map(|score| (score.sample, score.right, score.of)).collect();
+        assert_eq!(scores, [(0, 1, 1), (1, 1, 1), (2, 0, 1), (3, 0, 1), (4, 1, 1)]);
         assert_eq!((metrics.images(), metrics.correct()), (5, 3));
         let expected = -(2.0 * 0.9_f64.ln() + 2.0 * 0.1_f64.ln() + 0.6_f64.ln()) / 5.0;
         assert!((metrics.mean_loss() - expected).abs() < 1e-6);
@@ -189,9 +284,10 @@ mod tests {
     fn a_constant_network_predicts_one_class_for_several() {
         assert_eq!([prediction(&[0.5, 0.1, 0.5]), prediction(&[0.1, 0.7, 0.2])], [0, 1]);
         let of = |pairs: &[(u32, f32)]| {
-            let labels = pairs.iter().map(|&(label, _)| label).collect();
+            let targets = Targets::Classes(pairs.iter().map(|&(label, _)| label).collect());
             let logits = pairs.iter().flat_map(|&(_, second)| [0.5, second]).collect();
-            let batch = Batch { images: Images::zeros(pairs.len(), 1, 1), labels, samples: (0..pairs.len()).collect() };
+            let batch =
+                Batch { images: Images::zeros(pairs.len(), 1, 1), targets, samples: (0..pairs.len()).collect() };
             let mut metrics = Metrics::new(2);
             metrics.add(&batch, &Matrix { rows: pairs.len(), columns: 2, values: logits });
             (metrics.is_constant(), metrics.accuracy())
@@ -205,9 +301,34 @@ mod tests {
     /// Catches: an image that only one of two networks could be shown and that counts for or against the other.
     #[test]
     fn images_that_both_were_measured_on_count() {
-        let of = |outcomes: &[(usize, bool)]| Metrics { outcomes: outcomes.to_vec(), ..Metrics::new(2) };
-        let (one, other) = (of(&[(3, true), (5, true), (9, false)]), of(&[(5, false), (9, true), (11, true)]));
-        assert_eq!(one.common(&other), PairedCounts { images: 2, first: 1, second: 1 });
+        let of = |scores: &[(usize, usize)]| {
+            let scores = scores.iter().map(|&(sample, right)| Score { sample, right, of: 10 }).collect();
+            Metrics { scores, ..Metrics::new(2) }
+        };
+        let (one, other) = (of(&[(3, 9), (5, 8), (9, 0)]), of(&[(5, 3), (9, 4), (11, 9)]));
+        assert_eq!(one.common(&other), PairedCounts { images: 2, answers: 20, first: 8, second: 7 });
+    }
+
+    /// Catches: pixels that are ignored and count, a pixel taken from another image, a union that counts right answers twice.
+    #[test]
+    fn pixels_count_by_their_masks() {
+        let masks = Masks { height: 1, width: 3, values: vec![0, 1, Masks::IGNORED, 1, 1, 0] };
+        let (images, samples) = (Images::zeros(2, 1, 3), vec![4, 7]);
+        let batch = Batch { images, targets: Targets::Masks(masks), samples };
+        let answers = [0, 0, 1, 1, 0, 0];
+        let values = answers.iter().flat_map(|answer| if *answer == 0 { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
+        let mut metrics = Metrics::new(3);
+        // The third class is in neither.
+        let values: Vec<f32> = values;
+        let values = values.chunks(2).flat_map(|pixel| [pixel[0], pixel[1], -9.0]).collect();
+        metrics.add(&batch, &Matrix { rows: 6, columns: 3, values });
+        let scores: Vec<_> = metrics.scores.iter().map(|score| (score.sample, score.right, score.of)).collect();
+        assert_eq!(scores, [(4, 1, 2), (7, 2, 3)]);
+        assert_eq!((metrics.images(), metrics.answers(), metrics.correct()), (2, 5, 3));
+        assert_eq!(metrics.accuracy(), 0.6);
+        assert_eq!(metrics.intersections_over_unions(), [Some(2.0 / 4.0), Some(1.0 / 3.0), None]);
+        assert!((metrics.mean_intersection_over_union() - 5.0 / 12.0).abs() < 1e-12);
+        assert!(metrics.misclassified.is_empty());
     }
 
     /// Catches: a prediction counted from the matrix's first column instead of the head's, or an agreement over all rows.

@@ -4,6 +4,7 @@ use crate::error::AdaptError;
 use fieldfit_data::{Augmentation, Fractions};
 use fieldfit_delta::Codec;
 use fieldfit_exec::{Device, ExecError};
+use fieldfit_model::Base;
 use fieldfit_nets::Network;
 use fieldfit_tensor::Norm;
 use serde::{Deserialize, Serialize};
@@ -409,7 +410,12 @@ impl Freeze {
     /// # Errors
     /// If none is called so, nothing would be left to train, or more than one value leaves the frozen part.
     fn stages(&self, network: &Network) -> Result<usize, AdaptError> {
-        let sections = &network.graph.sections[..network.graph.sections.len().saturating_sub(1)];
+        let sections = &network.graph.sections[..];
+        let before_head = match network.head.node {
+            None => sections.len().saturating_sub(1),
+            Some(node) => sections.iter().filter(|section| section.nodes.end <= node).count(),
+        };
+        let sections = &sections[..before_head];
         if let Some(position) = sections.iter().position(|section| section.name == self.stage) {
             network.before(position + 1).map_err(ExecError::from)?;
             return Ok(position + 1);
@@ -490,6 +496,12 @@ impl Options {
     /// Returns the number of stages at that network's start that are frozen.
     pub(crate) fn frozen_stages(&self, network: &Network) -> Result<usize, AdaptError> {
         self.freeze.as_ref().map_or(Ok(0), |freeze| freeze.stages(network))
+    }
+
+    /// Returns rows and columns of the training images, in pixels.
+    pub(crate) fn input(&self, base: &Base) -> [usize; 2] {
+        let preprocessing = base.preprocessing();
+        preprocessing.input(self.size.unwrap_or(preprocessing.size)).map(|side| side as usize)
     }
 }
 

@@ -1,12 +1,15 @@
-//! Data set: the images of a folder with their classes, subsets and groups, each decoded once when it is opened.
+//! Data set: the images of a folder with their targets, subsets and groups, each decoded once when it is opened.
 
 use crate::decode;
 use crate::duplicates;
 use crate::error::{DataError, FolderError};
-use crate::layout::{ImageFile, Layout, Purpose, Subset};
+use crate::layout::{FileLabel, ImageFile, Layout, Purpose, Subset};
+use crate::mask::{self, MaskEncoding};
 use crate::rng::shuffled;
 use crate::skipped::{SkipKind, SkipSummary, Skipped};
+use crate::target::{MaskFile, Masks, Target};
 use crossbeam_channel::{Sender, unbounded};
+use fieldfit_tensor::Task;
 use regex::Regex;
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
@@ -21,7 +24,8 @@ const NAMED: usize = 5;
 /// Labelled images of a folder, each read and decoded once when the folder was opened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    /// Names of the classes, sorted: the folders' names. After [`Dataset::with_labels`], the model's labels.
+    /// Names of the classes, sorted: the folders' names; of masks, in the order of their file. After
+    /// [`Dataset::with_labels`], the model's labels.
     pub classes: Vec<String>,
     /// The readable images, sorted by subset and path.
     pub samples: Vec<Sample>,
@@ -29,6 +33,8 @@ pub struct Dataset {
     pub skipped: Vec<Skipped>,
     /// Warnings about the folder, for people to read.
     pub notes: Vec<String>,
+    /// How masks name the classes; `None` of images that have none.
+    pub(crate) encoding: Option<MaskEncoding>,
 }
 
 /// One labelled image of a data set.
@@ -36,8 +42,8 @@ pub struct Dataset {
 pub struct Sample {
     /// Its file.
     pub path: PathBuf,
-    /// Its class: an index into [`Dataset::classes`].
-    pub class: u32,
+    /// What it is labelled with.
+    pub target: Target,
     /// Its group: images of one group stay in one slice when the data set is split.
     pub group: Group,
     /// The group's name, where the group pattern matched.
@@ -88,7 +94,21 @@ pub struct ScanProgress {
 }
 
 impl Dataset {
-    /// Opens a folder of classes, `class/*.jpg` and so on, or one of `train`, `val` and `test` that each hold such folders.
+    /// Data set that was never on disk, of images that have classes.
+    pub const fn of_samples(classes: Vec<String>, samples: Vec<Sample>) -> Self {
+        Self { classes, samples, skipped: Vec::new(), notes: Vec::new(), encoding: None }
+    }
+
+    /// Task that the images are labelled for.
+    pub const fn task(&self) -> Task {
+        match self.encoding {
+            None => Task::Classification,
+            Some(_) => Task::Segmentation,
+        }
+    }
+
+    /// Opens a folder of classes, `class/*.jpg` and so on; a folder of masks, `images/*.jpg` and `masks/*.png` beside
+    /// `classes.txt` or `label_colors.txt`; or one of `train`, `val` and `test` that each hold such folders.
     ///
     /// Every image is read and decoded once, by as many threads as there are processors.
     ///
@@ -124,17 +144,17 @@ impl Dataset {
         progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
     ) -> Result<Self, DataError> {
         let pattern = options.group.as_deref().map(pattern).transpose()?;
-        let Layout { classes, files, skipped } = Layout::find(folder, options.purpose)?;
-        let contents = read_all(&files, progress)?;
-        let mut dataset = Self { classes, samples: Vec::new(), skipped, notes: Vec::new() };
+        let Layout { classes, files, skipped, encoding } = Layout::find(folder, options.purpose)?;
+        let contents = read_all((&files, encoding.as_ref()), progress)?;
+        let mut dataset = Self { classes, samples: Vec::new(), skipped, notes: Vec::new(), encoding };
         let mut hashes = Vec::new();
-        for (ImageFile { path, class, subset }, content) in files.into_iter().zip(contents) {
+        for (ImageFile { path, subset, .. }, content) in files.into_iter().zip(contents) {
             match content {
-                Ok(content) => {
+                Ok(Content { sha256, target }) => {
                     let group_name = pattern.as_ref().and_then(|pattern| named_group(pattern, &path));
-                    let group = group_name.as_deref().map_or_else(|| Group::of_content(&content), Group::named);
-                    dataset.samples.push(Sample { path, class, group, group_name, subset });
-                    hashes.push(content);
+                    let group = group_name.as_deref().map_or_else(|| Group::of_content(&sha256), Group::named);
+                    dataset.samples.push(Sample { path, target, group, group_name, subset });
+                    hashes.push(sha256);
                 }
                 Err(reason) => dataset.skipped.push(Skipped::new(path, SkipKind::Unreadable, reason)),
             }
@@ -166,7 +186,7 @@ impl Dataset {
         (limit as usize).saturating_sub(unreadable)
     }
 
-    /// Replaces the classes by a model's labels, so that [`Sample::class`] is an index into its logits. The model may have
+    /// Replaces the classes by a model's labels, so that a [`Target`]'s classes are indices into its logits. The model may have
     /// more classes.
     ///
     /// # Errors
@@ -183,19 +203,28 @@ impl Dataset {
         }
         let positions: Vec<usize> = positions.into_iter().flatten().collect();
         for sample in &mut self.samples {
-            sample.class = positions[sample.class as usize] as u32;
+            if let Target::Class(class) = &mut sample.target {
+                *class = positions[*class as usize] as u32;
+            }
+        }
+        if let Some(encoding) = &self.encoding {
+            let positions: Option<Vec<u8>> = positions.iter().map(|&position| u8::try_from(position).ok()).collect();
+            let positions = positions.filter(|positions| !positions.contains(&Masks::IGNORED));
+            let most = usize::from(Masks::IGNORED);
+            let positions = positions.ok_or(DataError::TooManyLabels { found: labels.len(), most })?;
+            self.encoding = Some(encoding.with_classes(&positions));
         }
         self.classes = labels.to_vec();
         Ok(self)
     }
 
-    /// Keeps at most `per_class` images of each class, drawn at random by the seed.
+    /// Keeps at most `per_class` images of each class, of images with masks in all, drawn at random by the seed.
     pub fn limited(mut self, per_class: usize, seed: u64) -> Self {
         let all: Vec<usize> = (0..self.samples.len()).collect();
         let mut left = vec![per_class; self.classes.len()];
         let mut kept = vec![false; all.len()];
         for index in shuffled(&all, seed, 0) {
-            let left = &mut left[self.samples[index].class as usize];
+            let left = &mut left[self.samples[index].stratum() as usize];
             kept[index] = *left > 0;
             *left = left.saturating_sub(1);
         }
@@ -216,7 +245,10 @@ impl Dataset {
         for sample in order.iter().map(|&index| &self.samples[index]) {
             let bytes = std::fs::metadata(&sample.path).map_or(0, |metadata| metadata.len());
             text(&file_name(&sample.path));
-            text(&format!("{} {bytes} {:?}", sample.class, sample.group));
+            match &sample.target {
+                Target::Class(class) => text(&format!("{class} {bytes} {:?}", sample.group)),
+                Target::Mask(mask) => text(&format!("{:?} {bytes} {:?}", mask.sha256, sample.group)),
+            }
         }
         hash.finalize().into()
     }
@@ -234,7 +266,11 @@ impl Dataset {
             let first = unreadable.iter().take(NAMED).map(|file| (*file).clone()).collect();
             return Err(FolderError::TooManyUnreadable { path: path(), unreadable: unreadable.len(), found, first });
         }
-        let has_images = |class: u32| self.samples.iter().any(|sample| sample.class == class);
+        if self.encoding.is_some() {
+            // A class of pixels may be in few masks.
+            return Ok(());
+        }
+        let has_images = |class: u32| self.samples.iter().any(|sample| sample.target == Target::Class(class));
         match (0..self.classes.len()).find(|class| !has_images(*class as u32)) {
             Some(class) => Err(FolderError::UnreadableClass { class: self.classes[class].clone(), path: path() }),
             None => Ok(()),
@@ -256,6 +292,16 @@ impl Dataset {
              these images are grouped by their content"
         ));
         Ok(())
+    }
+}
+
+impl Sample {
+    /// Class by whose images slices are balanced; 0 where an image has a mask.
+    pub(crate) const fn stratum(&self) -> u32 {
+        match self.target {
+            Target::Class(class) => class,
+            Target::Mask(_) => 0,
+        }
     }
 }
 
@@ -303,11 +349,22 @@ fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }
 
-/// SHA-256 hash of every file, or why it can't be decoded, in the files' order.
+/// What a readable file holds.
+#[derive(Debug, Clone)]
+struct Content {
+    /// SHA-256 of the image's file.
+    sha256: [u8; 32],
+    target: Target,
+}
+
+/// Files, and the encoding of their masks if they have some.
+type Files<'a> = (&'a [ImageFile], Option<&'a MaskEncoding>);
+
+/// Content of every file, or why it can't be decoded, in the files' order.
 fn read_all(
-    files: &[ImageFile],
+    (files, encoding): Files<'_>,
     progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
-) -> Result<Vec<Result<[u8; 32], String>>, DataError> {
+) -> Result<Vec<Result<Content, String>>, DataError> {
     let failed = |reason: String| DataError::Thread { reason };
     let next = AtomicUsize::new(0);
     let (sender, receiver) = unbounded();
@@ -316,7 +373,7 @@ fn read_all(
         let mut threads = Vec::new();
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(files.len()) {
             let (sender, next) = (sender.clone(), &next);
-            let work = move || read_some(files, next, &sender);
+            let work = move || read_some((files, encoding), next, &sender);
             let thread = std::thread::Builder::new().name("fieldfit-open".into()).spawn_scoped(scope, work);
             threads.push(thread.map_err(|error| failed(error.to_string()))?);
         }
@@ -336,20 +393,32 @@ fn read_all(
 }
 
 /// Reads the files that no other thread has taken.
-fn read_some(files: &[ImageFile], next: &AtomicUsize, sender: &Sender<(usize, Result<[u8; 32], String>)>) {
+fn read_some((files, encoding): Files<'_>, next: &AtomicUsize, sender: &Sender<(usize, Result<Content, String>)>) {
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         let Some(file) = files.get(index) else { return };
-        if sender.send((index, content(&file.path))).is_err() {
+        let content = content(file, encoding).map_err(|error| reason(&error));
+        if sender.send((index, content)).is_err() {
             return;
         }
     }
 }
 
-fn content(path: &Path) -> Result<[u8; 32], String> {
-    let bytes = decode::read(path).map_err(|error| reason(&error))?;
-    decode::decode(&bytes).map_err(|error| reason(&error))?;
-    Ok(Sha256::digest(&bytes).into())
+fn content(file: &ImageFile, encoding: Option<&MaskEncoding>) -> Result<Content, DataError> {
+    let bytes = decode::read(&file.path)?;
+    let size = decode::decode(&bytes)?.dimensions();
+    let target = match (&file.label, encoding) {
+        (FileLabel::Mask(path), Some(encoding)) => {
+            let (mask, sha256) = mask::open(path, encoding, size)?;
+            if mask.is_ignored() {
+                return Err(DataError::MaskIgnored);
+            }
+            Target::Mask(MaskFile { path: path.clone(), sha256 })
+        }
+        (FileLabel::Class(class), _) => Target::Class(*class),
+        (FileLabel::Mask(path), None) => return Err(FolderError::ClassNames { path: path.clone() }.into()),
+    };
+    Ok(Content { sha256: Sha256::digest(&bytes).into(), target })
 }
 
 /// The error without its path, which is printed beside it.

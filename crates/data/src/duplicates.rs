@@ -1,6 +1,7 @@
 //! Duplicate files: warnings about identical images with different labels, and about data sets that consist of copies.
 
 use crate::dataset::{Dataset, Sample};
+use crate::target::Target;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -24,7 +25,10 @@ pub(crate) fn notes(dataset: &Dataset, hashes: &[[u8; 32]]) -> Vec<String> {
 fn different_labels(dataset: &Dataset, copies: &[&[&Sample]]) -> Option<String> {
     let pairs: Vec<(&Sample, &Sample)> = copies.iter().filter_map(|files| differing(files)).collect();
     let (one, other) = pairs.first()?;
-    let label = |sample: &Sample| dataset.classes[sample.class as usize].clone();
+    let label = |sample: &Sample| match &sample.target {
+        Target::Class(class) => dataset.classes[*class as usize].clone(),
+        Target::Mask(mask) => mask.path.display().to_string(),
+    };
     Some(format!(
         "{} images lie under different labels, byte by byte the same: for example {} is `{}` and {} is `{}`; remove the \
          wrong ones",
@@ -39,7 +43,12 @@ fn different_labels(dataset: &Dataset, copies: &[&[&Sample]]) -> Option<String> 
 /// The first file, and the first one with another label.
 fn differing<'a>(files: &[&'a Sample]) -> Option<(&'a Sample, &'a Sample)> {
     let (one, rest) = files.split_first()?;
-    let other = rest.iter().find(|other| other.class != one.class)?;
+    let differs = |other: &Sample| match (&one.target, &other.target) {
+        (Target::Class(one), Target::Class(other)) => one != other,
+        (Target::Mask(one), Target::Mask(other)) => one.sha256 != other.sha256,
+        (Target::Class(_), Target::Mask(_)) | (Target::Mask(_), Target::Class(_)) => true,
+    };
+    let other = rest.iter().find(|other| differs(other))?;
     Some((one, other))
 }
 

@@ -91,19 +91,19 @@ pub enum DataError {
     #[error("an encoded frame has no parts: decode it to pixels first")]
     CropEncoded,
     /// An output buffer whose length is not the network input's.
-    #[error("the buffer has {found} values, but the network's input of {size} × {size} × 3 has {expected}")]
+    #[error("the buffer has {found} values, but the network's input of {} × {} × 3 has {expected}", input[0], input[1])]
     Output {
-        /// Side of the input, in pixels.
-        size: u32,
+        /// Rows and columns of the input, in pixels.
+        input: [u32; 2],
         /// Its values.
         expected: usize,
         /// The buffer's.
         found: usize,
     },
     /// An input size or crop out of range.
-    #[error("input size {size} and crop {crop}: the size must be 1 to 4096 pixels, the crop above 0 and at most 1")]
+    #[error("input size {size} and crop {crop}: each side must be 1 to 4096 pixels, the crop above 0 and at most 1")]
     Recipe {
-        /// Side of the input, in pixels.
+        /// Rows of the input, in pixels.
         size: u32,
         /// Share of the shorter side that the input covers.
         crop: f32,
@@ -140,6 +140,45 @@ pub enum DataError {
     NotRegular {
         /// The kind of file found.
         found: SpecialFile,
+    },
+    /// A mask of another size than its image.
+    #[error("the mask is {} × {} pixels, but its image is {} × {}: label the image as it is", mask[0], mask[1], image[0], image[1])]
+    MaskSize {
+        /// Width and height of the mask.
+        mask: [u32; 2],
+        /// Width and height of the image.
+        image: [u32; 2],
+    },
+    /// A value or colour of a mask that is no class.
+    #[error(
+        "the mask has the value {found}, which is no class of {expected}: name it there, or use 255 for pixels that do not count"
+    )]
+    MaskValue {
+        /// The value, or red, green and blue.
+        found: String,
+        /// The file that names the classes.
+        expected: &'static str,
+    },
+    /// A mask that is no PNG with a class for each pixel.
+    #[error("expected a mask as a grey, palette or RGB PNG of at most 8 bits a channel, found {reason}")]
+    MaskFormat {
+        /// What was found.
+        reason: String,
+    },
+    /// An image of a data set whose targets are of several kinds.
+    #[error("{}: expected a target of the same kind as the data set's others: give each image a class, or each a mask", path.display())]
+    MixedTargets {
+        /// The image.
+        path: PathBuf,
+    },
+    /// A mask without a pixel that counts.
+    #[error("every pixel of the mask is ignored: label some of it, or remove the image")]
+    MaskIgnored,
+    /// A corruption that moves pixels, of images that have masks.
+    #[error("the corruption {corruption} moves pixels, and masks do not follow: leave it out")]
+    MovesPixels {
+        /// Its name.
+        corruption: &'static str,
     },
     /// Resampling failed.
     #[error("the image cannot be resampled: {0}")]
@@ -189,6 +228,14 @@ pub enum DataError {
         classes: Vec<String>,
         /// All labels of the model.
         labels: Vec<String>,
+    },
+    /// More labels than masks can tell apart.
+    #[error("the model has {found} classes, and masks tell at most {most} apart")]
+    TooManyLabels {
+        /// Labels of the model.
+        found: usize,
+        /// Classes of a mask.
+        most: usize,
     },
     /// An unknown name of a preset or corruption.
     #[error("there is no {kind} `{found}`: expected one of {}", List(expected))]
@@ -266,7 +313,7 @@ impl DataError {
     /// Returns the path that the error is about, if it is known.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Image { path, .. } | Self::Read { path, .. } => Some(path),
+            Self::Image { path, .. } | Self::Read { path, .. } | Self::MixedTargets { path } => Some(path),
             Self::Folder(error) => error.path(),
             Self::Interrupted
             | Self::EmptyFrame { .. }
@@ -276,6 +323,11 @@ impl DataError {
             | Self::Subsampling { .. }
             | Self::Crop { .. }
             | Self::CropEncoded
+            | Self::MaskSize { .. }
+            | Self::MaskValue { .. }
+            | Self::MaskFormat { .. }
+            | Self::MaskIgnored
+            | Self::MovesPixels { .. }
             | Self::Output { .. }
             | Self::Recipe { .. }
             | Self::TooLarge { .. }
@@ -287,6 +339,7 @@ impl DataError {
             | Self::LargeFile { .. }
             | Self::Split(_)
             | Self::Labels { .. }
+            | Self::TooManyLabels { .. }
             | Self::Unknown { .. }
             | Self::Severity { .. }
             | Self::Compress { .. }
@@ -328,6 +381,41 @@ pub enum FolderError {
         path: PathBuf,
         /// Its only class.
         class: String,
+    },
+    /// Masks without a file that names their classes.
+    #[error(
+        "{} holds masks, but neither classes.txt, one class a line in the order of the masks' values, nor label_colors.txt, \
+         `red green blue name` a line: write one of them", path.display()
+    )]
+    ClassNames {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A line of a file of class names that names no class.
+    #[error("{}, line {line}: it {problem}", path.display())]
+    ClassName {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The defect.
+        problem: &'static str,
+    },
+    /// Fewer than two classes of masks.
+    #[error("{} names {found} class(es) that count: at least two are needed to learn to tell them apart", path.display())]
+    FewClassNames {
+        /// The file.
+        path: PathBuf,
+        /// Their number.
+        found: usize,
+    },
+    /// Images none of which has a mask.
+    #[error("no image in {} has a mask in {}: expected a PNG of each image's name", images.display(), masks.display())]
+    NoMasks {
+        /// Folder of the images.
+        images: PathBuf,
+        /// Folder of the masks.
+        masks: PathBuf,
     },
     /// Images one level deeper than class folders hold them.
     #[error(
@@ -466,6 +554,10 @@ impl FolderError {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::NotAFolder { path }
+            | Self::ClassNames { path }
+            | Self::ClassName { path, .. }
+            | Self::FewClassNames { path, .. }
+            | Self::NoMasks { images: path, .. }
             | Self::NoClasses { path }
             | Self::OneClass { path, .. }
             | Self::NestedClasses { path, .. }
@@ -532,6 +624,24 @@ pub enum SplitError {
         train: usize,
         /// Its images in `val`.
         val: usize,
+    },
+    /// Images with masks of which a slice would have too few.
+    #[error(
+        "the data set is too small to split: its {images} images in {groups} groups give {train} to train, {validation} to \
+         validation and {gate} to the gate, and each needs {}. Add images, or choose a group pattern that makes smaller groups",
+        crate::MIN_IMAGES_PER_SLICE
+    )]
+    TooFewImages {
+        /// The images.
+        images: usize,
+        /// The groups that they come in.
+        groups: usize,
+        /// Images for the training slice.
+        train: usize,
+        /// Images for the validation slice.
+        validation: usize,
+        /// Images for the gate slice.
+        gate: usize,
     },
     /// Fewer than two classes.
     #[error("the data set has {classes} classes: at least two are needed to learn to tell them apart")]

@@ -1,19 +1,25 @@
-//! `ImageBuffer`: a square image in f32 planes, `[3, side, side]`, that augmentations change in place.
+//! `ImageBuffer`: an image in f32 planes, `[3, height, width]`, that augmentations change in place.
 
-/// Square image as three planes, red, green and blue, each row by row: `[3, side, side]`, values in 0..=255.
+/// Image as three planes, red, green and blue, each row by row: `[3, height, width]`, values in 0..=255.
 #[derive(Debug, Clone)]
 pub(crate) struct ImageBuffer {
-    pub side: usize,
+    pub height: usize,
+    pub width: usize,
     pub values: Vec<f32>,
 }
 
 impl ImageBuffer {
-    /// Black image.
-    pub fn new(side: usize) -> Self {
-        Self { side, values: vec![0.0; 3 * side * side] }
+    /// Black image of these rows and columns.
+    pub fn new([height, width]: [usize; 2]) -> Self {
+        Self { height, width, values: vec![0.0; 3 * height * width] }
     }
 
-    /// Fills the buffer with 8-bit pixels, `side · side` of them.
+    /// Number of pixels.
+    pub const fn area(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Fills the buffer with 8-bit pixels, `height · width` of them.
     pub fn fill(&mut self, pixels: impl Iterator<Item = [u8; 3]>) {
         let (red, green, blue) = self.channels_mut();
         for (pixel, ((red, green), blue)) in pixels.zip(red.iter_mut().zip(green).zip(blue)) {
@@ -28,7 +34,7 @@ impl ImageBuffer {
 
     /// Iterates over the pixels row by row.
     pub fn pixels(&self) -> impl Iterator<Item = [f32; 3]> {
-        let area = self.side * self.side;
+        let area = self.area();
         let (red, rest) = self.values.split_at(area);
         let (green, blue) = rest.split_at(area);
         red.iter().zip(green).zip(blue).map(|((red, green), blue)| [*red, *green, *blue])
@@ -44,11 +50,11 @@ impl ImageBuffer {
 
     /// Flips the image horizontally.
     pub fn mirror(&mut self) {
-        self.values.chunks_exact_mut(self.side).for_each(<[f32]>::reverse);
+        self.values.chunks_exact_mut(self.width).for_each(<[f32]>::reverse);
     }
 
     fn channels_mut(&mut self) -> (&mut [f32], &mut [f32], &mut [f32]) {
-        let area = self.side * self.side;
+        let area = self.area();
         let (red, rest) = self.values.split_at_mut(area);
         let (green, blue) = rest.split_at_mut(area);
         (red, green, blue)

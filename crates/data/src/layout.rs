@@ -3,6 +3,8 @@
 use crate::decode::{foreign_by_name, is_decodable};
 use crate::error::{DataError, FolderError};
 use crate::listing::Listing;
+use crate::mask::MaskEncoding;
+use crate::mask_layout;
 use crate::skipped::{SkipKind, Skipped};
 use fieldfit_tensor::text::find_unprintable;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +56,7 @@ impl Subset {
     }
 
     /// Subset whose folder the path is called like.
-    fn of_folder(path: &Path) -> Option<Self> {
+    pub(crate) fn of_folder(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         let is_called = |alias: &&str| alias.eq_ignore_ascii_case(name);
         Self::ALL.into_iter().find(|subset| subset.aliases().iter().any(is_called))
@@ -72,13 +74,34 @@ pub(crate) struct Layout {
     pub classes: Vec<String>,
     pub files: Vec<ImageFile>,
     pub skipped: Vec<Skipped>,
+    /// How masks name the classes; `None` of images that have none.
+    pub encoding: Option<MaskEncoding>,
 }
 
 /// A file with the name of an image that is decoded.
 pub(crate) struct ImageFile {
     pub path: PathBuf,
-    pub class: u32,
+    pub label: FileLabel,
     pub subset: Option<Subset>,
+}
+
+/// What a file is labelled with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileLabel {
+    /// The class whose folder it lies in.
+    Class(u32),
+    /// A file beside it.
+    Mask(PathBuf),
+}
+
+impl FileLabel {
+    /// The mask's file.
+    pub fn mask(&self) -> Option<&Path> {
+        match self {
+            Self::Class(_) => None,
+            Self::Mask(path) => Some(path),
+        }
+    }
 }
 
 /// A class in one subset.
@@ -96,7 +119,10 @@ impl Layout {
             return Err(FolderError::NotAFolder { path: root.into() }.into());
         }
         if purpose == Purpose::Unlabelled {
-            return Self::unlabelled(root);
+            return Self::unlabelled(mask_layout::images_folder(root)?.as_deref().unwrap_or(root));
+        }
+        if let Some(layout) = mask_layout::find(root, purpose)? {
+            return Ok(layout);
         }
         let mut skipped = Vec::new();
         let folders = class_folders(root, purpose, &mut skipped)?;
@@ -106,17 +132,18 @@ impl Layout {
             let class = classes.partition_point(|name| *name < folder.name) as u32;
             folder.require_images()?;
             skipped.extend(folder.listing.unused());
-            let file = |path| ImageFile { path, class, subset: folder.subset };
+            let file = |path| ImageFile { path, label: FileLabel::Class(class), subset: folder.subset };
             files.extend(folder.listing.images.into_iter().map(file));
         }
-        Ok(Self { classes, files, skipped })
+        Ok(Self { classes, files, skipped, encoding: None })
     }
 
     /// Every image at any depth, as one class.
     fn unlabelled(root: &Path) -> Result<Self, DataError> {
         let (images, skipped) = images_below(root)?;
-        let files = images.into_iter().map(|path| ImageFile { path, class: 0, subset: None }).collect();
-        Ok(Self { classes: vec!["unlabelled".into()], files, skipped })
+        let file = |path| ImageFile { path, label: FileLabel::Class(0), subset: None };
+        let files = images.into_iter().map(file).collect();
+        Ok(Self { classes: vec!["unlabelled".into()], files, skipped, encoding: None })
     }
 }
 

@@ -4,6 +4,7 @@
 //!   a training step.
 //! - [`Dataset`] opens a folder of images, names what it could not read, and splits the rest into train, validation and
 //!   gate slices ([`Dataset::split`]) so that an image stays in its slice from one adaptation to the next.
+//! - [`Target`] is what an image is labelled with: a class, or a mask that has one for each pixel.
 //! - [`Loader`] decodes and augments on background threads and delivers [`Batch`]es in a fixed order with fixed content;
 //!   [`ReadFailures`] records images that become unreadable meanwhile.
 //! - [`Corruption`] simulates camera faults, to measure a model's robustness.
@@ -13,10 +14,10 @@
 //!
 //! ```
 //! use fieldfit_data::{Frame, PixelFormat, Pixels, Preprocessor};
-//! use fieldfit_tensor::{Filter, Preprocessing};
+//! use fieldfit_tensor::{Filter, Fit, Preprocessing};
 //!
 //! let recipe =
-//!     Preprocessing { size: 224, crop: 0.875, mean: [127.0; 3], std: [128.0; 3], filter: Filter::Bicubic };
+//!     Preprocessing { size: 224, fit: Fit::Crop, crop: 0.875, mean: [127.0; 3], std: [128.0; 3], filter: Filter::Bicubic };
 //! let mut preprocessor = Preprocessor::new(&recipe, 96, recipe.crop)?;
 //! let camera = vec![90; 640 * 480 * 3];
 //! let frame = Frame::Pixels(Pixels::packed(&camera, PixelFormat::Bgr8, 640, 480));
@@ -37,12 +38,16 @@ mod image_buffer;
 mod layout;
 mod listing;
 mod loader;
+mod mask;
+mod mask_image;
+mod mask_layout;
 mod preprocessor;
 mod read_failures;
 mod resampler;
 mod rng;
 mod skipped;
 mod split;
+mod target;
 mod yuv;
 
 pub use augmentation::Augmentation;
@@ -54,8 +59,10 @@ pub use frame::{Frame, PixelFormat, Pixels, Plane, Rect};
 pub use image::RgbImage;
 pub use layout::{Purpose, Subset, images_below};
 pub use loader::{Batch, Loader, LoaderOptions};
+pub use mask_image::{encode_mask, encode_overlay, rgb};
 pub use preprocessor::Preprocessor;
 pub use read_failures::{ReadFailure, ReadFailures};
 pub use rng::shuffled;
 pub use skipped::{SkipKind, SkipSummary, Skipped};
 pub use split::{Fractions, MIN_IMAGES_PER_SLICE, Split};
+pub use target::{MaskFile, Masks, Target, Targets};

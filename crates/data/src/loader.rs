@@ -1,13 +1,15 @@
 //! Batch loader: decodes, augments and batches images on background threads, in a fixed order.
 
-use crate::augmentation::{Augmentation, Augmenter, Key};
+use crate::augmentation::{Augmentation, Augmenter, Geometry, Key};
 use crate::corruption::{Corruption, Severity};
 use crate::dataset::Dataset;
 use crate::decode;
 use crate::error::DataError;
+use crate::mask::{self, Mask, MaskEncoding};
 use crate::preprocessor::Preprocessor;
 use crate::read_failures::{ReadFailure, ReadFailures};
 use crate::rng::{Stream, rng};
+use crate::target::{Masks, Target, Targets};
 use crossbeam_channel::{Receiver, bounded};
 use fieldfit_tensor::Images;
 use image::RgbImage;
@@ -38,6 +40,9 @@ pub struct LoaderOptions {
     pub drop_last: bool,
     /// Number of background threads. Batches do not depend on it.
     pub threads: usize,
+    /// Rows and columns of masks, which are resampled to the nearest pixel: those of the network's output. `None` for the
+    /// images'.
+    pub mask_size: Option<[usize; 2]>,
 }
 
 impl Default for LoaderOptions {
@@ -51,17 +56,18 @@ impl Default for LoaderOptions {
             epoch: 0,
             drop_last: false,
             threads: 2,
+            mask_size: None,
         }
     }
 }
 
-/// Batch of images with their classes.
+/// Batch of images with their targets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// The network's input, `[N, H, W, C]`.
     pub images: Images,
-    /// Class of each image.
-    pub labels: Vec<u32>,
+    /// Target of each image; masks are as large as [`LoaderOptions::mask_size`] says.
+    pub targets: Targets,
     /// Index of each image in [`Dataset::samples`].
     pub samples: Vec<usize>,
 }
@@ -99,7 +105,7 @@ struct Loaded {
 #[derive(Debug, Clone)]
 struct Item {
     path: PathBuf,
-    class: u32,
+    target: Target,
     sample: usize,
 }
 
@@ -107,6 +113,7 @@ struct Item {
 #[derive(Clone)]
 struct Worker {
     items: Arc<Vec<Item>>,
+    encoding: Option<MaskEncoding>,
     options: LoaderOptions,
     preprocessor: Preprocessor,
     augmenter: Option<Augmenter>,
@@ -132,9 +139,10 @@ impl Loader {
         let is_stopped = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             items: Arc::new(items(dataset, order)?),
+            encoding: dataset.encoding.clone(),
             options: options.clone(),
             preprocessor: preprocessor.clone(),
-            augmenter: Augmenter::new(options.augmentation, preprocessor.size() as usize),
+            augmenter: Augmenter::new(options.augmentation, preprocessor.input()),
             is_stopped: is_stopped.clone(),
         };
         let mut loader = Self {
@@ -251,17 +259,24 @@ impl Worker {
         let items = Arc::clone(&self.items);
         let items = &items[number * self.options.batch..];
         let items = &items[..self.options.batch.min(items.len())];
-        let side = self.preprocessor.size() as usize;
-        let mut images = Images::zeros(items.len(), side, side);
-        let (mut labels, mut samples, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        let [height, width] = self.preprocessor.input();
+        let mut images = Images::zeros(items.len(), height, width);
+        let (mut samples, mut failures) = (Vec::new(), Vec::new());
+        let mut targets = match self.encoding {
+            None => Targets::Classes(Vec::new()),
+            Some(_) => {
+                let [height, width] = self.options.mask_size.unwrap_or([height, width]);
+                Targets::Masks(Masks { height, width, values: Vec::new() })
+            }
+        };
         for item in items {
             if self.is_stopped.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            match decode::open(&item.path) {
-                Ok(image) => {
-                    self.prepare(item, image, images.image_mut(samples.len()))?;
-                    labels.push(item.class);
+            match self.open(item) {
+                Ok((image, mask)) => {
+                    let geometry = self.prepare(item, image, images.image_mut(samples.len()))?;
+                    self.add_target(item, mask.as_ref(), &geometry, &mut targets)?;
                     samples.push(item.sample);
                 }
                 Err(error) => failures.push((ReadFailure::new(item.sample, item.path.clone(), &error), error)),
@@ -269,19 +284,59 @@ impl Worker {
         }
         images.values.truncate(samples.len() * self.preprocessor.values());
         images.count = samples.len();
-        Ok(Some(Loaded { batch: Batch { images, labels, samples }, failures }))
+        Ok(Some(Loaded { batch: Batch { images, targets, samples }, failures }))
     }
 
-    /// Corrupts and augments a decoded image as the options say, and writes it as the network's input.
-    fn prepare(&mut self, item: &Item, mut image: RgbImage, out: &mut [f32]) -> Result<(), DataError> {
+    /// Decodes an image, and its mask if it has one.
+    fn open(&self, item: &Item) -> Result<(RgbImage, Option<Mask>), DataError> {
+        let image = decode::open(&item.path)?;
+        let mask = match (&item.target, &self.encoding) {
+            (Target::Mask(file), Some(encoding)) => Some(mask::open(&file.path, encoding, image.dimensions())?.0),
+            (Target::Mask(_) | Target::Class(_), _) => None,
+        };
+        Ok((image, mask))
+    }
+
+    /// Appends the target of an image that lies so in its input.
+    fn add_target(
+        &self,
+        item: &Item,
+        mask: Option<&Mask>,
+        geometry: &Geometry,
+        targets: &mut Targets,
+    ) -> Result<(), DataError> {
+        match (targets, &item.target, mask) {
+            (Targets::Classes(classes), Target::Class(class), _) => classes.push(*class),
+            (Targets::Masks(masks), _, Some(mask)) => {
+                let (start, size) = (masks.values.len(), [masks.height, masks.width]);
+                masks.values.resize(start + masks.area(), Masks::IGNORED);
+                mask.augment(geometry, self.preprocessor.input(), size, &mut masks.values[start..]);
+            }
+            (Targets::Classes(_), Target::Mask(_), _) | (Targets::Masks(_), _, None) => {
+                return Err(DataError::MixedTargets { path: item.path.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Corrupts and augments a decoded image as the options say, and writes it as the network's input; returns how it lies
+    /// there.
+    fn prepare(&mut self, item: &Item, mut image: RgbImage, out: &mut [f32]) -> Result<Geometry, DataError> {
         if let Some((corruption, severity)) = self.options.corruption {
+            if self.encoding.is_some() && corruption.moves_pixels() {
+                return Err(DataError::MovesPixels { corruption: corruption.name() });
+            }
             let seed = rng(Stream::CorruptionSeed, self.options.seed, 0, item.sample as u64).random();
             corruption.apply(severity, seed, &mut image).map_err(|error| error.of(&item.path))?;
         }
         let pixels = decode::pixels(&image);
         let key = Key { seed: self.options.seed, epoch: self.options.epoch, sample: item.sample as u64 };
         match &mut self.augmenter {
-            None => self.preprocessor.prepare_pixels(&pixels, out),
+            None => {
+                self.preprocessor.prepare_pixels(&pixels, out)?;
+                let window = self.preprocessor.window(pixels.width, pixels.height);
+                Ok(Geometry { window, is_flipped: false, erased: None })
+            }
             Some(augmenter) => augmenter.prepare(key, &pixels, &mut self.preprocessor, out),
         }
     }
@@ -289,7 +344,7 @@ impl Worker {
 
 fn items(dataset: &Dataset, order: &[usize]) -> Result<Vec<Item>, DataError> {
     let item = |index: &usize| match dataset.samples.get(*index) {
-        Some(sample) => Ok(Item { path: sample.path.clone(), class: sample.class, sample: *index }),
+        Some(sample) => Ok(Item { path: sample.path.clone(), target: sample.target.clone(), sample: *index }),
         None => Err(DataError::NoSuchSample { index: *index, samples: dataset.samples.len() }),
     };
     order.iter().map(item).collect()

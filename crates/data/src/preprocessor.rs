@@ -5,20 +5,23 @@ use crate::error::DataError;
 use crate::frame::{Frame, Pixels};
 use crate::image_buffer::ImageBuffer;
 use crate::resampler::{Resampler, Window};
-use fieldfit_tensor::Preprocessing;
+use fieldfit_tensor::{Fit, Preprocessing};
 
 /// Maximum side of a network's input, in pixels.
 const MAX_SIZE: u32 = 4096;
 
-/// Preprocessor: turns frames into a network's input, `[size, size, 3]`, and reuses its buffers.
+/// Preprocessor: turns frames into a network's input, `[rows, columns, 3]`, and reuses its buffers.
 ///
-/// The image's shorter side is scaled to `size / crop` pixels and the `size × size` in its centre are taken, in one
-/// resampling of 8-bit values with antialiasing, as Pillow resizes and crops; then `(value − mean) / std` per channel.
+/// For a square, the image's shorter side is scaled to `size / crop` pixels and the `size × size` in its centre are taken;
+/// else the [whole frame](Fit::Whole) is. Both are one resampling of 8-bit values with antialiasing, as Pillow resizes and
+/// crops; then `(value − mean) / std` per channel.
 /// Pixels with packed rows are read in place and nothing is allocated for them once buffers have grown; an encoded frame
 /// takes what its decoder takes.
 #[derive(Debug, Clone)]
 pub struct Preprocessor {
-    size: u32,
+    /// Rows and columns of the input.
+    input: [u32; 2],
+    fit: Fit,
     crop: f32,
     mean: [f32; 3],
     std: [f32; 3],
@@ -28,39 +31,43 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// Preprocessor for inputs of `size × size` pixels that cover `crop` of the shorter side, with a model's mean, std and
-    /// filter.
+    /// Preprocessor for inputs of `size` rows, with a model's fit, mean, std and filter. A square covers `crop` of the shorter
+    /// side.
     ///
     /// # Errors
-    /// If the size is not 1 to 4096 or the crop not above 0 and at most 1.
+    /// If a side is not 1 to 4096 or the crop not above 0 and at most 1.
     pub fn new(recipe: &Preprocessing, size: u32, crop: f32) -> Result<Self, DataError> {
-        let is_possible = (1..=MAX_SIZE).contains(&size) && crop > 0.0 && crop <= 1.0;
+        let input = recipe.input(size);
+        let is_possible = input.iter().all(|side| (1..=MAX_SIZE).contains(side)) && crop > 0.0 && crop <= 1.0;
         if !is_possible {
             return Err(DataError::Recipe { size, crop });
         }
         let Preprocessing { mean, std, .. } = *recipe;
         let normalised = |value: u8| std::array::from_fn(|channel| (f32::from(value) - mean[channel]) / std[channel]);
         Ok(Self {
-            size,
+            input,
+            fit: recipe.fit,
             crop,
             mean,
             std,
-            resampler: Resampler::new(size, recipe.filter),
+            resampler: Resampler::new(input, recipe.filter),
             table: (0..=255).map(normalised).collect(),
         })
     }
 
-    /// Side of the network's input, in pixels.
-    pub const fn size(&self) -> u32 {
-        self.size
+    /// Rows and columns of the network's input, in pixels.
+    pub const fn input(&self) -> [usize; 2] {
+        let [rows, columns] = self.input;
+        [rows as usize, columns as usize]
     }
 
-    /// Number of values of the network's input: `size · size · 3`.
+    /// Number of values of the network's input: `rows · columns · 3`.
     pub const fn values(&self) -> usize {
-        self.size as usize * self.size as usize * 3
+        let [rows, columns] = self.input();
+        rows * columns * 3
     }
 
-    /// Writes the frame as the network's input, `[size, size, 3]`, red first.
+    /// Writes the frame as the network's input, `[rows, columns, 3]`, red first.
     ///
     /// # Errors
     /// If the frame's description does not fit its data, encoded bytes can't be decoded, or `out` has another length.
@@ -74,7 +81,7 @@ impl Preprocessor {
     pub(crate) fn prepare_pixels(&mut self, pixels: &Pixels, out: &mut [f32]) -> Result<(), DataError> {
         pixels.check()?;
         self.check_output(out)?;
-        let window = self.centre(pixels.width, pixels.height);
+        let window = self.window(pixels.width, pixels.height);
         self.resampler.resample(pixels, &window)?;
         self.normalise(out);
         Ok(())
@@ -98,17 +105,25 @@ impl Preprocessor {
         Ok(())
     }
 
+    /// Window of inference, in the pixels of the original image.
+    pub(crate) fn window(&self, width: u32, height: u32) -> Window {
+        match self.fit {
+            Fit::Crop => self.centre(width, height),
+            Fit::Whole { .. } => Window::whole(width, height),
+        }
+    }
+
     /// Centre crop of inference, in the pixels of the original image.
     fn centre(&self, width: u32, height: u32) -> Window {
-        let shorter = width.min(height);
+        let (shorter, [size, _]) = (width.min(height), self.input);
         // In f32, as the crop is: 128 / 0.8 is then 160, not a little less.
-        let scaled_shorter = (self.size as f32 / self.crop).floor() as u64;
+        let scaled_shorter = (size as f32 / self.crop).floor() as u64;
         let span = |side: u32| {
             let scaled = scaled_shorter * u64::from(side) / u64::from(shorter);
-            let margin = ((scaled - u64::from(self.size)) as f64 / 2.0).round_ties_even();
+            let margin = ((scaled - u64::from(size)) as f64 / 2.0).round_ties_even();
             let original = |length: f64| length * f64::from(side) / scaled as f64;
-            let length = original(f64::from(self.size));
-            (off_centres(original(margin), length, self.size), length)
+            let length = original(f64::from(size));
+            (off_centres(original(margin), length, size), length)
         };
         let ((left, width), (top, height)) = (span(width), span(height));
         Window { left, top, width, height }
@@ -116,7 +131,7 @@ impl Preprocessor {
 
     fn check_output(&self, out: &[f32]) -> Result<(), DataError> {
         if out.len() != self.values() {
-            return Err(DataError::Output { size: self.size, expected: self.values(), found: out.len() });
+            return Err(DataError::Output { input: self.input, expected: self.values(), found: out.len() });
         }
         Ok(())
     }

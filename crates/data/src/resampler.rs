@@ -1,4 +1,4 @@
-//! Resampler: scales a window of a frame to a square of 8-bit colours.
+//! Resampler: scales a window of a frame to an image of 8-bit colours.
 
 use crate::error::DataError;
 use crate::frame::{PixelFormat, Pixels, Plane};
@@ -18,6 +18,11 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// The whole of an image.
+    pub fn whole(width: u32, height: u32) -> Self {
+        Self { left: 0.0, top: 0.0, width: width.into(), height: height.into() }
+    }
+
     /// The same window of an image of fewer columns and rows.
     fn divided(self, columns: f64, rows: f64) -> Self {
         let Self { left, top, width, height } = self;
@@ -25,13 +30,14 @@ impl Window {
     }
 }
 
-/// Resampler to squares of one size; its buffers are reused.
+/// Resampler to images of one size; its buffers are reused.
 ///
 /// Pixels of YUV formats are scaled as they are, brightness and colours each in its own resolution, and converted
 /// afterwards: there are far fewer pixels then.
 #[derive(Debug, Clone)]
 pub(crate) struct Resampler {
-    size: u32,
+    /// Rows and columns.
+    size: [u32; 2],
     options: ResizeOptions,
     resizer: Resizer,
     /// Rows without padding.
@@ -64,8 +70,8 @@ impl Layout {
 }
 
 impl Resampler {
-    /// Resampler to `size × size` pixels.
-    pub fn new(size: u32, filter: Filter) -> Self {
+    /// Resampler to that many rows and columns.
+    pub fn new(size: [u32; 2], filter: Filter) -> Self {
         let algorithm = ResizeAlg::Convolution(convolution(filter));
         Self {
             size,
@@ -168,18 +174,18 @@ impl Resampler {
     }
 }
 
-/// Scales a window of an image of packed rows to a square, for one pixel type: the resizer's code for all other types, more
+/// Scales a window of an image of packed rows to an image of that size, for one pixel type: the resizer's code for all other types, more
 /// than a megabyte, is not linked.
 fn scale<P: PixelTrait>(
     resizer: &mut Resizer,
     options: &ResizeOptions,
     (source, width, height): (&[u8], u32, u32),
     window: &Window,
-    (size, target): (u32, &mut Vec<u8>),
+    ([rows, columns], target): ([u32; 2], &mut Vec<u8>),
 ) -> Result<(), DataError> {
-    target.resize(size as usize * size as usize * P::size(), 0);
+    target.resize(rows as usize * columns as usize * P::size(), 0);
     let source = TypedImageRef::<P>::from_buffer(width, height, source).map_err(unresampled)?;
-    let mut target = TypedImage::<P>::from_buffer(size, size, target).map_err(unresampled)?;
+    let mut target = TypedImage::<P>::from_buffer(columns, rows, target).map_err(unresampled)?;
     let options = options.crop(window.left, window.top, window.width, window.height);
     resizer.resize_typed(&source, &mut target, &options).map_err(unresampled)
 }

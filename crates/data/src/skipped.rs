@@ -38,6 +38,10 @@ pub enum SkipKind {
     OutsideClasses,
     /// A symbolic link to a file or folder that does not exist.
     DanglingLink,
+    /// An image without a mask, in a data set of masks.
+    NoMask,
+    /// A mask without an image.
+    NoImage,
     /// A symbolic link to a folder where folders are searched at any depth: it may lead in a circle.
     LinkedFolder,
 }
@@ -58,9 +62,13 @@ impl SkipKind {
     pub const fn counts_as_unreadable(self) -> bool {
         match self {
             Self::Unreadable | Self::UnsupportedFormat => true,
-            Self::SecondFormat | Self::InSubfolder | Self::OutsideClasses | Self::DanglingLink | Self::LinkedFolder => {
-                false
-            }
+            Self::SecondFormat
+            | Self::InSubfolder
+            | Self::OutsideClasses
+            | Self::DanglingLink
+            | Self::NoMask
+            | Self::NoImage
+            | Self::LinkedFolder => false,
         }
     }
 
@@ -73,6 +81,8 @@ impl SkipKind {
             Self::InSubfolder => "in a subfolder of a class",
             Self::OutsideClasses => "outside the class folders",
             Self::DanglingLink => "dangling links",
+            Self::NoMask => "without a mask",
+            Self::NoImage => "masks without an image",
             Self::LinkedFolder => "links to folders",
         }
     }

@@ -1,8 +1,9 @@
 //! Three-way split: divides a data set into train, validation and gate slices by a hash of each image's group.
 
-use crate::dataset::{Dataset, Group};
+use crate::dataset::{Dataset, Group, Sample};
 use crate::error::{DataError, SplitError};
 use crate::layout::Subset;
+use fieldfit_tensor::Task;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -63,17 +64,18 @@ impl Dataset {
     /// the ratio of the fractions; images of `train` whose group is also in `val` are left out.
     ///
     /// A class with fewer than [`MIN_IMAGES_PER_SLICE`] images in validation or gate gets groups that the hash puts nearest to that
-    /// slice; the notes say so. Such a group may go back once the class has more images.
+    /// slice; the notes say so. Such a group may go back once the class has more images. Images with masks count as of one
+    /// class.
     ///
     /// # Errors
-    /// If there are fewer than two classes, a fraction leaves a slice empty, or a class is too small to be in all three.
+    /// If images have fewer than two classes, a fraction leaves a slice empty, or a class is too small to be in all three.
     pub fn split(&self, fractions: &Fractions) -> Result<Split, DataError> {
         let Fractions { validation, gate } = *fractions;
         if !(validation > 0.0 && gate > 0.0 && validation + gate < 1.0) {
             return Err(SplitError::Fractions { validation, gate }.into());
         }
-        let present = self.samples.iter().map(|sample| sample.class).collect::<BTreeSet<_>>();
-        if present.len() < 2 {
+        let present = self.samples.iter().map(Sample::stratum).collect::<BTreeSet<_>>();
+        if present.len() < 2 && self.task() == Task::Classification {
             return Err(SplitError::Classes { classes: present.len() }.into());
         }
         let mut draft = Draft::new(self, fractions);
@@ -167,9 +169,12 @@ impl<'a> Draft<'a> {
         }
         let moved = self.count(class, slice) - before;
         if moved > 0 {
-            let name = &self.dataset.classes[class as usize];
+            let of = match self.dataset.task() {
+                Task::Classification => format!(" of `{}`", self.dataset.classes[class as usize]),
+                Task::Segmentation => String::new(),
+            };
             let (slice, donor) = (slice.name(), donor.name());
-            self.notes.push(format!("moved {moved} images of `{name}` from {donor} to {slice}, which had {before}"));
+            self.notes.push(format!("moved {moved} images{of} from {donor} to {slice}, which had {before}"));
         }
     }
 
@@ -202,23 +207,21 @@ impl<'a> Draft<'a> {
         if train.min(validation).min(gate) >= MIN_IMAGES_PER_SLICE {
             return Ok(());
         }
-        if let Some(error) = self.lacks_in_subset(class) {
-            return Err(error);
+        let images = train + validation + gate;
+        let groups = self.buckets.iter().filter(|bucket| self.count_in(bucket, class) > 0).count();
+        match self.dataset.task() {
+            Task::Segmentation => Err(SplitError::TooFewImages { images, groups, train, validation, gate }),
+            Task::Classification => Err(self.lacks_in_subset(class).unwrap_or_else(|| {
+                let class = self.dataset.classes[class as usize].clone();
+                SplitError::ClassTooSmall { class, images, groups, train, validation, gate }
+            })),
         }
-        Err(SplitError::ClassTooSmall {
-            class: self.dataset.classes[class as usize].clone(),
-            images: train + validation + gate,
-            groups: self.buckets.iter().filter(|bucket| self.count_in(bucket, class) > 0).count(),
-            train,
-            validation,
-            gate,
-        })
     }
 
     /// The error for a class that has too few images in `train` or in `val`, whatever their groups.
     fn lacks_in_subset(&self, class: u32) -> Option<SplitError> {
         let count = |is_val: bool| {
-            let of_class = self.dataset.samples.iter().filter(|sample| sample.class == class);
+            let of_class = self.dataset.samples.iter().filter(|sample| sample.stratum() == class);
             of_class.filter(|sample| (sample.subset == Some(Subset::Val)) == is_val).count()
         };
         let (train, val) = (count(false), count(true));
@@ -233,7 +236,7 @@ impl<'a> Draft<'a> {
     }
 
     fn count_in(&self, bucket: &Bucket, class: u32) -> usize {
-        bucket.samples.iter().filter(|index| self.dataset.samples[**index].class == class).count()
+        bucket.samples.iter().filter(|index| self.dataset.samples[**index].stratum() == class).count()
     }
 
     fn finish(self) -> Split {

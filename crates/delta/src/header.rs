@@ -2,6 +2,7 @@
 
 use crate::DeltaError;
 use crate::limits::{MAX_CLASSES, MAX_INPUT_SIZE, MAX_TENSORS};
+use fieldfit_tensor::Task;
 use fieldfit_tensor::text::find_unprintable;
 use heapless::String;
 use serde::{Deserialize, Serialize};
@@ -17,9 +18,9 @@ pub struct Header {
     pub parent: Option<[u8; 32]>,
     /// Task of the network.
     pub task: Task,
-    /// Pixels of the input's side.
+    /// Rows of the input, in pixels: the side of a square.
     pub input_size: u32,
-    /// Centre crop, as a fraction of the image's shorter side, above 0 and up to 1.
+    /// Centre crop, as a fraction of the image's shorter side, above 0 and up to 1. Of a whole frame 1.
     pub crop: f32,
     /// Number of classes of the head; each has one label.
     pub classes: u32,
@@ -63,13 +64,6 @@ pub struct NoveltyThreshold {
     pub false_alarm_rate: f32,
 }
 
-/// Task of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Task {
-    /// One class per image.
-    Classification,
-}
-
 /// Provenance of a delta, for reports; nothing is computed from it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Provenance {
@@ -99,11 +93,11 @@ pub struct Provenance {
 /// Fidelity of encoding: agreement of the decoded network with the trained one, on images that trained neither.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Fidelity {
-    /// Number of images compared.
+    /// Number of answers compared: of images, or of pixels.
     pub images: u32,
-    /// Number of images with another prediction.
+    /// Number of answers with another prediction.
     pub changed: u32,
-    /// Mean KL(exact ‖ decoded) per image, in nats.
+    /// Mean KL(exact ‖ decoded) per answer, in nats.
     pub divergence: f32,
 }
 

@@ -54,7 +54,8 @@
 //! ```text
 //!   offset    bytes
 //!        0        8  magic: 89 46 46 44 45 4C 54 41, "\x89FFDELTA"
-//!        8        4  u32  format version: 3; 2 where the head is the default, and is left out
+//!        8        4  u32  format version: 3; 2 where the head is the default, and is left out, and the task is
+//!                    classification
 //!       12        4  u32  H, the header's length, at most 4096
 //!       16        8  u64  the file's length, to the last byte of its hash
 //!       24        H  the header: `Header`, then `Option<Fidelity>`, then `HeadDescription`, field by field, as postcard 1
@@ -113,7 +114,7 @@
 //! |---------|-------------------------------------------------------------------|
 //! | 1       |                                                                   |
 //! | 2       | fidelity of encoding, at the header's end; signatures             |
-//! | 3       | the head, at the header's end: kept, taught, threshold of novelty |
+//! | 3       | the head, at the header's end: kept, taught, threshold of novelty; tasks other than classification |
 //!
 //! A writer writes the earliest version that has room for a file, so that earlier readers read what they can.
 //!
@@ -159,7 +160,8 @@ mod write;
 
 pub use codec::{Codec, CodecError};
 pub use error::{DeltaError, Name};
-pub use header::{Fidelity, HeadDescription, HeadOrigin, Header, NoveltyThreshold, Provenance, Task};
+pub use fieldfit_tensor::Task;
+pub use header::{Fidelity, HeadDescription, HeadOrigin, Header, NoveltyThreshold, Provenance};
 pub use layout::VERSION;
 pub use read::Delta;
 pub use record::{Constraint, Record, TensorKind};

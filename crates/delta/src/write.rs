@@ -5,7 +5,7 @@ use crate::layout::{FILE_LENGTH_OFFSET, HEAD_VERSION, MAGIC, SIGNABLE_VERSION};
 use crate::limits::{MAX_DIFFERENCE_VALUES, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS};
 use crate::read::{check_label_length, check_label_text};
 use crate::record::{ValueBudget, check_constraint, check_name_length, check_name_text, check_shape, norm_number};
-use crate::{Codec, Constraint, DeltaError, HeadDescription, Header, Record, TensorKind};
+use crate::{Codec, Constraint, DeltaError, HeadDescription, Header, Record, Task, TensorKind};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use sha2::{Digest, Sha256};
@@ -89,7 +89,11 @@ fn complete(header: &Header, labels: &[&str], tensors: usize) -> Result<Header, 
 fn write_header(header: &Header, has_statistics: bool, file: &mut Vec<u8>) -> Result<(), DeltaError> {
     let mut buffer = [0; MAX_HEADER_BYTES];
     let (fields, head) = ((header, header.provenance.fidelity), header.head);
-    let (version, encoded) = if head == HeadDescription::default() && !has_statistics {
+    let is_plain = match header.task {
+        Task::Classification => head == HeadDescription::default() && !has_statistics,
+        Task::Segmentation => false,
+    };
+    let (version, encoded) = if is_plain {
         (SIGNABLE_VERSION, postcard::to_slice(&fields, &mut buffer))
     } else {
         (HEAD_VERSION, postcard::to_slice(&(fields, head), &mut buffer))

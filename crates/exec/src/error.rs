@@ -51,6 +51,16 @@ pub enum ExecError {
         /// Classes of the head.
         classes: usize,
     },
+    /// Masks of another size than the network's output.
+    #[error(
+        "masks: expected {pixels} pixels to divide the {logits} logits of an image: resample masks to the network's output"
+    )]
+    MaskPixels {
+        /// Pixels of a mask.
+        pixels: usize,
+        /// Logits of an image.
+        logits: usize,
+    },
     /// An image shape that the network does not accept.
     #[error(transparent)]
     Shape(#[from] fieldfit_nets::ShapeError),

@@ -43,13 +43,14 @@ pub trait Executor<T: Real>: Send {
     fn network(&self) -> &Network;
 
     /// Computes the pooled features of each image, `[N, features]`; for a network without its last stages, the output
-    /// of its last stage, `[N, H · W · C]`.
+    /// of its last stage, and for a dense network its logits, `[N, H · W · C]`.
     ///
     /// # Errors
     /// If the images or the parameters do not fit the network, or the device fails.
     fn features(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError>;
 
-    /// Computes the logits of each image, `[N, classes]`.
+    /// Computes the logits of each image, `[N, classes]`; of a dense network, of each pixel of its output, `[N · H · W,
+    /// classes]`.
     ///
     /// # Errors
     /// As [`Executor::features`].
@@ -85,25 +86,35 @@ pub trait Executor<T: Real>: Send {
 
 /// Network prepared for inference: weights folded and packed once, immutable, shared by threads.
 pub trait Prepared: Send + Sync {
-    /// Returns the number of logits per image.
+    /// Returns the number of logits per image; of a dense network, per pixel.
     fn classes(&self) -> usize;
 
-    /// Computes the logits of each image, `[N, classes]`, and replaces the contents of `logits`. Reusing a buffer for
-    /// as many images allocates nothing.
+    /// Computes the logits of each image, `[N, classes]`, or of each pixel of a dense network's output, `[N, H, W, classes]`,
+    /// and replaces the contents of `logits`. Reusing a buffer for as many images allocates nothing.
     ///
     /// # Errors
     /// If the images do not fit the network, or the device fails.
     fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError>;
 
-    /// Computes the logits of each image, `[N, classes]`.
+    /// Computes the logits of each image, `[N, classes]`; of a dense network, of each pixel of its output, `[N · H · W,
+    /// classes]`.
     ///
     /// # Errors
     /// As [`Prepared::logits_into`].
     fn logits(&self, images: &Images) -> Result<Matrix<f32>, ExecError> {
         let mut values = Vec::new();
         self.logits_into(images, &mut values)?;
-        Ok(Matrix { rows: images.count, columns: self.classes(), values })
+        let columns = self.classes();
+        Ok(Matrix { rows: if columns == 0 { images.count } else { values.len() / columns }, columns, values })
     }
+}
+
+/// Returns the number of logits of one image: one a class, or in a dense network one a class and pixel.
+pub(crate) fn logits_of_image(network: &Network, images: &Images) -> Result<usize, ExecError> {
+    if !network.head.is_dense() {
+        return Ok(network.head.classes);
+    }
+    Ok(network.shapes(images.height, images.width)?.last().map_or(0, |output| output.len()))
 }
 
 /// Checks that the batch has the values of its shape, at least one pixel, and the network's channels.

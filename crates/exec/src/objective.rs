@@ -10,10 +10,11 @@ pub trait Objective<T>: Sync {
     /// Checks that the objective applies to a batch.
     ///
     /// # Errors
-    /// If the objective is for another number of images, or of columns of the head.
+    /// If the objective is for another number of images, or of an image's logits: one a class or, in a dense network, `[H, W,
+    /// classes]`.
     fn check(&self, images: usize, columns: usize) -> Result<(), ExecError>;
 
-    /// Returns the loss of one image of the batch, in nats, and replaces its logits, one per column of the head, by the
+    /// Returns the loss of one image of the batch, in nats, and replaces its logits, one a class or `[H, W, classes]`, by the
     /// loss's gradient.
     fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64;
 }
@@ -49,6 +50,26 @@ pub fn cross_entropy<T: Real>(logits: &mut [T], label: u32) -> f64 {
         *value = T::of(probability - f64::from(u8::from(class == label)));
     }
     loss
+}
+
+/// Computes the weighted sum of the cross-entropies of an image's pixels, in nats; replaces their logits, `[pixels, classes]`,
+/// by its gradient. `factor` is that of a pixel's class; where it is 0 the pixel does not count, and its class may be any.
+///
+/// # Panics
+/// If a class that counts is not an index of a pixel's logits.
+pub fn pixel_cross_entropy<T: Real>(logits: &mut [T], mask: &[u8], factor: impl Fn(u8) -> f64) -> f64 {
+    let classes = logits.len() / mask.len().max(1);
+    let mut total = 0.0;
+    for (logits, &class) in logits.chunks_exact_mut(classes.max(1)).zip(mask) {
+        let factor = factor(class);
+        if factor == 0.0 {
+            logits.fill(T::zero());
+            continue;
+        }
+        total += factor * cross_entropy(logits, class.into());
+        logits.iter_mut().for_each(|slope| *slope *= T::of(factor));
+    }
+    total
 }
 
 /// Computes the KL divergence, `KL(p ‖ softmax(logits)) = Σ p·(ln p − ln softmax(logits))`, in nats; replaces the

@@ -6,6 +6,7 @@ use fieldfit_adapt::metrics::{agreeing, predictions};
 use fieldfit_adapt::{Classifier, under_base_head};
 use fieldfit_data::Frame;
 use fieldfit_model::Weights;
+use fieldfit_tensor::Task;
 use std::sync::{Arc, PoisonError};
 
 /// The base and a version's backbone, both under the base's own head and at the version's input size.
@@ -36,17 +37,18 @@ impl BaseAgreement {
         })
     }
 
-    /// The share of a set's images, 0..1, on which both agree.
+    /// The share of a set's images or their pixels, 0..1, on which both agree.
     fn over(&self, set: &ImageSet, progress: &mut dyn FnMut(usize, usize)) -> Result<f64, Error> {
-        let (mut images, mut agreed) = (0, 0);
+        let (mut images, mut answers, mut agreed) = (0, 0, 0);
         for batch in set.classified_by(&self.base)? {
             let (batch, base) = batch?;
             let adapted = self.adapted.logits(&batch.images)?;
             agreed += agreeing(predictions(&base, 0..base.columns), predictions(&adapted, 0..adapted.columns));
-            images += base.rows;
+            images += batch.samples.len();
+            answers += base.rows;
             progress(images, set.order.len());
         }
-        Ok(agreed as f64 / images.max(1) as f64)
+        Ok(agreed as f64 / answers.max(1) as f64)
     }
 }
 
@@ -59,15 +61,16 @@ impl Runtime {
     ///
     /// # Errors
     /// If the frame is malformed, the active version's file cannot be read any more, the device fails, or the base has no
-    /// head.
+    /// head; [`Error::OtherTask`] if the model classifies pixels.
     pub fn agrees_with_base(&self, frame: &Frame<'_>) -> Result<bool, Error> {
+        self.requires(Task::Classification, "be compared with the base by one class a frame")?;
         let agreement = self.base_agreement()?;
         let agrees = agreement.agrees(frame)?;
         self.drift.compared(agreement.version, agrees);
         Ok(agrees)
     }
 
-    /// Returns the share of images, 0..1, to which the active version's backbone gives the same class as the base's, both
+    /// Returns the share of images, 0..1, or of all their pixels, to which the active version's backbone gives the same class as the base's, both
     /// under the base's own head and at the active version's input size: what the adaptation has not forgotten.
     ///
     /// The images' labels are not used. `progress` is called with the number of images done and their total.

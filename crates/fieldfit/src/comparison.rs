@@ -30,7 +30,7 @@ pub struct Comparison<'a> {
     /// The held-out images of the source at [`HELD_OUT`], its validation slice at [`VALIDATION`], then the shifts.
     sets: Vec<ImageSet>,
     /// The base's predictions, by input size and position of a set: the same for every run.
-    base_predictions: BTreeMap<(u32, usize), Vec<usize>>,
+    base_predictions: BTreeMap<(u32, usize), Vec<u16>>,
     /// Hash over everything that all runs depend on.
     content: Sha256,
 }
@@ -169,14 +169,14 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// The base's predicted class of each image of a set at that input size, in the set's order.
-fn base_predictions(runtime: &Runtime, set: &ImageSet, size: u32, device: Device) -> Result<Vec<usize>, Error> {
+/// The base's predicted class of each image of a set at that input size, or of each of its pixels, in the set's order.
+fn base_predictions(runtime: &Runtime, set: &ImageSet, size: u32, device: Device) -> Result<Vec<u16>, Error> {
     let weights = Weights { input_size: size, ..Weights::of_base(runtime.base()) };
     let base = Classifier::new(runtime.base(), weights, device)?;
     let mut classes = Vec::with_capacity(set.order.len());
     for batch in set.classified_by(&base)? {
         let (_, logits) = batch?;
-        classes.extend(predictions(&logits, 0..logits.columns));
+        classes.extend(predictions(&logits, 0..logits.columns).map(|class| class as u16));
     }
     Ok(classes)
 }
@@ -194,23 +194,24 @@ impl Subject {
         Ok(Self { classifier: Classifier::with_extra_outputs(runtime.base(), weights, device, extra)? })
     }
 
-    /// Measures it on a set; `base` is the base's predicted class of each image.
-    fn measure(&self, set: &ImageSet, base: &[usize]) -> Result<Scores, Error> {
+    /// Measures it on a set; `base` is the base's predicted class of each image, or of each of its pixels.
+    fn measure(&self, set: &ImageSet, base: &[u16]) -> Result<Scores, Error> {
         let labels = self.classifier.labels();
         let set = set.with_labels(labels)?;
         let mut metrics = Metrics::new(labels.len());
-        let mut agreed = 0;
+        let (mut answers, mut agreed) = (0, 0);
         for batch in set.classified_by(&self.classifier)? {
             let (batch, logits) = batch?;
-            let expected = base[metrics.images()..].iter().copied();
+            let expected = base[answers..].iter().map(|class| usize::from(*class));
             agreed += agreeing(predictions(&logits, labels.len()..logits.columns), expected);
+            answers += logits.rows;
             metrics.add(&batch, &logits);
         }
         Ok(Scores {
             name: set.name.clone(),
             calibration_error: metrics.calibration_error(),
             loss: metrics.mean_loss(),
-            agreement: agreed as f64 / metrics.images().max(1) as f64,
+            agreement: agreed as f64 / answers.max(1) as f64,
             hardest: self.hardest(&set, &mut metrics.misclassified)?,
             confusion: metrics.confusion,
         })

@@ -3,6 +3,7 @@
 use crate::Version;
 use fieldfit_adapt::ClassifierError;
 use fieldfit_durable::BoundedReadError;
+use fieldfit_tensor::Task;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -177,6 +178,20 @@ pub enum Error {
         /// The operation.
         action: &'static str,
     },
+    /// A question that is another task's.
+    #[error(
+        "the running model does {found}, and cannot {action}: {}",
+        match found {
+            Task::Classification => "call `infer`, which ranks the classes of a frame",
+            Task::Segmentation => "call `segment`, which names the class of each pixel",
+        }
+    )]
+    OtherTask {
+        /// Task of the model.
+        found: Task,
+        /// What it was to do.
+        action: &'static str,
+    },
     /// Base answers of a base without a head.
     #[error(
         "{} is a backbone without a head, which gives no answers of its own beside a version's: open it without base answers",
@@ -286,6 +301,7 @@ impl Error {
             | Self::MemoryBudget { .. }
             | Self::FailedHere { .. }
             | Self::Classes { .. }
+            | Self::OtherTask { .. }
             | Self::Logit { .. } => None,
         }
     }

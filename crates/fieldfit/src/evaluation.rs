@@ -2,8 +2,9 @@
 
 use crate::image_set::ImageSet;
 use crate::{Error, Runtime, Version};
-use fieldfit_adapt::metrics::{Metrics, predictions};
+use fieldfit_adapt::metrics::{Metrics, prediction};
 use fieldfit_adapt::{Classifier, ExtraOutputs, under_base_head};
+use fieldfit_tensor::Task;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -13,19 +14,22 @@ use std::collections::BTreeMap;
 pub struct Evaluation {
     /// Images that were evaluated.
     pub images: usize,
-    /// Images whose top class is their label.
+    /// Images whose top class is their label; of images with masks, pixels.
     pub correct: usize,
-    /// Share of correct images, 0..1.
+    /// Share of correct images or pixels, 0..1.
     pub accuracy: f64,
-    /// Mean over classes of the share of their correct images, 0..1.
+    /// Mean over classes of the share of their correct images or pixels, 0..1.
     pub macro_accuracy: f64,
+    /// Counts of pixels, if the images have masks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segmentation: Option<SegmentationEvaluation>,
     /// Expected calibration error, 0..1, over 15 equal bins of confidence (Guo et al., ICML 2017).
     pub calibration_error: f64,
     /// Images that could not be read and are not counted.
     pub skipped: usize,
-    /// Counts of each class that has images, by its name.
+    /// Counts of each class that has images, by its name; none of images with masks.
     pub per_class: BTreeMap<String, Count>,
-    /// Counts of each named group, if the images were opened with a group pattern.
+    /// Counts of each named group, if the images were opened with a group pattern; none of images with masks.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub per_group: BTreeMap<String, Count>,
     /// Accuracy under the base's own head on the images whose class is a label of the base, if there are such images and it was
@@ -34,15 +38,55 @@ pub struct Evaluation {
     pub base_head: Option<BaseHeadEvaluation>,
 }
 
+/// Counts of the pixels of images with masks, at the size of the network's output.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SegmentationEvaluation {
+    /// Pixels that count: those that are not ignored.
+    pub pixels: usize,
+    /// Mean of the classes' intersections over unions, 0..1.
+    pub mean_iou: f64,
+    /// Counts of each class that the truth or an answer has, by its name.
+    pub per_class: BTreeMap<String, PixelCount>,
+}
+
+/// Counts of one class's pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PixelCount {
+    /// Pixels of the class.
+    pub pixels: usize,
+    /// Pixels of the class that are named so.
+    pub correct: usize,
+    /// Intersection over union, 0..1: correct pixels over those of the class and those named so.
+    pub iou: f64,
+}
+
+impl SegmentationEvaluation {
+    fn new(labels: &[String], metrics: &Metrics) -> Self {
+        let ious = metrics.intersections_over_unions();
+        let count = |(class, iou): (usize, Option<f64>)| {
+            let row = &metrics.confusion[class];
+            let count = PixelCount { pixels: row.iter().sum(), correct: row[class], iou: iou? };
+            Some((labels[class].clone(), count))
+        };
+        Self {
+            pixels: metrics.answers(),
+            mean_iou: metrics.mean_intersection_over_union(),
+            per_class: ious.into_iter().enumerate().filter_map(count).collect(),
+        }
+    }
+}
+
 /// Accuracy of a version's backbone under the base's own head, among all of the base's classes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BaseHeadEvaluation {
-    /// Images whose class is a label of the base.
+    /// Images, or pixels, whose class is a label of the base.
     pub images: usize,
-    /// Images of those whose top class under the base's head is their label.
+    /// Images or pixels of those whose top class under the base's head is their label.
     pub correct: usize,
-    /// Share of correct images, 0..1.
+    /// Share of correct ones, 0..1.
     pub accuracy: f64,
 }
 
@@ -78,19 +122,27 @@ impl Evaluation {
     fn new(set: &ImageSet, metrics: &Metrics) -> Self {
         let mut per_class: BTreeMap<String, Count> = BTreeMap::new();
         let mut per_group: BTreeMap<String, Count> = BTreeMap::new();
-        for &(sample, is_correct) in &metrics.outcomes {
-            let sample = &set.images.samples[sample];
-            per_class.entry(set.images.classes[sample.class as usize].clone()).or_default().add(is_correct);
+        for score in &metrics.scores {
+            let sample = &set.images.samples[score.sample];
+            let Some(class) = sample.target.class() else { continue };
+            per_class.entry(set.images.classes[class as usize].clone()).or_default().add(score.right > 0);
             if let Some(group) = &sample.group_name {
-                per_group.entry(group.clone()).or_default().add(is_correct);
+                per_group.entry(group.clone()).or_default().add(score.right > 0);
             }
         }
-        let all = Count { images: metrics.images(), correct: metrics.correct() };
+        let mean_of_classes = || per_class.values().map(Count::accuracy).sum::<f64>() / per_class.len().max(1) as f64;
+        let (macro_accuracy, segmentation) = match set.images.task() {
+            Task::Classification => (mean_of_classes(), None),
+            Task::Segmentation => {
+                (metrics.macro_accuracy(), Some(SegmentationEvaluation::new(&set.images.classes, metrics)))
+            }
+        };
         Self {
-            images: all.images,
-            correct: all.correct,
-            accuracy: all.accuracy(),
-            macro_accuracy: per_class.values().map(Count::accuracy).sum::<f64>() / per_class.len().max(1) as f64,
+            images: metrics.images(),
+            correct: metrics.correct(),
+            accuracy: metrics.accuracy(),
+            macro_accuracy,
+            segmentation,
             calibration_error: metrics.calibration_error(),
             skipped: set.images.unreadable(),
             per_class,
@@ -172,9 +224,9 @@ fn evaluate(
         let (batch, logits) = batch?;
         metrics.add(&batch, &logits);
         if let Some((in_base, columns)) = &in_base {
-            let predicted = predictions(&logits, columns.clone());
-            for (&class, predicted) in batch.labels.iter().zip(predicted) {
-                in_base[class as usize].into_iter().for_each(|truth| under_base.add(truth == predicted));
+            for (answer, class) in batch.targets.counted() {
+                let predicted = prediction(&logits.row(answer)[columns.clone()]);
+                in_base[class].into_iter().for_each(|truth| under_base.add(truth == predicted));
             }
         }
         progress(metrics.images(), set.order.len());

@@ -13,10 +13,10 @@ use fieldfit_model::Base;
 /// # Errors
 /// If preprocessing or network cannot take images of that size.
 pub(crate) fn plan_version(base: &Base, header: &Header, more_outputs: usize) -> Result<u64, Error> {
-    Preprocessor::new(base.preprocessing(), header.input_size, header.crop)?;
+    let preprocessor = Preprocessor::new(base.preprocessing(), header.input_size, header.crop)?;
     let network = base.network().with_classes(header.classes as usize + more_outputs);
-    let side = header.input_size as usize;
-    let footprint = inference(&network, BatchSize { batch: 1, height: side, width: side })?;
+    let [height, width] = preprocessor.input();
+    let footprint = inference(&network, BatchSize { batch: 1, height, width })?;
     let weights: usize = network.tensors().map(|(_, spec)| spec.len() * size_of::<f32>()).sum();
     Ok((weights + footprint.total()) as u64)
 }

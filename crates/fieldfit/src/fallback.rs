@@ -263,6 +263,7 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::NoBaseAnswers { .. }
         | Error::NoNovelty { .. }
         | Error::NoStore { .. }
+        | Error::OtherTask { .. }
         | Error::Unknown { .. }
         | Error::Classes { .. } => Cause::Transient,
     }

@@ -3,7 +3,7 @@
 use crate::Error;
 use fieldfit_adapt::Classifier;
 use fieldfit_data::{Batch, Corruption, DataError, Dataset, Loader, LoaderOptions, Severity};
-use fieldfit_tensor::Matrix;
+use fieldfit_tensor::{Matrix, Task};
 
 /// A named, ordered selection of labelled images to measure on, optionally corrupted.
 #[derive(Debug, Clone)]
@@ -26,14 +26,15 @@ impl ImageSet {
         Self { name: name.into(), images, order, corruption: None }
     }
 
-    /// Returns a copy of this set for each corruption, at that severity.
+    /// Returns a copy of this set for each corruption, at that severity; of images with masks, for each that moves no pixels.
     pub fn corrupted(&self, severity: Severity) -> impl Iterator<Item = Self> {
         let set = move |corruption: Corruption| Self {
             name: format!("{corruption} {severity}"),
             corruption: Some((corruption, severity)),
             ..self.clone()
         };
-        Corruption::ALL.into_iter().map(set)
+        let has_masks = self.images.task() == Task::Segmentation;
+        Corruption::ALL.into_iter().filter(move |corruption| !(has_masks && corruption.moves_pixels())).map(set)
     }
 
     /// Returns the same images with a model's labels as classes.
@@ -42,8 +43,7 @@ impl ImageSet {
         Ok(Self { images, ..self.clone() })
     }
 
-    /// Loads the images in order, preprocessed for that classifier, and computes the logits of each batch, `[N,
-    /// classes]`.
+    /// Loads the images in order, preprocessed for that classifier, and computes the [logits](Classifier::logits) of each batch.
     ///
     /// # Errors
     /// If the loader cannot start; an item is an error if an image cannot be read any more, or the device fails.
@@ -51,7 +51,8 @@ impl ImageSet {
         &self,
         classifier: &'a Classifier,
     ) -> Result<impl Iterator<Item = Result<(Batch, Matrix<f32>), Error>> + use<'a>, Error> {
-        let options = LoaderOptions { corruption: self.corruption, ..LoaderOptions::default() };
+        let (corruption, mask_size) = (self.corruption, classifier.mask_size());
+        let options = LoaderOptions { corruption, mask_size, ..LoaderOptions::default() };
         let loader = Loader::new(&self.images, &self.order, classifier.preprocessor(), &options)?;
         Ok(classifier.run(loader.map(|batch| batch.map_err(Error::from))))
     }

@@ -6,6 +6,7 @@ use fieldfit_delta::{Codec, Constraint, Delta, Fidelity, HeadDescription, Record
 use fieldfit_model::{Base, BaseId, MANIFEST_FILE};
 use fieldfit_nets::{SectionCost, Shape};
 use fieldfit_store::Store;
+use fieldfit_tensor::Task;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -41,8 +42,13 @@ pub struct ModelInfo {
     pub weights_bytes: u64,
     /// Class names in the order of the head's outputs; none of a headless backbone.
     pub labels: Vec<String>,
-    /// Side of the square input in pixels.
+    /// What it answers about a frame.
+    pub task: Task,
+    /// Rows of the input in pixels: the side of a square.
     pub input_size: u32,
+    /// Columns of the input in pixels, if it is the whole frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_width: Option<u32>,
     /// The part of the image's shorter side that the input covers, 0..1.
     pub crop: f32,
     /// Cost of each stage for one image of that size, and of the classifier, if there is one.
@@ -117,7 +123,9 @@ pub struct DeltaInfo {
     pub sequence: Option<u64>,
     /// Class names in the order of its head's outputs.
     pub labels: Vec<String>,
-    /// Side of the square input in pixels.
+    /// What it answers about a frame.
+    pub task: Task,
+    /// Rows of the input in pixels: the side of a square.
     pub input_size: u32,
     /// The part of the image's shorter side that the input covers, 0..1.
     pub crop: f32,
@@ -215,8 +223,8 @@ pub fn store_info(path: impl AsRef<Path>) -> Result<StoreInfo, Error> {
 
 fn model_info(base: &Base) -> Result<ModelInfo, Error> {
     let (manifest, network) = (base.manifest(), base.network());
-    let side = manifest.input.size as usize;
-    let costs = network.costs(side, side).map_err(|source| Error::Input { path: base.path().to_owned(), source })?;
+    let [rows, columns] = base.preprocessing().input(manifest.input.size).map(|side| side as usize);
+    let costs = network.costs(rows, columns).map_err(|source| Error::Input { path: base.path().to_owned(), source })?;
     Ok(ModelInfo {
         path: base.path().to_owned(),
         name: manifest.name.clone(),
@@ -226,7 +234,9 @@ fn model_info(base: &Base) -> Result<ModelInfo, Error> {
         tensors: network.tensors.len(),
         weights_bytes: manifest.weights.bytes,
         labels: base.labels().to_vec(),
+        task: network.task(),
         input_size: manifest.input.size,
+        input_width: manifest.input.width,
         crop: manifest.input.crop,
         stages: costs.into_iter().map(StageInfo::from).collect(),
         origin: manifest.origin.source.clone(),
@@ -255,6 +265,7 @@ pub(crate) fn delta_info(path: &Path, bytes: usize, delta: &Delta<'_>) -> DeltaI
         key: delta.signature().map(|signature| signature.key.to_string()),
         sequence: delta.signature().map(|signature| signature.sequence),
         labels: delta.labels().map(str::to_owned).collect(),
+        task: header.task,
         input_size: header.input_size,
         crop: header.crop,
         head: header.head,

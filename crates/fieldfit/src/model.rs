@@ -3,4 +3,4 @@
 pub use crate::info::{ModelInfo, StageInfo};
 pub use fieldfit_model::{Base, BaseId, BaseOptions, Manifest, ModelError, described_architectures};
 pub use fieldfit_nets::{self as network, ARCHITECTURES, Network};
-pub use fieldfit_tensor::{Dtype, Filter, Preprocessing, TensorView};
+pub use fieldfit_tensor::{Dtype, Filter, Fit, Preprocessing, TensorView};

@@ -1,13 +1,14 @@
 //! Running version: the classifier that answers frames, and the tally that counts its answers.
 
 use crate::trial::Tally;
-use crate::{Error, Novelty, Prediction, Version};
+use crate::{Error, Novelty, Prediction, Segmentation, Version};
 use fieldfit_adapt::novelty::NoveltyModel;
 use fieldfit_adapt::{Classifier, ExtraOutputs};
 use fieldfit_data::Frame;
 use fieldfit_delta::Header;
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights};
+use fieldfit_tensor::Task;
 use std::sync::Arc;
 
 /// A version that answers frames, behind one pointer: weights, labels and preprocessing change together.
@@ -61,7 +62,8 @@ impl Running {
     ) -> Result<Self, Error> {
         let novelty = novelty.filter(|_| serving.novelty);
         // The base has one head, which answers for both.
-        let base_head = serving.base_answers && version != Version::Base;
+        let is_ranked = weights.network.task() == Task::Classification;
+        let base_head = serving.base_answers && is_ranked && version != Version::Base;
         let extra = ExtraOutputs { base: base_head, features: novelty.is_some() };
         let classifier = Classifier::with_extra_outputs(base, weights, serving.device, extra)?;
         Ok(Self { version, classifier, base_answers: serving.base_answers, novelty, tally: Arc::default() })
@@ -102,7 +104,10 @@ impl Running {
     pub fn check(&self) -> Result<(), Error> {
         self.classifier.with_input(|input| {
             let logits = self.classifier.logits_of(input)?;
-            self.prediction(logits).map(drop)
+            match self.classifier.mask_size() {
+                None => self.prediction(logits).map(drop),
+                Some(size) => Segmentation::new(self.version, self.labels(), size, logits).map(drop),
+            }
         })
     }
 
@@ -124,16 +129,27 @@ impl Running {
         Ok(prediction.with_novelty(novelty))
     }
 
-    /// Answers a frame. A frame that cannot be preprocessed says nothing of the version.
+    /// Ranks the classes of a frame.
     pub fn infer(&self, frame: &Frame<'_>) -> Result<Prediction, Unanswered> {
+        self.answer(frame, |logits| self.prediction(logits))
+    }
+
+    /// Names the class of each pixel of a frame.
+    pub fn segment(&self, frame: &Frame<'_>) -> Result<Segmentation, Unanswered> {
+        let size = self.classifier.mask_size().unwrap_or([1, 1]);
+        self.answer(frame, |logits| Segmentation::new(self.version, self.labels(), size, logits))
+    }
+
+    /// Answers a frame by its logits. A frame that cannot be preprocessed says nothing of the version.
+    fn answer<R>(&self, frame: &Frame<'_>, read: impl FnOnce(&[f32]) -> Result<R, Error>) -> Result<R, Unanswered> {
         self.classifier.with_input(|input| {
             input.preprocess(frame).map_err(|error| Unanswered::Frame(error.into()))?;
             self.tally.begin();
             let logits = self.classifier.logits_of(input).map_err(Error::from);
-            match logits.and_then(|logits| self.prediction(logits)) {
-                Ok(prediction) => {
+            match logits.and_then(read) {
+                Ok(answer) => {
                     self.tally.complete();
-                    Ok(prediction)
+                    Ok(answer)
                 }
                 Err(error) => Err(Unanswered::Version(error, self.tally.fail())),
             }

@@ -9,13 +9,14 @@ use crate::fallback::{Fallback, Selected};
 use crate::running::{Running, Serving, Unanswered};
 use crate::trial::Trial;
 use crate::weights_monitor::WeightsMonitor;
-use crate::{Builder, Error, Prediction, RuntimeEvent, Version};
+use crate::{Builder, Error, Prediction, RuntimeEvent, Segmentation, Version};
 use arc_swap::ArcSwap;
 use fieldfit_data::Frame;
 use fieldfit_delta::SecretKey;
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights};
 use fieldfit_store::{ActiveVersion, Keep, Store, TrialRules};
+use fieldfit_tensor::Task;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -144,19 +145,52 @@ impl Runtime {
     ///
     /// # Errors
     /// If the frame is malformed or cannot be decoded, the device fails, a logit is not finite, or a base without a head
-    /// runs.
+    /// runs; [`Error::OtherTask`] if the model [classifies pixels](Self::segment).
     pub fn infer(&self, frame: &Frame<'_>) -> Result<Prediction, Error> {
+        self.requires(Task::Classification, "rank the classes of a frame")?;
+        let prediction = self.answered(frame, |running| running.infer(frame))?;
+        if let Some(drift) = self.drift.answered(&prediction) {
+            self.listener.post(RuntimeEvent::Drift(drift));
+        }
+        Ok(prediction)
+    }
+
+    /// Names the class of each pixel of a frame.
+    ///
+    /// The network sees the whole frame, resized to its input. A version that fails is left as [`infer`](Self::infer) leaves
+    /// it. [Drift](Self::drift) does not count these answers.
+    ///
+    /// # Errors
+    /// If the frame is malformed or cannot be decoded, the device fails, or a logit is not finite; [`Error::OtherTask`] if the
+    /// model [classifies whole frames](Self::infer).
+    pub fn segment(&self, frame: &Frame<'_>) -> Result<Segmentation, Error> {
+        self.requires(Task::Segmentation, "name the classes of pixels")?;
+        self.answered(frame, |running| running.segment(frame))
+    }
+
+    /// Returns what the model answers about a frame.
+    pub fn task(&self) -> Task {
+        self.base.network().task()
+    }
+
+    /// Refuses what only a model of that task can do.
+    pub(crate) fn requires(&self, task: Task, action: &'static str) -> Result<(), Error> {
+        let found = self.task();
+        if found == task { Ok(()) } else { Err(Error::OtherTask { found, action }) }
+    }
+
+    /// Answers a frame, and leaves a version that fails at many.
+    fn answered<R>(
+        &self,
+        frame: &Frame<'_>,
+        answer: impl FnOnce(&Running) -> Result<R, Unanswered>,
+    ) -> Result<R, Error> {
         let running = self.running.load();
         if running.labels().is_empty() {
             return Err(Error::Headless { path: self.base.path().to_owned(), action: "answer a frame" });
         }
-        match running.infer(frame) {
-            Ok(prediction) => {
-                if let Some(drift) = self.drift.answered(&prediction) {
-                    self.listener.post(RuntimeEvent::Drift(drift));
-                }
-                Ok(prediction)
-            }
+        match answer(&running) {
+            Ok(answer) => Ok(answer),
             Err(Unanswered::Frame(error)) => Err(error),
             Err(Unanswered::Version(error, failures)) => {
                 let version = running.version();

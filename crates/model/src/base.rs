@@ -8,7 +8,7 @@ use crate::manifest::{LABELS_FILE, Manifest};
 use crate::mapped_weights::MappedWeightsFile;
 use fieldfit_durable::{FileMark, Verification};
 use fieldfit_nets::{Network, TensorSpec};
-use fieldfit_tensor::{Dtype, Params, Preprocessing, Real, TensorId, TensorView};
+use fieldfit_tensor::{Dtype, Fit, Params, Preprocessing, Real, TensorId, TensorView};
 use safetensors::tensor::{Metadata, SafeTensors, TensorInfo};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -273,9 +273,11 @@ fn published_network(folder: &Path, manifest: &Manifest) -> Result<(Network, Vec
         return Ok((fieldfit_nets::by_name(&manifest.architecture)?, Vec::new()));
     };
     let description = NetworkDescription::read(folder, file)?;
-    let (size, exported) = (manifest.input.size, description.size);
+    let (preprocessing, exported) = (manifest.preprocessing(), description.size);
+    let size = preprocessing.input(preprocessing.size);
     // A network for images that are not square may accept no square at all; it has no other input to be checked for.
-    if exported[0] == exported[1] && !description.accepts([size as usize; 2]) {
+    let is_checked = preprocessing.fit != Fit::Crop || exported[0] == exported[1];
+    if is_checked && !description.accepts(size.map(|side| side as usize)) {
         return Err(ModelError::NetworkSize { path: folder.join(&file.file), size, exported });
     }
     let network = description.network();
@@ -328,10 +330,10 @@ pub const fn safetensors_dtype(dtype: Dtype) -> safetensors::Dtype {
     }
 }
 
-/// Computes SHA-256 over a canonical encoding: strings after their length, numbers little-endian. Only a described network has
-/// more than the weights' hash behind them.
+/// Computes SHA-256 over a canonical encoding: strings after their length, numbers little-endian. Only a described network, and
+/// an input that is no square, have more than the weights' hash behind them.
 fn identify(manifest: &Manifest) -> BaseId {
-    let Preprocessing { size, crop, mean, std, filter } = manifest.preprocessing();
+    let Preprocessing { size, fit, crop, mean, std, filter } = manifest.preprocessing();
     let mut hash = Sha256::new();
     for text in ["fieldfit base 1", manifest.architecture.as_str(), filter.name()] {
         hash.update((text.len() as u64).to_le_bytes());
@@ -344,6 +346,10 @@ fn identify(manifest: &Manifest) -> BaseId {
     hash.update(manifest.weights.sha256);
     if let Some(network) = &manifest.network {
         hash.update(network.sha256);
+    }
+    match fit {
+        Fit::Crop => (),
+        Fit::Whole { width } => hash.update([b"whole frame".as_slice(), &width.to_le_bytes()].concat()),
     }
     BaseId(hash.finalize().into())
 }

@@ -66,7 +66,7 @@ pub(crate) fn network(
     path: &Path,
 ) -> Result<Network, ModelError> {
     let head = published.tensor(published.head.weight);
-    if let Some(&&[classes, _]) = found.get(head.name.as_str())
+    if let Some(&&[classes, _, ..]) = found.get(head.name.as_str())
         && classes != labels.len()
     {
         return Err(ModelError::Labels { path: labels_path.to_owned(), expected: classes, found: labels.len() });

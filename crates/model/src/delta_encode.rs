@@ -4,7 +4,7 @@ use crate::base::Base;
 use crate::constraint;
 use crate::error::ModelError;
 use fieldfit_delta::{
-    Codec, Constraint, DeltaError, HeadDescription, HeadOrigin, Header, Provenance, Task, TensorData, TensorKind,
+    Codec, Constraint, DeltaError, HeadDescription, HeadOrigin, Header, Provenance, TensorData, TensorKind,
 };
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Norm, Params, TensorId};
@@ -25,7 +25,7 @@ pub struct TrainingResult<'a> {
     pub head_bias: &'a [f32],
     /// One name a class, in the order of the logits.
     pub labels: &'a [String],
-    /// Side of the square image that the run was trained for, in pixels.
+    /// Rows of the image that the run was trained for, in pixels: the side of a square.
     pub input_size: u32,
     /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
     pub crop: f32,
@@ -93,7 +93,7 @@ pub fn encode_delta_with(
     let header = Header {
         base: base.id().0,
         parent,
-        task: Task::Classification,
+        task: network.task(),
         input_size: change.input_size,
         crop: change.crop,
         classes: labels.len() as u32,

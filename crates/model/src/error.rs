@@ -6,7 +6,7 @@ use crate::import::CheckpointError;
 use crate::import::graph::GraphError;
 use crate::text::excerpt;
 use fieldfit_delta::{DeltaError, TensorKind};
-use fieldfit_tensor::Dtype;
+use fieldfit_tensor::{Dtype, Task};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -30,6 +30,14 @@ pub enum ModelError {
         limit: usize,
         /// Number of values that it decodes to.
         found: usize,
+    },
+    /// A delta for another task than the base's.
+    #[error("the delta is for {found}, but the base does {expected}: use the base that it was made for")]
+    DeltaTask {
+        /// Task of the base.
+        expected: Task,
+        /// Task of the delta.
+        found: Task,
     },
     /// A missing file of the model.
     #[error("{} is missing: a model folder holds manifest.toml, labels.txt and its weights; import it again", path.display())]
@@ -468,12 +476,12 @@ pub enum ModelError {
         option: &'static str,
     },
     /// An input size that the network does not accept.
-    #[error("{}: the network does not accept an image of {size}×{size} pixels: it was exported for {}×{}", path.display(), exported[0], exported[1])]
+    #[error("{}: the network does not accept an image of {}×{} pixels: it was exported for {}×{}", path.display(), size[0], size[1], exported[0], exported[1])]
     NetworkSize {
         /// The network file or its description.
         path: PathBuf,
-        /// The requested side of the square image, in pixels.
-        size: u32,
+        /// Rows and columns of the image that it is to read, in pixels.
+        size: [u32; 2],
         /// Rows and columns that the network was exported for.
         exported: [usize; 2],
     },
@@ -539,6 +547,7 @@ impl ModelError {
             | Self::DeltaValues { .. }
             | Self::Architecture(_)
             | Self::Delta(_)
+            | Self::DeltaTask { .. }
             | Self::DeltaBase { .. }
             | Self::DeltaTensor { .. }
             | Self::DeltaShape { .. }

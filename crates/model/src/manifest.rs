@@ -4,7 +4,7 @@ use crate::error::ModelError;
 use crate::file;
 use crate::import::graph::IMPORTED;
 use fieldfit_tensor::text::is_unprintable;
-use fieldfit_tensor::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Fit, Preprocessing};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -36,12 +36,15 @@ pub struct Manifest {
     pub origin: Origin,
 }
 
-/// Input image of the network: its side and crop.
+/// Input image of the network: its size and crop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Side of the square image, in pixels.
+    /// Rows of the image, in pixels: the side of a square.
     pub size: u32,
+    /// Columns of the image, in pixels, if it is the whole frame; `None` of a square in the frame's centre.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
     /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
     pub crop: f32,
 }
@@ -118,8 +121,8 @@ impl Manifest {
 
     /// Returns input and scaling together.
     pub const fn preprocessing(&self) -> Preprocessing {
-        let (Input { size, crop }, Scaling { mean, std, filter }) = (self.input, self.preprocessing);
-        Preprocessing { size, crop, mean, std, filter }
+        let (Input { size, width, crop }, Scaling { mean, std, filter }) = (self.input, self.preprocessing);
+        Preprocessing { size, fit: Fit::of_width(width), crop, mean, std, filter }
     }
 
     /// Returns the first value that no model can have.
@@ -129,7 +132,9 @@ impl Manifest {
         let is_bad_divisor = |std: &f32| !std.is_finite() || *std <= 0.0;
         let checks = [
             (!(1..=4096).contains(&input.size), "input.size", "must be 1 to 4096 pixels"),
+            (input.width.is_some_and(|width| !(1..=4096).contains(&width)), "input.width", "must be 1 to 4096 pixels"),
             (!(input.crop > 0.0 && input.crop <= 1.0), "input.crop", "must be above 0 and at most 1"),
+            (input.width.is_some() && input.crop != 1.0, "input.crop", "must be 1 where a width is given"),
             (!preprocessing.mean.iter().all(|v| v.is_finite()), "preprocessing.mean", "must be three finite numbers"),
             (preprocessing.std.iter().any(is_bad_divisor), "preprocessing.std", "must be three numbers above 0"),
             (is_acting(name), "name", PRINTABLE),

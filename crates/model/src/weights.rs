@@ -17,7 +17,7 @@ pub struct Weights {
     pub labels: Vec<String>,
     /// Every tensor's values, merged, f32: rounding them to f16 would cost as much as a delta changes.
     pub params: Params<f32>,
-    /// Side of the square image that they were made for, in pixels.
+    /// Rows of the image that they were made for, in pixels: the side of a square.
     pub input_size: u32,
     /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
     pub crop: f32,
@@ -69,6 +69,10 @@ pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError
     let (expected, found) = (base.id(), BaseId(header.base));
     if found != expected {
         return Err(ModelError::DeltaBase { name: base.manifest().name.clone(), expected, found });
+    }
+    let (expected, found) = (base.network().task(), header.task);
+    if found != expected {
+        return Err(ModelError::DeltaTask { expected, found });
     }
     let (limit, found) = (most_delta_bytes(base), delta.file_bytes());
     if found > limit {

@@ -96,7 +96,7 @@ impl Builder {
     pub fn finish(mut self, architecture: &'static str, head: &str, features: usize, classes: usize) -> Network {
         let weight = self.tensor(format!("{head}.weight"), &[classes, features], Role::HeadWeight);
         let bias = self.tensor(format!("{head}.bias"), &[classes], Role::HeadBias);
-        let head = Head { weight, bias, features, classes };
+        let head = Head { weight, bias, features, classes, node: None };
         Network { architecture, channels: 3, tensors: self.tensors, graph: self.graph, head }
     }
 }

@@ -1,5 +1,6 @@
 //! Graph: the nodes that compute a network's values from an image, and the sections that group them.
 
+use crate::activation::Activation;
 use crate::op::Op;
 use crate::shape::{Shape, ShapeError};
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,21 @@ impl Graph {
         channels
     }
 
+    /// Returns the node that can be the head of a dense network: a 1×1 convolution with neither norm, activation nor
+    /// shortcut, behind which come resizes alone.
+    pub fn dense_head(&self) -> Option<usize> {
+        let is_resize = |index: usize| {
+            let Node { op, inputs } = &self.nodes[index];
+            matches!(op, Op::Resize { .. }) && inputs[..] == [ValueId(index)]
+        };
+        let head = (0..self.nodes.len()).rev().find(|index| !is_resize(*index))?;
+        let Node { op: Op::Conv(conv), inputs } = &self.nodes[head] else { return None };
+        let is_plain = conv.is_pointwise() && conv.norm.is_none() && conv.activation == Activation::Identity;
+        // A convolution of the image itself has no features.
+        let reads_features = matches!(inputs[..], [input] if input != ValueId::IMAGE);
+        (is_plain && reads_features).then_some(head)
+    }
+
     /// Returns the first section that a node belongs to.
     pub fn section_of(&self, node: usize) -> Option<&Section> {
         self.sections.iter().find(|section| section.nodes.contains(&node))
@@ -163,6 +179,33 @@ impl Graph {
             sections: sections.iter().map(section).collect(),
         };
         Ok((graph, channels))
+    }
+
+    /// Returns the nodes that a value depends on, in order; the value is the output. The sections that remain keep their
+    /// names.
+    pub(crate) fn until(&self, output: ValueId) -> Self {
+        let mut is_needed = vec![false; self.values()];
+        is_needed[output.index()] = true;
+        for (index, node) in self.nodes.iter().enumerate().rev() {
+            if is_needed[ValueId::of_node(index).index()] {
+                node.inputs.iter().for_each(|value| is_needed[value.index()] = true);
+            }
+        }
+        // Of each value, the number of nodes up to it that are kept. The image stays, whether or not it is read.
+        let mut kept = vec![0; self.values()];
+        (1..self.values()).for_each(|value| kept[value] = kept[value - 1] + usize::from(is_needed[value]));
+        let moved = |value: &ValueId| ValueId(kept[value.index()]);
+        let node = |node: &Node| Node { op: node.op.clone(), inputs: node.inputs.iter().map(moved).collect() };
+        let is_kept = |index: &usize| is_needed[ValueId::of_node(*index).index()];
+        let section = |section: &Section| {
+            let Range { start, end } = section.nodes;
+            Section { name: section.name.clone(), nodes: kept[start]..kept[end] }
+        };
+        let sections = self.sections.iter().map(section).filter(|section| !section.nodes.is_empty());
+        Self {
+            nodes: (0..self.nodes.len()).filter(is_kept).map(|index| node(&self.nodes[index])).collect(),
+            sections: sections.collect(),
+        }
     }
 
     /// Returns the graph of the first `sections` sections.

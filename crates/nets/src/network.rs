@@ -1,8 +1,9 @@
 //! Network: a graph with its tensors and its classifier.
 
 use crate::graph::{CutError, Graph};
+use crate::op::Op;
 use crate::shape::{Shape, ShapeError};
-use fieldfit_tensor::{TensorId, TensorLayout};
+use fieldfit_tensor::{Task, TensorId, TensorLayout};
 use serde::{Deserialize, Serialize};
 
 /// Role of a tensor in its network.
@@ -83,20 +84,32 @@ impl TensorSpec {
     }
 }
 
-/// The classifier: `logits = features · weightᵀ + bias`.
+/// The classifier: `logits = features · weightᵀ + bias`, of an image or, in a dense network, of each of its pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// `[classes, features]`.
+    /// `[classes, features]`; of a dense network `[classes, features, 1, 1]`.
     pub weight: TensorId,
     /// `[classes]`.
     pub bias: TensorId,
-    /// Number of input features.
+    /// Number of input features: of an image, or of a pixel.
     pub features: usize,
-    /// Number of logits; 0 for a headless backbone.
+    /// Number of logits: of an image, or of a pixel; 0 for a headless backbone.
     pub classes: usize,
+    /// Node of a dense network that is the head: a 1×1 convolution, behind which come resizes alone. `None` where the head
+    /// reads the graph's output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<usize>,
 }
 
-/// Network of an image classifier: a backbone that computes one feature vector per image, and a linear head.
+impl Head {
+    /// Whether the head classifies each pixel: the graph's output are the logits, `[H, W, classes]`.
+    pub const fn is_dense(&self) -> bool {
+        self.node.is_some()
+    }
+}
+
+/// Network of a classifier of images or, with a [dense](Head::is_dense) head, of pixels: a backbone that computes one feature
+/// vector for each, and a linear head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// The architecture's name in the registry.
@@ -105,7 +118,7 @@ pub struct Network {
     pub channels: usize,
     /// Every tensor, in the order of the forward pass; the head's are last.
     pub tensors: Vec<TensorSpec>,
-    /// The backbone. Its output is the features.
+    /// The backbone. Its output is the features; of a dense network, whose head is one of its nodes, the logits.
     pub graph: Graph,
     /// The classifier.
     pub head: Head,
@@ -118,6 +131,11 @@ impl TensorLayout for Network {
 }
 
 impl Network {
+    /// Returns what the network answers about an image.
+    pub const fn task(&self) -> Task {
+        if self.head.is_dense() { Task::Segmentation } else { Task::Classification }
+    }
+
     /// Returns the specification of a tensor.
     pub fn tensor(&self, id: TensorId) -> &TensorSpec {
         &self.tensors[id.index()]
@@ -149,7 +167,18 @@ impl Network {
         network.head.classes = classes;
         network.tensors[self.head.weight.index()].shape[0] = classes;
         network.tensors[self.head.bias.index()].shape[0] = classes;
+        if let Some(Op::Conv(conv)) = self.head.node.map(|node| &mut network.graph.nodes[node].op) {
+            conv.output = classes;
+        }
         network
+    }
+
+    /// Returns the part of a dense network that computes the features of each pixel, `[H, W, features]`; `None` of
+    /// other networks. Tensors keep their ids; those behind the features remain unused.
+    pub fn pixel_features(&self) -> Option<Self> {
+        let node = &self.graph.nodes[self.head.node?];
+        let graph = self.graph.until(*node.inputs.first()?);
+        Some(Self { graph, head: Head { node: None, ..self.head }, ..self.clone() })
     }
 
     /// Returns the network behind its first `sections` sections, whose output is its input. Tensors keep their ids; those
@@ -159,7 +188,9 @@ impl Network {
     /// If more than one value crosses the cut.
     pub fn after(&self, sections: usize) -> Result<Self, CutError> {
         let (graph, channels) = self.graph.after(sections, self.channels)?;
-        Ok(Self { channels, graph, ..self.clone() })
+        let removed = self.graph.nodes.len() - graph.nodes.len();
+        let node = self.head.node.and_then(|node| node.checked_sub(removed));
+        Ok(Self { channels, graph, head: Head { node, ..self.head }, ..self.clone() })
     }
 
     /// Returns the network of the first `sections` sections alone. Its features are the last section's output; its head
@@ -168,7 +199,8 @@ impl Network {
     /// # Errors
     /// If more than one value crosses the cut.
     pub fn before(&self, sections: usize) -> Result<Self, CutError> {
-        Ok(Self { graph: self.graph.before(sections)?, ..self.clone() })
+        let graph = self.graph.before(sections)?;
+        Ok(Self { graph, head: Head { node: None, ..self.head }, ..self.clone() })
     }
 
     /// Returns the section index of each tensor, aligned with [`Network::tensors`]; the number of sections for the head's
@@ -176,7 +208,8 @@ impl Network {
     pub fn section_of_each_tensor(&self) -> Vec<usize> {
         let mut sections = vec![self.graph.sections.len(); self.tensors.len()];
         for (position, section) in self.graph.sections.iter().enumerate() {
-            for id in self.graph.nodes[section.nodes.clone()].iter().flat_map(|node| node.op.tensors()) {
+            let tensors = self.graph.nodes[section.nodes.clone()].iter().flat_map(|node| node.op.tensors());
+            for id in tensors.filter(|id| !self.tensor(*id).role.is_head()) {
                 sections[id.index()] = position;
             }
         }

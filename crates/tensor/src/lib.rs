@@ -1,4 +1,4 @@
-//! Shared numeric types: scalars, norms, dtypes, tensor views, parameter lists, image batches and preprocessing.
+//! Shared types: scalars, norms, dtypes, tensor views, parameter lists, image batches, preprocessing and tasks.
 //!
 //! The bottom of the workspace: no other crate of Fieldfit lies below it, and it knows no network, file or thread.
 //!
@@ -9,10 +9,11 @@
 //! | [`Dtype`], [`TensorView`] | one tensor of a base in its stored type, read in place |
 //! | [`TensorId`], [`Params`] | values by tensor, in a network's order |
 //! | [`Images`], [`Matrix`] | a batch of images, and one row of values an image |
-//! | [`Preprocessing`], [`Filter`] | how pixels become a network's input |
+//! | [`Preprocessing`], [`Fit`], [`Filter`] | how pixels become a network's input |
+//! | [`Task`] | what a network answers about an image |
 //! | [`text`] | escapes foreign text for output |
 //!
-//! Without the default feature `std`, [`Norm`], [`text`] and [`MAX_TENSORS`] are left, for the delta reader on a
+//! Without the default feature `std`, [`Norm`], [`Task`], [`text`] and [`MAX_TENSORS`] are left, for the delta reader on a
 //! microcontroller.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -29,6 +30,7 @@ mod params;
 mod preprocessing;
 #[cfg(feature = "std")]
 mod real;
+mod task;
 #[cfg(feature = "std")]
 mod tensor_view;
 pub mod text;
@@ -41,9 +43,10 @@ pub use norm::Norm;
 #[cfg(feature = "std")]
 pub use params::{Params, TensorId, TensorLayout, by_tensor};
 #[cfg(feature = "std")]
-pub use preprocessing::{Filter, Preprocessing};
+pub use preprocessing::{Filter, Fit, Preprocessing};
 #[cfg(feature = "std")]
 pub use real::Real;
+pub use task::Task;
 #[cfg(feature = "std")]
 pub use tensor_view::{Dtype, TensorView};
 

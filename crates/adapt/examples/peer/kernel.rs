@@ -150,7 +150,7 @@ fn network(Kind { width, groups }: Kind, count: usize) -> Result<Network, Box<dy
     let node = |(index, op)| Node { op, inputs: vec![input(index)] };
     network.graph.sections = (0..ops.len()).map(section).collect();
     network.graph.nodes = ops.into_iter().enumerate().map(node).collect();
-    network.head = Head { weight: head[0], bias: head[1], features: width, classes: CLASSES };
+    network.head = Head { weight: head[0], bias: head[1], features: width, classes: CLASSES, node: None };
     Ok(network)
 }
 

@@ -15,7 +15,7 @@ use fieldfit_delta::{Codec, Delta, Fidelity};
 use fieldfit_exec::{kl_divergence, prepare, softmax};
 use fieldfit_model::{CodecRates, Weights};
 use fieldfit_nets::Network;
-use fieldfit_tensor::Params;
+use fieldfit_tensor::{Matrix, Params};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -104,8 +104,11 @@ fn exact_weights(trained: &Trained<'_>) -> Params<f32> {
     weights
 }
 
-/// Logits of each image of a slice, by its index, in one view.
-type Answers = BTreeMap<usize, Vec<f32>>;
+/// Logits of each image of a slice, or of some of its pixels, by its index, in one view.
+type Answers = BTreeMap<usize, Matrix<f32>>;
+
+/// The most pixels of an image that are compared, spread evenly over it.
+const PIXELS: usize = 4096;
 
 /// The validation slice in its [`VIEWS`].
 struct Slice<'a> {
@@ -121,11 +124,14 @@ impl Slice<'_> {
         for (exact, stored) in exact.iter().zip(stored) {
             for (sample, mut stored) in stored {
                 let Some(exact) = exact.get(&sample) else { continue };
-                let mut probabilities = exact.clone();
-                softmax(&mut probabilities);
-                images += 1;
-                agreed += agreeing([prediction(exact)], [prediction(&stored)]) as u32;
-                total += kl_divergence(&mut stored, &probabilities);
+                let columns = stored.columns.max(1);
+                for (row, stored) in stored.values.chunks_exact_mut(columns).enumerate() {
+                    let mut probabilities = exact.row(row).to_vec();
+                    softmax(&mut probabilities);
+                    images += 1;
+                    agreed += agreeing([prediction(exact.row(row))], [prediction(stored)]) as u32;
+                    total += kl_divergence(stored, &probabilities);
+                }
             }
         }
         Ok(Fidelity { images, changed: images - agreed, divergence: (total / f64::from(images)).max(0.0) as f32 })
@@ -137,7 +143,7 @@ impl Slice<'_> {
         Ok(Cycle::new(self.run.batch_source()?.of(plan.memory.micro_batch), &plan.split.validation))
     }
 
-    /// The logits of every image in every view.
+    /// The logits of every image, or of some of its pixels, in every view.
     fn answers(&self, network: &Network, params: &Params<f32>) -> Result<Vec<Answers>, AdaptError> {
         let prepared = prepare(self.run.request.options.device, network, params)?;
         let slice = self.batches()?;
@@ -146,8 +152,14 @@ impl Slice<'_> {
             for batch in slice.whole_slice(view)? {
                 let batch = batch?;
                 let logits = prepared.logits(&batch.images)?;
-                answers
-                    .extend(batch.samples.iter().enumerate().map(|(row, &sample)| (sample, logits.row(row).to_vec())));
+                let pixels = logits.rows / batch.samples.len().max(1);
+                let step = pixels.div_ceil(PIXELS).max(1);
+                let of_image = |image: usize| {
+                    let rows = (image * pixels..(image + 1) * pixels).step_by(step);
+                    let values: Vec<f32> = rows.flat_map(|row| logits.row(row)).copied().collect();
+                    Matrix { rows: values.len() / logits.columns.max(1), columns: logits.columns, values }
+                };
+                answers.extend(batch.samples.iter().enumerate().map(|(image, &sample)| (sample, of_image(image))));
             }
             Ok(answers)
         };

@@ -15,7 +15,8 @@ use rand_chacha::ChaCha8Rng;
 pub(crate) const VIEWS: [Option<u64>; 3] = [None, Some(0), Some(1)];
 
 /// The cross-entropy of answers that are drawn from what the network itself says, under each of two heads over one
-/// backbone, whose rows are those of one: the new classes first, then the base's own.
+/// backbone, whose rows are those of one: the new classes first, then the base's own. An image has one answer, or one for each
+/// pixel, whose losses add up.
 ///
 /// The mean square of its slopes is the diagonal of Fisher's information: a small error e of a weight moves the answers by
 /// KL ≈ ½·F·e² (Amari 1998). The base's own classes are asked about, too: they say more of what the features are worth
@@ -23,21 +24,27 @@ pub(crate) const VIEWS: [Option<u64>; 3] = [None, Some(0), Some(1)];
 struct OwnAnswers {
     /// New classes.
     classes: usize,
-    /// Two an image, 0..1: what each head's answer is drawn by. A base without a head answers nothing.
+    /// Classes of both heads.
+    both: usize,
+    /// Two an answer, 0..1: what each head's answer is drawn by. A base without a head answers nothing.
     draws: Vec<[f64; 2]>,
 }
 
 impl<T: Real> Objective<T> for OwnAnswers {
     fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
-        debug_assert!(images == self.draws.len() && columns >= self.classes);
+        debug_assert_eq!(images * columns, self.draws.len() * self.both, "two draws for each answer");
         Ok(())
     }
 
     fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
-        let (new, own) = logits.split_at_mut(self.classes);
-        let [first, second] = self.draws[image];
-        let heads = [(new, first), (own, second)].into_iter().filter(|(head, _)| !head.is_empty());
-        heads.map(|(head, draw)| cross_entropy(head, drawn(head, draw))).sum()
+        let answers = logits.len() / self.both.max(1);
+        let draws = &self.draws[image * answers..][..answers];
+        let of_answer = |(logits, [first, second]): (&mut [T], &[f64; 2])| -> f64 {
+            let (new, own) = logits.split_at_mut(self.classes);
+            let heads = [(new, *first), (own, *second)].into_iter().filter(|(head, _)| !head.is_empty());
+            heads.map(|(head, draw)| cross_entropy(head, drawn(head, draw))).sum()
+        };
+        logits.chunks_exact_mut(self.both.max(1)).zip(draws).map(of_answer).sum()
     }
 }
 
@@ -63,13 +70,14 @@ pub(crate) fn of_rows(run: Run<'_>, mut weights: Params<f32>, slice: &Cycle<'_>)
     let trained = |id: TensorId| plan.trained[id.index()] && (keeps_head || !network.tensor(id).role.is_head());
     let mut gradients = Params::zeros_where(network, trained);
     let head = [network.head.weight, network.head.bias].into_iter().filter(|&id| trained(id));
-    let (mut rows, total) = (RowWeights::zeros(network), (VIEWS.len() * slice.images()) as f64);
+    let answers = plan.mask_size.map_or(1, |[height, width]| height * width);
+    let (mut rows, total) = (RowWeights::zeros(network), (VIEWS.len() * slice.images() * answers) as f64);
     let mut random = ChaCha8Rng::seed_from_u64(request.options.seed);
     for view in VIEWS {
         for batch in slice.whole_slice(view)? {
             let images = batch?.images;
-            let draws = (0..images.count).map(|_| [random.random(), random.random()]).collect();
-            let objective = OwnAnswers { classes: network.head.classes, draws };
+            let draws = (0..images.count * answers).map(|_| [random.random(), random.random()]).collect();
+            let objective = OwnAnswers { classes: network.head.classes, both: both.head.classes, draws };
             // The rows of both heads while they are computed, and then those of the kept one, which comes first.
             head.clone().for_each(|id| gradients.buffers_mut()[id.index()].resize(both.tensor(id).len(), 0.0));
             executor.gradient(&weights, &images, &objective, &mut gradients)?;
@@ -95,7 +103,7 @@ mod tests {
         for draw in 0..draws {
             let draw = (f64::from(draw) + 0.5) / f64::from(draws);
             let mut slopes = LOGITS;
-            let answers = OwnAnswers { classes: 2, draws: vec![[draw, draw]] };
+            let answers = OwnAnswers { classes: 2, both: 5, draws: vec![[draw, draw]] };
             assert!(answers.loss_and_gradient(0, &mut slopes) > 0.0);
             mean.iter_mut().zip(slopes).for_each(|(mean, slope)| *mean += slope / f64::from(draws));
         }

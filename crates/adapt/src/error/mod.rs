@@ -9,6 +9,7 @@ use fieldfit_data::DataError;
 use fieldfit_durable::{DurableError, SealError};
 use fieldfit_exec::ExecError;
 use fieldfit_model::ModelError;
+use fieldfit_tensor::Task;
 use fieldfit_tensor::text::escape;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -74,6 +75,28 @@ pub enum AdaptError {
         found: String,
         /// The allowed values.
         expected: &'static str,
+    },
+    /// Images that are labelled for another task than the base's.
+    #[error(
+        "the images are labelled for {dataset}, but the base does {base}: {}",
+        match dataset {
+            Task::Classification => "give each image a mask, in a folder `masks` beside `images`",
+            Task::Segmentation => "sort the images into one folder a class, or adapt a base that classifies pixels",
+        }
+    )]
+    OtherTask {
+        /// Task of the images.
+        dataset: Task,
+        /// Task of the base.
+        base: Task,
+    },
+    /// Something that is not available for a task.
+    #[error("{what} is not available for {task}: leave it out, or use a base of another task")]
+    Task {
+        /// What was asked for.
+        what: &'static str,
+        /// The task.
+        task: Task,
     },
     /// A class that cannot be taught or removed.
     #[error(transparent)]
@@ -273,6 +296,8 @@ impl AdaptError {
             | Self::UnknownSetting { .. }
             | Self::Setting { .. }
             | Self::Option { .. }
+            | Self::OtherTask { .. }
+            | Self::Task { .. }
             | Self::Teach(_)
             | Self::NotALabel { .. }
             | Self::Stage { .. }

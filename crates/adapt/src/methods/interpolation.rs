@@ -108,10 +108,11 @@ fn validation_loss(session: &mut HostSession<'_>, shares: &[f32]) -> Result<f64,
     for batch in validation.whole_slice(None)? {
         let batch = batch?;
         let mut logits = executor.logits(weights, &batch.images)?;
-        let objective = class_weights.objective(&batch.labels);
-        let rows = logits.values.chunks_exact_mut(logits.columns).enumerate();
+        let objective = class_weights.objective(&batch.targets);
+        let of_image = logits.values.len() / batch.images.count.max(1);
+        let rows = logits.values.chunks_exact_mut(of_image.max(1)).enumerate();
         sum += rows.map(|(image, row)| objective.loss_and_gradient(image, row)).sum::<f64>();
-        images += logits.rows;
+        images += batch.images.count;
     }
     Ok(sum / images.max(1) as f64)
 }

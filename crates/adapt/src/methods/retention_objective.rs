@@ -1,10 +1,10 @@
-//! Retention objective: the loss of the labels and the divergence from the base's own predictions, under two heads.
+//! Retention objective: the loss of the targets and the divergence from the base's own predictions, under two heads.
 
 use crate::error::AdaptError;
 use crate::methods::method::Requirements;
 use crate::train::batch_source::Batches;
-use crate::train::class_weighting::WeightedLabels;
 use crate::train::session::HostSession;
+use crate::train::target_loss::TargetLoss;
 use fieldfit_data::Batch;
 use fieldfit_exec::{ExecError, Objective, kl_divergence};
 use fieldfit_tensor::Real;
@@ -13,36 +13,61 @@ use std::collections::BTreeMap;
 /// Retention loss under two heads over one backbone, as the rows of one: the new classes first, then the base's own. One
 /// pass answers for both.
 ///
-/// The loss of an image is the weighted cross-entropy of its label among the new classes, if it has one, and `strength` times the
-/// divergence KL(base ‖ adapted) of the answers under the base's head, if the base was asked. The base's answers need no
-/// label.
+/// The loss of an image is that of its target among the new classes, if it has one, and `strength` times the divergence KL(base
+/// ‖ adapted) of the answers under the base's head, if the base was asked: of its one answer, or the mean over its pixels. The
+/// base's answers need no label.
 pub(crate) struct RetentionLoss<'a, T> {
-    pub labels: Option<WeightedLabels<'a>>,
-    /// New classes.
-    pub classes: usize,
+    pub targets: Option<TargetLoss<'a>>,
+    pub heads: Heads,
     /// λ, nats of the loss a nat of divergence.
     pub strength: f64,
     /// The base's probabilities of its own classes, image after image.
     pub answers: Option<&'a [T]>,
 }
 
+/// Classes of two heads over one backbone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heads {
+    /// New classes.
+    pub new: usize,
+    /// Those of both heads.
+    pub both: usize,
+}
+
+impl Heads {
+    /// The heads of a session.
+    fn of(session: &HostSession<'_>) -> Self {
+        Self { new: session.state.network().head.classes, both: session.executor.network().head.classes }
+    }
+}
+
 impl<T: Real> Objective<T> for RetentionLoss<'_, T> {
     fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
-        self.labels.map_or(Ok(()), |labels| Objective::<T>::check(&labels, images, columns.min(self.classes)))
+        let new = columns / self.heads.both.max(1) * self.heads.new;
+        self.targets.map_or(Ok(()), |targets| Objective::<T>::check(&targets, images, new))
     }
 
     fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
-        let (new, own) = logits.split_at_mut(self.classes);
-        let learned = match self.labels {
-            Some(labels) => labels.loss_and_gradient(image, new),
-            None => without_slope(new),
+        let Heads { new, both } = self.heads;
+        let pixels = logits.len() / both.max(1);
+        // The new classes of one pixel after those of another, as the loss of targets reads them.
+        let mut learning: Vec<T> = logits.chunks_exact(both).flat_map(|pixel| &pixel[..new]).copied().collect();
+        let learned = match self.targets {
+            Some(targets) => targets.loss_and_gradient(image, &mut learning),
+            None => without_slope(&mut learning),
         };
-        let forgotten = match self.answers {
-            Some(answers) => kl_divergence(own, &answers[image * own.len()..][..own.len()]),
-            None => without_slope(own),
-        };
-        own.iter_mut().for_each(|slope| *slope *= T::of(self.strength));
-        learned + self.strength * forgotten
+        let (own, mut forgotten) = (both - new, 0.0);
+        let strength = self.strength / pixels as f64;
+        for (pixel, logits) in logits.chunks_exact_mut(both).enumerate() {
+            let (learning_logits, own_logits) = logits.split_at_mut(new);
+            learning_logits.copy_from_slice(&learning[pixel * new..][..new]);
+            forgotten += match self.answers {
+                Some(answers) => kl_divergence(own_logits, &answers[(image * pixels + pixel) * own..][..own]),
+                None => without_slope(own_logits),
+            };
+            own_logits.iter_mut().for_each(|slope| *slope *= T::of(strength));
+        }
+        learned + strength * forgotten
     }
 }
 
@@ -54,8 +79,6 @@ fn without_slope<T: Real>(logits: &mut [T]) -> f64 {
 
 /// Objective that relative radii are learned by: the validation slice, and the base's answers to it or to other images.
 pub(crate) struct RetentionObjective {
-    /// New classes.
-    classes: usize,
     strength: f64,
     /// Augmentation view of the validation images; `None` for as they are.
     view: Option<u64>,
@@ -90,8 +113,7 @@ impl RetentionObjective {
     /// Creates the objective; with a strength above 0, computes the base's predictions, whose head the session's
     /// network then has beside the new one.
     pub fn new(session: &mut HostSession<'_>, strength: f64, view: Option<u64>) -> Result<Self, AdaptError> {
-        let classes = session.state.network().head.classes;
-        let mut objective = Self { classes, strength, view, answers: None };
+        let mut objective = Self { strength, view, answers: None };
         if strength > 0.0 {
             session.add_base_head()?;
             let batches = match &session.retained {
@@ -115,15 +137,15 @@ impl RetentionObjective {
         session: &mut HostSession<'_>,
         mut visit: impl FnMut(&HostSession<'_>, f64),
     ) -> Result<f64, AdaptError> {
-        let (classes, strength) = (self.classes, self.strength);
+        let (heads, strength) = (Heads::of(session), self.strength);
         let mut loss = 0.0;
         let (images, class_weights) = (session.validation.images(), session.class_weights.clone());
         for batch in session.validation.whole_slice(self.view)? {
-            let Batch { images: pixels, labels, samples } = batch?;
+            let Batch { images: pixels, targets, samples } = batch?;
             let answers = if session.retained.is_none() { self.answers(&samples) } else { None };
-            let labels_loss = Some(class_weights.objective(&labels));
-            let objective = RetentionLoss { labels: labels_loss, classes, strength, answers: answers.as_deref() };
-            let share = labels.len() as f64 / images as f64;
+            let targets = Some(class_weights.objective(&targets));
+            let objective = RetentionLoss { targets, heads, strength, answers: answers.as_deref() };
+            let share = samples.len() as f64 / images as f64;
             loss += share * session.descend(&pixels, &objective)?;
             visit(session, share);
         }
@@ -132,7 +154,7 @@ impl RetentionObjective {
         for batch in batches {
             let Batch { images: pixels, samples, .. } = batch?;
             let answers = self.answers(&samples);
-            let objective = RetentionLoss { labels: None, classes, strength, answers: answers.as_deref() };
+            let objective = RetentionLoss { targets: None, heads, strength, answers: answers.as_deref() };
             let share = pixels.count as f64 / images as f64;
             loss += share * session.descend(&pixels, &objective)?;
             visit(session, share);
@@ -176,10 +198,10 @@ impl TrainingRetention {
         session.add_base_head()?;
         let answers = self.answers(session, batch)?;
         session.state.merge_into(&mut session.weights);
-        let classes = session.state.network().head.classes;
         let class_weights = session.class_weights.clone();
-        let labels = Some(class_weights.objective(&batch.labels));
-        let objective = RetentionLoss { labels, classes, strength: self.strength, answers: answers.as_deref() };
+        let targets = Some(class_weights.objective(&batch.targets));
+        let (heads, strength) = (Heads::of(session), self.strength);
+        let objective = RetentionLoss { targets, heads, strength, answers: answers.as_deref() };
         session.descend(&batch.images, &objective)
     }
 
@@ -203,6 +225,7 @@ impl TrainingRetention {
 mod tests {
     use super::*;
     use crate::train::class_weighting::ClassWeighting;
+    use fieldfit_data::{Masks, Targets};
     use fieldfit_exec::{cross_entropy, softmax};
 
     const LOGITS: [f64; 6] = [0.4, -1.0, 0.3, 2.0, -0.7, 0.1];
@@ -216,18 +239,23 @@ mod tests {
     /// Catches: a slope of another loss than the one that is reported: a λ that counts in one of them, heads that are mixed up.
     #[test]
     fn slopes_are_those_of_the_loss() {
-        let (labels, answers, even) = ([1], [0.2, 0.1, 0.3, 0.4], ClassWeighting::default());
-        let labels = Some(even.objective(&labels));
-        let retaining = RetentionLoss { labels, classes: 2, strength: 0.7, answers: Some(&answers) };
-        let (_, slopes) = descend(&retaining, LOGITS);
-        for (index, slope) in slopes.into_iter().enumerate() {
-            let at = |step: f64| {
-                let mut logits = LOGITS;
-                logits[index] += step;
-                descend(&retaining, logits).0
-            };
-            let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!((slope - expected).abs() < 1e-9, "{index}: {slope}, not {expected}");
+        let (even, classes) = (ClassWeighting::default(), Targets::Classes(vec![1]));
+        let masks = Targets::Masks(Masks { height: 1, width: 2, values: vec![Masks::IGNORED, 0] });
+        let image = (&classes, Heads { new: 2, both: 6 }, [0.2, 0.1, 0.3, 0.4]);
+        let pixels = (&masks, Heads { new: 1, both: 3 }, [0.2, 0.8, 0.6, 0.4]);
+        for (targets, heads, answers) in [image, pixels] {
+            let targets = Some(even.objective(targets));
+            let retaining = RetentionLoss { targets, heads, strength: 0.7, answers: Some(&answers) };
+            let (_, slopes) = descend(&retaining, LOGITS);
+            for (index, slope) in slopes.into_iter().enumerate() {
+                let at = |step: f64| {
+                    let mut logits = LOGITS;
+                    logits[index] += step;
+                    descend(&retaining, logits).0
+                };
+                let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+                assert!((slope - expected).abs() < 1e-9, "{index}: {slope}, not {expected}");
+            }
         }
     }
 
@@ -238,8 +266,9 @@ mod tests {
         softmax(&mut answers[2..6]);
         let answers = [[0.25; 4].as_slice(), &answers[2..6]].concat();
         let even = ClassWeighting::default();
-        let labels = Some(even.objective(&[0, 1]));
-        let retaining = RetentionLoss { labels, classes: 2, strength: 1e3, answers: Some(&answers) };
+        let targets = Targets::Classes(vec![0, 1]);
+        let (targets, heads) = (Some(even.objective(&targets)), Heads { new: 2, both: 6 });
+        let retaining = RetentionLoss { targets, heads, strength: 1e3, answers: Some(&answers) };
         let mut slopes = LOGITS;
         let loss = retaining.loss_and_gradient(1, &mut slopes);
         assert!(slopes[2..].iter().all(|slope| slope.abs() < 1e-12), "{slopes:?}");

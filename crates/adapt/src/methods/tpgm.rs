@@ -87,7 +87,7 @@ impl Tpgm {
         class_weights: &ClassWeighting,
         reporter: &mut Reporter<'_>,
     ) -> Result<(), ExecError> {
-        let loss = self.radii.radius_step(store, &batch.images, &class_weights.objective(&batch.labels))?;
+        let loss = self.radii.radius_step(store, &batch.images, &class_weights.objective(&batch.targets))?;
         reporter.report(Event::Radii(self.radii.summary(loss)));
         Ok(())
     }

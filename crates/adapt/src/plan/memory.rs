@@ -1,5 +1,6 @@
 //! Memory planning: adds up what an adaptation needs before any of it is allocated, and keeps it within a budget.
 
+use crate::classifier::output_size;
 use crate::error::AdaptError;
 use crate::methods::method;
 use crate::methods::method::Method;
@@ -7,6 +8,7 @@ use crate::options::{Branches, HeadMode, Options};
 use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::MOST_RETAINED;
 use crate::plan::stage::{shape_after, trained};
+use crate::train::pixel_features::PIXELS;
 use fieldfit_exec::memory::{BatchSize, Footprint, inference, training};
 use fieldfit_exec::{Device, ExecError, Passes};
 use fieldfit_model::Base;
@@ -117,22 +119,24 @@ enum CachePlace {
 impl Draft<'_> {
     fn plan(&self, passes: Passes, place: CachePlace) -> Result<MemoryPlan, AdaptError> {
         let Self { base, network, method, options, .. } = *self;
-        let (recipe, side) = (base.preprocessing(), self.side());
-        let size = |batch: usize, side: usize| BatchSize { batch, height: side, width: side };
+        let (recipe, input) = (base.preprocessing(), options.input(base));
+        let own = recipe.input(recipe.size).map(|side| side as usize);
+        let size = |batch: usize, [height, width]: [usize; 2]| BatchSize { batch, height, width };
         let trained = bytes(network, |id| self.trained[id.index()]);
         let weights = bytes(network, |_| true);
-        let learning = self.executor(side, passes)?;
-        let looking = inference(network, size(passes.micro_batch, side))?;
-        let features = F32 * (self.images.total() * network.head.features) as u64;
+        let learning = self.executor(input, passes)?;
+        let looking = inference(network, size(passes.micro_batch, input))?;
+        let rows = self.images.total() * if network.head.is_dense() { PIXELS } else { 1 };
+        let features = F32 * (rows * network.head.features) as u64;
         let state = (options.optimiser.state_per_value() + method.state_per_value()) as u64;
         let mut plan = MemoryPlan {
             micro_batch: passes.micro_batch,
             recomputed_stages: passes.recomputed,
             process: PROCESS,
             base: base.manifest().weights.bytes,
-            running: total(inference(base.network(), size(1, recipe.size as usize))?),
+            running: total(inference(base.network(), size(1, own))?),
             delta: trained * self.deltas(),
-            images: self.batches(side),
+            images: self.batches(input),
             // Centred and scaled, features are there twice.
             probing: weights + total(looking) + 2 * features,
             judging: trained / 2 + weights + total(looking) + if options.novelty.is_some() { features } else { 0 },
@@ -145,7 +149,7 @@ impl Draft<'_> {
             plan.kernels = (learning.folded + learning.scratch) as u64;
             plan.activations = learning.activations as u64;
             plan.checkpoint = (self.deltas() + state) * trained;
-            plan.retention = if method.requirements().base_predictions { self.retention() } else { 0 };
+            plan.retention = if method.requirements().base_predictions { self.retention(input)? } else { 0 };
             if self.frozen > 0 {
                 let kept = self.activations_kept()?;
                 plan.frozen = self.prefix(passes)? + if place == CachePlace::Memory { kept } else { 0 };
@@ -174,17 +178,12 @@ impl Draft<'_> {
         }
     }
 
-    /// Returns the side of the training images, in pixels.
-    fn side(&self) -> usize {
-        self.options.size.unwrap_or(self.base.preprocessing().size) as usize
-    }
-
     /// Returns the footprint of the executor of the stages that are not frozen. candle's own memory is on its device,
     /// and it keeps whole batches.
-    fn executor(&self, side: usize, passes: Passes) -> Result<Footprint, ExecError> {
+    fn executor(&self, image: [usize; 2], passes: Passes) -> Result<Footprint, ExecError> {
         let trains = |id: TensorId| self.trained[id.index()];
-        let input = shape_after(self.network, self.frozen, side)?;
-        let (height, width) = input.map_or((side, side), |shape| (shape.height, shape.width));
+        let input = shape_after(self.network, self.frozen, image)?;
+        let (height, width) = input.map_or((image[0], image[1]), |shape| (shape.height, shape.width));
         let (size, rest) = (BatchSize { batch: self.options.batch, height, width }, self.network.after(self.frozen)?);
         match self.options.device {
             Device::Cpu { threads } => training(&rest, trains, size, passes, threads),
@@ -208,8 +207,9 @@ impl Draft<'_> {
     /// Returns the bytes that compute the frozen stages: the base's weights, as they are and folded, a micro-batch's
     /// activations and a batch's output.
     fn prefix(&self, passes: Passes) -> Result<u64, AdaptError> {
-        let (stages, side) = (self.network.before(self.frozen).map_err(ExecError::from)?, self.side());
-        let size = BatchSize { batch: passes.micro_batch, height: side, width: side };
+        let stages = self.network.before(self.frozen).map_err(ExecError::from)?;
+        let [height, width] = self.options.input(self.base);
+        let size = BatchSize { batch: passes.micro_batch, height, width };
         let output = self.options.batch as u64 * self.activation()?;
         Ok(bytes(self.network, |_| true) + total(inference(&stages, size)?) + output)
     }
@@ -228,22 +228,26 @@ impl Draft<'_> {
 
     /// Returns the bytes of one image's activation behind the frozen stages.
     fn activation(&self) -> Result<u64, ExecError> {
-        let shape = shape_after(self.network, self.frozen, self.side())?;
+        let shape = shape_after(self.network, self.frozen, self.options.input(self.base))?;
         Ok(shape.map_or(0, |shape| F32 * shape.len() as u64))
     }
 
-    /// The base's head as weights, as gradients and as the products of both passes read it, and at most one answer an image.
-    fn retention(&self) -> u64 {
+    /// The base's head as weights, as gradients and as the products of both passes read it, and at most one answer an image, or
+    /// one for each of its pixels.
+    fn retention(&self, input: [usize; 2]) -> Result<u64, AdaptError> {
         let head = self.base.network().head;
         let asked = self.images.total().max(if self.options.retain.is_some() { MOST_RETAINED } else { 0 });
-        F32 * (head.classes * (4 * head.features + asked)) as u64
+        let pixels = output_size(self.network, input)?.map_or(1, |[rows, columns]| rows * columns);
+        // Of each image of a micro-batch, the new classes' logits apart.
+        let apart = if pixels > 1 { pixels * self.network.head.classes } else { 0 };
+        Ok(F32 * (head.classes * (4 * head.features + asked * pixels) + apart) as u64)
     }
 
     /// Batches of a training loader; a method may have one of validation images, too.
-    fn batches(&self, side: usize) -> u64 {
+    fn batches(&self, [height, width]: [usize; 2]) -> u64 {
         let loaders = if self.method.requirements().validation_batches { 2 } else { 1 };
         let images = (loaders * BATCHES * self.options.batch).min(loaders * self.images.total());
-        F32 * (images * 3 * side * side) as u64
+        F32 * (images * 3 * height * width) as u64
     }
 }
 

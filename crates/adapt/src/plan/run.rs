@@ -27,7 +27,8 @@ impl<'a> Run<'a> {
         let Self { request, plan } = self;
         let preprocessing = request.base.preprocessing();
         let preprocessor = Preprocessor::new(preprocessing, plan.size, preprocessing.crop)?;
-        Ok(BatchSource::new(request.dataset, preprocessor, request.options, &plan.failures))
+        let source = BatchSource::new(request.dataset, preprocessor, request.options, &plan.failures);
+        Ok(source.with_masks(plan.mask_size))
     }
 
     /// The stages that the plan freezes, with nothing computed yet; `None` where none are.

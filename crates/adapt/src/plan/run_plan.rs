@@ -1,5 +1,6 @@
 //! Run plan: the slices, the network, the steps and the memory of a run, before any of it is done.
 
+use crate::classifier::output_size;
 use crate::error::AdaptError;
 use crate::event::Event;
 use crate::kept_head;
@@ -17,6 +18,7 @@ use crate::train::control::Control;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{ReadFailures, Split};
 use fieldfit_nets::{Network, Shape};
+use fieldfit_tensor::Task;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -35,7 +37,12 @@ pub(crate) struct RunPlan {
     pub frozen: usize,
     /// Whether each tensor trains, by [`TensorId::index`](fieldfit_tensor::TensorId::index).
     pub trained: Vec<bool>,
+    /// Rows of the images, in pixels.
     pub size: u32,
+    /// Rows and columns of the images, in pixels.
+    pub input: [usize; 2],
+    /// Rows and columns of masks: those of a dense network's output.
+    pub mask_size: Option<[usize; 2]>,
     pub steps_per_epoch: u64,
     pub steps: u64,
     /// Order of the steps over the run's branches.
@@ -52,6 +59,7 @@ impl RunPlan {
         let options = request.options;
         let entry = *methods::find(&options.method, request.methods)?;
         options.validate_for(&entry)?;
+        require_task(request)?;
         let network = request.base.network().with_classes(request.dataset.classes.len());
         let mut method = (entry.build)(options, &network)?;
         let split = request.dataset.split(&options.fractions)?;
@@ -62,8 +70,11 @@ impl RunPlan {
         let order = BranchOrder::new(options, steps_per_epoch);
         let steps = if trains { order.steps() } else { 0 };
         require_stateless(method.as_mut(), options)?;
+        require_unmoved(method.as_ref(), network.task())?;
         let frozen = if trains { options.frozen_stages(&network)? } else { 0 };
         let size = options.size.unwrap_or(request.base.preprocessing().size);
+        let input = options.input(request.base);
+        let mask_size = output_size(&network, input)?;
         let retained = RetainedImages::of(request, method.as_ref(), control)?;
         let learned = Learned { train: split.train.len(), validation: split.validation.len() };
         let memory = memory::plan(request.base, &network, method.as_ref(), learned, options)?;
@@ -75,6 +86,8 @@ impl RunPlan {
             frozen,
             trained,
             size,
+            input,
+            mask_size,
             steps_per_epoch,
             steps,
             order,
@@ -113,7 +126,7 @@ impl RunPlan {
 
     /// Shape that the frozen stages make of one image; `None` where none are.
     pub fn frozen_shape(&self) -> Result<Option<Shape>, AdaptError> {
-        Ok(shape_after(&self.network, self.frozen, self.size as usize)?)
+        Ok(shape_after(&self.network, self.frozen, self.input)?)
     }
 
     /// The frozen stages as an event, if there are some.
@@ -146,4 +159,27 @@ fn require_stateless(method: &mut dyn Method, options: &Options) -> Result<(), A
         return Err(AdaptError::Option { name: "method", found, expected });
     }
     Ok(())
+}
+
+/// Refuses answers to images as they are as those to augmented ones, where an answer is one a pixel and augmentation moves pixels.
+fn require_unmoved(method: &dyn Method, task: Task) -> Result<(), AdaptError> {
+    match task {
+        Task::Segmentation if method.requirements().clean_predictions => {
+            Err(AdaptError::Task { what: "retention of the base's answers to images as they are", task })
+        }
+        Task::Segmentation | Task::Classification => Ok(()),
+    }
+}
+
+/// Refuses images that are labelled for another task than the base's, and options that the task does not have.
+fn require_task(request: &AdaptRequest<'_>) -> Result<(), AdaptError> {
+    let (dataset, base) = (request.dataset.task(), request.base.network().task());
+    if dataset != base {
+        return Err(AdaptError::OtherTask { dataset, base });
+    }
+    let what = "a threshold of novelty";
+    match base {
+        Task::Segmentation if request.options.novelty.is_some() => Err(AdaptError::Task { what, task: base }),
+        Task::Segmentation | Task::Classification => Ok(()),
+    }
 }

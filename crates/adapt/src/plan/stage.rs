@@ -16,7 +16,11 @@ pub(crate) fn trained(method: &dyn Method, network: &Network, options: &Options)
         .collect())
 }
 
-/// Shape that the network's first `stages` stages make of an image of that side; `None` where they are none.
-pub(crate) fn shape_after(network: &Network, stages: usize, side: usize) -> Result<Option<Shape>, ExecError> {
-    Ok(network.before(stages)?.section_shapes(side, side)?.last().copied())
+/// Shape that the network's first `stages` stages make of an image of these rows and columns; `None` where they are none.
+pub(crate) fn shape_after(
+    network: &Network,
+    stages: usize,
+    [height, width]: [usize; 2],
+) -> Result<Option<Shape>, ExecError> {
+    Ok(network.before(stages)?.section_shapes(height, width)?.last().copied())
 }

@@ -52,13 +52,13 @@ pub(crate) fn verdict(class: &str, before: Option<&HeadParams>, after: &HeadPara
         reason += &format!("; {only}{after_right} of {images} gate images right, {before_right} by the active version");
     }
     let reference = if before.is_some() { Reference::Active } else { Reference::Base };
-    Gate { images, before: before_right, after: after_right, reference, accepted, reason }
+    Gate { images, before: before_right, after: after_right, pixels: None, reference, accepted, reason }
 }
 
 /// The verdict on a version without a class: nothing is measured.
 pub(crate) fn removed(class: &str) -> Gate {
     let reason = format!("the class `{class}` is removed");
-    Gate { images: 0, before: 0, after: 0, reference: Reference::Active, accepted: true, reason }
+    Gate { images: 0, before: 0, after: 0, pixels: None, reference: Reference::Active, accepted: true, reason }
 }
 
 fn predicted(head: &HeadParams, features: &[f32]) -> usize {

@@ -28,6 +28,8 @@ pub(crate) struct BatchSource<'a> {
     augmentation: Augmentation,
     /// Number of threads that make batches.
     threads: usize,
+    /// Rows and columns of masks; `None` for the images'.
+    mask_size: Option<[usize; 2]>,
     prefix: Option<Rc<FrozenPrefix>>,
     /// Images that can't be read any more: batches go on without them.
     failures: ReadFailures,
@@ -45,6 +47,7 @@ impl<'a> BatchSource<'a> {
             seed: options.seed,
             augmentation: options.augmentation,
             threads: loading(options.device),
+            mask_size: None,
             prefix: None,
             failures: failures.clone(),
         }
@@ -53,6 +56,11 @@ impl<'a> BatchSource<'a> {
     /// The same with another number of images a batch.
     pub fn of(self, batch: usize) -> Self {
         Self { batch, ..self }
+    }
+
+    /// The same with masks of these rows and columns.
+    pub fn with_masks(self, mask_size: Option<[usize; 2]>) -> Self {
+        Self { mask_size, ..self }
     }
 
     /// The same over images on which the base's predictions are to stay what they are.
@@ -66,7 +74,7 @@ impl<'a> BatchSource<'a> {
     }
 
     /// One epoch of augmented images in random order, from the batch of that number on.
-    pub fn training(&self, slice: &[usize], epoch: u64, batch: u64) -> Result<Numbered<'a>, AdaptError> {
+    pub fn training(&self, slice: &[usize], epoch: u64, batch: u64) -> Result<Numbered, AdaptError> {
         let order = shuffled(slice, self.seed, epoch);
         let done = (batch as usize * self.batch).min(order.len());
         let batches = self.batches(slice, &order[done..], self.batch, Some(self.training_view(epoch)))?;
@@ -81,7 +89,7 @@ impl<'a> BatchSource<'a> {
     }
 
     /// Every image once, as at inference.
-    pub fn in_order(&self, slice: &[usize]) -> Result<Batches<'a>, AdaptError> {
+    pub fn in_order(&self, slice: &[usize]) -> Result<Batches, AdaptError> {
         self.batches(slice, slice, self.batch, None)
     }
 
@@ -124,12 +132,12 @@ impl<'a> BatchSource<'a> {
         order: &[usize],
         batch: usize,
         view: Option<u64>,
-    ) -> Result<Batches<'a>, AdaptError> {
+    ) -> Result<Batches, AdaptError> {
         let Some(prefix) = &self.prefix else { return Ok(Batches(Kind::Images(self.load(order, batch, view)?))) };
         let view = self.told_apart(view);
         let _ = self.fill_view(slice, view, &mut |_| ControlFlow::Continue(()))?;
         let views = order.iter().map(|&sample| View { set: self.set, sample, view }).collect();
-        Ok(Batches(Kind::Activations(Activations::new(prefix.clone(), self.dataset, views, batch))))
+        Ok(Batches(Kind::Activations(Activations::new(prefix.clone(), views, batch))))
     }
 
     /// The view's key: views that don't differ have one.
@@ -144,8 +152,9 @@ impl<'a> BatchSource<'a> {
 
     fn load(&self, order: &[usize], batch: usize, view: Option<u64>) -> Result<Loader, DataError> {
         let (epoch, augmentation) = view.map_or((0, Augmentation::None), |view| (view, self.augmentation));
-        let (seed, threads) = (self.seed, self.threads);
-        let options = LoaderOptions { batch, augmentation, seed, epoch, threads, ..LoaderOptions::default() };
+        let (seed, threads, mask_size) = (self.seed, self.threads, self.mask_size);
+        let options =
+            LoaderOptions { batch, augmentation, seed, epoch, threads, mask_size, ..LoaderOptions::default() };
         Ok(Loader::new(self.dataset, order, &self.preprocessor, &options)?.recording(&self.failures))
     }
 }
@@ -160,14 +169,14 @@ fn loading(device: Device) -> usize {
 }
 
 /// Iterator over batches in a fixed order: of images, or of their activations behind frozen stages.
-pub struct Batches<'a>(Kind<'a>);
+pub struct Batches(Kind);
 
-enum Kind<'a> {
+enum Kind {
     Images(Loader),
-    Activations(Activations<'a>),
+    Activations(Activations),
 }
 
-impl Iterator for Batches<'_> {
+impl Iterator for Batches {
     type Item = Result<Batch, AdaptError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -179,14 +188,14 @@ impl Iterator for Batches<'_> {
 }
 
 /// Iterator over an epoch's batches with their numbers in it: one whose images all became unreadable is passed over.
-pub(crate) struct Numbered<'a> {
-    batches: Batches<'a>,
+pub(crate) struct Numbered {
+    batches: Batches,
     /// Order of the whole epoch.
     order: Vec<usize>,
     batch: usize,
 }
 
-impl Iterator for Numbered<'_> {
+impl Iterator for Numbered {
     type Item = Result<(u64, Batch), AdaptError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -207,7 +216,7 @@ pub struct Cycle<'a> {
     slice: &'a [usize],
     batch: usize,
     drawn: u64,
-    batches: Option<Batches<'a>>,
+    batches: Option<Batches>,
     /// The next batch, loaded ahead.
     ahead: Option<Batch>,
 }
@@ -261,7 +270,7 @@ impl<'a> Cycle<'a> {
     ///
     /// # Errors
     /// If the images can't be prepared.
-    pub fn whole_slice(&self, view: Option<u64>) -> Result<Batches<'a>, AdaptError> {
+    pub fn whole_slice(&self, view: Option<u64>) -> Result<Batches, AdaptError> {
         self.source.batches(self.slice, self.slice, self.source.batch, view)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::AdaptError;
 use crate::train::activation_cache::ActivationCache;
-use fieldfit_data::{Batch, DataError, Dataset, Loader};
+use fieldfit_data::{Batch, DataError, Loader, Targets};
 use fieldfit_exec::Executor;
 use fieldfit_nets::Shape;
 use fieldfit_tensor::{Images, Params};
@@ -44,9 +44,11 @@ struct Known {
     executor: Box<dyn Executor<f32>>,
     /// The base's.
     weights: Params<f32>,
-    /// Position of each view in the cache.
+    /// Position of each view in the cache and among the targets.
     positions: BTreeMap<View, usize>,
     cache: ActivationCache,
+    /// Target of each view: a mask is augmented as its image is. `None` before the first.
+    targets: Option<Targets>,
 }
 
 /// Loads the images of these samples, in that order.
@@ -62,7 +64,7 @@ impl FrozenPrefix {
         shape: Shape,
         views: u32,
     ) -> Self {
-        let known = RefCell::new(Known { executor, weights, positions: BTreeMap::new(), cache });
+        let known = RefCell::new(Known { executor, weights, positions: BTreeMap::new(), cache, targets: None });
         Self { shape, views: views.into(), known }
     }
 
@@ -89,6 +91,7 @@ impl FrozenPrefix {
             let activations = known.executor.features(&known.weights, &batch.images)?;
             for (row, &sample) in batch.samples.iter().enumerate() {
                 let position = known.cache.push(activations.row(row))?;
+                known.targets.get_or_insert_with(|| batch.targets.empty()).push_from(&batch.targets, row);
                 known.positions.insert(View { sample, ..first }, position);
             }
             done += batch.samples.len();
@@ -100,37 +103,39 @@ impl FrozenPrefix {
     }
 
     /// Batch of those of the views that are known, in that order: images that can't be read any more are not.
-    fn batch(&self, dataset: &Dataset, views: &[View]) -> Result<Batch, AdaptError> {
+    fn batch(&self, views: &[View]) -> Result<Batch, AdaptError> {
         let Shape { height, width, channels } = self.shape;
-        let Known { positions, cache, .. } = &mut *self.known.borrow_mut();
+        let Known { positions, cache, targets: known, .. } = &mut *self.known.borrow_mut();
         let views: Vec<View> = views.iter().copied().filter(|view| positions.contains_key(view)).collect();
         let mut values = vec![0.0; views.len() * self.shape.len()];
         for (view, out) in views.iter().zip(values.chunks_exact_mut(self.shape.len())) {
             cache.copy_to(positions[view], out)?;
         }
         let samples: Vec<usize> = views.iter().map(|view| view.sample).collect();
-        let labels = samples.iter().map(|&sample| dataset.samples[sample].class).collect();
-        Ok(Batch { images: Images { count: views.len(), height, width, channels, values }, labels, samples })
+        let mut targets = known.as_ref().map_or_else(|| Targets::Classes(Vec::new()), Targets::empty);
+        for (view, known) in views.iter().zip(std::iter::repeat(known.as_ref())) {
+            known.into_iter().for_each(|known| targets.push_from(known, positions[view]));
+        }
+        Ok(Batch { images: Images { count: views.len(), height, width, channels, values }, targets, samples })
     }
 }
 
 /// Iterator over batches of activations that are known, in a fixed order.
-pub(crate) struct Activations<'a> {
+pub(crate) struct Activations {
     prefix: Rc<FrozenPrefix>,
-    dataset: &'a Dataset,
     views: Vec<View>,
     batch: usize,
     next: usize,
 }
 
-impl<'a> Activations<'a> {
+impl Activations {
     /// Batches of that many images, of views that were [filled](FrozenPrefix::fill) in.
-    pub const fn new(prefix: Rc<FrozenPrefix>, dataset: &'a Dataset, views: Vec<View>, batch: usize) -> Self {
-        Self { prefix, dataset, views, batch, next: 0 }
+    pub const fn new(prefix: Rc<FrozenPrefix>, views: Vec<View>, batch: usize) -> Self {
+        Self { prefix, views, batch, next: 0 }
     }
 }
 
-impl Iterator for Activations<'_> {
+impl Iterator for Activations {
     type Item = Result<Batch, AdaptError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -138,7 +143,7 @@ impl Iterator for Activations<'_> {
             let left = &self.views[self.next..];
             let views = &left[..self.batch.min(left.len())];
             self.next += views.len();
-            let batch = self.prefix.batch(self.dataset, views);
+            let batch = self.prefix.batch(views);
             if !batch.as_ref().is_ok_and(|batch| batch.samples.is_empty()) {
                 return Some(batch);
             }

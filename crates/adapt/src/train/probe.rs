@@ -1,4 +1,4 @@
-//! Linear probe: softmax regression on the base's features.
+//! Linear probe: softmax regression on the base's features of images, or of some of their pixels.
 
 use crate::error::AdaptError;
 use crate::event::{Event, Phase};
@@ -10,6 +10,7 @@ use crate::train::batch_source::BatchSource;
 use crate::train::class_weighting::ClassWeighting;
 use crate::train::lr_schedule::LrSchedule;
 use crate::train::optimiser::Optimiser;
+use crate::train::pixel_features::PixelFeatures;
 use crate::train::reporter::Reporter;
 use crate::train::training_state::{HeadParams, TrainingState};
 use fieldfit_exec::executor;
@@ -22,7 +23,7 @@ const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];
 /// Full-batch steps for each.
 const STEPS: u64 = 200;
 
-/// Pooled features of images, `[images, features]`, and their labels.
+/// Features of images or pixels, `[rows, features]`, and the label of each row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Features {
     pub matrix: Matrix<f32>,
@@ -56,7 +57,8 @@ impl Probe {
         Self { head: kept_head::of_base(run.request.base), penalty: 0.0, loss: 0.0, accuracy: 0.0 }
     }
 
-    /// Trains a new head on the untouched base's features, each computed once.
+    /// Trains a new head on the untouched base's features, each computed once: of images, or of [pixels](PixelFeatures) that
+    /// are drawn from them.
     pub fn train(
         run: Run<'_>,
         source: &BatchSource<'_>,
@@ -68,7 +70,9 @@ impl Probe {
         let base = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
         let mut executor = executor(request.options.device, &plan.network, plan.memory.passes())?;
         let total = plan.split.train.len() + plan.split.validation.len();
-        let mut done = 0;
+        let (mut pixels, mut done) = (PixelFeatures::of(run, total)?, 0);
+        // Features of whole images are small, those of all pixels are not.
+        let source = &if pixels.is_some() { source.clone().of(plan.memory.micro_batch) } else { source.clone() };
         let mut features = |slice: &[usize]| {
             let mut features = Features::default();
             for batch in source.in_order(slice)? {
@@ -76,8 +80,11 @@ impl Probe {
                     return Err(AdaptError::Interrupted { checkpoint: None });
                 }
                 let batch = batch?;
-                features.extend(executor.features(&base, &batch.images)?, &batch.labels);
-                done += batch.labels.len();
+                match &mut pixels {
+                    Some(pixels) => pixels.extend(&mut features, &base, &batch)?,
+                    None => features.extend(executor.features(&base, &batch.images)?, batch.targets.classes()),
+                }
+                done += batch.samples.len();
                 reporter.report(Event::Progress { phase: Phase::Features, done, total });
                 source.report_failures(reporter);
             }

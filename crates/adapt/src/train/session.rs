@@ -86,13 +86,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Computes the loss of a batch's labels at θ0 + δ, in nats, and its gradients, wherever δ lives.
+    /// Computes the loss of a batch's targets at θ0 + δ, in nats, and its gradients, wherever δ lives.
     ///
     /// # Errors
     /// As [`HostSession::descend`].
     pub fn descend_labels(&mut self, batch: &Batch) -> Result<f64, AdaptError> {
         let Some(device) = &mut self.device else { return self.host.descend_labels(batch) };
-        let objective = self.host.class_weights.objective(&batch.labels);
+        let objective = self.host.class_weights.objective(&batch.targets);
         Ok(f64::from(device.gradient(&[], &batch.images, &objective)?))
     }
 
@@ -151,17 +151,18 @@ impl HostSession<'_> {
         Ok(f64::from(loss))
     }
 
-    /// Computes the loss of a batch's labels at θ0 + δ, in nats, and its gradients.
+    /// Computes the loss of a batch's targets at θ0 + δ, in nats, and its gradients.
     ///
     /// # Errors
     /// As [`HostSession::descend`].
     pub fn descend_labels(&mut self, batch: &Batch) -> Result<f64, AdaptError> {
         self.state.merge_into(&mut self.weights);
         let class_weights = self.class_weights.clone();
-        self.descend(&batch.images, &class_weights.objective(&batch.labels))
+        self.descend(&batch.images, &class_weights.objective(&batch.targets))
     }
 
-    /// Computes the logits of each image under the new head at `weights`, however many heads there are.
+    /// Computes the logits of each image, or pixel of a dense network, under the new head at `weights`, however many heads there
+    /// are.
     ///
     /// # Errors
     /// As [`HostSession::descend`].
@@ -189,7 +190,7 @@ impl HostSession<'_> {
         Ok(())
     }
 
-    /// Computes the base's probabilities of its own classes, image after image, under the head that
+    /// Computes the base's probabilities of its own classes, image after image and pixel after pixel, under the head that
     /// [`HostSession::add_base_head`] put there. Leaves `weights` at θ0.
     ///
     /// # Errors

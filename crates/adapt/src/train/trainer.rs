@@ -66,8 +66,8 @@ impl<'a> Trainer<'a> {
             Some(Checkpointing { path, resume: true }) => Some(Snapshot::read(path, &identity, run, method.as_mut())?),
             _ => None,
         };
-        let class_weights = ClassWeighting::new(options.class_weights, request.dataset, &plan.split.train);
         let source = run.batch_source()?;
+        let class_weights = ClassWeighting::new(options.class_weights, request.dataset, &plan.split.train, &source)?;
         let probe = match (&resumed, options.head) {
             (Some(snapshot), _) => snapshot.probe.clone().into_owned(),
             (None, HeadMode::Keep) => Probe::kept(run),

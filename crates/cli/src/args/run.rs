@@ -57,7 +57,7 @@ pub enum DeviceName {
 pub struct InferArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Show this many classes per image
+    /// Show this many classes per image, of a model that classifies pixels those with most of them
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=fieldfit::MAX_TOP as i64))]
     pub top: u32,
     /// Show this many of the base's own classes beside them, by its own head on the version's features
@@ -66,6 +66,9 @@ pub struct InferArgs {
     /// Show how far each image is from what the version was trained on, and whether that makes it unknown
     #[arg(long)]
     pub novelty: bool,
+    /// Write the class of each pixel to this folder, a mask and an overlay for each image
+    #[arg(long, value_name = "DIR")]
+    pub masks: Option<PathBuf>,
     /// Images, folders of images at any depth, quoted glob patterns, or `-` for one image on standard input
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
@@ -76,7 +79,7 @@ pub struct InferArgs {
 pub struct EvalArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Read labelled images from this folder: one folder per class; of `train`, `val` and `test`, `test` is used
+    /// Read labelled images from this folder: one folder per class, or `images` and `masks`; of `train`, `val` and `test`, `test` is used
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     #[command(flatten)]

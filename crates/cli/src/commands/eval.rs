@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::output::{Output, Table, Text, percent};
 use crate::progress_bar::ProgressBar;
 use fieldfit::data::{FolderOptions, ImageSet, Purpose};
-use fieldfit::{Count, Evaluation, NoveltyEvaluation, Runtime, Version};
+use fieldfit::{Count, Evaluation, NoveltyEvaluation, PixelCount, Runtime, SegmentationEvaluation, Version};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -83,10 +83,15 @@ fn has_base_classes(runtime: &Runtime, set: &ImageSet) -> bool {
 fn text(report: &Report) -> Text {
     let evaluation = &report.data.evaluation;
     let Evaluation { per_class, per_group, .. } = evaluation;
-    let mut classes = counts("class", per_class);
-    classes.row(row("all", &evaluation.all()));
     let mut text = Text::default();
-    text.table(&classes);
+    match &evaluation.segmentation {
+        Some(segmentation) => text.table(&pixels(segmentation, evaluation)),
+        None => {
+            let mut classes = counts("class", per_class);
+            classes.row(row("all", &evaluation.all()));
+            text.table(&classes);
+        }
+    }
     if !per_group.is_empty() {
         text.table(&counts("group", per_group));
     }
@@ -104,6 +109,17 @@ fn text(report: &Report) -> Text {
         text.table(&shifts(&report.shifts));
     }
     text
+}
+
+fn pixels(segmentation: &SegmentationEvaluation, evaluation: &Evaluation) -> Table {
+    let mut table = Table::new(&["class", "pixels", "accuracy", "IoU"], 1);
+    for (name, PixelCount { pixels, correct, iou, .. }) in &segmentation.per_class {
+        let accuracy = *correct as f64 / (*pixels).max(1) as f64;
+        table.row([name.clone(), pixels.to_string(), percent(accuracy), percent(*iou)]);
+    }
+    let (pixels, accuracy) = (segmentation.pixels.to_string(), percent(evaluation.accuracy));
+    table.row(["all".to_owned(), pixels, accuracy, percent(segmentation.mean_iou)]);
+    table
 }
 
 fn counts(what: &str, counts: &BTreeMap<String, Count>) -> Table {
@@ -125,23 +141,25 @@ fn summary(measured: &Measured) -> Vec<String> {
     let skipped = evaluation.skipped;
     lines.extend((skipped > 0).then(|| format!("skipped {skipped} unreadable images")));
     lines.extend(evaluation.base_head.map(|base_head| {
-        format!("under the base's own head {}, on {} images", percent(base_head.accuracy), base_head.images)
+        let of = if evaluation.segmentation.is_some() { "pixels" } else { "images" };
+        format!("under the base's own head {}, on {} {of}", percent(base_head.accuracy), base_head.images)
     }));
     lines.extend(agreement.map(|agreement| format!("agrees with the base on {}", percent(agreement))));
     lines
 }
 
 fn shifts(shifts: &BTreeMap<String, Measured>) -> Table {
-    let mut table = Table::new(&["shift", "images", "accuracy", "over classes", "calibration error", "agreement"], 1);
+    let has_pixels = shifts.values().any(|shift| shift.evaluation.segmentation.is_some());
+    let iou = has_pixels.then_some("mean IoU");
+    let headings = ["shift", "images", "accuracy", "over classes"].into_iter().chain(iou);
+    let headings: Vec<&str> = headings.chain(["calibration error", "agreement"]).collect();
+    let mut table = Table::new(&headings, 1);
     for (name, Measured { evaluation, agreement }) in shifts {
-        table.row([
-            name.clone(),
-            evaluation.images.to_string(),
-            percent(evaluation.accuracy),
-            percent(evaluation.macro_accuracy),
-            percent(evaluation.calibration_error),
-            agreement.map_or_else(|| "–".into(), percent),
-        ]);
+        let of_pixels = evaluation.segmentation.as_ref().map_or_else(|| "–".into(), |found| percent(found.mean_iou));
+        let counts = [name.clone(), evaluation.images.to_string()];
+        let shares = [evaluation.accuracy, evaluation.macro_accuracy].map(percent);
+        let rest = [percent(evaluation.calibration_error), agreement.map_or_else(|| "–".into(), percent)];
+        table.row(counts.into_iter().chain(shares).chain(iou.map(|_| of_pixels)).chain(rest));
     }
     table
 }

@@ -4,6 +4,7 @@ use crate::args::ImportArgs;
 use crate::error::CliError;
 use crate::output::{Output, Text, bytes};
 use crate::progress_bar::ProgressBar;
+use fieldfit::Task;
 use fieldfit::import::graph::EXPORT;
 use fieldfit::import::{Detected, Format, ImportReport, ImportRequest, ImportedNetwork, import};
 use serde::Serialize;
@@ -129,13 +130,16 @@ fn described(network: &ImportedNetwork) -> Vec<String> {
         format!("{ops} ops became {nodes} nodes with {parameters} parameters"),
         format!("sections, for --freeze: {}", sections.join(", ")),
     ];
-    lines.extend(head.iter().map(|head| format!("the head is `{head}`")));
+    lines.extend(head.iter().map(|head| match network.task {
+        Task::Classification => format!("the head is `{head}`"),
+        Task::Segmentation => format!("the head is `{head}`, which classifies each pixel"),
+    }));
     lines.push(if network.any_size {
         format!("exported for images of {rows}×{columns} pixels; accepts other sizes")
     } else {
         format!("fixed to images of {rows}×{columns} pixels: export it with a dynamic height and width for others")
     });
-    if !network.accepts_square {
+    if !network.accepts_input {
         lines.push(
             "it accepts no square images, which is what frames become: export it for square images to run it"
                 .to_owned(),
@@ -196,7 +200,11 @@ fn grounds(detected: &Detected) -> String {
 }
 
 fn preprocessing(report: &ImportReport, args: &ImportArgs) -> String {
-    let fieldfit::model::Preprocessing { size, crop, mean, std, filter } = report.preprocessing;
+    let fieldfit::model::Preprocessing { size, fit, crop, mean, std, filter } = report.preprocessing;
+    let input = match fit.width() {
+        None => format!("{size} px, crop {crop}"),
+        Some(width) => format!("{size}×{width} px, the whole frame"),
+    };
     let whence = match (&report.config, &report.network) {
         (Some(config), _) => format!("as {} says", config.display()),
         (None, Some(_)) => {
@@ -207,7 +215,7 @@ fn preprocessing(report: &ImportReport, args: &ImportArgs) -> String {
     let flags = [("--size", args.size.is_some()), ("--mean", args.mean.is_some()), ("--std", args.std.is_some())];
     let set: Vec<&str> = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).collect();
     let set = if set.is_empty() { String::new() } else { format!(", but for {}", set.join(", ")) };
-    format!("input: {size} px, crop {crop}, mean {mean:?}, std {std:?}, {}, {whence}{set}", filter.name())
+    format!("input: {input}, mean {mean:?}, std {std:?}, {}, {whence}{set}", filter.name())
 }
 
 #[cfg(test)]

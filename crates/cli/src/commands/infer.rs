@@ -1,12 +1,14 @@
-//! Subcommand `infer`: classifies images from files, folders, patterns or standard input.
+//! Subcommand `infer`: classifies images, or their pixels, from files, folders, patterns or standard input.
 
 use super::inputs::{self, ImageInput};
 use crate::args::InferArgs;
 use crate::error::{self, CliError};
 use crate::output::{Output, Text, escape, percent, print_error_line};
-use fieldfit::{Frame, Prediction, Ranked, Runtime};
+use fieldfit::{Frame, Prediction, Ranked, Runtime, Segmentation, Task};
 use serde::Serialize;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Ranking of one image.
 #[derive(Serialize)]
@@ -43,6 +45,28 @@ impl<'a> From<Ranked<'a>> for Class<'a> {
     }
 }
 
+/// Classes of the pixels of one image.
+#[derive(Serialize)]
+struct PixelAnswer<'a> {
+    image: &'a Path,
+    /// The classes with most pixels.
+    classes: Vec<Share<'a>>,
+    /// File of the mask, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask: Option<PathBuf>,
+    /// File of the overlay, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlay: Option<PathBuf>,
+}
+
+/// Class with its share of the pixels.
+#[derive(Serialize)]
+struct Share<'a> {
+    index: usize,
+    label: &'a str,
+    share: f64,
+}
+
 /// Number of images, and of those without an answer.
 #[derive(Default)]
 struct Counts {
@@ -55,7 +79,10 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
     if args.novelty && !runtime.has_novelty_threshold()? {
         return Err(fieldfit::Error::NoNovelty { version: runtime.version() }.into());
     }
-    let mut counts = Counts::default();
+    if let Some(folder) = &args.masks {
+        prepare(&runtime, folder)?;
+    }
+    let (mut counts, mut masks) = (Counts::default(), MaskNames::default());
     for argument in &args.images {
         match inputs::expand(argument) {
             Ok((inputs, skipped)) => {
@@ -68,7 +95,11 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
                         return Ok(());
                     }
                     counts.images += 1;
-                    counts.failed += usize::from(!show(&runtime, &input, args, output)?);
+                    let shown = match runtime.task() {
+                        Task::Classification => show(&runtime, &input, args, output)?,
+                        Task::Segmentation => show_pixels(&runtime, &input, (args, &mut masks), output)?,
+                    };
+                    counts.failed += usize::from(!shown);
                 }
             }
             Err(error) => {
@@ -91,6 +122,86 @@ fn show(runtime: &Runtime, input: &ImageInput, args: &InferArgs, output: &Output
             Ok(false)
         }
     }
+}
+
+/// Creates the folder of masks, which only a model that classifies pixels has.
+fn prepare(runtime: &Runtime, folder: &Path) -> Result<(), CliError> {
+    if runtime.task() != Task::Segmentation {
+        return Err(fieldfit::Error::OtherTask { found: runtime.task(), action: "write masks" }.into());
+    }
+    let failed = |source| fieldfit::Error::Output { path: folder.to_owned(), source };
+    Ok(fs::create_dir_all(folder).map_err(failed)?)
+}
+
+/// Names of mask files: that of the image, with a number behind it where another image has it.
+#[derive(Default)]
+struct MaskNames(BTreeSet<String>);
+
+impl MaskNames {
+    /// Returns the files of an image's mask and overlay.
+    fn of(&mut self, image: &Path, folder: &Path) -> [PathBuf; 2] {
+        let stem = match image.file_stem().map(|stem| stem.to_string_lossy().into_owned()) {
+            Some(stem) if stem != "-" => stem,
+            Some(_) | None => "stdin".to_owned(),
+        };
+        let numbered = (2..).map(|number| format!("{stem}-{number}"));
+        let name = std::iter::once(stem.clone()).chain(numbered).find(|name| self.0.insert(name.clone()));
+        let name = name.unwrap_or(stem);
+        [folder.join(format!("{name}.png")), folder.join(format!("{name}.overlay.png"))]
+    }
+}
+
+/// Prints the classes of one image's pixels and writes its masks, or reports why not. Returns whether it has an answer.
+fn show_pixels(
+    runtime: &Runtime,
+    input: &ImageInput,
+    (args, names): (&InferArgs, &mut MaskNames),
+    output: &Output,
+) -> Result<bool, CliError> {
+    let mut answered = || {
+        let bytes = input.read()?;
+        let frame = Frame::Encoded(&bytes);
+        let segmentation = runtime.segment(&frame)?;
+        let files = args.masks.as_deref().map(|folder| names.of(input.path(), folder));
+        if let Some([mask, overlay]) = &files {
+            segmentation.write(&frame, mask, overlay)?;
+        }
+        Ok::<_, CliError>((segmentation, files))
+    };
+    match answered() {
+        Ok((segmentation, files)) => {
+            let [mask, overlay] = files.map_or([None, None], |files| files.map(Some));
+            let classes = largest_shares(&segmentation, args.top as usize);
+            output.show(&PixelAnswer { image: input.path(), classes, mask, overlay }, pixel_text).map(|()| true)
+        }
+        Err(error) => {
+            error::report_image(input.path(), &error, output);
+            Ok(false)
+        }
+    }
+}
+
+/// The classes with most pixels, at most `top` of those that have some.
+fn largest_shares(segmentation: &Segmentation, top: usize) -> Vec<Share<'_>> {
+    let shares = segmentation.shares().into_iter().zip(segmentation.labels().iter()).enumerate();
+    let mut shares: Vec<Share<'_>> = shares
+        .filter(|(_, (share, _))| *share > 0.0)
+        .map(|(index, (share, label))| Share { index, label, share })
+        .collect();
+    shares.sort_by(|one, other| other.share.total_cmp(&one.share));
+    shares.truncate(top);
+    shares
+}
+
+fn pixel_text(answer: &PixelAnswer<'_>) -> Text {
+    let mut text = Text::from(answer.image.display());
+    for Share { label, share, .. } in &answer.classes {
+        text.line(format!("  {:>7}  {label}", percent(*share)));
+    }
+    if let (Some(mask), Some(overlay)) = (&answer.mask, &answer.overlay) {
+        text.line(format!("  {}, {}", mask.display(), overlay.display()));
+    }
+    text
 }
 
 fn answer<'a>(image: &'a Path, prediction: &'a Prediction, args: &InferArgs) -> Answer<'a> {

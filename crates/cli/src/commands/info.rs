@@ -87,7 +87,14 @@ fn model_text(model: &ModelInfo) -> Text {
         ("identity", model.id.clone()),
         ("parameters", format!("{} in {} tensors, {}", model.parameters, model.tensors, bytes(model.weights_bytes))),
         ("classes", classes),
-        ("input", format!("{} px, crop {}", model.input_size, model.crop)),
+        ("task", model.task.to_string()),
+        (
+            "input",
+            match model.input_width {
+                None => format!("{} px, crop {}", model.input_size, model.crop),
+                Some(width) => format!("{}×{width} px, the whole frame", model.input_size),
+            },
+        ),
         ("origin", model.origin.clone()),
         ("licence", model.licence.clone()),
     ]);
@@ -137,6 +144,7 @@ fn delta_text(delta: &DeltaInfo) -> Text {
         ),
         ("classes", delta.labels.join(", ")),
         ("head", head(&delta.head)),
+        ("task", delta.task.to_string()),
         ("input", format!("{} px, crop {}", delta.input_size, delta.crop)),
         ("codecs", codecs(&delta.tensors)),
         ("encoding", delta.fidelity.map_or_else(String::new, |fidelity| cost(&fidelity))),

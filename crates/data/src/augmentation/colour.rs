@@ -28,7 +28,7 @@ impl Jitter {
     /// Applies saturation, contrast and brightness, in that order.
     pub fn apply(&self, image: &mut ImageBuffer) {
         let total: f64 = image.pixels().map(|pixel| f64::from(luma(pixel))).sum();
-        let mean_brightness = (total / (image.side * image.side) as f64) as f32;
+        let mean_brightness = (total / image.area() as f64) as f32;
         image.map(|pixel| self.changed(pixel, mean_brightness));
     }
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn image() -> ImageBuffer {
-        let mut image = ImageBuffer::new(2);
+        let mut image = ImageBuffer::new([2; 2]);
         image.fill([[10, 20, 30], [200, 100, 50], [0, 255, 0], [255, 255, 255]].into_iter());
         image
     }

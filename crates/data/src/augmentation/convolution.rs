@@ -20,7 +20,7 @@ const MIDDLE: f32 = 127.5;
 #[derive(Debug, Clone, Default)]
 pub(super) struct RandomConvolution {
     weights: Vec<f32>,
-    /// The image minus the middle value, with the border that a kernel needs: `[3, side + 2 reach, side + 2 reach]`.
+    /// The image minus the middle value, with the border that a kernel needs: `[3, height + 2 reach, width + 2 reach]`.
     padded: Vec<f32>,
     row: Vec<f32>,
 }
@@ -38,12 +38,12 @@ impl RandomConvolution {
     }
 
     fn pad(&mut self, image: &ImageBuffer, reach: usize) {
-        let side = image.side;
+        let (height, width) = (image.height, image.width);
         self.padded.clear();
-        for channel in image.values.chunks_exact(side * side) {
-            for y in 0..side + 2 * reach {
-                let row = &channel[y.saturating_sub(reach).min(side - 1) * side..][..side];
-                let (left, right) = (row[0] - MIDDLE, row[side - 1] - MIDDLE);
+        for channel in image.values.chunks_exact(image.area()) {
+            for y in 0..height + 2 * reach {
+                let row = &channel[y.saturating_sub(reach).min(height - 1) * width..][..width];
+                let (left, right) = (row[0] - MIDDLE, row[width - 1] - MIDDLE);
                 self.padded.extend(std::iter::repeat_n(left, reach));
                 self.padded.extend(row.iter().map(|value| value - MIDDLE));
                 self.padded.extend(std::iter::repeat_n(right, reach));
@@ -52,11 +52,10 @@ impl RandomConvolution {
     }
 
     fn convolve(&mut self, image: &mut ImageBuffer, kernel: usize, alpha: f32) {
-        let side = image.side;
-        self.row.resize(side, 0.0);
-        for (row, out) in image.values.chunks_exact_mut(side).enumerate() {
-            let (channel, y) = (row / side, row % side);
-            self.convolve_row(channel, y, side, kernel);
+        let (height, width) = (image.height, image.width);
+        self.row.resize(width, 0.0);
+        for (row, out) in image.values.chunks_exact_mut(width).enumerate() {
+            self.convolve_row((row / height, row % height), [height, width], kernel);
             for (out, convolved) in out.iter_mut().zip(&self.row) {
                 *out = (alpha * *out + (1.0 - alpha) * (convolved + MIDDLE)).clamp(0.0, 255.0);
             }
@@ -64,13 +63,13 @@ impl RandomConvolution {
     }
 
     /// Computes one row of one channel of the convolution into `row`.
-    fn convolve_row(&mut self, channel: usize, y: usize, side: usize, kernel: usize) {
-        let padded_side = side + kernel - 1;
+    fn convolve_row(&mut self, (channel, y): (usize, usize), image: [usize; 2], kernel: usize) {
+        let [padded_height, padded_width] = image.map(|side| side + kernel - 1);
         let weights = &self.weights[channel * 3 * kernel * kernel..][..3 * kernel * kernel];
         self.row.fill(0.0);
         for (taps, weights) in weights.chunks_exact(kernel).enumerate() {
             let (source, dy) = (taps / kernel, taps % kernel);
-            let start = (source * padded_side + y + dy) * padded_side;
+            let start = (source * padded_height + y + dy) * padded_width;
             for (dx, weight) in weights.iter().enumerate() {
                 for (out, value) in self.row.iter_mut().zip(&self.padded[start + dx..]) {
                     *out += weight * value;
@@ -88,7 +87,7 @@ mod tests {
     const SIDE: usize = 9;
 
     fn image() -> ImageBuffer {
-        let mut image = ImageBuffer::new(SIDE);
+        let mut image = ImageBuffer::new([SIDE; 2]);
         for (index, value) in image.values.iter_mut().enumerate() {
             *value = 90.0 + ((index * 37) % 71) as f32;
         }

@@ -1,4 +1,4 @@
-//! Augmentation: random changes to training images that keep their class.
+//! Augmentation: random changes to training images that keep their class; masks change with their images.
 
 mod colour;
 mod convolution;
@@ -10,9 +10,11 @@ use crate::error::DataError;
 use crate::frame::Pixels;
 use crate::image_buffer::ImageBuffer;
 use crate::preprocessor::Preprocessor;
+use crate::resampler::Window;
 use crate::rng::{Stream, rng};
 use colour::Jitter;
 use convolution::RandomConvolution;
+pub(crate) use erasing::Erased;
 use fourier::AmplitudeMix;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -98,37 +100,50 @@ pub(crate) struct Augmenter {
 }
 
 impl Augmenter {
-    /// Augmenter for inputs of `side × side` pixels; `None` for [`Augmentation::None`].
-    pub fn new(augmentation: Augmentation, side: usize) -> Option<Self> {
+    /// Augmenter for inputs of these rows and columns; `None` for [`Augmentation::None`].
+    pub fn new(augmentation: Augmentation, input: [usize; 2]) -> Option<Self> {
         let robust = match augmentation {
             Augmentation::None => return None,
             Augmentation::Basic => None,
-            Augmentation::Robust => Some(Robust::new(side)),
+            Augmentation::Robust => Some(Robust::new(input)),
         };
-        Some(Self { image: ImageBuffer::new(side), robust })
+        Some(Self { image: ImageBuffer::new(input), robust })
     }
 
-    /// Writes the augmented image as the network's input.
+    /// Writes the augmented image as the network's input; returns how its pixels lie in the image that it was made of.
     pub fn prepare(
         &mut self,
         key: Key,
         pixels: &Pixels,
         preprocessor: &mut Preprocessor,
         out: &mut [f32],
-    ) -> Result<(), DataError> {
+    ) -> Result<Geometry, DataError> {
         let random = &mut rng(Stream::Augmentation, key.seed, key.epoch, key.sample);
-        let window = crop::crop(random, pixels.width, pixels.height);
+        let aspect = self.image.width as f64 / self.image.height as f64;
+        let window = crop::crop(random, pixels.width, pixels.height, aspect);
         let is_flipped = random.random();
         preprocessor.crop(pixels, &window, &mut self.image)?;
-        match &mut self.robust {
-            None => Jitter::draw(random, BASIC_COLOUR).apply(&mut self.image),
+        let erased = match &mut self.robust {
+            None => {
+                Jitter::draw(random, BASIC_COLOUR).apply(&mut self.image);
+                None
+            }
             Some(robust) => robust.apply(random, &mut self.image),
-        }
+        };
         if is_flipped {
             self.image.mirror();
         }
-        preprocessor.normalise_buffer(&self.image, out)
+        preprocessor.normalise_buffer(&self.image, out)?;
+        Ok(Geometry { window, is_flipped, erased })
     }
+}
+
+/// Geometry of an input: the window of the image that it shows, whether it is flipped, and what was erased before that.
+#[derive(Debug, Clone)]
+pub(crate) struct Geometry {
+    pub window: Window,
+    pub is_flipped: bool,
+    pub erased: Option<Erased>,
 }
 
 /// Operations of the robust preset beyond cropping and flipping.
@@ -141,11 +156,16 @@ struct Robust {
 }
 
 impl Robust {
-    fn new(side: usize) -> Self {
-        Self { convolution: RandomConvolution::default(), mix: AmplitudeMix::new(side), other: ImageBuffer::new(side) }
+    fn new(input: [usize; 2]) -> Self {
+        Self {
+            convolution: RandomConvolution::default(),
+            mix: AmplitudeMix::new(input),
+            other: ImageBuffer::new(input),
+        }
     }
 
-    fn apply(&mut self, random: &mut ChaCha8Rng, image: &mut ImageBuffer) {
+    /// Changes the image; returns the rectangle that it erased, if any.
+    fn apply(&mut self, random: &mut ChaCha8Rng, image: &mut ImageBuffer) -> Option<Erased> {
         let is_mixed = random.random_bool(MIXED);
         if is_mixed {
             self.other.copy_from(image);
@@ -165,8 +185,6 @@ impl Robust {
         if is_mixed {
             self.mix.apply(random, image, &self.other);
         }
-        if random.random_bool(ERASED) {
-            erasing::erase(random, image);
-        }
+        random.random_bool(ERASED).then(|| erasing::erase(random, image))
     }
 }

@@ -78,6 +78,22 @@ impl Corruption {
         }
     }
 
+    /// Whether it moves pixels, so that a mask of the image is none of the corrupted one.
+    pub const fn moves_pixels(self) -> bool {
+        match self {
+            Self::Rotation => true,
+            Self::Defocus
+            | Self::MotionBlur
+            | Self::SensorNoise
+            | Self::LowLight
+            | Self::OverExposure
+            | Self::Fog
+            | Self::Jpeg
+            | Self::Dirt
+            | Self::ColourCast => false,
+        }
+    }
+
     /// Applies the corruption to a decoded image at a severity; its size stays. The same seed gives the same result.
     ///
     /// # Errors

@@ -26,7 +26,8 @@ pub(super) struct Graph {
     nodes: Vec<GraphNode>,
     /// Name of each section, and the number of nodes up to its end.
     sections: Vec<(String, usize)>,
-    classifier: Linear,
+    /// `None` of a dense network, whose head is a node.
+    classifier: Option<Linear>,
 }
 
 /// Node of a graph: its layer, and the values that it reads.
@@ -125,7 +126,8 @@ impl Graph {
         Ok(Self {
             nodes: graph.nodes.iter().enumerate().map(node).collect::<Result<_, ExecError>>()?,
             sections: graph.sections.iter().map(|section| (section.name.clone(), section.nodes.end)).collect(),
-            classifier: Linear::new(tensor(network.head.weight), Some(tensor(network.head.bias))),
+            classifier: (!network.head.is_dense())
+                .then(|| Linear::new(tensor(network.head.weight), Some(tensor(network.head.bias)))),
         })
     }
 
@@ -154,9 +156,12 @@ impl Graph {
         Ok(self.backbone(images, |_, _| Ok(()))?.flatten_from(1)?)
     }
 
-    /// Computes logits, `[N, classes]`, from `[N, H, W, C]`.
+    /// Computes logits, `[N, classes]` or, of a dense network, `[N, H, W, classes]`, from `[N, H, W, C]`.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor, ExecError> {
-        Ok(self.classifier.forward(&self.features(images)?)?)
+        match &self.classifier {
+            Some(classifier) => Ok(classifier.forward(&self.features(images)?)?),
+            None => self.backbone(images, |_, _| Ok(())),
+        }
     }
 }
 

@@ -74,7 +74,9 @@ impl<T: Real + WithDType> Executor<T> for Candle<T> {
 
     fn logits(&mut self, params: &Params<T>, images: &Images) -> Result<Matrix<T>, ExecError> {
         let graph = self.graph(params, images)?;
-        download(&graph.logits(&batch::<T>(images, &self.device)?)?)
+        let logits = graph.logits(&batch::<T>(images, &self.device)?)?;
+        // Of a dense network, a row is a pixel's.
+        download(&if self.network.head.is_dense() { logits.flatten_to(2)? } else { logits })
     }
 
     fn gradient(
@@ -115,8 +117,8 @@ fn loss_and_gradients<T: Real + WithDType>(
     images: &Tensor,
     objective: &dyn Objective<T>,
 ) -> Result<(T, GradStore), ExecError> {
-    objective.check(images.dim(0)?, network.head.classes)?;
-    let logits = Graph::new(network, leaves)?.logits(images)?;
+    let logits = Graph::new(network, leaves)?.logits(images)?.flatten_from(1)?;
+    objective.check(images.dim(0)?, logits.dim(1)?)?;
     let (loss, gradient) = loss_and_gradient(objective, download(&logits)?);
     let gradient = Tensor::from_vec(gradient, logits.shape(), logits.device())?;
     Ok((loss, (logits * gradient)?.sum_all()?.backward()?))
@@ -158,7 +160,7 @@ impl Prepared for PreparedCandle {
 
     fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
         check_images(&self.network, images)?;
-        *logits = download(&self.graph.logits(&batch::<f32>(images, &self.device)?)?)?.values;
+        *logits = values(&self.graph.logits(&batch::<f32>(images, &self.device)?)?)?;
         Ok(())
     }
 }

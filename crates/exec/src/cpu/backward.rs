@@ -50,6 +50,9 @@ impl TrainingPass<'_> {
                 ExecutionTask::Head { features, logits, gradient } => {
                     sums[self.context.plan.steps.len()] = self.head(head, *features, *logits, *gradient);
                 }
+                ExecutionTask::DenseLoss { logits } => {
+                    sums[self.context.plan.steps.len()] = self.dense_loss(*logits);
+                }
                 ExecutionTask::Backward(task) => {
                     let below = self.backward(task, &sums[task.sums]);
                     if let Some(value) = self.context.plan.steps[task.step].inputs.get(task.input_index) {
@@ -97,6 +100,16 @@ impl TrainingPass<'_> {
         let (value, input) = (plan.steps.len(), &*features);
         let epilogue = BackwardEpilogue { activation: plan.activation(value), ..BackwardEpilogue::identity(input) };
         epilogue.finish(threads, plan.channels(value), gradient)
+    }
+
+    /// Computes the loss of a dense network's logits and puts its gradient in their place; returns its sums over pixels.
+    fn dense_loss(&mut self, logits: BufferId) -> Vec<f64> {
+        let PassContext { plan, threads, .. } = self.context;
+        let value = plan.steps.len();
+        let columns = plan.steps.last().map_or(0, |step| step.output.len());
+        let [logits] = self.arena.borrow([self.context.range(logits)]);
+        self.loss_sum.add(self.objective, self.first, logits, columns, self.batch);
+        BackwardEpilogue::identity(&[]).finish(threads, plan.channels(value), logits)
     }
 
     /// Computes the gradient of one step's input and those of its tensors; returns the former's sums over pixels.

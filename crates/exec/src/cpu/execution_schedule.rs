@@ -30,6 +30,9 @@ pub(super) enum ExecutionTask {
     Forward(ForwardTask),
     /// Computes logits, loss, the head's gradients, and the features' gradient if a tensor below the head is trained.
     Head { features: BufferId, logits: BufferId, gradient: Option<BufferId> },
+    /// Computes the loss of a dense network's output, its logits, which the loss's gradient replaces: no step reads its own
+    /// output there, see [`fieldfit_nets::Graph::dense_head`].
+    DenseLoss { logits: BufferId },
     /// Computes the gradient of one input of a step and, with the first, those of its tensors.
     Backward(BackwardTask),
     /// Adds two gradients of a value, or takes one, and completes the value's gradient if no other is to come.
@@ -121,6 +124,7 @@ impl ExecutionTask {
             Self::Head { features, logits, gradient } => {
                 (&[], [Some(*features), Some(*logits), *gradient, None, None, None, None, None])
             }
+            Self::DenseLoss { logits } => (&[], [Some(*logits), None, None, None, None, None, None, None]),
             Self::Backward(task) => {
                 let BackwardTask {
                     input, other_input, output, gradient, target, brought, kernel, prologue_output, ..
@@ -305,10 +309,14 @@ impl ScheduleBuilder {
         }
     }
 
-    /// Schedules the head; returns the buffer of the features' gradient if it is needed.
+    /// Schedules the head; returns the buffer of the output's gradient if it is needed.
     fn head(&mut self, head: Head, features: Source, needs_gradient: bool) -> Option<BufferId> {
         // The features of a network without steps are its images, which no head accepts.
         let Source::Buffer(features) = features else { return None };
+        if head.is_dense() {
+            self.tasks.push(ExecutionTask::DenseLoss { logits: features });
+            return needs_gradient.then_some(features);
+        }
         let logits = self.buffer(BufferSize::Image(head.classes));
         let gradient = needs_gradient.then(|| self.buffer(BufferSize::Image(head.features)));
         self.tasks.push(ExecutionTask::Head { features, logits, gradient });

@@ -59,7 +59,8 @@ fn folded(ops: &CpuOps, network: &Network, purpose: FoldPurpose) -> usize {
     let (features, classes) = (network.head.features, network.head.classes);
     let backward = if purpose == FoldPurpose::Training { PackedMatrix::size(classes, features) } else { 0 };
     let values: usize = ops.iter().map(|op| op.folded_len(purpose)).sum();
-    F32 * (values + PackedMatrix::size(features, classes) + backward)
+    let classifier = if network.head.is_dense() { 0 } else { PackedMatrix::size(features, classes) + backward };
+    F32 * (values + classifier)
 }
 
 /// Bytes allocated for folded weights.

@@ -57,7 +57,7 @@ mod tile;
 mod vector;
 mod winograd;
 
-use crate::executor::{check, check_gradients};
+use crate::executor::{check, check_gradients, logits_of_image};
 use crate::memory::Passes;
 use crate::{ExecError, Executor, Objective};
 use arena::Arena;
@@ -131,7 +131,7 @@ impl Cpu {
             match task {
                 ExecutionTask::Forward(ForwardTask { step, .. }) => times[*step][0] += now - last,
                 ExecutionTask::Backward(BackwardTask { step, .. }) => times[*step][1] += now - last,
-                ExecutionTask::Head { .. } | ExecutionTask::Join(_) => {}
+                ExecutionTask::Head { .. } | ExecutionTask::DenseLoss { .. } | ExecutionTask::Join(_) => {}
             }
             last = now;
         })?;
@@ -155,7 +155,7 @@ impl Cpu {
         mut done: impl FnMut(&ExecutionTask) + Send,
     ) -> Result<f32, ExecError> {
         check(&self.network, params, images)?;
-        objective.check(images.count, self.network.head.classes)?;
+        objective.check(images.count, logits_of_image(&self.network, images)?)?;
         check_gradients(&self.network, gradients)?;
         let (head, batch) = (self.network.head, images.count);
         let trained: Vec<_> = self.network.tensors().map(|(id, _)| gradients.contains(id)).collect();
@@ -292,7 +292,11 @@ struct PackedClassifier {
 }
 
 impl PackedClassifier {
+    /// Packs the weight of a head behind the graph; that of a dense one is its node's.
     fn refill(&mut self, head: &Head, weight: &[f32], purpose: FoldPurpose) {
+        if head.is_dense() {
+            return;
+        }
         let weight = CheckpointWeight::matrix(weight, head.features);
         weight.pack_forward(&mut self.forward);
         if purpose == FoldPurpose::Training {
@@ -344,6 +348,10 @@ impl Executor<f32> for Cpu {
     fn logits(&mut self, params: &Params<f32>, images: &Images) -> Result<Matrix<f32>, ExecError> {
         let features = self.features(params, images)?;
         let head = self.network.head;
+        if head.is_dense() {
+            let (columns, values) = (head.classes, features.values);
+            return Ok(Matrix { rows: values.len() / columns.max(1), columns, values });
+        }
         let mut values = vec![0.0; images.count * head.classes];
         self.classifier.refill(&head, &params[head.weight], FoldPurpose::Inference);
         head::classify(&features.values, &self.classifier.forward, &params[head.bias], &mut values);

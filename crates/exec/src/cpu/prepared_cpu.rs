@@ -99,9 +99,14 @@ impl Prepared for PreparedCpu {
             count: images.count,
         };
         self.threads.install(|| context.infer(arena, |_, _| {}));
-        logits.resize(images.count * self.classes(), 0.0);
         let features = context.values(schedule.features, |range| arena.get(range));
-        head::classify(features, &self.classifier.forward, &self.head_bias, logits);
+        if self.network.head.is_dense() {
+            logits.clear();
+            logits.extend_from_slice(features);
+        } else {
+            logits.resize(images.count * self.classes(), 0.0);
+            head::classify(features, &self.classifier.forward, &self.head_bias, logits);
+        }
         self.idle().push(workspace);
         Ok(())
     }

@@ -76,7 +76,7 @@ impl Sketch {
     fn finish(mut self, architecture: &'static str, features: usize) -> Network {
         let weight = self.tensor(&[5, features], Role::HeadWeight);
         let bias = self.tensor(&[5], Role::HeadBias);
-        let head = Head { weight, bias, features, classes: 5 };
+        let head = Head { weight, bias, features, classes: 5, node: None };
         Network { architecture, channels: 3, tensors: self.tensors, graph: self.graph, head }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{DescribedTensor, DescriptionError, MAX_NODES, NetworkDescription, op};
 use fieldfit_delta::limits::{MAX_CLASSES, MAX_NAME_BYTES, MAX_RANK};
-use fieldfit_nets::{MAX_INPUTS, Node, Shape};
+use fieldfit_nets::{MAX_INPUTS, Node, Op, Shape};
 use fieldfit_tensor::text::is_unprintable;
 use fieldfit_tensor::{MAX_TENSORS, TensorId};
 use std::collections::HashSet;
@@ -89,7 +89,8 @@ fn check_node(description: &NetworkDescription, index: usize, node: &Node) -> Re
     if tensors.iter().any(|id| id.index() >= description.tensors.len()) {
         return failed("it reads a tensor that there is not");
     }
-    if tensors.iter().any(|id| description.tensors[id.index()].role.is_head()) {
+    let is_head = description.head.node == Some(index);
+    if !is_head && tensors.iter().any(|id| description.tensors[id.index()].role.is_head()) {
         return failed("it reads a tensor of the head");
     }
     match op::problem(description, node) {
@@ -187,11 +188,31 @@ fn check_head(description: &NetworkDescription, output: Shape) -> Result<(), Des
         return Err(DescriptionError::Head("expected at most 268435456 features and 65536 classes"));
     }
     let (weight, bias) = (&tensors[head.weight.index()], &tensors[head.bias.index()]);
-    if weight.shape != [head.classes, head.features] || bias.shape != [head.classes] {
-        return Err(DescriptionError::Head("expected a weight of shape [classes, features] and a bias of [classes]"));
+    let (expected, problem) = match head.is_dense() {
+        true => (&[head.classes, head.features, 1, 1][..], "expected a weight of shape [classes, features, 1, 1]"),
+        false => (&[head.classes, head.features][..], "expected a weight of shape [classes, features]"),
+    };
+    if weight.shape != expected || bias.shape != [head.classes] {
+        return Err(DescriptionError::Head(problem));
+    }
+    if head.is_dense() {
+        return check_dense_head(description);
     }
     if !description.fits_head(output) {
         return Err(DescriptionError::Features { expected: output.len(), found: head.features });
+    }
+    Ok(())
+}
+
+/// Checks that the node of a dense head is one: see [`Graph::dense_head`](fieldfit_nets::Graph::dense_head).
+fn check_dense_head(description: &NetworkDescription) -> Result<(), DescriptionError> {
+    let NetworkDescription { graph, head, .. } = description;
+    let node = head.node.filter(|node| graph.dense_head() == Some(*node));
+    let Some(Op::Conv(conv)) = node.map(|node| &graph.nodes[node].op) else {
+        return Err(DescriptionError::Head("expected its node to be a 1×1 convolution before resizes alone"));
+    };
+    if (conv.weight, conv.bias) != (head.weight, Some(head.bias)) || conv.output == 0 {
+        return Err(DescriptionError::Head("expected its node to read its weight and its bias"));
     }
     Ok(())
 }

@@ -161,7 +161,10 @@ impl NetworkDescription {
     }
 
     const fn fits_head(&self, output: Shape) -> bool {
-        output.len() == self.head.features
+        match self.head.is_dense() {
+            true => output.channels == self.head.classes,
+            false => output.len() == self.head.features,
+        }
     }
 
     /// Returns the network.

@@ -120,6 +120,7 @@ impl Config {
         let scaled = |values: [f32; 3]| values.map(|value| value * 255.0);
         Preprocessing {
             size: self.size.unwrap_or(otherwise.size),
+            fit: otherwise.fit,
             crop: self.crop.unwrap_or(otherwise.crop),
             mean: self.mean.map_or(otherwise.mean, scaled),
             std: self.std.map_or(otherwise.std, scaled),
@@ -172,10 +173,11 @@ fn triple(value: &Value) -> Option<[f32; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fieldfit_tensor::Fit;
     use serde_json::json;
 
     const OTHERWISE: Preprocessing =
-        Preprocessing { size: 1, crop: 0.5, mean: [1.0; 3], std: [2.0; 3], filter: Filter::Lanczos3 };
+        Preprocessing { size: 1, fit: Fit::Crop, crop: 0.5, mean: [1.0; 3], std: [2.0; 3], filter: Filter::Lanczos3 };
 
     /// A folder with these files.
     fn config(config: &Value, preprocessor: &Value) -> Config {
@@ -197,6 +199,7 @@ mod tests {
         assert_eq!(found.architecture.as_deref(), Some("deit_small_patch16_224"));
         let expected = Preprocessing {
             size: 240,
+            fit: Fit::Crop,
             crop: 0.9,
             mean: [127.5, 0.4 * 255.0, 51.0],
             std: [25.5, 51.0, 255.0],
@@ -216,8 +219,8 @@ mod tests {
                 "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2}),
         );
         assert_eq!(found.labels.labels, (0..11).map(|class| format!("c{class}")).collect::<Vec<_>>());
-        let expected =
-            Preprocessing { size: 224, crop: 0.875, mean: [127.5; 3], std: [127.5; 3], filter: Filter::Bilinear };
+        let (mean, std, filter) = ([127.5; 3], [127.5; 3], Filter::Bilinear);
+        let expected = Preprocessing { size: 224, fit: Fit::Crop, crop: 0.875, mean, std, filter };
         assert_eq!(found.preprocessing(OTHERWISE), expected);
     }
 

@@ -3,7 +3,7 @@
 
 use super::config::{Config, ConfigLabels};
 use crate::error::ModelError;
-use fieldfit_tensor::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Fit, Preprocessing};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -16,6 +16,9 @@ pub struct EmbeddedConfig {
     /// Class names, in the order of the head's outputs.
     pub labels: Vec<String>,
     size: u32,
+    /// Columns of the input, if it is the whole frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    width: Option<u32>,
     crop: f32,
     /// Mean per channel in units of 0..255, as [`Preprocessing`] has it: units of 0..1 would round.
     mean: [f32; 3],
@@ -29,12 +32,14 @@ impl EmbeddedConfig {
 
     /// Creates the configuration of a model.
     pub fn new(architecture: &str, labels: &[String], preprocessing: Preprocessing) -> Self {
-        let Preprocessing { size, crop, mean, std, filter } = preprocessing;
-        Self { architecture: architecture.to_owned(), labels: labels.to_vec(), size, crop, mean, std, filter }
+        let Preprocessing { size, fit, crop, mean, std, filter } = preprocessing;
+        let width = fit.width();
+        Self { architecture: architecture.to_owned(), labels: labels.to_vec(), size, width, crop, mean, std, filter }
     }
 
     const fn preprocessing(&self) -> Preprocessing {
-        Preprocessing { size: self.size, crop: self.crop, mean: self.mean, std: self.std, filter: self.filter }
+        let Self { size, width, crop, mean, std, filter, .. } = *self;
+        Preprocessing { size, fit: Fit::of_width(width), crop, mean, std, filter }
     }
 }
 

@@ -152,12 +152,12 @@ fn serialise(tensors: &[Stored<'_>], path: &Path) -> Result<Vec<u8>, ModelError>
 
 fn manifest(description: &Description<'_>, weights: &[u8]) -> Result<Manifest, ModelError> {
     let Description { name, architecture, network, preprocessing, source, licence, file, file_hash } = *description;
-    let Preprocessing { size, crop, mean, std, filter } = preprocessing;
+    let Preprocessing { size, fit, crop, mean, std, filter } = preprocessing;
     let file_name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest {
         name: file_name(name),
         architecture: architecture.to_owned(),
-        input: Input { size, crop },
+        input: Input { size, width: fit.width(), crop },
         preprocessing: Scaling { mean, std, filter },
         weights: WeightsFile {
             file: WEIGHTS_FILE.to_owned(),

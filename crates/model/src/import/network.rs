@@ -14,7 +14,7 @@ use super::{Averages, Format, ImportReport, ImportRequest};
 use crate::description::{DescriptionError, NetworkDescription, SourceLayout};
 use crate::error::ModelError;
 use fieldfit_nets::{Network, TensorSpec};
-use fieldfit_tensor::Preprocessing;
+use fieldfit_tensor::{Fit, Preprocessing, Task};
 use half::{bf16, f16};
 use std::collections::HashSet;
 use std::path::Path;
@@ -36,8 +36,10 @@ pub struct ImportedNetwork {
     pub size: [usize; 2],
     /// Whether it accepts images of other sizes.
     pub any_size: bool,
-    /// Whether it accepts the square images of its preprocessing.
-    pub accepts_square: bool,
+    /// Whether it accepts the images of its preprocessing.
+    pub accepts_input: bool,
+    /// What it answers.
+    pub task: Task,
     /// Whether its classes got names that only number them.
     pub numbered_labels: bool,
     /// Convolutions into which the exporter folded a batch norm: its scale and statistics are lost, and the convolution's
@@ -108,7 +110,7 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
         detected: detected(network),
         network: Some(ImportedNetwork {
             folded_norms,
-            ..summary(&raw, &description, sources, preprocessing.size, request.labels.is_none())
+            ..summary(&raw, &description, sources, &preprocessing, request.labels.is_none())
         }),
         classes: names.labels.len(),
         ignored: ignored(&raw, sources),
@@ -216,7 +218,8 @@ fn floats(raw: &RawGraph<'_>, tensor: &RawTensor<'_>) -> Option<Vec<f32>> {
 
 /// The request's preprocessing, or ImageNet's for images of the size that the file was exported for.
 ///
-/// Images are square: of a size that is not, the shorter side is taken, or the longer one if the network accepts only that.
+/// A dense network, which answers each pixel, takes whole frames of that size. Other images are square: of a size that is not,
+/// the shorter side is taken, or the longer one if the network accepts only that.
 fn preprocessing(
     request: &ImportRequest<'_>,
     description: &NetworkDescription,
@@ -225,11 +228,16 @@ fn preprocessing(
     let exported @ [rows, columns] = description.size;
     let sides = [rows.min(columns), rows.max(columns)];
     let side = sides.into_iter().find(|side| description.accepts([*side; 2])).unwrap_or(sides[0]);
-    let known = request.preprocessing.unwrap_or_else(|| imagenet(u32::try_from(side).unwrap_or(u32::MAX)));
-    let preprocessing = request.input.apply(known);
+    let pixels = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+    let published = match description.head.is_dense() {
+        true => Preprocessing { fit: Fit::Whole { width: pixels(columns) }, crop: 1.0, ..imagenet(pixels(rows)) },
+        false => imagenet(pixels(side)),
+    };
+    let preprocessing = request.input.apply(request.preprocessing.unwrap_or(published));
     let is_set = request.preprocessing.is_some() || request.input.size.is_some();
-    if is_set && !description.accepts([preprocessing.size as usize; 2]) {
-        return Err(ModelError::NetworkSize { path: path.to_owned(), size: preprocessing.size, exported });
+    let size = preprocessing.input(preprocessing.size);
+    if is_set && !description.accepts(size.map(|side| side as usize)) {
+        return Err(ModelError::NetworkSize { path: path.to_owned(), size, exported });
     }
     Ok(preprocessing)
 }
@@ -259,7 +267,7 @@ fn summary(
     raw: &RawGraph<'_>,
     description: &NetworkDescription,
     sources: &[TensorSource],
-    side: u32,
+    preprocessing: &Preprocessing,
     without_labels: bool,
 ) -> ImportedNetwork {
     let network = description.network();
@@ -278,7 +286,8 @@ fn summary(
         size: description.size,
         // Twice the size keeps whatever multiple the network needs.
         any_size: description.accepts([2 * rows, 2 * columns]),
-        accepts_square: description.accepts([side as usize; 2]),
+        accepts_input: description.accepts(preprocessing.input(preprocessing.size).map(|side| side as usize)),
+        task: network.task(),
         numbered_labels: without_labels && !network.is_headless(),
         folded_norms: 0,
         added: added.map(|tensor| tensor.name.clone()).collect(),

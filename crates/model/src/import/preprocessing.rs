@@ -1,11 +1,11 @@
 //! Published preprocessing: how the published checkpoint of each architecture was evaluated.
 
-use fieldfit_tensor::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Fit, Preprocessing};
 
 /// Preprocessing that is set by hand, in place of what is known; `None` leaves it as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct InputOverride {
-    /// Side of the square image, in pixels.
+    /// Side of the square image, in pixels; of a whole frame, its rows.
     pub size: Option<u32>,
     /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
     pub crop: Option<f32>,
@@ -21,8 +21,10 @@ impl InputOverride {
 
     /// Returns the preprocessing with what is set.
     pub(super) fn apply(self, known: Preprocessing) -> Preprocessing {
+        let [size, width] = known.input(self.size.unwrap_or(known.size));
         Preprocessing {
-            size: self.size.unwrap_or(known.size),
+            size,
+            fit: Fit::of_width(known.fit.width().map(|_| width)),
             crop: self.crop.unwrap_or(known.crop),
             mean: self.mean.unwrap_or(known.mean),
             std: self.std.unwrap_or(known.std),
@@ -34,7 +36,7 @@ impl InputOverride {
 /// Returns the preprocessing under which most networks are trained and evaluated on ImageNet, for images of that side.
 pub(crate) const fn imagenet(size: u32) -> Preprocessing {
     let ((mean, std), filter) = (IMAGENET, Filter::Bilinear);
-    Preprocessing { size, crop: 0.875, mean, std, filter }
+    Preprocessing { size, fit: Fit::Crop, crop: 0.875, mean, std, filter }
 }
 
 /// ImageNet's mean and standard deviation, red, green, blue, in units of 0..255.
@@ -59,5 +61,5 @@ pub fn published_preprocessing(architecture: &str) -> Preprocessing {
         name if name.starts_with("vit") => (224, 0.9, HALF, Filter::Bicubic),
         _ => return imagenet(224),
     };
-    Preprocessing { size, crop, mean, std, filter }
+    Preprocessing { size, fit: Fit::Crop, crop, mean, std, filter }
 }

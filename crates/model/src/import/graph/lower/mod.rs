@@ -14,7 +14,7 @@ use super::name::Name;
 use super::raw::{MAX_NODES, RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
 use super::tensor::{RawTensor, RawTensorKind};
 use aten::{Known, Lowering};
-use fieldfit_nets::{Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
+use fieldfit_nets::{Conv, Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
 use onnx::{OnnxLowering, folded_norms};
 use sketch::Sketch;
@@ -227,39 +227,11 @@ fn output(result: Option<Known>, lowering: &mut Lowering<'_, '_>) -> Result<Valu
     arranged.map(|arranged| arranged.value).map_err(|error| form(error.to_string()))
 }
 
-/// Makes the network: its head, if a linear layer of one vector ends it, its sections and its tensors in order.
+/// Makes the network: its head, if a linear layer of one vector or a dense head ends it, its sections and its tensors in
+/// order.
 fn finish(mut sketch: Sketch, output: ValueId, size: [usize; 2]) -> Result<Lowered, GraphError> {
     debug_assert_eq!(output.index(), sketch.nodes.len());
-    let head = match sketch.nodes.last().map(|node| (&node.op, &node.inputs[..])) {
-        Some((Op::Linear(Linear { prologue: Prologue::Identity, weight, bias, scale: None, input, output }), [_]))
-            if sketch.shapes.last() == Some(&Shape::vector(*output)) =>
-        {
-            Some((*weight, *bias, *input, *output))
-        }
-        _ => None,
-    };
-    let features = sketch.shapes.last().map_or(0, |shape| shape.len());
-    let head = match head {
-        Some((weight, bias, features, classes)) => {
-            // The layer before it is the output, if the head reads it alone.
-            let is_last = sketch.nodes.last().is_some_and(|node| node.inputs[0].index() + 1 == sketch.nodes.len());
-            if is_last {
-                sketch.nodes.pop();
-                sketch.paths.pop();
-                sketch.shapes.pop();
-                let name = sketch.tensors[weight.index()].name.clone();
-                let name = name.strip_suffix(".weight").unwrap_or(&name).to_owned();
-                let bias =
-                    bias.unwrap_or_else(|| sketch.filled(format!("{name}.bias"), (vec![classes], Role::HeadBias), 0.0));
-                sketch.tensors[weight.index()].role = Role::HeadWeight;
-                sketch.tensors[bias.index()].role = Role::HeadBias;
-                Head { weight, bias, features, classes }
-            } else {
-                no_head(&mut sketch, features * classes / classes.max(1))
-            }
-        }
-        None => no_head(&mut sketch, features),
-    };
+    let head = linear_head(&mut sketch);
     let sections = sections::sections(&sketch);
     let (mut graph, channels) = (Graph { nodes: sketch.nodes, sections }, sketch.shapes[0].channels);
     let (tensors, mut sources, head) = in_order(&mut graph, sketch.tensors, sketch.sources, head);
@@ -276,11 +248,68 @@ fn finish(mut sketch: Sketch, output: ValueId, size: [usize; 2]) -> Result<Lower
     Ok(Lowered { network, sources, constants, size, folded_norms: 0 })
 }
 
+/// Returns the linear layer of one vector that ends the network as its head; else its [`dense_head`], or none.
+fn linear_head(sketch: &mut Sketch) -> Head {
+    let head = match sketch.nodes.last().map(|node| (&node.op, &node.inputs[..])) {
+        Some((Op::Linear(Linear { prologue: Prologue::Identity, weight, bias, scale: None, input, output }), [_]))
+            if sketch.shapes.last() == Some(&Shape::vector(*output)) =>
+        {
+            Some((*weight, *bias, *input, *output))
+        }
+        _ => None,
+    };
+    let features = sketch.shapes.last().map_or(0, |shape| shape.len());
+    match head {
+        Some((weight, bias, features, classes)) => {
+            // The layer before it is the output, if the head reads it alone.
+            let is_last = sketch.nodes.last().is_some_and(|node| node.inputs[0].index() + 1 == sketch.nodes.len());
+            if is_last {
+                sketch.nodes.pop();
+                sketch.paths.pop();
+                sketch.shapes.pop();
+                let bias = head_tensors(sketch, weight, bias, classes);
+                Head { weight, bias, features, classes, node: None }
+            } else {
+                no_head(sketch, features * classes / classes.max(1))
+            }
+        }
+        None => dense_head(sketch).unwrap_or_else(|| no_head(sketch, features)),
+    }
+}
+
+/// Returns the head of a network whose output is more than one pixel, if a 1×1 convolution before resizes alone makes it.
+fn dense_head(sketch: &mut Sketch) -> Option<Head> {
+    let graph = Graph { nodes: std::mem::take(&mut sketch.nodes), sections: Vec::new() };
+    let node = graph.dense_head();
+    sketch.nodes = graph.nodes;
+    let node = node.filter(|_| sketch.shapes.last().is_some_and(|output| output.pixels() > 1))?;
+    let Op::Conv(Conv { weight, bias, input, output, .. }) = sketch.nodes[node].op else { return None };
+    let users = |id: TensorId| sketch.nodes.iter().filter(|node| node.op.tensors().contains(&id)).count();
+    if [Some(weight), bias].into_iter().flatten().any(|id| users(id) != 1) {
+        return None;
+    }
+    let bias = head_tensors(sketch, weight, bias, output);
+    if let Op::Conv(conv) = &mut sketch.nodes[node].op {
+        conv.bias = Some(bias);
+    }
+    Some(Head { weight, bias, features: input, classes: output, node: Some(node) })
+}
+
+/// Marks a head's tensors as such; returns its bias, which is added where the file has none.
+fn head_tensors(sketch: &mut Sketch, weight: TensorId, bias: Option<TensorId>, classes: usize) -> TensorId {
+    let name = sketch.tensors[weight.index()].name.clone();
+    let name = name.strip_suffix(".weight").unwrap_or(&name).to_owned();
+    let bias = bias.unwrap_or_else(|| sketch.filled(format!("{name}.bias"), (vec![classes], Role::HeadBias), 0.0));
+    sketch.tensors[weight.index()].role = Role::HeadWeight;
+    sketch.tensors[bias.index()].role = Role::HeadBias;
+    bias
+}
+
 /// Returns the head of a network that ends in something else than a classifier: none, over its whole output.
 fn no_head(sketch: &mut Sketch, features: usize) -> Head {
     let weight = sketch.filled("head.weight".to_owned(), (vec![0, features], Role::HeadWeight), 0.0);
     let bias = sketch.filled("head.bias".to_owned(), (vec![0], Role::HeadBias), 0.0);
-    Head { weight, bias, features, classes: 0 }
+    Head { weight, bias, features, classes: 0, node: None }
 }
 
 /// Brings the tensors into the order of the forward pass, the head's last, and drops those that nothing reads.
