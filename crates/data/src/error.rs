@@ -6,6 +6,7 @@ use crate::layout::Subset;
 use crate::read_failures::ReadFailure;
 use crate::skipped::Skipped;
 use fieldfit_durable::SpecialFile;
+use fieldfit_tensor::text::escape;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -166,10 +167,12 @@ pub enum DataError {
         reason: String,
     },
     /// An image of a data set whose targets are of several kinds.
-    #[error("{}: expected a target of the same kind as the data set's others: give each image a class, or each a mask", path.display())]
+    #[error(
+        "{image}: expected a target of the same kind as the data set's others: give each image a class, or each a mask"
+    )]
     MixedTargets {
-        /// The image.
-        path: PathBuf,
+        /// The image's file, or its number.
+        image: String,
     },
     /// A mask without a pixel that counts.
     #[error("every pixel of the mask is ignored: label some of it, or remove the image")]
@@ -253,6 +256,27 @@ pub enum DataError {
         /// The number given.
         found: u8,
     },
+    /// An image in memory that can't be used.
+    #[error("sample {number}: {source}")]
+    Sample {
+        /// Its position, from 0, among the images of its data set.
+        number: usize,
+        /// The defect.
+        source: Box<DataError>,
+    },
+    /// A class of an image in memory whose name can't be a label.
+    #[error("sample {number}: the class `{}` becomes a label, and is {problem}: give it another name", escape(class))]
+    ClassName {
+        /// Position of the image, from 0.
+        number: usize,
+        /// The class.
+        class: String,
+        /// Why it can't be one.
+        problem: &'static str,
+    },
+    /// A data set from memory without images.
+    #[error("the data set has no images: add labelled frames before it is built")]
+    NoSamples,
     /// An image that JPEG can't encode.
     #[error("the image of {width} × {height} pixels cannot be made a JPEG: {source}")]
     Compress {
@@ -313,9 +337,10 @@ impl DataError {
     /// Returns the path that the error is about, if it is known.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Image { path, .. } | Self::Read { path, .. } | Self::MixedTargets { path } => Some(path),
+            Self::Image { path, .. } | Self::Read { path, .. } => Some(path),
             Self::Folder(error) => error.path(),
             Self::Interrupted
+            | Self::MixedTargets { .. }
             | Self::EmptyFrame { .. }
             | Self::Stride { .. }
             | Self::Length { .. }
@@ -342,6 +367,9 @@ impl DataError {
             | Self::TooManyLabels { .. }
             | Self::Unknown { .. }
             | Self::Severity { .. }
+            | Self::Sample { .. }
+            | Self::ClassName { .. }
+            | Self::NoSamples
             | Self::Compress { .. }
             | Self::TooManyFailures { .. }
             | Self::NoImageLeft { .. }

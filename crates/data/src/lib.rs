@@ -4,6 +4,7 @@
 //!   a training step.
 //! - [`Dataset`] opens a folder of images, names what it could not read, and splits the rest into train, validation and
 //!   gate slices ([`Dataset::split`]) so that an image stays in its slice from one adaptation to the next.
+//!   [`DatasetBuilder`] takes images from memory instead.
 //! - [`Target`] is what an image is labelled with: a class, or a mask that has one for each pixel.
 //! - [`Loader`] decodes and augments on background threads and delivers [`Batch`]es in a fixed order with fixed content;
 //!   [`ReadFailures`] records images that become unreadable meanwhile.
@@ -30,11 +31,13 @@
 mod augmentation;
 mod corruption;
 mod dataset;
+mod dataset_builder;
 mod decode;
 mod duplicates;
 mod error;
 mod frame;
 mod image_buffer;
+mod image_source;
 mod layout;
 mod listing;
 mod loader;
@@ -53,10 +56,12 @@ mod yuv;
 pub use augmentation::Augmentation;
 pub use corruption::{Corruption, Severity};
 pub use dataset::{Dataset, FolderOptions, Group, Sample, ScanProgress, UNREADABLE_LIMIT};
-pub use decode::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS, thumbnail};
+pub use dataset_builder::DatasetBuilder;
+pub use decode::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS};
 pub use error::{DataError, FolderError, SplitError};
 pub use frame::{Frame, PixelFormat, Pixels, Plane, Rect};
 pub use image::RgbImage;
+pub use image_source::{ImageSource, MemoryImage};
 pub use layout::{Purpose, Subset, images_below};
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use mask_image::{encode_mask, encode_overlay, rgb};

@@ -5,6 +5,7 @@ use crate::corruption::{Corruption, Severity};
 use crate::dataset::Dataset;
 use crate::decode;
 use crate::error::DataError;
+use crate::image_source::ImageSource;
 use crate::mask::{self, Mask, MaskEncoding};
 use crate::preprocessor::Preprocessor;
 use crate::read_failures::{ReadFailure, ReadFailures};
@@ -14,7 +15,7 @@ use crossbeam_channel::{Receiver, bounded};
 use fieldfit_tensor::Images;
 use image::RgbImage;
 use rand::RngExt;
-use std::path::PathBuf;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -104,7 +105,7 @@ struct Loaded {
 /// Image to load.
 #[derive(Debug, Clone)]
 struct Item {
-    path: PathBuf,
+    image: ImageSource,
     target: Target,
     sample: usize,
 }
@@ -273,13 +274,15 @@ impl Worker {
             if self.is_stopped.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            match self.open(item) {
-                Ok((image, mask)) => {
+            match (self.open(item), item.image.path()) {
+                (Ok((image, mask)), _) => {
                     let geometry = self.prepare(item, image, images.image_mut(samples.len()))?;
                     self.add_target(item, mask.as_ref(), &geometry, &mut targets)?;
                     samples.push(item.sample);
                 }
-                Err(error) => failures.push((ReadFailure::new(item.sample, item.path.clone(), &error), error)),
+                (Err(error), Some(path)) => failures.push((ReadFailure::new(item.sample, path.into(), &error), error)),
+                // What was decoded once from memory does not change there.
+                (Err(error), None) => return Err(error),
             }
         }
         images.values.truncate(samples.len() * self.preprocessor.values());
@@ -288,8 +291,8 @@ impl Worker {
     }
 
     /// Decodes an image, and its mask if it has one.
-    fn open(&self, item: &Item) -> Result<(RgbImage, Option<Mask>), DataError> {
-        let image = decode::open(&item.path)?;
+    fn open<'i>(&self, item: &'i Item) -> Result<(Cow<'i, RgbImage>, Option<Mask>), DataError> {
+        let image = item.image.decode()?;
         let mask = match (&item.target, &self.encoding) {
             (Target::Mask(file), Some(encoding)) => Some(mask::open(&file.path, encoding, image.dimensions())?.0),
             (Target::Mask(_) | Target::Class(_), _) => None,
@@ -313,7 +316,7 @@ impl Worker {
                 mask.augment(geometry, self.preprocessor.input(), size, &mut masks.values[start..]);
             }
             (Targets::Classes(_), Target::Mask(_), _) | (Targets::Masks(_), _, None) => {
-                return Err(DataError::MixedTargets { path: item.path.clone() });
+                return Err(DataError::MixedTargets { image: item.image.to_string() });
             }
         }
         Ok(())
@@ -321,13 +324,13 @@ impl Worker {
 
     /// Corrupts and augments a decoded image as the options say, and writes it as the network's input; returns how it lies
     /// there.
-    fn prepare(&mut self, item: &Item, mut image: RgbImage, out: &mut [f32]) -> Result<Geometry, DataError> {
+    fn prepare(&mut self, item: &Item, mut image: Cow<'_, RgbImage>, out: &mut [f32]) -> Result<Geometry, DataError> {
         if let Some((corruption, severity)) = self.options.corruption {
             if self.encoding.is_some() && corruption.moves_pixels() {
                 return Err(DataError::MovesPixels { corruption: corruption.name() });
             }
             let seed = rng(Stream::CorruptionSeed, self.options.seed, 0, item.sample as u64).random();
-            corruption.apply(severity, seed, &mut image).map_err(|error| error.of(&item.path))?;
+            corruption.apply(severity, seed, image.to_mut()).map_err(|error| item.image.error(error))?;
         }
         let pixels = decode::pixels(&image);
         let key = Key { seed: self.options.seed, epoch: self.options.epoch, sample: item.sample as u64 };
@@ -344,7 +347,7 @@ impl Worker {
 
 fn items(dataset: &Dataset, order: &[usize]) -> Result<Vec<Item>, DataError> {
     let item = |index: &usize| match dataset.samples.get(*index) {
-        Some(sample) => Ok(Item { path: sample.path.clone(), target: sample.target.clone(), sample: *index }),
+        Some(sample) => Ok(Item { image: sample.image.clone(), target: sample.target.clone(), sample: *index }),
         None => Err(DataError::NoSuchSample { index: *index, samples: dataset.samples.len() }),
     };
     order.iter().map(item).collect()

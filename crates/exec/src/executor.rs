@@ -89,8 +89,15 @@ pub trait Prepared: Send + Sync {
     /// Returns the number of logits per image; of a dense network, per pixel.
     fn classes(&self) -> usize;
 
+    /// Computes the features of each image, which the head reads, `[N, features]`, and replaces the contents of `features`.
+    /// Reusing a buffer for as many images, or fewer, allocates nothing. A dense network has none apart from its logits.
+    ///
+    /// # Errors
+    /// As [`Prepared::logits_into`].
+    fn features_into(&self, images: &Images, features: &mut Vec<f32>) -> Result<(), ExecError>;
+
     /// Computes the logits of each image, `[N, classes]`, or of each pixel of a dense network's output, `[N, H, W, classes]`,
-    /// and replaces the contents of `logits`. Reusing a buffer for as many images allocates nothing.
+    /// and replaces the contents of `logits`. Reusing a buffer for as many images, or fewer, allocates nothing.
     ///
     /// # Errors
     /// If the images do not fit the network, or the device fails.

@@ -91,7 +91,7 @@ pub(crate) struct BaseAnswers(BTreeMap<usize, Vec<f32>>);
 
 impl BaseAnswers {
     /// Asks the base about the images of these batches, whose session has its head beside the new one.
-    fn ask(session: &mut HostSession<'_>, batches: Batches<'_>) -> Result<Self, AdaptError> {
+    fn ask(session: &mut HostSession<'_>, batches: Batches) -> Result<Self, AdaptError> {
         let mut answers = BTreeMap::new();
         for batch in batches {
             let Batch { images, samples, .. } = batch?;
