@@ -188,6 +188,13 @@ impl Branches {
     }
 }
 
+impl fmt::Display for Branches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, common, average } = self;
+        write!(f, "branches={count} common_epochs={common} branch_average={average}")
+    }
+}
+
 impl Default for Branches {
     fn default() -> Self {
         Self::new(1)

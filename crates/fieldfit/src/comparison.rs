@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fieldfit_adapt::metrics::{Metrics, Misclassified, agreeing, predictions};
 use fieldfit_adapt::{
-    AdaptRequest, Classifier, Control, Event, ExtraOutputs, MethodEntry, Options, Outcome, adapt, forget_peak_memory,
-    peak_memory,
+    AdaptRequest, Branches, Classifier, Control, Event, ExtraOutputs, MethodEntry, Options, Outcome, adapt,
+    forget_peak_memory, peak_memory,
 };
 use fieldfit_data::{Dataset, Fractions};
 use fieldfit_delta::Delta;
@@ -29,6 +29,8 @@ pub struct Comparison<'a> {
     methods: Vec<MethodEntry>,
     /// The held-out images of the source at [`HELD_OUT`], its validation slice at [`VALIDATION`], then the shifts.
     sets: Vec<ImageSet>,
+    /// Labelled images of the base's own classes, by its labels.
+    base_task: Option<ImageSet>,
     /// The base's predictions, by input size and position of a set: the same for every run.
     base_predictions: BTreeMap<(u32, usize), Vec<u16>>,
     /// Hash over everything that all runs depend on.
@@ -60,7 +62,8 @@ impl<'a> Comparison<'a> {
         let all: Vec<usize> = (0..images.samples.len()).collect();
         let content = Sha256::new().chain_update(runtime.base().id().0).chain_update(images.digest(&all));
         let sets = vec![slice(source.into(), split.gate), slice("validation".into(), split.validation)];
-        Ok(Self { runtime, images, fractions, methods: Vec::new(), sets, base_predictions: BTreeMap::new(), content })
+        let (methods, base_predictions) = (Vec::new(), BTreeMap::new());
+        Ok(Self { runtime, images, fractions, methods, sets, base_task: None, base_predictions, content })
     }
 
     /// Adds custom methods, which the options of a run may name beside [`METHODS`](crate::train::METHODS).
@@ -80,6 +83,17 @@ impl<'a> Comparison<'a> {
         }
         self.sets.extend(shifts);
         self
+    }
+
+    /// Measures the base's own task as well, on images that are labelled by the base's classes.
+    ///
+    /// # Errors
+    /// If a class is none of the base's.
+    pub fn with_base_task(mut self, set: &ImageSet) -> Result<Self, Error> {
+        let set = set.with_labels(self.runtime.base().labels())?;
+        self.content.update(set.images.digest(&set.order));
+        self.base_task = Some(set);
+        Ok(self)
     }
 
     /// Returns the images of the source that no run learns from (the gate slice), under the source's name.
@@ -150,6 +164,7 @@ impl<'a> Comparison<'a> {
             classes: parsed.labels().map(str::to_owned).collect(),
             validation_loss,
             in_distribution,
+            base_task: self.base_task.as_ref().map(|set| subject.base_accuracy(set)).transpose()?,
             accepted: recorder.accepted,
             seconds: cost.seconds,
             peak_bytes: cost.peak_bytes,
@@ -217,6 +232,21 @@ impl Subject {
         })
     }
 
+    /// Accuracy under the base's own head, 0..1, on images that are labelled by the base's classes, or on their pixels.
+    fn base_accuracy(&self, set: &ImageSet) -> Result<f64, Error> {
+        let own = self.classifier.labels().len();
+        let (mut answers, mut right) = (0, 0);
+        for batch in set.classified_by(&self.classifier)? {
+            let (batch, logits) = batch?;
+            let predicted: Vec<usize> = predictions(&logits, own..logits.columns).collect();
+            for (position, class) in batch.targets.counted() {
+                answers += 1;
+                right += usize::from(predicted[position] == class);
+            }
+        }
+        Ok(right as f64 / answers.max(1) as f64)
+    }
+
     /// The misclassified images with the lowest probability of their true class, with thumbnails.
     fn hardest(&self, set: &ImageSet, misclassified: &mut [Misclassified]) -> Result<Vec<HardestImage>, Error> {
         misclassified.sort_by(|one, other| one.own.total_cmp(&other.own).then(one.sample.cmp(&other.sample)));
@@ -273,8 +303,9 @@ impl Recorder {
     }
 }
 
-/// The method's name with the hyper-parameters that were set, e.g. `wise-ft alpha=0.5`.
+/// The method's name with the hyper-parameters that were set, e.g. `wise-ft alpha=0.5`, and its branches.
 fn method_name(options: &Options) -> String {
     let settings = options.settings.iter().map(|(name, value)| format!(" {name}={value}"));
-    std::iter::once(options.method.clone()).chain(settings).collect()
+    let branches = (options.branches != Branches::default()).then(|| format!(" {}", options.branches));
+    std::iter::once(options.method.clone()).chain(settings).chain(branches).collect()
 }

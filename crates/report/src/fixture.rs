@@ -28,6 +28,7 @@ pub(crate) fn run(method: &str, seed: u64, source: &str) -> RunRecord {
         validation_loss: 0.3,
         in_distribution: scores("gate"),
         shifts: vec![scores("dusk"), scores("fog")],
+        base_task: None,
         accepted: true,
         seconds: 12.0,
         peak_bytes: Some(200 << 20),

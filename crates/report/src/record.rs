@@ -28,6 +28,10 @@ pub struct RunRecord {
     pub in_distribution: Scores,
     /// Metrics on the shifted data sets, in the order in which they were given.
     pub shifts: Vec<Scores>,
+    /// Accuracy of the adapted backbone under the base's own head on labelled images of the base's classes, 0..1; `None` where
+    /// none were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_task: Option<f64>,
     /// Whether the gate accepted the result.
     pub accepted: bool,
     /// Wall time of the adaptation, in seconds.

@@ -53,6 +53,8 @@ pub enum SummaryColumn {
     Shifts,
     /// Agreement with the base: see [`RunRecord::retention`].
     Retention,
+    /// Accuracy on the base's own classes: see [`RunRecord::base_task`].
+    BaseTask,
     /// Expected calibration error: see [`RunRecord::calibration_error`].
     CalibrationError,
     /// Wall time of the adaptation.
@@ -80,6 +82,7 @@ impl SummaryColumn {
             Self::Shift(name) => name,
             Self::Shifts => "mean of shifts",
             Self::Retention => "retention",
+            Self::BaseTask => "base task",
             Self::CalibrationError => "calibration error",
             Self::Seconds => "time",
             Self::PeakMemory => "peak memory",
@@ -92,14 +95,21 @@ impl SummaryColumn {
         match self {
             Self::Seconds => "s",
             Self::PeakMemory | Self::DeltaSize => "MiB",
-            Self::InDistribution | Self::Shift(_) | Self::Shifts | Self::Retention | Self::CalibrationError => "%",
+            Self::InDistribution
+            | Self::Shift(_)
+            | Self::Shifts
+            | Self::Retention
+            | Self::BaseTask
+            | Self::CalibrationError => "%",
         }
     }
 
     /// Returns the direction in which the column improves.
     pub fn direction(&self) -> Direction {
         match self {
-            Self::InDistribution | Self::Shift(_) | Self::Shifts | Self::Retention => Direction::Maximize,
+            Self::InDistribution | Self::Shift(_) | Self::Shifts | Self::Retention | Self::BaseTask => {
+                Direction::Maximize
+            }
             Self::CalibrationError | Self::Seconds | Self::PeakMemory | Self::DeltaSize => Direction::Minimize,
         }
     }
@@ -111,6 +121,7 @@ impl SummaryColumn {
             Self::Shift(name) => run.shifts.iter().find(|shift| shift.name == *name).map(|shift| shift.accuracy()),
             Self::Shifts => run.mean_shift_accuracy(),
             Self::Retention => Some(run.retention()),
+            Self::BaseTask => run.base_task,
             Self::CalibrationError => Some(run.calibration_error()),
             Self::Seconds => Some(run.seconds),
             Self::PeakMemory => run.peak_bytes.map(|bytes| bytes as f64),
@@ -125,9 +136,12 @@ impl SummaryColumn {
             Self::Seconds => (1.0, 1),
             Self::PeakMemory => (1.0 / MEBIBYTE, 0),
             Self::DeltaSize => (1.0 / MEBIBYTE, 2),
-            Self::InDistribution | Self::Shift(_) | Self::Shifts | Self::Retention | Self::CalibrationError => {
-                (100.0, 1)
-            }
+            Self::InDistribution
+            | Self::Shift(_)
+            | Self::Shifts
+            | Self::Retention
+            | Self::BaseTask
+            | Self::CalibrationError => (100.0, 1),
         };
         let number = |value: f64| format!("{:.digits$}", value * factor);
         match estimate.standard_error {
@@ -216,6 +230,7 @@ fn columns(runs: &[&RunRecord], shifts: &[&str]) -> Vec<SummaryColumn> {
     }
     columns.extend([
         SummaryColumn::Retention,
+        SummaryColumn::BaseTask,
         SummaryColumn::CalibrationError,
         SummaryColumn::Seconds,
         SummaryColumn::PeakMemory,

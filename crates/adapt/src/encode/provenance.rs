@@ -102,8 +102,7 @@ impl fmt::Display for Choices<'_> {
             write!(f, " novelty={rate}")?;
         }
         if *branches != Branches::default() {
-            let Branches { count, common, average } = branches;
-            write!(f, " branches={count} common_epochs={common} branch_average={}", average.name())?;
+            write!(f, " {branches}")?;
         }
         if *fractions != Fractions::default() {
             write!(f, " {fractions}")?;

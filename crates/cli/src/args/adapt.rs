@@ -67,6 +67,9 @@ pub struct CompareArgs {
     pub name: Option<String>,
     #[command(flatten)]
     pub shift: ShiftArgs,
+    /// Measure the base's own task, too, on this folder of images in folders named by the base's labels
+    #[arg(long, value_name = "DIR")]
+    pub base_task: Option<PathBuf>,
     /// Compare these methods, with hyper-parameters: lp-ft,wise-ft:alpha=0.5 [default: all]
     #[arg(long, value_name = "NAME[:SETTING=VALUE]…", value_delimiter = ',', value_parser = method_spec)]
     pub methods: Vec<MethodSpec>,

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::output::{Output, Table, Text, percent};
 use crate::progress_bar::ProgressBar;
 use crate::signals::Signals;
-use fieldfit::data::{FolderOptions, Purpose};
+use fieldfit::data::{FolderOptions, ImageSet, Purpose};
 use fieldfit::report::{PageOptions, RunLog, RunRecord, Summary, SummaryCell, SummaryColumn, write_page};
 use fieldfit::train::{AdaptError, Comparison, Control, Options};
 use fieldfit::{Runtime, check_output};
@@ -30,6 +30,10 @@ pub fn run(args: &CompareArgs, output: &Output) -> Result<(), CliError> {
     let comparison = Comparison::new(&runtime, source, &images, Options::default().fractions)?;
     let shifts = super::shifts(&args.shift, comparison.held_out(), &progress)?;
     let mut comparison = comparison.with_shifts(shifts);
+    if let Some(folder) = &args.base_task {
+        let images = super::images(folder, &FolderOptions::new(Purpose::Evaluate), &progress)?;
+        comparison = comparison.with_base_task(&ImageSet::of("base task", images))?;
+    }
     let mut runs = Vec::new();
     for (number, options) in plan.iter().enumerate() {
         let known = journal.as_ref().and_then(|journal| journal.find(&comparison.identity(options))).cloned();
