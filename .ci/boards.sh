@@ -1,6 +1,6 @@
 #!/bin/bash
 # Bundles the release for a Jetson Orin Nano, as the guide's command does, and starts what the bundle holds under emulation:
-# doctor, infer, an adaptation of five steps. Then deltas go both ways: predictions with one made on either side must be the same
+# doctor, infer, an adaptation of five steps, a C program. Then deltas go both ways: predictions with one made on either side must be the same
 # on both.
 #
 # Needs, on Debian: apt-get install --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
@@ -40,6 +40,11 @@ here() { cargo run --quiet --release -- "$@"; }
 emoji=tests/data/emoji/google
 model=$board/models/efficientnet-lite0
 there doctor --scratch "$scratch" --model "$model" --size 96 --target-profile "$board/target.toml"
+
+# A C program of the bundle's own headers and library.
+aarch64-linux-gnu-gcc -std=c11 -I "$board/include" crates/capi/examples/classify.c -L "$board/lib" -lfieldfit -o "$scratch/classify"
+qemu-aarch64 -cpu cortex-a76 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="$board/lib" \
+    "$scratch/classify" "$model" "$(find "$emoji/test" -type f | sort | head -n 1)"
 
 # Of these four classes, 70 images are trained on: five steps of 14.
 mkdir "$scratch/images"

@@ -14,7 +14,11 @@ use std::path::PathBuf;
 
 /// Options of an adaptation. The defaults are safe: they do not collapse, and radii are on. Outside this crate they
 /// are built by setters: `Options::default().with_epochs(8).with_size(Some(96))`.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// As JSON, `{"epochs":8,"size":96}`: each option by the name of its field but the device, which is the program's. What is not
+/// given is at its default; an unknown name is an error.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Options {
     /// The method, by its name in [`METHODS`](crate::METHODS).
@@ -51,6 +55,7 @@ pub struct Options {
     /// Coding of the delta file's values.
     pub coding: Coding,
     /// Device that computes.
+    #[serde(skip, default = "all_cores")]
     pub device: Device,
     /// Images that are computed at once, on the CPU; `None` for what fits the budget, and at most
     /// [`Passes::MICRO_BATCH`](fieldfit_exec::Passes::MICRO_BATCH).
@@ -92,7 +97,7 @@ impl Default for Options {
             retain: None,
             freeze: None,
             coding: Coding::Auto,
-            device: Device::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) },
+            device: all_cores(),
             micro_batch: None,
             nice: 0,
             memory_budget: None,
@@ -103,6 +108,11 @@ impl Default for Options {
             branches: Branches::default(),
         }
     }
+}
+
+/// The CPU, on all the cores that this process may use.
+fn all_cores() -> Device {
+    Device::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) }
 }
 
 /// Defines a setter by value for each of these fields.
@@ -284,7 +294,7 @@ impl ClassWeights {
 
 /// Optimiser and its constants. Tensors of one dimension (biases, norm affine) are never decayed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum OptimiserOptions {
     /// Stochastic gradient descent with Nesterov's momentum, as PyTorch computes it.
     Sgd {
@@ -369,6 +379,7 @@ impl Default for OptimiserOptions {
 
 /// Options of the learning-rate schedule: a rising line, then half a cosine down to 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ScheduleOptions {
     /// Steps over which the rate rises to its largest. Runs shorter than ten times that warm up for a tenth of themselves.
@@ -394,6 +405,7 @@ impl Default for ScheduleOptions {
 /// It can only be kept for a fixed number of augmented views: epoch n, from 0, sees view n mod `views` of each image, as an
 /// unfrozen run sees it in its epoch of that number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Freeze {
     /// The last of them, by its name in the network.
@@ -435,6 +447,7 @@ impl Freeze {
 
 /// Options of methods with radii.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TpgmOptions {
     /// Norm of the distance of a tensor from the base; `None` for the one of the method's paper.

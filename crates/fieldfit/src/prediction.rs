@@ -123,6 +123,11 @@ impl Prediction {
         &self.own.labels
     }
 
+    /// Returns the class names of the base, in the order of its head's outputs, if [`base`](Self::base) ranks them.
+    pub fn base_labels(&self) -> Option<&Arc<[String]>> {
+        self.base.as_ref().map(|ranking| &ranking.labels)
+    }
+
     /// Returns the classes by descending probability: [`MAX_TOP`] of them, or all if there are fewer.
     pub fn top(&self) -> impl ExactSizeIterator<Item = Ranked<'_>> {
         self.own.iter()

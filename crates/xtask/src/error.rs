@@ -41,6 +41,14 @@ pub enum XtaskError {
     PredictionsDiffer { image: String, reason: String },
     #[error("unexpected output of `cargo metadata`")]
     Metadata(#[from] serde_json::Error),
+    #[error("{}: invalid configuration of the C header: {reason}", path.display())]
+    HeaderConfig { path: PathBuf, reason: String },
+    #[error("cannot generate the C header")]
+    Header(#[source] cbindgen::Error),
+    #[error("{} is not that of the code: run `cargo xtask header` and commit it", path.display())]
+    OldHeader { path: PathBuf },
+    #[error("cargo built no library .{extensions}: this target has none")]
+    NoLibrary { extensions: String },
     #[error("unknown git revision {revision:?}: expected a branch, tag or commit of this repository")]
     UnknownRevision { revision: String },
     #[error("{revision:?} and HEAD have no common ancestor: name another revision with --base")]

@@ -1,9 +1,12 @@
 //! `cargo xtask`: development tasks.
 
 mod bundle;
+mod c_package;
 mod check;
 mod elf_requirements;
 mod error;
+mod header;
+mod package_file;
 mod prediction_diff;
 mod process;
 mod release_build;
@@ -31,6 +34,10 @@ enum Task {
     /// Build a release for a board, check it against the board's system, and pack it with a model, the profile, a systemd
     /// unit and checksums
     Bundle(Box<BundleArgs>),
+    /// Build the C library and install it with headers, pkg-config file and CMake package
+    Capi(CapiArgs),
+    /// Write the C header from the code of `crates/capi`
+    Header(HeaderArgs),
     /// Compare the predictions of two machines for the same images: the output of `fieldfit infer --json`
     #[command(alias = "answers")]
     PredictionDiff(PredictionDiffArgs),
@@ -71,6 +78,28 @@ struct BundleArgs {
     std_from_source: bool,
 }
 
+/// `cargo xtask capi`.
+#[derive(Debug, Args)]
+struct CapiArgs {
+    /// Folder to install to, as `/usr/local`: `lib`, `include`
+    #[arg(long, value_name = "DIR")]
+    prefix: PathBuf,
+    /// Cargo profile to build with
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    profile: String,
+    /// Cargo features to build with: cuda, cudnn, metal
+    #[arg(long, value_name = "NAMES")]
+    features: Option<String>,
+}
+
+/// `cargo xtask header`.
+#[derive(Debug, Args)]
+struct HeaderArgs {
+    /// Fail if the committed header differs, and write nothing
+    #[arg(long)]
+    check: bool,
+}
+
 /// `cargo xtask prediction-diff`.
 #[derive(Debug, Args)]
 struct PredictionDiffArgs {
@@ -87,6 +116,8 @@ fn main() -> ExitCode {
     let summary = match Arguments::parse().command {
         Task::Check(args) => check::check(&repository(), &args),
         Task::Bundle(args) => bundle::run(&args),
+        Task::Capi(args) => c_package::run(&repository(), &args),
+        Task::Header(args) => header::run(&repository(), &args),
         Task::PredictionDiff(args) => prediction_diff::run(&args),
     };
     match summary {

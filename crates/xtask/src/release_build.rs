@@ -1,4 +1,4 @@
-//! Release build: compiles the command for a board with cargo.
+//! Release build: compiles the command and the C library for a board with cargo.
 
 use crate::error::XtaskError;
 use crate::process::{cargo, output, run};
@@ -7,42 +7,47 @@ use std::env::consts::{ARCH, OS};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Builds the command for a board and returns the path of the binary.
+/// Paths of what was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    pub command: PathBuf,
+    /// The shared library.
+    pub library: PathBuf,
+}
+
+/// Builds the command and the C library for a board.
 pub fn release(
     repository: &Path,
     board: &TargetProfile,
     gpu: bool,
     std_from_source: bool,
-) -> Result<PathBuf, XtaskError> {
+) -> Result<Release, XtaskError> {
     check(board, gpu)?;
     let triple = board.triple.as_str();
-    let folder = repository.join("target").join(if std_from_source { "boards-std" } else { "boards" });
-    let mut cargo = cargo();
-    cargo.current_dir(repository).args([
-        "build",
-        "--profile",
-        "dist",
-        "--locked",
-        "-p",
-        "fieldfit-cli",
-        "--target",
-        triple,
-    ]);
-    cargo.arg("--target-dir").arg(&folder);
-    if gpu {
-        let features: Vec<_> = board.features.iter().map(|feature| feature.name()).collect();
-        cargo.args(["--features", &features.join(",")]);
-    }
-    if std_from_source {
-        // The flag is unstable; the second variable is cargo's own for a standard library outside its sysroot.
-        let source = std_source(repository)?;
-        cargo.env("RUSTC_BOOTSTRAP", "1").env("__CARGO_TESTS_ONLY_SRC_ROOT", source);
-        cargo.arg("-Zbuild-std=std,panic_unwind");
-    } else if !has_std(triple)? {
+    if !std_from_source && !has_std(triple)? {
         return Err(XtaskError::StdMissing { triple: triple.into() });
     }
-    run(&mut cargo)?;
-    Ok(folder.join(triple).join("release/fieldfit"))
+    let folder = repository.join("target").join(if std_from_source { "boards-std" } else { "boards" });
+    // The library without its static twin, which nobody links to on a board and which would be optimised once more.
+    for what in [&["build", "-p", "fieldfit-cli"][..], &["rustc", "-p", "fieldfit-capi", "--crate-type", "cdylib"]] {
+        let mut cargo = cargo();
+        cargo.current_dir(repository).args(what).args(["--release", "--locked", "--target", triple]);
+        cargo.arg("--target-dir").arg(&folder);
+        if gpu {
+            let features: Vec<_> = board.features.iter().map(|feature| feature.name()).collect();
+            cargo.args(["--features", &features.join(",")]);
+        }
+        if std_from_source {
+            // The flag is unstable; the second variable is cargo's own for a standard library outside its sysroot.
+            let source = std_source(repository)?;
+            cargo.env("RUSTC_BOOTSTRAP", "1").env("__CARGO_TESTS_ONLY_SRC_ROOT", source);
+            cargo.arg("-Zbuild-std=std,panic_unwind");
+        }
+        run(&mut cargo)?;
+    }
+    let built = folder.join(triple).join("release");
+    let library = if triple.contains("apple") { "libfieldfit_capi.dylib" } else { "libfieldfit_capi.so" };
+    Ok(Release { command: built.join("fieldfit"), library: built.join(library) })
 }
 
 /// Refuses a build that is impossible on this machine, before it starts.

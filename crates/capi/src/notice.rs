@@ -1,0 +1,131 @@
+//! Notices: events that the runtime causes or observes by itself, delivered to a callback as JSON.
+
+use crate::callback::{Callback, fieldfit_callback};
+use crate::guard::guard;
+use crate::runtime::{RUNTIMES, fieldfit_runtime};
+use crate::status::{fieldfit_error, fieldfit_status};
+use crate::text::json;
+use fieldfit::RuntimeEvent;
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString, c_void};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+
+/// Maximum number of notices that are kept until a callback is set.
+const KEPT: usize = 64;
+
+/// Slot for the callback of a runtime's notices.
+///
+/// The callback is called without a lock. Who replaces it waits until no other thread is inside the former one, so that what
+/// that one used can be freed.
+#[derive(Debug)]
+pub struct NoticeSlot {
+    state: Mutex<State>,
+    left: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    callback: Option<Callback>,
+    /// Notices from before the first callback, such as those of opening; `None` once one was set.
+    kept: Option<VecDeque<CString>>,
+    /// Threads inside a callback.
+    inside: Vec<ThreadId>,
+}
+
+impl NoticeSlot {
+    /// Creates a slot without a callback.
+    pub fn new() -> Self {
+        let state = State { callback: None, kept: Some(VecDeque::new()), inside: Vec::new() };
+        Self { state: Mutex::new(state), left: Condvar::new() }
+    }
+
+    /// Delivers an event, or keeps it until there is a callback.
+    pub fn deliver(&self, event: &RuntimeEvent) {
+        match json(event, "a notice") {
+            Ok(text) => self.call(text),
+            Err(failure) => log::error!("a notice is not delivered: {failure}"),
+        }
+    }
+
+    /// Replaces the callback. On return no other thread is inside the former one. Kept notices are delivered.
+    pub fn set(&self, callback: Option<Callback>) {
+        let mut state = self.state();
+        state.callback = callback;
+        let kept = callback.and_then(|_| state.kept.take());
+        let here = thread::current().id();
+        while state.inside.iter().any(|&thread| thread != here) {
+            state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+        kept.into_iter().flatten().for_each(|notice| self.call(notice));
+    }
+
+    fn call(&self, notice: CString) {
+        let mut state = self.state();
+        match (state.callback, &mut state.kept) {
+            (Some(callback), _) => {
+                state.inside.push(thread::current().id());
+                drop(state);
+                self.call_inside(callback, &notice);
+            }
+            (None, Some(kept)) => {
+                kept.push_back(notice);
+                if kept.len() > KEPT {
+                    kept.pop_front();
+                }
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Calls the callback on a thread that is counted as inside, until it returns or panics.
+    fn call_inside(&self, callback: Callback, notice: &CStr) {
+        struct Inside<'a>(&'a NoticeSlot);
+        impl Drop for Inside<'_> {
+            fn drop(&mut self) {
+                let here = thread::current().id();
+                let mut state = self.0.state();
+                if let Some(position) = state.inside.iter().position(|&thread| thread == here) {
+                    state.inside.swap_remove(position);
+                }
+                self.0.left.notify_all();
+            }
+        }
+        let _inside = Inside(self);
+        callback.call(notice);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sets the function that is called with each notice of the runtime, `{"notice":"swapped","from":null,"to":3}`: swaps,
+/// fallbacks, confirmations, an unavailable store, drift. NULL removes it.
+///
+/// A notice of a call is delivered on the thread of that call; one that arises beside a frame or a trial, on a thread of the
+/// runtime's. The function may call the library. No frame waits for it. Notices from before the first function was set, such as
+/// those of opening, are kept, 64 at most, and delivered by this call.
+///
+/// On return, no other thread is inside the function that was set before: what it used may be freed.
+///
+/// # Safety
+/// Any thread may call `callback` with `user`, until another is set or the runtime is closed. `error` is NULL or points to a
+/// writable pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fieldfit_on_notice(
+    runtime: *const fieldfit_runtime,
+    callback: fieldfit_callback,
+    user: *mut c_void,
+    error: *mut *mut fieldfit_error,
+) -> fieldfit_status {
+    let body = || {
+        let state = RUNTIMES.get(runtime, "runtime")?;
+        // SAFETY: the caller's promise.
+        state.notices.set(unsafe { Callback::new(callback, user) });
+        Ok(())
+    };
+    // SAFETY: the caller's promise about `error`.
+    unsafe { guard(error, body) }
+}

@@ -1,0 +1,142 @@
+//! Tests of frames: the same answers as the crate's, to the bit, and without an allocation.
+
+use super::{SIDES, Scene, frame, infer, pixels, text, zeroed};
+use crate::frame::{fieldfit_format, fieldfit_rect};
+use crate::prediction::fieldfit_prediction;
+use crate::runtime::{fieldfit_labels, fieldfit_open, fieldfit_runtime};
+use crate::status::fieldfit_status::*;
+use crate::tests::{c_path, call};
+use crate::version::fieldfit_version;
+use fieldfit::{Device, Frame, PixelFormat, Pixels, Rect, Runtime};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ptr;
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: the system's allocator does all the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Catches: a ranking that is cut or shifted on its way to C, pixels that are read in another order, a crop that is lost.
+#[test]
+fn a_frame_is_answered_as_by_the_crate() {
+    let scene = Scene::new();
+    let runtime = Runtime::open(scene.folder.path().join("tiny-2"), Device::Cpu { threads: 1 }).unwrap();
+    let data = pixels();
+    for (format, number) in
+        [(PixelFormat::Rgb8, fieldfit_format::FIELDFIT_RGB8), (PixelFormat::Bgr8, fieldfit_format::FIELDFIT_BGR8)]
+    {
+        for cropped in [false, true] {
+            let mut expected = Frame::Pixels(Pixels::packed(&data, format, SIDES[0], SIDES[1]));
+            let mut given = frame(&data);
+            given.format = number as u32;
+            if cropped {
+                expected = expected.crop(Rect { left: 3, top: 5, width: 20, height: 11 }).unwrap();
+                given.crop = fieldfit_rect { left: 3, top: 5, width: 20, height: 11 };
+            }
+            let (expected, found) = (runtime.infer(&expected).unwrap(), infer(scene.runtime, &given).unwrap());
+            assert_eq!(found.count as usize, expected.top().len());
+            for (found, expected) in found.top.iter().zip(expected.top()) {
+                assert_eq!(
+                    (found.index, found.probability.to_bits()),
+                    (expected.index, expected.probability.to_bits())
+                );
+                // SAFETY: the runtime is open.
+                assert_eq!(unsafe { text(found.label) }, expected.label);
+            }
+            assert_eq!(found.version, fieldfit_version { kind: 0, number: 0 });
+            assert_eq!((found.base_count, found.has_novelty), (0, 0));
+        }
+    }
+}
+
+/// Catches: planes and strides that are mixed up, and an encoded image that needs sides.
+#[test]
+fn planes_strides_and_encoded_images_are_read() {
+    let scene = Scene::new();
+    let runtime = Runtime::open(scene.folder.path().join("tiny-2"), Device::Cpu { threads: 1 }).unwrap();
+    let best = |frame: &Frame<'_>| runtime.infer(frame).unwrap().best().unwrap().probability.to_bits();
+    let data = pixels();
+    let mut nv12 = frame(&data[..64 * 20]);
+    nv12.format = fieldfit_format::FIELDFIT_NV12 as u32;
+    (nv12.width, nv12.height, nv12.stride) = (32, 20, 64);
+    (nv12.chroma, nv12.chroma_length, nv12.chroma_stride) = (data[1500..].as_ptr(), 320, 0);
+    let mut pixels = Pixels::nv12(&data[..64 * 20], &data[1500..][..320], 32, 20);
+    pixels.stride = 64;
+    assert_eq!(infer(scene.runtime, &nv12).unwrap().top[0].probability.to_bits(), best(&Frame::Pixels(pixels)));
+    let image = std::fs::read(scene.folder.path().join("images/grass/grass_0.png")).unwrap();
+    let mut encoded = frame(&image);
+    (encoded.format, encoded.width, encoded.height) = (fieldfit_format::FIELDFIT_ENCODED as u32, 0, 0);
+    let found = infer(scene.runtime, &encoded).unwrap();
+    assert_eq!(found.top[0].probability.to_bits(), best(&Frame::Encoded(&image)));
+}
+
+/// Catches: a table of labels, a handle or an error that is allocated for each frame.
+#[test]
+fn a_frame_allocates_nothing() {
+    let scene = Scene::new();
+    let data = pixels();
+    let frame = frame(&data);
+    infer(scene.runtime, &frame).unwrap();
+    let before = ALLOCATIONS.get();
+    for _ in 0..100 {
+        infer(scene.runtime, &frame).unwrap();
+    }
+    assert_eq!(ALLOCATIONS.get(), before);
+}
+
+/// Catches: base answers that are not asked for, or named by the version's classes.
+#[test]
+fn base_answers_have_the_bases_names() {
+    let scene = Scene::new();
+    let model = c_path(&scene.folder.path().join("tiny-2"));
+    let mut options: crate::options::fieldfit_options = zeroed();
+    (options.model, options.flags) = (model.as_ptr(), crate::options::FIELDFIT_BASE_ANSWERS);
+    let mut runtime = ptr::null_mut();
+    // SAFETY: the string and the place outlive the call.
+    call(|error| unsafe { fieldfit_open(&options, &mut runtime, error) }).unwrap();
+    let data = pixels();
+    let found: fieldfit_prediction = infer(runtime, &frame(&data)).unwrap();
+    assert_eq!((found.base_count, found.base[0].index), (10, found.top[0].index));
+    // SAFETY: the runtime is open.
+    assert!(unsafe { text(found.base[0].label) }.starts_with("thing "));
+    assert_eq!(crate::runtime::fieldfit_close(runtime), FIELDFIT_OK);
+}
+
+/// Catches: labels that are written beyond the caller's room, and a count of what was written rather than of what there is.
+#[test]
+fn labels_are_written_as_far_as_there_is_room() {
+    let scene = Scene::new();
+    let labels = |room: &mut [*const std::ffi::c_char], capacity: usize| {
+        let mut count = 0;
+        let runtime: *const fieldfit_runtime = scene.runtime;
+        // SAFETY: the room is as large as it says.
+        call(|error| unsafe { fieldfit_labels(runtime, room.as_mut_ptr(), capacity, &mut count, error) }).unwrap();
+        count
+    };
+    let mut room = [ptr::null(); 12];
+    assert_eq!(labels(&mut room, 3), 10);
+    assert!(room[3..].iter().all(|name| name.is_null()) && !room[2].is_null());
+    assert_eq!(labels(&mut room, 12), 10);
+    // SAFETY: the runtime is open.
+    assert_eq!(unsafe { text(room[9]) }, "thing 9");
+}
