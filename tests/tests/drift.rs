@@ -63,7 +63,7 @@ impl Scene {
 
     /// The images as a camera would bring them.
     fn frames(&self) -> Vec<Vec<u8>> {
-        self.images.samples.iter().map(|sample| std::fs::read(&sample.path).unwrap()).collect()
+        self.images.samples.iter().map(|sample| std::fs::read(sample.image.path().unwrap()).unwrap()).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use fieldfit_data::{Batch, DataError, Frame, Preprocessor};
 use fieldfit_exec::{Device, ExecError, Prepared, prepare};
 use fieldfit_model::{Base, Weights};
 use fieldfit_tensor::{Images, Matrix};
+use std::slice::ChunksExact;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
@@ -75,7 +76,7 @@ impl Classifier {
         &self.preprocessor
     }
 
-    /// Lends buffers for one frame to `work`. They hold zeros or an earlier frame.
+    /// Lends buffers to `work`. They hold what the work before left in them.
     pub fn with_input<R>(&self, work: impl FnOnce(&mut Input) -> R) -> R {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut input = spare.unwrap_or_else(|| Input::new(self.preprocessor.clone()));
@@ -84,13 +85,23 @@ impl Classifier {
         result
     }
 
-    /// Computes the logits of a preprocessed frame, `[classes]`, and behind them the further [`outputs`](Self::outputs).
+    /// Computes the logits of preprocessed frames, `[N, classes]`, and behind those of each frame its further
+    /// [`outputs`](Self::outputs).
     ///
     /// # Errors
     /// If the network cannot take images of this size, or the device fails.
-    pub fn logits_of<'a>(&self, input: &'a mut Input) -> Result<&'a [f32], ExecError> {
-        self.prepared.logits_into(&input.image, &mut input.logits)?;
-        Ok(&input.logits)
+    pub fn logits_of<'a>(&self, input: &'a mut Input) -> Result<ChunksExact<'a, f32>, ExecError> {
+        self.prepared.logits_into(&input.images, &mut input.outputs)?;
+        Ok(input.outputs.chunks_exact(self.prepared.classes().max(1)))
+    }
+
+    /// Computes the features of preprocessed frames, which the head reads, `[N, features]`.
+    ///
+    /// # Errors
+    /// As [`logits_of`](Self::logits_of).
+    pub fn features_of<'a>(&self, input: &'a mut Input) -> Result<&'a [f32], ExecError> {
+        self.prepared.features_into(&input.images, &mut input.outputs)?;
+        Ok(&input.outputs)
     }
 
     /// Computes the logits of a batch, `[N, classes]`.
@@ -145,17 +156,18 @@ pub enum ClassifierError {
     Exec(#[from] ExecError),
 }
 
-/// Input buffers of one frame: its pixels after preprocessing, `[1, H, W, 3]`, and its logits.
+/// Buffers of the frames that are computed in one pass: their pixels after preprocessing, `[N, H, W, 3]`, and their logits or
+/// features.
 pub struct Input {
     preprocessor: Preprocessor,
-    image: Images,
-    logits: Vec<f32>,
+    images: Images,
+    outputs: Vec<f32>,
 }
 
 impl Input {
     fn new(preprocessor: Preprocessor) -> Self {
         let side = preprocessor.size() as usize;
-        Self { preprocessor, image: Images::zeros(1, side, side), logits: Vec::new() }
+        Self { preprocessor, images: Images::zeros(1, side, side), outputs: Vec::new() }
     }
 
     /// Decodes, crops and normalises a frame.
@@ -163,11 +175,29 @@ impl Input {
     /// # Errors
     /// If the frame is malformed or cannot be decoded: the frame's fault, never the network's.
     pub fn preprocess(&mut self, frame: &Frame<'_>) -> Result<(), DataError> {
-        self.preprocessor.prepare(frame, self.image.image_mut(0))
+        self.resize(1);
+        self.preprocessor.prepare(frame, self.images.image_mut(0))
     }
 
-    /// Returns the preprocessed frame, `[1, H, W, 3]`.
-    pub const fn image(&self) -> &Images {
-        &self.image
+    /// Decodes, crops and normalises frames for one pass.
+    ///
+    /// # Errors
+    /// As [`preprocess`](Self::preprocess), with the position of the frame.
+    pub fn preprocess_all(&mut self, frames: &[Frame<'_>]) -> Result<(), (usize, DataError)> {
+        self.resize(frames.len());
+        frames.iter().enumerate().try_for_each(|(index, frame)| {
+            let prepared = self.preprocessor.prepare(frame, self.images.image_mut(index));
+            prepared.map_err(|error| (index, error))
+        })
+    }
+
+    /// Returns the preprocessed frames, `[N, H, W, 3]`.
+    pub const fn images(&self) -> &Images {
+        &self.images
+    }
+
+    fn resize(&mut self, count: usize) {
+        self.images.count = count;
+        self.images.values.resize(count * self.images.stride(), 0.0);
     }
 }

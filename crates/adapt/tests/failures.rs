@@ -193,7 +193,11 @@ fn a_validation_draw_that_fails_leaves_the_newest_state() {
         let checkpoint = field.folder.path().join("checkpoint");
         let options = options(method).with_batch(batch).with_epochs(1);
         let split = field.dataset.split(&options.fractions).unwrap();
-        let moved: Vec<_> = split.validation.iter().map(|&image| field.dataset.samples[image].path.clone()).collect();
+        let moved: Vec<_> = split
+            .validation
+            .iter()
+            .map(|&image| field.dataset.samples[image].image.path().unwrap().to_path_buf())
+            .collect();
         let away = |path: &Path| path.with_extension("away");
         let whole = field.adapt(&options).0.unwrap();
         let (mut steps, mut radius_steps) = (0, 0);
@@ -236,7 +240,7 @@ fn an_image_that_vanishes_is_skipped_and_named() {
             let options = options(method).with_freeze(freeze);
             let split = field.dataset.split(&options.fractions).unwrap();
             for slice in [&split.train, &split.validation, &split.gate] {
-                let victim = &field.dataset.samples[slice[0]].path;
+                let victim = field.dataset.samples[slice[0]].image.path().unwrap();
                 let bytes = fs::read(victim).unwrap();
                 fs::remove_file(victim).unwrap();
                 let (outcome, events) = field.adapt(&options);
@@ -256,7 +260,7 @@ fn a_batch_without_images_is_no_step() {
     let checkpoint = field.folder.path().join("checkpoint");
     let options = options("tpgm").with_batch(1).with_optimiser(OptimiserOptions::sgd().with_learning_rate(1e-4));
     let split = field.dataset.split(&options.fractions).unwrap();
-    fs::remove_file(&field.dataset.samples[split.train[0]].path).unwrap();
+    fs::remove_file(field.dataset.samples[split.train[0]].image.path().unwrap()).unwrap();
     let whole = field.adapt(&options).0.unwrap();
     let per_epoch = split.train.len() as u64;
     let stop = |event: &Event| matches!(event, Event::Step { step, .. } if *step > per_epoch);

@@ -63,7 +63,7 @@ fn a_view_is_computed_once() {
         if matches!(event, Event::Epoch { epoch: 1, .. }) {
             let trained = (0..field.dataset.samples.len())
                 .filter(|sample| !gate.contains(sample) && !validation.contains(sample));
-            trained.for_each(|sample| fs::remove_file(&field.dataset.samples[sample].path).unwrap());
+            trained.for_each(|sample| fs::remove_file(field.dataset.samples[sample].image.path().unwrap()).unwrap());
         }
         false
     });

@@ -1,8 +1,9 @@
-//! Data set: the images of a folder with their classes, subsets and groups, each decoded once when it is opened.
+//! Data set: labelled images, of a folder or from memory, with their subsets and groups, each decoded once when it is opened.
 
 use crate::decode;
 use crate::duplicates;
 use crate::error::{DataError, FolderError};
+use crate::image_source::ImageSource;
 use crate::layout::{ImageFile, Layout, Purpose, Subset};
 use crate::rng::shuffled;
 use crate::skipped::{SkipKind, SkipSummary, Skipped};
@@ -10,7 +11,7 @@ use crossbeam_channel::{Sender, unbounded};
 use regex::Regex;
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Maximum share of a data set's images that may be unreadable, when it is opened and while it is in use.
@@ -18,12 +19,13 @@ pub const UNREADABLE_LIMIT: f64 = 0.05;
 /// Number of unreadable images that an error names.
 const NAMED: usize = 5;
 
-/// Labelled images of a folder, each read and decoded once when the folder was opened.
+/// Labelled images, each read and decoded once: those of a folder when it was opened, those from memory when
+/// [`DatasetBuilder`](crate::DatasetBuilder) took them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    /// Names of the classes, sorted: the folders' names. After [`Dataset::with_labels`], the model's labels.
+    /// Names of the classes, sorted: of a folder, the names of its folders. After [`Dataset::with_labels`], the model's labels.
     pub classes: Vec<String>,
-    /// The readable images, sorted by subset and path.
+    /// The readable images, sorted by subset and path; from memory, in the order in which they came.
     pub samples: Vec<Sample>,
     /// Files that are not samples, sorted by path: unreadable images, and files that were left out.
     pub skipped: Vec<Skipped>,
@@ -34,8 +36,8 @@ pub struct Dataset {
 /// One labelled image of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    /// Its file.
-    pub path: PathBuf,
+    /// Where its image is read from.
+    pub image: ImageSource,
     /// Its class: an index into [`Dataset::classes`].
     pub class: u32,
     /// Its group: images of one group stay in one slice when the data set is split.
@@ -133,7 +135,7 @@ impl Dataset {
                 Ok(content) => {
                     let group_name = pattern.as_ref().and_then(|pattern| named_group(pattern, &path));
                     let group = group_name.as_deref().map_or_else(|| Group::of_content(&content), Group::named);
-                    dataset.samples.push(Sample { path, class, group, group_name, subset });
+                    dataset.samples.push(Sample { image: ImageSource::File(path), class, group, group_name, subset });
                     hashes.push(content);
                 }
                 Err(reason) => dataset.skipped.push(Skipped::new(path, SkipKind::Unreadable, reason)),
@@ -205,7 +207,7 @@ impl Dataset {
     }
 
     /// SHA-256 hash over the class names, and over name, length, class and group of the samples at these indices; not over
-    /// the folder's path, nor over the files' contents.
+    /// the folder's path, nor over the files' contents. An image in memory has its content for a name.
     pub fn digest(&self, order: &[usize]) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut text = |text: &str| {
@@ -214,8 +216,8 @@ impl Dataset {
         };
         self.classes.iter().for_each(|class| text(class));
         for sample in order.iter().map(|&index| &self.samples[index]) {
-            let bytes = std::fs::metadata(&sample.path).map_or(0, |metadata| metadata.len());
-            text(&file_name(&sample.path));
+            let (name, bytes) = sample.image.identity();
+            text(&name);
             text(&format!("{} {bytes} {:?}", sample.class, sample.group));
         }
         hash.finalize().into()
@@ -245,7 +247,7 @@ impl Dataset {
     fn check_pattern(&mut self, folder: &Path, pattern: &Regex) -> Result<(), FolderError> {
         let unmatched: Vec<&Sample> = self.samples.iter().filter(|sample| sample.group_name.is_none()).collect();
         let Some(first) = unmatched.first() else { return Ok(()) };
-        let example = file_name(&first.path).into_owned();
+        let example = first.image.file_name().into_owned();
         let pattern = pattern.as_str();
         if unmatched.len() == self.samples.len() {
             return Err(FolderError::PatternMatchesNothing { path: folder.into(), pattern: pattern.into(), example });

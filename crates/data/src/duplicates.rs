@@ -1,8 +1,7 @@
-//! Duplicate files: warnings about identical images with different labels, and about data sets that consist of copies.
+//! Duplicate images: warnings about identical images with different labels, and about data sets that consist of copies.
 
 use crate::dataset::{Dataset, Sample};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Share of files that are copies of another one from which on they are worth a warning.
 const MANY: f64 = 0.05;
@@ -16,7 +15,7 @@ pub(crate) fn notes(dataset: &Dataset, hashes: &[[u8; 32]]) -> Vec<String> {
         by_content.entry(hash).or_default().push(sample);
     }
     let mut copies: Vec<&[&Sample]> = by_content.values().map(Vec::as_slice).filter(|files| files.len() > 1).collect();
-    copies.sort_by_key(|files| &files[0].path);
+    copies.sort_by_cached_key(|files| files[0].image.to_string());
     let different_labels = different_labels(dataset, &copies);
     different_labels.into_iter().chain(many(dataset, &copies)).collect()
 }
@@ -29,9 +28,9 @@ fn different_labels(dataset: &Dataset, copies: &[&[&Sample]]) -> Option<String> 
         "{} images lie under different labels, byte by byte the same: for example {} is `{}` and {} is `{}`; remove the \
          wrong ones",
         pairs.len(),
-        one.path.display(),
+        one.image,
         label(one),
-        other.path.display(),
+        other.image,
         label(other),
     ))
 }
@@ -47,14 +46,13 @@ fn many(dataset: &Dataset, copies: &[&[&Sample]]) -> Option<String> {
     let count: usize = copies.iter().map(|files| files.len() - 1).sum();
     let is_many = count >= SOME && count as f64 > MANY * dataset.samples.len() as f64;
     let [one, other, ..] = copies.first()? else { return None };
-    let name = |path: &Path| path.display().to_string();
     is_many.then(|| {
         format!(
             "{count} of {} images are copies of another one, byte by byte: for example {} and {}; they add nothing to learn \
              from, and each counts as an image",
             dataset.samples.len(),
-            name(&one.path),
-            name(&other.path),
+            one.image,
+            other.image,
         )
     })
 }

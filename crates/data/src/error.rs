@@ -6,6 +6,7 @@ use crate::layout::Subset;
 use crate::read_failures::ReadFailure;
 use crate::skipped::Skipped;
 use fieldfit_durable::SpecialFile;
+use fieldfit_tensor::text::escape;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -206,6 +207,27 @@ pub enum DataError {
         /// The number given.
         found: u8,
     },
+    /// An image in memory that can't be used.
+    #[error("sample {number}: {source}")]
+    Sample {
+        /// Its position, from 0, among the images of its data set.
+        number: usize,
+        /// The defect.
+        source: Box<DataError>,
+    },
+    /// A class of an image in memory whose name can't be a label.
+    #[error("sample {number}: the class `{}` becomes a label, and is {problem}: give it another name", escape(class))]
+    ClassName {
+        /// Position of the image, from 0.
+        number: usize,
+        /// The class.
+        class: String,
+        /// Why it can't be one.
+        problem: &'static str,
+    },
+    /// A data set from memory without images.
+    #[error("the data set has no images: add labelled frames before it is built")]
+    NoSamples,
     /// An image that JPEG can't encode.
     #[error("the image of {width} × {height} pixels cannot be made a JPEG: {source}")]
     Compress {
@@ -289,6 +311,9 @@ impl DataError {
             | Self::Labels { .. }
             | Self::Unknown { .. }
             | Self::Severity { .. }
+            | Self::Sample { .. }
+            | Self::ClassName { .. }
+            | Self::NoSamples
             | Self::Compress { .. }
             | Self::TooManyFailures { .. }
             | Self::NoImageLeft { .. }

@@ -1,6 +1,9 @@
 //! Camera frames: borrowed pixels or encoded images.
 
+use crate::decode::MAX_PIXELS;
 use crate::error::DataError;
+use crate::yuv;
+use image::{Rgb, RgbImage};
 use std::time::Duration;
 
 /// Frame: one borrowed image, as pixels or encoded.
@@ -161,6 +164,45 @@ impl<'a> Pixels<'a> {
         })
     }
 
+    /// Converts the pixels to RGB.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); [`DataError::TooLarge`] if there are more than [`MAX_PIXELS`].
+    pub(crate) fn to_rgb(&self) -> Result<RgbImage, DataError> {
+        self.check()?;
+        let Self { width, height, .. } = *self;
+        if u64::from(width) * u64::from(height) > MAX_PIXELS {
+            return Err(DataError::TooLarge { width, height, limit: MAX_PIXELS });
+        }
+        Ok(RgbImage::from_fn(width, height, |column, row| Rgb(self.rgb_at(column as usize, row as usize))))
+    }
+
+    /// Red, green and blue of a pixel of checked data.
+    fn rgb_at(&self, column: usize, row: usize) -> [u8; 3] {
+        let bytes = self.format.bytes();
+        let start = row * self.stride + column * bytes;
+        let pixel = &self.data[start..start + bytes];
+        // The two pixels that share a colour.
+        let pair = || &self.data[row * self.stride + column / 2 * 4..][..4];
+        match self.format {
+            PixelFormat::Rgb8 | PixelFormat::Rgba8 => [pixel[0], pixel[1], pixel[2]],
+            PixelFormat::Bgr8 | PixelFormat::Bgra8 => [pixel[2], pixel[1], pixel[0]],
+            PixelFormat::Gray8 => [pixel[0]; 3],
+            PixelFormat::Gray16 => [gray16(pixel); 3],
+            PixelFormat::Yuyv => yuv::rgb(pixel[0], pair()[1], pair()[3]),
+            PixelFormat::Uyvy => yuv::rgb(pixel[1], pair()[0], pair()[2]),
+            PixelFormat::Nv12 => {
+                let colour = |plane: Plane<'_>| {
+                    let start = row / 2 * plane.stride + column / 2 * 2;
+                    [plane.data[start], plane.data[start + 1]]
+                };
+                // Checked data has the plane.
+                let [u, v] = self.chroma.map_or([128; 2], colour);
+                yuv::rgb(pixel[0], u, v)
+            }
+        }
+    }
+
     /// Number of bytes of a row without padding.
     pub(crate) const fn row_bytes(&self) -> usize {
         self.width as usize * self.format.bytes()
@@ -201,4 +243,9 @@ impl<'a> Pixels<'a> {
         }
         Ok(())
     }
+}
+
+/// The nearest value of 8 bits to a grey of 16, low byte first.
+pub(crate) fn gray16(bytes: &[u8]) -> u8 {
+    ((u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) + 128) / 257) as u8
 }

@@ -222,13 +222,20 @@ fn classes_in(
 
 /// Class that a folder's name is: a label, as a model folder and a delta hold it.
 fn class_name(folder: &Path) -> Result<String, FolderError> {
-    let problem = match folder.file_name().and_then(|name| name.to_str()) {
-        Some(name) if find_unprintable(name).is_some() => "not printable",
-        Some(name) if name.trim().is_empty() => "blank",
-        Some(name) => return Ok(name.to_owned()),
-        None => "not UTF-8",
-    };
-    Err(FolderError::Name { path: folder.to_owned(), problem })
+    let name = folder.file_name().and_then(|name| name.to_str());
+    match name.map_or(Some("not UTF-8"), label_problem) {
+        Some(problem) => Err(FolderError::Name { path: folder.to_owned(), problem }),
+        None => Ok(name.unwrap_or_default().to_owned()),
+    }
+}
+
+/// Why a name cannot be a label, if it cannot.
+pub(crate) fn label_problem(name: &str) -> Option<&'static str> {
+    match name {
+        name if find_unprintable(name).is_some() => Some("not printable"),
+        name if name.trim().is_empty() => Some("blank"),
+        _ => None,
+    }
 }
 
 fn class_names(root: &Path, folders: &[ClassFolder], purpose: Purpose) -> Result<Vec<String>, DataError> {

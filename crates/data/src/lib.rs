@@ -4,6 +4,7 @@
 //!   a training step.
 //! - [`Dataset`] opens a folder of images, names what it could not read, and splits the rest into train, validation and
 //!   gate slices ([`Dataset::split`]) so that an image stays in its slice from one adaptation to the next.
+//!   [`DatasetBuilder`] takes images from memory instead.
 //! - [`Loader`] decodes and augments on background threads and delivers [`Batch`]es in a fixed order with fixed content;
 //!   [`ReadFailures`] records images that become unreadable meanwhile.
 //! - [`Corruption`] simulates camera faults, to measure a model's robustness.
@@ -29,11 +30,13 @@
 mod augmentation;
 mod corruption;
 mod dataset;
+mod dataset_builder;
 mod decode;
 mod duplicates;
 mod error;
 mod frame;
 mod image_buffer;
+mod image_source;
 mod layout;
 mod listing;
 mod loader;
@@ -48,10 +51,12 @@ mod yuv;
 pub use augmentation::Augmentation;
 pub use corruption::{Corruption, Severity};
 pub use dataset::{Dataset, FolderOptions, Group, Sample, ScanProgress, UNREADABLE_LIMIT};
-pub use decode::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS, thumbnail};
+pub use dataset_builder::DatasetBuilder;
+pub use decode::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS};
 pub use error::{DataError, FolderError, SplitError};
 pub use frame::{Frame, PixelFormat, Pixels, Plane, Rect};
 pub use image::RgbImage;
+pub use image_source::{ImageSource, MemoryImage};
 pub use layout::{Purpose, Subset, images_below};
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use preprocessor::Preprocessor;

@@ -5,6 +5,7 @@ use crate::corruption::{Corruption, Severity};
 use crate::dataset::Dataset;
 use crate::decode;
 use crate::error::DataError;
+use crate::image_source::ImageSource;
 use crate::preprocessor::Preprocessor;
 use crate::read_failures::{ReadFailure, ReadFailures};
 use crate::rng::{Stream, rng};
@@ -12,7 +13,7 @@ use crossbeam_channel::{Receiver, bounded};
 use fieldfit_tensor::Images;
 use image::RgbImage;
 use rand::RngExt;
-use std::path::PathBuf;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -98,7 +99,7 @@ struct Loaded {
 /// Image to load.
 #[derive(Debug, Clone)]
 struct Item {
-    path: PathBuf,
+    image: ImageSource,
     class: u32,
     sample: usize,
 }
@@ -258,13 +259,15 @@ impl Worker {
             if self.is_stopped.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            match decode::open(&item.path) {
-                Ok(image) => {
+            match (item.image.decode(), item.image.path()) {
+                (Ok(image), _) => {
                     self.prepare(item, image, images.image_mut(samples.len()))?;
                     labels.push(item.class);
                     samples.push(item.sample);
                 }
-                Err(error) => failures.push((ReadFailure::new(item.sample, item.path.clone(), &error), error)),
+                (Err(error), Some(path)) => failures.push((ReadFailure::new(item.sample, path.into(), &error), error)),
+                // What was decoded once from memory does not change there.
+                (Err(error), None) => return Err(error),
             }
         }
         images.values.truncate(samples.len() * self.preprocessor.values());
@@ -273,10 +276,10 @@ impl Worker {
     }
 
     /// Corrupts and augments a decoded image as the options say, and writes it as the network's input.
-    fn prepare(&mut self, item: &Item, mut image: RgbImage, out: &mut [f32]) -> Result<(), DataError> {
+    fn prepare(&mut self, item: &Item, mut image: Cow<'_, RgbImage>, out: &mut [f32]) -> Result<(), DataError> {
         if let Some((corruption, severity)) = self.options.corruption {
             let seed = rng(Stream::CorruptionSeed, self.options.seed, 0, item.sample as u64).random();
-            corruption.apply(severity, seed, &mut image).map_err(|error| error.of(&item.path))?;
+            corruption.apply(severity, seed, image.to_mut()).map_err(|error| item.image.error(error))?;
         }
         let pixels = decode::pixels(&image);
         let key = Key { seed: self.options.seed, epoch: self.options.epoch, sample: item.sample as u64 };
@@ -289,7 +292,7 @@ impl Worker {
 
 fn items(dataset: &Dataset, order: &[usize]) -> Result<Vec<Item>, DataError> {
     let item = |index: &usize| match dataset.samples.get(*index) {
-        Some(sample) => Ok(Item { path: sample.path.clone(), class: sample.class, sample: *index }),
+        Some(sample) => Ok(Item { image: sample.image.clone(), class: sample.class, sample: *index }),
         None => Err(DataError::NoSuchSample { index: *index, samples: dataset.samples.len() }),
     };
     order.iter().map(item).collect()

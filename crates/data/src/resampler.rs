@@ -1,7 +1,7 @@
 //! Resampler: scales a window of a frame to a square of 8-bit colours.
 
 use crate::error::DataError;
-use crate::frame::{PixelFormat, Pixels, Plane};
+use crate::frame::{PixelFormat, Pixels, Plane, gray16};
 use crate::yuv;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
@@ -124,8 +124,7 @@ impl Resampler {
         let Self { size, options, resizer, packed, resampled, .. } = self;
         packed.clear();
         for row in pixels.data.chunks(pixels.stride) {
-            let values = row[..pixels.row_bytes()].chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-            packed.extend(values.map(|value| ((u32::from(value) + 128) / 257) as u8));
+            packed.extend(row[..pixels.row_bytes()].chunks_exact(2).map(gray16));
         }
         scale::<U8>(resizer, options, (packed, pixels.width, pixels.height), window, (*size, resampled))
     }

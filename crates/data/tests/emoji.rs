@@ -19,7 +19,7 @@ fn open(style: &str, purpose: Purpose) -> Dataset {
 
 fn concepts(dataset: &Dataset) -> BTreeSet<String> {
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().split('_').next().unwrap().to_owned();
-    dataset.samples.iter().map(|sample| name(&sample.path)).collect()
+    dataset.samples.iter().map(|sample| name(sample.image.path().unwrap())).collect()
 }
 
 /// Catches: a style that is scored on concepts that were trained on, on other classes, or on too few images to tell.

@@ -43,7 +43,9 @@ fn without_augmentation_images_are_as_at_inference() {
     for batch in &batches {
         for (position, sample) in batch.samples.iter().enumerate() {
             let sample = &dataset.samples[*sample];
-            inference.prepare(&Frame::Encoded(&std::fs::read(&sample.path).unwrap()), &mut expected).unwrap();
+            inference
+                .prepare(&Frame::Encoded(&std::fs::read(sample.image.path().unwrap()).unwrap()), &mut expected)
+                .unwrap();
             assert_eq!(batch.images.image(position), expected);
             assert_eq!(batch.labels[position], sample.class);
         }
@@ -164,11 +166,11 @@ fn shuffling_follows_from_seed_and_epoch() {
 #[test]
 fn an_image_that_is_gone_is_an_error_with_its_name_and_the_end() {
     let (_folder, dataset) = dataset();
-    std::fs::remove_file(&dataset.samples[6].path).unwrap();
+    std::fs::remove_file(dataset.samples[6].image.path().unwrap()).unwrap();
     let mut loader = Loader::new(&dataset, &all(&dataset), &preprocessor(), &options(Augmentation::Basic, 2)).unwrap();
     assert!(loader.next().unwrap().is_ok());
     match loader.next().unwrap() {
-        Err(DataError::Read { path, .. }) => assert_eq!(path, dataset.samples[6].path),
+        Err(DataError::Read { path, .. }) => assert_eq!(path, dataset.samples[6].image.path().unwrap()),
         other => panic!("{other:?}"),
     }
     assert!(loader.next().is_none());
@@ -203,7 +205,8 @@ fn impossible_loaders_are_refused() {
 fn preprocessors_keep_nothing_between_images() {
     let (_folder, dataset) = dataset();
     let mut shared: Preprocessor = preprocessor();
-    let files: Vec<Vec<u8>> = dataset.samples.iter().map(|sample| std::fs::read(&sample.path).unwrap()).collect();
+    let files: Vec<Vec<u8>> =
+        dataset.samples.iter().map(|sample| std::fs::read(sample.image.path().unwrap()).unwrap()).collect();
     let mut again = vec![0.0; shared.values()];
     let mut fresh = vec![0.0; shared.values()];
     for bytes in &files {
@@ -231,7 +234,7 @@ fn images_that_vanish_are_skipped_and_recorded() {
     let (_folder, dataset) = spare_dataset();
     let order = shuffled(&all(&dataset), 3, 0);
     let lost = [order[5], order[6], order[40]];
-    lost.iter().for_each(|sample| std::fs::remove_file(&dataset.samples[*sample].path).unwrap());
+    lost.iter().for_each(|sample| std::fs::remove_file(dataset.samples[*sample].image.path().unwrap()).unwrap());
     let mut passes = Vec::new();
     for threads in [1, 3] {
         let failures = ReadFailures::new(&dataset);
@@ -244,7 +247,7 @@ fn images_that_vanish_are_skipped_and_recorded() {
         assert!(lost.iter().all(|sample| failures.contains(*sample)));
         let new = failures.take_new();
         assert_eq!(new.iter().map(|failure| failure.sample).collect::<Vec<_>>(), lost);
-        assert_eq!(new[0].path, dataset.samples[lost[0]].path);
+        assert_eq!(new[0].path, dataset.samples[lost[0]].image.path().unwrap());
         assert!(new[0].reason.contains("No such file"), "{}", new[0]);
         assert!(failures.take_new().is_empty());
     }
@@ -260,7 +263,7 @@ fn images_that_vanish_are_skipped_and_recorded() {
 #[test]
 fn more_images_than_can_be_spared_end_the_pass() {
     let (_folder, dataset) = spare_dataset();
-    let remove = |sample: usize| std::fs::remove_file(&dataset.samples[sample].path).unwrap();
+    let remove = |sample: usize| std::fs::remove_file(dataset.samples[sample].image.path().unwrap()).unwrap();
     (0..3).for_each(remove);
     let failures = ReadFailures::new(&dataset);
     let pass = |order: &[usize]| {
@@ -282,7 +285,7 @@ fn more_images_than_can_be_spared_end_the_pass() {
 #[test]
 fn a_slice_without_a_readable_image_is_an_error() {
     let (_folder, dataset) = spare_dataset();
-    (0..2).for_each(|sample| std::fs::remove_file(&dataset.samples[sample].path).unwrap());
+    (0..2).for_each(|sample| std::fs::remove_file(dataset.samples[sample].image.path().unwrap()).unwrap());
     let failures = ReadFailures::new(&dataset);
     let load = |order: &[usize]| {
         let loader = Loader::new(&dataset, order, &preprocessor(), &options(Augmentation::None, 2)).unwrap();

@@ -22,7 +22,10 @@ fn places(dataset: &Dataset, split: &Split) -> HashMap<PathBuf, usize> {
     let mut places = HashMap::new();
     for (slice, samples) in slices(split).into_iter().enumerate() {
         for index in samples {
-            assert!(places.insert(dataset.samples[*index].path.clone(), slice).is_none(), "in two slices");
+            assert!(
+                places.insert(dataset.samples[*index].image.path().unwrap().to_path_buf(), slice).is_none(),
+                "in two slices"
+            );
         }
     }
     places
@@ -201,7 +204,7 @@ proptest! {
         prop_assert_eq!(places.len(), dataset.samples.len());
         let mut of_group = HashMap::new();
         for sample in &dataset.samples {
-            let slice = places[&sample.path];
+            let slice = places[sample.image.path().unwrap()];
             prop_assert_eq!(*of_group.entry(sample.group).or_insert(slice), slice);
         }
     }

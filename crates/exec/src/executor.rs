@@ -88,8 +88,15 @@ pub trait Prepared: Send + Sync {
     /// Returns the number of logits per image.
     fn classes(&self) -> usize;
 
+    /// Computes the features of each image, which the head reads, `[N, features]`, and replaces the contents of `features`.
+    /// Reusing a buffer for as many images, or fewer, allocates nothing.
+    ///
+    /// # Errors
+    /// As [`Prepared::logits_into`].
+    fn features_into(&self, images: &Images, features: &mut Vec<f32>) -> Result<(), ExecError>;
+
     /// Computes the logits of each image, `[N, classes]`, and replaces the contents of `logits`. Reusing a buffer for
-    /// as many images allocates nothing.
+    /// as many images, or fewer, allocates nothing.
     ///
     /// # Errors
     /// If the images do not fit the network, or the device fails.

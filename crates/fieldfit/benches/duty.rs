@@ -28,7 +28,7 @@ fn main() {
     let runtime = Runtime::builder(model).device(Device::Cpu { threads: 1 }).store_or_new(folder.path());
     let runtime = runtime.open().unwrap();
     let images = Dataset::open(&repository.join("tests/data/emoji/google"), &FolderOptions::default()).unwrap();
-    let camera = std::fs::read(&images.samples[0].path).unwrap();
+    let camera = std::fs::read(images.samples[0].image.path().unwrap()).unwrap();
     let asked: Vec<u8> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     for nice in if asked.is_empty() { vec![0, 10, 19] } else { asked } {
         let [alone, beside] = measure(&runtime, &images, &camera, nice);

@@ -29,7 +29,7 @@ fn main() {
     let runtime = Runtime::builder(model).device(Device::Cpu { threads }).store_or_new(folder.path());
     let runtime = runtime.without_trials().open().unwrap();
     let images = Dataset::open(&repository.join("tests/data/emoji/google"), &FolderOptions::default()).unwrap();
-    let camera = std::fs::read(&images.samples[0].path).unwrap();
+    let camera = std::fs::read(images.samples[0].image.path().unwrap()).unwrap();
     fill(&runtime, &images);
     println!("{FRAMES} frames a turn, inference on {threads} thread(s)");
     report("without adaptation", &turn(&runtime, &camera));

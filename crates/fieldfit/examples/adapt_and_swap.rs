@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let runtime = Runtime::builder(model).store_or_new(store).open()?;
     let images = Dataset::open(Path::new(images), &FolderOptions::default())?;
-    let camera = std::fs::read(&images.samples[0].path)?;
+    let camera = std::fs::read(images.samples[0].image.path().ok_or("the first image has no file")?)?;
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let frames = scope.spawn(|| answer_frames(&runtime, &camera, &is_over));

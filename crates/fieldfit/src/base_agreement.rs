@@ -31,7 +31,7 @@ impl BaseAgreement {
     fn agrees(&self, frame: &Frame<'_>) -> Result<bool, Error> {
         self.base.with_input(|input| {
             input.preprocess(frame)?;
-            let (base, adapted) = (self.base.logits(input.image())?, self.adapted.logits(input.image())?);
+            let (base, adapted) = (self.base.logits(input.images())?, self.adapted.logits(input.images())?);
             Ok(agreeing(predictions(&base, 0..base.columns), predictions(&adapted, 0..adapted.columns)) == 1)
         })
     }

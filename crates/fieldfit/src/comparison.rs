@@ -9,7 +9,7 @@ use fieldfit_adapt::{
     AdaptRequest, Classifier, Control, Event, ExtraOutputs, MethodEntry, Options, Outcome, adapt, forget_peak_memory,
     peak_memory,
 };
-use fieldfit_data::{Dataset, Fractions, thumbnail};
+use fieldfit_data::{Dataset, Fractions};
 use fieldfit_delta::Delta;
 use fieldfit_exec::Device;
 use fieldfit_model::Weights;
@@ -221,10 +221,10 @@ impl Subject {
         misclassified.sort_by(|one, other| one.own.total_cmp(&other.own).then(one.sample.cmp(&other.sample)));
         let labels = self.classifier.labels();
         let hardest = misclassified.iter().take(SHOWN).map(|image| {
-            let path = &set.images.samples[image.sample].path;
-            let picture = BASE64_STANDARD.encode(thumbnail(path, THUMBNAIL)?);
+            let source = &set.images.samples[image.sample].image;
+            let picture = BASE64_STANDARD.encode(source.thumbnail(THUMBNAIL)?);
             Ok(HardestImage {
-                file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                file: source.file_name().into_owned(),
                 truth: labels[image.truth].clone(),
                 predicted: labels[image.predicted].clone(),
                 confidence: image.confidence,

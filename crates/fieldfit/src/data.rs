@@ -3,8 +3,8 @@
 pub use crate::image_set::ImageSet;
 pub use fieldfit_adapt::open_images;
 pub use fieldfit_data::{
-    Augmentation, Corruption, DataError, Dataset, EXTENSIONS as IMAGE_EXTENSIONS, FolderError, FolderOptions,
-    Fractions, MAX_FILE_BYTES as MAX_IMAGE_FILE_BYTES, Purpose, Sample, ScanProgress, Severity, SkipKind, SkipSummary,
-    Skipped, SplitError, images_below,
+    Augmentation, Corruption, DataError, Dataset, DatasetBuilder, EXTENSIONS as IMAGE_EXTENSIONS, FolderError,
+    FolderOptions, Fractions, ImageSource, MAX_FILE_BYTES as MAX_IMAGE_FILE_BYTES, MemoryImage, Purpose, Sample,
+    ScanProgress, Severity, SkipKind, SkipSummary, Skipped, SplitError, images_below,
 };
 pub use fieldfit_durable::{BoundedReadError, read_bounded};

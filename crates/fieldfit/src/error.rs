@@ -239,6 +239,34 @@ pub enum Error {
         /// Which classes, and which it knows.
         source: fieldfit_data::DataError,
     },
+    /// A frame of a batch that is malformed or cannot be decoded.
+    #[error("frame {index} of the batch: {source}")]
+    BatchFrame {
+        /// Its position, from 0.
+        index: usize,
+        /// The cause.
+        source: fieldfit_data::DataError,
+    },
+    /// A buffer that does not have the length of what is written to it.
+    #[error("the buffer of {what} has {found} values: expected {expected}")]
+    BufferLength {
+        /// The values.
+        what: &'static str,
+        /// Their number.
+        expected: usize,
+        /// The buffer's.
+        found: usize,
+    },
+    /// A model whose features are not finite.
+    #[error("{version} gave {value} as feature {index}: its weights are unfit, go back to another version")]
+    Feature {
+        /// The running version.
+        version: Version,
+        /// The feature, from 0.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
     /// A model whose logits are not finite.
     #[error("{version} gave the logit {value} for class {class}: its weights are unfit, go back to another version")]
     Logit {
@@ -273,7 +301,7 @@ impl Error {
             | Self::NoBaseAnswers { path }
             | Self::Unknown { path } => Some(path),
             Self::Model(error) => error.path(),
-            Self::Data(error) => error.path(),
+            Self::Data(error) | Self::BatchFrame { source: error, .. } => error.path(),
             Self::Store(error) => error.path(),
             Self::Adapt(error) => error.path(),
             Self::File(error) => Some(error.path()),
@@ -286,6 +314,8 @@ impl Error {
             | Self::MemoryBudget { .. }
             | Self::FailedHere { .. }
             | Self::Classes { .. }
+            | Self::BufferLength { .. }
+            | Self::Feature { .. }
             | Self::Logit { .. } => None,
         }
     }

@@ -117,7 +117,7 @@ impl Fallback<'_> {
     pub fn base_fails_at(&self, frame: &Frame<'_>) -> bool {
         match self.load(None) {
             Err(_) => true,
-            Ok(base) => !base.labels().is_empty() && matches!(base.infer(frame), Err(Unanswered::Version(..))),
+            Ok(base) => !base.labels().is_empty() && matches!(base.infer(frame), Err(Unanswered::Version { .. })),
         }
     }
 
@@ -239,6 +239,7 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::Data(_)
         | Error::Exec(_)
         | Error::Logit { .. }
+        | Error::Feature { .. }
         | Error::FailedHere { .. } => Cause::Version,
         Error::MemoryBudget { .. }
         | Error::Adapt(_)
@@ -264,6 +265,8 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::NoNovelty { .. }
         | Error::NoStore { .. }
         | Error::Unknown { .. }
+        | Error::BatchFrame { .. }
+        | Error::BufferLength { .. }
         | Error::Classes { .. } => Cause::Transient,
     }
 }

@@ -159,12 +159,34 @@ fn rank(logits: &[f32]) -> heapless::Vec<Candidate, MAX_TOP> {
             let _ = top.insert(place, class);
         }
     }
-    let largest = top.first().map_or(0.0, |&class| f64::from(logits[class]));
-    let share = |logit: f32| (f64::from(logit) - largest).exp();
-    let total: f64 = logits.iter().map(|&logit| share(logit)).sum();
+    let softmax = Softmax::of(logits);
     top.iter()
-        .map(|&class| Candidate { index: class as u32, probability: (share(logits[class]) / total) as f32 })
+        .map(|&class| Candidate { index: class as u32, probability: softmax.probability(logits[class]) })
         .collect()
+}
+
+/// Writes the probability of each class, in the order of the logits: those of [`rank`], to the bit.
+pub(crate) fn write_probabilities(logits: &[f32], probabilities: &mut [f32]) {
+    let softmax = Softmax::of(logits);
+    probabilities.iter_mut().zip(logits).for_each(|(probability, &logit)| *probability = softmax.probability(logit));
+}
+
+/// Softmax over the logits of one image.
+struct Softmax {
+    largest: f64,
+    total: f64,
+}
+
+impl Softmax {
+    fn of(logits: &[f32]) -> Self {
+        let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let total = logits.iter().map(|&logit| (f64::from(logit) - largest).exp()).sum();
+        Self { largest, total }
+    }
+
+    fn probability(&self, logit: f32) -> f32 {
+        ((f64::from(logit) - self.largest).exp() / self.total) as f32
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! Running version: the classifier that answers frames, and the tally that counts its answers.
 
+use crate::prediction::write_probabilities;
 use crate::trial::Tally;
 use crate::{Error, Novelty, Prediction, Version};
 use fieldfit_adapt::novelty::NoveltyModel;
-use fieldfit_adapt::{Classifier, ExtraOutputs};
+use fieldfit_adapt::{Classifier, ExtraOutputs, Input};
 use fieldfit_data::Frame;
 use fieldfit_delta::Header;
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// A version that answers frames, behind one pointer: weights, labels and preprocessing change together.
@@ -39,12 +41,12 @@ impl Serving {
     }
 }
 
-/// Reason for which a frame is not answered.
+/// Reason for which frames are not answered.
 pub(crate) enum Unanswered {
-    /// The frame is malformed or cannot be decoded.
-    Frame(Error),
-    /// The version fails, the last so many times in a row.
-    Version(Error, u32),
+    /// A frame is malformed or cannot be decoded, or the caller's buffer does not fit.
+    Caller(Error),
+    /// The version fails at that frame, the last so many times in a row.
+    Version { error: Error, frame: usize, failures: u32 },
 }
 
 impl Running {
@@ -101,8 +103,8 @@ impl Running {
     /// If the network cannot be computed, or a logit is not finite.
     pub fn check(&self) -> Result<(), Error> {
         self.classifier.with_input(|input| {
-            let logits = self.classifier.logits_of(input)?;
-            self.prediction(logits).map(drop)
+            let mut logits = self.classifier.logits_of(input)?;
+            logits.try_for_each(|logits| self.prediction(logits).map(drop))
         })
     }
 
@@ -124,19 +126,93 @@ impl Running {
         Ok(prediction.with_novelty(novelty))
     }
 
-    /// Answers a frame. A frame that cannot be preprocessed says nothing of the version.
+    /// Answers a frame.
     pub fn infer(&self, frame: &Frame<'_>) -> Result<Prediction, Unanswered> {
-        self.classifier.with_input(|input| {
-            input.preprocess(frame).map_err(|error| Unanswered::Frame(error.into()))?;
-            self.tally.begin();
-            let logits = self.classifier.logits_of(input).map_err(Error::from);
-            match logits.and_then(|logits| self.prediction(logits)) {
-                Ok(prediction) => {
-                    self.tally.complete();
-                    Ok(prediction)
-                }
-                Err(error) => Err(Unanswered::Version(error, self.tally.fail())),
-            }
+        self.answer_one(frame, |outputs| self.prediction(outputs))
+    }
+
+    /// Answers a frame, and writes the probability of each class.
+    pub fn scores(&self, frame: &Frame<'_>, scores: &mut [f32]) -> Result<Prediction, Unanswered> {
+        check_length("scores", self.labels().len(), scores)?;
+        self.answer_one(frame, |outputs| {
+            let prediction = self.prediction(outputs)?;
+            write_probabilities(self.classifier.outputs(outputs).own, scores);
+            Ok(prediction)
         })
+    }
+
+    /// Answers frames that are computed in passes of so many, and adds the predictions.
+    pub fn infer_batch(
+        &self,
+        frames: &[Frame<'_>],
+        pass: NonZeroUsize,
+        predictions: &mut Vec<Prediction>,
+    ) -> Result<(), Unanswered> {
+        let passes = frames.chunks(pass.get()).enumerate();
+        passes.map(|(index, frames)| (index * pass.get(), frames)).try_for_each(|(first, frames)| {
+            self.classifier.with_input(|input| {
+                input.preprocess_all(frames).map_err(|(index, source)| {
+                    Unanswered::Caller(Error::BatchFrame { index: first + index, source })
+                })?;
+                self.tally.begin();
+                let outputs = self.classifier.logits_of(input).map_err(|error| self.failed(first, error.into()))?;
+                outputs.enumerate().try_for_each(|(index, outputs)| {
+                    let prediction = self.prediction(outputs).map_err(|error| self.failed(first + index, error))?;
+                    predictions.push(prediction);
+                    self.tally.complete();
+                    Ok(())
+                })
+            })
+        })
+    }
+
+    /// Writes the features of a frame, which the head reads.
+    pub fn embed(&self, frame: &Frame<'_>, features: &mut [f32], expected: usize) -> Result<Version, Unanswered> {
+        check_length("features", expected, features)?;
+        self.compute(frame, |input| {
+            let values = self.classifier.features_of(input)?;
+            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                return Err(Error::Feature { version: self.version, index, value: values[index] });
+            }
+            features.copy_from_slice(values);
+            Ok(self.version)
+        })
+    }
+
+    /// Answers a frame by the outputs of the network.
+    fn answer_one<R>(
+        &self,
+        frame: &Frame<'_>,
+        answer: impl FnOnce(&[f32]) -> Result<R, Error>,
+    ) -> Result<R, Unanswered> {
+        self.compute(frame, |input| answer(self.classifier.logits_of(input)?.next().unwrap_or_default()))
+    }
+
+    /// Computes a frame, and counts it. A frame that cannot be preprocessed says nothing of the version.
+    fn compute<R>(
+        &self,
+        frame: &Frame<'_>,
+        compute: impl FnOnce(&mut Input) -> Result<R, Error>,
+    ) -> Result<R, Unanswered> {
+        self.classifier.with_input(|input| {
+            input.preprocess(frame).map_err(|error| Unanswered::Caller(error.into()))?;
+            self.tally.begin();
+            let result = compute(input).map_err(|error| self.failed(0, error))?;
+            self.tally.complete();
+            Ok(result)
+        })
+    }
+
+    /// Counts a failure of the version at a frame.
+    fn failed(&self, frame: usize, error: Error) -> Unanswered {
+        Unanswered::Version { error, frame, failures: self.tally.fail() }
+    }
+}
+
+/// Refuses a buffer of another length than what is written to it.
+fn check_length(what: &'static str, expected: usize, buffer: &[f32]) -> Result<(), Unanswered> {
+    match buffer.len() {
+        found if found == expected => Ok(()),
+        found => Err(Unanswered::Caller(Error::BufferLength { what, expected, found })),
     }
 }

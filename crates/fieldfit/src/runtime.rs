@@ -17,8 +17,9 @@ use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights};
 use fieldfit_store::{ActiveVersion, Keep, Store, TrialRules};
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
@@ -26,6 +27,9 @@ use std::time::Duration;
 /// Timeout of a swap that waits for frames that still compute with the old weights, before it leaves freeing them to
 /// the next swap or poll.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Most frames that [`Runtime::infer_batch`] computes in one pass.
+pub const BATCH: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 
 /// Runtime of a base model and the adaptation that runs on it, shared by any number of threads.
 ///
@@ -137,6 +141,11 @@ impl Runtime {
         self.running.load().labels().clone()
     }
 
+    /// Returns the number of values of [`embed`](Self::embed): the features of the base's network, the same for every version.
+    pub const fn embedding_len(&self) -> usize {
+        self.base.network().head.features
+    }
+
     /// Classifies a frame.
     ///
     /// A version of the store that fails at [so many](Builder::max_failures) frames in a row is quarantined, and the last
@@ -146,26 +155,91 @@ impl Runtime {
     /// If the frame is malformed or cannot be decoded, the device fails, a logit is not finite, or a base without a head
     /// runs.
     pub fn infer(&self, frame: &Frame<'_>) -> Result<Prediction, Error> {
-        let running = self.running.load();
-        if running.labels().is_empty() {
-            return Err(Error::Headless { path: self.base.path().to_owned(), action: "answer a frame" });
-        }
-        match running.infer(frame) {
-            Ok(prediction) => {
-                if let Some(drift) = self.drift.answered(&prediction) {
-                    self.listener.post(RuntimeEvent::Drift(drift));
-                }
-                Ok(prediction)
+        self.classify(slice::from_ref(frame), |running| running.infer(frame), slice::from_ref)
+    }
+
+    /// Classifies a frame, and writes the probability of every class, 0..1, f32, in the order of the
+    /// [labels](Prediction::labels). `scores` has as many values as the running version has [`labels`](Self::labels).
+    ///
+    /// The same pass as [`infer`](Self::infer), and the same bits.
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer); [`Error::BufferLength`] if `scores` has another length, also because a swap to other
+    /// classes came between.
+    pub fn scores(&self, frame: &Frame<'_>, scores: &mut [f32]) -> Result<Prediction, Error> {
+        self.classify(slice::from_ref(frame), |running| running.scores(frame, scores), slice::from_ref)
+    }
+
+    /// Classifies frames with one version, and replaces the contents of `predictions` by theirs, in the frames' order. They are
+    /// the bits of [`infer`](Self::infer); reusing the vector for as many frames allocates nothing.
+    ///
+    /// Frames are computed [`BATCH`] at a time, which takes the memory of as many activations; one at a time if there is a
+    /// [memory budget](Builder::memory_budget), which counts those of one.
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer); [`Error::BatchFrame`] names a frame that cannot be used. `predictions` is empty then.
+    pub fn infer_batch(&self, frames: &[Frame<'_>], predictions: &mut Vec<Prediction>) -> Result<(), Error> {
+        let pass = if self.memory_budget.is_some() { NonZeroUsize::MIN } else { BATCH };
+        predictions.clear();
+        let answered = self.classify(
+            frames,
+            |running| running.infer_batch(frames, pass, predictions).map(|()| &mut *predictions),
+            |predictions| predictions.as_slice(),
+        );
+        answered.map(drop).inspect_err(|_| predictions.clear())
+    }
+
+    /// Computes the features of a frame, which the head reads, f32, and writes them. `features` has
+    /// [`embedding_len`](Self::embedding_len) values. Returns the version that answered: features of two versions differ.
+    ///
+    /// Also a base without a head has features. What fails counts as in [`infer`](Self::infer), and a frame that is answered
+    /// counts for a trial, but not for [drift](Self::drift).
+    ///
+    /// # Errors
+    /// If the frame is malformed or cannot be decoded, the device fails, or a feature is not finite;
+    /// [`Error::BufferLength`] if `features` has another length.
+    pub fn embed(&self, frame: &Frame<'_>, features: &mut [f32]) -> Result<Version, Error> {
+        let expected = self.embedding_len();
+        self.answer(slice::from_ref(frame), |running| running.embed(frame, features, expected))
+    }
+
+    /// Answers frames by the head of what runs, and counts the predictions for drift.
+    fn classify<R>(
+        &self,
+        frames: &[Frame<'_>],
+        answer: impl FnOnce(&Running) -> Result<R, Unanswered>,
+        predictions: impl FnOnce(&R) -> &[Prediction],
+    ) -> Result<R, Error> {
+        let answered = self.answer(frames, |running| match running.labels().is_empty() {
+            true => {
+                Err(Unanswered::Caller(Error::Headless { path: self.base.path().to_owned(), action: "answer a frame" }))
             }
-            Err(Unanswered::Frame(error)) => Err(error),
-            Err(Unanswered::Version(error, failures)) => {
+            false => answer(running),
+        })?;
+        for drift in predictions(&answered).iter().filter_map(|prediction| self.drift.answered(prediction)) {
+            self.listener.post(RuntimeEvent::Drift(drift));
+        }
+        Ok(answered)
+    }
+
+    /// Answers frames by what runs, and leaves a version that fails.
+    fn answer<R>(
+        &self,
+        frames: &[Frame<'_>],
+        answer: impl FnOnce(&Running) -> Result<R, Unanswered>,
+    ) -> Result<R, Error> {
+        let running = self.running.load();
+        match answer(&running) {
+            Ok(answered) => Ok(answered),
+            Err(Unanswered::Caller(error)) => Err(error),
+            Err(Unanswered::Version { error, frame, failures }) => {
                 let version = running.version();
                 // What is left is freed by the swap only once no frame holds it.
                 drop(running);
                 if let Version::Stored(version) = version
                     && failures >= self.max_failures.get()
                 {
-                    self.leave(version, &error, frame);
+                    self.leave(version, &error, &frames[frame]);
                 }
                 Err(error)
             }

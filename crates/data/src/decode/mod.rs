@@ -74,15 +74,11 @@ pub(crate) fn open(path: &Path) -> Result<RgbImage, DataError> {
     decode(&read(path)?).map_err(|error| error.of(path))
 }
 
-/// Thumbnail of an image file: a JPEG whose longer side has at most `side` pixels.
-///
-/// # Errors
-/// If the file can't be read or decoded, or the thumbnail can't be encoded.
-pub fn thumbnail(path: &Path, side: u32) -> Result<Vec<u8>, DataError> {
-    let image = DynamicImage::ImageRgb8(open(path)?).thumbnail(side, side).into_rgb8();
+/// Thumbnail of an image: a JPEG whose longer side has at most `side` pixels.
+pub(crate) fn thumbnail(image: RgbImage, side: u32) -> Result<Vec<u8>, DataError> {
+    let image = DynamicImage::ImageRgb8(image).thumbnail(side, side).into_rgb8();
     let mut bytes = Vec::new();
-    let encoded = JpegEncoder::new_with_quality(&mut bytes, THUMBNAIL_QUALITY).encode_image(&image);
-    encoded.map_err(|error| DataError::from(error).of(path))?;
+    JpegEncoder::new_with_quality(&mut bytes, THUMBNAIL_QUALITY).encode_image(&image)?;
     Ok(bytes)
 }
 

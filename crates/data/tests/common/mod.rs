@@ -1,6 +1,6 @@
 //! Test helpers: folders of small images that differ from each other.
 
-use fieldfit_data::{Dataset, Group, Preprocessor, Sample};
+use fieldfit_data::{Dataset, Group, ImageSource, Preprocessor, Sample};
 use fieldfit_tensor::{Filter, Preprocessing};
 use image::RgbImage;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub fn imagined(classes: &[(&str, &[usize])]) -> Dataset {
         for (group, size) in groups.iter().enumerate() {
             for number in 0..*size {
                 samples.push(Sample {
-                    path: format!("{name}/{group}_{number}.png").into(),
+                    image: ImageSource::File(format!("{name}/{group}_{number}.png").into()),
                     class: class as u32,
                     group: Group::named(&format!("{name} {group}")),
                     group_name: None,

@@ -156,6 +156,12 @@ impl Prepared for PreparedCandle {
         self.network.head.classes
     }
 
+    fn features_into(&self, images: &Images, features: &mut Vec<f32>) -> Result<(), ExecError> {
+        check_images(&self.network, images)?;
+        *features = download(&self.graph.features(&batch::<f32>(images, &self.device)?)?)?.values;
+        Ok(())
+    }
+
     fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
         check_images(&self.network, images)?;
         *logits = download(&self.graph.logits(&batch::<f32>(images, &self.device)?)?)?.values;

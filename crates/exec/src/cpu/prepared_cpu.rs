@@ -26,8 +26,9 @@ pub struct PreparedCpu {
     idle: Mutex<Vec<Workspace>>,
 }
 
-/// Workspace of one call: the plan and schedule for a batch size, and their arena.
+/// Workspace of one call: the plan and schedule for batches up to a size, and their arena.
 pub(super) struct Workspace {
+    /// Image size, and the most images.
     size: BatchSize,
     plan: ExecutionPlan,
     schedule: ExecutionSchedule,
@@ -58,6 +59,42 @@ impl PreparedCpu {
         })
     }
 
+    /// Computes the features of each image, and lends them to `read`.
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    fn with_features(&self, images: &Images, read: impl FnOnce(&[f32])) -> Result<(), ExecError> {
+        check_images(&self.network, images)?;
+        let mut workspace = self.workspace(images)?;
+        let Workspace { plan, schedule, arena, .. } = &mut workspace;
+        let context = PassContext {
+            threads: &self.threads,
+            plan,
+            folded: &self.folded,
+            schedule,
+            images: &images.values,
+            count: images.count,
+        };
+        self.threads.install(|| context.infer(arena, |_, _| {}));
+        read(context.values(schedule.features, |range| arena.get(range)));
+        self.idle().push(workspace);
+        Ok(())
+    }
+
+    /// Takes the smallest idle workspace that has room for those images, or makes one from the arena of another.
+    fn workspace(&self, images: &Images) -> Result<Workspace, ExecError> {
+        let size = BatchSize { batch: images.count, height: images.height, width: images.width };
+        let other = {
+            let mut idle = self.idle();
+            let fitting = idle.iter().enumerate().filter(|(_, workspace)| workspace.fits(size));
+            match fitting.min_by_key(|(_, workspace)| workspace.size.batch).map(|(index, _)| index) {
+                Some(index) => return Ok(idle.swap_remove(index)),
+                None => idle.pop(),
+            }
+        };
+        Workspace::new(&self.network, &self.ops, size, other.map(|other| other.arena).unwrap_or_default())
+    }
+
     /// Locks the list of idle workspaces.
     pub(super) fn idle(&self) -> MutexGuard<'_, Vec<Workspace>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -72,6 +109,11 @@ impl Workspace {
         arena.fit(schedule.len());
         Ok(Self { size, plan, schedule, arena })
     }
+
+    /// Whether a batch of that size can be computed in it.
+    const fn fits(&self, batch: BatchSize) -> bool {
+        self.size.height == batch.height && self.size.width == batch.width && self.size.batch >= batch.batch
+    }
 }
 
 impl Prepared for PreparedCpu {
@@ -79,30 +121,17 @@ impl Prepared for PreparedCpu {
         self.network.head.classes
     }
 
+    fn features_into(&self, images: &Images, features: &mut Vec<f32>) -> Result<(), ExecError> {
+        self.with_features(images, |values| {
+            features.clear();
+            features.extend_from_slice(values);
+        })
+    }
+
     fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
-        check_images(&self.network, images)?;
-        let size = BatchSize { batch: images.count, height: images.height, width: images.width };
-        let idle = self.idle().pop();
-        let mut workspace = match idle {
-            Some(workspace) if workspace.size == size => workspace,
-            other => {
-                Workspace::new(&self.network, &self.ops, size, other.map(|other| other.arena).unwrap_or_default())?
-            }
-        };
-        let Workspace { plan, schedule, arena, .. } = &mut workspace;
-        let context = PassContext {
-            threads: &self.threads,
-            plan,
-            folded: &self.folded,
-            schedule,
-            images: &images.values,
-            count: images.count,
-        };
-        self.threads.install(|| context.infer(arena, |_, _| {}));
-        logits.resize(images.count * self.classes(), 0.0);
-        let features = context.values(schedule.features, |range| arena.get(range));
-        head::classify(features, &self.classifier.forward, &self.head_bias, logits);
-        self.idle().push(workspace);
-        Ok(())
+        self.with_features(images, |features| {
+            logits.resize(images.count * self.classes(), 0.0);
+            head::classify(features, &self.classifier.forward, &self.head_bias, logits);
+        })
     }
 }

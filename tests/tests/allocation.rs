@@ -1,0 +1,64 @@
+//! Test of the heap allocations of frames, through the whole runtime. The only test here, since it counts what the whole process
+//! allocates.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files has failed")]
+
+use fieldfit::{Device, Frame, PixelFormat, Pixels, Runtime};
+use fieldfit_tests::tiny;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Allocator that counts the allocations of all threads.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Rounds measured.
+const ROUNDS: usize = 300;
+/// Passes of a round.
+const PASSES: usize = 4;
+/// Allocations that are not the frames' own: the thread pool's queue allocates a block for every 63 jobs, and a thread
+/// that runs its first part of a kernel, on a busy machine long after the first frame, allocates its scratch memory.
+const OTHERS: usize = PASSES * ROUNDS / 63 + 16;
+
+/// Catches: a call that allocates for each frame: buffers that the calls do not share, predictions on the heap, workspaces that
+/// are made anew where frames and batches alternate.
+#[test]
+fn no_call_of_a_frame_allocates() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Runtime::builder(tiny::base(folder.path(), 1)).device(Device::Cpu { threads: 2 }).open().unwrap();
+    let images: Vec<Vec<u8>> = (0..5).map(|image| vec![40 * image; 40 * 32 * 3]).collect();
+    let frames: Vec<Frame<'_>> =
+        images.iter().map(|data| Frame::Pixels(Pixels::packed(data, PixelFormat::Rgb8, 40, 32))).collect();
+    let mut scores = vec![0.0; runtime.labels().len()];
+    let mut features = vec![0.0; runtime.embedding_len()];
+    let mut predictions = Vec::new();
+    let mut round = |round: usize| {
+        runtime.infer(&frames[0]).unwrap();
+        runtime.scores(&frames[1], &mut scores).unwrap();
+        runtime.embed(&frames[2], &mut features).unwrap();
+        runtime.infer_batch(&frames[..frames.len() - round % 2], &mut predictions).unwrap();
+    };
+    (0..3).for_each(&mut round);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..ROUNDS).for_each(&mut round);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert!(allocations <= OTHERS, "{allocations} allocations over {ROUNDS} rounds of {PASSES} passes");
+}
