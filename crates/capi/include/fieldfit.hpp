@@ -431,6 +431,39 @@ public:
     Result<Prediction> infer(const sensor_msgs::msg::Image &image) const { return infer_frame(fieldfit::frame(image)); }
 #endif
 
+    // Predictions of frames by one version, in their order.
+    Result<std::vector<Prediction>> infer(const std::vector<fieldfit_frame> &frames) const {
+        std::vector<fieldfit_prediction> predictions(frames.size(), fieldfit_prediction_init());
+        detail::ErrorSlot error;
+        const fieldfit_status status =
+            fieldfit_infer_batch(handle_.get(), frames.data(), frames.size(), predictions.data(), error.out());
+        return detail::finish<std::vector<Prediction>>(
+            status, error, [&] { return std::vector<Prediction>(predictions.begin(), predictions.end()); });
+    }
+
+    // Probability of every class, in the order of the labels; should a swap have changed their number, as of the version before,
+    // FIELDFIT_INVALID_ARGUMENT.
+    Result<std::vector<float>> scores(const fieldfit_frame &frame) const {
+        std::size_t count = 0;
+        detail::ErrorSlot error;
+        fieldfit_status status = fieldfit_labels(handle_.get(), nullptr, 0, &count, error.out());
+        if (status != FIELDFIT_OK) return detail::fail<std::vector<float>>(error.take(status));
+        std::vector<float> scores(count);
+        status = fieldfit_scores(handle_.get(), &frame, scores.data(), scores.size(), nullptr, error.out());
+        return detail::finish<std::vector<float>>(status, error, [&] { return std::move(scores); });
+    }
+
+    // Features of a frame, which the head reads.
+    Result<std::vector<float>> embed(const fieldfit_frame &frame) const {
+        std::size_t length = 0;
+        detail::ErrorSlot error;
+        fieldfit_status status = fieldfit_embedding_length(handle_.get(), &length, error.out());
+        if (status != FIELDFIT_OK) return detail::fail<std::vector<float>>(error.take(status));
+        std::vector<float> features(length);
+        status = fieldfit_embed(handle_.get(), &frame, features.data(), features.size(), nullptr, error.out());
+        return detail::finish<std::vector<float>>(status, error, [&] { return std::move(features); });
+    }
+
     Result<Version> version() const {
         fieldfit_version version{};
         detail::ErrorSlot error;

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use std::ffi::{CStr, c_char};
 use std::path::PathBuf;
+use std::slice;
 
 /// Reads a string that may be absent.
 ///
@@ -54,6 +55,24 @@ pub unsafe fn optional_path(path: *const c_char, argument: &'static str) -> Resu
 pub unsafe fn path(path: *const c_char, argument: &'static str) -> Result<PathBuf, Failure> {
     // SAFETY: the caller's promise.
     unsafe { optional_path(path, argument)? }.ok_or(Failure::Null { argument, expected: "a path" })
+}
+
+/// Borrows a buffer of the caller's to write numbers to.
+///
+/// # Safety
+/// `values` is NULL or has room for `length` numbers, which nobody else reads or writes for the lifetime `'a`.
+pub unsafe fn buffer<'a>(values: *mut f32, length: usize, argument: &'static str) -> Result<&'a mut [f32], Failure> {
+    place(values, argument)?;
+    let bytes = length.checked_mul(size_of::<f32>()).and_then(|bytes| isize::try_from(bytes).ok());
+    if bytes.is_none() {
+        return Err(Failure::Value {
+            argument,
+            found: length as u64,
+            expected: "fewer numbers than memory has room for",
+        });
+    }
+    // SAFETY: the caller's promise; the length is within `isize`, and any bits are an `f32`.
+    Ok(unsafe { slice::from_raw_parts_mut(values, length) })
 }
 
 /// Requires a place for a result.

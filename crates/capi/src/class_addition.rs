@@ -2,14 +2,12 @@
 
 use crate::adapted::{AdaptedOut, fieldfit_adapted};
 use crate::argument::{optional_path, text};
-use crate::failure::Failure;
-use crate::frame::fieldfit_frame;
+use crate::frame::{fieldfit_frame, frames_of};
 use crate::guard::guard;
 use crate::runtime::{RUNTIMES, fieldfit_runtime};
-use crate::sized;
 use crate::status::{fieldfit_error, fieldfit_status};
+use fieldfit::Error;
 use fieldfit::data::{Dataset, FolderOptions};
-use fieldfit::{Error, Frame};
 use std::ffi::c_char;
 
 /// Adds a class to the active version by the mean of the frames' features, stores the result with its verdict, and runs it, on
@@ -40,7 +38,7 @@ pub unsafe extern "C" fn fieldfit_teach(
         // SAFETY: the caller's promise about each argument.
         let (class, known, frames, result) = unsafe {
             let known = optional_path(known, "known")?;
-            (self::text(name, "name")?, known, self::frames(frames, count)?, AdaptedOut::new(out, text)?)
+            (self::text(name, "name")?, known, frames_of(frames, count)?, AdaptedOut::new(out, text)?)
         };
         let open = |folder| Dataset::open(folder, &FolderOptions::default()).map_err(Error::from);
         let known = known.as_deref().map(open).transpose()?;
@@ -80,30 +78,4 @@ pub unsafe extern "C" fn fieldfit_remove_taught(
     };
     // SAFETY: the caller's promise about `error`.
     unsafe { guard(error, body) }
-}
-
-/// Borrows the frames of an array, whose elements have the size that the first one begins with.
-///
-/// # Safety
-/// `frames` is NULL or has `count` frames, each of that size, whose bytes do not change for the lifetime `'a`.
-unsafe fn frames<'a>(frames: *const fieldfit_frame, count: usize) -> Result<Vec<Frame<'a>>, Failure> {
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    // SAFETY: the caller's promise: there is a first frame.
-    let size = unsafe { sized::check(frames, "frames")? };
-    let frame = |index: usize| {
-        // SAFETY: the caller's promise: there are `count` frames of that size.
-        unsafe {
-            let frame = frames.cast::<u8>().add(index * size).cast::<fieldfit_frame>();
-            match sized::check(frame, "frames")? == size {
-                true => sized::read(frame, "frames")?.borrow(),
-                false => {
-                    let expected = "the struct_size of the first frame, for every frame";
-                    Err(Failure::Value { argument: "frames", found: index as u64, expected })
-                }
-            }
-        }
-    };
-    (0..count).map(frame).collect()
 }

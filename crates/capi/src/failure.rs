@@ -18,6 +18,9 @@ pub enum Failure {
         "`{argument}` has the struct_size {found}, expected {least} to {most}: initialise it by its function fieldfit_…_init()"
     )]
     StructSize { argument: &'static str, found: usize, least: usize, most: usize },
+    /// An element of an array whose size is not that of the others.
+    #[error("`{argument}` has the struct_size {found} at index {index}, expected {expected} as of the first")]
+    Element { argument: &'static str, index: usize, found: usize, expected: usize },
     /// A structure of a later release that sets what this library does not know.
     #[error("`{argument}` sets byte {offset}, which this library does not know: it is older than the program's header")]
     UnknownMember { argument: &'static str, offset: usize },
@@ -77,6 +80,7 @@ impl Failure {
         match self {
             Self::Null { .. }
             | Self::StructSize { .. }
+            | Self::Element { .. }
             | Self::UnknownMember { .. }
             | Self::Utf8 { .. }
             | Self::Value { .. }
@@ -98,14 +102,16 @@ fn status_of(error: &Error) -> fieldfit_status {
     match error {
         Error::Model(_) | Error::Delta { .. } | Error::Transport { .. } | Error::TooLong { .. } => FIELDFIT_MODEL,
         Error::Input { .. } | Error::Unknown { .. } | Error::Made { .. } => FIELDFIT_MODEL,
-        Error::Data(_) | Error::Classes { .. } => FIELDFIT_IMAGE,
+        Error::Data(_) | Error::Classes { .. } | Error::BatchFrame { .. } => FIELDFIT_IMAGE,
         Error::Exec(_) => FIELDFIT_DEVICE,
         Error::Store(_) | Error::NoStore { .. } => FIELDFIT_STORE,
         Error::Adapt(AdaptError::Interrupted { .. }) => FIELDFIT_STOPPED,
         Error::Adapt(AdaptError::Data(_)) => FIELDFIT_IMAGE,
         Error::Adapt(_) => FIELDFIT_ADAPTATION,
         Error::Headless { .. } | Error::NoBaseAnswers { .. } | Error::NoNovelty { .. } => FIELDFIT_VERSION,
-        Error::MemoryBudget { .. } | Error::FailedHere { .. } | Error::Logit { .. } => FIELDFIT_VERSION,
+        Error::MemoryBudget { .. } | Error::FailedHere { .. } => FIELDFIT_VERSION,
+        Error::Logit { .. } | Error::Feature { .. } => FIELDFIT_VERSION,
+        Error::BufferLength { .. } => FIELDFIT_INVALID_ARGUMENT,
         Error::Read { .. } | Error::File(_) | Error::Durable(_) => FIELDFIT_FILE,
         Error::Key { .. } | Error::OpenKey { .. } => FIELDFIT_FILE,
         // What no function of this interface does (exports, run logs, scratch folders), and what later releases add.

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::frame::fieldfit_format::*;
-use crate::sized::SizedStruct;
+use crate::sized::{self, SizedStruct};
 use fieldfit::{Error, Frame, PixelFormat, Pixels, Plane, Rect};
 use std::slice;
 
@@ -135,6 +135,21 @@ const FORMATS: [(fieldfit_format, PixelFormat); 9] = [
     (FIELDFIT_UYVY, PixelFormat::Uyvy),
     (FIELDFIT_NV12, PixelFormat::Nv12),
 ];
+
+/// Borrows the frames of an array, whose elements have the size that the first one begins with.
+///
+/// # Safety
+/// `frames` is NULL or has `count` frames of that size, whose bytes do not change for the lifetime `'a`.
+pub unsafe fn frames_of<'a>(frames: *const fieldfit_frame, count: usize) -> Result<Vec<Frame<'a>>, Failure> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the caller's promise.
+    let size = unsafe { sized::check_array(frames, count, "frames")? };
+    // SAFETY: the caller's promise: there are `count` frames of that size.
+    let frame = |index| unsafe { sized::read(sized::element(frames, index, size), "frames")?.borrow() };
+    (0..count).map(frame).collect()
+}
 
 /// Borrows bytes of the caller's.
 ///

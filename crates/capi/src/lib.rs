@@ -3,7 +3,8 @@
 //! | module | functions |
 //! |---|---|
 //! | `runtime` | open, close, version, labels, drift |
-//! | `prediction` | infer |
+//! | `prediction` | infer, also in batches, with the scores of every class |
+//! | `embedding` | the features of a frame |
 //! | `version` | activate, confirm, roll back, poll, add |
 //! | `class_addition` | teach a class, remove it |
 //! | `adaptation` | start, pause, resume, stop, wait, close |
@@ -28,6 +29,8 @@ mod runtime;
 
 mod frame;
 mod prediction;
+
+mod embedding;
 
 mod version;
 

@@ -1,7 +1,8 @@
 //! Prediction: the top classes of a frame, as plain data.
 
+use crate::argument::buffer;
 use crate::failure::Failure;
-use crate::frame::fieldfit_frame;
+use crate::frame::{fieldfit_frame, frames_of};
 use crate::guard::guard;
 use crate::label_table::CLabels;
 use crate::runtime::{RUNTIMES, RuntimeState, fieldfit_runtime};
@@ -125,6 +126,75 @@ pub unsafe extern "C" fn fieldfit_infer(
         let prediction = fieldfit_prediction::new(&state, &state.runtime.infer(&frame)?)?;
         // SAFETY: the caller's promise; `size` is of `out`.
         unsafe { sized::write(out, size, &prediction) };
+        Ok(())
+    };
+    // SAFETY: the caller's promise about `error`.
+    unsafe { guard(error, body) }
+}
+
+/// Classifies a frame, and writes the probability of every class, 0..1, in the order of the labels: the same pass as
+/// `fieldfit_infer`, and the same bits. `length` is the number of the running version's labels; another one is
+/// `FIELDFIT_INVALID_ARGUMENT`, also because a swap to other classes came between.
+///
+/// # Safety
+/// `frame` is NULL or points to a structure that begins with its size; the frame's bytes do not change until the call returns.
+/// `scores` is NULL or has room for `length` numbers. `out`, which takes the prediction, is NULL or points to a structure that
+/// begins with its size. `error` is NULL or points to a writable pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fieldfit_scores(
+    runtime: *const fieldfit_runtime,
+    frame: *const fieldfit_frame,
+    scores: *mut f32,
+    length: usize,
+    out: *mut fieldfit_prediction,
+    error: *mut *mut fieldfit_error,
+) -> fieldfit_status {
+    let body = || {
+        let state = RUNTIMES.get(runtime, "runtime")?;
+        // SAFETY: the caller's promise about `frame`, its bytes and `scores`.
+        let (frame, scores) = unsafe { (sized::read(frame, "frame")?.borrow()?, buffer(scores, length, "scores")?) };
+        // SAFETY: the caller's promise about `out`.
+        let size = || unsafe { sized::check(out, "out") };
+        let size = if out.is_null() { None } else { Some(size()?) };
+        let prediction = fieldfit_prediction::new(&state, &state.runtime.scores(&frame, scores)?)?;
+        if let Some(size) = size {
+            // SAFETY: the caller's promise; `size` is of `out`.
+            unsafe { sized::write(out, size, &prediction) };
+        }
+        Ok(())
+    };
+    // SAFETY: the caller's promise about `error`.
+    unsafe { guard(error, body) }
+}
+
+/// Classifies frames with one version: the bits of `fieldfit_infer`. A message names the frame that cannot be used by its index;
+/// no prediction is written then. A call allocates two lists, whatever their length.
+///
+/// # Safety
+/// `frames` and `out` are NULL, if `count` is 0, or have `count` structures, each of the size that the first of them begins with; the
+/// frames' bytes do not change until the call returns. `error` is NULL or points to a writable pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fieldfit_infer_batch(
+    runtime: *const fieldfit_runtime,
+    frames: *const fieldfit_frame,
+    count: usize,
+    out: *mut fieldfit_prediction,
+    error: *mut *mut fieldfit_error,
+) -> fieldfit_status {
+    let body = || {
+        let state = RUNTIMES.get(runtime, "runtime")?;
+        if count == 0 {
+            return Ok(());
+        }
+        // SAFETY: the caller's promise about `frames`, their bytes and `out`.
+        let (frames, size) = unsafe { (frames_of(frames, count)?, sized::check_array(out, count, "out")?) };
+        let mut predictions = Vec::with_capacity(count);
+        state.runtime.infer_batch(&frames, &mut predictions)?;
+        for (index, prediction) in predictions.iter().enumerate() {
+            let prediction = fieldfit_prediction::new(&state, prediction)?;
+            // SAFETY: the caller's promise: `out` has `count` structures of that size.
+            unsafe { sized::write(sized::element(out, index, size).cast_mut(), size, &prediction) };
+        }
         Ok(())
     };
     // SAFETY: the caller's promise about `error`.

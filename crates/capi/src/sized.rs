@@ -67,6 +67,32 @@ pub unsafe fn write<T: SizedStruct>(to: *mut T, size: usize, structure: &T) {
     }
 }
 
+/// Checks an array of structures, which all have the size that the first begins with, and returns that size.
+///
+/// # Safety
+/// `array` is NULL or has `count` structures of that size, at least 1.
+pub unsafe fn check_array<T: SizedStruct>(
+    array: *const T,
+    count: usize,
+    argument: &'static str,
+) -> Result<usize, Failure> {
+    // SAFETY: the caller's promise: there is a first structure.
+    let size = unsafe { size_of_struct(array, argument)? };
+    for index in 1..count {
+        // SAFETY: the caller's promise: there are `count` structures of that size.
+        let found = unsafe { size_of_struct(element(array, index, size), argument)? };
+        if found != size {
+            return Err(Failure::Element { argument, index, found, expected: size });
+        }
+    }
+    Ok(size)
+}
+
+/// Returns the pointer to an element of an array of structures of that size.
+pub const fn element<T: SizedStruct>(array: *const T, index: usize, size: usize) -> *const T {
+    array.wrapping_byte_add(index * size)
+}
+
 /// Reads and checks the size that a structure begins with.
 ///
 /// # Safety

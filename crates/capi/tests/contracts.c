@@ -33,6 +33,11 @@ static void refuse_runtime(fieldfit_runtime *runtime, fieldfit_status expected) 
     char *text = NULL;
     uint32_t number = 0;
     REFUSED(expected, fieldfit_infer(runtime, &frame, &prediction, &error));
+    float values[4];
+    REFUSED(expected, fieldfit_scores(runtime, &frame, values, 4, &prediction, &error));
+    REFUSED(expected, fieldfit_infer_batch(runtime, &frame, 1, &prediction, &error));
+    REFUSED(expected, fieldfit_embed(runtime, &frame, values, 4, &version, &error));
+    REFUSED(expected, fieldfit_embedding_length(runtime, &count, &error));
     REFUSED(expected, fieldfit_current_version(runtime, &version, &error));
     REFUSED(expected, fieldfit_labels(runtime, NULL, 0, &count, &error));
     REFUSED(expected, fieldfit_drift(runtime, &text, &error));
@@ -64,6 +69,15 @@ static void refuse_null(fieldfit_runtime *runtime) {
     REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_infer(runtime, NULL, &prediction, &error));
     REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_infer(runtime, &frame, NULL, &error));
     REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_infer(runtime, &frame, &prediction, &error));
+    float values[4];
+    REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_scores(runtime, NULL, values, 4, NULL, &error));
+    REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_scores(runtime, &frame, NULL, 4, NULL, &error));
+    REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_infer_batch(runtime, NULL, 1, &prediction, &error));
+    REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_infer_batch(runtime, &frame, 1, NULL, &error));
+    CHECK(fieldfit_infer_batch(runtime, NULL, 0, NULL, NULL) == FIELDFIT_OK);
+    REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_embed(runtime, NULL, values, 4, NULL, &error));
+    REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_embed(runtime, &frame, NULL, 4, NULL, &error));
+    REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_embedding_length(runtime, NULL, &error));
     REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_current_version(runtime, NULL, &error));
     REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_labels(runtime, NULL, 0, NULL, &error));
     REFUSED(FIELDFIT_INVALID_ARGUMENT, fieldfit_labels(runtime, NULL, 1, &count, &error));

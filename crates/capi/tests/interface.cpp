@@ -94,6 +94,14 @@ int main(int argc, char **argv) {
     const fieldfit::Prediction part = runtime.infer(fieldfit::crop(picture.frame(), {8, 8, 32, 32}));
     CHECK(part.size() == FIELDFIT_MAX_TOP);
 
+    const std::vector<float> scores = runtime.scores(picture.frame());
+    CHECK(scores.size() == 1000 && scores[prediction.best().index] == prediction.best().probability);
+    const std::vector<float> features = runtime.embed(picture.frame());
+    CHECK(features.size() == 1280);
+    const std::vector<fieldfit::Prediction> batch = runtime.infer({picture.frame(), picture.frame()});
+    CHECK(batch.size() == 2 && batch[1].best().probability == prediction.best().probability);
+    refused(FIELDFIT_IMAGE, "frame 1", [&] { runtime.infer({picture.frame(), small}); });
+
     teaching(runtime);
     adapting(runtime, argv[3]);
     puts("the C++ interface holds");

@@ -52,6 +52,14 @@ static void frames(fieldfit_runtime *runtime) {
     CHECK(prediction.version.kind == FIELDFIT_VERSION_BASE);
     CHECK(prediction.top[0].label == prediction.base[0].label && prediction.top[0].label[0] != '\0');
     CHECK(prediction.top[0].probability >= prediction.top[1].probability && prediction.top[1].probability > 0);
+    static float values[1280];
+    fieldfit_version version = {9, 9};
+    size_t length = 0;
+    CHECK(fieldfit_scores(runtime, &frame, values, 1000, &prediction, NULL) == FIELDFIT_OK);
+    CHECK(values[prediction.top[0].index] == prediction.top[0].probability);
+    CHECK(fieldfit_embedding_length(runtime, &length, NULL) == FIELDFIT_OK && length == 1280);
+    CHECK(fieldfit_embed(runtime, &frame, values, length, &version, NULL) == FIELDFIT_OK && version.kind == 0);
+    CHECK(fieldfit_infer_batch(runtime, &frame, 1, &prediction, NULL) == FIELDFIT_OK);
     frame.crop.width = 65;
     frame.crop.height = 1;
     fieldfit_error *error = NULL;

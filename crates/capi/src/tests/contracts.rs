@@ -4,10 +4,11 @@ use super::{Scene, c_path, call, frame, infer, open, pixels, zeroed};
 use crate::adaptation::*;
 use crate::adapted::fieldfit_adapted;
 use crate::class_addition::*;
+use crate::embedding::*;
 use crate::frame::fieldfit_frame;
 use crate::notice::fieldfit_on_notice;
 use crate::options::fieldfit_options;
-use crate::prediction::{fieldfit_infer, fieldfit_prediction};
+use crate::prediction::{fieldfit_infer, fieldfit_infer_batch, fieldfit_prediction, fieldfit_scores};
 use crate::runtime::*;
 use crate::status::fieldfit_status::*;
 use crate::status::*;
@@ -24,6 +25,10 @@ fn calls_of_a_runtime<'a>(runtime: *const fieldfit_runtime) -> Vec<Call<'a>> {
     unsafe {
         vec![
             ("infer", Box::new(move |error| fieldfit_infer(runtime, null(), null_mut(), error))),
+            ("scores", Box::new(move |error| fieldfit_scores(runtime, null(), null_mut(), 0, null_mut(), error))),
+            ("infer_batch", Box::new(move |error| fieldfit_infer_batch(runtime, null(), 1, null_mut(), error))),
+            ("embed", Box::new(move |error| fieldfit_embed(runtime, null(), null_mut(), 0, null_mut(), error))),
+            ("embedding_length", Box::new(move |error| fieldfit_embedding_length(runtime, null_mut(), error))),
             ("version", Box::new(move |error| fieldfit_current_version(runtime, null_mut(), error))),
             ("labels", Box::new(move |error| fieldfit_labels(runtime, null_mut(), 0, null_mut(), error))),
             ("labels", Box::new(move |error| fieldfit_labels(runtime, null_mut(), 3, &mut 0, error))),

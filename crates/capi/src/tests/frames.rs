@@ -1,8 +1,9 @@
 //! Tests of frames: the same answers as the crate's, to the bit, and without an allocation.
 
 use super::{SIDES, Scene, frame, infer, pixels, text, zeroed};
+use crate::embedding::{fieldfit_embed, fieldfit_embedding_length};
 use crate::frame::{fieldfit_format, fieldfit_rect};
-use crate::prediction::fieldfit_prediction;
+use crate::prediction::{fieldfit_infer_batch, fieldfit_prediction, fieldfit_scores};
 use crate::runtime::{fieldfit_labels, fieldfit_open, fieldfit_runtime};
 use crate::status::fieldfit_status::*;
 use crate::tests::{c_path, call};
@@ -102,6 +103,65 @@ fn a_frame_allocates_nothing() {
         infer(scene.runtime, &frame).unwrap();
     }
     assert_eq!(ALLOCATIONS.get(), before);
+}
+
+/// Catches: scores, features or batches that differ from the crate's, and a buffer that is written beyond its length.
+#[test]
+fn scores_features_and_batches_are_the_crates() {
+    let scene = Scene::new();
+    let runtime = Runtime::open(scene.folder.path().join("tiny-2"), Device::Cpu { threads: 1 }).unwrap();
+    let data = pixels();
+    let frames = [frame(&data), frame(&data[..40 * 30 * 3]), frame(&data)];
+    let expected = Frame::Pixels(Pixels::packed(&data, PixelFormat::Rgb8, SIDES[0], SIDES[1]));
+
+    let (mut scores, mut expected_scores) = ([9.0; 11], [0.0; 10]);
+    runtime.scores(&expected, &mut expected_scores).unwrap();
+    let mut prediction: fieldfit_prediction = zeroed();
+    let mut write = |length| {
+        // SAFETY: the places outlive the call, and are as long as they say.
+        call(|error| unsafe {
+            let scores = scores.as_mut_ptr();
+            fieldfit_scores(scene.runtime, &frames[0], scores, length, &mut prediction, error)
+        })
+    };
+    assert_eq!(write(11).unwrap_err().0, FIELDFIT_INVALID_ARGUMENT);
+    assert_eq!(write(usize::MAX).unwrap_err().0, FIELDFIT_INVALID_ARGUMENT);
+    write(10).unwrap();
+    assert_eq!((&scores[..10], scores[10]), (&expected_scores[..], 9.0));
+    assert_eq!(prediction.top[0].probability, scores[prediction.top[0].index as usize]);
+
+    let mut length = 0;
+    // SAFETY: the place outlives the call.
+    call(|error| unsafe { fieldfit_embedding_length(scene.runtime, &mut length, error) }).unwrap();
+    let (mut features, mut expected_features) = (vec![0.0; length], vec![0.0; runtime.embedding_len()]);
+    runtime.embed(&expected, &mut expected_features).unwrap();
+    let mut version = fieldfit_version { kind: 9, number: 9 };
+    // SAFETY: as above.
+    call(|error| unsafe {
+        fieldfit_embed(scene.runtime, &frames[0], features.as_mut_ptr(), length, &mut version, error)
+    })
+    .unwrap();
+    assert_eq!((features, version.kind), (expected_features, 0));
+
+    let mut predictions: [fieldfit_prediction; 3] = [zeroed(); 3];
+    let mut batch = |frames: &[crate::frame::fieldfit_frame; 3]| {
+        // SAFETY: as above.
+        call(|error| unsafe {
+            fieldfit_infer_batch(scene.runtime, frames.as_ptr(), 3, predictions.as_mut_ptr(), error)
+        })
+    };
+    let mut odd = frames;
+    odd[2].struct_size += 8;
+    assert_eq!(batch(&odd).unwrap_err().0, FIELDFIT_INVALID_ARGUMENT);
+    odd = frames;
+    odd[1].length -= 1;
+    let (status, message) = batch(&odd).unwrap_err();
+    assert_eq!(status, FIELDFIT_IMAGE);
+    assert!(message.contains("frame 1"), "{message}");
+    batch(&frames).unwrap();
+    for found in &predictions {
+        assert_eq!(found.top[9].probability.to_bits(), prediction.top[9].probability.to_bits());
+    }
 }
 
 /// Catches: base answers that are not asked for, or named by the version's classes.
