@@ -97,6 +97,28 @@ pub enum CliError {
         /// The second.
         second: PathBuf,
     },
+    /// A line of a file of boxes is no box.
+    #[error("{}, line {line}: expected an object such as {{\"image\":\"frames/17.jpg\",\"box\":[left,top,width,height]}}", path.display())]
+    Boxes {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// A box that is not one of its image.
+    #[error(
+        "the box {extent:?} (left, top, width, height) is none of an image of {width} × {height} pixels: cut it to the image, or leave it out"
+    )]
+    BoxOutside {
+        /// Left, top, width and height.
+        extent: [f64; 4],
+        /// Width of the image.
+        width: u32,
+        /// Height of the image.
+        height: u32,
+    },
     /// Some images could not be classified; each was reported.
     #[error("{failed} of {images} images got no answer")]
     Images {
@@ -123,6 +145,7 @@ impl CliError {
             | Self::NoMatch { path }
             | Self::TaughtImage { path, .. }
             | Self::SameImage { second: path, .. }
+            | Self::Boxes { path, .. }
             | Self::Pattern { path, .. } => Some(path),
             Self::ReadImage(error) => Some(error.path()),
             Self::Output(_)
@@ -131,6 +154,7 @@ impl CliError {
             | Self::ComparisonStopped
             | Self::DemoStopped
             | Self::NoDemoFiles { .. }
+            | Self::BoxOutside { .. }
             | Self::Images { .. }
             | Self::Damaged { .. } => None,
         }

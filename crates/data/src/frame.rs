@@ -1,6 +1,6 @@
 //! Camera frames: borrowed pixels or encoded images.
 
-use crate::decode::MAX_PIXELS;
+use crate::decode::{self, MAX_PIXELS};
 use crate::error::DataError;
 use crate::yuv;
 use image::{Rgb, RgbImage};
@@ -105,6 +105,17 @@ pub struct Rect {
 }
 
 impl<'a> Frame<'a> {
+    /// Decodes the frame to upright RGB.
+    ///
+    /// # Errors
+    /// If the frame is malformed, too large, or cannot be decoded.
+    pub fn to_rgb(&self) -> Result<RgbImage, DataError> {
+        match self {
+            Self::Encoded(bytes) => decode::decode(bytes),
+            Self::Pixels(pixels) => pixels.to_rgb(),
+        }
+    }
+
     /// Returns a part of the frame, without a copy.
     ///
     /// # Errors
@@ -168,7 +179,7 @@ impl<'a> Pixels<'a> {
     ///
     /// # Errors
     /// As [`check`](Self::check); [`DataError::TooLarge`] if there are more than [`MAX_PIXELS`].
-    pub(crate) fn to_rgb(&self) -> Result<RgbImage, DataError> {
+    pub fn to_rgb(&self) -> Result<RgbImage, DataError> {
         self.check()?;
         let Self { width, height, .. } = *self;
         if u64::from(width) * u64::from(height) > MAX_PIXELS {

@@ -64,7 +64,7 @@ pub use image::RgbImage;
 pub use image_source::{ImageSource, MemoryImage};
 pub use layout::{Purpose, Subset, images_below};
 pub use loader::{Batch, Loader, LoaderOptions};
-pub use mask_image::{encode_mask, encode_overlay, rgb};
+pub use mask_image::{encode_mask, encode_overlay};
 pub use preprocessor::Preprocessor;
 pub use read_failures::{ReadFailure, ReadFailures};
 pub use rng::shuffled;

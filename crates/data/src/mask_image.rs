@@ -1,10 +1,6 @@
 //! Mask encoder: PNG files of masks as palette images, and of masks drawn over their frames.
 
-use crate::decode;
 use crate::error::DataError;
-use crate::frame::Frame;
-use crate::resampler::{Resampler, Window};
-use fieldfit_tensor::Filter;
 use image::RgbImage;
 use png::{BitDepth, ColorType, Encoder};
 
@@ -15,23 +11,6 @@ fn palette() -> [[u8; 3]; 256] {
             |channel: usize| (0..8).fold(0, |value, bit| value | (((class >> (3 * bit + channel)) & 1) << (7 - bit)));
         [channel(0) as u8, channel(1) as u8, channel(2) as u8]
     })
-}
-
-/// Decodes a frame to upright RGB.
-///
-/// # Errors
-/// If the frame is malformed or cannot be decoded.
-pub fn rgb(frame: &Frame<'_>) -> Result<RgbImage, DataError> {
-    let pixels = match frame {
-        Frame::Encoded(bytes) => return decode::decode(bytes),
-        Frame::Pixels(pixels) => pixels,
-    };
-    pixels.check()?;
-    let mut resampler = Resampler::new([pixels.height, pixels.width], Filter::Bilinear);
-    resampler.resample(pixels, &Window::whole(pixels.width, pixels.height))?;
-    let mut image = RgbImage::new(pixels.width, pixels.height);
-    image.pixels_mut().zip(resampler.colours()).for_each(|(pixel, colour)| pixel.0 = colour);
-    Ok(image)
 }
 
 /// Encodes a mask, row by row, as a palette PNG whose indices are the classes.
@@ -76,7 +55,8 @@ fn write(encoder: Encoder<'_, &mut Vec<u8>>, data: &[u8]) -> Result<(), DataErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{PixelFormat, Pixels};
+    use crate::decode;
+    use crate::frame::{Frame, PixelFormat, Pixels};
 
     /// Catches: classes that share a colour, or a palette that other tools draw differently.
     #[test]
@@ -94,7 +74,7 @@ mod tests {
     fn overlays_show_the_frame_under_the_mask() {
         let pixels = [10, 20, 30, 200, 100, 50];
         let frame = Frame::Pixels(Pixels::packed(&pixels, PixelFormat::Bgr8, 2, 1));
-        let image = rgb(&frame).unwrap();
+        let image = frame.to_rgb().unwrap();
         assert_eq!(image.as_raw(), &[30, 20, 10, 50, 100, 200]);
         let overlay = encode_overlay(&image, &[1, 2]).unwrap();
         assert_eq!(decode::decode(&overlay).unwrap().as_raw(), &[79, 10, 5, 25, 114, 100]);

@@ -3,7 +3,7 @@
 use crate::output_file::write_output;
 use crate::{Error, Version};
 use fieldfit_adapt::metrics::prediction;
-use fieldfit_data::{DataError, Frame, Masks, encode_mask, encode_overlay, rgb};
+use fieldfit_data::{DataError, Frame, Masks, encode_mask, encode_overlay};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ impl Segmentation {
     /// # Errors
     /// If the frame cannot be decoded, there are more classes than a palette has colours, or a file cannot be written.
     pub fn write(&self, frame: &Frame<'_>, mask: &Path, overlay: &Path) -> Result<(), Error> {
-        let image = rgb(frame)?;
+        let image = frame.to_rgb()?;
         let (width, height) = image.dimensions();
         let found = self.labels.len();
         let most = usize::from(Masks::IGNORED);

@@ -69,8 +69,11 @@ pub struct InferArgs {
     /// Write the class of each pixel to this folder, a mask and an overlay for each image
     #[arg(long, value_name = "DIR")]
     pub masks: Option<PathBuf>,
+    /// Classify parts of images, from a file of JSON lines: {"image":"17.jpg","box":[left,top,width,height]}
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "masks"])]
+    pub boxes: Option<PathBuf>,
     /// Images, folders of images at any depth, quoted glob patterns, or `-` for one image on standard input
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required_unless_present = "boxes", value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
 }
 

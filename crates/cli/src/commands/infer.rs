@@ -1,10 +1,12 @@
 //! Subcommand `infer`: classifies images, or their pixels, from files, folders, patterns or standard input.
 
+use super::boxes::{self, Extent, ImageBox};
 use super::inputs::{self, ImageInput};
 use crate::args::InferArgs;
 use crate::error::{self, CliError};
 use crate::output::{Output, Text, escape, percent, print_error_line};
-use fieldfit::{Frame, Prediction, Ranked, Runtime, Segmentation, Task};
+use fieldfit::data::{MAX_IMAGE_FILE_BYTES, RgbImage, read_bounded};
+use fieldfit::{Frame, PixelFormat, Pixels, Prediction, Ranked, Runtime, Segmentation, Task};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,6 +16,9 @@ use std::path::{Path, PathBuf};
 #[derive(Serialize)]
 struct Answer<'a> {
     image: &'a Path,
+    /// The part of the image, if boxes are classified.
+    #[serde(rename = "box", skip_serializing_if = "Option::is_none")]
+    extent: Option<Extent>,
     top: Vec<Class<'a>>,
     /// The base's own classes, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +79,14 @@ struct Counts {
     failed: usize,
 }
 
+impl Counts {
+    /// Ends the command with an error where an image has no answer.
+    const fn verdict(self) -> Result<(), CliError> {
+        let Self { images, failed } = self;
+        if failed > 0 { Err(CliError::Images { failed, images }) } else { Ok(()) }
+    }
+}
+
 pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
     let runtime = super::runtime(&args.model).base_answers(args.base_top.is_some()).novelty(args.novelty).open()?;
     if args.novelty && !runtime.has_novelty_threshold()? {
@@ -81,6 +94,9 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
     }
     if let Some(folder) = &args.masks {
         prepare(&runtime, folder)?;
+    }
+    if let Some(file) = &args.boxes {
+        return boxes(&runtime, file, args, output);
     }
     let (mut counts, mut masks) = (Counts::default(), MaskNames::default());
     for argument in &args.images {
@@ -108,8 +124,58 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
             }
         }
     }
-    let Counts { images, failed } = counts;
-    if failed > 0 { Err(CliError::Images { failed, images }) } else { Ok(()) }
+    counts.verdict()
+}
+
+/// Classifies a detector's boxes. An image is decoded once for the boxes of it that follow each other.
+fn boxes(runtime: &Runtime, file: &Path, args: &InferArgs, output: &Output) -> Result<(), CliError> {
+    let boxes = boxes::read(file)?;
+    let mut counts = Counts::default();
+    for of_image in boxes.chunk_by(|one, other| one.image == other.image) {
+        let path = &of_image[0].image;
+        let image = read_bounded(path, MAX_IMAGE_FILE_BYTES).map_err(CliError::from);
+        let image = image.and_then(|bytes| Ok(Frame::Encoded(&bytes).to_rgb().map_err(fieldfit::Error::from)?));
+        counts.images += of_image.len();
+        match image {
+            Ok(image) => {
+                for part in of_image {
+                    if output.is_closed() {
+                        return Ok(());
+                    }
+                    counts.failed += usize::from(!show_box(runtime, (part, &image), args, output)?);
+                }
+            }
+            Err(error) => {
+                error::report_image(path, &error, output);
+                counts.failed += of_image.len();
+            }
+        }
+    }
+    counts.verdict()
+}
+
+/// Prints the ranking of one box, or reports why there is none. Returns whether there is one.
+fn show_box(
+    runtime: &Runtime,
+    (part, image): (&ImageBox, &RgbImage),
+    args: &InferArgs,
+    output: &Output,
+) -> Result<bool, CliError> {
+    let prediction = part.pixels(image).and_then(|rect| {
+        let whole = Pixels::packed(image.as_raw(), PixelFormat::Rgb8, image.width(), image.height());
+        let frame = Frame::Pixels(whole.crop(rect).map_err(fieldfit::Error::from)?);
+        Ok((rect, runtime.infer(&frame)?))
+    });
+    match prediction {
+        Ok((rect, prediction)) => {
+            let answer = Answer { extent: Some(rect.into()), ..answer(&part.image, &prediction, args) };
+            output.show(&answer, text).map(|()| true)
+        }
+        Err(error) => {
+            error::report_image(&part.image, &error, output);
+            Ok(false)
+        }
+    }
 }
 
 /// Prints the ranking of one image, or reports why there is none. Returns whether there is one.
@@ -214,11 +280,14 @@ fn answer<'a>(image: &'a Path, prediction: &'a Prediction, args: &InferArgs) -> 
         threshold: novelty.threshold,
         unknown: novelty.is_unknown(),
     });
-    Answer { image, top, base_top, novelty }
+    Answer { image, extent: None, top, base_top, novelty }
 }
 
 fn text(answer: &Answer<'_>) -> Text {
     let mut text = Text::from(answer.image.display());
+    if let Some(extent) = answer.extent {
+        text.line(format!("  {extent}"));
+    }
     if let Some(Distance { distance, threshold, unknown }) = answer.novelty {
         let verdict = if unknown { "unknown" } else { "known" };
         text.line(format!("  {verdict}: distance {distance:.2}, threshold {threshold:.2}"));

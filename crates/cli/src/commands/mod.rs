@@ -1,6 +1,7 @@
 //! Subcommands: one file each, and the conversions from arguments that several share.
 
 mod adapt;
+mod boxes;
 mod compare;
 mod completions;
 mod delta;

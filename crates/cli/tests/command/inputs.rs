@@ -141,3 +141,42 @@ fn errors_are_objects_with_json() {
         assert!(error.contains("nowhere") || error.contains("missing"), "{error}");
     }
 }
+
+/// Catches: a box that is answered by the whole image or by another part of it, boxes out of order, and bad ones that end the
+/// others or have no word said of them.
+#[test]
+fn boxes_are_answered_one_by_one() {
+    let scene = Scene::new();
+    let part = |image: &str, extent: &str| format!("{{\"image\":\"{image}\",\"box\":{extent},\"score\":0.9}}\n");
+    // Two images beside each other, in one file.
+    let [sand, water] = ["images/sand/sand_0.png", "images/water/water_3.png"]
+        .map(|path| image::open(scene.path(path)).unwrap().into_rgb8());
+    let (width, height) = sand.dimensions();
+    assert_eq!((width, height), water.dimensions());
+    let mut both = image::RgbImage::new(2 * width, height);
+    image::imageops::replace(&mut both, &sand, 0, 0);
+    image::imageops::replace(&mut both, &water, width.into(), 0);
+    fs::create_dir(scene.path("found")).unwrap();
+    both.save(scene.path("found/both.png")).unwrap();
+    let [left, right] = [0, width].map(|left| format!("[{left},0,{width},{height}]"));
+    let lines = [part("both.png", &right), part("both.png", &left)].concat();
+    fs::write(scene.path("found/boxes.jsonl"), &lines).unwrap();
+    let ran = scene.run("infer --model tiny-1 --json --boxes found/boxes.jsonl");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let whole = scene.run("infer --model tiny-1 --json images/water/water_3.png images/sand/sand_0.png").objects();
+    assert_eq!(ran.objects().len(), 2);
+    for ((answer, whole), extent) in ran.objects().iter().zip(&whole).zip([&right, &left]) {
+        assert_eq!((&answer["top"], answer["box"].to_string()), (&whole["top"], extent.clone()));
+        assert_eq!(keys(answer), ["box", "image", "top"]);
+    }
+
+    let bad = [part("both.png", "[0,0,1000,4]"), part("none.png", "[0,0,4,4]"), part("both.png", &left)].concat();
+    fs::write(scene.path("found/boxes.jsonl"), bad).unwrap();
+    let ran = scene.run("infer --model tiny-1 --json --boxes found/boxes.jsonl");
+    assert_eq!((ran.status, ran.objects().len()), (1, 3), "{}", ran.stderr);
+    assert!(ran.objects()[0]["error"].as_str().is_some_and(|error| error.contains("1000")), "{}", ran.stdout);
+    assert_eq!(ran.objects()[2]["top"], whole[1]["top"]);
+
+    fs::write(scene.path("found/boxes.jsonl"), format!("{lines}{{\"image\":\"both.png\"}}\n")).unwrap();
+    assert!(scene.refused("infer --model tiny-1 --boxes found/boxes.jsonl").contains("boxes.jsonl, line 3"));
+}
