@@ -1,5 +1,6 @@
 //! Layout of a data set's folder: which folders are subsets and classes, which files are images, and what is neither.
 
+use crate::dataset::LabelledFile;
 use crate::decode::{foreign_by_name, is_decodable};
 use crate::error::{DataError, FolderError};
 use crate::listing::Listing;
@@ -67,6 +68,9 @@ impl fmt::Display for Subset {
     }
 }
 
+/// Class of images without labels.
+const UNLABELLED: &str = "unlabelled";
+
 /// Classes of a data set, its image files sorted by path, and what was left out.
 pub(crate) struct Layout {
     pub classes: Vec<String>,
@@ -79,6 +83,15 @@ pub(crate) struct ImageFile {
     pub path: PathBuf,
     pub class: u32,
     pub subset: Option<Subset>,
+    /// Name of its group, where one is known.
+    pub group: Option<String>,
+    pub is_pseudo_labelled: bool,
+}
+
+impl ImageFile {
+    const fn new(path: PathBuf, class: u32, subset: Option<Subset>) -> Self {
+        Self { path, class, subset, group: None, is_pseudo_labelled: false }
+    }
 }
 
 /// A class in one subset.
@@ -100,23 +113,42 @@ impl Layout {
         }
         let mut skipped = Vec::new();
         let folders = class_folders(root, purpose, &mut skipped)?;
-        let classes = class_names(root, &folders, purpose)?;
+        let classes = class_names(root, &folders.iter().map(|folder| &folder.name).collect(), purpose)?;
         let mut files = Vec::new();
         for folder in folders {
             let class = classes.partition_point(|name| *name < folder.name) as u32;
             folder.require_images()?;
             skipped.extend(folder.listing.unused());
-            let file = |path| ImageFile { path, class, subset: folder.subset };
+            let file = |path| ImageFile::new(path, class, folder.subset);
             files.extend(folder.listing.images.into_iter().map(file));
         }
         Ok(Self { classes, files, skipped })
     }
 
+    /// Files whose classes are known, sorted by path.
+    pub fn of_files(folder: &Path, mut files: Vec<LabelledFile>, purpose: Purpose) -> Result<Self, DataError> {
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        let names = match purpose {
+            Purpose::Adapt | Purpose::Evaluate => files.iter().map(|file| &file.class).collect(),
+            Purpose::Unlabelled => BTreeSet::new(),
+        };
+        let classes = match purpose {
+            Purpose::Adapt | Purpose::Evaluate => class_names(folder, &names, purpose)?,
+            Purpose::Unlabelled => vec![UNLABELLED.into()],
+        };
+        let file = |LabelledFile { path, class, group, is_pseudo_labelled }| {
+            let class = classes.binary_search(&class).unwrap_or_default() as u32;
+            ImageFile { path, class, subset: None, group, is_pseudo_labelled }
+        };
+        let files = files.into_iter().map(file).collect();
+        Ok(Self { classes, files, skipped: Vec::new() })
+    }
+
     /// Every image at any depth, as one class.
     fn unlabelled(root: &Path) -> Result<Self, DataError> {
         let (images, skipped) = images_below(root)?;
-        let files = images.into_iter().map(|path| ImageFile { path, class: 0, subset: None }).collect();
-        Ok(Self { classes: vec!["unlabelled".into()], files, skipped })
+        let files = images.into_iter().map(|path| ImageFile::new(path, 0, None)).collect();
+        Ok(Self { classes: vec![UNLABELLED.into()], files, skipped })
     }
 }
 
@@ -231,9 +263,8 @@ fn class_name(folder: &Path) -> Result<String, FolderError> {
     Err(FolderError::Name { path: folder.to_owned(), problem })
 }
 
-fn class_names(root: &Path, folders: &[ClassFolder], purpose: Purpose) -> Result<Vec<String>, DataError> {
-    let names: BTreeSet<&String> = folders.iter().map(|folder| &folder.name).collect();
-    let classes: Vec<String> = names.into_iter().cloned().collect();
+fn class_names(root: &Path, names: &BTreeSet<&String>, purpose: Purpose) -> Result<Vec<String>, DataError> {
+    let classes: Vec<String> = names.iter().copied().cloned().collect();
     match (classes.as_slice(), purpose) {
         ([], _) => Err(FolderError::NoClasses { path: root.into() }.into()),
         ([class], Purpose::Adapt) => Err(FolderError::OneClass { path: root.into(), class: class.clone() }.into()),

@@ -6,10 +6,10 @@ mod webp;
 
 use crate::error::{DataError, foreign};
 use crate::frame::{PixelFormat, Pixels};
+use crate::rgb::encode_jpeg;
 use fieldfit_durable::{BoundedReadError, read_bounded};
-pub use format::EXTENSIONS;
+pub use format::{EXTENSIONS, encoded_extension};
 pub(crate) use format::{ForeignFormat, foreign_by_name, is_decodable};
-use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage, Rgba};
 use std::io::Cursor;
@@ -80,10 +80,7 @@ pub(crate) fn open(path: &Path) -> Result<RgbImage, DataError> {
 /// If the file can't be read or decoded, or the thumbnail can't be encoded.
 pub fn thumbnail(path: &Path, side: u32) -> Result<Vec<u8>, DataError> {
     let image = DynamicImage::ImageRgb8(open(path)?).thumbnail(side, side).into_rgb8();
-    let mut bytes = Vec::new();
-    let encoded = JpegEncoder::new_with_quality(&mut bytes, THUMBNAIL_QUALITY).encode_image(&image);
-    encoded.map_err(|error| DataError::from(error).of(path))?;
-    Ok(bytes)
+    encode_jpeg(&image, THUMBNAIL_QUALITY).map_err(|error| error.of(path))
 }
 
 /// Borrows a decoded image as a frame's pixels.
