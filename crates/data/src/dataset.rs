@@ -13,8 +13,9 @@ use crossbeam_channel::{Sender, unbounded};
 use fieldfit_tensor::Task;
 use regex::Regex;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Maximum share of a data set's images that may be unreadable, when it is opened and while it is in use.
@@ -52,6 +53,21 @@ pub struct Sample {
     pub group_name: Option<String>,
     /// The subset that it lies in, if the folder has subsets.
     pub subset: Option<Subset>,
+    /// Whether its label is a model's own answer, a pseudo-label. Such an image may train; the gate never judges by it.
+    pub is_pseudo_labelled: bool,
+}
+
+/// Labelled file of [`Dataset::open_files`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledFile {
+    /// The image file.
+    pub path: PathBuf,
+    /// Name of its class.
+    pub class: String,
+    /// Name of its group: a recording, a stretch of it, an object. `None` groups it by its content.
+    pub group: Option<String>,
+    /// Whether its label is a model's own answer.
+    pub is_pseudo_labelled: bool,
 }
 
 /// Identity of a group of images that must stay in one slice: a sequence, an object, or a file's content.
@@ -146,16 +162,48 @@ impl Dataset {
         progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
     ) -> Result<Self, DataError> {
         let pattern = options.group.as_deref().map(pattern).transpose()?;
-        let Layout { classes, files, skipped, encoding } = Layout::find(folder, options.purpose)?;
+        Self::read(folder, Layout::find(folder, options.purpose)?, pattern.as_ref(), progress)
+    }
+
+    /// Opens files whose classes and groups are known, such as those of a collection in `folder`; as
+    /// [`Dataset::open_until`] does but for where labels come from. The pattern of [`FolderOptions::group`] is matched
+    /// against the names of groups instead of file names.
+    ///
+    /// # Errors
+    /// As [`Dataset::open_until`].
+    pub fn open_files(
+        folder: &Path,
+        files: Vec<LabelledFile>,
+        options: &FolderOptions,
+        progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
+    ) -> Result<Self, DataError> {
+        let pattern = options.group.as_deref().map(pattern).transpose()?;
+        Self::read(folder, Layout::of_files(folder, files, options.purpose)?, pattern.as_ref(), progress)
+    }
+
+    /// Reads and decodes every file of a layout once. A pattern is matched against the names of groups, or of files where
+    /// groups have none.
+    fn read(
+        folder: &Path,
+        layout: Layout,
+        pattern: Option<&Regex>,
+        progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
+    ) -> Result<Self, DataError> {
+        let Layout { classes, files, skipped, encoding } = layout;
         let contents = read_all((&files, encoding.as_ref()), progress)?;
         let mut dataset = Self { classes, samples: Vec::new(), skipped, notes: Vec::new(), encoding };
         let mut hashes = Vec::new();
-        for (ImageFile { path, subset, .. }, content) in files.into_iter().zip(contents) {
+        for (file, content) in files.into_iter().zip(contents) {
+            let ImageFile { path, label: _, subset, group, is_pseudo_labelled } = file;
+            let group_name = match (pattern, group) {
+                (Some(pattern), group) => named_group(pattern, &group.map_or_else(|| file_name(&path), Cow::Owned)),
+                (None, group) => group,
+            };
             match content {
                 Ok(Content { sha256, target }) => {
-                    let group_name = pattern.as_ref().and_then(|pattern| named_group(pattern, &path));
                     let group = group_name.as_deref().map_or_else(|| Group::of_content(&sha256), Group::named);
-                    dataset.samples.push(Sample { image: ImageSource::File(path), target, group, group_name, subset });
+                    let image = ImageSource::File(path);
+                    dataset.samples.push(Sample { image, target, group, group_name, subset, is_pseudo_labelled });
                     hashes.push(sha256);
                 }
                 Err(reason) => dataset.skipped.push(Skipped::new(path, SkipKind::Unreadable, reason)),
@@ -163,7 +211,7 @@ impl Dataset {
         }
         dataset.skipped.sort_by(|one, other| one.path.cmp(&other.path));
         dataset.check_readable(folder)?;
-        if let Some(pattern) = &pattern {
+        if let Some(pattern) = pattern {
             dataset.check_pattern(folder, pattern)?;
         }
         dataset.notes.extend(duplicates::notes(&dataset, &hashes));
@@ -341,13 +389,12 @@ fn pattern(pattern: &str) -> Result<Regex, FolderError> {
     Regex::new(pattern).map_err(|source| FolderError::Pattern { pattern: pattern.into(), source })
 }
 
-fn named_group(pattern: &Regex, path: &Path) -> Option<String> {
-    let name = file_name(path);
-    let captures = pattern.captures(&name)?;
+fn named_group(pattern: &Regex, name: &str) -> Option<String> {
+    let captures = pattern.captures(name)?;
     Some(captures.get(1).or(captures.get(0))?.as_str().to_owned())
 }
 
-fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
+fn file_name(path: &Path) -> Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }
 

@@ -88,6 +88,7 @@ impl DatasetBuilder {
             group: group_name.as_deref().map_or_else(|| Group::of_content(image.sha256()), Group::named),
             group_name,
             subset: None,
+            is_pseudo_labelled: false,
             image: ImageSource::Memory(image),
         });
         let samples = samples.collect();

@@ -260,3 +260,50 @@ impl<'a> Pixels<'a> {
 pub(crate) fn gray16(bytes: &[u8]) -> u8 {
     ((u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) + 128) / 257) as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(frame: &Pixels<'_>) -> Vec<[u8; 3]> {
+        Frame::Pixels(*frame).to_rgb().unwrap().pixels().map(|pixel| pixel.0).collect()
+    }
+
+    /// Catches: channels in the wrong order, padding read as pixels, 16 bits cut instead of rounded.
+    #[test]
+    fn packed_formats_keep_their_colours_and_skip_padding() {
+        let padded =
+            |format: PixelFormat, data: &[u8], stride| rows(&Pixels { stride, ..Pixels::packed(data, format, 1, 2) });
+        let expected = vec![[10, 20, 30], [40, 50, 60]];
+        assert_eq!(padded(PixelFormat::Rgb8, &[10, 20, 30, 99, 40, 50, 60], 4), expected);
+        assert_eq!(padded(PixelFormat::Bgr8, &[30, 20, 10, 99, 60, 50, 40], 4), expected);
+        assert_eq!(padded(PixelFormat::Rgba8, &[10, 20, 30, 9, 99, 40, 50, 60, 9], 5), expected);
+        assert_eq!(padded(PixelFormat::Bgra8, &[30, 20, 10, 9, 99, 60, 50, 40, 9], 5), expected);
+        assert_eq!(padded(PixelFormat::Gray8, &[7, 99, 8], 2), [[7; 3], [8; 3]]);
+        assert_eq!(padded(PixelFormat::Gray16, &[0x7f, 0x01, 9, 0x81, 0x01], 3), [[1; 3], [1; 3]]);
+        assert_eq!(padded(PixelFormat::Gray16, &[0x82, 0x01, 9, 0xff, 0xff], 3), [[2; 3], [255; 3]]);
+    }
+
+    /// Catches: colours of YUV formats taken from another pair, another row, or in the wrong order.
+    #[test]
+    fn yuv_formats_share_the_colours_of_their_blocks() {
+        let pair = |y: u8| yuv::rgb(y, 90, 200);
+        let other = |y: u8| yuv::rgb(y, 30, 40);
+        let expected = [pair(50), pair(60), other(70), other(80)];
+        let yuyv = [50, 90, 60, 200, 70, 30, 80, 40];
+        assert_eq!(rows(&Pixels::packed(&yuyv, PixelFormat::Yuyv, 4, 1)), expected);
+        let uyvy = [90, 50, 200, 60, 30, 70, 40, 80];
+        assert_eq!(rows(&Pixels::packed(&uyvy, PixelFormat::Uyvy, 4, 1)), expected);
+        let luma = [50, 60, 70, 80, 51, 61, 71, 81];
+        let both = [expected.to_vec(), vec![pair(51), pair(61), other(71), other(81)]].concat();
+        assert_eq!(rows(&Pixels::nv12(&luma, &[90, 200, 30, 40], 4, 2)), both);
+    }
+
+    /// Catches: a frame whose description lies that is read beyond its end.
+    #[test]
+    fn a_frame_that_does_not_fit_its_data_is_an_error() {
+        assert!(Frame::Pixels(Pixels::packed(&[0; 5], PixelFormat::Rgb8, 2, 1)).to_rgb().is_err());
+        assert!(Frame::Pixels(Pixels::packed(&[0; 8], PixelFormat::Nv12, 4, 2)).to_rgb().is_err());
+        assert!(Frame::Encoded(b"no image").to_rgb().is_err());
+    }
+}

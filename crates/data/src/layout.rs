@@ -1,5 +1,6 @@
 //! Layout of a data set's folder: which folders are subsets and classes, which files are images, and what is neither.
 
+use crate::dataset::LabelledFile;
 use crate::decode::{foreign_by_name, is_decodable};
 use crate::error::{DataError, FolderError};
 use crate::listing::Listing;
@@ -69,6 +70,9 @@ impl fmt::Display for Subset {
     }
 }
 
+/// Class of images without labels.
+const UNLABELLED: &str = "unlabelled";
+
 /// Classes of a data set, its image files sorted by path, and what was left out.
 pub(crate) struct Layout {
     pub classes: Vec<String>,
@@ -83,6 +87,16 @@ pub(crate) struct ImageFile {
     pub path: PathBuf,
     pub label: FileLabel,
     pub subset: Option<Subset>,
+    /// Name of its group, where one is known.
+    pub group: Option<String>,
+    pub is_pseudo_labelled: bool,
+}
+
+impl ImageFile {
+    /// Creates a file whose group is its own.
+    pub const fn new(path: PathBuf, label: FileLabel, subset: Option<Subset>) -> Self {
+        Self { path, label, subset, group: None, is_pseudo_labelled: false }
+    }
 }
 
 /// What a file is labelled with.
@@ -126,24 +140,42 @@ impl Layout {
         }
         let mut skipped = Vec::new();
         let folders = class_folders(root, purpose, &mut skipped)?;
-        let classes = class_names(root, &folders, purpose)?;
+        let classes = class_names(root, &folders.iter().map(|folder| &folder.name).collect(), purpose)?;
         let mut files = Vec::new();
         for folder in folders {
             let class = classes.partition_point(|name| *name < folder.name) as u32;
             folder.require_images()?;
             skipped.extend(folder.listing.unused());
-            let file = |path| ImageFile { path, label: FileLabel::Class(class), subset: folder.subset };
+            let file = |path| ImageFile::new(path, FileLabel::Class(class), folder.subset);
             files.extend(folder.listing.images.into_iter().map(file));
         }
         Ok(Self { classes, files, skipped, encoding: None })
     }
 
+    /// Files whose classes are known, sorted by path.
+    pub fn of_files(folder: &Path, mut files: Vec<LabelledFile>, purpose: Purpose) -> Result<Self, DataError> {
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        let names = match purpose {
+            Purpose::Adapt | Purpose::Evaluate => files.iter().map(|file| &file.class).collect(),
+            Purpose::Unlabelled => BTreeSet::new(),
+        };
+        let classes = match purpose {
+            Purpose::Adapt | Purpose::Evaluate => class_names(folder, &names, purpose)?,
+            Purpose::Unlabelled => vec![UNLABELLED.into()],
+        };
+        let file = |LabelledFile { path, class, group, is_pseudo_labelled }| {
+            let label = FileLabel::Class(classes.binary_search(&class).unwrap_or_default() as u32);
+            ImageFile { path, label, subset: None, group, is_pseudo_labelled }
+        };
+        let files = files.into_iter().map(file).collect();
+        Ok(Self { classes, files, skipped: Vec::new(), encoding: None })
+    }
+
     /// Every image at any depth, as one class.
     fn unlabelled(root: &Path) -> Result<Self, DataError> {
         let (images, skipped) = images_below(root)?;
-        let file = |path| ImageFile { path, label: FileLabel::Class(0), subset: None };
-        let files = images.into_iter().map(file).collect();
-        Ok(Self { classes: vec!["unlabelled".into()], files, skipped, encoding: None })
+        let files = images.into_iter().map(|path| ImageFile::new(path, FileLabel::Class(0), None)).collect();
+        Ok(Self { classes: vec![UNLABELLED.into()], files, skipped, encoding: None })
     }
 }
 
@@ -265,9 +297,8 @@ pub(crate) fn label_problem(name: &str) -> Option<&'static str> {
     }
 }
 
-fn class_names(root: &Path, folders: &[ClassFolder], purpose: Purpose) -> Result<Vec<String>, DataError> {
-    let names: BTreeSet<&String> = folders.iter().map(|folder| &folder.name).collect();
-    let classes: Vec<String> = names.into_iter().cloned().collect();
+fn class_names(root: &Path, names: &BTreeSet<&String>, purpose: Purpose) -> Result<Vec<String>, DataError> {
+    let classes: Vec<String> = names.iter().copied().cloned().collect();
     match (classes.as_slice(), purpose) {
         ([], _) => Err(FolderError::NoClasses { path: root.into() }.into()),
         ([class], Purpose::Adapt) => Err(FolderError::OneClass { path: root.into(), class: class.clone() }.into()),

@@ -36,7 +36,7 @@ impl MaskFolders {
         let mut files = Vec::new();
         for path in listing.images {
             match file_of(&path, &masks) {
-                Some(mask) => files.push(ImageFile { path, label: FileLabel::Mask(mask), subset }),
+                Some(mask) => files.push(ImageFile::new(path, FileLabel::Mask(mask), subset)),
                 None => skipped.push(Skipped::new(path, SkipKind::NoMask, "no mask of its name")),
             }
         }

@@ -67,6 +67,9 @@ impl Dataset {
     /// slice; the notes say so. Such a group may go back once the class has more images. Images with masks count as of one
     /// class.
     ///
+    /// Images with [pseudo-labels](crate::Sample::is_pseudo_labelled) are never in the gate: a group of them alone trains
+    /// instead, and of a group with others they are left out.
+    ///
     /// # Errors
     /// If images have fewer than two classes, a fraction leaves a slice empty, or a class is too small to be in all three.
     pub fn split(&self, fractions: &Fractions) -> Result<Split, DataError> {
@@ -134,7 +137,12 @@ impl<'a> Draft<'a> {
         let mut left_out = 0;
         for (group, mut samples) in groups {
             let in_val = |index: &usize| self.dataset.samples[*index].subset == Some(Subset::Val);
-            let slice = if self.has_val && !samples.iter().any(in_val) { Slice::Train } else { self.slice_of(&group) };
+            let is_judging = samples.iter().any(|index| !self.dataset.samples[*index].is_pseudo_labelled);
+            let slice = match self.slice_of(&group) {
+                _ if self.has_val && !samples.iter().any(in_val) => Slice::Train,
+                Slice::Gate if !is_judging => Slice::Train,
+                slice => slice,
+            };
             if self.has_val && slice != Slice::Train {
                 let before = samples.len();
                 samples.retain(in_val);
@@ -142,8 +150,17 @@ impl<'a> Draft<'a> {
             }
             self.buckets.push(Bucket { group, slice, samples });
         }
+        (0..self.buckets.len()).for_each(|bucket| self.leave_out_pseudo_labels(bucket));
         if left_out > 0 {
             self.notes.push(format!("left {left_out} images of train out: val has images of the same groups"));
+        }
+    }
+
+    /// Leaves images with pseudo-labels out of a group in the gate.
+    fn leave_out_pseudo_labels(&mut self, bucket: usize) {
+        let bucket = &mut self.buckets[bucket];
+        if bucket.slice == Slice::Gate {
+            bucket.samples.retain(|index| !self.dataset.samples[*index].is_pseudo_labelled);
         }
     }
 
@@ -166,6 +183,7 @@ impl<'a> Draft<'a> {
         while self.count(class, slice) < MIN_IMAGES_PER_SLICE {
             let Some(bucket) = self.nearest(class, slice, donor) else { break };
             self.buckets[bucket].slice = slice;
+            self.leave_out_pseudo_labels(bucket);
         }
         let moved = self.count(class, slice) - before;
         if moved > 0 {
@@ -183,7 +201,13 @@ impl<'a> Draft<'a> {
         let available = self.count(class, donor);
         let can_spare = |bucket: &Bucket| {
             let given = self.count_in(bucket, class);
-            bucket.slice == donor && given > 0 && available - given >= MIN_IMAGES_PER_SLICE
+            let is_taken = |index: &&usize| {
+                let sample = &self.dataset.samples[**index];
+                sample.stratum() == class && !(slice == Slice::Gate && sample.is_pseudo_labelled)
+            };
+            bucket.slice == donor
+                && bucket.samples.iter().any(|index| is_taken(&index))
+                && available - given >= MIN_IMAGES_PER_SLICE
         };
         let candidates = self.buckets.iter().enumerate().filter(|(_, bucket)| can_spare(bucket));
         let distance = |bucket: &Bucket| self.distance(bucket.group.position(), slice);

@@ -76,6 +76,32 @@ fn every_small_class_is_in_every_slice() {
     assert_eq!(places(&dataset, &split).len(), dataset.samples.len());
 }
 
+/// Catches: a model that is judged by its own answers: an image with a pseudo-label in the gate, by the hash or because a
+/// class lacked images there; a group that is in the gate and elsewhere.
+#[test]
+fn pseudo_labels_never_judge() {
+    let groups: Vec<usize> = (0..300).map(|number| 1 + number % 4).collect();
+    let mut dataset = imagined(&[("a", &groups), ("b", &groups), ("few", &ones(12))]);
+    for (index, sample) in dataset.samples.iter_mut().enumerate() {
+        sample.is_pseudo_labelled = index % 3 == 0;
+    }
+    let split = split(&dataset);
+    assert!(split.gate.iter().all(|index| !dataset.samples[*index].is_pseudo_labelled));
+    assert!(split.train.iter().any(|index| dataset.samples[*index].is_pseudo_labelled), "they may train");
+    for class in 0..3 {
+        assert!(count(&dataset, &split.gate, class) >= MIN_IMAGES_PER_SLICE, "class {class}");
+    }
+    let mut places: HashMap<Group, usize> = HashMap::new();
+    for (slice, samples) in slices(&split).into_iter().enumerate() {
+        for index in samples {
+            assert_eq!(*places.entry(dataset.samples[*index].group).or_insert(slice), slice, "a group in two slices");
+        }
+    }
+    dataset.samples.iter_mut().for_each(|sample| sample.is_pseudo_labelled = true);
+    let refused = dataset.split(&Fractions::default());
+    assert!(matches!(refused, Err(DataError::Split(SplitError::ClassTooSmall { gate: 0, .. }))), "{refused:?}");
+}
+
 /// Catches: top-up that takes any group instead of those next to the slice's border.
 #[test]
 fn the_groups_nearest_to_the_border_are_moved() {

@@ -81,6 +81,18 @@ pub fn commit(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), D
     commit_parts(files, path, &[bytes])
 }
 
+/// Writes `bytes` after the end of the file at `path`, which exists, and returns when they are on the medium.
+///
+/// A power cut or an error may leave any part of them there: the file's format must let its reader find a torn end.
+///
+/// # Errors
+/// [`DurableError::Io`]; what was in the file before is untouched.
+pub fn append(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
+    let mut file = files.append(path).map_err(DurableError::at("open", path))?;
+    file.write_all(bytes).map_err(DurableError::at("write", path))?;
+    file.sync().map_err(DurableError::at("sync", path))
+}
+
 /// Removes a file's name, if there is one; a power cut may bring it back until its folder is [synced](sync_folder).
 ///
 /// # Errors

@@ -45,6 +45,10 @@ impl FileSystem for Disk {
         Ok(Box::new(File::create_new(path)?))
     }
 
+    fn append(&self, path: &Path) -> io::Result<Box<dyn NewFile + '_>> {
+        Ok(Box::new(open_regular(OpenOptions::new().append(true), path, Links::Refuse)?))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -82,6 +86,17 @@ impl FileSystem for Disk {
             Err(TryLockError::WouldBlock) => Ok(Claim::Taken { by: name_left(&file) }),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    #[cfg(unix)]
+    fn free_space(&self, folder: &Path) -> Option<u64> {
+        let status = rustix::fs::statvfs(folder).ok()?;
+        Some(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+
+    #[cfg(not(unix))]
+    fn free_space(&self, _folder: &Path) -> Option<u64> {
+        None
     }
 }
 

@@ -31,6 +31,12 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// [`io::ErrorKind::AlreadyExists`] if something has the name, and what the system says.
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile + '_>>;
 
+    /// Opens the file at `path`, which exists, to write after its end.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] if it is a link or no regular file, and what the system says.
+    fn append(&self, path: &Path) -> io::Result<Box<dyn NewFile + '_>>;
+
     /// Gives the file at `from` the name `to`, in one step, instead of what was there. Both are in the same folder.
     ///
     /// # Errors
@@ -67,6 +73,10 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the system says; that somebody holds the lock alone is no error but [`Claim::Taken`].
     fn share(&self, path: &Path) -> io::Result<Claim>;
+
+    /// Returns the bytes that an unprivileged process may still write to the file system of a folder; `None` where the
+    /// system doesn't say.
+    fn free_space(&self, folder: &Path) -> Option<u64>;
 }
 
 /// Type of an entry of a folder.
@@ -94,7 +104,7 @@ impl EntryType {
     }
 }
 
-/// A file being written.
+/// A file being written, from its start or after its end.
 ///
 /// It is synced through the handle that wrote it: a write that failed late is reported to that handle, and not always to
 /// one opened later.

@@ -1,7 +1,7 @@
 //! Durable files: atomic commit, seals and locks that survive power cuts.
 //!
 //! [`commit`] replaces a file's content so that whoever opens it next, even after a power cut, finds the old content or
-//! the new one, whole. [`commit_sealed`] also lets [`read_sealed`] tell a damaged file from a good one. [`lock`] keeps a
+//! the new one, whole. [`append`] adds to a log, whose reader finds a torn end by itself. [`commit_sealed`] also lets [`read_sealed`] tell a damaged file from a good one. [`lock`] keeps a
 //! second writer away and ends with its process, however that ends.
 //!
 //! All of it goes through [`FileSystem`], a file system's few primitive operations: [`Disk`] is the real one, and the feature
@@ -36,7 +36,7 @@ mod verification;
 
 pub use bounded::{BoundedReadError, SpecialFile, open_regular, read_bounded};
 pub use commit::{
-    commit, create_folder, entry_type, leftover_of, list, read, remove, remove_leftovers, rename, sync_folder,
+    append, commit, create_folder, entry_type, leftover_of, list, read, remove, remove_leftovers, rename, sync_folder,
     sync_parent,
 };
 pub use disk::Disk;

@@ -39,6 +39,8 @@ struct Inner {
     /// Who holds each lock: how many share it, or none for one who holds it alone.
     locks: BTreeMap<PathBuf, usize>,
     operations: u64,
+    /// Free space that it reports; `None` for none known.
+    free_space: Option<u64>,
     fault: Option<(u64, Fault)>,
     failed: bool,
 }
@@ -80,13 +82,15 @@ impl Rename {
 impl Content {
     /// What may be found of it after a power cut.
     fn after_power_cut(&self) -> Vec<Vec<u8>> {
-        let mut found = vec![self.on_medium.clone()];
-        if self.seen != self.on_medium {
-            found.push(self.seen[..self.seen.len() / 2].to_vec());
-            found.push(vec![0; self.seen.len()]);
-            found.push(self.seen.clone());
+        if self.seen == self.on_medium {
+            return vec![self.on_medium.clone()];
         }
-        found
+        // What was synced stays when something is appended, and is lost when the file is written anew.
+        let is_appended = self.seen.starts_with(&self.on_medium);
+        let (kept, new) = self.seen.split_at(if is_appended { self.on_medium.len() } else { 0 });
+        let tails = [&new[..new.len() / 2], &vec![0; new.len()], new];
+        let found = tails.map(|tail| [kept, tail].concat());
+        std::iter::once(self.on_medium.clone()).chain(found).collect()
     }
 }
 
@@ -101,6 +105,11 @@ impl Simulated {
         let mut inner = self.inner();
         inner.fault = Some((inner.operations + skipped, fault));
         inner.failed = false;
+    }
+
+    /// Sets the free space that the disk reports, in bytes.
+    pub fn set_free_space(&self, bytes: Option<u64>) {
+        self.inner().free_space = bytes;
     }
 
     /// Whether the fault has come to pass.
@@ -272,6 +281,11 @@ impl FileSystem for Simulated {
         Ok(Box::new(SimulatedFile { disk: self, number }))
     }
 
+    fn append(&self, path: &Path) -> io::Result<Box<dyn NewFile + '_>> {
+        let number = self.operation()?.file(path)?;
+        Ok(Box::new(SimulatedFile { disk: self, number }))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut inner = self.operation()?;
         let number = inner.file(from)?;
@@ -325,6 +339,10 @@ impl FileSystem for Simulated {
         }
         *inner.locks.entry(path.to_owned()).or_default() += 1;
         Ok(Claim::Held(Lock::new(SimulatedLock { disk: self.clone(), path: path.to_owned() })))
+    }
+
+    fn free_space(&self, _folder: &Path) -> Option<u64> {
+        self.inner().free_space
     }
 }
 
@@ -445,6 +463,11 @@ mod tests {
         write(&unnamed, Path::new("/new"), b"news", true);
         unnamed.rename(Path::new("/new"), path()).unwrap();
         assert!(found(&unnamed).contains(&Some(b"old".to_vec())), "the folder not synced");
+
+        let appended = disk();
+        appended.append(path()).unwrap().write_all(b"news").unwrap();
+        let contents = [b"old".as_slice(), b"oldne", b"old\0\0\0\0", b"oldnews"];
+        assert_eq!(found(&appended), contents.map(|bytes| Some(bytes.to_vec())).into(), "appended and not synced");
 
         let removed_first = disk();
         removed_first.remove(path()).unwrap();

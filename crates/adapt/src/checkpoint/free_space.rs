@@ -1,20 +1,13 @@
 //! Free space: how many bytes a checkpoint may still take on its disk.
 
 use crate::error::AdaptError;
+use fieldfit_durable::{Disk, FileSystem};
 use std::path::{Path, PathBuf};
 
 /// Bytes that an unprivileged process may still write to the file system of that path's folder; `None` where the system
 /// doesn't say.
-#[cfg(unix)]
 pub(crate) fn free_space(path: &Path) -> Option<u64> {
-    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let status = rustix::fs::statvfs(folder).ok()?;
-    Some(status.f_bavail.saturating_mul(status.f_frsize))
-}
-
-#[cfg(not(unix))]
-pub(crate) fn free_space(_path: &Path) -> Option<u64> {
-    None
+    Disk.free_space(path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")))
 }
 
 /// Refuses to take `needed` bytes of a disk that has fewer; does nothing where the system doesn't say how many it has.

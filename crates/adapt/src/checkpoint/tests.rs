@@ -317,6 +317,10 @@ impl FileSystem for Crowded {
         if self.0.exists() { Err(io::ErrorKind::StorageFull.into()) } else { Disk.create(path) }
     }
 
+    fn append(&self, path: &Path) -> io::Result<Box<dyn NewFile + '_>> {
+        Disk.append(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         Disk.rename(from, to)
     }
@@ -339,6 +343,10 @@ impl FileSystem for Crowded {
 
     fn share(&self, path: &Path) -> io::Result<Claim> {
         Disk.share(path)
+    }
+
+    fn free_space(&self, folder: &Path) -> Option<u64> {
+        Disk.free_space(folder)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Image formats: which are decoded, and which are only recognised, by file name or by content, to tell how to convert them.
 
+use image::ImageFormat;
 use std::path::Path;
 
 /// File extensions of images that are decoded, in lower case; names may have them in any case.
@@ -37,6 +38,19 @@ const OTHER: ForeignFormat = ForeignFormat {
     converter: "magick IN OUT.png",
 };
 const FOREIGN: [ForeignFormat; 6] = [HEIC, AVIF, JPEG_XL, JPEG_2000, RAW, OTHER];
+
+/// Returns the file extension of encoded bytes, by how they begin; `None` if they are no image that is decoded.
+pub fn encoded_extension(bytes: &[u8]) -> Option<&'static str> {
+    match image::guess_format(bytes).ok()? {
+        ImageFormat::Jpeg => Some("jpg"),
+        ImageFormat::Png => Some("png"),
+        ImageFormat::WebP => Some("webp"),
+        ImageFormat::Bmp => Some("bmp"),
+        ImageFormat::Tiff => Some("tiff"),
+        ImageFormat::Gif => Some("gif"),
+        _not_decoded => None,
+    }
+}
 
 /// Whether the file name has the extension of an image that is decoded.
 pub(crate) fn is_decodable(path: &Path) -> bool {

@@ -4,12 +4,12 @@ mod format;
 mod jpeg;
 mod webp;
 
+use crate::encode::encode_jpeg;
 use crate::error::{DataError, foreign};
 use crate::frame::{PixelFormat, Pixels};
 use fieldfit_durable::{BoundedReadError, read_bounded};
-pub use format::EXTENSIONS;
+pub use format::{EXTENSIONS, encoded_extension};
 pub(crate) use format::{ForeignFormat, foreign_by_name, is_decodable};
-use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage, Rgba};
 use std::io::Cursor;
@@ -77,9 +77,7 @@ pub(crate) fn open(path: &Path) -> Result<RgbImage, DataError> {
 /// Thumbnail of an image: a JPEG whose longer side has at most `side` pixels.
 pub(crate) fn thumbnail(image: RgbImage, side: u32) -> Result<Vec<u8>, DataError> {
     let image = DynamicImage::ImageRgb8(image).thumbnail(side, side).into_rgb8();
-    let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, THUMBNAIL_QUALITY).encode_image(&image)?;
-    Ok(bytes)
+    encode_jpeg(&image, THUMBNAIL_QUALITY)
 }
 
 /// Borrows a decoded image as a frame's pixels.

@@ -43,6 +43,7 @@ pub fn imagined(classes: &[(&str, &[usize])]) -> Dataset {
                     group: Group::named(&format!("{name} {group}")),
                     group_name: None,
                     subset: None,
+                    is_pseudo_labelled: false,
                 });
             }
         }
