@@ -8,6 +8,7 @@ pub mod formula;
 pub mod golden;
 pub mod network_files;
 pub mod place;
+pub mod scenes;
 pub mod tiny;
 
 use std::error::Error;

@@ -7,6 +7,7 @@ mod common;
 
 use common::{Field, options};
 use fieldfit_adapt::{AdaptError, ClassWeights, Event, Freeze, METHODS, OptimiserOptions, Options, Phase, TpgmOptions};
+use fieldfit_data::Target;
 use fieldfit_model::Base;
 use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_tests::tiny;
@@ -288,7 +289,7 @@ fn training_ends_once_the_accuracy_stops_rising() {
     let mut field = field;
     let mut kept = 0;
     field.dataset.samples.retain(|sample| {
-        sample.class != few || {
+        sample.target != Target::Class(few) || {
             kept += 1;
             kept <= 8
         }

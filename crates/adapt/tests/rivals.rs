@@ -217,7 +217,7 @@ fn validation_loss(field: &Field, delta: &[u8]) -> f64 {
     for batch in Loader::new(&field.dataset, &slice, &preprocessor, &loader).unwrap() {
         let batch = batch.unwrap();
         let logits = prepared.logits(&batch.images).unwrap();
-        for (row, &label) in batch.labels.iter().enumerate() {
+        for (row, &label) in batch.targets.classes().iter().enumerate() {
             let total: f64 = logits.row(row).iter().map(|&logit| f64::from(logit).exp()).sum();
             sum += total.ln() - f64::from(logits.row(row)[label as usize]);
             images += 1.0;

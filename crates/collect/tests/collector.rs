@@ -8,9 +8,7 @@ use fieldfit_collect::{
     CollectError, Collector, CollectorOptions, Contents, Export, Kept, Label, Limits, ModelOutput, Origin, Privacy,
     Selection, Span, is_collection,
 };
-use fieldfit_data::{
-    Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Purpose, RgbImage, encode_jpeg, to_rgb,
-};
+use fieldfit_data::{Dataset, FolderOptions, Fractions, Frame, PixelFormat, Pixels, Purpose, RgbImage, encode_jpeg};
 use fieldfit_durable::Disk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -143,7 +141,7 @@ fn privacy_applies_before_anything_is_kept() {
     for (image, _) in contents.images() {
         let bytes = std::fs::read(contents.file(image)).unwrap();
         assert!(!bytes.windows(4).any(|window| window == b"Exif"));
-        let decoded = to_rgb(&Frame::Encoded(&bytes)).unwrap();
+        let decoded = Frame::Encoded(&bytes).to_rgb().unwrap();
         assert_eq!(decoded.dimensions(), (24, 18));
         for (x, _, pixel) in decoded.enumerate_pixels() {
             assert!(x >= 10 || pixel.0.iter().all(|value| *value < 40), "{x}: {pixel:?}");

@@ -6,7 +6,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fieldfit_data::{Augmentation, Dataset, FolderOptions, Frame, Loader, LoaderOptions, Preprocessor};
-use fieldfit_tensor::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Fit, Preprocessing};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
 use std::fs;
@@ -42,7 +42,8 @@ fn png(image: &RgbImage) -> Vec<u8> {
 }
 
 fn preprocessor(size: u32) -> Preprocessor {
-    let recipe = Preprocessing { size, crop: 0.875, mean: [127.0; 3], std: [128.0; 3], filter: Filter::Bicubic };
+    let recipe =
+        Preprocessing { size, fit: Fit::Crop, crop: 0.875, mean: [127.0; 3], std: [128.0; 3], filter: Filter::Bicubic };
     Preprocessor::new(&recipe, size, recipe.crop).unwrap()
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::write_images;
-use fieldfit_data::{DataError, Dataset, FolderError, FolderOptions, Purpose, SkipKind, Subset};
+use fieldfit_data::{DataError, Dataset, FolderError, FolderOptions, Purpose, SkipKind, Subset, Target};
 use std::path::Path;
 use tempfile::tempdir;
 
@@ -43,7 +43,10 @@ fn classes_are_sorted_folders_and_images_are_known_by_extension() {
 
     let dataset = open(folder.path()).unwrap();
     assert_eq!(dataset.classes, ["ant", "zebra"]);
-    assert_eq!(dataset.samples.iter().map(|sample| sample.class).collect::<Vec<_>>(), [0, 0, 0, 0, 1, 1]);
+    assert_eq!(
+        dataset.samples.iter().filter_map(|sample| sample.target.class()).collect::<Vec<_>>(),
+        [0, 0, 0, 0, 1, 1]
+    );
     assert!(dataset.skipped.is_empty() && dataset.notes.is_empty());
 }
 
@@ -230,7 +233,7 @@ fn classes_take_the_numbers_of_the_models_labels() {
     let dataset = common::imagined(&[("cat", &[1]), ("dog", &[1])]);
     let labels = ["dog", "bird", "cat"].map(String::from);
     let relabelled = dataset.clone().with_labels(&labels).unwrap();
-    assert_eq!(relabelled.samples.iter().map(|sample| sample.class).collect::<Vec<_>>(), [2, 0]);
+    assert_eq!(relabelled.samples.iter().filter_map(|sample| sample.target.class()).collect::<Vec<_>>(), [2, 0]);
     assert_eq!(relabelled.classes, labels);
     let error = dataset.with_labels(&labels[..2]).unwrap_err().to_string();
     assert_eq!(
@@ -254,7 +257,7 @@ fn unlabelled_images_are_found_at_any_depth() {
     std::os::unix::fs::symlink(folder.path(), folder.path().join("a/loop")).unwrap();
     let dataset = open(folder.path()).unwrap();
     assert_eq!((dataset.classes.len(), dataset.samples.len()), (1, 3));
-    assert!(dataset.samples.iter().all(|sample| sample.class == 0));
+    assert!(dataset.samples.iter().all(|sample| sample.target == Target::Class(0)));
 }
 
 /// Catches: a draw that differs from one time to the next, takes the first images instead of any, or loses a class.
@@ -265,7 +268,9 @@ fn a_limit_draws_as_many_of_each_class_and_the_same_each_time() {
     write_images(&folder.path().join("many"), "", 10, 12);
     let dataset = open(folder.path()).unwrap();
     let drawn = |seed: u64| dataset.clone().limited(4, seed);
-    let of = |dataset: &Dataset, class: u32| dataset.samples.iter().filter(|sample| sample.class == class).count();
+    let of = |dataset: &Dataset, class: u32| {
+        dataset.samples.iter().filter(|sample| sample.target == Target::Class(class)).count()
+    };
     assert_eq!((of(&drawn(1), 0), of(&drawn(1), 1)), (2, 4));
     assert_eq!(drawn(1), drawn(1));
     assert!((1..9).any(|seed| drawn(seed).samples[2..] != dataset.samples[2..6]), "always the first ones");

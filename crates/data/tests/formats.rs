@@ -4,10 +4,10 @@
 mod common;
 
 use fieldfit_data::{DataError, Frame, PixelFormat, Pixels, Plane, Preprocessor, Rect};
-use fieldfit_tensor::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Fit, Preprocessing};
 
 const RECIPE: Preprocessing =
-    Preprocessing { size: 12, crop: 1.0, mean: [0.0; 3], std: [1.0; 3], filter: Filter::Bilinear };
+    Preprocessing { size: 12, fit: Fit::Crop, crop: 1.0, mean: [0.0; 3], std: [1.0; 3], filter: Filter::Bilinear };
 const WIDTH: u32 = 48;
 const HEIGHT: u32 = 32;
 

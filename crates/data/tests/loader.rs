@@ -47,7 +47,7 @@ fn without_augmentation_images_are_as_at_inference() {
                 .prepare(&Frame::Encoded(&std::fs::read(sample.image.path().unwrap()).unwrap()), &mut expected)
                 .unwrap();
             assert_eq!(batch.images.image(position), expected);
-            assert_eq!(batch.labels[position], sample.class);
+            assert_eq!(batch.targets.classes()[position], sample.target.class().unwrap());
         }
     }
 }
@@ -255,7 +255,7 @@ fn images_that_vanish_are_skipped_and_recorded() {
     let samples: Vec<usize> = passes[0].iter().flat_map(|batch| batch.samples.clone()).collect();
     assert_eq!(samples, order.iter().copied().filter(|sample| !lost.contains(sample)).collect::<Vec<_>>());
     assert!(passes[0].iter().all(|batch| batch.images.count == batch.samples.len()));
-    let sizes: Vec<usize> = passes[0].iter().map(|batch| batch.labels.len()).collect();
+    let sizes: Vec<usize> = passes[0].iter().map(|batch| batch.samples.len()).collect();
     assert_eq!((sizes.len(), sizes[1], sizes[10]), (15, 2, 3));
 }
 

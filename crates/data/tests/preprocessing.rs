@@ -5,13 +5,13 @@ mod common;
 
 use common::{RECIPE, preprocessor};
 use fieldfit_data::{DataError, Frame, MAX_PIXELS, PixelFormat, Pixels, Preprocessor};
-use fieldfit_tensor::{Filter, Preprocessing};
+use fieldfit_tensor::{Filter, Fit, Preprocessing};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use std::io::Cursor;
 
 /// Values in 0..255, so that they compare with bytes.
 const PLAIN: Preprocessing =
-    Preprocessing { size: 6, crop: 0.8, mean: [0.0; 3], std: [1.0; 3], filter: Filter::Bicubic };
+    Preprocessing { size: 6, fit: Fit::Crop, crop: 0.8, mean: [0.0; 3], std: [1.0; 3], filter: Filter::Bicubic };
 
 /// Pillow 13's `resize((11, 7), BILINEAR)` of [`pattern`], then columns 2 to 7 and rows 0 to 5.
 const PILLOW_BILINEAR: [u8; 108] = [

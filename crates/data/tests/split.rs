@@ -4,7 +4,7 @@
 mod common;
 
 use common::imagined;
-use fieldfit_data::{DataError, Dataset, Fractions, Group, MIN_IMAGES_PER_SLICE, Split, SplitError, Subset};
+use fieldfit_data::{DataError, Dataset, Fractions, Group, MIN_IMAGES_PER_SLICE, Split, SplitError, Subset, Target};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ fn places(dataset: &Dataset, split: &Split) -> HashMap<PathBuf, usize> {
 }
 
 fn count(dataset: &Dataset, samples: &[usize], class: u32) -> usize {
-    samples.iter().filter(|index| dataset.samples[**index].class == class).count()
+    samples.iter().filter(|index| dataset.samples[**index].target == Target::Class(class)).count()
 }
 
 fn ones(count: usize) -> Vec<usize> {
@@ -192,7 +192,7 @@ fn a_class_missing_in_val_is_told_so() {
     {
         let mut dataset = imagined(&[("a", &groups), ("b", &groups)]);
         for (index, sample) in dataset.samples.iter_mut().enumerate() {
-            let in_val = if sample.class == 0 { index < 10 } else { index < 30 + val };
+            let in_val = if sample.target == Target::Class(0) { index < 10 } else { index < 30 + val };
             sample.subset = Some(if in_val { Subset::Val } else { Subset::Train });
         }
         let error = dataset.split(&Fractions::default()).unwrap_err().to_string();

@@ -6,7 +6,7 @@
 use fieldfit_exec::{ExecError, Executor, Objective, Passes, candle::Candle, cpu::Cpu};
 use fieldfit_model::import::graph::{self, GraphError, LowerOptions, Lowered, RawDtype, RawGraph, TensorSource};
 use fieldfit_nets::{Function, Network, Node, Op, Shape, TensorSpec};
-use fieldfit_tensor::{Images, Params, Real};
+use fieldfit_tensor::{Images, Params, Real, TensorId};
 use flate2::read::GzDecoder;
 use safetensors::SafeTensors;
 use std::fs::{self, File};
@@ -174,7 +174,7 @@ fn compare<T: Real>(
     let count = images.count;
     let in_order = |name: &str| {
         let (shape, output) = values(reference, name).unwrap();
-        if shape.len() == 4 && !has_head {
+        if shape.len() == 4 && (!has_head || network.head.is_dense()) {
             channels_last(&output, Shape { height: shape[2], width: shape[3], channels: shape[1] })
         } else {
             output
@@ -198,7 +198,12 @@ fn compare<T: Real>(
     }
     let labels = values(reference, "labels").map(|(_, labels)| labels.iter().map(|label| *label as u32).collect());
     let weights = if labels.is_none() { in_order("weight.0") } else { Vec::new() };
-    let trains = |id| network.tensor(id).role.is_trainable() && (has_head || !network.tensor(id).role.is_head());
+    // A head's bias that the file does not have has no reference.
+    let is_in_file = |id: TensorId| has_head && lowered.sources[id.index()].tensor.is_some();
+    let trains = |id| {
+        let role = network.tensor(id).role;
+        role.is_trainable() && (!role.is_head() || is_in_file(id))
+    };
     let mut gradients = Params::zeros_where(network, trains);
     if has_head {
         let loss = Loss { batch: count, weights, labels };

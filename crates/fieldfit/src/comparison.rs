@@ -224,6 +224,7 @@ impl Subject {
         }
         Ok(Scores {
             name: set.name.clone(),
+            task: self.classifier.task(),
             calibration_error: metrics.calibration_error(),
             loss: metrics.mean_loss(),
             agreement: agreed as f64 / answers.max(1) as f64,

@@ -21,14 +21,16 @@ pub struct SectionCost {
 }
 
 impl Network {
-    /// Computes the cost of each section for one image of that size in pixels, and of the classifier, if there is one.
+    /// Computes the cost of each section for one image of that size in pixels, and of the classifier, if there is one
+    /// behind them.
     ///
     /// # Errors
     /// If the network does not accept such an image.
     pub fn costs(&self, height: usize, width: usize) -> Result<Vec<SectionCost>, ShapeError> {
         let shapes = self.shapes(height, width)?;
         let mut costs: Vec<_> = self.graph.sections.iter().map(|section| self.section_cost(section, &shapes)).collect();
-        if !self.is_headless() {
+        // A dense head is a node of the last section.
+        if !self.is_headless() && !self.head.is_dense() {
             costs.push(self.classifier_cost());
         }
         Ok(costs)

@@ -40,6 +40,7 @@ fn run(template: &RunRecord, source: &str, classes: usize, method: u64, seed: u6
         _ => format!("method-{method} strength=0.{method}"),
     };
     let scores = |set: u64| Scores {
+        task: Default::default(),
         name: if set.is_multiple_of(3) {
             format!("gaussian-noise-and-motion-blur severity {set}")
         } else {

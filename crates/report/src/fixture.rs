@@ -1,10 +1,12 @@
 //! Test fixture: a synthetic run record with every field filled in.
 
 use crate::record::{HardestImage, LossRecord, RadiusRecord, RunRecord, Scores};
+use fieldfit_tensor::Task;
 
 /// Builds a record with two classes, two shifts, radii, losses and one misclassified image per set.
 pub(crate) fn run(method: &str, seed: u64, source: &str) -> RunRecord {
     let scores = |name: &str| Scores {
+        task: Task::Classification,
         name: name.to_owned(),
         confusion: vec![vec![8, 2], vec![1, 9 + seed as usize]],
         calibration_error: 0.05,

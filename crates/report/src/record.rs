@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use fieldfit_tensor::Task;
 use serde::{Deserialize, Serialize};
 
 /// Record of one adaptation: one method with one seed on one source.
@@ -52,13 +53,16 @@ pub struct RunRecord {
 pub struct Scores {
     /// Name of the data set.
     pub name: String,
-    /// Confusion matrix, `confusion[truth][predicted]`: number of images by true and predicted class.
+    /// Task of the classifier: it classifies images, or pixels.
+    #[serde(default, skip_serializing_if = "is_classification")]
+    pub task: Task,
+    /// Confusion matrix, `confusion[truth][predicted]`: number of images, or pixels, by true and predicted class.
     pub confusion: Vec<Vec<usize>>,
     /// Expected calibration error, 0..1, over 15 equal-width bins of confidence (Guo et al., ICML 2017).
     pub calibration_error: f64,
     /// Mean cross-entropy, in nats.
     pub loss: f64,
-    /// Agreement with the base, 0..1: fraction of images for which the adapted backbone under the base's own head predicts
+    /// Agreement with the base, 0..1: fraction of images, or pixels, for which the adapted backbone under the base's own head predicts
     /// the same class as the base.
     pub agreement: f64,
     /// Misclassified images with the lowest probability of the true class, lowest first.
@@ -102,8 +106,33 @@ pub struct LossRecord {
     pub loss: f64,
 }
 
+/// Whether records have the layout of the first release.
+fn is_classification(task: &Task) -> bool {
+    *task == Task::Classification
+}
+
 impl Scores {
-    /// Returns the number of images.
+    /// Returns the figure that methods are compared by, 0..1: the accuracy, or of pixels the mean intersection over union.
+    pub fn quality(&self) -> f64 {
+        match self.task {
+            Task::Classification => self.accuracy(),
+            Task::Segmentation => self.mean_intersection_over_union(),
+        }
+    }
+
+    /// Returns the mean over classes of the intersection over union, 0..1: right answers over those of the class and those that
+    /// name it. Classes that neither the truth nor an answer has do not count.
+    pub fn mean_intersection_over_union(&self) -> f64 {
+        let of_class = |(class, row): (usize, &Vec<usize>)| {
+            let named: usize = self.confusion.iter().filter_map(|row| row.get(class)).sum();
+            let union = row.iter().sum::<usize>() + named - self.correct(class);
+            (union > 0).then(|| self.correct(class) as f64 / union as f64)
+        };
+        let ious: Vec<f64> = self.confusion.iter().enumerate().filter_map(of_class).collect();
+        mean(ious.into_iter()).unwrap_or_default()
+    }
+
+    /// Returns the number of images, or pixels.
     pub fn images(&self) -> usize {
         self.confusion.iter().flatten().sum()
     }
@@ -131,9 +160,9 @@ impl Scores {
 }
 
 impl RunRecord {
-    /// Returns the unweighted mean accuracy over the shifts, 0..1; `None` without shifts.
+    /// Returns the unweighted mean [quality](Scores::quality) over the shifts, 0..1; `None` without shifts.
     pub fn mean_shift_accuracy(&self) -> Option<f64> {
-        mean(self.shifts.iter().map(Scores::accuracy))
+        mean(self.shifts.iter().map(Scores::quality))
     }
 
     /// Returns the mean agreement with the base over the shifts, 0..1; without shifts, the agreement in distribution.

@@ -45,11 +45,11 @@ pub struct SummaryCell {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SummaryColumn {
-    /// Accuracy on held-out images of the source.
+    /// Accuracy, or of pixels mean IoU, on held-out images of the source.
     InDistribution,
-    /// Accuracy on the shift of that name.
+    /// The same on the shift of that name.
     Shift(String),
-    /// Mean accuracy over the shifts.
+    /// Its mean over the shifts.
     Shifts,
     /// Agreement with the base: see [`RunRecord::retention`].
     Retention,
@@ -117,8 +117,8 @@ impl SummaryColumn {
     /// Returns the value of a run: fractions as 0..1, seconds, bytes; `None` if the run has none.
     pub fn value(&self, run: &RunRecord) -> Option<f64> {
         match self {
-            Self::InDistribution => Some(run.in_distribution.accuracy()),
-            Self::Shift(name) => run.shifts.iter().find(|shift| shift.name == *name).map(|shift| shift.accuracy()),
+            Self::InDistribution => Some(run.in_distribution.quality()),
+            Self::Shift(name) => run.shifts.iter().find(|shift| shift.name == *name).map(|shift| shift.quality()),
             Self::Shifts => run.mean_shift_accuracy(),
             Self::Retention => Some(run.retention()),
             Self::BaseTask => run.base_task,

@@ -488,6 +488,7 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "tokens": lambda: after(tokens, nn.Linear(4, 4), lambda x: x.transpose(1, 2).reshape(-1, 4, 5, 4), point(4, 4)),
     "pixel_shuffle": lambda: nn.Sequential(point(3, 8), nn.PixelShuffle(2), point(2, 1)),
     "pixel_unshuffle": lambda: nn.Sequential(nn.ZeroPad2d((0, 0, 0, 1)), nn.PixelUnshuffle(2), point(12, 4)),
+    "segmentation": lambda: nn.Sequential(normed(nn.Conv2d(3, 4, 3, stride=2, padding=1)), nn.ReLU(), point(4, 5), nn.Upsample((5, 4), mode="bilinear", align_corners=True)),
     "resize_bilinear": lambda: resized(size=(9, 7), mode="bilinear", align_corners=False),
     "resize_bilinear_aligned": lambda: resized(size=(9, 7), mode="bilinear", align_corners=True),
     "resize_bilinear_scale": lambda: resized(scale_factor=2, mode="bilinear"),

@@ -146,7 +146,7 @@ mod tests {
             0.809090909,
             0.872727273,
             0.936363636,
-            1,
+            1.0,
         ];
         shares.iter().zip(expected).for_each(|(found, expected)| assert!((f64::from(*found) - expected).abs() < 1e-7));
     }

@@ -147,7 +147,7 @@ impl Draft<'_> {
             plan.gradients = trained;
             plan.optimiser = state * trained;
             plan.kernels = (learning.folded + learning.scratch) as u64;
-            plan.activations = learning.activations as u64;
+            plan.activations = learning.activations as u64 + self.outputs(input)?;
             plan.checkpoint = (self.deltas() + state) * trained;
             plan.retention = if method.requirements().base_predictions { self.retention(input)? } else { 0 };
             if self.frozen > 0 {
@@ -168,6 +168,13 @@ impl Draft<'_> {
             (_, 0) => 2,
             _ => 3,
         }
+    }
+
+    /// Returns the bytes of the answers of a batch's pixels under both heads, as some methods compare them; 0 of images.
+    fn outputs(&self, input: [usize; 2]) -> Result<u64, AdaptError> {
+        let pixels = output_size(self.network, input)?.map_or(0, |[rows, columns]| rows * columns);
+        let classes = self.network.head.classes + self.base.network().head.classes;
+        Ok(F32 * (self.options.batch * pixels * classes) as u64)
     }
 
     /// Returns the bytes of the base's head where it is kept: as training starts from it, and as the gate goes back to it.

@@ -31,6 +31,14 @@ impl<'a> Run<'a> {
         Ok(source.with_masks(plan.mask_size))
     }
 
+    /// The source with batches whose answers are computed at once: of a dense network's many, those of a micro-batch.
+    pub fn answer_batches<'s>(self, source: BatchSource<'s>) -> BatchSource<'s> {
+        match self.plan.mask_size {
+            None => source,
+            Some(_) => source.of(self.plan.memory.micro_batch),
+        }
+    }
+
     /// The stages that the plan freezes, with nothing computed yet; `None` where none are.
     pub fn frozen_prefix(self) -> Result<Option<Rc<FrozenPrefix>>, AdaptError> {
         let Self { request, plan } = self;

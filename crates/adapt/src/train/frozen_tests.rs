@@ -61,7 +61,7 @@ impl<'a> Bench<'a> {
             (plain.map(Result::unwrap).collect(), frozen.map(Result::unwrap).collect());
         assert_eq!(plain.len(), frozen.len());
         for (plain, frozen) in plain.iter().zip(&frozen) {
-            assert_eq!((&plain.labels, &plain.samples), (&frozen.labels, &frozen.samples));
+            assert_eq!((&plain.targets, &plain.samples), (&frozen.targets, &frozen.samples));
             let whole = self.whole.logits(&self.weights, &plain.images).unwrap();
             let rest = self.rest.logits(&self.weights, &frozen.images).unwrap();
             assert!(whole.values.iter().zip(&rest.values).all(|(a, b)| a.to_bits() == b.to_bits()));

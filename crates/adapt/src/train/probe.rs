@@ -71,8 +71,7 @@ impl Probe {
         let mut executor = executor(request.options.device, &plan.network, plan.memory.passes())?;
         let total = plan.split.train.len() + plan.split.validation.len();
         let (mut pixels, mut done) = (PixelFeatures::of(run, total)?, 0);
-        // Features of whole images are small, those of all pixels are not.
-        let source = &if pixels.is_some() { source.clone().of(plan.memory.micro_batch) } else { source.clone() };
+        let source = &run.answer_batches(source.clone());
         let mut features = |slice: &[usize]| {
             let mut features = Features::default();
             for batch in source.in_order(slice)? {

@@ -221,7 +221,7 @@ impl<'a> Trainer<'a> {
         let host = &mut self.session.host;
         host.state.merge_into(&mut host.weights);
         let mut scores = Metrics::new(plan.network.head.classes);
-        for batch in self.source.in_order(images)? {
+        for batch in self.run.answer_batches(self.source.clone()).in_order(images)? {
             let batch = batch?;
             scores.add(&batch, &host.logits(&batch.images)?);
             let (phase, done, total) = (Phase::Validation, scores.images(), images.len());

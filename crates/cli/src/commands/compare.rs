@@ -99,7 +99,7 @@ fn plan(args: &CompareArgs) -> Vec<Options> {
 fn line(run: &RunRecord) -> String {
     let shifted =
         run.mean_shift_accuracy().map_or_else(String::new, |shifted| format!(", shifts {}", percent(shifted)));
-    let (own, kept) = (percent(run.in_distribution.accuracy()), percent(run.retention()));
+    let (own, kept) = (percent(run.in_distribution.quality()), percent(run.retention()));
     format!("{} seed {}: {own}{shifted}, retention {kept}, {:.1} s", run.method, run.seed, run.seconds)
 }
 

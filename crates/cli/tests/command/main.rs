@@ -16,6 +16,7 @@ mod memory;
 mod outputs;
 mod refusals;
 mod scene;
+mod segmentation;
 mod signals;
 mod streams;
 mod text;

@@ -1,12 +1,12 @@
 //! Test helpers: folders of small images that differ from each other.
 
-use fieldfit_data::{Dataset, Group, ImageSource, Preprocessor, Sample};
-use fieldfit_tensor::{Filter, Preprocessing};
+use fieldfit_data::{Dataset, Group, ImageSource, Preprocessor, Sample, Target};
+use fieldfit_tensor::{Filter, Fit, Preprocessing};
 use image::RgbImage;
 use std::path::{Path, PathBuf};
 
 pub const RECIPE: Preprocessing =
-    Preprocessing { size: 16, crop: 0.875, mean: [127.0; 3], std: [128.0; 3], filter: Filter::Bicubic };
+    Preprocessing { size: 16, fit: Fit::Crop, crop: 0.875, mean: [127.0; 3], std: [128.0; 3], filter: Filter::Bicubic };
 
 pub fn preprocessor() -> Preprocessor {
     Preprocessor::new(&RECIPE, RECIPE.size, RECIPE.crop).unwrap()
@@ -39,7 +39,7 @@ pub fn imagined(classes: &[(&str, &[usize])]) -> Dataset {
             for number in 0..*size {
                 samples.push(Sample {
                     image: ImageSource::File(format!("{name}/{group}_{number}.png").into()),
-                    class: class as u32,
+                    target: Target::Class(class as u32),
                     group: Group::named(&format!("{name} {group}")),
                     group_name: None,
                     subset: None,
@@ -49,5 +49,5 @@ pub fn imagined(classes: &[(&str, &[usize])]) -> Dataset {
         }
     }
     let classes = classes.iter().map(|(name, _)| name.to_string()).collect();
-    Dataset { classes, samples, skipped: Vec::new(), notes: Vec::new() }
+    Dataset::of_samples(classes, samples)
 }

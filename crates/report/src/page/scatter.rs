@@ -33,7 +33,7 @@ fn robustness(content: &Content) -> String {
     let axes = Axes {
         x: "Accuracy in distribution (%)",
         y: "Accuracy, mean of shifts (%)",
-        point: &|run| Some((run.in_distribution.accuracy(), run.mean_shift_accuracy()?)),
+        point: &|run| Some((run.in_distribution.quality(), run.mean_shift_accuracy()?)),
     };
     let caption = "Accuracy in distribution (held-out images of the source) against mean accuracy over the shifts. One \
                    point per method and seed. Of two points with the same accuracy in distribution, the upper one is \

@@ -1,0 +1,101 @@
+//! Tests of segmentation by the command: import, adapt, eval, infer, and a store that is opened again.
+
+use crate::scene::{Scene, keys};
+use fieldfit_tests::scenes;
+use std::fs;
+
+const ADAPT: &str =
+    "adapt --model segmentation --data frames --store pixels --epochs 2 --batch 4 --lr 0.01 --threads 1";
+
+fn scene() -> Scene {
+    let scene = Scene::new();
+    scenes::base(scene.folder());
+    scenes::frames(&scene.path("frames"), 24, 5);
+    scenes::frames(&scene.path("later"), 6, 6);
+    scene
+}
+
+/// Catches: a task that is lost between import, training, store, evaluation and answers; masks of another size than their
+/// frames; files that other tools do not read as masks.
+#[test]
+fn pixels_from_import_to_masks() {
+    let scene = scene();
+    let file = scenes::network_file();
+    let labels = "pixel-labels.txt";
+    let imported = scene.run(&format!("import {} --out again --labels {labels}", file.display()));
+    assert_eq!(imported.status, 0, "{}", imported.stderr);
+    assert!(imported.stdout.contains("the head is `head.weight`, which classifies each pixel"), "{}", imported.stdout);
+    assert!(imported.stdout.contains("input: 24×32 px, the whole frame"), "{}", imported.stdout);
+
+    let adapted = scene.run(ADAPT);
+    assert_eq!(adapted.status, 0, "{}{}", adapted.stdout, adapted.stderr);
+    assert!(adapted.stdout.contains("pixels of"), "{}", adapted.stdout);
+
+    let model = "--model segmentation --store pixels --threads 1";
+    let measured = scene.run(&format!("eval {model} --data later --agreement --shift corruptions --json"));
+    assert_eq!(measured.status, 0, "{}", measured.stderr);
+    let report = &measured.objects()[0];
+    let pixels = &report["segmentation"];
+    assert_eq!(keys(pixels), ["mean_iou", "per_class", "pixels"]);
+    assert!(pixels["mean_iou"].as_f64().unwrap() > 0.5, "{pixels}");
+    assert_eq!(keys(&pixels["per_class"]), ["car", "road", "sky"]);
+    assert_eq!(keys(&pixels["per_class"]["car"]), ["correct", "iou", "pixels"]);
+    assert!(report["agreement"].as_f64().is_some_and(|share| (0.0..=1.0).contains(&share)));
+    let shifts = report["shifts"].as_object().unwrap();
+    assert!(shifts.len() == 9 && !shifts.keys().any(|name| name.starts_with("rotation")), "{shifts:?}");
+    let text = scene.run(&format!("eval {model} --data later")).stdout;
+    assert!(text.contains("IoU") && text.contains("car"), "{text}");
+
+    let answered = scene.run(&format!("infer {model} --masks masks later/images --json"));
+    assert_eq!(answered.status, 0, "{}", answered.stderr);
+    let answers = answered.objects();
+    assert_eq!((answers.len(), keys(&answers[0]).join(" ")), (6, "classes image mask overlay".to_owned()));
+    let share: f64 =
+        answers[0]["classes"].as_array().unwrap().iter().map(|class| class["share"].as_f64().unwrap()).sum();
+    assert!((share - 1.0).abs() < 1e-9, "{share}");
+    for (file, size) in [("masks/frame_00.png", (44, 30)), ("masks/frame_05.overlay.png", (44, 30))] {
+        assert_eq!(image::image_dimensions(scene.path(file)).unwrap(), size, "{file}");
+    }
+    // The masks that were written are masks of a data set again.
+    fs::create_dir(scene.path("round")).unwrap();
+    fs::rename(scene.path("masks"), scene.path("round/masks")).unwrap();
+    fs::rename(scene.path("later/images"), scene.path("round/images")).unwrap();
+    fs::write(scene.path("round/classes.txt"), scenes::CLASSES.join("\n")).unwrap();
+    let own = &scene.run(&format!("eval {model} --data round --json")).objects()[0];
+    assert!(own["accuracy"].as_f64().unwrap() > 0.99, "{own}");
+}
+
+/// Catches: a version of pixels that a store does not give back, or that a rollback leaves in place.
+#[test]
+fn a_store_of_pixels_is_opened_again() {
+    let scene = scene();
+    assert_eq!(scene.run(ADAPT).status, 0);
+    let info = scene.run("info pixels --json");
+    assert_eq!(info.status, 0, "{}", info.stderr);
+    let delta = &scene.run("info pixels/versions/1.ffdelta --json");
+    let delta = if delta.status == 0 { delta.objects()[0].clone() } else { info.objects()[0].clone() };
+    assert!(delta["task"].is_null() || delta["task"] == "segmentation", "{delta}");
+    let frame = "frames/images/frame_01.png";
+    let answer =
+        |arguments: &str| scene.run(&format!("infer --model segmentation --threads 1 {arguments} {frame} --json"));
+    let (own, base) = (answer("--store pixels"), answer(""));
+    assert!(own.stdout.contains("\"sky\"") && base.status == 0 && own.stdout != base.stdout);
+    assert_eq!(scene.run("store rollback pixels").status, 0);
+    assert_eq!(answer("--store pixels").stdout, base.stdout);
+}
+
+/// Catches: questions of another task that get an answer, or an error without what to do.
+#[test]
+fn questions_of_another_task_are_refused() {
+    let scene = scene();
+    let frame = "frames/images/frame_01.png";
+    let error = scene.refused(&format!("infer --model tiny-1 --masks masks {frame}"));
+    assert!(error.contains("does classification, and cannot write masks"), "{error}");
+    assert!(!scene.path("masks").exists());
+    let error = scene.refused("adapt --model tiny-1 --data frames --store other --threads 1");
+    assert!(error.contains("labelled for segmentation, but the base does classification"), "{error}");
+    let error = scene.refused("adapt --model segmentation --data images --store other --threads 1");
+    assert!(error.contains("labelled for classification, but the base does segmentation"), "{error}");
+    let error = scene.refused(&format!("teach --model segmentation --store other dog {frame} --threads 1"));
+    assert!(error.contains("is not available for segmentation"), "{error}");
+}
