@@ -115,7 +115,9 @@ impl Metrics {
             Targets::Masks(masks) => {
                 for (image, &sample) in batch.samples.iter().enumerate() {
                     let mut score = Score { sample, right: 0, of: 0 };
-                    for (pixel, &truth) in masks.image(image).iter().enumerate().filter(|(_, truth)| is_counted(**truth)) {
+                    for (pixel, &truth) in
+                        masks.image(image).iter().enumerate().filter(|(_, truth)| is_counted(**truth))
+                    {
                         self.probabilities(logits, image * masks.area() + pixel, &mut probabilities);
                         let answer = self.add_answer(truth.into(), &probabilities);
                         score.right += usize::from(answer.is_right(truth.into()));
@@ -284,7 +286,8 @@ mod tests {
         let of = |pairs: &[(u32, f32)]| {
             let targets = Targets::Classes(pairs.iter().map(|&(label, _)| label).collect());
             let logits = pairs.iter().flat_map(|&(_, second)| [0.5, second]).collect();
-            let batch = Batch { images: Images::zeros(pairs.len(), 1, 1), targets, samples: (0..pairs.len()).collect() };
+            let batch =
+                Batch { images: Images::zeros(pairs.len(), 1, 1), targets, samples: (0..pairs.len()).collect() };
             let mut metrics = Metrics::new(2);
             metrics.add(&batch, &Matrix { rows: pairs.len(), columns: 2, values: logits });
             (metrics.is_constant(), metrics.accuracy())

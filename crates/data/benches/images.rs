@@ -42,7 +42,8 @@ fn png(image: &RgbImage) -> Vec<u8> {
 }
 
 fn preprocessor(size: u32) -> Preprocessor {
-    let recipe = Preprocessing { size, fit: Fit::Crop, crop: 0.875, mean: [127.0; 3], std: [128.0; 3], filter: Filter::Bicubic };
+    let recipe =
+        Preprocessing { size, fit: Fit::Crop, crop: 0.875, mean: [127.0; 3], std: [128.0; 3], filter: Filter::Bicubic };
     Preprocessor::new(&recipe, size, recipe.crop).unwrap()
 }
 

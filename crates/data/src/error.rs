@@ -150,7 +150,9 @@ pub enum DataError {
         image: [u32; 2],
     },
     /// A value or colour of a mask that is no class.
-    #[error("the mask has the value {found}, which is no class of {expected}: name it there, or use 255 for pixels that do not count")]
+    #[error(
+        "the mask has the value {found}, which is no class of {expected}: name it there, or use 255 for pixels that do not count"
+    )]
     MaskValue {
         /// The value, or red, green and blue.
         found: String,

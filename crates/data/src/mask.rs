@@ -161,10 +161,8 @@ impl MaskEncoding {
     fn of_values(&self, palette: &[[u8; 3]], values: &mut [u8]) -> Result<(), DataError> {
         for value in values {
             *value = match self {
-                Self::Values(classes) => classes[usize::from(*value)].ok_or_else(|| DataError::MaskValue {
-                    found: value.to_string(),
-                    expected: CLASSES_FILE,
-                })?,
+                Self::Values(classes) => classes[usize::from(*value)]
+                    .ok_or_else(|| DataError::MaskValue { found: value.to_string(), expected: CLASSES_FILE })?,
                 Self::Colours(_) => {
                     let colour = palette.get(usize::from(*value)).copied().unwrap_or([*value; 3]);
                     self.of_colour(colour)?
@@ -214,7 +212,10 @@ fn decode(bytes: &[u8], encoding: &MaskEncoding) -> Result<Mask, DataError> {
     }
     let (colour, depth) = (reader.info().color_type, reader.info().bit_depth);
     let channels = match (colour, depth) {
-        (ColorType::Grayscale | ColorType::Indexed, BitDepth::One | BitDepth::Two | BitDepth::Four | BitDepth::Eight) => 1,
+        (
+            ColorType::Grayscale | ColorType::Indexed,
+            BitDepth::One | BitDepth::Two | BitDepth::Four | BitDepth::Eight,
+        ) => 1,
         (ColorType::Rgb, BitDepth::Eight) => 3,
         (ColorType::Rgba, BitDepth::Eight) => 4,
         _ => return Err(DataError::MaskFormat { reason: format!("{colour:?} of {} bits a channel", depth as u8) }),

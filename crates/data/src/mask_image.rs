@@ -11,7 +11,8 @@ use png::{BitDepth, ColorType, Encoder};
 /// Colour of each class: that of PASCAL VOC's palette, whose neighbours differ.
 fn palette() -> [[u8; 3]; 256] {
     std::array::from_fn(|class| {
-        let channel = |channel: usize| (0..8).fold(0, |value, bit| value | (((class >> (3 * bit + channel)) & 1) << (7 - bit)));
+        let channel =
+            |channel: usize| (0..8).fold(0, |value, bit| value | (((class >> (3 * bit + channel)) & 1) << (7 - bit)));
         [channel(0) as u8, channel(1) as u8, channel(2) as u8]
     })
 }
@@ -55,9 +56,8 @@ pub fn encode_overlay(image: &RgbImage, classes: &[u8]) -> Result<Vec<u8>, DataE
     let palette = palette();
     let mixed = |(value, colour): (u8, u8)| value.midpoint(colour);
     let pixels = image.pixels().zip(classes);
-    let data: Vec<u8> = pixels
-        .flat_map(|(pixel, class)| pixel.0.into_iter().zip(palette[usize::from(*class)]).map(mixed))
-        .collect();
+    let data: Vec<u8> =
+        pixels.flat_map(|(pixel, class)| pixel.0.into_iter().zip(palette[usize::from(*class)]).map(mixed)).collect();
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, image.width(), image.height());
     encoder.set_color(ColorType::Rgb);

@@ -38,8 +38,7 @@ impl Preprocessor {
     /// If a side is not 1 to 4096 or the crop not above 0 and at most 1.
     pub fn new(recipe: &Preprocessing, size: u32, crop: f32) -> Result<Self, DataError> {
         let input = recipe.input(size);
-        let is_possible =
-            input.iter().all(|side| (1..=MAX_SIZE).contains(side)) && crop > 0.0 && crop <= 1.0;
+        let is_possible = input.iter().all(|side| (1..=MAX_SIZE).contains(side)) && crop > 0.0 && crop <= 1.0;
         if !is_possible {
             return Err(DataError::Recipe { size, crop });
         }

@@ -50,7 +50,8 @@ fn a_concept_stays_on_one_side() {
     for slice in slices {
         for class in 0..dataset.classes.len() as u32 {
             assert!(
-                slice.iter().filter(|index| dataset.samples[**index].target == Target::Class(class)).count() >= MIN_IMAGES_PER_SLICE
+                slice.iter().filter(|index| dataset.samples[**index].target == Target::Class(class)).count()
+                    >= MIN_IMAGES_PER_SLICE
             );
         }
     }

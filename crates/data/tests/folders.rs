@@ -43,7 +43,10 @@ fn classes_are_sorted_folders_and_images_are_known_by_extension() {
 
     let dataset = open(folder.path()).unwrap();
     assert_eq!(dataset.classes, ["ant", "zebra"]);
-    assert_eq!(dataset.samples.iter().filter_map(|sample| sample.target.class()).collect::<Vec<_>>(), [0, 0, 0, 0, 1, 1]);
+    assert_eq!(
+        dataset.samples.iter().filter_map(|sample| sample.target.class()).collect::<Vec<_>>(),
+        [0, 0, 0, 0, 1, 1]
+    );
     assert!(dataset.skipped.is_empty() && dataset.notes.is_empty());
 }
 
@@ -265,7 +268,9 @@ fn a_limit_draws_as_many_of_each_class_and_the_same_each_time() {
     write_images(&folder.path().join("many"), "", 10, 12);
     let dataset = open(folder.path()).unwrap();
     let drawn = |seed: u64| dataset.clone().limited(4, seed);
-    let of = |dataset: &Dataset, class: u32| dataset.samples.iter().filter(|sample| sample.target == Target::Class(class)).count();
+    let of = |dataset: &Dataset, class: u32| {
+        dataset.samples.iter().filter(|sample| sample.target == Target::Class(class)).count()
+    };
     assert_eq!((of(&drawn(1), 0), of(&drawn(1), 1)), (2, 4));
     assert_eq!(drawn(1), drawn(1));
     assert!((1..9).any(|seed| drawn(seed).samples[2..] != dataset.samples[2..6]), "always the first ones");

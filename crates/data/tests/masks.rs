@@ -97,7 +97,9 @@ fn wrong_masks_are_named_with_what_is_wrong() {
         open(folder.path()).unwrap_err().to_string()
     };
     let grey = |width, height, value| {
-        move |folder: &Path| GrayImage::from_pixel(width, height, Luma([value])).save(folder.join("masks/two.png")).unwrap()
+        move |folder: &Path| {
+            GrayImage::from_pixel(width, height, Luma([value])).save(folder.join("masks/two.png")).unwrap()
+        }
     };
     for (spoil, expected) in [
         (&grey(20, 40, 0) as &dyn Fn(&Path), "the mask is 20 × 40 pixels, but its image is 40 × 20"),
@@ -111,7 +113,8 @@ fn wrong_masks_are_named_with_what_is_wrong() {
         (
             &|folder: &Path| {
                 for name in ["one", "two"] {
-                    fs::rename(folder.join(format!("masks/{name}.png")), folder.join(format!("masks/{name}.bak"))).unwrap();
+                    fs::rename(folder.join(format!("masks/{name}.png")), folder.join(format!("masks/{name}.bak")))
+                        .unwrap();
                 }
             },
             "no image in",
@@ -148,7 +151,8 @@ fn masks_follow_their_images() {
                 let [sum, count] = &mut means[usize::from(*class)];
                 (*sum, *count) = (*sum + grey, *count + 1.0);
             }
-            let means: Vec<f32> = means.iter().filter(|[_, count]| *count > 0.0).map(|[sum, count]| sum / count).collect();
+            let means: Vec<f32> =
+                means.iter().filter(|[_, count]| *count > 0.0).map(|[sum, count]| sum / count).collect();
             assert!(means.windows(2).all(|pair| pair[0] + 2.0 < pair[1]), "{means:?}");
         }
     }
@@ -170,7 +174,7 @@ fn masks_take_a_models_labels() {
     let small = LoaderOptions { mask_size: Some([2, 2]), ..LoaderOptions::default() };
     assert_eq!(masks(&batches(&dataset, &small)[0]).image(0), [2, Masks::IGNORED, 3, 0]);
     let error = open(folder.path()).unwrap().with_labels(&labels[..3]).unwrap_err().to_string();
-    assert!(error.contains("the classes `c`"), "{error}");
+    assert!(error.contains("the classes c are not"), "{error}");
     let many: Vec<String> = (0..300).map(|index| format!("label {index}")).chain(labels).collect();
     let error = open(folder.path()).unwrap().with_labels(&many).unwrap_err().to_string();
     assert!(error.contains("255"), "{error}");
@@ -185,7 +189,9 @@ fn images_with_masks_are_split_as_one_class() {
     write(folder.path(), &names.iter().map(String::as_str).collect::<Vec<_>>());
     // Twelve different files, or a copy would be of its original's group.
     for (index, name) in names.iter().enumerate() {
-        RgbImage::from_pixel(40, 20, Rgb([index as u8; 3])).save(folder.path().join(format!("images/{name}.png"))).unwrap();
+        RgbImage::from_pixel(40, 20, Rgb([index as u8; 3]))
+            .save(folder.path().join(format!("images/{name}.png")))
+            .unwrap();
     }
     let dataset = open(folder.path()).unwrap();
     let split = dataset.split(&Fractions::default()).unwrap();

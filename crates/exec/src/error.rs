@@ -52,7 +52,9 @@ pub enum ExecError {
         classes: usize,
     },
     /// Masks of another size than the network's output.
-    #[error("masks: expected {pixels} pixels to divide the {logits} logits of an image: resample masks to the network's output")]
+    #[error(
+        "masks: expected {pixels} pixels to divide the {logits} logits of an image: resample masks to the network's output"
+    )]
     MaskPixels {
         /// Pixels of a mask.
         pixels: usize,

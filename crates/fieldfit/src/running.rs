@@ -141,11 +141,7 @@ impl Running {
     }
 
     /// Answers a frame by its logits. A frame that cannot be preprocessed says nothing of the version.
-    fn answer<R>(
-        &self,
-        frame: &Frame<'_>,
-        read: impl FnOnce(&[f32]) -> Result<R, Error>,
-    ) -> Result<R, Unanswered> {
+    fn answer<R>(&self, frame: &Frame<'_>, read: impl FnOnce(&[f32]) -> Result<R, Error>) -> Result<R, Unanswered> {
         self.classifier.with_input(|input| {
             input.preprocess(frame).map_err(|error| Unanswered::Frame(error.into()))?;
             self.tally.begin();

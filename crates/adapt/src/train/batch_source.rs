@@ -153,7 +153,8 @@ impl<'a> BatchSource<'a> {
     fn load(&self, order: &[usize], batch: usize, view: Option<u64>) -> Result<Loader, DataError> {
         let (epoch, augmentation) = view.map_or((0, Augmentation::None), |view| (view, self.augmentation));
         let (seed, threads, mask_size) = (self.seed, self.threads, self.mask_size);
-        let options = LoaderOptions { batch, augmentation, seed, epoch, threads, mask_size, ..LoaderOptions::default() };
+        let options =
+            LoaderOptions { batch, augmentation, seed, epoch, threads, mask_size, ..LoaderOptions::default() };
         Ok(Loader::new(self.dataset, order, &self.preprocessor, &options)?.recording(&self.failures))
     }
 }

@@ -82,8 +82,7 @@ impl<T: Real> Objective<T> for WeightedPixels<'_> {
     }
 
     fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
-        let factor =
-            |class: u8| if class == Masks::IGNORED { 0.0 } else { self.share * self.weights.of(class.into()) };
+        let factor = |class: u8| if class == Masks::IGNORED { 0.0 } else { self.share * self.weights.of(class.into()) };
         pixel_cross_entropy(logits, self.masks.image(image), factor)
     }
 }
@@ -119,9 +118,8 @@ mod tests {
                 assert!((slope - expected).abs() < 1e-8, "{image} {index}: {slope}, not {expected}");
             }
         }
-        let of_pixel = |pixel: usize, class: u32| {
-            fieldfit_exec::cross_entropy(&mut LOGITS[3 * pixel..][..3].to_vec(), class)
-        };
+        let of_pixel =
+            |pixel: usize, class: u32| fieldfit_exec::cross_entropy(&mut LOGITS[3 * pixel..][..3].to_vec(), class);
         let all = [of_pixel(0, 2), of_pixel(1, 0), of_pixel(3, 1), of_pixel(0, 1), of_pixel(3, 0)];
         let mean = (at(0, 0, 0.0) + at(1, 0, 0.0)) / 2.0;
         assert!((mean - all.iter().sum::<f64>() / 5.0).abs() < 1e-12, "{mean}");
@@ -144,7 +142,8 @@ mod tests {
     fn masks_that_do_not_fit_are_refused() {
         let (mut masks, even) = (masks(), ClassWeighting::default());
         let check = |masks: &Masks, images, columns| {
-            Objective::<f64>::check(&WeightedPixels::new(masks, &even), images, columns).map_err(|error| error.to_string())
+            Objective::<f64>::check(&WeightedPixels::new(masks, &even), images, columns)
+                .map_err(|error| error.to_string())
         };
         assert!(check(&masks, 1, 12).is_err_and(|error| error.contains("found 2")));
         assert!(check(&masks, 2, 13).is_err_and(|error| error.contains("4 pixels")));

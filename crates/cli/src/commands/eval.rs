@@ -5,9 +5,7 @@ use crate::error::CliError;
 use crate::output::{Output, Table, Text, percent};
 use crate::progress_bar::ProgressBar;
 use fieldfit::data::{FolderOptions, ImageSet, Purpose};
-use fieldfit::{
-    Count, Evaluation, NoveltyEvaluation, PixelCount, Runtime, SegmentationEvaluation, Version,
-};
+use fieldfit::{Count, Evaluation, NoveltyEvaluation, PixelCount, Runtime, SegmentationEvaluation, Version};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -88,10 +88,13 @@ fn model_text(model: &ModelInfo) -> Text {
         ("parameters", format!("{} in {} tensors, {}", model.parameters, model.tensors, bytes(model.weights_bytes))),
         ("classes", classes),
         ("task", model.task.to_string()),
-        ("input", match model.input_width {
-            None => format!("{} px, crop {}", model.input_size, model.crop),
-            Some(width) => format!("{}×{width} px, the whole frame", model.input_size),
-        }),
+        (
+            "input",
+            match model.input_width {
+                None => format!("{} px, crop {}", model.input_size, model.crop),
+                Some(width) => format!("{}×{width} px, the whole frame", model.input_size),
+            },
+        ),
         ("origin", model.origin.clone()),
         ("licence", model.licence.clone()),
     ]);

@@ -4,7 +4,8 @@ use crate::scene::{Scene, keys};
 use fieldfit_tests::scenes;
 use std::fs;
 
-const ADAPT: &str = "adapt --model segmentation --data frames --store pixels --epochs 2 --batch 4 --lr 0.01 --threads 1";
+const ADAPT: &str = "adapt --model segmentation --data frames --store pixels --method lp-ft --augment none --epochs 10 \
+                     --batch 4 --lr 0.001 --threads 1";
 
 fn scene() -> Scene {
     let scene = Scene::new();
@@ -49,7 +50,8 @@ fn pixels_from_import_to_masks() {
     assert_eq!(answered.status, 0, "{}", answered.stderr);
     let answers = answered.objects();
     assert_eq!((answers.len(), keys(&answers[0]).join(" ")), (6, "classes image mask overlay".to_owned()));
-    let share: f64 = answers[0]["classes"].as_array().unwrap().iter().map(|class| class["share"].as_f64().unwrap()).sum();
+    let share: f64 =
+        answers[0]["classes"].as_array().unwrap().iter().map(|class| class["share"].as_f64().unwrap()).sum();
     assert!((share - 1.0).abs() < 1e-9, "{share}");
     for (file, size) in [("masks/frame_00.png", (44, 30)), ("masks/frame_05.overlay.png", (44, 30))] {
         assert_eq!(image::image_dimensions(scene.path(file)).unwrap(), size, "{file}");
@@ -74,7 +76,8 @@ fn a_store_of_pixels_is_opened_again() {
     let delta = if delta.status == 0 { delta.objects()[0].clone() } else { info.objects()[0].clone() };
     assert!(delta["task"].is_null() || delta["task"] == "segmentation", "{delta}");
     let frame = "frames/images/frame_01.png";
-    let answer = |arguments: &str| scene.run(&format!("infer --model segmentation --threads 1 {arguments} {frame} --json"));
+    let answer =
+        |arguments: &str| scene.run(&format!("infer --model segmentation --threads 1 {arguments} {frame} --json"));
     let (own, base) = (answer("--store pixels"), answer(""));
     assert!(own.stdout.contains("\"sky\"") && base.status == 0 && own.stdout != base.stdout);
     assert_eq!(scene.run("store rollback pixels").status, 0);
@@ -93,6 +96,6 @@ fn questions_of_another_task_are_refused() {
     assert!(error.contains("labelled for segmentation, but the base does classification"), "{error}");
     let error = scene.refused("adapt --model segmentation --data images --store other --threads 1");
     assert!(error.contains("labelled for classification, but the base does segmentation"), "{error}");
-    let error = scene.refused(&format!("teach --model segmentation --store other dog {frame} --threads 1"));
+    let error = scene.refused(&format!("teach --model segmentation --store taught dog {frame} --threads 1"));
     assert!(error.contains("is not available for segmentation"), "{error}");
 }

@@ -157,7 +157,11 @@ struct Robust {
 
 impl Robust {
     fn new(input: [usize; 2]) -> Self {
-        Self { convolution: RandomConvolution::default(), mix: AmplitudeMix::new(input), other: ImageBuffer::new(input) }
+        Self {
+            convolution: RandomConvolution::default(),
+            mix: AmplitudeMix::new(input),
+            other: ImageBuffer::new(input),
+        }
     }
 
     /// Changes the image; returns the rectangle that it erased, if any.
