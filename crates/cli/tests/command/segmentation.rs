@@ -4,8 +4,8 @@ use crate::scene::{Scene, keys};
 use fieldfit_tests::scenes;
 use std::fs;
 
-const ADAPT: &str =
-    "adapt --model segmentation --data frames --store pixels --epochs 2 --batch 4 --lr 0.01 --threads 1";
+const ADAPT: &str = "adapt --model segmentation --data frames --store pixels --method lp-ft --augment none --epochs 10 \
+                     --batch 4 --lr 0.001 --threads 1";
 
 fn scene() -> Scene {
     let scene = Scene::new();
@@ -96,6 +96,6 @@ fn questions_of_another_task_are_refused() {
     assert!(error.contains("labelled for segmentation, but the base does classification"), "{error}");
     let error = scene.refused("adapt --model segmentation --data images --store other --threads 1");
     assert!(error.contains("labelled for classification, but the base does segmentation"), "{error}");
-    let error = scene.refused(&format!("teach --model segmentation --store other dog {frame} --threads 1"));
+    let error = scene.refused(&format!("teach --model segmentation --store taught dog {frame} --threads 1"));
     assert!(error.contains("is not available for segmentation"), "{error}");
 }
