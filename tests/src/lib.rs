@@ -40,4 +40,7 @@ mod documents {
 
     #[doc = include_str!("../../docs/guide/robot.md")]
     struct Guide;
+
+    #[doc = include_str!("../../docs/robots.md")]
+    struct FrameLoops;
 }

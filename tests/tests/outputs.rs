@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use fieldfit::{BATCH, Device, Error, Frame, PixelFormat, Pixels, Prediction, Runtime, Version};
+use fieldfit::{Device, Error, FRAMES_PER_PASS, Frame, PixelFormat, Pixels, Prediction, Runtime, Version};
 use fieldfit_tests::{message, tiny};
 use std::path::Path;
 
@@ -56,9 +56,9 @@ fn a_batch_is_answered_as_each_of_its_frames() {
     let folder = tempfile::tempdir().unwrap();
     for architecture in ["efficientnet-tiny", "vit-micro"] {
         let runtime = open(&tiny::base_of(folder.path(), architecture, architecture.len() as u64));
-        let images = images(2 * BATCH.get() + 3);
+        let images = images(2 * FRAMES_PER_PASS.get() + 3);
         let mut predictions = Vec::new();
-        for count in [images.len(), 1, BATCH.get(), 0, 2] {
+        for count in [images.len(), 1, FRAMES_PER_PASS.get(), 0, 2] {
             let frames = &frames(&images)[..count];
             runtime.infer_batch(frames, &mut predictions).unwrap();
             let alone: Vec<_> = frames.iter().map(|frame| said(&runtime.infer(frame).unwrap())).collect();
@@ -121,7 +121,7 @@ fn what_does_not_fit_is_refused_by_name() {
 fn every_answer_counts_once() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = open(&tiny::base(folder.path(), 1));
-    let images = images(BATCH.get() + 1);
+    let images = images(FRAMES_PER_PASS.get() + 1);
     let frames = frames(&images);
     runtime.infer_batch(&frames, &mut Vec::new()).unwrap();
     assert_eq!(runtime.drift().frames, frames.len());

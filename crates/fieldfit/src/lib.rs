@@ -93,6 +93,6 @@ pub use info::{Info, info};
 pub use novelty_evaluation::NoveltyEvaluation;
 pub use output_file::check_output;
 pub use prediction::{Candidate, MAX_TOP, Novelty, Prediction, Ranked};
-pub use runtime::{BATCH, Runtime, all_cores};
+pub use runtime::{FRAMES_PER_PASS, Runtime, all_cores};
 pub use segmentation::Segmentation;
 pub use version::Version;

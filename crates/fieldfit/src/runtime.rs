@@ -30,7 +30,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Most frames that [`Runtime::infer_batch`] computes in one pass.
-pub const BATCH: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+pub const FRAMES_PER_PASS: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 
 /// Runtime of a base model and the adaptation that runs on it, shared by any number of threads.
 ///
@@ -198,13 +198,13 @@ impl Runtime {
     /// Classifies frames with one version, and replaces the contents of `predictions` by theirs, in the frames' order. They are
     /// the bits of [`infer`](Self::infer); reusing the vector for as many frames allocates nothing.
     ///
-    /// Frames are computed [`BATCH`] at a time, which takes the memory of as many activations; one at a time if there is a
+    /// Frames are computed [`FRAMES_PER_PASS`] at a time, which takes the memory of as many activations; one at a time if there is a
     /// [memory budget](Builder::memory_budget), which counts those of one.
     ///
     /// # Errors
     /// As [`infer`](Self::infer); [`Error::BatchFrame`] names a frame that cannot be used. `predictions` is empty then.
     pub fn infer_batch(&self, frames: &[Frame<'_>], predictions: &mut Vec<Prediction>) -> Result<(), Error> {
-        let pass = if self.memory_budget.is_some() { NonZeroUsize::MIN } else { BATCH };
+        let pass = if self.memory_budget.is_some() { NonZeroUsize::MIN } else { FRAMES_PER_PASS };
         predictions.clear();
         let answered = self.classify(
             frames,
