@@ -1,6 +1,7 @@
 //! Command-line arguments as typed: one file per group of subcommands; the commands convert them for the library.
 
 mod adapt;
+mod collect;
 mod delta;
 mod machine;
 mod model;
@@ -10,6 +11,9 @@ mod store;
 mod teach;
 
 pub use adapt::{AdaptArgs, CompareArgs, MethodSpec, TrainingArgs};
+pub use collect::{
+    CollectArgs, CollectionCommand, DiscardArgs, ExportArgs, ForgetArgs, RelabelArgs, ShowArgs,
+};
 pub use delta::{
     DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs, KeyCommand,
 };
@@ -70,6 +74,11 @@ pub enum Command {
     Adapt(AdaptArgs),
     /// Teach a class by a few images, in seconds and without training, or remove a taught one
     Teach(TeachArgs),
+    /// Collect labelled images from a folder, a stream on standard input, or a camera
+    Collect(CollectArgs),
+    /// Show, relabel, discard, forget and export the images of a collection
+    #[command(subcommand)]
+    Collection(CollectionCommand),
     /// Compare adaptation methods: accuracy in distribution and under shifts, retention, cost
     Compare(CompareArgs),
     /// Manage the versions in a store

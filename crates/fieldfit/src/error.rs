@@ -24,6 +24,9 @@ pub enum Error {
     /// Images that cannot be used.
     #[error(transparent)]
     Data(#[from] fieldfit_data::DataError),
+    /// A collection that cannot be read or written, or refuses an operation.
+    #[error(transparent)]
+    Collect(#[from] fieldfit_collect::CollectError),
     /// A failed computation, or an unavailable device.
     #[error(transparent)]
     Exec(#[from] fieldfit_exec::ExecError),
@@ -274,6 +277,7 @@ impl Error {
             | Self::Unknown { path } => Some(path),
             Self::Model(error) => error.path(),
             Self::Data(error) => error.path(),
+            Self::Collect(error) => error.path(),
             Self::Store(error) => error.path(),
             Self::Adapt(error) => error.path(),
             Self::File(error) => Some(error.path()),

@@ -242,6 +242,7 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::FailedHere { .. } => Cause::Version,
         Error::MemoryBudget { .. }
         | Error::Adapt(_)
+        | Error::Collect(_)
         | Error::Read { .. }
         | Error::File(_)
         | Error::TooLong { .. }

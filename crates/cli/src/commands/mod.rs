@@ -1,6 +1,8 @@
 //! Subcommands: one file each, and the conversions from arguments that several share.
 
 mod adapt;
+mod collect;
+mod collection;
 mod compare;
 mod completions;
 mod delta;
@@ -42,6 +44,8 @@ pub fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Eval(args) => eval::run(args, output).map(done),
         Command::Adapt(args) => adapt::run(args, output),
         Command::Teach(args) => teach::run(args, output),
+        Command::Collect(args) => collect::run(args, output).map(done),
+        Command::Collection(command) => collection::run(command, output).map(done),
         Command::Compare(args) => compare::run(args, output).map(done),
         Command::Store(command) => store::run(command, output).map(done),
         Command::Delta(command) => delta::run(command, output).map(done),
@@ -144,7 +148,7 @@ fn runtime(args: &ModelArgs) -> Builder {
 
 fn images(folder: &Path, options: &FolderOptions, progress: &ProgressBar) -> Result<Dataset, CliError> {
     let mut read = |read: fieldfit::data::ScanProgress| progress.images("reading images", read.done, read.total);
-    let images = Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?;
+    let images = fieldfit::data::open_dataset(folder, options, &mut read)?;
     if let Some(skipped) = images.skip_summary() {
         progress.line(format!("{}: {skipped}", folder.display()));
     }
