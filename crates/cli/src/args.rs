@@ -3,6 +3,7 @@
 mod adapt;
 mod collect;
 mod delta;
+mod import_data;
 mod machine;
 mod model;
 mod parse;
@@ -11,12 +12,11 @@ mod store;
 mod teach;
 
 pub use adapt::{AdaptArgs, CompareArgs, MethodSpec, TrainingArgs};
-pub use collect::{
-    CollectArgs, CollectionCommand, DiscardArgs, ExportArgs, ForgetArgs, RelabelArgs, ShowArgs,
-};
+pub use collect::{CollectArgs, CollectionCommand, DiscardArgs, ExportArgs, ForgetArgs, RelabelArgs, ShowArgs};
 pub use delta::{
     DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs, KeyCommand,
 };
+pub use import_data::ImportDataArgs;
 pub use machine::DoctorArgs;
 pub use model::{DtypeArg, ImportArgs, InfoArgs};
 pub use run::{BaseArgs, DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
@@ -76,6 +76,8 @@ pub enum Command {
     Teach(TeachArgs),
     /// Collect labelled images from a folder, a stream on standard input, or a camera
     Collect(CollectArgs),
+    /// Import labelled data sets of other tools into a collection
+    ImportData(ImportDataArgs),
     /// Show, relabel, discard, forget and export the images of a collection
     #[command(subcommand)]
     Collection(CollectionCommand),

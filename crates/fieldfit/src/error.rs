@@ -27,6 +27,9 @@ pub enum Error {
     /// A collection that cannot be read or written, or refuses an operation.
     #[error(transparent)]
     Collect(#[from] fieldfit_collect::CollectError),
+    /// A data set of another tool that cannot be read.
+    #[error(transparent)]
+    Dataset(#[from] fieldfit_datasets::DatasetError),
     /// A failed computation, or an unavailable device.
     #[error(transparent)]
     Exec(#[from] fieldfit_exec::ExecError),
@@ -278,6 +281,7 @@ impl Error {
             Self::Model(error) => error.path(),
             Self::Data(error) => error.path(),
             Self::Collect(error) => error.path(),
+            Self::Dataset(error) => Some(error.path()),
             Self::Store(error) => error.path(),
             Self::Adapt(error) => error.path(),
             Self::File(error) => Some(error.path()),

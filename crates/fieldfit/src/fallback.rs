@@ -243,6 +243,7 @@ fn presumed_cause(error: &Error) -> Cause {
         Error::MemoryBudget { .. }
         | Error::Adapt(_)
         | Error::Collect(_)
+        | Error::Dataset(_)
         | Error::Read { .. }
         | Error::File(_)
         | Error::TooLong { .. }

@@ -63,6 +63,7 @@ mod event;
 mod execution_plan;
 mod fallback;
 mod image_set;
+mod import_data;
 mod info;
 pub mod model;
 mod novelty_evaluation;

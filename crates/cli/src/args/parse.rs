@@ -49,6 +49,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| "expected a number and its unit, such as 30d, 12h, 90m or 45s".into())
 }
 
+/// Parses a share, as a number or in percent.
+pub(super) fn share(text: &str) -> Result<f32, String> {
+    let percent = text.strip_suffix('%').map(|text| text.parse::<f32>().map(|percent| percent / 100.0));
+    match percent.unwrap_or_else(|| text.parse()) {
+        Ok(share) if (0.0..=10.0).contains(&share) => Ok(share),
+        _ => Err("expected a share, such as 10% or 0.1".into()),
+    }
+}
+
 /// Parses a polygon of points in shares of width and height.
 pub(super) fn polygon(text: &str) -> Result<Vec<(f32, f32)>, String> {
     let point = |text: &str| {
@@ -57,7 +66,8 @@ pub(super) fn polygon(text: &str) -> Result<Vec<(f32, f32)>, String> {
     };
     let points: Option<Vec<(f32, f32)>> = text.split_whitespace().map(point).collect();
     let is_share = |value: f32| (0.0..=1.0).contains(&value);
-    let is_mask = |points: &Vec<(f32, f32)>| points.len() >= 3 && points.iter().all(|(x, y)| is_share(*x) && is_share(*y));
+    let is_mask =
+        |points: &Vec<(f32, f32)>| points.len() >= 3 && points.iter().all(|(x, y)| is_share(*x) && is_share(*y));
     points.filter(is_mask).ok_or_else(|| "expected 3 points or more, x,y in 0..1, such as '0,0 1,0 0.5,1'".into())
 }
 
@@ -154,6 +164,8 @@ mod tests {
         for text in ["", "30", "d", "0s", "-1h", "infd", "nans"] {
             assert!(duration(text).is_err(), "{text}");
         }
+        assert_eq!((share("10%"), share("0.25")), (Ok(0.1), Ok(0.25)));
+        assert!(["", "%", "-1%", "nan", "2000%"].iter().all(|text| share(text).is_err()));
         assert_eq!(polygon("0,0  1,0 0.5,1"), Ok(vec![(0.0, 0.0), (1.0, 0.0), (0.5, 1.0)]));
         for text in ["", "0,0 1,0", "0,0 1,0 2,2", "0,0 1,0 x,1", "0 0 1 0 1 1", "nan,0 1,0 1,1"] {
             assert!(polygon(text).is_err(), "{text}");

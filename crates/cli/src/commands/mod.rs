@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod eval;
 mod import;
+mod import_data;
 mod infer;
 mod info;
 mod inputs;
@@ -45,6 +46,7 @@ pub fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Adapt(args) => adapt::run(args, output),
         Command::Teach(args) => teach::run(args, output),
         Command::Collect(args) => collect::run(args, output).map(done),
+        Command::ImportData(args) => import_data::run(args, output).map(done),
         Command::Collection(command) => collection::run(command, output).map(done),
         Command::Compare(args) => compare::run(args, output).map(done),
         Command::Store(command) => store::run(command, output).map(done),

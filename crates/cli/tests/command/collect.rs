@@ -39,7 +39,8 @@ fn collected(ran: &Ran) -> Value {
 fn a_collection_is_adapted_to_in_place() {
     let scene = Scene::new();
     for class in ["grass", "sand", "water"] {
-        let ran = scene.run(&format!("collect images/{class} --out field --class {class} --session {class} --all --json"));
+        let ran =
+            scene.run(&format!("collect images/{class} --out field --class {class} --session {class} --all --json"));
         assert_eq!(collected(&ran)["stored"], 30, "{class}");
     }
     let ran = scene.run("adapt --model tiny-1 --data field --store store --epochs 2 --threads 1 --allow-fewer-classes");
@@ -56,23 +57,32 @@ fn streams_come_from_standard_input() {
     let scene = Scene::new();
     let ran = pipe(&scene, "collect - --out field --class mud --fps 10 --rate 5 --json", &mjpeg(20), None);
     let result = collected(&ran);
-    assert_eq!((&result["frames"], &result["taken"], &result["stored"]), (&20.into(), &10.into(), &10.into()), "{result}");
+    assert_eq!(
+        (&result["frames"], &result["taken"], &result["stored"]),
+        (&20.into(), &10.into(), &10.into()),
+        "{result}"
+    );
     let shown = scene.run("collection show field --images --json").objects();
-    let files: Vec<Vec<u8>> = shown.iter().map(|image| fs::read(scene.path(image["file"].as_str().unwrap())).unwrap()).collect();
+    let files: Vec<Vec<u8>> =
+        shown.iter().map(|image| fs::read(scene.path(image["file"].as_str().unwrap())).unwrap()).collect();
     assert_eq!(files, (0..10).map(|frame| jpeg(2 * frame)).collect::<Vec<_>>());
 
     let mut y4m = b"YUV4MPEG2 W64 H48 F2:1 C420jpeg\n".to_vec();
     for frame in 0..4_u32 {
         y4m.extend(b"FRAME\n");
-        y4m.extend((0..64 * 48).map(|index| ((index % 64 / 8 * 37 + index / 64 / 8 * 91 + frame * 53) % 200 + 30) as u8));
+        y4m.extend(
+            (0..64 * 48).map(|index| ((index % 64 / 8 * 37 + index / 64 / 8 * 91 + frame * 53) % 200 + 30) as u8),
+        );
         y4m.extend([128; 64 * 48 / 2]);
     }
     let result = collected(&pipe(&scene, "collect - --out raw --class mud --json", &y4m, None));
     assert_eq!((&result["frames"], &result["taken"]), (&4.into(), &4.into()), "2 a second, as the header says");
 
-    let result = collected(&pipe(&scene, "collect - --out few --class mud --fps 2 --images 3 --json", &mjpeg(20), None));
+    let result =
+        collected(&pipe(&scene, "collect - --out few --class mud --fps 2 --images 3 --json", &mjpeg(20), None));
     assert_eq!(result["stored"], 3);
-    let result = collected(&pipe(&scene, "collect - --out short --class mud --fps 2 --for 2s --json", &mjpeg(20), None));
+    let result =
+        collected(&pipe(&scene, "collect - --out short --class mud --fps 2 --for 2s --json", &mjpeg(20), None));
     assert_eq!(result["frames"], 5);
 }
 
@@ -86,7 +96,11 @@ fn bad_sources_are_refused_with_advice() {
     assert!(ran.stderr.contains("frame 2 of the MJPEG stream: the stream ends within the image"), "{}", ran.stderr);
     assert!(ran.stdout.contains("2 of 2 frames stored"), "{}", ran.stdout);
     let ran = pipe(&scene, "collect - --out new --class mud", b"RIFF....AVI LIST", None);
-    assert!(ran.status == 1 && ran.stderr.contains("neither MJPEG nor Y4M") && ran.stderr.contains("ffmpeg -i"), "{}", ran.stderr);
+    assert!(
+        ran.status == 1 && ran.stderr.contains("neither MJPEG nor Y4M") && ran.stderr.contains("ffmpeg -i"),
+        "{}",
+        ran.stderr
+    );
     for (arguments, words) in [
         ("collect nowhere --out new --class mud", "nowhere is no folder of images and no camera"),
         ("collect images/sand --out images --class mud", "is not a collection, and `grass` is in it already"),
@@ -124,7 +138,11 @@ fn a_camera_is_read_by_ffmpeg() {
     assert_eq!(collected(&run("--out other --class mud --fps 2 --images 2 --json"))["stored"], 2, "and does not wait");
     script("echo no such camera >&2; exit 3");
     let ran = run("--out field --class mud");
-    assert!(ran.status == 1 && ran.stderr.contains("no such camera") && ran.stderr.contains("ffmpeg failed"), "{}", ran.stderr);
+    assert!(
+        ran.status == 1 && ran.stderr.contains("no such camera") && ran.stderr.contains("ffmpeg failed"),
+        "{}",
+        ran.stderr
+    );
 }
 
 /// Catches: changes that reach another image than the one named, are not stored, or are not reported.
@@ -135,7 +153,8 @@ fn images_are_relabelled_discarded_forgotten_and_exported() {
     let shown = || scene.run("collection show field --images --json").objects();
     let ids: Vec<String> = shown().iter().map(|image| image["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 6);
-    let ran = scene.run(&format!("collection relabel field {} {} --class grass --by anna --json", &ids[0][..12], ids[2]));
+    let ran =
+        scene.run(&format!("collection relabel field {} {} --class grass --by anna --json", &ids[0][..12], ids[2]));
     assert_eq!((ran.objects()[0]["changed"].clone(), keys(&ran.objects()[0])), (2.into(), vec!["changed", "images"]));
     let classes: Vec<Value> = shown().iter().map(|image| image["class"].clone()).collect();
     assert_eq!(classes, ["grass", "mud", "grass", "mud", "mud", "mud"]);
@@ -144,7 +163,9 @@ fn images_are_relabelled_discarded_forgotten_and_exported() {
     for format in ["image-folder", "jsonl", "webdataset"] {
         let ran = scene.run(&format!("collection export field --format {format} --out out-{format}"));
         assert!(ran.status == 0 && ran.stdout.contains("5 images of 2 classes"), "{}{}", ran.stdout, ran.stderr);
-        assert!(scene.refused(&format!("collection export field --format {format} --out out-{format}")).contains("exists"));
+        assert!(
+            scene.refused(&format!("collection export field --format {format} --out out-{format}")).contains("exists")
+        );
     }
     let ran = scene.run("collection forget field --from 2020-01-01T00:00:00Z --to 2999-01-01T00:00:00Z");
     assert!(ran.stdout.contains("5 images removed, 0 images left"), "{}{}", ran.stdout, ran.stderr);
