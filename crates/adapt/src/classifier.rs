@@ -110,7 +110,8 @@ impl Classifier {
     /// If the network cannot take images of this size, or the device fails.
     pub fn logits_of<'a>(&self, input: &'a mut Input) -> Result<ChunksExact<'a, f32>, ExecError> {
         self.prepared.logits_into(&input.images, &mut input.outputs)?;
-        Ok(input.outputs.chunks_exact(self.prepared.classes().max(1)))
+        let of_frame = input.outputs.len() / input.images.count.max(1);
+        Ok(input.outputs.chunks_exact(of_frame.max(1)))
     }
 
     /// Computes the features of preprocessed frames, which the head reads, `[N, features]`.

@@ -1,7 +1,9 @@
 //! Command-line arguments as typed: one file per group of subcommands; the commands convert them for the library.
 
 mod adapt;
+mod collect;
 mod delta;
+mod import_data;
 mod machine;
 mod model;
 mod parse;
@@ -10,9 +12,11 @@ mod store;
 mod teach;
 
 pub use adapt::{AdaptArgs, CompareArgs, MethodSpec, TrainingArgs};
+pub use collect::{CollectArgs, CollectionCommand, DiscardArgs, ExportArgs, ForgetArgs, RelabelArgs, ShowArgs};
 pub use delta::{
     DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs, KeyCommand,
 };
+pub use import_data::ImportDataArgs;
 pub use machine::DoctorArgs;
 pub use model::{DtypeArg, ImportArgs, InfoArgs};
 pub use run::{BaseArgs, DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
@@ -70,6 +74,13 @@ pub enum Command {
     Adapt(AdaptArgs),
     /// Teach a class by a few images, in seconds and without training, or remove a taught one
     Teach(TeachArgs),
+    /// Collect labelled images from a folder, a stream on standard input, or a camera
+    Collect(CollectArgs),
+    /// Import labelled data sets of other tools into a collection
+    ImportData(ImportDataArgs),
+    /// Show, relabel, discard, forget and export the images of a collection
+    #[command(subcommand)]
+    Collection(CollectionCommand),
     /// Compare adaptation methods: accuracy in distribution and under shifts, retention, cost
     Compare(CompareArgs),
     /// Manage the versions in a store

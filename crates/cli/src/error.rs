@@ -119,6 +119,48 @@ pub enum CliError {
         /// Height of the image.
         height: u32,
     },
+    /// A stream of frames that is damaged or of an unknown format. What was collected before is stored.
+    #[error("{}: {source}; what came before is stored", path.display())]
+    Stream {
+        /// The source.
+        path: PathBuf,
+        /// The cause.
+        source: fieldfit::collect::stream::StreamError,
+    },
+    /// A camera without ffmpeg to read it.
+    #[error(
+        "{} is read by ffmpeg, which cannot be started: install it (`apt install ffmpeg`), or pipe MJPEG or Y4M to `fieldfit collect -`", path.display()
+    )]
+    Ffmpeg {
+        /// The camera.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// An ffmpeg that failed; it has said why.
+    #[error("ffmpeg failed to read {} ({status}): what came before is stored", path.display())]
+    FfmpegFailed {
+        /// The camera.
+        path: PathBuf,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
+    /// A source that is neither a folder nor a camera.
+    #[error("{} is no folder of images and no camera: give one of these, or `-` for a stream on standard input", path.display())]
+    NoSource {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The beginning of an image's identity that does not name one image.
+    #[error("{found} images of {} begin with `{prefix}`: give more digits of the one that is meant", path.display())]
+    ImagePrefix {
+        /// The collection.
+        path: PathBuf,
+        /// The digits given.
+        prefix: String,
+        /// Number of images that begin with them.
+        found: usize,
+    },
     /// Some images could not be classified; each was reported.
     #[error("{failed} of {images} images got no answer")]
     Images {
@@ -146,6 +188,11 @@ impl CliError {
             | Self::TaughtImage { path, .. }
             | Self::SameImage { second: path, .. }
             | Self::Boxes { path, .. }
+            | Self::Stream { path, .. }
+            | Self::Ffmpeg { path, .. }
+            | Self::FfmpegFailed { path, .. }
+            | Self::NoSource { path }
+            | Self::ImagePrefix { path, .. }
             | Self::Pattern { path, .. } => Some(path),
             Self::ReadImage(error) => Some(error.path()),
             Self::Output(_)

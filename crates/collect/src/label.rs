@@ -88,7 +88,10 @@ impl Label {
     }
 
     /// Checks that the class can be a folder's name and the confidence is a share.
-    pub(crate) fn check(&self) -> Result<(), CollectError> {
+    ///
+    /// # Errors
+    /// [`CollectError::Class`] or [`CollectError::Confidence`] if not.
+    pub fn check(&self) -> Result<(), CollectError> {
         let class = &self.class;
         let problem = match class.as_str() {
             name if find_unprintable(name).is_some() => Some("not printable"),

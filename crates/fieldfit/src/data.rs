@@ -1,5 +1,7 @@
 //! Images: labelled data sets, their slices and augmentations, and image sets to measure on.
 
+use crate::Error;
+use crate::collect::{Contents, is_collection};
 pub use crate::image_set::ImageSet;
 pub use fieldfit_adapt::open_images;
 pub use fieldfit_data::{
@@ -8,3 +10,26 @@ pub use fieldfit_data::{
     Sample, ScanProgress, Severity, SkipKind, SkipSummary, Skipped, SplitError, images_below,
 };
 pub use fieldfit_durable::{BoundedReadError, read_bounded};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Opens labelled images: a folder as [`Dataset::open_with_progress`] does, or a [collection](crate::collect::Collection) in
+/// place, with its groups.
+///
+/// # Errors
+/// As [`Dataset::open`]; [`Error::Collect`] if the collection's log cannot be read.
+pub fn open_dataset(
+    folder: impl AsRef<Path>,
+    options: &FolderOptions,
+    progress: &mut dyn FnMut(ScanProgress),
+) -> Result<Dataset, Error> {
+    let folder = folder.as_ref();
+    if !is_collection(folder) {
+        return Ok(Dataset::open_with_progress(folder, options, progress)?);
+    }
+    let mut progress = |scanned| {
+        progress(scanned);
+        ControlFlow::Continue(())
+    };
+    Ok(Contents::read(folder)?.dataset(options, &mut progress)?)
+}

@@ -25,6 +25,12 @@ pub enum Error {
     /// Images that cannot be used.
     #[error(transparent)]
     Data(#[from] fieldfit_data::DataError),
+    /// A collection that cannot be read or written, or refuses an operation.
+    #[error(transparent)]
+    Collect(#[from] fieldfit_collect::CollectError),
+    /// A data set of another tool that cannot be read.
+    #[error(transparent)]
+    Dataset(#[from] fieldfit_datasets::DatasetError),
     /// A failed computation, or an unavailable device.
     #[error(transparent)]
     Exec(#[from] fieldfit_exec::ExecError),
@@ -317,6 +323,8 @@ impl Error {
             | Self::Unknown { path } => Some(path),
             Self::Model(error) => error.path(),
             Self::Data(error) | Self::BatchFrame { source: error, .. } => error.path(),
+            Self::Collect(error) => error.path(),
+            Self::Dataset(error) => Some(error.path()),
             Self::Store(error) => error.path(),
             Self::Adapt(error) => error.path(),
             Self::File(error) => Some(error.path()),

@@ -243,6 +243,8 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::FailedHere { .. } => Cause::Version,
         Error::MemoryBudget { .. }
         | Error::Adapt(_)
+        | Error::Collect(_)
+        | Error::Dataset(_)
         | Error::Read { .. }
         | Error::File(_)
         | Error::TooLong { .. }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | the root | [`Runtime`], [`Builder`], [`Frame`], [`Prediction`], [`RuntimeEvent`], [`Error`] |
 //! | [`data`] | labelled images, slices, corruptions, image sets to measure on |
+//! | [`collect`] | labelled images from a camera: buffer, selection, collections |
 //! | [`train`] | options, methods, the run of an adaptation, its control and events, comparisons of methods |
 //! | [`store`] | versions on disk, trials, history, trust |
 //! | [`delta`] | delta files: sign, compress, verify, compare, export; keys |
@@ -49,6 +50,7 @@ mod adaptation;
 mod base_agreement;
 mod builder;
 mod class_addition;
+pub mod collect;
 mod comparison;
 pub mod data;
 mod deferred_drop;
@@ -61,6 +63,7 @@ mod event;
 mod execution_plan;
 mod fallback;
 mod image_set;
+mod import_data;
 mod info;
 pub mod model;
 mod novelty_evaluation;

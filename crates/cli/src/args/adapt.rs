@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub struct AdaptArgs {
     #[command(flatten)]
     pub base: BaseArgs,
-    /// Read labelled images from this folder: one folder per class, or `train` and `val` folders of such
+    /// Read labelled images from this folder: one per class, `train` and `val` folders of such, or a collection
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Store the new version in this folder; created if missing

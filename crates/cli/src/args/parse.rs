@@ -1,11 +1,13 @@
 //! Value parsers of flags: names, numbers, sizes, pairs.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
+use fieldfit::collect::Export;
 use fieldfit::data::Augmentation;
 use fieldfit::delta::Codec;
 use fieldfit::target::TargetProfile;
 use fieldfit::train::{BranchAverage, Branches, ClassWeights, Coding, HeadMode, MethodEntry, Sharing};
 use std::iter;
+use std::time::Duration;
 
 pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
@@ -35,6 +37,48 @@ pub(super) fn byte_count(text: &str) -> Result<u64, String> {
         Some(bytes) if (1.0..1e18).contains(&bytes) => Ok(bytes as u64),
         _ => Err("expected a number and its unit, such as 512MiB, 1.5GiB or 500MB".into()),
     }
+}
+
+/// Parses a duration with its unit.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(char, f64); 4] = [('d', 86400.0), ('h', 3600.0), ('m', 60.0), ('s', 1.0)];
+    let parsed = UNITS.iter().find_map(|(unit, factor)| {
+        let number: f64 = text.strip_suffix(*unit)?.parse().ok()?;
+        Duration::try_from_secs_f64(number * factor).ok().filter(|duration| !duration.is_zero())
+    });
+    parsed.ok_or_else(|| "expected a number and its unit, such as 30d, 12h, 90m or 45s".into())
+}
+
+/// Parses a share, as a number or in percent.
+pub(super) fn share(text: &str) -> Result<f32, String> {
+    let percent = text.strip_suffix('%').map(|text| text.parse::<f32>().map(|percent| percent / 100.0));
+    match percent.unwrap_or_else(|| text.parse()) {
+        Ok(share) if (0.0..=10.0).contains(&share) => Ok(share),
+        _ => Err("expected a share, such as 10% or 0.1".into()),
+    }
+}
+
+/// Parses a polygon of points in shares of width and height.
+pub(super) fn polygon(text: &str) -> Result<Vec<(f32, f32)>, String> {
+    let point = |text: &str| {
+        let (x, y) = text.split_once(',')?;
+        Some((x.trim().parse().ok()?, y.trim().parse().ok()?))
+    };
+    let points: Option<Vec<(f32, f32)>> = text.split_whitespace().map(point).collect();
+    let is_share = |value: f32| (0.0..=1.0).contains(&value);
+    let is_mask =
+        |points: &Vec<(f32, f32)>| points.len() >= 3 && points.iter().all(|(x, y)| is_share(*x) && is_share(*y));
+    points.filter(is_mask).ok_or_else(|| "expected 3 points or more, x,y in 0..1, such as '0,0 1,0 0.5,1'".into())
+}
+
+/// Parses a point in time.
+pub(super) fn timestamp(text: &str) -> Result<jiff::Timestamp, String> {
+    text.parse().map_err(|_| "expected a time such as 2026-05-01T12:00:00Z".into())
+}
+
+/// Parses the format of an export.
+pub(super) fn exports() -> impl TypedValueParser<Value = Export> {
+    PossibleValuesParser::new(Export::ALL.map(Export::name)).try_map(|name| name.parse::<Export>())
 }
 
 /// Parses three numbers in units of 0..1, and returns them in units of 0..255.
@@ -121,6 +165,23 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Catches: a time of another unit, one of nothing, and a mask that covers nothing.
+    #[test]
+    fn durations_have_units_and_masks_have_an_area() {
+        for (text, seconds) in [("30d", 2_592_000.0), ("1.5h", 5400.0), ("2m", 120.0), ("0.5s", 0.5)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "30", "d", "0s", "-1h", "infd", "nans"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!((share("10%"), share("0.25")), (Ok(0.1), Ok(0.25)));
+        assert!(["", "%", "-1%", "nan", "2000%"].iter().all(|text| share(text).is_err()));
+        assert_eq!(polygon("0,0  1,0 0.5,1"), Ok(vec![(0.0, 0.0), (1.0, 0.0), (0.5, 1.0)]));
+        for text in ["", "0,0 1,0", "0,0 1,0 2,2", "0,0 1,0 x,1", "0 0 1 0 1 1", "nan,0 1,0 1,1"] {
+            assert!(polygon(text).is_err(), "{text}");
+        }
+    }
 
     /// Catches: a learning rate that is silently clamped, or parsed as something else.
     #[test]

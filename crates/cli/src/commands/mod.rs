@@ -2,6 +2,8 @@
 
 mod adapt;
 mod boxes;
+mod collect;
+mod collection;
 mod compare;
 mod completions;
 mod delta;
@@ -9,6 +11,7 @@ mod demo;
 mod doctor;
 mod eval;
 mod import;
+mod import_data;
 mod infer;
 mod info;
 mod inputs;
@@ -43,6 +46,9 @@ pub fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Eval(args) => eval::run(args, output).map(done),
         Command::Adapt(args) => adapt::run(args, output),
         Command::Teach(args) => teach::run(args, output),
+        Command::Collect(args) => collect::run(args, output).map(done),
+        Command::ImportData(args) => import_data::run(args, output).map(done),
+        Command::Collection(command) => collection::run(command, output).map(done),
         Command::Compare(args) => compare::run(args, output).map(done),
         Command::Store(command) => store::run(command, output).map(done),
         Command::Delta(command) => delta::run(command, output).map(done),
@@ -146,7 +152,7 @@ fn runtime(args: &ModelArgs) -> Builder {
 
 fn images(folder: &Path, options: &FolderOptions, progress: &ProgressBar) -> Result<Dataset, CliError> {
     let mut read = |read: fieldfit::data::ScanProgress| progress.images("reading images", read.done, read.total);
-    let images = Dataset::open_with_progress(folder, options, &mut read).map_err(fieldfit::Error::from)?;
+    let images = fieldfit::data::open_dataset(folder, options, &mut read)?;
     if let Some(skipped) = images.skip_summary() {
         progress.line(format!("{}: {skipped}", folder.display()));
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod classes;
+mod collect;
 mod compare;
 mod damaged_store;
 mod deltas;

@@ -1,0 +1,113 @@
+//! WebDataset: a tar archive whose members of one key are a sample.
+
+use super::table::text;
+use crate::error::DatasetError;
+use crate::record::{Record, SourceOptions, record};
+use fieldfit_data::{EXTENSIONS, MAX_FILE_BYTES};
+use serde_json::{Map, Value};
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+/// Fields of a sample's JSON that are looked at for its class.
+const LABEL: [&str; 4] = ["label", "class", "category", "cls"];
+/// Maximum bytes of a sample's label.
+const MAX_LABEL_BYTES: u64 = 1 << 20;
+
+/// Members of one key.
+#[derive(Default)]
+struct Sample {
+    key: String,
+    image: Option<Vec<u8>>,
+    class: Option<String>,
+    json: Map<String, Value>,
+}
+
+/// Reads an archive member by member: those of a key are neighbours, so that one sample is in memory at a time.
+pub(super) fn each_record<E: From<DatasetError>>(
+    path: &Path,
+    options: &SourceOptions,
+    visit: &mut impl FnMut(Record) -> Result<(), E>,
+) -> Result<(), E> {
+    let invalid = |record: &str, problem: String| DatasetError::Record {
+        path: path.to_owned(),
+        record: record.to_owned(),
+        problem,
+    };
+    let file = fieldfit_durable::open_regular(path).map_err(DatasetError::from)?;
+    let mut archive = tar::Archive::new(BufReader::new(file));
+    let broken = |error: std::io::Error| invalid("the archive", format!("it is no whole tar archive ({error})"));
+    let mut sample = Sample::default();
+    for member in archive.entries().map_err(broken)? {
+        let mut member = member.map_err(broken)?;
+        if !member.header().entry_type().is_file() {
+            continue;
+        }
+        let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+        let Some((key, extension)) = split(&name) else { continue };
+        if key != sample.key {
+            let whole = std::mem::replace(&mut sample, Sample { key: key.to_owned(), ..Sample::default() });
+            whole.visit(path, options, visit)?;
+        }
+        let is_image = EXTENSIONS.contains(&extension);
+        let limit = if is_image { MAX_FILE_BYTES } else { MAX_LABEL_BYTES };
+        if !is_image && !matches!(extension, "cls" | "txt" | "json") {
+            continue;
+        }
+        if member.size() > limit {
+            return Err(invalid(&name, format!("it has {} bytes, and at most {limit} are read", member.size())).into());
+        }
+        let mut content = Vec::new();
+        member.read_to_end(&mut content).map_err(|error| invalid(&name, format!("it is cut short ({error})")))?;
+        sample.set(extension, content).map_err(|problem| invalid(&name, problem))?;
+    }
+    sample.visit(path, options, visit)
+}
+
+/// Key and extension of a member's name: the extension begins at the first dot of the file's name.
+fn split(name: &str) -> Option<(&str, &str)> {
+    let file = name.rfind('/').map_or(0, |slash| slash + 1);
+    let dot = file + name[file..].find('.').filter(|dot| *dot > 0)?;
+    Some((&name[..dot], &name[dot + 1..]))
+}
+
+impl Sample {
+    fn set(&mut self, extension: &str, content: Vec<u8>) -> Result<(), String> {
+        match extension {
+            "json" => {
+                self.json =
+                    serde_json::from_slice(&content).map_err(|error| format!("it is no JSON object ({error})"))?
+            }
+            "cls" | "txt" => {
+                let class = String::from_utf8(content).map_err(|_| "it is no text")?;
+                let is_first = self.class.is_none() || extension == "cls";
+                self.class = if is_first { Some(class.trim().to_owned()) } else { self.class.take() };
+            }
+            _ if self.image.is_some() => return Err("its sample has two images".into()),
+            _image => self.image = Some(content),
+        }
+        Ok(())
+    }
+
+    fn visit<E: From<DatasetError>>(
+        self,
+        path: &Path,
+        options: &SourceOptions,
+        visit: &mut impl FnMut(Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Self { key, image, class, json } = self;
+        let Some(bytes) = image else { return Ok(()) };
+        let field = |name: &str| json.get(name).and_then(text);
+        // A name in the JSON is worth more than a number in `cls`.
+        let label = match &options.label_column {
+            Some(column) => field(column),
+            None => LABEL.iter().find_map(|name| field(name)).or(class),
+        };
+        let label = label.filter(|label| !label.is_empty()).ok_or_else(|| DatasetError::Record {
+            path: path.to_owned(),
+            record: key.clone(),
+            problem: "it has no class: expected a member .cls, or a field of .json named with --label-column".into(),
+        })?;
+        let group = options.group_column.as_deref().and_then(field).or_else(|| field("group"));
+        visit(record(path, key, bytes, label, group)?)
+    }
+}

@@ -1,0 +1,36 @@
+//! Readers of labelled images in other tools' formats, record by record.
+//!
+//! | format | found by | label |
+//! |---|---|---|
+//! | image folder | folders of classes, of `train`, `val` and `test` too | the folder's name |
+//! | Hugging Face `imagefolder` | `metadata.csv` or `metadata.jsonl` in a folder | a column |
+//! | Roboflow | `_classes.csv` in a folder or its subsets | the column that is 1 |
+//! | table | `.csv`, `.jsonl` | a column |
+//! | COCO | `.json` with `images` and `annotations` | the category, of an image or of each box |
+//! | Label Studio | `.json` with a list of tasks | the choice, or the label of each rectangle |
+//! | WebDataset | `.tar` | `KEY.cls`, or a field of `KEY.json` |
+//!
+//! Encoded images are handed out as they are; boxes are cut out and encoded anew. This crate writes nothing.
+//!
+//! ```
+//! use fieldfit_datasets::{DatasetError, SourceOptions, each_record};
+//!
+//! let folder = tempfile::tempdir()?;
+//! std::fs::write(folder.path().join("labels.csv"), "file_name,label\n")?;
+//! let mut count = 0;
+//! each_record(&folder.path().join("labels.csv"), &SourceOptions::default(), |_record| {
+//!     count += 1;
+//!     Ok::<(), DatasetError>(())
+//! })?;
+//! assert_eq!(count, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod crop;
+mod error;
+mod format;
+mod record;
+
+pub use error::DatasetError;
+pub use format::{Format, each_record};
+pub use record::{Boxes, Record, SourceOptions};

@@ -1,0 +1,266 @@
+//! Every format: its records as they are, and its defects with file and record.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use fieldfit_data::{Frame, RgbImage, encode_jpeg};
+use fieldfit_datasets::{Boxes, DatasetError, Record, SourceOptions, each_record};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A folder with three images, `a.jpg`, `b.jpg` and `c d.jpg`, in `images`.
+struct Field(tempfile::TempDir);
+
+impl Field {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("images")).unwrap();
+        for (name, seed) in [("a", 1), ("b", 2), ("c d", 3)] {
+            fs::write(folder.path().join(format!("images/{name}.jpg")), jpeg(seed)).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+fn jpeg(seed: u8) -> Vec<u8> {
+    encode_jpeg(&RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8 * seed, y as u8, seed])), 90).unwrap()
+}
+
+fn read(path: &Path, options: &SourceOptions) -> Result<Vec<Record>, DatasetError> {
+    let mut records = Vec::new();
+    each_record(path, options, |record| {
+        records.push(record);
+        Ok::<(), DatasetError>(())
+    })?;
+    Ok(records)
+}
+
+fn whole(path: &Path) -> Vec<(Vec<u8>, String)> {
+    let records = read(path, &SourceOptions::default()).unwrap();
+    records.into_iter().map(|Record { bytes, class, .. }| (bytes, class)).collect()
+}
+
+/// Checks that a file is refused with these words, after its path.
+fn refused(path: &Path, words: &str) {
+    refused_with(path, &SourceOptions::default(), words);
+}
+
+fn refused_with(path: &Path, options: &SourceOptions, words: &str) {
+    let error = read(path, options).unwrap_err();
+    assert!(error.to_string().contains(words), "{error}");
+    assert!(!error.path().as_os_str().is_empty());
+}
+
+fn labels(names: [&str; 3]) -> Vec<(Vec<u8>, String)> {
+    (1..).zip(names).map(|(seed, class)| (jpeg(seed), class.to_owned())).collect()
+}
+
+/// Catches: columns taken for each other, quoted fields that are torn, images that are encoded anew.
+#[test]
+fn tables_name_files_and_classes() {
+    let field = Field::new();
+    let expected = labels(["mud", "grass, wet", "mud"]);
+    let csv = "\u{feff}label,note,file_name\r\nmud,x,images/a.jpg\n\"grass, wet\",,images/b.jpg\nmud,\"a\nb\",images/c d.jpg\n";
+    assert_eq!(whole(&field.write("t.csv", csv)), expected);
+    let lines = "{\"image\":\"images/a.jpg\",\"class\":\"mud\",\"run\":7}\n\n{\"image\":\"images/b.jpg\",\"class\":\"grass, wet\",\"run\":8}\n{\"image\":\"images/c d.jpg\",\"class\":\"mud\",\"run\":7}";
+    let jsonl = field.write("t.jsonl", lines);
+    assert_eq!(whole(&jsonl), expected);
+    let options = SourceOptions::default().with_columns(None, None, Some("run".into()));
+    let groups: Vec<_> = read(&jsonl, &options).unwrap().into_iter().map(|record| record.group).collect();
+    assert_eq!(groups, ["7", "8", "7"].map(|group| Some(group.to_owned())));
+    field.write("hf/images/a.jpg", jpeg(1));
+    field.write("hf/metadata.csv", "file_name,label\nimages/a.jpg,mud\n");
+    assert_eq!(whole(&field.path("hf")), labels(["mud"; 3])[..1]);
+}
+
+/// Catches: a defect of a table without its line.
+#[test]
+fn tables_are_refused_by_line() {
+    let field = Field::new();
+    refused(
+        &field.write("a.csv", "file,x\n"),
+        "no column of the class: expected label, class, category, labels, found file, x",
+    );
+    refused(
+        &field.write("b.csv", "file,label\nimages/a.jpg,mud\nimages/none.jpg,mud\n"),
+        "line 3 (images/none.jpg): cannot read",
+    );
+    refused(&field.write("c.csv", "file,label\nimages/a.jpg\n"), "line 2");
+    refused(&field.write("d.csv", "file,label\nimages/a.jpg,\n"), "line 2: `label` is empty");
+    refused(&field.write("e.csv", "file,label\na.csv,mud\n"), "line 2 (a.csv): it is no JPEG");
+    refused(
+        &field.write("f.jsonl", "{\"file\":\"images/a.jpg\",\"label\":\"x\"}\n[1]\n"),
+        "line 2: it is no JSON object",
+    );
+    refused(
+        &field.write("g.jsonl", "{\"file\":\"images/a.jpg\",\"label\":[1]}\n"),
+        "line 1: `label` is empty or no text",
+    );
+    let options = SourceOptions::default().with_columns(Some("kind".into()), None, None);
+    refused_with(
+        &field.write("h.csv", "file,label\n"),
+        &options,
+        "expected kind, found file, label; name it with --label-column",
+    );
+}
+
+/// Catches: folders of subsets that become classes, Roboflow's augmented copies that come apart.
+#[test]
+fn folders_have_classes() {
+    let field = Field::new();
+    for (name, seed) in [("set/train/mud/a.jpg", 1), ("set/train/grass/b.jpg", 2), ("set/valid/mud/c.jpg", 3)] {
+        field.write(name, jpeg(seed));
+    }
+    let mut found = whole(&field.path("set"));
+    found.sort_by_key(|(bytes, _)| bytes.clone());
+    let mut expected = labels(["mud", "grass", "mud"]);
+    expected.sort();
+    assert_eq!(found, expected);
+    refused(
+        &field.write("set/lost.jpg", jpeg(4)).parent().unwrap().to_owned(),
+        "lost.jpg: it lies in no folder of a class",
+    );
+
+    field.write("robo/train/a_jpg.rf.1f.jpg", jpeg(1));
+    field.write("robo/train/_classes.csv", "filename, mud, grass\na_jpg.rf.1f.jpg, 1, 0\n");
+    field.write("robo/valid/b.jpg", jpeg(2));
+    let table = field.write("robo/valid/_classes.csv", "filename, mud, grass\nb.jpg, 0, 1\n");
+    assert_eq!(whole(&field.path("robo")), labels(["mud", "grass", ""])[..2]);
+    let records = read(&field.path("robo"), &SourceOptions::default()).unwrap();
+    assert_eq!(records[0].group.as_deref(), Some("a_jpg"));
+    fs::write(table, "filename, mud, grass\nb.jpg, 1, 1\n").unwrap();
+    refused(&field.path("robo"), "line 2 (b.jpg): expected one class, found 2");
+}
+
+fn coco(annotations: &str) -> String {
+    format!(
+        "{{\"images\":[{{\"id\":1,\"file_name\":\"images/a.jpg\"}},{{\"id\":2,\"file_name\":\"images/b.jpg\"}}],
+        \"categories\":[{{\"id\":5,\"name\":\"mud\"}},{{\"id\":6,\"name\":\"grass\"}}],\"annotations\":[{annotations}]}}"
+    )
+}
+
+/// Catches: categories by position instead of identity, boxes that are misread, crops of one image that come apart.
+#[test]
+fn coco_gives_images_or_boxes() {
+    let field = Field::new();
+    let one = "{\"image_id\":1,\"category_id\":6,\"bbox\":[0,0,10,10]},{\"image_id\":1,\"category_id\":6}";
+    assert_eq!(
+        whole(&field.write("one.json", coco(one))),
+        labels(["grass"; 3])[..1],
+        "the image without a label is left out"
+    );
+    let two = "{\"image_id\":1,\"category_id\":6,\"bbox\":[20,10,10,8]},{\"image_id\":1,\"category_id\":5,\"bbox\":[0,0,4,30]}";
+    let path = field.write("two.json", coco(two));
+    refused(&path, "images/a.jpg: it has boxes of 2 categories: cut each out with --boxes crop");
+    let options = SourceOptions::default().with_boxes(Boxes::Crop { pad: 0.5 });
+    let records = read(&path, &options).unwrap();
+    let sizes = records.iter().map(|record| Frame::Encoded(&record.bytes).to_rgb().unwrap().dimensions());
+    assert_eq!(sizes.collect::<Vec<_>>(), [(20, 16), (6, 30)]);
+    assert_eq!(records.iter().map(|record| record.class.as_str()).collect::<Vec<_>>(), ["grass", "mud"]);
+    assert!(records.iter().all(|record| record.group.as_deref() == Some("images/a.jpg")));
+
+    let crop =
+        |name: &str, annotation: &str, words: &str| refused_with(&field.write(name, coco(annotation)), &options, words);
+    crop("a.json", "{\"image_id\":9,\"category_id\":6}", "annotation 0: there is no image 9");
+    crop("b.json", "{\"image_id\":1,\"category_id\":9,\"bbox\":[0,0,1,1]}", "annotation 0: there is no category 9");
+    crop(
+        "c.json",
+        "{\"image_id\":1,\"category_id\":6,\"bbox\":[0,0,1]}",
+        "annotation 0 (images/a.jpg): expected a box of 4",
+    );
+    crop("d.json", "{\"image_id\":1,\"category_id\":6,\"bbox\":[90,0,5,5]}", "has no pixel of the image of 40 × 30");
+    refused(&field.write("e.json", "{\"images\":[]}"), "it is not what this format holds (missing field");
+    refused(&field.write("f.json", "{"), "it is no JSON");
+}
+
+/// Catches: annotators who disagree and one of whom wins by chance, cancelled annotations that count, rectangles in percent that are
+/// read as pixels.
+#[test]
+fn label_studio_gives_choices_or_rectangles() {
+    let field = Field::new();
+    let choice = |name: &str, cancelled: bool| {
+        format!(
+            "{{\"was_cancelled\":{cancelled},\"result\":[{{\"type\":\"choices\",\"value\":{{\"choices\":[\"{name}\"]}}}}]}}"
+        )
+    };
+    let task = |annotations: &str| {
+        format!(
+            "{{\"id\":7,\"data\":{{\"image\":\"/data/local-files/?d=images/a.jpg\"}},\"annotations\":[{annotations}]}}"
+        )
+    };
+    let write = |name: &str, task: &str| field.write(name, format!("[{task},{{\"data\":{{\"image\":\"x\"}}}}]"));
+    let agreed = [choice("mud", false), choice("grass", true), choice("mud", false)].join(",");
+    assert_eq!(whole(&write("a.json", &task(&agreed))), labels(["mud"; 3])[..1]);
+    let split = [choice("mud", false), choice("grass", false)].join(",");
+    refused(&write("b.json", &task(&split)), "task 7: expected one choice, of all annotators, found 2");
+    let rectangle =
+        "{\"result\":[{\"value\":{\"rectanglelabels\":[\"grass\"],\"x\":50,\"y\":0,\"width\":50,\"height\":20}}]}";
+    let options = SourceOptions::default().with_boxes(Boxes::Crop { pad: 0.0 });
+    let records = read(&write("c.json", &task(rectangle)), &options).unwrap();
+    assert_eq!(Frame::Encoded(&records[0].bytes).to_rgb().unwrap().dimensions(), (20, 6));
+    refused(
+        &write("d.json", &task(&choice("mud", false)).replace("/data/local-files/?d=", "https://h/")),
+        "task 7: its image is at https://h/",
+    );
+}
+
+fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, content) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, *content).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+/// Catches: members of two samples that are mixed, a number that is taken for the class where there is a name, an archive that is
+/// cut and passes for whole.
+#[test]
+fn web_dataset_samples_are_read_one_at_a_time() {
+    let field = Field::new();
+    let images = [jpeg(1), jpeg(2), jpeg(3)];
+    let members: [(&str, &[u8]); 9] = [
+        ("x/1.jpg", &images[0]),
+        ("x/1.cls", b"0\n"),
+        ("x/1.json", b"{\"label\":\"mud\",\"group\":\"g\"}"),
+        ("x/2.cls", b"grass"),
+        ("x/2.jpg", &images[1]),
+        ("x/2.depth.bin", b"ignored"),
+        ("x/3.jpg", &images[2]),
+        ("x/3.txt", b"mud"),
+        ("x/4.cls", b"without an image"),
+    ];
+    let bytes = archive(&members);
+    let path = field.write("a.tar", &bytes);
+    assert_eq!(whole(&path), labels(["mud", "grass", "mud"]));
+    assert_eq!(read(&path, &SourceOptions::default()).unwrap()[0].group.as_deref(), Some("g"));
+    refused(&field.write("b.tar", archive(&members[..1])), "x/1: it has no class");
+    refused(
+        &field.write("c.tar", archive(&[("1.jpg", &images[0]), ("1.png", &images[1])])),
+        "1.png: its sample has two images",
+    );
+    refused(&field.write("d.tar", archive(&[("1.jpg", b"text"), ("1.cls", b"mud")])), "1: it is no JPEG");
+    refused(&field.write("e.tar", &bytes[..700]), "it is cut short");
+    refused(&field.write("f.tar", vec![7; 2000]), "it is no whole tar archive");
+}
+
+/// Catches: formats that need another tool and are refused without naming it.
+#[test]
+fn other_formats_come_with_their_converter() {
+    let field = Field::new();
+    refused(&field.write("a.db3", ""), "convert it with `ros2 bag convert");
+    refused(&field.write("a.bag", ""), "rosbags-convert");
+    refused(&field.write("a.xyz", ""), "is of no known format");
+    refused(&field.path("none"), "cannot read");
+}

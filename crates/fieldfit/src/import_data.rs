@@ -1,0 +1,68 @@
+//! Import of labelled data sets: copies another tool's images and labels into a collection.
+
+use crate::Error;
+use fieldfit_collect::{Collection, Label, NewImage, Origin};
+use fieldfit_data::Frame;
+use fieldfit_datasets::{DatasetError, Record, each_record};
+use serde::Serialize;
+use std::path::Path;
+
+pub use fieldfit_datasets::{Boxes, Format, SourceOptions};
+
+/// Result of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Imported {
+    /// Labelled images of the source.
+    pub images: usize,
+    /// Images that were stored.
+    pub stored: usize,
+    /// Images that were there already, under the same class.
+    pub known: usize,
+    /// Images that were there under another class, and now have this one.
+    pub relabelled: usize,
+}
+
+/// Copies the labelled images of a data set of another tool into a collection, byte by byte, but for boxes that are cut out.
+///
+/// Every record is read, decoded and checked before the first is stored: a source with a defect changes nothing.
+///
+/// # Errors
+/// [`Error::Dataset`] with the file and the record; [`Error::Collect`] if a class cannot be one, or the collection can't be written.
+pub fn import_data(
+    source: impl AsRef<Path>,
+    collection: &mut Collection,
+    options: &SourceOptions,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Imported, Error> {
+    let source = source.as_ref();
+    let mut total = 0;
+    each_record(source, options, |record| {
+        check(source, &record)?;
+        total += 1;
+        Ok::<(), Error>(())
+    })?;
+    let session = source.file_name().map_or_else(|| "import".into(), |name| name.to_string_lossy());
+    let mut imported = Imported::default();
+    each_record(source, options, |record| {
+        let group = record.group.as_ref().map(|group| format!("{session}/{group}"));
+        let image = NewImage::new(&record.bytes, &session).with_group(group.as_deref());
+        let added = collection.add(&[image], &Label::new(record.class, Origin::Import))?;
+        imported.images += 1;
+        imported.stored += added.stored.len();
+        imported.known += added.known.len();
+        imported.relabelled += added.relabelled.len();
+        progress(imported.images, total);
+        Ok::<(), Error>(())
+    })?;
+    Ok(imported)
+}
+
+/// Refuses a record whose class or image can't be used.
+fn check(source: &Path, record: &Record) -> Result<(), Error> {
+    let invalid =
+        |problem: String| DatasetError::Record { path: source.to_owned(), record: record.name.clone(), problem };
+    Label::new(record.class.clone(), Origin::Import).check().map_err(|error| invalid(error.to_string()))?;
+    Frame::Encoded(&record.bytes).to_rgb().map_err(|error| invalid(error.to_string()))?;
+    Ok(())
+}
