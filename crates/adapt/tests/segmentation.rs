@@ -1,4 +1,5 @@
 //! Tests of segmentation: a small network with a dense head, adapted to frames with masks by every method.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 

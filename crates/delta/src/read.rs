@@ -8,7 +8,7 @@ use crate::layout::{
 };
 use crate::limits::{MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_LABEL_BYTES, max_difference_values};
 use crate::record::ValueBudget;
-use crate::{DeltaError, Header, Record, Signature};
+use crate::{DeltaError, Header, Record, Signature, Task};
 use fieldfit_tensor::text::find_unprintable;
 use sha2::{Digest, Sha256};
 
@@ -187,6 +187,14 @@ fn read_header(bytes: &[u8], version: u32) -> Result<Header, DeltaError> {
     }
     if version >= HEAD_VERSION {
         (header.head, rest) = postcard::take_from_bytes(rest).map_err(encoding)?;
+    }
+    let is_known = match header.task {
+        Task::Classification => true,
+        Task::Segmentation => version >= HEAD_VERSION,
+    };
+    if !is_known {
+        let expected = "classification, as every delta before format version 3";
+        return Err(DeltaError::HeaderValue { field: "task", expected, found: f64::from(header.task as u8) });
     }
     if !rest.is_empty() {
         return Err(DeltaError::HeaderSurplus { surplus: rest.len() });

@@ -9,8 +9,8 @@ mod everywhere;
 
 use common::{BIAS, HEAD, KERNEL, LABELS, header, sample, tensors};
 use fieldfit_delta::{
-    Codec, Delta, DeltaError, HeadDescription, HeadOrigin, Header, NoveltyThreshold, Provenance, Record, TensorData,
-    TensorKind, VERSION, encode, encode_with,
+    Codec, Delta, DeltaError, HeadDescription, HeadOrigin, Header, NoveltyThreshold, Provenance, Record, Task,
+    TensorData, TensorKind, VERSION, encode, encode_with,
 };
 use sha2::{Digest, Sha256};
 
@@ -42,6 +42,29 @@ fn everything_comes_back() {
             assert!((decoded - value).abs() <= 3.0 / 254.0 * 1.0001, "{decoded}, not {value}");
         }
     }
+}
+
+/// Catches: a task that does not survive a file, or one that earlier readers would take for classification: the version tells it.
+#[test]
+fn a_task_other_than_classification_has_a_version_of_its_own() {
+    let header = Header { task: Task::Segmentation, ..header() };
+    let mut file = encode(&header, &LABELS, &tensors()).unwrap();
+    let delta = Delta::parse(&file).unwrap();
+    assert_eq!((delta.version(), delta.header().task), (3, Task::Segmentation));
+    assert_eq!(delta.header().head, HeadDescription::default());
+    // The same under the version before, without the head at the header's end.
+    let head = 3;
+    let length = u32::from_le_bytes(file[12..16].try_into().unwrap()) as usize;
+    file.drain(24 + length - head..24 + length);
+    file[8] = 2;
+    file[12..16].copy_from_slice(&((length - head) as u32).to_le_bytes());
+    let end = (file.len() as u64).to_le_bytes();
+    file[16..24].copy_from_slice(&end);
+    let hash = file.len() - 32;
+    let digest = Sha256::digest(&file[..hash]);
+    file[hash..].copy_from_slice(&digest);
+    let refused = Delta::parse(&file).unwrap_err();
+    assert!(matches!(refused, DeltaError::HeaderValue { field: "task", .. }), "{refused}");
 }
 
 /// Catches: a table of positions, whose first dimension stands for the batch, that is read or written as one row: small

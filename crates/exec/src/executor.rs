@@ -112,7 +112,7 @@ pub trait Prepared: Send + Sync {
         let mut values = Vec::new();
         self.logits_into(images, &mut values)?;
         let columns = self.classes();
-        Ok(Matrix { rows: if columns == 0 { images.count } else { values.len() / columns }, columns, values })
+        Ok(Matrix { rows: values.len().checked_div(columns).unwrap_or(images.count), columns, values })
     }
 }
 

@@ -327,6 +327,21 @@ const FAULTS: &[Fault] = &[
         |json| json["head"]["classes"] = json!(11),
         "expected a weight of shape [classes, features]",
     ),
+    (
+        "a dense head of a linear layer's shape",
+        |json| json["head"]["node"] = json!(2),
+        "expected a weight of shape [classes, features, 1, 1]",
+    ),
+    (
+        "a dense head beyond the nodes",
+        |json| {
+            json["head"]["node"] = json!(u32::MAX);
+            let weight = json["head"]["weight"].as_u64().unwrap() as usize;
+            json["tensors"][weight]["shape"].as_array_mut().unwrap().extend([json!(1), json!(1)]);
+            json["tensors"][weight]["source"] = json!(null);
+        },
+        "expected its node to be a 1×1 convolution",
+    ),
     ("no image", |json| json["size"] = json!([0, 0]), "at least 1×1 pixels"),
     ("a huge image", |json| json["size"] = json!([u64::MAX, 1]), "at most 1048576 pixels of a side"),
     ("a large image", |json| json["size"] = json!([1 << 20, 1 << 20]), "more than any that is supported"),

@@ -67,7 +67,7 @@ impl<T: Real> Objective<T> for WeightedPixels<'_> {
         if masks != images {
             return Err(ExecError::LabelCount { images, labels: masks });
         }
-        if area == 0 || columns % area != 0 {
+        if area == 0 || !columns.is_multiple_of(area) {
             return Err(ExecError::MaskPixels { pixels: area, logits: columns });
         }
         let classes = columns / area;

@@ -94,7 +94,7 @@ fn questions_of_another_task_are_refused() {
     assert!(!scene.path("masks").exists());
     let error = scene.refused("adapt --model tiny-1 --data frames --store other --threads 1");
     assert!(error.contains("labelled for segmentation, but the base does classification"), "{error}");
-    let error = scene.refused("adapt --model segmentation --data images --store other --threads 1");
+    let error = scene.refused("adapt --model segmentation --data images --store another --threads 1");
     assert!(error.contains("labelled for classification, but the base does segmentation"), "{error}");
     let error = scene.refused(&format!("teach --model segmentation --store taught dog {frame} --threads 1"));
     assert!(error.contains("is not available for segmentation"), "{error}");
