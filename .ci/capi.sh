@@ -31,7 +31,7 @@ cargo xtask capi --profile dev --prefix "$prefix"
 library=$prefix/lib/libfieldfit.so.0
 foreign=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -v '^fieldfit_' || true)
 test -z "$foreign" || fail "the library exports other symbols than fieldfit_*: $foreign"
-declared=$(grep -oE '^[a-z][A-Za-z_ *]*\bfieldfit_[a-z_]+\(' "$prefix/include/fieldfit.h" | grep -v inline | grep -oE 'fieldfit_[a-z_]+\(' | tr -d '(' | sort)
+declared=$(grep -oE '^[a-z][A-Za-z0-9_ *]*\bfieldfit_[a-z_]+\(' "$prefix/include/fieldfit.h" | grep -v inline | grep -oE 'fieldfit_[a-z_]+\(' | tr -d '(' | sort)
 exported=$(nm -D --defined-only "$library" | awk '{print $3}' | sort)
 test "$declared" = "$exported" || fail "header and library differ: $(diff <(echo "$declared") <(echo "$exported"))"
 readelf -d "$library" | grep -q 'SONAME.*\[libfieldfit\.so\.0\]' || fail "the soname is not libfieldfit.so.0"

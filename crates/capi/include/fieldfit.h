@@ -7,10 +7,9 @@
 // - A result is written only by a call that returns FIELDFIT_OK.
 // - Handles are numbers that are never given twice, not addresses: a call with a closed one returns FIELDFIT_CLOSED.
 // - A structure begins with its size: begin with its function `fieldfit_..._init()`. Later releases append members.
-// - Any thread may make any call; `fieldfit_infer` waits for no other call.
+// - Any thread may make any call. No frame waits for a swap or an adaptation.
 
-#ifndef FIELDFIT_H
-#define FIELDFIT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -177,34 +176,42 @@ typedef struct fieldfit_error fieldfit_error;
 // Runtime: a base model, the version that runs on it, and its store. Any number of threads may share it.
 typedef struct fieldfit_runtime fieldfit_runtime;
 
-// Function that the library calls with an event as a JSON object, NUL-terminated, which lives until it returns, and with the
-// pointer that was given beside it.
-//
-// It may call the library. It must not throw an exception or `longjmp`: the process ends then.
-typedef void (*fieldfit_callback)(const char *json, void *user);
-
-// Result of an adaptation or a class addition: a version in the store, whatever the gate decided. Begin with
-// `fieldfit_adapted_init()`.
-typedef struct fieldfit_adapted {
-    // `sizeof(fieldfit_adapted)`.
+// Options of a runtime. Begin with `fieldfit_options_init()` and set `model`; every member that is 0 or NULL is at its default.
+// The library copies the strings.
+typedef struct fieldfit_options {
+    // `sizeof(fieldfit_options)`.
     uint32_t struct_size;
-    // Its number in the store.
-    uint32_t version;
-    // 1 if the gate accepted it, so that it runs now.
-    uint32_t active;
-    // Number of images in the gate slice.
-    uint32_t gate_images;
-    // Accuracy on the gate slice of what ran before, 0..1.
-    double gate_before;
-    // Accuracy on the gate slice of this version, 0..1.
-    double gate_after;
-    // Size of its delta file, in bytes.
-    uint64_t delta_bytes;
-    // Wall time, in seconds.
-    double seconds;
-    // Peak resident memory of the process, in bytes; 0 where the system does not report it.
-    uint64_t peak_bytes;
-} fieldfit_adapted;
+    // Threads of `FIELDFIT_CPU`; 0 for one per core.
+    uint32_t threads;
+    // Path of the base's model folder. Required.
+    const char *model;
+    // Path of the store, whose active version runs and which keeps adaptations; NULL for none.
+    const char *store;
+    // Path of a delta file that runs until the first swap; NULL for none.
+    const char *delta;
+    // Path of the secret key that signs adaptations; NULL for none.
+    const char *key;
+    // A `fieldfit_device`.
+    uint32_t device;
+    // Index of the device `FIELDFIT_CUDA`.
+    uint32_t device_ordinal;
+    // The flags, added up: `FIELDFIT_CREATE_STORE` and so on.
+    uint32_t flags;
+    // Number of frames between two notices of drift; 0 for none.
+    uint32_t drift_every;
+    // Number of failures in a row after which a version is left; 0 for 3.
+    uint32_t max_failures;
+    // Maximum number of versions that the store keeps; 0 for all.
+    uint32_t keep_versions;
+    // Maximum bytes of delta files that the store keeps; 0 for all.
+    uint64_t keep_bytes;
+    // Maximum bytes that a version may take to run; 0 for any.
+    uint64_t memory_budget;
+    // Number of completed predictions after which a version on trial is confirmed; 0 for 100.
+    uint32_t trial_predictions;
+    // Number of starts in a row without a completed prediction after which a version on trial has failed; 0 for 3.
+    uint32_t trial_starts;
+} fieldfit_options;
 
 // Rectangle of a frame, in pixels from its upper left corner.
 typedef struct fieldfit_rect {
@@ -289,42 +296,34 @@ typedef struct fieldfit_prediction {
     struct fieldfit_ranked base[FIELDFIT_MAX_TOP];
 } fieldfit_prediction;
 
-// Options of a runtime. Begin with `fieldfit_options_init()` and set `model`; every member that is 0 or NULL is at its default.
-// The library copies the strings.
-typedef struct fieldfit_options {
-    // `sizeof(fieldfit_options)`.
+// Result of an adaptation or a class addition: a version in the store, whatever the gate decided. Begin with
+// `fieldfit_adapted_init()`.
+typedef struct fieldfit_adapted {
+    // `sizeof(fieldfit_adapted)`.
     uint32_t struct_size;
-    // Threads of `FIELDFIT_CPU`; 0 for one per core.
-    uint32_t threads;
-    // Path of the base's model folder. Required.
-    const char *model;
-    // Path of the store, whose active version runs and which keeps adaptations; NULL for none.
-    const char *store;
-    // Path of a delta file that runs until the first swap; NULL for none.
-    const char *delta;
-    // Path of the secret key that signs adaptations; NULL for none.
-    const char *key;
-    // A `fieldfit_device`.
-    uint32_t device;
-    // Index of the device `FIELDFIT_CUDA`.
-    uint32_t device_ordinal;
-    // The flags, added up: `FIELDFIT_CREATE_STORE` and so on.
-    uint32_t flags;
-    // Number of frames between two notices of drift; 0 for none.
-    uint32_t drift_every;
-    // Number of failures in a row after which a version is left; 0 for 3.
-    uint32_t max_failures;
-    // Maximum number of versions that the store keeps; 0 for all.
-    uint32_t keep_versions;
-    // Maximum bytes of delta files that the store keeps; 0 for all.
-    uint64_t keep_bytes;
-    // Maximum bytes that a version may take to run; 0 for any.
-    uint64_t memory_budget;
-    // Number of completed predictions after which a version on trial is confirmed; 0 for 100.
-    uint32_t trial_predictions;
-    // Number of starts in a row without a completed prediction after which a version on trial has failed; 0 for 3.
-    uint32_t trial_starts;
-} fieldfit_options;
+    // Its number in the store.
+    uint32_t version;
+    // 1 if the gate accepted it, so that it runs now.
+    uint32_t active;
+    // Number of images in the gate slice.
+    uint32_t gate_images;
+    // Accuracy on the gate slice of what ran before, 0..1.
+    double gate_before;
+    // Accuracy on the gate slice of this version, 0..1.
+    double gate_after;
+    // Size of its delta file, in bytes.
+    uint64_t delta_bytes;
+    // Wall time, in seconds.
+    double seconds;
+    // Peak resident memory of the process, in bytes; 0 where the system does not report it.
+    uint64_t peak_bytes;
+} fieldfit_adapted;
+
+// Function that the library calls with an event as a JSON object, NUL-terminated, which lives until it returns, and with the
+// pointer that was given beside it.
+//
+// It may call the library. It must not throw an exception or `longjmp`: the process ends then.
+typedef void (*fieldfit_callback)(const char *json, void *user);
 
 #ifdef __cplusplus
 extern "C" {
@@ -336,135 +335,37 @@ uint32_t fieldfit_abi_version(void);
 // Returns the library's version, such as "0.1.0". It lives as long as the process.
 const char *fieldfit_library_version(void);
 
-// Starts to adapt the base to labelled images, one folder a class, on a thread of its own. Other threads go on being answered by
-// what runs, until the new version replaces it, if the gate accepts it.
+// Returns the message of an error: what failed, where, what was expected and found, and what to do. It is UTF-8 on one line
+// without control characters, and lives until `fieldfit_error_free`. Of NULL, an empty message.
 //
-// `options_json` is an object such as `{"epochs":8,"size":96,"memory_budget":536870912,"nice":10}`, or NULL for the defaults.
-// `docs/guide/cpp.md` lists the options; an unknown one is an error.
-//
-// `callback`, if it is not NULL, is called with each event of the run, `{"event":"step","step":1,…}`, on the run's thread, which
-// waits for it. It may call the library, but neither wait for the adaptation nor close it.
-//
-// Close the adaptation with `fieldfit_adapt_close`.
-//
-// # Safety
-// `images` and `options_json` are NULL or NUL-terminated. Another thread may call `callback` with `user` until the adaptation is
-// closed. `out` is NULL or writable. `error` is NULL or points to a writable pointer.
-fieldfit_status fieldfit_adapt_start(const struct fieldfit_runtime *runtime,
-                                     const char *images,
-                                     const char *options_json,
-                                     fieldfit_callback callback,
-                                     void *user,
-                                     struct fieldfit_adaptation **out,
-                                     struct fieldfit_error **error);
+// Contract: `error` is NULL or an error that a call of this library gave and that is not freed.
+const char *fieldfit_error_message(const struct fieldfit_error *error);
 
-// Asks the run to wait after the batch that it is at. It keeps its memory and gives up the processor.
+// Returns the status of an error: what the call that gave it returned. Of NULL, `FIELDFIT_OK`.
 //
-// # Safety
-// `error` is NULL or points to a writable pointer.
-fieldfit_status fieldfit_adapt_pause(const struct fieldfit_adaptation *adaptation, struct fieldfit_error **error);
+// Contract: `error` is NULL or an error that a call of this library gave and that is not freed.
+fieldfit_status fieldfit_error_status(const struct fieldfit_error *error);
 
-// Lets a paused run go on.
+// Frees an error. NULL is ignored.
 //
-// # Safety
-// `error` is NULL or points to a writable pointer.
-fieldfit_status fieldfit_adapt_resume(const struct fieldfit_adaptation *adaptation, struct fieldfit_error **error);
+// Contract: `error` is NULL or an error that a call of this library gave and that is not freed.
+void fieldfit_error_free(struct fieldfit_error *error);
 
-// Asks the run to save a checkpoint and stop, also one that is paused; `fieldfit_adapt_wait` then returns `FIELDFIT_STOPPED`, or
-// the result, if the run was complete before. `{"resume":true}` continues a stopped run.
-//
-// # Safety
-// `error` is NULL or points to a writable pointer.
-fieldfit_status fieldfit_adapt_stop(const struct fieldfit_adaptation *adaptation,
-                                    struct fieldfit_error **error);
+// Returns the name of a status, such as "FIELDFIT_STORE"; of a number that is none, "FIELDFIT_FAILED". It lives as long as the
+// process.
+const char *fieldfit_status_name(int32_t status);
 
-// Waits for the run to end, at most `timeout_ms` milliseconds: 0 asks and returns at once, a negative number waits without
-// limit. Returns `FIELDFIT_OK` with the result, `FIELDFIT_RUNNING` if it has not ended, or what it failed at. Any number of calls
-// get the same.
+// Frees a string that a call of this library gave. NULL is ignored.
 //
-// `text`, if it is not NULL, takes the result as a JSON object, the event `done`; free it with `fieldfit_string_free`.
-//
-// # Safety
-// `out` is NULL or points to a structure that begins with its size. `text` is NULL or writable. `error` is NULL or points to a
-// writable pointer.
-fieldfit_status fieldfit_adapt_wait(const struct fieldfit_adaptation *adaptation,
-                                    int64_t timeout_ms,
-                                    struct fieldfit_adapted *out,
-                                    char **text,
-                                    struct fieldfit_error **error);
-
-// Closes an adaptation: stops the run, if it goes on, and waits for its thread to end. Every later call with the handle returns
-// `FIELDFIT_CLOSED`; NULL is ignored. From inside the run's callback it returns `FIELDFIT_OWN_THREAD` and closes nothing.
-fieldfit_status fieldfit_adapt_close(struct fieldfit_adaptation *adaptation);
-
-// Adds a class to the active version by the mean of the frames' features, stores the result with its verdict, and runs it, on
-// trial, if it was accepted. Seconds, not minutes: call it from another thread than the frames'.
-//
-// `known` is a folder of images of the active version's classes, one folder a class, on which the verdict counts what the new
-// class costs the others; NULL for none.
-//
-// `text`, if it is not NULL, takes the result as a JSON object with its reason; free it with `fieldfit_string_free`.
-//
-// # Safety
-// `name` and `known` are NULL or NUL-terminated. `frames` is NULL or has `count` frames, each of the size that the first begins
-// with; their bytes do not change until the call returns. `out` is NULL or points to a structure that begins with its size.
-// `text` is NULL or writable. `error` is NULL or points to a writable pointer.
-fieldfit_status fieldfit_teach(const struct fieldfit_runtime *runtime,
-                               const char *name,
-                               const struct fieldfit_frame *frames,
-                               size_t count,
-                               const char *known,
-                               struct fieldfit_adapted *out,
-                               char **text,
-                               struct fieldfit_error **error);
-
-// Removes a class that was taught from the active version, and runs the result, on trial. The results are as of
-// `fieldfit_teach`.
-//
-// # Safety
-// `name` is NULL or NUL-terminated. `out` is NULL or points to a structure that begins with its size. `text` is NULL or writable.
-// `error` is NULL or points to a writable pointer.
-fieldfit_status fieldfit_remove_taught(const struct fieldfit_runtime *runtime,
-                                       const char *name,
-                                       struct fieldfit_adapted *out,
-                                       char **text,
-                                       struct fieldfit_error **error);
-
-// Sets the function that is called with each notice of the runtime, `{"notice":"swapped","from":null,"to":3}`: swaps,
-// fallbacks, confirmations, an unavailable store, drift. NULL removes it.
-//
-// A notice of a call is delivered on the thread of that call; one that arises beside a frame or a trial, on a thread of the
-// runtime's. The function may call the library. No frame waits for it. Notices from before the first function was set, such as
-// those of opening, are kept, 64 at most, and delivered by this call.
-//
-// On return, no other thread is inside the function that was set before: what it used may be freed.
-//
-// # Safety
-// Any thread may call `callback` with `user`, until another is set or the runtime is closed. `error` is NULL or points to a
-// writable pointer.
-fieldfit_status fieldfit_on_notice(const struct fieldfit_runtime *runtime,
-                                   fieldfit_callback callback,
-                                   void *user,
-                                   struct fieldfit_error **error);
-
-// Classifies a frame. Any number of threads may call it at once, also while an adaptation runs and versions are swapped: each
-// prediction is one version's, whole. Once its thread has its buffers, a frame allocates nothing.
-//
-// # Safety
-// `frame` and `out` are NULL or point to structures that begin with their size; the frame's bytes do not change until the call
-// returns. `error` is NULL or points to a writable pointer.
-fieldfit_status fieldfit_infer(const struct fieldfit_runtime *runtime,
-                               const struct fieldfit_frame *frame,
-                               struct fieldfit_prediction *out,
-                               struct fieldfit_error **error);
+// Contract: `text` is NULL or a string that a call of this library gave as `char *` and that is not freed.
+void fieldfit_string_free(char *text);
 
 // Opens a runtime: maps and verifies the base, and prepares the version that runs first. With a store this is its active
 // version; if that cannot run, the last confirmed one; at last the base. A notice says why.
 //
 // Close it with `fieldfit_close`. A process that forks must open it after that, in the child.
 //
-// # Safety
-// `options` is NULL or points to a structure that begins with its size and whose strings are NULL or NUL-terminated. `out` is NULL
+// Contract: `options` is NULL or points to a structure that begins with its size and whose strings are NULL or NUL-terminated. `out` is NULL
 // or writable. `error` is NULL or points to a writable pointer.
 fieldfit_status fieldfit_open(const struct fieldfit_options *options,
                               struct fieldfit_runtime **out,
@@ -480,8 +381,7 @@ fieldfit_status fieldfit_close(struct fieldfit_runtime *runtime);
 // Writes the class names of the running version to `out`, in the order of the head's outputs, as many as `capacity` has room
 // for, and their number to `count`. They are UTF-8 and live until the runtime is closed.
 //
-// # Safety
-// `out` is NULL, if `capacity` is 0, or has room for `capacity` pointers. `count` is NULL or writable. `error` is NULL or points to
+// Contract: `out` is NULL, if `capacity` is 0, or has room for `capacity` pointers. `count` is NULL or writable. `error` is NULL or points to
 // a writable pointer.
 fieldfit_status fieldfit_labels(const struct fieldfit_runtime *runtime,
                                 const char **out,
@@ -492,43 +392,65 @@ fieldfit_status fieldfit_labels(const struct fieldfit_runtime *runtime,
 // Gives the drift figures of the running version as a JSON object: its latest frames, their mean confidence, and their
 // agreement with the base. Free it with `fieldfit_string_free`.
 //
-// # Safety
-// `out` is NULL or writable. `error` is NULL or points to a writable pointer.
+// Contract: `out` is NULL or writable. `error` is NULL or points to a writable pointer.
 fieldfit_status fieldfit_drift(const struct fieldfit_runtime *runtime, char **out, struct fieldfit_error **error);
 
-// Returns the message of an error: what failed, where, what was expected and found, and what to do. It is UTF-8 on one line
-// without control characters, and lives until `fieldfit_error_free`. Of NULL, an empty message.
+// Classifies a frame. Any number of threads may call it at once, also while an adaptation runs and versions are swapped: each
+// prediction is one version's, whole. Once its thread has its buffers, a frame allocates nothing.
 //
-// # Safety
-// `error` is NULL or an error that a call of this library gave and that is not freed.
-const char *fieldfit_error_message(const struct fieldfit_error *error);
+// Contract: `frame` and `out` are NULL or point to structures that begin with their size; the frame's bytes do not change until the call
+// returns. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_infer(const struct fieldfit_runtime *runtime,
+                               const struct fieldfit_frame *frame,
+                               struct fieldfit_prediction *out,
+                               struct fieldfit_error **error);
 
-// Returns the status of an error: what the call that gave it returned. Of NULL, `FIELDFIT_OK`.
+// Classifies a frame, and writes the probability of every class, 0..1, in the order of the labels: the same pass as
+// `fieldfit_infer`, and the same bits. `length` is the number of the running version's labels; another one is
+// `FIELDFIT_INVALID_ARGUMENT`, also because a swap to other classes came between.
 //
-// # Safety
-// `error` is NULL or an error that a call of this library gave and that is not freed.
-fieldfit_status fieldfit_error_status(const struct fieldfit_error *error);
+// Contract: `frame` is NULL or points to a structure that begins with its size; the frame's bytes do not change until the call returns.
+// `scores` is NULL or has room for `length` numbers. `out`, which takes the prediction, is NULL or points to a structure that
+// begins with its size. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_scores(const struct fieldfit_runtime *runtime,
+                                const struct fieldfit_frame *frame,
+                                float *scores,
+                                size_t length,
+                                struct fieldfit_prediction *out,
+                                struct fieldfit_error **error);
 
-// Frees an error. NULL is ignored.
+// Classifies frames with one version: the bits of `fieldfit_infer`. A message names the frame that cannot be used by its index;
+// no prediction is written then. A call allocates two lists, whatever their length.
 //
-// # Safety
-// `error` is NULL or an error that a call of this library gave and that is not freed.
-void fieldfit_error_free(struct fieldfit_error *error);
+// Contract: `frames` and `out` are NULL, if `count` is 0, or have `count` structures, each of the size that the first of them begins with; the
+// frames' bytes do not change until the call returns. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_infer_batch(const struct fieldfit_runtime *runtime,
+                                     const struct fieldfit_frame *frames,
+                                     size_t count,
+                                     struct fieldfit_prediction *out,
+                                     struct fieldfit_error **error);
 
-// Returns the name of a status, such as "FIELDFIT_STORE"; of a number that is none, "FIELDFIT_FAILED". It lives as long as the
-// process.
-const char *fieldfit_status_name(int32_t status);
-
-// Frees a string that a call of this library gave. NULL is ignored.
+// Tells the number of values of `fieldfit_embed`: the same for every version.
 //
-// # Safety
-// `text` is NULL or a string that a call of this library gave as `char *` and that is not freed.
-void fieldfit_string_free(char *text);
+// Contract: `out` is NULL or writable. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_embedding_length(const struct fieldfit_runtime *runtime, size_t *out, struct fieldfit_error **error);
+
+// Computes the features of a frame, which the head reads, and writes them. Also a base without a head has features. Features of
+// two versions differ.
+//
+// Contract: `frame` is NULL or points to a structure that begins with its size; the frame's bytes do not change until the call returns.
+// `features` is NULL or has room for `length` numbers. `out`, which takes the version that answered, is NULL or writable. `error`
+// is NULL or points to a writable pointer.
+fieldfit_status fieldfit_embed(const struct fieldfit_runtime *runtime,
+                               const struct fieldfit_frame *frame,
+                               float *features,
+                               size_t length,
+                               struct fieldfit_version *out,
+                               struct fieldfit_error **error);
 
 // Tells the running version.
 //
-// # Safety
-// `out` is NULL or writable. `error` is NULL or points to a writable pointer.
+// Contract: `out` is NULL or writable. `error` is NULL or points to a writable pointer.
 fieldfit_status fieldfit_current_version(const struct fieldfit_runtime *runtime,
                                          struct fieldfit_version *out,
                                          struct fieldfit_error **error);
@@ -536,20 +458,17 @@ fieldfit_status fieldfit_current_version(const struct fieldfit_runtime *runtime,
 // Activates a version of the store, here and for every other process that polls. Unless it was confirmed before, it is on trial
 // from then on. If it cannot run, what ran before goes on.
 //
-// # Safety
-// `error` is NULL or points to a writable pointer.
+// Contract: `error` is NULL or points to a writable pointer.
 fieldfit_status fieldfit_activate(const struct fieldfit_runtime *runtime, uint32_t version, struct fieldfit_error **error);
 
 // Confirms the running version, if it is a version of the store on trial, without waiting for more predictions.
 //
-// # Safety
-// `error` is NULL or points to a writable pointer.
+// Contract: `error` is NULL or points to a writable pointer.
 fieldfit_status fieldfit_confirm(const struct fieldfit_runtime *runtime, struct fieldfit_error **error);
 
 // Rolls back to the version that was active before, at last to the base.
 //
-// # Safety
-// `out` is NULL or writable; it takes the version that runs since. `error` is NULL or points to a writable pointer.
+// Contract: `out` is NULL or writable; it takes the version that runs since. `error` is NULL or points to a writable pointer.
 fieldfit_status fieldfit_rollback(const struct fieldfit_runtime *runtime,
                                   struct fieldfit_version *out,
                                   struct fieldfit_error **error);
@@ -557,8 +476,7 @@ fieldfit_status fieldfit_rollback(const struct fieldfit_runtime *runtime,
 // Runs the store's active version if it has changed, by this process or another. Cheap when nothing has; otherwise it prepares
 // the weights on the calling thread: call it from another one than the frames'.
 //
-// # Safety
-// `changed` and `out` are NULL or writable: `changed` takes whether another version runs since, `out` the version that runs.
+// Contract: `changed` and `out` are NULL or writable: `changed` takes whether another version runs since, `out` the version that runs.
 // `error` is NULL or points to a writable pointer.
 fieldfit_status fieldfit_poll(const struct fieldfit_runtime *runtime,
                               bool *changed,
@@ -567,19 +485,119 @@ fieldfit_status fieldfit_poll(const struct fieldfit_runtime *runtime,
 
 // Adds a delta file from elsewhere to the store, as a candidate; `fieldfit_activate` runs it.
 //
-// # Safety
-// `delta` is NULL or a NUL-terminated path. `version` is NULL or writable; it takes the candidate's number. `error` is NULL or
+// Contract: `delta` is NULL or a NUL-terminated path. `version` is NULL or writable; it takes the candidate's number. `error` is NULL or
 // points to a writable pointer.
 fieldfit_status fieldfit_add(const struct fieldfit_runtime *runtime,
                              const char *delta,
                              uint32_t *version,
                              struct fieldfit_error **error);
 
+// Adds a class to the active version by the mean of the frames' features, stores the result with its verdict, and runs it, on
+// trial, if it was accepted. Seconds, not minutes: call it from another thread than the frames'.
+//
+// `known` is a folder of images of the active version's classes, one folder a class, on which the verdict counts what the new
+// class costs the others; NULL for none.
+//
+// `text`, if it is not NULL, takes the result as a JSON object with its reason; free it with `fieldfit_string_free`.
+//
+// Contract: `name` and `known` are NULL or NUL-terminated. `frames` is NULL or has `count` frames, each of the size that the first begins
+// with; their bytes do not change until the call returns. `out` is NULL or points to a structure that begins with its size.
+// `text` is NULL or writable. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_teach(const struct fieldfit_runtime *runtime,
+                               const char *name,
+                               const struct fieldfit_frame *frames,
+                               size_t count,
+                               const char *known,
+                               struct fieldfit_adapted *out,
+                               char **text,
+                               struct fieldfit_error **error);
+
+// Removes a class that was taught from the active version, and runs the result, on trial. The results are as of
+// `fieldfit_teach`.
+//
+// Contract: `name` is NULL or NUL-terminated. `out` is NULL or points to a structure that begins with its size. `text` is NULL or writable.
+// `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_remove_taught(const struct fieldfit_runtime *runtime,
+                                       const char *name,
+                                       struct fieldfit_adapted *out,
+                                       char **text,
+                                       struct fieldfit_error **error);
+
+// Starts to adapt the base to labelled images, one folder a class, on a thread of its own. Other threads go on being answered by
+// what runs, until the new version replaces it, if the gate accepts it.
+//
+// `options_json` is an object such as `{"epochs":8,"size":96,"memory_budget":536870912,"nice":10}`, or NULL for the defaults.
+// `docs/guide/cpp.md` lists the options; an unknown one is an error.
+//
+// `callback`, if it is not NULL, is called with each event of the run, `{"event":"step","step":1,…}`, on the run's thread, which
+// waits for it. It may call the library, but neither wait for the adaptation nor close it.
+//
+// Close the adaptation with `fieldfit_adapt_close`.
+//
+// Contract: `images` and `options_json` are NULL or NUL-terminated. Another thread may call `callback` with `user` until the adaptation is
+// closed. `out` is NULL or writable. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_adapt_start(const struct fieldfit_runtime *runtime,
+                                     const char *images,
+                                     const char *options_json,
+                                     fieldfit_callback callback,
+                                     void *user,
+                                     struct fieldfit_adaptation **out,
+                                     struct fieldfit_error **error);
+
+// Asks the run to wait after the batch that it is at. It keeps its memory and gives up the processor.
+//
+// Contract: `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_adapt_pause(const struct fieldfit_adaptation *adaptation, struct fieldfit_error **error);
+
+// Lets a paused run go on.
+//
+// Contract: `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_adapt_resume(const struct fieldfit_adaptation *adaptation, struct fieldfit_error **error);
+
+// Asks the run to save a checkpoint and stop, also one that is paused; `fieldfit_adapt_wait` then returns `FIELDFIT_STOPPED`, or
+// the result, if the run was complete before. `{"resume":true}` continues a stopped run.
+//
+// Contract: `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_adapt_stop(const struct fieldfit_adaptation *adaptation,
+                                    struct fieldfit_error **error);
+
+// Waits for the run to end, at most `timeout_ms` milliseconds: 0 asks and returns at once, a negative number waits without
+// limit. Returns `FIELDFIT_OK` with the result, `FIELDFIT_RUNNING` if it has not ended, or what it failed at. Any number of calls
+// get the same.
+//
+// `text`, if it is not NULL, takes the result as a JSON object, the event `done`; free it with `fieldfit_string_free`.
+//
+// Contract: `out` is NULL or points to a structure that begins with its size. `text` is NULL or writable. `error` is NULL or points to a
+// writable pointer.
+fieldfit_status fieldfit_adapt_wait(const struct fieldfit_adaptation *adaptation,
+                                    int64_t timeout_ms,
+                                    struct fieldfit_adapted *out,
+                                    char **text,
+                                    struct fieldfit_error **error);
+
+// Closes an adaptation: stops the run, if it goes on, and waits for its thread to end. Every later call with the handle returns
+// `FIELDFIT_CLOSED`; NULL is ignored. From inside the run's callback it returns `FIELDFIT_OWN_THREAD` and closes nothing.
+fieldfit_status fieldfit_adapt_close(struct fieldfit_adaptation *adaptation);
+
+// Sets the function that is called with each notice of the runtime, `{"notice":"swapped","from":null,"to":3}`: swaps,
+// fallbacks, confirmations, an unavailable store, drift. NULL removes it.
+//
+// A notice of a call is delivered on the thread of that call; one that arises beside a frame or a trial, on a thread of the
+// runtime's. The function may call the library. No frame waits for it. Notices from before the first function was set, such as
+// those of opening, are kept, 64 at most, and delivered by this call.
+//
+// On return, no other thread is inside the function that was set before: what it used may be freed.
+//
+// Contract: Any thread may call `callback` with `user`, until another is set or the runtime is closed. `error` is NULL or points to a
+// writable pointer.
+fieldfit_status fieldfit_on_notice(const struct fieldfit_runtime *runtime,
+                                   fieldfit_callback callback,
+                                   void *user,
+                                   struct fieldfit_error **error);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
-
-#endif  /* FIELDFIT_H */
 
 // Options at their defaults; set `model`.
 static inline fieldfit_options fieldfit_options_init(void) {

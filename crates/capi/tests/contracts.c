@@ -6,8 +6,12 @@
 #include "fieldfit.h"
 
 // Checks that a call fails with a status, and that its error object says so.
-static void refused(fieldfit_status found, fieldfit_status expected, fieldfit_error *error) {
-    CHECK(found == expected);
+static void refused(int line, fieldfit_status found, fieldfit_status expected, fieldfit_error *error) {
+    if (found != expected) {
+        fprintf(stderr, "line %d: %s, expected %s: %s\n", line, fieldfit_status_name(found), fieldfit_status_name(expected),
+                fieldfit_error_message(error));
+        abort();
+    }
     CHECK(fieldfit_error_status(error) == expected);
     CHECK(fieldfit_error_message(error)[0] != '\0');
     fieldfit_error_free(error);
@@ -18,7 +22,7 @@ static void refused(fieldfit_status found, fieldfit_status expected, fieldfit_er
     do {                                                                                                                       \
         fieldfit_error *error = NULL;                                                                                          \
         const fieldfit_status found = call;                                                                                    \
-        refused(found, expected, error);                                                                                       \
+        refused(__LINE__, found, expected, error);                                                                                       \
     } while (0)
 
 // Every call that takes a runtime, otherwise with arguments that may be NULL or are.
@@ -93,7 +97,8 @@ static void refuse_null(fieldfit_runtime *runtime) {
 }
 
 static void refuse_sizes(fieldfit_runtime *runtime) {
-    const uint32_t sizes[] = {0, 3, sizeof(fieldfit_frame) - 1, UINT32_MAX};
+    // The result is the smallest structure.
+    const uint32_t sizes[] = {0, 3, sizeof(fieldfit_adapted) - 1, UINT32_MAX};
     for (size_t index = 0; index < sizeof sizes / sizeof *sizes; index++) {
         fieldfit_frame frame = fieldfit_frame_init();
         fieldfit_prediction prediction = fieldfit_prediction_init();

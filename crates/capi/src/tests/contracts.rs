@@ -163,7 +163,8 @@ fn closed_and_foreign_handles_are_found_out() {
 fn sizes_that_are_none_are_refused() {
     let scene = Scene::new();
     let data = pixels();
-    for size in [0, 4, size_of::<fieldfit_frame>() as u32 - 1, u32::MAX] {
+    // The result is the smallest structure.
+    for size in [0, 4, size_of::<fieldfit_adapted>() as u32 - 1, u32::MAX] {
         let mut small = frame(&data);
         small.struct_size = size;
         let (status, message) = infer(scene.runtime, &small).unwrap_err();
