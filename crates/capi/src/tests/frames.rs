@@ -100,19 +100,29 @@ fn a_frame_allocates_nothing() {
     infer(scene.runtime, &frame).unwrap();
     let runtime = Runtime::open(scene.folder.path().join("tiny-2"), Device::Cpu { threads: 1 }).unwrap();
     let f = Frame::Pixels(Pixels::packed(&data, PixelFormat::Rgb8, SIDES[0], SIDES[1]));
-    for _ in 0..3 { runtime.infer(&f).unwrap(); }
+    for _ in 0..3 {
+        runtime.infer(&f).unwrap();
+    }
     let before = ALLOCATIONS.get();
-    for _ in 0..10 { runtime.infer(&f).unwrap(); }
+    for _ in 0..10 {
+        runtime.infer(&f).unwrap();
+    }
     eprintln!("DIRECT {}", ALLOCATIONS.get() - before);
     let before = ALLOCATIONS.get();
     let state = crate::runtime::RUNTIMES.get(scene.runtime, "runtime").unwrap();
-    for _ in 0..10 { state.runtime.infer(&f).unwrap(); }
+    for _ in 0..10 {
+        state.runtime.infer(&f).unwrap();
+    }
     eprintln!("STATE {}", ALLOCATIONS.get() - before);
     let before = ALLOCATIONS.get();
-    for _ in 0..10 { state.labels.own(&state.runtime.labels()).unwrap(); }
+    for _ in 0..10 {
+        state.labels.own(&state.runtime.labels()).unwrap();
+    }
     eprintln!("LABELS {}", ALLOCATIONS.get() - before);
     let before = ALLOCATIONS.get();
-    for _ in 0..10 { infer(scene.runtime, &frame).unwrap(); }
+    for _ in 0..10 {
+        infer(scene.runtime, &frame).unwrap();
+    }
     eprintln!("C {}", ALLOCATIONS.get() - before);
     let before = ALLOCATIONS.get();
     for _ in 0..100 {
