@@ -17,7 +17,7 @@ fn a_run_on_images_from_memory_is_that_on_their_files() {
     let mut memory = DatasetBuilder::new();
     for sample in &files.samples {
         let bytes = std::fs::read(sample.image.path().unwrap()).unwrap();
-        memory.push(&Frame::Encoded(&bytes), &files.classes[sample.class as usize], None).unwrap();
+        memory.push(&Frame::Encoded(&bytes), &files.classes[sample.target.class().unwrap() as usize], None).unwrap();
     }
     let memory = memory.build().unwrap();
 

@@ -121,7 +121,7 @@ fn groups_and_content_identify_images() {
     };
     let dataset = built([1, 2, 3], [Some("drive"), None, Some("drive")]);
     assert_eq!(dataset.classes, ["a", "z"]);
-    assert_eq!(dataset.samples.iter().map(|sample| sample.class).collect::<Vec<_>>(), [1, 0, 1]);
+    assert_eq!(dataset.samples.iter().map(|sample| sample.target.class().unwrap()).collect::<Vec<_>>(), [1, 0, 1]);
     assert_eq!(dataset.samples[0].group, dataset.samples[2].group);
     assert_ne!(dataset.samples[0].group, dataset.samples[1].group);
     assert_eq!(dataset.samples[2].image.to_string(), "sample 2");
