@@ -179,9 +179,9 @@ impl<'a> Pixels<'a> {
     ///
     /// # Errors
     /// As [`check`](Self::check); [`DataError::TooLarge`] if there are more than [`MAX_PIXELS`].
-    pub fn to_rgb(&self) -> Result<RgbImage, DataError> {
+    pub fn to_rgb(self) -> Result<RgbImage, DataError> {
         self.check()?;
-        let Self { width, height, .. } = *self;
+        let Self { width, height, .. } = self;
         if u64::from(width) * u64::from(height) > MAX_PIXELS {
             return Err(DataError::TooLarge { width, height, limit: MAX_PIXELS });
         }

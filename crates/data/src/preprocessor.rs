@@ -15,8 +15,8 @@ const MAX_SIZE: u32 = 4096;
 /// For a square, the image's shorter side is scaled to `size / crop` pixels and the `size × size` in its centre are taken;
 /// else the [whole frame](Fit::Whole) is. Both are one resampling of 8-bit values with antialiasing, as Pillow resizes and
 /// crops; then `(value − mean) / std` per channel.
-/// Pixels with packed rows are read in place and nothing is allocated for them once buffers have grown; an encoded frame
-/// takes what its decoder takes.
+/// Pixels with packed rows are read in place. Once buffers have grown, nothing is allocated for them but the coefficients of the
+/// resampling: a few hundred bytes a row and a column of the input. An encoded frame takes what its decoder takes.
 #[derive(Debug, Clone)]
 pub struct Preprocessor {
     /// Rows and columns of the input.

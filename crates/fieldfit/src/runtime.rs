@@ -196,7 +196,7 @@ impl Runtime {
     }
 
     /// Classifies frames with one version, and replaces the contents of `predictions` by theirs, in the frames' order. They are
-    /// the bits of [`infer`](Self::infer); reusing the vector for as many frames allocates nothing.
+    /// the bits of [`infer`](Self::infer). Reusing the vector for as many frames, it does not grow again.
     ///
     /// Frames are computed [`FRAMES_PER_PASS`] at a time, which takes the memory of as many activations; one at a time if there is a
     /// [memory budget](Builder::memory_budget), which counts those of one.
