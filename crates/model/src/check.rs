@@ -71,6 +71,11 @@ pub(crate) fn network(
     {
         return Err(ModelError::Labels { path: labels_path.to_owned(), expected: classes, found: labels.len() });
     }
+    // A node without outputs is none: a dense network has a head.
+    if published.head.is_dense() && labels.is_empty() {
+        let expected = published.head.classes;
+        return Err(ModelError::Labels { path: labels_path.to_owned(), expected, found: 0 });
+    }
     let network = published.with_classes(labels.len());
     let first = mismatches(&network, found).next();
     match first {
