@@ -221,12 +221,16 @@ fn decode(bytes: &[u8], encoding: &MaskEncoding) -> Result<Mask, DataError> {
         _ => return Err(DataError::MaskFormat { reason: format!("{colour:?} of {} bits a channel", depth as u8) }),
     };
     let palette = reader.info().palette.as_deref().unwrap_or_default().as_chunks().0.to_vec();
+    let size = reader.output_buffer_size().ok_or(DataError::TooLarge { width, height, limit: MAX_PIXELS })?;
+    let mut pixels = vec![0; size];
+    // The whole image at once: rows of an interlaced one are parts.
+    let line = reader.next_frame(&mut pixels).map_err(malformed)?.line_size;
     let mut values = Vec::with_capacity(width as usize * height as usize);
-    for _ in 0..height {
-        let row = reader.next_row().map_err(malformed)?;
-        let row = row.ok_or_else(|| DataError::MaskFormat { reason: "it ends before its last row".to_owned() })?;
-        add_row(encoding, (row.data(), channels, depth), &palette, width as usize, &mut values)?;
+    for row in pixels.chunks_exact(line.max(1)) {
+        add_row(encoding, (row, channels, depth), &palette, width as usize, &mut values)?;
     }
+    // The rest of the file: what is cut off behind the last row is damaged, too.
+    reader.finish().map_err(malformed)?;
     Ok(Mask { width, height, values })
 }
 
