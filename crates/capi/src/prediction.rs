@@ -107,7 +107,8 @@ fn ranking<'a>(
 }
 
 /// Classifies a frame. Any number of threads may call it at once, also while an adaptation runs and versions are swapped: each
-/// prediction is one version's, whole. Once its thread has its buffers, a frame allocates nothing.
+/// prediction is one version's, whole. Once its thread has its buffers, a frame allocates
+/// nothing but the coefficients that it is resampled by.
 ///
 /// # Safety
 /// `frame` and `out` are NULL or point to structures that begin with their size; the frame's bytes do not change until the call

@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
             } while (!is_over);
         });
     }
-    constexpr int swaps = 12;
+    constexpr int swaps = 6;
     for (int swap = 0; swap < swaps; ++swap) {
         if (swap % 3 == 2) {
             runtime.rollback();

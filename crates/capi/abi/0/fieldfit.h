@@ -396,7 +396,8 @@ fieldfit_status fieldfit_labels(const struct fieldfit_runtime *runtime,
 fieldfit_status fieldfit_drift(const struct fieldfit_runtime *runtime, char **out, struct fieldfit_error **error);
 
 // Classifies a frame. Any number of threads may call it at once, also while an adaptation runs and versions are swapped: each
-// prediction is one version's, whole. Once its thread has its buffers, a frame allocates nothing.
+// prediction is one version's, whole. Once its thread has its buffers, a frame allocates
+// nothing but the coefficients that it is resampled by.
 //
 // Contract: `frame` and `out` are NULL or point to structures that begin with their size; the frame's bytes do not change until the call
 // returns. `error` is NULL or points to a writable pointer.
