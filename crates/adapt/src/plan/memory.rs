@@ -8,7 +8,6 @@ use crate::options::{Branches, HeadMode, Options};
 use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::MOST_RETAINED;
 use crate::plan::stage::{shape_after, trained};
-use crate::train::pixel_features::PIXELS;
 use fieldfit_exec::memory::{BatchSize, Footprint, inference, training};
 use fieldfit_exec::{Device, ExecError, Passes};
 use fieldfit_model::Base;
@@ -22,6 +21,8 @@ const PROCESS: u64 = 14 << 20;
 /// Bytes of frozen stages' activations that are kept in memory where there is no budget; more go to a file, which is as fast
 /// while the system has memory to spare for it.
 const MOST_IN_MEMORY: u64 = 256 << 20;
+/// The most pixels of an image that a linear probe learns from.
+pub(crate) const PROBED_PIXELS: usize = 256;
 /// Batches that a loader has ready or in the making, and the one in use.
 const BATCHES: usize = 7;
 
@@ -126,7 +127,7 @@ impl Draft<'_> {
         let weights = bytes(network, |_| true);
         let learning = self.executor(input, passes)?;
         let looking = inference(network, size(passes.micro_batch, input))?;
-        let rows = self.images.total() * if network.head.is_dense() { PIXELS } else { 1 };
+        let rows = self.images.total() * if network.head.is_dense() { PROBED_PIXELS } else { 1 };
         let features = F32 * (rows * network.head.features) as u64;
         let state = (options.optimiser.state_per_value() + method.state_per_value()) as u64;
         let mut plan = MemoryPlan {

@@ -12,6 +12,7 @@ pub(crate) mod frozen_prefix;
 mod frozen_tests;
 pub(crate) mod host_params;
 pub(crate) mod images;
+pub(crate) mod labelled_features;
 pub(crate) mod lr_schedule;
 pub(crate) mod optimiser;
 pub(crate) mod pixel_features;

@@ -1,8 +1,9 @@
 //! Pixel features: features of some pixels of each image, drawn at random, with their classes.
 
 use crate::error::AdaptError;
+use crate::plan::memory::PROBED_PIXELS;
 use crate::plan::run::Run;
-use crate::train::probe::Features;
+use crate::train::labelled_features::LabelledFeatures;
 use fieldfit_data::{Batch, Masks, Targets};
 use fieldfit_exec::{ExecError, Executor, executor};
 use fieldfit_nets::{Network, Shape};
@@ -11,8 +12,6 @@ use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-/// The most pixels of an image that a linear probe learns from.
-pub(crate) const PIXELS: usize = 256;
 /// The most pixels of all images, as long as each has some.
 const ALL_PIXELS: usize = 1 << 16;
 /// The fewest pixels of an image.
@@ -40,7 +39,7 @@ impl PixelFeatures {
         let Some(network) = plan.network.pixel_features() else { return Ok(None) };
         let shape = feature_shape(&network, plan.input)?;
         let executor = executor(options.device, &network, plan.memory.passes())?;
-        let pixels = (ALL_PIXELS / images.max(1)).clamp(FEWEST, PIXELS);
+        let pixels = (ALL_PIXELS / images.max(1)).clamp(FEWEST, PROBED_PIXELS);
         Ok(Some(Self { executor, shape, pixels, seed: options.seed }))
     }
 
@@ -48,7 +47,12 @@ impl PixelFeatures {
     ///
     /// # Errors
     /// If the images do not fit the network, or the device fails.
-    pub fn extend(&mut self, out: &mut Features, weights: &Params<f32>, batch: &Batch) -> Result<(), AdaptError> {
+    pub fn extend(
+        &mut self,
+        out: &mut LabelledFeatures,
+        weights: &Params<f32>,
+        batch: &Batch,
+    ) -> Result<(), AdaptError> {
         let Targets::Masks(masks) = &batch.targets else { return Ok(()) };
         let features = self.executor.features(weights, &batch.images)?;
         for (image, &sample) in batch.samples.iter().enumerate() {

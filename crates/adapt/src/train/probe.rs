@@ -8,6 +8,7 @@ use crate::options::{OptimiserOptions, ScheduleOptions};
 use crate::plan::run::Run;
 use crate::train::batch_source::BatchSource;
 use crate::train::class_weighting::ClassWeighting;
+use crate::train::labelled_features::LabelledFeatures;
 use crate::train::lr_schedule::LrSchedule;
 use crate::train::optimiser::Optimiser;
 use crate::train::pixel_features::PixelFeatures;
@@ -22,23 +23,6 @@ use serde::{Deserialize, Serialize};
 const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];
 /// Full-batch steps for each.
 const STEPS: u64 = 200;
-
-/// Features of images or pixels, `[rows, features]`, and the label of each row.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Features {
-    pub matrix: Matrix<f32>,
-    pub labels: Vec<u32>,
-}
-
-impl Features {
-    /// Puts a batch's features after those that are there.
-    pub fn extend(&mut self, matrix: Matrix<f32>, labels: &[u32]) {
-        self.matrix.rows += matrix.rows;
-        self.matrix.columns = matrix.columns;
-        self.matrix.values.extend(matrix.values);
-        self.labels.extend_from_slice(labels);
-    }
-}
 
 /// Trained linear probe, and its scores; or the base's own head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,7 +57,7 @@ impl Probe {
         let (mut pixels, mut done) = (PixelFeatures::of(run, total)?, 0);
         let source = &run.answer_batches(source.clone());
         let mut features = |slice: &[usize]| {
-            let mut features = Features::default();
+            let mut features = LabelledFeatures::default();
             for batch in source.in_order(slice)? {
                 if reporter.is_stopped() {
                     return Err(AdaptError::Interrupted { checkpoint: None });
@@ -101,7 +85,12 @@ impl Probe {
 ///
 /// Features are centred and scaled by one common factor, so that rarely active ones are not blown up; both are folded
 /// into the head.
-pub(crate) fn fit(network: &Network, train: &Features, validation: &Features, class_weights: &ClassWeighting) -> Probe {
+pub(crate) fn fit(
+    network: &Network,
+    train: &LabelledFeatures,
+    validation: &LabelledFeatures,
+    class_weights: &ClassWeighting,
+) -> Probe {
     let scaling = Scaling::of(&train.matrix);
     let (train, validation) = (scaling.apply(train), scaling.apply(validation));
     let mut weights = Params::zeros_where(network, |id| network.tensor(id).role.is_head());
@@ -124,7 +113,7 @@ pub(crate) fn fit(network: &Network, train: &Features, validation: &Features, cl
 }
 
 /// Features and the weights of their classes.
-type Weighted<'a> = (&'a Features, &'a ClassWeighting);
+type Weighted<'a> = (&'a LabelledFeatures, &'a ClassWeighting);
 
 /// Adam on the whole slice, from where the weights are.
 fn descend(network: &Network, weights: &mut Params<f32>, features: Weighted<'_>, penalty: f64) {
@@ -234,7 +223,7 @@ impl Scaling {
         Self { mean, factor: if spread > 0.0 { (1.0 / spread) as f32 } else { 1.0 } }
     }
 
-    fn apply(&self, features: &Features) -> Features {
+    fn apply(&self, features: &LabelledFeatures) -> LabelledFeatures {
         let mut scaled = features.clone();
         if self.mean.is_empty() {
             return scaled;
@@ -262,7 +251,7 @@ mod tests {
     use rand_chacha::rand_core::{Rng, SeedableRng};
 
     /// Ten noisy clusters around random centres, offset far from 0 as features after a ReLU are.
-    fn clusters(seed: u64, images: usize, network: &Network) -> Features {
+    fn clusters(seed: u64, images: usize, network: &Network) -> LabelledFeatures {
         let mut centres = ChaCha8Rng::seed_from_u64(7);
         let mut uniform = |_| centres.next_u32() as f32 / u32::MAX as f32;
         let centres: Vec<f32> = (0..network.head.classes * network.head.features).map(&mut uniform).collect();
@@ -274,7 +263,7 @@ mod tests {
         };
         let row = |&label: &u32| (0..network.head.features).map(|f| value(label, f, &mut noise)).collect::<Vec<_>>();
         let values = labels.iter().flat_map(row).collect();
-        Features { matrix: Matrix { rows: images, columns: network.head.features, values }, labels }
+        LabelledFeatures { matrix: Matrix { rows: images, columns: network.head.features, values }, labels }
     }
 
     /// Catches: scaling that is not folded back into the head: it would be right on scaled features only.
