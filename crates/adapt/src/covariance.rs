@@ -1,6 +1,6 @@
 //! Feature statistics of labelled images: class means, and the covariance within classes as a few directions and a residual.
 
-use crate::train::probe::Features;
+use crate::train::labelled_features::LabelledFeatures;
 use fieldfit_model::FeatureStatistics;
 use fieldfit_tensor::Matrix;
 use rand::RngExt;
@@ -18,7 +18,7 @@ const MOST_CONDITION: f64 = 100.0;
 
 /// Computes the statistics of features whose labels are below `classes`. The covariance is `None` where no class has two
 /// images, or all images of each are alike.
-pub(crate) fn statistics(features: &Features, classes: usize) -> FeatureStatistics {
+pub(crate) fn statistics(features: &LabelledFeatures, classes: usize) -> FeatureStatistics {
     let columns = features.matrix.columns;
     let (means, counts) = class_means(features, classes);
     let present = counts.iter().filter(|&&count| count > 0).count();
@@ -59,7 +59,7 @@ pub(crate) fn statistics(features: &Features, classes: usize) -> FeatureStatisti
 }
 
 /// Mean of each class, and number of its images; 0 of a class without any.
-pub(crate) fn class_means(features: &Features, classes: usize) -> (Vec<Vec<f64>>, Vec<usize>) {
+pub(crate) fn class_means(features: &LabelledFeatures, classes: usize) -> (Vec<Vec<f64>>, Vec<usize>) {
     let (mut means, mut counts) = (vec![vec![0.0; features.matrix.columns]; classes], vec![0_usize; classes]);
     for (row, &label) in features.labels.iter().enumerate() {
         let sum = &mut means[label as usize];
@@ -124,9 +124,9 @@ mod tests {
     use crate::novelty::NoveltyModel;
 
     /// Two classes around (±5, 0, 0, …) whose images differ by as much as ±0.8 along the second axis, and little elsewhere.
-    fn stretched(images: usize) -> Features {
+    fn stretched(images: usize) -> LabelledFeatures {
         let mut random = ChaCha8Rng::seed_from_u64(3);
-        let mut features = Features::default();
+        let mut features = LabelledFeatures::default();
         for image in 0..images {
             let label = (image % 2) as u32;
             let mut row: Vec<f32> = (0..8).map(|_| random.random_range(-0.1..0.1)).collect();

@@ -2,7 +2,7 @@
 
 use crate::error::AdaptError;
 use crate::error::TeachError;
-use crate::train::probe::Features;
+use crate::train::labelled_features::LabelledFeatures;
 use fieldfit_data::{Batch, DataError, Dataset, Frame, Loader, LoaderOptions, Preprocessor};
 use fieldfit_exec::{Device, Executor, Passes, executor};
 use fieldfit_model::{Base, Weights};
@@ -96,8 +96,8 @@ impl FeatureExtractor {
     pub fn of_batches<E: Into<AdaptError>>(
         &mut self,
         batches: impl Iterator<Item = Result<Batch, E>>,
-    ) -> Result<Features, AdaptError> {
-        let mut features = Features::default();
+    ) -> Result<LabelledFeatures, AdaptError> {
+        let mut features = LabelledFeatures::default();
         for batch in batches {
             let batch = batch.map_err(Into::into)?;
             let matrix = self.executor.features(&self.weights.params, &batch.images)?;
@@ -110,7 +110,7 @@ impl FeatureExtractor {
     ///
     /// # Errors
     /// If an image cannot be read any more, or the device fails.
-    pub fn of_samples(&mut self, dataset: &Dataset, order: &[usize]) -> Result<Features, AdaptError> {
+    pub fn of_samples(&mut self, dataset: &Dataset, order: &[usize]) -> Result<LabelledFeatures, AdaptError> {
         let options = LoaderOptions { batch: BATCH, ..LoaderOptions::default() };
         self.of_batches(Loader::new(dataset, order, &self.preprocessor, &options)?)
     }

@@ -300,7 +300,8 @@ impl Collector {
 
     /// Whether enough time has passed since the last frame, or the camera's clock went back.
     fn is_due(&self, at: Duration) -> bool {
-        let interval = Duration::try_from_secs_f64(1.0 / f64::from(self.options.selection.rate)).unwrap_or(Duration::MAX);
+        let interval =
+            Duration::try_from_secs_f64(1.0 / f64::from(self.options.selection.rate)).unwrap_or(Duration::MAX);
         self.buffer().last.is_none_or(|last| at < last || at - last >= interval)
     }
 

@@ -55,7 +55,7 @@ mod tests {
         };
         let pixels = cut(24.0, 4.0, 8.0, 6.0, false, 0.0).unwrap();
         assert!(pixels.dimensions() == (8, 6) && pixels.pixels().all(|pixel| pixel.0[0] > 200));
-        assert_eq!(cut(24.0, 4.0, 8.0, 6.0, false, 0.25).unwrap().dimensions(), (12, 9));
+        assert_eq!(cut(24.0, 4.0, 8.0, 6.0, false, 0.25).unwrap().dimensions(), (12, 10));
         assert_eq!(cut(0.5, 0.0, 0.5, 1.0, true, 0.1).unwrap().dimensions(), (22, 20));
         for (left, width) in [(50.0, 5.0), (5.0, 0.0), (f64::NAN, 5.0), (5.0, -9.0)] {
             assert!(cut(left, 4.0, width, 6.0, false, 0.0).is_err(), "{left} {width}");

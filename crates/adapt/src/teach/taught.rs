@@ -6,7 +6,7 @@ use crate::error::TeachError;
 use crate::event::Gate;
 use crate::features::FeatureExtractor;
 use crate::teach::prototype;
-use crate::train::probe::Features;
+use crate::train::labelled_features::LabelledFeatures;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{Dataset, Split};
 use fieldfit_delta::{Delta, HeadDescription, HeadOrigin, Header, Provenance, Record, Task, TensorKind, encode_with};
@@ -154,7 +154,7 @@ pub(crate) fn known_means(
             let order: Vec<usize> = split.train.iter().chain(&split.validation).copied().collect();
             extractor.of_samples(dataset, &order)?
         }
-        None => Features::default(),
+        None => LabelledFeatures::default(),
     };
     let (means, counts) = class_means(&features, labels.len());
     let missing = counts.iter().filter(|&&count| count == 0).count();

@@ -2,7 +2,7 @@
 
 use crate::event::{Gate, Reference};
 use crate::metrics::prediction;
-use crate::train::probe::Features;
+use crate::train::labelled_features::LabelledFeatures;
 use crate::train::training_state::HeadParams;
 
 /// Features that a taught class is judged by.
@@ -12,7 +12,7 @@ pub(crate) struct Examples {
     /// Whether they were held back from its mean.
     held_back: bool,
     /// Features of gate images of the known classes.
-    pub known: Option<Features>,
+    pub known: Option<LabelledFeatures>,
 }
 
 impl Examples {
@@ -77,7 +77,7 @@ mod tests {
     fn a_class_must_be_recognised_and_cost_no_more_than_it_brings() {
         let head = |bias: [f32; 3]| HeadParams { weight: vec![1.0, 0.0, 0.0, 1.0, -1.0, -1.0], bias: bias.to_vec() };
         let before = HeadParams { weight: vec![1.0, 0.0, 0.0, 1.0], bias: vec![0.0; 2] };
-        let known = Features {
+        let known = LabelledFeatures {
             matrix: Matrix { rows: 4, columns: 2, values: vec![2.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0, 1.0] },
             labels: vec![0, 0, 1, 1],
         };

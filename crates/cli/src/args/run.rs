@@ -82,7 +82,7 @@ pub struct InferArgs {
 pub struct EvalArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Read labelled images from this folder: one folder per class, or `images` and `masks`; of `train`, `val` and `test`, `test` is used
+    /// Read labelled images from this folder: a folder per class, or `images` and `masks`; of subsets, `test` is used
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     #[command(flatten)]

@@ -81,7 +81,7 @@ fn an_import_of_a_network_says_what_it_holds_and_what_it_assumes() {
 
     fs::write(scene.path("three"), "a\nb\nc\n").unwrap();
     fs::write(scene.path("short"), &file[..file.len() / 2]).unwrap();
-    fs::write(scene.path("static"), unpacked(&micro().join("tokens.pt2.gz"))).unwrap();
+    fs::write(scene.path("static"), unpacked(&micro().join("batch_norm.pt2.gz"))).unwrap();
     for (arguments, words) in [
         ("network --arch resnet18", "holds a network, which is imported as it is: import without `--arch`"),
         ("network --drop 0.*", "import without `--drop`"),

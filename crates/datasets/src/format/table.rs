@@ -71,7 +71,14 @@ impl<'a> Columns<'a> {
 
 pub(super) fn csv(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord>, DatasetError> {
     let bytes = read_bounded(path, MAX_TABLE_BYTES)?;
-    let invalid = |error: csv::Error| DatasetError::Invalid { path: path.to_owned(), problem: error.to_string() };
+    let invalid = |error: csv::Error| match error.position().map(csv::Position::line) {
+        Some(line) => DatasetError::Record {
+            path: path.to_owned(),
+            record: format!("line {line}"),
+            problem: format!("it is no row of the table ({error})"),
+        },
+        None => DatasetError::Invalid { path: path.to_owned(), problem: error.to_string() },
+    };
     // Spreadsheets write a byte order mark.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(text);
