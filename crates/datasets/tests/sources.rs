@@ -125,10 +125,7 @@ fn folders_have_classes() {
     let mut expected = labels(["mud", "grass", "mud"]);
     expected.sort();
     assert_eq!(found, expected);
-    refused(
-        &field.write("set/lost.jpg", jpeg(4)).parent().unwrap().to_owned(),
-        "lost.jpg: it lies in no folder of a class",
-    );
+    refused(field.write("set/lost.jpg", jpeg(4)).parent().unwrap(), "lost.jpg: it lies in no folder of a class");
 
     field.write("robo/train/a_jpg.rf.1f.jpg", jpeg(1));
     field.write("robo/train/_classes.csv", "filename, mud, grass\na_jpg.rf.1f.jpg, 1, 0\n");
