@@ -14,7 +14,7 @@ use crate::status::fieldfit_status::*;
 use crate::status::*;
 use crate::text::fieldfit_string_free;
 use crate::version::*;
-use std::ffi::{CStr, c_char};
+use std::ffi::c_char;
 use std::ptr::{self, null, null_mut};
 
 type Call<'a> = (&'static str, Box<dyn Fn(*mut *mut fieldfit_error) -> fieldfit_status + 'a>);
@@ -248,7 +248,7 @@ fn values_that_are_none_are_refused_by_name() {
         assert_eq!(found, status, "{message}");
         assert!(message.contains(words), "{message}");
     }
-    let not_utf8 = CStr::from_bytes_with_nul(b"m\xffd\0").unwrap().as_ptr();
+    let not_utf8 = c"m\xffd".as_ptr();
     let (status, message) = call(|error| {
         // SAFETY: the string is NUL-terminated.
         unsafe { fieldfit_remove_taught(scene.runtime, not_utf8, null_mut(), null_mut(), error) }

@@ -30,7 +30,7 @@ impl ImageBox {
         let side = |start: f64, length: f64, side: u32| {
             let (first, end) = (start.floor(), (start + length).ceil());
             let is_inside = first >= 0.0 && length > 0.0 && end <= f64::from(side);
-            is_inside.then(|| (first as u32, (end - first) as u32))
+            is_inside.then_some((first as u32, (end - first) as u32))
         };
         match (side(left, width, image.width()), side(top, height, image.height())) {
             (Some((left, width)), Some((top, height))) => Ok(Rect { left, top, width, height }),

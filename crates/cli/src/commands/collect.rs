@@ -13,7 +13,7 @@ use fieldfit::data::{MAX_IMAGE_FILE_BYTES, SkipSummary, images_below};
 use fieldfit::read_bounded;
 use serde::Serialize;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -193,7 +193,7 @@ impl Drop for KilledOnDrop {
     }
 }
 
-fn text(collected: &Collected, out: &PathBuf) -> Text {
+fn text(collected: &Collected, out: &Path) -> Text {
     let Collected { frames, taken, stored, relabelled, evicted, left_out, images, bytes: length } = collected;
     let mut text = Text::from(format!("{stored} of {} stored", counted(*frames, "frame", "frames")));
     let LeftOut { similar, dark, bright, blurred, unreadable, full, .. } = left_out;
