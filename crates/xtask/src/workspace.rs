@@ -196,6 +196,7 @@ mod tests {
         assert!(named("fieldfit-cli").dependencies.contains(&"fieldfit".to_owned()));
         assert!(named("fieldfit-cli").dev_dependencies.contains(&"fieldfit-tests".to_owned()));
         let this = named("fieldfit-xtask");
-        assert_eq!((&*this.folder, &*this.inputs), (Path::new("crates/xtask"), &[PathBuf::from("targets")][..]));
+        let inputs = ["targets", "crates/capi"].map(PathBuf::from);
+        assert_eq!((&*this.folder, &*this.inputs), (Path::new("crates/xtask"), &inputs[..]));
     }
 }
