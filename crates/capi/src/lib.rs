@@ -11,9 +11,9 @@
 //! | `notice` | the callback of a runtime's events |
 //! | `status`, `text`, `abi` | errors, strings, the number of the binary interface |
 //!
-//! Three rules hold for every function. It runs behind [`guard::guard`], which turns a failure or a panic into a status. A
-//! handle is looked up among the live ones ([`registry`]), so that a closed one is found out. A structure begins with its size
-//! ([`sized`]), so that a program and a library of different releases understand each other.
+//! Three rules hold for every function. It runs behind `guard::guard`, which turns a failure or a panic into a status. A
+//! handle is looked up among the live ones (`registry`), so that a closed one is found out. A structure begins with its size
+//! (`sized`), so that a program and a library of different releases understand each other.
 //!
 //! Names of types and constants are those of C, so that one search finds them in the header, in programs and here.
 
