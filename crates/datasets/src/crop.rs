@@ -19,6 +19,9 @@ pub(crate) struct Area {
     pub pad: f32,
 }
 
+/// Share of a pixel that an area may reach into it by the rounding of its numbers.
+const SLACK: f64 = 1e-3;
+
 /// Cuts an area out of an encoded image, within its borders.
 pub(crate) fn cut(bytes: &[u8], area: Area) -> Result<Vec<u8>, String> {
     let image = Frame::Encoded(bytes).to_rgb().map_err(|error| error.to_string())?;
@@ -26,8 +29,8 @@ pub(crate) fn cut(bytes: &[u8], area: Area) -> Result<Vec<u8>, String> {
     let scale = |side: u32| if area.is_relative { f64::from(side) } else { 1.0 };
     let span = |start: f64, length: f64, side: u32| {
         let pad = length * f64::from(area.pad);
-        let from = ((start - pad) * scale(side)).floor().clamp(0.0, f64::from(side));
-        let to = ((start + length + pad) * scale(side)).ceil().clamp(0.0, f64::from(side));
+        let from = ((start - pad) * scale(side) + SLACK).floor().clamp(0.0, f64::from(side));
+        let to = ((start + length + pad) * scale(side) - SLACK).ceil().clamp(0.0, f64::from(side));
         (from as u32, (to - from).max(0.0) as u32)
     };
     let ((left, columns), (top, rows)) = (span(area.left, area.width, width), span(area.top, area.height, height));
