@@ -1,8 +1,8 @@
 //! Failure: why a call did not succeed, with its status.
 
 use crate::status::fieldfit_status::{self, *};
-use fieldfit::Error;
 use fieldfit::train::AdaptError;
+use fieldfit::{Error, error_messages, escape};
 use std::any::Any;
 use std::sync::Arc;
 use thiserror::Error;
@@ -109,26 +109,18 @@ fn status_of(error: &Error) -> fieldfit_status {
         Error::Adapt(AdaptError::Data(_)) => FIELDFIT_IMAGE,
         Error::Adapt(_) => FIELDFIT_ADAPTATION,
         Error::Headless { .. } | Error::NoBaseAnswers { .. } | Error::NoNovelty { .. } => FIELDFIT_VERSION,
+        Error::OtherTask { .. } => FIELDFIT_VERSION,
         Error::MemoryBudget { .. } | Error::FailedHere { .. } => FIELDFIT_VERSION,
         Error::Logit { .. } | Error::Feature { .. } => FIELDFIT_VERSION,
         Error::BufferLength { .. } => FIELDFIT_INVALID_ARGUMENT,
         Error::Read { .. } | Error::File(_) | Error::Durable(_) => FIELDFIT_FILE,
         Error::Key { .. } | Error::OpenKey { .. } => FIELDFIT_FILE,
-        // What no function of this interface does (exports, run logs, scratch folders), and what later releases add.
+        // What no function of this interface does (collections, data sets of other tools, exports, run logs, scratch folders), and what later releases add.
         _ => FIELDFIT_FAILED,
     }
 }
 
 /// Returns the messages of a failure and its causes in one line, escaped, without a cause that its effect's message ends with.
 pub fn message(failure: &Failure) -> String {
-    let mut messages = vec![failure.to_string()];
-    let mut cause = std::error::Error::source(failure);
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if messages.last().is_none_or(|effect| !effect.ends_with(&message)) {
-            messages.push(message);
-        }
-        cause = error.source();
-    }
-    fieldfit::escape(&messages.join(": ")).to_string()
+    escape(&error_messages(failure).join(": ")).to_string()
 }

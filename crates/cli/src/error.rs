@@ -1,6 +1,7 @@
 //! Errors of the command, and their report on standard error and in JSON.
 
 use crate::output::{Output, escape, print_error_line};
+use fieldfit::error_messages;
 use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -242,27 +243,13 @@ pub fn report_image(image: &Path, error: &CliError, output: &Output) {
 
 fn print_object(error: &CliError, path: Option<&Path>, output: &Output) {
     // If standard output cannot be written either, the report on standard error has to do.
-    let _ = output.object(&ErrorObject { error: messages(error).join(": "), path });
+    let _ = output.object(&ErrorObject { error: error_messages(error).join(": "), path });
 }
 
 /// Returns the messages of an error and its causes, escaped, one per line.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let escaped = messages(error).into_iter().map(|message| escape(&message).to_string());
+    let escaped = error_messages(error).into_iter().map(|message| escape(&message).to_string());
     escaped.collect::<Vec<_>>().join("\n  because: ")
-}
-
-/// Returns the messages of an error and its causes, without a cause that its effect's message ends with.
-fn messages(error: &dyn std::error::Error) -> Vec<String> {
-    let mut messages = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if messages.last().is_none_or(|effect| !effect.ends_with(&message)) {
-            messages.push(message);
-        }
-        cause = error.source();
-    }
-    messages
 }
 
 /// Returns a number with its noun.

@@ -362,3 +362,18 @@ impl From<ClassifierError> for Error {
         }
     }
 }
+
+/// Returns the messages of an error and its causes, the effect first, without a cause that its effect's message ends with. They may
+/// hold text from files: [escape](crate::escape) what is printed.
+pub fn error_messages(error: &dyn std::error::Error) -> Vec<String> {
+    let mut messages = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if messages.last().is_none_or(|effect| !effect.ends_with(&message)) {
+            messages.push(message);
+        }
+        cause = error.source();
+    }
+    messages
+}

@@ -83,7 +83,7 @@ mod weights_monitor;
 
 pub use builder::Builder;
 pub use drift::{DRIFT_WINDOW, Drift};
-pub use error::Error;
+pub use error::{Error, error_messages};
 pub use evaluation::{BaseHeadEvaluation, Count, Evaluation, PixelCount, SegmentationEvaluation};
 pub use event::RuntimeEvent;
 pub use fieldfit_data::{Frame, PixelFormat, Pixels, Plane, Rect};

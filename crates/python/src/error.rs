@@ -1,8 +1,8 @@
 //! Exceptions: one class for each thing that a program handles in its own way, all below `FieldfitError`.
 
-use fieldfit::Error;
 use fieldfit::data::DataError;
 use fieldfit::train::AdaptError as RunError;
+use fieldfit::{Error, error_messages, escape};
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -64,18 +64,9 @@ fn with_path(py: Python<'_>, exception: PyErr, path: Option<PathBuf>) -> PyErr {
     }
 }
 
-/// The message with those of its causes that it does not hold yet.
+/// The messages of an error and its causes in one line, escaped.
 fn full_message(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
+    escape(&error_messages(error).join(": ")).to_string()
 }
 
 fn class_of(error: &Error) -> fn(String) -> PyErr {
@@ -85,6 +76,7 @@ fn class_of(error: &Error) -> fn(String) -> PyErr {
         | Error::Input { .. }
         | Error::Headless { .. }
         | Error::NoBaseAnswers { .. }
+        | Error::OtherTask { .. }
         | Error::Unknown { .. } => ModelError::new_err,
         Error::Delta { .. }
         | Error::Read { .. }
