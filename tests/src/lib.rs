@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made ends the test")]
 
+pub mod allocation;
 pub mod deltas;
 pub mod described;
 pub mod formula;

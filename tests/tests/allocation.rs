@@ -5,31 +5,11 @@
 
 use fieldfit::{Device, Frame, PixelFormat, Pixels, Runtime};
 use fieldfit_data::Preprocessor;
+use fieldfit_tests::allocation::CountingAllocator;
 use fieldfit_tests::tiny;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Allocator that counts the allocations of all threads.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 /// Rounds measured.
 const ROUNDS: usize = 300;
@@ -79,7 +59,7 @@ fn no_call_of_a_frame_allocates_but_the_resampler() {
 /// Allocations of so many rounds, once buffers have grown.
 fn allocations_over_rounds(round: &mut dyn FnMut(usize)) -> usize {
     (0..3).for_each(&mut *round);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = ALLOCATOR.allocations();
     (0..ROUNDS).for_each(&mut *round);
-    ALLOCATIONS.load(Ordering::Relaxed) - before
+    ALLOCATOR.allocations() - before
 }

@@ -4,30 +4,10 @@
 use fieldfit_exec::{Prepared, cpu::PreparedCpu};
 use fieldfit_nets::by_name;
 use fieldfit_tensor::{Images, Params};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Allocator that counts the allocations of all threads.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use fieldfit_tests::allocation::CountingAllocator;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 /// Batches measured, each twice.
 const FRAMES: usize = 600;
@@ -49,9 +29,9 @@ fn a_frame_allocates_nothing() {
             prepared.features_into(images, &mut features).unwrap();
         };
         (0..3).for_each(&mut compute);
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = ALLOCATOR.allocations();
         (0..FRAMES).for_each(&mut compute);
-        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let allocations = ALLOCATOR.allocations() - before;
         assert!(allocations <= OTHERS, "{architecture}: {allocations} allocations over {FRAMES} frames");
     }
 }

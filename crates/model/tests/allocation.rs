@@ -4,38 +4,18 @@
 use fieldfit_model::import::{ImportRequest, import};
 use fieldfit_model::{Base, LABELS_FILE};
 use fieldfit_tensor::Dtype;
-use std::alloc::{GlobalAlloc, Layout, System};
+use fieldfit_tests::allocation::CountingAllocator;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tempfile::TempDir;
 
-/// Counts every byte that is asked for.
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), Relaxed);
-        // SAFETY: the caller's promises are the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc`, so from the system.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 /// Bytes allocated by the way, freed or not.
 fn allocated_by<T>(action: impl FnOnce() -> T) -> (usize, T) {
-    let before = ALLOCATED.load(Relaxed);
+    let before = ALLOCATOR.bytes();
     let result = action();
-    (ALLOCATED.load(Relaxed) - before, result)
+    (ALLOCATOR.bytes() - before, result)
 }
 
 /// Catches: a copy of the weights, or of one tensor, on the heap. One test, so that no other allocates beside it.
