@@ -103,8 +103,7 @@ impl Classifier {
     }
 
     /// Computes the logits of preprocessed frames, `[N, classes]`, or of each of their pixels, `[N, H, W, classes]`; behind those of
-    /// each frame come its further
-    /// [`outputs`](Self::outputs).
+    /// each frame come its further [`outputs`](Self::outputs).
     ///
     /// # Errors
     /// If the network cannot take images of this size, or the device fails.

@@ -72,4 +72,4 @@ pub use read_failures::{ReadFailure, ReadFailures};
 pub use rng::shuffled;
 pub use skipped::{SkipKind, SkipSummary, Skipped};
 pub use split::{Fractions, MIN_IMAGES_PER_SLICE, Split};
-pub use target::{MaskFile, Masks, Target, Targets};
+pub use target::{MaskFile, Masks, Target, Targets, nearest_pixel};

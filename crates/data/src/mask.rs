@@ -4,7 +4,7 @@ use crate::augmentation::{Erased, Geometry};
 use crate::decode::{MAX_PIXELS, read};
 use crate::error::{DataError, FolderError};
 use crate::resampler::Window;
-use crate::target::{Masks, nearest};
+use crate::target::{Masks, nearest_pixel};
 use fieldfit_durable::read_bounded;
 use fieldfit_tensor::text::find_unprintable;
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
@@ -285,8 +285,8 @@ impl Mask {
         self.resample(&geometry.window, size, out);
         if let Some(Erased { rows: erased_rows, columns: erased_columns }) = &geometry.erased {
             let is_erased = |row: usize, column: usize| {
-                erased_rows.contains(&nearest(row, rows, input[0]))
-                    && erased_columns.contains(&nearest(column, columns, input[1]))
+                erased_rows.contains(&nearest_pixel(row, rows, input[0]))
+                    && erased_columns.contains(&nearest_pixel(column, columns, input[1]))
             };
             for (index, class) in out.iter_mut().enumerate() {
                 *class = if is_erased(index / columns, index % columns) { Masks::IGNORED } else { *class };

@@ -118,14 +118,14 @@ impl Masks {
     pub fn nearest(&self, image: usize, [height, width]: [usize; 2]) -> impl Iterator<Item = u8> {
         let mask = self.image(image);
         (0..height * width).map(move |pixel| {
-            let row = nearest(pixel / width, height, self.height);
-            mask[row * self.width + nearest(pixel % width, width, self.width)]
+            let row = nearest_pixel(pixel / width, height, self.height);
+            mask[row * self.width + nearest_pixel(pixel % width, width, self.width)]
         })
     }
 }
 
 /// Returns the position among `source` pixels that is nearest to the centre of pixel `position` of `target`.
-pub(crate) const fn nearest(position: usize, target: usize, source: usize) -> usize {
+pub const fn nearest_pixel(position: usize, target: usize, source: usize) -> usize {
     (2 * position + 1) * source / (2 * target)
 }
 
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn the_nearest_pixel_is_that_of_the_centre() {
         let all = |target: usize, source: usize| {
-            (0..target).map(|position| nearest(position, target, source)).collect::<Vec<_>>()
+            (0..target).map(|position| nearest_pixel(position, target, source)).collect::<Vec<_>>()
         };
         assert_eq!(all(6, 3), [0, 0, 1, 1, 2, 2]);
         assert_eq!(all(3, 6), [1, 3, 5]);

@@ -3,7 +3,7 @@
 use crate::output_file::write_output;
 use crate::{Error, Version};
 use fieldfit_adapt::metrics::prediction;
-use fieldfit_data::{DataError, Frame, Masks, encode_mask, encode_overlay};
+use fieldfit_data::{DataError, Frame, Masks, encode_mask, encode_overlay, nearest_pixel};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,9 +64,8 @@ impl Segmentation {
     /// Returns the segmentation at another size, such as the frame's: each pixel has the class of the nearest one.
     #[must_use]
     pub fn resized(&self, height: usize, width: usize) -> Self {
-        let nearest = |position: usize, target: usize, source: usize| (2 * position + 1) * source / (2 * target);
-        let row = |row: usize| &self.classes[nearest(row, height, self.height) * self.width..][..self.width];
-        let columns = |row: usize| (0..width).map(move |column| (row, nearest(column, width, self.width)));
+        let row = |row: usize| &self.classes[nearest_pixel(row, height, self.height) * self.width..][..self.width];
+        let columns = |row: usize| (0..width).map(move |column| (row, nearest_pixel(column, width, self.width)));
         let classes = (0..height).flat_map(columns).map(|(target, column)| row(target)[column]).collect();
         Self { height, width, classes, ..self.clone() }
     }
