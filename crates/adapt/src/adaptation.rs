@@ -1,7 +1,8 @@
 //! Adaptation: a run from its request to a delta and a verdict.
 
 use crate::checkpoint::free_space::{free_space, require_space};
-use crate::encode::{codec_search, delta_file, novelty_threshold};
+use crate::encode::delta_file::Recorded;
+use crate::encode::{codec_search, delta_file, head_outputs, novelty_threshold};
 use crate::error::AdaptError;
 use crate::event::{Event, Gate};
 use crate::gate;
@@ -85,8 +86,9 @@ fn judged(
     trained: Trained<'_>,
     reporter: &mut Reporter<'_>,
 ) -> Result<(Vec<u8>, Gate, HeadParams), AdaptError> {
-    let chosen = codec_search::choose(run, &trained, reporter)?;
-    let recorded = novelty_threshold::choose(run, &trained, &chosen, reporter)?;
+    let recorded = Recorded { outputs: head_outputs::of(run, &trained.weights())?, ..Recorded::default() };
+    let chosen = codec_search::choose(run, &trained, &recorded, reporter)?;
+    let recorded = novelty_threshold::choose(run, &trained, (&chosen, recorded), reporter)?;
     let unjudged = delta_file::encode(run, &trained, &chosen, &recorded, None)?;
     let gate = gate::judge(run, &trained.probe.head, &unjudged, reporter)?;
     drop(unjudged);

@@ -1,10 +1,10 @@
-//! Classifier: a prepared network with its preprocessor and labels, which turns frames and batches into logits of images or
-//! pixels.
+//! Classifier: a prepared network with its preprocessor and labels, which turns frames and batches into outputs of images or
+//! pixels: logits of classes or labels, or values.
 
 use crate::heads::{under_both_heads, with_feature_outputs};
 use fieldfit_data::{Batch, DataError, Frame, Preprocessor};
 use fieldfit_exec::{Device, ExecError, Prepared, prepare};
-use fieldfit_model::{Base, Weights};
+use fieldfit_model::{Base, HeadOutputs, Weights};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Images, Matrix, Task};
 use std::slice::ChunksExact;
@@ -23,8 +23,9 @@ pub struct Classifier {
     prepared: Box<dyn Prepared>,
     preprocessor: Preprocessor,
     task: Task,
+    outputs: HeadOutputs,
     /// Rows and columns of a dense network's output.
-    output: Option<[usize; 2]>,
+    mask_size: Option<[usize; 2]>,
     /// Buffers that no thread uses now; as many as threads have ever inferred at once.
     spare: Mutex<Vec<Input>>,
 }
@@ -35,12 +36,13 @@ impl Classifier {
     /// # Errors
     /// If the input size or the crop is out of range, the network cannot take images of this size, or the device is unavailable.
     pub fn new(base: &Base, weights: Weights, device: Device) -> Result<Self, ClassifierError> {
-        let Weights { network, labels, params, input_size, crop } = weights;
+        let task = weights.task();
+        let Weights { network, labels, outputs, params, input_size, crop } = weights;
         let preprocessor = Preprocessor::new(base.preprocessing(), input_size, crop)?;
         let prepared = prepare(device, &network, &params)?;
-        let (task, output) = (network.task(), output_size(&network, preprocessor.input())?);
+        let mask_size = output_size(&network, preprocessor.input())?;
         let (labels, spare) = (labels.into(), Mutex::default());
-        Ok(Self { labels, base_labels: None, prepared, preprocessor, task, output, spare })
+        Ok(Self { labels, base_labels: None, prepared, preprocessor, task, outputs, mask_size, spare })
     }
 
     /// Prepares weights as [`new`](Self::new) does, with further outputs behind the logits of their own classes: the logits of
@@ -67,7 +69,12 @@ impl Classifier {
 
     /// Returns rows and columns of a dense network's output, which are those of masks to compare it with; `None` of others.
     pub const fn mask_size(&self) -> Option<[usize; 2]> {
-        self.output
+        self.mask_size
+    }
+
+    /// Returns what the outputs of the own head mean.
+    pub const fn head_outputs(&self) -> &HeadOutputs {
+        &self.outputs
     }
 
     /// Divides the outputs of one image, or of one pixel, by what they are of.
@@ -77,7 +84,7 @@ impl Classifier {
         Outputs { own, base, features }
     }
 
-    /// Returns the class names, in the order of the first logits.
+    /// Returns the names of the own head's outputs, in their order: classes, labels or targets.
     pub const fn labels(&self) -> &Arc<[String]> {
         &self.labels
     }

@@ -22,13 +22,13 @@ pub(crate) fn statistics(features: &LabelledFeatures, classes: usize) -> Feature
     let columns = features.matrix.columns;
     let (means, counts) = class_means(features, classes);
     let present = counts.iter().filter(|&&count| count > 0).count();
-    let freedom = features.labels.len().saturating_sub(present);
+    let freedom = features.classes().len().saturating_sub(present);
     // One at a time: all of them take twice the memory of the features.
     let residual = |row: usize| -> Vec<f64> {
-        let mean = &means[features.labels[row] as usize];
+        let mean = &means[features.classes()[row] as usize];
         features.matrix.row(row).iter().zip(mean).map(|(&value, mean)| f64::from(value) - mean).collect()
     };
-    let images = features.labels.len();
+    let images = features.classes().len();
     let squares = |row| {
         let residual = residual(row);
         dot(&residual, &residual)
@@ -61,7 +61,7 @@ pub(crate) fn statistics(features: &LabelledFeatures, classes: usize) -> Feature
 /// Mean of each class, and number of its images; 0 of a class without any.
 pub(crate) fn class_means(features: &LabelledFeatures, classes: usize) -> (Vec<Vec<f64>>, Vec<usize>) {
     let (mut means, mut counts) = (vec![vec![0.0; features.matrix.columns]; classes], vec![0_usize; classes]);
-    for (row, &label) in features.labels.iter().enumerate() {
+    for (row, &label) in features.classes().iter().enumerate() {
         let sum = &mut means[label as usize];
         sum.iter_mut().zip(features.matrix.row(row)).for_each(|(sum, &value)| *sum += f64::from(value));
         counts[label as usize] += 1;
@@ -122,6 +122,7 @@ pub(crate) fn dot(one: &[f64], other: &[f64]) -> f64 {
 mod tests {
     use super::*;
     use crate::novelty::NoveltyModel;
+    use fieldfit_data::Targets;
 
     /// Two classes around (±5, 0, 0, …) whose images differ by as much as ±0.8 along the second axis, and little elsewhere.
     fn stretched(images: usize) -> LabelledFeatures {
@@ -132,7 +133,7 @@ mod tests {
             let mut row: Vec<f32> = (0..8).map(|_| random.random_range(-0.1..0.1)).collect();
             row[0] += if label == 0 { 5.0 } else { -5.0 };
             row[1] += random.random_range(-0.8..0.8);
-            features.extend(Matrix { rows: 1, columns: 8, values: row }, &[label]);
+            features.extend(Matrix { rows: 1, columns: 8, values: row }, &Targets::Classes(vec![label]));
         }
         features
     }

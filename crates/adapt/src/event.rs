@@ -300,19 +300,34 @@ impl TensorShare {
 pub struct Gate {
     /// Images in the gate slice.
     pub images: usize,
-    /// Number of images, or of pixels that count, that the reference classifies correctly.
+    /// Number of images, or of pixels that count or labels, that the reference classifies correctly.
     pub before: usize,
-    /// Number of images, or of pixels that count, that the decoded delta classifies correctly.
+    /// Number of images, or of pixels that count or labels, that the decoded delta classifies correctly.
     pub after: usize,
     /// Number of pixels that count, of images with masks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixels: Option<usize>,
+    /// Number of labels, of images that have any number of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<usize>,
+    /// Errors of the images' values, of images that have them; `before` and `after` are 0 then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<MeanErrors>,
     /// Reference of `before`.
     pub reference: Reference,
-    /// Whether the delta may become active: `after ≥ before`.
+    /// Whether the delta may become active: `after ≥ before`, or errors that are no larger than storing alone may make them.
     pub accepted: bool,
     /// The verdict in words.
     pub reason: String,
+}
+
+/// Mean errors of values over the gate slice and the targets, in the targets' standard deviations over the training slice.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MeanErrors {
+    /// The reference's.
+    pub before: f64,
+    /// The decoded delta's.
+    pub after: f64,
 }
 
 /// Reference of the gate: what a delta must be at least as good as.
@@ -328,10 +343,20 @@ pub enum Reference {
 }
 
 impl Gate {
-    /// The verdict with accuracies in 0..1.
+    /// A verdict on classes of images, before it is reached.
+    pub(crate) const fn counted(images: usize, [before, after]: [usize; 2], reference: Reference) -> Self {
+        let (pixels, labels, errors, accepted) = (None, None, None, false);
+        Self { images, before, after, pixels, labels, errors, reference, accepted, reason: String::new() }
+    }
+
+    /// The verdict with accuracies in 0..1. Of values, the share of a standard deviation that their mean error leaves.
     pub fn figures(&self) -> GateFigures {
-        let share = |right: usize| right as f64 / self.pixels.unwrap_or(self.images).max(1) as f64;
-        GateFigures { images: self.images, before: share(self.before), after: share(self.after) }
+        let answers = self.pixels.or(self.labels).unwrap_or(self.images).max(1) as f64;
+        let [before, after] = match self.errors {
+            None => [self.before, self.after].map(|right| right as f64 / answers),
+            Some(MeanErrors { before, after }) => [before, after].map(|error| (1.0 - error).max(0.0)),
+        };
+        GateFigures { images: self.images, before, after }
     }
 }
 

@@ -24,12 +24,15 @@ impl FeatureExtractor {
     /// Extractor of a version's features.
     ///
     /// # Errors
-    /// If the version classifies pixels; if input size or crop are out of range, or the device is unavailable.
+    /// If the version is of another task than classification; if input size or crop are out of range, or the device is unavailable.
     pub fn new(base: &Base, weights: Weights, device: Device) -> Result<Self, AdaptError> {
-        let task = weights.network.task();
+        let task = weights.task();
         match task {
             Task::Classification => (),
             Task::Segmentation => return Err(AdaptError::Task { what: "features of whole images", task }),
+            Task::Regression | Task::MultiLabel => {
+                return Err(AdaptError::Task { what: "classes by their means", task });
+            }
         }
         let preprocessor = Preprocessor::new(base.preprocessing(), weights.input_size, weights.crop)?;
         let executor = executor(device, &weights.network, Passes::default())?;
@@ -101,7 +104,7 @@ impl FeatureExtractor {
         for batch in batches {
             let batch = batch.map_err(Into::into)?;
             let matrix = self.executor.features(&self.weights.params, &batch.images)?;
-            features.extend(matrix, batch.targets.classes());
+            features.extend(matrix, &batch.targets);
         }
         Ok(features)
     }

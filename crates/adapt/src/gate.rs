@@ -1,8 +1,9 @@
 //! Gate: decides whether a result may replace the active version, on images that neither has seen.
 
 use crate::classifier::Classifier;
+use crate::encode::head_outputs;
 use crate::error::AdaptError;
-use crate::event::{Event, Gate, Phase, Reference};
+use crate::event::{Event, Gate, MeanErrors, Phase, Reference};
 use crate::kept_head;
 use crate::metrics::{Metrics, PairedCounts};
 use crate::options::HeadMode;
@@ -14,9 +15,13 @@ use crate::train::batch_source::BatchSource;
 use crate::train::control::Control;
 use crate::train::reporter::Reporter;
 use crate::train::training_state::HeadParams;
+use fieldfit_data::Dataset;
 use fieldfit_delta::Delta;
-use fieldfit_model::Weights;
+use fieldfit_model::{HeadOutputs, Weights};
 use fieldfit_tensor::Task;
+
+/// Growth of a mean error that storing alone may cause, in standard deviations: less is no worse.
+const RESOLUTION: f64 = 1e-3;
 
 /// Judges an adaptation's delta again, against the version that `request.active` names now.
 ///
@@ -37,8 +42,8 @@ pub fn gate_again(
     judge(Run { request, plan: &plan }, &outcome.probe, &outcome.delta, &mut Reporter::new(control, events))
 }
 
-/// Counts the gate images, or their pixels, that the decoded delta and the reference classify correctly, of the images that both
-/// could read.
+/// Counts the gate images, or their pixels or labels, that the decoded delta and the reference classify correctly, of the images
+/// that both could read; or adds up how wrong both are about the images' values.
 ///
 /// The reference is the active version, where it has these classes, and else the linear probe on the untouched base, or the
 /// base where its head is kept.
@@ -51,49 +56,75 @@ pub(crate) fn judge(
     let (reference, weights) = reference(run, probe)?;
     let before = measure(run, weights, reporter)?;
     let after = measure(run, Weights::adapted(run.request.base, &Delta::parse(delta)?)?, reporter)?;
-    let gate = verdict(run.plan.network.task(), reference, before.common(&after));
+    let gate = verdict(run.plan.task, reference, before.common(&after));
     reporter.report(Event::Gate(gate.clone()));
     Ok(gate)
 }
 
 fn verdict(task: Task, reference: Reference, counts: PairedCounts) -> Gate {
-    let PairedCounts { images, answers, first: before, second: after } = counts;
-    let (of, pixels) = match task {
-        Task::Classification => (format!("{images} gate images"), None),
-        Task::Segmentation => (format!("{answers} pixels of {images} gate images"), Some(answers)),
-    };
-    let accepted = after >= before;
+    let PairedCounts { images, answers, first: before, second: after, errors } = counts;
+    let errors = errors.map(|sum| sum / images.max(1) as f64);
     let rival = match reference {
         Reference::Active => "the active version",
         Reference::Probe => "a linear probe on the base",
         Reference::Base => "the base",
     };
-    let reason = if accepted {
-        format!("{after} of {of} right, {before} by {rival}")
-    } else {
-        format!("only {after} of {of} right, fewer than the {before} by {rival}")
+    let counted = |of: String| {
+        let accepted = after >= before;
+        let reason = if accepted {
+            format!("{after} of {of} right, {before} by {rival}")
+        } else {
+            format!("only {after} of {of} right, fewer than the {before} by {rival}")
+        };
+        Gate { accepted, reason, ..Gate::counted(images, [before, after], reference) }
     };
-    Gate { images, before, after, pixels, reference, accepted, reason }
+    match task {
+        Task::Classification => counted(format!("{images} gate images")),
+        Task::Segmentation => {
+            Gate { pixels: Some(answers), ..counted(format!("{answers} pixels of {images} gate images")) }
+        }
+        Task::MultiLabel => {
+            Gate { labels: Some(answers), ..counted(format!("{answers} labels of {images} gate images")) }
+        }
+        Task::Regression => {
+            let [before, after] = errors;
+            let accepted = after <= before + RESOLUTION;
+            let than = if accepted { "" } else { "more than the " };
+            let reason = format!(
+                "mean error {after:.4} standard deviations on {images} gate images, {than}{before:.4} by {rival}"
+            );
+            let errors = Some(MeanErrors { before, after });
+            Gate { errors, accepted, reason, ..Gate::counted(images, [0, 0], reference) }
+        }
+    }
 }
 
 fn reference(run: Run<'_>, probe: &HeadParams) -> Result<(Reference, Weights), AdaptError> {
     let Run { request, plan } = run;
-    if let Some(active) = request.active.filter(|active| has_classes(active, &request.dataset.classes)) {
+    if let Some(active) = request.active.filter(|active| has_outputs(active, request.dataset)) {
         return Ok((Reference::Active, Weights::adapted(request.base, active)?));
     }
     let mut weights = Weights::of_base(request.base);
     weights.params.replace(plan.network.head.weight, probe.weight.clone());
     weights.params.replace(plan.network.head.bias, probe.bias.clone());
     let (network, labels) = (plan.network.clone(), request.dataset.classes.clone());
+    let outputs = head_outputs::of(run, &weights.params)?;
+    if let HeadOutputs::Values(scales) = &outputs {
+        scales.fold_into(&network, &mut weights.params);
+    }
     let reference = match request.options.head {
         HeadMode::Replace => Reference::Probe,
         HeadMode::Keep => Reference::Base,
     };
-    Ok((reference, Weights { network, labels, input_size: plan.size, ..weights }))
+    Ok((reference, Weights { network, labels, outputs, input_size: plan.size, ..weights }))
 }
 
-fn has_classes(delta: &Delta<'_>, classes: &[String]) -> bool {
-    delta.labels().count() == classes.len() && delta.labels().all(|label| classes.iter().any(|class| class == label))
+/// Whether a delta answers about the same classes, labels or targets, in any order.
+fn has_outputs(delta: &Delta<'_>, dataset: &Dataset) -> bool {
+    let classes = &dataset.classes;
+    delta.header().task == dataset.task()
+        && delta.labels().count() == classes.len()
+        && delta.labels().all(|label| classes.iter().any(|class| class == label))
 }
 
 /// Measures weights, whose labels are the dataset's classes in any order, on the gate images, as they would run.
@@ -103,7 +134,12 @@ fn measure(run: Run<'_>, weights: Weights, reporter: &mut Reporter<'_>) -> Resul
     let images = request.dataset.clone().with_labels(classifier.labels())?;
     let source = BatchSource::new(&images, classifier.preprocessor().clone(), request.options, &plan.failures);
     let source = source.of(plan.memory.micro_batch).with_masks(classifier.mask_size());
-    let (mut metrics, total) = (Metrics::new(classifier.labels().len()), plan.split.gate.len());
+    // Errors of values are compared on the scale of this run's.
+    let outputs = match (classifier.head_outputs(), plan.outputs()) {
+        (HeadOutputs::Values(_), own @ HeadOutputs::Values(_)) => own,
+        (outputs, _) => outputs.clone(),
+    };
+    let (mut metrics, total) = (Metrics::of(&outputs, classifier.labels().len()), plan.split.gate.len());
     for batch in classifier.run(source.in_order(&plan.split.gate)?) {
         let (batch, logits) = batch?;
         metrics.add(&batch, &logits);
@@ -123,11 +159,33 @@ mod tests {
     /// Catches: a gate that asks for more, or lets less through, than as many right images.
     #[test]
     fn as_many_right_images_are_enough_and_one_less_is_not() {
-        let counts = |first, second| PairedCounts { images: 10, answers: 10, first, second };
+        let counts = |first, second| PairedCounts {
+            images: 10,
+            answers: 10,
+            first,
+            second,
+            errors: [second as f64, first as f64],
+        };
         let verdict = |reference, counts| verdict(Task::Classification, reference, counts);
         assert!(verdict(Reference::Probe, counts(7, 7)).accepted);
         let refused = verdict(Reference::Active, counts(7, 6));
         assert!(!refused.accepted);
         assert_eq!(refused.reason, "only 6 of 10 gate images right, fewer than the 7 by the active version");
+    }
+
+    /// Catches: a gate of values that lets through a larger error, or takes it for a share of right answers.
+    #[test]
+    fn values_may_not_be_further_off() {
+        let counts = |errors| PairedCounts { images: 10, errors, ..PairedCounts::default() };
+        let verdict = |errors| verdict(Task::Regression, Reference::Probe, counts(errors));
+        assert!(verdict([3.0, 3.0]).accepted && verdict([3.0, 3.005]).accepted);
+        let refused = verdict([3.0, 4.0]);
+        assert!(!refused.accepted);
+        assert_eq!(
+            refused.reason,
+            "mean error 0.4000 standard deviations on 10 gate images, more than the 0.3000 by a linear probe on the base"
+        );
+        let figures = refused.figures();
+        assert!((figures.before - 0.7).abs() < 1e-12 && (figures.after - 0.6).abs() < 1e-12, "{figures:?}");
     }
 }

@@ -77,6 +77,9 @@ pub struct Options {
     pub novelty: Option<f64>,
     /// Branches: how many times training continues from one start, and what becomes of their mean.
     pub branches: Branches,
+    /// Targets that a horizontal flip of an image negates, such as a steering angle, by name: images that are labelled with values
+    /// are flipped at random then. `None` to flip none of them.
+    pub flip_negates: Option<Vec<String>>,
 }
 
 impl Default for Options {
@@ -106,6 +109,7 @@ impl Default for Options {
             head: HeadMode::Replace,
             novelty: None,
             branches: Branches::default(),
+            flip_negates: None,
         }
     }
 }
@@ -152,6 +156,7 @@ impl Options {
         with_head sets head: HeadMode;
         with_novelty sets novelty: Option<f64>;
         with_branches sets branches: Branches;
+        with_flip_negates sets flip_negates: Option<Vec<String>>;
     }
 
     /// Returns the options with the method of that name.
@@ -542,6 +547,8 @@ impl Coding {
     pub const CHANGED: f64 = 0.01;
     /// Maximum mean divergence KL(exact ‖ decoded) of their predictions that storing may cause, in nats.
     pub const DIVERGENCE: f64 = 5e-4;
+    /// Move of a value beyond which it counts as changed, in standard deviations of its target.
+    pub const MOVED: f64 = 0.1;
 }
 
 impl fmt::Display for Coding {

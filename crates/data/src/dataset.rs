@@ -4,6 +4,7 @@ use crate::decode;
 use crate::duplicates;
 use crate::error::{DataError, FolderError};
 use crate::image_source::ImageSource;
+use crate::labelling::Labelling;
 use crate::layout::{FileLabel, ImageFile, Layout, Purpose, Subset};
 use crate::mask::{self, MaskEncoding};
 use crate::rng::shuffled;
@@ -27,8 +28,8 @@ const NAMED: usize = 5;
 /// [`DatasetBuilder`](crate::DatasetBuilder) took them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    /// Names of the classes, sorted: of a folder, the names of its folders; of masks, in the order of their file. After
-    /// [`Dataset::with_labels`], the model's labels.
+    /// Names of the classes, sorted: of a folder, the names of its folders; of masks, in the order of their file; of a table, the
+    /// names of its labels, or of its targets in the order of its columns. After [`Dataset::with_labels`], the model's labels.
     pub classes: Vec<String>,
     /// The readable images, sorted by subset and path; from memory, in the order in which they came.
     pub samples: Vec<Sample>,
@@ -36,12 +37,12 @@ pub struct Dataset {
     pub skipped: Vec<Skipped>,
     /// Warnings about the folder, for people to read.
     pub notes: Vec<String>,
-    /// How masks name the classes; `None` of images that have none.
-    pub(crate) encoding: Option<MaskEncoding>,
+    /// How the images are labelled.
+    pub(crate) labelling: Labelling,
 }
 
 /// One labelled image of a data set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Where its image is read from.
     pub image: ImageSource,
@@ -114,19 +115,22 @@ pub struct ScanProgress {
 impl Dataset {
     /// Data set that was never on disk, of images that have classes.
     pub const fn of_samples(classes: Vec<String>, samples: Vec<Sample>) -> Self {
-        Self { classes, samples, skipped: Vec::new(), notes: Vec::new(), encoding: None }
+        Self { classes, samples, skipped: Vec::new(), notes: Vec::new(), labelling: Labelling::Classes }
     }
 
     /// Task that the images are labelled for.
     pub const fn task(&self) -> Task {
-        match self.encoding {
-            None => Task::Classification,
-            Some(_) => Task::Segmentation,
-        }
+        self.labelling.task()
+    }
+
+    /// Returns whether the labels are no longer true of images whose pixels move: masks, and values.
+    pub const fn moves_with_pixels(&self) -> bool {
+        self.labelling.moves_with_pixels()
     }
 
     /// Opens a folder of classes, `class/*.jpg` and so on; a folder of masks, `images/*.jpg` and `masks/*.png` beside
-    /// `classes.txt` or `label_colors.txt`; or one of `train`, `val` and `test` that each hold such folders.
+    /// `classes.txt` or `label_colors.txt`; one of `train`, `val` and `test` that each hold such folders; or one with a table of
+    /// its images, `targets.csv` or `targets.jsonl` with numbers, or `labels.csv` or `labels.jsonl` with any number of labels.
     ///
     /// Every image is read and decoded once, by as many threads as there are processors.
     ///
@@ -189,9 +193,9 @@ impl Dataset {
         pattern: Option<&Regex>,
         progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
     ) -> Result<Self, DataError> {
-        let Layout { classes, files, skipped, encoding } = layout;
-        let contents = read_all((&files, encoding.as_ref()), progress)?;
-        let mut dataset = Self { classes, samples: Vec::new(), skipped, notes: Vec::new(), encoding };
+        let Layout { classes, files, skipped, labelling } = layout;
+        let contents = read_all((&files, labelling.encoding()), progress)?;
+        let mut dataset = Self { classes, samples: Vec::new(), skipped, notes: Vec::new(), labelling };
         let mut hashes = Vec::new();
         for (file, content) in files.into_iter().zip(contents) {
             let ImageFile { path, label: _, subset, group, is_pseudo_labelled } = file;
@@ -252,23 +256,37 @@ impl Dataset {
             return Err(DataError::Labels { unknown, classes: self.classes, labels: labels.to_vec() });
         }
         let positions: Vec<usize> = positions.into_iter().flatten().collect();
+        if self.task() == Task::Regression && positions.len() < labels.len() {
+            let missing = labels.iter().filter(|label| !self.classes.contains(label)).cloned().collect();
+            return Err(DataError::MissingTargets { missing, targets: self.classes });
+        }
         for sample in &mut self.samples {
-            if let Target::Class(class) = &mut sample.target {
-                *class = positions[*class as usize] as u32;
+            match &mut sample.target {
+                Target::Class(class) => *class = positions[*class as usize] as u32,
+                Target::Mask(_) => {}
+                Target::Values(values) => {
+                    let mut moved = vec![0.0; labels.len()];
+                    positions.iter().zip(&*values).for_each(|(position, value)| moved[*position] = *value);
+                    *values = moved;
+                }
+                Target::Labels(own) => {
+                    own.iter_mut().for_each(|label| *label = positions[*label as usize] as u32);
+                    own.sort_unstable();
+                }
             }
         }
-        if let Some(encoding) = &self.encoding {
+        if let Labelling::Masks(encoding) = &self.labelling {
             let positions: Option<Vec<u8>> = positions.iter().map(|&position| u8::try_from(position).ok()).collect();
             let positions = positions.filter(|positions| !positions.contains(&Masks::IGNORED));
             let most = usize::from(Masks::IGNORED);
             let positions = positions.ok_or(DataError::TooManyLabels { found: labels.len(), most })?;
-            self.encoding = Some(encoding.with_classes(&positions));
+            self.labelling = Labelling::Masks(encoding.with_classes(&positions));
         }
         self.classes = labels.to_vec();
         Ok(self)
     }
 
-    /// Keeps at most `per_class` images of each class, of images with masks in all, drawn at random by the seed.
+    /// Keeps at most `per_class` images of each class, of images without one class in all, drawn at random by the seed.
     pub fn limited(mut self, per_class: usize, seed: u64) -> Self {
         let all: Vec<usize> = (0..self.samples.len()).collect();
         let mut left = vec![per_class; self.classes.len()];
@@ -298,6 +316,8 @@ impl Dataset {
             match &sample.target {
                 Target::Class(class) => text(&format!("{class} {bytes} {:?}", sample.group)),
                 Target::Mask(mask) => text(&format!("{:?} {bytes} {:?}", mask.sha256, sample.group)),
+                Target::Values(values) => text(&format!("{values:?} {bytes} {:?}", sample.group)),
+                Target::Labels(labels) => text(&format!("{labels:?} {bytes} {:?}", sample.group)),
             }
         }
         hash.finalize().into()
@@ -316,9 +336,10 @@ impl Dataset {
             let first = unreadable.iter().take(NAMED).map(|file| (*file).clone()).collect();
             return Err(FolderError::TooManyUnreadable { path: path(), unreadable: unreadable.len(), found, first });
         }
-        if self.encoding.is_some() {
-            // A class of pixels may be in few masks.
-            return Ok(());
+        match self.task() {
+            Task::Classification => {}
+            // A class of pixels may be in few masks, a label on few images, and a target is on each.
+            Task::Segmentation | Task::Regression | Task::MultiLabel => return Ok(()),
         }
         let has_images = |class: u32| self.samples.iter().any(|sample| sample.target == Target::Class(class));
         match (0..self.classes.len()).find(|class| !has_images(*class as u32)) {
@@ -346,11 +367,11 @@ impl Dataset {
 }
 
 impl Sample {
-    /// Class by whose images slices are balanced; 0 where an image has a mask.
+    /// Class by whose images slices are balanced; 0 where an image has no single one.
     pub(crate) const fn stratum(&self) -> u32 {
         match self.target {
             Target::Class(class) => class,
-            Target::Mask(_) => 0,
+            Target::Mask(_) | Target::Values(_) | Target::Labels(_) => 0,
         }
     }
 }
@@ -465,6 +486,7 @@ fn content(file: &ImageFile, encoding: Option<&MaskEncoding>) -> Result<Content,
             Target::Mask(MaskFile { path: path.clone(), sha256 })
         }
         (FileLabel::Class(class), _) => Target::Class(*class),
+        (FileLabel::Row(target), _) => target.clone(),
         (FileLabel::Mask(path), None) => return Err(FolderError::ClassNames { path: path.clone() }.into()),
     };
     Ok(Content { sha256: Sha256::digest(&bytes).into(), target })

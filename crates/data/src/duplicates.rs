@@ -27,6 +27,11 @@ fn different_labels(dataset: &Dataset, copies: &[&[&Sample]]) -> Option<String> 
     let label = |sample: &Sample| match &sample.target {
         Target::Class(class) => dataset.classes[*class as usize].clone(),
         Target::Mask(mask) => mask.path.display().to_string(),
+        Target::Values(values) => format!("{values:?}"),
+        Target::Labels(labels) => {
+            let names: Vec<&str> = labels.iter().map(|label| dataset.classes[*label as usize].as_str()).collect();
+            names.join(", ")
+        }
     };
     Some(format!(
         "{} images lie under different labels, byte by byte the same: for example {} is `{}` and {} is `{}`; remove the \
@@ -43,9 +48,8 @@ fn different_labels(dataset: &Dataset, copies: &[&[&Sample]]) -> Option<String> 
 fn differing<'a>(files: &[&'a Sample]) -> Option<(&'a Sample, &'a Sample)> {
     let (one, rest) = files.split_first()?;
     let differs = |other: &Sample| match (&one.target, &other.target) {
-        (Target::Class(one), Target::Class(other)) => one != other,
         (Target::Mask(one), Target::Mask(other)) => one.sha256 != other.sha256,
-        (Target::Class(_), Target::Mask(_)) | (Target::Mask(_), Target::Class(_)) => true,
+        (one, other) => one != other,
     };
     let other = rest.iter().find(|other| differs(other))?;
     Some((one, other))

@@ -3,10 +3,12 @@
 use crate::dataset::LabelledFile;
 use crate::decode::{foreign_by_name, is_decodable};
 use crate::error::{DataError, FolderError};
+use crate::labelling::Labelling;
 use crate::listing::Listing;
-use crate::mask::MaskEncoding;
 use crate::mask_layout;
 use crate::skipped::{SkipKind, Skipped};
+use crate::table_layout;
+use crate::target::Target;
 use fieldfit_tensor::text::find_unprintable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -58,7 +60,11 @@ impl Subset {
 
     /// Subset whose folder the path is called like.
     pub(crate) fn of_folder(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?;
+        Self::named(path.file_name()?.to_str()?)
+    }
+
+    /// Subset of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
         let is_called = |alias: &&str| alias.eq_ignore_ascii_case(name);
         Self::ALL.into_iter().find(|subset| subset.aliases().iter().any(is_called))
     }
@@ -78,8 +84,8 @@ pub(crate) struct Layout {
     pub classes: Vec<String>,
     pub files: Vec<ImageFile>,
     pub skipped: Vec<Skipped>,
-    /// How masks name the classes; `None` of images that have none.
-    pub encoding: Option<MaskEncoding>,
+    /// How the images are labelled.
+    pub labelling: Labelling,
 }
 
 /// A file with the name of an image that is decoded.
@@ -100,19 +106,21 @@ impl ImageFile {
 }
 
 /// What a file is labelled with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum FileLabel {
     /// The class whose folder it lies in.
     Class(u32),
     /// A file beside it.
     Mask(PathBuf),
+    /// Numbers or labels of a table.
+    Row(Target),
 }
 
 impl FileLabel {
     /// The mask's file.
     pub fn mask(&self) -> Option<&Path> {
         match self {
-            Self::Class(_) => None,
+            Self::Class(_) | Self::Row(_) => None,
             Self::Mask(path) => Some(path),
         }
     }
@@ -135,6 +143,9 @@ impl Layout {
         if purpose == Purpose::Unlabelled {
             return Self::unlabelled(mask_layout::images_folder(root)?.as_deref().unwrap_or(root));
         }
+        if let Some(layout) = table_layout::find(root, purpose)? {
+            return Ok(layout);
+        }
         if let Some(layout) = mask_layout::find(root, purpose)? {
             return Ok(layout);
         }
@@ -149,7 +160,7 @@ impl Layout {
             let file = |path| ImageFile::new(path, FileLabel::Class(class), folder.subset);
             files.extend(folder.listing.images.into_iter().map(file));
         }
-        Ok(Self { classes, files, skipped, encoding: None })
+        Ok(Self { classes, files, skipped, labelling: Labelling::Classes })
     }
 
     /// Files whose classes are known, sorted by path.
@@ -168,14 +179,14 @@ impl Layout {
             ImageFile { path, label, subset: None, group, is_pseudo_labelled }
         };
         let files = files.into_iter().map(file).collect();
-        Ok(Self { classes, files, skipped: Vec::new(), encoding: None })
+        Ok(Self { classes, files, skipped: Vec::new(), labelling: Labelling::Classes })
     }
 
     /// Every image at any depth, as one class.
     fn unlabelled(root: &Path) -> Result<Self, DataError> {
         let (images, skipped) = images_below(root)?;
         let files = images.into_iter().map(|path| ImageFile::new(path, FileLabel::Class(0), None)).collect();
-        Ok(Self { classes: vec![UNLABELLED.into()], files, skipped, encoding: None })
+        Ok(Self { classes: vec![UNLABELLED.into()], files, skipped, labelling: Labelling::Classes })
     }
 }
 

@@ -5,7 +5,7 @@
 //! - [`Dataset`] opens a folder of images, names what it could not read, and splits the rest into train, validation and
 //!   gate slices ([`Dataset::split`]) so that an image stays in its slice from one adaptation to the next.
 //!   [`DatasetBuilder`] takes images from memory instead.
-//! - [`Target`] is what an image is labelled with: a class, or a mask that has one for each pixel.
+//! - [`Target`] is what an image is labelled with: a class, a mask that has one for each pixel, numbers, or any number of labels.
 //! - [`Loader`] decodes and augments on background threads and delivers [`Batch`]es in a fixed order with fixed content;
 //!   [`ReadFailures`] records images that become unreadable meanwhile.
 //! - [`Corruption`] simulates camera faults, to measure a model's robustness.
@@ -39,6 +39,7 @@ mod error;
 mod frame;
 mod image_buffer;
 mod image_source;
+mod labelling;
 mod layout;
 mod listing;
 mod loader;
@@ -51,6 +52,7 @@ mod resampler;
 mod rng;
 mod skipped;
 mod split;
+mod table_layout;
 mod target;
 mod yuv;
 
@@ -72,4 +74,4 @@ pub use read_failures::{ReadFailure, ReadFailures};
 pub use rng::shuffled;
 pub use skipped::{SkipKind, SkipSummary, Skipped};
 pub use split::{Fractions, MIN_IMAGES_PER_SLICE, Split};
-pub use target::{MaskFile, Masks, Target, Targets, nearest_pixel};
+pub use target::{LabelSets, MaskFile, Masks, Target, TargetValues, Targets, nearest_pixel};

@@ -1,16 +1,17 @@
 //! Batch loader: decodes, augments and batches images on background threads, in a fixed order.
 
-use crate::augmentation::{Augmentation, Augmenter, Geometry, Key};
+use crate::augmentation::{Augmentation, Augmenter, Geometry, Key, Positions};
 use crate::corruption::{Corruption, Severity};
 use crate::dataset::Dataset;
 use crate::decode;
 use crate::error::DataError;
 use crate::image_source::ImageSource;
-use crate::mask::{self, Mask, MaskEncoding};
+use crate::labelling::Labelling;
+use crate::mask::{self, Mask};
 use crate::preprocessor::Preprocessor;
 use crate::read_failures::{ReadFailure, ReadFailures};
 use crate::rng::{Stream, rng};
-use crate::target::{Masks, Target, Targets};
+use crate::target::{LabelSets, Masks, Target, TargetValues, Targets};
 use crossbeam_channel::{Receiver, bounded};
 use fieldfit_tensor::Images;
 use image::RgbImage;
@@ -44,6 +45,9 @@ pub struct LoaderOptions {
     /// Rows and columns of masks, which are resampled to the nearest pixel: those of the network's output. `None` for the
     /// images'.
     pub mask_size: Option<[usize; 2]>,
+    /// Indices of the targets whose values a horizontal flip negates. Images that are labelled with values are flipped if it is
+    /// given, and never cropped at random; others are both, whatever it is.
+    pub negated_by_flips: Option<Vec<usize>>,
 }
 
 impl Default for LoaderOptions {
@@ -58,6 +62,7 @@ impl Default for LoaderOptions {
             drop_last: false,
             threads: 2,
             mask_size: None,
+            negated_by_flips: None,
         }
     }
 }
@@ -114,7 +119,9 @@ struct Item {
 #[derive(Clone)]
 struct Worker {
     items: Arc<Vec<Item>>,
-    encoding: Option<MaskEncoding>,
+    labelling: Labelling,
+    /// Classes, targets or labels of the data set.
+    classes: usize,
     options: LoaderOptions,
     preprocessor: Preprocessor,
     augmenter: Option<Augmenter>,
@@ -140,7 +147,8 @@ impl Loader {
         let is_stopped = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             items: Arc::new(items(dataset, order)?),
-            encoding: dataset.encoding.clone(),
+            labelling: dataset.labelling.clone(),
+            classes: dataset.classes.len(),
             options: options.clone(),
             preprocessor: preprocessor.clone(),
             augmenter: Augmenter::new(options.augmentation, preprocessor.input()),
@@ -263,12 +271,14 @@ impl Worker {
         let [height, width] = self.preprocessor.input();
         let mut images = Images::zeros(items.len(), height, width);
         let (mut samples, mut failures) = (Vec::new(), Vec::new());
-        let mut targets = match self.encoding {
-            None => Targets::Classes(Vec::new()),
-            Some(_) => {
+        let mut targets = match self.labelling {
+            Labelling::Classes => Targets::Classes(Vec::new()),
+            Labelling::Masks(_) => {
                 let [height, width] = self.options.mask_size.unwrap_or([height, width]);
                 Targets::Masks(Masks { height, width, values: Vec::new() })
             }
+            Labelling::Values => Targets::Values(TargetValues { targets: self.classes, values: Vec::new() }),
+            Labelling::Labels => Targets::Labels(LabelSets { labels: self.classes, values: Vec::new() }),
         };
         for item in items {
             if self.is_stopped.load(Ordering::Relaxed) {
@@ -293,9 +303,9 @@ impl Worker {
     /// Decodes an image, and its mask if it has one.
     fn open<'i>(&self, item: &'i Item) -> Result<(Cow<'i, RgbImage>, Option<Mask>), DataError> {
         let image = item.image.decode()?;
-        let mask = match (&item.target, &self.encoding) {
+        let mask = match (&item.target, self.labelling.encoding()) {
             (Target::Mask(file), Some(encoding)) => Some(mask::open(&file.path, encoding, image.dimensions())?.0),
-            (Target::Mask(_) | Target::Class(_), _) => None,
+            (Target::Mask(_) | Target::Class(_) | Target::Values(_) | Target::Labels(_), _) => None,
         };
         Ok((image, mask))
     }
@@ -315,7 +325,16 @@ impl Worker {
                 masks.values.resize(start + masks.area(), Masks::IGNORED);
                 mask.augment(geometry, self.preprocessor.input(), size, &mut masks.values[start..]);
             }
-            (Targets::Classes(_), Target::Mask(_), _) | (Targets::Masks(_), _, None) => {
+            (Targets::Values(values), Target::Values(own), _) => {
+                let start = values.values.len();
+                values.values.extend_from_slice(own);
+                if geometry.is_flipped {
+                    let negated = self.options.negated_by_flips.iter().flatten();
+                    negated.for_each(|target| values.values[start + target] *= -1.0);
+                }
+            }
+            (Targets::Labels(sets), Target::Labels(own), _) => sets.push(own),
+            (Targets::Classes(_) | Targets::Masks(_) | Targets::Values(_) | Targets::Labels(_), _, _) => {
                 return Err(DataError::MixedTargets { image: item.image.to_string() });
             }
         }
@@ -326,7 +345,7 @@ impl Worker {
     /// there.
     fn prepare(&mut self, item: &Item, mut image: Cow<'_, RgbImage>, out: &mut [f32]) -> Result<Geometry, DataError> {
         if let Some((corruption, severity)) = self.options.corruption {
-            if self.encoding.is_some() && corruption.moves_pixels() {
+            if self.labelling.moves_with_pixels() && corruption.moves_pixels() {
                 return Err(DataError::MovesPixels { corruption: corruption.name() });
             }
             let seed = rng(Stream::CorruptionSeed, self.options.seed, 0, item.sample as u64).random();
@@ -334,13 +353,18 @@ impl Worker {
         }
         let pixels = decode::pixels(&image);
         let key = Key { seed: self.options.seed, epoch: self.options.epoch, sample: item.sample as u64 };
+        let positions = match (&self.labelling, &self.options.negated_by_flips) {
+            (Labelling::Classes | Labelling::Masks(_) | Labelling::Labels, _) => Positions::Any,
+            (Labelling::Values, Some(_)) => Positions::Flipped,
+            (Labelling::Values, None) => Positions::Fixed,
+        };
         match &mut self.augmenter {
             None => {
                 self.preprocessor.prepare_pixels(&pixels, out)?;
                 let window = self.preprocessor.window(pixels.width, pixels.height);
                 Ok(Geometry { window, is_flipped: false, erased: None })
             }
-            Some(augmenter) => augmenter.prepare(key, &pixels, &mut self.preprocessor, out),
+            Some(augmenter) => augmenter.prepare((key, positions), &pixels, &mut self.preprocessor, out),
         }
     }
 }

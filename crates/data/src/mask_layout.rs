@@ -1,6 +1,7 @@
 //! Layout of a data set of masks: `images` and `masks` side by side, in the folder itself or in each of its subsets.
 
 use crate::error::{DataError, FolderError};
+use crate::labelling::Labelling;
 use crate::layout::{FileLabel, ImageFile, Layout, Purpose, Subset};
 use crate::listing::Listing;
 use crate::mask::{MaskClasses, file_of};
@@ -80,7 +81,7 @@ pub(crate) fn find(root: &Path, purpose: Purpose) -> Result<Option<Layout>, Data
     for (subset, found) in wanted(root, purpose, folders)? {
         files.extend(found.files(subset, &mut skipped)?);
     }
-    Ok(Some(Layout { classes, files, skipped, encoding: Some(encoding) }))
+    Ok(Some(Layout { classes, files, skipped, labelling: Labelling::Masks(encoding) }))
 }
 
 /// The folders that the purpose reads.

@@ -42,6 +42,8 @@ pub enum SkipKind {
     NoMask,
     /// A mask without an image.
     NoImage,
+    /// An image that no row of the data set's table names.
+    NoRow,
     /// A symbolic link to a folder where folders are searched at any depth: it may lead in a circle.
     LinkedFolder,
 }
@@ -68,6 +70,7 @@ impl SkipKind {
             | Self::DanglingLink
             | Self::NoMask
             | Self::NoImage
+            | Self::NoRow
             | Self::LinkedFolder => false,
         }
     }
@@ -83,6 +86,7 @@ impl SkipKind {
             Self::DanglingLink => "dangling links",
             Self::NoMask => "without a mask",
             Self::NoImage => "masks without an image",
+            Self::NoRow => "without a row in the table",
             Self::LinkedFolder => "links to folders",
         }
     }

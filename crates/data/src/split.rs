@@ -3,6 +3,7 @@
 use crate::dataset::{Dataset, Group, Sample};
 use crate::error::{DataError, SplitError};
 use crate::layout::Subset;
+use crate::target::Target;
 use fieldfit_tensor::Task;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -64,8 +65,8 @@ impl Dataset {
     /// the ratio of the fractions; images of `train` whose group is also in `val` are left out.
     ///
     /// A class with fewer than [`MIN_IMAGES_PER_SLICE`] images in validation or gate gets groups that the hash puts nearest to that
-    /// slice; the notes say so. Such a group may go back once the class has more images. Images with masks count as of one
-    /// class.
+    /// slice; the notes say so. Such a group may go back once the class has more images. Images without one
+    /// class count as of one.
     ///
     /// Images with [pseudo-labels](crate::Sample::is_pseudo_labelled) are never in the gate: a group of them alone trains
     /// instead, and of a group with others they are left out.
@@ -89,7 +90,23 @@ impl Dataset {
         for class in present {
             draft.check(class)?;
         }
-        Ok(draft.finish())
+        let split = draft.finish();
+        self.require_labels(&split)?;
+        Ok(split)
+    }
+
+    /// Refuses a label that no training image has, or that all have: there is nothing to learn it by.
+    fn require_labels(&self, split: &Split) -> Result<(), SplitError> {
+        let images = split.train.len();
+        let mut counts = vec![0; self.classes.len()];
+        for &index in &split.train {
+            let Target::Labels(labels) = &self.samples[index].target else { return Ok(()) };
+            labels.iter().for_each(|label| counts[*label as usize] += 1);
+        }
+        match counts.iter().position(|&count| count == 0 || count == images) {
+            Some(label) => Err(SplitError::Label { label: self.classes[label].clone(), found: counts[label], images }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -189,7 +206,7 @@ impl<'a> Draft<'a> {
         if moved > 0 {
             let of = match self.dataset.task() {
                 Task::Classification => format!(" of `{}`", self.dataset.classes[class as usize]),
-                Task::Segmentation => String::new(),
+                Task::Segmentation | Task::Regression | Task::MultiLabel => String::new(),
             };
             let (slice, donor) = (slice.name(), donor.name());
             self.notes.push(format!("moved {moved} images{of} from {donor} to {slice}, which had {before}"));
@@ -234,7 +251,9 @@ impl<'a> Draft<'a> {
         let images = train + validation + gate;
         let groups = self.buckets.iter().filter(|bucket| self.count_in(bucket, class) > 0).count();
         match self.dataset.task() {
-            Task::Segmentation => Err(SplitError::TooFewImages { images, groups, train, validation, gate }),
+            Task::Segmentation | Task::Regression | Task::MultiLabel => {
+                Err(SplitError::TooFewImages { images, groups, train, validation, gate })
+            }
             Task::Classification => Err(self.lacks_in_subset(class).unwrap_or_else(|| {
                 let class = self.dataset.classes[class as usize].clone();
                 SplitError::ClassTooSmall { class, images, groups, train, validation, gate }

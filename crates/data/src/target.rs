@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 
 /// Target of one image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Target {
     /// Its class: an index into [`Dataset::classes`](crate::Dataset::classes).
     Class(u32),
     /// The file of its mask, which has a class for each pixel.
     Mask(MaskFile),
+    /// A number for each of [`Dataset::classes`](crate::Dataset::classes), the targets, in its unit; finite.
+    Values(Vec<f32>),
+    /// The labels that it has: indices into [`Dataset::classes`](crate::Dataset::classes), ascending.
+    Labels(Vec<u32>),
 }
 
 /// File of a mask: a PNG of the image's size whose values or colours are classes.
@@ -25,7 +29,7 @@ impl Target {
     pub const fn class(&self) -> Option<u32> {
         match self {
             Self::Class(class) => Some(*class),
-            Self::Mask(_) => None,
+            Self::Mask(_) | Self::Values(_) | Self::Labels(_) => None,
         }
     }
 }
@@ -37,6 +41,10 @@ pub enum Targets {
     Classes(Vec<u32>),
     /// The classes of each image's pixels.
     Masks(Masks),
+    /// The values of each image's targets.
+    Values(TargetValues),
+    /// The labels of each image.
+    Labels(LabelSets),
 }
 
 impl Targets {
@@ -47,6 +55,8 @@ impl Targets {
             Self::Masks(Masks { height, width, .. }) => {
                 Self::Masks(Masks { height: *height, width: *width, values: Vec::new() })
             }
+            Self::Values(values) => Self::Values(TargetValues { targets: values.targets, values: Vec::new() }),
+            Self::Labels(sets) => Self::Labels(LabelSets { labels: sets.labels, values: Vec::new() }),
         }
     }
 
@@ -58,11 +68,24 @@ impl Targets {
         match (self, other) {
             (Self::Classes(own), Self::Classes(other)) => own.push(other[position]),
             (Self::Masks(own), Self::Masks(other)) => own.values.extend_from_slice(other.image(position)),
-            (Self::Classes(_), Self::Masks(_)) | (Self::Masks(_), Self::Classes(_)) => {}
+            (Self::Values(own), Self::Values(other)) => own.values.extend_from_slice(other.image(position)),
+            (Self::Labels(own), Self::Labels(other)) => own.values.extend_from_slice(other.image(position)),
+            (Self::Classes(_) | Self::Masks(_) | Self::Values(_) | Self::Labels(_), _) => {}
         }
     }
 
-    /// Iterates over what counts, with its class: images by their position, or the pixels of all masks by theirs in `[N, H, W]`.
+    /// Appends another list of the same kind; of another kind, nothing.
+    pub fn extend(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Classes(own), Self::Classes(other)) => own.extend_from_slice(other),
+            (Self::Masks(own), Self::Masks(other)) => own.values.extend_from_slice(&other.values),
+            (Self::Values(own), Self::Values(other)) => own.values.extend_from_slice(&other.values),
+            (Self::Labels(own), Self::Labels(other)) => own.values.extend_from_slice(&other.values),
+            (Self::Classes(_) | Self::Masks(_) | Self::Values(_) | Self::Labels(_), _) => {}
+        }
+    }
+
+    /// Iterates over what counts and has one class: images by their position, or the pixels of all masks by theirs in `[N, H, W]`.
     pub fn counted(&self) -> Box<dyn Iterator<Item = (usize, usize)> + '_> {
         match self {
             Self::Classes(classes) => Box::new(classes.iter().map(|class| *class as usize).enumerate()),
@@ -71,15 +94,68 @@ impl Targets {
                 let pixels = masks.values.iter().enumerate().filter(is_counted);
                 Box::new(pixels.map(|(pixel, class)| (pixel, usize::from(*class))))
             }
+            Self::Values(_) | Self::Labels(_) => Box::new(std::iter::empty()),
         }
     }
 
-    /// Returns the class of each image; empty where images have masks.
+    /// Returns the class of each image; empty where images have no single one.
     pub fn classes(&self) -> &[u32] {
         match self {
             Self::Classes(classes) => classes,
-            Self::Masks(_) => &[],
+            Self::Masks(_) | Self::Values(_) | Self::Labels(_) => &[],
         }
+    }
+}
+
+impl Default for Targets {
+    /// Classes of no image.
+    fn default() -> Self {
+        Self::Classes(Vec::new())
+    }
+}
+
+/// Values of a batch, `[N, targets]`, f32, each in its target's unit.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TargetValues {
+    /// Targets of an image.
+    pub targets: usize,
+    /// `N · targets` values.
+    pub values: Vec<f32>,
+}
+
+impl TargetValues {
+    /// Returns the values of the image at that position.
+    ///
+    /// # Panics
+    /// If there is no such image.
+    pub fn image(&self, position: usize) -> &[f32] {
+        &self.values[position * self.targets..][..self.targets]
+    }
+}
+
+/// Labels of a batch, `[N, labels]`: 1 where an image has the label, else 0.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LabelSets {
+    /// Labels that there are.
+    pub labels: usize,
+    /// `N · labels` of 0 and 1.
+    pub values: Vec<u8>,
+}
+
+impl LabelSets {
+    /// Returns the labels of the image at that position.
+    ///
+    /// # Panics
+    /// If there is no such image.
+    pub fn image(&self, position: usize) -> &[u8] {
+        &self.values[position * self.labels..][..self.labels]
+    }
+
+    /// Appends an image by the indices of its labels.
+    pub fn push(&mut self, labels: &[u32]) {
+        let start = self.values.len();
+        self.values.resize(start + self.labels, 0);
+        labels.iter().for_each(|label| self.values[start + *label as usize] = 1);
     }
 }
 

@@ -49,7 +49,7 @@ fn batches(dataset: &Dataset, options: &LoaderOptions) -> Vec<Batch> {
 fn masks(batch: &Batch) -> &Masks {
     match &batch.targets {
         Targets::Masks(masks) => masks,
-        Targets::Classes(_) => panic!("expected masks"),
+        Targets::Classes(_) | Targets::Values(_) | Targets::Labels(_) => panic!("expected masks"),
     }
 }
 

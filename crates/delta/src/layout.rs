@@ -3,11 +3,13 @@
 /// Magic number of delta files. The first byte is not ASCII, so that the file is not taken for text.
 pub(crate) const MAGIC: [u8; 8] = *b"\x89FFDELTA";
 /// Newest format version that this crate reads and writes. A file is written in the earliest that has room for it.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// First format version with [`Fidelity`](crate::Fidelity) and signatures.
 pub(crate) const SIGNABLE_VERSION: u32 = 2;
 /// First format version with a [`HeadDescription`](crate::HeadDescription).
 pub(crate) const HEAD_VERSION: u32 = 3;
+/// First format version with regression and multi-label classification.
+pub(crate) const VALUE_VERSION: u32 = 4;
 /// Length of the fixed part: magic, version, header length, file length.
 pub(crate) const PROLOGUE_BYTES: usize = 24;
 /// Length of the SHA-256 at the end.

@@ -46,7 +46,7 @@
 //! # Ok::<(), fieldfit_delta::DeltaError>(())
 //! ```
 //!
-//! # The file, format version 3
+//! # The file, format version 4
 //!
 //! Integers and floats are little-endian; there is no padding. `H`, `L`, `n`, `r` and `P` are lengths that the file
 //! gives.
@@ -54,8 +54,8 @@
 //! ```text
 //!   offset    bytes
 //!        0        8  magic: 89 46 46 44 45 4C 54 41, "\x89FFDELTA"
-//!        8        4  u32  format version: 3; 2 where the head is the default, and is left out, and the task is
-//!                    classification
+//!        8        4  u32  format version: 4 for regression and multi-label classification; else 3, or 2 where the head is
+//!                    the default, and is left out, and the task is classification
 //!       12        4  u32  H, the header's length, at most 4096
 //!       16        8  u64  the file's length, to the last byte of its hash
 //!       24        H  the header: `Header`, then `Option<Fidelity>`, then `HeadDescription`, field by field, as postcard 1
@@ -114,7 +114,8 @@
 //! |---------|-------------------------------------------------------------------|
 //! | 1       |                                                                   |
 //! | 2       | fidelity of encoding, at the header's end; signatures             |
-//! | 3       | the head, at the header's end: kept, taught, threshold of novelty; tasks other than classification |
+//! | 3       | the head, at the header's end: kept, taught, threshold of novelty; the task segmentation |
+//! | 4       | the tasks regression and multi-label classification              |
 //!
 //! A writer writes the earliest version that has room for a file, so that earlier readers read what they can.
 //!

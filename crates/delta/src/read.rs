@@ -4,7 +4,8 @@ use crate::cursor::Cursor;
 use crate::duplicate_names::NameFilter;
 use crate::header::Fidelity;
 use crate::layout::{
-    HEAD_VERSION, MAGIC, MINIMUM_BYTES, PROLOGUE_BYTES, SIGNABLE_VERSION, SIGNATURE_BYTES, TRAILER_BYTES, VERSION,
+    HEAD_VERSION, MAGIC, MINIMUM_BYTES, PROLOGUE_BYTES, SIGNABLE_VERSION, SIGNATURE_BYTES, TRAILER_BYTES,
+    VALUE_VERSION, VERSION,
 };
 use crate::limits::{MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_LABEL_BYTES, max_difference_values};
 use crate::record::ValueBudget;
@@ -191,9 +192,10 @@ fn read_header(bytes: &[u8], version: u32) -> Result<Header, DeltaError> {
     let is_known = match header.task {
         Task::Classification => true,
         Task::Segmentation => version >= HEAD_VERSION,
+        Task::Regression | Task::MultiLabel => version >= VALUE_VERSION,
     };
     if !is_known {
-        let expected = "classification, as every delta before format version 3";
+        let expected = "a task of that format version: classification, and from version 3 on segmentation";
         return Err(DeltaError::HeaderValue { field: "task", expected, found: f64::from(header.task as u8) });
     }
     if !rest.is_empty() {

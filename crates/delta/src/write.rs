@@ -1,7 +1,7 @@
 //! Delta writer: encodes tensors to a file that [`Delta::parse`](crate::Delta::parse) accepts.
 
 use crate::codec::CodecError;
-use crate::layout::{FILE_LENGTH_OFFSET, HEAD_VERSION, MAGIC, SIGNABLE_VERSION};
+use crate::layout::{FILE_LENGTH_OFFSET, HEAD_VERSION, MAGIC, SIGNABLE_VERSION, VALUE_VERSION};
 use crate::limits::{MAX_DIFFERENCE_VALUES, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS};
 use crate::read::{check_label_length, check_label_text};
 use crate::record::{ValueBudget, check_constraint, check_name_length, check_name_text, check_shape, norm_number};
@@ -89,14 +89,16 @@ fn complete(header: &Header, labels: &[&str], tensors: usize) -> Result<Header, 
 fn write_header(header: &Header, has_statistics: bool, file: &mut Vec<u8>) -> Result<(), DeltaError> {
     let mut buffer = [0; MAX_HEADER_BYTES];
     let (fields, head) = ((header, header.provenance.fidelity), header.head);
-    let is_plain = match header.task {
-        Task::Classification => head == HeadDescription::default() && !has_statistics,
-        Task::Segmentation => false,
+    let is_plain = head == HeadDescription::default() && !has_statistics;
+    let version = match header.task {
+        Task::Classification if is_plain => SIGNABLE_VERSION,
+        Task::Classification | Task::Segmentation => HEAD_VERSION,
+        Task::Regression | Task::MultiLabel => VALUE_VERSION,
     };
-    let (version, encoded) = if is_plain {
-        (SIGNABLE_VERSION, postcard::to_slice(&fields, &mut buffer))
+    let encoded = if version < HEAD_VERSION {
+        postcard::to_slice(&fields, &mut buffer)
     } else {
-        (HEAD_VERSION, postcard::to_slice(&(fields, head), &mut buffer))
+        postcard::to_slice(&(fields, head), &mut buffer)
     };
     let encoded = encoded.map_err(|reason| DeltaError::HeaderEncoding { reason })?;
     file.extend(MAGIC);

@@ -47,24 +47,31 @@ fn everything_comes_back() {
 /// Catches: a task that does not survive a file, or one that earlier readers would take for classification: the version tells it.
 #[test]
 fn a_task_other_than_classification_has_a_version_of_its_own() {
-    let header = Header { task: Task::Segmentation, ..header() };
-    let mut file = encode(&header, &LABELS, &tensors()).unwrap();
-    let delta = Delta::parse(&file).unwrap();
-    assert_eq!((delta.version(), delta.header().task), (3, Task::Segmentation));
-    assert_eq!(delta.header().head, HeadDescription::default());
-    // The same under the version before, without the head at the header's end.
-    let head = 3;
+    for (task, version) in [(Task::Segmentation, 3), (Task::Regression, 4), (Task::MultiLabel, 4)] {
+        let header = Header { task, ..header() };
+        let mut file = encode(&header, &LABELS, &tensors()).unwrap();
+        let delta = Delta::parse(&file).unwrap();
+        assert_eq!((delta.version(), delta.header().task), (version, task));
+        assert_eq!(delta.header().head, HeadDescription::default());
+        // The same under the version before, which has the head at the header's end only from 3 on.
+        let refused = under_version(version - 1, &mut file);
+        assert!(matches!(refused, DeltaError::HeaderValue { field: "task", .. }), "{refused}");
+    }
+}
+
+/// Gives a file another format version; returns the error that it is refused with.
+fn under_version(version: u32, file: &mut Vec<u8>) -> DeltaError {
+    let head = if version < 3 { 3 } else { 0 };
     let length = u32::from_le_bytes(file[12..16].try_into().unwrap()) as usize;
     file.drain(24 + length - head..24 + length);
-    file[8] = 2;
+    file[8] = version as u8;
     file[12..16].copy_from_slice(&((length - head) as u32).to_le_bytes());
     let end = (file.len() as u64).to_le_bytes();
     file[16..24].copy_from_slice(&end);
     let hash = file.len() - 32;
     let digest = Sha256::digest(&file[..hash]);
     file[hash..].copy_from_slice(&digest);
-    let refused = Delta::parse(&file).unwrap_err();
-    assert!(matches!(refused, DeltaError::HeaderValue { field: "task", .. }), "{refused}");
+    Delta::parse(file).unwrap_err()
 }
 
 /// Catches: a table of positions, whose first dimension stands for the batch, that is read or written as one row: small
@@ -194,17 +201,19 @@ fn every_codec_makes_files_that_are_read() {
 /// format whole, and is never written again.
 #[test]
 fn files_of_every_version_are_still_read() {
-    let files: [&[u8]; 3] = [
+    let files: [&[u8]; 4] = [
         include_bytes!("fixtures/version-1.delta"),
         include_bytes!("fixtures/version-2.delta"),
         include_bytes!("fixtures/version-3.delta"),
+        include_bytes!("fixtures/version-4.delta"),
     ];
     for (version, file) in (1..).zip(files) {
         let delta = Delta::parse(file).unwrap();
         let fidelity = header().provenance.fidelity.filter(|_| version > 1);
         let provenance = Provenance { fidelity, ..header().provenance };
         let head = if version > 2 { TAUGHT } else { HeadDescription::default() };
-        assert_eq!(*delta.header(), Header { tensors: 7, provenance, head, ..header() });
+        let task = if version > 3 { Task::MultiLabel } else { Task::Classification };
+        assert_eq!(*delta.header(), Header { tensors: 7, provenance, head, task, ..header() });
         assert_eq!((delta.version(), delta.labels().collect()), (version, LABELS.to_vec()));
         assert_eq!(delta.signature().map(|signature| signature.sequence), (version > 1).then_some(7));
         assert!(delta.records().map(|record| record.codec).eq(Codec::ALL));

@@ -10,7 +10,7 @@ use fieldfit_delta::limits::{
     MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_REPLACED_VALUES, MAX_TENSORS, max_values_without_base,
 };
 use fieldfit_delta::{
-    Codec, CodecError, Constraint, Delta, DeltaError, Header, Provenance, TensorData, TensorKind, encode,
+    Codec, CodecError, Constraint, Delta, DeltaError, Header, Provenance, TensorData, TensorKind, VERSION, encode,
 };
 use fieldfit_tensor::Norm;
 use sha2::{Digest, Sha256};
@@ -148,8 +148,8 @@ fn what_is_no_delta_of_this_version_is_called_so() {
         assert!(matches!(Delta::parse(file).unwrap_err(), DeltaError::Magic { .. }));
     }
     let mut file = sample();
-    file[8] = 4;
-    assert_eq!(Delta::parse(&file).unwrap_err(), DeltaError::Version { found: 4 });
+    file[8] = VERSION as u8 + 1;
+    assert_eq!(Delta::parse(&file).unwrap_err(), DeltaError::Version { found: VERSION + 1 });
     file[8] = 0;
     assert_eq!(Delta::parse(&file).unwrap_err(), DeltaError::Version { found: 0 });
     let mut file = sample();

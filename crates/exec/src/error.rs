@@ -61,6 +61,14 @@ pub enum ExecError {
         /// Logits of an image.
         logits: usize,
     },
+    /// Targets or labels that are not as many as the outputs.
+    #[error("targets: expected one for each of {outputs} outputs, found {found}: use a head for these targets")]
+    TargetCount {
+        /// Outputs of an image.
+        outputs: usize,
+        /// Targets or labels of an image.
+        found: usize,
+    },
     /// An image shape that the network does not accept.
     #[error(transparent)]
     Shape(#[from] fieldfit_nets::ShapeError),

@@ -21,7 +21,9 @@ mod position_embedding;
 pub use error::ExecError;
 pub use executor::{Device, Executor, Prepared};
 pub use memory::Passes;
-pub use objective::{Objective, cross_entropy, kl_divergence, pixel_cross_entropy, softmax};
+pub use objective::{
+    Objective, binary_cross_entropy, cross_entropy, huber, kl_divergence, logistic, pixel_cross_entropy, softmax,
+};
 pub use param_store::{DeviceParams, ParamStore, StateTensor, UpdateRule};
 
 use fieldfit_nets::Network;

@@ -91,6 +91,45 @@ pub fn kl_divergence<T: Real>(logits: &mut [T], probabilities: &[T]) -> f64 {
     loss
 }
 
+/// Computes the mean over labels of the binary cross-entropy of their logits, in nats, as PyTorch's `BCEWithLogitsLoss`: of each
+/// label times the factor of one that the image has, if it has it (`pos_weight`). Replaces the logits by its gradient.
+///
+/// # Panics
+/// If there are more logits than labels.
+pub fn binary_cross_entropy<T: Real>(logits: &mut [T], has: &[u8], factor: impl Fn(usize) -> f64) -> f64 {
+    let share = 1.0 / logits.len().max(1) as f64;
+    let mut total = 0.0;
+    for (label, value) in logits.iter_mut().enumerate() {
+        let logit = value.wide();
+        let (sign, factor) = if has[label] > 0 { (1.0, factor(label)) } else { (-1.0, 1.0) };
+        // −ln σ(sign·x), without overflow on either side.
+        total += factor * ((-logit.abs()).exp().ln_1p() + (-sign * logit).max(0.0));
+        *value = T::of(-share * factor * sign * logistic(-sign * logit));
+    }
+    share * total
+}
+
+/// Computes 1 / (1 + e^−x).
+pub fn logistic(logit: f64) -> f64 {
+    if logit >= 0.0 { 1.0 / (1.0 + (-logit).exp()) } else { logit.exp() / (1.0 + logit.exp()) }
+}
+
+/// Computes the mean over targets of Huber's loss with δ = 1, as PyTorch's `HuberLoss`: half the square of an error, or from 1 on the
+/// error less a half (Huber, 1964). Replaces the outputs by its gradient.
+///
+/// # Panics
+/// If `expected` is called for an output that it has no value for.
+pub fn huber<T: Real>(outputs: &mut [T], expected: impl Fn(usize) -> f64) -> f64 {
+    let share = 1.0 / outputs.len().max(1) as f64;
+    let mut total = 0.0;
+    for (target, value) in outputs.iter_mut().enumerate() {
+        let error = value.wide() - expected(target);
+        total += if error.abs() < 1.0 { 0.5 * error * error } else { error.abs() - 0.5 };
+        *value = T::of(share * error.clamp(-1.0, 1.0));
+    }
+    share * total
+}
+
 /// Computes softmax in place.
 pub fn softmax<T: Real>(logits: &mut [T]) {
     let (largest, sum) = normaliser(logits);
@@ -108,6 +147,8 @@ mod tests {
     use super::*;
 
     const LOGITS: [f64; 4] = [0.3, -1.2, 2.0, 0.0];
+    const BINARY: f64 = 1.429288611272328;
+    const HUBER: f64 = 0.69125;
 
     /// Compares a gradient with central differences of its loss.
     fn check_gradient(loss: impl Fn(&mut [f64]) -> f64) {
@@ -129,6 +170,26 @@ mod tests {
     fn gradients_are_those_of_the_losses() {
         check_gradient(|logits| cross_entropy(logits, 2));
         check_gradient(|logits| kl_divergence(logits, &[0.1, 0.2, 0.0, 0.7]));
+        check_gradient(|logits| binary_cross_entropy(logits, &[1, 0, 0, 1], |label| 1.0 + label as f64));
+        check_gradient(|logits| huber(logits, |target| [0.0, 1.0, 0.5, -0.2][target]));
+    }
+
+    /// Catches: losses other than PyTorch 2.15's `binary_cross_entropy_with_logits` with `pos_weight` 1, 2, 3, 4, and `huber_loss`,
+    /// of the same values in f64.
+    #[test]
+    fn losses_are_pytorchs() {
+        let of_labels = binary_cross_entropy(&mut LOGITS.clone(), &[1, 0, 0, 1], |label| 1.0 + label as f64);
+        assert!((of_labels - BINARY).abs() < 1e-12, "{of_labels}");
+        let of_values = huber(&mut LOGITS.clone(), |target| [0.0, 1.0, 0.5, -0.2][target]);
+        assert!((of_values - HUBER).abs() < 1e-12, "{of_values}");
+    }
+
+    /// Catches: logits of a few hundred, whose exponentials overflow, in the losses of labels.
+    #[test]
+    fn large_logits_of_labels_stay_finite() {
+        let mut logits = [800.0_f64, -800.0];
+        assert_eq!(binary_cross_entropy(&mut logits, &[0, 1], |_| 1.0), 800.0);
+        assert_eq!(logits, [0.5, -0.5]);
     }
 
     /// Catches: a divergence that is not 0 where the two agree, or that turns a probability of 0 into a NaN.

@@ -4,7 +4,7 @@ use crate::image_set::ImageSet;
 use crate::{Error, Runtime};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use fieldfit_adapt::metrics::{Metrics, Misclassified, agreeing, predictions};
+use fieldfit_adapt::metrics::{LabelMetrics, Metrics, Misclassified, agreeing, predictions};
 use fieldfit_adapt::{
     AdaptRequest, Branches, Classifier, Control, Event, ExtraOutputs, MethodEntry, Options, Outcome, adapt,
     forget_peak_memory, peak_memory,
@@ -213,7 +213,7 @@ impl Subject {
     fn measure(&self, set: &ImageSet, base: &[u16]) -> Result<Scores, Error> {
         let labels = self.classifier.labels();
         let set = set.with_labels(labels)?;
-        let mut metrics = Metrics::new(labels.len());
+        let mut metrics = Metrics::of(self.classifier.head_outputs(), labels.len());
         let (mut answers, mut agreed) = (0, 0);
         for batch in set.classified_by(&self.classifier)? {
             let (batch, logits) = batch?;
@@ -225,6 +225,7 @@ impl Subject {
         Ok(Scores {
             name: set.name.clone(),
             task: self.classifier.task(),
+            task_score: task_score(&metrics),
             calibration_error: metrics.calibration_error(),
             loss: metrics.mean_loss(),
             agreement: agreed as f64 / answers.max(1) as f64,
@@ -265,6 +266,12 @@ impl Subject {
         });
         hardest.collect()
     }
+}
+
+/// The figure of a task whose answers are no classes.
+fn task_score(metrics: &Metrics) -> Option<f64> {
+    let of_labels = metrics.labels.as_ref().map(LabelMetrics::mean_average_precision);
+    of_labels.or_else(|| metrics.values.as_ref().map(|_| metrics.accuracy()))
 }
 
 /// Cost of a run.

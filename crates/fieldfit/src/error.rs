@@ -190,6 +190,8 @@ pub enum Error {
         match found {
             Task::Classification => "call `infer`, which ranks the classes of a frame",
             Task::Segmentation => "call `segment`, which names the class of each pixel",
+            Task::Regression => "call `estimate`, which answers with values",
+            Task::MultiLabel => "call `tag`, which tells any number of labels",
         }
     )]
     OtherTask {
@@ -197,6 +199,19 @@ pub enum Error {
         found: Task,
         /// What it was to do.
         action: &'static str,
+    },
+    /// Images that are labelled for another task than the version's.
+    #[error(
+        "the images are labelled for {images}, but {version} does {found}: measure it on images of its task, or activate a \
+         version for theirs"
+    )]
+    ImagesOfTask {
+        /// Task of the images.
+        images: Task,
+        /// The version.
+        version: Version,
+        /// Its task.
+        found: Task,
     },
     /// Base answers of a base without a head.
     #[error(
@@ -338,6 +353,7 @@ impl Error {
             | Self::FailedHere { .. }
             | Self::Classes { .. }
             | Self::OtherTask { .. }
+            | Self::ImagesOfTask { .. }
             | Self::BufferLength { .. }
             | Self::Feature { .. }
             | Self::Logit { .. } => None,

@@ -2,7 +2,7 @@
 
 use crate::image_set::ImageSet;
 use crate::{Error, Runtime, Version};
-use fieldfit_adapt::metrics::{Metrics, prediction};
+use fieldfit_adapt::metrics::{LabelAnswers, LabelMetrics, Metrics, TargetErrors, ValueMetrics, prediction};
 use fieldfit_adapt::{Classifier, ExtraOutputs, under_base_head};
 use fieldfit_tensor::Task;
 use serde::Serialize;
@@ -14,22 +14,29 @@ use std::collections::BTreeMap;
 pub struct Evaluation {
     /// Images that were evaluated.
     pub images: usize,
-    /// Images whose top class is their label; of images with masks, pixels.
+    /// Images whose top class is their label; of images with masks, pixels; of images with any number of labels, labels.
     pub correct: usize,
-    /// Share of correct images or pixels, 0..1.
+    /// Share of correct images, pixels or labels, 0..1; of images with values, the share of a standard deviation that their mean
+    /// error leaves.
     pub accuracy: f64,
-    /// Mean over classes of the share of their correct images or pixels, 0..1.
+    /// Mean over classes of the share of their correct images or pixels, 0..1; of other tasks the accuracy.
     pub macro_accuracy: f64,
     /// Counts of pixels, if the images have masks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segmentation: Option<SegmentationEvaluation>,
-    /// Expected calibration error, 0..1, over 15 equal bins of confidence (Guo et al., ICML 2017).
+    /// Errors of values, if the images have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regression: Option<RegressionEvaluation>,
+    /// Answers of labels, if the images have any number of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multi_label: Option<MultiLabelEvaluation>,
+    /// Expected calibration error, 0..1, over 15 equal bins of confidence (Guo et al., ICML 2017); 0 of values.
     pub calibration_error: f64,
     /// Images that could not be read and are not counted.
     pub skipped: usize,
-    /// Counts of each class that has images, by its name; none of images with masks.
+    /// Counts of each class that has images, by its name; none of images without one class.
     pub per_class: BTreeMap<String, Count>,
-    /// Counts of each named group, if the images were opened with a group pattern; none of images with masks.
+    /// Counts of each named group, if the images were opened with a group pattern; none of images without one class.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub per_group: BTreeMap<String, Count>,
     /// Accuracy under the base's own head on the images whose class is a label of the base, if there are such images and it was
@@ -74,6 +81,84 @@ impl SegmentationEvaluation {
             pixels: metrics.answers(),
             mean_iou: metrics.mean_intersection_over_union(),
             per_class: ious.into_iter().enumerate().filter_map(count).collect(),
+        }
+    }
+}
+
+/// Errors of values.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RegressionEvaluation {
+    /// Mean over images and targets of the absolute errors, in the targets' standard deviations over the images that the version
+    /// was trained on.
+    pub mean_error: f64,
+    /// Errors of each target, by its name with its unit, in that unit.
+    pub per_target: BTreeMap<String, TargetError>,
+}
+
+/// Errors of one target's values, in its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TargetError {
+    /// Mean absolute error.
+    pub mean_absolute: f64,
+    /// Root mean square error.
+    pub root_mean_square: f64,
+    /// Coefficient of determination R², at most 1; `None` where all values are the same.
+    pub determination: Option<f64>,
+}
+
+impl RegressionEvaluation {
+    fn new(labels: &[String], metrics: &Metrics, values: &ValueMetrics) -> Self {
+        let error = |(label, errors): (&String, &TargetErrors)| {
+            let error = TargetError {
+                mean_absolute: errors.mean_absolute_error(),
+                root_mean_square: errors.root_mean_square_error(),
+                determination: errors.determination(),
+            };
+            (label.clone(), error)
+        };
+        Self { mean_error: metrics.mean_error(), per_target: labels.iter().zip(&values.targets).map(error).collect() }
+    }
+}
+
+/// Answers of labels that do not exclude each other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct MultiLabelEvaluation {
+    /// Mean over labels of the average precision, 0..1.
+    pub mean_average_precision: f64,
+    /// Mean over labels of F1 at their thresholds, 0..1.
+    pub macro_f1: f64,
+    /// F1 of all labels together, 0..1.
+    pub micro_f1: f64,
+    /// Answers of each label, by its name.
+    pub per_label: BTreeMap<String, LabelEvaluation>,
+}
+
+/// Answers of one label.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LabelEvaluation {
+    /// Images that have it.
+    pub images: usize,
+    /// Average precision, 0..1; `None` if no image has it.
+    pub average_precision: Option<f64>,
+    /// F1 at its threshold, 0..1.
+    pub f1: f64,
+}
+
+impl MultiLabelEvaluation {
+    fn new(labels: &[String], metrics: &LabelMetrics) -> Self {
+        let of_label = |(label, answers): (&String, &LabelAnswers)| {
+            let (images, f1) = (answers.positives(), answers.f1());
+            (label.clone(), LabelEvaluation { images, average_precision: answers.average_precision(), f1 })
+        };
+        Self {
+            mean_average_precision: metrics.mean_average_precision(),
+            macro_f1: metrics.macro_f1(),
+            micro_f1: metrics.micro_f1(),
+            per_label: labels.iter().zip(&metrics.labels).map(of_label).collect(),
         }
     }
 }
@@ -131,11 +216,11 @@ impl Evaluation {
             }
         }
         let mean_of_classes = || per_class.values().map(Count::accuracy).sum::<f64>() / per_class.len().max(1) as f64;
+        let labels = &set.images.classes;
         let (macro_accuracy, segmentation) = match set.images.task() {
             Task::Classification => (mean_of_classes(), None),
-            Task::Segmentation => {
-                (metrics.macro_accuracy(), Some(SegmentationEvaluation::new(&set.images.classes, metrics)))
-            }
+            Task::Segmentation => (metrics.macro_accuracy(), Some(SegmentationEvaluation::new(labels, metrics))),
+            Task::Regression | Task::MultiLabel => (metrics.accuracy(), None),
         };
         Self {
             images: metrics.images(),
@@ -143,6 +228,8 @@ impl Evaluation {
             accuracy: metrics.accuracy(),
             macro_accuracy,
             segmentation,
+            regression: metrics.values.as_ref().map(|values| RegressionEvaluation::new(labels, metrics, values)),
+            multi_label: metrics.labels.as_ref().map(|answers| MultiLabelEvaluation::new(labels, answers)),
             calibration_error: metrics.calibration_error(),
             skipped: set.images.unreadable(),
             per_class,
@@ -213,13 +300,16 @@ fn evaluate(
     set: &ImageSet,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, Error> {
-    let labels = classifier.labels();
+    let (labels, images, found) = (classifier.labels(), set.images.task(), classifier.task());
+    if images != found {
+        return Err(Error::ImagesOfTask { images, version, found });
+    }
     let set = set.with_labels(labels).map_err(|source| Error::Classes { version, source })?;
     let in_base = classifier.base_labels().map(|base| {
         let columns = labels.len()..labels.len() + base.len();
         (positions(labels, base), columns)
     });
-    let (mut metrics, mut under_base) = (Metrics::new(labels.len()), Count::default());
+    let (mut metrics, mut under_base) = (Metrics::of(classifier.head_outputs(), labels.len()), Count::default());
     for batch in set.classified_by(classifier)? {
         let (batch, logits) = batch?;
         metrics.add(&batch, &logits);

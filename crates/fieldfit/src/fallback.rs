@@ -267,6 +267,7 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::NoNovelty { .. }
         | Error::NoStore { .. }
         | Error::OtherTask { .. }
+        | Error::ImagesOfTask { .. }
         | Error::Unknown { .. }
         | Error::BatchFrame { .. }
         | Error::BufferLength { .. }

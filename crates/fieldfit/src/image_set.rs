@@ -3,7 +3,7 @@
 use crate::Error;
 use fieldfit_adapt::Classifier;
 use fieldfit_data::{Batch, Corruption, DataError, Dataset, Loader, LoaderOptions, Severity};
-use fieldfit_tensor::{Matrix, Task};
+use fieldfit_tensor::Matrix;
 
 /// A named, ordered selection of labelled images to measure on, optionally corrupted.
 #[derive(Debug, Clone)]
@@ -26,15 +26,15 @@ impl ImageSet {
         Self { name: name.into(), images, order, corruption: None }
     }
 
-    /// Returns a copy of this set for each corruption, at that severity; of images with masks, for each that moves no pixels.
+    /// Returns a copy of this set for each corruption, at that severity; of images with masks or values, for each that moves no pixels.
     pub fn corrupted(&self, severity: Severity) -> impl Iterator<Item = Self> {
         let set = move |corruption: Corruption| Self {
             name: format!("{corruption} {severity}"),
             corruption: Some((corruption, severity)),
             ..self.clone()
         };
-        let has_masks = self.images.task() == Task::Segmentation;
-        Corruption::ALL.into_iter().filter(move |corruption| !(has_masks && corruption.moves_pixels())).map(set)
+        let moves = self.images.moves_with_pixels();
+        Corruption::ALL.into_iter().filter(move |corruption| !(moves && corruption.moves_pixels())).map(set)
     }
 
     /// Returns the same images with a model's labels as classes.

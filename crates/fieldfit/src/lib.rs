@@ -58,6 +58,7 @@ pub mod delta;
 pub mod doctor;
 mod drift;
 mod error;
+mod estimate;
 mod evaluation;
 mod event;
 mod execution_plan;
@@ -75,6 +76,7 @@ mod running;
 mod runtime;
 mod segmentation;
 pub mod store;
+mod tags;
 pub mod target;
 pub mod train;
 mod trial;
@@ -84,7 +86,11 @@ mod weights_monitor;
 pub use builder::Builder;
 pub use drift::{DRIFT_WINDOW, Drift};
 pub use error::{Error, error_messages};
-pub use evaluation::{BaseHeadEvaluation, Count, Evaluation, PixelCount, SegmentationEvaluation};
+pub use estimate::{Estimate, EstimatedValue};
+pub use evaluation::{
+    BaseHeadEvaluation, Count, Evaluation, LabelEvaluation, MultiLabelEvaluation, PixelCount, RegressionEvaluation,
+    SegmentationEvaluation, TargetError,
+};
 pub use event::RuntimeEvent;
 pub use fieldfit_data::{Frame, PixelFormat, Pixels, Plane, Rect};
 pub use fieldfit_durable::{BoundedReadError, Rehash, read_bounded};
@@ -98,4 +104,5 @@ pub use output_file::check_output;
 pub use prediction::{Candidate, MAX_TOP, Novelty, Prediction, Ranked};
 pub use runtime::{FRAMES_PER_PASS, Runtime, all_cores};
 pub use segmentation::Segmentation;
+pub use tags::{Tag, Tags};
 pub use version::Version;

@@ -2,13 +2,13 @@
 
 use crate::prediction::write_probabilities;
 use crate::trial::Tally;
-use crate::{Error, Novelty, Prediction, Segmentation, Version};
+use crate::{Error, Estimate, Novelty, Prediction, Segmentation, Tags, Version};
 use fieldfit_adapt::novelty::NoveltyModel;
 use fieldfit_adapt::{Classifier, ExtraOutputs, Input};
 use fieldfit_data::Frame;
 use fieldfit_delta::Header;
 use fieldfit_exec::Device;
-use fieldfit_model::{Base, Weights};
+use fieldfit_model::{Base, HeadOutputs, LabelThresholds, Weights};
 use fieldfit_tensor::Task;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub(crate) struct Running {
     classifier: Classifier,
     base_answers: bool,
     novelty: Option<NoveltyModel>,
+    /// Threshold of each label, of a version that tells any number of labels.
+    thresholds: Arc<[f32]>,
     tally: Arc<Tally>,
 }
 
@@ -64,11 +66,16 @@ impl Running {
     ) -> Result<Self, Error> {
         let novelty = novelty.filter(|_| serving.novelty);
         // The base has one head, which answers for both.
-        let is_ranked = weights.network.task() == Task::Classification;
+        let is_ranked = weights.task() == Task::Classification;
         let base_head = serving.base_answers && is_ranked && version != Version::Base;
+        let thresholds = match &weights.outputs {
+            HeadOutputs::Labels(LabelThresholds(thresholds)) => thresholds.as_slice().into(),
+            HeadOutputs::Classes | HeadOutputs::Values(_) => Arc::default(),
+        };
         let extra = ExtraOutputs { base: base_head, features: novelty.is_some() };
         let classifier = Classifier::with_extra_outputs(base, weights, serving.device, extra)?;
-        Ok(Self { version, classifier, base_answers: serving.base_answers, novelty, tally: Arc::default() })
+        let (base_answers, tally) = (serving.base_answers, Arc::default());
+        Ok(Self { version, classifier, base_answers, novelty, thresholds, tally })
     }
 
     pub const fn version(&self) -> Version {
@@ -82,6 +89,11 @@ impl Running {
 
     pub const fn classifier(&self) -> &Classifier {
         &self.classifier
+    }
+
+    /// What it answers about a frame.
+    pub const fn task(&self) -> Task {
+        self.classifier.task()
     }
 
     /// Class names in the order of the logits.
@@ -106,10 +118,12 @@ impl Running {
     pub fn check(&self) -> Result<(), Error> {
         self.classifier.with_input(|input| {
             let mut outputs = self.classifier.logits_of(input)?;
-            match self.classifier.mask_size() {
-                None => outputs.try_for_each(|outputs| self.prediction(outputs).map(drop)),
-                Some(size) => outputs.try_for_each(|logits| self.segmentation(size, logits).map(drop)),
-            }
+            outputs.try_for_each(|outputs| match self.task() {
+                Task::Classification => self.prediction(outputs).map(drop),
+                Task::Segmentation => self.segmentation(outputs).map(drop),
+                Task::Regression => self.estimated(outputs).map(drop),
+                Task::MultiLabel => self.tags(outputs).map(drop),
+            })
         })
     }
 
@@ -138,12 +152,30 @@ impl Running {
 
     /// Names the class of each pixel of a frame.
     pub fn segment(&self, frame: &Frame<'_>) -> Result<Segmentation, Unanswered> {
-        let size = self.classifier.mask_size().unwrap_or([1, 1]);
-        self.answer_one(frame, |logits| self.segmentation(size, logits))
+        self.answer_one(frame, |logits| self.segmentation(logits))
+    }
+
+    /// Estimates the values of a frame's targets.
+    pub fn estimate(&self, frame: &Frame<'_>) -> Result<Estimate, Unanswered> {
+        self.answer_one(frame, |outputs| self.estimated(outputs))
+    }
+
+    /// Tells the labels of a frame.
+    pub fn tag(&self, frame: &Frame<'_>) -> Result<Tags, Unanswered> {
+        self.answer_one(frame, |outputs| self.tags(outputs))
+    }
+
+    fn estimated(&self, outputs: &[f32]) -> Result<Estimate, Error> {
+        Estimate::new(self.version, self.labels(), self.classifier.outputs(outputs).own)
+    }
+
+    fn tags(&self, outputs: &[f32]) -> Result<Tags, Error> {
+        Tags::new(self.version, self.labels(), &self.thresholds, self.classifier.outputs(outputs).own)
     }
 
     /// Names the class of each pixel by its logits, `[H, W, classes]`.
-    fn segmentation(&self, size: [usize; 2], logits: &[f32]) -> Result<Segmentation, Error> {
+    fn segmentation(&self, logits: &[f32]) -> Result<Segmentation, Error> {
+        let size = self.classifier.mask_size().unwrap_or([1, 1]);
         Segmentation::new(self.version, self.labels(), size, logits)
     }
 

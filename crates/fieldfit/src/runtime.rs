@@ -9,7 +9,7 @@ use crate::fallback::{Fallback, Selected};
 use crate::running::{Running, Serving, Unanswered};
 use crate::trial::Trial;
 use crate::weights_monitor::WeightsMonitor;
-use crate::{Builder, Error, Prediction, RuntimeEvent, Segmentation, Version};
+use crate::{Builder, Error, Estimate, Prediction, RuntimeEvent, Segmentation, Tags, Version};
 use arc_swap::ArcSwap;
 use fieldfit_data::Frame;
 use fieldfit_delta::SecretKey;
@@ -83,6 +83,23 @@ pub(crate) struct Swaps {
 impl Swaps {
     pub const fn new(view: ActiveVersion, trial: Option<Trial>, awaited: Option<u32>, is_degraded: bool) -> Self {
         Self { view, trial, awaited, is_degraded, failed: BTreeSet::new(), replaced: DeferredDrop::new() }
+    }
+}
+
+/// Question that only versions of one task can answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question {
+    /// The task.
+    pub task: Task,
+    /// What they are to do.
+    pub action: &'static str,
+}
+
+impl Question {
+    /// Refuses a version of another task.
+    pub fn check(self, found: Task) -> Result<(), Error> {
+        let Self { task, action } = self;
+        if found == task { Ok(()) } else { Err(Error::OtherTask { found, action }) }
     }
 }
 
@@ -168,19 +185,38 @@ impl Runtime {
     /// If the frame is malformed or cannot be decoded, the device fails, or a logit is not finite; [`Error::OtherTask`] if the
     /// model [classifies whole frames](Self::infer).
     pub fn segment(&self, frame: &Frame<'_>) -> Result<Segmentation, Error> {
-        self.requires(Task::Segmentation, "name the classes of pixels")?;
-        self.answer(slice::from_ref(frame), |running| running.segment(frame))
+        let question = Question { task: Task::Segmentation, action: "name the classes of pixels" };
+        self.answer(slice::from_ref(frame), Some(question), |running| running.segment(frame))
     }
 
-    /// Returns what the model answers about a frame.
+    /// Estimates the values of a frame's targets, in their units.
+    ///
+    /// A version that fails is left as [`infer`](Self::infer) leaves it. [Drift](Self::drift) does not count these answers.
+    ///
+    /// # Errors
+    /// If the frame is malformed or cannot be decoded, the device fails, or a value is not finite; [`Error::OtherTask`] if what
+    /// runs is of another task: the base itself has no targets.
+    pub fn estimate(&self, frame: &Frame<'_>) -> Result<Estimate, Error> {
+        let question = Question { task: Task::Regression, action: "estimate values" };
+        self.answer(slice::from_ref(frame), Some(question), |running| running.estimate(frame))
+    }
+
+    /// Tells which labels a frame has, any number of them.
+    ///
+    /// A version that fails is left as [`infer`](Self::infer) leaves it. [Drift](Self::drift) does not count these answers.
+    ///
+    /// # Errors
+    /// If the frame is malformed or cannot be decoded, the device fails, or a logit is not finite; [`Error::OtherTask`] if what
+    /// runs is of another task: the classes of the base itself exclude each other.
+    pub fn tag(&self, frame: &Frame<'_>) -> Result<Tags, Error> {
+        let question = Question { task: Task::MultiLabel, action: "tell labels that do not exclude each other" };
+        self.answer(slice::from_ref(frame), Some(question), |running| running.tag(frame))
+    }
+
+    /// Returns what the running version answers about a frame. A base classifies; a version of it may be of another
+    /// [task](Task).
     pub fn task(&self) -> Task {
-        self.base.network().task()
-    }
-
-    /// Refuses what only a model of that task can do.
-    pub(crate) fn requires(&self, task: Task, action: &'static str) -> Result<(), Error> {
-        let found = self.task();
-        if found == task { Ok(()) } else { Err(Error::OtherTask { found, action }) }
+        self.running.load().task()
     }
 
     /// Classifies a frame, and writes the probability of every class, 0..1, f32, in the order of the
@@ -224,9 +260,11 @@ impl Runtime {
     /// If the frame is malformed or cannot be decoded, the device fails, or a feature is not finite;
     /// [`Error::BufferLength`] if `features` has another length.
     pub fn embed(&self, frame: &Frame<'_>, features: &mut [f32]) -> Result<Version, Error> {
-        self.requires(Task::Classification, "compute the features of a frame")?;
-        let expected = self.embedding_len();
-        self.answer(slice::from_ref(frame), |running| running.embed(frame, features, expected))
+        let (found, expected) = (self.base.network().task(), self.embedding_len());
+        if found.is_dense() {
+            return Err(Error::OtherTask { found, action: "compute the features of a frame" });
+        }
+        self.answer(slice::from_ref(frame), None, |running| running.embed(frame, features, expected))
     }
 
     /// Answers frames by the head of what runs, and counts the predictions for drift.
@@ -236,8 +274,8 @@ impl Runtime {
         answer: impl FnOnce(&Running) -> Result<R, Unanswered>,
         predictions: impl FnOnce(&R) -> &[Prediction],
     ) -> Result<R, Error> {
-        self.requires(Task::Classification, "rank the classes of a frame")?;
-        let answered = self.answer(frames, |running| match running.labels().is_empty() {
+        let question = Question { task: Task::Classification, action: "rank the classes of a frame" };
+        let answered = self.answer(frames, Some(question), |running| match running.labels().is_empty() {
             true => {
                 Err(Unanswered::Caller(Error::Headless { path: self.base.path().to_owned(), action: "answer a frame" }))
             }
@@ -249,13 +287,15 @@ impl Runtime {
         Ok(answered)
     }
 
-    /// Answers frames by what runs, and leaves a version that fails.
+    /// Answers frames by what runs, if it can answer such a question, and leaves a version that fails.
     fn answer<R>(
         &self,
         frames: &[Frame<'_>],
+        question: Option<Question>,
         answer: impl FnOnce(&Running) -> Result<R, Unanswered>,
     ) -> Result<R, Error> {
         let running = self.running.load();
+        question.map_or(Ok(()), |question| question.check(running.task()))?;
         match answer(&running) {
             Ok(answered) => Ok(answered),
             Err(Unanswered::Caller(error)) => Err(error),

@@ -3,6 +3,7 @@
 use crate::base::Base;
 use crate::constraint;
 use crate::error::ModelError;
+use crate::head_outputs::HeadOutputs;
 use fieldfit_delta::{
     Codec, Constraint, DeltaError, HeadDescription, HeadOrigin, Header, Provenance, TensorData, TensorKind,
 };
@@ -54,12 +55,21 @@ pub fn encode_delta(
 }
 
 /// What a delta says of its head.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct DeltaHead<'a> {
     /// Origin, taught classes and threshold of novelty.
     pub description: HeadDescription,
+    /// What its values mean.
+    pub outputs: &'a HeadOutputs,
     /// Statistics of the features, which follow the network's tensors.
     pub statistics: &'a [TensorData<'a>],
+}
+
+impl Default for DeltaHead<'_> {
+    /// A new head for classes, without statistics.
+    fn default() -> Self {
+        Self { description: HeadDescription::default(), outputs: &HeadOutputs::Classes, statistics: &[] }
+    }
 }
 
 /// Encodes a training result as [`encode_delta`] does, with a head of that description: of a head that is kept, the
@@ -93,15 +103,18 @@ pub fn encode_delta_with(
     let header = Header {
         base: base.id().0,
         parent,
-        task: network.task(),
+        task: head.outputs.task(&network),
         input_size: change.input_size,
         crop: change.crop,
         classes: labels.len() as u32,
-        tensors: tensors.len() as u32,
+        tensors: 0,
         provenance,
         head: head.description,
     };
-    Ok(fieldfit_delta::encode(&header, &labels, &tensors)?)
+    head.outputs.with_tensors(|outputs| {
+        let tensors: Vec<TensorData<'_>> = tensors.iter().chain(outputs).copied().collect();
+        Ok(fieldfit_delta::encode(&header, &labels, &tensors)?)
+    })
 }
 
 /// Stored form of a tensor that moved.

@@ -39,6 +39,22 @@ pub enum ModelError {
         /// Task of the delta.
         found: Task,
     },
+    /// A delta of targets or labels without what its head's outputs are read by.
+    #[error("the delta has no record `{name}`, which its outputs are read by: take another delta")]
+    DeltaOutputs {
+        /// Name of the record.
+        name: &'static str,
+    },
+    /// A value that outputs cannot be read by.
+    #[error("record `{name}` of the delta: expected values {expected}, found {found}: take another delta")]
+    DeltaOutput {
+        /// Name of the record.
+        name: &'static str,
+        /// The allowed values.
+        expected: &'static str,
+        /// The value.
+        found: f32,
+    },
     /// A missing file of the model.
     #[error("{} is missing: a model folder holds manifest.toml, labels.txt and its weights; import it again", path.display())]
     Missing {
@@ -548,6 +564,8 @@ impl ModelError {
             | Self::Architecture(_)
             | Self::Delta(_)
             | Self::DeltaTask { .. }
+            | Self::DeltaOutputs { .. }
+            | Self::DeltaOutput { .. }
             | Self::DeltaBase { .. }
             | Self::DeltaTensor { .. }
             | Self::DeltaShape { .. }

@@ -26,6 +26,7 @@ mod delta_encode;
 mod description;
 mod error;
 mod file;
+mod head_outputs;
 pub mod import;
 mod manifest;
 mod mapped_weights;
@@ -40,6 +41,7 @@ pub use constraint::CONSTRAINT_TOLERANCE;
 pub use delta_encode::{DeltaHead, TrainingResult, encode_delta, encode_delta_with, new_head};
 pub use description::{DescribedTensor, DescriptionError, NetworkDescription, SourceLayout};
 pub use error::ModelError;
+pub use head_outputs::{HeadOutputs, LabelThresholds, TargetScales};
 pub use manifest::{
     DescriptionFile, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile,
 };

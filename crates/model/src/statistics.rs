@@ -76,7 +76,7 @@ impl FeatureStatistics {
 }
 
 /// Decodes a record of that shape.
-fn matrix(record: &Record<'_>, expected: &[usize]) -> Result<Matrix<f32>, ModelError> {
+pub(crate) fn matrix(record: &Record<'_>, expected: &[usize]) -> Result<Matrix<f32>, ModelError> {
     let found: Vec<usize> = record.shape.iter().map(|&size| size as usize).collect();
     if found != expected {
         return Err(ModelError::DeltaShape { name: record.name.to_owned(), expected: expected.to_vec(), found });

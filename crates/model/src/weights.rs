@@ -3,18 +3,21 @@
 use crate::base::{Base, BaseId};
 use crate::constraint;
 use crate::error::ModelError;
+use crate::head_outputs::HeadOutputs;
 use crate::statistics::FeatureStatistics;
 use fieldfit_delta::{Constraint, Delta, HeadOrigin, Record, TensorKind};
 use fieldfit_nets::Network;
-use fieldfit_tensor::{Params, TensorId};
+use fieldfit_tensor::{Params, Task, TensorId};
 
 /// Parameters of a network, with its labels and input: those of a base, or of a base and a delta.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// The architecture, under the head that these weights have.
     pub network: Network,
-    /// One name a class, in the order of the logits.
+    /// One name an output of the head, in their order: of a class, a label or a target.
     pub labels: Vec<String>,
+    /// What the head's values mean.
+    pub outputs: HeadOutputs,
     /// Every tensor's values, merged, f32: rounding them to f16 would cost as much as a delta changes.
     pub params: Params<f32>,
     /// Rows of the image that they were made for, in pixels: the side of a square.
@@ -29,6 +32,7 @@ impl Weights {
         Self {
             network: base.network().clone(),
             labels: base.labels().to_vec(),
+            outputs: HeadOutputs::Classes,
             params: base.params(),
             input_size: base.preprocessing().size,
             crop: base.preprocessing().crop,
@@ -52,8 +56,17 @@ impl Weights {
             let id = changed_tensor(&network, origin, &record)?;
             params.replace(id, changed_values(base, id, &record)?);
         }
+        let outputs = HeadOutputs::of_delta(delta)?;
+        if let HeadOutputs::Values(scales) = &outputs {
+            scales.fold_into(&network, &mut params);
+        }
         let labels = delta.labels().map(str::to_owned).collect();
-        Ok(Self { network, labels, params, input_size: header.input_size, crop: header.crop })
+        Ok(Self { network, labels, outputs, params, input_size: header.input_size, crop: header.crop })
+    }
+
+    /// Returns what the network answers about an image.
+    pub fn task(&self) -> Task {
+        self.outputs.task(&self.network)
     }
 }
 
@@ -71,9 +84,10 @@ pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError
         return Err(ModelError::DeltaBase { name: base.manifest().name.clone(), expected, found });
     }
     let (expected, found) = (base.network().task(), header.task);
-    if found != expected {
+    if found.is_dense() != expected.is_dense() {
         return Err(ModelError::DeltaTask { expected, found });
     }
+    let is_ranked = HeadOutputs::of_delta(delta)? == HeadOutputs::Classes;
     let (limit, found) = (most_delta_bytes(base), delta.file_bytes());
     if found > limit {
         return Err(ModelError::DeltaLength { limit, found });
@@ -89,7 +103,7 @@ pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError
     FeatureStatistics::of_delta(delta, network.head.features)?;
     if origin == HeadOrigin::Kept {
         let (expected, found) = (base.labels().len(), header.classes as usize);
-        let is_base = delta.labels().eq(base.labels().iter().map(String::as_str));
+        let is_base = is_ranked && delta.labels().eq(base.labels().iter().map(String::as_str));
         return if is_base { Ok(network) } else { Err(ModelError::DeltaKeptHead { expected, found }) };
     }
     match [network.head.weight, network.head.bias].into_iter().find(|id| !changed.contains(id)) {

@@ -77,6 +77,7 @@ fn class_of(error: &Error) -> fn(String) -> PyErr {
         | Error::Headless { .. }
         | Error::NoBaseAnswers { .. }
         | Error::OtherTask { .. }
+        | Error::ImagesOfTask { .. }
         | Error::Unknown { .. } => ModelError::new_err,
         Error::Delta { .. }
         | Error::Read { .. }

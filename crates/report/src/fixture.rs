@@ -7,6 +7,7 @@ use fieldfit_tensor::Task;
 pub(crate) fn run(method: &str, seed: u64, source: &str) -> RunRecord {
     let scores = |name: &str| Scores {
         task: Task::Classification,
+        task_score: None,
         name: name.to_owned(),
         confusion: vec![vec![8, 2], vec![1, 9 + seed as usize]],
         calibration_error: 0.05,

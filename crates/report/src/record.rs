@@ -53,14 +53,19 @@ pub struct RunRecord {
 pub struct Scores {
     /// Name of the data set.
     pub name: String,
-    /// Task of the classifier: it classifies images, or pixels.
+    /// Task of what was measured.
     #[serde(default, skip_serializing_if = "is_classification")]
     pub task: Task,
-    /// Confusion matrix, `confusion[truth][predicted]`: number of images, or pixels, by true and predicted class.
+    /// Of several labels an image, the mean average precision, 0..1; of values, the share of a standard deviation that their mean
+    /// error leaves, 0..1. `None` of classes, whose figures follow from the confusion matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_score: Option<f64>,
+    /// Confusion matrix, `confusion[truth][predicted]`: number of images, or pixels, by true and predicted class; empty where
+    /// answers are no classes.
     pub confusion: Vec<Vec<usize>>,
     /// Expected calibration error, 0..1, over 15 equal-width bins of confidence (Guo et al., ICML 2017).
     pub calibration_error: f64,
-    /// Mean cross-entropy, in nats.
+    /// Mean cross-entropy, in nats; of values the mean Huber loss.
     pub loss: f64,
     /// Agreement with the base, 0..1: fraction of images, or pixels, for which the adapted backbone under the base's own head predicts
     /// the same class as the base.
@@ -112,11 +117,13 @@ fn is_classification(task: &Task) -> bool {
 }
 
 impl Scores {
-    /// Returns the figure that methods are compared by, 0..1: the accuracy, or of pixels the mean intersection over union.
+    /// Returns the figure that methods are compared by, 0..1: the accuracy, of pixels the mean intersection over union, or the
+    /// [task's own](Self::task_score).
     pub fn quality(&self) -> f64 {
         match self.task {
             Task::Classification => self.accuracy(),
             Task::Segmentation => self.mean_intersection_over_union(),
+            Task::Regression | Task::MultiLabel => self.task_score.unwrap_or_default(),
         }
     }
 

@@ -14,6 +14,10 @@ pub enum Task {
     Classification,
     /// One class per pixel: semantic segmentation.
     Segmentation,
+    /// Numbers per image, each with a unit.
+    Regression,
+    /// Any number of labels per image.
+    MultiLabel,
 }
 
 impl Task {
@@ -22,6 +26,16 @@ impl Task {
         match self {
             Self::Classification => "classification",
             Self::Segmentation => "segmentation",
+            Self::Regression => "regression",
+            Self::MultiLabel => "multi-label classification",
+        }
+    }
+
+    /// Returns whether a network has an answer for each pixel, and not one for the image.
+    pub const fn is_dense(self) -> bool {
+        match self {
+            Self::Segmentation => true,
+            Self::Classification | Self::Regression | Self::MultiLabel => false,
         }
     }
 }

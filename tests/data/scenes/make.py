@@ -27,6 +27,7 @@ def noisy(channel: int) -> int:
 def main() -> None:
     random.seed(1)
     folder = Path(__file__).parent
+    values, labels = ["path,horizon [px],car [px]"], ["path,low horizon,car on the left"]
     for index in range(int(sys.argv[1]) if len(sys.argv) > 1 else 24):
         horizon, left = random.randint(10, 19), random.randint(2, 21)
 
@@ -39,6 +40,11 @@ def main() -> None:
         image = [bytes(noisy(channel) for value in row for channel in COLOURS[value]) for row in mask]
         png(folder / f"masks/f{index:02}.png", GREY, mask)
         png(folder / f"images/f{index:02}.png", RGB, image)
+        path = f"../scenes/images/f{index:02}.png"
+        values.append(f"{path},{horizon},{left + 7}")
+        labels.append(f"{path},{int(horizon > 14)},{int(left < 12)}")
+    (folder.parent / "scene-values/targets.csv").write_text("\n".join(values) + "\n")
+    (folder.parent / "scene-labels/labels.csv").write_text("\n".join(labels) + "\n")
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ impl fmt::Debug for Released<'_> {
             head,
             novelty,
             branches,
+            flip_negates,
         } = self.0;
         let unset = None::<()>;
         let mut text = f.debug_struct("Options");
@@ -95,6 +96,9 @@ impl fmt::Debug for Released<'_> {
         }
         if *branches != Branches::default() {
             text.field("branches", branches);
+        }
+        if flip_negates.is_some() {
+            text.field("flip_negates", flip_negates);
         }
         text.finish()
     }

@@ -14,7 +14,7 @@ use crate::train::early_stopping::EarlyStopping;
 use crate::train::optimiser::{Optimiser, is_decayed};
 use crate::train::probe::Probe;
 use fieldfit_nets::Network;
-use fieldfit_tensor::TensorId;
+use fieldfit_tensor::{Task, TensorId};
 use std::ops::RangeInclusive;
 
 const FINITE: RangeInclusive<f64> = f64::MIN..=f64::MAX;
@@ -30,7 +30,12 @@ pub(super) fn progress(found: &Progress, run: Run<'_>) -> Result<(), CheckpointD
     within("steps done", 0..=run.plan.steps, step)?;
     within("steps without images", 0..=*step, skipped_steps)?;
     within("the epoch's loss", FINITE, epoch_loss)?;
-    same("the loss of guessing", &DivergenceDetector::new(run.plan.network.head.classes).chance, chance)?;
+    match run.plan.task {
+        Task::Classification | Task::Segmentation => {
+            same("the loss of guessing", &(run.plan.network.head.classes as f64).ln(), chance)?;
+        }
+        Task::Regression | Task::MultiLabel => within("the loss of guessing", f64::MIN_POSITIVE..=f64::MAX, chance)?,
+    }
     same("whether there was a first loss", &(found.taken() > 0), &first.is_some())?;
     within("the first loss", FINITE, &first.unwrap_or_default())?;
     within("the smoothed loss", FINITE, smoothed)?;

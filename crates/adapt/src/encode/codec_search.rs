@@ -12,10 +12,11 @@ use crate::train::batch_source::Cycle;
 use crate::train::reporter::Reporter;
 use crate::train::trainer::Trained;
 use fieldfit_delta::{Codec, Delta, Fidelity};
-use fieldfit_exec::{kl_divergence, prepare, softmax};
-use fieldfit_model::{CodecRates, Weights};
+use fieldfit_exec::{kl_divergence, logistic, prepare, softmax};
+use fieldfit_model::{CodecRates, HeadOutputs, LabelThresholds, TargetScales, Weights};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Matrix, Params};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -25,10 +26,11 @@ const PRICES: Range<usize> = 10 * PER_HALVING..60 * PER_HALVING;
 /// Number of prices from one to its half.
 const PER_HALVING: usize = 4;
 
-/// Chooses codecs as the options say.
+/// Chooses codecs as the options say, for a file that records so much beside the network.
 pub(crate) fn choose(
     run: Run<'_>,
     trained: &Trained<'_>,
+    recorded: &Recorded,
     reporter: &mut Reporter<'_>,
 ) -> Result<ChosenCodecs, AdaptError> {
     let plan = run.plan;
@@ -39,14 +41,13 @@ pub(crate) fn choose(
         return Ok(ChosenCodecs::kernels_by(Codec::F16, &plan.network));
     }
     let slice = Slice { run };
-    let exact_weights = exact_weights(trained);
-    let exact = slice.answers(trained.state.network(), &exact_weights)?;
+    let (network, exact_weights) = (trained.state.network(), trained.weights());
+    let exact = slice.answers(network, &in_units(network, &exact_weights, &recorded.outputs))?;
     let weights = sensitivity::of_rows(run, exact_weights, &slice.batches()?)?;
     let rates =
         CodecRates::of(&plan.network, &trained.state.delta, &weights, run.request.options.head == HeadMode::Keep)?;
     let attempt = |codecs: ChosenCodecs| {
-        let fidelity =
-            slice.fidelity(&exact, &delta_file::encode(run, trained, &codecs, &Recorded::default(), None)?)?;
+        let fidelity = slice.fidelity(&exact, &delta_file::encode(run, trained, &codecs, recorded, None)?)?;
         Ok(ChosenCodecs { fidelity: Some(fidelity), ..codecs })
     };
     let chosen = match smallest(&rates, &attempt, trained, reporter)? {
@@ -95,13 +96,72 @@ fn is_enough(fidelity: &Fidelity) -> bool {
         && f64::from(fidelity.divergence) <= Coding::DIVERGENCE
 }
 
-/// θ as training left it.
-fn exact_weights(trained: &Trained<'_>) -> Params<f32> {
-    let (mut weights, head, network) = (trained.state.weights(), trained.state.moved_head(), trained.state.network());
-    trained.state.merge_into(&mut weights);
-    weights.replace(network.head.weight, head.weight);
-    weights.replace(network.head.bias, head.bias);
-    weights
+/// Weights whose head answers in units, as a decoded one does.
+fn in_units<'w>(network: &Network, weights: &'w Params<f32>, outputs: &HeadOutputs) -> Cow<'w, Params<f32>> {
+    match outputs {
+        HeadOutputs::Classes | HeadOutputs::Labels(_) => Cow::Borrowed(weights),
+        HeadOutputs::Values(scales) => {
+            let mut weights = weights.clone();
+            scales.fold_into(network, &mut weights);
+            Cow::Owned(weights)
+        }
+    }
+}
+
+/// Difference of one exact answer and the decoded one: of an image, a pixel, or an image's labels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Difference {
+    /// Answers that are compared.
+    answers: u32,
+    /// Those that are others.
+    changed: u32,
+    /// Sum of their divergences KL(exact ‖ decoded), in nats.
+    divergence: f64,
+}
+
+impl Difference {
+    /// Compares the outputs of one image or pixel.
+    ///
+    /// Of values, the divergence is that of normal distributions of the targets' standard deviations, and an answer is another one
+    /// if it moves by more than [`Coding::MOVED`] of them.
+    fn of(outputs: &HeadOutputs, exact: &[f32], stored: &mut [f32]) -> Self {
+        match outputs {
+            HeadOutputs::Classes => {
+                let mut probabilities = exact.to_vec();
+                softmax(&mut probabilities);
+                let changed = 1 - agreeing([prediction(exact)], [prediction(stored)]) as u32;
+                Self { answers: 1, changed, divergence: kl_divergence(stored, &probabilities) }
+            }
+            HeadOutputs::Values(TargetScales { deviations, .. }) => {
+                let errors = exact.iter().zip(&*stored).zip(deviations);
+                let errors: Vec<f64> =
+                    errors.map(|((one, other), deviation)| f64::from(one - other) / f64::from(*deviation)).collect();
+                let has_moved = errors.iter().any(|error| error.abs() > Coding::MOVED);
+                let divergence = 0.5 * errors.iter().map(|error| error * error).sum::<f64>();
+                Self { answers: 1, changed: has_moved.into(), divergence }
+            }
+            HeadOutputs::Labels(LabelThresholds(thresholds)) => {
+                let mut difference = Self { answers: thresholds.len() as u32, changed: 0, divergence: 0.0 };
+                for ((exact, stored), threshold) in exact.iter().zip(stored).zip(thresholds) {
+                    let [exact, stored] = [*exact, *stored].map(|logit| logistic(f64::from(logit)));
+                    let threshold = f64::from(*threshold);
+                    difference.changed += u32::from((exact >= threshold) != (stored >= threshold));
+                    difference.divergence += binary_divergence(exact, stored);
+                }
+                difference
+            }
+        }
+    }
+}
+
+/// KL of two probabilities of one label, in nats.
+fn binary_divergence(exact: f64, stored: f64) -> f64 {
+    let least = f64::from(f32::MIN_POSITIVE);
+    let part = |exact: f64, stored: f64| match exact > 0.0 {
+        true => exact * (exact / stored.max(least)).ln(),
+        false => 0.0,
+    };
+    part(exact, stored) + part(1.0 - exact, 1.0 - stored)
 }
 
 /// Logits of each image of a slice, or of some of its pixels, by its index, in one view.
@@ -120,21 +180,22 @@ impl Slice<'_> {
     fn fidelity(&self, exact: &[Answers], file: &[u8]) -> Result<Fidelity, AdaptError> {
         let weights = Weights::adapted(self.run.request.base, &Delta::parse(file)?)?;
         let stored = self.answers(&weights.network, &weights.params)?;
-        let (mut images, mut agreed, mut total) = (0_u32, 0_u32, 0.0_f64);
+        let mut sum = Difference { answers: 0, changed: 0, divergence: 0.0 };
         for (exact, stored) in exact.iter().zip(stored) {
             for (sample, mut stored) in stored {
                 let Some(exact) = exact.get(&sample) else { continue };
                 let columns = stored.columns.max(1);
                 for (row, stored) in stored.values.chunks_exact_mut(columns).enumerate() {
-                    let mut probabilities = exact.row(row).to_vec();
-                    softmax(&mut probabilities);
-                    images += 1;
-                    agreed += agreeing([prediction(exact.row(row))], [prediction(stored)]) as u32;
-                    total += kl_divergence(stored, &probabilities);
+                    let Difference { answers, changed, divergence } =
+                        Difference::of(&weights.outputs, exact.row(row), stored);
+                    sum.answers += answers;
+                    sum.changed += changed;
+                    sum.divergence += divergence;
                 }
             }
         }
-        Ok(Fidelity { images, changed: images - agreed, divergence: (total / f64::from(images)).max(0.0) as f32 })
+        let Difference { answers: images, changed, divergence } = sum;
+        Ok(Fidelity { images, changed, divergence: (divergence / f64::from(images)).max(0.0) as f32 })
     }
 
     /// Batches of as many images as are computed at once.
@@ -170,6 +231,23 @@ impl Slice<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Catches: a move of values that is measured in units, a label that counts as moved on its own side of its threshold.
+    #[test]
+    fn values_and_labels_are_compared_on_their_own_scales() {
+        let scales = TargetScales { means: vec![0.0; 2], deviations: vec![100.0, 0.1] };
+        let values =
+            |stored: [f32; 2]| Difference::of(&HeadOutputs::Values(scales.clone()), &[50.0, 1.0], &mut stored.clone());
+        let near = values([51.0, 1.001]);
+        assert_eq!((near.answers, near.changed), (1, 0));
+        assert!((near.divergence - 1e-4).abs() < 1e-8, "{near:?}");
+        assert_eq!(values([50.0, 1.05]).changed, 1);
+        let outputs = HeadOutputs::Labels(LabelThresholds(vec![0.5, 0.9]));
+        let labels = Difference::of(&outputs, &[1.0, 1.0], &mut [-1.0, 2.0]);
+        assert_eq!((labels.answers, labels.changed), (2, 1));
+        let same = Difference::of(&outputs, &[1.0, 1.0], &mut [1.0, 1.0]);
+        assert_eq!(same, Difference { answers: 2, changed: 0, divergence: 0.0 });
+    }
 
     /// Catches: a tolerance that lets through what it should not, on either side of each limit.
     #[test]

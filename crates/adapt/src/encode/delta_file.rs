@@ -9,7 +9,7 @@ use crate::options::HeadMode;
 use crate::plan::run::Run;
 use crate::train::trainer::Trained;
 use fieldfit_delta::{Delta, HeadDescription, HeadOrigin, NoveltyThreshold};
-use fieldfit_model::{DeltaHead, FeatureStatistics, TrainingResult, encode_delta_with};
+use fieldfit_model::{DeltaHead, FeatureStatistics, HeadOutputs, TrainingResult, encode_delta_with};
 use fieldfit_tensor::Norm;
 
 /// The norm of the method's constraints and the radius of each tensor.
@@ -25,9 +25,10 @@ fn constraint(run: Run<'_>, trained: &Trained<'_>) -> Result<(Norm, Vec<Option<f
     }
 }
 
-/// Feature statistics that the delta file records, and the threshold of novelty.
+/// What the delta file records beside the network: what the head's outputs mean, feature statistics, and the threshold of novelty.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recorded {
+    pub outputs: HeadOutputs,
     pub statistics: FeatureStatistics,
     pub novelty: Option<NoveltyThreshold>,
 }
@@ -62,6 +63,7 @@ pub(crate) fn encode(
     let description = HeadDescription { origin, taught: 0, novelty: recorded.novelty };
     let parent = request.active.map(Delta::hash);
     Ok(recorded.statistics.with_tensors(|statistics| {
-        encode_delta_with(request.base, &result, &DeltaHead { description, statistics }, provenance, parent)
+        let head = DeltaHead { description, outputs: &recorded.outputs, statistics };
+        encode_delta_with(request.base, &result, &head, provenance, parent)
     })?)
 }

@@ -13,19 +13,19 @@ use fieldfit_data::Batch;
 use fieldfit_delta::{Codec, Delta};
 use fieldfit_model::{FeatureStatistics, ModelError, Weights};
 
-/// Computes what the delta is to record, if the options ask for a threshold.
+/// Adds a threshold to what the delta is to record, if the options ask for one.
 ///
 /// # Errors
 /// If no class has two training images that differ, or no validation image can be read; if the run is stopped.
 pub(crate) fn choose(
     run: Run<'_>,
     trained: &Trained<'_>,
-    chosen: &ChosenCodecs,
+    (chosen, recorded): (&ChosenCodecs, Recorded),
     reporter: &mut Reporter<'_>,
 ) -> Result<Recorded, AdaptError> {
     let (request, plan) = (run.request, run.plan);
-    let Some(rate) = request.options.novelty else { return Ok(Recorded::default()) };
-    let file = delta_file::encode(run, trained, chosen, &Recorded::default(), None)?;
+    let Some(rate) = request.options.novelty else { return Ok(recorded) };
+    let file = delta_file::encode(run, trained, chosen, &recorded, None)?;
     let weights = Weights::adapted(request.base, &Delta::parse(&file)?)?;
     let mut extractor = FeatureExtractor::new(request.base, weights, request.options.device)?;
     let source = run.batch_source()?;
@@ -44,9 +44,9 @@ pub(crate) fn choose(
     let expected = "none, or two different images of a class to train on, and images to validate by";
     let refused = || AdaptError::Option { name: "novelty", found: rate.to_string(), expected };
     let model = NoveltyModel::new(statistics.clone()).ok_or_else(refused)?;
-    let distances = (0..validation.labels.len()).map(|row| model.distance(validation.matrix.row(row))).collect();
+    let distances = (0..validation.matrix.rows).map(|row| model.distance(validation.matrix.row(row))).collect();
     let novelty = Some(threshold(distances, rate).ok_or_else(refused)?);
-    Ok(Recorded { statistics, novelty })
+    Ok(Recorded { statistics, novelty, ..recorded })
 }
 
 /// The statistics as the file has them.

@@ -74,6 +74,7 @@ impl fmt::Display for Choices<'_> {
             head,
             novelty,
             branches,
+            flip_negates,
         } = self.options;
         write!(f, "method={method}")?;
         for (name, value) in effective_settings(self.options, self.method) {
@@ -103,6 +104,9 @@ impl fmt::Display for Choices<'_> {
         }
         if *branches != Branches::default() {
             write!(f, " {branches}")?;
+        }
+        if let Some(targets) = flip_negates {
+            write!(f, " flip_negates={targets:?}")?;
         }
         if *fractions != Fractions::default() {
             write!(f, " {fractions}")?;
@@ -149,6 +153,7 @@ mod tests {
             head: HeadMode::Keep,
             novelty: Some(0.05),
             branches: Branches::new(2).with_common(1).with_average(BranchAverage::Stock),
+            flip_negates: Some(vec!["tilt".into()]),
             ..Options::default()
         };
         let changed = changed.text(&[]).expect("the default method");
@@ -160,6 +165,7 @@ mod tests {
             " head=keep",
             " novelty=0.05",
             " branches=2 common_epochs=1 branch_average=stock",
+            " flip_negates=[\"tilt\"]",
         ] {
             assert!(changed.contains(part), "{part} in {changed}");
         }

@@ -82,6 +82,7 @@ pub enum AdaptError {
         match dataset {
             Task::Classification => "give each image a mask, in a folder `masks` beside `images`",
             Task::Segmentation => "sort the images into one folder a class, or adapt a base that classifies pixels",
+            Task::Regression | Task::MultiLabel => "adapt a base that classifies whole images",
         }
     )]
     OtherTask {
@@ -90,8 +91,29 @@ pub enum AdaptError {
         /// Task of the base.
         base: Task,
     },
+    /// A target that has one value on every training image.
+    #[error(
+        "target `{}` is {value} on each of {images} training images: there is nothing to learn of it; leave it out, or add images",
+        escape(target)
+    )]
+    ConstantTarget {
+        /// The target.
+        target: String,
+        /// Its value.
+        value: f64,
+        /// Training images.
+        images: usize,
+    },
+    /// A name that is none of the images' targets.
+    #[error("there is no target `{}`: expected one of {}", escape(name), escape(&known.join(", ")))]
+    UnknownTarget {
+        /// The given name.
+        name: String,
+        /// The targets.
+        known: Vec<String>,
+    },
     /// Something that is not available for a task.
-    #[error("{what} is not available for {task}: leave it out, or use a base of another task")]
+    #[error("{what} is not available for {task}: leave it out, or use images of another task")]
     Task {
         /// What was asked for.
         what: &'static str,
@@ -297,6 +319,8 @@ impl AdaptError {
             | Self::Setting { .. }
             | Self::Option { .. }
             | Self::OtherTask { .. }
+            | Self::ConstantTarget { .. }
+            | Self::UnknownTarget { .. }
             | Self::Task { .. }
             | Self::Teach(_)
             | Self::NotALabel { .. }

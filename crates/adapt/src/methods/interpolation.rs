@@ -102,13 +102,13 @@ fn first_least(losses: &[f64]) -> usize {
 
 /// Mean cross-entropy over the whole validation slice, where tensors keep such shares of their δ.
 fn validation_loss(session: &mut HostSession<'_>, shares: &[f32]) -> Result<f64, AdaptError> {
-    let HostSession { state, executor, weights, validation, class_weights, .. } = session;
+    let HostSession { state, executor, weights, validation, target_scaling, .. } = session;
     state.merge_projected_into(weights, |id, ratios| ratios.push(shares[id.index()]));
     let (mut sum, mut images) = (0.0, 0_usize);
     for batch in validation.whole_slice(None)? {
         let batch = batch?;
         let mut logits = executor.logits(weights, &batch.images)?;
-        let objective = class_weights.objective(&batch.targets);
+        let objective = target_scaling.objective(&batch.targets);
         let of_image = logits.values.len() / batch.images.count.max(1);
         let rows = logits.values.chunks_exact_mut(of_image.max(1)).enumerate();
         sum += rows.map(|(image, row)| objective.loss_and_gradient(image, row)).sum::<f64>();

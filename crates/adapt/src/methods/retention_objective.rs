@@ -139,11 +139,11 @@ impl RetentionObjective {
     ) -> Result<f64, AdaptError> {
         let (heads, strength) = (Heads::of(session), self.strength);
         let mut loss = 0.0;
-        let (images, class_weights) = (session.validation.images(), session.class_weights.clone());
+        let (images, scaling) = (session.validation.images(), session.target_scaling.clone());
         for batch in session.validation.whole_slice(self.view)? {
             let Batch { images: pixels, targets, samples } = batch?;
             let answers = if session.retained.is_none() { self.answers(&samples) } else { None };
-            let targets = Some(class_weights.objective(&targets));
+            let targets = Some(scaling.objective(&targets));
             let objective = RetentionLoss { targets, heads, strength, answers: answers.as_deref() };
             let share = samples.len() as f64 / images as f64;
             loss += share * session.descend(&pixels, &objective)?;
@@ -198,8 +198,8 @@ impl TrainingRetention {
         session.add_base_head()?;
         let answers = self.answers(session, batch)?;
         session.state.merge_into(&mut session.weights);
-        let class_weights = session.class_weights.clone();
-        let targets = Some(class_weights.objective(&batch.targets));
+        let scaling = session.target_scaling.clone();
+        let targets = Some(scaling.objective(&batch.targets));
         let (heads, strength) = (Heads::of(session), self.strength);
         let objective = RetentionLoss { targets, heads, strength, answers: answers.as_deref() };
         session.descend(&batch.images, &objective)
@@ -224,7 +224,7 @@ impl TrainingRetention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::class_weighting::ClassWeighting;
+    use crate::train::target_scaling::TargetScaling;
     use fieldfit_data::{Masks, Targets};
     use fieldfit_exec::{cross_entropy, softmax};
 
@@ -239,7 +239,7 @@ mod tests {
     /// Catches: a slope of another loss than the one that is reported: a λ that counts in one of them, heads that are mixed up.
     #[test]
     fn slopes_are_those_of_the_loss() {
-        let (even, classes) = (ClassWeighting::default(), Targets::Classes(vec![1]));
+        let (even, classes) = (TargetScaling::default(), Targets::Classes(vec![1]));
         let masks = Targets::Masks(Masks { height: 1, width: 2, values: vec![Masks::IGNORED, 0] });
         let image = (&classes, Heads { new: 2, both: 6 }, [0.2, 0.1, 0.3, 0.4]);
         let pixels = (&masks, Heads { new: 1, both: 3 }, [0.2, 0.8, 0.6, 0.4]);
@@ -265,7 +265,7 @@ mod tests {
         let mut answers = [LOGITS, LOGITS].concat();
         softmax(&mut answers[2..6]);
         let answers = [[0.25; 4].as_slice(), &answers[2..6]].concat();
-        let even = ClassWeighting::default();
+        let even = TargetScaling::default();
         let targets = Targets::Classes(vec![0, 1]);
         let (targets, heads) = (Some(even.objective(&targets)), Heads { new: 2, both: 6 });
         let retaining = RetentionLoss { targets, heads, strength: 1e3, answers: Some(&answers) };

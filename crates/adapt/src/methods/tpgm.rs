@@ -12,9 +12,9 @@ use crate::methods::setting::Setting;
 use crate::methods::tensor_pattern::held;
 use crate::methods::tensor_radii::TensorRadii;
 use crate::options::Options;
-use crate::train::class_weighting::ClassWeighting;
 use crate::train::reporter::Reporter;
 use crate::train::session::{HostSession, Session};
+use crate::train::target_scaling::TargetScaling;
 use fieldfit_data::Batch;
 use fieldfit_exec::{ExecError, ParamStore};
 use fieldfit_nets::Network;
@@ -84,10 +84,10 @@ impl Tpgm {
         &mut self,
         store: &mut dyn ParamStore<f32>,
         batch: &Batch,
-        class_weights: &ClassWeighting,
+        scaling: &TargetScaling,
         reporter: &mut Reporter<'_>,
     ) -> Result<(), ExecError> {
-        let loss = self.radii.radius_step(store, &batch.images, &class_weights.objective(&batch.targets))?;
+        let loss = self.radii.radius_step(store, &batch.images, &scaling.objective(&batch.targets))?;
         reporter.report(Event::Radii(self.radii.summary(loss)));
         Ok(())
     }
@@ -126,8 +126,8 @@ impl Method for Tpgm {
             if reporter.is_stopped() {
                 return Ok(ControlFlow::Break(()));
             }
-            let (batch, class_weights) = (session.validation.next_batch()?, session.class_weights.clone());
-            session.in_place(|store| self.learn(store, &batch, &class_weights, reporter))?;
+            let (batch, scaling) = (session.validation.next_batch()?, session.target_scaling.clone());
+            session.in_place(|store| self.learn(store, &batch, &scaling, reporter))?;
             self.learned += 1;
             reporter.report(Event::Progress {
                 phase: Phase::Radii,
@@ -171,9 +171,9 @@ impl StoreSteps for Tpgm {
     ) -> Result<(), AdaptError> {
         let Mode::EveryStep { radius_every } = self.mode else { return Ok(()) };
         if (step - 1).is_multiple_of(radius_every) {
-            let (batch, class_weights) = (session.next_validation_batch()?, session.class_weights().clone());
+            let (batch, scaling) = (session.next_validation_batch()?, session.target_scaling().clone());
             session.in_place(|store| {
-                self.learn(store, &batch, &class_weights, reporter)?;
+                self.learn(store, &batch, &scaling, reporter)?;
                 self.radii.project_measured(store)
             })?;
         } else {

@@ -1,7 +1,7 @@
 //! Run: a request with the plan that follows from it.
 
 use crate::error::AdaptError;
-use crate::plan::run_plan::RunPlan;
+use crate::plan::run_plan::{RunPlan, negated_by_flips};
 use crate::request::AdaptRequest;
 use crate::train::activation_cache::ActivationCache;
 use crate::train::batch_source::BatchSource;
@@ -28,7 +28,7 @@ impl<'a> Run<'a> {
         let preprocessing = request.base.preprocessing();
         let preprocessor = Preprocessor::new(preprocessing, plan.size, preprocessing.crop)?;
         let source = BatchSource::new(request.dataset, preprocessor, request.options, &plan.failures);
-        Ok(source.with_masks(plan.mask_size))
+        Ok(source.with_masks(plan.mask_size).with_flips(negated_by_flips(request)?))
     }
 
     /// The source with batches whose answers are computed at once: of a dense network's many, those of a micro-batch.

@@ -7,7 +7,7 @@ use crate::kept_head;
 use crate::methods;
 use crate::methods::entry::MethodEntry;
 use crate::methods::method::Method;
-use crate::options::Options;
+use crate::options::{ClassWeights, HeadMode, Options};
 use crate::plan::memory::{self, Learned};
 use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::RetainedImages;
@@ -15,8 +15,10 @@ use crate::plan::stage::{shape_after, trained};
 use crate::request::AdaptRequest;
 use crate::train::branches::BranchOrder;
 use crate::train::control::Control;
+use crate::train::target_scaling::target_scales;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{ReadFailures, Split};
+use fieldfit_model::{HeadOutputs, LabelThresholds, TargetScales};
 use fieldfit_nets::{Network, Shape};
 use fieldfit_tensor::Task;
 use rand::RngExt;
@@ -31,6 +33,10 @@ pub(crate) struct RunPlan {
     /// Entry of the method that the options name.
     pub entry: MethodEntry,
     pub split: Split,
+    /// Task of the images.
+    pub task: Task,
+    /// Means and deviations of the training slice's values; `None` where targets are no values.
+    pub scales: Option<TargetScales>,
     /// The base's backbone under a head for the new classes.
     pub network: Network,
     /// Number of its first stages that are frozen and therefore computed once; 0 where nothing else trains either.
@@ -63,6 +69,7 @@ impl RunPlan {
         let network = request.base.network().with_classes(request.dataset.classes.len());
         let mut method = (entry.build)(options, &network)?;
         let split = request.dataset.split(&options.fractions)?;
+        let (task, scales) = (request.dataset.task(), target_scales(request.dataset, &split.train)?);
         let steps_per_epoch = split.train.len().div_ceil(options.batch) as u64;
         let trained = trained(method.as_ref(), &network, options)?;
         let trains = trained.contains(&true);
@@ -82,6 +89,8 @@ impl RunPlan {
         let plan = Self {
             entry,
             split,
+            task,
+            scales,
             network,
             frozen,
             trained,
@@ -122,6 +131,17 @@ impl RunPlan {
     /// Note on the files that are left out of the retained images.
     fn retained_note(&self) -> Option<String> {
         Some(format!("retained images: {}", self.retained.as_ref()?.images.skip_summary()?))
+    }
+
+    /// Returns what the outputs of a head in training mean once they are in units, with the threshold ½ for each label.
+    pub fn outputs(&self) -> HeadOutputs {
+        match &self.scales {
+            Some(scales) => HeadOutputs::Values(scales.clone()),
+            None if self.task == Task::MultiLabel => {
+                HeadOutputs::Labels(LabelThresholds(vec![0.5; self.network.head.classes]))
+            }
+            None => HeadOutputs::Classes,
+        }
     }
 
     /// Shape that the frozen stages make of one image; `None` where none are.
@@ -167,19 +187,45 @@ fn require_unmoved(method: &dyn Method, task: Task) -> Result<(), AdaptError> {
         Task::Segmentation if method.requirements().clean_predictions => {
             Err(AdaptError::Task { what: "retention of the base's answers to images as they are", task })
         }
-        Task::Segmentation | Task::Classification => Ok(()),
+        Task::Segmentation | Task::Classification | Task::Regression | Task::MultiLabel => Ok(()),
     }
 }
 
-/// Refuses images that are labelled for another task than the base's, and options that the task does not have.
+/// Refuses images that are labelled for what the base cannot do, and options that their task does not have.
 fn require_task(request: &AdaptRequest<'_>) -> Result<(), AdaptError> {
-    let (dataset, base) = (request.dataset.task(), request.base.network().task());
-    if dataset != base {
-        return Err(AdaptError::OtherTask { dataset, base });
+    let (task, base) = (request.dataset.task(), request.base.network().task());
+    if task.is_dense() != base.is_dense() {
+        return Err(AdaptError::OtherTask { dataset: task, base });
     }
-    let what = "a threshold of novelty";
-    match base {
-        Task::Segmentation if request.options.novelty.is_some() => Err(AdaptError::Task { what, task: base }),
-        Task::Segmentation | Task::Classification => Ok(()),
+    let options = request.options;
+    let has_classes = match task {
+        Task::Classification | Task::Segmentation => true,
+        Task::Regression | Task::MultiLabel => false,
+    };
+    if options.novelty.is_some() && task != Task::Classification {
+        return Err(AdaptError::Task { what: "a threshold of novelty", task });
     }
+    if options.head == HeadMode::Keep && !has_classes {
+        return Err(AdaptError::Task { what: "the base's own head", task });
+    }
+    if options.class_weights != ClassWeights::Uniform && task == Task::Regression {
+        return Err(AdaptError::Task { what: "a weight of each class", task });
+    }
+    negated_by_flips(request).map(drop)
+}
+
+/// Returns the positions of the targets that a flip negates, if images with values are to be flipped.
+///
+/// # Errors
+/// If images have no values, or a name is none of their targets.
+pub(crate) fn negated_by_flips(request: &AdaptRequest<'_>) -> Result<Option<Vec<usize>>, AdaptError> {
+    let (dataset, Some(names)) = (request.dataset, &request.options.flip_negates) else { return Ok(None) };
+    if dataset.task() != Task::Regression {
+        return Err(AdaptError::Task { what: "a choice of targets that flips negate", task: dataset.task() });
+    }
+    let position = |name: &String| {
+        let found = dataset.classes.iter().position(|target| target == name);
+        found.ok_or_else(|| AdaptError::UnknownTarget { name: name.clone(), known: dataset.classes.clone() })
+    };
+    names.iter().map(position).collect::<Result<_, _>>().map(Some)
 }

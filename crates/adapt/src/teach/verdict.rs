@@ -22,14 +22,14 @@ impl Examples {
 
     /// Number of images.
     pub fn images(&self) -> usize {
-        self.new.len() + self.known.as_ref().map_or(0, |known| known.labels.len())
+        self.new.len() + self.known.as_ref().map_or(0, |known| known.matrix.rows)
     }
 
     /// Number of images of known classes that a head has right.
     fn known_right(&self, head: &HeadParams) -> usize {
         let Some(known) = &self.known else { return 0 };
         let is_right = |(row, &label): (usize, &u32)| predicted(head, known.matrix.row(row)) == label as usize;
-        known.labels.iter().enumerate().filter(|&labelled| is_right(labelled)).count()
+        known.classes().iter().enumerate().filter(|&labelled| is_right(labelled)).count()
     }
 }
 
@@ -52,13 +52,13 @@ pub(crate) fn verdict(class: &str, before: Option<&HeadParams>, after: &HeadPara
         reason += &format!("; {only}{after_right} of {images} gate images right, {before_right} by the active version");
     }
     let reference = if before.is_some() { Reference::Active } else { Reference::Base };
-    Gate { images, before: before_right, after: after_right, pixels: None, reference, accepted, reason }
+    Gate { accepted, reason, ..Gate::counted(images, [before_right, after_right], reference) }
 }
 
 /// The verdict on a version without a class: nothing is measured.
 pub(crate) fn removed(class: &str) -> Gate {
     let reason = format!("the class `{class}` is removed");
-    Gate { images: 0, before: 0, after: 0, pixels: None, reference: Reference::Active, accepted: true, reason }
+    Gate { accepted: true, reason, ..Gate::counted(0, [0, 0], Reference::Active) }
 }
 
 fn predicted(head: &HeadParams, features: &[f32]) -> usize {
@@ -70,6 +70,7 @@ fn predicted(head: &HeadParams, features: &[f32]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fieldfit_data::Targets;
     use fieldfit_tensor::Matrix;
 
     /// Catches: a new class that takes more images from the old ones than it brings, or is not recognised, and is accepted.
@@ -79,7 +80,7 @@ mod tests {
         let before = HeadParams { weight: vec![1.0, 0.0, 0.0, 1.0], bias: vec![0.0; 2] };
         let known = LabelledFeatures {
             matrix: Matrix { rows: 4, columns: 2, values: vec![2.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0, 1.0] },
-            labels: vec![0, 0, 1, 1],
+            targets: Targets::Classes(vec![0, 0, 1, 1]),
         };
         let examples = |new: &[[f32; 2]]| Examples {
             known: Some(known.clone()),

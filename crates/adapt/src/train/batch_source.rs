@@ -30,6 +30,8 @@ pub(crate) struct BatchSource<'a> {
     threads: usize,
     /// Rows and columns of masks; `None` for the images'.
     mask_size: Option<[usize; 2]>,
+    /// Targets that a flip negates; `None` if images with values are not flipped.
+    negated_by_flips: Option<Vec<usize>>,
     prefix: Option<Rc<FrozenPrefix>>,
     /// Images that can't be read any more: batches go on without them.
     failures: ReadFailures,
@@ -48,6 +50,7 @@ impl<'a> BatchSource<'a> {
             augmentation: options.augmentation,
             threads: loading(options.device),
             mask_size: None,
+            negated_by_flips: None,
             prefix: None,
             failures: failures.clone(),
         }
@@ -61,6 +64,11 @@ impl<'a> BatchSource<'a> {
     /// The same with masks of these rows and columns.
     pub fn with_masks(self, mask_size: Option<[usize; 2]>) -> Self {
         Self { mask_size, ..self }
+    }
+
+    /// The same with flips of images with values, which negate these targets.
+    pub fn with_flips(self, negated_by_flips: Option<Vec<usize>>) -> Self {
+        Self { negated_by_flips, ..self }
     }
 
     /// The same over images on which the base's predictions are to stay what they are.
@@ -153,8 +161,17 @@ impl<'a> BatchSource<'a> {
     fn load(&self, order: &[usize], batch: usize, view: Option<u64>) -> Result<Loader, DataError> {
         let (epoch, augmentation) = view.map_or((0, Augmentation::None), |view| (view, self.augmentation));
         let (seed, threads, mask_size) = (self.seed, self.threads, self.mask_size);
-        let options =
-            LoaderOptions { batch, augmentation, seed, epoch, threads, mask_size, ..LoaderOptions::default() };
+        let negated_by_flips = self.negated_by_flips.clone();
+        let options = LoaderOptions {
+            batch,
+            augmentation,
+            seed,
+            epoch,
+            threads,
+            mask_size,
+            negated_by_flips,
+            ..LoaderOptions::default()
+        };
         Ok(Loader::new(self.dataset, order, &self.preprocessor, &options)?.recording(&self.failures))
     }
 }

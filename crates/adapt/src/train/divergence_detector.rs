@@ -13,7 +13,7 @@ const KNEW_SOMETHING: f64 = 0.75;
 
 /// Divergence detector over a run's losses, gradients and validation predictions.
 ///
-/// Chance is ln(classes), the loss of uniform guesses. A run that starts well below it has collapsed once its smoothed
+/// Chance is the loss of answers that look at no image, such as ln(classes), that of uniform guesses. A run that starts well below it has collapsed once its smoothed
 /// loss stays near chance: every image gets the same class. One that starts near chance, with a random head, has once
 /// the loss stays well above both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,8 +25,8 @@ pub(crate) struct DivergenceDetector {
 }
 
 impl DivergenceDetector {
-    pub fn new(classes: usize) -> Self {
-        Self { chance: (classes as f64).ln(), first: None, smoothed: 0.0, above: 0 }
+    pub const fn new(chance: f64) -> Self {
+        Self { chance, first: None, smoothed: 0.0, above: 0 }
     }
 
     /// Checks one step's loss and gradient norm; `step` counts from 1.
@@ -72,8 +72,8 @@ impl DivergenceDetector {
 mod tests {
     use super::*;
 
-    fn run(classes: usize, losses: impl IntoIterator<Item = f64>) -> Result<(), AdaptError> {
-        let mut divergence = DivergenceDetector::new(classes);
+    fn run(classes: u32, losses: impl IntoIterator<Item = f64>) -> Result<(), AdaptError> {
+        let mut divergence = DivergenceDetector::new(f64::from(classes).ln());
         losses.into_iter().zip(1..).try_for_each(|(loss, step)| divergence.step(step, loss, 1.0))
     }
 
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn what_is_not_finite_ends_the_run_at_once() {
         assert!(matches!(run(7, [1.0, f64::NAN]), Err(AdaptError::Diverged { step: 2, what: "the loss" })));
-        let gradient = DivergenceDetector::new(7).step(1, 1.0, f64::INFINITY);
+        let gradient = DivergenceDetector::new(7_f64.ln()).step(1, 1.0, f64::INFINITY);
         assert!(matches!(gradient, Err(AdaptError::Diverged { step: 1, what: "the gradient" })));
     }
 }

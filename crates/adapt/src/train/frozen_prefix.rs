@@ -44,11 +44,38 @@ struct Known {
     executor: Box<dyn Executor<f32>>,
     /// The base's.
     weights: Params<f32>,
-    /// Position of each view in the cache and among the targets.
-    positions: BTreeMap<View, usize>,
+    positions: BTreeMap<View, Position>,
     cache: ActivationCache,
-    /// Target of each view: a mask is augmented as its image is. `None` before the first.
-    targets: Option<Targets>,
+    /// Targets of the views of each set, which may be of different kinds. A mask is augmented as its image is.
+    targets: BTreeMap<ImageSet, SetTargets>,
+}
+
+/// Position of a view.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    /// In the cache.
+    activation: usize,
+    /// Among the targets of its set.
+    target: usize,
+}
+
+/// Targets of the views of one set.
+#[derive(Default)]
+struct SetTargets {
+    count: usize,
+    targets: Targets,
+}
+
+impl SetTargets {
+    /// Appends a target of a batch; returns its position.
+    fn push(&mut self, targets: &Targets, row: usize) -> usize {
+        if self.count == 0 {
+            self.targets = targets.empty();
+        }
+        self.targets.push_from(targets, row);
+        self.count += 1;
+        self.count - 1
+    }
 }
 
 /// Loads the images of these samples, in that order.
@@ -64,7 +91,8 @@ impl FrozenPrefix {
         shape: Shape,
         views: u32,
     ) -> Self {
-        let known = RefCell::new(Known { executor, weights, positions: BTreeMap::new(), cache, targets: None });
+        let known =
+            RefCell::new(Known { executor, weights, positions: BTreeMap::new(), cache, targets: BTreeMap::new() });
         Self { shape, views: views.into(), known }
     }
 
@@ -90,9 +118,9 @@ impl FrozenPrefix {
             let batch = batch?;
             let activations = known.executor.features(&known.weights, &batch.images)?;
             for (row, &sample) in batch.samples.iter().enumerate() {
-                let position = known.cache.push(activations.row(row))?;
-                known.targets.get_or_insert_with(|| batch.targets.empty()).push_from(&batch.targets, row);
-                known.positions.insert(View { sample, ..first }, position);
+                let activation = known.cache.push(activations.row(row))?;
+                let target = known.targets.entry(first.set).or_default().push(&batch.targets, row);
+                known.positions.insert(View { sample, ..first }, Position { activation, target });
             }
             done += batch.samples.len();
             if report(done).is_break() {
@@ -109,13 +137,12 @@ impl FrozenPrefix {
         let views: Vec<View> = views.iter().copied().filter(|view| positions.contains_key(view)).collect();
         let mut values = vec![0.0; views.len() * self.shape.len()];
         for (view, out) in views.iter().zip(values.chunks_exact_mut(self.shape.len())) {
-            cache.copy_to(positions[view], out)?;
+            cache.copy_to(positions[view].activation, out)?;
         }
         let samples: Vec<usize> = views.iter().map(|view| view.sample).collect();
-        let mut targets = known.as_ref().map_or_else(|| Targets::Classes(Vec::new()), Targets::empty);
-        for (view, known) in views.iter().zip(std::iter::repeat(known.as_ref())) {
-            known.into_iter().for_each(|known| targets.push_from(known, positions[view]));
-        }
+        let of_set = |view: &View| &known[&view.set].targets;
+        let mut targets = views.first().map_or_else(Targets::default, |view| of_set(view).empty());
+        views.iter().for_each(|view| targets.push_from(of_set(view), positions[view].target));
         Ok(Batch { images: Images { count: views.len(), height, width, channels, values }, targets, samples })
     }
 }

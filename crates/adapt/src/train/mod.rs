@@ -3,7 +3,6 @@
 pub(crate) mod activation_cache;
 pub(crate) mod batch_source;
 pub(crate) mod branches;
-pub(crate) mod class_weighting;
 pub(crate) mod control;
 pub(crate) mod divergence_detector;
 pub(crate) mod early_stopping;
@@ -21,5 +20,6 @@ pub(crate) mod probe;
 pub(crate) mod reporter;
 pub(crate) mod session;
 pub(crate) mod target_loss;
+pub(crate) mod target_scaling;
 pub(crate) mod trainer;
 pub(crate) mod training_state;

@@ -60,7 +60,7 @@ impl PixelFeatures {
             let channels = self.shape.channels;
             let row = |pixel: usize| &features.row(image)[pixel * channels..][..channels];
             let values: Vec<f32> = drawn.iter().flat_map(|&(pixel, _)| row(pixel)).copied().collect();
-            let classes: Vec<u32> = drawn.iter().map(|&(_, class)| class.into()).collect();
+            let classes = Targets::Classes(drawn.iter().map(|&(_, class)| class.into()).collect());
             out.extend(Matrix { rows: drawn.len(), columns: channels, values }, &classes);
         }
         Ok(())

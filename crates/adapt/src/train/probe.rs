@@ -1,20 +1,23 @@
-//! Linear probe: softmax regression on the base's features of images, or of some of their pixels.
+//! Linear probe: a linear head on the base's features of images, or of some of their pixels: softmax regression of classes,
+//! logistic regression of labels, robust linear regression of values.
 
 use crate::error::AdaptError;
 use crate::event::{Event, Phase};
 use crate::kept_head;
-use crate::metrics::{agreeing, prediction};
+use crate::metrics::{Metrics, agreeing, prediction};
 use crate::options::{OptimiserOptions, ScheduleOptions};
 use crate::plan::run::Run;
 use crate::train::batch_source::BatchSource;
-use crate::train::class_weighting::ClassWeighting;
 use crate::train::labelled_features::LabelledFeatures;
 use crate::train::lr_schedule::LrSchedule;
 use crate::train::optimiser::Optimiser;
 use crate::train::pixel_features::PixelFeatures;
 use crate::train::reporter::Reporter;
+use crate::train::target_scaling::TargetScaling;
 use crate::train::training_state::{HeadParams, TrainingState};
-use fieldfit_exec::executor;
+use fieldfit_data::Targets;
+use fieldfit_exec::{Objective, executor};
+use fieldfit_model::HeadOutputs;
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Matrix, Params};
 use serde::{Deserialize, Serialize};
@@ -29,7 +32,7 @@ const STEPS: u64 = 200;
 pub(crate) struct Probe {
     pub head: HeadParams,
     pub penalty: f64,
-    /// Mean cross-entropy on the training slice.
+    /// Mean loss on the training slice.
     pub loss: f64,
     /// Accuracy on the validation slice, 0..1.
     pub accuracy: f64,
@@ -46,7 +49,7 @@ impl Probe {
     pub fn train(
         run: Run<'_>,
         source: &BatchSource<'_>,
-        weights: &ClassWeighting,
+        target_scaling: &TargetScaling,
         reporter: &mut Reporter<'_>,
     ) -> Result<Self, AdaptError> {
         let Run { request, plan } = run;
@@ -65,7 +68,7 @@ impl Probe {
                 let batch = batch?;
                 match &mut pixels {
                     Some(pixels) => pixels.extend(&mut features, &base, &batch)?,
-                    None => features.extend(executor.features(&base, &batch.images)?, batch.targets.classes()),
+                    None => features.extend(executor.features(&base, &batch.images)?, &batch.targets),
                 }
                 done += batch.samples.len();
                 reporter.report(Event::Progress { phase: Phase::Features, done, total });
@@ -74,7 +77,8 @@ impl Probe {
             Ok(features)
         };
         let (train, validation) = (features(&plan.split.train)?, features(&plan.split.validation)?);
-        let probe = fit(&plan.network, &train, &validation, weights);
+        let answers = Answers { outputs: &plan.outputs(), scaling: target_scaling };
+        let probe = fit(&plan.network, &train, &validation, answers);
         reporter.report(Event::Probe { penalty: probe.penalty, loss: probe.loss, accuracy: probe.accuracy });
         Ok(probe)
     }
@@ -89,15 +93,15 @@ pub(crate) fn fit(
     network: &Network,
     train: &LabelledFeatures,
     validation: &LabelledFeatures,
-    class_weights: &ClassWeighting,
+    answers: Answers<'_>,
 ) -> Probe {
     let scaling = Scaling::of(&train.matrix);
     let (train, validation) = (scaling.apply(train), scaling.apply(validation));
     let mut weights = Params::zeros_where(network, |id| network.tensor(id).role.is_head());
     let mut candidate = |penalty: f64| {
-        descend(network, &mut weights, (&train, class_weights), penalty);
-        let (loss, _) = score(network, &weights, (&train, class_weights));
-        let (validation_loss, accuracy) = score(network, &weights, (&validation, class_weights));
+        descend(network, &mut weights, (&train, answers), penalty);
+        let (loss, _) = score(network, &weights, (&train, answers));
+        let (validation_loss, accuracy) = score(network, &weights, (&validation, answers));
         let head = scaling.fold(&weights[network.head.weight], &weights[network.head.bias]);
         (validation_loss, Probe { head, penalty, loss, accuracy })
     };
@@ -112,11 +116,18 @@ pub(crate) fn fit(
     best.1
 }
 
-/// Features and the weights of their classes.
-type Weighted<'a> = (&'a LabelledFeatures, &'a ClassWeighting);
+/// What a probe's outputs mean, in units, and what scales its targets.
+#[derive(Clone, Copy)]
+pub(crate) struct Answers<'a> {
+    pub outputs: &'a HeadOutputs,
+    pub scaling: &'a TargetScaling,
+}
+
+/// Features, and what their answers mean.
+type Scaled<'a> = (&'a LabelledFeatures, Answers<'a>);
 
 /// Adam on the whole slice, from where the weights are.
-fn descend(network: &Network, weights: &mut Params<f32>, features: Weighted<'_>, penalty: f64) {
+fn descend(network: &Network, weights: &mut Params<f32>, features: Scaled<'_>, penalty: f64) {
     let rate = 0.1 / (network.head.features as f64).sqrt();
     let schedule = LrSchedule::new(&ScheduleOptions { warm_up: 0 }, rate, STEPS);
     let mut optimiser = Optimiser::new(OptimiserOptions::adamw(), network, weights);
@@ -128,11 +139,11 @@ fn descend(network: &Network, weights: &mut Params<f32>, features: Weighted<'_>,
     }
 }
 
-/// The gradient of the mean cross-entropy and of `penalty/2 · ‖weight‖²`.
+/// The gradient of the mean loss of the targets and of `penalty/2 · ‖weight‖²`.
 fn gradient(
     network: &Network,
     weights: &Params<f32>,
-    (features, class_weights): Weighted<'_>,
+    (features, answers): Scaled<'_>,
     penalty: f32,
     out: &mut Params<f32>,
 ) {
@@ -141,15 +152,12 @@ fn gradient(
         *out = penalty * weight;
     }
     out[head.bias].fill(0.0);
-    let share = 1.0 / features.labels.len().max(1) as f32;
+    let share = 1.0 / features.matrix.rows.max(1) as f32;
     let mut residual = vec![0.0; head.classes];
-    for (row, &label) in features.labels.iter().enumerate() {
+    for row in 0..features.matrix.rows {
         let values = features.matrix.row(row);
         logits(network, weights, values, &mut residual);
-        softmax(&mut residual);
-        residual[label as usize] -= 1.0;
-        let factor = class_weights.of(label) as f32;
-        residual.iter_mut().for_each(|residual| *residual *= factor);
+        slope(&features.targets, row, answers.scaling, &mut residual);
         for (class, &residual) in residual.iter().enumerate() {
             let scale = share * residual;
             let out_row = &mut out[head.weight][class * head.features..][..head.features];
@@ -159,18 +167,52 @@ fn gradient(
     }
 }
 
-/// Mean cross-entropy, weighted by class, and accuracy.
-fn score(network: &Network, weights: &Params<f32>, (features, class_weights): Weighted<'_>) -> (f64, f64) {
-    let mut outputs = vec![0.0; network.head.classes];
-    let (mut loss, mut predictions) = (0.0, Vec::with_capacity(features.labels.len()));
-    for (row, &label) in features.labels.iter().enumerate() {
-        logits(network, weights, features.matrix.row(row), &mut outputs);
-        predictions.push(prediction(&outputs));
-        softmax(&mut outputs);
-        loss -= class_weights.of(label) * f64::from(outputs[label as usize].max(f32::MIN_POSITIVE)).ln();
+/// Replaces a row's outputs by the gradient of its target's loss.
+fn slope(targets: &Targets, row: usize, target_scaling: &TargetScaling, outputs: &mut [f32]) {
+    match targets {
+        Targets::Classes(labels) => {
+            softmax(outputs);
+            outputs[labels[row] as usize] -= 1.0;
+            let factor = target_scaling.of(labels[row]) as f32;
+            outputs.iter_mut().for_each(|output| *output *= factor);
+        }
+        Targets::Masks(_) | Targets::Values(_) | Targets::Labels(_) => {
+            target_scaling.objective(targets).loss_and_gradient(row, outputs);
+        }
     }
-    let correct = agreeing(predictions, features.labels.iter().map(|&label| label as usize));
-    let images = features.labels.len().max(1) as f64;
+}
+
+/// Mean loss, and accuracy.
+fn score(network: &Network, weights: &Params<f32>, (features, answers): Scaled<'_>) -> (f64, f64) {
+    let (rows, columns) = (features.matrix.rows, network.head.classes);
+    let mut outputs = Matrix { rows, columns, values: vec![0.0; rows * columns] };
+    for (row, outputs) in outputs.values.chunks_exact_mut(columns).enumerate() {
+        logits(network, weights, features.matrix.row(row), outputs);
+    }
+    match &features.targets {
+        Targets::Classes(labels) => score_of_classes(&mut outputs, labels, answers.scaling),
+        targets @ (Targets::Masks(_) | Targets::Values(_) | Targets::Labels(_)) => {
+            let objective = answers.scaling.objective(targets);
+            let of_row = |(row, outputs): (usize, &[f32])| objective.loss_and_gradient(row, &mut outputs.to_vec());
+            let loss: f64 = outputs.values.chunks_exact(columns).enumerate().map(of_row).sum();
+            answers.scaling.to_units(&mut outputs.values);
+            let mut metrics = Metrics::of(answers.outputs, columns);
+            metrics.add_answers(targets, &Vec::from_iter(0..rows), &outputs);
+            (loss / rows.max(1) as f64, metrics.accuracy())
+        }
+    }
+}
+
+/// Mean cross-entropy, weighted by class, and accuracy.
+fn score_of_classes(outputs: &mut Matrix<f32>, labels: &[u32], target_scaling: &TargetScaling) -> (f64, f64) {
+    let (mut loss, mut predictions) = (0.0, Vec::with_capacity(labels.len()));
+    for (outputs, &label) in outputs.values.chunks_exact_mut(outputs.columns).zip(labels) {
+        predictions.push(prediction(outputs));
+        softmax(outputs);
+        loss -= target_scaling.of(label) * f64::from(outputs[label as usize].max(f32::MIN_POSITIVE)).ln();
+    }
+    let correct = agreeing(predictions, labels.iter().map(|&label| label as usize));
+    let images = labels.len().max(1) as f64;
     (loss / images, correct as f64 / images)
 }
 
@@ -246,6 +288,8 @@ impl Scaling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fieldfit_data::{LabelSets, TargetValues};
+    use fieldfit_model::{LabelThresholds, TargetScales};
     use fieldfit_nets::by_name;
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -263,7 +307,8 @@ mod tests {
         };
         let row = |&label: &u32| (0..network.head.features).map(|f| value(label, f, &mut noise)).collect::<Vec<_>>();
         let values = labels.iter().flat_map(row).collect();
-        LabelledFeatures { matrix: Matrix { rows: images, columns: network.head.features, values }, labels }
+        let matrix = Matrix { rows: images, columns: network.head.features, values };
+        LabelledFeatures { matrix, targets: Targets::Classes(labels) }
     }
 
     /// Catches: scaling that is not folded back into the head: it would be right on scaled features only.
@@ -271,16 +316,17 @@ mod tests {
     fn the_head_separates_clusters_in_the_features_own_units() {
         let network = by_name("efficientnet-tiny").unwrap();
         let (train, validation) = (clusters(1, 200, &network), clusters(2, 100, &network));
-        let even = ClassWeighting::default();
-        let probe = fit(&network, &train, &validation, &even);
+        let scaling = TargetScaling::default();
+        let even = Answers { outputs: &HeadOutputs::Classes, scaling: &scaling };
+        let probe = fit(&network, &train, &validation, even);
         assert!(probe.accuracy > 0.9, "{}", probe.accuracy);
 
         let mut weights = Params::zeros_where(&network, |_| false);
         weights.replace(network.head.weight, probe.head.weight.clone());
         weights.replace(network.head.bias, probe.head.bias.clone());
-        let (loss, _) = score(&network, &weights, (&train, &even));
+        let (loss, _) = score(&network, &weights, (&train, even));
         assert!((loss - probe.loss).abs() < 1e-3, "{loss}, not {}", probe.loss);
-        let (_, accuracy) = score(&network, &weights, (&validation, &even));
+        let (_, accuracy) = score(&network, &weights, (&validation, even));
         assert_eq!(accuracy, probe.accuracy);
     }
 
@@ -295,11 +341,12 @@ mod tests {
             *value = (index as f32 * 0.7).sin() * 0.2;
         }
         let mut gradients = weights.clone();
-        let even = ClassWeighting::default();
-        gradient(&network, &weights, (&features, &even), 0.3, &mut gradients);
+        let scaling = TargetScaling::default();
+        let even = Answers { outputs: &HeadOutputs::Classes, scaling: &scaling };
+        gradient(&network, &weights, (&features, even), 0.3, &mut gradients);
         let objective = |weights: &Params<f32>| {
             let squares: f64 = weights[network.head.weight].iter().map(|value| f64::from(*value).powi(2)).sum();
-            score(&network, weights, (&features, &even)).0 + 0.15 * squares
+            score(&network, weights, (&features, even)).0 + 0.15 * squares
         };
         for (id, index) in [(network.head.weight, 5), (network.head.weight, 60), (network.head.bias, 1)] {
             let shifted = |by: f32| {
@@ -317,7 +364,40 @@ mod tests {
     fn the_same_features_give_the_same_bits() {
         let network = by_name("efficientnet-tiny").unwrap();
         let (train, validation) = (clusters(1, 60, &network), clusters(2, 40, &network));
-        let fit = || fit(&network, &train, &validation, &ClassWeighting::default());
+        let scaling = TargetScaling::default();
+        let even = Answers { outputs: &HeadOutputs::Classes, scaling: &scaling };
+        let fit = || fit(&network, &train, &validation, even);
         assert_eq!(fit(), fit());
+    }
+
+    /// Catches: a probe of values or labels that does not find what is linear in the features, or whose slopes are not its
+    /// loss's.
+    #[test]
+    fn values_and_labels_are_found_where_they_are_linear() {
+        let network = by_name("efficientnet-tiny").unwrap().with_classes(2);
+        let features = |seed| clusters(seed, 200, &network.with_classes(2));
+        let value = |features: &LabelledFeatures, row: usize| 40.0 * features.matrix.row(row)[0] - 800.0;
+        let with_values = |mut features: LabelledFeatures| {
+            let values = (0..200).flat_map(|row| [value(&features, row), -value(&features, row)]).collect();
+            features.targets = Targets::Values(TargetValues { targets: 2, values });
+            features
+        };
+        let scales = TargetScales { means: vec![20.0, -20.0], deviations: vec![15.0; 2] };
+        let scaling = TargetScaling::of_scales(scales.clone());
+        let answers = Answers { outputs: &HeadOutputs::Values(scales), scaling: &scaling };
+        let probe = fit(&network, &with_values(features(1)), &with_values(features(2)), answers);
+        assert!(probe.accuracy > 0.8, "{}", probe.accuracy);
+
+        let with_labels = |mut features: LabelledFeatures| {
+            let has = |row: usize| u8::from(value(&features, row) > 20.0);
+            let values = (0..200).flat_map(|row| [has(row), 1 - has(row)]).collect();
+            features.targets = Targets::Labels(LabelSets { labels: 2, values });
+            features
+        };
+        let scaling = TargetScaling::default();
+        let outputs = HeadOutputs::Labels(LabelThresholds(vec![0.5; 2]));
+        let answers = Answers { outputs: &outputs, scaling: &scaling };
+        let probe = fit(&network, &with_labels(features(1)), &with_labels(features(2)), answers);
+        assert!(probe.accuracy > 0.85, "{}", probe.accuracy);
     }
 }

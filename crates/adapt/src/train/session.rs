@@ -6,9 +6,9 @@
 use crate::error::AdaptError;
 use crate::heads::add_base_head;
 use crate::train::batch_source::Cycle;
-use crate::train::class_weighting::ClassWeighting;
 use crate::train::host_params::HostParams;
 use crate::train::optimiser::{Clip, Optimiser};
+use crate::train::target_scaling::TargetScaling;
 use crate::train::training_state::TrainingState;
 use fieldfit_data::Batch;
 use fieldfit_exec::{
@@ -46,7 +46,7 @@ pub struct HostSession<'a> {
     /// Number of images that training processes in all, each as often as it is processed.
     pub trained_images: u64,
     /// Factor of each class in every loss over labels.
-    pub class_weights: ClassWeighting,
+    pub target_scaling: TargetScaling,
     /// Number of the network's first stages that are frozen: batches hold their activations, and the executor computes
     /// the rest.
     pub(in crate::train) frozen: usize,
@@ -66,8 +66,8 @@ impl<'a> Session<'a> {
     }
 
     /// Returns the factor of each class in every loss over labels.
-    pub const fn class_weights(&self) -> &ClassWeighting {
-        &self.host.class_weights
+    pub const fn target_scaling(&self) -> &TargetScaling {
+        &self.host.target_scaling
     }
 
     /// Returns the next batch of validation images.
@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
     /// As [`HostSession::descend`].
     pub fn descend_labels(&mut self, batch: &Batch) -> Result<f64, AdaptError> {
         let Some(device) = &mut self.device else { return self.host.descend_labels(batch) };
-        let objective = self.host.class_weights.objective(&batch.targets);
+        let objective = self.host.target_scaling.objective(&batch.targets);
         Ok(f64::from(device.gradient(&[], &batch.images, &objective)?))
     }
 
@@ -157,8 +157,8 @@ impl HostSession<'_> {
     /// As [`HostSession::descend`].
     pub fn descend_labels(&mut self, batch: &Batch) -> Result<f64, AdaptError> {
         self.state.merge_into(&mut self.weights);
-        let class_weights = self.class_weights.clone();
-        self.descend(&batch.images, &class_weights.objective(&batch.targets))
+        let scaling = self.target_scaling.clone();
+        self.descend(&batch.images, &scaling.objective(&batch.targets))
     }
 
     /// Computes the logits of each image, or pixel of a dense network, under the new head at `weights`, however many heads there

@@ -1,8 +1,8 @@
 //! Target loss: the loss of a batch's targets, by its task, and its gradient.
 
-use crate::train::class_weighting::{ClassWeighting, WeightedLabels};
-use fieldfit_data::{Masks, Targets};
-use fieldfit_exec::{ExecError, Objective, pixel_cross_entropy};
+use crate::train::target_scaling::{StandardisedValues, TargetScaling, WeightedLabels, require_outputs};
+use fieldfit_data::{LabelSets, Masks, Targets};
+use fieldfit_exec::{ExecError, Objective, binary_cross_entropy, pixel_cross_entropy};
 use fieldfit_tensor::Real;
 
 /// Loss of a batch's targets. Each task has one.
@@ -12,14 +12,20 @@ pub enum TargetLoss<'a> {
     Classes(WeightedLabels<'a>),
     /// Mean cross-entropy of the pixels that count.
     Masks(WeightedPixels<'a>),
+    /// Huber loss of each image's values, in standard deviations.
+    Values(StandardisedValues<'a>),
+    /// Mean binary cross-entropy of each image's labels.
+    Labels(WeightedLabelSets<'a>),
 }
 
-impl ClassWeighting {
-    /// Loss of these targets, each class's part times its factor.
+impl TargetScaling {
+    /// Loss of these targets, scaled so.
     pub fn objective<'a>(&'a self, targets: &'a Targets) -> TargetLoss<'a> {
         match targets {
             Targets::Classes(labels) => TargetLoss::Classes(self.of_labels(labels)),
             Targets::Masks(masks) => TargetLoss::Masks(WeightedPixels::new(masks, self)),
+            Targets::Values(values) => TargetLoss::Values(StandardisedValues { values, scaling: self }),
+            Targets::Labels(sets) => TargetLoss::Labels(WeightedLabelSets { sets, scaling: self }),
         }
     }
 }
@@ -29,6 +35,8 @@ impl<T: Real> Objective<T> for TargetLoss<'_> {
         match self {
             Self::Classes(labels) => Objective::<T>::check(labels, images, columns),
             Self::Masks(pixels) => Objective::<T>::check(pixels, images, columns),
+            Self::Values(values) => Objective::<T>::check(values, images, columns),
+            Self::Labels(sets) => Objective::<T>::check(sets, images, columns),
         }
     }
 
@@ -36,6 +44,8 @@ impl<T: Real> Objective<T> for TargetLoss<'_> {
         match self {
             Self::Classes(labels) => labels.loss_and_gradient(image, logits),
             Self::Masks(pixels) => pixels.loss_and_gradient(image, logits),
+            Self::Values(values) => values.loss_and_gradient(image, logits),
+            Self::Labels(sets) => sets.loss_and_gradient(image, logits),
         }
     }
 }
@@ -47,13 +57,13 @@ impl<T: Real> Objective<T> for TargetLoss<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct WeightedPixels<'a> {
     masks: &'a Masks,
-    weights: &'a ClassWeighting,
+    weights: &'a TargetScaling,
     /// Factor of each pixel in the loss of its image: images over pixels that count; 0 where none does.
     share: f64,
 }
 
 impl<'a> WeightedPixels<'a> {
-    fn new(masks: &'a Masks, weights: &'a ClassWeighting) -> Self {
+    fn new(masks: &'a Masks, weights: &'a TargetScaling) -> Self {
         let images = masks.values.len() / masks.area().max(1);
         let counted = masks.values.iter().filter(|class| **class != Masks::IGNORED).count();
         let share = if counted == 0 { 0.0 } else { images as f64 / counted as f64 };
@@ -87,10 +97,28 @@ impl<T: Real> Objective<T> for WeightedPixels<'_> {
     }
 }
 
+/// Weighted binary cross-entropy: the mean over labels of that of each in nats, of images that have it times the label's factor.
+#[derive(Debug, Clone, Copy)]
+pub struct WeightedLabelSets<'a> {
+    sets: &'a LabelSets,
+    scaling: &'a TargetScaling,
+}
+
+impl<T: Real> Objective<T> for WeightedLabelSets<'_> {
+    fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
+        require_outputs([self.sets.values.len(), self.sets.labels], [images, columns])
+    }
+
+    fn loss_and_gradient(&self, image: usize, logits: &mut [T]) -> f64 {
+        binary_cross_entropy(logits, self.sets.image(image), |label| self.scaling.of(label as u32))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::options::ClassWeights;
+    use fieldfit_data::TargetValues;
 
     const LOGITS: [f64; 12] = [0.3, -0.4, 1.2, 0.8, 0.1, -0.9, 2.0, -1.0, 0.4, 0.0, 0.5, -0.2];
 
@@ -102,7 +130,7 @@ mod tests {
     /// all pixels instead of those that count, or over each image's own.
     #[test]
     fn slopes_are_those_of_the_mean_over_the_pixels_that_count() {
-        let (masks, even) = (masks(), ClassWeighting::default());
+        let (masks, even) = (masks(), TargetScaling::default());
         let loss = WeightedPixels::new(&masks, &even);
         Objective::<f64>::check(&loss, 2, 12).unwrap();
         let at = |image: usize, index: usize, step: f64| {
@@ -128,7 +156,7 @@ mod tests {
     /// Catches: factors of classes that masks leave out.
     #[test]
     fn factors_of_classes_count_for_pixels() {
-        let weights = ClassWeighting::of_counts(ClassWeights::Balanced, &[1, 3, 2]);
+        let weights = TargetScaling::of_counts(ClassWeights::Balanced, &[1, 3, 2]);
         let masks = Masks { height: 1, width: 2, values: vec![1, Masks::IGNORED] };
         let mut slopes = [0.0_f64; 6];
         let loss = weights.objective(&Targets::Masks(masks.clone())).loss_and_gradient(0, &mut slopes);
@@ -136,11 +164,27 @@ mod tests {
         assert_eq!(slopes[3..], [0.0; 3]);
     }
 
+    /// Catches: values or labels of another image, or not one for each output, which would be read beyond their end.
+    #[test]
+    fn values_and_labels_are_each_images_own() {
+        let even = TargetScaling::default();
+        let values = Targets::Values(TargetValues { targets: 2, values: vec![0.0, 0.0, 1.0, -2.0] });
+        let sets = Targets::Labels(LabelSets { labels: 2, values: vec![0, 0, 1, 1] });
+        for (targets, expected) in [(&values, (0.5 + 1.5) / 2.0), (&sets, 2_f64.ln())] {
+            let loss = even.objective(targets);
+            assert!((loss.loss_and_gradient(1, &mut [0.0, 0.0]) - expected).abs() < 1e-12);
+            Objective::<f64>::check(&loss, 2, 2).unwrap();
+            let refused = |images, columns| Objective::<f64>::check(&loss, images, columns).unwrap_err();
+            assert!(matches!(refused(2, 3), ExecError::TargetCount { outputs: 3, found: 2 }));
+            assert!(matches!(refused(3, 2), ExecError::LabelCount { images: 3, labels: 2 }));
+        }
+    }
+
     /// Catches: masks of another size or with classes that the head lacks, which would read beyond a pixel's logits; masks
     /// that are all ignored, whose mean is not a number.
     #[test]
     fn masks_that_do_not_fit_are_refused() {
-        let (mut masks, even) = (masks(), ClassWeighting::default());
+        let (mut masks, even) = (masks(), TargetScaling::default());
         let check = |masks: &Masks, images, columns| {
             Objective::<f64>::check(&WeightedPixels::new(masks, &even), images, columns)
                 .map_err(|error| error.to_string())

@@ -12,7 +12,6 @@ use crate::plan::run::Run;
 use crate::request::Checkpointing;
 use crate::train::batch_source::{BatchSource, Cycle};
 use crate::train::branches::{BranchEnd, BranchSum};
-use crate::train::class_weighting::ClassWeighting;
 use crate::train::divergence_detector::DivergenceDetector;
 use crate::train::early_stopping::EarlyStopping;
 use crate::train::lr_schedule::LrSchedule;
@@ -20,12 +19,13 @@ use crate::train::optimiser::{Clip, Optimiser};
 use crate::train::probe::Probe;
 use crate::train::reporter::Reporter;
 use crate::train::session::{HostSession, Session};
+use crate::train::target_scaling::TargetScaling;
 use crate::train::training_state::TrainingState;
 use fieldfit_data::Batch;
 use fieldfit_durable::Disk;
 use fieldfit_exec::{ExecError, device_params, executor};
 use fieldfit_nets::Network;
-use fieldfit_tensor::TensorId;
+use fieldfit_tensor::{Params, TensorId};
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,17 @@ pub(crate) struct Trained<'a> {
     pub checkpoint: Option<PathBuf>,
 }
 
+impl Trained<'_> {
+    /// Returns θ as training left it.
+    pub fn weights(&self) -> Params<f32> {
+        let (mut weights, head, network) = (self.state.weights(), self.state.moved_head(), self.state.network());
+        self.state.merge_into(&mut weights);
+        weights.replace(network.head.weight, head.weight);
+        weights.replace(network.head.bias, head.bias);
+        weights
+    }
+}
+
 impl<'a> Trainer<'a> {
     /// Trainer at a run's start, for which it trains the linear probe, or where the run's checkpoint left it.
     pub fn new(run: Run<'a>, mut method: Box<dyn Method>, reporter: &mut Reporter<'_>) -> Result<Self, AdaptError> {
@@ -67,14 +78,16 @@ impl<'a> Trainer<'a> {
             _ => None,
         };
         let source = run.batch_source()?;
-        let class_weights = ClassWeighting::new(options.class_weights, request.dataset, &plan.split.train, &source)?;
+        let slice = (request.dataset, plan.split.train.as_slice());
+        let scaling = TargetScaling::new(options.class_weights, plan.scales.clone(), slice, &source)?;
+        let chance = scaling.chance(plan.network.head.classes, request.dataset, &plan.split.train);
         let probe = match (&resumed, options.head) {
             (Some(snapshot), _) => snapshot.probe.clone().into_owned(),
             (None, HeadMode::Keep) => Probe::kept(run),
-            (None, HeadMode::Replace) => Probe::train(run, &source, &class_weights, reporter)?,
+            (None, HeadMode::Replace) => Probe::train(run, &source, &scaling, reporter)?,
         };
         let source = source.behind(run.frozen_prefix()?);
-        let session = session(run, method.as_mut(), &probe, &source, class_weights)?;
+        let session = session(run, method.as_mut(), &probe, &source, scaling)?;
         let mut trainer = Self {
             optimiser: Optimiser::new(options.optimiser, &plan.network, &session.host.state.delta),
             schedule: LrSchedule::new(&options.schedule, options.optimiser.learning_rate(), plan.order.steps_of_one()),
@@ -82,7 +95,7 @@ impl<'a> Trainer<'a> {
                 step: 0,
                 drawn: 0,
                 epoch_loss: 0.0,
-                divergence: DivergenceDetector::new(plan.network.head.classes),
+                divergence: DivergenceDetector::new(chance),
                 later: Later::default(),
                 branches: BranchSum::default(),
             },
@@ -220,10 +233,12 @@ impl<'a> Trainer<'a> {
         self.session.fetch(&mut self.optimiser)?;
         let host = &mut self.session.host;
         host.state.merge_into(&mut host.weights);
-        let mut scores = Metrics::new(plan.network.head.classes);
+        let mut scores = Metrics::of(&plan.outputs(), plan.network.head.classes);
         for batch in self.run.answer_batches(self.source.clone()).in_order(images)? {
             let batch = batch?;
-            scores.add(&batch, &host.logits(&batch.images)?);
+            let mut outputs = host.logits(&batch.images)?;
+            host.target_scaling.to_units(&mut outputs.values);
+            scores.add(&batch, &outputs);
             let (phase, done, total) = (Phase::Validation, scores.images(), images.len());
             reporter.report(Event::Progress { phase, done, total });
         }
@@ -356,7 +371,7 @@ fn session<'a>(
     method: &mut dyn Method,
     probe: &Probe,
     source: &BatchSource<'a>,
-    class_weights: ClassWeighting,
+    target_scaling: TargetScaling,
 ) -> Result<Session<'a>, AdaptError> {
     let Run { request, plan } = run;
     let options = request.options;
@@ -382,7 +397,7 @@ fn session<'a>(
         training: Cycle::new(source.clone(), &plan.split.train),
         retained: retained(source.clone()),
         trained_images: plan.steps / plan.steps_per_epoch.max(1) * plan.split.train.len() as u64,
-        class_weights,
+        target_scaling,
         frozen: plan.frozen,
         device: options.device,
         passes,

@@ -145,6 +145,9 @@ pub struct TrainingArgs {
     /// Keep all of the branches' mean, or of each stage the share that they agree on
     #[arg(long, value_name = "NAME", default_value_t = BranchAverage::Mean, value_parser = branch_averages())]
     pub branch_average: BranchAverage,
+    /// Flip images that are labelled with values, and negate these targets then; `none` negates none [default: no flips]
+    #[arg(long, value_name = "TARGETS", value_delimiter = ',')]
+    pub flip_negates: Option<Vec<String>>,
     /// Select the augmentation of training images
     #[arg(long, value_name = "NAME", default_value_t = Options::default().augmentation, value_parser = augmentations())]
     pub augment: Augmentation,

@@ -5,7 +5,10 @@ use crate::error::CliError;
 use crate::output::{Output, Table, Text, percent};
 use crate::progress_bar::ProgressBar;
 use fieldfit::data::{FolderOptions, ImageSet, Purpose};
-use fieldfit::{Count, Evaluation, NoveltyEvaluation, PixelCount, Runtime, SegmentationEvaluation, Version};
+use fieldfit::{
+    Count, Evaluation, LabelEvaluation, MultiLabelEvaluation, NoveltyEvaluation, PixelCount, RegressionEvaluation,
+    Runtime, SegmentationEvaluation, TargetError, Version,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -84,14 +87,16 @@ fn text(report: &Report) -> Text {
     let evaluation = &report.data.evaluation;
     let Evaluation { per_class, per_group, .. } = evaluation;
     let mut text = Text::default();
-    match &evaluation.segmentation {
-        Some(segmentation) => text.table(&pixels(segmentation, evaluation)),
-        None => {
+    text.table(&match evaluation {
+        Evaluation { segmentation: Some(segmentation), .. } => pixels(segmentation, evaluation),
+        Evaluation { regression: Some(regression), .. } => values(regression),
+        Evaluation { multi_label: Some(multi_label), .. } => labels(multi_label),
+        Evaluation { .. } => {
             let mut classes = counts("class", per_class);
             classes.row(row("all", &evaluation.all()));
-            text.table(&classes);
+            classes
         }
-    }
+    });
     if !per_group.is_empty() {
         text.table(&counts("group", per_group));
     }
@@ -122,6 +127,24 @@ fn pixels(segmentation: &SegmentationEvaluation, evaluation: &Evaluation) -> Tab
     table
 }
 
+fn values(regression: &RegressionEvaluation) -> Table {
+    let mut table = Table::new(&["target", "mean error", "root mean square", "R²"], 1);
+    for (name, TargetError { mean_absolute, root_mean_square, determination, .. }) in &regression.per_target {
+        let determination = determination.map_or_else(|| "–".into(), |share| format!("{share:.3}"));
+        table.row([name.clone(), format!("{mean_absolute:.4}"), format!("{root_mean_square:.4}"), determination]);
+    }
+    table
+}
+
+fn labels(multi_label: &MultiLabelEvaluation) -> Table {
+    let mut table = Table::new(&["label", "images", "average precision", "F1"], 1);
+    for (name, LabelEvaluation { images, average_precision, f1, .. }) in &multi_label.per_label {
+        let precision = average_precision.map_or_else(|| "–".into(), percent);
+        table.row([name.clone(), images.to_string(), precision, percent(*f1)]);
+    }
+    table
+}
+
 fn counts(what: &str, counts: &BTreeMap<String, Count>) -> Table {
     let mut table = Table::new(&[what, "images", "correct", "accuracy"], 1);
     for (name, count) in counts {
@@ -137,7 +160,16 @@ fn row(name: &str, count: &Count) -> [String; 4] {
 fn summary(measured: &Measured) -> Vec<String> {
     let Measured { evaluation, agreement } = measured;
     let (mean, error) = (percent(evaluation.macro_accuracy), percent(evaluation.calibration_error));
-    let mut lines = vec![format!("mean over classes {mean}, calibration error {error}")];
+    let mut lines = vec![match evaluation {
+        Evaluation { regression: Some(regression), images, .. } => {
+            format!("mean error {:.4} standard deviations, on {images} images", regression.mean_error)
+        }
+        Evaluation { multi_label: Some(found), .. } => {
+            let [precision, all, each] = [found.mean_average_precision, found.micro_f1, found.macro_f1].map(percent);
+            format!("mAP {precision}, F1 {all} over all, {each} over labels, calibration error {error}")
+        }
+        Evaluation { .. } => format!("mean over classes {mean}, calibration error {error}"),
+    }];
     let skipped = evaluation.skipped;
     lines.extend((skipped > 0).then(|| format!("skipped {skipped} unreadable images")));
     lines.extend(evaluation.base_head.map(|base_head| {

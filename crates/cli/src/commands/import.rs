@@ -131,7 +131,7 @@ fn described(network: &ImportedNetwork) -> Vec<String> {
         format!("sections, for --freeze: {}", sections.join(", ")),
     ];
     lines.extend(head.iter().map(|head| match network.task {
-        Task::Classification => format!("the head is `{head}`"),
+        Task::Classification | Task::Regression | Task::MultiLabel => format!("the head is `{head}`"),
         Task::Segmentation => format!("the head is `{head}`, which classifies each pixel"),
     }));
     lines.push(if network.any_size {

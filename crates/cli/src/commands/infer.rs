@@ -6,7 +6,7 @@ use crate::args::InferArgs;
 use crate::error::{self, CliError};
 use crate::output::{Output, Text, escape, percent, print_error_line};
 use fieldfit::data::{MAX_IMAGE_FILE_BYTES, RgbImage, read_bounded};
-use fieldfit::{Frame, PixelFormat, Pixels, Prediction, Ranked, Runtime, Segmentation, Task};
+use fieldfit::{EstimatedValue, Frame, PixelFormat, Pixels, Prediction, Ranked, Runtime, Segmentation, Tag, Task};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -72,6 +72,50 @@ struct Share<'a> {
     share: f64,
 }
 
+/// Values of one image's targets.
+#[derive(Serialize)]
+struct ValueAnswer<'a> {
+    image: &'a Path,
+    values: Vec<TargetValue<'a>>,
+}
+
+/// Value of a target in its unit.
+#[derive(Serialize)]
+struct TargetValue<'a> {
+    target: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+    value: f32,
+}
+
+impl<'a> From<EstimatedValue<'a>> for TargetValue<'a> {
+    fn from(estimated: EstimatedValue<'a>) -> Self {
+        Self { target: estimated.name, unit: estimated.unit, value: estimated.value }
+    }
+}
+
+/// Labels of one image.
+#[derive(Serialize)]
+struct TagAnswer<'a> {
+    image: &'a Path,
+    labels: Vec<Label<'a>>,
+}
+
+/// Label with its probability, and whether the image is told to have it.
+#[derive(Serialize)]
+struct Label<'a> {
+    index: u32,
+    label: &'a str,
+    score: f32,
+    present: bool,
+}
+
+impl<'a> From<Tag<'a>> for Label<'a> {
+    fn from(tag: Tag<'a>) -> Self {
+        Self { index: tag.index, label: tag.label, score: tag.probability, present: tag.is_present() }
+    }
+}
+
 /// Number of images, and of those without an answer.
 #[derive(Default)]
 struct Counts {
@@ -114,6 +158,8 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
                     let shown = match runtime.task() {
                         Task::Classification => show(&runtime, &input, args, output)?,
                         Task::Segmentation => show_pixels(&runtime, &input, (args, &mut masks), output)?,
+                        Task::Regression => show_values(&runtime, &input, output)?,
+                        Task::MultiLabel => show_tags(&runtime, &input, output)?,
                     };
                     counts.failed += usize::from(!shown);
                 }
@@ -176,6 +222,54 @@ fn show_box(
             Ok(false)
         }
     }
+}
+
+/// Prints the values of one image's targets, or reports why there are none. Returns whether there are.
+fn show_values(runtime: &Runtime, input: &ImageInput, output: &Output) -> Result<bool, CliError> {
+    let estimate = input.read().and_then(|bytes| Ok(runtime.estimate(&Frame::Encoded(&bytes))?));
+    match estimate {
+        Ok(estimate) => {
+            let values = estimate.values().map(TargetValue::from).collect();
+            output.show(&ValueAnswer { image: input.path(), values }, value_text).map(|()| true)
+        }
+        Err(error) => {
+            error::report_image(input.path(), &error, output);
+            Ok(false)
+        }
+    }
+}
+
+fn value_text(answer: &ValueAnswer<'_>) -> Text {
+    let mut text = Text::from(answer.image.display());
+    for TargetValue { target, unit, value } in &answer.values {
+        let unit = unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+        text.line(format!("  {target}: {value:.4}{unit}"));
+    }
+    text
+}
+
+/// Prints the labels of one image, or reports why there is no answer. Returns whether there is one.
+fn show_tags(runtime: &Runtime, input: &ImageInput, output: &Output) -> Result<bool, CliError> {
+    let tags = input.read().and_then(|bytes| Ok(runtime.tag(&Frame::Encoded(&bytes))?));
+    match tags {
+        Ok(tags) => {
+            let labels = tags.all().map(Label::from).collect();
+            output.show(&TagAnswer { image: input.path(), labels }, tag_text).map(|()| true)
+        }
+        Err(error) => {
+            error::report_image(input.path(), &error, output);
+            Ok(false)
+        }
+    }
+}
+
+fn tag_text(answer: &TagAnswer<'_>) -> Text {
+    let mut text = Text::from(answer.image.display());
+    for Label { label, score, present, .. } in &answer.labels {
+        let mark = if *present { "yes" } else { "no" };
+        text.line(format!("  {mark:>3} {:>7}  {label}", percent(f64::from(*score))));
+    }
+    text
 }
 
 /// Prints the ranking of one image, or reports why there is none. Returns whether there is one.

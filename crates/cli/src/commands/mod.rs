@@ -88,6 +88,7 @@ fn training(args: &TrainingArgs) -> Options {
         .with_class_weights(args.class_weights)
         .with_head(args.head)
         .with_branches(Branches::new(args.branches).with_common(args.common_epochs).with_average(args.branch_average))
+        .with_flip_negates(args.flip_negates.clone().map(named))
         .with_early_stop(args.early_stop)
         .with_tpgm(defaults.tpgm.with_exclude(args.exclude.clone()).with_sharing(args.radii_per))
         .with_retain(args.retain.clone())
@@ -97,6 +98,12 @@ fn training(args: &TrainingArgs) -> Options {
         .with_nice(args.nice.unwrap_or(defaults.nice))
         .with_micro_batch(args.micro_batch.map(|images| images as usize))
         .with_memory_budget(args.memory_budget.or(defaults.memory_budget))
+}
+
+/// Returns the names of a list but `none`, which stands for an empty one.
+fn named(mut names: Vec<String>) -> Vec<String> {
+    names.retain(|name| name != "none");
+    names
 }
 
 /// Returns the name of a data folder in reports.

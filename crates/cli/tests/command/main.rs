@@ -20,4 +20,5 @@ mod scene;
 mod segmentation;
 mod signals;
 mod streams;
+mod targets;
 mod text;

@@ -82,6 +82,17 @@ pub(crate) struct Key {
     pub sample: u64,
 }
 
+/// Changes of position that keep what an image is labelled with, or change it in a known way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Positions {
+    /// Crops and horizontal flips.
+    Any,
+    /// Horizontal flips.
+    Flipped,
+    /// None: what is seen lies where it lies at inference.
+    Fixed,
+}
+
 /// Ranges of the factors of brightness, contrast and saturation.
 const BASIC_COLOUR: RangeInclusive<f32> = 0.8..=1.2;
 const ROBUST_COLOUR: RangeInclusive<f32> = 0.6..=1.4;
@@ -113,15 +124,21 @@ impl Augmenter {
     /// Writes the augmented image as the network's input; returns how its pixels lie in the image that it was made of.
     pub fn prepare(
         &mut self,
-        key: Key,
+        (key, positions): (Key, Positions),
         pixels: &Pixels,
         preprocessor: &mut Preprocessor,
         out: &mut [f32],
     ) -> Result<Geometry, DataError> {
         let random = &mut rng(Stream::Augmentation, key.seed, key.epoch, key.sample);
         let aspect = self.image.width as f64 / self.image.height as f64;
-        let window = crop::crop(random, pixels.width, pixels.height, aspect);
-        let is_flipped = random.random();
+        let window = match positions {
+            Positions::Any => crop::crop(random, pixels.width, pixels.height, aspect),
+            Positions::Flipped | Positions::Fixed => preprocessor.window(pixels.width, pixels.height),
+        };
+        let is_flipped = match positions {
+            Positions::Any | Positions::Flipped => random.random(),
+            Positions::Fixed => false,
+        };
         preprocessor.crop(pixels, &window, &mut self.image)?;
         let erased = match &mut self.robust {
             None => {

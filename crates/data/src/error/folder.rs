@@ -57,6 +57,24 @@ pub enum FolderError {
         /// Their number.
         found: usize,
     },
+    /// Two tables of images in one folder.
+    #[error("{} and {} both label the images: keep one of them", first.display(), second.display())]
+    TwoTables {
+        /// The one table.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// A table of images that cannot be read.
+    #[error("{}{}: {problem}", path.display(), line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    Table {
+        /// The table.
+        path: PathBuf,
+        /// The line, from 1, if it is one.
+        line: Option<u64>,
+        /// The defect, with foreign text escaped.
+        problem: String,
+    },
     /// Images none of which has a mask.
     #[error("no image in {} has a mask in {}: expected a PNG of each image's name", images.display(), masks.display())]
     NoMasks {
@@ -218,6 +236,8 @@ impl FolderError {
             | Self::Name { path, .. }
             | Self::NoReadableImage { path, .. }
             | Self::TooManyUnreadable { path, .. }
+            | Self::TwoTables { first: path, .. }
+            | Self::Table { path, .. }
             | Self::PatternMatchesNothing { path, .. } => Some(path),
             Self::Pattern { .. } => None,
         }

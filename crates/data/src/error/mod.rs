@@ -10,6 +10,7 @@ use crate::decode::ForeignFormat;
 use crate::frame::{PixelFormat, Rect};
 use crate::read_failures::ReadFailure;
 use fieldfit_durable::SpecialFile;
+use fieldfit_tensor::Task;
 use fieldfit_tensor::text::escape;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -181,8 +182,8 @@ pub enum DataError {
     /// A mask without a pixel that counts.
     #[error("every pixel of the mask is ignored: label some of it, or remove the image")]
     MaskIgnored,
-    /// A corruption that moves pixels, of images that have masks.
-    #[error("the corruption {corruption} moves pixels, and masks do not follow: leave it out")]
+    /// A corruption that moves pixels, of images whose masks or values do not follow.
+    #[error("the corruption {corruption} moves pixels, and masks and values do not follow: leave it out")]
     MovesPixels {
         /// Its name.
         corruption: &'static str,
@@ -236,6 +237,14 @@ pub enum DataError {
         /// All labels of the model.
         labels: Vec<String>,
     },
+    /// Images without a value of targets that the model answers.
+    #[error("the images have no value of {}, which the model answers: found {}", List(missing), List(targets))]
+    MissingTargets {
+        /// The targets without values.
+        missing: Vec<String>,
+        /// The targets of the data set.
+        targets: Vec<String>,
+    },
     /// More labels than masks can tell apart.
     #[error("the model has {found} classes, and masks tell at most {most} apart")]
     TooManyLabels {
@@ -267,6 +276,16 @@ pub enum DataError {
         number: usize,
         /// The defect.
         source: Box<DataError>,
+    },
+    /// An image whose target does not fit a builder.
+    #[error("sample {number} of images for {task}: expected {expected}")]
+    SampleTarget {
+        /// The sample's number, from 0.
+        number: usize,
+        /// The task that the builder's images are labelled for.
+        task: Task,
+        /// What the target must be.
+        expected: &'static str,
     },
     /// A class of an image in memory whose name can't be a label.
     #[error("sample {number}: the class `{}` becomes a label, and is {problem}: give it another name", escape(class))]
@@ -368,11 +387,13 @@ impl DataError {
             | Self::LargeFile { .. }
             | Self::Split(_)
             | Self::Labels { .. }
+            | Self::MissingTargets { .. }
             | Self::TooManyLabels { .. }
             | Self::Unknown { .. }
             | Self::Severity { .. }
             | Self::Sample { .. }
             | Self::ClassName { .. }
+            | Self::SampleTarget { .. }
             | Self::NoSamples
             | Self::Compress { .. }
             | Self::TooManyFailures { .. }

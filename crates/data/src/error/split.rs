@@ -1,5 +1,7 @@
 //! Errors of splits: why a data set cannot be split.
 
+use fieldfit_tensor::text::escape;
+
 /// Reason why a data set can't be split.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -66,6 +68,19 @@ pub enum SplitError {
         validation: usize,
         /// Images for the gate slice.
         gate: usize,
+    },
+    /// A label that nothing can be learned of.
+    #[error(
+        "label `{}`: {found} of {images} training images have it: add images with it and images without it, or leave it out",
+        escape(label)
+    )]
+    Label {
+        /// The label.
+        label: String,
+        /// Training images that have it.
+        found: usize,
+        /// Training images.
+        images: usize,
     },
     /// Fewer than two classes.
     #[error("the data set has {classes} classes: at least two are needed to learn to tell them apart")]

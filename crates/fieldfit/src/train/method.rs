@@ -18,9 +18,9 @@
 //! called.
 
 pub use fieldfit_adapt::{
-    Batches, CheckpointDamage, ClassWeighting, ConstraintSet, Cycle, HeadParams, HeadStart, HostSession, HostSteps,
-    Method, MethodEntry, Reporter, Requirements, ResumePoint, Session, Setting, Steps, StoreSteps, TrainingState,
-    WeightedLabels,
+    Batches, CheckpointDamage, ConstraintSet, Cycle, HeadParams, HeadStart, HostSession, HostSteps, Method,
+    MethodEntry, Reporter, Requirements, ResumePoint, Session, Setting, Steps, StoreSteps, TargetScaling,
+    TrainingState, WeightedLabels,
 };
 pub use fieldfit_data::Batch;
 pub use fieldfit_exec::{ExecError, Executor, Objective, ParamStore, cross_entropy, kl_divergence, softmax};

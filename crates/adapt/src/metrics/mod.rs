@@ -1,8 +1,15 @@
-//! Metrics of a classifier of images or pixels: accuracy, confusion, intersection over union, cross-entropy, calibration error
-//! and agreement, from logits and targets.
+//! Metrics of answers: accuracy, confusion, intersection over union, cross-entropy, calibration error and agreement of a classifier
+//! of images or pixels, errors of values, and average precision of labels, from a network's outputs and targets.
+
+mod label_metrics;
+mod value_metrics;
+
+pub use label_metrics::{LabelAnswers, LabelMetrics};
+pub use value_metrics::{TargetErrors, ValueMetrics};
 
 use fieldfit_data::{Batch, Masks, Targets};
-use fieldfit_exec::softmax;
+use fieldfit_exec::{logistic, softmax};
+use fieldfit_model::{HeadOutputs, LabelThresholds};
 use fieldfit_tensor::Matrix;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -43,19 +50,22 @@ pub struct Misclassified {
     pub confidence: f64,
 }
 
-/// Score of one image: how many of its answers are right. An image has one answer, or one for each pixel that counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Score of one image: how many of its answers are right, or how wrong its values are. An image has one answer, or one for each
+/// pixel that counts or each label.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// Index of the sample in the data set.
     pub sample: usize,
     /// Number of right answers.
     pub right: usize,
-    /// Number of answers.
+    /// Number of answers; 0 of values.
     pub of: usize,
+    /// Mean over targets of the error of their values, in their standard deviations; 0 of other answers.
+    pub error: f64,
 }
 
 /// Counts over the images that two networks were both measured on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct PairedCounts {
     /// Number of images.
     pub images: usize,
@@ -65,6 +75,8 @@ pub struct PairedCounts {
     pub first: usize,
     /// Number of answers of the second network that are right.
     pub second: usize,
+    /// Sums over the images of each network's [errors](Score::error).
+    pub errors: [f64; 2],
 }
 
 /// Bin of confidence.
@@ -81,31 +93,51 @@ pub struct Metrics {
     pub scores: Vec<Score>,
     /// Confusion matrix of all answers, `confusion[truth][predicted]`.
     pub confusion: Vec<Vec<usize>>,
-    /// Misclassified images, in the order of the batches; none of images with masks.
+    /// Misclassified images, in the order of the batches; none of images without one class.
     pub misclassified: Vec<Misclassified>,
-    /// Sum of the answers' cross-entropies, in nats.
+    /// Errors of values, of a network that answers with values.
+    pub values: Option<ValueMetrics>,
+    /// Answers of labels, of a network that tells any number of labels.
+    pub labels: Option<LabelMetrics>,
+    /// Sum of the answers' cross-entropies, in nats, or of the images' Huber losses.
     loss: f64,
     bins: [Bin; BINS],
 }
 
 impl Metrics {
-    /// Creates the metrics of no image.
+    /// Creates the metrics of no image, of a classifier of that many classes.
     pub fn new(classes: usize) -> Self {
+        let (scores, misclassified) = (Vec::new(), Vec::new());
         let confusion = vec![vec![0; classes]; classes];
-        Self { scores: Vec::new(), confusion, misclassified: Vec::new(), loss: 0.0, bins: [Bin::default(); BINS] }
+        Self { scores, confusion, misclassified, values: None, labels: None, loss: 0.0, bins: [Bin::default(); BINS] }
     }
 
-    /// Counts a batch by the logits of its images, or of its images' pixels; the classes are the first columns. Masks are as
-    /// large as the network's output.
+    /// Creates the metrics of no image, of a network with these outputs, whose errors of values are put on one scale by their
+    /// deviations.
+    pub fn of(outputs: &HeadOutputs, count: usize) -> Self {
+        match outputs {
+            HeadOutputs::Classes => Self::new(count),
+            HeadOutputs::Values(scales) => Self { values: Some(ValueMetrics::new(scales)), ..Self::new(0) },
+            HeadOutputs::Labels(thresholds) => Self { labels: Some(LabelMetrics::new(thresholds)), ..Self::new(0) },
+        }
+    }
+
+    /// Counts a batch by the outputs of its images, or of its images' pixels; those of the own head are the first columns. Masks are
+    /// as large as the network's output.
     pub fn add(&mut self, batch: &Batch, logits: &Matrix<f32>) {
+        self.add_answers(&batch.targets, &batch.samples, logits);
+    }
+
+    /// Counts images as [`add`](Self::add) does. Targets of another task than the outputs' do not count.
+    pub(crate) fn add_answers(&mut self, targets: &Targets, samples: &[usize], logits: &Matrix<f32>) {
         let mut probabilities = Vec::new();
-        match &batch.targets {
+        match targets {
             Targets::Classes(classes) => {
-                for (row, (&truth, &sample)) in classes.iter().zip(&batch.samples).enumerate() {
+                for (row, (&truth, &sample)) in classes.iter().zip(samples).enumerate() {
                     self.probabilities(logits, row, &mut probabilities);
                     let truth = truth as usize;
                     let answer = self.add_answer(truth, &probabilities);
-                    self.scores.push(Score { sample, right: usize::from(answer.is_right(truth)), of: 1 });
+                    self.scores.push(Score { sample, right: usize::from(answer.is_right(truth)), of: 1, error: 0.0 });
                     if !answer.is_right(truth) {
                         let Answer { predicted, own, confidence } = answer;
                         self.misclassified.push(Misclassified { sample, truth, predicted, own, confidence });
@@ -113,8 +145,8 @@ impl Metrics {
                 }
             }
             Targets::Masks(masks) => {
-                for (image, &sample) in batch.samples.iter().enumerate() {
-                    let mut score = Score { sample, right: 0, of: 0 };
+                for (image, &sample) in samples.iter().enumerate() {
+                    let mut score = Score { sample, right: 0, of: 0, error: 0.0 };
                     for (pixel, &truth) in
                         masks.image(image).iter().enumerate().filter(|(_, truth)| is_counted(**truth))
                     {
@@ -126,7 +158,41 @@ impl Metrics {
                     self.scores.push(score);
                 }
             }
+            Targets::Values(values) => {
+                let Some(metrics) = &mut self.values else { return };
+                for (image, &sample) in samples.iter().enumerate() {
+                    let (error, loss) = metrics.add(values.image(image), &logits.row(image)[..values.targets]);
+                    self.loss += loss;
+                    self.scores.push(Score { sample, right: 0, of: 0, error });
+                }
+            }
+            Targets::Labels(sets) => {
+                for (image, &sample) in samples.iter().enumerate() {
+                    self.add_labels(sample, sets.image(image), &logits.row(image)[..sets.labels]);
+                }
+            }
         }
+    }
+
+    fn add_labels(&mut self, sample: usize, truth: &[u8], logits: &[f32]) {
+        let Some(metrics) = &mut self.labels else { return };
+        let probabilities: Vec<f32> = logits.iter().map(|logit| logistic(f64::from(*logit)) as f32).collect();
+        let right = metrics.add(truth, &probabilities);
+        self.scores.push(Score { sample, right, of: truth.len(), error: 0.0 });
+        for (has, probability) in truth.iter().zip(probabilities) {
+            let (is_told, probability) = (probability >= 0.5, f64::from(probability));
+            let own = if *has > 0 { probability } else { 1.0 - probability };
+            self.add_confidence(probability.max(1.0 - probability), is_told == (*has > 0), own);
+        }
+    }
+
+    /// Counts an answer by its confidence, and by the probability of what is true.
+    fn add_confidence(&mut self, confidence: f64, is_right: bool, own: f64) {
+        // The least positive f32: a probability that rounds to 0 is no infinite loss.
+        self.loss -= own.max(f64::from(f32::MIN_POSITIVE)).ln();
+        let bin = &mut self.bins[((confidence * BINS as f64) as usize).min(BINS - 1)];
+        bin.correct += usize::from(is_right);
+        bin.confidence += confidence;
     }
 
     /// Writes the probabilities of a row's classes.
@@ -140,11 +206,7 @@ impl Metrics {
         let predicted = prediction(probabilities);
         let [own, confidence] = [truth, predicted].map(|class| f64::from(probabilities[class]));
         self.confusion[truth][predicted] += 1;
-        // The least positive f32: a probability that rounds to 0 is no infinite loss.
-        self.loss -= own.max(f64::from(f32::MIN_POSITIVE)).ln();
-        let bin = &mut self.bins[((confidence * BINS as f64) as usize).min(BINS - 1)];
-        bin.correct += usize::from(truth == predicted);
-        bin.confidence += confidence;
+        self.add_confidence(confidence, truth == predicted, own);
         Answer { predicted, own, confidence }
     }
 
@@ -153,19 +215,34 @@ impl Metrics {
         self.scores.len()
     }
 
-    /// Returns the number of answers: of images, or of pixels that count.
+    /// Returns the number of answers: of images, of pixels that count, or of labels.
     pub fn answers(&self) -> usize {
         self.scores.iter().map(|score| score.of).sum()
     }
 
     /// Returns the number of right answers.
     pub fn correct(&self) -> usize {
-        (0..self.confusion.len()).map(|class| self.confusion[class][class]).sum()
+        self.scores.iter().map(|score| score.right).sum()
     }
 
-    /// Returns the share of right answers, 0..1; 0 without any.
+    /// Returns the share of right answers, 0..1; 0 without any. Of values, the share of a standard deviation that their
+    /// [mean error](Self::mean_error) leaves.
     pub fn accuracy(&self) -> f64 {
-        self.correct() as f64 / self.answers().max(1) as f64
+        match self.values {
+            Some(_) if self.scores.is_empty() => 0.0,
+            Some(_) => (1.0 - self.mean_error()).max(0.0),
+            None => self.correct() as f64 / self.answers().max(1) as f64,
+        }
+    }
+
+    /// Returns the mean over images and targets of the errors of values, in the targets' standard deviations; 0 of other answers.
+    pub fn mean_error(&self) -> f64 {
+        self.scores.iter().map(|score| score.error).sum::<f64>() / self.images().max(1) as f64
+    }
+
+    /// Returns the threshold of each label at which F1 is highest on the images counted; `None` where labels exclude each other.
+    pub(crate) fn best_thresholds(&self) -> Option<LabelThresholds> {
+        self.labels.as_ref().map(LabelMetrics::best_thresholds)
     }
 
     /// Returns the mean over the classes with answers of the share of theirs that are right, 0..1.
@@ -200,14 +277,16 @@ impl Metrics {
     /// Counts the images that this network and a second one were both measured on: an image may have become unreadable in
     /// between.
     pub fn common(&self, second: &Self) -> PairedCounts {
-        let second: BTreeMap<usize, usize> = second.scores.iter().map(|score| (score.sample, score.right)).collect();
+        let second: BTreeMap<usize, &Score> = second.scores.iter().map(|score| (score.sample, score)).collect();
         let mut counts = PairedCounts::default();
-        for Score { sample, right, of } in &self.scores {
-            let Some(second) = second.get(sample) else { continue };
+        for first in &self.scores {
+            let Some(second) = second.get(&first.sample) else { continue };
             counts.images += 1;
-            counts.answers += of;
-            counts.first += right;
-            counts.second += second;
+            counts.answers += first.of;
+            counts.first += first.right;
+            counts.second += second.right;
+            counts.errors[0] += first.error;
+            counts.errors[1] += second.error;
         }
         counts
     }
@@ -219,9 +298,10 @@ impl Metrics {
         present > 1 && (0..self.confusion.len()).filter(|&class| is_predicted(class)).count() == 1
     }
 
-    /// Returns the mean cross-entropy, in nats; 0 without images.
+    /// Returns the mean cross-entropy of the answers, in nats, or the mean Huber loss of the images' values; 0 without images.
     pub fn mean_loss(&self) -> f64 {
-        self.loss / self.answers().max(1) as f64
+        let of = if self.values.is_some() { self.images() } else { self.answers() };
+        self.loss / of.max(1) as f64
     }
 
     /// Computes the expected calibration error, 0..1: the mean gap between confidence and accuracy over the answers
@@ -302,11 +382,11 @@ mod tests {
     #[test]
     fn images_that_both_were_measured_on_count() {
         let of = |scores: &[(usize, usize)]| {
-            let scores = scores.iter().map(|&(sample, right)| Score { sample, right, of: 10 }).collect();
+            let scores = scores.iter().map(|&(sample, right)| Score { sample, right, of: 10, error: 0.0 }).collect();
             Metrics { scores, ..Metrics::new(2) }
         };
         let (one, other) = (of(&[(3, 9), (5, 8), (9, 0)]), of(&[(5, 3), (9, 4), (11, 9)]));
-        assert_eq!(one.common(&other), PairedCounts { images: 2, answers: 20, first: 8, second: 7 });
+        assert_eq!(one.common(&other), PairedCounts { images: 2, answers: 20, first: 8, second: 7, errors: [0.0; 2] });
     }
 
     /// Catches: pixels that are ignored and count, a pixel taken from another image, a union that counts right answers twice.
