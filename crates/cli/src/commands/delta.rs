@@ -140,7 +140,7 @@ fn head_norm_ratio(merged: &Merged) -> Option<f64> {
 }
 
 fn merged_text(args: &DeltaMergeArgs, merged: &Merged) -> Text {
-    let mut table = Table::new(&["delta", "weight", "classes", "‖row‖ of the head"], 1);
+    let mut table = Table::new(&["delta", "weight", "classes", "mean row norm"], 1);
     for MergeParent { path, weight, classes, head_norm, .. } in &merged.parents {
         let norm = head_norm.map_or_else(|| "kept".to_owned(), |norm| format!("{norm:.3}"));
         table.row([path.display().to_string(), format!("{weight:.4}"), classes.to_string(), norm]);
@@ -148,7 +148,7 @@ fn merged_text(args: &DeltaMergeArgs, merged: &Merged) -> Text {
     let shared = merged.classes.iter().filter(|class| class.deltas > 1).count();
     let (out, tensors, classes) = (args.out.display(), merged.tensors, merged.classes.len());
     let mut text = Text::from(format!("{out}: {tensors} tensors, {}", bytes(merged.bytes)));
-    text.line(format!("{classes} classes, of which several deltas know {shared}"));
+    text.line(format!("{classes} classes, {shared} of them known to several deltas"));
     text.table(&table);
     text.line("no gate has judged it: measure it with `eval --delta` before a robot runs it");
     text
