@@ -35,6 +35,15 @@ pub(super) struct DeltaMean<'a> {
     has_statistics: bool,
 }
 
+/// Encoded mean.
+pub(super) struct EncodedMean {
+    pub file: Vec<u8>,
+    pub classes: Vec<MergedClass>,
+    pub parents: Vec<MergeParent>,
+    /// Whether a delta records feature statistics.
+    pub drops_statistics: bool,
+}
+
 /// Properties in which deltas must agree to have a mean.
 #[derive(Debug, Clone, Copy)]
 struct Shared {
@@ -57,11 +66,6 @@ impl<'a> DeltaMean<'a> {
             parents: Vec::new(),
             has_statistics: false,
         }
-    }
-
-    /// Whether a delta so far records feature statistics.
-    pub const fn has_statistics(&self) -> bool {
-        self.has_statistics
     }
 
     /// Adds the delta in that file, with its share of the mean.
@@ -124,12 +128,11 @@ impl<'a> DeltaMean<'a> {
         Ok(())
     }
 
-    /// Encodes the mean of the deltas, and returns it with its classes and the deltas. The encoder checks that what is decoded lies
-    /// in the ball of the mean radius.
+    /// Encodes the mean of the deltas. The encoder checks that what is decoded lies in the ball of the mean radius.
     ///
     /// # Errors
     /// If the mean exceeds a limit of the file format.
-    pub fn encode(mut self) -> Result<(Vec<u8>, Vec<MergedClass>, Vec<MergeParent>), Error> {
+    pub fn encode(mut self) -> Result<EncodedMean, Error> {
         let Some(Shared { input_size, crop, origin }) = self.shared else {
             return Err(MergeError::Count { found: 0 }.into());
         };
@@ -151,7 +154,7 @@ impl<'a> DeltaMean<'a> {
         let description = HeadDescription { origin, ..HeadDescription::default() };
         let head = DeltaHead { description, statistics: &[] };
         let file = encode_delta_with(self.base, &result, &head, provenance(&self.parents), None)?;
-        Ok((file, classes, self.parents))
+        Ok(EncodedMean { file, classes, parents: self.parents, drops_statistics: self.has_statistics })
     }
 
     /// Takes the sums as f32 and chooses the codec of each. The deltas lie in their balls up to the tolerance of encoding; their mean

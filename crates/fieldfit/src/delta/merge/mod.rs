@@ -16,7 +16,7 @@ use super::file::{parse, runnable};
 use crate::Error;
 use crate::info::hex;
 use crate::output_file::{check_output, write_output};
-use delta_mean::DeltaMean;
+use delta_mean::{DeltaMean, EncodedMean};
 use fieldfit_model::{Base, most_delta_bytes};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -102,8 +102,7 @@ pub fn merge(
     for (path, share) in paths.into_iter().zip(shares) {
         mean.add(path, share)?;
     }
-    let drops_statistics = mean.has_statistics();
-    let (file, classes, parents) = mean.encode()?;
+    let EncodedMean { file, classes, parents, drops_statistics } = mean.encode()?;
     check_size(file.len(), &base)?;
     let delta = parse(out, &file)?;
     runnable(&base, &delta)?;
