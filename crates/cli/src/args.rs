@@ -14,7 +14,8 @@ mod teach;
 pub use adapt::{AdaptArgs, CompareArgs, MethodSpec, TrainingArgs};
 pub use collect::{CollectArgs, CollectionCommand, DiscardArgs, ExportArgs, ForgetArgs, RelabelArgs, ShowArgs};
 pub use delta::{
-    DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs, KeyCommand,
+    DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaMergeArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs,
+    KeyCommand,
 };
 pub use import_data::ImportDataArgs;
 pub use machine::DoctorArgs;

@@ -31,6 +31,9 @@ pub enum Error {
     /// A data set of another tool that cannot be read.
     #[error(transparent)]
     Dataset(#[from] fieldfit_datasets::DatasetError),
+    /// Deltas that cannot be merged.
+    #[error(transparent)]
+    Merge(#[from] crate::delta::MergeError),
     /// A failed computation, or an unavailable device.
     #[error(transparent)]
     Exec(#[from] fieldfit_exec::ExecError),
@@ -344,6 +347,7 @@ impl Error {
             Self::Adapt(error) => error.path(),
             Self::File(error) => Some(error.path()),
             Self::Durable(error) => error.path(),
+            Self::Merge(error) => error.path(),
             Self::Exec(_)
             | Self::ExportRange { .. }
             | Self::Made { .. }

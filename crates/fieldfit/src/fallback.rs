@@ -245,6 +245,7 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::Adapt(_)
         | Error::Collect(_)
         | Error::Dataset(_)
+        | Error::Merge(_)
         | Error::Read { .. }
         | Error::File(_)
         | Error::TooLong { .. }

@@ -11,7 +11,7 @@
 //! | [`collect`] | labelled images from a camera: buffer, selection, collections |
 //! | [`train`] | options, methods, the run of an adaptation, its control and events, comparisons of methods |
 //! | [`store`] | versions on disk, trials, history, trust |
-//! | [`delta`] | delta files: sign, compress, verify, compare, export; keys |
+//! | [`delta`] | delta files: sign, compress, verify, compare, export, merge; keys |
 //! | [`model`], [`import`](mod@import) | model folders, and importing checkpoints |
 //! | [`report`] | run records, run logs, the HTML page |
 //! | [`target`], [`doctor`] | target profiles, and the examination of a machine |

@@ -1,6 +1,7 @@
 //! Arguments of `delta` and `key`.
 
 use super::DtypeArg;
+use super::parse::positive;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -15,6 +16,8 @@ pub enum DeltaCommand {
     Diff(DeltaDiffArgs),
     /// Export the adapted model or the plain differences to a safetensors file
     Export(DeltaExportArgs),
+    /// Merge deltas of one base into their mean, with a head of all their classes
+    Merge(DeltaMergeArgs),
     /// Compress a delta into a zstd frame, which every command reads as it is
     Pack(DeltaOutArgs),
     /// Decompress a packed delta
@@ -76,6 +79,23 @@ pub struct DeltaExportArgs {
     #[arg(long, value_enum, default_value_t = DtypeArg::F32, requires = "model")]
     pub dtype: DtypeArg,
     /// Write this safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// Arguments of `fieldfit delta merge`.
+#[derive(Debug, Args)]
+pub struct DeltaMergeArgs {
+    /// Paths of two or more delta files
+    #[arg(value_name = "FILE", required = true)]
+    pub deltas: Vec<PathBuf>,
+    /// Merge deltas of the base model in this folder
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Weight the deltas by these numbers, in their order, e.g. 2,1 [default: all alike]
+    #[arg(long, value_name = "N,N…", value_delimiter = ',', value_parser = positive)]
+    pub weights: Option<Vec<f64>>,
+    /// Write the merged delta to this file
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }

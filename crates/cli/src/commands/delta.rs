@@ -1,9 +1,13 @@
-//! Subcommands of `delta`: sign, verify, compare, export, pack and unpack delta files.
+//! Subcommands of `delta`: sign, verify, compare, export, merge, pack and unpack delta files.
 
-use crate::args::{DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs};
+use crate::args::{
+    DeltaCommand, DeltaDiffArgs, DeltaExportArgs, DeltaMergeArgs, DeltaOutArgs, DeltaSignArgs, DeltaVerifyArgs,
+};
 use crate::error::CliError;
 use crate::output::{Output, Table, Text, bytes, signature};
-use fieldfit::delta::{self, Codec, DeltaDiff, Exported, Packed, Signature, TensorDiff, Verified, read_key};
+use fieldfit::delta::{
+    self, Codec, DeltaDiff, Exported, MergeParent, Merged, Packed, Signature, TensorDiff, Verified, read_key,
+};
 use serde::Serialize;
 
 /// Result of `delta sign`.
@@ -25,6 +29,7 @@ pub fn run(command: &DeltaCommand, output: &Output) -> Result<(), CliError> {
         DeltaCommand::Verify(args) => verify(args, output),
         DeltaCommand::Diff(args) => diff(args, output),
         DeltaCommand::Export(args) => export(args, output),
+        DeltaCommand::Merge(args) => merge(args, output),
         DeltaCommand::Pack(args) => pack(args, output),
         DeltaCommand::Unpack(args) => unpack(args, output),
     }
@@ -105,6 +110,48 @@ fn export(args: &DeltaExportArgs, output: &Output) -> Result<(), CliError> {
         };
         format!("{}: {tensors} tensors, {}{beside}", args.out.display(), bytes(*length))
     })
+}
+
+/// Ratio of the norms of two heads above which their logits are said to have different scales.
+const HEAD_NORM_RATIO: f64 = 2.0;
+
+fn merge(args: &DeltaMergeArgs, output: &Output) -> Result<(), CliError> {
+    let merged = delta::merge(&args.deltas, &args.model, args.weights.as_deref(), &args.out)?;
+    if merged.drops_statistics {
+        log::warn!(
+            "feature statistics and thresholds of novelty are left out: they describe the features of another backbone"
+        );
+    }
+    if let Some(ratio) = head_norm_ratio(&merged).filter(|ratio| *ratio > HEAD_NORM_RATIO) {
+        log::warn!(
+            "the heads have rows of different norms, by a factor of {ratio:.1}, and different classes: classes of the larger \
+             head may win over the others"
+        );
+    }
+    output.show(&merged, |merged| merged_text(args, merged))
+}
+
+/// Returns the ratio of the largest head's norm to the smallest one's, where a delta lacks a class of another.
+fn head_norm_ratio(merged: &Merged) -> Option<f64> {
+    let is_union = merged.classes.iter().any(|class| class.deltas < merged.parents.len());
+    let norms = || merged.parents.iter().filter_map(|parent| parent.head_norm);
+    let (least, most) = (norms().reduce(f64::min)?, norms().reduce(f64::max)?);
+    is_union.then_some(most / least)
+}
+
+fn merged_text(args: &DeltaMergeArgs, merged: &Merged) -> Text {
+    let mut table = Table::new(&["delta", "weight", "classes", "mean row norm"], 1);
+    for MergeParent { path, weight, classes, head_norm, .. } in &merged.parents {
+        let norm = head_norm.map_or_else(|| "kept".to_owned(), |norm| format!("{norm:.3}"));
+        table.row([path.display().to_string(), format!("{weight:.4}"), classes.to_string(), norm]);
+    }
+    let shared = merged.classes.iter().filter(|class| class.deltas > 1).count();
+    let (out, tensors, classes) = (args.out.display(), merged.tensors, merged.classes.len());
+    let mut text = Text::from(format!("{out}: {tensors} tensors, {}", bytes(merged.bytes)));
+    text.line(format!("{classes} classes, {shared} of them known to several deltas"));
+    text.table(&table);
+    text.line("no gate has judged it: measure it with `eval --delta` before a robot runs it");
+    text
 }
 
 fn pack(args: &DeltaOutArgs, output: &Output) -> Result<(), CliError> {

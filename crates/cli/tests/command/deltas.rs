@@ -1,8 +1,9 @@
 //! Tests of `delta` and `key`: guards against a signature, a policy or an export that does something else than it states.
 
-use crate::scene::{ADAPT, Scene};
+use crate::scene::{ADAPT, Scene, keys};
 use fieldfit_delta::Delta;
 use fieldfit_durable::{Disk, commit_sealed, unseal};
+use fieldfit_tests::tiny;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::fs;
@@ -180,4 +181,83 @@ fn an_exported_model_is_imported_again_and_gives_the_same_answers() {
     let adapted = infer("--model tiny-1 --store store");
     assert!(adapted.contains("\"water\""), "{adapted}");
     assert_eq!(infer("--model again"), adapted);
+}
+
+/// A scene with the deltas of two robots in `a.delta` and `b.delta`: one knows grass and sand, the other sand and water.
+fn two_robots() -> Scene {
+    let scene = Scene::new();
+    for (robot, missing) in [("a", "water"), ("b", "grass")] {
+        fs::rename(scene.path("images").join(missing), scene.path("missing")).unwrap();
+        let ran = scene.run(&format!(
+            "adapt --model tiny-1 --data images --store store-{robot} --method linear-probe --seed 7 --threads 1"
+        ));
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        fs::copy(scene.path(&format!("store-{robot}/versions/000001.delta")), scene.path(&format!("{robot}.delta")))
+            .unwrap();
+        fs::rename(scene.path("missing"), scene.path("images").join(missing)).unwrap();
+    }
+    scene
+}
+
+const MERGE: &str = "delta merge a.delta b.delta --model tiny-1 --out merged.delta";
+
+/// Catches: what two robots learned that a third cannot run, weights that are lost between command and library, a report that says
+/// something else than the file.
+#[test]
+fn deltas_of_two_robots_are_merged_for_a_third() {
+    let scene = two_robots();
+    let merged = &scene.run(&format!("{MERGE} --weights 3,1 --json")).objects()[0];
+    assert_eq!(keys(merged), ["bytes", "classes", "drops_statistics", "hash", "parents", "tensors"]);
+    let classes: Vec<(&str, u64)> = merged["classes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|class| (class["label"].as_str().unwrap(), class["deltas"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(classes, [("grass", 1), ("sand", 2), ("water", 1)]);
+    assert_eq!(keys(&merged["parents"][0]), ["classes", "hash", "head_norm", "path", "weight"]);
+    for (parent, (path, weight)) in
+        merged["parents"].as_array().unwrap().iter().zip([("a.delta", 0.75), ("b.delta", 0.25)])
+    {
+        let info = &scene.run(&format!("info {path} --json")).objects()[0];
+        assert_eq!(
+            (&parent["path"], &parent["weight"], &parent["hash"]),
+            (&path.into(), &weight.into(), &info["hash"])
+        );
+    }
+    let info = &scene.run("info merged.delta --json").objects()[0];
+    assert_eq!((&info["hash"], &info["bytes"], &info["method"]), (&merged["hash"], &merged["bytes"], &"merge".into()));
+    assert!(info["options"].as_str().unwrap().ends_with(":0.250000"), "{info}");
+
+    assert_eq!(scene.run("delta verify merged.delta --model tiny-1").status, 0);
+    let evaluation = &scene.run("eval --model tiny-1 --delta merged.delta --data images --json").objects()[0];
+    assert_eq!(keys(&evaluation["per_class"]), ["grass", "sand", "water"]);
+    assert!(evaluation["accuracy"].as_f64().unwrap() > 0.6, "{evaluation}");
+    assert_eq!(scene.run("store add store-a merged.delta --json").objects()[0]["version"], 2);
+
+    let text = scene.run(MERGE).stdout;
+    assert!(text.contains("3 classes, 1 of them known to several deltas") && text.contains("0.5000"), "{text}");
+}
+
+/// Catches: deltas that have no mean merged all the same, or half a file where a merge fails.
+#[test]
+fn deltas_that_have_no_mean_are_refused() {
+    let scene = two_robots();
+    let cases = [
+        ("delta merge a.delta --model tiny-1 --out merged.delta", "expected 2 to 32 deltas to merge, found 1"),
+        ("delta merge a.delta a.delta --model tiny-1 --out merged.delta", "are the same delta"),
+        ("delta merge a.delta none.delta --model tiny-1 --out merged.delta", "none.delta"),
+        (&format!("{MERGE} --weights 1,2,3"), "expected 2 weights, one for each delta, found 3"),
+        (&format!("{MERGE} --weights 1,1e-9"), "weight of b.delta"),
+    ];
+    for (arguments, expected) in cases {
+        let error = scene.refused(arguments);
+        assert!(error.contains(expected), "{arguments}: {error}");
+    }
+    tiny::base(scene.folder(), 2);
+    let error = scene.refused(&MERGE.replace("tiny-1", "tiny-2"));
+    assert!(error.contains("a.delta: the delta is for base"), "{error}");
+    let error = &scene.run(&format!("{} --json", MERGE.replace("tiny-1", "tiny-2"))).objects()[0];
+    assert_eq!(error["path"], "a.delta", "{error}");
+    assert!(!scene.path("merged.delta").exists());
 }

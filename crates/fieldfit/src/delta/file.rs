@@ -1,6 +1,7 @@
 //! Delta files: bounded reading, decompression, parsing and decoding, with the path in every error.
 
 use crate::Error;
+use crate::execution_plan::plan_version;
 use fieldfit_delta::compression::decompress;
 use fieldfit_delta::limits::{MAX_FILE_BYTES, max_values_without_base};
 use fieldfit_delta::{Delta, Record};
@@ -11,6 +12,12 @@ use std::path::Path;
 /// Applies the delta in those bytes, read from that path, to the base.
 pub(crate) fn adapted(base: &Base, path: &Path, bytes: &[u8]) -> Result<Weights, Error> {
     Ok(Weights::adapted(base, &parse(path, bytes)?)?)
+}
+
+/// Applies a delta to the base, if the network runs at the delta's input size.
+pub(crate) fn runnable(base: &Base, delta: &Delta<'_>) -> Result<Weights, Error> {
+    plan_version(base, delta.header(), 0)?;
+    Ok(Weights::adapted(base, delta)?)
 }
 
 /// Parses the delta in those bytes, read from that path.

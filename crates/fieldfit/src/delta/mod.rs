@@ -1,9 +1,10 @@
-//! Delta files: signing, compression, verification, comparison, export, and the keys that sign them.
+//! Delta files: signing, compression, verification, comparison, export, merge, and the keys that sign them.
 
 mod diff;
 mod export;
 pub(crate) mod file;
 mod key;
+mod merge;
 mod transfer;
 
 pub use crate::info::{DeltaInfo, TensorInfo};
@@ -14,4 +15,5 @@ pub use fieldfit_delta::{
     Signature, TensorKind,
 };
 pub use key::{new_key, read_key};
+pub use merge::{MAX_MERGED_DELTAS, MergeError, MergeParent, Merged, MergedClass, merge};
 pub use transfer::{Packed, Verified, pack, sign, unpack, verify};

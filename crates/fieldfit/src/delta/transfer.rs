@@ -1,13 +1,12 @@
 //! Delta transfer: signs, compresses and verifies delta files on their way between machines.
 
-use super::file::{parse, read};
+use super::file::{parse, read, runnable};
 use crate::Error;
-use crate::execution_plan::plan_version;
 use crate::info::hex;
 use crate::output_file::write_output;
 use fieldfit_delta::{SecretKey, Signature, compression};
 use fieldfit_durable::read_bounded;
-use fieldfit_model::{Base, Weights};
+use fieldfit_model::Base;
 use fieldfit_store::Trust;
 use serde::Serialize;
 use std::io;
@@ -109,9 +108,7 @@ pub fn verify(delta: impl AsRef<Path>, model: Option<&Path>, trust: Option<&Path
         None => None,
     };
     if let Some(model) = model {
-        let base = Base::open(model)?;
-        plan_version(&base, parsed.header(), 0)?;
-        Weights::adapted(&base, &parsed)?;
+        runnable(&Base::open(model)?, &parsed)?;
     }
     Ok(Verified {
         hash: hex(parsed.hash()),
