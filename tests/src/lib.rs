@@ -10,6 +10,7 @@ pub mod golden;
 pub mod network_files;
 pub mod place;
 pub mod scenes;
+pub mod shades;
 pub mod tiny;
 
 use std::error::Error;

@@ -6,7 +6,7 @@ use crate::request::AdaptRequest;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{DataError, Dataset};
 use fieldfit_model::Base;
-use fieldfit_tensor::TensorId;
+use fieldfit_tensor::{Task, TensorId};
 
 /// Most labels that are named as near to a folder's name.
 const NEAREST: usize = 3;
@@ -14,11 +14,17 @@ const NEAREST: usize = 3;
 /// Images of a request as it trains on them: where the base's head is kept, labelled by the base's classes; else `None`.
 ///
 /// # Errors
-/// If the base has no head, or an image's class is not a label of the base.
+/// If the base has no head, images have no classes, or an image's class is not a label of the base.
 pub(crate) fn labelled(request: &AdaptRequest<'_>) -> Result<Option<Dataset>, AdaptError> {
     match request.options.head {
         HeadMode::Replace => return Ok(None),
         HeadMode::Keep => {}
+    }
+    match request.dataset.task() {
+        Task::Classification | Task::Segmentation => {}
+        task @ (Task::Regression | Task::MultiLabel) => {
+            return Err(AdaptError::Task { what: "the base's own head", task });
+        }
     }
     let base = request.base;
     if base.network().is_headless() {

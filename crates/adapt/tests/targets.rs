@@ -13,14 +13,11 @@ use fieldfit_delta::{Codec, Delta, TensorKind};
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, HeadOutputs, LabelThresholds, TargetScales, Weights};
 use fieldfit_tensor::Task;
-use fieldfit_tests::tiny;
-use image::{Rgb, RgbImage};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use fieldfit_tests::{shades, tiny};
 use std::fs;
 use tempfile::TempDir;
 
-/// Images of a shade of red over a shade of blue, with both shades as values, or with what they hold as labels.
+/// A base, and [`shades`] with values or labels.
 struct Shades {
     folder: TempDir,
     base: Base,
@@ -28,25 +25,12 @@ struct Shades {
 }
 
 impl Shades {
-    /// Rows of the table by the shades of an image, 0..1.
-    fn new(table: &str, header: &str, row: fn(f32, f32) -> String) -> Self {
+    /// A table with these columns, and the cells of an image by its shades, 0..1.
+    fn new(table: &str, columns: &str, cells: fn(f32, f32) -> String) -> Self {
         let folder = TempDir::new().unwrap();
         let base = Base::open(&tiny::base(folder.path(), 5)).unwrap();
         let path = folder.path().join("images");
-        fs::create_dir_all(&path).unwrap();
-        let mut random = ChaCha8Rng::seed_from_u64(9);
-        let mut rows = format!("path,{header}\n");
-        for index in 0..60 {
-            let [red, blue]: [f32; 2] = [random.random(), random.random()];
-            let mut noisy = |shade: f32| (40.0 + 170.0 * shade + random.random_range(-20.0..20.0)) as u8;
-            let image = RgbImage::from_fn(40, 32, |_, y| match y < 16 {
-                true => Rgb([noisy(red), 60, 60]),
-                false => Rgb([60, 60, noisy(blue)]),
-            });
-            image.save(path.join(format!("{index}.png"))).unwrap();
-            rows += &format!("{index}.png,{}\n", row(red, blue));
-        }
-        fs::write(path.join(table), rows).unwrap();
+        shades::write(&path, table, columns, cells);
         let dataset = Dataset::open(&path, &FolderOptions::default()).unwrap();
         Self { folder, base, dataset }
     }

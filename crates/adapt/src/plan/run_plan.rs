@@ -7,7 +7,7 @@ use crate::kept_head;
 use crate::methods;
 use crate::methods::entry::MethodEntry;
 use crate::methods::method::Method;
-use crate::options::{ClassWeights, HeadMode, Options};
+use crate::options::{ClassWeights, Options};
 use crate::plan::memory::{self, Learned};
 use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::RetainedImages;
@@ -198,15 +198,8 @@ fn require_task(request: &AdaptRequest<'_>) -> Result<(), AdaptError> {
         return Err(AdaptError::OtherTask { dataset: task, base });
     }
     let options = request.options;
-    let has_classes = match task {
-        Task::Classification | Task::Segmentation => true,
-        Task::Regression | Task::MultiLabel => false,
-    };
     if options.novelty.is_some() && task != Task::Classification {
         return Err(AdaptError::Task { what: "a threshold of novelty", task });
-    }
-    if options.head == HeadMode::Keep && !has_classes {
-        return Err(AdaptError::Task { what: "the base's own head", task });
     }
     if options.class_weights != ClassWeights::Uniform && task == Task::Regression {
         return Err(AdaptError::Task { what: "a weight of each class", task });

@@ -6,8 +6,8 @@ use crate::Error;
 use crate::delta::file::{decoded, parse, read_for};
 use crate::info::hex;
 use fieldfit_delta::{Codec, Delta, HeadDescription, HeadOrigin, Header, Provenance, Record, TensorKind};
-use fieldfit_model::{Base, DeltaHead, TrainingResult, Weights, encode_delta_with};
-use fieldfit_tensor::{Norm, Params, TensorId};
+use fieldfit_model::{Base, DeltaHead, FeatureStatistics, HeadOutputs, TrainingResult, Weights, encode_delta_with};
+use fieldfit_tensor::{Norm, Params, Task, TensorId};
 use fieldfit_tpgm::project;
 use std::fmt::Display;
 use std::path::Path;
@@ -47,6 +47,7 @@ pub(super) struct EncodedMean {
 /// Properties in which deltas must agree to have a mean.
 #[derive(Debug, Clone, Copy)]
 struct Shared {
+    task: Task,
     input_size: u32,
     crop: f32,
     origin: HeadOrigin,
@@ -90,7 +91,9 @@ impl<'a> DeltaMean<'a> {
                 Some(mean_row_norm(&adapted))
             }
         };
-        self.has_statistics |= delta.records().any(|record| record.kind == TensorKind::Statistic);
+        self.has_statistics |= FeatureStatistics::of_delta(&delta, self.base.network().head.features)
+            .map_err(|source| MergeError::Unfit { path: path.to_owned(), source: Box::new(source) })?
+            .is_some();
         let (hash, classes) = (hex(delta.hash()), adapted.labels.len());
         self.parents.push(MergeParent { path: path.to_owned(), hash, weight: share, classes, head_norm });
         Ok(())
@@ -102,8 +105,9 @@ impl<'a> DeltaMean<'a> {
         if let Some(first) = self.parents.iter().find(|parent| parent.hash == hash) {
             return Err(MergeError::Duplicate { first: first.path.clone(), path: path.to_owned() });
         }
-        let &Header { input_size, crop, head: HeadDescription { origin, .. }, .. } = delta.header();
-        let shared = *self.shared.get_or_insert(Shared { input_size, crop, origin });
+        let &Header { task, input_size, crop, head: HeadDescription { origin, .. }, .. } = delta.header();
+        let shared = *self.shared.get_or_insert(Shared { task, input_size, crop, origin });
+        require_same(path, "task", shared.task, task)?;
         require_same(path, "input size", shared.input_size, input_size)?;
         require_same(path, "crop", shared.crop, crop)?;
         require_same(path, "head", origin_name(shared.origin), origin_name(origin))?;
@@ -133,13 +137,13 @@ impl<'a> DeltaMean<'a> {
     /// # Errors
     /// If the mean exceeds a limit of the file format.
     pub fn encode(mut self) -> Result<EncodedMean, Error> {
-        let Some(Shared { input_size, crop, origin }) = self.shared else {
+        let Some(Shared { task, input_size, crop, origin }) = self.shared else {
             return Err(MergeError::Count { found: 0 }.into());
         };
         let radii: Vec<Option<f32>> = self.radii.iter().map(|radius| radius.map(|radius| radius as f32)).collect();
         let norm = self.norm.unwrap_or(Norm::L2);
         let delta = self.take_mean(norm, &radii);
-        let (HeadMean { weight, bias, labels }, classes) = self.head_of(origin);
+        let (HeadMean { weight, bias, labels, outputs }, classes) = self.head_of(origin, task);
         let result = TrainingResult {
             delta: &delta,
             radii: &radii,
@@ -152,7 +156,7 @@ impl<'a> DeltaMean<'a> {
             codecs: &self.codecs,
         };
         let description = HeadDescription { origin, ..HeadDescription::default() };
-        let head = DeltaHead { description, statistics: &[] };
+        let head = DeltaHead { description, outputs: &outputs, statistics: &[] };
         let file = encode_delta_with(self.base, &result, &head, provenance(&self.parents), None)?;
         Ok(EncodedMean { file, classes, parents: self.parents, drops_statistics: self.has_statistics })
     }
@@ -176,14 +180,15 @@ impl<'a> DeltaMean<'a> {
     }
 
     /// The head of the mean, and its classes. A kept head is among the differences.
-    fn head_of(&self, origin: HeadOrigin) -> (HeadMean, Vec<MergedClass>) {
+    fn head_of(&self, origin: HeadOrigin, task: Task) -> (HeadMean, Vec<MergedClass>) {
         match origin {
-            HeadOrigin::Replaced => (self.head.mean(), self.head.classes()),
+            HeadOrigin::Replaced => (self.head.mean(task), self.head.classes()),
             HeadOrigin::Kept => {
                 let labels = self.base.labels().to_vec();
                 let class = |label: &String| MergedClass { label: label.clone(), deltas: self.parents.len() };
                 let classes = labels.iter().map(class).collect();
-                (HeadMean { weight: Vec::new(), bias: Vec::new(), labels }, classes)
+                let (weight, bias, outputs) = (Vec::new(), Vec::new(), HeadOutputs::Classes);
+                (HeadMean { weight, bias, labels, outputs }, classes)
             }
         }
     }

@@ -1,7 +1,8 @@
-//! Merged head: the weighted mean of the heads of several deltas, over the union of their classes.
+//! Merged head: the weighted mean of the heads of several deltas, over the union of their classes, targets or labels.
 
 use super::{MergeError, MergedClass, check_size};
-use fieldfit_model::{Base, Weights};
+use fieldfit_model::{Base, HeadOutputs, LabelThresholds, TargetScales, Weights};
+use fieldfit_tensor::Task;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -21,6 +22,10 @@ struct ClassSum {
     row: Vec<f64>,
     /// Σ w·bias.
     bias: f64,
+    /// Σ w·(mean, deviation) of a target, in its unit.
+    scale: [f64; 2],
+    /// Σ w·threshold of a label.
+    threshold: f64,
     /// Σ w.
     weight: f64,
     deltas: usize,
@@ -33,6 +38,7 @@ pub(super) struct HeadMean {
     /// Mean biases, `[classes]`.
     pub bias: Vec<f32>,
     pub labels: Vec<String>,
+    pub outputs: HeadOutputs,
 }
 
 impl MergedHead {
@@ -44,10 +50,20 @@ impl MergedHead {
         if let Some(label) = find_duplicate(&adapted.labels) {
             return Err(MergeError::DuplicateClass { path: path.to_owned(), label: label.to_owned() });
         }
-        for (label, (row, bias)) in adapted.labels.iter().zip(rows(adapted)) {
+        for (index, (label, (row, bias))) in adapted.labels.iter().zip(rows(adapted)).enumerate() {
             let class = self.class(label, row.len());
             class.row.iter_mut().zip(row).for_each(|(sum, value)| *sum += share * f64::from(*value));
             class.bias += share * f64::from(bias);
+            match &adapted.outputs {
+                HeadOutputs::Classes => {}
+                HeadOutputs::Values(TargetScales { means, deviations }) => {
+                    let scale = [means[index], deviations[index]];
+                    class.scale.iter_mut().zip(scale).for_each(|(sum, value)| *sum += share * f64::from(value));
+                }
+                HeadOutputs::Labels(LabelThresholds(thresholds)) => {
+                    class.threshold += share * f64::from(thresholds[index]);
+                }
+            }
             class.weight += share;
             class.deltas += 1;
             // A new head is stored as f16.
@@ -61,7 +77,15 @@ impl MergedHead {
         let position = *self.positions.entry(label.to_owned()).or_insert(self.classes.len());
         if position == self.classes.len() {
             let (label, row) = (label.to_owned(), vec![0.0; features]);
-            self.classes.push(ClassSum { label, row, bias: 0.0, weight: 0.0, deltas: 0 });
+            self.classes.push(ClassSum {
+                label,
+                row,
+                bias: 0.0,
+                scale: [0.0; 2],
+                threshold: 0.0,
+                weight: 0.0,
+                deltas: 0,
+            });
         }
         &mut self.classes[position]
     }
@@ -71,13 +95,34 @@ impl MergedHead {
         self.classes.iter().map(|class| MergedClass { label: class.label.clone(), deltas: class.deltas }).collect()
     }
 
-    /// Returns the mean of each class over the deltas that know it.
-    pub fn mean(&self) -> HeadMean {
-        let mean = |sum: f64, class: &ClassSum| (sum / class.weight) as f32;
+    /// Returns the mean of each class, target or label over the deltas that know it. Rows of targets, which were added in units, are
+    /// in standard deviations again: the mean ones.
+    pub fn mean(&self, task: Task) -> HeadMean {
+        let is_value = task == Task::Regression;
+        let scale = |class: &ClassSum| class.scale.map(|sum| sum / class.weight);
+        let row = |class: &ClassSum| {
+            let deviation = if is_value { scale(class)[1] } else { 1.0 };
+            class.row.iter().map(|sum| (sum / class.weight / deviation) as f32).collect::<Vec<_>>()
+        };
+        let bias = |class: &ClassSum| {
+            let [mean, deviation] = if is_value { scale(class) } else { [0.0, 1.0] };
+            ((class.bias / class.weight - mean) / deviation) as f32
+        };
         HeadMean {
-            weight: self.classes.iter().flat_map(|class| class.row.iter().map(|sum| mean(*sum, class))).collect(),
-            bias: self.classes.iter().map(|class| mean(class.bias, class)).collect(),
+            weight: self.classes.iter().flat_map(row).collect(),
+            bias: self.classes.iter().map(bias).collect(),
             labels: self.classes.iter().map(|class| class.label.clone()).collect(),
+            outputs: match task {
+                Task::Classification | Task::Segmentation => HeadOutputs::Classes,
+                Task::Regression => HeadOutputs::Values(TargetScales {
+                    means: self.classes.iter().map(|class| scale(class)[0] as f32).collect(),
+                    deviations: self.classes.iter().map(|class| scale(class)[1] as f32).collect(),
+                }),
+                Task::MultiLabel => {
+                    let threshold = |class: &ClassSum| (class.threshold / class.weight) as f32;
+                    HeadOutputs::Labels(LabelThresholds(self.classes.iter().map(threshold).collect()))
+                }
+            },
         }
     }
 }

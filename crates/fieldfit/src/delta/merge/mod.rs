@@ -77,6 +77,7 @@ pub struct MergeParent {
 ///   has none.
 /// - A head is that of the union of the classes, by name. The row and the bias of a class are the weighted mean over the deltas that
 ///   know it, as they are stored: heads are not rescaled to each other. A head that every delta keeps is averaged as any tensor.
+/// - Targets are averaged in their units, under the mean of their means and deviations; labels have the mean of their thresholds.
 /// - A tensor has the largest of the deltas' codecs, or the next larger one that changes the mean by at most 2 % of its norm.
 /// - Feature statistics, and the threshold of novelty that depends on them, are left out: they describe the features of another
 ///   backbone. Taught classes become classes like the others.

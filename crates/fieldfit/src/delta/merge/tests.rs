@@ -9,7 +9,10 @@ use fieldfit_delta::{
     Codec, Constraint, Delta, HeadDescription, HeadOrigin, NoveltyThreshold, Provenance, SecretKey, TensorData,
     TensorKind, encode,
 };
-use fieldfit_model::{CONSTRAINT_TOLERANCE, DeltaHead, FeatureStatistics, TrainingResult, Weights, encode_delta_with};
+use fieldfit_model::{
+    CONSTRAINT_TOLERANCE, DeltaHead, FeatureStatistics, HeadOutputs, LabelThresholds, TargetScales, TrainingResult,
+    Weights, encode_delta_with,
+};
 use fieldfit_tensor::{Matrix, Norm, Params, TensorId};
 use fieldfit_tests::{message, tiny};
 use fieldfit_tpgm::{distances, project};
@@ -35,6 +38,7 @@ struct Draft {
     crop: f32,
     head: HeadDescription,
     statistics: FeatureStatistics,
+    outputs: HeadOutputs,
     seed: u64,
 }
 
@@ -70,6 +74,7 @@ impl Draft {
             crop: 0.875,
             head: HeadDescription::default(),
             statistics: FeatureStatistics::default(),
+            outputs: HeadOutputs::Classes,
             seed,
         }
     }
@@ -112,7 +117,8 @@ impl Draft {
         };
         let provenance = Provenance { seed: self.seed, ..Provenance::default() };
         let encoded = self.statistics.with_tensors(|statistics| {
-            encode_delta_with(base, &result, &DeltaHead { description: self.head, statistics }, provenance, None)
+            let head = DeltaHead { description: self.head, outputs: &self.outputs, statistics };
+            encode_delta_with(base, &result, &head, provenance, None)
         });
         encoded.unwrap()
     }
@@ -562,4 +568,41 @@ fn more_classes_than_a_delta_has_room_for_are_refused() {
     assert!(error.contains("merge deltas of fewer classes"), "{error}");
     let folder = merge(&paths, scene.path("tiny-1"), None, scene.path("tiny-1")).unwrap_err();
     assert!(message(&folder).contains("found a folder"), "{folder}");
+}
+
+/// Catches: targets averaged in standard deviations of different sizes, means that are scaled or lost, a threshold of one parent.
+#[test]
+fn targets_are_averaged_in_units_and_labels_with_their_thresholds() {
+    let scene = Scene::new();
+    let features = scene.base.network().head.features;
+    let draft = |seed, outputs| Draft { outputs, ..Draft::new(&scene.base, seed, 0.5, &["tilt [deg]", "fill"]) };
+    let scales =
+        |means: [f32; 2], deviations: [f32; 2]| TargetScales { means: means.into(), deviations: deviations.into() };
+    let one = draft(1, HeadOutputs::Values(scales([10.0, 0.5], [2.0, 0.25])));
+    let other = draft(2, HeadOutputs::Values(scales([30.0, 0.7], [8.0, 0.75])));
+    let (_, file) = scene.merged(&[&one, &other], Some(&[1.0, 3.0]));
+    let weights = |file: &[u8]| Weights::adapted(&scene.base, &Delta::parse(file).unwrap()).unwrap();
+    let merged = weights(&file);
+    let HeadOutputs::Values(found) = &merged.outputs else { panic!("values become {:?}", merged.outputs) };
+    assert!((found.means[0] - 25.0).abs() < 1e-5 && (found.deviations[1] - 0.625).abs() < 1e-6, "{found:?}");
+    let parents = [&one, &other].map(|draft| weights(&draft.encode(&scene.base)));
+    let head = merged.network.head;
+    for (id, length) in [(head.weight, 2 * features), (head.bias, 2)] {
+        for index in 0..length {
+            let [one, other] = [0, 1].map(|parent| parents[parent].params[id][index]);
+            let (expected, found) = (0.25 * one + 0.75 * other, merged.params[id][index]);
+            assert!((found - expected).abs() < 2e-3 * expected.abs().max(8.0), "{index}: {found}, not {expected}");
+        }
+    }
+    let one = draft(1, HeadOutputs::Labels(LabelThresholds(vec![0.25, 0.5])));
+    let other = draft(2, HeadOutputs::Labels(LabelThresholds(vec![0.75, 0.5])));
+    let (_, file) = scene.merged(&[&one, &other], None);
+    assert_eq!(weights(&file).outputs, HeadOutputs::Labels(LabelThresholds(vec![0.5; 2])));
+    let classes = scene.write("classes.delta", &draft(3, HeadOutputs::Classes));
+    let labels = scene.write("labels.delta", &one);
+    let error = scene.refused(&[labels, classes], None);
+    assert!(
+        error.contains("expected the task of the first delta, multi-label classification, found classification"),
+        "{error}"
+    );
 }
