@@ -39,6 +39,7 @@ __all__ = [
     "DeltaError",
     "DeviceError",
     "Drift",
+    "Estimate",
     "FieldfitError",
     "FrameError",
     "Gate",
@@ -47,8 +48,10 @@ __all__ = [
     "Prediction",
     "Ranked",
     "Runtime",
+    "Segmentation",
     "Stopped",
     "StoreError",
+    "Tags",
     "Version",
     "VersionError",
     "__version__",
@@ -114,6 +117,15 @@ class Runtime:
     def infer_many(self, frames: Iterable[_Frame], *, format: _Format | None = None) -> list[Prediction]:
         """Classifies frames with one version, in a few passes: the bits of `infer`."""
 
+    def segment(self, frame: _Frame, *, format: _Format | None = None, crop: _Rect | None = None) -> Segmentation:
+        """Names the class of each pixel of a frame, by a version that does segmentation."""
+
+    def estimate(self, frame: _Frame, *, format: _Format | None = None, crop: _Rect | None = None) -> Estimate:
+        """Estimates the values of a frame's targets, by a version that does regression."""
+
+    def tag(self, frame: _Frame, *, format: _Format | None = None, crop: _Rect | None = None) -> Tags:
+        """Tells which labels a frame has, by a version that does multi-label classification."""
+
     def scores(
         self,
         frame: _Frame,
@@ -163,6 +175,10 @@ class Runtime:
         memory_budget: int | None = ...,
         class_weights: Literal["uniform", "balanced"] = ...,
         early_stop: int | None = ...,
+        flip_negates: Sequence[str] | None = ...,
+        branches: int = ...,
+        common_epochs: int = ...,
+        branch_average: Literal["mean", "stock"] = ...,
         head: Literal["replace", "keep"] = ...,
         novelty: float | None = ...,
     ) -> Adapted:
@@ -202,6 +218,10 @@ class Runtime:
         memory_budget: int | None = ...,
         class_weights: Literal["uniform", "balanced"] = ...,
         early_stop: int | None = ...,
+        flip_negates: Sequence[str] | None = ...,
+        branches: int = ...,
+        common_epochs: int = ...,
+        branch_average: Literal["mean", "stock"] = ...,
         head: Literal["replace", "keep"] = ...,
         novelty: float | None = ...,
     ) -> Adaptation:
@@ -257,6 +277,10 @@ class Runtime:
         """Class names of the running version, in the order of its scores."""
 
     @property
+    def task(self) -> str:
+        """What the running version answers: classification, segmentation, regression or multi-label classification."""
+
+    @property
     def embedding_len(self) -> int:
         """Number of values of an embedding, the same for every version."""
 
@@ -267,6 +291,61 @@ class Runtime:
     @property
     def history(self) -> list[dict[str, Any]]:
         """Operations on the store, the latest last, as `fieldfit store log --json` prints them."""
+
+@final
+class Segmentation:
+    """Segmentation of one frame: a class for each pixel, and the version that answered."""
+
+    @property
+    def classes(self) -> NDArray[np.uint16]:
+        """Class of each pixel of the network's output, (height, width): an index into `labels`. A new array."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names, in the order of the classes."""
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of pixels of each class, 0..1, by its name."""
+
+    @property
+    def version(self) -> Version:
+        """Version that answered."""
+
+    def resized(self, height: int, width: int) -> Segmentation:
+        """The segmentation at another size, such as the frame's: each pixel has the class of the nearest one."""
+
+@final
+class Estimate:
+    """Values of one frame's targets, and the version that answered."""
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Value of each target, by its name without the unit."""
+
+    @property
+    def units(self) -> dict[str, str | None]:
+        """Unit of each target, by its name; None without one."""
+
+    @property
+    def version(self) -> Version:
+        """Version that answered."""
+
+@final
+class Tags:
+    """Labels of one frame, each with its probability, and the version that answered."""
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Probability of each label, 0..1, by its name. They do not add up to 1."""
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Labels that the frame is told to have, by each label's threshold."""
+
+    @property
+    def version(self) -> Version:
+        """Version that answered."""
 
 @final
 class Prediction:

@@ -6,6 +6,7 @@
 //! | `runtime` | `Runtime`: opening, frames, versions |
 //! | `frame` | arrays, DLPack tensors, bytes and paths as frames |
 //! | `prediction` | `Prediction`, `Ranked`, `Novelty` |
+//! | `answers` | `Segmentation`, `Estimate`, `Tags` |
 //! | `dataset` | `Dataset`: labelled images of a folder or from memory |
 //! | `model_import` | `import_model`: checkpoints and network files as model folders |
 //! | `options` | keyword arguments as options of a run |
@@ -17,6 +18,7 @@
 //! events wait in a queue until a Python thread takes them.
 
 mod adaptation;
+mod answers;
 mod dataset;
 mod drift;
 mod error;
@@ -39,6 +41,9 @@ fn package(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<prediction::Prediction>()?;
     module.add_class::<prediction::Ranked>()?;
     module.add_class::<prediction::Novelty>()?;
+    module.add_class::<answers::Segmentation>()?;
+    module.add_class::<answers::Estimate>()?;
+    module.add_class::<answers::Tags>()?;
     module.add_class::<version::Version>()?;
     module.add_class::<drift::Drift>()?;
     module.add_class::<adaptation::Adaptation>()?;

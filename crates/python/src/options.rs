@@ -2,7 +2,7 @@
 
 use fieldfit::data::Augmentation;
 use fieldfit::delta::Codec;
-use fieldfit::train::{ClassWeights, Coding, Freeze, HeadMode, OptimiserOptions, Options, ScheduleOptions, Sharing};
+use fieldfit::train::{BranchAverage, ClassWeights, Coding, Freeze, HeadMode, OptimiserOptions, Options, ScheduleOptions, Sharing};
 use fieldfit::{Device, data::Fractions};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -69,6 +69,13 @@ fn set(options: &mut Options, name: &str, value: &Bound<'_, PyAny>) -> PyResult<
         "memory_budget" => options.memory_budget = value.extract()?,
         "class_weights" => options.class_weights = choice(name, value, ClassWeights::ALL.map(|one| (one.name(), one)))?,
         "early_stop" => options.early_stop = value.extract()?,
+        "flip_negates" => options.flip_negates = value.extract()?,
+        "branches" => options.branches.count = value.extract()?,
+        "common_epochs" => options.branches.common = value.extract()?,
+        "branch_average" => {
+            let averages = BranchAverage::ALL.map(|one| (one.name(), one));
+            options.branches.average = choice(name, value, averages)?;
+        }
         "head" => options.head = choice(name, value, HeadMode::ALL.map(|one| (one.name(), one)))?,
         "novelty" => options.novelty = value.extract()?,
         _ => return Err(PyTypeError::new_err(format!("unexpected keyword argument '{name}'"))),

@@ -1,6 +1,7 @@
 //! `Runtime`: a base model and the adaptation that runs on it, shared by any number of threads.
 
 use crate::adaptation::{Adaptation, Adapted};
+use crate::answers::{Estimate, Segmentation, Tags};
 use crate::dataset::Dataset;
 use crate::drift::Drift;
 use crate::error::{FieldfitError, FrameError, exception};
@@ -162,6 +163,48 @@ impl Runtime {
         Ok(predictions.into_iter().map(Prediction::from).collect())
     }
 
+    /// Names the class of each pixel of a frame.
+    #[pyo3(signature = (frame, *, format = None, crop = None))]
+    fn segment(
+        &self,
+        py: Python<'_>,
+        frame: &Bound<'_, PyAny>,
+        format: Option<&str>,
+        crop: Option<[u32; 4]>,
+    ) -> PyResult<Segmentation> {
+        let frame = PyFrame::new(frame, format, crop)?;
+        let frame = frame.borrow()?;
+        Ok(self.detached(py, |runtime| runtime.segment(&frame))?.into())
+    }
+
+    /// Estimates the values of a frame's targets.
+    #[pyo3(signature = (frame, *, format = None, crop = None))]
+    fn estimate(
+        &self,
+        py: Python<'_>,
+        frame: &Bound<'_, PyAny>,
+        format: Option<&str>,
+        crop: Option<[u32; 4]>,
+    ) -> PyResult<Estimate> {
+        let frame = PyFrame::new(frame, format, crop)?;
+        let frame = frame.borrow()?;
+        Ok(self.detached(py, |runtime| runtime.estimate(&frame))?.into())
+    }
+
+    /// Tells which labels a frame has.
+    #[pyo3(signature = (frame, *, format = None, crop = None))]
+    fn tag(
+        &self,
+        py: Python<'_>,
+        frame: &Bound<'_, PyAny>,
+        format: Option<&str>,
+        crop: Option<[u32; 4]>,
+    ) -> PyResult<Tags> {
+        let frame = PyFrame::new(frame, format, crop)?;
+        let frame = frame.borrow()?;
+        Ok(self.detached(py, |runtime| runtime.tag(&frame))?.into())
+    }
+
     /// Probability of every class, in the labels' order.
     #[pyo3(signature = (frame, *, format = None, crop = None, out = None))]
     fn scores<'py>(
@@ -296,6 +339,12 @@ impl Runtime {
     #[getter]
     fn labels<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.inner()?.labels().iter())
+    }
+
+    /// What the running version answers about a frame.
+    #[getter]
+    fn task(&self) -> PyResult<&'static str> {
+        Ok(self.inner()?.task().name())
     }
 
     /// Number of values of an embedding.
