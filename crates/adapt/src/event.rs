@@ -349,12 +349,12 @@ impl Gate {
         Self { images, before, after, pixels, labels, errors, reference, accepted, reason: String::new() }
     }
 
-    /// The verdict with accuracies in 0..1. Of values, the share of a standard deviation that their mean error leaves.
+    /// The verdict with accuracies in 0..1. Of values, 1 / (1 + mean error).
     pub fn figures(&self) -> GateFigures {
         let answers = self.pixels.or(self.labels).unwrap_or(self.images).max(1) as f64;
         let [before, after] = match self.errors {
             None => [self.before, self.after].map(|right| right as f64 / answers),
-            Some(MeanErrors { before, after }) => [before, after].map(|error| (1.0 - error).max(0.0)),
+            Some(MeanErrors { before, after }) => [before, after].map(|error| 1.0 / (1.0 + error)),
         };
         GateFigures { images: self.images, before, after }
     }

@@ -6,7 +6,7 @@ use crate::train::labelled_features::LabelledFeatures;
 use fieldfit_data::{Batch, DataError, Dataset, Frame, Loader, LoaderOptions, Preprocessor};
 use fieldfit_exec::{Device, Executor, Passes, executor};
 use fieldfit_model::{Base, Weights};
-use fieldfit_tensor::{Images, Matrix, Task};
+use fieldfit_tensor::{Images, Matrix};
 use std::thread;
 
 /// Images that are computed in one call: each call folds the weights anew.
@@ -24,15 +24,11 @@ impl FeatureExtractor {
     /// Extractor of a version's features.
     ///
     /// # Errors
-    /// If the version is of another task than classification; if input size or crop are out of range, or the device is unavailable.
+    /// If the version classifies pixels; if input size or crop are out of range, or the device is unavailable.
     pub fn new(base: &Base, weights: Weights, device: Device) -> Result<Self, AdaptError> {
         let task = weights.task();
-        match task {
-            Task::Classification => (),
-            Task::Segmentation => return Err(AdaptError::Task { what: "features of whole images", task }),
-            Task::Regression | Task::MultiLabel => {
-                return Err(AdaptError::Task { what: "classes by their means", task });
-            }
+        if task.is_dense() {
+            return Err(AdaptError::Task { what: "features of whole images", task });
         }
         let preprocessor = Preprocessor::new(base.preprocessing(), weights.input_size, weights.crop)?;
         let executor = executor(device, &weights.network, Passes::default())?;

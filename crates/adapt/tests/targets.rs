@@ -197,6 +197,14 @@ fn the_gate_compares_with_the_active_version() {
     assert_eq!(gate.reference, Reference::Active);
     let errors = gate.errors.unwrap();
     assert!(errors.before < 0.6 && errors.after < 0.6, "{gate:?}");
+    // The same images with their columns in another order.
+    let swapped = Shades::new("targets.csv", "slope,depth [mm]", |red, blue| {
+        format!("{},{}", 0.02 * (blue - red), 900.0 + 80.0 * red)
+    });
+    let request = AdaptRequest { active: Some(&active), ..swapped.request(&options) };
+    let other = adapt(&request, &Control::new(), &mut |_| ()).unwrap().gate;
+    assert_eq!(other.reference, Reference::Active);
+    assert!((other.errors.unwrap().before - errors.before).abs() < 1e-6, "{other:?}");
     // Labels of the same names are not values.
     let labels = Shades::new("labels.csv", "depth [mm],slope", |red, blue| {
         format!("{},{}", u8::from(red > 0.5), u8::from(blue > 0.5))

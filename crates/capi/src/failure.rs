@@ -109,7 +109,7 @@ fn status_of(error: &Error) -> fieldfit_status {
         Error::Adapt(AdaptError::Data(_)) => FIELDFIT_IMAGE,
         Error::Adapt(_) => FIELDFIT_ADAPTATION,
         Error::Headless { .. } | Error::NoBaseAnswers { .. } | Error::NoNovelty { .. } => FIELDFIT_VERSION,
-        Error::OtherTask { .. } | Error::ImagesOfTask { .. } => FIELDFIT_VERSION,
+        Error::OtherTask { .. } | Error::ImagesOfTask { .. } | Error::SetOfTask { .. } => FIELDFIT_VERSION,
         Error::MemoryBudget { .. } | Error::FailedHere { .. } => FIELDFIT_VERSION,
         Error::Logit { .. } | Error::Feature { .. } => FIELDFIT_VERSION,
         Error::BufferLength { .. } => FIELDFIT_INVALID_ARGUMENT,

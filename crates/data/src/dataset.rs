@@ -123,9 +123,10 @@ impl Dataset {
         self.labelling.task()
     }
 
-    /// Returns whether the labels are no longer true of images whose pixels move: masks, and values.
-    pub const fn moves_with_pixels(&self) -> bool {
-        self.labelling.moves_with_pixels()
+    /// Returns whether the labels depend on where things lie in an image, and are no longer true once its pixels move: masks, and
+    /// values.
+    pub const fn is_positional(&self) -> bool {
+        self.labelling.is_positional()
     }
 
     /// Opens a folder of classes, `class/*.jpg` and so on; a folder of masks, `images/*.jpg` and `masks/*.png` beside
@@ -256,7 +257,11 @@ impl Dataset {
             return Err(DataError::Labels { unknown, classes: self.classes, labels: labels.to_vec() });
         }
         let positions: Vec<usize> = positions.into_iter().flatten().collect();
-        if self.task() == Task::Regression && positions.len() < labels.len() {
+        let is_complete = match self.labelling {
+            Labelling::Values | Labelling::Labels { is_open: false } => true,
+            Labelling::Classes | Labelling::Masks(_) | Labelling::Labels { is_open: true } => false,
+        };
+        if is_complete && positions.len() < labels.len() {
             let missing = labels.iter().filter(|label| !self.classes.contains(label)).cloned().collect();
             return Err(DataError::MissingTargets { missing, targets: self.classes });
         }

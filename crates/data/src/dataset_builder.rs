@@ -8,6 +8,7 @@ use crate::image_source::{ImageSource, MemoryImage};
 use crate::labelling::Labelling;
 use crate::layout::label_problem;
 use crate::target::Target;
+use fieldfit_tensor::Task;
 use std::collections::BTreeSet;
 
 /// Builder of a [`Dataset`] from labelled images in memory: with classes, values or labels. Its samples have no path: messages name them by their number, such
@@ -64,7 +65,7 @@ impl DatasetBuilder {
 
     /// Returns a builder of images that have any number of these labels.
     pub const fn of_labels(labels: Vec<String>) -> Self {
-        Self { labelling: Labelling::Labels, names: labels, labelled: Vec::new() }
+        Self { labelling: Labelling::Labels { is_open: false }, names: labels, labelled: Vec::new() }
     }
 
     /// Returns the number of images.
@@ -82,7 +83,7 @@ impl DatasetBuilder {
     ///
     /// # Errors
     /// [`DataError::Sample`] if the frame is malformed or cannot be decoded, [`DataError::ClassName`] if no label can have the
-    /// class's name. The builder is as it was then.
+    /// class's name, [`DataError::SampleTarget`] if the builder is of values or labels. The builder is as it was then.
     pub fn push(&mut self, frame: &Frame<'_>, class: &str, group: Option<&str>) -> Result<(), DataError> {
         let number = self.labelled.len();
         self.require(self.labelling == Labelling::Classes, "a class")?;
@@ -119,7 +120,7 @@ impl DatasetBuilder {
     /// [`DataError::Sample`] if the frame is malformed or cannot be decoded, [`DataError::SampleTarget`] if a label is none of a
     /// builder [of labels](Self::of_labels).
     pub fn push_labels(&mut self, frame: &Frame<'_>, labels: &[&str], group: Option<&str>) -> Result<(), DataError> {
-        self.require(self.labelling == Labelling::Labels, "labels")?;
+        self.require(self.labelling.task() == Task::MultiLabel, "labels")?;
         let positions: Option<BTreeSet<u32>> = labels
             .iter()
             .map(|label| self.names.iter().position(|name| name == label).map(|position| position as u32))
@@ -142,15 +143,21 @@ impl DatasetBuilder {
     /// Builds the data set, with its classes sorted and its samples in the order in which they were pushed.
     ///
     /// # Errors
-    /// [`DataError::NoSamples`] if there are none; [`DataError::ClassName`] if a target or label cannot be called so.
+    /// [`DataError::NoSamples`] if there are none; [`DataError::NoTargets`] without targets or labels; [`DataError::TargetName`] if one
+    /// cannot be called so, or two are called alike.
     pub fn build(self) -> Result<Dataset, DataError> {
         if self.is_empty() {
             return Err(DataError::NoSamples);
         }
+        let mut seen = BTreeSet::new();
         for name in &self.names {
-            if let Some(problem) = label_problem(name) {
-                return Err(DataError::ClassName { number: 0, class: name.clone(), problem });
+            let is_second = !seen.insert(name);
+            if let Some(problem) = label_problem(name).or(is_second.then_some("the name of another one")) {
+                return Err(DataError::TargetName { name: name.clone(), problem });
             }
+        }
+        if self.names.is_empty() {
+            return Err(DataError::NoTargets);
         }
         let Self { labelling, names, .. } = &self;
         let mut classes = names.clone();

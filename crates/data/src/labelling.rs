@@ -12,8 +12,8 @@ pub(crate) enum Labelling {
     Masks(MaskEncoding),
     /// Numbers for each image.
     Values,
-    /// Any number of labels for each image.
-    Labels,
+    /// Any number of labels for each image. Of open ones, a label that the data set does not name is on no image.
+    Labels { is_open: bool },
 }
 
 impl Labelling {
@@ -23,7 +23,7 @@ impl Labelling {
             Self::Classes => Task::Classification,
             Self::Masks(_) => Task::Segmentation,
             Self::Values => Task::Regression,
-            Self::Labels => Task::MultiLabel,
+            Self::Labels { .. } => Task::MultiLabel,
         }
     }
 
@@ -31,15 +31,15 @@ impl Labelling {
     pub const fn encoding(&self) -> Option<&MaskEncoding> {
         match self {
             Self::Masks(encoding) => Some(encoding),
-            Self::Classes | Self::Values | Self::Labels => None,
+            Self::Classes | Self::Values | Self::Labels { .. } => None,
         }
     }
 
-    /// Returns whether labels are no longer true of an image whose pixels move.
-    pub const fn moves_with_pixels(&self) -> bool {
+    /// Returns whether labels depend on where things lie in an image, so that they are no longer true once its pixels move.
+    pub const fn is_positional(&self) -> bool {
         match self {
             Self::Masks(_) | Self::Values => true,
-            Self::Classes | Self::Labels => false,
+            Self::Classes | Self::Labels { .. } => false,
         }
     }
 }

@@ -76,6 +76,9 @@ impl fmt::Display for Subset {
     }
 }
 
+/// The most bytes of a label, which a delta records.
+const LONGEST_LABEL: usize = 256;
+
 /// Class of images without labels.
 const UNLABELLED: &str = "unlabelled";
 
@@ -304,6 +307,7 @@ pub(crate) fn label_problem(name: &str) -> Option<&'static str> {
     match name {
         name if find_unprintable(name).is_some() => Some("not printable"),
         name if name.trim().is_empty() => Some("blank"),
+        name if name.len() > LONGEST_LABEL => Some("longer than 256 bytes"),
         _ => None,
     }
 }

@@ -132,7 +132,8 @@ impl Loader {
     /// Starts loading the samples of these indices in this order (see [`shuffled`](crate::shuffled)).
     ///
     /// # Errors
-    /// If the batch size or the number of threads is 0, a thread can't be started, or an index is beyond the data set's end.
+    /// If the batch size or the number of threads is 0, a thread can't be started, or an index is beyond the data set's end or its
+    /// targets'.
     pub fn new(
         dataset: &Dataset,
         order: &[usize],
@@ -142,6 +143,10 @@ impl Loader {
         let LoaderOptions { batch, threads, drop_last, .. } = *options;
         if batch == 0 || threads == 0 {
             return Err(DataError::Batches { batch, threads });
+        }
+        let targets = dataset.classes.len();
+        if let Some(&found) = options.negated_by_flips.iter().flatten().find(|target| **target >= targets) {
+            return Err(DataError::NegatedTarget { found, targets });
         }
         let batches = if drop_last { order.len() / batch } else { order.len().div_ceil(batch) };
         let is_stopped = Arc::new(AtomicBool::new(false));
@@ -278,7 +283,7 @@ impl Worker {
                 Targets::Masks(Masks { height, width, values: Vec::new() })
             }
             Labelling::Values => Targets::Values(TargetValues { targets: self.classes, values: Vec::new() }),
-            Labelling::Labels => Targets::Labels(LabelSets { labels: self.classes, values: Vec::new() }),
+            Labelling::Labels { .. } => Targets::Labels(LabelSets { labels: self.classes, values: Vec::new() }),
         };
         for item in items {
             if self.is_stopped.load(Ordering::Relaxed) {
@@ -345,7 +350,7 @@ impl Worker {
     /// there.
     fn prepare(&mut self, item: &Item, mut image: Cow<'_, RgbImage>, out: &mut [f32]) -> Result<Geometry, DataError> {
         if let Some((corruption, severity)) = self.options.corruption {
-            if self.labelling.moves_with_pixels() && corruption.moves_pixels() {
+            if self.labelling.is_positional() && corruption.moves_pixels() {
                 return Err(DataError::MovesPixels { corruption: corruption.name() });
             }
             let seed = rng(Stream::CorruptionSeed, self.options.seed, 0, item.sample as u64).random();
@@ -354,7 +359,7 @@ impl Worker {
         let pixels = decode::pixels(&image);
         let key = Key { seed: self.options.seed, epoch: self.options.epoch, sample: item.sample as u64 };
         let positions = match (&self.labelling, &self.options.negated_by_flips) {
-            (Labelling::Classes | Labelling::Masks(_) | Labelling::Labels, _) => Positions::Any,
+            (Labelling::Classes | Labelling::Masks(_) | Labelling::Labels { .. }, _) => Positions::Any,
             (Labelling::Values, Some(_)) => Positions::Flipped,
             (Labelling::Values, None) => Positions::Fixed,
         };

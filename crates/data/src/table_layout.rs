@@ -3,6 +3,7 @@
 use crate::error::{DataError, FolderError};
 use crate::labelling::Labelling;
 use crate::layout::{FileLabel, ImageFile, Layout, Purpose, Subset, images_below, label_problem};
+use crate::listing::Listing;
 use crate::skipped::{SkipKind, Skipped};
 use crate::target::Target;
 use fieldfit_durable::read_bounded;
@@ -22,26 +23,31 @@ const SUBSET: &str = "subset";
 const LABELS: &str = "labels";
 
 /// Tables by their file names.
-const TABLES: [(&str, Syntax, Labelling); 4] = [
-    ("targets.csv", Syntax::Csv, Labelling::Values),
-    ("targets.jsonl", Syntax::JsonLines, Labelling::Values),
-    ("labels.csv", Syntax::Csv, Labelling::Labels),
-    ("labels.jsonl", Syntax::JsonLines, Labelling::Labels),
+const TABLES: [(&str, TableKind); 4] = [
+    ("targets.csv", TableKind::ValueCsv),
+    ("targets.jsonl", TableKind::ValueLines),
+    ("labels.csv", TableKind::LabelCsv),
+    ("labels.jsonl", TableKind::LabelLines),
 ];
 
-/// Syntax of a table.
+/// Syntax and content of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Syntax {
-    /// Comma-separated values under a line of names.
-    Csv,
-    /// A JSON object a line.
-    JsonLines,
+enum TableKind {
+    /// Comma-separated numbers under a line of names.
+    ValueCsv,
+    /// A JSON object a line, with numbers by their names.
+    ValueLines,
+    /// Comma-separated ones and zeros under a line of names.
+    LabelCsv,
+    /// A JSON object a line, with a list of labels.
+    LabelLines,
 }
 
-/// Rows of a table, whose cells are those of `names`.
+/// Rows of a table. Targets are in the order of the names.
 struct Table {
     names: Vec<String>,
     rows: Vec<Row>,
+    labelling: Labelling,
 }
 
 /// Row of a table.
@@ -50,84 +56,61 @@ struct Row {
     path: String,
     group: Option<String>,
     subset: Option<String>,
-    cells: Vec<String>,
+    target: Target,
 }
 
 /// Lists the images of a folder's table; `None` if it has none.
 pub(crate) fn find(root: &Path, purpose: Purpose) -> Result<Option<Layout>, DataError> {
-    let mut found = TABLES.into_iter().map(|(name, ..)| root.join(name)).zip(TABLES).filter(|(path, _)| path.is_file());
-    let Some((path, (_, syntax, labelling))) = found.next() else { return Ok(None) };
+    let mut found = TABLES.into_iter().map(|(name, kind)| (root.join(name), kind)).filter(|(path, _)| path.is_file());
+    let Some((path, kind)) = found.next() else { return Ok(None) };
     if let Some((second, _)) = found.next() {
         return Err(FolderError::TwoTables { first: path, second }.into());
     }
     let bytes = read_bounded(&path, MAX_TABLE_BYTES)
         .map_err(|error| DataError::Read { path: path.clone(), source: std::io::Error::other(error) })?;
-    let table = match syntax {
-        Syntax::Csv => csv(&path, &bytes)?,
-        Syntax::JsonLines => json_lines(&path, &bytes)?,
+    let table = match kind {
+        TableKind::ValueCsv | TableKind::LabelCsv => match csv(&path, &bytes, kind)? {
+            Some(table) => table,
+            // A table of something else, beside folders that are classes.
+            None if !Listing::read(root)?.folders.is_empty() => return Ok(None),
+            None => return Err(invalid(&path, None, format!("expected a column `{PATH}` in its first line"))),
+        },
+        TableKind::ValueLines => value_lines(&path, &bytes)?,
+        TableKind::LabelLines => label_lines(&path, &bytes)?,
     };
-    Ok(Some(layout(root, &path, table, labelling, purpose)?))
+    Ok(Some(layout(root, &path, table, purpose)?))
 }
 
 /// The images of a table that the purpose reads.
-fn layout(
-    root: &Path,
-    table: &Path,
-    Table { names, rows }: Table,
-    labelling: Labelling,
-    purpose: Purpose,
-) -> Result<Layout, DataError> {
+fn layout(root: &Path, path: &Path, table: Table, purpose: Purpose) -> Result<Layout, DataError> {
+    let Table { names, rows, labelling } = table;
     if let Some((name, problem)) = names.iter().find_map(|name| Some((name, label_problem(name)?))) {
-        return Err(invalid(table, None, format!("the column {name:?} becomes a label, and is {problem}: rename it")));
+        return Err(invalid(path, None, format!("the column {name:?} becomes a label, and is {problem}: rename it")));
     }
     if names.is_empty() {
-        return Err(invalid(
-            table,
-            None,
-            "it has no column beside `path`, `group` and `subset`: add the targets".into(),
-        ));
+        let problem = "it has no column beside `path`, `group` and `subset`: add the targets";
+        return Err(invalid(path, None, problem.into()));
     }
+    let has_subsets = rows.iter().any(|row| row.subset.is_some());
     let (mut files, mut seen) = (Vec::new(), BTreeMap::new());
-    for row in rows {
-        let label = FileLabel::Row(target(table, &names, &row, &labelling)?);
-        let Row { line, path, group, subset, cells: _ } = row;
-        let image = root.join(&path);
-        if let Some(first) = seen.insert(image.clone(), line) {
-            let problem = format!("{path:?} is on line {first} already: keep one of them");
-            return Err(invalid(table, Some(line), problem));
+    for Row { line, path: image, group, subset, target } in rows {
+        let failed = |problem: String| invalid(path, Some(line), problem);
+        if has_subsets && subset.is_none() {
+            return Err(failed("it has no subset, which other rows have: write `train`, `val` or `test`".into()));
         }
         let subset = subset.map(|name| {
-            let expected = "expected `train`, `val` or `test`";
-            Subset::named(&name).ok_or_else(|| invalid(table, Some(line), format!("subset {name:?}: {expected}")))
+            let problem = || failed(format!("subset {name:?}: expected `train`, `val` or `test`"));
+            Subset::named(&name).ok_or_else(problem)
         });
-        files.push(ImageFile { group, ..ImageFile::new(image, label, subset.transpose()?) });
+        let file = root.join(&image);
+        if let Some(first) = seen.insert(file.clone(), line) {
+            return Err(failed(format!("{image:?} is on line {first} already: keep one of them")));
+        }
+        files.push(ImageFile { group, ..ImageFile::new(file, FileLabel::Row(target), subset.transpose()?) });
     }
     let skipped = without_row(root, &files);
-    let files = wanted(root, table, files, purpose)?;
+    let files = wanted(root, path, files, purpose)?;
     Ok(Layout { classes: names, files, skipped, labelling })
-}
-
-/// What a row labels its image with.
-fn target(table: &Path, names: &[String], row: &Row, labelling: &Labelling) -> Result<Target, DataError> {
-    let cell = |name: &str, text: &str, expected: &str| {
-        invalid(table, Some(row.line), format!("column {name:?}: expected {expected}, found {text:?}"))
-    };
-    let cells = names.iter().zip(&row.cells);
-    if *labelling == Labelling::Labels {
-        let has = cells.map(|(name, text)| match text.trim() {
-            "1" | "true" => Ok(true),
-            "0" | "false" => Ok(false),
-            _ => Err(cell(name, text, "1 or 0")),
-        });
-        let has = has.collect::<Result<Vec<bool>, _>>()?;
-        let labels = has.into_iter().zip(0..).filter_map(|(has, label)| has.then_some(label));
-        return Ok(Target::Labels(labels.collect()));
-    }
-    let values = cells.map(|(name, text)| match text.trim().parse::<f32>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        Ok(_) | Err(_) => Err(cell(name, text, "a finite number")),
-    });
-    Ok(Target::Values(values.collect::<Result<_, _>>()?))
 }
 
 /// The files that the purpose reads, sorted by subset and path.
@@ -152,16 +135,21 @@ fn wanted(root: &Path, table: &Path, files: Vec<ImageFile>, purpose: Purpose) ->
     Ok(files)
 }
 
-/// The images in the folder that no row names.
+/// The images in the folder that no row names, whatever their format.
 fn without_row(root: &Path, files: &[ImageFile]) -> Vec<Skipped> {
     let named: BTreeSet<&PathBuf> = files.iter().map(|file| &file.path).collect();
-    let Ok((images, mut skipped)) = images_below(root) else { return Vec::new() };
-    let unnamed = images.into_iter().filter(|path| !named.contains(path));
-    skipped.extend(unnamed.map(|path| Skipped::new(path, SkipKind::NoRow, "no row of the table names it")));
-    skipped
+    let Ok((images, skipped)) = images_below(root) else { return Vec::new() };
+    let no_row = |path: PathBuf| Skipped::new(path, SkipKind::NoRow, "no row of the table names it");
+    let unnamed = skipped.into_iter().filter(|skipped| !named.contains(&skipped.path));
+    let skipped = unnamed.map(|skipped| match skipped.kind == SkipKind::UnsupportedFormat {
+        true => no_row(skipped.path),
+        false => skipped,
+    });
+    skipped.chain(images.iter().filter(|path| !named.contains(path)).cloned().map(no_row)).collect()
 }
 
-fn csv(path: &Path, bytes: &[u8]) -> Result<Table, DataError> {
+/// Reads comma-separated values; `None` if no column is called `path`.
+fn csv(path: &Path, bytes: &[u8], kind: TableKind) -> Result<Option<Table>, DataError> {
     let failed = |error: csv::Error| {
         let line = error.position().map(csv::Position::line);
         invalid(path, line, format!("it is no row of the table ({error})"))
@@ -171,92 +159,144 @@ fn csv(path: &Path, bytes: &[u8]) -> Result<Table, DataError> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(text);
     let header = reader.headers().map_err(failed)?.clone();
     let position = |name: &str| header.iter().position(|found| found == name);
-    let Some(image) = position(PATH) else {
-        let found: Vec<&str> = header.iter().collect();
-        return Err(invalid(path, None, format!("expected a column `{PATH}`, found {found:?}")));
-    };
-    if let Some(name) =
-        header.iter().enumerate().find_map(|(index, name)| (position(name) != Some(index)).then_some(name))
-    {
+    let Some(image) = position(PATH) else { return Ok(None) };
+    let mut columns = header.iter().enumerate();
+    if let Some((_, name)) = columns.find(|(index, name)| position(name) != Some(*index)) {
         return Err(invalid(path, None, format!("two columns are called {name:?}: rename one")));
     }
     let is_target = |name: &str| ![PATH, GROUP, SUBSET].contains(&name);
     let rows = reader.records().map(|record| {
         let record = record.map_err(failed)?;
+        let line = record.position().map_or(0, csv::Position::line);
         let optional = |name| position(name).and_then(|index| record.get(index)).filter(|text| !text.is_empty());
+        let cells = header.iter().zip(&record).filter(|(name, _)| is_target(name));
         Ok(Row {
-            line: record.position().map_or(0, csv::Position::line),
+            line,
             path: record.get(image).unwrap_or_default().to_owned(),
             group: optional(GROUP).map(str::to_owned),
             subset: optional(SUBSET).map(str::to_owned),
-            cells: header
-                .iter()
-                .zip(&record)
-                .filter(|(name, _)| is_target(name))
-                .map(|(_, cell)| cell.to_owned())
-                .collect(),
+            target: match kind {
+                TableKind::LabelCsv | TableKind::LabelLines => labels(path, line, cells)?,
+                TableKind::ValueCsv | TableKind::ValueLines => values(path, line, cells)?,
+            },
         })
     });
     let rows = rows.collect::<Result<_, DataError>>()?;
-    Ok(Table { names: header.iter().filter(|name| is_target(name)).map(str::to_owned).collect(), rows })
-}
-
-/// A line of JSON: what is not a target, and the targets by their names.
-struct JsonRow {
-    row: Row,
-    cells: BTreeMap<String, String>,
-    /// Whether it lists its labels, so that it has none of the others.
-    is_list: bool,
-}
-
-fn json_lines(path: &Path, bytes: &[u8]) -> Result<Table, DataError> {
-    let lines = bytes.split(|byte| *byte == b'\n').zip(1_u64..).filter(|(line, _)| !line.trim_ascii().is_empty());
-    let rows = lines.map(|(line, number)| json_row(path, line, number)).collect::<Result<Vec<_>, _>>()?;
-    let names: BTreeSet<String> = rows.iter().flat_map(|row| row.cells.keys()).cloned().collect();
-    let complete = |JsonRow { row, mut cells, is_list }: JsonRow| {
-        let cells = names.iter().map(|name| match cells.remove(name) {
-            Some(cell) => Ok(cell),
-            None if is_list => Ok("0".into()),
-            None => Err(invalid(path, Some(row.line), format!("it has no {name:?}, which other lines have"))),
-        });
-        Ok::<_, DataError>(Row { cells: cells.collect::<Result<_, _>>()?, ..row })
+    let names = header.iter().filter(|name| is_target(name)).map(str::to_owned).collect();
+    let labelling = match kind {
+        TableKind::LabelCsv | TableKind::LabelLines => Labelling::Labels { is_open: false },
+        TableKind::ValueCsv | TableKind::ValueLines => Labelling::Values,
     };
-    let rows = rows.into_iter().map(complete).collect::<Result<_, _>>()?;
-    Ok(Table { names: names.into_iter().collect(), rows })
+    Ok(Some(Table { names, rows, labelling }))
 }
 
-fn json_row(path: &Path, bytes: &[u8], line: u64) -> Result<JsonRow, DataError> {
-    let failed = |problem: String| invalid(path, Some(line), problem);
-    let object: Result<Map<String, Value>, _> = serde_json::from_slice(bytes);
-    let mut object = object.map_err(|error| failed(format!("it is no JSON object ({error})")))?;
-    let mut take = |name: &str| object.remove(name).and_then(text);
-    let image = take(PATH).ok_or_else(|| failed(format!("expected a text `{PATH}`")))?;
-    let (group, subset) = (take(GROUP), take(SUBSET));
-    let (mut cells, mut is_list) = (BTreeMap::new(), false);
-    if let Some(Value::Array(labels)) = object.get(LABELS) {
-        is_list = true;
-        for label in labels.clone() {
-            let label = text(label).ok_or_else(|| failed(format!("`{LABELS}` lists what is no text")))?;
-            cells.insert(label, "1".to_owned());
+/// The values of a row's cells, by their names.
+fn values<'a>(path: &Path, line: u64, cells: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Target, DataError> {
+    let values = cells.map(|(name, text)| match text.trim().parse::<f32>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        Ok(_) | Err(_) => Err(cell(path, line, (name, text), "a finite number")),
+    });
+    Ok(Target::Values(values.collect::<Result<_, _>>()?))
+}
+
+/// The labels of a row's cells, by their names.
+fn labels<'a>(path: &Path, line: u64, cells: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Target, DataError> {
+    let mut labels = Vec::new();
+    for (label, (name, text)) in (0..).zip(cells) {
+        match text.trim() {
+            "1" | "true" => labels.push(label),
+            "0" | "false" => {}
+            _ => return Err(cell(path, line, (name, text), "1 or 0")),
         }
-        object.remove(LABELS);
     }
-    for (name, value) in object {
-        let found = value.to_string();
-        let cell = text(value).ok_or_else(|| failed(format!("{name:?}: expected a number, found {found}")))?;
-        cells.insert(name, cell);
-    }
-    Ok(JsonRow { row: Row { line, path: image, group, subset, cells: Vec::new() }, cells, is_list })
+    Ok(Target::Labels(labels))
 }
 
-/// A text, a number or a truth value as text.
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(is_true) => Some(is_true.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+fn cell(path: &Path, line: u64, (name, text): (&str, &str), expected: &str) -> DataError {
+    invalid(path, Some(line), format!("column {name:?}: expected {expected}, found {text:?}"))
+}
+
+/// Reads lines of JSON with numbers by their names, which are the same on each line.
+fn value_lines(path: &Path, bytes: &[u8]) -> Result<Table, DataError> {
+    let (mut names, mut rows): (Vec<String>, Vec<Row>) = (Vec::new(), Vec::new());
+    for line in json_lines(path, bytes) {
+        let JsonLine { line, path: image, group, subset, rest } = line?;
+        let failed = |problem: String| invalid(path, Some(line), problem);
+        // Sorted: an object of JSON has no order.
+        let found: BTreeMap<String, Value> = rest.into_iter().collect();
+        if rows.is_empty() {
+            names = found.keys().cloned().collect();
+        }
+        if let Some(missing) = names.iter().find(|name| !found.contains_key(*name)) {
+            return Err(failed(format!("it has no {missing:?}, which other lines have")));
+        }
+        if let Some(more) = found.keys().find(|name| !names.contains(name)) {
+            return Err(failed(format!("it has {more:?}, which other lines do not have")));
+        }
+        let value = |(name, value): (&String, &Value)| match value.as_f64().map(|value| value as f32) {
+            Some(value) if value.is_finite() => Ok(value),
+            Some(_) | None => Err(failed(format!("{name:?}: expected a finite number, found {value}"))),
+        };
+        let target = Target::Values(found.iter().map(value).collect::<Result<_, _>>()?);
+        rows.push(Row { line, path: image, group, subset, target });
     }
+    Ok(Table { names, rows, labelling: Labelling::Values })
+}
+
+/// Reads lines of JSON with a list of labels each.
+fn label_lines(path: &Path, bytes: &[u8]) -> Result<Table, DataError> {
+    let mut lists = Vec::new();
+    for line in json_lines(path, bytes) {
+        let mut line = line?;
+        let failed = |problem: String| invalid(path, Some(line.line), problem);
+        let Some(Value::Array(labels)) = line.rest.remove(LABELS) else {
+            return Err(failed(format!("expected a list `{LABELS}` of texts")));
+        };
+        if let Some(more) = line.rest.keys().next() {
+            return Err(failed(format!("found {more:?}: labels are listed in `{LABELS}`")));
+        }
+        let text = |label: Value| match label {
+            Value::String(text) => Ok(text),
+            other => Err(failed(format!("`{LABELS}` lists {other}, which is no text"))),
+        };
+        let labels: BTreeSet<String> = labels.into_iter().map(text).collect::<Result<_, _>>()?;
+        lists.push((line, labels));
+    }
+    let names: BTreeSet<String> = lists.iter().flat_map(|(_, labels)| labels).cloned().collect();
+    let positions: BTreeMap<&String, u32> = names.iter().zip(0..).collect();
+    let row = |(line, labels): (JsonLine, BTreeSet<String>)| {
+        let JsonLine { line, path, group, subset, rest: _ } = line;
+        Row { line, path, group, subset, target: Target::Labels(labels.iter().map(|label| positions[label]).collect()) }
+    };
+    let rows = lists.into_iter().map(row).collect();
+    Ok(Table { rows, labelling: Labelling::Labels { is_open: true }, names: names.iter().cloned().collect() })
+}
+
+/// A line of JSON: what every table has, and the rest.
+struct JsonLine {
+    line: u64,
+    path: String,
+    group: Option<String>,
+    subset: Option<String>,
+    rest: Map<String, Value>,
+}
+
+/// The lines of a file, without blank ones.
+fn json_lines<'a>(path: &'a Path, bytes: &'a [u8]) -> impl Iterator<Item = Result<JsonLine, DataError>> + 'a {
+    let lines = bytes.split(|byte| *byte == b'\n').zip(1_u64..).filter(|(line, _)| !line.trim_ascii().is_empty());
+    lines.map(move |(bytes, line)| {
+        let failed = |problem: String| invalid(path, Some(line), problem);
+        let object: Result<Map<String, Value>, _> = serde_json::from_slice(bytes);
+        let mut rest = object.map_err(|error| failed(format!("it is no JSON object ({error})")))?;
+        let mut take = |name: &str| match rest.remove(name) {
+            Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+            None | Some(Value::Null) => Ok(None),
+            Some(other) => Err(failed(format!("{name:?}: expected a text, found {other}"))),
+        };
+        let image = take(PATH)?.ok_or_else(|| failed(format!("expected a text `{PATH}`")))?;
+        let (group, subset) = (take(GROUP)?, take(SUBSET)?);
+        Ok(JsonLine { line, path: image, group, subset, rest })
+    })
 }
 
 fn invalid(path: &Path, line: Option<u64>, problem: String) -> DataError {

@@ -96,7 +96,12 @@ fn defects_of_tables_are_named() {
         ),
         ("targets.csv", "path,tilt\na.png,NaN\n", "expected a finite number, found \"NaN\""),
         ("targets.csv", "path,tilt\na.png,1,2\n", "line 2: it is no row of the table"),
-        ("targets.csv", "file,tilt\na.png,1\n", "expected a column `path`, found [\"file\", \"tilt\"]"),
+        ("targets.csv", "file,tilt\na.png,1\n", "expected a column `path` in its first line"),
+        (
+            "targets.csv",
+            "path,tilt,subset\na.png,1,test\nb.png,1,\n",
+            "line 3: it has no subset, which other rows have",
+        ),
         ("targets.csv", "path,tilt,tilt\na.png,1,2\n", "two columns are called \"tilt\""),
         ("targets.csv", "path,group\na.png,1\n", "no column beside"),
         ("targets.csv", "path,tilt\n", "it has no row"),
@@ -108,9 +113,30 @@ fn defects_of_tables_are_named() {
         ),
         ("targets.csv", "path,t\u{1b}[2J\na.png,1\n", "\"t\\u{1b}[2J\" becomes a label"),
         ("labels.csv", "path,person\na.png,2\n", "column \"person\": expected 1 or 0, found \"2\""),
-        ("labels.jsonl", "{\"path\":\"a.png\",\"labels\":[1,[]]}\n", "line 1: `labels` lists what is no text"),
+        ("labels.jsonl", "{\"path\":\"a.png\",\"labels\":[1,[]]}\n", "line 1: `labels` lists 1, which is no text"),
+        ("labels.jsonl", "{\"path\":\"a.png\",\"person\":1}\n", "line 1: expected a list `labels` of texts"),
+        ("labels.jsonl", "{\"path\":\"a.png\",\"labels\":[],\"car\":1}\n", "line 1: found \"car\""),
+        (
+            "targets.jsonl",
+            "{\"path\":\"a.png\",\"labels\":[\"person\"]}\n",
+            "line 1: \"labels\": expected a finite number",
+        ),
+        (
+            "targets.jsonl",
+            "{\"path\":\"a.png\",\"t\":1,\"subset\":[\"test\"]}\n",
+            "line 1: \"subset\": expected a text, found",
+        ),
+        (
+            "targets.jsonl",
+            "{\"path\":\"a.png\"}\n{\"path\":\"b.png\",\"t\":1}\n",
+            "line 2: it has \"t\", which other lines",
+        ),
         ("targets.jsonl", "{\"path\":\"a.png\",\"tilt\":1}\n{\"path\":\"b.png\"}\n", "line 2: it has no \"tilt\""),
-        ("targets.jsonl", "{\"path\":\"a.png\",\"tilt\":null}\n", "line 1: \"tilt\": expected a number, found null"),
+        (
+            "targets.jsonl",
+            "{\"path\":\"a.png\",\"tilt\":null}\n",
+            "line 1: \"tilt\": expected a finite number, found null",
+        ),
         ("targets.jsonl", "[1]\n", "line 1: it is no JSON object"),
         ("targets.jsonl", "{\"tilt\":1}\n", "line 1: expected a text `path`"),
     ];
@@ -123,6 +149,14 @@ fn defects_of_tables_are_named() {
     let folder = with_table("targets.csv", "path,tilt\na.png,1\n", &images);
     fs::write(folder.path().join("labels.csv"), "path,person\na.png,1\n").unwrap();
     assert!(matches!(open(folder.path()), Err(DataError::Folder(FolderError::TwoTables { .. }))));
+    // A table of something else beside folders of classes, as some data sets have it.
+    let folder = with_table("labels.csv", "id,breed\n1,collie\n", &["cat/a.png", "dog/b.png"]);
+    assert_eq!(open(folder.path()).unwrap().classes, ["cat", "dog"]);
+    // What no row names cannot make a data set unreadable.
+    let folder = with_table("targets.csv", "path,tilt\na.png,1\nb.png,2\n", &images);
+    fs::write(folder.path().join("c.heic"), b"").unwrap();
+    let dataset = open(folder.path()).unwrap();
+    assert_eq!(dataset.skipped.iter().map(|skipped| skipped.kind).collect::<Vec<_>>(), [SkipKind::NoRow]);
     // A missing file is an unreadable image.
     let folder = with_table("targets.csv", "path,tilt\na.png,1\nmissing.png,1\n", &images);
     let error = open(folder.path()).unwrap_err().to_string();
@@ -186,7 +220,13 @@ fn labels_come_in_batches_and_slices() {
     assert_eq!(loader.next().unwrap().unwrap().targets, expected);
     let error = dataset.split(&Fractions::default()).unwrap_err().to_string();
     assert!(error.contains("label `car`: 0 of"), "{error}");
-    let moved = dataset.with_labels(&["dog".into(), "person".into(), "car".into()]).unwrap();
+    let moved = dataset.clone().with_labels(&["person".into(), "car".into()]).unwrap();
+    assert_eq!(moved.samples[0].target, Target::Labels(vec![0]));
+    // A label that nobody has looked for is not absent; one that no list names is.
+    let missing = dataset.with_labels(&["dog".into(), "person".into(), "car".into()]).unwrap_err();
+    assert!(matches!(missing, DataError::MissingTargets { .. }), "{missing}");
+    let lists = with_table("labels.jsonl", "{\"path\":\"a.png\",\"labels\":[\"car\"]}\n", &["a.png"]);
+    let moved = open(lists.path()).unwrap().with_labels(&["dog".into(), "car".into()]).unwrap();
     assert_eq!(moved.samples[0].target, Target::Labels(vec![1]));
 
     let mut images = DatasetBuilder::of_values(vec!["x".into(), "y".into()]);
@@ -196,6 +236,11 @@ fn labels_come_in_batches_and_slices() {
         assert!(matches!(refused, Err(DataError::SampleTarget { number: 1, task: Task::Regression, .. })));
     }
     assert!(images.push(&frame, "class", None).is_err() && images.push_labels(&frame, &[], None).is_err());
+    for names in [vec![], vec!["x".to_owned(), "x".to_owned()]] {
+        let mut images = DatasetBuilder::of_values(names.clone());
+        images.push_values(&frame, &vec![1.0; names.len()], None).unwrap();
+        assert!(matches!(images.build(), Err(DataError::NoTargets | DataError::TargetName { .. })));
+    }
     let dataset = images.build().unwrap();
     let moved = dataset.clone().with_labels(&["y".into(), "x".into()]).unwrap();
     assert_eq!(moved.samples[0].target, values(&[2.0, 1.0]));

@@ -1,7 +1,7 @@
 //! Base agreement: whether the running version's backbone predicts the base's class, both under the base's own head.
 
 use crate::image_set::ImageSet;
-use crate::runtime::Question;
+use crate::runtime::TaskRequirement;
 use crate::{Error, Runtime, Version};
 use fieldfit_adapt::metrics::{agreeing, predictions};
 use fieldfit_adapt::{Classifier, under_base_head};
@@ -64,9 +64,9 @@ impl Runtime {
     /// If the frame is malformed, the active version's file cannot be read any more, the device fails, or the base has no
     /// head; [`Error::OtherTask`] if the model classifies pixels.
     pub fn agrees_with_base(&self, frame: &Frame<'_>) -> Result<bool, Error> {
-        let question =
-            Question { task: Task::Classification, action: "be compared with the base by one class a frame" };
-        question.check(self.base().network().task())?;
+        let required =
+            TaskRequirement { task: Task::Classification, action: "be compared with the base by one class a frame" };
+        required.check(self.base().network().task())?;
         let agreement = self.base_agreement()?;
         let agrees = agreement.agrees(frame)?;
         self.drift.compared(agreement.version, agrees);

@@ -14,6 +14,7 @@ use fieldfit_delta::Delta;
 use fieldfit_exec::Device;
 use fieldfit_model::Weights;
 use fieldfit_report::{HardestImage, LossRecord, RadiusRecord, RunRecord, Scores};
+use fieldfit_tensor::Task;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -74,22 +75,27 @@ impl<'a> Comparison<'a> {
     }
 
     /// Measures on these sets as well.
-    #[must_use]
-    pub fn with_shifts(mut self, shifts: Vec<ImageSet>) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::SetOfTask`] if a set is labelled for another task than the images.
+    pub fn with_shifts(mut self, shifts: Vec<ImageSet>) -> Result<Self, Error> {
+        let expected = self.images.task();
         for set in &shifts {
+            require_task(set, expected)?;
             self.content.update((set.name.len() as u64).to_le_bytes());
             self.content.update(&set.name);
             self.content.update(set.images.digest(&set.order));
         }
         self.sets.extend(shifts);
-        self
+        Ok(self)
     }
 
     /// Measures the base's own task as well, on images that are labelled by the base's classes.
     ///
     /// # Errors
-    /// If a class is none of the base's.
+    /// If a class is none of the base's, or the set is labelled for another task than the base's.
     pub fn with_base_task(mut self, set: &ImageSet) -> Result<Self, Error> {
+        require_task(set, self.runtime.base().network().task())?;
         let set = set.with_labels(self.runtime.base().labels())?;
         self.content.update(set.images.digest(&set.order));
         self.base_task = Some(set);
@@ -265,6 +271,14 @@ impl Subject {
             })
         });
         hardest.collect()
+    }
+}
+
+/// Refuses a set that is labelled for another task.
+fn require_task(set: &ImageSet, expected: Task) -> Result<(), Error> {
+    match set.images.task() {
+        found if found == expected => Ok(()),
+        found => Err(Error::SetOfTask { set: set.name.clone(), expected, found }),
     }
 }
 

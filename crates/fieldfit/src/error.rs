@@ -4,6 +4,7 @@ use crate::Version;
 use fieldfit_adapt::ClassifierError;
 use fieldfit_durable::BoundedReadError;
 use fieldfit_tensor::Task;
+use fieldfit_tensor::text::escape;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -203,10 +204,24 @@ pub enum Error {
         /// What it was to do.
         action: &'static str,
     },
+    /// A set of a comparison that is labelled for another task.
+    #[error(
+        "the images of `{}` are labelled for {found}, and are measured for {expected}: leave them out",
+        escape(set)
+    )]
+    SetOfTask {
+        /// The set's name.
+        set: String,
+        /// Task that is measured.
+        expected: Task,
+        /// Task of the images.
+        found: Task,
+    },
     /// Images that are labelled for another task than the version's.
     #[error(
-        "the images are labelled for {images}, but {version} does {found}: measure it on images of its task, or activate a \
-         version for theirs"
+        "the images are labelled for {images}, but {version}{} does {found}: measure it on images of its task, or activate a \
+         version for theirs",
+        if *.is_base_head { " under the base's own head" } else { "" }
     )]
     ImagesOfTask {
         /// Task of the images.
@@ -215,6 +230,8 @@ pub enum Error {
         version: Version,
         /// Its task.
         found: Task,
+        /// Whether it was to be measured under the base's own head.
+        is_base_head: bool,
     },
     /// Base answers of a base without a head.
     #[error(
@@ -358,6 +375,7 @@ impl Error {
             | Self::Classes { .. }
             | Self::OtherTask { .. }
             | Self::ImagesOfTask { .. }
+            | Self::SetOfTask { .. }
             | Self::BufferLength { .. }
             | Self::Feature { .. }
             | Self::Logit { .. } => None,

@@ -15,7 +15,7 @@ pub struct Estimate {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct EstimatedValue<'a> {
-    /// Name of the target, without its unit.
+    /// Name of the target, without its unit unless another one has the same.
     pub name: &'a str,
     /// Its unit, where the name ends in one, as in `tilt [deg]`.
     pub unit: Option<&'a str>,
@@ -46,7 +46,8 @@ impl Estimate {
     pub fn values(&self) -> impl ExactSizeIterator<Item = EstimatedValue<'_>> {
         self.targets.iter().zip(&self.values).map(|(target, &value)| {
             let (name, unit) = name_and_unit(target);
-            EstimatedValue { name, unit, value }
+            let is_shared = self.targets.iter().filter(|other| name_and_unit(other).0 == name).count() > 1;
+            EstimatedValue { name: if is_shared { target } else { name }, unit, value }
         })
     }
 }
@@ -77,5 +78,8 @@ mod tests {
         let values: Vec<_> = estimate.values().map(|value| (value.name, value.value)).collect();
         assert_eq!(values, [("tilt", 1.5), ("fill", -2.0)]);
         assert!(Estimate::new(Version::Base, &targets, &[1.5, f32::NAN]).is_err());
+        let targets = ["at [m]".to_owned(), "at [deg]".to_owned()].into();
+        let estimate = Estimate::new(Version::Base, &targets, &[1.5, -2.0]).unwrap();
+        assert!(estimate.values().map(|value| value.name).eq(["at [m]", "at [deg]"]));
     }
 }

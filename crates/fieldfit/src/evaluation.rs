@@ -16,8 +16,7 @@ pub struct Evaluation {
     pub images: usize,
     /// Images whose top class is their label; of images with masks, pixels; of images with any number of labels, labels.
     pub correct: usize,
-    /// Share of correct images, pixels or labels, 0..1; of images with values, the share of a standard deviation that their mean
-    /// error leaves.
+    /// Share of correct images, pixels or labels, 0..1; of images with values, 1 / (1 + mean error).
     pub accuracy: f64,
     /// Mean over classes of the share of their correct images or pixels, 0..1; of other tasks the accuracy.
     pub macro_accuracy: f64,
@@ -250,10 +249,11 @@ impl Runtime {
     /// `progress` is called with the number of images done and their total.
     ///
     /// # Errors
-    /// If the images have a class that the model does not know, one of them cannot be read any more, or the device fails.
+    /// [`Error::ImagesOfTask`] if the images are labelled for another task than the version's; if they have a class that the model does
+    /// not know, one of them cannot be read any more, or the device fails.
     pub fn evaluate(&self, set: &ImageSet, progress: &mut dyn FnMut(usize, usize)) -> Result<Evaluation, Error> {
         let running = self.running();
-        evaluate(running.classifier(), running.version(), set, progress)
+        evaluate(running.classifier(), (running.version(), false), set, progress)
     }
 
     /// Evaluates the running version as [`evaluate`](Self::evaluate) does, and in the same pass its backbone under the base's
@@ -274,7 +274,7 @@ impl Runtime {
             self.device(),
             ExtraOutputs { base: true, features: false },
         )?;
-        evaluate(&classifier, version, set, progress)
+        evaluate(&classifier, (version, false), set, progress)
     }
 
     /// Evaluates the running version's backbone under the base's own head and labels: what was forgotten of the base's own
@@ -290,19 +290,20 @@ impl Runtime {
         self.needs_base_head("be measured on its own task")?;
         let (version, weights) = self.weights()?;
         let classifier = Classifier::new(self.base(), under_base_head(&weights, self.base()), self.device())?;
-        evaluate(&classifier, version, set, progress)
+        evaluate(&classifier, (version, true), set, progress)
     }
 }
 
+/// Evaluates a classifier of a version, or of its backbone under the base's own head.
 fn evaluate(
     classifier: &Classifier,
-    version: Version,
+    (version, is_base_head): (Version, bool),
     set: &ImageSet,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, Error> {
     let (labels, images, found) = (classifier.labels(), set.images.task(), classifier.task());
     if images != found {
-        return Err(Error::ImagesOfTask { images, version, found });
+        return Err(Error::ImagesOfTask { images, version, found, is_base_head });
     }
     let set = set.with_labels(labels).map_err(|source| Error::Classes { version, source })?;
     let in_base = classifier.base_labels().map(|base| {

@@ -269,6 +269,7 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::NoStore { .. }
         | Error::OtherTask { .. }
         | Error::ImagesOfTask { .. }
+        | Error::SetOfTask { .. }
         | Error::Unknown { .. }
         | Error::BatchFrame { .. }
         | Error::BufferLength { .. }

@@ -33,8 +33,8 @@ impl ImageSet {
             corruption: Some((corruption, severity)),
             ..self.clone()
         };
-        let moves = self.images.moves_with_pixels();
-        Corruption::ALL.into_iter().filter(move |corruption| !(moves && corruption.moves_pixels())).map(set)
+        let is_positional = self.images.is_positional();
+        Corruption::ALL.into_iter().filter(move |corruption| !(is_positional && corruption.moves_pixels())).map(set)
     }
 
     /// Returns the same images with a model's labels as classes.

@@ -38,7 +38,7 @@ impl Serving {
     /// Returns the number of outputs beside those of the classes of a delta's head.
     pub fn more_outputs(self, base: &Base, header: &Header) -> usize {
         let head = base.network().head;
-        let answers = if self.base_answers { head.classes } else { 0 };
+        let answers = if self.base_answers && header.task == Task::Classification { head.classes } else { 0 };
         let features = if self.novelty && header.head.novelty.is_some() { head.features } else { 0 };
         answers + features
     }

@@ -86,16 +86,16 @@ impl Swaps {
     }
 }
 
-/// Question that only versions of one task can answer.
+/// Task that an answer requires of the version.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Question {
+pub(crate) struct TaskRequirement {
     /// The task.
     pub task: Task,
     /// What they are to do.
     pub action: &'static str,
 }
 
-impl Question {
+impl TaskRequirement {
     /// Refuses a version of another task.
     pub fn check(self, found: Task) -> Result<(), Error> {
         let Self { task, action } = self;
@@ -185,8 +185,8 @@ impl Runtime {
     /// If the frame is malformed or cannot be decoded, the device fails, or a logit is not finite; [`Error::OtherTask`] if the
     /// model [classifies whole frames](Self::infer).
     pub fn segment(&self, frame: &Frame<'_>) -> Result<Segmentation, Error> {
-        let question = Question { task: Task::Segmentation, action: "name the classes of pixels" };
-        self.answer(slice::from_ref(frame), Some(question), |running| running.segment(frame))
+        let required = TaskRequirement { task: Task::Segmentation, action: "name the classes of pixels" };
+        self.answer(slice::from_ref(frame), Some(required), |running| running.segment(frame))
     }
 
     /// Estimates the values of a frame's targets, in their units.
@@ -197,8 +197,8 @@ impl Runtime {
     /// If the frame is malformed or cannot be decoded, the device fails, or a value is not finite; [`Error::OtherTask`] if what
     /// runs is of another task: the base itself has no targets.
     pub fn estimate(&self, frame: &Frame<'_>) -> Result<Estimate, Error> {
-        let question = Question { task: Task::Regression, action: "estimate values" };
-        self.answer(slice::from_ref(frame), Some(question), |running| running.estimate(frame))
+        let required = TaskRequirement { task: Task::Regression, action: "estimate values" };
+        self.answer(slice::from_ref(frame), Some(required), |running| running.estimate(frame))
     }
 
     /// Tells which labels a frame has, any number of them.
@@ -209,8 +209,8 @@ impl Runtime {
     /// If the frame is malformed or cannot be decoded, the device fails, or a logit is not finite; [`Error::OtherTask`] if what
     /// runs is of another task: the classes of the base itself exclude each other.
     pub fn tag(&self, frame: &Frame<'_>) -> Result<Tags, Error> {
-        let question = Question { task: Task::MultiLabel, action: "tell labels that do not exclude each other" };
-        self.answer(slice::from_ref(frame), Some(question), |running| running.tag(frame))
+        let required = TaskRequirement { task: Task::MultiLabel, action: "tell labels that do not exclude each other" };
+        self.answer(slice::from_ref(frame), Some(required), |running| running.tag(frame))
     }
 
     /// Returns what the running version answers about a frame. A base classifies; a version of it may be of another
@@ -274,8 +274,8 @@ impl Runtime {
         answer: impl FnOnce(&Running) -> Result<R, Unanswered>,
         predictions: impl FnOnce(&R) -> &[Prediction],
     ) -> Result<R, Error> {
-        let question = Question { task: Task::Classification, action: "rank the classes of a frame" };
-        let answered = self.answer(frames, Some(question), |running| match running.labels().is_empty() {
+        let required = TaskRequirement { task: Task::Classification, action: "rank the classes of a frame" };
+        let answered = self.answer(frames, Some(required), |running| match running.labels().is_empty() {
             true => {
                 Err(Unanswered::Caller(Error::Headless { path: self.base.path().to_owned(), action: "answer a frame" }))
             }
@@ -287,15 +287,15 @@ impl Runtime {
         Ok(answered)
     }
 
-    /// Answers frames by what runs, if it can answer such a question, and leaves a version that fails.
+    /// Answers frames by what runs, if it is of the required task, and leaves a version that fails.
     fn answer<R>(
         &self,
         frames: &[Frame<'_>],
-        question: Option<Question>,
+        required: Option<TaskRequirement>,
         answer: impl FnOnce(&Running) -> Result<R, Unanswered>,
     ) -> Result<R, Error> {
         let running = self.running.load();
-        question.map_or(Ok(()), |question| question.check(running.task()))?;
+        required.map_or(Ok(()), |required| required.check(running.task()))?;
         match answer(&running) {
             Ok(answered) => Ok(answered),
             Err(Unanswered::Caller(error)) => Err(error),

@@ -54,6 +54,16 @@ impl TargetScales {
         }
     }
 
+    /// Returns the scales of the targets at these positions, in that order.
+    ///
+    /// # Panics
+    /// If there is no such target.
+    #[must_use]
+    pub fn in_order(&self, positions: impl Iterator<Item = usize>) -> Self {
+        let (means, deviations) = positions.map(|target| (self.means[target], self.deviations[target])).unzip();
+        Self { means, deviations }
+    }
+
     /// Returns a target's value, given in its unit, in standard deviations from its mean.
     pub fn standardised(&self, target: usize, value: f32) -> f64 {
         (f64::from(value) - f64::from(self.means[target])) / f64::from(self.deviations[target])
@@ -152,5 +162,7 @@ mod tests {
         let found = answer(&params);
         found.iter().zip(&expected).for_each(|(found, expected)| assert!((found - expected).abs() < 1e-4));
         assert!((scales.standardised(1, 7.0) - 2.0).abs() < 1e-12);
+        let swapped = TargetScales { means: vec![-1.0, 10.0], deviations: vec![4.0, 0.5] };
+        assert_eq!(scales.in_order([1, 0].into_iter()), swapped);
     }
 }

@@ -59,6 +59,11 @@ impl Weights {
         let outputs = HeadOutputs::of_delta(delta)?;
         if let HeadOutputs::Values(scales) = &outputs {
             scales.fold_into(&network, &mut params);
+            for id in [network.head.weight, network.head.bias] {
+                if let Some(index) = params[id].iter().position(|value| !value.is_finite()) {
+                    return Err(ModelError::DeltaNotFinite { name: network.tensor(id).name.clone(), index });
+                }
+            }
         }
         let labels = delta.labels().map(str::to_owned).collect();
         Ok(Self { network, labels, outputs, params, input_size: header.input_size, crop: header.crop })
@@ -70,7 +75,7 @@ impl Weights {
     }
 }
 
-/// Checks a delta against its base without decoding a value: a few bytes of a file can stand for gigabytes. Returns the
+/// Checks a delta against its base without decoding a tensor of the network: a few bytes of a file can stand for gigabytes. Returns the
 /// network under the delta's head.
 ///
 /// # Errors
@@ -87,7 +92,6 @@ pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError
     if found.is_dense() != expected.is_dense() {
         return Err(ModelError::DeltaTask { expected, found });
     }
-    let is_ranked = HeadOutputs::of_delta(delta)? == HeadOutputs::Classes;
     let (limit, found) = (most_delta_bytes(base), delta.file_bytes());
     if found > limit {
         return Err(ModelError::DeltaLength { limit, found });
@@ -101,6 +105,7 @@ pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError
         return Err(ModelError::DeltaValues { limit, found });
     }
     FeatureStatistics::of_delta(delta, network.head.features)?;
+    let is_ranked = HeadOutputs::of_delta(delta)? == HeadOutputs::Classes;
     if origin == HeadOrigin::Kept {
         let (expected, found) = (base.labels().len(), header.classes as usize);
         let is_base = is_ranked && delta.labels().eq(base.labels().iter().map(String::as_str));

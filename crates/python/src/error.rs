@@ -78,6 +78,7 @@ fn class_of(error: &Error) -> fn(String) -> PyErr {
         | Error::NoBaseAnswers { .. }
         | Error::OtherTask { .. }
         | Error::ImagesOfTask { .. }
+        | Error::SetOfTask { .. }
         | Error::Unknown { .. } => ModelError::new_err,
         Error::Delta { .. }
         | Error::Read { .. }

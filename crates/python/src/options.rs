@@ -2,7 +2,9 @@
 
 use fieldfit::data::Augmentation;
 use fieldfit::delta::Codec;
-use fieldfit::train::{BranchAverage, ClassWeights, Coding, Freeze, HeadMode, OptimiserOptions, Options, ScheduleOptions, Sharing};
+use fieldfit::train::{
+    BranchAverage, ClassWeights, Coding, Freeze, HeadMode, OptimiserOptions, Options, ScheduleOptions, Sharing,
+};
 use fieldfit::{Device, data::Fractions};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;

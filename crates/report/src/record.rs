@@ -56,8 +56,7 @@ pub struct Scores {
     /// Task of what was measured.
     #[serde(default, skip_serializing_if = "is_classification")]
     pub task: Task,
-    /// Of several labels an image, the mean average precision, 0..1; of values, the share of a standard deviation that their mean
-    /// error leaves, 0..1. `None` of classes, whose figures follow from the confusion matrix.
+    /// Of several labels an image, the mean average precision, 0..1; of values, 1 / (1 + mean error), 0..1. `None` of classes, whose figures follow from the confusion matrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_score: Option<f64>,
     /// Confusion matrix, `confusion[truth][predicted]`: number of images, or pixels, by true and predicted class; empty where

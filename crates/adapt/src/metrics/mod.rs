@@ -132,6 +132,7 @@ impl Metrics {
     pub(crate) fn add_answers(&mut self, targets: &Targets, samples: &[usize], logits: &Matrix<f32>) {
         let mut probabilities = Vec::new();
         match targets {
+            Targets::Classes(_) | Targets::Masks(_) if self.values.is_some() || self.labels.is_some() => {}
             Targets::Classes(classes) => {
                 for (row, (&truth, &sample)) in classes.iter().zip(samples).enumerate() {
                     self.probabilities(logits, row, &mut probabilities);
@@ -225,12 +226,11 @@ impl Metrics {
         self.scores.iter().map(|score| score.right).sum()
     }
 
-    /// Returns the share of right answers, 0..1; 0 without any. Of values, the share of a standard deviation that their
-    /// [mean error](Self::mean_error) leaves.
+    /// Returns the share of right answers, 0..1; 0 without any. Of values, 1 / (1 + [mean error](Self::mean_error)).
     pub fn accuracy(&self) -> f64 {
         match self.values {
             Some(_) if self.scores.is_empty() => 0.0,
-            Some(_) => (1.0 - self.mean_error()).max(0.0),
+            Some(_) => 1.0 / (1.0 + self.mean_error()),
             None => self.correct() as f64 / self.answers().max(1) as f64,
         }
     }

@@ -24,6 +24,7 @@ use fieldfit_tensor::Task;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use std::collections::BTreeSet;
 
 /// Stream of the run's generator that a random head is drawn from.
 const HEAD_STREAM: u64 = 1;
@@ -220,5 +221,6 @@ pub(crate) fn negated_by_flips(request: &AdaptRequest<'_>) -> Result<Option<Vec<
         let found = dataset.classes.iter().position(|target| target == name);
         found.ok_or_else(|| AdaptError::UnknownTarget { name: name.clone(), known: dataset.classes.clone() })
     };
-    names.iter().map(position).collect::<Result<_, _>>().map(Some)
+    let positions = names.iter().map(position).collect::<Result<BTreeSet<_>, _>>()?;
+    Ok(Some(positions.into_iter().collect()))
 }

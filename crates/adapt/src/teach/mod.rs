@@ -14,8 +14,8 @@ use fieldfit_delta::Delta;
 use fieldfit_delta::limits::MAX_LABEL_BYTES;
 use fieldfit_exec::Device;
 use fieldfit_model::{Base, Weights};
-use fieldfit_tensor::Matrix;
 use fieldfit_tensor::text::find_unprintable;
+use fieldfit_tensor::{Matrix, Task};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::time::Instant;
@@ -53,13 +53,14 @@ pub struct TeachRequest<'a> {
 /// there are some, and of the new one: no fewer of all may be right than before, and at least half of the new ones.
 ///
 /// # Errors
-/// [`AdaptError::Teach`] if the class exists, no label can have its name, there are no images, one is there twice or cannot be
+/// [`AdaptError::Task`] if the version or known images are of another task; [`AdaptError::Teach`] if the class exists, no label can have its name, there are no images, one is there twice or cannot be
 /// decoded, or the means of known classes are unknown; if the device fails.
 pub fn teach(request: &TeachRequest<'_>) -> Result<Outcome, AdaptError> {
     let started = Instant::now();
     check_name(request.class)?;
     let order = distinct(request)?;
     let weights = weights(request.base, request.active)?;
+    require_classes(weights.task())?;
     let mut taught = Taught::of(&weights, request.active)?;
     if taught.labels.iter().any(|label| label == request.class) {
         return Err(TeachError::Exists { class: request.class.into() }.into());
@@ -91,14 +92,26 @@ pub fn teach(request: &TeachRequest<'_>) -> Result<Outcome, AdaptError> {
 /// their means.
 ///
 /// # Errors
-/// [`AdaptError::Teach`] if the class was not taught, or is the only one.
+/// [`AdaptError::Task`] if the version is of another task; [`AdaptError::Teach`] if the class was not taught, or is the only one.
 pub fn remove_taught(base: &Base, active: Option<&Delta<'_>>, class: &str) -> Result<Outcome, AdaptError> {
     let started = Instant::now();
-    let mut taught = Taught::of(&weights(base, active)?, active)?;
+    let weights = weights(base, active)?;
+    require_classes(weights.task())?;
+    let mut taught = Taught::of(&weights, active)?;
     taught.remove(class)?;
     let gate = removed(class);
     let delta = taught.encode(base, active, &taught.head(), Some(&gate), (0, 0))?;
     Ok(Outcome { delta, gate, seconds: started.elapsed().as_secs_f64(), probe: no_head() })
+}
+
+/// Refuses versions and images of another task than classification.
+fn require_classes(task: Task) -> Result<(), AdaptError> {
+    match task {
+        Task::Classification => Ok(()),
+        Task::Segmentation | Task::Regression | Task::MultiLabel => {
+            Err(AdaptError::Task { what: "teaching classes by their means", task })
+        }
+    }
 }
 
 /// The weights of the active version, or of the base.
@@ -119,6 +132,7 @@ fn known_images(
     labels: &[String],
 ) -> Result<Option<(Dataset, fieldfit_data::Split)>, AdaptError> {
     let Some(known) = request.known else { return Ok(None) };
+    require_classes(known.task())?;
     if request.active.is_none() {
         return Err(TeachError::NoKnownClasses.into());
     }

@@ -77,8 +77,8 @@ impl Probe {
             Ok(features)
         };
         let (train, validation) = (features(&plan.split.train)?, features(&plan.split.validation)?);
-        let answers = Answers { outputs: &plan.outputs(), scaling: target_scaling };
-        let probe = fit(&plan.network, &train, &validation, answers);
+        let task = ProbeTask { outputs: &plan.outputs(), scaling: target_scaling };
+        let probe = fit(&plan.network, &train, &validation, task);
         reporter.report(Event::Probe { penalty: probe.penalty, loss: probe.loss, accuracy: probe.accuracy });
         Ok(probe)
     }
@@ -93,15 +93,15 @@ pub(crate) fn fit(
     network: &Network,
     train: &LabelledFeatures,
     validation: &LabelledFeatures,
-    answers: Answers<'_>,
+    task: ProbeTask<'_>,
 ) -> Probe {
     let scaling = Scaling::of(&train.matrix);
     let (train, validation) = (scaling.apply(train), scaling.apply(validation));
     let mut weights = Params::zeros_where(network, |id| network.tensor(id).role.is_head());
     let mut candidate = |penalty: f64| {
-        descend(network, &mut weights, (&train, answers), penalty);
-        let (loss, _) = score(network, &weights, (&train, answers));
-        let (validation_loss, accuracy) = score(network, &weights, (&validation, answers));
+        descend(network, &mut weights, (&train, task), penalty);
+        let (loss, _) = score(network, &weights, (&train, task));
+        let (validation_loss, accuracy) = score(network, &weights, (&validation, task));
         let head = scaling.fold(&weights[network.head.weight], &weights[network.head.bias]);
         (validation_loss, Probe { head, penalty, loss, accuracy })
     };
@@ -116,15 +116,15 @@ pub(crate) fn fit(
     best.1
 }
 
-/// What a probe's outputs mean, in units, and what scales its targets.
+/// Task of a probe: what its outputs mean, in units, and what scales its targets.
 #[derive(Clone, Copy)]
-pub(crate) struct Answers<'a> {
+pub(crate) struct ProbeTask<'a> {
     pub outputs: &'a HeadOutputs,
     pub scaling: &'a TargetScaling,
 }
 
-/// Features, and what their answers mean.
-type Scaled<'a> = (&'a LabelledFeatures, Answers<'a>);
+/// Features, and the task.
+type Scaled<'a> = (&'a LabelledFeatures, ProbeTask<'a>);
 
 /// Adam on the whole slice, from where the weights are.
 fn descend(network: &Network, weights: &mut Params<f32>, features: Scaled<'_>, penalty: f64) {
@@ -143,7 +143,7 @@ fn descend(network: &Network, weights: &mut Params<f32>, features: Scaled<'_>, p
 fn gradient(
     network: &Network,
     weights: &Params<f32>,
-    (features, answers): Scaled<'_>,
+    (features, task): Scaled<'_>,
     penalty: f32,
     out: &mut Params<f32>,
 ) {
@@ -157,7 +157,7 @@ fn gradient(
     for row in 0..features.matrix.rows {
         let values = features.matrix.row(row);
         logits(network, weights, values, &mut residual);
-        slope(&features.targets, row, answers.scaling, &mut residual);
+        slope(&features.targets, row, task.scaling, &mut residual);
         for (class, &residual) in residual.iter().enumerate() {
             let scale = share * residual;
             let out_row = &mut out[head.weight][class * head.features..][..head.features];
@@ -183,20 +183,20 @@ fn slope(targets: &Targets, row: usize, target_scaling: &TargetScaling, outputs:
 }
 
 /// Mean loss, and accuracy.
-fn score(network: &Network, weights: &Params<f32>, (features, answers): Scaled<'_>) -> (f64, f64) {
+fn score(network: &Network, weights: &Params<f32>, (features, task): Scaled<'_>) -> (f64, f64) {
     let (rows, columns) = (features.matrix.rows, network.head.classes);
     let mut outputs = Matrix { rows, columns, values: vec![0.0; rows * columns] };
     for (row, outputs) in outputs.values.chunks_exact_mut(columns).enumerate() {
         logits(network, weights, features.matrix.row(row), outputs);
     }
     match &features.targets {
-        Targets::Classes(labels) => score_of_classes(&mut outputs, labels, answers.scaling),
+        Targets::Classes(labels) => score_of_classes(&mut outputs, labels, task.scaling),
         targets @ (Targets::Masks(_) | Targets::Values(_) | Targets::Labels(_)) => {
-            let objective = answers.scaling.objective(targets);
+            let objective = task.scaling.objective(targets);
             let of_row = |(row, outputs): (usize, &[f32])| objective.loss_and_gradient(row, &mut outputs.to_vec());
             let loss: f64 = outputs.values.chunks_exact(columns).enumerate().map(of_row).sum();
-            answers.scaling.to_units(&mut outputs.values);
-            let mut metrics = Metrics::of(answers.outputs, columns);
+            task.scaling.to_units(&mut outputs.values);
+            let mut metrics = Metrics::of(task.outputs, columns);
             metrics.add_answers(targets, &Vec::from_iter(0..rows), &outputs);
             (loss / rows.max(1) as f64, metrics.accuracy())
         }
@@ -317,7 +317,7 @@ mod tests {
         let network = by_name("efficientnet-tiny").unwrap();
         let (train, validation) = (clusters(1, 200, &network), clusters(2, 100, &network));
         let scaling = TargetScaling::default();
-        let even = Answers { outputs: &HeadOutputs::Classes, scaling: &scaling };
+        let even = ProbeTask { outputs: &HeadOutputs::Classes, scaling: &scaling };
         let probe = fit(&network, &train, &validation, even);
         assert!(probe.accuracy > 0.9, "{}", probe.accuracy);
 
@@ -342,7 +342,7 @@ mod tests {
         }
         let mut gradients = weights.clone();
         let scaling = TargetScaling::default();
-        let even = Answers { outputs: &HeadOutputs::Classes, scaling: &scaling };
+        let even = ProbeTask { outputs: &HeadOutputs::Classes, scaling: &scaling };
         gradient(&network, &weights, (&features, even), 0.3, &mut gradients);
         let objective = |weights: &Params<f32>| {
             let squares: f64 = weights[network.head.weight].iter().map(|value| f64::from(*value).powi(2)).sum();
@@ -365,7 +365,7 @@ mod tests {
         let network = by_name("efficientnet-tiny").unwrap();
         let (train, validation) = (clusters(1, 60, &network), clusters(2, 40, &network));
         let scaling = TargetScaling::default();
-        let even = Answers { outputs: &HeadOutputs::Classes, scaling: &scaling };
+        let even = ProbeTask { outputs: &HeadOutputs::Classes, scaling: &scaling };
         let fit = || fit(&network, &train, &validation, even);
         assert_eq!(fit(), fit());
     }
@@ -384,8 +384,8 @@ mod tests {
         };
         let scales = TargetScales { means: vec![20.0, -20.0], deviations: vec![15.0; 2] };
         let scaling = TargetScaling::of_scales(scales.clone());
-        let answers = Answers { outputs: &HeadOutputs::Values(scales), scaling: &scaling };
-        let probe = fit(&network, &with_values(features(1)), &with_values(features(2)), answers);
+        let task = ProbeTask { outputs: &HeadOutputs::Values(scales), scaling: &scaling };
+        let probe = fit(&network, &with_values(features(1)), &with_values(features(2)), task);
         assert!(probe.accuracy > 0.8, "{}", probe.accuracy);
 
         let with_labels = |mut features: LabelledFeatures| {
@@ -396,8 +396,8 @@ mod tests {
         };
         let scaling = TargetScaling::default();
         let outputs = HeadOutputs::Labels(LabelThresholds(vec![0.5; 2]));
-        let answers = Answers { outputs: &outputs, scaling: &scaling };
-        let probe = fit(&network, &with_labels(features(1)), &with_labels(features(2)), answers);
+        let task = ProbeTask { outputs: &outputs, scaling: &scaling };
+        let probe = fit(&network, &with_labels(features(1)), &with_labels(features(2)), task);
         assert!(probe.accuracy > 0.85, "{}", probe.accuracy);
     }
 }

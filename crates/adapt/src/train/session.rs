@@ -45,7 +45,7 @@ pub struct HostSession<'a> {
     pub retained: Option<Cycle<'a>>,
     /// Number of images that training processes in all, each as often as it is processed.
     pub trained_images: u64,
-    /// Factor of each class in every loss over labels.
+    /// Factor of each class, and scale of each value, in every loss over targets.
     pub target_scaling: TargetScaling,
     /// Number of the network's first stages that are frozen: batches hold their activations, and the executor computes
     /// the rest.
@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
         self.host.state.base()
     }
 
-    /// Returns the factor of each class in every loss over labels.
+    /// Returns the factor of each class, and the scale of each value, in every loss over targets.
     pub const fn target_scaling(&self) -> &TargetScaling {
         &self.host.target_scaling
     }

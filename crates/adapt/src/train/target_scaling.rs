@@ -36,9 +36,7 @@ impl TargetScaling {
         match (weights, dataset.task()) {
             (ClassWeights::Uniform, _) | (ClassWeights::Balanced, Task::Regression) => {}
             (ClassWeights::Balanced, Task::MultiLabel) => {
-                let factors = label_counts(dataset, slice).into_iter();
-                let factors = factors.map(|count| (slice.len() - count) as f64 / count.max(1) as f64).collect();
-                return Ok(Self { factors, scales });
+                return Ok(Self { factors: label_factors(dataset, slice), scales });
             }
             (ClassWeights::Balanced, Task::Classification) => {
                 let classes = slice.iter().filter_map(|&index| dataset.samples[index].target.class());
@@ -155,6 +153,12 @@ pub(crate) fn target_scales(dataset: &Dataset, slice: &[usize]) -> Result<Option
     Ok(Some(scales))
 }
 
+/// Images of a slice that lack each label over those that have it: the factor of the latter.
+fn label_factors(dataset: &Dataset, slice: &[usize]) -> Arc<[f64]> {
+    let factor = |count: usize| (slice.len() - count) as f64 / count.max(1) as f64;
+    label_counts(dataset, slice).into_iter().map(factor).collect()
+}
+
 /// How many images of a slice have each label.
 fn label_counts(dataset: &Dataset, slice: &[usize]) -> Vec<usize> {
     let mut counts = vec![0; dataset.classes.len()];
@@ -222,6 +226,7 @@ impl<T: Real> Objective<T> for WeightedLabels<'_> {
 mod tests {
     use super::*;
     use fieldfit_data::{DatasetBuilder, Frame, PixelFormat, Pixels};
+    use fieldfit_exec::binary_cross_entropy;
 
     /// Catches: a factor that grows with the class instead of shrinking, or that scales the whole loss and with it the
     /// learning rate.
@@ -297,7 +302,21 @@ mod tests {
         let dataset = images.build().unwrap();
         assert_eq!(label_counts(&dataset, &[0, 1, 2, 3]), [2, 2]);
         assert_eq!(label_counts(&dataset, &[0, 1]), [1, 0]);
-        let chance = TargetScaling::default().chance(2, &dataset, &[0, 1, 2, 3]);
-        assert!((chance - 2_f64.ln()).abs() < 1e-12, "{chance}");
+        // One of three images has the first label, two have the second.
+        let slice = [1, 2, 3];
+        let balanced = TargetScaling { factors: label_factors(&dataset, &slice), scales: None };
+        assert_eq!([0, 1].map(|label| balanced.of(label)), [2.0, 0.5]);
+        for scaling in [TargetScaling::default(), balanced] {
+            let loss = |logit: f64, label: usize, count: f64| {
+                let with = binary_cross_entropy(&mut [logit], &[1], |_| scaling.of(label as u32));
+                let without = binary_cross_entropy(&mut [logit], &[0], |_| 1.0);
+                (count * with + (3.0 - count) * without) / 3.0
+            };
+            let least =
+                |label, count| (-300..300).map(|at| loss(f64::from(at) / 100.0, label, count)).fold(9.0, f64::min);
+            let expected = (least(0, 1.0) + least(1, 2.0)) / 2.0;
+            let chance = scaling.chance(2, &dataset, &slice);
+            assert!((chance - expected).abs() < 1e-5, "{chance}, not {expected}");
+        }
     }
 }

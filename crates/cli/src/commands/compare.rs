@@ -29,7 +29,7 @@ pub fn run(args: &CompareArgs, output: &Output) -> Result<(), CliError> {
     let source = args.name.clone().unwrap_or_else(|| super::folder_name(&args.data));
     let comparison = Comparison::new(&runtime, source, &images, Options::default().fractions)?;
     let shifts = super::shifts(&args.shift, comparison.held_out(), &progress)?;
-    let mut comparison = comparison.with_shifts(shifts);
+    let mut comparison = comparison.with_shifts(shifts)?;
     if let Some(folder) = &args.base_task {
         let images = super::images(folder, &FolderOptions::new(Purpose::Evaluate), &progress)?;
         comparison = comparison.with_base_task(&ImageSet::of("base task", images))?;

@@ -142,7 +142,7 @@ fn head_norm_ratio(merged: &Merged) -> Option<f64> {
 fn merged_text(args: &DeltaMergeArgs, merged: &Merged) -> Text {
     let mut table = Table::new(&["delta", "weight", "classes", "mean row norm"], 1);
     for MergeParent { path, weight, classes, head_norm, .. } in &merged.parents {
-        let norm = head_norm.map_or_else(|| "kept".to_owned(), |norm| format!("{norm:.3}"));
+        let norm = head_norm.map_or_else(|| "–".to_owned(), |norm| format!("{norm:.3}"));
         table.row([path.display().to_string(), format!("{weight:.4}"), classes.to_string(), norm]);
     }
     let shared = merged.classes.iter().filter(|class| class.deltas > 1).count();

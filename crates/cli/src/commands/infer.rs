@@ -107,12 +107,19 @@ struct Label<'a> {
     index: u32,
     label: &'a str,
     score: f32,
+    threshold: f32,
     present: bool,
 }
 
 impl<'a> From<Tag<'a>> for Label<'a> {
     fn from(tag: Tag<'a>) -> Self {
-        Self { index: tag.index, label: tag.label, score: tag.probability, present: tag.is_present() }
+        Self {
+            index: tag.index,
+            label: tag.label,
+            score: tag.probability,
+            threshold: tag.threshold,
+            present: tag.is_present(),
+        }
     }
 }
 
@@ -135,6 +142,10 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
     let runtime = super::runtime(&args.model).base_answers(args.base_top.is_some()).novelty(args.novelty).open()?;
     if args.novelty && !runtime.has_novelty_threshold()? {
         return Err(fieldfit::Error::NoNovelty { version: runtime.version() }.into());
+    }
+    if args.base_top.is_some() && runtime.task() != Task::Classification {
+        let action = "rank the base's own classes beside its answers";
+        return Err(fieldfit::Error::OtherTask { found: runtime.task(), action }.into());
     }
     if let Some(folder) = &args.masks {
         prepare(&runtime, folder)?;

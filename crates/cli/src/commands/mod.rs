@@ -100,10 +100,9 @@ fn training(args: &TrainingArgs) -> Options {
         .with_memory_budget(args.memory_budget.or(defaults.memory_budget))
 }
 
-/// Returns the names of a list but `none`, which stands for an empty one.
-fn named(mut names: Vec<String>) -> Vec<String> {
-    names.retain(|name| name != "none");
-    names
+/// Returns the names of a list; that of `none` alone is empty.
+fn named(names: Vec<String>) -> Vec<String> {
+    if names == ["none"] { Vec::new() } else { names }
 }
 
 /// Returns the name of a data folder in reports.

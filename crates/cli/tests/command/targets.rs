@@ -57,10 +57,23 @@ fn labels_from_a_table_to_answers() {
     let answer = &answered.objects()[0]["labels"];
     assert_eq!(
         (answer.as_array().unwrap().len(), keys(&answer[0]).join(" ")),
-        (2, "index label present score".to_owned())
+        (2, "index label present score threshold".to_owned())
     );
-    let text = scene.run(&format!("infer {model} shown/scenes/images/f00.png")).stdout;
-    assert!(text.contains("yes") || text.contains(" no "), "{text}");
+    let all = scene.run(&format!("infer {model} shown/scenes/images --json")).objects();
+    assert_eq!(all.len(), 24);
+    let labels: Vec<_> = all.iter().flat_map(|answer| answer["labels"].as_array().unwrap().clone()).collect();
+    for label in &labels {
+        let [score, threshold] = ["score", "threshold"].map(|name| label[name].as_f64().unwrap());
+        assert_eq!(label["present"].as_bool(), Some(score >= threshold), "{label}");
+    }
+    let told = |label: &&serde_json::Value| label["present"] == true;
+    assert!((1..labels.len()).contains(&labels.iter().filter(told).count()), "all or none of the labels");
+    let error = scene.refused(&format!("infer {model} --base-top 2 shown/scenes/images/f00.png"));
+    assert!(error.contains("does multi-label classification, and cannot rank the base's own classes"), "{error}");
+    let methods = "--methods linear-probe --seeds 1 --epochs 1";
+    let data = "--model tiny-1 --data shown/scene-labels --shift other=images";
+    let error = scene.refused(&format!("compare {data} --size 32 --threads 1 {methods}"));
+    assert!(error.contains("the images of `other` are labelled for classification"), "{error}");
 }
 
 /// Catches: a comparison that ranks methods of values by an accuracy of no class, or that loses a task in its run log.

@@ -237,12 +237,12 @@ pub enum DataError {
         /// All labels of the model.
         labels: Vec<String>,
     },
-    /// Images without a value of targets that the model answers.
-    #[error("the images have no value of {}, which the model answers: found {}", List(missing), List(targets))]
+    /// Images without targets or labels that the model answers.
+    #[error("the images say nothing of {}, which the model answers: found {}", List(missing), List(targets))]
     MissingTargets {
-        /// The targets without values.
+        /// The targets or labels that are missing.
         missing: Vec<String>,
-        /// The targets of the data set.
+        /// Those of the data set.
         targets: Vec<String>,
     },
     /// More labels than masks can tell apart.
@@ -276,6 +276,25 @@ pub enum DataError {
         number: usize,
         /// The defect.
         source: Box<DataError>,
+    },
+    /// A target or label that cannot be called so.
+    #[error("the target or label `{}` is {problem}: give it another name", escape(name))]
+    TargetName {
+        /// The name.
+        name: String,
+        /// The defect.
+        problem: &'static str,
+    },
+    /// Images of values or labels without a target or label.
+    #[error("the data set names no target or label: name at least one")]
+    NoTargets,
+    /// A target that a flip is to negate and that there is not.
+    #[error("flips are to negate target {found}, but there are {targets}: they count from 0")]
+    NegatedTarget {
+        /// The index given.
+        found: usize,
+        /// Number of targets.
+        targets: usize,
     },
     /// An image whose target does not fit a builder.
     #[error("sample {number} of images for {task}: expected {expected}")]
@@ -394,6 +413,9 @@ impl DataError {
             | Self::Sample { .. }
             | Self::ClassName { .. }
             | Self::SampleTarget { .. }
+            | Self::TargetName { .. }
+            | Self::NoTargets
+            | Self::NegatedTarget { .. }
             | Self::NoSamples
             | Self::Compress { .. }
             | Self::TooManyFailures { .. }

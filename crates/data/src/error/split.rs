@@ -51,7 +51,7 @@ pub enum SplitError {
         /// Its images in `val`.
         val: usize,
     },
-    /// Images with masks of which a slice would have too few.
+    /// Images without one class each, of which a slice would have too few.
     #[error(
         "the data set is too small to split: its {images} images in {groups} groups give {train} to train, {validation} to \
          validation and {gate} to the gate, and each needs {}. Add images, or choose a group pattern that makes smaller groups",

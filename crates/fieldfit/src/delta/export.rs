@@ -8,7 +8,7 @@ use fieldfit_delta::{Record, TensorKind};
 use fieldfit_durable::read_bounded;
 use fieldfit_model::import::EmbeddedConfig;
 use fieldfit_model::{Base, SourceLayout, Weights};
-use fieldfit_tensor::{Dtype, Preprocessing, TensorId, TensorView as Stored};
+use fieldfit_tensor::{Dtype, Preprocessing, Task, TensorId, TensorView as Stored};
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -80,8 +80,12 @@ pub fn export_merged(
     }
     let preprocessing = Preprocessing { size: weights.input_size, crop: weights.crop, ..*base.preprocessing() };
     let config = EmbeddedConfig::new(weights.network.architecture, &weights.labels, preprocessing);
-    let config = serde_json::to_string(&config).map_err(not_written(out))?;
-    let bytes = write(tensors.as_slice(), dtype, Some(config), out)?;
+    // A model folder classifies: values and labels are for programs that know them.
+    let config = match weights.task() {
+        Task::Classification | Task::Segmentation => Some(serde_json::to_string(&config).map_err(not_written(out))?),
+        Task::Regression | Task::MultiLabel => None,
+    };
+    let bytes = write(tensors.as_slice(), dtype, config, out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals })
 }
 

@@ -88,7 +88,7 @@ impl<'a> DeltaMean<'a> {
             HeadOrigin::Kept => None,
             HeadOrigin::Replaced => {
                 self.head.add(path, &adapted, share, self.base)?;
-                Some(mean_row_norm(&adapted))
+                (adapted.outputs == HeadOutputs::Classes).then(|| mean_row_norm(&adapted))
             }
         };
         self.has_statistics |= FeatureStatistics::of_delta(&delta, self.base.network().head.features)

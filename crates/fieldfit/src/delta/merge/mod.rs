@@ -66,8 +66,8 @@ pub struct MergeParent {
     pub weight: f64,
     /// Number of its classes.
     pub classes: usize,
-    /// Mean L2 norm of the rows of its head, `[classes, features]`; `None` if it keeps the base's head. Heads of different norms
-    /// have logits of different scales.
+    /// Mean L2 norm of the rows of its head, `[classes, features]`; `None` if it keeps the base's head, or its outputs do not exclude
+    /// each other. Heads of different norms have logits of different scales.
     pub head_norm: Option<f64>,
 }
 
