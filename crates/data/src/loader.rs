@@ -145,7 +145,10 @@ impl Loader {
             return Err(DataError::Batches { batch, threads });
         }
         let targets = dataset.classes.len();
-        if let Some(&found) = options.negated_by_flips.iter().flatten().find(|target| **target >= targets) {
+        let mut negated = options.negated_by_flips.iter().flatten();
+        if dataset.labelling == Labelling::Values
+            && let Some(&found) = negated.find(|target| **target >= targets)
+        {
             return Err(DataError::NegatedTarget { found, targets });
         }
         let batches = if drop_last { order.len() / batch } else { order.len().div_ceil(batch) };
