@@ -2,13 +2,12 @@
 
 use crate::methods::effective_settings;
 use crate::methods::entry::MethodEntry;
-use crate::options::{Branches, ClassWeights, HeadMode, Options};
+use crate::options::Options;
 use crate::plan::run_plan::RunPlan;
 use crate::request::AdaptRequest;
 use fieldfit_data::Split;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt;
 
 /// Identity of a run: what it computes from. A checkpoint serves no other run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +22,7 @@ impl Identity {
         Self {
             base: request.base.id().0,
             images: images(request, plan),
-            options: Sha256::digest(format!("{:?} {}", Released(request.options, &plan.entry), plan.memory.passes()))
+            options: Sha256::digest(format!("{:?} {}", distinct(request.options, &plan.entry), plan.memory.passes()))
                 .into(),
         }
     }
@@ -39,69 +38,13 @@ impl Identity {
     }
 }
 
-/// Options in the text that released checkpoints hash; what came later is only part of it where it is not at its default.
+/// Options of a run as checkpoints tell them apart.
 ///
 /// How the passes were chosen makes no difference; what they are does, and is hashed beside it. So it is with the
 /// value of a setting, and with retained images, which the images' hash covers.
-struct Released<'a>(&'a Options, &'a MethodEntry);
-
-impl fmt::Debug for Released<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options {
-            method,
-            epochs,
-            size,
-            batch,
-            optimiser,
-            schedule,
-            clip,
-            augmentation,
-            seed,
-            fractions,
-            settings: _,
-            tpgm,
-            retain: _,
-            freeze,
-            coding,
-            device,
-            micro_batch: _,
-            nice,
-            memory_budget: _,
-            class_weights,
-            early_stop,
-            head,
-            novelty,
-            branches,
-            flip_negates,
-        } = self.0;
-        let unset = None::<()>;
-        let mut text = f.debug_struct("Options");
-        text.field("method", method).field("epochs", epochs).field("size", size).field("batch", batch);
-        text.field("optimiser", optimiser).field("schedule", schedule).field("clip", clip);
-        text.field("augmentation", augmentation).field("seed", seed).field("fractions", fractions);
-        text.field("settings", &effective_settings(self.0, self.1)).field("tpgm", tpgm).field("retain", &unset);
-        text.field("freeze", freeze).field("coding", coding).field("device", device).field("micro_batch", &unset);
-        text.field("nice", nice).field("memory_budget", &unset);
-        if *class_weights != ClassWeights::default() {
-            text.field("class_weights", class_weights);
-        }
-        if early_stop.is_some() {
-            text.field("early_stop", early_stop);
-        }
-        if *head != HeadMode::default() {
-            text.field("head", head);
-        }
-        if novelty.is_some() {
-            text.field("novelty", novelty);
-        }
-        if *branches != Branches::default() {
-            text.field("branches", branches);
-        }
-        if flip_negates.is_some() {
-            text.field("flip_negates", flip_negates);
-        }
-        text.finish()
-    }
+fn distinct(options: &Options, method: &MethodEntry) -> Options {
+    let settings = effective_settings(options, method);
+    Options { settings, retain: None, micro_batch: None, memory_budget: None, ..options.clone() }
 }
 
 /// Hash over the images of every slice, and over those that are retained.
@@ -119,6 +62,7 @@ fn images(request: &AdaptRequest<'_>, plan: &RunPlan) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::methods::find;
+    use crate::options::{ClassWeights, HeadMode};
     use fieldfit_exec::Device;
 
     /// Catches: a text that no released checkpoint has hashed, so that none can be resumed any more.
@@ -127,10 +71,10 @@ mod tests {
         let options = Options { device: Device::Cpu { threads: 1 }, micro_batch: Some(2), ..Options::default() };
         let released = RELEASED;
         let method = find(&options.method, &[]).expect("the default method");
-        assert_eq!(format!("{:?}", Released(&options, method)), released);
+        assert_eq!(format!("{:?}", distinct(&options, method)), released);
         let later =
             Options { early_stop: Some(3), class_weights: ClassWeights::Balanced, head: HeadMode::Keep, ..options };
-        let later = format!("{:?}", Released(&later, method));
+        let later = format!("{:?}", distinct(&later, method));
         assert_eq!(
             later.strip_suffix(", class_weights: Balanced, early_stop: Some(3), head: Keep }"),
             released.strip_suffix(" }")
