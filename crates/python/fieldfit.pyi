@@ -341,7 +341,7 @@ class Tags:
 
     @property
     def present(self) -> tuple[str, ...]:
-        """Labels that the frame is told to have, by each label's threshold."""
+        """Labels that are predicted, by each label's threshold."""
 
     @property
     def version(self) -> Version:

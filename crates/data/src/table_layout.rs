@@ -23,24 +23,29 @@ const SUBSET: &str = "subset";
 const LABELS: &str = "labels";
 
 /// Tables by their file names.
-const TABLES: [(&str, TableKind); 4] = [
-    ("targets.csv", TableKind::ValueCsv),
-    ("targets.jsonl", TableKind::ValueLines),
-    ("labels.csv", TableKind::LabelCsv),
-    ("labels.jsonl", TableKind::LabelLines),
+const TABLES: [(&str, Syntax, Content); 4] = [
+    ("targets.csv", Syntax::Csv, Content::Values),
+    ("targets.jsonl", Syntax::JsonLines, Content::Values),
+    ("labels.csv", Syntax::Csv, Content::Labels),
+    ("labels.jsonl", Syntax::JsonLines, Content::Labels),
 ];
 
-/// Syntax and content of a table.
+/// Syntax of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TableKind {
-    /// Comma-separated numbers under a line of names.
-    ValueCsv,
-    /// A JSON object a line, with numbers by their names.
-    ValueLines,
-    /// Comma-separated ones and zeros under a line of names.
-    LabelCsv,
-    /// A JSON object a line, with a list of labels.
-    LabelLines,
+enum Syntax {
+    /// Comma-separated cells under a line of names.
+    Csv,
+    /// A JSON object a line.
+    JsonLines,
+}
+
+/// Content of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Numbers by their names.
+    Values,
+    /// Labels: ones and zeros by their names, or a list.
+    Labels,
 }
 
 /// Rows of a table. Targets are in the order of the names.
@@ -61,22 +66,23 @@ struct Row {
 
 /// Lists the images of a folder's table; `None` if it has none.
 pub(crate) fn find(root: &Path, purpose: Purpose) -> Result<Option<Layout>, DataError> {
-    let mut found = TABLES.into_iter().map(|(name, kind)| (root.join(name), kind)).filter(|(path, _)| path.is_file());
-    let Some((path, kind)) = found.next() else { return Ok(None) };
-    if let Some((second, _)) = found.next() {
+    let paths = TABLES.into_iter().map(|(name, syntax, content)| (root.join(name), syntax, content));
+    let mut found = paths.filter(|(path, ..)| path.is_file());
+    let Some((path, syntax, content)) = found.next() else { return Ok(None) };
+    if let Some((second, ..)) = found.next() {
         return Err(FolderError::TwoTables { first: path, second }.into());
     }
     let bytes = read_bounded(&path, MAX_TABLE_BYTES)
         .map_err(|error| DataError::Read { path: path.clone(), source: std::io::Error::other(error) })?;
-    let table = match kind {
-        TableKind::ValueCsv | TableKind::LabelCsv => match csv(&path, &bytes, kind)? {
+    let table = match (syntax, content) {
+        (Syntax::Csv, _) => match csv(&path, &bytes, content)? {
             Some(table) => table,
             // A table of something else, beside folders that are classes.
             None if !Listing::read(root)?.folders.is_empty() => return Ok(None),
             None => return Err(invalid(&path, None, format!("expected a column `{PATH}` in its first line"))),
         },
-        TableKind::ValueLines => value_lines(&path, &bytes)?,
-        TableKind::LabelLines => label_lines(&path, &bytes)?,
+        (Syntax::JsonLines, Content::Values) => value_lines(&path, &bytes)?,
+        (Syntax::JsonLines, Content::Labels) => label_lines(&path, &bytes)?,
     };
     Ok(Some(layout(root, &path, table, purpose)?))
 }
@@ -149,7 +155,7 @@ fn without_row(root: &Path, files: &[ImageFile]) -> Vec<Skipped> {
 }
 
 /// Reads comma-separated values; `None` if no column is called `path`.
-fn csv(path: &Path, bytes: &[u8], kind: TableKind) -> Result<Option<Table>, DataError> {
+fn csv(path: &Path, bytes: &[u8], content: Content) -> Result<Option<Table>, DataError> {
     let failed = |error: csv::Error| {
         let line = error.position().map(csv::Position::line);
         invalid(path, line, format!("it is no row of the table ({error})"))
@@ -175,17 +181,17 @@ fn csv(path: &Path, bytes: &[u8], kind: TableKind) -> Result<Option<Table>, Data
             path: record.get(image).unwrap_or_default().to_owned(),
             group: optional(GROUP).map(str::to_owned),
             subset: optional(SUBSET).map(str::to_owned),
-            target: match kind {
-                TableKind::LabelCsv | TableKind::LabelLines => labels(path, line, cells)?,
-                TableKind::ValueCsv | TableKind::ValueLines => values(path, line, cells)?,
+            target: match content {
+                Content::Values => values(path, line, cells)?,
+                Content::Labels => labels(path, line, cells)?,
             },
         })
     });
     let rows = rows.collect::<Result<_, DataError>>()?;
     let names = header.iter().filter(|name| is_target(name)).map(str::to_owned).collect();
-    let labelling = match kind {
-        TableKind::LabelCsv | TableKind::LabelLines => Labelling::Labels { is_open: false },
-        TableKind::ValueCsv | TableKind::ValueLines => Labelling::Values,
+    let labelling = match content {
+        Content::Values => Labelling::Values,
+        Content::Labels => Labelling::Labels { is_open: false },
     };
     Ok(Some(Table { names, rows, labelling }))
 }

@@ -130,7 +130,7 @@ impl Tags {
         Ok(probabilities)
     }
 
-    /// Labels that the frame is told to have, by each label's threshold.
+    /// Labels that are predicted, by each label's threshold.
     #[getter]
     fn present<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.0.present().map(|tag| tag.label).collect::<Vec<_>>())

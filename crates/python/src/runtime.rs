@@ -11,7 +11,7 @@ use crate::options::options;
 use crate::prediction::Prediction;
 use crate::version::Version;
 use fieldfit::delta::read_key;
-use fieldfit::{Device, Error, RuntimeEvent};
+use fieldfit::{Device, Error, Frame, RuntimeEvent};
 use numpy::{PyArray1, PyArrayMethods, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -44,6 +44,18 @@ impl Runtime {
     ) -> PyResult<R> {
         let inner = self.inner()?;
         py.detach(|| work(&inner)).map_err(|error| exception(py, &error))
+    }
+
+    /// Answers a frame, given with its format and crop, detached from the interpreter.
+    fn answered<R: Send>(
+        &self,
+        py: Python<'_>,
+        (frame, format, crop): (&Bound<'_, PyAny>, Option<&str>, Option<[u32; 4]>),
+        answer: impl FnOnce(&fieldfit::Runtime, &Frame<'_>) -> Result<R, Error> + Send,
+    ) -> PyResult<R> {
+        let frame = PyFrame::new(frame, format, crop)?;
+        let frame = frame.borrow()?;
+        self.detached(py, |runtime| answer(runtime, &frame))
     }
 
     fn start(
@@ -148,9 +160,7 @@ impl Runtime {
         format: Option<&str>,
         crop: Option<[u32; 4]>,
     ) -> PyResult<Prediction> {
-        let frame = PyFrame::new(frame, format, crop)?;
-        let frame = frame.borrow()?;
-        Ok(self.detached(py, |runtime| runtime.infer(&frame))?.into())
+        Ok(self.answered(py, (frame, format, crop), fieldfit::Runtime::infer)?.into())
     }
 
     /// Classifies frames with one version.
@@ -172,9 +182,7 @@ impl Runtime {
         format: Option<&str>,
         crop: Option<[u32; 4]>,
     ) -> PyResult<Segmentation> {
-        let frame = PyFrame::new(frame, format, crop)?;
-        let frame = frame.borrow()?;
-        Ok(self.detached(py, |runtime| runtime.segment(&frame))?.into())
+        Ok(self.answered(py, (frame, format, crop), fieldfit::Runtime::segment)?.into())
     }
 
     /// Estimates the values of a frame's targets.
@@ -186,9 +194,7 @@ impl Runtime {
         format: Option<&str>,
         crop: Option<[u32; 4]>,
     ) -> PyResult<Estimate> {
-        let frame = PyFrame::new(frame, format, crop)?;
-        let frame = frame.borrow()?;
-        Ok(self.detached(py, |runtime| runtime.estimate(&frame))?.into())
+        Ok(self.answered(py, (frame, format, crop), fieldfit::Runtime::estimate)?.into())
     }
 
     /// Tells which labels a frame has.
@@ -200,9 +206,7 @@ impl Runtime {
         format: Option<&str>,
         crop: Option<[u32; 4]>,
     ) -> PyResult<Tags> {
-        let frame = PyFrame::new(frame, format, crop)?;
-        let frame = frame.borrow()?;
-        Ok(self.detached(py, |runtime| runtime.tag(&frame))?.into())
+        Ok(self.answered(py, (frame, format, crop), fieldfit::Runtime::tag)?.into())
     }
 
     /// Probability of every class, in the labels' order.
@@ -324,9 +328,7 @@ impl Runtime {
         format: Option<&str>,
         crop: Option<[u32; 4]>,
     ) -> PyResult<bool> {
-        let frame = PyFrame::new(frame, format, crop)?;
-        let frame = frame.borrow()?;
-        self.detached(py, |runtime| runtime.agrees_with_base(&frame))
+        self.answered(py, (frame, format, crop), fieldfit::Runtime::agrees_with_base)
     }
 
     /// Version that runs.

@@ -101,7 +101,7 @@ struct TagAnswer<'a> {
     labels: Vec<Label<'a>>,
 }
 
-/// Label with its probability, and whether the image is told to have it.
+/// Label with its probability, and whether it is predicted.
 #[derive(Serialize)]
 struct Label<'a> {
     index: u32,
@@ -223,31 +223,19 @@ fn show_box(
         let frame = Frame::Pixels(whole.crop(rect).map_err(fieldfit::Error::from)?);
         Ok((rect, runtime.infer(&frame)?))
     });
-    match prediction {
-        Ok((rect, prediction)) => {
-            let answer = Answer { extent: Some(rect.into()), ..answer(&part.image, &prediction, args) };
-            output.show(&answer, text).map(|()| true)
-        }
-        Err(error) => {
-            error::report_image(&part.image, &error, output);
-            Ok(false)
-        }
-    }
+    shown(prediction, &part.image, output, |(rect, prediction)| {
+        let answer = Answer { extent: Some(rect.into()), ..answer(&part.image, &prediction, args) };
+        output.show(&answer, text)
+    })
 }
 
 /// Prints the values of one image's targets, or reports why there are none. Returns whether there are.
 fn show_values(runtime: &Runtime, input: &ImageInput, output: &Output) -> Result<bool, CliError> {
     let estimate = input.read().and_then(|bytes| Ok(runtime.estimate(&Frame::Encoded(&bytes))?));
-    match estimate {
-        Ok(estimate) => {
-            let values = estimate.values().map(TargetValue::from).collect();
-            output.show(&ValueAnswer { image: input.path(), values }, value_text).map(|()| true)
-        }
-        Err(error) => {
-            error::report_image(input.path(), &error, output);
-            Ok(false)
-        }
-    }
+    shown(estimate, input.path(), output, |estimate| {
+        let values = estimate.values().map(TargetValue::from).collect();
+        output.show(&ValueAnswer { image: input.path(), values }, value_text)
+    })
 }
 
 fn value_text(answer: &ValueAnswer<'_>) -> Text {
@@ -262,16 +250,10 @@ fn value_text(answer: &ValueAnswer<'_>) -> Text {
 /// Prints the labels of one image, or reports why there is no answer. Returns whether there is one.
 fn show_tags(runtime: &Runtime, input: &ImageInput, output: &Output) -> Result<bool, CliError> {
     let tags = input.read().and_then(|bytes| Ok(runtime.tag(&Frame::Encoded(&bytes))?));
-    match tags {
-        Ok(tags) => {
-            let labels = tags.all().map(Label::from).collect();
-            output.show(&TagAnswer { image: input.path(), labels }, tag_text).map(|()| true)
-        }
-        Err(error) => {
-            error::report_image(input.path(), &error, output);
-            Ok(false)
-        }
-    }
+    shown(tags, input.path(), output, |tags| {
+        let labels = tags.all().map(Label::from).collect();
+        output.show(&TagAnswer { image: input.path(), labels }, tag_text)
+    })
 }
 
 fn tag_text(answer: &TagAnswer<'_>) -> Text {
@@ -286,10 +268,20 @@ fn tag_text(answer: &TagAnswer<'_>) -> Text {
 /// Prints the ranking of one image, or reports why there is none. Returns whether there is one.
 fn show(runtime: &Runtime, input: &ImageInput, args: &InferArgs, output: &Output) -> Result<bool, CliError> {
     let prediction = input.read().and_then(|bytes| Ok(runtime.infer(&Frame::Encoded(&bytes))?));
-    match prediction {
-        Ok(prediction) => output.show(&answer(input.path(), &prediction, args), text).map(|()| true),
+    shown(prediction, input.path(), output, |prediction| output.show(&answer(input.path(), &prediction, args), text))
+}
+
+/// Shows the answer to one image, or reports why there is none. Returns whether there is one.
+fn shown<T>(
+    answered: Result<T, CliError>,
+    image: &Path,
+    output: &Output,
+    show: impl FnOnce(T) -> Result<(), CliError>,
+) -> Result<bool, CliError> {
+    match answered {
+        Ok(answer) => show(answer).map(|()| true),
         Err(error) => {
-            error::report_image(input.path(), &error, output);
+            error::report_image(image, &error, output);
             Ok(false)
         }
     }
@@ -339,17 +331,11 @@ fn show_pixels(
         }
         Ok::<_, CliError>((segmentation, files))
     };
-    match answered() {
-        Ok((segmentation, files)) => {
-            let [mask, overlay] = files.map_or([None, None], |files| files.map(Some));
-            let classes = largest_shares(&segmentation, args.top as usize);
-            output.show(&PixelAnswer { image: input.path(), classes, mask, overlay }, pixel_text).map(|()| true)
-        }
-        Err(error) => {
-            error::report_image(input.path(), &error, output);
-            Ok(false)
-        }
-    }
+    shown(answered(), input.path(), output, |(segmentation, files)| {
+        let [mask, overlay] = files.map_or([None, None], |files| files.map(Some));
+        let classes = largest_shares(&segmentation, args.top as usize);
+        output.show(&PixelAnswer { image: input.path(), classes, mask, overlay }, pixel_text)
+    })
 }
 
 /// The classes with most pixels, at most `top` of those that have some.
