@@ -86,7 +86,7 @@ fn judged(
     trained: Trained<'_>,
     reporter: &mut Reporter<'_>,
 ) -> Result<(Vec<u8>, Gate, HeadParams), AdaptError> {
-    let recorded = Recorded { outputs: head_outputs::of(run, &trained.weights())?, ..Recorded::default() };
+    let recorded = Recorded { outputs: head_outputs::of(run, || trained.weights())?, ..Recorded::default() };
     let chosen = codec_search::choose(run, &trained, &recorded, reporter)?;
     let recorded = novelty_threshold::choose(run, &trained, (&chosen, recorded), reporter)?;
     let unjudged = delta_file::encode(run, &trained, &chosen, &recorded, None)?;

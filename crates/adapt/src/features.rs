@@ -24,12 +24,8 @@ impl FeatureExtractor {
     /// Extractor of a version's features.
     ///
     /// # Errors
-    /// If the version classifies pixels; if input size or crop are out of range, or the device is unavailable.
+    /// If input size or crop are out of range, or the device is unavailable.
     pub fn new(base: &Base, weights: Weights, device: Device) -> Result<Self, AdaptError> {
-        let task = weights.task();
-        if task.is_dense() {
-            return Err(AdaptError::Task { what: "features of whole images", task });
-        }
         let preprocessor = Preprocessor::new(base.preprocessing(), weights.input_size, weights.crop)?;
         let executor = executor(device, &weights.network, Passes::default())?;
         let threads = match device {

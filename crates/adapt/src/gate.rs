@@ -108,10 +108,8 @@ fn reference(run: Run<'_>, probe: &HeadParams) -> Result<(Reference, Weights), A
     weights.params.replace(plan.network.head.weight, probe.weight.clone());
     weights.params.replace(plan.network.head.bias, probe.bias.clone());
     let (network, labels) = (plan.network.clone(), request.dataset.classes.clone());
-    let outputs = head_outputs::of(run, &weights.params)?;
-    if let HeadOutputs::Values(scales) = &outputs {
-        scales.fold_into(&network, &mut weights.params);
-    }
+    let outputs = head_outputs::of(run, || &weights.params)?;
+    outputs.fold_into(&network, &mut weights.params);
     let reference = match request.options.head {
         HeadMode::Replace => Reference::Probe,
         HeadMode::Keep => Reference::Base,

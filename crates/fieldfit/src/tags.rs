@@ -1,4 +1,4 @@
-//! Tags: the labels that a version tells a frame to have, any number of them.
+//! Tags: the labels that a version predicts for a frame, any number of them.
 
 use crate::{Error, Version};
 use fieldfit_exec::logistic;
@@ -23,12 +23,12 @@ pub struct Tag<'a> {
     pub label: &'a str,
     /// Its probability, 0..1. Those of several labels do not add up to 1.
     pub probability: f32,
-    /// Probability from which on a frame is told to have the label.
+    /// Probability from which on the label is predicted.
     pub threshold: f32,
 }
 
 impl Tag<'_> {
-    /// Returns whether the frame is told to have the label.
+    /// Returns whether the label is predicted.
     pub fn is_present(&self) -> bool {
         self.probability >= self.threshold
     }
@@ -60,7 +60,7 @@ impl Tags {
         labels.map(|(((label, &probability), &threshold), index)| Tag { index, label, probability, threshold })
     }
 
-    /// Iterates over the labels that the frame is told to have, in their order.
+    /// Iterates over the labels that are predicted, in their order.
     pub fn present(&self) -> impl Iterator<Item = Tag<'_>> {
         self.all().filter(Tag::is_present)
     }

@@ -42,7 +42,7 @@ pub struct LabelThresholds(pub Vec<f32>);
 
 impl TargetScales {
     /// Changes a head whose outputs are in standard deviations from the mean into one whose outputs are in units.
-    pub fn fold_into(&self, network: &Network, params: &mut Params<f32>) {
+    fn fold_into(&self, network: &Network, params: &mut Params<f32>) {
         let head = network.head;
         let scales = self.means.iter().zip(&self.deviations);
         let rows = params[head.weight].chunks_exact_mut(head.features.max(1));
@@ -107,6 +107,14 @@ impl HeadOutputs {
                 Self::Labels(LabelThresholds(thresholds))
             }
         })
+    }
+
+    /// Changes a head in training into one whose outputs are in units, if they are values.
+    pub fn fold_into(&self, network: &Network, params: &mut Params<f32>) {
+        match self {
+            Self::Classes | Self::Labels(_) => {}
+            Self::Values(scales) => scales.fold_into(network, params),
+        }
     }
 
     /// Returns the task of a version with such outputs on that network.

@@ -57,8 +57,8 @@ impl Weights {
             params.replace(id, changed_values(base, id, &record)?);
         }
         let outputs = HeadOutputs::of_delta(delta)?;
-        if let HeadOutputs::Values(scales) = &outputs {
-            scales.fold_into(&network, &mut params);
+        if let HeadOutputs::Values(_) = outputs {
+            outputs.fold_into(&network, &mut params);
             for id in [network.head.weight, network.head.bias] {
                 if let Some(index) = params[id].iter().position(|value| !value.is_finite()) {
                     return Err(ModelError::DeltaNotFinite { name: network.tensor(id).name.clone(), index });

@@ -16,7 +16,6 @@ use fieldfit_exec::{kl_divergence, logistic, prepare, softmax};
 use fieldfit_model::{CodecRates, HeadOutputs, LabelThresholds, TargetScales, Weights};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Matrix, Params};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -41,9 +40,8 @@ pub(crate) fn choose(
         return Ok(ChosenCodecs::kernels_by(Codec::F16, &plan.network));
     }
     let slice = Slice { run };
-    let (network, exact_weights) = (trained.state.network(), trained.weights());
-    let exact = slice.answers(network, &in_units(network, &exact_weights, &recorded.outputs))?;
-    let weights = sensitivity::of_rows(run, exact_weights, &slice.batches()?)?;
+    let exact = slice.exact(trained, &recorded.outputs)?;
+    let weights = sensitivity::of_rows(run, trained.weights(), &slice.batches()?)?;
     let rates =
         CodecRates::of(&plan.network, &trained.state.delta, &weights, run.request.options.head == HeadMode::Keep)?;
     let attempt = |codecs: ChosenCodecs| {
@@ -94,18 +92,6 @@ fn smallest(
 fn is_enough(fidelity: &Fidelity) -> bool {
     f64::from(fidelity.changed) <= Coding::CHANGED * f64::from(fidelity.images)
         && f64::from(fidelity.divergence) <= Coding::DIVERGENCE
-}
-
-/// Weights whose head answers in units, as a decoded one does.
-fn in_units<'w>(network: &Network, weights: &'w Params<f32>, outputs: &HeadOutputs) -> Cow<'w, Params<f32>> {
-    match outputs {
-        HeadOutputs::Classes | HeadOutputs::Labels(_) => Cow::Borrowed(weights),
-        HeadOutputs::Values(scales) => {
-            let mut weights = weights.clone();
-            scales.fold_into(network, &mut weights);
-            Cow::Owned(weights)
-        }
-    }
 }
 
 /// Difference of one exact answer and the decoded one: of an image, a pixel, or an image's labels.
@@ -176,6 +162,13 @@ struct Slice<'a> {
 }
 
 impl Slice<'_> {
+    /// The answers of the exact network, in units as those of a decoded one.
+    fn exact(&self, trained: &Trained<'_>, outputs: &HeadOutputs) -> Result<Vec<Answers>, AdaptError> {
+        let (network, mut weights) = (trained.state.network(), trained.weights());
+        outputs.fold_into(network, &mut weights);
+        self.answers(network, &weights)
+    }
+
     /// Compares what the decoded file says with what the exact network said, on the images that both saw.
     fn fidelity(&self, exact: &[Answers], file: &[u8]) -> Result<Fidelity, AdaptError> {
         let weights = Weights::adapted(self.run.request.base, &Delta::parse(file)?)?;

@@ -14,11 +14,11 @@ pub struct LabelMetrics {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LabelAnswers {
     answers: Vec<(f32, bool)>,
-    /// Images that have the label and are said to.
+    /// Images that have the label and are predicted to.
     pub true_positives: usize,
-    /// Images that do not have it and are said to.
+    /// Images that do not have it and are predicted to.
     pub false_positives: usize,
-    /// Images that have it and are not said to.
+    /// Images that have it and are not predicted to.
     pub false_negatives: usize,
 }
 
@@ -28,17 +28,17 @@ impl LabelMetrics {
         Self { thresholds: thresholds.clone(), labels: vec![LabelAnswers::default(); thresholds.len()] }
     }
 
-    /// Counts one image by the probabilities of its labels; returns the number of labels that are told right.
+    /// Counts one image by the probabilities of its labels; returns the number of labels that are predicted right.
     pub(super) fn add(&mut self, truth: &[u8], probabilities: &[f32]) -> usize {
         let mut right = 0;
         for (label, (has, &probability)) in truth.iter().zip(probabilities).enumerate() {
-            let (has, is_told) = (*has > 0, probability >= self.thresholds[label]);
+            let (has, is_predicted) = (*has > 0, probability >= self.thresholds[label]);
             let answers = &mut self.labels[label];
             answers.answers.push((probability, has));
-            answers.true_positives += usize::from(has && is_told);
-            answers.false_positives += usize::from(!has && is_told);
-            answers.false_negatives += usize::from(has && !is_told);
-            right += usize::from(has == is_told);
+            answers.true_positives += usize::from(has && is_predicted);
+            answers.false_positives += usize::from(!has && is_predicted);
+            answers.false_negatives += usize::from(has && !is_predicted);
+            right += usize::from(has == is_predicted);
         }
         right
     }
@@ -81,15 +81,15 @@ impl LabelAnswers {
     /// `average_precision_score`. `None` of a label that no image has.
     pub fn average_precision(&self) -> Option<f64> {
         let positives = self.positives();
-        let gain = |cut: &Cut| cut.newly_right as f64 / positives as f64 * (cut.right as f64 / cut.told as f64);
+        let gain = |cut: &Cut| cut.newly_right as f64 / positives as f64 * (cut.right as f64 / cut.predicted as f64);
         let sum = self.cuts().iter().map(gain).sum();
         (positives > 0).then_some(sum)
     }
 
     fn best_threshold(&self) -> f32 {
         let (mut best, mut highest, positives) = (0.5_f32, 0.0, self.positives());
-        for Cut { threshold, right, told, .. } in self.cuts() {
-            let score = f1([right, told - right, positives - right]);
+        for Cut { threshold, right, predicted, .. } in self.cuts() {
+            let score = f1([right, predicted - right, positives - right]);
             let is_nearer = (threshold - 0.5).abs() < (best - 0.5).abs();
             if score > highest || score == highest && score > 0.0 && is_nearer {
                 (best, highest) = (threshold, score);
@@ -103,19 +103,19 @@ impl LabelAnswers {
         let mut answers = self.answers.clone();
         answers.sort_by(|(one, _), (other, _)| other.total_cmp(one));
         let mut cuts: Vec<Cut> = Vec::new();
-        let (mut right, mut told) = (0, 0);
+        let (mut right, mut predicted) = (0, 0);
         for equal in answers.chunk_by(|(one, _), (other, _)| one == other) {
             let newly_right = equal.iter().filter(|(_, has)| *has).count();
-            (right, told) = (right + newly_right, told + equal.len());
-            let next = answers.get(told).map_or(0.0, |(next, _)| *next);
+            (right, predicted) = (right + newly_right, predicted + equal.len());
+            let next = answers.get(predicted).map_or(0.0, |(next, _)| *next);
             // Halfway to the next probability: rounding on another machine is no other answer.
-            cuts.push(Cut { threshold: equal[0].0.midpoint(next), right, newly_right, told });
+            cuts.push(Cut { threshold: equal[0].0.midpoint(next), right, newly_right, predicted });
         }
         cuts
     }
 }
 
-/// Cut between answers: those above it are told to have the label.
+/// Cut between answers: those above it are predicted to have the label.
 struct Cut {
     threshold: f32,
     /// Images above it that have the label.
@@ -123,7 +123,7 @@ struct Cut {
     /// Those of them that are not above the cut before.
     newly_right: usize,
     /// Images above it.
-    told: usize,
+    predicted: usize,
 }
 
 /// F1 of true positives, false positives and false negatives.

@@ -181,9 +181,9 @@ impl Metrics {
         let right = metrics.add(truth, &probabilities);
         self.scores.push(Score { sample, right, of: truth.len(), error: 0.0 });
         for (has, probability) in truth.iter().zip(probabilities) {
-            let (is_told, probability) = (probability >= 0.5, f64::from(probability));
+            let (is_predicted, probability) = (probability >= 0.5, f64::from(probability));
             let own = if *has > 0 { probability } else { 1.0 - probability };
-            self.add_confidence(probability.max(1.0 - probability), is_told == (*has > 0), own);
+            self.add_confidence(probability.max(1.0 - probability), is_predicted == (*has > 0), own);
         }
     }
 

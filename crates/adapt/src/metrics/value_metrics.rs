@@ -1,5 +1,6 @@
 //! Metrics of regression: errors of each target's values.
 
+use fieldfit_exec::huber;
 use fieldfit_model::TargetScales;
 
 /// Errors of values, target by target, over the images counted so far.
@@ -33,16 +34,14 @@ impl ValueMetrics {
 
     /// Counts one image; returns the mean over targets of its error, in their standard deviations, and of Huber's loss of it.
     pub(super) fn add(&mut self, truth: &[f32], answer: &[f32]) -> (f64, f64) {
-        let (mut error, mut loss) = (0.0, 0.0);
+        let mut errors = Vec::with_capacity(truth.len());
         for (target, (truth, answer)) in truth.iter().zip(answer).enumerate() {
             let (truth, answer) = (f64::from(*truth), f64::from(*answer));
             self.targets[target].add(truth, answer);
-            let scaled = (answer - truth).abs() / f64::from(self.deviations[target]);
-            error += scaled;
-            loss += if scaled < 1.0 { 0.5 * scaled * scaled } else { scaled - 0.5 };
+            errors.push((answer - truth) / f64::from(self.deviations[target]));
         }
-        let targets = truth.len().max(1) as f64;
-        (error / targets, loss / targets)
+        let error = errors.iter().map(|error| error.abs()).sum::<f64>() / errors.len().max(1) as f64;
+        (error, huber(&mut errors, |_| 0.0))
     }
 }
 

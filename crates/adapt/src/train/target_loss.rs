@@ -1,8 +1,8 @@
 //! Target loss: the loss of a batch's targets, by its task, and its gradient.
 
-use crate::train::target_scaling::{StandardisedValues, TargetScaling, WeightedLabels, require_outputs};
-use fieldfit_data::{LabelSets, Masks, Targets};
-use fieldfit_exec::{ExecError, Objective, binary_cross_entropy, pixel_cross_entropy};
+use crate::train::target_scaling::{TargetScaling, WeightedLabels};
+use fieldfit_data::{LabelSets, Masks, TargetValues, Targets};
+use fieldfit_exec::{ExecError, Objective, binary_cross_entropy, huber, pixel_cross_entropy};
 use fieldfit_tensor::Real;
 
 /// Loss of a batch's targets. Each task has one.
@@ -97,6 +97,35 @@ impl<T: Real> Objective<T> for WeightedPixels<'_> {
     }
 }
 
+/// Huber loss of standardised values: the mean over targets, each in its standard deviations.
+#[derive(Debug, Clone, Copy)]
+pub struct StandardisedValues<'a> {
+    values: &'a TargetValues,
+    scaling: &'a TargetScaling,
+}
+
+impl<T: Real> Objective<T> for StandardisedValues<'_> {
+    fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
+        require_outputs([self.values.values.len(), self.values.targets], [images, columns])
+    }
+
+    fn loss_and_gradient(&self, image: usize, outputs: &mut [T]) -> f64 {
+        let values = self.values.image(image);
+        huber(outputs, |target| self.scaling.standardised(target, values[target]))
+    }
+}
+
+/// Refuses values or labels that are not one for each output of each image.
+fn require_outputs([values, of_image]: [usize; 2], [images, outputs]: [usize; 2]) -> Result<(), ExecError> {
+    if of_image != outputs {
+        return Err(ExecError::TargetCount { outputs, found: of_image });
+    }
+    match values == images * of_image {
+        true => Ok(()),
+        false => Err(ExecError::LabelCount { images, labels: values / of_image.max(1) }),
+    }
+}
+
 /// Weighted binary cross-entropy: the mean over labels of that of each in nats, of images that have it times the label's factor.
 #[derive(Debug, Clone, Copy)]
 pub struct WeightedLabelSets<'a> {
@@ -118,7 +147,6 @@ impl<T: Real> Objective<T> for WeightedLabelSets<'_> {
 mod tests {
     use super::*;
     use crate::options::ClassWeights;
-    use fieldfit_data::TargetValues;
 
     const LOGITS: [f64; 12] = [0.3, -0.4, 1.2, 0.8, 0.1, -0.9, 2.0, -1.0, 0.4, 0.0, 0.5, -0.2];
 

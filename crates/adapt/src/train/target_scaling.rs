@@ -4,7 +4,7 @@
 use crate::error::AdaptError;
 use crate::options::ClassWeights;
 use crate::train::batch_source::BatchSource;
-use fieldfit_data::{Dataset, Masks, Target, TargetValues, Targets};
+use fieldfit_data::{Dataset, Masks, Target, Targets};
 use fieldfit_exec::{ExecError, Objective, cross_entropy, huber};
 use fieldfit_model::TargetScales;
 use fieldfit_tensor::{Real, Task};
@@ -168,35 +168,6 @@ fn label_counts(dataset: &Dataset, slice: &[usize]) -> Vec<usize> {
         }
     }
     counts
-}
-
-/// Huber loss of standardised values: the mean over targets, each in its standard deviations.
-#[derive(Debug, Clone, Copy)]
-pub struct StandardisedValues<'a> {
-    pub(crate) values: &'a TargetValues,
-    pub(crate) scaling: &'a TargetScaling,
-}
-
-impl<T: Real> Objective<T> for StandardisedValues<'_> {
-    fn check(&self, images: usize, columns: usize) -> Result<(), ExecError> {
-        require_outputs([self.values.values.len(), self.values.targets], [images, columns])
-    }
-
-    fn loss_and_gradient(&self, image: usize, outputs: &mut [T]) -> f64 {
-        let values = self.values.image(image);
-        huber(outputs, |target| self.scaling.standardised(target, values[target]))
-    }
-}
-
-/// Refuses values or labels that are not one for each output of each image.
-pub(crate) fn require_outputs([values, of_image]: [usize; 2], [images, outputs]: [usize; 2]) -> Result<(), ExecError> {
-    if of_image != outputs {
-        return Err(ExecError::TargetCount { outputs, found: of_image });
-    }
-    match values == images * of_image {
-        true => Ok(()),
-        false => Err(ExecError::LabelCount { images, labels: values / of_image.max(1) }),
-    }
 }
 
 /// Weighted cross-entropy: that of each image's label in nats, times the factor of its class.
