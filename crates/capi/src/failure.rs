@@ -115,7 +115,8 @@ fn status_of(error: &Error) -> fieldfit_status {
         Error::BufferLength { .. } => FIELDFIT_INVALID_ARGUMENT,
         Error::Read { .. } | Error::File(_) | Error::Durable(_) => FIELDFIT_FILE,
         Error::Key { .. } | Error::OpenKey { .. } => FIELDFIT_FILE,
-        // What no function of this interface does (collections, data sets of other tools, exports, merges, run logs, scratch folders), and what later releases add.
+        // What no function of this interface does (collections, data sets of other tools, exports, merges, run logs, scratch
+        // folders), and what later releases add.
         _ => FIELDFIT_FAILED,
     }
 }

@@ -306,6 +306,17 @@ impl Dataset {
         self
     }
 
+    /// Returns how many samples at these indices have each label; all 0 where images have another target.
+    pub fn label_counts(&self, indices: &[usize]) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for &index in indices {
+            if let Target::Labels(labels) = &self.samples[index].target {
+                labels.iter().for_each(|label| counts[*label as usize] += 1);
+            }
+        }
+        counts
+    }
+
     /// SHA-256 hash over the class names, and over name, length, class and group of the samples at these indices; not over
     /// the folder's path, nor over the files' contents. An image in memory has its content for a name.
     pub fn digest(&self, order: &[usize]) -> [u8; 32] {

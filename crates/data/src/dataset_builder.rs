@@ -11,8 +11,8 @@ use crate::target::Target;
 use fieldfit_tensor::Task;
 use std::collections::BTreeSet;
 
-/// Builder of a [`Dataset`] from labelled images in memory: with classes, values or labels. Its samples have no path: messages name them by their number, such
-/// as `sample 17`.
+/// Builder of a [`Dataset`] from labelled images in memory: with classes, values or labels. Its samples have no path: messages
+/// name them by their number, such as `sample 17`.
 ///
 /// The images stay in memory as long as the data set: encoded bytes as they are, pixels as RGB of 3 bytes a pixel. Pixels of a
 /// YUV format are converted in full size, whereas [`Preprocessor`](crate::Preprocessor) scales them first, so both differ

@@ -3,7 +3,6 @@
 use crate::dataset::{Dataset, Group, Sample};
 use crate::error::{DataError, SplitError};
 use crate::layout::Subset;
-use crate::target::Target;
 use fieldfit_tensor::Task;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -97,12 +96,10 @@ impl Dataset {
 
     /// Refuses a label that no training image has, or that all have: there is nothing to learn it by.
     fn require_labels(&self, split: &Split) -> Result<(), SplitError> {
-        let images = split.train.len();
-        let mut counts = vec![0; self.classes.len()];
-        for &index in &split.train {
-            let Target::Labels(labels) = &self.samples[index].target else { return Ok(()) };
-            labels.iter().for_each(|label| counts[*label as usize] += 1);
+        if self.task() != Task::MultiLabel {
+            return Ok(());
         }
+        let (images, counts) = (split.train.len(), self.label_counts(&split.train));
         match counts.iter().position(|&count| count == 0 || count == images) {
             Some(label) => Err(SplitError::Label { label: self.classes[label].clone(), found: counts[label], images }),
             None => Ok(()),

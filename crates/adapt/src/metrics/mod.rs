@@ -97,7 +97,7 @@ pub struct Metrics {
     pub misclassified: Vec<Misclassified>,
     /// Errors of values, of a network that answers with values.
     pub values: Option<ValueMetrics>,
-    /// Answers of labels, of a network that tells any number of labels.
+    /// Answers of labels, of a network that predicts any number of labels.
     pub labels: Option<LabelMetrics>,
     /// Sum of the answers' cross-entropies, in nats, or of the images' Huber losses.
     loss: f64,

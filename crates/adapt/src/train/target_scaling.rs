@@ -105,7 +105,7 @@ impl TargetScaling {
                 slice.iter().map(of_image).sum::<f64>() / slice.len().max(1) as f64
             }
             Task::MultiLabel => {
-                let counts = label_counts(dataset, slice);
+                let counts = dataset.label_counts(slice);
                 let of_label = |(label, &count): (usize, &usize)| {
                     let share = count as f64 / slice.len().max(1) as f64;
                     let with = self.of(label as u32) * share;
@@ -156,18 +156,7 @@ pub(crate) fn target_scales(dataset: &Dataset, slice: &[usize]) -> Result<Option
 /// Images of a slice that lack each label over those that have it: the factor of the latter.
 fn label_factors(dataset: &Dataset, slice: &[usize]) -> Arc<[f64]> {
     let factor = |count: usize| (slice.len() - count) as f64 / count.max(1) as f64;
-    label_counts(dataset, slice).into_iter().map(factor).collect()
-}
-
-/// How many images of a slice have each label.
-fn label_counts(dataset: &Dataset, slice: &[usize]) -> Vec<usize> {
-    let mut counts = vec![0; dataset.classes.len()];
-    for &index in slice {
-        if let Target::Labels(labels) = &dataset.samples[index].target {
-            labels.iter().for_each(|label| counts[*label as usize] += 1);
-        }
-    }
-    counts
+    dataset.label_counts(slice).into_iter().map(factor).collect()
 }
 
 /// Weighted cross-entropy: that of each image's label in nats, times the factor of its class.
@@ -271,8 +260,8 @@ mod tests {
             images.push_labels(&PIXEL, labels, None).unwrap();
         }
         let dataset = images.build().unwrap();
-        assert_eq!(label_counts(&dataset, &[0, 1, 2, 3]), [2, 2]);
-        assert_eq!(label_counts(&dataset, &[0, 1]), [1, 0]);
+        assert_eq!(dataset.label_counts(&[0, 1, 2, 3]), [2, 2]);
+        assert_eq!(dataset.label_counts(&[0, 1]), [1, 0]);
         // One of three images has the first label, two have the second.
         let slice = [1, 2, 3];
         let balanced = TargetScaling { factors: label_factors(&dataset, &slice), scales: None };
