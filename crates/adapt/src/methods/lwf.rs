@@ -57,6 +57,6 @@ impl HostSteps for Lwf {
             let expected = "another one: this base has no head, so that it predicts nothing that could be kept";
             return Err(AdaptError::Option { name: "method", found: ENTRY.name.into(), expected });
         }
-        self.0.descend(session, batch)
+        self.0.descend(session, batch, 1.0)
     }
 }

@@ -15,6 +15,7 @@ mod lwf;
 mod maps;
 mod mars_sp;
 pub(crate) mod method;
+mod random_share;
 pub(crate) mod relative_radii;
 mod retention_objective;
 pub(crate) mod setting;

@@ -190,19 +190,19 @@ impl TrainingRetention {
         Requirements::default().with_base_predictions(is_on).with_clean_predictions(is_on && self.of_clean)
     }
 
-    /// One batch's descent, at θ. At a strength of 0 the base isn't asked, and one without a head can't be.
-    pub fn descend(&mut self, session: &mut HostSession<'_>, batch: &Batch) -> Result<f64, AdaptError> {
+    /// One batch's descent, at θ0 + `share`·δ. At a strength of 0 the base isn't asked, and one without a head can't be.
+    pub fn descend(&mut self, session: &mut HostSession<'_>, batch: &Batch, share: f32) -> Result<f64, AdaptError> {
         if self.strength == 0.0 || session.state.base().network().is_headless() {
-            return session.descend_labels(batch);
+            return session.descend_labels_at(share, batch);
         }
         session.add_base_head()?;
         let answers = self.answers(session, batch)?;
-        session.state.merge_into(&mut session.weights);
+        session.merge_at(share);
         let scaling = session.target_scaling.clone();
         let targets = Some(scaling.objective(&batch.targets));
         let (heads, strength) = (Heads::of(session), self.strength);
         let objective = RetentionLoss { targets, heads, strength, answers: answers.as_deref() };
-        session.descend(&batch.images, &objective)
+        session.descend_at(share, &batch.images, &objective)
     }
 
     /// The base's answers to a batch's images; `None` where one of them could not be read when it was asked.

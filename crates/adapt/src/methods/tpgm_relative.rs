@@ -37,6 +37,7 @@ use crate::error::{AdaptError, CheckpointDamage};
 use crate::event::{Event, Phase};
 use crate::methods::entry::MethodEntry;
 use crate::methods::method::{ConstraintSet, HeadStart, HostSteps, Method, Requirements, Steps};
+use crate::methods::random_share::RandomShare;
 use crate::methods::relative_radii::RelativeRadii;
 use crate::methods::retention_objective::{RetentionObjective, TrainingRetention};
 use crate::methods::setting::Setting;
@@ -71,6 +72,13 @@ const CLEAN: Setting = Setting {
             images as they are augmented, at every step",
 };
 
+const SHARE: Setting = Setting {
+    name: "training-share",
+    default: None,
+    range: 0.0..=1.0,
+    about: "the least share of δ that training steps are made at, drawn anew for each between it and 1; 1 if none is given",
+};
+
 const STEPS: Setting = Setting {
     name: "steps",
     default: None,
@@ -91,7 +99,7 @@ pub(super) const ENTRY: MethodEntry = MethodEntry {
     name: "tpgm-relative",
     about: "as lp-ft, then each stage back towards the base, as far as validation images and the base's own predictions \
             on them like",
-    settings: &[TRAINING, CLEAN, RETENTION, STEPS, VIEW],
+    settings: &[TRAINING, CLEAN, SHARE, RETENTION, STEPS, VIEW],
     build: |options, network| Ok(Box::new(Relative::new(options, network)?)),
 };
 
@@ -106,6 +114,7 @@ const VIEW_EPOCH: u64 = u64::MAX;
 
 struct Relative {
     training: TrainingRetention,
+    share: RandomShare,
     retention: f64,
     steps: Option<u64>,
     view: Option<u64>,
@@ -121,6 +130,7 @@ impl Relative {
         let constrained = constrained(options, network)?;
         Ok(Self {
             training: TrainingRetention::new(TRAINING.of(options), CLEAN.of(options) > 0.0),
+            share: RandomShare::new(SHARE.given(options).unwrap_or(1.0) as f32, options.seed),
             retention: RETENTION.of(options),
             steps: STEPS.given(options).map(|steps| steps as u64),
             view: (VIEW.of(options) > 0.0).then_some(VIEW_EPOCH),
@@ -199,7 +209,7 @@ impl Method for Relative {
     }
 
     fn steps(&mut self) -> Steps<'_> {
-        if self.training.strength() > 0.0 { Steps::Host(self) } else { Steps::Plain }
+        if self.training.strength() > 0.0 || self.share.is_on() { Steps::Host(self) } else { Steps::Plain }
     }
 
     fn finish(
@@ -244,6 +254,7 @@ impl HostSteps for Relative {
     }
 
     fn descend(&mut self, session: &mut HostSession<'_>, batch: &Batch) -> Result<f64, AdaptError> {
-        self.training.descend(session, batch)
+        let share = self.share.draw(batch);
+        self.training.descend(session, batch, share)
     }
 }

@@ -156,9 +156,33 @@ impl HostSession<'_> {
     /// # Errors
     /// As [`HostSession::descend`].
     pub fn descend_labels(&mut self, batch: &Batch) -> Result<f64, AdaptError> {
-        self.state.merge_into(&mut self.weights);
+        self.descend_labels_at(1.0, batch)
+    }
+
+    /// The same at θ0 + `share`·δ, with the gradients of δ.
+    pub(crate) fn descend_labels_at(&mut self, share: f32, batch: &Batch) -> Result<f64, AdaptError> {
+        self.merge_at(share);
         let scaling = self.target_scaling.clone();
-        self.descend(&batch.images, &scaling.objective(&batch.targets))
+        self.descend_at(share, &batch.images, &scaling.objective(&batch.targets))
+    }
+
+    /// Writes θ0 + `share`·δ to `weights`.
+    pub(crate) fn merge_at(&mut self, share: f32) {
+        self.state.merge_projected_into(&mut self.weights, |_, ratios| ratios.push(share));
+    }
+
+    /// As [`HostSession::descend`] at weights that [`HostSession::merge_at`] wrote, with the gradients of δ.
+    pub(crate) fn descend_at(
+        &mut self,
+        share: f32,
+        images: &Images,
+        objective: &dyn Objective<f32>,
+    ) -> Result<f64, AdaptError> {
+        let loss = self.descend(images, objective)?;
+        if share < 1.0 {
+            self.gradients.buffers_mut().iter_mut().flatten().for_each(|slope| *slope *= share);
+        }
+        Ok(loss)
     }
 
     /// Computes the logits of each image, or pixel of a dense network, under the new head at `weights`, however many heads there

@@ -2,7 +2,7 @@
 
 use super::parse::{
     at_least_one, augmentations, branch_averages, branch_count, byte_count, class_weights, codings, head_modes,
-    methods, positive, setting, sharings, side, target,
+    methods, positive, seeds, setting, sharings, side, target,
 };
 use super::run::{BaseArgs, DeviceArgs, ShiftArgs};
 use super::store::KeepArgs;
@@ -10,6 +10,7 @@ use clap::Args;
 use fieldfit::data::Augmentation;
 use fieldfit::target::TargetProfile;
 use fieldfit::train::{BranchAverage, ClassWeights, Coding, HeadMode, Options, Sharing};
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// Arguments of `fieldfit adapt`.
@@ -73,9 +74,9 @@ pub struct CompareArgs {
     /// Compare these methods, with hyper-parameters: lp-ft,wise-ft:alpha=0.5 [default: all]
     #[arg(long, value_name = "NAME[:SETTING=VALUE]…", value_delimiter = ',', value_parser = method_spec)]
     pub methods: Vec<MethodSpec>,
-    /// Run each method with this many seeds: 0, 1, …
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=MAX_SEEDS))]
-    pub seeds: u32,
+    /// Run each method with this many seeds, 0, 1, …, or with those of a range, the last one not included
+    #[arg(long, value_name = "N|FROM..TO", default_value = "3", value_parser = seeds)]
+    pub seeds: Range<u32>,
     /// Append each finished run to this file as a JSON line, and skip runs already in it
     #[arg(long, value_name = "FILE")]
     pub jsonl: Option<PathBuf>,
@@ -85,9 +86,6 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub training: TrainingArgs,
 }
-
-/// Maximum number of seeds: the runs of all are listed before the first begins.
-const MAX_SEEDS: i64 = 10_000;
 
 /// Method with hyper-parameters, parsed from `name:setting=value`.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,6 +7,7 @@ use fieldfit::delta::Codec;
 use fieldfit::target::TargetProfile;
 use fieldfit::train::{BranchAverage, Branches, ClassWeights, Coding, HeadMode, MethodEntry, Sharing};
 use std::iter;
+use std::ops::Range;
 use std::time::Duration;
 
 pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
@@ -19,6 +20,18 @@ const MAX_THREADS: i64 = 1024;
 /// A number of threads.
 pub(super) fn threads() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=MAX_THREADS)
+}
+
+/// Maximum number of seeds: the runs of all are listed before the first begins.
+const MAX_SEEDS: usize = 10_000;
+
+/// Parses seeds: their number, or a range.
+pub(super) fn seeds(text: &str) -> Result<Range<u32>, String> {
+    let (from, to) = text.split_once("..").unwrap_or(("0", text));
+    match (from.parse(), to.parse()) {
+        (Ok(from), Ok(to)) if (1..=MAX_SEEDS).contains(&(from..to).len()) => Ok(from..to),
+        _ => Err(format!("expected 1 to {MAX_SEEDS} seeds, as their number or as a range such as 3..6")),
+    }
 }
 
 pub(super) fn side() -> RangedI64ValueParser<u32> {
@@ -180,6 +193,15 @@ mod tests {
         assert_eq!(polygon("0,0  1,0 0.5,1"), Ok(vec![(0.0, 0.0), (1.0, 0.0), (0.5, 1.0)]));
         for text in ["", "0,0 1,0", "0,0 1,0 2,2", "0,0 1,0 x,1", "0 0 1 0 1 1", "nan,0 1,0 1,1"] {
             assert!(polygon(text).is_err(), "{text}");
+        }
+    }
+
+    /// Catches: a range that loses its first seed, and one that lists nothing, or more than memory holds.
+    #[test]
+    fn seeds_are_a_number_or_a_range() {
+        assert_eq!((seeds("3"), seeds("3..6")), (Ok(0..3), Ok(3..6)));
+        for text in ["0", "-1", "10001", "6..3", "3..3", "..", "3..", "1..=4", "0..4294967295"] {
+            assert!(seeds(text).is_err(), "{text}");
         }
     }
 

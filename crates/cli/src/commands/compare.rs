@@ -93,7 +93,7 @@ fn plan(args: &CompareArgs) -> Vec<Options> {
             .with_settings(method.settings.iter().cloned().collect())
             .with_seed(seed.into())
     };
-    (0..args.seeds).flat_map(|seed| methods.iter().map(move |method| options(seed, method))).collect()
+    args.seeds.clone().flat_map(|seed| methods.iter().map(move |method| options(seed, method))).collect()
 }
 
 fn line(run: &RunRecord) -> String {

@@ -1,0 +1,161 @@
+"""Runs and compares the arms of the protocol for methods on PACS, by `fieldfit compare`.
+
+    python tests/peers/methods.py run FIELDFIT PACS OUT STAGE [WORKERS]
+    python tests/peers/methods.py table OUT STAGE
+
+`run` adapts EfficientNet-Lite0 by every arm of a stage, from every source, with every seed, and keeps a JSON line a run in OUT; what is
+there is not run again. A worker has one thread. `table` prints the means of each arm, and each arm minus the first in pairs.
+
+Thresholds. *Screening*: an arm goes on if it has at least 0.3 points more on the shifts at no less agreement than the default, or 8
+points more of agreement for at most 0.3. *Confirmation* has other seeds, and the source that no choice has seen: a difference is
+claimed where its 95 % interval, by Student's t over pairs of a source, a shift and a seed and by Holm over the rivals, excludes 0.
+"""
+
+import json
+import math
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+MODEL = Path(__file__).resolve().parents[2] / "models" / "efficientnet-lite0"
+DOMAINS = ["photo", "art_painting", "cartoon"]
+DRAWN = 100
+COMMON = ["--size", "128", "--codec", "f16", "--limit", "40", "--threads", "1", "--quiet"]
+
+TWO = ["--branches", "2", "--epochs", "3"]
+FOUR = ["--branches", "4"]
+CLEAN = "tpgm-relative:training-retention={}:training-clean=1"
+
+# An arm's method and further options. The first of a stage is what the others are compared with.
+ARMS = {
+    "tpgm-relative": ("tpgm-relative", []),
+    "lp-ft": ("lp-ft", []),
+    "lp-ft, 6 epochs": ("lp-ft", ["--epochs", "6"]),
+    "lp-ft, 2 × 3 epochs": ("lp-ft", TWO),
+    "2 × 3 epochs": ("tpgm-relative", TWO),
+    "1 + 2 × 2 epochs": ("tpgm-relative", [*TWO, "--common-epochs", "1"]),
+    "2 × 3 epochs, stock": ("tpgm-relative", [*TWO, "--branch-average", "stock"]),
+    "clean 0.1": (CLEAN.format("0.1"), []),
+    "clean 0.3": (CLEAN.format("0.3"), []),
+    "2 × 3 epochs, clean 0.1": (CLEAN.format("0.1"), TWO),
+    "share 0.3": ("tpgm-relative:training-share=0.3", []),
+    "2 × 3 epochs, share 0.3": ("tpgm-relative:training-share=0.3", TWO),
+    "4 × 4 epochs": ("tpgm-relative", FOUR),
+    "4 × 4 epochs, clean 0.1": (CLEAN.format("0.1"), FOUR),
+}
+
+# A stage's arms, sources and seeds.
+STAGES = {
+    "screening": ([arm for arm in ARMS if not arm.startswith("4")], DOMAINS[:2], range(0, 2)),
+    "night": (["tpgm-relative", "4 × 4 epochs", "4 × 4 epochs, clean 0.1"], DOMAINS[:2], range(0, 2)),
+}
+
+
+def drawn_source(pacs: Path, out: Path, source: str) -> Path:
+    """A source's images in a folder of their own: at most 100 a class, drawn at random."""
+    folder = out / "sources" / source
+    if not folder.exists():
+        for images in sorted(path for path in (pacs / source).iterdir() if path.is_dir()):
+            (folder / images.name).mkdir(parents=True)
+            files = sorted(images.iterdir())
+            for path in random.Random(0).sample(files, min(DRAWN, len(files))):
+                shutil.copy(path, folder / images.name)
+    return folder
+
+
+def run_arm(fieldfit: str, pacs: Path, out: Path, job: tuple[str, str, int]) -> None:
+    """One arm from one source with one seed."""
+    arm, source, seed = job
+    method, options = ARMS[arm]
+    shifts = [f"--shift={other}={pacs / other}" for other in DOMAINS if other != source]
+    log = out / f"{arm.replace(' ', '-')}.{source}.{seed}.jsonl"
+    data = ["--model", MODEL, "--data", drawn_source(pacs, out, source), "--name", source, *shifts]
+    command = [fieldfit, "compare", *data, "--methods", method, "--seeds", f"{seed}..{seed + 1}", *COMMON, *options]
+    subprocess.run([*command, "--jsonl", log], check=True, stdout=subprocess.DEVNULL)
+    print(*job, flush=True)
+
+
+def run(fieldfit: str, pacs: Path, out: Path, stage: str, workers: int) -> None:
+    """Every arm of a stage; arms alternate, so that an early end leaves whole comparisons."""
+    arms, sources, seeds = STAGES[stage]
+    for source in sources:
+        drawn_source(pacs, out, source)
+    jobs = [(arm, source, seed) for seed in seeds for source in sources for arm in arms]
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda job: run_arm(fieldfit, pacs, out, job), jobs))
+
+
+def cells(out: Path, stage: str, arm: str) -> Iterator[tuple[tuple[str, int, str], dict[str, float]]]:
+    """The figures of an arm in percent, by source, seed and shift."""
+    _, sources, seeds = STAGES[stage]
+    for source in sources:
+        for seed in seeds:
+            log = out / f"{arm.replace(' ', '-')}.{source}.{seed}.jsonl"
+            for line in log.read_text().splitlines() if log.exists() else []:
+                record = json.loads(line)
+                for shift in record["shifts"]:
+                    yield (source, seed, shift["name"]), figures(record, shift)
+
+
+def figures(record: dict, shift: dict) -> dict[str, float]:
+    """What is compared of one run and one shift."""
+    return {
+        "shifts": accuracy(shift["confusion"]),
+        "agreement": 100 * shift["agreement"],
+        "in distribution": accuracy(record["in_distribution"]["confusion"]),
+        "seconds": record["seconds"],
+    }
+
+
+def accuracy(confusion: list[list[int]]) -> float:
+    """The share of images on the diagonal, in percent."""
+    right = sum(row[own] for own, row in enumerate(confusion))
+    return 100 * right / sum(map(sum, confusion))
+
+
+def interval(differences: list[float]) -> tuple[float, float]:
+    """Mean and half of the 95 % interval."""
+    error = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else math.nan
+    return statistics.mean(differences), student(len(differences) - 1) * error
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t, by its expansion around the normal's (Abramowitz and Stegun 26.7.5)."""
+    z = statistics.NormalDist().inv_cdf(0.975)
+    terms = [z, (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384]
+    return sum(term / freedom**power for power, term in enumerate(terms)) if freedom > 0 else math.nan
+
+
+def table(out: Path, stage: str) -> None:
+    """Prints means, and differences from the first arm in pairs."""
+    arms, _, _ = STAGES[stage]
+    reference = dict(cells(out, stage, arms[0]))
+    for arm in arms:
+        own = dict(cells(out, stage, arm))
+        shared = sorted(own.keys() & reference.keys())
+        if not shared:
+            continue
+        row = [f"{arm:28} {len(shared):3} cells"]
+        for name in reference[shared[0]]:
+            mean, half = interval([own[cell][name] - reference[cell][name] for cell in shared])
+            row.append(f"{name} {statistics.mean(own[cell][name] for cell in shared):5.1f} ({mean:+.2f} ± {half:.2f})")
+        print("  ".join(row))
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["run", fieldfit, pacs, out, stage, *workers]:
+            run(fieldfit, Path(pacs), Path(out), stage, int(workers[0]) if workers else 1)
+        case ["table", out, stage]:
+            table(Path(out), stage)
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
