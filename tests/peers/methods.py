@@ -49,10 +49,14 @@ ARMS = {
     "4 × 4 epochs, clean 0.1": (CLEAN.format("0.1"), FOUR),
 }
 
+LATER = ["lp-ft, 2 × 3 epochs", "1 + 2 × 2 epochs", "2 × 3 epochs, stock", "clean 0.3"]
+NIGHT = ["4 × 4 epochs", "4 × 4 epochs, clean 0.1"]
+
 # A stage's arms, sources and seeds.
 STAGES = {
-    "screening": ([arm for arm in ARMS if not arm.startswith("4")], DOMAINS[:2], range(0, 2)),
-    "night": (["tpgm-relative", "4 × 4 epochs", "4 × 4 epochs, clean 0.1"], DOMAINS[:2], range(0, 2)),
+    "screening": ([arm for arm in ARMS if arm not in LATER + NIGHT], DOMAINS[:2], range(0, 2)),
+    "further": (["tpgm-relative", *LATER], DOMAINS[:2], range(0, 2)),
+    "night": (["tpgm-relative", *NIGHT], DOMAINS[:2], range(0, 2)),
 }
 
 
