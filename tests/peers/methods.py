@@ -43,18 +43,22 @@ ARMS = {
     "clean 0.1": (CLEAN.format("0.1"), []),
     "clean 0.3": (CLEAN.format("0.3"), []),
     "2 × 3 epochs, clean 0.1": (CLEAN.format("0.1"), TWO),
+    "2 × 3 epochs, clean 0.3": (CLEAN.format("0.3"), TWO),
     "share 0.3": ("tpgm-relative:training-share=0.3", []),
     "2 × 3 epochs, share 0.3": ("tpgm-relative:training-share=0.3", TWO),
     "4 × 4 epochs": ("tpgm-relative", FOUR),
     "4 × 4 epochs, clean 0.1": (CLEAN.format("0.1"), FOUR),
 }
 
-LATER = ["lp-ft, 2 × 3 epochs", "1 + 2 × 2 epochs", "2 × 3 epochs, stock", "clean 0.3"]
+LATER = ["lp-ft, 2 × 3 epochs", "1 + 2 × 2 epochs", "2 × 3 epochs, stock"]
+STRENGTH = ["clean 0.3", "2 × 3 epochs, clean 0.3"]
 NIGHT = ["4 × 4 epochs", "4 × 4 epochs, clean 0.1"]
 
 # A stage's arms, sources and seeds.
 STAGES = {
-    "screening": ([arm for arm in ARMS if arm not in LATER + NIGHT], DOMAINS[:2], range(0, 2)),
+    "screening": ([arm for arm in ARMS if arm not in LATER + STRENGTH + NIGHT], DOMAINS[:2], range(0, 2)),
+    # After one seed of the screening: retention of clean images gained on both axes, so how strongly?
+    "strength": (["tpgm-relative", "2 × 3 epochs, clean 0.1", *STRENGTH], DOMAINS[:2], range(0, 1)),
     "further": (["tpgm-relative", *LATER], DOMAINS[:2], range(0, 2)),
     "night": (["tpgm-relative", *NIGHT], DOMAINS[:2], range(0, 2)),
 }
