@@ -46,12 +46,14 @@ ARMS = {
     "2 × 3 epochs, clean 0.3": (CLEAN.format("0.3"), TWO),
     "share 0.3": ("tpgm-relative:training-share=0.3", []),
     "2 × 3 epochs, share 0.3": ("tpgm-relative:training-share=0.3", TWO),
+    "clean 0.1, shares 0.05": (CLEAN.format("0.1") + ":retention=0.05", []),
+    "clean 0.3, shares 0.05": (CLEAN.format("0.3") + ":retention=0.05", []),
     "4 × 4 epochs": ("tpgm-relative", FOUR),
     "4 × 4 epochs, clean 0.1": (CLEAN.format("0.1"), FOUR),
 }
 
 LATER = ["lp-ft, 2 × 3 epochs", "1 + 2 × 2 epochs", "2 × 3 epochs, stock"]
-STRENGTH = ["clean 0.3", "2 × 3 epochs, clean 0.3"]
+STRENGTH = ["clean 0.3", "2 × 3 epochs, clean 0.3", "clean 0.1, shares 0.05", "clean 0.3, shares 0.05"]
 NIGHT = ["4 × 4 epochs", "4 × 4 epochs, clean 0.1"]
 
 # A stage's arms, sources and seeds.
