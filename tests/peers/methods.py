@@ -47,20 +47,24 @@ ARMS = {
     "share 0.3": ("tpgm-relative:training-share=0.3", []),
     "2 × 3 epochs, share 0.3": ("tpgm-relative:training-share=0.3", TWO),
     "clean 0.1, shares 0.05": (CLEAN.format("0.1") + ":retention=0.05", []),
-    "clean 0.3, shares 0.05": (CLEAN.format("0.3") + ":retention=0.05", []),
+    "2 × 3 epochs, clean 0.1, shares 0.05": (CLEAN.format("0.1") + ":retention=0.05", TWO),
+    "2 × 3 epochs, clean 0.1, shares 0.1": (CLEAN.format("0.1") + ":retention=0.1", TWO),
     "4 × 4 epochs": ("tpgm-relative", FOUR),
     "4 × 4 epochs, clean 0.1": (CLEAN.format("0.1"), FOUR),
 }
 
 LATER = ["lp-ft, 2 × 3 epochs", "1 + 2 × 2 epochs", "2 × 3 epochs, stock"]
-STRENGTH = ["clean 0.3", "2 × 3 epochs, clean 0.3", "clean 0.1, shares 0.05", "clean 0.3, shares 0.05"]
+STRENGTH = ["clean 0.3", "2 × 3 epochs, clean 0.3"]
+SHARES = [arm for arm in ARMS if "shares" in arm]
 NIGHT = ["4 × 4 epochs", "4 × 4 epochs, clean 0.1"]
 
 # A stage's arms, sources and seeds.
 STAGES = {
-    "screening": ([arm for arm in ARMS if arm not in LATER + STRENGTH + NIGHT], DOMAINS[:2], range(0, 2)),
+    "screening": ([arm for arm in ARMS if arm not in LATER + STRENGTH + SHARES + NIGHT], DOMAINS[:2], range(0, 2)),
     # After one seed of the screening: retention of clean images gained on both axes, so how strongly?
     "strength": (["tpgm-relative", "2 × 3 epochs, clean 0.1", *STRENGTH], DOMAINS[:2], range(0, 1)),
+    # A stronger retention of clean images keeps no more of the base's answers to other domains. Shares do.
+    "shares": (["tpgm-relative", *SHARES], DOMAINS[:2], range(0, 1)),
     "further": (["tpgm-relative", *LATER], DOMAINS[:2], range(0, 2)),
     "night": (["tpgm-relative", *NIGHT], DOMAINS[:2], range(0, 2)),
 }
