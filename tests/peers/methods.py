@@ -48,6 +48,10 @@ ARMS = {
     "2 × 3 epochs, share 0.3": ("tpgm-relative:training-share=0.3", TWO),
     "clean 0.1, shares 0.05": (CLEAN.format("0.1") + ":retention=0.05", []),
     "2 × 3 epochs, clean 0.1, shares 0.05": (CLEAN.format("0.1") + ":retention=0.05", TWO),
+    "1 + 2 × 2 epochs, clean 0.1, shares 0.05": (
+        CLEAN.format("0.1") + ":retention=0.05",
+        [*TWO, "--common-epochs", "1"],
+    ),
     "2 × 3 epochs, clean 0.1, shares 0.1": (CLEAN.format("0.1") + ":retention=0.1", TWO),
     "4 × 4 epochs": ("tpgm-relative", FOUR),
     "4 × 4 epochs, clean 0.1": (CLEAN.format("0.1"), FOUR),
