@@ -1,6 +1,7 @@
 //! Errors of data sets of other tools.
 
 use fieldfit_durable::BoundedReadError;
+use fieldfit_recording::RecordingError;
 use fieldfit_tensor::text::escape;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,9 @@ pub enum DatasetError {
     /// A file that can't be read.
     #[error(transparent)]
     File(#[from] BoundedReadError),
+    /// A recording that can't be read.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// A file or folder that the system can't read.
     #[error("cannot read {}: {source}", shown(path))]
     Io {
@@ -23,7 +27,7 @@ pub enum DatasetError {
     },
     /// A path of no known format.
     #[error(
-        "{} is of no known format: expected a folder, .csv, .jsonl, COCO or Label Studio .json, or a WebDataset .tar",
+        "{} is of no known format: expected a folder, .csv, .jsonl, COCO or Label Studio .json, a WebDataset .tar, or a recording .mcap",
         shown(path)
     )]
     Unknown {
@@ -65,6 +69,7 @@ impl DatasetError {
     pub fn path(&self) -> &Path {
         match self {
             Self::File(error) => error.path(),
+            Self::Recording(error) => error.path(),
             Self::Io { path, .. }
             | Self::Unknown { path }
             | Self::Convert { path, .. }

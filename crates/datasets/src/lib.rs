@@ -9,8 +9,9 @@
 //! | COCO | `.json` with `images` and `annotations` | the category, of an image or of each box |
 //! | Label Studio | `.json` with a list of tasks | the choice, or the label of each rectangle |
 //! | WebDataset | `.tar` | `KEY.cls`, or a field of `KEY.json` |
+//! | recording | `.mcap`, or a rosbag2 folder with `metadata.yaml` | a topic of labels, or a table of time ranges |
 //!
-//! Encoded images are handed out as they are; boxes are cut out and encoded anew. This crate writes nothing.
+//! Encoded images are handed out as they are; boxes are cut out and encoded anew, raw pixels of a recording are encoded as PNG. This crate writes nothing.
 //!
 //! ```
 //! use fieldfit_datasets::{DatasetError, SourceOptions, each_record};
@@ -29,8 +30,10 @@
 mod crop;
 mod error;
 mod format;
+mod frame_label;
+mod raw_image;
 mod record;
 
 pub use error::DatasetError;
 pub use format::{Format, each_record};
-pub use record::{Boxes, Record, SourceOptions};
+pub use record::{Boxes, CutOff, LabelSource, ReadSummary, Record, RecordingOptions, SourceOptions};

@@ -4,7 +4,9 @@ use crate::crop::{Area, cut};
 use crate::error::DatasetError;
 use fieldfit_data::{MAX_FILE_BYTES, encoded_extension};
 use fieldfit_durable::read_bounded;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Labelled image of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,28 @@ pub struct Record {
     pub class: String,
     /// Name of the group that it stays in one slice with; `None` groups it by its content.
     pub group: Option<String>,
+    /// Time of capture, of an image of a recording.
+    pub at: Option<Duration>,
+}
+
+/// What was left out of a data set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ReadSummary {
+    /// Number of images of a recording at whose time no label holds.
+    pub unlabelled: usize,
+    /// Files of a recording that lack their end.
+    pub cut_off: Vec<CutOff>,
+}
+
+/// File of a recording that lacks its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CutOff {
+    /// The file.
+    pub path: PathBuf,
+    /// Byte at which its last incomplete record begins.
+    pub byte: u64,
 }
 
 /// Options of reading a data set.
@@ -32,6 +56,29 @@ pub struct SourceOptions {
     pub group_column: Option<String>,
     /// What boxes of objects become.
     pub boxes: Boxes,
+    /// How the images of a recording are found and labelled.
+    pub recording: RecordingOptions,
+}
+
+/// How the images of a recording are found and labelled.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RecordingOptions {
+    /// Topic of the images; `None` takes the only one.
+    pub topic: Option<String>,
+    /// Where the labels come from. A recording needs one.
+    pub labels: Option<LabelSource>,
+    /// Minimum time between two images.
+    pub every: Duration,
+}
+
+/// Source of the labels of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelSource {
+    /// Messages of a topic: each holds from its time until the next; an empty one ends a label.
+    Topic(String),
+    /// CSV table of `from,to,class`, in seconds after the recording's first message; `to` does not belong to the range.
+    Ranges(PathBuf),
 }
 
 /// What boxes of objects become.
@@ -61,6 +108,13 @@ impl SourceOptions {
     #[must_use]
     pub const fn with_boxes(mut self, boxes: Boxes) -> Self {
         self.boxes = boxes;
+        self
+    }
+
+    /// Returns the options with those of the [`recording`](Self::recording): topic, source of labels, time between images.
+    #[must_use]
+    pub fn with_recording(mut self, topic: Option<String>, labels: Option<LabelSource>, every: Duration) -> Self {
+        self.recording = RecordingOptions { topic, labels, every };
         self
     }
 }
@@ -98,7 +152,7 @@ pub(crate) fn record(
     group: Option<String>,
 ) -> Result<Record, DatasetError> {
     if encoded_extension(&bytes).is_some() {
-        return Ok(Record { name, bytes, class, group });
+        return Ok(Record { name, bytes, class, group, at: None });
     }
     let problem = "it is no JPEG, PNG, WebP, BMP, TIFF or GIF image".into();
     Err(DatasetError::Record { path: source.to_owned(), record: name, problem })

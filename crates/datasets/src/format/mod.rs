@@ -3,12 +3,15 @@
 mod coco;
 mod folder;
 mod label_studio;
+mod recording;
 mod table;
+mod time_range;
 mod web_dataset;
 
 use crate::error::DatasetError;
-use crate::record::{FileRecord, Record, SourceOptions};
+use crate::record::{FileRecord, ReadSummary, Record, SourceOptions};
 use fieldfit_durable::read_bounded;
+use fieldfit_recording::{BAG_CONVERTER, is_bag};
 use serde_json::Value;
 use std::path::Path;
 
@@ -35,6 +38,8 @@ pub enum Format {
     LabelStudio,
     /// A WebDataset archive.
     WebDataset,
+    /// An MCAP file, or a rosbag2 folder.
+    Recording,
 }
 
 impl Format {
@@ -48,6 +53,8 @@ impl Format {
         if metadata.is_dir() {
             return Ok(if has("metadata.csv") || has("metadata.jsonl") {
                 Self::HuggingFace
+            } else if is_bag(path) {
+                Self::Recording
             } else if !folder::roboflow_tables(path)?.is_empty() {
                 Self::Roboflow
             } else {
@@ -60,18 +67,21 @@ impl Format {
             "csv" => Ok(Self::Csv),
             "jsonl" => Ok(Self::JsonLines),
             "tar" => Ok(Self::WebDataset),
+            "mcap" => Ok(Self::Recording),
             "json" => Ok(if json(path)?.is_array() { Self::LabelStudio } else { Self::Coco }),
-            "db3" => convert("an SQLite bag of ROS 2", "ros2 bag convert -i BAG -o mcap.yaml"),
+            "db3" => convert("an SQLite bag of ROS 2", BAG_CONVERTER),
             "bag" => convert("a bag of ROS 1", "rosbags-convert --src IN.bag --dst OUT --dst-storage mcap"),
             "parquet" => convert("Parquet", "python -c \"import pandas; pandas.read_parquet('IN').to_csv('OUT.csv')\""),
             "xml" => convert("XML", "cvat: export as COCO 1.0 or ImageNet"),
+            "zst" | "zstd" => convert("a compressed file", "zstd -d"),
             "gz" | "tgz" | "zip" => convert("an archive", "tar xf or unzip, and give the folder"),
             _ => Err(DatasetError::Unknown { path: path.to_owned() }),
         }
     }
 }
 
-/// Reads the labelled images of a data set, of the format that its path shows, and hands each to `visit`, one at a time.
+/// Reads the labelled images of a data set, of the format that its path shows, and hands each to `visit`, one at a time. Returns what was
+/// left out.
 ///
 /// # Errors
 /// If the format is unknown, or a table, an annotation, an archive or an image can't be read: the error names the file and the
@@ -80,21 +90,23 @@ pub fn each_record<E: From<DatasetError>>(
     path: &Path,
     options: &SourceOptions,
     mut visit: impl FnMut(Record) -> Result<(), E>,
-) -> Result<(), E> {
-    match Format::detect(path)? {
+) -> Result<ReadSummary, E> {
+    let read = match Format::detect(path)? {
+        Format::Recording => return recording::each_record(path, &options.recording, &mut visit),
         Format::WebDataset => web_dataset::each_record(path, options, &mut visit),
         Format::ImageFolder => each_file(path, folder::image_folder(path)?, visit),
         Format::HuggingFace => {
             let table = path.join("metadata.csv");
             let table = if table.is_file() { table } else { path.join("metadata.jsonl") };
-            each_record(&table, options, visit)
+            return each_record(&table, options, visit);
         }
         Format::Roboflow => each_file(path, folder::roboflow(path)?, visit),
         Format::Csv => each_file(path, table::csv(path, options)?, visit),
         Format::JsonLines => each_file(path, table::json_lines(path, options)?, visit),
         Format::Coco => each_file(path, coco::records(path, options)?, visit),
         Format::LabelStudio => each_file(path, label_studio::records(path, options)?, visit),
-    }
+    };
+    read.map(|()| ReadSummary::default())
 }
 
 fn each_file<E: From<DatasetError>>(
