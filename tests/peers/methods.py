@@ -35,6 +35,9 @@ CLEAN = "tpgm-relative:training-retention={}:training-clean=1"
 ARMS = {
     "tpgm-relative": ("tpgm-relative", []),
     "lp-ft": ("lp-ft", []),
+    "wise-ft": ("wise-ft", []),
+    "ftp": ("ftp", []),
+    "spd": ("spd", []),
     "lp-ft, 6 epochs": ("lp-ft", ["--epochs", "6"]),
     "lp-ft, 2 × 3 epochs": ("lp-ft", TWO),
     "2 × 3 epochs": ("tpgm-relative", TWO),
@@ -60,15 +63,22 @@ ARMS = {
 LATER = ["lp-ft, 2 × 3 epochs", "1 + 2 × 2 epochs", "2 × 3 epochs, stock"]
 STRENGTH = ["clean 0.3", "2 × 3 epochs, clean 0.3"]
 SHARES = [arm for arm in ARMS if "shares" in arm]
+RIVALS = ["lp-ft", "wise-ft", "ftp", "spd"]
 NIGHT = ["4 × 4 epochs", "4 × 4 epochs, clean 0.1"]
 
 # A stage's arms, sources and seeds.
 STAGES = {
-    "screening": ([arm for arm in ARMS if arm not in LATER + STRENGTH + SHARES + NIGHT], DOMAINS[:2], range(0, 2)),
+    "screening": ([arm for arm in ARMS if arm not in LATER + STRENGTH + SHARES + NIGHT + RIVALS[1:]], DOMAINS[:2], range(0, 2)),
     # After one seed of the screening: retention of clean images gained on both axes, so how strongly?
     "strength": (["tpgm-relative", "2 × 3 epochs, clean 0.1", *STRENGTH], DOMAINS[:2], range(0, 1)),
     # A stronger retention of clean images keeps no more of the base's answers to other domains. Shares do.
     "shares": (["tpgm-relative", *SHARES], DOMAINS[:2], range(0, 1)),
+    # What was chosen, on seeds and a source that no choice has seen.
+    "confirmation": (
+        ["clean 0.1, shares 0.05", *RIVALS, "2 × 3 epochs, clean 0.1, shares 0.05"],
+        DOMAINS,
+        range(2, 4),
+    ),
     "further": (["tpgm-relative", *LATER], DOMAINS[:2], range(0, 2)),
     "night": (["tpgm-relative", *NIGHT], DOMAINS[:2], range(0, 2)),
 }
