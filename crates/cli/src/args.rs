@@ -8,6 +8,8 @@ mod machine;
 mod model;
 mod parse;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 mod store;
 mod teach;
 
@@ -21,6 +23,8 @@ pub use import_data::ImportDataArgs;
 pub use machine::DoctorArgs;
 pub use model::{DtypeArg, ImportArgs, InfoArgs};
 pub use run::{BaseArgs, DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
+#[cfg(feature = "serve")]
+pub use serve::ServeArgs;
 pub use store::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
 pub use teach::TeachArgs;
 
@@ -82,6 +86,9 @@ pub enum Command {
     /// Show, relabel, discard, forget and export the images of a collection
     #[command(subcommand)]
     Collection(CollectionCommand),
+    /// Serve a page of a store: status, history, buttons; a JSON interface, and metrics for Prometheus
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     /// Compare adaptation methods: accuracy in distribution and under shifts, retention, cost
     Compare(CompareArgs),
     /// Manage the versions in a store

@@ -14,6 +14,10 @@ pub enum CliError {
     /// Error of the library.
     #[error(transparent)]
     Fieldfit(#[from] fieldfit::Error),
+    /// Error of the page's server.
+    #[cfg(feature = "serve")]
+    #[error(transparent)]
+    Serve(#[from] fieldfit_serve::ServeError),
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
@@ -183,6 +187,8 @@ impl CliError {
     fn path(&self) -> Option<&Path> {
         match self {
             Self::Fieldfit(error) => error.path(),
+            #[cfg(feature = "serve")]
+            Self::Serve(error) => error.path(),
             Self::Interrupted { checkpoint: path, .. }
             | Self::FewerClasses { data: path, .. }
             | Self::NoMatch { path }

@@ -104,6 +104,11 @@ impl Text {
         let _ = write!(self.0, "{}", escape(&line));
     }
 
+    /// The lines, escaped.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.0.lines()
+    }
+
     /// Adds a table, whose cells are escaped already.
     pub fn table(&mut self, table: &Table) {
         self.start_line();

@@ -81,6 +81,24 @@ pub fn commit(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), D
     commit_parts(files, path, &[bytes])
 }
 
+/// Replaces the content of the file at `path` in one step for whoever reads it, without waiting for the medium: for what is
+/// worth nothing after a power cut, and is written often. Other than that, as [`commit`].
+///
+/// # Errors
+/// Those of [`commit`]. After a power cut the file may be missing, empty or an earlier one.
+pub fn publish(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
+    require_file_or_none(files, path)?;
+    let (temporary, mut file) = create_temporary(files, path)?;
+    let written = file.write_all(bytes).map_err(DurableError::at("write", &temporary)).and_then(|()| {
+        drop(file);
+        files.rename(&temporary, path).map_err(DurableError::at("replace", path))
+    });
+    written.inspect_err(|_| {
+        // The error to report is the first one; a leftover is harmless.
+        let _ = files.remove(&temporary);
+    })
+}
+
 /// Writes `bytes` after the end of the file at `path`, which exists, and returns when they are on the medium.
 ///
 /// A power cut or an error may leave any part of them there: the file's format must let its reader find a torn end.
@@ -326,6 +344,21 @@ mod tests {
                 commit(disk, &deep.join("file"), b"content").unwrap();
             },
         );
+    }
+
+    /// Catches: a publication that fails and leaves half a file, or its temporary one; one that follows a link.
+    #[test]
+    fn a_publication_is_whole_or_fails() {
+        for skipped in 0..4 {
+            let disk = disk_with(Some(b"old"));
+            disk.fail_after(skipped, Fault::Error(io::ErrorKind::StorageFull));
+            publish(&disk, path(), b"new").unwrap_err();
+            assert_eq!(disk.list(folder(path())).unwrap(), ["file"], "after operation {skipped}");
+            assert_eq!(read(&disk, path(), LIMIT).unwrap(), b"old");
+        }
+        let disk = disk_with(Some(b"old"));
+        publish(&disk, path(), b"new").unwrap();
+        assert_eq!(read(&disk, path(), LIMIT).unwrap(), b"new");
     }
 
     /// Catches: a folder whose maker was killed before its sync is taken for durable: a later power cut takes it away.

@@ -36,8 +36,8 @@ mod verification;
 
 pub use bounded::{BoundedReadError, SpecialFile, open_regular, read_bounded};
 pub use commit::{
-    append, commit, create_folder, entry_type, leftover_of, list, read, remove, remove_leftovers, rename, sync_folder,
-    sync_parent,
+    append, commit, create_folder, entry_type, leftover_of, list, publish, read, remove, remove_leftovers, rename,
+    sync_folder, sync_parent,
 };
 pub use disk::Disk;
 pub use error::DurableError;

@@ -3,6 +3,7 @@
 use crate::comparison::Cost;
 use crate::delta::file::{parse, read, read_for};
 use crate::execution_plan::plan_version;
+use crate::status::AdaptationReporter;
 use crate::{Error, Runtime};
 use fieldfit_adapt::{
     AdaptRequest, Checkpointing, Control, Event, GateFigures, MethodEntry, Options, Outcome, adapt, gate_again,
@@ -10,8 +11,11 @@ use fieldfit_adapt::{
 };
 use fieldfit_data::Dataset;
 use fieldfit_model::Weights;
-use fieldfit_store::{ActiveVersion, Store, StoreError, Verdict};
+use fieldfit_store::{ActiveVersion, Store, StoreError, Verdict, WorkDir};
+
+use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Name of the checkpoint in the store's work folder.
 const CHECKPOINT: &str = "adapt.checkpoint";
@@ -129,6 +133,25 @@ impl<'a> Adaptation<'a> {
             store.next_sequence(key.public())?;
         }
         let work = store.work_dir()?;
+        let reporter = Arc::new(AdaptationReporter::begin(store, &self.options));
+        self.report_to(&reporter);
+        self.run_in(store, &work).inspect_err(|error| reporter.fail(error))
+    }
+
+    /// Lets a reporter hear of every event, and hold the run back.
+    fn report_to(&mut self, reporter: &Arc<AdaptationReporter>) {
+        let mut on_event = mem::replace(&mut self.on_event, Box::new(|_| ()));
+        let heard = reporter.clone();
+        self.on_event = Box::new(move |event| {
+            heard.note(&event);
+            on_event(event);
+        });
+        let asked = reporter.clone();
+        self.control = self.control.clone().also_guarded_by(move || asked.pace());
+    }
+
+    /// Runs in a claimed work folder.
+    fn run_in(&mut self, store: &Store, work: &WorkDir) -> Result<Adapted, Error> {
         let checkpoint = work.path().join(CHECKPOINT);
         let mut compared_with = store.active_version()?;
         let mut outcome = self.train(store, Checkpointing { path: &checkpoint, resume: self.resume })?;

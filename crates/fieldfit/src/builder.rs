@@ -6,6 +6,7 @@ use crate::event::{Listener, Outbox};
 use crate::fallback::{Fallback, Selected, require_base};
 use crate::running::{Running, Serving};
 use crate::runtime::{Swaps, all_cores};
+use crate::status::{Activity, Reported, RuntimeReporter};
 use crate::weights_monitor::WeightsMonitor;
 use crate::{Error, Runtime, RuntimeEvent, Version};
 use arc_swap::ArcSwap;
@@ -18,7 +19,7 @@ use fieldfit_store::{ActiveVersion, Keep, Store, StoreError, TrialRules};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Failures in a row after which a version is left, where nothing else is set.
 const MAX_FAILURES: NonZeroU32 = NonZeroU32::new(3).unwrap();
@@ -301,7 +302,13 @@ impl Builder {
         monitor: Option<WeightsMonitor>,
     ) -> Runtime {
         let Selected { running, view, trial, awaited } = selected;
-        let drift = DriftMonitor::new(running.version(), self.drift_every);
+        let drift = Arc::new(DriftMonitor::new(running.version(), self.drift_every));
+        let (running, activity) = (Arc::new(ArcSwap::from_pointee(running)), Arc::new(Activity::default()));
+        let reported = Reported { activity: activity.clone(), running: running.clone(), drift: drift.clone() };
+        let reporter = store.clone().and_then(|store| {
+            let begun = RuntimeReporter::begin(store, reported);
+            begun.inspect_err(|error| log::warn!("what runs is not shown to processes that watch: {error}")).ok()
+        });
         Runtime {
             base,
             serving: self.serving,
@@ -313,11 +320,13 @@ impl Builder {
             listener: self.listener,
             max_failures: self.max_failures,
             memory_budget: self.memory_budget,
-            running: ArcSwap::from_pointee(running),
+            running,
             swaps: Mutex::new(Swaps::new(view, trial, awaited, is_degraded)),
             drift,
+            activity,
             base_agreement: Mutex::default(),
             monitor,
+            _reporter: reporter,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Collection of labelled images from a camera: buffer, selection, bounds, and the folder on disk.
 
 use crate::Prediction;
-pub use crate::import_data::{Boxes, Format, Imported, SourceOptions, import_data};
+pub use crate::import_data::{
+    Boxes, CutOff, Format, Imported, LabelSource, RecordingOptions, SourceOptions, import_data,
+};
 pub use fieldfit_collect::{
     Added, CollectError, Collection, Collector, CollectorOptions, Contents, Export, Exported, FrameId, ImageId, Kept,
     Label, LeftOut, Limits, ModelOutput, NewImage, Origin, PredictedClass, Privacy, Removal, Selection, Span,

@@ -3,14 +3,14 @@
 use crate::Error;
 use fieldfit_collect::{Collection, Label, NewImage, Origin};
 use fieldfit_data::Frame;
-use fieldfit_datasets::{DatasetError, Record, each_record};
+use fieldfit_datasets::{DatasetError, ReadSummary, Record, each_record};
 use serde::Serialize;
 use std::path::Path;
 
-pub use fieldfit_datasets::{Boxes, Format, SourceOptions};
+pub use fieldfit_datasets::{Boxes, CutOff, Format, LabelSource, RecordingOptions, SourceOptions};
 
 /// Result of an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Imported {
     /// Labelled images of the source.
@@ -21,9 +21,20 @@ pub struct Imported {
     pub known: usize,
     /// Images that were there under another class, and now have this one.
     pub relabelled: usize,
+    /// Images of a recording that have no label.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unlabelled: usize,
+    /// Files of a recording that lack their end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<CutOff>,
 }
 
-/// Copies the labelled images of a data set of another tool into a collection, byte by byte, but for boxes that are cut out.
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// Copies the labelled images of a data set of another tool into a collection, byte by byte, but for boxes that are cut out
+/// and raw pixels of a recording, which become PNG.
 ///
 /// Every record is read, decoded and checked before the first is stored: a source with a defect changes nothing.
 ///
@@ -37,16 +48,16 @@ pub fn import_data(
 ) -> Result<Imported, Error> {
     let source = source.as_ref();
     let mut total = 0;
-    each_record(source, options, |record| {
+    let ReadSummary { unlabelled, cut_off, .. } = each_record(source, options, |record| {
         check(source, &record)?;
         total += 1;
         Ok::<(), Error>(())
     })?;
     let session = source.file_name().map_or_else(|| "import".into(), |name| name.to_string_lossy());
-    let mut imported = Imported::default();
+    let mut imported = Imported { unlabelled, cut_off, ..Imported::default() };
     each_record(source, options, |record| {
         let group = record.group.as_ref().map(|group| format!("{session}/{group}"));
-        let image = NewImage::new(&record.bytes, &session).with_group(group.as_deref());
+        let image = NewImage::new(&record.bytes, &session).with_group(group.as_deref()).with_at(record.at);
         let added = collection.add(&[image], &Label::new(record.class, Origin::Import))?;
         imported.images += 1;
         imported.stored += added.stored.len();

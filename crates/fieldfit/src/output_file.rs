@@ -3,7 +3,7 @@
 use crate::Error;
 use fieldfit_durable::{Disk, sync_folder};
 use std::fs::{self, FileType, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
 
@@ -30,6 +30,48 @@ pub(crate) fn write_output(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let written = temporary(path).and_then(|file| fill(file, bytes)).map_err(failed(path))?;
     written.persist(path).map_err(|error| failed(path)(error.error))?;
     Ok(sync_folder(&Disk, folder(path))?)
+}
+
+/// File that is written piece by piece and gets its name once it is whole. Dropped before, it is removed.
+pub(crate) struct OutputFile(BufWriter<NamedTempFile>);
+
+impl OutputFile {
+    /// Creates a file to [replace](Self::replace) that at `path`.
+    ///
+    /// # Errors
+    /// As [`check_output`].
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        require_replaceable(path)?;
+        temporary(path).map(|file| Self(BufWriter::new(file))).map_err(failed(path))
+    }
+
+    /// Gives the file its name, in place of a regular file, once it is on the medium.
+    ///
+    /// # Errors
+    /// As [`check_output`]; the previous file is then still there.
+    pub fn replace(self, path: &Path) -> Result<(), Error> {
+        let file = self.0.into_inner().map_err(|error| failed(path)(error.into_error()))?;
+        file.as_file().sync_all().map_err(failed(path))?;
+        require_replaceable(path)?;
+        file.persist(path).map_err(|error| failed(path)(error.error))?;
+        Ok(sync_folder(&Disk, folder(path))?)
+    }
+}
+
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Seek for OutputFile {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.0.seek(position)
+    }
 }
 
 /// Writes a file that only its owner can read, whole or not at all, where no file is.

@@ -7,6 +7,7 @@ use crate::drift::DriftMonitor;
 use crate::event::{Listener, Outbox};
 use crate::fallback::{Fallback, Selected};
 use crate::running::{Running, Serving, Unanswered};
+use crate::status::{Activity, RuntimeReporter};
 use crate::trial::Trial;
 use crate::weights_monitor::WeightsMonitor;
 use crate::{Builder, Error, Estimate, Prediction, RuntimeEvent, Segmentation, Tags, Version};
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Timeout of a swap that waits for frames that still compute with the old weights, before it leaves freeing them to
 /// the next swap or poll.
@@ -50,13 +51,16 @@ pub struct Runtime {
     pub(crate) listener: Listener,
     pub(crate) max_failures: NonZeroU32,
     pub(crate) memory_budget: Option<u64>,
-    pub(crate) running: ArcSwap<Running>,
+    pub(crate) running: Arc<ArcSwap<Running>>,
     pub(crate) swaps: Mutex<Swaps>,
-    pub(crate) drift: DriftMonitor,
+    pub(crate) drift: Arc<DriftMonitor>,
+    pub(crate) activity: Arc<Activity>,
     /// The base agreement of what runs, once it was asked for.
     pub(crate) base_agreement: Mutex<Option<Arc<BaseAgreement>>>,
     /// What hashes the mapped weights again, if that is set.
     pub(crate) monitor: Option<WeightsMonitor>,
+    /// What tells processes that watch the store what runs here, if there is a store.
+    pub(crate) _reporter: Option<RuntimeReporter>,
 }
 
 /// A compile-time assertion: threads share a runtime.
@@ -296,7 +300,13 @@ impl Runtime {
     ) -> Result<R, Error> {
         let running = self.running.load();
         required.map_or(Ok(()), |required| required.check(running.task()))?;
-        match answer(&running) {
+        let started = Instant::now();
+        let answered = answer(&running);
+        match &answered {
+            Ok(_) => self.activity.answered(frames.len(), started.elapsed()),
+            Err(_) => self.activity.failed(frames.len()),
+        }
+        match answered {
             Ok(answered) => Ok(answered),
             Err(Unanswered::Caller(error)) => Err(error),
             Err(Unanswered::Version { error, frame, failures }) => {

@@ -26,6 +26,7 @@ mod history;
 mod incoming;
 mod prune;
 mod record;
+mod status;
 mod store;
 mod trial;
 mod trust;
@@ -37,7 +38,10 @@ mod version;
 pub use error::{Problem, StoreError};
 pub use history::{HISTORY, HistoryEntry, Transition};
 pub use prune::{Keep, Pruned};
-pub use store::{Store, TRUST_FILE, WorkDir};
+pub use status::{
+    AdaptationPhase, AdaptationResult, AdaptationStatus, EpochStatus, LATENCY_BOUNDS, LatencyHistogram, RuntimeStatus, StepLoss,
+};
+pub use store::{SERVE_TOKEN, Store, TRUST_FILE, WorkDir};
 pub use trial::{Start, TrialProgress, TrialRules, Undecided, current_boot};
 pub use trust::Trust;
 pub use verdict::{ActiveVersion, Verdict};

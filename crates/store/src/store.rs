@@ -4,6 +4,7 @@ use crate::{
     error::{Problem, StoreError},
     history::{HistoryEntry, Transition},
     record::{Base, Record},
+    status::RUNTIMES,
     verdict::Verdict,
     verification_cache::VERIFICATION,
     version::VersionEntry,
@@ -39,12 +40,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 const STATE: &str = "state";
 const VERSIONS: &str = "versions";
-const WORK: &str = "work";
+pub(crate) const WORK: &str = "work";
 const LOCK: &str = "lock";
 const STARTS: &str = "starts";
 
 /// Entries that a store's folder may hold, also while it is created.
-const OURS: [&str; 7] = [STATE, VERSIONS, WORK, LOCK, STARTS, VERIFICATION, TRUST_FILE];
+const OURS: [&str; 9] = [STATE, VERSIONS, WORK, LOCK, STARTS, VERIFICATION, TRUST_FILE, RUNTIMES, SERVE_TOKEN];
+
+/// The file that holds the secret of whoever serves a page of the store. The store never touches it.
+pub const SERVE_TOKEN: &str = "serve-token";
 
 /// The file in a store's folder that says whose deltas it takes from outside: see [`Trust`](crate::Trust).
 pub const TRUST_FILE: &str = "trust.toml";

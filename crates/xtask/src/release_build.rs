@@ -29,7 +29,8 @@ pub fn release(
     }
     let folder = repository.join("target").join(if std_from_source { "boards-std" } else { "boards" });
     // The library without its static twin, which nobody links to on a board and which would be optimised once more.
-    for what in [&["build", "-p", "fieldfit-cli"][..], &["rustc", "-p", "fieldfit-capi", "--crate-type", "cdylib"]] {
+    let command = &["build", "-p", "fieldfit-cli", "--features", "serve"][..];
+    for what in [command, &["rustc", "-p", "fieldfit-capi", "--crate-type", "cdylib"]] {
         let mut cargo = cargo();
         cargo.current_dir(repository).args(what).args(["--release", "--locked", "--target", triple]);
         cargo.arg("--target-dir").arg(&folder);

@@ -23,6 +23,19 @@ pub enum Pace {
     Stop,
 }
 
+impl Pace {
+    /// Returns the slower of two paces.
+    fn slower(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Stop, _) | (_, Self::Stop) => Self::Stop,
+            (Self::Hold, _) | (_, Self::Hold) => Self::Hold,
+            (Self::Rest(one), Self::Rest(other)) => Self::Rest(one.max(other)),
+            (Self::Rest(rest), Self::Full) | (Self::Full, Self::Rest(rest)) => Self::Rest(rest),
+            (Self::Full, Self::Full) => Self::Full,
+        }
+    }
+}
+
 /// Control over a run; clones share it, but for the guard that [`guarded_by`](Self::guarded_by) gives to one of them.
 ///
 /// A run looks at it after each step and each batch of images, in every phase; while it tries files or shares, after each
@@ -57,6 +70,13 @@ impl Control {
     pub fn guarded_by(mut self, guard: impl Fn() -> Pace + Send + Sync + 'static) -> Self {
         self.guard = Some(Arc::new(guard));
         self
+    }
+
+    /// Asks `guard`, too: the run goes at the slower of both paces.
+    #[must_use]
+    pub fn also_guarded_by(mut self, guard: impl Fn() -> Pace + Send + Sync + 'static) -> Self {
+        let Some(first) = self.guard.take() else { return self.guarded_by(guard) };
+        self.guarded_by(move || first().slower(guard()))
     }
 
     /// Asks the run to save a checkpoint and stop, also one that is paused.

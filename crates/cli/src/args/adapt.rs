@@ -40,6 +40,9 @@ pub struct AdaptArgs {
     /// Write an HTML report of the run to this file
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Log losses, accuracies and radii to this folder for TensorBoard; created if missing
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
     /// Sign the delta with the secret key in this file
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,

@@ -1,14 +1,15 @@
 //! Arguments of `import-data`.
 
-use super::parse::share;
+use super::parse::{duration, share};
 use clap::{Args, ValueEnum};
-use fieldfit::collect::{Boxes, SourceOptions};
+use fieldfit::collect::{Boxes, LabelSource, SourceOptions};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Arguments of `fieldfit import-data`.
 #[derive(Debug, Args)]
 pub struct ImportDataArgs {
-    /// Image folders, .csv or .jsonl tables, COCO or Label Studio .json, WebDataset .tar
+    /// Image folders, .csv or .jsonl tables, COCO or Label Studio .json, WebDataset .tar, recordings: .mcap or rosbag2 folders
     #[arg(value_name = "SOURCE", required = true)]
     pub sources: Vec<PathBuf>,
     /// Store images in this collection; created if missing
@@ -29,6 +30,18 @@ pub struct ImportDataArgs {
     /// Widen each box by this share of its sides before it is cut out
     #[arg(long, value_name = "SHARE", value_parser = share, default_value = "10%")]
     pub pad: f32,
+    /// Read the images of this topic of a recording [default: the only one]
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+    /// Label the images of a recording by the last message of this topic at or before their time
+    #[arg(long, value_name = "TOPIC")]
+    pub label_topic: Option<String>,
+    /// Label the images of a recording by this table `from,to,class`, in seconds from its first message
+    #[arg(long, value_name = "FILE", conflicts_with = "label_topic")]
+    pub ranges: Option<PathBuf>,
+    /// Keep this time between two images of a recording, e.g. 500ms [default: every labelled image]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub every: Option<Duration>,
 }
 
 /// Use of boxes by name.
@@ -48,6 +61,11 @@ impl From<&ImportDataArgs> for SourceOptions {
         };
         let columns = [&args.label_column, &args.image_column, &args.group_column].map(Clone::clone);
         let [label, image, group] = columns;
-        Self::default().with_columns(label, image, group).with_boxes(boxes)
+        let labels = match (&args.label_topic, &args.ranges) {
+            (Some(topic), _) => Some(LabelSource::Topic(topic.clone())),
+            (None, ranges) => ranges.clone().map(LabelSource::Ranges),
+        };
+        let options = Self::default().with_columns(label, image, group).with_boxes(boxes);
+        options.with_recording(args.topic.clone(), labels, args.every.unwrap_or_default())
     }
 }

@@ -54,12 +54,12 @@ pub(super) fn byte_count(text: &str) -> Result<u64, String> {
 
 /// Parses a duration with its unit.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(char, f64); 4] = [('d', 86400.0), ('h', 3600.0), ('m', 60.0), ('s', 1.0)];
+    const UNITS: [(&str, f64); 5] = [("d", 86400.0), ("h", 3600.0), ("m", 60.0), ("ms", 1e-3), ("s", 1.0)];
     let parsed = UNITS.iter().find_map(|(unit, factor)| {
-        let number: f64 = text.strip_suffix(*unit)?.parse().ok()?;
+        let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
         Duration::try_from_secs_f64(number * factor).ok().filter(|duration| !duration.is_zero())
     });
-    parsed.ok_or_else(|| "expected a number and its unit, such as 30d, 12h, 90m or 45s".into())
+    parsed.ok_or_else(|| "expected a number and its unit, such as 30d, 12h, 90m, 45s or 500ms".into())
 }
 
 /// Parses a share, as a number or in percent.
@@ -182,10 +182,10 @@ mod tests {
     /// Catches: a time of another unit, one of nothing, and a mask that covers nothing.
     #[test]
     fn durations_have_units_and_masks_have_an_area() {
-        for (text, seconds) in [("30d", 2_592_000.0), ("1.5h", 5400.0), ("2m", 120.0), ("0.5s", 0.5)] {
+        for (text, seconds) in [("30d", 2_592_000.0), ("1.5h", 5400.0), ("2m", 120.0), ("0.5s", 0.5), ("500ms", 0.5)] {
             assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
         }
-        for text in ["", "30", "d", "0s", "-1h", "infd", "nans"] {
+        for text in ["", "30", "d", "0s", "0ms", "-1h", "infd", "nans"] {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!((share("10%"), share("0.25")), (Ok(0.1), Ok(0.25)));

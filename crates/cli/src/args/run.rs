@@ -69,6 +69,9 @@ pub struct InferArgs {
     /// Write the class of each pixel to this folder, a mask and an overlay for each image
     #[arg(long, value_name = "DIR")]
     pub masks: Option<PathBuf>,
+    /// Record images and answers to this MCAP file, which Foxglove and Rerun open
+    #[arg(long, value_name = "FILE", conflicts_with = "boxes")]
+    pub record: Option<PathBuf>,
     /// Classify parts of images, from a file of JSON lines: {"image":"17.jpg","box":[left,top,width,height]}
     #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "masks"])]
     pub boxes: Option<PathBuf>,

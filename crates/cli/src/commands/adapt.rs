@@ -7,8 +7,7 @@ use crate::progress_bar::ProgressBar;
 use crate::signals::{self, Signals};
 use fieldfit::data::{Dataset, FolderOptions, Purpose};
 use fieldfit::delta::read_key;
-use fieldfit::report::PageOptions;
-use fieldfit::report::write_page;
+use fieldfit::report::{PageOptions, TensorBoardLog, write_page};
 use fieldfit::store::Store;
 use fieldfit::train::{AdaptError, Adapted, Comparison, HeadMode, Options, Recorder};
 use fieldfit::{Info, Runtime, Version, check_output};
@@ -36,15 +35,19 @@ pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
     let images = super::images(&args.data, &folder, &progress)?;
     check_classes(args, &runtime, &images, output, &progress)?;
     let mut recorder = Recorder::default();
+    let mut tensorboard = args.tensorboard.as_deref().map(TensorBoardLog::create).transpose()?;
     let mut unwritten = None;
     let adapted = signals.during(|control| {
         let adaptation = runtime.adaptation(&images).options(options.clone()).control(control).resume(args.resume);
         let adaptation = adaptation.on_event(|event| {
             progress.event(&event);
             recorder.record(&event);
+            // The run is worth more than its logs: the first error is reported when the result is stored.
             if output.is_json() {
-                // The run is worth more than its log: the error is reported when the result is stored.
                 unwritten = unwritten.take().or(output.object(&event).err());
+            }
+            if let Some(log) = &mut tensorboard {
+                unwritten = unwritten.take().or(log.record(&event).err().map(CliError::from));
             }
         });
         adaptation.run()

@@ -5,7 +5,7 @@ use crate::error::{CliError, counted};
 use crate::output::{Output, Text};
 use crate::progress_bar::ProgressBar;
 use fieldfit::Error;
-use fieldfit::collect::{Collection, Imported, Limits, import_data};
+use fieldfit::collect::{Collection, CutOff, Imported, Limits, import_data};
 use serde::Serialize;
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub fn run(args: &ImportDataArgs, output: &Output) -> Result<(), CliError> {
 }
 
 fn text(source: &Source<'_>) -> Text {
-    let Imported { images, stored, known, relabelled, .. } = source.imported;
+    let Imported { images, stored, known, relabelled, unlabelled, ref cut_off, .. } = source.imported;
     let images = counted(images, "labelled image", "labelled images");
     let mut text = Text::from(format!("{}: {images}, {stored} stored", source.source.display()));
     if known > 0 {
@@ -39,6 +39,12 @@ fn text(source: &Source<'_>) -> Text {
     }
     if relabelled > 0 {
         text.line(format!("  {relabelled} were there under another class, and have the new one now"));
+    }
+    if unlabelled > 0 {
+        text.line(format!("  {unlabelled} without a label were left out"));
+    }
+    for CutOff { path, byte, .. } in cut_off {
+        text.line(format!("  {} is cut off at byte {byte}: what is whole before it was read", path.display()));
     }
     text
 }

@@ -1,5 +1,6 @@
 //! Subcommand `infer`: classifies images, or their pixels, from files, folders, patterns or standard input.
 
+use super::answers::Answers;
 use super::boxes::{self, Extent, ImageBox};
 use super::inputs::{self, ImageInput};
 use crate::args::InferArgs;
@@ -154,6 +155,7 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
         return boxes(&runtime, file, args, output);
     }
     let (mut counts, mut masks) = (Counts::default(), MaskNames::default());
+    let mut answers = Answers::new(output, args.record.as_deref())?;
     for argument in &args.images {
         match inputs::expand(argument) {
             Ok((inputs, skipped)) => {
@@ -162,15 +164,15 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
                 }
                 for input in inputs {
                     // The reader has seen enough: nothing of this is stored.
-                    if output.is_closed() {
+                    if answers.is_closed() {
                         return Ok(());
                     }
                     counts.images += 1;
                     let shown = match runtime.task() {
-                        Task::Classification => show(&runtime, &input, args, output)?,
-                        Task::Segmentation => show_pixels(&runtime, &input, (args, &mut masks), output)?,
-                        Task::Regression => show_values(&runtime, &input, output)?,
-                        Task::MultiLabel => show_tags(&runtime, &input, output)?,
+                        Task::Classification => show(&runtime, &input, args, &mut answers)?,
+                        Task::Segmentation => show_pixels(&runtime, &input, (args, &mut masks), &mut answers)?,
+                        Task::Regression => show_values(&runtime, &input, &mut answers)?,
+                        Task::MultiLabel => show_tags(&runtime, &input, &mut answers)?,
                     };
                     counts.failed += usize::from(!shown);
                 }
@@ -181,6 +183,7 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
             }
         }
     }
+    answers.finish()?;
     counts.verdict()
 }
 
@@ -230,11 +233,11 @@ fn show_box(
 }
 
 /// Prints the values of one image's targets, or reports why there are none. Returns whether there are.
-fn show_values(runtime: &Runtime, input: &ImageInput, output: &Output) -> Result<bool, CliError> {
-    let estimate = input.read().and_then(|bytes| Ok(runtime.estimate(&Frame::Encoded(&bytes))?));
-    shown(estimate, input.path(), output, |estimate| {
+fn show_values(runtime: &Runtime, input: &ImageInput, answers: &mut Answers<'_>) -> Result<bool, CliError> {
+    let estimate = answered(input, |frame| runtime.estimate(frame));
+    shown(estimate, input.path(), answers.output, |(bytes, estimate)| {
         let values = estimate.values().map(TargetValue::from).collect();
-        output.show(&ValueAnswer { image: input.path(), values }, value_text)
+        answers.show(&bytes, &ValueAnswer { image: input.path(), values }, value_text)
     })
 }
 
@@ -248,11 +251,11 @@ fn value_text(answer: &ValueAnswer<'_>) -> Text {
 }
 
 /// Prints the labels of one image, or reports why there is no answer. Returns whether there is one.
-fn show_tags(runtime: &Runtime, input: &ImageInput, output: &Output) -> Result<bool, CliError> {
-    let tags = input.read().and_then(|bytes| Ok(runtime.tag(&Frame::Encoded(&bytes))?));
-    shown(tags, input.path(), output, |tags| {
+fn show_tags(runtime: &Runtime, input: &ImageInput, answers: &mut Answers<'_>) -> Result<bool, CliError> {
+    let tags = answered(input, |frame| runtime.tag(frame));
+    shown(tags, input.path(), answers.output, |(bytes, tags)| {
         let labels = tags.all().map(Label::from).collect();
-        output.show(&TagAnswer { image: input.path(), labels }, tag_text)
+        answers.show(&bytes, &TagAnswer { image: input.path(), labels }, tag_text)
     })
 }
 
@@ -266,9 +269,21 @@ fn tag_text(answer: &TagAnswer<'_>) -> Text {
 }
 
 /// Prints the ranking of one image, or reports why there is none. Returns whether there is one.
-fn show(runtime: &Runtime, input: &ImageInput, args: &InferArgs, output: &Output) -> Result<bool, CliError> {
-    let prediction = input.read().and_then(|bytes| Ok(runtime.infer(&Frame::Encoded(&bytes))?));
-    shown(prediction, input.path(), output, |prediction| output.show(&answer(input.path(), &prediction, args), text))
+fn show(runtime: &Runtime, input: &ImageInput, args: &InferArgs, answers: &mut Answers<'_>) -> Result<bool, CliError> {
+    let prediction = answered(input, |frame| runtime.infer(frame));
+    shown(prediction, input.path(), answers.output, |(bytes, prediction)| {
+        answers.show(&bytes, &answer(input.path(), &prediction, args), text)
+    })
+}
+
+/// Reads an image and answers it; returns both.
+fn answered<T>(
+    input: &ImageInput,
+    answer: impl FnOnce(&Frame<'_>) -> Result<T, fieldfit::Error>,
+) -> Result<(Vec<u8>, T), CliError> {
+    let bytes = input.read()?;
+    let answer = answer(&Frame::Encoded(&bytes))?;
+    Ok((bytes, answer))
 }
 
 /// Shows the answer to one image, or reports why there is none. Returns whether there is one.
@@ -319,7 +334,7 @@ fn show_pixels(
     runtime: &Runtime,
     input: &ImageInput,
     (args, names): (&InferArgs, &mut MaskNames),
-    output: &Output,
+    answers: &mut Answers<'_>,
 ) -> Result<bool, CliError> {
     let mut answered = || {
         let bytes = input.read()?;
@@ -329,12 +344,12 @@ fn show_pixels(
         if let Some([mask, overlay]) = &files {
             segmentation.write(&frame, mask, overlay)?;
         }
-        Ok::<_, CliError>((segmentation, files))
+        Ok::<_, CliError>((bytes, segmentation, files))
     };
-    shown(answered(), input.path(), output, |(segmentation, files)| {
+    shown(answered(), input.path(), answers.output, |(bytes, segmentation, files)| {
         let [mask, overlay] = files.map_or([None, None], |files| files.map(Some));
         let classes = largest_shares(&segmentation, args.top as usize);
-        output.show(&PixelAnswer { image: input.path(), classes, mask, overlay }, pixel_text)
+        answers.show(&bytes, &PixelAnswer { image: input.path(), classes, mask, overlay }, pixel_text)
     })
 }
 

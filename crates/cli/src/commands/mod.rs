@@ -1,6 +1,7 @@
 //! Subcommands: one file each, and the conversions from arguments that several share.
 
 mod adapt;
+mod answers;
 mod boxes;
 mod collect;
 mod collection;
@@ -16,6 +17,8 @@ mod infer;
 mod info;
 mod inputs;
 mod key;
+#[cfg(feature = "serve")]
+mod serve;
 mod store;
 mod teach;
 
@@ -41,6 +44,8 @@ pub fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Demo(args) => demo::run(args, output),
         Command::Import(args) => import::run(args, output).map(done),
         Command::Info(args) => info::run(args, output).map(done),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args, output).map(done),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Infer(args) => infer::run(args, output).map(done),
         Command::Eval(args) => eval::run(args, output).map(done),

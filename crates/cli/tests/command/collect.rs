@@ -171,3 +171,34 @@ fn images_are_relabelled_discarded_forgotten_and_exported() {
     assert!(ran.stdout.contains("5 images removed, 0 images left"), "{}{}", ran.stdout, ran.stderr);
     assert!(scene.refused("collection export field --format jsonl --out empty").contains("holds no image"));
 }
+
+/// Catches: a recording whose frames are grouped by their content, whose bytes change, or whose cut is kept quiet; a refusal after
+/// something was stored.
+#[test]
+fn recordings_are_imported() {
+    let scene = Scene::new();
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/recordings");
+    let import = |file: &str, options: &str| {
+        scene.run(&format!("import-data {}/{file} --out field {options}", recordings.display()))
+    };
+    let result = collected(&import("lz4.mcap", "--label-topic /label --json"));
+    assert_eq!((&result["stored"], &result["unlabelled"]), (&5.into(), &3.into()), "{result}");
+    assert!(!keys(&result).contains(&"cut_off"));
+    let shown = scene.run("collection show field --images --json").objects();
+    let files: Vec<Vec<u8>> =
+        shown.iter().map(|image| fs::read(scene.path(image["file"].as_str().unwrap())).unwrap()).collect();
+    let frame = |frame: usize| fs::read(recordings.join(format!("frame-{frame}.jpg"))).unwrap();
+    assert_eq!(files, (1..6).map(frame).collect::<Vec<_>>());
+    let shown = scene.run("collection show field --json").objects().remove(0);
+    assert_eq!(shown["groups"], 2, "blocks of 10 seconds of one recording");
+
+    let ran = import("cut-off.mcap", "--label-topic /label --every 500ms");
+    assert!(ran.stdout.contains("cut-off.mcap is cut off at byte "), "{}{}", ran.stdout, ran.stderr);
+    let refused = import("raw.mcap", "--topic /depth --label-topic /label");
+    assert!(refused.stderr.contains("mono16"), "{}", refused.stderr);
+    let refused = import("bag-sqlite", "--label-topic /label");
+    assert!(refused.stderr.contains("`ros2 bag convert -i BAG"), "{}", refused.stderr);
+    assert!(import("lz4.mcap", "--label-topic /label --ranges a.csv").status != 0);
+    let known = collected(&import("bag", "--label-topic /label --json"));
+    assert_eq!((&known["stored"], &known["known"]), (&0.into(), &5.into()));
+}

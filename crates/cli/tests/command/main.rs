@@ -18,6 +18,8 @@ mod outputs;
 mod refusals;
 mod scene;
 mod segmentation;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 mod streams;
 mod targets;

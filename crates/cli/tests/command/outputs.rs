@@ -1,8 +1,10 @@
 //! Tests of output files: checked before the work, never in place of a special file, never over a foreign file.
 
 use crate::scene::{ADAPT, Scene};
+use fieldfit_recording::{ImageFormat, ImageMessage, MessageReader};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::process::Command;
@@ -153,4 +155,59 @@ fn a_file_size_limit_costs_the_checkpoint_and_not_the_run() {
     assert_eq!(output.status.code(), Some(0), "{:?} {stderr}", output.status);
     assert!(stdout.contains(r#""event":"checkpoint_failed""#), "the limit is no limit: {stdout}");
     assert_eq!(scene.run("store list store --json").objects().len(), 1);
+}
+
+/// Catches: a recording of other images or answers than were shown, one that lacks the images after one without an answer, a file that
+/// is replaced before the new one is whole, a leftover.
+#[test]
+fn answers_are_recorded() {
+    let scene = Scene::new();
+    fs::write(scene.path("run.mcap"), "an earlier file").unwrap();
+    let ran =
+        scene.run("infer --model tiny-1 images/grass missing.jpg images/sand --record run.mcap --json --threads 1");
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let shown: Vec<Value> = ran.objects().into_iter().filter(|object| object.get("top").is_some()).collect();
+    let mut reader = MessageReader::open(&scene.path("run.mcap")).unwrap();
+    let (mut images, mut answers, mut texts) = (Vec::new(), Vec::<Value>::new(), 0);
+    while let Some(message) = reader.next_message().unwrap() {
+        if let Some(format) = ImageFormat::of(message.channel) {
+            let ImageMessage::Encoded(bytes) = format.decode(message.data).unwrap() else { panic!("raw") };
+            images.push(bytes.into_owned());
+        } else if message.channel.topic == "/fieldfit/answer" {
+            answers.push(serde_json::from_slice(message.data).unwrap());
+        } else {
+            texts += serde_json::from_slice::<Value>(message.data).unwrap()["texts"].as_array().unwrap().len();
+        }
+    }
+    assert_eq!((answers.len(), &answers, texts), (60, &shown, 60 * 3), "a line for each class of the base");
+    let files = shown.iter().map(|answer| fs::read(scene.path(answer["image"].as_str().unwrap())).unwrap());
+    assert_eq!(images, files.collect::<Vec<_>>());
+    assert_eq!(reader.cut_at(), None);
+
+    fs::create_dir(scene.path("folder")).unwrap();
+    assert!(scene.refused("infer --model tiny-1 images/grass --record folder").contains("found a folder"));
+    let leftovers = fs::read_dir(scene.folder())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".tmp"));
+    assert_eq!(leftovers.count(), 0);
+}
+
+/// Catches: a log without some steps, epochs or the verdict, or one that a second run replaces.
+#[test]
+fn curves_are_logged_for_tensorboard() {
+    let scene = Scene::new();
+    for runs in 1..=2 {
+        let ran = scene.run(&format!("{ADAPT} --tensorboard board/run --json"));
+        let count = |event: &str| ran.objects().iter().filter(|object| object["event"] == event).count();
+        let files: Vec<_> = fs::read_dir(scene.path("board/run")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), runs);
+        assert!(files.iter().all(|file| file.to_string_lossy().contains("events.out.tfevents.")));
+        for bytes in files.iter().map(|file| fs::read(file).unwrap()) {
+            let logged = |tag: &str| bytes.windows(tag.len()).filter(|part| *part == tag.as_bytes()).count();
+            assert!(count("step") > 0 && logged("train/loss") == count("step"), "{}", logged("train/loss"));
+            assert_eq!((logged("validation/accuracy"), logged("gate/after")), (count("epoch"), 1));
+        }
+    }
+    fs::write(scene.path("file"), "").unwrap();
+    assert!(scene.refused(&format!("{ADAPT} --tensorboard file/run")).contains("file/run"));
 }
