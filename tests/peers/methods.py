@@ -50,6 +50,7 @@ ARMS = {
     "share 0.3": ("tpgm-relative:training-share=0.3", []),
     "2 × 3 epochs, share 0.3": ("tpgm-relative:training-share=0.3", TWO),
     "clean 0.1, shares 0.05": (CLEAN.format("0.1") + ":retention=0.05", []),
+    "clean 0.1, shares 0.1": (CLEAN.format("0.1") + ":retention=0.1", []),
     "2 × 3 epochs, clean 0.1, shares 0.05": (CLEAN.format("0.1") + ":retention=0.05", TWO),
     "1 + 2 × 2 epochs, clean 0.1, shares 0.05": (
         CLEAN.format("0.1") + ":retention=0.05",
@@ -79,6 +80,10 @@ STAGES = {
         DOMAINS,
         range(2, 4),
     ),
+    # After one seed of the confirmation: ahead on the shifts, 58 of 100 answers kept. Do shares of 0.1 keep 60, on seeds that
+    # choices may see?
+    "stronger": (["clean 0.1, shares 0.05", "clean 0.1, shares 0.1"], DOMAINS[:2], range(0, 1)),
+    "stronger, confirmed": (["clean 0.1, shares 0.1", "clean 0.1, shares 0.05", *RIVALS], DOMAINS, range(2, 4)),
     "further": (["tpgm-relative", *LATER], DOMAINS[:2], range(0, 2)),
     "night": (["tpgm-relative", *NIGHT], DOMAINS[:2], range(0, 2)),
 }
