@@ -1,10 +1,13 @@
-"""Recordings as other programs write them, for the tests of `import-data`, and a check of those that `infer --record` writes.
+"""Recordings as other programs write them, for the tests of `import-data`, and checks of what Fieldfit writes for other programs.
 
     recordings.py write [OUT=tests/data/recordings]
     recordings.py check FILE ANSWERS IMAGE…
+    recordings.py curves FOLDER EVENTS
 
-`write` needs PyPI mcap, mcap-protobuf-support, foxglove-schemas-protobuf, rosbags, numpy and Pillow; `check` needs mcap and compares
-a recording with what `infer --json` printed (ANSWERS) of these images. mcap 1.6.0 and rosbags 0.11.9 wrote the files in the repository.
+`write` needs PyPI mcap, mcap-protobuf-support, foxglove-schemas-protobuf, rosbags, numpy and Pillow. mcap 1.6.0 and rosbags 0.11.9
+wrote the files in the repository. `check` needs mcap, and compares a recording of `infer --record` with what `infer --json` printed
+(ANSWERS) of these images. `curves` needs tensorboard, and compares the folder of `adapt --tensorboard` with what `adapt --json`
+printed (EVENTS).
 """
 
 import base64
@@ -150,6 +153,60 @@ def write_bag(path: Path, types, messages, storage: str) -> None:
             writer.write(connections[topic], time, types.serialize_cdr(message, name))
 
 
+def check(file: Path, answers: Path, images: list[Path]) -> None:
+    """Compares a recording with the answers that were printed and the images that were answered, in their order."""
+    from mcap.reader import make_reader
+
+    printed = [json.loads(line) for line in answers.read_text().splitlines()]
+    with file.open("rb") as stream:
+        reader = make_reader(stream, validate_crcs=True)
+        summary = reader.get_summary()
+        messages = list(reader.iter_messages())
+    assert summary.statistics.message_count == len(messages) == 3 * len(images), len(messages)
+    of = {topic: [(channel, schema, message) for schema, channel, message in messages if channel.topic == topic]
+          for topic in ("/camera", "/fieldfit/annotations", "/fieldfit/answer")}
+    for schema_name, topic in [("foxglove.CompressedImage", "/camera"), ("foxglove.ImageAnnotations", "/fieldfit/annotations")]:
+        for channel, schema, _message in of[topic]:
+            assert (schema.name, schema.encoding, channel.message_encoding) == (schema_name, "jsonschema", "json")
+            json.loads(schema.data)
+    recorded = [json.loads(message.data) for _, _, message in of["/camera"]]
+    assert [base64.b64decode(image["data"]) for image in recorded] == [path.read_bytes() for path in images]
+    assert [json.loads(message.data) for _, _, message in of["/fieldfit/answer"]] == printed
+    for answer, (_, _, message) in zip(printed, of["/fieldfit/annotations"], strict=True):
+        texts = [text["text"] for text in json.loads(message.data)["texts"]]
+        assert texts[0].endswith(answer["top"][0]["label"]), texts
+    times = [message.log_time for _, _, message in of["/camera"]]
+    assert times == sorted(set(times)), times
+    for image, time in zip(recorded, times, strict=True):
+        assert image["timestamp"]["sec"] * SECOND + image["timestamp"]["nsec"] == time
+    print(f"{file}: {len(images)} images, {len(messages)} messages")
+
+
+def curves(folder: Path, events: Path) -> None:
+    """Compares what TensorBoard reads of a folder with the events that `adapt --json` printed."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    printed = [json.loads(line) for line in events.read_text().splitlines()]
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    accumulator.Reload()
+
+    def compare(tag: str, event: str, field: str) -> None:
+        expected = [line[field] for line in printed if line.get("event") == event]
+        found = accumulator.Scalars(tag)
+        assert len(found) == len(expected) > 0, (tag, len(found), len(expected))
+        for scalar, value in zip(found, expected, strict=True):
+            assert abs(scalar.value - value) <= 1e-6 * max(1, abs(value)), (tag, scalar, value)
+        if event == "step":
+            assert [scalar.step for scalar in found] == [line["step"] for line in printed if line.get("event") == "step"]
+
+    compare("train/loss", "step", "loss")
+    compare("train/learning_rate", "step", "learning_rate")
+    compare("validation/accuracy", "epoch", "accuracy")
+    if any(line.get("event") == "radii" for line in printed):
+        compare("radii/mean_ratio", "radii", "mean_ratio")
+    print(f"{folder}: {', '.join(accumulator.Tags()['scalars'])}")
+
+
 def write(out: Path) -> None:
     from mcap.writer import CompressionType
 
@@ -177,5 +234,9 @@ def write(out: Path) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["write"]:
         write(Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parents[2] / "tests/data/recordings")
+    elif sys.argv[1:2] == ["check"]:
+        check(Path(sys.argv[2]), Path(sys.argv[3]), [Path(image) for image in sys.argv[4:]])
+    elif sys.argv[1:2] == ["curves"]:
+        curves(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         sys.exit(__doc__)

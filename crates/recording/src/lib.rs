@@ -1,4 +1,4 @@
-//! Recordings of robots: a reader of MCAP files and rosbag2 folders, and decoders of their images and labels.
+//! Recordings of robots: a reader of MCAP files and rosbag2 folders, decoders of their images and labels, and a writer.
 //!
 //! | message | encoding |
 //! |---|---|
@@ -30,6 +30,7 @@ mod error;
 mod image_message;
 mod message_reader;
 mod protobuf;
+mod recording_writer;
 mod text_message;
 
 pub use bag::{BAG_CONVERTER, files, is_bag};
@@ -37,6 +38,7 @@ pub use channel::Channel;
 pub use error::RecordingError;
 pub use image_message::{ImageFormat, ImageMessage, RawImage};
 pub use message_reader::{Message, MessageReader};
+pub use recording_writer::{RecordedFrame, RecordingWriter};
 pub use text_message::TextFormat;
 
 /// Maximum bytes of a record and of a decompressed chunk.

@@ -7,6 +7,7 @@
 //!
 //! This crate runs no network and decodes no image; the caller that ran the adaptation fills in the record.
 
+mod event_file;
 #[cfg(test)]
 mod fixture;
 mod page;
@@ -14,6 +15,7 @@ mod record;
 mod statistics;
 mod summary;
 
+pub use event_file::EventFileWriter;
 pub use page::{PageOptions, render_page};
 pub use record::{HardestImage, LossRecord, RadiusRecord, RunRecord, Scores};
 pub use statistics::{Estimate, Metric, PairedDifference};

@@ -179,7 +179,7 @@ fn answers_are_recorded() {
             texts += serde_json::from_slice::<Value>(message.data).unwrap()["texts"].as_array().unwrap().len();
         }
     }
-    assert_eq!((answers.len(), &answers, texts), (60, &shown, 60 * 3), "a line for each class of the base");
+    assert_eq!((answers.len(), &answers, texts), (60, &shown, 60 * 5), "a line for each of the 5 best classes");
     let files = shown.iter().map(|answer| fs::read(scene.path(answer["image"].as_str().unwrap())).unwrap());
     assert_eq!(images, files.collect::<Vec<_>>());
     assert_eq!(reader.cut_at(), None);
