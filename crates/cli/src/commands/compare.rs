@@ -7,8 +7,9 @@ use crate::progress_bar::ProgressBar;
 use crate::signals::Signals;
 use fieldfit::data::{FolderOptions, ImageSet, Purpose};
 use fieldfit::report::{PageOptions, RunLog, RunRecord, Summary, SummaryCell, SummaryColumn, write_page};
-use fieldfit::train::{AdaptError, Comparison, Control, Options};
+use fieldfit::train::{AdaptError, BaseSteadiness, Comparison, Control, Options};
 use fieldfit::{Runtime, check_output};
+use serde::Serialize;
 
 /// Method that the report compares the others with in pairs, if it is among them.
 const REFERENCE: &str = "lp-ft";
@@ -34,6 +35,10 @@ pub fn run(args: &CompareArgs, output: &Output) -> Result<(), CliError> {
         let images = super::images(folder, &FolderOptions::new(Purpose::Evaluate), &progress)?;
         comparison = comparison.with_base_task(&ImageSet::of("base task", images))?;
     }
+    let steadiness = match args.base_steadiness {
+        true => comparison.base_steadiness(&super::training(&args.training))?,
+        false => Vec::new(),
+    };
     let mut runs = Vec::new();
     for (number, options) in plan.iter().enumerate() {
         let known = journal.as_ref().and_then(|journal| journal.find(&comparison.identity(options))).cloned();
@@ -58,7 +63,32 @@ pub fn run(args: &CompareArgs, output: &Output) -> Result<(), CliError> {
         let title = format!("Methods on {}", comparison.held_out().name);
         write_page(path, &runs, &PageOptions::new(title).with_reference(Some(REFERENCE.into())))?;
     }
-    if output.is_json() { Ok(()) } else { output.text(text(&runs)) }
+    if output.is_json() {
+        return steadiness.iter().try_for_each(|base| output.object(&Steady { base_steadiness: base }));
+    }
+    let mut text = text(&runs);
+    if !steadiness.is_empty() {
+        text.line("");
+        text.line("the base against itself: images that keep their class (%)");
+        text.table(&steadiness_table(&steadiness));
+    }
+    output.text(text)
+}
+
+/// The base's agreement with itself on a set, as it is printed.
+#[derive(Serialize)]
+struct Steady<'a> {
+    base_steadiness: &'a BaseSteadiness,
+}
+
+/// Returns a table with one row per set.
+fn steadiness_table(steadiness: &[BaseSteadiness]) -> Table {
+    let mut table = Table::new(&["set", "mirrored", "shifted by 4 pixels", "JPEG 75"], 1);
+    for base in steadiness {
+        let [flip, shift, jpeg] = [base.flip, base.shift, base.jpeg].map(|share| format!("{:.1}", 100.0 * share));
+        table.row([base.set.clone(), flip, shift, jpeg]);
+    }
+    table
 }
 
 /// Runs a method with one seed; `None` if it diverged or collapsed, which is noted and leaves it without a row.

@@ -57,6 +57,23 @@ fn every_method_and_seed_is_measured_on_the_same_images() {
     assert!(!stored.into_iter().any(|name| name == "store"), "a comparison stores nothing");
 }
 
+/// Catches: a base that is compared with the adapted network, or with itself on the same images.
+#[test]
+fn the_base_is_compared_with_itself() {
+    let scene = scene();
+    let command = "compare --model tiny-1 --data images --shift dusk=dusk --methods linear-probe --seeds 4..5 --epochs 1 \
+                   --size 32 --threads 1 --base-steadiness";
+    let objects = runs(&scene, command);
+    assert_eq!((&objects[0]["seed"], objects.len()), (&4.into(), 2));
+    let steadiness = &objects[1]["base_steadiness"];
+    assert_eq!(steadiness["set"], "dusk");
+    let shares = ["flip", "shift", "jpeg"].map(|name| steadiness[name].as_f64().unwrap());
+    assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{steadiness}");
+    assert!(shares.iter().any(|&share| share > 0.0), "{steadiness}");
+    let ran = scene.run(command);
+    assert!(ran.stdout.contains("the base against itself") && ran.stdout.contains("JPEG 75"), "{}", ran.stdout);
+}
+
 /// Catches: a comparison that starts anew, that takes a run of other options for its own, or is ended by a line that was cut off.
 #[test]
 fn an_interrupted_comparison_goes_on_where_it_stopped() {

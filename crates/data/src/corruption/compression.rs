@@ -5,7 +5,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
 
 /// Encodes the image as JPEG at a quality and decodes it again.
-pub(super) fn compress(image: &mut RgbImage, quality: u8) -> Result<(), DataError> {
+pub(crate) fn compress(image: &mut RgbImage, quality: u8) -> Result<(), DataError> {
     let failed = |source| DataError::Compress { width: image.width(), height: image.height(), source };
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(image).map_err(failed)?;

@@ -9,6 +9,8 @@ mod fog;
 mod noise;
 mod rotation;
 
+pub(crate) use compression::compress;
+
 use crate::error::DataError;
 use crate::rng::{Stream, rng};
 use image::RgbImage;
@@ -110,7 +112,7 @@ impl Corruption {
             Self::LowLight => noise::low_light(random, image, severity.of([1.0, 2.0, 3.0, 4.0, 5.0])),
             Self::OverExposure => exposure::brighten(image, severity.of([0.5, 1.0, 1.5, 2.0, 2.5])),
             Self::Fog => fog::add(random, image, severity.of([0.3, 0.5, 0.7, 1.0, 1.35])),
-            Self::Jpeg => compression::compress(image, severity.of([25, 18, 15, 10, 7]))?,
+            Self::Jpeg => compress(image, severity.of([25, 18, 15, 10, 7]))?,
             Self::Dirt => dirt::add(random, image, severity.of([3, 6, 10, 15, 21])),
             Self::ColourCast => exposure::cast(random, image, severity.of([0.3, 0.6, 0.9, 1.2, 1.5])),
             Self::Rotation => rotation::rotate(random, image, severity.of([4.0, 8.0, 15.0, 25.0, 40.0])),

@@ -4,7 +4,7 @@ pub mod method;
 
 pub use crate::adaptation::{Adaptation, Adapted};
 pub use crate::class_addition::ClassAddition;
-pub use crate::comparison::{Comparison, Cost, Recorder};
+pub use crate::comparison::{BaseSteadiness, Comparison, Cost, Recorder};
 pub use fieldfit_adapt::{
     AdaptError, BranchAverage, BranchMean, Branches, ClassWeights, Coding, Control, Event, Freeze, Gate, GateFigures,
     HeadMode, METHODS, MemoryPlan, MethodEntry, OptimiserOptions, Options, Pace, Phase, RadiiSummary, Reference,
