@@ -145,7 +145,7 @@ mod tests {
             let (content, rest) = file[12..].split_at(length);
             for (bytes, sum) in [(&file[..8], &file[8..12]), (content, &rest[..4])] {
                 let sum = u32::from_le_bytes(sum.try_into().unwrap()).wrapping_sub(MASK);
-                assert_eq!(sum << 15 | sum >> 17, divided(bytes));
+                assert_eq!(sum.rotate_left(15), divided(bytes));
             }
             records.push(content.to_vec());
             file = &rest[4..];
