@@ -113,16 +113,17 @@ fn others_pause_a_run_beside_the_programs_own_guard() {
     });
     let mut paused = 0;
     let (store, resumer) = (&scene.store, scene.store.clone());
-    let run = scene.runtime.adaptation(&scene.images).options(options()).control(&control).on_event(|event| match event {
-        Event::Step { step: 2, .. } => store.pause_adaptation(true).unwrap(),
-        Event::Paused => {
-            paused += 1;
-            assert!(store.adaptation().unwrap().unwrap().paused);
-            let resumer = resumer.clone();
-            thread::spawn(move || resumer.pause_adaptation(false).unwrap());
-        }
-        _ => {}
-    });
+    let run =
+        scene.runtime.adaptation(&scene.images).options(options()).control(&control).on_event(|event| match event {
+            Event::Step { step: 2, .. } => store.pause_adaptation(true).unwrap(),
+            Event::Paused => {
+                paused += 1;
+                assert!(store.adaptation().unwrap().unwrap().paused);
+                let resumer = resumer.clone();
+                thread::spawn(move || resumer.pause_adaptation(false).unwrap());
+            }
+            _ => {}
+        });
     let adapted: Result<_, Error> = run.run();
     adapted.unwrap();
     assert_eq!(paused, 1);

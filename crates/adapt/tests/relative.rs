@@ -191,6 +191,27 @@ fn a_base_that_must_not_be_forgotten_at_all_is_not_left() {
     assert!(distances.fold(0.0, f32::max) < 1e-4);
 }
 
+/// Catches: a default that retains augmented images, at every step, or nothing; a given strength that no longer means them, as it
+/// did before there was a default; shares of δ that are drawn where none are asked for, or are always whole.
+#[test]
+fn clean_images_are_retained_while_weights_train_unless_told_otherwise() {
+    let field = Field::new(7);
+    let delta = |settings: &[(&str, f64)]| field.adapt(&relative(settings)).0.unwrap().delta;
+    let payloads = |settings: &[(&str, f64)]| -> Vec<Vec<u8>> {
+        let delta = delta(settings);
+        Delta::parse(&delta).unwrap().records().map(|record| record.payload.to_vec()).collect()
+    };
+    let default = payloads(&[]);
+    assert_eq!(default, payloads(&[("training-retention", 0.1), ("training-clean", 1.0)]));
+    assert_eq!(default, payloads(&[("training-clean", 1.0)]));
+    assert_eq!(default, payloads(&[("training-share", 1.0)]));
+    assert_ne!(default, payloads(&[("training-share", 0.3)]));
+    assert_ne!(default, payloads(&[("training-retention", 0.0)]));
+    let augmented = payloads(&[("training-retention", 0.1)]);
+    assert_eq!(augmented, payloads(&[("training-retention", 0.1), ("training-clean", 0.0)]));
+    assert_ne!(default, augmented);
+}
+
 /// Catches: what an excluded tensor learned is taken back, or the others' is not.
 #[test]
 fn excluded_tensors_keep_all_that_they_learned() {
@@ -203,7 +224,7 @@ fn excluded_tensors_keep_all_that_they_learned() {
     let free = payloads(&options("lp-ft"));
     let exclude = vec!["_blocks.1.*".to_owned()];
     let tpgm = TpgmOptions::default().with_exclude(exclude);
-    let held = payloads(&relative(&[("retention", 1e6)]).with_tpgm(tpgm));
+    let held = payloads(&relative(&[("training-retention", 0.0), ("retention", 1e6)]).with_tpgm(tpgm));
     for (name, payload) in free.iter().filter(|(name, _)| !name.starts_with("_fc")) {
         assert_eq!(held.get(name) == Some(payload), name.starts_with("_blocks.1."), "{name}");
     }

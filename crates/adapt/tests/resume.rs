@@ -35,6 +35,7 @@ fn variants() -> Vec<Options> {
         set("tpgm", "every", 3.0),
         set("lwf", "clean", 1.0),
         set("tpgm-relative", "steps", 6.0),
+        set("tpgm-relative", "training-share", 0.3),
         set("tpgm-post-hoc", "steps", 6.0),
     ]
 }

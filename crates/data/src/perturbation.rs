@@ -79,7 +79,10 @@ mod tests {
         };
         let (flipped, shifted) = (perturbed(Perturbation::Flip), perturbed(Perturbation::Shift));
         assert_eq!(flipped.get_pixel(0, 7), image.get_pixel(447, 7));
-        assert_eq!((shifted.get_pixel(108, 7), shifted.get_pixel(3, 7)), (image.get_pixel(100, 7), image.get_pixel(0, 7)));
+        assert_eq!(
+            (shifted.get_pixel(108, 7), shifted.get_pixel(3, 7)),
+            (image.get_pixel(100, 7), image.get_pixel(0, 7))
+        );
         assert_ne!(perturbed(Perturbation::Jpeg), image);
     }
 }

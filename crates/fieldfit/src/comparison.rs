@@ -125,7 +125,10 @@ impl<'a> Comparison<'a> {
         let base = self.runtime.base();
         let (found, device) = (base.network().task(), options.device);
         if found.is_dense() {
-            return Err(Error::OtherTask { found, action: "compare the base's answers to an image and to its mirror image" });
+            return Err(Error::OtherTask {
+                found,
+                action: "compare the base's answers to an image and to its mirror image",
+            });
         }
         let size = options.size.unwrap_or(base.manifest().input.size);
         let mut steadiness = Vec::new();

@@ -25,9 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let store = filled_store(&folder.join("robot"))?;
     let collection = folder.join("field");
     fill_collection(&collection)?;
-    let options = ServerOptions::default()
-        .with_listen("127.0.0.1:0".parse()?)
-        .with_collection(Some(collection));
+    let options = ServerOptions::default().with_listen("127.0.0.1:0".parse()?).with_collection(Some(collection));
     let server = Server::bind(store.clone(), options)?;
     println!("{}", server.url());
     let _work = store.work_dir()?;
@@ -69,16 +67,27 @@ fn delta(seed: u64) -> Result<Vec<u8>, Box<dyn Error>> {
     };
     let (before, after) = (0.72, 0.66 + 0.05 * seed as f32);
     let method = "tpgm-relative".try_into().map_err(|_| "a short name")?;
-    let provenance = Provenance { seed, method, train: 180, validation: 40, gate: 47, before, after, ..Provenance::default() };
+    let provenance =
+        Provenance { seed, method, train: 180, validation: 40, gate: 47, before, after, ..Provenance::default() };
     let (task, head) = (Task::Classification, HeadDescription::default());
-    let header =
-        Header { base: BASE, parent: None, task, input_size: 32, crop: 0.875, classes: 2, tensors: 1, provenance, head };
+    let header = Header {
+        base: BASE,
+        parent: None,
+        task,
+        input_size: 32,
+        crop: 0.875,
+        classes: 2,
+        tensors: 1,
+        provenance,
+        head,
+    };
     Ok(encode(&header, &CLASSES, &[bias])?)
 }
 
 /// A collection of drawn images.
 fn fill_collection(path: &Path) -> Result<(), Box<dyn Error>> {
-    let options = CollectorOptions::default().with_selection(Selection::default().with_hamming(None).with_sharpness(0.0));
+    let options =
+        CollectorOptions::default().with_selection(Selection::default().with_hamming(None).with_sharpness(0.0));
     let collector = Collector::open(path, options)?;
     for number in 0..16_u32 {
         let pixels: Vec<u8> = (0..96 * 96_u32).flat_map(|at| texture(number, at % 96, at / 96)).collect();

@@ -31,11 +31,7 @@ pub(crate) fn newest(collection: &Path) -> Result<BTreeMap<String, Vec<ListedIma
     for (image, label) in contents.images().rev() {
         let images = classes.entry(label.class.clone()).or_default();
         if images.len() < NEWEST {
-            images.push(ListedImage {
-                id: hex::encode(image.id.0),
-                origin: label.origin.name(),
-                seen: image.seen,
-            });
+            images.push(ListedImage { id: hex::encode(image.id.0), origin: label.origin.name(), seen: image.seen });
         }
     }
     Ok(classes)

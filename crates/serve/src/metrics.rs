@@ -52,8 +52,10 @@ fn runtimes(encoder: &mut DescriptorEncoder, runtimes: &[&RuntimeStatus]) -> fmt
     counter(encoder, ("fieldfit_frames", "Frames that were answered"), runtimes, |runtime| runtime.frames)?;
     counter(encoder, ("fieldfit_failures", "Frames that were not answered"), runtimes, |runtime| runtime.failures)?;
     latency(encoder, runtimes)?;
-    let (confidence, agreement) =
-        ("Mean probability of the top class over the latest frames", "Share of compared frames that get the base's class");
+    let (confidence, agreement) = (
+        "Mean probability of the top class over the latest frames",
+        "Share of compared frames that get the base's class",
+    );
     share(encoder, ("fieldfit_confidence", confidence), runtimes, |runtime| runtime.confidence)?;
     share(encoder, ("fieldfit_base_agreement", agreement), runtimes, |runtime| runtime.agreement)
 }

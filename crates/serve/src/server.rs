@@ -99,7 +99,8 @@ impl Server {
             .build()
             .map_err(failed)?;
         let listener = TcpListener::bind(options.listen).map_err(failed)?;
-        let (address, listener) = (listener.local_addr().map_err(failed)?, tokio_listener(&runtime, listener).map_err(failed)?);
+        let (address, listener) =
+            (listener.local_addr().map_err(failed)?, tokio_listener(&runtime, listener).map_err(failed)?);
         let hosts = Hosts::new(address, options.hosts.clone());
         let shared = Arc::new(Shared::new(store, token, hosts, &options));
         Ok(Self { runtime, listener, address, shared, stopped: Arc::default() })

@@ -203,7 +203,8 @@ fn who_has_no_business_here_is_refused() {
     let own = format!("{bearer}Origin: http://{}\r\n", serving.address);
     assert_eq!(serving.send("POST", "/api/rollback", &own, "").0, 200);
     assert_eq!(serving.store.active().unwrap(), Some(1));
-    let rebound = format!("GET / HTTP/1.1\r\nHost: evil.example:{}\r\nConnection: close\r\n\r\n", serving.address.port());
+    let rebound =
+        format!("GET / HTTP/1.1\r\nHost: evil.example:{}\r\nConnection: close\r\n\r\n", serving.address.port());
     assert_eq!(raw(serving.address, &rebound).0, 421);
     let (status, page) = serving.send("GET", "/", "", "");
     assert!(status == 200 && page.contains("<!DOCTYPE html>") && !page.contains(&serving.token));

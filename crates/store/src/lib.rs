@@ -39,7 +39,8 @@ pub use error::{Problem, StoreError};
 pub use history::{HISTORY, HistoryEntry, Transition};
 pub use prune::{Keep, Pruned};
 pub use status::{
-    AdaptationPhase, AdaptationResult, AdaptationStatus, EpochStatus, LATENCY_BOUNDS, LatencyHistogram, RuntimeStatus, StepLoss,
+    AdaptationPhase, AdaptationResult, AdaptationStatus, EpochStatus, LATENCY_BOUNDS, LatencyHistogram, RuntimeStatus,
+    StepLoss,
 };
 pub use store::{SERVE_TOKEN, Store, TRUST_FILE, WorkDir};
 pub use trial::{Start, TrialProgress, TrialRules, Undecided, current_boot};

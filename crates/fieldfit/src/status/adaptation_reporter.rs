@@ -30,7 +30,8 @@ impl AdaptationReporter {
     /// Begins a report, in place of that of the last adaptation, and takes back a pause that was meant for that.
     pub fn begin(store: &Store, options: &Options) -> Self {
         let (process, started) = (process::id(), unix_time());
-        let status = AdaptationStatus { process, started, method: options.method.clone(), ..AdaptationStatus::default() };
+        let status =
+            AdaptationStatus { process, started, method: options.method.clone(), ..AdaptationStatus::default() };
         let state = Mutex::new(State { status, every: 1, published: None });
         let reporter = Self { store: store.clone(), state };
         if let Err(error) = store.pause_adaptation(false) {
