@@ -6,6 +6,7 @@
 # Budget on two quiet cores, from nothing: the command's build, and a minute.
 set -euo pipefail
 
+cargo test -p fieldfit-serve
 cargo test -p fieldfit-cli --features serve --test command serve::
 cargo build -p fieldfit-serve --example sample_page
 
