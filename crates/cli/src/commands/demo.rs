@@ -10,7 +10,7 @@ use crate::progress_bar::ProgressBar;
 use crate::signals::Signals;
 use camera::{Camera, Spell};
 use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose};
-use fieldfit::train::{AdaptError, Adapted, Event, OptimiserOptions, Options};
+use fieldfit::train::{AdaptError, Adapted, Event, Options};
 use fieldfit::{Runtime, Version};
 use files::Files;
 use serde::Serialize;
@@ -116,9 +116,7 @@ impl<'a> Demo<'a> {
     }
 
     fn train(&self, runtime: &Runtime, method: &str) -> Result<Adapted, CliError> {
-        let optimiser = OptimiserOptions::adamw().with_learning_rate(2e-4);
-        let options =
-            Options::default().with_method(method).with_size(Some(96)).with_epochs(8).with_optimiser(optimiser);
+        let options = Options::default().with_method(method).with_size(Some(96)).with_epochs(8);
         let tell = |event: Event| {
             if !matches!(event, Event::Plan { .. }) || method == METHODS[0].0 {
                 self.progress.event(&event);
