@@ -9,11 +9,11 @@ use fieldfit_data::{Frame, PixelFormat, Pixels};
 use fieldfit_delta::{Codec, HeadDescription, Header, Provenance, Task, TensorData, TensorKind, encode};
 use fieldfit_serve::{Server, ServerOptions};
 use fieldfit_store::{
-    AdaptationPhase, AdaptationStatus, EpochStatus, LatencyHistogram, RuntimeStatus, StepLoss, Store,
+    AdaptationPhase, AdaptationStatus, EpochStatus, LatencyHistogram, RuntimeStatus, StepLoss, Store, unix_time,
 };
 use std::error::Error;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use std::{env, thread};
 
 const BASE: [u8; 32] = [1; 32];
@@ -115,8 +115,8 @@ fn runtime(store: &Store, second: u64) -> RuntimeStatus {
     let version = store.active().unwrap_or_default();
     RuntimeStatus {
         process: 4711,
-        started: now(),
-        updated: now(),
+        started: unix_time(),
+        updated: unix_time(),
         version,
         running: version.map_or_else(|| "the base".into(), |version| format!("version {version}")),
         task: "classification".into(),
@@ -134,8 +134,8 @@ fn adaptation(store: &Store, second: u64) -> AdaptationStatus {
     let loss = |step: u64| 1.6 * (-(step as f64) / 50.0).exp() + 0.15 + 0.1 * ((step * 37 % 11) as f64 / 11.0);
     AdaptationStatus {
         process: 4712,
-        started: now() - 60.0,
-        updated: now(),
+        started: unix_time() - 60.0,
+        updated: unix_time(),
         method: "tpgm-relative".into(),
         phase: AdaptationPhase::Training,
         paused: store.is_pause_wanted(),
@@ -147,8 +147,4 @@ fn adaptation(store: &Store, second: u64) -> AdaptationStatus {
         shares: vec![1.0, 0.9, 0.83, 0.8],
         result: None,
     }
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

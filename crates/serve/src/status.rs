@@ -2,7 +2,7 @@
 
 use crate::version_details::{DetailsCache, VersionDetails};
 use fieldfit_collect::{Contents, Statistics};
-use fieldfit_store::{AdaptationStatus, RuntimeStatus, Store, StoreError, VersionEntry, VersionState};
+use fieldfit_store::{AdaptationStatus, RuntimeStatus, Store, StoreError, VersionEntry};
 use serde::Serialize;
 use std::path::Path;
 
@@ -104,10 +104,7 @@ impl VersionStatus {
             version: entry.version,
             state: entry.state.name(),
             reason: entry.state.reason().map(str::to_owned),
-            trial_predictions: match &entry.state {
-                VersionState::Trial(trial) => Some(trial.predictions),
-                _ => None,
-            },
+            trial_predictions: entry.state.trial().map(|trial| trial.predictions),
             bytes: entry.bytes,
             details,
         }

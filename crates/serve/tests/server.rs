@@ -4,12 +4,12 @@
 
 use fieldfit_delta::{Codec, HeadDescription, Header, Provenance, Task, TensorData, TensorKind, encode};
 use fieldfit_serve::{Server, ServerOptions, Stopper};
-use fieldfit_store::{AdaptationPhase, AdaptationStatus, LatencyHistogram, RuntimeStatus, StepLoss, Store};
+use fieldfit_store::{AdaptationPhase, AdaptationStatus, LatencyHistogram, RuntimeStatus, StepLoss, Store, unix_time};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The base of the store.
@@ -109,17 +109,13 @@ fn raw(address: SocketAddr, request: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-fn now() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
-}
-
 fn runtime_status() -> RuntimeStatus {
     let mut latency = LatencyHistogram { seconds: 0.05, ..LatencyHistogram::default() };
     latency.counts[LatencyHistogram::bucket(Duration::from_millis(5))] = 10;
     RuntimeStatus {
         process: 7,
-        started: now(),
-        updated: now(),
+        started: unix_time(),
+        updated: unix_time(),
         version: Some(2),
         running: "version 2".into(),
         task: "classification".into(),
@@ -143,11 +139,11 @@ fn the_status_is_that_of_the_store() {
     assert!(serving.store.is_watched(), "runtimes do not learn that somebody watches");
 
     serving.store.publish_runtime(0, &runtime_status()).unwrap();
-    serving.store.publish_runtime(1, &RuntimeStatus { updated: now() - 60.0, ..runtime_status() }).unwrap();
+    serving.store.publish_runtime(1, &RuntimeStatus { updated: unix_time() - 60.0, ..runtime_status() }).unwrap();
     let _work = serving.store.work_dir().unwrap();
     let losses = vec![StepLoss { step: 1, loss: 0.5 }];
     let phase = AdaptationPhase::Training;
-    let running = AdaptationStatus { updated: now(), steps: 9, losses, phase, ..AdaptationStatus::default() };
+    let running = AdaptationStatus { updated: unix_time(), steps: 9, losses, phase, ..AdaptationStatus::default() };
     serving.store.publish_adaptation(&running).unwrap();
     thread::sleep(Duration::from_millis(300));
     let status = serving.json("/api/status");

@@ -40,7 +40,7 @@ pub use history::{HISTORY, HistoryEntry, Transition};
 pub use prune::{Keep, Pruned};
 pub use status::{
     AdaptationPhase, AdaptationResult, AdaptationStatus, EpochStatus, LATENCY_BOUNDS, LatencyHistogram, RuntimeStatus,
-    StepLoss,
+    StepLoss, unix_time,
 };
 pub use store::{SERVE_TOKEN, Store, TRUST_FILE, WorkDir};
 pub use trial::{Start, TrialProgress, TrialRules, Undecided, current_boot};

@@ -181,10 +181,7 @@ impl Record {
 
     /// Returns the progress of a version's trial, if it is on trial.
     pub fn trial(&self, version: u32) -> Option<&Trial> {
-        match &self.entry(version)?.state {
-            VersionState::Trial(trial) => Some(trial),
-            _ => None,
-        }
+        self.entry(version)?.state.trial()
     }
 
     /// Returns the [`trial`](Self::trial) to be changed.

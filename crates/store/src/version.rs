@@ -53,6 +53,14 @@ impl VersionState {
         }
     }
 
+    /// Returns the progress of the trial, if the version is on one.
+    pub const fn trial(&self) -> Option<&Trial> {
+        match self {
+            Self::Trial(trial) => Some(trial),
+            Self::Candidate | Self::Confirmed | Self::Retired | Self::Refused { .. } | Self::Quarantined { .. } => None,
+        }
+    }
+
     /// Returns the state after activation.
     pub(crate) fn activated(&self) -> Self {
         match self {

@@ -1,9 +1,8 @@
 //! Adaptation reporter: publishes how far an adaptation has come, and lets others pause it.
 
-use super::runtime_reporter::unix_time;
 use crate::Error;
 use fieldfit_adapt::{Event, Options, Pace, Phase};
-use fieldfit_store::{AdaptationPhase, AdaptationResult, AdaptationStatus, EpochStatus, StepLoss, Store};
+use fieldfit_store::{AdaptationPhase, AdaptationResult, AdaptationStatus, EpochStatus, StepLoss, Store, unix_time};
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -5,11 +5,11 @@ use crate::Version;
 use crate::drift::DriftMonitor;
 use crate::running::Running;
 use arc_swap::ArcSwap;
-use fieldfit_store::{RuntimeStatus, Store};
+use fieldfit_store::{RuntimeStatus, Store, unix_time};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use std::{io, process};
 
 /// Time between two looks for a watcher, and between two publications.
@@ -99,9 +99,4 @@ impl Reported {
             compared: drift.compared,
         }
     }
-}
-
-/// Seconds since 1970 by this machine's clock.
-pub(super) fn unix_time() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -38,7 +38,7 @@ fn parse<T: DeserializeOwned>(files: &dyn FileSystem, path: &Path) -> Result<Opt
     }
 }
 
-/// Seconds since 1970 by this machine's clock.
-pub(crate) fn unix_time() -> f64 {
+/// Returns the seconds since 1970 by this machine's clock, as statuses have them.
+pub fn unix_time() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

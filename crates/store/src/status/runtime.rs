@@ -2,7 +2,7 @@
 
 use super::{LatencyHistogram, parse, unix_time, write};
 use crate::{Store, StoreError};
-use fieldfit_durable::{create_folder, list, publish, remove};
+use fieldfit_durable::{create_folder, list, remove};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process;
@@ -69,8 +69,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Durable`] if it can't be written.
     pub fn publish_runtime(&self, runtime: u32, status: &RuntimeStatus) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(status).map_err(StoreError::Serialize)?;
-        Ok(publish(&*self.files, &self.status_path(runtime), &bytes)?)
+        write(&*self.files, &self.status_path(runtime), status)
     }
 
     /// Removes the status of a runtime that ends.
