@@ -17,6 +17,20 @@ pub fn header(base: [u8; 32], provenance: Provenance) -> Header {
     }
 }
 
+/// One of a few hundred bytes that is whole, with one tensor; another one for each seed of its provenance.
+pub fn small(base: [u8; 32], provenance: Provenance, labels: [&str; 2]) -> Vec<u8> {
+    let values = [provenance.seed as f32, 1.0];
+    let bias = TensorData {
+        name: "classifier.bias",
+        shape: &[2],
+        kind: TensorKind::Replacement,
+        constraint: None,
+        codec: Codec::F16,
+        values: &values,
+    };
+    encode(&header(base, provenance), &labels, &[bias]).unwrap()
+}
+
 /// One that is whole and names the base, but changes a tensor that no network has: it can be activated, and never run.
 pub fn poisoned(base: [u8; 32]) -> Vec<u8> {
     let foreign = TensorData {

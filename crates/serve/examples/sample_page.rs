@@ -6,11 +6,12 @@
 
 use fieldfit_collect::{Collector, CollectorOptions, Label, ModelOutput, Origin, Selection, Span};
 use fieldfit_data::{Frame, PixelFormat, Pixels};
-use fieldfit_delta::{Codec, HeadDescription, Header, Provenance, Task, TensorData, TensorKind, encode};
+use fieldfit_delta::Provenance;
 use fieldfit_serve::{Server, ServerOptions};
 use fieldfit_store::{
     AdaptationPhase, AdaptationStatus, EpochStatus, LatencyHistogram, RuntimeStatus, StepLoss, Store, unix_time,
 };
+use fieldfit_tests::deltas;
 use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
@@ -56,32 +57,11 @@ fn filled_store(path: &Path) -> Result<Store, Box<dyn Error>> {
 }
 
 fn delta(seed: u64) -> Result<Vec<u8>, Box<dyn Error>> {
-    let values = [seed as f32, 1.0];
-    let bias = TensorData {
-        name: "classifier.bias",
-        shape: &[2],
-        kind: TensorKind::Replacement,
-        constraint: None,
-        codec: Codec::F16,
-        values: &values,
-    };
     let (before, after) = (0.72, 0.66 + 0.05 * seed as f32);
     let method = "tpgm-relative".try_into().map_err(|_| "a short name")?;
-    let provenance =
-        Provenance { seed, method, train: 180, validation: 40, gate: 47, before, after, ..Provenance::default() };
-    let (task, head) = (Task::Classification, HeadDescription::default());
-    let header = Header {
-        base: BASE,
-        parent: None,
-        task,
-        input_size: 32,
-        crop: 0.875,
-        classes: 2,
-        tensors: 1,
-        provenance,
-        head,
-    };
-    Ok(encode(&header, &CLASSES, &[bias])?)
+    let (train, validation, gate) = (180, 40, 47);
+    let provenance = Provenance { seed, method, train, validation, gate, before, after, ..Provenance::default() };
+    Ok(deltas::small(BASE, provenance, CLASSES))
 }
 
 /// A collection of drawn images.

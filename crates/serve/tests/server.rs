@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends with its first surprise")]
 
-use fieldfit_delta::{Codec, HeadDescription, Header, Provenance, Task, TensorData, TensorKind, encode};
+use fieldfit_delta::Provenance;
 use fieldfit_serve::{Server, ServerOptions, Stopper};
 use fieldfit_store::{AdaptationPhase, AdaptationStatus, LatencyHistogram, RuntimeStatus, StepLoss, Store, unix_time};
+use fieldfit_tests::deltas;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,27 +18,7 @@ const BASE: [u8; 32] = [1; 32];
 
 /// A whole delta of a few hundred bytes, another one for each `seed`.
 fn delta(seed: u64) -> Vec<u8> {
-    let values = [seed as f32, 1.0];
-    let bias = TensorData {
-        name: "classifier.bias",
-        shape: &[2],
-        kind: TensorKind::Replacement,
-        constraint: None,
-        codec: Codec::F16,
-        values: &values,
-    };
-    let header = Header {
-        base: BASE,
-        parent: None,
-        task: Task::Classification,
-        input_size: 32,
-        crop: 0.875,
-        classes: 2,
-        tensors: 1,
-        provenance: Provenance { seed, ..Provenance::default() },
-        head: HeadDescription::default(),
-    };
-    encode(&header, &["cat", "dog"], &[bias]).unwrap()
+    deltas::small(BASE, Provenance { seed, ..Provenance::default() }, ["cat", "dog"])
 }
 
 /// A server of a store with two versions, of which the second is active, on trial.

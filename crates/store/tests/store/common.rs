@@ -1,6 +1,6 @@
 //! Test helpers: small deltas, and the view that a reader has of a store.
 
-use fieldfit_delta::{Codec, Header, Provenance, TensorData, TensorKind, encode};
+use fieldfit_delta::{Header, Provenance};
 use fieldfit_durable::testing::Simulated;
 use fieldfit_store::{Store, StoreError, VersionEntry};
 use fieldfit_tests::deltas;
@@ -16,16 +16,7 @@ pub fn header(base: u8, seed: u64) -> Header {
 
 /// A whole delta of a few hundred bytes for a base, another one for each `seed`.
 pub fn delta(base: u8, seed: u64) -> Vec<u8> {
-    let values = [seed as f32, 1.0];
-    let bias = TensorData {
-        name: "classifier.bias",
-        shape: &[2],
-        kind: TensorKind::Replacement,
-        constraint: None,
-        codec: Codec::F16,
-        values: &values,
-    };
-    encode(&header(base, seed), &["cat", "dog"], &[bias]).unwrap()
+    deltas::small([base; 32], Provenance { seed, ..Provenance::default() }, ["cat", "dog"])
 }
 
 /// The store on a simulated disk, which is made if there is none.
