@@ -181,6 +181,7 @@ class Runtime:
         branch_average: Literal["mean", "stock"] = ...,
         head: Literal["replace", "keep"] = ...,
         novelty: float | None = ...,
+        start: Literal["base", "active"] = ...,
     ) -> Adapted:
         """Adapts the base to labelled images, stores the delta with the gate's verdict, and runs it if it was accepted.
 
@@ -224,6 +225,7 @@ class Runtime:
         branch_average: Literal["mean", "stock"] = ...,
         head: Literal["replace", "keep"] = ...,
         novelty: float | None = ...,
+        start: Literal["base", "active"] = ...,
     ) -> Adaptation:
         """Starts `adapt` on a thread of its own."""
 
@@ -457,9 +459,12 @@ class Dataset:
     def open(folder: _Path, *, group: str | None = None) -> Dataset:
         """Opens a folder of classes. `group` is a regular expression on file names: what it captures is the group."""
 
+    def replaying(self, earlier: _Images, *, budget: int | None = None, seed: int = 0) -> Dataset:
+        """Adds images of earlier days, of at most `budget` bytes: class after class in turn, drawn by `seed`."""
+
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, sorted."""
+        """Names of the classes: its own sorted, then those of replayed images."""
 
     @property
     def notes(self) -> tuple[str, ...]:

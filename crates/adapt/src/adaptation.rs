@@ -6,12 +6,12 @@ use crate::encode::{codec_search, delta_file, head_outputs, novelty_threshold};
 use crate::error::AdaptError;
 use crate::event::{Event, Gate};
 use crate::gate;
-use crate::kept_head;
 use crate::methods::method::Method;
 use crate::outcome::Outcome;
 use crate::plan::run::Run;
 use crate::plan::run_plan::RunPlan;
 use crate::request::AdaptRequest;
+use crate::run_labels;
 use crate::train::control::Control;
 use crate::train::priority::yielding;
 use crate::train::reporter::Reporter;
@@ -33,7 +33,7 @@ pub fn adapt(
     events: &mut dyn FnMut(Event),
 ) -> Result<Outcome, AdaptError> {
     control.begin();
-    let labelled = kept_head::labelled(request)?;
+    let labelled = run_labels::labelled(request)?;
     let request = &AdaptRequest { dataset: labelled.as_ref().unwrap_or(request.dataset), ..*request };
     match request.options.nice {
         0 => run(request, control, events),

@@ -4,13 +4,14 @@ use crate::classifier::Classifier;
 use crate::encode::head_outputs;
 use crate::error::AdaptError;
 use crate::event::{Event, Gate, MeanErrors, Phase, Reference};
-use crate::kept_head;
 use crate::metrics::{Metrics, PairedCounts};
-use crate::options::HeadMode;
+use crate::options::{HeadMode, StartPoint};
 use crate::outcome::Outcome;
 use crate::plan::run::Run;
 use crate::plan::run_plan::RunPlan;
 use crate::request::AdaptRequest;
+use crate::run_labels;
+use crate::start;
 use crate::train::batch_source::BatchSource;
 use crate::train::control::Control;
 use crate::train::reporter::Reporter;
@@ -36,7 +37,7 @@ pub fn gate_again(
     control: &Control,
     events: &mut dyn FnMut(Event),
 ) -> Result<Gate, AdaptError> {
-    let labelled = kept_head::labelled(request)?;
+    let labelled = run_labels::labelled(request)?;
     let request = &AdaptRequest { dataset: labelled.as_ref().unwrap_or(request.dataset), ..*request };
     let (plan, _) = RunPlan::new(request, control)?;
     judge(Run { request, plan: &plan }, &outcome.probe, &outcome.delta, &mut Reporter::new(control, events))
@@ -45,8 +46,8 @@ pub fn gate_again(
 /// Counts the gate images, or their pixels or labels, that the decoded delta and the reference classify correctly, of the images
 /// that both could read; or adds up how wrong both are about the images' values.
 ///
-/// The reference is the active version, where it has these classes, and else the linear probe on the untouched base, or the
-/// base where its head is kept.
+/// The reference is the active version, where it has these classes, and else the linear probe on the weights that training started
+/// at, or the base where its head is kept.
 pub(crate) fn judge(
     run: Run<'_>,
     probe: &HeadParams,
@@ -56,18 +57,19 @@ pub(crate) fn judge(
     let (reference, weights) = reference(run, probe)?;
     let before = measure(run, weights, reporter)?;
     let after = measure(run, Weights::adapted(run.request.base, &Delta::parse(delta)?)?, reporter)?;
-    let gate = verdict(run.plan.task, reference, before.common(&after));
+    let gate = verdict(run.plan.task, (reference, run.request.options.start), before.common(&after));
     reporter.report(Event::Gate(gate.clone()));
     Ok(gate)
 }
 
-fn verdict(task: Task, reference: Reference, counts: PairedCounts) -> Gate {
+fn verdict(task: Task, (reference, start): (Reference, StartPoint), counts: PairedCounts) -> Gate {
     let PairedCounts { images, answers, first: before, second: after, errors } = counts;
     let errors = errors.map(|sum| sum / images.max(1) as f64);
-    let rival = match reference {
-        Reference::Active => "the active version",
-        Reference::Probe => "a linear probe on the base",
-        Reference::Base => "the base",
+    let rival = match (reference, start) {
+        (Reference::Active, _) => "the active version",
+        (Reference::Probe, StartPoint::Base) => "a linear probe on the base",
+        (Reference::Probe, StartPoint::Active) => "a linear probe on the version that training started at",
+        (Reference::Base, _) => "the base",
     };
     let counted = |of: String| {
         let accepted = after >= before;
@@ -104,7 +106,10 @@ fn reference(run: Run<'_>, probe: &HeadParams) -> Result<(Reference, Weights), A
     if let Some(active) = request.active.filter(|active| has_outputs(active, request.dataset)) {
         return Ok((Reference::Active, Weights::adapted(request.base, active)?));
     }
-    let mut weights = Weights::of_base(request.base);
+    let mut weights = match start::version(request)? {
+        None => Weights::of_base(request.base),
+        Some(version) => Weights::adapted(request.base, version)?,
+    };
     weights.params.replace(plan.network.head.weight, probe.weight.clone());
     weights.params.replace(plan.network.head.bias, probe.bias.clone());
     let (network, labels) = (plan.network.clone(), request.dataset.classes.clone());
@@ -167,7 +172,7 @@ mod tests {
             second,
             errors: [second as f64, first as f64],
         };
-        let verdict = |reference, counts| verdict(Task::Classification, reference, counts);
+        let verdict = |reference, counts| verdict(Task::Classification, (reference, StartPoint::Base), counts);
         assert!(verdict(Reference::Probe, counts(7, 7)).accepted);
         let refused = verdict(Reference::Active, counts(7, 6));
         assert!(!refused.accepted);
@@ -178,7 +183,7 @@ mod tests {
     #[test]
     fn values_may_not_be_further_off() {
         let counts = |errors| PairedCounts { images: 10, errors, ..PairedCounts::default() };
-        let verdict = |errors| verdict(Task::Regression, Reference::Probe, counts(errors));
+        let verdict = |errors| verdict(Task::Regression, (Reference::Probe, StartPoint::Base), counts(errors));
         assert!(verdict([3.0, 3.0]).accepted && verdict([3.0, 3.005]).accepted);
         let refused = verdict([3.0, 4.0]);
         assert!(!refused.accepted);

@@ -11,15 +11,11 @@ use fieldfit_tensor::{Task, TensorId};
 /// Most labels that are named as near to a folder's name.
 const NEAREST: usize = 3;
 
-/// Images of a request as it trains on them: where the base's head is kept, labelled by the base's classes; else `None`.
+/// Images of a request whose head is the base's, labelled by the base's classes.
 ///
 /// # Errors
 /// If the base has no head, images have no classes, or an image's class is not a label of the base.
-pub(crate) fn labelled(request: &AdaptRequest<'_>) -> Result<Option<Dataset>, AdaptError> {
-    match request.options.head {
-        HeadMode::Replace => return Ok(None),
-        HeadMode::Keep => {}
-    }
+pub(crate) fn labelled(request: &AdaptRequest<'_>) -> Result<Dataset, AdaptError> {
     match request.dataset.task() {
         Task::Classification | Task::Segmentation => {}
         task @ (Task::Regression | Task::MultiLabel) => {
@@ -32,7 +28,7 @@ pub(crate) fn labelled(request: &AdaptRequest<'_>) -> Result<Option<Dataset>, Ad
     }
     match request.dataset.clone().with_labels(base.labels()) {
         Err(DataError::Labels { unknown, .. }) => Err(unknown_classes(unknown, base.labels())),
-        labelled => Ok(Some(labelled?)),
+        labelled => Ok(labelled?),
     }
 }
 

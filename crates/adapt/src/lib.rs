@@ -21,6 +21,8 @@
 //! | `classifier`, [`metrics`] | [`Classifier`], which every prediction of the workspace comes from, and the one place that counts them |
 //! | `heads` | the base's own head on an adapted backbone |
 //! | `kept_head` | the base's head where it is adapted, not replaced |
+//! | `run_labels` | the classes of a run, where they are not those of its images |
+//! | `start` | the weights that training starts at: the base's, or the active version's |
 //! | `teach` | [`teach()`]: a class by its mean features, without training |
 //! | [`novelty`], `covariance` | the distance that tells unknown images, and the statistics that it is measured by |
 //! | `features` | features of frames and images by a version's backbone |
@@ -47,6 +49,8 @@ mod options;
 mod outcome;
 mod plan;
 mod request;
+mod run_labels;
+mod start;
 mod teach;
 mod train;
 
@@ -68,7 +72,7 @@ pub use methods::tensor_radii::TensorRadii;
 pub use methods::{METHODS, method};
 pub use options::{
     BranchAverage, Branches, ClassWeights, Coding, Freeze, HeadMode, OptimiserOptions, Options, ScheduleOptions,
-    Sharing, TpgmOptions,
+    Sharing, StartPoint, TpgmOptions,
 };
 pub use outcome::Outcome;
 pub use plan::memory::{forget_peak_memory, peak_memory, plan_memory};

@@ -20,6 +20,9 @@ pub struct AdaptRequest<'a> {
     pub methods: &'a [MethodEntry],
     /// The active version, which the gate compares with and the delta names as its parent.
     pub active: Option<&'a Delta<'a>>,
+    /// The version that training starts at, where [`Options::start`] is [`StartPoint::Active`](crate::StartPoint::Active): the one
+    /// that was active when the run began.
+    pub start: Option<&'a Delta<'a>>,
     /// Checkpoint of the run; `None` to keep none.
     pub checkpoint: Option<Checkpointing<'a>>,
 }

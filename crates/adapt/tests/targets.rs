@@ -47,7 +47,15 @@ impl Shades {
     }
 
     fn request<'a>(&'a self, options: &'a Options) -> AdaptRequest<'a> {
-        AdaptRequest { base: &self.base, dataset: &self.dataset, options, methods: &[], active: None, checkpoint: None }
+        AdaptRequest {
+            base: &self.base,
+            dataset: &self.dataset,
+            options,
+            methods: &[],
+            active: None,
+            start: None,
+            checkpoint: None,
+        }
     }
 
     fn adapt(&self, options: &Options) -> Result<Outcome, AdaptError> {

@@ -198,7 +198,7 @@ impl Contents {
     ) -> Result<Dataset, DataError> {
         let is_wanted = |label: &Label| match options.purpose {
             Purpose::Evaluate => !label.origin.is_pseudo_label(),
-            Purpose::Adapt | Purpose::Unlabelled => true,
+            Purpose::Adapt | Purpose::Continue | Purpose::Unlabelled => true,
         };
         let images = self.images().filter(|(_, label)| is_wanted(label));
         let file = |(image, label): (&StoredImage, &Label)| LabelledFile {

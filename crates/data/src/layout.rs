@@ -20,6 +20,8 @@ pub enum Purpose {
     /// Training: all of a folder of classes, or `train` and, if there is one, `val`. Needs two classes.
     #[default]
     Adapt,
+    /// Training beside other images: as `Adapt`, and one class will do.
+    Continue,
     /// Evaluation: all of a folder of classes, or `test`.
     Evaluate,
     /// Images without labels: every image at any depth. They are one class, `unlabelled`.
@@ -170,11 +172,11 @@ impl Layout {
     pub fn of_files(folder: &Path, mut files: Vec<LabelledFile>, purpose: Purpose) -> Result<Self, DataError> {
         files.sort_by(|one, other| one.path.cmp(&other.path));
         let names = match purpose {
-            Purpose::Adapt | Purpose::Evaluate => files.iter().map(|file| &file.class).collect(),
+            Purpose::Adapt | Purpose::Continue | Purpose::Evaluate => files.iter().map(|file| &file.class).collect(),
             Purpose::Unlabelled => BTreeSet::new(),
         };
         let classes = match purpose {
-            Purpose::Adapt | Purpose::Evaluate => class_names(folder, &names, purpose)?,
+            Purpose::Adapt | Purpose::Continue | Purpose::Evaluate => class_names(folder, &names, purpose)?,
             Purpose::Unlabelled => vec![UNLABELLED.into()],
         };
         let file = |LabelledFile { path, class, group, is_pseudo_labelled }| {
@@ -236,7 +238,9 @@ fn class_folders(root: &Path, purpose: Purpose, skipped: &mut Vec<Skipped>) -> R
     }
     skipped.extend(listing.outside_classes());
     let wanted = match purpose {
-        Purpose::Adapt => [Some(Subset::Train), subsets.contains_key(&Subset::Val).then_some(Subset::Val)],
+        Purpose::Adapt | Purpose::Continue => {
+            [Some(Subset::Train), subsets.contains_key(&Subset::Val).then_some(Subset::Val)]
+        }
         Purpose::Evaluate | Purpose::Unlabelled => [Some(Subset::Test), None],
     };
     let mut folders = Vec::new();

@@ -49,6 +49,7 @@ mod mask_layout;
 mod perturbation;
 mod preprocessor;
 mod read_failures;
+mod replay;
 mod resampler;
 mod rng;
 mod skipped;
@@ -63,7 +64,7 @@ pub use dataset::{Dataset, FolderOptions, Group, LabelledFile, Sample, ScanProgr
 pub use dataset_builder::DatasetBuilder;
 pub use decode::{EXTENSIONS, MAX_FILE_BYTES, MAX_PIXELS, encoded_extension};
 pub use encode::encode_jpeg;
-pub use error::{DataError, FolderError, SplitError};
+pub use error::{DataError, FolderError, ReplayError, SplitError};
 pub use frame::{Frame, PixelFormat, Pixels, Plane, Rect};
 pub use image::RgbImage;
 pub use image_source::{ImageSource, MemoryImage};

@@ -91,7 +91,7 @@ fn wanted(
     folders: Vec<(Option<Subset>, MaskFolders)>,
 ) -> Result<Vec<(Option<Subset>, MaskFolders)>, DataError> {
     let needed = match purpose {
-        Purpose::Adapt => Subset::Train,
+        Purpose::Adapt | Purpose::Continue => Subset::Train,
         Purpose::Evaluate | Purpose::Unlabelled => Subset::Test,
     };
     if folders.iter().all(|(subset, _)| subset.is_some_and(|subset| subset != needed)) {
@@ -99,7 +99,7 @@ fn wanted(
     }
     let is_read = |subset: Option<Subset>| match (purpose, subset) {
         (_, None) => true,
-        (Purpose::Adapt, Some(subset)) => subset != Subset::Test,
+        (Purpose::Adapt | Purpose::Continue, Some(subset)) => subset != Subset::Test,
         (Purpose::Evaluate | Purpose::Unlabelled, Some(subset)) => subset == Subset::Test,
     };
     let mut seen = BTreeSet::new();

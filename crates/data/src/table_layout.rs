@@ -125,7 +125,7 @@ fn wanted(root: &Path, table: &Path, files: Vec<ImageFile>, purpose: Purpose) ->
         return Err(invalid(table, None, "it has no row: add a row for each image".into()));
     }
     let needed = match purpose {
-        Purpose::Adapt => Subset::Train,
+        Purpose::Adapt | Purpose::Continue => Subset::Train,
         Purpose::Evaluate | Purpose::Unlabelled => Subset::Test,
     };
     if !files.iter().any(|file| file.subset.is_none_or(|subset| subset == needed)) {
@@ -133,7 +133,7 @@ fn wanted(root: &Path, table: &Path, files: Vec<ImageFile>, purpose: Purpose) ->
     }
     let is_read = |file: &ImageFile| match (purpose, file.subset) {
         (_, None) => true,
-        (Purpose::Adapt, Some(subset)) => subset != Subset::Test,
+        (Purpose::Adapt | Purpose::Continue, Some(subset)) => subset != Subset::Test,
         (Purpose::Evaluate | Purpose::Unlabelled, Some(subset)) => subset == Subset::Test,
     };
     let mut files: Vec<ImageFile> = files.into_iter().filter(is_read).collect();

@@ -6,10 +6,11 @@ use crate::execution_plan::plan_version;
 use crate::status::AdaptationReporter;
 use crate::{Error, Runtime};
 use fieldfit_adapt::{
-    AdaptRequest, Checkpointing, Control, Event, GateFigures, MethodEntry, Options, Outcome, adapt, gate_again,
-    peak_memory, remove_checkpoint,
+    AdaptRequest, Checkpointing, Control, Event, GateFigures, MethodEntry, Options, Outcome, StartPoint, adapt,
+    gate_again, peak_memory, remove_checkpoint,
 };
 use fieldfit_data::Dataset;
+use fieldfit_delta::Delta;
 use fieldfit_model::Weights;
 use fieldfit_store::{ActiveVersion, Store, StoreError, Verdict, WorkDir};
 
@@ -154,13 +155,16 @@ impl<'a> Adaptation<'a> {
     fn run_in(&mut self, store: &Store, work: &WorkDir) -> Result<Adapted, Error> {
         let checkpoint = work.path().join(CHECKPOINT);
         let mut compared_with = store.active_version()?;
-        let mut outcome = self.train(store, Checkpointing { path: &checkpoint, resume: self.resume })?;
+        let start = self.start(store)?;
+        let start = start.as_ref().map(|(version, bytes)| parse(&store.delta_path(*version), bytes)).transpose()?;
+        let checkpointing = Checkpointing { path: &checkpoint, resume: self.resume };
+        let mut outcome = self.train(store, start.as_ref(), checkpointing)?;
         let version = loop {
             match self.runtime.store_judged(store, &mut outcome, &compared_with)? {
                 Some(version) => break version,
                 None => {
                     compared_with = store.active_version()?;
-                    self.judge_again(store, &mut outcome)?;
+                    self.judge_again(store, start.as_ref(), &mut outcome)?;
                 }
             }
         };
@@ -170,22 +174,38 @@ impl<'a> Adaptation<'a> {
         Ok(adapted)
     }
 
-    fn train(&mut self, store: &Store, checkpoint: Checkpointing<'_>) -> Result<Outcome, Error> {
-        self.request(store, Some(checkpoint), |request, control, on_event| Ok(adapt(request, control, on_event)?))
+    /// Returns the version that training starts at and its delta; `None` for the base.
+    fn start(&self, store: &Store) -> Result<Option<(u32, Vec<u8>)>, Error> {
+        Ok(match self.options.start {
+            StartPoint::Base => None,
+            StartPoint::Active => store.read_active()?,
+        })
+    }
+
+    fn train(
+        &mut self,
+        store: &Store,
+        start: Option<&Delta<'_>>,
+        checkpoint: Checkpointing<'_>,
+    ) -> Result<Outcome, Error> {
+        self.request(store, (start, Some(checkpoint)), |request, control, on_event| {
+            Ok(adapt(request, control, on_event)?)
+        })
     }
 
     /// Judges the delta against the version that is active now.
-    fn judge_again(&mut self, store: &Store, outcome: &mut Outcome) -> Result<(), Error> {
-        outcome.gate = self
-            .request(store, None, |request, control, on_event| Ok(gate_again(request, outcome, control, on_event)?))?;
+    fn judge_again(&mut self, store: &Store, start: Option<&Delta<'_>>, outcome: &mut Outcome) -> Result<(), Error> {
+        outcome.gate = self.request(store, (start, None), |request, control, on_event| {
+            Ok(gate_again(request, outcome, control, on_event)?)
+        })?;
         Ok(())
     }
 
-    /// Calls `work` with the request of this adaptation against the version that is active now.
+    /// Calls `work` with the request of this adaptation, from that start, against the version that is active now.
     fn request<R>(
         &mut self,
         store: &Store,
-        checkpoint: Option<Checkpointing<'_>>,
+        (start, checkpoint): (Option<&Delta<'_>>, Option<Checkpointing<'_>>),
         work: impl FnOnce(&AdaptRequest<'_>, &Control, &mut dyn FnMut(Event)) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let active = store.read_active()?;
@@ -196,6 +216,7 @@ impl<'a> Adaptation<'a> {
             options: &self.options,
             methods: self.custom.as_slice(),
             active: active.as_ref(),
+            start,
             checkpoint,
         };
         work(&request, &self.control, &mut self.on_event)

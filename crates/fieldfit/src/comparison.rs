@@ -166,7 +166,7 @@ impl<'a> Comparison<'a> {
         let is_fresh = forget_peak_memory();
         let base = self.runtime.base();
         let (dataset, methods) = (self.images, self.methods.as_slice());
-        let request = AdaptRequest { base, dataset, options, methods, active: None, checkpoint: None };
+        let request = AdaptRequest { base, dataset, options, methods, active: None, start: None, checkpoint: None };
         let Outcome { delta, seconds, .. } = adapt(&request, control, &mut |event| {
             recorder.record(&event);
             on_event(event);

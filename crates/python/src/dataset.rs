@@ -48,6 +48,14 @@ impl Dataset {
         Ok(Self(open(py, &folder, group)?.into()))
     }
 
+    /// Adds images of earlier days, of at most that many bytes: class after class in turn, drawn by the seed.
+    #[pyo3(signature = (earlier, *, budget = None, seed = 0))]
+    fn replaying(&self, earlier: &Bound<'_, PyAny>, budget: Option<u64>, seed: u64) -> PyResult<Self> {
+        let (py, earlier) = (earlier.py(), Images::clone(&*Self::from_any(earlier)?));
+        let both = Images::clone(&self.0).replaying(earlier, budget, seed);
+        Ok(Self(both.map_err(|error| dataset_exception(py, &error))?.into()))
+    }
+
     /// Names of the classes, sorted.
     #[getter]
     fn classes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {

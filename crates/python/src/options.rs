@@ -4,6 +4,7 @@ use fieldfit::data::Augmentation;
 use fieldfit::delta::Codec;
 use fieldfit::train::{
     BranchAverage, ClassWeights, Coding, Freeze, HeadMode, OptimiserOptions, Options, ScheduleOptions, Sharing,
+    StartPoint,
 };
 use fieldfit::{Device, data::Fractions};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -79,6 +80,7 @@ fn set(options: &mut Options, name: &str, value: &Bound<'_, PyAny>) -> PyResult<
             options.branches.average = choice(name, value, averages)?;
         }
         "head" => options.head = choice(name, value, HeadMode::ALL.map(|one| (one.name(), one)))?,
+        "start" => options.start = choice(name, value, StartPoint::ALL.map(|one| (one.name(), one)))?,
         "novelty" => options.novelty = value.extract()?,
         _ => return Err(PyTypeError::new_err(format!("unexpected keyword argument '{name}'"))),
     }

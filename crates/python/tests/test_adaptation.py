@@ -137,6 +137,22 @@ def test_images_from_memory(stored, images):
         fieldfit.Dataset.open(images / "no-such-folder")
 
 
+def test_a_day_goes_on_from_the_version_before(stored, images):
+    """Catches: a day that forgets the classes of the one before, or images of it that are not replayed."""
+    stored.adapt(images, **QUICK)
+    earlier = stored.labels
+    today = [(path.read_bytes(), "today", None) for path in sorted(images.glob(f"{earlier[0]}/*.png"))]
+    dataset = fieldfit.Dataset(today).replaying(images, budget=100_000)
+    assert dataset.classes == ("today", *earlier) and len(dataset) > len(today)
+    plans = []
+    stored.adapt(dataset, start="active", on_event=plans.append, **QUICK)
+    assert plans[0]["classes"] == [*earlier, "today"]
+    with pytest.raises(fieldfit.DatasetError, match="hold no image"):
+        dataset.replaying(images, budget=1)
+    with pytest.raises(ValueError, match="base, active"):
+        stored.adapt(dataset, start="yesterday", **QUICK)
+
+
 def test_frames_of_a_camera_are_data(stored):
     """Catches: a format that is not applied to the frames of a data set, or a generator that is not read."""
     random = np.random.default_rng(3)

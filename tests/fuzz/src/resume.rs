@@ -74,6 +74,7 @@ impl Field {
             options: &options,
             methods: &[],
             active: None,
+start: None,
             checkpoint,
         };
         let control = Control::new();

@@ -2,7 +2,7 @@
 
 use crate::methods::effective_settings;
 use crate::methods::entry::MethodEntry;
-use crate::options::Options;
+use crate::options::{Options, StartPoint};
 use crate::plan::run_plan::RunPlan;
 use crate::request::AdaptRequest;
 use fieldfit_data::Split;
@@ -19,12 +19,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub fn new(request: &AdaptRequest<'_>, plan: &RunPlan) -> Self {
-        Self {
-            base: request.base.id().0,
-            images: images(request, plan),
-            options: Sha256::digest(format!("{:?} {}", distinct(request.options, &plan.entry), plan.memory.passes()))
-                .into(),
-        }
+        Self { base: request.base.id().0, images: images(request, plan), options: options(request, plan) }
     }
 
     /// Returns the part that differs from another identity, if any.
@@ -36,6 +31,17 @@ impl Identity {
         ];
         same.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
     }
+}
+
+/// Hash over the options, the passes, and the version that training starts at, where it is not the base.
+fn options(request: &AdaptRequest<'_>, plan: &RunPlan) -> [u8; 32] {
+    let text = format!("{:?} {}", distinct(request.options, &plan.entry), plan.memory.passes());
+    let mut hash = Sha256::new_with_prefix(text);
+    match (request.options.start, request.start) {
+        (StartPoint::Active, Some(version)) => hash.update(version.hash()),
+        (StartPoint::Active, None) | (StartPoint::Base, _) => {}
+    }
+    hash.finalize().into()
 }
 
 /// Options of a run as checkpoints tell them apart.

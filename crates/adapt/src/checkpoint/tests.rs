@@ -61,8 +61,15 @@ impl Stopped {
             ..Options::default()
         };
         let checkpoint = Some(Checkpointing { path: &path, resume: false });
-        let request =
-            AdaptRequest { base: &base, dataset: &dataset, options: &options, methods: &[], active: None, checkpoint };
+        let request = AdaptRequest {
+            base: &base,
+            dataset: &dataset,
+            options: &options,
+            methods: &[],
+            active: None,
+            start: None,
+            checkpoint,
+        };
         let control = Control::new();
         let stopped = adapt(&request, &control, &mut |event| {
             if stop(&event) {
@@ -78,7 +85,8 @@ impl Stopped {
 
     fn read(&self) -> Result<Snapshot<'static>, AdaptError> {
         let Self { base, dataset, options, .. } = self;
-        let request = AdaptRequest { base, dataset, options, methods: &[], active: None, checkpoint: None };
+        let request =
+            AdaptRequest { base, dataset, options, methods: &[], active: None, start: None, checkpoint: None };
         let mut method = methods::method(options, &self.plan.network).unwrap();
         Snapshot::read(&self.path, &self.identity, Run { request: &request, plan: &self.plan }, method.as_mut())
     }

@@ -5,7 +5,7 @@ use crate::error::AdaptError;
 use crate::event::Gate;
 use crate::methods::entry::MethodEntry;
 use crate::methods::{effective_settings, find};
-use crate::options::{Branches, ClassWeights, Freeze, HeadMode, Options};
+use crate::options::{Branches, ClassWeights, Freeze, HeadMode, Options, StartPoint};
 use crate::plan::run::Run;
 use fieldfit_data::Fractions;
 use fieldfit_delta::Provenance;
@@ -75,6 +75,7 @@ impl fmt::Display for Choices<'_> {
             novelty,
             branches,
             flip_negates,
+            start,
         } = self.options;
         write!(f, "method={method}")?;
         for (name, value) in effective_settings(self.options, self.method) {
@@ -107,6 +108,9 @@ impl fmt::Display for Choices<'_> {
         }
         if let Some(targets) = flip_negates {
             write!(f, " flip_negates={targets:?}")?;
+        }
+        if *start != StartPoint::default() {
+            write!(f, " start={}", start.name())?;
         }
         if *fractions != Fractions::default() {
             write!(f, " {fractions}")?;
@@ -156,6 +160,7 @@ mod tests {
             novelty: Some(0.05),
             branches: Branches::new(2).with_common(1).with_average(BranchAverage::Stock),
             flip_negates: Some(vec!["tilt".into()]),
+            start: StartPoint::Active,
             ..Options::default()
         };
         let changed = changed.text(&[]).expect("the default method");
@@ -168,6 +173,7 @@ mod tests {
             " novelty=0.05",
             " branches=2 common_epochs=1 branch_average=stock",
             " flip_negates=[\"tilt\"]",
+            " start=active",
         ] {
             assert!(changed.contains(part), "{part} in {changed}");
         }

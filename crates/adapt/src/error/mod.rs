@@ -139,6 +139,16 @@ pub enum AdaptError {
         /// Labels of the base that are spelled much like it.
         nearest: Vec<String>,
     },
+    /// A version to start at that changes a tensor which would not train, and so would be lost.
+    #[error(
+        "the active version, which training is to start at, changes `{}`, which would not train: take a method that trains it, \
+         freeze no stage that holds it, or start at the base",
+        escape(name)
+    )]
+    UntrainedStart {
+        /// Name of the tensor.
+        name: String,
+    },
     /// A stage that cannot be frozen.
     #[error("no stage `{name}` can be frozen: use one of {}; to train the head alone, use linear-probe", .known.join(", "))]
     Stage {
@@ -324,6 +334,7 @@ impl AdaptError {
             | Self::Task { .. }
             | Self::Teach(_)
             | Self::NotALabel { .. }
+            | Self::UntrainedStart { .. }
             | Self::Stage { .. }
             | Self::Nice { .. }
             | Self::Pattern { .. }

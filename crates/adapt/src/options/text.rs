@@ -1,6 +1,6 @@
 //! Options as text, by which comparisons and checkpoints tell their runs: that of earlier releases, where nothing later is chosen.
 
-use super::{Branches, ClassWeights, HeadMode, Options};
+use super::{Branches, ClassWeights, HeadMode, Options, StartPoint};
 use std::fmt;
 
 /// Formats the fields as a derive would. Those that were added after the first release are left out at their defaults, so that
@@ -33,6 +33,7 @@ impl fmt::Debug for Options {
             novelty,
             branches,
             flip_negates,
+            start,
         } = self;
         let mut text = f.debug_struct("Options");
         text.field("method", method).field("epochs", epochs).field("size", size).field("batch", batch);
@@ -59,6 +60,9 @@ impl fmt::Debug for Options {
         if flip_negates.is_some() {
             text.field("flip_negates", flip_negates);
         }
+        if *start != StartPoint::default() {
+            text.field("start", start);
+        }
         text.finish()
     }
 }
@@ -75,10 +79,9 @@ mod tests {
         assert!(text.starts_with("Options { method: \"tpgm-relative\", epochs: 4, size: None, batch: 16, "), "{text}");
         assert!(text.ends_with("micro_batch: None, nice: 0, memory_budget: None }"), "{text}");
         let changed = Options::default().with_flip_negates(Some(Vec::new())).with_branches(Branches::new(2));
-        let changed = format!("{changed:?}");
-        assert!(
-            changed.contains("branches: Branches { count: 2") && changed.contains("flip_negates: Some([])"),
-            "{changed}"
-        );
+        let changed = format!("{:?}", changed.with_start(StartPoint::Active));
+        for part in ["branches: Branches { count: 2", "flip_negates: Some([])", "start: Active"] {
+            assert!(changed.contains(part), "{part} in {changed}");
+        }
     }
 }

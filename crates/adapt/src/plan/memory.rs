@@ -4,7 +4,7 @@ use crate::classifier::output_size;
 use crate::error::AdaptError;
 use crate::methods::method;
 use crate::methods::method::Method;
-use crate::options::{Branches, HeadMode, Options};
+use crate::options::{Branches, HeadMode, Options, StartPoint};
 use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::MOST_RETAINED;
 use crate::plan::stage::{shape_after, trained};
@@ -164,9 +164,9 @@ impl Draft<'_> {
     /// Returns the number of δ that are held: the one that trains, where branches part, and the sum of the branches.
     const fn deltas(&self) -> u64 {
         let Branches { count, common, average: _ } = self.options.branches;
-        match (count, common) {
-            (0 | 1, _) => 1,
-            (_, 0) => 2,
+        match (count, common, self.options.start) {
+            (0 | 1, _, _) => 1,
+            (_, 0, StartPoint::Base) => 2,
             _ => 3,
         }
     }

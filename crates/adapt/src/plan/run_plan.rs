@@ -13,6 +13,7 @@ use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::RetainedImages;
 use crate::plan::stage::{shape_after, trained};
 use crate::request::AdaptRequest;
+use crate::start;
 use crate::train::branches::BranchOrder;
 use crate::train::control::Control;
 use crate::train::target_scaling::target_scales;
@@ -75,6 +76,7 @@ impl RunPlan {
         let trained = trained(method.as_ref(), &network, options)?;
         let trains = trained.contains(&true);
         kept_head::require_training(options, trains)?;
+        start::require_trained(request, &network, &trained)?;
         let order = BranchOrder::new(options, steps_per_epoch);
         let steps = if trains { order.steps() } else { 0 };
         require_stateless(method.as_mut(), options)?;

@@ -8,7 +8,7 @@
 //! (Jang, Yun and Han, ECCV 2024, arXiv 2403.19522), which the branches' disagreement gives.
 
 use crate::event::{BranchMean, StageMean};
-use crate::options::{BranchAverage, Branches, Options};
+use crate::options::{BranchAverage, Branches, Options, StartPoint};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Params, by_tensor};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ pub(crate) struct BranchOrder {
     /// Steps of each branch after that.
     own: u64,
     branches: u64,
+    /// Where training starts, which is where branches without a common part do.
+    start: StartPoint,
 }
 
 impl BranchOrder {
@@ -29,7 +31,8 @@ impl BranchOrder {
         let Branches { count, common, .. } = options.branches;
         let common = common.min(options.epochs);
         let steps = |epochs: u32| steps_per_epoch * u64::from(epochs);
-        Self { common: steps(common), own: steps(options.epochs - common), branches: u64::from(count) }
+        let (branches, start) = (u64::from(count), options.start);
+        Self { common: steps(common), own: steps(options.epochs - common), branches, start }
     }
 
     /// Number of steps in all.
@@ -78,9 +81,13 @@ impl BranchOrder {
         }
     }
 
-    /// Whether the branches part somewhere else than at the start, and have by then.
+    /// Whether the branches part somewhere else than at the base, and have by then.
     pub const fn has_parted(&self, done: u64) -> bool {
-        self.branches > 1 && self.common > 0 && done >= self.common
+        let at_base = match self.start {
+            StartPoint::Base => self.common == 0,
+            StartPoint::Active => false,
+        };
+        self.branches > 1 && !at_base && done >= self.common
     }
 }
 
@@ -96,7 +103,7 @@ pub(crate) enum BranchEnd {
 /// Branches so far: where they part, and the sum of those that are complete.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct BranchSum {
-    /// δ where the branches part; empty where they part at the start.
+    /// δ where the branches part; empty where they part at the base.
     pub fork: Params<f32>,
     /// Sum of the complete branches' δ, from the fork on.
     pub sum: Params<f32>,
@@ -126,6 +133,15 @@ impl Lengths {
 }
 
 impl BranchSum {
+    /// No branch yet, of a run that starts at this δ.
+    pub fn starting_at(delta: &Params<f32>, order: BranchOrder) -> Self {
+        let mut branches = Self::default();
+        if order.has_parted(0) {
+            branches.part(delta);
+        }
+        branches
+    }
+
     /// Lets the branches part at this δ.
     pub fn part(&mut self, delta: &Params<f32>) {
         self.fork = delta.clone();

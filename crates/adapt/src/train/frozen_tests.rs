@@ -80,6 +80,7 @@ fn run(options: &Options, check: impl Fn(Bench<'_>)) {
         options,
         methods: &[],
         active: None,
+        start: None,
         checkpoint: None,
     }));
 }

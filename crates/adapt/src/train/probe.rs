@@ -7,6 +7,7 @@ use crate::kept_head;
 use crate::metrics::{Metrics, agreeing, prediction};
 use crate::options::{OptimiserOptions, ScheduleOptions};
 use crate::plan::run::Run;
+use crate::start::StartWeights;
 use crate::train::batch_source::BatchSource;
 use crate::train::labelled_features::LabelledFeatures;
 use crate::train::lr_schedule::LrSchedule;
@@ -14,7 +15,7 @@ use crate::train::optimiser::Optimiser;
 use crate::train::pixel_features::PixelFeatures;
 use crate::train::reporter::Reporter;
 use crate::train::target_scaling::TargetScaling;
-use crate::train::training_state::{HeadParams, TrainingState};
+use crate::train::training_state::HeadParams;
 use fieldfit_data::Targets;
 use fieldfit_exec::{Objective, executor};
 use fieldfit_model::HeadOutputs;
@@ -44,8 +45,8 @@ impl Probe {
         Self { head: kept_head::of_base(run.request.base), penalty: 0.0, loss: 0.0, accuracy: 0.0 }
     }
 
-    /// Trains a new head on the untouched base's features, each computed once: of images, or of [pixels](PixelFeatures) that
-    /// are drawn from them.
+    /// Trains a new head on the features of the weights that training starts at, each computed once: of images, or of
+    /// [pixels](PixelFeatures) that are drawn from them. It goes on from the head of these weights, if they have one.
     pub fn train(
         run: Run<'_>,
         source: &BatchSource<'_>,
@@ -53,8 +54,7 @@ impl Probe {
         reporter: &mut Reporter<'_>,
     ) -> Result<Self, AdaptError> {
         let Run { request, plan } = run;
-        let head = plan.random_head(request.options.seed);
-        let base = TrainingState::<f32>::new(request.base, plan.network.clone(), head, |_| false).weights();
+        let StartWeights { params, head } = StartWeights::of(request, &plan.network)?;
         let mut executor = executor(request.options.device, &plan.network, plan.memory.passes())?;
         let total = plan.split.train.len() + plan.split.validation.len();
         let (mut pixels, mut done) = (PixelFeatures::of(run, total)?, 0);
@@ -67,8 +67,8 @@ impl Probe {
                 }
                 let batch = batch?;
                 match &mut pixels {
-                    Some(pixels) => pixels.extend(&mut features, &base, &batch)?,
-                    None => features.extend(executor.features(&base, &batch.images)?, &batch.targets),
+                    Some(pixels) => pixels.extend(&mut features, &params, &batch)?,
+                    None => features.extend(executor.features(&params, &batch.images)?, &batch.targets),
                 }
                 done += batch.samples.len();
                 reporter.report(Event::Progress { phase: Phase::Features, done, total });
@@ -78,13 +78,13 @@ impl Probe {
         };
         let (train, validation) = (features(&plan.split.train)?, features(&plan.split.validation)?);
         let task = ProbeTask { outputs: &plan.outputs(), scaling: target_scaling };
-        let probe = fit(&plan.network, &train, &validation, task);
+        let probe = fit(&plan.network, &train, &validation, task, head.as_ref());
         reporter.report(Event::Probe { penalty: probe.penalty, loss: probe.loss, accuracy: probe.accuracy });
         Ok(probe)
     }
 }
 
-/// Trains a head for `network` on the features of the training slice. Of several L2 penalties, takes the one with the
+/// Trains a head for `network` on the features of the training slice, from `head` on, or from 0, from where the penalty is counted. Of several L2 penalties, takes the one with the
 /// lowest loss on the validation slice. Deterministic: the whole slice is every step.
 ///
 /// Features are centred and scaled by one common factor, so that rarely active ones are not blown up; both are folded
@@ -94,12 +94,19 @@ pub(crate) fn fit(
     train: &LabelledFeatures,
     validation: &LabelledFeatures,
     task: ProbeTask<'_>,
+    head: Option<&HeadParams>,
 ) -> Probe {
     let scaling = Scaling::of(&train.matrix);
     let (train, validation) = (scaling.apply(train), scaling.apply(validation));
     let mut weights = Params::zeros_where(network, |id| network.tensor(id).role.is_head());
+    if let Some(head) = head {
+        let HeadParams { weight, bias } = scaling.unfold(head);
+        weights.replace(network.head.weight, weight);
+        weights.replace(network.head.bias, bias);
+    }
+    let origin = weights[network.head.weight].to_vec();
     let mut candidate = |penalty: f64| {
-        descend(network, &mut weights, (&train, task), penalty);
+        descend(network, &mut weights, (&train, task), &Penalty { strength: penalty as f32, origin: &origin });
         let (loss, _) = score(network, &weights, (&train, task));
         let (validation_loss, accuracy) = score(network, &weights, (&validation, task));
         let head = scaling.fold(&weights[network.head.weight], &weights[network.head.bias]);
@@ -126,30 +133,36 @@ pub(crate) struct ProbeTask<'a> {
 /// Features, and the task.
 type Scaled<'a> = (&'a LabelledFeatures, ProbeTask<'a>);
 
+/// L2 penalty, `strength/2 · ‖weight − origin‖²`.
+struct Penalty<'a> {
+    strength: f32,
+    origin: &'a [f32],
+}
+
 /// Adam on the whole slice, from where the weights are.
-fn descend(network: &Network, weights: &mut Params<f32>, features: Scaled<'_>, penalty: f64) {
+fn descend(network: &Network, weights: &mut Params<f32>, features: Scaled<'_>, penalty: &Penalty<'_>) {
     let rate = 0.1 / (network.head.features as f64).sqrt();
     let schedule = LrSchedule::new(&ScheduleOptions { warm_up: 0 }, rate, STEPS);
     let mut optimiser = Optimiser::new(OptimiserOptions::adamw(), network, weights);
     let mut gradients = weights.clone();
     for step in 0..STEPS {
-        gradient(network, weights, features, penalty as f32, &mut gradients);
+        gradient(network, weights, features, penalty, &mut gradients);
         let fixed = weights.clone();
         optimiser.step(weights, &fixed, &gradients, schedule.rate(step));
     }
 }
 
-/// The gradient of the mean loss of the targets and of `penalty/2 · ‖weight‖²`.
+/// The gradient of the mean loss of the targets and of the penalty.
 fn gradient(
     network: &Network,
     weights: &Params<f32>,
     (features, task): Scaled<'_>,
-    penalty: f32,
+    penalty: &Penalty<'_>,
     out: &mut Params<f32>,
 ) {
     let head = network.head;
-    for (out, weight) in out[head.weight].iter_mut().zip(&weights[head.weight]) {
-        *out = penalty * weight;
+    for ((out, weight), origin) in out[head.weight].iter_mut().zip(&weights[head.weight]).zip(penalty.origin) {
+        *out = penalty.strength * (weight - origin);
     }
     out[head.bias].fill(0.0);
     let share = 1.0 / features.matrix.rows.max(1) as f32;
@@ -283,6 +296,13 @@ impl Scaling {
         let bias = bias.iter().zip(rows).map(|(bias, row)| bias - dot(row, &self.mean)).collect();
         HeadParams { weight, bias }
     }
+
+    /// The head on `z` that does what `head` does on `x`.
+    fn unfold(&self, HeadParams { weight, bias }: &HeadParams) -> HeadParams {
+        let rows = weight.chunks_exact(self.mean.len().max(1));
+        let bias = bias.iter().zip(rows).map(|(bias, row)| bias + dot(row, &self.mean)).collect();
+        HeadParams { weight: weight.iter().map(|value| value / self.factor).collect(), bias }
+    }
 }
 
 #[cfg(test)]
@@ -318,7 +338,7 @@ mod tests {
         let (train, validation) = (clusters(1, 200, &network), clusters(2, 100, &network));
         let scaling = TargetScaling::default();
         let even = ProbeTask { outputs: &HeadOutputs::Classes, scaling: &scaling };
-        let probe = fit(&network, &train, &validation, even);
+        let probe = fit(&network, &train, &validation, even, None);
         assert!(probe.accuracy > 0.9, "{}", probe.accuracy);
 
         let mut weights = Params::zeros_where(&network, |_| false);
@@ -343,9 +363,11 @@ mod tests {
         let mut gradients = weights.clone();
         let scaling = TargetScaling::default();
         let even = ProbeTask { outputs: &HeadOutputs::Classes, scaling: &scaling };
-        gradient(&network, &weights, (&features, even), 0.3, &mut gradients);
+        let origin: Vec<f32> = weights[network.head.weight].iter().map(|weight| 0.1 - weight).collect();
+        gradient(&network, &weights, (&features, even), &Penalty { strength: 0.3, origin: &origin }, &mut gradients);
         let objective = |weights: &Params<f32>| {
-            let squares: f64 = weights[network.head.weight].iter().map(|value| f64::from(*value).powi(2)).sum();
+            let pairs = weights[network.head.weight].iter().zip(&origin);
+            let squares: f64 = pairs.map(|(value, origin)| f64::from(value - origin).powi(2)).sum();
             score(&network, weights, (&features, even)).0 + 0.15 * squares
         };
         for (id, index) in [(network.head.weight, 5), (network.head.weight, 60), (network.head.bias, 1)] {
@@ -366,7 +388,7 @@ mod tests {
         let (train, validation) = (clusters(1, 60, &network), clusters(2, 40, &network));
         let scaling = TargetScaling::default();
         let even = ProbeTask { outputs: &HeadOutputs::Classes, scaling: &scaling };
-        let fit = || fit(&network, &train, &validation, even);
+        let fit = || fit(&network, &train, &validation, even, None);
         assert_eq!(fit(), fit());
     }
 
@@ -385,7 +407,7 @@ mod tests {
         let scales = TargetScales { means: vec![20.0, -20.0], deviations: vec![15.0; 2] };
         let scaling = TargetScaling::of_scales(scales.clone());
         let task = ProbeTask { outputs: &HeadOutputs::Values(scales), scaling: &scaling };
-        let probe = fit(&network, &with_values(features(1)), &with_values(features(2)), task);
+        let probe = fit(&network, &with_values(features(1)), &with_values(features(2)), task, None);
         assert!(probe.accuracy > 0.8, "{}", probe.accuracy);
 
         let with_labels = |mut features: LabelledFeatures| {
@@ -397,7 +419,7 @@ mod tests {
         let scaling = TargetScaling::default();
         let outputs = HeadOutputs::Labels(LabelThresholds(vec![0.5; 2]));
         let task = ProbeTask { outputs: &outputs, scaling: &scaling };
-        let probe = fit(&network, &with_labels(features(1)), &with_labels(features(2)), task);
+        let probe = fit(&network, &with_labels(features(1)), &with_labels(features(2)), task, None);
         assert!(probe.accuracy > 0.85, "{}", probe.accuracy);
     }
 }

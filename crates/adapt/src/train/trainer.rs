@@ -7,9 +7,10 @@ use crate::error::AdaptError;
 use crate::event::{Event, Phase};
 use crate::methods::method::{HeadStart, Method, Requirements, Steps};
 use crate::metrics::Metrics;
-use crate::options::{Branches, HeadMode};
+use crate::options::{Branches, HeadMode, StartPoint};
 use crate::plan::run::Run;
 use crate::request::Checkpointing;
+use crate::start;
 use crate::train::batch_source::{BatchSource, Cycle};
 use crate::train::branches::{BranchEnd, BranchSum};
 use crate::train::divergence_detector::DivergenceDetector;
@@ -97,7 +98,7 @@ impl<'a> Trainer<'a> {
                 epoch_loss: 0.0,
                 divergence: DivergenceDetector::new(chance),
                 later: Later::default(),
-                branches: BranchSum::default(),
+                branches: BranchSum::starting_at(&session.host.state.delta, plan.order),
             },
             run,
             source,
@@ -109,9 +110,12 @@ impl<'a> Trainer<'a> {
             checkpoint: None,
         };
         trainer.method.begin(&trainer.session.host.state);
-        if let Some(snapshot) = resumed {
-            trainer.restore(snapshot)?;
-            reporter.report(Event::Resumed { step: trainer.progress.step });
+        match resumed {
+            Some(snapshot) => {
+                trainer.restore(snapshot)?;
+                reporter.report(Event::Resumed { step: trainer.progress.step });
+            }
+            None => trainer.session.put(&trainer.optimiser)?,
         }
         Ok(trainer)
     }
@@ -375,12 +379,13 @@ fn session<'a>(
 ) -> Result<Session<'a>, AdaptError> {
     let Run { request, plan } = run;
     let options = request.options;
-    let head = match (options.head, method.head()) {
-        (HeadMode::Keep, _) | (HeadMode::Replace, HeadStart::Probe) => probe.head.clone(),
-        (HeadMode::Replace, HeadStart::Random) => plan.random_head(options.seed),
+    let head = match (options.head, options.start, method.head()) {
+        (HeadMode::Keep, _, _) | (_, StartPoint::Active, _) | (_, _, HeadStart::Probe) => probe.head.clone(),
+        (HeadMode::Replace, StartPoint::Base, HeadStart::Random) => plan.random_head(options.seed),
     };
     let trains = |id: TensorId| plan.trained[id.index()];
-    let state = TrainingState::new(request.base, plan.network.clone(), head, trains);
+    let mut state = TrainingState::new(request.base, plan.network.clone(), head, trains);
+    start::write_delta(request, &plan.network, &mut state.delta)?;
     let (rest, passes) = (plan.network.after(plan.frozen).map_err(ExecError::from)?, plan.memory.passes());
     let device = match Requirements::of(method).host_tensors() {
         true => None,
@@ -392,7 +397,7 @@ fn session<'a>(
     };
     let host = HostSession {
         weights: state.weights(),
-        gradients: state.delta.clone(),
+        gradients: Params::zeros_where(&plan.network, trains),
         validation: Cycle::new(source.clone(), &plan.split.validation),
         training: Cycle::new(source.clone(), &plan.split.train),
         retained: retained(source.clone()),

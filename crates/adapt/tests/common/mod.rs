@@ -59,7 +59,15 @@ impl Field {
     }
 
     pub fn request<'a>(&'a self, options: &'a Options) -> AdaptRequest<'a> {
-        AdaptRequest { base: &self.base, dataset: &self.dataset, options, methods: &[], active: None, checkpoint: None }
+        AdaptRequest {
+            base: &self.base,
+            dataset: &self.dataset,
+            options,
+            methods: &[],
+            active: None,
+            start: None,
+            checkpoint: None,
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 
 use super::parse::{
     at_least_one, augmentations, branch_averages, branch_count, byte_count, class_weights, codings, head_modes,
-    methods, positive, seeds, setting, sharings, side, target,
+    methods, positive, seeds, setting, sharings, side, start_points, target,
 };
 use super::run::{BaseArgs, DeviceArgs, ShiftArgs};
 use super::store::KeepArgs;
 use clap::Args;
 use fieldfit::data::Augmentation;
 use fieldfit::target::TargetProfile;
-use fieldfit::train::{BranchAverage, ClassWeights, Coding, HeadMode, Options, Sharing};
+use fieldfit::train::{BranchAverage, ClassWeights, Coding, HeadMode, Options, Sharing, StartPoint};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -21,6 +21,15 @@ pub struct AdaptArgs {
     /// Read labelled images from this folder: one per class, `train` and `val` folders of such, or a collection
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// Start at the base, or at the active version: then its classes stay, and those of the images are added
+    #[arg(long, value_name = "WHAT", default_value = "base", value_parser = start_points())]
+    pub start: StartPoint,
+    /// Learn from the images of an earlier day, too, in this folder or collection [repeatable]
+    #[arg(long, value_name = "DIR")]
+    pub replay: Vec<PathBuf>,
+    /// Replay no more than this of each folder, e.g. 20MiB; class after class in turn [default: all of it]
+    #[arg(long, value_name = "SIZE", requires = "replay", value_parser = byte_count)]
+    pub replay_bytes: Option<u64>,
     /// Store the new version in this folder; created if missing
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,

@@ -5,7 +5,7 @@ use fieldfit::collect::Export;
 use fieldfit::data::Augmentation;
 use fieldfit::delta::Codec;
 use fieldfit::target::TargetProfile;
-use fieldfit::train::{BranchAverage, Branches, ClassWeights, Coding, HeadMode, MethodEntry, Sharing};
+use fieldfit::train::{BranchAverage, Branches, ClassWeights, Coding, HeadMode, MethodEntry, Sharing, StartPoint};
 use std::iter;
 use std::ops::Range;
 use std::time::Duration;
@@ -142,6 +142,12 @@ pub(super) fn branch_count() -> impl TypedValueParser<Value = u32> {
 pub(super) fn head_modes() -> impl TypedValueParser<Value = HeadMode> {
     let named = |name: String| HeadMode::ALL.into_iter().find(|mode| mode.name() == name);
     PossibleValuesParser::new(HeadMode::ALL.map(HeadMode::name)).try_map(move |name| named(name).ok_or("no such mode"))
+}
+
+pub(super) fn start_points() -> impl TypedValueParser<Value = StartPoint> {
+    let named = |name: String| StartPoint::ALL.into_iter().find(|point| point.name() == name);
+    PossibleValuesParser::new(StartPoint::ALL.map(StartPoint::name))
+        .try_map(move |name| named(name).ok_or("no such start"))
 }
 
 pub(super) fn sharings() -> impl TypedValueParser<Value = Sharing> {

@@ -9,7 +9,7 @@ use fieldfit::data::{Dataset, FolderOptions, Purpose};
 use fieldfit::delta::read_key;
 use fieldfit::report::{PageOptions, TensorBoardLog, write_page};
 use fieldfit::store::Store;
-use fieldfit::train::{AdaptError, Adapted, Comparison, HeadMode, Options, Recorder};
+use fieldfit::train::{AdaptError, Adapted, Comparison, HeadMode, Options, Recorder, StartPoint};
 use fieldfit::{Info, Runtime, Version, check_output};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -31,8 +31,8 @@ pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
     let signals = Signals::install()?;
     let runtime = open(args, &options)?;
     let progress = ProgressBar::new(output);
-    let folder = FolderOptions::new(Purpose::Adapt).with_group(args.training.group.clone());
-    let images = super::images(&args.data, &folder, &progress)?;
+    let folder = FolderOptions::new(purpose(args)).with_group(args.training.group.clone());
+    let images = images(args, &folder, &progress)?;
     check_classes(args, &runtime, &images, output, &progress)?;
     let mut recorder = Recorder::default();
     let mut tensorboard = args.tensorboard.as_deref().map(TensorBoardLog::create).transpose()?;
@@ -78,7 +78,26 @@ fn options(args: &AdaptArgs) -> Options {
         .with_method(args.method.clone())
         .with_seed(args.seed)
         .with_novelty(args.novelty)
+        .with_start(args.start)
         .with_settings(args.settings.iter().cloned().collect())
+}
+
+/// Returns the purpose of the images: one class will do where others come from elsewhere.
+const fn purpose(args: &AdaptArgs) -> Purpose {
+    match args.start {
+        StartPoint::Base if args.replay.is_empty() => Purpose::Adapt,
+        StartPoint::Base | StartPoint::Active => Purpose::Continue,
+    }
+}
+
+/// Opens the images, and those of earlier days behind them.
+fn images(args: &AdaptArgs, options: &FolderOptions, progress: &ProgressBar) -> Result<Dataset, CliError> {
+    let mut images = super::images(&args.data, options, progress)?;
+    for folder in &args.replay {
+        let earlier = super::images(folder, options, progress)?;
+        images = images.replaying(earlier, args.replay_bytes, args.seed).map_err(fieldfit::Error::from)?;
+    }
+    Ok(images)
 }
 
 fn open(args: &AdaptArgs, options: &Options) -> Result<Runtime, CliError> {
@@ -104,12 +123,13 @@ fn check_classes(
         Version::Stored(version) => Some(version),
         Version::Base | Version::File => None,
     };
+    let kept = match (args.training.head, args.start) {
+        (HeadMode::Keep, _) => runtime.base().labels().to_vec(),
+        (HeadMode::Replace, StartPoint::Base) => images.classes.clone(),
+        (HeadMode::Replace, StartPoint::Active) => [&images.classes[..], &runtime.labels()].concat(),
+    };
     for version in active.into_iter().chain(confirmed).collect::<BTreeSet<_>>() {
-        let kept = match args.training.head {
-            HeadMode::Replace => &images.classes,
-            HeadMode::Keep => runtime.base().labels(),
-        };
-        let lost = lost_classes(&store.delta_path(version), kept)?;
+        let lost = lost_classes(&store.delta_path(version), &kept)?;
         if lost.is_empty() {
             continue;
         }

@@ -29,3 +29,25 @@ fn a_version_that_loses_a_class_must_be_allowed() {
     assert_eq!(same.status, 0, "a version with the classes of the active one: {}", same.stderr);
     scene.run("store rollback store");
 }
+
+/// Catches: a day that starts at the base although it is to go on from the active version, that forgets its classes, or that
+/// leaves the replayed images out.
+#[test]
+fn a_day_goes_on_from_the_version_before() {
+    let scene = Scene::new();
+    let first = scene.run(&format!("{ADAPT} --start active"));
+    assert!(first.status == 1 && first.stderr.contains("no version is active"), "{}", first.stderr);
+    assert_eq!(scene.run(ADAPT).status, 0);
+    fs::create_dir(scene.path("today")).unwrap();
+    fs::rename(scene.path("images/grass"), scene.path("today/moss")).unwrap();
+    fs::rename(scene.path("images/sand"), scene.path("today/sand")).unwrap();
+    let today = ADAPT.replace("--data images", "--data today");
+
+    let unreplayed = scene.run(&format!("{today} --replay-bytes 1MiB"));
+    assert!(unreplayed.status == 2 && unreplayed.stderr.contains("--replay <DIR>"), "{}", unreplayed.stderr);
+    let ran = scene.run(&format!("{today} --start active --replay images --replay-bytes 1MiB --json"));
+    let events = ran.objects();
+    let plan = events.iter().find(|event| event["event"] == "plan").unwrap_or_else(|| panic!("{}", ran.stderr));
+    assert_eq!(plan["classes"], serde_json::json!(["grass", "sand", "water", "moss"]));
+    assert!(plan["notes"].to_string().contains("replayed 30 of 30 earlier images"), "{}", plan["notes"]);
+}

@@ -1,9 +1,11 @@
-//! Errors of frames, images, data sets and loaders; those of folders and splits have a file each.
+//! Errors of frames, images, data sets and loaders; those of folders, replay and splits have a file each.
 
 mod folder;
+mod replay;
 mod split;
 
 pub use folder::FolderError;
+pub use replay::ReplayError;
 pub use split::SplitError;
 
 use crate::decode::ForeignFormat;
@@ -221,6 +223,9 @@ pub enum DataError {
     /// A data set that can't be split.
     #[error(transparent)]
     Split(#[from] SplitError),
+    /// Images of earlier days that can't be added.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// Class folders whose names are not among the model's labels.
     #[error(
         "the classes {} are not among the model's labels: classes and labels must have the same names. \
@@ -405,6 +410,7 @@ impl DataError {
             | Self::Resample(_)
             | Self::LargeFile { .. }
             | Self::Split(_)
+            | Self::Replay(_)
             | Self::Labels { .. }
             | Self::MissingTargets { .. }
             | Self::TooManyLabels { .. }
