@@ -30,6 +30,7 @@ pub use teach::TeachArgs;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Adapts a pre-trained vision model to local images, on the device.
@@ -110,6 +111,15 @@ pub struct DemoArgs {
     /// Write the demo's stores to this folder
     #[arg(long, value_name = "DIR", default_value = "fieldfit-demo")]
     pub out: PathBuf,
+    /// Play the images as a camera, label them as an operator does, and adapt to the collection beside a page
+    #[arg(long)]
+    pub live: bool,
+    /// Serve the page of --live at this address
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7878")]
+    pub listen: SocketAddr,
+    /// End --live this long after the adaptation [default: with Ctrl-C if there is a page]
+    #[arg(long, value_name = "SECONDS", requires = "live")]
+    pub linger: Option<u64>,
 }
 
 /// Arguments of `fieldfit completions`.

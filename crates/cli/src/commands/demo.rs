@@ -2,6 +2,10 @@
 
 mod camera;
 mod files;
+mod live;
+mod page;
+mod played;
+mod robot;
 
 use crate::args::DemoArgs;
 use crate::error::CliError;
@@ -50,6 +54,11 @@ struct Demo<'a> {
 }
 
 pub fn run(args: &DemoArgs, output: &Output) -> Result<ExitCode, CliError> {
+    if args.live { live::run(args, output) } else { compare(args, output) }
+}
+
+/// Adapts by each method in turn.
+fn compare(args: &DemoArgs, output: &Output) -> Result<ExitCode, CliError> {
     let demo = Demo::open(&args.out, output)?;
     let mut rows = Vec::new();
     let mut spells = Vec::new();
@@ -88,9 +97,7 @@ impl<'a> Demo<'a> {
     fn runtime(&self, method: &str) -> Result<Runtime, CliError> {
         self.progress.wait("opening the base");
         let runtime = Runtime::builder(&self.files.model).store_or_new(self.out.join(method)).open()?;
-        while runtime.version() != Version::Base {
-            runtime.rollback()?;
-        }
+        roll_back_all(&runtime)?;
         Ok(runtime)
     }
 
@@ -116,13 +123,12 @@ impl<'a> Demo<'a> {
     }
 
     fn train(&self, runtime: &Runtime, method: &str) -> Result<Adapted, CliError> {
-        let options = Options::default().with_method(method).with_size(Some(96)).with_epochs(8);
         let tell = |event: Event| {
             if !matches!(event, Event::Plan { .. }) || method == METHODS[0].0 {
                 self.progress.event(&event);
             }
         };
-        let adaptation = runtime.adaptation(&self.train).options(options).on_event(tell);
+        let adaptation = runtime.adaptation(&self.train).options(options().with_method(method)).on_event(tell);
         let adapted = self.signals.during(|control| adaptation.control(control).run());
         adapted.map_err(|error| match error {
             fieldfit::Error::Adapt(AdaptError::Interrupted { .. }) => CliError::DemoStopped,
@@ -146,6 +152,19 @@ impl<'a> Demo<'a> {
         }
         Ok(Row { method, accuracies, agreement, adapted })
     }
+}
+
+/// Rolls back to the base.
+fn roll_back_all(runtime: &Runtime) -> Result<(), fieldfit::Error> {
+    while runtime.version() != Version::Base {
+        runtime.rollback()?;
+    }
+    Ok(())
+}
+
+/// Options of an adaptation to the sample images.
+fn options() -> Options {
+    Options::default().with_size(Some(96)).with_epochs(8)
 }
 
 fn report(demo: &Demo<'_>, rows: &[Row], spells: &[Spell]) -> Text {
