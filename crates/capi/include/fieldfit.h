@@ -90,6 +90,29 @@ typedef int32_t fieldfit_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// Task of a version: what it answers about a frame.
+enum fieldfit_task
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // One class: `fieldfit_infer`.
+    FIELDFIT_CLASSIFICATION = 0,
+    // A class for each pixel: `fieldfit_segment`.
+    FIELDFIT_SEGMENTATION = 1,
+    // A value for each target: `fieldfit_estimate`.
+    FIELDFIT_REGRESSION = 2,
+    // Any number of labels: `fieldfit_tag`.
+    FIELDFIT_MULTI_LABEL = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fieldfit_task fieldfit_task;
+#else
+typedef int32_t fieldfit_task;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // Format of a frame.
 enum fieldfit_format
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -448,6 +471,55 @@ fieldfit_status fieldfit_embed(const struct fieldfit_runtime *runtime,
                                size_t length,
                                struct fieldfit_version *out,
                                struct fieldfit_error **error);
+
+// Tells the task of the running version. A call that answers for another task returns `FIELDFIT_VERSION`.
+//
+// Contract: `out` is NULL or writable. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_current_task(const struct fieldfit_runtime *runtime,
+                                      fieldfit_task *out,
+                                      struct fieldfit_error **error);
+
+// Names the class of each pixel of a frame, and writes it, row by row, at the size of `width` and `height`, such as the frame's: each
+// pixel has the class of the nearest one of the network's output. A class is an index of the labels.
+//
+// Contract: `frame` is NULL or points to a structure that begins with its size; the frame's bytes do not change until the call returns.
+// `classes` is NULL or has room for `width` times `height` numbers. `out`, which takes the version that answered, is NULL or
+// writable. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_segment(const struct fieldfit_runtime *runtime,
+                                 const struct fieldfit_frame *frame,
+                                 uint32_t width,
+                                 uint32_t height,
+                                 uint16_t *classes,
+                                 struct fieldfit_version *out,
+                                 struct fieldfit_error **error);
+
+// Estimates the values of a frame's targets, and writes them in the order of the labels, which name the targets and their units, such
+// as `tilt [deg]`. `length` is the number of the labels; another one is `FIELDFIT_INVALID_ARGUMENT`, also because a swap came between.
+//
+// Contract: `frame` is NULL or points to a structure that begins with its size; the frame's bytes do not change until the call returns.
+// `values` is NULL or has room for `length` numbers. `out`, which takes the version that answered, is NULL or writable. `error`
+// is NULL or points to a writable pointer.
+fieldfit_status fieldfit_estimate(const struct fieldfit_runtime *runtime,
+                                  const struct fieldfit_frame *frame,
+                                  float *values,
+                                  size_t length,
+                                  struct fieldfit_version *out,
+                                  struct fieldfit_error **error);
+
+// Tells which labels a frame has: writes the probability of each, 0..1, and to `thresholds`, unless that is NULL, the probability from
+// which on it is predicted. Those of several labels do not add up to 1. `length` is the number of the labels; another one is
+// `FIELDFIT_INVALID_ARGUMENT`, also because a swap came between.
+//
+// Contract: `frame` is NULL or points to a structure that begins with its size; the frame's bytes do not change until the call returns.
+// `probabilities` and `thresholds` are NULL or have room for `length` numbers, and do not overlap. `out`, which takes the version that
+// answered, is NULL or writable. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_tag(const struct fieldfit_runtime *runtime,
+                             const struct fieldfit_frame *frame,
+                             float *probabilities,
+                             float *thresholds,
+                             size_t length,
+                             struct fieldfit_version *out,
+                             struct fieldfit_error **error);
 
 // Tells the running version.
 //

@@ -187,6 +187,13 @@ struct Novelty {
     bool is_unknown;
 };
 
+// Label of a frame with any number of them.
+struct Tag {
+    float probability;
+    float threshold;
+    bool is_present() const noexcept { return probability >= threshold; }
+};
+
 // Prediction for one frame. It owns nothing; its labels live as long as its Runtime.
 class Prediction {
 public:
@@ -444,11 +451,10 @@ public:
     // Probability of every class, in the order of the labels; should a swap have changed their number, as of the version before,
     // FIELDFIT_INVALID_ARGUMENT.
     Result<std::vector<float>> scores(const fieldfit_frame &frame) const {
-        std::size_t count = 0;
+        std::vector<float> scores;
         detail::ErrorSlot error;
-        fieldfit_status status = fieldfit_labels(handle_.get(), nullptr, 0, &count, error.out());
+        fieldfit_status status = for_each_label(scores, error);
         if (status != FIELDFIT_OK) return detail::fail<std::vector<float>>(error.take(status));
-        std::vector<float> scores(count);
         status = fieldfit_scores(handle_.get(), &frame, scores.data(), scores.size(), nullptr, error.out());
         return detail::finish<std::vector<float>>(status, error, [&] { return std::move(scores); });
     }
@@ -462,6 +468,52 @@ public:
         std::vector<float> features(length);
         status = fieldfit_embed(handle_.get(), &frame, features.data(), features.size(), nullptr, error.out());
         return detail::finish<std::vector<float>>(status, error, [&] { return std::move(features); });
+    }
+
+    // What the running version answers about a frame. A call that answers for another task fails with FIELDFIT_VERSION.
+    Result<fieldfit_task> task() const {
+        fieldfit_task task = FIELDFIT_CLASSIFICATION;
+        detail::ErrorSlot error;
+        const fieldfit_status status = fieldfit_current_task(handle_.get(), &task, error.out());
+        return detail::finish<fieldfit_task>(status, error, [&] { return task; });
+    }
+
+    // The class of each pixel, row by row, at that size, such as the frame's: indices of the labels.
+    Result<std::vector<std::uint16_t>> segment(const fieldfit_frame &frame, std::uint32_t width, std::uint32_t height) const {
+        using Classes = std::vector<std::uint16_t>;
+        Classes classes(static_cast<std::size_t>(width) * height);
+        detail::ErrorSlot error;
+        const fieldfit_status status =
+            fieldfit_segment(handle_.get(), &frame, width, height, classes.data(), nullptr, error.out());
+        return detail::finish<Classes>(status, error, [&] { return std::move(classes); });
+    }
+
+    // The values of a frame's targets, in the order of the labels, which name targets and units.
+    Result<std::vector<float>> estimate(const fieldfit_frame &frame) const {
+        std::vector<float> values;
+        detail::ErrorSlot error;
+        fieldfit_status status = for_each_label(values, error);
+        if (status != FIELDFIT_OK) return detail::fail<std::vector<float>>(error.take(status));
+        status = fieldfit_estimate(handle_.get(), &frame, values.data(), values.size(), nullptr, error.out());
+        return detail::finish<std::vector<float>>(status, error, [&] { return std::move(values); });
+    }
+
+    // The probability of each label, and the one from which on it is predicted, in the order of the labels.
+    Result<std::vector<Tag>> tag(const fieldfit_frame &frame) const {
+        std::vector<float> probabilities;
+        detail::ErrorSlot error;
+        fieldfit_status status = for_each_label(probabilities, error);
+        if (status != FIELDFIT_OK) return detail::fail<std::vector<Tag>>(error.take(status));
+        std::vector<float> thresholds(probabilities.size());
+        status = fieldfit_tag(handle_.get(), &frame, probabilities.data(), thresholds.data(), thresholds.size(), nullptr,
+                              error.out());
+        return detail::finish<std::vector<Tag>>(status, error, [&] {
+            std::vector<Tag> tags;
+            for (std::size_t label = 0; label < thresholds.size(); ++label) {
+                tags.push_back({probabilities[label], thresholds[label]});
+            }
+            return tags;
+        });
     }
 
     Result<Version> version() const {
@@ -577,6 +629,14 @@ private:
     };
 
     explicit Runtime(fieldfit_runtime *handle) : handle_(handle) {}
+
+    // Makes room for a number for each label of the running version.
+    fieldfit_status for_each_label(std::vector<float> &numbers, detail::ErrorSlot &error) const {
+        std::size_t count = 0;
+        const fieldfit_status status = fieldfit_labels(handle_.get(), nullptr, 0, &count, error.out());
+        numbers.resize(count);
+        return status;
+    }
 
     template <class Call> Result<Adapted> changed(Call &&call) {
         Adapted adapted{fieldfit_adapted_init(), {}};

@@ -57,13 +57,23 @@ pub unsafe fn path(path: *const c_char, argument: &'static str) -> Result<PathBu
     unsafe { optional_path(path, argument)? }.ok_or(Failure::Null { argument, expected: "a path" })
 }
 
+/// Number of which every pattern of bits is a value.
+pub trait Number {}
+
+impl Number for f32 {}
+impl Number for u16 {}
+
 /// Borrows a buffer of the caller's to write numbers to.
 ///
 /// # Safety
 /// `values` is NULL or has room for `length` numbers, which nobody else reads or writes for the lifetime `'a`.
-pub unsafe fn buffer<'a>(values: *mut f32, length: usize, argument: &'static str) -> Result<&'a mut [f32], Failure> {
+pub unsafe fn buffer<'a, T: Number>(
+    values: *mut T,
+    length: usize,
+    argument: &'static str,
+) -> Result<&'a mut [T], Failure> {
     place(values, argument)?;
-    let bytes = length.checked_mul(size_of::<f32>()).and_then(|bytes| isize::try_from(bytes).ok());
+    let bytes = length.checked_mul(size_of::<T>()).and_then(|bytes| isize::try_from(bytes).ok());
     if bytes.is_none() {
         return Err(Failure::Value {
             argument,
@@ -71,7 +81,7 @@ pub unsafe fn buffer<'a>(values: *mut f32, length: usize, argument: &'static str
             expected: "fewer numbers than memory has room for",
         });
     }
-    // SAFETY: the caller's promise; the length is within `isize`, and any bits are an `f32`.
+    // SAFETY: the caller's promise; the length is within `isize`, and any bits are a number.
     Ok(unsafe { slice::from_raw_parts_mut(values, length) })
 }
 

@@ -5,6 +5,7 @@
 //! | `runtime` | open, close, version, labels, drift |
 //! | `prediction` | infer, also in batches, with the scores of every class |
 //! | `embedding` | the features of a frame |
+//! | `task` | the running version's task; answers that are no ranking: pixels, values, labels |
 //! | `version` | activate, confirm, roll back, poll, add |
 //! | `class_addition` | teach a class, remove it |
 //! | `adaptation` | start, pause, resume, stop, wait, close |
@@ -31,6 +32,8 @@ mod frame;
 mod prediction;
 
 mod embedding;
+
+mod task;
 
 mod version;
 

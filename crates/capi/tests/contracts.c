@@ -42,6 +42,12 @@ static void refuse_runtime(fieldfit_runtime *runtime, fieldfit_status expected) 
     REFUSED(expected, fieldfit_infer_batch(runtime, &frame, 1, &prediction, &error));
     REFUSED(expected, fieldfit_embed(runtime, &frame, values, 4, &version, &error));
     REFUSED(expected, fieldfit_embedding_length(runtime, &count, &error));
+    fieldfit_task task;
+    uint16_t classes[4];
+    REFUSED(expected, fieldfit_current_task(runtime, &task, &error));
+    REFUSED(expected, fieldfit_segment(runtime, &frame, 2, 2, classes, &version, &error));
+    REFUSED(expected, fieldfit_estimate(runtime, &frame, values, 4, &version, &error));
+    REFUSED(expected, fieldfit_tag(runtime, &frame, values, NULL, 4, &version, &error));
     REFUSED(expected, fieldfit_current_version(runtime, &version, &error));
     REFUSED(expected, fieldfit_labels(runtime, NULL, 0, &count, &error));
     REFUSED(expected, fieldfit_drift(runtime, &text, &error));

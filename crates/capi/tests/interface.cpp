@@ -98,6 +98,10 @@ int main(int argc, char **argv) {
     CHECK(scores.size() == 1000 && scores[prediction.best().index] == prediction.best().probability);
     const std::vector<float> features = runtime.embed(picture.frame());
     CHECK(features.size() == 1280);
+    CHECK(runtime.task() == FIELDFIT_CLASSIFICATION);
+    refused(FIELDFIT_VERSION, "pixels", [&] { runtime.segment(picture.frame(), 8, 8); });
+    refused(FIELDFIT_VERSION, "values", [&] { runtime.estimate(picture.frame()); });
+    refused(FIELDFIT_VERSION, "labels", [&] { runtime.tag(picture.frame()); });
     const std::vector<fieldfit::Prediction> batch = runtime.infer({picture.frame(), picture.frame()});
     CHECK(batch.size() == 2 && batch[1].best().probability == prediction.best().probability);
     refused(FIELDFIT_IMAGE, "frame 1", [&] { runtime.infer({picture.frame(), small}); });

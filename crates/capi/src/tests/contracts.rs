@@ -12,6 +12,7 @@ use crate::prediction::{fieldfit_infer, fieldfit_infer_batch, fieldfit_predictio
 use crate::runtime::*;
 use crate::status::fieldfit_status::*;
 use crate::status::*;
+use crate::task::*;
 use crate::text::fieldfit_string_free;
 use crate::version::*;
 use std::ffi::c_char;
@@ -28,6 +29,10 @@ fn calls_of_a_runtime<'a>(runtime: *const fieldfit_runtime) -> Vec<Call<'a>> {
             ("scores", Box::new(move |error| fieldfit_scores(runtime, null(), null_mut(), 0, null_mut(), error))),
             ("infer_batch", Box::new(move |error| fieldfit_infer_batch(runtime, null(), 1, null_mut(), error))),
             ("embed", Box::new(move |error| fieldfit_embed(runtime, null(), null_mut(), 0, null_mut(), error))),
+            ("task", Box::new(move |error| fieldfit_current_task(runtime, null_mut(), error))),
+            ("segment", Box::new(move |error| fieldfit_segment(runtime, null(), 4, 4, null_mut(), null_mut(), error))),
+            ("estimate", Box::new(move |error| fieldfit_estimate(runtime, null(), null_mut(), 0, null_mut(), error))),
+            ("tag", Box::new(move |error| fieldfit_tag(runtime, null(), null_mut(), null_mut(), 0, null_mut(), error))),
             ("embedding_length", Box::new(move |error| fieldfit_embedding_length(runtime, null_mut(), error))),
             ("version", Box::new(move |error| fieldfit_current_version(runtime, null_mut(), error))),
             ("labels", Box::new(move |error| fieldfit_labels(runtime, null_mut(), 0, null_mut(), error))),

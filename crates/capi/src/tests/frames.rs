@@ -1,16 +1,21 @@
 //! Tests of frames: the same answers as the crate's, to the bit, and without an allocation.
 
-use super::{SIDES, Scene, frame, infer, pixels, text, zeroed};
+use super::{SIDES, Scene, frame, infer, open, pixels, text, zeroed};
 use crate::embedding::{fieldfit_embed, fieldfit_embedding_length};
 use crate::frame::{fieldfit_format, fieldfit_rect};
 use crate::prediction::{fieldfit_infer_batch, fieldfit_prediction, fieldfit_scores};
-use crate::runtime::{fieldfit_labels, fieldfit_open, fieldfit_runtime};
+use crate::runtime::{fieldfit_close, fieldfit_labels, fieldfit_open, fieldfit_runtime};
 use crate::status::fieldfit_status::*;
+use crate::task::{fieldfit_current_task, fieldfit_estimate, fieldfit_segment, fieldfit_tag, fieldfit_task};
 use crate::tests::{c_path, call};
 use crate::version::fieldfit_version;
+use fieldfit::data::DatasetBuilder;
+use fieldfit::train::Options;
 use fieldfit::{Device, Frame, PixelFormat, Pixels, Rect, Runtime};
+use fieldfit_tests::{scenes, tiny};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::path::Path;
 use std::ptr;
 
 /// Counts the allocations of each thread.
@@ -68,6 +73,91 @@ fn a_frame_is_answered_as_by_the_crate() {
             assert_eq!((found.base_count, found.has_novelty), (0, 0));
         }
     }
+}
+
+/// Catches: values or labels of other targets, thresholds beside their labels, masks whose sides change places, an answer of another
+/// task.
+#[test]
+fn values_labels_and_pixels_are_those_of_the_crate() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pixels();
+    let shown = Frame::Pixels(Pixels::packed(&data, PixelFormat::Rgb8, SIDES[0], SIDES[1]));
+
+    let (runtime, handle) =
+        taught(folder.path(), "values", &mut DatasetBuilder::of_values(vec!["shade".into(), "tilt [deg]".into()]));
+    let expected: Vec<f32> = runtime.estimate(&shown).unwrap().values().map(|one| one.value).collect();
+    let mut values = [0.0; 2];
+    let mut version = fieldfit_version { kind: 0, number: 0 };
+    // SAFETY: the structures outlive the calls.
+    call(|error| unsafe { fieldfit_estimate(handle, &frame(&data), values.as_mut_ptr(), 2, &mut version, error) })
+        .unwrap();
+    assert_eq!((values.as_slice(), version.number), (expected.as_slice(), 1));
+    let mut task = fieldfit_task::FIELDFIT_CLASSIFICATION;
+    // SAFETY: as above.
+    call(|error| unsafe { fieldfit_current_task(handle, &mut task, error) }).unwrap();
+    assert_eq!(task, fieldfit_task::FIELDFIT_REGRESSION);
+    // SAFETY: as above.
+    let short = call(|error| unsafe {
+        fieldfit_estimate(handle, &frame(&data), values.as_mut_ptr(), 1, ptr::null_mut(), error)
+    });
+    assert_eq!(short.unwrap_err().0, FIELDFIT_INVALID_ARGUMENT);
+    assert_eq!(infer(handle, &frame(&data)).unwrap_err().0, FIELDFIT_VERSION);
+    fieldfit_close(handle);
+
+    let (runtime, handle) =
+        taught(folder.path(), "labels", &mut DatasetBuilder::of_labels(vec!["bright".into(), "odd".into()]));
+    let expected: Vec<(f32, f32)> =
+        runtime.tag(&shown).unwrap().all().map(|tag| (tag.probability, tag.threshold)).collect();
+    let (mut probabilities, mut thresholds) = ([0.0; 2], [0.0; 2]);
+    let (one, two) = (probabilities.as_mut_ptr(), thresholds.as_mut_ptr());
+    // SAFETY: as above.
+    call(|error| unsafe { fieldfit_tag(handle, &frame(&data), one, two, 2, ptr::null_mut(), error) }).unwrap();
+    assert_eq!(probabilities.into_iter().zip(thresholds).collect::<Vec<_>>(), expected);
+    fieldfit_close(handle);
+
+    let base = scenes::base(folder.path());
+    let runtime = Runtime::open(&base, Device::Cpu { threads: 1 }).unwrap();
+    let handle = open(&base, &folder.path().join("pixels")).unwrap();
+    let mut classes = vec![0; 40 * 30];
+    // SAFETY: as above.
+    call(|error| unsafe {
+        fieldfit_segment(handle, &frame(&data), 40, 30, classes.as_mut_ptr(), ptr::null_mut(), error)
+    })
+    .unwrap();
+    let expected = runtime.segment(&shown).unwrap().resized(30, 40);
+    assert_eq!(classes, expected.classes());
+    // SAFETY: as above; nothing is written.
+    let flat = call(|error| unsafe {
+        fieldfit_segment(handle, &frame(&data), 0, 30, classes.as_mut_ptr(), ptr::null_mut(), error)
+    });
+    assert!(flat.unwrap_err().1.contains("`width` is 0"));
+    fieldfit_close(handle);
+}
+
+/// A runtime of the crate and one of the interface with one version, which was adapted to shades of grey.
+fn taught(folder: &Path, store: &str, images: &mut DatasetBuilder) -> (Runtime, *mut fieldfit_runtime) {
+    for shade in 0..60_u8 {
+        let data = vec![shade * 4; 12 * 12 * 3];
+        let frame = Frame::Pixels(Pixels::packed(&data, PixelFormat::Rgb8, 12, 12));
+        let labels: Vec<&str> = [(shade >= 30, "bright"), (shade % 2 == 1, "odd")]
+            .iter()
+            .filter(|(has, _)| *has)
+            .map(|(_, label)| *label)
+            .collect();
+        match store {
+            "labels" => images.push_labels(&frame, &labels, None).unwrap(),
+            _ => images.push_values(&frame, &[f32::from(shade), 90.0 - f32::from(shade)], None).unwrap(),
+        }
+    }
+    let model = if folder.join("tiny-2").exists() { folder.join("tiny-2") } else { tiny::base(folder, 2) };
+    let store = folder.join(store);
+    let runtime = Runtime::builder(&model).device(Device::Cpu { threads: 1 }).store_or_new(&store).open().unwrap();
+    let options = Options::default().with_method("linear-probe").with_size(Some(32));
+    let adapted = runtime.adapt(&images.clone().build().unwrap(), &options).unwrap();
+    if !adapted.active {
+        runtime.activate(adapted.version).unwrap();
+    }
+    (runtime, open(&model, &store).unwrap())
 }
 
 /// Catches: planes and strides that are mixed up, and an encoded image that needs sides.
