@@ -31,12 +31,14 @@ struct State {
     kept: Option<VecDeque<CString>>,
     /// Threads inside a callback.
     inside: Vec<ThreadId>,
+    /// Those that wait there for the others to leave: nobody waits for them.
+    waiting: Vec<ThreadId>,
 }
 
 impl NoticeSlot {
     /// Creates a slot without a callback.
     pub fn new() -> Self {
-        let state = State { callback: None, kept: Some(VecDeque::new()), inside: Vec::new() };
+        let state = State { callback: None, kept: Some(VecDeque::new()), inside: Vec::new(), waiting: Vec::new() };
         Self { state: Mutex::new(state), left: Condvar::new() }
     }
 
@@ -48,14 +50,20 @@ impl NoticeSlot {
         }
     }
 
-    /// Replaces the callback. On return no other thread is inside the former one. Kept notices are delivered.
+    /// Replaces the callback. On return no other thread is inside the former one, but for threads that replace it from inside, too.
+    /// Kept notices are delivered.
     pub fn set(&self, callback: Option<Callback>) {
         let mut state = self.state();
         state.callback = callback;
         let kept = callback.and_then(|_| state.kept.take());
         let here = thread::current().id();
-        while state.inside.iter().any(|&thread| thread != here) {
+        state.waiting.push(here);
+        self.left.notify_all();
+        while state.inside.iter().any(|thread| !state.waiting.contains(thread)) {
             state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(position) = state.waiting.iter().position(|&thread| thread == here) {
+            state.waiting.swap_remove(position);
         }
         drop(state);
         kept.into_iter().flatten().for_each(|notice| self.call(notice));
@@ -108,7 +116,8 @@ impl NoticeSlot {
 /// runtime's. The function may call the library. No frame waits for it. Notices from before the first function was set, such as
 /// those of opening, are kept, 64 at most, and delivered by this call.
 ///
-/// On return, no other thread is inside the function that was set before: what it used may be freed.
+/// On return, no other thread is inside the function that was set before: what it used may be freed. Functions that replace it from
+/// inside at the same time do not wait for each other.
 ///
 /// # Safety
 /// Any thread may call `callback` with `user`, until another is set or the runtime is closed. `error` is NULL or points to a
@@ -128,4 +137,42 @@ pub unsafe extern "C" fn fieldfit_on_notice(
     };
     // SAFETY: the caller's promise about `error`.
     unsafe { guard(error, body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::c_char;
+    use std::sync::{Arc, Barrier, mpsc};
+    use std::time::Duration;
+
+    /// Slot, and the meeting of the two threads inside its callback.
+    struct Meeting(NoticeSlot, Barrier);
+
+    unsafe extern "C-unwind" fn replace(_: *const c_char, user: *mut c_void) {
+        // SAFETY: the meeting outlives the threads that call this.
+        let Meeting(slot, barrier) = unsafe { &*user.cast::<Meeting>() };
+        barrier.wait();
+        slot.set(None);
+    }
+
+    /// Catches: two callbacks that each wait for the other to leave.
+    #[test]
+    fn functions_that_replace_each_other_from_inside_return() {
+        let meeting = Arc::new(Meeting(NoticeSlot::new(), Barrier::new(2)));
+        // SAFETY: the meeting lives until both threads are done, or for ever where one hangs: it is leaked then.
+        let callback = unsafe { Callback::new(Some(replace), Arc::as_ptr(&meeting).cast_mut().cast()) };
+        meeting.0.set(callback);
+        let (done, returned) = mpsc::channel();
+        for _ in 0..2 {
+            let (meeting, done) = (meeting.clone(), done.clone());
+            thread::spawn(move || {
+                meeting.0.call(c"{}".into());
+                done.send(()).unwrap_or_default();
+            });
+        }
+        for _ in 0..2 {
+            assert!(returned.recv_timeout(Duration::from_secs(600)).is_ok(), "a callback hangs");
+        }
+    }
 }
