@@ -193,6 +193,9 @@ typedef uint32_t fieldfit_version_kind;
 // Adaptation that was started.
 typedef struct fieldfit_adaptation fieldfit_adaptation;
 
+// Collector of labelled images: a collection on disk, and the frames before a label in memory. Any number of threads may share it.
+typedef struct fieldfit_collector fieldfit_collector;
+
 // Error of a call: its status and a message.
 typedef struct fieldfit_error fieldfit_error;
 
@@ -659,7 +662,8 @@ fieldfit_status fieldfit_adapt_close(struct fieldfit_adaptation *adaptation);
 // runtime's. The function may call the library. No frame waits for it. Notices from before the first function was set, such as
 // those of opening, are kept, 64 at most, and delivered by this call.
 //
-// On return, no other thread is inside the function that was set before: what it used may be freed.
+// On return, no other thread is inside the function that was set before: what it used may be freed. Functions that replace it from
+// inside at the same time do not wait for each other.
 //
 // Contract: Any thread may call `callback` with `user`, until another is set or the runtime is closed. `error` is NULL or points to a
 // writable pointer.
@@ -667,6 +671,69 @@ fieldfit_status fieldfit_on_notice(const struct fieldfit_runtime *runtime,
                                    fieldfit_callback callback,
                                    void *user,
                                    struct fieldfit_error **error);
+
+// Opens a collector that stores into the collection at `collection`, which is made if there is none. `options_json` is NULL or an object of
+// what differs from the defaults, times in seconds, such as `{"rate":5,"buffer":3,"per_class":500}`: `session`, `rate`, `all`,
+// `buffer`, `buffer_bytes`, `block`, `quality`, `bytes`, `per_class`, `min_per_class`, `age`, `free_disk`, `masks`, `max_side`. An
+// adaptation reads the collection in place: give its path to `fieldfit_adapt_start`.
+//
+// Close it with `fieldfit_collector_close`.
+//
+// Contract: `collection` and `options_json` are NULL or NUL-terminated. `out` is NULL or writable. `error` is NULL or points to a writable
+// pointer.
+fieldfit_status fieldfit_collector_open(const char *collection,
+                                        const char *options_json,
+                                        struct fieldfit_collector **out,
+                                        struct fieldfit_error **error);
+
+// Takes a frame of the camera into the buffer, at most as many a second as the collector's rate. `at` is the time of capture in seconds
+// on the camera's clock. `prediction` is NULL or what the runtime said of the frame: a full collection keeps frames of which it was unsure.
+// `taken`, unless it is NULL, tells whether the frame is in the buffer. It never waits for the disk.
+//
+// Contract: `frame` is NULL or points to a structure that begins with its size; the frame's bytes do not change until the call returns.
+// `prediction` is NULL or points to a prediction whose runtime is open. `taken` is NULL or writable. `error` is NULL or points to a
+// writable pointer.
+fieldfit_status fieldfit_collector_observe(const struct fieldfit_collector *collector,
+                                           const struct fieldfit_frame *frame,
+                                           double at,
+                                           const struct fieldfit_prediction *prediction,
+                                           bool *taken,
+                                           struct fieldfit_error **error);
+
+// Labels the buffered frames of the last so many seconds with a class, and stores those that are worth it. `origin` says who labels:
+// `operator`, which NULL stands for, `outcome`, `tag`, `zone`, `track`, `import` or `teacher:MODEL`, whose labels never judge.
+// `kept_json`, unless it is NULL, takes an object of what was stored and left out; free it with `fieldfit_string_free`.
+//
+// Contract: `label` and `origin` are NULL or NUL-terminated. `kept_json` is NULL or writable. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_collector_label(const struct fieldfit_collector *collector,
+                                         double last,
+                                         const char *label,
+                                         const char *origin,
+                                         char **kept_json,
+                                         struct fieldfit_error **error);
+
+// As `fieldfit_collector_label`, of the buffered frames from one time of the camera's clock to another, both included, in seconds.
+//
+// Contract: As `fieldfit_collector_label`.
+fieldfit_status fieldfit_collector_label_between(const struct fieldfit_collector *collector,
+                                                 double from,
+                                                 double to,
+                                                 const char *label,
+                                                 const char *origin,
+                                                 char **kept_json,
+                                                 struct fieldfit_error **error);
+
+// Gives the numbers of the collection as a JSON object: images of each class and origin, bytes, frames that they stand for. Free
+// it with `fieldfit_string_free`.
+//
+// Contract: `out` is NULL or writable. `error` is NULL or points to a writable pointer.
+fieldfit_status fieldfit_collector_statistics(const struct fieldfit_collector *collector,
+                                              char **out,
+                                              struct fieldfit_error **error);
+
+// Closes a collector: frames that no label was for are forgotten. NULL is ignored. Calls of other threads that are in progress end as
+// they would have.
+fieldfit_status fieldfit_collector_close(struct fieldfit_collector *collector);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -346,6 +346,64 @@ struct Adapted : fieldfit_adapted {
     std::string json;
 };
 
+// Collector of labelled images: a collection on disk, and the frames before a label in memory. Any number of threads may share it.
+class Collector {
+public:
+    // `options_json` is empty, or an object of what differs from the defaults of fieldfit_collector_open.
+    static Result<Collector> open(const std::string &collection, const std::string &options_json = {}) {
+        fieldfit_collector *handle = nullptr;
+        detail::ErrorSlot error;
+        const char *options = options_json.empty() ? nullptr : options_json.c_str();
+        const fieldfit_status status = fieldfit_collector_open(collection.c_str(), options, &handle, error.out());
+        return detail::finish<Collector>(status, error, [&] { return Collector(handle); });
+    }
+
+    // Takes a frame of the camera's time `at`, in seconds, into the buffer; whether it is there now.
+    Result<bool> observe(const fieldfit_frame &frame, double at, const fieldfit_prediction *prediction = nullptr) {
+        bool taken = false;
+        detail::ErrorSlot error;
+        const fieldfit_status status =
+            fieldfit_collector_observe(handle_.get(), &frame, at, prediction, &taken, error.out());
+        return detail::finish<bool>(status, error, [&] { return taken; });
+    }
+
+    // Labels the frames of the last so many seconds; what was stored and left out, as a JSON object.
+    Result<std::string> label(double last, const std::string &label, const std::string &origin = "operator") {
+        char *json = nullptr;
+        detail::ErrorSlot error;
+        const fieldfit_status status =
+            fieldfit_collector_label(handle_.get(), last, label.c_str(), origin.c_str(), &json, error.out());
+        return detail::finish<std::string>(status, error, [&] { return detail::take(json); });
+    }
+
+    // Labels the frames from one time to another, both included.
+    Result<std::string> label_between(double from, double to, const std::string &label,
+                                      const std::string &origin = "operator") {
+        char *json = nullptr;
+        detail::ErrorSlot error;
+        const fieldfit_status status = fieldfit_collector_label_between(handle_.get(), from, to, label.c_str(),
+                                                                        origin.c_str(), &json, error.out());
+        return detail::finish<std::string>(status, error, [&] { return detail::take(json); });
+    }
+
+    // Numbers of the collection, as a JSON object.
+    Result<std::string> statistics() const {
+        char *json = nullptr;
+        detail::ErrorSlot error;
+        const fieldfit_status status = fieldfit_collector_statistics(handle_.get(), &json, error.out());
+        return detail::finish<std::string>(status, error, [&] { return detail::take(json); });
+    }
+
+private:
+    struct Close {
+        void operator()(fieldfit_collector *handle) const noexcept { fieldfit_collector_close(handle); }
+    };
+
+    explicit Collector(fieldfit_collector *handle) : handle_(handle) {}
+
+    std::unique_ptr<fieldfit_collector, Close> handle_;
+};
+
 // Adaptation that runs beside the frames. Destroying it stops the run, and waits for its thread.
 class Adaptation {
 public:

@@ -11,8 +11,10 @@ use crate::runtime::{RUNTIMES, RuntimeState, fieldfit_runtime};
 use crate::status::{fieldfit_error, fieldfit_status};
 use crate::text::json;
 use fieldfit::Error;
-use fieldfit::train::{Adapted, Control, Event, open_images};
+use fieldfit::data::{DataError, Dataset, open_dataset_until};
+use fieldfit::train::{AdaptError, Adapted, Control, Event};
 use std::ffi::{c_char, c_void};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -109,11 +111,29 @@ fn run(
     control: &Control,
     callback: Option<Callback>,
 ) -> Result<Adapted, Failure> {
-    let images = open_images(images, &options.folder, control, &mut |_| ()).map_err(Error::from)?;
+    let images = opened(images, options, control)?;
     state.change(|runtime| {
         let adaptation = runtime.adaptation(&images).options(options.training.clone()).control(control);
         Ok(adaptation.resume(options.resume).on_event(|event| deliver(callback, &event)).run()?)
     })
+}
+
+/// Opens a folder or collection of images, and behind it those of earlier days, until `control` stops.
+fn opened(images: &Path, options: &AdaptationOptions, control: &Control) -> Result<Dataset, Error> {
+    let open = |folder: &Path| {
+        let opened = open_dataset_until(folder, &options.folder, &mut |_| {
+            if control.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        opened.map_err(|error| match error {
+            Error::Data(DataError::Interrupted) => AdaptError::Interrupted { checkpoint: None }.into(),
+            error => error,
+        })
+    };
+    let mut images = open(images)?;
+    for earlier in &options.replay {
+        images = images.replaying(open(earlier)?, options.replay_bytes, options.training.seed)?;
+    }
+    Ok(images)
 }
 
 fn deliver(callback: Option<Callback>, event: &Event) {

@@ -2,18 +2,23 @@
 
 use crate::failure::Failure;
 use fieldfit::Device;
-use fieldfit::data::FolderOptions;
-use fieldfit::train::Options;
+use fieldfit::data::{FolderOptions, Purpose};
+use fieldfit::train::{Options, StartPoint};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 
 /// Options of an adaptation: those of training, and those of the run.
 #[derive(Debug, Clone)]
 pub struct AdaptationOptions {
     /// Options of training.
     pub training: Options,
-    /// How the folder of images is opened.
+    /// How folders of images are opened.
     pub folder: FolderOptions,
+    /// Folders and collections of earlier days, whose images are learned from, too.
+    pub replay: Vec<PathBuf>,
+    /// Maximum bytes of each of them; `None` for all of it.
+    pub replay_bytes: Option<u64>,
     /// Whether to resume from the checkpoint that an interrupted run left in the store.
     pub resume: bool,
 }
@@ -25,6 +30,8 @@ impl AdaptationOptions {
         let mut members: Map<String, Value> = serde_json::from_str(json.unwrap_or("{}")).map_err(Failure::Options)?;
         let (group, resume, threads) =
             (take(&mut members, "group")?, take(&mut members, "resume")?, take(&mut members, "threads")?);
+        let (replay, replay_bytes) = (take(&mut members, "replay")?, take(&mut members, "replay_bytes")?);
+        let replay: Vec<PathBuf> = replay.unwrap_or_default();
         let training: Options = serde_json::from_value(Value::Object(members)).map_err(Failure::Options)?;
         let device = match (device, threads) {
             (Device::Cpu { .. }, Some(threads)) => Device::Cpu { threads },
@@ -32,8 +39,12 @@ impl AdaptationOptions {
         };
         let training = training.with_device(device);
         training.validate().map_err(fieldfit::Error::from)?;
-        let folder = FolderOptions::default().with_group(group);
-        Ok(Self { training, folder, resume: resume.unwrap_or(false) })
+        let purpose = match training.start {
+            StartPoint::Base if replay.is_empty() => Purpose::Adapt,
+            StartPoint::Base | StartPoint::Active => Purpose::Continue,
+        };
+        let folder = FolderOptions::new(purpose).with_group(group);
+        Ok(Self { training, folder, replay, replay_bytes, resume: resume.unwrap_or(false) })
     }
 }
 

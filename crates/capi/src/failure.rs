@@ -1,6 +1,7 @@
 //! Failure: why a call did not succeed, with its status.
 
 use crate::status::fieldfit_status::{self, *};
+use fieldfit::collect::CollectError;
 use fieldfit::train::AdaptError;
 use fieldfit::{Error, error_messages, escape};
 use std::any::Any;
@@ -30,6 +31,15 @@ pub enum Failure {
     /// A number out of its range.
     #[error("`{argument}` is {found}, expected {expected}")]
     Value { argument: &'static str, found: u64, expected: &'static str },
+    /// A text that is none of those that are known.
+    #[error("`{argument}` is `{found}`: {expected}")]
+    Text { argument: &'static str, found: String, expected: String },
+    /// A number that is no time.
+    #[error("`{argument}` is {found}, expected a time in seconds from 0 on")]
+    Seconds { argument: &'static str, found: f64 },
+    /// Options of a collector that are not the JSON object that is expected.
+    #[error("`options_json` is not an object of a collector's options: {0}")]
+    CollectorOptions(#[source] serde_json::Error),
     /// Options that are not the JSON object that is expected.
     #[error("`options_json` is not an object of an adaptation's options: {0}")]
     Options(#[source] serde_json::Error),
@@ -84,6 +94,9 @@ impl Failure {
             | Self::UnknownMember { .. }
             | Self::Utf8 { .. }
             | Self::Value { .. }
+            | Self::Text { .. }
+            | Self::Seconds { .. }
+            | Self::CollectorOptions(_)
             | Self::Options(_) => FIELDFIT_INVALID_ARGUMENT,
             Self::Closed { .. } => FIELDFIT_CLOSED,
             Self::Poisoned => FIELDFIT_POISONED,
@@ -114,10 +127,23 @@ fn status_of(error: &Error) -> fieldfit_status {
         Error::Logit { .. } | Error::Feature { .. } => FIELDFIT_VERSION,
         Error::BufferLength { .. } => FIELDFIT_INVALID_ARGUMENT,
         Error::Read { .. } | Error::File(_) | Error::Durable(_) => FIELDFIT_FILE,
+        Error::Collect(error) => status_of_collection(error),
         Error::Key { .. } | Error::OpenKey { .. } => FIELDFIT_FILE,
-        // What no function of this interface does (collections, data sets of other tools, exports, merges, run logs, scratch
+        // What no function of this interface does (data sets of other tools, exports, merges, run logs, scratch
         // folders), and what later releases add.
         _ => FIELDFIT_FAILED,
+    }
+}
+
+/// Returns the status of a failure of a collection.
+fn status_of_collection(error: &CollectError) -> fieldfit_status {
+    match error {
+        CollectError::Frame(_) | CollectError::NotAnImage { .. } => FIELDFIT_IMAGE,
+        CollectError::Option { .. } | CollectError::Class { .. } | CollectError::NoFrames { .. } => {
+            FIELDFIT_INVALID_ARGUMENT
+        }
+        // Files, and what later releases add.
+        _ => FIELDFIT_FILE,
     }
 }
 

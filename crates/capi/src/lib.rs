@@ -10,6 +10,7 @@
 //! | `class_addition` | teach a class, remove it |
 //! | `adaptation` | start, pause, resume, stop, wait, close |
 //! | `notice` | the callback of a runtime's events |
+//! | `collector` | open, observe, label, statistics, close |
 //! | `status`, `text`, `abi` | errors, strings, the number of the binary interface |
 //!
 //! Three rules hold for every function. It runs behind `guard::guard`, which turns a failure or a panic into a status. A
@@ -45,6 +46,8 @@ mod callback;
 mod adaptation;
 
 mod notice;
+
+mod collector;
 
 // What no header declares.
 mod adaptation_options;

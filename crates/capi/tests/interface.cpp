@@ -48,6 +48,16 @@ void teaching(fieldfit::Runtime &runtime) {
     CHECK(runtime.infer(one.frame()).size() == 1);
 }
 
+void collecting(const std::string &collection) {
+    fieldfit::Collector collector = fieldfit::Collector::open(collection, "{\"rate\":10,\"all\":true}");
+    const Picture one(1), other(2);
+    CHECK(collector.observe(one.frame(), 0.0) && collector.observe(other.frame(), 1.0));
+    CHECK(collector.label(0.5, "mud").find("\"images\":[\"") != std::string::npos);
+    CHECK(collector.label_between(0.0, 0.5, "ice", "tag").find("\"evicted\":0") != std::string::npos);
+    CHECK(collector.statistics().find("\"images\":2") != std::string::npos);
+    refused(FIELDFIT_INVALID_ARGUMENT, "boss", [&] { collector.label(1.0, "mud", "boss"); });
+}
+
 void adapting(fieldfit::Runtime &runtime, const std::string &images) {
     std::atomic<int> events{0};
     const char *options = "{\"epochs\":1,\"size\":32,\"method\":\"linear-probe\",\"group\":\"^([^_]+)_\"}";
@@ -106,6 +116,7 @@ int main(int argc, char **argv) {
     CHECK(batch.size() == 2 && batch[1].best().probability == prediction.best().probability);
     refused(FIELDFIT_IMAGE, "frame 1", [&] { runtime.infer({picture.frame(), small}); });
 
+    collecting(std::string(argv[2]) + ".collection");
     teaching(runtime);
     adapting(runtime, argv[3]);
     puts("the C++ interface holds");

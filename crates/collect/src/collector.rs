@@ -4,6 +4,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::collection::{Added, Collection, NewImage};
 use crate::contents::{ImageId, Statistics};
 use crate::error::CollectError;
+use crate::flat_options::FlatOptions;
 use crate::label::{Label, PredictedClass};
 use crate::limits::Limits;
 use crate::privacy::Privacy;
@@ -12,6 +13,7 @@ use crate::selection::{Appearance, LeftOut, Measured, Selection};
 use fieldfit_data::{Frame, RgbImage, encode_jpeg, encoded_extension};
 use fieldfit_durable::{Disk, FileSystem};
 use fieldfit_tensor::text::find_unprintable;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -19,7 +21,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Options of a [`Collector`].
-#[derive(Debug, Clone, PartialEq)]
+///
+/// As JSON, one object of what differs from the defaults, times in seconds: `{"rate":5,"buffer":3.5,"per_class":500}`. `session`,
+/// `rate`, `all`, `buffer`, `buffer_bytes`, `block`, `quality`, `bytes`, `per_class`, `min_per_class`, `age`, `free_disk`, `masks` and
+/// `max_side` are known; `all` keeps every frame, whatever its exposure, sharpness and likeness to others.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "FlatOptions")]
 #[non_exhaustive]
 pub struct CollectorOptions {
     /// Limits of the collection.
@@ -133,7 +140,7 @@ impl ModelOutput {
 }
 
 /// Result of [`Collector::label`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Kept {
     /// Images that have the label now: stored, known or relabelled.

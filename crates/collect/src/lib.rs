@@ -34,6 +34,7 @@ mod contents;
 mod error;
 mod eviction;
 mod export;
+mod flat_options;
 mod label;
 mod limits;
 mod log;

@@ -63,6 +63,13 @@ impl Selection {
         self
     }
 
+    /// Returns the rules that take every frame, at most at the same rate, whatever its exposure, sharpness and likeness to others.
+    #[must_use]
+    pub const fn of_all(self) -> Self {
+        let Self { rate, cosine: _, recent, .. } = self;
+        Self { rate, exposure: 0.0..=255.0, sharpness: 0.0, hamming: None, cosine: f32::INFINITY, recent }
+    }
+
     /// Returns why a frame is of no use; `None` if it is.
     pub(crate) fn flaw(&self, measured: &Measured) -> Option<Flaw> {
         match measured {

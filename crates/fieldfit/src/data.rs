@@ -23,13 +23,24 @@ pub fn open_dataset(
     options: &FolderOptions,
     progress: &mut dyn FnMut(ScanProgress),
 ) -> Result<Dataset, Error> {
-    let folder = folder.as_ref();
-    if !is_collection(folder) {
-        return Ok(Dataset::open_with_progress(folder, options, progress)?);
-    }
-    let mut progress = |scanned| {
+    open_dataset_until(folder, options, &mut |scanned| {
         progress(scanned);
         ControlFlow::Continue(())
-    };
-    Ok(Contents::read(folder)?.dataset(options, &mut progress)?)
+    })
+}
+
+/// Opens labelled images as [`open_dataset`] does, and breaks off where `progress` does.
+///
+/// # Errors
+/// As [`open_dataset`]; [`DataError::Interrupted`] where it was broken off.
+pub fn open_dataset_until(
+    folder: impl AsRef<Path>,
+    options: &FolderOptions,
+    progress: &mut dyn FnMut(ScanProgress) -> ControlFlow<()>,
+) -> Result<Dataset, Error> {
+    let folder = folder.as_ref();
+    match is_collection(folder) {
+        true => Ok(Contents::read(folder)?.dataset(options, progress)?),
+        false => Ok(Dataset::open_until(folder, options, progress)?),
+    }
 }

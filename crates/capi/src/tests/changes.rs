@@ -5,12 +5,13 @@ use crate::adaptation::*;
 use crate::adapted::fieldfit_adapted;
 use crate::callback::fieldfit_callback;
 use crate::class_addition::{fieldfit_remove_taught, fieldfit_teach};
+use crate::collector::*;
 use crate::notice::fieldfit_on_notice;
 use crate::runtime::*;
 use crate::status::fieldfit_status::{self, *};
 use crate::text::fieldfit_string_free;
 use crate::version::*;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{self, null, null_mut};
 use std::sync::Mutex;
 
@@ -291,4 +292,85 @@ fn a_callback_may_remove_itself() {
         fieldfit_teach(scene.runtime, c"mud".as_ptr(), &frames[0].0, 1, null(), null_mut(), null_mut(), error)
     })
     .unwrap();
+}
+
+/// Catches: frames under another class, frames of another time, a prediction that is lost on its way to the log, a collection that an
+/// adaptation cannot read in place, days that are not replayed.
+#[test]
+fn what_was_collected_is_learned_from() {
+    let scene = Scene::new();
+    let collection = c_path(&scene.folder.path().join("field"));
+    let mut collector = null_mut();
+    let options = c"{\"rate\":1000,\"all\":true,\"block\":1,\"session\":\"drive\"}";
+    // SAFETY: the texts and the place outlive the call.
+    call(|error| unsafe { fieldfit_collector_open(collection.as_ptr(), options.as_ptr(), &mut collector, error) })
+        .unwrap();
+    for number in 0..60_u32 {
+        let class = if number % 2 == 0 { c"mud" } else { c"ice" };
+        let shade = number as u8 / 2 + if number % 2 == 0 { 0 } else { 130 };
+        let data: Vec<u8> = pixels().iter().map(|value| value / 3 + shade).collect();
+        let given = frame(&data);
+        let (prediction, mut taken) = (infer(scene.runtime, &given).unwrap(), false);
+        let at = f64::from(number);
+        // SAFETY: the structures outlive the calls, and the runtime is open.
+        call(|error| unsafe { fieldfit_collector_observe(collector, &given, at, &prediction, &mut taken, error) })
+            .unwrap();
+        assert!(taken);
+        let mut kept = null_mut();
+        // SAFETY: as above.
+        call(|error| unsafe {
+            match number % 3 {
+                0 => fieldfit_collector_label(collector, 0.0, class.as_ptr(), null(), &mut kept, error),
+                _ => fieldfit_collector_label_between(
+                    collector,
+                    at,
+                    at,
+                    class.as_ptr(),
+                    c"tag".as_ptr(),
+                    &mut kept,
+                    error,
+                ),
+            }
+        })
+        .unwrap();
+        let kept = owned(kept);
+        assert!(kept.starts_with("{\"images\":[\"") && kept.contains("\"evicted\":0"), "{kept}");
+    }
+    let mut statistics = null_mut();
+    // SAFETY: as above.
+    call(|error| unsafe { fieldfit_collector_statistics(collector, &mut statistics, error) }).unwrap();
+    let statistics = owned(statistics);
+    assert!(
+        statistics.contains("\"images\":60") && statistics.contains("\"ice\":{\"operator\":10,\"tag\":20}"),
+        "{statistics}"
+    );
+    assert_eq!(fieldfit_collector_close(collector), FIELDFIT_OK);
+    let log = std::fs::read_dir(scene.folder.path().join("field")).unwrap();
+    let log = log.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    assert!(log.map(|path| std::fs::read_to_string(path).unwrap_or_default()).any(|text| text.contains("\"margin\"")));
+
+    let heard = Heard::default();
+    let mut adaptation = null_mut();
+    let options = CString::new(format!(
+        "{{\"epochs\":1,\"size\":32,\"threads\":1,\"replay\":[{:?}],\"replay_bytes\":200000}}",
+        scene.folder.path().join("images")
+    ));
+    let options = options.unwrap();
+    // SAFETY: the texts, the place and what the callback uses outlive the run.
+    call(|error| unsafe {
+        fieldfit_adapt_start(
+            scene.runtime,
+            collection.as_ptr(),
+            options.as_ptr(),
+            Some(hear),
+            user(&heard),
+            &mut adaptation,
+            error,
+        )
+    })
+    .unwrap();
+    wait(adaptation).unwrap();
+    fieldfit_adapt_close(adaptation);
+    let plan = heard.lock().unwrap().iter().find(|event| event.starts_with("{\"event\":\"plan\"")).cloned().unwrap();
+    assert!(plan.contains("[\"ice\",\"mud\",\"grass\",\"sand\",\"water\"]") && plan.contains("replayed "), "{plan}");
 }

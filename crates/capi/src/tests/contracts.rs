@@ -4,6 +4,7 @@ use super::{Scene, c_path, call, frame, infer, open, pixels, zeroed};
 use crate::adaptation::*;
 use crate::adapted::fieldfit_adapted;
 use crate::class_addition::*;
+use crate::collector::*;
 use crate::embedding::*;
 use crate::frame::fieldfit_frame;
 use crate::notice::fieldfit_on_notice;
@@ -307,4 +308,45 @@ fn options_that_are_none_are_refused_before_the_run() {
         assert!(message.contains(words), "{message}");
         assert!(adaptation.is_null());
     }
+}
+
+/// Catches: a collector that crashes on NULL, a closed handle, times that are none, or options and origins that nobody knows.
+#[test]
+fn a_collector_refuses_what_is_no_argument() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = c_path(&folder.path().join("field"));
+    let mut collector = null_mut();
+    let opened = |options: &std::ffi::CStr, out| {
+        // SAFETY: the texts and the place outlive the call.
+        call(|error| unsafe { fieldfit_collector_open(path.as_ptr(), options.as_ptr(), out, error) })
+    };
+    let (status, message) = opened(c"{\"rates\":5}", &mut collector).unwrap_err();
+    assert!(status == FIELDFIT_INVALID_ARGUMENT && message.contains("rates") && collector.is_null(), "{message}");
+    assert!(opened(c"{\"rate\":0}", &mut collector).unwrap_err().1.contains("rate"));
+    opened(c"{\"rate\":10,\"all\":true}", &mut collector).unwrap();
+    let (data, label) = (pixels(), c"mud".as_ptr());
+    let given = frame(&data);
+    // SAFETY: each pointer is NULL, or to what outlives the calls.
+    let refusals = unsafe {
+        [
+            call(|error| fieldfit_collector_observe(collector, null(), 0.0, null(), null_mut(), error)),
+            call(|error| fieldfit_collector_observe(collector, &given, -1.0, null(), null_mut(), error)),
+            call(|error| fieldfit_collector_observe(collector, &given, f64::NAN, null(), null_mut(), error)),
+            call(|error| fieldfit_collector_label(collector, 1.0, label, null(), null_mut(), error)),
+            call(|error| fieldfit_collector_label(collector, 1.0, null(), null(), null_mut(), error)),
+            call(|error| fieldfit_collector_label(collector, 1.0, label, c"boss".as_ptr(), null_mut(), error)),
+            call(|error| fieldfit_collector_label_between(collector, 2.0, -1.0, label, null(), null_mut(), error)),
+            call(|error| fieldfit_collector_statistics(collector, null_mut(), error)),
+        ]
+    };
+    for (number, refusal) in refusals.into_iter().enumerate() {
+        assert_eq!(
+            refusal.as_ref().map_err(|(status, _)| *status),
+            Err(FIELDFIT_INVALID_ARGUMENT),
+            "{number}: {refusal:?}"
+        );
+    }
+    assert_eq!(fieldfit_collector_close(collector), FIELDFIT_OK);
+    assert_eq!(fieldfit_collector_close(collector), FIELDFIT_CLOSED);
+    assert_eq!(fieldfit_collector_close(null_mut()), FIELDFIT_OK);
 }

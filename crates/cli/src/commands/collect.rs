@@ -49,7 +49,7 @@ pub fn run(args: &CollectArgs, output: &Output) -> Result<(), CliError> {
 fn options(args: &CollectArgs) -> CollectorOptions {
     let selection = Selection::default().with_rate(args.rate as f32);
     let selection = match args.all {
-        true => selection.with_exposure(0.0..=255.0).with_sharpness(0.0).with_hamming(None),
+        true => selection.of_all(),
         false => selection,
     };
     let privacy = args.mask.iter().cloned().fold(Privacy::default(), Privacy::with_mask);
