@@ -34,6 +34,7 @@ __all__ = [
     "AdaptError",
     "Adaptation",
     "Adapted",
+    "Collector",
     "Dataset",
     "DatasetError",
     "DeltaError",
@@ -457,7 +458,7 @@ class Dataset:
 
     @staticmethod
     def open(folder: _Path, *, group: str | None = None) -> Dataset:
-        """Opens a folder of classes. `group` is a regular expression on file names: what it captures is the group."""
+        """Opens a folder of classes, or a collection. `group` is a regular expression on file names: what it captures is the group."""
 
     def replaying(self, earlier: _Images, *, budget: int | None = None, seed: int = 0) -> Dataset:
         """Adds images of earlier days, of at most `budget` bytes: class after class in turn, drawn by `seed`."""
@@ -471,6 +472,64 @@ class Dataset:
         """Warnings about the images, for people to read."""
 
     def __len__(self) -> int: ...
+
+@final
+class Collector:
+    """Collector of labelled images: a collection on disk, and the frames before a label in memory.
+
+    `Runtime.adapt` and `Dataset.open` read a collection in place. Any thread may call it; `observe` never waits for the disk.
+    """
+
+    def __new__(
+        cls,
+        collection: _Path,
+        *,
+        session: str | None = ...,
+        rate: float = ...,
+        all: bool = ...,
+        buffer: float = ...,
+        buffer_bytes: int = ...,
+        block: float = ...,
+        quality: int = ...,
+        bytes: int = ...,
+        per_class: int = ...,
+        min_per_class: int | None = ...,
+        age: float | None = ...,
+        free_disk: int = ...,
+        masks: Sequence[Sequence[tuple[float, float]]] = ...,
+        max_side: int | None = ...,
+    ) -> Collector:
+        """Opens a collector that stores into a collection, which is made if there is none. Times are in seconds; `all` keeps every
+        frame, whatever its exposure, sharpness and likeness to others; `masks` are polygons in shares of width and height.
+        """
+
+    def observe(
+        self, frame: _Frame, *, at: float, prediction: Prediction | None = None, format: _Format | None = None
+    ) -> bool:
+        """Takes a frame of the camera's time `at`, in seconds, into the buffer, and tells whether it is there now."""
+
+    def label(
+        self,
+        label: str,
+        *,
+        last: float | None = None,
+        between: tuple[float, float] | None = None,
+        origin: str = "operator",
+        confidence: float = 1.0,
+        by: str | None = None,
+    ) -> dict[str, Any]:
+        """Labels the buffered frames of the `last` seconds, or those `between` two times, and stores those that are worth it.
+
+        `origin` is operator, outcome, tag, zone, track, import or teacher:MODEL, whose labels never judge. What was stored and what was
+        left out is returned.
+        """
+
+    def statistics(self) -> dict[str, Any]:
+        """Numbers of the collection: images of each class and origin, bytes, frames that they stand for."""
+
+    @property
+    def session(self) -> str:
+        """Name of the recording."""
 
 @final
 class Adaptation:

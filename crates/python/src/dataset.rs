@@ -1,8 +1,9 @@
 //! `Dataset`: labelled images of a folder, or from memory.
 
-use crate::error::{DatasetError, dataset_exception};
+use crate::error::{DatasetError, dataset_exception, exception};
 use crate::frame::{PyFrame, is_encoded};
-use fieldfit::data::{DataError, Dataset as Images, DatasetBuilder, FolderOptions};
+use fieldfit::Error;
+use fieldfit::data::{DataError, Dataset as Images, DatasetBuilder, FolderOptions, open_dataset_until};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::ops::ControlFlow;
@@ -41,7 +42,7 @@ impl Dataset {
         Ok(Self(build(images, format)?.into()))
     }
 
-    /// Opens a folder of classes. Files whose names match the group pattern in the same way stay in one slice.
+    /// Opens a folder of classes, or a collection. Files whose names match the group pattern in the same way stay in one slice.
     #[staticmethod]
     #[pyo3(signature = (folder, *, group = None))]
     fn open(py: Python<'_>, folder: PathBuf, group: Option<String>) -> PyResult<Self> {
@@ -83,7 +84,7 @@ fn open(py: Python<'_>, folder: &Path, group: Option<String>) -> PyResult<Images
     let mut glanced = Instant::now();
     let mut signal = Ok(());
     let opened = py.detach(|| {
-        Images::open_until(folder, &options, &mut |_| {
+        open_dataset_until(folder, &options, &mut |_| {
             if glanced.elapsed() < GLANCE {
                 return ControlFlow::Continue(());
             }
@@ -93,8 +94,9 @@ fn open(py: Python<'_>, folder: &Path, group: Option<String>) -> PyResult<Images
         })
     });
     match opened {
-        Err(DataError::Interrupted) => signal.and(Err(DatasetError::new_err("stopped on request"))),
-        opened => opened.map_err(|error| dataset_exception(py, &error)),
+        Err(Error::Data(DataError::Interrupted)) => signal.and(Err(DatasetError::new_err("stopped on request"))),
+        Err(Error::Data(error)) => Err(dataset_exception(py, &error)),
+        opened => opened.map_err(|error| exception(py, &error)),
     }
 }
 

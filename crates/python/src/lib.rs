@@ -19,6 +19,7 @@
 
 mod adaptation;
 mod answers;
+mod collector;
 mod dataset;
 mod drift;
 mod error;
@@ -38,6 +39,7 @@ fn package(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(model_import::import_model, module)?)?;
     module.add_class::<runtime::Runtime>()?;
     module.add_class::<dataset::Dataset>()?;
+    module.add_class::<collector::Collector>()?;
     module.add_class::<prediction::Prediction>()?;
     module.add_class::<prediction::Ranked>()?;
     module.add_class::<prediction::Novelty>()?;

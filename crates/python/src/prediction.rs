@@ -1,6 +1,7 @@
 //! `Prediction`: the top classes of a frame, and the version that answered.
 
 use crate::version::Version;
+use fieldfit::collect::ModelOutput;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -48,6 +49,11 @@ impl From<fieldfit::Novelty> for Novelty {
 }
 
 impl Prediction {
+    /// What a collector keeps of it.
+    pub fn output(&self) -> ModelOutput {
+        (&self.0).into()
+    }
+
     /// The top class, which every model folder with a head has.
     fn best(&self) -> fieldfit::Ranked<'_> {
         self.0.best().unwrap_or_else(|| unreachable!("a version without classes answers no frame"))

@@ -153,6 +153,27 @@ def test_a_day_goes_on_from_the_version_before(stored, images):
         stored.adapt(dataset, start="yesterday", **QUICK)
 
 
+def test_a_collection_is_learned_from(stored, images, tmp_path):
+    """Catches: frames under another class, times that are none, a collection that an adaptation does not read in place."""
+    field = tmp_path / "field"
+    collector = fieldfit.Collector(field, rate=1000, all=True, block=1, session="drive")
+    assert collector.session == "drive"
+    for at, path in enumerate(sorted(images.glob("*/*.png"))):
+        frame = path.read_bytes()
+        assert collector.observe(frame, at=at, prediction=stored.infer(frame))
+        kept = collector.label(path.parent.name, between=(at, at), origin="tag", by="test")
+        assert len(kept["images"]) == 1 and kept["evicted"] == 0
+    statistics = collector.statistics()
+    assert statistics["images"] == len(fieldfit.Dataset.open(field)) > 40
+    assert set(statistics["classes"]) == set(fieldfit.Dataset.open(field).classes)
+    assert stored.adapt(field, **QUICK).gate.images > 0
+    for wrong in [{"last": -1.0}, {"last": 1.0, "between": (0, 1)}, {}, {"last": 1.0, "origin": "boss"}]:
+        with pytest.raises(ValueError):
+            collector.label("mud", **wrong)
+    with pytest.raises(ValueError, match="rates"):
+        fieldfit.Collector(field, rates=3)
+
+
 def test_frames_of_a_camera_are_data(stored):
     """Catches: a format that is not applied to the frames of a data set, or a generator that is not read."""
     random = np.random.default_rng(3)
