@@ -27,7 +27,7 @@ pub enum DatasetError {
     },
     /// A path of no known format.
     #[error(
-        "{} is of no known format: expected a folder, .csv, .jsonl, COCO or Label Studio .json, a WebDataset .tar, or a recording .mcap",
+        "{} is of no known format: expected a folder, .csv, .jsonl, COCO or Label Studio .json, CVAT's .xml, a WebDataset .tar, or a recording .mcap",
         shown(path)
     )]
     Unknown {

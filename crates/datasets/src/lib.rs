@@ -7,6 +7,7 @@
 //! | Roboflow | `_classes.csv` in a folder or its subsets | the column that is 1 |
 //! | table | `.csv`, `.jsonl` | a column |
 //! | COCO | `.json` with `images` and `annotations` | the category, of an image or of each box |
+//! | CVAT for images | `.xml` with `<annotations>` | the tag of an image, or the label of each box |
 //! | Label Studio | `.json` with a list of tasks | the choice, or the label of each rectangle |
 //! | WebDataset | `.tar` | `KEY.cls`, or a field of `KEY.json` |
 //! | recording | `.mcap`, or a rosbag2 folder with `metadata.yaml` | a topic of labels, or a table of time ranges |

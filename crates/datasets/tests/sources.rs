@@ -179,6 +179,60 @@ fn coco_gives_images_or_boxes() {
     refused(&field.write("f.json", "{"), "it is no JSON");
 }
 
+fn cvat(images: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<annotations>\n<version>1.1</version>\n<meta><task><name>drive</name><size>2</size>\
+        <labels><label><name>mud</name><color>#fa3253</color></label></labels></task></meta>\n{images}\n</annotations>\n"
+    )
+}
+
+/// Catches: boxes between other shapes that are lost, corners that are read as sides, a tag that does not count, tracks that are left
+/// out without a word.
+#[test]
+fn cvat_gives_images_or_boxes() {
+    let field = Field::new();
+    let image = |name: &str, shapes: &str| {
+        format!("<image id=\"0\" name=\"images/{name}.jpg\" width=\"40\" height=\"30\">{shapes}</image>")
+    };
+    let marked = |label: &str, corners: [u32; 4]| {
+        let [left, top, right, bottom] = corners;
+        format!(
+            "<box label=\"{label}\" source=\"manual\" occluded=\"0\" xtl=\"{left}.00\" ytl=\"{top}.00\" xbr=\"{right}.0\" \
+             ybr=\"{bottom}.0\" z_order=\"0\"><attribute name=\"wet\">yes</attribute></box>"
+        )
+    };
+    let polygon = "<polygon label=\"mud\" points=\"1.0,1.0;2.0,2.0;1.0,3.0\"></polygon>";
+    let (grass, mud) = (marked("grass", [20, 10, 30, 18]), marked("mud", [0, 0, 4, 30]));
+    let tag = "<tag label=\"grass\" source=\"manual\"></tag>";
+    let tagged = field.write("tag.xml", cvat(&(image("a", &format!("{tag}{mud}")) + &image("b", polygon))));
+    assert_eq!(whole(&tagged), labels(["grass"; 3])[..1], "the image without a label is left out");
+
+    let path = field.write("two.xml", cvat(&image("a", &format!("{grass}{polygon}{mud}"))));
+    refused(&path, "images/a.jpg: it has boxes of 2 labels: cut each out with --boxes crop");
+    let options = SourceOptions::default().with_boxes(Boxes::Crop { pad: 0.5 });
+    let records = read(&path, &options).unwrap();
+    let sizes = records.iter().map(|record| Frame::Encoded(&record.bytes).to_rgb().unwrap().dimensions());
+    assert_eq!(sizes.collect::<Vec<_>>(), [(20, 16), (6, 30)]);
+    assert_eq!(records.iter().map(|record| record.class.as_str()).collect::<Vec<_>>(), ["grass", "mud"]);
+    assert!(records.iter().all(|record| record.group.as_deref() == Some("images/a.jpg")));
+
+    let refusals = [
+        ("a.xml", "<svg></svg>".to_owned(), "it has no <annotations>"),
+        ("b.xml", cvat("<track id=\"0\" label=\"mud\"><box frame=\"0\" xtl=\"1\"/></track>"), "tracks of a video"),
+        (
+            "c.xml",
+            cvat(&image("a", "<box label=\"mud\" xtl=\"wide\" ytl=\"0\" xbr=\"1\" ybr=\"1\"/>")),
+            "not what this format holds",
+        ),
+        ("d.xml", cvat("<image name=\"images/a.jpg\">"), "not what this format holds"),
+        ("e.xml", cvat(&image("a", &format!("{tag}<tag label=\"mud\"></tag>"))), "it has tags of 2 labels: leave one"),
+        ("f.xml", cvat(&image("z", tag)), "images/z.jpg"),
+    ];
+    for (name, text, words) in refusals {
+        refused(&field.write(name, text), words);
+    }
+}
+
 /// Catches: annotators who disagree and one of whom wins by chance, cancelled annotations that count, rectangles in percent that are
 /// read as pixels.
 #[test]

@@ -1,6 +1,7 @@
 //! Formats: which one a path is of, and its records.
 
 mod coco;
+mod cvat;
 mod folder;
 mod label_studio;
 mod recording;
@@ -34,6 +35,8 @@ pub enum Format {
     JsonLines,
     /// COCO annotations.
     Coco,
+    /// Annotations of CVAT for images.
+    Cvat,
     /// Tasks of Label Studio.
     LabelStudio,
     /// A WebDataset archive.
@@ -72,7 +75,7 @@ impl Format {
             "db3" => convert("an SQLite bag of ROS 2", BAG_CONVERTER),
             "bag" => convert("a bag of ROS 1", "rosbags-convert --src IN.bag --dst OUT --dst-storage mcap"),
             "parquet" => convert("Parquet", "python -c \"import pandas; pandas.read_parquet('IN').to_csv('OUT.csv')\""),
-            "xml" => convert("XML", "cvat: export as COCO 1.0 or ImageNet"),
+            "xml" => Ok(Self::Cvat),
             "zst" | "zstd" => convert("a compressed file", "zstd -d"),
             "gz" | "tgz" | "zip" => convert("an archive", "tar xf or unzip, and give the folder"),
             _ => Err(DatasetError::Unknown { path: path.to_owned() }),
@@ -104,6 +107,7 @@ pub fn each_record<E: From<DatasetError>>(
         Format::Csv => each_file(path, table::csv(path, options)?, visit),
         Format::JsonLines => each_file(path, table::json_lines(path, options)?, visit),
         Format::Coco => each_file(path, coco::records(path, options)?, visit),
+        Format::Cvat => each_file(path, cvat::records(path, options)?, visit),
         Format::LabelStudio => each_file(path, label_studio::records(path, options)?, visit),
     };
     read.map(|()| ReadSummary::default())
