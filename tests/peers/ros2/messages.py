@@ -4,7 +4,19 @@ from dataclasses import dataclass, field
 from types import new_class
 
 from cyclonedds.idl import IdlStruct
+from cyclonedds.idl._machinery import BytesMachine, PlainCdrV2SequenceOfPrimitiveMachine as SequenceMachine
 from cyclonedds.idl.types import array, float64, int32, int64, sequence, uint8, uint32, uint64
+
+
+def whole(machine: SequenceMachine, buffer: object, value: object, *rest: object) -> None:
+    """Writes the bytes of an image at once: a sequence would write a million of them one by one."""
+    if isinstance(value, bytes):
+        BytesMachine().serialize(buffer, value)
+    else:
+        one_by_one(machine, buffer, value, *rest)
+
+
+one_by_one, SequenceMachine.serialize = SequenceMachine.serialize, whole
 
 
 def name(package: str, kind: str, base: str) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import messages as msg
 import numpy
-from dds import BEST_EFFORT, RELIABLE, Peer, until
+from dds import Peer, taken, until
 from PIL import Image
 
 NODE, CAMERA = "/robot/eyes", "/camera/image_raw"
@@ -87,19 +87,19 @@ class Robot:
 
     def answer(self, stamp: msg.Time, patience: float = 60.0) -> msg.Classification:
         """The answer to the image of that stamp."""
-        return until(lambda: next((a for a in self.answers.take(N=50) if a.header.stamp == stamp), None), "an answer", patience)
+        return until(lambda: next((a for a in taken(self.answers) if a.header.stamp == stamp), None), "an answer", patience)
 
     def figures(self) -> dict[str, str]:
         """The figures of the next report on /diagnostics."""
-        self.reports.take(N=50)
-        status = until(lambda: next((r.status[0] for r in self.reports.take(N=50)), None), "a report")
+        taken(self.reports)
+        status = until(lambda: next((r.status[0] for r in taken(self.reports)), None), "a report")
         return {"level": str(status.level), "message": status.message} | {v.key: v.value for v in status.values}
 
     def event(self, **fields: object) -> dict:
         """The first event from here on that has these fields."""
 
         def found() -> dict | None:
-            self.events += [json.loads(line.data) for line in self.lines.take(N=100)]
+            self.events += [json.loads(line.data) for line in taken(self.lines)]
             while self.events:
                 event = self.events.pop(0)
                 if fields.items() <= event.items():
@@ -173,9 +173,9 @@ def has_parameters(robot: Robot) -> None:
     assert not refused.successful and "read-only" in refused.reason, refused
     refused = robot.set("top_k", integer_value=17)
     assert not refused.successful and "expected an integer of 1 to 16" in refused.reason, refused
-    robot.changes.take(N=10)
+    taken(robot.changes)
     assert robot.set("top_k", integer_value=2).successful
-    change = until(lambda: next(iter(robot.changes.take(N=10)), None), "the parameter event")
+    change = until(lambda: next(iter(taken(robot.changes)), None), "the parameter event")
     assert change.node == NODE and change.changed_parameters[0].name == "top_k"
     assert len(robot.answer(robot.send(picture(640, 480))).results) == 2
     assert robot.set("top_k", integer_value=5).successful
@@ -190,7 +190,7 @@ def has_a_life_cycle(robot: Robot) -> None:
     change = lambda number: robot.peer.call("change_state", msg.CHANGE_STATE, msg.Transition(number, "")).success
     assert not change(1), "configure does not begin in active"
     assert change(4) and robot.state() == "inactive"
-    event = until(lambda: next(iter(transitions.take(N=10)), None), "the transition event")
+    event = until(lambda: next(iter(taken(transitions)), None), "the transition event")
     assert (event.start_state.label, event.goal_state.label) == ("active", "inactive")
     until(lambda: not robot.raw.get_matched_subscriptions(), "the camera is not subscribed any more")
     assert change(2) and change(1) and change(3), "cleanup, configure, activate"
