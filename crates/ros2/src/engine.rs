@@ -9,7 +9,7 @@ use fieldfit::{Drift, Error, Frame, Prediction, Runtime, Version};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ const NEWEST: Duration = Duration::from_millis(1);
 pub struct Engine {
     runtime: Arc<Runtime>,
     collection: Option<(PathBuf, Collector)>,
+    progress: Progress,
     adaptation: Mutex<Option<Adaptation>>,
     events: Events,
     opened: Instant,
@@ -53,7 +54,8 @@ impl Engine {
             Ok::<_, Error>((path.clone(), collector))
         });
         let collection = collection.transpose()?;
-        Ok(Self { runtime, collection, adaptation: Mutex::default(), events, opened: Instant::now() })
+        let (progress, adaptation) = (Progress::default(), Mutex::default());
+        Ok(Self { runtime, collection, progress, adaptation, events, opened: Instant::now() })
     }
 
     /// Returns the runtime.
@@ -61,12 +63,15 @@ impl Engine {
         &self.runtime
     }
 
-    /// Classifies a frame of that time of capture, and offers it to the collection.
+    /// Classifies a frame, hands the prediction to `publish`, and then offers the frame to the collection: an answer does not wait
+    /// for its image to be encoded.
     ///
     /// # Errors
     /// If the runtime does not answer.
-    pub fn infer(&self, frame: &Frame<'_>, stamp: Duration) -> Result<Prediction, Error> {
+    pub fn infer(&self, frame: &Frame<'_>, stamp: Duration, publish: impl FnOnce(&Prediction)) -> Result<(), Error> {
         let prediction = self.runtime.infer(frame)?;
+        let _offered = self.progress.begin();
+        publish(&prediction);
         if let Some((_, collector)) = &self.collection {
             // Where the camera does not stamp its images, they have the time of their arrival.
             let at = if stamp.is_zero() { self.opened.elapsed() } else { stamp };
@@ -74,7 +79,7 @@ impl Engine {
                 log::warn!("an image is not collected: {error}");
             }
         }
-        Ok(prediction)
+        Ok(())
     }
 
     /// Returns the drift figures.
@@ -106,6 +111,8 @@ impl Engine {
             Ok(span) => span,
             Err(_) => return Err(format!("the time {seconds} s cannot be used: expected 0 or more seconds")),
         };
+        // Whoever has an answer labels its image.
+        self.progress.wait();
         let label = Label::new(class, Origin::Operator);
         collector.label(Span::Last(span), &label).map_err(|error| error.to_string())
     }
@@ -194,6 +201,48 @@ impl Drop for Engine {
                 log::error!("the adaptation panicked: nothing was stored");
             }
         }
+    }
+}
+
+/// Progress of the frames: how many were published, and how many of them were offered to the collection.
+#[derive(Debug, Default)]
+struct Progress {
+    counts: Mutex<Counts>,
+    offered: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    published: u64,
+    offered: u64,
+}
+
+/// A frame that is published, and offered when this is dropped.
+struct Offer<'a>(&'a Progress);
+
+impl Progress {
+    fn begin(&self) -> Offer<'_> {
+        self.counts().published += 1;
+        Offer(self)
+    }
+
+    /// Waits until all frames that were published by now have been offered.
+    fn wait(&self) {
+        let counts = self.counts();
+        let published = counts.published;
+        let waited = self.offered.wait_while(counts, |counts| counts.offered < published);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Offer<'_> {
+    fn drop(&mut self) {
+        self.0.counts().offered += 1;
+        self.0.offered.notify_all();
     }
 }
 

@@ -18,8 +18,10 @@
 //! let data = vec![128; 640 * 480 * 3];
 //! let image = Image { width: 640, height: 480, step: 640 * 3, encoding: "rgb8".into(), data, ..Image::default() };
 //! node.image(CameraImage::Raw(image));
-//! let Some(Answer::Image(classification)) = node.answer() else { return Err("no answer".into()) };
-//! assert_eq!(classification.results.len(), 5);
+//! node.answer(|answer| match answer {
+//!     Answer::Image(classification) => assert_eq!(classification.results.len(), 5),
+//!     Answer::Detections(_) => unreachable!("no detector runs"),
+//! });
 //! # Ok(())
 //! # }
 //! ```

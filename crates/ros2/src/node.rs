@@ -159,23 +159,17 @@ impl Node {
         self.refused(reason);
     }
 
-    /// Waits for the next message that can be answered, and answers it; `None` once the node has ended. A message that cannot
-    /// be answered is counted, with the reason.
-    pub fn answer(&self) -> Option<Answer> {
-        loop {
-            let taken = self.inbox.take()?;
-            let Some(engine) = self.engine() else { continue };
-            let (answer, at) = match taken {
-                Taken::First(Arrived { message, at }) => (self.classify(&engine, &message).map(Answer::Image), at),
-                Taken::Second(Arrived { message, at }) => {
-                    (self.classify_boxes(&engine, message).map(Answer::Detections), at)
-                }
-            };
-            if answer.is_some() {
-                self.counters.answer(at);
-                return answer;
-            }
+    /// Waits for the next message, answers it, and hands the answer to `publish`. A message that cannot be answered is counted, with
+    /// the reason. Returns `false` once the node has ended.
+    pub fn answer(&self, publish: impl FnOnce(Answer)) -> bool {
+        let Some(taken) = self.inbox.take() else { return false };
+        // What arrives while the node is cleaned up has nobody to answer it.
+        let Some(engine) = self.engine() else { return true };
+        match taken {
+            Taken::First(image) => self.classify(&engine, image, publish),
+            Taken::Second(boxes) => self.classify_boxes(&engine, boxes, publish),
         }
+        true
     }
 
     /// Ends the waiting of all threads. An adaptation is stopped.
@@ -251,30 +245,38 @@ impl Node {
         lock(&self.engine).clone()
     }
 
-    /// The answer to an image; `None`, and counted, if there is none.
-    fn classify(&self, engine: &Engine, image: &CameraImage) -> Option<Classification> {
-        let parameters = self.parameters();
-        let frame = image.frame(parameters.pixel_format).map_err(|error| self.refused(&error.to_string())).ok()?;
+    fn classify(&self, engine: &Engine, image: Arrived<CameraImage>, publish: impl FnOnce(Answer)) {
+        let (parameters, Arrived { message: image, at }) = (self.parameters(), image);
+        let frame = match image.frame(parameters.pixel_format) {
+            Ok(frame) => frame,
+            Err(error) => return self.refused(&error.to_string()),
+        };
         let stamp = image.header().stamp.since_epoch().unwrap_or(Duration::ZERO);
-        let prediction = engine.infer(&frame, stamp).map_err(|error| self.failed(&error.to_string())).ok()?;
-        Some(classification(image.header().clone(), &prediction, (&parameters).into()))
+        let answered = engine.infer(&frame, stamp, |prediction| {
+            self.counters.answer(at);
+            publish(Answer::Image(classification(image.header().clone(), prediction, (&parameters).into())));
+        });
+        if let Err(error) = answered {
+            self.failed(&error.to_string());
+        }
     }
 
-    /// The boxes with their classes; `None`, and counted, if there are none.
-    fn classify_boxes(&self, engine: &Engine, boxes: Detection2DArray) -> Option<Detection2DArray> {
-        let parameters = self.parameters();
+    fn classify_boxes(&self, engine: &Engine, boxes: Arrived<Detection2DArray>, publish: impl FnOnce(Answer)) {
+        let (parameters, Arrived { message: boxes, at }) = (self.parameters(), boxes);
         let image = lock(&self.images).find(boxes.header.stamp);
         let classified = image.and_then(|image| {
             detections::classify(engine.runtime(), &image, parameters.pixel_format, boxes, (&parameters).into())
         });
         match classified {
-            Ok(classified) => return Some(classified),
+            Ok(classified) => {
+                self.counters.answer(at);
+                publish(Answer::Detections(classified));
+            }
             Err(error @ (DetectionError::NoImage { .. } | DetectionError::Image(_))) => {
-                self.refused(&error.to_string())
+                self.refused(&error.to_string());
             }
             Err(error @ DetectionError::Runtime(_)) => self.failed(&error.to_string()),
         }
-        None
     }
 
     fn refused(&self, reason: &str) {

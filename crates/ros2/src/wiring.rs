@@ -49,6 +49,8 @@ pub fn run(
             log::error!("a thread of the node panicked");
         }
     }
+    // Now that no publisher is left.
+    drop(middleware);
     Ok(())
 }
 
@@ -182,12 +184,11 @@ impl Wiring<'_> {
             middleware.publisher(&self.name("/diagnostics"), Qos::Reliable)?;
         let node = self.node.clone();
         let answering = spawn("fieldfit-answer", move || {
-            while let Some(answer) = node.answer() {
-                match answer {
-                    Answer::Image(classification) => classified(classification),
-                    Answer::Detections(detections) => boxes(detections),
-                }
-            }
+            let publish = |answer| match answer {
+                Answer::Image(classification) => classified(classification),
+                Answer::Detections(detections) => boxes(detections),
+            };
+            while node.answer(publish) {}
         })?;
         let alive = self.alive.clone();
         let telling = spawn("fieldfit-tell", move || {

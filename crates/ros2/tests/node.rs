@@ -66,8 +66,15 @@ fn image(sec: i32) -> Image {
     }
 }
 
+/// The next answer; `None` once the node has ended.
+fn next_answer(node: &Node) -> Option<Answer> {
+    let mut answer = None;
+    while answer.is_none() && node.answer(|found| answer = Some(found)) {}
+    answer
+}
+
 fn answered(node: &Node) -> Classification {
-    match node.answer() {
+    match next_answer(node) {
         Some(Answer::Image(classification)) => classification,
         other => panic!("{other:?}"),
     }
@@ -166,7 +173,7 @@ fn boxes_are_classified_as_parts_of_the_image_with_their_stamp() {
         detection(bbox(40.0, 30.0, 20.0), "other"),
     ];
     node.detections(Detection2DArray { header: header(2), detections });
-    let Some(Answer::Detections(answer)) = node.answer() else { panic!("no detections") };
+    let Some(Answer::Detections(answer)) = next_answer(&node) else { panic!("no detections") };
     assert_eq!(answer.header, header(2));
     let runtime = Runtime::open(MODEL, Device::Cpu { threads: 1 }).unwrap();
     let data = image(2).data;
@@ -182,7 +189,7 @@ fn boxes_are_classified_as_parts_of_the_image_with_their_stamp() {
     assert_eq!(answer.detections[1].results, []);
     assert_eq!(answer.detections[2].id, "other");
     std::thread::scope(|scope| {
-        let answer = scope.spawn(|| node.answer());
+        let answer = scope.spawn(|| next_answer(&node));
         node.detections(Detection2DArray { header: header(99), ..Detection2DArray::default() });
         while node.counters().refused.get() == 0 {
             std::thread::yield_now();

@@ -49,7 +49,8 @@ class Robot:
         self.changes = self.peer.reader("/parameter_events", msg.ParameterEvent)
         self.process: subprocess.Popen | None = None
         self.events: list[dict] = []
-        self.stamp = 0
+        # Of the last image, in nanoseconds.
+        self.stamp = 10**12
 
     def start(self) -> None:
         """Starts the process, and waits until it subscribes the camera."""
@@ -70,8 +71,9 @@ class Robot:
         assert self.process.wait(timeout=60) == 0, "the node ends with status 0"
 
     def header(self) -> msg.Header:
-        self.stamp += 1
-        return msg.Header(msg.Time(1000 + self.stamp, 7), "camera_optical")
+        """The next header of a camera that takes 30 images a second."""
+        self.stamp += 33_333_333
+        return msg.Header(msg.Time(*divmod(self.stamp, 10**9)), "camera_optical")
 
     def send(self, pixels: numpy.ndarray, encoding: str = "rgb8") -> msg.Time:
         height, width, channels = pixels.shape
@@ -206,7 +208,7 @@ def learns(robot: Robot) -> None:
     until(topic.get_matched_subscriptions, "the label's topic")
     for number in range(60):
         tint = numpy.array([1.0, 0.3, 0.3] if number % 2 else [0.3, 0.3, 1.0])
-        robot.stamp += 20
+        robot.stamp += 20 * 10**9  # in a stretch of its own
         robot.answer(robot.send((picture(160, 120, number) * tint).astype(numpy.uint8)))
         name = "warm" if number % 2 else "cold"
         if number % 10:
@@ -312,9 +314,12 @@ def main() -> None:
             pixels = picture(width, height)
             times, lost = measured(robot, options.frames, lambda: robot.send(pixels))
             told(f"raw {row}", options.frames, times, lost, robot.figures())
-        for check in (learns, lambda robot: survives_kills(robot, options.kills), stops_an_adaptation):
-            check(robot)
-            print(f"{getattr(check, '__name__', check)}: holds", flush=True)
+        learns(robot)
+        print("learns: holds", flush=True)
+        survives_kills(robot, options.kills)
+        print(f"survives_kills: holds, {options.kills} times", flush=True)
+        stops_an_adaptation(robot)
+        print("stops_an_adaptation: holds", flush=True)
     with tempfile.TemporaryDirectory() as scratch, running(options, Path(scratch), "image_transport:=compressed") as robot:
         jpeg = robot.answer(robot.send_encoded(encoded(picture(640, 480), "png"), "png"))
         assert len(jpeg.results) == 5

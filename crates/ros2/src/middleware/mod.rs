@@ -101,7 +101,7 @@ pub trait Middleware {
     ) -> Result<(), MiddlewareError>;
 
     /// Answers services on this thread, one request after another, until the gate ends; then waits for the subscriptions.
-    fn run(self, until: &Gate);
+    fn run(&mut self, until: &Gate);
 }
 
 /// Domain of the network, `ROS_DOMAIN_ID`, by default 0.

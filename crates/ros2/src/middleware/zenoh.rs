@@ -149,10 +149,10 @@ impl Middleware for Zenoh {
         Ok(())
     }
 
-    fn run(self, until: &Gate) {
-        let services = pin!(future::join_all(self.services));
+    fn run(&mut self, until: &Gate) {
+        let services = pin!(future::join_all(self.services.drain(..)));
         block_on(future::select(services, pin!(until.shut())));
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 log::error!("a subscription panicked");
             }
