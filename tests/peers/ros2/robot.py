@@ -7,14 +7,12 @@ NODE is the built `fieldfit-ros2`. Prints a table of latencies and losses. Needs
 
 import argparse
 import contextlib
-import io
 import json
 import os
 import random
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from pathlib import Path
 import messages as msg
 import numpy
 from dds import Peer, taken, until
-from PIL import Image
+from pictures import encoded, picture
 
 NODE, CAMERA = "/robot/eyes", "/camera/image_raw"
 SIZES = {"640x480": (640, 480), "1280x720": (1280, 720)}
@@ -121,20 +119,6 @@ class Robot:
 
     def state(self) -> str:
         return self.peer.call("get_state", msg.GET_STATE).current_state.label
-
-
-def picture(width: int, height: int, seed: int = 1) -> numpy.ndarray:
-    """A picture of soft shapes, which a camera could have taken."""
-    numbers = numpy.random.default_rng(seed)
-    coarse = Image.fromarray(numbers.integers(0, 255, (9, 12, 3), dtype=numpy.uint8))
-    soft = numpy.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
-    return numpy.clip(soft + numbers.integers(-12, 12, soft.shape), 0, 255).astype(numpy.uint8)
-
-
-def encoded(pixels: numpy.ndarray, form: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, form)
-    return file.getvalue()
 
 
 def is_answered(robot: Robot) -> None:
@@ -253,6 +237,27 @@ def stops_an_adaptation(robot: Robot) -> None:
     robot.event(node="adaptation_failed")
 
 
+def classifies_boxes(robot: Robot) -> None:
+    """The boxes of a detector come back with the classes of their parts of the image that has their stamp."""
+    detector = robot.peer.writer(f"{NODE}/detections", msg.Detection2DArray)
+    classified = robot.peer.reader(f"{NODE}/detections/classified", msg.Detection2DArray)
+    until(lambda: detector.get_matched_subscriptions() and classified.get_matched_publications(), "the detections")
+    time.sleep(0.5)
+    stamp = [robot.send(picture(640, 480, seed)) for seed in range(3)][1]
+    header = msg.Header(stamp, "camera_optical")
+    centres = {"inside": (320.0, 240.0), "at the edge": (0.0, 0.0), "outside": (5000.0, 0.0)}
+    boxes = [
+        msg.Detection2D(header, [], msg.BoundingBox2D(msg.Pose2D(msg.Point2D(x, y), 0.3), 120.0, 80.0), name)
+        for name, (x, y) in centres.items()
+    ]
+    time.sleep(0.5)
+    detector.write(msg.Detection2DArray(header, boxes))
+    answer = until(lambda: next(iter(taken(classified)), None), "the classified boxes")
+    assert answer.header.stamp == stamp
+    assert [(box.id, len(box.results)) for box in answer.detections] == [("inside", 5), ("at the edge", 5), ("outside", 0)]
+    assert answer.detections[0].results[0].hypothesis.class_id
+
+
 def drops_what_is_too_much(robot: Robot) -> None:
     """A camera that is faster than the model loses images, not time: the last answers are to the last images."""
     pixels, begun = picture(640, 480), time.monotonic()
@@ -327,6 +332,9 @@ def main() -> None:
             data = encoded(picture(width, height), "jpeg")
             times, lost = measured(robot, options.frames, lambda: robot.send_encoded(data, "rgb8; jpeg compressed bgr8"))
             told(f"jpeg {row} ({len(data) // 1000} kB)", options.frames, times, lost, robot.figures())
+    with tempfile.TemporaryDirectory() as scratch, running(options, Path(scratch), "classify:=detections") as robot:
+        classifies_boxes(robot)
+        print("classifies_boxes: holds", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../targets/mender/
 fn call(scene: &Scene, state: &str) -> Output {
     let artifact = scene.path("artifact");
     let mut command = Command::new(MODULE);
-    command.args([state.as_ref(), artifact.as_os_str()]).current_dir(&artifact);
+    command.arg(state).arg(&artifact).current_dir(&artifact);
     command.env("FIELDFIT_MENDER_CONFIG", scene.path("mender.conf"));
     command.env("FIELDFIT_COMMAND", assert_cmd::cargo::cargo_bin!("fieldfit"));
     command.output().unwrap()
