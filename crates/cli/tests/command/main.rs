@@ -14,6 +14,7 @@ mod json;
 mod kills;
 #[cfg(target_os = "linux")]
 mod memory;
+mod mender;
 mod outputs;
 mod refusals;
 mod scene;
