@@ -157,6 +157,8 @@ mod read;
 mod record;
 mod signature;
 #[cfg(feature = "alloc")]
+mod statement;
+#[cfg(feature = "alloc")]
 mod write;
 
 pub use codec::{Codec, CodecError};

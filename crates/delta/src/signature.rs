@@ -75,7 +75,7 @@ fn message(sequence: u64, hash: &[u8; 32]) -> [u8; MESSAGE_BYTES] {
 /// Ed25519 secret key; zeroised on drop, and never displayed.
 #[cfg(feature = "alloc")]
 #[derive(Clone)]
-pub struct SecretKey(SigningKey);
+pub struct SecretKey(pub(crate) SigningKey);
 
 #[cfg(feature = "alloc")]
 impl SecretKey {

@@ -42,7 +42,7 @@ pub use status::{
     AdaptationPhase, AdaptationResult, AdaptationStatus, EpochStatus, LATENCY_BOUNDS, LatencyHistogram, RuntimeStatus,
     StepLoss, unix_time,
 };
-pub use store::{SERVE_TOKEN, Store, TRUST_FILE, WorkDir};
+pub use store::{FLEET, SERVE_TOKEN, Store, TRUST_FILE, WorkDir};
 pub use trial::{Start, TrialProgress, TrialRules, Undecided, current_boot};
 pub use trust::Trust;
 pub use verdict::{ActiveVersion, Verdict};

@@ -45,10 +45,13 @@ const LOCK: &str = "lock";
 const STARTS: &str = "starts";
 
 /// Entries that a store's folder may hold, also while it is created.
-const OURS: [&str; 9] = [STATE, VERSIONS, WORK, LOCK, STARTS, VERIFICATION, TRUST_FILE, RUNTIMES, SERVE_TOKEN];
+const OURS: [&str; 10] = [STATE, VERSIONS, WORK, LOCK, STARTS, VERIFICATION, TRUST_FILE, RUNTIMES, SERVE_TOKEN, FLEET];
 
 /// The file that holds the secret of whoever serves a page of the store. The store never touches it.
 pub const SERVE_TOKEN: &str = "serve-token";
+
+/// The folder in which the agent that shares a store's versions with other robots keeps its state. The store never touches it.
+pub const FLEET: &str = "fleet";
 
 /// The file in a store's folder that says whose deltas it takes from outside: see [`Trust`](crate::Trust).
 pub const TRUST_FILE: &str = "trust.toml";

@@ -1,0 +1,34 @@
+#!/bin/bash
+# What shares deltas between robots: its library over a folder, and its command against real peers: moto as S3, eclipse-zenoh as router
+# with a storage.
+#
+# A workspace of its own: crates/fleet. Runs only when it, or a crate that it depends on, changed since the commit in
+# FIELDFIT_SINCE, if that is set.
+#
+# Needs, on Debian: apt-get install --no-install-recommends python3-venv
+#
+# Budget on two quiet cores, from nothing: ten minutes of building, and three minutes.
+set -euo pipefail
+
+depends=(crates/fleet crates/fieldfit crates/store crates/delta crates/durable crates/adapt crates/model .ci/fleet.sh tests/peers/fleet.py tests/peers/fleet_requirements.txt)
+if [ -n "${FIELDFIT_SINCE:-}" ] && git diff --quiet "$FIELDFIT_SINCE" -- "${depends[@]}"; then
+    echo "fleet: SKIPPED: nothing that it depends on changed since $FIELDFIT_SINCE" >&2
+    exit 0
+fi
+
+manifest=crates/fleet/Cargo.toml
+target=$(cargo metadata --format-version 1 --no-deps --manifest-path "$manifest" | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+cargo fmt --manifest-path "$manifest" --check
+cargo clippy --locked --manifest-path "$manifest" --all-features --all-targets -- -D warnings
+cargo test --locked --manifest-path "$manifest" --all-features
+
+if ! python3 -c 'import ensurepip' 2>/dev/null; then
+    echo "fleet: NOT RUN against peers: apt-get install --no-install-recommends python3-venv" >&2
+    exit 0
+fi
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+python3 -m venv "$scratch/venv"
+"$scratch/venv/bin/pip" install --quiet -r tests/peers/fleet_requirements.txt
+cargo build --locked --manifest-path "$manifest" --all-features --bins --example fleet_fixture
+"$scratch/venv/bin/python" tests/peers/fleet.py "$target/debug" "$scratch/work"
