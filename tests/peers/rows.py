@@ -52,6 +52,18 @@ def infer(threads: int, side: int, batch: int = 1) -> Row:
     return Row(name, threads, ours("infer", side, batch), tuple(theirs), 25, 1e-3)
 
 
+def int8(threads: int, network: str | None = None) -> Row:
+    """One image of 224 px in int8, beside our own f32 and OpenVINO's int8. Their codes differ, and so do their logits."""
+    model = ("--model", f"base:{network}") if network else ()
+    theirs = (
+        Side("our f32", "ours", ("infer", "224", "1", *model)),
+        Side("OpenVINO int8", "openvino", ("infer", f"onnx:{network or 'lite0'}")),
+        Side("OpenVINO f32", "openvino", ("infer", f"onnx:{network or 'lite0'}", "f32")),
+    )
+    mine = ours("infer-int8", 224, *model)
+    return Row(f"int8-{network or 224}", threads, mine, theirs, 25, None)
+
+
 def start(threads: int) -> Row:
     theirs = torch("eager", "infer", 224, 1, "eager"), onnx()
     return Row("start-224", threads, ours("infer", 224), theirs, None, 1e-3)
@@ -100,6 +112,7 @@ ZOO = ARCHITECTURES | IMPORTED
 ROWS: dict[str, Callable[[int, int], Row]] = {
     "infer-224": lambda threads, _: infer(threads, 224),
     "start-224": lambda threads, _: start(threads),
+    "int8-224": lambda threads, _: int8(threads),
     "train-128": lambda threads, micro: train(threads, 128, 16, micro),
     "train-224": lambda threads, micro: train(threads, 224, 16, micro),
     "tpgm-128": lambda threads, _: tpgm(threads),
@@ -111,6 +124,10 @@ ROWS: dict[str, Callable[[int, int], Row]] = {
 for network in ZOO:
     ROWS[f"infer-{network}"] = lambda threads, _, network=network: infer_zoo(threads, network)
     ROWS[f"train-{network}"] = lambda threads, micro, network=network: train_zoo(threads, network, micro)
+
+
+for network in ("resnet18", "deit-tiny"):
+    ROWS[f"int8-{network}"] = lambda threads, _, network=network: int8(threads, network)
 
 
 @dataclass(frozen=True)

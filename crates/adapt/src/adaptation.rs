@@ -2,7 +2,7 @@
 
 use crate::checkpoint::free_space::{free_space, require_space};
 use crate::encode::delta_file::Recorded;
-use crate::encode::{codec_search, delta_file, head_outputs, novelty_threshold};
+use crate::encode::{activation_ranges, codec_search, delta_file, head_outputs, novelty_threshold};
 use crate::error::AdaptError;
 use crate::event::{Event, Gate};
 use crate::gate;
@@ -89,6 +89,7 @@ fn judged(
     let recorded = Recorded { outputs: head_outputs::of(run, || trained.weights())?, ..Recorded::default() };
     let chosen = codec_search::choose(run, &trained, &recorded, reporter)?;
     let recorded = novelty_threshold::choose(run, &trained, (&chosen, recorded), reporter)?;
+    let recorded = activation_ranges::choose(run, &trained, (&chosen, recorded), reporter)?;
     let unjudged = delta_file::encode(run, &trained, &chosen, &recorded, None)?;
     let gate = gate::judge(run, &trained.probe.head, &unjudged, reporter)?;
     drop(unjudged);

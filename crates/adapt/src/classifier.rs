@@ -3,8 +3,8 @@
 
 use crate::heads::{under_both_heads, with_feature_outputs};
 use fieldfit_data::{Batch, DataError, Frame, Preprocessor};
-use fieldfit_exec::{Device, ExecError, Prepared, prepare};
-use fieldfit_model::{Base, HeadOutputs, Weights};
+use fieldfit_exec::{Device, ExecError, Precision, Prepared, prepare, prepare_int8};
+use fieldfit_model::{Base, HeadOutputs, ModelError, Weights};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Images, Matrix, Task};
 use std::slice::ChunksExact;
@@ -31,15 +31,24 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Prepares weights on a device, with the base's preprocessing at the weights' input size.
+    /// Prepares weights on a device in a precision, with the base's preprocessing at the weights' input size. The scales of
+    /// int8 activations are those of the weights' ranges, else of the base's.
     ///
     /// # Errors
-    /// If the input size or the crop is out of range, the network cannot take images of this size, or the device is unavailable.
-    pub fn new(base: &Base, weights: Weights, device: Device) -> Result<Self, ClassifierError> {
+    /// If the input size or the crop is out of range, the network cannot take images of this size, or the device is unavailable;
+    /// for int8, if neither the weights nor the base have been calibrated, or a weight is not finite.
+    pub fn new(base: &Base, weights: Weights, placement: impl Into<Placement>) -> Result<Self, ClassifierError> {
         let task = weights.task();
-        let Weights { network, labels, outputs, params, input_size, crop } = weights;
+        let Weights { network, labels, outputs, params, ranges, input_size, crop } = weights;
         let preprocessor = Preprocessor::new(base.preprocessing(), input_size, crop)?;
-        let prepared = prepare(device, &network, &params)?;
+        let Placement { device, precision } = placement.into();
+        let prepared = match precision {
+            Precision::F32 => prepare(device, &network, &params)?,
+            Precision::Int8 => {
+                let ranges = ranges.map_or_else(|| base.activation_ranges(), |ranges| Ok(Some(ranges)))?;
+                prepare_int8(device, &network, &params, &ranges.unwrap_or_default())?
+            }
+        };
         let mask_size = output_size(&network, preprocessor.input())?;
         let (labels, spare) = (labels.into(), Mutex::default());
         Ok(Self { labels, base_labels: None, prepared, preprocessor, task, outputs, mask_size, spare })
@@ -53,13 +62,13 @@ impl Classifier {
     pub fn with_extra_outputs(
         base: &Base,
         weights: Weights,
-        device: Device,
+        placement: impl Into<Placement>,
         extra: ExtraOutputs,
     ) -> Result<Self, ClassifierError> {
         let weights = if extra.base { under_both_heads(weights, base) } else { weights };
         let weights = if extra.features { with_feature_outputs(weights) } else { weights };
         let base_labels = extra.base.then(|| base.labels().into());
-        Ok(Self { base_labels, ..Self::new(base, weights, device)? })
+        Ok(Self { base_labels, ..Self::new(base, weights, placement)? })
     }
 
     /// Returns what the network answers about an image.
@@ -179,6 +188,21 @@ pub struct Outputs<'a> {
     pub features: &'a [f32],
 }
 
+/// Where and in which precision a network is inferred. A device alone means f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// Device that computes.
+    pub device: Device,
+    /// Precision of weights and activations.
+    pub precision: Precision,
+}
+
+impl From<Device> for Placement {
+    fn from(device: Device) -> Self {
+        Self { device, precision: Precision::F32 }
+    }
+}
+
 /// Error of a classifier that cannot be prepared.
 #[derive(Debug, Error)]
 pub enum ClassifierError {
@@ -188,6 +212,9 @@ pub enum ClassifierError {
     /// An unavailable device, or an unsupported network.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// Activation ranges of the base that cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
 }
 
 /// Buffers of the frames that are computed in one pass: their pixels after preprocessing, `[N, H, W, 3]`, and their logits or

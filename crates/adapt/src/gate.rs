@@ -1,7 +1,7 @@
 //! Gate: decides whether a result may replace the active version, on images that neither has seen.
 
 use crate::classifier::Classifier;
-use crate::encode::head_outputs;
+use crate::encode::{activation_ranges, head_outputs};
 use crate::error::AdaptError;
 use crate::event::{Event, Gate, MeanErrors, Phase, Reference};
 use crate::metrics::{Metrics, PairedCounts};
@@ -18,6 +18,7 @@ use crate::train::reporter::Reporter;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::Dataset;
 use fieldfit_delta::Delta;
+use fieldfit_exec::Precision;
 use fieldfit_model::{HeadOutputs, Weights};
 use fieldfit_tensor::Task;
 
@@ -131,9 +132,14 @@ fn has_outputs(delta: &Delta<'_>, dataset: &Dataset) -> bool {
 }
 
 /// Measures weights, whose labels are the dataset's classes in any order, on the gate images, as they would run.
-fn measure(run: Run<'_>, weights: Weights, reporter: &mut Reporter<'_>) -> Result<Metrics, AdaptError> {
+///
+/// What has no ranges of its own, such as the probe or a version that was adapted for f32, is calibrated as the result was.
+fn measure(run: Run<'_>, mut weights: Weights, reporter: &mut Reporter<'_>) -> Result<Metrics, AdaptError> {
     let Run { request, plan } = run;
-    let classifier = Classifier::new(request.base, weights, request.options.device)?;
+    if request.options.precision == Precision::Int8 && weights.ranges.is_none() {
+        weights.ranges = Some(activation_ranges::of_weights(run, &weights, reporter)?);
+    }
+    let classifier = Classifier::new(request.base, weights, request.options.placement())?;
     let images = request.dataset.clone().with_labels(classifier.labels())?;
     let source = BatchSource::new(&images, classifier.preprocessor().clone(), request.options, &plan.failures);
     let source = source.of(plan.memory.micro_batch).with_masks(classifier.mask_size());

@@ -22,7 +22,7 @@ pub use delta::{
 pub use import_data::ImportDataArgs;
 pub use machine::DoctorArgs;
 pub use model::{DtypeArg, ImportArgs, InfoArgs};
-pub use run::{BaseArgs, DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
+pub use run::{BaseArgs, CalibrateArgs, DeviceArgs, DeviceName, EvalArgs, InferArgs, ModelArgs, ShiftArg, ShiftArgs};
 #[cfg(feature = "serve")]
 pub use serve::ServeArgs;
 pub use store::{StoreAddArgs, StoreArgs, StoreCommand, StorePruneArgs, StoreVersionArgs};
@@ -72,6 +72,8 @@ pub enum Command {
     Info(InfoArgs),
     /// Check this machine: hardware, target profile, and all that an adaptation needs
     Doctor(DoctorArgs),
+    /// Find the ranges of a base's activations on images, from which int8 inference takes its scales
+    Calibrate(CalibrateArgs),
     /// Classify images
     Infer(InferArgs),
     /// Evaluate accuracy on labelled images

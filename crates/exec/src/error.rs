@@ -94,6 +94,33 @@ pub enum ExecError {
         /// The reason, and what to do.
         reason: String,
     },
+    /// A parameter that int8 inference cannot represent.
+    #[error(
+        "tensor `{name}`: value {index} is not finite, and cannot be quantised: use `--precision f32`, or other weights"
+    )]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// Position of the value.
+        index: usize,
+    },
+    /// Activation ranges of another network.
+    #[error("activation ranges: expected {expected} values, found {found}: calibrate this network")]
+    RangeCount {
+        /// Values of the network's graph.
+        expected: usize,
+        /// Values with a range.
+        found: usize,
+    },
+    /// A calibration without images.
+    #[error("calibration: expected at least 1 image, found 0: pass images of the place where the network runs")]
+    NoCalibration,
+    /// An activation that is not finite while a network is calibrated.
+    #[error("calibration: value {value} of the network is not finite: use other weights or images")]
+    ActivationNotFinite {
+        /// Position of the value in the graph; 0 is the image.
+        value: usize,
+    },
     /// A trainable tensor that the loss does not depend on.
     #[error("tensor `{name}` receives no gradient: freeze it, or check that a stage of the network uses it")]
     NoGradient {

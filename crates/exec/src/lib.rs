@@ -20,6 +20,7 @@ mod position_embedding;
 
 pub use error::ExecError;
 pub use executor::{Device, Executor, Prepared};
+pub use fieldfit_tensor::Precision;
 pub use memory::Passes;
 pub use objective::{
     Objective, binary_cross_entropy, cross_entropy, huber, kl_divergence, logistic, pixel_cross_entropy, softmax,
@@ -27,7 +28,7 @@ pub use objective::{
 pub use param_store::{DeviceParams, ParamStore, StateTensor, UpdateRule};
 
 use fieldfit_nets::Network;
-use fieldfit_tensor::{Params, TensorId, TensorView};
+use fieldfit_tensor::{ActivationRanges, Params, TensorId, TensorView};
 
 /// Creates an executor of the network on a device, for weights that may change between calls. The candle executor
 /// ignores `passes`: it computes whole batches without recomputation.
@@ -56,6 +57,26 @@ pub fn prepare(device: Device, network: &Network, params: &Params<f32>) -> Resul
         _ => Ok(Box::new(candle::PreparedCandle::new(network, params, candle::device(device)?)?)),
         #[cfg(not(feature = "candle"))]
         _ => Err(missing(device)),
+    }
+}
+
+/// Prepares the network with these weights for int8 inference: weights are quantised per output, activations by their
+/// ranges, see [`Calibrator`](cpu::Calibrator).
+///
+/// # Errors
+/// As [`prepare`]; if the device is not the CPU, a parameter is not finite, or the ranges are another network's.
+pub fn prepare_int8(
+    device: Device,
+    network: &Network,
+    params: &Params<f32>,
+    ranges: &ActivationRanges,
+) -> Result<Box<dyn Prepared>, ExecError> {
+    match device {
+        Device::Cpu { threads } => Ok(Box::new(cpu::PreparedCpu::int8(network, params, ranges, threads)?)),
+        Device::Cuda { .. } | Device::Metal | Device::Candle => Err(ExecError::Device {
+            device: device.name(),
+            reason: "int8 inference runs on the CPU: use `--device cpu` or `--precision f32`".into(),
+        }),
     }
 }
 

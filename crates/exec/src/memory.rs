@@ -101,3 +101,11 @@ pub fn training(
 pub fn inference(network: &Network, size: BatchSize) -> Result<Footprint, ExecError> {
     cpu::inference_footprint(network, size)
 }
+
+/// Computes the footprint of [`cpu::PreparedCpu::int8`] after logits of a batch of that size.
+///
+/// # Errors
+/// As [`inference`].
+pub fn inference_int8(network: &Network, size: BatchSize) -> Result<Footprint, ExecError> {
+    cpu::int8_footprint(network, size)
+}

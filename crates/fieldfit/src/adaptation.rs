@@ -79,9 +79,10 @@ pub struct Adaptation<'a> {
 }
 
 impl<'a> Adaptation<'a> {
-    /// Sets the options. Without them, [`Options::default`].
+    /// Sets the options, but for the precision, which is the runtime's: the gate judges what will run. Without them,
+    /// [`Options::default`].
     pub fn options(mut self, options: Options) -> Self {
-        self.options = options;
+        self.options = options.with_precision(self.runtime.precision());
         self
     }
 
@@ -229,7 +230,7 @@ impl Runtime {
         Adaptation {
             runtime: self,
             images,
-            options: Options::default(),
+            options: Options::default().with_precision(self.precision()),
             custom: None,
             control: Control::new(),
             resume: false,
@@ -304,7 +305,7 @@ impl Runtime {
         let store = self.store_to("add a delta to")?;
         let bytes = read_for(self.base(), delta)?;
         let parsed = parse(delta, &bytes)?;
-        plan_version(self.base(), parsed.header(), 0)?;
+        plan_version(self.base(), parsed.header(), self.precision(), 0)?;
         Weights::adapted(self.base(), &parsed)?;
         Ok(store.receive_for(Some(&self.base().id().0), &bytes, false)?)
     }

@@ -26,7 +26,7 @@ impl BaseAgreement {
         drop(weights);
         let (input_size, crop) = (adapted.input_size, adapted.crop);
         let base = Weights { input_size, crop, ..Weights::of_base(runtime.base()) };
-        let classifier = |weights| Classifier::new(runtime.base(), weights, runtime.device());
+        let classifier = |weights| Classifier::new(runtime.base(), weights, runtime.placement());
         Ok(Self { version, base: classifier(base)?, adapted: classifier(adapted)? })
     }
 

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use fieldfit_adapt::novelty::NoveltyModel;
 use fieldfit_delta::SecretKey;
 use fieldfit_durable::Rehash;
-use fieldfit_exec::Device;
+use fieldfit_exec::{Device, Precision};
 use fieldfit_model::{Base, BaseOptions, Weights};
 use fieldfit_store::{ActiveVersion, Keep, Store, StoreError, TrialRules};
 use std::collections::BTreeSet;
@@ -48,7 +48,7 @@ impl Builder {
     pub(crate) fn new(model: &Path) -> Self {
         Self {
             model: model.to_owned(),
-            serving: Serving { device: all_cores(), base_answers: false, novelty: false },
+            serving: Serving { device: all_cores(), precision: Precision::F32, base_answers: false, novelty: false },
             store: None,
             create_store: false,
             require_store: false,
@@ -69,6 +69,14 @@ impl Builder {
     #[must_use]
     pub fn device(mut self, device: Device) -> Self {
         self.serving.device = device;
+        self
+    }
+
+    /// Sets the precision of inference. Without it, f32. int8 runs on the CPU, and takes the scales of activations from what
+    /// an adaptation for int8 recorded, else from the base's [calibration](Runtime::calibrate).
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.serving.precision = precision;
         self
     }
 

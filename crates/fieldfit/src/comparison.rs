@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fieldfit_adapt::metrics::{LabelMetrics, Metrics, Misclassified, agreeing, predictions};
 use fieldfit_adapt::{
-    AdaptRequest, Branches, Classifier, Control, Event, ExtraOutputs, MethodEntry, Options, Outcome, adapt,
+    AdaptRequest, Branches, Classifier, Control, Event, ExtraOutputs, MethodEntry, Options, Outcome, Placement, adapt,
     forget_peak_memory, peak_memory,
 };
 use fieldfit_data::{Dataset, Fractions, Perturbation};
@@ -187,7 +187,7 @@ impl<'a> Comparison<'a> {
         recorder: Recorder,
     ) -> Result<RunRecord, Error> {
         let parsed = Delta::parse(delta).map_err(|source| Error::Made { source: Box::new(source) })?;
-        let subject = Subject::new(self.runtime, &parsed, options.device)?;
+        let subject = Subject::new(self.runtime, &parsed, options.placement())?;
         let size = parsed.header().input_size;
         let mut score = |set: usize| self.score(&subject, set, size, options.device);
         let (in_distribution, validation_loss) = (score(HELD_OUT)?, score(VALIDATION)?.loss);
@@ -246,10 +246,10 @@ struct Subject {
 
 impl Subject {
     /// Puts both heads on the adapted backbone.
-    fn new(runtime: &Runtime, delta: &Delta<'_>, device: Device) -> Result<Self, Error> {
+    fn new(runtime: &Runtime, delta: &Delta<'_>, placement: Placement) -> Result<Self, Error> {
         let weights = Weights::adapted(runtime.base(), delta)?;
         let extra = ExtraOutputs { base: true, features: false };
-        Ok(Self { classifier: Classifier::with_extra_outputs(runtime.base(), weights, device, extra)? })
+        Ok(Self { classifier: Classifier::with_extra_outputs(runtime.base(), weights, placement, extra)? })
     }
 
     /// Measures it on a set; `base` is the base's predicted class of each image, or of each of its pixels.

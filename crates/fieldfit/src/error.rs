@@ -397,6 +397,7 @@ impl From<ClassifierError> for Error {
         match error {
             ClassifierError::Data(error) => Self::Data(error),
             ClassifierError::Exec(error) => Self::Exec(error),
+            ClassifierError::Model(error) => Self::Model(error),
         }
     }
 }

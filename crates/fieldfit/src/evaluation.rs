@@ -271,7 +271,7 @@ impl Runtime {
         let classifier = Classifier::with_extra_outputs(
             self.base(),
             weights,
-            self.device(),
+            self.placement(),
             ExtraOutputs { base: true, features: false },
         )?;
         evaluate(&classifier, (version, false), set, progress)
@@ -289,7 +289,7 @@ impl Runtime {
     ) -> Result<Evaluation, Error> {
         self.needs_base_head("be measured on its own task")?;
         let (version, weights) = self.weights()?;
-        let classifier = Classifier::new(self.base(), under_base_head(&weights, self.base()), self.device())?;
+        let classifier = Classifier::new(self.base(), under_base_head(&weights, self.base()), self.placement())?;
         evaluate(&classifier, (version, true), set, progress)
     }
 }

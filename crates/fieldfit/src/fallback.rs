@@ -8,7 +8,7 @@ use crate::trial::{Trial, take_back};
 use crate::{Error, RuntimeEvent, Version};
 use fieldfit_adapt::novelty::NoveltyModel;
 use fieldfit_data::Frame;
-use fieldfit_exec::ExecError;
+use fieldfit_exec::{ExecError, Precision};
 use fieldfit_model::{Base, BaseId, ModelError, Weights};
 use fieldfit_store::{ActiveVersion, Start, Store, StoreError, TrialRules, current_boot};
 use std::collections::BTreeSet;
@@ -90,10 +90,22 @@ impl Fallback<'_> {
     /// logits that are not finite.
     pub fn load(&self, version: Option<u32>) -> Result<Running, Error> {
         let Some(number) = version else {
-            return Running::new(Version::Base, self.base, Weights::of_base(self.base), None, self.serving);
+            return self.load_base();
         };
         let bytes = self.store.read(number)?;
         self.prepare(Version::Stored(number), &self.store.delta_path(number), &bytes)
+    }
+
+    /// Prepares the base; in f32 if it is to run in int8 and was never calibrated, because it is what is left when versions fail.
+    fn load_base(&self) -> Result<Running, Error> {
+        let base = |serving| Running::new(Version::Base, self.base, Weights::of_base(self.base), None, serving);
+        match base(self.serving) {
+            Err(Error::Exec(error @ ExecError::RangeCount { .. })) => {
+                log::warn!("the base runs in f32: {error}");
+                base(Serving { precision: Precision::F32, ..self.serving })
+            }
+            loaded => loaded,
+        }
     }
 
     /// Prepares and checks the delta in those bytes, read from that path.
@@ -102,7 +114,8 @@ impl Fallback<'_> {
     /// As [`load`](Self::load).
     pub fn prepare(&self, version: Version, path: &Path, bytes: &[u8]) -> Result<Running, Error> {
         let delta = parse(path, bytes)?;
-        let needed = plan_version(self.base, delta.header(), self.serving.more_outputs(self.base, delta.header()))?;
+        let (header, serving) = (delta.header(), self.serving);
+        let needed = plan_version(self.base, header, serving.precision, serving.more_outputs(self.base, header))?;
         if let Some(budget) = self.memory_budget.filter(|budget| needed > *budget) {
             return Err(Error::MemoryBudget { version, needed, budget });
         }

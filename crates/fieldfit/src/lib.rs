@@ -49,6 +49,7 @@
 mod adaptation;
 mod base_agreement;
 mod builder;
+mod calibration;
 mod class_addition;
 pub mod collect;
 mod comparison;
@@ -97,7 +98,8 @@ pub use evaluation::{
 pub use event::RuntimeEvent;
 pub use fieldfit_data::{Frame, PixelFormat, Pixels, Plane, Rect};
 pub use fieldfit_durable::{BoundedReadError, Rehash, read_bounded};
-pub use fieldfit_exec::{Device, ExecError};
+pub use fieldfit_exec::cpu::{Int8Coverage, int8_instructions};
+pub use fieldfit_exec::{Device, ExecError, Precision};
 pub use fieldfit_model::import;
 pub use fieldfit_tensor::Task;
 pub use fieldfit_tensor::text::escape;

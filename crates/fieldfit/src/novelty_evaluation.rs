@@ -60,7 +60,7 @@ impl Runtime {
             .ok_or(Error::NoNovelty { version })?;
         let weights = Weights::adapted(&self.base, &delta)?;
         let features = ExtraOutputs { base: false, features: true };
-        let classifier = Classifier::with_extra_outputs(&self.base, weights, self.device(), features)?;
+        let classifier = Classifier::with_extra_outputs(&self.base, weights, self.placement(), features)?;
         let total = known.order.len() + unknown.order.len();
         let mut done = 0;
         let mut distances = |set: &ImageSet| {

@@ -4,10 +4,10 @@ use crate::prediction::write_probabilities;
 use crate::trial::Tally;
 use crate::{Error, Estimate, Novelty, Prediction, Segmentation, Tags, Version};
 use fieldfit_adapt::novelty::NoveltyModel;
-use fieldfit_adapt::{Classifier, ExtraOutputs, Input};
+use fieldfit_adapt::{Classifier, ExtraOutputs, Input, Placement};
 use fieldfit_data::Frame;
 use fieldfit_delta::Header;
-use fieldfit_exec::Device;
+use fieldfit_exec::{Device, Precision};
 use fieldfit_model::{Base, HeadOutputs, LabelThresholds, Weights};
 use fieldfit_tensor::Task;
 use std::num::NonZeroUsize;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub(crate) struct Running {
     version: Version,
     classifier: Classifier,
+    precision: Precision,
     base_answers: bool,
     novelty: Option<NoveltyModel>,
     /// Threshold of each label, of a version that tells any number of labels.
@@ -28,6 +29,8 @@ pub(crate) struct Running {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Serving {
     pub device: Device,
+    /// Precision of weights and activations.
+    pub precision: Precision,
     /// Whether predictions also rank the base's own classes.
     pub base_answers: bool,
     /// Whether predictions have the novelty of their frames.
@@ -35,6 +38,11 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// Returns where versions run.
+    pub const fn placement(self) -> Placement {
+        Placement { device: self.device, precision: self.precision }
+    }
+
     /// Returns the number of outputs beside those of the classes of a delta's head.
     pub fn more_outputs(self, base: &Base, header: &Header) -> usize {
         let head = base.network().head;
@@ -73,13 +81,19 @@ impl Running {
             HeadOutputs::Classes | HeadOutputs::Values(_) => Arc::default(),
         };
         let extra = ExtraOutputs { base: base_head, features: novelty.is_some() };
-        let classifier = Classifier::with_extra_outputs(base, weights, serving.device, extra)?;
+        let classifier = Classifier::with_extra_outputs(base, weights, serving.placement(), extra)?;
         let (base_answers, tally) = (serving.base_answers, Arc::default());
-        Ok(Self { version, classifier, base_answers, novelty, thresholds, tally })
+        let precision = serving.precision;
+        Ok(Self { version, classifier, precision, base_answers, novelty, thresholds, tally })
     }
 
     pub const fn version(&self) -> Version {
         self.version
+    }
+
+    /// Precision that it runs in.
+    pub const fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Names the version, once the store has given it a number.

@@ -12,9 +12,10 @@ use crate::trial::Trial;
 use crate::weights_monitor::WeightsMonitor;
 use crate::{Builder, Error, Estimate, Prediction, RuntimeEvent, Segmentation, Tags, Version};
 use arc_swap::ArcSwap;
+use fieldfit_adapt::Placement;
 use fieldfit_data::Frame;
 use fieldfit_delta::SecretKey;
-use fieldfit_exec::Device;
+use fieldfit_exec::{Device, Precision};
 use fieldfit_model::{Base, Weights};
 use fieldfit_store::{ActiveVersion, Keep, Store, TrialRules};
 use fieldfit_tensor::Task;
@@ -129,6 +130,22 @@ impl Runtime {
     /// Returns the device.
     pub const fn device(&self) -> Device {
         self.serving.device
+    }
+
+    /// Returns the precision that the running version is inferred in: f32 for a base that was never calibrated, where a store's
+    /// versions are int8.
+    pub fn running_precision(&self) -> Precision {
+        self.running().precision()
+    }
+
+    /// Returns the precision that versions are to be inferred in.
+    pub const fn precision(&self) -> Precision {
+        self.serving.precision
+    }
+
+    /// Returns where versions run.
+    pub(crate) const fn placement(&self) -> Placement {
+        self.serving.placement()
     }
 
     /// Returns the store, if there is one. While it is [unavailable](Self::is_degraded), each of its calls returns what is

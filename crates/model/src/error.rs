@@ -77,6 +77,14 @@ pub enum ModelError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Activation ranges that cannot be used.
+    #[error("invalid activation ranges {}: {problem}: calibrate the model again", path.display())]
+    ActivationRanges {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A manifest that is not valid TOML.
     #[error("invalid manifest {}: import the model again, or correct the line", path.display())]
     Manifest {
@@ -322,6 +330,16 @@ pub enum ModelError {
         /// The first such value.
         index: usize,
     },
+    /// An activation range that is none.
+    #[error(
+        "the delta's activation range of value {value} is {found:?}, expected two finite numbers in order: adapt again"
+    )]
+    DeltaRange {
+        /// Position of the value in the network's graph.
+        value: usize,
+        /// The range.
+        found: [f32; 2],
+    },
     /// A weight that is too large for the type it should be stored in.
     #[error("{}: tensor `{}` has {value} at value {index}, too large for {dtype}: import as bf16 or f32", path.display(), excerpt(name))]
     Overflow {
@@ -524,6 +542,7 @@ impl ModelError {
             Self::Missing { path }
             | Self::Read { path, .. }
             | Self::Write { path, .. }
+            | Self::ActivationRanges { path, .. }
             | Self::Manifest { path, .. }
             | Self::ManifestValue { path, .. }
             | Self::Labels { path, .. }
@@ -574,6 +593,7 @@ impl ModelError {
             | Self::DeltaKeptHead { .. }
             | Self::OutsideBall { .. }
             | Self::DeltaNotFinite { .. }
+            | Self::DeltaRange { .. }
             | Self::Drop { .. } => None,
         }
     }

@@ -18,6 +18,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("weights are mapped as they are stored, little-endian: a big-endian target cannot read them in place");
 
+mod activation_ranges;
 mod architectures;
 mod base;
 mod check;
@@ -35,6 +36,7 @@ mod statistics;
 mod text;
 mod weights;
 
+pub use activation_ranges::{ACTIVATION_RANGES_FILE, with_range_tensors};
 pub use architectures::described_architectures;
 pub use base::{Base, BaseId, BaseOptions, safetensors_dtype};
 pub use constraint::CONSTRAINT_TOLERANCE;

@@ -1,5 +1,6 @@
 //! Weights: the merged f32 parameters that an executor runs, of a base alone or of a base and a delta.
 
+use crate::activation_ranges;
 use crate::base::{Base, BaseId};
 use crate::constraint;
 use crate::error::ModelError;
@@ -7,7 +8,7 @@ use crate::head_outputs::HeadOutputs;
 use crate::statistics::FeatureStatistics;
 use fieldfit_delta::{Constraint, Delta, HeadOrigin, Record, TensorKind};
 use fieldfit_nets::Network;
-use fieldfit_tensor::{Params, Task, TensorId};
+use fieldfit_tensor::{ActivationRanges, Params, Task, TensorId};
 
 /// Parameters of a network, with its labels and input: those of a base, or of a base and a delta.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Weights {
     pub outputs: HeadOutputs,
     /// Every tensor's values, merged, f32: rounding them to f16 would cost as much as a delta changes.
     pub params: Params<f32>,
+    /// Ranges of the activations, for int8 inference; `None` if the delta records none.
+    pub ranges: Option<ActivationRanges>,
     /// Rows of the image that they were made for, in pixels: the side of a square.
     pub input_size: u32,
     /// The part of the source image's shorter side that the square covers, 0 < crop ≤ 1.
@@ -34,6 +37,7 @@ impl Weights {
             labels: base.labels().to_vec(),
             outputs: HeadOutputs::Classes,
             params: base.params(),
+            ranges: None,
             input_size: base.preprocessing().size,
             crop: base.preprocessing().crop,
         }
@@ -66,7 +70,8 @@ impl Weights {
             }
         }
         let labels = delta.labels().map(str::to_owned).collect();
-        Ok(Self { network, labels, outputs, params, input_size: header.input_size, crop: header.crop })
+        let ranges = activation_ranges::of_delta(delta, network.graph.values())?;
+        Ok(Self { network, labels, outputs, params, ranges, input_size: header.input_size, crop: header.crop })
     }
 
     /// Returns what the network answers about an image.
@@ -105,6 +110,7 @@ pub fn check_delta(base: &Base, delta: &Delta<'_>) -> Result<Network, ModelError
         return Err(ModelError::DeltaValues { limit, found });
     }
     FeatureStatistics::of_delta(delta, network.head.features)?;
+    activation_ranges::of_delta(delta, network.graph.values())?;
     let is_ranked = HeadOutputs::of_delta(delta)? == HeadOutputs::Classes;
     if origin == HeadOrigin::Kept {
         let (expected, found) = (base.labels().len(), header.classes as usize);

@@ -9,7 +9,9 @@
 //! | [`Dtype`], [`TensorView`] | one tensor of a base in its stored type, read in place |
 //! | [`TensorId`], [`Params`] | values by tensor, in a network's order |
 //! | [`Images`], [`Matrix`] | a batch of images, and one row of values an image |
+//! | [`ActivationRanges`] | between which values activations lie, for int8 |
 //! | [`Preprocessing`], [`Fit`], [`Filter`] | how pixels become a network's input |
+//! | [`Precision`] | f32 or int8 inference |
 //! | [`Task`] | what a network answers about an image |
 //! | [`text`] | escapes foreign text for output |
 //!
@@ -20,12 +22,15 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "std")]
+mod activation_ranges;
+#[cfg(feature = "std")]
 mod images;
 #[cfg(feature = "std")]
 mod matrix;
 mod norm;
 #[cfg(feature = "std")]
 mod params;
+mod precision;
 #[cfg(feature = "std")]
 mod preprocessing;
 #[cfg(feature = "std")]
@@ -36,12 +41,15 @@ mod tensor_view;
 pub mod text;
 
 #[cfg(feature = "std")]
+pub use activation_ranges::{ActivationRanges, InvalidRange};
+#[cfg(feature = "std")]
 pub use images::Images;
 #[cfg(feature = "std")]
 pub use matrix::Matrix;
 pub use norm::Norm;
 #[cfg(feature = "std")]
 pub use params::{Params, TensorId, TensorLayout, by_tensor};
+pub use precision::Precision;
 #[cfg(feature = "std")]
 pub use preprocessing::{Filter, Fit, Preprocessing};
 #[cfg(feature = "std")]

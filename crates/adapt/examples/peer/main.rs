@@ -3,6 +3,7 @@
 //! ```text
 //! peer check  THREADS                                   what all sides must agree on, as one JSON line
 //! peer infer  THREADS SIDE [BATCH]                      serves the logits of one image of SIDE pixels, or of BATCH
+//! peer infer-int8 THREADS SIDE                          the same in int8, calibrated on the first 8 images
 //! peer train  THREADS SIDE [BATCH MICRO]                serves training steps on 16 images, as the trainer makes them,
 //!                                                       or on BATCH, MICRO at a time
 //! peer tpgm   THREADS SIDE                              the same, each followed by a radius step on 16 other images
@@ -11,7 +12,7 @@
 //! peer kernel THREADS depthwise|dense forward|backward  serves one convolution of 8 images of 56 pixels
 //! ```
 //!
-//! `--model DIR` after any of the first five is another base than the shipped one.
+//! `--model DIR` after any of the first six is another base than the shipped one.
 //!
 //! To serve is to answer each line on the standard input, a number of steps, with a JSON line: how many milliseconds
 //! each step took and what it came to, the loss or the first logit. `echo 1 | peer infer 2 224` is a whole process from
@@ -23,8 +24,8 @@ mod kernel;
 use fieldfit_adapt::{
     HeadParams, HostParams, Optimiser, OptimiserOptions, TensorRadii, TrainingState, clip_global_norm,
 };
-use fieldfit_exec::cpu::{Cpu, StepTime};
-use fieldfit_exec::{Device, Executor, Passes, executor, prepare};
+use fieldfit_exec::cpu::{Calibrator, Cpu, StepTime};
+use fieldfit_exec::{Device, Executor, Passes, executor, prepare, prepare_int8};
 use fieldfit_model::Base;
 use fieldfit_nets::Shape;
 use fieldfit_tensor::{Images, Norm, Params, TensorId};
@@ -38,6 +39,8 @@ use std::time::{Duration, Instant};
 
 const CLASSES: usize = 7;
 const BATCH: usize = 16;
+/// Images that int8 is calibrated on.
+const CALIBRATION: usize = 8;
 /// Steps whose least times are printed.
 const PROFILES: usize = 20;
 const LEARNING_RATE: f64 = 1e-3;
@@ -55,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["check", threads] => check(&base, threads.parse()?),
         ["infer", threads, side] => infer(&base, threads.parse()?, side.parse()?, 1),
         ["infer", threads, side, batch] => infer(&base, threads.parse()?, side.parse()?, batch.parse()?),
+        ["infer-int8", threads, side] => infer_int8(&base, threads.parse()?, side.parse()?),
         ["train", threads, side] => train(&base, threads.parse()?, side.parse()?, BATCH, Passes::default()),
         ["train", threads, side, batch, micro] => {
             train(&base, threads.parse()?, side.parse()?, batch.parse()?, Passes::of(micro.parse()?))
@@ -103,6 +107,14 @@ fn infer(base: &Base, threads: usize, side: usize, count: usize) -> Result<(), B
     let images = images(0, count, side);
     let prepared = prepare(Device::Cpu { threads }, base.network(), &base.params())?;
     serve(|| Ok(prepared.logits(&images)?.values[0]))
+}
+
+fn infer_int8(base: &Base, threads: usize, side: usize) -> Result<(), Box<dyn Error>> {
+    let (params, mut calibrator) = (base.params(), Calibrator::new(base.network(), threads)?);
+    calibrator.add(&params, &images(0, CALIBRATION, side))?;
+    let prepared = prepare_int8(Device::Cpu { threads }, base.network(), &params, &calibrator.finish()?)?;
+    let image = images(0, 1, side);
+    serve(|| Ok(prepared.logits(&image)?.values[0]))
 }
 
 /// Prints the least forward and backward time of each op, in ms, and their sums.

@@ -9,8 +9,10 @@ use crate::options::HeadMode;
 use crate::plan::run::Run;
 use crate::train::trainer::Trained;
 use fieldfit_delta::{Delta, HeadDescription, HeadOrigin, NoveltyThreshold};
-use fieldfit_model::{DeltaHead, FeatureStatistics, HeadOutputs, TrainingResult, encode_delta_with};
-use fieldfit_tensor::Norm;
+use fieldfit_model::{
+    DeltaHead, FeatureStatistics, HeadOutputs, TrainingResult, encode_delta_with, with_range_tensors,
+};
+use fieldfit_tensor::{ActivationRanges, Norm};
 
 /// The norm of the method's constraints and the radius of each tensor.
 fn constraint(run: Run<'_>, trained: &Trained<'_>) -> Result<(Norm, Vec<Option<f32>>), AdaptError> {
@@ -25,12 +27,15 @@ fn constraint(run: Run<'_>, trained: &Trained<'_>) -> Result<(Norm, Vec<Option<f
     }
 }
 
-/// What the delta file records beside the network: what the head's outputs mean, feature statistics, and the threshold of novelty.
+/// What the delta file records beside the network: what the head's outputs mean, feature statistics, the threshold of novelty, and
+/// the ranges of the activations.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recorded {
     pub outputs: HeadOutputs,
     pub statistics: FeatureStatistics,
     pub novelty: Option<NoveltyThreshold>,
+    /// Ranges of the activations, of a version that is to run in int8.
+    pub ranges: Option<ActivationRanges>,
 }
 
 /// Encodes the delta file. The verdict only goes into its provenance; the tensors are the same bytes with and without it.
@@ -63,7 +68,10 @@ pub(crate) fn encode(
     let description = HeadDescription { origin, taught: 0, novelty: recorded.novelty };
     let parent = request.active.map(Delta::hash);
     Ok(recorded.statistics.with_tensors(|statistics| {
-        let head = DeltaHead { description, outputs: &recorded.outputs, statistics };
-        encode_delta_with(request.base, &result, &head, provenance, parent)
+        with_range_tensors(recorded.ranges.as_ref(), |ranges| {
+            let statistics = &[statistics, ranges].concat();
+            let head = DeltaHead { description, outputs: &recorded.outputs, statistics };
+            encode_delta_with(request.base, &result, &head, provenance, parent)
+        })
     })?)
 }

@@ -1,5 +1,6 @@
 //! Delta encoding: chooses codecs, writes the delta file, and records its provenance.
 
+pub(crate) mod activation_ranges;
 pub(crate) mod chosen_codecs;
 pub(crate) mod codec_search;
 pub(crate) mod delta_file;

@@ -9,6 +9,7 @@ use crate::options::{Branches, ClassWeights, Freeze, HeadMode, Options, StartPoi
 use crate::plan::run::Run;
 use fieldfit_data::Fractions;
 use fieldfit_delta::Provenance;
+use fieldfit_exec::Precision;
 use std::fmt;
 
 /// Provenance of a run's delta.
@@ -66,6 +67,7 @@ impl fmt::Display for Choices<'_> {
             freeze,
             coding,
             device: _,
+            precision,
             micro_batch: _,
             nice: _,
             memory_budget: _,
@@ -114,6 +116,9 @@ impl fmt::Display for Choices<'_> {
         }
         if *fractions != Fractions::default() {
             write!(f, " {fractions}")?;
+        }
+        if *precision != Precision::default() {
+            write!(f, " precision={precision}")?;
         }
         if let Some(folder) = retain {
             write!(f, " retain={folder:?}")?;

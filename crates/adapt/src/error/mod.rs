@@ -356,6 +356,7 @@ impl From<ClassifierError> for AdaptError {
         match error {
             ClassifierError::Data(error) => Self::Data(error),
             ClassifierError::Exec(error) => Self::Exec(error),
+            ClassifierError::Model(error) => Self::Model(error),
         }
     }
 }

@@ -7,10 +7,11 @@ mod text;
 pub use branches::{BranchAverage, Branches};
 pub use start_point::StartPoint;
 
+use crate::classifier::Placement;
 use crate::error::AdaptError;
 use fieldfit_data::{Augmentation, Fractions};
 use fieldfit_delta::Codec;
-use fieldfit_exec::{Device, ExecError};
+use fieldfit_exec::{Device, ExecError, Precision};
 use fieldfit_model::Base;
 use fieldfit_nets::Network;
 use fieldfit_tensor::Norm;
@@ -64,6 +65,9 @@ pub struct Options {
     /// Device that computes.
     #[serde(skip, default = "all_cores")]
     pub device: Device,
+    /// Precision in which the result will run: with int8, the ranges of its activations are recorded, and the gate judges the
+    /// int8 network. Training is f32.
+    pub precision: Precision,
     /// Images that are computed at once, on the CPU; `None` for what fits the budget, and at most
     /// [`Passes::MICRO_BATCH`](fieldfit_exec::Passes::MICRO_BATCH).
     pub micro_batch: Option<usize>,
@@ -110,6 +114,7 @@ impl Default for Options {
             freeze: None,
             coding: Coding::Auto,
             device: all_cores(),
+            precision: Precision::F32,
             micro_batch: None,
             nice: 0,
             memory_budget: None,
@@ -144,6 +149,11 @@ macro_rules! setters {
 use setters;
 
 impl Options {
+    /// Returns where the result will run.
+    pub const fn placement(&self) -> Placement {
+        Placement { device: self.device, precision: self.precision }
+    }
+
     setters! {
         with_epochs sets epochs: u32;
         with_size sets size: Option<u32>;
@@ -160,6 +170,7 @@ impl Options {
         with_freeze sets freeze: Option<Freeze>;
         with_coding sets coding: Coding;
         with_device sets device: Device;
+        with_precision sets precision: Precision;
         with_micro_batch sets micro_batch: Option<usize>;
         with_nice sets nice: u8;
         with_memory_budget sets memory_budget: Option<u64>;

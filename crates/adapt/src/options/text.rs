@@ -1,6 +1,7 @@
 //! Options as text, by which comparisons and checkpoints tell their runs: that of earlier releases, where nothing later is chosen.
 
 use super::{Branches, ClassWeights, HeadMode, Options, StartPoint};
+use fieldfit_exec::Precision;
 use std::fmt;
 
 /// Formats the fields as a derive would. Those that were added after the first release are left out at their defaults, so that
@@ -24,6 +25,7 @@ impl fmt::Debug for Options {
             freeze,
             coding,
             device,
+            precision,
             micro_batch,
             nice,
             memory_budget,
@@ -56,6 +58,9 @@ impl fmt::Debug for Options {
         }
         if *branches != Branches::default() {
             text.field("branches", branches);
+        }
+        if *precision != Precision::default() {
+            text.field("precision", precision);
         }
         if flip_negates.is_some() {
             text.field("flip_negates", flip_negates);

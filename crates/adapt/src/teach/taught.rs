@@ -10,7 +10,7 @@ use crate::train::labelled_features::LabelledFeatures;
 use crate::train::training_state::HeadParams;
 use fieldfit_data::{Dataset, Split};
 use fieldfit_delta::{Delta, HeadDescription, HeadOrigin, Header, Provenance, Record, Task, TensorKind, encode_with};
-use fieldfit_model::{Base, FeatureStatistics, Weights, new_head};
+use fieldfit_model::{Base, FeatureStatistics, Weights, new_head, with_range_tensors};
 use fieldfit_tensor::Matrix;
 
 /// Classes of a version that classes are added to or removed from.
@@ -118,8 +118,14 @@ impl Taught {
         let records: Vec<Record<'_>> = active.iter().flat_map(|active| active.records()).filter(kept).collect();
         let new_head = new_head(&network, &head.weight, &head.bias);
         let statistics = FeatureStatistics { means: self.means.clone(), ..self.statistics.clone() };
-        let encoded = statistics
-            .with_tensors(|statistics| encode_with(&header, &labels, &records, &[&new_head[..], statistics].concat()));
+        // The backbone is the active version's, and so are its activations.
+        let ranges =
+            active.map(|active| Weights::adapted(base, active)).transpose()?.and_then(|weights| weights.ranges);
+        let encoded = statistics.with_tensors(|statistics| {
+            with_range_tensors(ranges.as_ref(), |ranges| {
+                encode_with(&header, &labels, &records, &[&new_head[..], statistics, ranges].concat())
+            })
+        });
         Ok(encoded.map_err(fieldfit_model::ModelError::from)?)
     }
 }

@@ -1,6 +1,7 @@
 //! Value parsers of flags: names, numbers, sizes, pairs.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
+use fieldfit::Precision;
 use fieldfit::collect::Export;
 use fieldfit::data::Augmentation;
 use fieldfit::delta::Codec;
@@ -12,6 +13,12 @@ use std::time::Duration;
 
 pub(super) fn at_least_one() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
+}
+
+/// A precision by name.
+pub(super) fn precision() -> impl TypedValueParser<Value = Precision> {
+    let names = PossibleValuesParser::new(Precision::ALL.map(Precision::name));
+    names.map(|name| Precision::by_name(&name).unwrap_or_default())
 }
 
 /// Maximum number of threads: more than any machine has cores, and fewer than a system refuses to start.

@@ -1,7 +1,8 @@
 //! Arguments of `infer` and `eval`: model, device, images and shifts.
 
-use super::parse::{at_least_one, threads};
+use super::parse::{at_least_one, precision, threads};
 use clap::{Args, ValueEnum};
+use fieldfit::Precision;
 use std::path::PathBuf;
 
 /// Base model options.
@@ -36,6 +37,25 @@ pub struct DeviceArgs {
     /// Select the compute device
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
+    /// Set the number of CPU threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub threads: Option<u32>,
+    /// Infer in this precision; int8 needs an adaptation with `--precision int8`, or `fieldfit calibrate`
+    #[arg(long, value_name = "NAME", default_value = "f32", value_parser = precision())]
+    pub precision: Precision,
+}
+
+/// Arguments of `fieldfit calibrate`.
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    #[command(flatten)]
+    pub base: BaseArgs,
+    /// Calibrate on the images in this folder, at any depth; labels are not used
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Use at most this many images
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one())]
+    pub limit: u32,
     /// Set the number of CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<u32>,

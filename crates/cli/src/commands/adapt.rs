@@ -101,7 +101,7 @@ fn images(args: &AdaptArgs, options: &FolderOptions, progress: &ProgressBar) -> 
 }
 
 fn open(args: &AdaptArgs, options: &Options) -> Result<Runtime, CliError> {
-    let builder = super::base(&args.base).device(options.device).store_or_new(&args.store);
+    let builder = super::base(&args.base).device(options.device).precision(options.precision).store_or_new(&args.store);
     let mut builder = builder.keep((&args.keep).into()).without_trials().require_store();
     if let Some(key) = &args.key {
         builder = builder.key(read_key(key)?);

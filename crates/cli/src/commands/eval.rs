@@ -37,6 +37,7 @@ struct Measured {
 
 pub fn run(args: &EvalArgs, output: &Output) -> Result<(), CliError> {
     let runtime = super::runtime(&args.model).without_trials().require_store().open()?;
+    super::note_precision(&runtime, output);
     let progress = ProgressBar::new(output);
     let options = FolderOptions::new(Purpose::Evaluate).with_group(args.group.clone());
     let images = super::images(&args.data, &options, &progress)?;

@@ -148,6 +148,7 @@ pub fn run(args: &InferArgs, output: &Output) -> Result<(), CliError> {
         let action = "rank the base's own classes beside its answers";
         return Err(fieldfit::Error::OtherTask { found: runtime.task(), action }.into());
     }
+    super::note_precision(&runtime, output);
     if let Some(folder) = &args.masks {
         prepare(&runtime, folder)?;
     }

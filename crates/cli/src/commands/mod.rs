@@ -3,6 +3,7 @@
 mod adapt;
 mod answers;
 mod boxes;
+mod calibrate;
 mod collect;
 mod collection;
 mod compare;
@@ -24,12 +25,12 @@ mod teach;
 
 use crate::args::{BaseArgs, Command, DeviceArgs, DeviceName, ModelArgs, ShiftArg, ShiftArgs, TrainingArgs};
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, print_error_line};
 use crate::progress_bar::ProgressBar;
 use fieldfit::data::{Dataset, FolderOptions, ImageSet, Purpose, Severity};
 use fieldfit::target::TargetProfile;
 use fieldfit::train::{Branches, Freeze, Options};
-use fieldfit::{Builder, Device, Runtime};
+use fieldfit::{Builder, Device, Precision, Runtime};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ pub fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(args, output).map(done),
         Command::Doctor(args) => doctor::run(args, output),
+        Command::Calibrate(args) => calibrate::run(args, output).map(done),
         Command::Infer(args) => infer::run(args, output).map(done),
         Command::Eval(args) => eval::run(args, output).map(done),
         Command::Adapt(args) => adapt::run(args, output),
@@ -100,9 +102,21 @@ fn training(args: &TrainingArgs) -> Options {
         .with_freeze(args.freeze.clone().map(|stage| Freeze::new(stage, args.views.unwrap_or(Freeze::VIEWS))))
         .with_coding(args.codec)
         .with_device(device_or(&args.device, defaults.device))
+        .with_precision(args.device.precision)
         .with_nice(args.nice.unwrap_or(defaults.nice))
         .with_micro_batch(args.micro_batch.map(|images| images as usize))
         .with_memory_budget(args.memory_budget.or(defaults.memory_budget))
+}
+
+/// Says what of an int8 network stays f32.
+fn note_precision(runtime: &Runtime, output: &Output) {
+    if output.is_quiet() || runtime.precision() == Precision::F32 {
+        return;
+    }
+    print_error_line(match runtime.int8_coverage() {
+        Some(coverage) => format!("int8 by {}: {coverage}", fieldfit::int8_instructions()),
+        None => "the base runs in f32: `fieldfit calibrate` finds what int8 needs".to_owned(),
+    });
 }
 
 /// Returns the names of a list; that of `none` alone is empty.
@@ -151,7 +165,7 @@ fn base(args: &BaseArgs) -> Builder {
 
 /// Returns a runtime builder for the model, version and device.
 fn runtime(args: &ModelArgs) -> Builder {
-    let mut builder = base(&args.base).device(device(&args.device));
+    let mut builder = base(&args.base).device(device(&args.device)).precision(args.device.precision);
     if let Some(store) = &args.store {
         builder = builder.store(store);
     }

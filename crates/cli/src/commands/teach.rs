@@ -26,7 +26,10 @@ pub fn run(args: &TeachArgs, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 fn open(args: &TeachArgs) -> Result<Runtime, CliError> {
-    let builder = super::base(&args.base).device(super::device(&args.device)).store_or_new(&args.store);
+    let builder = super::base(&args.base)
+        .device(super::device(&args.device))
+        .precision(args.device.precision)
+        .store_or_new(&args.store);
     let mut builder = builder.keep((&args.keep).into()).without_trials().require_store();
     if let Some(key) = &args.key {
         builder = builder.key(read_key(key)?);

@@ -83,7 +83,7 @@ pub(super) fn fold(conv: &Conv, params: &Params<f32>, purpose: FoldPurpose, fold
 }
 
 /// Folds norm and bias into a scale, empty without a norm, and a shift.
-fn fold_affine(conv: &Conv, params: &Params<f32>, folded: &mut FoldedWeights) {
+pub(super) fn fold_affine(conv: &Conv, params: &Params<f32>, folded: &mut FoldedWeights) {
     folded.scale.clear();
     folded.bias.clear();
     let Some(norm) = conv.norm else {

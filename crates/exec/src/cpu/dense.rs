@@ -47,7 +47,7 @@ impl Dense {
                 for lines in self.slices() {
                     let depth = self.values(&lines);
                     with_scratch([pixels.len() * depth.len()], |[patches]| {
-                        self.gather(pixels.clone(), lines.clone(), input, (patches, depth.len()));
+                        self.gather(pixels.clone(), lines.clone(), (input, 0.0), (patches, depth.len()));
                         if lines.end == self.kernel_rows() {
                             multiply_terms(patches, &folded.forward, depth, pixels.start, out, &mut { epilogue });
                             epilogue.finish(out);
@@ -120,7 +120,7 @@ impl Dense {
                 let values = self.values(&lines);
                 let step = values.len() + GAP;
                 with_scratch([pixels.len() * step], |[patches]| {
-                    self.gather(pixels.clone(), lines.clone(), input, (patches, step));
+                    self.gather(pixels.clone(), lines.clone(), (input, 0.0), (patches, step));
                     let sizes = [rows.len(), values.len(), pixels.len()];
                     let left = StridedMatrix::columns(&gradient[rows.start..], outputs);
                     let out = (&mut kernel[values.start..], self.patch());
@@ -157,7 +157,7 @@ impl Dense {
     }
 
     /// Rows of the kernel.
-    const fn kernel_rows(&self) -> usize {
+    pub const fn kernel_rows(&self) -> usize {
         self.conv.window.kernel[0]
     }
 
@@ -204,14 +204,20 @@ impl Dense {
     }
 
     /// Gathers some kernel rows of the patches under some output pixels, which are indexed through the batch; padding
-    /// is zero. Consecutive patches are `step` values apart.
-    fn gather(&self, pixels: Range<usize>, lines: Range<usize>, input: &[f32], (patches, step): (&mut [f32], usize)) {
+    /// is `zero`. Consecutive patches are `step` values apart.
+    pub fn gather<T: Copy>(
+        &self,
+        pixels: Range<usize>,
+        lines: Range<usize>,
+        (input, zero): (&[T], T),
+        (patches, step): (&mut [T], usize),
+    ) {
         for (pixel, patch) in pixels.zip(patches.chunks_exact_mut(step)) {
             let image = &input[pixel / self.output.pixels() * self.input.len()..][..self.input.len()];
             for (line, values) in lines.clone().zip(patch.chunks_exact_mut(self.line())) {
                 let under = self.under(pixel % self.output.pixels(), line);
                 if !self.is_inside(&under) {
-                    values.fill(0.0);
+                    values.fill(zero);
                 }
                 self.each_run(under, |ahead, covered| {
                     values[ahead..][..covered.len()].copy_from_slice(&image[covered]);

@@ -159,6 +159,11 @@ impl ExecutionPlan {
         value.checked_sub(1).map_or(self.image, |step| self.steps[step].output).channels
     }
 
+    /// Shape of an image.
+    pub const fn image(&self) -> Shape {
+        self.image
+    }
+
     /// Whether the plan is for images of that size.
     pub const fn is_for(&self, height: usize, width: usize) -> bool {
         self.image.height == height && self.image.width == width

@@ -434,28 +434,18 @@ impl ScheduleBuilder {
     fn allocate(self, features: Source, images: usize) -> ExecutionSchedule {
         let live_ranges = self.live_ranges();
         let Self { tasks, sizes } = self;
-        let len_of = |index: usize| sizes[index].of(images).next_multiple_of(LINE);
-        let mut order: Vec<usize> = (0..sizes.len()).collect();
-        order.sort_by_key(|&index| std::cmp::Reverse(len_of(index)));
-        let mut allocations: Vec<Allocation> = sizes.iter().map(|&size| Allocation { start: 0, size }).collect();
-        for (done, &index) in order.iter().enumerate() {
-            let beside = order[..done].iter().filter(|&&other| live_ranges[other].overlaps(live_ranges[index]));
-            let mut taken: Vec<Range<usize>> =
-                beside.map(|&other| allocations[other].start..allocations[other].start + len_of(other)).collect();
-            taken.sort_by_key(|taken| taken.start);
-            allocations[index].start = lowest_gap(&taken, len_of(index));
-        }
-        let len = (0..sizes.len()).map(|index| allocations[index].start + len_of(index)).max().unwrap_or(0);
+        let lengths: Vec<usize> = sizes.iter().map(|size| size.of(images).next_multiple_of(LINE)).collect();
+        let (starts, len) = allocate(&lengths, &live_ranges);
+        let allocations = starts.into_iter().zip(sizes).map(|(start, size)| Allocation { start, size }).collect();
         ExecutionSchedule { tasks, features, allocations, len, images }
     }
 
     /// Returns the live range of each buffer.
     fn live_ranges(&self) -> Vec<LiveRange> {
-        let mut live_ranges = vec![LiveRange { first: usize::MAX, last: 0 }; self.sizes.len()];
+        let mut live_ranges = vec![LiveRange::NONE; self.sizes.len()];
         for (time, task) in self.tasks.iter().enumerate() {
             for BufferId(index) in task.buffers() {
-                let live_range = &mut live_ranges[index];
-                (live_range.first, live_range.last) = (live_range.first.min(time), time);
+                live_ranges[index].extend(time);
             }
         }
         live_ranges
@@ -490,15 +480,39 @@ fn recomputed_steps(descent: &Descent<'_>, section: &Range<usize>) -> Vec<usize>
 
 /// Live range of a buffer: the first and the last task that use it.
 #[derive(Debug, Clone, Copy)]
-struct LiveRange {
+pub(super) struct LiveRange {
     first: usize,
     last: usize,
 }
 
 impl LiveRange {
+    /// The range of a buffer that no task uses.
+    pub const NONE: Self = Self { first: usize::MAX, last: 0 };
+
+    /// Adds a task, which must be later than those before.
+    pub fn extend(&mut self, task: usize) {
+        (self.first, self.last) = (self.first.min(task), task);
+    }
+
     const fn overlaps(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
+}
+
+/// Returns the offset of each buffer, and the length of an arena that holds them: the largest first, each at the lowest
+/// offset that is free during its live range.
+pub(super) fn allocate(lengths: &[usize], live_ranges: &[LiveRange]) -> (Vec<usize>, usize) {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(lengths[index]));
+    let mut starts = vec![0; lengths.len()];
+    for (done, &index) in order.iter().enumerate() {
+        let beside = order[..done].iter().filter(|&&other| live_ranges[other].overlaps(live_ranges[index]));
+        let mut taken: Vec<Range<usize>> = beside.map(|&other| starts[other]..starts[other] + lengths[other]).collect();
+        taken.sort_by_key(|taken| taken.start);
+        starts[index] = lowest_gap(&taken, lengths[index]);
+    }
+    let len = starts.iter().zip(lengths).map(|(start, length)| start + length).max().unwrap_or(0);
+    (starts, len)
 }
 
 /// Returns the lowest offset of a gap of that many values between ranges sorted by their starts.

@@ -7,7 +7,7 @@
 use super::checkpoint_weight::CheckpointWeight;
 use super::epilogue::{BackwardEpilogue, ChannelSums, ForwardEpilogue};
 use super::folded_weights::{FoldPurpose, FoldedWeights, add_products, dot, refill, write_gradient};
-use super::layer_norm::{ROWS, write_norm_gradients};
+use super::layer_norm::{LayerNormKernel, ROWS, write_norm_gradients};
 use super::matmul::{Accumulate, PackedMatrix, multiply};
 use super::op::{Backward, CpuOp, Forward, Kernel, Needs, Scaled};
 use super::partition::BackwardOperands;
@@ -32,15 +32,7 @@ impl CpuOp for LinearOp {
 
     fn fold(&self, params: &Params<f32>, purpose: FoldPurpose, folded: &mut FoldedWeights) {
         let linear = &self.0;
-        if let Prologue::LayerNorm(norm) = &linear.prologue {
-            folded.refill_norm(norm, params);
-        }
-        match linear.bias {
-            Some(bias) => refill(&mut folded.bias, &params[bias]),
-            None => folded.bias.resize(linear.output, 0.0),
-        }
-        refill(&mut folded.scale, linear.scale.map_or(&[], |scale| &params[scale]));
-        folded.bias.iter_mut().zip(&folded.scale).for_each(|(bias, scale)| *bias *= scale);
+        fold_affine(linear, params, folded);
         let weight = CheckpointWeight::matrix(&params[linear.weight], linear.input);
         let weight = CheckpointWeight { scale: &folded.scale, ..weight };
         weight.pack_forward(&mut folded.forward);
@@ -52,6 +44,19 @@ impl CpuOp for LinearOp {
     fn kernel(&self, inputs: &[Shape], _: Shape) -> Box<dyn Kernel> {
         Box::new(LinearKernel { linear: self.0, input: inputs[0] })
     }
+}
+
+/// Copies the prologue's norm, and folds LayerScale into the bias.
+pub(super) fn fold_affine(linear: &Linear, params: &Params<f32>, folded: &mut FoldedWeights) {
+    if let Prologue::LayerNorm(norm) = &linear.prologue {
+        folded.refill_norm(norm, params);
+    }
+    match linear.bias {
+        Some(bias) => refill(&mut folded.bias, &params[bias]),
+        None => folded.bias.resize(linear.output, 0.0),
+    }
+    refill(&mut folded.scale, linear.scale.map_or(&[], |scale| &params[scale]));
+    folded.bias.iter_mut().zip(&folded.scale).for_each(|(bias, scale)| *bias *= scale);
 }
 
 /// Linear layer at one image size.
@@ -172,7 +177,7 @@ fn forward(
         for (index, out) in part.chunks_mut(tile * outputs).enumerate() {
             let (first, rows) = (range.start + index * tile, out.len() / outputs);
             with_scratch([rows * inputs], |[tile]| {
-                apply_prologue(prologue, folded, &input[first * inputs..][..rows * inputs], tile);
+                apply_prologue(prologue, &folded.norm, &input[first * inputs..][..rows * inputs], tile);
                 multiply(tile, &folded.forward, first, out, &mut { epilogue });
             });
         }
@@ -180,10 +185,10 @@ fn forward(
 }
 
 /// Applies the prologue to whole rows.
-fn apply_prologue(prologue: &Prologue, folded: &FoldedWeights, input: &[f32], output: &mut [f32]) {
+pub(super) fn apply_prologue(prologue: &Prologue, norm: &LayerNormKernel, input: &[f32], output: &mut [f32]) {
     match prologue {
         Prologue::Identity => output.copy_from_slice(input),
-        Prologue::LayerNorm(_) => folded.norm.forward(input, output),
+        Prologue::LayerNorm(_) => norm.forward(input, output),
         Prologue::Gelu => vectorized(
             #[inline(always)]
             || {
@@ -207,7 +212,7 @@ fn apply_prologue_to_all(
     let ranges = threads.ranges(input.len() / inputs);
     let parts = ranges.iter().cloned().zip(split_rows(&ranges, inputs, output));
     threads.for_each(parts, |(range, part)| {
-        apply_prologue(prologue, folded, &input[range.start * inputs..range.end * inputs], part);
+        apply_prologue(prologue, &folded.norm, &input[range.start * inputs..range.end * inputs], part);
     });
 }
 

@@ -33,6 +33,7 @@ mod global_pool;
 mod group_norm;
 mod grouped;
 mod head;
+mod int8;
 mod layer_norm;
 mod linear;
 mod map;
@@ -74,7 +75,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thread_pool::ThreadPool;
 
-pub(crate) use footprint::{inference_footprint, training_footprint};
+pub(crate) use footprint::{inference_footprint, int8_footprint, training_footprint};
+pub use int8::{Calibrator, Int8Coverage, int8_coverage, int8_instructions};
 pub use prepared_cpu::PreparedCpu;
 
 /// CPU executor: computes logits and gradients of a network on a fixed number of threads.

@@ -2,28 +2,38 @@
 
 use super::arena::Arena;
 use super::execution_plan::{CpuOps, ExecutionPlan, cpu_ops};
-use super::execution_schedule::ExecutionSchedule;
+use super::execution_schedule::{ExecutionSchedule, Source};
 use super::folded_weights::{FoldPurpose, FoldedWeights};
 use super::forward::PassContext;
+use super::int8::{Int8Network, Int8Pass, Int8Schedule};
 use super::thread_pool::ThreadPool;
 use super::{PackedClassifier, fold_all, head};
 use crate::executor::{check_images, check_params};
 use crate::memory::BatchSize;
 use crate::{ExecError, Prepared};
 use fieldfit_nets::Network;
-use fieldfit_tensor::{Images, Params};
+use fieldfit_tensor::{ActivationRanges, Images, Params};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Network prepared for CPU inference: folded weights, a thread pool, and reusable workspaces.
 pub struct PreparedCpu {
     network: Network,
     ops: CpuOps,
     threads: ThreadPool,
-    pub(super) folded: Vec<FoldedWeights>,
+    pub(super) backbone: Backbone,
     pub(super) classifier: PackedClassifier,
     pub(super) head_bias: Vec<f32>,
     /// Idle workspaces: as many as the most concurrent calls so far.
     idle: Mutex<Vec<Workspace>>,
+}
+
+/// Weights of the backbone.
+pub(super) enum Backbone {
+    /// Folded f32 weights, one a node.
+    Float(Vec<FoldedWeights>),
+    /// Quantised weights.
+    Int8(Box<Int8Network>),
 }
 
 /// Workspace of one call: the plan and schedule for batches up to a size, and their arena.
@@ -31,8 +41,14 @@ pub(super) struct Workspace {
     /// Image size, and the most images.
     size: BatchSize,
     plan: ExecutionPlan,
-    schedule: ExecutionSchedule,
+    schedule: Schedule,
     pub(super) arena: Arena,
+}
+
+/// Schedule of a backbone of the same kind.
+enum Schedule {
+    Float(ExecutionSchedule),
+    Int8(Int8Schedule),
 }
 
 impl PreparedCpu {
@@ -41,18 +57,45 @@ impl PreparedCpu {
     /// # Errors
     /// If the parameters do not fit the network, the thread pool cannot start, or an op is unsupported.
     pub fn new(network: &Network, params: &Params<f32>, threads: usize) -> Result<Self, ExecError> {
+        Self::with_backbone(network, params, threads, |ops, threads| {
+            let mut folded = Vec::new();
+            fold_all(threads, ops, params, FoldPurpose::Inference, &mut folded);
+            Ok(Backbone::Float(folded))
+        })
+    }
+
+    /// Quantises the parameters for int8 inference, with activations by their ranges.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); if a parameter is not finite, or the ranges are another network's.
+    pub fn int8(
+        network: &Network,
+        params: &Params<f32>,
+        ranges: &ActivationRanges,
+        threads: usize,
+    ) -> Result<Self, ExecError> {
+        Self::with_backbone(network, params, threads, |ops, threads| {
+            Ok(Backbone::Int8(Box::new(Int8Network::new((network, ops), params, ranges, threads)?)))
+        })
+    }
+
+    fn with_backbone(
+        network: &Network,
+        params: &Params<f32>,
+        threads: usize,
+        backbone: impl FnOnce(&CpuOps, &ThreadPool) -> Result<Backbone, ExecError>,
+    ) -> Result<Self, ExecError> {
         let ops = cpu_ops(network)?;
         check_params(network, params)?;
-        let mut folded = Vec::new();
         let threads = ThreadPool::new(threads)?;
-        fold_all(&threads, &ops, params, FoldPurpose::Inference, &mut folded);
+        let backbone = backbone(&ops, &threads)?;
         let mut classifier = PackedClassifier::default();
         classifier.refill(&network.head, &params[network.head.weight], FoldPurpose::Inference);
         Ok(Self {
             network: network.clone(),
             ops,
             threads,
-            folded,
+            backbone,
             classifier,
             head_bias: params[network.head.bias].to_vec(),
             idle: Mutex::default(),
@@ -66,19 +109,61 @@ impl PreparedCpu {
     fn with_features(&self, images: &Images, read: impl FnOnce(&[f32])) -> Result<(), ExecError> {
         check_images(&self.network, images)?;
         let mut workspace = self.workspace(images)?;
-        let Workspace { plan, schedule, arena, .. } = &mut workspace;
-        let context = PassContext {
-            threads: &self.threads,
-            plan,
-            folded: &self.folded,
-            schedule,
-            images: &images.values,
-            count: images.count,
-        };
-        self.threads.install(|| context.infer(arena, |_, _| {}));
-        read(context.values(schedule.features, |range| arena.get(range)));
+        self.run(&mut workspace, images, |_| {});
+        read(self.features(&workspace, images));
         self.idle().push(workspace);
         Ok(())
+    }
+
+    /// Computes the backbone and returns the time of each value, in the order of the graph: of its op, and of its conversions
+    /// to and from int8. The first is the image's. A value that another op computes with its own takes none.
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    pub fn profile(&self, images: &Images) -> Result<Vec<Duration>, ExecError> {
+        check_images(&self.network, images)?;
+        let mut workspace = self.workspace(images)?;
+        let mut times = vec![Duration::ZERO; self.network.graph.values()];
+        let mut last = Instant::now();
+        self.run(&mut workspace, images, |value| {
+            let now = Instant::now();
+            times[value] += now - last;
+            last = now;
+        });
+        self.idle().push(workspace);
+        Ok(times)
+    }
+
+    /// Computes the backbone; calls `done` with the position of each value that is computed.
+    fn run(&self, workspace: &mut Workspace, images: &Images, mut done: impl FnMut(usize) + Send) {
+        let Workspace { plan, schedule, arena, .. } = workspace;
+        let (threads, count, images) = (&self.threads, images.count, &images.values[..]);
+        match (&self.backbone, schedule) {
+            (Backbone::Float(folded), Schedule::Float(schedule)) => {
+                let pass = PassContext { threads, plan, folded, schedule, images, count };
+                threads.install(|| pass.infer(arena, |step, _| done(step + 1)));
+            }
+            (Backbone::Int8(network), Schedule::Int8(schedule)) => {
+                let pass = Int8Pass { threads, network, plan, schedule, images, count };
+                threads.install(|| pass.run(arena, done));
+            }
+            (Backbone::Float(_), Schedule::Int8(_)) | (Backbone::Int8(_), Schedule::Float(_)) => {
+                unreachable!("a workspace is made for its backbone")
+            }
+        }
+    }
+
+    /// Returns the features that a finished pass left in the workspace.
+    fn features<'a>(&'a self, workspace: &'a Workspace, images: &'a Images) -> &'a [f32] {
+        let Workspace { schedule, arena, .. } = workspace;
+        let features = match schedule {
+            Schedule::Float(schedule) => match schedule.features {
+                Source::Images => None,
+                Source::Buffer(buffer) => Some(schedule.range(buffer, images.count)),
+            },
+            Schedule::Int8(schedule) => schedule.features(images.count),
+        };
+        features.map_or(&images.values[..], |range| arena.get(range))
     }
 
     /// Takes the smallest idle workspace that has room for those images, or makes one from the arena of another.
@@ -92,7 +177,17 @@ impl PreparedCpu {
                 None => idle.pop(),
             }
         };
-        Workspace::new(&self.network, &self.ops, size, other.map(|other| other.arena).unwrap_or_default())
+        let mut arena = other.map(|other| other.arena).unwrap_or_default();
+        let plan = ExecutionPlan::new(&self.network, &self.ops, size.height, size.width)?;
+        let schedule = match &self.backbone {
+            Backbone::Float(_) => Schedule::Float(ExecutionSchedule::inference(&plan, size.batch)),
+            Backbone::Int8(network) => Schedule::Int8(Int8Schedule::new(&plan, &network.lowering, size.batch)),
+        };
+        arena.fit(match &schedule {
+            Schedule::Float(schedule) => schedule.len(),
+            Schedule::Int8(schedule) => schedule.len(),
+        });
+        Ok(Workspace { size, plan, schedule, arena })
     }
 
     /// Locks the list of idle workspaces.
@@ -102,14 +197,6 @@ impl PreparedCpu {
 }
 
 impl Workspace {
-    /// Creates a workspace for batches of that size, reusing an arena.
-    fn new(network: &Network, ops: &CpuOps, size: BatchSize, mut arena: Arena) -> Result<Self, ExecError> {
-        let plan = ExecutionPlan::new(network, ops, size.height, size.width)?;
-        let schedule = ExecutionSchedule::inference(&plan, size.batch);
-        arena.fit(schedule.len());
-        Ok(Self { size, plan, schedule, arena })
-    }
-
     /// Whether a batch of that size can be computed in it.
     const fn fits(&self, batch: BatchSize) -> bool {
         self.size.height == batch.height && self.size.width == batch.width && self.size.batch >= batch.batch

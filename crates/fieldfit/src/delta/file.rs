@@ -6,6 +6,7 @@ use fieldfit_delta::compression::decompress;
 use fieldfit_delta::limits::{MAX_FILE_BYTES, max_values_without_base};
 use fieldfit_delta::{Delta, Record};
 use fieldfit_durable::{BoundedReadError, read_bounded};
+use fieldfit_exec::Precision;
 use fieldfit_model::{Base, Weights, most_delta_bytes};
 use std::path::Path;
 
@@ -16,7 +17,7 @@ pub(crate) fn adapted(base: &Base, path: &Path, bytes: &[u8]) -> Result<Weights,
 
 /// Applies a delta to the base, if the network runs at the delta's input size.
 pub(crate) fn runnable(base: &Base, delta: &Delta<'_>) -> Result<Weights, Error> {
-    plan_version(base, delta.header(), 0)?;
+    plan_version(base, delta.header(), Precision::F32, 0)?;
     Ok(Weights::adapted(base, delta)?)
 }
 
