@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Arguments of `fieldfit import-data`.
 #[derive(Debug, Args)]
 pub struct ImportDataArgs {
-    /// Image folders, .csv or .jsonl tables, COCO or Label Studio .json, CVAT .xml, WebDataset .tar, recordings: .mcap or rosbag2 folders
+    /// Image folders, .csv or .jsonl tables, COCO or Label Studio .json, CVAT .xml, WebDataset .tar, .mcap or rosbag2 folders
     #[arg(value_name = "SOURCE", required = true)]
     pub sources: Vec<PathBuf>,
     /// Store images in this collection; created if missing
