@@ -2,6 +2,8 @@
 # The ROS 2 node: its tests, its message types against rosbags, and the node as a process between a camera, a listener and an
 # operator on Cyclone DDS, which measure latency and losses, call its services, and kill it in the middle of an adaptation.
 #
+# The zenoh backend is checked by the compiler and clippy; FIELDFIT_ZENOH=1 also runs it between a router and peers.
+#
 # FIELDFIT_FRAMES (1000) is the number of images of each measurement, FIELDFIT_KILLS (5) that of kills.
 #
 # It holds for the files that it ran for: as long as no crate, no model and none of these scripts has changed since, it says so and
@@ -23,7 +25,7 @@ if [ -z "${FIELDFIT_AGAIN:-}" ] && [ "$(cat "$held" 2>/dev/null)" = "$state" ]; 
     exit
 fi
 cargo fmt --check --manifest-path crates/ros2/Cargo.toml
-cargo clippy "${ros2[@]}" --all-targets -- -D warnings
+cargo clippy "${ros2[@]}" --all-targets --features zenoh -- -D warnings
 cargo test "${ros2[@]}"
 cargo build "${ros2[@]}"
 
@@ -42,4 +44,10 @@ cmp "$scratch/messages.json" crates/ros2/tests/data/messages.json
 frames=${FIELDFIT_FRAMES:-1000} kills=${FIELDFIT_KILLS:-5}
 peer robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --frames "$frames" --kills "$kills"
 peer robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --rmw rmw_fastrtps_cpp --frames 10 --kills 1
+if [ -n "${FIELDFIT_ZENOH:-}" ]; then
+    cargo build "${ros2[@]}" --no-default-features --features zenoh --target-dir "$CARGO_TARGET_DIR/zenoh"
+    peer zenoh_robot.py "$CARGO_TARGET_DIR/zenoh/debug/fieldfit-ros2"
+else
+    echo "ros2: NOT RUN: the peers on zenoh; FIELDFIT_ZENOH=1 runs them" >&2
+fi
 echo "$state" >"$held"

@@ -134,7 +134,7 @@ fn span(centre: f64, length: f64, side: u32, format: PixelFormat) -> Option<(u32
     let end = ((centre + length / 2.0) / block).ceil() * block;
     // No number is inside a side if it is not finite.
     let (first, end) = (first.max(0.0), end.min(f64::from(side)));
-    (length.is_finite() && centre.is_finite() && first < end).then(|| (first as u32, (end - first) as u32))
+    (length.is_finite() && centre.is_finite() && first < end).then_some((first as u32, (end - first) as u32))
 }
 
 #[cfg(test)]

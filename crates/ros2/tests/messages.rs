@@ -1,6 +1,8 @@
 //! Catches: a field in another place or of another type than ROS 2's, and a type hash of another definition. Layouts and hashes are
 //! rosbags' (`tests/peers/ros2/definitions.py` writes the file).
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use byteorder::LittleEndian;
 use cdr_encoding::{from_bytes, to_vec};
 use fieldfit_ros2::msg::diagnostic_msgs::DiagnosticArray;

@@ -1,5 +1,7 @@
 //! The node without a network: what it answers, refuses and changes, with the shipped base.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use fieldfit::collect::{Collector, CollectorOptions, Label, ModelOutput, Origin, Selection, Span};
 use fieldfit::{Device, Frame, PixelFormat, Pixels, Rect, Runtime};
 use fieldfit_ros2::image::CameraImage;

@@ -289,7 +289,8 @@ def told(row: str, frames: int, times: list[float], lost: int, figures: dict[str
     times = sorted(times)
     share = lambda part: times[min(len(times) - 1, int(part * len(times)))]
     print(f"{row:22} {frames:6} sent {lost:4} lost  median {statistics.median(times):6.1f} ms  99 % {share(0.99):6.1f} ms  "
-          f"largest {times[-1]:6.1f} ms  (of it in the node: {figures.get('latency_ms', '-')} ms)", flush=True)
+          f"largest {times[-1]:6.1f} ms  (of it in the node: {figures.get('latency_ms', '-')} ms)  "
+          f"received in all {figures['received']}, answered {figures['answered']}, dropped {figures['dropped']}", flush=True)
 
 
 @contextlib.contextmanager
