@@ -9,7 +9,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made ends the program")]
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../tests/fleet/common.rs"]
 mod common;
 
 use common::{World, ground};

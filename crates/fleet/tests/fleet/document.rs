@@ -1,8 +1,6 @@
 //! Test of `docs/fleet.md`: runs its commands.
 
-mod common;
-
-use common::{World, ground};
+use crate::common::{World, ground};
 use fieldfit::{
     delta::new_key,
     store::{Store, TRUST_FILE, Verdict},

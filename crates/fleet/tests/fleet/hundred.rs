@@ -1,8 +1,6 @@
 //! Test of a hundred robots in one process, of two worlds, with hostile ones among them, on a carrier that fails now and then.
 
-mod common;
-
-use common::{Faulty, Robot, World, ground, key};
+use crate::common::{Faulty, Robot, World, ground, key};
 use fieldfit::store::{Store, VersionState};
 use fieldfit_delta::{Delta, compression::compress};
 use fieldfit_fleet::{Carrier, Digest, FleetError, Judge, Key, LocalGate, Measurement, Offer, Policy};

@@ -1,8 +1,6 @@
 //! Tests of recalls: who may recall, what happens to a version that waits, is on trial or runs, and what came of it.
 
-mod common;
-
-use common::{Faulty, Robot, World, ground, key};
+use crate::common::{Faulty, Robot, World, ground, key};
 use fieldfit::store::VersionState;
 use fieldfit_fleet::{Digest, FleetError, Key, Offer, Policy, SyncReport};
 use std::fs;

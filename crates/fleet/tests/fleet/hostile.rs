@@ -1,8 +1,6 @@
 //! Tests against a carrier that is hostile, broken or interrupted: it can withhold, and nothing else.
 
-mod common;
-
-use common::{Faulty, Robot, World, ground, key};
+use crate::common::{Faulty, Robot, World, ground, key};
 use fieldfit::store::VersionState;
 use fieldfit_delta::{SecretKey, compression::compress};
 use fieldfit_fleet::{CarrierError, Digest, FleetError, Folder, Key, MAX_CARD_BYTES, Offer, Policy, SyncReport};
