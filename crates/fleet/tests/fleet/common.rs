@@ -123,13 +123,34 @@ impl Ground {
     }
 
     fn delta_of_rows(&self, rows: &[usize], labels: &[String], seed: u64) -> Vec<u8> {
+        self.encoded(rows, labels, seed, &Params::zeros(self.base.network()))
+    }
+
+    /// Returns an unsigned delta of the usual world that moves every tensor a little: as long as a real one is.
+    pub fn large(&self, seed: u64) -> Vec<u8> {
+        let network = self.base.network();
+        let mut moved = Params::zeros(network);
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        for (id, spec) in network.tensors().filter(|(_, spec)| spec.role.is_trainable() && !spec.role.is_head()) {
+            let mut values = vec![0.0; spec.len()];
+            for value in &mut values {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *value = ((random >> 40) as f32 / 16_777_216.0 - 0.5) * 1e-4;
+            }
+            moved.replace(id, values);
+        }
+        let labels = &self.head.labels;
+        self.encoded(&(0..labels.len()).collect::<Vec<_>>(), labels, seed, &moved)
+    }
+
+    fn encoded(&self, rows: &[usize], labels: &[String], seed: u64, moved: &Params<f32>) -> Vec<u8> {
         let network = self.base.network();
         let features = network.head.features;
         let weight: Vec<f32> =
             rows.iter().flat_map(|row| self.head.weight[row * features..][..features].iter().copied()).collect();
         let bias: Vec<f32> = rows.iter().map(|row| self.head.bias[*row]).collect();
         let change = TrainingResult {
-            delta: &Params::zeros(network),
+            delta: moved,
             radii: &vec![None; network.tensors.len()],
             norm: Norm::Mars,
             head_weight: &weight,
