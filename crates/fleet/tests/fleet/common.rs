@@ -52,6 +52,12 @@ struct Head {
     labels: Vec<String>,
 }
 
+/// A scratch folder in memory, where there is one: stores sync each write, which no test here depends on.
+pub fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
 static GROUND: LazyLock<Ground> = LazyLock::new(Ground::new);
 
 pub fn ground() -> &'static Ground {
@@ -60,7 +66,7 @@ pub fn ground() -> &'static Ground {
 
 impl Ground {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let model = tiny::base(folder.path(), 2);
         let usual = folder.path().join("usual");
         tiny::images(&usual, 40, 5);
@@ -202,7 +208,7 @@ pub struct Robot {
 
 impl Robot {
     pub fn new(id: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let path = folder.path().join("store");
         let store = Store::create_or_open(&path).unwrap();
         let keys: String = TRUSTED.map(|number| format!("robot-{number} = \"{}\"\n", key(number).public())).collect();
@@ -252,7 +258,7 @@ pub struct Faults {
 
 impl Faulty {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let inner = ObjectCarrier::folder(folder.path()).unwrap();
         Self { folder, inner, faults: Mutex::default() }
     }
