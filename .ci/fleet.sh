@@ -7,7 +7,7 @@
 #
 # Needs, on Debian: apt-get install --no-install-recommends python3-venv
 #
-# Budget on two quiet cores, from nothing: ten minutes of building, and three minutes.
+# Budget on two quiet cores, from nothing: twenty minutes of building, and four minutes.
 set -euo pipefail
 
 depends=(crates/fleet crates/fieldfit crates/store crates/delta crates/durable crates/adapt crates/model .ci/fleet.sh tests/peers/fleet.py tests/peers/fleet_requirements.txt)

@@ -197,7 +197,7 @@ def verified_by_dsse(fleet: Fleet, stick: Path) -> str:
         text = json.loads(path.read_text())
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(text["signatures"][0]["keyid"]))
         key = SSlibKey.from_crypto(public, keyid=text["signatures"][0]["keyid"])
-        assert key.keyid in Envelope.from_dict(dict(text)).verify([key], 1)
+        assert key.keyid in Envelope.from_dict(json.loads(path.read_text())).verify([key], 1)
         text["payload"] = base64.b64encode(base64.b64decode(text["payload"]) + b" ").decode()
         try:
             Envelope.from_dict(text).verify([key], 1)

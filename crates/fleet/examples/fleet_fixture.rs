@@ -9,10 +9,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made ends the program")]
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../tests/fleet/common.rs"]
 mod common;
 
-use common::{World, ground};
+use common::ground;
 use fieldfit::{
     delta::new_key,
     store::{Store, TRUST_FILE, Verdict},
@@ -40,7 +40,7 @@ fn main() {
         fs::write(store.path().join(TRUST_FILE), format!("[keys]\n{listed}")).unwrap();
         store.fix_base(&ground().base_id()).unwrap();
         if *robot > 0 {
-            let delta = ground().delta(World::Usual, *robot);
+            let delta = ground().large(*robot);
             let version = store.add_judged(&delta, Some(key), Verdict::Activate, None).unwrap();
             store.confirm(version).unwrap();
         }

@@ -1,7 +1,7 @@
 //! Judge: measures candidates on the robot's own gate images.
 
 use fieldfit::{
-    Device, Error, Evaluation, Runtime, Task,
+    Device, Error, Evaluation, Runtime,
     data::{Dataset, Fractions, ImageSet},
     delta::merge,
 };
@@ -115,12 +115,13 @@ impl Judge for LocalGate {
     }
 }
 
-/// The score of always answering the most frequent class of those images; 0 of other tasks.
+/// The score of always answering the most frequent class of those images; 0 of images without one class.
 fn floor(images: &Dataset, gate: &[usize]) -> Score {
-    let most = match images.task() {
-        Task::Classification => images.label_counts(gate).into_iter().max().unwrap_or(0),
-        Task::Segmentation | Task::Regression | Task::MultiLabel => 0,
-    };
+    let mut counts = vec![0_usize; images.classes.len()];
+    for class in gate.iter().filter_map(|sample| images.samples[*sample].target.class()) {
+        counts[class as usize] += 1;
+    }
+    let most = counts.into_iter().max().unwrap_or(0);
     Score { images: gate.len(), accuracy: most as f64 / gate.len().max(1) as f64, resolution: 0.0 }
 }
 

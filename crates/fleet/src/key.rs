@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 /// The first segment of every name, so that a bucket or a network may hold other things beside.
 const ROOT: &str = "fleet";
 /// The last segment of a robot's status.
-const STATUS: &str = "status";
+pub(crate) const STATUS: &str = "status";
 /// Maximum length of a robot's id, in bytes.
 const MAX_ROBOT_ID: usize = 64;
 

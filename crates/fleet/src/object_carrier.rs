@@ -3,12 +3,13 @@
 use crate::{
     carrier::{Carrier, MAX_LISTED},
     error::CarrierError,
-    key::{Digest, Folder, Key},
+    key::{Digest, Folder, Key, STATUS},
 };
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::{Error, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as Location};
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 use tokio::runtime::Runtime;
@@ -122,26 +123,70 @@ impl Carrier for ObjectCarrier {
 
     fn list(&self, base: &Digest, folder: Folder) -> Result<Vec<Key>, CarrierError> {
         let name = folder.path(base);
-        if self.folder.is_some() && !self.is_regular(&name) {
-            return Ok(Vec::new());
-        }
-        let prefix = self.location(&name);
-        let listed: Result<Vec<_>, Error> =
-            self.runtime.block_on(self.objects.list(Some(&prefix)).take(MAX_LISTED + 1).try_collect());
-        let listed = listed.map_err(|error| unavailable("list", &name, error))?;
-        if listed.len() > MAX_LISTED {
+        let names = match &self.folder {
+            Some(root) => names_in_folder(root, &name, folder),
+            None => self.names_in_bucket(&name),
+        };
+        let names = names.map_err(|source| CarrierError::Unavailable { action: "list", key: name.clone(), source })?;
+        if names.len() > MAX_LISTED {
             return Err(CarrierError::TooMany { folder: name, limit: MAX_LISTED });
         }
-        let key = |location: &Location| {
-            let parts: Vec<_> = location.prefix_match(&self.prefix)?.collect();
-            let name = parts.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("/");
-            Key::parse(&name).filter(|key| key.folder() == folder)
-        };
-        let mut keys: Vec<Key> = listed.iter().filter_map(|object| key(&object.location)).collect();
+        let mut keys: Vec<Key> = names.iter().filter_map(|name| Key::parse(name)).collect();
+        keys.retain(|key| key.folder() == folder);
         keys.sort_unstable();
         keys.dedup();
         Ok(keys)
     }
+}
+
+/// The system's or the engine's error of a listing.
+type ListError = Box<dyn std::error::Error + Send + Sync>;
+
+impl ObjectCarrier {
+    /// Names below a prefix of the bucket, one more than are allowed at most.
+    fn names_in_bucket(&self, name: &str) -> Result<Vec<String>, ListError> {
+        let prefix = self.location(name);
+        let listed = self.objects.list(Some(&prefix)).take(MAX_LISTED + 1);
+        let listed: Vec<_> = self.runtime.block_on(listed.try_collect())?;
+        let name = |location: &Location| {
+            let parts: Vec<_> = location.prefix_match(&self.prefix)?.collect();
+            Some(parts.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("/"))
+        };
+        Ok(listed.iter().filter_map(|object| name(&object.location)).collect())
+    }
+}
+
+/// Names of regular files in a folder below `root`, one more than are allowed at most; of robots, of the files in theirs.
+///
+/// Not by `object_store`: it follows links, and refuses a whole folder for one name that it would not write itself.
+fn names_in_folder(root: &Path, name: &str, folder: Folder) -> Result<Vec<String>, ListError> {
+    let mut names = Vec::new();
+    for (entry, kind) in entries(&name.split('/').fold(root.to_owned(), |path, part| path.join(part)))? {
+        match folder {
+            Folder::Robots if kind.is_dir() => names.push(format!("{name}/{entry}/{STATUS}")),
+            Folder::Deltas | Folder::Cards | Folder::Recalls if kind.is_file() => names.push(format!("{name}/{entry}")),
+            Folder::Deltas | Folder::Cards | Folder::Recalls | Folder::Robots => {}
+        }
+    }
+    Ok(names)
+}
+
+/// Names and types of what is in a folder that is no link, one more than are listed at most; none if there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<(String, fs::FileType)>, ListError> {
+    match fs::symlink_metadata(folder) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    }
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)?.take(MAX_LISTED + 1) {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().into_string() {
+            entries.push((name, entry.file_type()?));
+        }
+    }
+    Ok(entries)
 }
 
 fn runtime(url: &str) -> Result<Runtime, CarrierError> {

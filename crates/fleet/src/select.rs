@@ -19,6 +19,16 @@ const MEAN: &str = "mean.delta";
 /// Maximum bytes of the mean.
 const MEAN_LIMIT: u64 = 256 << 20;
 
+/// Received candidates that may become active.
+#[derive(Default)]
+struct Pending {
+    /// Those that were not judged.
+    new: Vec<VersionEntry>,
+    /// Number and accuracy of those that passed against what is active now: they were not chosen, and what was chosen has been
+    /// left since.
+    passed: Vec<(u32, f64)>,
+}
+
 /// Candidate that the gate measured.
 struct Measured {
     version: u32,
@@ -65,7 +75,7 @@ impl Agent<'_> {
             report.waits_for = Some(version);
             return Ok(());
         }
-        let (new, passed) = self.candidates(state, active.hash.map(Digest))?;
+        let Pending { new, passed } = self.pending(state, active.hash.map(Digest))?;
         if new.is_empty() && passed.is_empty() {
             return Ok(());
         }
@@ -95,26 +105,21 @@ impl Agent<'_> {
         self.store.version(version).is_ok_and(|entry| matches!(entry.state, VersionState::Trial(_)))
     }
 
-    /// Returns the received candidates that were not judged, and those that passed against what is active now, with their
-    /// accuracy: they were not chosen, and what was chosen has been left since.
-    fn candidates(
-        &self,
-        state: &AgentState,
-        active: Option<Digest>,
-    ) -> Result<(Vec<VersionEntry>, Vec<(u32, f64)>), FleetError> {
-        let (mut new, mut passed) = (Vec::new(), Vec::new());
+    /// Returns the received candidates that may become active in place of that version.
+    fn pending(&self, state: &AgentState, active: Option<Digest>) -> Result<Pending, FleetError> {
+        let mut pending = Pending::default();
         for entry in self.store.versions()? {
             let delta = Digest(entry.hash);
             if entry.state != VersionState::Candidate || !state.received.contains(&delta) {
                 continue;
             }
             match state.judged.get(&delta) {
-                None => new.push(entry),
-                Some(judgement) if judgement.against == active => passed.push((entry.version, judgement.accuracy)),
+                None => pending.new.push(entry),
+                Some(judged) if judged.against == active => pending.passed.push((entry.version, judged.accuracy)),
                 Some(_) => {}
             }
         }
-        Ok((new, passed))
+        Ok(pending)
     }
 
     fn measure(

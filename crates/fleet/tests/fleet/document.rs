@@ -1,8 +1,6 @@
 //! Test of `docs/fleet.md`: runs its commands.
 
-mod common;
-
-use common::{World, ground};
+use crate::common::{World, ground};
 use fieldfit::{
     delta::new_key,
     store::{Store, TRUST_FILE, Verdict},
@@ -33,7 +31,8 @@ fn the_commands_of_the_page_run() {
             ran += 1;
         } else {
             // A store that is missing ends the command before it looks for a carrier.
-            let words: Vec<String> = words.iter().map(|word| word.replace("model", "no-model")).collect();
+            let words: Vec<String> =
+                words.iter().map(|word| if word == "model" { "no-model".to_owned() } else { word.clone() }).collect();
             let output = run(folder.path(), &words);
             assert_ne!(output.status.code(), Some(USAGE), "{line}: {}", String::from_utf8_lossy(&output.stderr));
             read += 1;

@@ -1,8 +1,6 @@
 //! Tests of a delta's way from one robot to another: publish, sync, gate, trial, canaries, quotas, merges.
 
-mod common;
-
-use common::{Faulty, Robot, World, ground, key};
+use crate::common::{Faulty, Robot, World, ground, key};
 use fieldfit::store::VersionState;
 use fieldfit_fleet::{Activate, CarrierError, FleetError, Judge, Offer, Policy, is_canary};
 use std::{fs, sync::Arc};

@@ -52,6 +52,12 @@ struct Head {
     labels: Vec<String>,
 }
 
+/// A scratch folder in memory, where there is one: stores sync each write, which no test here depends on.
+pub fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
 static GROUND: LazyLock<Ground> = LazyLock::new(Ground::new);
 
 pub fn ground() -> &'static Ground {
@@ -60,7 +66,7 @@ pub fn ground() -> &'static Ground {
 
 impl Ground {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let model = tiny::base(folder.path(), 2);
         let usual = folder.path().join("usual");
         tiny::images(&usual, 40, 5);
@@ -123,13 +129,34 @@ impl Ground {
     }
 
     fn delta_of_rows(&self, rows: &[usize], labels: &[String], seed: u64) -> Vec<u8> {
+        self.encoded(rows, labels, seed, &Params::zeros(self.base.network()))
+    }
+
+    /// Returns an unsigned delta of the usual world that moves every tensor a little: as long as a real one is.
+    pub fn large(&self, seed: u64) -> Vec<u8> {
+        let network = self.base.network();
+        let mut moved = Params::zeros(network);
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        for (id, spec) in network.tensors().filter(|(_, spec)| spec.role.is_trainable() && !spec.role.is_head()) {
+            let mut values = vec![0.0; spec.len()];
+            for value in &mut values {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *value = ((random >> 40) as f32 / 16_777_216.0 - 0.5) * 1e-4;
+            }
+            moved.replace(id, values);
+        }
+        let labels = &self.head.labels;
+        self.encoded(&(0..labels.len()).collect::<Vec<_>>(), labels, seed, &moved)
+    }
+
+    fn encoded(&self, rows: &[usize], labels: &[String], seed: u64, moved: &Params<f32>) -> Vec<u8> {
         let network = self.base.network();
         let features = network.head.features;
         let weight: Vec<f32> =
             rows.iter().flat_map(|row| self.head.weight[row * features..][..features].iter().copied()).collect();
         let bias: Vec<f32> = rows.iter().map(|row| self.head.bias[*row]).collect();
         let change = TrainingResult {
-            delta: &Params::zeros(network),
+            delta: moved,
             radii: &vec![None; network.tensors.len()],
             norm: Norm::Mars,
             head_weight: &weight,
@@ -181,7 +208,7 @@ pub struct Robot {
 
 impl Robot {
     pub fn new(id: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let path = folder.path().join("store");
         let store = Store::create_or_open(&path).unwrap();
         let keys: String = TRUSTED.map(|number| format!("robot-{number} = \"{}\"\n", key(number).public())).collect();
@@ -231,7 +258,7 @@ pub struct Faults {
 
 impl Faulty {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let inner = ObjectCarrier::folder(folder.path()).unwrap();
         Self { folder, inner, faults: Mutex::default() }
     }
