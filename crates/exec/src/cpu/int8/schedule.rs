@@ -7,7 +7,7 @@ use super::lowering::{Lowered, Lowering};
 use crate::cpu::arena::LINE;
 use crate::cpu::execution_plan::ExecutionPlan;
 use crate::cpu::execution_schedule::{LiveRange, allocate};
-use fieldfit_nets::{Conv, MAX_INPUTS, Op, Window};
+use fieldfit_nets::{Conv, Op, Window};
 use std::ops::Range;
 
 /// Buffer of the arena: codes or floats.
@@ -38,7 +38,7 @@ pub(super) enum Int8Task {
     /// Linear layer.
     Linear { node: usize, input: Floats, shortcut: Option<Floats>, output: Buffer },
     /// An op in f32, and the buffer of its kernel.
-    Float { node: usize, inputs: heapless::Vec<Floats, MAX_INPUTS>, output: Buffer, scratch: Option<Buffer> },
+    Float { node: usize, inputs: Box<[Floats]>, output: Buffer, scratch: Option<Buffer> },
 }
 
 impl Int8Task {

@@ -49,8 +49,11 @@ impl ProductWeights {
         let mut row = vec![0.0; depth];
         let packed = PackedInt8::new(depth, conv.output, |column, codes| {
             // From the checkpoint's order, `[in, taps]`, to that of patches, `[taps, in]`.
-            for (k, value) in weight[column * depth..][..depth].iter().enumerate() {
-                row[k % taps * conv.input + k / taps] = folded.scale_of(column) as f32 * value;
+            let scale = folded.scale_of(column) as f32;
+            for (channel, values) in weight[column * depth..][..depth].chunks_exact(taps).enumerate() {
+                for (tap, value) in values.iter().enumerate() {
+                    row[tap * conv.input + channel] = scale * value;
+                }
             }
             multipliers.push(input.scale * quantise_row(&row, codes));
         });
@@ -153,8 +156,9 @@ impl LinearWeights {
         let mut multipliers = Vec::with_capacity(layer.output);
         let mut row = vec![0.0; depth];
         let packed = PackedInt8::new(depth, layer.output, |column, codes| {
+            let scale = folded.scale_of(column) as f32;
             let values = row.iter_mut().zip(&weight[column * depth..][..depth]);
-            values.for_each(|(row, value)| *row = folded.scale_of(column) as f32 * value);
+            values.for_each(|(row, value)| *row = scale * value);
             multipliers.push(quantise_row(&row, codes));
         });
         let affine = ColumnAffine::new(&multipliers, &folded.bias);

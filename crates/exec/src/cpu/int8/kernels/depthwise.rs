@@ -129,6 +129,7 @@ impl Work for TapRow<'_> {
 
 /// Adds `(value − zero_point) · tap` of each channel.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "the loop over as many lanes as there are is vectorised")]
 fn add_products(sums: &mut [i32; LANES], values: &[u8], taps: &[i8], zero_point: u8) {
     // A product of at most 255 · 127 fits in i16.
     let product =

@@ -105,6 +105,7 @@ impl<E: Int8Epilogue> Multiply<'_, '_, E> {
 
     /// Completes the sums of a tile and hands them to the epilogue.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "constant indices keep the sums in registers")]
     fn write<S: Int8Simd, const R: usize, const V: usize>(
         &mut self,
         simd: S,

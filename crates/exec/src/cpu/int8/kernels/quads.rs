@@ -180,6 +180,7 @@ impl QuadRow<'_> {
     }
 
     /// Computes `P` outputs of a block of channels, as far as the row goes.
+    #[allow(clippy::needless_range_loop, reason = "constant indices keep the sums in registers")]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     #[inline]
     fn tile<const P: usize>(&mut self, block: usize, pixel: usize, padding: &[u8; BLOCK]) {
