@@ -115,6 +115,10 @@ fn what_cannot_be_represented_is_refused() {
     params[id][7] = f32::INFINITY;
     let error = PreparedCpu::int8(&network, &params, &ranges, 1).err();
     assert!(matches!(error, Some(ExecError::NotFinite { index: 7, .. })), "{error:?}");
+    params[id][7] = 0.0;
+    // No activation clamps what a projection gives.
+    let shift = network.find("_blocks.0._bn2.bias").unwrap();
+    params[shift][0] = f32::NAN;
     let mut calibrator = Calibrator::new(&network, 1).unwrap();
     calibrator.add(&params, &images).unwrap();
     assert!(matches!(calibrator.finish().err(), Some(ExecError::ActivationNotFinite { .. })));
