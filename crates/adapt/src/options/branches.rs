@@ -12,7 +12,7 @@ use std::fmt;
 pub struct Branches {
     /// Number of branches, 1 to [`Branches::MOST`].
     pub count: u32,
-    /// Epochs before they part, which are trained once; fewer than [`Options::epochs`].
+    /// Epochs before they part, which are trained once; fewer than [`Options::epochs`](super::Options::epochs).
     pub common: u32,
     /// What is kept of their mean.
     pub average: BranchAverage,
