@@ -111,7 +111,8 @@ fn what_cannot_be_represented_is_refused() {
     assert!(matches!(device.err(), Some(ExecError::Device { device: "cuda", .. })));
     let empty = Calibrator::new(&network, 1).unwrap().finish();
     assert!(matches!(empty.err(), Some(ExecError::NoCalibration)));
-    let id = network.find("_conv_stem.weight").unwrap();
+    // A ReLU6 would hide it: the block ends without one.
+    let id = network.find("_blocks.2._project_conv.weight").unwrap();
     params[id][7] = f32::INFINITY;
     let error = PreparedCpu::int8(&network, &params, &ranges, 1).err();
     assert!(matches!(error, Some(ExecError::NotFinite { index: 7, .. })), "{error:?}");
