@@ -7,7 +7,7 @@
 //! FOLDER is new. It gets `model`, `images`, and of each robot `robot-N/store` with a confirmed version and `robot-N/key.pem`; the
 //! first one, `robot-0`, has learned nothing.
 
-#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made ends the program")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that cannot be made ends the program")]
 
 #[path = "../tests/fleet/common.rs"]
 mod common;

@@ -119,7 +119,7 @@ fn a_hundred_robots_end_on_what_their_own_gates_passed() {
     let (carrier, accepted) = (Faulty::new(), AtomicUsize::new(0));
     let gates = [SharedGate::new(World::Usual), SharedGate::new(World::Swapped)];
     let gate = |world: World| &gates[usize::from(world == World::Swapped)];
-    let world = |index: usize| if index % 2 == 0 { World::Usual } else { World::Swapped };
+    let world = |index: usize| if index.is_multiple_of(2) { World::Usual } else { World::Swapped };
     let members: Vec<Member> =
         (0..ROBOTS).map(|index| Member { robot: Robot::new(&format!("robot-{index}")), world: world(index) }).collect();
     let started = Instant::now();
