@@ -2,7 +2,7 @@
 # Runs the tests of what has unsafe code of its own in its hot loops under AddressSanitizer: a register tile that reads or
 # writes beside its rows and columns stops here, even where the result is right. On the widest vectors that the CPU has.
 #
-# Budget on two quiet cores, from nothing: 4 minutes (3 min 14 s on 2026-11-25).
+# Budget on two quiet cores, from nothing: 8 minutes (7 min 44 s on 2026-11-30).
 set -eu
 cd "$(dirname "$0")/.."
 
