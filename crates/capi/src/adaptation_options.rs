@@ -2,8 +2,8 @@
 
 use crate::failure::Failure;
 use fieldfit::Device;
-use fieldfit::data::{FolderOptions, Purpose};
-use fieldfit::train::{Options, StartPoint};
+use fieldfit::data::FolderOptions;
+use fieldfit::train::Options;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -39,11 +39,7 @@ impl AdaptationOptions {
         };
         let training = training.with_device(device);
         training.validate().map_err(fieldfit::Error::from)?;
-        let purpose = match training.start {
-            StartPoint::Base if replay.is_empty() => Purpose::Adapt,
-            StartPoint::Base | StartPoint::Active => Purpose::Continue,
-        };
-        let folder = FolderOptions::new(purpose).with_group(group);
+        let folder = FolderOptions::new(training.start.purpose(!replay.is_empty())).with_group(group);
         Ok(Self { training, folder, replay, replay_bytes, resume: resume.unwrap_or(false) })
     }
 }

@@ -1,5 +1,6 @@
 //! Start point: the weights that training starts at.
 
+use fieldfit_data::Purpose;
 use serde::{Deserialize, Serialize};
 
 /// Weights that training starts at. Radii, penalties and retention refer to the base, θ0, in either case.
@@ -22,6 +23,15 @@ impl StartPoint {
         match self {
             Self::Base => "base",
             Self::Active => "active",
+        }
+    }
+
+    /// Returns the purpose that images are opened for: one class will do where others come from the active version, or from
+    /// replayed images.
+    pub const fn purpose(self, is_replaying: bool) -> Purpose {
+        match self {
+            Self::Base if !is_replaying => Purpose::Adapt,
+            Self::Base | Self::Active => Purpose::Continue,
         }
     }
 }

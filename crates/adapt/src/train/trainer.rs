@@ -110,12 +110,13 @@ impl<'a> Trainer<'a> {
             checkpoint: None,
         };
         trainer.method.begin(&trainer.session.host.state);
-        match resumed {
-            Some(snapshot) => {
+        match (resumed, options.start) {
+            (Some(snapshot), _) => {
                 trainer.restore(snapshot)?;
                 reporter.report(Event::Resumed { step: trainer.progress.step });
             }
-            None => trainer.session.put(&trainer.optimiser)?,
+            (None, StartPoint::Active) => trainer.session.put(&trainer.optimiser)?,
+            (None, StartPoint::Base) => {}
         }
         Ok(trainer)
     }

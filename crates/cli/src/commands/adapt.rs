@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::output::{Output, Text, bytes, mebibytes, percent};
 use crate::progress_bar::ProgressBar;
 use crate::signals::{self, Signals};
-use fieldfit::data::{Dataset, FolderOptions, Purpose};
+use fieldfit::data::{Dataset, FolderOptions};
 use fieldfit::delta::read_key;
 use fieldfit::report::{PageOptions, TensorBoardLog, write_page};
 use fieldfit::store::Store;
@@ -31,7 +31,8 @@ pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
     let signals = Signals::install()?;
     let runtime = open(args, &options)?;
     let progress = ProgressBar::new(output);
-    let folder = FolderOptions::new(purpose(args)).with_group(args.training.group.clone());
+    let folder =
+        FolderOptions::new(args.start.purpose(!args.replay.is_empty())).with_group(args.training.group.clone());
     let images = images(args, &folder, &progress)?;
     check_classes(args, &runtime, &images, output, &progress)?;
     let mut recorder = Recorder::default();
@@ -80,14 +81,6 @@ fn options(args: &AdaptArgs) -> Options {
         .with_novelty(args.novelty)
         .with_start(args.start)
         .with_settings(args.settings.iter().cloned().collect())
-}
-
-/// Returns the purpose of the images: one class will do where others come from elsewhere.
-const fn purpose(args: &AdaptArgs) -> Purpose {
-    match args.start {
-        StartPoint::Base if args.replay.is_empty() => Purpose::Adapt,
-        StartPoint::Base | StartPoint::Active => Purpose::Continue,
-    }
 }
 
 /// Opens the images, and those of earlier days behind them.

@@ -4,6 +4,7 @@ mod camera;
 mod files;
 mod live;
 mod page;
+mod playback;
 mod played;
 mod robot;
 
@@ -107,7 +108,7 @@ impl<'a> Demo<'a> {
         std::thread::scope(|scope| {
             let frames = scope.spawn(|| camera.run());
             // Also when this thread panics: the scope waits for the camera.
-            let _stop = camera.stop_on_drop();
+            let _stop = camera.playback.stop_on_drop();
             let adapted = self.train(runtime, method).and_then(|adapted| {
                 if adapted.active {
                     camera.wait();
@@ -116,7 +117,7 @@ impl<'a> Demo<'a> {
                 }
                 Ok(adapted)
             });
-            camera.stop();
+            camera.playback.stop();
             let spells = frames.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             Ok((adapted?, spells))
         })

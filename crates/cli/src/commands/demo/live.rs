@@ -47,13 +47,14 @@ struct Live<'a> {
     progress: ProgressBar,
     signals: Signals,
     files: Files,
+    store: PathBuf,
     collection: PathBuf,
     runtime: Runtime,
 }
 
 pub fn run(args: &DemoArgs, output: &Output) -> Result<ExitCode, CliError> {
     let live = Live::open(args, output)?;
-    let page = OpenPage::open(args, &live.store(), &live.collection)?;
+    let page = OpenPage::open(args, &live.store, &live.collection)?;
     match &page {
         Some(page) => live.show(&Shown::Page { url: page.url() })?,
         None => live.progress.line("this command has no page: build it with the feature `serve` to watch"),
@@ -67,25 +68,21 @@ impl<'a> Live<'a> {
     fn open(args: &'a DemoArgs, output: &'a Output) -> Result<Self, CliError> {
         let (files, progress) = (Files::find()?, ProgressBar::new(output));
         let (store, collection) = (args.out.join("live"), args.out.join("collection"));
-        let runtime = Runtime::builder(&files.model).store_or_new(store).open()?;
+        let runtime = Runtime::builder(&files.model).store_or_new(&store).open()?;
         super::roll_back_all(&runtime)?;
-        Ok(Self { args, output, progress, signals: Signals::install()?, files, collection, runtime })
-    }
-
-    fn store(&self) -> PathBuf {
-        self.args.out.join("live")
+        Ok(Self { args, output, progress, signals: Signals::install()?, files, store, collection, runtime })
     }
 
     fn run(&self, has_page: bool) -> Result<ExitCode, CliError> {
         let robot = Robot::new(&self.runtime, scenes(&self.files.style(STYLES[1]))?);
         thread::scope(|scope| {
-            let _stop = robot.stop_on_drop();
+            let _stop = robot.playback.stop_on_drop();
             let adapted = self.signals.during(|control| {
                 self.collect()?;
                 scope.spawn(|| robot.answer());
                 scope.spawn(|| robot.watch());
                 let adapted = self.adapt(control)?;
-                robot.wait(LOOK);
+                robot.playback.wait(LOOK);
                 Ok::<_, CliError>(adapted)
             })?;
             self.linger(has_page);

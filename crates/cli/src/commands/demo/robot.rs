@@ -1,24 +1,19 @@
 //! Robot of the live demo: answers the camera's frames on one thread, and watches the store for changes on another.
 
+use super::playback::{PAUSE, Playback};
 use super::played::Scene;
 use fieldfit::{Error, Frame, Runtime, Version};
 use serde::Serialize;
 use std::fmt;
 use std::fs;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
-
-/// Time between two frames; most of the processor is left to the adaptation.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Robot that answers frames until it is stopped.
 pub struct Robot<'a> {
     runtime: &'a Runtime,
     scenes: Vec<Scene>,
-    answered: AtomicU64,
-    is_stopped: AtomicBool,
+    pub playback: Playback,
     /// What each version answered, in the order in which they ran; or why the robot ended.
     outcome: Mutex<Result<Vec<Tally>, Error>>,
 }
@@ -38,26 +33,16 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Guard that stops a robot.
-pub struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 impl<'a> Robot<'a> {
     /// Creates a robot whose camera shows these scenes again and again.
     pub fn new(runtime: &'a Runtime, scenes: Vec<Scene>) -> Self {
-        let (answered, is_stopped) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { runtime, scenes, answered, is_stopped, outcome: Mutex::new(Ok(Vec::new())) }
+        Self { runtime, scenes, playback: Playback::default(), outcome: Mutex::new(Ok(Vec::new())) }
     }
 
     /// Answers frames until the robot is stopped.
     pub fn answer(&self) {
         let shown = self.scenes.iter().flat_map(|scene| scene.frames.iter().map(move |path| (&scene.class, path)));
-        for (class, path) in shown.cycle().take_while(|_| !self.is_stopped()) {
+        for (class, path) in shown.cycle().take_while(|_| !self.playback.is_stopped()) {
             let answer = || {
                 let bytes = fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
                 let prediction = self.runtime.infer(&Frame::Encoded(&bytes))?;
@@ -73,18 +58,10 @@ impl<'a> Robot<'a> {
 
     /// Swaps in what the store says, until the robot is stopped: somebody may change it on the page.
     pub fn watch(&self) {
-        while !self.is_stopped() {
+        while !self.playback.is_stopped() {
             if let Err(error) = self.runtime.poll() {
                 self.end(error);
             }
-            thread::sleep(PAUSE);
-        }
-    }
-
-    /// Waits until that many frames more have been answered, or the robot has ended.
-    pub fn wait(&self, frames: u64) {
-        let enough = self.answered.load(Ordering::Acquire) + frames;
-        while self.answered.load(Ordering::Acquire) < enough && !self.is_stopped() {
             thread::sleep(PAUSE);
         }
     }
@@ -94,17 +71,8 @@ impl<'a> Robot<'a> {
     /// # Errors
     /// That of the first frame that could not be answered.
     pub fn stop(&self) -> Result<Vec<Tally>, Error> {
-        self.is_stopped.store(true, Ordering::Release);
+        self.playback.stop();
         std::mem::replace(&mut *self.outcome.lock().unwrap_or_else(PoisonError::into_inner), Ok(Vec::new()))
-    }
-
-    /// Returns a guard that stops the robot when it is dropped.
-    pub const fn stop_on_drop(&self) -> StopOnDrop<'_> {
-        StopOnDrop(&self.is_stopped)
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::Acquire)
     }
 
     fn count(&self, version: Version, is_right: bool) {
@@ -117,7 +85,7 @@ impl<'a> Robot<'a> {
                 tally.right += u64::from(is_right);
             }
         }
-        self.answered.fetch_add(1, Ordering::AcqRel);
+        self.playback.count();
     }
 
     fn end(&self, error: Error) {
@@ -125,6 +93,6 @@ impl<'a> Robot<'a> {
         if outcome.is_ok() {
             *outcome = Err(error);
         }
-        self.is_stopped.store(true, Ordering::Release);
+        self.playback.stop();
     }
 }

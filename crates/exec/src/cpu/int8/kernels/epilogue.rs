@@ -41,6 +41,12 @@ impl ColumnAffine {
         Self { multipliers: padded(multipliers), addends: padded(addends), columns: multipliers.len() }
     }
 
+    /// Loads multipliers and addends of a vector of columns.
+    #[inline(always)]
+    fn load<S: Int8Simd>(&self, simd: S, vector: usize) -> [S::F32; 2] {
+        [&self.multipliers, &self.addends].map(|values| simd.load_f32(&values[vector]))
+    }
+
     /// Returns the bytes of a map of that many columns.
     pub const fn bytes(columns: usize) -> usize {
         2 * columns.div_ceil(LANES) * size_of::<[f32; LANES]>()
@@ -68,7 +74,7 @@ impl Int8Epilogue for QuantisedEpilogue<'_> {
 
     #[inline(always)]
     fn load<S: Int8Simd>(&self, simd: S, vector: usize) -> Self::Columns<S> {
-        [&self.affine.multipliers, &self.affine.addends].map(|values| simd.load_f32(&values[vector]))
+        self.affine.load(simd, vector)
     }
 
     #[inline(always)]
@@ -116,7 +122,7 @@ impl Int8Epilogue for FloatEpilogue<'_> {
 
     #[inline(always)]
     fn load<S: Int8Simd>(&self, simd: S, vector: usize) -> Self::Columns<S> {
-        [&self.affine.multipliers, &self.affine.addends].map(|values| simd.load_f32(&values[vector]))
+        self.affine.load(simd, vector)
     }
 
     #[inline(always)]
