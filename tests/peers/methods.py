@@ -8,7 +8,10 @@ there is not run again. A worker has one thread. `table` prints the means of eac
 
 Thresholds. *Screening*: an arm goes on if it has at least 0.3 points more on the shifts at no less agreement than the default, or 8
 points more of agreement for at most 0.3. *Confirmation* has other seeds, and the source that no choice has seen: a difference is
-claimed where its 95 % interval, by Student's t over pairs of a source, a shift and a seed and by Holm over the rivals, excludes 0.
+claimed where its 95 % interval, by Student's t over pairs of runs (a source and a seed: shifts of one run are not independent) and by Holm over the rivals, excludes 0.
+*Fresh* is the confirmation of the default with seeds that no choice has seen, all its rivals, and LP-FT at equal cost. An arm with
+branches becomes the default if it has at least 0.5 points more on the shifts at no more than 1 point less of agreement, within 1.5 ×
+LP-FT's time.
 """
 
 import json
@@ -86,6 +89,7 @@ STAGES = {
     "stronger, confirmed": (["clean 0.1, shares 0.1", "clean 0.1, shares 0.05", *RIVALS], DOMAINS, range(2, 4)),
     "further": (["tpgm-relative", *LATER], DOMAINS[:2], range(0, 2)),
     "night": (["tpgm-relative", *NIGHT], DOMAINS[:2], range(0, 2)),
+    "fresh": (["tpgm-relative", *RIVALS, "lp-ft, 6 epochs", "2 × 3 epochs", "1 + 2 × 2 epochs", "4 × 4 epochs"], DOMAINS, range(10, 16)),
 }
 
 
@@ -123,16 +127,16 @@ def run(fieldfit: str, pacs: Path, out: Path, stage: str, workers: int) -> None:
         list(pool.map(lambda job: run_arm(fieldfit, pacs, out, job), jobs))
 
 
-def cells(out: Path, stage: str, arm: str) -> Iterator[tuple[tuple[str, int, str], dict[str, float]]]:
-    """The figures of an arm in percent, by source, seed and shift."""
+def runs(out: Path, stage: str, arm: str) -> Iterator[tuple[tuple[str, int], dict[str, float]]]:
+    """The figures of an arm in percent, by source and seed: the means of its shifts."""
     _, sources, seeds = STAGES[stage]
     for source in sources:
         for seed in seeds:
             log = out / f"{arm.replace(' ', '-')}.{source}.{seed}.jsonl"
             for line in log.read_text().splitlines() if log.exists() else []:
                 record = json.loads(line)
-                for shift in record["shifts"]:
-                    yield (source, seed, shift["name"]), figures(record, shift)
+                shifts = [figures(record, shift) for shift in record["shifts"]]
+                yield (source, seed), {name: statistics.mean(figure[name] for figure in shifts) for name in shifts[0]}
 
 
 def figures(record: dict, shift: dict) -> dict[str, float]:
@@ -167,16 +171,16 @@ def student(freedom: int) -> float:
 def table(out: Path, stage: str) -> None:
     """Prints means, and differences from the first arm in pairs."""
     arms, _, _ = STAGES[stage]
-    reference = dict(cells(out, stage, arms[0]))
+    reference = dict(runs(out, stage, arms[0]))
     for arm in arms:
-        own = dict(cells(out, stage, arm))
+        own = dict(runs(out, stage, arm))
         shared = sorted(own.keys() & reference.keys())
         if not shared:
             continue
-        row = [f"{arm:28} {len(shared):3} cells"]
+        row = [f"{arm:28} {len(shared):3} runs"]
         for name in reference[shared[0]]:
-            mean, half = interval([own[cell][name] - reference[cell][name] for cell in shared])
-            row.append(f"{name} {statistics.mean(own[cell][name] for cell in shared):5.1f} ({mean:+.2f} ± {half:.2f})")
+            mean, half = interval([own[run][name] - reference[run][name] for run in shared])
+            row.append(f"{name} {statistics.mean(own[run][name] for run in shared):5.1f} ({mean:+.2f} ± {half:.2f})")
         print("  ".join(row))
 
 
