@@ -1,6 +1,7 @@
 //! Image source: where a sample's image is read from, a file or memory.
 
 use crate::decode;
+use crate::encode::encode_thumbnail;
 use crate::error::DataError;
 use crate::frame::Frame;
 use image::RgbImage;
@@ -57,7 +58,7 @@ impl ImageSource {
     /// # Errors
     /// If the image cannot be read or decoded, or the thumbnail cannot be encoded.
     pub fn thumbnail(&self, side: u32) -> Result<Vec<u8>, DataError> {
-        decode::thumbnail(self.decode()?.into_owned(), side).map_err(|error| self.error(error))
+        encode_thumbnail(self.decode()?.into_owned(), side).map_err(|error| self.error(error))
     }
 
     /// Reads and decodes the image.

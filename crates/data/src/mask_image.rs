@@ -4,13 +4,15 @@ use crate::error::DataError;
 use image::RgbImage;
 use png::{BitDepth, ColorType, Encoder};
 
-/// Colour of each class: that of PASCAL VOC's palette, whose neighbours differ.
+/// Returns the colour of a class, red, green and blue: that of PASCAL VOC's palette, whose neighbours differ.
+pub fn class_colour(class: u8) -> [u8; 3] {
+    let bit = |channel: usize, bit: usize| (class.checked_shr((3 * bit + channel) as u32).unwrap_or(0) & 1) << (7 - bit);
+    std::array::from_fn(|channel| (0..3).fold(0, |value, position| value | bit(channel, position)))
+}
+
+/// Colours of all classes.
 fn palette() -> [[u8; 3]; 256] {
-    std::array::from_fn(|class| {
-        let channel =
-            |channel: usize| (0..8).fold(0, |value, bit| value | (((class >> (3 * bit + channel)) & 1) << (7 - bit)));
-        [channel(0) as u8, channel(1) as u8, channel(2) as u8]
-    })
+    std::array::from_fn(|class| class_colour(class as u8))
 }
 
 /// Encodes a mask, row by row, as a palette PNG whose indices are the classes.

@@ -6,6 +6,7 @@ use crate::frame::{Frame, Pixels};
 use crate::image_buffer::ImageBuffer;
 use crate::resampler::{Resampler, Window};
 use fieldfit_tensor::{Fit, Preprocessing};
+use image::RgbImage;
 
 /// Maximum side of a network's input, in pixels.
 const MAX_SIZE: u32 = 4096;
@@ -103,6 +104,21 @@ impl Preprocessor {
             }
         }
         Ok(())
+    }
+
+    /// Returns the picture that an input of the network shows, whose values were normalised: 8-bit values, rounded.
+    ///
+    /// # Errors
+    /// If the input has another length than [`values`](Self::values).
+    pub fn picture(&self, input: &[f32]) -> Result<RgbImage, DataError> {
+        self.check_output(input)?;
+        let [rows, columns] = self.input;
+        let mut picture = RgbImage::new(columns, rows);
+        for (pixel, values) in picture.pixels_mut().zip(input.chunks_exact(3)) {
+            let value = |channel: usize| values[channel] * self.std[channel] + self.mean[channel];
+            pixel.0 = std::array::from_fn(|channel| value(channel).round().clamp(0.0, 255.0) as u8);
+        }
+        Ok(picture)
     }
 
     /// Window of inference, in the pixels of the original image.

@@ -264,3 +264,21 @@ fn crc32(bytes: &[u8]) -> u32 {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
     })
 }
+
+/// Catches: a picture of an input with another channel's mean or deviation, or with rows and columns exchanged.
+#[test]
+fn a_picture_of_an_input_is_what_was_resized() {
+    let recipe = Preprocessing { mean: [120.0, 110.0, 100.0], std: [60.0, 50.0, 40.0], ..PLAIN };
+    let recipe = Preprocessing { size: 6, fit: Fit::Whole { width: 9 }, ..recipe };
+    let mut preprocessor = Preprocessor::new(&recipe, recipe.size, recipe.crop).unwrap();
+    let mut input = vec![0.0; preprocessor.values()];
+    let image = pattern();
+    let pixels = Pixels::packed(image.as_raw(), PixelFormat::Rgb8, image.width(), image.height());
+    preprocessor.prepare(&Frame::Pixels(pixels), &mut input).unwrap();
+    let picture = preprocessor.picture(&input).unwrap();
+    let plain = Preprocessing { mean: [0.0; 3], std: [1.0; 3], ..recipe };
+    let expected = prepared(&plain, Frame::Pixels(pixels));
+    assert_eq!([picture.height(), picture.width()], preprocessor.input().map(|side| side as u32));
+    assert!(picture.as_raw().iter().zip(expected).all(|(found, expected)| f32::from(*found) == expected));
+    assert!(preprocessor.picture(&input[1..]).is_err());
+}

@@ -1,7 +1,7 @@
 //! Comparison: runs of several methods on the same images, slices and budget, each measured and recorded, none stored.
 
 use crate::image_set::ImageSet;
-use crate::{Error, Runtime};
+use crate::{Error, Runtime, segmented_frames};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fieldfit_adapt::metrics::{LabelMetrics, Metrics, Misclassified, agreeing, predictions};
@@ -200,6 +200,10 @@ impl<'a> Comparison<'a> {
             source: self.held_out().name.clone(),
             options: options.text(&self.methods)?,
             classes: parsed.labels().map(str::to_owned).collect(),
+            colours: match subject.classifier.task() {
+                Task::Segmentation => segmented_frames::class_colours(parsed.labels().count()),
+                Task::Classification | Task::Regression | Task::MultiLabel => Vec::new(),
+            },
             validation_loss,
             in_distribution,
             base_task: self.base_task.as_ref().map(|set| subject.base_accuracy(set)).transpose()?,
@@ -273,6 +277,10 @@ impl Subject {
             loss: metrics.mean_loss(),
             agreement: agreed as f64 / answers.max(1) as f64,
             hardest: self.hardest(&set, &mut metrics.misclassified)?,
+            frames: match self.classifier.task() {
+                Task::Segmentation => segmented_frames::least_right(&self.classifier, &set, &metrics.scores)?,
+                Task::Classification | Task::Regression | Task::MultiLabel => Vec::new(),
+            },
             confusion: metrics.confusion,
         })
     }

@@ -77,6 +77,7 @@ mod run_log;
 mod running;
 mod runtime;
 mod segmentation;
+mod segmented_frames;
 mod status;
 pub mod store;
 mod tags;

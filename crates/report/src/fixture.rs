@@ -20,6 +20,7 @@ pub(crate) fn run(method: &str, seed: u64, source: &str) -> RunRecord {
             confidence: 0.9,
             thumbnail: "data:image/png;base64,AAAA".to_owned(),
         }],
+        frames: Vec::new(),
     };
     RunRecord {
         identity: format!("{method} {seed} {source}"),
@@ -28,6 +29,7 @@ pub(crate) fn run(method: &str, seed: u64, source: &str) -> RunRecord {
         source: source.to_owned(),
         options: "steps=100".to_owned(),
         classes: vec!["dog".to_owned(), "cat".to_owned()],
+        colours: Vec::new(),
         validation_loss: 0.3,
         in_distribution: scores("gate"),
         shifts: vec![scores("dusk"), scores("fog")],

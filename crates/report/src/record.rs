@@ -23,6 +23,9 @@ pub struct RunRecord {
     pub options: String,
     /// Class names, in the order of the head's outputs.
     pub classes: Vec<String>,
+    /// Colour of each class in the pictures of [`Scores::frames`], as `#rrggbb`; empty where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub colours: Vec<String>,
     /// Mean cross-entropy on the validation slice, in nats; hyper-parameters are selected by it.
     pub validation_loss: f64,
     /// Metrics on held-out images of the source (the gate slice).
@@ -72,6 +75,9 @@ pub struct Scores {
     /// Misclassified images with the lowest probability of the true class, lowest first.
     #[serde(rename = "worst")]
     pub hardest: Vec<HardestImage>,
+    /// Frames with the smallest share of right pixels, smallest first; empty of other tasks than segmentation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frames: Vec<SegmentedFrame>,
 }
 
 /// Misclassified image with a low probability of its true class.
@@ -87,6 +93,21 @@ pub struct HardestImage {
     pub confidence: f64,
     /// Thumbnail as a data URI; empty if there is none.
     pub thumbnail: String,
+}
+
+/// Pictures of a frame, of the true class of each of its pixels, and of the predicted one, as data URIs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SegmentedFrame {
+    /// Path of the frame's file, relative to its data set.
+    pub file: String,
+    /// Share of the pixels that count whose class is right, 0..1.
+    pub accuracy: f64,
+    /// The frame as the network sees it.
+    pub frame: String,
+    /// True classes, in the [colours](RunRecord::colours) of classes.
+    pub truth: String,
+    /// Predicted classes.
+    pub answer: String,
 }
 
 /// Radius of one constrained tensor, relative to its unconstrained distance from the base.

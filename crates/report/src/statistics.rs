@@ -33,9 +33,9 @@ impl Estimate {
 /// Metric by which two methods are compared in pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
-    /// Accuracy on held-out images of the source: one pair per source and seed.
+    /// [Quality](Scores::quality) on held-out images of the source: one pair per source and seed.
     InDistribution,
-    /// Accuracy on shifted images: one pair per source, seed and shift.
+    /// [Quality](Scores::quality) on shifted images: one pair per source, seed and shift.
     Shifts,
     /// Agreement with the base on shifted images: one pair per source, seed and shift. A run without shifts contributes its
     /// agreement on held-out images of the source.
@@ -86,7 +86,7 @@ type Pair<'a> = (&'a str, u64, &'a str);
 impl Metric {
     fn values<'a>(self, runs: &[&'a RunRecord], method: &str) -> BTreeMap<Pair<'a>, f64> {
         let value = match self {
-            Self::InDistribution | Self::Shifts => Scores::accuracy,
+            Self::InDistribution | Self::Shifts => Scores::quality,
             Self::Retention => |scores: &Scores| scores.agreement,
         };
         let of_method = runs.iter().filter(|run| run.method == method);
@@ -137,6 +137,7 @@ fn student_probability(angle: f64, freedom: usize) -> f64 {
 mod tests {
     use super::*;
     use crate::fixture::run;
+    use fieldfit_tensor::Task;
 
     fn near(found: f64, expected: f64, within: f64) {
         assert!((found - expected).abs() <= within, "found {found}, expected {expected}");
@@ -170,6 +171,20 @@ mod tests {
         near(estimate.standard_error.unwrap(), (32.0_f64 / 7.0 / 8.0).sqrt(), 1e-12);
         assert_eq!(Estimate::of(&[]), None);
         assert_eq!(Estimate::of(&[3.0]), Some(Estimate { mean: 3.0, standard_error: None, count: 1 }));
+    }
+
+    /// Catches: values and labels that are compared by an accuracy that they lack, which was 0 for every method.
+    #[test]
+    fn every_task_is_compared_by_its_own_quality() {
+        let of = |method: &str, score: f64| {
+            let mut run = run(method, 0, "slopes");
+            run.in_distribution.confusion.clear();
+            (run.in_distribution.task, run.in_distribution.task_score) = (Task::Regression, Some(score));
+            run
+        };
+        let runs = [of("full", 0.7), of("lp-ft", 0.4)];
+        let difference = PairedDifference::between(&runs, "full", "lp-ft", Metric::InDistribution).unwrap();
+        near(difference.mean, 0.3, 1e-12);
     }
 
     /// Catches: unpaired arithmetic. Student's sleep data (Biometrika 1908: hours of sleep gained under two drugs), whose

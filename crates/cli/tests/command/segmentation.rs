@@ -1,6 +1,8 @@
 //! Tests of segmentation by the command: import, adapt, eval, infer, and a store that is opened again.
 
 use crate::scene::{Scene, keys};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use fieldfit_tests::scenes;
 use std::fs;
 
@@ -82,6 +84,46 @@ fn a_store_of_pixels_is_opened_again() {
     assert!(own.stdout.contains("\"sky\"") && base.status == 0 && own.stdout != base.stdout);
     assert_eq!(scene.run("store rollback pixels").status, 0);
     assert_eq!(answer("--store pixels").stdout, base.stdout);
+}
+
+/// Catches: a page without frames, truth and answer side by side; pictures of another frame or with rows and columns exchanged;
+/// frames in another order than by their share of right pixels.
+#[test]
+fn a_comparison_shows_frames_with_truth_and_answer() {
+    let scene = scene();
+    let data = "--model segmentation --data frames --shift later=later --methods linear-probe,lp-ft --seeds 1 --epochs 1";
+    let compared = scene.run(&format!("compare {data} --batch 4 --threads 1 --jsonl runs.jsonl --out page.html"));
+    assert_eq!(compared.status, 0, "{}", compared.stderr);
+    let page = fs::read_to_string(scene.path("page.html")).unwrap();
+    assert!(page.contains("<h2>Segmented frames</h2>") && page.contains("Mean IoU in distribution"));
+
+    let log = fs::read_to_string(scene.path("runs.jsonl")).unwrap();
+    let run: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(run["colours"], serde_json::json!(["#000000", "#800000", "#008000"]));
+    let frames = run["shifts"][0]["frames"].as_array().unwrap();
+    let shares: Vec<f64> = frames.iter().map(|frame| frame["accuracy"].as_f64().unwrap()).collect();
+    assert!(shares.len() == 3 && shares.is_sorted(), "{shares:?}");
+    let is_sky = |pixel: [u8; 3]| pixel[2] > pixel[0] + 30;
+    for frame in frames {
+        let [picture, truth, answer] = ["frame", "truth", "answer"].map(|name| decoded(frame[name].as_str().unwrap()));
+        let [width, height] = [truth.width(), truth.height()];
+        assert_eq!((answer.width(), answer.height()), (width, height));
+        assert_eq!((picture.width() > picture.height(), width > height), (true, true));
+        let beside = |x: u32, y: u32| picture.get_pixel(x * picture.width() / width, y * picture.height() / height).0;
+        let pixels = truth.enumerate_pixels().filter(|(_, _, class)| class.0 != VOID);
+        let agreeing = pixels.filter(|(x, y, class)| is_sky(beside(*x, *y)) == (class.0 == SKY)).count();
+        assert!(agreeing as f64 > 0.85 * f64::from(width * height), "{agreeing} of {width} × {height}");
+    }
+}
+
+/// Colours of the sky and of pixels that do not count.
+const SKY: [u8; 3] = [0, 0, 0];
+const VOID: [u8; 3] = [224, 224, 192];
+
+/// Decodes a picture by its data URI.
+fn decoded(uri: &str) -> image::RgbImage {
+    let bytes = BASE64_STANDARD.decode(uri.split_once(',').unwrap().1).unwrap();
+    image::load_from_memory(&bytes).unwrap().into_rgb8()
 }
 
 /// Catches: questions of another task that get an answer, or an error without what to do.

@@ -4,7 +4,6 @@ mod format;
 mod jpeg;
 mod webp;
 
-use crate::encode::encode_jpeg;
 use crate::error::{DataError, foreign};
 use crate::frame::{PixelFormat, Pixels};
 use fieldfit_durable::{BoundedReadError, read_bounded};
@@ -19,8 +18,6 @@ use std::path::Path;
 pub const MAX_PIXELS: u64 = 1 << 26;
 /// Maximum bytes of an image file that is read.
 pub const MAX_FILE_BYTES: u64 = 1 << 28;
-/// JPEG quality of a thumbnail.
-const THUMBNAIL_QUALITY: u8 = 70;
 /// Maximum bytes that a decoder may allocate, its output included.
 const MAX_DECODER_BYTES: u64 = 4 * MAX_PIXELS + (1 << 26);
 
@@ -72,12 +69,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
 /// Reads and decodes an image file.
 pub(crate) fn open(path: &Path) -> Result<RgbImage, DataError> {
     decode(&read(path)?).map_err(|error| error.of(path))
-}
-
-/// Thumbnail of an image: a JPEG whose longer side has at most `side` pixels.
-pub(crate) fn thumbnail(image: RgbImage, side: u32) -> Result<Vec<u8>, DataError> {
-    let image = DynamicImage::ImageRgb8(image).thumbnail(side, side).into_rgb8();
-    encode_jpeg(&image, THUMBNAIL_QUALITY)
 }
 
 /// Borrows a decoded image as a frame's pixels.

@@ -14,10 +14,12 @@ const NUMBERED_CELL: f64 = 23.0;
 const LISTED: usize = 20;
 const LISTED_BELOW: usize = 8;
 
-/// Confusion matrix: number of images `[truth][predicted]`, with the names of the classes.
+/// Confusion matrix: number of images or pixels `[truth][predicted]`, with the names of the classes.
 struct ConfusionMatrix<'a> {
     classes: &'a [String],
     counts: Vec<Vec<usize>>,
+    /// What the counts are of.
+    counted: &'static str,
 }
 
 /// Layout of a drawn matrix, in pixels.
@@ -29,7 +31,7 @@ struct Layout {
     labels: Vec<String>,
 }
 
-/// Renders the section; empty without images.
+/// Renders the section; empty without counts.
 pub(super) fn section(content: &Content) -> String {
     let names = content.methods.names();
     let methods: String = names
@@ -45,10 +47,11 @@ pub(super) fn section(content: &Content) -> String {
     if methods.is_empty() {
         return String::new();
     }
-    let summed = if content.runs.len() > 1 { " Images are summed over seeds." } else { "" };
+    let counted = content.terms.counted;
+    let summed = if content.runs.len() > 1 { " Counts are summed over seeds." } else { "" };
     let note = format!(
         "<p class=\"note\">Rows are true classes, columns predicted classes. Shade and number of a cell are its percentage \
-         of the row’s images, so the diagonal is the accuracy of each class.{summed}</p>\n"
+         of the row’s {counted}, so the diagonal is the accuracy of each class.{summed}</p>\n"
     );
     section_of("Confusion", &(note + &methods))
 }
@@ -61,7 +64,7 @@ fn source_panels(content: &Content, method: &str, source: &str) -> String {
         .into_iter()
         .filter_map(|set| {
             let scores = runs.iter().flat_map(|run| named_scores(run)).filter(|(name, _)| *name == set);
-            let matrix = ConfusionMatrix::sum(&runs.first()?.classes, scores.map(|(_, scores)| scores))?;
+            let matrix = ConfusionMatrix::sum(&runs.first()?.classes, content.terms.counted, scores.map(|(_, scores)| scores))?;
             let name = if content.sources.len() > 1 { format!("{source} → {set}") } else { set.to_owned() };
             Some(panel(&name, &matrix.render(method, &name)))
         })
@@ -75,22 +78,26 @@ pub(super) fn named_scores(run: &RunRecord) -> impl Iterator<Item = (&str, &Scor
 }
 
 impl<'a> ConfusionMatrix<'a> {
-    /// Sums the matrices of some data sets; `None` without classes or images.
-    fn sum<'b>(classes: &'a [String], sets: impl Iterator<Item = &'b Scores>) -> Option<Self> {
+    /// Sums the matrices of some data sets; `None` without classes or counts.
+    fn sum<'b>(
+        classes: &'a [String],
+        counted: &'static str,
+        sets: impl Iterator<Item = &'b Scores>,
+    ) -> Option<Self> {
         let mut counts = vec![vec![0; classes.len()]; classes.len()];
         for scores in sets {
             for (row, found) in counts.iter_mut().zip(&scores.confusion) {
                 row.iter_mut().zip(found).for_each(|(count, found)| *count += found);
             }
         }
-        let images: usize = counts.iter().flatten().sum();
-        (images > 0).then_some(Self { classes, counts })
+        let total: usize = counts.iter().flatten().sum();
+        (total > 0).then_some(Self { classes, counts, counted })
     }
 
-    /// Returns the fraction of a class' images that were predicted as another, 0..1.
+    /// Returns the fraction of a class that was predicted as another, 0..1.
     fn fraction(&self, truth: usize, predicted: usize) -> f64 {
-        let images: usize = self.counts[truth].iter().sum();
-        self.counts[truth][predicted] as f64 / images.max(1) as f64
+        let of_class: usize = self.counts[truth].iter().sum();
+        self.counts[truth][predicted] as f64 / of_class.max(1) as f64
     }
 
     /// Draws the matrix where its cells are visible, and lists confusions where its classes have no room for names.
@@ -133,10 +140,11 @@ impl<'a> ConfusionMatrix<'a> {
     fn draw_cell(&self, svg: &mut Svg, (truth, predicted): (usize, usize), (x, y): (f64, f64), side: f64) {
         let fraction = self.fraction(truth, predicted);
         let title = format!(
-            "{} predicted as {}: {} images, {} %",
+            "{} predicted as {}: {} {}, {} %",
             self.classes[truth],
             self.classes[predicted],
             self.counts[truth][predicted],
+            self.counted,
             percent(fraction)
         );
         svg.rect("cell", (x, y), (side, side), &format!("fill-opacity:{fraction:.3}"), &title);
@@ -167,8 +175,9 @@ impl<'a> ConfusionMatrix<'a> {
         format!(
             "<table class=\"confusions\">\n<caption>Most frequent confusions of {classes} classes</caption>\n<thead>\n<tr>\
              <th scope=\"col\">true class</th><th scope=\"col\" class=\"name\">predicted class</th>\
-             <th scope=\"col\">images</th><th scope=\"col\">% of class</th></tr>\n</thead>\n<tbody>\n{rows}</tbody>\n\
-             </table>\n"
+             <th scope=\"col\">{}</th><th scope=\"col\">% of class</th></tr>\n</thead>\n<tbody>\n{rows}</tbody>\n\
+             </table>\n",
+            self.counted
         )
     }
 
@@ -221,7 +230,7 @@ mod tests {
     fn render(classes: usize) -> String {
         let classes: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
         let counts = vec![vec![1; classes.len()]; classes.len()];
-        ConfusionMatrix { classes: &classes, counts }.render("full", "dusk")
+        ConfusionMatrix { classes: &classes, counts, counted: "images" }.render("full", "dusk")
     }
 
     /// Catches: names that overlap where cells are small, and a confusion matrix of numbers without the names.

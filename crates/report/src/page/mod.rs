@@ -1,10 +1,11 @@
-//! HTML report page: results tables, plots, confusion matrices and the hardest images of a list of runs.
+//! HTML report page: results tables, plots, confusion matrices, and the hardest images or frames of a list of runs.
 //!
 //! The plots are SVG written here, not by a plotting crate: their colours follow the page in dark mode and print, their
 //! text remains text for screen readers and has one size in all plots, and every mark has a tooltip. That takes CSS classes
 //! and `<title>` elements that such crates don't emit.
 
 mod confusion_matrix;
+mod gallery;
 mod hardest_images;
 mod html;
 mod loss_curve;
@@ -13,13 +14,17 @@ mod plot;
 mod radius_profile;
 mod results_table;
 mod scatter;
+mod segmented_frames;
 mod style;
 mod svg;
+mod terms;
 
 use html::escape;
 use style::Methods;
+use terms::Terms;
 
 use crate::record::{RunRecord, distinct, unique};
+use fieldfit_tensor::Task;
 
 /// Options of a report page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +55,7 @@ struct Content<'a> {
     runs: Vec<&'a RunRecord>,
     methods: Methods<'a>,
     sources: Vec<&'a str>,
+    terms: Terms,
 }
 
 /// Renders a self-contained HTML page: no script, no network access, and the same bytes for the same runs.
@@ -67,6 +73,7 @@ pub fn render_page(runs: &[RunRecord], options: &PageOptions) -> String {
         loss_curve::section(&content),
         confusion_matrix::section(&content),
         hardest_images::section(&content),
+        segmented_frames::section(&content),
         settings(&content),
     ];
     let title = escape(&options.title);
@@ -103,7 +110,8 @@ impl<'a> Content<'a> {
         let runs = distinct(runs);
         let methods = Methods::new(unique(runs.iter().map(|run| &*run.method)));
         let sources = unique(runs.iter().map(|run| &*run.source));
-        Self { runs, methods, sources }
+        let terms = Terms::of(runs.first().map_or(Task::Classification, |run| run.in_distribution.task));
+        Self { runs, methods, sources, terms }
     }
 
     /// Returns the runs of a method.

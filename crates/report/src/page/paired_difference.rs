@@ -4,15 +4,18 @@ use super::Content;
 use super::html::{escape, figure, labelled_cell, section as section_of};
 use super::plot::Axis;
 use super::svg::{Anchor, Svg};
+use super::terms::Terms;
 use crate::record::RunRecord;
 use crate::statistics::{Metric, PairedDifference};
 
-/// Metrics, each with the heading of its table and the quantity on its axis.
-const METRICS: [(Metric, &str, &str); 3] = [
-    (Metric::InDistribution, "In distribution", "accuracy"),
-    (Metric::Shifts, "Shifts", "accuracy"),
-    (Metric::Retention, "Retention", "agreement"),
-];
+/// Returns the metrics, each with the heading of its table and the quantity on its axis.
+const fn metrics(terms: Terms) -> [(Metric, &'static str, &'static str); 3] {
+    [
+        (Metric::InDistribution, "In distribution", terms.quality),
+        (Metric::Shifts, "Shifts", terms.quality),
+        (Metric::Retention, "Retention", "agreement"),
+    ]
+}
 
 /// Size of an interval plot, and the distance of the axis from its edges, in pixels.
 const WIDTH: f64 = 180.0;
@@ -26,7 +29,7 @@ pub(super) fn section(runs: &[RunRecord], content: &Content, wanted: Option<&str
     let names = content.methods.names();
     let Some(first) = names.first() else { return String::new() };
     let reference = names.iter().copied().find(|name| Some(*name) == wanted).unwrap_or(*first);
-    let tables: String = METRICS
+    let tables: String = metrics(content.terms)
         .iter()
         .map(|(metric, name, what)| {
             let others = names.iter().filter(|name| **name != reference);

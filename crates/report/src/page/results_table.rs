@@ -2,6 +2,7 @@
 
 use super::Content;
 use super::html::{escape, labelled_cell, section as section_of};
+use super::terms::Terms;
 use crate::record::RunRecord;
 use crate::summary::{Direction, Summary, SummaryCell, SummaryColumn, SummaryRow};
 
@@ -120,9 +121,10 @@ fn table_row(summary: &Summary, part: &Part, row: &SummaryRow, content: &Content
 fn note(content: &Content) -> String {
     let shifted = content.runs.iter().any(|run| !run.shifts.is_empty());
     let on = if shifted { "over the shifts" } else { "on held-out images of the source" };
+    let Terms { quality, counted } = content.terms;
     let mut note = format!(
-        "In distribution: accuracy on held-out images of the source. Retention: the fraction of images, {on}, for which the \
-         adapted backbone under the base’s own head predicts the same class as the base. Calibration error: expected, 15 \
+        "In distribution: {quality} on held-out images of the source. Retention: the fraction of {counted}, {on}, for which \
+         the adapted backbone under the base’s own head predicts the same class as the base. Calibration error: expected, 15 \
          bins, {on}. Delta: size of the stored difference from the base."
     );
     if content.runs.len() > 1 {

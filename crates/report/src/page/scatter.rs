@@ -4,6 +4,7 @@ use super::Content;
 use super::html::{figure, panel, percent, section as section_of};
 use super::plot::{Axis, Plot};
 use super::svg::Point;
+use super::terms::Terms;
 use crate::record::RunRecord;
 
 /// Axes of a figure: their titles, and the coordinates of a run, as fractions.
@@ -25,28 +26,33 @@ pub(super) fn section(content: &Content) -> String {
     let legend = content.methods.legend();
     // The panels of several sources fill a row by themselves.
     let class = if content.sources.len() == 1 { "pair" } else { "stack" };
-    section_of("Accuracy, shifts and retention", &format!("{legend}<div class=\"{class}\">\n{figures}</div>\n"))
+    let heading = format!("{}, shifts and retention", content.terms.heading());
+    section_of(&heading, &format!("{legend}<div class=\"{class}\">\n{figures}</div>\n"))
 }
 
-/// Renders accuracy in distribution against accuracy under shift.
+/// Renders the quality in distribution against that under shift.
 fn robustness(content: &Content) -> String {
+    let (quality, heading) = (content.terms.quality, content.terms.heading());
     let axes = Axes {
-        x: "Accuracy in distribution (%)",
-        y: "Accuracy, mean of shifts (%)",
+        x: &format!("{heading} in distribution (%)"),
+        y: &format!("{heading}, mean of shifts (%)"),
         point: &|run| Some((run.in_distribution.quality(), run.mean_shift_accuracy()?)),
     };
-    let caption = "Accuracy in distribution (held-out images of the source) against mean accuracy over the shifts. One \
-                   point per method and seed. Of two points with the same accuracy in distribution, the upper one is \
-                   more robust (effective robustness).";
-    scatter(content, &axes, caption)
+    let caption = format!(
+        "{heading} in distribution (held-out images of the source) against the mean {quality} over the shifts. One point \
+         per method and seed. Of two points with the same {quality} in distribution, the upper one is more robust \
+         (effective robustness)."
+    );
+    scatter(content, &axes, &caption)
 }
 
 /// Renders the gain on shifted images against retention.
 fn retention(content: &Content) -> String {
     let probes: Vec<&RunRecord> = content.runs.iter().copied().filter(|run| is_linear_probe(&run.method)).collect();
+    let Terms { quality, counted } = content.terms;
     let caption = |gain: &str| {
         format!(
-            "Gain against forgetting: {gain}, and retention, the fraction of shifted images for which the adapted \
+            "Gain against forgetting: {gain}, and retention, the fraction of shifted {counted} for which the adapted \
              backbone under the base’s own head predicts the same class as the base. One point per method and seed. \
              Up and to the right is better."
         )
@@ -54,17 +60,20 @@ fn retention(content: &Content) -> String {
     let y = "Retention (%)";
     if probes.is_empty() {
         let point = |run: &RunRecord| Some((run.mean_shift_accuracy()?, run.retention()));
-        let axes = Axes { x: "Accuracy, mean of shifts (%)", y, point: &point };
-        return scatter(content, &axes, &caption("mean accuracy over the shifts"));
+        let x = format!("{}, mean of shifts (%)", content.terms.heading());
+        let axes = Axes { x: &x, y, point: &point };
+        return scatter(content, &axes, &caption(&format!("mean {quality} over the shifts")));
     }
     let gain = |run: &RunRecord| {
         let probe = probes.iter().find(|probe| probe.source == run.source && probe.seed == run.seed)?;
         Some((run.mean_shift_accuracy()? - probe.mean_shift_accuracy()?, run.retention()))
     };
     let axes = Axes { x: "Gain on shifts over the linear probe (points)", y, point: &gain };
-    let gained = "mean accuracy over the shifts minus that of the linear probe of the same source and seed (runs without \
-                  one are left out)";
-    scatter(content, &axes, &caption(gained))
+    let gained = format!(
+        "mean {quality} over the shifts minus that of the linear probe of the same source and seed (runs without one are \
+         left out)"
+    );
+    scatter(content, &axes, &caption(&gained))
 }
 
 /// Returns whether a method trains only a head on the frozen backbone, whatever its hyper-parameters.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fixture::run;
+use crate::record::SegmentedFrame;
 
 fn options() -> PageOptions {
     PageOptions { title: "Comparison".to_owned(), reference: None }
@@ -112,6 +113,39 @@ fn only_images_in_the_page_itself_are_embedded() {
         assert!(!page.contains("<img"), "{thumbnail:?} was embedded");
     }
     assert_eq!(render_page(&[run("full", 0, "photo")], &options()).matches("<img src=\"data:image/png").count(), 3);
+}
+
+fn segmented(method: &str) -> RunRecord {
+    let mut run = run(method, 0, "day");
+    run.colours = vec!["#800000".to_owned(), "#008000".to_owned()];
+    for scores in run.shifts.iter_mut().chain([&mut run.in_distribution]) {
+        let picture = "data:image/png;base64,AAAA".to_owned();
+        let [frame, truth, answer] = std::array::from_fn(|_| picture.clone());
+        let frame = SegmentedFrame { file: "dusk/1.png".to_owned(), accuracy: 0.25, frame, truth, answer };
+        (scores.task, scores.hardest, scores.frames) = (Task::Segmentation, Vec::new(), vec![frame]);
+    }
+    run
+}
+
+/// Catches: a frame without its truth or its answer, colours without the names of their classes, pixels that are called images.
+#[test]
+fn segmented_frames_are_shown_with_truth_and_answer() {
+    let page = render_page(&[segmented("full"), segmented("lp-ft")], &options());
+    assert!(headings(&page).contains(&"Segmented frames") && headings(&page).contains(&"Mean IoU, shifts and retention"));
+    assert_eq!(page.matches("<img").count(), 2 * 3 * 3);
+    assert!(page.contains("dusk/1.png: 25.0&nbsp;% right") && page.contains("style=\"fill:#800000\"/></svg><span>dog</span>"));
+    assert!(page.contains("of the row’s pixels") && !page.contains("fraction of images"));
+}
+
+/// Catches: a colour from a record that ends its attribute or loads a picture.
+#[test]
+fn only_colours_are_styles() {
+    for colour in ["url(https://example.org)", "#80000\"", "red;background:url(x)", "#8000000", "800000"] {
+        let mut run = segmented("full");
+        run.colours = vec![colour.to_owned(), "#008000".to_owned()];
+        let page = render_page(&[run], &options());
+        assert!(!page.contains(&format!("fill:{colour}")) && page.contains("fill:#008000"), "{colour}");
+    }
 }
 
 /// Catches: a URL in the page, an element that is left open, and a page that differs from call to call.
