@@ -45,6 +45,8 @@ ARMS = {
     "lp-ft, 2 × 3 epochs": ("lp-ft", TWO),
     "2 × 3 epochs": ("tpgm-relative", TWO),
     "1 + 2 × 2 epochs": ("tpgm-relative", [*TWO, "--common-epochs", "1"]),
+    "3 + 2 × 1 epochs": ("tpgm-relative", ["--branches", "2", "--common-epochs", "3"]),
+    "5 epochs": ("tpgm-relative", ["--epochs", "5"]),
     "2 × 3 epochs, stock": ("tpgm-relative", [*TWO, "--branch-average", "stock"]),
     "clean 0.1": (CLEAN.format("0.1"), []),
     "clean 0.3": (CLEAN.format("0.3"), []),
@@ -68,11 +70,13 @@ LATER = ["lp-ft, 2 × 3 epochs", "1 + 2 × 2 epochs", "2 × 3 epochs, stock"]
 STRENGTH = ["clean 0.3", "2 × 3 epochs, clean 0.3"]
 SHARES = [arm for arm in ARMS if "shares" in arm]
 RIVALS = ["lp-ft", "wise-ft", "ftp", "spd"]
+# After the first source and seed of the fresh ones: at equal cost, branches at the end of whole training, and none.
+LATE = ["3 + 2 × 1 epochs", "5 epochs"]
 NIGHT = ["4 × 4 epochs", "4 × 4 epochs, clean 0.1"]
 
 # A stage's arms, sources and seeds.
 STAGES = {
-    "screening": ([arm for arm in ARMS if arm not in LATER + STRENGTH + SHARES + NIGHT + RIVALS[1:]], DOMAINS[:2], range(0, 2)),
+    "screening": ([arm for arm in ARMS if arm not in LATER + STRENGTH + SHARES + LATE + NIGHT + RIVALS[1:]], DOMAINS[:2], range(0, 2)),
     # After one seed of the screening: retention of clean images gained on both axes, so how strongly?
     "strength": (["tpgm-relative", "2 × 3 epochs, clean 0.1", *STRENGTH], DOMAINS[:2], range(0, 1)),
     # A stronger retention of clean images keeps no more of the base's answers to other domains. Shares do.
@@ -89,7 +93,7 @@ STAGES = {
     "stronger, confirmed": (["clean 0.1, shares 0.1", "clean 0.1, shares 0.05", *RIVALS], DOMAINS, range(2, 4)),
     "further": (["tpgm-relative", *LATER], DOMAINS[:2], range(0, 2)),
     "night": (["tpgm-relative", *NIGHT], DOMAINS[:2], range(0, 2)),
-    "fresh": (["tpgm-relative", *RIVALS, "lp-ft, 6 epochs", "2 × 3 epochs", "1 + 2 × 2 epochs", "4 × 4 epochs"], DOMAINS, range(10, 16)),
+    "fresh": (["tpgm-relative", *RIVALS, "lp-ft, 6 epochs", "2 × 3 epochs", "1 + 2 × 2 epochs", *LATE, "4 × 4 epochs"], DOMAINS, range(10, 16)),
 }
 
 

@@ -10,7 +10,7 @@ at equal shifts, 5 of agreement.
 
 Edits: LiNeS (Wang et al., ICLR 2025) and its mirror image; MonoSoup (Abdollahpoorrostam et al., 2026); shrinking by Adam's random walk
 (positive-part James-Stein); trimming to the largest entries (TIES, NeurIPS 2023); Fisher's shares a row (Matena and Raffel, NeurIPS
-2022). The head stays as it is. Needs numpy, Pillow, safetensors, timm and torch.
+2022). The head stays as it is. Needs numpy, Pillow, safetensors and torch.
 """
 
 import json
@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy
-import timm
 import torch
 from methods import DOMAINS, MODEL, drawn_source, interval
 from PIL import Image
 from safetensors.numpy import load_file
+from torch_peer import Lite0
 
 Tensors = dict[str, numpy.ndarray]
 
@@ -36,7 +36,7 @@ SIDE, CROP = 128, 0.875
 LIMIT, FISHER_IMAGES = 40, 128
 # The schedule of `lp-ft` here: 4 epochs of about 36 steps, 20 of them warming up to 1e-4, then a cosine.
 STEPS, WARM_UP, RATE = 144, 20, 1e-4
-HEAD = "classifier."
+HEAD = "_fc."
 
 
 def adapted(fieldfit: str, pacs: Path, out: Path, source: str, seed: int) -> Path:
@@ -57,7 +57,7 @@ def adapted(fieldfit: str, pacs: Path, out: Path, source: str, seed: int) -> Pat
 def stage(name: str) -> int | None:
     """The block that a tensor belongs to; `None` before and behind the blocks."""
     parts = name.split(".")
-    return int(parts[1]) if parts[0] == "blocks" else None
+    return int(parts[1]) if parts[0] == "_blocks" else None
 
 
 def uniform(share: float) -> Callable[[Tensors], Tensors]:
@@ -127,14 +127,13 @@ def fisher(information: tuple[Tensors, Tensors], strength: float) -> Callable[[T
 
 
 class Bench:
-    """The network under both heads: the base's own, and the new one in `head`."""
+    """The backbone, under the base's own head and a new one."""
 
     def __init__(self) -> None:
-        self.base = {name: values.astype(numpy.float32) for name, values in load_file(MODEL / "weights.safetensors").items()}
-        self.network = timm.create_model("tf_efficientnet_lite0").eval()
-        self.network.load_state_dict({name: torch.from_numpy(values) for name, values in self.base.items()}, strict=False)
-        self.own = dict(self.network.named_parameters())
-        self.network.requires_grad_(False)
+        self.backbone = Lite0().requires_grad_(False)
+        self.base_head, self.backbone._fc = self.backbone._fc, torch.nn.Identity()
+        self.own = dict(self.backbone.named_parameters())
+        self.base = {name: tensor.numpy().copy() for name, tensor in self.own.items()}
 
     def put(self, delta: Tensors) -> None:
         for name, values in delta.items():
@@ -143,9 +142,8 @@ class Bench:
     @torch.inference_mode()
     def answers(self, images: torch.Tensor, head: Tensors) -> tuple[numpy.ndarray, numpy.ndarray]:
         """The classes of images under the new head, and under the base's."""
-        features = torch.cat([self.network.forward_head(self.network.forward_features(batch), pre_logits=True) for batch in images.split(40)])
-        new = features @ torch.from_numpy(head["classifier.weight"]).T + torch.from_numpy(head["classifier.bias"])
-        return new.argmax(1).numpy(), self.network.classifier(features).argmax(1).numpy()
+        features = torch.cat([self.backbone(batch) for batch in images.split(40)])
+        return new_logits(features, head).argmax(1).numpy(), self.base_head(features).argmax(1).numpy()
 
     def information(self, images: torch.Tensor, head: Tensors | None, names: list[str]) -> Tensors:
         """Fisher's information of each row, by answers that the head itself draws, with a floor of a thousandth of the tensor's mean."""
@@ -153,16 +151,17 @@ class Bench:
         tensors = [self.own[name].requires_grad_() for name in names]
         sums = [torch.zeros(len(tensor)) for tensor in tensors]
         for image in images:
-            features = self.network.forward_head(self.network.forward_features(image[None]), pre_logits=True)
-            if head is None:
-                logits = self.network.classifier(features)
-            else:
-                logits = features @ torch.from_numpy(head["classifier.weight"]).T + torch.from_numpy(head["classifier.bias"])
+            features = self.backbone(image[None])
+            logits = self.base_head(features) if head is None else new_logits(features, head)
             drawn = torch.multinomial(logits.detach().softmax(1)[0], 1, generator=generator)
             for total, slope in zip(sums, torch.autograd.grad(torch.nn.functional.cross_entropy(logits, drawn), tensors)):
                 total += (slope.flatten(1) if slope.ndim > 1 else slope[:, None]).square().sum(1)
-        self.network.requires_grad_(False)
+        self.backbone.requires_grad_(False)
         return {name: (total + 1e-3 * total.mean() + 1e-30).numpy() for name, total in zip(names, sums)}
+
+
+def new_logits(features: torch.Tensor, head: Tensors) -> torch.Tensor:
+    return features @ torch.from_numpy(head[HEAD + "weight"]).T + torch.from_numpy(head[HEAD + "bias"])
 
 
 def prepared(path: Path) -> numpy.ndarray:
@@ -215,8 +214,7 @@ def run(fieldfit: str, pacs: Path, out: Path, seeds: int) -> None:
 def measure(bench: Bench, run: tuple[str, int], weights: Path, pacs: Path, out: Path, log) -> None:
     tensors = load_file(weights)
     head = {name: values.astype(numpy.float32) for name, values in tensors.items() if name.startswith(HEAD)}
-    names = [name for name in bench.own if not name.startswith(HEAD)]
-    delta = {name: tensors[name].astype(numpy.float32) - bench.base[name] for name in names}
+    delta = {name: tensors[name].astype(numpy.float32) - values for name, values in bench.base.items()}
     delta = {name: values for name, values in delta.items() if values.any()}
     source = images_of(drawn_source(pacs, out, run[0]), FISHER_IMAGES // 7)[0]
     bench.put({name: 0 * values for name, values in delta.items()})
