@@ -6,7 +6,7 @@
     python tests/peers/frames.py page FIELDFIT MODEL STORE [ROUNDS]   p99 of frames without, beside a page that is watched, and flooded
 
 Run it with an interpreter that has the package `fieldfit`, numpy, opencv-python-headless, onnxruntime, torch and timm, after
-`cargo build --release -p fieldfit --example frame_times`. MODEL is `models/efficientnet-lite0`, ONNX the same network as
+`cargo build --release -p fieldfit-cli --example frame_times`. MODEL is `models/efficientnet-lite0`, ONNX the same network as
 `tests/peers/torch_peer.py export` wrote it; TINY a model folder whose network takes next to no time.
 
 Sides are processes of their own with one thread each, and take turns of FRAMES frames. Printed are the median and the least of the

@@ -94,8 +94,8 @@ STAGES = {
     "further": (["tpgm-relative", *LATER], DOMAINS[:2], range(0, 2)),
     "night": (["tpgm-relative", *NIGHT], DOMAINS[:2], range(0, 2)),
     "fresh": (["tpgm-relative", *RIVALS, "lp-ft, 6 epochs", "2 × 3 epochs", "1 + 2 × 2 epochs", *LATE, "4 × 4 epochs"], DOMAINS, range(10, 11)),
-    # What has a chance after the first of them.
-    "fresh, continued": (["tpgm-relative", *RIVALS, "1 + 2 × 2 epochs", "5 epochs"], DOMAINS, range(10, 16)),
+    # After the first of them, branches at that cost gain nothing (-0.1 over three sources): more seeds for the default and its rivals.
+    "fresh, continued": (["tpgm-relative", *RIVALS], DOMAINS, range(10, 16)),
 }
 
 
