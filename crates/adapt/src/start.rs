@@ -9,7 +9,7 @@ use crate::request::AdaptRequest;
 use crate::train::training_state::{HeadParams, TrainingState};
 use fieldfit_data::Dataset;
 use fieldfit_delta::{Delta, HeadOrigin, Record, TensorKind};
-use fieldfit_model::Weights;
+use fieldfit_model::{Base, Weights};
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Params, Task, TensorId};
 
@@ -27,19 +27,26 @@ impl StartWeights {
     /// # Errors
     /// If the version does not fit the base.
     pub fn of(request: &AdaptRequest<'_>, network: &Network) -> Result<Self, AdaptError> {
-        let head = network.head;
-        let blank = HeadParams { weight: vec![0.0; head.classes * head.features], bias: vec![0.0; head.classes] };
-        let Some(version) = version(request)? else {
-            let base = TrainingState::<f32>::new(request.base, network.clone(), blank, |_| false);
-            return Ok(Self { params: base.weights(), head: None });
-        };
-        let adapted = Weights::adapted(request.base, version)?;
-        let rows = rows_of(&adapted, &request.dataset.classes, blank);
+        let Some(version) = version(request)? else { return Ok(Self::at_base(request.base, network)) };
+        let (head, adapted) = (network.head, Weights::adapted(request.base, version)?);
+        let rows = rows_of(&adapted, &request.dataset.classes, blank_head(network));
         let mut params = adapted.params;
         params.replace(head.weight, rows.weight.clone());
         params.replace(head.bias, rows.bias.clone());
         Ok(Self { params, head: Some(rows) })
     }
+
+    /// Returns the base's weights, under a head of zeros.
+    pub fn at_base(base: &Base, network: &Network) -> Self {
+        let state = TrainingState::<f32>::new(base, network.clone(), blank_head(network), |_| false);
+        Self { params: state.weights(), head: None }
+    }
+}
+
+/// Returns a head of zeros.
+fn blank_head(network: &Network) -> HeadParams {
+    let head = network.head;
+    HeadParams { weight: vec![0.0; head.classes * head.features], bias: vec![0.0; head.classes] }
 }
 
 /// Returns the version that training starts at; `None` for the base.

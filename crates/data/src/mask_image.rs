@@ -6,7 +6,8 @@ use png::{BitDepth, ColorType, Encoder};
 
 /// Returns the colour of a class, red, green and blue: that of PASCAL VOC's palette, whose neighbours differ.
 pub fn class_colour(class: u8) -> [u8; 3] {
-    let bit = |channel: usize, bit: usize| (class.checked_shr((3 * bit + channel) as u32).unwrap_or(0) & 1) << (7 - bit);
+    let bit =
+        |channel: usize, bit: usize| (class.checked_shr((3 * bit + channel) as u32).unwrap_or(0) & 1) << (7 - bit);
     std::array::from_fn(|channel| (0..3).fold(0, |value, position| value | bit(channel, position)))
 }
 

@@ -2,13 +2,12 @@
 
 use crate::error::AdaptError;
 use crate::methods::method::Requirements;
-use crate::train::batch_source::Batches;
+use crate::train::base_answers::BaseAnswers;
 use crate::train::session::HostSession;
 use crate::train::target_loss::TargetLoss;
 use fieldfit_data::Batch;
 use fieldfit_exec::{ExecError, Objective, kl_divergence};
 use fieldfit_tensor::Real;
-use std::collections::BTreeMap;
 
 /// Retention loss under two heads over one backbone, as the rows of one: the new classes first, then the base's own. One
 /// pass answers for both.
@@ -86,29 +85,6 @@ pub(crate) struct RetentionObjective {
     answers: Option<BaseAnswers>,
 }
 
-/// The base's own probabilities for the images that it was asked about, by their index.
-pub(crate) struct BaseAnswers(BTreeMap<usize, Vec<f32>>);
-
-impl BaseAnswers {
-    /// Asks the base about the images of these batches, whose session has its head beside the new one.
-    fn ask(session: &mut HostSession<'_>, batches: Batches) -> Result<Self, AdaptError> {
-        let mut answers = BTreeMap::new();
-        for batch in batches {
-            let Batch { images, samples, .. } = batch?;
-            let rows = session.base_answers(&images)?;
-            let classes = rows.len() / samples.len().max(1);
-            answers.extend(samples.into_iter().zip(rows.chunks(classes.max(1)).map(<[f32]>::to_vec)));
-        }
-        Ok(Self(answers))
-    }
-
-    /// The answers to these images, one after the other; `None` where one could not be read when the base was asked.
-    fn of(&self, samples: &[usize]) -> Option<Vec<f32>> {
-        let rows: Option<Vec<_>> = samples.iter().map(|sample| self.0.get(sample)).collect();
-        Some(rows?.into_iter().flatten().copied().collect())
-    }
-}
-
 impl RetentionObjective {
     /// Creates the objective; with a strength above 0, computes the base's predictions, whose head the session's
     /// network then has beside the new one.
@@ -120,7 +96,7 @@ impl RetentionObjective {
                 Some(retained) => retained.whole_slice(None)?,
                 None => session.validation.whole_slice(view)?,
             };
-            objective.answers = Some(BaseAnswers::ask(session, batches)?);
+            objective.answers = Some(session.ask_base(batches)?);
         }
         Ok(objective)
     }
@@ -170,13 +146,12 @@ pub(crate) struct TrainingRetention {
     strength: f64,
     /// Whether the base is asked about the images as they are: once each, before the first step.
     of_clean: bool,
-    clean: Option<BaseAnswers>,
 }
 
 impl TrainingRetention {
-    /// Creates the retention of that strength; the base has not been asked yet.
+    /// Creates the retention of that strength.
     pub const fn new(strength: f64, of_clean: bool) -> Self {
-        Self { strength, of_clean, clean: None }
+        Self { strength, of_clean }
     }
 
     /// λ.
@@ -191,7 +166,7 @@ impl TrainingRetention {
     }
 
     /// One batch's descent, at θ0 + `share`·δ. At a strength of 0 the base isn't asked, and one without a head can't be.
-    pub fn descend(&mut self, session: &mut HostSession<'_>, batch: &Batch, share: f32) -> Result<f64, AdaptError> {
+    pub fn descend(&self, session: &mut HostSession<'_>, batch: &Batch, share: f32) -> Result<f64, AdaptError> {
         if self.strength == 0.0 || session.state.base().network().is_headless() {
             return session.descend_labels_at(share, batch);
         }
@@ -206,18 +181,11 @@ impl TrainingRetention {
     }
 
     /// The base's answers to a batch's images; `None` where one of them could not be read when it was asked.
-    fn answers(&mut self, session: &mut HostSession<'_>, batch: &Batch) -> Result<Option<Vec<f32>>, AdaptError> {
-        if !self.of_clean {
-            return session.base_answers(&batch.images).map(Some);
+    fn answers(&self, session: &mut HostSession<'_>, batch: &Batch) -> Result<Option<Vec<f32>>, AdaptError> {
+        if self.of_clean {
+            return Ok(session.clean_answers.as_ref().and_then(|answers| answers.of(&batch.samples)));
         }
-        let clean = match &mut self.clean {
-            Some(clean) => clean,
-            empty => {
-                let batches = session.training.whole_slice(None)?;
-                empty.insert(BaseAnswers::ask(session, batches)?)
-            }
-        };
-        Ok(clean.of(&batch.samples))
+        session.base_answers(&batch.images).map(Some)
     }
 }
 

@@ -138,8 +138,8 @@ impl Draft<'_> {
             running: total(inference(base.network(), size(1, own))?),
             delta: trained * self.deltas(),
             images: self.batches(input),
-            // Centred and scaled, features are there twice.
-            probing: weights + total(looking) + 2 * features,
+            // Centred and scaled, features are there twice; and they are once when the base answers.
+            probing: weights + total(looking) + features + features.max(self.clean_answers()),
             judging: trained / 2 + weights + total(looking) + if options.novelty.is_some() { features } else { 0 },
             ..MemoryPlan::default()
         };
@@ -229,7 +229,6 @@ impl Draft<'_> {
         let views = freeze.views.min(self.options.epochs) as usize;
         let retained = if self.options.retain.is_some() { MOST_RETAINED } else { 0 };
         let asked = if self.method.requirements().base_predictions { 2 } else { 1 };
-        let views = views + usize::from(self.method.requirements().clean_predictions);
         let kept = self.images.train * views + self.images.validation * asked + retained;
         Ok(kept as u64 * self.activation()?)
     }
@@ -249,6 +248,15 @@ impl Draft<'_> {
         // Of each image of a micro-batch, the new classes' logits apart.
         let apart = if pixels > 1 { pixels * self.network.head.classes } else { 0 };
         Ok(F32 * (head.classes * (4 * head.features + asked * pixels) + apart) as u64)
+    }
+
+    /// The base's head, and its answers to the training images as they are, where the method asks for them.
+    fn clean_answers(&self) -> u64 {
+        let head = self.base.network().head;
+        match self.method.requirements().clean_predictions {
+            true => F32 * (head.classes * (head.features + self.images.train)) as u64,
+            false => 0,
+        }
     }
 
     /// Batches of a training loader; a method may have one of validation images, too.

@@ -1,8 +1,10 @@
 //! Training: the loop, what it computes with, where its batches come from, and how it is controlled.
 
 pub(crate) mod activation_cache;
+pub(crate) mod base_answers;
 pub(crate) mod batch_source;
 pub(crate) mod branches;
+pub(crate) mod clean_answers;
 pub(crate) mod control;
 pub(crate) mod divergence_detector;
 pub(crate) mod early_stopping;
@@ -19,6 +21,7 @@ pub(crate) mod priority;
 pub(crate) mod probe;
 pub(crate) mod reporter;
 pub(crate) mod session;
+pub(crate) mod slice_features;
 pub(crate) mod target_loss;
 pub(crate) mod target_scaling;
 pub(crate) mod trainer;

@@ -2,7 +2,7 @@
 //! logistic regression of labels, robust linear regression of values.
 
 use crate::error::AdaptError;
-use crate::event::{Event, Phase};
+use crate::event::Event;
 use crate::kept_head;
 use crate::metrics::{Metrics, agreeing, prediction};
 use crate::options::{OptimiserOptions, ScheduleOptions};
@@ -12,12 +12,12 @@ use crate::train::batch_source::BatchSource;
 use crate::train::labelled_features::LabelledFeatures;
 use crate::train::lr_schedule::LrSchedule;
 use crate::train::optimiser::Optimiser;
-use crate::train::pixel_features::PixelFeatures;
 use crate::train::reporter::Reporter;
+use crate::train::slice_features::{FeatureReader, SliceFeatures};
 use crate::train::target_scaling::TargetScaling;
 use crate::train::training_state::HeadParams;
-use fieldfit_data::Targets;
-use fieldfit_exec::{Objective, executor};
+use fieldfit_data::{Split, Targets};
+use fieldfit_exec::Objective;
 use fieldfit_model::HeadOutputs;
 use fieldfit_nets::Network;
 use fieldfit_tensor::{Matrix, Params};
@@ -45,42 +45,23 @@ impl Probe {
         Self { head: kept_head::of_base(run.request.base), penalty: 0.0, loss: 0.0, accuracy: 0.0 }
     }
 
-    /// Trains a new head on the features of the weights that training starts at, each computed once: of images, or of
-    /// [pixels](PixelFeatures) that are drawn from them. It goes on from the head of these weights, if they have one.
+    /// Trains a new head on the features of the weights that training starts at. It goes on from the head of these weights, if
+    /// they have one. Returns the features of the training slice, too.
     pub fn train(
         run: Run<'_>,
         source: &BatchSource<'_>,
         target_scaling: &TargetScaling,
         reporter: &mut Reporter<'_>,
-    ) -> Result<Self, AdaptError> {
+    ) -> Result<(Self, SliceFeatures), AdaptError> {
         let Run { request, plan } = run;
         let StartWeights { params, head } = StartWeights::of(request, &plan.network)?;
-        let mut executor = executor(request.options.device, &plan.network, plan.memory.passes())?;
-        let total = plan.split.train.len() + plan.split.validation.len();
-        let (mut pixels, mut done) = (PixelFeatures::of(run, total)?, 0);
-        let source = &run.answer_batches(source.clone());
-        let mut features = |slice: &[usize]| {
-            let mut features = LabelledFeatures::default();
-            for batch in source.in_order(slice)? {
-                if reporter.is_stopped() {
-                    return Err(AdaptError::Interrupted { checkpoint: None });
-                }
-                let batch = batch?;
-                match &mut pixels {
-                    Some(pixels) => pixels.extend(&mut features, &params, &batch)?,
-                    None => features.extend(executor.features(&params, &batch.images)?, &batch.targets),
-                }
-                done += batch.samples.len();
-                reporter.report(Event::Progress { phase: Phase::Features, done, total });
-                source.report_failures(reporter);
-            }
-            Ok(features)
-        };
-        let (train, validation) = (features(&plan.split.train)?, features(&plan.split.validation)?);
+        let Split { train, validation, .. } = &plan.split;
+        let mut reader = FeatureReader::new(run, source, params, train.len() + validation.len())?;
+        let (train, validation) = (reader.read(train, reporter)?, reader.read(validation, reporter)?);
         let task = ProbeTask { outputs: &plan.outputs(), scaling: target_scaling };
-        let probe = fit(&plan.network, &train, &validation, task, head.as_ref());
+        let probe = fit(&plan.network, &train.labelled, &validation.labelled, task, head.as_ref());
         reporter.report(Event::Probe { penalty: probe.penalty, loss: probe.loss, accuracy: probe.accuracy });
-        Ok(probe)
+        Ok((probe, train))
     }
 }
 
@@ -244,7 +225,7 @@ fn softmax(values: &mut [f32]) {
 }
 
 /// Sixteen running sums, so that the compiler may vectorise them.
-fn dot(one: &[f32], other: &[f32]) -> f32 {
+pub(crate) fn dot(one: &[f32], other: &[f32]) -> f32 {
     const LANES: usize = 16;
     let (ones, one_rest) = one.as_chunks::<LANES>();
     let (others, other_rest) = other.as_chunks::<LANES>();

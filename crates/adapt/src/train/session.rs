@@ -5,7 +5,8 @@
 
 use crate::error::AdaptError;
 use crate::heads::add_base_head;
-use crate::train::batch_source::Cycle;
+use crate::train::base_answers::BaseAnswers;
+use crate::train::batch_source::{Batches, Cycle};
 use crate::train::host_params::HostParams;
 use crate::train::optimiser::{Clip, Optimiser};
 use crate::train::target_scaling::TargetScaling;
@@ -39,8 +40,8 @@ pub struct HostSession<'a> {
     pub gradients: Params<f32>,
     /// Validation images, which never train weights: for radii and the like.
     pub validation: Cycle<'a>,
-    /// Training images, as they are: for the base's own predictions of them.
-    pub training: Cycle<'a>,
+    /// The base's own answers to the training images as they are, where the method [asks](crate::Requirements::clean_predictions).
+    pub(crate) clean_answers: Option<BaseAnswers>,
     /// Retained images, unlabelled, on which the base's predictions should stay as they are, if the options name some.
     pub retained: Option<Cycle<'a>>,
     /// Number of images that training processes in all, each as often as it is processed.
@@ -212,6 +213,20 @@ impl HostSession<'_> {
         let both = add_base_head(network, &mut self.weights, self.state.base());
         self.executor = executor(self.device, &both.after(self.frozen).map_err(ExecError::from)?, self.passes)?;
         Ok(())
+    }
+
+    /// Asks the base about the images of these batches, whose head is beside the new one. Leaves `weights` at θ0.
+    ///
+    /// # Errors
+    /// If images cannot be loaded, or the device fails.
+    pub(crate) fn ask_base(&mut self, batches: Batches) -> Result<BaseAnswers, AdaptError> {
+        let mut answers = BaseAnswers::default();
+        for batch in batches {
+            let Batch { images, samples, .. } = batch?;
+            let rows = self.base_answers(&images)?;
+            answers.extend(samples, &rows);
+        }
+        Ok(answers)
     }
 
     /// Computes the base's probabilities of its own classes, image after image and pixel after pixel, under the head that

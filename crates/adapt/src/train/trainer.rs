@@ -11,8 +11,10 @@ use crate::options::{Branches, HeadMode, StartPoint};
 use crate::plan::run::Run;
 use crate::request::Checkpointing;
 use crate::start;
+use crate::train::base_answers::BaseAnswers;
 use crate::train::batch_source::{BatchSource, Cycle};
 use crate::train::branches::{BranchEnd, BranchSum};
+use crate::train::clean_answers;
 use crate::train::divergence_detector::DivergenceDetector;
 use crate::train::early_stopping::EarlyStopping;
 use crate::train::lr_schedule::LrSchedule;
@@ -78,17 +80,28 @@ impl<'a> Trainer<'a> {
             Some(Checkpointing { path, resume: true }) => Some(Snapshot::read(path, &identity, run, method.as_mut())?),
             _ => None,
         };
+        let known = resumed.as_ref().and(request.checkpoint).map(|checkpointing| checkpointing.path.to_owned());
         let source = run.batch_source()?;
         let slice = (request.dataset, plan.split.train.as_slice());
         let scaling = TargetScaling::new(options.class_weights, plan.scales.clone(), slice, &source)?;
         let chance = scaling.chance(plan.network.head.classes, request.dataset, &plan.split.train);
-        let probe = match (&resumed, options.head) {
-            (Some(snapshot), _) => snapshot.probe.clone().into_owned(),
-            (None, HeadMode::Keep) => Probe::kept(run),
-            (None, HeadMode::Replace) => Probe::train(run, &source, &scaling, reporter)?,
+        let (probe, known_answers) = match &resumed {
+            Some(snapshot) => (snapshot.probe.clone().into_owned(), None),
+            None => start_of_head(run, method.as_ref(), (&source, &scaling), reporter)?,
+        };
+        let clean_answers = match known_answers {
+            None if asks_of_clean_images(run, method.as_ref()) => {
+                let asked = clean_answers::of_training_slice(run, &source, reporter);
+                Some(asked.map_err(|error| match error {
+                    AdaptError::Interrupted { .. } => AdaptError::Interrupted { checkpoint: known },
+                    error => error.with_checkpoint(known),
+                })?)
+            }
+            answers => answers,
         };
         let source = source.behind(run.frozen_prefix()?);
-        let session = session(run, method.as_mut(), &probe, &source, scaling)?;
+        let mut session = session(run, method.as_mut(), &probe, &source, scaling)?;
+        session.host.clean_answers = clean_answers;
         let mut trainer = Self {
             optimiser: Optimiser::new(options.optimiser, &plan.network, &session.host.state.delta),
             schedule: LrSchedule::new(&options.schedule, options.optimiser.learning_rate(), plan.order.steps_of_one()),
@@ -370,6 +383,30 @@ impl<'a> Trainer<'a> {
     }
 }
 
+/// Head that a run's training starts with, and the base's answers to the training images where the method asks for them and their
+/// features are at hand.
+fn start_of_head(
+    run: Run<'_>,
+    method: &dyn Method,
+    (source, scaling): (&BatchSource<'_>, &TargetScaling),
+    reporter: &mut Reporter<'_>,
+) -> Result<(Probe, Option<BaseAnswers>), AdaptError> {
+    match run.request.options.head {
+        HeadMode::Keep => Ok((Probe::kept(run), None)),
+        HeadMode::Replace => {
+            let (probe, features) = Probe::train(run, source, scaling, reporter)?;
+            let is_at_base = run.request.options.start == StartPoint::Base;
+            let asks = is_at_base && asks_of_clean_images(run, method);
+            Ok((probe, asks.then(|| clean_answers::of_features(&features, run.request.base))))
+        }
+    }
+}
+
+/// Returns whether a method asks the base, which has a head, about the training images as they are.
+fn asks_of_clean_images(run: Run<'_>, method: &dyn Method) -> bool {
+    method.requirements().clean_predictions && !run.request.base.network().is_headless()
+}
+
 /// Session of a run at its start.
 fn session<'a>(
     run: Run<'a>,
@@ -400,7 +437,7 @@ fn session<'a>(
         weights: state.weights(),
         gradients: Params::zeros_where(&plan.network, trains),
         validation: Cycle::new(source.clone(), &plan.split.validation),
-        training: Cycle::new(source.clone(), &plan.split.train),
+        clean_answers: None,
         retained: retained(source.clone()),
         trained_images: plan.steps / plan.steps_per_epoch.max(1) * plan.split.train.len() as u64,
         target_scaling,

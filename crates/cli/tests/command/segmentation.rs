@@ -91,7 +91,8 @@ fn a_store_of_pixels_is_opened_again() {
 #[test]
 fn a_comparison_shows_frames_with_truth_and_answer() {
     let scene = scene();
-    let data = "--model segmentation --data frames --shift later=later --methods linear-probe,lp-ft --seeds 1 --epochs 1";
+    let data =
+        "--model segmentation --data frames --shift later=later --methods linear-probe,lp-ft --seeds 1 --epochs 1";
     let compared = scene.run(&format!("compare {data} --batch 4 --threads 1 --jsonl runs.jsonl --out page.html"));
     assert_eq!(compared.status, 0, "{}", compared.stderr);
     let page = fs::read_to_string(scene.path("page.html")).unwrap();

@@ -64,7 +64,8 @@ fn source_panels(content: &Content, method: &str, source: &str) -> String {
         .into_iter()
         .filter_map(|set| {
             let scores = runs.iter().flat_map(|run| named_scores(run)).filter(|(name, _)| *name == set);
-            let matrix = ConfusionMatrix::sum(&runs.first()?.classes, content.terms.counted, scores.map(|(_, scores)| scores))?;
+            let matrix =
+                ConfusionMatrix::sum(&runs.first()?.classes, content.terms.counted, scores.map(|(_, scores)| scores))?;
             let name = if content.sources.len() > 1 { format!("{source} → {set}") } else { set.to_owned() };
             Some(panel(&name, &matrix.render(method, &name)))
         })
@@ -79,11 +80,7 @@ pub(super) fn named_scores(run: &RunRecord) -> impl Iterator<Item = (&str, &Scor
 
 impl<'a> ConfusionMatrix<'a> {
     /// Sums the matrices of some data sets; `None` without classes or counts.
-    fn sum<'b>(
-        classes: &'a [String],
-        counted: &'static str,
-        sets: impl Iterator<Item = &'b Scores>,
-    ) -> Option<Self> {
+    fn sum<'b>(classes: &'a [String], counted: &'static str, sets: impl Iterator<Item = &'b Scores>) -> Option<Self> {
         let mut counts = vec![vec![0; classes.len()]; classes.len()];
         for scores in sets {
             for (row, found) in counts.iter_mut().zip(&scores.confusion) {

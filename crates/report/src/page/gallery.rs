@@ -89,7 +89,8 @@ fn ranked<'a, E: Entry>(runs: &[&'a RunRecord], set: &str) -> Vec<&'a E> {
 
 impl<E: Entry> Gallery<'_, E> {
     fn render(&self, most: usize) -> String {
-        let entries: String = self.entries.iter().take(most).map(|entry| format!("<li>{}</li>\n", entry.render())).collect();
+        let entries: String =
+            self.entries.iter().take(most).map(|entry| format!("<li>{}</li>\n", entry.render())).collect();
         format!("<h3>{}</h3>\n<ul class=\"{}\">\n{entries}</ul>\n", escape(&self.name), E::CLASS)
     }
 }

@@ -42,7 +42,9 @@ impl Entry for SegmentedFrame {
 fn legend(run: &RunRecord) -> String {
     let named = run.classes.iter().zip(&run.colours).filter(|(_, colour)| is_colour(colour));
     let key = |colour: &str| {
-        format!("<svg class=\"key\" aria-hidden=\"true\"><rect width=\"14\" height=\"14\" style=\"fill:{colour}\"/></svg>")
+        format!(
+            "<svg class=\"key\" aria-hidden=\"true\"><rect width=\"14\" height=\"14\" style=\"fill:{colour}\"/></svg>"
+        )
     };
     let item = |(class, colour): (&String, &String)| {
         format!("<li class=\"method\">{}<span>{}</span></li>\n", key(colour), escape(class))
@@ -52,5 +54,6 @@ fn legend(run: &RunRecord) -> String {
 
 /// Returns whether a colour is six hexadecimal digits behind a `#`, and nothing that a style could run.
 fn is_colour(text: &str) -> bool {
-    text.strip_prefix('#').is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    text.strip_prefix('#')
+        .is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }

@@ -131,9 +131,14 @@ fn segmented(method: &str) -> RunRecord {
 #[test]
 fn segmented_frames_are_shown_with_truth_and_answer() {
     let page = render_page(&[segmented("full"), segmented("lp-ft")], &options());
-    assert!(headings(&page).contains(&"Segmented frames") && headings(&page).contains(&"Mean IoU, shifts and retention"));
+    assert!(
+        headings(&page).contains(&"Segmented frames") && headings(&page).contains(&"Mean IoU, shifts and retention")
+    );
     assert_eq!(page.matches("<img").count(), 2 * 3 * 3);
-    assert!(page.contains("dusk/1.png: 25.0&nbsp;% right") && page.contains("style=\"fill:#800000\"/></svg><span>dog</span>"));
+    assert!(
+        page.contains("dusk/1.png: 25.0&nbsp;% right")
+            && page.contains("style=\"fill:#800000\"/></svg><span>dog</span>")
+    );
     assert!(page.contains("of the row’s pixels") && !page.contains("fraction of images"));
 }
 

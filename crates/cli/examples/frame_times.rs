@@ -1,8 +1,8 @@
 //! Times frames: our side of `tests/peers/frames.py`, which compares frame loops in Python and frames beside a page.
 //!
 //! ```text
-//! cargo run --release -p fieldfit --example frame_times -- infer THREADS MODEL [STORE]
-//! cargo run --release -p fieldfit --example frame_times -- nv12
+//! cargo run --release -p fieldfit-cli --example frame_times -- infer THREADS MODEL [STORE]
+//! cargo run --release -p fieldfit-cli --example frame_times -- nv12
 //! ```
 //!
 //! `infer` answers a camera frame of 640 × 480 px, BGR; `nv12` prepares one of 1920 × 1080 px in NV12 for an input of 224 px. For each
@@ -40,8 +40,14 @@ fn infer(threads: usize, model: &str, store: Option<&str>) -> Result<(), Box<dyn
 
 fn nv12() -> Result<(), Box<dyn Error>> {
     let (width, height, size) = (1920, 1080, 224);
-    let recipe =
-        Preprocessing { size, fit: Fit::Crop, crop: 0.875, mean: [127.0; 3], std: [128.0; 3], filter: Filter::Bilinear };
+    let recipe = Preprocessing {
+        size,
+        fit: Fit::Crop,
+        crop: 0.875,
+        mean: [127.0; 3],
+        std: [128.0; 3],
+        filter: Filter::Bilinear,
+    };
     let mut preprocessor = Preprocessor::new(&recipe, size, recipe.crop)?;
     let mut input = vec![0.0; preprocessor.values()];
     let frame = bytes(width * height * 3 / 2);
