@@ -86,6 +86,9 @@ impl AxisMap {
             Interpolation::BilinearCorners => between(corners(position)),
             Interpolation::Bicubic => cubic(centre(position), from),
             Interpolation::BicubicCorners => cubic(corners(position), from),
+            Interpolation::NearestExact => vec![(((2 * position + 1) * from / (2 * to)).min(from - 1), 1.0)],
+            Interpolation::BilinearAntialiased => antialiased(position, [from, to], 1.0, |x| 1.0 - x),
+            Interpolation::BicubicAntialiased => antialiased(position, [from, to], 2.0, |x| keys(x, -0.5)),
         };
         Self { sources: (0..to).map(source).collect(), from }
     }
@@ -100,14 +103,34 @@ impl AxisMap {
     }
 }
 
+/// Returns the weight of Keys' cubic convolution at a distance of at most 2.
+fn keys(x: f64, a: f64) -> f64 {
+    if x <= 1.0 {
+        ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    } else {
+        ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a
+    }
+}
+
+/// Returns the positions under a kernel of that radius, in pixels of the coarser of both sides, and their weights, whose sum is 1.
+fn antialiased(position: usize, [from, to]: [usize; 2], radius: f64, kernel: impl Fn(f64) -> f64) -> Vec<(usize, f64)> {
+    let scale = from as f64 / to as f64;
+    let width = scale.max(1.0);
+    let (centre, support) = (scale * (position as f64 + 0.5), radius * width);
+    let first = ((centre - support + 0.5) as i64).max(0) as usize;
+    let last = ((centre + support + 0.5) as usize).min(from);
+    let distance = |pixel: usize| ((pixel as f64 - centre + 0.5) / width).abs();
+    let weight = |pixel: usize| if distance(pixel) < radius { kernel(distance(pixel)) } else { 0.0 };
+    let sum: f64 = (first..last).map(weight).sum();
+    (first..last).map(|pixel| (pixel, weight(pixel) / sum)).collect()
+}
+
 /// Returns the positions and weights of the cubic convolution at `centre`; positions outside count as the nearest inside.
 fn cubic(centre: f64, from: usize) -> Vec<(usize, f64)> {
     const A: f64 = -0.75;
-    let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
-    let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
     let first = centre.floor();
     let share = centre - first;
-    let weights = [far(share + 1.0), near(share), near(1.0 - share), far(2.0 - share)];
+    let weights = [share + 1.0, share, 1.0 - share, 2.0 - share].map(|x| keys(x, A));
     let position = |offset: usize| (first + offset as f64 - 1.0).clamp(0.0, (from - 1) as f64) as usize;
     weights.into_iter().enumerate().map(|(offset, weight)| (position(offset), weight)).collect()
 }

@@ -30,6 +30,8 @@ impl SpatialAxis {
 pub enum Padding {
     /// TensorFlow's SAME: the output is `ceil(input / stride)`; an odd pixel is added after (below, right).
     Same,
+    /// ONNX's SAME_LOWER: the same, but an odd pixel is added before (above, left).
+    SameLower,
     /// A fixed number of pixels: `[[above, below], [left, right]]`.
     Fixed([[usize; 2]; 2]),
 }
@@ -85,12 +87,13 @@ impl Window {
     /// Returns the padding before and after an axis of that many pixels.
     pub const fn padding(&self, axis: SpatialAxis, pixels: usize) -> (usize, usize) {
         match self.padding {
-            Padding::Same => {
+            Padding::Same | Padding::SameLower => {
                 let covered = (pixels.div_ceil(self.stride[axis.index()]).saturating_sub(1))
                     * self.stride[axis.index()]
                     + self.extent(axis);
                 let total = covered.saturating_sub(pixels);
-                (total / 2, total - total / 2)
+                let (less, more) = (total / 2, total - total / 2);
+                if let Padding::Same = self.padding { (less, more) } else { (more, less) }
             }
             Padding::Fixed(amounts) => {
                 let [before, after] = amounts[axis.index()];

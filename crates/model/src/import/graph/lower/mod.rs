@@ -87,6 +87,8 @@ pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lower
         uses,
         views: HashMap::new(),
         evaluated_values: 0,
+        kernels: HashMap::new(),
+        is_kernel: false,
     };
     let known = Known::Traced(Traced::image(ValueId::IMAGE, image));
     let result = result_name(raw, options.output)?;
@@ -115,6 +117,7 @@ fn lower_aten<'a>(
     for (tensor, index) in raw.tensors.iter().zip(first_of_each(raw)) {
         lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
     }
+    lowering.find_kernels();
     for position in 0..raw.nodes.len() {
         lowering.lower(position)?;
         check_length(lowering)?;
