@@ -105,11 +105,7 @@ impl AxisMap {
 
 /// Returns the weight of Keys' cubic convolution at a distance of at most 2.
 fn keys(x: f64, a: f64) -> f64 {
-    if x <= 1.0 {
-        ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
-    } else {
-        ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a
-    }
+    if x <= 1.0 { ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0 } else { ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a }
 }
 
 /// Returns the positions under a kernel of that radius, in pixels of the coarser of both sides, and their weights, whose sum is 1.

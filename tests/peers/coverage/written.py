@@ -108,7 +108,7 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         for norm, conv in zip(self.norms, self.convs):
-            x += conv(functional.relu(norm(x)))
+            x = x + conv(functional.relu(norm(x)))
         return self.fc(x.mean([2, 3]))
 
 
@@ -236,7 +236,7 @@ class InPlace(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x) - 1.0
         shared = self.share(x)
-        return self.fc((functional.relu(shared.mul_(2.0)) + shared).mean((2, 3)))
+        return self.fc((functional.relu(shared.mul_(2.0)) + x).mean((2, 3)))
 
 
 def pooled(x: Tensor) -> Tensor:
@@ -290,7 +290,7 @@ WRITTEN: dict[str, Callable[[], nn.Module]] = {
     "unit_output": lambda: Net(lambda x: x.mean((2, 3)), nn.Linear(16, 4), Apply(lambda x: x / x.norm(dim=1, keepdim=True))),
     "unfolded": lambda: Net(lambda x: functional.unfold(x, 3, padding=1).mean(2), nn.Linear(144, 6)),
     "hardshrink": lambda: Net(lambda x: functional.softsign(x - 1) + functional.hardtanh(x - 1) + functional.logsigmoid(x), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 6)),
-    "celu_selu": lambda: Net(lambda x: functional.celu(x - 1, 0.5) + functional.selu(x - 1) + functional.threshold(x, 0.2, 0.1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 6)),
+    "celu_selu": lambda: Net(lambda x: functional.celu(x - 1, 0.5) + functional.selu(x - 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 6)),
     "where": lambda: Net(lambda x: torch.where(x > 0.5, x, 0.1 * x), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 6)),
     "avg_pool1d": lambda: Net(lambda x: functional.max_pool1d(functional.avg_pool1d(x.flatten(2), 2), 3), nn.Flatten(), nn.Linear(80, 6)),
     "adaptive_pool1d": lambda: Net(lambda x: x.flatten(2), nn.AdaptiveAvgPool1d(5), nn.Flatten(), nn.Linear(80, 6)),

@@ -13,17 +13,19 @@ fn moved_axes(call: &Call<'_, '_>, rank: usize) -> Lowered<Vec<i64>> {
         let axes = call.ints(name)?.unwrap_or_default();
         let place = |axis: i64| usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok();
         let places: Option<Vec<usize>> = axes.into_iter().map(place).collect();
-        places.filter(|places| places.iter().all(|place| *place < rank)).map_or_else(
-            || refuse("an axis that is not there"),
-            Ok,
-        )
+        places
+            .filter(|places| places.iter().all(|place| *place < rank))
+            .map_or_else(|| refuse("an axis that is not there"), Ok)
     };
     let (from, to) = (places("source")?, places("destination")?);
     let mut order = vec![None; rank];
     to.iter().zip(&from).for_each(|(to, from)| order[*to] = Some(*from));
     let mut others = (0..rank).filter(|axis| !from.contains(axis));
     let axes: Option<Vec<usize>> = order.into_iter().map(|axis| axis.or_else(|| others.next())).collect();
-    axes.map_or_else(|| refuse("an axis that moves twice"), |axes| Ok(axes.into_iter().map(|axis| axis as i64).collect()))
+    axes.map_or_else(
+        || refuse("an axis that moves twice"),
+        |axes| Ok(axes.into_iter().map(|axis| axis as i64).collect()),
+    )
 }
 
 impl<'r, 'a> Lowering<'r, 'a> {

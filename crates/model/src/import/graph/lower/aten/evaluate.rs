@@ -197,6 +197,14 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 }
                 Ok(Array::list((0..count as usize).map(|index| start + index as f64 * step).collect()))
             }
+            "eye" => {
+                let rows = number("n", 0.0)?;
+                let shape = [rows, number("m", rows)?].map(|side| side as usize);
+                let Some(zeros) = Array::filled(shape.to_vec(), 0.0) else {
+                    return refuse("a constant of that many values");
+                };
+                Ok(Some(zeros.triangle(|row, column| row == column, 1.0)))
+            }
             "linspace" => {
                 let (start, end, steps) = (number("start", 0.0)?, number("end", 0.0)?, number("steps", 1.0)?);
                 if !(1.0..=4_194_304.0).contains(&steps) {
@@ -228,6 +236,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let other = || self.array(call.argument("other")).map(|other| other.shape.clone());
         let mut shape = array.shape.clone();
         let result = match name {
+            "tril" | "triu" => {
+                let diagonal = call.int("diagonal", 0)?;
+                let is_above = |row: usize, column: usize| column as i64 - row as i64 > diagonal;
+                let is_below = |row: usize, column: usize| (column as i64 - (row as i64)) < diagonal;
+                Some(if name == "tril" { array.triangle(is_above, 0.0) } else { array.triangle(is_below, 0.0) })
+            }
             "alias" | "clone" | "contiguous" | "detach" | "lift_fresh_copy" | "type_as" | "dropout" => {
                 Some(array.clone())
             }

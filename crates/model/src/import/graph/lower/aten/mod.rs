@@ -26,14 +26,14 @@ use crate::import::graph::lower::sketch::Sketch;
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawGraph, RawNode};
+pub(super) use arithmetic::Operand;
 use attention::call_other;
 use call::Call;
-use pools::average_pool;
 use fieldfit_nets::{Arithmetic, Function, Op, ShapeError};
-use in_place::{is_in_place, may_share, named};
-pub(super) use arithmetic::Operand;
 pub(super) use functions::Elu;
+use in_place::{is_in_place, may_share, named};
 pub(super) use norms::NormTensors;
+use pools::average_pool;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -161,9 +161,23 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
         let (name, overload) = op.split_once('.').unwrap_or((op, "default"));
         match name {
-            "alias" | "alpha_dropout" | "alpha_dropout_" | "clone" | "contiguous" | "detach" | "detach_" | "dropout"
-            | "dropout_" | "feature_alpha_dropout" | "feature_alpha_dropout_" | "feature_dropout" | "feature_dropout_"
-            | "lift_fresh_copy" | "to" | "_to_copy" | "type_as" => {
+            "alias"
+            | "alpha_dropout"
+            | "alpha_dropout_"
+            | "clone"
+            | "contiguous"
+            | "detach"
+            | "detach_"
+            | "dropout"
+            | "dropout_"
+            | "feature_alpha_dropout"
+            | "feature_alpha_dropout_"
+            | "feature_dropout"
+            | "feature_dropout_"
+            | "lift_fresh_copy"
+            | "to"
+            | "_to_copy"
+            | "type_as" => {
                 self.check_inert(call)?;
                 return Ok(vec![self.first(call)?]);
             }
@@ -173,6 +187,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             "sym_size" => return self.size(call),
 
             "cat" | "concat" | "concatenate" => return self.concat(call, false),
+            "hstack" => return self.concat_along(call, 1),
             "stack" => return self.concat(call, true),
             "chunk" | "split" | "split_with_sizes" | "unbind" => return self.split(call, name),
             "view" | "reshape" | "_unsafe_view" | "view_as" | "reshape_as" | "flatten" | "unflatten" | "permute"

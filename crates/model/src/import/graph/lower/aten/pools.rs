@@ -64,7 +64,8 @@ impl<'r, 'a> Lowering<'r, 'a> {
             }
             let cell = |index: usize| index * from / to..((index + 1) * from).div_ceil(to);
             let longest = (0..to).map(|index| cell(index).len()).max().unwrap_or(1);
-            let positions = |index: usize| (0..longest).map(move |at| (cell(index).start + at).min(cell(index).end - 1));
+            let positions =
+                |index: usize| (0..longest).map(move |at| (cell(index).start + at).min(cell(index).end - 1));
             let positions: Vec<usize> = (0..to).flat_map(positions).collect();
             image = self.gather_each(&image, 2 + axis, positions)?;
             kernel[axis] = longest;

@@ -35,10 +35,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if let Known::Constant(array) = &operand {
             // What hides a score is finite, also in half precision.
             let kept = array.zip(mask, |value, flag| if is_kept(flag) { hidden(value) } else { 0.0 });
-            return kept.map_or_else(
-                || refuse("a mask of another shape"),
-                |kept| Ok(Known::Constant(Rc::new(kept))),
-            );
+            return kept.map_or_else(|| refuse("a mask of another shape"), |kept| Ok(Known::Constant(Rc::new(kept))));
         }
         let factors = mask.map(|flag| f64::from(u8::from(is_kept(flag))));
         Ok(Known::Traced(self.compute(Arithmetic::Multiply, operand, Known::Constant(Rc::new(factors)))?))

@@ -36,7 +36,9 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             "Erf" => Function::Erf,
             "Selu" => {
                 let alpha = node.number("alpha", Elu::SELU.alpha)?;
-                return self.elu(node, Elu { alpha, scale: node.number("gamma", Elu::SELU.scale)?, inner: 1.0 }).map(Some);
+                return self
+                    .elu(node, Elu { alpha, scale: node.number("gamma", Elu::SELU.scale)?, inner: 1.0 })
+                    .map(Some);
             }
             "Celu" => return self.elu(node, Elu::celu(node.number("alpha", 1.0)?)).map(Some),
             "Softsign" => {
