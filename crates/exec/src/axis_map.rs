@@ -202,6 +202,42 @@ mod tests {
         assert_eq!(of(1, 4, Interpolation::Bilinear), [0.0; 4]);
     }
 
+    /// Catches: a kernel of another width, a cut that is off by a pixel, weights whose sum is not 1. Expected:
+    /// `torch.nn.functional.interpolate` of the squared positions with `antialias=True`, and of the positions with `nearest-exact`.
+    #[test]
+    fn antialiased_interpolations_are_pytorchs() {
+        let of = |from, to, interpolation| -> Vec<f64> {
+            let map = AxisMap::interpolated(from, to, interpolation);
+            map.sources
+                .iter()
+                .map(|sources| sources.iter().map(|(source, weight)| (source * source) as f64 * weight).sum())
+                .collect()
+        };
+        let cases = [
+            (7, 3, Interpolation::BilinearAntialiased, vec![1.285714285714, 9.941176470588, 27.0]),
+            (7, 3, Interpolation::BicubicAntialiased, vec![0.677419354839, 9.363858363858, 28.064516129032]),
+            (3, 5, Interpolation::BilinearAntialiased, vec![0.0, 0.4, 1.0, 2.8, 4.0]),
+            (
+                3,
+                5,
+                Interpolation::BicubicAntialiased,
+                vec![-0.075471698113, 0.216417910448, 1.0, 2.992537313433, 4.22641509434],
+            ),
+            (9, 2, Interpolation::BicubicAntialiased, vec![5.163164224129, 37.926295835796]),
+            (7, 3, Interpolation::NearestExact, vec![1.0, 9.0, 25.0]),
+            (3, 5, Interpolation::NearestExact, vec![0.0, 0.0, 1.0, 4.0, 4.0]),
+            (9, 2, Interpolation::NearestExact, vec![4.0, 36.0]),
+        ];
+        for (from, to, interpolation, expected) in cases {
+            let found = of(from, to, interpolation);
+            let is_near = found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-11);
+            assert!(
+                found.len() == to && is_near,
+                "{from} to {to}, {interpolation:?}: {found:?}, expected {expected:?}"
+            );
+        }
+    }
+
     /// Catches: padding that counts where it should not, a reach beyond the padding that counts. Expected: the divisors of
     /// `torch.nn.functional.avg_pool2d`.
     #[test]

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 /// Networks that are refused, and what the error names: the op, or what else has no form in a network.
 const REFUSED: &[(&str, &str)] = &[
     ("dynamic_size", "--size"),
-    ("inplace_dropout", "mul_"),
     ("inplace_view", "relu_"),
     ("outputs", "--output"),
     ("outputs_named", "`fine`, `coarse`"),

@@ -47,6 +47,7 @@ ONNX = {
     "multihead": ("unfolded",),
     "pad_conv": ("opset11",),
     "relu6": ("opset11",),
+    "repeat": ("opset11",),
     "resize_bilinear": ("unfolded", "opset11"),
     "selu": ("unfolded",),
     "slice": ("opset11",),
@@ -54,7 +55,6 @@ ONNX = {
     "split": ("opset11",),
     "squeeze_excite": ("unfolded", "opset11"),
     "squeeze_excite_hard": ("opset11",),
-    "tile": ("opset11",),
     "where": ("opset11",),
 }
 

@@ -38,7 +38,7 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     }
 
     /// Returns stride and dilation of a convolution along one axis, and its padding before and behind.
-    fn line(&self, node: &Node<'r, 'a>) -> Lowered<([usize; 2], [usize; 2])> {
+    pub(super) fn line(&self, node: &Node<'r, 'a>) -> Lowered<([usize; 2], [usize; 2])> {
         let one = |name| match node.ints(name)? {
             None => Ok(1),
             Some([step]) => side(name, *step),

@@ -6,23 +6,47 @@ use super::select::axis_of;
 use crate::import::graph::lower::aten::{Lowered, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::text::excerpt;
-use fieldfit_nets::{Function, Interpolation, Op, ResizeTo};
+use fieldfit_nets::{Function, Interpolation, Op, Padding, ResizeTo, Window};
 
 impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn pool(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(node, 0)?;
-        if node.attribute("kernel_shape").is_none() {
-            return refuse("a pool without a kernel");
-        }
-        let window = self.window(node, node.pair("kernel_shape", 1)?)?;
-        if node.op() == "AveragePool" {
-            let counts_padding = node.flag("count_include_pad", false)?;
-            return self.lowering.on_image(&value, Op::AveragePool { window, counts_padding });
-        }
+        let mut value = self.value(node, 0)?;
         if node.raw.outputs.iter().skip(1).flatten().any(|name| self.patterns.readers(name) > 0) {
             return refuse("a max pool whose positions are read");
         }
-        self.lowering.on_image(&value, Op::MaxPool(window))
+        let op = |window| -> Lowered<Op> {
+            match node.op() {
+                "AveragePool" => Ok(Op::AveragePool { window, counts_padding: node.flag("count_include_pad", false)? }),
+                _ => Ok(Op::MaxPool(window)),
+            }
+        };
+        match (node.ints("kernel_shape")?, value.rank()) {
+            (None, _) => refuse("a pool without a kernel"),
+            (Some([columns]), 3) => {
+                let ([stride, dilation], padding) = self.line(node)?;
+                let (kernel, padding) = ([1, side("kernel_shape", *columns)?], Padding::Fixed([[0; 2], padding]));
+                let rounds_up = node.flag("ceil_mode", false)?;
+                let window = Window { kernel, stride: [1, stride], dilation: [1, dilation], padding, rounds_up };
+                value.axes.insert(2, Vec::new());
+                let mut result = self.lowering.on_image(&value, op(window)?)?;
+                result.axes.remove(2);
+                Ok(result)
+            }
+            // The means of a local response norm.
+            (Some([taps, 1, 1]), 5) if node.op() == "AveragePool" => {
+                let is = |name, expected: i64| -> Lowered<bool> {
+                    Ok(node.ints(name)?.is_none_or(|values| values.iter().all(|value| *value == expected)))
+                };
+                if !is("strides", 1)? || !is("dilations", 1)? || !is("pads", 0)? {
+                    return refuse("a pool of three axes");
+                }
+                self.lowering.mean_of_neighbours(&value, 2, side("kernel_shape", *taps)?)
+            }
+            (Some(_), _) => {
+                let window = self.window(node, node.pair("kernel_shape", 1)?)?;
+                self.lowering.on_image(&value, op(window)?)
+            }
+        }
     }
 
     pub(super) fn global_pool(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
