@@ -181,6 +181,17 @@ mod tests {
         assert_eq!(output(pool, 4, 3), Ok([3, 2]));
     }
 
+    /// Catches: an odd pixel on the wrong side, or padding that stays that of another size.
+    #[test]
+    fn same_lower_adds_an_odd_pixel_before() {
+        let window = Window::square(3, 2, Padding::SameLower);
+        assert_eq!(window.padding(SpatialAxis::Rows, 8), (1, 0));
+        assert_eq!(window.padding(SpatialAxis::Rows, 9), (1, 1));
+        let upper = Window { padding: Padding::Same, ..window };
+        assert_eq!(upper.padding(SpatialAxis::Rows, 8), (0, 1));
+        assert_eq!(window.output(Shape { height: 8, width: 9, channels: 1 }).unwrap(), [4, 5]);
+    }
+
     /// Catches: an arithmetic overflow or an endless loop on the numbers of a hostile file.
     #[test]
     fn windows_of_nothing_are_refused() {

@@ -37,6 +37,7 @@ ONNX = {
     "conv_transposed_3": ("unfolded",),
     "celu": ("unfolded",),
     "conv1d": ("opset11",),
+    "cosine_head": ("opset11",),
     "hardswish": ("unfolded",),
     "layer_norm": ("unfolded", "opset11"),
     "layer_norm_image": ("unfolded",),

@@ -190,6 +190,9 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             }
             (_, _, left, right) => {
                 let (left, right) = (self.lowering.traced(left)?, self.lowering.traced(right)?);
+                if left.rank() != right.rank() || left.rank() == 2 {
+                    return self.lowering.matrix_product(Known::Traced(left), Known::Traced(right));
+                }
                 self.product(&left, right)
             }
         }
