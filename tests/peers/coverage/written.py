@@ -214,7 +214,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features, self.code = features(), nn.Linear(16 * 6 * 5, 10)
+        self.features, self.bottleneck = features(), nn.Linear(16 * 6 * 5, 10)
         self.expand = nn.Linear(10, 16 * 6 * 5)
         self.rise = nn.Sequential(
             nn.ConvTranspose2d(16, 12, 4, 2, 1), nn.ReLU(True), nn.ConvTranspose2d(12, 8, 3, 2, 1, output_padding=1), nn.ReLU(True),
@@ -222,7 +222,7 @@ class Autoencoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        code = self.code(torch.flatten(self.features(x), start_dim=1))
+        code = self.bottleneck(torch.flatten(self.features(x), start_dim=1))
         return self.rise(self.expand(code).reshape(-1, 16, 6, 5))
 
 
