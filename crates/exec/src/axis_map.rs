@@ -86,6 +86,9 @@ impl AxisMap {
             Interpolation::BilinearCorners => between(corners(position)),
             Interpolation::Bicubic => cubic(centre(position), from),
             Interpolation::BicubicCorners => cubic(corners(position), from),
+            Interpolation::NearestExact => vec![(((2 * position + 1) * from / (2 * to)).min(from - 1), 1.0)],
+            Interpolation::BilinearAntialiased => antialiased(position, [from, to], 1.0, |x| 1.0 - x),
+            Interpolation::BicubicAntialiased => antialiased(position, [from, to], 2.0, |x| keys(x, -0.5)),
         };
         Self { sources: (0..to).map(source).collect(), from }
     }
@@ -100,14 +103,30 @@ impl AxisMap {
     }
 }
 
+/// Returns the weight of Keys' cubic convolution at a distance of at most 2.
+fn keys(x: f64, a: f64) -> f64 {
+    if x <= 1.0 { ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0 } else { ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a }
+}
+
+/// Returns the positions under a kernel of that radius, in pixels of the coarser of both sides, and their weights, whose sum is 1.
+fn antialiased(position: usize, [from, to]: [usize; 2], radius: f64, kernel: impl Fn(f64) -> f64) -> Vec<(usize, f64)> {
+    let scale = from as f64 / to as f64;
+    let width = scale.max(1.0);
+    let (centre, support) = (scale * (position as f64 + 0.5), radius * width);
+    let first = ((centre - support + 0.5) as i64).max(0) as usize;
+    let last = ((centre + support + 0.5) as usize).min(from);
+    let distance = |pixel: usize| ((pixel as f64 - centre + 0.5) / width).abs();
+    let weight = |pixel: usize| if distance(pixel) < radius { kernel(distance(pixel)) } else { 0.0 };
+    let sum: f64 = (first..last).map(weight).sum();
+    (first..last).map(|pixel| (pixel, weight(pixel) / sum)).collect()
+}
+
 /// Returns the positions and weights of the cubic convolution at `centre`; positions outside count as the nearest inside.
 fn cubic(centre: f64, from: usize) -> Vec<(usize, f64)> {
     const A: f64 = -0.75;
-    let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
-    let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
     let first = centre.floor();
     let share = centre - first;
-    let weights = [far(share + 1.0), near(share), near(1.0 - share), far(2.0 - share)];
+    let weights = [share + 1.0, share, 1.0 - share, 2.0 - share].map(|x| keys(x, A));
     let position = |offset: usize| (first + offset as f64 - 1.0).clamp(0.0, (from - 1) as f64) as usize;
     weights.into_iter().enumerate().map(|(offset, weight)| (position(offset), weight)).collect()
 }
@@ -181,6 +200,42 @@ mod tests {
         assert_eq!(of(3, 1, Interpolation::BilinearCorners), [0.0]);
         assert_eq!(of(3, 5, Interpolation::Nearest), [0.0, 0.0, 1.0, 1.0, 2.0]);
         assert_eq!(of(1, 4, Interpolation::Bilinear), [0.0; 4]);
+    }
+
+    /// Catches: a kernel of another width, a cut that is off by a pixel, weights whose sum is not 1. Expected:
+    /// `torch.nn.functional.interpolate` of the squared positions with `antialias=True`, and of the positions with `nearest-exact`.
+    #[test]
+    fn antialiased_interpolations_are_pytorchs() {
+        let of = |from, to, interpolation| -> Vec<f64> {
+            let map = AxisMap::interpolated(from, to, interpolation);
+            map.sources
+                .iter()
+                .map(|sources| sources.iter().map(|(source, weight)| (source * source) as f64 * weight).sum())
+                .collect()
+        };
+        let cases = [
+            (7, 3, Interpolation::BilinearAntialiased, vec![1.285714285714, 9.941176470588, 27.0]),
+            (7, 3, Interpolation::BicubicAntialiased, vec![0.677419354839, 9.363858363858, 28.064516129032]),
+            (3, 5, Interpolation::BilinearAntialiased, vec![0.0, 0.4, 1.0, 2.8, 4.0]),
+            (
+                3,
+                5,
+                Interpolation::BicubicAntialiased,
+                vec![-0.075471698113, 0.216417910448, 1.0, 2.992537313433, 4.22641509434],
+            ),
+            (9, 2, Interpolation::BicubicAntialiased, vec![5.163164224129, 37.926295835796]),
+            (7, 3, Interpolation::NearestExact, vec![1.0, 9.0, 25.0]),
+            (3, 5, Interpolation::NearestExact, vec![0.0, 0.0, 1.0, 4.0, 4.0]),
+            (9, 2, Interpolation::NearestExact, vec![4.0, 36.0]),
+        ];
+        for (from, to, interpolation, expected) in cases {
+            let found = of(from, to, interpolation);
+            let is_near = found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-11);
+            assert!(
+                found.len() == to && is_near,
+                "{from} to {to}, {interpolation:?}: {found:?}, expected {expected:?}"
+            );
+        }
     }
 
     /// Catches: padding that counts where it should not, a reach beyond the padding that counts. Expected: the divisors of

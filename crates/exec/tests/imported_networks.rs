@@ -198,11 +198,12 @@ fn compare<T: Real>(
     }
     let labels = values(reference, "labels").map(|(_, labels)| labels.iter().map(|label| *label as u32).collect());
     let weights = if labels.is_none() { in_order("weight.0") } else { Vec::new() };
-    // A head's bias that the file does not have has no reference.
+    // A head's bias that the file does not have has no reference, nor has a kernel that it computes.
     let is_in_file = |id: TensorId| has_head && lowered.sources[id.index()].tensor.is_some();
+    let is_computed = |id: TensorId| lowered.sources[id.index()].constant.is_some();
     let trains = |id| {
         let role = network.tensor(id).role;
-        role.is_trainable() && (!role.is_head() || is_in_file(id))
+        role.is_trainable() && !is_computed(id) && (!role.is_head() || is_in_file(id))
     };
     let mut gradients = Params::zeros_where(network, trains);
     if has_head {

@@ -60,6 +60,12 @@ pub enum Interpolation {
     Bicubic,
     /// The same with corner pixels on corner pixels.
     BicubicCorners,
+    /// The pixel at `floor((position + ½) · input / output)`, as PyTorch's `nearest-exact` and PIL.
+    NearestExact,
+    /// Bilinear; where the output is smaller, the triangle is as wide as an output pixel (`antialias=True`, PIL).
+    BilinearAntialiased,
+    /// Cubic convolution with a = −0.5, as wide as an output pixel where the output is smaller (`antialias=True`, PIL).
+    BicubicAntialiased,
 }
 
 /// Size of a resize's output.

@@ -30,6 +30,8 @@ impl SpatialAxis {
 pub enum Padding {
     /// TensorFlow's SAME: the output is `ceil(input / stride)`; an odd pixel is added after (below, right).
     Same,
+    /// ONNX's SAME_LOWER: the same, but an odd pixel is added before (above, left).
+    SameLower,
     /// A fixed number of pixels: `[[above, below], [left, right]]`.
     Fixed([[usize; 2]; 2]),
 }
@@ -85,12 +87,13 @@ impl Window {
     /// Returns the padding before and after an axis of that many pixels.
     pub const fn padding(&self, axis: SpatialAxis, pixels: usize) -> (usize, usize) {
         match self.padding {
-            Padding::Same => {
+            Padding::Same | Padding::SameLower => {
                 let covered = (pixels.div_ceil(self.stride[axis.index()]).saturating_sub(1))
                     * self.stride[axis.index()]
                     + self.extent(axis);
                 let total = covered.saturating_sub(pixels);
-                (total / 2, total - total / 2)
+                let (less, more) = (total / 2, total - total / 2);
+                if let Padding::Same = self.padding { (less, more) } else { (more, less) }
             }
             Padding::Fixed(amounts) => {
                 let [before, after] = amounts[axis.index()];
@@ -176,6 +179,17 @@ mod tests {
         // The third position of the second axis starts at pixel 4, which is padding.
         let pool = Window { rounds_up: true, ..Window::square(2, 2, Padding::symmetric(1)) };
         assert_eq!(output(pool, 4, 3), Ok([3, 2]));
+    }
+
+    /// Catches: an odd pixel on the wrong side, or padding that stays that of another size.
+    #[test]
+    fn same_lower_adds_an_odd_pixel_before() {
+        let window = Window::square(3, 2, Padding::SameLower);
+        assert_eq!(window.padding(SpatialAxis::Rows, 8), (1, 0));
+        assert_eq!(window.padding(SpatialAxis::Rows, 9), (1, 1));
+        let upper = Window { padding: Padding::Same, ..window };
+        assert_eq!(upper.padding(SpatialAxis::Rows, 8), (0, 1));
+        assert_eq!(window.output(Shape { height: 8, width: 9, channels: 1 }).unwrap(), [4, 5]);
     }
 
     /// Catches: an arithmetic overflow or an endless loop on the numbers of a hostile file.

@@ -26,6 +26,7 @@ SHAPE = (3, 5, 4)
 # What is dynamic, where it is not the batch alone. A static file has one image, and so has its reference.
 DYNAMIC = {
     "static": None,
+    "multihead_static": None,
     "dynamic_size": {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},
 }
 # ONNX forms: as the exporter writes them unfolded; folded; and of opset 11 by the TorchScript exporter, unfolded.
@@ -34,16 +35,28 @@ ONNX = {
     "classifier": ("unfolded", "folded", "opset11"),
     "conv_norm": ("unfolded", "folded", "opset11"),
     "conv_transposed_3": ("unfolded",),
+    "celu": ("unfolded",),
+    "conv1d": ("opset11",),
+    "cosine_head": ("opset11",),
     "hardswish": ("unfolded",),
     "layer_norm": ("unfolded", "opset11"),
+    "layer_norm_image": ("unfolded",),
     "linear": ("unfolded",),
+    "local_response_norm": ("unfolded",),
+    "log_softmax": ("unfolded", "opset11"),
+    "mean_channels": ("opset11",),
+    "multihead": ("unfolded",),
     "pad_conv": ("opset11",),
     "relu6": ("opset11",),
+    "repeat": ("opset11",),
     "resize_bilinear": ("unfolded", "opset11"),
+    "selu": ("unfolded",),
     "slice": ("opset11",),
+    "softsign": ("opset11",),
     "split": ("opset11",),
     "squeeze_excite": ("unfolded", "opset11"),
     "squeeze_excite_hard": ("opset11",),
+    "where": ("opset11",),
 }
 
 

@@ -358,6 +358,48 @@ def resized(**options: object) -> nn.Module:
     return nn.Sequential(point(3, 2), Apply(partial(functional.interpolate, **options)))
 
 
+class MultiheadAttention(nn.Module):
+    """`nn.MultiheadAttention` over tokens, whose images are its second axis."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.attention = point(), nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = tokens(self.stem(x))
+        return x + self.attention(x, x, x, need_weights=False)[0]
+
+
+class StandardisedConv(nn.Conv2d):
+    """A convolution whose kernel is standardised when it is called, by statistics or as timm does by a batch norm."""
+
+    def __init__(self, *sizes: int, by_norm: bool):
+        super().__init__(*sizes)
+        self.gain, self.by_norm = nn.Parameter(torch.zeros(sizes[1])), by_norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, rows = self.weight, self.weight.shape[0]
+        if self.by_norm:
+            rows = weight.reshape(1, rows, -1)
+            weight = functional.batch_norm(rows, None, None, self.gain * 0.5, training=True, momentum=0.0, eps=1e-6).reshape_as(weight)
+        else:
+            mean = weight.mean((1, 2, 3), keepdim=True)
+            weight = (weight - mean) / (weight.var((1, 2, 3), keepdim=True) + 1e-5).sqrt() * self.gain.view(-1, 1, 1, 1)
+        return functional.conv2d(x, weight, self.bias)
+
+
+class CosineHead(nn.Module):
+    """Products with prototypes of length 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.weight = point(), nn.Parameter(torch.zeros(5, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).mean((2, 3))
+        return functional.linear(functional.normalize(x), functional.normalize(self.weight))
+
+
 def transposed(kernel: int, **options: int) -> nn.Module:
     return after(nn.ConvTranspose2d(4, 2, kernel, **options))
 
@@ -372,7 +414,8 @@ ACTIVATIONS: dict[str, nn.Module | Callable] = {
     "log_softmax": nn.LogSoftmax(1), "exp": torch.exp, "absolute": torch.abs, "erf": torch.erf,
     "logarithm": lambda x: (x.square() + 0.5).log(), "reciprocal": lambda x: (x.square() + 0.5).reciprocal(),
     "inverse_root": lambda x: torch.rsqrt(x.square() + 0.5), "cube": lambda x: x.pow(3), "elu_alpha": nn.ELU(0.5),
-    "softplus_beta": nn.Softplus(beta=2.0),
+    "softplus_beta": nn.Softplus(beta=2.0), "selu": nn.SELU(), "celu": nn.CELU(0.5), "log_sigmoid": nn.LogSigmoid(),
+    "softsign": nn.Softsign(),
 }
 
 MICRO: dict[str, Callable[[], nn.Module]] = {
@@ -423,6 +466,12 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "instance_norm_plain": lambda: after(nn.InstanceNorm2d(4)),
     "layer_norm_last_two": lambda: after(nn.LayerNorm((5, 4))),
     "joined_bias": JoinedBias,
+    "instance_norm_tracked": lambda: after(nn.InstanceNorm2d(4, affine=True, track_running_stats=True)),
+    "group_norm_tokens": lambda: after(nn.Flatten(2), nn.GroupNorm(2, 4)),
+    "local_response_norm": lambda: after(nn.LocalResponseNorm(3, alpha=0.5)),
+    "weight_normed": lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), nn.ReLU(), point(4, 4)),
+    "spectral_normed": lambda: nn.Sequential(nn.utils.spectral_norm(nn.Conv2d(3, 4, 3)), nn.ReLU(), point(4, 4)),
+    "weight_standardised": lambda: nn.Sequential(StandardisedConv(3, 4, 3, by_norm=False), StandardisedConv(4, 4, 1, by_norm=True)),
     # Pooling and means.
     "max_pool": lambda: after(nn.MaxPool2d(3, 2, 1), point(4, 4)),
     "max_pool_ceil": lambda: after(nn.MaxPool2d(3, 2, ceil_mode=True)),
@@ -434,6 +483,9 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "adaptive_average_pool": lambda: after(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)),
     "adaptive_average_pool_grid": lambda: after(nn.AdaptiveAvgPool2d((4, 2))),
     "adaptive_max_pool": lambda: after(nn.AdaptiveMaxPool2d(1), point(4, 4)),
+    "adaptive_max_pool_uneven": lambda: after(nn.AdaptiveMaxPool2d((2, 3))),
+    "pools_1d": lambda: after(nn.Flatten(2), nn.AvgPool1d(3, 2, 1), nn.MaxPool1d(2), nn.AdaptiveAvgPool1d(3), nn.AdaptiveMaxPool1d(2)),
+    "unfold": lambda: after(nn.Unfold((3, 2), dilation=(1, 2), padding=1, stride=2), nn.Conv1d(24, 3, 1)),
     "mean_image": lambda: after(lambda x: x.mean([2, 3]), nn.Linear(4, 5)),
     "mean_image_kept": lambda: after(lambda x: x.mean((2, 3), keepdim=True), point(4, 4)),
     "mean_tokens": lambda: after(tokens, lambda x: x.mean(dim=1)),
@@ -443,6 +495,7 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "adaptive_max_pool_grid": lambda: after(nn.AdaptiveMaxPool2d((5, 2))),
     "max_axis": lambda: after(lambda x: x.max(dim=2).values),
     "variance": lambda: after(lambda x: x.var((2, 3)) + x.var(dim=(2, 3), unbiased=False)),
+    "deviation": lambda: after(lambda x: x.std((2, 3))),
     "log_sum_exp": lambda: after(lambda x: x.logsumexp((1,))),
     "sum_axis": lambda: after(lambda x: x.sum(dim=(2, 3))),
     # Arithmetic.
@@ -478,6 +531,8 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "chunk": lambda: nn.Sequential(point(3, 6), Apply(lambda x: x.chunk(2, dim=1)[1] + x.chunk(2, dim=1)[0].relu())),
     "slice": lambda: after(lambda x: x[:, 1:, ::2, -3:]),
     "select": lambda: after(tokens, lambda x: x[:, 3] + x[:, -1]),
+    "where": lambda: after(lambda x: torch.where(torch.ones(5, 4).tril().bool(), x, 0.5) + x.masked_fill(torch.eye(5, 4).bool(), 0.25)),
+    "tile": lambda: after(lambda x: torch.hstack([x.tile(1, 2, 1, 1), x.tile(1, 1)]).movedim(1, -1).mT),
     "flip": lambda: after(lambda x: x.flip([2, 3]) + x.flip([1]), nn.Conv2d(4, 4, 3)),
     "repeat": lambda: after(lambda x: torch.cat([x.repeat(1, 2, 1, 1), x.repeat_interleave(2, dim=1)], 1)),
     "stack": lambda: Combine(after(), lambda x, y: torch.stack([x, y], 2).flatten(1, 2), nn.Identity(), point(4, 4)),
@@ -497,6 +552,9 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "resize_nearest_size": lambda: resized(size=(9, 7), mode="nearest"),
     "resize_bicubic": lambda: resized(scale_factor=2, mode="bicubic"),
     "resize_bicubic_aligned": lambda: resized(size=(9, 7), mode="bicubic", align_corners=True),
+    "resize_nearest_exact": lambda: resized(size=(9, 3), mode="nearest-exact"),
+    "resize_bilinear_antialiased": lambda: resized(size=(3, 7), mode="bilinear", antialias=True),
+    "resize_bicubic_antialiased": lambda: resized(size=(2, 3), mode="bicubic", antialias=True),
     "resize_half": lambda: nn.Sequential(nn.ZeroPad2d((0, 0, 0, 1)), resized(scale_factor=0.5, mode="bilinear")),
     "resize_to_input": lambda: Combine(
         after(), lambda x, y: x + functional.interpolate(y, size=x.shape[-2:], mode="bilinear"),
@@ -515,6 +573,11 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "fourier_positions": FourierPositions,
     "matmul_weight": lambda: WithParameter(after(tokens), lambda x, weight: x @ weight, (4, 6)),
     "attention_pool": PooledAttention,
+    "multihead": MultiheadAttention,
+    "multihead_static": MultiheadAttention,
+    "cosine_head": CosineHead,
+    "einsum": lambda: Combine(after(tokens), lambda x, y: torch.einsum("nkc,nqc->nqk", x, y).softmax(-1) + torch.einsum("nqc->nq", y)[..., None], nn.Identity(), nn.Linear(4, 4)),
+    "einsum_images": lambda: WithParameter(after(), lambda x, weight: torch.einsum("nchw,ck->nkh", x, weight), (4, 6)),
     "matmul": lambda: Combine(after(tokens), lambda x, y: (x @ y.transpose(-2, -1)).softmax(-1) @ x, nn.Identity(), nn.Linear(4, 4)),
     "windows": Windows,
     "class_token": ClassToken,
@@ -522,6 +585,7 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     # An in-place operation changes the value that a later node reads under its old name.
     "inplace_reread": lambda: after(lambda x: torch.cat([x.relu_(), x], 1), point(8, 3)),
     "inplace_view": lambda: after(lambda x: x + x.flatten(1).relu_().view_as(x)),
+    "inplace_dropout": lambda: after(lambda x: functional.dropout(x, 0.5, False).mul_(2.0) + x),
     "inplace_add": lambda: Combine(after(), lambda x, y: x.add_(y).relu_(), point(4, 4), nn.Identity()),
     # Whole networks.
     "static": lambda: after(tokens, nn.LayerNorm(4), lambda x: x.transpose(1, 2).reshape(-1, 4, 5, 4), point(4, 4)),
@@ -535,6 +599,7 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "unused": Unused,
     "normalised_input": Normalised,
     "dropout": lambda: after(nn.Dropout(0.5), nn.ReLU(), nn.Dropout2d(0.2), point(4, 4)),
+    "classifier_convolution": lambda: after(nn.ReLU(), nn.AdaptiveAvgPool2d(1), point(4, 5), nn.Flatten()),
     "classifier": lambda: nn.Sequential(
         normed(nn.Conv2d(3, 4, 3, padding=1, bias=False)), nn.Hardswish(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)),
 } | {name: partial(after, activation) for name, activation in ACTIVATIONS.items()}

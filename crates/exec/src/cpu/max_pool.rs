@@ -21,7 +21,7 @@ impl MaxPoolOp {
             Padding::Fixed(padding) if padding.into_iter().zip(SpatialAxis::BOTH).any(reaches) => {
                 Err("a max pool with windows of padding alone".into())
             }
-            Padding::Fixed(_) | Padding::Same => Ok(Self(window)),
+            Padding::Fixed(_) | Padding::Same | Padding::SameLower => Ok(Self(window)),
         }
     }
 }

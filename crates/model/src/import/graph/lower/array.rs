@@ -140,6 +140,29 @@ impl Array {
         Some(Self { shape, values })
     }
 
+    /// Returns the array with a value in those places of its last two axes.
+    pub fn triangle(&self, is_set: impl Fn(usize, usize) -> bool, value: f64) -> Self {
+        let [.., rows, columns] = self.shape[..] else { return self.clone() };
+        let mut result = self.clone();
+        for (index, cell) in result.values.iter_mut().enumerate() {
+            if is_set(index / columns % rows, index % columns) {
+                *cell = value;
+            }
+        }
+        result
+    }
+
+    /// Returns the array of a function of all values along axes, which go or become 1 long; `None` if one is not there.
+    pub fn reduce(&self, axes: &[usize], keeps: bool, of: impl Fn(&[f64]) -> f64) -> Option<Self> {
+        let is_kept = |axis: &usize| !axes.contains(axis);
+        let kept: Vec<usize> = (0..self.shape.len()).filter(is_kept).collect();
+        let moved = self.permute(&[&kept, axes].concat())?;
+        let count = axes.iter().map(|axis| self.shape[*axis]).product::<usize>();
+        let side = |axis: usize| if is_kept(&axis) { Some(self.shape[axis]) } else { keeps.then_some(1) };
+        let values = moved.values.chunks_exact(count.max(1)).map(of).collect();
+        Self::new((0..self.shape.len()).filter_map(side).collect(), values)
+    }
+
     /// Returns the sums of all values up to each position of an axis.
     pub fn cumulate(&self, axis: usize) -> Self {
         let inner: usize = self.shape[axis + 1..].iter().product();
@@ -209,6 +232,11 @@ mod tests {
         assert_eq!(array.take(1, &[2, 0]).unwrap().values, [2.0, 0.0, 5.0, 3.0]);
         assert_eq!(array.cumulate(0).values, [0.0, 1.0, 2.0, 3.0, 5.0, 7.0]);
         assert_eq!(array.cumulate(1).values, [0.0, 1.0, 3.0, 3.0, 7.0, 12.0]);
+        let sums = |axes: &[usize], keeps| array.reduce(axes, keeps, |values| values.iter().sum()).unwrap();
+        assert_eq!((sums(&[0], true).shape, sums(&[0], true).values), (vec![1, 3], vec![3.0, 5.0, 7.0]));
+        assert_eq!((sums(&[1], false).shape, sums(&[1], false).values), (vec![2], vec![3.0, 12.0]));
+        assert_eq!(sums(&[1, 0], false).values, [15.0]);
+        assert_eq!(array.triangle(|row, column| column > row, 9.0).values, [0.0, 9.0, 9.0, 3.0, 4.0, 9.0]);
         let row = Array::list(vec![1.0, 2.0, 3.0]).unwrap();
         assert_eq!(row.expand(&[2, 3]).unwrap().values, [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
         let column = row.reshape(vec![3, 1]).unwrap();

@@ -14,7 +14,7 @@ use super::name::Name;
 use super::raw::{MAX_NODES, RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
 use super::tensor::{RawTensor, RawTensorKind};
 use aten::{Known, Lowering};
-use fieldfit_nets::{Conv, Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
+use fieldfit_nets::{Activation, Conv, Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
 use onnx::{OnnxLowering, folded_norms};
 use sketch::Sketch;
@@ -87,6 +87,8 @@ pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lower
         uses,
         views: HashMap::new(),
         evaluated_values: 0,
+        kernels: HashMap::new(),
+        is_kernel: false,
     };
     let known = Known::Traced(Traced::image(ValueId::IMAGE, image));
     let result = result_name(raw, options.output)?;
@@ -115,6 +117,7 @@ fn lower_aten<'a>(
     for (tensor, index) in raw.tensors.iter().zip(first_of_each(raw)) {
         lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
     }
+    lowering.find_kernels();
     for position in 0..raw.nodes.len() {
         lowering.lower(position)?;
         check_length(lowering)?;
@@ -220,7 +223,7 @@ fn output(result: Option<Known>, lowering: &mut Lowering<'_, '_>) -> Result<Valu
     let order = groups.concat();
     let units: Vec<usize> = (0..traced.sides.len()).filter(|piece| !order.contains(piece)).collect();
     let order = [units, order].concat();
-    if order.iter().copied().eq(0..traced.sides.len()) {
+    if order.iter().filter(|piece| traced.sides[**piece] != 1).is_sorted() {
         return Ok(traced.value);
     }
     let arranged = lowering.sketch.arrange(&traced, [&[], &[], &order]);
@@ -248,7 +251,8 @@ fn finish(mut sketch: Sketch, output: ValueId, size: [usize; 2]) -> Result<Lower
     Ok(Lowered { network, sources, constants, size, folded_norms: 0 })
 }
 
-/// Returns the linear layer of one vector that ends the network as its head; else its [`dense_head`], or none.
+/// Returns the linear layer of one vector, or the 1×1 convolution of one pixel, that ends the network as its head; else its
+/// [`dense_head`], or none.
 fn linear_head(sketch: &mut Sketch) -> Head {
     let head = match sketch.nodes.last().map(|node| (&node.op, &node.inputs[..])) {
         Some((Op::Linear(Linear { prologue: Prologue::Identity, weight, bias, scale: None, input, output }), [_]))
@@ -256,8 +260,12 @@ fn linear_head(sketch: &mut Sketch) -> Head {
         {
             Some((*weight, *bias, *input, *output))
         }
+        Some((Op::Conv(conv), [features])) if is_linear(conv) && sketch.shapes[features.index()].pixels() == 1 => {
+            Some((conv.weight, conv.bias, conv.input, conv.output))
+        }
         _ => None,
-    };
+    }
+    .filter(|(weight, bias, ..)| [Some(*weight), *bias].into_iter().flatten().all(|id| users(sketch, id) == 1));
     let features = sketch.shapes.last().map_or(0, |shape| shape.len());
     match head {
         Some((weight, bias, features, classes)) => {
@@ -267,6 +275,7 @@ fn linear_head(sketch: &mut Sketch) -> Head {
                 sketch.nodes.pop();
                 sketch.paths.pop();
                 sketch.shapes.pop();
+                sketch.tensors[weight.index()].shape = vec![classes, features];
                 let bias = head_tensors(sketch, weight, bias, classes);
                 Head { weight, bias, features, classes, node: None }
             } else {
@@ -284,8 +293,7 @@ fn dense_head(sketch: &mut Sketch) -> Option<Head> {
     sketch.nodes = graph.nodes;
     let node = node.filter(|_| sketch.shapes.last().is_some_and(|output| output.pixels() > 1))?;
     let Op::Conv(Conv { weight, bias, input, output, .. }) = sketch.nodes[node].op else { return None };
-    let users = |id: TensorId| sketch.nodes.iter().filter(|node| node.op.tensors().contains(&id)).count();
-    if [Some(weight), bias].into_iter().flatten().any(|id| users(id) != 1) {
+    if [Some(weight), bias].into_iter().flatten().any(|id| users(sketch, id) != 1) {
         return None;
     }
     let bias = head_tensors(sketch, weight, bias, output);
@@ -293,6 +301,16 @@ fn dense_head(sketch: &mut Sketch) -> Option<Head> {
         conv.bias = Some(bias);
     }
     Some(Head { weight, bias, features: input, classes: output, node: Some(node) })
+}
+
+/// Whether a convolution is a linear layer of each pixel, and nothing more.
+fn is_linear(conv: &Conv) -> bool {
+    conv.is_pointwise() && conv.norm.is_none() && conv.activation == Activation::Identity
+}
+
+/// Returns how many nodes read a tensor.
+fn users(sketch: &Sketch, id: TensorId) -> usize {
+    sketch.nodes.iter().filter(|node| node.op.tensors().contains(&id)).count()
 }
 
 /// Marks a head's tensors as such; returns its bias, which is added where the file has none.

@@ -91,6 +91,16 @@ impl Sketch {
         TensorId::new(self.tensors.len() - 1)
     }
 
+    /// Adds a tensor of the module that is lowered, whose values the file computes from its parameters, and which is trained.
+    pub fn computed(&mut self, name: &str, array: &Array, (shape, role): (Vec<usize>, Role)) -> TensorId {
+        let separator = if self.path.is_empty() { "" } else { "." };
+        self.tensors.push(TensorSpec { name: format!("{}{separator}{name}", self.path), shape, role });
+        let constant = Some(self.constants.len());
+        self.sources.push(TensorSource { tensor: None, constant, fill: 0.0, is_turned: false });
+        self.constants.push(array.values.clone());
+        TensorId::new(self.tensors.len() - 1)
+    }
+
     /// Adds a tensor whose values the file computes. Equal constants are one tensor.
     pub fn constant(&mut self, array: &Array, shape: Vec<usize>) -> TensorId {
         let key = (shape.clone(), array.values.iter().map(|value| value.to_bits()).collect());

@@ -27,6 +27,19 @@ pub(super) enum Size {
     Rest,
 }
 
+/// What an axis of a view knows of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BatchOf {
+    /// It is not among its factors.
+    None,
+    /// It must be.
+    Needed,
+    /// It may be, uncounted.
+    Open,
+    /// It may be, and is counted as that many images.
+    Stated(usize),
+}
+
 /// Value of the network, and the axes of the file's array in it.
 #[derive(Debug, Clone)]
 pub(super) struct Traced {
@@ -184,68 +197,29 @@ impl Traced {
     /// Changes the axes to those sizes, row by row, as a view does. `batch` is the number of images that the file was exported
     /// for, where its sizes state it.
     pub fn view(mut self, sizes: &[Size], batch: Option<usize>) -> Option<Self> {
-        let total: usize = self.sides.iter().product();
-        let fixed = |batch_found: bool| -> Option<usize> {
-            let mut product = 1_usize;
-            let mut batch_found = batch_found;
-            for size in sizes {
-                product = product.checked_mul(match size {
-                    Size::Fixed(size) => match batch {
-                        // The first size that the batch divides holds it.
-                        Some(batch) if !batch_found && size.is_multiple_of(batch) => {
-                            batch_found = true;
-                            size / batch
-                        }
-                        _ => *size,
-                    },
-                    Size::Batch(times) => *times,
-                    Size::Rest => 1,
-                })?;
-            }
-            Some(product)
-        };
         let has_batch = sizes.iter().any(|size| matches!(size, Size::Batch(_)));
-        let rest = total.checked_div(fixed(has_batch)?)?;
+        if batch == Some(1) && !has_batch && self.has_batch() {
+            return self.view_of_one_image(sizes);
+        }
+        let images = batch.filter(|_| !has_batch).unwrap_or(1);
+        let total = self.sides.iter().product::<usize>().checked_mul(images)?;
+        let known = |size: &Size| if let Size::Fixed(side) | Size::Batch(side) = size { *side } else { 1 };
+        let known = sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(known(size)))?;
+        let rest = total.checked_div(known)?;
         let mut axes = Vec::with_capacity(sizes.len());
         let mut next = 0;
         for size in sizes {
-            let flat: Vec<Factor> = self.axes.iter().flatten().copied().collect();
-            let is_batch = flat.get(next) == Some(&Factor::Batch);
-            let (mut left, takes_batch) = match size {
-                Size::Batch(times) => (*times, true),
-                Size::Rest => (rest, is_batch && !has_batch),
-                Size::Fixed(size) => match batch {
-                    Some(batch) if is_batch && size.is_multiple_of(batch) => (size / batch, true),
-                    _ => (*size, false),
-                },
-            };
             let first = next;
-            if takes_batch {
-                if !is_batch {
-                    return None;
-                }
-                next += 1;
-            }
-            while left > 1 {
-                let flat: Vec<Factor> = self.axes.iter().flatten().copied().collect();
-                let Some(Factor::Piece(piece)) = flat.get(next).copied() else { return None };
-                let side = self.sides[piece];
-                if side == 1 {
-                    next += 1;
-                } else if left.is_multiple_of(side) {
-                    left /= side;
-                    next += 1;
-                } else if side.is_multiple_of(left) {
-                    self.split(piece, left);
-                    left = 1;
-                    next += 1;
-                } else {
-                    return None;
-                }
+            match size {
+                Size::Batch(times) => self.take(&mut next, *times, BatchOf::Needed)?,
+                Size::Rest if has_batch => self.take(&mut next, rest, BatchOf::None)?,
+                Size::Rest if batch.is_none() => self.take(&mut next, rest, BatchOf::Open)?,
+                Size::Rest => self.take(&mut next, rest, BatchOf::Stated(images))?,
+                Size::Fixed(side) => self.take(&mut next, *side, batch.map_or(BatchOf::None, BatchOf::Stated))?,
             }
             axes.push(first..next);
         }
-        let flat: Vec<Factor> = self.axes.iter().flatten().copied().collect();
+        let flat = self.flat();
         // What is left has one position each, and belongs to the last axis.
         if flat[next..].iter().any(|factor| *factor == Factor::Batch || self.size_of(*factor) != 1) {
             return None;
@@ -255,6 +229,61 @@ impl Traced {
         }
         self.axes = axes.into_iter().map(|range| flat[range].to_vec()).collect();
         Some(self)
+    }
+
+    /// Returns the factors of all axes, in order.
+    fn flat(&self) -> Vec<Factor> {
+        self.axes.iter().flatten().copied().collect()
+    }
+
+    /// Takes factors from the position `next` on for an axis of that many positions; a piece is split where it must be.
+    fn take(&mut self, next: &mut usize, mut left: usize, batch: BatchOf) -> Option<()> {
+        let mut needs_batch = batch == BatchOf::Needed;
+        loop {
+            let factor = self.flat().get(*next).copied();
+            match (factor, batch) {
+                (Some(Factor::Batch), BatchOf::Needed) if needs_batch => needs_batch = false,
+                (Some(Factor::Batch), BatchOf::Open) => {}
+                (Some(Factor::Batch), BatchOf::Stated(images)) if left > 1 && left.is_multiple_of(images) => {
+                    left /= images;
+                }
+                _ if left <= 1 && !needs_batch => return Some(()),
+                (None | Some(Factor::Batch), _) => return None,
+                (Some(Factor::Piece(piece)), _) => {
+                    let side = self.sides[piece];
+                    if left.is_multiple_of(side) {
+                        left /= side;
+                    } else if left > 1 && side.is_multiple_of(left) {
+                        self.split(piece, left);
+                        left = 1;
+                    } else {
+                        return None;
+                    }
+                }
+            }
+            *next += 1;
+        }
+    }
+
+    /// Changes the axes to those sizes where the file was exported for one image: its batch, of length 1, may be anywhere. It
+    /// becomes an axis of length 1 at its place or ahead of all; else it joins a neighbour that is not the last axis.
+    fn view_of_one_image(mut self, sizes: &[Size]) -> Option<Self> {
+        let place = self.flat().iter().position(|factor| *factor == Factor::Batch)?;
+        let before: usize = self.flat()[..place].iter().map(|factor| self.size_of(*factor)).product();
+        self.axes.iter_mut().for_each(|axis| axis.retain(|factor| *factor != Factor::Batch));
+        let mut viewed = self.view(sizes, None)?;
+        let lengths = viewed.lengths();
+        let ahead = |axis: &usize| lengths[..*axis].iter().product::<usize>();
+        let mut starts = (0..lengths.len()).filter(|axis| ahead(axis) == before);
+        let own = starts.clone().find(|axis| lengths[*axis] == 1);
+        let own = own.or_else(|| (lengths.first() == Some(&1)).then_some(0));
+        match (own, starts.next()) {
+            (Some(axis), _) => viewed.axes[axis].insert(0, Factor::Batch),
+            (None, Some(axis)) if axis > 0 && axis + 1 == lengths.len() => viewed.axes[axis - 1].push(Factor::Batch),
+            (None, Some(axis)) => viewed.axes[axis].insert(0, Factor::Batch),
+            (None, None) => viewed.axes.first_mut()?.insert(0, Factor::Batch),
+        }
+        Some(viewed)
     }
 
     /// Makes one piece of pieces that follow each other in memory and on an axis.
@@ -389,6 +418,24 @@ mod tests {
         assert_eq!(back.sides, [4, 6, 8]);
         let split = back.view(&fixed(&[8, 4, 2, 3]), None).unwrap();
         assert_eq!((split.sides, split.axes[1].clone()), (vec![4, 2, 3, 8], vec![Factor::Piece(3)]));
+    }
+
+    /// Catches: a batch behind other factors, as `nn.MultiheadAttention` has it: tokens ahead of images ahead of heads.
+    #[test]
+    fn a_batch_may_be_within_an_axis() {
+        let tokens = image().view(&[Size::Batch(1), Size::Fixed(8), Size::Fixed(24)], None).unwrap();
+        let tokens = tokens.permute(&[2, 0, 1]).unwrap();
+        for (images, size) in [(None, Size::Batch(24)), (Some(1), Size::Fixed(24)), (Some(3), Size::Fixed(72))] {
+            let merged = tokens.clone().view(&[size, Size::Fixed(8)], images).unwrap();
+            assert_eq!((merged.axes[0].last(), merged.length(1)), (Some(&Factor::Batch), 8), "{images:?}");
+            let rest = tokens.clone().view(&[Size::Rest, Size::Fixed(8)], images).unwrap();
+            assert_eq!(rest.axes, merged.axes, "{images:?}");
+        }
+        let heads = tokens.clone().view(&[Size::Fixed(24), Size::Fixed(4), Size::Fixed(2)], Some(1)).unwrap();
+        assert_eq!(heads.axes[1][0], Factor::Batch);
+        let swapped = heads.permute(&[1, 0, 2]).unwrap();
+        let split = swapped.view(&[1, 4, 24, 2].map(Size::Fixed), Some(1)).unwrap();
+        assert!(split.is_batch(0) && split.length(2) == 24);
     }
 
     /// Catches: a batch that is taken for something else where a file states its number.

@@ -14,7 +14,7 @@ const RANK: &str = "arithmetic with a constant of more axes";
 
 /// A tensor of the file, or a constant that it computes.
 #[derive(Debug, Clone)]
-pub(super) enum Operand {
+pub(in super::super) enum Operand {
     /// Position of the tensor in the file.
     Tensor(usize),
     /// The values.
@@ -59,7 +59,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     /// Returns an argument, which may be a number.
-    fn operand(&self, argument: &RawArgument<'a>) -> Lowered<Known> {
+    pub(super) fn operand(&self, argument: &RawArgument<'a>) -> Lowered<Known> {
         let number = match argument {
             RawArgument::Float(value) => *value,
             RawArgument::Int(value) => *value as f64,
@@ -307,6 +307,14 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if is_first { self.combine(arithmetic, parameter, value) } else { self.combine(arithmetic, value, parameter) }
     }
 
+    /// Returns an operand's shape.
+    pub fn shape_of(&self, operand: &Operand) -> Vec<usize> {
+        match operand {
+            Operand::Tensor(index) => self.raw.tensors[*index].shape.clone(),
+            Operand::Constant(array) => array.shape.clone(),
+        }
+    }
+
     /// Returns the network's tensor of an operand.
     fn operand_tensor(&mut self, operand: &Operand, shape: Vec<usize>, role: Role) -> TensorId {
         match operand {
@@ -321,10 +329,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let channels = sides.last().copied().unwrap_or(1);
         let len: usize = sides.iter().product();
         let role = if shape.len() > 1 { Role::Positions } else { Role::Token };
-        let own = match operand {
-            Operand::Tensor(index) => self.raw.tensors[*index].shape.clone(),
-            Operand::Constant(array) => array.shape.clone(),
-        };
+        let own = self.shape_of(operand);
         let tensor = self.operand_tensor(operand, if own.is_empty() { vec![1] } else { own }, role);
         let shape = Shape { height: 1, width: len / channels.max(1), channels };
         let (value, shape) = self.sketch.parameter(tensor, shape)?;

@@ -2,15 +2,12 @@
 
 use super::call::Call;
 use super::concat::refine_axes;
-use super::{Known, Lowered, Lowering, refuse};
+use super::{HIDDEN, Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::array::{Array, joint};
 use crate::import::graph::lower::traced::{Factor, Traced};
 use crate::import::graph::raw::{RawArgument, RawDtype, RawType};
 use fieldfit_nets::{Arithmetic, Attention, Axis, Op};
 use std::rc::Rc;
-
-/// What is added to the score of a key that a mask hides: its share is 0, and the number is finite in half precision.
-const HIDDEN: f64 = -30_000.0;
 
 impl<'r, 'a> Lowering<'r, 'a> {
     pub(super) fn attention(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {

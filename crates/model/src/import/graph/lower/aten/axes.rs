@@ -7,6 +7,27 @@ use crate::import::graph::lower::traced::{Factor, Size};
 use crate::import::graph::lower::view::View;
 use crate::import::graph::raw::{RawArgument, RawInt};
 
+/// Returns the order of axes of which some move to other places, and the others fill what is left.
+fn moved_axes(call: &Call<'_, '_>, rank: usize) -> Lowered<Vec<i64>> {
+    let places = |name| -> Lowered<Vec<usize>> {
+        let axes = call.ints(name)?.unwrap_or_default();
+        let place = |axis: i64| usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok();
+        let places: Option<Vec<usize>> = axes.into_iter().map(place).collect();
+        places
+            .filter(|places| places.iter().all(|place| *place < rank))
+            .map_or_else(|| refuse("an axis that is not there"), Ok)
+    };
+    let (from, to) = (places("source")?, places("destination")?);
+    let mut order = vec![None; rank];
+    to.iter().zip(&from).for_each(|(to, from)| order[*to] = Some(*from));
+    let mut others = (0..rank).filter(|axis| !from.contains(axis));
+    let axes: Option<Vec<usize>> = order.into_iter().map(|axis| axis.or_else(|| others.next())).collect();
+    axes.map_or_else(
+        || refuse("an axis that moves twice"),
+        |axes| Ok(axes.into_iter().map(|axis| axis as i64).collect()),
+    )
+}
+
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Returns the sizes of a view's argument.
     pub(super) fn sizes(&self, call: &Call<'r, 'a>, name: &str) -> Lowered<Vec<Size>> {
@@ -61,7 +82,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
             "unflatten" => View::Unflatten { axis: call.int("dim", 0)?, sizes: self.sizes(call, "sizes")? },
             "permute" => View::Permute(call.ints("dims")?.unwrap_or_default()),
             "t" => View::Swap(0, 1),
-            "transpose" | "swapaxes" => View::Swap(call.int("dim0", 0)?, call.int("dim1", 1)?),
+            "mT" => View::Swap(-2, -1),
+            "transpose" | "swapdims" => View::Swap(call.int("dim0", 0)?, call.int("dim1", 1)?),
+            "swapaxes" => View::Swap(call.int("axis0", 0)?, call.int("axis1", 1)?),
+            "movedim" => View::Permute(moved_axes(call, rank)?),
             "unsqueeze" => View::Unsqueeze(call.int("dim", 0)?),
             _ => View::Squeeze(call.ints("dim")?.unwrap_or_else(|| (0..rank as i64).collect())),
         })
@@ -70,7 +94,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     /// Returns a view of a tensor that is a tensor, too; `None` of another one.
     fn change_tensor(&self, call: &Call<'r, 'a>, name: &str, index: usize, shape: &[usize]) -> Lowered<Option<Known>> {
         let is_turned = match name {
-            "t" | "transpose" => true,
+            "t" | "transpose" | "swapaxes" | "swapdims" | "mT" => true,
             "permute" => call.ints("dims")?.is_some_and(|dims| dims == [1, 0]),
             _ => false,
         };

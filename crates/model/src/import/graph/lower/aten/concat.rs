@@ -9,11 +9,21 @@ use fieldfit_nets::{Axis, Op, Shape, ValueId};
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Lowers `cat`, or `stack`, which gives each part an axis of its own.
     pub(super) fn concat(&mut self, call: &Call<'r, 'a>, stacks: bool) -> Lowered<Vec<Known>> {
+        let parts = self.parts_of(call)?;
+        self.concat_of(parts, call.int("dim", 0)?, stacks).map(|value| vec![Known::Traced(value)])
+    }
+
+    /// Lowers a concatenation along an axis that the op's name states.
+    pub(super) fn concat_along(&mut self, call: &Call<'r, 'a>, axis: i64) -> Lowered<Vec<Known>> {
+        let parts = self.parts_of(call)?;
+        self.concat_of(parts, axis, false).map(|value| vec![Known::Traced(value)])
+    }
+
+    fn parts_of(&self, call: &Call<'r, 'a>) -> Lowered<Vec<Known>> {
         let Some(RawArgument::Values(names)) = call.argument("tensors") else {
             return refuse("a list that is computed");
         };
-        let parts = names.iter().flatten().map(|name| self.named(name)).collect::<Lowered<_>>()?;
-        self.concat_of(parts, call.int("dim", 0)?, stacks).map(|value| vec![Known::Traced(value)])
+        names.iter().flatten().map(|name| self.named(name)).collect()
     }
 
     /// Appends a concatenation, or a stack, of values and tensors along an axis, which may be counted from the end.

@@ -12,16 +12,23 @@ use std::rc::Rc;
 /// The most values of all evaluated arrays together.
 const MAX_TOTAL: usize = 1 << 25;
 
+/// Steps in which every parameter may be made a kernel.
+const MAX_STEPS: usize = 16;
+
 impl<'r, 'a> Lowering<'r, 'a> {
     /// Evaluates a call; `None` if it depends on the image or on a parameter, or is none that is evaluated.
     pub(super) fn evaluate(&mut self, call: &Call<'r, 'a>, op: &str) -> Lowered<Option<Vec<Known>>> {
+        self.is_kernel = call.node.outputs.iter().flatten().any(|name| self.kernels.contains_key(name));
         if !self.is_constant(call) || self.keeps_its_tensor(call, op) {
             return Ok(None);
         }
         let Some(results) = self.evaluated(call, op)? else { return Ok(None) };
         self.evaluated_values += results.iter().map(|array| array.values.len()).sum::<usize>();
-        if self.evaluated_values > MAX_TOTAL {
-            return refuse("constants of more than 33554432 values");
+        // Kernels are as large as the parameters that they are computed from.
+        let stored: usize = self.raw.tensors.iter().map(|tensor| tensor.len()).sum();
+        let limit = MAX_TOTAL.max(stored.saturating_mul(MAX_STEPS));
+        if self.evaluated_values > limit {
+            return refuse(format!("constants of more than {limit} values"));
         }
         Ok(Some(results.into_iter().map(|array| Known::Constant(Rc::new(array))).collect()))
     }
@@ -30,7 +37,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     fn is_constant(&self, call: &Call<'r, 'a>) -> bool {
         let is_constant = |name| match self.known.get(name) {
             Some(Known::Constant(_) | Known::Int(_)) => true,
-            Some(Known::Tensor { index, .. }) => self.is_frozen(*index),
+            Some(Known::Tensor { index, .. }) => self.is_fixed(*index),
             Some(Known::Traced(_) | Known::Expanded { .. } | Known::Turned { .. } | Known::Unread) | None => false,
         };
         call.node.arguments.iter().all(|argument| match &argument.value {
@@ -38,6 +45,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
             RawArgument::Values(names) => names.iter().flatten().all(is_constant),
             _ => true,
         })
+    }
+
+    /// Whether a tensor's values are those of the file for the node that is lowered: it is not trained, or the node computes a
+    /// kernel from it.
+    fn is_fixed(&self, index: usize) -> bool {
+        self.is_kernel && self.is_float(index) || self.is_frozen(index)
     }
 
     /// Whether a tensor of the file is none that is trained.
@@ -107,7 +120,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             argument @ (RawArgument::Value(_) | RawArgument::Tensor(_)) => match self.known_argument(argument).ok()? {
                 Known::Constant(array) => Some(array),
                 Known::Int(Size::Fixed(value)) => scalar(value as f64),
-                Known::Tensor { index, shape } if self.is_frozen(index) => {
+                Known::Tensor { index, shape } if self.is_fixed(index) => {
                     Array::new(shape, self.tensor_values(index)?).map(Rc::new)
                 }
                 Known::Tensor { .. }
@@ -133,11 +146,13 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 names.iter().flatten().map(|name| self.array(Some(&RawArgument::Value(name.clone())))).collect();
             return parts.and_then(|parts| joined(call, name, &parts).transpose()).transpose();
         }
-        let Some(array) = self.array(call.argument("self").or_else(|| call.argument("condition"))) else {
-            return Ok(None);
-        };
+        let first = ["self", "condition", "input", "v"].into_iter().find_map(|name| call.argument(name));
+        let Some(array) = self.array(first) else { return Ok(None) };
         if let Some(of) = unary(name) {
             return Ok(Some(vec![array.map(of)]));
+        }
+        if let Some(reduced) = self.reduced(call, op, &array)? {
+            return Ok(Some(vec![reduced]));
         }
         let other = ["other", "exponent", "vec2", "mask"].into_iter().find_map(|name| self.array(call.argument(name)));
         if let Some(other) = &other
@@ -182,6 +197,14 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 }
                 Ok(Array::list((0..count as usize).map(|index| start + index as f64 * step).collect()))
             }
+            "eye" => {
+                let rows = number("n", 0.0)?;
+                let shape = [rows, number("m", rows)?].map(|side| side as usize);
+                let Some(zeros) = Array::filled(shape.to_vec(), 0.0) else {
+                    return refuse("a constant of that many values");
+                };
+                Ok(Some(zeros.triangle(|row, column| row == column, 1.0)))
+            }
             "linspace" => {
                 let (start, end, steps) = (number("start", 0.0)?, number("end", 0.0)?, number("steps", 1.0)?);
                 if !(1.0..=4_194_304.0).contains(&steps) {
@@ -213,6 +236,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let other = || self.array(call.argument("other")).map(|other| other.shape.clone());
         let mut shape = array.shape.clone();
         let result = match name {
+            "tril" | "triu" => {
+                let diagonal = call.int("diagonal", 0)?;
+                let is_above = |row: usize, column: usize| column as i64 - row as i64 > diagonal;
+                let is_below = |row: usize, column: usize| (column as i64 - (row as i64)) < diagonal;
+                Some(if name == "tril" { array.triangle(is_above, 0.0) } else { array.triangle(is_below, 0.0) })
+            }
             "alias" | "clone" | "contiguous" | "detach" | "lift_fresh_copy" | "type_as" | "dropout" => {
                 Some(array.clone())
             }

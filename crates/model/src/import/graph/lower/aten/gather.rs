@@ -22,6 +22,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if indices.iter().copied().eq(0..value.length(axis)) {
             return Ok(value.clone());
         }
+        self.gather_each(value, axis, indices)
+    }
+
+    /// Appends the positions of an axis that a list names, also if it names each once in order: an image of another size is then
+    /// refused.
+    pub fn gather_each(&mut self, value: &Traced, axis: usize, indices: Vec<usize>) -> Lowered<Traced> {
         let mut value = value.clone();
         if value.axes[axis].is_empty() {
             value.insert_unit(axis);
@@ -91,9 +97,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok(if is_whole { Known::Traced(value) } else { Known::Expanded { value, lengths } })
     }
 
-    /// Lowers `repeat`: each axis that many times.
-    pub(super) fn repeat(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let (mut value, times) = (self.value(call, "self")?, self.sizes(call, "repeats")?);
+    /// Lowers `repeat`, and `tile`: each axis that many times; `name` is the argument that states the times.
+    pub(super) fn repeat(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
+        let (mut value, mut times) = (self.value(call, "self")?, self.sizes(call, name)?);
+        while name == "dims" && times.len() < value.rank() {
+            times.insert(0, Size::Fixed(1));
+        }
         // A value of constants and parameters alone: the file computes it for one image, and repeats it for each.
         let is_one = matches!(call.argument("self"), Some(RawArgument::Value(name))
             if matches!(self.raw.types.get(name), Some(RawType::Tensor { shape: Some(shape), .. })

@@ -40,31 +40,43 @@ pub(super) fn is_in_place(op: &str) -> bool {
 
 /// Whether an op's result may share its argument's memory.
 pub(super) fn may_share(op: &str) -> bool {
-    const VIEWS: [&str; 24] = [
-        "alias",
-        "detach",
-        "view",
-        "reshape",
+    // A dropout in evaluation and a conversion to an array's own type or layout return the array itself.
+    const VIEWS: [&str; 35] = [
         "_unsafe_view",
-        "flatten",
-        "unflatten",
-        "permute",
-        "transpose",
-        "t",
-        "unsqueeze",
-        "squeeze",
+        "alias",
+        "alpha_dropout",
+        "chunk",
+        "contiguous",
+        "detach",
+        "dropout",
         "expand",
         "expand_as",
-        "view_as",
-        "reshape_as",
-        "swapaxes",
-        "slice",
-        "select",
+        "feature_alpha_dropout",
+        "feature_dropout",
+        "flatten",
+        "lift_fresh",
+        "movedim",
         "narrow",
-        "chunk",
+        "numpy_T",
+        "permute",
+        "reshape",
+        "reshape_as",
+        "select",
+        "slice",
         "split",
         "split_with_sizes",
+        "squeeze",
+        "swapaxes",
+        "swapdims",
+        "t",
+        "to",
+        "transpose",
+        "type_as",
         "unbind",
+        "unflatten",
+        "unsqueeze",
+        "view",
+        "view_as",
     ];
     let op = op.strip_prefix("torch.ops.aten.").unwrap_or(op);
     VIEWS.contains(&op.split('.').next().unwrap_or_default())
@@ -76,7 +88,7 @@ pub(super) fn named<'n, 'a>(argument: &'n RawArgument<'a>) -> Option<&'n Name<'a
 }
 
 /// Returns the names of an argument's values.
-fn all_named<'n, 'a>(argument: &'n RawArgument<'a>) -> Vec<&'n Name<'a>> {
+pub(super) fn all_named<'n, 'a>(argument: &'n RawArgument<'a>) -> Vec<&'n Name<'a>> {
     match argument {
         RawArgument::Value(name) => vec![name],
         RawArgument::Values(names) => names.iter().flatten().collect(),

@@ -1,5 +1,6 @@
 //! Layers: convolutions, linear layers, PReLU and softmax.
 
+use super::arithmetic::Operand;
 use super::call::Call;
 use super::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::Traced;
@@ -9,8 +10,8 @@ use fieldfit_nets::{Activation, Arithmetic, Axis, Conv, ConvTranspose, Linear, O
 impl<'r, 'a> Lowering<'r, 'a> {
     pub(super) fn conv(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
-        let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
-        let [_, _, rows, columns] = self.kernel(weight)?;
+        let weight = self.kernel_of(call)?;
+        let [_, _, rows, columns] = self.kernel(&weight)?;
         let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
         let (stride, dilation) = (call.pair("stride", 1)?, call.pair("dilation", 1)?);
         let padding = match call.argument("padding") {
@@ -29,13 +30,27 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let window = Window { kernel: [rows, columns], stride, dilation, padding, rounds_up: false };
         let biased = self.is_computed(call, "bias");
         let bias = if biased { None } else { self.parameter(call, "bias")? };
-        let result = self.conv_of(&value, (weight, bias), window, groups)?;
+        let result = self.conv_of(&value, (&weight, bias), window, groups)?;
         self.with_bias(call, result, biased.then_some(Some(1)))
     }
 
+    /// Returns a convolution's kernel: a tensor of the file, or what it computes from its parameters.
+    fn kernel_of(&self, call: &Call<'r, 'a>) -> Lowered<Operand> {
+        if let Some(RawArgument::Value(name)) = call.argument("weight")
+            && self.kernels.contains_key(name)
+            && let Known::Constant(array) = self.named(name)?
+        {
+            return Ok(Operand::Constant(array));
+        }
+        match self.parameter(call, "weight")? {
+            Some(weight) => Ok(Operand::Tensor(weight)),
+            None => refuse("a convolution without a kernel"),
+        }
+    }
+
     /// Returns the shape of a convolution's kernel, such as `[out, in / groups, rows, columns]`.
-    pub fn kernel(&self, weight: usize) -> Lowered<[usize; 4]> {
-        match self.raw.tensors[weight].shape[..] {
+    pub fn kernel(&self, weight: &Operand) -> Lowered<[usize; 4]> {
+        match self.shape_of(weight)[..] {
             [outer, inner, rows, columns] => Ok([outer, inner, rows, columns]),
             _ => refuse("a kernel that has not four axes"),
         }
@@ -45,7 +60,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     pub fn conv_of(
         &mut self,
         value: &Traced,
-        (weight, bias): (usize, Option<usize>),
+        (weight, bias): (&Operand, Option<usize>),
         window: Window,
         groups: usize,
     ) -> Lowered<Traced> {
@@ -53,9 +68,13 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let [output, inner, rows, columns] = self.kernel(weight)?;
         let input = image.shape.channels;
         if groups == 0 || output == 0 || !output.is_multiple_of(groups) || inner.checked_mul(groups) != Some(input) {
-            return refuse(format!("a kernel of shape {:?} in {groups} groups", self.raw.tensors[weight].shape));
+            return refuse(format!("a kernel of shape {:?} in {groups} groups", self.shape_of(weight)));
         }
-        let weight = self.tensor(weight, vec![output, inner, rows, columns], Role::Kernel);
+        let shape = vec![output, inner, rows, columns];
+        let weight = match weight {
+            Operand::Tensor(index) => self.tensor(*index, shape, Role::Kernel),
+            Operand::Constant(array) => self.sketch.computed("weight", array, (shape, Role::Kernel)),
+        };
         let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
         let conv = Conv { weight, bias, norm: None, activation: Activation::Identity, input, output, window, groups };
         self.on_image(&image, Op::Conv(conv))
@@ -64,7 +83,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     pub(super) fn conv_transpose(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
         let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
-        let [_, _, rows, columns] = self.kernel(weight)?;
+        let [_, _, rows, columns] = self.kernel(&Operand::Tensor(weight))?;
         let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
         let padding = Padding::Fixed(call.pair("padding", 0)?.map(|amount| [amount; 2]));
         let (stride, dilation) = (call.pair("stride", 1)?, call.pair("dilation", 1)?);
@@ -82,7 +101,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         groups: usize,
     ) -> Lowered<Traced> {
         let image = self.image(value)?;
-        let [input, inner, rows, columns] = self.kernel(weight)?;
+        let [input, inner, rows, columns] = self.kernel(&Operand::Tensor(weight))?;
         if groups == 0 || !input.is_multiple_of(groups) || input != image.shape.channels {
             return refuse(format!(
                 "a transposed kernel of shape {:?} in {groups} groups",
@@ -103,13 +122,17 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let bias = if biased { None } else { self.parameter(call, "bias")? };
         let result = if self.is_computed(call, "weight") {
             let mut weight = self.value(call, "weight")?;
-            while weight.rank() < value.rank().max(3) {
+            let (mut rows, is_vector) = (value.clone(), value.rank() == 2);
+            if is_vector {
+                rows.axes.insert(1, Vec::new());
+            }
+            while weight.rank() < rows.rank() {
                 weight.axes.insert(0, Vec::new());
             }
-            if value.rank() != weight.rank() {
-                return refuse("a computed weight of an array of two axes");
+            let mut product = self.product(&rows, &weight, true, 1.0)?;
+            if is_vector {
+                product.axes.remove(1);
             }
-            let product = self.product(&value, &weight, true, 1.0)?;
             match bias {
                 Some(index) => {
                     let shape = self.raw.tensors[index].shape.clone();
@@ -184,27 +207,43 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Lowers a convolution along one axis: one of an image of one row.
     pub(super) fn conv1d(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let mut value = self.value(call, "input")?;
+        let value = self.value(call, "input")?;
         let Some(weight) = self.parameter(call, "weight")? else { return refuse("a convolution without a kernel") };
+        if matches!(call.argument("padding"), Some(RawArgument::Text(_))) {
+            return refuse("a convolution of that form");
+        }
+        let padding = [call.pair("padding", 0)?[1]; 2];
+        let steps = [call.pair("stride", 1)?[1], call.pair("dilation", 1)?[1]];
+        let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
+        let bias = self.parameter(call, "bias")?;
+        self.conv1d_of(value, (weight, bias), (steps, padding), groups)
+    }
+
+    /// Appends a convolution of `[N, C, L]` by its stride and dilation, and its padding before and behind.
+    pub fn conv1d_of(
+        &mut self,
+        mut value: Traced,
+        (weight, bias): (usize, Option<usize>),
+        ([stride, dilation], padding): ([usize; 2], [usize; 2]),
+        groups: usize,
+    ) -> Lowered<Traced> {
         let [output, inner, columns] = self.raw.tensors[weight].shape[..] else {
             return refuse("a kernel that has not three axes");
         };
-        if value.rank() != 3 || matches!(call.argument("padding"), Some(RawArgument::Text(_))) {
+        if value.rank() != 3 {
             return refuse("a convolution of that form");
         }
         value.axes.insert(2, Vec::new());
         let image = self.image(&value)?;
-        let groups = usize::try_from(call.int("groups", 1)?).unwrap_or(0);
         let input = image.shape.channels;
         if groups == 0 || output == 0 || !output.is_multiple_of(groups) || inner.checked_mul(groups) != Some(input) {
             return refuse(format!("a kernel of shape {:?} in {groups} groups", self.raw.tensors[weight].shape));
         }
-        let [stride, dilation] = [call.pair("stride", 1)?[1], call.pair("dilation", 1)?[1]];
-        let padding = Padding::Fixed([[0; 2], [call.pair("padding", 0)?[1]; 2]]);
+        let padding = Padding::Fixed([[0; 2], padding]);
         let window =
             Window { kernel: [1, columns], stride: [1, stride], dilation: [1, dilation], padding, rounds_up: false };
         let weight = self.tensor(weight, vec![output, inner, 1, columns], Role::Kernel);
-        let bias = self.parameter(call, "bias")?.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
+        let bias = bias.map(|bias| self.vector(bias, output, Role::Bias)).transpose()?;
         let conv = Conv { weight, bias, norm: None, activation: Activation::Identity, input, output, window, groups };
         let mut result = self.on_image(&image, Op::Conv(conv))?;
         result.axes.remove(2);

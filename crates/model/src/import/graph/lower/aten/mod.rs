@@ -5,13 +5,18 @@ mod attention;
 mod axes;
 mod call;
 mod concat;
+mod einsum;
 mod evaluate;
+mod functions;
 mod gather;
 mod in_place;
+mod kernels;
 mod layers;
 mod norms;
 mod pools;
+mod select;
 mod slice;
+mod unfold;
 mod values;
 
 use crate::import::graph::GraphError;
@@ -21,11 +26,14 @@ use crate::import::graph::lower::sketch::Sketch;
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawGraph, RawNode};
+pub(super) use arithmetic::Operand;
 use attention::call_other;
 use call::Call;
 use fieldfit_nets::{Arithmetic, Function, Op, ShapeError};
+pub(super) use functions::Elu;
 use in_place::{is_in_place, may_share, named};
 pub(super) use norms::NormTensors;
+use pools::average_pool;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -37,6 +45,9 @@ pub(super) const MAX_SIDE: usize = 1 << 16;
 
 /// The most parts of a split.
 pub(super) const MAX_PARTS: usize = 1024;
+
+/// What is added to the score of a key that a mask hides: its share is 0, and the number is finite in half precision.
+const HIDDEN: f64 = -30_000.0;
 
 /// What is known of a name of the file.
 #[derive(Debug, Clone)]
@@ -70,6 +81,11 @@ pub(super) struct Lowering<'r, 'a> {
     pub views: HashMap<Name<'a>, Name<'a>>,
     /// Values of all constants that were evaluated.
     pub evaluated_values: usize,
+    /// Names of what the file computes a convolution's kernel from, by its parameters alone, and how many nodes are still to read
+    /// each.
+    pub kernels: HashMap<Name<'a>, usize>,
+    /// Whether the node that is lowered is among them.
+    pub is_kernel: bool,
 }
 
 /// Reason for which a node cannot be lowered.
@@ -116,6 +132,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             }
             self.known.insert(name.clone(), result);
         }
+        self.forget_kernels(node);
         Ok(())
     }
 
@@ -144,8 +161,23 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
         let (name, overload) = op.split_once('.').unwrap_or((op, "default"));
         match name {
-            "alias" | "clone" | "contiguous" | "detach" | "detach_" | "dropout" | "dropout_" | "feature_dropout"
-            | "lift_fresh_copy" | "to" | "_to_copy" | "type_as" => {
+            "alias"
+            | "alpha_dropout"
+            | "alpha_dropout_"
+            | "clone"
+            | "contiguous"
+            | "detach"
+            | "detach_"
+            | "dropout"
+            | "dropout_"
+            | "feature_alpha_dropout"
+            | "feature_alpha_dropout_"
+            | "feature_dropout"
+            | "feature_dropout_"
+            | "lift_fresh_copy"
+            | "to"
+            | "_to_copy"
+            | "type_as" => {
                 self.check_inert(call)?;
                 return Ok(vec![self.first(call)?]);
             }
@@ -153,11 +185,14 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 return Ok(vec![Known::Unread]);
             }
             "sym_size" => return self.size(call),
+
             "cat" | "concat" | "concatenate" => return self.concat(call, false),
+            "hstack" => return self.concat_along(call, 1),
             "stack" => return self.concat(call, true),
             "chunk" | "split" | "split_with_sizes" | "unbind" => return self.split(call, name),
             "view" | "reshape" | "_unsafe_view" | "view_as" | "reshape_as" | "flatten" | "unflatten" | "permute"
-            | "transpose" | "swapaxes" | "t" | "unsqueeze" | "squeeze" | "expand" | "expand_as" => {
+            | "transpose" | "swapaxes" | "swapdims" | "t" | "mT" | "movedim" | "unsqueeze" | "squeeze" | "expand"
+            | "expand_as" => {
                 return self.change_axes(call, name);
             }
             _ => {}
@@ -167,7 +202,10 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
         let value = match self.layer(call, name)? {
             Some(value) => value,
-            None => self.map(call, name, overload)?,
+            None => match self.composed(call, name)? {
+                Some(value) => value,
+                None => self.map(call, name, overload)?,
+            },
         };
         Ok(vec![Known::Traced(value)])
     }
@@ -201,22 +239,28 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 });
                 self.matrix_product(left?, right?)?
             }
+            "avg_pool1d" | "max_pool1d" | "adaptive_avg_pool1d" | "adaptive_max_pool1d" => self.pool1d(call, name)?,
+            "avg_pool3d" => self.pool_of_channels(call)?,
             "max_pool2d" | "max_pool2d_with_indices" => {
                 let (value, window) = self.window(call)?;
                 self.on_image(&value, Op::MaxPool(window))?
             }
             "avg_pool2d" => {
                 let (value, window) = self.window(call)?;
-                if !matches!(call.argument("divisor_override"), None | Some(RawArgument::None)) {
-                    return refuse("a divisor of one's own");
-                }
-                let counts_padding = call.flag("count_include_pad", true)?;
-                self.on_image(&value, Op::AveragePool { window, counts_padding })?
+                let op = average_pool(call, window)?;
+                self.on_image(&value, op)?
             }
             "adaptive_avg_pool2d" | "_adaptive_avg_pool2d" => self.adaptive_pool(call)?,
             "adaptive_max_pool2d" => self.adaptive_max_pool(call)?,
             "constant_pad_nd" | "pad" => self.pad(call)?,
-            "upsample_bilinear2d" | "upsample_nearest2d" | "upsample_bicubic2d" => self.resize(call, name)?,
+            "upsample_bilinear2d"
+            | "upsample_nearest2d"
+            | "upsample_bicubic2d"
+            | "_upsample_nearest_exact2d"
+            | "_upsample_bilinear2d_aa"
+            | "_upsample_bicubic2d_aa" => self.resize(call, name)?,
+            "im2col" => self.unfold(call)?,
+            "where" | "masked_fill" | "masked_fill_" => self.choose(call, name)?,
             "pixel_shuffle" => self.pixel_shuffle(call)?,
             "pixel_unshuffle" => self.pixel_unshuffle(call)?,
             "channel_shuffle" => self.channel_shuffle(call)?,
@@ -241,13 +285,19 @@ impl<'r, 'a> Lowering<'r, 'a> {
             ("mean", "dim") => self.mean(call),
             ("sum", "dim_IntList") => self.sum(call),
             ("var", _) => self.variance(call),
+            ("std", _) => {
+                let variance = self.variance(call)?;
+                self.unary(&variance, Op::Activate(Function::Sqrt))
+            }
             ("amax", _) | ("max", "dim") => self.extreme(call, false),
             ("amin", _) | ("min", "dim") => self.extreme(call, true),
             ("linalg_vector_norm", _) | ("norm", "ScalarOpt_dim") => self.vector_norm(call),
             ("slice" | "select" | "narrow", _) => self.slice(call, name),
             ("index", "Tensor") | ("index_select", _) => self.index(call),
             ("roll" | "flip", _) => self.moved(call, name),
-            ("repeat", _) => self.repeat(call),
+            ("repeat", _) => self.repeat(call, "repeats"),
+            ("tile", _) => self.repeat(call, "dims"),
+            ("einsum", _) => self.einsum(call),
             ("repeat_interleave", "self_int") => self.repeat_interleave(call),
             _ => Err(Problem::Op),
         }
@@ -351,9 +401,6 @@ fn function(call: &Call<'_, '_>, op: &str) -> Lowered<Option<Function>> {
         "mish" => Function::Mish,
         "softplus" if call.number("threshold", 20.0)? < 20.0 => return refuse("a softplus with a threshold below 20"),
         "softplus" => Function::Softplus { beta: call.number("beta", 1.0)? },
-        "elu" if call.number("scale", 1.0)? == 1.0 && call.number("input_scale", 1.0)? == 1.0 => {
-            Function::Elu { alpha: call.number("alpha", 1.0)? }
-        }
         "gelu" => match call.argument("approximate") {
             None => Function::Gelu,
             Some(RawArgument::Text(name)) if name.as_str() == "none" => Function::Gelu,

@@ -22,12 +22,17 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if call.flag("training", false)? {
             return Err(Problem::Use("a batch norm in training mode".to_owned(), EVALUATION));
         }
+        self.norm_by_statistics(call, &value)
+    }
+
+    /// Appends a norm of each channel by the running statistics that a call names.
+    fn norm_by_statistics(&mut self, call: &Call<'r, 'a>, value: &Traced) -> Lowered<Traced> {
         let tensors = NormTensors {
             mean: self.parameter(call, "running_mean")?,
             variance: self.parameter(call, "running_var")?,
             ..self.norm_tensors(call)?
         };
-        self.batch_norm_of(&value, tensors, call.number("eps", 1e-5)?)
+        self.batch_norm_of(value, tensors, call.number("eps", 1e-5)?)
     }
 
     /// Appends a batch norm with running statistics, over axis 1.
@@ -145,7 +150,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         self.group_norm_of(&value, tensors, call.number("eps", 1e-5)?, groups)
     }
 
-    /// Appends a group norm of an image.
+    /// Appends a group norm of `[N, C, …]`; axes that an image has and the value does not have length 1.
     pub fn group_norm_of(
         &mut self,
         value: &Traced,
@@ -153,20 +158,30 @@ impl<'r, 'a> Lowering<'r, 'a> {
         epsilon: f64,
         groups: usize,
     ) -> Lowered<Traced> {
-        let image = self.image(value)?;
+        if value.rank() < 2 {
+            return refuse("a group norm of an array without channels");
+        }
+        let missing = 4_usize.saturating_sub(value.rank());
+        let mut raised = value.clone();
+        raised.axes.splice(2..2, vec![Vec::new(); missing]);
+        let image = self.image(&raised)?;
         let norm = self.norm_of(tensors, image.shape.channels, epsilon)?;
-        self.on_image(&image, Op::GroupNorm { norm, groups })
+        let mut result = self.on_image(&image, Op::GroupNorm { norm, groups })?;
+        result.axes.drain(2..2 + missing);
+        Ok(result)
     }
 
-    /// Lowers an instance norm: a group norm with a group for each channel.
+    /// Lowers an instance norm: a group norm with a group for each channel, or a norm by running statistics.
     pub(super) fn instance_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "input")?;
-        let image = self.image(&value)?;
+        if value.rank() < 3 {
+            return refuse("an instance norm of an array without pixels");
+        }
         if !call.flag("use_input_stats", true)? {
-            return refuse("an instance norm with running statistics");
+            return self.norm_by_statistics(call, &value);
         }
         let tensors = self.norm_tensors(call)?;
-        self.group_norm_of(&image, tensors, call.number("eps", 1e-5)?, image.shape.channels)
+        self.group_norm_of(&value, tensors, call.number("eps", 1e-5)?, value.length(1))
     }
 
     /// Lowers the Euclidean norm along axes.
@@ -178,43 +193,55 @@ impl<'r, 'a> Lowering<'r, 'a> {
             Some(_) => call.number(order, 2.0)?,
         };
         let (axes, keeps) = (self.axes_of(call, &value)?, call.flag("keepdim", false)?);
-        let count: usize = axes.iter().map(|axis| value.length(*axis)).product();
-        let scale = Op::Scalar { scale: count as f64, shift: 0.0 };
-        if ord == 1.0 {
-            let sizes = self.unary(&value, Op::Activate(Function::Absolute))?;
-            let mean = self.counted_mean_over(&sizes, &axes, keeps)?;
-            return self.unary(&mean, scale);
+        match ord {
+            1.0 => self.size_over(&value, &axes, keeps),
+            2.0 => self.length_over(&value, &axes, keeps),
+            ord => refuse(format!("a norm of order {ord}")),
         }
-        if ord != 2.0 {
-            return refuse(format!("a norm of order {ord}"));
-        }
-        let squares = self.unary(&value, Op::Activate(Function::Square))?;
-        let mean = self.counted_mean_over(&squares, &axes, keeps)?;
-        let sum = self.unary(&mean, scale)?;
+    }
+
+    /// Appends the sum of sizes over axes.
+    pub fn size_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
+        let sizes = self.unary(value, Op::Activate(Function::Absolute))?;
+        self.sum_over(&sizes, axes, keeps)
+    }
+
+    /// Appends the Euclidean norm over axes.
+    pub fn length_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
+        let squares = self.unary(value, Op::Activate(Function::Square))?;
+        let sum = self.sum_over(&squares, axes, keeps)?;
         // The slope of a vector of zeros is 0, as PyTorch has it, and not infinite.
         let low = f64::from(f32::MIN_POSITIVE);
         let bounded = self.unary(&sum, Op::Activate(Function::Clamp { low, high: f64::from(f32::MAX) }))?;
         self.unary(&bounded, Op::Activate(Function::Sqrt))
     }
 
-    /// Lowers `log_softmax`: x − max − ln Σ e^(x − max).
     pub(super) fn log_softmax(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        let Some(axis) = value.axis(call.int("dim", -1)?) else { return refuse("an axis that is not there") };
-        let (shifted, _, sum) = self.exponentials(&value, axis)?;
+        self.log_softmax_of(&value, call.int("dim", -1)?)
+    }
+
+    /// Appends the logarithm of a softmax along an axis, which may be counted from the end: x − max − ln Σ e^(x − max).
+    pub fn log_softmax_of(&mut self, value: &Traced, axis: i64) -> Lowered<Traced> {
+        let Some(axis) = value.axis(axis) else { return refuse("an axis that is not there") };
+        let (shifted, _, sum) = self.exponentials(value, axis)?;
         let log = self.unary(&sum, Op::Activate(Function::Log))?;
         self.combine(Arithmetic::Subtract, shifted, log)
     }
 
-    /// Lowers `logsumexp`: max + ln Σ e^(x − max).
     pub(super) fn log_sum_exp(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let axes = self.axes_of(call, &value)?;
+        self.log_sum_exp_over(&value, &axes, call.flag("keepdim", false)?)
+    }
+
+    /// Appends max + ln Σ e^(x − max) over an axis.
+    pub fn log_sum_exp_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
         let [axis] = axes[..] else { return refuse("a sum over several axes") };
-        let (_, largest, sum) = self.exponentials(&value, axis)?;
+        let (_, largest, sum) = self.exponentials(value, axis)?;
         let log = self.unary(&sum, Op::Activate(Function::Log))?;
         let mut result = self.combine(Arithmetic::Add, log, largest)?;
-        if !call.flag("keepdim", false)? {
+        if !keeps {
             result.axes.remove(axis);
         }
         Ok(result)
@@ -225,8 +252,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let largest = self.largest_over(value, &[axis], true)?;
         let shifted = self.combine(Arithmetic::Subtract, value.clone(), largest.clone())?;
         let exponentials = self.unary(&shifted, Op::Activate(Function::Exp))?;
-        let mean = self.counted_mean_over(&exponentials, &[axis], true)?;
-        let sum = self.unary(&mean, Op::Scalar { scale: value.length(axis) as f64, shift: 0.0 })?;
+        let sum = self.sum_over(&exponentials, &[axis], true)?;
         Ok((shifted, largest, sum))
     }
 

@@ -36,26 +36,105 @@ impl<'r, 'a> Lowering<'r, 'a> {
     pub(super) fn adaptive_pool(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let (image, output) = (self.image(&value)?, call.pair("output_size", 1)?);
-        let sides = [image.shape.height, image.shape.width];
         if output == [1, 1] {
             return self.on_image(&image, Op::GlobalAveragePool);
         }
-        if output == sides {
-            return Ok(image);
-        }
+        // Also where it changes nothing: it does at other sizes of the image.
         self.on_image(&image, Op::AdaptiveAveragePool(output))
     }
 
-    /// Lowers an adaptive max pool whose cells are of one size.
+    /// Lowers an adaptive max pool.
     pub(super) fn adaptive_max_pool(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(call, "self")?;
-        let (image, output) = (self.image(&value)?, call.pair("output_size", 1)?);
-        let sides = [image.shape.height, image.shape.width];
-        if output.contains(&0) || (0..2).any(|axis| !sides[axis].is_multiple_of(output[axis])) {
-            return refuse("an adaptive max pool with cells of several sizes");
+        let (value, output) = (self.value(call, "self")?, call.pair("output_size", 1)?);
+        self.greatest_of_cells(&value, output)
+    }
+
+    /// Appends the greatest values of the cells that [`Op::AdaptiveAveragePool`] has: cells of different sizes have their last
+    /// positions repeated.
+    pub fn greatest_of_cells(&mut self, value: &Traced, output: [usize; 2]) -> Lowered<Traced> {
+        if output == [1; 2] {
+            return self.largest_over(value, &[2, 3], true);
         }
-        let kernel = [sides[0] / output[0], sides[1] / output[1]];
+        let mut image = self.image(value)?;
+        let mut kernel = [1; 2];
+        for axis in 0..2 {
+            let (from, to) = (image.length(2 + axis), output[axis]);
+            if to == 0 || to > MAX_SIDE {
+                return refuse(format!("an adaptive max pool to {to} cells"));
+            }
+            let cell = |index: usize| index * from / to..((index + 1) * from).div_ceil(to);
+            let longest = (0..to).map(|index| cell(index).len()).max().unwrap_or(1);
+            let positions =
+                |index: usize| (0..longest).map(move |at| (cell(index).start + at).min(cell(index).end - 1));
+            let positions: Vec<usize> = (0..to).flat_map(positions).collect();
+            image = self.gather_each(&image, 2 + axis, positions)?;
+            kernel[axis] = longest;
+        }
         self.on_image(&image, Op::MaxPool(whole(kernel)))
+    }
+
+    /// Lowers a pool along one axis: one of an image of one row.
+    pub(super) fn pool1d(&mut self, call: &Call<'r, 'a>, name: &str) -> Lowered<Traced> {
+        let mut value = self.value(call, "self")?;
+        if value.rank() != 3 {
+            return refuse("a pool of that form");
+        }
+        value.axes.insert(2, Vec::new());
+        let image = self.image(&value)?;
+        let cells = || -> Lowered<[usize; 2]> { Ok([1, call.pair("output_size", 1)?[1]]) };
+        let mut result = match name {
+            "adaptive_avg_pool1d" => self.on_image(&image, Op::AdaptiveAveragePool(cells()?))?,
+            "adaptive_max_pool1d" => self.greatest_of_cells(&image, cells()?)?,
+            name => {
+                let (_, window) = self.window(call)?;
+                let window = of_one_row(window);
+                let op = if name == "max_pool1d" { Op::MaxPool(window) } else { average_pool(call, window)? };
+                self.on_image(&image, op)?
+            }
+        };
+        result.axes.remove(2);
+        Ok(result)
+    }
+
+    /// Lowers an average pool of `[N, 1, C, H, W]` along `C`: the sums of a local response norm.
+    pub(super) fn pool_of_channels(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(call, "self")?;
+        let triple = |name| -> Lowered<Vec<i64>> { Ok(call.ints(name)?.unwrap_or_default()) };
+        let (kernel, stride, padding) = (triple("kernel_size")?, triple("stride")?, triple("padding")?);
+        let is_along_channels = matches!(kernel[..], [_, 1, 1]) && value.rank() == 5;
+        if !is_along_channels || stride.iter().any(|step| *step != 1) || padding.iter().any(|amount| *amount != 0) {
+            return refuse("a pool of three axes");
+        }
+        let taps = usize::try_from(kernel[0]).ok().filter(|taps| (1..=MAX_SIDE).contains(taps));
+        let Some(taps) = taps else { return refuse("a kernel of that size") };
+        self.mean_of_neighbours(&value, 2, taps)
+    }
+
+    /// Appends `x / (bias + alpha · mean(x²))^beta`, the mean over that many neighbours among the channels (Krizhevsky et al.,
+    /// NeurIPS 2012).
+    pub fn local_response_norm(&mut self, value: &Traced, taps: usize, numbers: [f64; 3]) -> Lowered<Traced> {
+        let [alpha, beta, bias] = numbers;
+        if value.rank() < 2 || !(1..=MAX_SIDE).contains(&taps) {
+            return refuse("a local response norm of that form");
+        }
+        let squares = self.unary(value, Op::Activate(Function::Square))?;
+        let mut sides = vec![[0; 2]; value.rank()];
+        sides[1] = [(taps - 1) / 2, taps / 2];
+        let padded = self.pad_with_zeros(&squares, &sides)?;
+        let means = self.mean_of_neighbours(&padded, 1, taps)?;
+        let shifted = self.unary(&means, Op::Scalar { scale: alpha, shift: bias })?;
+        let divisor = self.unary(&shifted, Op::Activate(Function::Power { exponent: beta }))?;
+        self.combine(Arithmetic::Divide, value.clone(), divisor)
+    }
+
+    /// Appends the means of that many neighbours along an axis.
+    pub fn mean_of_neighbours(&mut self, value: &Traced, axis: usize, taps: usize) -> Lowered<Traced> {
+        let Some(own) = value.pieces(axis) else { return refuse("a pool over the batch") };
+        let others: Vec<usize> = (0..value.sides.len()).filter(|piece| !own.contains(piece)).collect();
+        let arranged = self.sketch.arrange(value, [&others, &own, &[]])?;
+        let window = of_one_row(Window { stride: [1; 2], ..whole([taps; 2]) });
+        let result = self.sketch.node(Op::AveragePool { window, counts_padding: true }, &[arranged.value])?;
+        Ok(arranged.with_axis(axis, (value.length(axis) + 1).saturating_sub(taps), result))
     }
 
     /// Returns the axes that a call reduces: all but the batch, if it names none.
@@ -79,9 +158,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         self.check_inert(call)?;
         let value = self.value(call, "self")?;
         let axes = self.axes_of(call, &value)?;
-        let count: usize = axes.iter().map(|axis| value.length(*axis)).product();
-        let mean = self.counted_mean_over(&value, &axes, call.flag("keepdim", false)?)?;
-        self.unary(&mean, Op::Scalar { scale: count as f64, shift: 0.0 })
+        self.sum_over(&value, &axes, call.flag("keepdim", false)?)
     }
 
     /// Lowers the unbiased or biased variance along axes.
@@ -89,10 +166,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let value = self.value(call, "self")?;
         let axes = self.axes_of(call, &value)?;
         let count = axes.iter().map(|axis| value.length(*axis)).product::<usize>() as f64;
-        let correction = match call.argument("correction") {
-            None | Some(RawArgument::None) => f64::from(u8::from(call.flag("unbiased", true)?)),
-            Some(_) => call.number("correction", 1.0)?,
-        };
+        let correction = self.correction(call)?;
         let mean = self.mean_over(&value, &axes, true)?;
         let centred = self.combine(Arithmetic::Subtract, value, mean)?;
         let squares = self.unary(&centred, Op::Activate(Function::Square))?;
@@ -104,13 +178,21 @@ impl<'r, 'a> Lowering<'r, 'a> {
     pub(super) fn extreme(&mut self, call: &Call<'r, 'a>, is_least: bool) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
         let (axes, keeps) = (self.axes_of(call, &value)?, call.flag("keepdim", false)?);
-        if !is_least {
-            return self.largest_over(&value, &axes, keeps);
-        }
-        let negative = Op::Scalar { scale: -1.0, shift: 0.0 };
-        let turned = self.unary(&value, negative.clone())?;
-        let largest = self.largest_over(&turned, &axes, keeps)?;
-        self.unary(&largest, negative)
+        if is_least { self.least_over(&value, &axes, keeps) } else { self.largest_over(&value, &axes, keeps) }
+    }
+
+    /// Appends the least value over axes.
+    pub fn least_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
+        let negative = self.times(value, -1.0)?;
+        let largest = self.largest_over(&negative, axes, keeps)?;
+        self.times(&largest, -1.0)
+    }
+
+    /// Appends the sum over axes.
+    pub fn sum_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
+        let count: usize = axes.iter().map(|axis| value.length(*axis)).product();
+        let mean = self.counted_mean_over(value, axes, keeps)?;
+        self.unary(&mean, Op::Scalar { scale: count as f64, shift: 0.0 })
     }
 
     /// Appends the mean over axes.
@@ -256,6 +338,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let image = self.image(&value)?;
         let interpolation = match (name, call.flag("align_corners", false)?) {
             ("upsample_nearest2d", _) => Interpolation::Nearest,
+            ("_upsample_nearest_exact2d", _) => Interpolation::NearestExact,
+            ("_upsample_bilinear2d_aa", false) => Interpolation::BilinearAntialiased,
+            ("_upsample_bicubic2d_aa", false) => Interpolation::BicubicAntialiased,
+            ("_upsample_bilinear2d_aa" | "_upsample_bicubic2d_aa", true) => {
+                return refuse("a resize against aliasing with aligned corners");
+            }
             ("upsample_bicubic2d", true) => Interpolation::BicubicCorners,
             ("upsample_bicubic2d", false) => Interpolation::Bicubic,
             (_, true) => Interpolation::BilinearCorners,
@@ -337,6 +425,26 @@ impl<'r, 'a> Lowering<'r, 'a> {
 /// Returns the window of a pool without overlaps.
 fn whole(kernel: [usize; 2]) -> Window {
     Window { kernel, stride: kernel, dilation: [1; 2], padding: Padding::NONE, rounds_up: false }
+}
+
+/// Returns the window along columns alone.
+fn of_one_row(window: Window) -> Window {
+    let columns = |[_, columns]: [usize; 2], one| [one, columns];
+    let padding = match window.padding {
+        Padding::Fixed([_, columns]) => Padding::Fixed([[0; 2], columns]),
+        same @ (Padding::Same | Padding::SameLower) => same,
+    };
+    let (kernel, stride, dilation) =
+        (columns(window.kernel, 1), columns(window.stride, 1), columns(window.dilation, 1));
+    Window { kernel, stride, dilation, padding, ..window }
+}
+
+/// Returns the average pool that a call computes.
+pub(super) fn average_pool(call: &Call<'_, '_>, window: Window) -> Lowered<Op> {
+    if !matches!(call.argument("divisor_override"), None | Some(RawArgument::None)) {
+        return refuse("a divisor of one's own");
+    }
+    Ok(Op::AveragePool { window, counts_padding: call.flag("count_include_pad", true)? })
 }
 
 /// Returns the value of an op that left of each image the pieces `kept` alone; reduced axes are gone or have length 1.

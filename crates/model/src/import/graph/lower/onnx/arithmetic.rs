@@ -61,7 +61,7 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     }
 
     /// Returns a tensor of the file that is a number as a constant.
-    fn as_constant(&mut self, known: Known) -> Lowered<Known> {
+    pub(super) fn as_constant(&mut self, known: Known) -> Lowered<Known> {
         Ok(match self.single(&known)? {
             Some(_) => self.constant(&known)?.map_or(known, Known::Constant),
             None => known,

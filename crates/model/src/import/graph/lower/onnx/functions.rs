@@ -2,7 +2,7 @@
 
 use super::OnnxLowering;
 use super::node::Node;
-use crate::import::graph::lower::aten::{Known, Lowered, refuse};
+use crate::import::graph::lower::aten::{Elu, Known, Lowered, refuse};
 use crate::import::graph::lower::traced::Traced;
 use fieldfit_nets::{Function, Op};
 
@@ -34,6 +34,17 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             "Log" => Function::Log,
             "Abs" => Function::Absolute,
             "Erf" => Function::Erf,
+            "Selu" => {
+                let alpha = node.number("alpha", Elu::SELU.alpha)?;
+                return self
+                    .elu(node, Elu { alpha, scale: node.number("gamma", Elu::SELU.scale)?, inner: 1.0 })
+                    .map(Some);
+            }
+            "Celu" => return self.elu(node, Elu::celu(node.number("alpha", 1.0)?)).map(Some),
+            "Softsign" => {
+                let value = self.input(node)?;
+                return self.lowering.softsign(&value).map(|value| Some(Known::Traced(value)));
+            }
             "Elu" => Function::Elu { alpha: node.number("alpha", 1.0)? },
             "Softplus" => Function::Softplus { beta: 1.0 },
             "Mish" => Function::Mish,
@@ -41,6 +52,11 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         };
         let value = self.input(node)?;
         Ok(Some(Known::Traced(self.lowering.unary(&value, Op::Activate(function))?)))
+    }
+
+    fn elu(&mut self, node: &Node<'r, 'a>, elu: Elu) -> Lowered<Known> {
+        let value = self.input(node)?;
+        self.lowering.elu_of(&value, elu).map(Known::Traced)
     }
 
     /// Returns the first input as a value.

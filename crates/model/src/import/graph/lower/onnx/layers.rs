@@ -3,8 +3,7 @@
 use super::OnnxLowering;
 use super::node::{Node, side};
 use super::select::axis_of;
-use crate::import::graph::lower::aten::NormTensors;
-use crate::import::graph::lower::aten::{EVALUATION, Known, Lowered, Problem, refuse};
+use crate::import::graph::lower::aten::{EVALUATION, Known, Lowered, NormTensors, Operand, Problem, refuse};
 use crate::import::graph::lower::traced::{Size, Traced};
 use crate::import::graph::lower::view::View;
 use crate::text::excerpt;
@@ -14,10 +13,15 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn conv(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let (value, weight) = (self.value(node, 0)?, self.weight(node, 1)?);
         let bias = self.parameter(node, 2, 0.0)?;
-        let [_, _, rows, columns] = self.lowering.kernel(weight)?;
-        let window = self.window(node, &value, [rows, columns])?;
         let groups = usize::try_from(node.int("group", 1)?).unwrap_or(0);
-        self.lowering.conv_of(&value, (weight, bias), window, groups)
+        if let [_, _, _] = self.lowering.raw.tensors[weight].shape[..] {
+            let (steps, padding) = self.line(node)?;
+            return self.lowering.conv1d_of(value, (weight, bias), (steps, padding), groups);
+        }
+        let weight = Operand::Tensor(weight);
+        let [_, _, rows, columns] = self.lowering.kernel(&weight)?;
+        let window = self.window(node, [rows, columns])?;
+        self.lowering.conv_of(&value, (&weight, bias), window, groups)
     }
 
     pub(super) fn conv_transpose(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
@@ -26,22 +30,36 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         if node.attribute("output_shape").is_some() || !matches!(node.text("auto_pad", "NOTSET")?, "NOTSET" | "VALID") {
             return refuse("a transposed convolution of a stated output");
         }
-        let [_, _, rows, columns] = self.lowering.kernel(weight)?;
-        let window = self.window(node, &value, [rows, columns])?;
+        let [_, _, rows, columns] = self.lowering.kernel(&Operand::Tensor(weight))?;
+        let window = self.window(node, [rows, columns])?;
         let groups = usize::try_from(node.int("group", 1)?).unwrap_or(0);
         let output_padding = node.pair("output_padding", 0)?;
         self.lowering.conv_transpose_of(&value, (weight, bias), (window, output_padding), groups)
     }
 
+    /// Returns stride and dilation of a convolution along one axis, and its padding before and behind.
+    pub(super) fn line(&self, node: &Node<'r, 'a>) -> Lowered<([usize; 2], [usize; 2])> {
+        let one = |name| match node.ints(name)? {
+            None => Ok(1),
+            Some([step]) => side(name, *step),
+            Some(values) => refuse(format!("attribute `{name}` of {} axes", values.len())),
+        };
+        let padding = match (node.text("auto_pad", "NOTSET")?, node.ints("pads")?) {
+            ("NOTSET" | "VALID", None) | ("VALID", _) => [0; 2],
+            ("NOTSET", Some([before, behind])) => [side("pads", *before)?, side("pads", *behind)?],
+            _ => return refuse("padding of that form"),
+        };
+        Ok(([one("strides")?, one("dilations")?], padding))
+    }
+
     /// Returns the window of a convolution or pool of an image.
-    pub(super) fn window(&self, node: &Node<'r, 'a>, value: &Traced, kernel: [usize; 2]) -> Lowered<Window> {
+    pub(super) fn window(&self, node: &Node<'r, 'a>, kernel: [usize; 2]) -> Lowered<Window> {
         if let Some(stated) = node.ints("kernel_shape")? {
             match stated {
                 [rows, columns] if [side("kernel_shape", *rows)?, side("kernel_shape", *columns)?] == kernel => {}
                 _ => return refuse(format!("a kernel of {kernel:?} pixels that is stated as {stated:?}")),
             }
         }
-        let (stride, dilation) = (node.pair("strides", 1)?, node.pair("dilations", 1)?);
         let padding = match node.text("auto_pad", "NOTSET")? {
             "NOTSET" => match node.ints("pads")? {
                 None => Padding::NONE,
@@ -53,9 +71,10 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             },
             "VALID" => Padding::NONE,
             "SAME_UPPER" => Padding::Same,
-            "SAME_LOWER" => same_lower(value, kernel, stride, dilation)?,
+            "SAME_LOWER" => Padding::SameLower,
             other => return refuse(format!("padding `{}`", excerpt(other))),
         };
+        let (stride, dilation) = (node.pair("strides", 1)?, node.pair("dilations", 1)?);
         Ok(Window { kernel, stride, dilation, padding, rounds_up: node.flag("ceil_mode", false)? })
     }
 
@@ -82,14 +101,11 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn layer_norm(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(node, 0)?;
         let axis = axis_of(node.int("axis", -1)?, value.rank())?;
-        if axis + 1 != value.rank() {
-            return refuse("a layer norm over several axes");
-        }
         if node.raw.outputs.iter().skip(1).flatten().any(|name| self.patterns.readers(name) > 0) {
             return refuse("a layer norm whose statistics are read");
         }
-        let tensors = self.affine(node)?;
-        self.lowering.layer_norm_of(value, 1, tensors, node.number("epsilon", 1e-5)?)
+        let (tensors, count) = (self.affine(node)?, value.rank() - axis);
+        self.lowering.layer_norm_of(value, count, tensors, node.number("epsilon", 1e-5)?)
     }
 
     pub(super) fn group_norm(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
@@ -174,6 +190,9 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             }
             (_, _, left, right) => {
                 let (left, right) = (self.lowering.traced(left)?, self.lowering.traced(right)?);
+                if left.rank() != right.rank() || left.rank() == 2 {
+                    return self.lowering.matrix_product(Known::Traced(left), Known::Traced(right));
+                }
                 self.product(&left, right)
             }
         }
@@ -220,7 +239,10 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         if self.opset < ONE_AXIS && has_others {
             return refuse("a softmax over several axes");
         }
-        self.lowering.softmax_of(&value, axis as i64)
+        match node.op() {
+            "LogSoftmax" => self.lowering.log_softmax_of(&value, axis as i64),
+            _ => self.lowering.softmax_of(&value, axis as i64),
+        }
     }
 
     /// Lowers attention over `[N, heads, tokens, width]`, or `[N, tokens, heads · width]` with the number of heads stated.
@@ -264,19 +286,4 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         let split = self.lowering.traced(split)?.permute(&[0, 2, 1, 3]);
         split.map_or_else(|| refuse("attention over such an array"), Ok)
     }
-}
-
-/// Returns the padding that makes an output of `ceil(input / stride)` pixels, an odd pixel above and left.
-fn same_lower(value: &Traced, kernel: [usize; 2], stride: [usize; 2], dilation: [usize; 2]) -> Lowered<Padding> {
-    if value.rank() != 4 || stride.contains(&0) || kernel.contains(&0) {
-        return refuse("padding by the size of something that is no image");
-    }
-    Ok(Padding::Fixed([0, 1].map(|axis| {
-        let side = value.length(2 + axis);
-        let extent = (kernel[axis] - 1).saturating_mul(dilation[axis]) + 1;
-        let covered =
-            (side.div_ceil(stride[axis]).saturating_sub(1)).saturating_mul(stride[axis]).saturating_add(extent);
-        let total = covered.saturating_sub(side);
-        [total.div_ceil(2), total / 2]
-    })))
 }

@@ -176,11 +176,13 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             "Gemm" => self.gemm(node)?,
             "MatMul" => self.matmul(node)?,
             "PRelu" => self.prelu(node)?,
-            "Softmax" => self.softmax(node)?,
+            "Softmax" | "LogSoftmax" => self.softmax(node)?,
             "Attention" => self.attention(node)?,
             "MaxPool" | "AveragePool" => self.pool(node)?,
-            "GlobalAveragePool" => self.global_pool(node)?,
-            "ReduceMean" | "ReduceSum" | "ReduceL2" | "ReduceSumSquare" => self.reduce(node)?,
+            "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(node)?,
+            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
+            | "ReduceLogSumExp" => self.reduce(node)?,
+            "LRN" => self.local_response_norm(node)?,
             "Pad" => self.pad(node)?,
             "Resize" => self.resize(node)?,
             "DepthToSpace" => self.depth_to_space(node)?,
@@ -190,6 +192,8 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             "GatherND" => self.gather_rows(node)?,
             "ScatterND" => self.scatter(node)?,
             "Concat" => self.concat(node)?,
+            "Tile" => self.tile(node)?,
+            "Where" => self.choose(node)?,
             _ => return Err(Problem::Op),
         };
         Ok(vec![Known::Traced(known).into()])

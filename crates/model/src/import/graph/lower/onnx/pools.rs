@@ -6,28 +6,67 @@ use super::select::axis_of;
 use crate::import::graph::lower::aten::{Lowered, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::text::excerpt;
-use fieldfit_nets::{Function, Interpolation, Op, ResizeTo};
+use fieldfit_nets::{Function, Interpolation, Op, Padding, ResizeTo, Window};
 
 impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn pool(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(node, 0)?;
-        if node.attribute("kernel_shape").is_none() {
-            return refuse("a pool without a kernel");
-        }
-        let window = self.window(node, &value, node.pair("kernel_shape", 1)?)?;
-        if node.op() == "AveragePool" {
-            let counts_padding = node.flag("count_include_pad", false)?;
-            return self.lowering.on_image(&value, Op::AveragePool { window, counts_padding });
-        }
+        let mut value = self.value(node, 0)?;
         if node.raw.outputs.iter().skip(1).flatten().any(|name| self.patterns.readers(name) > 0) {
             return refuse("a max pool whose positions are read");
         }
-        self.lowering.on_image(&value, Op::MaxPool(window))
+        let op = |window| -> Lowered<Op> {
+            match node.op() {
+                "AveragePool" => Ok(Op::AveragePool { window, counts_padding: node.flag("count_include_pad", false)? }),
+                _ => Ok(Op::MaxPool(window)),
+            }
+        };
+        match (node.ints("kernel_shape")?, value.rank()) {
+            (None, _) => refuse("a pool without a kernel"),
+            (Some([columns]), 3) => {
+                let ([stride, dilation], padding) = self.line(node)?;
+                let (kernel, padding) = ([1, side("kernel_shape", *columns)?], Padding::Fixed([[0; 2], padding]));
+                let rounds_up = node.flag("ceil_mode", false)?;
+                let window = Window { kernel, stride: [1, stride], dilation: [1, dilation], padding, rounds_up };
+                value.axes.insert(2, Vec::new());
+                let mut result = self.lowering.on_image(&value, op(window)?)?;
+                result.axes.remove(2);
+                Ok(result)
+            }
+            // The means of a local response norm.
+            (Some([taps, 1, 1]), 5) if node.op() == "AveragePool" => {
+                let is = |name, expected: i64| -> Lowered<bool> {
+                    Ok(node.ints(name)?.is_none_or(|values| values.iter().all(|value| *value == expected)))
+                };
+                if !is("strides", 1)? || !is("dilations", 1)? || !is("pads", 0)? {
+                    return refuse("a pool of three axes");
+                }
+                self.lowering.mean_of_neighbours(&value, 2, side("kernel_shape", *taps)?)
+            }
+            (Some(_), _) => {
+                let window = self.window(node, node.pair("kernel_shape", 1)?)?;
+                self.lowering.on_image(&value, op(window)?)
+            }
+        }
     }
 
     pub(super) fn global_pool(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(node, 0)?;
-        self.lowering.on_image(&value, Op::GlobalAveragePool)
+        if value.rank() < 3 {
+            return refuse("a pool of an array without pixels");
+        }
+        let axes: Vec<usize> = (2..value.rank()).collect();
+        match node.op() {
+            "GlobalMaxPool" => self.lowering.largest_over(&value, &axes, true),
+            _ => self.lowering.mean_over(&value, &axes, true),
+        }
+    }
+
+    /// Lowers a norm by the squares of neighbouring channels.
+    pub(super) fn local_response_norm(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(node, 0)?;
+        let taps = side("size", node.int("size", 0)?)?;
+        let numbers = [node.number("alpha", 1e-4)?, node.number("beta", 0.75)?, node.number("bias", 1.0)?];
+        self.lowering.local_response_norm(&value, taps, numbers)
     }
 
     /// Lowers a reduction over axes, which are an attribute or an input.
@@ -41,17 +80,18 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         }
         let axes = axes.into_iter().map(|axis| axis_of(axis, value.rank())).collect::<Lowered<Vec<_>>>()?;
         let keeps = node.flag("keepdims", true)?;
-        if node.op() == "ReduceMean" {
-            return self.lowering.mean_over(&value, &axes, keeps);
-        }
-        if node.op() == "ReduceSum" {
-            return self.sum(&value, &axes, keeps);
-        }
-        let squares = self.lowering.unary(&value, Op::Activate(Function::Square))?;
-        let sum = self.sum(&squares, &axes, keeps)?;
         match node.op() {
-            "ReduceL2" => self.lowering.unary(&sum, Op::Activate(Function::Sqrt)),
-            _ => Ok(sum),
+            "ReduceMean" => self.lowering.mean_over(&value, &axes, keeps),
+            "ReduceSum" => self.lowering.sum_over(&value, &axes, keeps),
+            "ReduceMax" => self.lowering.largest_over(&value, &axes, keeps),
+            "ReduceMin" => self.lowering.least_over(&value, &axes, keeps),
+            "ReduceL1" => self.lowering.size_over(&value, &axes, keeps),
+            "ReduceL2" => self.lowering.length_over(&value, &axes, keeps),
+            "ReduceLogSumExp" => self.lowering.log_sum_exp_over(&value, &axes, keeps),
+            _ => {
+                let squares = self.lowering.unary(&value, Op::Activate(Function::Square))?;
+                self.lowering.sum_over(&squares, &axes, keeps)
+            }
         }
     }
 
@@ -87,13 +127,6 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         }
         let padded = self.lowering.pad_with_zeros(&value, &pads)?;
         if fill == 0.0 { Ok(padded) } else { self.lowering.fill_padding(padded, &pads, fill) }
-    }
-
-    /// Appends the sum over axes.
-    fn sum(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
-        let count: usize = axes.iter().map(|axis| value.length(*axis)).product();
-        let mean = self.lowering.counted_mean_over(value, axes, keeps)?;
-        self.scaled(&mean, count as f64, 0.0)
     }
 
     pub(super) fn resize(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {

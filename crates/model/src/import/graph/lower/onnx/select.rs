@@ -4,7 +4,7 @@ use super::constants::positions;
 use super::node::Node;
 use super::{OnnxLowering, Value};
 use crate::import::graph::lower::array::Array;
-use crate::import::graph::lower::aten::{Known, Lowered, MAX_PARTS, refuse};
+use crate::import::graph::lower::aten::{Known, Lowered, MAX_PARTS, MAX_SIDE, refuse};
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::lower::view::View;
 use crate::import::graph::name::Name;
@@ -194,6 +194,30 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             return refuse("a change of a part of an array");
         }
         Ok(update)
+    }
+
+    /// Lowers `Tile`: each axis that many times.
+    pub(super) fn tile(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let mut value = self.value(node, 0)?;
+        let times = self.ints(node, 1)?.unwrap_or_default();
+        if times.len() != value.rank() {
+            return refuse("a repetition of other axes");
+        }
+        for (axis, times) in times.into_iter().enumerate().filter(|(_, times)| *times != 1) {
+            let length = value.length(axis);
+            let all = usize::try_from(times).ok().and_then(|times| length.checked_mul(times));
+            let Some(all) = all.filter(|all| (1..=MAX_SIDE).contains(all)) else { return refuse("that repetition") };
+            value = self.lowering.gather(&value, axis, (0..all).map(|index| index % length).collect())?;
+        }
+        Ok(value)
+    }
+
+    /// Lowers `Where` by a mask of constants.
+    pub(super) fn choose(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let [mask, chosen, other] = [self.array(node, 0)?, self.array(node, 1)?, self.array(node, 2)?];
+        let Some(mask) = self.constant(&mask)? else { return refuse("a mask that depends on the image") };
+        let (chosen, other) = (self.as_constant(chosen)?, self.as_constant(other)?);
+        self.lowering.chosen(&mask, chosen, other)
     }
 
     pub(super) fn concat(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
