@@ -12,11 +12,9 @@ from pathlib import Path
 
 import nncf
 import openvino
-from serving import images, serve
+from serving import CALIBRATION, images, serve
 
 SIDE = 224
-# Images that both sides calibrate on.
-CALIBRATION = 8
 
 
 def quantised(path: Path) -> openvino.Model:

@@ -40,8 +40,8 @@ def torch(label: str, *work: object) -> Side:
     return Side(f"PyTorch {label}", "torch", tuple(map(str, work)))
 
 
-def onnx(network: str = "lite0") -> Side:
-    return Side("ONNX Runtime", "onnx", ("infer", f"onnx:{network}"))
+def onnx(network: str = "lite0", work: str = "infer") -> Side:
+    return Side("ONNX Runtime" if work == "infer" else "ONNX Runtime int8", "onnx", (work, f"onnx:{network}"))
 
 
 def infer(threads: int, side: int, batch: int = 1) -> Row:
@@ -53,12 +53,13 @@ def infer(threads: int, side: int, batch: int = 1) -> Row:
 
 
 def int8(threads: int, network: str | None = None) -> Row:
-    """One image of 224 px in int8, beside our own f32 and OpenVINO's int8. Their codes differ, and so do their logits."""
+    """One image of 224 px in int8, beside our own f32, OpenVINO's int8 and ONNX Runtime's. Their codes differ, and so do their logits."""
     model = ("--model", f"base:{network}") if network else ()
     theirs = (
         Side("our f32", "ours", ("infer", "224", "1", *model)),
         Side("OpenVINO int8", "openvino", ("infer", f"onnx:{network or 'lite0'}")),
         Side("OpenVINO f32", "openvino", ("infer", f"onnx:{network or 'lite0'}", "f32")),
+        onnx(network or "lite0", "infer-int8"),
     )
     mine = ours("infer-int8", 224, *model)
     return Row(f"int8-{network or 224}", threads, mine, theirs, 25, None)

@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 import numpy
 
+# Images that every side calibrates on.
+CALIBRATION = 8
+
 
 def images(first: int, count: int, side: int) -> numpy.ndarray:
     """The golden file's images of those numbers, f32, `[N, 3, H, W]`."""

@@ -105,7 +105,9 @@ pub enum ExecError {
         index: usize,
     },
     /// Activation ranges of another network.
-    #[error("activation ranges: expected {expected} values, found {found}: calibrate this network")]
+    #[error(
+        "activation ranges: expected {expected} values, found {found}: calibrate this network with `fieldfit calibrate`, or adapt it for int8"
+    )]
     RangeCount {
         /// Values of the network's graph.
         expected: usize,

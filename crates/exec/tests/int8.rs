@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{images, networks, params};
+use common::{images, networks, params, wide_convolutions};
 use fieldfit_exec::cpu::{Calibrator, PreparedCpu, int8_coverage};
 use fieldfit_exec::memory::{BatchSize, inference_int8};
 use fieldfit_exec::{Device, ExecError, Prepared, prepare_int8};
@@ -18,7 +18,7 @@ const COSINE: f64 = 0.98;
 /// Networks of every int8 kernel, with the size of their images: the tiny ones, and a transformer.
 fn all() -> Vec<(Network, [usize; 2])> {
     let of_any_size = networks().into_iter().map(|network| (network, [33, 26]));
-    of_any_size.chain([(by_name("vit-micro").unwrap(), [32, 32])]).collect()
+    of_any_size.chain([(wide_convolutions(), [33, 26]), (by_name("vit-micro").unwrap(), [32, 32])]).collect()
 }
 
 fn ranges(network: &Network, params: &Params<f32>, images: &Images) -> ActivationRanges {

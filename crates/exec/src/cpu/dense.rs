@@ -10,7 +10,7 @@ use super::partition::{BackwardOperands, InputGradient};
 use super::pointwise::is_partitioned_by_rows;
 use super::scratch::with_scratch;
 use super::thread_pool::{ThreadPool, split_rows, tiles};
-use fieldfit_nets::{Conv, Shape, SpatialAxis, Window};
+use fieldfit_nets::{Conv, Shape, SpatialAxis};
 use std::ops::Range;
 
 /// Values of a patch gathered at a time, unless one kernel row has more.
@@ -21,6 +21,8 @@ const TILE: usize = 96 * 1024;
 const PIXELS: usize = 128;
 /// Padding between the patches of a tile: rows a power of two apart would map to few cache sets.
 const GAP: usize = 16;
+/// Values of a short run, which is copied as a block: a call that copies any length takes longer.
+const SHORT: usize = 32;
 
 /// Dense convolution kernel for one image size.
 pub(super) struct Dense {
@@ -212,16 +214,22 @@ impl Dense {
         (input, zero): (&[T], T),
         (patches, step): (&mut [T], usize),
     ) {
-        for (pixel, patch) in pixels.zip(patches.chunks_exact_mut(step)) {
+        for (index, pixel) in pixels.enumerate() {
             let image = &input[pixel / self.output.pixels() * self.input.len()..][..self.input.len()];
-            for (line, values) in lines.clone().zip(patch.chunks_exact_mut(self.line())) {
-                let under = self.under(pixel % self.output.pixels(), line);
-                if !self.is_inside(&under) {
-                    values.fill(zero);
+            let corner = self.corner(pixel % self.output.pixels());
+            let whole_run = self.whole_run(&corner);
+            // What lies behind the patch is gathered later.
+            let mut patch = &mut patches[index * step..];
+            for line in lines.clone() {
+                if let (Some(start), Some(row)) = (whole_run, self.row(&corner, line)) {
+                    copy_run(&image[row * self.input.width * self.conv.input + start..], patch, self.line());
+                } else {
+                    patch[..self.line()].fill(zero);
+                    self.each_run(self.under(&corner, line), |ahead, covered| {
+                        patch[ahead..][..covered.len()].copy_from_slice(&image[covered]);
+                    });
                 }
-                self.each_run(under, |ahead, covered| {
-                    values[ahead..][..covered.len()].copy_from_slice(&image[covered]);
-                });
+                patch = &mut patch[self.line()..];
             }
         }
     }
@@ -239,8 +247,9 @@ impl Dense {
         for (pixel, patch) in pixels.zip(patches.chunks_exact(lines.len() * line_len)) {
             let image = pixel / self.output.pixels() - first;
             let image = &mut images[image * self.input.len()..][..self.input.len()];
+            let corner = self.corner(pixel % self.output.pixels());
             for (line, values) in lines.clone().zip(patch.chunks_exact(line_len)) {
-                self.each_run(self.under(pixel % self.output.pixels(), line), |ahead, covered| {
+                self.each_run(self.under(&corner, line), |ahead, covered| {
                     let values = &values[ahead..][..covered.len()];
                     image[covered].iter_mut().zip(values).for_each(|(value, addend)| *value += addend);
                 });
@@ -248,21 +257,33 @@ impl Dense {
         }
     }
 
-    /// Returns where a kernel row lies under an output pixel.
-    fn under(&self, pixel: usize, line: usize) -> Under {
-        let Window { stride, dilation, .. } = self.conv.window;
-        let (top, _) = self.conv.window.padding(SpatialAxis::Rows, self.input.height);
-        let (left, _) = self.conv.window.padding(SpatialAxis::Columns, self.input.width);
-        let row = (pixel / self.output.width * stride[0] + line * dilation[0]).checked_sub(top);
-        let start = pixel % self.output.width * stride[1];
-        let columns = start..start + self.conv.window.extent(SpatialAxis::Columns);
-        Under { row: row.filter(|row| *row < self.input.height), columns, left }
+    /// Returns where the kernel lies under an output pixel.
+    fn corner(&self, pixel: usize) -> Corner {
+        let window = &self.conv.window;
+        let (top, _) = window.padding(SpatialAxis::Rows, self.input.height);
+        let (left, _) = window.padding(SpatialAxis::Columns, self.input.width);
+        let start = pixel % self.output.width * window.stride[1];
+        let columns = start..start + window.extent(SpatialAxis::Columns);
+        Corner { row: pixel / self.output.width * window.stride[0], top, columns, left }
     }
 
-    /// Whether every tap of a kernel row lies inside the image.
-    fn is_inside(&self, under: &Under) -> bool {
-        let Under { row, columns, left } = under;
-        row.is_some() && *left <= columns.start && columns.end <= left + self.input.width
+    /// Returns the image's row under a kernel row; `None` in the padding.
+    fn row(&self, corner: &Corner, line: usize) -> Option<usize> {
+        let row = (corner.row + line * self.conv.window.dilation[0]).checked_sub(corner.top);
+        row.filter(|row| *row < self.input.height)
+    }
+
+    /// Returns where a kernel row lies.
+    fn under(&self, corner: &Corner, line: usize) -> Under {
+        Under { row: self.row(corner, line), columns: corner.columns.clone(), left: corner.left }
+    }
+
+    /// Returns where a kernel row begins in the values of an image's row, if it is one run inside.
+    fn whole_run(&self, corner: &Corner) -> Option<usize> {
+        let Corner { columns, left, .. } = corner;
+        let is_inside = *left <= columns.start && columns.end <= left + self.input.width;
+        let is_run = is_inside && self.conv.window.dilation[1] == 1;
+        is_run.then(|| (columns.start - left) * self.conv.input)
     }
 
     /// Calls `visit` with each contiguous run of values that a kernel row covers: the run's position in the row of the
@@ -283,6 +304,27 @@ impl Dense {
             dilation => columns.step_by(dilation).enumerate().for_each(|(tap, column)| run(column..column + 1, tap)),
         }
     }
+}
+
+/// Copies the first values of a run; where both have room, up to [`SHORT`] of them, so that the target's next values are
+/// overwritten.
+fn copy_run<T: Copy>(source: &[T], target: &mut [T], len: usize) {
+    match (source.first_chunk::<SHORT>(), target.first_chunk_mut::<SHORT>()) {
+        (Some(source), Some(target)) if len <= SHORT => *target = *source,
+        (_, _) => target[..len].copy_from_slice(&source[..len]),
+    }
+}
+
+/// Where the kernel lies under an output pixel.
+struct Corner {
+    /// The first row, counted from the top of the padding.
+    row: usize,
+    /// Rows of padding at the top.
+    top: usize,
+    /// The columns that it spans, counted from the left of the padding.
+    columns: Range<usize>,
+    /// Columns of padding on the left.
+    left: usize,
 }
 
 /// Where a kernel row lies under an output pixel.

@@ -129,6 +129,21 @@ pub fn graph() -> Network {
     sketch.finish("graph", 12)
 }
 
+/// Returns a network of 3×3 convolutions over as many channels as Winograd's transforms pay for, with and without a shortcut, and one
+/// whose output is f32.
+pub fn wide_convolutions() -> Network {
+    let mut sketch = Sketch::default();
+    let square = Window::square(3, 1, Padding::symmetric(1));
+    sketch.section();
+    let stem = sketch.conv(&[ValueId::IMAGE], (3, 32, 1), square, (true, false), Activation::Relu);
+    let first = sketch.conv(&[stem], (32, 64, 1), square, (false, true), Activation::Relu);
+    let second = sketch.conv(&[first], (64, 64, 1), square, (true, true), Activation::Identity);
+    let third = sketch.conv(&[second, first], (64, 64, 1), square, (false, true), Activation::Relu);
+    let last = sketch.conv(&[third], (64, 32, 1), square, (true, false), Activation::Relu6);
+    sketch.node(Op::GlobalAveragePool, &[last]);
+    sketch.finish("wide-convolutions", 32)
+}
+
 /// Returns a network of the ops that the others lack, at any image size.
 pub fn image_ops() -> Network {
     let mut sketch = Sketch::default();

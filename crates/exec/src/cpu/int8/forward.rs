@@ -2,12 +2,16 @@
 
 use super::kernels::depthwise::PackedDepthwise;
 use super::kernels::elementwise::{greatest, quantise_rows};
-use super::kernels::{FloatEpilogue, FloatShortcut, GROUP, Int8Epilogue, Isa, Product, QuantisedEpilogue, multiply};
-use super::weights::{LinearWeights, ProductWeights};
+use super::kernels::{
+    FloatEpilogue, FloatShortcut, GROUP, Int8Epilogue, Isa, PackedInt8, Product, QuantisedEpilogue, multiply,
+};
+use super::weights::{LinearWeights, PackedConv, ProductWeights};
 use crate::cpu::dense::Dense;
 use crate::cpu::linear::apply_prologue;
 use crate::cpu::scratch::with_scratch;
 use crate::cpu::thread_pool::{Parts, ThreadPool, split_rows};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::winograd::tile_grid::TileGrid;
 use fieldfit_nets::{Conv, Shape, SpatialAxis, Window};
 use std::ops::Range;
 
@@ -44,38 +48,59 @@ impl ProductKernel {
         Self { dense: Dense { conv, input, output }, is_direct }
     }
 
-    /// Computes the convolution. Threads split the pixels.
+    /// Computes the convolution.
     pub fn forward(&self, place: Place<'_>, weights: &ProductWeights, input: &[u8], output: ProductOutput<'_>) {
-        let columns = self.dense.conv.output;
         let affine = &weights.affine;
         match output {
             ProductOutput::Codes { output, shortcut } => {
-                let ranges = place.threads.ranges(output.len() / columns);
-                let parts = parts(&ranges, columns, output, shortcut);
-                place.threads.for_each(parts, |(range, output, shortcut): Part<'_, u8>| {
-                    self.tiles(place, weights, input, (range, output, shortcut), |output, shortcut| {
-                        QuantisedEpilogue {
-                            affine,
-                            shortcut: shortcut.map(|shortcut| (shortcut, weights.shortcut)),
-                            output,
-                        }
-                    });
+                self.compute(place, weights, input, (output, shortcut), |output, shortcut| QuantisedEpilogue {
+                    affine,
+                    shortcut: shortcut.map(|shortcut| (shortcut, weights.shortcut)),
+                    output,
                 });
             }
             ProductOutput::Floats { output, shortcut } => {
+                self.compute(place, weights, input, (output, shortcut), |output, shortcut| FloatEpilogue {
+                    affine,
+                    row_scales: &[],
+                    shortcut: match shortcut {
+                        Some(shortcut) => FloatShortcut::Codes(shortcut, weights.shortcut),
+                        None => FloatShortcut::None,
+                    },
+                    bounds: weights.bounds,
+                    output,
+                });
+            }
+        }
+    }
+
+    /// Computes the convolution by the kernel that its weights are packed for, with the epilogue of an output and a
+    /// shortcut. Threads split the pixels, or the rows of tiles.
+    fn compute<'a, T: Send, E: Int8Epilogue>(
+        &self,
+        place: Place<'_>,
+        weights: &ProductWeights,
+        input: &[u8],
+        (output, shortcut): (&'a mut [T], Option<&'a [u8]>),
+        epilogue: impl Fn(&'a mut [T], Option<&'a [u8]>) -> E + Sync + Send,
+    ) {
+        let (columns, zero_point) = (self.dense.conv.output, weights.input.zero_point);
+        match &weights.packed {
+            PackedConv::Patches(packed) => {
                 let ranges = place.threads.ranges(output.len() / columns);
-                let parts = parts(&ranges, columns, output, shortcut);
-                place.threads.for_each(parts, |(range, output, shortcut): Part<'_, f32>| {
-                    self.tiles(place, weights, input, (range, output, shortcut), |output, shortcut| FloatEpilogue {
-                        affine,
-                        row_scales: &[],
-                        shortcut: match shortcut {
-                            Some(shortcut) => FloatShortcut::Codes(shortcut, weights.shortcut),
-                            None => FloatShortcut::None,
-                        },
-                        bounds: weights.bounds,
-                        output,
-                    });
+                place.threads.for_each(parts(&ranges, columns, output, shortcut), |part| {
+                    self.tiles(place.isa, packed, (input, zero_point), part, &epilogue);
+                });
+            }
+            #[cfg(target_arch = "x86_64")]
+            PackedConv::Winograd(packed) => {
+                let grid = TileGrid::new(self.dense.input);
+                let bands = place.threads.ranges(output.len() / columns / grid.pixels() * grid.bands());
+                let pixels: Parts<Range<usize>> =
+                    bands.iter().map(|bands| grid.band_start(bands.start)..grid.band_start(bands.end)).collect();
+                let parts = bands.iter().zip(parts(&pixels, columns, output, shortcut));
+                place.threads.for_each(parts, |(bands, (_, output, shortcut))| {
+                    packed.convolve(grid, bands, (input, zero_point), &mut epilogue(output, shortcut));
                 });
             }
         }
@@ -84,15 +109,14 @@ impl ProductKernel {
     /// Computes one thread's pixels in tiles, each with the epilogue of its output and shortcut.
     fn tiles<'a, T, E: Int8Epilogue>(
         &self,
-        place: Place<'_>,
-        weights: &ProductWeights,
-        input: &[u8],
+        isa: Isa,
+        right: &PackedInt8,
+        (input, zero_point): (&[u8], u8),
         (range, output, shortcut): Part<'a, T>,
         epilogue: impl Fn(&'a mut [T], Option<&'a [u8]>) -> E,
     ) {
-        let (columns, step) = (self.dense.conv.output, weights.patch_step());
+        let (columns, step) = (self.dense.conv.output, right.groups() * GROUP);
         let tile = tile_rows(step, columns);
-        let zero_point = weights.input.zero_point;
         for (index, output) in output.chunks_mut(tile * columns).enumerate() {
             let rows = output.len() / columns;
             let first = index * tile;
@@ -101,14 +125,13 @@ impl ProductKernel {
             let mut epilogue = epilogue(output, shortcut);
             if self.is_direct {
                 let left = &input[pixels.start * step..];
-                multiply(place.isa, Product { left, step, rows, zero_point, right: &weights.packed }, &mut epilogue);
+                multiply(isa, Product { left, step, rows, zero_point, right }, &mut epilogue);
                 continue;
             }
             with_scratch([(rows * step).div_ceil(size_of::<f32>())], |[patches]| {
                 let patches: &mut [u8] = bytemuck::cast_slice_mut(patches);
                 self.dense.gather(pixels.clone(), 0..self.dense.kernel_rows(), (input, zero_point), (patches, step));
-                let product = Product { left: patches, step, rows, zero_point, right: &weights.packed };
-                multiply(place.isa, product, &mut epilogue);
+                multiply(isa, Product { left: patches, step, rows, zero_point, right }, &mut epilogue);
             });
         }
     }

@@ -61,7 +61,7 @@ impl Int8Network {
     pub fn bytes(network: &Network, ops: &CpuOps) -> usize {
         let (isa, lowering) = (Isa::detect(), Lowering::new(network));
         let bytes = |(index, op): (usize, &Op)| match (lowering.nodes[index], op) {
-            (Lowered::Product, Op::Conv(conv)) => ProductWeights::bytes(conv),
+            (Lowered::Product, Op::Conv(conv)) => ProductWeights::bytes(isa, conv),
             (Lowered::Depthwise, Op::Conv(conv)) => PackedDepthwise::bytes(isa, &conv.window, conv.output),
             (Lowered::Linear, Op::Linear(linear)) => LinearWeights::bytes(linear),
             (Lowered::MaxPool, _) => 0,
@@ -136,7 +136,7 @@ fn node_weights(
         (Lowered::Product, Op::Conv(conv), Some(input)) => {
             let output = quantisations[node + 1].filter(|_| lowering.writes_codes(node));
             let quantisation = ConvQuantisation { input, shortcut: of_input(1), output };
-            NodeWeights::Product(ProductWeights::new(conv, params, quantisation))
+            NodeWeights::Product(ProductWeights::new(isa, conv, params, quantisation))
         }
         (Lowered::Depthwise, Op::Conv(conv), Some(input)) => {
             let output = quantisations[node + 1].unwrap_or(input);

@@ -3,7 +3,9 @@
 
 use super::kernels::depthwise::PackedDepthwise;
 use super::kernels::elementwise::CENTRE;
-use super::kernels::{ColumnAffine, GROUP, Isa, PackedInt8};
+#[cfg(target_arch = "x86_64")]
+use super::kernels::winograd::PackedWinograd;
+use super::kernels::{ColumnAffine, Isa, PackedInt8};
 use super::lowering::depth;
 use super::quantisation::Quantisation;
 use crate::cpu::conv::fold_affine;
@@ -16,10 +18,53 @@ use fieldfit_tensor::Params;
 /// Greatest code of a weight; −128 is not used, so that codes are symmetric.
 const GREATEST: f32 = 127.0;
 
+/// Packed weights of a convolution, for the kernel that computes it.
+#[derive(Debug)]
+pub(super) enum PackedConv {
+    /// Right operand of a product of patches.
+    Patches(PackedInt8),
+    /// Transformed weights.
+    #[cfg(target_arch = "x86_64")]
+    Winograd(PackedWinograd),
+}
+
+impl PackedConv {
+    /// Packs weights: `column` writes those of an output in the order of patches, `[taps, in]`.
+    fn new(isa: Isa, conv: &Conv, column: impl FnMut(usize, &mut [i8])) -> Self {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) | Isa::Vnni(_) if let Some(simd) = PackedWinograd::instructions(isa, conv) => {
+                Self::Winograd(PackedWinograd::new(simd, conv, column))
+            }
+            _by_patches => Self::Patches(PackedInt8::new(depth(conv), conv.output, column)),
+        }
+    }
+
+    /// Returns the bytes of a convolution's packed weights.
+    fn bytes(isa: Isa, conv: &Conv) -> usize {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) | Isa::Vnni(_) if PackedWinograd::instructions(isa, conv).is_some() => {
+                PackedWinograd::bytes(conv)
+            }
+            _by_patches => PackedInt8::bytes(depth(conv), conv.output),
+        }
+    }
+
+    /// Returns the bytes allocated.
+    const fn allocated(&self) -> usize {
+        match self {
+            Self::Patches(packed) => packed.allocated(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Winograd(packed) => packed.allocated(),
+        }
+    }
+}
+
 /// Weights of a convolution as a product.
 #[derive(Debug)]
 pub(super) struct ProductWeights {
-    pub packed: PackedInt8,
+    pub packed: PackedConv,
     pub affine: ColumnAffine,
     /// Quantisation of the input.
     pub input: Quantisation,
@@ -40,14 +85,14 @@ pub(super) struct ConvQuantisation {
 
 impl ProductWeights {
     /// Quantises a convolution's weights.
-    pub fn new(conv: &Conv, params: &Params<f32>, quantisation: ConvQuantisation) -> Self {
+    pub fn new(isa: Isa, conv: &Conv, params: &Params<f32>, quantisation: ConvQuantisation) -> Self {
         let ConvQuantisation { input, shortcut, output } = quantisation;
         let mut folded = FoldedWeights::default();
         fold_affine(conv, params, &mut folded);
         let (weight, depth, taps) = (&params[conv.weight], depth(conv), conv.window.taps());
         let mut multipliers = Vec::with_capacity(conv.output);
         let mut row = vec![0.0; depth];
-        let packed = PackedInt8::new(depth, conv.output, |column, codes| {
+        let packed = PackedConv::new(isa, conv, |column, codes| {
             // From the checkpoint's order, `[in, taps]`, to that of patches, `[taps, in]`.
             let scale = folded.scale_of(column) as f32;
             for (channel, values) in weight[column * depth..][..depth].chunks_exact(taps).enumerate() {
@@ -62,18 +107,13 @@ impl ProductWeights {
     }
 
     /// Returns the bytes of a convolution's weights.
-    pub const fn bytes(conv: &Conv) -> usize {
-        PackedInt8::bytes(depth(conv), conv.output) + ColumnAffine::bytes(conv.output)
+    pub fn bytes(isa: Isa, conv: &Conv) -> usize {
+        PackedConv::bytes(isa, conv) + ColumnAffine::bytes(conv.output)
     }
 
     /// Returns the bytes allocated.
     pub const fn allocated(&self) -> usize {
         self.packed.allocated() + self.affine.allocated()
-    }
-
-    /// Bytes of a gathered patch: whole groups.
-    pub const fn patch_step(&self) -> usize {
-        self.packed.groups() * GROUP
     }
 }
 

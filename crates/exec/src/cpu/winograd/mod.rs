@@ -6,8 +6,8 @@
 //! so the kernel's gradient is `Gᵀ[Σ (A g Aᵀ) ⊙ (Bᵀ d B)]G`; the input's is the same convolution with the kernel
 //! rotated by 180°. All factors are 0, ±1 and ½: rounding is that of a few more additions.
 
-mod tile_grid;
-mod transforms;
+pub(super) mod tile_grid;
+pub(super) mod transforms;
 
 use crate::cpu::epilogue::{Epilogue, ForwardEpilogue};
 use crate::cpu::folded_weights::FoldedWeights;
@@ -22,6 +22,8 @@ use std::ops::Range;
 use tile_grid::{TileGrid, TiledView};
 use transforms::{GradTransform, InputTransform, KernelGradTransform, KernelTransform, OutputTransform};
 
+/// Rows and columns of a tile's outputs.
+const SIDE: usize = 2;
 /// Elements of a transformed tile.
 const ELEMENTS: usize = 16;
 /// Taps of a kernel.
@@ -33,6 +35,8 @@ const MIN_CHANNELS: usize = 16;
 /// Maximum input and output channels: 16 elements take more memory than 9 taps, and a large kernel is bound by reading
 /// it.
 const MAX_CHANNELS: usize = 256;
+/// Pixel outside the image.
+static ZERO_PIXEL: [f32; MAX_CHANNELS] = [0.0; MAX_CHANNELS];
 /// Padding between elements, and between rows of the operands of a kernel's gradient: rows a power of two apart would
 /// map to few cache sets.
 const GAP: usize = 16;
@@ -43,18 +47,20 @@ const MAX_PANEL_COLUMNS: usize = VECTORS * 16;
 /// Winograd convolution kernel for one image size, which is also the output's.
 pub(super) struct Winograd {
     conv: Conv,
-    grid: TileGrid,
+    grid: TileGrid<SIDE>,
 }
 
 /// Whether a convolution is computed by this kernel, at every image size.
 pub(super) fn supports(conv: &Conv) -> bool {
     let channels = MIN_CHANNELS..=MAX_CHANNELS;
+    keeps_size(conv) && channels.contains(&conv.input) && channels.contains(&conv.output)
+}
+
+/// Whether a convolution is 3×3, of stride 1, and its output has the size of its input.
+pub(super) fn keeps_size(conv: &Conv) -> bool {
     let is_centred = matches!(conv.window.padding, Padding::Same | Padding::Fixed([[1, 1], [1, 1]]));
     let Window { kernel, stride, dilation, .. } = conv.window;
-    (kernel, stride, dilation, conv.groups) == ([3; 2], [1; 2], [1; 2], 1)
-        && is_centred
-        && channels.contains(&conv.input)
-        && channels.contains(&conv.output)
+    (kernel, stride, dilation, conv.groups) == ([3; 2], [1; 2], [1; 2], 1) && is_centred
 }
 
 /// Returns the values of a kernel packed by [`pack`].
@@ -113,7 +119,7 @@ impl Winograd {
         let start = |band: usize| self.grid.band_start(band) * outputs;
         let parts = split_lengths(ranges.iter().map(|bands| start(bands.end) - start(bands.start)), output);
         threads.for_each(ranges.iter().cloned().zip(parts), |(bands, part): (Range<usize>, &mut [f32])| {
-            for block in self.grid.blocks(&bands) {
+            for block in self.grid.blocks(&bands, TILES) {
                 self.convolve(input, &folded.forward, block, (start(bands.start), part), &mut { epilogue });
             }
             epilogue.finish(part);
@@ -137,7 +143,7 @@ impl Winograd {
             let Some(target) = partition.target else { return };
             let mut epilogue = target.epilogue.with_sums(target.sums);
             let first = partition.range.start * self.grid.pixels() * inputs;
-            for block in self.grid.blocks(&(partition.range.start * bands..partition.range.end * bands)) {
+            for block in self.grid.blocks(&(partition.range.start * bands..partition.range.end * bands), TILES) {
                 self.convolve(partition.gradient, &folded.backward, block, (first, target.values), &mut epilogue);
                 epilogue.flush();
             }
@@ -162,7 +168,7 @@ impl Winograd {
             if bands.is_empty() {
                 sums.fill(0.0);
             }
-            for block in self.grid.blocks(&bands) {
+            for block in self.grid.blocks(&bands, TILES) {
                 self.sum_products(block, rows.clone(), (gradient, input), sums);
             }
             for (kernel, sums) in kernel.chunks_exact_mut(TAPS * inputs).zip(sums.chunks_exact(ELEMENTS * inputs)) {
@@ -185,9 +191,9 @@ impl Winograd {
         let accumulate = if tiles.start == 0 { Accumulate::Overwrite } else { Accumulate::Add };
         let sizes = [count * step + GAP, count * height + GAP];
         with_scratch(sizes.map(|size| ELEMENTS * size), |[input_tiles, gradient_tiles]| {
-            let view = TiledView { grid: self.grid, values: input, channels: inputs };
+            let view = self.view(input, inputs);
             Arch::new().dispatch(InputTransform { view, tiles: tiles.clone(), out: input_tiles, step });
-            let view = TiledView { grid: self.grid, values: gradient, channels: self.conv.output };
+            let view = self.view(gradient, self.conv.output);
             Arch::new().dispatch(GradTransform { view, tiles, rows, out: gradient_tiles });
             let [input_tiles, gradient_tiles] =
                 [input_tiles.chunks_exact(sizes[0]), gradient_tiles.chunks_exact(sizes[1])];
@@ -198,6 +204,11 @@ impl Winograd {
                 multiply_strided([height, inputs, count], left, right, out, accumulate);
             }
         });
+    }
+
+    /// Returns an activation viewed as tiles, in zeros.
+    fn view<'a>(&self, values: &'a [f32], channels: usize) -> TiledView<'a, f32, SIDE> {
+        TiledView { grid: self.grid, values, channels, outside: &ZERO_PIXEL }
     }
 
     /// Computes a block of tiles; `target` starts at value `first` of the activation.
@@ -212,7 +223,7 @@ impl Winograd {
         let (inputs, outputs, count) = (weights.depth() / ELEMENTS, weights.columns(), block.len());
         let sizes = [count * inputs + GAP, count * panel_columns() + GAP];
         with_scratch(sizes.map(|size| ELEMENTS * size), |[input_tiles, products]| {
-            let view = TiledView { grid: self.grid, values: source, channels: inputs };
+            let view = self.view(source, inputs);
             Arch::new().dispatch(InputTransform { view, tiles: block.clone(), out: input_tiles, step: inputs });
             for columns in tiles(0..outputs, panel_columns()) {
                 let elements = input_tiles.chunks_exact(sizes[0]).zip(products.chunks_exact_mut(sizes[1]));

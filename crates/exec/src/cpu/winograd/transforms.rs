@@ -1,28 +1,50 @@
 //! Winograd transforms of inputs, gradients, outputs and kernels, one vector of channels at a time.
 
 use super::tile_grid::{TileGrid, TiledView};
-use super::{GAP, MAX_PANEL_COLUMNS, TAPS};
+use super::{GAP, MAX_PANEL_COLUMNS, SIDE, TAPS};
 use crate::cpu::epilogue::Epilogue;
 use crate::cpu::matmul::Accumulate;
 use crate::cpu::tile::{Block, VECTORS};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
+/// Matrix of a transform, which multiplies a column.
+pub(in crate::cpu) trait TransformMatrix<V, const M: usize, const N: usize> {
+    /// Computes the matrix times a column.
+    fn times(&self, column: [V; M]) -> [V; N];
+}
+
+impl<V, F: Fn([V; M]) -> [V; N], const M: usize, const N: usize> TransformMatrix<V, M, N> for F {
+    #[inline(always)]
+    fn times(&self, column: [V; M]) -> [V; N] {
+        self(column)
+    }
+}
+
 /// Computes `T tile Tᵀ`; `once` multiplies T by a column.
 #[inline(always)]
-fn transform<V: Copy, const M: usize, const N: usize>(
+pub(in crate::cpu) fn transform<V: Copy, const M: usize, const N: usize>(
     tile: [[V; M]; M],
     once: impl Fn([V; M]) -> [V; N],
 ) -> [[V; N]; N] {
+    transform_by(tile, once)
+}
+
+/// Computes `T tile Tᵀ` of a matrix T.
+#[inline(always)]
+pub(in crate::cpu) fn transform_by<V: Copy, const M: usize, const N: usize>(
+    tile: [[V; M]; M],
+    matrix: impl TransformMatrix<V, M, N>,
+) -> [[V; N]; N] {
     let mut half = [[tile[0][0]; M]; N];
     for (m, row) in tile.iter().enumerate() {
-        for (half, value) in half.iter_mut().zip(&once(*row)) {
+        for (half, value) in half.iter_mut().zip(&matrix.times(*row)) {
             half[m] = *value;
         }
     }
     let mut whole = [[tile[0][0]; N]; N];
     for (n, column) in half.iter().enumerate() {
-        for (whole, value) in whole.iter_mut().zip(&once(*column)) {
+        for (whole, value) in whole.iter_mut().zip(&matrix.times(*column)) {
             whole[n] = *value;
         }
     }
@@ -31,7 +53,7 @@ fn transform<V: Copy, const M: usize, const N: usize>(
 
 /// Creates a square from `value(index)`, row by row; `before` is its initial value.
 #[inline(always)]
-fn fill<V: Copy, const N: usize>(before: V, value: impl Fn(usize) -> V) -> [[V; N]; N] {
+pub(in crate::cpu) fn fill<V: Copy, const N: usize>(before: V, value: impl Fn(usize) -> V) -> [[V; N]; N] {
     let mut square = [[before; N]; N];
     for (y, row) in square.iter_mut().enumerate() {
         for (x, target) in row.iter_mut().enumerate() {
@@ -43,7 +65,7 @@ fn fill<V: Copy, const N: usize>(before: V, value: impl Fn(usize) -> V) -> [[V; 
 
 /// Calls `visit` with each value of a square, row by row.
 #[inline(always)]
-fn each<V: Copy, const N: usize>(square: &[[V; N]; N], mut visit: impl FnMut(usize, V)) {
+pub(in crate::cpu) fn each<V: Copy, const N: usize>(square: &[[V; N]; N], mut visit: impl FnMut(usize, V)) {
     for (y, row) in square.iter().enumerate() {
         for (x, value) in row.iter().enumerate() {
             visit(y * N + x, *value);
@@ -82,7 +104,7 @@ macro_rules! each_vector {
 
 /// Input transform `Bᵀ d B` of tiles, `[16, tiles, channels]` with rows `step` values apart.
 pub(super) struct InputTransform<'a> {
-    pub view: TiledView<'a>,
+    pub view: TiledView<'a, f32, SIDE>,
     pub tiles: Range<usize>,
     pub out: &'a mut [f32],
     pub step: usize,
@@ -123,7 +145,7 @@ impl InputTransform<'_> {
 
 /// Gradient transform `A g Aᵀ` of some channels of tiles' gradients, `[16, tiles, rows]`.
 pub(super) struct GradTransform<'a> {
-    pub view: TiledView<'a>,
+    pub view: TiledView<'a, f32, SIDE>,
     pub tiles: Range<usize>,
     /// The channels.
     pub rows: Range<usize>,
@@ -167,7 +189,7 @@ impl GradTransform<'_> {
 /// Output transform `Aᵀ m A` of tiles' products, `[16, tiles, columns]`; applies the epilogue and writes the pixels
 /// inside the image.
 pub(super) struct OutputTransform<'a, E> {
-    pub grid: TileGrid,
+    pub grid: TileGrid<SIDE>,
     pub tiles: Range<usize>,
     pub products: &'a [f32],
     pub columns: Range<usize>,

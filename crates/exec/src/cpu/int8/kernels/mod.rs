@@ -12,6 +12,8 @@ pub(super) mod elementwise;
 mod epilogue;
 mod isa;
 mod packed;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod portable;
 mod product;
 #[cfg(target_arch = "x86_64")]
@@ -20,6 +22,8 @@ mod quads;
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod winograd;
 
 pub(super) use epilogue::{ColumnAffine, FloatEpilogue, FloatShortcut, Int8Epilogue, QuantisedEpilogue};
 pub(super) use isa::Isa;

@@ -2,11 +2,19 @@
 
 use super::depthwise::PackedDepthwise;
 use super::elementwise::{CENTRE, dequantise, greatest, quantise, quantise_rows};
+#[cfg(target_arch = "x86_64")]
+use super::winograd::PackedWinograd;
 use super::{
     ColumnAffine, FloatEpilogue, FloatShortcut, GROUP, Isa, PackedInt8, Product, QuantisedEpilogue, multiply,
     requantise,
 };
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::winograd::tile_grid::TileGrid;
+#[cfg(target_arch = "x86_64")]
+use fieldfit_nets::{Activation, Conv};
 use fieldfit_nets::{Padding, Shape, SpatialAxis, Window};
+#[cfg(target_arch = "x86_64")]
+use fieldfit_tensor::TensorId;
 
 /// Returns reproducible pseudo-random integers.
 fn noise(len: usize, seed: u64) -> Vec<u8> {
@@ -146,6 +154,133 @@ fn the_greatest_products_are_exact() {
             assert!(output.iter().all(|value| *value == expected), "{}", isa.name());
         }
     }
+}
+
+/// Catches: a factor of the transforms that is wrong, a transformed value that does not fit, a tile at the border that reads or
+/// writes outside the image, padding that is not the zero point, a band of tiles that writes another's pixels.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn winograd_convolutions_are_exactly_the_direct_ones() {
+    let shapes = [(1, 1, 32, 32), (4, 4, 32, 64), (5, 7, 64, 32), (9, 6, 32, 32), (13, 30, 32, 32), (6, 2, 224, 32)];
+    for (height, width, inputs, outputs) in shapes {
+        let (input, conv) = (Shape { height, width, channels: inputs }, three_by_three(inputs, outputs));
+        let (images, extremes) = (noise(2 * input.len(), 3), weights(9 * inputs * outputs, 4));
+        let extremes_of = |values: &[u8]| values.iter().map(|value| if *value > 127 { 255 } else { 0 }).collect();
+        for (images, extreme) in
+            [(images.clone(), false), (extremes_of(&images), true), (vec![255; images.len()], true)]
+        {
+            let weight = |index: usize| if extreme { 127 * extremes[index].signum() } else { extremes[index] };
+            for zero_point in [0, 131, 255] {
+                let expected = direct(input, outputs, (&images, zero_point), weight);
+                for isa in Isa::available() {
+                    let Some(simd) = PackedWinograd::instructions(isa, &conv) else { continue };
+                    let packed = PackedWinograd::new(simd, &conv, |column, codes| {
+                        codes.iter_mut().enumerate().for_each(|(k, code)| *code = weight(column * 9 * inputs + k));
+                    });
+                    assert_eq!(packed.allocated(), PackedWinograd::bytes(&conv));
+                    let found = by_bands(&packed, input, outputs, (&images, zero_point));
+                    assert!(found == expected, "{}: {input:?} to {outputs}, zero point {zero_point}", isa.name());
+                }
+            }
+        }
+    }
+}
+
+/// Catches: sums beyond the 26 bits that are left of the output.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_greatest_winograd_sums_are_exact() {
+    let (input, conv) = (Shape { height: 6, width: 6, channels: 224 }, three_by_three(224, 32));
+    for (value, code) in [(0, 127), (0, -127), (255, 127), (255, -127)] {
+        let images = vec![value; 2 * input.len()];
+        let expected = direct(input, 32, (&images, value ^ 255), |_| code);
+        for isa in Isa::available() {
+            let Some(simd) = PackedWinograd::instructions(isa, &conv) else { continue };
+            let packed = PackedWinograd::new(simd, &conv, |_, codes| codes.fill(code));
+            assert!(by_bands(&packed, input, 32, (&images, value ^ 255)) == expected, "{}", isa.name());
+        }
+    }
+}
+
+/// Catches: convolutions that the kernel cannot compute, and an instruction set that it should be chosen for.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn winograd_is_chosen_by_size() {
+    let supports = |isa: Isa, conv: Conv| PackedWinograd::instructions(isa, &conv).is_some();
+    for isa in Isa::available() {
+        let has_pairs = !matches!(isa, Isa::Portable);
+        assert_eq!(supports(isa, three_by_three(128, 128)), has_pairs, "{}", isa.name());
+        assert!(!supports(isa, three_by_three(256, 32)) && !supports(isa, three_by_three(192, 192)));
+        assert!(!supports(isa, three_by_three(48, 32)) && !supports(isa, three_by_three(32, 48)));
+        let window = Window::square(3, 2, Padding::symmetric(1));
+        assert!(!supports(isa, Conv { window, ..three_by_three(64, 64) }));
+    }
+}
+
+/// Returns a 3×3 convolution of stride 1.
+#[cfg(target_arch = "x86_64")]
+fn three_by_three(input: usize, output: usize) -> Conv {
+    Conv {
+        weight: TensorId::new(0),
+        bias: None,
+        norm: None,
+        activation: Activation::Identity,
+        input,
+        output,
+        window: Window::square(3, 1, Padding::symmetric(1)),
+        groups: 1,
+    }
+}
+
+/// Computes a 3×3 convolution of images by its definition; weights are `[out, taps, in]`.
+#[cfg(target_arch = "x86_64")]
+fn direct(input: Shape, outputs: usize, (images, zero_point): (&[u8], u8), weight: impl Fn(usize) -> i8) -> Vec<f32> {
+    let Shape { height, width, channels } = input;
+    let mut output = Vec::new();
+    for (image, row, column) in images
+        .chunks_exact(input.len())
+        .flat_map(|image| (0..height * width).map(move |pixel| (image, pixel / width, pixel % width)))
+    {
+        let inside: Vec<(usize, &[u8])> = (0..9)
+            .filter_map(|tap| {
+                let y = (row + tap / 3).checked_sub(1).filter(|y| *y < height)?;
+                let x = (column + tap % 3).checked_sub(1).filter(|x| *x < width)?;
+                Some((tap, &image[(y * width + x) * channels..][..channels]))
+            })
+            .collect();
+        output.extend((0..outputs).map(|output| {
+            let of_pixel = |(tap, pixel): &(usize, &[u8])| -> i64 {
+                let first = (output * 9 + tap) * channels;
+                let term = |(channel, value): (usize, &u8)| {
+                    (i64::from(*value) - i64::from(zero_point)) * i64::from(weight(first + channel))
+                };
+                pixel.iter().enumerate().map(term).sum()
+            };
+            inside.iter().map(of_pixel).sum::<i64>() as f32
+        }));
+    }
+    output
+}
+
+/// Computes a convolution in two parts of the rows of tiles, as threads split them.
+#[cfg(target_arch = "x86_64")]
+fn by_bands(packed: &PackedWinograd, input: Shape, outputs: usize, (images, zero_point): (&[u8], u8)) -> Vec<f32> {
+    let grid = TileGrid::new(input);
+    let bands = images.len() / input.len() * grid.bands();
+    let affine = ColumnAffine::new(&vec![1.0; outputs], &vec![0.0; outputs]);
+    let mut output = vec![f32::NAN; images.len() / input.channels * outputs];
+    let (first, second) = output.split_at_mut(grid.band_start(bands / 3) * outputs);
+    for (bands, output) in [(0..bands / 3, first), (bands / 3..bands, second)] {
+        let mut epilogue = FloatEpilogue {
+            affine: &affine,
+            row_scales: &[],
+            shortcut: FloatShortcut::None,
+            bounds: [f32::NEG_INFINITY, f32::INFINITY],
+            output,
+        };
+        packed.convolve(grid, &bands, (images, zero_point), &mut epilogue);
+    }
+    output
 }
 
 /// Catches: a left operand whose last group lies beyond the buffer.
