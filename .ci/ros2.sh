@@ -1,13 +1,9 @@
 #!/bin/bash
 # The ROS 2 node: its tests, its message types against rosbags, and the node as a process between a camera, a listener and an
-# operator on Cyclone DDS, which measure latency and losses, call its services, and kill it in the middle of an adaptation.
-#
-# The zenoh backend is checked by the compiler and clippy; FIELDFIT_ZENOH=1 also runs it between a router and peers.
+# operator: on Cyclone DDS, which measure latency and losses, call its services, and kill it in the middle of an adaptation; and on
+# zenoh, between a router, peers that speak as rmw_zenoh_cpp does, and another node.
 #
 # FIELDFIT_FRAMES (1000) is the number of images of each measurement, FIELDFIT_KILLS (5) that of kills.
-#
-# It holds for the files that it ran for: as long as no crate, no model and none of these scripts has changed since, it says so and
-# ends. FIELDFIT_AGAIN=1 runs it all the same.
 #
 # Needs Python 3.10 or later with venv, and a package index for pip. Nothing of ROS.
 #
@@ -15,17 +11,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-ros2=(--locked --manifest-path crates/ros2/Cargo.toml)
+manifest=crates/ros2/Cargo.toml
+# Both backends: RMW_IMPLEMENTATION chooses at the start.
+ros2=(--locked --manifest-path "$manifest" --features zenoh)
 export CARGO_TARGET_DIR=$PWD/target/ros2
-held=$CARGO_TARGET_DIR/held
-inputs=(crates models tests/peers/ros2 .ci/ros2.sh)
-state=$({ git ls-tree HEAD "${inputs[@]}" && git diff HEAD -- "${inputs[@]}"; } | sha256sum)
-if [ -z "${FIELDFIT_AGAIN:-}" ] && [ "$(cat "$held" 2>/dev/null)" = "$state" ]; then
-    echo "ros2: NOT RUN: nothing that it depends on has changed since it held; FIELDFIT_AGAIN=1 runs it" >&2
-    exit
-fi
-cargo fmt --check --manifest-path crates/ros2/Cargo.toml
-cargo clippy "${ros2[@]}" --all-targets --features zenoh -- -D warnings
+cargo fmt --check --manifest-path "$manifest"
+cargo check --locked --manifest-path "$manifest"
+cargo clippy "${ros2[@]}" --all-targets -- -D warnings
 cargo test "${ros2[@]}"
 cargo build "${ros2[@]}"
 
@@ -44,10 +36,4 @@ cmp "$scratch/messages.json" crates/ros2/tests/data/messages.json
 frames=${FIELDFIT_FRAMES:-1000} kills=${FIELDFIT_KILLS:-5}
 peer robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --frames "$frames" --kills "$kills"
 peer robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --rmw rmw_fastrtps_cpp --frames 10 --kills 1
-if [ -n "${FIELDFIT_ZENOH:-}" ]; then
-    cargo build "${ros2[@]}" --no-default-features --features zenoh --target-dir "$CARGO_TARGET_DIR/zenoh"
-    peer zenoh_robot.py "$CARGO_TARGET_DIR/zenoh/debug/fieldfit-ros2"
-else
-    echo "ros2: NOT RUN: the peers on zenoh; FIELDFIT_ZENOH=1 runs them" >&2
-fi
-echo "$state" >"$held"
+peer zenoh_robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --frames "$frames"
