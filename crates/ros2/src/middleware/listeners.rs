@@ -71,13 +71,12 @@ mod tests {
 
     /// Shuts and opens the gate until a subscription is told of: a thread may sleep through a gate that is shut for a moment.
     fn opened_again(gate: &Gate, heard: &Receiver<bool>) -> bool {
-        loop {
+        let mut tries = (0..1200).map(|_| {
             gate.set(false);
             gate.set(true);
-            if let Ok(is_subscribed) = heard.recv_timeout(PATIENCE) {
-                return is_subscribed;
-            }
-        }
+            heard.recv_timeout(PATIENCE).ok()
+        });
+        tries.find_map(|told| told).unwrap()
     }
 
     /// Catches: a topic that is tried again and again while it cannot be subscribed, one that is given up after a failure or
