@@ -79,7 +79,7 @@ class Robot:
     def topic(self, kind: type, topic: str, name: str, **options: object) -> object:
         return kind(topic=topic, msg_type=name, msg_definition=DEFINITIONS[name], type_hash=self.hashes[name], **options, **self.link)
 
-    def message(self, name: str, **fields: object) -> object:
+    def message(self, name: str, /, **fields: object) -> object:
         return self.session.store.types[name](**fields)
 
     def parameter(self, name: str, number: int) -> object:
