@@ -2,19 +2,13 @@
 # What shares deltas between robots: its library over a folder, and its command against real peers: moto as S3, eclipse-zenoh as router
 # with a storage.
 #
-# A workspace of its own: crates/fleet. Runs only when it, or a crate that it depends on, changed since the commit in
-# FIELDFIT_SINCE, if that is set.
+# A workspace of its own: crates/fleet.
 #
 # Needs, on Debian: apt-get install --no-install-recommends python3-venv
 #
 # Budget on two quiet cores, from nothing: twenty minutes of building, and four minutes.
 set -euo pipefail
-
-depends=(crates/fleet crates/fieldfit crates/store crates/delta crates/durable crates/adapt crates/model .ci/fleet.sh tests/peers/fleet.py tests/peers/fleet_requirements.txt)
-if [ -n "${FIELDFIT_SINCE:-}" ] && git diff --quiet "$FIELDFIT_SINCE" -- "${depends[@]}"; then
-    echo "fleet: SKIPPED: nothing that it depends on changed since $FIELDFIT_SINCE" >&2
-    exit 0
-fi
+cd "$(dirname "$0")/.."
 
 manifest=crates/fleet/Cargo.toml
 target=$(cargo metadata --format-version 1 --no-deps --manifest-path "$manifest" | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')

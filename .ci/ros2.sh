@@ -2,12 +2,10 @@
 # The ROS 2 node: its tests, its message types against rosbags, and the node as a process between a camera, a listener and an
 # operator on Cyclone DDS, which measure latency and losses, call its services, and kill it in the middle of an adaptation.
 #
-# The zenoh backend is checked by the compiler and clippy; FIELDFIT_ZENOH=1 also runs it between a router and peers.
+# The zenoh backend is checked by the compiler and clippy; FIELDFIT_ZENOH=1 also runs it between a router, peers that speak as
+# rmw_zenoh_cpp does, and another node.
 #
 # FIELDFIT_FRAMES (1000) is the number of images of each measurement, FIELDFIT_KILLS (5) that of kills.
-#
-# It holds for the files that it ran for: as long as no crate, no model and none of these scripts has changed since, it says so and
-# ends. FIELDFIT_AGAIN=1 runs it all the same.
 #
 # Needs Python 3.10 or later with venv, and a package index for pip. Nothing of ROS.
 #
@@ -17,13 +15,6 @@ cd "$(dirname "$0")/.."
 
 ros2=(--locked --manifest-path crates/ros2/Cargo.toml)
 export CARGO_TARGET_DIR=$PWD/target/ros2
-held=$CARGO_TARGET_DIR/held
-inputs=(crates models tests/peers/ros2 .ci/ros2.sh)
-state=$({ git ls-tree HEAD "${inputs[@]}" && git diff HEAD -- "${inputs[@]}"; } | sha256sum)
-if [ -z "${FIELDFIT_AGAIN:-}" ] && [ "$(cat "$held" 2>/dev/null)" = "$state" ]; then
-    echo "ros2: NOT RUN: nothing that it depends on has changed since it held; FIELDFIT_AGAIN=1 runs it" >&2
-    exit
-fi
 cargo fmt --check --manifest-path crates/ros2/Cargo.toml
 cargo clippy "${ros2[@]}" --all-targets --features zenoh -- -D warnings
 cargo test "${ros2[@]}"
@@ -45,9 +36,9 @@ frames=${FIELDFIT_FRAMES:-1000} kills=${FIELDFIT_KILLS:-5}
 peer robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --frames "$frames" --kills "$kills"
 peer robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --rmw rmw_fastrtps_cpp --frames 10 --kills 1
 if [ -n "${FIELDFIT_ZENOH:-}" ]; then
-    cargo build "${ros2[@]}" --no-default-features --features zenoh --target-dir "$CARGO_TARGET_DIR/zenoh"
-    peer zenoh_robot.py "$CARGO_TARGET_DIR/zenoh/debug/fieldfit-ros2"
+    # Both backends: RMW_IMPLEMENTATION chooses at the start.
+    cargo build "${ros2[@]}" --features zenoh
+    peer zenoh_robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --frames "$frames"
 else
     echo "ros2: NOT RUN: the peers on zenoh; FIELDFIT_ZENOH=1 runs them" >&2
 fi
-echo "$state" >"$held"

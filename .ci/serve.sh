@@ -1,7 +1,7 @@
 #!/bin/bash
-# The page of a store: the command that serves it, and the page in a browser, used by mouse and keyboard.
+# The page of a store: the command that serves it, the page in a browser, used by mouse and keyboard, and its metrics in Prometheus.
 #
-# Needs, on Debian: apt-get install --no-install-recommends chromium chromium-driver python3-venv
+# Needs, on Debian: apt-get install --no-install-recommends chromium chromium-driver prometheus python3-venv
 #
 # Budget on two quiet cores, from nothing: the command's build, and a minute.
 set -euo pipefail
@@ -24,3 +24,8 @@ target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, 
 server=$!
 until [ -s "$scratch/url" ]; do kill -0 "$server" && sleep 0.1; done
 "$scratch/venv/bin/python" tests/peers/page.py "$(head -n 1 "$scratch/url")" "$scratch/pictures"
+if command -v prometheus >/dev/null; then
+    "$scratch/venv/bin/python" tests/peers/scrape.py "$(head -n 1 "$scratch/url")" "$scratch/prometheus"
+else
+    echo "serve: NOT RUN with Prometheus: apt-get install --no-install-recommends prometheus" >&2
+fi

@@ -1,13 +1,17 @@
 """Does sharing help? Ten simulated robots with unequal local images: each alone, merged, merged and gated locally, all data in one place.
 
-    fleet_sharing.py FIELDFIT FLEET MODEL PACS FOLDER [--seeds 3] [--size 96] [--epochs 4] [--robots 10] [--method NAME]
+    fleet_sharing.py FIELDFIT FLEET MODEL PACS FOLDER [--seeds 3] [--size 96] [--epochs 4] [--robots 10] [--threads 1] [--method NAME]
 
 FIELDFIT and FLEET are the commands, PACS has a folder of classes for each domain, FOLDER is new. Prints one JSON line for each seed and
 condition, and a table at the end.
 
 Each robot lives in one domain, knows 4 to 7 of the 7 classes, and has 60 to 150 labelled images. Tests are images that no robot has: of its
 own domain and classes (`own`), and of the other domains and all classes (`others`). `kept` is how often the adapted backbone under the
-base's head names the base's class, over `others`.
+base's head names the base's class, over the images of the other domains whose classes the delta knows.
+
+`alone` is what a robot's own images gave, whatever its gate said of it. A robot publishes what its gate accepted; `merged` is the mean of
+that. `gated` is what runs on a robot after it received what the others published, and the mean, and judged them on its own gate slice; a
+robot on which nothing runs counts as alone.
 """
 
 import argparse
@@ -58,11 +62,14 @@ class Bench:
             robots.append({"domain": domain, "classes": known})
         return robots
 
-    def adapt(self, images: Path, store: Path, seed: int, *words) -> Path:
+    def adapt(self, images: Path, store: Path, seed: int, *words) -> tuple[Path, bool]:
+        """The delta that these images gave, and whether its gate accepted it."""
         a = self.a
+        options = ["--size", a.size, "--epochs", a.epochs, "--seed", seed, "--threads", a.threads]
         method = ["--method", a.method] if a.method else []
-        self.json(a.fieldfit, "adapt", "--model", a.model, "--data", images, "--store", store, "--size", a.size, "--epochs", a.epochs, "--seed", seed, *method, *words)
-        return store / "versions" / "000001.delta"
+        done = self.json(a.fieldfit, "adapt", "--model", a.model, "--data", images, "--store", store, *options, *method, *words)
+        assert done["event"] == "done", done
+        return store / "versions" / "000001.delta", done["active"]
 
     def measure(self, delta: Path | None, robot: dict, folder: Path) -> dict:
         """Accuracy on own and other domains. A head that lacks a class is wrong about its images."""
@@ -97,7 +104,8 @@ class Bench:
                     if name in known:
                         for path in (folder / "test" / domain / name).iterdir():
                             link(path, view / name)
-                figures = self.json(self.a.fieldfit, "eval", "--model", self.a.model, "--delta", delta, "--data", view, "--agreement")
+                words = ["--model", self.a.model, "--delta", delta, "--data", view, "--agreement", "--threads", self.a.threads]
+                figures = self.json(self.a.fieldfit, "eval", *words)
                 for name, count in figures["per_class"].items():
                     right[domain, name] = count["correct"]
                 kept[domain] = figures["agreement"]
@@ -117,11 +125,12 @@ class Bench:
         for index, robot in enumerate(robots):
             home = folder / f"robot-{index}"
             robot["store"] = home / "store"
-            robot["alone"] = self.adapt(home / "images", robot["store"], seed, "--key", robot["key"])
+            robot["alone"], robot["accepted"] = self.adapt(home / "images", robot["store"], seed, "--key", robot["key"])
             (robot["store"] / "trust.toml").write_text(trust)
-        pooled = self.adapt(folder / "all", folder / "pooled", seed)
+        pooled, _ = self.adapt(folder / "all", folder / "pooled", seed)
         merged = folder / "merged.delta"
-        self.json(a.fieldfit, "delta", "merge", *[robot["alone"] for robot in robots], "--model", a.model, "--out", merged)
+        published = [robot["alone"] for robot in robots if robot["accepted"]]
+        self.json(a.fieldfit, "delta", "merge", *published, "--model", a.model, "--out", merged)
         sent = self.share(robots, folder)
         conditions = {"alone": lambda r: r["alone"], "merged": lambda r: merged, "gated": lambda r: r["gated"], "pooled": lambda r: pooled}
         lines = []
@@ -130,6 +139,7 @@ class Bench:
             line = {"seed": seed, "condition": name, "bytes": sent.get(name, 0)}
             line |= {field: statistics.mean(figure[field] for figure in figures) for field in ("own", "others", "kept")}
             line["worst_own"] = min(figure["own"] for figure in figures)
+            line["robots_own"] = [round(figure["own"], 4) for figure in figures]
             print(json.dumps(line), flush=True)
             lines.append(line)
         return lines
@@ -140,17 +150,24 @@ class Bench:
         carrier.mkdir()
         published = 0
         for index, robot in enumerate(robots):
+            if not robot["accepted"]:
+                continue
             self.json(a.fieldfit, "store", "confirm", robot["store"], 1)
             at = ["--carrier", carrier, "--robot", f"robot-{index}"]
             published += self.json(a.fleet, "publish", robot["store"], *at, "--key", robot["key"])["packed"]
         received = 0
         for index, robot in enumerate(robots):
             at = ["--carrier", carrier, "--robot", f"robot-{index}"]
-            gate = ["--model", a.model, "--gate", folder / f"robot-{index}" / "images", "--merge"]
+            gate = ["--model", a.model, "--gate", folder / f"robot-{index}" / "images", "--merge", "--threads", a.threads]
             report = self.json(a.fleet, "sync", robot["store"], *at, *gate)
             received += report["bytes"]
             active = report["active"] or 1
             robot["gated"] = robot["store"] / "versions" / f"{active:06}.delta"
+            verdicts = [judged["accepted"] for judged in report["judged"] if judged["version"]]
+            mean = [judged["accepted"] for judged in report["judged"] if not judged["version"]]
+            line = {"robot": index, "domain": robot["domain"], "classes": len(robot["classes"]), "own_accepted": robot["accepted"]}
+            line |= {"received": len(verdicts), "accepted": sum(verdicts), "mean_accepted": mean, "active": report["active"]}
+            print(json.dumps(line), flush=True)
         images = sum(path.stat().st_size for path in (folder / "all").rglob("*") if path.is_file())
         return {"merged": published, "gated": published + received, "pooled": images}
 
@@ -164,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("fieldfit", "fleet", "model", "pacs", "folder"):
         parser.add_argument(name, type=Path)
-    for name, value in [("seeds", 3), ("size", 96), ("epochs", 4), ("robots", 10), ("test", 20)]:
+    for name, value in [("seeds", 3), ("size", 96), ("epochs", 4), ("robots", 10), ("test", 20), ("threads", 1)]:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--method", default="")
     arguments = parser.parse_args()

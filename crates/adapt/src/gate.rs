@@ -22,8 +22,8 @@ use fieldfit_exec::Precision;
 use fieldfit_model::{HeadOutputs, Weights};
 use fieldfit_tensor::Task;
 
-/// Growth of a mean error that storing alone may cause, in standard deviations: less is no worse.
-const RESOLUTION: f64 = 1e-3;
+/// Growth of a mean error that storing alone may cause, in standard deviations: less is no worse. Every judge of values has it.
+pub const MEAN_ERROR_RESOLUTION: f64 = 1e-3;
 
 /// Judges an adaptation's delta again, against the version that `request.active` names now.
 ///
@@ -91,7 +91,7 @@ fn verdict(task: Task, (reference, start): (Reference, StartPoint), counts: Pair
         }
         Task::Regression => {
             let [before, after] = errors;
-            let accepted = after <= before + RESOLUTION;
+            let accepted = after <= before + MEAN_ERROR_RESOLUTION;
             let than = if accepted { "" } else { "more than the " };
             let reason = format!(
                 "mean error {after:.4} standard deviations on {images} gate images, {than}{before:.4} by {rival}"

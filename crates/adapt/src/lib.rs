@@ -61,7 +61,7 @@ pub use classifier::{Classifier, ClassifierError, ExtraOutputs, Input, Outputs, 
 pub use encode::activation_ranges::calibrate;
 pub use error::{AdaptError, CheckpointDamage, TeachError};
 pub use event::{BranchMean, Event, Gate, GateFigures, Phase, RadiiSummary, Reference, StageMean, TensorShare};
-pub use gate::gate_again;
+pub use gate::{MEAN_ERROR_RESOLUTION, gate_again};
 pub use heads::under_base_head;
 pub use methods::entry::MethodEntry;
 pub use methods::ftp::Ftp;

@@ -4,11 +4,9 @@ use fieldfit::{
     Device, Error, Evaluation, Runtime,
     data::{Dataset, Fractions, ImageSet},
     delta::merge,
+    train::MEAN_ERROR_RESOLUTION,
 };
 use std::path::{Path, PathBuf};
-
-/// Growth of a mean error that storing alone may cause: less is no worse. As the gate of an adaptation has it.
-const RESOLUTION: f64 = 1e-3;
 
 /// Measures deltas on images of the robot that trained none of them.
 pub trait Judge {
@@ -57,7 +55,7 @@ impl Score {
 
 impl From<&Evaluation> for Score {
     fn from(evaluation: &Evaluation) -> Self {
-        let resolution = if evaluation.regression.is_some() { RESOLUTION } else { 0.0 };
+        let resolution = if evaluation.regression.is_some() { MEAN_ERROR_RESOLUTION } else { 0.0 };
         Self { images: evaluation.images, accuracy: evaluation.accuracy, resolution }
     }
 }

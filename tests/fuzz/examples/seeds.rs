@@ -26,6 +26,7 @@ fn main() {
     resumes();
     programs();
     models();
+    recordings();
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) {
@@ -195,6 +196,15 @@ fn one_storage(json: &str) -> String {
 fn models() {
     for name in ["dynamo", "torchscript", "kinds"] {
         write("onnx", &format!("{name}.onnx"), &network(&format!("{name}.onnx")));
+    }
+}
+
+/// Recordings of each compression, encoding and byte order, without chunks, and cut off.
+fn recordings() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/recordings");
+    for name in ["zstd", "lz4", "without-chunks", "big-endian", "raw", "foxglove", "cut-off"] {
+        let file = format!("{name}.mcap");
+        write("recording", &file, &fs::read(folder.join(&file)).expect("a recording"));
     }
 }
 

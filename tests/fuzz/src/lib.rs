@@ -7,6 +7,7 @@ pub mod delta;
 mod network;
 pub mod onnx;
 pub mod pt2;
+pub mod recording;
 pub mod resume;
 pub mod safetensors;
 mod scratch;

@@ -9,13 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// A JPEG that no other seed has: blocks of different brightness.
-fn jpeg(seed: u32) -> Vec<u8> {
+pub fn jpeg(seed: u32) -> Vec<u8> {
     let block = |x: u32, y: u32| (x * 31 + y * 57 + seed * 97).wrapping_mul(2_654_435_761) >> 24;
     encode_jpeg(&RgbImage::from_fn(64, 48, |x, y| Rgb([(block(x / 8, y / 8) % 200 + 25) as u8; 3])), 90).unwrap()
 }
 
 /// A stream of frames, one after the other.
-fn mjpeg(frames: u32) -> Vec<u8> {
+pub fn mjpeg(frames: u32) -> Vec<u8> {
     (0..frames).flat_map(jpeg).collect()
 }
 

@@ -1,9 +1,12 @@
-//! Tests of SIGKILL at any moment of an adaptation: the store loses nothing, and a resumed run ends in
-//! the same bits.
+//! Tests of SIGKILL at any moment: of an adaptation, whose store loses nothing, and whose resumed run ends in the same bits; of a
+//! run that collects images, whose collection keeps each that it stored.
 
+use crate::collect::{jpeg, mjpeg};
 use crate::scene::Scene;
+use fieldfit::collect::{Collection, Contents, ImageId, Limits};
 use fieldfit::store::{Store, VersionState};
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -65,8 +68,7 @@ impl<'a> Killed<'a> {
         while kills.killed < times {
             let resume = self.has_checkpoint();
             let mut child = self.start(resume);
-            // Spread evenly over the run, whatever it takes here and now.
-            turn = (turn + 0.618_033_988_75_f64) % 1.0;
+            turn = next_moment(turn);
             std::thread::sleep(self.takes.mul_f64(turn));
             match child.try_wait().unwrap() {
                 Some(status) => assert!(status.success(), "a run that went on after a kill failed"),
@@ -102,6 +104,11 @@ impl<'a> Killed<'a> {
             self.begin_anew();
         }
     }
+}
+
+/// The next moment of a kill as a share of the run, of moments that are spread evenly over it, whatever it takes here and now.
+fn next_moment(turn: f64) -> f64 {
+    (turn + 0.618_033_988_75_f64) % 1.0
 }
 
 /// Catches: a kill between the file of a delta that the gate refused and its verdict, or between two commits of them, that
@@ -171,4 +178,68 @@ fn an_adaptation_of_lite0_that_is_killed_loses_nothing() {
     let kills = Killed::new(scene.folder(), &arguments).kill(times(50));
     println!("{kills:?}");
     assert!(kills.resumed > 0, "no kill came after a checkpoint: {kills:?}");
+}
+
+/// The images that a collection's log names, each of which has to be on the disk, whole.
+fn stored(collection: &Path) -> BTreeSet<ImageId> {
+    if !fieldfit::collect::is_collection(collection) {
+        return BTreeSet::new();
+    }
+    let contents = Contents::read(collection).unwrap();
+    let id = |(image, label): (&_, &fieldfit::collect::Label)| {
+        let found = ImageId::of(&fs::read(contents.file(image)).unwrap());
+        assert_eq!((found, label.class.as_str()), (image.id, "mud"));
+        found
+    };
+    contents.images().map(id).collect()
+}
+
+/// Number of files in the folders of a collection's images.
+fn image_files(collection: &Path) -> usize {
+    let Ok(shards) = fs::read_dir(collection.join("images")) else { return 0 };
+    shards.map(|shard| fs::read_dir(shard.unwrap().path()).unwrap().count()).sum()
+}
+
+/// Catches: an image that was stored and is lost, or not whole, after a kill; a label without its image; a lock or half a line
+/// that keeps the collection from opening; files that no label names and that stay; a run that cannot go on. `FIELDFIT_KILLS`
+/// says how often, 20 times without it.
+#[test]
+fn a_collection_whose_run_is_killed_keeps_what_it_stored() {
+    const FRAMES: u32 = 40;
+    let scene = Scene::new();
+    fs::write(scene.path("stream"), mjpeg(FRAMES)).unwrap();
+    let all: BTreeSet<ImageId> = (0..FRAMES).map(|frame| ImageId::of(&jpeg(frame))).collect();
+    let start = |out: &str| {
+        let arguments = format!("collect - --out {out} --class mud --fps 2 --all");
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("fieldfit"));
+        command.args(arguments.split(' ')).current_dir(scene.folder()).stdin(File::open(scene.path("stream")).unwrap());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let began = Instant::now();
+    assert!(start("whole").wait().unwrap().success());
+    let takes = began.elapsed();
+    assert_eq!(stored(&scene.path("whole")), all);
+
+    let field = scene.path("field");
+    let (mut killed, mut partial, mut turn) = (0, 0, 0.0);
+    while killed < times(20) {
+        let mut child = start("field");
+        turn = next_moment(turn);
+        std::thread::sleep(takes.mul_f64(turn));
+        let before = stored(&field);
+        child.kill().unwrap();
+        killed += u32::from(!child.wait().unwrap().success());
+        drop(Collection::open(&field, Limits::NONE).unwrap());
+        let after = stored(&field);
+        assert!(before.is_subset(&after) && after.is_subset(&all), "{} of {} are left", after.len(), before.len());
+        assert_eq!(image_files(&field), after.len(), "files that no label names");
+        partial += u32::from(!after.is_empty() && after != all);
+        if after == all {
+            fs::remove_dir_all(&field).unwrap();
+        }
+    }
+    println!("{partial} of {killed} kills came between the first image and the last");
+    assert!(partial > 0, "no kill came in the middle");
+    assert!(start("field").wait().unwrap().success());
+    assert_eq!(stored(&field), all);
 }

@@ -1,6 +1,7 @@
 //! DDS by RustDDS: speaks with nodes on Fast DDS and Cyclone DDS.
 
-use super::{Heard, Middleware, MiddlewareError, Publish, Qos, domain};
+use super::listeners::Listeners;
+use super::{Heard, Middleware, MiddlewareError, Publish, Qos, answer, domain};
 use crate::gate::Gate;
 use crate::msg::{Interface, Service, TypeName};
 use crate::names::Names;
@@ -13,16 +14,17 @@ use ros2_client::{
     CreateError, Message, MessageTypeName, Name, NodeName, NodeOptions, QosProfile, ReadError, ServiceTypeName,
 };
 use serde::{Deserialize, Serialize};
+use std::mem::take;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 /// DDS participant with its node.
 pub struct Dds {
     node: Arc<Mutex<Node>>,
     mapping: ServiceMapping,
     services: Vec<LocalBoxFuture<'static, ()>>,
-    threads: Vec<JoinHandle<()>>,
+    listeners: Listeners,
 }
 
 /// Request or response as a message of the client library.
@@ -53,7 +55,12 @@ impl Dds {
         };
         let spinning = thread::Builder::new().name("fieldfit-spin".into()).spawn(spin);
         spinning.map_err(|source| MiddlewareError::Thread { name: names.node(), source })?;
-        Ok(Self { node: Arc::new(Mutex::new(node)), mapping: mapping(), services: Vec::new(), threads: Vec::new() })
+        Ok(Self {
+            node: Arc::new(Mutex::new(node)),
+            mapping: mapping(),
+            services: Vec::new(),
+            listeners: Listeners::default(),
+        })
     }
 }
 
@@ -81,20 +88,11 @@ impl Middleware for Dds {
         hear: impl Fn(Heard<M>) + Send + 'static,
     ) -> Result<(), MiddlewareError> {
         let (node, name) = (self.node.clone(), topic.to_owned());
-        let listen = move || {
-            while gate.wait_open() {
-                match subscription::<M>(&node, &name, qos) {
-                    Ok(subscription) => block_on(hear_until(&subscription, &gate, &hear)),
-                    Err(error) => {
-                        log::error!("{error}");
-                        block_on(gate.shut());
-                    }
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("fieldfit-listen".into()).spawn(listen);
-        self.threads.push(thread.map_err(|source| MiddlewareError::Thread { name: topic.to_owned(), source })?);
-        Ok(())
+        self.listeners.start(topic, gate, move |gate| {
+            let subscription = subscription::<M>(&node, &name, qos)?;
+            block_on(hear_until(&subscription, gate, &hear));
+            Ok(())
+        })
     }
 
     fn serve<S: Service>(
@@ -130,13 +128,8 @@ impl Middleware for Dds {
     }
 
     fn run(&mut self, until: &Gate) {
-        let services = pin!(future::join_all(self.services.drain(..)));
-        block_on(future::select(services, pin!(until.shut())));
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                log::error!("a subscription panicked");
-            }
-        }
+        answer(take(&mut self.services), until);
+        self.listeners.join();
     }
 }
 

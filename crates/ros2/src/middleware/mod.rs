@@ -2,12 +2,21 @@
 
 #[cfg(feature = "dds")]
 pub mod dds;
+#[cfg(any(feature = "dds", feature = "zenoh"))]
+mod listeners;
 #[cfg(feature = "zenoh")]
 pub mod zenoh;
 
 use crate::gate::Gate;
 use crate::msg::{Interface, Service};
 use fieldfit::escape;
+#[cfg(any(feature = "dds", feature = "zenoh"))]
+use futures::{
+    executor::block_on,
+    future::{self, LocalBoxFuture},
+};
+#[cfg(any(feature = "dds", feature = "zenoh"))]
+use std::pin::pin;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -102,6 +111,13 @@ pub trait Middleware {
 
     /// Answers services on this thread, one request after another, until the gate ends; then waits for the subscriptions.
     fn run(&mut self, until: &Gate);
+}
+
+/// Answers requests on this thread until the gate ends.
+#[cfg(any(feature = "dds", feature = "zenoh"))]
+fn answer(services: Vec<LocalBoxFuture<'static, ()>>, until: &Gate) {
+    let services = pin!(future::join_all(services));
+    block_on(future::select(services, pin!(until.shut())));
 }
 
 /// Domain of the network, `ROS_DOMAIN_ID`, by default 0.

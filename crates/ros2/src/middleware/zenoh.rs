@@ -1,6 +1,7 @@
 //! zenoh by the conventions of rmw_zenoh_cpp: keys with type hashes, CDR payloads, attachments, liveliness tokens.
 
-use super::{Heard, Middleware, MiddlewareError, Publish, Qos, domain};
+use super::listeners::Listeners;
+use super::{Heard, Middleware, MiddlewareError, Publish, Qos, answer, domain};
 use crate::gate::Gate;
 use crate::msg::{Interface, Service, TypeName};
 use crate::names::Names;
@@ -11,10 +12,10 @@ use futures::future::{self, Either, LocalBoxFuture};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::env;
+use std::mem::take;
 use std::pin::pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zenoh::handlers::RingChannel;
 use zenoh::liveliness::LivelinessToken;
@@ -33,7 +34,7 @@ const DEPTH: usize = 5;
 pub struct Zenoh {
     network: Arc<Network>,
     services: Vec<LocalBoxFuture<'static, ()>>,
-    threads: Vec<JoinHandle<()>>,
+    listeners: Listeners,
 }
 
 /// What publishers, subscriptions and services share.
@@ -76,7 +77,7 @@ impl Zenoh {
         let key =
             format!("@ros2_lv/{domain}/{}/0/0/NN/%/{}/{}", network.session.zid(), mangled(namespace), mangled(node));
         network.declare(key).map_err(join)?;
-        Ok(Self { network: Arc::new(network), services: Vec::new(), threads: Vec::new() })
+        Ok(Self { network: Arc::new(network), services: Vec::new(), listeners: Listeners::default() })
     }
 }
 
@@ -112,17 +113,9 @@ impl Middleware for Zenoh {
         hear: impl Fn(Heard<M>) + Send + 'static,
     ) -> Result<(), MiddlewareError> {
         let (network, name) = (self.network.clone(), topic.to_owned());
-        let listen = move || {
-            while gate.wait_open() {
-                if let Err(error) = network.hear_until::<M>(&name, qos, &gate, &hear) {
-                    log::error!("{}", failed(&name, &error));
-                    block_on(gate.shut());
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("fieldfit-listen".into()).spawn(listen);
-        self.threads.push(thread.map_err(|source| MiddlewareError::Thread { name: topic.to_owned(), source })?);
-        Ok(())
+        self.listeners.start(topic, gate, move |gate| {
+            network.hear_until::<M>(&name, qos, gate, &hear).map_err(|error| failed(&name, &error))
+        })
     }
 
     fn serve<S: Service>(
@@ -150,13 +143,8 @@ impl Middleware for Zenoh {
     }
 
     fn run(&mut self, until: &Gate) {
-        let services = pin!(future::join_all(self.services.drain(..)));
-        block_on(future::select(services, pin!(until.shut())));
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                log::error!("a subscription panicked");
-            }
-        }
+        answer(take(&mut self.services), until);
+        self.listeners.join();
     }
 }
 
