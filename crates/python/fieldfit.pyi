@@ -102,6 +102,7 @@ class Runtime:
         base_answers: bool = False,
         novelty: bool = False,
         memory_budget: int | None = None,
+        precision: Literal["f32", "int8"] = "f32",
     ) -> Runtime:
         """Maps and verifies the base in the folder `model`, and prepares the version that runs first.
 
@@ -109,7 +110,8 @@ class Runtime:
         first swap. `key` signs the adaptations that are made here. `threads` are those of a frame, all cores by default. Without
         `trials`, neither starts nor predictions of a version on trial count. `copy_base` reads the weights instead of mapping them.
         `base_answers` and `novelty` fill `Prediction.base` and `Prediction.novelty`. `memory_budget` is in bytes, for a version
-        that runs.
+        that runs. `precision` is that of inference: int8 takes the scales of activations from what an adaptation for int8 recorded, else
+        from `fieldfit calibrate`.
         """
 
     def infer(self, frame: _Frame, *, format: _Format | None = None, crop: _Rect | None = None) -> Prediction:
@@ -282,6 +284,12 @@ class Runtime:
     @property
     def task(self) -> str:
         """What the running version answers: classification, segmentation, regression or multi-label classification."""
+
+    @property
+    def running_precision(self) -> Literal["f32", "int8"]:
+        """Precision that the running version is inferred in: f32 for a base that was never calibrated, where a store's versions run in
+        int8.
+        """
 
     @property
     def embedding_len(self) -> int:

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Field, options};
-use fieldfit_adapt::{Classifier, ClassifierError, Gate, Outcome, Placement};
+use fieldfit_adapt::{Classifier, ClassifierError, Gate, Outcome, Placement, plan_memory};
 use fieldfit_delta::Delta;
 use fieldfit_exec::{Device, ExecError, Precision};
 use fieldfit_model::{ACTIVATION_RANGES_FILE, ModelError, Weights};
@@ -52,6 +52,16 @@ fn an_adaptation_for_int8_records_its_ranges() {
     let gap = exact.iter().zip(&quantised).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let size = exact.iter().map(|value| value.abs()).fold(0.0, f32::max);
     assert!(gap < 0.2 * size, "{gap} of {size}");
+}
+
+/// Catches: a plan of memory that leaves out the calibration.
+#[test]
+fn the_memory_plan_counts_the_calibration() {
+    let field = Field::new(1);
+    let [float, int8] = Precision::ALL
+        .map(|precision| plan_memory(&field.base, 3, 30, &options("tpgm").with_precision(precision)).unwrap());
+    assert_eq!(int8.judging, float.judging + float.images);
+    assert_eq!((int8.training(), int8.probing), (float.training(), float.probing));
 }
 
 /// Catches: a base that runs with scales of nothing; ranges that are lost on the way through the file; a file of another

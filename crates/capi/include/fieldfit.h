@@ -39,6 +39,10 @@
 // Flag of `fieldfit_options`: the base's weights are read to memory instead of mapped.
 #define FIELDFIT_COPY_BASE 32
 
+// Flag of `fieldfit_options`: versions are inferred in int8, on the processor, with the scales of activations that an adaptation for
+// int8 recorded, else with those that `fieldfit calibrate` wrote beside the base.
+#define FIELDFIT_INT8 64
+
 // Maximum number of classes that a prediction ranks.
 #define FIELDFIT_MAX_TOP 16
 

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::sized::SizedStruct;
 use fieldfit::delta::read_key;
 use fieldfit::store::{Keep, TrialRules};
-use fieldfit::{Builder, Device, Runtime, all_cores};
+use fieldfit::{Builder, Device, Precision, Runtime, all_cores};
 use std::ffi::c_char;
 use std::num::NonZeroU32;
 
@@ -34,6 +34,9 @@ pub const FIELDFIT_BASE_ANSWERS: u32 = 8;
 pub const FIELDFIT_NOVELTY: u32 = 16;
 /// Flag of `fieldfit_options`: the base's weights are read to memory instead of mapped.
 pub const FIELDFIT_COPY_BASE: u32 = 32;
+/// Flag of `fieldfit_options`: versions are inferred in int8, on the processor, with the scales of activations that an adaptation for
+/// int8 recorded, else with those that `fieldfit calibrate` wrote beside the base.
+pub const FIELDFIT_INT8: u32 = 64;
 
 /// Every flag.
 const FLAGS: u32 = FIELDFIT_CREATE_STORE
@@ -41,7 +44,8 @@ const FLAGS: u32 = FIELDFIT_CREATE_STORE
     | FIELDFIT_WITHOUT_TRIALS
     | FIELDFIT_BASE_ANSWERS
     | FIELDFIT_NOVELTY
-    | FIELDFIT_COPY_BASE;
+    | FIELDFIT_COPY_BASE
+    | FIELDFIT_INT8;
 
 /// Options of a runtime. Begin with `fieldfit_options_init()` and set `model`; every member that is 0 or NULL is at its default.
 /// The library copies the strings.
@@ -147,7 +151,9 @@ impl fieldfit_options {
         if self.has(FIELDFIT_WITHOUT_TRIALS) {
             builder = builder.without_trials();
         }
+        let precision = if self.has(FIELDFIT_INT8) { Precision::Int8 } else { Precision::F32 };
         Ok(builder
+            .precision(precision)
             .base_answers(self.has(FIELDFIT_BASE_ANSWERS))
             .novelty(self.has(FIELDFIT_NOVELTY))
             .copy_base(self.has(FIELDFIT_COPY_BASE)))

@@ -92,7 +92,11 @@ fn choice<T>(
     value: &Bound<'_, PyAny>,
     choices: impl IntoIterator<Item = (&'static str, T)>,
 ) -> PyResult<T> {
-    let given: String = value.extract()?;
+    named(name, &value.extract::<String>()?, choices)
+}
+
+/// Returns the choice of that name.
+pub fn named<T>(name: &str, given: &str, choices: impl IntoIterator<Item = (&'static str, T)>) -> PyResult<T> {
     let mut known = Vec::new();
     for (choice, value) in choices {
         if choice == given {

@@ -7,11 +7,11 @@ use crate::drift::Drift;
 use crate::error::{FieldfitError, FrameError, exception};
 use crate::frame::{PyFrame, borrow_all};
 use crate::json;
-use crate::options::options;
+use crate::options::{named, options};
 use crate::prediction::Prediction;
 use crate::version::Version;
 use fieldfit::delta::read_key;
-use fieldfit::{Device, Error, Frame, RuntimeEvent};
+use fieldfit::{Device, Error, Frame, Precision, RuntimeEvent};
 use numpy::{PyArray1, PyArrayMethods, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -104,7 +104,7 @@ impl Runtime {
     #[new]
     #[pyo3(signature = (
         model, *, store = None, create = true, delta = None, key = None, threads = None, trials = true, copy_base = false,
-        base_answers = false, novelty = false, memory_budget = None
+        base_answers = false, novelty = false, memory_budget = None, precision = "f32"
     ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
@@ -120,12 +120,14 @@ impl Runtime {
         base_answers: bool,
         novelty: bool,
         memory_budget: Option<u64>,
+        precision: &str,
     ) -> PyResult<Self> {
+        let precision = named("precision", precision, Precision::ALL.map(|precision| (precision.name(), precision)))?;
         let events = Arc::new(Mutex::new(VecDeque::new()));
         let heard = events.clone();
         let opened = py.detach(|| {
             let mut builder = fieldfit::Runtime::builder(model);
-            builder = builder.copy_base(copy_base).base_answers(base_answers).novelty(novelty);
+            builder = builder.copy_base(copy_base).base_answers(base_answers).novelty(novelty).precision(precision);
             builder = builder.on_event(move |event| keep(&heard, event));
             if let Some(store) = store {
                 builder = if create { builder.store_or_new(store) } else { builder.store(store) };
@@ -347,6 +349,12 @@ impl Runtime {
     #[getter]
     fn task(&self) -> PyResult<&'static str> {
         Ok(self.inner()?.task().name())
+    }
+
+    /// Precision that the running version is inferred in.
+    #[getter]
+    fn running_precision(&self) -> PyResult<&'static str> {
+        Ok(self.inner()?.running_precision().name())
     }
 
     /// Number of values of an embedding.

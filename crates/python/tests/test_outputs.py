@@ -2,12 +2,14 @@
 
 import gc
 import os
+import shutil
 import sys
 import threading
 import time
 
 import numpy as np
 import pytest
+from conftest import MODEL
 from test_frames import resident, said
 
 import fieldfit
@@ -39,6 +41,18 @@ def test_results_go_to_the_callers_array(runtime, frame):
                 compute(frame, out=wrong)
         with pytest.raises(TypeError):
             compute(frame, out=np.zeros(length))
+
+
+def test_a_precision_is_asked_for_by_name(runtime, tmp_path):
+    """Catches: a precision that is ignored, a base without calibration that runs in f32 silently, an unknown name."""
+    assert runtime.running_precision == "f32"
+    model = shutil.copytree(MODEL, tmp_path / "model", ignore=shutil.ignore_patterns("activation-ranges.json"))
+    with pytest.raises(fieldfit.FieldfitError, match="fieldfit calibrate"):
+        fieldfit.Runtime(model, precision="int8")
+    stored = fieldfit.Runtime(model, store=tmp_path / "store", precision="int8")
+    assert stored.running_precision == "f32"
+    with pytest.raises(ValueError, match="f32, int8"):
+        fieldfit.Runtime(model, precision="f64")
 
 
 def test_a_batch_is_each_of_its_frames(runtime, frame):

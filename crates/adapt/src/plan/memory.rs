@@ -9,7 +9,7 @@ use crate::plan::memory_plan::MemoryPlan;
 use crate::plan::retained_images::MOST_RETAINED;
 use crate::plan::stage::{shape_after, trained};
 use fieldfit_exec::memory::{BatchSize, Footprint, inference, training};
-use fieldfit_exec::{Device, ExecError, Passes};
+use fieldfit_exec::{Device, ExecError, Passes, Precision};
 use fieldfit_model::Base;
 use fieldfit_nets::Network;
 use fieldfit_tensor::TensorId;
@@ -140,7 +140,11 @@ impl Draft<'_> {
             images: self.batches(input),
             // Centred and scaled, features are there twice; and they are once when the base answers.
             probing: weights + total(looking) + features + features.max(self.clean_answers()),
-            judging: trained / 2 + weights + total(looking) + if options.novelty.is_some() { features } else { 0 },
+            judging: trained / 2
+                + weights
+                + total(looking)
+                + if options.novelty.is_some() { features } else { 0 }
+                + self.calibration(input),
             ..MemoryPlan::default()
         };
         if trained > 0 {
@@ -250,12 +254,21 @@ impl Draft<'_> {
         Ok(F32 * (head.classes * (4 * head.features + asked * pixels) + apart) as u64)
     }
 
-    /// The base's head, and its answers to the training images as they are, where the method asks for them.
+    /// Returns the bytes of the base's head, and of its answers to the training images as they are, where the method asks for them.
     fn clean_answers(&self) -> u64 {
         let head = self.base.network().head;
         match self.method.requirements().clean_predictions {
             true => F32 * (head.classes * (head.features + self.images.train)) as u64,
             false => 0,
+        }
+    }
+
+    /// Returns the bytes of the images that a result for int8 is calibrated on. What computes them in f32, one at a time, takes no
+    /// more than what judges in f32.
+    fn calibration(&self, input: [usize; 2]) -> u64 {
+        match self.options.precision {
+            Precision::F32 => 0,
+            Precision::Int8 => self.batches(input),
         }
     }
 

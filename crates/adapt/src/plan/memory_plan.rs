@@ -44,8 +44,8 @@ pub struct MemoryPlan {
     pub checkpoint: u64,
     /// Bytes before training: the probe's features, and the weights and activations that make them.
     pub probing: u64,
-    /// Bytes after training: the delta file, the weights that it decodes to, and the same made ready to run. A swap
-    /// takes as much.
+    /// Bytes after training: the delta file, the weights that it decodes to, the same made ready to run, and the images that a
+    /// result for int8 is calibrated on. A swap takes as much, without these.
     pub judging: u64,
     /// All that is there at the peak: what is always there, and the largest of probing, training and judging.
     pub total: u64,

@@ -8,7 +8,7 @@ use crate::collector::*;
 use crate::embedding::*;
 use crate::frame::fieldfit_frame;
 use crate::notice::fieldfit_on_notice;
-use crate::options::fieldfit_options;
+use crate::options::{FIELDFIT_INT8, fieldfit_options};
 use crate::prediction::{fieldfit_infer, fieldfit_infer_batch, fieldfit_prediction, fieldfit_scores};
 use crate::runtime::*;
 use crate::status::fieldfit_status::*;
@@ -270,7 +270,8 @@ fn values_that_are_none_are_refused_by_name() {
         // SAFETY: the string outlives the call.
         call(|error| unsafe { fieldfit_open(&options, &mut null_mut(), error) }).unwrap_err()
     };
-    assert!(opened(&|options| options.flags = 64).1.contains("options.flags"));
+    assert!(opened(&|options| options.flags = 128).1.contains("options.flags"));
+    assert!(opened(&|options| options.flags = FIELDFIT_INT8).1.contains("fieldfit calibrate"));
     assert!(opened(&|options| options.device = 3).1.contains("options.device"));
     assert_eq!(opened(&|options| options.device = 1).0, FIELDFIT_DEVICE);
 }
