@@ -109,6 +109,7 @@ const MUST: &[&str] = &[
     "layer_norm_channels",
     "linear",
     "linear_no_bias",
+    "multihead",
     "normalised_input",
     "prelu_shared",
     "resize_nearest",
@@ -128,9 +129,14 @@ const OTHERS: &[(&str, &str)] = &[
     ("fourier_positions", "f64: "),
     ("rotary", "f64: "),
     // The gradient of a bias ahead of a norm of each channel is 0 in exact arithmetic.
+    ("deviation", "f32: gradient.0.bias"),
     ("instance_norm", "f32: gradient.0.bias"),
     ("instance_norm_plain", "f32: gradient.0.bias"),
     ("layer_norm_last_two", "f32: gradient.0.bias"),
+    // A kernel that is computed at import is trained in place of what it was computed from, and stored in f32.
+    ("spectral_normed", "gradient.0.weight_orig is missing"),
+    ("weight_normed", "gradient.0.parametrizations.weight.original0 is missing"),
+    ("weight_standardised", "gradient.0.gain is missing"),
 ];
 
 /// Catches: a model folder that loses a part of a network, a tensor that is stored in another order of axes, an import that is

@@ -555,6 +555,7 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "resize_nearest_exact": lambda: resized(size=(9, 3), mode="nearest-exact"),
     "resize_bilinear_antialiased": lambda: resized(size=(3, 7), mode="bilinear", antialias=True),
     "resize_bicubic_antialiased": lambda: resized(size=(2, 3), mode="bicubic", antialias=True),
+    "resize_positions": lambda: WithParameter(after(tokens), lambda x, a, b: x + torch.cat([a, functional.interpolate(b.reshape(1, 3, 5, 4).permute(0, 3, 1, 2), (5, 4), mode="nearest").permute(0, 2, 3, 1).reshape(1, -1, 4)[:, :19]], 1), (1, 1, 4), (1, 15, 4)),
     "resize_half": lambda: nn.Sequential(nn.ZeroPad2d((0, 0, 0, 1)), resized(scale_factor=0.5, mode="bilinear")),
     "resize_to_input": lambda: Combine(
         after(), lambda x, y: x + functional.interpolate(y, size=x.shape[-2:], mode="bilinear"),

@@ -367,7 +367,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 _ => return refuse("a resize to a size that is computed"),
             },
         };
-        self.on_image(&image, Op::Resize { to, interpolation })
+        let mut result = self.on_image(&image, Op::Resize { to, interpolation })?;
+        if !value.has_batch() {
+            // A resized tensor of the file, such as position codes, is the same for each image.
+            result.axes[0].clear();
+        }
+        Ok(result)
     }
 
     pub(super) fn pixel_shuffle(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
