@@ -238,8 +238,9 @@ def table(out: Path) -> None:
         record = json.loads(line)
         rows.setdefault(record["edit"], {})[record["source"], record["seed"]] = record["shifts"], record["agreement"]
     curve = [found for name, found in rows.items() if name.startswith("uniform")]
-    for name, found in rows.items():
-        above = []
+    whole = set.intersection(*[set(found) for found in rows.values()])
+    for name, measured in rows.items():
+        above, found = [], {run: figures for run, figures in measured.items() if run in whole}
         for run, (shifts, agreement) in found.items():
             points = sorted((point[run][1], point[run][0]) for point in curve)
             above.append(shifts - float(numpy.interp(agreement, *zip(*points))))
