@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn infer(threads: usize, model: &str, store: Option<&str>) -> Result<(), Box<dyn Error>> {
-    let builder = Runtime::builder(model).device(Device::Cpu { threads: threads.try_into()? });
+    let builder = Runtime::builder(model).device(Device::Cpu { threads });
     let runtime = match store {
         Some(store) => builder.store(store).open()?,
         None => builder.open()?,
@@ -35,7 +35,10 @@ fn infer(threads: usize, model: &str, store: Option<&str>) -> Result<(), Box<dyn
     let (width, height) = (640, 480);
     let frame = bytes(3 * width * height);
     let pixels = Pixels::packed(&frame, PixelFormat::Bgr8, width as u32, height as u32);
-    serve(|| Ok(drop(runtime.infer(&Frame::Pixels(pixels))?)))
+    serve(|| {
+        runtime.infer(&Frame::Pixels(pixels))?;
+        Ok(())
+    })
 }
 
 fn nv12() -> Result<(), Box<dyn Error>> {

@@ -151,7 +151,7 @@ fn quantise_row(row: &[f32], codes: &mut [i8]) -> f32 {
     // Weights that are all 0, or too small to divide by.
     let factor = if greatest > f32::MIN_POSITIVE * GREATEST { GREATEST / greatest } else { 0.0 };
     for (code, value) in codes.iter_mut().zip(row) {
-        let bounded = (value * factor).max(-GREATEST).min(GREATEST);
+        let bounded = (value * factor).clamp(-GREATEST, GREATEST);
         *code = (bounded + ROUNDER).to_bits() as i8;
     }
     greatest / GREATEST
