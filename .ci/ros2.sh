@@ -1,9 +1,7 @@
 #!/bin/bash
 # The ROS 2 node: its tests, its message types against rosbags, and the node as a process between a camera, a listener and an
-# operator on Cyclone DDS, which measure latency and losses, call its services, and kill it in the middle of an adaptation.
-#
-# The zenoh backend is checked by the compiler and clippy; FIELDFIT_ZENOH=1 also runs it between a router, peers that speak as
-# rmw_zenoh_cpp does, and another node.
+# operator on Cyclone DDS, which measure latency and losses, call its services, and kill it in the middle of an adaptation; and on
+# zenoh between a router, peers that speak as rmw_zenoh_cpp does, and another node.
 #
 # FIELDFIT_FRAMES (1000) is the number of images of each measurement, FIELDFIT_KILLS (5) that of kills.
 #
@@ -35,10 +33,6 @@ cmp "$scratch/messages.json" crates/ros2/tests/data/messages.json
 frames=${FIELDFIT_FRAMES:-1000} kills=${FIELDFIT_KILLS:-5}
 peer robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --frames "$frames" --kills "$kills"
 peer robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --rmw rmw_fastrtps_cpp --frames 10 --kills 1
-if [ -n "${FIELDFIT_ZENOH:-}" ]; then
-    # Both backends: RMW_IMPLEMENTATION chooses at the start.
-    cargo build "${ros2[@]}" --features zenoh
-    peer zenoh_robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --frames "$frames"
-else
-    echo "ros2: NOT RUN: the peers on zenoh; FIELDFIT_ZENOH=1 runs them" >&2
-fi
+# Both backends: RMW_IMPLEMENTATION chooses at the start.
+cargo build "${ros2[@]}" --features zenoh
+peer zenoh_robot.py "$CARGO_TARGET_DIR/debug/fieldfit-ros2" --frames "$frames"
