@@ -2,8 +2,6 @@
 
 use crate::image_set::ImageSet;
 use crate::{Error, Runtime, segmented_frames};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use fieldfit_adapt::metrics::{LabelMetrics, Metrics, Misclassified, agreeing, predictions};
 use fieldfit_adapt::{
     AdaptRequest, Branches, Classifier, Control, Event, ExtraOutputs, MethodEntry, Options, Outcome, Placement, adapt,
@@ -306,13 +304,12 @@ impl Subject {
         let labels = self.classifier.labels();
         let hardest = misclassified.iter().take(SHOWN).map(|image| {
             let source = &set.images.samples[image.sample].image;
-            let picture = BASE64_STANDARD.encode(source.thumbnail(THUMBNAIL)?);
             Ok(HardestImage {
                 file: source.file_name().into_owned(),
                 truth: labels[image.truth].clone(),
                 predicted: labels[image.predicted].clone(),
                 confidence: image.confidence,
-                thumbnail: format!("data:image/jpeg;base64,{picture}"),
+                thumbnail: segmented_frames::data_uri("jpeg", &source.thumbnail(THUMBNAIL)?),
             })
         });
         hardest.collect()

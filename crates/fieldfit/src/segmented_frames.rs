@@ -70,6 +70,6 @@ fn mask_picture(masks: &Masks, position: usize) -> Result<String, Error> {
 }
 
 /// Returns a file of that kind of image as a data URI.
-fn data_uri(kind: &str, bytes: &[u8]) -> String {
+pub(crate) fn data_uri(kind: &str, bytes: &[u8]) -> String {
     format!("data:image/{kind};base64,{}", BASE64_STANDARD.encode(bytes))
 }
