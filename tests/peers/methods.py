@@ -24,10 +24,10 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
-MODEL = Path(__file__).resolve().parents[2] / "models" / "efficientnet-lite0"
+MODELS = Path(__file__).resolve().parents[2] / "models"
 DOMAINS = ["photo", "art_painting", "cartoon"]
-DRAWN = 100
 COMMON = ["--size", "128", "--codec", "f16", "--limit", "40", "--threads", "1", "--quiet"]
 
 TWO = ["--branches", "2", "--epochs", "3"]
@@ -74,7 +74,7 @@ RIVALS = ["lp-ft", "wise-ft", "ftp", "spd"]
 LATE = ["3 + 2 × 1 epochs", "5 epochs"]
 NIGHT = ["4 × 4 epochs", "4 × 4 epochs, clean 0.1"]
 
-# A stage's arms, sources and seeds.
+# A stage's arms, sources and seeds. The base is EfficientNet-Lite0, and 100 images a class are drawn, unless VARIANTS says otherwise.
 STAGES = {
     "screening": ([arm for arm in ARMS if arm not in LATER + STRENGTH + SHARES + LATE + NIGHT + RIVALS[1:]], DOMAINS[:2], range(0, 2)),
     # After one seed of the screening: retention of clean images gained on both axes, so how strongly?
@@ -96,30 +96,59 @@ STAGES = {
     "fresh": (["tpgm-relative", *RIVALS, "lp-ft, 6 epochs", "2 × 3 epochs", "1 + 2 × 2 epochs", *LATE, "4 × 4 epochs"], DOMAINS, range(10, 11)),
     # After the first of them, branches at that cost gain nothing (-0.1 over three sources): more seeds for the default and its rivals.
     "fresh, continued": (["tpgm-relative", *RIVALS], DOMAINS, range(10, 16)),
+    # Is it one network's luck, or that of many images? One source, the first by name.
+    "mobilenetv2": (["tpgm-relative", *RIVALS], ["art_painting"], range(10, 13)),
+    "20 images": (["tpgm-relative", *RIVALS], ["art_painting"], range(10, 13)),
+    "50 images": (["tpgm-relative", *RIVALS], ["art_painting"], range(10, 13)),
 }
 
 
-def drawn_source(pacs: Path, out: Path, source: str) -> Path:
-    """A source's images in a folder of their own: at most 100 a class, drawn at random."""
-    folder = out / "sources" / source
+class Variant(NamedTuple):
+    """What a stage is run with: the base, and how many images of each class are drawn."""
+
+    base: str = "efficientnet-lite0"
+    drawn: int = 100
+
+    def suffix(self) -> str:
+        """What tells its files from those of the usual variant."""
+        parts = [str(value) for value, usual in zip(self, Variant()) if value != usual]
+        return "".join(f".{part}" for part in parts)
+
+
+VARIANTS = {
+    "mobilenetv2": Variant(base="mobilenetv2"),
+    "20 images": Variant(drawn=20),
+    "50 images": Variant(drawn=50),
+}
+
+
+def drawn_source(pacs: Path, out: Path, source: str, drawn: int) -> Path:
+    """A source's images in a folder of their own: so many of each class at most, drawn at random."""
+    folder = out / "sources" / (source + Variant(drawn=drawn).suffix())
     if not folder.exists():
         for images in sorted(path for path in (pacs / source).iterdir() if path.is_dir()):
             (folder / images.name).mkdir(parents=True)
             files = sorted(images.iterdir())
-            for path in random.Random(0).sample(files, min(DRAWN, len(files))):
+            for path in random.Random(0).sample(files, min(drawn, len(files))):
                 shutil.copy(path, folder / images.name)
     return folder
 
 
-def run_arm(fieldfit: str, pacs: Path, out: Path, job: tuple[str, str, int]) -> None:
+def log_of(out: Path, stage: str, arm: str, source: str, seed: int) -> Path:
+    """Where the line of a run is kept."""
+    variant = VARIANTS.get(stage, Variant())
+    return out / f"{arm.replace(' ', '-')}.{source}.{seed}{variant.suffix()}.jsonl"
+
+
+def run_arm(fieldfit: str, pacs: Path, out: Path, stage: str, job: tuple[str, str, int]) -> None:
     """One arm from one source with one seed."""
     arm, source, seed = job
+    variant = VARIANTS.get(stage, Variant())
     method, options = ARMS[arm]
     shifts = [f"--shift={other}={pacs / other}" for other in DOMAINS if other != source]
-    log = out / f"{arm.replace(' ', '-')}.{source}.{seed}.jsonl"
-    data = ["--model", MODEL, "--data", drawn_source(pacs, out, source), "--name", source, *shifts]
+    data = ["--model", MODELS / variant.base, "--data", drawn_source(pacs, out, source, variant.drawn), "--name", source, *shifts]
     command = [fieldfit, "compare", *data, "--methods", method, "--seeds", f"{seed}..{seed + 1}", *COMMON, *options]
-    subprocess.run([*command, "--jsonl", log], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "--jsonl", log_of(out, stage, *job)], check=True, stdout=subprocess.DEVNULL)
     print(*job, flush=True)
 
 
@@ -127,10 +156,10 @@ def run(fieldfit: str, pacs: Path, out: Path, stage: str, workers: int) -> None:
     """Every arm of a stage; arms alternate, so that an early end leaves whole comparisons."""
     arms, sources, seeds = STAGES[stage]
     for source in sources:
-        drawn_source(pacs, out, source)
+        drawn_source(pacs, out, source, VARIANTS.get(stage, Variant()).drawn)
     jobs = [(arm, source, seed) for seed in seeds for source in sources for arm in arms]
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda job: run_arm(fieldfit, pacs, out, job), jobs))
+        list(pool.map(lambda job: run_arm(fieldfit, pacs, out, stage, job), jobs))
 
 
 def runs(out: Path, stage: str, arm: str) -> Iterator[tuple[tuple[str, int], dict[str, float]]]:
@@ -138,7 +167,7 @@ def runs(out: Path, stage: str, arm: str) -> Iterator[tuple[tuple[str, int], dic
     _, sources, seeds = STAGES[stage]
     for source in sources:
         for seed in seeds:
-            log = out / f"{arm.replace(' ', '-')}.{source}.{seed}.jsonl"
+            log = log_of(out, stage, arm, source, seed)
             for line in log.read_text().splitlines() if log.exists() else []:
                 record = json.loads(line)
                 shifts = [figures(record, shift) for shift in record["shifts"]]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nncf
 import openvino
-from serving import CALIBRATION, images, serve
+from serving import CALIBRATION, images, notes_on_stderr, serve
 
 SIDE = 224
 
@@ -21,7 +21,8 @@ def quantised(path: Path) -> openvino.Model:
     kept = path.with_suffix(".int8.xml")
     if not kept.exists() or kept.stat().st_mtime < path.stat().st_mtime:
         batches = [images(number, 1, SIDE) for number in range(CALIBRATION)]
-        model = nncf.quantize(openvino.Core().read_model(path), nncf.Dataset(batches), subset_size=CALIBRATION)
+        with notes_on_stderr():
+            model = nncf.quantize(openvino.Core().read_model(path), nncf.Dataset(batches), subset_size=CALIBRATION)
         openvino.save_model(model, kept, compress_to_fp16=False)
     return openvino.Core().read_model(kept)
 

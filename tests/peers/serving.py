@@ -1,9 +1,11 @@
 """What the Python sides share: the golden file's images, and how they answer, as `crates/adapt/examples/peer` does."""
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy
 
@@ -17,6 +19,20 @@ def images(first: int, count: int, side: int) -> numpy.ndarray:
     channel, row, column = (numpy.arange(1, size + 1) for size in (3, side, side))
     values = numpy.sin(0.05 * row[:, None] * channel[:, None, None]) * numpy.cos(0.031 * column + 0.7 * image)
     return values.astype(numpy.float32)
+
+
+@contextmanager
+def notes_on_stderr() -> Iterator[None]:
+    """Sends what libraries print to the standard error meanwhile: the standard output has answers alone."""
+    sys.stdout.flush()
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(answers, 1)
+        os.close(answers)
 
 
 def serve(step: Callable[[], float]) -> None:

@@ -27,7 +27,7 @@ pub struct Classifier {
     /// Rows and columns of a dense network's output.
     mask_size: Option<[usize; 2]>,
     /// Buffers that no thread uses now; as many as threads have ever inferred at once.
-    spare: Mutex<Vec<Input>>,
+    spare: Mutex<Vec<FrameBuffers>>,
 }
 
 impl Classifier {
@@ -110,9 +110,9 @@ impl Classifier {
     }
 
     /// Lends buffers to `work`. They hold what the work before left in them.
-    pub fn with_input<R>(&self, work: impl FnOnce(&mut Input) -> R) -> R {
+    pub fn with_input<R>(&self, work: impl FnOnce(&mut FrameBuffers) -> R) -> R {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut input = spare.unwrap_or_else(|| Input::new(self.preprocessor.clone()));
+        let mut input = spare.unwrap_or_else(|| FrameBuffers::new(self.preprocessor.clone()));
         let result = work(&mut input);
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(input);
         result
@@ -123,7 +123,7 @@ impl Classifier {
     ///
     /// # Errors
     /// If the network cannot take images of this size, or the device fails.
-    pub fn logits_of<'a>(&self, input: &'a mut Input) -> Result<ChunksExact<'a, f32>, ExecError> {
+    pub fn logits_of<'a>(&self, input: &'a mut FrameBuffers) -> Result<ChunksExact<'a, f32>, ExecError> {
         self.prepared.logits_into(&input.images, &mut input.outputs)?;
         let of_frame = input.outputs.len() / input.images.count.max(1);
         Ok(input.outputs.chunks_exact(of_frame.max(1)))
@@ -133,7 +133,7 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`logits_of`](Self::logits_of).
-    pub fn features_of<'a>(&self, input: &'a mut Input) -> Result<&'a [f32], ExecError> {
+    pub fn features_of<'a>(&self, input: &'a mut FrameBuffers) -> Result<&'a [f32], ExecError> {
         self.prepared.features_into(&input.images, &mut input.outputs)?;
         Ok(&input.outputs)
     }
@@ -219,13 +219,13 @@ pub enum ClassifierError {
 
 /// Buffers of the frames that are computed in one pass: their pixels after preprocessing, `[N, H, W, 3]`, and their logits or
 /// features.
-pub struct Input {
+pub struct FrameBuffers {
     preprocessor: Preprocessor,
     images: Images,
     outputs: Vec<f32>,
 }
 
-impl Input {
+impl FrameBuffers {
     fn new(preprocessor: Preprocessor) -> Self {
         let [height, width] = preprocessor.input();
         Self { preprocessor, images: Images::zeros(1, height, width), outputs: Vec::new() }

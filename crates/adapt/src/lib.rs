@@ -57,7 +57,7 @@ mod train;
 pub use adaptation::adapt;
 pub use checkpoint::resume_point::ResumePoint;
 pub use checkpoint::snapshot::remove_checkpoint;
-pub use classifier::{Classifier, ClassifierError, ExtraOutputs, Input, Outputs, Placement};
+pub use classifier::{Classifier, ClassifierError, ExtraOutputs, FrameBuffers, Outputs, Placement};
 pub use encode::activation_ranges::calibrate;
 pub use error::{AdaptError, CheckpointDamage, TeachError};
 pub use event::{BranchMean, Event, Gate, GateFigures, Phase, RadiiSummary, Reference, StageMean, TensorShare};

@@ -48,7 +48,7 @@ pub use collection::{Added, Collection, NewImage, Removal};
 pub use collector::{Collector, CollectorOptions, Kept, ModelOutput};
 pub use contents::{Contents, ImageId, Statistics, StoredImage, is_collection};
 pub use error::CollectError;
-pub use export::{Export, Exported};
+pub use export::{Export, ExportedImages};
 pub use label::{Label, Origin, PredictedClass};
 pub use limits::Limits;
 pub use privacy::Privacy;

@@ -36,5 +36,5 @@ mod raw_image;
 mod record;
 
 pub use error::DatasetError;
-pub use format::{Format, each_record};
-pub use record::{Boxes, CutOff, LabelSource, ReadSummary, Record, RecordingOptions, SourceOptions};
+pub use format::{DatasetFormat, each_record};
+pub use record::{Boxes, CutOff, LabelSource, LabelledImage, ReadSummary, RecordingOptions, SourceOptions};

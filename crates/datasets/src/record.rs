@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Labelled image of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Record {
+pub struct LabelledImage {
     /// Its name in messages: its file, line or key.
     pub name: String,
     /// Bytes of the image file.
@@ -119,7 +119,7 @@ impl SourceOptions {
     }
 }
 
-/// Record whose image is a file, or a part of one, that is read when its turn comes.
+/// Labelled image whose bytes are a file, or a part of one, that is read when its turn comes.
 #[derive(Debug, Clone)]
 pub(crate) struct FileRecord {
     pub name: String,
@@ -131,7 +131,7 @@ pub(crate) struct FileRecord {
 
 impl FileRecord {
     /// Reads the image; `source` is the file that names it.
-    pub fn read(self, source: &Path) -> Result<Record, DatasetError> {
+    pub fn read(self, source: &Path) -> Result<LabelledImage, DatasetError> {
         let Self { name, path, class, group, area } = self;
         let invalid = |problem: String| DatasetError::Record { path: source.to_owned(), record: name.clone(), problem };
         let bytes = read_bounded(&path, MAX_FILE_BYTES).map_err(|error| invalid(error.to_string()))?;
@@ -150,9 +150,9 @@ pub(crate) fn record(
     bytes: Vec<u8>,
     class: String,
     group: Option<String>,
-) -> Result<Record, DatasetError> {
+) -> Result<LabelledImage, DatasetError> {
     if encoded_extension(&bytes).is_some() {
-        return Ok(Record { name, bytes, class, group, at: None });
+        return Ok(LabelledImage { name, bytes, class, group, at: None });
     }
     let problem = "it is no JPEG, PNG, WebP, BMP, TIFF or GIF image".into();
     Err(DatasetError::Record { path: source.to_owned(), record: name, problem })

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use fieldfit_data::Frame;
-use fieldfit_datasets::{DatasetError, LabelSource, ReadSummary, Record, SourceOptions, each_record};
+use fieldfit_datasets::{DatasetError, LabelSource, LabelledImage, ReadSummary, SourceOptions, each_record};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn labelled() -> SourceOptions {
     options(None, Some("/label"), Duration::ZERO)
 }
 
-fn read(path: &Path, options: &SourceOptions) -> Result<(Vec<Record>, ReadSummary), DatasetError> {
+fn read(path: &Path, options: &SourceOptions) -> Result<(Vec<LabelledImage>, ReadSummary), DatasetError> {
     let mut records = Vec::new();
     let summary = each_record(path, options, |record| {
         records.push(record);
@@ -37,9 +37,9 @@ fn read(path: &Path, options: &SourceOptions) -> Result<(Vec<Record>, ReadSummar
 }
 
 /// Numbers of the frames that were read, with their classes. Checks bytes, times and groups.
-fn frames(records: &[Record]) -> Vec<(usize, &str)> {
+fn frames(records: &[LabelledImage]) -> Vec<(usize, &str)> {
     let all: Vec<Vec<u8>> = (0..8).map(frame).collect();
-    let number = |record: &Record| {
+    let number = |record: &LabelledImage| {
         let number = all.iter().position(|bytes| *bytes == record.bytes).unwrap();
         let second = START + 2 * number as u64;
         assert_eq!(record.at, Some(Duration::from_secs(second)), "{}", record.name);

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use fieldfit_data::{Frame, RgbImage, encode_jpeg};
-use fieldfit_datasets::{Boxes, DatasetError, Record, SourceOptions, each_record};
+use fieldfit_datasets::{Boxes, DatasetError, LabelledImage, SourceOptions, each_record};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ fn jpeg(seed: u8) -> Vec<u8> {
     encode_jpeg(&RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8 * seed, y as u8, seed])), 90).unwrap()
 }
 
-fn read(path: &Path, options: &SourceOptions) -> Result<Vec<Record>, DatasetError> {
+fn read(path: &Path, options: &SourceOptions) -> Result<Vec<LabelledImage>, DatasetError> {
     let mut records = Vec::new();
     each_record(path, options, |record| {
         records.push(record);
@@ -46,7 +46,7 @@ fn read(path: &Path, options: &SourceOptions) -> Result<Vec<Record>, DatasetErro
 
 fn whole(path: &Path) -> Vec<(Vec<u8>, String)> {
     let records = read(path, &SourceOptions::default()).unwrap();
-    records.into_iter().map(|Record { bytes, class, .. }| (bytes, class)).collect()
+    records.into_iter().map(|LabelledImage { bytes, class, .. }| (bytes, class)).collect()
 }
 
 /// Checks that a file is refused with these words, after its path.

@@ -211,13 +211,13 @@ pub enum DeltaError {
     #[error("tensor `{name}`: duplicate name: a delta changes each tensor once")]
     DuplicateName {
         /// The name.
-        name: Name,
+        name: TensorName,
     },
     /// 0 dimensions, or more than the limit.
     #[error("tensor `{name}`: expected 1 to {MAX_RANK} dimensions, found {found}")]
     Rank {
         /// The tensor.
-        name: Name,
+        name: TensorName,
         /// Its dimensions.
         found: usize,
     },
@@ -225,7 +225,7 @@ pub enum DeltaError {
     #[error("tensor `{name}`: expected a size of at least 1 along dimension {axis}, found 0")]
     EmptyDimension {
         /// The tensor.
-        name: Name,
+        name: TensorName,
         /// Index of the dimension.
         axis: usize,
     },
@@ -233,7 +233,7 @@ pub enum DeltaError {
     #[error("tensor `{name}`: expected a shape of at most {MAX_TENSOR_VALUES} values, found more")]
     TensorSize {
         /// The tensor.
-        name: Name,
+        name: TensorName,
     },
     /// Differences that decode to more values than the base has, or than the limit where the base is not known.
     #[error(
@@ -242,7 +242,7 @@ pub enum DeltaError {
     )]
     DifferenceSize {
         /// The tensor that is too much.
-        name: Name,
+        name: TensorName,
         /// The most values.
         limit: usize,
         /// Values of all differences up to it.
@@ -254,7 +254,7 @@ pub enum DeltaError {
     )]
     ReplacedSize {
         /// The first tensor over the limit.
-        name: Name,
+        name: TensorName,
         /// Values of all replacements up to it.
         found: usize,
     },
@@ -262,7 +262,7 @@ pub enum DeltaError {
     #[error("tensor `{name}`: unknown kind {found}: update fieldfit")]
     UnknownKind {
         /// The tensor.
-        name: Name,
+        name: TensorName,
         /// Its number in the file.
         found: u8,
     },
@@ -270,7 +270,7 @@ pub enum DeltaError {
     #[error("tensor `{name}`: unknown norm {found}: update fieldfit")]
     UnknownNorm {
         /// The tensor.
-        name: Name,
+        name: TensorName,
         /// Its number in the file.
         found: u8,
     },
@@ -278,7 +278,7 @@ pub enum DeltaError {
     #[error("tensor `{name}`: unknown codec {found}: update fieldfit")]
     UnknownCodec {
         /// The tensor.
-        name: Name,
+        name: TensorName,
         /// Its number in the file.
         found: u8,
     },
@@ -286,7 +286,7 @@ pub enum DeltaError {
     #[error("tensor `{name}`: expected a finite radius of at least 0, found {found}: the training run diverged")]
     Radius {
         /// The tensor.
-        name: Name,
+        name: TensorName,
         /// The radius.
         found: f32,
     },
@@ -294,7 +294,7 @@ pub enum DeltaError {
     #[error("tensor `{name}`: expected a finite distance of at least 0, found {found}: the training run diverged")]
     Distance {
         /// The tensor.
-        name: Name,
+        name: TensorName,
         /// The distance.
         found: f32,
     },
@@ -302,13 +302,13 @@ pub enum DeltaError {
     #[error("tensor `{name}`: expected no constraint on a replacement, found one: remove it, or store a difference")]
     ConstraintOfReplacement {
         /// The tensor.
-        name: Name,
+        name: TensorName,
     },
     /// A number of values other than the shape's.
     #[error("tensor `{name}`: expected {expected} values according to its shape, found {found}")]
     ValueCount {
         /// The tensor.
-        name: Name,
+        name: TensorName,
         /// Values of the shape.
         expected: usize,
         /// Values given.
@@ -318,7 +318,7 @@ pub enum DeltaError {
     #[error("tensor `{name}`: {source}")]
     Payload {
         /// The tensor.
-        name: Name,
+        name: TensorName,
         /// The codec's error.
         source: CodecError,
     },
@@ -326,12 +326,12 @@ pub enum DeltaError {
 
 /// Tensor name in an error, truncated so that errors need no heap.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Name {
+pub struct TensorName {
     start: heapless::String<64, u8>,
     cut: bool,
 }
 
-impl From<&str> for Name {
+impl From<&str> for TensorName {
     fn from(name: &str) -> Self {
         let mut start = heapless::String::new();
         let cut = name.chars().any(|letter| start.push(letter).is_err());
@@ -339,13 +339,13 @@ impl From<&str> for Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for TensorName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}{}", escape(&self.start), if self.cut { "…" } else { "" })
     }
 }
 
-impl fmt::Debug for Name {
+impl fmt::Debug for TensorName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "`{self}`")
     }

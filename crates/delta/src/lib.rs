@@ -162,7 +162,7 @@ mod statement;
 mod write;
 
 pub use codec::{Codec, CodecError};
-pub use error::{DeltaError, Name};
+pub use error::{DeltaError, TensorName};
 pub use fieldfit_tensor::Task;
 pub use header::{Fidelity, HeadDescription, HeadOrigin, Header, NoveltyThreshold, Provenance};
 pub use layout::VERSION;

@@ -2,7 +2,7 @@
 
 use crate::codec::{Codec, CodecError};
 use crate::cursor::Cursor;
-use crate::error::{DeltaError, Name};
+use crate::error::{DeltaError, TensorName};
 use crate::limits::{MAX_NAME_BYTES, MAX_RANK, MAX_REPLACED_VALUES, MAX_TENSOR_VALUES};
 use fieldfit_tensor::{Norm, text::find_unprintable};
 use serde::{Deserialize, Serialize};
@@ -195,7 +195,7 @@ pub(crate) fn check_shape(name: &str, shape: impl ExactSizeIterator<Item = usize
 pub(crate) fn check_constraint(name: &str, kind: TensorKind, constraint: Option<Constraint>) -> Result<(), DeltaError> {
     let Some(constraint) = constraint else { return Ok(()) };
     let sound = |number: f32| number.is_finite() && number >= 0.0;
-    let name = Name::from(name);
+    let name = TensorName::from(name);
     if kind != TensorKind::Difference {
         return Err(DeltaError::ConstraintOfReplacement { name });
     }

@@ -2,11 +2,11 @@
 
 use crate::Prediction;
 pub use crate::import_data::{
-    Boxes, CutOff, Format, Imported, LabelSource, RecordingOptions, SourceOptions, import_data,
+    Boxes, CutOff, DatasetFormat, Imported, LabelSource, RecordingOptions, SourceOptions, import_data,
 };
 pub use fieldfit_collect::{
-    Added, CollectError, Collection, Collector, CollectorOptions, Contents, Export, Exported, FrameId, ImageId, Kept,
-    Label, LeftOut, Limits, ModelOutput, NewImage, Origin, PredictedClass, Privacy, Removal, Selection, Span,
+    Added, CollectError, Collection, Collector, CollectorOptions, Contents, Export, ExportedImages, FrameId, ImageId,
+    Kept, Label, LeftOut, Limits, ModelOutput, NewImage, Origin, PredictedClass, Privacy, Removal, Selection, Span,
     Statistics, StoredImage, is_collection, stream,
 };
 

@@ -92,13 +92,13 @@ pub struct RegressionEvaluation {
     /// was trained on.
     pub mean_error: f64,
     /// Errors of each target, by its name with its unit, in that unit.
-    pub per_target: BTreeMap<String, TargetError>,
+    pub per_target: BTreeMap<String, ValueErrors>,
 }
 
 /// Errors of one target's values, in its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct TargetError {
+pub struct ValueErrors {
     /// Mean absolute error.
     pub mean_absolute: f64,
     /// Root mean square error.
@@ -110,7 +110,7 @@ pub struct TargetError {
 impl RegressionEvaluation {
     fn new(labels: &[String], metrics: &Metrics, values: &ValueMetrics) -> Self {
         let error = |(label, errors): (&String, &TargetErrors)| {
-            let error = TargetError {
+            let error = ValueErrors {
                 mean_absolute: errors.mean_absolute_error(),
                 root_mean_square: errors.root_mean_square_error(),
                 determination: errors.determination(),

@@ -3,11 +3,11 @@
 use crate::Error;
 use fieldfit_collect::{Collection, Label, NewImage, Origin};
 use fieldfit_data::Frame;
-use fieldfit_datasets::{DatasetError, ReadSummary, Record, each_record};
+use fieldfit_datasets::{DatasetError, LabelledImage, ReadSummary, each_record};
 use serde::Serialize;
 use std::path::Path;
 
-pub use fieldfit_datasets::{Boxes, CutOff, Format, LabelSource, RecordingOptions, SourceOptions};
+pub use fieldfit_datasets::{Boxes, CutOff, DatasetFormat, LabelSource, RecordingOptions, SourceOptions};
 
 /// Result of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -70,7 +70,7 @@ pub fn import_data(
 }
 
 /// Refuses a record whose class or image can't be used.
-fn check(source: &Path, record: &Record) -> Result<(), Error> {
+fn check(source: &Path, record: &LabelledImage) -> Result<(), Error> {
     let invalid =
         |problem: String| DatasetError::Record { path: source.to_owned(), record: record.name.clone(), problem };
     Label::new(record.class.clone(), Origin::Import).check().map_err(|error| invalid(error.to_string()))?;

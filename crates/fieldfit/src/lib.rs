@@ -94,7 +94,7 @@ pub use error::{Error, error_messages};
 pub use estimate::{Estimate, EstimatedValue};
 pub use evaluation::{
     BaseHeadEvaluation, Count, Evaluation, LabelEvaluation, MultiLabelEvaluation, PixelCount, RegressionEvaluation,
-    SegmentationEvaluation, TargetError,
+    SegmentationEvaluation, ValueErrors,
 };
 pub use event::RuntimeEvent;
 pub use fieldfit_data::{Frame, PixelFormat, Pixels, Plane, Rect};

@@ -4,7 +4,7 @@ use crate::prediction::write_probabilities;
 use crate::trial::Tally;
 use crate::{Error, Estimate, Novelty, Prediction, Segmentation, Tags, Version};
 use fieldfit_adapt::novelty::NoveltyModel;
-use fieldfit_adapt::{Classifier, ExtraOutputs, Input, Placement};
+use fieldfit_adapt::{Classifier, ExtraOutputs, FrameBuffers, Placement};
 use fieldfit_data::Frame;
 use fieldfit_delta::Header;
 use fieldfit_exec::{Device, Precision};
@@ -254,7 +254,7 @@ impl Running {
     fn compute<R>(
         &self,
         frame: &Frame<'_>,
-        compute: impl FnOnce(&mut Input) -> Result<R, Error>,
+        compute: impl FnOnce(&mut FrameBuffers) -> Result<R, Error>,
     ) -> Result<R, Unanswered> {
         self.classifier.with_input(|input| {
             input.preprocess(frame).map_err(|error| Unanswered::Caller(error.into()))?;

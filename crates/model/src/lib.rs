@@ -45,7 +45,7 @@ pub use description::{DescribedTensor, DescriptionError, NetworkDescription, Sou
 pub use error::ModelError;
 pub use head_outputs::{HeadOutputs, LabelThresholds, TargetScales};
 pub use manifest::{
-    DescriptionFile, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile,
+    DescriptionFile, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Scaling, WeightsFile, WeightsOrigin,
 };
 pub use mapped_weights::MappedWeightsFile;
 pub use rate_distortion::{CodecRates, RowWeights};

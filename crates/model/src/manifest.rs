@@ -33,7 +33,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<DescriptionFile>,
     /// Origin of the weights.
-    pub origin: Origin,
+    pub origin: WeightsOrigin,
 }
 
 /// Input image of the network: its size and crop.
@@ -88,7 +88,7 @@ pub struct DescriptionFile {
 /// Origin of the weights: source, licence, and the checkpoint that was imported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Origin {
+pub struct WeightsOrigin {
     /// The package, repository or person that published them, with its version.
     pub source: String,
     /// SPDX expression of their licence.
@@ -128,7 +128,7 @@ impl Manifest {
     /// Returns the first value that no model can have.
     pub(crate) fn problem(&self) -> Option<(&'static str, &'static str)> {
         let Self { name, architecture, input, preprocessing, weights, network, origin } = self;
-        let Origin { source, licence, file, .. } = origin;
+        let WeightsOrigin { source, licence, file, .. } = origin;
         let is_bad_divisor = |std: &f32| !std.is_finite() || *std <= 0.0;
         let checks = [
             (!(1..=4096).contains(&input.size), "input.size", "must be 1 to 4096 pixels"),

@@ -18,5 +18,5 @@ mod summary;
 pub use event_file::EventFileWriter;
 pub use page::{PageOptions, render_page};
 pub use record::{HardestImage, LossRecord, RadiusRecord, RunRecord, Scores, SegmentedFrame};
-pub use statistics::{Estimate, Metric, PairedDifference};
+pub use statistics::{MeanEstimate, Metric, PairedDifference};
 pub use summary::{Direction, Summary, SummaryCell, SummaryColumn, SummaryRow};

@@ -7,7 +7,7 @@ use crate::record::{RunRecord, Scores, distinct};
 /// Mean over repetitions with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
-pub struct Estimate {
+pub struct MeanEstimate {
     /// Mean.
     pub mean: f64,
     /// Standard error of the mean: the sample standard deviation divided by √n. `None` for a single repetition.
@@ -16,7 +16,7 @@ pub struct Estimate {
     pub count: usize,
 }
 
-impl Estimate {
+impl MeanEstimate {
     /// Computes the mean of the values and its standard error; `None` without values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len();
@@ -66,7 +66,7 @@ impl PairedDifference {
         let (minuend, subtrahend) = (metric.values(&runs, method), metric.values(&runs, reference));
         let differences: Vec<f64> =
             minuend.iter().filter_map(|(pair, value)| Some(value - subtrahend.get(pair)?)).collect();
-        let Estimate { mean, standard_error, count } = Estimate::of(&differences)?;
+        let MeanEstimate { mean, standard_error, count } = MeanEstimate::of(&differences)?;
         let interval = standard_error.map(|error| {
             let half = student_quantile(count - 1) * error;
             (mean - half, mean + half)
@@ -166,11 +166,11 @@ mod tests {
     /// Catches: a division by n in place of n−1, or a missing √n.
     #[test]
     fn an_estimate_is_mean_and_standard_error() {
-        let Some(estimate) = Estimate::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]) else { panic!("no estimate") };
+        let Some(estimate) = MeanEstimate::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]) else { panic!("no estimate") };
         near(estimate.mean, 5.0, 1e-12);
         near(estimate.standard_error.unwrap(), (32.0_f64 / 7.0 / 8.0).sqrt(), 1e-12);
-        assert_eq!(Estimate::of(&[]), None);
-        assert_eq!(Estimate::of(&[3.0]), Some(Estimate { mean: 3.0, standard_error: None, count: 1 }));
+        assert_eq!(MeanEstimate::of(&[]), None);
+        assert_eq!(MeanEstimate::of(&[3.0]), Some(MeanEstimate { mean: 3.0, standard_error: None, count: 1 }));
     }
 
     /// Catches: values and labels that are compared by an accuracy that they lack, which was 0 for every method.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::record::{RunRecord, distinct, unique};
-use crate::statistics::Estimate;
+use crate::statistics::MeanEstimate;
 
 /// Results table of a comparison: methods by metrics, aggregated over seeds.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,7 @@ pub struct SummaryRow {
 #[non_exhaustive]
 pub struct SummaryCell {
     /// Mean ± standard error over seeds, in the unit of [`SummaryColumn::value`].
-    pub estimate: Estimate,
+    pub estimate: MeanEstimate,
     /// Whether no other method has a better mean. Never set in a table of one method.
     pub best: bool,
 }
@@ -130,7 +130,7 @@ impl SummaryColumn {
     }
 
     /// Formats an estimate in the unit of the column, e.g. `87.3 ± 0.4`; without ± for a single repetition.
-    pub fn format(&self, estimate: &Estimate) -> String {
+    pub fn format(&self, estimate: &MeanEstimate) -> String {
         const MEBIBYTE: f64 = (1 << 20) as f64;
         let (factor, digits) = match self {
             Self::Seconds => (1.0, 1),
@@ -209,7 +209,7 @@ impl SummaryRow {
     fn of(method: &str, columns: &[SummaryColumn], repetitions: &[Vec<&RunRecord>]) -> Self {
         let cell = |column: &SummaryColumn| {
             let values: Vec<f64> = repetitions.iter().filter_map(|runs| mean_over(runs, column)).collect();
-            Estimate::of(&values).map(|estimate| SummaryCell { estimate, best: false })
+            MeanEstimate::of(&values).map(|estimate| SummaryCell { estimate, best: false })
         };
         let runs = || repetitions.iter().flatten();
         Self {
@@ -252,7 +252,7 @@ fn complete_seeds<'a>(runs: &[&'a RunRecord], sources: usize) -> Vec<Vec<&'a Run
 /// Computes the mean of a column over the runs of one repetition; `None` if one of them has no value.
 fn mean_over(runs: &[&RunRecord], column: &SummaryColumn) -> Option<f64> {
     let values: Option<Vec<f64>> = runs.iter().map(|run| column.value(run)).collect();
-    Estimate::of(&values?).map(|estimate| estimate.mean)
+    MeanEstimate::of(&values?).map(|estimate| estimate.mean)
 }
 
 fn mark_best(rows: &mut [SummaryRow], column: usize, direction: Direction) {
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(sources, [Some("photo"), Some("sketch"), None]);
         assert_eq!(summaries[0].rows[0].runs, 3);
         let all = cell(&summaries[2], "full", &SummaryColumn::Seconds).unwrap().estimate;
-        assert_eq!(all, Estimate { mean: 20.5, standard_error: Some(0.5), count: 2 });
+        assert_eq!(all, MeanEstimate { mean: 20.5, standard_error: Some(0.5), count: 2 });
     }
 
     /// Catches: a shift column of the table over all sources that averages over fewer sources than its neighbours.
@@ -353,7 +353,7 @@ mod tests {
         let columns = &Summary::of(&[lone])[0].columns;
         assert!(!columns.contains(&SummaryColumn::PeakMemory) && !columns.contains(&SummaryColumn::Shifts));
 
-        let of = |mean, standard_error| Estimate { mean, standard_error, count: 2 };
+        let of = |mean, standard_error| MeanEstimate { mean, standard_error, count: 2 };
         assert_eq!(SummaryColumn::Retention.format(&of(0.8734, Some(0.0041))), "87.3 ± 0.4");
         assert_eq!(SummaryColumn::DeltaSize.format(&of(1_572_864.0, None)), "1.50");
         assert_eq!(SummaryColumn::PeakMemory.unit(), "MiB");

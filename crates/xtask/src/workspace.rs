@@ -121,6 +121,25 @@ mod tests {
         ("adapt", &["exec", "model", "data", "store", "report"]),
     ];
 
+    /// Packages whose public types are no library's: programs, and the classes of another language under the library's names.
+    const NO_LIBRARIES: [&str; 5] =
+        ["fieldfit-cli", "fieldfit-xtask", "fieldfit-tests", "fieldfit-python", "fieldfit-capi"];
+
+    /// Sources below a folder.
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let (folders, files) = entries.partition::<Vec<_>, _>(|path| path.is_dir());
+        let below = folders.iter().flat_map(|folder| sources(folder));
+        below.chain(files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs"))).collect()
+    }
+
+    /// Name of the public type that a line defines.
+    fn public_type(line: &str) -> Option<&str> {
+        let (kind, name) = line.trim_start().strip_prefix("pub ")?.split_once(' ')?;
+        let name = name.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+        ["struct", "enum", "union", "trait", "type"].contains(&kind).then_some(name)
+    }
+
     /// Shortest chain of dependencies by which a change of `changed` rebuilds `rebuilt`: each package is built with
     /// the next.
     fn chain(workspace: &Workspace, rebuilt: &str, changed: &str) -> Option<Vec<String>> {
@@ -160,6 +179,25 @@ mod tests {
         }
         let chain = chain(&workspace, "fieldfit-exec", "fieldfit-tensor").unwrap();
         assert_eq!((&*chain[0], &*chain[chain.len() - 1]), ("fieldfit-exec", "fieldfit-tensor"));
+    }
+
+    /// Catches: two public types of one name in the libraries, so that a reader of the one has to ask which.
+    #[test]
+    fn no_two_public_types_have_one_name() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let workspace = Workspace::load(&root).unwrap();
+        let mut definitions = BTreeMap::<String, Vec<PathBuf>>::new();
+        for package in workspace.packages.iter().filter(|package| !NO_LIBRARIES.contains(&&*package.name)) {
+            for file in sources(&root.join(&package.folder).join("src")) {
+                let source = std::fs::read_to_string(&file).unwrap();
+                for name in source.lines().filter_map(public_type) {
+                    definitions.entry(name.to_owned()).or_default().push(file.clone());
+                }
+            }
+        }
+        assert!(definitions.contains_key("Runtime") && definitions.contains_key("TensorView"));
+        definitions.retain(|_, files| files.len() > 1);
+        assert!(definitions.is_empty(), "public types of one name: {definitions:#?}");
     }
 
     /// Catches: a dev-dependency taken for one that the library is built with, a registry's crate taken for one of the

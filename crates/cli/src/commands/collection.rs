@@ -4,7 +4,7 @@ use crate::args::{CollectionCommand, DiscardArgs, ExportArgs, ForgetArgs, Relabe
 use crate::error::{CliError, counted};
 use crate::output::{Output, Table, Text, bytes};
 use fieldfit::Error;
-use fieldfit::collect::{Collection, Contents, Exported, ImageId, Label, Limits, Statistics, StoredImage};
+use fieldfit::collect::{Collection, Contents, ExportedImages, ImageId, Label, Limits, Statistics, StoredImage};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -101,7 +101,7 @@ fn forget(args: &ForgetArgs, output: &Output) -> Result<(), CliError> {
 
 fn export(args: &ExportArgs, output: &Output) -> Result<(), CliError> {
     let exported = read(&args.collection)?.export(&args.out, args.format).map_err(Error::from)?;
-    output.show(&exported, |Exported { images, classes, .. }| {
+    output.show(&exported, |ExportedImages { images, classes, .. }| {
         let (images, classes) = (counted(*images, "image", "images"), counted(*classes, "class", "classes"));
         format!("{}: {images} of {classes}", args.out.display())
     })

@@ -7,7 +7,7 @@ use crate::progress_bar::ProgressBar;
 use fieldfit::data::{FolderOptions, ImageSet, Purpose};
 use fieldfit::{
     Count, Evaluation, LabelEvaluation, MultiLabelEvaluation, NoveltyEvaluation, PixelCount, RegressionEvaluation,
-    Runtime, SegmentationEvaluation, TargetError, Version,
+    Runtime, SegmentationEvaluation, ValueErrors, Version,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -130,7 +130,7 @@ fn pixels(segmentation: &SegmentationEvaluation, evaluation: &Evaluation) -> Tab
 
 fn values(regression: &RegressionEvaluation) -> Table {
     let mut table = Table::new(&["target", "mean error", "root mean square", "R²"], 1);
-    for (name, TargetError { mean_absolute, root_mean_square, determination, .. }) in &regression.per_target {
+    for (name, ValueErrors { mean_absolute, root_mean_square, determination, .. }) in &regression.per_target {
         let determination = determination.map_or_else(|| "–".into(), |share| format!("{share:.3}"));
         table.row([name.clone(), format!("{mean_absolute:.4}"), format!("{root_mean_square:.4}"), determination]);
     }

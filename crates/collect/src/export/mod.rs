@@ -53,7 +53,7 @@ impl FromStr for Export {
 /// Result of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Exported {
+pub struct ExportedImages {
     /// Number of images.
     pub images: usize,
     /// Number of classes.
@@ -66,7 +66,7 @@ impl Contents {
     /// # Errors
     /// [`CollectError::ExportExists`]; [`CollectError::Empty`]; [`CollectError::DamagedImage`] if a file is not what was stored;
     /// [`CollectError::Export`] if the export can't be written. Nothing is left at the path then.
-    pub fn export(&self, to: &Path, format: Export) -> Result<Exported, CollectError> {
+    pub fn export(&self, to: &Path, format: Export) -> Result<ExportedImages, CollectError> {
         if fs::symlink_metadata(to).is_ok() {
             return Err(CollectError::ExportExists { path: to.to_owned() });
         }
@@ -79,7 +79,7 @@ impl Contents {
             Export::JsonLines => json_lines::write(self, to),
             Export::WebDataset => web_dataset::write(self, to, &classes),
         }?;
-        Ok(Exported { images: self.len(), classes: classes.len() })
+        Ok(ExportedImages { images: self.len(), classes: classes.len() })
     }
 
     /// Names of the classes, sorted.

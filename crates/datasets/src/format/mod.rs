@@ -10,7 +10,7 @@ mod time_range;
 mod web_dataset;
 
 use crate::error::DatasetError;
-use crate::record::{FileRecord, ReadSummary, Record, SourceOptions};
+use crate::record::{FileRecord, LabelledImage, ReadSummary, SourceOptions};
 use fieldfit_durable::read_bounded;
 use fieldfit_recording::{BAG_CONVERTER, is_bag};
 use serde_json::Value;
@@ -22,7 +22,7 @@ const MAX_TABLE_BYTES: u64 = 1 << 30;
 /// Format of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Format {
+pub enum DatasetFormat {
     /// Folders of classes.
     ImageFolder,
     /// A folder with `metadata.csv` or `metadata.jsonl`.
@@ -45,7 +45,7 @@ pub enum Format {
     Recording,
 }
 
-impl Format {
+impl DatasetFormat {
     /// Recognises the format of a path.
     ///
     /// # Errors
@@ -92,23 +92,23 @@ impl Format {
 pub fn each_record<E: From<DatasetError>>(
     path: &Path,
     options: &SourceOptions,
-    mut visit: impl FnMut(Record) -> Result<(), E>,
+    mut visit: impl FnMut(LabelledImage) -> Result<(), E>,
 ) -> Result<ReadSummary, E> {
-    let read = match Format::detect(path)? {
-        Format::Recording => return recording::each_record(path, &options.recording, &mut visit),
-        Format::WebDataset => web_dataset::each_record(path, options, &mut visit),
-        Format::ImageFolder => each_file(path, folder::image_folder(path)?, visit),
-        Format::HuggingFace => {
+    let read = match DatasetFormat::detect(path)? {
+        DatasetFormat::Recording => return recording::each_record(path, &options.recording, &mut visit),
+        DatasetFormat::WebDataset => web_dataset::each_record(path, options, &mut visit),
+        DatasetFormat::ImageFolder => each_file(path, folder::image_folder(path)?, visit),
+        DatasetFormat::HuggingFace => {
             let table = path.join("metadata.csv");
             let table = if table.is_file() { table } else { path.join("metadata.jsonl") };
             return each_record(&table, options, visit);
         }
-        Format::Roboflow => each_file(path, folder::roboflow(path)?, visit),
-        Format::Csv => each_file(path, table::csv(path, options)?, visit),
-        Format::JsonLines => each_file(path, table::json_lines(path, options)?, visit),
-        Format::Coco => each_file(path, coco::records(path, options)?, visit),
-        Format::Cvat => each_file(path, cvat::records(path, options)?, visit),
-        Format::LabelStudio => each_file(path, label_studio::records(path, options)?, visit),
+        DatasetFormat::Roboflow => each_file(path, folder::roboflow(path)?, visit),
+        DatasetFormat::Csv => each_file(path, table::csv(path, options)?, visit),
+        DatasetFormat::JsonLines => each_file(path, table::json_lines(path, options)?, visit),
+        DatasetFormat::Coco => each_file(path, coco::records(path, options)?, visit),
+        DatasetFormat::Cvat => each_file(path, cvat::records(path, options)?, visit),
+        DatasetFormat::LabelStudio => each_file(path, label_studio::records(path, options)?, visit),
     };
     read.map(|()| ReadSummary::default())
 }
@@ -116,7 +116,7 @@ pub fn each_record<E: From<DatasetError>>(
 fn each_file<E: From<DatasetError>>(
     source: &Path,
     files: Vec<FileRecord>,
-    mut visit: impl FnMut(Record) -> Result<(), E>,
+    mut visit: impl FnMut(LabelledImage) -> Result<(), E>,
 ) -> Result<(), E> {
     files.into_iter().try_for_each(|file| visit(file.read(source)?))
 }

@@ -7,7 +7,7 @@ use super::time_range;
 use crate::error::DatasetError;
 use crate::frame_label::FrameLabels;
 use crate::raw_image::encode_png;
-use crate::record::{CutOff, LabelSource, ReadSummary, Record, RecordingOptions, record};
+use crate::record::{CutOff, LabelSource, LabelledImage, ReadSummary, RecordingOptions, record};
 use fieldfit_recording::{ImageFormat, ImageMessage, Message, MessageReader, TextFormat, files};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const MAX_LABELS: usize = 1 << 20;
 pub(super) fn each_record<E: From<DatasetError>>(
     path: &Path,
     options: &RecordingOptions,
-    visit: &mut impl FnMut(Record) -> Result<(), E>,
+    visit: &mut impl FnMut(LabelledImage) -> Result<(), E>,
 ) -> Result<ReadSummary, E> {
     let files = files(path).map_err(DatasetError::from)?;
     let survey = Survey::of(&files, options)?;
@@ -60,7 +60,7 @@ fn is_due(time: u64, last: Option<u64>, every: Duration) -> bool {
 }
 
 /// The labelled image of a message.
-fn image(file: &Path, message: &Message<'_>, class: &str) -> Result<Record, DatasetError> {
+fn image(file: &Path, message: &Message<'_>, class: &str) -> Result<LabelledImage, DatasetError> {
     let name = message.place();
     let invalid = |problem: String| DatasetError::Record { path: file.to_owned(), record: name.clone(), problem };
     let format = ImageFormat::of(message.channel).ok_or_else(|| invalid(unread(&message.channel.type_text())))?;
@@ -71,7 +71,7 @@ fn image(file: &Path, message: &Message<'_>, class: &str) -> Result<Record, Data
     let at = Duration::from_nanos(message.log_time);
     let block = (at.as_nanos() / BLOCK.as_nanos()).to_string();
     let record = record(file, name.clone(), bytes, class.to_owned(), Some(block))?;
-    Ok(Record { at: Some(at), ..record })
+    Ok(LabelledImage { at: Some(at), ..record })
 }
 
 fn unread(found: &str) -> String {

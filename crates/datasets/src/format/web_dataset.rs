@@ -2,7 +2,7 @@
 
 use super::table::text;
 use crate::error::DatasetError;
-use crate::record::{Record, SourceOptions, record};
+use crate::record::{LabelledImage, SourceOptions, record};
 use fieldfit_data::{EXTENSIONS, MAX_FILE_BYTES};
 use serde_json::{Map, Value};
 use std::io::{BufReader, Read};
@@ -26,7 +26,7 @@ struct Sample {
 pub(super) fn each_record<E: From<DatasetError>>(
     path: &Path,
     options: &SourceOptions,
-    visit: &mut impl FnMut(Record) -> Result<(), E>,
+    visit: &mut impl FnMut(LabelledImage) -> Result<(), E>,
 ) -> Result<(), E> {
     let invalid = |record: &str, problem: String| DatasetError::Record {
         path: path.to_owned(),
@@ -92,7 +92,7 @@ impl Sample {
         self,
         path: &Path,
         options: &SourceOptions,
-        visit: &mut impl FnMut(Record) -> Result<(), E>,
+        visit: &mut impl FnMut(LabelledImage) -> Result<(), E>,
     ) -> Result<(), E> {
         let Self { key, image, class, json } = self;
         let Some(bytes) = image else { return Ok(()) };

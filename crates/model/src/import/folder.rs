@@ -7,7 +7,7 @@ use super::convert::Stored;
 use crate::base::{Base, BaseId};
 use crate::error::ModelError;
 use crate::manifest::{
-    DescriptionFile, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Origin, Scaling, WeightsFile,
+    DescriptionFile, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Scaling, WeightsFile, WeightsOrigin,
 };
 use fieldfit_durable::{Disk, create_folder, sync_folder};
 use fieldfit_tensor::Preprocessing;
@@ -166,7 +166,7 @@ fn manifest(description: &Description<'_>, weights: &[u8]) -> Result<Manifest, M
         },
         network: network
             .map(|network| DescriptionFile { file: NETWORK_FILE.to_owned(), sha256: Sha256::digest(network).into() }),
-        origin: Origin {
+        origin: WeightsOrigin {
             source: source.to_owned(),
             licence: licence.to_owned(),
             file: file_name(file),
@@ -180,7 +180,7 @@ fn manifest(description: &Description<'_>, weights: &[u8]) -> Result<Manifest, M
 }
 
 fn notice(manifest: &Manifest) -> String {
-    let Origin { source, licence, file, sha256 } = &manifest.origin;
+    let WeightsOrigin { source, licence, file, sha256 } = &manifest.origin;
     format!(
         "{name}\n\nWeights: {source}.\nLicence: {licence}.\nConverted from {file}, sha256 {hash}.\n",
         name = manifest.name,

@@ -4,7 +4,7 @@ use super::Content;
 use super::html::{figure, panel, section as section_of};
 use super::plot::{Axis, Plot};
 use crate::record::RunRecord;
-use crate::statistics::Estimate;
+use crate::statistics::MeanEstimate;
 
 /// Relative radii of one tensor over the runs of a method.
 struct Spread<'a> {
@@ -72,7 +72,7 @@ fn profile(method: &str, spreads: &[Spread], content: &Content) -> Option<String
 /// Draws the tensors of a stage, the first at index `first`, and their mean.
 fn draw_stage(plot: &mut Plot, stage: &[Spread], first: usize, colour: &str) {
     let means: Vec<f64> =
-        stage.iter().filter_map(|spread| Estimate::of(&spread.shares)).map(|estimate| estimate.mean).collect();
+        stage.iter().filter_map(|spread| MeanEstimate::of(&spread.shares)).map(|estimate| estimate.mean).collect();
     for (index, (spread, mean)) in stage.iter().zip(&means).enumerate() {
         let x = (first + index) as f64 + 0.5;
         let low = spread.shares.iter().copied().fold(f64::INFINITY, f64::min);
@@ -82,7 +82,7 @@ fn draw_stage(plot: &mut Plot, stage: &[Spread], first: usize, colour: &str) {
         let title = format!("{}: {mean:.3} ({low:.3} to {high:.3})", spread.tensor);
         plot.svg.shape(&format!("dot {colour}"), "M-1.8 0a1.8 1.8 0 1 0 3.6 0a1.8 1.8 0 1 0 -3.6 0Z", at, &title);
     }
-    if let Some(Estimate { mean, .. }) = Estimate::of(&means) {
+    if let Some(MeanEstimate { mean, .. }) = MeanEstimate::of(&means) {
         let (from, to) = (plot.position((first as f64, mean)), plot.position(((first + stage.len()) as f64, mean)));
         plot.svg.line("stage-mean", from, to);
     }
