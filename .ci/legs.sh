@@ -27,6 +27,11 @@ ensure() {
     command -v "$1" >/dev/null || apt-get install -y --no-install-recommends "${@:2}" || command -v "$1" >/dev/null
 }
 
+# Installs what makes virtual environments of Python, if it is missing; a leg without it says so.
+ensure_venv() {
+    python3 -c 'import ensurepip' 2>/dev/null || apt-get install -y --no-install-recommends python3-venv || true
+}
+
 sources() {
     cargo metadata --locked --format-version 1 --manifest-path "$1" | python3 -c '
 import json, os, sys

@@ -6,11 +6,13 @@ use crate::error::ModelError;
 use crate::file::{self, Bytes, map_file};
 use crate::manifest::{LABELS_FILE, Manifest};
 use crate::mapped_weights::MappedWeightsFile;
+use crate::weights_type::scales_name;
 use fieldfit_durable::{FileMark, Verification};
 use fieldfit_nets::{Network, TensorSpec};
 use fieldfit_tensor::{Dtype, Fit, Params, Preprocessing, Real, TensorId, TensorView};
 use safetensors::tensor::{Metadata, SafeTensors, TensorInfo};
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -78,11 +80,11 @@ impl BaseOptions {
     }
 }
 
-/// Stored type and byte range of one tensor.
+/// Stored type and byte ranges of one tensor.
 #[derive(Debug)]
-struct Location {
-    dtype: Dtype,
-    range: Range<usize>,
+enum Location {
+    Float { dtype: Dtype, range: Range<usize> },
+    Int8 { codes: Range<usize>, scales: Range<usize> },
 }
 
 impl Base {
@@ -216,8 +218,12 @@ impl Base {
 
     /// Returns a view of one tensor in its stored type.
     pub fn tensor(&self, id: TensorId) -> TensorView<'_> {
-        let Location { dtype, range } = &self.locations[id.index()];
-        TensorView::new(*dtype, &self.bytes[range.clone()])
+        match &self.locations[id.index()] {
+            Location::Float { dtype, range } => TensorView::new(*dtype, &self.bytes[range.clone()]),
+            Location::Int8 { codes, scales } => {
+                TensorView::int8(&self.bytes[codes.clone()], &self.bytes[scales.clone()])
+            }
+        }
     }
 
     /// Returns every tensor, copied to the heap and converted.
@@ -292,33 +298,72 @@ fn fitting_network(
     path: &Path,
 ) -> Result<Network, ModelError> {
     let tensors = metadata.tensors();
-    let shapes = tensors.iter().map(|(name, info)| (name.as_str(), info.shape.as_slice())).collect();
+    let quantised = tensors.iter().filter(|(_, info)| info.dtype == safetensors::Dtype::I8);
+    let scales: HashSet<_> = quantised.map(|(name, _)| scales_name(name)).collect();
+    let weights = tensors.iter().filter(|(name, _)| !scales.contains(*name));
+    let shapes = weights.map(|(name, info)| (name.as_str(), info.shape.as_slice())).collect();
     check::network(published, labels, labels_path, &shapes, path)
 }
 
 /// Returns the location of a tensor whose type can be used.
 fn locate(spec: &TensorSpec, metadata: &Metadata, start: usize, path: &Path) -> Result<Location, ModelError> {
+    if spec.is_empty() {
+        return Ok(Location::Float { dtype: Dtype::F32, range: start..start });
+    }
     let unusable = |expected, found: String| ModelError::TensorDtype {
         path: path.to_owned(),
         name: spec.name.clone(),
         expected,
         found,
     };
-    if spec.is_empty() {
-        return Ok(Location { dtype: Dtype::F32, range: start..start });
+    let TensorInfo { dtype, data_offsets: (from, to), .. } = present(&spec.name, &spec.shape, metadata, path)?;
+    let range = start + from..start + to;
+    match (dtype, &spec.shape[..]) {
+        (safetensors::Dtype::F32, _) => Ok(Location::Float { dtype: Dtype::F32, range }),
+        (safetensors::Dtype::F16, [_, _, ..]) => Ok(Location::Float { dtype: Dtype::F16, range }),
+        (safetensors::Dtype::BF16, [_, _, ..]) => Ok(Location::Float { dtype: Dtype::Bf16, range }),
+        (safetensors::Dtype::I8, [rows, _, ..]) => {
+            Ok(Location::Int8 { codes: range, scales: locate_scales(&spec.name, *rows, metadata, start, path)? })
+        }
+        (other, [_, _, ..]) => Err(unusable("F16, BF16, F32, or I8 with scales", other.to_string())),
+        (other, _) => Err(unusable("F32, as every tensor of one dimension", other.to_string())),
     }
-    let Some(TensorInfo { dtype, data_offsets: (from, to), .. }) = metadata.info(&spec.name) else {
-        let (name, expected) = (spec.name.clone(), spec.shape.clone());
-        return Err(ModelError::TensorMissing { path: path.to_owned(), name, expected, architecture: "the network" });
-    };
-    let dtype = match (dtype, spec.shape.len()) {
-        (safetensors::Dtype::F32, _) => Dtype::F32,
-        (safetensors::Dtype::F16, 2..) => Dtype::F16,
-        (safetensors::Dtype::BF16, 2..) => Dtype::Bf16,
-        (other, 2..) => return Err(unusable("F16, BF16 or F32", other.to_string())),
-        (other, _) => return Err(unusable("F32, as every tensor of one dimension", other.to_string())),
-    };
-    Ok(Location { dtype, range: start + from..start + to })
+}
+
+/// Returns where the scales of an int8 tensor lie.
+fn locate_scales(
+    tensor: &str,
+    rows: usize,
+    metadata: &Metadata,
+    start: usize,
+    path: &Path,
+) -> Result<Range<usize>, ModelError> {
+    let (name, expected) = (scales_name(tensor), vec![rows]);
+    let TensorInfo { dtype, shape, data_offsets: (from, to) } = present(&name, &expected, metadata, path)?;
+    let path = path.to_owned();
+    if *shape != expected {
+        return Err(ModelError::TensorShape {
+            path,
+            name,
+            expected,
+            found: shape.clone(),
+            architecture: "the network",
+        });
+    }
+    if *dtype != safetensors::Dtype::F32 {
+        return Err(ModelError::TensorDtype { path, name, expected: "F32, as all scales", found: dtype.to_string() });
+    }
+    Ok(start + from..start + to)
+}
+
+/// Returns what a file says of a tensor that it must have.
+fn present<'a>(name: &str, shape: &[usize], metadata: &'a Metadata, path: &Path) -> Result<&'a TensorInfo, ModelError> {
+    metadata.info(name).ok_or_else(|| ModelError::TensorMissing {
+        path: path.to_owned(),
+        name: name.to_owned(),
+        expected: shape.to_vec(),
+        architecture: "the network",
+    })
 }
 
 /// Returns the name that the safetensors format has for a stored type.

@@ -35,6 +35,7 @@ mod rate_distortion;
 mod statistics;
 mod text;
 mod weights;
+mod weights_type;
 
 pub use activation_ranges::{ACTIVATION_RANGES_FILE, with_range_tensors};
 pub use architectures::described_architectures;
@@ -51,3 +52,4 @@ pub use mapped_weights::MappedWeightsFile;
 pub use rate_distortion::{CodecRates, RowWeights};
 pub use statistics::FeatureStatistics;
 pub use weights::{Weights, check_delta, most_delta_bytes, most_delta_values};
+pub use weights_type::WeightsType;

@@ -3,9 +3,9 @@
 
 mod support;
 
-use fieldfit_model::Base;
 use fieldfit_model::import::{Format, ImportReport, ImportRequest, import};
-use fieldfit_tensor::Dtype;
+use fieldfit_model::{Base, WeightsType};
+use fieldfit_tensor::{Dtype, QuantisedRows, TensorView};
 use fieldfit_tests::tiny;
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn prepare() -> (TempDir, Vec<Tensor>) {
     (folder, tensors)
 }
 
-fn import_bytes(folder: &Path, name: &str, bytes: &[u8], dtype: Dtype) -> (ImportReport, Base) {
+fn import_bytes(folder: &Path, name: &str, bytes: &[u8], dtype: impl Into<WeightsType>) -> (ImportReport, Base) {
     let (weights, labels, out) = (folder.join("weights.bin"), folder.join("labels.txt"), folder.join(name));
     fs::write(&weights, bytes).unwrap();
     let request = ImportRequest::new(&weights, &out).of("efficientnet-tiny", &labels).with_dtype(dtype);
@@ -58,7 +58,7 @@ fn vectors_stay_single_precision() {
         let (_, base) = import_bytes(folder.path(), name, &support::serialise(&tensors), dtype);
         for (id, spec) in base.network().tensors() {
             let expected = if spec.shape.len() < 2 { Dtype::F32 } else { dtype };
-            assert_eq!(base.tensor(id).dtype(), expected, "{}", spec.name);
+            assert_eq!(base.tensor(id).floats().unwrap().0, expected, "{}", spec.name);
             let source = tensors.iter().find(|tensor| tensor.name == spec.name).unwrap().f32s();
             let mut stored = vec![0.0_f32; spec.len()];
             base.tensor(id).copy_into(&mut stored);
@@ -72,6 +72,32 @@ fn vectors_stay_single_precision() {
             }
         }
     }
+}
+
+/// Catches: kernels that are not stored as a byte a value, codes or scales of other rows or tensors, and vectors that are quantised, too.
+#[test]
+fn int8_weights_are_a_byte_a_value() {
+    let (folder, tensors) = prepare();
+    let bytes = support::serialise(&tensors);
+    let (half, _) = import_bytes(folder.path(), "half", &bytes, Dtype::F16);
+    let (report, base) = import_bytes(folder.path(), "int8", &bytes, WeightsType::Int8);
+    assert!(report.id != half.id && report.detected.tensors == half.detected.tensors);
+    let (mut kernels, mut rows) = (0, 0);
+    for (id, spec) in base.network().tensors() {
+        let source = tensors.iter().find(|tensor| tensor.name == spec.name).unwrap().f32s();
+        let (mut stored, mut expected) = (vec![f32::NAN; spec.len()], source.clone());
+        base.tensor(id).copy_into(&mut stored);
+        assert_eq!(base.tensor(id).floats().is_none(), spec.shape.len() > 1, "{}", spec.name);
+        if spec.shape.len() > 1 {
+            let QuantisedRows { codes, scales } = QuantisedRows::of(&source, spec.shape[0]);
+            TensorView::int8(&codes, &scales).copy_into(&mut expected);
+            (kernels, rows) = (kernels + spec.len(), rows + spec.shape[0]);
+        }
+        assert_eq!(stored, expected, "{}", spec.name);
+    }
+    let saved = half.bytes - report.bytes;
+    let names_of_scales = 200 * base.network().tensors.len();
+    assert!(saved as usize + names_of_scales > kernels - size_of::<f32>() * rows, "{saved} bytes fewer than in f16");
 }
 
 /// Catches: a manifest that forgets where the weights came from, or weights that anybody may write to.

@@ -115,6 +115,57 @@ fn tensors_are_of_a_type_that_can_be_used() {
     }
 }
 
+/// Catches: int8 weights with the scales of another tensor, with none, with a part of them or with infinite ones, and scales of a tensor
+/// that has none taken for a part of the network.
+#[test]
+fn scales_are_those_of_their_int8_tensor() {
+    const KERNEL: &str = "_conv_stem.weight";
+    let refused = |edit: fn(&mut Tensor)| {
+        let model = Model::new();
+        model.edit_tensors(|tensors| {
+            let kernel = find(tensors, KERNEL);
+            kernel.dtype = Dtype::I8;
+            kernel.bytes = vec![1; kernel.shape.iter().product()];
+            let (rows, scale) = (kernel.shape[0], 0.5_f32.to_le_bytes());
+            let name = format!("{KERNEL}_scale");
+            let mut scales = Tensor { name, dtype: Dtype::F32, shape: vec![rows], bytes: scale.repeat(rows) };
+            edit(&mut scales);
+            tensors.push(scales);
+        });
+        model.open()
+    };
+    let base = refused(|_| ()).unwrap();
+    let (id, spec) = base.network().tensors().find(|(_, spec)| spec.name == KERNEL).unwrap();
+    let mut values = vec![0.0_f32; spec.len()];
+    base.tensor(id).copy_into(&mut values);
+    assert!(values.iter().all(|value| *value == 0.5));
+
+    let named = |error: &ModelError| message(error).contains("_conv_stem.weight");
+    let missing = refused(|scales| scales.name = "_conv_stem.weight_scales".into()).unwrap_err();
+    assert!(matches!(missing, ModelError::TensorExtra { .. } | ModelError::TensorMissing { .. }), "{missing:?}");
+    let part = refused(|scales| {
+        scales.shape[0] -= 1;
+        scales.bytes.truncate(scales.bytes.len() - 4);
+    });
+    assert!(matches!(part.as_ref().unwrap_err(), ModelError::TensorShape { .. }) && named(&part.unwrap_err()));
+    let half = refused(|scales| {
+        scales.dtype = Dtype::F16;
+        scales.bytes.truncate(scales.bytes.len() / 2);
+    });
+    assert!(matches!(half.as_ref().unwrap_err(), ModelError::TensorDtype { .. }) && named(&half.unwrap_err()));
+    let infinite = refused(|scales| scales.bytes[4..8].copy_from_slice(&f32::INFINITY.to_le_bytes())).unwrap_err();
+    let row = spec.len() / spec.shape[0];
+    assert!(matches!(infinite, ModelError::NotFinite { index, .. } if index == row), "{infinite:?}");
+
+    let model = Model::new();
+    model.edit_tensors(|tensors| {
+        let bytes = vec![0; 4 * find(tensors, KERNEL).shape[0]];
+        let shape = vec![bytes.len() / 4];
+        tensors.push(Tensor { name: format!("{KERNEL}_scale"), dtype: Dtype::F32, shape, bytes });
+    });
+    assert!(matches!(model.open().unwrap_err(), ModelError::TensorExtra { .. }));
+}
+
 /// Catches: a NaN that would spread to every logit, at either end of a tensor and in either stored type.
 #[test]
 fn values_are_finite() {

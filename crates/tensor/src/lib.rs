@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`Norm`] | how the distance of a tensor from its base is measured |
 //! | [`Real`] | the scalar types `f32` and `f64` |
-//! | [`Dtype`], [`TensorView`] | one tensor of a base in its stored type, read in place |
+//! | [`Dtype`], [`QuantisedRows`], [`TensorView`] | one tensor of a base in its stored type, read in place |
 //! | [`TensorId`], [`Params`] | values by tensor, in a network's order |
 //! | [`Images`], [`Matrix`] | a batch of images, and one row of values an image |
 //! | [`ActivationRanges`] | between which values activations lie, for int8 |
@@ -34,6 +34,8 @@ mod precision;
 #[cfg(feature = "std")]
 mod preprocessing;
 #[cfg(feature = "std")]
+mod quantised_rows;
+#[cfg(feature = "std")]
 mod real;
 mod task;
 #[cfg(feature = "std")]
@@ -52,6 +54,8 @@ pub use params::{Params, TensorId, TensorLayout, by_tensor};
 pub use precision::Precision;
 #[cfg(feature = "std")]
 pub use preprocessing::{Filter, Fit, Preprocessing};
+#[cfg(feature = "std")]
+pub use quantised_rows::QuantisedRows;
 #[cfg(feature = "std")]
 pub use real::Real;
 pub use task::Task;

@@ -8,7 +8,7 @@ use std::fmt;
 /// Values tested at a time.
 const BLOCK: usize = 1024;
 
-/// The stored type of values.
+/// Floating-point type of stored values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dtype {
     /// IEEE 754 half precision.
@@ -67,40 +67,56 @@ impl fmt::Display for Dtype {
 /// Reading converts value by value and allocates nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
-    dtype: Dtype,
-    bytes: &'a [u8],
+    values: Values<'a>,
+}
+
+/// Stored values.
+#[derive(Debug, Clone, Copy)]
+enum Values<'a> {
+    /// Floating-point numbers.
+    Float { dtype: Dtype, bytes: &'a [u8] },
+    /// [Quantised rows](crate::QuantisedRows).
+    Int8 { codes: &'a [u8], scales: &'a [[u8; 4]] },
 }
 
 impl<'a> TensorView<'a> {
     /// Returns a view of bytes of that type, a whole number of values.
     pub fn new(dtype: Dtype, bytes: &'a [u8]) -> Self {
         debug_assert_eq!(bytes.len() % dtype.size(), 0);
-        Self { dtype, bytes }
+        Self { values: Values::Float { dtype, bytes } }
     }
 
     /// Returns a view of values in memory, such as a new head.
     pub fn from_f32(values: &'a [f32]) -> Self {
-        Self { dtype: Dtype::F32, bytes: bytemuck::cast_slice(values) }
+        Self::new(Dtype::F32, bytemuck::cast_slice(values))
+    }
+
+    /// Returns a view of rows of signed bytes, each of which is multiplied by its f32 scale.
+    pub fn int8(codes: &'a [u8], scales: &'a [u8]) -> Self {
+        let (scales, rest) = scales.as_chunks();
+        debug_assert!(rest.is_empty() && (scales.is_empty() || codes.len().is_multiple_of(scales.len())));
+        Self { values: Values::Int8 { codes, scales } }
     }
 
     /// Returns the number of values.
     pub const fn len(&self) -> usize {
-        self.bytes.len() / self.dtype.size()
+        match self.values {
+            Values::Float { dtype, bytes } => bytes.len() / dtype.size(),
+            Values::Int8 { codes, .. } => codes.len(),
+        }
     }
 
     /// Returns whether there are no values.
     pub const fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
     }
 
-    /// Returns the values as stored, little-endian.
-    pub const fn bytes(&self) -> &'a [u8] {
-        self.bytes
-    }
-
-    /// Returns the stored type.
-    pub const fn dtype(&self) -> Dtype {
-        self.dtype
+    /// Returns the values as stored, little-endian, and their type; `None` of quantised rows.
+    pub const fn floats(&self) -> Option<(Dtype, &'a [u8])> {
+        match self.values {
+            Values::Float { dtype, bytes } => Some((dtype, bytes)),
+            Values::Int8 { .. } => None,
+        }
     }
 
     /// Computes `out = θ0`.
@@ -124,12 +140,22 @@ impl<'a> TensorView<'a> {
         Arch::new().dispatch(Merge { view: *self, delta, ratios, out });
     }
 
-    /// Returns the position of the first NaN or infinity.
+    /// Returns the position of the first NaN or infinity; of quantised rows, the first value of the first row that can have one.
     pub fn first_not_finite(&self) -> Option<usize> {
-        match self.dtype {
-            Dtype::F16 => position(self.bytes, |bits| u16::from_le_bytes(bits) & 0x7c00 == 0x7c00),
-            Dtype::Bf16 => position(self.bytes, |bits| u16::from_le_bytes(bits) & 0x7f80 == 0x7f80),
-            Dtype::F32 => position(self.bytes, |bits| u32::from_le_bytes(bits) & 0x7f80_0000 == 0x7f80_0000),
+        match self.values {
+            Values::Float { dtype: Dtype::F16, bytes } => {
+                position(bytes, |bits| u16::from_le_bytes(bits) & 0x7c00 == 0x7c00)
+            }
+            Values::Float { dtype: Dtype::Bf16, bytes } => {
+                position(bytes, |bits| u16::from_le_bytes(bits) & 0x7f80 == 0x7f80)
+            }
+            Values::Float { dtype: Dtype::F32, bytes } => {
+                position(bytes, |bits| u32::from_le_bytes(bits) & 0x7f80_0000 == 0x7f80_0000)
+            }
+            Values::Int8 { codes, scales } => {
+                let row = scales.iter().position(|&scale| !(f32::from_le_bytes(scale) * -128.0).is_finite());
+                row.map(|row| row * (codes.len() / scales.len()))
+            }
         }
     }
 }
@@ -145,21 +171,23 @@ impl<T: Real> WithSimd for Copy<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        match self.view.dtype {
-            Dtype::F16 => self.run(f16_to_f32),
-            Dtype::Bf16 => self.run(bf16_to_f32),
-            Dtype::F32 => self.run(f32::from_le_bytes),
+        match self.view.values {
+            Values::Float { dtype: Dtype::F16, bytes } => copy(bytes, self.out, f16_to_f32),
+            Values::Float { dtype: Dtype::Bf16, bytes } => copy(bytes, self.out, bf16_to_f32),
+            Values::Float { dtype: Dtype::F32, bytes } => copy(bytes, self.out, f32::from_le_bytes),
+            Values::Int8 { codes, scales } => {
+                let row = row_length(codes.len(), scales.len());
+                let rows = codes.chunks_exact(row).zip(scales).zip(self.out.chunks_exact_mut(row));
+                rows.for_each(|((codes, &scale), out)| copy(codes, out, int8_to_f32(scale)));
+            }
         }
     }
 }
 
-impl<T: Real> Copy<'_, T> {
-    #[inline(always)]
-    fn run<const N: usize>(self, widen: impl Fn([u8; N]) -> f32) {
-        let (values, _) = self.view.bytes.as_chunks::<N>();
-        for (out, &value) in self.out.iter_mut().zip(values) {
-            *out = T::of(f64::from(widen(value)));
-        }
+#[inline(always)]
+fn copy<T: Real, const N: usize>(bytes: &[u8], out: &mut [T], widen: impl Fn([u8; N]) -> f32) {
+    for (out, &value) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
+        *out = T::of(f64::from(widen(value)));
     }
 }
 
@@ -176,27 +204,62 @@ impl<T: Real> WithSimd for Merge<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        match self.view.dtype {
-            Dtype::F16 => self.run(f16_to_f32),
-            Dtype::Bf16 => self.run(bf16_to_f32),
-            Dtype::F32 => self.run(f32::from_le_bytes),
+        let Self { view, delta, ratios, out } = self;
+        let row = row_length(out.len(), ratios.len());
+        let deltas = delta.chunks_exact(row).zip(ratios);
+        let rows = out.chunks_exact_mut(row).zip(deltas);
+        match view.values {
+            Values::Float { dtype: Dtype::F16, bytes } => merge_rows(bytes, rows, row, f16_to_f32),
+            Values::Float { dtype: Dtype::Bf16, bytes } => merge_rows(bytes, rows, row, bf16_to_f32),
+            Values::Float { dtype: Dtype::F32, bytes } => merge_rows(bytes, rows, row, f32::from_le_bytes),
+            Values::Int8 { codes, scales } => {
+                // Rows of scales and of ratios need not be the same: a part has one of each.
+                let stored = row_length(codes.len(), scales.len());
+                let part = greatest_common_divisor(row, stored);
+                let parts = out.chunks_exact_mut(part).zip(delta.chunks_exact(part)).zip(codes.chunks_exact(part));
+                for (start, ((out, delta), codes)) in (0..).step_by(part).zip(parts) {
+                    merge(codes, delta, ratios[start / row], out, int8_to_f32(scales[start / stored]));
+                }
+            }
         }
     }
 }
 
-impl<T: Real> Merge<'_, T> {
-    #[inline(always)]
-    fn run<const N: usize>(self, widen: impl Fn([u8; N]) -> f32) {
-        let Self { view, delta, ratios, out } = self;
-        let (base, _) = view.bytes.as_chunks::<N>();
-        let row = (out.len() / ratios.len()).max(1);
-        let rows = base.chunks_exact(row).zip(delta.chunks_exact(row)).zip(ratios);
-        for (out, ((base, delta), &ratio)) in out.chunks_exact_mut(row).zip(rows) {
-            for (out, (&base, &delta)) in out.iter_mut().zip(base.iter().zip(delta)) {
-                *out = T::of(f64::from(widen(base))) + ratio * delta;
-            }
-        }
+#[inline(always)]
+fn merge_rows<'a, T: Real, const N: usize>(
+    base: &[u8],
+    rows: impl Iterator<Item = (&'a mut [T], (&'a [T], &'a T))>,
+    row: usize,
+    widen: impl Fn([u8; N]) -> f32 + std::marker::Copy,
+) {
+    for (base, (out, (delta, &ratio))) in base.chunks_exact(row * N).zip(rows) {
+        merge(base, delta, ratio, out, widen);
     }
+}
+
+#[inline(always)]
+fn merge<T: Real, const N: usize>(base: &[u8], delta: &[T], ratio: T, out: &mut [T], widen: impl Fn([u8; N]) -> f32) {
+    for (out, (&base, &delta)) in out.iter_mut().zip(base.as_chunks::<N>().0.iter().zip(delta)) {
+        *out = T::of(f64::from(widen(base))) + ratio * delta;
+    }
+}
+
+/// Values a row; 1 where there are none.
+const fn row_length(values: usize, rows: usize) -> usize {
+    match values.checked_div(rows) {
+        Some(0) | None => 1,
+        Some(row) => row,
+    }
+}
+
+const fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[inline(always)]
+fn int8_to_f32(scale: [u8; 4]) -> impl Fn([u8; 1]) -> f32 {
+    let scale = f32::from_le_bytes(scale);
+    move |code| f32::from(i8::from_le_bytes(code)) * scale
 }
 
 /// Exactly, without a branch or an instruction that not every machine has, so that it vectorises anywhere: exponent and

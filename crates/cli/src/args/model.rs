@@ -4,6 +4,7 @@ use super::parse::{at_least_one, byte_count, channels, methods, side, target, th
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use fieldfit::import::{Averages, InputOverride};
+use fieldfit::model::{Dtype, WeightsType};
 use fieldfit::target::TargetProfile;
 use std::path::PathBuf;
 
@@ -22,8 +23,8 @@ pub struct ImportArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Store tensors of two or more dimensions in this type; all others stay f32
-    #[arg(long, value_enum, default_value_t = DtypeArg::F16)]
-    pub dtype: DtypeArg,
+    #[arg(long, value_enum, default_value_t = WeightsTypeArg::F16)]
+    pub dtype: WeightsTypeArg,
     /// Record who published the weights in the manifest
     #[arg(long, value_name = "TEXT")]
     pub source: Option<String>,
@@ -83,7 +84,31 @@ impl ImportArgs {
     }
 }
 
-/// Data type of stored weights.
+/// Stored type of a model's weights.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum WeightsTypeArg {
+    /// Half precision, 11 bits of significand.
+    F16,
+    /// Brain float, 8 bits of significand.
+    Bf16,
+    /// Single precision.
+    F32,
+    /// A byte a value, with a scale a row; half the size of f16.
+    Int8,
+}
+
+impl From<WeightsTypeArg> for WeightsType {
+    fn from(stored: WeightsTypeArg) -> Self {
+        match stored {
+            WeightsTypeArg::F16 => Self::Float(Dtype::F16),
+            WeightsTypeArg::Bf16 => Self::Float(Dtype::Bf16),
+            WeightsTypeArg::F32 => Self::Float(Dtype::F32),
+            WeightsTypeArg::Int8 => Self::Int8,
+        }
+    }
+}
+
+/// Data type of exported weights.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum DtypeArg {
     /// Half precision, 11 bits of significand.
@@ -94,7 +119,7 @@ pub enum DtypeArg {
     F32,
 }
 
-impl From<DtypeArg> for fieldfit::model::Dtype {
+impl From<DtypeArg> for Dtype {
     fn from(dtype: DtypeArg) -> Self {
         match dtype {
             DtypeArg::F16 => Self::F16,

@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 
 /// Parameters on a candle device: θ0, δ, gradients and optimiser state of a network.
 ///
-/// θ0 is uploaded once, in its storage dtype. Row sums are computed on the device in `T`, sums over rows on the host in
+/// θ0 is uploaded once, in its storage dtype; quantised rows as f32. Row sums are computed on the device in `T`, sums over rows on the host in
 /// f64. Each call downloads one list, so that it synchronises with the device once.
 #[derive(Debug)]
 pub struct CandleParams<T> {
@@ -49,7 +49,14 @@ impl<T: Real + WithDType> CandleParams<T> {
         let upload = |(id, spec): (TensorId, &TensorSpec)| {
             let view = base(id);
             check_tensor(spec, view.len())?;
-            Ok(Tensor::from_raw_buffer(view.bytes(), storage_dtype(view.dtype()), &spec.shape, &device)?)
+            match view.floats() {
+                Some((dtype, bytes)) => Ok(Tensor::from_raw_buffer(bytes, storage_dtype(dtype), &spec.shape, &device)?),
+                None => {
+                    let mut values = vec![0.0_f32; view.len()];
+                    view.copy_into(&mut values);
+                    Ok(Tensor::from_vec(values, &*spec.shape, &device)?)
+                }
+            }
         };
         let trained = |(id, spec): (TensorId, &TensorSpec)| {
             trains(id).then(|| Trained::new::<T>(spec, &device)).transpose().map_err(ExecError::from)

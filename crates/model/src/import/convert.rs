@@ -2,15 +2,21 @@
 
 use super::storage::StateDict;
 use crate::error::ModelError;
+use crate::weights_type::WeightsType;
 use fieldfit_nets::{Role, TensorSpec};
-use fieldfit_tensor::Dtype;
+use fieldfit_tensor::{Dtype, QuantisedRows};
 use std::path::Path;
 
 /// A tensor as it goes to the weights file.
 pub(super) struct Stored<'a> {
     pub spec: &'a TensorSpec,
-    pub dtype: Dtype,
-    pub bytes: Vec<u8>,
+    pub values: StoredValues,
+}
+
+/// Values in their stored type.
+pub(super) enum StoredValues {
+    Float { dtype: Dtype, bytes: Vec<u8> },
+    Int8(QuantisedRows),
 }
 
 /// A tensor of the network, made of the checkpoint's `parts` of it.
@@ -21,7 +27,7 @@ pub(super) fn convert<'n>(
     state: &StateDict<'_>,
     spec: &'n TensorSpec,
     parts: &[String],
-    requested: Dtype,
+    requested: WeightsType,
     path: &Path,
 ) -> Result<Stored<'n>, ModelError> {
     let mut values = Vec::with_capacity(spec.len());
@@ -42,7 +48,7 @@ pub(super) fn convert<'n>(
 pub(super) fn store<'n>(
     values: &[f32],
     spec: &'n TensorSpec,
-    requested: Dtype,
+    requested: WeightsType,
     path: &Path,
 ) -> Result<Stored<'n>, ModelError> {
     let (path, name) = (|| path.to_owned(), || spec.name.clone());
@@ -54,18 +60,20 @@ pub(super) fn store<'n>(
     {
         return Err(ModelError::NegativeVariance { path: path(), name: name(), index, value: values[index] });
     }
-    let dtype = storage_dtype(spec, requested);
-    dtype.encode(values).map(|bytes| Stored { spec, dtype, bytes }).map_err(|index| ModelError::Overflow {
-        path: path(),
-        name: name(),
-        index,
-        value: values[index],
-        dtype,
-    })
+    let dtype = match weights_type(spec, requested) {
+        WeightsType::Float(dtype) => dtype,
+        WeightsType::Int8 => {
+            return Ok(Stored { spec, values: StoredValues::Int8(QuantisedRows::of(values, spec.shape[0])) });
+        }
+    };
+    match dtype.encode(values) {
+        Ok(bytes) => Ok(Stored { spec, values: StoredValues::Float { dtype, bytes } }),
+        Err(index) => Err(ModelError::Overflow { path: path(), name: name(), index, value: values[index], dtype }),
+    }
 }
 
 /// Vectors and running statistics stay f32.
-fn storage_dtype(spec: &TensorSpec, requested: Dtype) -> Dtype {
+fn weights_type(spec: &TensorSpec, requested: WeightsType) -> WeightsType {
     // Tables and masks of a network are exact; they are small.
-    if spec.shape.len() < 2 || spec.role == Role::Constant { Dtype::F32 } else { requested }
+    if spec.shape.len() < 2 || spec.role == Role::Constant { Dtype::F32.into() } else { requested }
 }

@@ -3,17 +3,19 @@
 //! It is made in a temporary folder, `.import-…`, which is locked for as long as its import runs. One that nobody locks was
 //! left by an import that was killed: the next import into the same parent removes it.
 
-use super::convert::Stored;
-use crate::base::{Base, BaseId};
+use super::convert::{Stored, StoredValues};
+use crate::base::{Base, BaseId, safetensors_dtype};
 use crate::error::ModelError;
 use crate::manifest::{
     DescriptionFile, Input, LABELS_FILE, MANIFEST_FILE, Manifest, NOTICE_FILE, Scaling, WeightsFile, WeightsOrigin,
 };
+use crate::text::excerpt;
+use crate::weights_type::scales_name;
 use fieldfit_durable::{Disk, create_folder, sync_folder};
-use fieldfit_tensor::Preprocessing;
+use fieldfit_tensor::{Preprocessing, QuantisedRows};
 use safetensors::tensor::TensorView;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
@@ -143,10 +145,24 @@ fn serialise(tensors: &[Stored<'_>], path: &Path) -> Result<Vec<u8>, ModelError>
         path: path.to_owned(),
         problem: error.to_string(),
     };
-    let views = tensors.iter().map(|Stored { spec, dtype, bytes }| {
-        Ok((spec.name.as_str(), TensorView::new(crate::safetensors_dtype(*dtype), spec.shape.clone(), bytes)?))
-    });
-    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(invalid)?;
+    let mut views = Vec::with_capacity(tensors.len());
+    for Stored { spec, values } in tensors {
+        let view = |dtype, shape: &[usize], bytes| TensorView::new(dtype, shape.to_vec(), bytes).map_err(invalid);
+        match values {
+            StoredValues::Float { dtype, bytes } => {
+                views.push((spec.name.clone(), view(safetensors_dtype(*dtype), &spec.shape, bytes)?));
+            }
+            StoredValues::Int8(QuantisedRows { codes, scales }) => {
+                views.push((spec.name.clone(), view(safetensors::Dtype::I8, &spec.shape, codes)?));
+                views.push((scales_name(&spec.name), view(safetensors::Dtype::F32, &spec.shape[..1], scales)?));
+            }
+        }
+    }
+    let mut names = HashSet::new();
+    if let Some((twice, _)) = views.iter().find(|(name, _)| !names.insert(name)) {
+        let problem = format!("two tensors would be named `{}`: store them in another type", excerpt(twice));
+        return Err(ModelError::Safetensors { path: path.to_owned(), problem });
+    }
     safetensors::serialize(views, None::<HashMap<String, String>>).map_err(invalid)
 }
 

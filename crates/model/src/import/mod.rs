@@ -44,6 +44,7 @@ pub use state::Averages;
 
 use crate::base::BaseId;
 use crate::error::ModelError;
+use crate::weights_type::WeightsType;
 use convert::{Stored, convert};
 use detect::Fit;
 use fieldfit_tensor::{Dtype, MAX_TENSORS, Preprocessing};
@@ -71,7 +72,7 @@ pub struct ImportRequest<'a> {
     pub out: &'a Path,
     /// Stored type of tensors of two or more dimensions. Others are always stored as f32: running variances would
     /// underflow in f16.
-    pub dtype: Dtype,
+    pub dtype: WeightsType,
     /// Preprocessing of images: as `config.json` states, or else as the architecture's [published
     /// checkpoint](published_preprocessing) was evaluated, if nothing is given. A network file states none; its images are
     /// scaled as ImageNet's are, to the size that it was exported for.
@@ -98,7 +99,7 @@ impl<'a> ImportRequest<'a> {
         let (source, licence) = ("unknown", "LicenseRef-unknown");
         let (architecture, labels, preprocessing) = (None, None, None);
         let (averages, drop) = (Averages::Prefer, [].as_slice());
-        let (dtype, input, output) = (Dtype::F16, InputOverride::NONE, None);
+        let (dtype, input, output) = (WeightsType::Float(Dtype::F16), InputOverride::NONE, None);
         Self {
             weights,
             architecture,
@@ -138,8 +139,8 @@ impl<'a> ImportRequest<'a> {
 
     /// Returns the request with that [`dtype`](Self::dtype).
     #[must_use]
-    pub const fn with_dtype(mut self, dtype: Dtype) -> Self {
-        self.dtype = dtype;
+    pub fn with_dtype(mut self, dtype: impl Into<WeightsType>) -> Self {
+        self.dtype = dtype.into();
         self
     }
 
@@ -392,7 +393,12 @@ fn preprocessing(request: &ImportRequest<'_>, source: &Source, fit: &Fit) -> Pre
 }
 
 /// The network's tensors, as they go to the weights file.
-fn tensors<'f>(state: &StateDict<'_>, fit: &'f Fit, dtype: Dtype, path: &Path) -> Result<Vec<Stored<'f>>, ModelError> {
+fn tensors<'f>(
+    state: &StateDict<'_>,
+    fit: &'f Fit,
+    dtype: WeightsType,
+    path: &Path,
+) -> Result<Vec<Stored<'f>>, ModelError> {
     let specs = fit.network.tensors.iter().filter(|spec| !spec.is_empty());
     specs.map(|spec| convert(state, spec, &fit.translation.tensors[&spec.name], dtype, path)).collect()
 }
