@@ -70,7 +70,7 @@ pub use image::RgbImage;
 pub use image_source::{ImageSource, MemoryImage};
 pub use layout::{Purpose, Subset, images_below};
 pub use loader::{Batch, Loader, LoaderOptions};
-pub use mask_image::{class_colour, encode_mask, encode_overlay};
+pub use mask_image::{class_colour, encode_mask, encode_overlay, is_written_mask};
 pub use perturbation::Perturbation;
 pub use preprocessor::Preprocessor;
 pub use read_failures::{ReadFailure, ReadFailures};

@@ -10,7 +10,7 @@ mod time_range;
 mod web_dataset;
 
 use crate::error::DatasetError;
-use crate::record::{FileRecord, ReadSummary, Record, SourceOptions};
+use crate::record::{FileRecords, ReadSummary, Record, SourceOptions};
 use fieldfit_durable::read_bounded;
 use fieldfit_recording::{BAG_CONVERTER, is_bag};
 use serde_json::Value;
@@ -94,43 +94,56 @@ pub fn each_record<E: From<DatasetError>>(
     options: &SourceOptions,
     mut visit: impl FnMut(Record) -> Result<(), E>,
 ) -> Result<ReadSummary, E> {
-    let read = match Format::detect(path)? {
+    let files = match Format::detect(path)? {
         Format::Recording => return recording::each_record(path, &options.recording, &mut visit),
-        Format::WebDataset => web_dataset::each_record(path, options, &mut visit),
-        Format::ImageFolder => each_file(path, folder::image_folder(path)?, visit),
+        Format::WebDataset => return web_dataset::each_record(path, options, &mut visit),
+        Format::ImageFolder => folder::image_folder(path)?,
         Format::HuggingFace => {
             let table = path.join("metadata.csv");
             let table = if table.is_file() { table } else { path.join("metadata.jsonl") };
             return each_record(&table, options, visit);
         }
-        Format::Roboflow => each_file(path, folder::roboflow(path)?, visit),
-        Format::Csv => each_file(path, table::csv(path, options)?, visit),
-        Format::JsonLines => each_file(path, table::json_lines(path, options)?, visit),
-        Format::Coco => each_file(path, coco::records(path, options)?, visit),
-        Format::Cvat => each_file(path, cvat::records(path, options)?, visit),
-        Format::LabelStudio => each_file(path, label_studio::records(path, options)?, visit),
+        Format::Roboflow => folder::roboflow(path)?.into(),
+        Format::Csv => table::csv(path, options)?.into(),
+        Format::JsonLines => table::json_lines(path, options)?.into(),
+        Format::Coco => coco::records(path, options)?,
+        Format::Cvat => cvat::records(path, options)?,
+        Format::LabelStudio => label_studio::records(path, options)?,
     };
-    read.map(|()| ReadSummary::default())
+    let FileRecords { records, summary } = files;
+    records.into_iter().try_for_each(|file| visit(file.read(path)?))?;
+    Ok(summary)
 }
 
-fn each_file<E: From<DatasetError>>(
-    source: &Path,
-    files: Vec<FileRecord>,
-    mut visit: impl FnMut(Record) -> Result<(), E>,
-) -> Result<(), E> {
-    files.into_iter().try_for_each(|file| visit(file.read(source)?))
+/// Byte order mark of UTF-8, which editors and spreadsheets of Windows write.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads the text of a table or an annotation file, without a byte order mark.
+fn read_text(path: &Path) -> Result<Vec<u8>, DatasetError> {
+    let mut bytes = read_bounded(path, MAX_TABLE_BYTES)?;
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        let problem = "it is UTF-16: save it as UTF-8".into();
+        return Err(DatasetError::Invalid { path: path.to_owned(), problem });
+    }
+    bytes.drain(..bytes.len() - without_mark(&bytes).len());
+    Ok(bytes)
+}
+
+/// Returns a text without its byte order mark.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
 /// Reads a JSON file.
 fn json(path: &Path) -> Result<Value, DatasetError> {
-    let bytes = read_bounded(path, MAX_TABLE_BYTES)?;
+    let bytes = read_text(path)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| DatasetError::Invalid { path: path.to_owned(), problem: format!("it is no JSON ({error})") })
 }
 
 /// Reads a JSON file of known fields.
 fn typed_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, DatasetError> {
-    let bytes = read_bounded(path, MAX_TABLE_BYTES)?;
+    let bytes = read_text(path)?;
     serde_json::from_slice(&bytes).map_err(|error| DatasetError::Invalid {
         path: path.to_owned(),
         problem: format!("it is not what this format holds ({error})"),
