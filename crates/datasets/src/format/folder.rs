@@ -1,6 +1,6 @@
 //! Folders: of classes, and Roboflow's with a table of classes in each subset.
 
-use super::read_text;
+use super::read_table;
 use crate::error::DatasetError;
 use crate::record::{FileRecord, FileRecords, ReadSummary};
 use fieldfit_data::images_below;
@@ -41,7 +41,7 @@ pub(super) fn roboflow(path: &Path) -> Result<Vec<FileRecord>, DatasetError> {
     let mut records = Vec::new();
     for table in roboflow_tables(path)? {
         let invalid = |error: csv::Error| DatasetError::Invalid { path: table.clone(), problem: error.to_string() };
-        let text = read_text(&table)?;
+        let text = read_table(&table)?;
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_slice());
         let header = reader.headers().map_err(invalid)?.clone();
         for row in reader.records() {

@@ -11,7 +11,7 @@ mod web_dataset;
 
 use crate::error::DatasetError;
 use crate::record::{FileRecords, ReadSummary, Record, SourceOptions};
-use fieldfit_durable::read_bounded;
+use fieldfit_durable::read_text;
 use fieldfit_recording::{BAG_CONVERTER, is_bag};
 use serde_json::Value;
 use std::path::Path;
@@ -115,35 +115,21 @@ pub fn each_record<E: From<DatasetError>>(
     Ok(summary)
 }
 
-/// Byte order mark of UTF-8, which editors and spreadsheets of Windows write.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// Reads the text of a table or an annotation file, without a byte order mark.
-fn read_text(path: &Path) -> Result<Vec<u8>, DatasetError> {
-    let mut bytes = read_bounded(path, MAX_TABLE_BYTES)?;
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        let problem = "it is UTF-16: save it as UTF-8".into();
-        return Err(DatasetError::Invalid { path: path.to_owned(), problem });
-    }
-    bytes.drain(..bytes.len() - without_mark(&bytes).len());
-    Ok(bytes)
-}
-
-/// Returns a text without its byte order mark.
-fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+/// Reads the text of a table or an annotation file.
+fn read_table(path: &Path) -> Result<Vec<u8>, DatasetError> {
+    Ok(read_text(path, MAX_TABLE_BYTES)?)
 }
 
 /// Reads a JSON file.
 fn json(path: &Path) -> Result<Value, DatasetError> {
-    let bytes = read_text(path)?;
+    let bytes = read_table(path)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| DatasetError::Invalid { path: path.to_owned(), problem: format!("it is no JSON ({error})") })
 }
 
 /// Reads a JSON file of known fields.
 fn typed_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, DatasetError> {
-    let bytes = read_text(path)?;
+    let bytes = read_table(path)?;
     serde_json::from_slice(&bytes).map_err(|error| DatasetError::Invalid {
         path: path.to_owned(),
         problem: format!("it is not what this format holds ({error})"),

@@ -1,8 +1,9 @@
 //! Tables: CSV with a header, and JSON lines; a row has an image's file and its class.
 
-use super::{base, read_text};
+use super::{base, read_table};
 use crate::error::DatasetError;
 use crate::record::{FileRecord, SourceOptions};
+use fieldfit_data::json_object;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -73,7 +74,7 @@ impl<'a> Columns<'a> {
 }
 
 pub(super) fn csv(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord>, DatasetError> {
-    let bytes = read_text(path)?;
+    let bytes = read_table(path)?;
     let invalid = |error: csv::Error| match error.position().map(csv::Position::line) {
         Some(line) => DatasetError::Record {
             path: path.to_owned(),
@@ -96,10 +97,10 @@ pub(super) fn csv(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord
 }
 
 pub(super) fn json_lines(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord>, DatasetError> {
-    let bytes = read_text(path)?;
+    let bytes = read_table(path)?;
     let lines = bytes.split(|byte| *byte == b'\n').zip(1_u64..).filter(|(line, _)| !line.trim_ascii().is_empty());
     let rows = lines.map(|(line, number)| {
-        let row: Map<String, Value> = serde_json::from_slice(line).map_err(|error| DatasetError::Record {
+        let row: Map<String, Value> = json_object(line).map_err(|error| DatasetError::Record {
             path: path.to_owned(),
             record: format!("line {number}"),
             problem: format!("it is no JSON object ({error})"),

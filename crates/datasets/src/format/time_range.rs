@@ -1,6 +1,6 @@
 //! Time ranges: a table `from,to,class` of seconds after the start of a recording.
 
-use super::read_text;
+use super::read_table;
 use crate::error::DatasetError;
 use crate::frame_label::TimeRange;
 use std::path::Path;
@@ -11,7 +11,7 @@ const COLUMNS: [&str; 3] = ["from", "to", "class"];
 
 /// Reads a table; returns its ranges in the order of time.
 pub(super) fn read(path: &Path) -> Result<Vec<TimeRange>, DatasetError> {
-    let bytes = read_text(path)?;
+    let bytes = read_table(path)?;
     let invalid = |problem: String| DatasetError::Invalid { path: path.to_owned(), problem };
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes.as_slice());
     let header = reader.headers().map_err(|error| invalid(error.to_string()))?.clone();

@@ -1,10 +1,10 @@
 //! WebDataset: a tar archive whose members of one key are a sample.
 
 use super::table::text;
-use super::without_mark;
 use crate::error::DatasetError;
 use crate::record::{ReadSummary, Record, SourceOptions, record};
-use fieldfit_data::{EXTENSIONS, MAX_FILE_BYTES};
+use fieldfit_data::{EXTENSIONS, MAX_FILE_BYTES, json_object};
+use fieldfit_durable::{open_regular, without_byte_order_mark};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -36,12 +36,7 @@ pub(super) fn each_record<E: From<DatasetError>>(
         record: record.to_owned(),
         problem,
     };
-    let file = fieldfit_durable::open_regular(path).map_err(DatasetError::from)?;
-    let has_end = ends_with_zeros(&file).map_err(|source| DatasetError::Io { path: path.to_owned(), source })?;
-    if !has_end {
-        let problem = "it is cut off: an archive ends with blocks of zeros; copy it again".into();
-        return Err(DatasetError::Invalid { path: path.to_owned(), problem }.into());
-    }
+    let file = open_regular(path).map_err(DatasetError::from)?;
     let mut archive = tar::Archive::new(BufReader::new(file));
     let broken = |error: std::io::Error| invalid("the archive", format!("it is no whole tar archive ({error})"));
     let (mut sample, mut summary) = (Sample::default(), ReadSummary::default());
@@ -75,6 +70,11 @@ pub(super) fn each_record<E: From<DatasetError>>(
         member.read_to_end(&mut content).map_err(|error| invalid(&name, format!("it is cut short ({error})")))?;
         sample.set(&extension, content).map_err(|problem| invalid(&name, problem))?;
     }
+    let has_end = ends_with_zeros(archive.into_inner().into_inner()).map_err(broken)?;
+    if !has_end {
+        let problem = "it is no whole tar archive (the zeros at its end are missing): copy it again".into();
+        return Err(invalid("the archive", problem).into());
+    }
     sample.visit(path, options, visit, &mut summary)?;
     Ok(summary)
 }
@@ -82,13 +82,12 @@ pub(super) fn each_record<E: From<DatasetError>>(
 /// Bytes of a block of an archive.
 const BLOCK_BYTES: u64 = 512;
 
-/// Whether the last block of a file is zeros, as that of each whole archive. The file is then at its start.
-fn ends_with_zeros(mut file: &File) -> io::Result<bool> {
+/// Whether the last block of a file is zeros, as that of each whole archive.
+fn ends_with_zeros(mut file: File) -> io::Result<bool> {
     let length = file.metadata()?.len();
     let mut block = Vec::new();
     file.seek(SeekFrom::Start(length.saturating_sub(BLOCK_BYTES)))?;
-    file.take(BLOCK_BYTES).read_to_end(&mut block)?;
-    file.rewind()?;
+    file.read_to_end(&mut block)?;
     Ok(length >= BLOCK_BYTES && block.iter().all(|byte| *byte == 0))
 }
 
@@ -103,11 +102,11 @@ impl Sample {
     fn set(&mut self, extension: &str, content: Vec<u8>) -> Result<(), String> {
         match extension {
             "json" => {
-                self.json = serde_json::from_slice(without_mark(&content))
+                self.json = json_object(without_byte_order_mark(&content))
                     .map_err(|error| format!("it is no JSON object ({error})"))?
             }
             "cls" | "txt" => {
-                let class = str::from_utf8(without_mark(&content)).map_err(|_| "it is no text")?;
+                let class = str::from_utf8(without_byte_order_mark(&content)).map_err(|_| "it is no text")?;
                 let is_first = self.class.is_none() || extension == "cls";
                 self.class = if is_first { Some(class.trim().to_owned()) } else { self.class.take() };
             }
