@@ -249,7 +249,10 @@ pub fn report_image(image: &Path, error: &CliError, output: &Output) {
 
 fn print_object(error: &CliError, path: Option<&Path>, output: &Output) {
     // If standard output cannot be written either, the report on standard error has to do.
-    let _ = output.object(&ErrorObject { error: error_messages(error).into_iter().map(shortened).collect::<Vec<_>>().join(": "), path });
+    let _ = output.object(&ErrorObject {
+        error: error_messages(error).into_iter().map(shortened).collect::<Vec<_>>().join(": "),
+        path,
+    });
 }
 
 /// Returns the messages of an error and its causes, escaped, one per line.

@@ -98,3 +98,19 @@ fn advice(action: &str, kind: io::ErrorKind) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches: a limit of file sizes at which a file is written that is explained as a damaged file.
+    #[test]
+    fn advice_fits_the_action() {
+        let message = |action| {
+            let source = io::ErrorKind::FileTooLarge.into();
+            DurableError::at(action, Path::new("state"))(source).to_string()
+        };
+        assert!(message("write").contains("raise the limit of file sizes"), "{}", message("write"));
+        assert!(message("read").contains("it is damaged or not one of ours"), "{}", message("read"));
+    }
+}

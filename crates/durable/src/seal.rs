@@ -145,6 +145,14 @@ mod tests {
 
     const KIND: FileKind = *b"TESTING1";
 
+    /// Catches: a file of a newer version that is taken for a damaged one, which would be restored from an older copy.
+    #[test]
+    fn a_newer_version_is_told_from_another_kind() {
+        let message = |kind| unseal(KIND, &seal(kind, b"content")).unwrap_err().to_string();
+        assert!(message(*b"TESTING2").contains("another version of fieldfit wrote it"), "{}", message(*b"TESTING2"));
+        assert!(message(*b"\x89MCAP0\r\n").contains("it is another kind of file"));
+    }
+
     /// Catches: damage that passes: any flipped bit, any cut, anything appended must be found.
     #[test]
     fn any_damage_is_found() {

@@ -31,7 +31,8 @@ pub fn run(args: &ImportDataArgs, output: &Output) -> Result<(), CliError> {
 }
 
 fn text(source: &Source<'_>) -> Text {
-    let Imported { images, stored, known, relabelled, unlabelled, without_image, ref skipped, ref cut_off, .. } = source.imported;
+    let Imported { images, stored, known, relabelled, unlabelled, without_image, ref skipped, ref cut_off, .. } =
+        source.imported;
     let images = counted(images, "labelled image", "labelled images");
     let mut text = Text::from(format!("{}: {images}, {stored} stored", source.source.display()));
     if known > 0 {

@@ -55,7 +55,11 @@ fn wrong_usage_is_escaped_and_is_json() {
     for arguments in cases {
         let ran: Ran = fieldfit(&scene).arg("--json").args(arguments).output().unwrap().into();
         assert_eq!(ran.status, 2, "{arguments:?}: {}", ran.stderr);
-        let is_clean = |text: &str| text.lines().flat_map(str::chars).all(|letter| fieldfit::escape(&letter.to_string()).to_string() == letter.to_string());
+        let is_clean = |text: &str| {
+            text.lines()
+                .flat_map(str::chars)
+                .all(|letter| fieldfit::escape(&letter.to_string()).to_string() == letter.to_string())
+        };
         assert!(is_clean(&ran.stderr) && is_clean(&ran.stdout), "{arguments:?}: {:?}", ran.stderr);
         assert!(!ran.stderr.lines().any(|line| line == "b"), "{:?}", ran.stderr);
         let [object] = &ran.objects()[..] else { panic!("{}", ran.stdout) };
