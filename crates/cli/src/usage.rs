@@ -50,6 +50,6 @@ fn escaped_value(value: &ContextValue) -> Option<ContextValue> {
     match value {
         ContextValue::String(text) => Some(ContextValue::String(escape(text))),
         ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(escape).collect())),
-        _ => None,
+        _styled_or_number => None,
     }
 }

@@ -317,7 +317,8 @@ fn images_without_a_label_are_counted() {
     let field = Field::new();
     let one = "{\"image_id\":1,\"category_id\":6}";
     assert_eq!(unlabelled(&field.write("coco.json", coco(one))), 1);
-    let images = "<image id=\"0\" name=\"images/a.jpg\"><tag label=\"mud\"/></image><image id=\"1\" name=\"images/b.jpg\"/>";
+    let images =
+        "<image id=\"0\" name=\"images/a.jpg\"><tag label=\"mud\"/></image><image id=\"1\" name=\"images/b.jpg\"/>";
     assert_eq!(unlabelled(&field.write("cvat.xml", cvat(images))), 1);
     let cancelled = "[{\"data\":{\"image\":\"images/a.jpg\"},\"annotations\":[{\"was_cancelled\":true,\"result\":\
                      [{\"value\":{\"choices\":[\"mud\"]}}]}]},{\"data\":{\"image\":\"images/b.jpg\"}}]";
@@ -421,8 +422,10 @@ fn what_a_folder_holds_besides_is_named() {
     field.write("classes/mud/a.jpg", jpeg(1));
     field.write("classes/mud/b.heic", "an image of a telephone");
     std::os::unix::fs::symlink("../images", field.path("classes/grass")).unwrap();
-    let summary = each_record(&field.path("classes"), &SourceOptions::default(), |_| Ok::<(), DatasetError>(())).unwrap();
-    let mut skipped: Vec<_> = summary.skipped.iter().map(|skipped| skipped.path.file_name().unwrap().to_owned()).collect();
+    let summary =
+        each_record(&field.path("classes"), &SourceOptions::default(), |_| Ok::<(), DatasetError>(())).unwrap();
+    let mut skipped: Vec<_> =
+        summary.skipped.iter().map(|skipped| skipped.path.file_name().unwrap().to_owned()).collect();
     skipped.sort();
     assert_eq!(skipped, ["b.heic", "grass"]);
 }

@@ -126,7 +126,8 @@ mod tests {
             (answer, ended.map(|read| read.unwrap_or_else(|error| panic!("still open: {error}"))))
         });
         runtime.spawn(async { axum::serve(listener, page).await });
-        let (answer, ended) = runtime.block_on(async { tokio::task::spawn_blocking(|| client.join()).await }).unwrap().unwrap();
+        let (answer, ended) =
+            runtime.block_on(async { tokio::task::spawn_blocking(|| client.join()).await }).unwrap().unwrap();
         assert!(answer.ends_with("whole"), "{answer}");
         assert_eq!(ended, [0, 0]);
     }

@@ -82,13 +82,11 @@ pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<FileRecord
 }
 
 /// Refuses two entries of one identity, of which either could be meant.
-fn require_distinct(path: &Path, what: &str, identities: impl Iterator<Item = u64>) -> Result<(), DatasetError> {
+fn require_distinct(path: &Path, what: &str, mut identities: impl Iterator<Item = u64>) -> Result<(), DatasetError> {
     let mut seen = BTreeSet::new();
-    let twice = identities.into_iter().find(|identity| !seen.insert(*identity));
+    let twice = identities.find(|identity| !seen.insert(*identity));
     let problem = |identity| format!("two {what} have the id {identity}: give each its own");
-    twice.map_or(Ok(()), |identity| {
-        Err(DatasetError::Invalid { path: path.to_owned(), problem: problem(identity) })
-    })
+    twice.map_or(Ok(()), |identity| Err(DatasetError::Invalid { path: path.to_owned(), problem: problem(identity) }))
 }
 
 /// Image with what its annotations are looked up in.

@@ -54,8 +54,7 @@ struct LabelledBox {
 
 pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<FileRecords, DatasetError> {
     let invalid = |problem: String| DatasetError::Invalid { path: path.to_owned(), problem };
-    let text = String::from_utf8(read_table(path)?)
-        .map_err(|error| invalid(format!("it is not UTF-8 ({error})")))?;
+    let text = String::from_utf8(read_table(path)?).map_err(|error| invalid(format!("it is not UTF-8 ({error})")))?;
     if !text.contains("<annotations") {
         return Err(invalid("it has no <annotations>: export from CVAT as CVAT for images 1.1 or COCO 1.0".into()));
     }
