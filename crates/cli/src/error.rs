@@ -249,13 +249,30 @@ pub fn report_image(image: &Path, error: &CliError, output: &Output) {
 
 fn print_object(error: &CliError, path: Option<&Path>, output: &Output) {
     // If standard output cannot be written either, the report on standard error has to do.
-    let _ = output.object(&ErrorObject { error: error_messages(error).join(": "), path });
+    let _ = output.object(&ErrorObject {
+        error: error_messages(error).into_iter().map(shortened).collect::<Vec<_>>().join(": "),
+        path,
+    });
 }
 
 /// Returns the messages of an error and its causes, escaped, one per line.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let escaped = error_messages(error).into_iter().map(|message| escape(&message).to_string());
+    let escaped = error_messages(error).into_iter().map(|message| escape(&shortened(message)).to_string());
     escaped.collect::<Vec<_>>().join("\n  because: ")
+}
+
+/// Letters of a message from which on its middle is left out: text from a file may be of any length.
+const LONGEST_MESSAGE: usize = 2000;
+
+/// Returns a message with its start, and its end, which says what to do.
+fn shortened(message: String) -> String {
+    let letters = message.chars().count();
+    if letters <= LONGEST_MESSAGE {
+        return message;
+    }
+    let half = LONGEST_MESSAGE / 2;
+    let (start, end) = (message.chars().take(half), message.chars().skip(letters - half));
+    start.chain(" … ".chars()).chain(end).collect()
 }
 
 /// Returns a number with its noun.

@@ -6,6 +6,7 @@ mod error;
 mod output;
 mod progress_bar;
 mod signals;
+mod usage;
 
 use clap::Parser;
 use output::{Output, escape};
@@ -13,7 +14,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = args::Arguments::parse();
+    let arguments = match args::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::report(error),
+    };
     let output = Output::new(&arguments.output);
     start_logger(&output);
     let ran = signals::outlive_file_size_limit().and_then(|()| commands::run(&arguments.command, &output));

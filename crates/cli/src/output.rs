@@ -26,6 +26,11 @@ impl Output {
         Self { json: args.json, quiet: args.quiet, is_closed: AtomicBool::new(false) }
     }
 
+    /// Creates an output of JSON lines.
+    pub const fn json() -> Self {
+        Self { json: true, quiet: false, is_closed: AtomicBool::new(false) }
+    }
+
     /// Whether results are JSON lines.
     pub const fn is_json(&self) -> bool {
         self.json

@@ -5,7 +5,7 @@ use crate::decode::{MAX_PIXELS, read};
 use crate::error::{DataError, FolderError};
 use crate::resampler::Window;
 use crate::target::{Masks, nearest_pixel};
-use fieldfit_durable::read_bounded;
+use fieldfit_durable::read_text;
 use fieldfit_tensor::text::find_unprintable;
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 use sha2::{Digest, Sha256};
@@ -139,9 +139,8 @@ impl<'a> ClassNames<'a> {
 
 fn text(path: &Path) -> Result<String, DataError> {
     let failed = |source| DataError::Read { path: path.into(), source };
-    let bytes = read_bounded(path, LONGEST_TEXT).map_err(|error| failed(std::io::Error::other(error)))?;
-    let text = String::from_utf8(bytes).map_err(|error| failed(std::io::Error::other(error)))?;
-    Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned))
+    let bytes = read_text(path, LONGEST_TEXT).map_err(|error| failed(std::io::Error::other(error)))?;
+    String::from_utf8(bytes).map_err(|error| failed(std::io::Error::other(error)))
 }
 
 impl MaskEncoding {

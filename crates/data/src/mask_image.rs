@@ -48,8 +48,18 @@ pub fn encode_overlay(image: &RgbImage, classes: &[u8]) -> Result<Vec<u8>, DataE
     Ok(bytes)
 }
 
-fn write(encoder: Encoder<'_, &mut Vec<u8>>, data: &[u8]) -> Result<(), DataError> {
+/// Text chunk of a PNG that [`encode_mask`] or [`encode_overlay`] made: its type, keyword and value.
+const WRITTEN: &[u8] = b"tEXtSoftware\0fieldfit";
+
+/// Returns whether a file that starts like this is a mask or an overlay that was encoded here, and not, say, the mask of a labelled
+/// image.
+pub fn is_written_mask(start: &[u8]) -> bool {
+    start.windows(WRITTEN.len()).any(|window| window == WRITTEN)
+}
+
+fn write(mut encoder: Encoder<'_, &mut Vec<u8>>, data: &[u8]) -> Result<(), DataError> {
     let failed = |error: png::EncodingError| DataError::MaskFormat { reason: error.to_string() };
+    encoder.add_text_chunk("Software".into(), "fieldfit".into()).map_err(failed)?;
     let mut writer = encoder.write_header().map_err(failed)?;
     writer.write_image_data(data).map_err(failed)?;
     writer.finish().map_err(failed)

@@ -1,12 +1,13 @@
 //! Layout of a data set with a table: a file in its folder names each image with its numbers or its labels.
 
 use crate::error::{DataError, FolderError};
+use crate::json_object::json_object;
 use crate::labelling::Labelling;
 use crate::layout::{FileLabel, ImageFile, Layout, Purpose, Subset, images_below, label_problem};
 use crate::listing::Listing;
 use crate::skipped::{SkipKind, Skipped};
 use crate::target::Target;
-use fieldfit_durable::read_bounded;
+use fieldfit_durable::read_text;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -72,13 +73,13 @@ pub(crate) fn find(root: &Path, purpose: Purpose) -> Result<Option<Layout>, Data
     if let Some((second, ..)) = found.next() {
         return Err(FolderError::TwoTables { first: path, second }.into());
     }
-    let bytes = read_bounded(&path, MAX_TABLE_BYTES)
+    let bytes = read_text(&path, MAX_TABLE_BYTES)
         .map_err(|error| DataError::Read { path: path.clone(), source: std::io::Error::other(error) })?;
     let table = match (syntax, content) {
         (Syntax::Csv, _) => match csv(&path, &bytes, content)? {
             Some(table) => table,
-            // A table of something else, beside folders that are classes.
-            None if !Listing::read(root)?.folders.is_empty() => return Ok(None),
+            // A table of something else, beside folders that are classes. One folder is that of the images.
+            None if Listing::read(root)?.folders.len() > 1 => return Ok(None),
             None => return Err(invalid(&path, None, format!("expected a column `{PATH}` in its first line"))),
         },
         (Syntax::JsonLines, Content::Values) => value_lines(&path, &bytes)?,
@@ -160,9 +161,7 @@ fn csv(path: &Path, bytes: &[u8], content: Content) -> Result<Option<Table>, Dat
         let line = error.position().map(csv::Position::line);
         invalid(path, line, format!("it is no row of the table ({error})"))
     };
-    // Spreadsheets write a byte order mark.
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(text);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes);
     let header = reader.headers().map_err(failed)?.clone();
     let position = |name: &str| header.iter().position(|found| found == name);
     let Some(image) = position(PATH) else { return Ok(None) };
@@ -292,8 +291,7 @@ fn json_lines<'a>(path: &'a Path, bytes: &'a [u8]) -> impl Iterator<Item = Resul
     let lines = bytes.split(|byte| *byte == b'\n').zip(1_u64..).filter(|(line, _)| !line.trim_ascii().is_empty());
     lines.map(move |(bytes, line)| {
         let failed = |problem: String| invalid(path, Some(line), problem);
-        let object: Result<Map<String, Value>, _> = serde_json::from_slice(bytes);
-        let mut rest = object.map_err(|error| failed(format!("it is no JSON object ({error})")))?;
+        let mut rest = json_object(bytes).map_err(|error| failed(format!("it is no JSON object ({error})")))?;
         let mut take = |name: &str| match rest.remove(name) {
             Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
             None | Some(Value::Null) => Ok(None),

@@ -139,6 +139,11 @@ fn defects_of_tables_are_named() {
         ),
         ("targets.jsonl", "[1]\n", "line 1: it is no JSON object"),
         ("targets.jsonl", "{\"tilt\":1}\n", "line 1: expected a text `path`"),
+        (
+            "targets.jsonl",
+            "{\"path\":\"a.png\",\"tilt\":1,\"tilt\":2}\n",
+            "line 1: it is no JSON object (the field `tilt` is there twice",
+        ),
     ];
     for (name, text, expected) in cases {
         let folder = with_table(name, text, &images);
@@ -149,6 +154,12 @@ fn defects_of_tables_are_named() {
     let folder = with_table("targets.csv", "path,tilt\na.png,1\n", &images);
     fs::write(folder.path().join("labels.csv"), "path,person\na.png,1\n").unwrap();
     assert!(matches!(open(folder.path()), Err(DataError::Folder(FolderError::TwoTables { .. }))));
+    // A byte order mark is read over, whatever the syntax.
+    let folder = with_table("targets.jsonl", "\u{feff}{\"path\":\"a.png\",\"tilt\":1}\n", &["a.png"]);
+    assert_eq!(targets(&open(folder.path()).unwrap()), [values(&[1.0])]);
+    // A table of values without paths, beside the folder of its images, is not taken for that of something else.
+    let folder = with_table("targets.csv", "file,tilt\nimages/a.png,1\n", &["images/a.png"]);
+    assert!(open(folder.path()).unwrap_err().to_string().contains("expected a column `path`"));
     // A table of something else beside folders of classes, as some data sets have it.
     let folder = with_table("labels.csv", "id,breed\n1,collie\n", &["cat/a.png", "dog/b.png"]);
     assert_eq!(open(folder.path()).unwrap().classes, ["cat", "dog"]);

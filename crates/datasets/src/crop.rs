@@ -2,6 +2,7 @@
 
 use fieldfit_data::{Frame, encode_jpeg};
 use image::imageops;
+use std::fmt::{self, Display, Formatter};
 
 /// JPEG quality of a crop: high, since it is encoded a second time.
 const QUALITY: u8 = 95;
@@ -22,6 +23,22 @@ pub(crate) struct Area {
 /// Share of a pixel that an area may reach into it by the rounding of its numbers.
 const SLACK: f64 = 1e-3;
 
+impl Display for Area {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { left, top, width, height, is_relative, pad: _ } = self;
+        let unit = if *is_relative { "shares of the sides" } else { "pixels" };
+        write!(f, "left {left}, top {top}, width {width}, height {height} in {unit}")
+    }
+}
+
+/// Refuses a box that is rotated, in degrees: the pixels between its upright sides are others.
+pub(crate) fn require_upright(rotation: f64) -> Result<(), String> {
+    if rotation == 0.0 {
+        return Ok(());
+    }
+    Err(format!("its box is rotated by {rotation}°, and boxes are cut out upright: draw it upright, or leave it out"))
+}
+
 /// Cuts an area out of an encoded image, within its borders.
 pub(crate) fn cut(bytes: &[u8], area: Area) -> Result<Vec<u8>, String> {
     let image = Frame::Encoded(bytes).to_rgb().map_err(|error| error.to_string())?;
@@ -35,7 +52,7 @@ pub(crate) fn cut(bytes: &[u8], area: Area) -> Result<Vec<u8>, String> {
     };
     let ((left, columns), (top, rows)) = (span(area.left, area.width, width), span(area.top, area.height, height));
     if columns == 0 || rows == 0 {
-        return Err(format!("the box {area:?} has no pixel of the image of {width} × {height}"));
+        return Err(format!("the box ({area}) has no pixel of the image of {width} × {height}"));
     }
     let part = imageops::crop_imm(&image, left, top, columns, rows).to_image();
     encode_jpeg(&part, QUALITY).map_err(|error| error.to_string())

@@ -2,7 +2,7 @@
 
 use crate::crop::{Area, cut};
 use crate::error::DatasetError;
-use fieldfit_data::{MAX_FILE_BYTES, encoded_extension};
+use fieldfit_data::{MAX_FILE_BYTES, Skipped, encoded_extension};
 use fieldfit_durable::read_bounded;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,12 @@ pub struct LabelledImage {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ReadSummary {
-    /// Number of images of a recording at whose time no label holds.
+    /// Number of images without a label: of a recording those at whose time none holds.
     pub unlabelled: usize,
+    /// Number of samples of an archive that have a label and no image.
+    pub without_image: usize,
+    /// Files of a folder that are not read.
+    pub skipped: Vec<Skipped>,
     /// Files of a recording that lack their end.
     pub cut_off: Vec<CutOff>,
 }
@@ -116,6 +120,20 @@ impl SourceOptions {
     pub fn with_recording(mut self, topic: Option<String>, labels: Option<LabelSource>, every: Duration) -> Self {
         self.recording = RecordingOptions { topic, labels, every };
         self
+    }
+}
+
+/// Records of files, and what was left out of them.
+#[derive(Debug, Default)]
+pub(crate) struct FileRecords {
+    pub records: Vec<FileRecord>,
+    pub summary: ReadSummary,
+}
+
+/// Records of which nothing was left out.
+impl From<Vec<FileRecord>> for FileRecords {
+    fn from(records: Vec<FileRecord>) -> Self {
+        Self { records, summary: ReadSummary::default() }
     }
 }
 

@@ -306,6 +306,130 @@ fn web_dataset_samples_are_read_one_at_a_time() {
     refused(&field.write("f.tar", vec![7; 2000]), "it is no whole tar archive");
 }
 
+/// Returns how many images were left out for want of a label.
+fn unlabelled(path: &Path) -> usize {
+    each_record(path, &SourceOptions::default(), |_| Ok::<(), DatasetError>(())).unwrap().unlabelled
+}
+
+/// Catches: images without a label that are left out and not counted.
+#[test]
+fn images_without_a_label_are_counted() {
+    let field = Field::new();
+    let one = "{\"image_id\":1,\"category_id\":6}";
+    assert_eq!(unlabelled(&field.write("coco.json", coco(one))), 1);
+    let images =
+        "<image id=\"0\" name=\"images/a.jpg\"><tag label=\"mud\"/></image><image id=\"1\" name=\"images/b.jpg\"/>";
+    assert_eq!(unlabelled(&field.write("cvat.xml", cvat(images))), 1);
+    let cancelled = "[{\"data\":{\"image\":\"images/a.jpg\"},\"annotations\":[{\"was_cancelled\":true,\"result\":\
+                     [{\"value\":{\"choices\":[\"mud\"]}}]}]},{\"data\":{\"image\":\"images/b.jpg\"}}]";
+    assert_eq!(unlabelled(&field.write("tasks.json", cancelled)), 2);
+}
+
+/// Catches: a rotated box that is cut out as if it were upright, so that the crop shows something else.
+#[test]
+fn rotated_boxes_are_refused() {
+    let field = Field::new();
+    let options = SourceOptions::default().with_boxes(Boxes::Crop { pad: 0.0 });
+    let rotated = |angle: &str| {
+        let coco_box = format!(
+            "{{\"image_id\":1,\"category_id\":6,\"bbox\":[0,0,9,9],\"attributes\":{{\"rotation\":{angle},\"occluded\":false}}}}"
+        );
+        let cvat_box = format!(
+            "<image name=\"images/a.jpg\"><box label=\"mud\" xtl=\"0\" ytl=\"0\" xbr=\"9\" ybr=\"9\" rotation=\"{angle}\"/></image>"
+        );
+        let task = format!(
+            "[{{\"data\":{{\"image\":\"images/a.jpg\"}},\"annotations\":[{{\"result\":[{{\"value\":{{\"rectanglelabels\":\
+             [\"mud\"],\"x\":0,\"y\":0,\"width\":9,\"height\":9,\"rotation\":{angle}}}}}]}}]}}]"
+        );
+        [("a.json", coco(&coco_box)), ("a.xml", cvat(&cvat_box)), ("b.json", task)]
+    };
+    for (name, text) in rotated("30") {
+        refused_with(&field.write(name, text), &options, "its box is rotated by 30°");
+    }
+    for (name, text) in rotated("0.0") {
+        assert_eq!(read(&field.write(name, text), &options).unwrap().len(), 1, "{name}");
+    }
+}
+
+/// Catches: a sound file that is refused for the byte order mark of an editor, and UTF-16 without what to do about it.
+#[test]
+fn byte_order_marks_are_read_over() {
+    let field = Field::new();
+    let line = "{\"file_name\":\"images/a.jpg\",\"label\":\"mud\"}";
+    let texts = [
+        ("a.jsonl", line.to_owned()),
+        ("a.csv", "file_name,label\nimages/a.jpg,mud\n".to_owned()),
+        ("a.json", coco("{\"image_id\":1,\"category_id\":5}")),
+        ("a.xml", cvat("<image name=\"images/a.jpg\"><tag label=\"mud\"/></image>")),
+        ("r/_classes.csv", "filename,mud\n../images/a.jpg,1\n".to_owned()),
+    ];
+    for (name, text) in texts {
+        let path = field.write(name, format!("\u{feff}{text}"));
+        let path = if name.starts_with('r') { field.path("r") } else { path };
+        assert_eq!(whole(&path), labels(["mud"; 3])[..1], "{name}");
+    }
+    let wide: Vec<u8> = line.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    refused(&field.write("b.jsonl", [&b"\xff\xfe"[..], &wide].concat()), "it is UTF-16; save it as UTF-8");
+    let image = jpeg(1);
+    let marked: [(&str, &[u8]); 2] = [("1.jpg", &image), ("1.cls", b"\xef\xbb\xbfmud")];
+    assert_eq!(whole(&field.write("a.tar", archive(&marked))), labels(["mud"; 3])[..1]);
+}
+
+/// Catches: one of two columns, images or categories of a name that is taken by chance.
+#[test]
+fn what_is_there_twice_is_refused() {
+    let field = Field::new();
+    refused(&field.write("a.csv", "file_name,label,label\nimages/a.jpg,mud,grass\n"), "two columns are called `label`");
+    let line = "{\"file_name\":\"images/a.jpg\",\"label\":\"mud\",\"label\":\"grass\"}";
+    refused(&field.write("a.jsonl", line), "line 1: it is no JSON object (the field `label` is there twice");
+    let twice = coco("").replace("\"id\":6", "\"id\":5");
+    refused(&field.write("a.json", twice), "two categories have the id 5");
+    let twice = coco("").replace("\"id\":2", "\"id\":1");
+    refused(&field.write("b.json", twice), "two images have the id 1");
+}
+
+/// Catches: members that are links, or whose suffix has large letters, and labels without an image, which are left out without a word; an
+/// archive that is cut off between two members.
+#[test]
+fn samples_of_archives_are_read_or_named() {
+    let field = Field::new();
+    let image = jpeg(1);
+    let members: [(&str, &[u8]); 5] =
+        [("1.JPG", &image), ("1.CLS", b"mud"), ("2.cls", b"mud"), ("3.seg.png", &image), ("3.cls", b"mud")];
+    let whole_archive = archive(&members);
+    let path = field.write("a.tar", &whole_archive);
+    assert_eq!(whole(&path), labels(["mud"; 3])[..1]);
+    let summary = each_record(&path, &SourceOptions::default(), |_| Ok::<(), DatasetError>(())).unwrap();
+    assert_eq!(summary.without_image, 2);
+
+    let end = whole_archive.iter().rposition(|byte| *byte != 0).unwrap().next_multiple_of(512);
+    refused(&field.write("b.tar", &whole_archive[..end]), "the zeros at its end are missing");
+    refused(&field.write("c.tar", ""), "the zeros at its end are missing");
+    for kind in [tar::EntryType::Link, tar::EntryType::Symlink] {
+        let mut linked = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        linked.append_link(&mut header, "1.jpg", "2.jpg").unwrap();
+        refused(&field.write("d.tar", linked.into_inner().unwrap()), "1.jpg: it is a link");
+    }
+}
+
+/// Catches: images of other formats, and classes that are links, which an import of a folder leaves out without a word.
+#[test]
+fn what_a_folder_holds_besides_is_named() {
+    let field = Field::new();
+    field.write("classes/mud/a.jpg", jpeg(1));
+    field.write("classes/mud/b.heic", "an image of a telephone");
+    std::os::unix::fs::symlink("../images", field.path("classes/grass")).unwrap();
+    let summary =
+        each_record(&field.path("classes"), &SourceOptions::default(), |_| Ok::<(), DatasetError>(())).unwrap();
+    let mut skipped: Vec<_> =
+        summary.skipped.iter().map(|skipped| skipped.path.file_name().unwrap().to_owned()).collect();
+    skipped.sort();
+    assert_eq!(skipped, ["b.heic", "grass"]);
+}
+
 /// Catches: formats that need another tool and are refused without naming it.
 #[test]
 fn other_formats_come_with_their_converter() {

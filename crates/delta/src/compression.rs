@@ -80,6 +80,11 @@ pub fn decompress(bytes: Vec<u8>, limit: usize) -> Result<Vec<u8>, CompressionEr
     }
 }
 
+/// Returns whether a file that starts like this is a delta or a zstd frame, as which a delta is compressed.
+pub fn is_delta_file(start: &[u8]) -> bool {
+    start.starts_with(&DELTA_MAGIC) || start.starts_with(&MAGIC)
+}
+
 /// Reads until `file` has that length, or the frame ends.
 fn read_up_to(length: usize, decoder: &mut impl Read, file: &mut Vec<u8>) -> Result<(), CompressionError> {
     let read = decoder.take((length - file.len()) as u64).read_to_end(file);

@@ -44,6 +44,12 @@ pub enum BoundedReadError {
         /// The kind of file found.
         found: SpecialFile,
     },
+    /// A text in UTF-16.
+    #[error("cannot read {}: it is UTF-16; save it as UTF-8", path.display())]
+    Utf16 {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is longer than the caller reads.
     #[error("cannot read {}: it has {bytes} bytes or more, at most {limit} are read", path.display())]
     TooLarge {
@@ -65,7 +71,10 @@ impl BoundedReadError {
     /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         match self {
-            Self::Io { path, .. } | Self::NotRegular { path, .. } | Self::TooLarge { path, .. } => path,
+            Self::Io { path, .. }
+            | Self::NotRegular { path, .. }
+            | Self::Utf16 { path }
+            | Self::TooLarge { path, .. } => path,
         }
     }
 }
@@ -117,6 +126,27 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, BoundedReadError
     file.take(limit.saturating_add(1)).read_to_end(&mut content).map_err(failed)?;
     bounded(content.len() as u64)?;
     Ok(content)
+}
+
+/// Byte order mark of UTF-8, which editors and spreadsheets of Windows write.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Returns a text without its byte order mark.
+pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+}
+
+/// Reads a text as [`read_bounded`] reads a file, without its byte order mark. Whether it is UTF-8 is the caller's to check.
+///
+/// # Errors
+/// As [`read_bounded`]; [`BoundedReadError::Utf16`] for a text that begins with a mark of UTF-16.
+pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>, BoundedReadError> {
+    let mut text = read_bounded(path, limit)?;
+    if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+        return Err(BoundedReadError::Utf16 { path: path.to_owned() });
+    }
+    text.drain(..text.len() - without_byte_order_mark(&text).len());
+    Ok(text)
 }
 
 fn require_regular(path: &Path, metadata: &Metadata) -> Result<(), BoundedReadError> {

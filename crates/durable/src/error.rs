@@ -14,7 +14,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum DurableError {
     /// The system refused an operation.
-    #[error("cannot {action} {}: {source}{}", shown(path), advice(source.kind()))]
+    #[error("cannot {action} {}: {source}{}", shown(path), advice(action, source.kind()))]
     Io {
         /// The action, as a verb.
         action: &'static str,
@@ -84,14 +84,33 @@ fn shown(path: &Path) -> impl Display {
 }
 
 /// Returns what to do about an error of the system's, where that is known.
-fn advice(kind: io::ErrorKind) -> &'static str {
+fn advice(action: &str, kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; what was there before is untouched: free some space and try again"
         }
         io::ErrorKind::PermissionDenied => "; check the owner and the mode of the file and its folder",
         io::ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing, or choose another place",
+        io::ErrorKind::FileTooLarge if action == "write" => {
+            "; what was there before is untouched: raise the limit of file sizes (`ulimit -f`), or choose another file system"
+        }
         io::ErrorKind::FileTooLarge => "; no file of this kind is that large: it is damaged or not one of ours",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches: a limit of file sizes at which a file is written that is explained as a damaged file.
+    #[test]
+    fn advice_fits_the_action() {
+        let message = |action| {
+            let source = io::ErrorKind::FileTooLarge.into();
+            DurableError::at(action, Path::new("state"))(source).to_string()
+        };
+        assert!(message("write").contains("raise the limit of file sizes"), "{}", message("write"));
+        assert!(message("read").contains("it is damaged or not one of ours"), "{}", message("read"));
     }
 }

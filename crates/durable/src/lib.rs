@@ -34,7 +34,7 @@ mod seal;
 pub mod testing;
 mod verification;
 
-pub use bounded::{BoundedReadError, SpecialFile, open_regular, read_bounded};
+pub use bounded::{BoundedReadError, SpecialFile, open_regular, read_bounded, read_text, without_byte_order_mark};
 pub use commit::{
     append, commit, create_folder, entry_type, leftover_of, list, publish, read, remove, remove_leftovers, rename,
     sync_folder, sync_parent,

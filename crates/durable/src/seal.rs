@@ -28,8 +28,8 @@ pub enum SealError {
     },
     /// A file of another kind, or of an unknown version.
     #[error(
-        "expected it to begin with `{}`, found `{}`: it is another kind of file, or one of another version of fieldfit",
-        expected.escape_ascii(), found.escape_ascii()
+        "expected it to begin with `{}`, found `{}`: {}",
+        expected.escape_ascii(), found.escape_ascii(), kind_problem(expected, found)
     )]
     Kind {
         /// The expected kind.
@@ -48,6 +48,14 @@ pub enum SealError {
     /// A file of another hash than its seal states.
     #[error("its sha256 is not the one recorded: the file was damaged or altered")]
     Hash,
+}
+
+/// Returns what a content of another kind is: kinds of one file differ in their last letter, its version.
+fn kind_problem(expected: &FileKind, found: &FileKind) -> &'static str {
+    match expected.split_last().map(|(_, name)| name) == found.split_last().map(|(_, name)| name) {
+        true => "another version of fieldfit wrote it; use that version, or a newer one",
+        false => "it is another kind of file, or one of another version of fieldfit",
+    }
 }
 
 /// Returns the content with its seal before it.
@@ -136,6 +144,14 @@ mod tests {
     use proptest::prelude::*;
 
     const KIND: FileKind = *b"TESTING1";
+
+    /// Catches: a file of a newer version that is taken for a damaged one, which would be restored from an older copy.
+    #[test]
+    fn a_newer_version_is_told_from_another_kind() {
+        let message = |kind| unseal(KIND, &seal(kind, b"content")).unwrap_err().to_string();
+        assert!(message(*b"TESTING2").contains("another version of fieldfit wrote it"), "{}", message(*b"TESTING2"));
+        assert!(message(*b"\x89MCAP0\r\n").contains("it is another kind of file"));
+    }
 
     /// Catches: damage that passes: any flipped bit, any cut, anything appended must be found.
     #[test]

@@ -9,7 +9,7 @@ pub use fieldfit_data::{
     FolderOptions, Fractions, ImageSource, MAX_FILE_BYTES as MAX_IMAGE_FILE_BYTES, MemoryImage, Purpose, ReplayError,
     RgbImage, Sample, ScanProgress, Severity, SkipKind, SkipSummary, Skipped, SplitError, images_below,
 };
-pub use fieldfit_durable::{BoundedReadError, read_bounded};
+pub use fieldfit_durable::{BoundedReadError, read_bounded, read_text};
 use std::ops::ControlFlow;
 use std::path::Path;
 

@@ -5,6 +5,7 @@ use fieldfit_adapt::ClassifierError;
 use fieldfit_durable::BoundedReadError;
 use fieldfit_tensor::Task;
 use fieldfit_tensor::text::escape;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -91,7 +92,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A secret key that cannot be written.
-    #[error("cannot write a new key to {}: choose a path where no file is", path.display())]
+    #[error("cannot write a new key to {}: {}", path.display(), new_key_advice(source))]
     WriteKey {
         /// The file.
         path: PathBuf,
@@ -158,6 +159,28 @@ pub enum Error {
         path: PathBuf,
         /// What is there.
         found: &'static str,
+    },
+    /// An output path at which a file of another kind is.
+    #[error("cannot write {}: the file that is there is not {expected}, and would be lost; choose another path, or remove it", path.display())]
+    Foreign {
+        /// The path.
+        path: PathBuf,
+        /// Kind of the output, with its article.
+        expected: &'static str,
+    },
+    /// An output path that names a part of a model folder or a store.
+    #[error("cannot write {}: it is a part of {holder}; choose another path", path.display())]
+    Kept {
+        /// The path.
+        path: PathBuf,
+        /// What it is a part of.
+        holder: &'static str,
+    },
+    /// An output path that is that of an input.
+    #[error("cannot write {}: it is an input, too; choose another path", path.display())]
+    OutputIsInput {
+        /// The path.
+        path: PathBuf,
     },
     /// A line of a run log that is not a run record.
     #[error("line {line} of {} is no run of a comparison: give another file, or remove the line", path.display())]
@@ -351,6 +374,9 @@ impl Error {
             | Self::RunLog { path, .. }
             | Self::Output { path, .. }
             | Self::NotRegular { path, .. }
+            | Self::Foreign { path, .. }
+            | Self::Kept { path, .. }
+            | Self::OutputIsInput { path }
             | Self::RunLogLine { path, .. }
             | Self::Input { path, .. }
             | Self::Headless { path, .. }
@@ -402,14 +428,22 @@ impl From<ClassifierError> for Error {
     }
 }
 
-/// Returns the messages of an error and its causes, the effect first, without a cause that its effect's message ends with. They may
+/// Returns what to do about a key that cannot be written.
+fn new_key_advice(source: &std::io::Error) -> &'static str {
+    match source.kind() == ErrorKind::AlreadyExists {
+        true => "choose a path where no file is",
+        false => "check the folder, the permissions and the space left",
+    }
+}
+
+/// Returns the messages of an error and its causes, the effect first, without a cause that its effect's message holds. They may
 /// hold text from files: [escape](crate::escape) what is printed.
 pub fn error_messages(error: &dyn std::error::Error) -> Vec<String> {
     let mut messages = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
         let message = error.to_string();
-        if messages.last().is_none_or(|effect| !effect.ends_with(&message)) {
+        if messages.last().is_none_or(|effect| !effect.contains(&message)) {
             messages.push(message);
         }
         cause = error.source();

@@ -274,6 +274,9 @@ fn presumed_cause(error: &Error) -> Cause {
         | Error::RunLog { .. }
         | Error::Output { .. }
         | Error::NotRegular { .. }
+        | Error::Foreign { .. }
+        | Error::Kept { .. }
+        | Error::OutputIsInput { .. }
         | Error::RunLogLine { .. }
         | Error::Input { .. }
         | Error::Headless { .. }

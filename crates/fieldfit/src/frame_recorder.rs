@@ -1,7 +1,7 @@
 //! Frame recorder: writes frames and their answers to an MCAP file, which gets its name once it is whole.
 
 use crate::Error;
-use crate::output_file::OutputFile;
+use crate::output_file::{OutputFile, OutputKind};
 use fieldfit_data::{Frame, encode_jpeg, encoded_extension};
 use fieldfit_recording::{RecordedFrame, RecordingWriter};
 use std::borrow::Cow;
@@ -21,13 +21,13 @@ pub struct FrameRecorder {
 }
 
 impl FrameRecorder {
-    /// Begins a recording at `path`, where a regular file may be.
+    /// Begins a recording at `path`, where an earlier one may be.
     ///
     /// # Errors
     /// As [`check_output`](crate::check_output).
     pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
-        let writer = RecordingWriter::new(OutputFile::create(&path)?).map_err(failed(&path))?;
+        let writer = RecordingWriter::new(OutputFile::create(&path, OutputKind::Recording)?).map_err(failed(&path))?;
         Ok(Self { writer, path, last: Duration::ZERO })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use fieldfit_collect::{Collection, Label, NewImage, Origin};
-use fieldfit_data::Frame;
+use fieldfit_data::{Frame, SkipSummary};
 use fieldfit_datasets::{DatasetError, LabelledImage, ReadSummary, each_record};
 use serde::Serialize;
 use std::path::Path;
@@ -21,9 +21,15 @@ pub struct Imported {
     pub known: usize,
     /// Images that were there under another class, and now have this one.
     pub relabelled: usize,
-    /// Images of a recording that have no label.
+    /// Images that have no label.
     #[serde(skip_serializing_if = "is_zero")]
     pub unlabelled: usize,
+    /// Samples of an archive that have a label and no image.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub without_image: usize,
+    /// Files of a folder that are not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkipSummary>,
     /// Files of a recording that lack their end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cut_off: Vec<CutOff>,
@@ -48,13 +54,14 @@ pub fn import_data(
 ) -> Result<Imported, Error> {
     let source = source.as_ref();
     let mut total = 0;
-    let ReadSummary { unlabelled, cut_off, .. } = each_record(source, options, |record| {
+    let ReadSummary { unlabelled, without_image, skipped, cut_off, .. } = each_record(source, options, |record| {
         check(source, &record)?;
         total += 1;
         Ok::<(), Error>(())
     })?;
     let session = source.file_name().map_or_else(|| "import".into(), |name| name.to_string_lossy());
-    let mut imported = Imported { unlabelled, cut_off, ..Imported::default() };
+    let skipped = SkipSummary::of(&skipped);
+    let mut imported = Imported { unlabelled, without_image, skipped, cut_off, ..Imported::default() };
     each_record(source, options, |record| {
         let group = record.group.as_ref().map(|group| format!("{session}/{group}"));
         let image = NewImage::new(&record.bytes, &session).with_group(group.as_deref()).with_at(record.at);

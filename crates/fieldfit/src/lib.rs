@@ -107,7 +107,7 @@ pub use fieldfit_tensor::text::escape;
 pub use frame_recorder::FrameRecorder;
 pub use info::{Info, info};
 pub use novelty_evaluation::NoveltyEvaluation;
-pub use output_file::check_output;
+pub use output_file::{OutputKind, check_output, refuse_inputs};
 pub use prediction::{Candidate, MAX_TOP, Novelty, Prediction, Ranked};
 pub use runtime::{FRAMES_PER_PASS, Runtime, all_cores};
 pub use segmentation::Segmentation;

@@ -1,7 +1,7 @@
 //! Run log of a comparison: one record per line as JSON, each synced before the next run starts; and its HTML report.
 
 use crate::Error;
-use crate::output_file::{folder, kind, write_output};
+use crate::output_file::{OutputKind, folder, special_file, write_output};
 use fieldfit_durable::{Disk, sync_folder};
 use fieldfit_report::{PageOptions, RunRecord, render_page};
 use serde::de::IgnoredAny;
@@ -31,7 +31,7 @@ impl RunLog {
         let is_new = match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => false,
             Ok(metadata) => {
-                return Err(Error::NotRegular { path: path.to_owned(), found: kind(metadata.file_type()) });
+                return Err(Error::NotRegular { path: path.to_owned(), found: special_file(metadata.file_type()) });
             }
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
@@ -101,7 +101,7 @@ fn is_cut_off(tail: &str, has_records: bool) -> bool {
 /// As [`check_output`](crate::check_output).
 pub fn write_page(path: impl AsRef<Path>, runs: &[RunRecord], options: &PageOptions) -> Result<(), Error> {
     let page = render_page(runs, options);
-    write_output(path.as_ref(), page.as_bytes())
+    write_output(path.as_ref(), OutputKind::Page, page.as_bytes())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Segmentation: the class of each pixel of a frame, and the version that answered.
 
-use crate::output_file::write_output;
+use crate::output_file::{OutputKind, write_output};
 use crate::{Error, Version};
 use fieldfit_adapt::metrics::prediction;
 use fieldfit_data::{DataError, Frame, Masks, encode_mask, encode_overlay, nearest_pixel};
@@ -71,7 +71,8 @@ impl Segmentation {
     }
 
     /// Writes the segmentation at the frame's size: to `mask` as a palette PNG whose indices are the classes, and to `overlay` as
-    /// a PNG of the frame under the classes' colours. Each file is written whole or not at all.
+    /// a PNG of the frame under the classes' colours. Each file is written whole or not at all,
+    /// in place of an earlier one that was written so.
     ///
     /// # Errors
     /// If the frame cannot be decoded, there are more classes than a palette has colours, or a file cannot be written.
@@ -85,8 +86,8 @@ impl Segmentation {
         }
         let resized = self.resized(height as usize, width as usize);
         let classes: Vec<u8> = resized.classes.iter().map(|class| *class as u8).collect();
-        write_output(mask, &encode_mask(width, height, &classes)?)?;
-        write_output(overlay, &encode_overlay(&image, &classes)?)
+        write_output(mask, OutputKind::Mask, &encode_mask(width, height, &classes)?)?;
+        write_output(overlay, OutputKind::Mask, &encode_overlay(&image, &classes)?)
     }
 
     /// Returns the share of pixels of each class, 0..1, in the order of [`labels`](Self::labels).

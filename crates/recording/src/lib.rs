@@ -41,5 +41,10 @@ pub use message_reader::{Message, MessageReader};
 pub use recording_writer::{RecordedFrame, RecordingWriter};
 pub use text_message::TextFormat;
 
+/// Returns whether a file that starts like this is an MCAP file.
+pub fn is_recording(start: &[u8]) -> bool {
+    start.starts_with(mcap::MAGIC)
+}
+
 /// Maximum bytes of a record and of a decompressed chunk.
 pub const MAX_RECORD_BYTES: u64 = 1 << 28;

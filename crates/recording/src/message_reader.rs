@@ -3,11 +3,11 @@
 //! The records' headers are read here rather than by the `mcap` crate, so that a chunk that is cut off gives its first messages,
 //! errors have the byte of their record, and attachments and indexes are skipped unread.
 
-use crate::MAX_RECORD_BYTES;
 use crate::byte_reader::ByteReader;
 use crate::channel::{Channel, ChannelTable};
 use crate::chunk::Chunk;
 use crate::error::RecordingError;
+use crate::{MAX_RECORD_BYTES, is_recording};
 use fieldfit_durable::open_regular;
 use mcap::MAGIC;
 use mcap::records::op;
@@ -62,7 +62,7 @@ impl MessageReader {
         let mut start = Vec::new();
         let read = source.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start);
         read.map_err(|source| RecordingError::Io { path: path.to_owned(), source })?;
-        if start != MAGIC {
+        if !is_recording(&start) {
             return Err(RecordingError::Malformed {
                 path: path.to_owned(),
                 record: "the start".into(),

@@ -31,6 +31,7 @@
 
 mod access;
 mod api;
+mod connection;
 mod error;
 mod events;
 mod images;

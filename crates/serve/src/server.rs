@@ -2,6 +2,7 @@
 
 use crate::access::{self, Hosts, MOST_BODY};
 use crate::api::{self, Shared};
+use crate::connection::{BoundedListener, MOST_CONNECTIONS, SILENCE};
 use crate::events::events;
 use crate::metrics::metrics;
 use crate::{ServeError, Token};
@@ -16,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// The page: one file.
 const PAGE: &str = include_str!("page.html");
@@ -129,6 +130,7 @@ impl Server {
     /// [`ServeError::Ended`] if the system ends it.
     pub fn run(self) -> Result<(), ServeError> {
         let Self { runtime, listener, shared, stopped, .. } = self;
+        let listener = BoundedListener::new(listener, Arc::new(Semaphore::new(MOST_CONNECTIONS)), SILENCE);
         let served = runtime.block_on(async {
             tokio::select! {
                 served = async { axum::serve(listener, routes(shared)).await } => served,

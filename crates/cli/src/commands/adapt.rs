@@ -10,7 +10,7 @@ use fieldfit::delta::read_key;
 use fieldfit::report::{PageOptions, TensorBoardLog, write_page};
 use fieldfit::store::Store;
 use fieldfit::train::{AdaptError, Adapted, Comparison, HeadMode, Options, Recorder, StartPoint};
-use fieldfit::{Info, Runtime, Version, check_output};
+use fieldfit::{Info, OutputKind, Runtime, Version, check_output};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,7 +27,7 @@ struct FewerClasses {
 pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
     let options = options(args);
     options.validate().map_err(fieldfit::Error::from)?;
-    args.report.as_deref().map_or(Ok(()), check_output)?;
+    args.report.as_deref().map_or(Ok(()), |path| check_output(path, OutputKind::Page))?;
     let signals = Signals::install()?;
     let runtime = open(args, &options)?;
     let progress = ProgressBar::new(output);

@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use fieldfit::Rect;
-use fieldfit::data::{RgbImage, read_bounded};
+use fieldfit::data::{RgbImage, read_text};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,7 @@ impl ImageBox {
 /// # Errors
 /// If the file cannot be read, or [`CliError::Boxes`] if a line is no box.
 pub fn read(file: &Path) -> Result<Vec<ImageBox>, CliError> {
-    let content = read_bounded(file, MAX_BYTES)?;
+    let content = read_text(file, MAX_BYTES)?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut boxes = Vec::new();
     for (line, text) in

@@ -34,9 +34,12 @@ struct Collected {
 }
 
 pub fn run(args: &CollectArgs, output: &Output) -> Result<(), CliError> {
+    let label = Label::from(&args.label);
+    // Before a collection is created, and before a stream is waited for.
+    label.check().map_err(fieldfit::Error::from)?;
     let collector = Collector::open(&args.out, options(args)).map_err(fieldfit::Error::from)?;
     let progress = ProgressBar::new(output);
-    let mut run = Run { args, collector, label: (&args.label).into(), progress, collected: Collected::default() };
+    let mut run = Run { args, collector, label, progress, collected: Collected::default() };
     let outcome = run.source();
     run.progress.finish();
     let statistics = run.collector.statistics();
@@ -93,7 +96,7 @@ impl Run<'_> {
         for (index, path) in images.iter().enumerate() {
             self.progress.images("collecting", index, images.len());
             let file = read_bounded(path, MAX_IMAGE_FILE_BYTES)?;
-            let at = Duration::from_secs_f64(index as f64 / rate);
+            let at = frame_time(index, rate);
             let unreadable = self.collected.left_out.unreadable;
             let goes_on = self.frame(&Frame::Encoded(&file), at)?;
             if self.collected.left_out.unreadable > unreadable {
@@ -131,7 +134,7 @@ impl Run<'_> {
         let start = Instant::now();
         for (index, frame) in frames.enumerate() {
             let frame: StreamFrame = frame.map_err(failed)?;
-            let at = rate.map_or_else(|| start.elapsed(), |rate| Duration::from_secs_f64(index as f64 / rate));
+            let at = rate.map_or_else(|| start.elapsed(), |rate| frame_time(index, rate));
             if !self.frame(&frame.frame(), at)? {
                 break;
             }
@@ -166,6 +169,11 @@ impl Run<'_> {
         let is_full = self.args.images.is_some_and(|images| self.collected.stored >= images as usize);
         is_full || self.args.duration.is_some_and(|duration| at > duration)
     }
+}
+
+/// Returns the time of a frame at a rate in frames a second; the longest time there is for a rate below all sense.
+fn frame_time(index: usize, rate: f64) -> Duration {
+    Duration::try_from_secs_f64(index as f64 / rate).unwrap_or(Duration::MAX)
 }
 
 /// Whether a path is a character device, such as a camera.

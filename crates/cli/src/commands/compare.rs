@@ -8,7 +8,7 @@ use crate::signals::Signals;
 use fieldfit::data::{FolderOptions, ImageSet, Purpose};
 use fieldfit::report::{PageOptions, RunLog, RunRecord, Summary, SummaryCell, SummaryColumn, write_page};
 use fieldfit::train::{AdaptError, BaseSteadiness, Comparison, Control, Options};
-use fieldfit::{Runtime, check_output};
+use fieldfit::{OutputKind, Runtime, check_output, refuse_inputs};
 use serde::Serialize;
 
 /// Method that the report compares the others with in pairs, if it is among them.
@@ -19,9 +19,12 @@ const MOST_SHIFTS: usize = 4;
 pub fn run(args: &CompareArgs, output: &Output) -> Result<(), CliError> {
     let plan = plan(args);
     plan.iter().try_for_each(|options| options.validate().map_err(fieldfit::Error::from))?;
-    args.out.as_deref().map_or(Ok(()), check_output)?;
+    args.out.as_deref().map_or(Ok(()), |path| check_output(path, OutputKind::Page))?;
     let signals = Signals::install()?;
     let mut journal = args.jsonl.as_deref().map(RunLog::open).transpose()?;
+    if let (Some(page), Some(log)) = (&args.out, &args.jsonl) {
+        refuse_inputs(page, &[log])?;
+    }
     let progress = ProgressBar::new(output);
     let device = super::device(&args.training.device);
     let runtime = Runtime::open(&args.model, device)?;

@@ -31,7 +31,8 @@ pub fn run(args: &ImportDataArgs, output: &Output) -> Result<(), CliError> {
 }
 
 fn text(source: &Source<'_>) -> Text {
-    let Imported { images, stored, known, relabelled, unlabelled, ref cut_off, .. } = source.imported;
+    let Imported { images, stored, known, relabelled, unlabelled, without_image, ref skipped, ref cut_off, .. } =
+        source.imported;
     let images = counted(images, "labelled image", "labelled images");
     let mut text = Text::from(format!("{}: {images}, {stored} stored", source.source.display()));
     if known > 0 {
@@ -42,6 +43,12 @@ fn text(source: &Source<'_>) -> Text {
     }
     if unlabelled > 0 {
         text.line(format!("  {unlabelled} without a label were left out"));
+    }
+    if without_image > 0 {
+        text.line(format!("  {without_image} with a label and without an image were left out"));
+    }
+    if let Some(skipped) = skipped {
+        text.line(format!("  {skipped}"));
     }
     for CutOff { path, byte, .. } in cut_off {
         text.line(format!("  {} is cut off at byte {byte}: what is whole before it was read", path.display()));

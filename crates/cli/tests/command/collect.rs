@@ -34,6 +34,29 @@ fn collected(ran: &Ran) -> Value {
     ran.objects().remove(0)
 }
 
+/// Catches: a rate that makes the time of a frame one that no clock has, and ends the command with a panic; a label that is refused
+/// only when a collection was created and a frame came.
+#[test]
+fn odd_rates_and_labels_end_nothing() {
+    let scene = Scene::new();
+    for rate in ["--fps 1e-300", "--fps 1e-19", "--rate 1e-30", "--fps 1e300"] {
+        let ran = scene.run(&format!("collect images/sand --class sand --out field {rate}"));
+        assert_eq!(ran.status, 0, "{rate}: {}", ran.stderr);
+    }
+    let frame = [&b"FRAME\n"[..], &[90; 16 * 16 * 3 / 2]].concat();
+    let slow = [&b"YUV4MPEG2 W16 H16 F1:18446744073709551615\n"[..], &frame, &frame, &frame].concat();
+    let ran = pipe(&scene, "collect - --class sand --out field --all", &slow, None);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+
+    for label in ["--class ..", "--class a/b", "--class sand --confidence NaN"] {
+        scene.refused(&format!("collect images/sand --out other {label}"));
+        assert!(!scene.path("other").exists(), "{label}");
+    }
+    let long = "x".repeat(100_000);
+    let error = scene.refused(&format!("collect images/sand --out other --class {long}"));
+    assert!(error.len() < 5000 && error.contains("give a name that a folder can have"), "{} bytes", error.len());
+}
+
 /// Catches: a collection that `adapt` and `eval` do not read, or whose frames are split as if each were on its own.
 #[test]
 fn a_collection_is_adapted_to_in_place() {

@@ -58,6 +58,49 @@ fn only_regular_files_are_replaced() {
     assert!(!scene.path("nowhere").exists());
 }
 
+/// Catches: an output that replaces an input, the base, a key, a part of a store or another file of the user's.
+#[test]
+fn outputs_replace_nothing_but_earlier_ones() {
+    let scene = Scene::adapted();
+    scene.run("key new device.key");
+    for name in ["one.delta", "two.delta"] {
+        fs::copy(scene.path(FILE), scene.path(name)).unwrap();
+    }
+    let image = "images/sand/sand_0.png";
+    let cases = [
+        ("delta export one.delta --out".to_owned(), vec!["one.delta"]),
+        ("delta export one.delta --model tiny-1 --out".to_owned(), vec!["one.delta", "tiny-1/weights.safetensors"]),
+        ("delta sign one.delta --key device.key --out".to_owned(), vec!["device.key", FILE, "tiny-1/labels.txt"]),
+        (format!("delta sign {FILE} --key device.key --out"), vec![FILE]),
+        ("delta pack one.delta".to_owned(), vec!["store/state", FILE, image]),
+        ("delta unpack one.delta".to_owned(), vec!["tiny-1/manifest.toml"]),
+        ("delta merge one.delta two.delta --model tiny-1 --out".to_owned(), vec!["two.delta", "device.key"]),
+        (format!("infer --model tiny-1 {image} --record"), vec![image, "tiny-1/weights.safetensors", "store/state"]),
+        (format!("{ADAPT} --report"), vec![image, "tiny-1/labels.txt", "device.key"]),
+        (format!("{COMPARE} --out"), vec![image, "store/starts", "store/state"]),
+    ];
+    for (run, outputs) in cases {
+        for output in outputs {
+            let before = fs::read(scene.path(output)).unwrap();
+            if before.is_empty() {
+                continue;
+            }
+            let error = scene.refused(&format!("{run} {output}"));
+            assert!(error.contains(output) && error.contains("choose another path"), "{run} {output}: {error}");
+            assert!(fs::read(scene.path(output)).unwrap() == before, "{run} {output}");
+        }
+    }
+    let error = scene.refused(&format!("{COMPARE} --jsonl runs.jsonl --out runs.jsonl"));
+    assert!(error.contains("it is an input, too"), "{error}");
+    fs::write(scene.path("empty.html"), "").unwrap();
+    for _ in 0..2 {
+        assert_eq!(scene.run(&format!("{COMPARE} --out empty.html")).status, 0, "an earlier page is replaced");
+        assert_eq!(scene.run("delta sign one.delta --key device.key").status, 0, "a delta is signed in place");
+        assert_eq!(scene.run(&format!("infer --model tiny-1 {image} --record run.mcap")).status, 0);
+        assert_eq!(scene.run("delta export one.delta --model tiny-1 --out merged.safetensors").status, 0);
+    }
+}
+
 /// Catches: an output that is written through a link planted at the name of its temporary file, or destroys a file there.
 #[test]
 fn planted_temporary_names_are_not_written_through() {
@@ -122,7 +165,10 @@ fn a_key_is_written_whole_or_not_at_all() {
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
     let names = fs::read_dir(scene.folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert!(names.into_iter().all(|name| !name.contains("key") && !name.contains("tmp")));
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("space left") && !said.contains("where no file is"), "{said}");
     assert_eq!(scene.run("key new device.key").status, 0);
+    assert!(scene.refused("key new device.key").contains("choose a path where no file is"));
     assert_eq!(fs::metadata(scene.path("device.key")).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
@@ -162,7 +208,7 @@ fn a_file_size_limit_costs_the_checkpoint_and_not_the_run() {
 #[test]
 fn answers_are_recorded() {
     let scene = Scene::new();
-    fs::write(scene.path("run.mcap"), "an earlier file").unwrap();
+    fs::write(scene.path("run.mcap"), b"\x89MCAP0\r\nan earlier recording").unwrap();
     let ran =
         scene.run("infer --model tiny-1 images/grass missing.jpg images/sand --record run.mcap --json --threads 1");
     assert_eq!(ran.status, 1, "{}", ran.stderr);

@@ -4,7 +4,9 @@ use crate::scene::{Scene, keys};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fieldfit_tests::scenes;
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 const ADAPT: &str = "adapt --model segmentation --data frames --store pixels --method lp-ft --augment none --epochs 10 \
                      --batch 4 --lr 0.001 --threads 1";
@@ -15,6 +17,13 @@ fn scene() -> Scene {
     scenes::frames(&scene.path("frames"), 24, 5);
     scenes::frames(&scene.path("later"), 6, 6);
     scene
+}
+
+/// Returns the files of a folder of images and masks.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = ["images", "masks"].map(|name| fs::read_dir(folder.join(name)).unwrap());
+    let paths = files.into_iter().flatten().map(|entry| entry.unwrap().path());
+    paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
 /// Catches: a task that is lost between import, training, store, evaluation and answers; masks of another size than their
@@ -58,6 +67,14 @@ fn pixels_from_import_to_masks() {
     for (file, size) in [("masks/frame_00.png", (44, 30)), ("masks/frame_05.overlay.png", (44, 30))] {
         assert_eq!(image::image_dimensions(scene.path(file)).unwrap(), size, "{file}");
     }
+    // Masks replace those of an earlier run, and neither the images nor the labelled masks of a data set.
+    let before = contents(&scene.path("later"));
+    for folder in ["later/images", "later/masks"] {
+        let ran = scene.run(&format!("infer {model} --masks {folder} later/images"));
+        assert!(ran.status == 1 && ran.stderr.contains("is not a mask that `infer` wrote"), "{}", ran.stderr);
+    }
+    assert!(contents(&scene.path("later")).iter().all(|(path, bytes)| before.get(path).is_none_or(|old| old == bytes)));
+    assert_eq!(scene.run(&format!("infer {model} --masks masks later/images --quiet")).status, 0);
     // The masks that were written are masks of a data set again.
     fs::create_dir(scene.path("round")).unwrap();
     fs::rename(scene.path("masks"), scene.path("round/masks")).unwrap();

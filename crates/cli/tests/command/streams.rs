@@ -38,6 +38,37 @@ fn unheard(scene: &Scene, arguments: &str) -> Option<i32> {
     }
 }
 
+/// Catches: escape sequences among the arguments that reach the terminal in a message of wrong usage, and wrong usage that is no JSON
+/// where JSON was asked for.
+#[test]
+fn wrong_usage_is_escaped_and_is_json() {
+    let scene = Scene::new();
+    let hostile = "a\u{1b}[31m\u{202e}\u{9b}2J\nb";
+    let cases: [&[&str]; 6] = [
+        &[hostile],
+        &["infer", hostile],
+        &["adapt", "--model", "m", "--data", "d", "--store", "s", "--method", hostile],
+        &["collection", "forget", "c", "--from", hostile, "--to", "2026-01-01T00:00:00Z"],
+        &["compare", "--model", "m", "--data", "d", "--shift", hostile],
+        &["serve", "--store", "s", "--listen", hostile],
+    ];
+    for arguments in cases {
+        let ran: Ran = fieldfit(&scene).arg("--json").args(arguments).output().unwrap().into();
+        assert_eq!(ran.status, 2, "{arguments:?}: {}", ran.stderr);
+        let is_clean = |text: &str| {
+            text.lines()
+                .flat_map(str::chars)
+                .all(|letter| fieldfit::escape(&letter.to_string()).to_string() == letter.to_string())
+        };
+        assert!(is_clean(&ran.stderr) && is_clean(&ran.stdout), "{arguments:?}: {:?}", ran.stderr);
+        assert!(!ran.stderr.lines().any(|line| line == "b"), "{:?}", ran.stderr);
+        let [object] = &ran.objects()[..] else { panic!("{}", ran.stdout) };
+        assert!(object["error"].as_str().is_some_and(|error| !error.is_empty()), "{object}");
+    }
+    let ran: Ran = fieldfit(&scene).args(["--json", "--version"]).output().unwrap().into();
+    assert!(ran.status == 0 && ran.stdout.starts_with("fieldfit "), "{}", ran.stdout);
+}
+
 /// Catches: a panic, a hang or a lost run when nobody reads what the command prints (`2>&1 | head -2`).
 #[test]
 fn output_that_nobody_reads_ends_nothing_and_hangs_nothing() {

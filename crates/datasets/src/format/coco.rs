@@ -1,9 +1,9 @@
 //! COCO: images, categories, and a category for each box.
 
 use super::{base, typed_json};
-use crate::crop::Area;
+use crate::crop::{Area, require_upright};
 use crate::error::DatasetError;
-use crate::record::{Boxes, FileRecord, SourceOptions};
+use crate::record::{Boxes, FileRecord, FileRecords, ReadSummary, SourceOptions};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,6 +27,16 @@ struct Annotation {
     category_id: u64,
     /// Left, top, width and height in pixels.
     bbox: Option<Vec<f64>>,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+/// What CVAT says of an annotation.
+#[derive(Deserialize, Default)]
+struct Attributes {
+    /// Angle of the box around its centre, in degrees.
+    #[serde(default)]
+    rotation: f64,
 }
 
 #[derive(Deserialize)]
@@ -35,18 +45,23 @@ struct Category {
     name: String,
 }
 
-pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord>, DatasetError> {
+pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<FileRecords, DatasetError> {
     let Coco { images, annotations, categories } = typed_json(path)?;
+    require_distinct(path, "images", images.iter().map(|image| image.id))?;
+    require_distinct(path, "categories", categories.iter().map(|category| category.id))?;
     let categories: BTreeMap<u64, String> =
         categories.into_iter().map(|category| (category.id, category.name)).collect();
     let mut of_image: BTreeMap<u64, Vec<(usize, Annotation)>> = BTreeMap::new();
     for (index, annotation) in annotations.into_iter().enumerate() {
         of_image.entry(annotation.image_id).or_default().push((index, annotation));
     }
-    let mut records = Vec::new();
+    let (mut records, mut summary) = (Vec::new(), ReadSummary::default());
     for Image { id, file_name } in images {
-        // An image without annotations has no label: negatives of detectors.
-        let Some(annotations) = of_image.remove(&id) else { continue };
+        let Some(annotations) = of_image.remove(&id) else {
+            // Negatives of detectors.
+            summary.unlabelled += 1;
+            continue;
+        };
         let image = Labelled { path, file_name: &file_name, categories: &categories };
         match options.boxes {
             Boxes::Label => records.push(image.whole(&annotations)?),
@@ -62,8 +77,16 @@ pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<Vec<FileRe
             record: format!("annotation {}", annotations[0].0),
             problem: format!("there is no image {id}"),
         }),
-        None => Ok(records),
+        None => Ok(FileRecords { records, summary }),
     }
+}
+
+/// Refuses two entries of one identity, of which either could be meant.
+fn require_distinct(path: &Path, what: &str, mut identities: impl Iterator<Item = u64>) -> Result<(), DatasetError> {
+    let mut seen = BTreeSet::new();
+    let twice = identities.find(|identity| !seen.insert(*identity));
+    let problem = |identity| format!("two {what} have the id {identity}: give each its own");
+    twice.map_or(Ok(()), |identity| Err(DatasetError::Invalid { path: path.to_owned(), problem: problem(identity) }))
 }
 
 /// Image with what its annotations are looked up in.
@@ -92,6 +115,7 @@ impl Labelled<'_> {
         let Some(&[left, top, width, height]) = annotation.bbox.as_deref() else {
             return Err(self.invalid(name, "expected a box of 4 numbers".into()));
         };
+        require_upright(annotation.attributes.rotation).map_err(|problem| self.invalid(name.clone(), problem))?;
         let area = Area { left, top, width, height, is_relative: false, pad };
         Ok(self.record(name, self.class(index, annotation)?, Some(area)))
     }

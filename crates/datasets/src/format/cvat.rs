@@ -1,10 +1,9 @@
 //! CVAT for images: images with tags, and boxes with labels.
 
-use super::{MAX_TABLE_BYTES, base};
-use crate::crop::Area;
+use super::{base, read_table};
+use crate::crop::{Area, require_upright};
 use crate::error::DatasetError;
-use crate::record::{Boxes, FileRecord, SourceOptions};
-use fieldfit_durable::read_bounded;
+use crate::record::{Boxes, FileRecord, FileRecords, ReadSummary, SourceOptions};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
@@ -48,12 +47,14 @@ struct LabelledBox {
     right: f64,
     #[serde(rename = "@ybr")]
     bottom: f64,
+    /// Angle around the centre, in degrees.
+    #[serde(default, rename = "@rotation")]
+    rotation: f64,
 }
 
-pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord>, DatasetError> {
+pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<FileRecords, DatasetError> {
     let invalid = |problem: String| DatasetError::Invalid { path: path.to_owned(), problem };
-    let text = String::from_utf8(read_bounded(path, MAX_TABLE_BYTES)?)
-        .map_err(|error| invalid(format!("it is not UTF-8 ({error})")))?;
+    let text = String::from_utf8(read_table(path)?).map_err(|error| invalid(format!("it is not UTF-8 ({error})")))?;
     if !text.contains("<annotations") {
         return Err(invalid("it has no <annotations>: export from CVAT as CVAT for images 1.1 or COCO 1.0".into()));
     }
@@ -63,7 +64,9 @@ pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<Vec<FileRe
         return Err(invalid("it has tracks of a video: export as CVAT for images 1.1, with the images".into()));
     }
     let records = images.iter().map(|image| image.records(path, options.boxes)).collect::<Result<Vec<_>, _>>()?;
-    Ok(records.into_iter().flatten().collect())
+    let unlabelled = records.iter().filter(|of_image| of_image.is_empty()).count();
+    let summary = ReadSummary { unlabelled, ..ReadSummary::default() };
+    Ok(FileRecords { records: records.into_iter().flatten().collect(), summary })
 }
 
 impl Image {
@@ -71,7 +74,7 @@ impl Image {
     fn records(&self, path: &Path, boxes: Boxes) -> Result<Vec<FileRecord>, DatasetError> {
         match boxes {
             Boxes::Crop { pad } => {
-                Ok(self.boxes.iter().enumerate().map(|(index, marked)| self.crop(path, index, marked, pad)).collect())
+                self.boxes.iter().enumerate().map(|(index, marked)| self.crop(path, index, marked, pad)).collect()
             }
             Boxes::Label => self.whole(path),
         }
@@ -95,17 +98,21 @@ impl Image {
         Ok(vec![FileRecord { name, path: file, class, group: None, area: None }])
     }
 
-    fn crop(&self, path: &Path, index: usize, marked: &LabelledBox, pad: f32) -> FileRecord {
-        let LabelledBox { label, left, top, right, bottom } = marked;
+    fn crop(&self, path: &Path, index: usize, marked: &LabelledBox, pad: f32) -> Result<FileRecord, DatasetError> {
+        let LabelledBox { label, left, top, right, bottom, rotation } = marked;
+        let name = format!("box {index} ({})", self.name);
+        if let Err(problem) = require_upright(*rotation) {
+            return Err(DatasetError::Record { path: path.to_owned(), record: name, problem });
+        }
         let (width, height) = (right - left, bottom - top);
         let area = Area { left: *left, top: *top, width, height, is_relative: false, pad };
-        FileRecord {
-            name: format!("box {index} ({})", self.name),
+        Ok(FileRecord {
+            name,
             path: base(path).join(&self.name),
             class: label.clone(),
             // Crops of one image stay together.
             group: Some(self.name.clone()),
             area: Some(area),
-        }
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! Folders: of classes, and Roboflow's with a table of classes in each subset.
 
+use super::read_table;
 use crate::error::DatasetError;
-use crate::record::FileRecord;
+use crate::record::{FileRecord, FileRecords, ReadSummary};
 use fieldfit_data::images_below;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,9 @@ use std::path::{Path, PathBuf};
 const ROBOFLOW: &str = "_classes.csv";
 
 /// Images at any depth, each of the class that its folder is called.
-pub(super) fn image_folder(path: &Path) -> Result<Vec<FileRecord>, DatasetError> {
+pub(super) fn image_folder(path: &Path) -> Result<FileRecords, DatasetError> {
     let invalid = |problem: String| DatasetError::Invalid { path: path.to_owned(), problem };
-    let (images, _skipped) = images_below(path).map_err(|error| invalid(error.to_string()))?;
+    let (images, skipped) = images_below(path).map_err(|error| invalid(error.to_string()))?;
     let record = |image: PathBuf| {
         let name = image.strip_prefix(path).unwrap_or(&image).to_string_lossy().into_owned();
         let folder = image.parent().filter(|folder| *folder != path).and_then(Path::file_name);
@@ -22,7 +23,8 @@ pub(super) fn image_folder(path: &Path) -> Result<Vec<FileRecord>, DatasetError>
         };
         Ok(FileRecord { name, class: class.to_owned(), path: image, group: None, area: None })
     };
-    images.into_iter().map(record).collect()
+    let records = images.into_iter().map(record).collect::<Result<_, _>>()?;
+    Ok(FileRecords { records, summary: ReadSummary { skipped, ..ReadSummary::default() } })
 }
 
 /// Roboflow's tables in a folder and the folders in it.
@@ -39,7 +41,8 @@ pub(super) fn roboflow(path: &Path) -> Result<Vec<FileRecord>, DatasetError> {
     let mut records = Vec::new();
     for table in roboflow_tables(path)? {
         let invalid = |error: csv::Error| DatasetError::Invalid { path: table.clone(), problem: error.to_string() };
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(&table).map_err(invalid)?;
+        let text = read_table(&table)?;
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_slice());
         let header = reader.headers().map_err(invalid)?.clone();
         for row in reader.records() {
             let row = row.map_err(invalid)?;

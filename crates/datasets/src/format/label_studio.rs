@@ -1,9 +1,9 @@
 //! Label Studio: tasks with choices for an image, or rectangles with labels.
 
 use super::{base, typed_json};
-use crate::crop::Area;
+use crate::crop::{Area, require_upright};
 use crate::error::DatasetError;
-use crate::record::{Boxes, FileRecord, SourceOptions};
+use crate::record::{Boxes, FileRecord, FileRecords, ReadSummary, SourceOptions};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -46,11 +46,14 @@ struct Choice {
     width: f64,
     #[serde(default)]
     height: f64,
+    /// Angle around the corner at the left and top, in degrees.
+    #[serde(default)]
+    rotation: f64,
 }
 
-pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord>, DatasetError> {
+pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<FileRecords, DatasetError> {
     let tasks: Vec<Task> = typed_json(path)?;
-    let mut records = Vec::new();
+    let (mut records, mut summary) = (Vec::new(), ReadSummary::default());
     for (index, task) in tasks.into_iter().enumerate() {
         let name = format!("task {}", task.id.unwrap_or(index as u64));
         let invalid = |problem: String| DatasetError::Record { path: path.to_owned(), record: name.clone(), problem };
@@ -60,6 +63,7 @@ pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<Vec<FileRe
         };
         if regions().next().is_none() {
             // Skipped, or not yet labelled.
+            summary.unlabelled += 1;
             continue;
         }
         let image = image(&task.data, options).map_err(invalid)?;
@@ -86,6 +90,7 @@ pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<Vec<FileRe
                             value.rectanglelabels.len()
                         )));
                     };
+                    require_upright(value.rotation).map_err(invalid)?;
                     let [left, top, width, height] = [value.x, value.y, value.width, value.height].map(|v| v / 100.0);
                     let area = Some(Area { left, top, width, height, is_relative: true, pad });
                     let (path, class, group) = (file.clone(), class.clone(), Some(image.clone()));
@@ -94,7 +99,7 @@ pub(super) fn records(path: &Path, options: &SourceOptions) -> Result<Vec<FileRe
             }
         }
     }
-    Ok(records)
+    Ok(FileRecords { records, summary })
 }
 
 /// The image's path. Uploads and local storage are URLs of the server: their files lie beside the export.

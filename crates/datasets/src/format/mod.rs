@@ -10,8 +10,8 @@ mod time_range;
 mod web_dataset;
 
 use crate::error::DatasetError;
-use crate::record::{FileRecord, LabelledImage, ReadSummary, SourceOptions};
-use fieldfit_durable::read_bounded;
+use crate::record::{FileRecords, LabelledImage, ReadSummary, SourceOptions};
+use fieldfit_durable::read_text;
 use fieldfit_recording::{BAG_CONVERTER, is_bag};
 use serde_json::Value;
 use std::path::Path;
@@ -94,43 +94,42 @@ pub fn each_record<E: From<DatasetError>>(
     options: &SourceOptions,
     mut visit: impl FnMut(LabelledImage) -> Result<(), E>,
 ) -> Result<ReadSummary, E> {
-    let read = match DatasetFormat::detect(path)? {
+    let files = match DatasetFormat::detect(path)? {
         DatasetFormat::Recording => return recording::each_record(path, &options.recording, &mut visit),
-        DatasetFormat::WebDataset => web_dataset::each_record(path, options, &mut visit),
-        DatasetFormat::ImageFolder => each_file(path, folder::image_folder(path)?, visit),
+        DatasetFormat::WebDataset => return web_dataset::each_record(path, options, &mut visit),
+        DatasetFormat::ImageFolder => folder::image_folder(path)?,
         DatasetFormat::HuggingFace => {
             let table = path.join("metadata.csv");
             let table = if table.is_file() { table } else { path.join("metadata.jsonl") };
             return each_record(&table, options, visit);
         }
-        DatasetFormat::Roboflow => each_file(path, folder::roboflow(path)?, visit),
-        DatasetFormat::Csv => each_file(path, table::csv(path, options)?, visit),
-        DatasetFormat::JsonLines => each_file(path, table::json_lines(path, options)?, visit),
-        DatasetFormat::Coco => each_file(path, coco::records(path, options)?, visit),
-        DatasetFormat::Cvat => each_file(path, cvat::records(path, options)?, visit),
-        DatasetFormat::LabelStudio => each_file(path, label_studio::records(path, options)?, visit),
+        DatasetFormat::Roboflow => folder::roboflow(path)?.into(),
+        DatasetFormat::Csv => table::csv(path, options)?.into(),
+        DatasetFormat::JsonLines => table::json_lines(path, options)?.into(),
+        DatasetFormat::Coco => coco::records(path, options)?,
+        DatasetFormat::Cvat => cvat::records(path, options)?,
+        DatasetFormat::LabelStudio => label_studio::records(path, options)?,
     };
-    read.map(|()| ReadSummary::default())
+    let FileRecords { records, summary } = files;
+    records.into_iter().try_for_each(|file| visit(file.read(path)?))?;
+    Ok(summary)
 }
 
-fn each_file<E: From<DatasetError>>(
-    source: &Path,
-    files: Vec<FileRecord>,
-    mut visit: impl FnMut(LabelledImage) -> Result<(), E>,
-) -> Result<(), E> {
-    files.into_iter().try_for_each(|file| visit(file.read(source)?))
+/// Reads the text of a table or an annotation file.
+fn read_table(path: &Path) -> Result<Vec<u8>, DatasetError> {
+    Ok(read_text(path, MAX_TABLE_BYTES)?)
 }
 
 /// Reads a JSON file.
 fn json(path: &Path) -> Result<Value, DatasetError> {
-    let bytes = read_bounded(path, MAX_TABLE_BYTES)?;
+    let bytes = read_table(path)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| DatasetError::Invalid { path: path.to_owned(), problem: format!("it is no JSON ({error})") })
 }
 
 /// Reads a JSON file of known fields.
 fn typed_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, DatasetError> {
-    let bytes = read_bounded(path, MAX_TABLE_BYTES)?;
+    let bytes = read_table(path)?;
     serde_json::from_slice(&bytes).map_err(|error| DatasetError::Invalid {
         path: path.to_owned(),
         problem: format!("it is not what this format holds ({error})"),

@@ -1,9 +1,9 @@
 //! Tables: CSV with a header, and JSON lines; a row has an image's file and its class.
 
-use super::{MAX_TABLE_BYTES, base};
+use super::{base, read_table};
 use crate::error::DatasetError;
 use crate::record::{FileRecord, SourceOptions};
-use fieldfit_durable::read_bounded;
+use fieldfit_data::json_object;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -25,14 +25,18 @@ impl<'a> Columns<'a> {
                 Some(name) => names.contains(&name.as_str()).then_some(name.as_str()),
                 None => usual.iter().copied().find(|name| names.contains(name)),
             };
-            found.ok_or_else(|| DatasetError::Invalid {
-                path: path.to_owned(),
-                problem: format!(
+            let problem = match found {
+                Some(found) if names.iter().filter(|name| **name == found).count() > 1 => {
+                    format!("two columns are called `{found}`: leave one, or give them different names")
+                }
+                Some(found) => return Ok(found),
+                None => format!(
                     "no column of the {what}: expected {}, found {}; name it with {flag}",
                     named.clone().unwrap_or_else(|| usual.join(", ")),
                     names.join(", ")
                 ),
-            })
+            };
+            Err(DatasetError::Invalid { path: path.to_owned(), problem })
         };
         Ok(Self {
             image: column("image", "--image-column", &options.image_column, &IMAGE)?,
@@ -70,7 +74,7 @@ impl<'a> Columns<'a> {
 }
 
 pub(super) fn csv(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord>, DatasetError> {
-    let bytes = read_bounded(path, MAX_TABLE_BYTES)?;
+    let bytes = read_table(path)?;
     let invalid = |error: csv::Error| match error.position().map(csv::Position::line) {
         Some(line) => DatasetError::Record {
             path: path.to_owned(),
@@ -79,9 +83,7 @@ pub(super) fn csv(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord
         },
         None => DatasetError::Invalid { path: path.to_owned(), problem: error.to_string() },
     };
-    // Spreadsheets write a byte order mark.
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(text);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes.as_slice());
     let header = reader.headers().map_err(invalid)?.clone();
     let names: Vec<&str> = header.iter().collect();
     let columns = Columns::find(path, &names, options)?;
@@ -95,10 +97,10 @@ pub(super) fn csv(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord
 }
 
 pub(super) fn json_lines(path: &Path, options: &SourceOptions) -> Result<Vec<FileRecord>, DatasetError> {
-    let bytes = read_bounded(path, MAX_TABLE_BYTES)?;
+    let bytes = read_table(path)?;
     let lines = bytes.split(|byte| *byte == b'\n').zip(1_u64..).filter(|(line, _)| !line.trim_ascii().is_empty());
     let rows = lines.map(|(line, number)| {
-        let row: Map<String, Value> = serde_json::from_slice(line).map_err(|error| DatasetError::Record {
+        let row: Map<String, Value> = json_object(line).map_err(|error| DatasetError::Record {
             path: path.to_owned(),
             record: format!("line {number}"),
             problem: format!("it is no JSON object ({error})"),

@@ -1,9 +1,8 @@
 //! Time ranges: a table `from,to,class` of seconds after the start of a recording.
 
-use super::MAX_TABLE_BYTES;
+use super::read_table;
 use crate::error::DatasetError;
 use crate::frame_label::TimeRange;
-use fieldfit_durable::read_bounded;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,10 +11,9 @@ const COLUMNS: [&str; 3] = ["from", "to", "class"];
 
 /// Reads a table; returns its ranges in the order of time.
 pub(super) fn read(path: &Path) -> Result<Vec<TimeRange>, DatasetError> {
-    let bytes = read_bounded(path, MAX_TABLE_BYTES)?;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let bytes = read_table(path)?;
     let invalid = |problem: String| DatasetError::Invalid { path: path.to_owned(), problem };
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes.as_slice());
     let header = reader.headers().map_err(|error| invalid(error.to_string()))?.clone();
     let column = |name: &str| header.iter().position(|column| column == name);
     let [Some(from), Some(to), Some(class)] = COLUMNS.map(column) else {

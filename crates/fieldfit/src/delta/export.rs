@@ -3,7 +3,7 @@
 use super::file::{decoded, parse, parse_to_decode, read, read_for};
 use crate::Error;
 use crate::info::delta_info;
-use crate::output_file::{check_output, write_output};
+use crate::output_file::{OutputKind, check_output, write_output};
 use fieldfit_delta::{Record, TensorKind};
 use fieldfit_durable::read_bounded;
 use fieldfit_model::import::EmbeddedConfig;
@@ -53,7 +53,7 @@ pub fn export_merged(
     out: impl AsRef<Path>,
 ) -> Result<Exported, Error> {
     let (delta, model, out) = (delta.as_ref(), model.as_ref(), out.as_ref());
-    check_output(out)?;
+    check_output(out, OutputKind::Tensors)?;
     let base = Base::open(model)?;
     let file = read_for(&base, delta)?;
     let parsed = parse(delta, &file)?;
@@ -114,12 +114,12 @@ fn reordered<const N: usize>(layout: &SourceLayout, bytes: &[u8], shape: &[usize
 pub fn export_differences(delta: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<Exported, Error> {
     let (delta, out) = (delta.as_ref(), out.as_ref());
     let about = description_path(out)?;
-    check_output(out)?;
+    check_output(out, OutputKind::Tensors)?;
     let file = read(delta)?;
     let parsed = parse_to_decode(delta, &file)?;
     let tensors = parsed.records().map(|record| plain(delta, &record)).collect::<Result<Vec<_>, _>>()?;
     let description = serde_json::to_vec_pretty(&delta_info(delta, file.len(), &parsed)).map_err(not_written(out))?;
-    write_output(&about, &description)?;
+    write_output(&about, OutputKind::Description, &description)?;
     let bytes = write(tensors.as_slice(), Dtype::F32, None, out)?;
     Ok(Exported { tensors: tensors.len(), bytes, rivals: Vec::new() })
 }
@@ -135,7 +135,7 @@ const LONGEST_DESCRIPTION: u64 = 64 << 20;
 /// Returns [`beside`], unless that is the export itself or holds something else than a delta's description.
 fn description_path(out: &Path) -> Result<PathBuf, Error> {
     let path = beside(out);
-    check_output(&path)?;
+    check_output(&path, OutputKind::Description)?;
     let refused = |reason: &str| Err(not_written(&path)(reason));
     if path == out {
         return refused("the description of the tensors has this name; choose one that does not end in .json");
@@ -193,7 +193,7 @@ fn write(tensors: &[Plain], dtype: Dtype, config: Option<String>, out: &Path) ->
     let mut metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     metadata.extend(config.map(|config| (EmbeddedConfig::KEY.to_owned(), config)));
     let file = safetensors::serialize(views, Some(metadata)).map_err(not_written(out))?;
-    write_output(out, &file)?;
+    write_output(out, OutputKind::Tensors, &file)?;
     Ok(file.len() as u64)
 }
 

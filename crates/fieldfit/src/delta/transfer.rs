@@ -3,7 +3,7 @@
 use super::file::{parse, read, runnable};
 use crate::Error;
 use crate::info::hex;
-use crate::output_file::write_output;
+use crate::output_file::{OutputKind, write_output};
 use fieldfit_delta::{SecretKey, Signature, compression};
 use fieldfit_durable::read_bounded;
 use fieldfit_model::Base;
@@ -29,7 +29,7 @@ pub fn sign(
     let sequence = sequence.unwrap_or_else(microseconds_since_1970);
     let signed =
         key.sign(&file, sequence).map_err(|source| Error::Delta { path: delta.to_owned(), source: source.into() })?;
-    write_output(out.as_ref(), &signed)?;
+    write_output(out.as_ref(), OutputKind::Delta, &signed)?;
     Ok(Signature { key: key.public(), sequence })
 }
 
@@ -58,7 +58,7 @@ pub fn pack(delta: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<Packed, Er
     let file = read(delta)?;
     parse(delta, &file)?;
     let packed = compression::compress(&file);
-    write_output(out.as_ref(), &packed)?;
+    write_output(out.as_ref(), OutputKind::Delta, &packed)?;
     Ok(Packed { bytes: file.len() as u64, packed: packed.len() as u64 })
 }
 
@@ -70,7 +70,7 @@ pub fn unpack(packed: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<u64, Er
     let packed = packed.as_ref();
     let file = read(packed)?;
     parse(packed, &file)?;
-    write_output(out.as_ref(), &file)?;
+    write_output(out.as_ref(), OutputKind::Delta, &file)?;
     Ok(file.len() as u64)
 }
 

@@ -81,6 +81,9 @@ impl Default for Parameters {
     }
 }
 
+/// Longest time between two answers: one that a clock can be moved on by.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
+
 impl Parameters {
     /// Returns the device of inference.
     pub fn device(&self) -> Device {
@@ -89,7 +92,10 @@ impl Parameters {
 
     /// Returns the least time between two answers.
     pub fn interval(&self) -> Duration {
-        if self.max_rate > 0.0 { Duration::from_secs_f64(1.0 / self.max_rate) } else { Duration::ZERO }
+        match self.max_rate > 0.0 {
+            true => Duration::try_from_secs_f64(1.0 / self.max_rate).unwrap_or(Duration::MAX).min(LONGEST_INTERVAL),
+            false => Duration::ZERO,
+        }
     }
 
     /// Returns the options of an adaptation, which computes where inference does.

@@ -141,7 +141,8 @@ impl<'a> Live<'a> {
     /// Leaves the page open for as long as was asked for: while there is one, until a signal ends the process.
     fn linger(&self, has_page: bool) {
         let end = match self.args.linger {
-            Some(seconds) => Some(Instant::now() + Duration::from_secs(seconds)),
+            // A time that no clock reaches is none.
+            Some(seconds) => Instant::now().checked_add(Duration::from_secs(seconds)),
             None if has_page => None,
             None => return,
         };

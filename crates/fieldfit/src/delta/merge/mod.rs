@@ -15,7 +15,7 @@ pub use error::MergeError;
 use super::file::{parse, runnable};
 use crate::Error;
 use crate::info::hex;
-use crate::output_file::{check_output, write_output};
+use crate::output_file::{OutputKind, check_output, refuse_inputs, write_output};
 use delta_mean::{DeltaMean, EncodedMean};
 use fieldfit_model::{Base, most_delta_bytes};
 use serde::Serialize;
@@ -95,8 +95,9 @@ pub fn merge(
     out: impl AsRef<Path>,
 ) -> Result<Merged, Error> {
     let out = out.as_ref();
-    check_output(out)?;
+    check_output(out, OutputKind::Delta)?;
     let paths: Vec<&Path> = deltas.iter().map(AsRef::as_ref).collect();
+    refuse_inputs(out, &paths)?;
     let shares = shares(&paths, weights)?;
     let base = Base::open(model.as_ref())?;
     let mut mean = DeltaMean::new(&base);
@@ -108,7 +109,7 @@ pub fn merge(
     let delta = parse(out, &file)?;
     runnable(&base, &delta)?;
     let (hash, tensors) = (hex(delta.hash()), delta.header().tensors as usize);
-    write_output(out, &file)?;
+    write_output(out, OutputKind::Delta, &file)?;
     Ok(Merged { hash, bytes: file.len() as u64, tensors, classes, parents, drops_statistics })
 }
 
