@@ -28,6 +28,13 @@ run() {
 }
 run -p fieldfit-exec -p fieldfit-tpgm -p fieldfit-delta -p fieldfit-nets
 
+# What chooses its instructions at run time, on processors without dot products (Cortex-A72), with them (Neoverse N1, a server's), and
+# with all that QEMU has: the bits are the same.
+for processor in cortex-a72 neoverse-n1 max; do
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $processor -L /usr/aarch64-linux-gnu" \
+        run -p fieldfit-exec -p fieldfit-tpgm -p fieldfit-delta -p fieldfit-nets -- int8:: logits_agree_with_f32 bits_depend_on
+done
+
 # These start their own program again, which the host's kernel can't: it is another processor's.
 unfit=(a_lock_dies_with_its_process a_full_disk_leaves_the_old_state a_read_only_disk_is_read a_full_disk_locks_nobody_out)
 for test in "${unfit[@]}"; do echo "NOT RUN under emulation, for it starts a process of its own: $test" >&2; done

@@ -5,10 +5,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
 
+mod formula;
+
 use fieldfit_exec::Prepared;
 use fieldfit_exec::cpu::{Calibrator, PreparedCpu, int8_coverage, int8_instructions};
-use fieldfit_nets::{Network, Op, Role, by_name};
-use fieldfit_tensor::{Images, Params};
+use fieldfit_nets::{Network, by_name};
+use formula::{image, kind, params};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -30,7 +32,7 @@ fn main() {
 }
 
 fn compare(network: &Network) {
-    let (params, images) = (params(network), images());
+    let (params, images) = (params(network), image(SIDE));
     let mut calibrator = Calibrator::new(network, THREADS).unwrap();
     calibrator.add(&params, &images).unwrap();
     let ranges = calibrator.finish().unwrap();
@@ -104,37 +106,4 @@ fn by_op(network: &Network, [float, int8]: &[Vec<Duration>; 2]) {
         );
     }
     println!();
-}
-
-fn kind(op: &Op) -> String {
-    match op {
-        Op::Conv(conv) => {
-            let ([rows, columns], [stride, _]) = (conv.window.kernel, conv.window.stride);
-            let kind = if conv.is_depthwise() { "depthwise" } else { "dense" };
-            format!("{kind} {rows}×{columns} stride {stride}")
-        }
-        Op::Linear(linear) => format!("{} to {}", linear.input, linear.output),
-        op => op.name().into(),
-    }
-}
-
-/// Returns parameters that keep activations within ReLU6's range.
-fn params(network: &Network) -> Params<f32> {
-    let mut params = Params::zeros(network);
-    for (id, spec) in network.tensors() {
-        let fan_in = (spec.len() / spec.rows()).max(1) as f32;
-        for (index, value) in params[id].iter_mut().enumerate() {
-            *value = match spec.role {
-                Role::NormScale | Role::RunningVariance => 1.0,
-                _ => (((index * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0) / fan_in.sqrt(),
-            };
-        }
-    }
-    params
-}
-
-fn images() -> Images {
-    let mut images = Images::zeros(1, SIDE, SIDE);
-    images.values.iter_mut().enumerate().for_each(|(i, value)| *value = ((i % 255) as f32 - 127.0) / 128.0);
-    images
 }

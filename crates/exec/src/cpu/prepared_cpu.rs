@@ -102,17 +102,44 @@ impl PreparedCpu {
         })
     }
 
-    /// Computes the features of each image, and lends them to `read`.
+    /// Computes the features of each image, and lends them to `read`; calls `done` as [`run`](Self::run) does.
     ///
     /// # Errors
     /// If the images do not fit the network.
-    fn with_features(&self, images: &Images, read: impl FnOnce(&[f32])) -> Result<(), ExecError> {
+    fn with_features(
+        &self,
+        images: &Images,
+        done: impl FnMut(usize) + Send,
+        read: impl FnOnce(&[f32]),
+    ) -> Result<(), ExecError> {
         check_images(&self.network, images)?;
         let mut workspace = self.workspace(images)?;
-        self.run(&mut workspace, images, |_| {});
+        self.run(&mut workspace, images, done);
         read(self.features(&workspace, images));
         self.idle().push(workspace);
         Ok(())
+    }
+
+    /// Computes [`Prepared::logits_into`]; calls `done` with the position in the graph of each value that is computed, in order.
+    /// A value that another op computes with its own is left out. The first is the image's, if int8 converts it.
+    ///
+    /// # Errors
+    /// As [`Prepared::logits_into`].
+    pub fn logits_by_value(
+        &self,
+        images: &Images,
+        logits: &mut Vec<f32>,
+        done: impl FnMut(usize) + Send,
+    ) -> Result<(), ExecError> {
+        self.with_features(images, done, |features| {
+            if self.network.head.is_dense() {
+                logits.clear();
+                logits.extend_from_slice(features);
+            } else {
+                logits.resize(images.count * self.classes(), 0.0);
+                head::classify(features, &self.classifier.forward, &self.head_bias, logits);
+            }
+        })
     }
 
     /// Computes the backbone and returns the time of each value, in the order of the graph: of its op, and of its conversions
@@ -121,16 +148,14 @@ impl PreparedCpu {
     /// # Errors
     /// If the images do not fit the network.
     pub fn profile(&self, images: &Images) -> Result<Vec<Duration>, ExecError> {
-        check_images(&self.network, images)?;
-        let mut workspace = self.workspace(images)?;
         let mut times = vec![Duration::ZERO; self.network.graph.values()];
         let mut last = Instant::now();
-        self.run(&mut workspace, images, |value| {
+        let done = |value: usize| {
             let now = Instant::now();
             times[value] += now - last;
             last = now;
-        });
-        self.idle().push(workspace);
+        };
+        self.with_features(images, done, |_| {})?;
         Ok(times)
     }
 
@@ -209,21 +234,14 @@ impl Prepared for PreparedCpu {
     }
 
     fn features_into(&self, images: &Images, features: &mut Vec<f32>) -> Result<(), ExecError> {
-        self.with_features(images, |values| {
+        let read = |values: &[f32]| {
             features.clear();
             features.extend_from_slice(values);
-        })
+        };
+        self.with_features(images, |_| {}, read)
     }
 
     fn logits_into(&self, images: &Images, logits: &mut Vec<f32>) -> Result<(), ExecError> {
-        self.with_features(images, |features| {
-            if self.network.head.is_dense() {
-                logits.clear();
-                logits.extend_from_slice(features);
-            } else {
-                logits.resize(images.count * self.classes(), 0.0);
-                head::classify(features, &self.classifier.forward, &self.head_bias, logits);
-            }
-        })
+        self.logits_by_value(images, logits, |_| {})
     }
 }

@@ -1,11 +1,14 @@
 //! Depthwise int8 convolution: one k×k kernel a channel, row by row of the output.
 //!
-//! With VNNI, see [`quads`](super::quads). Elsewhere, the compiler vectorises a loop over channels.
+//! With VNNI, see [`quads`](super::quads); with NEON's dot products, `tap_pairs`. Elsewhere, the compiler vectorises a loop over
+//! channels.
 
 use super::LANES;
 use super::isa::{Int8Simd, Isa, Work};
 #[cfg(target_arch = "x86_64")]
 use super::quads::Quads;
+#[cfg(target_arch = "aarch64")]
+use super::tap_pairs::TapPairs;
 use fieldfit_nets::{Shape, SpatialAxis, Window};
 
 /// The most taps of a kernel.
@@ -26,6 +29,8 @@ enum Layout {
     Taps { taps: Vec<i8>, multipliers: Vec<f32>, addends: Vec<f32> },
     #[cfg(target_arch = "x86_64")]
     Quads(Quads),
+    #[cfg(target_arch = "aarch64")]
+    TapPairs(TapPairs),
 }
 
 impl PackedDepthwise {
@@ -35,6 +40,10 @@ impl PackedDepthwise {
             #[cfg(target_arch = "x86_64")]
             Isa::Vnni(simd) if Quads::supports(&window) => {
                 Layout::Quads(Quads::new(simd, &window, zero_point, &taps, [&multipliers, &addends]))
+            }
+            #[cfg(target_arch = "aarch64")]
+            Isa::DotProd(simd) if TapPairs::supports(multipliers.len()) => {
+                Layout::TapPairs(TapPairs::new(simd, window, zero_point, taps, [multipliers, addends]))
             }
             _by_taps => Layout::Taps { taps, multipliers, addends },
         };
@@ -49,6 +58,8 @@ impl PackedDepthwise {
             }
             #[cfg(target_arch = "x86_64")]
             Layout::Quads(quads) => quads.allocated(),
+            #[cfg(target_arch = "aarch64")]
+            Layout::TapPairs(pairs) => pairs.allocated(),
         }
     }
 
@@ -57,6 +68,8 @@ impl PackedDepthwise {
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Vnni(_) if Quads::supports(window) => Quads::bytes(window, channels),
+            #[cfg(target_arch = "aarch64")]
+            Isa::DotProd(_) if TapPairs::supports(channels) => TapPairs::bytes(window, channels),
             _by_taps => channels * (window.taps() + 2 * size_of::<f32>()),
         }
     }
@@ -80,6 +93,8 @@ impl PackedDepthwise {
             }
             #[cfg(target_arch = "x86_64")]
             Layout::Quads(quads) => quads.row((image, input), row, output),
+            #[cfg(target_arch = "aarch64")]
+            Layout::TapPairs(pairs) => pairs.row((image, input), row, output),
         }
     }
 }

@@ -18,6 +18,8 @@ mod portable;
 mod product;
 #[cfg(target_arch = "x86_64")]
 mod quads;
+#[cfg(target_arch = "aarch64")]
+mod tap_pairs;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
