@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests may end them")]
 
 use fieldfit_exec::{ExecError, Executor, Objective, Passes, candle::Candle, cpu::Cpu};
-use fieldfit_model::import::graph::{self, GraphError, LowerOptions, Lowered, RawDtype, RawGraph, TensorSource};
+use fieldfit_model::import::graph::{
+    self, FinalOp, GraphError, LowerOptions, Lowered, RawDtype, RawGraph, TensorSource,
+};
 use fieldfit_nets::{Function, Network, Node, Op, Shape, TensorSpec};
 use fieldfit_tensor::{Images, Params, Real, TensorId};
 use flate2::read::GzDecoder;
@@ -114,13 +116,33 @@ fn channels_last(values: &[f64], Shape { height, width, channels }: Shape) -> Ve
     (0..values.len()).map(|index| values[place(index)]).collect()
 }
 
+/// Applies what ends a network to the logits that an executor computes.
+fn ended(logits: Vec<f64>, ops: &[FinalOp], classes: usize) -> Vec<f64> {
+    let log_softmax = |row: &[f64]| {
+        let sum = row.iter().map(|logit| logit.exp()).sum::<f64>().ln();
+        row.iter().map(|logit| logit - sum).collect::<Vec<f64>>()
+    };
+    ops.iter().fold(logits, |values, op| match op {
+        FinalOp::Softmax => values.chunks_exact(classes).flat_map(log_softmax).map(f64::exp).collect(),
+        FinalOp::LogSoftmax => values.chunks_exact(classes).flat_map(log_softmax).collect(),
+        FinalOp::Sigmoid => values.into_iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
+        FinalOp::ArgMax => panic!("a reference has no classes"),
+    })
+}
+
 /// Returns a reference's images.
 fn images(reference: &SafeTensors<'_>) -> Images {
     let (shape, pixels) = values(reference, "images").unwrap();
-    let [count, channels, height, width] = shape[..] else { panic!("{shape:?}") };
-    let image = Shape { height, width, channels };
-    let pixels = channels_last(&pixels, image).into_iter().map(|value| value as f32).collect();
-    Images { count, height, width, channels, values: pixels }
+    let (count, image, pixels) = match shape[..] {
+        [count, height, width, channels @ 3] => (count, Shape { height, width, channels }, pixels),
+        [count, channels, height, width] => {
+            let image = Shape { height, width, channels };
+            (count, image, channels_last(&pixels, image))
+        }
+        _ => panic!("{shape:?}"),
+    };
+    let Shape { height, width, channels } = image;
+    Images { count, height, width, channels, values: pixels.into_iter().map(|value| value as f32).collect() }
 }
 
 /// Loss of a reference: Σ weight · output, or the mean cross entropy of labels.
@@ -185,6 +207,7 @@ fn compare<T: Real>(
     let output = if has_head { executor.logits(&params, &images) } else { executor.features(&params, &images) };
     let output = output.map_err(|error| error.to_string())?;
     let output: Vec<f64> = output.values.iter().map(|value| value.wide()).collect();
+    let output = ended(output, &lowered.final_ops, network.head.classes);
     if output.len() != expected.len() {
         return Err(format!("{} outputs, expected {}", output.len(), expected.len()));
     }
@@ -193,7 +216,8 @@ fn compare<T: Real>(
         return Err(format!("outputs: off by {off:e}"));
     }
     let has_gradients = reference.names().iter().any(|name| name.starts_with("gradient."));
-    if !has_gradients || lowered.folded_norms > 0 {
+    // The reference's loss is of what the final ops make of the logits.
+    if !has_gradients || lowered.folded_norms > 0 || !lowered.final_ops.is_empty() {
         return Ok([off, 0.0]);
     }
     let labels = values(reference, "labels").map(|(_, labels)| labels.iter().map(|label| *label as u32).collect());
@@ -376,6 +400,22 @@ fn folded_networks_in_onnx_compute_the_same_outputs() {
         let bytes = unpacked(&folder().join(format!("{name}.folded.onnx.gz")));
         let lowered = graph::lower(&graph::read(&bytes, None).unwrap()).unwrap();
         assert_eq!(lowered.folded_norms, convolutions, "{name}");
+    }
+}
+
+/// Catches: a deployed classifier whose probabilities are taken for features, so that its head is lost.
+#[test]
+fn what_follows_the_logits_is_left_out() {
+    for (name, op) in [
+        ("classifier_softmax.pt2", FinalOp::Softmax),
+        ("classifier_softmax.opset11.onnx", FinalOp::Softmax),
+        ("classifier_log_softmax.pt2", FinalOp::LogSoftmax),
+        ("classifier_log_softmax.unfolded.onnx", FinalOp::LogSoftmax),
+        ("classifier_sigmoid.pt2", FinalOp::Sigmoid),
+    ] {
+        let bytes = unpacked(&folder().join(format!("{name}.gz")));
+        let lowered = graph::lower(&graph::read(&bytes, None).unwrap()).unwrap();
+        assert_eq!((&lowered.final_ops[..], lowered.network.head.classes), (&[op][..], 5), "{name}");
     }
 }
 

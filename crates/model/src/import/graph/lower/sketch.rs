@@ -11,7 +11,7 @@ use fieldfit_tensor::TensorId;
 use std::collections::HashMap;
 
 /// Network under construction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sketch {
     pub nodes: Vec<Node>,
     /// Module path of each node.

@@ -23,14 +23,24 @@ impl<'r, 'a> Lowering<'r, 'a> {
             return Ok(None);
         }
         let Some(results) = self.evaluated(call, op)? else { return Ok(None) };
+        self.counted(results).map(Some)
+    }
+
+    /// Returns evaluated arrays as constants, and counts their values.
+    pub(super) fn counted(&mut self, results: Vec<Array>) -> Lowered<Vec<Known>> {
         self.evaluated_values += results.iter().map(|array| array.values.len()).sum::<usize>();
-        // Kernels are as large as the parameters that they are computed from.
-        let stored: usize = self.raw.tensors.iter().map(|tensor| tensor.len()).sum();
-        let limit = MAX_TOTAL.max(stored.saturating_mul(MAX_STEPS));
+        let limit = self.evaluation_limit();
         if self.evaluated_values > limit {
             return refuse(format!("constants of more than {limit} values"));
         }
-        Ok(Some(results.into_iter().map(|array| Known::Constant(Rc::new(array))).collect()))
+        Ok(results.into_iter().map(|array| Known::Constant(Rc::new(array))).collect())
+    }
+
+    /// Returns the most values of all evaluated arrays together. Kernels are as large as the parameters that they are computed
+    /// from.
+    pub fn evaluation_limit(&self) -> usize {
+        let stored: usize = self.raw.tensors.iter().map(|tensor| tensor.len()).sum();
+        MAX_TOTAL.max(stored.saturating_mul(MAX_STEPS))
     }
 
     /// Whether no tensor of a call depends on the image or on a parameter.
@@ -83,7 +93,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     pub fn is_float(&self, index: usize) -> bool {
-        matches!(self.raw.tensors[index].dtype, RawDtype::F16 | RawDtype::Bf16 | RawDtype::F32 | RawDtype::F64)
+        self.raw.tensors[index].dtype.is_float()
     }
 
     /// Returns the values of a tensor of the file; `None` if its type has none that can be read.
@@ -117,20 +127,27 @@ impl<'r, 'a> Lowering<'r, 'a> {
             RawArgument::Int(value) => scalar(*value as f64),
             RawArgument::Float(value) => scalar(*value),
             RawArgument::Bool(value) => scalar(f64::from(u8::from(*value))),
-            argument @ (RawArgument::Value(_) | RawArgument::Tensor(_)) => match self.known_argument(argument).ok()? {
-                Known::Constant(array) => Some(array),
-                Known::Int(Size::Fixed(value)) => scalar(value as f64),
-                Known::Tensor { index, shape } if self.is_fixed(index) => {
-                    Array::new(shape, self.tensor_values(index)?).map(Rc::new)
-                }
-                Known::Tensor { .. }
-                | Known::Int(Size::Batch(_) | Size::Rest)
-                | Known::Traced(_)
-                | Known::Expanded { .. }
-                | Known::Turned { .. }
-                | Known::Unread => None,
-            },
+            argument @ (RawArgument::Value(_) | RawArgument::Tensor(_)) => {
+                self.constant(&self.known_argument(argument).ok()?)
+            }
             _ => None,
+        }
+    }
+
+    /// Returns the values of what is known, if it is constant.
+    pub(super) fn constant(&self, known: &Known) -> Option<Rc<Array>> {
+        match known {
+            Known::Constant(array) => Some(Rc::clone(array)),
+            Known::Int(Size::Fixed(value)) => Some(Rc::new(Array::scalar(*value as f64))),
+            Known::Tensor { index, shape } if self.is_fixed(*index) => {
+                Array::new(shape.clone(), self.tensor_values(*index)?).map(Rc::new)
+            }
+            Known::Tensor { .. }
+            | Known::Int(Size::Batch(_) | Size::Rest)
+            | Known::Traced(_)
+            | Known::Expanded { .. }
+            | Known::Turned { .. }
+            | Known::Unread => None,
         }
     }
 
@@ -185,7 +202,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             None => refuse(format!("`{name}` that is no constant")),
         };
         match name {
-            "zeros" | "zeros_like" | "new_zeros" => filled(0.0),
+            "zeros" | "zeros_like" | "new_zeros" | "zero" => filled(0.0),
             "ones" | "ones_like" | "new_ones" => filled(1.0),
             "full" | "full_like" | "new_full" | "fill" => filled(number("fill_value", number("value", 0.0)?)?),
             "scalar_tensor" => Ok(Some(Array::scalar(number("s", 0.0)?))),
@@ -262,6 +279,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             }
             "view_as" | "reshape_as" => other().and_then(|shape| array.reshape(shape)),
             "expand_as" => other().and_then(|shape| array.expand(&shape)),
+            "copy" => self.array(call.argument("src")).and_then(|source| source.expand(&array.shape)),
             "cumsum" => Some(array.cumulate(axis("dim", 0)?)),
             "index" => match self.index_list(call)? {
                 Some(IndexList { axis, indices, dims }) => array.take(axis, &indices).and_then(|taken| {

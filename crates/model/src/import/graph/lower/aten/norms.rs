@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::{EVALUATION, Known, Lowered, Lowering, Problem, refuse};
+use crate::import::graph::lower::final_op::FinalOp;
 use crate::import::graph::lower::traced::{Factor, Traced};
 use crate::import::graph::raw::RawArgument;
 use fieldfit_nets::{Arithmetic, BatchNorm, Function, LayerNorm, Op, Role};
@@ -226,7 +227,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let Some(axis) = value.axis(axis) else { return refuse("an axis that is not there") };
         let (shifted, _, sum) = self.exponentials(value, axis)?;
         let log = self.unary(&sum, Op::Activate(Function::Log))?;
-        self.combine(Arithmetic::Subtract, shifted, log)
+        let result = self.combine(Arithmetic::Subtract, shifted, log)?;
+        if value.shape == result.shape && value.sides == result.sides {
+            self.final_ops.insert(result.value, (value.value, FinalOp::LogSoftmax));
+        }
+        Ok(result)
     }
 
     pub(super) fn log_sum_exp(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
