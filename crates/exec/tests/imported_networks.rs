@@ -419,6 +419,16 @@ fn what_follows_the_logits_is_left_out() {
     }
 }
 
+/// Catches: a head that is lost because a norm or a GELU precedes it.
+#[test]
+fn a_head_may_follow_a_norm_or_a_function() {
+    for name in ["classifier_behind_norm.pt2", "classifier_behind_norm.unfolded.onnx"] {
+        let bytes = unpacked(&folder().join(format!("{name}.gz")));
+        let network = graph::lower(&graph::read(&bytes, None).unwrap()).unwrap().network;
+        assert_eq!((network.head.features, network.head.classes), (6, 4), "{name}");
+    }
+}
+
 /// Compares the whole networks of the folder that `FIELDFIT_NETWORKS` names, as `tests/peers/coverage` exports them, by one of
 /// their files.
 fn check_whole(file: &str, gap: f64) {

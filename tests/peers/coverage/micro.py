@@ -35,6 +35,7 @@ DYNAMIC = {
 ONNX = {
     "attention_softmax": ("unfolded", "opset11"),
     "classifier": ("unfolded", "folded", "opset11"),
+    "classifier_behind_norm": ("unfolded",),
     "classifier_log_softmax": ("unfolded",),
     "classifier_softmax": ("unfolded", "opset11"),
     "conv_norm": ("unfolded", "folded", "opset11"),
@@ -65,8 +66,6 @@ ONNX = {
     "split": ("opset11",),
     "squeeze_excite": ("unfolded", "opset11"),
     "squeeze_excite_hard": ("opset11",),
-    "spectral_normed": ("unfolded",),
-    "tile": ("unfolded",),
     "weight_normed": ("unfolded",),
     "weight_standardised": ("unfolded", "opset11"),
     "where": ("opset11",),

@@ -63,8 +63,8 @@ fn join_heads(state: &mut StateDict<'_>, [head, distilled]: &[String; 2]) -> Res
     let shape = |name: &String| state.get(name).map(|entry| entry.shape.clone());
     let shapes = [&weights[0], &weights[1], &biases[0], &biases[1]].map(shape);
     let [Some(weight), Some(other), Some(bias), Some(other_bias)] = shapes else { return Ok(()) };
-    let [classes, width @ 1..] = weight[..] else { return Ok(()) };
-    if weight != other || bias != [classes] || other_bias != bias {
+    let [classes, width] = weight[..] else { return Ok(()) };
+    if width == 0 || weight != other || bias != [classes] || other_bias != bias {
         return Ok(());
     }
     let floats = [&weights[0], &weights[1], &biases[0], &biases[1]].map(|name| state.floats(name));

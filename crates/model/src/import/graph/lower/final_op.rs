@@ -2,9 +2,9 @@
 
 use super::fuse::fuse;
 use super::sketch::Sketch;
-use super::{GraphError, RawArgument, RawGraph, RawNode, linear_head};
+use super::{GraphError, RawArgument, RawGraph, linear_head};
 use crate::import::graph::name::Name;
-use crate::import::graph::raw::RawSource;
+use crate::import::graph::raw::{RawNode, RawSource};
 use fieldfit_nets::{Axis, Function, Op, ValueId};
 
 /// Op that ends a classifier behind its logits.

@@ -93,6 +93,8 @@ pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lower
         batch,
         uses,
         views: HashMap::new(),
+        views_of: HashMap::new(),
+        results_in_place: HashMap::new(),
         evaluated_values: 0,
         kernels: HashMap::new(),
         is_kernel: false,
@@ -161,7 +163,7 @@ fn lower_aten<'a>(
         lowering.lower(position)?;
         check_length(lowering)?;
     }
-    Ok(lowering.known.get(result).cloned())
+    Ok(lowering.known.get(lowering.array_name(result)).cloned())
 }
 
 /// Lowers the nodes of an ONNX file but the one that is left out; returns what is known of the result.
@@ -213,7 +215,7 @@ struct RawImage<'a> {
 }
 
 /// The most channels of an image whose channels are told from its columns by their number.
-const MAX_CHANNELS: i64 = 4;
+const MAX_CHANNELS: u64 = 4;
 
 /// Returns the one image.
 fn image<'a>(raw: &RawGraph<'a>, size: Option<[usize; 2]>) -> Result<RawImage<'a>, GraphError> {

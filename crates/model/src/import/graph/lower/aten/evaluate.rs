@@ -12,6 +12,10 @@ use std::rc::Rc;
 /// The most values of all evaluated arrays together.
 const MAX_TOTAL: usize = 1 << 25;
 
+/// Ops that create an array in the type, and without sizes in the shape, of another one.
+const CREATIONS: [&str; 8] =
+    ["new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like"];
+
 /// Steps in which every parameter may be made a kernel.
 const MAX_STEPS: usize = 16;
 
@@ -19,7 +23,8 @@ impl<'r, 'a> Lowering<'r, 'a> {
     /// Evaluates a call; `None` if it depends on the image or on a parameter, or is none that is evaluated.
     pub(super) fn evaluate(&mut self, call: &Call<'r, 'a>, op: &str) -> Lowered<Option<Vec<Known>>> {
         self.is_kernel = call.node.outputs.iter().flatten().any(|name| self.kernels.contains_key(name));
-        if !self.is_constant(call) || self.keeps_its_tensor(call, op) {
+        let is_of_shape = CREATIONS.contains(&op.split('.').next().unwrap_or(op));
+        if !self.is_constant(call, is_of_shape) || self.keeps_its_tensor(call, op) {
             return Ok(None);
         }
         let Some(results) = self.evaluated(call, op)? else { return Ok(None) };
@@ -43,14 +48,15 @@ impl<'r, 'a> Lowering<'r, 'a> {
         MAX_TOTAL.max(stored.saturating_mul(MAX_STEPS))
     }
 
-    /// Whether no tensor of a call depends on the image or on a parameter.
-    fn is_constant(&self, call: &Call<'r, 'a>) -> bool {
-        let is_constant = |name| match self.known.get(name) {
+    /// Whether no tensor of a call depends on the image or on a parameter; the first one may, if the call takes its shape alone.
+    fn is_constant(&self, call: &Call<'r, 'a>, is_of_shape: bool) -> bool {
+        let is_constant = |name| match self.known.get(self.array_name(name)) {
             Some(Known::Constant(_) | Known::Int(_)) => true,
             Some(Known::Tensor { index, .. }) => self.is_fixed(*index),
             Some(Known::Traced(_) | Known::Expanded { .. } | Known::Turned { .. } | Known::Unread) | None => false,
         };
-        call.node.arguments.iter().all(|argument| match &argument.value {
+        let arguments = call.node.arguments.iter().skip(usize::from(is_of_shape));
+        arguments.into_iter().all(|argument| match &argument.value {
             RawArgument::Value(name) => is_constant(name),
             RawArgument::Values(names) => names.iter().flatten().all(is_constant),
             _ => true,
@@ -188,9 +194,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let filled = |value: f64| -> Lowered<Option<Array>> {
             let shape = match call.argument("size") {
                 Some(_) => self.fixed_sizes(call, "size")?,
-                None => match self.array(call.argument("self")) {
-                    Some(array) => array.shape.clone(),
-                    None => return Ok(None),
+                None => match self.first(call) {
+                    Ok(Known::Traced(value)) => value.lengths(),
+                    Ok(Known::Expanded { lengths, .. }) => lengths,
+                    Ok(Known::Tensor { shape, .. }) => shape,
+                    Ok(Known::Constant(array)) => array.shape.clone(),
+                    Ok(Known::Turned { .. } | Known::Int(_) | Known::Unread) | Err(_) => return Ok(None),
                 },
             };
             Array::filled(shape, value)
@@ -202,7 +211,8 @@ impl<'r, 'a> Lowering<'r, 'a> {
             None => refuse(format!("`{name}` that is no constant")),
         };
         match name {
-            "zeros" | "zeros_like" | "new_zeros" | "zero" => filled(0.0),
+            // What is left open is written before it is read.
+            "empty" | "empty_like" | "new_empty" | "zeros" | "zeros_like" | "new_zeros" | "zero" => filled(0.0),
             "ones" | "ones_like" | "new_ones" => filled(1.0),
             "full" | "full_like" | "new_full" | "fill" => filled(number("fill_value", number("value", 0.0)?)?),
             "scalar_tensor" => Ok(Some(Array::scalar(number("s", 0.0)?))),

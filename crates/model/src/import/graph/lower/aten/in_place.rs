@@ -11,48 +11,68 @@ use std::collections::HashSet;
 #[derive(Debug, Clone)]
 pub(in super::super) struct SharedView<'r, 'a> {
     source: Name<'a>,
+    /// The array that is no view, at the end of the sources.
+    root: Name<'a>,
     node: &'r RawNode<'a>,
     /// Position among the call's results.
     output: usize,
 }
 
-/// Names that share a changed array and are read after the change.
+/// Arrays that a change in place of another one changes.
 pub(super) struct Sharers<'a> {
     /// Arrays that the changed one is a view of, from it to the last that is read.
     ancestors: Vec<Name<'a>>,
 }
 
 impl<'r, 'a> Lowering<'r, 'a> {
+    /// Returns the name of the array that a name stands for: the result of an op in place is its first argument.
+    pub fn array_name<'n>(&'n self, name: &'n Name<'a>) -> &'n Name<'a> {
+        self.results_in_place.get(name).unwrap_or(name)
+    }
+
+    /// Returns the name of the array that a node changes in place.
+    pub(super) fn changed(&self, node: &RawNode<'a>) -> Option<Name<'a>> {
+        let first = node.arguments.first().and_then(|argument| named(&argument.value));
+        first.filter(|_| is_in_place(node.op.as_str())).map(|name| self.array_name(name).clone())
+    }
+
     /// Notes that a result of a node may share its first argument's memory.
     pub(super) fn note_view(&mut self, node: &'r RawNode<'a>, output: usize, name: &Name<'a>) {
         let source = node.arguments.first().and_then(|argument| named(&argument.value));
         if let Some(source) = source.filter(|_| may_share(node.op.as_str())) {
-            self.views.insert(name.clone(), SharedView { source: source.clone(), node, output });
+            let source = self.array_name(source).clone();
+            let root = self.root(&source).clone();
+            self.views_of.entry(root.clone()).or_default().push(name.clone());
+            self.views.insert(name.clone(), SharedView { source, root, node, output });
         }
     }
 
-    /// Returns the arrays that an op in place changes beside its own.
+    /// Returns the arrays that a change in place of that one changes, too.
     ///
-    /// Refuses one whose array a name shares that is no view's source, if that name is read afterwards.
-    pub(super) fn sharers(&self, node: &RawNode<'a>, position: usize) -> Lowered<Sharers<'a>> {
-        let changed = node.arguments.first().and_then(|argument| named(&argument.value));
-        let Some(changed) = changed.filter(|_| is_in_place(node.op.as_str())) else {
-            return Ok(Sharers { ancestors: Vec::new() });
-        };
+    /// Refuses a change of an array that a name shares which it is no view of, if that name is read behind the node.
+    pub(super) fn sharers(&self, changed: Option<&Name<'a>>, position: usize) -> Lowered<Sharers<'a>> {
+        let none = Sharers { ancestors: Vec::new() };
+        let Some(changed) = changed else { return Ok(none) };
+        let root = self.root(changed);
+        let Some(views) = self.views_of.get(root) else { return Ok(none) };
+        let sharing: HashSet<&Name<'a>> = views.iter().chain([root]).filter(|name| *name != changed).collect();
         let mut ancestors = self.ancestors(changed);
-        let root = |name: &Name<'a>| self.ancestors(name).pop().unwrap_or_else(|| name.clone());
-        let own_root = root(changed);
         let later = self.raw.nodes[position + 1..].iter().flat_map(|node| &node.arguments);
         let later = later.flat_map(|argument| all_named(&argument.value));
-        let read: HashSet<&Name<'a>> =
-            later.chain(self.raw.outputs.iter().filter_map(|end| named(&end.value))).collect();
-        let shares = |name: &&&Name<'a>| **name != changed && !ancestors.contains(name) && root(name) == own_root;
-        if let Some(name) = read.iter().find(shares) {
+        let read = later.chain(self.raw.outputs.iter().filter_map(|end| named(&end.value)));
+        let read: Vec<&Name<'a>> =
+            read.map(|name| self.array_name(name)).filter(|name| sharing.contains(name)).collect();
+        if let Some(name) = read.iter().find(|name| !ancestors.contains(name)) {
             return Err(shared(name));
         }
-        let last = ancestors.iter().rposition(|name| read.contains(name)).map_or(0, |last| last + 1);
+        let last = ancestors.iter().rposition(|name| read.contains(&name)).map_or(0, |last| last + 1);
         ancestors.truncate(last);
         Ok(Sharers { ancestors })
+    }
+
+    /// Returns the array that is no view, of those that an array is a view of.
+    fn root<'n>(&'n self, name: &'n Name<'a>) -> &'n Name<'a> {
+        self.views.get(name).map_or(name, |view| &view.root)
     }
 
     /// Returns the arrays that a name is a view of, the nearest first.
@@ -142,19 +162,33 @@ impl<'r, 'a> Lowering<'r, 'a> {
         if goes && axis <= part.rank() {
             part.axes.insert(axis, Vec::new());
         }
-        if step != 1 || part.rank() != whole.rank() || part.length(axis) != count {
-            return refuse("a change in place of every so many positions");
+        let positions: Vec<usize> = (0..count).map(|index| start + index * step).collect();
+        self.replaced(&whole, axis, &positions, part).map(Known::Traced)
+    }
+
+    /// Appends an array with another one's values at positions of an axis, which ascend.
+    pub fn replaced(&mut self, whole: &Traced, axis: usize, positions: &[usize], part: Traced) -> Lowered<Traced> {
+        let length = whole.length(axis);
+        let ascends =
+            positions.windows(2).all(|pair| pair[0] < pair[1]) && positions.last().is_some_and(|at| *at < length);
+        if !ascends || part.rank() != whole.rank() || part.length(axis) != positions.len() {
+            return refuse("a change of positions of an array of another shape");
         }
-        let end = start + count;
+        let (start, end) = (positions[0], positions[0] + positions.len());
+        if positions.last().is_some_and(|last| last + 1 != end) {
+            let joined = self.concat_of(vec![Known::Traced(whole.clone()), Known::Traced(part)], axis as i64, false)?;
+            let place = |at: usize| positions.binary_search(&at).map_or(at, |index| length + index);
+            return self.gather(&joined, axis, (0..length).map(place).collect());
+        }
         let mut parts = Vec::with_capacity(3);
         if start > 0 {
-            parts.push(Known::Traced(self.range(&whole, axis, (0, start, 1))?));
+            parts.push(Known::Traced(self.range(whole, axis, (0, start, 1))?));
         }
         parts.push(Known::Traced(part));
         if end < length {
-            parts.push(Known::Traced(self.range(&whole, axis, (end, length - end, 1))?));
+            parts.push(Known::Traced(self.range(whole, axis, (end, length - end, 1))?));
         }
-        self.concat_of(parts, axis as i64, false).map(Known::Traced)
+        self.concat_of(parts, axis as i64, false)
     }
 
     /// Lowers `copy`, `fill` and `zero`: the shape of one array, the values of another one or a number.

@@ -3,7 +3,7 @@
 //! They are computed while the file is imported. The kernel is then what is trained.
 
 use super::call::Call;
-use super::{Known, Lowered, Lowering, refuse};
+use super::{Lowered, Lowering, refuse};
 use crate::import::graph::lower::array::Array;
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawNode};
@@ -57,8 +57,9 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 reduce(&|values| variance(values, correction).sqrt())
             }
             "linalg_vector_norm" if call.number("ord", 2.0)? == 2.0 => reduce(&length),
-            "mv" | "dot" => {
-                let Some(vector) = other("vec").or_else(|| other("tensor")) else { return Ok(None) };
+            "mv" | "dot" | "vdot" => {
+                let vector = ["vec", "tensor", "other"].into_iter().find_map(other);
+                let Some(vector) = vector else { return Ok(None) };
                 let products = array.zip(&vector, |left, right| left * right);
                 let last = array.shape.len().checked_sub(1);
                 fits(products.zip(last).and_then(|(all, last)| all.reduce(&[last], false, |row| row.iter().sum())))

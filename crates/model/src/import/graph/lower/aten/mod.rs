@@ -32,7 +32,7 @@ use attention::call_other;
 use call::Call;
 use fieldfit_nets::{Arithmetic, Function, Op, ShapeError, ValueId};
 pub(super) use functions::Elu;
-use in_place::{SharedView, is_in_place, named};
+use in_place::SharedView;
 pub(super) use kernels::{kernel_name, length, mean, standardised};
 pub(super) use norms::NormTensors;
 use pools::average_pool;
@@ -81,6 +81,10 @@ pub(super) struct Lowering<'r, 'a> {
     pub uses: HashMap<String, usize>,
     /// The names that share memory with another one in the file.
     pub views: HashMap<Name<'a>, SharedView<'r, 'a>>,
+    /// Of each array that is no view, its views.
+    pub views_of: HashMap<Name<'a>, Vec<Name<'a>>>,
+    /// Of the result of each op in place, the array that it is.
+    pub results_in_place: HashMap<Name<'a>, Name<'a>>,
     /// Values of all constants that were evaluated.
     pub evaluated_values: usize,
     /// Names of what the file computes a convolution's kernel from, by its parameters alone, and how many nodes are still to read
@@ -120,19 +124,19 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let raw = self.raw;
         let node = &raw.nodes[position];
         self.sketch.path = node.path.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default();
-        let sharers = self.sharers(node, position).map_err(|problem| self.failed(node, problem))?;
+        let changed = self.changed(node);
+        let sharers = self.sharers(changed.as_ref(), position).map_err(|problem| self.failed(node, problem))?;
         let results = self.call(&Call { node }).map_err(|problem| self.failed(node, problem))?;
-        let changed = node.arguments.first().and_then(|argument| named(&argument.value));
-        let changed = changed.filter(|_| is_in_place(node.op.as_str()));
         for (output, (name, result)) in node.outputs.iter().zip(results).enumerate() {
             let Some(name) = name else { continue };
             if self.known.contains_key(name) {
                 let (name, problem) = (name.as_str().to_owned(), "two nodes or tensors have one name");
                 return Err(GraphError::Contradiction { name, problem });
             }
-            if let Some(changed) = changed {
+            if let Some(changed) = &changed {
                 let written = self.write_back(changed, result.clone(), &sharers);
                 written.map_err(|problem| self.failed(node, problem))?;
+                self.results_in_place.insert(name.clone(), changed.clone());
             }
             self.note_view(node, output, name);
             self.known.insert(name.clone(), result);
@@ -310,6 +314,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 self.overwritten(call, name.strip_suffix('_').unwrap_or(name))
             }
             ("cumsum", _) => self.cumulated(call),
+            ("pow" | "pow_", "Tensor_Tensor" | "Tensor") => {
+                let (base, exponent) = (self.value(call, "self")?, self.value(call, "exponent")?);
+                self.power_of(&base, exponent)
+            }
+            ("_weight_norm", _) => self.weight_norm(call),
             ("repeat_interleave", "self_int") => self.repeat_interleave(call),
             _ => Err(Problem::Op),
         }

@@ -201,6 +201,16 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
     }
 
+    /// Lowers the weight of a layer by its direction and size: `g · v / ‖v‖` over all axes but one.
+    pub(super) fn weight_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let (direction, size) = (self.value(call, "v")?, self.value(call, "g")?);
+        let Some(axis) = direction.axis(call.int("dim", 0)?) else { return refuse("an axis that is not there") };
+        let others: Vec<usize> = (0..direction.rank()).filter(|other| *other != axis).collect();
+        let length = self.length_over(&direction, &others, true)?;
+        let unit = self.combine(Arithmetic::Divide, direction, length)?;
+        self.combine(Arithmetic::Multiply, unit, size)
+    }
+
     /// Appends the sum of sizes over axes.
     pub fn size_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
         let sizes = self.unary(value, Op::Activate(Function::Absolute))?;

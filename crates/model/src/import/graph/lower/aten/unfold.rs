@@ -43,36 +43,48 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let merged = self.view(ordered, &sizes(&columns))?;
         merged.map_or_else(|| refuse("that unfolding"), Ok)
     }
-    /// Lowers `col2im`: `[N, C · rows · columns, windows]` to `[N, C, H, W]`, the sum of all windows at each pixel. That is a
-    /// transposed convolution whose kernels are 1 at one pixel each.
+    /// Lowers `col2im`.
     pub(super) fn fold(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(call, "self")?;
-        let [output, kernel, stride] =
-            [call.pair("output_size", 1)?, call.pair("kernel_size", 1)?, call.pair("stride", 1)?];
-        let [dilation, padding] = [call.pair("dilation", 1)?, call.pair("padding", 0)?];
+        let (kernel, stride, dilation) =
+            (call.pair("kernel_size", 1)?, call.pair("stride", 1)?, call.pair("dilation", 1)?);
+        let padding = Padding::Fixed(call.pair("padding", 0)?.map(|amount| [amount; 2]));
+        let window = Window { kernel, stride, dilation, padding, rounds_up: false };
+        self.fold_of(value, call.pair("output_size", 1)?, window)
+    }
+
+    /// Appends the sum of windows at each pixel: `[N, C · rows · columns, windows]` to `[N, C, H, W]`. That is a transposed
+    /// convolution whose kernels are 1 at one pixel each.
+    pub fn fold_of(&mut self, value: Traced, output: [usize; 2], window: Window) -> Lowered<Traced> {
+        let Window { kernel, stride, dilation, padding: Padding::Fixed(padding), .. } = window else {
+            return refuse("that folding");
+        };
         let mut windows = [0; 2];
         let mut rest = [0; 2];
         for axis in 0..2 {
             let extent = kernel[axis].checked_sub(1).map(|last| last * dilation[axis] + 1);
-            let room = extent.and_then(|extent| (output[axis] + 2 * padding[axis]).checked_sub(extent));
+            let padded = output[axis] + padding[axis].iter().sum::<usize>();
+            let room = extent.and_then(|extent| padded.checked_sub(extent));
             let Some(room) = room.filter(|_| stride[axis] > 0) else { return refuse("that folding") };
             (windows[axis], rest[axis]) = (room / stride[axis] + 1, room % stride[axis]);
         }
         let [rows, columns] = kernel;
         let taps = rows * columns;
         let fits = value.rank() == 3
+            && taps > 0
             && value.length(1).is_multiple_of(taps)
             && windows[0].checked_mul(windows[1]) == Some(value.length(2));
-        let kernels = Array::filled(vec![value.length(1) / taps.max(1), taps, rows, columns], 0.0).filter(|_| fits);
-        let Some(mut kernels) = kernels else { return refuse("that folding") };
+        if !fits {
+            return refuse("that folding");
+        }
+        let kernels = Array::filled(vec![value.length(1) / taps, taps, rows, columns], 0.0);
+        let Some(mut kernels) = kernels else { return refuse("kernels of that size") };
         kernels.values.chunks_exact_mut(taps * taps).for_each(|kernels| {
             kernels.iter_mut().step_by(taps + 1).for_each(|weight| *weight = 1.0);
         });
         let (input, channels) = (value.length(1), kernels.shape[0]);
         let sizes = [Size::Batch(1), Size::Fixed(input), Size::Fixed(windows[0]), Size::Fixed(windows[1])];
         let Some(image) = self.view(value, &sizes)? else { return refuse("that folding") };
-        let padding = Padding::Fixed(padding.map(|amount| [amount; 2]));
-        let window = Window { kernel, stride, dilation, padding, rounds_up: false };
         let shape = kernels.shape.clone();
         let weight = self.sketch.constant(&kernels, shape);
         let conv = ConvTranspose {

@@ -13,7 +13,7 @@ use fieldfit_tensor::TensorId;
 
 impl<'r, 'a> Lowering<'r, 'a> {
     pub fn named(&self, name: &Name<'a>) -> Lowered<Known> {
-        match self.known.get(name) {
+        match self.known.get(self.array_name(name)) {
             Some(Known::Unread) | None => refuse(format!("value `{name}`, which no supported op computes")),
             Some(known) => Ok(known.clone()),
         }

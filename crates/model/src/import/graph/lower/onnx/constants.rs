@@ -20,8 +20,6 @@ const INTEGERS: [i64; 8] = [2, 3, 4, 5, 6, 7, 12, 13];
 impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     /// Evaluates a node; `None` if it depends on the image or on a parameter, or its op is none that is evaluated.
     pub(super) fn evaluate(&mut self, node: &Node<'r, 'a>) -> Lowered<Option<Vec<Value>>> {
-        self.lowering.is_kernel =
-            node.raw.outputs.iter().flatten().any(|name| self.lowering.kernels.contains_key(name));
         if node.op() == "Shape" {
             return Ok(None);
         }
@@ -150,7 +148,8 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
                 let Some(repeats) = at(1).and_then(|repeats| sides(repeats)) else { return misfit() };
                 fits(tiled(first, &repeats))
             }
-            "ReduceMean" | "ReduceSum" | "ReduceL2" | "ReduceSumSquare" => self.reduced(node, first),
+            "ReduceMean" | "ReduceSum" | "ReduceProd" | "ReduceL2" | "ReduceSumSquare" => self.reduced(node, first),
+            "MatMul" => Ok(at(1).and_then(|second| with_vector(first, second))),
             "BatchNormalization" if node.flag("training_mode", false)? => {
                 let tensors = [at(1).map(AsRef::as_ref), at(2).map(AsRef::as_ref)];
                 fits(standardised(first, tensors, node.number("epsilon", 1e-5)?))
@@ -175,6 +174,7 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         let squares = |values: &[f64]| values.iter().map(|value| value * value).sum();
         let reduced = axes.and_then(|axes| match node.op() {
             "ReduceMean" => array.reduce(&axes, keeps, mean),
+            "ReduceProd" => array.reduce(&axes, keeps, |values| values.iter().product()),
             "ReduceL2" => array.reduce(&axes, keeps, length),
             "ReduceSumSquare" => array.reduce(&axes, keeps, squares),
             _ => array.reduce(&axes, keeps, |values| values.iter().sum()),
@@ -308,6 +308,12 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         }
         Ok(Some(result))
     }
+}
+
+/// Returns the product of a matrix, or a vector, and a vector.
+fn with_vector(array: &Array, vector: &Array) -> Option<Array> {
+    let last = array.shape.len().checked_sub(1).filter(|_| vector.shape.len() == 1)?;
+    array.zip(vector, |left, right| left * right)?.reduce(&[last], false, |row| row.iter().sum())
 }
 
 /// Returns an array repeated that many times along each axis.

@@ -153,6 +153,13 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             return refuse("a matrix product with factors, or of a transposed value");
         }
         let (weight, is_turned) = match self.array(node, 1)? {
+            Known::Traced(mut weight) if weight.rank() == 2 => {
+                if !node.flag("transB", false)? {
+                    weight.axes.reverse();
+                }
+                let bias = self.parameter(node, 2, 0.0)?;
+                return self.lowering.linear_computed(value, weight, bias);
+            }
             Known::Turned { index } => (index, true),
             known => (self.whole_tensor(known, "weight")?, false),
         };

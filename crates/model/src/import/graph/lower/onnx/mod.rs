@@ -105,6 +105,7 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             });
         }
         self.enter(node);
+        self.lowering.is_kernel = node.outputs.iter().flatten().any(|name| self.lowering.kernels.contains_key(name));
         let results = match self.patterns.at(position).cloned() {
             Some(Pattern::Inner) => return Ok(()),
             Some(pattern) => self.pattern(&pattern),
@@ -201,6 +202,8 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             "Gather" => self.gather(node)?,
             "GatherND" => self.gather_rows(node)?,
             "ScatterND" => self.scatter(node)?,
+            "ScatterElements" => self.scatter_elements(node)?,
+            "Col2Im" => self.fold(node)?,
             "Concat" => self.concat(node)?,
             "Tile" => self.tile(node)?,
             "Where" => self.choose(node)?,

@@ -95,6 +95,18 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         }
     }
 
+    /// Lowers the sum of windows at each pixel.
+    pub(super) fn fold(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(node, 0)?;
+        let (output, kernel) = (self.ints(node, 1)?.unwrap_or_default(), self.ints(node, 2)?.unwrap_or_default());
+        let ([rows, columns], [kernel_rows, kernel_columns]) = (&output[..], &kernel[..]) else {
+            return refuse("windows of other than two axes");
+        };
+        let kernel = [side("block_shape", *kernel_rows)?, side("block_shape", *kernel_columns)?];
+        let window = self.window(node, kernel)?;
+        self.lowering.fold_of(value, [side("image_shape", *rows)?, side("image_shape", *columns)?], window)
+    }
+
     /// Lowers an Einstein sum.
     pub(super) fn einsum(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let operands = node.inputs().flatten().map(|name| self.known(name)).collect::<Lowered<Vec<_>>>()?;

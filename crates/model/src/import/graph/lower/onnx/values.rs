@@ -168,6 +168,7 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         tensor.kind == RawTensorKind::Constant
             || !self.lowering.is_float(index)
             || tensor.is_empty()
+            || is_lifted(&tensor.name)
             || tensor.len() == 1 && is_generated(&tensor.name)
     }
 }
@@ -178,6 +179,14 @@ pub(super) fn kernel_name<'r, 'a>(raw: &'r RawNode<'a>) -> Option<&'r Name<'a>> 
     Node { raw }.input(1).filter(|_| is_convolution)
 }
 
+/// Whether a tensor is a constant of the program, which is no parameter of a module: `lifted_tensor_0`, `_tensor_constant0`.
+fn is_lifted(name: &str) -> bool {
+    ["lifted_tensor_", "_tensor_constant"].into_iter().any(|start| {
+        let number = name.strip_prefix(start);
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
 /// Whether an exporter made up a tensor's name, as `val_17`, `onnx::Mul_123` or `/Constant_output_0`.
 pub(super) fn is_generated(name: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -185,7 +194,7 @@ pub(super) fn is_generated(name: &str) -> bool {
     is_number(name)
         || is_counted("val_")
         || is_counted("Constant_")
-        || is_counted("_tensor_constant")
+        || is_lifted(name)
         || name.starts_with("onnx::")
         || name.starts_with('/')
 }
