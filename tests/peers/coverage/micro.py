@@ -45,6 +45,7 @@ ONNX = {
     "cosine_head": ("opset11",),
     "cumulated": ("unfolded",),
     "einsum": ("unfolded",),
+    "flip": ("unfolded",),
     "einsum_three": ("unfolded",),
     "hardswish": ("unfolded",),
     "image_last": ("unfolded",),

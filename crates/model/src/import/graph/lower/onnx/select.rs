@@ -33,10 +33,17 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
                 }
                 continue;
             }
-            let Some(step) = usize::try_from(step).ok().filter(|_| length > 0) else {
-                return refuse("an empty slice, or one from the end");
+            if length == 0 {
+                return refuse("an empty slice");
+            }
+            value = match usize::try_from(step) {
+                Ok(step) => self.lowering.range(&value, axis, (start, length, step))?,
+                // From the end: as `flip` is written.
+                Err(_) => {
+                    let position = |index: usize| start.saturating_add_signed(step.saturating_mul(index as isize));
+                    self.lowering.gather(&value, axis, (0..length).map(position).collect())?
+                }
             };
-            value = self.lowering.range(&value, axis, (start, length, step))?;
         }
         Ok(value)
     }
