@@ -633,6 +633,7 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "classifier_convolution": lambda: after(nn.ReLU(), nn.AdaptiveAvgPool2d(1), point(4, 5), nn.Flatten()),
     "image_last": lambda: nn.Sequential(Apply(lambda x: (x / 255.0).permute(0, 3, 1, 2)), point(), nn.ReLU(), point(4, 4)),
     "classifier_behind_norm": lambda: classifier(nn.LayerNorm(5), nn.Linear(5, 6), nn.GELU(), nn.Linear(6, 4)),
+    "classifier_argmax": lambda: classifier(nn.Softmax(1), Apply(lambda x: x.argmax(1))),
     "classifier_softmax": lambda: classifier(nn.Softmax(1)),
     "classifier_log_softmax": lambda: classifier(nn.LogSoftmax(-1)),
     "classifier_sigmoid": lambda: classifier(nn.Sigmoid()),
