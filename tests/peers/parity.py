@@ -85,6 +85,26 @@ def vit(variant: str, side: int) -> Network:
     return Network(module, side, {"norm_pre": "embed", "fc_norm": "norm"} | stages, {})
 
 
+class BothTokens(torch.nn.Module):
+    """A distilled DeiT of timm's under one head over both tokens, which answers as the mean of its two heads does."""
+
+    def __init__(self, variant: str):
+        super().__init__()
+        self.network = timm.create_model(variant, num_classes=0, dynamic_img_size=True)
+        self.features = torch.nn.Identity()
+        self.head = torch.nn.Linear(2 * self.network.num_features, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(self.network.forward_features(x)[:, :2].flatten(1)))
+
+
+def distilled(variant: str, side: int) -> Network:
+    module = BothTokens(variant)
+    stages = {f"network.blocks.{index}": f"block{index}" for index in range(len(module.network.blocks))}
+    names = {name: name.removeprefix("network.") for name in module.state_dict()}
+    return Network(module, side, {"network.norm_pre": "embed", "features": "norm"} | stages, names)
+
+
 ARCHITECTURES = {
     "efficientnet-lite0": lambda: efficientnet_lite(0, 64),
     "efficientnet-lite1": lambda: efficientnet_lite(1, 65),
@@ -95,6 +115,7 @@ ARCHITECTURES = {
     "resnet50": lambda: resnet("resnet50", 64),
     "deit-tiny": lambda: vit("deit_tiny_patch16_224", 96),
     "deit-small": lambda: vit("deit_small_patch16_224", 64),
+    "deit-tiny-distilled": lambda: distilled("deit_tiny_distilled_patch16_224", 96),
     "vit-small": lambda: vit("vit_small_patch16_224", 64),
     "dinov2-small": lambda: vit("vit_small_patch14_dinov2", 70),
     "dinov2-small-reg4": lambda: vit("vit_small_patch14_reg4_dinov2", 70),
@@ -116,7 +137,7 @@ def uniform(name: str, count: int) -> numpy.ndarray:
 
 def spread(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
     """Spread and centre that keep activations at their scale through fifty layers."""
-    if name in ("cls_token", "reg_token", "pos_embed"):
+    if name in ("cls_token", "dist_token", "reg_token", "pos_embed"):
         return 0.5, 0.0
     if name.endswith("running_var"):
         return 0.5, 1.0

@@ -16,7 +16,7 @@ pub fn params<T: Real>(network: &Network) -> Params<T> {
 pub fn values(spec: &TensorSpec) -> impl Iterator<Item = f32> {
     let inputs: usize = spec.shape.iter().skip(1).product();
     let (spread, centre) = match spec.name.as_str() {
-        "cls_token" | "reg_token" | "pos_embed" => (0.5, 0.0),
+        "cls_token" | "dist_token" | "reg_token" | "pos_embed" => (0.5, 0.0),
         name if name.ends_with("running_var") => (0.5, 1.0),
         name if name.ends_with(".bias") || name.ends_with("running_mean") => (0.1, 0.0),
         _ if spec.shape.len() == 1 => (0.25, 0.75),

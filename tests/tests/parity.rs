@@ -192,6 +192,7 @@ architectures! {
     resnet50: "resnet50",
     deit_tiny: "deit-tiny",
     deit_small: "deit-small",
+    deit_tiny_distilled: "deit-tiny-distilled",
     vit_small: "vit-small",
     dinov2_small: "dinov2-small",
     dinov2_small_reg4: "dinov2-small-reg4",

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests may end them")]
 
 use fieldfit_exec::{ExecError, Executor, Objective, Passes, candle::Candle, cpu::Cpu};
-use fieldfit_model::import::graph::{self, GraphError, LowerOptions, Lowered, RawDtype, RawGraph, TensorSource};
+use fieldfit_model::import::graph::{
+    self, FinalOp, GraphError, LowerOptions, Lowered, RawDtype, RawGraph, TensorSource,
+};
 use fieldfit_nets::{Function, Network, Node, Op, Shape, TensorSpec};
 use fieldfit_tensor::{Images, Params, Real, TensorId};
 use flate2::read::GzDecoder;
@@ -114,13 +116,36 @@ fn channels_last(values: &[f64], Shape { height, width, channels }: Shape) -> Ve
     (0..values.len()).map(|index| values[place(index)]).collect()
 }
 
+/// Applies what ends a network to the logits that an executor computes.
+fn ended(logits: Vec<f64>, ops: &[FinalOp], classes: usize) -> Vec<f64> {
+    let log_softmax = |row: &[f64]| {
+        let sum = row.iter().map(|logit| logit.exp()).sum::<f64>().ln();
+        row.iter().map(|logit| logit - sum).collect::<Vec<f64>>()
+    };
+    ops.iter().fold(logits, |values, op| match op {
+        FinalOp::Softmax => values.chunks_exact(classes).flat_map(log_softmax).map(f64::exp).collect(),
+        FinalOp::LogSoftmax => values.chunks_exact(classes).flat_map(log_softmax).collect(),
+        FinalOp::Sigmoid => values.into_iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
+        FinalOp::ArgMax => {
+            let greatest = |row: &[f64]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
+            values.chunks_exact(classes).map(|row| greatest(row) as f64).collect()
+        }
+    })
+}
+
 /// Returns a reference's images.
 fn images(reference: &SafeTensors<'_>) -> Images {
     let (shape, pixels) = values(reference, "images").unwrap();
-    let [count, channels, height, width] = shape[..] else { panic!("{shape:?}") };
-    let image = Shape { height, width, channels };
-    let pixels = channels_last(&pixels, image).into_iter().map(|value| value as f32).collect();
-    Images { count, height, width, channels, values: pixels }
+    let (count, image, pixels) = match shape[..] {
+        [count, height, width, channels @ 3] => (count, Shape { height, width, channels }, pixels),
+        [count, channels, height, width] => {
+            let image = Shape { height, width, channels };
+            (count, image, channels_last(&pixels, image))
+        }
+        _ => panic!("{shape:?}"),
+    };
+    let Shape { height, width, channels } = image;
+    Images { count, height, width, channels, values: pixels.into_iter().map(|value| value as f32).collect() }
 }
 
 /// Loss of a reference: Σ weight · output, or the mean cross entropy of labels.
@@ -185,6 +210,7 @@ fn compare<T: Real>(
     let output = if has_head { executor.logits(&params, &images) } else { executor.features(&params, &images) };
     let output = output.map_err(|error| error.to_string())?;
     let output: Vec<f64> = output.values.iter().map(|value| value.wide()).collect();
+    let output = ended(output, &lowered.final_ops, network.head.classes);
     if output.len() != expected.len() {
         return Err(format!("{} outputs, expected {}", output.len(), expected.len()));
     }
@@ -193,7 +219,8 @@ fn compare<T: Real>(
         return Err(format!("outputs: off by {off:e}"));
     }
     let has_gradients = reference.names().iter().any(|name| name.starts_with("gradient."));
-    if !has_gradients || lowered.folded_norms > 0 {
+    // The reference's loss is of what the final ops make of the logits.
+    if !has_gradients || lowered.folded_norms > 0 || !lowered.final_ops.is_empty() {
         return Ok([off, 0.0]);
     }
     let labels = values(reference, "labels").map(|(_, labels)| labels.iter().map(|label| *label as u32).collect());
@@ -376,6 +403,34 @@ fn folded_networks_in_onnx_compute_the_same_outputs() {
         let bytes = unpacked(&folder().join(format!("{name}.folded.onnx.gz")));
         let lowered = graph::lower(&graph::read(&bytes, None).unwrap()).unwrap();
         assert_eq!(lowered.folded_norms, convolutions, "{name}");
+    }
+}
+
+/// Catches: a deployed classifier whose probabilities are taken for features, so that its head is lost.
+#[test]
+fn what_follows_the_logits_is_left_out() {
+    for (name, ops) in [
+        ("classifier_softmax.pt2", &[FinalOp::Softmax][..]),
+        ("classifier_softmax.opset11.onnx", &[FinalOp::Softmax]),
+        ("classifier_log_softmax.pt2", &[FinalOp::LogSoftmax]),
+        ("classifier_log_softmax.unfolded.onnx", &[FinalOp::LogSoftmax]),
+        ("classifier_sigmoid.pt2", &[FinalOp::Sigmoid]),
+        ("classifier_argmax.pt2", &[FinalOp::Softmax, FinalOp::ArgMax]),
+        ("classifier_argmax.unfolded.onnx", &[FinalOp::Softmax, FinalOp::ArgMax]),
+    ] {
+        let bytes = unpacked(&folder().join(format!("{name}.gz")));
+        let lowered = graph::lower(&graph::read(&bytes, None).unwrap()).unwrap();
+        assert_eq!((&lowered.final_ops[..], lowered.network.head.classes), (ops, 5), "{name}");
+    }
+}
+
+/// Catches: a head that is lost because a norm or a GELU precedes it.
+#[test]
+fn a_head_may_follow_a_norm_or_a_function() {
+    for name in ["classifier_behind_norm.pt2", "classifier_behind_norm.unfolded.onnx"] {
+        let bytes = unpacked(&folder().join(format!("{name}.gz")));
+        let network = graph::lower(&graph::read(&bytes, None).unwrap()).unwrap().network;
+        assert_eq!((network.head.features, network.head.classes), (6, 4), "{name}");
     }
 }
 

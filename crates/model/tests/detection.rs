@@ -141,6 +141,63 @@ fn numbered_as(tensors: &[Tensor], name: &str) -> f32 {
     (numbered.position(|tensor| tensor.name == name).unwrap() + 1) as f32
 }
 
+/// Own tensors of an architecture, each filled with its own number, from 1.
+fn own_numbered(architecture: &str) -> Vec<Tensor> {
+    let network = by_name(architecture).unwrap();
+    let tensors = network.tensors().filter(|(_, spec)| !spec.is_empty()).enumerate();
+    tensors.map(|(index, (_, spec))| numbered(spec.name.clone(), spec.shape.clone(), (index + 1) as f32)).collect()
+}
+
+/// Catches: a class token without the position that its authors' and transformers' files have for it, positions of patches that
+/// move by one, registers that are lost.
+#[test]
+fn registers_under_other_names_are_understood() {
+    let mut authors = own_numbered("dinov2-small-reg4");
+    for tensor in &mut authors {
+        if tensor.name == "reg_token" {
+            tensor.name = "register_tokens".to_owned();
+        } else if tensor.name == "pos_embed" {
+            *tensor = numbered(tensor.name.clone(), vec![1, 1370, 384], 7.0);
+        }
+        tensor.name = format!("backbone.{}", tensor.name);
+    }
+    let mut transformers = saved("transformers-dinov2-small");
+    transformers.push(numbered("embeddings.register_tokens".to_owned(), vec![1, 4, 384], 9.0));
+    for (tensors, naming, [token, registers, positions]) in [
+        (authors, "the architecture's own", ["backbone.cls_token", "backbone.register_tokens", "backbone.pos_embed"]),
+        (
+            transformers,
+            "transformers'",
+            ["embeddings.cls_token", "embeddings.register_tokens", "embeddings.position_embeddings"],
+        ),
+    ] {
+        let value = |name: &str| {
+            let tensor = tensors.iter().find(|tensor| tensor.name == name).unwrap();
+            half::f16::from_le_bytes([tensor.bytes[0], tensor.bytes[1]]).to_f32()
+        };
+        let (report, base) = Field::new().import(&serialise(&tensors), None).unwrap();
+        assert_eq!((report.detected.architecture, report.detected.naming), ("dinov2-small-reg4", naming));
+        assert_eq!(number(&base, "cls_token", 0), value(token) + value(positions));
+        assert_eq!(number(&base, "pos_embed", 1369 * 384 - 1), value(positions));
+        assert_eq!(number(&base, "reg_token", 0), value(registers));
+    }
+}
+
+/// Catches: a distilled network whose answers are those of one of its heads, or whose two heads are exchanged.
+#[test]
+fn two_heads_of_a_distilled_network_become_one() {
+    let mut tensors = own_numbered("deit-tiny-distilled");
+    tensors.retain(|tensor| !tensor.name.starts_with("head."));
+    for (head, value) in [("head", 3.0), ("head_dist", 5.0)] {
+        tensors.push(numbered(format!("{head}.weight"), vec![1000, 192], value));
+        tensors.push(numbered(format!("{head}.bias"), vec![1000], value + 1.0));
+    }
+    let (report, base) = Field::new().import(&serialise(&tensors), Some(1000)).unwrap();
+    assert_eq!((report.detected.architecture, report.classes), ("deit-tiny-distilled", 1000));
+    assert_eq!([0, 191, 192, 383, 384].map(|index| number(&base, "head.weight", index)), [1.5, 1.5, 2.5, 2.5, 1.5]);
+    assert_eq!(number(&base, "head.bias", 999), 5.0);
+}
+
 /// Catches: queries, keys and values in another order, or a branch's norm under the other's name.
 #[test]
 fn transformers_vits_are_understood() {

@@ -147,20 +147,22 @@ pub(crate) struct EmbedSpec {
     pub width: usize,
     pub patch: usize,
     pub grid: usize,
+    /// Tokens behind the class token, and the tensor that they are.
     pub registers: usize,
-    /// Whether the class token has a position embedding.
+    pub register_name: &'static str,
+    /// Whether the class token, and the tokens behind it, have a position embedding.
     pub has_class_position: bool,
 }
 
 impl Builder {
-    /// Registers a patch embedding: the tensors `cls_token`, `reg_token`, `pos_embed` and `patch_embed.proj`.
+    /// Registers a patch embedding: the tensors `cls_token`, that of the registers, `pos_embed` and `patch_embed.proj`.
     pub fn embed(&mut self, spec: EmbedSpec) -> Op {
-        let EmbedSpec { width, patch, grid, registers, has_class_position } = spec;
+        let EmbedSpec { width, patch, grid, registers, register_name, has_class_position } = spec;
         let (channels, prefix) = (3, 1 + registers);
         let prefix_positions = if has_class_position { prefix } else { 0 };
         let class_token = self.tensor("cls_token".into(), &[1, 1, width], Role::Token);
         let has_registers = registers > 0;
-        let registers = has_registers.then(|| self.tensor("reg_token".into(), &[1, registers, width], Role::Token));
+        let registers = has_registers.then(|| self.tensor(register_name.into(), &[1, registers, width], Role::Token));
         let positions = self.tensor("pos_embed".into(), &[1, prefix_positions + grid * grid, width], Role::Positions);
         let kernel = [width, channels, patch, patch];
         let weight = self.tensor("patch_embed.proj.weight".into(), &kernel, Role::Kernel);

@@ -7,8 +7,9 @@
 use crate::builder::Builder;
 use crate::graph::ValueId;
 use crate::network::Network;
-use crate::op::Op;
-use crate::token::{Attention, ClassToken, EmbedSpec, Prologue};
+use crate::op::{Axis, Op, Rearrange};
+use crate::shape::Shape;
+use crate::token::{Attention, ClassToken, EmbedSpec, LayerNorm, Prologue};
 
 const EPSILON: f64 = 1e-6;
 
@@ -22,6 +23,8 @@ struct VitSpec {
     patch: usize,
     image: usize,
     registers: usize,
+    /// Whether the token behind the class token is DeiT's distillation token, which has a head of its own.
+    is_distilled: bool,
     has_class_position: bool,
     has_layer_scale: bool,
     classes: usize,
@@ -36,6 +39,7 @@ const fn imagenet(width: usize, heads: usize) -> VitSpec {
         patch: 16,
         image: 224,
         registers: 0,
+        is_distilled: false,
         has_class_position: true,
         has_layer_scale: false,
         classes: 1000,
@@ -65,6 +69,21 @@ pub(crate) fn deit_small() -> Network {
     build("deit-small", imagenet(384, 6))
 }
 
+/// DeiT with a distillation token: the answers are the mean of two heads, which is one head over both tokens.
+const fn distilled(spec: VitSpec) -> VitSpec {
+    VitSpec { registers: 1, is_distilled: true, ..spec }
+}
+
+/// Distilled DeiT-Ti, timm's `deit_tiny_distilled_patch16_224`: 5.91 M parameters.
+pub(crate) fn deit_tiny_distilled() -> Network {
+    build("deit-tiny-distilled", distilled(imagenet(192, 3)))
+}
+
+/// Distilled DeiT-S, timm's `deit_small_distilled_patch16_224`: 22.44 M parameters.
+pub(crate) fn deit_small_distilled() -> Network {
+    build("deit-small-distilled", distilled(imagenet(384, 6)))
+}
+
 /// ViT-S, timm's `vit_small_patch16_224`: the same network as DeiT-S, trained otherwise.
 pub(crate) fn vit_small() -> Network {
     build("vit-small", imagenet(384, 6))
@@ -88,9 +107,10 @@ pub(crate) fn micro() -> Network {
 }
 
 fn build(architecture: &'static str, spec: VitSpec) -> Network {
-    let VitSpec { width, patch, registers, has_class_position, .. } = spec;
+    let VitSpec { width, patch, registers, is_distilled, has_class_position, .. } = spec;
     let mut builder = Builder::default();
-    let embed = EmbedSpec { width, patch, grid: spec.image / patch, registers, has_class_position };
+    let register_name = if is_distilled { "dist_token" } else { "reg_token" };
+    let embed = EmbedSpec { width, patch, grid: spec.image / patch, registers, register_name, has_class_position };
     let embed = builder.embed(embed);
     builder.section("embed");
     let mut tokens = builder.node(embed, &[ValueId::IMAGE]);
@@ -99,8 +119,28 @@ fn build(architecture: &'static str, spec: VitSpec) -> Network {
     }
     let norm = builder.layer_norm("norm", EPSILON, width);
     builder.section("norm");
+    if is_distilled {
+        return both_tokens(builder, tokens, norm, (architecture, spec));
+    }
     builder.node(Op::ClassToken(ClassToken { norm, width }), &[tokens]);
     builder.finish(architecture, "head", width, spec.classes)
+}
+
+/// Appends the features of a distilled network: the norm of the class token and of the distillation token, one after the other.
+fn both_tokens(
+    mut builder: Builder,
+    tokens: ValueId,
+    norm: LayerNorm,
+    (architecture, VitSpec { width, classes, .. }): (&'static str, VitSpec),
+) -> Network {
+    const TOKENS: usize = 2;
+    let first = Op::Slice { axis: Axis::Columns, start: 0, length: TOKENS, step: 1 };
+    let vector =
+        Rearrange { dimensions: vec![TOKENS * width], order: vec![0], output: Some(Shape::vector(TOKENS * width)) };
+    let first = builder.node(first, &[tokens]);
+    let normed = builder.node(Op::LayerNorm(norm), &[first]);
+    builder.node(Op::Rearrange(vector), &[normed]);
+    builder.finish(architecture, "head", TOKENS * width, classes)
 }
 
 /// Appends a pre-norm block: attention and an MLP, each with a shortcut.
@@ -138,6 +178,9 @@ mod tests {
         assert_eq!(deit_tiny().parameter_count(), 5_717_416);
         assert_eq!(deit_small().parameter_count(), 22_050_664);
         assert_eq!(vit_small().parameter_count(), 22_050_664);
+        // timm's has two biases of the head, of 1000 classes, where this one has their mean.
+        assert_eq!(deit_tiny_distilled().parameter_count(), 5_910_800 - 1000);
+        assert_eq!(deit_small_distilled().parameter_count(), 22_436_432 - 1000);
         assert_eq!(backbone(dinov2_small()), 22_056_192);
         assert_eq!(backbone(dinov2_small_reg4()), 22_057_344);
     }
@@ -158,6 +201,11 @@ mod tests {
         assert_eq!(shape("pos_embed"), [1, 197, 192]);
         assert_eq!(shape("head.weight"), [1000, 192]);
         assert!(network.find("blocks.0.ls1.gamma").is_none() && network.find("reg_token").is_none());
+        let network = deit_tiny_distilled();
+        let shape = |name: &str| network.tensor(network.find(name).unwrap()).shape.clone();
+        assert_eq!(shape("dist_token"), [1, 1, 192]);
+        assert_eq!(shape("pos_embed"), [1, 198, 192]);
+        assert_eq!(shape("head.weight"), [1000, 384]);
     }
 
     /// Catches: a row norm that takes a whole position table for one row, or splits queries, keys and values.

@@ -23,6 +23,8 @@ from coverage.weights import fill
 
 OUT = Path(__file__).parents[2] / "data/networks/micro"
 SHAPE = (3, 5, 4)
+# The image's shape, where it is another one.
+SHAPES = {"image_last": (5, 4, 3)}
 # What is dynamic, where it is not the batch alone. A static file has one image, and so has its reference.
 DYNAMIC = {
     "static": None,
@@ -33,12 +35,22 @@ DYNAMIC = {
 ONNX = {
     "attention_softmax": ("unfolded", "opset11"),
     "classifier": ("unfolded", "folded", "opset11"),
+    "classifier_argmax": ("unfolded",),
+    "classifier_behind_norm": ("unfolded",),
+    "classifier_log_softmax": ("unfolded",),
+    "classifier_softmax": ("unfolded", "opset11"),
     "conv_norm": ("unfolded", "folded", "opset11"),
     "conv_transposed_3": ("unfolded",),
     "celu": ("unfolded",),
     "conv1d": ("opset11",),
     "cosine_head": ("opset11",),
+    "cumulated": ("unfolded",),
+    "einsum": ("unfolded",),
+    "flip": ("unfolded",),
+    "einsum_three": ("unfolded",),
     "hardswish": ("unfolded",),
+    "image_last": ("unfolded",),
+    "inplace_ranges": ("unfolded",),
     "layer_norm": ("unfolded", "opset11"),
     "layer_norm_image": ("unfolded",),
     "linear": ("unfolded",),
@@ -56,6 +68,8 @@ ONNX = {
     "split": ("opset11",),
     "squeeze_excite": ("unfolded", "opset11"),
     "squeeze_excite_hard": ("opset11",),
+    "weight_normed": ("unfolded",),
+    "weight_standardised": ("unfolded", "opset11"),
     "where": ("opset11",),
 }
 
@@ -105,16 +119,20 @@ def compressed(data: bytes, path: Path) -> None:
 
 
 def write(name: str, out: Path, forms: tuple[str, ...]) -> fixture.Reference:
-    module = MICRO[name]().double().eval()
-    fill(module, fixture.images(SHAPE, 8))
+    module, shape = MICRO[name]().double().eval(), SHAPES.get(name, SHAPE)
+    fill(module, fixture.images(shape, 8))
     dynamic = DYNAMIC.get(name, fixture.DYNAMIC_BATCH)
-    exported = fixture.program(module, SHAPE, dynamic)
-    images = coarse(fixture.images(SHAPE, fixture.BATCH if dynamic else 1))
+    exported = fixture.program(module, shape, dynamic)
+    images = coarse(fixture.images(shape, fixture.BATCH if dynamic else 1))
     with torch.no_grad():
         outputs = fixture.outputs_of(exported.module(check_guards=False)(images.float()))
-    loss = fixture.loss_inputs(outputs, name == "classifier")
-    inputs = {"images": images} | {key: coarse(value) for key, value in loss.items()}
-    expected = fixture.reference(fixture.double(exported), inputs)
+    if outputs[0].is_floating_point():
+        loss = fixture.loss_inputs(outputs, name == "classifier")
+        inputs = {"images": images} | {key: coarse(value) for key, value in loss.items()}
+        expected = fixture.reference(fixture.double(exported), inputs)
+    else:
+        # Classes, which have no loss.
+        inputs, expected = {"images": images}, fixture.Reference([output.double() for output in outputs], torch.zeros(()), {})
     results = {key: rounded(value) for key, value in fixture.expected_tensors(expected).items()}
     compressed(save(fixture.contiguous(fixture.input_tensors(inputs) | results)), out / f"{name}.safetensors.gz")
     for form in forms:

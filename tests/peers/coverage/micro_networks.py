@@ -229,6 +229,30 @@ class Normalised(nn.Module):
         return self.stem((x - self.mean) / self.std)
 
 
+def written_ranges(x: Tensor) -> Tensor:
+    """Ranges of an array that are replaced and changed in place."""
+    y = x * 1.0
+    y[:, 1] = y[:, 0] * 0.5
+    y[:, 2:, 1:3] += 1.0
+    y[:, :, :, 0] = 0.25
+    return y + x
+
+
+def written_mask(x: Tensor) -> Tensor:
+    """A mask of zeros whose regions are filled in place, as shifted windows have it."""
+    mask = x.new_zeros((5, 4))
+    for index, (rows, columns) in enumerate([(slice(0, -2), slice(0, 2)), (slice(-2, None), slice(1, None))]):
+        mask[rows, columns] = index + 1
+    mask = mask.view(1, 1, 5, 4)
+    return x * mask + mask.masked_fill(mask != 0, -1.0)
+
+
+def classifier(*end: nn.Module) -> nn.Sequential:
+    """A classifier, and what follows its logits."""
+    return nn.Sequential(
+        normed(nn.Conv2d(3, 4, 3, padding=1, bias=False)), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5), *end)
+
+
 class EfficientChannelAttention(nn.Module):
     """A 1-D convolution over channels as a gate."""
 
@@ -486,6 +510,8 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "adaptive_max_pool_uneven": lambda: after(nn.AdaptiveMaxPool2d((2, 3))),
     "pools_1d": lambda: after(nn.Flatten(2), nn.AvgPool1d(3, 2, 1), nn.MaxPool1d(2), nn.AdaptiveAvgPool1d(3), nn.AdaptiveMaxPool1d(2)),
     "unfold": lambda: after(nn.Unfold((3, 2), dilation=(1, 2), padding=1, stride=2), nn.Conv1d(24, 3, 1)),
+    "fold": lambda: after(nn.Unfold((2, 3), padding=1, stride=2), nn.Fold((5, 4), (2, 3), padding=1, stride=2), point(4, 4)),
+    "cumulated": lambda: after(lambda x: (x.cumsum(2) + x.cumsum(1)).mean(3).mean(2).cumsum(-1)),
     "mean_image": lambda: after(lambda x: x.mean([2, 3]), nn.Linear(4, 5)),
     "mean_image_kept": lambda: after(lambda x: x.mean((2, 3), keepdim=True), point(4, 4)),
     "mean_tokens": lambda: after(tokens, lambda x: x.mean(dim=1)),
@@ -579,6 +605,8 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "cosine_head": CosineHead,
     "einsum": lambda: Combine(after(tokens), lambda x, y: torch.einsum("nkc,nqc->nqk", x, y).softmax(-1) + torch.einsum("nqc->nq", y)[..., None], nn.Identity(), nn.Linear(4, 4)),
     "einsum_images": lambda: WithParameter(after(), lambda x, weight: torch.einsum("nchw,ck->nkh", x, weight), (4, 6)),
+    "einsum_three": lambda: WithParameter(
+        after(tokens), lambda x, weight: torch.einsum("...tc,...uc,...ud,de->...te", x, x, x, weight), (4, 6)),
     "matmul": lambda: Combine(after(tokens), lambda x, y: (x @ y.transpose(-2, -1)).softmax(-1) @ x, nn.Identity(), nn.Linear(4, 4)),
     "windows": Windows,
     "class_token": ClassToken,
@@ -587,6 +615,8 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "inplace_reread": lambda: after(lambda x: torch.cat([x.relu_(), x], 1), point(8, 3)),
     "inplace_view": lambda: after(lambda x: x + x.flatten(1).relu_().view_as(x)),
     "inplace_dropout": lambda: after(lambda x: functional.dropout(x, 0.5, False).mul_(2.0) + x),
+    "inplace_ranges": lambda: after(written_ranges, point(4, 4)),
+    "inplace_mask": lambda: after(written_mask, point(4, 4)),
     "inplace_add": lambda: Combine(after(), lambda x, y: x.add_(y).relu_(), point(4, 4), nn.Identity()),
     # Whole networks.
     "static": lambda: after(tokens, nn.LayerNorm(4), lambda x: x.transpose(1, 2).reshape(-1, 4, 5, 4), point(4, 4)),
@@ -601,6 +631,12 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "normalised_input": Normalised,
     "dropout": lambda: after(nn.Dropout(0.5), nn.ReLU(), nn.Dropout2d(0.2), point(4, 4)),
     "classifier_convolution": lambda: after(nn.ReLU(), nn.AdaptiveAvgPool2d(1), point(4, 5), nn.Flatten()),
+    "image_last": lambda: nn.Sequential(Apply(lambda x: (x / 255.0).permute(0, 3, 1, 2)), point(), nn.ReLU(), point(4, 4)),
+    "classifier_behind_norm": lambda: classifier(nn.LayerNorm(5), nn.Linear(5, 6), nn.GELU(), nn.Linear(6, 4)),
+    "classifier_argmax": lambda: classifier(nn.Softmax(1), Apply(lambda x: x.argmax(1))),
+    "classifier_softmax": lambda: classifier(nn.Softmax(1)),
+    "classifier_log_softmax": lambda: classifier(nn.LogSoftmax(-1)),
+    "classifier_sigmoid": lambda: classifier(nn.Sigmoid()),
     "classifier": lambda: nn.Sequential(
         normed(nn.Conv2d(3, 4, 3, padding=1, bias=False)), nn.Hardswish(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)),
 } | {name: partial(after, activation) for name, activation in ACTIVATIONS.items()}

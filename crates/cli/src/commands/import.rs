@@ -6,7 +6,7 @@ use crate::output::{Output, Text, bytes};
 use crate::progress_bar::ProgressBar;
 use fieldfit::Task;
 use fieldfit::import::graph::EXPORT;
-use fieldfit::import::{Detected, Format, ImportReport, ImportRequest, ImportedNetwork, import};
+use fieldfit::import::{Detected, FinalOp, Format, ImportReport, ImportRequest, ImportedNetwork, import};
 use serde::Serialize;
 use std::path::Path;
 
@@ -37,6 +37,15 @@ struct Network<'a> {
     any_size: bool,
     /// Convolutions into which the exporter folded a batch norm.
     folded_norms: usize,
+    /// Kernels that the file computes from its parameters.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    computed_kernels: &'a [String],
+    /// Ops behind the head's logits that are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    final_ops: Vec<&'static str>,
+    /// Least and greatest value of a pixel, of a network that normalises its images itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_range: Option<[f32; 2]>,
 }
 
 impl<'a> From<&'a ImportedNetwork> for Network<'a> {
@@ -49,6 +58,9 @@ impl<'a> From<&'a ImportedNetwork> for Network<'a> {
             size: network.size,
             any_size: network.any_size,
             folded_norms: network.folded_norms,
+            computed_kernels: &network.computed,
+            final_ops: network.final_ops.iter().map(|op| op.name()).collect(),
+            input_range: network.input_range.map(|range| [0.0, range.greatest()]),
         }
     }
 }
@@ -134,6 +146,7 @@ fn described(network: &ImportedNetwork) -> Vec<String> {
         Task::Classification | Task::Regression | Task::MultiLabel => format!("the head is `{head}`"),
         Task::Segmentation => format!("the head is `{head}`, which classifies each pixel"),
     }));
+    lines.extend(without_end(&network.final_ops));
     lines.push(if network.any_size {
         format!("exported for images of {rows}×{columns} pixels; accepts other sizes")
     } else {
@@ -146,8 +159,17 @@ fn described(network: &ImportedNetwork) -> Vec<String> {
         );
     }
     lines.extend(folded(network.folded_norms));
+    lines.extend(listed("computed from other parameters, and trained in their place", &network.computed));
     lines.extend(listed("not in the file, and added", &network.added));
     lines
+}
+
+/// The ops behind the head that are left out.
+fn without_end(ops: &[FinalOp]) -> Option<String> {
+    let names: Vec<&str> = ops.iter().map(|op| op.name()).collect();
+    let all = names.join(", then ");
+    (!names.is_empty())
+        .then(|| format!("behind the head, the file computes {all}: left out, so that the head's logits end it"))
 }
 
 /// What a file lost whose exporter folded batch norms into convolutions, and the line that exports a file that has it.
@@ -207,6 +229,9 @@ fn preprocessing(report: &ImportReport, args: &ImportArgs) -> String {
     };
     let whence = match (&report.config, &report.network) {
         (Some(config), _) => format!("as {} says", config.display()),
+        (None, Some(ImportedNetwork { input_range: Some(range), .. })) => {
+            format!("as the network normalises its images itself: it takes pixels of 0 to {}", range.greatest())
+        }
         (None, Some(_)) => {
             "as most networks are trained on ImageNet: the file does not state it, so check it".to_owned()
         }

@@ -36,8 +36,8 @@ const COUNTERS: &[&str] = &["num_batches_tracked", "n_averaged"];
 
 const VITS: &[&str] = &["deit", "vit", "dinov2"];
 
-/// DINOv2's token for masked patches serves pre-training only.
-const OWN: &[(&str, &str)] = &[("mask_token", "")];
+/// DINOv2's token for masked patches serves pre-training only. Its authors call the registers so.
+const OWN: &[(&str, &str)] = &[("mask_token", ""), ("register_tokens", "reg_token")];
 
 const TIMM_LITE: &[(&str, &str)] = &[
     ("conv_stem", "_conv_stem"),
@@ -102,6 +102,7 @@ const TRANSFORMERS_RESNET: &[(&str, &str)] = &[
 
 const TRANSFORMERS_VIT: &[(&str, &str)] = &[
     ("embeddings.cls_token", "cls_token"),
+    ("embeddings.distillation_token", "dist_token"),
     ("embeddings.position_embeddings", "pos_embed"),
     ("embeddings.patch_embeddings.projection", "patch_embed.proj"),
     ("embeddings.mask_token", ""),
@@ -116,10 +117,12 @@ const TRANSFORMERS_VIT: &[(&str, &str)] = &[
     ("layernorm", "norm"),
     ("pooler", ""),
     ("classifier", "head"),
+    ("cls_classifier", "head"),
 ];
 
 const TRANSFORMERS_DINOV2: &[(&str, &str)] = &[
     ("embeddings.cls_token", "cls_token"),
+    ("embeddings.register_tokens", "reg_token"),
     ("embeddings.position_embeddings", "pos_embed"),
     ("embeddings.patch_embeddings.projection", "patch_embed.proj"),
     ("embeddings.mask_token", ""),

@@ -5,16 +5,17 @@ use super::convert::{Stored, store};
 use super::detect::Detected;
 use super::folder;
 use super::graph::{
-    IMPORTED, LowerOptions, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, RawTensorKind,
+    FinalOp, IMPORTED, LowerOptions, Lowered, NetworkFile, RawDtype, RawGraph, RawSource, RawTensor, RawTensorKind,
     TensorSource, lower_with,
 };
+use super::input_range::InputRange;
 use super::labels::{self, Labels};
 use super::preprocessing::imagenet;
 use super::{Averages, Format, ImportReport, ImportRequest};
 use crate::description::{DescriptionError, NetworkDescription, SourceLayout};
 use crate::error::ModelError;
 use fieldfit_nets::{Network, TensorSpec};
-use fieldfit_tensor::{Fit, Preprocessing, Task};
+use fieldfit_tensor::{Fit, Preprocessing, Task, TensorId};
 use half::{bf16, f16};
 use std::collections::HashSet;
 use std::path::Path;
@@ -47,6 +48,12 @@ pub struct ImportedNetwork {
     pub folded_norms: usize,
     /// Tensors that the import added, because the file has no values of them, by name.
     pub added: Vec<String>,
+    /// Kernels that the file computes from its parameters, by name: what they were computed from is gone.
+    pub computed: Vec<String>,
+    /// Ops behind the head's logits that are left out, in order.
+    pub final_ops: Vec<FinalOp>,
+    /// Pixels that the network takes, where it normalises its images itself and nothing else was requested.
+    pub input_range: Option<InputRange>,
 }
 
 /// Maps the file at `path` if it holds a network with its graph.
@@ -69,13 +76,20 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
     let size = request.input.size.map(|side| [side as usize; 2]);
     let lowered = lower_with(&raw, LowerOptions { output: request.output, size })
         .map_err(|source| ModelError::Graph { path: path.to_owned(), source: Box::new(source) })?;
-    let Lowered { mut network, sources, constants, size, folded_norms } = lowered;
+    let Lowered { mut network, sources, constants, size, folded_norms, final_ops, takes_bytes } = lowered;
     name_added(&mut network, &sources);
     let (network, sources) = (&network, &sources[..]);
     let layouts = layouts(&raw, network, sources, path)?;
     let unfit = |source: DescriptionError| ModelError::Network { path: path.to_owned(), source: Box::new(source) };
     let description = NetworkDescription::new(network, size, layouts.clone()).map_err(unfit)?;
-    let preprocessing = preprocessing(request, &description, path)?;
+    let fixed = |id: TensorId| {
+        let (spec, source, layout) = (network.tensor(id), sources[id.index()], layouts[id.index()].as_ref());
+        (!spec.role.is_trainable()).then(|| values((&raw, &constants), spec, source, layout, path).ok()).flatten()
+    };
+    let is_set = request.preprocessing.is_some() || request.input.mean.is_some() || request.input.std.is_some();
+    let shown = if takes_bytes { Some(InputRange::Bytes) } else { InputRange::of(network, fixed) };
+    let input_range = shown.filter(|_| !is_set);
+    let preprocessing = preprocessing(request, &description, input_range, path)?;
     let names = class_names(request, network, path)?;
     let specs = network.tensors.iter().zip(sources).zip(&layouts).filter(|((spec, _), _)| !spec.is_empty());
     let tensors: Vec<Stored<'_>> = specs
@@ -110,6 +124,8 @@ pub(super) fn import(request: &ImportRequest<'_>, file: &NetworkFile) -> Result<
         detected: detected(network),
         network: Some(ImportedNetwork {
             folded_norms,
+            final_ops,
+            input_range,
             ..summary(&raw, &description, sources, &preprocessing, request.labels.is_none())
         }),
         classes: names.labels.len(),
@@ -216,13 +232,15 @@ fn floats(raw: &RawGraph<'_>, tensor: &RawTensor<'_>) -> Option<Vec<f32>> {
     })
 }
 
-/// The request's preprocessing, or ImageNet's for images of the size that the file was exported for.
+/// The request's preprocessing, or ImageNet's for images of the size that the file was exported for. A network that normalises its
+/// images itself gets the pixels that it takes.
 ///
 /// A dense network, which answers each pixel, takes whole frames of that size. Other images are square: of a size that is not,
 /// the shorter side is taken, or the longer one if the network accepts only that.
 fn preprocessing(
     request: &ImportRequest<'_>,
     description: &NetworkDescription,
+    input_range: Option<InputRange>,
     path: &Path,
 ) -> Result<Preprocessing, ModelError> {
     let exported @ [rows, columns] = description.size;
@@ -232,6 +250,10 @@ fn preprocessing(
     let published = match description.head.is_dense() {
         true => Preprocessing { fit: Fit::Whole { width: pixels(columns) }, crop: 1.0, ..imagenet(pixels(rows)) },
         false => imagenet(pixels(side)),
+    };
+    let published = match input_range {
+        Some(range) => Preprocessing { mean: [0.0; 3], std: [255.0 / range.greatest(); 3], ..published },
+        None => published,
     };
     let preprocessing = request.input.apply(request.preprocessing.unwrap_or(published));
     let is_set = request.preprocessing.is_some() || request.input.size.is_some();
@@ -276,6 +298,8 @@ fn summary(
     let added = description.tensors.iter().zip(sources);
     let added =
         added.filter(|(tensor, source)| is_added(source) && !tensor.shape.contains(&0)).map(|(tensor, _)| tensor);
+    let computed = network.tensors.iter().zip(sources);
+    let computed = computed.filter(|(spec, source)| source.constant.is_some() && spec.role.is_trainable());
     let [rows, columns] = description.size;
     ImportedNetwork {
         ops: raw.nodes.len(),
@@ -291,6 +315,9 @@ fn summary(
         numbered_labels: without_labels && !network.is_headless(),
         folded_norms: 0,
         added: added.map(|tensor| tensor.name.clone()).collect(),
+        computed: computed.map(|(spec, _)| spec.name.clone()).collect(),
+        final_ops: Vec::new(),
+        input_range: None,
     }
 }
 

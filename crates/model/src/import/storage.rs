@@ -147,6 +147,23 @@ impl<'a> StateDict<'a> {
         }
     }
 
+    /// Gives a tensor another shape and other values.
+    ///
+    /// # Errors
+    /// If there is another number of values than the shape has.
+    pub fn replace(&mut self, name: &str, shape: Vec<usize>, values: Vec<f32>) -> Result<(), CheckpointError> {
+        let bytes = Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect());
+        self.storages.push(Storage { element: Element::F32, bytes });
+        self.entries.remove(name);
+        let view = View { element: None, offset: 0, strides: contiguous(&shape), shape };
+        self.insert(name, StorageId(self.storages.len() - 1), view)
+    }
+
+    /// Returns the values of the tensor of that name; `None` if there is none, or its values are not floating point.
+    pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
+        self.values(self.get(name)?)
+    }
+
     /// Adds an entry that is no tensor, or none that can be read.
     ///
     /// # Errors

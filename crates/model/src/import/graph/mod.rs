@@ -22,7 +22,7 @@ mod raw;
 mod tensor;
 
 pub use error::{EXPORT, ExternalProblem, GraphError, NodeProblem, TensorProblem, WireProblem};
-pub use lower::{IMPORTED, LowerOptions, Lowered, TensorSource, lower, lower_with};
+pub use lower::{FinalOp, IMPORTED, LowerOptions, Lowered, TensorSource, lower, lower_with};
 pub use name::Name;
 pub use raw::{
     ExternalFile, MAX_NODES, RawArgument, RawDim, RawDtype, RawEnd, RawGraph, RawInt, RawNamed, RawNode, RawRange,

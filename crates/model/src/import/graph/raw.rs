@@ -269,6 +269,23 @@ impl RawDtype {
         })
     }
 
+    /// Whether its values are floating-point numbers.
+    pub const fn is_float(self) -> bool {
+        match self {
+            Self::F16 | Self::Bf16 | Self::F32 | Self::F64 => true,
+            Self::I8
+            | Self::I16
+            | Self::I32
+            | Self::I64
+            | Self::U8
+            | Self::U16
+            | Self::U32
+            | Self::U64
+            | Self::Bool
+            | Self::Other(_) => false,
+        }
+    }
+
     /// Whether its values are integers; booleans are none.
     pub const fn is_integer(self) -> bool {
         match self {

@@ -112,6 +112,27 @@ impl Array {
         Some(Self { shape, values })
     }
 
+    /// Returns the array with another one's values at the positions of an axis that a list names; `None` if it does not fit.
+    pub fn put(&self, axis: usize, indices: &[usize], part: &Self) -> Option<Self> {
+        let side = *self.shape.get(axis)?;
+        let mut shape = self.shape.clone();
+        shape[axis] = indices.len();
+        if part.shape != shape || indices.iter().any(|index| *index >= side) {
+            return None;
+        }
+        let inner: usize = self.shape[axis + 1..].iter().product();
+        let mut result = self.clone();
+        if !part.values.is_empty() {
+            let blocks = result.values.chunks_exact_mut(side * inner);
+            for (block, from) in blocks.zip(part.values.chunks_exact(indices.len() * inner)) {
+                for (index, from) in indices.iter().zip(from.chunks_exact(inner)) {
+                    block[index * inner..][..inner].copy_from_slice(from);
+                }
+            }
+        }
+        Some(result)
+    }
+
     /// Returns arrays one after the other along an axis.
     pub fn concat(parts: &[impl AsRef<Self>], axis: usize) -> Option<Self> {
         let first = parts.first()?.as_ref();
@@ -230,6 +251,9 @@ mod tests {
         let array = counted(&[2, 3]);
         assert_eq!(array.permute(&[1, 0]).unwrap().values, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
         assert_eq!(array.take(1, &[2, 0]).unwrap().values, [2.0, 0.0, 5.0, 3.0]);
+        let put = |axis, indices: &[usize], part: &[usize]| array.put(axis, indices, &counted(part)).unwrap().values;
+        assert_eq!(put(1, &[2, 0], &[2, 2]), [1.0, 1.0, 0.0, 3.0, 4.0, 2.0]);
+        assert_eq!(put(0, &[1], &[1, 3]), [0.0, 1.0, 2.0, 0.0, 1.0, 2.0]);
         assert_eq!(array.cumulate(0).values, [0.0, 1.0, 2.0, 3.0, 5.0, 7.0]);
         assert_eq!(array.cumulate(1).values, [0.0, 1.0, 3.0, 3.0, 7.0, 12.0]);
         let sums = |axes: &[usize], keeps| array.reduce(axes, keeps, |values| values.iter().sum()).unwrap();
@@ -253,6 +277,7 @@ mod tests {
         let array = counted(&[2, 3]);
         assert!(array.zip(&counted(&[2]), |a, _| a).is_none());
         assert!(array.take(1, &[3]).is_none());
+        assert!(array.put(1, &[3], &counted(&[2, 1])).is_none() && array.put(1, &[0], &counted(&[2, 2])).is_none());
         assert!(array.permute(&[0, 0]).is_none());
         assert!(array.reshape(vec![5]).is_none());
         assert!(Array::concat(&[array, counted(&[3, 2])], 0).is_none());

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 pub(super) fn fuse(sketch: &mut Sketch, output: ValueId) -> ValueId {
     let mut fusion = Fusion::new(sketch, output);
     for index in 0..fusion.nodes.len() {
-        fusion.join(index);
+        fusion.join(index, output);
     }
     fusion.finish(sketch, output)
 }
@@ -52,12 +52,15 @@ impl Fusion {
         self.nodes[node].is_some().then_some(node)
     }
 
-    /// Joins a node into the one that computes its input, if both are of such kinds.
-    fn join(&mut self, index: usize) {
+    /// Joins a node into the one that computes its input, if both are of such kinds. The linear layer of one vector that is the
+    /// output stays as it is: it is the head.
+    fn join(&mut self, index: usize, output: ValueId) {
         let Some(mut node) = self.nodes[index].take() else { return };
         node.inputs.iter_mut().for_each(|input| *input = self.stands_for[input.index()]);
         if !self.absorb(index, &node) {
-            self.take_prologue(&mut node);
+            if ValueId::of_node(index) != output || self.shapes[index + 1].pixels() != 1 {
+                self.take_prologue(&mut node);
+            }
             self.nodes[index] = Some(node);
         }
     }

@@ -2,6 +2,7 @@
 
 mod array;
 mod aten;
+mod final_op;
 mod fuse;
 mod onnx;
 mod sections;
@@ -11,14 +12,16 @@ mod view;
 
 use super::GraphError;
 use super::name::Name;
-use super::raw::{MAX_NODES, RawArgument, RawDim, RawEnd, RawGraph, RawSource, RawType};
+use super::raw::{MAX_NODES, RawArgument, RawDim, RawDtype, RawEnd, RawGraph, RawSource, RawType};
 use super::tensor::{RawTensor, RawTensorKind};
-use aten::{Known, Lowering};
+use aten::{Known, Lowering, kernel_name};
 use fieldfit_nets::{Activation, Conv, Graph, Head, Linear, Network, Op, Prologue, Role, Shape, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
+pub use final_op::FinalOp;
+use final_op::{FinalArgMax, ends_in_head};
 use onnx::{OnnxLowering, folded_norms};
 use sketch::Sketch;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use traced::Traced;
 
 /// Network of a file, and where its tensors' values come from.
@@ -34,6 +37,10 @@ pub struct Lowered {
     pub size: [usize; 2],
     /// Convolutions into which the exporter folded a batch norm: its scale and statistics are lost.
     pub folded_norms: usize,
+    /// Ops behind the head's logits that are left out, in order.
+    pub final_ops: Vec<FinalOp>,
+    /// Whether the file takes images of bytes.
+    pub takes_bytes: bool,
 }
 
 /// Choices that a file leaves open.
@@ -74,7 +81,7 @@ pub fn lower(raw: &RawGraph<'_>) -> Result<Lowered, GraphError> {
 /// # Errors
 /// As [`lower`]; if the file has several results or an image of any size, and the choice is missing or not one of them.
 pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lowered, GraphError> {
-    let (name, image, batch) = image(raw, options.size)?;
+    let RawImage { name, shape: image, is_channels_last, takes_bytes, batch } = image(raw, options.size)?;
     let mut uses = HashMap::new();
     for node in &raw.nodes {
         *uses.entry(node.op.as_str().to_owned()).or_insert(0) += 1;
@@ -86,54 +93,88 @@ pub fn lower_with(raw: &RawGraph<'_>, options: LowerOptions<'_>) -> Result<Lower
         batch,
         uses,
         views: HashMap::new(),
+        views_of: HashMap::new(),
+        results_in_place: HashMap::new(),
         evaluated_values: 0,
         kernels: HashMap::new(),
         is_kernel: false,
+        final_ops: HashMap::new(),
     };
-    let known = Known::Traced(Traced::image(ValueId::IMAGE, image));
+    let traced = Traced::image(ValueId::IMAGE, image);
+    let traced = if is_channels_last { traced.permute(&[0, 2, 3, 1]) } else { Some(traced) };
+    let Some(known) = traced.map(Known::Traced) else {
+        return Err(GraphError::Form { expected: "one image", found: "an image of other axes".to_owned() });
+    };
     let result = result_name(raw, options.output)?;
+    let arg_max = FinalArgMax::find(raw, result);
+    let (result, skipped) = arg_max.as_ref().map_or((result, None), |found| (found.logits, Some(found.position)));
     let known = match raw.source {
-        RawSource::Pt2 { .. } => lower_aten(&mut lowering, (name, known), result)?,
-        RawSource::Onnx { .. } => lower_onnx(&mut lowering, (name, known), result)?,
+        RawSource::Pt2 { .. } => lower_aten(&mut lowering, (name, known), (result, skipped))?,
+        RawSource::Onnx { .. } => lower_onnx(&mut lowering, (name, known), (result, skipped))?,
     };
+    if let (Some(arg_max), Some(Known::Traced(logits))) = (&arg_max, &known) {
+        arg_max.check(raw, logits.rank())?;
+    }
     let output = output(known, &mut lowering)?;
+    let (output, final_ops) = without_final_ops(&lowering, output, arg_max.is_some())?;
     let mut sketch = lowering.sketch;
     let output = fuse::fuse(&mut sketch, output);
     let folded_norms = match raw.source {
         RawSource::Pt2 { .. } => 0,
         RawSource::Onnx { .. } => folded_norms(raw),
     };
-    Ok(Lowered { folded_norms, ..finish(sketch, output, [image.height, image.width])? })
+    Ok(Lowered { folded_norms, final_ops, takes_bytes, ..finish(sketch, output, [image.height, image.width])? })
 }
 
-/// Lowers the nodes of a `.pt2` file; returns what is known of its result.
+/// Returns the value before the ops that follow a head's logits, and these ops; an output that is no classifier's stays.
+///
+/// # Errors
+/// If the file's result are classes, and no head makes their logits.
+fn without_final_ops(
+    lowering: &Lowering<'_, '_>,
+    output: ValueId,
+    is_arg_max: bool,
+) -> Result<(ValueId, Vec<FinalOp>), GraphError> {
+    let arg_max = is_arg_max.then_some(FinalOp::ArgMax);
+    let found = lowering.final_ops.get(&output).filter(|(logits, _)| ends_in_head(&lowering.sketch, *logits));
+    if let Some((logits, op)) = found {
+        return Ok((*logits, [Some(*op), arg_max].into_iter().flatten().collect()));
+    }
+    if is_arg_max && !ends_in_head(&lowering.sketch, output) {
+        let found = "the greatest of values that no linear layer or 1×1 convolution makes".to_owned();
+        return Err(GraphError::Form { expected: "one result", found });
+    }
+    Ok((output, arg_max.into_iter().collect()))
+}
+
+/// Lowers the nodes of a `.pt2` file but the one that is left out; returns what is known of the result.
 fn lower_aten<'a>(
     lowering: &mut Lowering<'_, 'a>,
     (image, known): (Name<'a>, Known),
-    result: &Name<'a>,
+    (result, skipped): (&Name<'a>, Option<usize>),
 ) -> Result<Option<Known>, GraphError> {
     let raw = lowering.raw;
     lowering.known.insert(image, known);
     for (tensor, index) in raw.tensors.iter().zip(first_of_each(raw)) {
         lowering.known.insert(tensor.value.clone(), Known::Tensor { index, shape: tensor.shape.clone() });
     }
-    lowering.find_kernels();
-    for position in 0..raw.nodes.len() {
+    lowering.find_kernels(kernel_name);
+    for position in (0..raw.nodes.len()).filter(|position| Some(*position) != skipped) {
         lowering.lower(position)?;
         check_length(lowering)?;
     }
-    Ok(lowering.known.get(result).cloned())
+    Ok(lowering.known.get(lowering.array_name(result)).cloned())
 }
 
-/// Lowers the nodes of an ONNX file; returns what is known of its result.
+/// Lowers the nodes of an ONNX file but the one that is left out; returns what is known of the result.
 fn lower_onnx<'r, 'a>(
     lowering: &mut Lowering<'r, 'a>,
     image: (Name<'a>, Known),
-    result: &Name<'a>,
+    (result, skipped): (&Name<'a>, Option<usize>),
 ) -> Result<Option<Known>, GraphError> {
     let raw = lowering.raw;
     let mut onnx = OnnxLowering::new(lowering, image)?;
-    for position in 0..raw.nodes.len() {
+    for position in (0..raw.nodes.len()).filter(|position| Some(*position) != skipped) {
         onnx.lower(position)?;
         check_length(onnx.lowering)?;
     }
@@ -161,20 +202,43 @@ fn first_of_each(raw: &RawGraph<'_>) -> Vec<usize> {
     raw.tensors.iter().enumerate().map(first).collect()
 }
 
-/// Returns the name and shape of the one image, and the batch that the file was exported for, if it states one.
-fn image<'a>(raw: &RawGraph<'a>, size: Option<[usize; 2]>) -> Result<(Name<'a>, Shape, Option<usize>), GraphError> {
-    let form = |found: String| GraphError::Form { expected: "one image [N, 3, H, W]", found };
+/// Image that a network takes.
+struct RawImage<'a> {
+    name: Name<'a>,
+    shape: Shape,
+    /// Whether it is `[N, H, W, C]` in the file.
+    is_channels_last: bool,
+    /// Whether its values are bytes.
+    takes_bytes: bool,
+    /// The batch that the file was exported for, if it states one.
+    batch: Option<usize>,
+}
+
+/// The most channels of an image whose channels are told from its columns by their number.
+const MAX_CHANNELS: u64 = 4;
+
+/// Returns the one image.
+fn image<'a>(raw: &RawGraph<'a>, size: Option<[usize; 2]>) -> Result<RawImage<'a>, GraphError> {
+    let form = |found: String| GraphError::Form { expected: "one image [N, 3, H, W] or [N, H, W, 3]", found };
     let [RawEnd { value: RawArgument::Value(name), .. }] = &raw.inputs[..] else {
         return Err(form(format!("{} inputs", raw.inputs.len())));
     };
     let Some(RawType::Tensor { dtype, shape: Some(shape) }) = raw.types.get(name) else {
         return Err(form("an input of unknown shape".to_owned()));
     };
-    let [batch, channels, height, width] = &shape[..] else {
-        return Err(form(format!("an input of {} axes", shape.len())));
-    };
-    if dtype.name() != "float32" {
+    let [batch, axes @ ..] = &shape[..] else { return Err(form("an input without axes".to_owned())) };
+    let [first, second, third] = axes else { return Err(form(format!("an input of {} axes", shape.len()))) };
+    let is_few = |dim: &RawDim<'_>| matches!(dim, RawDim::Fixed(1..=MAX_CHANNELS));
+    let is_channels_last = is_few(third) && !is_few(first);
+    let [channels, height, width] = if is_channels_last { [third, first, second] } else { [first, second, third] };
+    let takes_bytes = *dtype == RawDtype::U8;
+    if !dtype.is_float() && !takes_bytes {
         return Err(form(format!("an input of {dtype}")));
+    }
+    if takes_bytes && !converts_bytes(raw, name) {
+        return Err(form(
+            "an input of uint8 that is computed with before it is converted to floating point".to_owned(),
+        ));
     }
     let fixed = |dim: &RawDim<'_>| match dim {
         RawDim::Fixed(side) => usize::try_from(*side).ok().filter(|side| (1..=8192).contains(side)),
@@ -186,7 +250,33 @@ fn image<'a>(raw: &RawGraph<'a>, size: Option<[usize; 2]>) -> Result<(Name<'a>, 
     let (Some(channels), Some(height), Some(width)) = (fixed(channels), side(height, 0), side(width, 1)) else {
         return Err(GraphError::AnySize);
     };
-    Ok((name.clone(), Shape { height, width, channels }, fixed(batch)))
+    let shape = Shape { height, width, channels };
+    Ok(RawImage { name: name.clone(), shape, is_channels_last, takes_bytes, batch: fixed(batch) })
+}
+
+/// Whether a network converts bytes before it computes with them: arithmetic of bytes wraps around.
+fn converts_bytes<'a>(raw: &RawGraph<'a>, image: &Name<'a>) -> bool {
+    const CONVERSIONS: [&str; 6] = ["to", "_to_copy", "type_as", "div", "Cast", "CastLike"];
+    const VIEWS: [&str; 6] = ["permute", "transpose", "movedim", "contiguous", "Transpose", "Identity"];
+    const SIZES: [&str; 3] = ["sym_size", "Shape", "_assert_tensor_metadata"];
+    let mut bytes = HashSet::from([image]);
+    for node in &raw.nodes {
+        let inputs = node.arguments.iter().filter_map(|argument| match &argument.value {
+            RawArgument::Value(name) => Some(name),
+            _ => None,
+        });
+        if !inputs.into_iter().any(|name| bytes.contains(name)) {
+            continue;
+        }
+        let op = node.op.as_str();
+        let op = op.strip_prefix("torch.ops.aten.").map_or(op, |op| op.split('.').next().unwrap_or(op));
+        if VIEWS.contains(&op) {
+            bytes.extend(node.outputs.iter().flatten());
+        } else if !CONVERSIONS.contains(&op) && !SIZES.contains(&op) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Returns the name of the result, of several the chosen one.
@@ -248,7 +338,7 @@ fn finish(mut sketch: Sketch, output: ValueId, size: [usize; 2]) -> Result<Lower
         *constant = position;
     });
     let network = Network { architecture: IMPORTED, channels, tensors, graph, head };
-    Ok(Lowered { network, sources, constants, size, folded_norms: 0 })
+    Ok(Lowered { network, sources, constants, size, folded_norms: 0, final_ops: Vec::new(), takes_bytes: false })
 }
 
 /// Returns the linear layer of one vector, or the 1×1 convolution of one pixel, that ends the network as its head; else its

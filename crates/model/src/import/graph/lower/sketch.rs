@@ -6,12 +6,12 @@ use super::sections::module;
 use super::traced::{Factor, Traced};
 use crate::description::MAX_VALUES;
 use crate::import::graph::raw::RawGraph;
-use fieldfit_nets::{Node, Op, Rearrange, Role, Shape, ShapeError, TensorSpec, ValueId};
+use fieldfit_nets::{Function, Node, Op, Rearrange, Role, Shape, ShapeError, TensorSpec, ValueId};
 use fieldfit_tensor::TensorId;
 use std::collections::HashMap;
 
 /// Network under construction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sketch {
     pub nodes: Vec<Node>,
     /// Module path of each node.
@@ -116,6 +116,35 @@ impl Sketch {
         self.constants.push(array.values.clone());
         self.known_constants.insert(key, id);
         id
+    }
+
+    /// Whether no value of a node's output can be negative, as far as its op and those before it show.
+    pub fn is_non_negative(&self, value: ValueId) -> bool {
+        let Some(node) = value.node().map(|node| &self.nodes[node]) else { return false };
+        match &node.op {
+            Op::Activate(
+                Function::Relu
+                | Function::Sigmoid
+                | Function::HardSigmoid
+                | Function::Exp
+                | Function::Square
+                | Function::Sqrt
+                | Function::Absolute
+                | Function::Softplus { .. },
+            )
+            | Op::Softmax(_) => true,
+            Op::Activate(Function::Clamp { low, .. }) => *low >= 0.0,
+            Op::Scalar { scale, shift } => *scale >= 0.0 && *shift >= 0.0 && self.is_non_negative(node.inputs[0]),
+            Op::MaxPool(_)
+            | Op::AveragePool { .. }
+            | Op::AdaptiveAveragePool(_)
+            | Op::GlobalAveragePool
+            | Op::Mean(_)
+            | Op::Rearrange(_)
+            | Op::Slice { .. }
+            | Op::Gather { .. } => self.is_non_negative(node.inputs[0]),
+            _ => false,
+        }
     }
 
     /// Returns a tensor as a value. A constant is one value a block, so that no block needs another one's.

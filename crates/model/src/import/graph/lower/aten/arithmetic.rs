@@ -58,6 +58,16 @@ impl<'r, 'a> Lowering<'r, 'a> {
         self.compute(Arithmetic::Add, Known::Traced(product), added)
     }
 
+    /// Appends a power whose exponent is a value, `e^(exponent · ln x)`; the base must not be negative.
+    pub fn power_of(&mut self, base: &Traced, exponent: Traced) -> Lowered<Traced> {
+        if !self.sketch.is_non_negative(base.value) {
+            return refuse("a power whose exponent is computed, of a base that may be negative");
+        }
+        let log = self.unary(base, Op::Activate(Function::Log))?;
+        let product = self.combine(Arithmetic::Multiply, log, exponent)?;
+        self.unary(&product, Op::Activate(Function::Exp))
+    }
+
     /// Returns an argument, which may be a number.
     pub(super) fn operand(&self, argument: &RawArgument<'a>) -> Lowered<Known> {
         let number = match argument {

@@ -1,9 +1,13 @@
-//! Einstein sums of one or two arrays.
+//! Einstein sums.
 
 use super::call::Call;
-use super::{Lowered, Lowering, refuse};
+use super::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::traced::Traced;
 use crate::import::graph::raw::RawArgument;
+use std::collections::VecDeque;
+
+/// What is refused of an equation.
+const FORM: &str = "an Einstein sum of that form";
 
 /// Array whose axes have letters.
 struct Lettered {
@@ -26,36 +30,93 @@ impl Lettered {
     }
 }
 
+/// Equation of an Einstein sum: the letters of each array's axes, and of the result's.
+struct Equation {
+    terms: Vec<Vec<char>>,
+    result: Vec<char>,
+}
+
+impl Equation {
+    /// Reads an equation for arrays of those ranks; `None` of another form. An ellipsis becomes letters that no term has.
+    fn parse(text: &str, ranks: &[usize]) -> Option<Self> {
+        let text: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
+        let (inputs, result) =
+            text.split_once("->").map_or((text.as_str(), None), |(inputs, result)| (inputs, Some(result)));
+        let inputs: Vec<&str> = inputs.split(',').collect();
+        let widest =
+            inputs.iter().zip(ranks).map(|(term, rank)| hidden_axes(term, *rank)).collect::<Option<Vec<_>>>()?;
+        let hidden: Vec<char> = spare_letters(&text).take(widest.iter().copied().max()?).collect();
+        let terms = inputs.iter().zip(&widest).map(|(term, count)| spelt(term, hidden.get(hidden.len() - count..)?));
+        let terms: Vec<Vec<char>> = terms.collect::<Option<_>>()?;
+        let result = match result {
+            Some(result) => spelt(result, &hidden)?,
+            None => implied(&terms, &hidden),
+        };
+        let is_distinct =
+            |letters: &[char]| (1..letters.len()).all(|index| !letters[..index].contains(&letters[index]));
+        let is_whole = inputs.len() == ranks.len() && terms.iter().zip(ranks).all(|(term, rank)| term.len() == *rank);
+        (is_whole && terms.iter().chain([&result]).all(|letters| is_distinct(letters)))
+            .then_some(Self { terms, result })
+    }
+}
+
+/// Returns how many axes a term's ellipsis stands for, of an array of that rank; 0 without one.
+fn hidden_axes(term: &str, rank: usize) -> Option<usize> {
+    match term.contains("...") {
+        true => rank.checked_sub(term.len() - 3),
+        false => Some(0),
+    }
+}
+
+/// Returns letters that an equation does not have.
+fn spare_letters(text: &str) -> impl Iterator<Item = char> {
+    ('a'..='z').chain('A'..='Z').filter(move |letter| !text.contains(*letter))
+}
+
+/// Returns a term's letters, those of its ellipsis included.
+fn spelt(term: &str, hidden: &[char]) -> Option<Vec<char>> {
+    let ellipsis: String = hidden.iter().collect();
+    let letters: Vec<char> = term.replacen("...", &ellipsis, 1).chars().collect();
+    letters.iter().all(char::is_ascii_alphabetic).then_some(letters)
+}
+
+/// Returns the result's letters of an equation without one: the ellipsis, and what is there once, in order.
+fn implied(terms: &[Vec<char>], hidden: &[char]) -> Vec<char> {
+    let count = |letter: &char| terms.iter().flatten().filter(|found| *found == letter).count();
+    let mut once: Vec<char> =
+        terms.iter().flatten().copied().filter(|letter| !hidden.contains(letter) && count(letter) == 1).collect();
+    once.sort_unstable();
+    [hidden.to_vec(), once].concat()
+}
+
 impl<'r, 'a> Lowering<'r, 'a> {
-    /// Lowers `einsum` without ellipses: axes that the result does not have are summed, a matrix product joins two arrays.
+    /// Lowers `einsum`.
     pub(super) fn einsum(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let unsupported = || refuse("an Einstein sum of that form");
         let (Some(RawArgument::Text(equation)), Some(RawArgument::Values(names))) =
             (call.argument("equation"), call.argument("tensors"))
         else {
-            return unsupported();
+            return refuse(FORM);
         };
-        let equation: String = equation.as_str().chars().filter(|letter| !letter.is_whitespace()).collect();
-        let Some((inputs, result)) = equation.split_once("->") else { return unsupported() };
-        let result: Vec<char> = result.chars().collect();
-        let mut operands = Vec::new();
-        for (letters, name) in inputs.split(',').zip(names.iter().flatten()) {
-            let known = self.named(name)?;
-            let (value, letters) = (self.traced(known)?, letters.chars().collect::<Vec<_>>());
-            let is_distinct = (1..letters.len()).all(|index| !letters[..index].contains(&letters[index]));
-            let are_letters = letters.iter().chain(&result).all(char::is_ascii_alphabetic);
-            if letters.len() != value.rank() || !is_distinct || !are_letters {
-                return unsupported();
-            }
-            operands.push(Lettered { value, letters });
+        let operands = names.iter().flatten().map(|name| self.named(name)).collect::<Lowered<Vec<_>>>()?;
+        self.einsum_of(equation.as_str(), operands)
+    }
+
+    /// Appends an Einstein sum: axes that the result does not have are summed, a matrix product joins two arrays at a time.
+    pub fn einsum_of(&mut self, equation: &str, operands: Vec<Known>) -> Lowered<Traced> {
+        let values = operands.into_iter().map(|operand| self.traced(operand)).collect::<Lowered<Vec<_>>>()?;
+        let ranks: Vec<usize> = values.iter().map(Traced::rank).collect();
+        let Some(Equation { terms, result }) = Equation::parse(equation, &ranks) else { return refuse(FORM) };
+        let mut operands: VecDeque<Lettered> =
+            values.into_iter().zip(terms).map(|(value, letters)| Lettered { value, letters }).collect();
+        let Some(mut joined) = operands.pop_front() else { return refuse(FORM) };
+        while let Some(operand) = operands.pop_front() {
+            let later = operands.iter().flat_map(|operand| operand.letters.iter().copied());
+            let needed: Vec<char> = result.iter().copied().chain(later).collect();
+            joined = self.contracted(joined, operand, &needed)?;
         }
-        let joined = match (operands.len() == names.len(), operands.pop(), operands.pop(), operands.pop()) {
-            (true, Some(only), None, None) => self.summed(only, &result)?,
-            (true, Some(right), Some(left), None) => self.contracted(left, right, &result)?,
-            _ => return unsupported(),
-        };
+        let joined = self.summed(joined, &result)?;
         let order: Option<Vec<usize>> = result.iter().map(|letter| joined.axis(*letter)).collect();
-        order.and_then(|order| joined.value.permute(&order)).map_or_else(unsupported, Ok)
+        order.and_then(|order| joined.value.permute(&order)).map_or_else(|| refuse(FORM), Ok)
     }
 
     /// Sums an array over the axes whose letters are not in a list.
@@ -83,7 +144,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let columns: Vec<char> =
             right.letters.iter().filter(|letter| !left.letters.contains(letter)).copied().collect();
         let operands = left.grouped([&outer, &rows, &inner]).zip(right.grouped([&outer, &columns, &inner]));
-        let Some((lefts, rights)) = operands else { return refuse("an Einstein sum of that form") };
+        let Some((lefts, rights)) = operands else { return refuse(FORM) };
         let product = self.product(&lefts, &rights, true, 1.0)?;
         let letters = [outer, rows, columns].concat();
         let sizes: Vec<_> = letters
@@ -98,7 +159,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             .collect();
         match self.view(product, &sizes)? {
             Some(value) => Ok(Lettered { value, letters }),
-            None => refuse("an Einstein sum of that form"),
+            None => refuse(FORM),
         }
     }
 }

@@ -12,6 +12,10 @@ use std::rc::Rc;
 /// The most values of all evaluated arrays together.
 const MAX_TOTAL: usize = 1 << 25;
 
+/// Ops that create an array in the type, and without sizes in the shape, of another one.
+const CREATIONS: [&str; 8] =
+    ["new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like"];
+
 /// Steps in which every parameter may be made a kernel.
 const MAX_STEPS: usize = 16;
 
@@ -19,28 +23,40 @@ impl<'r, 'a> Lowering<'r, 'a> {
     /// Evaluates a call; `None` if it depends on the image or on a parameter, or is none that is evaluated.
     pub(super) fn evaluate(&mut self, call: &Call<'r, 'a>, op: &str) -> Lowered<Option<Vec<Known>>> {
         self.is_kernel = call.node.outputs.iter().flatten().any(|name| self.kernels.contains_key(name));
-        if !self.is_constant(call) || self.keeps_its_tensor(call, op) {
+        let is_of_shape = CREATIONS.contains(&op.split('.').next().unwrap_or(op));
+        if !self.is_constant(call, is_of_shape) || self.keeps_its_tensor(call, op) {
             return Ok(None);
         }
         let Some(results) = self.evaluated(call, op)? else { return Ok(None) };
+        self.counted(results).map(Some)
+    }
+
+    /// Returns evaluated arrays as constants, and counts their values.
+    pub(super) fn counted(&mut self, results: Vec<Array>) -> Lowered<Vec<Known>> {
         self.evaluated_values += results.iter().map(|array| array.values.len()).sum::<usize>();
-        // Kernels are as large as the parameters that they are computed from.
-        let stored: usize = self.raw.tensors.iter().map(|tensor| tensor.len()).sum();
-        let limit = MAX_TOTAL.max(stored.saturating_mul(MAX_STEPS));
+        let limit = self.evaluation_limit();
         if self.evaluated_values > limit {
             return refuse(format!("constants of more than {limit} values"));
         }
-        Ok(Some(results.into_iter().map(|array| Known::Constant(Rc::new(array))).collect()))
+        Ok(results.into_iter().map(|array| Known::Constant(Rc::new(array))).collect())
     }
 
-    /// Whether no tensor of a call depends on the image or on a parameter.
-    fn is_constant(&self, call: &Call<'r, 'a>) -> bool {
-        let is_constant = |name| match self.known.get(name) {
+    /// Returns the most values of all evaluated arrays together. Kernels are as large as the parameters that they are computed
+    /// from.
+    pub fn evaluation_limit(&self) -> usize {
+        let stored: usize = self.raw.tensors.iter().map(|tensor| tensor.len()).sum();
+        MAX_TOTAL.max(stored.saturating_mul(MAX_STEPS))
+    }
+
+    /// Whether no tensor of a call depends on the image or on a parameter; the first one may, if the call takes its shape alone.
+    fn is_constant(&self, call: &Call<'r, 'a>, is_of_shape: bool) -> bool {
+        let is_constant = |name| match self.known.get(self.array_name(name)) {
             Some(Known::Constant(_) | Known::Int(_)) => true,
             Some(Known::Tensor { index, .. }) => self.is_fixed(*index),
             Some(Known::Traced(_) | Known::Expanded { .. } | Known::Turned { .. } | Known::Unread) | None => false,
         };
-        call.node.arguments.iter().all(|argument| match &argument.value {
+        let arguments = call.node.arguments.iter().skip(usize::from(is_of_shape));
+        arguments.into_iter().all(|argument| match &argument.value {
             RawArgument::Value(name) => is_constant(name),
             RawArgument::Values(names) => names.iter().flatten().all(is_constant),
             _ => true,
@@ -83,7 +99,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
     }
 
     pub fn is_float(&self, index: usize) -> bool {
-        matches!(self.raw.tensors[index].dtype, RawDtype::F16 | RawDtype::Bf16 | RawDtype::F32 | RawDtype::F64)
+        self.raw.tensors[index].dtype.is_float()
     }
 
     /// Returns the values of a tensor of the file; `None` if its type has none that can be read.
@@ -117,20 +133,27 @@ impl<'r, 'a> Lowering<'r, 'a> {
             RawArgument::Int(value) => scalar(*value as f64),
             RawArgument::Float(value) => scalar(*value),
             RawArgument::Bool(value) => scalar(f64::from(u8::from(*value))),
-            argument @ (RawArgument::Value(_) | RawArgument::Tensor(_)) => match self.known_argument(argument).ok()? {
-                Known::Constant(array) => Some(array),
-                Known::Int(Size::Fixed(value)) => scalar(value as f64),
-                Known::Tensor { index, shape } if self.is_fixed(index) => {
-                    Array::new(shape, self.tensor_values(index)?).map(Rc::new)
-                }
-                Known::Tensor { .. }
-                | Known::Int(Size::Batch(_) | Size::Rest)
-                | Known::Traced(_)
-                | Known::Expanded { .. }
-                | Known::Turned { .. }
-                | Known::Unread => None,
-            },
+            argument @ (RawArgument::Value(_) | RawArgument::Tensor(_)) => {
+                self.constant(&self.known_argument(argument).ok()?)
+            }
             _ => None,
+        }
+    }
+
+    /// Returns the values of what is known, if it is constant.
+    pub(super) fn constant(&self, known: &Known) -> Option<Rc<Array>> {
+        match known {
+            Known::Constant(array) => Some(Rc::clone(array)),
+            Known::Int(Size::Fixed(value)) => Some(Rc::new(Array::scalar(*value as f64))),
+            Known::Tensor { index, shape } if self.is_fixed(*index) => {
+                Array::new(shape.clone(), self.tensor_values(*index)?).map(Rc::new)
+            }
+            Known::Tensor { .. }
+            | Known::Int(Size::Batch(_) | Size::Rest)
+            | Known::Traced(_)
+            | Known::Expanded { .. }
+            | Known::Turned { .. }
+            | Known::Unread => None,
         }
     }
 
@@ -171,9 +194,12 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let filled = |value: f64| -> Lowered<Option<Array>> {
             let shape = match call.argument("size") {
                 Some(_) => self.fixed_sizes(call, "size")?,
-                None => match self.array(call.argument("self")) {
-                    Some(array) => array.shape.clone(),
-                    None => return Ok(None),
+                None => match self.first(call) {
+                    Ok(Known::Traced(value)) => value.lengths(),
+                    Ok(Known::Expanded { lengths, .. }) => lengths,
+                    Ok(Known::Tensor { shape, .. }) => shape,
+                    Ok(Known::Constant(array)) => array.shape.clone(),
+                    Ok(Known::Turned { .. } | Known::Int(_) | Known::Unread) | Err(_) => return Ok(None),
                 },
             };
             Array::filled(shape, value)
@@ -185,7 +211,8 @@ impl<'r, 'a> Lowering<'r, 'a> {
             None => refuse(format!("`{name}` that is no constant")),
         };
         match name {
-            "zeros" | "zeros_like" | "new_zeros" => filled(0.0),
+            // What is left open is written before it is read.
+            "empty" | "empty_like" | "new_empty" | "zeros" | "zeros_like" | "new_zeros" | "zero" => filled(0.0),
             "ones" | "ones_like" | "new_ones" => filled(1.0),
             "full" | "full_like" | "new_full" | "fill" => filled(number("fill_value", number("value", 0.0)?)?),
             "scalar_tensor" => Ok(Some(Array::scalar(number("s", 0.0)?))),
@@ -262,6 +289,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             }
             "view_as" | "reshape_as" => other().and_then(|shape| array.reshape(shape)),
             "expand_as" => other().and_then(|shape| array.expand(&shape)),
+            "copy" => self.array(call.argument("src")).and_then(|source| source.expand(&array.shape)),
             "cumsum" => Some(array.cumulate(axis("dim", 0)?)),
             "index" => match self.index_list(call)? {
                 Some(IndexList { axis, indices, dims }) => array.take(axis, &indices).and_then(|taken| {

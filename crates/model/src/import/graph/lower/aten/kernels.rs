@@ -3,18 +3,16 @@
 //! They are computed while the file is imported. The kernel is then what is trained.
 
 use super::call::Call;
-use super::{Known, Lowered, Lowering, refuse};
+use super::{Lowered, Lowering, refuse};
 use crate::import::graph::lower::array::Array;
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawNode};
 use std::collections::{HashMap, HashSet};
 
-/// Convolutions whose kernel may be computed.
-const CONVOLUTIONS: [&str; 2] = ["torch.ops.aten.conv2d.", "torch.ops.aten.convolution."];
-
 impl<'r, 'a> Lowering<'r, 'a> {
-    /// Finds the names of what a convolution's kernel is computed from by the parameters alone.
-    pub fn find_kernels(&mut self) {
+    /// Finds the names of what a convolution's kernel is computed from by the parameters alone; `kernel` is the name of a node's
+    /// kernel, if the node is a convolution.
+    pub fn find_kernels(&mut self, kernel: impl Fn(&'r RawNode<'a>) -> Option<&'r Name<'a>>) {
         let mut fixed: HashSet<&Name<'a>> = self.raw.tensors.iter().map(|tensor| &tensor.value).collect();
         let mut makers: HashMap<&Name<'a>, &RawNode<'a>> = HashMap::new();
         for node in &self.raw.nodes {
@@ -23,8 +21,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 makers.extend(node.outputs.iter().flatten().map(|name| (name, node)));
             }
         }
-        let is_convolution = |node: &&RawNode<'a>| CONVOLUTIONS.iter().any(|op| node.op.as_str().starts_with(op));
-        let mut open: Vec<&Name<'a>> = self.raw.nodes.iter().filter(is_convolution).filter_map(weight).collect();
+        let mut open: Vec<&Name<'a>> = self.raw.nodes.iter().filter_map(kernel).collect();
         while let Some(name) = open.pop() {
             let Some(node) = makers.get(name) else { continue };
             if self.kernels.insert(name.clone(), 0).is_none() {
@@ -60,8 +57,9 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 reduce(&|values| variance(values, correction).sqrt())
             }
             "linalg_vector_norm" if call.number("ord", 2.0)? == 2.0 => reduce(&length),
-            "mv" | "dot" => {
-                let Some(vector) = other("vec").or_else(|| other("tensor")) else { return Ok(None) };
+            "mv" | "dot" | "vdot" => {
+                let vector = ["vec", "tensor", "other"].into_iter().find_map(other);
+                let Some(vector) = vector else { return Ok(None) };
                 let products = array.zip(&vector, |left, right| left * right);
                 let last = array.shape.len().checked_sub(1);
                 fits(products.zip(last).and_then(|(all, last)| all.reduce(&[last], false, |row| row.iter().sum())))
@@ -89,33 +87,26 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Returns `[1, C, n]` standardised by the statistics of each row, times a scale and plus a shift.
     fn standardised(&self, call: &Call<'r, 'a>, array: &Array) -> Lowered<Option<Array>> {
-        let [1, channels, _] = array.shape[..] else { return refuse("a batch norm of constants of that shape") };
-        let epsilon = call.number("eps", 1e-5)?;
-        let means = array.reduce(&[2], true, mean);
-        let variances = array.reduce(&[2], true, |values| variance(values, 0.0));
-        let centred = means.and_then(|means| array.zip(&means, |value, mean| value - mean));
-        let mut result = centred.zip(variances).and_then(|(centred, variances)| {
-            centred.zip(&variances, |value, variance| value / (variance + epsilon).sqrt())
-        });
-        for name in ["weight", "bias"] {
+        let mut factors = [None, None];
+        for (name, factors) in ["weight", "bias"].into_iter().zip(&mut factors) {
             let argument = call.argument(name).filter(|argument| !matches!(argument, RawArgument::None));
-            let Some(factors) = argument.map(|argument| self.array(Some(argument))) else { continue };
-            let of = |value: f64, factor: f64| if name == "weight" { value * factor } else { value + factor };
-            let factors = factors.and_then(|factors| factors.reshape(vec![1, channels, 1]));
-            result = result.zip(factors).and_then(|(result, factors)| result.zip(&factors, of));
+            *factors = argument.map(|argument| self.array(Some(argument))).unwrap_or_default();
         }
-        Ok(result)
+        let [scale, shift] = &factors;
+        Ok(standardised(array, [scale.as_deref(), shift.as_deref()], call.number("eps", 1e-5)?))
     }
 
-    /// Forgets what kernels were computed from, once no node behind this one reads it.
-    pub(super) fn forget_kernels(&mut self, node: &RawNode<'a>) {
+    /// Returns the names of what kernels were computed from that no node behind this one reads.
+    pub fn last_read(&mut self, node: &RawNode<'a>) -> Vec<Name<'a>> {
+        let mut last = Vec::new();
         for name in inputs(node) {
             let Some(readers) = self.kernels.get_mut(name) else { continue };
             *readers = readers.saturating_sub(1);
             if *readers == 0 {
-                self.known.insert(name.clone(), Known::Unread);
+                last.push(name.clone());
             }
         }
+        last
     }
 }
 
@@ -124,15 +115,37 @@ fn inputs<'n, 'a>(node: &'n RawNode<'a>) -> impl Iterator<Item = &'n Name<'a>> {
     node.arguments.iter().flat_map(|argument| super::in_place::all_named(&argument.value))
 }
 
-/// Returns the name of a convolution's kernel.
-fn weight<'n, 'a>(node: &'n RawNode<'a>) -> Option<&'n Name<'a>> {
+/// Returns the name of a convolution's kernel; `None` of another op.
+pub(in super::super) fn kernel_name<'n, 'a>(node: &'n RawNode<'a>) -> Option<&'n Name<'a>> {
+    const CONVOLUTIONS: [&str; 2] = ["torch.ops.aten.conv2d.", "torch.ops.aten.convolution."];
+    let is_convolution = CONVOLUTIONS.iter().any(|op| node.op.as_str().starts_with(op));
     match node.named("weight") {
-        Some(RawArgument::Value(name)) => Some(name),
+        Some(RawArgument::Value(name)) if is_convolution => Some(name),
         _ => None,
     }
 }
 
-fn mean(values: &[f64]) -> f64 {
+/// Returns `[1, C, n]` standardised by the statistics of each row, times a scale and plus a shift of each row.
+pub(in super::super) fn standardised(
+    array: &Array,
+    [scale, shift]: [Option<&Array>; 2],
+    epsilon: f64,
+) -> Option<Array> {
+    let [1, channels, _] = array.shape[..] else { return None };
+    let means = array.reduce(&[2], true, mean)?;
+    let variances = array.reduce(&[2], true, |values| variance(values, 0.0))?;
+    let centred = array.zip(&means, |value, mean| value - mean)?;
+    let mut result = centred.zip(&variances, |value, variance| value / (variance + epsilon).sqrt())?;
+    if let Some(scale) = scale {
+        result = result.zip(&scale.reshape(vec![1, channels, 1])?, |value, factor| value * factor)?;
+    }
+    match shift {
+        Some(shift) => result.zip(&shift.reshape(vec![1, channels, 1])?, |value, shift| value + shift),
+        None => Some(result),
+    }
+}
+
+pub(in super::super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
@@ -141,6 +154,6 @@ fn variance(values: &[f64], correction: f64) -> f64 {
     values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (values.len() as f64 - correction)
 }
 
-fn length(values: &[f64]) -> f64 {
+pub(in super::super) fn length(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum::<f64>().sqrt()
 }

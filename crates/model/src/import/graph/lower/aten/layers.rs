@@ -121,25 +121,8 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let biased = self.is_computed(call, "bias");
         let bias = if biased { None } else { self.parameter(call, "bias")? };
         let result = if self.is_computed(call, "weight") {
-            let mut weight = self.value(call, "weight")?;
-            let (mut rows, is_vector) = (value.clone(), value.rank() == 2);
-            if is_vector {
-                rows.axes.insert(1, Vec::new());
-            }
-            while weight.rank() < rows.rank() {
-                weight.axes.insert(0, Vec::new());
-            }
-            let mut product = self.product(&rows, &weight, true, 1.0)?;
-            if is_vector {
-                product.axes.remove(1);
-            }
-            match bias {
-                Some(index) => {
-                    let shape = self.raw.tensors[index].shape.clone();
-                    self.compute(Arithmetic::Add, Known::Traced(product), Known::Tensor { index, shape })?
-                }
-                None => product,
-            }
+            let weight = self.value(call, "weight")?;
+            self.linear_computed(value, weight, bias)?
         } else {
             let Some(weight) = self.parameter(call, "weight")? else {
                 return refuse("a linear layer without a weight");
@@ -147,6 +130,28 @@ impl<'r, 'a> Lowering<'r, 'a> {
             self.linear_of(&value, weight, bias)?
         };
         self.with_bias(call, result, biased.then_some(None))
+    }
+
+    /// Appends a linear layer whose weight, `[out, in]`, is computed.
+    pub fn linear_computed(&mut self, mut rows: Traced, mut weight: Traced, bias: Option<usize>) -> Lowered<Traced> {
+        let is_vector = rows.rank() == 2;
+        if is_vector {
+            rows.axes.insert(1, Vec::new());
+        }
+        while weight.rank() < rows.rank() {
+            weight.axes.insert(0, Vec::new());
+        }
+        let mut product = self.product(&rows, &weight, true, 1.0)?;
+        if is_vector {
+            product.axes.remove(1);
+        }
+        match bias {
+            Some(index) => {
+                let shape = self.raw.tensors[index].shape.clone();
+                self.compute(Arithmetic::Add, Known::Traced(product), Known::Tensor { index, shape })
+            }
+            None => Ok(product),
+        }
     }
 
     /// Appends a linear layer of tensors as the file has them, `[out, in]` and `[out]`.

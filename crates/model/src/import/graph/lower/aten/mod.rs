@@ -22,6 +22,7 @@ mod values;
 use crate::import::graph::GraphError;
 use crate::import::graph::error::NodeProblem;
 use crate::import::graph::lower::array::Array;
+use crate::import::graph::lower::final_op::FinalOp;
 use crate::import::graph::lower::sketch::Sketch;
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::name::Name;
@@ -29,9 +30,10 @@ use crate::import::graph::raw::{RawArgument, RawGraph, RawNode};
 pub(super) use arithmetic::Operand;
 use attention::call_other;
 use call::Call;
-use fieldfit_nets::{Arithmetic, Function, Op, ShapeError};
+use fieldfit_nets::{Arithmetic, Function, Op, ShapeError, ValueId};
 pub(super) use functions::Elu;
-use in_place::{is_in_place, may_share, named};
+use in_place::SharedView;
+pub(super) use kernels::{kernel_name, length, mean, standardised};
 pub(super) use norms::NormTensors;
 use pools::average_pool;
 use std::collections::HashMap;
@@ -77,8 +79,12 @@ pub(super) struct Lowering<'r, 'a> {
     pub batch: Option<usize>,
     /// How often each op is called.
     pub uses: HashMap<String, usize>,
-    /// Of each name that shares memory with another one in the file, the other.
-    pub views: HashMap<Name<'a>, Name<'a>>,
+    /// The names that share memory with another one in the file.
+    pub views: HashMap<Name<'a>, SharedView<'r, 'a>>,
+    /// Of each array that is no view, its views.
+    pub views_of: HashMap<Name<'a>, Vec<Name<'a>>>,
+    /// Of the result of each op in place, the array that it is.
+    pub results_in_place: HashMap<Name<'a>, Name<'a>>,
     /// Values of all constants that were evaluated.
     pub evaluated_values: usize,
     /// Names of what the file computes a convolution's kernel from, by its parameters alone, and how many nodes are still to read
@@ -86,6 +92,8 @@ pub(super) struct Lowering<'r, 'a> {
     pub kernels: HashMap<Name<'a>, usize>,
     /// Whether the node that is lowered is among them.
     pub is_kernel: bool,
+    /// Of each value that a [`FinalOp`] makes, the op's input.
+    pub final_ops: HashMap<ValueId, (ValueId, FinalOp)>,
 }
 
 /// Reason for which a node cannot be lowered.
@@ -116,23 +124,26 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let raw = self.raw;
         let node = &raw.nodes[position];
         self.sketch.path = node.path.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default();
-        let results = self.check_in_place(node, position).and_then(|()| self.call(&Call { node }));
-        let results = results.map_err(|problem| self.failed(node, problem))?;
-        let source = node.arguments.first().and_then(|argument| named(&argument.value));
-        for (name, result) in node.outputs.iter().zip(results) {
+        let changed = self.changed(node);
+        let sharers = self.sharers(changed.as_ref(), position).map_err(|problem| self.failed(node, problem))?;
+        let results = self.call(&Call { node }).map_err(|problem| self.failed(node, problem))?;
+        for (output, (name, result)) in node.outputs.iter().zip(results).enumerate() {
             let Some(name) = name else { continue };
             if self.known.contains_key(name) {
                 let (name, problem) = (name.as_str().to_owned(), "two nodes or tensors have one name");
                 return Err(GraphError::Contradiction { name, problem });
             }
-            if let Some(source) = source.filter(|_| is_in_place(node.op.as_str())) {
-                self.known.insert(source.clone(), result.clone());
-            } else if let Some(source) = source.filter(|_| may_share(node.op.as_str())) {
-                self.views.insert(name.clone(), source.clone());
+            if let Some(changed) = &changed {
+                let written = self.write_back(changed, result.clone(), &sharers);
+                written.map_err(|problem| self.failed(node, problem))?;
+                self.results_in_place.insert(name.clone(), changed.clone());
             }
+            self.note_view(node, output, name);
             self.known.insert(name.clone(), result);
         }
-        self.forget_kernels(node);
+        for name in self.last_read(node) {
+            self.known.insert(name, Known::Unread);
+        }
         Ok(())
     }
 
@@ -185,7 +196,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 return Ok(vec![Known::Unread]);
             }
             "sym_size" => return self.size(call),
-
+            "slice_scatter" | "select_scatter" => return self.scatter(call, name).map(|value| vec![value]),
             "cat" | "concat" | "concatenate" => return self.concat(call, false),
             "hstack" => return self.concat_along(call, 1),
             "stack" => return self.concat(call, true),
@@ -260,6 +271,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             | "_upsample_bilinear2d_aa"
             | "_upsample_bicubic2d_aa" => self.resize(call, name)?,
             "im2col" => self.unfold(call)?,
+            "col2im" => self.fold(call)?,
             "where" | "masked_fill" | "masked_fill_" => self.choose(call, name)?,
             "pixel_shuffle" => self.pixel_shuffle(call)?,
             "pixel_unshuffle" => self.pixel_unshuffle(call)?,
@@ -298,6 +310,15 @@ impl<'r, 'a> Lowering<'r, 'a> {
             ("repeat", _) => self.repeat(call, "repeats"),
             ("tile", _) => self.repeat(call, "dims"),
             ("einsum", _) => self.einsum(call),
+            ("copy" | "copy_" | "fill" | "fill_" | "zero" | "zero_", _) => {
+                self.overwritten(call, name.strip_suffix('_').unwrap_or(name))
+            }
+            ("cumsum", _) => self.cumulated(call),
+            ("pow" | "pow_", "Tensor_Tensor" | "Tensor") => {
+                let (base, exponent) = (self.value(call, "self")?, self.value(call, "exponent")?);
+                self.power_of(&base, exponent)
+            }
+            ("_weight_norm", _) => self.weight_norm(call),
             ("repeat_interleave", "self_int") => self.repeat_interleave(call),
             _ => Err(Problem::Op),
         }
@@ -319,9 +340,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
             return Err(Problem::Use("dropout in training mode".to_owned(), EVALUATION));
         }
         match call.argument("dtype") {
-            Some(RawArgument::Dtype(dtype)) if !matches!(dtype.name(), "float32" | "float64") => {
-                refuse(format!("a conversion to {dtype}"))
-            }
+            Some(RawArgument::Dtype(dtype)) if !dtype.is_float() => refuse(format!("a conversion to {dtype}")),
             _ => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::{EVALUATION, Known, Lowered, Lowering, Problem, refuse};
+use crate::import::graph::lower::final_op::FinalOp;
 use crate::import::graph::lower::traced::{Factor, Traced};
 use crate::import::graph::raw::RawArgument;
 use fieldfit_nets::{Arithmetic, BatchNorm, Function, LayerNorm, Op, Role};
@@ -200,6 +201,16 @@ impl<'r, 'a> Lowering<'r, 'a> {
         }
     }
 
+    /// Lowers the weight of a layer by its direction and size: `g · v / ‖v‖` over all axes but one.
+    pub(super) fn weight_norm(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let (direction, size) = (self.value(call, "v")?, self.value(call, "g")?);
+        let Some(axis) = direction.axis(call.int("dim", 0)?) else { return refuse("an axis that is not there") };
+        let others: Vec<usize> = (0..direction.rank()).filter(|other| *other != axis).collect();
+        let length = self.length_over(&direction, &others, true)?;
+        let unit = self.combine(Arithmetic::Divide, direction, length)?;
+        self.combine(Arithmetic::Multiply, unit, size)
+    }
+
     /// Appends the sum of sizes over axes.
     pub fn size_over(&mut self, value: &Traced, axes: &[usize], keeps: bool) -> Lowered<Traced> {
         let sizes = self.unary(value, Op::Activate(Function::Absolute))?;
@@ -226,7 +237,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let Some(axis) = value.axis(axis) else { return refuse("an axis that is not there") };
         let (shifted, _, sum) = self.exponentials(value, axis)?;
         let log = self.unary(&sum, Op::Activate(Function::Log))?;
-        self.combine(Arithmetic::Subtract, shifted, log)
+        let result = self.combine(Arithmetic::Subtract, shifted, log)?;
+        if value.shape == result.shape && value.sides == result.sides {
+            self.final_ops.insert(result.value, (value.value, FinalOp::LogSoftmax));
+        }
+        Ok(result)
     }
 
     pub(super) fn log_sum_exp(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {

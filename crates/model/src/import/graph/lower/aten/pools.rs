@@ -1,6 +1,7 @@
 //! Pools and sizes: pools, means, sums, padding, resizes and pixel shuffles.
 
 use super::MAX_SIDE;
+use super::arithmetic::Operand;
 use super::call::Call;
 use super::{Known, Lowered, Lowering, refuse};
 use crate::import::graph::lower::array::Array;
@@ -159,6 +160,36 @@ impl<'r, 'a> Lowering<'r, 'a> {
         let value = self.value(call, "self")?;
         let axes = self.axes_of(call, &value)?;
         self.sum_over(&value, &axes, call.flag("keepdim", false)?)
+    }
+
+    /// Lowers `cumsum`: the sums of all values up to each position of an axis.
+    pub(super) fn cumulated(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        self.check_inert(call)?;
+        let value = self.value(call, "self")?;
+        match value.axis(call.int("dim", 0)?) {
+            Some(axis) => self.cumulated_along(value, axis),
+            None => refuse("an axis that is not there"),
+        }
+    }
+
+    /// Appends the sums of all values up to each position of an axis: a product with a triangle of ones.
+    pub fn cumulated_along(&mut self, mut value: Traced, axis: usize) -> Lowered<Traced> {
+        let (length, rank) = (value.length(axis), value.rank());
+        if value.axes[axis].contains(&Factor::Batch) {
+            return refuse("a sum over the images of a batch");
+        }
+        let Some(ones) = Array::filled(vec![length; 2], 1.0) else { return refuse("sums along that many positions") };
+        let triangle = ones.triangle(|row, column| column > row, 0.0);
+        let mut weight = self.operand_value(&Operand::Constant(Rc::new(triangle)), &[length; 2])?;
+        value.axes.swap(axis, rank - 1);
+        // A product is of matrices, one for each image at least.
+        let ahead = 3_usize.saturating_sub(rank);
+        value.axes.splice(rank - 1..rank - 1, vec![Vec::new(); ahead]);
+        weight.axes.splice(0..0, vec![Vec::new(); value.rank() - 2]);
+        let mut result = self.product(&value, &weight, true, 1.0)?;
+        result.axes.drain(rank - 1..rank - 1 + ahead);
+        result.axes.swap(axis, rank - 1);
+        Ok(result)
     }
 
     /// Lowers the unbiased or biased variance along axes.

@@ -3,6 +3,7 @@
 use super::arithmetic::Operand;
 use super::call::Call;
 use super::{Known, Lowered, Lowering, refuse};
+use crate::import::graph::lower::final_op::FinalOp;
 use crate::import::graph::lower::traced::{Factor, Traced};
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::RawArgument;
@@ -12,7 +13,7 @@ use fieldfit_tensor::TensorId;
 
 impl<'r, 'a> Lowering<'r, 'a> {
     pub fn named(&self, name: &Name<'a>) -> Lowered<Known> {
-        match self.known.get(name) {
+        match self.known.get(self.array_name(name)) {
             Some(Known::Unread) | None => refuse(format!("value `{name}`, which no supported op computes")),
             Some(known) => Ok(known.clone()),
         }
@@ -108,7 +109,11 @@ impl<'r, 'a> Lowering<'r, 'a> {
 
     /// Appends a node of one input that keeps its shape and axes.
     pub fn unary(&mut self, value: &Traced, op: Op) -> Lowered<Traced> {
+        let final_op = FinalOp::of(&op);
         let (result, shape) = self.sketch.node(op, &[value.value])?;
+        if let Some(op) = final_op {
+            self.final_ops.insert(result, (value.value, op));
+        }
         Ok(Traced { value: result, shape, ..value.clone() })
     }
 

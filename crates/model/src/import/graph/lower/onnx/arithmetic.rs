@@ -71,7 +71,11 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     fn power(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let known = self.array(node, 0)?;
         let value = self.lowering.traced(known)?;
-        let Some(exponent) = self.number(node, 1)? else { return refuse("a power without an exponent") };
+        let exponent = self.array(node, 1)?;
+        let Some(exponent) = self.single(&exponent)? else {
+            let exponent = self.lowering.traced(exponent)?;
+            return self.lowering.power_of(&value, exponent);
+        };
         let function = match exponent {
             1.0 => return Ok(value),
             2.0 => Function::Square,

@@ -5,7 +5,7 @@ use super::node::Node;
 use super::select::Range;
 use super::{OnnxLowering, Value};
 use crate::import::graph::lower::array::Array;
-use crate::import::graph::lower::aten::{Known, Lowered, refuse};
+use crate::import::graph::lower::aten::{Known, Lowered, length, mean, refuse, standardised};
 use crate::import::graph::lower::traced::Size;
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::RawArgument;
@@ -148,11 +148,39 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
                 let Some(repeats) = at(1).and_then(|repeats| sides(repeats)) else { return misfit() };
                 fits(tiled(first, &repeats))
             }
+            "ReduceMean" | "ReduceSum" | "ReduceProd" | "ReduceL2" | "ReduceSumSquare" => self.reduced(node, first),
+            "MatMul" => Ok(at(1).and_then(|second| with_vector(first, second))),
+            "BatchNormalization" if node.flag("training_mode", false)? => {
+                let tensors = [at(1).map(AsRef::as_ref), at(2).map(AsRef::as_ref)];
+                fits(standardised(first, tensors, node.number("epsilon", 1e-5)?))
+            }
             _ => self.reshaped(node, first, at(1)).and_then(|result| match result {
                 Some(result) => fits(result),
                 None => Ok(None),
             }),
         }
+    }
+
+    /// Returns a constant reduced over axes, which are an attribute or an input; all of them without any.
+    fn reduced(&mut self, node: &Node<'r, 'a>, array: &Array) -> Lowered<Option<Array>> {
+        let axes = self.axes(node)?.unwrap_or_default();
+        let is_all = axes.is_empty();
+        if is_all && node.flag("noop_with_empty_axes", false)? {
+            return Ok(Some(array.clone()));
+        }
+        let axes = if is_all { (0..array.shape.len() as i64).collect() } else { axes };
+        let axes: Option<Vec<usize>> = axes.into_iter().map(|axis| array.axis(axis)).collect();
+        let keeps = node.flag("keepdims", true)?;
+        let squares = |values: &[f64]| values.iter().map(|value| value * value).sum();
+        let reduced = axes.and_then(|axes| match node.op() {
+            "ReduceMean" => array.reduce(&axes, keeps, mean),
+            "ReduceProd" => array.reduce(&axes, keeps, |values| values.iter().product()),
+            "ReduceL2" => array.reduce(&axes, keeps, length),
+            "ReduceSumSquare" => array.reduce(&axes, keeps, squares),
+            _ => array.reduce(&axes, keeps, |values| values.iter().sum()),
+        });
+        reduced
+            .map_or_else(|| refuse("a reduction of a constant over axes that are not there"), |array| Ok(Some(array)))
     }
 
     /// Whether an operand is a tensor of the file with several floating-point numbers, which keeps its name.
@@ -280,6 +308,12 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         }
         Ok(Some(result))
     }
+}
+
+/// Returns the product of a matrix, or a vector, and a vector.
+fn with_vector(array: &Array, vector: &Array) -> Option<Array> {
+    let last = array.shape.len().checked_sub(1).filter(|_| vector.shape.len() == 1)?;
+    array.zip(vector, |left, right| left * right)?.reduce(&[last], false, |row| row.iter().sum())
 }
 
 /// Returns an array repeated that many times along each axis.

@@ -11,14 +11,13 @@ use fieldfit_nets::{LayerNorm, Op, Padding, Role, Window};
 
 impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn conv(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
-        let (value, weight) = (self.value(node, 0)?, self.weight(node, 1)?);
+        let (value, weight) = (self.value(node, 0)?, self.kernel(node)?);
         let bias = self.parameter(node, 2, 0.0)?;
         let groups = usize::try_from(node.int("group", 1)?).unwrap_or(0);
-        if let [_, _, _] = self.lowering.raw.tensors[weight].shape[..] {
+        if let (Operand::Tensor(weight), [_, _, _]) = (&weight, &self.lowering.shape_of(&weight)[..]) {
             let (steps, padding) = self.line(node)?;
-            return self.lowering.conv1d_of(value, (weight, bias), (steps, padding), groups);
+            return self.lowering.conv1d_of(value, (*weight, bias), (steps, padding), groups);
         }
-        let weight = Operand::Tensor(weight);
         let [_, _, rows, columns] = self.lowering.kernel(&weight)?;
         let window = self.window(node, [rows, columns])?;
         self.lowering.conv_of(&value, (&weight, bias), window, groups)
@@ -154,6 +153,13 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             return refuse("a matrix product with factors, or of a transposed value");
         }
         let (weight, is_turned) = match self.array(node, 1)? {
+            Known::Traced(mut weight) if weight.rank() == 2 => {
+                if !node.flag("transB", false)? {
+                    weight.axes.reverse();
+                }
+                let bias = self.parameter(node, 2, 0.0)?;
+                return self.lowering.linear_computed(value, weight, bias);
+            }
             Known::Turned { index } => (index, true),
             known => (self.whole_tensor(known, "weight")?, false),
         };

@@ -25,6 +25,7 @@ use patterns::{Pattern, Patterns};
 use sizes::Sizes;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use values::kernel_name;
 
 /// The most axes of an array, as in torch.
 const MAX_RANK: usize = 64;
@@ -44,6 +45,8 @@ pub(super) struct OnnxLowering<'l, 'r, 'a> {
     opset: i64,
     /// Values of all constants that were evaluated.
     evaluated: usize,
+    /// The most of them.
+    limit: usize,
 }
 
 /// What is known of a name of the file.
@@ -77,7 +80,9 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         let patterns = Patterns::of(raw);
         let (values, products) = (HashMap::new(), HashSet::new());
         let (integers, batched) = (HashSet::new(), HashSet::new());
-        let mut this = Self { lowering, values, patterns, products, integers, batched, opset, evaluated: 0 };
+        lowering.find_kernels(kernel_name);
+        let limit = lowering.evaluation_limit();
+        let mut this = Self { lowering, values, patterns, products, integers, batched, opset, evaluated: 0, limit };
         this.define(&image.0, image.1.into())?;
         for (index, tensor) in raw.tensors.iter().enumerate().filter(|(_, tensor)| !tensor.value.is_empty()) {
             this.define(&tensor.value, Known::Tensor { index, shape: tensor.shape.clone() }.into())?;
@@ -100,6 +105,7 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             });
         }
         self.enter(node);
+        self.lowering.is_kernel = node.outputs.iter().flatten().any(|name| self.lowering.kernels.contains_key(name));
         let results = match self.patterns.at(position).cloned() {
             Some(Pattern::Inner) => return Ok(()),
             Some(pattern) => self.pattern(&pattern),
@@ -110,6 +116,9 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             if let Some(name) = name {
                 self.define(name, result)?;
             }
+        }
+        for name in self.lowering.last_read(node) {
+            self.values.insert(name, Known::Unread.into());
         }
         Ok(())
     }
@@ -182,6 +191,8 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(node)?,
             "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
             | "ReduceLogSumExp" => self.reduce(node)?,
+            "Einsum" => self.einsum(node)?,
+            "CumSum" => self.cumulated(node)?,
             "LRN" => self.local_response_norm(node)?,
             "Pad" => self.pad(node)?,
             "Resize" => self.resize(node)?,
@@ -191,6 +202,8 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             "Gather" => self.gather(node)?,
             "GatherND" => self.gather_rows(node)?,
             "ScatterND" => self.scatter(node)?,
+            "ScatterElements" => self.scatter_elements(node)?,
+            "Col2Im" => self.fold(node)?,
             "Concat" => self.concat(node)?,
             "Tile" => self.tile(node)?,
             "Where" => self.choose(node)?,
@@ -203,7 +216,8 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     fn inert(&mut self, node: &Node<'r, 'a>) -> Lowered<Vec<Value>> {
         let value = self.operand(node, 0)?;
         if node.op() == "Cast" {
-            const FLOATS: [i64; 2] = [1, 11];
+            // float32, float16, float64 and bfloat16.
+            const FLOATS: [i64; 4] = [1, 10, 11, 16];
             let to = node.int("to", 0)?;
             if !FLOATS.contains(&to) && !matches!(value, Value::Sizes(_)) {
                 return refuse(format!("a conversion to ONNX's type {to}"));

@@ -95,6 +95,36 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         }
     }
 
+    /// Lowers the sum of windows at each pixel.
+    pub(super) fn fold(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(node, 0)?;
+        let (output, kernel) = (self.ints(node, 1)?.unwrap_or_default(), self.ints(node, 2)?.unwrap_or_default());
+        let ([rows, columns], [kernel_rows, kernel_columns]) = (&output[..], &kernel[..]) else {
+            return refuse("windows of other than two axes");
+        };
+        let kernel = [side("block_shape", *kernel_rows)?, side("block_shape", *kernel_columns)?];
+        let window = self.window(node, kernel)?;
+        self.lowering.fold_of(value, [side("image_shape", *rows)?, side("image_shape", *columns)?], window)
+    }
+
+    /// Lowers an Einstein sum.
+    pub(super) fn einsum(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let operands = node.inputs().flatten().map(|name| self.known(name)).collect::<Lowered<Vec<_>>>()?;
+        self.lowering.einsum_of(node.text("equation", "")?, operands)
+    }
+
+    /// Lowers the sums of all values up to each position of an axis.
+    pub(super) fn cumulated(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(node, 0)?;
+        if node.flag("exclusive", false)? || node.flag("reverse", false)? {
+            return refuse("sums from the end, or without their position");
+        }
+        match self.ints(node, 1)?.as_deref() {
+            Some([axis]) => self.lowering.cumulated_along(value.clone(), axis_of(*axis, value.rank())?),
+            Some(_) | None => refuse("sums along no axis"),
+        }
+    }
+
     /// Lowers padding with a number, or with values of the array.
     pub(super) fn pad(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let value = self.value(node, 0)?;

@@ -33,10 +33,17 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
                 }
                 continue;
             }
-            let Some(step) = usize::try_from(step).ok().filter(|_| length > 0) else {
-                return refuse("an empty slice, or one from the end");
+            if length == 0 {
+                return refuse("an empty slice");
+            }
+            value = match usize::try_from(step) {
+                Ok(step) => self.lowering.range(&value, axis, (start, length, step))?,
+                // From the end: as `flip` is written.
+                Err(_) => {
+                    let position = |index: usize| start.saturating_add_signed(step.saturating_mul(index as isize));
+                    self.lowering.gather(&value, axis, (0..length).map(position).collect())?
+                }
             };
-            value = self.lowering.range(&value, axis, (start, length, step))?;
         }
         Ok(value)
     }
@@ -182,18 +189,45 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
             && indices.values.iter().copied().eq((0..length).map(|position| position as f64))
     }
 
-    /// Lowers `ScatterND` that replaces all images: the replacement.
+    /// Lowers `ScatterND` that replaces all images, or positions of the first axis.
     pub(super) fn scatter(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
         let (value, update) = (self.value(node, 0)?, self.value(node, 2)?);
         let indices = self.array(node, 1)?;
         let Some(indices) = self.constant(&indices)? else { return refuse("positions that are computed") };
-        let is_alike =
-            value.rank() == update.rank() && (0..value.rank()).all(|axis| value.length(axis) == update.length(axis));
-        let is_whole = value.rank() > 0 && value.is_batch(0) && self.is_whole(node.input(1), &indices, 1);
-        if !is_alike || !is_whole || node.text("reduction", "none")? != "none" {
+        if value.rank() == 0 || value.rank() != update.rank() || node.text("reduction", "none")? != "none" {
             return refuse("a change of a part of an array");
         }
-        Ok(update)
+        if value.axes[0].contains(&Factor::Batch) {
+            let is_alike = value.lengths() == update.lengths();
+            let is_whole = value.is_batch(0) && self.is_whole(node.input(1), &indices, 1);
+            return if is_alike && is_whole { Ok(update) } else { refuse("a change of a part of the batch") };
+        }
+        match (&indices.shape[..], positions(&indices, value.length(0))) {
+            ([_, 1], Some(positions)) => self.lowering.replaced(&value, 0, &positions, update),
+            _ => refuse("a change of single values of an array"),
+        }
+    }
+
+    /// Lowers `ScatterElements` that replaces whole positions of an axis.
+    pub(super) fn scatter_elements(&mut self, node: &Node<'r, 'a>) -> Lowered<Traced> {
+        let (value, update) = (self.value(node, 0)?, self.value(node, 2)?);
+        let indices = self.array(node, 1)?;
+        let Some(indices) = self.constant(&indices)? else { return refuse("positions that are computed") };
+        let axis = axis_of(node.int("axis", 0)?, value.rank())?;
+        let is_whole = indices.shape.len() == value.rank()
+            && (0..value.rank()).all(|other| other == axis || indices.shape[other] == value.length(other));
+        let inner: usize = indices.shape.iter().skip(axis + 1).product();
+        let count = indices.shape.get(axis).copied().unwrap_or(0);
+        let at = |index: usize| indices.values.get(index * inner).copied();
+        let is_alike = |(index, value): (usize, &f64)| at(index / inner.max(1) % count.max(1)) == Some(*value);
+        let list = (0..count).map(at).collect::<Option<Vec<f64>>>().and_then(Array::list);
+        let found = list.and_then(|list| positions(&list, value.length(axis)));
+        match found.filter(|_| is_whole && indices.values.iter().enumerate().all(is_alike)) {
+            Some(positions) if node.text("reduction", "none")? == "none" => {
+                self.lowering.replaced(&value, axis, &positions, update)
+            }
+            _ => refuse("a change of single values of an array"),
+        }
     }
 
     /// Lowers `Tile`: each axis that many times.

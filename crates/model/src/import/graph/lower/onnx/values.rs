@@ -3,14 +3,12 @@
 use super::node::Node;
 use super::{OnnxLowering, Value};
 use crate::import::graph::lower::array::Array;
-use crate::import::graph::lower::aten::{Known, Lowered, refuse};
+use crate::import::graph::lower::aten::{Known, Lowered, Operand, refuse};
 use crate::import::graph::lower::traced::Traced;
 use crate::import::graph::name::Name;
+use crate::import::graph::raw::RawNode;
 use crate::import::graph::tensor::RawTensorKind;
 use std::rc::Rc;
-
-/// The most values of all evaluated constants together.
-const MAX_TOTAL: usize = 1 << 25;
 
 impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     pub(super) fn named(&self, name: &Name<'a>) -> Lowered<&Value> {
@@ -77,17 +75,29 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         }
     }
 
+    /// Returns a convolution's kernel: a tensor of the file, or what it computes from its parameters.
+    pub(super) fn kernel(&self, node: &Node<'r, 'a>) -> Lowered<Operand> {
+        match self.array(node, 1)? {
+            Known::Constant(array)
+                if kernel_name(node.raw).is_some_and(|name| self.lowering.kernels.contains_key(name)) =>
+            {
+                Ok(Operand::Constant(array))
+            }
+            known => self.whole_tensor(known, "weight").map(Operand::Tensor),
+        }
+    }
+
     /// Returns an input that must be a tensor of the file.
     pub(super) fn weight(&self, node: &Node<'r, 'a>, position: usize) -> Lowered<usize> {
         let known = self.array(node, position)?;
         self.whole_tensor(known, "weight")
     }
 
-    /// Returns the values of a constant; `None` if it depends on the image or on a parameter.
+    /// Returns the values of a constant; `None` if it depends on the image, or on a parameter that no kernel is computed from.
     pub(super) fn constant(&mut self, known: &Known) -> Lowered<Option<Rc<Array>>> {
         match known {
             Known::Constant(array) => Ok(Some(Rc::clone(array))),
-            Known::Tensor { index, shape } if self.is_frozen(*index) => {
+            Known::Tensor { index, shape } if self.lowering.is_kernel || self.is_frozen(*index) => {
                 self.count(self.lowering.raw.tensors[*index].len())?;
                 let values = self.lowering.tensor_values(*index);
                 Ok(values.and_then(|values| Array::new(shape.clone(), values)).map(Rc::new))
@@ -146,8 +156,8 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
     /// Counts evaluated values, so that a small file does not make the import compute for long.
     pub(super) fn count(&mut self, values: usize) -> Lowered<()> {
         self.evaluated = self.evaluated.saturating_add(values);
-        if self.evaluated > MAX_TOTAL {
-            return refuse(format!("constants of more than {MAX_TOTAL} values"));
+        if self.evaluated > self.limit {
+            return refuse(format!("constants of more than {} values", self.limit));
         }
         Ok(())
     }
@@ -158,8 +168,23 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         tensor.kind == RawTensorKind::Constant
             || !self.lowering.is_float(index)
             || tensor.is_empty()
+            || is_lifted(&tensor.name)
             || tensor.len() == 1 && is_generated(&tensor.name)
     }
+}
+
+/// Returns the name of a convolution's kernel; `None` of another op.
+pub(super) fn kernel_name<'r, 'a>(raw: &'r RawNode<'a>) -> Option<&'r Name<'a>> {
+    let is_convolution = raw.domain.is_empty() && raw.op.as_str() == "Conv";
+    Node { raw }.input(1).filter(|_| is_convolution)
+}
+
+/// Whether a tensor is a constant of the program, which is no parameter of a module: `lifted_tensor_0`, `_tensor_constant0`.
+fn is_lifted(name: &str) -> bool {
+    ["lifted_tensor_", "_tensor_constant"].into_iter().any(|start| {
+        let number = name.strip_prefix(start);
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    })
 }
 
 /// Whether an exporter made up a tensor's name, as `val_17`, `onnx::Mul_123` or `/Constant_output_0`.
@@ -169,7 +194,7 @@ pub(super) fn is_generated(name: &str) -> bool {
     is_number(name)
         || is_counted("val_")
         || is_counted("Constant_")
-        || is_counted("_tensor_constant")
+        || is_lifted(name)
         || name.starts_with("onnx::")
         || name.starts_with('/')
 }
