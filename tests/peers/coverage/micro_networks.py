@@ -562,6 +562,8 @@ MICRO: dict[str, Callable[[], nn.Module]] = {
     "flip": lambda: after(lambda x: x.flip([2, 3]) + x.flip([1]), nn.Conv2d(4, 4, 3)),
     "repeat": lambda: after(lambda x: torch.cat([x.repeat(1, 2, 1, 1), x.repeat_interleave(2, dim=1)], 1)),
     "stack": lambda: Combine(after(), lambda x, y: torch.stack([x, y], 2).flatten(1, 2), nn.Identity(), point(4, 4)),
+    "index_pairs": lambda: after(lambda x: x[:, :, torch.tensor([[0, 4], [-1, 2]]), torch.tensor([[1], [3]])].flatten(2)),
+    "windows_along_axes": lambda: after(lambda x: x.unfold(2, 3, 2).unfold(3, 2, 1).mean(-1).flatten(3)),
     "index_columns": lambda: after(lambda x: x.index_select(3, torch.tensor([2, 0, 0]))),
     "channel_shuffle_module": lambda: after(nn.ChannelShuffle(2), point(4, 4)),
     "channel_shuffle": lambda: after(shuffle, point(4, 4)),

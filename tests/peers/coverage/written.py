@@ -326,7 +326,43 @@ WRITTEN: dict[str, Callable[[], nn.Module]] = {
     "in_place_contiguous": lambda: InPlace(lambda x: x.contiguous()),
     "in_place_copy": lambda: InPlace(lambda x: x.clone()),
     "recurrent": lambda: Recurrent(),
+    "range_assigned": lambda: RangeAssigned(),
+    "trained_exponent": lambda: TrainedExponent(),
+    "weight_normed_linear": lambda: Net(lambda x: x.mean((2, 3)), nn.utils.parametrizations.weight_norm(nn.Linear(16, 6))),
+    "deployed_softmax": lambda: nn.Sequential(Apply(lambda x: (x / 255.0 - 0.45) / 0.22), Net(pooled, nn.Flatten(), nn.Linear(16, 6), nn.Softmax(1))),
+    "norm_head": lambda: Net(lambda x: x.mean((2, 3)), nn.LayerNorm(16), nn.Linear(16, 6)),
+    "gelu_head": lambda: Net(lambda x: x.mean((2, 3)), nn.Linear(16, 12), nn.GELU(), nn.Linear(12, 6)),
 }
+
+
+class RangeAssigned(nn.Module):
+    """Channels that are normalised in place, and ranges of features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.fc = features(), nn.Linear(16, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.clone()
+        x[:, 0] = x[:, 0] * 0.458 - 0.03
+        x[:, 1] = x[:, 1] * 0.448 - 0.088
+        x[:, 2] = x[:, 2] * 0.45 - 0.188
+        x = self.features(x)
+        x[:, :4] *= 2.0
+        x[:, :, 1:3] += 1.0
+        return self.fc(x.mean((2, 3)))
+
+
+class TrainedExponent(nn.Module):
+    """Generalised mean with a trained exponent (Radenović et al., TPAMI 2019)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.exponent, self.fc = features(), nn.Parameter(torch.ones(1) * 3), nn.Linear(16, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.avg_pool2d(self.features(x).clamp(min=1e-6).pow(self.exponent), (6, 5))
+        return self.fc(x.pow(1.0 / self.exponent).flatten(1))
 
 
 class Cosine(nn.Module):

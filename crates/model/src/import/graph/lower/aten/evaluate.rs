@@ -292,10 +292,13 @@ impl<'r, 'a> Lowering<'r, 'a> {
             "copy" => self.array(call.argument("src")).and_then(|source| source.expand(&array.shape)),
             "cumsum" => Some(array.cumulate(axis("dim", 0)?)),
             "index" => match self.index_list(call)? {
-                Some(IndexList { axis, indices, dims }) => array.take(axis, &indices).and_then(|taken| {
+                Some(IndexList { axis, count, indices, dims }) => {
+                    let merged = shape[axis..axis + count].iter().product();
+                    shape.splice(axis..axis + count, [merged]);
+                    let taken = array.reshape(shape.clone()).and_then(|array| array.take(axis, &indices));
                     shape.splice(axis..=axis, dims);
-                    taken.reshape(shape)
-                }),
+                    taken.and_then(|taken| taken.reshape(shape))
+                }
                 None => None,
             },
             "flatten" | "unsqueeze" | "squeeze" | "permute" | "transpose" | "t" => with_axes(call, name, array)?,

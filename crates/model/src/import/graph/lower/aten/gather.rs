@@ -2,15 +2,19 @@
 
 use super::call::Call;
 use super::{Known, Lowered, Lowering, refuse};
+use crate::import::graph::lower::array::Array;
 use crate::import::graph::lower::traced::{Factor, Size, Traced};
 use crate::import::graph::name::Name;
 use crate::import::graph::raw::{RawArgument, RawDim, RawDtype, RawType};
 use fieldfit_nets::{Axis, Op};
+use std::rc::Rc;
 
-/// Index of one axis by a constant list.
+/// Index of an axis by a constant list, or of several neighbours by a list each.
 pub(super) struct IndexList {
     pub axis: usize,
-    /// Positions on the axis.
+    /// Axes that are indexed together.
+    pub count: usize,
+    /// Positions on the axis, or on the neighbours as one.
     pub indices: Vec<usize>,
     /// Lengths of the axes that replace it.
     pub dims: Vec<usize>,
@@ -153,20 +157,47 @@ impl<'r, 'a> Lowering<'r, 'a> {
         Ok(value)
     }
 
-    /// Lowers `index` by one constant list, `x[:, table]`, and `index_select`.
+    /// Lowers `index` by constant lists of neighbouring axes, `x[:, table]` or `x[rows, columns]`, and `index_select`.
     pub(super) fn index(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
-        let value = self.value(call, "self")?;
-        let Some(IndexList { axis, indices, dims }) = self.index_list(call)? else {
+        let mut value = self.value(call, "self")?;
+        let Some(IndexList { axis, count, indices, dims }) = self.index_list(call)? else {
             return refuse("an index that depends on the image");
         };
-        let Some(axis) = value.axis(axis as i64) else { return refuse("an axis that is not there") };
+        let Some(axis) = value.axis(axis as i64).filter(|axis| axis + count <= value.rank()) else {
+            return refuse("an axis that is not there");
+        };
+        let merged = value.axes.drain(axis..axis + count).flatten().collect();
+        value.axes.insert(axis, merged);
         let gathered = self.gather(&value, axis, indices)?;
         let mut sizes: Vec<Size> = gathered.sizes();
         sizes.splice(axis..=axis, dims.into_iter().map(Size::Fixed));
         gathered.view(&sizes, None).map_or_else(|| refuse("that index"), Ok)
     }
 
-    /// Returns the axis, the positions and the axes of an index by one constant list; `None` of any other.
+    /// Lowers `unfold`: windows along an axis, whose positions become the last axis.
+    pub(super) fn windows(&mut self, call: &Call<'r, 'a>) -> Lowered<Traced> {
+        let value = self.value(call, "self")?;
+        let [size, step] = ["size", "step"].map(|name| call.int(name, 1));
+        let Some(axis) = value.axis(call.int("dimension", 0)?) else { return refuse("an axis that is not there") };
+        let (size, step) = (usize::try_from(size?).unwrap_or(0), usize::try_from(step?).unwrap_or(0));
+        let Some(room) = value.length(axis).checked_sub(size).filter(|_| size > 0 && step > 0) else {
+            return refuse("windows of that size");
+        };
+        let count = room / step + 1;
+        if count.checked_mul(size).is_none_or(|all| all > super::MAX_SIDE) {
+            return refuse("that many windows");
+        }
+        let positions = (0..count * size).map(|index| index / size * step + index % size).collect();
+        let gathered = self.gather(&value, axis, positions)?;
+        let mut sizes = gathered.sizes();
+        sizes.splice(axis..=axis, [Size::Fixed(count), Size::Fixed(size)]);
+        let Some(mut windows) = self.view(gathered, &sizes)? else { return refuse("windows of such an array") };
+        let inner = windows.axes.remove(axis + 1);
+        windows.axes.push(inner);
+        Ok(windows)
+    }
+
+    /// Returns the axes, the positions and the axes of an index by constant lists of neighbouring axes; `None` of any other.
     pub(super) fn index_list(&self, call: &Call<'r, 'a>) -> Lowered<Option<IndexList>> {
         let shape = match self.first(call)? {
             Known::Traced(value) | Known::Expanded { value, .. } => {
@@ -178,29 +209,38 @@ impl<'r, 'a> Lowering<'r, 'a> {
         };
         let is_mask =
             |name: &Name<'_>| matches!(self.raw.types.get(name), Some(RawType::Tensor { dtype: RawDtype::Bool, .. }));
-        let (axis, list) = match call.argument("indices") {
+        let lists: Vec<(usize, Option<Rc<Array>>)> = match call.argument("indices") {
             Some(RawArgument::Values(names)) => {
-                let mut lists = names.iter().enumerate().filter_map(|(axis, name)| Some((axis, name.clone()?)));
-                match (lists.next(), lists.next()) {
-                    (Some((_, name)), None) if is_mask(&name) => return refuse("an index by a mask"),
-                    (Some((axis, name)), None) => (axis, self.array(Some(&RawArgument::Value(name)))),
-                    _ => return Ok(None),
+                let named = names.iter().enumerate().filter_map(|(axis, name)| Some((axis, name.clone()?)));
+                let named: Vec<(usize, Name<'a>)> = named.collect();
+                if named.iter().any(|(_, name)| is_mask(name)) {
+                    return refuse("an index by a mask");
                 }
+                named.into_iter().map(|(axis, name)| (axis, self.array(Some(&RawArgument::Value(name))))).collect()
             }
             _ => {
                 let axis = call.int("dim", 0)?;
                 let axis =
                     usize::try_from(if axis < 0 { axis + shape.len() as i64 } else { axis }).unwrap_or(usize::MAX);
-                (axis, self.array(call.argument("index")))
+                vec![(axis, self.array(call.argument("index")))]
             }
         };
-        let (Some(list), Some(side)) = (list, shape.get(axis).copied()) else { return Ok(None) };
-        let position = |value: &f64| {
-            let position = if *value < 0.0 { value + side as f64 } else { *value };
-            (position >= 0.0 && position < side as f64).then_some(position as usize)
-        };
-        let indices: Option<Vec<usize>> = list.values.iter().map(position).collect();
-        Ok(indices.map(|indices| IndexList { axis, indices, dims: list.shape.clone() }))
+        let Some(axis) = lists.first().map(|(axis, _)| *axis) else { return Ok(None) };
+        let (mut joined, count) = (Array::scalar(0.0), lists.len());
+        for (position, (found, list)) in lists.into_iter().enumerate() {
+            let side = shape.get(found).copied().filter(|_| found == axis + position);
+            let (Some(list), Some(side)) = (list, side) else { return Ok(None) };
+            let place = |value: f64| if value < 0.0 { value + side as f64 } else { value };
+            if list.values.iter().any(|value| !(0.0..side as f64).contains(&place(*value))) {
+                return Ok(None);
+            }
+            match joined.zip(&list, |before, value| before * side as f64 + place(value)) {
+                Some(both) => joined = both,
+                None => return refuse("an index by lists of other shapes"),
+            }
+        }
+        let indices = joined.values.iter().map(|value| *value as usize).collect();
+        Ok(Some(IndexList { axis, count, indices, dims: joined.shape }))
     }
 }
 

@@ -314,6 +314,7 @@ impl<'r, 'a> Lowering<'r, 'a> {
                 self.overwritten(call, name.strip_suffix('_').unwrap_or(name))
             }
             ("cumsum", _) => self.cumulated(call),
+            ("unfold", _) => self.windows(call),
             ("pow" | "pow_", "Tensor_Tensor" | "Tensor") => {
                 let (base, exponent) = (self.value(call, "self")?, self.value(call, "exponent")?);
                 self.power_of(&base, exponent)

@@ -154,6 +154,12 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
                 let tensors = [at(1).map(AsRef::as_ref), at(2).map(AsRef::as_ref)];
                 fits(standardised(first, tensors, node.number("epsilon", 1e-5)?))
             }
+            "BatchNormalization" => {
+                let [Some(scale), Some(shift), Some(mean), Some(variance)] = [at(1), at(2), at(3), at(4)] else {
+                    return misfit();
+                };
+                fits(normalised(first, [scale, shift, mean, variance], node.number("epsilon", 1e-5)?))
+            }
             _ => self.reshaped(node, first, at(1)).and_then(|result| match result {
                 Some(result) => fits(result),
                 None => Ok(None),
@@ -308,6 +314,16 @@ impl<'l, 'r, 'a> OnnxLowering<'l, 'r, 'a> {
         }
         Ok(Some(result))
     }
+}
+
+/// Returns an array normalised by the scale, shift, mean and variance of each channel, its second axis.
+fn normalised(array: &Array, channels: [&Rc<Array>; 4], epsilon: f64) -> Option<Array> {
+    let mut shape = vec![1; array.shape.len()];
+    *shape.get_mut(1)? = *array.shape.get(1)?;
+    let [scale, shift, mean, variance] = channels.map(|values| values.reshape(shape.clone()));
+    let centred = array.zip(&mean?, |value, mean| value - mean)?;
+    let units = centred.zip(&variance?, |value, variance| value / (variance + epsilon).sqrt())?;
+    units.zip(&scale?, |value, scale| value * scale)?.zip(&shift?, |value, shift| value + shift)
 }
 
 /// Returns the product of a matrix, or a vector, and a vector.
