@@ -27,7 +27,8 @@ struct FewerClasses {
 pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
     let options = options(args);
     options.validate().map_err(fieldfit::Error::from)?;
-    args.report.as_deref().map_or(Ok(()), |path| check_output(path, OutputKind::Page))?;
+    let check_report = || args.report.as_deref().map_or(Ok(()), |path| check_output(path, OutputKind::Page));
+    check_report()?;
     let signals = Signals::install()?;
     let runtime = open(args, &options)?;
     let progress = ProgressBar::new(output);
@@ -37,6 +38,8 @@ pub fn run(args: &AdaptArgs, output: &Output) -> Result<ExitCode, CliError> {
     check_classes(args, &runtime, &images, output, &progress)?;
     let mut recorder = Recorder::default();
     let mut tensorboard = args.tensorboard.as_deref().map(TensorBoardLog::create).transpose()?;
+    // The log's folder may lie where the report should.
+    check_report()?;
     let mut unwritten = None;
     let adapted = signals.during(|control| {
         let adaptation = runtime.adaptation(&images).options(options.clone()).control(control).resume(args.resume);

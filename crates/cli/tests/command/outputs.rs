@@ -26,6 +26,9 @@ fn output_paths_are_checked_before_the_work() {
     assert!(!scene.path("store").exists(), "nothing was begun");
     assert!(scene.refused(&format!("{COMPARE} --jsonl missing/runs.jsonl")).contains("missing/runs.jsonl"));
     assert_eq!(fs::read_dir(scene.path("folder")).unwrap().count(), 0, "a check leaves nothing");
+    let error = scene.refused(&format!("{ADAPT} --tensorboard curves --report curves"));
+    assert!(error.contains("found a folder") && !error.contains("epoch"), "{error}");
+    assert!(!scene.path(FILE).exists(), "the log's folder is where the report should be: nothing was trained");
 }
 
 /// Catches: a device, pipe or link that an output replaces, and a file that it writes through a link.
