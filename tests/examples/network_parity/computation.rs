@@ -25,13 +25,18 @@ enum Loss {
 }
 
 impl Inputs {
-    /// Reads `images`, and `labels` or `weight.0`, of a safetensors file.
+    /// Reads `images`, `[N, C, H, W]` or `[N, H, W, 3]`, and `labels` or `weight.0`, of a safetensors file.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let tensors = SafeTensors::deserialize(bytes)?;
         let images = tensors.tensor("images")?;
-        let &[count, channels, height, width] = images.shape() else { return Err("images: expected 4 axes".into()) };
-        let values = channels_last(&f32s(&images)?, [count, channels, height, width]);
-        let images = Images { count, height, width, channels, values };
+        let &[count, second, third, last] = images.shape() else { return Err("images: expected 4 axes".into()) };
+        let values = f32s(&images)?;
+        let images = if second != 3 && last == 3 {
+            Images { count, height: second, width: third, channels: last, values }
+        } else {
+            let values = channels_last(&values, [count, second, third, last]);
+            Images { count, height: third, width: last, channels: second, values }
+        };
         let loss = match tensors.tensor("labels") {
             Ok(labels) => Loss::CrossEntropy(i64s(&labels)?),
             Err(_) if tensors.tensor("weight.1").is_ok() => {

@@ -157,9 +157,11 @@ impl Scene {
     /// The message of a merge that has to fail, which leaves the file that is at `out`.
     fn refused(&self, paths: &[PathBuf], weights: Option<&[f64]>) -> String {
         let out = self.path("kept.delta");
-        fs::write(&out, b"earlier").unwrap();
+        // A delta, as its first bytes say: nothing else would be replaced by one.
+        let earlier = b"\x89FFDELTA, an earlier one";
+        fs::write(&out, earlier).unwrap();
         let error = merge(paths, self.path("tiny-1"), weights, &out).unwrap_err();
-        assert_eq!(fs::read(out).unwrap(), b"earlier");
+        assert_eq!(fs::read(out).unwrap(), earlier);
         message(&error)
     }
 
