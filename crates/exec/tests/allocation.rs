@@ -10,7 +10,7 @@ use fieldfit_tests::allocation::CountingAllocator;
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 /// Batches measured, each twice.
-const FRAMES: usize = 600;
+const FRAMES: usize = 120;
 /// Allocations that are not the frames' own: the thread pool's queue allocates a block for every 63 jobs, and a thread
 /// that runs its first part of a kernel, on a busy machine long after the first frame, allocates its scratch memory.
 const OTHERS: usize = 2 * FRAMES / 63 + 16;
