@@ -9,8 +9,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark: a panic ends it")]
 
+mod formula;
+
 use fieldfit_exec::{Passes, cpu::Cpu, cpu::StepTime};
-use fieldfit_nets::{Network, Op, Role, Window, by_name};
+use fieldfit_nets::{Op, Window, by_name};
 use fieldfit_tensor::{Images, Params};
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
 /// Prints the table; returns the time of the steps relative to their arithmetic at that rate.
 fn profile(architecture: &str, side: usize, gemm: f64) -> f64 {
     let network = by_name(architecture).unwrap().with_classes(7);
-    let params = params(&network);
+    let params = formula::params(&network);
     let mut images = Images::zeros(BATCH, side, side);
     images.values.iter_mut().enumerate().for_each(|(index, value)| *value = (index as f32 * 0.37).sin());
     let labels: Vec<u32> = (0..BATCH as u32).map(|label| label % 7).collect();
@@ -122,21 +124,6 @@ fn size(window: Window) -> String {
 /// Returns the operations of the forward pass over the batch.
 fn flops(step: &StepTime) -> f64 {
     2.0 * (BATCH * step.op.multiplications(step.input, step.output)) as f64
-}
-
-/// Returns parameters that keep activations within ReLU6's range.
-fn params(network: &Network) -> Params<f32> {
-    let mut params = Params::zeros(network);
-    for (id, spec) in network.tensors() {
-        let fan_in = (spec.len() / spec.rows()).max(1) as f32;
-        for (index, value) in params[id].iter_mut().enumerate() {
-            *value = match spec.role {
-                Role::NormScale | Role::RunningVariance => 1.0,
-                _ => (((index * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0) / fan_in.sqrt(),
-            };
-        }
-    }
-    params
 }
 
 /// Returns the fastest time of 20 runs.

@@ -1,4 +1,5 @@
 //! Weights and an image from a formula, and names of ops, for what measures networks of random weights.
+#![allow(dead_code, reason = "each program uses its own part")]
 
 use fieldfit_nets::{Network, Op, Role};
 use fieldfit_tensor::{Images, Params};
